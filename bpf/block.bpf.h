@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device layer: the programs at Q, I, D, C and at what happens to a request between them. */
+#ifndef IOSTRATA_BLOCK_H
+#define IOSTRATA_BLOCK_H
+
+#include "request.bpf.h"
+
+enum { MAX_BIOS = 256 };
+
+static __always_inline __u8 op_of(__u32 cmd_flags, __u64 bytes)
+{
+	__u32 op = cmd_flags & REQ_OP_MASK;
+
+	switch (op) {
+	case REQ_OP_READ:
+		return OP_READ;
+	case REQ_OP_WRITE:
+		/* An empty write is a flush as its submitter sees it. */
+		return bytes ? OP_WRITE : OP_FLUSH;
+	case REQ_OP_FLUSH:
+		return OP_DEVICE_FLUSH;
+	case REQ_OP_DISCARD:
+		return OP_DISCARD;
+	case REQ_OP_SECURE_ERASE:
+		return OP_SECURE_ERASE;
+	case REQ_OP_WRITE_ZEROES:
+		return OP_WRITE_ZEROES;
+	case REQ_OP_DRV_IN:
+		return OP_DRIVER_IN;
+	case REQ_OP_DRV_OUT:
+		return OP_DRIVER_OUT;
+	}
+	/* Only the zone operations were renumbered (5.10 to 6.0: 13; since 6.1: 7). */
+	if (bpf_core_enum_value_exists(enum req_op, REQ_OP_ZONE_APPEND)) {
+		if (op == bpf_core_enum_value(enum req_op, REQ_OP_ZONE_APPEND))
+			return OP_ZONE_APPEND;
+	} else if (op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
+		return OP_ZONE_APPEND;
+	}
+	return OP_ZONE_MANAGEMENT;
+}
+
+#define FLAG(cmd_flags, bit, ours)                                                                                     \
+	(bpf_core_enum_value_exists(enum req_flag_bits, bit) &&                                                        \
+			 ((cmd_flags) >> bpf_core_enum_value(enum req_flag_bits, bit) & 1)                             \
+		 ? (ours)                                                                                              \
+		 : 0)
+
+static __always_inline __u32 flags_of(__u32 cmd_flags)
+{
+	return FLAG(cmd_flags, __REQ_SYNC, REQUEST_SYNC) | FLAG(cmd_flags, __REQ_META, REQUEST_META) |
+	       FLAG(cmd_flags, __REQ_PRIO, REQUEST_PRIO) | FLAG(cmd_flags, __REQ_FUA, REQUEST_FUA) |
+	       FLAG(cmd_flags, __REQ_PREFLUSH, REQUEST_PREFLUSH) | FLAG(cmd_flags, __REQ_RAHEAD, REQUEST_RAHEAD) |
+	       FLAG(cmd_flags, __REQ_BACKGROUND, REQUEST_BACKGROUND) | FLAG(cmd_flags, __REQ_NOWAIT, REQUEST_NOWAIT) |
+	       FLAG(cmd_flags, __REQ_SWAP, REQUEST_SWAP);
+}
+
+/* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
+static __always_inline int bio_queued(struct bio *bio)
+{
+	struct gendisk *disk = disk_of_bio(bio);
+	struct identity who = {};
+
+	if (!BPF_CORE_READ(disk, queue, mq_ops) || !device_wanted(dev_of_disk(disk)))
+		return 0;
+	if (is_recorder()) {
+		/* Counted apart, for the device's books; where owners are chosen there are no such books. */
+		if (by_owner())
+			return 0;
+	} else {
+		if (!owner_wanted())
+			return 0;
+		tell_process();
+	}
+	identify_current(&who);
+	put_queued(address_of(bio), bpf_ktime_get_ns(), &who);
+	return 0;
+}
+
+/* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
+static __always_inline int bio_split(struct bio *front)
+{
+	struct queued_bio *whole = slot_of((__u64)BPF_CORE_READ(front, bi_private));
+	struct identity who;
+
+	if (!whole)
+		return 0;
+	who = whole->who;
+	put_queued(address_of(front), whole->queue_ns, &who);
+	return 0;
+}
+
+/* How many bios the request has; those behind the first give their slots back. */
+static __always_inline __u16 count_bios(struct request *rq)
+{
+	struct bio *bio = BPF_CORE_READ(rq, bio);
+	__u16 bios = !!bio;
+
+	if (!bio || bio == BPF_CORE_READ(rq, biotail))
+		return bios;
+	for (int i = 0; i < MAX_BIOS; i++) {
+		struct queued_bio *slot;
+
+		bio = BPF_CORE_READ(bio, bi_next);
+		if (!bio)
+			break;
+		slot = slot_of((__u64)bio);
+		if (slot)
+			slot->bio = 0;
+		bios++;
+	}
+	return bios;
+}
+
+/* Whether this writes a page of a file that the recorder writes. */
+static __always_inline bool writes_own_inode(struct request *rq)
+{
+	struct page *page = BPF_CORE_READ(rq, bio, bi_io_vec, bv_page);
+	unsigned long head = BPF_CORE_READ(page, compound_head);
+	struct inode_key key = {};
+	unsigned long mapping;
+	struct inode *inode;
+
+	if (head & 1)
+		page = (struct page *)(head - 1);
+	mapping = (unsigned long)BPF_CORE_READ(page, mapping);
+	/* The low bits mark anonymous and movable pages, which belong to no file. */
+	if (!mapping || mapping & 3)
+		return false;
+	inode = BPF_CORE_READ((struct address_space *)mapping, host);
+	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	key.ino = BPF_CORE_READ(inode, i_ino);
+	return bpf_map_lookup_elem(&own_inodes, &key);
+}
+
+/* What is known of a request that is met for the first time; false when it is not to be recorded. */
+static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
+{
+	__u64 bio = (__u64)BPF_CORE_READ(rq, bio);
+	__u32 dev = dev_of_disk(disk_of_request(rq));
+
+	state->generation = BPF_CORE_READ(rq, start_time_ns);
+	state->sector = BPF_CORE_READ(rq, __sector);
+	if (!take_queued(bio, state)) {
+		struct account *account = account_of(CLASS_BLOCK);
+
+		if (by_owner() || !device_wanted(dev))
+			return false;
+		state->queue_ns = state->generation;
+		/* A device flush has no bio and no one owner. */
+		if (account && bio)
+			account->unidentified++;
+	}
+	state->own = state->who.pid && state->who.pid == config.recorder_pid;
+	if (!state->own && dev == config.own_disk && bio && (BPF_CORE_READ(rq, cmd_flags) & 1))
+		state->own = writes_own_inode(rq);
+	return true;
+}
+
+static __always_inline void follow_request(__u64 key, struct request *rq, struct inflight_request *state)
+{
+	if (bpf_map_update_elem(&requests, &key, state, BPF_ANY) && by_owner()) {
+		/* Without an owner filter its completion is recorded all the same, without a start. */
+		struct account *account = account_of(CLASS_BLOCK);
+
+		if (account) {
+			account->seen++;
+			account->inflight_full++;
+			count_lost_io(account, BPF_CORE_READ(rq, cmd_flags) & 1 ? OP_WRITE : OP_READ,
+				      BPF_CORE_READ(rq, __data_len));
+		}
+	}
+}
+
+/* Whether `state` is of this use of the request and not left over from an earlier one. */
+static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
+{
+	__u64 generation = BPF_CORE_READ(rq, start_time_ns);
+
+	if (state->generation != generation)
+		return false;
+	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
+	return generation || state->requeued || (!inserting && !state->issue_ns);
+}
+
+/* I: a request enters the scheduler. */
+static __always_inline int request_inserted(struct request *rq)
+{
+	struct inflight_request fresh = {}, *state;
+	__u64 key = (__u64)rq;
+
+	state = bpf_map_lookup_elem(&requests, &key);
+	if (state && same_use(state, rq, true)) {
+		if (!state->insert_ns && !state->issue_ns)
+			state->insert_ns = bpf_ktime_get_ns();
+		return 0;
+	}
+	if (!meet_request(rq, &fresh))
+		return 0;
+	fresh.insert_ns = bpf_ktime_get_ns();
+	follow_request(key, rq, &fresh);
+	return 0;
+}
+
+/* D: a request goes to the driver. No merge can follow, so its bios are final. */
+static __always_inline int request_issued(struct request *rq)
+{
+	struct inflight_request fresh = {}, *state;
+	__u64 key = (__u64)rq;
+
+	state = bpf_map_lookup_elem(&requests, &key);
+	if (state && same_use(state, rq, false)) {
+		state->issue_ns = bpf_ktime_get_ns();
+		state->requeued = 0;
+		if (!state->bytes_done) {
+			/* A front merge may have moved it since it was inserted. */
+			state->sector = BPF_CORE_READ(rq, __sector);
+			state->bios = count_bios(rq);
+		}
+		return 0;
+	}
+	if (!meet_request(rq, &fresh))
+		return 0;
+	fresh.bios = count_bios(rq);
+	fresh.issue_ns = bpf_ktime_get_ns();
+	follow_request(key, rq, &fresh);
+	return 0;
+}
+
+static __always_inline int request_requeued(struct request *rq)
+{
+	__u64 key = (__u64)rq;
+	struct inflight_request *state = bpf_map_lookup_elem(&requests, &key);
+
+	if (state) {
+		state->requeues++;
+		state->requeued = 1;
+	}
+	return 0;
+}
+
+/* The request was absorbed by another one, which completes with its bytes. */
+static __always_inline int request_merged(struct request *rq)
+{
+	__u64 key = (__u64)rq;
+
+	bpf_map_delete_elem(&requests, &key);
+	return 0;
+}
+
+static __always_inline void count_own(struct request *rq, __u8 op, __u64 bytes)
+{
+	__u32 dev = dev_of_disk(disk_of_request(rq));
+	struct own_io none = {}, *own;
+
+	own = bpf_map_lookup_elem(&own_io, &dev);
+	if (!own) {
+		struct account *account = account_of(CLASS_BLOCK);
+
+		if (bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST) && account)
+			account->unidentified++;
+		own = bpf_map_lookup_elem(&own_io, &dev);
+		if (!own)
+			return;
+	}
+	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
+		own->discard_ops++;
+		own->discard_bytes += bytes;
+	} else if (op == OP_READ) {
+		own->read_ops++;
+		own->read_bytes += bytes;
+	} else {
+		own->write_ops++;
+		own->write_bytes += bytes;
+	}
+}
+
+static __always_inline void emit_request(struct request *rq, struct inflight_request *state, __s32 error)
+{
+	__u32 cmd_flags = BPF_CORE_READ(rq, cmd_flags);
+	__u64 now_ns = bpf_ktime_get_ns();
+	__u8 op = op_of(cmd_flags, state->bytes_done);
+	struct block_event *event;
+	__u64 first_ns;
+	void *ring;
+
+	if (state->own) {
+		count_own(rq, op, state->bytes_done);
+		return;
+	}
+	ring = ring_of_this_cpu();
+	if (!ring)
+		return;
+	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+	if (!event)
+		return;
+	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : now_ns);
+	event->head.who = state->who;
+	first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
+	event->duration_ns = state->queue_ns ? now_ns - state->queue_ns : MISSING;
+	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
+	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
+	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
+	event->bytes = state->bytes_done;
+	event->dev = dev_of_disk(disk_of_request(rq));
+	event->flags = flags_of(cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
+	event->error = error;
+	event->bios = state->bios;
+	event->requeues = state->requeues;
+	submit_event(ring, event, sizeof(*event));
+}
+
+/*
+ * C: some bytes of a request completed. It is over when all did, and when it is the last step of its flush sequence: a
+ * request with data passes here once for the data and once more, without bytes, at the end of the sequence. An empty
+ * flush is never inserted or issued, only the block layer's own flush command is; so it is met here.
+ */
+static __always_inline int request_completed(struct request *rq, __s32 error, __u32 bytes)
+{
+	struct inflight_request fresh = {}, *state;
+	__u64 key = (__u64)rq;
+	bool device_flush, over;
+
+	state = bpf_map_lookup_elem(&requests, &key);
+	if (!state) {
+		if (!meet_request(rq, &fresh))
+			return 0;
+		fresh.bios = count_bios(rq);
+		state = &fresh;
+	}
+	state->bytes_done += bytes;
+	device_flush = (BPF_CORE_READ(rq, cmd_flags) & REQ_OP_MASK) == REQ_OP_FLUSH;
+	over = bytes >= BPF_CORE_READ(rq, __data_len) && (device_flush || !in_flush_sequence(rq));
+	if (over) {
+		emit_request(rq, state, error);
+		if (state != &fresh)
+			bpf_map_delete_elem(&requests, &key);
+	} else if (state == &fresh) {
+		follow_request(key, rq, &fresh);
+	}
+	return 0;
+}
+
+/*
+ * Before 5.11 these tracepoints had the queue as their first argument (kernel commit a54895fa057c, and for issue also
+ * in 5.10.137). User space counts the arguments in the kernel's BTF and loads one program of each pair.
+ */
+#define ENTRY(tracepoint, handler, type)                                                                               \
+	SEC("?tp_btf/" #tracepoint)                                                                                    \
+	int BPF_PROG(iostrata_##tracepoint, type *subject)                                                             \
+	{                                                                                                              \
+		return handler(subject);                                                                               \
+	}                                                                                                              \
+	SEC("?tp_btf/" #tracepoint)                                                                                    \
+	int BPF_PROG(iostrata_##tracepoint##_q, struct request_queue *q, type *subject)                                \
+	{                                                                                                              \
+		return handler(subject);                                                                               \
+	}
+
+ENTRY(block_bio_queue, bio_queued, struct bio)
+ENTRY(block_split, bio_split, struct bio)
+ENTRY(block_rq_insert, request_inserted, struct request)
+ENTRY(block_rq_issue, request_issued, struct request)
+ENTRY(block_rq_requeue, request_requeued, struct request)
+ENTRY(block_rq_merge, request_merged, struct request)
+
+SEC("?tp_btf/block_rq_complete")
+int BPF_PROG(iostrata_block_rq_complete, struct request *rq, __s32 error, __u32 bytes)
+{
+	return request_completed(rq, error, bytes);
+}
+
+#endif

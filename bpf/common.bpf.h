@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What every probe group uses: configuration, rings, books, filters. */
+#ifndef IOSTRATA_COMMON_H
+#define IOSTRATA_COMMON_H
+
+const volatile struct config config = {};
+
+/* One ring per shard; user space creates the rings, so that their number and size follow the machine. */
+struct ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+};
+enum { MAX_SHARDS = 64 };
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_SHARDS);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings SEC(".maps");
+
+/* Key: event class. Per CPU, because two programs of one class may run at once. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CLASS_COUNT);
+	__type(key, __u32);
+	__type(value, struct account);
+} accounts SEC(".maps");
+
+/* Key: process id; value: its start time. Members of the trees that are recorded. Written by user space and by fork. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: mostly empty, and written at fork only */
+	__type(key, __u32);
+	__type(value, __u64);
+} tree SEC(".maps");
+
+/* Key: kernel device number of a disk, a partition or a file system on one of them. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} devices SEC(".maps");
+
+static __always_inline struct account *account_of(__u32 event_class)
+{
+	return bpf_map_lookup_elem(&accounts, &event_class);
+}
+
+/* Adds what a lost event can have carried. */
+static __always_inline void count_lost_io(struct account *account, __u8 op, __s64 bytes)
+{
+	__u64 amount = bytes > 0 ? bytes : 0;
+
+	switch (op) {
+	case OP_READ: case OP_PREAD: case OP_READV: case OP_PREADV: case OP_PREADV2:
+		account->lost_read_ops++;
+		account->lost_read_bytes += amount;
+		break;
+	case OP_WRITE: case OP_PWRITE: case OP_WRITEV: case OP_PWRITEV: case OP_PWRITEV2:
+	case OP_FLUSH: case OP_WRITE_ZEROES: case OP_ZONE_APPEND:
+		account->lost_write_ops++;
+		account->lost_write_bytes += amount;
+		break;
+	}
+}
+
+static __always_inline void *ring_of_this_cpu(void)
+{
+	__u32 shard = bpf_get_smp_processor_id();
+
+	/* Division only where there are more CPUs than shards. */
+	if (shard >= config.ring_shards)
+		shard = config.ring_shards ? shard % config.ring_shards : 0;
+	return bpf_map_lookup_elem(&rings, &shard);
+}
+
+/*
+ * Room for one record, counted as seen; NULL when there is none, counted as lost with at most `bytes` in it.
+ * Every reserve_event() that gives a record is followed by submit_event().
+ */
+static __always_inline void *reserve_event(void *ring, __u32 event_class, __u64 size, __u8 op, __s64 bytes)
+{
+	struct account *account = account_of(event_class);
+	void *event;
+
+	if (!account || !ring)
+		return 0;
+	account->seen++;
+	event = bpf_ringbuf_reserve(ring, size, 0);
+	if (!event) {
+		account->ring_full++;
+		count_lost_io(account, op, bytes);
+	}
+	return event;
+}
+
+/*
+ * Hands a record over. The consumer is woken when the bytes that wait cross the mark, not once per event; what is below
+ * the mark it finds by its own poll.
+ */
+static __always_inline void submit_event(void *ring, void *event, __u64 size)
+{
+	__u64 waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
+	bool crosses = waiting >= config.wake_bytes && waiting < config.wake_bytes + 4 * (size + 8);
+
+	bpf_ringbuf_submit(event, crosses ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+static __always_inline void fill_head(struct event_head *head, __u16 event_class, __u8 op, __u8 fd_kind, __s64 start_ns)
+{
+	head->event_class = event_class;
+	head->cpu = bpf_get_smp_processor_id();
+	head->op = op;
+	head->fd_kind = fd_kind;
+	head->reserved = 0;
+	head->start_ns = start_ns;
+}
+
+/* The current task. Never call this where the current task is whoever was interrupted. */
+static __always_inline void identify_current(struct identity *who)
+{
+	__u64 ids = bpf_get_current_pid_tgid();
+
+	who->pid = ids >> 32;
+	who->tid = ids;
+	who->cgroup_id = bpf_get_current_cgroup_id();
+	bpf_get_current_comm(who->comm, sizeof(who->comm));
+}
+
+static __always_inline bool by_owner(void)
+{
+	return config.filter_pid || config.filter_cgroup || config.filter_comm;
+}
+
+/* Whether the current task's I/O is to be recorded. */
+static __always_inline bool owner_wanted(void)
+{
+	if (config.filter_pid) {
+		__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+		if (!bpf_map_lookup_elem(&tree, &pid))
+			return false;
+	}
+	if (config.filter_cgroup && bpf_get_current_ancestor_cgroup_id(config.cgroup_level) != config.cgroup_id)
+		return false;
+	if (config.filter_comm) {
+		__u64 comm[2] = {};
+		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
+
+		bpf_get_current_comm(comm, sizeof(comm));
+		if (comm[0] != wanted[0] || comm[1] != wanted[1])
+			return false;
+	}
+	return true;
+}
+
+static __always_inline bool device_wanted(__u32 dev)
+{
+	return !config.filter_device || bpf_map_lookup_elem(&devices, &dev);
+}
+
+static __always_inline bool is_recorder(void)
+{
+	return (__u32)(bpf_get_current_pid_tgid() >> 32) == config.recorder_pid;
+}
+
+#endif

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything that crosses between kernel and user space, declared once. Rust uses the types that the skeleton generator
+ * derives from this file. Values are raw: nanoseconds of CLOCK_MONOTONIC, bytes, kernel device numbers.
+ */
+#ifndef IOSTRATA_EVENTS_H
+#define IOSTRATA_EVENTS_H
+
+/* Each class of events has its own books and fills one table. */
+#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process")
+
+/*
+ * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
+ * `op_names`, so a new operation is added here and in the capture format only. New ones go last.
+ */
+#define OPS(X)                                                                                                         \
+	X(NONE, "")                                                                                                    \
+	X(READ, "read") X(WRITE, "write")                                                                              \
+	X(PREAD, "pread64") X(PWRITE, "pwrite64")                                                                      \
+	X(READV, "readv") X(WRITEV, "writev")                                                                          \
+	X(PREADV, "preadv") X(PWRITEV, "pwritev")                                                                      \
+	X(PREADV2, "preadv2") X(PWRITEV2, "pwritev2")                                                                  \
+	X(FSYNC, "fsync") X(FDATASYNC, "fdatasync") X(SYNC_FILE_RANGE, "sync_file_range")                              \
+	X(SYNC, "sync") X(SYNCFS, "syncfs")                                                                            \
+	X(OPEN, "open") X(OPENAT, "openat") X(OPENAT2, "openat2") X(CLOSE, "close")                                    \
+	X(FLUSH, "flush") X(DEVICE_FLUSH, "device_flush")                                                              \
+	X(DISCARD, "discard") X(SECURE_ERASE, "secure_erase") X(WRITE_ZEROES, "write_zeroes")                          \
+	X(ZONE_APPEND, "zone_append") X(ZONE_MANAGEMENT, "zone_management")                                            \
+	X(DRIVER_IN, "driver_in") X(DRIVER_OUT, "driver_out")
+
+#define X(id, word) CLASS_##id,
+enum event_class { EVENT_CLASSES(X) CLASS_COUNT };
+#undef X
+
+#define X(id, word) OP_##id,
+enum op { OPS(X) OP_COUNT };
+#undef X
+
+/* What kind of file an operation was on. */
+enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
+
+/* Request flags as the capture has them; the kernel's own bits move between versions. */
+enum request_flag {
+	REQUEST_SYNC = 1,
+	REQUEST_META = 2,
+	REQUEST_PRIO = 4,
+	REQUEST_FUA = 8,
+	REQUEST_PREFLUSH = 16,
+	REQUEST_RAHEAD = 32,
+	REQUEST_BACKGROUND = 64,
+	REQUEST_NOWAIT = 128,
+	REQUEST_SWAP = 256,
+	REQUEST_UNCOUNTED = 512,
+};
+
+/* A missing value, for every signed field below. */
+#define MISSING (-0x7fffffffffffffffLL - 1)
+
+enum { COMM_BYTES = 16, EXE_BYTES = 512, CMDLINE_BYTES = 512, EXE_DEPTH = 24, WORD_BYTES = 24 };
+
+/* Who did it. All zero: not known. */
+struct identity {
+	__u32 pid;
+	__u32 tid;
+	__u64 cgroup_id;
+	char comm[COMM_BYTES];
+};
+
+/* At the front of every record. */
+struct event_head {
+	__u16 event_class;
+	__u16 cpu;
+	__u8 op;
+	__u8 fd_kind;
+	__u16 reserved;
+	__s64 start_ns;
+	struct identity who;
+};
+
+/* A system call or a VFS operation on a file. */
+struct file_event {
+	struct event_head head;
+	__s64 duration_ns;
+	__s64 offset_bytes;
+	__s64 requested_bytes;
+	__s64 ret;
+	__s64 ino;
+	__s32 dev;
+	__s32 open_flags;
+};
+
+/* A completed block request. */
+struct block_event {
+	struct event_head head;
+	__s64 duration_ns;
+	__s64 queue_ns;
+	__s64 insert_ns;
+	__s64 sector;
+	__u64 bytes;
+	__s32 dev;
+	__u32 flags;
+	__s32 error;
+	__u16 bios;
+	__u16 requeues;
+};
+
+/* A process at its first I/O, and after each exec. */
+struct process_event {
+	struct event_head head;
+	__u64 process_start_ns;
+	__u32 ppid;
+	__u8 kernel_thread;
+	__u8 exe_components;
+	__u16 cmdline_length;
+	/* Names from the executable up to the root, each ended by a NUL. */
+	char exe[EXE_BYTES];
+	char cmdline[CMDLINE_BYTES];
+};
+
+/* The books of one class on one CPU. */
+struct account {
+	__u64 seen;
+	__u64 ring_full;
+	__u64 inflight_full;
+	/* What the lost events can have carried at most. */
+	__u64 lost_read_ops;
+	__u64 lost_read_bytes;
+	__u64 lost_write_ops;
+	__u64 lost_write_bytes;
+	/* Not losses, but told: requests whose queueing was not seen, 32-bit system calls that were left out. */
+	__u64 unidentified;
+	__u64 compat;
+};
+
+/* The recorder's own I/O on one device, by direction. */
+struct own_io {
+	__u64 read_ops;
+	__u64 read_bytes;
+	__u64 write_ops;
+	__u64 write_bytes;
+	__u64 discard_ops;
+	__u64 discard_bytes;
+};
+
+struct inode_key {
+	__u32 dev;
+	__u32 reserved;
+	__u64 ino;
+};
+
+/* Set before the programs are loaded. The neutral value of each is zero. */
+struct config {
+	__u32 recorder_pid;
+	__u32 ring_shards;
+	__u64 wake_bytes;
+	__u32 filter_pid;
+	__u32 filter_device;
+	__u32 filter_cgroup;
+	__u32 filter_comm;
+	__u64 cgroup_id;
+	__u32 cgroup_level;
+	/* The disk that the capture is written to. */
+	__u32 own_disk;
+	char comm[COMM_BYTES];
+	/* By system call number: enum op. */
+	__u8 syscall_op[512];
+};
+
+#endif

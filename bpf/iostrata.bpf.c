@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The kernel side of iostrata. One object, so that all groups share the rings, the books and the filters; every program
+ * starts switched off and user space loads those of the layers asked for. A new group is a file and a line here.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "events.h"
+
+#include "common.bpf.h"
+#include "process.bpf.h"
+#include "file.bpf.h"
+#include "syscall.bpf.h"
+#include "vfs.bpf.h"
+#include "block.bpf.h"
+
+/* The words for classes and operations, read by user space from here so that they are written once. */
+#define X(id, word) word,
+const char class_names[CLASS_COUNT][WORD_BYTES] = { EVENT_CLASSES(X) };
+const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
+#undef X
+
+/* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
+struct record_types {
+	struct file_event file;
+	struct block_event block;
+	struct process_event process;
+	struct account account;
+	struct own_io own;
+	struct inode_key inode;
+	enum fd_kind fd_kind;
+	enum request_flag request_flag;
+	enum op op;
+	enum event_class event_class;
+};
+const volatile struct record_types *record_types_in_btf = 0;
+
+/* kprobe and the GPL-only helpers (bpf_probe_read_kernel, ring buffers) need it. */
+char LICENSE[] SEC("license") = "GPL";

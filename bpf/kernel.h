@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The kernel types that the programs read, and of each only the members that are read. CO-RE relocates every access to
+ * where the running kernel has the member, so order, size and the rest do not matter. A member that only some kernels
+ * have is asked for with bpf_core_field_exists(); an alternative shape of a type is named ___ and the last kernel
+ * version that has it, or `___since_` and the first.
+ */
+#ifndef IOSTRATA_KERNEL_H
+#define IOSTRATA_KERNEL_H
+
+/* libbpf's headers take the register names of the kernel itself when they see this. */
+#define __VMLINUX_H__
+
+typedef unsigned char __u8;
+typedef unsigned short __u16;
+typedef unsigned int __u32;
+typedef unsigned long long __u64;
+typedef signed char __s8;
+typedef short __s16;
+typedef int __s32;
+typedef long long __s64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum;
+typedef _Bool bool;
+
+enum { false = 0, true = 1 };
+
+/* uapi/linux/bpf.h: what libbpf's headers and the programs name. */
+enum bpf_map_type {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
+};
+enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
+enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
+enum { BPF_RB_AVAIL_DATA = 0 };
+
+/* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct pt_regs { /* x86-64: arch/x86/include/asm/ptrace.h */
+	unsigned long r10, r9, r8, ax, dx, si, di, orig_ax, ip, sp, bp, cx;
+};
+
+struct qstr {
+	__u32 len;
+	const unsigned char *name;
+};
+
+struct super_block {
+	__u32 s_dev;
+	unsigned long s_magic;
+};
+
+struct inode {
+	__u16 i_mode;
+	unsigned long i_ino;
+	struct super_block *i_sb;
+	__u32 i_rdev;
+	__s64 i_size;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+	struct inode *d_inode;
+};
+
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount { /* fs/mount.h */
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+};
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+	unsigned int f_flags;
+	__s64 f_pos;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct mm_struct {
+	unsigned long arg_start;
+	unsigned long arg_end;
+	struct file *exe_file;
+};
+
+struct thread_info {
+	__u32 status;
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int flags;
+	int pid;
+	int tgid;
+	__u64 start_time;
+	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	struct mm_struct *mm;
+	struct files_struct *files;
+	char comm[16];
+};
+
+struct iovec {
+	void *iov_base;
+	unsigned long iov_len;
+};
+
+struct iov_iter {
+	unsigned long count;
+};
+
+struct address_space {
+	struct inode *host;
+};
+
+struct page {
+	unsigned long compound_head;
+	struct address_space *mapping;
+};
+
+struct bio_vec {
+	struct page *bv_page;
+};
+
+struct bvec_iter {
+	__u64 bi_sector;
+	unsigned int bi_size;
+};
+
+struct request_queue {
+	const void *mq_ops;
+};
+
+struct gendisk {
+	int major;
+	int first_minor;
+	struct request_queue *queue;
+};
+
+struct block_device {
+	struct gendisk *bd_disk;
+};
+
+struct bio {
+	struct bio *bi_next;
+	struct block_device *bi_bdev;
+	struct bvec_iter bi_iter;
+	void *bi_private;
+	unsigned short bi_vcnt;
+	struct bio_vec *bi_io_vec;
+};
+
+/* Before 5.12 a bio named its disk and a partition number. */
+struct bio___5_11 {
+	struct gendisk *bi_disk;
+};
+
+struct request {
+	struct request_queue *q;
+	unsigned int cmd_flags;
+	unsigned int rq_flags;
+	unsigned int __data_len;
+	__u64 __sector;
+	struct bio *bio;
+	struct bio *biotail;
+	__u64 start_time_ns;
+};
+
+/* Before 5.17 a request named its disk (kernel commit f3fa33acca9f). */
+struct request___5_16 {
+	struct gendisk *rq_disk;
+};
+
+struct request_queue___since_5_15 {
+	struct gendisk *disk;
+};
+
+struct linux_binprm;
+
+#pragma clang attribute pop
+
+/* Values of these differ between kernels: read them with bpf_core_enum_value(). */
+enum req_op {
+	REQ_OP_READ = 0,
+	REQ_OP_WRITE = 1,
+	REQ_OP_FLUSH = 2,
+	REQ_OP_DISCARD = 3,
+	REQ_OP_SECURE_ERASE = 5,
+	REQ_OP_WRITE_ZEROES = 9,
+	REQ_OP_ZONE_APPEND = 7,
+	REQ_OP_DRV_IN = 34,
+	REQ_OP_DRV_OUT = 35,
+};
+
+/* `enum req_opf` until 6.0, with zone append as its only other number here. */
+enum { REQ_OP_ZONE_APPEND_UNTIL_6_0 = 13 };
+
+enum req_flag_bits {
+	__REQ_SYNC = 11,
+	__REQ_META = 12,
+	__REQ_PRIO = 13,
+	__REQ_FUA = 17,
+	__REQ_PREFLUSH = 18,
+	__REQ_RAHEAD = 19,
+	__REQ_BACKGROUND = 20,
+	__REQ_NOWAIT = 21,
+	__REQ_SWAP = 24,
+};
+
+/* Request flags became an enum in 6.11; before, they were macros and these bits were 4 and 13 since 4.x. */
+enum rqf_flags {
+	__RQF_FLUSH_SEQ = 1,
+	__RQF_IO_STAT = 8,
+};
+enum { RQF_FLUSH_SEQ_BIT_MACRO = 4, RQF_IO_STAT_BIT_MACRO = 13 };
+
+enum { REQ_OP_MASK = 0xff };
+
+/* include/linux/sched.h, arch/x86/include/asm/thread_info.h */
+enum { PF_KTHREAD = 0x00200000, TS_COMPAT = 2 };
+
+/* uapi/linux/stat.h */
+enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000 };
+
+/* uapi/asm-generic/fcntl.h */
+enum { O_APPEND = 02000 };
+
+/* uapi/linux/magic.h */
+enum {
+	TMPFS_MAGIC = 0x01021994,
+	RAMFS_MAGIC = 0x858458f6,
+	HUGETLBFS_MAGIC = 0x958458f6,
+	PROC_SUPER_MAGIC = 0x9fa0,
+	SYSFS_MAGIC = 0x62656572,
+	CGROUP_SUPER_MAGIC = 0x27e0eb,
+	CGROUP2_SUPER_MAGIC = 0x63677270,
+	DEBUGFS_MAGIC = 0x64626720,
+	TRACEFS_MAGIC = 0x74726163,
+	SECURITYFS_MAGIC = 0x73636673,
+	SELINUX_MAGIC = 0xf97cff8c,
+	CONFIGFS_MAGIC = 0x62656570,
+	BPF_FS_MAGIC = 0xcafe4a11,
+	PSTOREFS_MAGIC = 0x6165676c,
+	EFIVARFS_MAGIC = 0xde5e81e4,
+	DEVPTS_SUPER_MAGIC = 0x1cd1,
+	PIPEFS_MAGIC = 0x50495045,
+	SOCKFS_MAGIC = 0x534f434b,
+	ANON_INODE_FS_MAGIC = 0x09041934,
+	NSFS_MAGIC = 0x6e736673,
+	BINFMTFS_MAGIC = 0x42494e4d,
+};
+
+#endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Processes: who they are, told once at their first recorded I/O and again after exec; and which of them belong to the
+ * recorded trees. It is told from the kernel side, because a process of a millisecond is gone before anyone could read
+ * its /proc entry.
+ */
+#ifndef IOSTRATA_PROCESS_H
+#define IOSTRATA_PROCESS_H
+
+struct told {
+	__u64 start_ns;
+	/* exec replaces the address space. Only compared, never followed. */
+	__u64 mm;
+};
+
+/* Key: process id; value: what was told of it. LRU: a process that is forgotten is told again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct told);
+} told SEC(".maps");
+
+struct name_walk {
+	struct dentry *dentry;
+	struct dentry *root;
+	struct mount *mount;
+	__u32 length;
+	__u32 components;
+	char *into;
+};
+
+/* Appends one component and goes up; 1 when the root is reached or the buffer is full. */
+static __always_inline int name_component(struct name_walk *walk)
+{
+	/* Copies: BPF_CORE_READ would take the walk itself for a kernel type. */
+	struct dentry *dentry = walk->dentry, *parent = BPF_CORE_READ(dentry, d_parent);
+	struct mount *mount = walk->mount, *above;
+	const unsigned char *name;
+	__u32 at = walk->length;
+	long length;
+
+	if (dentry == walk->root || dentry == parent) {
+		above = BPF_CORE_READ(mount, mnt_parent);
+		if (above == mount)
+			return 1;
+		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->root = BPF_CORE_READ(above, mnt.mnt_root);
+		walk->mount = above;
+		return 0;
+	}
+	if (at >= EXE_BYTES / 2)
+		return 1;
+	name = BPF_CORE_READ(dentry, d_name.name);
+	length = bpf_probe_read_kernel_str(walk->into + at, EXE_BYTES / 2, name);
+	if (length <= 1)
+		return 1;
+	walk->length = at + (length & (EXE_BYTES / 2 - 1));
+	walk->components++;
+	walk->dentry = parent;
+	return 0;
+}
+
+static __always_inline void fill_exe(struct process_event *event, struct mm_struct *mm)
+{
+	struct file *file = BPF_CORE_READ(mm, exe_file);
+	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+	struct name_walk walk = {
+		.dentry = BPF_CORE_READ(file, f_path.dentry),
+		.root = BPF_CORE_READ(mnt, mnt_root),
+		.mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt),
+		.into = event->exe,
+	};
+
+	if (!file)
+		return;
+	for (int i = 0; i < EXE_DEPTH; i++)
+		if (name_component(&walk))
+			break;
+	event->exe_components = walk.components;
+}
+
+/* The process reads its own arguments, so a fault here means they are swapped out: then there is no command line. */
+static __always_inline void fill_cmdline(struct process_event *event, struct mm_struct *mm)
+{
+	unsigned long start = BPF_CORE_READ(mm, arg_start);
+	__u64 length = BPF_CORE_READ(mm, arg_end) - start;
+
+	if (length > CMDLINE_BYTES)
+		length = CMDLINE_BYTES;
+	if (!bpf_probe_read_user(event->cmdline, length, (void *)start))
+		event->cmdline_length = length;
+}
+
+/*
+ * Tells who the current process is, unless that was told. To be called before the I/O's time is
+ * taken, so that the process is never told later than its I/O.
+ */
+static __always_inline void tell_process(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct told is = { .start_ns = BPF_CORE_READ(leader, start_time), .mm = (__u64)mm };
+	struct told *was = bpf_map_lookup_elem(&told, &pid);
+	struct process_event *event;
+	void *ring;
+
+	if (was && was->start_ns == is.start_ns && was->mm == is.mm)
+		return;
+	ring = ring_of_this_cpu();
+	if (!ring)
+		return;
+	event = reserve_event(ring, CLASS_PROCESS, sizeof(*event), OP_NONE, 0);
+	if (!event)
+		return;
+	fill_head(&event->head, CLASS_PROCESS, OP_NONE, FD_UNKNOWN, bpf_ktime_get_ns());
+	identify_current(&event->head.who);
+	event->process_start_ns = is.start_ns;
+	event->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	event->kernel_thread = !!(BPF_CORE_READ(task, flags) & PF_KTHREAD);
+	event->exe_components = 0;
+	event->cmdline_length = 0;
+	if (mm) {
+		fill_exe(event, mm);
+		fill_cmdline(event, mm);
+	}
+	submit_event(ring, event, sizeof(*event));
+	/* Where this fails the process is told once more, which does no harm. */
+	bpf_map_update_elem(&told, &pid, &is, BPF_ANY);
+}
+
+/* A child of a recorded process is recorded. Threads share their process id and are there already. */
+SEC("?tp_btf/sched_process_fork")
+int BPF_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 parent_pid = parent->tgid;
+	__u32 child_pid = child->tgid;
+	__u64 start_ns = child->start_time;
+
+	if (parent_pid == child_pid || !bpf_map_lookup_elem(&tree, &parent_pid))
+		return 0;
+	if (bpf_map_update_elem(&tree, &child_pid, &start_ns, BPF_ANY)) {
+		struct account *account = account_of(CLASS_PROCESS);
+
+		if (account) {
+			account->seen++;
+			account->inflight_full++;
+		}
+	}
+	return 0;
+}
+
+/*
+ * The task is gone for good. Not at exit: closing files at exit does I/O that is still the process's own. The start
+ * time guards the entry of a new process that got the same id meanwhile.
+ */
+SEC("?tp_btf/sched_process_free")
+int BPF_PROG(iostrata_free, struct task_struct *task)
+{
+	__u32 pid = task->pid;
+	__u64 *start_ns;
+
+	if (pid != task->tgid)
+		return 0;
+	start_ns = bpf_map_lookup_elem(&tree, &pid);
+	if (start_ns && (*start_ns == task->start_time || !*start_ns))
+		bpf_map_delete_elem(&tree, &pid);
+	return 0;
+}
+
+#endif

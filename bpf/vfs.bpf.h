@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The operating-system layer: reads, writes and syncs in the VFS, whoever asks for them (system calls, the loop driver,
+ * nfsd, overlayfs). fentry and fexit where the kernel has them, else kprobe and kretprobe; both share what is below.
+ */
+#ifndef IOSTRATA_VFS_H
+#define IOSTRATA_VFS_H
+
+/* One thread may be in two functions at once (overlayfs writes to the file below), so the function is in the key. */
+struct vfs_key {
+	__u32 tid;
+	__u32 function;
+};
+
+/* Value: the operation under way. Full: the operation is counted as lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct vfs_key);
+	__type(value, struct file_op);
+} vfs_ops SEC(".maps");
+
+enum vfs_function { VFS_READ, VFS_WRITE, VFS_READV, VFS_WRITEV, VFS_ITER_READ, VFS_ITER_WRITE, VFS_FSYNC };
+
+static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code, struct file *file, __s64 requested_bytes,
+				       __s64 offset_bytes)
+{
+	struct file_op op = { .op = op_code, .offset_bytes = offset_bytes, .requested_bytes = requested_bytes };
+	struct vfs_key key = { .function = function };
+
+	if (is_recorder() || !owner_wanted())
+		return 0;
+	fill_file(&op, file);
+	if (op.fd_kind == FD_UNKNOWN || (op.fd_kind == FD_DIRECTORY && op_code != OP_FSYNC) || !device_wanted(op.dev))
+		return 0;
+	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
+		op.offset_bytes = MISSING;
+	tell_process();
+	op.start_ns = bpf_ktime_get_ns();
+	key.tid = bpf_get_current_pid_tgid();
+	if (bpf_map_update_elem(&vfs_ops, &key, &op, BPF_ANY))
+		lose_file_op(&op, CLASS_VFS);
+	return 0;
+}
+
+static __always_inline int vfs_returned(enum vfs_function function, __s64 ret)
+{
+	struct vfs_key key = { .tid = bpf_get_current_pid_tgid(), .function = function };
+	struct file_op *op = bpf_map_lookup_elem(&vfs_ops, &key);
+
+	if (!op)
+		return 0;
+	emit_file_event(op, CLASS_VFS, ret);
+	bpf_map_delete_elem(&vfs_ops, &key);
+	return 0;
+}
+
+static __always_inline __s64 position(__s64 *at)
+{
+	__s64 offset_bytes = MISSING;
+
+	if (at)
+		bpf_probe_read_kernel(&offset_bytes, sizeof(offset_bytes), at);
+	return offset_bytes;
+}
+
+/* The iterator's count; its place in the struct moves, CO-RE finds it. */
+static __always_inline __s64 iter_bytes(struct iov_iter *iter)
+{
+	return BPF_CORE_READ(iter, count);
+}
+
+/*
+ * For each function: how it is entered by fentry, and the same by kprobe. The return needs nothing but its value. The
+ * number of arguments before the return value is what fexit needs to find it, so it is written out.
+ */
+#define VFS_FUNCTION(name, id, op_code, args, requested, offset)                                                       \
+	SEC("?fentry/" #name)                                                                                          \
+	int BPF_PROG(iostrata_##name, UNPACK args)                                                                     \
+	{                                                                                                              \
+		return vfs_entered(id, op_code, file, requested, offset);                                              \
+	}                                                                                                              \
+	SEC("?fexit/" #name)                                                                                           \
+	int BPF_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
+	{                                                                                                              \
+		return vfs_returned(id, ret);                                                                          \
+	}                                                                                                              \
+	SEC("?kprobe/" #name)                                                                                          \
+	int BPF_KPROBE(iostrata_##name##_kp, UNPACK args)                                                              \
+	{                                                                                                              \
+		return vfs_entered(id, op_code, file, requested, offset);                                              \
+	}                                                                                                              \
+	SEC("?kretprobe/" #name)                                                                                       \
+	int BPF_KRETPROBE(iostrata_##name##_krp, long ret)                                                             \
+	{                                                                                                              \
+		return vfs_returned(id, ret);                                                                          \
+	}
+#define UNPACK(...) __VA_ARGS__
+
+VFS_FUNCTION(vfs_read, VFS_READ, OP_READ, (struct file * file, char *buffer, unsigned long count, __s64 *at), count, position(at))
+VFS_FUNCTION(vfs_write, VFS_WRITE, OP_WRITE, (struct file * file, char *buffer, unsigned long count, __s64 *at), count, position(at))
+VFS_FUNCTION(vfs_readv, VFS_READV, OP_READ, (struct file * file, struct iovec *vector, unsigned long count, __s64 *at, int flags), vector_bytes(vector, count), position(at))
+VFS_FUNCTION(vfs_writev, VFS_WRITEV, OP_WRITE, (struct file * file, struct iovec *vector, unsigned long count, __s64 *at, int flags), vector_bytes(vector, count), position(at))
+VFS_FUNCTION(vfs_iter_read, VFS_ITER_READ, OP_READ, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
+VFS_FUNCTION(vfs_iter_write, VFS_ITER_WRITE, OP_WRITE, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
+VFS_FUNCTION(vfs_fsync_range, VFS_FSYNC, OP_FSYNC, (struct file * file, __s64 start, __s64 end, int datasync), MISSING, start)
+
+#endif

@@ -1,0 +1,180 @@
+//! The loss ledger: every event that was seen is either written or lost to a named cause.
+//!
+//! Events are counted by class and CPU, in the kernel where they are seen and here where they are written. The books
+//! balance when `seen = written + lost` for each class and CPU.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares the causes of loss once: the counters, their sum and their names.
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])+ $cause:ident,)+) => {
+        /// Events that were seen and are not in the capture, by cause.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Lost { $($(#[doc = $doc])+ pub $cause: u64,)+ }
+
+        impl Lost {
+            /// The sum over all causes.
+            pub fn total(&self) -> u64 {
+                0u64 $(.saturating_add(self.$cause))+
+            }
+
+            /// Adds the counts of `other`.
+            pub fn add(&mut self, other: &Lost) {
+                $(self.$cause = self.$cause.saturating_add(other.$cause);)+
+            }
+
+            /// Causes and counts, in order of declaration.
+            pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($cause), self.$cause),)+]
+            }
+        }
+    };
+}
+
+causes! {
+    /// No room in the ring buffer between kernel and recorder.
+    ring_full,
+    /// No room in the kernel's table of operations under way.
+    inflight_full,
+    /// The writer was behind and its queue full.
+    channel_full,
+    /// The disk refused the part.
+    write_failed,
+    /// A record that the recorder could not read.
+    undecodable,
+}
+
+/// Bytes and operations by direction: of I/O that was lost, or left out on purpose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amounts {
+    /// Reads.
+    pub read_ops: u64,
+    /// Bytes read; of lost events, at most these.
+    pub read_bytes: u64,
+    /// Writes.
+    pub write_ops: u64,
+    /// Bytes written; of lost events, at most these.
+    pub write_bytes: u64,
+}
+
+impl Amounts {
+    /// Adds the amounts of `other`.
+    pub fn add(&mut self, other: &Amounts) {
+        self.read_ops = self.read_ops.saturating_add(other.read_ops);
+        self.read_bytes = self.read_bytes.saturating_add(other.read_bytes);
+        self.write_ops = self.write_ops.saturating_add(other.write_ops);
+        self.write_bytes = self.write_bytes.saturating_add(other.write_bytes);
+    }
+}
+
+/// The account of one class of events on one CPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The table that the events belong to.
+    pub class: String,
+    /// The CPU on which they completed.
+    pub cpu: u32,
+    /// Events that the kernel side saw and that pass the filters.
+    pub seen: u64,
+    /// Rows in finished parts.
+    pub written: u64,
+    /// Events lost, by cause.
+    pub lost: Lost,
+    /// What the lost events can have carried at most.
+    pub lost_io: Amounts,
+}
+
+impl Account {
+    /// Whether every event seen is written or counted as lost.
+    pub fn balanced(&self) -> bool {
+        self.written.checked_add(self.lost.total()) == Some(self.seen)
+    }
+}
+
+/// A kernel program that the kernel did not run because it was already running on that CPU.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Skipped {
+    /// The program.
+    pub program: String,
+    /// How often (`recursion_misses`). What those events carried is not known.
+    pub recursion: u64,
+}
+
+/// All accounts of a capture.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    /// By class and CPU.
+    pub accounts: Vec<Account>,
+    /// Programs that were skipped at least once.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Books {
+    /// Whether every account balances.
+    pub fn balanced(&self) -> bool {
+        self.accounts.iter().all(Account::balanced)
+    }
+
+    /// Events lost over all classes, skipped programs included.
+    pub fn lost(&self) -> u64 {
+        let counted: u64 = self.accounts.iter().map(|a| a.lost.total()).sum();
+        counted + self.skipped.iter().map(|s| s.recursion).sum::<u64>()
+    }
+
+    /// Events lost of one class, and what they can have carried.
+    pub fn lost_of(&self, class: &str) -> (u64, Amounts) {
+        let mut events = 0;
+        let mut amounts = Amounts::default();
+        for account in self.accounts.iter().filter(|a| a.class == class) {
+            events += account.lost.total();
+            amounts.add(&account.lost_io);
+        }
+        (events, amounts)
+    }
+
+    /// One account for each class, CPUs added up, in order of first appearance.
+    pub fn by_class(&self) -> Vec<Account> {
+        let mut sums: Vec<Account> = Vec::new();
+        for account in &self.accounts {
+            match sums.iter_mut().find(|sum| sum.class == account.class) {
+                None => sums.push(Account { cpu: 0, ..account.clone() }),
+                Some(sum) => {
+                    sum.seen += account.seen;
+                    sum.written += account.written;
+                    sum.lost.add(&account.lost);
+                    sum.lost_io.add(&account.lost_io);
+                }
+            }
+        }
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(seen: u64, written: u64, lost: Lost) -> Account {
+        Account { class: "block".into(), cpu: 1, seen, written, lost, lost_io: Amounts::default() }
+    }
+
+    #[test]
+    fn an_event_neither_written_nor_lost_unbalances_the_books() {
+        let lost = Lost { ring_full: 2, channel_full: 1, ..Lost::default() };
+        assert!(account(10, 7, lost).balanced());
+        assert!(!account(10, 6, lost).balanced());
+        assert!(!account(10, 8, lost).balanced());
+    }
+
+    #[test]
+    fn classes_add_up_over_cpus() {
+        let lost = Lost { write_failed: 3, ..Lost::default() };
+        let books = Books { accounts: vec![account(10, 10, Lost::default()), account(5, 2, lost)], skipped: vec![] };
+        let sums = books.by_class();
+        assert_eq!((sums.len(), sums[0].seen, sums[0].written, sums[0].lost.total()), (1, 15, 12, 3));
+        assert!(books.balanced());
+        assert_eq!(books.lost(), 3);
+    }
+}

@@ -1,0 +1,287 @@
+//! The manifest: one JSON file that says what the capture is and whether it can be trusted.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ledger::{Amounts, Books};
+use crate::{SCHEMA_VERSION, op::Layer};
+
+/// The manifest's name in the capture directory.
+pub const FILE_NAME: &str = "manifest.json";
+
+/// How far the recording has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Everything is attached and rows are being written. A capture that stays so was cut off.
+    Recording,
+    /// The recorder finished; the books are final.
+    Complete,
+}
+
+/// What the capture is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of the tables and of this file.
+    pub schema_version: u32,
+    /// A random name for this capture (UUID).
+    pub capture_id: String,
+    /// Whether the recorder has finished.
+    pub state: State,
+    /// When everything was attached (RFC 3339).
+    pub started_at: String,
+    /// When the recorder finished.
+    pub stopped_at: Option<String>,
+    /// Why it stopped: a signal, the duration, the command's end.
+    pub stop_reason: Option<String>,
+    /// Version of the recorder.
+    pub recorder_version: String,
+    /// The recorder's command line.
+    pub command_line: Vec<String>,
+    /// The machine.
+    pub host: Host,
+    /// How `ts_ns` relates to wall time.
+    pub clock: Clock,
+    /// For each layer, whether it was captured and how, or why not.
+    pub layers: BTreeMap<Layer, LayerState>,
+    /// The kernel programs, attached or not.
+    pub probes: Vec<Probe>,
+    /// What was let through.
+    pub filters: Filters,
+    /// Block devices as they were at the start.
+    pub devices: Vec<Device>,
+    /// Mounted file systems as they were at the start.
+    pub mounts: Vec<Mount>,
+    /// Events seen, written and lost.
+    pub books: Books,
+    /// Rows against the kernel's own counters, for each device that was recorded whole.
+    pub device_books: Vec<DeviceBook>,
+    /// Finished parts.
+    pub parts: Vec<Part>,
+}
+
+/// The machine that was recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Host name.
+    pub hostname: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// Machine architecture.
+    pub arch: String,
+    /// The kernel's id for this boot.
+    pub boot_id: String,
+    /// Possible CPUs.
+    pub cpus: u32,
+}
+
+/// `ts_ns` = monotonic time + `offset_ns`; pairs of both clocks show how wall time moved.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// Added to every monotonic time of the capture.
+    pub offset_ns: i64,
+    /// The two clocks, read at the same moment.
+    pub pairs: Vec<ClockPair>,
+}
+
+/// Both clocks at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockPair {
+    /// `CLOCK_MONOTONIC`.
+    pub monotonic_ns: i64,
+    /// `CLOCK_REALTIME`.
+    pub wall_ns: i64,
+}
+
+/// Whether a layer is in the capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerState {
+    /// Whether its rows are in the capture. Where not, the layer is unknown, not zero.
+    pub captured: bool,
+    /// How it was captured, or why it was not.
+    pub how: String,
+}
+
+/// One kernel program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The program and where it attaches.
+    pub name: String,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// Why not.
+    pub why: Option<String>,
+}
+
+/// What was let through; empty means everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filters {
+    /// Whole disks by name.
+    pub devices: Vec<String>,
+    /// Processes whose trees were recorded.
+    pub pids: Vec<u32>,
+    /// Cgroup path whose subtree was recorded.
+    pub cgroup: Option<String>,
+    /// Command name.
+    pub comm: Option<String>,
+    /// The command that was recorded.
+    pub command: Option<Vec<String>>,
+}
+
+impl Filters {
+    /// Whether rows were chosen by who did the I/O, so that a device's counters cannot be expected to agree.
+    pub fn by_owner(&self) -> bool {
+        !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some() || self.command.is_some()
+    }
+}
+
+/// A block device.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Device {
+    /// `major << 20 | minor`.
+    pub dev: i32,
+    /// Name under /sys/block.
+    pub name: String,
+    /// Size.
+    pub size_bytes: u64,
+    /// Logical block size.
+    pub logical_block_bytes: u64,
+    /// Whether the device says it rotates.
+    pub rotational: bool,
+    /// The active I/O scheduler.
+    pub scheduler: Option<String>,
+    /// Partitions by name and number.
+    pub partitions: Vec<Partition>,
+    /// Devices that this one is built on.
+    pub slaves: Vec<String>,
+    /// The file behind a loop device.
+    pub backing_file: Option<String>,
+}
+
+/// A partition of a block device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// `major << 20 | minor`.
+    pub dev: i32,
+    /// Name.
+    pub name: String,
+}
+
+/// A mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// `major << 20 | minor` as stat reports it.
+    pub dev: i32,
+    /// What is mounted.
+    pub source: String,
+    /// Where.
+    pub target: String,
+    /// File system type.
+    pub fs_type: String,
+}
+
+/// The kernel's counters of a device (`/sys/block/DEV/stat`, kernel doc `Documentation/block/stat.rst`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceCounters {
+    /// Requests of direction read.
+    pub read_ops: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Requests of direction write, empty flushes included.
+    pub write_ops: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Discards.
+    pub discard_ops: u64,
+    /// Bytes discarded.
+    pub discard_bytes: u64,
+    /// Flush commands sent to the device; none where the kernel does not count them.
+    pub flush_ops: Option<u64>,
+}
+
+/// One device: what the kernel counted against what is in the capture.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceBook {
+    /// The device's name.
+    pub device: String,
+    /// How far the kernel's counters moved during the recording.
+    pub kernel: DeviceCounters,
+    /// What rows say: written ones only.
+    pub rows: DeviceCounters,
+    /// The recorder's own I/O, left out of the rows.
+    pub own: Amounts,
+    /// Whether `kernel = rows + own` in every field.
+    pub balanced: bool,
+}
+
+/// A finished part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// The table.
+    pub table: String,
+    /// Path below the capture directory.
+    pub file: String,
+    /// Rows.
+    pub rows: u64,
+    /// Size on disk.
+    pub bytes: u64,
+    /// Smallest `ts_ns`; none in an empty part.
+    pub first_ts_ns: Option<i64>,
+    /// Greatest `ts_ns`.
+    pub last_ts_ns: Option<i64>,
+}
+
+impl Manifest {
+    /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
+    pub fn read(dir: &Path) -> Result<Manifest> {
+        let path = dir.join(FILE_NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+                return Err(Error::manifest(dir, format!("not a capture: there is no {FILE_NAME} in it")));
+            }
+            Err(e) => return Err(Error::io(&path, "read", e)),
+        };
+        let version: Version = serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))?;
+        if version.schema_version > SCHEMA_VERSION {
+            return Err(Error::manifest(
+                &path,
+                format!(
+                    "schema version {} is newer than this program's {SCHEMA_VERSION}: use a newer iostrata-analyze",
+                    version.schema_version
+                ),
+            ));
+        }
+        serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))
+    }
+
+    /// Writes the manifest into `dir` so that a reader finds either the old one or this one, whole.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(FILE_NAME);
+        let temporary = dir.join(format!(".{FILE_NAME}.tmp"));
+        let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
+        text.push(b'\n');
+        let mut file = File::create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
+        file.write_all(&text).map_err(|e| Error::io(&temporary, "write", e))?;
+        file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
+        fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
+        sync_dir(dir)
+    }
+}
+
+/// Makes renames in `dir` durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", e))
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema_version: u32,
+}

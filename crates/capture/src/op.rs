@@ -1,0 +1,177 @@
+//! Layers, operations and file kinds: the words that rows are written in.
+
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum of words: the variant, the word on disk, its meaning. Everything else derives from it.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[doc = $doc])+ #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every word, in order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The word as it stands on disk.
+            pub const fn name(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            /// The word's meaning.
+            pub const fn doc(self) -> &'static str {
+                match self { $($name::$variant => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+
+            /// The variant that `word` names.
+            pub fn parse(word: &str) -> Option<Self> {
+                match word { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+words! {
+    /// A layer of the I/O stack that is recorded.
+    Layer {
+        /// The application: system calls.
+        Syscall = "syscall",
+        /// The operating system: the virtual file system.
+        Vfs = "vfs",
+        /// The device: block requests.
+        Block = "block",
+    }
+}
+
+words! {
+    /// What one row did.
+    Op {
+        /// `read`, of any layer.
+        Read = "read",
+        /// `write`, of any layer.
+        Write = "write",
+        /// `pread64`.
+        Pread = "pread64",
+        /// `pwrite64`.
+        Pwrite = "pwrite64",
+        /// `readv`.
+        Readv = "readv",
+        /// `writev`.
+        Writev = "writev",
+        /// `preadv`.
+        Preadv = "preadv",
+        /// `pwritev`.
+        Pwritev = "pwritev",
+        /// `preadv2`.
+        Preadv2 = "preadv2",
+        /// `pwritev2`.
+        Pwritev2 = "pwritev2",
+        /// `fsync`; in the VFS also what `fdatasync` and `O_SYNC` writes come to.
+        Fsync = "fsync",
+        /// `fdatasync`.
+        Fdatasync = "fdatasync",
+        /// `sync_file_range`.
+        SyncFileRange = "sync_file_range",
+        /// `sync`, of every file system.
+        Sync = "sync",
+        /// `syncfs`.
+        Syncfs = "syncfs",
+        /// `open`.
+        Open = "open",
+        /// `openat`.
+        Openat = "openat",
+        /// `openat2`.
+        Openat2 = "openat2",
+        /// `close`.
+        Close = "close",
+        /// A request without data that asks the device to empty its write cache, as the submitter waits for it. The
+        /// kernel's counters call it a write of no bytes.
+        Flush = "flush",
+        /// The flush command that the block layer sends to the device on behalf of one or several requests.
+        DeviceFlush = "device_flush",
+        /// `REQ_OP_DISCARD`.
+        Discard = "discard",
+        /// `REQ_OP_SECURE_ERASE`.
+        SecureErase = "secure_erase",
+        /// `REQ_OP_WRITE_ZEROES`.
+        WriteZeroes = "write_zeroes",
+        /// `REQ_OP_ZONE_APPEND`.
+        ZoneAppend = "zone_append",
+        /// Zone open, close, finish and reset.
+        ZoneManagement = "zone_management",
+        /// A driver's own command towards the host (`REQ_OP_DRV_IN`).
+        DriverIn = "driver_in",
+        /// A driver's own command towards the device (`REQ_OP_DRV_OUT`).
+        DriverOut = "driver_out",
+    }
+}
+
+words! {
+    /// What kind of file a system call or VFS operation was on.
+    FdKind {
+        /// A regular file on a file system that stores.
+        Regular = "regular",
+        /// A block device.
+        Block = "block",
+        /// A regular file that lives in memory (tmpfs, ramfs, hugetlbfs): its bytes never reach a device of its own.
+        Memory = "memory",
+        /// A directory (opened to be synced).
+        Directory = "directory",
+    }
+}
+
+/// Which way bytes went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    /// Towards the application.
+    Read,
+    /// Towards the device.
+    Write,
+}
+
+impl Op {
+    /// The direction of operations that move data between application and device; `None` for all others.
+    ///
+    /// `write_zeroes`, `zone_append` and the empty `flush` request are writes because the kernel's `write I/Os`
+    /// counter has them (`op_stat_group()`); discards, secure erases and device flushes have counters of their own.
+    pub const fn direction(self) -> Option<Direction> {
+        match self {
+            Op::Read | Op::Pread | Op::Readv | Op::Preadv | Op::Preadv2 => Some(Direction::Read),
+            Op::Write
+            | Op::Pwrite
+            | Op::Writev
+            | Op::Pwritev
+            | Op::Pwritev2
+            | Op::Flush
+            | Op::WriteZeroes
+            | Op::ZoneAppend => Some(Direction::Write),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_parses_back_to_itself() {
+        for op in Op::ALL {
+            assert_eq!(Op::parse(op.name()), Some(*op));
+            assert!(!op.doc().is_empty());
+        }
+        for kind in FdKind::ALL {
+            assert_eq!(FdKind::parse(kind.name()), Some(*kind));
+        }
+        assert_eq!(Op::parse("READ"), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Which system a process belongs to: rules over its executable, command line, cgroup and command name.
+//!
+//! Built-in rules know MinIO, Ceph, etcd, PostgreSQL and GlusterFS; a rules file (TOML, see `system.toml` beside this
+//! file) is asked before them. A process that no rule knows is a system of its own, named after its command.
+
+use std::path::Path;
+
+use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{Error, Result};
+
+const BUILT_IN: &str = include_str!("system.toml");
+
+/// What is known of a process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Identity<'a> {
+    /// Path of the executable.
+    pub exe: Option<&'a str>,
+    /// Command line, arguments separated by spaces.
+    pub cmdline: Option<&'a str>,
+    /// Cgroup path.
+    pub cgroup: Option<&'a str>,
+    /// Command name.
+    pub comm: Option<&'a str>,
+    /// Whether it is a thread of the kernel.
+    pub kernel_thread: bool,
+}
+
+/// The rules in force.
+#[derive(Debug, Clone)]
+pub struct Systems {
+    systems: Vec<System>,
+}
+
+#[derive(Debug, Clone)]
+struct System {
+    name: String,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    exe: Option<GlobMatcher>,
+    cmdline: Option<GlobMatcher>,
+    cgroup: Option<GlobMatcher>,
+    comm: Option<GlobMatcher>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RulesFile {
+    system: Vec<SystemEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SystemEntry {
+    name: Spanned<String>,
+    rules: Spanned<Vec<Spanned<RuleEntry>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleEntry {
+    exe: Option<Spanned<String>>,
+    cmdline: Option<Spanned<String>>,
+    cgroup: Option<Spanned<String>>,
+    comm: Option<Spanned<String>>,
+}
+
+impl Systems {
+    /// The built-in rules.
+    pub fn built_in() -> Result<Systems> {
+        Systems::parse("the built-in rules", BUILT_IN)
+    }
+
+    /// The rules in `file`, then the built-in ones.
+    pub fn with_file(file: &Path) -> Result<Systems> {
+        let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, "read", e))?;
+        let mut systems = Systems::parse(&file.display().to_string(), &text)?;
+        systems.systems.extend(Systems::built_in()?.systems);
+        Ok(systems)
+    }
+
+    fn parse(path: &str, text: &str) -> Result<Systems> {
+        let mistake = |offset: usize, what: String| Error::Rules {
+            path: path.to_owned(),
+            line: text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1,
+            // One line, whatever the parser has to say.
+            what: what.split_whitespace().collect::<Vec<_>>().join(" "),
+        };
+        let file: RulesFile =
+            toml::from_str(text).map_err(|e| mistake(e.span().map_or(0, |s| s.start), e.message().to_owned()))?;
+        let glob = |pattern: Option<Spanned<String>>| {
+            let Some(pattern) = pattern else { return Ok(None) };
+            let matcher = Glob::new(pattern.as_ref())
+                .map_err(|e| mistake(pattern.span().start, format!("{e}; expected a glob such as \"*/etcd\"")))?;
+            Ok(Some(matcher.compile_matcher()))
+        };
+        let mut systems = Vec::new();
+        for entry in file.system {
+            if entry.name.as_ref().trim().is_empty() {
+                return Err(mistake(entry.name.span().start, "empty name, expected the system's name".into()));
+            }
+            if entry.rules.as_ref().is_empty() {
+                let what = "no rules, expected at least one such as { exe = \"*/etcd\" }";
+                return Err(mistake(entry.rules.span().start, what.into()));
+            }
+            let mut rules = Vec::new();
+            for rule in entry.rules.into_inner() {
+                let start = rule.span().start;
+                let rule = rule.into_inner();
+                let rule = Rule {
+                    exe: glob(rule.exe)?,
+                    cmdline: glob(rule.cmdline)?,
+                    cgroup: glob(rule.cgroup)?,
+                    comm: glob(rule.comm)?,
+                };
+                if rule.is_empty() {
+                    return Err(mistake(start, "empty rule, expected exe, cmdline, cgroup or comm".into()));
+                }
+                rules.push(rule);
+            }
+            systems.push(System { name: entry.name.into_inner(), rules });
+        }
+        Ok(Systems { systems })
+    }
+
+    /// The name of the system that a process belongs to.
+    pub fn name_of(&self, process: &Identity) -> String {
+        let known = self.systems.iter().find(|s| s.rules.iter().any(|r| r.matches(process)));
+        match known {
+            Some(system) => system.name.clone(),
+            None => command_name(process),
+        }
+    }
+}
+
+impl Rule {
+    fn is_empty(&self) -> bool {
+        self.exe.is_none() && self.cmdline.is_none() && self.cgroup.is_none() && self.comm.is_none()
+    }
+
+    fn matches(&self, process: &Identity) -> bool {
+        let fits = |pattern: &Option<GlobMatcher>, text: Option<&str>| match (pattern, text) {
+            (None, _) => true,
+            (Some(pattern), Some(text)) => pattern.is_match(text),
+            (Some(_), None) => false,
+        };
+        fits(&self.exe, process.exe)
+            && fits(&self.cmdline, process.cmdline)
+            && fits(&self.cgroup, process.cgroup)
+            && fits(&self.comm, process.comm)
+    }
+}
+
+/// The command's name; of kernel threads only the kind, so that `kworker/u8:3` and `kworker/0:1` are one.
+fn command_name(process: &Identity) -> String {
+    let comm = process.comm.unwrap_or("unknown");
+    match comm.split_once('/') {
+        Some((kind, _)) if process.kernel_thread && !kind.is_empty() => kind.to_owned(),
+        _ => comm.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exe(path: &str) -> Identity<'_> {
+        Identity { exe: Some(path), comm: Some("some"), ..Identity::default() }
+    }
+
+    #[test]
+    fn built_in_systems_are_known_by_executable() {
+        let systems = Systems::built_in().expect("the built-in rules are right");
+        assert_eq!(systems.name_of(&exe("/usr/lib/postgresql/15/bin/postgres")), "PostgreSQL");
+        assert_eq!(systems.name_of(&exe("/usr/bin/ceph-osd")), "Ceph");
+        assert_eq!(systems.name_of(&exe("/usr/local/bin/etcd")), "etcd");
+        assert_eq!(systems.name_of(&exe("/opt/minio")), "MinIO");
+        assert_eq!(systems.name_of(&exe("/usr/sbin/glusterfsd")), "GlusterFS");
+        assert_eq!(systems.name_of(&exe("/usr/bin/etcdctl")), "some");
+    }
+
+    #[test]
+    fn kernel_threads_are_named_by_kind() {
+        let systems = Systems::built_in().expect("the built-in rules are right");
+        let mut kworker = Identity { comm: Some("kworker/u4:1"), kernel_thread: true, ..Identity::default() };
+        assert_eq!(systems.name_of(&kworker), "kworker");
+        kworker.kernel_thread = false;
+        assert_eq!(systems.name_of(&kworker), "kworker/u4:1");
+        assert_eq!(systems.name_of(&Identity::default()), "unknown");
+    }
+
+    #[test]
+    fn every_pattern_of_a_rule_must_match() {
+        let text = "[[system]]\nname = \"shard\"\nrules = [{ comm = \"mongod\", cgroup = \"*/shard-?\" }]\n";
+        let systems = Systems::parse("rules.toml", text).expect("right");
+        let mut mongod = Identity { comm: Some("mongod"), cgroup: Some("/db/shard-1"), ..Identity::default() };
+        assert_eq!(systems.name_of(&mongod), "shard");
+        mongod.cgroup = None;
+        assert_eq!(systems.name_of(&mongod), "mongod");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_file_and_line() {
+        for (text, expected) in [
+            ("[[system]]\nname = 3\nrules = []\n", "r.toml:2: invalid type: integer `3`, expected a string"),
+            (
+                "[[system]]\nname = \"x\"\nrules = []\n",
+                "r.toml:3: no rules, expected at least one such as { exe = \"*/etcd\" }",
+            ),
+            ("[[system]]\nname = \"x\"\nrules = [{}]\n", "r.toml:3: empty rule, expected exe, cmdline, cgroup or comm"),
+            (
+                "[[system]]\nname = \"x\"\nrules = [\n{ exe = \"[\" }]\n",
+                "r.toml:4: error parsing glob '[': unclosed character class; missing ']'; expected a glob such as \"*/etcd\"",
+            ),
+            (
+                "[[system]]\nname = \"x\"\nrules = [{ exec = \"a\" }]\n",
+                "r.toml:3: unknown field `exec`, expected one of `exe`, `cmdline`, `cgroup`, `comm`",
+            ),
+        ] {
+            let error = Systems::parse("r.toml", text).expect_err("a mistake");
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What a table is, and the macro that declares one.
+//!
+//! A table is declared once, as the list of its columns. From that list come the row type, the builder that gathers
+//! rows into record batches, the view that reads them back, the Arrow schema, the encodings and the documentation.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+/// How the values of a column are laid out in the file before zstd sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Differences, bit-packed: times, identifiers and anything that repeats in runs.
+    Delta,
+    /// A dictionary and keys: few distinct texts.
+    Dictionary,
+    /// As they are: texts that seldom repeat, booleans.
+    Plain,
+}
+
+/// One column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// The column's name, with its unit.
+    pub name: &'static str,
+    /// The Arrow type.
+    pub data_type: arrow::datatypes::DataType,
+    /// Whether values may be missing.
+    pub nullable: bool,
+    /// How values are laid out.
+    pub layout: Layout,
+    /// What the column means.
+    pub doc: &'static str,
+}
+
+/// A table that can be written and read.
+pub trait Table {
+    /// The folder that holds the parts.
+    const NAME: &'static str;
+    /// What one row is.
+    const DOC: &'static str;
+    /// One row to be written.
+    type Row;
+    /// Gathers rows.
+    type Builder: TableBuilder<Row = Self::Row>;
+
+    /// The columns, in order.
+    fn columns() -> Vec<Column>;
+
+    /// The Arrow schema.
+    fn schema() -> SchemaRef {
+        let fields: Vec<Field> =
+            Self::columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
+        Arc::new(Schema::new(fields))
+    }
+}
+
+/// Gathers rows of one table into record batches.
+pub trait TableBuilder: Default + Send {
+    /// One row to be written.
+    type Row;
+    /// Appends a row.
+    fn push(&mut self, row: Self::Row);
+    /// Rows gathered since the last [`TableBuilder::finish`].
+    fn rows(&self) -> usize;
+    /// The rows gathered, as one batch; the builder is empty afterwards.
+    fn finish(&mut self) -> Result<RecordBatch, arrow::error::ArrowError>;
+}
+
+/// The column `name` of a batch, or what is wrong with it.
+pub fn column_of<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, String> {
+    batch.column_by_name(name).map(|array| array.as_ref()).ok_or_else(|| format!("column {name} is missing"))
+}
+
+/// Declares a table: its marker type, row type, builder and view.
+macro_rules! table {
+    (
+        $(#[doc = $doc:literal])+
+        $table:ident in $folder:literal, row $row:ident, builder $builder:ident, view $view:ident {
+            $($(#[doc = $col_doc:literal])+ $col:ident: $ty:ty => $layout:ident,)+
+        }
+    ) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy)]
+        pub struct $table;
+
+        #[doc = concat!("One row of the `", $folder, "` table, to be written.")]
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $row { $($(#[doc = $col_doc])+ pub $col: $ty,)+ }
+
+        #[doc = concat!("Gathers rows of the `", $folder, "` table.")]
+        #[derive(Default)]
+        pub struct $builder {
+            rows: usize,
+            $($col: <$ty as $crate::column::Value>::Builder,)+
+        }
+
+        #[doc = concat!("The columns of a batch of the `", $folder, "` table.")]
+        pub struct $view<'a> {
+            /// Rows in the batch.
+            pub rows: usize,
+            $($(#[doc = $col_doc])+ pub $col: <$ty as $crate::column::Value>::Reader<'a>,)+
+        }
+
+        impl $crate::table::Table for $table {
+            const NAME: &'static str = $folder;
+            const DOC: &'static str = concat!($($doc,)+).trim_ascii();
+            type Row = $row;
+            type Builder = $builder;
+
+            fn columns() -> Vec<$crate::table::Column> {
+                vec![$($crate::table::Column {
+                    name: stringify!($col),
+                    data_type: <$ty as $crate::column::Value>::data_type(),
+                    nullable: <$ty as $crate::column::Value>::NULLABLE,
+                    layout: $crate::table::Layout::$layout,
+                    doc: concat!($($col_doc,)+).trim_ascii(),
+                },)+]
+            }
+        }
+
+        impl $crate::table::TableBuilder for $builder {
+            type Row = $row;
+
+            fn push(&mut self, row: $row) {
+                self.rows += 1;
+                $($crate::column::Builder::<$ty>::push(&mut self.$col, row.$col);)+
+            }
+
+            fn rows(&self) -> usize {
+                self.rows
+            }
+
+            fn finish(&mut self) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError> {
+                self.rows = 0;
+                arrow::array::RecordBatch::try_new(
+                    <$table as $crate::table::Table>::schema(),
+                    vec![$($crate::column::Builder::<$ty>::finish(&mut self.$col),)+],
+                )
+            }
+        }
+
+        impl<'a> $view<'a> {
+            /// A view of `batch`, or which column is wrong and how.
+            pub fn new(batch: &'a arrow::array::RecordBatch) -> Result<Self, String> {
+                Ok($view {
+                    rows: batch.num_rows(),
+                    $($col: $crate::column::Reader::new($crate::table::column_of(batch, stringify!($col))?)
+                        .map_err(|what| format!("column {} {what}", stringify!($col)))?,)+
+                })
+            }
+        }
+    };
+}
+pub(crate) use table;

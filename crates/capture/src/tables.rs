@@ -1,0 +1,229 @@
+//! The tables of a capture. This is the one declaration of every column.
+//!
+//! `ts_ns` is nanoseconds since the Unix epoch: the monotonic clock plus one offset fixed at the start of the
+//! recording, so that differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are
+//! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
+
+use crate::column::Comm;
+use crate::op::{FdKind, Op};
+use crate::table::{Column, Table, table};
+
+table! {
+    /// One I/O system call on a regular file or a block device, when it has returned.
+    SyscallTable in "syscall", row SyscallRow, builder SyscallBuilder, view SyscallView {
+        /// When the call was entered.
+        ts_ns: i64 => Delta,
+        /// Entry to return.
+        dur_ns: i64 => Delta,
+        /// Process (thread group) id, as the initial pid namespace has it.
+        pid: i32 => Delta,
+        /// Thread id.
+        tid: i32 => Delta,
+        /// The thread's command name.
+        comm: Comm => Dictionary,
+        /// The cgroup v2 id (inode number of its directory).
+        cgroup_id: i64 => Delta,
+        /// The system call.
+        op: Op => Dictionary,
+        /// What kind of file it was on; null for `sync` and for an open that failed.
+        fd_kind: Option<FdKind> => Dictionary,
+        /// Device that holds the file; for a block device, the device itself.
+        dev: Option<i32> => Delta,
+        /// Inode number of the file.
+        ino: Option<i64> => Delta,
+        /// Where in the file it began: the argument, or the file position for read and write.
+        offset_bytes: Option<i64> => Delta,
+        /// Bytes asked for; null where the call asks for none or the vector was too long to add up.
+        requested_bytes: Option<i64> => Delta,
+        /// What the call returned: bytes done, a descriptor, 0, or a negative errno.
+        ret: i64 => Delta,
+        /// Open flags of the file (`O_DIRECT`, `O_SYNC`, `O_APPEND`, …), as in fcntl.h; null where there is no file.
+        flags: Option<i32> => Delta,
+    }
+}
+
+table! {
+    /// One read, write or sync in the virtual file system, when it has returned.
+    VfsTable in "vfs", row VfsRow, builder VfsBuilder, view VfsView {
+        /// When the function was entered.
+        ts_ns: i64 => Delta,
+        /// Entry to return.
+        dur_ns: i64 => Delta,
+        /// Process (thread group) id, as the initial pid namespace has it.
+        pid: i32 => Delta,
+        /// Thread id.
+        tid: i32 => Delta,
+        /// The thread's command name.
+        comm: Comm => Dictionary,
+        /// The cgroup v2 id (inode number of its directory).
+        cgroup_id: i64 => Delta,
+        /// `read`, `write` or `fsync`.
+        op: Op => Dictionary,
+        /// What kind of file it was on.
+        fd_kind: Option<FdKind> => Dictionary,
+        /// Device that holds the file; for a block device, the device itself.
+        dev: Option<i32> => Delta,
+        /// Inode number of the file.
+        ino: Option<i64> => Delta,
+        /// Where in the file it began.
+        offset_bytes: Option<i64> => Delta,
+        /// Bytes asked for.
+        requested_bytes: Option<i64> => Delta,
+        /// Bytes done, 0, or a negative errno.
+        ret: i64 => Delta,
+    }
+}
+
+table! {
+    /// One block request, from the queueing of its first bio to its completion.
+    BlockTable in "block", row BlockRow, builder BlockBuilder, view BlockView {
+        /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
+        /// known, when it completed.
+        ts_ns: i64 => Delta,
+        /// Q2C: queueing to completion; null where the start is not known.
+        dur_ns: Option<i64> => Delta,
+        /// Queueing to the first of insertion into the scheduler and issue: allocation, throttling, plugging, merging.
+        queue_ns: Option<i64> => Delta,
+        /// I2D: insertion into the scheduler to issue; null for a request that went to the driver directly. The time in
+        /// the driver and device (D2C) is `dur_ns - queue_ns - coalesce(insert_ns, 0)`.
+        insert_ns: Option<i64> => Delta,
+        /// Process that queued the first bio; null where that was not seen.
+        pid: Option<i32> => Delta,
+        /// Thread that queued the first bio.
+        tid: Option<i32> => Delta,
+        /// The command name of that thread.
+        comm: Comm => Dictionary,
+        /// The cgroup v2 id of that thread.
+        cgroup_id: Option<i64> => Delta,
+        /// The whole disk.
+        dev: i32 => Delta,
+        /// First sector, in units of 512 bytes; null for a request without a place.
+        sector: Option<i64> => Delta,
+        /// Bytes completed.
+        bytes: i64 => Delta,
+        /// What was asked of the device.
+        op: Op => Dictionary,
+        /// Request flags: 1 sync, 2 metadata, 4 priority, 8 FUA, 16 preflush, 32 readahead, 64 background, 128 nowait,
+        /// 256 swap, 512 not in the kernel's I/O counters.
+        flags: i32 => Delta,
+        /// 0, or the negative errno it completed with.
+        error: i32 => Delta,
+        /// Bios in the request; merges are one less.
+        bios: i32 => Delta,
+        /// How often the driver handed it back.
+        requeues: i32 => Delta,
+    }
+}
+
+table! {
+    /// A process as it was at its first recorded I/O, and again after each exec. An event belongs to the row of its pid
+    /// with the greatest `ts_ns` that is not after it.
+    ProcessTable in "process", row ProcessRow, builder ProcessBuilder, view ProcessView {
+        /// When it was seen.
+        ts_ns: i64 => Delta,
+        /// Process (thread group) id, as the initial pid namespace has it.
+        pid: i32 => Delta,
+        /// Process id of the parent.
+        ppid: i32 => Delta,
+        /// When the process started; with `pid` this names one process of the whole capture.
+        start_ns: i64 => Delta,
+        /// The command name of the thread that was seen.
+        comm: Comm => Dictionary,
+        /// Whether it is a thread of the kernel.
+        kernel_thread: bool => Plain,
+        /// The cgroup v2 id (inode number of its directory).
+        cgroup_id: i64 => Delta,
+        /// The executable's path.
+        exe: Option<String> => Plain,
+        /// The command line, arguments separated by spaces, cut at 512 bytes.
+        cmdline: Option<String> => Plain,
+        /// Path of the cgroup below the cgroup v2 mount.
+        cgroup: Option<String> => Plain,
+    }
+}
+
+/// A table's declaration as data: name, meaning, columns.
+pub struct Declared {
+    /// The folder that holds the parts.
+    pub name: &'static str,
+    /// What one row is.
+    pub doc: &'static str,
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+}
+
+fn declared<T: Table>() -> Declared {
+    Declared { name: T::NAME, doc: T::DOC, columns: T::columns() }
+}
+
+/// Every table of a capture.
+pub fn all() -> Vec<Declared> {
+    vec![declared::<SyscallTable>(), declared::<VfsTable>(), declared::<BlockTable>(), declared::<ProcessTable>()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::TableBuilder;
+
+    fn row(ts_ns: i64, insert_ns: Option<i64>, comm: &[u8], op: Op) -> BlockRow {
+        let mut name = Comm::default();
+        name.0[..comm.len()].copy_from_slice(comm);
+        BlockRow {
+            ts_ns,
+            dur_ns: Some(10),
+            queue_ns: Some(1),
+            insert_ns,
+            pid: Some(7),
+            tid: Some(8),
+            comm: name,
+            cgroup_id: None,
+            dev: 7 << 20,
+            sector: Some(16),
+            bytes: 4096,
+            op,
+            flags: 0,
+            error: 0,
+            bios: 1,
+            requeues: 0,
+        }
+    }
+
+    #[test]
+    fn rows_read_back_as_they_were_pushed() {
+        let mut builder = BlockBuilder::default();
+        builder.push(row(5, None, b"dd", Op::Write));
+        builder.push(row(6, Some(3), b"", Op::Read));
+        builder.push(row(7, None, b"dd", Op::Write));
+        assert_eq!(builder.rows(), 3);
+        let batch = builder.finish().expect("columns of equal length");
+        assert_eq!(builder.rows(), 0);
+
+        use crate::column::Reader;
+        let view = BlockView::new(&batch).expect("the declared schema");
+        assert_eq!(view.rows, 3);
+        assert_eq!(view.ts_ns.at(2), 7);
+        assert_eq!(view.insert_ns.at(0), None);
+        assert_eq!(view.insert_ns.at(1), Some(3));
+        assert_eq!(view.comm.at(0), Some("dd"));
+        assert_eq!(view.comm.at(1), None);
+        assert_eq!(view.op.at(1), Op::Read);
+        assert_eq!(view.cgroup_id.at(1), None);
+    }
+
+    #[test]
+    fn a_batch_of_another_table_is_named_as_wrong() {
+        let batch = ProcessBuilder::default().finish().expect("columns of equal length");
+        let error = BlockView::new(&batch).err().expect("a process batch is no block batch");
+        assert_eq!(error, "column dur_ns is missing");
+    }
+
+    #[test]
+    fn column_names_carry_their_unit_and_are_documented() {
+        for table in all() {
+            for column in &table.columns {
+                assert!(column.doc.ends_with('.'), "{}.{}: {:?}", table.name, column.name, column.doc);
+            }
+        }
+    }
+}

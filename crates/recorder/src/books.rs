@@ -1,0 +1,191 @@
+//! The recorder's half of the books: what became of each event after the kernel handed it over.
+
+use std::collections::HashMap;
+
+use iostrata_capture::ledger::{Account, Amounts, Books, Lost, Skipped};
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
+
+use crate::bpf::types;
+
+/// A class of events: an index into the class names of `bpf/events.h`.
+pub type Class = usize;
+
+/// Events of one class by CPU, with what they carried.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// By CPU: events and the I/O in them.
+    pub cpus: Vec<(u64, Amounts)>,
+    /// Block rows by device, as the kernel counts.
+    pub devices: HashMap<i32, DeviceCounters>,
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn count(&mut self, cpu: u16, io: &Amounts) {
+        let cpu = usize::from(cpu);
+        if cpu >= self.cpus.len() {
+            self.cpus.resize(cpu + 1, Default::default());
+        }
+        self.cpus[cpu].0 += 1;
+        self.cpus[cpu].1.add(io);
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &Tally) {
+        if self.cpus.len() < other.cpus.len() {
+            self.cpus.resize(other.cpus.len(), Default::default());
+        }
+        for (sum, part) in self.cpus.iter_mut().zip(&other.cpus) {
+            sum.0 += part.0;
+            sum.1.add(&part.1);
+        }
+        for (dev, part) in &other.devices {
+            add_counters(self.devices.entry(*dev).or_default(), part);
+        }
+    }
+
+    /// Events over all CPUs.
+    pub fn events(&self) -> u64 {
+        self.cpus.iter().map(|c| c.0).sum()
+    }
+
+    fn of(&self, cpu: usize) -> (u64, Amounts) {
+        self.cpus.get(cpu).copied().unwrap_or_default()
+    }
+}
+
+fn add_counters(sum: &mut DeviceCounters, part: &DeviceCounters) {
+    sum.read_ops += part.read_ops;
+    sum.read_bytes += part.read_bytes;
+    sum.write_ops += part.write_ops;
+    sum.write_bytes += part.write_bytes;
+    sum.discard_ops += part.discard_ops;
+    sum.discard_bytes += part.discard_bytes;
+    if let Some(flushes) = part.flush_ops {
+        *sum.flush_ops.get_or_insert(0) += flushes;
+    }
+}
+
+/// What became of the events of one class.
+#[derive(Debug, Clone, Default)]
+pub struct Fate {
+    /// Rows in finished parts.
+    pub written: Tally,
+    /// In batches that found the channel full.
+    pub channel_full: Tally,
+    /// In parts that could not be finished.
+    pub write_failed: Tally,
+    /// Records that could not be read.
+    pub undecodable: Tally,
+}
+
+/// Puts the kernel's accounts and the recorder's together.
+pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[Fate], skipped: Vec<Skipped>) -> Books {
+    let mut accounts = Vec::new();
+    for (class, name) in class_names.iter().enumerate() {
+        let (Some(by_cpu), Some(fate)) = (kernel.get(class), fates.get(class)) else { continue };
+        for (cpu, seen) in by_cpu.iter().enumerate() {
+            let mut lost_io = Amounts {
+                read_ops: seen.lost_read_ops,
+                read_bytes: seen.lost_read_bytes,
+                write_ops: seen.lost_write_ops,
+                write_bytes: seen.lost_write_bytes,
+            };
+            for tally in [&fate.channel_full, &fate.write_failed, &fate.undecodable] {
+                lost_io.add(&tally.of(cpu).1);
+            }
+            let account = Account {
+                class: name.clone(),
+                cpu: cpu as u32,
+                seen: seen.seen,
+                written: fate.written.of(cpu).0,
+                lost: Lost {
+                    ring_full: seen.ring_full,
+                    inflight_full: seen.inflight_full,
+                    channel_full: fate.channel_full.of(cpu).0,
+                    write_failed: fate.write_failed.of(cpu).0,
+                    undecodable: fate.undecodable.of(cpu).0,
+                },
+                lost_io,
+            };
+            // A CPU that saw nothing has no account; one that wrote what it never saw has one that cannot balance.
+            if account.seen + account.written + account.lost.total() > 0 {
+                accounts.push(account);
+            }
+        }
+    }
+    Books { accounts, skipped }
+}
+
+/// Holds the rows of one device against the kernel's counters before and after.
+pub fn settle_device(
+    device: &str,
+    before: &DeviceCounters,
+    after: &DeviceCounters,
+    rows: DeviceCounters,
+    own: &types::own_io,
+) -> DeviceBook {
+    let kernel = DeviceCounters {
+        read_ops: after.read_ops - before.read_ops,
+        read_bytes: after.read_bytes - before.read_bytes,
+        write_ops: after.write_ops - before.write_ops,
+        write_bytes: after.write_bytes - before.write_bytes,
+        discard_ops: after.discard_ops - before.discard_ops,
+        discard_bytes: after.discard_bytes - before.discard_bytes,
+        flush_ops: after.flush_ops.zip(before.flush_ops).map(|(after, before)| after - before),
+    };
+    let rows = DeviceCounters { flush_ops: Some(rows.flush_ops.unwrap_or(0)), ..rows };
+    // Device flushes have no owner and are never the recorder's; the kernel counts those that a flush sequence ended.
+    let balanced = kernel.read_ops == rows.read_ops + own.read_ops
+        && kernel.read_bytes == rows.read_bytes + own.read_bytes
+        && kernel.write_ops == rows.write_ops + own.write_ops
+        && kernel.write_bytes == rows.write_bytes + own.write_bytes
+        && kernel.discard_ops == rows.discard_ops + own.discard_ops
+        && kernel.discard_bytes == rows.discard_bytes + own.discard_bytes
+        && kernel.flush_ops.is_none_or(|flushes| Some(flushes) == rows.flush_ops);
+    let own = Amounts {
+        read_ops: own.read_ops,
+        read_bytes: own.read_bytes,
+        write_ops: own.write_ops,
+        write_bytes: own.write_bytes,
+    };
+    DeviceBook { device: device.to_owned(), kernel, rows, own, balanced }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_lands_in_the_account_of_its_cpu() {
+        let mut fate = Fate::default();
+        let io = Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() };
+        for _ in 0..5 {
+            fate.written.count(1, &io);
+        }
+        fate.channel_full.count(1, &io);
+        fate.write_failed.count(1, &io);
+        let seen = types::account {
+            seen: 10,
+            ring_full: 3,
+            lost_write_ops: 3,
+            lost_write_bytes: 12288,
+            ..types::account::default()
+        };
+        let books = settle(&["block".into()], &[vec![types::account::default(), seen]], &[fate], vec![]);
+        assert_eq!(books.accounts.len(), 1);
+        assert!(books.balanced());
+        assert_eq!(books.lost(), 5);
+        assert_eq!(books.lost_of("block").1.write_bytes, 5 * 4096);
+    }
+
+    #[test]
+    fn rows_and_own_io_together_must_make_the_kernels_count() {
+        let after = DeviceCounters { write_ops: 3, write_bytes: 300, ..DeviceCounters::default() };
+        let rows = DeviceCounters { write_ops: 2, write_bytes: 200, ..DeviceCounters::default() };
+        let own = types::own_io { write_ops: 1, write_bytes: 100, ..types::own_io::default() };
+        let none = DeviceCounters::default();
+        assert!(settle_device("sda", &none, &after, rows, &own).balanced);
+        assert!(!settle_device("sda", &none, &after, rows, &types::own_io::default()).balanced);
+    }
+}

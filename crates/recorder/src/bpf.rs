@@ -1,0 +1,50 @@
+//! The kernel side as Rust sees it: the generated skeleton, and the one place where bytes become records.
+
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks, non_camel_case_types)]
+mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/iostrata.skel.rs"));
+}
+
+pub use skeleton::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, types};
+
+/// A plain C record of `bpf/events.h`: integers and arrays of integers, so that any bytes are a valid value.
+///
+/// # Safety
+/// Implement it for types of integers and arrays of integers only.
+pub unsafe trait Record: Copy {}
+
+// SAFETY: generated from C structs of integers and arrays of integers (bpf/events.h).
+unsafe impl Record for types::event_head {}
+// SAFETY: as above.
+unsafe impl Record for types::file_event {}
+// SAFETY: as above.
+unsafe impl Record for types::block_event {}
+// SAFETY: as above.
+unsafe impl Record for types::process_event {}
+// SAFETY: as above.
+unsafe impl Record for types::account {}
+// SAFETY: as above.
+unsafe impl Record for types::own_io {}
+// SAFETY: as above.
+unsafe impl Record for types::inode_key {}
+
+/// The record at the front of `bytes`; `None` when there are too few.
+pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    // SAFETY: the length was checked, `read_unaligned` asks for no alignment, and any bytes are a valid `Record`.
+    Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// The bytes of a record, for a map's key or value.
+pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
+    // SAFETY: `record` is `size_of::<T>()` readable bytes; the C structs spell out their padding, so all are initialized.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
+
+/// Words of `bpf/events.h` (`class_names`, `op_names`), each up to its NUL.
+pub fn words<const WIDTH: usize>(names: &[[i8; WIDTH]]) -> Vec<String> {
+    let word = |name: &[i8; WIDTH]| name.iter().take_while(|c| **c != 0).map(|c| char::from(*c as u8)).collect();
+    names.iter().map(word).collect()
+}

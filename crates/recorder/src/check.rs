@@ -1,0 +1,94 @@
+//! `iostrata check`: what this machine lets the recorder do, and why not more.
+
+use std::fmt::Write;
+
+use iostrata_capture::op::Layer;
+use rustix::thread::{CapabilitySet, capabilities};
+
+use crate::host;
+use crate::probes::{self, KernelFacts, VmlinuxBtf};
+use crate::session;
+
+/// Whether recording is possible, and everything that bears on it, as text.
+pub struct Findings {
+    /// At least one layer can be captured.
+    pub usable: bool,
+    /// For people.
+    pub text: String,
+}
+
+/// Looks, and tries every program out for a moment.
+pub fn run() -> Findings {
+    session::quiet_libbpf();
+    let mut text = String::new();
+    let host = host::describe();
+    let _ = writeln!(text, "kernel        {} {}", host.kernel, host.arch);
+    let _ = writeln!(text, "privilege     {}", privilege());
+    let kernel = match VmlinuxBtf::load() {
+        Ok(kernel) => {
+            let _ = writeln!(text, "BTF           /sys/kernel/btf/vmlinux");
+            kernel
+        }
+        Err(error) => {
+            let _ = writeln!(text, "BTF           no: {error:#}");
+            return Findings { usable: false, text };
+        }
+    };
+    let mut usable = false;
+    for layer in Layer::ALL {
+        usable |= check_layer(*layer, &kernel, &mut text);
+    }
+    let trees = probes::process_tree(&kernel).and_then(|programs| session::try_out(&programs));
+    let _ = writeln!(text, "process trees {}", trees.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
+    Findings { usable, text }
+}
+
+fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> bool {
+    let variants = match probes::candidates(layer, kernel) {
+        Ok(variants) => variants,
+        Err(why) => {
+            let _ = writeln!(text, "{layer:<13} not captured: {why}");
+            return false;
+        }
+    };
+    let chosen = variants.iter().find(|variant| session::try_out(&variant.programs).is_ok());
+    match chosen {
+        Some(variant) => {
+            let _ = writeln!(text, "{layer:<13} captured by {}", variant.how);
+        }
+        None => {
+            let _ = writeln!(text, "{layer:<13} not captured");
+        }
+    }
+    for variant in &variants {
+        for program in &variant.programs {
+            let result = session::try_out(std::slice::from_ref(program));
+            let outcome = result.map_or_else(|why| format!("no: {why}"), |()| "attaches".to_owned());
+            let _ = writeln!(text, "  {:<17} {program:<34} {outcome}", variant.how);
+        }
+    }
+    chosen.is_some()
+}
+
+/// Whether the capabilities that loading and tracing need are there.
+pub fn privilege() -> String {
+    let needed = [
+        ("CAP_BPF", CapabilitySet::BPF),
+        ("CAP_PERFMON", CapabilitySet::PERFMON),
+        ("CAP_SYS_ADMIN", CapabilitySet::SYS_ADMIN),
+    ];
+    let Ok(sets) = capabilities(None) else { return "unknown".to_owned() };
+    let has = |set| sets.effective.contains(set);
+    if has(CapabilitySet::SYS_ADMIN) || (has(CapabilitySet::BPF) && has(CapabilitySet::PERFMON)) {
+        return "sufficient".to_owned();
+    }
+    let missing: Vec<&str> = needed.iter().filter(|(_, set)| !has(*set)).map(|(name, _)| *name).collect();
+    format!("not sufficient: {} missing; run as root", missing.join(", "))
+}
+
+/// An error where the privilege to load programs is missing.
+pub fn require_privilege() -> anyhow::Result<()> {
+    let found = privilege();
+    anyhow::ensure!(!found.starts_with("not"), "loading BPF programs needs CAP_BPF and CAP_PERFMON: {found}");
+    Ok(())
+}

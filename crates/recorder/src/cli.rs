@@ -1,0 +1,164 @@
+//! The command line, and from it plain options. What is typed is checked here, before anything is touched.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use iostrata_capture::op::Layer;
+
+use crate::host::{cgroups, devices, mounts};
+use crate::options::{Filter, Record};
+
+/// Records a machine's I/O at every layer into rotating Parquet.
+#[derive(Debug, Parser)]
+#[command(name = "iostrata", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost or \
+its books do not balance. With -- COMMAND, a command that failed gives its own code instead.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Record into a new capture directory.
+    Record(Box<RecordArgs>),
+    /// Tell what this machine lets iostrata record, probe by probe.
+    Check,
+    /// Wait for the recorder's word, then become a command.
+    #[command(name = crate::command::LAUNCH, hide = true)]
+    Launch {
+        /// Where the word comes from.
+        gate: OsString,
+        /// The command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+}
+
+/// `iostrata record`.
+#[derive(Debug, Args)]
+pub struct RecordArgs {
+    /// The capture directory: new, or empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Stop after this long, such as 60s, 5m or 2h.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Record I/O of this disk only, such as nvme0n1; may be given several times.
+    #[arg(long, value_name = "DISK")]
+    device: Vec<String>,
+    /// Record I/O of this process and its descendants only; may be given several times.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+    /// Record I/O of this cgroup (version 2) and those below it only.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// Record I/O of threads with this command name only (15 characters at most).
+    #[arg(long, value_name = "NAME")]
+    comm: Option<String>,
+    /// The layers to record.
+    #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,block")]
+    layers: Vec<LayerName>,
+    /// Close a part when it has grown to this size.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    rotate_size: u64,
+    /// Close a part when it has been open this long.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    rotate_interval: Duration,
+    /// Size of all ring buffers between kernel and recorder together.
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
+    ring_size: u64,
+    /// Run this command, and record it and its children only.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// A layer by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LayerName {
+    Syscall,
+    Vfs,
+    Block,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 60s or 5m"))?;
+    match duration.as_millis() {
+        0..100 => Err("expected at least 100ms".into()),
+        100..=31_536_000_000_0 => Ok(duration),
+        _ => Err("expected at most ten years".into()),
+    }
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let size: bytesize::ByteSize = text.parse().map_err(|e| format!("{e}; expected a size such as 128MiB"))?;
+    match size.as_u64() {
+        0..65_536 => Err("expected at least 64KiB".into()),
+        bytes if bytes > 1 << 40 => Err("expected at most 1TiB".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+fn ring_size(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes > 1 << 30 => Err("expected at most 1GiB".into()),
+        bytes => Ok(bytes),
+    }
+}
+
+impl RecordArgs {
+    /// What was typed, looked up and checked.
+    pub fn options(self) -> Result<Record> {
+        if let Some(comm) = &self.comm
+            && (comm.is_empty() || comm.len() > 15)
+        {
+            bail!("--comm {comm}: expected 1 to 15 bytes, the kernel keeps no more of a command's name");
+        }
+        let mut layers: Vec<Layer> = Vec::new();
+        for name in &self.layers {
+            let layer = match name {
+                LayerName::Syscall => Layer::Syscall,
+                LayerName::Vfs => Layer::Vfs,
+                LayerName::Block => Layer::Block,
+            };
+            if !layers.contains(&layer) {
+                layers.push(layer);
+            }
+        }
+        for pid in &self.pid {
+            if !Path::new(&format!("/proc/{pid}")).exists() {
+                bail!("--pid {pid}: there is no such process");
+            }
+        }
+        if !self.pid.is_empty() && !self.command.is_empty() {
+            bail!("--pid and -- COMMAND: expected one of them, each names the processes to record");
+        }
+        let filter = Filter {
+            devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
+            pids: self.pid,
+            cgroup: self.cgroup.as_deref().map(cgroup).transpose()?,
+            comm: self.comm,
+        };
+        Ok(Record {
+            out: self.out,
+            duration: self.duration,
+            layers,
+            filter,
+            command: (!self.command.is_empty()).then_some(self.command),
+            rotate_bytes: self.rotate_size,
+            rotate_interval: self.rotate_interval,
+            ring_bytes: self.ring_size,
+        })
+    }
+}
+
+fn cgroup(given: &str) -> Result<cgroups::Cgroup> {
+    let root = mounts::cgroup2().ok_or_else(|| anyhow!("--cgroup {given}: cgroup v2 is not mounted"))?;
+    cgroups::named(Path::new(&root), given).map_err(|e| anyhow!(e))
+}

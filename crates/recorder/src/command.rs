@@ -1,0 +1,70 @@
+//! The command to record: started, held until everything is attached, then let go.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+
+use anyhow::{Context, Result};
+
+/// The hidden subcommand that waits and then becomes the command.
+pub const LAUNCH: &str = "launch-when-told";
+
+/// A command that waits to be let go.
+pub struct Held {
+    child: Child,
+    gate: PipeWriter,
+    // The child opens it by its name in /proc, so that the command inherits no descriptor. Held open until then.
+    _child_end: PipeReader,
+}
+
+impl Held {
+    /// Starts a process that will become `command`.
+    pub fn start(command: &[String]) -> Result<Held> {
+        let (child_end, gate) = std::io::pipe().context("cannot make a pipe")?;
+        let this = std::env::current_exe().context("cannot find the recorder's own executable")?;
+        let child = Command::new(this)
+            .arg(LAUNCH)
+            .arg(format!("/proc/{}/fd/{}", std::process::id(), child_end.as_raw_fd()))
+            .args(command)
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.join(" ")))?;
+        Ok(Held { child, gate, _child_end: child_end })
+    }
+
+    /// The process id that the command will have.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets the command run.
+    pub fn release(mut self) -> Result<Child> {
+        self.gate.write_all(b"!").context("cannot let the command go")?;
+        // Not before the child has read it: its end must stay open until then, and what is written stays readable.
+        Ok(self.child)
+    }
+}
+
+/// What the hidden subcommand does: waits for the word on the pipe, then becomes the command. Returns only on failure:
+/// 127 where there is no such command, 126 where it cannot be run, as shells do.
+pub fn launch(gate: &OsStr, command: &[OsString]) -> i32 {
+    let mut word = [0u8; 1];
+    let told = File::open(gate).and_then(|mut gate| gate.read(&mut word));
+    // The recorder is gone, or gave up: the command must not run unrecorded.
+    if !matches!(told, Ok(1)) {
+        return 125;
+    }
+    let Some((program, arguments)) = command.split_first() else { return 127 };
+    let error = Command::new(program).args(arguments).exec();
+    eprintln!("iostrata: cannot run {}: {error}", program.display());
+    if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
+}
+
+/// The status as a shell would report it.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    u8::try_from(code).unwrap_or(1)
+}

@@ -1,0 +1,255 @@
+//! From the kernel's records to rows. Pure: the same record gives the same row.
+
+use anyhow::{Result, bail};
+use iostrata_capture::column::Comm;
+use iostrata_capture::ledger::Amounts;
+use iostrata_capture::manifest::DeviceCounters;
+use iostrata_capture::op::{Direction, FdKind, Op};
+use iostrata_capture::tables::{BlockRow, ProcessRow, SyscallRow, VfsRow};
+
+use crate::bpf::types;
+
+/// `MISSING` of `bpf/events.h`.
+const MISSING: i64 = i64::MIN;
+
+/// What a row needs beside the record.
+pub struct Decoder {
+    /// Added to monotonic times.
+    pub clock_offset_ns: i64,
+    ops: Vec<Option<Op>>,
+}
+
+fn comm(chars: &[i8; 16]) -> Comm {
+    Comm(chars.map(|c| c as u8))
+}
+
+fn known(value: i64) -> Option<i64> {
+    (value != MISSING).then_some(value)
+}
+
+fn fd_kind(kind: u8) -> Option<FdKind> {
+    match types::fd_kind(u32::from(kind)) {
+        types::fd_kind::FD_REGULAR => Some(FdKind::Regular),
+        types::fd_kind::FD_BLOCK => Some(FdKind::Block),
+        types::fd_kind::FD_MEMORY => Some(FdKind::Memory),
+        types::fd_kind::FD_DIRECTORY => Some(FdKind::Directory),
+        _ => None,
+    }
+}
+
+/// A negative errno from what `block_rq_complete` has: an errno before 5.16, a `blk_status_t` since
+/// (`blk_errors[]` in block/blk-core.c).
+fn errno_of(status: i32) -> i32 {
+    match status {
+        i32::MIN..=0 => status,
+        1 => -95,  // BLK_STS_NOTSUPP: EOPNOTSUPP
+        2 => -110, // BLK_STS_TIMEOUT: ETIMEDOUT
+        3 => -28,  // BLK_STS_NOSPC: ENOSPC
+        4 => -67,  // BLK_STS_TRANSPORT: ENOLINK
+        5 => -121, // BLK_STS_TARGET: EREMOTEIO
+        6 => -52,  // BLK_STS_RESV_CONFLICT: EBADE
+        7 => -61,  // BLK_STS_MEDIUM: ENODATA
+        8 => -84,  // BLK_STS_PROTECTION: EILSEQ
+        9 => -12,  // BLK_STS_RESOURCE: ENOMEM
+        11 => -78, // BLK_STS_DM_REQUEUE: EREMCHG
+        12 => -11, // BLK_STS_AGAIN: EAGAIN
+        13 => -16, // BLK_STS_DEV_RESOURCE: EBUSY
+        _ => -5,   // BLK_STS_IOERR and what later kernels add: EIO
+    }
+}
+
+impl Decoder {
+    /// A decoder for operations that the kernel side calls by these words.
+    pub fn new(clock_offset_ns: i64, op_words: &[String]) -> Result<Self> {
+        let mut ops = Vec::new();
+        for word in op_words {
+            match Op::parse(word) {
+                Some(op) => ops.push(Some(op)),
+                None if word.is_empty() => ops.push(None),
+                None => bail!("the kernel side has an operation {word:?} that captures have no word for"),
+            }
+        }
+        Ok(Decoder { clock_offset_ns, ops })
+    }
+
+    fn op(&self, head: &types::event_head) -> Option<Op> {
+        self.ops.get(usize::from(head.op)).copied().flatten()
+    }
+
+    /// A system call.
+    pub fn syscall(&self, event: &types::file_event) -> Option<SyscallRow> {
+        let head = &event.head;
+        Some(SyscallRow {
+            ts_ns: head.start_ns + self.clock_offset_ns,
+            dur_ns: event.duration_ns,
+            pid: head.who.pid as i32,
+            tid: head.who.tid as i32,
+            comm: comm(&head.who.comm),
+            cgroup_id: head.who.cgroup_id as i64,
+            op: self.op(head)?,
+            fd_kind: fd_kind(head.fd_kind),
+            dev: (event.dev >= 0).then_some(event.dev),
+            ino: known(event.ino),
+            offset_bytes: known(event.offset_bytes),
+            requested_bytes: known(event.requested_bytes),
+            ret: event.ret,
+            flags: (event.open_flags >= 0).then_some(event.open_flags),
+        })
+    }
+
+    /// A VFS operation.
+    pub fn vfs(&self, event: &types::file_event) -> Option<VfsRow> {
+        let head = &event.head;
+        Some(VfsRow {
+            ts_ns: head.start_ns + self.clock_offset_ns,
+            dur_ns: event.duration_ns,
+            pid: head.who.pid as i32,
+            tid: head.who.tid as i32,
+            comm: comm(&head.who.comm),
+            cgroup_id: head.who.cgroup_id as i64,
+            op: self.op(head)?,
+            fd_kind: fd_kind(head.fd_kind),
+            dev: (event.dev >= 0).then_some(event.dev),
+            ino: known(event.ino),
+            offset_bytes: known(event.offset_bytes),
+            requested_bytes: known(event.requested_bytes),
+            ret: event.ret,
+        })
+    }
+
+    /// A block request.
+    pub fn block(&self, event: &types::block_event) -> Option<BlockRow> {
+        let who = &event.head.who;
+        let seen = who.tid != 0 || who.comm[0] != 0;
+        Some(BlockRow {
+            ts_ns: event.head.start_ns + self.clock_offset_ns,
+            dur_ns: known(event.duration_ns),
+            queue_ns: known(event.queue_ns),
+            insert_ns: known(event.insert_ns),
+            pid: seen.then_some(who.pid as i32),
+            tid: seen.then_some(who.tid as i32),
+            comm: comm(&who.comm),
+            cgroup_id: seen.then_some(who.cgroup_id as i64),
+            dev: event.dev,
+            sector: known(event.sector),
+            bytes: event.bytes as i64,
+            op: self.op(&event.head)?,
+            flags: event.flags as i32,
+            error: errno_of(event.error),
+            bios: i32::from(event.bios),
+            requeues: i32::from(event.requeues),
+        })
+    }
+
+    /// A process; `cgroup` is the path of its cgroup.
+    pub fn process(&self, event: &types::process_event, cgroup: Option<String>) -> ProcessRow {
+        let who = &event.head.who;
+        ProcessRow {
+            ts_ns: event.head.start_ns + self.clock_offset_ns,
+            pid: who.pid as i32,
+            ppid: event.ppid as i32,
+            start_ns: event.process_start_ns as i64 + self.clock_offset_ns,
+            comm: comm(&who.comm),
+            kernel_thread: event.kernel_thread != 0,
+            cgroup_id: who.cgroup_id as i64,
+            exe: path_of(&event.exe, event.exe_components),
+            cmdline: cmdline_of(&event.cmdline, event.cmdline_length),
+            cgroup,
+        }
+    }
+}
+
+/// The kernel side has the names from the file up to the root.
+fn path_of(chars: &[i8], components: u8) -> Option<String> {
+    let bytes: Vec<u8> = chars.iter().map(|c| *c as u8).collect();
+    let mut names: Vec<&[u8]> = bytes.split(|b| *b == 0).take(usize::from(components)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    names.reverse();
+    Some(names.iter().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect())
+}
+
+fn cmdline_of(chars: &[i8], length: u16) -> Option<String> {
+    let bytes: Vec<u8> = chars.iter().take(usize::from(length)).map(|c| *c as u8).collect();
+    let text = String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ");
+    (!text.is_empty()).then_some(text)
+}
+
+/// What a file operation carried: bytes done.
+pub fn file_amounts(op: Op, ret: i64) -> Amounts {
+    let bytes = u64::try_from(ret).unwrap_or(0);
+    match op.direction() {
+        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
+        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
+        None => Amounts::default(),
+    }
+}
+
+/// What a block row adds to its device's counters, as the kernel counts.
+pub fn add_to_counters(counters: &mut DeviceCounters, row: &BlockRow) {
+    if row.flags as u32 & types::request_flag::REQUEST_UNCOUNTED.0 != 0 && row.op != Op::DeviceFlush {
+        return;
+    }
+    let bytes = row.bytes as u64;
+    match (row.op, row.op.direction()) {
+        (_, Some(Direction::Read)) => {
+            counters.read_ops += 1;
+            counters.read_bytes += bytes;
+        }
+        (_, Some(Direction::Write)) => {
+            counters.write_ops += 1;
+            counters.write_bytes += bytes;
+        }
+        (Op::Discard | Op::SecureErase, _) => {
+            counters.discard_ops += 1;
+            counters.discard_bytes += bytes;
+        }
+        (Op::DeviceFlush, _) => *counters.flush_ops.get_or_insert(0) += 1,
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder() -> Decoder {
+        Decoder::new(1_000, &[String::new(), "read".into(), "write".into()]).expect("known words")
+    }
+
+    #[test]
+    fn missing_values_become_nulls_and_nothing_else_does() {
+        let mut event =
+            types::block_event { duration_ns: MISSING, queue_ns: 0, insert_ns: MISSING, ..Default::default() };
+        event.head.op = 2;
+        event.head.start_ns = 5;
+        let row = decoder().block(&event).expect("a known operation");
+        assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
+        event.head.who.tid = 9;
+        assert_eq!(decoder().block(&event).expect("a known operation").pid, Some(0));
+    }
+
+    #[test]
+    fn an_operation_without_a_word_is_no_row() {
+        let mut event = types::file_event::default();
+        assert!(decoder().syscall(&event).is_none());
+        event.head.op = 200;
+        assert!(decoder().syscall(&event).is_none());
+        assert!(Decoder::new(0, &["frobnicate".into()]).is_err());
+    }
+
+    #[test]
+    fn both_kinds_of_completion_status_become_an_errno() {
+        assert_eq!((errno_of(0), errno_of(-5), errno_of(10), errno_of(3)), (0, -5, -5, -28));
+    }
+
+    #[test]
+    fn names_are_put_together_from_the_root_down() {
+        let chars: Vec<i8> = b"dd\0bin\0usr\0junk".iter().map(|b| *b as i8).collect();
+        assert_eq!(path_of(&chars, 3).as_deref(), Some("/usr/bin/dd"));
+        assert_eq!(path_of(&chars, 0), None);
+        let arguments: Vec<i8> = b"dd\0if=a\0\0\0".iter().map(|b| *b as i8).collect();
+        assert_eq!(cmdline_of(&arguments, 10).as_deref(), Some("dd if=a"));
+    }
+}

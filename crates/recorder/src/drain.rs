@@ -1,0 +1,236 @@
+//! The drain thread: empties the rings, decodes, gathers rows into batches and offers them to the sink.
+//!
+//! It never waits for the disk: a batch that finds no room is dropped and counted.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use iostrata_capture::ledger::Amounts;
+use iostrata_capture::table::TableBuilder;
+use iostrata_capture::tables::{BlockBuilder, ProcessBuilder, SyscallBuilder, VfsBuilder};
+use libbpf_rs::{MapHandle, RingBufferBuilder};
+
+use crate::books::{Class, Fate, Tally};
+use crate::bpf::{read_record, types};
+use crate::decode::{Decoder, add_to_counters, file_amounts};
+use crate::host::cgroups::Cgroups;
+use crate::sink::{Batch, Sink, Totals};
+
+/// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
+const BATCH_ROWS: usize = 8_192;
+
+/// Rows wait at most this long for their batch to fill.
+const BATCH_AGE: Duration = Duration::from_secs(1);
+
+/// How long the thread sleeps when no ring is filling up. The rings hold more than comes in that time.
+const POLL: Duration = Duration::from_millis(100);
+
+const SYSCALL: Class = types::event_class::CLASS_SYSCALL.0 as Class;
+const VFS: Class = types::event_class::CLASS_VFS.0 as Class;
+const BLOCK: Class = types::event_class::CLASS_BLOCK.0 as Class;
+const PROCESS: Class = types::event_class::CLASS_PROCESS.0 as Class;
+const CLASSES: usize = types::event_class::CLASS_COUNT.0 as usize;
+
+/// What to do where the sink has no room.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// Drop and count: the rings fill up behind us.
+    None,
+    /// Wait: everything is detached and nothing more comes.
+    UntilRoom,
+}
+
+struct Drain {
+    decoder: Decoder,
+    cgroups: Cgroups,
+    sink: Box<dyn Sink>,
+    totals: Arc<Totals>,
+    syscall: SyscallBuilder,
+    vfs: VfsBuilder,
+    block: BlockBuilder,
+    process: ProcessBuilder,
+    waiting: [Tally; CLASSES],
+    fates: Vec<Fate>,
+    flushed: Instant,
+}
+
+impl Drain {
+    fn record(&mut self, bytes: &[u8]) {
+        self.totals.events.fetch_add(1, Relaxed);
+        let Some(head) = read_record::<types::event_head>(bytes) else { return };
+        let class = Class::from(head.event_class);
+        if self.decode(class, head.cpu, bytes).is_none()
+            && let Some(fate) = self.fates.get_mut(class)
+        {
+            fate.undecodable.count(head.cpu, &Amounts::default());
+            self.totals.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    fn decode(&mut self, class: Class, cpu: u16, bytes: &[u8]) -> Option<()> {
+        let rows = match class {
+            SYSCALL => {
+                let row = self.decoder.syscall(&read_record(bytes)?)?;
+                self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
+                self.syscall.push(row);
+                self.syscall.rows()
+            }
+            VFS => {
+                let row = self.decoder.vfs(&read_record(bytes)?)?;
+                self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
+                self.vfs.push(row);
+                self.vfs.rows()
+            }
+            BLOCK => {
+                let row = self.decoder.block(&read_record(bytes)?)?;
+                let tally = &mut self.waiting[class];
+                tally.count(cpu, &file_amounts(row.op, row.bytes));
+                add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
+                self.block.push(row);
+                self.block.rows()
+            }
+            PROCESS => {
+                let event: types::process_event = read_record(bytes)?;
+                let cgroup = self.cgroups.path_of(event.head.who.cgroup_id);
+                self.waiting[class].count(cpu, &Amounts::default());
+                self.process.push(self.decoder.process(&event, cgroup));
+                self.process.rows()
+            }
+            _ => return None,
+        };
+        if rows >= BATCH_ROWS {
+            self.flush(class, Patience::None);
+        }
+        Some(())
+    }
+
+    fn flush(&mut self, class: Class, patience: Patience) {
+        let rows = match class {
+            SYSCALL => self.syscall.finish(),
+            VFS => self.vfs.finish(),
+            BLOCK => self.block.finish(),
+            _ => self.process.finish(),
+        };
+        let tally = std::mem::take(&mut self.waiting[class]);
+        let lost = match rows {
+            Ok(rows) if rows.num_rows() == 0 => return,
+            Ok(rows) => self.send(patience, Batch { class, rows, tally }).err().map(|batch| batch.tally),
+            Err(_) => Some(tally),
+        };
+        if let Some(tally) = lost {
+            self.totals.lost.fetch_add(tally.events(), Relaxed);
+            self.fates[class].channel_full.add(&tally);
+        }
+    }
+
+    fn send(&mut self, patience: Patience, batch: Batch) -> Result<(), Batch> {
+        match patience {
+            Patience::None => self.sink.offer(batch),
+            Patience::UntilRoom => self.sink.put(batch),
+        }
+    }
+
+    fn flush_all(&mut self, patience: Patience) {
+        self.flushed = Instant::now();
+        for class in 0..CLASSES {
+            self.flush(class, patience);
+        }
+    }
+}
+
+/// A running drain thread.
+pub struct Draining {
+    thread: JoinHandle<Result<Vec<Fate>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Draining {
+    /// Starts to empty `rings` into `sink`. Errors of the set-up are returned here.
+    pub fn start(
+        rings: Vec<MapHandle>,
+        decoder: Decoder,
+        cgroups: Cgroups,
+        sink: Box<dyn Sink>,
+        totals: Arc<Totals>,
+    ) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let drain = Drain {
+            decoder,
+            cgroups,
+            sink,
+            totals,
+            syscall: SyscallBuilder::default(),
+            vfs: VfsBuilder::default(),
+            block: BlockBuilder::default(),
+            process: ProcessBuilder::default(),
+            waiting: Default::default(),
+            fates: vec![Fate::default(); CLASSES],
+            flushed: Instant::now(),
+        };
+        let (ready, is_ready) = crossbeam_channel::bounded(1);
+        let thread = std::thread::Builder::new()
+            .name("drain".into())
+            .spawn(move || run(&rings, drain, &stopped, &ready))
+            .context("cannot start the drain thread")?;
+        is_ready.recv().map_err(|_| anyhow!("the drain thread ended before it began"))??;
+        Ok(Draining { thread, stop })
+    }
+
+    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
+    pub fn finish(self) -> Result<Vec<Fate>> {
+        self.stop.store(true, Relaxed);
+        self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
+    }
+}
+
+fn run(
+    rings: &[MapHandle],
+    drain: Drain,
+    stop: &AtomicBool,
+    ready: &crossbeam_channel::Sender<Result<()>>,
+) -> Result<Vec<Fate>> {
+    let drain = RefCell::new(drain);
+    let mut builder = RingBufferBuilder::new();
+    for ring in rings {
+        let added = builder.add(ring, |bytes| {
+            drain.borrow_mut().record(bytes);
+            0
+        });
+        if let Err(error) = added {
+            let _ = ready.send(Err(anyhow!("cannot read a ring: {error:#}")));
+            return Ok(Vec::new());
+        }
+    }
+    let rings = match builder.build() {
+        Ok(rings) => rings,
+        Err(error) => {
+            let _ = ready.send(Err(anyhow!("cannot read the rings: {error:#}")));
+            return Ok(Vec::new());
+        }
+    };
+    let _ = ready.send(Ok(()));
+    loop {
+        let last = stop.load(Relaxed);
+        if !last {
+            // A signal may cut the sleep short; the rings are read all the same.
+            rings.poll_raw(POLL);
+        }
+        // Not only the rings that woke us: most never fill up far enough to.
+        rings.consume().context("cannot read the rings")?;
+        let mut drain = drain.borrow_mut();
+        if last {
+            drain.flush_all(Patience::UntilRoom);
+            break;
+        }
+        if drain.flushed.elapsed() >= BATCH_AGE {
+            drain.flush_all(Patience::None);
+        }
+    }
+    drop(rings);
+    Ok(drain.into_inner().fates)
+}

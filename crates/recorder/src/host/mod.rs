@@ -1,0 +1,45 @@
+//! What the machine is: facts only, read from /proc and /sys. Nothing here decides anything.
+
+pub mod cgroups;
+pub mod devices;
+pub mod mounts;
+pub mod processes;
+
+use std::fs;
+
+use iostrata_capture::manifest::Host;
+
+/// `major << 20 | minor`, as the kernel has it internally and as captures have it.
+pub fn dev_number(major: u32, minor: u32) -> i32 {
+    (major << 20 | (minor & 0xf_ffff)) as i32
+}
+
+/// The kernel's number for what `stat(2)` calls `st_dev`.
+pub fn dev_of_stat(st_dev: u64) -> i32 {
+    dev_number(rustix::fs::major(st_dev), rustix::fs::minor(st_dev))
+}
+
+/// A one-line file of /proc or /sys without its newline; empty where it cannot be read.
+pub fn line(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
+/// The machine, for the manifest.
+pub fn describe() -> Host {
+    let uname = rustix::system::uname();
+    Host {
+        hostname: uname.nodename().to_string_lossy().into_owned(),
+        kernel: uname.release().to_string_lossy().into_owned(),
+        arch: uname.machine().to_string_lossy().into_owned(),
+        boot_id: line("/proc/sys/kernel/random/boot_id"),
+        cpus: possible_cpus(),
+    }
+}
+
+/// CPUs that the kernel may ever bring up; per-CPU maps have as many values.
+pub fn possible_cpus() -> u32 {
+    // A list such as "0-3" or "0,2-3": the highest number counts.
+    let list = line("/sys/devices/system/cpu/possible");
+    let last = list.rsplit([',', '-']).next().and_then(|n| n.parse::<u32>().ok());
+    last.map_or(1, |n| n + 1)
+}

@@ -1,0 +1,22 @@
+//! The recorder: loads the kernel programs, drains their rings and writes the capture.
+//!
+//! ```text
+//! options ─► host facts ─► probes: decide, load, attach ─► drain thread ─► sink (writer thread) ─► capture
+//!                                     └── books: what was seen, written, lost ──────────────────► manifest
+//! ```
+
+pub mod books;
+pub mod bpf;
+pub mod check;
+pub mod cli;
+pub mod clock;
+pub mod command;
+pub mod decode;
+pub mod drain;
+pub mod host;
+pub mod options;
+pub mod probes;
+pub mod progress;
+pub mod record;
+pub mod session;
+pub mod sink;

@@ -1,0 +1,56 @@
+//! What the recorder is asked to do, checked, in plain types. Nothing here knows of the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use iostrata_capture::manifest::{Device, Filters};
+use iostrata_capture::op::Layer;
+
+use crate::host::cgroups::Cgroup;
+
+/// A recording.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Where the capture goes; does not exist yet or is empty.
+    pub out: PathBuf,
+    /// How long; until a signal or the command's end otherwise.
+    pub duration: Option<Duration>,
+    /// Which layers.
+    pub layers: Vec<Layer>,
+    /// What is let through.
+    pub filter: Filter,
+    /// The command to run and record.
+    pub command: Option<Vec<String>>,
+    /// A part is closed when it has grown to this size.
+    pub rotate_bytes: u64,
+    /// A part is closed when it has been open this long.
+    pub rotate_interval: Duration,
+    /// All rings together.
+    pub ring_bytes: u64,
+}
+
+/// What is let through; everything where nothing is given.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Whole disks.
+    pub devices: Vec<Device>,
+    /// Roots of process trees.
+    pub pids: Vec<u32>,
+    /// A cgroup and all below it.
+    pub cgroup: Option<Cgroup>,
+    /// Command name, at most 15 bytes.
+    pub comm: Option<String>,
+}
+
+impl Record {
+    /// The filters as the manifest has them.
+    pub fn manifest_filters(&self) -> Filters {
+        Filters {
+            devices: self.filter.devices.iter().map(|d| d.name.clone()).collect(),
+            pids: self.filter.pids.clone(),
+            cgroup: self.filter.cgroup.as_ref().map(|c| c.path.clone()),
+            comm: self.filter.comm.clone(),
+            command: self.command.clone(),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Kernel facts from its BTF.
+
+use anyhow::{Context, Result};
+use libbpf_rs::btf::types::{Func, FuncProto, Ptr, Typedef};
+use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
+
+use super::KernelFacts;
+
+/// Where the kernel shows its BTF.
+pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// The running kernel's BTF.
+pub struct VmlinuxBtf {
+    btf: Btf<'static>,
+}
+
+impl VmlinuxBtf {
+    /// Reads it.
+    pub fn load() -> Result<Self> {
+        let btf = Btf::from_path(PATH)
+            .with_context(|| format!("cannot read {PATH}: the kernel needs CONFIG_DEBUG_INFO_BTF=y"))?;
+        Ok(VmlinuxBtf { btf })
+    }
+}
+
+impl KernelFacts for VmlinuxBtf {
+    /// The kernel describes a tracepoint as `typedef void (*btf_trace_NAME)(void *data, ARGUMENTS)`.
+    fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        let typedef: Typedef = self.btf.type_by_name(&format!("btf_trace_{name}"))?;
+        let pointer = Ptr::try_from(typedef.referenced_type()).ok()?;
+        let function = FuncProto::try_from(pointer.referenced_type()).ok()?;
+        Some(function.iter().count().saturating_sub(1))
+    }
+
+    fn has_function(&self, name: &str) -> bool {
+        self.btf.type_by_name::<BtfType>(name).is_some_and(|found| Func::try_from(found).is_ok())
+    }
+}

@@ -1,0 +1,73 @@
+//! Probe groups: which kernel programs a layer needs, chosen by what the kernel's BTF offers.
+//!
+//! Facts ([`KernelFacts`]), then a decision ([`choose`], pure), then the effect (`session`). A layer is one group; a new
+//! one is a new file here, a file in `bpf/` and a line in [`candidates`].
+
+mod block;
+mod btf;
+mod process;
+mod syscall;
+mod vfs;
+
+use iostrata_capture::op::Layer;
+
+pub use btf::VmlinuxBtf;
+pub use syscall::operations as syscall_operations;
+
+/// What the running kernel offers, as far as the choice of programs depends on it.
+pub trait KernelFacts {
+    /// How many arguments the tracepoint has; `None` where there is no such tracepoint.
+    fn tracepoint_arguments(&self, name: &str) -> Option<usize>;
+    /// Whether the kernel has this function, neither inlined nor configured away.
+    fn has_function(&self, name: &str) -> bool;
+}
+
+/// One way to capture a layer: the programs to load, all of them or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variant {
+    /// The mechanism, for people.
+    pub how: &'static str,
+    /// Programs of `bpf/iostrata.bpf.c`, in the order in which they are to be attached.
+    pub programs: Vec<String>,
+}
+
+/// The ways to capture `layer` on this kernel, best first; or why there is none.
+pub fn candidates(layer: Layer, kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
+    match layer {
+        Layer::Syscall => syscall::variants(kernel),
+        Layer::Vfs => vfs::variants(kernel),
+        Layer::Block => block::variants(kernel),
+    }
+}
+
+/// Programs that follow process trees; needed where a filter does.
+pub fn process_tree(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
+    process::programs(kernel)
+}
+
+/// The first way that works, tried with `works`; or every reason why none does.
+pub fn choose(
+    layer: Layer,
+    kernel: &dyn KernelFacts,
+    works: &mut dyn FnMut(&Variant) -> Result<(), String>,
+) -> Result<Variant, String> {
+    let mut reasons = Vec::new();
+    for variant in candidates(layer, kernel)? {
+        match works(&variant) {
+            Ok(()) => return Ok(variant),
+            Err(why) => reasons.push(format!("{}: {why}", variant.how)),
+        }
+    }
+    Err(reasons.join("; "))
+}
+
+/// The program on tracepoint `name`, which must be there.
+fn required(kernel: &dyn KernelFacts, name: &str, program: &str) -> Result<String, String> {
+    match kernel.tracepoint_arguments(name) {
+        Some(_) => Ok(program.to_owned()),
+        None => Err(format!("the kernel has no tracepoint {name}")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! A kernel that has everything, then one thing less in each case.
+
+use std::collections::HashMap;
+
+use super::*;
+
+struct Host {
+    tracepoints: HashMap<&'static str, usize>,
+    functions: Vec<&'static str>,
+}
+
+impl Host {
+    fn complete() -> Self {
+        let tracepoints = [
+            ("sys_enter", 2),
+            ("sys_exit", 2),
+            ("sched_process_fork", 2),
+            ("sched_process_free", 1),
+            ("sched_process_exit", 2),
+            ("block_bio_queue", 1),
+            ("block_split", 2),
+            ("block_rq_insert", 1),
+            ("block_rq_issue", 1),
+            ("block_rq_requeue", 1),
+            ("block_rq_merge", 1),
+            ("block_rq_complete", 3),
+        ];
+        let functions = vec![
+            "vfs_read",
+            "vfs_write",
+            "vfs_readv",
+            "vfs_writev",
+            "vfs_iter_read",
+            "vfs_iter_write",
+            "vfs_fsync_range",
+        ];
+        Host { tracepoints: tracepoints.into(), functions }
+    }
+}
+
+impl KernelFacts for Host {
+    fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+        self.tracepoints.get(name).copied()
+    }
+    fn has_function(&self, name: &str) -> bool {
+        self.functions.contains(&name)
+    }
+}
+
+fn block(host: &Host) -> Result<Vec<String>, String> {
+    candidates(Layer::Block, host).map(|mut variants| variants.remove(0).programs)
+}
+
+#[test]
+fn completion_is_attached_last() {
+    let programs = block(&Host::complete()).expect("everything is there");
+    assert_eq!(programs.len(), 7);
+    assert_eq!(programs.last().map(String::as_str), Some("iostrata_block_rq_complete"));
+}
+
+#[test]
+fn tracepoints_that_have_the_queue_in_front_get_the_program_that_expects_it() {
+    let mut host = Host::complete();
+    host.tracepoints.insert("block_rq_insert", 2);
+    host.tracepoints.insert("block_split", 3);
+    let programs = block(&host).expect("everything is there");
+    assert!(programs.contains(&"iostrata_block_rq_insert_q".to_owned()));
+    assert!(programs.contains(&"iostrata_block_split_q".to_owned()));
+    // 5.10.137 dropped it from issue alone.
+    assert!(programs.contains(&"iostrata_block_rq_issue".to_owned()));
+}
+
+#[test]
+fn a_kernel_without_the_merge_tracepoint_can_do_without() {
+    let mut host = Host::complete();
+    host.tracepoints.remove("block_rq_merge");
+    assert_eq!(block(&host).expect("the rest is there").len(), 6);
+}
+
+#[test]
+fn a_kernel_without_the_issue_tracepoint_has_no_block_layer() {
+    let mut host = Host::complete();
+    host.tracepoints.remove("block_rq_issue");
+    assert_eq!(block(&host), Err("the kernel has no tracepoint block_rq_issue".to_owned()));
+}
+
+#[test]
+fn the_vfs_layer_falls_back_to_kprobes_and_then_says_why_not() {
+    let host = Host::complete();
+    let mut tried = Vec::new();
+    let chosen = choose(Layer::Vfs, &host, &mut |variant| {
+        tried.push(variant.how);
+        if variant.how.starts_with("kprobe") { Ok(()) } else { Err("refused".into()) }
+    });
+    assert_eq!(tried, ["fentry/fexit", "kprobe/kretprobe"]);
+    assert_eq!(chosen.expect("kprobes work").programs.len(), 14);
+    let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
+    assert_eq!(none, Err("fentry/fexit: refused; kprobe/kretprobe: refused".to_owned()));
+}
+
+#[test]
+fn a_vfs_function_that_the_kernel_inlined_is_left_out() {
+    let mut host = Host::complete();
+    host.functions.retain(|name| *name != "vfs_readv");
+    let variants = candidates(Layer::Vfs, &host).expect("the rest is there");
+    assert_eq!(variants[0].programs.len(), 12);
+    host.functions.retain(|name| *name != "vfs_read");
+    assert_eq!(candidates(Layer::Vfs, &host), Err("the kernel has no function vfs_read".to_owned()));
+}

@@ -1,0 +1,58 @@
+//! The progress line: elapsed, events a second, written, lost, parts. Only on a terminal.
+
+use std::io::IsTerminal;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+
+use crate::sink::Totals;
+
+/// The line.
+pub struct Progress {
+    bar: ProgressBar,
+    started: Instant,
+    last: (Instant, u64),
+}
+
+impl Progress {
+    /// A line on standard error, if that is a terminal.
+    pub fn start() -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        let now = Instant::now();
+        Progress { bar, started: now, last: (now, 0) }
+    }
+
+    /// Shows how things stand; `kernel_lost` is what was lost before the rings.
+    pub fn show(&mut self, totals: &Totals, kernel_lost: u64) {
+        let (then, before) = self.last;
+        let events = totals.events.load(Relaxed);
+        let seconds = then.elapsed().as_secs_f64();
+        if seconds < 0.2 {
+            return;
+        }
+        self.last = (Instant::now(), events);
+        self.bar.set_message(format!(
+            "{}  {} events/s  {} written  {} lost  {} parts",
+            clock(self.started.elapsed()),
+            HumanCount(((events - before) as f64 / seconds) as u64),
+            HumanBytes(totals.bytes.load(Relaxed)),
+            HumanCount(totals.lost.load(Relaxed) + kernel_lost),
+            totals.parts.load(Relaxed),
+        ));
+        self.bar.tick();
+    }
+
+    /// Takes the line away.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}

@@ -1,0 +1,408 @@
+//! A recording from start to end.
+
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, ExitStatus};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use iostrata_capture::SCHEMA_VERSION;
+use iostrata_capture::ledger::Lost;
+use iostrata_capture::manifest::{Device, DeviceCounters, LayerState, Manifest, Probe, State};
+use iostrata_capture::op::Layer;
+use iostrata_capture::tables;
+
+use crate::books::{Fate, Tally, settle, settle_device};
+use crate::bpf::types;
+use crate::clock;
+use crate::command::{Held, exit_code};
+use crate::decode::Decoder;
+use crate::drain::Draining;
+use crate::host::cgroups::Cgroups;
+use crate::host::{self, devices, mounts, processes};
+use crate::options::Record;
+use crate::probes::{self, VmlinuxBtf};
+use crate::progress::Progress;
+use crate::session::{self, Session, Settings};
+use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
+
+/// How often the main thread looks at the duration and the progress line.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A command that is told to end has this long before it is left behind.
+const COMMAND_GRACE: Duration = Duration::from_secs(5);
+
+/// How a recording went.
+pub struct Outcome {
+    /// The final manifest.
+    pub manifest: Manifest,
+    /// The recorded command's exit code.
+    pub command: Option<u8>,
+    /// What went wrong while writing.
+    pub error: Option<String>,
+}
+
+/// Which programs run, and what that means for each layer.
+struct Plan {
+    programs: Vec<String>,
+    layers: Vec<(Layer, LayerState)>,
+    probes: Vec<Probe>,
+}
+
+fn plan(options: &Record) -> Result<Plan> {
+    let kernel = VmlinuxBtf::load()?;
+    let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
+    if options.command.is_some() || !options.filter.pids.is_empty() {
+        plan.programs.extend(probes::process_tree(&kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?);
+    }
+    for layer in Layer::ALL {
+        if !options.layers.contains(layer) {
+            let how = "not asked for".to_owned();
+            plan.layers.push((*layer, LayerState { captured: false, how }));
+            continue;
+        }
+        match probes::choose(*layer, &kernel, &mut |variant| session::try_out(&variant.programs)) {
+            Ok(variant) => {
+                plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned() }));
+                plan.programs.extend(variant.programs);
+            }
+            Err(why) => {
+                plan.probes.push(Probe { name: layer.name().to_owned(), attached: false, why: Some(why.clone()) });
+                plan.layers.push((*layer, LayerState { captured: false, how: why }));
+            }
+        }
+    }
+    if !plan.layers.iter().any(|(_, state)| state.captured) {
+        let why: Vec<String> = plan.layers.iter().map(|(layer, state)| format!("{layer}: {}", state.how)).collect();
+        bail!("no layer can be captured on this machine: {}", why.join("; "));
+    }
+    plan.probes.extend(plan.programs.iter().map(|p| Probe { name: p.clone(), attached: true, why: None }));
+    Ok(plan)
+}
+
+/// The numbers that `--device` lets through: disks, their partitions, and mounted file systems on them, which may have
+/// numbers of their own (btrfs).
+fn device_numbers(wanted: &[Device]) -> Vec<i32> {
+    let mut numbers: Vec<i32> = Vec::new();
+    for device in wanted {
+        let names: Vec<String> = std::iter::once(&device.name)
+            .chain(device.partitions.iter().map(|p| &p.name))
+            .map(|name| format!("/dev/{name}"))
+            .collect();
+        numbers.push(device.dev);
+        numbers.extend(device.partitions.iter().map(|p| p.dev));
+        numbers.extend(mounts::all().iter().filter(|m| names.contains(&m.source)).map(|m| m.dev));
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+fn config(options: &Record, own_disk: Option<i32>, op_words: &[String]) -> types::config {
+    let filter = &options.filter;
+    let mut config = types::config {
+        recorder_pid: std::process::id(),
+        filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
+        filter_device: u32::from(!filter.devices.is_empty()),
+        own_disk: own_disk.unwrap_or(0) as u32,
+        ..types::config::default()
+    };
+    if let Some(cgroup) = &filter.cgroup {
+        config.filter_cgroup = 1;
+        config.cgroup_id = cgroup.id;
+        config.cgroup_level = cgroup.level;
+    }
+    if let Some(comm) = &filter.comm {
+        config.filter_comm = 1;
+        for (to, from) in config.comm.iter_mut().zip(comm.bytes().take(15)) {
+            *to = from as i8;
+        }
+    }
+    for (number, op) in probes::syscall_operations() {
+        let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
+        config.syscall_op[usize::from(number)] = code as u8;
+    }
+    config
+}
+
+/// Makes the capture directory and its folders; a directory with something in it is refused.
+fn make_directory(out: &Path) -> Result<()> {
+    if let Ok(mut entries) = fs::read_dir(out)
+        && entries.next().is_some()
+    {
+        bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
+    }
+    for table in tables::all() {
+        let folder = out.join(table.name);
+        fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn own_disk(out: &Path) -> Option<i32> {
+    let stat = rustix::fs::stat(out).ok()?;
+    devices::disk_of(host::dev_of_stat(stat.st_dev))
+}
+
+fn manifest(options: &Record, plan: &Plan) -> Manifest {
+    Manifest {
+        schema_version: SCHEMA_VERSION,
+        capture_id: host::line("/proc/sys/kernel/random/uuid"),
+        state: State::Recording,
+        started_at: chrono::Utc::now().to_rfc3339(),
+        stopped_at: None,
+        stop_reason: None,
+        recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
+        command_line: std::env::args().collect(),
+        host: host::describe(),
+        clock: clock::start(),
+        layers: plan.layers.iter().cloned().collect(),
+        probes: plan.probes.clone(),
+        filters: options.manifest_filters(),
+        devices: devices::all(),
+        mounts: mounts::all(),
+        books: Default::default(),
+        device_books: Vec::new(),
+        parts: Vec::new(),
+    }
+}
+
+/// Counters of the devices whose every request is recorded; none where owners are chosen.
+fn read_counters(options: &Record, manifest: &Manifest) -> Vec<(Device, DeviceCounters)> {
+    let block = manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured);
+    if !block || manifest.filters.by_owner() {
+        return Vec::new();
+    }
+    let all = if options.filter.devices.is_empty() { &manifest.devices } else { &options.filter.devices };
+    all.iter().filter_map(|device| Some((device.clone(), devices::counters(&device.name).ok()?))).collect()
+}
+
+/// Records until told to stop.
+pub fn run(options: &Record) -> Result<Outcome> {
+    session::quiet_libbpf();
+    let stop = signals()?;
+    let plan = plan(options)?;
+    make_directory(&options.out)?;
+
+    // The words of the operations are in the object, so it is opened once without programs to learn them.
+    let mut object = MaybeUninit::uninit();
+    let (class_words, op_words) =
+        Session::load(&mut object, &Settings { ring_bytes: 1, ..Settings::default() })?.words()?;
+
+    let settings = Settings {
+        programs: plan.programs.clone(),
+        config: config(options, own_disk(&options.out), &op_words),
+        ring_bytes: options.ring_bytes,
+        devices: device_numbers(&options.filter.devices),
+    };
+    let mut object = MaybeUninit::uninit();
+    let mut session = Session::load(&mut object, &settings)?;
+    let held = options.command.as_deref().map(Held::start).transpose()?;
+    session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
+
+    let mut manifest = manifest(options, &plan);
+    let totals = Arc::new(Totals::default());
+    let (sink, writer) = ParquetSink::start(
+        ParquetSettings {
+            directory: options.out.clone(),
+            rotate_bytes: options.rotate_bytes,
+            rotate_interval: options.rotate_interval,
+            expected: expected_classes(&manifest, &class_words),
+        },
+        manifest.clone(),
+        session.own_inodes()?,
+        Arc::clone(&totals),
+    )?;
+    let draining = Draining::start(
+        session.rings()?,
+        Decoder::new(manifest.clock.offset_ns, &op_words)?,
+        Cgroups::new(mounts::cgroup2()),
+        Box::new(sink),
+        Arc::clone(&totals),
+    )?;
+    session.attach(&plan.programs)?;
+    // After the fork program is attached, so that no child slips between.
+    for root in &options.filter.pids {
+        session.add_to_tree(&processes::tree(*root))?;
+    }
+    let before = read_counters(options, &manifest);
+    manifest.write(&options.out)?;
+
+    let child = held.map(Held::release).transpose()?;
+    let (reason, status) = wait(options, child, &stop, &totals, &session)?;
+
+    let after: Vec<Option<DeviceCounters>> = before.iter().map(|(d, _)| devices::counters(&d.name).ok()).collect();
+    let skipped = session.skipped();
+    session.detach();
+    let mut fates = draining.finish()?;
+    let written = join(writer)?;
+    for (fate, (done, failed)) in fates.iter_mut().zip(written.written.into_iter().zip(written.failed)) {
+        fate.written = done;
+        fate.write_failed = failed;
+    }
+    manifest = written.manifest;
+    manifest.books = settle(&class_words, &session.accounts()?, &fates, skipped);
+    for ((device, before), after) in before.iter().zip(after) {
+        let Some(after) = after else { continue };
+        let rows = rows_of(&fates, device.dev);
+        manifest.device_books.push(settle_device(&device.name, before, &after, rows, &session.own_io(device.dev)?));
+    }
+    manifest.clock.pairs.push(clock::pair());
+    manifest.state = State::Complete;
+    manifest.stopped_at = Some(chrono::Utc::now().to_rfc3339());
+    manifest.stop_reason = Some(reason);
+    manifest.write(&options.out)?;
+    Ok(Outcome { manifest, command: status.map(exit_code), error: written.error })
+}
+
+fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
+    let captured = |word: &str| match Layer::parse(word) {
+        Some(layer) => manifest.layers.get(&layer).is_some_and(|state| state.captured),
+        None => true,
+    };
+    (0..class_words.len()).filter(|class| captured(&class_words[*class])).collect()
+}
+
+fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
+    let mut sum = Tally::default();
+    for fate in fates {
+        sum.add(&fate.written);
+    }
+    sum.devices.remove(&dev).unwrap_or_default()
+}
+
+fn join(writer: JoinHandle<Written>) -> Result<Written> {
+    writer.join().map_err(|_| anyhow!("the writer thread panicked"))
+}
+
+/// SIGINT and SIGTERM, as they come.
+fn signals() -> Result<crossbeam_channel::Receiver<&'static str>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+    let (send, receive) = crossbeam_channel::unbounded();
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            for signal in signals.forever() {
+                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                if send.send(name).is_err() {
+                    break;
+                }
+            }
+        })
+        .context("cannot start the signal thread")?;
+    Ok(receive)
+}
+
+/// Waits for the first of: a signal, the duration's end, the command's end.
+fn wait(
+    options: &Record,
+    mut child: Option<Child>,
+    stop: &crossbeam_channel::Receiver<&'static str>,
+    totals: &Totals,
+    session: &Session,
+) -> Result<(String, Option<ExitStatus>)> {
+    let started = Instant::now();
+    let mut progress = Progress::start();
+    let (reason, status) = loop {
+        if let Some(running) = child.as_mut()
+            && let Some(status) = running.try_wait().context("cannot wait for the command")?
+        {
+            break ("the command ended".to_owned(), Some(status));
+        }
+        if options.duration.is_some_and(|duration| started.elapsed() >= duration) {
+            break ("the duration is over".to_owned(), None);
+        }
+        let left = options.duration.map_or(TICK, |duration| duration.saturating_sub(started.elapsed()).min(TICK));
+        if let Ok(signal) = stop.recv_timeout(left) {
+            break (signal.to_owned(), None);
+        }
+        let lost = session.accounts()?.iter().flatten().map(|a| a.ring_full + a.inflight_full).sum();
+        progress.show(totals, lost);
+    };
+    progress.finish();
+    let status = match (status, child) {
+        (None, Some(child)) => end_command(child),
+        (status, _) => status,
+    };
+    Ok((reason, status))
+}
+
+/// The recording ends before its command: the command is asked to end too.
+fn end_command(mut child: Child) -> Option<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)?;
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let asked = Instant::now();
+    while asked.elapsed() < COMMAND_GRACE {
+        match child.try_wait() {
+            // It ended because it was asked to: not a failure of the command.
+            Ok(Some(status)) if status.signal() == Some(15) => return None,
+            Ok(Some(status)) => return Some(status),
+            Ok(None) => std::thread::sleep(TICK / 4),
+            Err(_) => return None,
+        }
+    }
+    eprintln!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded", child.id());
+    None
+}
+
+/// The books in words, for the end of a recording.
+pub fn report(outcome: &Outcome, out: &Path) -> String {
+    let manifest = &outcome.manifest;
+    let mut text = String::new();
+    let parts = manifest.parts.len();
+    let bytes: u64 = manifest.parts.iter().map(|p| p.bytes).sum();
+    text += &format!("capture   {} ({parts} parts, {})\n", out.display(), indicatif::HumanBytes(bytes));
+    for (layer, state) in &manifest.layers {
+        if !state.captured {
+            text += &format!("layer     {layer} not captured: {}\n", state.how);
+        }
+    }
+    for sum in manifest.books.by_class() {
+        let Lost { .. } = sum.lost;
+        let causes: Vec<String> =
+            sum.lost.by_cause().into_iter().filter(|c| c.1 > 0).map(|(cause, n)| format!("{cause} {n}")).collect();
+        let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+        let verdict = if sum.balanced() { "balanced" } else { "NOT BALANCED" };
+        text += &format!(
+            "books     {:<8} seen {} = written {} + lost {}{causes}: {verdict}\n",
+            sum.class,
+            sum.seen,
+            sum.written,
+            sum.lost.total()
+        );
+    }
+    for skipped in &manifest.books.skipped {
+        text += &format!(
+            "books     {} was skipped {} times: those events are unknown\n",
+            skipped.program, skipped.recursion
+        );
+    }
+    for book in manifest.device_books.iter().filter(|b| {
+        b.kernel != DeviceCounters { flush_ops: b.kernel.flush_ops.map(|_| 0), ..DeviceCounters::default() }
+    }) {
+        let (kernel, rows, own) = (&book.kernel, &book.rows, &book.own);
+        let verdict = if book.balanced { "balanced" } else { "NOT BALANCED" };
+        text += &format!(
+            "device    {}: kernel counted {} reads {} B, {} writes {} B; rows have {}, {} B, {}, {} B; own {}, {} B, {}, {} B: {verdict}\n",
+            book.device,
+            kernel.read_ops,
+            kernel.read_bytes,
+            kernel.write_ops,
+            kernel.write_bytes,
+            rows.read_ops,
+            rows.read_bytes,
+            rows.write_ops,
+            rows.write_bytes,
+            own.read_ops,
+            own.read_bytes,
+            own.write_ops,
+            own.write_bytes,
+        );
+    }
+    text
+}

@@ -1,0 +1,256 @@
+//! A loaded and attached set of kernel programs, with its maps.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, anyhow};
+use iostrata_capture::ledger::Skipped;
+use libbpf_rs::libbpf_sys::bpf_map_create_opts;
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
+
+use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+
+/// What is set before the programs are loaded.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// The programs to load and attach, in this order.
+    pub programs: Vec<String>,
+    /// Configuration of the kernel side.
+    pub config: types::config,
+    /// All rings together.
+    pub ring_bytes: u64,
+    /// Device numbers of disks, partitions and file systems to let through.
+    pub devices: Vec<i32>,
+}
+
+/// libbpf's last complaints, for the reason of a failure.
+static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps libbpf's messages instead of letting them onto the terminal.
+pub fn quiet_libbpf() {
+    fn keep(_: PrintLevel, message: String) {
+        if let Ok(mut complaints) = COMPLAINTS.lock() {
+            if std::env::var_os("IOSTRATA_LIBBPF_LOG").is_some() {
+                eprint!("{message}");
+            }
+            complaints.truncate(200);
+            complaints.push(message);
+        }
+    }
+    libbpf_rs::set_print(Some((PrintLevel::Warn, keep)));
+}
+
+/// libbpf's own words for the last failure, on one line.
+fn last_complaint() -> Option<String> {
+    let complaints = COMPLAINTS.lock().ok()?;
+    let telling = complaints.iter().rev().find(|c| c.contains("failed")).or(complaints.last())?;
+    telling.lines().next().map(|line| line.trim_start_matches("libbpf: ").to_owned())
+}
+
+fn clear_complaints() {
+    if let Ok(mut complaints) = COMPLAINTS.lock() {
+        complaints.clear();
+    }
+}
+
+/// Loaded programs; detached when dropped.
+pub struct Session<'obj> {
+    skeleton: IostrataSkel<'obj>,
+    links: Vec<Link>,
+    rings: Vec<MapHandle>,
+}
+
+/// Maps that only one layer's programs use: one entry is enough where the layer is not loaded.
+fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()> {
+    let has = |part: &str| programs.iter().any(|p| p.contains(part));
+    if !has("sys_enter") {
+        open.maps.calls.set_max_entries(1)?;
+    }
+    if !has("vfs_") {
+        open.maps.vfs_ops.set_max_entries(1)?;
+    }
+    if !has("block_") {
+        open.maps.requests.set_max_entries(1)?;
+        open.maps.queued.set_max_entries(1)?;
+    }
+    Ok(())
+}
+
+fn open<'obj>(
+    object: &'obj mut MaybeUninit<OpenObject>,
+    settings: &Settings,
+    shards: u32,
+) -> Result<OpenIostrataSkel<'obj>> {
+    let mut open = IostrataSkelBuilder::default().open(object).context("cannot open the BPF object")?;
+    for mut program in open.open_object_mut().progs_mut() {
+        let name = program.name().to_string_lossy().into_owned();
+        program.set_autoload(settings.programs.contains(&name));
+    }
+    shrink_unused(&mut open, &settings.programs)?;
+    let shard_bytes = shard_bytes(settings.ring_bytes, shards);
+    let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
+    data.config = settings.config;
+    data.config.ring_shards = shards;
+    data.config.wake_bytes = u64::from(shard_bytes) / 4;
+    Ok(open)
+}
+
+/// A ring's size is a power of two and at least a page.
+fn shard_bytes(ring_bytes: u64, shards: u32) -> u32 {
+    let share = (ring_bytes / u64::from(shards)).clamp(64 << 10, 1 << 30);
+    1 << share.ilog2()
+}
+
+impl<'obj> Session<'obj> {
+    /// Loads the programs and makes the rings; nothing is attached yet.
+    pub fn load(object: &'obj mut MaybeUninit<OpenObject>, settings: &Settings) -> Result<Self> {
+        clear_complaints();
+        let shards = crate::host::possible_cpus().clamp(1, 64);
+        let open = open(object, settings, shards)?;
+        let skeleton = open.load().map_err(|e| match last_complaint() {
+            Some(complaint) => anyhow!("{e:#} ({complaint})"),
+            None => anyhow!("{e:#}"),
+        })?;
+        let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new() };
+        session.make_rings(shards, shard_bytes(settings.ring_bytes, shards))?;
+        for dev in &settings.devices {
+            session.skeleton.maps.devices.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+        }
+        Ok(session)
+    }
+
+    fn make_rings(&mut self, shards: u32, bytes: u32) -> Result<()> {
+        let options =
+            bpf_map_create_opts { sz: size_of::<bpf_map_create_opts>() as _, ..bpf_map_create_opts::default() };
+        for shard in 0..shards {
+            let ring = MapHandle::create(MapType::RingBuf, Some("ring"), 0, 0, bytes, &options)
+                .with_context(|| format!("cannot make a ring of {bytes} bytes"))?;
+            let fd = ring.as_fd().as_raw_fd();
+            self.skeleton.maps.rings.update(&shard.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)?;
+            self.rings.push(ring);
+        }
+        Ok(())
+    }
+
+    /// Attaches every program of `programs`, in order.
+    pub fn attach(&mut self, programs: &[String]) -> Result<()> {
+        for name in programs {
+            clear_complaints();
+            let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
+            let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
+            self.links.push(program.attach().map_err(|e| anyhow!("cannot attach {name}: {e:#}"))?);
+        }
+        Ok(())
+    }
+
+    /// Detaches everything. What is in the rings stays there.
+    pub fn detach(&mut self) {
+        self.links.clear();
+    }
+
+    /// The rings, for a drain thread.
+    pub fn rings(&self) -> Result<Vec<MapHandle>> {
+        self.rings.iter().map(|ring| MapHandle::try_from(ring).map_err(Into::into)).collect()
+    }
+
+    /// Adds processes to the recorded trees.
+    pub fn add_to_tree(&self, pids: &[u32]) -> Result<()> {
+        for pid in pids {
+            // No start time: whatever frees this process id next is this process.
+            let known = self.skeleton.maps.tree.lookup(&pid.to_ne_bytes(), MapFlags::ANY)?.is_some();
+            if !known {
+                self.skeleton.maps.tree.update(&pid.to_ne_bytes(), &0u64.to_ne_bytes(), MapFlags::ANY)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A handle through which the writer names the inodes that it writes.
+    pub fn own_inodes(&self) -> Result<OwnInodes> {
+        Ok(OwnInodes { map: MapHandle::try_from(&self.skeleton.maps.own_inodes)? })
+    }
+
+    /// The kernel side's books: for each class its accounts by CPU.
+    pub fn accounts(&self) -> Result<Vec<Vec<types::account>>> {
+        let classes = types::event_class::CLASS_COUNT.0;
+        (0..classes).map(|class| self.percpu(&self.skeleton.maps.accounts, &class.to_ne_bytes())).collect()
+    }
+
+    fn percpu<T: Record>(&self, map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
+        let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
+        values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
+    }
+
+    /// The recorder's own I/O on a disk.
+    pub fn own_io(&self, dev: i32) -> Result<types::own_io> {
+        let mut sum = types::own_io::default();
+        for own in self.percpu::<types::own_io>(&self.skeleton.maps.own_io, &dev.to_ne_bytes())? {
+            sum.read_ops += own.read_ops;
+            sum.read_bytes += own.read_bytes;
+            sum.write_ops += own.write_ops;
+            sum.write_bytes += own.write_bytes;
+            sum.discard_ops += own.discard_ops;
+            sum.discard_bytes += own.discard_bytes;
+        }
+        Ok(sum)
+    }
+
+    /// Programs that the kernel skipped because they were already running on that CPU. To be asked before detaching.
+    pub fn skipped(&self) -> Vec<Skipped> {
+        let names: Vec<String> =
+            self.skeleton.object().progs().map(|p| p.name().to_string_lossy().into_owned()).collect();
+        libbpf_rs::query::ProgInfoIter::default()
+            .filter(|info| info.recursion_misses > 0)
+            .filter_map(|info| {
+                let name = info.name.to_string_lossy().into_owned();
+                // The kernel keeps 15 characters of a program's name, and other recorders may be running.
+                let id_is_ours = self.program_ids().contains(&info.id);
+                let full = names.iter().find(|n| n.starts_with(&name)).cloned().unwrap_or(name);
+                id_is_ours.then_some(Skipped { program: full, recursion: info.recursion_misses })
+            })
+            .collect()
+    }
+
+    fn program_ids(&self) -> Vec<u32> {
+        self.links.iter().filter_map(|link| link.info().ok()).map(|info| info.prog_id).collect()
+    }
+
+    /// The words of `bpf/events.h` for classes and operations.
+    pub fn words(&self) -> Result<(Vec<String>, Vec<String>)> {
+        let data = self.skeleton.maps.rodata_data.ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
+        Ok((crate::bpf::words(&data.class_names), crate::bpf::words(&data.op_names)))
+    }
+}
+
+/// Names the inodes that the recorder writes, so that the kernel side knows their writeback for the recorder's own.
+pub struct OwnInodes {
+    map: MapHandle,
+}
+
+impl OwnInodes {
+    /// Adds the inode of an open file.
+    pub fn add(&self, file: impl AsFd) -> Result<()> {
+        let stat = rustix::fs::fstat(file)?;
+        let key = types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino };
+        self.map.update(bytes_of(&key), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+        Ok(())
+    }
+
+    /// Takes the inode of a file out again.
+    pub fn remove(&self, file: impl AsFd) -> Result<()> {
+        let stat = rustix::fs::fstat(file)?;
+        let key = types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino };
+        self.map.delete(bytes_of(&key))?;
+        Ok(())
+    }
+}
+
+/// Loads and attaches `programs` for a moment; why not, where it does not work.
+pub fn try_out(programs: &[String]) -> Result<(), String> {
+    let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
+    let mut object = MaybeUninit::uninit();
+    let mut session = Session::load(&mut object, &settings).map_err(|e| format!("{e:#}"))?;
+    session.attach(programs).map_err(|e| format!("{e:#}"))
+}

@@ -1,0 +1,222 @@
+//! The Parquet sink: a bounded channel to a writer thread that encodes, rotates and keeps the manifest.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use iostrata_capture::manifest::Manifest;
+use iostrata_capture::part::PartWriter;
+use iostrata_capture::tables::{BlockTable, ProcessTable, SyscallTable, VfsTable};
+
+use super::{Batch, Sink, Totals};
+use crate::books::{Class, Tally};
+use crate::session::OwnInodes;
+
+/// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
+const CHANNEL_BATCHES: usize = 32;
+
+/// How often open parts are looked at when no batch comes.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Opens part `number` of a class's table.
+type OpenPart = fn(&Path, u32) -> iostrata_capture::Result<PartWriter>;
+
+/// By class, in the order of `bpf/events.h`.
+const OPEN: [OpenPart; 4] = [
+    PartWriter::create::<SyscallTable>,
+    PartWriter::create::<VfsTable>,
+    PartWriter::create::<BlockTable>,
+    PartWriter::create::<ProcessTable>,
+];
+
+/// How parts are made.
+pub struct Settings {
+    /// The capture directory; the folders of the tables exist.
+    pub directory: PathBuf,
+    /// A part is closed when it has grown to this size.
+    pub rotate_bytes: u64,
+    /// A part is closed when it has been open this long.
+    pub rotate_interval: Duration,
+    /// Classes that get a part even if they have no rows, so that a reader finds the table.
+    pub expected: Vec<Class>,
+}
+
+/// What the writer thread leaves behind.
+pub struct Written {
+    /// The manifest with every finished part.
+    pub manifest: Manifest,
+    /// By class: rows in finished parts.
+    pub written: Vec<Tally>,
+    /// By class: rows in parts that could not be finished.
+    pub failed: Vec<Tally>,
+    /// The first thing that went wrong.
+    pub error: Option<String>,
+}
+
+/// The sending side.
+#[derive(Clone)]
+pub struct ParquetSink {
+    channel: Sender<Batch>,
+}
+
+impl ParquetSink {
+    /// Starts the writer thread. It ends when every clone of the sink is gone.
+    pub fn start(
+        settings: Settings,
+        manifest: Manifest,
+        own: OwnInodes,
+        totals: Arc<Totals>,
+    ) -> Result<(ParquetSink, JoinHandle<Written>)> {
+        let (channel, batches) = bounded(CHANNEL_BATCHES);
+        let writer = Writer {
+            open: OPEN.iter().map(|_| None).collect(),
+            numbers: vec![0; OPEN.len()],
+            result: Written {
+                manifest,
+                written: vec![Tally::default(); OPEN.len()],
+                failed: vec![Tally::default(); OPEN.len()],
+                error: None,
+            },
+            settings,
+            own,
+            totals,
+        };
+        let thread = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || writer.run(&batches))
+            .context("cannot start the writer thread")?;
+        Ok((ParquetSink { channel }, thread))
+    }
+}
+
+impl Sink for ParquetSink {
+    fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.channel.try_send(batch).map_err(|e| match e {
+            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+        })
+    }
+
+    fn put(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.channel.send(batch).map_err(|e| e.0)
+    }
+}
+
+/// A part that is being written, with the events in it.
+struct Open {
+    part: PartWriter,
+    tally: Tally,
+    since: Instant,
+}
+
+struct Writer {
+    settings: Settings,
+    own: OwnInodes,
+    totals: Arc<Totals>,
+    open: Vec<Option<Open>>,
+    numbers: Vec<u32>,
+    result: Written,
+}
+
+impl Writer {
+    fn run(mut self, batches: &Receiver<Batch>) -> Written {
+        loop {
+            match batches.recv_timeout(TICK) {
+                Ok(batch) => self.write(batch),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.rotate_old();
+        }
+        for class in 0..OPEN.len() {
+            if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
+                let empty = self.open_part(class);
+                self.note(empty);
+            }
+            self.close(class);
+        }
+        self.result
+    }
+
+    fn write(&mut self, batch: Batch) {
+        let class = batch.class;
+        if self.open[class].is_none()
+            && let Err(error) = self.open_part(class)
+        {
+            self.lose(class, &batch.tally, &error);
+            return;
+        }
+        let Some(open) = self.open[class].as_mut() else { return };
+        open.tally.add(&batch.tally);
+        match open.part.write(&batch.rows) {
+            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
+            Ok(()) => {}
+            Err(error) => self.give_up(class, &error.into()),
+        }
+    }
+
+    fn open_part(&mut self, class: Class) -> Result<()> {
+        let number = self.numbers[class] + 1;
+        let part = OPEN[class](&self.settings.directory, number)?;
+        // Before the first byte is written, so that none of its writeback is taken for someone's I/O.
+        self.own.add(part.file()).map_err(|e| anyhow!("cannot mark the recorder's own file: {e:#}"))?;
+        self.numbers[class] = number;
+        self.open[class] = Some(Open { part, tally: Tally::default(), since: Instant::now() });
+        Ok(())
+    }
+
+    fn rotate_old(&mut self) {
+        for class in 0..OPEN.len() {
+            let old = self.open[class].as_ref().is_some_and(|o| o.since.elapsed() >= self.settings.rotate_interval);
+            if old {
+                self.close(class);
+            }
+        }
+    }
+
+    fn close(&mut self, class: Class) {
+        let Some(open) = self.open[class].take() else { return };
+        let file = open.part.file().try_clone();
+        match open.part.finish() {
+            Ok(part) => {
+                self.totals.bytes.fetch_add(part.bytes, Relaxed);
+                self.totals.parts.fetch_add(1, Relaxed);
+                self.result.manifest.parts.push(part);
+                self.result.written[class].add(&open.tally);
+                let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
+                self.note(kept);
+                // Synced: nothing of it is left to be written back.
+                if let Ok(file) = file {
+                    let _ = self.own.remove(&file);
+                }
+            }
+            Err(error) => self.lose(class, &open.tally, &error.into()),
+        }
+    }
+
+    fn give_up(&mut self, class: Class, error: &anyhow::Error) {
+        if let Some(open) = self.open[class].take() {
+            self.lose(class, &open.tally, error);
+            open.part.discard();
+        }
+    }
+
+    fn lose(&mut self, class: Class, tally: &Tally, error: &anyhow::Error) {
+        self.result.failed[class].add(tally);
+        self.totals.lost.fetch_add(tally.events(), Relaxed);
+        self.note(Err(anyhow!("{error:#}")));
+    }
+
+    /// The first error is told at once: whoever watches can still make room.
+    fn note(&mut self, outcome: Result<()>) {
+        if let Err(error) = outcome
+            && self.result.error.is_none()
+        {
+            eprintln!("iostrata: {error:#}; what cannot be written is counted as lost");
+            self.result.error = Some(format!("{error:#}"));
+        }
+    }
+}
