@@ -70,7 +70,7 @@ static __always_inline int bio_queued(struct bio *bio)
 	} else {
 		if (!owner_wanted())
 			return 0;
-		tell_process();
+		tell_process(0);
 	}
 	identify_current(&who);
 	put_queued(address_of(bio), bpf_ktime_get_ns(), &who);

@@ -161,6 +161,12 @@ struct config {
 	__u32 cgroup_level;
 	/* The disk that the capture is written to. */
 	__u32 own_disk;
+	/*
+	 * Bits of rq_flags. User space looks them up: they were macros, then values of an enum without a name, which
+	 * CO-RE cannot find.
+	 */
+	__u32 rqf_flush_seq_bit;
+	__u32 rqf_io_stat_bit;
 	char comm[COMM_BYTES];
 	/* By system call number: enum op. */
 	__u8 syscall_op[512];

@@ -232,13 +232,6 @@ enum req_flag_bits {
 	__REQ_SWAP = 24,
 };
 
-/* Request flags became an enum in 6.11; before, they were macros and these bits were 4 and 13 since 4.x. */
-enum rqf_flags {
-	__RQF_FLUSH_SEQ = 1,
-	__RQF_IO_STAT = 8,
-};
-enum { RQF_FLUSH_SEQ_BIT_MACRO = 4, RQF_IO_STAT_BIT_MACRO = 13 };
-
 enum { REQ_OP_MASK = 0xff };
 
 /* include/linux/sched.h, arch/x86/include/asm/thread_info.h */

@@ -93,10 +93,10 @@ static __always_inline void fill_cmdline(struct process_event *event, struct mm_
 }
 
 /*
- * Tells who the current process is, unless that was told. To be called before the I/O's time is
- * taken, so that the process is never told later than its I/O.
+ * Tells who the current process is, unless that was told. `at_ns` is not after the start of the I/O
+ * that asks for it; 0 is now.
  */
-static __always_inline void tell_process(void)
+static __always_inline void tell_process(__u64 at_ns)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -115,7 +115,7 @@ static __always_inline void tell_process(void)
 	event = reserve_event(ring, CLASS_PROCESS, sizeof(*event), OP_NONE, 0);
 	if (!event)
 		return;
-	fill_head(&event->head, CLASS_PROCESS, OP_NONE, FD_UNKNOWN, bpf_ktime_get_ns());
+	fill_head(&event->head, CLASS_PROCESS, OP_NONE, FD_UNKNOWN, at_ns ? at_ns : bpf_ktime_get_ns());
 	identify_current(&event->head.who);
 	event->process_start_ns = is.start_ns;
 	event->ppid = BPF_CORE_READ(task, real_parent, tgid);

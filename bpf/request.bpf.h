@@ -101,21 +101,13 @@ static __always_inline struct gendisk *disk_of_request(struct request *rq)
 /* Part of a flush sequence that has not ended (block/blk-flush.c). */
 static __always_inline bool in_flush_sequence(struct request *rq)
 {
-	__u32 flags = BPF_CORE_READ(rq, rq_flags);
-
-	if (bpf_core_enum_value_exists(enum rqf_flags, __RQF_FLUSH_SEQ))
-		return flags >> bpf_core_enum_value(enum rqf_flags, __RQF_FLUSH_SEQ) & 1;
-	return flags >> RQF_FLUSH_SEQ_BIT_MACRO & 1;
+	return BPF_CORE_READ(rq, rq_flags) >> config.rqf_flush_seq_bit & 1;
 }
 
 /* Whether the kernel's I/O counters have this request. */
 static __always_inline bool is_counted(struct request *rq)
 {
-	__u32 flags = BPF_CORE_READ(rq, rq_flags);
-
-	if (bpf_core_enum_value_exists(enum rqf_flags, __RQF_IO_STAT))
-		return flags >> bpf_core_enum_value(enum rqf_flags, __RQF_IO_STAT) & 1;
-	return flags >> RQF_IO_STAT_BIT_MACRO & 1;
+	return BPF_CORE_READ(rq, rq_flags) >> config.rqf_io_stat_bit & 1;
 }
 
 static __always_inline __u64 check_of(struct queued_bio *slot)

@@ -120,7 +120,9 @@ int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 		op.appends = is_write(op.op) && (op.open_flags & O_APPEND);
 		fill_arguments(&op, file, regs);
 	}
-	tell_process();
+	/* Of an open it is not known yet whether it is of interest. */
+	if (!is_open(op.op))
+		tell_process(0);
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
 	known = bpf_map_lookup_elem(&calls, &tid);
@@ -170,8 +172,13 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (op->appends)
 		fill_append_offset(op, ret);
-	if (!is_open(op->op) || fill_opened(op, ret))
-		emit_file_event(op, CLASS_SYSCALL, ret);
+	if (is_open(op->op)) {
+		if (!fill_opened(op, ret))
+			goto out;
+		tell_process(op->start_ns);
+	}
+	emit_file_event(op, CLASS_SYSCALL, ret);
+out:
 	op->op = OP_NONE;
 	return 0;
 }

@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The operating system refused.
-    #[error("{path}: cannot {action}: {source}", path = path.display())]
+    #[error("{path}: cannot {action}: {reason}", path = path.display())]
     Io {
         /// The file or directory at fault.
         path: PathBuf,
         /// What was attempted, as a verb phrase.
         action: &'static str,
         /// The reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A part is not readable Parquet.
-    #[error("{path}: not a readable Parquet file: {source}", path = path.display())]
+    #[error("{path}: not a readable Parquet file: {reason}", path = path.display())]
     Parquet {
         /// The part.
         path: PathBuf,
         /// The reason.
-        source: parquet::errors::ParquetError,
+        reason: parquet::errors::ParquetError,
     },
     /// A part is Parquet but not of the table it should hold.
     #[error("{path}: {what}", path = path.display())]
@@ -57,12 +57,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An operating-system error on `path` while trying to `action`.
     pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
-        Error::Io { path: path.to_owned(), action, source }
+        Error::Io { path: path.to_owned(), action, reason: source }
     }
 
     /// A Parquet error in `path`.
     pub fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
-        Error::Parquet { path: path.to_owned(), source }
+        Error::Parquet { path: path.to_owned(), reason: source }
     }
 
     /// A manifest at `path` that is not what it should be.

@@ -119,8 +119,8 @@ impl Books {
 
     /// Events lost over all classes, skipped programs included.
     pub fn lost(&self) -> u64 {
-        let counted: u64 = self.accounts.iter().map(|a| a.lost.total()).sum();
-        counted + self.skipped.iter().map(|s| s.recursion).sum::<u64>()
+        let counted = self.accounts.iter().fold(0u64, |sum, a| sum.saturating_add(a.lost.total()));
+        self.skipped.iter().fold(counted, |sum, s| sum.saturating_add(s.recursion))
     }
 
     /// Events lost of one class, and what they can have carried.
@@ -128,7 +128,7 @@ impl Books {
         let mut events = 0;
         let mut amounts = Amounts::default();
         for account in self.accounts.iter().filter(|a| a.class == class) {
-            events += account.lost.total();
+            events = u64::saturating_add(events, account.lost.total());
             amounts.add(&account.lost_io);
         }
         (events, amounts)
@@ -141,8 +141,8 @@ impl Books {
             match sums.iter_mut().find(|sum| sum.class == account.class) {
                 None => sums.push(Account { cpu: 0, ..account.clone() }),
                 Some(sum) => {
-                    sum.seen += account.seen;
-                    sum.written += account.written;
+                    sum.seen = sum.seen.saturating_add(account.seen);
+                    sum.written = sum.written.saturating_add(account.written);
                     sum.lost.add(&account.lost);
                     sum.lost_io.add(&account.lost_io);
                 }

@@ -25,7 +25,7 @@ use crate::drain::Draining;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::options::Record;
-use crate::probes::{self, VmlinuxBtf};
+use crate::probes::{self, KernelFacts, Variant, VmlinuxBtf};
 use crate::progress::Progress;
 use crate::session::{self, Session, Settings};
 use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
@@ -51,13 +51,18 @@ struct Plan {
     programs: Vec<String>,
     layers: Vec<(Layer, LayerState)>,
     probes: Vec<Probe>,
+    request_flag_bits: (u32, u32),
 }
 
-fn plan(options: &Record) -> Result<Plan> {
-    let kernel = VmlinuxBtf::load()?;
-    let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
+fn plan(
+    options: &Record,
+    kernel: &dyn KernelFacts,
+    works: &mut dyn FnMut(&Variant) -> Result<(), String>,
+) -> Result<Plan> {
+    let request_flag_bits = probes::request_flag_bits(kernel);
+    let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new(), request_flag_bits };
     if options.command.is_some() || !options.filter.pids.is_empty() {
-        plan.programs.extend(probes::process_tree(&kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?);
+        plan.programs.extend(probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?);
     }
     for layer in Layer::ALL {
         if !options.layers.contains(layer) {
@@ -65,7 +70,7 @@ fn plan(options: &Record) -> Result<Plan> {
             plan.layers.push((*layer, LayerState { captured: false, how }));
             continue;
         }
-        match probes::choose(*layer, &kernel, &mut |variant| session::try_out(&variant.programs)) {
+        match probes::choose(*layer, kernel, works) {
             Ok(variant) => {
                 plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned() }));
                 plan.programs.extend(variant.programs);
@@ -102,13 +107,24 @@ fn device_numbers(wanted: &[Device]) -> Vec<i32> {
     numbers
 }
 
-fn config(options: &Record, own_disk: Option<i32>, op_words: &[String]) -> types::config {
+fn settings(options: &Record, plan: &Plan, op_words: &[String]) -> Settings {
+    Settings {
+        programs: plan.programs.clone(),
+        config: config(options, plan, own_disk(&options.out), op_words),
+        ring_bytes: options.ring_bytes,
+        devices: device_numbers(&options.filter.devices),
+    }
+}
+
+fn config(options: &Record, plan: &Plan, own_disk: Option<i32>, op_words: &[String]) -> types::config {
     let filter = &options.filter;
     let mut config = types::config {
         recorder_pid: std::process::id(),
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: u32::from(!filter.devices.is_empty()),
         own_disk: own_disk.unwrap_or(0) as u32,
+        rqf_flush_seq_bit: plan.request_flag_bits.0,
+        rqf_io_stat_bit: plan.request_flag_bits.1,
         ..types::config::default()
     };
     if let Some(cgroup) = &filter.cgroup {
@@ -185,22 +201,22 @@ fn read_counters(options: &Record, manifest: &Manifest) -> Vec<(Device, DeviceCo
 pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
     let stop = signals()?;
-    let plan = plan(options)?;
+    let kernel = VmlinuxBtf::load()?;
     make_directory(&options.out)?;
 
-    // The words of the operations are in the object, so it is opened once without programs to learn them.
-    let mut object = MaybeUninit::uninit();
-    let (class_words, op_words) =
-        Session::load(&mut object, &Settings { ring_bytes: 1, ..Settings::default() })?.words()?;
-
-    let settings = Settings {
-        programs: plan.programs.clone(),
-        config: config(options, own_disk(&options.out), &op_words),
-        ring_bytes: options.ring_bytes,
-        devices: device_numbers(&options.filter.devices),
+    let (class_words, op_words) = session::words()?;
+    let (mut first, mut second) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    let hopeful = plan(options, &kernel, &mut |_| Ok(()))?;
+    let started = Session::start(&mut first, &settings(options, &hopeful, &op_words));
+    let (plan, mut session) = match started {
+        Ok(session) => (hopeful, session),
+        // Something of the best way does not work here: find out what does, layer by layer.
+        Err(_) => {
+            let plan = plan(options, &kernel, &mut |variant| session::try_out(&variant.programs))?;
+            let session = Session::start(&mut second, &settings(options, &plan, &op_words))?;
+            (plan, session)
+        }
     };
-    let mut object = MaybeUninit::uninit();
-    let mut session = Session::load(&mut object, &settings)?;
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
 
@@ -224,8 +240,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Box::new(sink),
         Arc::clone(&totals),
     )?;
-    session.attach(&plan.programs)?;
-    // After the fork program is attached, so that no child slips between.
+    // With the fork program attached, so that no child slips between.
     for root in &options.filter.pids {
         session.add_to_tree(&processes::tree(*root))?;
     }

@@ -42,11 +42,11 @@ pub fn quiet_libbpf() {
     libbpf_rs::set_print(Some((PrintLevel::Warn, keep)));
 }
 
-/// libbpf's own words for the last failure, on one line.
-fn last_complaint() -> Option<String> {
+/// Which program the kernel refused last, by libbpf's complaint `prog 'NAME': BPF program load failed: …`.
+fn refused_program() -> Option<String> {
     let complaints = COMPLAINTS.lock().ok()?;
-    let telling = complaints.iter().rev().find(|c| c.contains("failed")).or(complaints.last())?;
-    telling.lines().next().map(|line| line.trim_start_matches("libbpf: ").to_owned())
+    let telling = complaints.iter().rev().find(|c| c.contains("BPF program load failed"))?;
+    telling.split('\'').nth(1).map(str::to_owned)
 }
 
 fn clear_complaints() {
@@ -104,20 +104,21 @@ fn shard_bytes(ring_bytes: u64, shards: u32) -> u32 {
 }
 
 impl<'obj> Session<'obj> {
-    /// Loads the programs and makes the rings; nothing is attached yet.
-    pub fn load(object: &'obj mut MaybeUninit<OpenObject>, settings: &Settings) -> Result<Self> {
+    /// Loads the programs, makes the rings and attaches. What is seen from now on waits in the rings.
+    pub fn start(object: &'obj mut MaybeUninit<OpenObject>, settings: &Settings) -> Result<Self> {
         clear_complaints();
         let shards = crate::host::possible_cpus().clamp(1, 64);
         let open = open(object, settings, shards)?;
-        let skeleton = open.load().map_err(|e| match last_complaint() {
-            Some(complaint) => anyhow!("{e:#} ({complaint})"),
-            None => anyhow!("{e:#}"),
+        let skeleton = open.load().map_err(|e| match refused_program() {
+            Some(program) => anyhow!("the kernel refuses {program}: {e}"),
+            None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
         let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new() };
         session.make_rings(shards, shard_bytes(settings.ring_bytes, shards))?;
         for dev in &settings.devices {
             session.skeleton.maps.devices.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
         }
+        session.attach(&settings.programs)?;
         Ok(session)
     }
 
@@ -134,8 +135,7 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// Attaches every program of `programs`, in order.
-    pub fn attach(&mut self, programs: &[String]) -> Result<()> {
+    fn attach(&mut self, programs: &[String]) -> Result<()> {
         for name in programs {
             clear_complaints();
             let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
@@ -216,12 +216,14 @@ impl<'obj> Session<'obj> {
     fn program_ids(&self) -> Vec<u32> {
         self.links.iter().filter_map(|link| link.info().ok()).map(|info| info.prog_id).collect()
     }
+}
 
-    /// The words of `bpf/events.h` for classes and operations.
-    pub fn words(&self) -> Result<(Vec<String>, Vec<String>)> {
-        let data = self.skeleton.maps.rodata_data.ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
-        Ok((crate::bpf::words(&data.class_names), crate::bpf::words(&data.op_names)))
-    }
+/// The words of `bpf/events.h` for classes and for operations.
+pub fn words() -> Result<(Vec<String>, Vec<String>)> {
+    let mut object = MaybeUninit::uninit();
+    let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
+    let data = open.maps.rodata_data.as_ref().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
+    Ok((crate::bpf::words(&data.class_names), crate::bpf::words(&data.op_names)))
 }
 
 /// Names the inodes that the recorder writes, so that the kernel side knows their writeback for the recorder's own.
@@ -251,6 +253,5 @@ impl OwnInodes {
 pub fn try_out(programs: &[String]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
-    let mut session = Session::load(&mut object, &settings).map_err(|e| format!("{e:#}"))?;
-    session.attach(programs).map_err(|e| format!("{e:#}"))
+    Session::start(&mut object, &settings).map(drop).map_err(|e| format!("{e:#}"))
 }

@@ -27,3 +27,10 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     programs.push(required(kernel, "block_rq_complete", "iostrata_block_rq_complete")?);
     Ok(vec![Variant { how: "tp_btf", programs }])
 }
+
+/// The bits of `rq_flags` for "in a flush sequence" and "in the I/O counters". Where they are not in the kernel's BTF
+/// they are macros, and these were their values from 4.x until they became an enum in 6.11 (include/linux/blk-mq.h).
+pub fn request_flag_bits(kernel: &dyn KernelFacts) -> (u32, u32) {
+    let bit = |name, macro_bit| kernel.enum_value(name).and_then(|bit| u32::try_from(bit).ok()).unwrap_or(macro_bit);
+    (bit("__RQF_FLUSH_SEQ", 4), bit("__RQF_IO_STAT", 13))
+}

@@ -1,7 +1,7 @@
 //! Kernel facts from its BTF.
 
 use anyhow::{Context, Result};
-use libbpf_rs::btf::types::{Func, FuncProto, Ptr, Typedef};
+use libbpf_rs::btf::types::{Enum, Func, FuncProto, Ptr, Typedef};
 use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
 
 use super::KernelFacts;
@@ -34,5 +34,10 @@ impl KernelFacts for VmlinuxBtf {
 
     fn has_function(&self, name: &str) -> bool {
         self.btf.type_by_name::<BtfType>(name).is_some_and(|found| Func::try_from(found).is_ok())
+    }
+
+    fn enum_value(&self, name: &str) -> Option<i64> {
+        let named = |e: Enum| e.iter().find(|member| member.name.is_some_and(|n| n == name)).map(|member| member.value);
+        self.btf.type_by_kind::<Enum>().find_map(named)
     }
 }

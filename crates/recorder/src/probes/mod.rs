@@ -11,6 +11,7 @@ mod vfs;
 
 use iostrata_capture::op::Layer;
 
+pub use block::request_flag_bits;
 pub use btf::VmlinuxBtf;
 pub use syscall::operations as syscall_operations;
 
@@ -20,6 +21,8 @@ pub trait KernelFacts {
     fn tracepoint_arguments(&self, name: &str) -> Option<usize>;
     /// Whether the kernel has this function, neither inlined nor configured away.
     fn has_function(&self, name: &str) -> bool;
+    /// The value of an enum member, wherever it is declared.
+    fn enum_value(&self, name: &str) -> Option<i64>;
 }
 
 /// One way to capture a layer: the programs to load, all of them or none.

@@ -7,6 +7,7 @@ use super::*;
 struct Host {
     tracepoints: HashMap<&'static str, usize>,
     functions: Vec<&'static str>,
+    enums: HashMap<&'static str, i64>,
 }
 
 impl Host {
@@ -34,7 +35,7 @@ impl Host {
             "vfs_iter_write",
             "vfs_fsync_range",
         ];
-        Host { tracepoints: tracepoints.into(), functions }
+        Host { tracepoints: tracepoints.into(), functions, enums: HashMap::new() }
     }
 }
 
@@ -44,6 +45,9 @@ impl KernelFacts for Host {
     }
     fn has_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
+    }
+    fn enum_value(&self, name: &str) -> Option<i64> {
+        self.enums.get(name).copied()
     }
 }
 
@@ -106,4 +110,12 @@ fn a_vfs_function_that_the_kernel_inlined_is_left_out() {
     assert_eq!(variants[0].programs.len(), 12);
     host.functions.retain(|name| *name != "vfs_read");
     assert_eq!(candidates(Layer::Vfs, &host), Err("the kernel has no function vfs_read".to_owned()));
+}
+
+#[test]
+fn request_flags_come_from_the_enum_and_else_from_the_macros() {
+    let mut host = Host::complete();
+    assert_eq!(request_flag_bits(&host), (4, 13));
+    host.enums = [("__RQF_FLUSH_SEQ", 1), ("__RQF_IO_STAT", 8)].into();
+    assert_eq!(request_flag_bits(&host), (1, 8));
 }

@@ -1,0 +1,198 @@
+//! What the program does: each command from options to output.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use iostrata_capture::op::{Direction, Layer};
+use iostrata_capture::part::Capture;
+use iostrata_capture::system::Systems;
+use iostrata_capture::tables::{BlockTable, SyscallTable, VfsTable};
+use polars::prelude::{DataFrame, PolarsResult};
+
+use crate::aggregate::Settings;
+use crate::options::{Command, Summary};
+use crate::output::{Directory, one_line, print};
+use crate::owners::Owners;
+use crate::parallel::{Work, scan_all};
+use crate::partial::Finished;
+use crate::scan::Scan;
+use crate::trust::{self, Trust};
+use crate::{frame, latency, schema, summary, terminal};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// With all there is to know.
+    Complete,
+    /// With a result that lacks something that the recorder saw.
+    Incomplete,
+}
+
+/// Runs `command`; results go to `out`, warnings to `err`.
+pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    match command {
+        Command::Summary(options) => summarize(options, out, err),
+        Command::Schema => print(out, &schema::markdown()).map(|()| Outcome::Complete),
+    }
+}
+
+/// The tables of a summary, and what to know about them.
+struct Report {
+    summary: DataFrame,
+    total: DataFrame,
+    latency: DataFrame,
+}
+
+fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    let rules = match &options.rules {
+        Some(file) => Systems::with_file(file)?,
+        None => Systems::built_in()?,
+    };
+    let captures = open(options)?;
+    let directory = options.out.as_deref().map(Directory::create).transpose()?;
+    let trust = Trust::of(&captures);
+    let finished = scan(&captures, &rules, options, &trust)?;
+    let mut report = report(&finished, &trust)?;
+
+    let mut text = terminal::table(&report.summary, &report.total)?;
+    let notes = notes(&captures, &finished, &trust, &report.total)?;
+    if !notes.is_empty() {
+        text.push('\n');
+        notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
+    }
+    if let Some(directory) = &directory {
+        let files =
+            [("summary.csv", frame::csv(&mut report.summary)?), ("latency.csv", frame::csv(&mut report.latency)?)];
+        directory.write(&files)?;
+        let [summary, latency] = files.each_ref().map(|(name, _)| directory.path(name));
+        text.push_str(&format!("\nWrote {} and {}.\n", summary.display(), latency.display()));
+    }
+    for warning in &trust.warnings {
+        print(err, &format!("{}\n", one_line(warning)))?;
+    }
+    print(out, &text)?;
+    Ok(if trust.complete { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+fn open(options: &Summary) -> Result<Vec<Capture>> {
+    let mut captures: Vec<Capture> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for directory in &options.captures {
+        if !directory.is_dir() {
+            bail!("{}: no such directory, expected the directory of a capture", directory.display());
+        }
+        let capture = Capture::open(directory)?;
+        if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
+            let first = captures[first].directory.display();
+            bail!("{}: the same capture as {first}, which would count twice", directory.display());
+        }
+        captures.push(capture);
+    }
+    Ok(captures)
+}
+
+fn scan(captures: &[Capture], rules: &Systems, options: &Summary, trust: &Trust) -> Result<Finished> {
+    let settings = Settings { precision: options.precision };
+    let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?;
+    let scan = |(capture, owners)| Scan { capture, owners };
+    let scans: Vec<Scan> = owners.iter().enumerate().map(scan).collect();
+    let mut work = Vec::new();
+    for (capture, scan) in captures.iter().zip(&scans) {
+        for layer in Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]) {
+            let parts = match layer {
+                Layer::Syscall => capture.parts::<SyscallTable>(),
+                Layer::Vfs => capture.parts::<VfsTable>(),
+                Layer::Block => capture.parts::<BlockTable>(),
+            };
+            work.extend(parts?.into_iter().map(|path| Work { scan, layer: *layer, path }));
+        }
+    }
+    let finished = scan_all(&work, settings, options.threads)?.finish();
+    if finished.rows == 0 {
+        bail!("{}: {}", names(captures), nothing(trust));
+    }
+    Ok(finished)
+}
+
+fn names(captures: &[Capture]) -> String {
+    captures.iter().map(|c| c.directory.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn nothing(trust: &Trust) -> String {
+    let captured = Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]);
+    let captured: Vec<&str> = captured.map(|layer| layer.name()).collect();
+    match captured.as_slice() {
+        [] => "nothing to analyze: no layer was captured".to_owned(),
+        layers => format!(
+            "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded",
+            layers.join(", ")
+        ),
+    }
+}
+
+fn report(finished: &Finished, trust: &Trust) -> PolarsResult<Report> {
+    let columns = summary::columns(trust.lost_io);
+    Ok(Report {
+        summary: frame::frame(&columns, &summary::rows(finished, trust))?,
+        total: frame::frame(&columns, &[summary::total(finished, trust)])?,
+        latency: frame::frame(&latency::columns(), &latency::rows(finished))?,
+    })
+}
+
+/// The lines below the table.
+fn notes(captures: &[Capture], finished: &Finished, trust: &Trust, total: &DataFrame) -> PolarsResult<Vec<String>> {
+    let mut notes = trust.notes.clone();
+    if !trust.complete
+        && let Some(bounds) = terminal::bounds(total)?
+    {
+        notes.push(format!("with what is missing, the total lies within: {bounds}"));
+    }
+    for (number, capture) in captures.iter().enumerate() {
+        let devices = finished.devices.iter().filter(|(of, _)| *of == number);
+        let seen: BTreeSet<i32> = devices.map(|(_, dev)| *dev).collect();
+        let about = trust::about(captures, capture);
+        notes.extend(trust::stacked(&capture.manifest, &seen).into_iter().map(|line| format!("{about}{line}")));
+    }
+    notes.extend(memory_note(finished, trust));
+    notes.extend(writeback_note(finished, trust));
+    notes.extend(anomalies_note(finished));
+    Ok(notes)
+}
+
+/// One layer's view of it: the same bytes pass the VFS again.
+fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
+    let rows = finished.memory.rows(layer);
+    let moved = |direction| finished.memory.moved(layer, direction).bytes;
+    let bytes = moved(Direction::Read).saturating_add(moved(Direction::Write));
+    (rows > 0).then(|| {
+        let operations = if rows == 1 { "operation" } else { "operations" };
+        format!("left out: {rows} {layer} {operations} ({bytes} bytes) on files in memory, which reach no device")
+    })
+}
+
+fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    if !trust.captured[Layer::Syscall as usize] {
+        return None;
+    }
+    let bytes_of = |system: &crate::partial::FinishedSystem, layer| system.counts.moved(layer, Direction::Write).bytes;
+    let only_block = finished.systems.iter().filter(|system| bytes_of(system, Layer::Syscall) == 0);
+    let bytes = only_block.fold(0u64, |sum, system| sum.saturating_add(bytes_of(system, Layer::Block)));
+    (bytes > 0).then(|| {
+        format!(
+            "{bytes} bytes were written to devices by systems that wrote to no file: writeback and journal threads submit \
+             what others wrote, so read W_AMP in the total row"
+        )
+    })
+}
+
+fn anomalies_note(finished: &Finished) -> Option<String> {
+    let anomalies = finished.anomalies;
+    (anomalies != Default::default()).then(|| {
+        format!(
+            "ignored: {} durations and {} byte counts below zero, which cannot be true",
+            anomalies.negative_durations, anomalies.negative_bytes
+        )
+    })
+}

@@ -1,0 +1,90 @@
+//! One row of any layer, reduced to what the aggregates need.
+
+use iostrata_capture::op::{Direction, Layer, Op};
+
+/// Declares the phases of an operation once: name on disk and meaning.
+macro_rules! phases {
+    ($($(#[doc = $doc:literal])+ $phase:ident = $name:literal,)+) => {
+        /// A stretch of time within an operation.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Phase { $($(#[doc = $doc])+ $phase,)+ }
+
+        impl Phase {
+            /// Every phase, in order of declaration.
+            pub const ALL: &'static [Phase] = &[$(Phase::$phase,)+];
+
+            /// The phase's name in `latency.csv`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Phase::$phase => $name,)+ }
+            }
+
+            /// The phase's meaning.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Phase::$phase => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+phases! {
+    /// The whole operation: entry to return of a call, queueing to completion of a block request (Q2C).
+    Total = "total",
+    /// Of a block request: queueing to the first of insertion into the scheduler and issue.
+    Queue = "queue",
+    /// Of a block request: insertion into the scheduler to issue (I2D); not counted where it went past the scheduler.
+    Insert = "insert",
+    /// Of a block request: issue to completion (D2C), in the driver and the device.
+    Device = "device",
+}
+
+/// How long each phase took, in nanoseconds; a phase that is not known is `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Durations([Option<u64>; Phase::ALL.len()]);
+
+impl Durations {
+    /// The duration of `phase`.
+    pub fn get(&self, phase: Phase) -> Option<u64> {
+        self.0[phase as usize]
+    }
+
+    /// Sets the duration of `phase`. What is negative cannot be true: it stays unknown and is counted in `anomalies`.
+    pub fn set(&mut self, phase: Phase, ns: Option<i64>, anomalies: &mut Anomalies) {
+        let Some(ns) = ns else { return };
+        match u64::try_from(ns) {
+            Ok(ns) => self.0[phase as usize] = Some(ns),
+            Err(_) => anomalies.negative_durations = anomalies.negative_durations.saturating_add(1),
+        }
+    }
+}
+
+/// Values that cannot be true and were therefore not used. The rows that hold them still count as operations.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Anomalies {
+    /// Durations, or differences of durations, below zero.
+    pub negative_durations: u64,
+    /// Byte counts below zero.
+    pub negative_bytes: u64,
+}
+
+impl Anomalies {
+    /// Adds the counts of `other`.
+    pub fn combine(&mut self, other: Anomalies) {
+        self.negative_durations = self.negative_durations.saturating_add(other.negative_durations);
+        self.negative_bytes = self.negative_bytes.saturating_add(other.negative_bytes);
+    }
+}
+
+/// One row.
+#[derive(Debug, Clone, Copy)]
+pub struct Event {
+    /// The layer whose table holds the row.
+    pub layer: Layer,
+    /// What it did.
+    pub op: Op,
+    /// Which way it counts in reads and writes; `None` where it counts in neither.
+    pub direction: Option<Direction>,
+    /// Bytes moved; of calls that failed, 0.
+    pub bytes: u64,
+    /// How long it took.
+    pub durations: Durations,
+}

@@ -1,0 +1,114 @@
+//! Tables of results: a column is declared once, and header, values and documentation come from that declaration.
+
+use std::fmt::Write;
+
+use polars::prelude::*;
+
+/// One column of a result whose rows are made from `R`.
+pub struct ResultColumn<R> {
+    /// The header, with its unit.
+    pub name: String,
+    /// What the column means.
+    pub doc: String,
+    /// Where its values come from.
+    pub value: Value<R>,
+}
+
+/// Where the values of a column come from.
+pub enum Value<R> {
+    /// A text of the row.
+    Text(TextOf<R>),
+    /// A whole number of the row; `None` is an empty cell.
+    Integer(IntegerOf<R>),
+    /// A number made from the columns declared before this one.
+    Derived(FromColumns),
+}
+
+type TextOf<R> = Box<dyn Fn(&R) -> &str>;
+type IntegerOf<R> = Box<dyn Fn(&R) -> Option<u64>>;
+type FromColumns = Box<dyn Fn(&DataFrame) -> PolarsResult<Column>>;
+
+impl<R> Value<R> {
+    /// What kind of value it is, in prose.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Text(_) => "text",
+            Value::Integer(_) => "integer",
+            Value::Derived(_) => "number",
+        }
+    }
+}
+
+/// The table of `rows`.
+pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFrame> {
+    let mut frame = DataFrame::new(rows.len(), Vec::new())?;
+    for column in columns {
+        let name = PlSmallStr::from_str(&column.name);
+        let values = match &column.value {
+            Value::Text(text) => Column::new(name, rows.iter().map(text).collect::<Vec<&str>>()),
+            Value::Integer(integer) => Column::new(name, rows.iter().map(integer).collect::<Vec<Option<u64>>>()),
+            Value::Derived(derived) => derived(&frame)?.with_name(name),
+        };
+        frame.with_column(values)?;
+    }
+    Ok(frame)
+}
+
+/// The column called `name` as numbers that can be divided.
+pub fn number(frame: &DataFrame, name: &str) -> PolarsResult<Column> {
+    frame.column(name)?.cast(&DataType::Float64)
+}
+
+/// `numerator / denominator`; empty where either is, and where the denominator is zero.
+pub fn ratio(numerator: &Column, denominator: &Column) -> PolarsResult<Column> {
+    let quotient = (numerator / denominator)?;
+    Ok(quotient.f64()?.apply(|value| value.filter(|v| v.is_finite())).into_column())
+}
+
+/// `column + amount`; all empty where the amount is not known.
+pub fn plus(column: &Column, amount: Option<u64>) -> Column {
+    match amount {
+        Some(amount) => column + (amount as f64),
+        None => Column::full_null(column.name().clone(), column.len(), &DataType::Float64),
+    }
+}
+
+/// The table as CSV.
+pub fn csv(frame: &mut DataFrame) -> PolarsResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    CsvWriter::new(&mut bytes).finish(frame)?;
+    Ok(bytes)
+}
+
+/// The documentation of `columns` as a Markdown table.
+pub fn markdown<R>(columns: &[ResultColumn<R>]) -> String {
+    let mut text = String::from("| column | type | meaning |\n| --- | --- | --- |\n");
+    for column in columns {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| `{}` | {} | {} |", column.name, column.value.kind(), column.doc);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_empty_where_they_are_not_defined() {
+        let column = |values: Vec<Option<f64>>| Column::new("x".into(), values);
+        let numerator = column(vec![Some(3.0), Some(1.0), Some(0.0), None, Some(1.0)]);
+        let denominator = column(vec![Some(2.0), Some(0.0), Some(0.0), Some(1.0), None]);
+        let ratio = ratio(&numerator, &denominator).expect("numbers");
+        let values: Vec<Option<f64>> = ratio.f64().expect("numbers").iter().collect();
+        assert_eq!(values, [Some(1.5), None, None, None, None]);
+    }
+
+    #[test]
+    fn a_sum_with_an_unknown_amount_is_unknown() {
+        let column = Column::new("x".into(), vec![Some(1.0), None]);
+        let values = |c: Column| c.f64().expect("numbers").iter().collect::<Vec<_>>();
+        assert_eq!(values(plus(&column, Some(2))), [Some(3.0), None]);
+        assert_eq!(values(plus(&column, None)), [None, None]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Keeps a part that breaks its decoder from breaking the program.
+//!
+//! The Parquet and Arrow crates check most of what they read, but some damaged files make them panic. Whoever reads a
+//! part does so inside [`reading`], where a panic is an error about that part.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Once;
+
+use anyhow::{Result, bail};
+
+thread_local! {
+    static READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `read`, which reads the part at `path`. What `read` was changing is of no use after an error.
+pub fn reading<T>(path: &Path, read: impl FnOnce() -> iostrata_capture::Result<T>) -> Result<T> {
+    be_quiet_while_reading();
+    READING.set(true);
+    // Safe to unwind across: callers drop what they were filling.
+    let result = panic::catch_unwind(AssertUnwindSafe(read));
+    READING.set(false);
+    match result {
+        Ok(result) => Ok(result?),
+        Err(cause) => bail!("{}: not a readable Parquet file: {}", path.display(), text(cause.as_ref())),
+    }
+}
+
+/// The user gets one line about the part, not a backtrace. Panics anywhere else are told as ever.
+fn be_quiet_while_reading() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !READING.get() {
+                before(info);
+            }
+        }));
+    });
+}
+
+fn text(cause: &(dyn Any + Send)) -> &str {
+    let owned = cause.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("the decoder gave up")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_decoder_that_panics_is_an_error_about_the_part() {
+        let error = reading::<()>(Path::new("a/b"), || panic!("offset {} out of bounds", 7)).expect_err("a panic");
+        assert_eq!(error.to_string(), "a/b: not a readable Parquet file: offset 7 out of bounds");
+        assert!(matches!(reading(Path::new("a/b"), || Ok(3)), Ok(3)));
+        assert!(!READING.get());
+    }
+}

@@ -1,0 +1,30 @@
+//! Turns captures into tables.
+//!
+//! ```text
+//! part ─ scan ─► Partial ─┐
+//! part ─ scan ─► Partial ─┼─ combine ─► Finished ─ columns ─► DataFrame ─► CSV, terminal
+//! part ─ scan ─► Partial ─┘
+//! ```
+//!
+//! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
+//! what a partial keeps. [`summary`] and [`latency`] declare the columns of the results, [`frame`] makes tables of them.
+//! [`trust`] says what the result is worth: layers that are missing, events that were lost. What is on disk, and which
+//! system a process belongs to, is the business of `iostrata-capture`.
+
+pub mod aggregate;
+pub mod cli;
+pub mod commands;
+pub mod event;
+pub mod frame;
+pub mod guard;
+pub mod latency;
+pub mod options;
+pub mod output;
+pub mod owners;
+pub mod parallel;
+pub mod partial;
+pub mod scan;
+pub mod schema;
+pub mod summary;
+pub mod terminal;
+pub mod trust;

@@ -1,0 +1,140 @@
+//! A partial: everything that a scan keeps of some rows. Partials merge in any order to the same result.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::aggregate::count::Counts;
+use crate::aggregate::latency::Latencies;
+use crate::aggregate::{Aggregate, Settings};
+use crate::event::{Anomalies, Event};
+
+/// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
+#[derive(Debug, Clone)]
+pub struct System {
+    counts: Counts,
+    latency: Latencies,
+}
+
+impl System {
+    fn empty(settings: Settings) -> Self {
+        System { counts: Counts::empty(settings), latency: Latencies::empty(settings) }
+    }
+
+    /// Adds one event.
+    pub fn update(&mut self, event: &Event) {
+        self.counts.update(event);
+        self.latency.update(event);
+    }
+
+    fn combine(&mut self, other: Self) {
+        self.counts.combine(other.counts);
+        self.latency.combine(other.latency);
+    }
+}
+
+/// What some rows come to.
+#[derive(Debug, Clone)]
+pub struct Partial {
+    settings: Settings,
+    slots: HashMap<String, usize>,
+    systems: Vec<System>,
+    /// I/O on files in memory, which is left out of the systems because it reaches no device.
+    pub memory: Counts,
+    /// Values that could not be used.
+    pub anomalies: Anomalies,
+    /// Devices that block rows name, each with the number of its capture.
+    pub devices: BTreeSet<(usize, i32)>,
+    /// All rows, those on files in memory included.
+    pub rows: u64,
+}
+
+/// What all rows come to, systems in order of their names.
+#[derive(Debug)]
+pub struct Finished {
+    /// By system.
+    pub systems: Vec<FinishedSystem>,
+    /// All systems together.
+    pub total: Counts,
+    /// I/O on files in memory, in no system.
+    pub memory: Counts,
+    /// Values that could not be used.
+    pub anomalies: Anomalies,
+    /// Devices that block rows name, each with the number of its capture.
+    pub devices: BTreeSet<(usize, i32)>,
+    /// All rows, those on files in memory included.
+    pub rows: u64,
+}
+
+/// What the rows of one system come to.
+#[derive(Debug)]
+pub struct FinishedSystem {
+    /// The system's name.
+    pub name: String,
+    /// Operations and bytes.
+    pub counts: Counts,
+    /// Distributions of durations.
+    pub latency: <Latencies as Aggregate>::Output,
+}
+
+impl Partial {
+    /// The partial of no rows.
+    pub fn empty(settings: Settings) -> Self {
+        Partial {
+            settings,
+            slots: HashMap::new(),
+            systems: Vec::new(),
+            memory: Counts::empty(settings),
+            anomalies: Anomalies::default(),
+            devices: BTreeSet::new(),
+            rows: 0,
+        }
+    }
+
+    /// The slot of the system called `name`, for [`Partial::system`].
+    pub fn slot(&mut self, name: &str) -> usize {
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        self.systems.push(System::empty(self.settings));
+        self.slots.insert(name.to_owned(), self.systems.len() - 1);
+        self.systems.len() - 1
+    }
+
+    /// The system in `slot`, which [`Partial::slot`] of this partial returned.
+    pub fn system(&mut self, slot: usize) -> &mut System {
+        &mut self.systems[slot]
+    }
+
+    /// Adds the rows that `other` has seen.
+    pub fn combine(&mut self, other: Partial) {
+        let mut theirs: Vec<Option<System>> = other.systems.into_iter().map(Some).collect();
+        for (name, slot) in other.slots {
+            if let Some(system) = theirs[slot].take() {
+                let slot = self.slot(&name);
+                self.systems[slot].combine(system);
+            }
+        }
+        self.memory.combine(other.memory);
+        self.anomalies.combine(other.anomalies);
+        self.devices.extend(other.devices);
+        self.rows = self.rows.saturating_add(other.rows);
+    }
+
+    /// The result.
+    pub fn finish(self) -> Finished {
+        let mut total = Counts::empty(self.settings);
+        let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
+        let mut systems = Vec::with_capacity(theirs.len());
+        for (name, slot) in self.slots {
+            if let Some(system) = theirs[slot].take() {
+                total.combine(system.counts.clone());
+                systems.push(FinishedSystem { name, counts: system.counts.finish(), latency: system.latency.finish() });
+            }
+        }
+        systems.sort_by(|a, b| a.name.cmp(&b.name));
+        let Partial { memory, anomalies, devices, rows, .. } = self;
+        Finished { systems, total: total.finish(), memory: memory.finish(), anomalies, devices, rows }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! Folds one part of one table into a [`Partial`], one batch at a time.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use iostrata_capture::column::Reader;
+use iostrata_capture::op::{Direction, FdKind, Layer, Op};
+use iostrata_capture::part::PartReader;
+use iostrata_capture::table::Table;
+use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView, VfsTable, VfsView};
+use iostrata_capture::{Error, Result};
+
+use crate::aggregate::Aggregate;
+use crate::event::{Anomalies, Durations, Event, Phase};
+use crate::owners::Owners;
+use crate::partial::Partial;
+
+/// The flag of block requests that the kernel's I/O counters leave out.
+const NOT_IN_COUNTERS: i32 = 512;
+
+/// What every part of a capture is scanned with.
+pub struct Scan<'a> {
+    /// The number of the capture, which tells its devices from those of other captures.
+    pub capture: usize,
+    /// Its processes.
+    pub owners: &'a Owners<'a>,
+}
+
+impl Scan<'_> {
+    /// Folds the part at `path`, which holds rows of `layer`, into `partial`. After an error `partial` is of no use: it
+    /// holds some of the part's rows.
+    pub fn fold(&self, layer: Layer, path: &Path, partial: &mut Partial) -> Result<()> {
+        let mut fold = Fold::new(self, partial);
+        match layer {
+            Layer::Syscall => fold.part::<SyscallTable>(path),
+            Layer::Vfs => fold.part::<VfsTable>(path),
+            Layer::Block => fold.part::<BlockTable>(path),
+        }
+    }
+}
+
+/// A table whose rows are events.
+trait Events: Table {
+    /// Adds the rows of `batch`, or says which column is wrong and how.
+    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
+}
+
+/// A partial that is being filled, and what makes finding the system of a row cheap.
+struct Fold<'a> {
+    scan: &'a Scan<'a>,
+    partial: &'a mut Partial,
+    /// Slots in the partial by index of the process table's system.
+    slots: Vec<Option<usize>>,
+    /// Slots of those who are not in the process table.
+    by_comm: HashMap<String, usize>,
+}
+
+impl<'a> Fold<'a> {
+    fn new(scan: &'a Scan<'a>, partial: &'a mut Partial) -> Self {
+        let slots = vec![None; scan.owners.systems()];
+        Fold { scan, partial, slots, by_comm: HashMap::new() }
+    }
+
+    fn part<T: Events>(&mut self, path: &Path) -> Result<()> {
+        for batch in PartReader::open::<T>(path)? {
+            T::fold(&batch?, self).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, pid: Option<i32>, ts_ns: i64, comm: Option<&str>) -> usize {
+        let owners = self.scan.owners;
+        // Whose thread it was is not known, so neither is the command name.
+        let Some(pid) = pid else { return self.slot_by_comm(None) };
+        let Some(system) = owners.find(pid, ts_ns) else { return self.slot_by_comm(comm) };
+        let partial = &mut *self.partial;
+        *self.slots[system].get_or_insert_with(|| partial.slot(owners.name(system)))
+    }
+
+    fn slot_by_comm(&mut self, comm: Option<&str>) -> usize {
+        if let Some(slot) = self.by_comm.get(comm.unwrap_or_default()) {
+            return *slot;
+        }
+        let slot = self.partial.slot(&self.scan.owners.by_comm(comm));
+        self.by_comm.insert(comm.unwrap_or_default().to_owned(), slot);
+        slot
+    }
+
+    fn file_row(&mut self, row: FileRow) {
+        self.partial.rows = self.partial.rows.saturating_add(1);
+        let event = row.event(&mut self.partial.anomalies);
+        if row.kind == Some(FdKind::Memory) {
+            return self.partial.memory.update(&event);
+        }
+        let slot = self.slot(Some(row.pid), row.ts_ns, row.comm);
+        self.partial.system(slot).update(&event);
+    }
+}
+
+/// What system calls and VFS operations have in common.
+struct FileRow<'a> {
+    layer: Layer,
+    ts_ns: i64,
+    dur_ns: i64,
+    pid: i32,
+    comm: Option<&'a str>,
+    op: Op,
+    kind: Option<FdKind>,
+    ret: i64,
+}
+
+impl FileRow<'_> {
+    fn event(&self, anomalies: &mut Anomalies) -> Event {
+        let moves_data = matches!(self.kind, Some(FdKind::Regular | FdKind::Block | FdKind::Memory));
+        let direction = self.op.direction().filter(|_| moves_data);
+        let mut durations = Durations::default();
+        durations.set(Phase::Total, Some(self.dur_ns), anomalies);
+        Event {
+            layer: self.layer,
+            op: self.op,
+            direction,
+            // A negative result is an errno: the call moved nothing.
+            bytes: if direction.is_some() { u64::try_from(self.ret).unwrap_or(0) } else { 0 },
+            durations,
+        }
+    }
+}
+
+macro_rules! file_events {
+    ($table:ty, $view:ident, $layer:expr) => {
+        impl Events for $table {
+            fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+                let view = $view::new(batch)?;
+                for row in 0..view.rows {
+                    fold.file_row(FileRow {
+                        layer: $layer,
+                        ts_ns: view.ts_ns.at(row),
+                        dur_ns: view.dur_ns.at(row),
+                        pid: view.pid.at(row),
+                        comm: view.comm.at(row),
+                        op: view.op.at(row),
+                        kind: view.fd_kind.at(row),
+                        ret: view.ret.at(row),
+                    });
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+file_events!(SyscallTable, SyscallView, Layer::Syscall);
+file_events!(VfsTable, VfsView, Layer::Vfs);
+
+impl Events for BlockTable {
+    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        let view = BlockView::new(batch)?;
+        let mut last_dev = None;
+        for row in 0..view.rows {
+            fold.partial.rows = fold.partial.rows.saturating_add(1);
+            let dev = view.dev.at(row);
+            if last_dev.replace(dev) != Some(dev) {
+                fold.partial.devices.insert((fold.scan.capture, dev));
+            }
+            let event = block_event(&view, row, &mut fold.partial.anomalies);
+            let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
+            fold.partial.system(slot).update(&event);
+        }
+        Ok(())
+    }
+}
+
+fn block_event(view: &BlockView, row: usize, anomalies: &mut Anomalies) -> Event {
+    let op = view.op.at(row);
+    let direction = counted_direction(op, view.flags.at(row));
+    let bytes = u64::try_from(view.bytes.at(row)).unwrap_or_else(|_| {
+        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
+        0
+    });
+    let (dur_ns, queue_ns, insert_ns) = (view.dur_ns.at(row), view.queue_ns.at(row), view.insert_ns.at(row));
+    let mut durations = Durations::default();
+    durations.set(Phase::Total, dur_ns, anomalies);
+    durations.set(Phase::Queue, queue_ns, anomalies);
+    durations.set(Phase::Insert, insert_ns, anomalies);
+    durations.set(Phase::Device, device_ns(dur_ns, queue_ns, insert_ns), anomalies);
+    Event { layer: Layer::Block, op, direction, bytes, durations }
+}
+
+/// So that the total of all systems equals the kernel's read and write counters of the devices.
+fn counted_direction(op: Op, flags: i32) -> Option<Direction> {
+    op.direction().filter(|_| flags & NOT_IN_COUNTERS == 0)
+}
+
+/// D2C: what remains of the whole after the queue and the scheduler; unknown where a part of it is.
+fn device_ns(dur_ns: Option<i64>, queue_ns: Option<i64>, insert_ns: Option<i64>) -> Option<i64> {
+    // Sums of three 64-bit values need no more than 66 bits; a result beyond 64 is as impossible as a negative one.
+    let left = i128::from(dur_ns?) - i128::from(queue_ns?) - i128::from(insert_ns.unwrap_or(0));
+    Some(i64::try_from(left).unwrap_or(i64::MIN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_device_phase_is_what_queue_and_scheduler_leave() {
+        assert_eq!(device_ns(Some(10), Some(3), Some(2)), Some(5));
+        assert_eq!(device_ns(Some(10), Some(3), None), Some(7));
+        assert_eq!(device_ns(None, Some(3), Some(2)), None);
+        assert_eq!(device_ns(Some(10), None, Some(2)), None);
+        assert_eq!(device_ns(Some(i64::MIN), Some(i64::MAX), Some(i64::MAX)), Some(i64::MIN));
+    }
+
+    #[test]
+    fn requests_outside_the_kernels_counters_have_no_direction() {
+        assert_eq!(counted_direction(Op::Write, 1), Some(Direction::Write));
+        assert_eq!(counted_direction(Op::Write, NOT_IN_COUNTERS | 1), None);
+        assert_eq!(counted_direction(Op::Discard, 0), None);
+        assert_eq!(counted_direction(Op::DeviceFlush, 0), None);
+        assert_eq!(counted_direction(Op::Flush, 0), Some(Direction::Write));
+    }
+
+    #[test]
+    fn a_failed_call_moves_nothing_and_a_directory_is_no_data() {
+        let row = FileRow {
+            layer: Layer::Syscall,
+            ts_ns: 0,
+            dur_ns: 1,
+            pid: 1,
+            comm: None,
+            op: Op::Pread,
+            kind: Some(FdKind::Regular),
+            ret: -5,
+        };
+        let mut anomalies = Anomalies::default();
+        let failed = row.event(&mut anomalies);
+        assert_eq!((failed.direction, failed.bytes), (Some(Direction::Read), 0));
+        for kind in [None, Some(FdKind::Directory)] {
+            let none = FileRow { kind, ret: 7, ..row }.event(&mut anomalies);
+            assert_eq!((none.direction, none.bytes), (None, 0));
+        }
+        FileRow { dur_ns: -1, ..row }.event(&mut anomalies);
+        assert_eq!(anomalies, Anomalies { negative_durations: 1, negative_bytes: 0 });
+    }
+}

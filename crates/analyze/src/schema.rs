@@ -1,0 +1,85 @@
+//! The documentation of everything that can be read: `docs/schema.md`, made from the declarations.
+
+use std::fmt::Write;
+
+use arrow::datatypes::DataType;
+use iostrata_capture::op::{FdKind, Op};
+use iostrata_capture::{SCHEMA_VERSION, tables};
+
+use crate::event::Phase;
+use crate::{frame, latency, summary};
+
+/// All of it, as Markdown.
+pub fn markdown() -> String {
+    let mut text = format!(
+        "# Tables and columns\n\n\
+         Made by `iostrata-analyze schema` from the declarations in the code: edit those.\n\n\
+         ## The capture (schema version {SCHEMA_VERSION})\n\n\
+         A capture is a directory with `manifest.json` and one folder of Parquet parts for each table. `ts_ns` is \
+         nanoseconds since the Unix epoch; device numbers are `major << 20 | minor`. `null` means not known or not \
+         applicable, never zero.\n"
+    );
+    for table in tables::all() {
+        section(&mut text, &format!("### `{}`", table.name), table.doc);
+        text.push_str("| column | type | meaning |\n| --- | --- | --- |\n");
+        for column in &table.columns {
+            let null = if column.nullable { " or null" } else { "" };
+            let _ = writeln!(text, "| `{}` | {}{null} | {} |", column.name, kind(&column.data_type), column.doc);
+        }
+    }
+    section(&mut text, "### Operations", "The words in `op`.");
+    words(&mut text, Op::ALL.iter().map(|op| (op.name(), op.doc())));
+    section(&mut text, "### File kinds", "The words in `fd_kind`.");
+    words(&mut text, FdKind::ALL.iter().map(|kind| (kind.name(), kind.doc())));
+    results(&mut text);
+    text
+}
+
+fn results(text: &mut String) {
+    section(
+        text,
+        "## Results",
+        "`iostrata-analyze summary --out DIR` writes two CSV files. An empty cell means not captured, not known or not \
+         defined, never zero. System calls and VFS operations count as reads and writes only on regular files and block \
+         devices; I/O on files in memory is left out of both files. A block request belongs to the system of the thread \
+         that submitted it: what others left to writeback belongs to `kworker`. Requests that the kernel's I/O counters \
+         leave out, discards and device flushes are in `latency.csv` but neither reads nor writes, so that reads and \
+         writes add up to the kernel's counters. A layer that one of several captures lacks is left out of all.",
+    );
+    section(text, "### `summary.csv`", "One row for each system, by name.");
+    text.push_str(&frame::markdown(&summary::columns(Default::default())));
+    section(
+        text,
+        "### `latency.csv`",
+        "One row for each system, layer, operation and phase that occurred. A percentile q of n values is the value of \
+         rank ceil(q n), counted from 1 in ascending order. It is empty where n (1 - q) < 1, because no value lies \
+         beyond it then. Beyond 512 values percentiles come from HDR histograms with three significant digits, and are \
+         at most 0.1 % above the exact value; `--exact` keeps all values. All other columns are exact. Rows whose phase \
+         is not known are not counted in it.",
+    );
+    text.push_str(&frame::markdown(&latency::columns()));
+    section(text, "### Phases", "The words in `phase`.");
+    words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
+}
+
+fn section(text: &mut String, heading: &str, body: &str) {
+    let _ = writeln!(text, "\n{heading}\n\n{body}\n");
+}
+
+fn words<'a>(text: &mut String, words: impl Iterator<Item = (&'a str, &'a str)>) {
+    text.push_str("| word | meaning |\n| --- | --- |\n");
+    for (word, meaning) in words {
+        let _ = writeln!(text, "| `{word}` | {meaning} |");
+    }
+}
+
+fn kind(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Int64 => "int64".into(),
+        DataType::Int32 => "int32".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Utf8 => "text".into(),
+        DataType::Dictionary(_, values) => format!("{}, dictionary", kind(values)),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,211 @@
+//! `summary.csv`: operations, bytes and amplification, one row for each system.
+
+use iostrata_capture::ledger::Amounts;
+use iostrata_capture::op::{Direction, Layer};
+use polars::prelude::*;
+
+use crate::aggregate::count::{Counts, DIRECTIONS};
+use crate::frame::{ResultColumn, Value, number, plus, ratio};
+use crate::partial::Finished;
+use crate::trust::Trust;
+
+/// What a row of the summary is made from.
+pub struct Row {
+    system: String,
+    counts: Counts,
+    captured: [bool; Layer::ALL.len()],
+    lost_events: u64,
+}
+
+/// One row for each system, by name.
+pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
+    finished.systems.iter().map(|system| row(&system.name, &system.counts, trust)).collect()
+}
+
+/// The row of all systems together.
+pub fn total(finished: &Finished, trust: &Trust) -> Row {
+    row("total", &finished.total, trust)
+}
+
+fn row(system: &str, counts: &Counts, trust: &Trust) -> Row {
+    let captured = trust.captured;
+    Row { system: system.to_owned(), counts: counts.clone(), captured, lost_events: trust.lost_events }
+}
+
+/// What lost events can have carried, by layer; `None` where it is not known.
+pub type LostIo = [Option<Amounts>; Layer::ALL.len()];
+
+/// The columns, in order. `lost_io` sets the bounds of the ratios.
+pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
+    let mut columns = vec![ResultColumn {
+        name: "system".into(),
+        doc: "The system, by the rules; a process that no rule knows is a system named after its command.".into(),
+        value: Value::Text(Box::new(|row: &Row| &row.system)),
+    }];
+    for layer in Layer::ALL {
+        columns.extend(DIRECTIONS.map(|direction| ops(*layer, direction)));
+        columns.extend(DIRECTIONS.map(|direction| bytes(*layer, direction)));
+    }
+    for layer in Layer::ALL {
+        columns.extend(DIRECTIONS.map(|direction| avg_ns(*layer, direction)));
+    }
+    let ratios = ratios(lost_io);
+    columns.extend(ratios.iter().map(Ratio::value));
+    columns.push(total_ops());
+    columns.push(lost_events());
+    columns.extend(ratios.iter().flat_map(|ratio| [ratio.low(), ratio.high()]));
+    columns
+}
+
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Read => "read",
+        Direction::Write => "write",
+    }
+}
+
+fn name(layer: Layer, direction: Direction, unit: &str) -> String {
+    format!("{layer}_{}_{unit}", word(direction))
+}
+
+fn if_captured(layer: Layer, value: impl Fn(&Counts) -> Option<u64> + 'static) -> Value<Row> {
+    Value::Integer(Box::new(move |row| if row.captured[layer as usize] { value(&row.counts) } else { None }))
+}
+
+fn ops(layer: Layer, direction: Direction) -> ResultColumn<Row> {
+    ResultColumn {
+        name: name(layer, direction, "ops"),
+        doc: format!("Operations of the {layer} layer that {}, failed ones included.", word(direction)),
+        value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).ops)),
+    }
+}
+
+fn bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
+    ResultColumn {
+        name: name(layer, direction, "bytes"),
+        doc: format!("Bytes that the `{}` moved.", name(layer, direction, "ops")),
+        value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).bytes)),
+    }
+}
+
+fn avg_ns(layer: Layer, direction: Direction) -> ResultColumn<Row> {
+    ResultColumn {
+        name: name(layer, direction, "avg_ns"),
+        doc: format!(
+            "Average duration of the `{}`, rounded; empty where there are none.",
+            name(layer, direction, "ops")
+        ),
+        value: if_captured(layer, move |counts| counts.moved(layer, direction).avg_ns()),
+    }
+}
+
+fn total_ops() -> ResultColumn<Row> {
+    ResultColumn {
+        name: "total_ops".into(),
+        doc: "Rows of all captured layers: reads, writes, opens, closes, syncs, discards and all others.".into(),
+        value: Value::Integer(Box::new(|row| {
+            let captured = Layer::ALL.iter().filter(|layer| row.captured[**layer as usize]);
+            Some(captured.fold(0, |sum: u64, layer| sum.saturating_add(row.counts.rows(*layer))))
+        })),
+    }
+}
+
+fn lost_events() -> ResultColumn<Row> {
+    ResultColumn {
+        name: "lost_events".into(),
+        doc: "Events lost in the capture as a whole, the same in every row: whose they were is not known.".into(),
+        value: Value::Integer(Box::new(|row| Some(row.lost_events))),
+    }
+}
+
+/// A ratio of sums: layers above the line, layers below it, and what each may have lost.
+#[derive(Clone)]
+struct Ratio {
+    name: String,
+    doc: String,
+    above: Vec<String>,
+    below: String,
+    lost_above: Option<u64>,
+    lost_below: Option<u64>,
+}
+
+fn ratios(lost_io: LostIo) -> Vec<Ratio> {
+    let by_bytes = DIRECTIONS.map(|direction| Ratio::new(direction, "bytes", &[Layer::Block], lost_io));
+    let by_ops = DIRECTIONS.map(|direction| Ratio::new(direction, "ops", &[Layer::Vfs, Layer::Block], lost_io));
+    by_bytes.into_iter().chain(by_ops).collect()
+}
+
+impl Ratio {
+    fn new(direction: Direction, unit: &str, above: &[Layer], lost_io: LostIo) -> Ratio {
+        let lost = |layer: Layer| lost_io[layer as usize].map(|amounts| amount(amounts, direction, unit));
+        let above_names: Vec<String> = above.iter().map(|layer| name(*layer, direction, unit)).collect();
+        let below = name(Layer::Syscall, direction, unit);
+        let prose = |names: &[String]| names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" + ");
+        Ratio {
+            name: format!("{}_amp_{unit}", word(direction)),
+            doc: match above_names.as_slice() {
+                [one] => format!("`{one}` / `{below}`"),
+                several => format!("({}) / `{below}`", prose(several)),
+            },
+            lost_above: above.iter().try_fold(0u64, |sum, layer| Some(sum.saturating_add(lost(*layer)?))),
+            lost_below: lost(Layer::Syscall),
+            above: above_names,
+            below,
+        }
+    }
+
+    fn value(&self) -> ResultColumn<Row> {
+        let doc = format!("{}; empty where a layer of it was not captured or nothing was asked for.", self.doc);
+        self.column("", doc, Some(0), Some(0))
+    }
+
+    fn low(&self) -> ResultColumn<Row> {
+        let doc = format!(
+            "`{}` if all lost system calls were of this row and carried as much as they can have; empty if not known.",
+            self.name
+        );
+        self.column("_low", doc, Some(0), self.lost_below)
+    }
+
+    fn high(&self) -> ResultColumn<Row> {
+        let doc = format!(
+            "`{}` if all lost events above the line were of this row and carried as much as they can have; empty if not \
+             known.",
+            self.name
+        );
+        self.column("_high", doc, self.lost_above, Some(0))
+    }
+
+    fn column(&self, suffix: &str, doc: String, more_above: Option<u64>, more_below: Option<u64>) -> ResultColumn<Row> {
+        let Ratio { above, below, .. } = self.clone();
+        ResultColumn {
+            name: format!("{}{suffix}", self.name),
+            doc,
+            value: Value::Derived(Box::new(move |frame| {
+                let asked = number(frame, &below)?;
+                let done = sum(frame, &above)?;
+                let bound = ratio(&plus(&done, more_above), &plus(&asked, more_below))?;
+                // A bound of a ratio that is not defined would be a number about nothing.
+                let defined = ratio(&asked, &asked)?;
+                &bound * &defined
+            })),
+        }
+    }
+}
+
+fn sum(frame: &DataFrame, names: &[String]) -> PolarsResult<Column> {
+    let mut sum = plus(&(number(frame, &names[0])?), Some(0));
+    for name in &names[1..] {
+        sum = (&sum + &number(frame, name)?)?;
+    }
+    Ok(sum)
+}
+
+fn amount(amounts: Amounts, direction: Direction, unit: &str) -> u64 {
+    match (direction, unit) {
+        (Direction::Read, "ops") => amounts.read_ops,
+        (Direction::Read, _) => amounts.read_bytes,
+        (Direction::Write, "ops") => amounts.write_ops,
+        (Direction::Write, _) => amounts.write_bytes,
+    }
+}

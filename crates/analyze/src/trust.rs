@@ -1,0 +1,141 @@
+//! What a result is worth: layers that were not captured, events that were lost, books that do not balance.
+//!
+//! [`Trust`] is a judgement on manifests alone. It comes before the scan, which skips what was not captured.
+
+mod books;
+mod devices;
+
+use std::path::Path;
+
+use iostrata_capture::ledger::{Amounts, Books};
+use iostrata_capture::manifest::{LayerState, State};
+use iostrata_capture::op::Layer;
+use iostrata_capture::part::Capture;
+
+pub use devices::stacked;
+
+/// The judgement on one or several captures that are merged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Trust {
+    /// By layer: whether every capture has it. A sum over some captures of a layer that others lack would be no sum.
+    pub captured: [bool; Layer::ALL.len()],
+    /// By layer: what lost events can have carried at most; `None` where that is not known.
+    pub lost_io: [Option<Amounts>; Layer::ALL.len()],
+    /// Events lost, of all captures and tables.
+    pub lost_events: u64,
+    /// Whether every capture is finished, lost nothing and has books that balance.
+    pub complete: bool,
+    /// What a reader of the result should know, a line each.
+    pub notes: Vec<String>,
+    /// What a user should do something about, a line each.
+    pub warnings: Vec<String>,
+}
+
+impl Trust {
+    /// The judgement on `captures`.
+    pub fn of(captures: &[Capture]) -> Trust {
+        let mut trust = Trust {
+            captured: by_layer(|layer| captures.iter().all(|c| state(c, layer).is_some_and(|s| s.captured))),
+            lost_io: by_layer(|layer| lost_io(captures, layer)),
+            complete: true,
+            ..Trust::default()
+        };
+        for layer in Layer::ALL {
+            trust.notes.extend(not_captured(captures, *layer));
+        }
+        for capture in captures {
+            trust.judge(capture, &about(captures, capture));
+        }
+        trust
+    }
+
+    fn judge(&mut self, capture: &Capture, about: &str) {
+        let manifest = &capture.manifest;
+        if manifest.state == State::Recording {
+            self.complete = false;
+            self.warnings.push(format!(
+                "warning: {}: the recording was cut off, or still runs: rows after the last finished part are missing, \
+                 and what was lost is not known",
+                capture.directory.display()
+            ));
+        }
+        let lost = books::lost(&manifest.books);
+        if lost > 0 {
+            self.complete = false;
+            self.lost_events = self.lost_events.saturating_add(lost);
+            self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
+        }
+        let unbalanced: Vec<String> =
+            books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
+        self.complete &= unbalanced.is_empty();
+        self.notes.extend(unbalanced.into_iter().map(|line| format!("{about}{line}")));
+    }
+}
+
+fn by_layer<T>(of: impl Fn(Layer) -> T) -> [T; Layer::ALL.len()] {
+    std::array::from_fn(|index| of(Layer::ALL[index]))
+}
+
+fn state(capture: &Capture, layer: Layer) -> Option<&LayerState> {
+    capture.manifest.layers.get(&layer)
+}
+
+/// The name of `capture` before a line about it; nothing where there is only one.
+pub fn about(captures: &[Capture], capture: &Capture) -> String {
+    if captures.len() > 1 { format!("{}: ", capture.directory.display()) } else { String::new() }
+}
+
+/// `1 event`, `2 events`.
+fn events(count: u64) -> String {
+    format!("{count} event{}", if count == 1 { "" } else { "s" })
+}
+
+fn not_captured(captures: &[Capture], layer: Layer) -> Option<String> {
+    let missing: Vec<(&Path, &str)> = captures
+        .iter()
+        .filter_map(|capture| match state(capture, layer) {
+            Some(state) if state.captured => None,
+            Some(state) => Some((capture.directory.as_path(), state.how.as_str())),
+            None => Some((capture.directory.as_path(), "the manifest does not name this layer")),
+        })
+        .collect();
+    let (directory, why) = missing.first()?;
+    Some(match (captures.len(), missing.len()) {
+        (1, _) => format!("not captured: {layer} ({why})"),
+        (all, some) if all == some => format!("not captured: {layer} ({}: {why})", directory.display()),
+        _ => format!("left out: {layer}, because {} does not have it ({why})", directory.display()),
+    })
+}
+
+/// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed.
+fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
+    let mut sum = Amounts::default();
+    for capture in captures {
+        let manifest = &capture.manifest;
+        let known = manifest.state == State::Complete
+            && books::unbalanced(&manifest.books).next().is_none()
+            && !skipped(&manifest.books, layer);
+        if !known {
+            return None;
+        }
+        sum.add(&manifest.books.lost_of(layer.name()).1);
+    }
+    Some(sum)
+}
+
+/// Whether a program that `layer` depends on was skipped. Programs are named `iostrata_` and the kernel's name of the
+/// place; one that belongs to no layer serves all of them.
+fn skipped(books: &Books, layer: Layer) -> bool {
+    books.skipped.iter().filter(|skipped| skipped.recursion > 0).any(|skipped| {
+        let place = skipped.program.strip_prefix("iostrata_").unwrap_or(&skipped.program);
+        match place.split('_').next() {
+            Some("sys") => layer == Layer::Syscall,
+            Some("vfs") => layer == Layer::Vfs,
+            Some("block") => layer == Layer::Block,
+            _ => true,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+use std::collections::BTreeSet;
+
+use iostrata_capture::ledger::{Account, Lost, Skipped};
+use iostrata_capture::manifest::{Device, DeviceBook, DeviceCounters, Manifest, Mount, Partition};
+
+use super::*;
+
+/// A finished capture of all layers that lost nothing.
+fn sound() -> Capture {
+    let captured = LayerState { captured: true, how: "tp_btf".into() };
+    let manifest = Manifest {
+        schema_version: 1,
+        capture_id: "sound".into(),
+        state: State::Complete,
+        started_at: String::new(),
+        stopped_at: None,
+        stop_reason: None,
+        recorder_version: String::new(),
+        command_line: Vec::new(),
+        host: Default::default(),
+        clock: Default::default(),
+        layers: Layer::ALL.iter().map(|layer| (*layer, captured.clone())).collect(),
+        probes: Vec::new(),
+        filters: Default::default(),
+        devices: Vec::new(),
+        mounts: Vec::new(),
+        books: Books { accounts: vec![account("block", Lost::default(), 10)], skipped: Vec::new() },
+        device_books: Vec::new(),
+        parts: Vec::new(),
+    };
+    Capture { directory: "run1".into(), manifest }
+}
+
+fn account(class: &str, lost: Lost, written: u64) -> Account {
+    let lost_io = Amounts { read_ops: 1, read_bytes: 4096, ..Amounts::default() };
+    let lost_io = if lost.total() > 0 { lost_io } else { Amounts::default() };
+    Account { class: class.into(), cpu: 0, seen: written + lost.total(), written, lost, lost_io }
+}
+
+/// The sound capture with one thing wrong.
+fn with(change: impl FnOnce(&mut Manifest)) -> Trust {
+    let mut capture = sound();
+    change(&mut capture.manifest);
+    Trust::of(&[capture])
+}
+
+const NOTHING_LOST: [Option<Amounts>; 3] =
+    [Some(Amounts { read_ops: 0, read_bytes: 0, write_ops: 0, write_bytes: 0 }); 3];
+
+#[test]
+fn a_sound_capture_has_nothing_to_be_said_about() {
+    let expected = Trust { captured: [true; 3], lost_io: NOTHING_LOST, complete: true, ..Trust::default() };
+    assert_eq!(with(|_| ()), expected);
+}
+
+#[test]
+fn a_layer_that_is_missing_is_named_with_the_reason_and_is_not_incomplete() {
+    let missing = LayerState { captured: false, how: "fentry was refused".into() };
+    let trust = with(|m| drop(m.layers.insert(Layer::Vfs, missing)));
+    assert_eq!((trust.captured, trust.complete), ([true, false, true], true));
+    assert_eq!(trust.notes, ["not captured: vfs (fentry was refused)"]);
+}
+
+#[test]
+fn a_layer_that_one_of_several_captures_lacks_is_left_out_of_all() {
+    let mut other = sound();
+    other.directory = "run2".into();
+    other.manifest.layers.remove(&Layer::Block);
+    let trust = Trust::of(&[sound(), other]);
+    assert_eq!(trust.captured, [true, true, false]);
+    assert_eq!(trust.notes, ["left out: block, because run2 does not have it (the manifest does not name this layer)"]);
+}
+
+#[test]
+fn counted_losses_set_the_bounds_of_their_layer() {
+    let lost = Lost { ring_full: 2, channel_full: 1, ..Lost::default() };
+    let trust = with(|m| m.books.accounts.push(account("syscall", lost, 5)));
+    assert_eq!((trust.lost_events, trust.complete), (3, false));
+    assert_eq!(trust.notes, ["lost 3 events: syscall 2 ring_full, 1 channel_full"]);
+    let mut expected = NOTHING_LOST;
+    expected[0] = Some(Amounts { read_ops: 1, read_bytes: 4096, ..Amounts::default() });
+    assert_eq!(trust.lost_io, expected);
+}
+
+#[test]
+fn a_skipped_program_leaves_its_layer_without_a_bound() {
+    for (program, known) in [
+        ("iostrata_sys_enter", [false, true, true]),
+        ("iostrata_vfs_read", [true, false, true]),
+        ("iostrata_block_rq_issue", [true, true, false]),
+        ("iostrata_fork", [false, false, false]),
+    ] {
+        let trust = with(|m| m.books.skipped.push(Skipped { program: program.into(), recursion: 2 }));
+        assert_eq!(trust.lost_io.map(|io| io.is_some()), known, "{program}");
+        assert_eq!(trust.notes, [format!("lost 2 events: program {program} skipped 2 times")]);
+    }
+}
+
+#[test]
+fn a_capture_that_was_cut_off_is_a_warning_and_has_no_bounds() {
+    let trust = with(|m| m.state = State::Recording);
+    assert_eq!((trust.lost_io, trust.complete), ([None; 3], false));
+    assert!(trust.warnings[0].starts_with("warning: run1: the recording was cut off"), "{:?}", trust.warnings);
+}
+
+#[test]
+fn books_that_do_not_balance_are_told_and_leave_no_bounds() {
+    let trust = with(|m| m.books.accounts[0].seen += 1);
+    assert_eq!((trust.lost_io, trust.complete), ([None; 3], false));
+    assert_eq!(trust.notes, ["the books of block do not balance: 11 seen, but 10 written and 0 lost"]);
+}
+
+#[test]
+fn a_device_whose_counters_differ_is_told_with_what_differs() {
+    let book = DeviceBook {
+        device: "vda".into(),
+        kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
+        rows: DeviceCounters { write_ops: 1, write_bytes: 4096, ..Default::default() },
+        own: Amounts { write_ops: 2, ..Default::default() },
+        balanced: false,
+    };
+    let trust = with(|m| m.device_books.push(book));
+    let line = "the books of device vda do not balance: the kernel counted 8192 bytes written but 4096 recorded";
+    assert_eq!((trust.notes, trust.complete), (vec![line.to_owned()], false));
+}
+
+#[test]
+fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
+    let lost = Lost { ring_full: u64::MAX, inflight_full: u64::MAX, ..Lost::default() };
+    let absurd = Account { seen: u64::MAX, lost, ..account("block", Lost::default(), u64::MAX) };
+    let trust = with(|m| m.books.accounts.extend([absurd.clone(), absurd]));
+    assert_eq!((trust.lost_events, trust.complete), (u64::MAX, false));
+}
+
+#[test]
+fn devices_are_stacked_by_slaves_partitions_and_backing_files() {
+    let device = |dev, name: &str| Device { dev, name: name.into(), ..Device::default() };
+    let mount = |dev, target: &str| Mount { dev, source: "".into(), target: target.into(), fs_type: "ext4".into() };
+    let mut manifest = sound().manifest;
+    manifest.devices = vec![
+        Device { partitions: vec![Partition { dev: 101, name: "vda1".into() }], ..device(100, "vda") },
+        Device { slaves: vec!["vda1".into()], ..device(200, "dm-0") },
+        Device { backing_file: Some("/data/images/a".into()), ..device(300, "loop0") },
+        Device { backing_file: Some("/run/b".into()), ..device(301, "loop1") },
+    ];
+    manifest.mounts = vec![mount(100, "/"), mount(200, "/data"), mount(7, "/run")];
+    let lines = |seen: &[i32]| stacked(&manifest, &seen.iter().copied().collect::<BTreeSet<i32>>());
+    assert_eq!(
+        lines(&[100, 200, 300, 301]),
+        [
+            "stacked: dm-0 lies on vda, and the bytes of dm-0 count once at each",
+            "stacked: loop0 lies on dm-0, and the bytes of loop0 count once at each",
+        ]
+    );
+    assert!(lines(&[300, 301, 100]).is_empty());
+}

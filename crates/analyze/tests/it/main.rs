@@ -1,0 +1,11 @@
+//! The analyzer from outside: the library's output on synthetic captures, and the binary on bad input.
+//!
+//! One test program, because each one links all of Polars.
+
+#![allow(clippy::expect_used, reason = "helpers of tests are not inside a test function, where it is allowed")]
+
+mod bad_input;
+mod docs;
+mod scale;
+mod summary;
+mod support;

@@ -1,0 +1,280 @@
+//! What a summary prints and writes.
+
+use std::fs;
+use std::path::Path;
+
+use iostrata_capture::ledger::{Account, Amounts, Lost};
+use iostrata_capture::manifest::{Device, Mount, State};
+use iostrata_capture::op::{Layer, Op};
+
+use crate::support::{Capture, run, run_text, small};
+
+const ALL: &[Layer] = Layer::ALL;
+
+/// One column of a CSV file, by name.
+fn column(csv: &Path, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(csv).expect("written");
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
+    let header = lines.next().expect("a header");
+    let index = header.iter().position(|h| h == name).expect("the column");
+    lines.map(|cells| cells[index].clone()).collect()
+}
+
+#[test]
+fn a_summary_is_printed_and_nothing_is_written() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    small(ALL).write(place.path(), "run1");
+    let (code, out, err) = run_text(place.path(), &["summary", "run1"]);
+    insta::assert_snapshot!(out, @r"
+     SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
+    ─────────────────────────────────────────────────────────────────────────
+     dd            2       0       1       0       1       0    2.00       -
+     etcd          0      20       0      20       0      21       -    4.10
+     kworker       0       0       0       0       0       1       -       -
+     unknown       0       0       0       0       0       0       -       -
+    ─────────────────────────────────────────────────────────────────────────
+     total         2      20       1      20       1      22    2.00    4.51
+
+    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
+    ");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 1);
+}
+
+#[test]
+fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    small(&[Layer::Syscall, Layer::Block]).write(place.path(), "run1");
+    let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    insta::assert_snapshot!(out, @r"
+     SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
+    ─────────────────────────────────────────────────────────────────────────
+     dd            2       0       -       -       1       0    2.00       -
+     etcd          0      20       -       -       0      21       -    4.10
+     kworker       0       0       -       -       0       1       -       -
+     unknown       0       0       -       -       0       0       -       -
+    ─────────────────────────────────────────────────────────────────────────
+     total         2      20       -       -       1      22    2.00    4.51
+
+    not captured: vfs (the kernel refused fentry)
+    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
+
+    Wrote results/summary.csv and results/latency.csv.
+    ");
+    assert_eq!(code, 0);
+    let summary = place.path().join("results/summary.csv");
+    for name in ["vfs_read_ops", "vfs_write_bytes", "vfs_read_avg_ns", "read_amp_ops", "write_amp_ops_low"] {
+        assert_eq!(column(&summary, name), ["", "", "", ""], "{name}");
+    }
+    assert_eq!(column(&summary, "system"), ["dd", "etcd", "kworker", "unknown"]);
+}
+
+#[test]
+fn csv_files_hold_all_columns() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    small(ALL).write(place.path(), "run1");
+    let (code, ..) = run_text(place.path(), &["summary", "run1", "--out", "a/b"]);
+    assert_eq!(code, 0);
+    let read = |name: &str| fs::read_to_string(place.path().join("a/b").join(name)).expect("written");
+    insta::assert_snapshot!(read("summary.csv"), @r"
+    system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
+    dd,2,0,8192,0,1,0,8192,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,2.0,2.0,,,1.0,1.0,,
+    etcd,0,20,0,20000,0,20,0,20000,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,,,4.096,4.096,,,2.05,2.05
+    kworker,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
+    unknown,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
+    ");
+    insta::assert_snapshot!(read("latency.csv"), @r"
+    system,layer,op,phase,count,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns
+    dd,syscall,read,total,2,30005,10,10,,,,,,60000
+    dd,syscall,openat,total,1,700,700,,,,,,,700
+    dd,vfs,read,total,1,59000,59000,,,,,,,59000
+    dd,block,read,total,1,40000,40000,,,,,,,40000
+    dd,block,read,queue,1,4000,4000,,,,,,,4000
+    dd,block,read,device,1,36000,36000,,,,,,,36000
+    etcd,syscall,pwrite64,total,20,5010,5000,5009,5017,5018,,,,5019
+    etcd,syscall,fdatasync,total,1,900000,900000,,,,,,,900000
+    etcd,vfs,write,total,20,4010,4000,4009,4017,4018,,,,4019
+    etcd,block,write,total,20,100095,100000,100090,100170,100180,,,,100190
+    etcd,block,write,queue,20,10010,10000,10009,10017,10018,,,,10019
+    etcd,block,write,device,20,90086,90000,90081,90153,90162,,,,90171
+    etcd,block,flush,total,1,50000,50000,,,,,,,50000
+    etcd,block,flush,queue,1,5000,5000,,,,,,,5000
+    etcd,block,flush,insert,1,1000,1000,,,,,,,1000
+    etcd,block,flush,device,1,44000,44000,,,,,,,44000
+    kworker,block,write,total,1,70000,70000,,,,,,,70000
+    kworker,block,write,queue,1,7000,7000,,,,,,,7000
+    kworker,block,write,device,1,63000,63000,,,,,,,63000
+    kworker,block,discard,total,1,70000,70000,,,,,,,70000
+    kworker,block,discard,queue,1,7000,7000,,,,,,,7000
+    kworker,block,discard,device,1,63000,63000,,,,,,,63000
+    unknown,block,device_flush,total,1,30000,30000,,,,,,,30000
+    unknown,block,device_flush,queue,1,3000,3000,,,,,,,3000
+    unknown,block,device_flush,device,1,27000,27000,,,,,,,27000
+    ");
+    assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 2);
+}
+
+/// The small capture, having lost ten system calls and a block request.
+fn lossy() -> Capture {
+    let mut capture = small(ALL);
+    let account = |class: &str, lost: u64, lost_io| Account {
+        class: class.into(),
+        cpu: 0,
+        seen: 24 + lost,
+        written: 24,
+        lost: Lost { ring_full: lost, ..Lost::default() },
+        lost_io,
+    };
+    let calls = Amounts { read_ops: 1, read_bytes: 8_192, write_ops: 5, write_bytes: 20_000 };
+    let requests = Amounts { write_ops: 1, write_bytes: 9_808, ..Amounts::default() };
+    capture.manifest.books.accounts = vec![account("syscall", 10, calls), account("block", 1, requests)];
+    capture
+}
+
+#[test]
+fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    lossy().write(place.path(), "run1");
+    let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    insta::assert_snapshot!(out, @r"
+     SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
+    ─────────────────────────────────────────────────────────────────────────
+     dd            2       0       1       0       1       0    2.00       -
+     etcd          0      20       0      20       0      21       -    4.10
+     kworker       0       0       0       0       0       1       -       -
+     unknown       0       0       0       0       0       0       -       -
+    ─────────────────────────────────────────────────────────────────────────
+     total         2      20       1      20       1      22    2.00    4.51
+
+    lost 11 events: syscall 10 ring_full; block 1 ring_full
+    with what is missing, the total lies within: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
+    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
+
+    Wrote results/summary.csv and results/latency.csv.
+    ");
+    assert_eq!(code, 3);
+    let summary = place.path().join("results/summary.csv");
+    // etcd: 81,920 bytes written to the device for 20,000 asked for.
+    assert_eq!(column(&summary, "write_amp_bytes"), ["", "4.096", "", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "2.048", "", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "4.5864", "", ""]);
+    // etcd: 20 in the VFS and 21 requests, flush included, for 20 calls.
+    assert_eq!(column(&summary, "write_amp_ops"), ["", "2.05", "", ""]);
+    assert_eq!(column(&summary, "write_amp_ops_low"), ["", "1.64", "", ""]);
+    assert_eq!(column(&summary, "write_amp_ops_high"), ["", "2.1", "", ""]);
+    assert_eq!(column(&summary, "lost_events"), ["11"; 4]);
+}
+
+#[test]
+fn a_recording_that_was_cut_off_is_analyzed_with_a_warning() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(ALL);
+    capture.manifest.state = State::Recording;
+    capture.write(place.path(), "run1");
+    let (code, out, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    assert_eq!(code, 3);
+    assert!(out.contains("with what is missing, the total lies within: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
+    insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows after the last finished part are missing, and what was lost is not known");
+    assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 4]);
+}
+
+#[test]
+fn stacked_devices_are_told() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(ALL);
+    let loop0 = Device { dev: 7 << 20, name: "loop0".into(), backing_file: Some("/img".into()), ..Device::default() };
+    capture.manifest.devices = vec![loop0, Device { dev: 1, name: "vda".into(), ..Device::default() }];
+    capture.manifest.mounts =
+        vec![Mount { dev: 1, source: "/dev/vda".into(), target: "/".into(), fs_type: "ext4".into() }];
+    capture.block(500, Some(3), Op::Write, 8_192, 70_000).dev = 1;
+    capture.write(place.path(), "run1");
+    let (_, out, _) = run_text(place.path(), &["summary", "run1"]);
+    assert!(out.contains("stacked: loop0 lies on vda, and the bytes of loop0 count once at each\n"), "{out}");
+}
+
+#[test]
+fn rules_of_the_user_come_first() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    small(ALL).write(place.path(), "run1");
+    let rules = "[[system]]\nname = \"all\"\nrules = [{ exe = \"/usr/bin/*\" }]\n";
+    fs::write(place.path().join("rules.toml"), rules).expect("room");
+    run_text(place.path(), &["summary", "run1", "--rules", "rules.toml", "--out", "results"]);
+    assert_eq!(column(&place.path().join("results/summary.csv"), "system"), ["all", "kworker", "unknown"]);
+}
+
+#[test]
+fn an_event_belongs_to_the_process_row_before_it_or_else_to_the_first() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = Capture::empty("exec", ALL);
+    // Out of order, as rows of several CPUs are.
+    capture.process(300, 1, "etcd", Some("/usr/bin/etcd"));
+    capture.process(100, 1, "sh", Some("/bin/sh"));
+    for ts_ns in [50, 100, 299] {
+        capture.syscall(ts_ns, 1, Op::Read, 10, 1);
+    }
+    for ts_ns in [300, 1_000] {
+        capture.syscall(ts_ns, 1, Op::Read, 1, 1);
+    }
+    capture.syscall(300, 9, Op::Read, 5, 1);
+    capture.write(place.path(), "run1");
+    run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    let summary = place.path().join("results/summary.csv");
+    assert_eq!(column(&summary, "system"), ["etcd", "sh", "some"]);
+    assert_eq!(column(&summary, "syscall_read_bytes"), ["2", "30", "5"]);
+}
+
+#[test]
+fn what_cannot_be_true_is_counted_and_not_used() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(ALL);
+    capture.syscall(500, 1, Op::Read, i64::MAX, -1);
+    capture.syscall(501, 1, Op::Read, i64::MAX, i64::MIN);
+    capture.syscall(502, 1, Op::Read, i64::MAX, i64::MAX);
+    capture.block(503, Some(1), Op::Read, i64::MIN, 100).queue_ns = Some(200);
+    capture.block(504, Some(1), Op::Read, -1, i64::MIN);
+    capture.write(place.path(), "run1");
+    let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    assert_eq!(code, 0);
+    assert!(out.contains("ignored: 6 durations and 2 byte counts below zero, which cannot be true\n"), "{out}");
+    let summary = place.path().join("results/summary.csv");
+    assert_eq!(column(&summary, "syscall_read_bytes")[1], u64::MAX.to_string());
+    assert_eq!(column(&summary, "syscall_read_avg_ns")[1], i64::MAX.to_string());
+    assert_eq!(column(&summary, "block_read_bytes")[1], "0");
+}
+
+#[test]
+fn a_name_that_a_terminal_would_obey_is_printed_harmless() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = Capture::empty("names", ALL);
+    capture.process(1, 1, "a\x1b[31m\nb", Some("/x"));
+    capture.syscall(2, 1, Op::Read, 1, 1);
+    capture.write(place.path(), "run1");
+    let (_, out, _) = run_text(place.path(), &["summary", "run1"]);
+    assert!(out.contains("a\u{fffd}[31m b") && !out.contains('\x1b'), "{out}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_is_a_normal_end() {
+    use std::process::{Command, Stdio};
+    let place = tempfile::tempdir().expect("a temporary directory");
+    small(ALL).write(place.path(), "run1");
+    for arguments in [&["summary", "run1"][..], &["schema"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iostrata-analyze"));
+        command.current_dir(place.path()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_says_what_exit_codes_mean() {
+    let output = run(Path::new("."), &["summary", "--help"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("Exit codes:") && text.contains("  3  done, but"), "{text}");
+}

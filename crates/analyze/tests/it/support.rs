@@ -1,0 +1,218 @@
+//! Synthetic captures, and runs of the binary on them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use iostrata_capture::column::Comm;
+use iostrata_capture::ledger::Books;
+use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
+use iostrata_capture::op::{FdKind, Layer, Op};
+use iostrata_capture::part::PartWriter;
+use iostrata_capture::table::{Table, TableBuilder};
+use iostrata_capture::tables::{
+    BlockRow, BlockTable, ProcessRow, ProcessTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
+};
+
+/// Rows and a manifest that become a capture on disk.
+pub struct Capture {
+    pub manifest: Manifest,
+    pub syscall: Vec<SyscallRow>,
+    pub vfs: Vec<VfsRow>,
+    pub block: Vec<BlockRow>,
+    pub process: Vec<ProcessRow>,
+    pub rows_per_part: usize,
+}
+
+pub fn comm(name: &str) -> Comm {
+    let mut comm = Comm::default();
+    comm.0[..name.len()].copy_from_slice(name.as_bytes());
+    comm
+}
+
+pub fn layers(captured: &[Layer]) -> BTreeMap<Layer, LayerState> {
+    let state = |layer: &Layer| match captured.contains(layer) {
+        true => LayerState { captured: true, how: "tp_btf".into() },
+        false => LayerState { captured: false, how: "the kernel refused fentry".into() },
+    };
+    Layer::ALL.iter().map(|layer| (*layer, state(layer))).collect()
+}
+
+impl Capture {
+    /// A finished capture without rows.
+    pub fn empty(id: &str, captured: &[Layer]) -> Capture {
+        let manifest = Manifest {
+            schema_version: iostrata_capture::SCHEMA_VERSION,
+            capture_id: id.into(),
+            state: State::Complete,
+            started_at: "2026-01-01T00:00:00Z".into(),
+            stopped_at: None,
+            stop_reason: None,
+            recorder_version: "0".into(),
+            command_line: vec!["iostrata".into()],
+            host: Host::default(),
+            clock: Clock::default(),
+            layers: layers(captured),
+            probes: Vec::new(),
+            filters: Filters::default(),
+            devices: Vec::new(),
+            mounts: Vec::new(),
+            books: Books::default(),
+            device_books: Vec::new(),
+            parts: Vec::new(),
+        };
+        let (syscall, vfs, block, process) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Capture { manifest, syscall, vfs, block, process, rows_per_part: usize::MAX }
+    }
+
+    pub fn process(&mut self, ts_ns: i64, pid: i32, name: &str, exe: Option<&str>) -> &mut ProcessRow {
+        self.process.push(ProcessRow {
+            ts_ns,
+            pid,
+            ppid: 1,
+            start_ns: 0,
+            comm: comm(name),
+            kernel_thread: exe.is_none(),
+            cgroup_id: 1,
+            exe: exe.map(str::to_owned),
+            cmdline: None,
+            cgroup: None,
+        });
+        self.process.last_mut().expect("just pushed")
+    }
+
+    pub fn syscall(&mut self, ts_ns: i64, pid: i32, op: Op, ret: i64, dur_ns: i64) -> &mut SyscallRow {
+        self.syscall.push(SyscallRow {
+            ts_ns,
+            dur_ns,
+            pid,
+            tid: pid,
+            comm: comm("some"),
+            cgroup_id: 1,
+            op,
+            fd_kind: Some(FdKind::Regular),
+            dev: None,
+            ino: None,
+            offset_bytes: None,
+            requested_bytes: None,
+            ret,
+            flags: None,
+        });
+        self.syscall.last_mut().expect("just pushed")
+    }
+
+    pub fn vfs(&mut self, ts_ns: i64, pid: i32, op: Op, ret: i64, dur_ns: i64) -> &mut VfsRow {
+        self.vfs.push(VfsRow {
+            ts_ns,
+            dur_ns,
+            pid,
+            tid: pid,
+            comm: comm("some"),
+            cgroup_id: 1,
+            op,
+            fd_kind: Some(FdKind::Regular),
+            dev: None,
+            ino: None,
+            offset_bytes: None,
+            requested_bytes: None,
+            ret,
+        });
+        self.vfs.last_mut().expect("just pushed")
+    }
+
+    pub fn block(&mut self, ts_ns: i64, pid: Option<i32>, op: Op, bytes: i64, dur_ns: i64) -> &mut BlockRow {
+        self.block.push(BlockRow {
+            ts_ns,
+            dur_ns: Some(dur_ns),
+            queue_ns: Some(dur_ns / 10),
+            insert_ns: None,
+            pid,
+            tid: pid,
+            comm: pid.map_or(Comm::default(), |_| comm("some")),
+            cgroup_id: None,
+            dev: 7 << 20,
+            sector: None,
+            bytes,
+            op,
+            flags: 0,
+            error: 0,
+            bios: 1,
+            requeues: 0,
+        });
+        self.block.last_mut().expect("just pushed")
+    }
+
+    /// Writes the capture into the new directory `name` in `place`.
+    pub fn write(&self, place: &Path, name: &str) -> PathBuf {
+        let directory = place.join(name);
+        fs::create_dir(&directory).expect("a fresh place");
+        let mut manifest = self.manifest.clone();
+        let rows = self.rows_per_part;
+        manifest.parts.extend(parts::<SyscallTable>(&directory, &self.syscall, rows));
+        manifest.parts.extend(parts::<VfsTable>(&directory, &self.vfs, rows));
+        manifest.parts.extend(parts::<BlockTable>(&directory, &self.block, rows));
+        manifest.parts.extend(parts::<ProcessTable>(&directory, &self.process, rows));
+        manifest.write(&directory).expect("room");
+        directory
+    }
+}
+
+fn parts<T: Table<Row: Clone>>(
+    capture: &Path,
+    rows: &[T::Row],
+    rows_per_part: usize,
+) -> Vec<iostrata_capture::manifest::Part> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    fs::create_dir(capture.join(T::NAME)).expect("a fresh place");
+    let part = |(number, rows): (usize, &[T::Row])| {
+        let mut builder = T::Builder::default();
+        rows.iter().for_each(|row| builder.push(row.clone()));
+        let mut writer = PartWriter::create::<T>(capture, number as u32 + 1).expect("writable");
+        writer.write(&builder.finish().expect("equal columns")).expect("room");
+        writer.finish().expect("room")
+    };
+    rows.chunks(rows_per_part.min(rows.len())).enumerate().map(part).collect()
+}
+
+/// A capture with something of everything: three systems, all layers but those not in `captured`.
+pub fn small(captured: &[Layer]) -> Capture {
+    let mut capture = Capture::empty("small", captured);
+    capture.process(10, 1, "etcd", Some("/usr/bin/etcd"));
+    capture.process(10, 2, "dd", Some("/usr/bin/dd"));
+    capture.process(10, 3, "kworker/u4:1", None);
+    for i in 0..20 {
+        capture.syscall(100 + i, 1, Op::Pwrite, 1_000, 5_000 + i);
+        capture.vfs(100 + i, 1, Op::Write, 1_000, 4_000 + i);
+        capture.block(110 + i, Some(1), Op::Write, 4_096, 100_000 + 10 * i);
+    }
+    capture.syscall(200, 1, Op::Fdatasync, 0, 900_000);
+    capture.block(201, Some(1), Op::Flush, 0, 50_000).insert_ns = Some(1_000);
+    capture.syscall(300, 2, Op::Openat, 3, 700).fd_kind = None;
+    capture.syscall(301, 2, Op::Read, 8_192, 60_000);
+    capture.syscall(302, 2, Op::Read, -5, 10);
+    capture.vfs(301, 2, Op::Read, 8_192, 59_000);
+    capture.block(303, Some(2), Op::Read, 16_384, 40_000);
+    capture.syscall(304, 2, Op::Write, 512, 300).fd_kind = Some(FdKind::Memory);
+    capture.vfs(304, 2, Op::Write, 512, 200).fd_kind = Some(FdKind::Memory);
+    capture.block(400, Some(3), Op::Write, 8_192, 70_000);
+    capture.block(401, Some(3), Op::Discard, 1 << 20, 70_000);
+    capture.block(402, None, Op::DeviceFlush, 0, 30_000).flags = 512;
+    capture.vfs.retain(|_| captured.contains(&Layer::Vfs));
+    capture
+}
+
+/// Runs the binary in `place`.
+pub fn run(place: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iostrata-analyze"));
+    command.current_dir(place).args(arguments).output().expect("the binary runs")
+}
+
+/// Exit code, standard output and standard error.
+pub fn run_text(place: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let output = run(place, arguments);
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().expect("no signal"), text(output.stdout), text(output.stderr))
+}

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Boots one of Debian's cloud kernels in an emulated machine (no KVM needed) and
+# runs a payload in it.
+#
+#   tests/vm/boot.sh --kernel LINE --payload DIR --out DIR [--timeout SECONDS]
+#       [--disk-mib N] [--memory-mib N] [--cpus N] [--modules "loop xfs ..."]
+#       [--append "KERNEL PARAMETERS"]
+#
+# LINE: 5.10, 6.1 or 6.12, fetched by kernels.sh before. The payload's run.sh is
+# run as root in /payload; DIR/root/ is laid over / (see payload.sh). It finds an
+# empty disk at /dev/nvme0n1 and leaves results in /out, which arrive in --out
+# (a directory that is new or empty), next to console.log. The shell there is
+# dash, the other tools are busybox's where the payload brings no real ones.
+#
+# Exit code: run.sh's; 125 when the machine did not come up, crashed or ran out
+# of time (then with the console's last lines); 2 for wrong usage or a missing
+# tool, kernel or module.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache="${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}/kernels"
+line='' payload='' out='' modules='' append=''
+timeout=120 disk_mib=512 memory_mib=1024 cpus=2
+
+usage() { echo "boot.sh: $*" >&2; sed -n '5,7s/^# *//p' "$0" >&2; exit 2; }
+while [[ $# -gt 0 ]]; do
+    [[ $# -ge 2 ]] || usage "$1 needs a value"
+    case "$1" in
+        --kernel) line=$2 ;;
+        --payload) payload=$2 ;;
+        --out) out=$2 ;;
+        --timeout) timeout=$2 ;;
+        --disk-mib) disk_mib=$2 ;;
+        --memory-mib) memory_mib=$2 ;;
+        --cpus) cpus=$2 ;;
+        --modules) modules=$2 ;;
+        --append) append=$2 ;;
+        *) usage "unknown option $1" ;;
+    esac
+    shift 2
+done
+[[ -n $line && -n $payload && -n $out ]] || usage "--kernel, --payload and --out are needed"
+[[ -x $payload/run.sh ]] || usage "no executable $payload/run.sh"
+[[ -f $cache/$line/vmlinuz ]] || usage "no $line kernel in $cache: run tests/vm/kernels.sh $line"
+command -v qemu-system-x86_64 >/dev/null || usage "no qemu-system-x86_64 (package qemu-system-x86)"
+mkdir -p "$out"
+# Results of an earlier run would pass for this one's.
+[[ -z $(ls -A "$out") ]] || usage "$out isn't empty"
+
+work=$(mktemp -d)
+qemu_pid=''
+# shellcheck disable=SC2317 # the trap calls it
+cleanup() {
+    if [[ -n $qemu_pid ]]; then kill "$qemu_pid" 2>/dev/null || true; fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+# So that the EXIT trap runs, and no emulator is left behind, when interrupted.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+"$here/initramfs.sh" "$cache/$line" "$payload" "$work/initramfs" "$modules" || exit 2
+truncate -s "${disk_mib}M" "$work/disk"
+# Sparse; as large as the memory, so that what fits into /out fits here.
+truncate -s "${memory_mib}M" "$work/results"
+
+# Why these. The first two are bugs of Debian 12's QEMU 7.2, each seen here:
+#  thread=single  With a host thread for each virtual processor, one may translate
+#                 code that another is patching (static keys, ftrace, kprobes, BPF
+#                 trampolines) and keep what it saw in between, an int3: "Oops:
+#                 int3" in some boots, and a hang in every run that traces under
+#                 load. In turns on one thread they are still two processors for
+#                 the kernel. The price: one waits up to 0.1 s for its turn while
+#                 the other computes, so --cpus 1 is the faster one for patching.
+#  cx16=off       cmpxchg16b, in every kmalloc of 6.12, sometimes leaves garbage in
+#                 the flags register: one boot in six ended in some crash.
+#  la57=off       Four levels of page tables, as most machines have.
+# And for the kernel:
+#  oops=panic panic=-1 (with -no-reboot) end the emulator at once on a crash.
+#  tsc=reliable   A busy host can make the clock's watchdog distrust the TSC, and
+#                 the clock would change in the middle of a test.
+#  loglevel=4     Errors only, so that the console shows the payload's output.
+# shellcheck disable=SC2054 # commas are QEMU's
+qemu=(
+    qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
+    -accel tcg,thread=single -machine q35 -cpu max,cx16=off,la57=off
+    -smp "$cpus" -m "$memory_mib"
+    -kernel "$cache/$line/vmlinuz" -initrd "$work/initramfs"
+    -append "console=ttyS0 loglevel=4 oops=panic panic=-1 tsc=reliable random.trust_cpu=on $append"
+    -chardev "file,id=console,path=$out/console.log" -serial chardev:console
+    # cache=unsafe: the guest's flushes need not reach the host's disk.
+    -drive "file=$work/disk,if=none,id=disk,format=raw,cache=unsafe,discard=unmap"
+    -device nvme,serial=iostrata-test,drive=disk
+    -drive "file=$work/results,if=none,id=results,format=raw,cache=unsafe"
+    -device virtio-blk-pci,drive=results
+)
+started=$EPOCHREALTIME
+timeout -k 5 "$timeout" "${qemu[@]}" </dev/null >"$work/qemu.log" 2>&1 &
+qemu_pid=$!
+qemu_code=0
+wait "$qemu_pid" || qemu_code=$?
+qemu_pid=''
+seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+
+# An empty result disk is no tar; one whose writing was cut has no exit code.
+code=$(tar -x -O -f "$work/results" vm/exit-code 2>/dev/null || true)
+if [[ $qemu_code -ne 0 || ! $code =~ ^[0-9]+$ ]]; then
+    if [[ $qemu_code -eq 124 || $qemu_code -eq 137 ]]; then
+        why="not done after $timeout s"
+    else
+        why="no results (QEMU's exit code $qemu_code)"
+    fi
+    {
+        echo "boot.sh: $line: $why. The console's last lines:"
+        tail -n 40 "$out/console.log" || true
+        cat "$work/qemu.log"
+    } >&2
+    exit 125
+fi
+boot_seconds=$(tar -x -O -f "$work/results" vm/boot-seconds)
+tar -x -f "$work/results" -C "$out" --strip-components=1 --no-same-owner out
+echo "boot.sh: $line ($(<"$cache/$line/release")): up after $boot_seconds s, done after $seconds s, exit code $code" >&2
+exit "$code"
