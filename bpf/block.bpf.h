@@ -140,7 +140,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
 	state->generation = BPF_CORE_READ(rq, start_time_ns);
-	state->sector = BPF_CORE_READ(rq, __sector);
+	state->dev = dev;
 	if (!take_queued(bio, state)) {
 		struct account *account = account_of(CLASS_BLOCK);
 
@@ -155,6 +155,16 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	if (!state->own && dev == config.own_disk && bio && (BPF_CORE_READ(rq, cmd_flags) & 1))
 		state->own = writes_own_inode(rq);
 	return true;
+}
+
+/* What the request is. To be called when no merge can change it any more. */
+static __always_inline void describe_request(struct request *rq, struct inflight_request *state)
+{
+	state->cmd_flags = BPF_CORE_READ(rq, cmd_flags);
+	state->bytes = BPF_CORE_READ(rq, __data_len);
+	state->sector = BPF_CORE_READ(rq, __sector);
+	state->counted = is_counted(rq);
+	state->bios = count_bios(rq);
 }
 
 static __always_inline void follow_request(__u64 key, struct request *rq, struct inflight_request *state)
@@ -183,6 +193,83 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 	return generation || state->requeued || (!inserting && !state->issue_ns);
 }
 
+static __always_inline void count_own(struct inflight_request *state, __u8 op)
+{
+	struct own_io none = {}, *own;
+	__u32 dev = state->dev;
+
+	own = bpf_map_lookup_elem(&own_io, &dev);
+	if (!own) {
+		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
+		own = bpf_map_lookup_elem(&own_io, &dev);
+		/* More disks than the map holds: the device's books will not balance, which says it. */
+		if (!own)
+			return;
+	}
+	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
+		own->discard_ops++;
+		own->discard_bytes += state->bytes_done;
+	} else if (op == OP_READ) {
+		own->read_ops++;
+		own->read_bytes += state->bytes_done;
+	} else {
+		own->write_ops++;
+		own->write_bytes += state->bytes_done;
+	}
+}
+
+/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
+static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
+{
+	__u8 op = op_of(state->cmd_flags, state->bytes_done);
+	struct block_event *event;
+	__u64 first_ns;
+	void *ring;
+
+	if (state->own) {
+		count_own(state, op);
+		return;
+	}
+	ring = ring_of_this_cpu();
+	if (!ring)
+		return;
+	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+	if (!event)
+		return;
+	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
+	event->head.who = state->who;
+	first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
+	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
+	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
+	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
+	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
+	event->bytes = state->bytes_done;
+	event->dev = state->dev;
+	event->flags = flags_of(state->cmd_flags) | (state->counted ? 0 : REQUEST_UNCOUNTED);
+	event->error = error;
+	event->bios = state->bios;
+	event->requeues = state->requeues;
+	submit_event(ring, event, sizeof(*event));
+}
+
+/*
+ * The request is used anew, so its last use is over, but nobody saw it complete: the kernel does not run a program that
+ * it interrupts on the same CPU, and a softirq that does may complete a whole queue. Its bytes are known since the issue;
+ * when it ended is not.
+ */
+static __always_inline void emit_unseen_end(struct inflight_request *state)
+{
+	struct account *account = account_of(CLASS_BLOCK);
+
+	if (!state->issue_ns)
+		return;
+	if (!state->bytes_done)
+		state->bytes_done = state->bytes;
+	if (account)
+		account->unseen_ends++;
+	emit_request(state, 0, 0);
+}
+
 /* I: a request enters the scheduler. */
 static __always_inline int request_inserted(struct request *rq)
 {
@@ -195,6 +282,8 @@ static __always_inline int request_inserted(struct request *rq)
 			state->insert_ns = bpf_ktime_get_ns();
 		return 0;
 	}
+	if (state)
+		emit_unseen_end(state);
 	if (!meet_request(rq, &fresh))
 		return 0;
 	fresh.insert_ns = bpf_ktime_get_ns();
@@ -212,16 +301,15 @@ static __always_inline int request_issued(struct request *rq)
 	if (state && same_use(state, rq, false)) {
 		state->issue_ns = bpf_ktime_get_ns();
 		state->requeued = 0;
-		if (!state->bytes_done) {
-			/* A front merge may have moved it since it was inserted. */
-			state->sector = BPF_CORE_READ(rq, __sector);
-			state->bios = count_bios(rq);
-		}
+		if (!state->bytes_done)
+			describe_request(rq, state);
 		return 0;
 	}
+	if (state)
+		emit_unseen_end(state);
 	if (!meet_request(rq, &fresh))
 		return 0;
-	fresh.bios = count_bios(rq);
+	describe_request(rq, &fresh);
 	fresh.issue_ns = bpf_ktime_get_ns();
 	follow_request(key, rq, &fresh);
 	return 0;
@@ -248,68 +336,6 @@ static __always_inline int request_merged(struct request *rq)
 	return 0;
 }
 
-static __always_inline void count_own(struct request *rq, __u8 op, __u64 bytes)
-{
-	__u32 dev = dev_of_disk(disk_of_request(rq));
-	struct own_io none = {}, *own;
-
-	own = bpf_map_lookup_elem(&own_io, &dev);
-	if (!own) {
-		struct account *account = account_of(CLASS_BLOCK);
-
-		if (bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST) && account)
-			account->unidentified++;
-		own = bpf_map_lookup_elem(&own_io, &dev);
-		if (!own)
-			return;
-	}
-	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
-		own->discard_ops++;
-		own->discard_bytes += bytes;
-	} else if (op == OP_READ) {
-		own->read_ops++;
-		own->read_bytes += bytes;
-	} else {
-		own->write_ops++;
-		own->write_bytes += bytes;
-	}
-}
-
-static __always_inline void emit_request(struct request *rq, struct inflight_request *state, __s32 error)
-{
-	__u32 cmd_flags = BPF_CORE_READ(rq, cmd_flags);
-	__u64 now_ns = bpf_ktime_get_ns();
-	__u8 op = op_of(cmd_flags, state->bytes_done);
-	struct block_event *event;
-	__u64 first_ns;
-	void *ring;
-
-	if (state->own) {
-		count_own(rq, op, state->bytes_done);
-		return;
-	}
-	ring = ring_of_this_cpu();
-	if (!ring)
-		return;
-	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
-	if (!event)
-		return;
-	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : now_ns);
-	event->head.who = state->who;
-	first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
-	event->duration_ns = state->queue_ns ? now_ns - state->queue_ns : MISSING;
-	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
-	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
-	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
-	event->bytes = state->bytes_done;
-	event->dev = dev_of_disk(disk_of_request(rq));
-	event->flags = flags_of(cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
-	event->error = error;
-	event->bios = state->bios;
-	event->requeues = state->requeues;
-	submit_event(ring, event, sizeof(*event));
-}
-
 /*
  * C: some bytes of a request completed. It is over when all did, and when it is the last step of its flush sequence: a
  * request with data passes here once for the data and once more, without bytes, at the end of the sequence. An empty
@@ -325,14 +351,14 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	if (!state) {
 		if (!meet_request(rq, &fresh))
 			return 0;
-		fresh.bios = count_bios(rq);
+		describe_request(rq, &fresh);
 		state = &fresh;
 	}
 	state->bytes_done += bytes;
-	device_flush = (BPF_CORE_READ(rq, cmd_flags) & REQ_OP_MASK) == REQ_OP_FLUSH;
+	device_flush = (state->cmd_flags & REQ_OP_MASK) == REQ_OP_FLUSH;
 	over = bytes >= BPF_CORE_READ(rq, __data_len) && (device_flush || !in_flush_sequence(rq));
 	if (over) {
-		emit_request(rq, state, error);
+		emit_request(state, error, bpf_ktime_get_ns());
 		if (state != &fresh)
 			bpf_map_delete_elem(&requests, &key);
 	} else if (state == &fresh) {

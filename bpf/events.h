@@ -130,6 +130,8 @@ struct account {
 	/* Not losses, but told: requests whose queueing was not seen, 32-bit system calls that were left out. */
 	__u64 unidentified;
 	__u64 compat;
+	/* Requests that were over without anyone seeing their end: recorded without a duration. */
+	__u64 unseen_ends;
 };
 
 /* The recorder's own I/O on one device, by direction. */

@@ -42,11 +42,16 @@ struct inflight_request {
 	struct identity who;
 	__u64 bytes_done;
 	__s64 sector;
+	/* As the request was when it was issued. */
+	__u32 cmd_flags;
+	__u32 bytes;
+	__u32 dev;
 	__u16 bios;
 	__u16 requeues;
 	__u8 own;
 	__u8 requeued;
-	__u16 reserved;
+	__u8 counted;
+	__u8 reserved;
 };
 
 /*

@@ -43,6 +43,8 @@ causes! {
     write_failed,
     /// A record that the recorder could not read.
     undecodable,
+    /// A block request that was over when the recording stopped, though nobody saw it end.
+    unseen_end,
 }
 
 /// Bytes and operations by direction: of I/O that was lost, or left out on purpose.
@@ -102,6 +104,18 @@ pub struct Skipped {
     pub recursion: u64,
 }
 
+/// What is in the capture, but less completely than the rest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Incomplete {
+    /// Block requests whose queueing was not seen: rows without a submitter.
+    pub unidentified_requests: u64,
+    /// Block requests whose end was not seen, only that they were over: rows without a duration.
+    pub unseen_ends: u64,
+    /// System calls by the 32-bit entry, which are not recorded.
+    pub compat_calls: u64,
+}
+
 /// All accounts of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
@@ -109,6 +123,9 @@ pub struct Books {
     pub accounts: Vec<Account>,
     /// Programs that were skipped at least once.
     pub skipped: Vec<Skipped>,
+    /// Rows that lack something.
+    #[serde(default)]
+    pub incomplete: Incomplete,
 }
 
 impl Books {
@@ -171,7 +188,7 @@ mod tests {
     #[test]
     fn classes_add_up_over_cpus() {
         let lost = Lost { write_failed: 3, ..Lost::default() };
-        let books = Books { accounts: vec![account(10, 10, Lost::default()), account(5, 2, lost)], skipped: vec![] };
+        let books = Books { accounts: vec![account(10, 10, Lost::default()), account(5, 2, lost)], ..Books::default() };
         let sums = books.by_class();
         assert_eq!((sums.len(), sums[0].seen, sums[0].written, sums[0].lost.total()), (1, 15, 12, 3));
         assert!(books.balanced());

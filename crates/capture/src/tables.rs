@@ -80,7 +80,7 @@ table! {
         /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
         /// known, when it completed.
         ts_ns: i64 => Delta,
-        /// Q2C: queueing to completion; null where the start is not known.
+        /// Q2C: queueing to completion; null where the start or the end was not seen.
         dur_ns: Option<i64> => Delta,
         /// Queueing to the first of insertion into the scheduler and issue: allocation, throttling, plugging, merging.
         queue_ns: Option<i64> => Delta,

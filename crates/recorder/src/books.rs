@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use iostrata_capture::ledger::{Account, Amounts, Books, Lost, Skipped};
+use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
 
 use crate::bpf::types;
@@ -77,6 +77,8 @@ pub struct Fate {
     pub write_failed: Tally,
     /// Records that could not be read.
     pub undecodable: Tally,
+    /// Requests that were over at the stop, though nobody saw them end. The kernel side has not counted them as seen.
+    pub unseen_end: Tally,
 }
 
 /// Puts the kernel's accounts and the recorder's together.
@@ -91,13 +93,13 @@ pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[F
                 write_ops: seen.lost_write_ops,
                 write_bytes: seen.lost_write_bytes,
             };
-            for tally in [&fate.channel_full, &fate.write_failed, &fate.undecodable] {
+            for tally in [&fate.channel_full, &fate.write_failed, &fate.undecodable, &fate.unseen_end] {
                 lost_io.add(&tally.of(cpu).1);
             }
             let account = Account {
                 class: name.clone(),
                 cpu: cpu as u32,
-                seen: seen.seen,
+                seen: seen.seen + fate.unseen_end.of(cpu).0,
                 written: fate.written.of(cpu).0,
                 lost: Lost {
                     ring_full: seen.ring_full,
@@ -105,6 +107,7 @@ pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[F
                     channel_full: fate.channel_full.of(cpu).0,
                     write_failed: fate.write_failed.of(cpu).0,
                     undecodable: fate.undecodable.of(cpu).0,
+                    unseen_end: fate.unseen_end.of(cpu).0,
                 },
                 lost_io,
             };
@@ -114,7 +117,34 @@ pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[F
             }
         }
     }
-    Books { accounts, skipped }
+    Books { accounts, skipped, incomplete: incomplete(kernel) }
+}
+
+fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
+    let mut sum = Incomplete::default();
+    for account in kernel.iter().flatten() {
+        sum.unidentified_requests += account.unidentified;
+        sum.unseen_ends += account.unseen_ends;
+        sum.compat_calls += account.compat;
+    }
+    sum
+}
+
+/// Counts requests that were issued and never seen to complete on disks (`idle`) that have nothing under way any more.
+pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[i32]) -> Tally {
+    let mut tally = Tally::default();
+    for request in unfinished.iter().filter(|r| r.own == 0 && idle.contains(&(r.dev as i32))) {
+        let bytes = u64::from(request.bytes).max(request.bytes_done);
+        // The lowest bit of every operation that moves data towards the device (`op_is_write()`).
+        let io = if request.cmd_flags & 1 == 1 {
+            Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() }
+        } else {
+            Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() }
+        };
+        // On which CPU it ended nobody knows.
+        tally.count(0, &io);
+    }
+    tally
 }
 
 /// Holds the rows of one device against the kernel's counters before and after.
@@ -177,6 +207,15 @@ mod tests {
         assert!(books.balanced());
         assert_eq!(books.lost(), 5);
         assert_eq!(books.lost_of("block").1.write_bytes, 5 * 4096);
+    }
+
+    #[test]
+    fn only_requests_of_idle_disks_count_as_unseen_ends() {
+        let request =
+            |dev, cmd_flags| types::inflight_request { dev, cmd_flags, bytes: 4096, issue_ns: 1, ..Default::default() };
+        let tally = count_unseen_ends(&[request(1, 0), request(1, 1), request(2, 1)], &[1]);
+        let expected = Amounts { read_ops: 1, read_bytes: 4096, write_ops: 1, write_bytes: 4096 };
+        assert_eq!(tally.cpus, [(2, expected)]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ unsafe impl Record for types::account {}
 // SAFETY: as above.
 unsafe impl Record for types::own_io {}
 // SAFETY: as above.
+unsafe impl Record for types::inflight_request {}
+// SAFETY: as above.
 unsafe impl Record for types::inode_key {}
 
 /// The record at the front of `bytes`; `None` when there are too few.

@@ -18,5 +18,6 @@ pub mod options;
 pub mod probes;
 pub mod progress;
 pub mod record;
+pub mod report;
 pub mod session;
 pub mod sink;

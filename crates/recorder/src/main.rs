@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use iostrata_recorder::cli::{Cli, Command};
-use iostrata_recorder::{check, command, record};
+use iostrata_recorder::{check, command, record, report};
 
 /// The capture is finished but not complete.
 const INCOMPLETE: u8 = 3;
@@ -31,7 +31,7 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let options = arguments.options()?;
             check::require_privilege()?;
             let outcome = record::run(&options)?;
-            eprint!("{}", record::report(&outcome, &options.out));
+            eprint!("{}", report::text(&outcome.manifest, &options.out));
             let manifest = &outcome.manifest;
             let whole = manifest.books.balanced()
                 && manifest.books.lost() == 0

@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::SCHEMA_VERSION;
-use iostrata_capture::ledger::Lost;
 use iostrata_capture::manifest::{Device, DeviceCounters, LayerState, Manifest, Probe, State};
 use iostrata_capture::op::Layer;
 use iostrata_capture::tables;
 
-use crate::books::{Fate, Tally, settle, settle_device};
+use crate::books::{Fate, Tally, count_unseen_ends, settle, settle_device};
 use crate::bpf::types;
 use crate::clock;
 use crate::command::{Held, exit_code};
@@ -152,6 +151,9 @@ fn make_directory(out: &Path) -> Result<()> {
     {
         bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
     }
+    if out.exists() && !out.is_dir() {
+        bail!("--out {}: is a file; expected a new or empty directory", out.display());
+    }
     for table in tables::all() {
         let folder = out.join(table.name);
         fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
@@ -260,6 +262,10 @@ pub fn run(options: &Record) -> Result<Outcome> {
         fate.write_failed = failed;
     }
     manifest = written.manifest;
+    if let Some(block) = fates.get_mut(types::event_class::CLASS_BLOCK.0 as usize) {
+        let idle: Vec<i32> = manifest.devices.iter().filter(|d| devices::is_idle(&d.name)).map(|d| d.dev).collect();
+        block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
+    }
     manifest.books = settle(&class_words, &session.accounts()?, &fates, skipped);
     for ((device, before), after) in before.iter().zip(after) {
         let Some(after) = after else { continue };
@@ -363,61 +369,4 @@ fn end_command(mut child: Child) -> Option<ExitStatus> {
     }
     eprintln!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded", child.id());
     None
-}
-
-/// The books in words, for the end of a recording.
-pub fn report(outcome: &Outcome, out: &Path) -> String {
-    let manifest = &outcome.manifest;
-    let mut text = String::new();
-    let parts = manifest.parts.len();
-    let bytes: u64 = manifest.parts.iter().map(|p| p.bytes).sum();
-    text += &format!("capture   {} ({parts} parts, {})\n", out.display(), indicatif::HumanBytes(bytes));
-    for (layer, state) in &manifest.layers {
-        if !state.captured {
-            text += &format!("layer     {layer} not captured: {}\n", state.how);
-        }
-    }
-    for sum in manifest.books.by_class() {
-        let Lost { .. } = sum.lost;
-        let causes: Vec<String> =
-            sum.lost.by_cause().into_iter().filter(|c| c.1 > 0).map(|(cause, n)| format!("{cause} {n}")).collect();
-        let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
-        let verdict = if sum.balanced() { "balanced" } else { "NOT BALANCED" };
-        text += &format!(
-            "books     {:<8} seen {} = written {} + lost {}{causes}: {verdict}\n",
-            sum.class,
-            sum.seen,
-            sum.written,
-            sum.lost.total()
-        );
-    }
-    for skipped in &manifest.books.skipped {
-        text += &format!(
-            "books     {} was skipped {} times: those events are unknown\n",
-            skipped.program, skipped.recursion
-        );
-    }
-    for book in manifest.device_books.iter().filter(|b| {
-        b.kernel != DeviceCounters { flush_ops: b.kernel.flush_ops.map(|_| 0), ..DeviceCounters::default() }
-    }) {
-        let (kernel, rows, own) = (&book.kernel, &book.rows, &book.own);
-        let verdict = if book.balanced { "balanced" } else { "NOT BALANCED" };
-        text += &format!(
-            "device    {}: kernel counted {} reads {} B, {} writes {} B; rows have {}, {} B, {}, {} B; own {}, {} B, {}, {} B: {verdict}\n",
-            book.device,
-            kernel.read_ops,
-            kernel.read_bytes,
-            kernel.write_ops,
-            kernel.write_bytes,
-            rows.read_ops,
-            rows.read_bytes,
-            rows.write_ops,
-            rows.write_bytes,
-            own.read_ops,
-            own.read_bytes,
-            own.write_ops,
-            own.write_bytes,
-        );
-    }
-    text
 }

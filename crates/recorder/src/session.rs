@@ -197,6 +197,18 @@ impl<'obj> Session<'obj> {
         Ok(sum)
     }
 
+    /// Requests that were issued and that nobody saw complete. To be asked after detaching.
+    pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
+        let map = &self.skeleton.maps.requests;
+        let mut unfinished = Vec::new();
+        for key in map.keys() {
+            let state =
+                map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<types::inflight_request>(&value));
+            unfinished.extend(state.filter(|state| state.issue_ns != 0));
+        }
+        Ok(unfinished)
+    }
+
     /// Programs that the kernel skipped because they were already running on that CPU. To be asked before detaching.
     pub fn skipped(&self) -> Vec<Skipped> {
         let names: Vec<String> =

@@ -24,7 +24,7 @@ fn sound() -> Capture {
         filters: Default::default(),
         devices: Vec::new(),
         mounts: Vec::new(),
-        books: Books { accounts: vec![account("block", Lost::default(), 10)], skipped: Vec::new() },
+        books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
         device_books: Vec::new(),
         parts: Vec::new(),
     };

@@ -82,6 +82,12 @@ pub fn disk_of(dev: i32) -> Option<i32> {
     if path.join("partition").exists() { number_in(path.parent()?) } else { number_in(&path) }
 }
 
+/// Whether a disk has no request under way (`/sys/block/DEV/inflight`).
+pub fn is_idle(name: &str) -> bool {
+    let text = line(&format!("/sys/block/{name}/inflight"));
+    !text.is_empty() && text.split_whitespace().all(|count| count == "0")
+}
+
 /// The kernel's counters of a disk (`/sys/block/DEV/stat`).
 pub fn counters(name: &str) -> Result<DeviceCounters> {
     let path = format!("/sys/block/{name}/stat");

@@ -1,0 +1,62 @@
+# iostrata: `make demo` shows it at work, `make test` runs every test. Both install what is missing.
+
+# Everything that is built or fetched stays outside the checkout, so that the next checkout finds it.
+export IOSTRATA_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/iostrata
+export CARGO_TARGET_DIR ?= $(IOSTRATA_CACHE)/target
+
+# One profile and the whole workspace at once, always: any other choice of features or profile compiles polars again.
+CARGO_BUILD = cargo build --release --workspace --locked
+PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
+# Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
+SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
+
+.PHONY: help setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-smoke docs figures
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup: ## Install what building and testing need
+	@scripts/setup.sh build test
+
+setup-demo:
+	@scripts/setup.sh build
+
+setup-bench:
+	@scripts/setup.sh build bench
+
+build: setup-demo ## Build both programs
+	$(CARGO_BUILD)
+
+demo: build ## Record a small workload on a loop device and print its summary
+	@scripts/demo.sh
+
+test: setup lint test-unit bench-smoke test-e2e ## Run every test
+
+lint: setup ## Formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	shellcheck -x scripts/*.sh .ci/run tests/vm/*.sh tests/vm/*/*.sh
+
+test-unit: setup ## Tests of the crates, without privilege
+	cargo test --release --workspace --locked
+
+test-e2e: setup build ## End-to-end tests: on this machine, and in virtual machines on older kernels
+	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs $(PYTEST_ARGS) tests/e2e
+
+test-kernels: setup build ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
+	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py
+
+bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
+	$(SUDO) env "PATH=$(PATH)" python3 bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
+
+bench-smoke: setup build ## The same bench for seconds, to see that it runs
+	$(SUDO) env "PATH=$(PATH)" python3 bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
+
+docs: ## Write docs/schema.md from the declarations
+	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs
+
+figures: setup ## Draw the figures of results/
+	PYTHON=$(PYTHON) notebooks/run results

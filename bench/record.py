@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What recording costs: fio untraced, under `iostrata record`, under bpftrace and under `perf record`.
+
+All variants in every round, each compared with the untraced run of its own round and in an order that turns from round
+to round, because a machine drifts by more than the differences that matter here. Run by `make bench-record`, as root.
+Exit code 1: a variant of iostrata failed, lost events without saying so, or has books that do not balance. Never timing.
+"""
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import report
+import testbed
+from tracers import TRACERS, Findings, Iostrata
+
+UNTRACED = "untraced"
+
+
+class Run(NamedTuple):
+    """One run of fio, traced or not."""
+
+    round: int
+    load: testbed.Load
+    kept: float
+    found: Optional[Findings]
+
+
+@dataclass
+class Results:
+    """Everything measured, by variant."""
+
+    runs: dict
+    not_measured: dict = field(default_factory=dict)
+    programs: dict = field(default_factory=dict)
+    notes: set = field(default_factory=set)
+    problems: list = field(default_factory=list)
+
+    def kernel_ns(self, name):
+        """Time in kernel programs per block event, where it was measured."""
+        events, by_name = self.programs.get(name, (0, {}))
+        return sum(ns for ns, _ in by_name.values()) / events if events else None
+
+
+def traced(tracer, seconds, around=lambda tracer: {}):
+    """One run of fio under a tracer: what fio did, what the tracer found, what `around` saw before and after."""
+    try:
+        tracer.start()
+        before = around(tracer)
+        load = testbed.fio(tracer.ground, seconds)
+        after = around(tracer)
+        return load, tracer.stop(), before, after
+    finally:
+        tracer.clean_up()
+
+
+def one_round(number, variants, ground, seconds, results):
+    """Every variant once. The untraced run may come last, so what each kept is worked out at the end."""
+    done = []
+    for variant in variants:
+        name = variant.name if variant else UNTRACED
+        print(f"round {number}: {name}", file=sys.stderr)
+        if variant is None:
+            done.append((name, testbed.fio(ground, seconds), None))
+            continue
+        try:
+            load, found, _, _ = traced(variant(ground, ground.scratch / "run"), seconds)
+        except RuntimeError as error:
+            results.problems.append(f"{name}, round {number}: {error}")
+            continue
+        results.notes |= {f"{name}: {note}" for note in found.notes}
+        results.problems += [f"{name}, round {number}: {problem}" for problem in found.problems]
+        done.append((name, load, found))
+    base = next(load.iops for name, load, _ in done if name == UNTRACED)
+    for name, load, found in done:
+        results.runs[name].append(Run(number, load, load.iops / base, found))
+
+
+def kernel_time(variant, ground, seconds, results):
+    """A run apart with the kernel's statistics switched on, which slow every program down a little."""
+    print(f"kernel time: {variant.name}", file=sys.stderr)
+    try:
+        with testbed.sysctl("kernel.bpf_stats_enabled", 1):
+            _, found, before, after = traced(variant(ground, ground.scratch / "run"), seconds, Iostrata.programs)
+    except RuntimeError as error:
+        results.problems.append(f"{variant.name}, kernel time: {error}")
+        return
+    spent = {name: (ns - before[name][0], count - before[name][1]) for name, (ns, count) in after.items()}
+    results.programs[variant.name] = (found.events, spent)
+    results.problems += [f"{variant.name}, kernel time: {problem}" for problem in found.problems]
+
+
+def measure(args, stack):
+    """All rounds."""
+    ground = testbed.make(stack)
+    if Iostrata.binary.is_file():
+        # A copy, so that a build meanwhile does not change what is measured.
+        Iostrata.binary = Path(shutil.copy(Iostrata.binary, ground.scratch / "iostrata"))
+    results = Results({name: [] for name in [UNTRACED, *(tracer.name for tracer in TRACERS)]})
+    results.not_measured = {tracer.name: why for tracer in TRACERS if (why := tracer.why_not())}
+    variants = [None, *(tracer for tracer in TRACERS if tracer.name not in results.not_measured)]
+    if not args.smoke:
+        testbed.fio(ground, 1)
+    for number in range(args.rounds):
+        first = number % len(variants)
+        one_round(number + 1, variants[first:] + variants[:first], ground, args.seconds, results)
+    recorders = [variant for variant in variants if variant and issubclass(variant, Iostrata)]
+    if shutil.which("bpftool"):
+        for variant in recorders:
+            kernel_time(variant, ground, args.seconds, results)
+    else:
+        results.notes.add("kernel ns per event not measured: bpftool is not installed")
+    return results
+
+
+def failures(results):
+    """What makes the benchmark fail: iostrata not measured, or not honest. Other tools are company, not subject."""
+    ours = tuple(tracer.name for tracer in TRACERS if issubclass(tracer, Iostrata))
+    return [f"{name}: {why}" for name, why in results.not_measured.items() if name in ours] + [
+        problem for problem in results.problems if problem.startswith(ours)]
+
+
+def arguments():
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/iostrata/target")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5, help="how often every variant runs (default: 5)")
+    parser.add_argument("--seconds", type=int, default=5, help="how long fio runs each time (default: 5)")
+    parser.add_argument("--smoke", action="store_true", help="one round of one second: does the benchmark work?")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--iostrata", type=Path, metavar="FILE", default=target / "release/iostrata",
+                        help="the recorder (default: %(default)s)")
+    args = parser.parse_args()
+    if args.smoke:
+        args.rounds = args.seconds = 1
+    if args.rounds < 1 or args.seconds < 1:
+        parser.error("--rounds and --seconds must be at least 1")
+    return args
+
+
+def main():
+    args = arguments()
+    if os.geteuid():
+        sys.exit("bench/record.py: needs root, for a loop device and for BPF")
+    if not shutil.which("fio"):
+        sys.exit("bench/record.py: fio is not installed")
+    Iostrata.binary = args.iostrata
+    testbed.exit_on_signals()
+    try:
+        with contextlib.ExitStack() as stack:
+            testbed.mount_tracefs()
+            results = measure(args, stack)
+    except RuntimeError as error:
+        sys.exit(f"bench/record.py: {error}")
+    text = report.render(results, args.rounds, args.seconds)
+    print(text)
+    if args.markdown:
+        args.markdown.write_text(text)
+    sys.exit(1 if failures(results) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turns runs into the tables that go to the terminal and into docs/performance.md."""
+import os
+import platform
+import time
+from pathlib import Path
+from statistics import median
+
+from testbed import run
+
+NONE = "–"
+
+
+def machine():
+    """What a number means nothing without."""
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown CPU")
+    return (f"Linux {platform.release()}, {model}, {os.cpu_count()} cores, {run('fio', '--version').strip()}, "
+            f"{time.strftime('%Y-%m-%d')}")
+
+
+def table(head, rows):
+    """A Markdown table: the first column left, numbers right."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def ratio(over, under, digits=1):
+    return f"{over / under:.{digits}f}" if under else NONE
+
+
+def cost_row(name, runs, kernel_ns):
+    """One variant: medians for rates, the worst for memory, sums for what was lost."""
+    kept = [run.kept for run in runs]
+    found = [run.found for run in runs if run.found]
+    ios, events = sum(run.load.ios for run in runs), sum(f.events for f in found)
+    row = [name, f"{median(kept):.3f}", f"{min(kept):.3f}–{max(kept):.3f}", f"{median(r.load.iops for r in runs):,.0f}"]
+    if not found:
+        return row + [NONE] * 7
+    lost = sum(f.lost for f in found)
+    return row + [
+        f"{median(f.cpu_s / (r.load.ios / 1e6) for f, r in zip(found, runs)):.2f}",
+        f"{median(f.startup_cpu_s for f in found):.2f}",
+        f"{lost:,} ({lost / (lost + events):.2%})" if lost else "0",
+        ratio(events, ios, 2),
+        ratio(sum(f.bytes for f in found), events),
+        f"{kernel_ns:.0f}" if kernel_ns else NONE,
+        f"{max(f.rss_bytes for f in found) / 2**20:.0f}",
+    ]
+
+
+def costs(results):
+    """The main table. A variant that was not measured has a row that says so."""
+    head = ["variant", "throughput kept", "min–max", "IOPS", "CPU s per 1M I/O", "CPU s to start", "lost",
+            "events per I/O", "bytes per event", "kernel ns per event", "peak RSS MiB"]
+    rows = []
+    for name, runs in results.runs.items():
+        if runs:
+            rows.append(cost_row(name, runs, results.kernel_ns(name)))
+        else:
+            why = results.not_measured.get(name) or "it failed, see below"
+            rows.append([name, f"not measured: {why}"] + [NONE] * (len(head) - 2))
+    return table(head, rows)
+
+
+def programs(results):
+    """What each kernel program costs, in runs of their own because counting costs too."""
+    rows = []
+    for variant, (events, by_name) in results.programs.items():
+        # Rare programs (a split, a requeue) are no part of the cost.
+        common = {name: (ns, count) for name, (ns, count) in by_name.items() if count * 100 > events}
+        for name, (ns, count) in sorted(common.items(), key=lambda item: -item[1][0]):
+            rows.append([variant, name, ratio(count, events, 2), ratio(ns, count, 0), ratio(ns, events)])
+    return table(["variant", "kernel program", "runs per event", "ns per run", "ns per event"], rows)
+
+
+def every_run(results):
+    """Each run on its own, with what the recorder's books say."""
+    rows = [[f"{name}, round {run.round}", f"{run.load.iops:,.0f}", f"{run.kept:.3f}", f"{run.found.lost:,}",
+             run.found.books or NONE]
+            for name, runs in results.runs.items() for run in runs if run.found]
+    return table(["run", "IOPS", "throughput kept", "lost", "books"], rows)
+
+
+def render(results, rounds, seconds):
+    """The whole report as Markdown."""
+    text = [machine(),
+            f"fio: 4 KiB random read/write, queue depth 8, libaio, direct, one job on CPU 0, ext4 on a loop device over "
+            f"tmpfs; {rounds} round(s) of {seconds} s, variants interleaved. Throughput kept: against the same round "
+            f"untraced. Lost: over all rounds. perf writes two events a request.", costs(results)]
+    text += [programs(results)] if results.programs else []
+    text += [every_run(results)]
+    text += ["\n".join(f"- {note}" for note in sorted(results.notes))] if results.notes else []
+    text += ["\n".join(f"- PROBLEM: {problem}" for problem in results.problems)] if results.problems else []
+    return "\n\n".join(text) + "\n"

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ground every variant is measured on: ext4 on a loop device whose backing file lies on a tmpfs of its own.
+
+Memory behind the device, because a real disk would hide what a tracer costs. Whatever is made here is taken away again
+by the `ExitStack` it is made on, in reverse order, however the benchmark ends.
+"""
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_BYTES = 1 << 30
+FILE_SIZE = "256M"
+TRACEFS = Path("/sys/kernel/tracing")
+
+
+class Load(NamedTuple):
+    """What fio did in one run."""
+
+    ios: int
+    iops: float
+
+
+class Ground(NamedTuple):
+    """Where fio works, and where tracers may write without touching the device that is measured."""
+
+    file: Path
+    device: str
+    dev: int
+    scratch: Path
+
+
+def run(*command, check=True):
+    """Runs a command; its standard output. What it printed on failure is the message."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def exit_on_signals():
+    """SIGTERM and SIGHUP end the process as SIGINT does, through every clean-up."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+
+
+def mount_tracefs():
+    """bpftrace and perf need tracefs; it stays mounted, as on any other machine."""
+    if not (TRACEFS / "events").is_dir():
+        run("mount", "-t", "tracefs", "tracefs", TRACEFS)
+
+
+@contextlib.contextmanager
+def sysctl(name, value):
+    """Sets a sysctl for a while."""
+    path = Path("/proc/sys", *name.split("."))
+    before = path.read_text()
+    path.write_text(f"{value}\n")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def make(stack):
+    """Makes the file system and the file that fio works on."""
+    top = Path(tempfile.mkdtemp(prefix="iostrata-bench."))
+    stack.callback(top.rmdir)
+    run("mount", "-t", "tmpfs", "-o", "size=75%,mode=700", "iostrata-bench", top)
+    stack.callback(run, "umount", top)
+    image, mounted, scratch = top / "image", top / "mounted", top / "scratch"
+    mounted.mkdir()
+    scratch.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(IMAGE_BYTES)
+    loop = run("losetup", "--find", "--show", image).strip()
+    stack.callback(run, "losetup", "-d", loop)
+    # Nothing initialised lazily: that would be I/O in the background of the first rounds.
+    run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", loop)
+    run("mount", "-o", "noatime", loop, mounted)
+    stack.callback(run, "umount", mounted)
+    number = os.stat(loop).st_rdev
+    ground = Ground(mounted / "file", Path(loop).name, os.major(number) << 20 | os.minor(number), scratch)
+    # Written once in full, so that no run allocates blocks or converts extents.
+    run("fio", "--name=lay", f"--filename={ground.file}", f"--size={FILE_SIZE}", "--rw=write", "--bs=1M",
+        "--fallocate=none", "--end_fsync=1")
+    return ground
+
+
+def fio(ground, seconds):
+    """One run of the workload."""
+    text = run("fio", "--name=bench", f"--filename={ground.file}", f"--size={FILE_SIZE}", "--rw=randrw", "--bs=4k",
+               "--iodepth=8", "--ioengine=libaio", "--direct=1", "--numjobs=1", "--cpus_allowed=0", "--time_based",
+               f"--runtime={seconds}", "--output-format=json")
+    job = json.loads(text[text.index("{"):])["jobs"][0]
+    return Load(sum(job[way]["total_ios"] for way in ("read", "write")),
+                sum(job[way]["iops"] for way in ("read", "write")))

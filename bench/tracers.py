@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tracers under comparison: how each is started, when it is ready, and what it says it recorded and lost."""
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from testbed import run
+
+READY_TIMEOUT = 20
+STOP_TIMEOUT = 60
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Findings:
+    """What one traced run cost and recorded."""
+
+    cpu_s: float = 0.0
+    startup_cpu_s: float = 0.0
+    rss_bytes: int = 0
+    events: int = 0
+    bytes: int = 0
+    lost: int = 0
+    books: str = ""
+    notes: set = field(default_factory=set)
+    problems: list = field(default_factory=list)
+
+
+class Tracer:
+    """A program that records what fio does; one object for each run."""
+
+    name = ""
+    tool = ""
+    settle_s = 1.0
+
+    def __init__(self, ground, out):
+        self.ground, self.out, self.process = ground, out, None
+        out.mkdir()
+
+    @classmethod
+    def why_not(cls):
+        """Why it cannot be measured here; nothing when it can."""
+        return None if shutil.which(cls.tool) else f"{cls.tool} is not installed"
+
+    def start(self):
+        """Starts the tracer and waits until it is attached."""
+        with open(self.out / "messages", "wb") as messages:
+            self.process = subprocess.Popen([str(c) for c in self.command()], stdin=subprocess.DEVNULL,
+                                            stdout=messages, stderr=messages)
+        deadline = time.monotonic() + READY_TIMEOUT
+        while not self.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self.tool} did not get ready: {self.last_words()}")
+            time.sleep(0.02)
+        time.sleep(self.settle_s)
+        self.startup_cpu_s = self.cpu_so_far()
+
+    def cpu_so_far(self):
+        """Setting up (the BPF verifier, a compiler) is no cost per I/O, so it is told apart."""
+        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / TICKS
+
+    def stop(self):
+        """Ends the tracer as a user would, and says what it cost. `wait4`, because only it tells of this one child."""
+        os.kill(self.process.pid, signal.SIGINT)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        pid = 0
+        while not pid:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.tool} did not end within {STOP_TIMEOUT} s of SIGINT")
+            time.sleep(0.01)
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        findings = Findings(cpu_s=max(0.0, usage.ru_utime + usage.ru_stime - self.startup_cpu_s),
+                            startup_cpu_s=self.startup_cpu_s, rss_bytes=usage.ru_maxrss * 1024)
+        self.read(findings)
+        return findings
+
+    def clean_up(self):
+        """Leaves neither process nor files behind."""
+        if self.process and self.process.returncode is None:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.out, ignore_errors=True)
+
+    def messages(self):
+        return (self.out / "messages").read_text(errors="replace")
+
+    def last_words(self):
+        return " / ".join(self.messages().strip().splitlines()[-3:]) or "it said nothing"
+
+    def command(self):
+        raise NotImplementedError
+
+    def ready(self):
+        return True
+
+    def read(self, findings):
+        raise NotImplementedError
+
+
+class Iostrata(Tracer):
+    """`iostrata record`, all layers."""
+
+    name = "iostrata, all layers"
+    tool = "iostrata"
+    binary = None
+    options = ()
+    settle_s = 0.2
+
+    @classmethod
+    def why_not(cls):
+        return None if cls.binary.is_file() else f"{cls.binary} is not built"
+
+    def command(self):
+        return [self.binary, "record", "--out", self.out / "capture", "--device", self.ground.device, *self.options]
+
+    def manifest(self):
+        return self.out / "capture" / "manifest.json"
+
+    def ready(self):
+        return self.manifest().exists()
+
+    def read(self, findings):
+        # 3: finished, but events were lost or the books do not balance; which of them, the manifest tells.
+        if self.process.returncode not in (0, 3):
+            raise RuntimeError(f"iostrata ended with {self.process.returncode}: {self.last_words()}")
+        manifest = json.loads(self.manifest().read_text())
+        if manifest["state"] != "complete":
+            raise RuntimeError(f"iostrata left its capture in state {manifest['state']}")
+        for part in manifest["parts"]:
+            if part["table"] == "block":
+                findings.events += part["rows"]
+                findings.bytes += part["bytes"]
+        findings.notes = {f"{layer} is not in the capture: {state['how']}"
+                          for layer, state in manifest["layers"].items()
+                          if not state["captured"] and state["how"] != "not asked for"}
+        self.check_books(manifest, findings)
+
+    def check_books(self, manifest, findings):
+        """Losing is allowed here, losing without saying so is not."""
+        accounts, skipped = manifest["books"]["accounts"], manifest["books"]["skipped"]
+        lost = {account["class"]: 0 for account in accounts}
+        for account in accounts:
+            lost[account["class"]] += sum(account["lost"].values())
+            if account["seen"] != account["written"] + sum(account["lost"].values()):
+                findings.problems.append(f"books not balanced: {account}")
+        skips = sum(program["recursion"] for program in skipped)
+        findings.lost = sum(lost.values()) + skips
+        book = next((b for b in manifest["device_books"] if b["device"] == self.ground.device), None)
+        if book is None:
+            findings.problems.append(f"no device book of {self.ground.device}")
+            return
+        ops = {way: book["kernel"][way] - book["rows"][way] - book["own"][way] for way in ("read_ops", "write_ops")}
+        missing = sum(ops.values())
+        if not book["balanced"] and not 0 < missing <= lost.get("block", 0) + skips:
+            findings.problems.append(
+                f"{self.ground.device} not balanced: kernel − rows − own = {ops['read_ops']} reads, "
+                f"{ops['write_ops']} writes, but {lost.get('block', 0)} block events counted as lost, {skips} skipped")
+        findings.books = ("balanced" if not findings.problems else "NOT BALANCED") + (
+            "" if book["balanced"] else f", {self.ground.device} off by {missing}")
+
+    def program_ids(self):
+        """The programs that this very process holds; another recorder may be running."""
+        fds = Path(f"/proc/{self.process.pid}/fdinfo").iterdir()
+        return {int(i) for fd in fds for i in re.findall(r"^prog_id:\s*(\d+)$", fd.read_text(), re.M)}
+
+    def programs(self):
+        """Time and number of runs of each program so far; to be called while `bpf_stats_enabled` is set."""
+        ids = self.program_ids()
+        shown = [p for p in json.loads(run("bpftool", "prog", "show", "-j"))
+                 if p["id"] in ids and p.get("name", "").startswith("iostrata_")]
+        return {p["name"]: (p.get("run_time_ns", 0), p.get("run_cnt", 0)) for p in shown}
+
+
+class IostrataBlock(Iostrata):
+    """`iostrata record`, block layer only."""
+
+    name = "iostrata, block only"
+    options = ("--layers", "block")
+
+
+class Bpftrace(Tracer):
+    """One printed line for each request, and nothing in it but the latency: the cheapest that such a script can be."""
+
+    name = "bpftrace, latency per request"
+    tool = "bpftrace"
+    script = """
+        tracepoint:block:block_rq_issue /args->dev == DEV/ { @issued[args->sector] = nsecs; }
+        tracepoint:block:block_rq_complete /args->dev == DEV && @issued[args->sector]/ {
+            printf("%lld\\n", nsecs - @issued[args->sector]);
+            delete(@issued[args->sector]);
+        }
+        END { clear(@issued); }
+    """
+
+    def command(self):
+        return ["bpftrace", "-o", self.out / "lines", "-e", self.script.replace("DEV", str(self.ground.dev))]
+
+    def ready(self):
+        # Written when it begins to attach; `settle_s` covers the rest. What a BEGIN probe prints stays in a buffer.
+        lines = self.out / "lines"
+        return lines.exists() and b"Attaching" in lines.read_bytes()
+
+    def read(self, findings):
+        lines = self.out / "lines"
+        findings.bytes = lines.stat().st_size
+        with open(lines, errors="replace") as file:
+            for line in file:
+                findings.events += line.strip().isdigit()
+                findings.lost += lost_by_bpftrace(line)
+        findings.lost += lost_by_bpftrace(self.messages())
+
+
+def lost_by_bpftrace(text):
+    """bpftrace says `Lost N events` where its output goes, whenever it notices."""
+    return sum(int(n) for n in re.findall(r"Lost (\d+) events", text))
+
+
+class Perf(Tracer):
+    """`perf record` on issue and completion; no build ids, which are of no use here and cost time at the end."""
+
+    name = "perf record, issue + complete"
+    tool = "perf"
+
+    def command(self):
+        chosen = [word for event in ("issue", "complete")
+                  for word in ("-e", f"block:block_rq_{event}", "--filter", f"dev == {self.ground.dev}")]
+        return ["perf", "record", "-a", "--no-buildid", "-o", self.out / "perf.data", *chosen]
+
+    def read(self, findings):
+        data = self.out / "perf.data"
+        findings.bytes = data.stat().st_size
+        for kind, body in perf_records(data):
+            findings.events += kind == 9  # PERF_RECORD_SAMPLE
+            if kind == 2:  # PERF_RECORD_LOST: u64 id, u64 lost
+                findings.lost += struct.unpack_from("<Q", body, 8)[0]
+
+
+def perf_records(path):
+    """The records of a perf.data file (tools/perf/Documentation/perf.data-file-format.txt). `perf report --stats` counts
+    the records that tell of losses, not the losses. Read in pieces: a child inherits its parent's peak RSS."""
+    with open(path, "rb", buffering=1 << 20) as file:
+        magic, _, _, _, _, offset, left = struct.unpack("<8s6Q", file.read(56))
+        if magic != b"PERFILE2":
+            raise RuntimeError(f"{path}: not a perf.data file of this machine")
+        file.seek(offset)
+        while left > 0:
+            kind, _, size = struct.unpack("<IHH", file.read(8))
+            yield kind, file.read(size - 8)
+            left -= size
+
+
+TRACERS = (IostrataBlock, Iostrata, Bpftrace, Perf)

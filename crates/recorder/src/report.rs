@@ -1,0 +1,86 @@
+//! The end of a recording in words: what was captured and whether the books balance.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use iostrata_capture::ledger::Account;
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
+
+/// Lines for the terminal.
+pub fn text(manifest: &Manifest, out: &Path) -> String {
+    let mut text = String::new();
+    let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
+    let parts = manifest.parts.len();
+    let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), indicatif::HumanBytes(bytes));
+    for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.captured) {
+        let _ = writeln!(text, "layer     {layer} not captured: {}", state.how);
+    }
+    for account in manifest.books.by_class() {
+        let _ = writeln!(text, "books     {}", account_line(&account));
+    }
+    for skipped in &manifest.books.skipped {
+        let _ = writeln!(
+            text,
+            "books     {} skipped {} times: those events are unknown",
+            skipped.program, skipped.recursion
+        );
+    }
+    let incomplete = &manifest.books.incomplete;
+    for (count, what) in [
+        (incomplete.unidentified_requests, "requests without a submitter: their queueing was not seen"),
+        (incomplete.unseen_ends, "requests without a duration: their end was not seen"),
+        (incomplete.compat_calls, "32-bit system calls, which are not recorded"),
+    ] {
+        if count > 0 {
+            let _ = writeln!(text, "note      {count} {what}");
+        }
+    }
+    for book in manifest.device_books.iter().filter(|book| !is_idle(&book.kernel) || !book.balanced) {
+        let _ = writeln!(text, "device    {}", device_line(book));
+    }
+    text
+}
+
+fn verdict(balanced: bool) -> &'static str {
+    if balanced { "balanced" } else { "NOT BALANCED" }
+}
+
+fn account_line(account: &Account) -> String {
+    let causes: Vec<String> = account
+        .lost
+        .by_cause()
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+    format!(
+        "{:<8} seen {} = written {} + lost {}{causes}: {}",
+        account.class,
+        account.seen,
+        account.written,
+        account.lost.total(),
+        verdict(account.balanced())
+    )
+}
+
+fn is_idle(counters: &DeviceCounters) -> bool {
+    let none = DeviceCounters { flush_ops: counters.flush_ops.map(|_| 0), ..DeviceCounters::default() };
+    *counters == none
+}
+
+fn device_line(book: &DeviceBook) -> String {
+    let sides = [
+        ("kernel", book.kernel.read_ops, book.kernel.read_bytes, book.kernel.write_ops, book.kernel.write_bytes),
+        ("rows", book.rows.read_ops, book.rows.read_bytes, book.rows.write_ops, book.rows.write_bytes),
+        ("own", book.own.read_ops, book.own.read_bytes, book.own.write_ops, book.own.write_bytes),
+    ];
+    let sides: Vec<String> = sides
+        .iter()
+        .filter(|(name, read_ops, _, write_ops, _)| *name != "own" || read_ops + write_ops > 0)
+        .map(|(name, read_ops, read_bytes, write_ops, write_bytes)| {
+            format!("{name} {read_ops} reads {read_bytes} B, {write_ops} writes {write_bytes} B")
+        })
+        .collect();
+    format!("{}: {}: {}", book.device, sides.join("; "), verdict(book.balanced))
+}

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Installs what is missing, and nothing else, on Debian or Ubuntu.
+#
+#   scripts/setup.sh GROUP...     groups: build, test, bench
+#
+# Rust itself is expected to be there: its version is the user's choice.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cache=${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+# What each group needs: a probe that succeeds where it is there, and the package that brings it.
+needs() {
+    case $1 in
+    build) cat <<'EOF'
+command -v clang            | clang
+command -v gcc              | gcc
+command -v make             | make
+command -v pkg-config       | pkg-config
+test -e /usr/include/libelf.h | libelf-dev
+test -e /usr/include/zlib.h | zlib1g-dev
+type -P mkfs.ext4           | e2fsprogs
+type -P losetup             | mount
+EOF
+    ;;
+    test) cat <<'EOF'
+python3 -c 'import ensurepip' | python3-venv
+command -v fio              | fio
+command -v shellcheck       | shellcheck
+type -P qemu-system-x86_64  | qemu-system-x86
+type -P busybox             | busybox-static
+command -v cpio             | cpio
+command -v xz               | xz-utils
+test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
+EOF
+    ;;
+    bench) cat <<'EOF'
+command -v fio              | fio
+command -v bpftrace         | bpftrace
+command -v perf             | linux-perf
+type -P bpftool             | bpftool
+EOF
+    ;;
+    *) fail "no group $1, expected build, test or bench" ;;
+    esac
+}
+
+missing() {
+    local probe package
+    while IFS='|' read -r probe package; do
+        # sbin is not in every user's PATH.
+        if ! PATH="$PATH:/usr/sbin:/sbin" bash -c "$probe" >/dev/null 2>&1; then echo "${package// /}"; fi
+    done < <(for group in "$@"; do needs "$group"; done) | sort -u
+}
+
+install_packages() {
+    local packages sudo=
+    packages=$(missing "$@")
+    [[ -n $packages ]] || return 0
+    command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them:" $packages
+    if [[ $(id -u) -ne 0 ]]; then
+        sudo=$(command -v sudo) || fail "these packages are missing, and there is no root or sudo to install them:" $packages
+    fi
+    echo "setup: installing" $packages
+    $sudo apt-get update -q >/dev/null
+    # shellcheck disable=SC2086 # a list of words
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages >/dev/null ||
+        fail "apt-get could not install: $packages"
+}
+
+# A virtual environment with the pinned packages, made anew when the pins change.
+install_python() {
+    local pins venv=$cache/venv
+    pins=$(cat tests/requirements.txt notebooks/requirements.txt | sha256sum | cut -d' ' -f1)
+    [[ ! -e $venv/pins || $(<"$venv/pins") != "$pins" ]] || return 0
+    echo "setup: making $venv"
+    rm -rf "$venv"
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt -r notebooks/requirements.txt
+    echo "$pins" >"$venv/pins"
+}
+
+command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.88 or newer (package rustup or cargo, or rustup itself)"
+install_packages "$@"
+for group in "$@"; do
+    if [[ $group == test ]]; then install_python; fi
+done

@@ -1,0 +1,197 @@
+"""End-to-end tests: the real programs, real I/O, and witnesses that the project did not write."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+BIN = Path(os.environ.get("IOSTRATA_BIN", "target/release"))
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command, **options):
+    """Runs a command and returns it finished, with its output as text."""
+    return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
+
+
+def analyze(*arguments):
+    return run(BIN / "iostrata-analyze", *arguments)
+
+
+def why_not_recordable():
+    """Why this machine cannot record, or nothing."""
+    if os.geteuid() != 0:
+        return "recording needs root"
+    checked = run(BIN / "iostrata", "check")
+    if checked.returncode != 0:
+        return "BPF cannot be loaded here: " + " ".join(checked.stdout.split())[:300]
+    if run("losetup", "-f").returncode != 0:
+        return "there are no loop devices here"
+    return None
+
+
+@pytest.fixture(scope="session")
+def recordable():
+    """For tests that load BPF on the machine itself: skipped, with the reason, where it cannot."""
+    reason = why_not_recordable()
+    if reason:
+        pytest.skip(reason)
+
+
+class Disk:
+    """An ext4 file system on a loop device of its own."""
+
+    def __init__(self, directory, backing=None):
+        self.image = (backing or directory) / "disk.img"
+        self.mount = directory / "mnt"
+        self.mount.mkdir()
+        with open(self.image, "wb") as image:
+            image.truncate(256 << 20)
+        # No lazy initialization: its writes would come from nobody's workload at nobody's time.
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], check=True)
+        self.device = run("losetup", "-f", "--show", self.image, check=True).stdout.strip()
+        self.name = self.device.removeprefix("/dev/")
+        subprocess.run(["mount", self.device, self.mount], check=True)
+
+    def stat(self):
+        """The kernel's counters by the fields of Documentation/block/stat.rst; sectors as bytes."""
+        fields = [int(word) for word in Path(f"/sys/block/{self.name}/stat").read_text().split()]
+        return {
+            "read_ops": fields[0],
+            "read_merges": fields[1],
+            "read_bytes": fields[2] * 512,
+            "write_ops": fields[4],
+            "write_merges": fields[5],
+            "write_bytes": fields[6] * 512,
+            "flush_ops": fields[15],
+        }
+
+    def settle(self):
+        """Writes everything back and empties the cache, so that nothing of before is done later."""
+        subprocess.run(["sync", "-f", self.mount], check=True)
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+
+    def close(self):
+        subprocess.run(["umount", self.mount], check=False)
+        subprocess.run(["losetup", "-d", self.device], check=False)
+
+
+@pytest.fixture
+def disk(recordable, tmp_path):
+    disk = Disk(tmp_path)
+    yield disk
+    disk.close()
+
+
+class Capture:
+    """A finished capture, read by DuckDB."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.manifest = json.loads((self.directory / "manifest.json").read_text())
+
+    def sql(self, query):
+        """The rows of a query in which {block}, {syscall}, … stand for tables."""
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "block", "process")}
+        return duckdb.sql(query.format(**tables)).fetchall()
+
+    def one(self, query):
+        return self.sql(query)[0]
+
+    def lost(self):
+        return sum(sum(account["lost"].values()) for account in self.manifest["books"]["accounts"])
+
+    def check_books(self):
+        """Every event seen is a row of a finished part or counted as lost; rows are counted by DuckDB."""
+        accounts = self.manifest["books"]["accounts"]
+        assert accounts, "no accounts at all"
+        for account in accounts:
+            assert account["seen"] == account["written"] + sum(account["lost"].values()), account
+        for table in {account["class"] for account in accounts}:
+            written = sum(account["written"] for account in accounts if account["class"] == table)
+            assert self.one(f"select count(*) from {{{table}}}") == (written,), table
+
+    def check_device(self, name):
+        """Rows and the recorder's own I/O make the kernel's counters, to the byte."""
+        book = next(book for book in self.manifest["device_books"] if book["device"] == name)
+        assert book["balanced"], book
+        return book
+
+
+class Recorder:
+    """`iostrata record`, running."""
+
+    def __init__(self, out, *arguments, prefix=(), wait=True):
+        self.out = Path(out)
+        command = [*prefix, BIN / "iostrata", "record", "--out", out, *arguments]
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while wait and not (self.out / "manifest.json").exists():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(f"the recorder did not start: {self.process.communicate()[1]}")
+            time.sleep(0.02)
+
+    def stop(self, signal_number=signal.SIGTERM, expected=0):
+        self.process.send_signal(signal_number)
+        return self.finish(expected)
+
+    def finish(self, expected=0):
+        self.text = self.process.communicate(timeout=60)[1]
+        assert self.process.returncode == expected, f"exit code {self.process.returncode}: {self.text}"
+        return Capture(self.out)
+
+    def peak_rss_bytes(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+
+
+@pytest.fixture
+def record(recordable, tmp_path):
+    """Starts recorders; ends those that a failed test left running."""
+    started = []
+
+    def start(*arguments, out=None, **options):
+        started.append(Recorder(out or tmp_path / f"run{len(started)}", *arguments, **options))
+        return started[-1]
+
+    yield start
+    for recorder in started:
+        if recorder.process.poll() is None:
+            recorder.process.kill()
+            recorder.process.communicate()
+
+
+def require(program):
+    """The path of a program that `make setup` installs."""
+    path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    assert path, f"{program} is missing: run `make setup`"
+    return path
+
+
+# Runs a command as a user without any privilege.
+AS_NOBODY = [shutil.which("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
+
+
+@pytest.fixture
+def public_dir():
+    """A directory that every user may enter; pytest's own are for the one who runs it."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+def install(program, directory):
+    """A copy of one of the programs where every user may run it."""
+    copy = directory / program
+    shutil.copy(BIN / program, copy)
+    copy.chmod(0o755)
+    return copy

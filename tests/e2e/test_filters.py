@@ -1,0 +1,97 @@
+"""Filters let through what they name, and nothing else."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+WRITE = "dd if=/dev/zero of={path} bs=4k count={count} oflag=direct status=none"
+
+
+def write(path, count):
+    subprocess.run(WRITE.format(path=path, count=count).split(), check=True)
+
+
+def writes(capture, table="syscall"):
+    return capture.one(f"select count(*), count(distinct pid) from {{{table}}} where op = 'write' and comm = 'dd'")
+
+
+def test_a_command_and_its_children_and_nobody_else(disk, record):
+    """The command's grandchildren count; a process beside it does not, though it writes to the same disk meanwhile."""
+    beside = subprocess.Popen(["sh", "-c", f"while :; do {WRITE.format(path=disk.mount / 'beside', count=1)}; done"])
+    try:
+        script = f"{WRITE.format(path=disk.mount / 'a', count=3)}; sh -c '{WRITE.format(path=disk.mount / 'b', count=4)}; :'"
+        capture = record("--", "sh", "-c", script).finish()
+    finally:
+        beside.kill()
+        beside.wait()
+        subprocess.run(["pkill", "-P", str(beside.pid)], check=False)
+    assert writes(capture) == (7, 2)
+    assert writes(capture, "block") == (7, 2)
+    assert capture.manifest["stop_reason"] == "the command ended"
+    assert capture.manifest["device_books"] == []
+    capture.check_books()
+
+
+def test_the_commands_exit_code_is_passed_on(record):
+    record("--", "sh", "-c", "exit 7").finish(expected=7)
+    record("--", "/no/such/program").finish(expected=127)
+
+
+def test_a_process_and_its_later_children(disk, record):
+    shell = subprocess.Popen(["sh"], stdin=subprocess.PIPE, text=True)
+    recorder = record("--pid", shell.pid)
+    shell.communicate(f"{WRITE.format(path=disk.mount / 'a', count=5)}\n{WRITE.format(path=disk.mount / 'b', count=6)}\n")
+    write(disk.mount / "other", 9)
+    assert writes(recorder.stop()) == (11, 2)
+
+
+def test_a_command_name(disk, record):
+    recorder = record("--comm", "dd", "--device", disk.name)
+    write(disk.mount / "a", 5)
+    Path(disk.mount / "b").write_text("not by dd")
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture = recorder.stop()
+    assert capture.sql("select distinct comm from {syscall} union select distinct comm from {block}") == [("dd",)]
+    assert writes(capture, "block")[0] == 5
+
+
+def test_a_cgroup_and_those_made_below_it_later(disk, record):
+    mount = subprocess.run(["findmnt", "-nt", "cgroup2", "-o", "TARGET"], capture_output=True, text=True).stdout.split()
+    if not mount:
+        pytest.skip("cgroup v2 is not mounted here")
+    cgroup = Path(mount[0]) / f"iostrata-test-{os.getpid()}"
+    cgroup.mkdir()
+    try:
+        recorder = record("--cgroup", f"/{cgroup.name}")
+        (cgroup / "later").mkdir()
+
+        def write_in(group, path, count):
+            join = f"echo $$ > {group}/cgroup.procs; exec {WRITE.format(path=path, count=count)}"
+            subprocess.run(["sh", "-c", join], check=True)
+
+        write_in(cgroup, disk.mount / "a", 2)
+        write_in(cgroup / "later", disk.mount / "b", 3)
+        write(disk.mount / "outside", 9)
+        capture = recorder.stop()
+    finally:
+        time.sleep(0.1)
+        for group in (cgroup / "later", cgroup):
+            if group.exists():
+                group.rmdir()
+    assert writes(capture) == (5, 2)
+    assert writes(capture, "block") == (5, 2)
+    paths = capture.sql("select distinct cgroup from {process} where comm = 'dd' order by 1")
+    assert paths == [(f"/{cgroup.name}",), (f"/{cgroup.name}/later",)]
+
+
+def test_a_device_only(disk, record, tmp_path):
+    recorder = record("--device", disk.name)
+    write(disk.mount / "a", 5)
+    (tmp_path / "elsewhere").write_bytes(b"x" * 4096)
+    capture = recorder.stop()
+    numbers = capture.sql("select distinct dev from {syscall} where dev is not null union select distinct dev from {block}")
+    major, minor = (int(word) for word in Path(f"/sys/block/{disk.name}/dev").read_text().split(":"))
+    assert numbers == [(major << 20 | minor,)]

@@ -1,0 +1,110 @@
+"""Debian's 5.10, 6.1 and 6.12 in virtual machines: every layer captured, books balanced, counters equal."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from conftest import BIN, ROOT, Capture, analyze, require, run
+
+VM = ROOT / "tests/vm"
+KIB = 1024
+MIB = 1024 * KIB
+
+# How the VFS layer is expected to be captured. 5.10 cannot give fentry programs an argument of type `loff_t *`.
+KERNELS = {"5.10": "kprobe/kretprobe", "6.1": "fentry/fexit", "6.12": "fentry/fexit"}
+
+
+@pytest.fixture(scope="session")
+def payload(tmp_path_factory):
+    """The recorder without its symbols and the programs of the workload, with their libraries."""
+    directory = tmp_path_factory.mktemp("payload")
+    shutil.copy(VM / "record/run.sh", directory)
+    small = tmp_path_factory.mktemp("bin") / "iostrata"
+    subprocess.run(["strip", "-o", small, BIN / "iostrata"], check=True)
+    dd = require("dd")
+    subprocess.run(
+        [VM / "payload.sh", directory, f"{small}=/usr/bin/iostrata", "mkfs.ext4", f"{dd}=/payload/bin/dd"], check=True
+    )
+    return directory
+
+
+@pytest.fixture(scope="session", params=KERNELS)
+def booted(request, payload, tmp_path_factory):
+    """What a kernel's machine left behind: the line and the directory."""
+    line = request.param
+    fetched = run(VM / "kernels.sh", line)
+    if fetched.returncode == 77:
+        pytest.skip(f"kernel {line} cannot be had here: {(fetched.stderr or fetched.stdout).strip()}")
+    assert fetched.returncode == 0, fetched.stderr
+    out = tmp_path_factory.mktemp("vm") / line
+    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "300")
+    assert machine.returncode == 0, machine.stdout + machine.stderr
+    if keep := os.environ.get("IOSTRATA_KEEP_VM"):
+        shutil.copytree(out, f"{keep}/{line}", dirs_exist_ok=True)
+    return line, out
+
+
+@pytest.fixture
+def line(booted):
+    return booted[0]
+
+
+@pytest.fixture
+def out(booted):
+    return booted[1]
+
+
+def counters(path):
+    fields = [int(word) for word in path.read_text().split()]
+    return {"read": (fields[0], fields[2] * 512), "write": (fields[4], fields[6] * 512)}
+
+
+def test_every_layer_is_captured_and_nothing_is_lost(line, out):
+    assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    layers = capture.manifest["layers"]
+    assert {name: layer["captured"] for name, layer in layers.items()} == {"syscall": True, "vfs": True, "block": True}
+    assert layers["vfs"]["how"] == KERNELS[line]
+    assert capture.lost() == 0 and capture.manifest["books"]["skipped"] == []
+    capture.check_books()
+
+
+def test_rows_are_the_devices_counters(out):
+    capture = Capture(out / "capture")
+    capture.check_device("nvme0n1")
+    before, after = counters(out / "stat.before"), counters(out / "stat.after")
+    for direction, ops in (("read", "('read')"), ("write", "('write', 'flush', 'write_zeroes')")):
+        rows = capture.one(f"select count(*), sum(bytes)::bigint from {{block}} where op in {ops}")
+        assert rows == tuple(a - b for a, b in zip(after[direction], before[direction])), direction
+
+
+def test_the_workload_is_there_at_every_layer(out):
+    """512 writes of 4 KiB, 10 of 4 KiB and 16 of 64 KiB; 2 MiB read cold and 1 MiB read directly."""
+    capture = Capture(out / "capture")
+    written = 512 * 4 * KIB + 10 * 4 * KIB + 16 * 64 * KIB
+    for table in ("syscall", "vfs"):
+        assert capture.one(
+            f"select count(*), sum(ret) from {{{table}}} where op = 'write' and comm = 'dd' and fd_kind = 'regular'"
+        ) == (538, written), table
+        reads = f"select sum(ret) from {{{table}}} where op = 'read' and comm = 'dd' and fd_kind = 'regular'"
+        assert capture.one(reads) == (3 * MIB,), table
+    assert capture.one("select count(*) from {syscall} where op = 'fdatasync'") == (1,)
+    # fdatasync, and what O_SYNC writes come to.
+    assert capture.one("select count(*) from {vfs} where op = 'fsync' and comm = 'dd'")[0] >= 1
+    blocks = capture.one("select sum(bytes) from {block} where op = 'read' and comm = 'dd'")[0]
+    assert 3 * MIB <= blocks < 4 * MIB
+
+
+def test_requests_have_owners_and_durations(out):
+    capture = Capture(out / "capture")
+    assert capture.one("select count(*) from {block} where op != 'device_flush' and (pid is null or dur_ns is null)") == (0,)
+    assert capture.one("select count(*) from {block} where dur_ns < queue_ns + coalesce(insert_ns, 0)") == (0,)
+    exe = capture.one("select exe from {process} where comm = 'dd' order by ts_ns desc limit 1")[0]
+    assert exe == "/payload/bin/dd"
+
+
+def test_the_analyzer_reads_it(out):
+    result = analyze("summary", out / "capture")
+    assert result.returncode == 0, result.stderr
+    assert "not captured" not in result.stdout

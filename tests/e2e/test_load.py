@@ -1,0 +1,115 @@
+"""Under load: nothing is lost, or it is counted to the event; memory stays bounded; finished parts stay readable."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import duckdb
+import pandas
+import pyarrow.parquet
+import pytest
+from conftest import Capture, Disk, require
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def fast_disk(recordable, tmp_path):
+    """A disk in memory: as many operations a second as this machine can do."""
+    memory = Path("/dev/shm") / f"iostrata-{os.getpid()}"
+    memory.mkdir()
+    disk = Disk(tmp_path, backing=memory)
+    yield disk
+    disk.close()
+    disk.image.unlink()
+    memory.rmdir()
+
+
+def fio(disk, *options, seconds=3):
+    """4 KiB random reads and writes; fio's own account of them."""
+    command = [
+        require("fio"), "--name=test", f"--filename={disk.mount}/fio", "--size=64M", "--rw=randrw", "--bs=4k",
+        "--direct=1", "--time_based", f"--runtime={seconds}", "--output-format=json", *options,
+    ]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def ios(output):
+    job = json.loads(output)["jobs"][0]
+    return job["read"]["total_ios"], job["write"]["total_ios"]
+
+
+def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
+    """psync, eight jobs: every operation that fio says it did is a row, at both layers, or is counted as lost."""
+    fio(fast_disk, "--ioengine=psync", "--runtime=1")
+    recorder = record("--device", fast_disk.name)
+    output = fio(fast_disk, "--ioengine=psync", "--numjobs=8", "--group_reporting")
+    rss = recorder.peak_rss_bytes()
+    recorder.process.send_signal(signal.SIGTERM)
+    recorder.text = recorder.process.communicate(timeout=60)[1]
+    capture = Capture(recorder.out)
+    capture.check_books()
+    assert rss < 128 * MIB, f"{rss / MIB:.0f} MiB"
+    reads, writes = ios(output)
+    lost = capture.lost()
+    assert (recorder.process.returncode == 0) == (lost == 0)
+    if lost == 0:
+        capture.check_device(fast_disk.name)
+        for table in ("syscall", "block"):
+            op = {"syscall": "('pread64', 'pwrite64')", "block": "('read', 'write')"}[table]
+            rows = dict(capture.sql(f"select op, count(*) from {{{table}}} where comm = 'fio' and op in {op} group by op"))
+            assert sorted(rows.values()) == sorted((reads, writes)), table
+    print(f"{reads + writes} operations, {lost} events lost, {rss / MIB:.0f} MiB")
+
+
+def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
+    """Rings of the smallest size and a recorder that is stopped for a while: the loss is the kernel's count of it."""
+    recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB")
+    before = fast_disk.stat()
+    recorder.process.send_signal(signal.SIGSTOP)
+    fio(fast_disk, "--ioengine=psync", seconds=1)
+    recorder.process.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    after = fast_disk.stat()
+    capture = recorder.stop(expected=3)
+    capture.check_books()
+    assert capture.lost() > 0
+    accounts = [account for account in capture.manifest["books"]["accounts"] if account["class"] == "block"]
+    assert sum(account["lost"]["ring_full"] for account in accounts) == capture.lost()
+    # The lost requests with their bytes and the rows make what the kernel counted.
+    lost = {key: sum(account["lost_io"][key] for account in accounts) for key in accounts[0]["lost_io"]}
+    book = next(book for book in capture.manifest["device_books"] if book["device"] == fast_disk.name)
+    assert not book["balanced"]
+    for key in ("read_ops", "read_bytes", "write_ops", "write_bytes"):
+        assert book["rows"][key] + lost[key] == book["kernel"][key] == after[key] - before[key], key
+    assert "NOT BALANCED" in recorder.text
+
+
+def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):
+    recorder = record("--device", fast_disk.name, "--rotate-interval", "500ms")
+    fio(fast_disk, "--ioengine=psync", seconds=3)
+    recorder.process.kill()
+    recorder.process.wait()
+    parts = sorted(recorder.out.glob("block/part-*.parquet"))
+    assert len(parts) >= 3
+    manifest = json.loads((recorder.out / "manifest.json").read_text())
+    assert manifest["state"] == "recording"
+    listed = sum(part["rows"] for part in manifest["parts"] if part["table"] == "block")
+    assert listed > 0
+    counted = duckdb.sql(f"select count(*) from '{recorder.out}/block/*.parquet'").fetchall()[0][0]
+    assert counted >= listed
+    assert sum(len(pandas.read_parquet(part)) for part in parts) == counted
+    assert sum(pyarrow.parquet.read_metadata(part).num_rows for part in parts) == counted
+
+
+def test_parts_rotate_by_size(fast_disk, record):
+    recorder = record("--device", fast_disk.name, "--layers", "block", "--rotate-size", "64KiB")
+    fio(fast_disk, "--ioengine=psync", seconds=2)
+    capture = recorder.stop()
+    sizes = [part["bytes"] for part in capture.manifest["parts"] if part["table"] == "block"]
+    assert len(sizes) > 2
+    assert max(sizes) < 512 * 1024
+    capture.check_books()
