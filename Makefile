@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -38,22 +38,26 @@ lint: setup ## Formatting and clippy
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	shellcheck -x scripts/*.sh .ci/run tests/vm/*.sh tests/vm/*/*.sh
 
-test-unit: setup ## Tests of the crates, without privilege
+test-unit: setup build-all ## Tests of the crates, without privilege
 	cargo test --release --workspace --locked
 
-test-e2e: setup build ## End-to-end tests: on this machine, and in virtual machines on older kernels
+# With tests and their dependencies, whose features differ: so that nothing is compiled twice on the way.
+build-all: setup
+	$(CARGO_BUILD) --all-targets
+
+test-e2e: setup build-all ## End-to-end tests: on this machine, and in virtual machines on older kernels
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs $(PYTEST_ARGS) tests/e2e
 
-test-kernels: setup build ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
+test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py
 
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
-	$(SUDO) env "PATH=$(PATH)" python3 bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
+	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
 
-bench-smoke: setup build ## The same bench for seconds, to see that it runs
-	$(SUDO) env "PATH=$(PATH)" python3 bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
+bench-smoke: setup build-all ## The same bench for seconds, to see that it runs
+	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
 
 docs: ## Write docs/schema.md from the declarations
 	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs

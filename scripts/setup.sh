@@ -57,13 +57,13 @@ missing() {
 
 install_packages() {
     local packages sudo=
-    packages=$(missing "$@")
+    packages=$(missing "$@" | tr '\n' ' ')
     [[ -n $packages ]] || return 0
-    command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them:" $packages
+    command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them: $packages"
     if [[ $(id -u) -ne 0 ]]; then
-        sudo=$(command -v sudo) || fail "these packages are missing, and there is no root or sudo to install them:" $packages
+        sudo=$(command -v sudo) || fail "these packages are missing, and there is no root or sudo to install them: $packages"
     fi
-    echo "setup: installing" $packages
+    echo "setup: installing $packages"
     $sudo apt-get update -q >/dev/null
     # shellcheck disable=SC2086 # a list of words
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages >/dev/null ||

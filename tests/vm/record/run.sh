@@ -6,10 +6,7 @@ mkfs.ext4 -q /dev/nvme0n1
 mkdir -p /mnt
 mount -t ext4 /dev/nvme0n1 /mnt
 
-#iostrata check >/out/check.txt 2>&1 || true
-
-# EXTRA: options of the variant under test, such as the way the VFS layer is captured.
-iostrata record --out /out/capture --device nvme0n1 ${EXTRA:-} 2>/out/record.txt &
+iostrata record --out /out/capture --device nvme0n1 2>/out/record.txt &
 recorder=$!
 tries=0
 until [ -e /out/capture/manifest.json ]; do
