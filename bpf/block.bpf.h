@@ -61,7 +61,7 @@ static __always_inline int bio_queued(struct bio *bio)
 	struct gendisk *disk = disk_of_bio(bio);
 	struct identity who = {};
 
-	if (!BPF_CORE_READ(disk, queue, mq_ops) || !device_wanted(dev_of_disk(disk)))
+	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
 	if (is_recorder()) {
 		/* Counted apart, for the device's books; where owners are chosen there are no such books. */
@@ -80,7 +80,7 @@ static __always_inline int bio_queued(struct bio *bio)
 /* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
 static __always_inline int bio_split(struct bio *front)
 {
-	struct queued_bio *whole = slot_of((__u64)BPF_CORE_READ(front, bi_private));
+	struct queued_bio *whole = slot_of(address_of(front->bi_private));
 	struct identity who;
 
 	if (!whole)
@@ -93,18 +93,18 @@ static __always_inline int bio_split(struct bio *front)
 /* How many bios the request has; those behind the first give their slots back. */
 static __always_inline __u16 count_bios(struct request *rq)
 {
-	struct bio *bio = BPF_CORE_READ(rq, bio);
+	struct bio *bio = rq->bio;
 	__u16 bios = !!bio;
 
-	if (!bio || bio == BPF_CORE_READ(rq, biotail))
+	if (!bio || bio == rq->biotail)
 		return bios;
 	for (int i = 0; i < MAX_BIOS; i++) {
 		struct queued_bio *slot;
 
-		bio = BPF_CORE_READ(bio, bi_next);
+		bio = bio->bi_next;
 		if (!bio)
 			break;
-		slot = slot_of((__u64)bio);
+		slot = slot_of(address_of(bio));
 		if (slot)
 			slot->bio = 0;
 		bios++;
@@ -136,10 +136,10 @@ static __always_inline bool writes_own_inode(struct request *rq)
 /* What is known of a request that is met for the first time; false when it is not to be recorded. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
-	__u64 bio = (__u64)BPF_CORE_READ(rq, bio);
+	__u64 bio = address_of(rq->bio);
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
-	state->generation = BPF_CORE_READ(rq, start_time_ns);
+	state->generation = rq->start_time_ns;
 	state->dev = dev;
 	if (!take_queued(bio, state)) {
 		struct account *account = account_of(CLASS_BLOCK);
@@ -152,7 +152,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 			account->unidentified++;
 	}
 	state->own = state->who.pid && state->who.pid == config.recorder_pid;
-	if (!state->own && dev == config.own_disk && bio && (BPF_CORE_READ(rq, cmd_flags) & 1))
+	if (!state->own && dev == config.own_disk && bio && (rq->cmd_flags & 1))
 		state->own = writes_own_inode(rq);
 	return true;
 }
@@ -160,15 +160,20 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 /* What the request is. To be called when no merge can change it any more. */
 static __always_inline void describe_request(struct request *rq, struct inflight_request *state)
 {
-	state->cmd_flags = BPF_CORE_READ(rq, cmd_flags);
-	state->bytes = BPF_CORE_READ(rq, __data_len);
-	state->sector = BPF_CORE_READ(rq, __sector);
+	state->cmd_flags = rq->cmd_flags;
+	state->bytes = rq->__data_len;
+	state->sector = rq->__sector;
 	state->counted = is_counted(rq);
 	state->bios = count_bios(rq);
 }
 
-static __always_inline void follow_request(__u64 key, struct request *rq, struct inflight_request *state)
+static __always_inline void follow_request(__u64 key, struct request *rq, struct inflight_request *entry,
+					   struct inflight_request *state)
 {
+	if (entry) {
+		*entry = *state;
+		return;
+	}
 	if (bpf_map_update_elem(&requests, &key, state, BPF_ANY) && by_owner()) {
 		/* Without an owner filter its completion is recorded all the same, without a start. */
 		struct account *account = account_of(CLASS_BLOCK);
@@ -176,8 +181,8 @@ static __always_inline void follow_request(__u64 key, struct request *rq, struct
 		if (account) {
 			account->seen++;
 			account->inflight_full++;
-			count_lost_io(account, BPF_CORE_READ(rq, cmd_flags) & 1 ? OP_WRITE : OP_READ,
-				      BPF_CORE_READ(rq, __data_len));
+			count_lost_io(account, rq->cmd_flags & 1 ? OP_WRITE : OP_READ,
+				      rq->__data_len);
 		}
 	}
 }
@@ -185,9 +190,9 @@ static __always_inline void follow_request(__u64 key, struct request *rq, struct
 /* Whether `state` is of this use of the request and not left over from an earlier one. */
 static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
 {
-	__u64 generation = BPF_CORE_READ(rq, start_time_ns);
+	__u64 generation = rq->start_time_ns;
 
-	if (state->generation != generation)
+	if (state->over || state->generation != generation)
 		return false;
 	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
 	return generation || state->requeued || (!inserting && !state->issue_ns);
@@ -261,7 +266,7 @@ static __always_inline void emit_unseen_end(struct inflight_request *state)
 {
 	struct account *account = account_of(CLASS_BLOCK);
 
-	if (!state->issue_ns)
+	if (state->over || !state->issue_ns)
 		return;
 	if (!state->bytes_done)
 		state->bytes_done = state->bytes;
@@ -270,59 +275,66 @@ static __always_inline void emit_unseen_end(struct inflight_request *state)
 	emit_request(state, 0, 0);
 }
 
+/* The entry's last use is over, seen or not. */
+static __always_inline void end_use(struct inflight_request *entry)
+{
+	emit_unseen_end(entry);
+	entry->over = 1;
+}
+
 /* I: a request enters the scheduler. */
 static __always_inline int request_inserted(struct request *rq)
 {
-	struct inflight_request fresh = {}, *state;
+	struct inflight_request fresh = {}, *entry;
 	__u64 key = (__u64)rq;
 
-	state = bpf_map_lookup_elem(&requests, &key);
-	if (state && same_use(state, rq, true)) {
-		if (!state->insert_ns && !state->issue_ns)
-			state->insert_ns = bpf_ktime_get_ns();
+	entry = bpf_map_lookup_elem(&requests, &key);
+	if (entry && same_use(entry, rq, true)) {
+		if (!entry->insert_ns && !entry->issue_ns)
+			entry->insert_ns = bpf_ktime_get_ns();
 		return 0;
 	}
-	if (state)
-		emit_unseen_end(state);
+	if (entry)
+		end_use(entry);
 	if (!meet_request(rq, &fresh))
 		return 0;
 	fresh.insert_ns = bpf_ktime_get_ns();
-	follow_request(key, rq, &fresh);
+	follow_request(key, rq, entry, &fresh);
 	return 0;
 }
 
 /* D: a request goes to the driver. No merge can follow, so its bios are final. */
 static __always_inline int request_issued(struct request *rq)
 {
-	struct inflight_request fresh = {}, *state;
+	struct inflight_request fresh = {}, *entry;
 	__u64 key = (__u64)rq;
 
-	state = bpf_map_lookup_elem(&requests, &key);
-	if (state && same_use(state, rq, false)) {
-		state->issue_ns = bpf_ktime_get_ns();
-		state->requeued = 0;
-		if (!state->bytes_done)
-			describe_request(rq, state);
+	entry = bpf_map_lookup_elem(&requests, &key);
+	if (entry && same_use(entry, rq, false)) {
+		entry->issue_ns = bpf_ktime_get_ns();
+		entry->requeued = 0;
+		if (!entry->bytes_done)
+			describe_request(rq, entry);
 		return 0;
 	}
-	if (state)
-		emit_unseen_end(state);
+	if (entry)
+		end_use(entry);
 	if (!meet_request(rq, &fresh))
 		return 0;
 	describe_request(rq, &fresh);
 	fresh.issue_ns = bpf_ktime_get_ns();
-	follow_request(key, rq, &fresh);
+	follow_request(key, rq, entry, &fresh);
 	return 0;
 }
 
 static __always_inline int request_requeued(struct request *rq)
 {
 	__u64 key = (__u64)rq;
-	struct inflight_request *state = bpf_map_lookup_elem(&requests, &key);
+	struct inflight_request *entry = bpf_map_lookup_elem(&requests, &key);
 
-	if (state) {
-		state->requeues++;
-		state->requeued = 1;
+	if (entry && !entry->over) {
+		entry->requeues++;
+		entry->requeued = 1;
 	}
 	return 0;
 }
@@ -331,8 +343,10 @@ static __always_inline int request_requeued(struct request *rq)
 static __always_inline int request_merged(struct request *rq)
 {
 	__u64 key = (__u64)rq;
+	struct inflight_request *entry = bpf_map_lookup_elem(&requests, &key);
 
-	bpf_map_delete_elem(&requests, &key);
+	if (entry)
+		entry->over = 1;
 	return 0;
 }
 
@@ -343,12 +357,13 @@ static __always_inline int request_merged(struct request *rq)
  */
 static __always_inline int request_completed(struct request *rq, __s32 error, __u32 bytes)
 {
-	struct inflight_request fresh = {}, *state;
+	struct inflight_request fresh = {}, *entry, *state;
 	__u64 key = (__u64)rq;
 	bool device_flush, over;
 
-	state = bpf_map_lookup_elem(&requests, &key);
-	if (!state) {
+	entry = bpf_map_lookup_elem(&requests, &key);
+	state = entry;
+	if (!entry || entry->over) {
 		if (!meet_request(rq, &fresh))
 			return 0;
 		describe_request(rq, &fresh);
@@ -356,13 +371,13 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	}
 	state->bytes_done += bytes;
 	device_flush = (state->cmd_flags & REQ_OP_MASK) == REQ_OP_FLUSH;
-	over = bytes >= BPF_CORE_READ(rq, __data_len) && (device_flush || !in_flush_sequence(rq));
+	over = bytes >= rq->__data_len && (device_flush || !in_flush_sequence(rq));
 	if (over) {
 		emit_request(state, error, bpf_ktime_get_ns());
-		if (state != &fresh)
-			bpf_map_delete_elem(&requests, &key);
+		if (entry)
+			entry->over = 1;
 	} else if (state == &fresh) {
-		follow_request(key, rq, &fresh);
+		follow_request(key, rq, entry, &fresh);
 	}
 	return 0;
 }

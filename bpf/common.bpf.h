@@ -158,7 +158,8 @@ static __always_inline bool owner_wanted(void)
 
 static __always_inline bool device_wanted(__u32 dev)
 {
-	return !config.filter_device || bpf_map_lookup_elem(&devices, &dev);
+	/* Most often there is one device, and its number is the disk's. */
+	return !config.filter_device || dev == config.filter_device || bpf_map_lookup_elem(&devices, &dev);
 }
 
 static __always_inline bool is_recorder(void)

@@ -156,6 +156,7 @@ struct config {
 	__u32 ring_shards;
 	__u64 wake_bytes;
 	__u32 filter_pid;
+	/* The first of the devices to let through; the others are in a map. */
 	__u32 filter_device;
 	__u32 filter_cgroup;
 	__u32 filter_comm;

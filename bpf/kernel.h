@@ -39,6 +39,7 @@ enum bpf_map_type {
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum { BPF_RB_AVAIL_DATA = 0 };
+enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158 };
 
 /* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -122,6 +123,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct mm_struct *mm;
 	struct files_struct *files;
+	__u64 self_exec_id;
 	char comm[16];
 };
 

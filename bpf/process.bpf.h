@@ -9,8 +9,8 @@
 
 struct told {
 	__u64 start_ns;
-	/* exec replaces the address space. Only compared, never followed. */
-	__u64 mm;
+	/* Counts the process's execs. */
+	__u64 exec_id;
 };
 
 /* Key: process id; value: what was told of it. LRU: a process that is forgotten is told again. */
@@ -92,6 +92,23 @@ static __always_inline void fill_cmdline(struct process_event *event, struct mm_
 		event->cmdline_length = length;
 }
 
+static __always_inline struct told told_of_current(struct task_struct *task)
+{
+	struct told is = {};
+
+	/* Since 5.11 the current task is to be had with its type, and so by plain loads. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		struct task_struct *typed = bpf_get_current_task_btf();
+
+		is.start_ns = typed->group_leader->start_time;
+		is.exec_id = typed->self_exec_id;
+	} else {
+		is.start_ns = BPF_CORE_READ(task, group_leader, start_time);
+		is.exec_id = BPF_CORE_READ(task, self_exec_id);
+	}
+	return is;
+}
+
 /*
  * Tells who the current process is, unless that was told. `at_ns` is not after the start of the I/O
  * that asks for it; 0 is now.
@@ -100,15 +117,15 @@ static __always_inline void tell_process(__u64 at_ns)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
-	struct told is = { .start_ns = BPF_CORE_READ(leader, start_time), .mm = (__u64)mm };
+	struct told is = told_of_current(task);
 	struct told *was = bpf_map_lookup_elem(&told, &pid);
 	struct process_event *event;
+	struct mm_struct *mm;
 	void *ring;
 
-	if (was && was->start_ns == is.start_ns && was->mm == is.mm)
+	if (was && was->start_ns == is.start_ns && was->exec_id == is.exec_id)
 		return;
+	mm = BPF_CORE_READ(task, mm);
 	ring = ring_of_this_cpu();
 	if (!ring)
 		return;

@@ -51,15 +51,17 @@ struct inflight_request {
 	__u8 own;
 	__u8 requeued;
 	__u8 counted;
-	__u8 reserved;
+	/* The request is over; the entry waits for its next use. */
+	__u8 over;
 };
 
 /*
- * Key: address of the request. As many as all devices' tags together; requests are few and reused, so an entry that is
- * never completed is overwritten by the next use of its request. Full: the request is recorded without its start.
+ * Key: address of the request. As many as all devices' tags together: requests are few and reused, so an entry stays for
+ * the next use of its request, which saves an insertion and a deletion each time. LRU, for the requests of devices that
+ * are gone. An entry that cannot be made: the request is recorded without its start.
  */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 32768);
 	__type(key, __u64);
 	__type(value, struct inflight_request);
@@ -81,38 +83,39 @@ struct {
 	__type(value, __u32);
 } own_inodes SEC(".maps");
 
+/*
+ * Arguments of tp_btf programs are typed, so they and what they point to are read with plain loads, which the kernel
+ * makes safe; each costs a tenth of a bpf_probe_read_kernel().
+ */
 static __always_inline __u32 dev_of_disk(struct gendisk *disk)
 {
-	return BPF_CORE_READ(disk, major) << 20 | BPF_CORE_READ(disk, first_minor);
+	return (__u32)disk->major << 20 | disk->first_minor;
 }
 
 static __always_inline struct gendisk *disk_of_bio(struct bio *bio)
 {
 	if (bpf_core_field_exists(bio->bi_bdev))
-		return BPF_CORE_READ(bio, bi_bdev, bd_disk);
-	return BPF_CORE_READ((struct bio___5_11 *)bio, bi_disk);
+		return bio->bi_bdev->bd_disk;
+	return ((struct bio___5_11 *)bio)->bi_disk;
 }
 
 static __always_inline struct gendisk *disk_of_request(struct request *rq)
 {
-	struct request_queue___since_5_15 *q;
-
 	if (bpf_core_field_exists(((struct request___5_16 *)rq)->rq_disk))
-		return BPF_CORE_READ((struct request___5_16 *)rq, rq_disk);
-	q = (void *)BPF_CORE_READ(rq, q);
-	return BPF_CORE_READ(q, disk);
+		return ((struct request___5_16 *)rq)->rq_disk;
+	return ((struct request_queue___since_5_15 *)rq->q)->disk;
 }
 
 /* Part of a flush sequence that has not ended (block/blk-flush.c). */
 static __always_inline bool in_flush_sequence(struct request *rq)
 {
-	return BPF_CORE_READ(rq, rq_flags) >> config.rqf_flush_seq_bit & 1;
+	return rq->rq_flags >> config.rqf_flush_seq_bit & 1;
 }
 
 /* Whether the kernel's I/O counters have this request. */
 static __always_inline bool is_counted(struct request *rq)
 {
-	return BPF_CORE_READ(rq, rq_flags) >> config.rqf_io_stat_bit & 1;
+	return rq->rq_flags >> config.rqf_io_stat_bit & 1;
 }
 
 static __always_inline __u64 check_of(struct queued_bio *slot)

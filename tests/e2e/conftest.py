@@ -109,6 +109,10 @@ class Capture:
     def lost(self):
         return sum(sum(account["lost"].values()) for account in self.manifest["books"]["accounts"])
 
+    def unseen_ends(self):
+        """Requests of which only is known that they are over: rows without a duration."""
+        return self.manifest["books"]["incomplete"]["unseen_ends"]
+
     def check_books(self):
         """Every event seen is a row of a finished part or counted as lost; rows are counted by DuckDB."""
         accounts = self.manifest["books"]["accounts"]

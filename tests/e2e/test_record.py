@@ -197,7 +197,7 @@ def test_requests_larger_than_the_device_takes_are_split_and_keep_their_owner(di
         "select sum(bytes), count(*), count(*) filter (pid is null) from {block} where op = 'write' and comm = 'dd'"
     )
     assert written == 32 * MIB and requests > 2 and unowned == 0
-    assert capture.one("select count(*) from {block} where dur_ns is null and op = 'write'") == (0,)
+    assert capture.one("select count(*) from {block} where dur_ns is null")[0] <= capture.unseen_ends()
 
 
 def test_an_interrupted_recorder_still_says_what_it_has(disk, record):

@@ -120,7 +120,7 @@ fn config(options: &Record, plan: &Plan, own_disk: Option<i32>, op_words: &[Stri
     let mut config = types::config {
         recorder_pid: std::process::id(),
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
-        filter_device: u32::from(!filter.devices.is_empty()),
+        filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
         own_disk: own_disk.unwrap_or(0) as u32,
         rqf_flush_seq_bit: plan.request_flag_bits.0,
         rqf_io_stat_bit: plan.request_flag_bits.1,

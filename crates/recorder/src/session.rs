@@ -204,7 +204,7 @@ impl<'obj> Session<'obj> {
         for key in map.keys() {
             let state =
                 map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<types::inflight_request>(&value));
-            unfinished.extend(state.filter(|state| state.issue_ns != 0));
+            unfinished.extend(state.filter(|state| state.issue_ns != 0 && state.over == 0));
         }
         Ok(unfinished)
     }
