@@ -76,9 +76,11 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     after = fast_disk.stat()
     capture = recorder.stop(expected=3)
     capture.check_books()
-    assert capture.lost() > 0
     accounts = [account for account in capture.manifest["books"]["accounts"] if account["class"] == "block"]
-    assert sum(account["lost"]["ring_full"] + account["lost"]["unseen_end"] for account in accounts) == capture.lost()
+    causes = {cause: sum(account["lost"][cause] for account in accounts) for cause in accounts[0]["lost"]}
+    assert causes.pop("ring_full") > 0
+    assert causes.pop("unseen_end") <= capture.unseen_ends() + 128, "more than a queue of requests at the stop"
+    assert not any(causes.values()), causes
     # The lost requests with their bytes and the rows make what the kernel counted.
     lost = {key: sum(account["lost_io"][key] for account in accounts) for key in accounts[0]["lost_io"]}
     book = next(book for book in capture.manifest["device_books"] if book["device"] == fast_disk.name)
