@@ -63,7 +63,8 @@ static __always_inline int bio_queued(struct bio *bio)
 
 	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
-	if (is_recorder()) {
+	identify_current(&who);
+	if (who.pid == config.recorder_pid) {
 		/* Counted apart, for the device's books; where owners are chosen there are no such books. */
 		if (by_owner())
 			return 0;
@@ -72,7 +73,6 @@ static __always_inline int bio_queued(struct bio *bio)
 			return 0;
 		tell_process(0);
 	}
-	identify_current(&who);
 	put_queued(address_of(bio), bpf_ktime_get_ns(), &who);
 	return 0;
 }

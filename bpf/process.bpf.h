@@ -21,6 +21,21 @@ struct {
 	__type(value, struct told);
 } told SEC(".maps");
 
+/*
+ * Key: 0. Who was told last on this CPU, which is most often who asks again: saves the hash. A task that is preempted
+ * between the writes leaves what belongs to no process, which only sends the next one to the hash.
+ */
+struct last_told {
+	__u64 pid;
+	struct told what;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct last_told);
+} last_told SEC(".maps");
+
 struct name_walk {
 	struct dentry *dentry;
 	struct dentry *root;
@@ -118,13 +133,22 @@ static __always_inline void tell_process(__u64 at_ns)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct told is = told_of_current(task);
-	struct told *was = bpf_map_lookup_elem(&told, &pid);
 	struct process_event *event;
+	struct last_told *last;
 	struct mm_struct *mm;
+	struct told *was;
+	__u32 zero = 0;
 	void *ring;
 
-	if (was && was->start_ns == is.start_ns && was->exec_id == is.exec_id)
+	last = bpf_map_lookup_elem(&last_told, &zero);
+	if (!last || (last->pid == pid && last->what.start_ns == is.start_ns && last->what.exec_id == is.exec_id))
 		return;
+	was = bpf_map_lookup_elem(&told, &pid);
+	if (was && was->start_ns == is.start_ns && was->exec_id == is.exec_id) {
+		last->what = is;
+		last->pid = pid;
+		return;
+	}
 	mm = BPF_CORE_READ(task, mm);
 	ring = ring_of_this_cpu();
 	if (!ring)

@@ -92,11 +92,14 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
 
 def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):
     recorder = record("--device", fast_disk.name, "--rotate-interval", "500ms")
-    fio(fast_disk, "--ioengine=psync", seconds=3)
+    for _ in range(20):
+        fio(fast_disk, "--ioengine=psync", seconds=1)
+        if len(list(recorder.out.glob("block/part-*.parquet"))) >= 2:
+            break
     recorder.process.kill()
     recorder.process.wait()
     parts = sorted(recorder.out.glob("block/part-*.parquet"))
-    assert len(parts) >= 3
+    assert len(parts) >= 2
     manifest = json.loads((recorder.out / "manifest.json").read_text())
     assert manifest["state"] == "recording"
     listed = sum(part["rows"] for part in manifest["parts"] if part["table"] == "block")
