@@ -258,9 +258,9 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 }
 
 /*
- * The request is used anew, so its last use is over, but nobody saw it complete: the kernel does not run a program that
- * it interrupts on the same CPU, and a softirq that does may complete a whole queue. Its bytes are known since the issue;
- * when it ended is not.
+ * The request is used anew, so its last use is over, but nobody saw it complete. Seen in bursts on 6.18; the
+ * likely reason is that the kernel does not run a program again that a softirq interrupts on the same CPU. Its bytes are
+ * known since the issue; when it ended is not.
  */
 static __always_inline void emit_unseen_end(struct inflight_request *state)
 {
