@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What recording costs: fio untraced, under `iostrata record`, under bpftrace and under `perf record`.
 
-All variants in every round, each compared with the untraced run of its own round and in an order that turns from round
-to round, because a machine drifts by more than the differences that matter here. Run by `make bench-record`, as root.
+All variants in every round, in an order that turns from round to round, each between two untraced runs and compared with
+their mean, because a machine drifts by more than the differences that matter here. Run by `make bench-record`, as root.
 Exit code 1: a variant of iostrata failed, lost events without saying so, or has books that do not balance. Never timing.
 """
 import argparse
@@ -59,26 +59,29 @@ def traced(tracer, seconds, around=lambda tracer: {}):
         tracer.clean_up()
 
 
+def against(load, before, after):
+    """Throughput against the mean of two runs."""
+    return 2 * load.iops / (before.iops + after.iops)
+
+
 def one_round(number, variants, ground, seconds, results):
-    """Every variant once. The untraced run may come last, so what each kept is worked out at the end."""
-    done = []
+    """Every variant once, and an untraced run before the first and after each."""
+    bases = [testbed.fio(ground, seconds)]
     for variant in variants:
-        name = variant.name if variant else UNTRACED
+        name = variant.name
         print(f"round {number}: {name}", file=sys.stderr)
-        if variant is None:
-            done.append((name, testbed.fio(ground, seconds), None))
-            continue
         try:
             load, found, _, _ = traced(variant(ground, ground.scratch / "run"), seconds)
         except RuntimeError as error:
             results.problems.append(f"{name}, round {number}: {error}")
             continue
+        bases.append(testbed.fio(ground, seconds))
         results.notes |= {f"{name}: {note}" for note in found.notes}
         results.problems += [f"{name}, round {number}: {problem}" for problem in found.problems]
-        done.append((name, load, found))
-    base = next(load.iops for name, load, _ in done if name == UNTRACED)
-    for name, load, found in done:
-        results.runs[name].append(Run(number, load, load.iops / base, found))
+        results.runs[name].append(Run(number, load, against(load, bases[-2], bases[-1]), found))
+    # Untraced against its neighbours: what this machine's noise alone does to such a ratio.
+    for before, base, after in zip(bases, bases[1:], bases[2:]):
+        results.runs[UNTRACED].append(Run(number, base, against(base, before, after), None))
 
 
 def kernel_time(variant, ground, seconds, results):
@@ -103,13 +106,13 @@ def measure(args, stack):
         Iostrata.binary = Path(shutil.copy(Iostrata.binary, ground.scratch / "iostrata"))
     results = Results({name: [] for name in [UNTRACED, *(tracer.name for tracer in TRACERS)]})
     results.not_measured = {tracer.name: why for tracer in TRACERS if (why := tracer.why_not())}
-    variants = [None, *(tracer for tracer in TRACERS if tracer.name not in results.not_measured)]
+    variants = [tracer for tracer in TRACERS if tracer.name not in results.not_measured]
     if not args.smoke:
         testbed.fio(ground, 1)
     for number in range(args.rounds):
-        first = number % len(variants)
+        first = number % max(1, len(variants))
         one_round(number + 1, variants[first:] + variants[:first], ground, args.seconds, results)
-    recorders = [variant for variant in variants if variant and issubclass(variant, Iostrata)]
+    recorders = [variant for variant in variants if issubclass(variant, Iostrata)]
     if shutil.which("bpftool"):
         for variant in recorders:
             kernel_time(variant, ground, args.seconds, results)
@@ -128,8 +131,8 @@ def failures(results):
 def arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/iostrata/target")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often every variant runs (default: 5)")
-    parser.add_argument("--seconds", type=int, default=5, help="how long fio runs each time (default: 5)")
+    parser.add_argument("--rounds", type=int, default=15, help="how often every variant runs (default: 15)")
+    parser.add_argument("--seconds", type=int, default=2, help="how long fio runs each time (default: 2)")
     parser.add_argument("--smoke", action="store_true", help="one round of one second: does the benchmark work?")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--iostrata", type=Path, metavar="FILE", default=target / "release/iostrata",

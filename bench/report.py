@@ -4,7 +4,7 @@ import os
 import platform
 import time
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from testbed import run
 
@@ -29,12 +29,20 @@ def ratio(over, under, digits=1):
     return f"{over / under:.{digits}f}" if under else NONE
 
 
+def middle_half(values):
+    """Between which two values the middle half of them lies."""
+    if len(values) < 2:
+        return NONE
+    low, _, high = quantiles(values, n=4, method="inclusive")
+    return f"{low:.3f}–{high:.3f}"
+
+
 def cost_row(name, runs, kernel_ns):
     """One variant: medians for rates, the worst for memory, sums for what was lost."""
     kept = [run.kept for run in runs]
     found = [run.found for run in runs if run.found]
     ios, events = sum(run.load.ios for run in runs), sum(f.events for f in found)
-    row = [name, f"{median(kept):.3f}", f"{min(kept):.3f}–{max(kept):.3f}", f"{median(r.load.iops for r in runs):,.0f}"]
+    row = [name, f"{median(kept):.3f}", middle_half(kept), f"{median(r.load.iops for r in runs):,.0f}"]
     if not found:
         return row + [NONE] * 7
     lost = sum(f.lost for f in found)
@@ -51,7 +59,7 @@ def cost_row(name, runs, kernel_ns):
 
 def costs(results):
     """The main table. A variant that was not measured has a row that says so."""
-    head = ["variant", "throughput kept", "min–max", "IOPS", "CPU s per 1M I/O", "CPU s to start", "lost",
+    head = ["variant", "throughput kept", "middle half", "IOPS", "CPU s per 1M I/O", "CPU s to start", "lost",
             "events per I/O", "bytes per event", "kernel ns per event", "peak RSS MiB"]
     rows = []
     for name, runs in results.runs.items():
@@ -86,8 +94,8 @@ def render(results, rounds, seconds):
     """The whole report as Markdown."""
     text = [machine(),
             f"fio: 4 KiB random read/write, queue depth 8, libaio, direct, one job on CPU 0, ext4 on a loop device over "
-            f"tmpfs; {rounds} round(s) of {seconds} s, variants interleaved. Throughput kept: against the same round "
-            f"untraced. Lost: over all rounds. perf writes two events a request.", costs(results)]
+            f"tmpfs; {rounds} round(s) of {seconds} s, variants interleaved. Throughput kept: against the "
+            f"untraced runs before and after. Lost: over all rounds. perf writes two events a request.", costs(results)]
     text += [programs(results)] if results.programs else []
     text += [every_run(results)]
     text += ["\n".join(f"- {note}" for note in sorted(results.notes))] if results.notes else []

@@ -73,20 +73,20 @@ static __always_inline int bio_queued(struct bio *bio)
 			return 0;
 		tell_process(0);
 	}
-	put_queued(address_of(bio), bpf_ktime_get_ns(), &who);
+	put_queued(number_of(bio), bpf_ktime_get_ns(), &who);
 	return 0;
 }
 
 /* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
 static __always_inline int bio_split(struct bio *front)
 {
-	struct queued_bio *whole = slot_of(address_of(front->bi_private));
+	struct queued_bio *whole = slot_of(number_of_address((__u64)front->bi_private, front));
 	struct identity who;
 
 	if (!whole)
 		return 0;
 	who = whole->who;
-	put_queued(address_of(front), whole->queue_ns, &who);
+	put_queued(number_of(front), whole->queue_ns, &who);
 	return 0;
 }
 
@@ -104,7 +104,7 @@ static __always_inline __u16 count_bios(struct request *rq)
 		bio = bio->bi_next;
 		if (!bio)
 			break;
-		slot = slot_of(address_of(bio));
+		slot = slot_of(number_of(bio));
 		if (slot)
 			slot->bio = 0;
 		bios++;
@@ -136,12 +136,13 @@ static __always_inline bool writes_own_inode(struct request *rq)
 /* What is known of a request that is met for the first time; false when it is not to be recorded. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
-	__u64 bio = address_of(rq->bio);
+	struct bio *bio = rq->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
+	state->request = number_of(rq);
 	state->generation = rq->start_time_ns;
 	state->dev = dev;
-	if (!take_queued(bio, state)) {
+	if (!bio || !take_queued(number_of(bio), state)) {
 		struct account *account = account_of(CLASS_BLOCK);
 
 		if (by_owner() || !device_wanted(dev))
@@ -167,14 +168,14 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->bios = count_bios(rq);
 }
 
-static __always_inline void follow_request(__u64 key, struct request *rq, struct inflight_request *entry,
+static __always_inline void follow_request(struct request *rq, struct inflight_request *entry,
 					   struct inflight_request *state)
 {
 	if (entry) {
 		*entry = *state;
 		return;
 	}
-	if (bpf_map_update_elem(&requests, &key, state, BPF_ANY) && by_owner()) {
+	if (make_entry(state) && by_owner()) {
 		/* Without an owner filter its completion is recorded all the same, without a start. */
 		struct account *account = account_of(CLASS_BLOCK);
 
@@ -254,7 +255,7 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 	event->error = error;
 	event->bios = state->bios;
 	event->requeues = state->requeues;
-	submit_event(ring, event, sizeof(*event));
+	submit_event(event, sizeof(*event));
 }
 
 /*
@@ -275,31 +276,33 @@ static __always_inline void emit_unseen_end(struct inflight_request *state)
 	emit_request(state, 0, 0);
 }
 
-/* The entry's last use is over, seen or not. */
-static __always_inline void end_use(struct inflight_request *entry)
+/* Whether `entry` is of the use of the request that goes on here. What is left of an earlier use ends. */
+static __always_inline bool continues_use(struct inflight_request *entry, struct request *rq, bool inserting)
 {
+	if (!entry)
+		return false;
+	if (same_use(entry, rq, inserting))
+		return true;
 	emit_unseen_end(entry);
 	entry->over = 1;
+	return false;
 }
 
 /* I: a request enters the scheduler. */
 static __always_inline int request_inserted(struct request *rq)
 {
 	struct inflight_request fresh = {}, *entry;
-	__u64 key = (__u64)rq;
 
-	entry = bpf_map_lookup_elem(&requests, &key);
-	if (entry && same_use(entry, rq, true)) {
+	entry = entry_of(number_of(rq));
+	if (continues_use(entry, rq, true)) {
 		if (!entry->insert_ns && !entry->issue_ns)
 			entry->insert_ns = bpf_ktime_get_ns();
 		return 0;
 	}
-	if (entry)
-		end_use(entry);
 	if (!meet_request(rq, &fresh))
 		return 0;
 	fresh.insert_ns = bpf_ktime_get_ns();
-	follow_request(key, rq, entry, &fresh);
+	follow_request(rq, entry, &fresh);
 	return 0;
 }
 
@@ -307,30 +310,26 @@ static __always_inline int request_inserted(struct request *rq)
 static __always_inline int request_issued(struct request *rq)
 {
 	struct inflight_request fresh = {}, *entry;
-	__u64 key = (__u64)rq;
 
-	entry = bpf_map_lookup_elem(&requests, &key);
-	if (entry && same_use(entry, rq, false)) {
+	entry = entry_of(number_of(rq));
+	if (continues_use(entry, rq, false)) {
 		entry->issue_ns = bpf_ktime_get_ns();
 		entry->requeued = 0;
 		if (!entry->bytes_done)
 			describe_request(rq, entry);
 		return 0;
 	}
-	if (entry)
-		end_use(entry);
 	if (!meet_request(rq, &fresh))
 		return 0;
 	describe_request(rq, &fresh);
 	fresh.issue_ns = bpf_ktime_get_ns();
-	follow_request(key, rq, entry, &fresh);
+	follow_request(rq, entry, &fresh);
 	return 0;
 }
 
 static __always_inline int request_requeued(struct request *rq)
 {
-	__u64 key = (__u64)rq;
-	struct inflight_request *entry = bpf_map_lookup_elem(&requests, &key);
+	struct inflight_request *entry = entry_of(number_of(rq));
 
 	if (entry && !entry->over) {
 		entry->requeues++;
@@ -342,8 +341,7 @@ static __always_inline int request_requeued(struct request *rq)
 /* The request was absorbed by another one, which completes with its bytes. */
 static __always_inline int request_merged(struct request *rq)
 {
-	__u64 key = (__u64)rq;
-	struct inflight_request *entry = bpf_map_lookup_elem(&requests, &key);
+	struct inflight_request *entry = entry_of(number_of(rq));
 
 	if (entry)
 		entry->over = 1;
@@ -358,10 +356,9 @@ static __always_inline int request_merged(struct request *rq)
 static __always_inline int request_completed(struct request *rq, __s32 error, __u32 bytes)
 {
 	struct inflight_request fresh = {}, *entry, *state;
-	__u64 key = (__u64)rq;
 	bool device_flush, over;
 
-	entry = bpf_map_lookup_elem(&requests, &key);
+	entry = entry_of(number_of(rq));
 	state = entry;
 	if (!entry || entry->over) {
 		if (!meet_request(rq, &fresh))
@@ -377,7 +374,7 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 		if (entry)
 			entry->over = 1;
 	} else if (state == &fresh) {
-		follow_request(key, rq, entry, &fresh);
+		follow_request(rq, entry, &fresh);
 	}
 	return 0;
 }

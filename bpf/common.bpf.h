@@ -43,6 +43,28 @@ struct {
 	__type(value, __u32);
 } devices SEC(".maps");
 
+/*
+ * A pointer as a number to compare and to hash: its distance from an object of ours. The verifier lets nobody calculate
+ * with a pointer that it knows the type of, but it takes the difference of two for a plain number.
+ */
+static __always_inline __u64 number_of(const void *pointer)
+{
+	const volatile void *base = &config;
+	__u64 number = (__u64)pointer;
+
+	asm volatile("%0 -= %1" : "+r"(number) : "r"(base));
+	return number;
+}
+
+/* The same of an address that is a number already; `known` is any pointer that has a type. */
+static __always_inline __u64 number_of_address(__u64 address, const void *known)
+{
+	__u64 known_address = 0;
+
+	bpf_probe_read_kernel(&known_address, sizeof(known_address), &known);
+	return address - known_address + number_of(known);
+}
+
 static __always_inline struct account *account_of(__u32 event_class)
 {
 	return bpf_map_lookup_elem(&accounts, &event_class);
@@ -76,6 +98,9 @@ static __always_inline void *ring_of_this_cpu(void)
 	return bpf_map_lookup_elem(&rings, &shard);
 }
 
+/* BPF_RINGBUF_HDR_SZ: in front of each record. */
+enum { RECORD_HEADER_BYTES = 8 };
+
 /*
  * Room for one record, counted as seen; NULL when there is none, counted as lost with at most `bytes` in it.
  * Every reserve_event() that gives a record is followed by submit_event().
@@ -97,15 +122,15 @@ static __always_inline void *reserve_event(void *ring, __u32 event_class, __u64 
 }
 
 /*
- * Hands a record over. The consumer is woken when the bytes that wait cross the mark, not once per event; what is below
- * the mark it finds by its own poll.
+ * Hands a record over. The consumer is woken by the one record in every `wake_bytes` of the ring that reaches over a
+ * multiple of it, not once per event; what comes between it finds by its own poll.
  */
-static __always_inline void submit_event(void *ring, void *event, __u64 size)
+static __always_inline void submit_event(void *event, __u64 size)
 {
-	__u64 waiting = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
-	bool crosses = waiting >= config.wake_bytes && waiting < config.wake_bytes + 4 * (size + 8);
+	__u64 end = number_of(event) + size;
+	bool wakes = (end & (config.wake_bytes - 1)) < size + RECORD_HEADER_BYTES;
 
-	bpf_ringbuf_submit(event, crosses ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(event, wakes ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void fill_head(struct event_head *head, __u16 event_class, __u8 op, __u8 fd_kind, __s64 start_ns)
@@ -121,8 +146,20 @@ static __always_inline void fill_head(struct event_head *head, __u16 event_class
 /* The current task. Never call this where the current task is whoever was interrupted. */
 static __always_inline void identify_current(struct identity *who)
 {
-	__u64 ids = bpf_get_current_pid_tgid();
+	__u64 ids;
 
+	/* Since 5.11 the current task is to be had with its type: one call in place of three. */
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		who->pid = task->tgid;
+		who->tid = task->pid;
+		who->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
+		((__u64 *)who->comm)[0] = ((__u64 *)task->comm)[0];
+		((__u64 *)who->comm)[1] = ((__u64 *)task->comm)[1];
+		return;
+	}
+	ids = bpf_get_current_pid_tgid();
 	who->pid = ids >> 32;
 	who->tid = ids;
 	who->cgroup_id = bpf_get_current_cgroup_id();

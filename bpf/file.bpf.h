@@ -94,7 +94,7 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	event->ino = op->ino;
 	event->dev = op->dev;
 	event->open_flags = op->open_flags;
-	submit_event(ring, event, sizeof(*event));
+	submit_event(event, sizeof(*event));
 }
 
 /* An operation that cannot be followed for want of room: seen and lost. */

@@ -38,7 +38,6 @@ enum bpf_map_type {
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
-enum { BPF_RB_AVAIL_DATA = 0 };
 enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158 };
 
 /* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
@@ -113,6 +112,18 @@ struct thread_info {
 	__u32 status;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
@@ -124,6 +135,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
 	__u64 self_exec_id;
+	struct css_set *cgroups;
 	char comm[16];
 };
 

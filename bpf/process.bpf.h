@@ -167,7 +167,7 @@ static __always_inline void tell_process(__u64 at_ns)
 		fill_exe(event, mm);
 		fill_cmdline(event, mm);
 	}
-	submit_event(ring, event, sizeof(*event));
+	submit_event(event, sizeof(*event));
 	/* Where this fails the process is told once more, which does no harm. */
 	bpf_map_update_elem(&told, &pid, &is, BPF_ANY);
 }

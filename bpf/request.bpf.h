@@ -35,6 +35,8 @@ struct {
 
 /* A request between its insertion or issue and its completion. */
 struct inflight_request {
+	/* number_of() the request; 0: a place that nobody has taken. */
+	__u64 request;
 	__u64 generation;
 	__u64 queue_ns;
 	__u64 insert_ns;
@@ -55,17 +57,44 @@ struct inflight_request {
 	__u8 over;
 };
 
+enum { REQUEST_BUCKETS = 8192, REQUEST_WAYS = 2 };
+
+struct request_bucket {
+	struct inflight_request way[REQUEST_WAYS];
+	/* Requests of this bucket have been put into `crowded`. */
+	__u64 is_crowded;
+};
+
 /*
- * Key: address of the request. As many as all devices' tags together: requests are few and reused, so an entry stays for
- * the next use of its request, which saves an insertion and a deletion each time. LRU, for the requests of devices that
- * are gone. An entry that cannot be made: the request is recorded without its start.
+ * Key: a hash of the request's address. Requests are few, as many as the devices have tags, and are used again and again:
+ * so each keeps a place of its own for good, and neither finding it nor a new use costs a hash table's work.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, REQUEST_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct request_bucket);
+} requests SEC(".maps");
+
+/* Key: bucket and way of a place in `requests` that is taken. Two CPUs may want one place: BPF_NOEXIST lets one have it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, REQUEST_BUCKETS * REQUEST_WAYS);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as there are requests, and made once */
+	__type(key, __u32);
+	__type(value, __u64);
+} places SEC(".maps");
+
+/*
+ * Key: number_of() the request. Those that found no place in `requests`. LRU, because devices go and their requests stay.
+ * An entry that cannot be made: the request is recorded without its start.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 32768);
+	__uint(max_entries, 8192);
 	__type(key, __u64);
 	__type(value, struct inflight_request);
-} requests SEC(".maps");
+} crowded SEC(".maps");
 
 /* Key: kernel device number of the disk. The recorder's own requests, left out of the tables. */
 struct {
@@ -126,18 +155,15 @@ static __always_inline __u64 check_of(struct queued_bio *slot)
 	       comm[0] ^ comm[1] << 1;
 }
 
-/* The address as a number. The verifier lets nobody calculate with a pointer that it knows the type of. */
-static __always_inline __u64 address_of(void *pointer)
+/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. */
+static __always_inline __u32 hash_of(__u64 number, __u32 buckets)
 {
-	__u64 address = 0;
-
-	bpf_probe_read_kernel(&address, sizeof(address), &pointer);
-	return address;
+	return number * 0x9e3779b97f4a7c15ULL >> 40 & (buckets - 1);
 }
 
 static __always_inline struct queued_bucket *bucket_of(__u64 bio)
 {
-	__u32 key = bio * 0x9e3779b97f4a7c15ULL >> 40 & (QUEUED_BUCKETS - 1);
+	__u32 key = hash_of(bio, QUEUED_BUCKETS);
 
 	return bpf_map_lookup_elem(&queued, &key);
 }
@@ -160,7 +186,7 @@ static __always_inline struct queued_bio *slot_of(__u64 bio)
 {
 	struct queued_bucket *bucket = bucket_of(bio);
 
-	if (!bucket || !bio)
+	if (!bucket)
 		return 0;
 	if (bucket->way[0].bio == bio)
 		return &bucket->way[0];
@@ -196,6 +222,47 @@ static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct identit
 	slot->queue_ns = queue_ns;
 	slot->who = *who;
 	slot->check = check_of(slot);
+}
+
+/* The entry of a request; NULL where it has none. No two CPUs handle one request at once. */
+static __always_inline struct inflight_request *entry_of(__u64 request)
+{
+	__u32 key = hash_of(request, REQUEST_BUCKETS);
+	struct request_bucket *bucket = bpf_map_lookup_elem(&requests, &key);
+
+	if (!bucket)
+		return 0;
+	if (bucket->way[0].request == request)
+		return &bucket->way[0];
+	if (bucket->way[1].request == request)
+		return &bucket->way[1];
+	return bucket->is_crowded ? bpf_map_lookup_elem(&crowded, &request) : 0;
+}
+
+static __always_inline bool take_place(struct inflight_request *place, __u32 key, struct inflight_request *state)
+{
+	__u64 request = state->request;
+
+	if (place->request || bpf_map_update_elem(&places, &key, &request, BPF_NOEXIST))
+		return false;
+	*place = *state;
+	return true;
+}
+
+/* Makes the first entry of a request; an error where there is no room. */
+static __always_inline long make_entry(struct inflight_request *state)
+{
+	__u32 key = hash_of(state->request, REQUEST_BUCKETS);
+	struct request_bucket *bucket = bpf_map_lookup_elem(&requests, &key);
+	__u64 request = state->request;
+
+	if (!bucket)
+		return -1;
+	if (take_place(&bucket->way[0], key * REQUEST_WAYS, state) ||
+	    take_place(&bucket->way[1], key * REQUEST_WAYS + 1, state))
+		return 0;
+	bucket->is_crowded = 1;
+	return bpf_map_update_elem(&crowded, &request, state, BPF_ANY);
 }
 
 #endif

@@ -65,6 +65,28 @@ def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
     print(f"{reads + writes} operations, {lost} events lost, {rss / MIB:.0f} MiB")
 
 
+def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tmp_path, record):
+    """The recording begins and ends in the middle of the load: rows lie between the inner and the outer readings."""
+    command = ["fio", "--name=test", f"--filename={fast_disk.mount}/fio", "--size=64M", "--rw=randrw", "--bs=4k",
+               "--direct=1", "--ioengine=psync", "--numjobs=4", "--time_based", "--runtime=60"]
+    require("fio")
+    with open(tmp_path / "fio.txt", "w") as output:
+        load = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        while fast_disk.stat()["write_ops"] < 10_000:
+            assert load.poll() is None, (tmp_path / "fio.txt").read_text()
+            time.sleep(0.05)
+        recorder = record("--device", fast_disk.name, "--layers", "block")
+        time.sleep(1)
+        capture = recorder.stop()
+    finally:
+        load.terminate()
+        load.wait()
+    capture.check_books()
+    book = capture.check_device(fast_disk.name, busy=True)
+    assert book["edges"]["read_ops"] > 0 and book["rows"]["read_ops"] > 1000, book
+
+
 def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     """Rings of the smallest size and a recorder that is stopped for a while: the loss is the kernel's count of it."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB")

@@ -123,18 +123,10 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
     Some(sum)
 }
 
-/// Whether a program that `layer` depends on was skipped. Programs are named `iostrata_` and the kernel's name of the
-/// place; one that belongs to no layer serves all of them.
+/// Whether a program that `layer` depends on was skipped. One that is for no layer's table serves all of them.
 fn skipped(books: &Books, layer: Layer) -> bool {
-    books.skipped.iter().filter(|skipped| skipped.recursion > 0).any(|skipped| {
-        let place = skipped.program.strip_prefix("iostrata_").unwrap_or(&skipped.program);
-        match place.split('_').next() {
-            Some("sys") => layer == Layer::Syscall,
-            Some("vfs") => layer == Layer::Vfs,
-            Some("block") => layer == Layer::Block,
-            _ => true,
-        }
-    })
+    let concerns = |class: &str| Layer::parse(class).is_none_or(|of| of == layer);
+    books.skipped.iter().any(|skipped| skipped.recursion > 0 && concerns(&skipped.class))
 }
 
 #[cfg(test)]

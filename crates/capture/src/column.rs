@@ -3,12 +3,12 @@
 //! A type that implements [`Value`] can be a field of a row. It says which Arrow type holds it, how values are
 //! gathered into a column ([`Value::Builder`]) and how they are read from one ([`Value::Reader`]).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::array::NullBufferBuilder;
 use arrow::array::{Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray};
-use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Int32Type};
+use rustc_hash::FxHashMap;
 
 use crate::op::{FdKind, Op};
 
@@ -54,6 +54,7 @@ macro_rules! integer {
         }
 
         impl Builder<$native> for Vec<$native> {
+            #[inline]
             fn push(&mut self, value: $native) {
                 Vec::push(self, value);
             }
@@ -87,15 +88,15 @@ macro_rules! integer {
         }
 
         impl Builder<Option<$native>> for Nullable<$native> {
+            #[inline]
             fn push(&mut self, value: Option<$native>) {
-                self.valid.push(value.is_some());
+                self.valid.append(value.is_some());
                 self.values.push(value.unwrap_or_default());
             }
             fn finish(&mut self) -> ArrayRef {
-                let values = std::mem::replace(&mut self.values, Vec::with_capacity(self.valid.len()));
-                let valid = NullBuffer::from(self.valid.as_slice());
-                self.valid.clear();
-                Arc::new(<$array>::new(values.into(), Some(valid)))
+                let empty = Vec::with_capacity(self.values.len());
+                let values = std::mem::replace(&mut self.values, empty);
+                Arc::new(<$array>::new(values.into(), self.valid.finish()))
             }
         }
 
@@ -115,10 +116,15 @@ integer!(i64, Int64Array, DataType::Int64);
 integer!(i32, Int32Array, DataType::Int32);
 
 /// Gathers integers of which some are missing.
-#[derive(Default)]
 pub struct Nullable<T> {
     values: Vec<T>,
-    valid: Vec<bool>,
+    valid: NullBufferBuilder,
+}
+
+impl<T> Default for Nullable<T> {
+    fn default() -> Self {
+        Nullable { values: Vec::new(), valid: NullBufferBuilder::new(0) }
+    }
 }
 
 impl Value for bool {
@@ -131,6 +137,7 @@ impl Value for bool {
 }
 
 impl Builder<bool> for Vec<bool> {
+    #[inline]
     fn push(&mut self, value: bool) {
         Vec::push(self, value);
     }
@@ -163,6 +170,7 @@ impl Value for Option<String> {
 }
 
 impl Builder<Option<String>> for Vec<Option<String>> {
+    #[inline]
     fn push(&mut self, value: Option<String>) {
         Vec::push(self, value);
     }
@@ -220,18 +228,19 @@ impl Word for Option<FdKind> {
 /// Gathers words as dictionary keys. The same word usually comes again, so the last one is remembered.
 pub struct Words<T> {
     last: Option<(T, Option<i32>)>,
-    known: HashMap<T, Option<i32>>,
+    known: FxHashMap<T, Option<i32>>,
     texts: Vec<String>,
     keys: Vec<Option<i32>>,
 }
 
 impl<T> Default for Words<T> {
     fn default() -> Self {
-        Words { last: None, known: HashMap::new(), texts: Vec::new(), keys: Vec::new() }
+        Words { last: None, known: FxHashMap::default(), texts: Vec::new(), keys: Vec::new() }
     }
 }
 
 impl<T: Word> Words<T> {
+    #[inline]
     fn key(&mut self, word: T) -> Option<i32> {
         if let Some((last, key)) = self.last
             && last == word
@@ -251,6 +260,7 @@ impl<T: Word> Words<T> {
 }
 
 impl<T: Word> Builder<T> for Words<T> {
+    #[inline]
     fn push(&mut self, value: T) {
         let key = self.key(value);
         self.keys.push(key);

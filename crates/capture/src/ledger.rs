@@ -98,6 +98,9 @@ impl Account {
 /// A kernel program that the kernel did not run because it was already running on that CPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
+    /// The table that its events belong to; empty where they serve every table.
+    #[serde(default)]
+    pub class: String,
     /// The program.
     pub program: String,
     /// How often (`recursion_misses`). What those events carried is not known.

@@ -206,6 +206,53 @@ pub struct DeviceCounters {
     pub flush_ops: Option<u64>,
 }
 
+impl DeviceCounters {
+    /// How far the counters moved since `before`.
+    pub fn since(&self, before: &DeviceCounters) -> DeviceCounters {
+        DeviceCounters {
+            read_ops: self.read_ops.saturating_sub(before.read_ops),
+            read_bytes: self.read_bytes.saturating_sub(before.read_bytes),
+            write_ops: self.write_ops.saturating_sub(before.write_ops),
+            write_bytes: self.write_bytes.saturating_sub(before.write_bytes),
+            discard_ops: self.discard_ops.saturating_sub(before.discard_ops),
+            discard_bytes: self.discard_bytes.saturating_sub(before.discard_bytes),
+            flush_ops: self.flush_ops.zip(before.flush_ops).map(|(now, before)| now.saturating_sub(before)),
+        }
+    }
+
+    /// Adds the counts of `other`.
+    pub fn add(&mut self, other: &DeviceCounters) {
+        self.read_ops = self.read_ops.saturating_add(other.read_ops);
+        self.read_bytes = self.read_bytes.saturating_add(other.read_bytes);
+        self.write_ops = self.write_ops.saturating_add(other.write_ops);
+        self.write_bytes = self.write_bytes.saturating_add(other.write_bytes);
+        self.discard_ops = self.discard_ops.saturating_add(other.discard_ops);
+        self.discard_bytes = self.discard_bytes.saturating_add(other.discard_bytes);
+        if let Some(flushes) = other.flush_ops {
+            self.flush_ops = Some(self.flush_ops.unwrap_or(0).saturating_add(flushes));
+        }
+    }
+
+    /// Whether every count lies between that of `least` and that of `least` and `more` together. Flushes are left out
+    /// where the kernel does not count them.
+    pub fn within(&self, least: &DeviceCounters, more: &DeviceCounters) -> bool {
+        let all = |c: &DeviceCounters| {
+            [
+                c.read_ops,
+                c.read_bytes,
+                c.write_ops,
+                c.write_bytes,
+                c.discard_ops,
+                c.discard_bytes,
+                c.flush_ops.unwrap_or(0),
+            ]
+        };
+        let counts = if least.flush_ops.is_some() { 7 } else { 6 };
+        let (own, least, more) = (all(self), all(least), all(more));
+        (0..counts).all(|i| own[i] >= least[i] && own[i] <= least[i].saturating_add(more[i]))
+    }
+}
+
 /// One device: what the kernel counted against what is in the capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceBook {
@@ -213,11 +260,15 @@ pub struct DeviceBook {
     pub device: String,
     /// How far the kernel's counters moved during the recording.
     pub kernel: DeviceCounters,
+    /// How far they moved while programs were being attached and detached: rows may have any part of that. All zero
+    /// where the device was idle then.
+    #[serde(default)]
+    pub edges: DeviceCounters,
     /// What rows say: written ones only.
     pub rows: DeviceCounters,
     /// The recorder's own I/O, left out of the rows.
     pub own: Amounts,
-    /// Whether `kernel = rows + own` in every field.
+    /// Whether `kernel <= rows + own <= kernel + edges` in every field.
     pub balanced: bool,
 }
 

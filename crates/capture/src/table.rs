@@ -123,6 +123,7 @@ macro_rules! table {
         impl $crate::table::TableBuilder for $builder {
             type Row = $row;
 
+            #[inline]
             fn push(&mut self, row: $row) {
                 self.rows += 1;
                 $($crate::column::Builder::<$ty>::push(&mut self.$col, row.$col);)+

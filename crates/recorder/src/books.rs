@@ -1,9 +1,8 @@
 //! The recorder's half of the books: what became of each event after the kernel handed it over.
 
-use std::collections::HashMap;
-
 use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
+use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
 
@@ -16,11 +15,12 @@ pub struct Tally {
     /// By CPU: events and the I/O in them.
     pub cpus: Vec<(u64, Amounts)>,
     /// Block rows by device, as the kernel counts.
-    pub devices: HashMap<i32, DeviceCounters>,
+    pub devices: FxHashMap<i32, DeviceCounters>,
 }
 
 impl Tally {
     /// Counts one event.
+    #[inline]
     pub fn count(&mut self, cpu: u16, io: &Amounts) {
         let cpu = usize::from(cpu);
         if cpu >= self.cpus.len() {
@@ -40,7 +40,7 @@ impl Tally {
             sum.1.add(&part.1);
         }
         for (dev, part) in &other.devices {
-            add_counters(self.devices.entry(*dev).or_default(), part);
+            self.devices.entry(*dev).or_default().add(part);
         }
     }
 
@@ -51,18 +51,6 @@ impl Tally {
 
     fn of(&self, cpu: usize) -> (u64, Amounts) {
         self.cpus.get(cpu).copied().unwrap_or_default()
-    }
-}
-
-fn add_counters(sum: &mut DeviceCounters, part: &DeviceCounters) {
-    sum.read_ops += part.read_ops;
-    sum.read_bytes += part.read_bytes;
-    sum.write_ops += part.write_ops;
-    sum.write_bytes += part.write_bytes;
-    sum.discard_ops += part.discard_ops;
-    sum.discard_bytes += part.discard_bytes;
-    if let Some(flushes) = part.flush_ops {
-        *sum.flush_ops.get_or_insert(0) += flushes;
     }
 }
 
@@ -147,39 +135,35 @@ pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[i32]) -
     tally
 }
 
-/// Holds the rows of one device against the kernel's counters before and after.
+/// Holds the rows of one device against how far the kernel's counters moved: `kernel` while everything was attached,
+/// `edges` while it was being attached and detached.
 pub fn settle_device(
     device: &str,
-    before: &DeviceCounters,
-    after: &DeviceCounters,
+    kernel: DeviceCounters,
+    edges: DeviceCounters,
     rows: DeviceCounters,
     own: &types::own_io,
 ) -> DeviceBook {
-    let kernel = DeviceCounters {
-        read_ops: after.read_ops - before.read_ops,
-        read_bytes: after.read_bytes - before.read_bytes,
-        write_ops: after.write_ops - before.write_ops,
-        write_bytes: after.write_bytes - before.write_bytes,
-        discard_ops: after.discard_ops - before.discard_ops,
-        discard_bytes: after.discard_bytes - before.discard_bytes,
-        flush_ops: after.flush_ops.zip(before.flush_ops).map(|(after, before)| after - before),
-    };
     let rows = DeviceCounters { flush_ops: Some(rows.flush_ops.unwrap_or(0)), ..rows };
+    let mut recorded = rows;
     // Device flushes have no owner and are never the recorder's; the kernel counts those that a flush sequence ended.
-    let balanced = kernel.read_ops == rows.read_ops + own.read_ops
-        && kernel.read_bytes == rows.read_bytes + own.read_bytes
-        && kernel.write_ops == rows.write_ops + own.write_ops
-        && kernel.write_bytes == rows.write_bytes + own.write_bytes
-        && kernel.discard_ops == rows.discard_ops + own.discard_ops
-        && kernel.discard_bytes == rows.discard_bytes + own.discard_bytes
-        && kernel.flush_ops.is_none_or(|flushes| Some(flushes) == rows.flush_ops);
+    recorded.add(&DeviceCounters {
+        read_ops: own.read_ops,
+        read_bytes: own.read_bytes,
+        write_ops: own.write_ops,
+        write_bytes: own.write_bytes,
+        discard_ops: own.discard_ops,
+        discard_bytes: own.discard_bytes,
+        flush_ops: None,
+    });
     let own = Amounts {
         read_ops: own.read_ops,
         read_bytes: own.read_bytes,
         write_ops: own.write_ops,
         write_bytes: own.write_bytes,
     };
-    DeviceBook { device: device.to_owned(), kernel, rows, own, balanced }
+    let balanced = recorded.within(&kernel, &edges);
+    DeviceBook { device: device.to_owned(), kernel, edges, rows, own, balanced }
 }
 
 #[cfg(test)]
@@ -218,13 +202,21 @@ mod tests {
         assert_eq!(tally.cpus, [(2, expected)]);
     }
 
+    fn writes(write_ops: u64) -> DeviceCounters {
+        DeviceCounters { write_ops, write_bytes: 100 * write_ops, ..DeviceCounters::default() }
+    }
+
     #[test]
     fn rows_and_own_io_together_must_make_the_kernels_count() {
-        let after = DeviceCounters { write_ops: 3, write_bytes: 300, ..DeviceCounters::default() };
-        let rows = DeviceCounters { write_ops: 2, write_bytes: 200, ..DeviceCounters::default() };
         let own = types::own_io { write_ops: 1, write_bytes: 100, ..types::own_io::default() };
-        let none = DeviceCounters::default();
-        assert!(settle_device("sda", &none, &after, rows, &own).balanced);
-        assert!(!settle_device("sda", &none, &after, rows, &types::own_io::default()).balanced);
+        assert!(settle_device("sda", writes(3), writes(0), writes(2), &own).balanced);
+        assert!(!settle_device("sda", writes(3), writes(0), writes(2), &types::own_io::default()).balanced);
+    }
+
+    #[test]
+    fn what_a_busy_device_did_at_the_edges_may_be_in_the_rows_or_not() {
+        let none = types::own_io::default();
+        let balanced = |rows| settle_device("sda", writes(3), writes(2), writes(rows), &none).balanced;
+        assert_eq!([2, 3, 4, 5, 6].map(balanced), [false, true, true, true, false]);
     }
 }

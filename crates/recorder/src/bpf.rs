@@ -31,6 +31,10 @@ unsafe impl Record for types::own_io {}
 // SAFETY: as above.
 unsafe impl Record for types::inflight_request {}
 // SAFETY: as above.
+unsafe impl Record for types::request_bucket {}
+// SAFETY: an integer.
+unsafe impl Record for u32 {}
+// SAFETY: as above.
 unsafe impl Record for types::inode_key {}
 
 /// The record at the front of `bytes`; `None` when there are too few.
@@ -40,6 +44,17 @@ pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {
     }
     // SAFETY: the length was checked, `read_unaligned` asks for no alignment, and any bytes are a valid `Record`.
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
+}
+
+/// The record at the front of `bytes` where it lies; `None` when there are too few or they are not aligned for it, which
+/// rings see to.
+pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
+    let record = bytes.as_ptr().cast::<T>();
+    if bytes.len() < size_of::<T>() || !record.is_aligned() {
+        return None;
+    }
+    // SAFETY: length and alignment were checked, any bytes are a valid `Record`, and the bytes are borrowed as long.
+    Some(unsafe { &*record })
 }
 
 /// The bytes of a record, for a map's key or value.

@@ -77,6 +77,7 @@ impl Decoder {
     }
 
     /// A system call.
+    #[inline]
     pub fn syscall(&self, event: &types::file_event) -> Option<SyscallRow> {
         let head = &event.head;
         Some(SyscallRow {
@@ -98,6 +99,7 @@ impl Decoder {
     }
 
     /// A VFS operation.
+    #[inline]
     pub fn vfs(&self, event: &types::file_event) -> Option<VfsRow> {
         let head = &event.head;
         Some(VfsRow {
@@ -118,6 +120,7 @@ impl Decoder {
     }
 
     /// A block request.
+    #[inline]
     pub fn block(&self, event: &types::block_event) -> Option<BlockRow> {
         let who = &event.head.who;
         let seen = who.tid != 0 || who.comm[0] != 0;

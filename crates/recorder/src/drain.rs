@@ -15,7 +15,7 @@ use iostrata_capture::tables::{BlockBuilder, ProcessBuilder, SyscallBuilder, Vfs
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::books::{Class, Fate, Tally};
-use crate::bpf::{read_record, types};
+use crate::bpf::{record_at, types};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
 use crate::sink::{Batch, Sink, Totals};
@@ -61,7 +61,7 @@ struct Drain {
 impl Drain {
     fn record(&mut self, bytes: &[u8]) {
         self.totals.events.fetch_add(1, Relaxed);
-        let Some(head) = read_record::<types::event_head>(bytes) else { return };
+        let Some(head) = record_at::<types::event_head>(bytes) else { return };
         let class = Class::from(head.event_class);
         if self.decode(class, head.cpu, bytes).is_none()
             && let Some(fate) = self.fates.get_mut(class)
@@ -74,19 +74,19 @@ impl Drain {
     fn decode(&mut self, class: Class, cpu: u16, bytes: &[u8]) -> Option<()> {
         let rows = match class {
             SYSCALL => {
-                let row = self.decoder.syscall(&read_record(bytes)?)?;
+                let row = self.decoder.syscall(record_at(bytes)?)?;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
                 self.syscall.push(row);
                 self.syscall.rows()
             }
             VFS => {
-                let row = self.decoder.vfs(&read_record(bytes)?)?;
+                let row = self.decoder.vfs(record_at(bytes)?)?;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
                 self.vfs.push(row);
                 self.vfs.rows()
             }
             BLOCK => {
-                let row = self.decoder.block(&read_record(bytes)?)?;
+                let row = self.decoder.block(record_at(bytes)?)?;
                 let tally = &mut self.waiting[class];
                 tally.count(cpu, &file_amounts(row.op, row.bytes));
                 add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
@@ -94,10 +94,10 @@ impl Drain {
                 self.block.rows()
             }
             PROCESS => {
-                let event: types::process_event = read_record(bytes)?;
+                let event: &types::process_event = record_at(bytes)?;
                 let cgroup = self.cgroups.path_of(event.head.who.cgroup_id);
                 self.waiting[class].count(cpu, &Amounts::default());
-                self.process.push(self.decoder.process(&event, cgroup));
+                self.process.push(self.decoder.process(event, cgroup));
                 self.process.rows()
             }
             _ => return None,

@@ -1,7 +1,7 @@
 //! The recorder: loads the kernel programs, drains their rings and writes the capture.
 //!
 //! ```text
-//! options ─► host facts ─► probes: decide, load, attach ─► drain thread ─► sink (writer thread) ─► capture
+//! options ─► host facts ─► plan: decide, load, attach ─► drain thread ─► sink (writer thread) ─► capture
 //!                                     └── books: what was seen, written, lost ──────────────────► manifest
 //! ```
 
@@ -15,9 +15,11 @@ pub mod decode;
 pub mod drain;
 pub mod host;
 pub mod options;
+pub mod plan;
 pub mod probes;
 pub mod progress;
 pub mod record;
 pub mod report;
 pub mod session;
 pub mod sink;
+pub mod witness;

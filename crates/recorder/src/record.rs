@@ -1,7 +1,6 @@
 //! A recording from start to end.
 
 use std::fs;
-use std::mem::MaybeUninit;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ExitStatus};
@@ -11,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::SCHEMA_VERSION;
-use iostrata_capture::manifest::{Device, DeviceCounters, LayerState, Manifest, Probe, State};
+use iostrata_capture::ledger::Skipped;
+use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, State};
 use iostrata_capture::op::Layer;
 use iostrata_capture::tables;
 
-use crate::books::{Fate, Tally, count_unseen_ends, settle, settle_device};
+use crate::books::{Fate, Tally, count_unseen_ends, settle};
 use crate::bpf::types;
 use crate::clock;
 use crate::command::{Held, exit_code};
@@ -24,10 +24,12 @@ use crate::drain::Draining;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::options::Record;
-use crate::probes::{self, KernelFacts, Variant, VmlinuxBtf};
+use crate::plan::{self, Plan};
+use crate::probes::{self, VmlinuxBtf};
 use crate::progress::Progress;
 use crate::session::{self, Session, Settings};
 use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
+use crate::witness::Witness;
 
 /// How often the main thread looks at the duration and the progress line.
 const TICK: Duration = Duration::from_millis(100);
@@ -43,49 +45,6 @@ pub struct Outcome {
     pub command: Option<u8>,
     /// What went wrong while writing.
     pub error: Option<String>,
-}
-
-/// Which programs run, and what that means for each layer.
-struct Plan {
-    programs: Vec<String>,
-    layers: Vec<(Layer, LayerState)>,
-    probes: Vec<Probe>,
-    request_flag_bits: (u32, u32),
-}
-
-fn plan(
-    options: &Record,
-    kernel: &dyn KernelFacts,
-    works: &mut dyn FnMut(&Variant) -> Result<(), String>,
-) -> Result<Plan> {
-    let request_flag_bits = probes::request_flag_bits(kernel);
-    let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new(), request_flag_bits };
-    if options.command.is_some() || !options.filter.pids.is_empty() {
-        plan.programs.extend(probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?);
-    }
-    for layer in Layer::ALL {
-        if !options.layers.contains(layer) {
-            let how = "not asked for".to_owned();
-            plan.layers.push((*layer, LayerState { captured: false, how }));
-            continue;
-        }
-        match probes::choose(*layer, kernel, works) {
-            Ok(variant) => {
-                plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned() }));
-                plan.programs.extend(variant.programs);
-            }
-            Err(why) => {
-                plan.probes.push(Probe { name: layer.name().to_owned(), attached: false, why: Some(why.clone()) });
-                plan.layers.push((*layer, LayerState { captured: false, how: why }));
-            }
-        }
-    }
-    if !plan.layers.iter().any(|(_, state)| state.captured) {
-        let why: Vec<String> = plan.layers.iter().map(|(layer, state)| format!("{layer}: {}", state.how)).collect();
-        bail!("no layer can be captured on this machine: {}", why.join("; "));
-    }
-    plan.probes.extend(plan.programs.iter().map(|p| Probe { name: p.clone(), attached: true, why: None }));
-    Ok(plan)
 }
 
 /// The numbers that `--device` lets through: disks, their partitions, and mounted file systems on them, which may have
@@ -108,7 +67,7 @@ fn device_numbers(wanted: &[Device]) -> Vec<i32> {
 
 fn settings(options: &Record, plan: &Plan, op_words: &[String]) -> Settings {
     Settings {
-        programs: plan.programs.clone(),
+        programs: plan.programs(),
         config: config(options, plan, own_disk(&options.out), op_words),
         ring_bytes: options.ring_bytes,
         devices: device_numbers(&options.filter.devices),
@@ -144,8 +103,8 @@ fn config(options: &Record, plan: &Plan, own_disk: Option<i32>, op_words: &[Stri
     config
 }
 
-/// Makes the capture directory and its folders; a directory with something in it is refused.
-fn make_directory(out: &Path) -> Result<()> {
+/// Refuses what the capture must not be written to.
+fn check_directory(out: &Path) -> Result<()> {
     if let Ok(mut entries) = fs::read_dir(out)
         && entries.next().is_some()
     {
@@ -154,11 +113,24 @@ fn make_directory(out: &Path) -> Result<()> {
     if out.exists() && !out.is_dir() {
         bail!("--out {}: is a file; expected a new or empty directory", out.display());
     }
+    Ok(())
+}
+
+/// Makes the capture directory and its folders.
+fn make_directory(out: &Path) -> Result<()> {
     for table in tables::all() {
         let folder = out.join(table.name);
         fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
     }
     Ok(())
+}
+
+/// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.
+fn remove_directory(out: &Path) {
+    for table in tables::all() {
+        let _ = fs::remove_dir(out.join(table.name));
+    }
+    let _ = fs::remove_dir(out);
 }
 
 fn own_disk(out: &Path) -> Option<i32> {
@@ -189,14 +161,12 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
     }
 }
 
-/// Counters of the devices whose every request is recorded; none where owners are chosen.
-fn read_counters(options: &Record, manifest: &Manifest) -> Vec<(Device, DeviceCounters)> {
-    let block = manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured);
-    if !block || manifest.filters.by_owner() {
+/// The devices whose every request is recorded; none where owners are chosen.
+fn whole_devices(options: &Record) -> Vec<Device> {
+    if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
         return Vec::new();
     }
-    let all = if options.filter.devices.is_empty() { &manifest.devices } else { &options.filter.devices };
-    all.iter().filter_map(|device| Some((device.clone(), devices::counters(&device.name).ok()?))).collect()
+    if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
 }
 
 /// Records until told to stop.
@@ -204,21 +174,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
     let stop = signals()?;
     let kernel = VmlinuxBtf::load()?;
-    make_directory(&options.out)?;
+    check_directory(&options.out)?;
 
     let (class_words, op_words) = session::words()?;
-    let (mut first, mut second) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    let hopeful = plan(options, &kernel, &mut |_| Ok(()))?;
-    let started = Session::start(&mut first, &settings(options, &hopeful, &op_words));
-    let (plan, mut session) = match started {
-        Ok(session) => (hopeful, session),
-        // Something of the best way does not work here: find out what does, layer by layer.
-        Err(_) => {
-            let plan = plan(options, &kernel, &mut |variant| session::try_out(&variant.programs))?;
-            let session = Session::start(&mut second, &settings(options, &plan, &op_words))?;
-            (plan, session)
-        }
-    };
+    make_directory(&options.out)?;
+    let mut witness = Witness::before(whole_devices(options));
+    let mut objects = plan::objects();
+    let started = plan::start(options, &kernel, &mut objects, |plan| settings(options, plan, &op_words));
+    let (plan, mut session) = started.inspect_err(|_| remove_directory(&options.out))?;
+    witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
 
@@ -246,15 +210,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
     for root in &options.filter.pids {
         session.add_to_tree(&processes::tree(*root))?;
     }
-    let before = read_counters(options, &manifest);
     manifest.write(&options.out)?;
 
     let child = held.map(Held::release).transpose()?;
     let (reason, status) = wait(options, child, &stop, &totals, &session)?;
 
-    let after: Vec<Option<DeviceCounters>> = before.iter().map(|(d, _)| devices::counters(&d.name).ok()).collect();
-    let skipped = session.skipped();
+    witness.detaching();
+    let skipped = skipped(&session, &plan);
     session.detach();
+    witness.detached();
     let mut fates = draining.finish()?;
     let written = join(writer)?;
     for (fate, (done, failed)) in fates.iter_mut().zip(written.written.into_iter().zip(written.failed)) {
@@ -267,10 +231,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
     manifest.books = settle(&class_words, &session.accounts()?, &fates, skipped);
-    for ((device, before), after) in before.iter().zip(after) {
-        let Some(after) = after else { continue };
-        let rows = rows_of(&fates, device.dev);
-        manifest.device_books.push(settle_device(&device.name, before, &after, rows, &session.own_io(device.dev)?));
+    if manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
+        manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), |dev| session.own_io(dev))?;
     }
     manifest.clock.pairs.push(clock::pair());
     manifest.state = State::Complete;
@@ -286,6 +248,12 @@ fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
         None => true,
     };
     (0..class_words.len()).filter(|class| captured(&class_words[*class])).collect()
+}
+
+fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
+    let named =
+        |(program, recursion): (String, u64)| Skipped { class: plan.class_of(&program).to_owned(), program, recursion };
+    session.skipped().into_iter().map(named).collect()
 }
 
 fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {

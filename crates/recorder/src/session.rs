@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
-use iostrata_capture::ledger::Skipped;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
@@ -55,6 +54,16 @@ fn clear_complaints() {
     }
 }
 
+/// A program that the kernel does not let us run.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Refusal {
+    /// The program.
+    pub program: String,
+    /// In one line.
+    pub why: String,
+}
+
 /// Loaded programs; detached when dropped.
 pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
@@ -73,6 +82,8 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
     }
     if !has("block_") {
         open.maps.requests.set_max_entries(1)?;
+        open.maps.places.set_max_entries(1)?;
+        open.maps.crowded.set_max_entries(1)?;
         open.maps.queued.set_max_entries(1)?;
     }
     Ok(())
@@ -110,7 +121,7 @@ impl<'obj> Session<'obj> {
         let shards = crate::host::possible_cpus().clamp(1, 64);
         let open = open(object, settings, shards)?;
         let skeleton = open.load().map_err(|e| match refused_program() {
-            Some(program) => anyhow!("the kernel refuses {program}: {e}"),
+            Some(program) => Refusal { why: format!("the kernel refuses {program}: {e}"), program }.into(),
             None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
         let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new() };
@@ -140,7 +151,9 @@ impl<'obj> Session<'obj> {
             clear_complaints();
             let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
-            self.links.push(program.attach().map_err(|e| anyhow!("cannot attach {name}: {e:#}"))?);
+            let link = program.attach();
+            let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
+            self.links.push(link.map_err(refusal)?);
         }
         Ok(())
     }
@@ -199,18 +212,27 @@ impl<'obj> Session<'obj> {
 
     /// Requests that were issued and that nobody saw complete. To be asked after detaching.
     pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
-        let map = &self.skeleton.maps.requests;
-        let mut unfinished = Vec::new();
-        for key in map.keys() {
-            let state =
-                map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<types::inflight_request>(&value));
-            unfinished.extend(state.filter(|state| state.issue_ns != 0 && state.over == 0));
+        let maps = &self.skeleton.maps;
+        let mut entries = Vec::new();
+        for key in maps.crowded.keys() {
+            entries.extend(
+                maps.crowded.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
+            );
         }
-        Ok(unfinished)
+        for key in maps.places.keys() {
+            let Some(place) = read_record::<u32>(&key) else { continue };
+            let ways = types::request_bucket::default().way.len() as u32;
+            let bucket = maps.requests.lookup(&(place / ways).to_ne_bytes(), MapFlags::ANY)?;
+            let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
+            entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize]));
+        }
+        entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.over == 0);
+        Ok(entries)
     }
 
-    /// Programs that the kernel skipped because they were already running on that CPU. To be asked before detaching.
-    pub fn skipped(&self) -> Vec<Skipped> {
+    /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
+    /// before detaching.
+    pub fn skipped(&self) -> Vec<(String, u64)> {
         let names: Vec<String> =
             self.skeleton.object().progs().map(|p| p.name().to_string_lossy().into_owned()).collect();
         libbpf_rs::query::ProgInfoIter::default()
@@ -220,7 +242,7 @@ impl<'obj> Session<'obj> {
                 // The kernel keeps 15 characters of a program's name, and other recorders may be running.
                 let id_is_ours = self.program_ids().contains(&info.id);
                 let full = names.iter().find(|n| n.starts_with(&name)).cloned().unwrap_or(name);
-                id_is_ours.then_some(Skipped { program: full, recursion: info.recursion_misses })
+                id_is_ours.then_some((full, info.recursion_misses))
             })
             .collect()
     }
@@ -246,19 +268,20 @@ pub struct OwnInodes {
 impl OwnInodes {
     /// Adds the inode of an open file.
     pub fn add(&self, file: impl AsFd) -> Result<()> {
-        let stat = rustix::fs::fstat(file)?;
-        let key = types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino };
-        self.map.update(bytes_of(&key), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+        self.map.update(bytes_of(&key_of(file)?), &1u32.to_ne_bytes(), MapFlags::ANY)?;
         Ok(())
     }
 
     /// Takes the inode of a file out again.
     pub fn remove(&self, file: impl AsFd) -> Result<()> {
-        let stat = rustix::fs::fstat(file)?;
-        let key = types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino };
-        self.map.delete(bytes_of(&key))?;
+        self.map.delete(bytes_of(&key_of(file)?))?;
         Ok(())
     }
+}
+
+fn key_of(file: impl AsFd) -> Result<types::inode_key> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok(types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino })
 }
 
 /// Loads and attaches `programs` for a moment; why not, where it does not work.

@@ -1,5 +1,6 @@
 //! Where drained batches go. A sink takes batches and never makes the drain wait.
 
+mod courtesy;
 mod parquet;
 
 use std::sync::atomic::AtomicU64;

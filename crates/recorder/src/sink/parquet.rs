@@ -12,6 +12,7 @@ use iostrata_capture::manifest::Manifest;
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::tables::{BlockTable, ProcessTable, SyscallTable, VfsTable};
 
+use super::courtesy::Courtesy;
 use super::{Batch, Sink, Totals};
 use crate::books::{Class, Tally};
 use crate::session::OwnInodes;
@@ -123,7 +124,9 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, batches: &Receiver<Batch>) -> Written {
+        let mut courtesy = Courtesy::new(CHANNEL_BATCHES);
         loop {
+            courtesy.adapt(batches.len());
             match batches.recv_timeout(TICK) {
                 Ok(batch) => self.write(batch),
                 Err(RecvTimeoutError::Timeout) => {}

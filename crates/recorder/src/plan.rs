@@ -1,0 +1,110 @@
+//! Which kernel programs a recording runs, and what that means for each layer.
+
+use std::mem::MaybeUninit;
+
+use anyhow::{Result, anyhow, bail};
+use iostrata_capture::manifest::{LayerState, Probe};
+use iostrata_capture::op::Layer;
+use libbpf_rs::OpenObject;
+
+use crate::options::Record;
+use crate::probes::{self, KernelFacts, Variant};
+use crate::session::{Refusal, Session, Settings};
+
+/// Loadings that are tried at most: one for each way to capture each layer, and the one that works.
+const ATTEMPTS: usize = 8;
+
+/// Where libbpf keeps the object of each attempt.
+pub type Objects = [MaybeUninit<OpenObject>; ATTEMPTS];
+
+/// Room for every attempt.
+pub fn objects() -> Objects {
+    [const { MaybeUninit::uninit() }; ATTEMPTS]
+}
+
+/// A choice of programs.
+pub struct Plan {
+    /// Programs to load and attach, in this order, and the class of events that each is for.
+    programs: Vec<(&'static str, String)>,
+    /// What becomes of each layer.
+    pub layers: Vec<(Layer, LayerState)>,
+    /// Programs and layers as the manifest names them.
+    pub probes: Vec<Probe>,
+    /// Where the kernel keeps what it knows of a request.
+    pub request_flag_bits: (u32, u32),
+}
+
+impl Plan {
+    /// The best that this kernel offers, without what `works` refuses.
+    fn make(
+        options: &Record,
+        kernel: &dyn KernelFacts,
+        works: &mut dyn FnMut(&Variant) -> Result<(), String>,
+    ) -> Result<Plan> {
+        let request_flag_bits = probes::request_flag_bits(kernel);
+        let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new(), request_flag_bits };
+        if options.command.is_some() || !options.filter.pids.is_empty() {
+            let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
+            plan.programs.extend(trees.into_iter().map(|program| ("process", program)));
+        }
+        for layer in Layer::ALL {
+            if !options.layers.contains(layer) {
+                plan.layers.push((*layer, LayerState { captured: false, how: "not asked for".to_owned() }));
+                continue;
+            }
+            match probes::choose(*layer, kernel, works) {
+                Ok(variant) => {
+                    plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned() }));
+                    plan.programs.extend(variant.programs.into_iter().map(|program| (layer.name(), program)));
+                }
+                Err(why) => {
+                    plan.probes.push(Probe { name: layer.name().to_owned(), attached: false, why: Some(why.clone()) });
+                    plan.layers.push((*layer, LayerState { captured: false, how: why }));
+                }
+            }
+        }
+        if !plan.layers.iter().any(|(_, state)| state.captured) {
+            let why: Vec<String> = plan.layers.iter().map(|(layer, state)| format!("{layer}: {}", state.how)).collect();
+            bail!("no layer can be captured on this machine: {}", why.join("; "));
+        }
+        plan.probes.extend(plan.programs().into_iter().map(|name| Probe { name, attached: true, why: None }));
+        Ok(plan)
+    }
+
+    /// The programs' names, in the order of attachment.
+    pub fn programs(&self) -> Vec<String> {
+        self.programs.iter().map(|(_, program)| program.clone()).collect()
+    }
+
+    /// The class of events that a program is for.
+    pub fn class_of(&self, program: &str) -> &'static str {
+        self.programs.iter().find(|(_, name)| name == program).map_or("", |(class, _)| class)
+    }
+}
+
+/// Loads and attaches the best that works. What the kernel refuses is replaced by the next best way to capture the same
+/// layer, or by nothing; the kernel's verdict decides, because no feature test tells what it will say.
+pub fn start<'obj>(
+    options: &Record,
+    kernel: &dyn KernelFacts,
+    objects: &'obj mut Objects,
+    settings: impl Fn(&Plan) -> Settings,
+) -> Result<(Plan, Session<'obj>)> {
+    let mut refused: Vec<Refusal> = Vec::new();
+    for object in objects {
+        let plan = Plan::make(options, kernel, &mut |variant| {
+            let refusal = refused.iter().find(|refusal| variant.programs.contains(&refusal.program));
+            refusal.map_or(Ok(()), |refusal| Err(refusal.why.clone()))
+        })?;
+        match Session::start(object, &settings(&plan)) {
+            Ok(session) => return Ok((plan, session)),
+            Err(error) => match error.downcast::<Refusal>() {
+                Ok(refusal) if Layer::parse(plan.class_of(&refusal.program)).is_some() => refused.push(refusal),
+                Ok(refusal) => return Err(refusal.into()),
+                Err(error) => return Err(error),
+            },
+        }
+    }
+    let reasons: Vec<&str> = refused.iter().map(|refusal| refusal.why.as_str()).collect();
+    bail!("the kernel refuses one program after the other: {}", reasons.join("; "))
+}

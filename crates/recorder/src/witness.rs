@@ -1,0 +1,72 @@
+//! The kernel's own counters of each device, as the witness for its rows.
+//!
+//! They are read four times: before and after the programs are attached, before and after they are detached. On a device
+//! that works meanwhile, what it did between the outer and the inner reading may or may not have been seen; everything
+//! between the inner two must have been.
+
+use std::thread;
+use std::time::Duration;
+
+use iostrata_capture::manifest::{Device, DeviceBook, DeviceCounters};
+
+use crate::books::settle_device;
+use crate::bpf::types;
+use crate::host::devices;
+
+/// The kernel counts a request some instants after the program at its completion ran.
+const COUNTING: Duration = Duration::from_millis(5);
+
+/// Four readings of some devices.
+pub struct Witness {
+    devices: Vec<Device>,
+    /// For each device, in order; `None` once it is gone.
+    readings: Vec<Vec<Option<DeviceCounters>>>,
+}
+
+impl Witness {
+    /// The first reading: nothing is attached.
+    pub fn before(devices: Vec<Device>) -> Self {
+        let mut witness = Witness { devices, readings: Vec::new() };
+        witness.read();
+        witness
+    }
+
+    /// The second: everything is attached, and whatever completes now is seen.
+    pub fn attached(&mut self) {
+        thread::sleep(COUNTING);
+        self.read();
+    }
+
+    /// The third: everything still is.
+    pub fn detaching(&mut self) {
+        self.read();
+    }
+
+    /// The last: nothing is attached any more.
+    pub fn detached(&mut self) {
+        thread::sleep(COUNTING);
+        self.read();
+    }
+
+    fn read(&mut self) {
+        self.readings.push(self.devices.iter().map(|device| devices::counters(&device.name).ok()).collect());
+    }
+
+    /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's.
+    pub fn settle<E>(
+        &self,
+        rows: impl Fn(i32) -> DeviceCounters,
+        own: impl Fn(i32) -> Result<types::own_io, E>,
+    ) -> Result<Vec<DeviceBook>, E> {
+        let mut books = Vec::new();
+        for (at, device) in self.devices.iter().enumerate() {
+            let readings: Option<Vec<DeviceCounters>> = self.readings.iter().map(|reading| reading[at]).collect();
+            if let Some([before, attached, detaching, detached]) = readings.as_deref() {
+                let inner = detaching.since(attached);
+                let edges = detached.since(before).since(&inner);
+                books.push(settle_device(&device.name, inner, edges, rows(device.dev), &own(device.dev)?));
+            }
+        }
+        Ok(books)
+    }
+}
