@@ -72,7 +72,7 @@ def test_every_layer_is_captured_and_nothing_is_lost(line, out):
 
 def test_rows_are_the_devices_counters(out):
     capture = Capture(out / "capture")
-    capture.check_device("nvme0n1")
+    capture.check_device("nvme0n1", busy=True)
     before, after = counters(out / "stat.before"), counters(out / "stat.after")
     for direction, ops in (("read", "('read')"), ("write", "('write', 'flush', 'write_zeroes')")):
         rows = capture.one(f"select count(*), sum(bytes)::bigint from {{block}} where op in {ops}")

@@ -2,9 +2,11 @@
 # Payload: records a known workload on the emulated NVMe disk and leaves the capture and what the workload did in /out.
 set -eu
 
-mkfs.ext4 -q /dev/nvme0n1
+# Nothing initialised lazily: that would be I/O in the background of the recording.
+mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1
 mkdir -p /mnt
 mount -t ext4 /dev/nvme0n1 /mnt
+sync
 
 iostrata record --out /out/capture --device nvme0n1 2>/out/record.txt &
 recorder=$!
