@@ -3,6 +3,7 @@
 #ifndef IOSTRATA_BLOCK_H
 #define IOSTRATA_BLOCK_H
 
+#include "origin.bpf.h"
 #include "request.bpf.h"
 
 enum { MAX_BIOS = 256 };
@@ -56,81 +57,83 @@ static __always_inline __u32 flags_of(__u32 cmd_flags)
 }
 
 /* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
-static __always_inline int bio_queued(struct bio *bio)
+static __always_inline int bio_queued(struct bio *bio, bool has_loop)
 {
 	struct gendisk *disk = disk_of_bio(bio);
-	struct identity who = {};
+	struct origin origin = {};
 
 	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
-	identify_current(&who);
-	if (who.pid == config.recorder_pid) {
-		/* Counted apart, for the device's books; where owners are chosen there are no such books. */
-		if (by_owner())
-			return 0;
-	} else {
-		if (!owner_wanted())
-			return 0;
-		tell_process(0);
-	}
-	put_queued(number_of(bio), bpf_ktime_get_ns(), &who);
+	if (find_origin(bio, &origin, has_loop))
+		put_queued(number_of(bio), bpf_ktime_get_ns(), &origin);
 	return 0;
 }
 
 /* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
-static __always_inline int bio_split(struct bio *front)
+static __always_inline int bio_split(struct bio *front, bool has_loop)
 {
 	struct queued_bio *whole = slot_of(number_of_address((__u64)front->bi_private, front));
-	struct identity who;
+	struct origin origin;
+	__u64 queue_ns;
+	bool wanted = true;
 
 	if (!whole)
 		return 0;
-	who = whole->who;
-	put_queued(number_of(front), whole->queue_ns, &who);
+	origin = whole->origin;
+	queue_ns = whole->queue_ns;
+	if (origin.evidence == EVIDENCE_PAGE) {
+		struct bio *rest = front->bi_private;
+
+		if (find_again(rest, &origin, has_loop)) {
+			whole->origin = origin;
+			whole->check = check_of(whole);
+		} else {
+			whole->bio = 0;
+		}
+		wanted = find_again(front, &origin, has_loop);
+	}
+	if (wanted)
+		put_queued(number_of(front), queue_ns, &origin);
 	return 0;
 }
 
-/* How many bios the request has; those behind the first give their slots back. */
-static __always_inline __u16 count_bios(struct request *rq)
+/* 1 or 0, without a branch: in a loop the verifier goes each way of each turn. */
+static __always_inline __u32 same_origin(struct origin *one, struct origin *other)
+{
+	__u64 differs = (one->who.pid ^ other->who.pid) | (one->start_ns ^ other->start_ns) |
+			(one->io_class ^ other->io_class);
+
+	return ((differs | -differs) >> 63) ^ 1;
+}
+
+/* The request's bios: how many, and what of them belongs to the owner of the first. The others give their slots back. */
+static __noinline int gather_bios(struct request *rq, struct origin *origin)
 {
 	struct bio *bio = rq->bio;
-	__u16 bios = !!bio;
+	__u32 bytes, owned;
+	int bios = 1;
 
-	if (!bio || bio == rq->biotail)
-		return bios;
+	if (!bio)
+		return 0;
+	if (bio == rq->biotail)
+		return 1;
+	bytes = bio->bi_iter.bi_size;
+	owned = origin->owned_bytes < bytes ? origin->owned_bytes : bytes;
 	for (int i = 0; i < MAX_BIOS; i++) {
 		struct queued_bio *slot;
 
 		bio = bio->bi_next;
 		if (!bio)
 			break;
-		slot = slot_of(number_of(bio));
-		if (slot)
-			slot->bio = 0;
 		bios++;
+		slot = slot_of(number_of(bio));
+		if (!slot)
+			continue;
+		owned += same_origin(&slot->origin, origin) * slot->origin.owned_bytes;
+		slot->bio = 0;
 	}
+	origin->owned_bytes = owned;
 	return bios;
-}
-
-/* Whether this writes a page of a file that the recorder writes. */
-static __always_inline bool writes_own_inode(struct request *rq)
-{
-	struct page *page = BPF_CORE_READ(rq, bio, bi_io_vec, bv_page);
-	unsigned long head = BPF_CORE_READ(page, compound_head);
-	struct inode_key key = {};
-	unsigned long mapping;
-	struct inode *inode;
-
-	if (head & 1)
-		page = (struct page *)(head - 1);
-	mapping = (unsigned long)BPF_CORE_READ(page, mapping);
-	/* The low bits mark anonymous and movable pages, which belong to no file. */
-	if (!mapping || mapping & 3)
-		return false;
-	inode = BPF_CORE_READ((struct address_space *)mapping, host);
-	key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	key.ino = BPF_CORE_READ(inode, i_ino);
-	return bpf_map_lookup_elem(&own_inodes, &key);
 }
 
 /* What is known of a request that is met for the first time; false when it is not to be recorded. */
@@ -148,13 +151,12 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 		if (by_owner() || !device_wanted(dev))
 			return false;
 		state->queue_ns = state->generation;
+		state->origin.io_class = class_of_request(rq->cmd_flags);
 		/* A device flush has no bio and no one owner. */
 		if (account && bio)
 			account->unidentified++;
 	}
-	state->own = state->who.pid && state->who.pid == config.recorder_pid;
-	if (!state->own && dev == config.own_disk && bio && (rq->cmd_flags & 1))
-		state->own = writes_own_inode(rq);
+	state->own = state->origin.who.pid && state->origin.who.pid == config.recorder_pid;
 	return true;
 }
 
@@ -165,7 +167,7 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
 	state->counted = is_counted(rq);
-	state->bios = count_bios(rq);
+	state->bios = gather_bios(rq, &state->origin);
 }
 
 static __always_inline void follow_request(struct request *rq, struct inflight_request *entry,
@@ -243,7 +245,10 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 	if (!event)
 		return;
 	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
-	event->head.who = state->who;
+	event->origin = state->origin;
+	/* The parts of a split bio have the whole's. */
+	if (event->origin.owned_bytes > state->bytes_done)
+		event->origin.owned_bytes = state->bytes_done;
 	first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
 	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
 	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
@@ -383,20 +388,23 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
  * Before 5.11 these tracepoints had the queue as their first argument (kernel commit a54895fa057c, and for issue also
  * in 5.10.137). User space counts the arguments in the kernel's BTF and loads one program of each pair.
  */
-#define ENTRY(tracepoint, handler, type)                                                                               \
+#define PROGRAM(tracepoint, suffix, type, call, ...)                                                                   \
 	SEC("?tp_btf/" #tracepoint)                                                                                    \
-	int BPF_PROG(iostrata_##tracepoint, type *subject)                                                             \
+	int BPF_PROG(iostrata_##tracepoint##suffix, ##__VA_ARGS__, type *subject)                                      \
 	{                                                                                                              \
-		return handler(subject);                                                                               \
-	}                                                                                                              \
-	SEC("?tp_btf/" #tracepoint)                                                                                    \
-	int BPF_PROG(iostrata_##tracepoint##_q, struct request_queue *q, type *subject)                                \
-	{                                                                                                              \
-		return handler(subject);                                                                               \
+		return call;                                                                                           \
 	}
+#define ENTRY(tracepoint, handler, type)                                                                               \
+	PROGRAM(tracepoint, , type, handler(subject))                                                                  \
+	PROGRAM(tracepoint, _q, type, handler(subject), struct request_queue *q)
+/* Also without bpf_loop(), which no kernel has that has the queue. */
+#define ENTRY_LOOP(tracepoint, handler, type)                                                                          \
+	PROGRAM(tracepoint, , type, handler(subject, true))                                                            \
+	PROGRAM(tracepoint, _turns, type, handler(subject, false))                                                     \
+	PROGRAM(tracepoint, _q, type, handler(subject, false), struct request_queue *q)
 
-ENTRY(block_bio_queue, bio_queued, struct bio)
-ENTRY(block_split, bio_split, struct bio)
+ENTRY_LOOP(block_bio_queue, bio_queued, struct bio)
+ENTRY_LOOP(block_split, bio_split, struct bio)
 ENTRY(block_rq_insert, request_inserted, struct request)
 ENTRY(block_rq_issue, request_issued, struct request)
 ENTRY(block_rq_requeue, request_requeued, struct request)

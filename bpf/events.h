@@ -39,6 +39,41 @@ enum op { OPS(X) OP_COUNT };
 /* What kind of file an operation was on. */
 enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
 
+/* What a request carries. */
+#define IO_CLASSES(X)                                                                                                  \
+	X(DATA, "data") X(METADATA, "metadata") X(JOURNAL, "journal") X(READAHEAD, "readahead") X(SWAP, "swap")        \
+	X(FLUSH, "flush") X(DISCARD, "discard")
+
+/* How the owner of a request is known. */
+#define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")
+
+#define X(id, word) IO_##id,
+enum io_class { IO_CLASSES(X) IO_CLASS_COUNT };
+#undef X
+
+#define X(id, word) EVIDENCE_##id,
+enum evidence { EVIDENCES(X) EVIDENCE_COUNT };
+#undef X
+
+/* Which part of the kernel made a bio, by the function that the bio calls at its end. */
+enum maker {
+	MAKER_UNKNOWN,
+	/* O_DIRECT: the submitter's own data. */
+	MAKER_DIRECT,
+	/* Buffer heads: a journal's blocks, or pages of a block device. */
+	MAKER_BUFFERS,
+	MAKER_JOURNAL,
+	MAKER_METADATA,
+	MAKER_SWAP,
+};
+
+enum { MAX_MAKERS = 16, MAX_JOURNAL_ENDS = 4 };
+
+struct known_maker {
+	__u64 address;
+	__u64 maker;
+};
+
 /* Request flags as the capture has them; the kernel's own bits move between versions. */
 enum request_flag {
 	REQUEST_SYNC = 1,
@@ -74,12 +109,12 @@ struct event_head {
 	__u8 fd_kind;
 	__u16 reserved;
 	__s64 start_ns;
-	struct identity who;
 };
 
 /* A system call or a VFS operation on a file. */
 struct file_event {
 	struct event_head head;
+	struct identity who;
 	__s64 duration_ns;
 	__s64 offset_bytes;
 	__s64 requested_bytes;
@@ -89,9 +124,29 @@ struct file_event {
 	__s32 open_flags;
 };
 
+/* Where a block request comes from. */
+struct origin {
+	/* The owner. */
+	struct identity who;
+	/* When the owner's process started; 0: not known. */
+	__u64 start_ns;
+	/* The file, where its pages tell. */
+	__u64 ino;
+	__u32 file_dev;
+	/* Who submitted it, where that is not the owner itself. */
+	__u32 submitter_pid;
+	char submitter_comm[COMM_BYTES];
+	/* What of the request is the owner's. */
+	__u32 owned_bytes;
+	__u8 evidence;
+	__u8 io_class;
+	__u16 reserved;
+};
+
 /* A completed block request. */
 struct block_event {
 	struct event_head head;
+	struct origin origin;
 	__s64 duration_ns;
 	__s64 queue_ns;
 	__s64 insert_ns;
@@ -107,6 +162,7 @@ struct block_event {
 /* A process at its first I/O, and after each exec. */
 struct process_event {
 	struct event_head head;
+	struct identity who;
 	__u64 process_start_ns;
 	__u32 ppid;
 	__u8 kernel_thread;
@@ -162,8 +218,7 @@ struct config {
 	__u32 filter_comm;
 	__u64 cgroup_id;
 	__u32 cgroup_level;
-	/* The disk that the capture is written to. */
-	__u32 own_disk;
+	__u32 reserved;
 	/*
 	 * Bits of rq_flags. User space looks them up: they were macros, then values of an enum without a name, which
 	 * CO-RE cannot find.
@@ -171,6 +226,9 @@ struct config {
 	__u32 rqf_flush_seq_bit;
 	__u32 rqf_io_stat_bit;
 	char comm[COMM_BYTES];
+	/* Addresses of kernel functions; 0: the kernel has none of the name, or does not tell. */
+	struct known_maker makers[MAX_MAKERS];
+	__u64 journal_ends[MAX_JOURNAL_ENDS];
 	/* By system call number: enum op. */
 	__u8 syscall_op[512];
 };

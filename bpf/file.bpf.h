@@ -86,7 +86,7 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	if (!event)
 		return;
 	fill_head(&event->head, event_class, op->op, op->fd_kind, op->start_ns);
-	identify_current(&event->head.who);
+	identify_current(&event->who);
 	event->duration_ns = now_ns - op->start_ns;
 	event->offset_bytes = op->offset_bytes;
 	event->requested_bytes = op->requested_bytes;
@@ -107,6 +107,27 @@ static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
 	account->seen++;
 	account->inflight_full++;
 	count_lost_io(account, op->op, op->requested_bytes);
+}
+
+enum { MAX_VECTORS = 64 };
+
+/* The sum of an iovec array, MISSING when it is longer than is added up here or cannot be read. */
+static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long count)
+{
+	__s64 sum = 0;
+
+	if (count > MAX_VECTORS)
+		return MISSING;
+	for (int i = 0; i < MAX_VECTORS; i++) {
+		unsigned long length;
+
+		if (i >= count)
+			break;
+		if (bpf_probe_read_user(&length, sizeof(length), &vector[i].iov_len))
+			return MISSING;
+		sum += length;
+	}
+	return sum;
 }
 
 #endif

@@ -14,14 +14,17 @@
 #include "common.bpf.h"
 #include "process.bpf.h"
 #include "file.bpf.h"
-#include "syscall.bpf.h"
+/* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
+#include "syscall.bpf.h"
 #include "block.bpf.h"
 
 /* The words for classes and operations, read by user space from here so that they are written once. */
 #define X(id, word) word,
 const char class_names[CLASS_COUNT][WORD_BYTES] = { EVENT_CLASSES(X) };
 const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
+const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
+const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };
 #undef X
 
 /* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
@@ -31,11 +34,11 @@ struct record_types {
 	struct process_event process;
 	struct account account;
 	struct own_io own;
-	struct inode_key inode;
 	enum fd_kind fd_kind;
 	enum request_flag request_flag;
 	enum op op;
 	enum event_class event_class;
+	enum maker maker;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

@@ -38,7 +38,7 @@ enum bpf_map_type {
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
-enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158 };
+enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_task_pt_regs = 175, BPF_FUNC_loop = 181 };
 
 /* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -55,6 +55,7 @@ struct qstr {
 struct super_block {
 	__u32 s_dev;
 	unsigned long s_magic;
+	struct block_device *s_bdev;
 };
 
 struct inode {
@@ -62,6 +63,7 @@ struct inode {
 	unsigned long i_ino;
 	struct super_block *i_sb;
 	__u32 i_rdev;
+	__u32 i_generation;
 	__s64 i_size;
 };
 
@@ -117,6 +119,7 @@ struct kernfs_node {
 };
 
 struct cgroup {
+	int level;
 	struct kernfs_node *kn;
 };
 
@@ -154,16 +157,28 @@ struct address_space {
 
 struct page {
 	unsigned long compound_head;
+};
+
+/* Before 5.16 there were no folios. */
+struct page___before_folio {
 	struct address_space *mapping;
+	unsigned long index;
+};
+
+struct folio {
+	struct address_space *mapping;
+	unsigned long index;
 };
 
 struct bio_vec {
 	struct page *bv_page;
+	unsigned int bv_len;
 };
 
 struct bvec_iter {
 	__u64 bi_sector;
 	unsigned int bi_size;
+	unsigned int bi_idx;
 };
 
 struct request_queue {
@@ -178,12 +193,42 @@ struct gendisk {
 
 struct block_device {
 	struct gendisk *bd_disk;
+	void *bd_holder;
+};
+
+/* Until 6.5 a mounted device named its super block. */
+struct block_device___6_5 {
+	struct super_block *bd_super;
+};
+
+struct bdev_inode { /* block/bdev.c, fs/block_dev.c */
+	struct block_device bdev;
+	struct inode vfs_inode;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct blkcg {
+	struct cgroup_subsys_state css;
+};
+
+struct blkcg_gq {
+	struct blkcg *blkcg;
+};
+
+struct buffer_head {
+	void *b_end_io;
 };
 
 struct bio {
 	struct bio *bi_next;
 	struct block_device *bi_bdev;
 	struct bvec_iter bi_iter;
+	unsigned int bi_opf;
+	struct blkcg_gq *bi_blkg;
+	void *bi_end_io;
 	void *bi_private;
 	unsigned short bi_vcnt;
 	struct bio_vec *bi_io_vec;
@@ -257,6 +302,19 @@ enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000
 /* uapi/asm-generic/fcntl.h */
 enum { O_APPEND = 02000 };
 
+/* arch/x86/entry/syscalls/syscall_64.tbl */
+enum {
+	NR_MSYNC = 26,
+	NR_FSYNC = 74,
+	NR_FDATASYNC = 75,
+	NR_SYNC = 162,
+	NR_SYNC_FILE_RANGE = 277,
+	NR_SYNCFS = 306,
+};
+
+/* uapi/linux/btrfs_tree.h: BTRFS_BTREE_INODE_OBJECTID, whose pages are the trees of the file system. */
+enum { BTRFS_BTREE_INODE = 1 };
+
 /* uapi/linux/magic.h */
 enum {
 	TMPFS_MAGIC = 0x01021994,
@@ -273,6 +331,7 @@ enum {
 	CONFIGFS_MAGIC = 0x62656570,
 	BPF_FS_MAGIC = 0xcafe4a11,
 	PSTOREFS_MAGIC = 0x6165676c,
+	BTRFS_SUPER_MAGIC = 0x9123683E,
 	EFIVARFS_MAGIC = 0xde5e81e4,
 	DEVPTS_SUPER_MAGIC = 0x1cd1,
 	PIPEFS_MAGIC = 0x50495045,

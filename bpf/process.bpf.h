@@ -124,6 +124,13 @@ static __always_inline struct told told_of_current(struct task_struct *task)
 	return is;
 }
 
+static __always_inline bool current_is_kernel_thread(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf()->flags & PF_KTHREAD;
+	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD;
+}
+
 /*
  * Tells who the current process is, unless that was told. `at_ns` is not after the start of the I/O
  * that asks for it; 0 is now.
@@ -157,7 +164,7 @@ static __always_inline void tell_process(__u64 at_ns)
 	if (!event)
 		return;
 	fill_head(&event->head, CLASS_PROCESS, OP_NONE, FD_UNKNOWN, at_ns ? at_ns : bpf_ktime_get_ns());
-	identify_current(&event->head.who);
+	identify_current(&event->who);
 	event->process_start_ns = is.start_ns;
 	event->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	event->kernel_thread = !!(BPF_CORE_READ(task, flags) & PF_KTHREAD);

@@ -14,7 +14,7 @@ struct queued_bio {
 	__u64 bio; /* 0: free */
 	__u64 check;
 	__u64 queue_ns;
-	struct identity who;
+	struct origin origin;
 };
 
 struct queued_bucket {
@@ -41,7 +41,7 @@ struct inflight_request {
 	__u64 queue_ns;
 	__u64 insert_ns;
 	__u64 issue_ns;
-	struct identity who;
+	struct origin origin;
 	__u64 bytes_done;
 	__s64 sector;
 	/* As the request was when it was issued. */
@@ -104,14 +104,6 @@ struct {
 	__type(value, struct own_io);
 } own_io SEC(".maps");
 
-/* Key: inodes that the recorder writes; their writeback is its own I/O, whichever worker submits it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
-	__type(key, struct inode_key);
-	__type(value, __u32);
-} own_inodes SEC(".maps");
-
 /*
  * Arguments of tp_btf programs are typed, so they and what they point to are read with plain loads, which the kernel
  * makes safe; each costs a tenth of a bpf_probe_read_kernel().
@@ -149,10 +141,13 @@ static __always_inline bool is_counted(struct request *rq)
 
 static __always_inline __u64 check_of(struct queued_bio *slot)
 {
-	__u64 *comm = (__u64 *)slot->who.comm;
+	__u64 *words = (__u64 *)&slot->origin;
+	__u64 sum = slot->bio ^ slot->queue_ns << 7;
 
-	return slot->bio ^ slot->queue_ns << 7 ^ ((__u64)slot->who.pid << 32 | slot->who.tid) ^ slot->who.cgroup_id << 3 ^
-	       comm[0] ^ comm[1] << 1;
+	/* Each word turned by another amount, so that two exchanged ones do not go unnoticed. */
+	for (unsigned int i = 0; i < sizeof(slot->origin) / sizeof(__u64); i++)
+		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
+	return sum;
 }
 
 /* Fibonacci hashing: the upper bits of the product depend on every bit of the number. */
@@ -208,11 +203,11 @@ static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 	if (copy.bio != bio || copy.check != check_of(&copy))
 		return false;
 	rq->queue_ns = copy.queue_ns;
-	rq->who = copy.who;
+	rq->origin = copy.origin;
 	return true;
 }
 
-static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct identity *who)
+static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct origin *origin)
 {
 	struct queued_bio *slot = slot_for(bio);
 
@@ -220,7 +215,7 @@ static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct identit
 		return;
 	slot->bio = bio;
 	slot->queue_ns = queue_ns;
-	slot->who = *who;
+	slot->origin = *origin;
 	slot->check = check_of(slot);
 }
 

@@ -17,27 +17,6 @@ struct {
 	__type(value, struct file_op);
 } calls SEC(".maps");
 
-enum { MAX_VECTORS = 64 };
-
-/* The sum of an iovec array, MISSING when it is longer than is added up here or cannot be read. */
-static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long count)
-{
-	__s64 sum = 0;
-
-	if (count > MAX_VECTORS)
-		return MISSING;
-	for (int i = 0; i < MAX_VECTORS; i++) {
-		unsigned long length;
-
-		if (i >= count)
-			break;
-		if (bpf_probe_read_user(&length, sizeof(length), &vector[i].iov_len))
-			return MISSING;
-		sum += length;
-	}
-	return sum;
-}
-
 /* Offset and bytes asked for, as each call has them in its arguments. */
 static __always_inline void fill_arguments(struct file_op *op, struct file *file, struct pt_regs *regs)
 {

@@ -98,7 +98,17 @@ def test_the_workload_is_there_at_every_layer(out):
 
 def test_requests_have_owners_and_durations(out):
     capture = Capture(out / "capture")
-    assert capture.one("select count(*) from {block} where op != 'device_flush' and pid is null") == (0,)
+    # All data has its writer or reader: also what was synced by another process, and long after the writer was gone.
+    written = capture.sql("""
+        select p.exe, b.evidence, sum(b.owned_bytes) from {block} b join {process} p using (pid, start_ns)
+        where b.op = 'write' and b.class = 'data' group by all order by all""")
+    assert {exe for exe, _, _ in written} == {"/payload/bin/dd"}, written
+    assert {evidence for _, evidence, _ in written} <= {"inode", "page"}, written
+    assert sum(owned for _, _, owned in written) == 512 * 4 * KIB + 10 * 4 * KIB + 16 * 64 * KIB
+    assert capture.one("select count(*) from {block} where class in ('data', 'readahead') and pid is null") == (0,)
+    journal = capture.sql("select distinct submitter_comm, pid from {block} where class = 'journal'")
+    assert journal and all(comm.startswith("jbd2/") and pid is None for comm, pid in journal), journal
+    assert capture.one("select count(*) from {block} where class = 'metadata' and op = 'write'")[0] > 0
     assert capture.one("select count(*) from {block} where dur_ns is null")[0] <= capture.unseen_ends()
     assert capture.one("select count(*) from {block} where dur_ns < queue_ns + coalesce(insert_ns, 0)") == (0,)
     exe = capture.one("select exe from {process} where comm = 'dd' order by ts_ns desc limit 1")[0]

@@ -176,13 +176,17 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
     if !trust.captured[Layer::Syscall as usize] {
         return None;
     }
-    let bytes_of = |system: &crate::partial::FinishedSystem, layer| system.counts.moved(layer, Direction::Write).bytes;
-    let only_block = finished.systems.iter().filter(|system| bytes_of(system, Layer::Syscall) == 0);
-    let bytes = only_block.fold(0u64, |sum, system| sum.saturating_add(bytes_of(system, Layer::Block)));
-    (bytes > 0).then(|| {
+    let written = |system: &crate::partial::FinishedSystem| system.counts.moved(Layer::Block, Direction::Write).bytes;
+    let unowned: Vec<String> = finished
+        .systems
+        .iter()
+        .filter(|system| system.name.starts_with('(') && written(system) > 0)
+        .map(|system| format!("{} {}", written(system), system.name))
+        .collect();
+    (!unowned.is_empty()).then(|| {
         format!(
-            "{bytes} bytes were written to devices by systems that wrote to no file: writeback and journal threads submit \
-             what others wrote, so read W_AMP in the total row"
+            "bytes written to devices that no one process caused: {}; they are in W_AMP of the total row only",
+            unowned.join(", ")
         )
     })
 }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use iostrata_capture::op::{Direction, Layer};
+
 use crate::aggregate::count::Counts;
 use crate::aggregate::latency::Latencies;
 use crate::aggregate::{Aggregate, Settings};
@@ -23,6 +25,11 @@ impl System {
     pub fn update(&mut self, event: &Event) {
         self.counts.update(event);
         self.latency.update(event);
+    }
+
+    /// Adds bytes of an operation that is counted elsewhere.
+    pub fn add_bytes(&mut self, layer: Layer, direction: Direction, bytes: u64) {
+        self.counts.add_bytes(layer, direction, bytes);
     }
 
     fn combine(&mut self, other: Self) {

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, FdKind, Layer, Op};
+use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::PartReader;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView, VfsTable, VfsView};
 use iostrata_capture::{Error, Result};
+
+/// The "system" of data whose owner is not known. Names in parentheses are no processes.
+pub const NOBODYS: &str = "(unknown)";
 
 use crate::aggregate::Aggregate;
 use crate::event::{Anomalies, Durations, Event, Phase};
@@ -69,10 +72,20 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    fn slot(&mut self, pid: Option<i32>, ts_ns: i64, comm: Option<&str>) -> usize {
+    /// Requests without an owner go by what they carry.
+    fn slot_of_class(&mut self, class: IoClass) -> usize {
+        self.partial.slot(match class {
+            IoClass::Journal => "(journal)",
+            IoClass::Metadata => "(metadata)",
+            IoClass::Flush => "(flush)",
+            IoClass::Swap => "(swap)",
+            IoClass::Discard => "(discard)",
+            IoClass::Data | IoClass::Readahead => NOBODYS,
+        })
+    }
+
+    fn slot(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {
         let owners = self.scan.owners;
-        // Whose thread it was is not known, so neither is the command name.
-        let Some(pid) = pid else { return self.slot_by_comm(None) };
         let Some(system) = owners.find(pid, ts_ns) else { return self.slot_by_comm(comm) };
         let partial = &mut *self.partial;
         *self.slots[system].get_or_insert_with(|| partial.slot(owners.name(system)))
@@ -93,7 +106,7 @@ impl<'a> Fold<'a> {
         if row.kind == Some(FdKind::Memory) {
             return self.partial.memory.update(&event);
         }
-        let slot = self.slot(Some(row.pid), row.ts_ns, row.comm);
+        let slot = self.slot(row.pid, row.ts_ns, row.comm);
         self.partial.system(slot).update(&event);
     }
 }
@@ -163,9 +176,21 @@ impl Events for BlockTable {
             if last_dev.replace(dev) != Some(dev) {
                 fold.partial.devices.insert((fold.scan.capture, dev));
             }
-            let event = block_event(&view, row, &mut fold.partial.anomalies);
-            let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
+            let mut event = block_event(&view, row, &mut fold.partial.anomalies);
+            let Some(pid) = view.pid.at(row) else {
+                let slot = fold.slot_of_class(view.class.at(row));
+                fold.partial.system(slot).update(&event);
+                continue;
+            };
+            let owned = u64::try_from(view.owned_bytes.at(row)).unwrap_or(0).min(event.bytes);
+            let others = event.bytes - owned;
+            event.bytes = owned;
+            let slot = fold.slot(pid, view.ts_ns.at(row), view.comm.at(row));
             fold.partial.system(slot).update(&event);
+            if let Some(direction) = event.direction.filter(|_| others > 0) {
+                let slot = fold.partial.slot(NOBODYS);
+                fold.partial.system(slot).add_bytes(Layer::Block, direction, others);
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, I
 use arrow::datatypes::{DataType, Int32Type};
 use rustc_hash::FxHashMap;
 
-use crate::op::{FdKind, Op};
+use crate::op::{Evidence, FdKind, IoClass, Op};
 
 /// A value that a column can hold.
 pub trait Value: Sized {
@@ -213,12 +213,6 @@ impl Word for Comm {
     }
 }
 
-impl Word for Op {
-    fn text(&self) -> Option<String> {
-        Some(self.name().to_owned())
-    }
-}
-
 impl Word for Option<FdKind> {
     fn text(&self) -> Option<String> {
         self.map(|kind| kind.name().to_owned())
@@ -321,32 +315,45 @@ impl<'a> Reader<'a> for WordReader<'a, &'a str> {
     }
 }
 
-impl Value for Op {
-    type Builder = Words<Op>;
-    type Reader<'a> = WordReader<'a, Op>;
-    const NULLABLE: bool = false;
-    fn data_type() -> DataType {
-        dictionary_type()
-    }
+/// Columns of words that are always there.
+macro_rules! word_column {
+    ($($word:ty),+) => {$(
+        impl Word for $word {
+            fn text(&self) -> Option<String> {
+                Some(self.name().to_owned())
+            }
+        }
+
+        impl Value for $word {
+            type Builder = Words<$word>;
+            type Reader<'a> = WordReader<'a, $word>;
+            const NULLABLE: bool = false;
+            fn data_type() -> DataType {
+                dictionary_type()
+            }
+        }
+
+        impl<'a> Reader<'a> for WordReader<'a, $word> {
+            type Item = $word;
+            fn new(array: &'a dyn Array) -> Result<Self, String> {
+                if array.null_count() > 0 {
+                    return Err("holds nulls where none may be".into());
+                }
+                let reader =
+                    Self::parsed(array, |text| <$word>::parse(text).ok_or_else(|| format!("holds the unknown word {text:?}")))?;
+                if reader.words.is_empty() && !array.is_empty() {
+                    return Err("has keys without a dictionary".into());
+                }
+                Ok(reader)
+            }
+            fn at(&self, row: usize) -> $word {
+                self.words[self.array.keys().value(row) as usize]
+            }
+        }
+    )+};
 }
 
-impl<'a> Reader<'a> for WordReader<'a, Op> {
-    type Item = Op;
-    fn new(array: &'a dyn Array) -> Result<Self, String> {
-        if array.null_count() > 0 {
-            return Err("holds nulls where none may be".into());
-        }
-        let reader =
-            Self::parsed(array, |text| Op::parse(text).ok_or_else(|| format!("holds the unknown word {text:?}")))?;
-        if reader.words.is_empty() && !array.is_empty() {
-            return Err("has keys without a dictionary".into());
-        }
-        Ok(reader)
-    }
-    fn at(&self, row: usize) -> Op {
-        self.words[self.array.keys().value(row) as usize]
-    }
-}
+word_column!(Op, IoClass, Evidence);
 
 impl Value for Option<FdKind> {
     type Builder = Words<Option<FdKind>>;

@@ -129,6 +129,42 @@ words! {
     }
 }
 
+words! {
+    /// What a block request carries.
+    IoClass {
+        /// Contents of files, or of a block device that is used without a file system.
+        Data = "data",
+        /// What a file system keeps about its files.
+        Metadata = "metadata",
+        /// A journal or log of a file system.
+        Journal = "journal",
+        /// Data that nobody has asked for yet.
+        Readahead = "readahead",
+        /// Memory moved to or from swap space.
+        Swap = "swap",
+        /// No data: an order to empty the device's write cache.
+        Flush = "flush",
+        /// No data: blocks that are not needed any more.
+        Discard = "discard",
+    }
+}
+
+words! {
+    /// How the owner of a block request is known.
+    Evidence {
+        /// The owner submitted it itself, in its own context.
+        Direct = "direct",
+        /// Its page was dirtied by the owner; other pages of that inode by other processes.
+        Page = "page",
+        /// Its inode's dirty pages are the owner's alone.
+        Inode = "inode",
+        /// Only the cgroup that the block layer charges is known.
+        Cgroup = "cgroup",
+        /// Not known.
+        None = "none",
+    }
+}
+
 /// Which way bytes went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {

@@ -65,11 +65,6 @@ impl PartWriter {
         Ok(PartWriter { table: T::NAME, directory, temporary, name, writer, rows: 0, range_ns: None })
     }
 
-    /// The open file, for its identity.
-    pub fn file(&self) -> &File {
-        self.writer.inner()
-    }
-
     /// Appends a batch of the table's schema.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         use arrow::array::{Array, Int64Array};

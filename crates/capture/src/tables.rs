@@ -5,7 +5,7 @@
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
 use crate::column::Comm;
-use crate::op::{FdKind, Op};
+use crate::op::{Evidence, FdKind, IoClass, Op};
 use crate::table::{Column, Table, table};
 
 table! {
@@ -87,14 +87,31 @@ table! {
         /// I2D: insertion into the scheduler to issue; null for a request that went to the driver directly. The time in
         /// the driver and device (D2C) is `dur_ns - queue_ns - coalesce(insert_ns, 0)`.
         insert_ns: Option<i64> => Delta,
-        /// Process that queued the first bio; null where that was not seen.
+        /// The owner: the process whose I/O it is, as `evidence` says; null where that is not known.
         pid: Option<i32> => Delta,
-        /// Thread that queued the first bio.
+        /// The owner's thread: the one that submitted it or dirtied the inode or page first.
         tid: Option<i32> => Delta,
-        /// The command name of that thread.
+        /// The command name of that thread at that time.
         comm: Comm => Dictionary,
-        /// The cgroup v2 id of that thread.
+        /// The owner's cgroup v2 id; where only the cgroup is known, that cgroup.
         cgroup_id: Option<i64> => Delta,
+        /// When the owner's process started; with `pid` this names one process of the whole capture.
+        start_ns: Option<i64> => Delta,
+        /// How the owner is known.
+        evidence: Evidence => Dictionary,
+        /// What of `bytes` is the owner's: less than all where requests of several owners were merged, or where one
+        /// carries pages of several.
+        owned_bytes: i64 => Delta,
+        /// The process that queued the first bio; null where that is the owner, or was not seen.
+        submitter_pid: Option<i32> => Delta,
+        /// The command name of the thread that queued the first bio, where that is not the owner.
+        submitter_comm: Comm => Dictionary,
+        /// What it carries.
+        class: IoClass => Dictionary,
+        /// Device number of the file system of the file whose page comes first; null where the pages do not tell.
+        file_dev: Option<i32> => Delta,
+        /// The file's inode number.
+        ino: Option<i64> => Delta,
         /// The whole disk.
         dev: i32 => Delta,
         /// First sector, in units of 512 bytes; null for a request without a place.
@@ -178,6 +195,14 @@ mod tests {
             tid: Some(8),
             comm: name,
             cgroup_id: None,
+            start_ns: Some(1),
+            evidence: Evidence::Direct,
+            owned_bytes: 4096,
+            submitter_pid: None,
+            submitter_comm: Comm::default(),
+            class: IoClass::Data,
+            file_dev: None,
+            ino: None,
             dev: 7 << 20,
             sector: Some(16),
             bytes: 4096,

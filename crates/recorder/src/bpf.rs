@@ -34,8 +34,6 @@ unsafe impl Record for types::inflight_request {}
 unsafe impl Record for types::request_bucket {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
-// SAFETY: as above.
-unsafe impl Record for types::inode_key {}
 
 /// The record at the front of `bytes`; `None` when there are too few.
 pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {
@@ -55,12 +53,6 @@ pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
     }
     // SAFETY: length and alignment were checked, any bytes are a valid `Record`, and the bytes are borrowed as long.
     Some(unsafe { &*record })
-}
-
-/// The bytes of a record, for a map's key or value.
-pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
-    // SAFETY: `record` is `size_of::<T>()` readable bytes; the C structs spell out their padding, so all are initialized.
-    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
 }
 
 /// Words of `bpf/events.h` (`class_names`, `op_names`), each up to its NUL.

@@ -1,13 +1,14 @@
 //! From the kernel's records to rows. Pure: the same record gives the same row.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::DeviceCounters;
-use iostrata_capture::op::{Direction, FdKind, Op};
+use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op};
 use iostrata_capture::tables::{BlockRow, ProcessRow, SyscallRow, VfsRow};
 
 use crate::bpf::types;
+use crate::session::Words;
 
 /// `MISSING` of `bpf/events.h`.
 const MISSING: i64 = i64::MIN;
@@ -17,6 +18,8 @@ pub struct Decoder {
     /// Added to monotonic times.
     pub clock_offset_ns: i64,
     ops: Vec<Option<Op>>,
+    io_classes: Vec<IoClass>,
+    evidences: Vec<Evidence>,
 }
 
 fn comm(chars: &[i8; 16]) -> Comm {
@@ -58,18 +61,20 @@ fn errno_of(status: i32) -> i32 {
     }
 }
 
+fn known_word<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
+    parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
+}
+
 impl Decoder {
-    /// A decoder for operations that the kernel side calls by these words.
-    pub fn new(clock_offset_ns: i64, op_words: &[String]) -> Result<Self> {
-        let mut ops = Vec::new();
-        for word in op_words {
-            match Op::parse(word) {
-                Some(op) => ops.push(Some(op)),
-                None if word.is_empty() => ops.push(None),
-                None => bail!("the kernel side has an operation {word:?} that captures have no word for"),
-            }
-        }
-        Ok(Decoder { clock_offset_ns, ops })
+    /// A decoder for what the kernel side calls by these words.
+    pub fn new(clock_offset_ns: i64, words: &Words) -> Result<Self> {
+        let named = |word: &String| if word.is_empty() { Ok(None) } else { known_word(word, Op::parse).map(Some) };
+        Ok(Decoder {
+            clock_offset_ns,
+            ops: words.ops.iter().map(named).collect::<Result<_>>()?,
+            io_classes: words.io_classes.iter().map(|word| known_word(word, IoClass::parse)).collect::<Result<_>>()?,
+            evidences: words.evidences.iter().map(|word| known_word(word, Evidence::parse)).collect::<Result<_>>()?,
+        })
     }
 
     fn op(&self, head: &types::event_head) -> Option<Op> {
@@ -83,10 +88,10 @@ impl Decoder {
         Some(SyscallRow {
             ts_ns: head.start_ns + self.clock_offset_ns,
             dur_ns: event.duration_ns,
-            pid: head.who.pid as i32,
-            tid: head.who.tid as i32,
-            comm: comm(&head.who.comm),
-            cgroup_id: head.who.cgroup_id as i64,
+            pid: event.who.pid as i32,
+            tid: event.who.tid as i32,
+            comm: comm(&event.who.comm),
+            cgroup_id: event.who.cgroup_id as i64,
             op: self.op(head)?,
             fd_kind: fd_kind(head.fd_kind),
             dev: (event.dev >= 0).then_some(event.dev),
@@ -105,10 +110,10 @@ impl Decoder {
         Some(VfsRow {
             ts_ns: head.start_ns + self.clock_offset_ns,
             dur_ns: event.duration_ns,
-            pid: head.who.pid as i32,
-            tid: head.who.tid as i32,
-            comm: comm(&head.who.comm),
-            cgroup_id: head.who.cgroup_id as i64,
+            pid: event.who.pid as i32,
+            tid: event.who.tid as i32,
+            comm: comm(&event.who.comm),
+            cgroup_id: event.who.cgroup_id as i64,
             op: self.op(head)?,
             fd_kind: fd_kind(head.fd_kind),
             dev: (event.dev >= 0).then_some(event.dev),
@@ -122,17 +127,27 @@ impl Decoder {
     /// A block request.
     #[inline]
     pub fn block(&self, event: &types::block_event) -> Option<BlockRow> {
-        let who = &event.head.who;
-        let seen = who.tid != 0 || who.comm[0] != 0;
+        let origin = &event.origin;
+        let who = &origin.who;
+        let evidence = *self.evidences.get(usize::from(origin.evidence))?;
+        let owned = !matches!(evidence, Evidence::None | Evidence::Cgroup);
         Some(BlockRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dur_ns: known(event.duration_ns),
             queue_ns: known(event.queue_ns),
             insert_ns: known(event.insert_ns),
-            pid: seen.then_some(who.pid as i32),
-            tid: seen.then_some(who.tid as i32),
+            pid: owned.then_some(who.pid as i32),
+            tid: owned.then_some(who.tid as i32),
             comm: comm(&who.comm),
-            cgroup_id: seen.then_some(who.cgroup_id as i64),
+            cgroup_id: (evidence != Evidence::None).then_some(who.cgroup_id as i64),
+            start_ns: owned.then_some(origin.start_ns as i64 + self.clock_offset_ns),
+            evidence,
+            owned_bytes: if owned { i64::from(origin.owned_bytes) } else { 0 },
+            submitter_pid: (origin.submitter_comm[0] != 0).then_some(origin.submitter_pid as i32),
+            submitter_comm: comm(&origin.submitter_comm),
+            class: *self.io_classes.get(usize::from(origin.io_class))?,
+            file_dev: (origin.ino != 0).then_some(origin.file_dev as i32),
+            ino: (origin.ino != 0).then_some(origin.ino as i64),
             dev: event.dev,
             sector: known(event.sector),
             bytes: event.bytes as i64,
@@ -146,7 +161,7 @@ impl Decoder {
 
     /// A process; `cgroup` is the path of its cgroup.
     pub fn process(&self, event: &types::process_event, cgroup: Option<String>) -> ProcessRow {
-        let who = &event.head.who;
+        let who = &event.who;
         ProcessRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             pid: who.pid as i32,
@@ -217,8 +232,18 @@ pub fn add_to_counters(counters: &mut DeviceCounters, row: &BlockRow) {
 mod tests {
     use super::*;
 
+    fn words(ops: &[&str]) -> Words {
+        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Words {
+            classes: Vec::new(),
+            ops: list(ops),
+            io_classes: list(&["data", "journal"]),
+            evidences: list(&["none", "direct", "cgroup"]),
+        }
+    }
+
     fn decoder() -> Decoder {
-        Decoder::new(1_000, &[String::new(), "read".into(), "write".into()]).expect("known words")
+        Decoder::new(1_000, &words(&["", "read", "write"])).expect("known words")
     }
 
     #[test]
@@ -229,8 +254,6 @@ mod tests {
         event.head.start_ns = 5;
         let row = decoder().block(&event).expect("a known operation");
         assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
-        event.head.who.tid = 9;
-        assert_eq!(decoder().block(&event).expect("a known operation").pid, Some(0));
     }
 
     #[test]
@@ -239,7 +262,7 @@ mod tests {
         assert!(decoder().syscall(&event).is_none());
         event.head.op = 200;
         assert!(decoder().syscall(&event).is_none());
-        assert!(Decoder::new(0, &["frobnicate".into()]).is_err());
+        assert!(Decoder::new(0, &words(&["frobnicate"])).is_err());
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Drain {
             }
             PROCESS => {
                 let event: &types::process_event = record_at(bytes)?;
-                let cgroup = self.cgroups.path_of(event.head.who.cgroup_id);
+                let cgroup = self.cgroups.path_of(event.who.cgroup_id);
                 self.waiting[class].count(cpu, &Amounts::default());
                 self.process.push(self.decoder.process(event, cgroup));
                 self.process.rows()

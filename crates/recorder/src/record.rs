@@ -68,19 +68,18 @@ fn device_numbers(wanted: &[Device]) -> Vec<i32> {
 fn settings(options: &Record, plan: &Plan, op_words: &[String]) -> Settings {
     Settings {
         programs: plan.programs(),
-        config: config(options, plan, own_disk(&options.out), op_words),
+        config: config(options, plan, op_words),
         ring_bytes: options.ring_bytes,
         devices: device_numbers(&options.filter.devices),
     }
 }
 
-fn config(options: &Record, plan: &Plan, own_disk: Option<i32>, op_words: &[String]) -> types::config {
+fn config(options: &Record, plan: &Plan, op_words: &[String]) -> types::config {
     let filter = &options.filter;
     let mut config = types::config {
         recorder_pid: std::process::id(),
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
-        own_disk: own_disk.unwrap_or(0) as u32,
         rqf_flush_seq_bit: plan.request_flag_bits.0,
         rqf_io_stat_bit: plan.request_flag_bits.1,
         ..types::config::default()
@@ -96,6 +95,7 @@ fn config(options: &Record, plan: &Plan, own_disk: Option<i32>, op_words: &[Stri
             *to = from as i8;
         }
     }
+    probes::configure_makers(&mut config);
     for (number, op) in probes::syscall_operations() {
         let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
         config.syscall_op[usize::from(number)] = code as u8;
@@ -131,11 +131,6 @@ fn remove_directory(out: &Path) {
         let _ = fs::remove_dir(out.join(table.name));
     }
     let _ = fs::remove_dir(out);
-}
-
-fn own_disk(out: &Path) -> Option<i32> {
-    let stat = rustix::fs::stat(out).ok()?;
-    devices::disk_of(host::dev_of_stat(stat.st_dev))
 }
 
 fn manifest(options: &Record, plan: &Plan) -> Manifest {
@@ -176,11 +171,11 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let kernel = VmlinuxBtf::load()?;
     check_directory(&options.out)?;
 
-    let (class_words, op_words) = session::words()?;
+    let words = session::words()?;
     make_directory(&options.out)?;
     let mut witness = Witness::before(whole_devices(options));
     let mut objects = plan::objects();
-    let started = plan::start(options, &kernel, &mut objects, |plan| settings(options, plan, &op_words));
+    let started = plan::start(options, &kernel, &mut objects, |plan| settings(options, plan, &words.ops));
     let (plan, mut session) = started.inspect_err(|_| remove_directory(&options.out))?;
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
@@ -193,15 +188,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
             directory: options.out.clone(),
             rotate_bytes: options.rotate_bytes,
             rotate_interval: options.rotate_interval,
-            expected: expected_classes(&manifest, &class_words),
+            expected: expected_classes(&manifest, &words.classes),
         },
         manifest.clone(),
-        session.own_inodes()?,
         Arc::clone(&totals),
     )?;
     let draining = Draining::start(
         session.rings()?,
-        Decoder::new(manifest.clock.offset_ns, &op_words)?,
+        Decoder::new(manifest.clock.offset_ns, &words)?,
         Cgroups::new(mounts::cgroup2()),
         Box::new(sink),
         Arc::clone(&totals),
@@ -230,7 +224,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         let idle: Vec<i32> = manifest.devices.iter().filter(|d| devices::is_idle(&d.name)).map(|d| d.dev).collect();
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
-    manifest.books = settle(&class_words, &session.accounts()?, &fates, skipped);
+    manifest.books = settle(&words.classes, &session.accounts()?, &fates, skipped);
     if manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), |dev| session.own_io(dev))?;
     }

@@ -9,7 +9,7 @@ use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
-use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, read_record, types};
 
 /// What is set before the programs are loaded.
 #[derive(Clone, Default)]
@@ -84,6 +84,8 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
         open.maps.requests.set_max_entries(1)?;
         open.maps.places.set_max_entries(1)?;
         open.maps.crowded.set_max_entries(1)?;
+        open.maps.inode_owners.set_max_entries(1)?;
+        open.maps.page_owners.set_max_entries(1)?;
         open.maps.queued.set_max_entries(1)?;
     }
     Ok(())
@@ -180,11 +182,6 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// A handle through which the writer names the inodes that it writes.
-    pub fn own_inodes(&self) -> Result<OwnInodes> {
-        Ok(OwnInodes { map: MapHandle::try_from(&self.skeleton.maps.own_inodes)? })
-    }
-
     /// The kernel side's books: for each class its accounts by CPU.
     pub fn accounts(&self) -> Result<Vec<Vec<types::account>>> {
         let classes = types::event_class::CLASS_COUNT.0;
@@ -252,36 +249,29 @@ impl<'obj> Session<'obj> {
     }
 }
 
-/// The words of `bpf/events.h` for classes and for operations.
-pub fn words() -> Result<(Vec<String>, Vec<String>)> {
+/// The words of `bpf/events.h`, each list in the order of its numbers.
+pub struct Words {
+    /// Classes of events.
+    pub classes: Vec<String>,
+    /// Operations.
+    pub ops: Vec<String>,
+    /// Classes of requests.
+    pub io_classes: Vec<String>,
+    /// Evidence of owners.
+    pub evidences: Vec<String>,
+}
+
+/// Reads them from the object.
+pub fn words() -> Result<Words> {
     let mut object = MaybeUninit::uninit();
     let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
     let data = open.maps.rodata_data.as_ref().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
-    Ok((crate::bpf::words(&data.class_names), crate::bpf::words(&data.op_names)))
-}
-
-/// Names the inodes that the recorder writes, so that the kernel side knows their writeback for the recorder's own.
-pub struct OwnInodes {
-    map: MapHandle,
-}
-
-impl OwnInodes {
-    /// Adds the inode of an open file.
-    pub fn add(&self, file: impl AsFd) -> Result<()> {
-        self.map.update(bytes_of(&key_of(file)?), &1u32.to_ne_bytes(), MapFlags::ANY)?;
-        Ok(())
-    }
-
-    /// Takes the inode of a file out again.
-    pub fn remove(&self, file: impl AsFd) -> Result<()> {
-        self.map.delete(bytes_of(&key_of(file)?))?;
-        Ok(())
-    }
-}
-
-fn key_of(file: impl AsFd) -> Result<types::inode_key> {
-    let stat = rustix::fs::fstat(file)?;
-    Ok(types::inode_key { dev: crate::host::dev_of_stat(stat.st_dev) as u32, reserved: 0, ino: stat.st_ino })
+    Ok(Words {
+        classes: crate::bpf::words(&data.class_names),
+        ops: crate::bpf::words(&data.op_names),
+        io_classes: crate::bpf::words(&data.io_class_names),
+        evidences: crate::bpf::words(&data.evidence_names),
+    })
 }
 
 /// Loads and attaches `programs` for a moment; why not, where it does not work.

@@ -53,6 +53,11 @@ impl Counts {
         self.rows[layer as usize]
     }
 
+    /// Adds bytes of an operation that is counted elsewhere.
+    pub fn add_bytes(&mut self, layer: Layer, direction: Direction, bytes: u64) {
+        self.moved[layer as usize][direction as usize].add(&Moved { bytes, ..Moved::default() });
+    }
+
     /// Reads or writes of `layer`.
     pub fn moved(&self, layer: Layer, direction: Direction) -> &Moved {
         &self.moved[layer as usize][direction as usize]

@@ -28,15 +28,14 @@ fn a_summary_is_printed_and_nothing_is_written() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
+     (flush)       0       0       0       0       0       0       -       -
      dd            2       0       1       0       1       0    2.00       -
      etcd          0      20       0      20       0      21       -    4.10
      kworker       0       0       0       0       0       1       -       -
-     unknown       0       0       0       0       0       0       -       -
     ─────────────────────────────────────────────────────────────────────────
      total         2      20       1      20       1      22    2.00    4.51
 
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
-    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
     ");
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 1);
@@ -50,16 +49,15 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
+     (flush)       0       0       -       -       0       0       -       -
      dd            2       0       -       -       1       0    2.00       -
      etcd          0      20       -       -       0      21       -    4.10
      kworker       0       0       -       -       0       1       -       -
-     unknown       0       0       -       -       0       0       -       -
     ─────────────────────────────────────────────────────────────────────────
      total         2      20       -       -       1      22    2.00    4.51
 
     not captured: vfs (the kernel refused fentry)
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
-    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
 
     Wrote results/summary.csv and results/latency.csv.
     ");
@@ -68,7 +66,7 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
     for name in ["vfs_read_ops", "vfs_write_bytes", "vfs_read_avg_ns", "read_amp_ops", "write_amp_ops_low"] {
         assert_eq!(column(&summary, name), ["", "", "", ""], "{name}");
     }
-    assert_eq!(column(&summary, "system"), ["dd", "etcd", "kworker", "unknown"]);
+    assert_eq!(column(&summary, "system"), ["(flush)", "dd", "etcd", "kworker"]);
 }
 
 #[test]
@@ -80,13 +78,16 @@ fn csv_files_hold_all_columns() {
     let read = |name: &str| fs::read_to_string(place.path().join("a/b").join(name)).expect("written");
     insta::assert_snapshot!(read("summary.csv"), @r"
     system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
+    (flush),0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
     dd,2,0,8192,0,1,0,8192,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,2.0,2.0,,,1.0,1.0,,
     etcd,0,20,0,20000,0,20,0,20000,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,,,4.096,4.096,,,2.05,2.05
     kworker,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
-    unknown,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
     ");
     insta::assert_snapshot!(read("latency.csv"), @r"
     system,layer,op,phase,count,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns
+    (flush),block,device_flush,total,1,30000,30000,,,,,,,30000
+    (flush),block,device_flush,queue,1,3000,3000,,,,,,,3000
+    (flush),block,device_flush,device,1,27000,27000,,,,,,,27000
     dd,syscall,read,total,2,30005,10,10,,,,,,60000
     dd,syscall,openat,total,1,700,700,,,,,,,700
     dd,vfs,read,total,1,59000,59000,,,,,,,59000
@@ -109,9 +110,6 @@ fn csv_files_hold_all_columns() {
     kworker,block,discard,total,1,70000,70000,,,,,,,70000
     kworker,block,discard,queue,1,7000,7000,,,,,,,7000
     kworker,block,discard,device,1,63000,63000,,,,,,,63000
-    unknown,block,device_flush,total,1,30000,30000,,,,,,,30000
-    unknown,block,device_flush,queue,1,3000,3000,,,,,,,3000
-    unknown,block,device_flush,device,1,27000,27000,,,,,,,27000
     ");
     assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 2);
 }
@@ -141,30 +139,29 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
+     (flush)       0       0       0       0       0       0       -       -
      dd            2       0       1       0       1       0    2.00       -
      etcd          0      20       0      20       0      21       -    4.10
      kworker       0       0       0       0       0       1       -       -
-     unknown       0       0       0       0       0       0       -       -
     ─────────────────────────────────────────────────────────────────────────
      total         2      20       1      20       1      22    2.00    4.51
 
     lost 11 events: syscall 10 ring_full; block 1 ring_full
     with what is missing, the total lies within: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
-    8192 bytes were written to devices by systems that wrote to no file: writeback and journal threads submit what others wrote, so read W_AMP in the total row
 
     Wrote results/summary.csv and results/latency.csv.
     ");
     assert_eq!(code, 3);
     let summary = place.path().join("results/summary.csv");
     // etcd: 81,920 bytes written to the device for 20,000 asked for.
-    assert_eq!(column(&summary, "write_amp_bytes"), ["", "4.096", "", ""]);
-    assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "2.048", "", ""]);
-    assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "4.5864", "", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes"), ["", "", "4.096", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "", "2.048", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "", "4.5864", ""]);
     // etcd: 20 in the VFS and 21 requests, flush included, for 20 calls.
-    assert_eq!(column(&summary, "write_amp_ops"), ["", "2.05", "", ""]);
-    assert_eq!(column(&summary, "write_amp_ops_low"), ["", "1.64", "", ""]);
-    assert_eq!(column(&summary, "write_amp_ops_high"), ["", "2.1", "", ""]);
+    assert_eq!(column(&summary, "write_amp_ops"), ["", "", "2.05", ""]);
+    assert_eq!(column(&summary, "write_amp_ops_low"), ["", "", "1.64", ""]);
+    assert_eq!(column(&summary, "write_amp_ops_high"), ["", "", "2.1", ""]);
     assert_eq!(column(&summary, "lost_events"), ["11"; 4]);
 }
 
@@ -202,7 +199,7 @@ fn rules_of_the_user_come_first() {
     let rules = "[[system]]\nname = \"all\"\nrules = [{ exe = \"/usr/bin/*\" }]\n";
     fs::write(place.path().join("rules.toml"), rules).expect("room");
     run_text(place.path(), &["summary", "run1", "--rules", "rules.toml", "--out", "results"]);
-    assert_eq!(column(&place.path().join("results/summary.csv"), "system"), ["all", "kworker", "unknown"]);
+    assert_eq!(column(&place.path().join("results/summary.csv"), "system"), ["(flush)", "all", "kworker"]);
 }
 
 #[test]
@@ -240,9 +237,9 @@ fn what_cannot_be_true_is_counted_and_not_used() {
     assert_eq!(code, 0);
     assert!(out.contains("ignored: 6 durations and 2 byte counts below zero, which cannot be true\n"), "{out}");
     let summary = place.path().join("results/summary.csv");
-    assert_eq!(column(&summary, "syscall_read_bytes")[1], u64::MAX.to_string());
-    assert_eq!(column(&summary, "syscall_read_avg_ns")[1], i64::MAX.to_string());
-    assert_eq!(column(&summary, "block_read_bytes")[1], "0");
+    assert_eq!(column(&summary, "syscall_read_bytes")[2], u64::MAX.to_string());
+    assert_eq!(column(&summary, "syscall_read_avg_ns")[2], i64::MAX.to_string());
+    assert_eq!(column(&summary, "block_read_bytes")[2], "0");
 }
 
 #[test]

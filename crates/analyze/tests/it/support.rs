@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Books;
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
-use iostrata_capture::op::{FdKind, Layer, Op};
+use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
@@ -131,6 +131,14 @@ impl Capture {
             tid: pid,
             comm: pid.map_or(Comm::default(), |_| comm("some")),
             cgroup_id: None,
+            start_ns: pid.map(|_| 0),
+            evidence: if pid.is_some() { Evidence::Direct } else { Evidence::None },
+            owned_bytes: if pid.is_some() { bytes } else { 0 },
+            submitter_pid: None,
+            submitter_comm: Comm::default(),
+            class: if matches!(op, Op::Flush | Op::DeviceFlush) { IoClass::Flush } else { IoClass::Data },
+            file_dev: None,
+            ino: None,
             dev: 7 << 20,
             sector: None,
             bytes,

@@ -2,6 +2,7 @@
 
 pub mod cgroups;
 pub mod devices;
+pub mod kallsyms;
 pub mod mounts;
 pub mod processes;
 

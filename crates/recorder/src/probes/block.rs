@@ -2,30 +2,52 @@
 
 use super::{KernelFacts, Variant, required};
 
-/// Tracepoints in the order of attachment, how many arguments they have without the queue in front, and whether the
-/// layer can do without. Completion comes last, so that what it sees was seen before. Merging has a tracepoint since
-/// 5.11 only; without it the entry of a merged request is overwritten by the next use of that request.
-const TRACEPOINTS: [(&str, usize, bool); 6] = [
-    ("block_bio_queue", 1, true),
-    ("block_split", 2, false),
-    ("block_rq_insert", 1, true),
-    ("block_rq_issue", 1, true),
-    ("block_rq_requeue", 1, true),
-    ("block_rq_merge", 1, false),
+struct Tracepoint {
+    name: &'static str,
+    /// How many arguments it has without the queue in front.
+    arguments: usize,
+    /// Whether the layer can do without. Merging has a tracepoint since 5.11 only; without it the entry of a merged
+    /// request is overwritten by the next use of that request.
+    needed: bool,
+    /// Whether its program calls `bpf_loop()` where that is to be had.
+    loops: bool,
+}
+
+const fn tracepoint(name: &'static str, arguments: usize) -> Tracepoint {
+    Tracepoint { name, arguments, needed: true, loops: false }
+}
+
+/// In the order of attachment. Completion comes last, so that what it sees was seen before.
+const TRACEPOINTS: [Tracepoint; 6] = [
+    Tracepoint { loops: true, ..tracepoint("block_bio_queue", 1) },
+    Tracepoint { loops: true, needed: false, ..tracepoint("block_split", 2) },
+    tracepoint("block_rq_insert", 1),
+    tracepoint("block_rq_issue", 1),
+    tracepoint("block_rq_requeue", 1),
+    Tracepoint { needed: false, ..tracepoint("block_rq_merge", 1) },
 ];
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
-    let mut programs = Vec::new();
-    for (name, arguments, needed) in TRACEPOINTS {
+    // First of all: what turns dirty before anything else is attached has no owner.
+    let mut programs = vec![dirtied(kernel)?];
+    let has_loop = kernel.enum_value("BPF_FUNC_loop").is_some();
+    for Tracepoint { name, arguments, needed, loops } in TRACEPOINTS {
         match kernel.tracepoint_arguments(name) {
             Some(found) if found > arguments => programs.push(format!("iostrata_{name}_q")),
+            Some(_) if loops && !has_loop => programs.push(format!("iostrata_{name}_turns")),
             Some(_) => programs.push(format!("iostrata_{name}")),
             None if needed => return Err(format!("the kernel has no tracepoint {name}")),
             None => {}
         }
     }
     programs.push(required(kernel, "block_rq_complete", "iostrata_block_rq_complete")?);
-    Ok(vec![Variant { how: "tp_btf", programs }])
+    Ok(vec![Variant { how: "tp_btf", programs, impossible: None }])
+}
+
+/// The tracepoint at which a page turns dirty has a folio since 5.16.
+fn dirtied(kernel: &dyn KernelFacts) -> Result<String, String> {
+    required(kernel, "writeback_dirty_folio", "iostrata_dirty_folio")
+        .or_else(|_| required(kernel, "writeback_dirty_page", "iostrata_dirty_page"))
 }
 
 /// The bits of `rq_flags` for "in a flush sequence" and "in the I/O counters". Where they are not in the kernel's BTF

@@ -1,5 +1,7 @@
 //! Kernel facts from its BTF.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use libbpf_rs::btf::types::{Enum, Func, FuncProto, Ptr, Typedef};
 use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
@@ -34,6 +36,11 @@ impl KernelFacts for VmlinuxBtf {
 
     fn has_function(&self, name: &str) -> bool {
         self.btf.type_by_name::<BtfType>(name).is_some_and(|found| Func::try_from(found).is_ok())
+    }
+
+    /// The kernel's performance events list them (kernel/events/core.c, perf_kprobe).
+    fn has_kprobes(&self) -> bool {
+        Path::new("/sys/bus/event_source/devices/kprobe").exists()
     }
 
     fn enum_value(&self, name: &str) -> Option<i64> {

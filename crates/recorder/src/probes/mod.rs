@@ -5,6 +5,7 @@
 
 mod block;
 mod btf;
+mod makers;
 mod process;
 mod syscall;
 mod vfs;
@@ -13,6 +14,7 @@ use iostrata_capture::op::Layer;
 
 pub use block::request_flag_bits;
 pub use btf::VmlinuxBtf;
+pub use makers::configure as configure_makers;
 pub use syscall::operations as syscall_operations;
 
 /// What the running kernel offers, as far as the choice of programs depends on it.
@@ -21,6 +23,8 @@ pub trait KernelFacts {
     fn tracepoint_arguments(&self, name: &str) -> Option<usize>;
     /// Whether the kernel has this function, neither inlined nor configured away.
     fn has_function(&self, name: &str) -> bool;
+    /// Whether the kernel has kprobes.
+    fn has_kprobes(&self) -> bool;
     /// The value of an enum member, wherever it is declared.
     fn enum_value(&self, name: &str) -> Option<i64>;
 }
@@ -32,6 +36,8 @@ pub struct Variant {
     pub how: &'static str,
     /// Programs of `bpf/iostrata.bpf.c`, in the order in which they are to be attached.
     pub programs: Vec<String>,
+    /// Why it need not be tried, where that is known without.
+    pub impossible: Option<&'static str>,
 }
 
 /// The ways to capture `layer` on this kernel, best first; or why there is none.
@@ -56,7 +62,7 @@ pub fn choose(
 ) -> Result<Variant, String> {
     let mut reasons = Vec::new();
     for variant in candidates(layer, kernel)? {
-        match works(&variant) {
+        match variant.impossible.map_or_else(|| works(&variant), |why| Err(why.to_owned())) {
             Ok(()) => return Ok(variant),
             Err(why) => reasons.push(format!("{}: {why}", variant.how)),
         }

@@ -10,7 +10,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, "sys_exit", "iostrata_sys_exit")?,
         required(kernel, "sys_enter", "iostrata_sys_enter")?,
     ];
-    Ok(vec![Variant { how: "tp_btf", programs }])
+    Ok(vec![Variant { how: "tp_btf", programs, impossible: None }])
 }
 
 /// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl) and the operation each is recorded as.

@@ -7,6 +7,7 @@ use super::*;
 struct Host {
     tracepoints: HashMap<&'static str, usize>,
     functions: Vec<&'static str>,
+    kprobes: bool,
     enums: HashMap<&'static str, i64>,
 }
 
@@ -18,6 +19,7 @@ impl Host {
             ("sched_process_fork", 2),
             ("sched_process_free", 1),
             ("sched_process_exit", 2),
+            ("writeback_dirty_folio", 2),
             ("block_bio_queue", 1),
             ("block_split", 2),
             ("block_rq_insert", 1),
@@ -35,7 +37,7 @@ impl Host {
             "vfs_iter_write",
             "vfs_fsync_range",
         ];
-        Host { tracepoints: tracepoints.into(), functions, enums: HashMap::new() }
+        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: [("BPF_FUNC_loop", 181)].into() }
     }
 }
 
@@ -45,6 +47,9 @@ impl KernelFacts for Host {
     }
     fn has_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
+    }
+    fn has_kprobes(&self) -> bool {
+        self.kprobes
     }
     fn enum_value(&self, name: &str) -> Option<i64> {
         self.enums.get(name).copied()
@@ -58,7 +63,7 @@ fn block(host: &Host) -> Result<Vec<String>, String> {
 #[test]
 fn completion_is_attached_last() {
     let programs = block(&Host::complete()).expect("everything is there");
-    assert_eq!(programs.len(), 7);
+    assert_eq!(programs.len(), 8);
     assert_eq!(programs.last().map(String::as_str), Some("iostrata_block_rq_complete"));
 }
 
@@ -78,7 +83,26 @@ fn tracepoints_that_have_the_queue_in_front_get_the_program_that_expects_it() {
 fn a_kernel_without_the_merge_tracepoint_can_do_without() {
     let mut host = Host::complete();
     host.tracepoints.remove("block_rq_merge");
-    assert_eq!(block(&host).expect("the rest is there").len(), 6);
+    assert_eq!(block(&host).expect("the rest is there").len(), 7);
+}
+
+#[test]
+fn without_bpf_loop_programs_take_turns() {
+    let mut host = Host::complete();
+    assert!(block(&host).expect("everything is there").contains(&"iostrata_block_bio_queue".to_owned()));
+    host.enums.clear();
+    let programs = block(&host).expect("everything is there");
+    assert!(programs.contains(&"iostrata_block_bio_queue_turns".to_owned()));
+    assert!(programs.contains(&"iostrata_block_rq_issue".to_owned()));
+}
+
+#[test]
+fn before_folios_pages_turned_dirty() {
+    let mut host = Host::complete();
+    host.tracepoints.remove("writeback_dirty_folio");
+    assert!(block(&host).is_err());
+    host.tracepoints.insert("writeback_dirty_page", 2);
+    assert_eq!(block(&host).expect("the rest is there")[0], "iostrata_dirty_page");
 }
 
 #[test]
@@ -90,7 +114,7 @@ fn a_kernel_without_the_issue_tracepoint_has_no_block_layer() {
 
 #[test]
 fn the_vfs_layer_falls_back_to_kprobes_and_then_says_why_not() {
-    let host = Host::complete();
+    let mut host = Host::complete();
     let mut tried = Vec::new();
     let chosen = choose(Layer::Vfs, &host, &mut |variant| {
         tried.push(variant.how);
@@ -100,6 +124,9 @@ fn the_vfs_layer_falls_back_to_kprobes_and_then_says_why_not() {
     assert_eq!(chosen.expect("kprobes work").programs.len(), 14);
     let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
     assert_eq!(none, Err("fentry/fexit: refused; kprobe/kretprobe: refused".to_owned()));
+    host.kprobes = false;
+    let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
+    assert_eq!(none, Err("fentry/fexit: refused; kprobe/kretprobe: the kernel has no kprobes".to_owned()));
 }
 
 #[test]

@@ -15,7 +15,6 @@ use iostrata_capture::tables::{BlockTable, ProcessTable, SyscallTable, VfsTable}
 use super::courtesy::Courtesy;
 use super::{Batch, Sink, Totals};
 use crate::books::{Class, Tally};
-use crate::session::OwnInodes;
 
 /// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
 const CHANNEL_BATCHES: usize = 32;
@@ -69,7 +68,6 @@ impl ParquetSink {
     pub fn start(
         settings: Settings,
         manifest: Manifest,
-        own: OwnInodes,
         totals: Arc<Totals>,
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
@@ -83,7 +81,6 @@ impl ParquetSink {
                 error: None,
             },
             settings,
-            own,
             totals,
         };
         let thread = std::thread::Builder::new()
@@ -115,7 +112,6 @@ struct Open {
 
 struct Writer {
     settings: Settings,
-    own: OwnInodes,
     totals: Arc<Totals>,
     open: Vec<Option<Open>>,
     numbers: Vec<u32>,
@@ -164,8 +160,6 @@ impl Writer {
     fn open_part(&mut self, class: Class) -> Result<()> {
         let number = self.numbers[class] + 1;
         let part = OPEN[class](&self.settings.directory, number)?;
-        // Before the first byte is written, so that none of its writeback is taken for someone's I/O.
-        self.own.add(part.file()).map_err(|e| anyhow!("cannot mark the recorder's own file: {e:#}"))?;
         self.numbers[class] = number;
         self.open[class] = Some(Open { part, tally: Tally::default(), since: Instant::now() });
         Ok(())
@@ -182,7 +176,6 @@ impl Writer {
 
     fn close(&mut self, class: Class) {
         let Some(open) = self.open[class].take() else { return };
-        let file = open.part.file().try_clone();
         match open.part.finish() {
             Ok(part) => {
                 self.totals.bytes.fetch_add(part.bytes, Relaxed);
@@ -191,10 +184,6 @@ impl Writer {
                 self.result.written[class].add(&open.tally);
                 let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
                 self.note(kept);
-                // Synced: nothing of it is left to be written back.
-                if let Ok(file) = file {
-                    let _ = self.own.remove(&file);
-                }
             }
             Err(error) => self.lose(class, &open.tally, &error.into()),
         }

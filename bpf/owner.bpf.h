@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Whose dirty pages they are. A page is written to the device long after it was changed, by a kernel worker or by whoever
+ * calls fsync(); who changed it is certain only when it turns dirty. So that is remembered: for each inode the process
+ * that dirtied it first, and page by page once a second process dirties the same inode. What is not remembered any more
+ * is not known; nothing here guesses.
+ */
+#ifndef IOSTRATA_OWNER_H
+#define IOSTRATA_OWNER_H
+
+enum { OWNED_INODES = 65536, OWNED_PAGES = 65536 };
+
+struct owner {
+	struct identity who;
+	/* When its process started. */
+	__u64 start_ns;
+	/* Whether the filters let it through. */
+	__u64 wanted;
+};
+
+struct inode_owner {
+	/* Of every page that `page_owners` says nothing of. */
+	struct owner first;
+	/* i_generation: tells the inode from a later one with its number. */
+	__u64 generation;
+	/* How many pages had ever been told one by one when a second process came; 0 while there is none. */
+	__u64 shared_since;
+};
+
+/* LRU: an inode that is forgotten has no owner. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, OWNED_INODES);
+	__type(key, struct inode_key);
+	__type(value, struct inode_owner);
+} inode_owners SEC(".maps");
+
+struct page_key {
+	struct inode_key inode;
+	/* Of the folio's first page. */
+	__u64 index;
+};
+
+struct page_owner {
+	struct owner owner;
+	__u64 generation;
+};
+
+/* The pages of inodes that more than one process dirties. LRU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, OWNED_PAGES);
+	__type(key, struct page_key);
+	__type(value, struct page_owner);
+} page_owners SEC(".maps");
+
+/* Key: 0. How many entries `page_owners` was given, and one: tells whether it can have forgotten any. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} pages_told SEC(".maps");
+
+/* A page of a file. */
+struct file_page {
+	struct page_key key;
+	__u64 generation;
+	struct inode *inode;
+};
+
+static __always_inline struct page *head_of(struct page *page)
+{
+	unsigned long head = BPF_CORE_READ(page, compound_head);
+
+	return head & 1 ? (struct page *)(head - 1) : page;
+}
+
+/* False for a page that belongs to no file: anonymous memory, a buffer of a file system or a driver. */
+static __always_inline bool find_file(struct page *page, struct file_page *file)
+{
+	struct page *head = head_of(page);
+	unsigned long mapping;
+	struct inode *inode;
+
+	if (bpf_core_type_exists(struct folio)) {
+		mapping = (unsigned long)BPF_CORE_READ((struct folio *)head, mapping);
+		file->key.index = BPF_CORE_READ((struct folio *)head, index);
+	} else {
+		mapping = (unsigned long)BPF_CORE_READ((struct page___before_folio *)head, mapping);
+		file->key.index = BPF_CORE_READ((struct page___before_folio *)head, index);
+	}
+	/* The low bits mark anonymous and movable pages (PAGE_MAPPING_FLAGS). */
+	if (!mapping || mapping & 3)
+		return false;
+	inode = BPF_CORE_READ((struct address_space *)mapping, host);
+	if (!inode)
+		return false;
+	file->inode = inode;
+	file->key.inode.dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	file->key.inode.ino = BPF_CORE_READ(inode, i_ino);
+	file->generation = BPF_CORE_READ(inode, i_generation);
+	return true;
+}
+
+static __always_inline bool is_process(struct owner *owner, __u32 pid, __u64 start_ns)
+{
+	return owner->who.pid == pid && owner->start_ns == start_ns;
+}
+
+/* Who dirtied a page; NULL where that is not known. */
+static __always_inline struct owner *find_owner(struct file_page *page, __u8 *evidence)
+{
+	struct inode_owner *inode = bpf_map_lookup_elem(&inode_owners, &page->key.inode);
+	struct page_owner *told;
+	__u32 zero = 0;
+	__u64 *count;
+
+	if (!inode || inode->generation != page->generation)
+		return 0;
+	if (!inode->shared_since) {
+		*evidence = EVIDENCE_INODE;
+		return &inode->first;
+	}
+	*evidence = EVIDENCE_PAGE;
+	told = bpf_map_lookup_elem(&page_owners, &page->key);
+	if (told && told->generation == page->generation)
+		return &told->owner;
+	/* The first one's, from before there was a second; unless its entry can have been forgotten. */
+	count = bpf_map_lookup_elem(&pages_told, &zero);
+	if (!count || *count - inode->shared_since > OWNED_PAGES / 2)
+		return 0;
+	return &inode->first;
+}
+
+/* Tells one page of an inode that is shared, to whomever it belongs. */
+static __always_inline void tell_page(struct inode_key *inode, __u64 index, struct owner *owner, __u64 generation)
+{
+	struct page_key key = { .inode = *inode, .index = index };
+	struct page_owner told = { .owner = *owner, .generation = generation };
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&pages_told, &zero);
+
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	if (bpf_map_update_elem(&page_owners, &key, &told, BPF_ANY)) {
+		/* The page would pass for the first owner's: better that the inode has none. */
+		bpf_map_delete_elem(&inode_owners, inode);
+	}
+}
+
+/* System calls in which the kernel writes pages back, and dirties again what it could not write: not their caller's. */
+static __always_inline bool only_syncs(void)
+{
+	struct task_struct *task;
+	struct pt_regs *registers;
+
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return false;
+	task = bpf_get_current_task_btf();
+	registers = (struct pt_regs *)bpf_task_pt_regs(task);
+	switch (BPF_CORE_READ(registers, orig_ax)) {
+	case NR_MSYNC: case NR_FSYNC: case NR_FDATASYNC: case NR_SYNC: case NR_SYNC_FILE_RANGE: case NR_SYNCFS:
+		return true;
+	}
+	return false;
+}
+
+static __always_inline void identify_owner(struct owner *owner)
+{
+	struct told is = told_of_current((void *)bpf_get_current_task());
+
+	identify_current(&owner->who);
+	owner->start_ns = is.start_ns;
+	owner->wanted = owner->who.pid == config.recorder_pid ? !by_owner() : owner_wanted();
+}
+
+/* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
+static __always_inline int page_dirtied(__u64 index, struct address_space *mapping)
+{
+	struct inode_key key = {};
+	struct inode_owner *inode;
+	struct owner owner = {};
+	struct inode *host;
+	__u64 generation;
+	__u32 zero = 0;
+	__u64 *count;
+
+	/* The tracepoint allows for pages without a file. */
+	if (!mapping)
+		return 0;
+	host = mapping->host;
+	key.dev = host->i_sb->s_dev;
+	key.ino = host->i_ino;
+	generation = host->i_generation;
+	inode = bpf_map_lookup_elem(&inode_owners, &key);
+	if (inode && inode->generation == generation) {
+		/* A kernel thread that writes back dirties again what it could not write. */
+		if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32))
+			return 0;
+		if (current_is_kernel_thread() || only_syncs())
+			return 0;
+		identify_owner(&owner);
+		if (!inode->shared_since) {
+			if (is_process(&inode->first, owner.who.pid, owner.start_ns))
+				return 0;
+			count = bpf_map_lookup_elem(&pages_told, &zero);
+			inode->shared_since = count ? *count + 1 : 1;
+		}
+		tell_page(&key, index, &owner, generation);
+	} else {
+		struct inode_owner fresh = { .generation = generation };
+
+		identify_owner(&fresh.first);
+		/* Where there is no room the inode has no owner. */
+		bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY);
+		owner = fresh.first;
+	}
+	if (owner.wanted && owner.who.pid != config.recorder_pid)
+		tell_process(0);
+	return 0;
+}
+
+SEC("?tp_btf/writeback_dirty_folio")
+int BPF_PROG(iostrata_dirty_folio, struct folio *folio, struct address_space *mapping)
+{
+	return page_dirtied(folio->index, mapping);
+}
+
+/* Until 5.15. */
+SEC("?tp_btf/writeback_dirty_page")
+int BPF_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
+{
+	return page_dirtied(page->index, mapping);
+}
+
+#endif

@@ -1,0 +1,54 @@
+//! Which part of the kernel made a bio: known by the function that the bio calls at its end.
+
+use crate::bpf::types::{self, maker as Maker};
+use crate::host::kallsyms;
+
+/// Functions of 5.10 to 6.18. Those of modules are there only while the module is loaded.
+const MAKERS: [(&str, Maker); 13] = [
+    // O_DIRECT on files (fs/iomap/direct-io.c, fs/direct-io.c, fs/btrfs/direct-io.c) and on devices (block/fops.c, fs/block_dev.c).
+    ("iomap_dio_bio_end_io", Maker::MAKER_DIRECT),
+    ("dio_bio_end_aio", Maker::MAKER_DIRECT),
+    ("dio_bio_end_io", Maker::MAKER_DIRECT),
+    ("blkdev_bio_end_io", Maker::MAKER_DIRECT),
+    ("blkdev_bio_end_io_async", Maker::MAKER_DIRECT),
+    ("blkdev_bio_end_io_simple", Maker::MAKER_DIRECT),
+    ("btrfs_dio_end_io", Maker::MAKER_DIRECT),
+    // fs/buffer.c: journals and pages of devices.
+    ("end_bio_bh_io_sync", Maker::MAKER_BUFFERS),
+    // fs/xfs/xfs_log.c, xfs_buf.c.
+    ("xlog_bio_end_io", Maker::MAKER_JOURNAL),
+    ("xfs_buf_bio_end_io", Maker::MAKER_METADATA),
+    // mm/page_io.c.
+    ("end_swap_bio_write", Maker::MAKER_SWAP),
+    ("end_swap_bio_read", Maker::MAKER_SWAP),
+    ("__end_swap_bio_write", Maker::MAKER_SWAP),
+];
+
+/// What a journal's buffers call: jbd2's commits (fs/jbd2/commit.c) and ext4's fast commits (fs/ext4/fast_commit.c).
+const JOURNAL_ENDS: [&str; 2] = ["journal_end_buffer_io_sync", "ext4_end_buffer_io_sync"];
+
+/// Puts what this kernel tells of them into the configuration.
+pub fn configure(config: &mut types::config) {
+    let names: Vec<&'static str> = MAKERS.iter().map(|(name, _)| *name).chain(JOURNAL_ENDS).collect();
+    let addresses = kallsyms::addresses(&names);
+    let known = MAKERS.iter().filter_map(|(name, maker)| Some((addresses.get(name)?, maker)));
+    for (entry, (address, maker)) in config.makers.iter_mut().zip(known) {
+        *entry = types::known_maker { address: *address, maker: u64::from(maker.0) };
+    }
+    let ends = JOURNAL_ENDS.iter().filter_map(|name| addresses.get(name));
+    for (entry, address) in config.journal_ends.iter_mut().zip(ends) {
+        *entry = *address;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_side_has_room_for_every_function() {
+        let config = types::config::default();
+        assert!(MAKERS.len() <= config.makers.len());
+        assert!(JOURNAL_ENDS.len() <= config.journal_ends.len());
+    }
+}

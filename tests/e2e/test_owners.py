@@ -1,0 +1,264 @@
+"""Whose write is it: workloads whose true answer is known by construction."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+MIB = 1 << 20
+
+# Runs what it is told line by line, so that a test decides which process does what and when.
+OBEY = "import mmap, os, sys\nfor line in sys.stdin:\n    exec(line)\n    print('done', flush=True)"
+
+
+class Actor:
+    """A process that does what it is told."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([sys.executable, "-c", OBEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+
+    def do(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n", line
+
+    def io(self):
+        """The kernel's own account of this process, /proc/PID/io."""
+        with open(f"/proc/{self.pid}/io") as lines:
+            return {key: int(value) for key, value in (line.split(":") for line in lines)}
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+
+
+@pytest.fixture
+def actors():
+    """Starts actors; all are gone at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            actor = Actor()
+            stack.callback(actor.process.kill)
+            return actor
+
+        yield start
+
+
+def write(path, mib, byte="x"):
+    return f"f = open({str(path)!r}, 'wb'); f.write(b'{byte}' * ({mib} << 20)); f.close()"
+
+
+def sync(disk):
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+
+
+def owned(capture):
+    """Bytes of data written to the device by owner; None: nobody's."""
+    rows = capture.sql("""
+        select pid, sum(owned_bytes), sum(bytes) from {block} where op = 'write' and class in ('data', 'swap')
+        group by pid order by pid""")
+    nobody = sum(all_bytes - own for _, own, all_bytes in rows)
+    return {pid: own for pid, own, _ in rows if own} | ({None: nobody} if nobody else {})
+
+
+def evidence(capture, pid):
+    return [row[0] for row in capture.sql(f"select distinct evidence from {{block}} where pid = {pid} and op = 'write' order by 1")]
+
+
+def test_each_writer_owns_its_bytes_and_who_syncs_owns_none(disk, record, actors):
+    disk.settle()
+    recorder = record("--device", disk.name)
+    one, other = actors(), actors()
+    one.do(write(disk.mount / "one", 1))
+    other.do(write(disk.mount / "other", 2))
+    counted = one.io()["write_bytes"], other.io()["write_bytes"]
+    third = actors()
+    third.do(f"f = os.open({str(disk.mount)!r}, os.O_RDONLY); os.fsync(f); os.sync()")
+    capture = recorder.stop()
+    assert owned(capture) == {one.pid: MIB, other.pid: 2 * MIB}
+    assert counted == (MIB, 2 * MIB)
+    assert evidence(capture, one.pid) == ["inode"]
+    capture.check_books()
+    capture.check_device(disk.name, busy=True)
+
+
+def test_fsync_by_another_process_changes_no_owner(disk, record, actors):
+    disk.settle()
+    recorder = record("--device", disk.name)
+    writer, syncer = actors(), actors()
+    writer.do(write(disk.mount / "file", 4))
+    syncer.do(f"f = os.open({str(disk.mount / 'file')!r}, os.O_RDWR); os.fsync(f)")
+    capture = recorder.stop()
+    assert owned(capture) == {writer.pid: 4 * MIB}
+    submitters = capture.sql("select distinct submitter_pid from {block} where class = 'data' and op = 'write'")
+    assert submitters == [(syncer.pid,)]
+
+
+def test_a_writer_that_is_gone_still_owns_what_a_worker_writes(disk, record, actors):
+    disk.settle()
+    recorder = record("--device", disk.name)
+    writer = actors()
+    writer.do(write(disk.mount / "file", 3))
+    writer.end()
+    sync(disk)
+    capture = recorder.stop()
+    assert owned(capture) == {writer.pid: 3 * MIB}
+    workers = capture.sql("select distinct submitter_comm from {block} where class = 'data' and op = 'write'")
+    assert all(comm.startswith("kworker") for (comm,) in workers), workers
+    # The name and the start time are the writer's, as it was.
+    name = f"select distinct b.comm, p.exe from {{block}} b join {{process}} p using (pid, start_ns) where pid = {writer.pid}"
+    comm, exe = capture.one(name)
+    assert comm.startswith("python") and "python" in exe
+
+
+@pytest.mark.parametrize("synced", [True, False])
+def test_what_is_written_through_a_mapping(disk, record, actors, synced):
+    path = disk.mount / "file"
+    path.write_bytes(bytes(2 * MIB))
+    disk.settle()
+    recorder = record("--device", disk.name)
+    writer = actors()
+    writer.do(f"f = open({str(path)!r}, 'r+b'); m = mmap.mmap(f.fileno(), 0); m[:] = b'y' * len(m)")
+    if synced:
+        writer.do("m.flush()")
+    writer.end()
+    sync(disk)
+    assert owned(recorder.stop()) == {writer.pid: 2 * MIB}
+
+
+def test_two_processes_that_write_one_file_own_each_its_half(disk, record, actors):
+    path = disk.mount / "file"
+    disk.settle()
+    recorder = record("--device", disk.name)
+    one, other = actors(), actors()
+    one.do(f"f = os.open({str(path)!r}, os.O_RDWR | os.O_CREAT)")
+    other.do(f"f = os.open({str(path)!r}, os.O_RDWR)")
+    for step in range(16):
+        one.do(f"os.pwrite(f, b'1' * (1 << 18), {step} << 18)")
+        other.do(f"os.pwrite(f, b'2' * (1 << 18), (4 << 20) + ({step} << 18))")
+    sync(disk)
+    capture = recorder.stop()
+    result = owned(capture)
+    assert set(result) <= {one.pid, other.pid, None}
+    assert abs(result[one.pid] - 4 * MIB) <= 4 * MIB / 100, result
+    assert abs(result[other.pid] - 4 * MIB) <= 4 * MIB / 100, result
+    assert evidence(capture, other.pid) == ["page"]
+
+
+def test_pages_in_turn_are_never_charged_to_the_wrong_one(disk, record, actors):
+    """Every other page by another process: requests carry pages of both, and say how many are the owner's."""
+    path = disk.mount / "file"
+    path.write_bytes(bytes(MIB))
+    disk.settle()
+    recorder = record("--device", disk.name)
+    one, other = actors(), actors()
+    for actor in (one, other):
+        actor.do(f"f = os.open({str(path)!r}, os.O_RDWR)")
+    for page in range(0, 256, 2):
+        one.do(f"os.pwrite(f, b'1' * 4096, {page} << 12)")
+        other.do(f"os.pwrite(f, b'2' * 4096, {page + 1} << 12)")
+    sync(disk)
+    result = owned(recorder.stop())
+    assert sum(result.values()) == MIB
+    assert all(result.get(actor.pid, 0) <= MIB // 2 for actor in (one, other)), result
+
+
+def test_a_file_that_is_deleted_in_time_is_never_written(disk, record, actors):
+    disk.settle()
+    recorder = record("--device", disk.name)
+    writer = actors()
+    writer.do(write(disk.mount / "file", 4))
+    writer.do(f"os.unlink({str(disk.mount / 'file')!r})")
+    sync(disk)
+    capture = recorder.stop()
+    assert owned(capture) == {}
+    assert capture.one(f"select sum(ret) from {{syscall}} where pid = {writer.pid} and op = 'write'") == (4 * MIB,)
+
+
+def test_an_inode_number_that_is_used_again_has_a_new_owner(disk, record, actors):
+    first, second = disk.mount / "first", disk.mount / "second"
+    disk.settle()
+    recorder = record("--device", disk.name)
+    old, new = actors(), actors()
+    old.do(write(first, 1))
+    sync(disk)
+    number = os.stat(first).st_ino
+    old.do(f"os.unlink({str(first)!r})")
+    new.do(write(second, 2))
+    assert os.stat(second).st_ino == number, "ext4 takes the lowest free number"
+    sync(disk)
+    assert owned(recorder.stop()) == {old.pid: MIB, new.pid: 2 * MIB}
+
+
+def test_direct_writes_are_their_submitters(disk, record):
+    disk.settle()
+    recorder = record("--device", disk.name)
+    dd = subprocess.Popen(["dd", "if=/dev/zero", f"of={disk.mount}/file", "bs=64k", "count=32", "oflag=direct", "status=none"])
+    assert dd.wait() == 0
+    capture = recorder.stop()
+    assert owned(capture) == {dd.pid: 2 * MIB}
+    assert evidence(capture, dd.pid) == ["direct"]
+
+
+def test_data_journal_and_metadata_are_told_apart_and_add_up(disk, record, actors):
+    """4 KiB appends, each with fsync: the sum of the classes is the device's own counter."""
+    # Blocks of a directory that is gone must not be replayed: from then on the journal has revoke records too.
+    for name in range(300):
+        (disk.mount / "gone" / f"{name:0200}").parent.mkdir(exist_ok=True)
+        (disk.mount / "gone" / f"{name:0200}").touch()
+    sync(disk)
+    subprocess.run(["rm", "-r", disk.mount / "gone"], check=True)
+    disk.settle()
+    recorder = record("--device", disk.name)
+    writer = actors()
+    writer.do(f"f = os.open({str(disk.mount / 'log')!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)")
+    writer.do("for _ in range(200): os.write(f, b'l' * 4096); os.fsync(f)")
+    sync(disk)
+    capture = recorder.stop()
+    written = dict(capture.sql("select class, sum(bytes) from {block} where op = 'write' group by class"))
+    assert written["data"] == 200 * 4096
+    block_bytes = os.statvfs(disk.mount).f_bsize
+    assert written["journal"] >= 200 * 2 * block_bytes, "at least a descriptor and a commit block each time"
+    assert written["metadata"] > 0
+    assert capture.one("select count(*) from {block} where class = 'metadata' and submitter_comm like 'jbd2/%'") == (0,)
+    assert owned(capture) == {writer.pid: 200 * 4096}
+    journal = capture.sql("select distinct evidence, pid, submitter_comm from {block} where class = 'journal'")
+    assert all(row[:2] == ("none", None) and row[2].startswith("jbd2/") for row in journal), journal
+    book = capture.check_device(disk.name, busy=True)
+    assert sum(written.values()) == book["rows"]["write_bytes"]
+
+
+def test_a_cold_sequential_read_is_mostly_readahead(disk, record):
+    path = disk.mount / "file"
+    path.write_bytes(bytes(8 * MIB))
+    number = path.stat().st_ino
+    disk.settle()
+    recorder = record("--device", disk.name)
+    dd = subprocess.Popen(["dd", f"if={path}", "of=/dev/null", "bs=64k", "status=none"])
+    assert dd.wait() == 0
+    capture = recorder.stop()
+    read = dict(capture.sql(f"select class, sum(bytes) from {{block}} where op = 'read' and ino = {number} group by class"))
+    assert read["readahead"] > 7 * MIB
+    assert 8 * MIB <= sum(read.values()) <= 8.1 * MIB
+    owners = capture.sql(f"select distinct pid, evidence from {{block}} where ino = {number}")
+    assert owners == [(dd.pid, "direct")]
+
+
+def test_a_block_device_without_a_file_system_has_data_and_owners(recordable, tmp_path, record, actors):
+    image = tmp_path / "bare.img"
+    with open(image, "wb") as file:
+        file.truncate(16 * MIB)
+    device = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        recorder = record("--device", device)
+        writer = actors()
+        writer.do(f"f = os.open({device!r}, os.O_WRONLY); os.write(f, b'b' * (1 << 20)); os.fsync(f)")
+        capture = recorder.stop()
+        assert owned(capture) == {writer.pid: MIB}
+        assert capture.one(f"select sum(ret) from {{syscall}} where pid = {writer.pid} and op = 'write' and fd_kind = 'block'") == (MIB,)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
