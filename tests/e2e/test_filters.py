@@ -95,3 +95,14 @@ def test_a_device_only(disk, record, tmp_path):
     numbers = capture.sql("select distinct dev from {syscall} where dev is not null union select distinct dev from {block}")
     major, minor = (int(word) for word in Path(f"/sys/block/{disk.name}/dev").read_text().split(":"))
     assert numbers == [(major << 20 | minor,)]
+
+
+def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
+    """The command's pages are written by a kernel worker, which is no child of it; another file's are not let through."""
+    (disk.mount / "other").write_bytes(bytes(1 << 20))
+    script = f"dd if=/dev/zero of={disk.mount}/file bs=64k count=16 status=none; sync -f {disk.mount}"
+    capture = record("--", "sh", "-c", script).finish()
+    rows = capture.sql("""
+        select comm, submitter_comm like 'kworker%', sum(owned_bytes) from {block}
+        where op = 'write' and class = 'data' group by all""")
+    assert rows == [("dd", True, 1 << 20)]
