@@ -61,6 +61,18 @@ static __always_inline bool is_metadata(struct file_page *file)
 	return file->key.inode.ino == BTRFS_BTREE_INODE && BPF_CORE_READ(inode, i_sb, s_magic) == BTRFS_SUPER_MAGIC;
 }
 
+/* Puts down whose data a page of a file is; false where it is no data but metadata. */
+static __always_inline bool name_file(struct file_page *file, struct origin *origin)
+{
+	if (is_metadata(file)) {
+		origin->io_class = IO_METADATA;
+		return false;
+	}
+	origin->file_dev = file->key.inode.dev;
+	origin->ino = file->key.inode.ino;
+	return true;
+}
+
 static __always_inline struct bio_vec *first_vector(struct bio *bio)
 {
 	__u64 vectors = (__u64)BPF_CORE_READ(bio, bi_io_vec);
@@ -161,12 +173,8 @@ static __always_inline void written_back(struct bio *bio, struct origin *origin,
 	__u8 evidence;
 
 	if (find_file(BPF_CORE_READ(vector, bv_page), &file)) {
-		if (is_metadata(&file)) {
-			origin->io_class = IO_METADATA;
+		if (!name_file(&file, origin))
 			return;
-		}
-		origin->file_dev = file.key.inode.dev;
-		origin->ino = file.key.inode.ino;
 		first = find_owner(&file, &evidence);
 		if (first) {
 			*owner = *first;
@@ -194,6 +202,14 @@ static __noinline int written_back_turns(struct bio *bio, struct origin *origin,
 {
 	written_back(bio, origin, owner, false);
 	return 0;
+}
+
+static __always_inline void find_writer(struct bio *bio, struct origin *origin, struct owner *owner, bool has_loop)
+{
+	if (has_loop)
+		written_back_loop(bio, origin, owner);
+	else
+		written_back_turns(bio, origin, owner);
 }
 
 static __always_inline __u8 class_of_read(__u32 flags)
@@ -227,14 +243,8 @@ static __always_inline void reads_file(struct bio *bio, struct origin *origin)
 {
 	struct file_page file = {};
 
-	if (!find_file(BPF_CORE_READ(first_vector(bio), bv_page), &file))
-		return;
-	if (is_metadata(&file)) {
-		origin->io_class = IO_METADATA;
-		return;
-	}
-	origin->file_dev = file.key.inode.dev;
-	origin->ino = file.key.inode.ino;
+	if (find_file(BPF_CORE_READ(first_vector(bio), bv_page), &file))
+		name_file(&file, origin);
 }
 
 /*
@@ -266,28 +276,20 @@ static __always_inline bool find_origin(struct bio *bio, struct origin *origin, 
 			reads_file(bio, origin);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
 		maker = maker_of(bio);
-		if (maker == MAKER_SWAP) {
+		by_submitter = by_submitter && maker == MAKER_DIRECT;
+		if (maker == MAKER_SWAP)
 			origin->io_class = IO_SWAP;
-			by_submitter = false;
-		} else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(bio))) {
+		else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(bio)))
 			origin->io_class = IO_JOURNAL;
-			by_submitter = false;
-		} else if (maker == MAKER_METADATA) {
+		else if (maker == MAKER_METADATA)
 			origin->io_class = IO_METADATA;
-			by_submitter = false;
-		} else if (maker != MAKER_DIRECT) {
-			by_submitter = false;
-			if (has_loop)
-				written_back_loop(bio, origin, &owner);
-			else
-				written_back_turns(bio, origin, &owner);
-		}
+		else if (maker != MAKER_DIRECT)
+			find_writer(bio, origin, &owner, has_loop);
 	}
 	if (by_submitter) {
 		identify_owner(&owner);
 		origin->evidence = EVIDENCE_DIRECT;
-		if (owner.wanted && owner.who.pid != config.recorder_pid)
-			tell_process(0);
+		tell_owner(&owner);
 	} else {
 		struct identity submitter = {};
 
@@ -315,10 +317,7 @@ static __always_inline bool find_again(struct bio *part, struct origin *origin, 
 
 	origin->owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
 	origin->evidence = EVIDENCE_NONE;
-	if (has_loop)
-		written_back_loop(part, origin, &owner);
-	else
-		written_back_turns(part, origin, &owner);
+	find_writer(part, origin, &owner, has_loop);
 	origin->who = owner.who;
 	origin->start_ns = owner.start_ns;
 	return owner.wanted;

@@ -175,6 +175,13 @@ static __always_inline void identify_owner(struct owner *owner)
 	owner->wanted = owner->who.pid == config.recorder_pid ? !by_owner() : owner_wanted();
 }
 
+/* Tells who the owner is, which is the current process. The recorder tells nobody of itself. */
+static __always_inline void tell_owner(struct owner *owner)
+{
+	if (owner->wanted && owner->who.pid != config.recorder_pid)
+		tell_process(0);
+}
+
 /* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
 static __always_inline int page_dirtied(__u64 index, struct address_space *mapping)
 {
@@ -195,9 +202,9 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 	generation = host->i_generation;
 	inode = bpf_map_lookup_elem(&inode_owners, &key);
 	if (inode && inode->generation == generation) {
-		/* A kernel thread that writes back dirties again what it could not write. */
 		if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32))
 			return 0;
+		/* Who writes back dirties again what could not be written. */
 		if (current_is_kernel_thread() || only_syncs())
 			return 0;
 		identify_owner(&owner);
@@ -216,8 +223,7 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 		bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY);
 		owner = fresh.first;
 	}
-	if (owner.wanted && owner.who.pid != config.recorder_pid)
-		tell_process(0);
+	tell_owner(&owner);
 	return 0;
 }
 

@@ -11,13 +11,13 @@ use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView, VfsTable, VfsView};
 use iostrata_capture::{Error, Result};
 
-/// The "system" of data whose owner is not known. Names in parentheses are no processes.
-pub const NOBODYS: &str = "(unknown)";
-
 use crate::aggregate::Aggregate;
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::owners::Owners;
 use crate::partial::Partial;
+
+/// The "system" of data whose owner is not known. Names in parentheses are no processes.
+const NOBODYS: &str = "(unknown)";
 
 /// The flag of block requests that the kernel's I/O counters leave out.
 const NOT_IN_COUNTERS: i32 = 512;

@@ -30,8 +30,6 @@ pub struct Plan {
     pub layers: Vec<(Layer, LayerState)>,
     /// Programs and layers as the manifest names them.
     pub probes: Vec<Probe>,
-    /// Where the kernel keeps what it knows of a request.
-    pub request_flag_bits: (u32, u32),
 }
 
 impl Plan {
@@ -41,8 +39,7 @@ impl Plan {
         kernel: &dyn KernelFacts,
         works: &mut dyn FnMut(&Variant) -> Result<(), String>,
     ) -> Result<Plan> {
-        let request_flag_bits = probes::request_flag_bits(kernel);
-        let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new(), request_flag_bits };
+        let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
         if options.command.is_some() || !options.filter.pids.is_empty() {
             let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
             plan.programs.extend(trees.into_iter().map(|program| ("process", program)));
@@ -82,13 +79,14 @@ impl Plan {
     }
 }
 
-/// Loads and attaches the best that works. What the kernel refuses is replaced by the next best way to capture the same
-/// layer, or by nothing; the kernel's verdict decides, because no feature test tells what it will say.
+/// Loads and attaches the best that works, with the rest of `settings` as it is. What the kernel refuses is replaced by
+/// the next best way to capture the same layer, or by nothing; the kernel's verdict decides, because no feature test
+/// tells what it will say.
 pub fn start<'obj>(
     options: &Record,
     kernel: &dyn KernelFacts,
     objects: &'obj mut Objects,
-    settings: impl Fn(&Plan) -> Settings,
+    settings: &Settings,
 ) -> Result<(Plan, Session<'obj>)> {
     let mut refused: Vec<Refusal> = Vec::new();
     for object in objects {
@@ -96,7 +94,7 @@ pub fn start<'obj>(
             let refusal = refused.iter().find(|refusal| variant.programs.contains(&refusal.program));
             refusal.map_or(Ok(()), |refusal| Err(refusal.why.clone()))
         })?;
-        match Session::start(object, &settings(&plan)) {
+        match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }) {
             Ok(session) => return Ok((plan, session)),
             Err(error) => match error.downcast::<Refusal>() {
                 Ok(refusal) if Layer::parse(plan.class_of(&refusal.program)).is_some() => refused.push(refusal),

@@ -25,7 +25,7 @@ use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::options::Record;
 use crate::plan::{self, Plan};
-use crate::probes::{self, VmlinuxBtf};
+use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::progress::Progress;
 use crate::session::{self, Session, Settings};
 use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
@@ -65,23 +65,25 @@ fn device_numbers(wanted: &[Device]) -> Vec<i32> {
     numbers
 }
 
-fn settings(options: &Record, plan: &Plan, op_words: &[String]) -> Settings {
+/// Everything but the programs, which the plan chooses.
+fn settings(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> Settings {
     Settings {
-        programs: plan.programs(),
-        config: config(options, plan, op_words),
+        programs: Vec::new(),
+        config: config(options, kernel, op_words),
         ring_bytes: options.ring_bytes,
         devices: device_numbers(&options.filter.devices),
     }
 }
 
-fn config(options: &Record, plan: &Plan, op_words: &[String]) -> types::config {
+fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> types::config {
     let filter = &options.filter;
+    let (rqf_flush_seq_bit, rqf_io_stat_bit) = probes::request_flag_bits(kernel);
     let mut config = types::config {
         recorder_pid: std::process::id(),
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
-        rqf_flush_seq_bit: plan.request_flag_bits.0,
-        rqf_io_stat_bit: plan.request_flag_bits.1,
+        rqf_flush_seq_bit,
+        rqf_io_stat_bit,
         ..types::config::default()
     };
     if let Some(cgroup) = &filter.cgroup {
@@ -175,7 +177,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     make_directory(&options.out)?;
     let mut witness = Witness::before(whole_devices(options));
     let mut objects = plan::objects();
-    let started = plan::start(options, &kernel, &mut objects, |plan| settings(options, plan, &words.ops));
+    let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));
     let (plan, mut session) = started.inspect_err(|_| remove_directory(&options.out))?;
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;

@@ -216,9 +216,9 @@ impl<'obj> Session<'obj> {
                 maps.crowded.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
             );
         }
+        let ways = types::request_bucket::default().way.len() as u32;
         for key in maps.places.keys() {
             let Some(place) = read_record::<u32>(&key) else { continue };
-            let ways = types::request_bucket::default().way.len() as u32;
             let bucket = maps.requests.lookup(&(place / ways).to_ne_bytes(), MapFlags::ANY)?;
             let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
             entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize]));

@@ -75,13 +75,6 @@ pub fn named(given: &str) -> Result<Device> {
     }
 }
 
-/// The whole disk that holds the file system with `st_dev` number `dev`; `None` for one without a disk of its own.
-pub fn disk_of(dev: i32) -> Option<i32> {
-    let (major, minor) = (dev >> 20, dev & 0xf_ffff);
-    let path = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    if path.join("partition").exists() { number_in(path.parent()?) } else { number_in(&path) }
-}
-
 /// Whether a disk has no request under way (`/sys/block/DEV/inflight`).
 pub fn is_idle(name: &str) -> bool {
     let text = line(&format!("/sys/block/{name}/inflight"));

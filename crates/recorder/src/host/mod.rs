@@ -15,11 +15,6 @@ pub fn dev_number(major: u32, minor: u32) -> i32 {
     (major << 20 | (minor & 0xf_ffff)) as i32
 }
 
-/// The kernel's number for what `stat(2)` calls `st_dev`.
-pub fn dev_of_stat(st_dev: u64) -> i32 {
-    dev_number(rustix::fs::major(st_dev), rustix::fs::minor(st_dev))
-}
-
 /// A one-line file of /proc or /sys without its newline; empty where it cannot be read.
 pub fn line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
