@@ -131,8 +131,8 @@ def failures(results):
 def arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/iostrata/target")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15, help="how often every variant runs (default: 15)")
-    parser.add_argument("--seconds", type=int, default=2, help="how long fio runs each time (default: 2)")
+    parser.add_argument("--rounds", type=int, default=9, help="how often every variant runs (default: 9)")
+    parser.add_argument("--seconds", type=int, default=6, help="how long fio runs each time (default: 6)")
     parser.add_argument("--smoke", action="store_true", help="one round of one second: does the benchmark work?")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
     parser.add_argument("--iostrata", type=Path, metavar="FILE", default=target / "release/iostrata",

@@ -60,12 +60,12 @@ static __always_inline __u32 flags_of(__u32 cmd_flags)
 static __always_inline int bio_queued(struct bio *bio, bool has_loop)
 {
 	struct gendisk *disk = disk_of_bio(bio);
-	struct origin origin = {};
+	struct provenance from = {};
 
 	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
-	if (find_origin(bio, &origin, has_loop))
-		put_queued(number_of(bio), bpf_ktime_get_ns(), &origin);
+	if (find_origin(bio, &from, has_loop))
+		put_queued(number_of(bio), bpf_ktime_get_ns(), &from);
 	return 0;
 }
 
@@ -73,27 +73,26 @@ static __always_inline int bio_queued(struct bio *bio, bool has_loop)
 static __always_inline int bio_split(struct bio *front, bool has_loop)
 {
 	struct queued_bio *whole = slot_of(number_of_address((__u64)front->bi_private, front));
-	struct origin origin;
+	struct provenance from;
 	__u64 queue_ns;
 	bool wanted = true;
 
 	if (!whole)
 		return 0;
-	origin = whole->origin;
+	from = whole->from;
 	queue_ns = whole->queue_ns;
-	if (origin.evidence == EVIDENCE_PAGE) {
+	if (from.origin.evidence == EVIDENCE_PAGE) {
 		struct bio *rest = front->bi_private;
 
-		if (find_again(rest, &origin, has_loop)) {
-			whole->origin = origin;
-			whole->check = check_of(whole);
+		if (find_again(rest, &from, has_loop)) {
+			fill_slot(whole, whole->bio, queue_ns, &from);
 		} else {
 			whole->bio = 0;
 		}
-		wanted = find_again(front, &origin, has_loop);
+		wanted = find_again(front, &from, has_loop);
 	}
 	if (wanted)
-		put_queued(number_of(front), queue_ns, &origin);
+		put_queued(number_of(front), queue_ns, &from);
 	return 0;
 }
 
@@ -129,34 +128,38 @@ static __noinline int gather_bios(struct request *rq, struct origin *origin)
 		slot = slot_of(number_of(bio));
 		if (!slot)
 			continue;
-		owned += same_origin(&slot->origin, origin) * slot->origin.owned_bytes;
+		owned += same_origin(&slot->from.origin, origin) * slot->from.origin.owned_bytes;
 		slot->bio = 0;
 	}
 	origin->owned_bytes = owned;
 	return bios;
 }
 
-/* What is known of a request that is met for the first time; false when it is not to be recorded. */
+/* What is known of a request that is met for the first time; over at once when it is not to be recorded. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
 	struct bio *bio = rq->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
+	/* Not `via`, which is of value only where it was filled. */
+	__builtin_memset(state, 0, offsetof(struct inflight_request, from.via));
 	state->request = number_of(rq);
 	state->generation = rq->start_time_ns;
 	state->dev = dev;
 	if (!bio || !take_queued(number_of(bio), state)) {
 		struct account *account = account_of(CLASS_BLOCK);
 
-		if (by_owner() || !device_wanted(dev))
+		if (by_owner() || !device_wanted(dev)) {
+			state->over = 1;
 			return false;
+		}
 		state->queue_ns = state->generation;
-		state->origin.io_class = class_of_request(rq->cmd_flags);
+		state->from.origin.io_class = class_of_request(rq->cmd_flags);
 		/* A device flush has no bio and no one owner. */
 		if (account && bio)
 			account->unidentified++;
 	}
-	state->own = state->origin.who.pid && state->origin.who.pid == config.recorder_pid;
+	state->own = state->from.origin.who.pid && state->from.origin.who.pid == config.recorder_pid;
 	return true;
 }
 
@@ -167,16 +170,12 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
 	state->counted = is_counted(rq);
-	state->bios = gather_bios(rq, &state->origin);
+	state->bios = gather_bios(rq, &state->from.origin);
 }
 
-static __always_inline void follow_request(struct request *rq, struct inflight_request *entry,
-					   struct inflight_request *state)
+/* Keeps what `meet_request` has filled, unless that is the request's entry already. */
+static __always_inline void follow_request(struct request *rq, struct inflight_request *state)
 {
-	if (entry) {
-		*entry = *state;
-		return;
-	}
 	if (make_entry(state) && by_owner()) {
 		/* Without an owner filter its completion is recorded all the same, without a start. */
 		struct account *account = account_of(CLASS_BLOCK);
@@ -226,30 +225,12 @@ static __always_inline void count_own(struct inflight_request *state, __u8 op)
 	}
 }
 
-/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
-static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
+static __always_inline void fill_block_event(struct block_event *event, struct inflight_request *state, __u8 op,
+					     __s32 error, __u64 end_ns)
 {
-	__u8 op = op_of(state->cmd_flags, state->bytes_done);
-	struct block_event *event;
-	__u64 first_ns;
-	void *ring;
+	__u64 first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
 
-	if (state->own) {
-		count_own(state, op);
-		return;
-	}
-	ring = ring_of_this_cpu();
-	if (!ring)
-		return;
-	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
-	if (!event)
-		return;
 	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
-	event->origin = state->origin;
-	/* The parts of a split bio have the whole's. */
-	if (event->origin.owned_bytes > state->bytes_done)
-		event->origin.owned_bytes = state->bytes_done;
-	first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
 	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
 	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
 	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
@@ -260,7 +241,41 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 	event->error = error;
 	event->bios = state->bios;
 	event->requeues = state->requeues;
-	submit_event(event, sizeof(*event));
+	event->origin = state->from.origin;
+	/* The parts of a split bio have the whole's. */
+	if (state->from.origin.owned_bytes > state->bytes_done)
+		event->origin.owned_bytes = state->bytes_done;
+}
+
+/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
+static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
+{
+	__u8 op = op_of(state->cmd_flags, state->bytes_done);
+	struct block_event_via *with_via;
+	struct block_event *event;
+	void *ring;
+
+	if (state->own) {
+		count_own(state, op);
+		return;
+	}
+	ring = ring_of_this_cpu();
+	if (!ring)
+		return;
+	if (state->from.origin.has_via) {
+		with_via = reserve_event(ring, CLASS_BLOCK, sizeof(*with_via), op, state->bytes_done);
+		if (!with_via)
+			return;
+		fill_block_event(&with_via->event, state, op, error, end_ns);
+		with_via->via = state->from.via;
+		submit_event(with_via, sizeof(*with_via));
+	} else {
+		event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+		if (!event)
+			return;
+		fill_block_event(event, state, op, error, end_ns);
+		submit_event(event, sizeof(*event));
+	}
 }
 
 /*
@@ -296,7 +311,7 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 /* I: a request enters the scheduler. */
 static __always_inline int request_inserted(struct request *rq)
 {
-	struct inflight_request fresh = {}, *entry;
+	struct inflight_request fresh, *entry, *state;
 
 	entry = entry_of(number_of(rq));
 	if (continues_use(entry, rq, true)) {
@@ -304,17 +319,19 @@ static __always_inline int request_inserted(struct request *rq)
 			entry->insert_ns = bpf_ktime_get_ns();
 		return 0;
 	}
-	if (!meet_request(rq, &fresh))
+	state = entry ? entry : &fresh;
+	if (!meet_request(rq, state))
 		return 0;
-	fresh.insert_ns = bpf_ktime_get_ns();
-	follow_request(rq, entry, &fresh);
+	state->insert_ns = bpf_ktime_get_ns();
+	if (!entry)
+		follow_request(rq, state);
 	return 0;
 }
 
 /* D: a request goes to the driver. No merge can follow, so its bios are final. */
 static __always_inline int request_issued(struct request *rq)
 {
-	struct inflight_request fresh = {}, *entry;
+	struct inflight_request fresh, *entry, *state;
 
 	entry = entry_of(number_of(rq));
 	if (continues_use(entry, rq, false)) {
@@ -324,11 +341,13 @@ static __always_inline int request_issued(struct request *rq)
 			describe_request(rq, entry);
 		return 0;
 	}
-	if (!meet_request(rq, &fresh))
+	state = entry ? entry : &fresh;
+	if (!meet_request(rq, state))
 		return 0;
-	describe_request(rq, &fresh);
-	fresh.issue_ns = bpf_ktime_get_ns();
-	follow_request(rq, entry, &fresh);
+	describe_request(rq, state);
+	state->issue_ns = bpf_ktime_get_ns();
+	if (!entry)
+		follow_request(rq, state);
 	return 0;
 }
 
@@ -360,26 +379,24 @@ static __always_inline int request_merged(struct request *rq)
  */
 static __always_inline int request_completed(struct request *rq, __s32 error, __u32 bytes)
 {
-	struct inflight_request fresh = {}, *entry, *state;
+	struct inflight_request fresh, *entry, *state;
 	bool device_flush, over;
 
 	entry = entry_of(number_of(rq));
-	state = entry;
+	state = entry ? entry : &fresh;
 	if (!entry || entry->over) {
-		if (!meet_request(rq, &fresh))
+		if (!meet_request(rq, state))
 			return 0;
-		describe_request(rq, &fresh);
-		state = &fresh;
+		describe_request(rq, state);
 	}
 	state->bytes_done += bytes;
 	device_flush = (state->cmd_flags & REQ_OP_MASK) == REQ_OP_FLUSH;
 	over = bytes >= rq->__data_len && (device_flush || !in_flush_sequence(rq));
 	if (over) {
 		emit_request(state, error, bpf_ktime_get_ns());
-		if (entry)
-			entry->over = 1;
-	} else if (state == &fresh) {
-		follow_request(rq, entry, &fresh);
+		state->over = 1;
+	} else if (!entry) {
+		follow_request(rq, state);
 	}
 	return 0;
 }

@@ -130,23 +130,28 @@ struct origin {
 	struct identity who;
 	/* When the owner's process started; 0: not known. */
 	__u64 start_ns;
+	/* What of the request is the owner's. */
+	__u32 owned_bytes;
+	__u8 evidence;
+	__u8 io_class;
+	/* There is a `struct via`. */
+	__u8 has_via;
+	__u8 reserved;
+};
+
+/* By way of what it comes, where the owner did not send it straight to the device. */
+struct via {
 	/* The file, where its pages tell. */
 	__u64 ino;
 	__u32 file_dev;
 	/* Who submitted it, where that is not the owner itself. */
 	__u32 submitter_pid;
 	char submitter_comm[COMM_BYTES];
-	/* What of the request is the owner's. */
-	__u32 owned_bytes;
-	__u8 evidence;
-	__u8 io_class;
-	__u16 reserved;
 };
 
-/* A completed block request. */
+/* A completed block request: two cache lines with the ring's own header. */
 struct block_event {
 	struct event_head head;
-	struct origin origin;
 	__s64 duration_ns;
 	__s64 queue_ns;
 	__s64 insert_ns;
@@ -157,6 +162,13 @@ struct block_event {
 	__s32 error;
 	__u16 bios;
 	__u16 requeues;
+	struct origin origin;
+};
+
+/* The record of one that `has_via`. */
+struct block_event_via {
+	struct block_event event;
+	struct via via;
 };
 
 /* A process at its first I/O, and after each exec. */

@@ -14,6 +14,13 @@
  */
 enum { PAGE_BYTES = 4096, MAX_PAGES = 4096, MAX_PAGES_UNTIL_5_16 = 64 };
 
+/* All that is known of where a bio comes from. */
+struct provenance {
+	struct origin origin;
+	/* Of value where the origin says so. */
+	struct via via;
+};
+
 /* Which part of the kernel made a bio. */
 static __always_inline __u8 maker_of(struct bio *bio)
 {
@@ -62,14 +69,15 @@ static __always_inline bool is_metadata(struct file_page *file)
 }
 
 /* Puts down whose data a page of a file is; false where it is no data but metadata. */
-static __always_inline bool name_file(struct file_page *file, struct origin *origin)
+static __always_inline bool name_file(struct file_page *file, struct provenance *from)
 {
 	if (is_metadata(file)) {
-		origin->io_class = IO_METADATA;
+		from->origin.io_class = IO_METADATA;
 		return false;
 	}
-	origin->file_dev = file->key.inode.dev;
-	origin->ino = file->key.inode.ino;
+	from->origin.has_via = 1;
+	from->via.file_dev = file->key.inode.dev;
+	from->via.ino = file->key.inode.ino;
 	return true;
 }
 
@@ -165,7 +173,7 @@ static __always_inline bool is_flagged_metadata(__u32 flags)
 }
 
 /* Pages of a file or of a device that are written back, by whomever. */
-static __always_inline void written_back(struct bio *bio, struct origin *origin, struct owner *owner, bool has_loop)
+static __always_inline void written_back(struct bio *bio, struct provenance *from, struct owner *owner, bool has_loop)
 {
 	struct bio_vec *vector = first_vector(bio);
 	struct file_page file = {};
@@ -173,43 +181,43 @@ static __always_inline void written_back(struct bio *bio, struct origin *origin,
 	__u8 evidence;
 
 	if (find_file(BPF_CORE_READ(vector, bv_page), &file)) {
-		if (!name_file(&file, origin))
+		if (!name_file(&file, from))
 			return;
 		first = find_owner(&file, &evidence);
 		if (first) {
 			*owner = *first;
-			origin->evidence = evidence;
+			from->origin.evidence = evidence;
 			if (evidence == EVIDENCE_PAGE)
-				origin->owned_bytes = count_owned(vector, origin->owned_bytes, owner, has_loop);
+				from->origin.owned_bytes = count_owned(vector, from->origin.owned_bytes, owner, has_loop);
 			return;
 		}
 	} else if (is_flagged_metadata(BPF_CORE_READ(bio, bi_opf))) {
-		origin->io_class = IO_METADATA;
+		from->origin.io_class = IO_METADATA;
 		return;
 	}
 	if (find_cgroup(bio, owner))
-		origin->evidence = EVIDENCE_CGROUP;
+		from->origin.evidence = EVIDENCE_CGROUP;
 }
 
 /* Functions of their own, because they are needed in several places; two, because of bpf_loop(). */
-static __noinline int written_back_loop(struct bio *bio, struct origin *origin, struct owner *owner)
+static __noinline int written_back_loop(struct bio *bio, struct provenance *from, struct owner *owner)
 {
-	written_back(bio, origin, owner, true);
+	written_back(bio, from, owner, true);
 	return 0;
 }
 
-static __noinline int written_back_turns(struct bio *bio, struct origin *origin, struct owner *owner)
+static __noinline int written_back_turns(struct bio *bio, struct provenance *from, struct owner *owner)
 {
-	written_back(bio, origin, owner, false);
+	written_back(bio, from, owner, false);
 	return 0;
 }
 
-static __always_inline void find_writer(struct bio *bio, struct origin *origin, struct owner *owner, bool has_loop)
+static __always_inline void find_writer(struct bio *bio, struct provenance *from, struct owner *owner, bool has_loop)
 {
 	if (has_loop)
-		written_back_loop(bio, origin, owner);
+		written_back_loop(bio, from, owner);
 	else
-		written_back_turns(bio, origin, owner);
+		written_back_turns(bio, from, owner);
 }
 
 static __always_inline __u8 class_of_read(__u32 flags)
@@ -239,12 +247,12 @@ static __always_inline __u8 class_of_request(__u32 flags)
 }
 
 /* A read into the page cache names its file by its pages; those of a mounted device are the file system's own. */
-static __always_inline void reads_file(struct bio *bio, struct origin *origin)
+static __always_inline void reads_file(struct bio *bio, struct provenance *from)
 {
 	struct file_page file = {};
 
 	if (find_file(BPF_CORE_READ(first_vector(bio), bv_page), &file))
-		name_file(&file, origin);
+		name_file(&file, from);
 }
 
 /*
@@ -257,53 +265,53 @@ static __always_inline bool is_journal_thread(const char *comm)
 }
 
 /* Class, owner and evidence of a bio; false where the filters do not let it through. In the context of its submitter. */
-static __always_inline bool find_origin(struct bio *bio, struct origin *origin, bool has_loop)
+static __always_inline bool find_origin(struct bio *bio, struct provenance *from, bool has_loop)
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
 	struct owner owner = {};
 	__u8 maker;
 
-	origin->owned_bytes = bytes;
-	origin->io_class = IO_DATA;
+	from->origin.owned_bytes = bytes;
+	from->origin.io_class = IO_DATA;
 	if (!bytes) {
-		origin->io_class = IO_FLUSH;
+		from->origin.io_class = IO_FLUSH;
 	} else if (op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE) {
-		origin->io_class = IO_DISCARD;
+		from->origin.io_class = IO_DISCARD;
 	} else if (op == REQ_OP_READ) {
-		origin->io_class = class_of_read(flags);
+		from->origin.io_class = class_of_read(flags);
 		if (maker_of(bio) != MAKER_DIRECT)
-			reads_file(bio, origin);
+			reads_file(bio, from);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
 		maker = maker_of(bio);
 		by_submitter = by_submitter && maker == MAKER_DIRECT;
 		if (maker == MAKER_SWAP)
-			origin->io_class = IO_SWAP;
+			from->origin.io_class = IO_SWAP;
 		else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(bio)))
-			origin->io_class = IO_JOURNAL;
+			from->origin.io_class = IO_JOURNAL;
 		else if (maker == MAKER_METADATA)
-			origin->io_class = IO_METADATA;
+			from->origin.io_class = IO_METADATA;
 		else if (maker != MAKER_DIRECT)
-			find_writer(bio, origin, &owner, has_loop);
+			find_writer(bio, from, &owner, has_loop);
 	}
 	if (by_submitter) {
-		identify_owner(&owner);
-		origin->evidence = EVIDENCE_DIRECT;
-		tell_owner(&owner);
+		owned_by_current(&owner);
+		from->origin.evidence = EVIDENCE_DIRECT;
 	} else {
 		struct identity submitter = {};
 
 		identify_current(&submitter);
-		origin->submitter_pid = submitter.pid;
-		__builtin_memcpy(origin->submitter_comm, submitter.comm, COMM_BYTES);
-		if (origin->io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
-			origin->io_class = IO_JOURNAL;
+		from->origin.has_via = 1;
+		from->via.submitter_pid = submitter.pid;
+		__builtin_memcpy(from->via.submitter_comm, submitter.comm, COMM_BYTES);
+		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
+			from->origin.io_class = IO_JOURNAL;
 		/* What has no owner is recorded unless owners are chosen. */
-		if (origin->evidence == EVIDENCE_NONE || origin->evidence == EVIDENCE_CGROUP)
+		if (from->origin.evidence == EVIDENCE_NONE || from->origin.evidence == EVIDENCE_CGROUP)
 			owner.wanted = !by_owner();
 	}
-	origin->who = owner.who;
-	origin->start_ns = owner.start_ns;
+	from->origin.who = owner.who;
+	from->origin.start_ns = owner.start_ns;
 	return owner.wanted;
 }
 
@@ -311,15 +319,15 @@ static __always_inline bool find_origin(struct bio *bio, struct origin *origin, 
  * What is left of a bio, or the part that was split off it, where its pages had owners of their own: looked at again. False
  * where the filters do not let that part through.
  */
-static __always_inline bool find_again(struct bio *part, struct origin *origin, bool has_loop)
+static __always_inline bool find_again(struct bio *part, struct provenance *from, bool has_loop)
 {
 	struct owner owner = { .wanted = !by_owner() };
 
-	origin->owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
-	origin->evidence = EVIDENCE_NONE;
-	find_writer(part, origin, &owner, has_loop);
-	origin->who = owner.who;
-	origin->start_ns = owner.start_ns;
+	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
+	from->origin.evidence = EVIDENCE_NONE;
+	find_writer(part, from, &owner, has_loop);
+	from->origin.who = owner.who;
+	from->origin.start_ns = owner.start_ns;
 	return owner.wanted;
 }
 

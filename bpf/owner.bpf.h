@@ -166,20 +166,20 @@ static __always_inline bool only_syncs(void)
 	return false;
 }
 
-static __always_inline void identify_owner(struct owner *owner)
+/* The current process is the owner, and told where the filters let it through. The recorder tells nobody of itself. */
+static __always_inline void owned_by_current(struct owner *owner)
 {
-	struct told is = told_of_current((void *)bpf_get_current_task());
+	struct told is = told_of_current();
 
 	identify_current(&owner->who);
 	owner->start_ns = is.start_ns;
-	owner->wanted = owner->who.pid == config.recorder_pid ? !by_owner() : owner_wanted();
-}
-
-/* Tells who the owner is, which is the current process. The recorder tells nobody of itself. */
-static __always_inline void tell_owner(struct owner *owner)
-{
-	if (owner->wanted && owner->who.pid != config.recorder_pid)
-		tell_process(0);
+	if (owner->who.pid == config.recorder_pid) {
+		owner->wanted = !by_owner();
+		return;
+	}
+	owner->wanted = owner_wanted();
+	if (owner->wanted)
+		tell_process(owner->who.pid, is, 0);
 }
 
 /* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
@@ -207,7 +207,7 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 		/* Who writes back dirties again what could not be written. */
 		if (current_is_kernel_thread() || only_syncs())
 			return 0;
-		identify_owner(&owner);
+		owned_by_current(&owner);
 		if (!inode->shared_since) {
 			if (is_process(&inode->first, owner.who.pid, owner.start_ns))
 				return 0;
@@ -218,12 +218,10 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 	} else {
 		struct inode_owner fresh = { .generation = generation };
 
-		identify_owner(&fresh.first);
+		owned_by_current(&fresh.first);
 		/* Where there is no room the inode has no owner. */
 		bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY);
-		owner = fresh.first;
 	}
-	tell_owner(&owner);
 	return 0;
 }
 

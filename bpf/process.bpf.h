@@ -107,8 +107,9 @@ static __always_inline void fill_cmdline(struct process_event *event, struct mm_
 		event->cmdline_length = length;
 }
 
-static __always_inline struct told told_of_current(struct task_struct *task)
+static __always_inline struct told told_of_current(void)
 {
+	struct task_struct *task = (void *)bpf_get_current_task();
 	struct told is = {};
 
 	/* Since 5.11 the current task is to be had with its type, and so by plain loads. */
@@ -131,16 +132,19 @@ static __always_inline bool current_is_kernel_thread(void)
 	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD;
 }
 
+static __always_inline bool same_told(struct told *one, struct told *other)
+{
+	return one->start_ns == other->start_ns && one->exec_id == other->exec_id;
+}
+
 /*
- * Tells who the current process is, unless that was told. `at_ns` is not after the start of the I/O
+ * Tells who the current process is, `pid` and `is`, unless that was told. `at_ns` is not after the start of the I/O
  * that asks for it; 0 is now.
  */
-static __always_inline void tell_process(__u64 at_ns)
+static __always_inline void tell_process(__u32 pid, struct told is, __u64 at_ns)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct told is = told_of_current(task);
 	struct process_event *event;
+	struct task_struct *task;
 	struct last_told *last;
 	struct mm_struct *mm;
 	struct told *was;
@@ -148,14 +152,15 @@ static __always_inline void tell_process(__u64 at_ns)
 	void *ring;
 
 	last = bpf_map_lookup_elem(&last_told, &zero);
-	if (!last || (last->pid == pid && last->what.start_ns == is.start_ns && last->what.exec_id == is.exec_id))
+	if (!last || (last->pid == pid && same_told(&last->what, &is)))
 		return;
 	was = bpf_map_lookup_elem(&told, &pid);
-	if (was && was->start_ns == is.start_ns && was->exec_id == is.exec_id) {
+	if (was && same_told(was, &is)) {
 		last->what = is;
 		last->pid = pid;
 		return;
 	}
+	task = (void *)bpf_get_current_task();
 	mm = BPF_CORE_READ(task, mm);
 	ring = ring_of_this_cpu();
 	if (!ring)
@@ -177,6 +182,11 @@ static __always_inline void tell_process(__u64 at_ns)
 	submit_event(event, sizeof(*event));
 	/* Where this fails the process is told once more, which does no harm. */
 	bpf_map_update_elem(&told, &pid, &is, BPF_ANY);
+}
+
+static __always_inline void tell_current(__u64 at_ns)
+{
+	tell_process(bpf_get_current_pid_tgid() >> 32, told_of_current(), at_ns);
 }
 
 /* A child of a recorded process is recorded. Threads share their process id and are there already. */

@@ -14,7 +14,9 @@ struct queued_bio {
 	__u64 bio; /* 0: free */
 	__u64 check;
 	__u64 queue_ns;
-	struct origin origin;
+	struct provenance from;
+	/* Two cache lines, of which one that came straight needs little of the second. */
+	__u64 reserved[3];
 };
 
 struct queued_bucket {
@@ -29,11 +31,15 @@ struct queued_bucket {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, QUEUED_BUCKETS);
+	__uint(map_flags, 1 << 10); /* BPF_F_MMAPABLE: begins with a page, so buckets begin with a cache line */
 	__type(key, __u32);
 	__type(value, struct queued_bucket);
 } queued SEC(".maps");
 
-/* A request between its insertion or issue and its completion. */
+/*
+ * A request between its insertion or issue and its completion. It goes back and forth between the CPUs that issue and
+ * complete; all but `via` is two cache lines.
+ */
 struct inflight_request {
 	/* number_of() the request; 0: a place that nobody has taken. */
 	__u64 request;
@@ -41,7 +47,6 @@ struct inflight_request {
 	__u64 queue_ns;
 	__u64 insert_ns;
 	__u64 issue_ns;
-	struct origin origin;
 	__u64 bytes_done;
 	__s64 sector;
 	/* As the request was when it was issued. */
@@ -55,14 +60,18 @@ struct inflight_request {
 	__u8 counted;
 	/* The request is over; the entry waits for its next use. */
 	__u8 over;
+	__u32 reserved;
+	struct provenance from;
 };
 
 enum { REQUEST_BUCKETS = 8192, REQUEST_WAYS = 2 };
 
 struct request_bucket {
-	struct inflight_request way[REQUEST_WAYS];
-	/* Requests of this bucket have been put into `crowded`. */
-	__u64 is_crowded;
+	struct request_place {
+		struct inflight_request state;
+		/* Up to whole cache lines. */
+		__u64 reserved[4];
+	} way[REQUEST_WAYS];
 };
 
 /*
@@ -72,6 +81,7 @@ struct request_bucket {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, REQUEST_BUCKETS);
+	__uint(map_flags, 1 << 10); /* BPF_F_MMAPABLE, as above */
 	__type(key, __u32);
 	__type(value, struct request_bucket);
 } requests SEC(".maps");
@@ -139,14 +149,24 @@ static __always_inline bool is_counted(struct request *rq)
 	return rq->rq_flags >> config.rqf_io_stat_bit & 1;
 }
 
-static __always_inline __u64 check_of(struct queued_bio *slot)
+static __always_inline void copy_provenance(struct provenance *to, struct provenance *from)
 {
-	__u64 *words = (__u64 *)&slot->origin;
-	__u64 sum = slot->bio ^ slot->queue_ns << 7;
+	to->origin = from->origin;
+	if (from->origin.has_via)
+		to->via = from->via;
+}
+
+static __always_inline __u64 check_of(__u64 bio, __u64 queue_ns, struct provenance *from)
+{
+	__u64 *words = (__u64 *)from;
+	__u64 sum = bio ^ queue_ns << 7;
 
 	/* Each word turned by another amount, so that two exchanged ones do not go unnoticed. */
-	for (unsigned int i = 0; i < sizeof(slot->origin) / sizeof(__u64); i++)
+	for (unsigned int i = 0; i < sizeof(from->origin) / sizeof(__u64); i++)
 		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
+	if (from->origin.has_via)
+		for (unsigned int i = sizeof(from->origin) / sizeof(__u64); i < sizeof(*from) / sizeof(__u64); i++)
+			sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
 	return sum;
 }
 
@@ -194,29 +214,37 @@ static __always_inline struct queued_bio *slot_of(__u64 bio)
 static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 {
 	struct queued_bio *slot = slot_of(bio);
-	struct queued_bio copy;
+	__u64 check;
 
 	if (!slot)
 		return false;
-	copy = *slot;
+	rq->queue_ns = slot->queue_ns;
+	copy_provenance(&rq->from, &slot->from);
+	check = slot->check;
 	slot->bio = 0;
-	if (copy.bio != bio || copy.check != check_of(&copy))
-		return false;
-	rq->queue_ns = copy.queue_ns;
-	rq->origin = copy.origin;
-	return true;
+	/* Of the copy, because another CPU may have written the slot meanwhile. */
+	if (check == check_of(bio, rq->queue_ns, &rq->from))
+		return true;
+	rq->queue_ns = 0;
+	__builtin_memset(&rq->from.origin, 0, sizeof(rq->from.origin));
+	return false;
 }
 
-static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct origin *origin)
+/* `from` is no part of a slot: the check is of what was meant, not of what two CPUs may have written together. */
+static __always_inline void fill_slot(struct queued_bio *slot, __u64 bio, __u64 queue_ns, struct provenance *from)
+{
+	slot->bio = bio;
+	slot->queue_ns = queue_ns;
+	copy_provenance(&slot->from, from);
+	slot->check = check_of(bio, queue_ns, from);
+}
+
+static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct provenance *from)
 {
 	struct queued_bio *slot = slot_for(bio);
 
-	if (!slot)
-		return;
-	slot->bio = bio;
-	slot->queue_ns = queue_ns;
-	slot->origin = *origin;
-	slot->check = check_of(slot);
+	if (slot)
+		fill_slot(slot, bio, queue_ns, from);
 }
 
 /* The entry of a request; NULL where it has none. No two CPUs handle one request at once. */
@@ -227,11 +255,12 @@ static __always_inline struct inflight_request *entry_of(__u64 request)
 
 	if (!bucket)
 		return 0;
-	if (bucket->way[0].request == request)
-		return &bucket->way[0];
-	if (bucket->way[1].request == request)
-		return &bucket->way[1];
-	return bucket->is_crowded ? bpf_map_lookup_elem(&crowded, &request) : 0;
+	if (bucket->way[0].state.request == request)
+		return &bucket->way[0].state;
+	if (bucket->way[1].state.request == request)
+		return &bucket->way[1].state;
+	/* It cannot have been crowded out of a bucket that has room. */
+	return bucket->way[1].state.request ? bpf_map_lookup_elem(&crowded, &request) : 0;
 }
 
 static __always_inline bool take_place(struct inflight_request *place, __u32 key, struct inflight_request *state)
@@ -253,10 +282,9 @@ static __always_inline long make_entry(struct inflight_request *state)
 
 	if (!bucket)
 		return -1;
-	if (take_place(&bucket->way[0], key * REQUEST_WAYS, state) ||
-	    take_place(&bucket->way[1], key * REQUEST_WAYS + 1, state))
+	if (take_place(&bucket->way[0].state, key * REQUEST_WAYS, state) ||
+	    take_place(&bucket->way[1].state, key * REQUEST_WAYS + 1, state))
 		return 0;
-	bucket->is_crowded = 1;
 	return bpf_map_update_elem(&crowded, &request, state, BPF_ANY);
 }
 

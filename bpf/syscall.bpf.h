@@ -101,7 +101,7 @@ int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	}
 	/* Of an open it is not known yet whether it is of interest. */
 	if (!is_open(op.op))
-		tell_process(0);
+		tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
 	known = bpf_map_lookup_elem(&calls, &tid);
@@ -154,7 +154,7 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 	if (is_open(op->op)) {
 		if (!fill_opened(op, ret))
 			goto out;
-		tell_process(op->start_ns);
+		tell_current(op->start_ns);
 	}
 	emit_file_event(op, CLASS_SYSCALL, ret);
 out:

@@ -35,7 +35,7 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 		return 0;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
 		op.offset_bytes = MISSING;
-	tell_process(0);
+	tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
 	key.tid = bpf_get_current_pid_tgid();
 	if (bpf_map_update_elem(&vfs_ops, &key, &op, BPF_ANY))

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::NullBufferBuilder;
 use arrow::array::{Array, ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Int32Type};
 use rustc_hash::FxHashMap;
 
@@ -90,13 +90,11 @@ macro_rules! integer {
         impl Builder<Option<$native>> for Nullable<$native> {
             #[inline]
             fn push(&mut self, value: Option<$native>) {
-                self.valid.append(value.is_some());
-                self.values.push(value.unwrap_or_default());
+                self.append(value);
             }
             fn finish(&mut self) -> ArrayRef {
-                let empty = Vec::with_capacity(self.values.len());
-                let values = std::mem::replace(&mut self.values, empty);
-                Arc::new(<$array>::new(values.into(), self.valid.finish()))
+                let (values, valid) = self.take();
+                Arc::new(<$array>::new(values.into(), valid))
             }
         }
 
@@ -115,15 +113,27 @@ macro_rules! integer {
 integer!(i64, Int64Array, DataType::Int64);
 integer!(i32, Int32Array, DataType::Int32);
 
-/// Gathers integers of which some are missing.
+/// Gathers integers of which some are missing. What is there is a byte a row until the end, because setting single bits
+/// costs more than packing all of them at once.
+#[derive(Default)]
 pub struct Nullable<T> {
     values: Vec<T>,
-    valid: NullBufferBuilder,
+    valid: Vec<bool>,
 }
 
-impl<T> Default for Nullable<T> {
-    fn default() -> Self {
-        Nullable { values: Vec::new(), valid: NullBufferBuilder::new(0) }
+impl<T: Default> Nullable<T> {
+    #[inline]
+    fn append(&mut self, value: Option<T>) {
+        self.valid.push(value.is_some());
+        self.values.push(value.unwrap_or_default());
+    }
+
+    /// Takes what was gathered. The next batch is most likely as large as this one.
+    fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
+        let valid = self.valid.contains(&false).then(|| NullBuffer::from(self.valid.as_slice()));
+        self.valid.clear();
+        let empty = Vec::with_capacity(self.values.len());
+        (std::mem::replace(&mut self.values, empty), valid)
     }
 }
 
@@ -219,27 +229,27 @@ impl Word for Option<FdKind> {
     }
 }
 
-/// Gathers words as dictionary keys. The same word usually comes again, so the last one is remembered.
+/// Gathers words as dictionary keys. Most often it is one of the two words that came last.
 pub struct Words<T> {
-    last: Option<(T, Option<i32>)>,
+    last: [Option<(T, Option<i32>)>; 2],
     known: FxHashMap<T, Option<i32>>,
     texts: Vec<String>,
-    keys: Vec<Option<i32>>,
+    keys: Nullable<i32>,
 }
 
 impl<T> Default for Words<T> {
     fn default() -> Self {
-        Words { last: None, known: FxHashMap::default(), texts: Vec::new(), keys: Vec::new() }
+        Words { last: [None, None], known: FxHashMap::default(), texts: Vec::new(), keys: Nullable::default() }
     }
 }
 
 impl<T: Word> Words<T> {
     #[inline]
     fn key(&mut self, word: T) -> Option<i32> {
-        if let Some((last, key)) = self.last
-            && last == word
-        {
-            return key;
+        for (last, key) in self.last.iter().flatten() {
+            if *last == word {
+                return *key;
+            }
         }
         let texts = &mut self.texts;
         let key = *self.known.entry(word).or_insert_with(|| {
@@ -248,7 +258,7 @@ impl<T: Word> Words<T> {
                 texts.len() as i32 - 1
             })
         });
-        self.last = Some((word, key));
+        self.last = [Some((word, key)), self.last[0]];
         key
     }
 }
@@ -257,14 +267,15 @@ impl<T: Word> Builder<T> for Words<T> {
     #[inline]
     fn push(&mut self, value: T) {
         let key = self.key(value);
-        self.keys.push(key);
+        self.keys.append(key);
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let keys = Int32Array::from(std::mem::take(&mut self.keys));
+        let (keys, valid) = self.keys.take();
+        let keys = Int32Array::new(keys.into(), valid);
         let texts = StringArray::from(std::mem::take(&mut self.texts));
         self.known.clear();
-        self.last = None;
+        self.last = [None, None];
         // Keys come from `texts.len()` above, so they are in range.
         match DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts)) {
             Ok(array) => Arc::new(array),

@@ -35,7 +35,11 @@ fn properties(columns: &[Column]) -> WriterProperties {
         let path = ColumnPath::from(column.name);
         properties = match column.layout {
             Layout::Delta => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
-            Layout::Dictionary => properties.set_column_dictionary_enabled(path, true),
+            // Without a least and a greatest word: every row group has them all, and comparing each row's costs as much as
+            // encoding it.
+            Layout::Dictionary => properties
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                .set_column_dictionary_enabled(path, true),
             Layout::Plain => properties.set_column_encoding(path, Encoding::PLAIN),
         };
     }

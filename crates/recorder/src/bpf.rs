@@ -23,6 +23,8 @@ unsafe impl Record for types::file_event {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event {}
 // SAFETY: as above.
+unsafe impl Record for types::block_event_via {}
+// SAFETY: as above.
 unsafe impl Record for types::process_event {}
 // SAFETY: as above.
 unsafe impl Record for types::account {}

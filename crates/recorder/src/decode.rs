@@ -124,10 +124,12 @@ impl Decoder {
         })
     }
 
-    /// A block request.
+    /// A block request; with `via` where it did not come straight from its owner.
     #[inline]
-    pub fn block(&self, event: &types::block_event) -> Option<BlockRow> {
+    pub fn block(&self, event: &types::block_event, via: Option<&types::via>) -> Option<BlockRow> {
         let origin = &event.origin;
+        let submitter = via.filter(|via| via.submitter_comm[0] != 0);
+        let file = via.filter(|via| via.ino != 0);
         let who = &origin.who;
         let evidence = *self.evidences.get(usize::from(origin.evidence))?;
         let owned = !matches!(evidence, Evidence::None | Evidence::Cgroup);
@@ -143,11 +145,11 @@ impl Decoder {
             start_ns: owned.then_some(origin.start_ns as i64 + self.clock_offset_ns),
             evidence,
             owned_bytes: if owned { i64::from(origin.owned_bytes) } else { 0 },
-            submitter_pid: (origin.submitter_comm[0] != 0).then_some(origin.submitter_pid as i32),
-            submitter_comm: comm(&origin.submitter_comm),
+            submitter_pid: submitter.map(|via| via.submitter_pid as i32),
+            submitter_comm: submitter.map(|via| comm(&via.submitter_comm)).unwrap_or_default(),
             class: *self.io_classes.get(usize::from(origin.io_class))?,
-            file_dev: (origin.ino != 0).then_some(origin.file_dev as i32),
-            ino: (origin.ino != 0).then_some(origin.ino as i64),
+            file_dev: file.map(|via| via.file_dev as i32),
+            ino: file.map(|via| via.ino as i64),
             dev: event.dev,
             sector: known(event.sector),
             bytes: event.bytes as i64,
@@ -252,7 +254,7 @@ mod tests {
             types::block_event { duration_ns: MISSING, queue_ns: 0, insert_ns: MISSING, ..Default::default() };
         event.head.op = 2;
         event.head.start_ns = 5;
-        let row = decoder().block(&event).expect("a known operation");
+        let row = decoder().block(&event, None).expect("a known operation");
         assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
     }
 

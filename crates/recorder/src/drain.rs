@@ -86,7 +86,12 @@ impl Drain {
                 self.vfs.rows()
             }
             BLOCK => {
-                let row = self.decoder.block(record_at(bytes)?)?;
+                let event: &types::block_event = record_at(bytes)?;
+                let via = match event.origin.has_via {
+                    0 => None,
+                    _ => Some(&record_at::<types::block_event_via>(bytes)?.via),
+                };
+                let row = self.decoder.block(event, via)?;
                 let tally = &mut self.waiting[class];
                 tally.count(cpu, &file_amounts(row.op, row.bytes));
                 add_to_counters(tally.devices.entry(row.dev).or_default(), &row);

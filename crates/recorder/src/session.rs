@@ -221,7 +221,7 @@ impl<'obj> Session<'obj> {
             let Some(place) = read_record::<u32>(&key) else { continue };
             let bucket = maps.requests.lookup(&(place / ways).to_ne_bytes(), MapFlags::ANY)?;
             let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
-            entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize]));
+            entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize].state));
         }
         entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.over == 0);
         Ok(entries)
