@@ -56,13 +56,36 @@ static __always_inline __u64 number_of(const void *pointer)
 	return number;
 }
 
-/* The same of an address that is a number already; `known` is any pointer that has a type. */
+/* The address itself, to compare with one that was never more than a number. Dearer than number_of(). */
+static __always_inline __u64 address_of(const void *pointer)
+{
+	__u64 address = 0;
+
+	bpf_probe_read_kernel(&address, sizeof(address), &pointer);
+	return address;
+}
+
+/* number_of() an address that is a number already; `known` is any pointer that has a type. */
 static __always_inline __u64 number_of_address(__u64 address, const void *known)
 {
-	__u64 known_address = 0;
+	return address - address_of(known) + number_of(known);
+}
 
-	bpf_probe_read_kernel(&known_address, sizeof(known_address), &known);
-	return address - known_address + number_of(known);
+/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. `buckets`: a power of two. */
+static __always_inline __u32 hash_of(__u64 number, __u32 buckets)
+{
+	return number * 0x9e3779b97f4a7c15ULL >> 40 & (buckets - 1);
+}
+
+/* Tells whether something that two CPUs may have written at once is what one of them wrote. */
+static __always_inline __u64 checksum(const __u64 *words, __u32 bytes)
+{
+	__u64 sum = 0;
+
+	/* Each word turned by another amount, so that two exchanged ones do not go unnoticed. */
+	for (__u32 i = 0; i < bytes / sizeof(__u64); i++)
+		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
+	return sum;
 }
 
 static __always_inline struct account *account_of(__u32 event_class)
@@ -77,11 +100,13 @@ static __always_inline void count_lost_io(struct account *account, __u8 op, __s6
 
 	switch (op) {
 	case OP_READ: case OP_PREAD: case OP_READV: case OP_PREADV: case OP_PREADV2:
+	case OP_SENDFILE_IN: case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN: case OP_AIO_READ: case OP_URING_READ:
 		account->lost_read_ops++;
 		account->lost_read_bytes += amount;
 		break;
 	case OP_WRITE: case OP_PWRITE: case OP_WRITEV: case OP_PWRITEV: case OP_PWRITEV2:
 	case OP_FLUSH: case OP_WRITE_ZEROES: case OP_ZONE_APPEND:
+	case OP_SENDFILE_OUT: case OP_COPY_FILE_RANGE_OUT: case OP_SPLICE_OUT: case OP_AIO_WRITE: case OP_URING_WRITE:
 		account->lost_write_ops++;
 		account->lost_write_bytes += amount;
 		break;

@@ -26,7 +26,16 @@
 	X(FLUSH, "flush") X(DEVICE_FLUSH, "device_flush")                                                              \
 	X(DISCARD, "discard") X(SECURE_ERASE, "secure_erase") X(WRITE_ZEROES, "write_zeroes")                          \
 	X(ZONE_APPEND, "zone_append") X(ZONE_MANAGEMENT, "zone_management")                                            \
-	X(DRIVER_IN, "driver_in") X(DRIVER_OUT, "driver_out")
+	X(DRIVER_IN, "driver_in") X(DRIVER_OUT, "driver_out")                                                          \
+	X(SENDFILE_IN, "sendfile_in") X(SENDFILE_OUT, "sendfile_out")                                                  \
+	X(COPY_FILE_RANGE_IN, "copy_file_range_in") X(COPY_FILE_RANGE_OUT, "copy_file_range_out")                      \
+	X(SPLICE_IN, "splice_in") X(SPLICE_OUT, "splice_out")                                                          \
+	X(FALLOCATE, "fallocate") X(FTRUNCATE, "ftruncate") X(TRUNCATE, "truncate")                                    \
+	X(UNLINK, "unlink") X(UNLINKAT, "unlinkat")                                                                    \
+	X(RENAME, "rename") X(RENAMEAT, "renameat") X(RENAMEAT2, "renameat2") X(MSYNC, "msync")                        \
+	X(AIO_READ, "aio_read") X(AIO_WRITE, "aio_write") X(AIO_FSYNC, "aio_fsync")                                    \
+	X(URING_READ, "io_uring_read") X(URING_WRITE, "io_uring_write") X(URING_FSYNC, "io_uring_fsync")               \
+	X(URING_SYNC_FILE_RANGE, "io_uring_sync_file_range") X(URING_FALLOCATE, "io_uring_fallocate")
 
 #define X(id, word) CLASS_##id,
 enum event_class { EVENT_CLASSES(X) CLASS_COUNT };
@@ -200,6 +209,9 @@ struct account {
 	__u64 compat;
 	/* Requests that were over without anyone seeing their end: recorded without a duration. */
 	__u64 unseen_ends;
+	/* Operations of aio and io_uring: submitted, and of these completed. */
+	__u64 async_begun;
+	__u64 async_ended;
 };
 
 /* The recorder's own I/O on one device, by direction. */

@@ -32,49 +32,109 @@ static __always_inline bool is_pseudo(unsigned long magic)
 	return false;
 }
 
+/* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
+/* What is looked at of a file. */
+struct file_facts {
+	unsigned long magic;
+	unsigned long ino;
+	__u32 dev;
+	__u32 device;
+	__u32 flags;
+	__u16 type;
+};
+
+static __always_inline struct file_facts look_at(struct file *file)
+{
+	struct file_facts facts;
+	struct super_block *sb;
+	struct inode *inode;
+
+	if (bpf_ksym_exists(bpf_rdonly_cast)) {
+		struct file *typed = bpf_rdonly_cast(file, bpf_core_type_id_kernel(struct file));
+
+		inode = typed->f_inode;
+		sb = inode->i_sb;
+		facts = (struct file_facts){ sb->s_magic, inode->i_ino, sb->s_dev, inode->i_rdev, typed->f_flags,
+					     inode->i_mode & S_IFMT };
+	} else {
+		inode = BPF_CORE_READ(file, f_inode);
+		sb = BPF_CORE_READ(inode, i_sb);
+		facts.magic = BPF_CORE_READ(sb, s_magic);
+		facts.ino = BPF_CORE_READ(inode, i_ino);
+		facts.dev = BPF_CORE_READ(sb, s_dev);
+		facts.device = BPF_CORE_READ(inode, i_rdev);
+		facts.flags = BPF_CORE_READ(file, f_flags);
+		facts.type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+	}
+	return facts;
+}
+
 /* Fills in what the file is; FD_UNKNOWN when it is none that is recorded. */
 static __always_inline void fill_file(struct file_op *op, struct file *file)
 {
-	struct inode *inode = BPF_CORE_READ(file, f_inode);
-	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-	__u16 type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
-	unsigned long magic;
+	struct file_facts facts = look_at(file);
 
 	op->file = file;
 	op->fd_kind = FD_UNKNOWN;
-	if (type == S_IFBLK) {
+	if (facts.type == S_IFBLK) {
 		op->fd_kind = FD_BLOCK;
-		op->dev = BPF_CORE_READ(inode, i_rdev);
-	} else if (type == S_IFREG || type == S_IFDIR) {
-		magic = BPF_CORE_READ(sb, s_magic);
-		if (is_pseudo(magic))
+		op->dev = facts.device;
+	} else if (facts.type == S_IFREG || facts.type == S_IFDIR) {
+		if (is_pseudo(facts.magic))
 			return;
-		op->fd_kind = type == S_IFDIR ? FD_DIRECTORY : FD_REGULAR;
-		if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC)
+		op->fd_kind = facts.type == S_IFDIR ? FD_DIRECTORY : FD_REGULAR;
+		if (facts.magic == TMPFS_MAGIC || facts.magic == RAMFS_MAGIC || facts.magic == HUGETLBFS_MAGIC)
 			op->fd_kind = FD_MEMORY;
-		op->dev = BPF_CORE_READ(sb, s_dev);
+		op->dev = facts.dev;
 	} else {
 		return;
 	}
-	op->ino = BPF_CORE_READ(inode, i_ino);
-	op->open_flags = BPF_CORE_READ(file, f_flags);
+	op->ino = facts.ino;
+	op->open_flags = facts.flags;
 }
 
 static __always_inline struct file *file_of_fd(__u32 fd)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
 	struct file **slots, *file = 0;
+	struct fdtable *table;
+	unsigned int slot_count;
 
-	if (fd >= BPF_CORE_READ(table, max_fds))
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+		table = bpf_get_current_task_btf()->files->fdt;
+		slot_count = table->max_fds;
+		slots = table->fd;
+	} else {
+		table = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt);
+		slot_count = BPF_CORE_READ(table, max_fds);
+		slots = BPF_CORE_READ(table, fd);
+	}
+	if (fd >= slot_count)
 		return 0;
-	slots = BPF_CORE_READ(table, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
 	return file;
 }
 
-/* The record of a finished operation. */
-static __always_inline void emit_file_event(struct file_op *op, __u16 event_class, __s64 ret)
+/* Directories are of interest only where they are synced. */
+static __always_inline bool kind_wanted(__u8 op, __u8 kind)
+{
+	if (kind == FD_DIRECTORY)
+		return op == OP_FSYNC || op == OP_FDATASYNC || op == OP_SYNCFS || op == OP_AIO_FSYNC || op == OP_URING_FSYNC;
+	return kind != FD_UNKNOWN;
+}
+
+/* Fills in what the file is; false where it is none that is to be recorded. */
+static __always_inline bool fill_wanted(struct file_op *op, struct file *file)
+{
+	if (!file)
+		return false;
+	fill_file(op, file);
+	return kind_wanted(op->op, op->fd_kind) && device_wanted(op->dev);
+}
+
+/* The record of an operation that is over, by whoever began it. */
+static __always_inline void emit_file_event_of(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret)
 {
 	__u64 now_ns = bpf_ktime_get_ns();
 	struct file_event *event;
@@ -86,7 +146,10 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	if (!event)
 		return;
 	fill_head(&event->head, event_class, op->op, op->fd_kind, op->start_ns);
-	identify_current(&event->who);
+	if (who)
+		event->who = *who;
+	else
+		identify_current(&event->who);
 	event->duration_ns = now_ns - op->start_ns;
 	event->offset_bytes = op->offset_bytes;
 	event->requested_bytes = op->requested_bytes;
@@ -95,6 +158,11 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	event->dev = op->dev;
 	event->open_flags = op->open_flags;
 	submit_event(event, sizeof(*event));
+}
+
+static __always_inline void emit_file_event(struct file_op *op, __u16 event_class, __s64 ret)
+{
+	emit_file_event_of(op, 0, event_class, ret);
 }
 
 /* An operation that cannot be followed for want of room: seen and lost. */

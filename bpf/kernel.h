@@ -259,6 +259,25 @@ struct request_queue___since_5_15 {
 	struct gendisk *disk;
 };
 
+struct kiocb {
+	__s64 ki_pos;
+};
+
+struct io_rw { /* io_uring/rw.c: lies over the front of a request */
+	struct kiocb kiocb;
+	__u64 addr;
+	__u32 len;
+};
+
+struct io_kiocb {
+	struct file *file;
+	__u8 opcode;
+};
+
+struct io_uring_cqe {
+	__s32 res;
+};
+
 struct linux_binprm;
 
 #pragma clang attribute pop
@@ -308,8 +327,11 @@ enum {
 	NR_FSYNC = 74,
 	NR_FDATASYNC = 75,
 	NR_SYNC = 162,
+	NR_IO_GETEVENTS = 208,
+	NR_IO_SUBMIT = 209,
 	NR_SYNC_FILE_RANGE = 277,
 	NR_SYNCFS = 306,
+	NR_IO_PGETEVENTS = 333,
 };
 
 /* uapi/linux/btrfs_tree.h: BTRFS_BTREE_INODE_OBJECTID, whose pages are the trees of the file system. */

@@ -158,22 +158,9 @@ static __always_inline void copy_provenance(struct provenance *to, struct proven
 
 static __always_inline __u64 check_of(__u64 bio, __u64 queue_ns, struct provenance *from)
 {
-	__u64 *words = (__u64 *)from;
-	__u64 sum = bio ^ queue_ns << 7;
+	__u64 sum = bio ^ queue_ns << 7 ^ checksum((__u64 *)&from->origin, sizeof(from->origin));
 
-	/* Each word turned by another amount, so that two exchanged ones do not go unnoticed. */
-	for (unsigned int i = 0; i < sizeof(from->origin) / sizeof(__u64); i++)
-		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
-	if (from->origin.has_via)
-		for (unsigned int i = sizeof(from->origin) / sizeof(__u64); i < sizeof(*from) / sizeof(__u64); i++)
-			sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
-	return sum;
-}
-
-/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. */
-static __always_inline __u32 hash_of(__u64 number, __u32 buckets)
-{
-	return number * 0x9e3779b97f4a7c15ULL >> 40 & (buckets - 1);
+	return from->origin.has_via ? sum ^ checksum((__u64 *)&from->via, sizeof(from->via)) << 3 : sum;
 }
 
 static __always_inline struct queued_bucket *bucket_of(__u64 bio)

@@ -6,6 +6,8 @@
 #ifndef IOSTRATA_SYSCALL_H
 #define IOSTRATA_SYSCALL_H
 
+#include "async.bpf.h"
+
 /*
  * Key: thread id; value: its system call under way, `op` being OP_NONE between two. The entry stays for the thread's
  * life, which saves an insertion and a deletion for each call. Full: the call is counted as lost.
@@ -16,6 +18,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct file_op);
 } calls SEC(".maps");
+
+/* Key: thread id; value: the file that its call copies to, where the one it copies from is in `calls`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: few calls have two files */
+	__type(key, __u32);
+	__type(value, struct file_op);
+} targets SEC(".maps");
 
 /* Offset and bytes asked for, as each call has them in its arguments. */
 static __always_inline void fill_arguments(struct file_op *op, struct file *file, struct pt_regs *regs)
@@ -44,15 +55,14 @@ static __always_inline void fill_arguments(struct file_op *op, struct file *file
 		op->offset_bytes = regs->si;
 		op->requested_bytes = regs->dx;
 		break;
+	case OP_FALLOCATE:
+		op->offset_bytes = regs->dx;
+		op->requested_bytes = regs->r10;
+		break;
+	case OP_FTRUNCATE:
+		op->offset_bytes = regs->si;
+		break;
 	}
-}
-
-/* Directories are of interest only where they are synced. */
-static __always_inline bool kind_wanted(__u8 op, __u8 kind)
-{
-	if (kind == FD_DIRECTORY)
-		return op == OP_FSYNC || op == OP_FDATASYNC || op == OP_SYNCFS;
-	return kind != FD_UNKNOWN;
 }
 
 static __always_inline bool is_open(__u8 op)
@@ -65,39 +75,138 @@ static __always_inline bool is_write(__u8 op)
 	return op == OP_WRITE || op == OP_PWRITE || op == OP_WRITEV || op == OP_PWRITEV || op == OP_PWRITEV2;
 }
 
+/* Calls that name their file by its path or not at all: of which device it is nobody knows here. */
+static __always_inline bool is_without_file(__u8 op)
+{
+	switch (op) {
+	case OP_SYNC: case OP_TRUNCATE: case OP_UNLINK: case OP_UNLINKAT: case OP_RENAME: case OP_RENAMEAT:
+	case OP_RENAMEAT2: case OP_MSYNC:
+		return true;
+	}
+	return false;
+}
+
+/* A call that copies from one descriptor to another: either or both may be files. */
+struct copy {
+	__u8 out_op;
+	__u32 in_fd;
+	__u32 out_fd;
+	/* Where user space has the offsets; NULL: the file's position. */
+	__s64 *in_offset;
+	__s64 *out_offset;
+	__u64 bytes;
+};
+
+static __always_inline bool find_copy(__u8 op, struct pt_regs *regs, struct copy *copy)
+{
+	switch (op) {
+	case OP_SENDFILE_IN:
+		copy->out_op = OP_SENDFILE_OUT;
+		copy->out_fd = regs->di;
+		copy->in_fd = regs->si;
+		copy->in_offset = (__s64 *)regs->dx;
+		copy->bytes = regs->r10;
+		return true;
+	case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN:
+		copy->out_op = op == OP_SPLICE_IN ? OP_SPLICE_OUT : OP_COPY_FILE_RANGE_OUT;
+		copy->in_fd = regs->di;
+		copy->in_offset = (__s64 *)regs->si;
+		copy->out_fd = regs->dx;
+		copy->out_offset = (__s64 *)regs->r10;
+		copy->bytes = regs->r8;
+		return true;
+	}
+	return false;
+}
+
+/* One file of a copy; false where it is none that is to be recorded. */
+static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offset, __u64 bytes)
+{
+	struct file *file = file_of_fd(fd);
+
+	if (!fill_wanted(op, file))
+		return false;
+	op->fd = fd;
+	op->requested_bytes = bytes;
+	if (!offset)
+		op->offset_bytes = BPF_CORE_READ(file, f_pos);
+	else if (bpf_probe_read_user(&op->offset_bytes, sizeof(op->offset_bytes), offset))
+		op->offset_bytes = MISSING;
+	return true;
+}
+
+/* Both files of a copy, as far as they are to be recorded: the first of them is the call's own; false where there is none. */
+static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
+{
+	struct file_op target = *op;
+	bool has_source = fill_side(op, copy->in_fd, copy->in_offset, copy->bytes);
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	target.op = copy->out_op;
+	if (!fill_side(&target, copy->out_fd, copy->out_offset, copy->bytes))
+		return has_source;
+	if (!has_source) {
+		*op = target;
+		return true;
+	}
+	if (bpf_map_update_elem(&targets, &tid, &target, BPF_ANY))
+		lose_file_op(&target, CLASS_SYSCALL);
+	return true;
+}
+
+/* The file that a descriptor names, and the arguments that go with it; false where it is not to be recorded. */
+static __always_inline bool fill_call(struct file_op *op, struct pt_regs *regs)
+{
+	struct file *file = file_of_fd(regs->di);
+
+	if (!fill_wanted(op, file))
+		return false;
+	op->fd = regs->di;
+	op->appends = is_write(op->op) && (op->open_flags & O_APPEND);
+	fill_arguments(op, file, regs);
+	return true;
+}
+
+/* The number means another call in the 32-bit table. */
+static __always_inline bool is_compat(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf()->thread_info.status & TS_COMPAT;
+	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), thread_info.status) & TS_COMPAT;
+}
+
 SEC("?tp_btf/sys_enter")
 int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 {
 	struct file_op op = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
-	struct task_struct *task;
 	struct file_op *known;
+	struct copy copy = {};
 	__u32 tid;
 
 	if ((unsigned long)number >= sizeof(config.syscall_op))
 		return 0;
 	op.op = config.syscall_op[number];
-	if (op.op == OP_NONE || is_recorder() || !owner_wanted())
+	if ((op.op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
 		return 0;
-	task = (void *)bpf_get_current_task();
-	if (BPF_CORE_READ(task, thread_info.status) & TS_COMPAT) {
+	if (is_compat()) {
 		struct account *account = account_of(CLASS_SYSCALL);
 
-		/* The number means another call in the 32-bit table. */
 		if (account)
 			account->compat++;
 		return 0;
 	}
-	if (!is_open(op.op) && op.op != OP_SYNC) {
-		struct file *file = file_of_fd(regs->di);
-
-		if (!file)
+	if (number == NR_IO_SUBMIT) {
+		aio_submitted(regs->si, regs->dx);
+		return 0;
+	}
+	if (find_copy(op.op, regs, &copy)) {
+		if (!fill_copy(&op, &copy))
 			return 0;
-		fill_file(&op, file);
-		if (!kind_wanted(op.op, op.fd_kind) || !device_wanted(op.dev))
+	} else if (is_without_file(op.op)) {
+		if (config.filter_device && op.op != OP_SYNC)
 			return 0;
-		op.fd = regs->di;
-		op.appends = is_write(op.op) && (op.open_flags & O_APPEND);
-		fill_arguments(&op, file, regs);
+	} else if (!is_open(op.op) && !fill_call(&op, regs)) {
+		return 0;
 	}
 	/* Of an open it is not known yet whether it is of interest. */
 	if (!is_open(op.op))
@@ -115,15 +224,9 @@ int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 /* An open is known by what it opened. One that failed has no device, so a device filter leaves it out. */
 static __always_inline bool fill_opened(struct file_op *op, long ret)
 {
-	struct file *file;
-
 	if (ret < 0)
 		return !config.filter_device;
-	file = file_of_fd(ret);
-	if (!file)
-		return false;
-	fill_file(op, file);
-	return kind_wanted(op->op, op->fd_kind) && device_wanted(op->dev);
+	return fill_wanted(op, file_of_fd(ret));
 }
 
 /* An append begins where the file ended, which only the position after it tells. */
@@ -136,6 +239,21 @@ static __always_inline void fill_append_offset(struct file_op *op, long ret)
 		op->offset_bytes = BPF_CORE_READ(file, f_pos) - ret;
 }
 
+/* The other file of a copy. */
+static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret)
+{
+	struct file_op *target;
+
+	if (source->op != OP_SENDFILE_IN && source->op != OP_COPY_FILE_RANGE_IN && source->op != OP_SPLICE_IN)
+		return;
+	target = bpf_map_lookup_elem(&targets, &tid);
+	if (!target)
+		return;
+	target->start_ns = source->start_ns;
+	emit_file_event(target, CLASS_SYSCALL, ret);
+	bpf_map_delete_elem(&targets, &tid);
+}
+
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 {
@@ -143,6 +261,11 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 	struct file_op *op;
 	__u32 tid;
 
+	if (is_aio(number)) {
+		if (!is_compat())
+			aio_returned(number, regs, ret);
+		return 0;
+	}
 	if (number >= sizeof(config.syscall_op) || config.syscall_op[number] == OP_NONE)
 		return 0;
 	tid = bpf_get_current_pid_tgid();
@@ -157,6 +280,7 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 		tell_current(op->start_ns);
 	}
 	emit_file_event(op, CLASS_SYSCALL, ret);
+	emit_target(tid, op, ret);
 out:
 	op->op = OP_NONE;
 	return 0;

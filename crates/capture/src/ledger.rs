@@ -117,6 +117,9 @@ pub struct Incomplete {
     pub unseen_ends: u64,
     /// System calls by the 32-bit entry, which are not recorded.
     pub compat_calls: u64,
+    /// Operations of aio and io_uring that were submitted and whose end was not seen: under way at the stop, or learned of
+    /// without a system call. They have no row.
+    pub unfinished_async: u64,
 }
 
 /// All accounts of a capture.

@@ -105,6 +105,9 @@ pub struct LayerState {
     pub captured: bool,
     /// How it was captured, or why it was not.
     pub how: String,
+    /// What this kernel does not let be captured of it: unknown too, and not zero.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
 }
 
 /// One kernel program.

@@ -112,6 +112,52 @@ words! {
         DriverIn = "driver_in",
         /// A driver's own command towards the device (`REQ_OP_DRV_OUT`).
         DriverOut = "driver_out",
+        /// `sendfile`, reading the file that it sends.
+        SendfileIn = "sendfile_in",
+        /// `sendfile`, writing to a file.
+        SendfileOut = "sendfile_out",
+        /// `copy_file_range`, reading.
+        CopyFileRangeIn = "copy_file_range_in",
+        /// `copy_file_range`, writing.
+        CopyFileRangeOut = "copy_file_range_out",
+        /// `splice` from a file.
+        SpliceIn = "splice_in",
+        /// `splice` to a file.
+        SpliceOut = "splice_out",
+        /// `fallocate`.
+        Fallocate = "fallocate",
+        /// `ftruncate`; the offset is the new size.
+        Ftruncate = "ftruncate",
+        /// `truncate`. Of what names its file by a path the file is not known.
+        Truncate = "truncate",
+        /// `unlink`.
+        Unlink = "unlink",
+        /// `unlinkat`.
+        Unlinkat = "unlinkat",
+        /// `rename`.
+        Rename = "rename",
+        /// `renameat`.
+        Renameat = "renameat",
+        /// `renameat2`.
+        Renameat2 = "renameat2",
+        /// `msync`.
+        Msync = "msync",
+        /// A read of Linux aio, from `io_submit` until the program learns of its end (`io_getevents`).
+        AioRead = "aio_read",
+        /// A write of Linux aio.
+        AioWrite = "aio_write",
+        /// An fsync or fdatasync of Linux aio.
+        AioFsync = "aio_fsync",
+        /// A read of io_uring, from submission to completion.
+        UringRead = "io_uring_read",
+        /// A write of io_uring.
+        UringWrite = "io_uring_write",
+        /// An fsync or fdatasync of io_uring.
+        UringFsync = "io_uring_fsync",
+        /// `sync_file_range` by io_uring.
+        UringSyncFileRange = "io_uring_sync_file_range",
+        /// `fallocate` by io_uring.
+        UringFallocate = "io_uring_fallocate",
     }
 }
 
@@ -181,12 +227,26 @@ impl Op {
     /// counter has them (`op_stat_group()`); discards, secure erases and device flushes have counters of their own.
     pub const fn direction(self) -> Option<Direction> {
         match self {
-            Op::Read | Op::Pread | Op::Readv | Op::Preadv | Op::Preadv2 => Some(Direction::Read),
+            Op::Read
+            | Op::Pread
+            | Op::Readv
+            | Op::Preadv
+            | Op::Preadv2
+            | Op::SendfileIn
+            | Op::CopyFileRangeIn
+            | Op::SpliceIn
+            | Op::AioRead
+            | Op::UringRead => Some(Direction::Read),
             Op::Write
             | Op::Pwrite
             | Op::Writev
             | Op::Pwritev
             | Op::Pwritev2
+            | Op::SendfileOut
+            | Op::CopyFileRangeOut
+            | Op::SpliceOut
+            | Op::AioWrite
+            | Op::UringWrite
             | Op::Flush
             | Op::WriteZeroes
             | Op::ZoneAppend => Some(Direction::Write),

@@ -114,6 +114,8 @@ fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
         sum.compat_calls += account.compat;
+        // By CPU an operation ends elsewhere than it began; the sums are what counts.
+        sum.unfinished_async = sum.unfinished_async.wrapping_add(account.async_begun).wrapping_sub(account.async_ended);
     }
     sum
 }

@@ -54,7 +54,12 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
     let chosen = variants.iter().find(|variant| session::try_out(&variant.programs).is_ok());
     match chosen {
         Some(variant) => {
-            let _ = writeln!(text, "{layer:<13} captured by {}", variant.how);
+            let without = if variant.without.is_empty() {
+                String::new()
+            } else {
+                format!(", without {}", variant.without.join(", "))
+            };
+            let _ = writeln!(text, "{layer:<13} captured by {}{without}", variant.how);
         }
         None => {
             let _ = writeln!(text, "{layer:<13} not captured");

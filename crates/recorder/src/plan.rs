@@ -46,17 +46,18 @@ impl Plan {
         }
         for layer in Layer::ALL {
             if !options.layers.contains(layer) {
-                plan.layers.push((*layer, LayerState { captured: false, how: "not asked for".to_owned() }));
+                plan.layers.push((*layer, not_captured("not asked for")));
                 continue;
             }
             match probes::choose(*layer, kernel, works) {
                 Ok(variant) => {
-                    plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned() }));
+                    let without = variant.without.iter().map(|what| (*what).to_owned()).collect();
+                    plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned(), without }));
                     plan.programs.extend(variant.programs.into_iter().map(|program| (layer.name(), program)));
                 }
                 Err(why) => {
                     plan.probes.push(Probe { name: layer.name().to_owned(), attached: false, why: Some(why.clone()) });
-                    plan.layers.push((*layer, LayerState { captured: false, how: why }));
+                    plan.layers.push((*layer, not_captured(&why)));
                 }
             }
         }
@@ -77,6 +78,10 @@ impl Plan {
     pub fn class_of(&self, program: &str) -> &'static str {
         self.programs.iter().find(|(_, name)| name == program).map_or("", |(class, _)| class)
     }
+}
+
+fn not_captured(why: &str) -> LayerState {
+    LayerState { captured: false, how: why.to_owned(), without: Vec::new() }
 }
 
 /// Loads and attaches the best that works, with the rest of `settings` as it is. What the kernel refuses is replaced by

@@ -15,6 +15,13 @@ pub fn text(manifest: &Manifest, out: &Path) -> String {
     for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.captured) {
         let _ = writeln!(text, "layer     {layer} not captured: {}", state.how);
     }
+    for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.without.is_empty()) {
+        let _ = writeln!(
+            text,
+            "layer     {layer} without {}: this kernel does not let it be captured",
+            state.without.join(", ")
+        );
+    }
     for account in manifest.books.by_class() {
         let _ = writeln!(text, "books     {}", account_line(&account));
     }
@@ -30,6 +37,7 @@ pub fn text(manifest: &Manifest, out: &Path) -> String {
         (incomplete.unidentified_requests, "requests without a submitter: their queueing was not seen"),
         (incomplete.unseen_ends, "requests without a duration: their end was not seen"),
         (incomplete.compat_calls, "32-bit system calls, which are not recorded"),
+        (incomplete.unfinished_async, "operations of aio and io_uring without a row: their end was not seen"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");

@@ -7,7 +7,7 @@ use super::*;
 
 /// A finished capture of all layers that lost nothing.
 fn sound() -> Capture {
-    let captured = LayerState { captured: true, how: "tp_btf".into() };
+    let captured = LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() };
     let manifest = Manifest {
         schema_version: 1,
         capture_id: "sound".into(),
@@ -55,7 +55,7 @@ fn a_sound_capture_has_nothing_to_be_said_about() {
 
 #[test]
 fn a_layer_that_is_missing_is_named_with_the_reason_and_is_not_incomplete() {
-    let missing = LayerState { captured: false, how: "fentry was refused".into() };
+    let missing = LayerState { captured: false, how: "fentry was refused".into(), without: Vec::new() };
     let trust = with(|m| drop(m.layers.insert(Layer::Vfs, missing)));
     assert_eq!((trust.captured, trust.complete), ([true, false, true], true));
     assert_eq!(trust.notes, ["not captured: vfs (fentry was refused)"]);

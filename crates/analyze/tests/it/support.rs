@@ -33,8 +33,8 @@ pub fn comm(name: &str) -> Comm {
 
 pub fn layers(captured: &[Layer]) -> BTreeMap<Layer, LayerState> {
     let state = |layer: &Layer| match captured.contains(layer) {
-        true => LayerState { captured: true, how: "tp_btf".into() },
-        false => LayerState { captured: false, how: "the kernel refused fentry".into() },
+        true => LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() },
+        false => LayerState { captured: false, how: "the kernel refused fentry".into(), without: Vec::new() },
     };
     Layer::ALL.iter().map(|layer| (*layer, state(layer))).collect()
 }

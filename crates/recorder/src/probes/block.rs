@@ -41,7 +41,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         }
     }
     programs.push(required(kernel, "block_rq_complete", "iostrata_block_rq_complete")?);
-    Ok(vec![Variant { how: "tp_btf", programs, impossible: None }])
+    Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() }])
 }
 
 /// The tracepoint at which a page turns dirty has a folio since 5.16.

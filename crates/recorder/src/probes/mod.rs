@@ -38,6 +38,8 @@ pub struct Variant {
     pub programs: Vec<String>,
     /// Why it need not be tried, where that is known without.
     pub impossible: Option<&'static str>,
+    /// What it leaves out that other kernels let be captured.
+    pub without: Vec<&'static str>,
 }
 
 /// The ways to capture `layer` on this kernel, best first; or why there is none.

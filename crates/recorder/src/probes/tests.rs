@@ -56,6 +56,33 @@ impl KernelFacts for Host {
     }
 }
 
+fn syscall(host: &Host) -> Variant {
+    candidates(Layer::Syscall, host).expect("everything is there").remove(0)
+}
+
+fn has(variant: &Variant, program: &str) -> bool {
+    variant.programs.iter().any(|one| one == program)
+}
+
+#[test]
+fn io_uring_is_captured_where_its_tracepoints_tell_the_request() {
+    let mut host = Host::complete();
+    assert_eq!(syscall(&host).without, ["io_uring"]);
+    // 5.10: the ring, and what is submitted in words.
+    host.tracepoints.extend([("io_uring_submit_sqe", 5), ("io_uring_complete", 3)]);
+    assert_eq!(syscall(&host).without, ["io_uring"]);
+    // 6.1.
+    host.tracepoints.extend([("io_uring_submit_sqe", 2), ("io_uring_complete", 7)]);
+    let old = syscall(&host);
+    assert!(old.without.is_empty());
+    assert!(has(&old, "iostrata_io_uring_submit_sqe") && has(&old, "iostrata_io_uring_complete_apart"));
+    // 6.18.
+    host.tracepoints.remove("io_uring_submit_sqe");
+    host.tracepoints.extend([("io_uring_submit_req", 1), ("io_uring_complete", 3)]);
+    let new = syscall(&host);
+    assert!(has(&new, "iostrata_io_uring_submit_req") && has(&new, "iostrata_io_uring_complete"));
+}
+
 fn block(host: &Host) -> Result<Vec<String>, String> {
     candidates(Layer::Block, host).map(|mut variants| variants.remove(0).programs)
 }

@@ -27,11 +27,12 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         present.iter().flat_map(|name| [format!("iostrata_{name}{ret}"), format!("iostrata_{name}{entry}")]).collect()
     };
     Ok(vec![
-        Variant { how: "fentry/fexit", programs: programs("", "_ret"), impossible: None },
+        Variant { how: "fentry/fexit", programs: programs("", "_ret"), impossible: None, without: Vec::new() },
         Variant {
             how: "kprobe/kretprobe",
             programs: programs("_kp", "_krp"),
             impossible: (!kernel.has_kprobes()).then_some("the kernel has no kprobes"),
+            without: Vec::new(),
         },
     ])
 }
