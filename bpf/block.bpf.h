@@ -57,20 +57,20 @@ static __always_inline __u32 flags_of(__u32 cmd_flags)
 }
 
 /* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
-static __always_inline int bio_queued(struct bio *bio, bool has_loop)
+static __always_inline int bio_queued(struct bio *bio)
 {
 	struct gendisk *disk = disk_of_bio(bio);
 	struct provenance from = {};
 
 	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
-	if (find_origin(bio, &from, has_loop))
+	if (find_origin(bio, &from))
 		put_queued(number_of(bio), bpf_ktime_get_ns(), &from);
 	return 0;
 }
 
 /* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
-static __always_inline int bio_split(struct bio *front, bool has_loop)
+static __always_inline int bio_split(struct bio *front)
 {
 	struct queued_bio *whole = slot_of(number_of_address((__u64)front->bi_private, front));
 	struct provenance from;
@@ -84,12 +84,12 @@ static __always_inline int bio_split(struct bio *front, bool has_loop)
 	if (from.origin.evidence == EVIDENCE_PAGE) {
 		struct bio *rest = front->bi_private;
 
-		if (find_again(rest, &from, has_loop)) {
+		if (find_again(rest, &from)) {
 			fill_slot(whole, whole->bio, queue_ns, &from);
 		} else {
 			whole->bio = 0;
 		}
-		wanted = find_again(front, &from, has_loop);
+		wanted = find_again(front, &from);
 	}
 	if (wanted)
 		put_queued(number_of(front), queue_ns, &from);
@@ -414,14 +414,9 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 #define ENTRY(tracepoint, handler, type)                                                                               \
 	PROGRAM(tracepoint, , type, handler(subject))                                                                  \
 	PROGRAM(tracepoint, _q, type, handler(subject), struct request_queue *q)
-/* Also without bpf_loop(), which no kernel has that has the queue. */
-#define ENTRY_LOOP(tracepoint, handler, type)                                                                          \
-	PROGRAM(tracepoint, , type, handler(subject, true))                                                            \
-	PROGRAM(tracepoint, _turns, type, handler(subject, false))                                                     \
-	PROGRAM(tracepoint, _q, type, handler(subject, false), struct request_queue *q)
 
-ENTRY_LOOP(block_bio_queue, bio_queued, struct bio)
-ENTRY_LOOP(block_split, bio_split, struct bio)
+ENTRY(block_bio_queue, bio_queued, struct bio)
+ENTRY(block_split, bio_split, struct bio)
 ENTRY(block_rq_insert, request_inserted, struct request)
 ENTRY(block_rq_issue, request_issued, struct request)
 ENTRY(block_rq_requeue, request_requeued, struct request)

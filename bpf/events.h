@@ -212,6 +212,9 @@ struct account {
 	/* Operations of aio and io_uring: submitted, and of these completed. */
 	__u64 async_begun;
 	__u64 async_ended;
+	/* Of those whose I/O is recorded: file pages that turned dirty, and what of them went on its way to the device. */
+	__u64 dirtied_bytes;
+	__u64 cleaned_bytes;
 };
 
 /* The recorder's own I/O on one device, by direction. */

@@ -38,7 +38,7 @@ enum bpf_map_type {
 };
 enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
-enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_task_pt_regs = 175, BPF_FUNC_loop = 181 };
+enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_task_pt_regs = 175 };
 
 /* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -168,17 +168,25 @@ struct page___before_folio {
 struct folio {
 	struct address_space *mapping;
 	unsigned long index;
+	unsigned int _nr_pages;
+};
+
+/* Until 6.14. */
+struct folio___6_14 {
+	unsigned int _folio_nr_pages;
 };
 
 struct bio_vec {
 	struct page *bv_page;
 	unsigned int bv_len;
+	unsigned int bv_offset;
 };
 
 struct bvec_iter {
 	__u64 bi_sector;
 	unsigned int bi_size;
 	unsigned int bi_idx;
+	unsigned int bi_bvec_done;
 };
 
 struct request_queue {
@@ -283,6 +291,8 @@ struct linux_binprm;
 #pragma clang attribute pop
 
 /* Values of these differ between kernels: read them with bpf_core_enum_value(). */
+enum pageflags { PG_head = 6 };
+
 enum req_op {
 	REQ_OP_READ = 0,
 	REQ_OP_WRITE = 1,

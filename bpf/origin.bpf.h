@@ -8,11 +8,8 @@
 
 #include "owner.bpf.h"
 
-/*
- * Kernels before 5.17 have no bpf_loop(), and refuse a program in which it as much as occurs: what needs it has a `has_loop`,
- * and there are two programs of each. Without it the verifier goes through every turn.
- */
-enum { PAGE_BYTES = 4096, MAX_PAGES = 4096, MAX_PAGES_UNTIL_5_16 = 64 };
+/* What is beyond so many pages of a bio with several owners is nobody's: 16 MiB. */
+enum { MAX_PAGES = 4096 };
 
 /* All that is known of where a bio comes from. */
 struct provenance {
@@ -57,21 +54,26 @@ static __always_inline bool is_mounted(struct inode *inode)
 	return super && BPF_CORE_READ(super, s_bdev) == bdev;
 }
 
-/* Pages of a mounted device, and of the inode that btrfs keeps its trees in. */
-static __always_inline bool is_metadata(struct file_page *file)
+static __always_inline bool is_flagged_metadata(__u32 flags)
+{
+	return flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_META) & 1;
+}
+
+/* Pages of a mounted device, and of the inode that btrfs keeps its trees in. btrfs says of its super blocks what they are. */
+static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 {
 	/* A copy: BPF_CORE_READ would take ours for a kernel type. */
 	struct inode *inode = file->inode;
 
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK)
-		return is_mounted(inode);
+		return is_flagged_metadata(flags) || is_mounted(inode);
 	return file->key.inode.ino == BTRFS_BTREE_INODE && BPF_CORE_READ(inode, i_sb, s_magic) == BTRFS_SUPER_MAGIC;
 }
 
 /* Puts down whose data a page of a file is; false where it is no data but metadata. */
-static __always_inline bool name_file(struct file_page *file, struct provenance *from)
+static __always_inline bool name_file(struct file_page *file, struct provenance *from, __u32 flags)
 {
-	if (is_metadata(file)) {
+	if (is_metadata(file, flags)) {
 		from->origin.io_class = IO_METADATA;
 		return false;
 	}
@@ -88,11 +90,26 @@ static __always_inline struct bio_vec *first_vector(struct bio *bio)
 	return (struct bio_vec *)(vectors + BPF_CORE_READ(bio, bi_iter.bi_idx) * bpf_core_type_size(struct bio_vec));
 }
 
+/* The page that is `offset` into the memory that begins with `page`: a vector may be of many. */
+static __always_inline struct page *page_at(struct page *page, __u32 offset)
+{
+	return (struct page *)((__u64)page + (__u64)(offset / PAGE_BYTES) * bpf_core_type_size(struct page));
+}
+
+/* Of what is left of a bio: the part that was split off it may have taken some of the vector. */
+static __always_inline struct page *first_page(struct bio *bio)
+{
+	struct bio_vec *vector = first_vector(bio);
+
+	return page_at(BPF_CORE_READ(vector, bv_page), BPF_CORE_READ(vector, bv_offset) + BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
+}
+
 /* A walk over the pages of a bio. */
 struct page_walk {
 	struct bio_vec *vector;
-	/* The page to look at, and what is left of its vector and of the bio. */
-	__u64 page;
+	/* The page to look at, and what is left of it, of its vector and of the bio. */
+	struct page *page;
+	__u32 page_left;
 	__u32 vector_left;
 	__u32 left;
 	/* Whose pages are counted. */
@@ -101,56 +118,97 @@ struct page_walk {
 	__u64 start_ns;
 };
 
+/* Key: 0. Walks take a function of its own, which the verifier gives no pointers; one for each program that walks. */
+struct page_walks {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct page_walk);
+} walk_of_queued SEC(".maps"), walk_of_split SEC(".maps");
+
+/* Goes to the next vector, of which `done` bytes are not the bio's any more. */
+static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
+{
+	struct bio_vec *vector = walk->vector;
+	__u32 offset = BPF_CORE_READ(vector, bv_offset) + done;
+
+	walk->page = page_at(BPF_CORE_READ(vector, bv_page), offset);
+	walk->page_left = PAGE_BYTES - offset % PAGE_BYTES;
+	walk->vector_left = BPF_CORE_READ(vector, bv_len) - done;
+	walk->vector = (void *)vector + bpf_core_type_size(struct bio_vec);
+}
+
 /* One page; 1 at the end of the bio. */
-static long walk_page(__u32 index, struct page_walk *walk)
+static __always_inline int walk_page(struct page_walk *walk)
 {
 	struct file_page file = {};
-	__u32 take = PAGE_BYTES;
 	struct owner *owner;
+	__u32 take;
 	__u8 evidence;
 
-	if (!walk->vector_left) {
-		struct bio_vec *vector = walk->vector;
-
-		walk->page = (__u64)BPF_CORE_READ(vector, bv_page);
-		walk->vector_left = BPF_CORE_READ(vector, bv_len);
-		walk->vector = (void *)vector + bpf_core_type_size(struct bio_vec);
-	}
+	if (!walk->vector_left)
+		enter_vector(walk, 0);
+	take = walk->page_left;
 	if (take > walk->vector_left)
 		take = walk->vector_left;
 	if (take > walk->left)
 		take = walk->left;
 	if (!take)
 		return 1;
-	if (find_file((struct page *)walk->page, &file)) {
+	if (find_file(walk->page, &file)) {
 		owner = find_owner(&file, &evidence);
 		if (owner && is_process(owner, walk->pid, walk->start_ns))
 			walk->owned += take;
 	}
-	walk->page += bpf_core_type_size(struct page);
+	walk->page = page_at(walk->page, PAGE_BYTES);
+	walk->page_left = PAGE_BYTES;
 	walk->vector_left -= take;
 	walk->left -= take;
 	return 0;
 }
 
 /*
+ * Functions with linkage: the verifier goes through them once, however many turns their callers take. They find their walk in a
+ * map, because before 5.12 they can be given numbers only.
+ */
+__noinline int walk_page_of_queued(void)
+{
+	__u32 zero = 0;
+	struct page_walk *walk = bpf_map_lookup_elem(&walk_of_queued, &zero);
+
+	return walk ? walk_page(walk) : 1;
+}
+
+__noinline int walk_page_of_split(void)
+{
+	__u32 zero = 0;
+	struct page_walk *walk = bpf_map_lookup_elem(&walk_of_split, &zero);
+
+	return walk ? walk_page(walk) : 1;
+}
+
+/*
  * How many bytes of a bio are pages of this owner, for an inode that is shared: page by page, up to a bound. What is beyond
  * it is nobody's.
  */
-static __always_inline __u32 count_owned(struct bio_vec *vector, __u32 bytes, struct owner *owner, bool has_loop)
+static __always_inline __u32 count_owned(struct bio *bio, __u32 bytes, struct owner *owner, bool is_split)
 {
-	struct page_walk walk = {
-		.vector = vector, .left = bytes, .pid = owner->who.pid, .start_ns = owner->start_ns
-	};
+	__u32 zero = 0;
+	struct page_walk *walk =
+		is_split ? bpf_map_lookup_elem(&walk_of_split, &zero) : bpf_map_lookup_elem(&walk_of_queued, &zero);
 
-	if (has_loop) {
-		bpf_loop(MAX_PAGES, walk_page, &walk, 0);
-	} else {
-		for (int i = 0; i < MAX_PAGES_UNTIL_5_16; i++)
-			if (walk_page(i, &walk))
-				break;
-	}
-	return walk.owned;
+	if (!walk)
+		return 0;
+	walk->vector = first_vector(bio);
+	enter_vector(walk, BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
+	walk->left = bytes;
+	walk->pid = owner->who.pid;
+	walk->start_ns = owner->start_ns;
+	walk->owned = 0;
+	for (int i = 0; i < MAX_PAGES; i++)
+		if (is_split ? walk_page_of_split() : walk_page_of_queued())
+			break;
+	return walk->owned;
 }
 
 /* The cgroup that the block layer charges, where it is below the root. */
@@ -167,57 +225,31 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 	return true;
 }
 
-static __always_inline bool is_flagged_metadata(__u32 flags)
-{
-	return flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_META) & 1;
-}
-
 /* Pages of a file or of a device that are written back, by whomever. */
-static __always_inline void written_back(struct bio *bio, struct provenance *from, struct owner *owner, bool has_loop)
+static __always_inline void find_writer(struct bio *bio, struct provenance *from, struct owner *owner, bool is_split)
 {
-	struct bio_vec *vector = first_vector(bio);
+	__u32 flags = BPF_CORE_READ(bio, bi_opf);
 	struct file_page file = {};
 	struct owner *first;
 	__u8 evidence;
 
-	if (find_file(BPF_CORE_READ(vector, bv_page), &file)) {
-		if (!name_file(&file, from))
+	if (find_file(first_page(bio), &file)) {
+		if (!name_file(&file, from, flags))
 			return;
 		first = find_owner(&file, &evidence);
 		if (first) {
 			*owner = *first;
 			from->origin.evidence = evidence;
 			if (evidence == EVIDENCE_PAGE)
-				from->origin.owned_bytes = count_owned(vector, from->origin.owned_bytes, owner, has_loop);
+				from->origin.owned_bytes = count_owned(bio, from->origin.owned_bytes, owner, is_split);
 			return;
 		}
-	} else if (is_flagged_metadata(BPF_CORE_READ(bio, bi_opf))) {
+	} else if (is_flagged_metadata(flags)) {
 		from->origin.io_class = IO_METADATA;
 		return;
 	}
 	if (find_cgroup(bio, owner))
 		from->origin.evidence = EVIDENCE_CGROUP;
-}
-
-/* Functions of their own, because they are needed in several places; two, because of bpf_loop(). */
-static __noinline int written_back_loop(struct bio *bio, struct provenance *from, struct owner *owner)
-{
-	written_back(bio, from, owner, true);
-	return 0;
-}
-
-static __noinline int written_back_turns(struct bio *bio, struct provenance *from, struct owner *owner)
-{
-	written_back(bio, from, owner, false);
-	return 0;
-}
-
-static __always_inline void find_writer(struct bio *bio, struct provenance *from, struct owner *owner, bool has_loop)
-{
-	if (has_loop)
-		written_back_loop(bio, from, owner);
-	else
-		written_back_turns(bio, from, owner);
 }
 
 static __always_inline __u8 class_of_read(__u32 flags)
@@ -251,8 +283,8 @@ static __always_inline void reads_file(struct bio *bio, struct provenance *from)
 {
 	struct file_page file = {};
 
-	if (find_file(BPF_CORE_READ(first_vector(bio), bv_page), &file))
-		name_file(&file, from);
+	if (find_file(first_page(bio), &file))
+		name_file(&file, from, BPF_CORE_READ(bio, bi_opf));
 }
 
 /*
@@ -264,8 +296,19 @@ static __always_inline bool is_journal_thread(const char *comm)
 	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
 }
 
+/*
+ * Direct I/O whose maker is not known (btrfs, by kernel version): memory of a process, sent by a process. Swapping sends such
+ * pages too, in whose context it may be; so only where makers are known at all.
+ */
+static __always_inline bool is_user_memory(struct bio *bio)
+{
+	struct page *head = head_of(first_page(bio));
+
+	return config.makers[0].address && mapping_of(head) & PAGE_MAPPING_ANON;
+}
+
 /* Class, owner and evidence of a bio; false where the filters do not let it through. In the context of its submitter. */
-static __always_inline bool find_origin(struct bio *bio, struct provenance *from, bool has_loop)
+static __always_inline bool find_origin(struct bio *bio, struct provenance *from)
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
@@ -284,6 +327,8 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 			reads_file(bio, from);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
 		maker = maker_of(bio);
+		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(bio))
+			maker = MAKER_DIRECT;
 		by_submitter = by_submitter && maker == MAKER_DIRECT;
 		if (maker == MAKER_SWAP)
 			from->origin.io_class = IO_SWAP;
@@ -291,8 +336,11 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 			from->origin.io_class = IO_JOURNAL;
 		else if (maker == MAKER_METADATA)
 			from->origin.io_class = IO_METADATA;
-		else if (maker != MAKER_DIRECT)
-			find_writer(bio, from, &owner, has_loop);
+		else if (maker != MAKER_DIRECT) {
+			find_writer(bio, from, &owner, false);
+			if (from->origin.evidence == EVIDENCE_INODE || from->origin.evidence == EVIDENCE_PAGE)
+				count_cleaned(&owner, from->origin.owned_bytes);
+		}
 	}
 	if (by_submitter) {
 		owned_by_current(&owner);
@@ -319,13 +367,13 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
  * What is left of a bio, or the part that was split off it, where its pages had owners of their own: looked at again. False
  * where the filters do not let that part through.
  */
-static __always_inline bool find_again(struct bio *part, struct provenance *from, bool has_loop)
+static __always_inline bool find_again(struct bio *part, struct provenance *from)
 {
 	struct owner owner = { .wanted = !by_owner() };
 
 	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
 	from->origin.evidence = EVIDENCE_NONE;
-	find_writer(part, from, &owner, has_loop);
+	find_writer(part, from, &owner, true);
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
 	return owner.wanted;

@@ -8,7 +8,7 @@
 #ifndef IOSTRATA_OWNER_H
 #define IOSTRATA_OWNER_H
 
-enum { OWNED_INODES = 65536, OWNED_PAGES = 65536 };
+enum { OWNED_INODES = 65536, OWNED_PAGES = 65536, PAGE_BYTES = 4096 };
 
 struct owner {
 	struct identity who;
@@ -76,23 +76,29 @@ static __always_inline struct page *head_of(struct page *page)
 	return head & 1 ? (struct page *)(head - 1) : page;
 }
 
+/* include/linux/page-flags.h: low bits of a mapping that is none of a file. */
+enum { PAGE_MAPPING_ANON = 1, PAGE_MAPPING_FLAGS = 3 };
+
+static __always_inline unsigned long mapping_of(struct page *head)
+{
+	if (bpf_core_type_exists(struct folio))
+		return (unsigned long)BPF_CORE_READ((struct folio *)head, mapping);
+	return (unsigned long)BPF_CORE_READ((struct page___before_folio *)head, mapping);
+}
+
 /* False for a page that belongs to no file: anonymous memory, a buffer of a file system or a driver. */
 static __always_inline bool find_file(struct page *page, struct file_page *file)
 {
 	struct page *head = head_of(page);
-	unsigned long mapping;
+	unsigned long mapping = mapping_of(head);
 	struct inode *inode;
 
-	if (bpf_core_type_exists(struct folio)) {
-		mapping = (unsigned long)BPF_CORE_READ((struct folio *)head, mapping);
-		file->key.index = BPF_CORE_READ((struct folio *)head, index);
-	} else {
-		mapping = (unsigned long)BPF_CORE_READ((struct page___before_folio *)head, mapping);
-		file->key.index = BPF_CORE_READ((struct page___before_folio *)head, index);
-	}
-	/* The low bits mark anonymous and movable pages (PAGE_MAPPING_FLAGS). */
-	if (!mapping || mapping & 3)
+	if (!mapping || mapping & PAGE_MAPPING_FLAGS)
 		return false;
+	if (bpf_core_type_exists(struct folio))
+		file->key.index = BPF_CORE_READ((struct folio *)head, index);
+	else
+		file->key.index = BPF_CORE_READ((struct page___before_folio *)head, index);
 	inode = BPF_CORE_READ((struct address_space *)mapping, host);
 	if (!inode)
 		return false;
@@ -182,8 +188,42 @@ static __always_inline void owned_by_current(struct owner *owner)
 		tell_process(owner->who.pid, is, 0);
 }
 
+static __always_inline __u64 bytes_of(struct folio *folio)
+{
+	/* The flags come first in every kernel; what type they have does not matter here. */
+	unsigned long flags = *(unsigned long *)folio;
+	struct folio___6_14 *old = (struct folio___6_14 *)folio;
+
+	if (!(flags >> bpf_core_enum_value(enum pageflags, PG_head) & 1))
+		return PAGE_BYTES;
+	if (bpf_core_field_exists(folio->_nr_pages))
+		return (__u64)folio->_nr_pages * PAGE_BYTES;
+	return bpf_core_field_exists(old->_folio_nr_pages) ? (__u64)BPF_CORE_READ(old, _folio_nr_pages) * PAGE_BYTES : PAGE_BYTES;
+}
+
+/* Dirty pages of those whose I/O is recorded, so that a recording can wait until they are written back. */
+static __always_inline void count_dirtied(struct owner *owner, struct inode *inode, __u64 bytes)
+{
+	struct account *account;
+
+	/* What has no disk, and what lies on another, never shows up as a request. */
+	if (!owner->wanted || !inode->i_sb->s_bdev || !device_wanted(inode->i_sb->s_dev))
+		return;
+	account = account_of(CLASS_BLOCK);
+	if (account)
+		account->dirtied_bytes += bytes;
+}
+
+static __always_inline void count_cleaned(struct owner *owner, __u64 bytes)
+{
+	struct account *account = owner->wanted ? account_of(CLASS_BLOCK) : 0;
+
+	if (account)
+		account->cleaned_bytes += bytes;
+}
+
 /* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
-static __always_inline int page_dirtied(__u64 index, struct address_space *mapping)
+static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
 {
 	struct inode_key key = {};
 	struct inode_owner *inode;
@@ -202,25 +242,31 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 	generation = host->i_generation;
 	inode = bpf_map_lookup_elem(&inode_owners, &key);
 	if (inode && inode->generation == generation) {
-		if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32))
+		if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32)) {
+			count_dirtied(&inode->first, host, bytes);
 			return 0;
+		}
 		/* Who writes back dirties again what could not be written. */
 		if (current_is_kernel_thread() || only_syncs())
 			return 0;
 		owned_by_current(&owner);
 		if (!inode->shared_since) {
-			if (is_process(&inode->first, owner.who.pid, owner.start_ns))
+			if (is_process(&inode->first, owner.who.pid, owner.start_ns)) {
+				count_dirtied(&owner, host, bytes);
 				return 0;
+			}
 			count = bpf_map_lookup_elem(&pages_told, &zero);
 			inode->shared_since = count ? *count + 1 : 1;
 		}
 		tell_page(&key, index, &owner, generation);
+		count_dirtied(&owner, host, bytes);
 	} else {
 		struct inode_owner fresh = { .generation = generation };
 
 		owned_by_current(&fresh.first);
 		/* Where there is no room the inode has no owner. */
-		bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY);
+		if (!bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY))
+			count_dirtied(&fresh.first, host, bytes);
 	}
 	return 0;
 }
@@ -228,14 +274,14 @@ static __always_inline int page_dirtied(__u64 index, struct address_space *mappi
 SEC("?tp_btf/writeback_dirty_folio")
 int BPF_PROG(iostrata_dirty_folio, struct folio *folio, struct address_space *mapping)
 {
-	return page_dirtied(folio->index, mapping);
+	return page_dirtied(folio->index, bytes_of(folio), mapping);
 }
 
 /* Until 5.15. */
 SEC("?tp_btf/writeback_dirty_page")
 int BPF_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
-	return page_dirtied(page->index, mapping);
+	return page_dirtied(page->index, PAGE_BYTES, mapping);
 }
 
 #endif

@@ -31,6 +31,8 @@ command -v fio              | fio
 command -v shellcheck       | shellcheck
 type -P qemu-system-x86_64  | qemu-system-x86
 type -P busybox             | busybox-static
+type -P mkfs.xfs            | xfsprogs
+type -P mkfs.btrfs          | btrfs-progs
 command -v cpio             | cpio
 command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring

@@ -73,7 +73,6 @@ def test_each_writer_owns_its_bytes_and_who_syncs_owns_none(disk, record, actors
     disk.settle()
     recorder = record("--device", disk.name)
     one, other = actors(), actors()
-    # Before the writes: a fresh interpreter may have written its own cache.
     before = [actor.io()["write_bytes"] for actor in (one, other)]
     one.do(write(disk.mount / "one", 1))
     other.do(write(disk.mount / "other", 2))
@@ -82,7 +81,9 @@ def test_each_writer_owns_its_bytes_and_who_syncs_owns_none(disk, record, actors
     third.do(f"f = os.open({str(disk.mount)!r}, os.O_RDONLY); os.fsync(f); os.sync()")
     capture = recorder.stop()
     assert owned(capture) == {one.pid: MIB, other.pid: 2 * MIB}
-    assert counted == [MIB, 2 * MIB]
+    # The kernel's account also has the metadata that a process dirties itself: on a file system without a journal, which
+    # this machine's own may be, an access time is enough for a page.
+    assert all(0 <= pages - data <= 4 * 4096 for pages, data in zip(counted, (MIB, 2 * MIB))), counted
     assert evidence(capture, one.pid) == ["inode"]
     capture.check_books()
     capture.check_device(disk.name, busy=True)

@@ -74,6 +74,9 @@ pub struct RecordArgs {
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u64,
+    /// After COMMAND has ended, go on recording until what it wrote has been written back, but no longer than this.
+    #[arg(long, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
+    wait_writeback: Duration,
     /// Run this command, and record it and its children only.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -151,6 +154,7 @@ impl RecordArgs {
             layers,
             filter,
             command: (!self.command.is_empty()).then_some(self.command),
+            writeback_wait: self.wait_writeback,
             rotate_bytes: self.rotate_size,
             rotate_interval: self.rotate_interval,
             ring_bytes: self.ring_size,

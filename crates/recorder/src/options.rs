@@ -21,6 +21,8 @@ pub struct Record {
     pub filter: Filter,
     /// The command to run and record.
     pub command: Option<Vec<String>>,
+    /// How long, after the command has ended, what it left dirty may take to be written back.
+    pub writeback_wait: Duration,
     /// A part is closed when it has grown to this size.
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.

@@ -34,6 +34,9 @@ use crate::witness::Witness;
 /// How often the main thread looks at the duration and the progress line.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long the last requests of a command may take to complete.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
 /// A command that is told to end has this long before it is left behind.
 const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
@@ -158,12 +161,17 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
     }
 }
 
+/// The devices whose requests are recorded.
+fn recorded_devices(options: &Record) -> Vec<Device> {
+    if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
+}
+
 /// The devices whose every request is recorded; none where owners are chosen.
 fn whole_devices(options: &Record) -> Vec<Device> {
     if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
         return Vec::new();
     }
-    if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
+    recorded_devices(options)
 }
 
 /// Records until told to stop.
@@ -283,6 +291,56 @@ fn signals() -> Result<crossbeam_channel::Receiver<&'static str>> {
     Ok(receive)
 }
 
+/// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
+fn dirty_bytes(session: &Session) -> Result<u64> {
+    let (mut dirtied, mut cleaned) = (0u64, 0u64);
+    for account in session.accounts()?.iter().flatten() {
+        dirtied = dirtied.wrapping_add(account.dirtied_bytes);
+        cleaned = cleaned.wrapping_add(account.cleaned_bytes);
+    }
+    Ok(dirtied.saturating_sub(cleaned))
+}
+
+/// What went on its way last is still to complete. Disks that others keep busy are not waited for.
+fn wait_until_idle(disks: &[Device]) {
+    let since = Instant::now();
+    while since.elapsed() < IDLE_WAIT && !disks.iter().all(|disk| devices::is_idle(&disk.name)) {
+        std::thread::sleep(TICK / 20);
+    }
+}
+
+/// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
+fn wait_for_writeback(
+    options: &Record,
+    stop: &crossbeam_channel::Receiver<&'static str>,
+    session: &Session,
+) -> Result<String> {
+    let ended = Instant::now();
+    let tick = TICK / 4;
+    let mut told = false;
+    loop {
+        let left = dirty_bytes(session)?;
+        if left == 0 {
+            wait_until_idle(&recorded_devices(options));
+            return Ok("the command ended".to_owned());
+        }
+        if ended.elapsed() >= options.writeback_wait {
+            return Ok(format!("the command ended; {left} bytes that it wrote had not been written back"));
+        }
+        if !told && !options.writeback_wait.is_zero() {
+            let bytes = indicatif::HumanBytes(left);
+            let longest = humantime::format_duration(options.writeback_wait);
+            eprintln!(
+                "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back"
+            );
+            told = true;
+        }
+        if let Ok(signal) = stop.recv_timeout(tick) {
+            return Ok(format!("{signal}, after the command had ended"));
+        }
+    }
+}
+
 /// Waits for the first of: a signal, the duration's end, the command's end.
 fn wait(
     options: &Record,
@@ -297,7 +355,7 @@ fn wait(
         if let Some(running) = child.as_mut()
             && let Some(status) = running.try_wait().context("cannot wait for the command")?
         {
-            break ("the command ended".to_owned(), Some(status));
+            break (wait_for_writeback(options, stop, session)?, Some(status));
         }
         if options.duration.is_some_and(|duration| started.elapsed() >= duration) {
             break ("the duration is over".to_owned(), None);

@@ -1,43 +1,78 @@
 #!/bin/sh
-# Payload: records a known workload on the emulated NVMe disk and leaves the capture and what the workload did in /out.
+# Payload: records a known workload on the emulated NVMe disk, once for each file system, and leaves the captures and what
+# the workload did in /out/FILE_SYSTEM.
 set -eu
 
 # Nothing initialised lazily: that would be I/O in the background of the recording.
-mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1
-mkdir -p /mnt
-mount -t ext4 /dev/nvme0n1 /mnt
-sync
+make_ext4() { mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1; }
+# Newer tools make what older kernels cannot mount; the oldest do not know the last of these.
+make_xfs() {
+	mkfs.xfs -q -f -m bigtime=0,inobtcount=0 -i nrext64=0 /dev/nvme0n1 2>/dev/null ||
+		mkfs.xfs -q -f -m bigtime=0,inobtcount=0 /dev/nvme0n1
+}
+make_btrfs() { mkfs.btrfs -q -f /dev/nvme0n1; }
 
-iostrata record --out /out/capture --device nvme0n1 2>/out/record.txt &
-recorder=$!
-tries=0
-until [ -e /out/capture/manifest.json ]; do
-	tries=$((tries + 1))
-	if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
-		cat /out/record.txt
-		exit 1
-	fi
-	sleep 0.1
-done
-cp /sys/block/nvme0n1/stat /out/stat.before
+start() {
+	iostrata record --out "$1/capture" --device nvme0n1 2>"$1/record.txt" &
+	recorder=$!
+	tries=0
+	until [ -e "$1/capture/manifest.json" ]; do
+		tries=$((tries + 1))
+		if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+			cat "$1/record.txt"
+			exit 1
+		fi
+		sleep 0.1
+	done
+}
+
+stop() {
+	kill -INT "$recorder"
+	wait "$recorder" && code=0 || code=$?
+	echo "$code" >"$1/record.code"
+	cat "$1/record.txt"
+}
 
 # 2 MiB in 512 writes and one fdatasync; ten synchronous 4 KiB writes; 1 MiB left to writeback, then synced; a cold read.
-/payload/bin/dd if=/dev/zero of=/mnt/buffered bs=4k count=512 conv=fdatasync 2>/dev/null
-i=0
-while [ $i -lt 10 ]; do
-	/payload/bin/dd if=/dev/zero of=/mnt/sync bs=4k count=1 oflag=sync conv=notrunc 2>/dev/null
-	i=$((i + 1))
-done
-/payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 2>/dev/null
-sync
-echo 3 >/proc/sys/vm/drop_caches
-/payload/bin/dd if=/mnt/buffered of=/dev/null bs=64k 2>/dev/null
-/payload/bin/dd if=/mnt/later of=/dev/null bs=64k iflag=direct 2>/dev/null
-sync
+layers() {
+	/payload/bin/dd if=/dev/zero of=/mnt/buffered bs=4k count=512 conv=fdatasync 2>/dev/null
+	i=0
+	while [ $i -lt 10 ]; do
+		/payload/bin/dd if=/dev/zero of=/mnt/sync bs=4k count=1 oflag=sync conv=notrunc 2>/dev/null
+		i=$((i + 1))
+	done
+	/payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 2>/dev/null
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	/payload/bin/dd if=/mnt/buffered of=/dev/null bs=64k 2>/dev/null
+	/payload/bin/dd if=/mnt/later of=/dev/null bs=64k iflag=direct 2>/dev/null
+}
 
-cp /sys/block/nvme0n1/stat /out/stat.after
-kill -INT "$recorder"
-wait "$recorder" && code=0 || code=$?
-echo "$code" >/out/record.code
-cat /out/record.txt
-umount /mnt
+# Who wrote what, by the names of programs that are all dd: the two halves of one file, each by its own; a file that is
+# deleted before it is written back, and one that is likely to get its inode number; a direct write.
+owners() {
+	/payload/bin/first if=/dev/zero of=/mnt/halves bs=64k count=16 conv=notrunc 2>/dev/null
+	/payload/bin/second if=/dev/zero of=/mnt/halves bs=64k count=16 seek=16 conv=notrunc 2>/dev/null
+	/payload/bin/deleted if=/dev/zero of=/mnt/deleted bs=64k count=16 2>/dev/null
+	rm /mnt/deleted
+	/payload/bin/successor if=/dev/zero of=/mnt/successor bs=64k count=8 2>/dev/null
+	sync
+	/payload/bin/straight if=/dev/zero of=/mnt/straight bs=64k count=8 oflag=direct 2>/dev/null
+}
+
+for name in first second deleted successor straight; do cp /payload/bin/dd "/payload/bin/$name"; done
+mkdir -p /mnt
+for system in ext4 xfs btrfs; do
+	mkdir "/out/$system"
+	"make_$system"
+	mount -t "$system" /dev/nvme0n1 /mnt
+	sync
+	start "/out/$system"
+	cp /sys/block/nvme0n1/stat "/out/$system/stat.before"
+	layers
+	owners
+	sync
+	cp /sys/block/nvme0n1/stat "/out/$system/stat.after"
+	stop "/out/$system"
+	umount /mnt
+done

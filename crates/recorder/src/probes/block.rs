@@ -9,18 +9,16 @@ struct Tracepoint {
     /// Whether the layer can do without. Merging has a tracepoint since 5.11 only; without it the entry of a merged
     /// request is overwritten by the next use of that request.
     needed: bool,
-    /// Whether its program calls `bpf_loop()` where that is to be had.
-    loops: bool,
 }
 
 const fn tracepoint(name: &'static str, arguments: usize) -> Tracepoint {
-    Tracepoint { name, arguments, needed: true, loops: false }
+    Tracepoint { name, arguments, needed: true }
 }
 
 /// In the order of attachment. Completion comes last, so that what it sees was seen before.
 const TRACEPOINTS: [Tracepoint; 6] = [
-    Tracepoint { loops: true, ..tracepoint("block_bio_queue", 1) },
-    Tracepoint { loops: true, needed: false, ..tracepoint("block_split", 2) },
+    tracepoint("block_bio_queue", 1),
+    Tracepoint { needed: false, ..tracepoint("block_split", 2) },
     tracepoint("block_rq_insert", 1),
     tracepoint("block_rq_issue", 1),
     tracepoint("block_rq_requeue", 1),
@@ -30,11 +28,9 @@ const TRACEPOINTS: [Tracepoint; 6] = [
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     // First of all: what turns dirty before anything else is attached has no owner.
     let mut programs = vec![dirtied(kernel)?];
-    let has_loop = kernel.enum_value("BPF_FUNC_loop").is_some();
-    for Tracepoint { name, arguments, needed, loops } in TRACEPOINTS {
+    for Tracepoint { name, arguments, needed } in TRACEPOINTS {
         match kernel.tracepoint_arguments(name) {
             Some(found) if found > arguments => programs.push(format!("iostrata_{name}_q")),
-            Some(_) if loops && !has_loop => programs.push(format!("iostrata_{name}_turns")),
             Some(_) => programs.push(format!("iostrata_{name}")),
             None if needed => return Err(format!("the kernel has no tracepoint {name}")),
             None => {}

@@ -37,7 +37,7 @@ impl Host {
             "vfs_iter_write",
             "vfs_fsync_range",
         ];
-        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: [("BPF_FUNC_loop", 181)].into() }
+        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: HashMap::new() }
     }
 }
 
@@ -111,16 +111,6 @@ fn a_kernel_without_the_merge_tracepoint_can_do_without() {
     let mut host = Host::complete();
     host.tracepoints.remove("block_rq_merge");
     assert_eq!(block(&host).expect("the rest is there").len(), 7);
-}
-
-#[test]
-fn without_bpf_loop_programs_take_turns() {
-    let mut host = Host::complete();
-    assert!(block(&host).expect("everything is there").contains(&"iostrata_block_bio_queue".to_owned()));
-    host.enums.clear();
-    let programs = block(&host).expect("everything is there");
-    assert!(programs.contains(&"iostrata_block_bio_queue_turns".to_owned()));
-    assert!(programs.contains(&"iostrata_block_rq_issue".to_owned()));
 }
 
 #[test]

@@ -1,0 +1,68 @@
+"""What a command leaves dirty when it ends is its own when it is written back."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+MIB = 1 << 20
+
+SETTINGS = {"dirty_expire_centisecs": "100", "dirty_writeback_centisecs": "100"}
+
+
+@pytest.fixture
+def soon():
+    """The kernel writes back after two seconds instead of half a minute."""
+    files = {Path("/proc/sys/vm") / name: value for name, value in SETTINGS.items()}
+    before = {file: file.read_text() for file in files}
+    for file, value in files.items():
+        file.write_text(value)
+    yield
+    for file, value in before.items():
+        file.write_text(value)
+
+
+def writer(disk, *more):
+    return ["--", "sh", "-c", f"dd if=/dev/zero of={disk.mount}/file bs=1M count=3 status=none{''.join(more)}"]
+
+
+def written(capture):
+    return capture.sql("""
+        select b.comm, sum(b.owned_bytes), bool_and(b.submitter_comm like 'kworker%') from {block} b
+        where op = 'write' and class = 'data' group by 1""")
+
+
+def test_the_recording_goes_on_until_the_command_is_written_back(disk, record, soon):
+    disk.settle()
+    capture = record("--device", disk.name, *writer(disk), wait=False).finish()
+    assert written(capture) == [("dd", 3 * MIB, True)]
+    assert capture.manifest["stop_reason"] == "the command ended"
+    capture.check_books()
+
+
+def test_a_command_that_left_nothing_dirty_is_not_waited_for(disk, record):
+    disk.settle()
+    started = time.monotonic()
+    capture = record("--device", disk.name, *writer(disk, " conv=fsync"), wait=False).finish()
+    assert time.monotonic() - started < 20
+    assert [row[:2] for row in written(capture)] == [("dd", 3 * MIB)]
+    assert capture.manifest["stop_reason"] == "the command ended"
+
+
+def test_what_was_not_written_back_in_time_is_told(disk, record):
+    disk.settle()
+    capture = record("--device", disk.name, "--wait-writeback", "0s", *writer(disk), wait=False).finish()
+    assert written(capture) == []
+    reason = f"the command ended; {3 * MIB} bytes that it wrote had not been written back"
+    assert capture.manifest["stop_reason"] == reason
+
+
+def test_a_signal_ends_the_waiting(disk, record):
+    disk.settle()
+    recorder = record("--device", disk.name, *writer(disk, f"; rm {disk.mount}/file; echo gone >{disk.mount}/gone"))
+    while not (disk.mount / "gone").exists():
+        time.sleep(0.05)
+    time.sleep(1)
+    capture = recorder.stop(signal.SIGINT)
+    assert capture.manifest["stop_reason"] == "SIGINT, after the command had ended"
