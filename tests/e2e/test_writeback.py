@@ -52,10 +52,12 @@ def test_a_command_that_left_nothing_dirty_is_not_waited_for(disk, record):
 
 def test_what_was_not_written_back_in_time_is_told(disk, record):
     disk.settle()
-    capture = record("--device", disk.name, "--wait-writeback", "0s", *writer(disk), wait=False).finish()
+    recorder = record("--device", disk.name, "--wait-writeback", "0s", *writer(disk), wait=False)
+    capture = recorder.finish()
     assert written(capture) == []
     reason = f"the command ended; {3 * MIB} bytes that it wrote had not been written back"
     assert capture.manifest["stop_reason"] == reason
+    assert reason in recorder.text
 
 
 def test_a_signal_ends_the_waiting(disk, record):

@@ -12,6 +12,9 @@ pub fn text(manifest: &Manifest, out: &Path) -> String {
     let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
     let parts = manifest.parts.len();
     let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), indicatif::HumanBytes(bytes));
+    if let Some(reason) = &manifest.stop_reason {
+        let _ = writeln!(text, "stopped   {reason}");
+    }
     for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.captured) {
         let _ = writeln!(text, "layer     {layer} not captured: {}", state.how);
     }
