@@ -44,6 +44,11 @@ static __always_inline struct async_bucket *async_bucket_of(__u64 key)
 	return bpf_map_lookup_elem(&under_way, &hash);
 }
 
+static __always_inline bool is_slot_of(struct async_slot *slot, __u64 key, __u32 pid)
+{
+	return slot->key == key && (!pid || slot->async.who.pid == pid);
+}
+
 /* `pid`: whose address it is, 0 for one in the kernel. */
 static __always_inline struct async_slot *find_async(__u64 key, __u32 pid)
 {
@@ -53,20 +58,23 @@ static __always_inline struct async_slot *find_async(__u64 key, __u32 pid)
 	if (!bucket)
 		return 0;
 	slot = &bucket->way[0];
-	if (slot->key != key || (pid && slot->async.who.pid != pid))
+	if (!is_slot_of(slot, key, pid))
 		slot = &bucket->way[1];
-	if (slot->key != key || (pid && slot->async.who.pid != pid))
+	if (!is_slot_of(slot, key, pid))
 		return 0;
 	return slot->check == checksum((__u64 *)&slot->async, sizeof(slot->async)) ? slot : 0;
 }
 
-/* Takes a free slot, or the one that has waited longest. */
+/* The current task begins `async`, of which the rest is filled: takes a free slot, or the one that has waited longest. */
 static __always_inline void begin_async(__u64 key, struct async_op *async)
 {
 	struct account *account = account_of(CLASS_SYSCALL);
 	struct async_bucket *bucket = async_bucket_of(key);
 	struct async_slot *slot;
 
+	identify_current(&async->who);
+	tell_process(async->who.pid, told_of_current(), 0);
+	async->op.start_ns = bpf_ktime_get_ns();
 	if (!bucket || !account)
 		return;
 	slot = &bucket->way[0];
@@ -141,7 +149,7 @@ __noinline int begin_iocb(__u64 address)
 	if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)address))
 		return 0;
 	op->op = op_of_iocb(iocb.opcode);
-	if (op->op == OP_NONE || !fill_wanted(op, file_of_fd(iocb.fd)))
+	if (op->op == OP_NONE || !fill_descriptor(op, iocb.fd))
 		return 0;
 	if (op->op != OP_AIO_FSYNC) {
 		op->offset_bytes = iocb.offset;
@@ -149,9 +157,6 @@ __noinline int begin_iocb(__u64 address)
 		if (iocb.opcode == IOCB_PREADV || iocb.opcode == IOCB_PWRITEV)
 			op->requested_bytes = vector_bytes((struct iovec *)iocb.buffer, iocb.bytes);
 	}
-	identify_current(&async.who);
-	tell_process(async.who.pid, told_of_current(), 0);
-	op->start_ns = bpf_ktime_get_ns();
 	begin_async(address, &async);
 	return 0;
 }
@@ -275,9 +280,6 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 		if (op->offset_bytes == -1)
 			op->offset_bytes = MISSING;
 	}
-	identify_current(&async.who);
-	tell_process(async.who.pid, told_of_current(), 0);
-	op->start_ns = bpf_ktime_get_ns();
 	begin_async(address_of(req), &async);
 	return 0;
 }

@@ -84,11 +84,10 @@ static __always_inline int bio_split(struct bio *front)
 	if (from.origin.evidence == EVIDENCE_PAGE) {
 		struct bio *rest = front->bi_private;
 
-		if (find_again(rest, &from)) {
+		if (find_again(rest, &from))
 			fill_slot(whole, whole->bio, queue_ns, &from);
-		} else {
+		else
 			whole->bio = 0;
-		}
 		wanted = find_again(front, &from);
 	}
 	if (wanted)

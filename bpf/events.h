@@ -227,12 +227,6 @@ struct own_io {
 	__u64 discard_bytes;
 };
 
-struct inode_key {
-	__u32 dev;
-	__u32 reserved;
-	__u64 ino;
-};
-
 /* Set before the programs are loaded. The neutral value of each is zero. */
 struct config {
 	__u32 recorder_pid;

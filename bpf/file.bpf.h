@@ -15,7 +15,8 @@ struct file_op {
 	__u8 op;
 	__u8 fd_kind;
 	__u8 appends;
-	__u8 reserved;
+	/* A copy, whose other file waits in `targets`. */
+	__u8 has_target;
 	__u32 fd;
 };
 
@@ -131,6 +132,15 @@ static __always_inline bool fill_wanted(struct file_op *op, struct file *file)
 		return false;
 	fill_file(op, file);
 	return kind_wanted(op->op, op->fd_kind) && device_wanted(op->dev);
+}
+
+/* The file that a descriptor names, filled in; NULL where it is none that is to be recorded. */
+static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd)
+{
+	struct file *file = file_of_fd(fd);
+
+	op->fd = fd;
+	return fill_wanted(op, file) ? file : 0;
 }
 
 /* The record of an operation that is over, by whoever began it. */

@@ -118,13 +118,16 @@ struct page_walk {
 	__u64 start_ns;
 };
 
-/* Key: 0. Walks take a function of its own, which the verifier gives no pointers; one for each program that walks. */
-struct page_walks {
+/* Programs that walk. One may interrupt the other on its CPU, so each has a walk of its own. */
+enum walker { WALKER_QUEUED, WALKER_SPLIT, WALKER_COUNT };
+
+/* Key: enum walker. */
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, WALKER_COUNT);
 	__type(key, __u32);
 	__type(value, struct page_walk);
-} walk_of_queued SEC(".maps"), walk_of_split SEC(".maps");
+} walks SEC(".maps");
 
 /* Goes to the next vector, of which `done` bytes are not the bio's any more. */
 static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
@@ -138,14 +141,20 @@ static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
 	walk->vector = (void *)vector + bpf_core_type_size(struct bio_vec);
 }
 
-/* One page; 1 at the end of the bio. */
-static __always_inline int walk_page(struct page_walk *walk)
+/*
+ * One page; 1 at the end of the bio. A function with linkage: the verifier goes through it once, however many turns its caller
+ * takes. It finds its walk in a map, because before 5.12 such functions can be given numbers only.
+ */
+__noinline int walk_page(__u32 walker)
 {
+	struct page_walk *walk = bpf_map_lookup_elem(&walks, &walker);
 	struct file_page file = {};
 	struct owner *owner;
 	__u32 take;
 	__u8 evidence;
 
+	if (!walk)
+		return 1;
 	if (!walk->vector_left)
 		enter_vector(walk, 0);
 	take = walk->page_left;
@@ -168,34 +177,12 @@ static __always_inline int walk_page(struct page_walk *walk)
 }
 
 /*
- * Functions with linkage: the verifier goes through them once, however many turns their callers take. They find their walk in a
- * map, because before 5.12 they can be given numbers only.
- */
-__noinline int walk_page_of_queued(void)
-{
-	__u32 zero = 0;
-	struct page_walk *walk = bpf_map_lookup_elem(&walk_of_queued, &zero);
-
-	return walk ? walk_page(walk) : 1;
-}
-
-__noinline int walk_page_of_split(void)
-{
-	__u32 zero = 0;
-	struct page_walk *walk = bpf_map_lookup_elem(&walk_of_split, &zero);
-
-	return walk ? walk_page(walk) : 1;
-}
-
-/*
  * How many bytes of a bio are pages of this owner, for an inode that is shared: page by page, up to a bound. What is beyond
  * it is nobody's.
  */
-static __always_inline __u32 count_owned(struct bio *bio, __u32 bytes, struct owner *owner, bool is_split)
+static __always_inline __u32 count_owned(struct bio *bio, __u32 bytes, struct owner *owner, __u32 walker)
 {
-	__u32 zero = 0;
-	struct page_walk *walk =
-		is_split ? bpf_map_lookup_elem(&walk_of_split, &zero) : bpf_map_lookup_elem(&walk_of_queued, &zero);
+	struct page_walk *walk = bpf_map_lookup_elem(&walks, &walker);
 
 	if (!walk)
 		return 0;
@@ -206,7 +193,7 @@ static __always_inline __u32 count_owned(struct bio *bio, __u32 bytes, struct ow
 	walk->start_ns = owner->start_ns;
 	walk->owned = 0;
 	for (int i = 0; i < MAX_PAGES; i++)
-		if (is_split ? walk_page_of_split() : walk_page_of_queued())
+		if (walk_page(walker))
 			break;
 	return walk->owned;
 }
@@ -226,9 +213,9 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 }
 
 /* Pages of a file or of a device that are written back, by whomever. */
-static __always_inline void find_writer(struct bio *bio, struct provenance *from, struct owner *owner, bool is_split)
+static __always_inline void find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
+					__u32 walker)
 {
-	__u32 flags = BPF_CORE_READ(bio, bi_opf);
 	struct file_page file = {};
 	struct owner *first;
 	__u8 evidence;
@@ -241,7 +228,7 @@ static __always_inline void find_writer(struct bio *bio, struct provenance *from
 			*owner = *first;
 			from->origin.evidence = evidence;
 			if (evidence == EVIDENCE_PAGE)
-				from->origin.owned_bytes = count_owned(bio, from->origin.owned_bytes, owner, is_split);
+				from->origin.owned_bytes = count_owned(bio, from->origin.owned_bytes, owner, walker);
 			return;
 		}
 	} else if (is_flagged_metadata(flags)) {
@@ -279,12 +266,12 @@ static __always_inline __u8 class_of_request(__u32 flags)
 }
 
 /* A read into the page cache names its file by its pages; those of a mounted device are the file system's own. */
-static __always_inline void reads_file(struct bio *bio, struct provenance *from)
+static __always_inline void reads_file(struct bio *bio, __u32 flags, struct provenance *from)
 {
 	struct file_page file = {};
 
 	if (find_file(first_page(bio), &file))
-		name_file(&file, from, BPF_CORE_READ(bio, bi_opf));
+		name_file(&file, from, flags);
 }
 
 /*
@@ -324,7 +311,7 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 	} else if (op == REQ_OP_READ) {
 		from->origin.io_class = class_of_read(flags);
 		if (maker_of(bio) != MAKER_DIRECT)
-			reads_file(bio, from);
+			reads_file(bio, flags, from);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
 		maker = maker_of(bio);
 		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(bio))
@@ -337,7 +324,7 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		else if (maker == MAKER_METADATA)
 			from->origin.io_class = IO_METADATA;
 		else if (maker != MAKER_DIRECT) {
-			find_writer(bio, from, &owner, false);
+			find_writer(bio, flags, from, &owner, WALKER_QUEUED);
 			if (from->origin.evidence == EVIDENCE_INODE || from->origin.evidence == EVIDENCE_PAGE)
 				count_cleaned(&owner, from->origin.owned_bytes);
 		}
@@ -373,7 +360,7 @@ static __always_inline bool find_again(struct bio *part, struct provenance *from
 
 	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
 	from->origin.evidence = EVIDENCE_NONE;
-	find_writer(part, from, &owner, true);
+	find_writer(part, BPF_CORE_READ(part, bi_opf), from, &owner, WALKER_SPLIT);
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
 	return owner.wanted;

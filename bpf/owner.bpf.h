@@ -10,6 +10,12 @@
 
 enum { OWNED_INODES = 65536, OWNED_PAGES = 65536, PAGE_BYTES = 4096 };
 
+struct inode_key {
+	__u32 dev;
+	__u32 reserved;
+	__u64 ino;
+};
+
 struct owner {
 	struct identity who;
 	/* When its process started. */
@@ -202,12 +208,12 @@ static __always_inline __u64 bytes_of(struct folio *folio)
 }
 
 /* Dirty pages of those whose I/O is recorded, so that a recording can wait until they are written back. */
-static __always_inline void count_dirtied(struct owner *owner, struct inode *inode, __u64 bytes)
+static __always_inline void count_dirtied(struct inode *inode, __u64 bytes)
 {
 	struct account *account;
 
 	/* What has no disk, and what lies on another, never shows up as a request. */
-	if (!owner->wanted || !inode->i_sb->s_bdev || !device_wanted(inode->i_sb->s_dev))
+	if (!inode->i_sb->s_bdev || !device_wanted(inode->i_sb->s_dev))
 		return;
 	account = account_of(CLASS_BLOCK);
 	if (account)
@@ -222,52 +228,44 @@ static __always_inline void count_cleaned(struct owner *owner, __u64 bytes)
 		account->cleaned_bytes += bytes;
 }
 
-/* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
-static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
+/* Remembers the current task for a page that it makes dirty. Whether the filters let the page's owner through. */
+static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
 {
-	struct inode_key key = {};
-	struct inode_owner *inode;
+	struct inode_key key = { .dev = host->i_sb->s_dev, .ino = host->i_ino };
+	__u64 generation = host->i_generation, *count;
+	struct inode_owner *inode = bpf_map_lookup_elem(&inode_owners, &key);
 	struct owner owner = {};
-	struct inode *host;
-	__u64 generation;
 	__u32 zero = 0;
-	__u64 *count;
 
-	/* The tracepoint allows for pages without a file. */
-	if (!mapping)
-		return 0;
-	host = mapping->host;
-	key.dev = host->i_sb->s_dev;
-	key.ino = host->i_ino;
-	generation = host->i_generation;
-	inode = bpf_map_lookup_elem(&inode_owners, &key);
-	if (inode && inode->generation == generation) {
-		if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32)) {
-			count_dirtied(&inode->first, host, bytes);
-			return 0;
-		}
-		/* Who writes back dirties again what could not be written. */
-		if (current_is_kernel_thread() || only_syncs())
-			return 0;
-		owned_by_current(&owner);
-		if (!inode->shared_since) {
-			if (is_process(&inode->first, owner.who.pid, owner.start_ns)) {
-				count_dirtied(&owner, host, bytes);
-				return 0;
-			}
-			count = bpf_map_lookup_elem(&pages_told, &zero);
-			inode->shared_since = count ? *count + 1 : 1;
-		}
-		tell_page(&key, index, &owner, generation);
-		count_dirtied(&owner, host, bytes);
-	} else {
+	if (!inode || inode->generation != generation) {
 		struct inode_owner fresh = { .generation = generation };
 
 		owned_by_current(&fresh.first);
 		/* Where there is no room the inode has no owner. */
-		if (!bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY))
-			count_dirtied(&fresh.first, host, bytes);
+		return !bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY) && fresh.first.wanted;
 	}
+	if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32))
+		return inode->first.wanted;
+	/* Who writes back dirties again what could not be written. */
+	if (current_is_kernel_thread() || only_syncs())
+		return false;
+	owned_by_current(&owner);
+	if (!inode->shared_since) {
+		if (is_process(&inode->first, owner.who.pid, owner.start_ns))
+			return owner.wanted;
+		count = bpf_map_lookup_elem(&pages_told, &zero);
+		inode->shared_since = count ? *count + 1 : 1;
+	}
+	tell_page(&key, index, &owner, generation);
+	return owner.wanted;
+}
+
+/* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
+static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
+{
+	/* The tracepoint allows for pages without a file. */
+	if (mapping && remember_dirtier(index, mapping->host))
+		count_dirtied(mapping->host, bytes);
 	return 0;
 }
 

@@ -122,11 +122,10 @@ static __always_inline bool find_copy(__u8 op, struct pt_regs *regs, struct copy
 /* One file of a copy; false where it is none that is to be recorded. */
 static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offset, __u64 bytes)
 {
-	struct file *file = file_of_fd(fd);
+	struct file *file = fill_descriptor(op, fd);
 
-	if (!fill_wanted(op, file))
+	if (!file)
 		return false;
-	op->fd = fd;
 	op->requested_bytes = bytes;
 	if (!offset)
 		op->offset_bytes = BPF_CORE_READ(file, f_pos);
@@ -149,7 +148,8 @@ static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 		*op = target;
 		return true;
 	}
-	if (bpf_map_update_elem(&targets, &tid, &target, BPF_ANY))
+	op->has_target = !bpf_map_update_elem(&targets, &tid, &target, BPF_ANY);
+	if (!op->has_target)
 		lose_file_op(&target, CLASS_SYSCALL);
 	return true;
 }
@@ -157,11 +157,10 @@ static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 /* The file that a descriptor names, and the arguments that go with it; false where it is not to be recorded. */
 static __always_inline bool fill_call(struct file_op *op, struct pt_regs *regs)
 {
-	struct file *file = file_of_fd(regs->di);
+	struct file *file = fill_descriptor(op, regs->di);
 
-	if (!fill_wanted(op, file))
+	if (!file)
 		return false;
-	op->fd = regs->di;
 	op->appends = is_write(op->op) && (op->open_flags & O_APPEND);
 	fill_arguments(op, file, regs);
 	return true;
@@ -226,7 +225,7 @@ static __always_inline bool fill_opened(struct file_op *op, long ret)
 {
 	if (ret < 0)
 		return !config.filter_device;
-	return fill_wanted(op, file_of_fd(ret));
+	return fill_descriptor(op, ret);
 }
 
 /* An append begins where the file ended, which only the position after it tells. */
@@ -242,11 +241,8 @@ static __always_inline void fill_append_offset(struct file_op *op, long ret)
 /* The other file of a copy. */
 static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret)
 {
-	struct file_op *target;
+	struct file_op *target = bpf_map_lookup_elem(&targets, &tid);
 
-	if (source->op != OP_SENDFILE_IN && source->op != OP_COPY_FILE_RANGE_IN && source->op != OP_SPLICE_IN)
-		return;
-	target = bpf_map_lookup_elem(&targets, &tid);
 	if (!target)
 		return;
 	target->start_ns = source->start_ns;
@@ -280,7 +276,8 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 		tell_current(op->start_ns);
 	}
 	emit_file_event(op, CLASS_SYSCALL, ret);
-	emit_target(tid, op, ret);
+	if (op->has_target)
+		emit_target(tid, op, ret);
 out:
 	op->op = OP_NONE;
 	return 0;

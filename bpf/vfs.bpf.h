@@ -30,8 +30,7 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 
 	if (is_recorder() || !owner_wanted())
 		return 0;
-	fill_file(&op, file);
-	if (op.fd_kind == FD_UNKNOWN || (op.fd_kind == FD_DIRECTORY && op_code != OP_FSYNC) || !device_wanted(op.dev))
+	if (!fill_wanted(&op, file))
 		return 0;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
 		op.offset_bytes = MISSING;

@@ -5,7 +5,8 @@ use crate::host::kallsyms;
 
 /// Functions of 5.10 to 6.18. Those of modules are there only while the module is loaded.
 const MAKERS: [(&str, Maker); 13] = [
-    // O_DIRECT on files (fs/iomap/direct-io.c, fs/direct-io.c, fs/btrfs/direct-io.c) and on devices (block/fops.c, fs/block_dev.c).
+    // O_DIRECT on files (fs/iomap/direct-io.c, fs/direct-io.c, fs/btrfs/direct-io.c) and on devices (block/fops.c,
+    // fs/block_dev.c).
     ("iomap_dio_bio_end_io", Maker::MAKER_DIRECT),
     ("dio_bio_end_aio", Maker::MAKER_DIRECT),
     ("dio_bio_end_io", Maker::MAKER_DIRECT),
