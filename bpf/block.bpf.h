@@ -5,133 +5,126 @@
 
 #include "origin.bpf.h"
 #include "request.bpf.h"
+#include "record.bpf.h"
 
 enum { MAX_BIOS = 256 };
-
-static __always_inline __u8 op_of(__u32 cmd_flags, __u64 bytes)
-{
-	__u32 op = cmd_flags & REQ_OP_MASK;
-
-	switch (op) {
-	case REQ_OP_READ:
-		return OP_READ;
-	case REQ_OP_WRITE:
-		/* An empty write is a flush as its submitter sees it. */
-		return bytes ? OP_WRITE : OP_FLUSH;
-	case REQ_OP_FLUSH:
-		return OP_DEVICE_FLUSH;
-	case REQ_OP_DISCARD:
-		return OP_DISCARD;
-	case REQ_OP_SECURE_ERASE:
-		return OP_SECURE_ERASE;
-	case REQ_OP_WRITE_ZEROES:
-		return OP_WRITE_ZEROES;
-	case REQ_OP_DRV_IN:
-		return OP_DRIVER_IN;
-	case REQ_OP_DRV_OUT:
-		return OP_DRIVER_OUT;
-	}
-	/* Only the zone operations were renumbered (5.10 to 6.0: 13; since 6.1: 7). */
-	if (bpf_core_enum_value_exists(enum req_op, REQ_OP_ZONE_APPEND)) {
-		if (op == bpf_core_enum_value(enum req_op, REQ_OP_ZONE_APPEND))
-			return OP_ZONE_APPEND;
-	} else if (op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
-		return OP_ZONE_APPEND;
-	}
-	return OP_ZONE_MANAGEMENT;
-}
-
-#define FLAG(cmd_flags, bit, ours)                                                                                     \
-	(bpf_core_enum_value_exists(enum req_flag_bits, bit) &&                                                        \
-			 ((cmd_flags) >> bpf_core_enum_value(enum req_flag_bits, bit) & 1)                             \
-		 ? (ours)                                                                                              \
-		 : 0)
-
-static __always_inline __u32 flags_of(__u32 cmd_flags)
-{
-	return FLAG(cmd_flags, __REQ_SYNC, REQUEST_SYNC) | FLAG(cmd_flags, __REQ_META, REQUEST_META) |
-	       FLAG(cmd_flags, __REQ_PRIO, REQUEST_PRIO) | FLAG(cmd_flags, __REQ_FUA, REQUEST_FUA) |
-	       FLAG(cmd_flags, __REQ_PREFLUSH, REQUEST_PREFLUSH) | FLAG(cmd_flags, __REQ_RAHEAD, REQUEST_RAHEAD) |
-	       FLAG(cmd_flags, __REQ_BACKGROUND, REQUEST_BACKGROUND) | FLAG(cmd_flags, __REQ_NOWAIT, REQUEST_NOWAIT) |
-	       FLAG(cmd_flags, __REQ_SWAP, REQUEST_SWAP);
-}
 
 /* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
 static __always_inline int bio_queued(struct bio *bio)
 {
 	struct gendisk *disk = disk_of_bio(bio);
 	struct provenance from = {};
+	__u64 queue_ns;
 
 	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
 		return 0;
-	if (find_origin(bio, &from))
-		put_queued(number_of(bio), bpf_ktime_get_ns(), &from);
+	if (!find_origin(bio, &from))
+		return 0;
+	queue_ns = bpf_ktime_get_ns();
+	if (from.origin.others)
+		keep_parts(number_of(bio), queue_ns, &from.origin, GATHERER_QUEUED);
+	put_queued(number_of(bio), queue_ns, &from);
 	return 0;
 }
 
-/* The front of a split bio is a new bio, made and sent on by whoever queued the whole. */
+/* One of the two parts of a bio that was split goes on in `slot`, unless the filters do not let it through. */
+static __always_inline void queue_part(struct bio *part, __u64 number, struct queued_bio *slot, __u64 queue_ns,
+				       struct provenance *from)
+{
+	if (!slot)
+		return;
+	if (!find_again(part, from)) {
+		if (slot->bio == number)
+			slot->bio = 0;
+		return;
+	}
+	if (from->origin.others)
+		keep_parts(number, queue_ns, &from->origin, GATHERER_SPLIT);
+	fill_slot(slot, number, queue_ns, from);
+}
+
+/* The front of a split bio is a new bio, made and sent on by whoever queued the whole, of which the rest remains. */
 static __always_inline int bio_split(struct bio *front)
 {
-	struct queued_bio *whole = slot_of(number_of_address((__u64)front->bi_private, front));
+	struct bio *rest = front->bi_private;
+	__u64 number = number_of_address((__u64)rest, front);
+	struct queued_bio *whole = slot_of(number);
 	struct provenance from;
 	__u64 queue_ns;
-	bool wanted = true;
 
 	if (!whole)
 		return 0;
 	from = whole->from;
 	queue_ns = whole->queue_ns;
-	if (from.origin.evidence == EVIDENCE_PAGE) {
-		struct bio *rest = front->bi_private;
-
-		if (find_again(rest, &from))
-			fill_slot(whole, whole->bio, queue_ns, &from);
-		else
-			whole->bio = 0;
-		wanted = find_again(front, &from);
-	}
-	if (wanted)
-		put_queued(number_of(front), queue_ns, &from);
+	queue_part(rest, number, whole, queue_ns, &from);
+	queue_part(front, number_of(front), slot_for(number_of(front)), queue_ns, &from);
 	return 0;
 }
 
-/* 1 or 0, without a branch: in a loop the verifier goes each way of each turn. */
-static __always_inline __u32 same_origin(struct origin *one, struct origin *other)
-{
-	__u64 differs = (one->who.pid ^ other->who.pid) | (one->start_ns ^ other->start_ns) |
-			(one->io_class ^ other->io_class);
-
-	return ((differs | -differs) >> 63) ^ 1;
-}
-
-/* The request's bios: how many, and what of them belongs to the owner of the first. The others give their slots back. */
-static __noinline int gather_bios(struct request *rq, struct origin *origin)
+/* Of the bios of a request the first of which something is known. Its number, 0 for none. */
+static __always_inline __u64 first_known(struct request *rq)
 {
 	struct bio *bio = rq->bio;
-	__u32 bytes, owned;
-	int bios = 1;
 
-	if (!bio)
-		return 0;
-	if (bio == rq->biotail)
-		return 1;
-	bytes = bio->bi_iter.bi_size;
-	owned = origin->owned_bytes < bytes ? origin->owned_bytes : bytes;
 	for (int i = 0; i < MAX_BIOS; i++) {
-		struct queued_bio *slot;
-
-		bio = bio->bi_next;
 		if (!bio)
 			break;
-		bios++;
-		slot = slot_of(number_of(bio));
-		if (!slot)
-			continue;
-		owned += same_origin(&slot->from.origin, origin) * slot->from.origin.owned_bytes;
-		slot->bio = 0;
+		if (is_queued(number_of(bio)))
+			return number_of(bio);
+		bio = bio->bi_next;
 	}
-	origin->owned_bytes = owned;
-	return bios;
+	return 0;
+}
+
+/* The parts of a request: those of the bio that `state` was made of and those of its other bios, which give their slots back. */
+static __always_inline void gather_bios(struct request *rq, struct inflight_request *state, __u32 gatherer)
+{
+	struct gathering *gathering = gathering_of(gatherer);
+	struct bio *bio = rq->bio;
+	struct part_list *list;
+
+	if (!bio)
+		return;
+	state->bios = 1;
+	if (!gathering || (bio == rq->biotail && !state->from.origin.others))
+		return;
+	list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	if (list)
+		gathering->list = *list;
+	gathering->list.count = list ? list->count : 1;
+	fill_part(&gathering->list.part[0], &state->from);
+	state->bios = 0;
+	for (int i = 0; i < MAX_BIOS; i++) {
+		if (!bio)
+			break;
+		state->bios++;
+		gather_bio(number_of(bio), gatherer);
+		bio = bio->bi_next;
+	}
+	keep_parts(state->request, state->queue_ns, &state->from.origin, gatherer);
+	state->from.origin.owned_bytes = gathering->list.part[0].bytes;
+	/* The owner's may have become one of several files. */
+	if (state->from.origin.has_via)
+		state->from.via.ino = gathering->list.part[0].ino;
+}
+
+/* Moves what is known of the request's first bio, or else of the first that is known, into `state`. */
+static __always_inline bool take_first(struct request *rq, struct inflight_request *state)
+{
+	struct bio *bio = rq->bio;
+	__u64 number;
+
+	if (!bio)
+		return false;
+	number = number_of(bio);
+	if (!take_queued(number, state)) {
+		number = bio == rq->biotail ? 0 : first_known(rq);
+		if (!number || !take_queued(number, state))
+			return false;
+	}
+	if (state->from.origin.others)
+		move_parts(number, state->request, state->queue_ns, &state->from.origin);
+	return true;
 }
 
 /* What is known of a request that is met for the first time; over at once when it is not to be recorded. */
@@ -145,7 +138,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	state->request = number_of(rq);
 	state->generation = rq->start_time_ns;
 	state->dev = dev;
-	if (!bio || !take_queued(number_of(bio), state)) {
+	if (!take_first(rq, state)) {
 		struct account *account = account_of(CLASS_BLOCK);
 
 		if (by_owner() || !device_wanted(dev)) {
@@ -158,18 +151,20 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 		if (account && bio)
 			account->unidentified++;
 	}
-	state->own = state->from.origin.who.pid && state->from.origin.who.pid == config.recorder_pid;
 	return true;
 }
 
 /* What the request is. To be called when no merge can change it any more. */
-static __always_inline void describe_request(struct request *rq, struct inflight_request *state)
+static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
 	state->cmd_flags = rq->cmd_flags;
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
 	state->counted = is_counted(rq);
-	state->bios = gather_bios(rq, &state->from.origin);
+	gather_bios(rq, state, gatherer);
+	/* One that others have a part in is theirs too. */
+	state->own = state->from.origin.who.pid && state->from.origin.who.pid == config.recorder_pid &&
+		     !state->from.origin.others;
 }
 
 /* Keeps what `meet_request` has filled, unless that is the request's entry already. */
@@ -197,84 +192,6 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 		return false;
 	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
 	return generation || state->requeued || (!inserting && !state->issue_ns);
-}
-
-static __always_inline void count_own(struct inflight_request *state, __u8 op)
-{
-	struct own_io none = {}, *own;
-	__u32 dev = state->dev;
-
-	own = bpf_map_lookup_elem(&own_io, &dev);
-	if (!own) {
-		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
-		own = bpf_map_lookup_elem(&own_io, &dev);
-		/* More disks than the map holds: the device's books will not balance, which says it. */
-		if (!own)
-			return;
-	}
-	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
-		own->discard_ops++;
-		own->discard_bytes += state->bytes_done;
-	} else if (op == OP_READ) {
-		own->read_ops++;
-		own->read_bytes += state->bytes_done;
-	} else {
-		own->write_ops++;
-		own->write_bytes += state->bytes_done;
-	}
-}
-
-static __always_inline void fill_block_event(struct block_event *event, struct inflight_request *state, __u8 op,
-					     __s32 error, __u64 end_ns)
-{
-	__u64 first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
-
-	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
-	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
-	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
-	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
-	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
-	event->bytes = state->bytes_done;
-	event->dev = state->dev;
-	event->flags = flags_of(state->cmd_flags) | (state->counted ? 0 : REQUEST_UNCOUNTED);
-	event->error = error;
-	event->bios = state->bios;
-	event->requeues = state->requeues;
-	event->origin = state->from.origin;
-	/* The parts of a split bio have the whole's. */
-	if (state->from.origin.owned_bytes > state->bytes_done)
-		event->origin.owned_bytes = state->bytes_done;
-}
-
-/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
-static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
-{
-	__u8 op = op_of(state->cmd_flags, state->bytes_done);
-	struct block_event_via *with_via;
-	struct block_event *event;
-	void *ring;
-
-	if (state->own) {
-		count_own(state, op);
-		return;
-	}
-	ring = ring_of_this_cpu();
-	if (!ring)
-		return;
-	if (state->from.origin.has_via) {
-		with_via = reserve_event(ring, CLASS_BLOCK, sizeof(*with_via), op, state->bytes_done);
-		if (!with_via)
-			return;
-		fill_block_event(&with_via->event, state, op, error, end_ns);
-		with_via->via = state->from.via;
-		submit_event(with_via, sizeof(*with_via));
-	} else {
-		event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
-		if (!event)
-			return;
-		fill_block_event(event, state, op, error, end_ns);
-		submit_event(event, sizeof(*event));
-	}
 }
 
 /*
@@ -337,13 +254,13 @@ static __always_inline int request_issued(struct request *rq)
 		entry->issue_ns = bpf_ktime_get_ns();
 		entry->requeued = 0;
 		if (!entry->bytes_done)
-			describe_request(rq, entry);
+			describe_request(rq, entry, GATHERER_ISSUED);
 		return 0;
 	}
 	state = entry ? entry : &fresh;
 	if (!meet_request(rq, state))
 		return 0;
-	describe_request(rq, state);
+	describe_request(rq, state, GATHERER_ISSUED);
 	state->issue_ns = bpf_ktime_get_ns();
 	if (!entry)
 		follow_request(rq, state);
@@ -361,13 +278,20 @@ static __always_inline int request_requeued(struct request *rq)
 	return 0;
 }
 
-/* The request was absorbed by another one, which completes with its bytes. */
+/* The request was absorbed by another one, which completes with its bytes: what is known of them waits for that one. */
 static __always_inline int request_merged(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
+	struct bio *bio = rq->bio;
 
-	if (entry)
-		entry->over = 1;
+	if (!entry || entry->over)
+		return 0;
+	entry->over = 1;
+	if (!bio || !entry->queue_ns || is_queued(number_of(bio)))
+		return 0;
+	if (entry->from.origin.others)
+		move_parts(entry->request, number_of(bio), entry->queue_ns, &entry->from.origin);
+	put_queued(number_of(bio), entry->queue_ns, &entry->from);
 	return 0;
 }
 
@@ -386,7 +310,7 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	if (!entry || entry->over) {
 		if (!meet_request(rq, state))
 			return 0;
-		describe_request(rq, state);
+		describe_request(rq, state, GATHERER_COMPLETED);
 	}
 	state->bytes_done += bytes;
 	device_flush = (state->cmd_flags & REQ_OP_MASK) == REQ_OP_FLUSH;

@@ -6,8 +6,8 @@
 #ifndef IOSTRATA_EVENTS_H
 #define IOSTRATA_EVENTS_H
 
-/* Each class of events has its own books and fills one table. */
-#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process")
+/* Each class of events has its own books and fills one table. Those of `share` come with records of `block`. */
+#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share")
 
 /*
  * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
@@ -145,7 +145,8 @@ struct origin {
 	__u8 io_class;
 	/* There is a `struct via`. */
 	__u8 has_via;
-	__u8 reserved;
+	/* How many parts there are beside the owner's. */
+	__u8 others;
 };
 
 /* By way of what it comes, where the owner did not send it straight to the device. */
@@ -178,6 +179,27 @@ struct block_event {
 struct block_event_via {
 	struct block_event event;
 	struct via via;
+};
+
+/* A part of a request: what is of one owner, one class and one file. */
+struct part {
+	struct identity who;
+	__u64 start_ns;
+	/* 0: none, or several. */
+	__u64 ino;
+	__u32 file_dev;
+	__u32 bytes;
+	__u8 evidence;
+	__u8 io_class;
+	__u8 reserved[6];
+};
+
+enum { MAX_PARTS = 8 };
+
+/* The record of one with parts beside the owner's; of value are as many as its origin says. */
+struct block_event_parts {
+	struct block_event_via with_via;
+	struct part others[MAX_PARTS - 1];
 };
 
 /* A process at its first I/O, and after each exec. */

@@ -30,7 +30,7 @@ const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };
 /* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
 struct record_types {
 	struct file_event file;
-	struct block_event_via block;
+	struct block_event_parts block;
 	struct process_event process;
 	struct account account;
 	struct own_io own;

@@ -7,6 +7,7 @@
 #define IOSTRATA_ORIGIN_H
 
 #include "owner.bpf.h"
+#include "parts.bpf.h"
 
 /* What is beyond so many pages of a bio with several owners is nobody's: 16 MiB. */
 enum { MAX_PAGES = 4096 };
@@ -112,19 +113,14 @@ struct page_walk {
 	__u32 page_left;
 	__u32 vector_left;
 	__u32 left;
-	/* Whose pages are counted. */
-	__u32 pid;
-	__u32 owned;
-	__u64 start_ns;
+	/* Bytes of those whom the filters let through. */
+	__u32 wanted;
 };
 
-/* Programs that walk. One may interrupt the other on its CPU, so each has a walk of its own. */
-enum walker { WALKER_QUEUED, WALKER_SPLIT, WALKER_COUNT };
-
-/* Key: enum walker. */
+/* Key: enum gatherer, of those that look at pages. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, WALKER_COUNT);
+	__uint(max_entries, GATHERER_SPLIT + 1);
 	__type(key, __u32);
 	__type(value, struct page_walk);
 } walks SEC(".maps");
@@ -141,19 +137,17 @@ static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
 	walk->vector = (void *)vector + bpf_core_type_size(struct bio_vec);
 }
 
-/*
- * One page; 1 at the end of the bio. A function with linkage: the verifier goes through it once, however many turns its caller
- * takes. It finds its walk in a map, because before 5.12 such functions can be given numbers only.
- */
-__noinline int walk_page(__u32 walker)
+/* One page, added to the parts; 1 at the end of the bio. Of linkage and arguments as add_part(). */
+__noinline int walk_page(__u32 gatherer)
 {
-	struct page_walk *walk = bpf_map_lookup_elem(&walks, &walker);
+	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
+	struct gathering *gathering = gathering_of(gatherer);
 	struct file_page file = {};
 	struct owner *owner;
 	__u32 take;
 	__u8 evidence;
 
-	if (!walk)
+	if (!walk || !gathering)
 		return 1;
 	if (!walk->vector_left)
 		enter_vector(walk, 0);
@@ -166,8 +160,15 @@ __noinline int walk_page(__u32 walker)
 		return 1;
 	if (find_file(walk->page, &file)) {
 		owner = find_owner(&file, &evidence);
-		if (owner && is_process(owner, walk->pid, walk->start_ns))
-			walk->owned += take;
+		if (owner && owner->wanted) {
+			struct part part = { .who = owner->who, .start_ns = owner->start_ns, .ino = file.key.inode.ino,
+					     .file_dev = file.key.inode.dev, .bytes = take, .evidence = EVIDENCE_PAGE,
+					     .io_class = IO_DATA };
+
+			gathering->next = part;
+			add_part(gatherer);
+			walk->wanted += take;
+		}
 	}
 	walk->page = page_at(walk->page, PAGE_BYTES);
 	walk->page_left = PAGE_BYTES;
@@ -176,26 +177,49 @@ __noinline int walk_page(__u32 walker)
 	return 0;
 }
 
-/*
- * How many bytes of a bio are pages of this owner, for an inode that is shared: page by page, up to a bound. What is beyond
- * it is nobody's.
- */
-static __always_inline __u32 count_owned(struct bio *bio, __u32 bytes, struct owner *owner, __u32 walker)
+/* As many pages as are looked at. Of linkage and arguments as add_part(). */
+__noinline int walk_pages(__u32 gatherer)
 {
-	struct page_walk *walk = bpf_map_lookup_elem(&walks, &walker);
+	for (int i = 0; i < MAX_PAGES; i++)
+		if (walk_page(gatherer))
+			break;
+	return 0;
+}
 
-	if (!walk)
+/*
+ * Gathers whose the pages of a bio are, for an inode that is shared: page by page, up to a bound. What is beyond it is
+ * nobody's. How many bytes are of those whom the filters let through.
+ */
+static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
+{
+	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
+	struct gathering *gathering = gathering_of(gatherer);
+
+	if (!walk || !gathering)
 		return 0;
+	gathering->list.count = 0;
 	walk->vector = first_vector(bio);
 	enter_vector(walk, BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
-	walk->left = bytes;
-	walk->pid = owner->who.pid;
-	walk->start_ns = owner->start_ns;
-	walk->owned = 0;
-	for (int i = 0; i < MAX_PAGES; i++)
-		if (walk_page(walker))
-			break;
-	return walk->owned;
+	walk->left = BPF_CORE_READ(bio, bi_iter.bi_size);
+	walk->wanted = 0;
+	walk_pages(gatherer);
+	return walk->wanted;
+}
+
+/* Puts the first part down as the owner's. Whether there is one. */
+static __always_inline bool own_first_part(struct provenance *from, struct owner *owner, __u32 gatherer)
+{
+	struct gathering *gathering = gathering_of(gatherer);
+
+	if (!gathering || !gathering->list.count)
+		return false;
+	owner->who = gathering->list.part[0].who;
+	owner->start_ns = gathering->list.part[0].start_ns;
+	owner->wanted = true;
+	from->origin.owned_bytes = gathering->list.part[0].bytes;
+	from->origin.evidence = EVIDENCE_PAGE;
+	from->origin.others = gathering->list.count - 1;
+	return true;
 }
 
 /* The cgroup that the block layer charges, where it is below the root. */
@@ -212,31 +236,37 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 	return true;
 }
 
-/* Pages of a file or of a device that are written back, by whomever. */
-static __always_inline void find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
-					__u32 walker)
+/*
+ * Pages of a file or of a device that are written back, by whomever. How many bytes are of those whom the filters let through.
+ */
+static __always_inline __u32 find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
+					 __u32 gatherer)
 {
+	__u32 bytes = from->origin.owned_bytes;
+	__u8 evidence = EVIDENCE_NONE;
 	struct file_page file = {};
 	struct owner *first;
-	__u8 evidence;
 
 	if (find_file(first_page(bio), &file)) {
 		if (!name_file(&file, from, flags))
-			return;
+			return 0;
 		first = find_owner(&file, &evidence);
-		if (first) {
+		if (evidence == EVIDENCE_PAGE) {
+			bytes = gather_pages(bio, gatherer);
+			if (own_first_part(from, owner, gatherer))
+				return bytes;
+		} else if (first) {
 			*owner = *first;
 			from->origin.evidence = evidence;
-			if (evidence == EVIDENCE_PAGE)
-				from->origin.owned_bytes = count_owned(bio, from->origin.owned_bytes, owner, walker);
-			return;
+			return owner->wanted ? bytes : 0;
 		}
 	} else if (is_flagged_metadata(flags)) {
 		from->origin.io_class = IO_METADATA;
-		return;
+		return 0;
 	}
 	if (find_cgroup(bio, owner))
 		from->origin.evidence = EVIDENCE_CGROUP;
+	return 0;
 }
 
 static __always_inline __u8 class_of_read(__u32 flags)
@@ -323,11 +353,8 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 			from->origin.io_class = IO_JOURNAL;
 		else if (maker == MAKER_METADATA)
 			from->origin.io_class = IO_METADATA;
-		else if (maker != MAKER_DIRECT) {
-			find_writer(bio, flags, from, &owner, WALKER_QUEUED);
-			if (from->origin.evidence == EVIDENCE_INODE || from->origin.evidence == EVIDENCE_PAGE)
-				count_cleaned(&owner, from->origin.owned_bytes);
-		}
+		else if (maker != MAKER_DIRECT)
+			count_cleaned(find_writer(bio, flags, from, &owner, GATHERER_QUEUED));
 	}
 	if (by_submitter) {
 		owned_by_current(&owner);
@@ -351,16 +378,19 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 }
 
 /*
- * What is left of a bio, or the part that was split off it, where its pages had owners of their own: looked at again. False
- * where the filters do not let that part through.
+ * What is left of a bio, or the part that was split off it: where its pages had owners of their own they are looked at again.
+ * False where the filters do not let that part through.
  */
 static __always_inline bool find_again(struct bio *part, struct provenance *from)
 {
 	struct owner owner = { .wanted = !by_owner() };
 
 	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
+	if (from->origin.evidence != EVIDENCE_PAGE)
+		return true;
 	from->origin.evidence = EVIDENCE_NONE;
-	find_writer(part, BPF_CORE_READ(part, bi_opf), from, &owner, WALKER_SPLIT);
+	from->origin.others = 0;
+	find_writer(part, BPF_CORE_READ(part, bi_opf), from, &owner, GATHERER_SPLIT);
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
 	return owner.wanted;

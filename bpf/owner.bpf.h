@@ -220,9 +220,9 @@ static __always_inline void count_dirtied(struct inode *inode, __u64 bytes)
 		account->dirtied_bytes += bytes;
 }
 
-static __always_inline void count_cleaned(struct owner *owner, __u64 bytes)
+static __always_inline void count_cleaned(__u64 bytes)
 {
-	struct account *account = owner->wanted ? account_of(CLASS_BLOCK) : 0;
+	struct account *account = bytes ? account_of(CLASS_BLOCK) : 0;
 
 	if (account)
 		account->cleaned_bytes += bytes;

@@ -234,6 +234,46 @@ static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct provena
 		fill_slot(slot, bio, queue_ns, from);
 }
 
+static __always_inline void fill_part(struct part *part, struct provenance *from)
+{
+	part->who = from->origin.who;
+	part->start_ns = from->origin.start_ns;
+	part->ino = from->origin.has_via ? from->via.ino : 0;
+	part->file_dev = from->origin.has_via ? from->via.file_dev : 0;
+	part->bytes = from->origin.owned_bytes;
+	part->evidence = from->origin.evidence;
+	part->io_class = from->origin.io_class;
+}
+
+/* Adds what is known of a bio to the parts of its request, and gives its slot back. Of linkage and arguments as add_part(). */
+__noinline int gather_bio(__u64 bio, __u32 gatherer)
+{
+	struct gathering *gathering = gathering_of(gatherer);
+	struct queued_bio *slot = slot_of(bio);
+	struct part_list *list;
+
+	if (!gathering || !slot)
+		return 0;
+	if (slot->check == check_of(bio, slot->queue_ns, &slot->from)) {
+		fill_part(&gathering->next, &slot->from);
+		add_part(gatherer);
+		list = parts_of(bio, slot->queue_ns, &slot->from.origin);
+		for (__u32 i = 1; i < MAX_PARTS; i++) {
+			if (!list || i >= list->count)
+				break;
+			gathering->next = list->part[i];
+			add_part(gatherer);
+		}
+	}
+	slot->bio = 0;
+	return 0;
+}
+
+__noinline int is_queued(__u64 bio)
+{
+	return !!slot_of(bio);
+}
+
 /* The entry of a request; NULL where it has none. No two CPUs handle one request at once. */
 static __always_inline struct inflight_request *entry_of(__u64 request)
 {

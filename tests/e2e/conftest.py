@@ -75,6 +75,10 @@ class Disk:
             "flush_ops": fields[15],
         }
 
+    def queue(self, attribute):
+        """A file of the queue's settings."""
+        return Path(f"/sys/block/{self.name}/queue/{attribute}")
+
     def settle(self):
         """Writes everything back and empties the cache, so that nothing of before is done later."""
         subprocess.run(["sync", "-f", self.mount], check=True)
@@ -92,6 +96,16 @@ def disk(recordable, tmp_path):
     disk.close()
 
 
+# Requests by owner, class and file: each byte of `block` once. What is nobody's has no pid.
+PARTS = """(
+    select ts_ns, op, pid, start_ns, comm, evidence, class, ino, owned_bytes as bytes from {block} where pid is not null
+    union all
+    select ts_ns, op, null, null, null, 'none', class, null, bytes - owned_bytes - shared_bytes from {block}
+    where bytes > owned_bytes + shared_bytes
+    union all
+    select ts_ns, op, pid, start_ns, comm, evidence, class, ino, bytes from {share})"""
+
+
 class Capture:
     """A finished capture, read by DuckDB."""
 
@@ -100,8 +114,9 @@ class Capture:
         self.manifest = json.loads((self.directory / "manifest.json").read_text())
 
     def sql(self, query):
-        """The rows of a query in which {block}, {syscall}, … stand for tables."""
-        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "block", "process")}
+        """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "block", "share", "process")}
+        tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
 
     def one(self, query):

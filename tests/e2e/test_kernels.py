@@ -119,19 +119,14 @@ def test_data_is_its_writers_and_nobody_elses(out, system):
     """Also what was synced by another process, and long after the writer was gone."""
     capture = Capture(out / "capture")
     written = capture.sql("""
-        select b.comm, p.exe, sum(b.owned_bytes) from {block} b join {process} p using (pid, start_ns)
+        select b.comm, p.exe, sum(b.bytes) from {part} b join {process} p using (pid, start_ns)
         where b.op = 'write' and b.class = 'data' group by all order by all""")
     assert all(exe == f"/payload/bin/{comm}" for comm, exe, _ in written), written
     # Whatever of the deleted file was written before it was deleted was its writer's.
     owned = {comm: owned for comm, _, owned in written if comm != "deleted"}
-    # A request has one owner: where the halves of the file meet in one, what of it is the other's is nobody's.
-    shared = capture.sql("""select comm, bytes - owned_bytes from {block}
-        where op = 'write' and class = 'data' and bytes > owned_bytes""")
-    assert len(shared) <= 1 and all(comm in ("first", "second") for comm, _ in shared), shared
-    for comm, nobodys in shared:
-        owned["first" if comm == "second" else "second"] += nobodys
     assert owned == WRITTEN
-    evidence = dict(capture.sql("select comm, min(evidence) from {block} where op = 'write' and class = 'data' group by comm"))
+    assert capture.one("select count(*) from {part} where op = 'write' and class = 'data' and pid is null") == (0,)
+    evidence = dict(capture.sql("select comm, min(evidence) from {part} where op = 'write' and class = 'data' group by comm"))
     # btrfs of some versions writes directly through the page cache.
     assert evidence.pop("straight") in ({"direct"} if system != "btrfs" else {"direct", "inode"})
     assert evidence["first"] == evidence["second"] == "page" and evidence["successor"] == "inode", evidence

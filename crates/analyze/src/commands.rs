@@ -7,7 +7,6 @@ use anyhow::{Result, bail};
 use iostrata_capture::op::{Direction, Layer};
 use iostrata_capture::part::Capture;
 use iostrata_capture::system::Systems;
-use iostrata_capture::tables::{BlockTable, SyscallTable, VfsTable};
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
@@ -16,7 +15,7 @@ use crate::output::{Directory, one_line, print};
 use crate::owners::Owners;
 use crate::parallel::{Work, scan_all};
 use crate::partial::Finished;
-use crate::scan::Scan;
+use crate::scan::{Scan, Source};
 use crate::trust::{self, Trust};
 use crate::{frame, latency, schema, summary, terminal};
 
@@ -99,13 +98,9 @@ fn scan(captures: &[Capture], rules: &Systems, options: &Summary, trust: &Trust)
     let scans: Vec<Scan> = owners.iter().enumerate().map(scan).collect();
     let mut work = Vec::new();
     for (capture, scan) in captures.iter().zip(&scans) {
-        for layer in Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]) {
-            let parts = match layer {
-                Layer::Syscall => capture.parts::<SyscallTable>(),
-                Layer::Vfs => capture.parts::<VfsTable>(),
-                Layer::Block => capture.parts::<BlockTable>(),
-            };
-            work.extend(parts?.into_iter().map(|path| Work { scan, layer: *layer, path }));
+        for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {
+            let parts = source.parts(capture)?;
+            work.extend(parts.into_iter().map(|path| Work { scan, source: *source, path }));
         }
     }
     let finished = scan_all(&work, settings, options.threads)?.finish();

@@ -6,19 +6,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
-use iostrata_capture::op::Layer;
 
 use crate::aggregate::Settings;
 use crate::guard::reading;
 use crate::partial::Partial;
-use crate::scan::Scan;
+use crate::scan::{Scan, Source};
 
 /// One part to be scanned.
 pub struct Work<'a> {
     /// What the part's capture is scanned with.
     pub scan: &'a Scan<'a>,
-    /// The layer whose rows the part holds.
-    pub layer: Layer,
+    /// The table that the part is of.
+    pub source: Source,
     /// The part.
     pub path: PathBuf,
 }
@@ -33,7 +32,7 @@ pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize) -> Res
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(part) = work.get(index) else { break };
-            let fold = || part.scan.fold(part.layer, &part.path, &mut sum);
+            let fold = || part.scan.fold(part.source, &part.path, &mut sum);
             if let Err(error) = reading(&part.path, fold) {
                 failed.store(true, Ordering::Relaxed);
                 return Err((index, error));

@@ -27,9 +27,11 @@ impl System {
         self.latency.update(event);
     }
 
-    /// Adds bytes of an operation that is counted elsewhere.
-    pub fn add_bytes(&mut self, layer: Layer, direction: Direction, bytes: u64) {
-        self.counts.add_bytes(layer, direction, bytes);
+    /// Adds bytes of a request that is counted elsewhere; `None`: they count in neither direction.
+    pub fn add_bytes(&mut self, direction: Option<Direction>, bytes: u64) {
+        if let Some(direction) = direction {
+            self.counts.add_bytes(Layer::Block, direction, bytes);
+        }
     }
 
     fn combine(&mut self, other: Self) {

@@ -1,14 +1,16 @@
 //! Folds one part of one table into a [`Partial`], one batch at a time.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
-use iostrata_capture::part::PartReader;
+use iostrata_capture::part::{Capture, PartReader};
 use iostrata_capture::table::Table;
-use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView, VfsTable, VfsView};
+use iostrata_capture::tables::{
+    BlockTable, BlockView, ShareTable, ShareView, SyscallTable, SyscallView, VfsTable, VfsView,
+};
 use iostrata_capture::{Error, Result};
 
 use crate::aggregate::Aggregate;
@@ -30,17 +32,49 @@ pub struct Scan<'a> {
     pub owners: &'a Owners<'a>,
 }
 
-impl Scan<'_> {
-    /// Folds the part at `path`, which holds rows of `layer`, into `partial`. After an error `partial` is of no use: it
-    /// holds some of the part's rows.
-    pub fn fold(&self, layer: Layer, path: &Path, partial: &mut Partial) -> Result<()> {
-        let mut fold = Fold::new(self, partial);
-        match layer {
-            Layer::Syscall => fold.part::<SyscallTable>(path),
-            Layer::Vfs => fold.part::<VfsTable>(path),
-            Layer::Block => fold.part::<BlockTable>(path),
+/// Declares the tables that are scanned, each with the layer that it belongs to.
+macro_rules! sources {
+    ($($source:ident: $table:ty => $layer:expr;)+) => {
+        /// A table that is scanned.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Source { $(#[doc = concat!("Rows of [`", stringify!($table), "`].")] $source,)+ }
+
+        impl Source {
+            /// Every table.
+            pub const ALL: &'static [Source] = &[$(Source::$source,)+];
+
+            /// The layer that its rows are about.
+            pub const fn layer(self) -> Layer {
+                match self { $(Source::$source => $layer,)+ }
+            }
+
+            /// Its name, which is also that of its class in the books.
+            pub const fn name(self) -> &'static str {
+                match self { $(Source::$source => <$table>::NAME,)+ }
+            }
+
+            /// Its parts in `capture`.
+            pub fn parts(self, capture: &Capture) -> Result<Vec<PathBuf>> {
+                match self { $(Source::$source => capture.parts::<$table>(),)+ }
+            }
         }
-    }
+
+        impl Scan<'_> {
+            /// Folds the part of `source` at `path` into `partial`. After an error `partial` is of no use: it holds some of
+            /// the part's rows.
+            pub fn fold(&self, source: Source, path: &Path, partial: &mut Partial) -> Result<()> {
+                let mut fold = Fold::new(self, partial);
+                match source { $(Source::$source => fold.part::<$table>(path),)+ }
+            }
+        }
+    };
+}
+
+sources! {
+    Syscall: SyscallTable => Layer::Syscall;
+    Vfs: VfsTable => Layer::Vfs;
+    Block: BlockTable => Layer::Block;
+    Share: ShareTable => Layer::Block;
 }
 
 /// A table whose rows are events.
@@ -177,32 +211,57 @@ impl Events for BlockTable {
                 fold.partial.devices.insert((fold.scan.capture, dev));
             }
             let mut event = block_event(&view, row, &mut fold.partial.anomalies);
+            let owned = bytes_of(view.owned_bytes.at(row), &mut fold.partial.anomalies);
+            let shared = bytes_of(view.shared_bytes.at(row), &mut fold.partial.anomalies);
+            let class = view.class.at(row);
+            let rest = event.bytes.saturating_sub(shared);
             let Some(pid) = view.pid.at(row) else {
-                let slot = fold.slot_of_class(view.class.at(row));
+                event.bytes = rest;
+                let slot = fold.slot_of_class(class);
                 fold.partial.system(slot).update(&event);
                 continue;
             };
-            let owned = u64::try_from(view.owned_bytes.at(row)).unwrap_or(0).min(event.bytes);
-            let others = event.bytes - owned;
-            event.bytes = owned;
+            event.bytes = owned.min(rest);
             let slot = fold.slot(pid, view.ts_ns.at(row), view.comm.at(row));
             fold.partial.system(slot).update(&event);
-            if let Some(direction) = event.direction.filter(|_| others > 0) {
-                let slot = fold.partial.slot(NOBODYS);
-                fold.partial.system(slot).add_bytes(Layer::Block, direction, others);
+            if rest > owned {
+                let slot = fold.slot_of_class(class);
+                fold.partial.system(slot).add_bytes(event.direction, rest - owned);
             }
         }
         Ok(())
     }
 }
 
+impl Events for ShareTable {
+    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        let view = ShareView::new(batch)?;
+        for row in 0..view.rows {
+            fold.partial.rows = fold.partial.rows.saturating_add(1);
+            let slot = match view.pid.at(row) {
+                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
+                None => fold.slot_of_class(view.class.at(row)),
+            };
+            let direction = counted_direction(view.op.at(row), view.flags.at(row));
+            let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);
+            fold.partial.system(slot).add_bytes(direction, bytes);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that a row tells. What is negative cannot be true: it counts as nothing, and in `anomalies`.
+fn bytes_of(bytes: i64, anomalies: &mut Anomalies) -> u64 {
+    u64::try_from(bytes).unwrap_or_else(|_| {
+        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
+        0
+    })
+}
+
 fn block_event(view: &BlockView, row: usize, anomalies: &mut Anomalies) -> Event {
     let op = view.op.at(row);
     let direction = counted_direction(op, view.flags.at(row));
-    let bytes = u64::try_from(view.bytes.at(row)).unwrap_or_else(|_| {
-        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
-        0
-    });
+    let bytes = bytes_of(view.bytes.at(row), anomalies);
     let (dur_ns, queue_ns, insert_ns) = (view.dur_ns.at(row), view.queue_ns.at(row), view.insert_ns.at(row));
     let mut durations = Durations::default();
     durations.set(Phase::Total, dur_ns, anomalies);

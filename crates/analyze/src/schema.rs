@@ -41,8 +41,9 @@ fn results(text: &mut String) {
         "## Results",
         "`iostrata-analyze summary --out DIR` writes two CSV files. An empty cell means not captured, not known or not \
          defined, never zero. System calls and VFS operations count as reads and writes only on regular files and block \
-         devices; I/O on files in memory is left out of both files. A block request belongs to the system of the thread \
-         that submitted it: what others left to writeback belongs to `kworker`. Requests that the kernel's I/O counters \
+         devices; I/O on files in memory is left out of both files. A block request belongs to its owner, with what rows \
+         of `share` say is of others; what has no owner goes by its class: `(journal)`, `(metadata)`, `(flush)`, \
+         `(swap)`, `(discard)`, and `(unknown)` for data. Requests that the kernel's I/O counters \
          leave out, discards and device flushes are in `latency.csv` but neither reads nor writes, so that reads and \
          writes add up to the kernel's counters. A layer that one of several captures lacks is left out of all.",
     );

@@ -12,6 +12,8 @@ use iostrata_capture::manifest::{LayerState, State};
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::Capture;
 
+use crate::scan::Source;
+
 pub use devices::stacked;
 
 /// The judgement on one or several captures that are merged.
@@ -118,7 +120,9 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         if !known {
             return None;
         }
-        sum.add(&manifest.books.lost_of(layer.name()).1);
+        for source in Source::ALL.iter().filter(|source| source.layer() == layer) {
+            sum.add(&manifest.books.lost_of(source.name()).1);
+        }
     }
     Some(sum)
 }

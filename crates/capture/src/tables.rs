@@ -99,16 +99,20 @@ table! {
         start_ns: Option<i64> => Delta,
         /// How the owner is known.
         evidence: Evidence => Dictionary,
-        /// What of `bytes` is the owner's: less than all where requests of several owners were merged, or where one
-        /// carries pages of several.
+        /// What of `bytes` is the owner's, and of this class and file: less than all where bios of several owners were
+        /// merged, or where one carries pages of several.
         owned_bytes: i64 => Delta,
+        /// What of `bytes` is in rows of `share`. What is neither there nor in `owned_bytes` is nobody's, and of this
+        /// class.
+        shared_bytes: i64 => Delta,
         /// The process that queued the first bio; null where that is the owner, or was not seen.
         submitter_pid: Option<i32> => Delta,
         /// The command name of the thread that queued the first bio, where that is not the owner.
         submitter_comm: Comm => Dictionary,
         /// What it carries.
         class: IoClass => Dictionary,
-        /// Device number of the file system of the file whose page comes first; null where the pages do not tell.
+        /// Device number of the file system of the file whose pages the owner's are; null where pages do not tell, or are
+        /// of more files than could be told apart.
         file_dev: Option<i32> => Delta,
         /// The file's inode number.
         ino: Option<i64> => Delta,
@@ -129,6 +133,43 @@ table! {
         bios: i32 => Delta,
         /// How often the driver handed it back.
         requeues: i32 => Delta,
+    }
+}
+
+table! {
+    /// A part of a block request that is not its owner's, or not of its class or file. Parts of one request have its
+    /// `ts_ns`, `dev` and `sector`.
+    ShareTable in "share", row ShareRow, builder ShareBuilder, view ShareView {
+        /// The `ts_ns` of the request.
+        ts_ns: i64 => Delta,
+        /// The disk of the request.
+        dev: i32 => Delta,
+        /// The first sector of the request.
+        sector: Option<i64> => Delta,
+        /// What was asked of the device.
+        op: Op => Dictionary,
+        /// Flags of the request, as in `block`.
+        flags: i32 => Delta,
+        /// Whose part it is; null where that is not known.
+        pid: Option<i32> => Delta,
+        /// The owner's thread.
+        tid: Option<i32> => Delta,
+        /// The command name of that thread.
+        comm: Comm => Dictionary,
+        /// The owner's cgroup v2 id.
+        cgroup_id: Option<i64> => Delta,
+        /// When the owner's process started.
+        start_ns: Option<i64> => Delta,
+        /// How the owner is known.
+        evidence: Evidence => Dictionary,
+        /// What it carries.
+        class: IoClass => Dictionary,
+        /// Device number of the file system of the file.
+        file_dev: Option<i32> => Delta,
+        /// The file's inode number.
+        ino: Option<i64> => Delta,
+        /// Bytes completed.
+        bytes: i64 => Delta,
     }
 }
 
@@ -175,7 +216,13 @@ fn declared<T: Table>() -> Declared {
 
 /// Every table of a capture.
 pub fn all() -> Vec<Declared> {
-    vec![declared::<SyscallTable>(), declared::<VfsTable>(), declared::<BlockTable>(), declared::<ProcessTable>()]
+    vec![
+        declared::<SyscallTable>(),
+        declared::<VfsTable>(),
+        declared::<BlockTable>(),
+        declared::<ShareTable>(),
+        declared::<ProcessTable>(),
+    ]
 }
 
 #[cfg(test)]
@@ -198,6 +245,7 @@ mod tests {
             start_ns: Some(1),
             evidence: Evidence::Direct,
             owned_bytes: 4096,
+            shared_bytes: 0,
             submitter_pid: None,
             submitter_comm: Comm::default(),
             class: IoClass::Data,

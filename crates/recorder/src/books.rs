@@ -5,9 +5,7 @@ use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
-
-/// A class of events: an index into the class names of `bpf/events.h`.
-pub type Class = usize;
+use crate::witness::Idle;
 
 /// Events of one class by CPU, with what they carried.
 #[derive(Debug, Clone, Default)]
@@ -120,10 +118,19 @@ fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
     sum
 }
 
-/// Counts requests that were issued and never seen to complete on disks (`idle`) that have nothing under way any more.
-pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[i32]) -> Tally {
+/// How long a request may take of which the kernel keeps no count: one for a device's own flush.
+const LONGEST_UNCOUNTED_NS: u64 = 10_000_000_000;
+
+/// Whether a request must have completed when its disk was seen to be `idle`.
+fn had_ended(request: &types::inflight_request, idle: &[Idle]) -> bool {
+    let grace_ns = if request.counted != 0 { 0 } else { LONGEST_UNCOUNTED_NS };
+    idle.iter().any(|disk| disk.dev == request.dev as i32 && request.issue_ns.saturating_add(grace_ns) < disk.at_ns)
+}
+
+/// Counts requests that were issued, must have ended and were never seen to complete.
+pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[Idle]) -> Tally {
     let mut tally = Tally::default();
-    for request in unfinished.iter().filter(|r| r.own == 0 && idle.contains(&(r.dev as i32))) {
+    for request in unfinished.iter().filter(|request| request.own == 0 && had_ended(request, idle)) {
         let bytes = u64::from(request.bytes).max(request.bytes_done);
         // The lowest bit of every operation that moves data towards the device (`op_is_write()`).
         let io = if request.cmd_flags & 1 == 1 {
@@ -196,10 +203,19 @@ mod tests {
     }
 
     #[test]
-    fn only_requests_of_idle_disks_count_as_unseen_ends() {
-        let request =
-            |dev, cmd_flags| types::inflight_request { dev, cmd_flags, bytes: 4096, issue_ns: 1, ..Default::default() };
-        let tally = count_unseen_ends(&[request(1, 0), request(1, 1), request(2, 1)], &[1]);
+    fn only_what_an_idle_disk_must_have_done_counts_as_an_unseen_end() {
+        let request = |dev, cmd_flags| types::inflight_request {
+            dev,
+            cmd_flags,
+            bytes: 4096,
+            issue_ns: 1,
+            counted: 1,
+            ..Default::default()
+        };
+        let later = types::inflight_request { issue_ns: 9, ..request(1, 1) };
+        let uncounted = types::inflight_request { counted: 0, ..request(1, 1) };
+        let unfinished = [request(1, 0), request(1, 1), request(2, 1), later, uncounted];
+        let tally = count_unseen_ends(&unfinished, &[Idle { dev: 1, at_ns: 5 }]);
         let expected = Amounts { read_ops: 1, read_bytes: 4096, write_ops: 1, write_bytes: 4096 };
         assert_eq!(tally.cpus, [(2, expected)]);
     }

@@ -25,6 +25,8 @@ unsafe impl Record for types::block_event {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event_via {}
 // SAFETY: as above.
+unsafe impl Record for types::block_event_parts {}
+// SAFETY: as above.
 unsafe impl Record for types::process_event {}
 // SAFETY: as above.
 unsafe impl Record for types::account {}

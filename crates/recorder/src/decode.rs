@@ -5,7 +5,7 @@ use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::DeviceCounters;
 use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op};
-use iostrata_capture::tables::{BlockRow, ProcessRow, SyscallRow, VfsRow};
+use iostrata_capture::tables::{BlockRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
 
 use crate::bpf::types;
 use crate::session::Words;
@@ -20,6 +20,16 @@ pub struct Decoder {
     ops: Vec<Option<Op>>,
     io_classes: Vec<IoClass>,
     evidences: Vec<Evidence>,
+}
+
+/// Whose it is, as rows say it.
+struct Owner {
+    pid: Option<i32>,
+    tid: Option<i32>,
+    comm: Comm,
+    cgroup_id: Option<i64>,
+    start_ns: Option<i64>,
+    evidence: Evidence,
 }
 
 fn comm(chars: &[i8; 16]) -> Comm {
@@ -130,21 +140,21 @@ impl Decoder {
         let origin = &event.origin;
         let submitter = via.filter(|via| via.submitter_comm[0] != 0);
         let file = via.filter(|via| via.ino != 0);
-        let who = &origin.who;
-        let evidence = *self.evidences.get(usize::from(origin.evidence))?;
-        let owned = !matches!(evidence, Evidence::None | Evidence::Cgroup);
+        let owner = self.owner(&origin.who, origin.start_ns, origin.evidence)?;
+        let bytes = event.bytes as i64;
         Some(BlockRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dur_ns: known(event.duration_ns),
             queue_ns: known(event.queue_ns),
             insert_ns: known(event.insert_ns),
-            pid: owned.then_some(who.pid as i32),
-            tid: owned.then_some(who.tid as i32),
-            comm: comm(&who.comm),
-            cgroup_id: (evidence != Evidence::None).then_some(who.cgroup_id as i64),
-            start_ns: owned.then_some(origin.start_ns as i64 + self.clock_offset_ns),
-            evidence,
-            owned_bytes: if owned { i64::from(origin.owned_bytes) } else { 0 },
+            pid: owner.pid,
+            tid: owner.tid,
+            comm: owner.comm,
+            cgroup_id: owner.cgroup_id,
+            start_ns: owner.start_ns,
+            evidence: owner.evidence,
+            owned_bytes: if owner.pid.is_some() { i64::from(origin.owned_bytes).min(bytes) } else { 0 },
+            shared_bytes: 0,
             submitter_pid: submitter.map(|via| via.submitter_pid as i32),
             submitter_comm: submitter.map(|via| comm(&via.submitter_comm)).unwrap_or_default(),
             class: *self.io_classes.get(usize::from(origin.io_class))?,
@@ -152,12 +162,55 @@ impl Decoder {
             ino: file.map(|via| via.ino as i64),
             dev: event.dev,
             sector: known(event.sector),
-            bytes: event.bytes as i64,
+            bytes,
             op: self.op(&event.head)?,
             flags: event.flags as i32,
             error: errno_of(event.error),
             bios: i32::from(event.bios),
             requeues: i32::from(event.requeues),
+        })
+    }
+
+    /// The parts of a request beside its owner's, put down in its `row` too.
+    pub fn shares(&self, row: &mut BlockRow, event: &types::block_event_parts) -> Option<Vec<ShareRow>> {
+        let others = usize::from(event.with_via.event.origin.others);
+        let mut shares = Vec::with_capacity(others);
+        for part in event.others.iter().take(others) {
+            let owner = self.owner(&part.who, part.start_ns, part.evidence)?;
+            // Of a request that failed midway nobody knows whose bytes were done.
+            let bytes = i64::from(part.bytes).min(row.bytes - row.owned_bytes - row.shared_bytes);
+            row.shared_bytes += bytes;
+            shares.push(ShareRow {
+                ts_ns: row.ts_ns,
+                dev: row.dev,
+                sector: row.sector,
+                op: row.op,
+                flags: row.flags,
+                pid: owner.pid,
+                tid: owner.tid,
+                comm: owner.comm,
+                cgroup_id: owner.cgroup_id,
+                start_ns: owner.start_ns,
+                evidence: owner.evidence,
+                class: *self.io_classes.get(usize::from(part.io_class))?,
+                file_dev: (part.ino != 0).then_some(part.file_dev as i32),
+                ino: (part.ino != 0).then_some(part.ino as i64),
+                bytes,
+            });
+        }
+        Some(shares)
+    }
+
+    fn owner(&self, who: &types::identity, start_ns: u64, evidence: u8) -> Option<Owner> {
+        let evidence = *self.evidences.get(usize::from(evidence))?;
+        let owned = !matches!(evidence, Evidence::None | Evidence::Cgroup);
+        Some(Owner {
+            pid: owned.then_some(who.pid as i32),
+            tid: owned.then_some(who.tid as i32),
+            comm: comm(&who.comm),
+            cgroup_id: (evidence != Evidence::None).then_some(who.cgroup_id as i64),
+            start_ns: owned.then_some(start_ns as i64 + self.clock_offset_ns),
+            evidence,
         })
     }
 
@@ -256,6 +309,27 @@ mod tests {
         event.head.start_ns = 5;
         let row = decoder().block(&event, None).expect("a known operation");
         assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
+    }
+
+    #[test]
+    fn parts_take_what_the_owner_leaves_and_no_more_than_was_done() {
+        let mut event = types::block_event_parts::default();
+        let part = |pid, bytes| types::part {
+            bytes,
+            evidence: 1,
+            who: types::identity { pid, ..Default::default() },
+            ..Default::default()
+        };
+        event.others[..3].copy_from_slice(&[part(8, 50), part(9, 50), part(10, 50)]);
+        let request = &mut event.with_via.event;
+        (request.bytes, request.head.op) = (100, 2);
+        request.origin = types::origin { owned_bytes: 30, evidence: 1, others: 2, ..Default::default() };
+        let decoder = decoder();
+        let mut row = decoder.block(&event.with_via.event, None).expect("a known operation");
+        let shares = decoder.shares(&mut row, &event).expect("known words");
+        let parts: Vec<_> = shares.iter().map(|share| (share.pid, share.bytes)).collect();
+        assert_eq!(parts, [(Some(8), 50), (Some(9), 20)]);
+        assert_eq!((row.owned_bytes, row.shared_bytes), (30, 70));
     }
 
     #[test]

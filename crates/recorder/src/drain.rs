@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::table::TableBuilder;
-use iostrata_capture::tables::{BlockBuilder, ProcessBuilder, SyscallBuilder, VfsBuilder};
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
-use crate::books::{Class, Fate, Tally};
+use crate::books::{Fate, Tally};
 use crate::bpf::{record_at, types};
+use crate::classes::{BLOCK, Builders, CLASSES, Class, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
 use crate::sink::{Batch, Sink, Totals};
@@ -28,12 +28,6 @@ const BATCH_AGE: Duration = Duration::from_secs(1);
 
 /// How long the thread sleeps when no ring is filling up. The rings hold more than comes in that time.
 const POLL: Duration = Duration::from_millis(100);
-
-const SYSCALL: Class = types::event_class::CLASS_SYSCALL.0 as Class;
-const VFS: Class = types::event_class::CLASS_VFS.0 as Class;
-const BLOCK: Class = types::event_class::CLASS_BLOCK.0 as Class;
-const PROCESS: Class = types::event_class::CLASS_PROCESS.0 as Class;
-const CLASSES: usize = types::event_class::CLASS_COUNT.0 as usize;
 
 /// What to do where the sink has no room.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +43,7 @@ struct Drain {
     cgroups: Cgroups,
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
-    syscall: SyscallBuilder,
-    vfs: VfsBuilder,
-    block: BlockBuilder,
-    process: ProcessBuilder,
+    builders: Builders,
     waiting: [Tally; CLASSES],
     fates: Vec<Fate>,
     flushed: Instant,
@@ -72,54 +63,61 @@ impl Drain {
     }
 
     fn decode(&mut self, class: Class, cpu: u16, bytes: &[u8]) -> Option<()> {
-        let rows = match class {
+        match class {
             SYSCALL => {
                 let row = self.decoder.syscall(record_at(bytes)?)?;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
-                self.syscall.push(row);
-                self.syscall.rows()
+                self.builders.syscall.push(row);
             }
             VFS => {
                 let row = self.decoder.vfs(record_at(bytes)?)?;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
-                self.vfs.push(row);
-                self.vfs.rows()
+                self.builders.vfs.push(row);
             }
-            BLOCK => {
-                let event: &types::block_event = record_at(bytes)?;
-                let via = match event.origin.has_via {
-                    0 => None,
-                    _ => Some(&record_at::<types::block_event_via>(bytes)?.via),
-                };
-                let row = self.decoder.block(event, via)?;
-                let tally = &mut self.waiting[class];
-                tally.count(cpu, &file_amounts(row.op, row.bytes));
-                add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
-                self.block.push(row);
-                self.block.rows()
-            }
+            BLOCK => self.decode_block(cpu, bytes)?,
             PROCESS => {
                 let event: &types::process_event = record_at(bytes)?;
                 let cgroup = self.cgroups.path_of(event.who.cgroup_id);
                 self.waiting[class].count(cpu, &Amounts::default());
-                self.process.push(self.decoder.process(event, cgroup));
-                self.process.rows()
+                self.builders.process.push(self.decoder.process(event, cgroup));
             }
             _ => return None,
-        };
-        if rows >= BATCH_ROWS {
+        }
+        if self.builders.rows(class) >= BATCH_ROWS {
             self.flush(class, Patience::None);
         }
         Some(())
     }
 
-    fn flush(&mut self, class: Class, patience: Patience) {
-        let rows = match class {
-            SYSCALL => self.syscall.finish(),
-            VFS => self.vfs.finish(),
-            BLOCK => self.block.finish(),
-            _ => self.process.finish(),
+    /// A request, with what others have in it.
+    fn decode_block(&mut self, cpu: u16, bytes: &[u8]) -> Option<()> {
+        let event: &types::block_event = record_at(bytes)?;
+        let with_via: Option<&types::block_event_via> = match event.origin.has_via {
+            0 => None,
+            _ => Some(record_at(bytes)?),
         };
+        let mut row = self.decoder.block(event, with_via.map(|with_via| &with_via.via))?;
+        if event.origin.others > 0 {
+            let event: &types::block_event_parts = record_at(bytes)?;
+            for share in self.decoder.shares(&mut row, event)? {
+                // The operation is the request's.
+                let io = Amounts { read_ops: 0, write_ops: 0, ..file_amounts(share.op, share.bytes) };
+                self.waiting[SHARE].count(cpu, &io);
+                self.builders.share.push(share);
+            }
+            if self.builders.rows(SHARE) >= BATCH_ROWS {
+                self.flush(SHARE, Patience::None);
+            }
+        }
+        let tally = &mut self.waiting[BLOCK];
+        tally.count(cpu, &file_amounts(row.op, row.bytes));
+        add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
+        self.builders.block.push(row);
+        Some(())
+    }
+
+    fn flush(&mut self, class: Class, patience: Patience) {
+        let rows = self.builders.finish(class);
         let tally = std::mem::take(&mut self.waiting[class]);
         let lost = match rows {
             Ok(rows) if rows.num_rows() == 0 => return,
@@ -169,10 +167,7 @@ impl Draining {
             cgroups,
             sink,
             totals,
-            syscall: SyscallBuilder::default(),
-            vfs: VfsBuilder::default(),
-            block: BlockBuilder::default(),
-            process: ProcessBuilder::default(),
+            builders: Builders::default(),
             waiting: Default::default(),
             fates: vec![Fate::default(); CLASSES],
             flushed: Instant::now(),

@@ -8,6 +8,7 @@
 pub mod books;
 pub mod bpf;
 pub mod check;
+pub mod classes;
 pub mod cli;
 pub mod clock;
 pub mod command;

@@ -17,6 +17,7 @@ use iostrata_capture::tables;
 
 use crate::books::{Fate, Tally, count_unseen_ends, settle};
 use crate::bpf::types;
+use crate::classes;
 use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
@@ -29,7 +30,7 @@ use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::progress::Progress;
 use crate::session::{self, Session, Settings};
 use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
-use crate::witness::Witness;
+use crate::witness::{self, Witness};
 
 /// How often the main thread looks at the duration and the progress line.
 const TICK: Duration = Duration::from_millis(100);
@@ -219,6 +220,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let child = held.map(Held::release).transpose()?;
     let (reason, status) = wait(options, child, &stop, &totals, &session)?;
 
+    let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();
     let skipped = skipped(&session, &plan);
     session.detach();
@@ -230,8 +232,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         fate.write_failed = failed;
     }
     manifest = written.manifest;
-    if let Some(block) = fates.get_mut(types::event_class::CLASS_BLOCK.0 as usize) {
-        let idle: Vec<i32> = manifest.devices.iter().filter(|d| devices::is_idle(&d.name)).map(|d| d.dev).collect();
+    if let Some(block) = fates.get_mut(classes::BLOCK) {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
     manifest.books = settle(&words.classes, &session.accounts()?, &fates, skipped);

@@ -11,10 +11,31 @@ use iostrata_capture::manifest::{Device, DeviceBook, DeviceCounters};
 
 use crate::books::settle_device;
 use crate::bpf::types;
+use crate::clock;
 use crate::host::devices;
 
 /// The kernel counts a request some instants after the program at its completion ran.
 const COUNTING: Duration = Duration::from_millis(5);
+
+/// A disk that had no request under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// The disk.
+    pub dev: i32,
+    /// By the monotonic clock: what was issued before had completed.
+    pub at_ns: u64,
+}
+
+/// The disks that have no request under way now. To be asked before detaching: when it returns, the programs have seen the
+/// end of whatever had ended.
+pub fn idle_disks(disks: &[Device]) -> Vec<Idle> {
+    let at_ns = u64::try_from(clock::monotonic_ns()).unwrap_or(0);
+    let idle = disks.iter().filter(|disk| devices::is_idle(&disk.name));
+    let idle = idle.map(|disk| Idle { dev: disk.dev, at_ns }).collect();
+    // The kernel takes a request off the count before its completion runs in a softirq.
+    thread::sleep(COUNTING);
+    idle
+}
 
 /// Four readings of some devices.
 pub struct Witness {

@@ -193,6 +193,25 @@ fn stacked_devices_are_told() {
 }
 
 #[test]
+fn each_part_of_a_request_goes_to_its_own_owner_and_all_add_up() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = Capture::empty("parts", ALL);
+    capture.process(10, 1, "etcd", Some("/usr/bin/etcd"));
+    capture.process(10, 2, "dd", Some("/usr/bin/dd"));
+    capture.block(100, Some(1), Op::Write, 10_000, 50_000).owned_bytes = 4_000;
+    capture.share(Some(2), 3_000);
+    capture.share(None, 1_000);
+    capture.write(place.path(), "run1");
+    let (code, _, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let csv = place.path().join("results/summary.csv");
+    let of = |name| column(&csv, name);
+    assert_eq!(of("system"), ["(metadata)", "(unknown)", "dd", "etcd"]);
+    assert_eq!(of("block_write_bytes"), ["1000", "2000", "3000", "4000"]);
+    assert_eq!(of("block_write_ops"), ["0", "0", "0", "1"]);
+}
+
+#[test]
 fn rules_of_the_user_come_first() {
     let place = tempfile::tempdir().expect("a temporary directory");
     small(ALL).write(place.path(), "run1");
@@ -235,7 +254,7 @@ fn what_cannot_be_true_is_counted_and_not_used() {
     capture.write(place.path(), "run1");
     let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 0);
-    assert!(out.contains("ignored: 6 durations and 2 byte counts below zero, which cannot be true\n"), "{out}");
+    assert!(out.contains("ignored: 6 durations and 4 byte counts below zero, which cannot be true\n"), "{out}");
     let summary = place.path().join("results/summary.csv");
     assert_eq!(column(&summary, "syscall_read_bytes")[2], u64::MAX.to_string());
     assert_eq!(column(&summary, "syscall_read_avg_ns")[2], i64::MAX.to_string());

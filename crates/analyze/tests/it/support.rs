@@ -12,7 +12,7 @@ use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
-    BlockRow, BlockTable, ProcessRow, ProcessTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
+    BlockRow, BlockTable, ProcessRow, ProcessTable, ShareRow, ShareTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
 };
 
 /// Rows and a manifest that become a capture on disk.
@@ -21,6 +21,7 @@ pub struct Capture {
     pub syscall: Vec<SyscallRow>,
     pub vfs: Vec<VfsRow>,
     pub block: Vec<BlockRow>,
+    pub share: Vec<ShareRow>,
     pub process: Vec<ProcessRow>,
     pub rows_per_part: usize,
 }
@@ -62,8 +63,15 @@ impl Capture {
             device_books: Vec::new(),
             parts: Vec::new(),
         };
-        let (syscall, vfs, block, process) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Capture { manifest, syscall, vfs, block, process, rows_per_part: usize::MAX }
+        Capture {
+            manifest,
+            syscall: Vec::new(),
+            vfs: Vec::new(),
+            block: Vec::new(),
+            share: Vec::new(),
+            process: Vec::new(),
+            rows_per_part: usize::MAX,
+        }
     }
 
     pub fn process(&mut self, ts_ns: i64, pid: i32, name: &str, exe: Option<&str>) -> &mut ProcessRow {
@@ -134,6 +142,7 @@ impl Capture {
             start_ns: pid.map(|_| 0),
             evidence: if pid.is_some() { Evidence::Direct } else { Evidence::None },
             owned_bytes: if pid.is_some() { bytes } else { 0 },
+            shared_bytes: 0,
             submitter_pid: None,
             submitter_comm: Comm::default(),
             class: if matches!(op, Op::Flush | Op::DeviceFlush) { IoClass::Flush } else { IoClass::Data },
@@ -151,6 +160,29 @@ impl Capture {
         self.block.last_mut().expect("just pushed")
     }
 
+    /// A part of the request that was added last, and of another owner.
+    pub fn share(&mut self, pid: Option<i32>, bytes: i64) {
+        let request = self.block.last_mut().expect("a request");
+        request.shared_bytes += bytes;
+        self.share.push(ShareRow {
+            ts_ns: request.ts_ns,
+            dev: request.dev,
+            sector: request.sector,
+            op: request.op,
+            flags: request.flags,
+            pid,
+            tid: pid,
+            comm: request.comm,
+            cgroup_id: None,
+            start_ns: pid.map(|_| 0),
+            evidence: if pid.is_some() { Evidence::Page } else { Evidence::None },
+            class: if pid.is_some() { IoClass::Data } else { IoClass::Metadata },
+            file_dev: None,
+            ino: None,
+            bytes,
+        });
+    }
+
     /// Writes the capture into the new directory `name` in `place`.
     pub fn write(&self, place: &Path, name: &str) -> PathBuf {
         let directory = place.join(name);
@@ -160,6 +192,7 @@ impl Capture {
         manifest.parts.extend(parts::<SyscallTable>(&directory, &self.syscall, rows));
         manifest.parts.extend(parts::<VfsTable>(&directory, &self.vfs, rows));
         manifest.parts.extend(parts::<BlockTable>(&directory, &self.block, rows));
+        manifest.parts.extend(parts::<ShareTable>(&directory, &self.share, rows));
         manifest.parts.extend(parts::<ProcessTable>(&directory, &self.process, rows));
         manifest.write(&directory).expect("room");
         directory

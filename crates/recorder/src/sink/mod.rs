@@ -7,7 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use arrow::array::RecordBatch;
 
-use crate::books::{Class, Tally};
+use crate::books::Tally;
+use crate::classes::Class;
 
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
 

@@ -1,6 +1,6 @@
 //! The Parquet sink: a bounded channel to a writer thread that encodes, rotates and keeps the manifest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -10,28 +10,17 @@ use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use iostrata_capture::manifest::Manifest;
 use iostrata_capture::part::PartWriter;
-use iostrata_capture::tables::{BlockTable, ProcessTable, SyscallTable, VfsTable};
 
 use super::courtesy::Courtesy;
 use super::{Batch, Sink, Totals};
-use crate::books::{Class, Tally};
+use crate::books::Tally;
+use crate::classes::{CLASSES, Class, open_part};
 
 /// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
 const CHANNEL_BATCHES: usize = 32;
 
 /// How often open parts are looked at when no batch comes.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Opens part `number` of a class's table.
-type OpenPart = fn(&Path, u32) -> iostrata_capture::Result<PartWriter>;
-
-/// By class, in the order of `bpf/events.h`.
-const OPEN: [OpenPart; 4] = [
-    PartWriter::create::<SyscallTable>,
-    PartWriter::create::<VfsTable>,
-    PartWriter::create::<BlockTable>,
-    PartWriter::create::<ProcessTable>,
-];
 
 /// How parts are made.
 pub struct Settings {
@@ -72,12 +61,12 @@ impl ParquetSink {
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
         let writer = Writer {
-            open: OPEN.iter().map(|_| None).collect(),
-            numbers: vec![0; OPEN.len()],
+            open: (0..CLASSES).map(|_| None).collect(),
+            numbers: vec![0; CLASSES],
             result: Written {
                 manifest,
-                written: vec![Tally::default(); OPEN.len()],
-                failed: vec![Tally::default(); OPEN.len()],
+                written: vec![Tally::default(); CLASSES],
+                failed: vec![Tally::default(); CLASSES],
                 error: None,
             },
             settings,
@@ -130,7 +119,7 @@ impl Writer {
             }
             self.rotate_old();
         }
-        for class in 0..OPEN.len() {
+        for class in 0..CLASSES {
             if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
                 let empty = self.open_part(class);
                 self.note(empty);
@@ -159,14 +148,14 @@ impl Writer {
 
     fn open_part(&mut self, class: Class) -> Result<()> {
         let number = self.numbers[class] + 1;
-        let part = OPEN[class](&self.settings.directory, number)?;
+        let part = open_part(class, &self.settings.directory, number)?;
         self.numbers[class] = number;
         self.open[class] = Some(Open { part, tally: Tally::default(), since: Instant::now() });
         Ok(())
     }
 
     fn rotate_old(&mut self) {
-        for class in 0..OPEN.len() {
+        for class in 0..CLASSES {
             let old = self.open[class].as_ref().is_some_and(|o| o.since.elapsed() >= self.settings.rotate_interval);
             if old {
                 self.close(class);

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The record of a block request that is over. */
+#ifndef IOSTRATA_RECORD_H
+#define IOSTRATA_RECORD_H
+
+static __always_inline __u8 op_of(__u32 cmd_flags, __u64 bytes)
+{
+	__u32 op = cmd_flags & REQ_OP_MASK;
+
+	switch (op) {
+	case REQ_OP_READ:
+		return OP_READ;
+	case REQ_OP_WRITE:
+		/* An empty write is a flush as its submitter sees it. */
+		return bytes ? OP_WRITE : OP_FLUSH;
+	case REQ_OP_FLUSH:
+		return OP_DEVICE_FLUSH;
+	case REQ_OP_DISCARD:
+		return OP_DISCARD;
+	case REQ_OP_SECURE_ERASE:
+		return OP_SECURE_ERASE;
+	case REQ_OP_WRITE_ZEROES:
+		return OP_WRITE_ZEROES;
+	case REQ_OP_DRV_IN:
+		return OP_DRIVER_IN;
+	case REQ_OP_DRV_OUT:
+		return OP_DRIVER_OUT;
+	}
+	/* Only the zone operations were renumbered (5.10 to 6.0: 13; since 6.1: 7). */
+	if (bpf_core_enum_value_exists(enum req_op, REQ_OP_ZONE_APPEND)) {
+		if (op == bpf_core_enum_value(enum req_op, REQ_OP_ZONE_APPEND))
+			return OP_ZONE_APPEND;
+	} else if (op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
+		return OP_ZONE_APPEND;
+	}
+	return OP_ZONE_MANAGEMENT;
+}
+
+#define FLAG(cmd_flags, bit, ours)                                                                                     \
+	(bpf_core_enum_value_exists(enum req_flag_bits, bit) &&                                                        \
+			 ((cmd_flags) >> bpf_core_enum_value(enum req_flag_bits, bit) & 1)                             \
+		 ? (ours)                                                                                              \
+		 : 0)
+
+static __always_inline __u32 flags_of(__u32 cmd_flags)
+{
+	return FLAG(cmd_flags, __REQ_SYNC, REQUEST_SYNC) | FLAG(cmd_flags, __REQ_META, REQUEST_META) |
+	       FLAG(cmd_flags, __REQ_PRIO, REQUEST_PRIO) | FLAG(cmd_flags, __REQ_FUA, REQUEST_FUA) |
+	       FLAG(cmd_flags, __REQ_PREFLUSH, REQUEST_PREFLUSH) | FLAG(cmd_flags, __REQ_RAHEAD, REQUEST_RAHEAD) |
+	       FLAG(cmd_flags, __REQ_BACKGROUND, REQUEST_BACKGROUND) | FLAG(cmd_flags, __REQ_NOWAIT, REQUEST_NOWAIT) |
+	       FLAG(cmd_flags, __REQ_SWAP, REQUEST_SWAP);
+}
+
+static __always_inline void count_own(struct inflight_request *state, __u8 op)
+{
+	struct own_io none = {}, *own;
+	__u32 dev = state->dev;
+
+	own = bpf_map_lookup_elem(&own_io, &dev);
+	if (!own) {
+		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
+		own = bpf_map_lookup_elem(&own_io, &dev);
+		/* More disks than the map holds: the device's books will not balance, which says it. */
+		if (!own)
+			return;
+	}
+	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
+		own->discard_ops++;
+		own->discard_bytes += state->bytes_done;
+	} else if (op == OP_READ) {
+		own->read_ops++;
+		own->read_bytes += state->bytes_done;
+	} else {
+		own->write_ops++;
+		own->write_bytes += state->bytes_done;
+	}
+}
+
+static __always_inline void fill_block_event(struct block_event *event, struct inflight_request *state, __u8 op,
+					     __s32 error, __u64 end_ns)
+{
+	__u64 first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
+
+	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
+	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
+	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
+	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
+	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
+	event->bytes = state->bytes_done;
+	event->dev = state->dev;
+	event->flags = flags_of(state->cmd_flags) | (state->counted ? 0 : REQUEST_UNCOUNTED);
+	event->error = error;
+	event->bios = state->bios;
+	event->requeues = state->requeues;
+	event->origin = state->from.origin;
+	/* The parts of a split bio have the whole's. */
+	if (state->from.origin.owned_bytes > state->bytes_done)
+		event->origin.owned_bytes = state->bytes_done;
+}
+
+/* The record of a request with several parts. False where they are not known any more. */
+static __always_inline bool emit_parts(void *ring, struct inflight_request *state, __u8 op, __s32 error, __u64 end_ns)
+{
+	struct part_list *list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	struct account *shares = account_of(CLASS_SHARE);
+	struct block_event_parts *event;
+	__u64 request = state->request;
+
+	if (!list || !shares)
+		return false;
+	shares->seen += state->from.origin.others;
+	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+	if (!event) {
+		shares->ring_full += state->from.origin.others;
+		return true;
+	}
+	fill_block_event(&event->with_via.event, state, op, error, end_ns);
+	event->with_via.via = state->from.via;
+	__builtin_memcpy(event->others, &list->part[1], sizeof(event->others));
+	submit_event(event, sizeof(*event));
+	bpf_map_delete_elem(&part_lists, &request);
+	return true;
+}
+
+/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
+static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
+{
+	__u8 op = op_of(state->cmd_flags, state->bytes_done);
+	struct block_event_via *with_via;
+	struct block_event *event;
+	void *ring;
+
+	if (state->own) {
+		count_own(state, op);
+		return;
+	}
+	ring = ring_of_this_cpu();
+	if (!ring)
+		return;
+	if (state->from.origin.others) {
+		if (emit_parts(ring, state, op, error, end_ns))
+			return;
+		state->from.origin.others = 0;
+	}
+	if (state->from.origin.has_via) {
+		with_via = reserve_event(ring, CLASS_BLOCK, sizeof(*with_via), op, state->bytes_done);
+		if (!with_via)
+			return;
+		fill_block_event(&with_via->event, state, op, error, end_ns);
+		with_via->via = state->from.via;
+		submit_event(with_via, sizeof(*with_via));
+	} else {
+		event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+		if (!event)
+			return;
+		fill_block_event(event, state, op, error, end_ns);
+		submit_event(event, sizeof(*event));
+	}
+}
+
+#endif

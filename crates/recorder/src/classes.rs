@@ -1,0 +1,69 @@
+//! The classes of events: which table each fills. The one place where the kernel's list and the capture's tables meet.
+
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use iostrata_capture::part::PartWriter;
+use iostrata_capture::table::{Table, TableBuilder};
+use iostrata_capture::tables::{BlockTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
+
+use crate::bpf::types::event_class;
+
+/// A class of events: an index into the class names of `bpf/events.h`.
+pub type Class = usize;
+
+/// How many classes there are.
+pub const CLASSES: usize = event_class::CLASS_COUNT.0 as usize;
+
+macro_rules! classes {
+    ($($name:ident = $kernel:ident, $field:ident: $table:ty;)+) => {
+        $(
+            #[doc = concat!("Events of the table `", stringify!($field), "`.")]
+            pub const $name: Class = event_class::$kernel.0 as Class;
+        )+
+
+        /// Gathers rows, by class.
+        #[derive(Default)]
+        pub struct Builders {
+            $(
+                #[doc = concat!("Rows of `", stringify!($field), "`.")]
+                pub $field: <$table as Table>::Builder,
+            )+
+        }
+
+        impl Builders {
+            /// Rows of `class` gathered since the last [`Builders::finish`].
+            pub fn rows(&self, class: Class) -> usize {
+                match class {
+                    $($name => self.$field.rows(),)+
+                    _ => 0,
+                }
+            }
+
+            /// The rows of `class`, as one batch; its builder is empty afterwards.
+            pub fn finish(&mut self, class: Class) -> Result<RecordBatch, ArrowError> {
+                match class {
+                    $($name => self.$field.finish(),)+
+                    _ => Err(ArrowError::InvalidArgumentError(format!("there is no class {class}"))),
+                }
+            }
+        }
+
+        /// Opens part `number` of the table that `class` fills.
+        pub fn open_part(class: Class, directory: &Path, number: u32) -> anyhow::Result<PartWriter> {
+            match class {
+                $($name => Ok(PartWriter::create::<$table>(directory, number)?),)+
+                _ => anyhow::bail!("there is no class {class}"),
+            }
+        }
+    };
+}
+
+classes! {
+    SYSCALL = CLASS_SYSCALL, syscall: SyscallTable;
+    VFS = CLASS_VFS, vfs: VfsTable;
+    BLOCK = CLASS_BLOCK, block: BlockTable;
+    PROCESS = CLASS_PROCESS, process: ProcessTable;
+    SHARE = CLASS_SHARE, share: ShareTable;
+}
