@@ -101,12 +101,14 @@ static __always_inline void count_lost_io(struct account *account, __u8 op, __s6
 	switch (op) {
 	case OP_READ: case OP_PREAD: case OP_READV: case OP_PREADV: case OP_PREADV2:
 	case OP_SENDFILE_IN: case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN: case OP_AIO_READ: case OP_URING_READ:
+	case OP_FILL:
 		account->lost_read_ops++;
 		account->lost_read_bytes += amount;
 		break;
 	case OP_WRITE: case OP_PWRITE: case OP_WRITEV: case OP_PWRITEV: case OP_PWRITEV2:
 	case OP_FLUSH: case OP_WRITE_ZEROES: case OP_ZONE_APPEND:
 	case OP_SENDFILE_OUT: case OP_COPY_FILE_RANGE_OUT: case OP_SPLICE_OUT: case OP_AIO_WRITE: case OP_URING_WRITE:
+	case OP_DIRTY:
 		account->lost_write_ops++;
 		account->lost_write_bytes += amount;
 		break;
@@ -126,6 +128,18 @@ static __always_inline void *ring_of_this_cpu(void)
 /* BPF_RINGBUF_HDR_SZ: in front of each record. */
 enum { RECORD_HEADER_BYTES = 8 };
 
+/* As reserve_event(), of a record that was counted as seen before. */
+static __always_inline void *reserve_seen(void *ring, struct account *account, __u64 size, __u8 op, __s64 bytes)
+{
+	void *event = bpf_ringbuf_reserve(ring, size, 0);
+
+	if (!event) {
+		account->ring_full++;
+		count_lost_io(account, op, bytes);
+	}
+	return event;
+}
+
 /*
  * Room for one record, counted as seen; NULL when there is none, counted as lost with at most `bytes` in it.
  * Every reserve_event() that gives a record is followed by submit_event().
@@ -133,17 +147,11 @@ enum { RECORD_HEADER_BYTES = 8 };
 static __always_inline void *reserve_event(void *ring, __u32 event_class, __u64 size, __u8 op, __s64 bytes)
 {
 	struct account *account = account_of(event_class);
-	void *event;
 
 	if (!account || !ring)
 		return 0;
 	account->seen++;
-	event = bpf_ringbuf_reserve(ring, size, 0);
-	if (!event) {
-		account->ring_full++;
-		count_lost_io(account, op, bytes);
-	}
-	return event;
+	return reserve_seen(ring, account, size, op, bytes);
 }
 
 /*

@@ -7,7 +7,7 @@
 #define IOSTRATA_EVENTS_H
 
 /* Each class of events has its own books and fills one table. Those of `share` come with records of `block`. */
-#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share")
+#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share") X(FS, "fs")
 
 /*
  * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
@@ -35,7 +35,9 @@
 	X(RENAME, "rename") X(RENAMEAT, "renameat") X(RENAMEAT2, "renameat2") X(MSYNC, "msync")                        \
 	X(AIO_READ, "aio_read") X(AIO_WRITE, "aio_write") X(AIO_FSYNC, "aio_fsync")                                    \
 	X(URING_READ, "io_uring_read") X(URING_WRITE, "io_uring_write") X(URING_FSYNC, "io_uring_fsync")               \
-	X(URING_SYNC_FILE_RANGE, "io_uring_sync_file_range") X(URING_FALLOCATE, "io_uring_fallocate")
+	X(URING_SYNC_FILE_RANGE, "io_uring_sync_file_range") X(URING_FALLOCATE, "io_uring_fallocate")                  \
+	X(FILL, "fill") X(FILL_WRITE, "fill_write") X(FAULT, "fault") X(DIRTY, "dirty") X(WRITEBACK, "writeback")      \
+	X(COMMIT, "commit") X(SYNC_FILE, "sync_file") X(SYNC_FS, "sync_fs")
 
 #define X(id, word) CLASS_##id,
 enum event_class { EVENT_CLASSES(X) CLASS_COUNT };
@@ -56,12 +58,19 @@ enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
 /* How the owner of a request is known. */
 #define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")
 
+/* How a process came to touch a page of a file. */
+#define VIAS(X) X(NONE, "") X(CALL, "call") X(MAPPING, "mapping")
+
 #define X(id, word) IO_##id,
 enum io_class { IO_CLASSES(X) IO_CLASS_COUNT };
 #undef X
 
 #define X(id, word) EVIDENCE_##id,
 enum evidence { EVIDENCES(X) EVIDENCE_COUNT };
+#undef X
+
+#define X(id, word) VIA_##id,
+enum via_word { VIAS(X) VIA_COUNT };
 #undef X
 
 /* Which part of the kernel made a bio, by the function that the bio calls at its end. */
@@ -100,7 +109,7 @@ enum request_flag {
 /* A missing value, for every signed field below. */
 #define MISSING (-0x7fffffffffffffffLL - 1)
 
-enum { COMM_BYTES = 16, EXE_BYTES = 512, CMDLINE_BYTES = 512, EXE_DEPTH = 24, WORD_BYTES = 24 };
+enum { COMM_BYTES = 16, FS_BYTES = 16, EXE_BYTES = 512, CMDLINE_BYTES = 512, EXE_DEPTH = 24, WORD_BYTES = 24 };
 
 /* Who did it. All zero: not known. */
 struct identity {
@@ -200,6 +209,31 @@ enum { MAX_PARTS = 8 };
 struct block_event_parts {
 	struct block_event_via with_via;
 	struct part others[MAX_PARTS - 1];
+};
+
+/* Something in a file system; `events` of one kind that one process did to one file, where they are many. */
+struct fs_event {
+	struct event_head head;
+	struct identity who;
+	/* From the first to the last of the events, or of the one. */
+	__s64 duration_ns;
+	/* The lowest of the events. */
+	__s64 offset_bytes;
+	__u64 bytes;
+	__u64 events;
+	__s64 ino;
+	/* Of a journal. */
+	__s64 blocks;
+	__s32 dev;
+	__u8 via;
+	__u8 reserved[3];
+	char fs[FS_BYTES];
+};
+
+/* Events that are being gathered. None: free. */
+struct fs_slot {
+	struct fs_event event;
+	__u64 last_ns;
 };
 
 /* A process at its first I/O, and after each exec. */

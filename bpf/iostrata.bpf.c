@@ -18,6 +18,7 @@
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"
 #include "block.bpf.h"
+#include "fs.bpf.h"
 
 /* The words for classes and operations, read by user space from here so that they are written once. */
 #define X(id, word) word,
@@ -25,12 +26,14 @@ const char class_names[CLASS_COUNT][WORD_BYTES] = { EVENT_CLASSES(X) };
 const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
 const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
 const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };
+const char via_names[VIA_COUNT][WORD_BYTES] = { VIAS(X) };
 #undef X
 
 /* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
 struct record_types {
 	struct file_event file;
 	struct block_event_parts block;
+	struct fs_slot fs;
 	struct process_event process;
 	struct account account;
 	struct own_io own;

@@ -52,8 +52,13 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct file_system_type {
+	const char *name;
+};
+
 struct super_block {
 	__u32 s_dev;
+	struct file_system_type *s_type;
 	unsigned long s_magic;
 	struct block_device *s_bdev;
 };
@@ -138,6 +143,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct files_struct *files;
 	__u64 self_exec_id;
+	unsigned long maj_flt;
 	struct css_set *cgroups;
 	char comm[16];
 };
@@ -284,6 +290,28 @@ struct io_kiocb {
 
 struct io_uring_cqe {
 	__s32 res;
+};
+
+struct writeback_control {
+	long nr_to_write;
+};
+
+struct xfs_inode { /* fs/xfs/xfs_inode.h */
+	struct inode i_vnode;
+};
+
+struct btrfs_fs_info { /* fs/btrfs/fs.h */
+	struct super_block *sb;
+};
+
+struct transaction_s;
+
+struct journal_s { /* include/linux/jbd2.h */
+	int j_blocksize;
+};
+
+struct transaction_run_stats_s {
+	__u32 rs_blocks_logged;
 };
 
 struct linux_binprm;

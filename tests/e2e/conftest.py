@@ -1,11 +1,13 @@
 """End-to-end tests: the real programs, real I/O, and witnesses that the project did not write."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,6 +53,7 @@ class Disk:
 
     def __init__(self, directory, backing=None):
         self.image = (backing or directory) / "disk.img"
+        self.scheduler = None
         self.mount = directory / "mnt"
         self.mount.mkdir()
         with open(self.image, "wb") as image:
@@ -75,9 +78,14 @@ class Disk:
             "flush_ops": fields[15],
         }
 
-    def queue(self, attribute):
-        """A file of the queue's settings."""
-        return Path(f"/sys/block/{self.name}/queue/{attribute}")
+    def choose_scheduler(self, name):
+        """Sets the I/O scheduler, which a loop device would keep for whoever gets it next."""
+        setting = Path(f"/sys/block/{self.name}/queue/scheduler")
+        offered = setting.read_text()
+        if name not in offered:
+            pytest.skip(f"this kernel has no {name}, but {offered.strip()}")
+        self.scheduler = self.scheduler or re.search(r"\[(.+)\]", offered)[1]
+        setting.write_text(name)
 
     def settle(self):
         """Writes everything back and empties the cache, so that nothing of before is done later."""
@@ -85,6 +93,8 @@ class Disk:
         Path("/proc/sys/vm/drop_caches").write_text("3")
 
     def close(self):
+        if self.scheduler:
+            self.choose_scheduler(self.scheduler)
         subprocess.run(["umount", self.mount], check=False)
         subprocess.run(["losetup", "-d", self.device], check=False)
 
@@ -115,7 +125,7 @@ class Capture:
 
     def sql(self, query):
         """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
-        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "block", "share", "process")}
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "fs", "block", "share", "process")}
         tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
 
@@ -217,3 +227,42 @@ def install(program, directory):
     shutil.copy(BIN / program, copy)
     copy.chmod(0o755)
     return copy
+
+
+# Runs what it is told line by line, so that a test decides which process does what and when.
+OBEY = "import mmap, os, sys\nfor line in sys.stdin:\n    exec(line)\n    print('done', flush=True)"
+
+
+class Actor:
+    """A process that does what it is told."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([sys.executable, "-c", OBEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+
+    def do(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n", line
+
+    def io(self):
+        """The kernel's own account of this process, /proc/PID/io."""
+        with open(f"/proc/{self.pid}/io") as lines:
+            return {key: int(value) for key, value in (line.split(":") for line in lines)}
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+
+
+@pytest.fixture
+def actors():
+    """Starts actors; all are gone at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start():
+            actor = Actor()
+            stack.callback(actor.process.kill)
+            return actor
+
+        yield start

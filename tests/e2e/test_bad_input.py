@@ -47,7 +47,7 @@ def test_an_output_that_is_a_file(recordable, tmp_path):
         ("--rotate-interval", "0", "expected"),
         ("--ring-size", "2GiB", "expected at most 1GiB"),
         ("--pid", "0", "0 is not in"),
-        ("--layers", "disk", "possible values: syscall, vfs, block"),
+        ("--layers", "disk", "possible values: syscall, vfs, fs, block"),
     ],
 )
 def test_impossible_values(option, value, expected, tmp_path):

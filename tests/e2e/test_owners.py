@@ -1,52 +1,11 @@
 """Whose write is it: workloads whose true answer is known by construction."""
 
-import contextlib
 import os
 import subprocess
-import sys
 
 import pytest
 
 MIB = 1 << 20
-
-# Runs what it is told line by line, so that a test decides which process does what and when.
-OBEY = "import mmap, os, sys\nfor line in sys.stdin:\n    exec(line)\n    print('done', flush=True)"
-
-
-class Actor:
-    """A process that does what it is told."""
-
-    def __init__(self):
-        self.process = subprocess.Popen([sys.executable, "-c", OBEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.pid = self.process.pid
-
-    def do(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        assert self.process.stdout.readline() == "done\n", line
-
-    def io(self):
-        """The kernel's own account of this process, /proc/PID/io."""
-        with open(f"/proc/{self.pid}/io") as lines:
-            return {key: int(value) for key, value in (line.split(":") for line in lines)}
-
-    def end(self):
-        self.process.stdin.close()
-        assert self.process.wait() == 0
-
-
-@pytest.fixture
-def actors():
-    """Starts actors; all are gone at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def start():
-            actor = Actor()
-            stack.callback(actor.process.kill)
-            return actor
-
-        yield start
-
 
 def write(path, mib, byte="x"):
     return f"f = open({str(path)!r}, 'wb'); f.write(b'{byte}' * ({mib} << 20)); f.close()"
@@ -191,10 +150,7 @@ def test_only_what_a_filter_lets_through_has_a_part_in_a_shared_request(disk, re
 def test_bios_that_are_merged_keep_their_owners(disk, record, actors, scheduler):
     """Direct writes of two processes to neighbouring blocks, while the queue is held up by others: whatever is merged into
     whatever, each has what it wrote."""
-    schedulers = disk.queue("scheduler").read_text()
-    if scheduler not in schedulers:
-        pytest.skip(f"this kernel has no {scheduler}, but {schedulers.strip()}")
-    disk.queue("scheduler").write_text(scheduler)
+    disk.choose_scheduler(scheduler)
     path = disk.mount / "file"
     path.write_bytes(bytes(8 * MIB))
     disk.settle()

@@ -9,7 +9,7 @@ use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::{Capture, PartReader};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{
-    BlockTable, BlockView, ShareTable, ShareView, SyscallTable, SyscallView, VfsTable, VfsView,
+    BlockTable, BlockView, FsTable, FsView, ShareTable, ShareView, SyscallTable, SyscallView, VfsTable, VfsView,
 };
 use iostrata_capture::{Error, Result};
 
@@ -73,6 +73,7 @@ macro_rules! sources {
 sources! {
     Syscall: SyscallTable => Layer::Syscall;
     Vfs: VfsTable => Layer::Vfs;
+    Fs: FsTable => Layer::Fs;
     Block: BlockTable => Layer::Block;
     Share: ShareTable => Layer::Block;
 }
@@ -199,6 +200,27 @@ macro_rules! file_events {
 
 file_events!(SyscallTable, SyscallView, Layer::Syscall);
 file_events!(VfsTable, VfsView, Layer::Vfs);
+
+impl Events for FsTable {
+    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        let view = FsView::new(batch)?;
+        for row in 0..view.rows {
+            fold.partial.rows = fold.partial.rows.saturating_add(1);
+            let op = view.op.at(row);
+            let anomalies = &mut fold.partial.anomalies;
+            let mut event =
+                Event { layer: Layer::Fs, op, direction: op.direction(), bytes: 0, durations: Durations::default() };
+            // What was gathered over a while took no time of anyone's.
+            if event.direction.is_none() && !matches!(op, Op::FillWrite | Op::Fault) {
+                event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
+            }
+            event.bytes = bytes_of(view.bytes.at(row), anomalies);
+            let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
+            fold.partial.system(slot).update(&event);
+        }
+        Ok(())
+    }
+}
 
 impl Events for BlockTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {

@@ -9,6 +9,9 @@ use crate::frame::{ResultColumn, Value, number, plus, ratio};
 use crate::partial::Finished;
 use crate::trust::Trust;
 
+/// The layers whose rows are operations, one each.
+const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
+
 /// What a row of the summary is made from.
 pub struct Row {
     system: String,
@@ -43,11 +46,15 @@ pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
         value: Value::Text(Box::new(|row: &Row| &row.system)),
     }];
     for layer in Layer::ALL {
-        columns.extend(DIRECTIONS.map(|direction| ops(*layer, direction)));
-        columns.extend(DIRECTIONS.map(|direction| bytes(*layer, direction)));
+        if OF_OPERATIONS.contains(layer) {
+            columns.extend(DIRECTIONS.map(|direction| ops(*layer, direction)));
+            columns.extend(DIRECTIONS.map(|direction| bytes(*layer, direction)));
+        } else {
+            columns.extend(DIRECTIONS.map(|direction| page_bytes(*layer, direction)));
+        }
     }
-    for layer in Layer::ALL {
-        columns.extend(DIRECTIONS.map(|direction| avg_ns(*layer, direction)));
+    for layer in OF_OPERATIONS {
+        columns.extend(DIRECTIONS.map(|direction| avg_ns(layer, direction)));
     }
     let ratios = ratios(lost_io);
     columns.extend(ratios.iter().map(Ratio::value));
@@ -88,6 +95,18 @@ fn bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     }
 }
 
+fn page_bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
+    let what = match direction {
+        Direction::Read => "entered the page cache to be read (`fill`)",
+        Direction::Write => "turned dirty there (`dirty`), for data and metadata",
+    };
+    ResultColumn {
+        name: name(layer, direction, "bytes"),
+        doc: format!("Bytes of the pages that {what}."),
+        value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).bytes)),
+    }
+}
+
 fn avg_ns(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     ResultColumn {
         name: name(layer, direction, "avg_ns"),
@@ -102,9 +121,11 @@ fn avg_ns(layer: Layer, direction: Direction) -> ResultColumn<Row> {
 fn total_ops() -> ResultColumn<Row> {
     ResultColumn {
         name: "total_ops".into(),
-        doc: "Rows of all captured layers: reads, writes, opens, closes, syncs, discards and all others.".into(),
+        doc: "Rows of all captured layers but `fs`, where a row may be of many events: reads, writes, opens, closes, \
+              syncs, discards and all others."
+            .into(),
         value: Value::Integer(Box::new(|row| {
-            let captured = Layer::ALL.iter().filter(|layer| row.captured[**layer as usize]);
+            let captured = OF_OPERATIONS.iter().filter(|layer| row.captured[**layer as usize]);
             Some(captured.fold(0, |sum: u64, layer| sum.saturating_add(row.counts.rows(*layer))))
         })),
     }

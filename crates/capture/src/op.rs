@@ -47,6 +47,8 @@ words! {
         Syscall = "syscall",
         /// The operating system: the virtual file system.
         Vfs = "vfs",
+        /// The file system: page cache, writeback, journal, sync.
+        Fs = "fs",
         /// The device: block requests.
         Block = "block",
     }
@@ -158,6 +160,23 @@ words! {
         UringSyncFileRange = "io_uring_sync_file_range",
         /// `fallocate` by io_uring.
         UringFallocate = "io_uring_fallocate",
+        /// Pages that entered the page cache to be read: what a read or a page fault did not find there, and readahead.
+        Fill = "fill",
+        /// Pages that entered the page cache within a call that writes to their file.
+        FillWrite = "fill_write",
+        /// Major page faults of a mapped file that started to fill the page cache; `bytes` are the pages that were asked
+        /// for.
+        Fault = "fault",
+        /// Pages that turned from clean to dirty.
+        Dirty = "dirty",
+        /// An inode written back, by a flusher or a sync of the whole file system.
+        Writeback = "writeback",
+        /// A commit of a jbd2 journal (ext4): `blocks` were logged, its descriptor and the commit itself among them.
+        Commit = "commit",
+        /// An fsync of a file, as the file system does it. XFS and btrfs do not tell when it ends.
+        SyncFile = "sync_file",
+        /// A sync of a file system (ext4, btrfs), which do not tell when it ends.
+        SyncFs = "sync_fs",
     }
 }
 
@@ -192,6 +211,16 @@ words! {
         Flush = "flush",
         /// No data: blocks that are not needed any more.
         Discard = "discard",
+    }
+}
+
+words! {
+    /// How a process came to touch a page of a file.
+    Via {
+        /// Within a system call.
+        Call = "call",
+        /// By a page fault of a mapping of the file.
+        Mapping = "mapping",
     }
 }
 
@@ -236,7 +265,8 @@ impl Op {
             | Op::CopyFileRangeIn
             | Op::SpliceIn
             | Op::AioRead
-            | Op::UringRead => Some(Direction::Read),
+            | Op::UringRead
+            | Op::Fill => Some(Direction::Read),
             Op::Write
             | Op::Pwrite
             | Op::Writev
@@ -249,7 +279,8 @@ impl Op {
             | Op::UringWrite
             | Op::Flush
             | Op::WriteZeroes
-            | Op::ZoneAppend => Some(Direction::Write),
+            | Op::ZoneAppend
+            | Op::Dirty => Some(Direction::Write),
             _ => None,
         }
     }

@@ -5,7 +5,7 @@
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
 use crate::column::Comm;
-use crate::op::{Evidence, FdKind, IoClass, Op};
+use crate::op::{Evidence, FdKind, IoClass, Op, Via};
 use crate::table::{Column, Table, table};
 
 table! {
@@ -71,6 +71,45 @@ table! {
         requested_bytes: Option<i64> => Delta,
         /// Bytes done, 0, or a negative errno.
         ret: i64 => Delta,
+    }
+}
+
+table! {
+    /// Something in a file system. Pages that enter the page cache or turn dirty are gathered: a row is of all that one
+    /// process did to one file in one way, on one CPU, within a second.
+    FsTable in "fs", row FsRow, builder FsBuilder, view FsView {
+        /// When it began.
+        ts_ns: i64 => Delta,
+        /// How long it took; of what is gathered, from the first to the last. Null where the kernel does not tell.
+        dur_ns: Option<i64> => Delta,
+        /// What happened.
+        op: Op => Dictionary,
+        /// Process (thread group) id, as the initial pid namespace has it: the one in whose context it happened.
+        pid: i32 => Delta,
+        /// Thread id, of the first event.
+        tid: i32 => Delta,
+        /// The thread's command name.
+        comm: Comm => Dictionary,
+        /// The cgroup v2 id (inode number of its directory).
+        cgroup_id: i64 => Delta,
+        /// How the process came to it; null for threads of the kernel, and before Linux 5.15, which does not tell.
+        via: Option<Via> => Dictionary,
+        /// The type of the file system, as in /proc/filesystems; `bdev` for a block device itself; null for a journal.
+        fs: Comm => Dictionary,
+        /// What kind of file it is: `block` has what a file system keeps in the cache of its device.
+        fd_kind: Option<FdKind> => Dictionary,
+        /// Device that holds the file; for a block device, the device itself.
+        dev: i32 => Delta,
+        /// Inode number of the file; null for a journal or a file system as a whole.
+        ino: Option<i64> => Delta,
+        /// Where in the file; of what is gathered, the lowest.
+        offset_bytes: Option<i64> => Delta,
+        /// Bytes of the pages or, of a commit, of the blocks.
+        bytes: i64 => Delta,
+        /// How many events the row is: folios, faults, or 1.
+        events: i64 => Delta,
+        /// Blocks that a commit logged.
+        blocks: Option<i64> => Delta,
     }
 }
 
@@ -219,6 +258,7 @@ pub fn all() -> Vec<Declared> {
     vec![
         declared::<SyscallTable>(),
         declared::<VfsTable>(),
+        declared::<FsTable>(),
         declared::<BlockTable>(),
         declared::<ShareTable>(),
         declared::<ProcessTable>(),

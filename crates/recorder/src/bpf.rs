@@ -29,6 +29,10 @@ unsafe impl Record for types::block_event_parts {}
 // SAFETY: as above.
 unsafe impl Record for types::process_event {}
 // SAFETY: as above.
+unsafe impl Record for types::fs_event {}
+// SAFETY: as above.
+unsafe impl Record for types::fs_slot {}
+// SAFETY: as above.
 unsafe impl Record for types::account {}
 // SAFETY: as above.
 unsafe impl Record for types::own_io {}
@@ -57,6 +61,12 @@ pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
     }
     // SAFETY: length and alignment were checked, any bytes are a valid `Record`, and the bytes are borrowed as long.
     Some(unsafe { &*record })
+}
+
+/// The bytes of a record, as they would lie in a ring.
+pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
+    // SAFETY: a `Record` has no padding that was never written: it came from bytes, all of which were.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
 }
 
 /// Words of `bpf/events.h` (`class_names`, `op_names`), each up to its NUL.

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
-use iostrata_capture::tables::{BlockTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
+use iostrata_capture::tables::{BlockTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
 
 use crate::bpf::types::event_class;
 
@@ -66,4 +66,5 @@ classes! {
     BLOCK = CLASS_BLOCK, block: BlockTable;
     PROCESS = CLASS_PROCESS, process: ProcessTable;
     SHARE = CLASS_SHARE, share: ShareTable;
+    FS = CLASS_FS, fs: FsTable;
 }

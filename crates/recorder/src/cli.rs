@@ -63,7 +63,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "NAME")]
     comm: Option<String>,
     /// The layers to record.
-    #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,block")]
+    #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,fs,block")]
     layers: Vec<LayerName>,
     /// Close a part when it has grown to this size.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
@@ -87,6 +87,7 @@ pub struct RecordArgs {
 enum LayerName {
     Syscall,
     Vfs,
+    Fs,
     Block,
 }
 
@@ -128,6 +129,7 @@ impl RecordArgs {
             let layer = match name {
                 LayerName::Syscall => Layer::Syscall,
                 LayerName::Vfs => Layer::Vfs,
+                LayerName::Fs => Layer::Fs,
                 LayerName::Block => Layer::Block,
             };
             if !layers.contains(&layer) {

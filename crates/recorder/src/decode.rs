@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::DeviceCounters;
-use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op};
-use iostrata_capture::tables::{BlockRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
+use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op, Via};
+use iostrata_capture::tables::{BlockRow, FsRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
 
 use crate::bpf::types;
 use crate::session::Words;
@@ -20,6 +20,7 @@ pub struct Decoder {
     ops: Vec<Option<Op>>,
     io_classes: Vec<IoClass>,
     evidences: Vec<Evidence>,
+    vias: Vec<Option<Via>>,
 }
 
 /// Whose it is, as rows say it.
@@ -75,15 +76,19 @@ fn known_word<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
     parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
 }
 
+fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
+    if word.is_empty() { Ok(None) } else { known_word(word, parse).map(Some) }
+}
+
 impl Decoder {
     /// A decoder for what the kernel side calls by these words.
     pub fn new(clock_offset_ns: i64, words: &Words) -> Result<Self> {
-        let named = |word: &String| if word.is_empty() { Ok(None) } else { known_word(word, Op::parse).map(Some) };
         Ok(Decoder {
             clock_offset_ns,
-            ops: words.ops.iter().map(named).collect::<Result<_>>()?,
+            ops: words.ops.iter().map(|word| word_or_none(word, Op::parse)).collect::<Result<_>>()?,
             io_classes: words.io_classes.iter().map(|word| known_word(word, IoClass::parse)).collect::<Result<_>>()?,
             evidences: words.evidences.iter().map(|word| known_word(word, Evidence::parse)).collect::<Result<_>>()?,
+            vias: words.vias.iter().map(|word| word_or_none(word, Via::parse)).collect::<Result<_>>()?,
         })
     }
 
@@ -131,6 +136,29 @@ impl Decoder {
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
             ret: event.ret,
+        })
+    }
+
+    /// Something in a file system.
+    pub fn fs(&self, event: &types::fs_event) -> Option<FsRow> {
+        let head = &event.head;
+        Some(FsRow {
+            ts_ns: head.start_ns + self.clock_offset_ns,
+            dur_ns: known(event.duration_ns),
+            op: self.op(head)?,
+            pid: event.who.pid as i32,
+            tid: event.who.tid as i32,
+            comm: comm(&event.who.comm),
+            cgroup_id: event.who.cgroup_id as i64,
+            via: *self.vias.get(usize::from(event.via))?,
+            fs: comm(&event.fs),
+            fd_kind: known(event.ino).and_then(|_| fd_kind(head.fd_kind)),
+            dev: event.dev,
+            ino: known(event.ino),
+            offset_bytes: known(event.offset_bytes),
+            bytes: event.bytes as i64,
+            events: event.events as i64,
+            blocks: known(event.blocks),
         })
     }
 
@@ -294,6 +322,7 @@ mod tests {
             ops: list(ops),
             io_classes: list(&["data", "journal"]),
             evidences: list(&["none", "direct", "cgroup"]),
+            vias: list(&["", "call"]),
         }
     }
 

@@ -4,18 +4,19 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, Sender};
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::table::TableBuilder;
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::books::{Fate, Tally};
-use crate::bpf::{record_at, types};
-use crate::classes::{BLOCK, Builders, CLASSES, Class, PROCESS, SHARE, SYSCALL, VFS};
+use crate::bpf::{bytes_of, record_at, types};
+use crate::classes::{BLOCK, Builders, CLASSES, Class, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
 use crate::sink::{Batch, Sink, Totals};
@@ -73,6 +74,11 @@ impl Drain {
                 let row = self.decoder.vfs(record_at(bytes)?)?;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
                 self.builders.vfs.push(row);
+            }
+            FS => {
+                let row = self.decoder.fs(record_at(bytes)?)?;
+                self.waiting[class].count(cpu, &file_amounts(row.op, row.bytes));
+                self.builders.fs.push(row);
             }
             BLOCK => self.decode_block(cpu, bytes)?,
             PROCESS => {
@@ -148,7 +154,7 @@ impl Drain {
 /// A running drain thread.
 pub struct Draining {
     thread: JoinHandle<Result<Vec<Fate>>>,
-    stop: Arc<AtomicBool>,
+    stop: Sender<Vec<types::fs_event>>,
 }
 
 impl Draining {
@@ -160,8 +166,7 @@ impl Draining {
         sink: Box<dyn Sink>,
         totals: Arc<Totals>,
     ) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let (stop, stopped) = crossbeam_channel::bounded(1);
         let drain = Drain {
             decoder,
             cgroups,
@@ -181,9 +186,11 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
-    pub fn finish(self) -> Result<Vec<Fate>> {
-        self.stop.store(true, Relaxed);
+    /// Empties the rings one last time, hands everything over and ends. To be called after detaching, with what the kernel
+    /// side was still gathering.
+    pub fn finish(self, gathered: Vec<types::fs_event>) -> Result<Vec<Fate>> {
+        // Where the thread has ended already, joining it says why.
+        let _ = self.stop.send(gathered);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
 }
@@ -191,8 +198,8 @@ impl Draining {
 fn run(
     rings: &[MapHandle],
     drain: Drain,
-    stop: &AtomicBool,
-    ready: &crossbeam_channel::Sender<Result<()>>,
+    stop: &Receiver<Vec<types::fs_event>>,
+    ready: &Sender<Result<()>>,
 ) -> Result<Vec<Fate>> {
     let drain = RefCell::new(drain);
     let mut builder = RingBufferBuilder::new();
@@ -215,15 +222,16 @@ fn run(
     };
     let _ = ready.send(Ok(()));
     loop {
-        let last = stop.load(Relaxed);
-        if !last {
+        let gathered = stop.try_recv().ok();
+        if gathered.is_none() {
             // A signal may cut the sleep short; the rings are read all the same.
             rings.poll_raw(POLL);
         }
         // Not only the rings that woke us: most never fill up far enough to.
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
-        if last {
+        if let Some(gathered) = gathered {
+            gathered.iter().for_each(|event| drain.record(bytes_of(event)));
             drain.flush_all(Patience::UntilRoom);
             break;
         }

@@ -225,7 +225,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let skipped = skipped(&session, &plan);
     session.detach();
     witness.detached();
-    let mut fates = draining.finish()?;
+    let mut fates = draining.finish(session.gathered()?)?;
     let written = join(writer)?;
     for (fate, (done, failed)) in fates.iter_mut().zip(written.written.into_iter().zip(written.failed)) {
         fate.written = done;

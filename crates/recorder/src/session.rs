@@ -80,7 +80,13 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
     if !has("vfs_") {
         open.maps.vfs_ops.set_max_entries(1)?;
     }
+    if !has("fs_fill") {
+        open.maps.fs_slots.set_max_entries(1)?;
+        open.maps.fs_calls.set_max_entries(1)?;
+        open.maps.last_faults.set_max_entries(1)?;
+    }
     if !has("block_") {
+        open.maps.part_lists.set_max_entries(1)?;
         open.maps.requests.set_max_entries(1)?;
         open.maps.places.set_max_entries(1)?;
         open.maps.crowded.set_max_entries(1)?;
@@ -227,6 +233,21 @@ impl<'obj> Session<'obj> {
         Ok(entries)
     }
 
+    /// What was being gathered of the file system layer. To be asked after detaching.
+    pub fn gathered(&self) -> Result<Vec<types::fs_event>> {
+        let slots = &self.skeleton.maps.fs_slots;
+        let mut events = Vec::new();
+        for key in 0..slots.max_entries() {
+            let by_cpu = self.percpu::<types::fs_slot>(slots, &key.to_ne_bytes())?;
+            let gathered = by_cpu.into_iter().filter(|slot| slot.event.events > 0);
+            events.extend(gathered.map(|slot| types::fs_event {
+                duration_ns: slot.last_ns as i64 - slot.event.head.start_ns,
+                ..slot.event
+            }));
+        }
+        Ok(events)
+    }
+
     /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
     /// before detaching.
     pub fn skipped(&self) -> Vec<(String, u64)> {
@@ -259,6 +280,8 @@ pub struct Words {
     pub io_classes: Vec<String>,
     /// Evidence of owners.
     pub evidences: Vec<String>,
+    /// Ways to a page.
+    pub vias: Vec<String>,
 }
 
 /// Reads them from the object.
@@ -271,6 +294,7 @@ pub fn words() -> Result<Words> {
         ops: crate::bpf::words(&data.op_names),
         io_classes: crate::bpf::words(&data.io_class_names),
         evidences: crate::bpf::words(&data.evidence_names),
+        vias: crate::bpf::words(&data.via_names),
     })
 }
 

@@ -67,6 +67,7 @@ for system in ext4 xfs btrfs; do
 	"make_$system"
 	mount -t "$system" /dev/nvme0n1 /mnt
 	sync
+	cp /sys/block/nvme0n1/stat "/out/$system/stat.first"
 	start "/out/$system"
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.before"
 	layers
@@ -74,5 +75,6 @@ for system in ext4 xfs btrfs; do
 	sync
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.after"
 	stop "/out/$system"
+	cp /sys/block/nvme0n1/stat "/out/$system/stat.last"
 	umount /mnt
 done

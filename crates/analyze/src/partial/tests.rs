@@ -52,7 +52,11 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
 /// All that comes of a partial, as text.
 fn result(partial: Partial) -> String {
     let finished = partial.finish();
-    let trust = Trust { captured: [true; 3], lost_io: [Some(Default::default()); 3], ..Trust::default() };
+    let trust = Trust {
+        captured: [true; Layer::ALL.len()],
+        lost_io: [Some(Default::default()); Layer::ALL.len()],
+        ..Trust::default()
+    };
     let columns = summary::columns(trust.lost_io);
     let mut text = Vec::new();
     for mut frame in [

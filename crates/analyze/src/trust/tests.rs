@@ -44,12 +44,13 @@ fn with(change: impl FnOnce(&mut Manifest)) -> Trust {
     Trust::of(&[capture])
 }
 
-const NOTHING_LOST: [Option<Amounts>; 3] =
-    [Some(Amounts { read_ops: 0, read_bytes: 0, write_ops: 0, write_bytes: 0 }); 3];
+const NOTHING_LOST: [Option<Amounts>; Layer::ALL.len()] =
+    [Some(Amounts { read_ops: 0, read_bytes: 0, write_ops: 0, write_bytes: 0 }); Layer::ALL.len()];
 
 #[test]
 fn a_sound_capture_has_nothing_to_be_said_about() {
-    let expected = Trust { captured: [true; 3], lost_io: NOTHING_LOST, complete: true, ..Trust::default() };
+    let expected =
+        Trust { captured: [true; Layer::ALL.len()], lost_io: NOTHING_LOST, complete: true, ..Trust::default() };
     assert_eq!(with(|_| ()), expected);
 }
 
@@ -57,7 +58,7 @@ fn a_sound_capture_has_nothing_to_be_said_about() {
 fn a_layer_that_is_missing_is_named_with_the_reason_and_is_not_incomplete() {
     let missing = LayerState { captured: false, how: "fentry was refused".into(), without: Vec::new() };
     let trust = with(|m| drop(m.layers.insert(Layer::Vfs, missing)));
-    assert_eq!((trust.captured, trust.complete), ([true, false, true], true));
+    assert_eq!((trust.captured, trust.complete), ([true, false, true, true], true));
     assert_eq!(trust.notes, ["not captured: vfs (fentry was refused)"]);
 }
 
@@ -67,7 +68,7 @@ fn a_layer_that_one_of_several_captures_lacks_is_left_out_of_all() {
     other.directory = "run2".into();
     other.manifest.layers.remove(&Layer::Block);
     let trust = Trust::of(&[sound(), other]);
-    assert_eq!(trust.captured, [true, true, false]);
+    assert_eq!(trust.captured, [true, true, true, false]);
     assert_eq!(trust.notes, ["left out: block, because run2 does not have it (the manifest does not name this layer)"]);
 }
 
@@ -85,11 +86,11 @@ fn counted_losses_set_the_bounds_of_their_layer() {
 #[test]
 fn a_skipped_program_leaves_its_layer_without_a_bound() {
     for (class, known) in [
-        ("syscall", [false, true, true]),
-        ("vfs", [true, false, true]),
-        ("block", [true, true, false]),
-        ("process", [false, false, false]),
-        ("", [false, false, false]),
+        ("syscall", [false, true, true, true]),
+        ("vfs", [true, false, true, true]),
+        ("block", [true, true, true, false]),
+        ("process", [false; Layer::ALL.len()]),
+        ("", [false; Layer::ALL.len()]),
     ] {
         let skipped = Skipped { class: class.into(), program: "a_program".into(), recursion: 2 };
         let trust = with(|m| m.books.skipped.push(skipped));
@@ -101,14 +102,14 @@ fn a_skipped_program_leaves_its_layer_without_a_bound() {
 #[test]
 fn a_capture_that_was_cut_off_is_a_warning_and_has_no_bounds() {
     let trust = with(|m| m.state = State::Recording);
-    assert_eq!((trust.lost_io, trust.complete), ([None; 3], false));
+    assert_eq!((trust.lost_io, trust.complete), ([None; Layer::ALL.len()], false));
     assert!(trust.warnings[0].starts_with("warning: run1: the recording was cut off"), "{:?}", trust.warnings);
 }
 
 #[test]
 fn books_that_do_not_balance_are_told_and_leave_no_bounds() {
     let trust = with(|m| m.books.accounts[0].seen += 1);
-    assert_eq!((trust.lost_io, trust.complete), ([None; 3], false));
+    assert_eq!((trust.lost_io, trust.complete), ([None; Layer::ALL.len()], false));
     assert_eq!(trust.notes, ["the books of block do not balance: 11 seen, but 10 written and 0 lost"]);
 }
 

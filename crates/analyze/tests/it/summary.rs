@@ -57,6 +57,7 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
      total         2      20       -       -       1      22    2.00    4.51
 
     not captured: vfs (the kernel refused fentry)
+    not captured: fs (the kernel refused fentry)
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
 
     Wrote results/summary.csv and results/latency.csv.
@@ -77,11 +78,11 @@ fn csv_files_hold_all_columns() {
     assert_eq!(code, 0);
     let read = |name: &str| fs::read_to_string(place.path().join("a/b").join(name)).expect("written");
     insta::assert_snapshot!(read("summary.csv"), @r"
-    system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
-    (flush),0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
-    dd,2,0,8192,0,1,0,8192,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,2.0,2.0,,,1.0,1.0,,
-    etcd,0,20,0,20000,0,20,0,20000,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,,,4.096,4.096,,,2.05,2.05
-    kworker,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
+    system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,fs_read_bytes,fs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
+    (flush),0,0,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
+    dd,2,0,8192,0,1,0,8192,0,0,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,2.0,2.0,,,1.0,1.0,,
+    etcd,0,20,0,20000,0,20,0,20000,0,0,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,,,4.096,4.096,,,2.05,2.05
+    kworker,0,0,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
     ");
     insta::assert_snapshot!(read("latency.csv"), @r"
     system,layer,op,phase,count,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns

@@ -1,5 +1,6 @@
 //! Kernel facts from its BTF.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,9 @@ use super::KernelFacts;
 
 /// Where the kernel shows its BTF.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where it shows that of its modules, since 5.11.
+const MODULES: &str = "/sys/kernel/btf";
 
 /// The running kernel's BTF.
 pub struct VmlinuxBtf {
@@ -32,6 +36,17 @@ impl KernelFacts for VmlinuxBtf {
         let pointer = Ptr::try_from(typedef.referenced_type()).ok()?;
         let function = FuncProto::try_from(pointer.referenced_type()).ok()?;
         Some(function.iter().count().saturating_sub(1))
+    }
+
+    /// A module's BTF cannot be read without the kernel's, but the name of the type can be looked for in its strings.
+    fn module_has_tracepoint(&self, module: &str, name: &str) -> bool {
+        let name = format!("\0btf_trace_{name}\0");
+        let strings = fs::read(Path::new(MODULES).join(module)).unwrap_or_default();
+        memchr::memmem::find(&strings, name.as_bytes()).is_some()
+    }
+
+    fn has_module(&self, module: &str) -> bool {
+        Path::new("/sys/module").join(module).exists()
     }
 
     fn has_function(&self, name: &str) -> bool {

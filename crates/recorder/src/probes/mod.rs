@@ -5,6 +5,7 @@
 
 mod block;
 mod btf;
+mod fs;
 mod makers;
 mod process;
 mod syscall;
@@ -21,6 +22,10 @@ pub use syscall::operations as syscall_operations;
 pub trait KernelFacts {
     /// How many arguments the tracepoint has; `None` where there is no such tracepoint.
     fn tracepoint_arguments(&self, name: &str) -> Option<usize>;
+    /// Whether a kernel module that is loaded has the tracepoint, and programs can be attached to it.
+    fn module_has_tracepoint(&self, module: &str, name: &str) -> bool;
+    /// Whether a kernel module is loaded.
+    fn has_module(&self, module: &str) -> bool;
     /// Whether the kernel has this function, neither inlined nor configured away.
     fn has_function(&self, name: &str) -> bool;
     /// Whether the kernel has kprobes.
@@ -47,6 +52,7 @@ pub fn candidates(layer: Layer, kernel: &dyn KernelFacts) -> Result<Vec<Variant>
     match layer {
         Layer::Syscall => syscall::variants(kernel),
         Layer::Vfs => vfs::variants(kernel),
+        Layer::Fs => fs::variants(kernel),
         Layer::Block => block::variants(kernel),
     }
 }

@@ -9,6 +9,7 @@ struct Host {
     functions: Vec<&'static str>,
     kprobes: bool,
     enums: HashMap<&'static str, i64>,
+    modules: Vec<&'static str>,
 }
 
 impl Host {
@@ -20,6 +21,9 @@ impl Host {
             ("sched_process_free", 1),
             ("sched_process_exit", 2),
             ("writeback_dirty_folio", 2),
+            ("mm_filemap_add_to_page_cache", 1),
+            ("writeback_single_inode_start", 3),
+            ("writeback_single_inode", 3),
             ("block_bio_queue", 1),
             ("block_split", 2),
             ("block_rq_insert", 1),
@@ -37,13 +41,19 @@ impl Host {
             "vfs_iter_write",
             "vfs_fsync_range",
         ];
-        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: HashMap::new() }
+        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: HashMap::new(), modules: Vec::new() }
     }
 }
 
 impl KernelFacts for Host {
     fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         self.tracepoints.get(name).copied()
+    }
+    fn module_has_tracepoint(&self, module: &str, name: &str) -> bool {
+        self.modules.contains(&module) && name == "xfs_file_fsync"
+    }
+    fn has_module(&self, module: &str) -> bool {
+        self.modules.contains(&module)
     }
     fn has_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
@@ -120,6 +130,18 @@ fn before_folios_pages_turned_dirty() {
     assert!(block(&host).is_err());
     host.tracepoints.insert("writeback_dirty_page", 2);
     assert_eq!(block(&host).expect("the rest is there")[0], "iostrata_dirty_page");
+}
+
+#[test]
+fn a_file_system_tells_what_it_has_a_tracepoint_for() {
+    let mut host = Host::complete();
+    let fs = |host: &Host| candidates(Layer::Fs, host).expect("everything is there").remove(0);
+    assert_eq!((fs(&host).programs.len(), fs(&host).without.len()), (4, 0));
+    host.modules = vec!["xfs", "btrfs"];
+    assert!(has(&fs(&host), "iostrata_xfs_file_fsync"));
+    assert_eq!(fs(&host).without, ["btrfs"]);
+    host.tracepoints.insert("jbd2_run_stats", 3);
+    assert!(has(&fs(&host), "iostrata_jbd2_run_stats"));
 }
 
 #[test]

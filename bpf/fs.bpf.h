@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file system layer: pages that enter the page cache, turn dirty and are written back, journal commits, syncs. What comes
+ * page by page is gathered: a record is of all that one process did to one file in one way, on one CPU, within a second.
+ */
+#ifndef IOSTRATA_FS_H
+#define IOSTRATA_FS_H
+
+enum { FS_SLOTS = 512 };
+
+static const __u64 GATHER_NS = 1000000000;
+
+/*
+ * Key: a hash of process, file and kind. By CPU, and the programs are not preempted, so nobody else writes to a slot. One that
+ * is wanted for something else gives its record away; user space takes what is left at the stop.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, FS_SLOTS);
+	__type(key, __u32);
+	__type(value, struct fs_slot);
+} fs_slots SEC(".maps");
+
+struct fs_call_key {
+	__u32 tid;
+	__u32 op;
+};
+
+struct fs_call {
+	__u64 start_ns;
+	__u64 bytes;
+};
+
+/* Operations under way, by thread. LRU: one that is forgotten is recorded without a duration. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fs_call_key);
+	__type(value, struct fs_call);
+} fs_calls SEC(".maps");
+
+/* Key: thread id; value: its count of major faults at its last fill by a fault, and one. LRU: a fault may count twice. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u64);
+} last_faults SEC(".maps");
+
+/* What the file is; false where it is none that is to be recorded. */
+static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
+{
+	__u16 type = inode->i_mode & S_IFMT;
+	unsigned long magic = inode->i_sb->s_magic;
+
+	event->head.fd_kind = type == S_IFBLK ? FD_BLOCK : type == S_IFDIR ? FD_DIRECTORY : FD_REGULAR;
+	event->dev = type == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
+	event->ino = inode->i_ino;
+	if (type != S_IFBLK && (is_pseudo(magic) || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC))
+		return false;
+	return device_wanted(event->dev);
+}
+
+static __always_inline void name_fs(struct fs_event *event, struct super_block *super)
+{
+	const char *name = super->s_type->name;
+
+	bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), name);
+}
+
+/* The record of what was counted as seen when it began. */
+static __always_inline void hand_over(struct fs_event *gathered, struct account *account, __u64 duration_ns)
+{
+	struct fs_event *event;
+	void *ring = ring_of_this_cpu();
+
+	if (!ring)
+		return;
+	event = reserve_seen(ring, account, sizeof(*event), gathered->head.op, gathered->bytes);
+	if (!event)
+		return;
+	*event = *gathered;
+	event->duration_ns = duration_ns;
+	submit_event(event, sizeof(*event));
+}
+
+/* A record of its own, of the current task. */
+static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64 start_ns, __u64 end_ns)
+{
+	struct account *account = account_of(CLASS_FS);
+
+	if (!account)
+		return;
+	account->seen++;
+	fill_head(&event->head, CLASS_FS, op, event->head.fd_kind, start_ns ? start_ns : end_ns);
+	identify_current(&event->who);
+	event->events = 1;
+	tell_current(event->head.start_ns);
+	hand_over(event, account, start_ns ? end_ns - start_ns : MISSING);
+}
+
+/* Adds pages to what the current process does to a file. */
+static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __s64 offset, __u64 bytes)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct fs_event what = { .via = via }, *event;
+	__u64 now_ns = bpf_ktime_get_ns();
+	struct account *account;
+	struct fs_slot *slot;
+	__u32 key;
+
+	if (pid == config.recorder_pid || !fill_inode(&what, inode) || !owner_wanted())
+		return;
+	key = hash_of(what.ino ^ (__u64)what.dev << 32 ^ (__u64)pid << 20 ^ op << 8 ^ via, FS_SLOTS);
+	slot = bpf_map_lookup_elem(&fs_slots, &key);
+	account = account_of(CLASS_FS);
+	if (!slot || !account)
+		return;
+	event = &slot->event;
+	if (event->events && (event->who.pid != pid || event->ino != what.ino || event->dev != what.dev || event->head.op != op ||
+			      event->via != via || now_ns - event->head.start_ns > GATHER_NS)) {
+		hand_over(event, account, slot->last_ns - event->head.start_ns);
+		event->events = 0;
+	}
+	if (!event->events) {
+		/* Counted when it begins, so that what is not handed over is missing in the books. */
+		account->seen++;
+		fill_head(&event->head, CLASS_FS, op, what.head.fd_kind, now_ns);
+		identify_current(&event->who);
+		event->offset_bytes = offset;
+		event->bytes = 0;
+		event->ino = what.ino;
+		event->blocks = MISSING;
+		event->dev = what.dev;
+		event->via = via;
+		name_fs(event, inode->i_sb);
+		tell_current(now_ns);
+	}
+	event->events++;
+	event->bytes += bytes;
+	if (offset < event->offset_bytes)
+		event->offset_bytes = offset;
+	slot->last_ns = now_ns;
+}
+
+/* Pages of a block device, and of inodes that are no user's: a call on a file changes them too. */
+static __always_inline bool is_metadata_inode(struct inode *inode)
+{
+	return (inode->i_mode & S_IFMT) != S_IFREG;
+}
+
+static __always_inline bool is_own_file(struct file_op *call, struct inode *inode)
+{
+	__u32 dev = (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
+
+	return call->ino == inode->i_ino && call->dev == dev;
+}
+
+/* The call under way that the page of `inode` is touched for: OP_NONE where there is none, or where it is on other files. */
+static __always_inline __u8 call_on(struct inode *inode, bool *on_others)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct file_op *call = bpf_map_lookup_elem(&calls, &tid), *target;
+
+	if (!call || call->op == OP_NONE || call->ino == MISSING)
+		return OP_NONE;
+	if (is_own_file(call, inode))
+		return call->op;
+	target = call->has_target ? bpf_map_lookup_elem(&targets, &tid) : 0;
+	if (target && is_own_file(target, inode))
+		return target->op;
+	*on_others = true;
+	return OP_NONE;
+}
+
+static __always_inline bool is_writing(__u8 op)
+{
+	return is_write(op) || op == OP_SENDFILE_OUT || op == OP_COPY_FILE_RANGE_OUT || op == OP_SPLICE_OUT;
+}
+
+/*
+ * How the current process touches a page. A fault of user memory has no call; the entry code says so. A fault within a call,
+ * which the kernel has on behalf of the caller's buffer, is one of another file than the call's.
+ */
+static __always_inline __u8 via_of_current(bool on_others)
+{
+	struct pt_regs *registers;
+
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) || current_is_kernel_thread())
+		return VIA_NONE;
+	registers = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return (long)BPF_CORE_READ(registers, orig_ax) == -1 || on_others ? VIA_MAPPING : VIA_CALL;
+}
+
+/* A major fault, at its first fill: the count of the thread is the same for all fills of one. */
+static __always_inline void gather_fault(struct inode *inode)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	__u64 faults = bpf_get_current_task_btf()->maj_flt + 1, *last;
+
+	last = bpf_map_lookup_elem(&last_faults, &tid);
+	if (last && *last == faults)
+		return;
+	bpf_map_update_elem(&last_faults, &tid, &faults, BPF_ANY);
+	gather_fs(inode, OP_FAULT, VIA_MAPPING, MISSING, PAGE_BYTES);
+}
+
+static __always_inline int page_filled(struct inode *inode, __u64 index, __u64 bytes)
+{
+	bool on_others = false;
+	__u8 call = call_on(inode, &on_others), via = via_of_current(on_others && !is_metadata_inode(inode));
+
+	if (via == VIA_MAPPING && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		gather_fault(inode);
+	gather_fs(inode, is_writing(call) ? OP_FILL_WRITE : OP_FILL, via, index * PAGE_BYTES, bytes);
+	return 0;
+}
+
+static __always_inline int page_turned_dirty(struct address_space *mapping, __u64 index, __u64 bytes)
+{
+	struct inode *inode;
+	bool on_others = false;
+
+	/* The tracepoint allows for pages without a file. */
+	if (!mapping)
+		return 0;
+	inode = mapping->host;
+	call_on(inode, &on_others);
+	gather_fs(inode, OP_DIRTY, via_of_current(on_others && !is_metadata_inode(inode)), index * PAGE_BYTES, bytes);
+	return 0;
+}
+
+/* Arguments of the oldest of these tracepoints are pages; both names are of one tracepoint, of which one program is loaded. */
+SEC("?tp_btf/mm_filemap_add_to_page_cache")
+int BPF_PROG(iostrata_fs_fill, struct folio *folio)
+{
+	return page_filled(folio->mapping->host, folio->index, bytes_of(folio));
+}
+
+/* Until 5.15. */
+SEC("?tp_btf/mm_filemap_add_to_page_cache")
+int BPF_PROG(iostrata_fs_fill_page, struct page___before_folio *page)
+{
+	return page_filled(page->mapping->host, page->index, PAGE_BYTES);
+}
+
+SEC("?tp_btf/writeback_dirty_folio")
+int BPF_PROG(iostrata_fs_dirty, struct folio *folio, struct address_space *mapping)
+{
+	return page_turned_dirty(mapping, folio->index, bytes_of(folio));
+}
+
+/* Until 5.15. */
+SEC("?tp_btf/writeback_dirty_page")
+int BPF_PROG(iostrata_fs_dirty_page, struct page___before_folio *page, struct address_space *mapping)
+{
+	return page_turned_dirty(mapping, page->index, PAGE_BYTES);
+}
+
+static __always_inline void begin_fs_call(__u8 op, __u64 bytes)
+{
+	struct fs_call_key key = { .tid = bpf_get_current_pid_tgid(), .op = op };
+	struct fs_call call = { .start_ns = bpf_ktime_get_ns(), .bytes = bytes };
+
+	/* Where this fails the operation is recorded without a duration. */
+	bpf_map_update_elem(&fs_calls, &key, &call, BPF_ANY);
+}
+
+static __always_inline struct fs_call end_fs_call(__u8 op)
+{
+	struct fs_call_key key = { .tid = bpf_get_current_pid_tgid(), .op = op };
+	struct fs_call none = {}, *call = bpf_map_lookup_elem(&fs_calls, &key);
+
+	if (!call)
+		return none;
+	none = *call;
+	bpf_map_delete_elem(&fs_calls, &key);
+	return none;
+}
+
+/* What the filters say of something that a kernel thread does to a file: as of the process that dirtied it. */
+static __always_inline bool inode_wanted(struct inode *inode)
+{
+	struct inode_key key = { .dev = inode->i_sb->s_dev, .ino = inode->i_ino };
+	struct inode_owner *owner;
+
+	if (!by_owner() || owner_wanted())
+		return true;
+	owner = bpf_map_lookup_elem(&inode_owners, &key);
+	return owner && owner->generation == inode->i_generation && owner->first.wanted;
+}
+
+static __always_inline int inode_done(struct inode *inode, __u8 op, __u64 start_ns, __u64 bytes)
+{
+	struct fs_event event = { .offset_bytes = MISSING, .blocks = MISSING, .bytes = bytes };
+
+	if (is_recorder() || !inode || !fill_inode(&event, inode) || !inode_wanted(inode))
+		return 0;
+	name_fs(&event, inode->i_sb);
+	emit_fs_event(&event, op, start_ns, bpf_ktime_get_ns());
+	return 0;
+}
+
+SEC("?tp_btf/writeback_single_inode_start")
+int BPF_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writeback_control *control, unsigned long pages)
+{
+	begin_fs_call(OP_WRITEBACK, 0);
+	return 0;
+}
+
+/* `pages`: how many there were to write; what is left of them, `control` says. */
+SEC("?tp_btf/writeback_single_inode")
+int BPF_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_control *control, unsigned long pages)
+{
+	struct fs_call call = end_fs_call(OP_WRITEBACK);
+
+	return inode_done(inode, OP_WRITEBACK, call.start_ns, (pages - control->nr_to_write) * PAGE_BYTES);
+}
+
+SEC("?tp_btf/ext4_sync_file_enter")
+int BPF_PROG(iostrata_ext4_sync_file_enter, struct file *file, int datasync)
+{
+	begin_fs_call(OP_SYNC_FILE, 0);
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_file_exit")
+int BPF_PROG(iostrata_ext4_sync_file_exit, struct inode *inode, int ret)
+{
+	return inode_done(inode, OP_SYNC_FILE, end_fs_call(OP_SYNC_FILE).start_ns, 0);
+}
+
+/* Neither XFS nor btrfs tells when it is done. To the verifier, arguments of a module's tracepoint may be NULL. */
+SEC("?tp_btf/xfs_file_fsync")
+int BPF_PROG(iostrata_xfs_file_fsync, struct xfs_inode *inode)
+{
+	return inode ? inode_done(&inode->i_vnode, OP_SYNC_FILE, 0, 0) : 0;
+}
+
+SEC("?tp_btf/btrfs_sync_file")
+int BPF_PROG(iostrata_btrfs_sync_file, struct file *file, int datasync)
+{
+	return file ? inode_done(file->f_inode, OP_SYNC_FILE, 0, 0) : 0;
+}
+
+static __always_inline int super_synced(struct super_block *super)
+{
+	struct fs_event event = { .offset_bytes = MISSING, .blocks = MISSING, .ino = MISSING, .dev = super->s_dev };
+
+	if (is_recorder() || !device_wanted(event.dev) || !owner_wanted())
+		return 0;
+	name_fs(&event, super);
+	emit_fs_event(&event, OP_SYNC_FS, 0, bpf_ktime_get_ns());
+	return 0;
+}
+
+SEC("?tp_btf/ext4_sync_fs")
+int BPF_PROG(iostrata_ext4_sync_fs, struct super_block *super, int wait)
+{
+	return super ? super_synced(super) : 0;
+}
+
+SEC("?tp_btf/btrfs_sync_fs")
+int BPF_PROG(iostrata_btrfs_sync_fs, struct btrfs_fs_info *info, int wait)
+{
+	return info ? super_synced(info->sb) : 0;
+}
+
+SEC("?tp_btf/jbd2_start_commit")
+int BPF_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct transaction_s *transaction)
+{
+	if (journal)
+		begin_fs_call(OP_COMMIT, journal->j_blocksize);
+	return 0;
+}
+
+/* In the same thread, when the transaction is on its device. */
+SEC("?tp_btf/jbd2_run_stats")
+int BPF_PROG(iostrata_jbd2_run_stats, __u32 dev, __u32 transaction, struct transaction_run_stats_s *stats)
+{
+	struct fs_event event = { .offset_bytes = MISSING, .ino = MISSING, .dev = dev };
+	struct fs_call call = end_fs_call(OP_COMMIT);
+
+	if (!stats || !device_wanted(dev) || !owner_wanted())
+		return 0;
+	event.blocks = stats->rs_blocks_logged;
+	event.bytes = event.blocks * call.bytes;
+	emit_fs_event(&event, OP_COMMIT, call.start_ns, bpf_ktime_get_ns());
+	return 0;
+}
+
+#endif

@@ -1,0 +1,61 @@
+//! The file system layer.
+
+use super::{KernelFacts, Variant, required};
+
+/// What only one file system tells. Each is left out where that file system is not there.
+struct Told {
+    /// The kernel module, where it is one.
+    module: &'static str,
+    tracepoint: &'static str,
+    program: &'static str,
+}
+
+const fn told(module: &'static str, tracepoint: &'static str, program: &'static str) -> Told {
+    Told { module, tracepoint, program }
+}
+
+const TOLD: [Told; 8] = [
+    told("ext4", "ext4_sync_file_enter", "iostrata_ext4_sync_file_enter"),
+    told("ext4", "ext4_sync_file_exit", "iostrata_ext4_sync_file_exit"),
+    told("ext4", "ext4_sync_fs", "iostrata_ext4_sync_fs"),
+    told("xfs", "xfs_file_fsync", "iostrata_xfs_file_fsync"),
+    told("btrfs", "btrfs_sync_file", "iostrata_btrfs_sync_file"),
+    told("btrfs", "btrfs_sync_fs", "iostrata_btrfs_sync_fs"),
+    told("jbd2", "jbd2_start_commit", "iostrata_jbd2_start_commit"),
+    told("jbd2", "jbd2_run_stats", "iostrata_jbd2_run_stats"),
+];
+
+pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
+    let folios = kernel.tracepoint_arguments("writeback_dirty_folio").is_some();
+    let fill = if folios { "iostrata_fs_fill" } else { "iostrata_fs_fill_page" };
+    let (dirty, dirtied) = if folios {
+        ("writeback_dirty_folio", "iostrata_fs_dirty")
+    } else {
+        ("writeback_dirty_page", "iostrata_fs_dirty_page")
+    };
+    let programs = vec![
+        required(kernel, "mm_filemap_add_to_page_cache", fill)?,
+        required(kernel, dirty, dirtied)?,
+        required(kernel, "writeback_single_inode_start", "iostrata_fs_writeback_start")?,
+        required(kernel, "writeback_single_inode", "iostrata_fs_writeback")?,
+    ];
+    let mut own = Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() };
+    let mut of_modules = Vec::new();
+    for Told { module, tracepoint, program } in TOLD {
+        if kernel.tracepoint_arguments(tracepoint).is_some() {
+            own.programs.push(program.to_owned());
+        } else if kernel.has_module(module) {
+            if kernel.module_has_tracepoint(module, tracepoint) {
+                of_modules.push(program.to_owned());
+            }
+            if !own.without.contains(&module) {
+                own.without.push(module);
+            }
+        }
+    }
+    // A kernel that refuses a module's programs does not cost the rest.
+    let mut all = own.clone();
+    all.without.retain(|module| !of_modules.iter().any(|program| program.contains(module)));
+    all.programs.append(&mut of_modules);
+    Ok(if all == own { vec![own] } else { vec![all, own] })
+}
