@@ -16,8 +16,8 @@ pub const LAUNCH: &str = "launch-when-told";
 pub struct Held {
     child: Child,
     gate: PipeWriter,
-    // The child opens it by its name in /proc, so that the command inherits no descriptor. Held open until then.
-    _child_end: PipeReader,
+    // The child opens it by its name in /proc, so that the command inherits no descriptor.
+    child_end: PipeReader,
 }
 
 impl Held {
@@ -31,7 +31,7 @@ impl Held {
             .args(command)
             .spawn()
             .with_context(|| format!("cannot start {}", command.join(" ")))?;
-        Ok(Held { child, gate, _child_end: child_end })
+        Ok(Held { child, gate, child_end })
     }
 
     /// The process id that the command will have.
@@ -39,11 +39,11 @@ impl Held {
         self.child.id()
     }
 
-    /// Lets the command run.
-    pub fn release(mut self) -> Result<Child> {
+    /// Lets the command run. The pipe's end is to be kept until the child has ended: a slow one has yet to open it, and
+    /// finds the word in it.
+    pub fn release(mut self) -> Result<(Child, PipeReader)> {
         self.gate.write_all(b"!").context("cannot let the command go")?;
-        // Not before the child has read it: its end must stay open until then, and what is written stays readable.
-        Ok(self.child)
+        Ok((self.child, self.child_end))
     }
 }
 

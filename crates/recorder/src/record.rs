@@ -217,7 +217,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     }
     manifest.write(&options.out)?;
 
-    let child = held.map(Held::release).transpose()?;
+    let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let (reason, status) = wait(options, child, &stop, &totals, &session)?;
 
     let idle = witness::idle_disks(&manifest.devices);
