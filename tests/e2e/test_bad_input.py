@@ -56,6 +56,30 @@ def test_impossible_values(option, value, expected, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_neither_a_capture_nor_a_live_view():
+    result = run(BIN / "iostrata", "record", "--duration", "1s")
+    assert (result.returncode, result.stderr) == (2, "iostrata: record: expected --out DIR, --live, or both\n")
+
+
+@pytest.mark.parametrize(("option", "needed"), [("--format=json", "--live"), ("--rules=r.toml", "--live")])
+def test_options_of_a_live_view_without_one(option, needed, tmp_path):
+    message = refused("record", "--out", tmp_path / "x", option)
+    assert needed in message and "required" in message
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("option", ["--rotate-size=1MiB", "--rotate-interval=1s"])
+def test_options_of_a_capture_without_one(option):
+    message = refused("record", "--live", option)
+    assert "--out" in message and "required" in message
+
+
+def test_rules_that_are_wrong(tmp_path):
+    (tmp_path / "rules.toml").write_text("[[system]]\nname = 3\n")
+    message = refused("record", "--live", "--rules", tmp_path / "rules.toml")
+    assert message == f"iostrata: {tmp_path}/rules.toml:2: invalid type: integer `3`, expected a string"
+
+
 def test_a_process_that_is_not_there(tmp_path):
     assert refused("record", "--out", tmp_path / "x", "--pid", "4194303").endswith("there is no such process")
 

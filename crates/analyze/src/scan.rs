@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
+use iostrata_capture::op::{Direction, FdKind, Layer, Op};
 use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{
     BlockTable, BlockView, FsTable, FsView, ShareTable, ShareView, SyscallTable, SyscallView, VfsTable, VfsView,
@@ -17,9 +18,6 @@ use crate::aggregate::Aggregate;
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::owners::Owners;
 use crate::partial::Partial;
-
-/// The "system" of data whose owner is not known. Names in parentheses are no processes.
-const NOBODYS: &str = "(unknown)";
 
 /// The flag of block requests that the kernel's I/O counters leave out.
 const NOT_IN_COUNTERS: i32 = 512;
@@ -105,18 +103,6 @@ impl<'a> Fold<'a> {
             T::fold(&batch?, self).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
         }
         Ok(())
-    }
-
-    /// Requests without an owner go by what they carry.
-    fn slot_of_class(&mut self, class: IoClass) -> usize {
-        self.partial.slot(match class {
-            IoClass::Journal => "(journal)",
-            IoClass::Metadata => "(metadata)",
-            IoClass::Flush => "(flush)",
-            IoClass::Swap => "(swap)",
-            IoClass::Discard => "(discard)",
-            IoClass::Data | IoClass::Readahead => NOBODYS,
-        })
     }
 
     fn slot(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {
@@ -210,8 +196,7 @@ impl Events for FsTable {
             let anomalies = &mut fold.partial.anomalies;
             let mut event =
                 Event { layer: Layer::Fs, op, direction: op.direction(), bytes: 0, durations: Durations::default() };
-            // What was gathered over a while took no time of anyone's.
-            if event.direction.is_none() && !matches!(op, Op::FillWrite | Op::Fault) {
+            if !op.is_gathered() {
                 event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
             }
             event.bytes = bytes_of(view.bytes.at(row), anomalies);
@@ -239,7 +224,7 @@ impl Events for BlockTable {
             let rest = event.bytes.saturating_sub(shared);
             let Some(pid) = view.pid.at(row) else {
                 event.bytes = rest;
-                let slot = fold.slot_of_class(class);
+                let slot = fold.partial.slot(without_owner(class));
                 fold.partial.system(slot).update(&event);
                 continue;
             };
@@ -247,7 +232,7 @@ impl Events for BlockTable {
             let slot = fold.slot(pid, view.ts_ns.at(row), view.comm.at(row));
             fold.partial.system(slot).update(&event);
             if rest > owned {
-                let slot = fold.slot_of_class(class);
+                let slot = fold.partial.slot(without_owner(class));
                 fold.partial.system(slot).add_bytes(event.direction, rest - owned);
             }
         }
@@ -262,7 +247,7 @@ impl Events for ShareTable {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             let slot = match view.pid.at(row) {
                 Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.slot_of_class(view.class.at(row)),
+                None => fold.partial.slot(without_owner(view.class.at(row))),
             };
             let direction = counted_direction(view.op.at(row), view.flags.at(row));
             let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);

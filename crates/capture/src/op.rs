@@ -250,6 +250,11 @@ pub enum Direction {
 }
 
 impl Op {
+    /// Whether a row of this operation is of many events, gathered over a while, so that its duration is nobody's.
+    pub const fn is_gathered(self) -> bool {
+        matches!(self, Op::Fill | Op::FillWrite | Op::Fault | Op::Dirty)
+    }
+
     /// The direction of operations that move data between application and device; `None` for all others.
     ///
     /// `write_zeroes`, `zone_append` and the empty `flush` request are writes because the kernel's `write I/Os`

@@ -10,8 +10,24 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Error, Result};
+use crate::op::IoClass;
+
+/// The "system" of data whose owner is not known. Names in parentheses are no processes.
+pub const NOBODYS: &str = "(unknown)";
 
 const BUILT_IN: &str = include_str!("system.toml");
+
+/// The "system" of block requests without an owner: they go by what they carry.
+pub const fn without_owner(class: IoClass) -> &'static str {
+    match class {
+        IoClass::Journal => "(journal)",
+        IoClass::Metadata => "(metadata)",
+        IoClass::Flush => "(flush)",
+        IoClass::Swap => "(swap)",
+        IoClass::Discard => "(discard)",
+        IoClass::Data | IoClass::Readahead => NOBODYS,
+    }
+}
 
 /// What is known of a process.
 #[derive(Debug, Clone, Copy, Default)]

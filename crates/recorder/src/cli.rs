@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::op::Layer;
+use iostrata_capture::system::Systems;
 
 use crate::host::{cgroups, devices, mounts};
-use crate::options::{Filter, Record};
+use crate::options::{Filter, Live, Record};
+use crate::sink::live::Format;
 
 /// Records a machine's I/O at every layer into rotating Parquet.
 #[derive(Debug, Parser)]
@@ -23,10 +25,20 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost or \
 its books do not balance. With -- COMMAND, a command that failed gives its own code instead.";
 
+const LIVE: &str = "Print completed operations on standard output as they come, with or without --out.
+
+SYSTEM is whose it is, by the same rules as in `iostrata-analyze summary`, or in parentheses what a block request without \
+an owner carries. EVENT is layer and operation. PID, TID and COMM of a block request are its owner's. TIME is when the \
+operation began, in UTC; rows are in this order within a quarter of a second. SIZE is bytes done, OFFSET bytes into the \
+file or disk, RET what was returned or a negative errno; what is not known or does not apply is `-`, in JSON null.
+
+A slow reader does not slow the recording: what it cannot take is not shown, and counted. A reader that goes away ends \
+the recording, or with --out the view only. The output of -- COMMAND goes to the same place.";
+
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Record into a new capture directory.
+    /// Record into a new capture directory, print what completes, or both.
     Record(Box<RecordArgs>),
     /// Tell what this machine lets iostrata record, probe by probe.
     Check,
@@ -41,12 +53,26 @@ pub enum Command {
     },
 }
 
+/// A command line that cannot be meant, which the parser itself does not notice.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(&'static str);
+
 /// `iostrata record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// The capture directory: new, or empty.
+    /// Write a capture into this directory, which is new or empty.
     #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    out: Option<PathBuf>,
+    /// Print completed operations on standard output as they come, with or without --out.
+    #[arg(long, long_help = LIVE)]
+    live: bool,
+    /// How --live prints.
+    #[arg(long, value_name = "FORMAT", default_value = "text", requires = "live")]
+    format: FormatName,
+    /// For --live: rules (TOML) that say which system a process belongs to, asked before the built-in ones.
+    #[arg(long, value_name = "FILE", requires = "live")]
+    rules: Option<PathBuf>,
     /// Stop after this long, such as 60s, 5m or 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
@@ -66,10 +92,10 @@ pub struct RecordArgs {
     #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,fs,block")]
     layers: Vec<LayerName>,
     /// Close a part when it has grown to this size.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, requires = "out")]
     rotate_size: u64,
     /// Close a part when it has been open this long.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "out")]
     rotate_interval: Duration,
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
@@ -80,6 +106,15 @@ pub struct RecordArgs {
     /// Run this command, and record it and its children only.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// A format by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    /// A table.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 /// A layer by name.
@@ -119,6 +154,9 @@ fn ring_size(text: &str) -> Result<u64, String> {
 impl RecordArgs {
     /// What was typed, looked up and checked.
     pub fn options(self) -> Result<Record> {
+        if self.out.is_none() && !self.live {
+            return Err(Usage("record: expected --out DIR, --live, or both").into());
+        }
         if let Some(comm) = &self.comm
             && (comm.is_empty() || comm.len() > 15)
         {
@@ -150,8 +188,10 @@ impl RecordArgs {
             cgroup: self.cgroup.as_deref().map(cgroup).transpose()?,
             comm: self.comm,
         };
+        let live = self.live.then(|| live(self.format, self.rules.as_deref())).transpose()?;
         Ok(Record {
             out: self.out,
+            live,
             duration: self.duration,
             layers,
             filter,
@@ -162,6 +202,14 @@ impl RecordArgs {
             ring_bytes: self.ring_size,
         })
     }
+}
+
+fn live(format: FormatName, rules: Option<&Path>) -> Result<Live> {
+    let format = match format {
+        FormatName::Text => Format::Text,
+        FormatName::Json => Format::Json,
+    };
+    Ok(Live { format, systems: rules.map_or_else(Systems::built_in, Systems::with_file)? })
 }
 
 fn cgroup(given: &str) -> Result<cgroups::Cgroup> {

@@ -24,8 +24,8 @@ use crate::sink::{Batch, Sink, Totals};
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
 const BATCH_ROWS: usize = 8_192;
 
-/// Rows wait at most this long for their batch to fill.
-const BATCH_AGE: Duration = Duration::from_secs(1);
+/// Rows wait at most this long for their batch to fill, where nobody looks at them meanwhile.
+pub const BATCH_AGE: Duration = Duration::from_secs(1);
 
 /// How long the thread sleeps when no ring is filling up. The rings hold more than comes in that time.
 const POLL: Duration = Duration::from_millis(100);
@@ -47,6 +47,7 @@ struct Drain {
     builders: Builders,
     waiting: [Tally; CLASSES],
     fates: Vec<Fate>,
+    batch_age: Duration,
     flushed: Instant,
 }
 
@@ -148,6 +149,7 @@ impl Drain {
         for class in 0..CLASSES {
             self.flush(class, patience);
         }
+        self.sink.end_flush();
     }
 }
 
@@ -158,12 +160,14 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// Starts to empty `rings` into `sink`. Errors of the set-up are returned here.
+    /// Starts to empty `rings` into `sink`; rows wait at most `batch_age` for their batch to fill. Errors of the set-up are
+    /// returned here.
     pub fn start(
         rings: Vec<MapHandle>,
         decoder: Decoder,
         cgroups: Cgroups,
         sink: Box<dyn Sink>,
+        batch_age: Duration,
         totals: Arc<Totals>,
     ) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
@@ -175,6 +179,7 @@ impl Draining {
             builders: Builders::default(),
             waiting: Default::default(),
             fates: vec![Fate::default(); CLASSES],
+            batch_age,
             flushed: Instant::now(),
         };
         let (ready, is_ready) = crossbeam_channel::bounded(1);
@@ -235,7 +240,7 @@ fn run(
             drain.flush_all(Patience::UntilRoom);
             break;
         }
-        if drain.flushed.elapsed() >= BATCH_AGE {
+        if drain.flushed.elapsed() >= drain.batch_age {
             drain.flush_all(Patience::None);
         }
     }

@@ -16,6 +16,7 @@ pub mod decode;
 pub mod drain;
 pub mod host;
 pub mod options;
+pub mod outputs;
 pub mod plan;
 pub mod probes;
 pub mod progress;

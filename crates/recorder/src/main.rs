@@ -3,18 +3,23 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use iostrata_recorder::cli::{Cli, Command};
-use iostrata_recorder::{check, command, record, report};
+use iostrata_recorder::cli::{Cli, Command, Usage};
+use iostrata_recorder::record::{self, Outcome};
+use iostrata_recorder::report::{self, tell};
+use iostrata_recorder::{check, command};
 
 /// The capture is finished but not complete.
 const INCOMPLETE: u8 = 3;
+
+/// The command line cannot be meant.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("iostrata: {error:#}");
-            ExitCode::FAILURE
+            tell(&format!("iostrata: {error:#}\n"));
+            if error.is::<Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -31,19 +36,24 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let options = arguments.options()?;
             check::require_privilege()?;
             let outcome = record::run(&options)?;
-            eprint!("{}", report::text(&outcome.manifest, &options.out));
-            let manifest = &outcome.manifest;
-            let whole = manifest.books.balanced()
-                && manifest.books.lost() == 0
-                && manifest.device_books.iter().all(|book| book.balanced)
-                && outcome.error.is_none();
-            match outcome.command {
-                Some(code) if code != 0 => {
-                    eprintln!("iostrata: the command ended with code {code}");
-                    Ok(code)
-                }
-                _ => Ok(if whole { 0 } else { INCOMPLETE }),
-            }
+            tell(&report::text(&outcome.manifest, options.out.as_deref(), outcome.live.as_ref()));
+            Ok(exit_code(&outcome))
         }
+    }
+}
+
+fn exit_code(outcome: &Outcome) -> u8 {
+    let manifest = &outcome.manifest;
+    let whole = manifest.books.balanced()
+        && manifest.books.lost() == 0
+        && manifest.device_books.iter().all(|book| book.balanced)
+        && outcome.error.is_none();
+    match outcome.command {
+        Some(code) if code != 0 => {
+            tell(&format!("iostrata: the command ended with code {code}\n"));
+            code
+        }
+        _ if !whole => INCOMPLETE,
+        _ => u8::from(outcome.live.as_ref().is_some_and(|live| live.failed)),
     }
 }

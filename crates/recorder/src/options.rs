@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use iostrata_capture::manifest::{Device, Filters};
 use iostrata_capture::op::Layer;
+use iostrata_capture::system::Systems;
 
 use crate::host::cgroups::Cgroup;
+use crate::sink::live::Format;
 
 /// A recording.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where the capture goes; does not exist yet or is empty.
-    pub out: PathBuf,
+    /// Where the capture goes, if it is kept; does not exist yet or is empty. Without it there is a live view.
+    pub out: Option<PathBuf>,
+    /// The view of what is recorded.
+    pub live: Option<Live>,
     /// How long; until a signal or the command's end otherwise.
     pub duration: Option<Duration>,
     /// Which layers.
@@ -29,6 +33,15 @@ pub struct Record {
     pub rotate_interval: Duration,
     /// All rings together.
     pub ring_bytes: u64,
+}
+
+/// A live view on standard output.
+#[derive(Debug, Clone)]
+pub struct Live {
+    /// How rows are printed.
+    pub format: Format,
+    /// Which system a process belongs to.
+    pub systems: Systems,
 }
 
 /// What is let through; everything where nothing is given.

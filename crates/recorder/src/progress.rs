@@ -1,4 +1,4 @@
-//! The progress line: elapsed, events a second, written, lost, parts. Only on a terminal.
+//! The progress line: elapsed, events a second, written, lost, parts. Only on a terminal, and not beside a live view.
 
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,9 +16,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A line on standard error, if that is a terminal.
-    pub fn start() -> Self {
-        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    /// A line on standard error, if that is a terminal and no live view (`live`) is on the way to the same one.
+    pub fn start(live: bool) -> Self {
+        let visible = !live && std::io::stderr().is_terminal();
+        let bar = if visible { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
             bar.set_style(style);
         }

@@ -1,19 +1,16 @@
 //! A recording from start to end.
 
-use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, Sender};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::Skipped;
 use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, State};
 use iostrata_capture::op::Layer;
-use iostrata_capture::tables;
 
 use crate::books::{Fate, Tally, count_unseen_ends, settle};
 use crate::bpf::types;
@@ -25,11 +22,14 @@ use crate::drain::Draining;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::options::Record;
+use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::progress::Progress;
+use crate::report::tell;
 use crate::session::{self, Session, Settings};
-use crate::sink::{ParquetSettings, ParquetSink, Totals, Written};
+use crate::sink::Totals;
+use crate::sink::live::{Showing, Shown};
 use crate::witness::{self, Witness};
 
 /// How often the main thread looks at the duration and the progress line.
@@ -49,6 +49,8 @@ pub struct Outcome {
     pub command: Option<u8>,
     /// What went wrong while writing.
     pub error: Option<String>,
+    /// What the live view has shown.
+    pub live: Option<Shown>,
 }
 
 /// The numbers that `--device` lets through: disks, their partitions, and mounted file systems on them, which may have
@@ -109,36 +111,6 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
     config
 }
 
-/// Refuses what the capture must not be written to.
-fn check_directory(out: &Path) -> Result<()> {
-    if let Ok(mut entries) = fs::read_dir(out)
-        && entries.next().is_some()
-    {
-        bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
-    }
-    if out.exists() && !out.is_dir() {
-        bail!("--out {}: is a file; expected a new or empty directory", out.display());
-    }
-    Ok(())
-}
-
-/// Makes the capture directory and its folders.
-fn make_directory(out: &Path) -> Result<()> {
-    for table in tables::all() {
-        let folder = out.join(table.name);
-        fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
-    }
-    Ok(())
-}
-
-/// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.
-fn remove_directory(out: &Path) {
-    for table in tables::all() {
-        let _ = fs::remove_dir(out.join(table.name));
-    }
-    let _ = fs::remove_dir(out);
-}
-
 fn manifest(options: &Record, plan: &Plan) -> Manifest {
     Manifest {
         schema_version: SCHEMA_VERSION,
@@ -178,44 +150,38 @@ fn whole_devices(options: &Record) -> Vec<Device> {
 /// Records until told to stop.
 pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
-    let stop = signals()?;
+    let (stopper, stop) = signals()?;
     let kernel = VmlinuxBtf::load()?;
-    check_directory(&options.out)?;
+    let out = options.out.as_deref();
+    out.map_or(Ok(()), outputs::check_directory)?;
 
     let words = session::words()?;
-    make_directory(&options.out)?;
+    out.map_or(Ok(()), outputs::make_directory)?;
     let mut witness = Witness::before(whole_devices(options));
     let mut objects = plan::objects();
     let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));
-    let (plan, mut session) = started.inspect_err(|_| remove_directory(&options.out))?;
+    let (plan, mut session) = started.inspect_err(|_| out.into_iter().for_each(outputs::remove_directory))?;
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
 
     let mut manifest = manifest(options, &plan);
     let totals = Arc::new(Totals::default());
-    let (sink, writer) = ParquetSink::start(
-        ParquetSettings {
-            directory: options.out.clone(),
-            rotate_bytes: options.rotate_bytes,
-            rotate_interval: options.rotate_interval,
-            expected: expected_classes(&manifest, &words.classes),
-        },
-        manifest.clone(),
-        Arc::clone(&totals),
-    )?;
+    let expected = expected_classes(&manifest, &words.classes);
+    let (sink, Outputs { keeper, live }) = Outputs::start(options, &manifest, expected, &totals, stopper)?;
     let draining = Draining::start(
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words)?,
         Cgroups::new(mounts::cgroup2()),
-        Box::new(sink),
+        sink,
+        outputs::batch_age(options),
         Arc::clone(&totals),
     )?;
     // With the fork program attached, so that no child slips between.
     for root in &options.filter.pids {
         session.add_to_tree(&processes::tree(*root))?;
     }
-    manifest.write(&options.out)?;
+    out.map_or(Ok(()), |out| manifest.write(out))?;
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let (reason, status) = wait(options, child, &stop, &totals, &session)?;
@@ -226,7 +192,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     session.detach();
     witness.detached();
     let mut fates = draining.finish(session.gathered()?)?;
-    let written = join(writer)?;
+    let written = keeper.finish()?;
     for (fate, (done, failed)) in fates.iter_mut().zip(written.written.into_iter().zip(written.failed)) {
         fate.written = done;
         fate.write_failed = failed;
@@ -243,8 +209,10 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.state = State::Complete;
     manifest.stopped_at = Some(chrono::Utc::now().to_rfc3339());
     manifest.stop_reason = Some(reason);
-    manifest.write(&options.out)?;
-    Ok(Outcome { manifest, command: status.map(exit_code), error: written.error })
+    out.map_or(Ok(()), |out| manifest.write(out))?;
+    // Last, for it may take a while: the capture is finished.
+    let live = live.map(Showing::finish);
+    Ok(Outcome { manifest, command: status.map(exit_code), error: written.error, live })
 }
 
 fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
@@ -269,15 +237,12 @@ fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
     sum.devices.remove(&dev).unwrap_or_default()
 }
 
-fn join(writer: JoinHandle<Written>) -> Result<Written> {
-    writer.join().map_err(|_| anyhow!("the writer thread panicked"))
-}
-
-/// SIGINT and SIGTERM, as they come.
-fn signals() -> Result<crossbeam_channel::Receiver<&'static str>> {
+/// What ends a recording, as it comes: SIGINT, SIGTERM, and what is sent to the first.
+fn signals() -> Result<(Sender<&'static str>, Receiver<&'static str>)> {
     use signal_hook::consts::{SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
     let (send, receive) = crossbeam_channel::unbounded();
+    let stopper = send.clone();
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
@@ -289,7 +254,7 @@ fn signals() -> Result<crossbeam_channel::Receiver<&'static str>> {
             }
         })
         .context("cannot start the signal thread")?;
-    Ok(receive)
+    Ok((stopper, receive))
 }
 
 /// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
@@ -311,11 +276,7 @@ fn wait_until_idle(disks: &[Device]) {
 }
 
 /// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
-fn wait_for_writeback(
-    options: &Record,
-    stop: &crossbeam_channel::Receiver<&'static str>,
-    session: &Session,
-) -> Result<String> {
+fn wait_for_writeback(options: &Record, stop: &Receiver<&'static str>, session: &Session) -> Result<String> {
     let ended = Instant::now();
     let tick = TICK / 4;
     let mut told = false;
@@ -331,9 +292,9 @@ fn wait_for_writeback(
         if !told && !options.writeback_wait.is_zero() {
             let bytes = indicatif::HumanBytes(left);
             let longest = humantime::format_duration(options.writeback_wait);
-            eprintln!(
-                "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back"
-            );
+            tell(&format!(
+                "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back\n"
+            ));
             told = true;
         }
         if let Ok(signal) = stop.recv_timeout(tick) {
@@ -346,12 +307,12 @@ fn wait_for_writeback(
 fn wait(
     options: &Record,
     mut child: Option<Child>,
-    stop: &crossbeam_channel::Receiver<&'static str>,
+    stop: &Receiver<&'static str>,
     totals: &Totals,
     session: &Session,
 ) -> Result<(String, Option<ExitStatus>)> {
     let started = Instant::now();
-    let mut progress = Progress::start();
+    let mut progress = Progress::start(options.live.is_some());
     let (reason, status) = loop {
         if let Some(running) = child.as_mut()
             && let Some(status) = running.try_wait().context("cannot wait for the command")?
@@ -390,6 +351,6 @@ fn end_command(mut child: Child) -> Option<ExitStatus> {
             Err(_) => return None,
         }
     }
-    eprintln!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded", child.id());
+    tell(&format!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded\n", child.id()));
     None
 }

@@ -1,17 +1,30 @@
 //! The end of a recording in words: what was captured and whether the books balance.
 
 use std::fmt::Write;
+use std::io::Write as _;
 use std::path::Path;
 
 use iostrata_capture::ledger::Account;
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 
-/// Lines for the terminal.
-pub fn text(manifest: &Manifest, out: &Path) -> String {
+use crate::sink::live::Shown;
+
+/// Prints on standard error. That nobody may be listening there is no reason to end a recording.
+pub fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Lines for the terminal; `out` is where the capture is, if it was kept.
+pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> String {
     let mut text = String::new();
-    let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
-    let parts = manifest.parts.len();
-    let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), indicatif::HumanBytes(bytes));
+    if let Some(out) = out {
+        let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
+        let parts = manifest.parts.len();
+        let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), indicatif::HumanBytes(bytes));
+    }
+    if let Some(live) = live {
+        let _ = writeln!(text, "live      {}", live_line(live));
+    }
     if let Some(reason) = &manifest.stop_reason {
         let _ = writeln!(text, "stopped   {reason}");
     }
@@ -26,7 +39,7 @@ pub fn text(manifest: &Manifest, out: &Path) -> String {
         );
     }
     for account in manifest.books.by_class() {
-        let _ = writeln!(text, "books     {}", account_line(&account));
+        let _ = writeln!(text, "books     {}", account_line(&account, if out.is_some() { "written" } else { "taken" }));
     }
     for skipped in &manifest.books.skipped {
         let _ = writeln!(
@@ -56,7 +69,12 @@ fn verdict(balanced: bool) -> &'static str {
     if balanced { "balanced" } else { "NOT BALANCED" }
 }
 
-fn account_line(account: &Account) -> String {
+fn live_line(live: &Shown) -> String {
+    let why = live.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{} rows shown, {} not shown{why}", live.shown, live.not_shown)
+}
+
+fn account_line(account: &Account, kept: &str) -> String {
     let causes: Vec<String> = account
         .lost
         .by_cause()
@@ -66,7 +84,7 @@ fn account_line(account: &Account) -> String {
         .collect();
     let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
     format!(
-        "{:<8} seen {} = written {} + lost {}{causes}: {}",
+        "{:<8} seen {} = {kept} {} + lost {}{causes}: {}",
         account.class,
         account.seen,
         account.written,

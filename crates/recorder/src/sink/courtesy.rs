@@ -10,6 +10,16 @@ const POLITE: i32 = 10;
 /// As anyone else.
 const EQUAL: i32 = 0;
 
+/// Makes the calling thread give way for good: to be printed is worth less than what is recorded.
+pub fn give_way() {
+    set_niceness(POLITE);
+}
+
+fn set_niceness(niceness: i32) {
+    // Refused only without CAP_SYS_NICE; then the thread stays as polite as it is.
+    let _ = setpriority_process(Some(gettid()), niceness);
+}
+
 /// The calling thread's niceness: polite while there is time, because encoding comes in bursts of milliseconds that would
 /// stall a loaded device's own kernel threads; equal while batches pile up, because a lost batch is worse than a delay.
 pub struct Courtesy {
@@ -27,8 +37,7 @@ impl Courtesy {
     pub fn adapt(&mut self, waiting: usize) {
         let wanted = if waiting >= self.limit { EQUAL } else { POLITE };
         if self.niceness != Some(wanted) {
-            // Refused only without CAP_SYS_NICE; then the thread stays as polite as it is.
-            let _ = setpriority_process(Some(gettid()), wanted);
+            set_niceness(wanted);
             self.niceness = Some(wanted);
         }
     }

@@ -1,7 +1,10 @@
 //! Where drained batches go. A sink takes batches and never makes the drain wait.
 
+mod count;
 mod courtesy;
+pub mod live;
 mod parquet;
+mod tee;
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,9 +13,12 @@ use arrow::array::RecordBatch;
 use crate::books::Tally;
 use crate::classes::Class;
 
+pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
+pub use tee::Tee;
 
 /// Rows of one class, with the account of their events.
+#[derive(Clone)]
 pub struct Batch {
     /// The class, which says the table.
     pub class: Class,
@@ -26,8 +32,10 @@ pub struct Batch {
 pub trait Sink: Send {
     /// Takes a batch, or gives it back at once where there is no room.
     fn offer(&mut self, batch: Batch) -> Result<(), Batch>;
-    /// Takes a batch, waiting for room; gives it back where the sink has failed for good.
+    /// Takes a batch, waiting for room where that is worth it; gives it back where it will never be taken.
     fn put(&mut self, batch: Batch) -> Result<(), Batch>;
+    /// Learns that all that has happened until now has been handed over.
+    fn end_flush(&mut self) {}
 }
 
 /// Running totals for people to look at; the books are kept elsewhere.

@@ -15,6 +15,7 @@ use super::courtesy::Courtesy;
 use super::{Batch, Sink, Totals};
 use crate::books::Tally;
 use crate::classes::{CLASSES, Class, open_part};
+use crate::report::tell;
 
 /// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
 const CHANNEL_BATCHES: usize = 32;
@@ -196,7 +197,7 @@ impl Writer {
         if let Err(error) = outcome
             && self.result.error.is_none()
         {
-            eprintln!("iostrata: {error:#}; what cannot be written is counted as lost");
+            tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
             self.result.error = Some(format!("{error:#}"));
         }
     }

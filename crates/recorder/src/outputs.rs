@@ -1,0 +1,122 @@
+//! Where a recording's rows go, as the options say: into a capture directory, before somebody's eyes, or both.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use crossbeam_channel::Sender;
+use iostrata_capture::manifest::Manifest;
+use iostrata_capture::tables;
+
+use crate::books::Tally;
+use crate::classes::Class;
+use crate::drain::BATCH_AGE;
+use crate::options::Record;
+use crate::sink::live::{self, LiveSink, Showing};
+use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
+
+/// Who answers for the rows in the books.
+pub enum Keeper {
+    /// The thread that writes the capture.
+    Writer(JoinHandle<Written>),
+    /// Nobody keeps rows: they are counted.
+    Counter(Counts, Box<Manifest>),
+}
+
+/// The running outputs of a recording.
+pub struct Outputs {
+    /// Who answers for the rows.
+    pub keeper: Keeper,
+    /// The live view.
+    pub live: Option<Showing>,
+}
+
+impl Outputs {
+    /// Starts what the options ask for. `expected` are the classes that get a part in any case. Where the live view is all
+    /// there is, its end is told to `stop`.
+    pub fn start(
+        options: &Record,
+        manifest: &Manifest,
+        expected: Vec<Class>,
+        totals: &Arc<Totals>,
+        stop: Sender<&'static str>,
+    ) -> Result<(Box<dyn Sink>, Outputs)> {
+        let (keeping, keeper): (Box<dyn Sink>, Keeper) = match &options.out {
+            Some(out) => {
+                let settings = ParquetSettings {
+                    directory: out.clone(),
+                    rotate_bytes: options.rotate_bytes,
+                    rotate_interval: options.rotate_interval,
+                    expected,
+                };
+                let (sink, writer) = ParquetSink::start(settings, manifest.clone(), Arc::clone(totals))?;
+                (Box::new(sink), Keeper::Writer(writer))
+            }
+            None => {
+                let (sink, counts) = CountingSink::start();
+                (Box::new(sink), Keeper::Counter(counts, Box::new(manifest.clone())))
+            }
+        };
+        let Some(asked) = &options.live else { return Ok((keeping, Outputs { keeper, live: None })) };
+        let (view, showing) = LiveSink::start(live::Settings {
+            format: asked.format,
+            systems: asked.systems.clone(),
+            output: live::standard_output()?,
+            on_end: options.out.is_none().then_some(stop),
+        })?;
+        let tee = Tee::new(keeping, vec![Box::new(view)]);
+        Ok((Box::new(tee), Outputs { keeper, live: Some(showing) }))
+    }
+}
+
+impl Keeper {
+    /// What became of the rows, once the sink is gone.
+    pub fn finish(self) -> Result<Written> {
+        match self {
+            Keeper::Writer(writer) => writer.join().map_err(|_| anyhow!("the writer thread panicked")),
+            Keeper::Counter(counts, manifest) => {
+                let written = counts.get()?;
+                let failed = vec![Tally::default(); written.len()];
+                Ok(Written { manifest: *manifest, written, failed, error: None })
+            }
+        }
+    }
+}
+
+/// How long rows may wait for their batch to fill.
+pub fn batch_age(options: &Record) -> Duration {
+    if options.live.is_some() { live::BATCH_AGE } else { BATCH_AGE }
+}
+
+/// Refuses what the capture must not be written to.
+pub fn check_directory(out: &Path) -> Result<()> {
+    if let Ok(mut entries) = fs::read_dir(out)
+        && entries.next().is_some()
+    {
+        bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
+    }
+    if out.exists() && !out.is_dir() {
+        bail!("--out {}: is a file; expected a new or empty directory", out.display());
+    }
+    Ok(())
+}
+
+/// Makes the capture directory and its folders.
+pub fn make_directory(out: &Path) -> Result<()> {
+    for table in tables::all() {
+        let folder = out.join(table.name);
+        fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.
+pub fn remove_directory(out: &Path) {
+    for table in tables::all() {
+        let _ = fs::remove_dir(out.join(table.name));
+    }
+    let _ = fs::remove_dir(out);
+}

@@ -1,0 +1,81 @@
+//! How a row looks: as a line of a table, or as a JSON object.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::io::Write;
+
+use chrono::DateTime;
+
+use super::Format;
+use super::row::Row;
+
+/// The columns of the table.
+const HEADER: [&str; 10] = ["TIME", "SYSTEM", "EVENT", "PID", "TID", "COMM", "SIZE", "OFFSET", "LAT(us)", "RET"];
+
+/// One line of the table; texts to the left, numbers to the right.
+macro_rules! columns {
+    ($out:expr, $($cell:expr),+) => {
+        // A vector takes whatever is written to it.
+        drop(writeln!($out, "{:<15} {:<12} {:<20} {:>7} {:>7} {:<15} {:>9} {:>13} {:>10.1} {:>6}", $($cell),+))
+    };
+}
+
+impl Format {
+    /// Appends what comes before the first row.
+    pub fn header(self, out: &mut Vec<u8>) {
+        if self == Format::Text {
+            let [time, system, event, pid, tid, comm, size, offset, lat, ret] = HEADER;
+            columns!(out, time, system, event, pid, tid, comm, size, offset, Whole(lat), ret);
+        }
+    }
+
+    /// Appends `row` as a line.
+    pub fn row(self, row: &Row, out: &mut Vec<u8>) {
+        match self {
+            Format::Text => columns!(
+                out,
+                DateTime::from_timestamp_nanos(row.ts_ns).format("%H:%M:%S%.6f"),
+                printable(row.system),
+                row.event,
+                Known(row.pid),
+                Known(row.tid),
+                printable(row.comm.unwrap_or("-")),
+                Known(row.bytes),
+                Known(row.offset_bytes),
+                Known(row.lat_ns.map(|ns| ns as f64 / 1e3)),
+                row.ret
+            ),
+            Format::Json => {
+                // Fails on what JSON has no form for, of which a row has nothing.
+                let _ = serde_json::to_writer(&mut *out, row);
+                out.push(b'\n');
+            }
+        }
+    }
+}
+
+/// A value that may be missing, in a column as wide as the formatter is told.
+struct Known<T>(Option<T>);
+
+impl<T: Display> Display for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => Whole("-").fmt(f),
+        }
+    }
+}
+
+/// Text in a column of numbers, whose precision does not cut it.
+struct Whole(&'static str);
+
+impl Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>1$}", self.0, f.width().unwrap_or(0))
+    }
+}
+
+/// A process calls itself what it likes: not all of that is for a terminal.
+fn printable(name: &str) -> Cow<'_, str> {
+    if name.contains(char::is_control) { name.replace(char::is_control, "?").into() } else { name.into() }
+}

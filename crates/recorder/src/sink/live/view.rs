@@ -1,0 +1,176 @@
+//! The printing thread: gathers the rows of a flush, puts them in order of time and prints them.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use iostrata_capture::system::Systems;
+
+use super::processes::Processes;
+use super::row::{Events, Operations};
+use super::stream::Stream;
+use super::{End, Format, Message, Rows};
+use crate::classes::Class;
+use crate::report::tell;
+use crate::sink::courtesy;
+
+/// Rows that are put in order together at most; more come in a flush only at 300,000 operations a second.
+const ORDERED_ROWS: usize = 65_536;
+
+/// How often a thread that waits looks whether somebody still reads, for processes, and whether its time is up.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Between two notes that rows are not shown.
+const NOTE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the thread works on.
+pub struct View {
+    format: Format,
+    events: Events,
+    processes: Processes,
+    arriving: Receiver<RecordBatch>,
+    stream: Stream,
+    line: Vec<u8>,
+    /// Rows among the lines that wait in the stream.
+    waiting: u64,
+    held: Vec<(Class, RecordBatch)>,
+    rows: Arc<Rows>,
+    time_up: Arc<AtomicBool>,
+    /// Refused rows that were told of, and when.
+    noted: (u64, Instant),
+}
+
+impl View {
+    /// A view that prints to `output`; `arriving` are process rows.
+    pub fn new(
+        format: Format,
+        systems: Systems,
+        output: OwnedFd,
+        arriving: Receiver<RecordBatch>,
+        rows: Arc<Rows>,
+        time_up: Arc<AtomicBool>,
+    ) -> Self {
+        View {
+            format,
+            events: Events::new(),
+            processes: Processes::new(systems),
+            arriving,
+            stream: Stream::new(output),
+            line: Vec::new(),
+            waiting: 0,
+            held: Vec::new(),
+            rows,
+            time_up,
+            noted: (0, Instant::now()),
+        }
+    }
+
+    /// Prints what comes until nothing more can come or go.
+    pub fn run(mut self, messages: &Receiver<Message>) -> End {
+        courtesy::give_way();
+        let end = self.print_all(messages).err().unwrap_or(End::Done);
+        if let End::Failed(error) = &end {
+            tell(&format!("iostrata: --live: cannot write to standard output: {error}; no more rows are shown\n"));
+        }
+        end
+    }
+
+    fn print_all(&mut self, messages: &Receiver<Message>) -> Result<(), End> {
+        self.format.header(&mut self.line);
+        self.print_line(0)?;
+        self.send()?;
+        loop {
+            match messages.recv_timeout(TICK) {
+                Ok(Message::Rows(class, rows)) => {
+                    self.held.push((class, rows));
+                    if self.held.iter().map(|(_, rows)| rows.num_rows()).sum::<usize>() >= ORDERED_ROWS {
+                        self.show()?;
+                    }
+                }
+                Ok(Message::EndOfFlush) => self.show()?,
+                // Notices that the reader has gone even while nothing happens.
+                Err(RecvTimeoutError::Timeout) => drop(self.stream.has_room(Duration::ZERO)?),
+                Err(RecvTimeoutError::Disconnected) => return self.show(),
+            }
+        }
+    }
+
+    /// Prints the rows that are held, in order of time: they come by class, and from several CPUs.
+    fn show(&mut self) -> Result<(), End> {
+        self.learn();
+        self.note()?;
+        let held = std::mem::take(&mut self.held);
+        let batches: Vec<Operations> = held.iter().filter_map(|(class, rows)| Operations::new(*class, rows)).collect();
+        let mut order: Vec<(i64, usize, usize)> = Vec::new();
+        for (number, batch) in batches.iter().enumerate() {
+            order.extend(batch.times().iter().enumerate().map(|(row, ts_ns)| (*ts_ns, number, row)));
+        }
+        order.sort_unstable();
+        for (_, number, row) in order {
+            let batch = &batches[number];
+            let system = batch.system(row, &mut self.processes);
+            self.format.row(&batch.row(row, &system, &self.events), &mut self.line);
+            self.print_line(1)?;
+        }
+        self.send()
+    }
+
+    /// Takes the processes that have come.
+    fn learn(&mut self) {
+        self.arriving.try_iter().for_each(|rows| self.processes.learn(&rows));
+    }
+
+    /// Says what was refused since the last note. Standard output has nothing but rows where a program reads it.
+    fn note(&mut self) -> Result<(), End> {
+        let (told, when) = self.noted;
+        let refused = self.rows.refused.load(Relaxed);
+        if refused == told || when.elapsed() < NOTE_INTERVAL {
+            return Ok(());
+        }
+        self.noted = (refused, Instant::now());
+        let note = format!("({} rows not shown: the output is too slow)\n", refused - told);
+        match self.format {
+            Format::Text => {
+                self.line.extend_from_slice(note.as_bytes());
+                self.print_line(0)?;
+            }
+            Format::Json => tell(&format!("iostrata: --live: {note}")),
+        }
+        Ok(())
+    }
+
+    /// Moves the line, which is this many rows, to the stream.
+    fn print_line(&mut self, rows: u64) -> Result<(), End> {
+        if !self.stream.fits(&self.line) {
+            self.send()?;
+        }
+        self.stream.push(&self.line);
+        self.line.clear();
+        self.waiting += rows;
+        Ok(())
+    }
+
+    fn send(&mut self) -> Result<(), End> {
+        while !self.stream.is_empty() {
+            self.wait_for_room()?;
+            self.stream.write()?;
+        }
+        self.rows.shown.fetch_add(std::mem::take(&mut self.waiting), Relaxed);
+        Ok(())
+    }
+
+    fn wait_for_room(&mut self) -> Result<(), End> {
+        loop {
+            if self.time_up.load(Relaxed) {
+                return Err(End::TimeUp);
+            }
+            if self.stream.has_room(TICK)? {
+                return Ok(());
+            }
+            self.learn();
+        }
+    }
+}
