@@ -53,7 +53,8 @@ static __always_inline bool fill_inode(struct fs_event *event, struct inode *ino
 	__u16 type = inode->i_mode & S_IFMT;
 	unsigned long magic = inode->i_sb->s_magic;
 
-	event->head.fd_kind = type == S_IFBLK ? FD_BLOCK : type == S_IFDIR ? FD_DIRECTORY : FD_REGULAR;
+	/* What a file system keeps in an inode of its own is no file of anyone's. */
+	event->head.fd_kind = type == S_IFREG ? FD_REGULAR : type == S_IFBLK ? FD_BLOCK : type == S_IFDIR ? FD_DIRECTORY : FD_UNKNOWN;
 	event->dev = type == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
 	event->ino = inode->i_ino;
 	if (type != S_IFBLK && (is_pseudo(magic) || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC))

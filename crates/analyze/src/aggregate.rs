@@ -5,6 +5,7 @@
 //! on the multiset of events only. Property tests hold every aggregate to that.
 
 pub mod count;
+pub mod flow;
 pub mod latency;
 pub mod sample;
 

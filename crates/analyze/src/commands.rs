@@ -10,6 +10,7 @@ use iostrata_capture::system::Systems;
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
+use crate::amplification::Names;
 use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
 use crate::owners::Owners;
@@ -17,7 +18,7 @@ use crate::parallel::{Work, scan_all};
 use crate::partial::Finished;
 use crate::scan::{Scan, Source};
 use crate::trust::{self, Trust};
-use crate::{frame, latency, schema, summary, terminal};
+use crate::{amplification, frame, latency, schema, summary, terminal};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,7 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 struct Report {
     summary: DataFrame,
     total: DataFrame,
+    amplification: DataFrame,
     latency: DataFrame,
 }
 
@@ -51,8 +53,9 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     let captures = open(options)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let trust = Trust::of(&captures);
-    let finished = scan(&captures, &rules, options, &trust)?;
-    let mut report = report(&finished, &trust)?;
+    let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?;
+    let finished = scan(&captures, &owners, options, &trust)?;
+    let mut report = report(&finished, &Names::new(&captures, &owners), &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
     let notes = notes(&captures, &finished, &trust, &report.total)?;
@@ -61,11 +64,15 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
         notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
     }
     if let Some(directory) = &directory {
-        let files =
-            [("summary.csv", frame::csv(&mut report.summary)?), ("latency.csv", frame::csv(&mut report.latency)?)];
+        let files = [
+            ("summary.csv", frame::csv(&mut report.summary)?),
+            ("amplification.csv", frame::csv(&mut report.amplification)?),
+            ("latency.csv", frame::csv(&mut report.latency)?),
+        ];
         directory.write(&files)?;
-        let [summary, latency] = files.each_ref().map(|(name, _)| directory.path(name));
-        text.push_str(&format!("\nWrote {} and {}.\n", summary.display(), latency.display()));
+        let [summary, amplification, latency] = files.each_ref().map(|(name, _)| directory.path(name));
+        let [summary, amplification, latency] = [summary.display(), amplification.display(), latency.display()];
+        text.push_str(&format!("\nWrote {summary}, {amplification} and {latency}.\n"));
     }
     for warning in &trust.warnings {
         print(err, &format!("{}\n", one_line(warning)))?;
@@ -91,10 +98,12 @@ fn open(options: &Summary) -> Result<Vec<Capture>> {
     Ok(captures)
 }
 
-fn scan(captures: &[Capture], rules: &Systems, options: &Summary, trust: &Trust) -> Result<Finished> {
+fn scan(captures: &[Capture], owners: &[Owners], options: &Summary, trust: &Trust) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
-    let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?;
-    let scan = |(capture, owners)| Scan { capture, owners };
+    let scan = |(number, owners): (usize, _)| {
+        let disks = amplification::disks(&captures[number].manifest);
+        Scan { capture: number, owners, disks }
+    };
     let scans: Vec<Scan> = owners.iter().enumerate().map(scan).collect();
     let mut work = Vec::new();
     for (capture, scan) in captures.iter().zip(&scans) {
@@ -126,11 +135,12 @@ fn nothing(trust: &Trust) -> String {
     }
 }
 
-fn report(finished: &Finished, trust: &Trust) -> PolarsResult<Report> {
+fn report(finished: &Finished, names: &Names, trust: &Trust) -> PolarsResult<Report> {
     let columns = summary::columns(trust.lost_io);
     Ok(Report {
         summary: frame::frame(&columns, &summary::rows(finished, trust))?,
         total: frame::frame(&columns, &[summary::total(finished, trust)])?,
+        amplification: frame::frame(&amplification::columns(), &amplification::rows(finished, names, trust))?,
         latency: frame::frame(&latency::columns(), &latency::rows(finished))?,
     })
 }

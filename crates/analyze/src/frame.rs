@@ -16,16 +16,19 @@ pub struct ResultColumn<R> {
 
 /// Where the values of a column come from.
 pub enum Value<R> {
-    /// A text of the row.
+    /// A text of the row; an empty one is an empty cell.
     Text(TextOf<R>),
     /// A whole number of the row; `None` is an empty cell.
     Integer(IntegerOf<R>),
+    /// A number of the row; `None` is an empty cell.
+    Number(NumberOf<R>),
     /// A number made from the columns declared before this one.
     Derived(FromColumns),
 }
 
 type TextOf<R> = Box<dyn Fn(&R) -> &str>;
 type IntegerOf<R> = Box<dyn Fn(&R) -> Option<u64>>;
+type NumberOf<R> = Box<dyn Fn(&R) -> Option<f64>>;
 type FromColumns = Box<dyn Fn(&DataFrame) -> PolarsResult<Column>>;
 
 impl<R> Value<R> {
@@ -34,7 +37,7 @@ impl<R> Value<R> {
         match self {
             Value::Text(_) => "text",
             Value::Integer(_) => "integer",
-            Value::Derived(_) => "number",
+            Value::Number(_) | Value::Derived(_) => "number",
         }
     }
 }
@@ -45,8 +48,12 @@ pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFra
     for column in columns {
         let name = PlSmallStr::from_str(&column.name);
         let values = match &column.value {
-            Value::Text(text) => Column::new(name, rows.iter().map(text).collect::<Vec<&str>>()),
+            Value::Text(text) => Column::new(
+                name,
+                rows.iter().map(|row| Some(text(row)).filter(|text| !text.is_empty())).collect::<Vec<_>>(),
+            ),
             Value::Integer(integer) => Column::new(name, rows.iter().map(integer).collect::<Vec<Option<u64>>>()),
+            Value::Number(number) => Column::new(name, rows.iter().map(number).collect::<Vec<Option<f64>>>()),
             Value::Derived(derived) => derived(&frame)?.with_name(name),
         };
         frame.with_column(values)?;

@@ -12,25 +12,40 @@ use iostrata_capture::tables::{ProcessTable, ProcessView};
 
 use crate::guard::reading;
 
+/// What a process was from some moment on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    from_ns: i64,
+    /// An index below [`Owners::systems`].
+    pub system: usize,
+    /// When the process started.
+    pub start_ns: i64,
+}
+
 /// The systems of a capture's processes over time.
 pub struct Owners<'a> {
     rules: &'a Systems,
     names: Vec<String>,
-    /// By pid: from when on it was which system (an index into `names`), ascending.
-    of_pid: HashMap<i32, Vec<(i64, usize)>>,
+    /// By pid, ascending.
+    of_pid: HashMap<i32, Vec<Span>>,
+    /// By pid and start: the command name that was told last.
+    comms: HashMap<(i32, i64), String>,
+    /// Paths of cgroups by id.
+    cgroups: HashMap<i64, String>,
 }
 
 impl<'a> Owners<'a> {
     /// Reads the process table of `capture`. Its size follows the number of processes, not of events.
     pub fn load(capture: &Capture, rules: &'a Systems) -> Result<Owners<'a>> {
-        let mut owners = Owners { rules, names: Vec::new(), of_pid: HashMap::new() };
+        let mut owners =
+            Owners { rules, names: Vec::new(), of_pid: HashMap::new(), comms: HashMap::new(), cgroups: HashMap::new() };
         let mut known = HashMap::new();
         for path in capture.parts::<ProcessTable>()? {
             reading(&path, || owners.add_part(&path, &mut known))?;
         }
         for spans in owners.of_pid.values_mut() {
             // Stable: of rows of the same moment the later one in the capture counts, whatever the sort.
-            spans.sort_by_key(|(from_ns, _)| *from_ns);
+            spans.sort_by_key(|span| span.from_ns);
         }
         Ok(owners)
     }
@@ -57,7 +72,12 @@ impl<'a> Owners<'a> {
             names.push(name.clone());
             names.len() - 1
         });
-        self.of_pid.entry(view.pid.at(row)).or_default().push((view.ts_ns.at(row), system));
+        let (pid, start_ns) = (view.pid.at(row), view.start_ns.at(row));
+        self.of_pid.entry(pid).or_default().push(Span { from_ns: view.ts_ns.at(row), system, start_ns });
+        self.comms.insert((pid, start_ns), view.comm.at(row).unwrap_or_default().to_owned());
+        if let Some(path) = view.cgroup.at(row) {
+            self.cgroups.insert(view.cgroup_id.at(row), path.to_owned());
+        }
     }
 
     /// How many systems the process table has; their indexes are below this.
@@ -70,12 +90,22 @@ impl<'a> Owners<'a> {
         &self.names[system]
     }
 
-    /// The system of process `pid` at `ts_ns`: that of its last row not after it, or of its first row where all are
-    /// later; `None` where the process table does not have the pid.
-    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<usize> {
+    /// What process `pid` was at `ts_ns`: by its last row not after it, or by its first row where all are later; `None`
+    /// where the process table does not have the pid.
+    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<&Span> {
         let spans = self.of_pid.get(&pid)?;
-        let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
-        spans.get(after.saturating_sub(1)).map(|(_, system)| *system)
+        let after = spans.partition_point(|span| span.from_ns <= ts_ns);
+        spans.get(after.saturating_sub(1))
+    }
+
+    /// The command name of a process that the process table has.
+    pub fn comm(&self, pid: i32, start_ns: i64) -> Option<&str> {
+        self.comms.get(&(pid, start_ns)).map(String::as_str)
+    }
+
+    /// The path of a cgroup that a process in the process table was in.
+    pub fn cgroup(&self, id: i64) -> Option<&str> {
+        self.cgroups.get(&id).map(String::as_str)
     }
 
     /// The name of the system of a process of which nothing but the command name is known.

@@ -5,8 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::count::Counts;
+use crate::aggregate::flow::Flows;
 use crate::aggregate::latency::Latencies;
 use crate::aggregate::{Aggregate, Settings};
+use crate::entity::{Entities, Entity};
 use crate::event::{Anomalies, Event};
 
 /// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
@@ -14,11 +16,13 @@ use crate::event::{Anomalies, Event};
 pub struct System {
     counts: Counts,
     latency: Latencies,
+    /// Bytes from the application to the device.
+    pub flows: Flows,
 }
 
 impl System {
     fn empty(settings: Settings) -> Self {
-        System { counts: Counts::empty(settings), latency: Latencies::empty(settings) }
+        System { counts: Counts::empty(settings), latency: Latencies::empty(settings), flows: Flows::default() }
     }
 
     /// Adds one event.
@@ -37,6 +41,7 @@ impl System {
     fn combine(&mut self, other: Self) {
         self.counts.combine(other.counts);
         self.latency.combine(other.latency);
+        self.flows.combine(&other.flows);
     }
 }
 
@@ -46,6 +51,8 @@ pub struct Partial {
     settings: Settings,
     slots: HashMap<String, usize>,
     systems: Vec<System>,
+    /// Bytes by process, cgroup, file and device.
+    pub entities: Entities,
     /// I/O on files in memory, which is left out of the systems because it reaches no device.
     pub memory: Counts,
     /// Values that could not be used.
@@ -63,6 +70,10 @@ pub struct Finished {
     pub systems: Vec<FinishedSystem>,
     /// All systems together.
     pub total: Counts,
+    /// Bytes of all systems together.
+    pub total_flows: Flows,
+    /// Bytes by process, cgroup, file and device, in order.
+    pub entities: Vec<(Entity, Flows)>,
     /// I/O on files in memory, in no system.
     pub memory: Counts,
     /// Values that could not be used.
@@ -80,6 +91,8 @@ pub struct FinishedSystem {
     pub name: String,
     /// Operations and bytes.
     pub counts: Counts,
+    /// Bytes from the application to the device.
+    pub flows: Flows,
     /// Distributions of durations.
     pub latency: <Latencies as Aggregate>::Output,
 }
@@ -91,6 +104,7 @@ impl Partial {
             settings,
             slots: HashMap::new(),
             systems: Vec::new(),
+            entities: Entities::default(),
             memory: Counts::empty(settings),
             anomalies: Anomalies::default(),
             devices: BTreeSet::new(),
@@ -122,6 +136,7 @@ impl Partial {
                 self.systems[slot].combine(system);
             }
         }
+        self.entities.combine(other.entities);
         self.memory.combine(other.memory);
         self.anomalies.combine(other.anomalies);
         self.devices.extend(other.devices);
@@ -131,17 +146,21 @@ impl Partial {
     /// The result.
     pub fn finish(self) -> Finished {
         let mut total = Counts::empty(self.settings);
+        let mut total_flows = Flows::default();
         let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
         let mut systems = Vec::with_capacity(theirs.len());
         for (name, slot) in self.slots {
             if let Some(system) = theirs[slot].take() {
                 total.combine(system.counts.clone());
-                systems.push(FinishedSystem { name, counts: system.counts.finish(), latency: system.latency.finish() });
+                total_flows.combine(&system.flows);
+                let System { counts, latency, flows } = system;
+                systems.push(FinishedSystem { name, counts: counts.finish(), flows, latency: latency.finish() });
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
-        let Partial { memory, anomalies, devices, rows, .. } = self;
-        Finished { systems, total: total.finish(), memory: memory.finish(), anomalies, devices, rows }
+        let Partial { memory, anomalies, devices, rows, entities, .. } = self;
+        let (total, memory, entities) = (total.finish(), memory.finish(), entities.finish());
+        Finished { systems, total, total_flows, entities, memory, anomalies, devices, rows }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Folds one part of one table into a [`Partial`], one batch at a time.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, FdKind, Layer, Op};
+use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::part::{Capture, PartReader};
 use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
@@ -15,6 +15,8 @@ use iostrata_capture::tables::{
 use iostrata_capture::{Error, Result};
 
 use crate::aggregate::Aggregate;
+use crate::aggregate::flow::{Path, Step};
+use crate::entity::Belongs;
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::owners::Owners;
 use crate::partial::Partial;
@@ -28,6 +30,8 @@ pub struct Scan<'a> {
     pub capture: usize,
     /// Its processes.
     pub owners: &'a Owners<'a>,
+    /// The disk that each of its file systems lies on, by device number.
+    pub disks: HashMap<i32, i32>,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
@@ -60,7 +64,7 @@ macro_rules! sources {
         impl Scan<'_> {
             /// Folds the part of `source` at `path` into `partial`. After an error `partial` is of no use: it holds some of
             /// the part's rows.
-            pub fn fold(&self, source: Source, path: &Path, partial: &mut Partial) -> Result<()> {
+            pub fn fold(&self, source: Source, path: &FilePath, partial: &mut Partial) -> Result<()> {
                 let mut fold = Fold::new(self, partial);
                 match source { $(Source::$source => fold.part::<$table>(path),)+ }
             }
@@ -98,7 +102,7 @@ impl<'a> Fold<'a> {
         Fold { scan, partial, slots, by_comm: HashMap::new() }
     }
 
-    fn part<T: Events>(&mut self, path: &Path) -> Result<()> {
+    fn part<T: Events>(&mut self, path: &FilePath) -> Result<()> {
         for batch in PartReader::open::<T>(path)? {
             T::fold(&batch?, self).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
         }
@@ -107,7 +111,7 @@ impl<'a> Fold<'a> {
 
     fn slot(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {
         let owners = self.scan.owners;
-        let Some(system) = owners.find(pid, ts_ns) else { return self.slot_by_comm(comm) };
+        let Some(system) = owners.find(pid, ts_ns).map(|span| span.system) else { return self.slot_by_comm(comm) };
         let partial = &mut *self.partial;
         *self.slots[system].get_or_insert_with(|| partial.slot(owners.name(system)))
     }
@@ -129,6 +133,36 @@ impl<'a> Fold<'a> {
         }
         let slot = self.slot(row.pid, row.ts_ns, row.comm);
         self.partial.system(slot).update(&event);
+        if row.layer == Layer::Syscall {
+            let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, row.dev.zip(row.ino));
+            let step = Step::Application(Path::of(row.op));
+            self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.bytes));
+        }
+    }
+
+    /// Whose what a process does is.
+    fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, file: Option<(i32, i64)>) -> Belongs {
+        let start_ns = self.scan.owners.find(pid, ts_ns).map_or(0, |span| span.start_ns);
+        Belongs {
+            process: Some((pid, start_ns)),
+            cgroup: Some(cgroup_id),
+            file,
+            device: file.and_then(|(dev, _)| self.scan.disks.get(&dev).copied()),
+        }
+    }
+
+    /// Adds bytes to the system in `slot` and to whom else they belong; in no direction they count nowhere.
+    fn flow(
+        &mut self,
+        slot: usize,
+        belongs: Belongs,
+        class: IoClass,
+        (direction, step, bytes): (Option<Direction>, Step, u64),
+    ) {
+        if let Some(direction) = direction {
+            self.partial.system(slot).flows.add(direction, step, bytes);
+            self.partial.entities.add(self.scan.capture, belongs, class, (direction, step, bytes));
+        }
     }
 }
 
@@ -139,8 +173,11 @@ struct FileRow<'a> {
     dur_ns: i64,
     pid: i32,
     comm: Option<&'a str>,
+    cgroup_id: i64,
     op: Op,
     kind: Option<FdKind>,
+    dev: Option<i32>,
+    ino: Option<i64>,
     ret: i64,
 }
 
@@ -173,8 +210,11 @@ macro_rules! file_events {
                         dur_ns: view.dur_ns.at(row),
                         pid: view.pid.at(row),
                         comm: view.comm.at(row),
+                        cgroup_id: view.cgroup_id.at(row),
                         op: view.op.at(row),
                         kind: view.fd_kind.at(row),
+                        dev: view.dev.at(row),
+                        ino: view.ino.at(row),
                         ret: view.ret.at(row),
                     });
                 }
@@ -202,8 +242,30 @@ impl Events for FsTable {
             event.bytes = bytes_of(view.bytes.at(row), anomalies);
             let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
             fold.partial.system(slot).update(&event);
+            fold.pages(&view, row, slot, event.bytes);
         }
         Ok(())
+    }
+}
+
+impl Fold<'_> {
+    /// Pages of files in the cache, and those that an application touches through a mapping.
+    fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
+        let (op, via) = (view.op.at(row), view.via.at(row));
+        let file = view.ino.at(row).map(|ino| (view.dev.at(row), ino));
+        let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), file);
+        let mapping = Step::Application(Path::Mapping);
+        if view.fd_kind.at(row) == Some(FdKind::Regular) {
+            let mapped = op == Op::Fill && via == Some(Via::Mapping);
+            self.flow(slot, belongs, IoClass::Data, (op.direction(), Step::Cache { mapped }, bytes));
+        }
+        match (op, via) {
+            (Op::Fault, _) => self.flow(slot, belongs, IoClass::Data, (Some(Direction::Read), mapping, bytes)),
+            (Op::Dirty, Some(Via::Mapping)) => {
+                self.flow(slot, belongs, IoClass::Data, (Some(Direction::Write), mapping, bytes));
+            }
+            _ => {}
+        }
     }
 }
 
@@ -222,18 +284,27 @@ impl Events for BlockTable {
             let shared = bytes_of(view.shared_bytes.at(row), &mut fold.partial.anomalies);
             let class = view.class.at(row);
             let rest = event.bytes.saturating_sub(shared);
-            let Some(pid) = view.pid.at(row) else {
-                event.bytes = rest;
-                let slot = fold.partial.slot(without_owner(class));
-                fold.partial.system(slot).update(&event);
-                continue;
+            let (direction, evidence) = (event.direction, view.evidence.at(row));
+            let nobodys = Belongs { device: Some(dev), ..Belongs::default() };
+            let slot = match view.pid.at(row) {
+                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
+                None => fold.partial.slot(without_owner(class)),
             };
-            event.bytes = owned.min(rest);
-            let slot = fold.slot(pid, view.ts_ns.at(row), view.comm.at(row));
+            // A request without an owner may still say its cgroup and its file.
+            let belongs = Belongs {
+                process: view.pid.at(row).zip(view.start_ns.at(row)),
+                cgroup: view.cgroup_id.at(row),
+                file: view.file_dev.at(row).zip(view.ino.at(row)),
+                ..nobodys
+            };
+            event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
             fold.partial.system(slot).update(&event);
-            if rest > owned {
+            fold.flow(slot, belongs, class, (direction, Step::Device(class, evidence), event.bytes));
+            if rest > event.bytes {
                 let slot = fold.partial.slot(without_owner(class));
-                fold.partial.system(slot).add_bytes(event.direction, rest - owned);
+                fold.partial.system(slot).add_bytes(direction, rest - event.bytes);
+                let step = Step::Device(class, Evidence::None);
+                fold.flow(slot, nobodys, class, (direction, step, rest - event.bytes));
             }
         }
         Ok(())
@@ -245,13 +316,21 @@ impl Events for ShareTable {
         let view = ShareView::new(batch)?;
         for row in 0..view.rows {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
+            let class = view.class.at(row);
             let slot = match view.pid.at(row) {
                 Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.partial.slot(without_owner(view.class.at(row))),
+                None => fold.partial.slot(without_owner(class)),
             };
             let direction = counted_direction(view.op.at(row), view.flags.at(row));
             let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);
             fold.partial.system(slot).add_bytes(direction, bytes);
+            let belongs = Belongs {
+                process: view.pid.at(row).zip(view.start_ns.at(row)),
+                cgroup: view.cgroup_id.at(row),
+                file: view.file_dev.at(row).zip(view.ino.at(row)),
+                device: Some(view.dev.at(row)),
+            };
+            fold.flow(slot, belongs, class, (direction, Step::Device(class, view.evidence.at(row)), bytes));
         }
         Ok(())
     }
@@ -320,8 +399,11 @@ mod tests {
             dur_ns: 1,
             pid: 1,
             comm: None,
+            cgroup_id: 1,
             op: Op::Pread,
             kind: Some(FdKind::Regular),
+            dev: None,
+            ino: None,
             ret: -5,
         };
         let mut anomalies = Anomalies::default();

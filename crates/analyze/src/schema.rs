@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, tables};
 
 use crate::event::Phase;
-use crate::{frame, latency, summary};
+use crate::{amplification, frame, latency, summary};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -39,9 +39,9 @@ fn results(text: &mut String) {
     section(
         text,
         "## Results",
-        "`iostrata-analyze summary --out DIR` writes two CSV files. An empty cell means not captured, not known or not \
+        "`iostrata-analyze summary --out DIR` writes three CSV files. An empty cell means not captured, not known or not \
          defined, never zero. System calls and VFS operations count as reads and writes only on regular files and block \
-         devices; I/O on files in memory is left out of both files. A block request belongs to its owner, with what rows \
+         devices; I/O on files in memory is left out of all. A block request belongs to its owner, with what rows \
          of `share` say is of others; what has no owner goes by its class: `(journal)`, `(metadata)`, `(flush)`, \
          `(swap)`, `(discard)`, and `(unknown)` for data. Requests that the kernel's I/O counters \
          leave out, discards and device flushes are in `latency.csv` but neither reads nor writes, so that reads and \
@@ -49,6 +49,15 @@ fn results(text: &mut String) {
     );
     section(text, "### `summary.csv`", "One row for each system, by name.");
     text.push_str(&frame::markdown(&summary::columns(Default::default())));
+    section(
+        text,
+        "### `amplification.csv`",
+        "Bytes on their way from the application to the device, one row for each system, process, cgroup, file and device and \
+         each direction that has any. Each scope has all bytes once, and what is nobody's in a row of its own, so the rows of \
+         one scope add up to the kernel's counters of the devices. How an owner is known, and what remains uncertain: \
+         docs/attribution.md. Memory follows the number of processes, cgroups and files.",
+    );
+    text.push_str(&frame::markdown(&amplification::columns()));
     section(
         text,
         "### `latency.csv`",

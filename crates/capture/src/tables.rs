@@ -96,7 +96,8 @@ table! {
         via: Option<Via> => Dictionary,
         /// The type of the file system, as in /proc/filesystems; `bdev` for a block device itself; null for a journal.
         fs: Comm => Dictionary,
-        /// What kind of file it is: `block` has what a file system keeps in the cache of its device.
+        /// What kind of file it is: `block` has what a file system keeps in the cache of its device; null is an inode that it
+        /// keeps for itself (ext4's block groups, btrfs's trees).
         fd_kind: Option<FdKind> => Dictionary,
         /// Device that holds the file; for a block device, the device itself.
         dev: i32 => Delta,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use iostrata_capture::ledger::{Account, Amounts, Lost};
 use iostrata_capture::manifest::{Device, Mount, State};
-use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::op::{Layer, Op, Via};
 
 use crate::support::{Capture, run, run_text, small};
 
@@ -60,7 +60,7 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
     not captured: fs (the kernel refused fentry)
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
 
-    Wrote results/summary.csv and results/latency.csv.
+    Wrote results/summary.csv, results/amplification.csv and results/latency.csv.
     ");
     assert_eq!(code, 0);
     let summary = place.path().join("results/summary.csv");
@@ -112,7 +112,7 @@ fn csv_files_hold_all_columns() {
     kworker,block,discard,queue,1,7000,7000,,,,,,,7000
     kworker,block,discard,device,1,63000,63000,,,,,,,63000
     ");
-    assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 2);
+    assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 3);
 }
 
 /// The small capture, having lost ten system calls and a block request.
@@ -151,7 +151,7 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
     with what is missing, the total lies within: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
 
-    Wrote results/summary.csv and results/latency.csv.
+    Wrote results/summary.csv, results/amplification.csv and results/latency.csv.
     ");
     assert_eq!(code, 3);
     let summary = place.path().join("results/summary.csv");
@@ -210,6 +210,51 @@ fn each_part_of_a_request_goes_to_its_own_owner_and_all_add_up() {
     assert_eq!(of("system"), ["(metadata)", "(unknown)", "dd", "etcd"]);
     assert_eq!(of("block_write_bytes"), ["1000", "2000", "3000", "4000"]);
     assert_eq!(of("block_write_ops"), ["0", "0", "0", "1"]);
+}
+
+#[test]
+fn bytes_are_followed_from_the_application_to_the_device() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = Capture::empty("flows", ALL);
+    capture.process(10, 1, "etcd", Some("/usr/bin/etcd"));
+    for op in [Op::Pwrite, Op::AioWrite, Op::UringWrite] {
+        let row = capture.syscall(100, 1, op, 1_000, 5_000);
+        (row.dev, row.ino) = (Some(7 << 20), Some(12));
+    }
+    capture.fs(110, 1, Op::Dirty, Some(Via::Mapping), 4_096);
+    capture.fs(120, 1, Op::Dirty, Some(Via::Call), 4_096);
+    let request = capture.block(200, Some(1), Op::Write, 10_000, 50_000);
+    (request.owned_bytes, request.file_dev, request.ino) = (6_096, Some(7 << 20), Some(12));
+    capture.share(None, 1_000);
+    capture.write(place.path(), "run1");
+    let (code, _, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    let csv = place.path().join("results/amplification.csv");
+    let of = |name: &str| column(&csv, name);
+    let scopes = of("scope");
+    let rows = |scope: &str, name: &str| {
+        let named = scopes.iter().zip(of(name)).filter(|(of, _)| *of == scope).map(|(_, value)| value);
+        named.collect::<Vec<_>>()
+    };
+    assert_eq!(rows("system", "name"), ["(metadata)", "(unknown)", "etcd"]);
+    assert_eq!(rows("process", "id"), ["1@0", "", ""]);
+    assert_eq!(rows("file", "id"), ["7:0:12", "", ""]);
+    for scope in ["total", "system", "process", "cgroup", "file", "device"] {
+        let sum = |name| rows(scope, name).iter().map(|cell| cell.parse::<u64>().expect("a number")).sum::<u64>();
+        assert_eq!(
+            (sum("application_bytes"), sum("cached_bytes"), sum("device_bytes")),
+            (7_096, 8_192, 10_000),
+            "{scope}"
+        );
+    }
+    for (name, bytes) in [("call", "1000"), ("aio", "1000"), ("io_uring", "1000"), ("mapping", "4096")] {
+        assert_eq!(rows("file", &format!("{name}_bytes"))[0], bytes);
+    }
+    let etcd = |name: &str| rows("process", name)[0].clone();
+    assert_eq!((etcd("device_data_bytes"), etcd("absorbed_bytes")), ("6096".into(), "1000".into()));
+    let ratios = ["amplification_low", "amplification", "amplification_high"]
+        .map(|name| etcd(name).parse::<f64>().expect("a number"));
+    assert_eq!(ratios, [6_096.0 / 7_096.0, 6_096.0 / 7_096.0, 9_000.0 / 7_096.0]);
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::process::{Command, Output};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Books;
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
-use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op};
+use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
-    BlockRow, BlockTable, ProcessRow, ProcessTable, ShareRow, ShareTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
+    BlockRow, BlockTable, FsRow, FsTable, ProcessRow, ProcessTable, ShareRow, ShareTable, SyscallRow, SyscallTable,
+    VfsRow, VfsTable,
 };
 
 /// Rows and a manifest that become a capture on disk.
@@ -20,6 +21,7 @@ pub struct Capture {
     pub manifest: Manifest,
     pub syscall: Vec<SyscallRow>,
     pub vfs: Vec<VfsRow>,
+    pub fs: Vec<FsRow>,
     pub block: Vec<BlockRow>,
     pub share: Vec<ShareRow>,
     pub process: Vec<ProcessRow>,
@@ -67,6 +69,7 @@ impl Capture {
             manifest,
             syscall: Vec::new(),
             vfs: Vec::new(),
+            fs: Vec::new(),
             block: Vec::new(),
             share: Vec::new(),
             process: Vec::new(),
@@ -127,6 +130,28 @@ impl Capture {
             ret,
         });
         self.vfs.last_mut().expect("just pushed")
+    }
+
+    /// Pages of the file 12 on the disk 7:0.
+    pub fn fs(&mut self, ts_ns: i64, pid: i32, op: Op, via: Option<Via>, bytes: i64) {
+        self.fs.push(FsRow {
+            ts_ns,
+            dur_ns: None,
+            op,
+            pid,
+            tid: pid,
+            comm: comm("some"),
+            cgroup_id: 1,
+            via,
+            fs: comm("ext4"),
+            fd_kind: Some(FdKind::Regular),
+            dev: 7 << 20,
+            ino: Some(12),
+            offset_bytes: None,
+            bytes,
+            events: 1,
+            blocks: None,
+        });
     }
 
     pub fn block(&mut self, ts_ns: i64, pid: Option<i32>, op: Op, bytes: i64, dur_ns: i64) -> &mut BlockRow {
@@ -191,6 +216,7 @@ impl Capture {
         let rows = self.rows_per_part;
         manifest.parts.extend(parts::<SyscallTable>(&directory, &self.syscall, rows));
         manifest.parts.extend(parts::<VfsTable>(&directory, &self.vfs, rows));
+        manifest.parts.extend(parts::<FsTable>(&directory, &self.fs, rows));
         manifest.parts.extend(parts::<BlockTable>(&directory, &self.block, rows));
         manifest.parts.extend(parts::<ShareTable>(&directory, &self.share, rows));
         manifest.parts.extend(parts::<ProcessTable>(&directory, &self.process, rows));

@@ -1,0 +1,171 @@
+//! Bytes on their way between application and device: how the application moved them, what passed the page cache, and
+//! what the device did, by class and by how sure it is whose they are.
+
+use iostrata_capture::op::{Direction, Evidence, IoClass, Op};
+
+use super::count::DIRECTIONS;
+
+/// Declares the ways of application bytes once: name on disk and meaning.
+macro_rules! paths {
+    ($($(#[doc = $doc:literal])+ $path:ident = $name:literal,)+) => {
+        /// How an application moves bytes.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Path { $($(#[doc = $doc])+ $path,)+ }
+
+        impl Path {
+            /// Every path, in order of declaration.
+            pub const ALL: &'static [Path] = &[$(Path::$path,)+];
+
+            /// Its name in columns.
+            pub const fn name(self) -> &'static str {
+                match self { $(Path::$path => $name,)+ }
+            }
+
+            /// Its meaning.
+            pub const fn doc(self) -> &'static str {
+                match self { $(Path::$path => concat!($($doc,)+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+paths! {
+    /// by system calls
+    Call = "call",
+    /// by Linux aio
+    Aio = "aio",
+    /// by io_uring
+    IoUring = "io_uring",
+    /// through mappings: the pages whose major faults read, and those that turned dirty
+    Mapping = "mapping",
+}
+
+impl Path {
+    /// The path of a row of the application layer.
+    pub fn of(op: Op) -> Path {
+        match op {
+            Op::AioRead | Op::AioWrite | Op::AioFsync => Path::Aio,
+            Op::UringRead | Op::UringWrite | Op::UringFsync | Op::UringSyncFileRange | Op::UringFallocate => {
+                Path::IoUring
+            }
+            _ => Path::Call,
+        }
+    }
+}
+
+/// Bytes of one direction. Sums stop at the greatest value instead of wrapping.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flow {
+    by_path: [u64; Path::ALL.len()],
+    by_class: [u64; IoClass::ALL.len()],
+    by_evidence: [u64; Evidence::ALL.len()],
+    cached: u64,
+    mapped: u64,
+}
+
+fn add(sum: &mut u64, bytes: u64) {
+    *sum = sum.saturating_add(bytes);
+}
+
+fn total(parts: &[u64]) -> u64 {
+    parts.iter().fold(0, |sum, part| sum.saturating_add(*part))
+}
+
+impl Flow {
+    /// Bytes that the application moved on `path`.
+    pub fn of_path(&self, path: Path) -> u64 {
+        self.by_path[path as usize]
+    }
+
+    /// All that the application moved.
+    pub fn application(&self) -> u64 {
+        total(&self.by_path)
+    }
+
+    /// Bytes that page faults brought into the page cache beyond what they asked for: the application may have used them.
+    pub fn mapped_ahead(&self) -> u64 {
+        self.mapped.saturating_sub(self.of_path(Path::Mapping))
+    }
+
+    /// Bytes of file contents that entered the page cache, or turned dirty there.
+    pub fn cached(&self) -> u64 {
+        self.cached
+    }
+
+    /// Bytes that the device moved, of `class`.
+    pub fn of_class(&self, class: IoClass) -> u64 {
+        self.by_class[class as usize]
+    }
+
+    /// Bytes that the device moved, whose owner is known by `evidence`.
+    pub fn of_evidence(&self, evidence: Evidence) -> u64 {
+        self.by_evidence[evidence as usize]
+    }
+
+    /// All that the device moved.
+    pub fn device(&self) -> u64 {
+        total(&self.by_class)
+    }
+
+    /// File contents that the device moved.
+    pub fn data(&self) -> u64 {
+        self.of_class(IoClass::Data).saturating_add(self.of_class(IoClass::Readahead))
+    }
+
+    fn combine(&mut self, other: &Flow) {
+        let pairs = self.by_path.iter_mut().zip(&other.by_path);
+        let pairs = pairs.chain(self.by_class.iter_mut().zip(&other.by_class));
+        let pairs = pairs.chain(self.by_evidence.iter_mut().zip(&other.by_evidence));
+        pairs.for_each(|(sum, bytes)| add(sum, *bytes));
+        add(&mut self.cached, other.cached);
+        add(&mut self.mapped, other.mapped);
+    }
+}
+
+/// One row's part in the flows.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// The application moved it.
+    Application(Path),
+    /// It entered the page cache, or turned dirty there.
+    Cache {
+        /// By a fault that reads.
+        mapped: bool,
+    },
+    /// The device moved it.
+    Device(IoClass, Evidence),
+}
+
+/// Bytes of both directions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flows([Flow; DIRECTIONS.len()]);
+
+impl Flows {
+    /// The bytes of one direction.
+    pub fn get(&self, direction: Direction) -> &Flow {
+        &self.0[direction as usize]
+    }
+
+    /// Adds bytes that took `step`.
+    pub fn add(&mut self, direction: Direction, step: Step, bytes: u64) {
+        let flow = &mut self.0[direction as usize];
+        match step {
+            Step::Application(path) => add(&mut flow.by_path[path as usize], bytes),
+            Step::Cache { mapped } => {
+                add(&mut flow.cached, bytes);
+                if mapped {
+                    add(&mut flow.mapped, bytes);
+                }
+            }
+            Step::Device(class, evidence) => {
+                add(&mut flow.by_class[class as usize], bytes);
+                add(&mut flow.by_evidence[evidence as usize], bytes);
+            }
+        }
+    }
+
+    /// Adds the bytes of `other`.
+    pub fn combine(&mut self, other: &Flows) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| mine.combine(theirs));
+    }
+}

@@ -1,0 +1,85 @@
+"""amplification.csv: bytes from the application to the device, against the kernel's counters."""
+
+import csv
+import subprocess
+
+from conftest import analyze
+
+MIB = 1 << 20
+
+NUMBERS = ("application_bytes", "device_bytes", "absorbed_bytes", "mapping_bytes", "call_bytes", "device_readahead_bytes",
+           "device_data_bytes", "device_journal_bytes", "device_metadata_bytes", "cached_bytes")
+
+
+def amplification(capture, out):
+    result = analyze("summary", capture.directory, "--out", out)
+    assert result.returncode == 0, result.stderr
+    with open(out / "amplification.csv", newline="") as lines:
+        rows = [row | {name: int(row[name] or 0) for name in NUMBERS} for row in csv.DictReader(lines)]
+    return rows
+
+
+def one(rows, **wanted):
+    (row,) = [row for row in rows if all(row[name] == value for name, value in wanted.items())]
+    return row
+
+
+def test_every_scope_adds_up_to_the_devices_counters(disk, record, actors, tmp_path):
+    old = disk.mount / "old"
+    old.write_bytes(bytes(4 * MIB))
+    disk.settle()
+    writer, mapper, reader = actors(), actors(), actors()
+    recorder = record("--device", disk.name)
+    files = {name: disk.mount / name for name in ("written", "mapped", "deleted")}
+    writer.do(f"f = open({str(files['written'])!r}, 'wb'); f.write(b'x' * (2 << 20)); f.close()")
+    writer.do(f"f = open({str(files['deleted'])!r}, 'wb'); f.write(b'x' * (1 << 20)); f.close(); os.unlink(f.name)")
+    mapper.do(f"f = open({str(files['mapped'])!r}, 'w+b'); f.truncate(1 << 20); m = mmap.mmap(f.fileno(), 0); m[:] = b'y' * len(m)")
+    reader.do(f"len(open({str(old)!r}, 'rb').read()); len(open({str(old)!r}, 'rb').read())")
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture = recorder.stop()
+    book = capture.check_device(disk.name, busy=True)["rows"]
+    rows = amplification(capture, tmp_path / "results")
+
+    for scope in ("total", "system", "process", "cgroup", "file", "device"):
+        for direction in ("read", "write"):
+            device = sum(row["device_bytes"] for row in rows if (row["scope"], row["direction"]) == (scope, direction))
+            assert device == book[f"{direction}_bytes"], (scope, direction)
+    total = one(rows, scope="total", direction="write")
+    classes = sum(total[f"device_{name}_bytes"] for name in ("data", "journal", "metadata"))
+    assert classes == total["device_bytes"] == book["write_bytes"]
+
+    def of(actor, direction):
+        (row,) = [row for row in rows if row["id"].startswith(f"{actor.pid}@") and row["direction"] == direction]
+        return row
+
+    # Three MiB were asked for, of which one was deleted before anyone wrote it back.
+    wrote = of(writer, "write")
+    assert (wrote["call_bytes"], wrote["device_bytes"], wrote["absorbed_bytes"]) == (3 * MIB, 2 * MIB, MIB)
+    assert abs(float(wrote["amplification"]) - 2 / 3) < 1e-9 and wrote["evidence_inode_bytes"] == str(2 * MIB)
+    mapped = of(mapper, "write")
+    assert (mapped["mapping_bytes"], mapped["call_bytes"], mapped["device_bytes"]) == (MIB, 0, MIB)
+    # The second read of the same file comes from the cache.
+    read = of(reader, "read")
+    assert (read["call_bytes"], read["cached_bytes"], read["device_bytes"]) == (8 * MIB, 4 * MIB, 4 * MIB)
+    assert read["device_readahead_bytes"] > 3 * MIB and float(read["amplification"]) == 0.5
+
+    number = files["written"].stat()
+    file = one(rows, scope="file", direction="write", id=f"7:{number.st_dev & 0xff}:{number.st_ino}")
+    assert (file["application_bytes"], file["device_bytes"], float(file["amplification"])) == (2 * MIB, 2 * MIB, 1)
+    assert one(rows, scope="device", direction="write")["name"] == disk.name
+    assert one(rows, scope="device", direction="write")["application_bytes"] == 4 * MIB
+
+
+def test_what_a_sequential_reader_of_a_mapping_used_is_between_the_bounds(disk, record, actors, tmp_path):
+    path = disk.mount / "old"
+    path.write_bytes(bytes(4 * MIB))
+    disk.settle()
+    reader = actors()
+    reader.do(f"f = open({str(path)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)")
+    recorder = record("--device", disk.name)
+    reader.do("x = m[:]")
+    rows = amplification(recorder.stop(), tmp_path / "results")
+    row = one(rows, scope="system", direction="read", name="python3") if any(r["name"] == "python3" for r in rows) else one(
+        rows, scope="file", direction="read", id=f"7:{path.stat().st_dev & 0xff}:{path.stat().st_ino}")
+    assert row["device_bytes"] == 4 * MIB and 0 < row["mapping_bytes"] <= 4 * MIB
+    assert float(row["amplification_low"]) == 1 <= float(row["amplification"]) <= float(row["amplification_high"])
