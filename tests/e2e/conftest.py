@@ -108,12 +108,13 @@ def disk(recordable, tmp_path):
 
 # Requests by owner, class and file: each byte of `block` once. What is nobody's has no pid.
 PARTS = """(
-    select ts_ns, op, pid, start_ns, comm, evidence, class, ino, owned_bytes as bytes from {block} where pid is not null
+    select ts_ns, op, pid, start_ns, comm, cgroup_id, evidence, class, ino, owned_bytes as bytes from {block} where pid is not null
     union all
-    select ts_ns, op, null, null, null, 'none', class, null, bytes - owned_bytes - shared_bytes from {block}
-    where bytes > owned_bytes + shared_bytes
+    select ts_ns, op, null, null, null, case when pid is null then cgroup_id end, case when pid is null then evidence else 'none' end, class, null,
+        bytes - owned_bytes - shared_bytes
+    from {block} where bytes > owned_bytes + shared_bytes
     union all
-    select ts_ns, op, pid, start_ns, comm, evidence, class, ino, bytes from {share})"""
+    select ts_ns, op, pid, start_ns, comm, cgroup_id, evidence, class, ino, bytes from {share})"""
 
 
 class Capture:

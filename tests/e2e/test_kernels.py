@@ -1,6 +1,7 @@
 """Debian's 5.10, 6.1 and 6.12 in virtual machines, ext4, xfs and btrfs: every layer captured, books balanced, counters equal."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -23,6 +24,7 @@ WRITTEN = {
     "second": MIB,
     "successor": MIB // 2,
     "straight": MIB // 2,
+    "charged": MIB // 2,
 }
 
 
@@ -132,6 +134,17 @@ def test_data_is_its_writers_and_nobody_elses(out, system):
     # btrfs of some versions writes directly through the page cache.
     assert evidence.pop("straight") in ({"direct"} if system != "btrfs" else {"direct", "inode"})
     assert evidence["first"] == evidence["second"] == "page" and evidence["successor"] == "inode", evidence
+
+
+def test_the_cgroup_that_the_kernel_charges_is_the_owners(out):
+    """io.stat of a cgroup is the block layer's own attribution of what a worker wrote back."""
+    capture = Capture(out / "capture")
+    cgroup = int((out / "cgroup.id").read_text())
+    owned = f"select sum(bytes)::bigint from {{part}} where cgroup_id = {cgroup} and op = 'write' and class = 'data'"
+    charged = re.search(r"wbytes=(\d+)", (out / "cgroup.stat").read_text())
+    assert capture.one(owned) == (MIB // 2,) == (int(charged[1]),)
+    comms = f"select distinct comm, evidence from {{part}} where cgroup_id = {cgroup} and op = 'write'"
+    assert capture.sql(comms) == [("charged", "inode")]
 
 
 def test_the_page_cache_is_told_of_as_it_was_used(line, out, system):

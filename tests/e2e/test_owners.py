@@ -255,16 +255,16 @@ def test_data_journal_and_metadata_are_told_apart_and_add_up(disk, record, actor
     recorder = record("--device", disk.name)
     writer = actors()
     writer.do(f"f = os.open({str(disk.mount / 'log')!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)")
-    writer.do("for _ in range(200): os.write(f, b'l' * 4096); os.fsync(f)")
+    writer.do("for _ in range(1000): os.write(f, b'l' * 4096); os.fsync(f)")
     sync(disk)
     capture = recorder.stop()
     written = dict(capture.sql("select class, sum(bytes) from {part} where op = 'write' group by class"))
-    assert written["data"] == 200 * 4096
+    assert written["data"] == 1000 * 4096
     block_bytes = os.statvfs(disk.mount).f_bsize
-    assert written["journal"] >= 200 * 2 * block_bytes, "at least a descriptor and a commit block each time"
+    assert written["journal"] >= 1000 * 2 * block_bytes, "at least a descriptor and a commit block each time"
     assert written["metadata"] > 0
     assert capture.one("select count(*) from {block} where class = 'metadata' and submitter_comm like 'jbd2/%'") == (0,)
-    assert owned(capture) == {writer.pid: 200 * 4096}
+    assert owned(capture) == {writer.pid: 1000 * 4096}
     journal = capture.sql("select distinct evidence, pid, submitter_comm from {block} where class = 'journal'")
     assert all(row[:2] == ("none", None) and row[2].startswith("jbd2/") for row in journal), journal
     book = capture.check_device(disk.name, busy=True)

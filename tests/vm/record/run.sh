@@ -57,10 +57,18 @@ owners() {
 	rm /mnt/deleted
 	/payload/bin/successor if=/dev/zero of=/mnt/successor bs=64k count=8 2>/dev/null
 	sync
+	in_cgroup charged /payload/bin/charged if=/dev/zero of=/mnt/charged bs=64k count=8 2>/dev/null
+	sync
 	/payload/bin/straight if=/dev/zero of=/mnt/straight bs=64k count=8 oflag=direct 2>/dev/null
 }
 
-for name in first second deleted successor straight; do cp /payload/bin/dd "/payload/bin/$name"; done
+# A program in a cgroup of its own, to which the kernel charges what it leaves to writeback.
+in_cgroup() {
+	mkdir -p "/sys/fs/cgroup/$1"
+	sh -c 'echo $$ >"/sys/fs/cgroup/$0/cgroup.procs"; exec "$@"' "$@"
+}
+
+for name in first second deleted successor straight charged; do cp /payload/bin/dd "/payload/bin/$name"; done
 mkdir -p /mnt
 for system in ext4 xfs btrfs; do
 	mkdir "/out/$system"
@@ -73,6 +81,9 @@ for system in ext4 xfs btrfs; do
 	layers
 	owners
 	sync
+	stat -c %i /sys/fs/cgroup/charged >"/out/$system/cgroup.id"
+	cat /sys/fs/cgroup/charged/io.stat >"/out/$system/cgroup.stat"
+	rmdir /sys/fs/cgroup/charged
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.after"
 	stop "/out/$system"
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.last"
