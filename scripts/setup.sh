@@ -33,6 +33,7 @@ type -P qemu-system-x86_64  | qemu-system-x86
 type -P busybox             | busybox-static
 type -P mkfs.xfs            | xfsprogs
 type -P mkfs.btrfs          | btrfs-progs
+type -P dmsetup             | dmsetup
 command -v cpio             | cpio
 command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring

@@ -36,7 +36,7 @@ def payload(tmp_path_factory):
     small = tmp_path_factory.mktemp("bin") / "iostrata"
     subprocess.run(["strip", "-o", small, BIN / "iostrata"], check=True)
     dd = require("dd")
-    programs = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", f"{dd}=/payload/bin/dd"]
+    programs = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "dmsetup", f"{dd}=/payload/bin/dd"]
     subprocess.run([VM / "payload.sh", directory, f"{small}=/usr/bin/iostrata", *programs], check=True)
     return directory
 
@@ -51,7 +51,7 @@ def booted(request, payload, tmp_path_factory):
     assert fetched.returncode == 0, fetched.stderr
     out = tmp_path_factory.mktemp("vm") / line
     machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "400",
-                  "--modules", "xfs btrfs")
+                  "--modules", "xfs btrfs dm-mod")
     if machine.returncode:
         console = out / "console.log"
         shown = console.read_text()[-2000:] if console.exists() else ""
@@ -194,3 +194,17 @@ def test_the_analyzer_reads_it(out):
     result = analyze("summary", out / "capture")
     assert result.returncode == 0, result.stderr
     assert "not captured" not in result.stdout
+
+
+def test_a_stacked_device_is_one_level_above_its_disk(booted):
+    """dm-linear sends its bios on to the disk: it has no requests of its own, and nothing is counted twice."""
+    capture = Capture(booted[1] / "dm/capture")
+    devices = {device["name"]: device for device in capture.manifest["devices"]}
+    assert (devices["nvme0n1"]["on"], devices["nvme0n1"]["level"]) == ([], 0)
+    assert (devices["dm-0"]["on"], devices["dm-0"]["level"]) == (["nvme0n1"], 1)
+    rows = capture.sql("select dev, level, comm, sum(bytes)::bigint from {block} where op = 'write' group by all")
+    assert rows == [(devices["nvme0n1"]["dev"], 0, "dd", 2 * MIB)]
+    # The kernel counts the bios that pass through dm-0; as none of them is a request there, it has no book.
+    assert (booted[1] / "dm/record.code").read_text().strip() == "0", (booted[1] / "dm/record.txt").read_text()
+    assert [book["device"] for book in capture.manifest["device_books"]] == ["nvme0n1"]
+    capture.check_device("nvme0n1", busy=True)

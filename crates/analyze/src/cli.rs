@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::aggregate::Precision;
+use crate::levels::Wanted;
 use crate::options;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -42,12 +43,24 @@ struct Summary {
     /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
+    /// Which level of stacked devices (loop, dm, md) requests and ratios are taken at: `lowest` of those recorded, or a
+    /// number; 0 are disks that stand on no other.
+    #[arg(long, value_name = "N", default_value = "lowest", value_parser = level)]
+    level: Wanted,
     /// Threads that scan [default: one for each CPU].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
     /// Keep every duration for exact percentiles, in memory that grows with the capture: 8 bytes for each.
     #[arg(long)]
     exact: bool,
+}
+
+fn level(typed: &str) -> Result<Wanted, String> {
+    match (typed, typed.parse()) {
+        ("lowest", _) => Ok(Wanted::Lowest),
+        (_, Ok(level)) if level >= 0 => Ok(Wanted::Level(level)),
+        _ => Err("expected `lowest` or a number such as 0".to_owned()),
+    }
 }
 
 /// What the user typed, as options. Prints help or a usage error and ends the process where that is what it takes.
@@ -71,6 +84,7 @@ impl From<Summary> for options::Summary {
             captures: typed.captures,
             out: typed.out,
             rules: typed.rules,
+            level: typed.level,
             threads: typed.threads.unwrap_or_else(available),
             precision: if typed.exact { Precision::Exact } else { Precision::DEFAULT },
         }

@@ -1,6 +1,6 @@
 //! What the program does: each command from options to output.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Result, bail};
@@ -11,13 +11,14 @@ use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
 use crate::amplification::Names;
+use crate::levels::{self, Choice};
 use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
 use crate::owners::Owners;
 use crate::parallel::{Work, scan_all};
 use crate::partial::Finished;
 use crate::scan::{Scan, Source};
-use crate::trust::{self, Trust};
+use crate::trust::Trust;
 use crate::{amplification, frame, latency, schema, summary, terminal};
 
 /// How a command ended.
@@ -52,13 +53,16 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     };
     let captures = open(options)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
-    let trust = Trust::of(&captures);
+    let mut trust = Trust::of(&captures);
+    let choice = choose(&captures, options, &trust)?;
     let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?;
-    let finished = scan(&captures, &owners, options, &trust)?;
+    let finished = scan(&captures, &owners, &choice, options, &trust)?;
+    // Nothing instead of a zero.
+    trust.captured[Layer::Block as usize] &= choice.is_whole();
     let mut report = report(&finished, &Names::new(&captures, &owners), &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
-    let notes = notes(&captures, &finished, &trust, &report.total)?;
+    let notes = notes(&captures, &choice, &finished, &trust, &report.total)?;
     if !notes.is_empty() {
         text.push('\n');
         notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
@@ -98,11 +102,23 @@ fn open(options: &Summary) -> Result<Vec<Capture>> {
     Ok(captures)
 }
 
-fn scan(captures: &[Capture], owners: &[Owners], options: &Summary, trust: &Trust) -> Result<Finished> {
+/// The level that totals are of. Where requests were not captured there is none to choose.
+fn choose(captures: &[Capture], options: &Summary, trust: &Trust) -> Result<Choice> {
+    let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize]);
+    Choice::of(captured.map(levels::seen).collect::<Result<_>>()?, options.level)
+}
+
+fn scan(
+    captures: &[Capture],
+    owners: &[Owners],
+    choice: &Choice,
+    options: &Summary,
+    trust: &Trust,
+) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
     let scan = |(number, owners): (usize, _)| {
         let disks = amplification::disks(&captures[number].manifest);
-        Scan { capture: number, owners, disks }
+        Scan { capture: number, owners, disks, choice }
     };
     let scans: Vec<Scan> = owners.iter().enumerate().map(scan).collect();
     let mut work = Vec::new();
@@ -146,19 +162,20 @@ fn report(finished: &Finished, names: &Names, trust: &Trust) -> PolarsResult<Rep
 }
 
 /// The lines below the table.
-fn notes(captures: &[Capture], finished: &Finished, trust: &Trust, total: &DataFrame) -> PolarsResult<Vec<String>> {
+fn notes(
+    captures: &[Capture],
+    choice: &Choice,
+    finished: &Finished,
+    trust: &Trust,
+    total: &DataFrame,
+) -> PolarsResult<Vec<String>> {
     let mut notes = trust.notes.clone();
     if !trust.complete
         && let Some(bounds) = terminal::bounds(total)?
     {
         notes.push(format!("with what is missing, the total lies within: {bounds}"));
     }
-    for (number, capture) in captures.iter().enumerate() {
-        let devices = finished.devices.iter().filter(|(of, _)| *of == number);
-        let seen: BTreeSet<i32> = devices.map(|(_, dev)| *dev).collect();
-        let about = trust::about(captures, capture);
-        notes.extend(trust::stacked(&capture.manifest, &seen).into_iter().map(|line| format!("{about}{line}")));
-    }
+    notes.extend(choice.notes(captures, &finished.left_out));
     notes.extend(memory_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
     notes.extend(anomalies_note(finished));

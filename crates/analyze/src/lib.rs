@@ -20,6 +20,7 @@ pub mod event;
 pub mod frame;
 pub mod guard;
 pub mod latency;
+pub mod levels;
 pub mod options;
 pub mod output;
 pub mod owners;

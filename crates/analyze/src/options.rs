@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::aggregate::Precision;
+use crate::levels::Wanted;
 
 /// What `summary` is asked to do.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub struct Summary {
     pub out: Option<PathBuf>,
     /// Rules that are asked before the built-in ones.
     pub rules: Option<PathBuf>,
+    /// The level of stacked devices that totals are of.
+    pub level: Wanted,
     /// Threads that scan.
     pub threads: NonZeroUsize,
     /// How percentiles are kept.

@@ -1,6 +1,6 @@
 //! A partial: everything that a scan keeps of some rows. Partials merge in any order to the same result.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use iostrata_capture::op::{Direction, Layer};
 
@@ -10,6 +10,7 @@ use crate::aggregate::latency::Latencies;
 use crate::aggregate::{Aggregate, Settings};
 use crate::entity::{Entities, Entity};
 use crate::event::{Anomalies, Event};
+use crate::levels::LeftOut;
 
 /// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
 #[derive(Debug, Clone)]
@@ -57,9 +58,9 @@ pub struct Partial {
     pub memory: Counts,
     /// Values that could not be used.
     pub anomalies: Anomalies,
-    /// Devices that block rows name, each with the number of its capture.
-    pub devices: BTreeSet<(usize, i32)>,
-    /// All rows, those on files in memory included.
+    /// Requests of other levels than the one that totals are of, in no system.
+    pub left_out: LeftOut,
+    /// All rows, those in no system included.
     pub rows: u64,
 }
 
@@ -78,9 +79,9 @@ pub struct Finished {
     pub memory: Counts,
     /// Values that could not be used.
     pub anomalies: Anomalies,
-    /// Devices that block rows name, each with the number of its capture.
-    pub devices: BTreeSet<(usize, i32)>,
-    /// All rows, those on files in memory included.
+    /// Requests of other levels than the one that totals are of, in no system.
+    pub left_out: LeftOut,
+    /// All rows, those in no system included.
     pub rows: u64,
 }
 
@@ -107,7 +108,7 @@ impl Partial {
             entities: Entities::default(),
             memory: Counts::empty(settings),
             anomalies: Anomalies::default(),
-            devices: BTreeSet::new(),
+            left_out: LeftOut::default(),
             rows: 0,
         }
     }
@@ -139,7 +140,7 @@ impl Partial {
         self.entities.combine(other.entities);
         self.memory.combine(other.memory);
         self.anomalies.combine(other.anomalies);
-        self.devices.extend(other.devices);
+        self.left_out.combine(other.left_out);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -158,9 +159,9 @@ impl Partial {
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
-        let Partial { memory, anomalies, devices, rows, entities, .. } = self;
+        let Partial { memory, anomalies, left_out, rows, entities, .. } = self;
         let (total, memory, entities) = (total.finish(), memory.finish(), entities.finish());
-        Finished { systems, total, total_flows, entities, memory, anomalies, devices, rows }
+        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, rows }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
 use crate::entity::Belongs;
 use crate::event::{Anomalies, Durations, Event, Phase};
+use crate::levels::Choice;
 use crate::owners::Owners;
 use crate::partial::Partial;
 
@@ -32,6 +33,8 @@ pub struct Scan<'a> {
     pub owners: &'a Owners<'a>,
     /// The disk that each of its file systems lies on, by device number.
     pub disks: HashMap<i32, i32>,
+    /// The devices whose requests are in the totals.
+    pub choice: &'a Choice,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
@@ -123,6 +126,17 @@ impl<'a> Fold<'a> {
         let slot = self.partial.slot(&self.scan.owners.by_comm(comm));
         self.by_comm.insert(comm.unwrap_or_default().to_owned(), slot);
         slot
+    }
+
+    /// Whether requests of device `dev` are in the totals.
+    fn takes(&self, dev: i32) -> bool {
+        self.scan.choice.takes(self.scan.capture, dev)
+    }
+
+    fn leave_out(&mut self, view: &BlockView, row: usize) {
+        let direction = counted_direction(view.op.at(row), view.flags.at(row));
+        let bytes = bytes_of(view.bytes.at(row), &mut self.partial.anomalies);
+        self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, bytes);
     }
 
     fn file_row(&mut self, row: FileRow) {
@@ -272,12 +286,12 @@ impl Fold<'_> {
 impl Events for BlockTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = BlockView::new(batch)?;
-        let mut last_dev = None;
         for row in 0..view.rows {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             let dev = view.dev.at(row);
-            if last_dev.replace(dev) != Some(dev) {
-                fold.partial.devices.insert((fold.scan.capture, dev));
+            if !fold.takes(dev) {
+                fold.leave_out(&view, row);
+                continue;
             }
             let mut event = block_event(&view, row, &mut fold.partial.anomalies);
             let owned = bytes_of(view.owned_bytes.at(row), &mut fold.partial.anomalies);
@@ -316,6 +330,10 @@ impl Events for ShareTable {
         let view = ShareView::new(batch)?;
         for row in 0..view.rows {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
+            // Of a request that is left out, all bytes were counted there.
+            if !fold.takes(view.dev.at(row)) {
+                continue;
+            }
             let class = view.class.at(row);
             let slot = match view.pid.at(row) {
                 Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),

@@ -14,8 +14,6 @@ use iostrata_capture::part::Capture;
 
 use crate::scan::Source;
 
-pub use devices::stacked;
-
 /// The judgement on one or several captures that are merged.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trust {

@@ -162,10 +162,14 @@ pub struct Device {
     pub scheduler: Option<String>,
     /// Partitions by name and number.
     pub partitions: Vec<Partition>,
-    /// Devices that this one is built on.
-    pub slaves: Vec<String>,
     /// The file behind a loop device.
     pub backing_file: Option<String>,
+    /// The whole disks that it stands on, by name: the members of a dm or md device, the disk that holds the file behind a
+    /// loop device.
+    pub on: Vec<String>,
+    /// 0 where it stands on no other disk, else one more than the highest of those it stands on; none where what it stands
+    /// on could not be found out.
+    pub level: Option<i32>,
 }
 
 /// A partition of a block device.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -174,9 +174,25 @@ pub struct PartReader {
 impl PartReader {
     /// Opens a part of table `T`.
     pub fn open<T: Table>(path: &Path) -> Result<PartReader> {
+        PartReader::build::<T>(path, |builder| builder)
+    }
+
+    /// Opens a part of table `T` to read these columns alone.
+    pub fn open_columns<T: Table>(path: &Path, columns: &[&str]) -> Result<PartReader> {
+        PartReader::build::<T>(path, |builder| {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder.with_projection(mask)
+        })
+    }
+
+    fn build<T: Table>(
+        path: &Path,
+        choose: impl FnOnce(ParquetRecordBatchReaderBuilder<File>) -> ParquetRecordBatchReaderBuilder<File>,
+    ) -> Result<PartReader> {
         let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::parquet(path, e))?;
         check_schema(path, builder.schema(), &T::schema())?;
+        let builder = choose(builder);
         let batches = builder.with_batch_size(READ_BATCH_ROWS).build().map_err(|e| Error::parquet(path, e))?;
         Ok(PartReader { path: path.to_owned(), batches })
     }

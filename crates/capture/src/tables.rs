@@ -158,6 +158,9 @@ table! {
         ino: Option<i64> => Delta,
         /// The whole disk.
         dev: i32 => Delta,
+        /// How many disks `dev` stands on, one on the other: 0 for one that stands on no other, 1 for a loop device on a file
+        /// of such a disk. The same bytes may show at every level: add only rows of one. Null where it is not known.
+        level: Option<i32> => Delta,
         /// First sector, in units of 512 bytes; null for a request without a place.
         sector: Option<i64> => Delta,
         /// Bytes completed.
@@ -293,6 +296,7 @@ mod tests {
             file_dev: None,
             ino: None,
             dev: 7 << 20,
+            level: Some(0),
             sector: Some(16),
             bytes: 4096,
             op,

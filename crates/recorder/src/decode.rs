@@ -162,9 +162,9 @@ impl Decoder {
         })
     }
 
-    /// A block request; with `via` where it did not come straight from its owner.
+    /// A block request of a device at `level`; with `via` where it did not come straight from its owner.
     #[inline]
-    pub fn block(&self, event: &types::block_event, via: Option<&types::via>) -> Option<BlockRow> {
+    pub fn block(&self, event: &types::block_event, via: Option<&types::via>, level: Option<i32>) -> Option<BlockRow> {
         let origin = &event.origin;
         let submitter = via.filter(|via| via.submitter_comm[0] != 0);
         let file = via.filter(|via| via.ino != 0);
@@ -189,6 +189,7 @@ impl Decoder {
             file_dev: file.map(|via| via.file_dev as i32),
             ino: file.map(|via| via.ino as i64),
             dev: event.dev,
+            level,
             sector: known(event.sector),
             bytes,
             op: self.op(&event.head)?,
@@ -336,7 +337,7 @@ mod tests {
             types::block_event { duration_ns: MISSING, queue_ns: 0, insert_ns: MISSING, ..Default::default() };
         event.head.op = 2;
         event.head.start_ns = 5;
-        let row = decoder().block(&event, None).expect("a known operation");
+        let row = decoder().block(&event, None, None).expect("a known operation");
         assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
     }
 
@@ -354,7 +355,7 @@ mod tests {
         (request.bytes, request.head.op) = (100, 2);
         request.origin = types::origin { owned_bytes: 30, evidence: 1, others: 2, ..Default::default() };
         let decoder = decoder();
-        let mut row = decoder.block(&event.with_via.event, None).expect("a known operation");
+        let mut row = decoder.block(&event.with_via.event, None, Some(0)).expect("a known operation");
         let shares = decoder.shares(&mut row, &event).expect("known words");
         let parts: Vec<_> = shares.iter().map(|share| (share.pid, share.bytes)).collect();
         assert_eq!(parts, [(Some(8), 50), (Some(9), 20)]);

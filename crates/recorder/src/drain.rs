@@ -19,6 +19,7 @@ use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
+use crate::levels::Levels;
 use crate::sink::{Batch, Sink, Totals};
 
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
@@ -42,6 +43,7 @@ enum Patience {
 struct Drain {
     decoder: Decoder,
     cgroups: Cgroups,
+    levels: Levels,
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
     builders: Builders,
@@ -103,7 +105,8 @@ impl Drain {
             0 => None,
             _ => Some(record_at(bytes)?),
         };
-        let mut row = self.decoder.block(event, with_via.map(|with_via| &with_via.via))?;
+        let level = self.levels.of(event.dev);
+        let mut row = self.decoder.block(event, with_via.map(|with_via| &with_via.via), level)?;
         if event.origin.others > 0 {
             let event: &types::block_event_parts = record_at(bytes)?;
             for share in self.decoder.shares(&mut row, event)? {
@@ -166,6 +169,7 @@ impl Draining {
         rings: Vec<MapHandle>,
         decoder: Decoder,
         cgroups: Cgroups,
+        levels: Levels,
         sink: Box<dyn Sink>,
         batch_age: Duration,
         totals: Arc<Totals>,
@@ -174,6 +178,7 @@ impl Draining {
         let drain = Drain {
             decoder,
             cgroups,
+            levels,
             sink,
             totals,
             builders: Builders::default(),

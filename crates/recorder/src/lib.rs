@@ -15,6 +15,7 @@ pub mod command;
 pub mod decode;
 pub mod drain;
 pub mod host;
+pub mod levels;
 pub mod options;
 pub mod outputs;
 pub mod plan;

@@ -21,6 +21,7 @@ use crate::decode::Decoder;
 use crate::drain::Draining;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
+use crate::levels::Levels;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
@@ -139,12 +140,12 @@ fn recorded_devices(options: &Record) -> Vec<Device> {
     if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
 }
 
-/// The devices whose every request is recorded; none where owners are chosen.
+/// The devices whose every request is recorded, so that the kernel's counters must agree; none where owners are chosen.
 fn whole_devices(options: &Record) -> Vec<Device> {
     if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
         return Vec::new();
     }
-    recorded_devices(options)
+    recorded_devices(options).into_iter().filter(|device| devices::makes_requests(&device.name)).collect()
 }
 
 /// Records until told to stop.
@@ -173,6 +174,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words)?,
         Cgroups::new(mounts::cgroup2()),
+        Levels::new(&manifest.devices),
         sink,
         outputs::batch_age(options),
         Arc::clone(&totals),

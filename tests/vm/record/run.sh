@@ -12,14 +12,17 @@ make_xfs() {
 }
 make_btrfs() { mkfs.btrfs -q -f /dev/nvme0n1; }
 
+# Starts to record the disk, and what else is named, into the directory $1.
 start() {
-	iostrata record --out "$1/capture" --device nvme0n1 2>"$1/record.txt" &
+	out=$1
+	shift
+	iostrata record --out "$out/capture" --device nvme0n1 "$@" 2>"$out/record.txt" &
 	recorder=$!
 	tries=0
-	until [ -e "$1/capture/manifest.json" ]; do
+	until [ -e "$out/capture/manifest.json" ]; do
 		tries=$((tries + 1))
 		if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
-			cat "$1/record.txt"
+			cat "$out/record.txt"
 			exit 1
 		fi
 		sleep 0.1
@@ -89,3 +92,11 @@ for system in ext4 xfs btrfs; do
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.last"
 	umount /mnt
 done
+
+# A device that stands on the disk: what is written to it, the disk does. Without udev nobody would tell dmsetup to go on.
+mkdir /out/dm
+dmsetup create --noudevsync --noudevrules stacked --table "0 131072 linear /dev/nvme0n1 2048"
+start /out/dm --device dm-0
+/payload/bin/dd if=/dev/zero of=/dev/dm-0 bs=64k count=32 oflag=direct 2>/dev/null
+stop /out/dm
+dmsetup remove --noudevsync --noudevrules stacked

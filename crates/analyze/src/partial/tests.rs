@@ -42,7 +42,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
         let slot = partial.slot(row.system);
         partial.system(slot).update(&row.event);
         partial.memory.update(&row.event);
-        partial.devices.insert((0, row.dev));
+        partial.left_out.add(0, row.dev, row.event.direction, row.event.bytes);
         partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64 });
         partial.rows += 1;
     }
@@ -66,8 +66,8 @@ fn result(partial: Partial) -> String {
     ] {
         text.extend(frame::csv(&mut frame).expect("room"));
     }
-    let Finished { memory, anomalies, devices, rows, .. } = finished;
-    format!("{}{memory:?}{anomalies:?}{devices:?}{rows}", String::from_utf8(text).expect("UTF-8"))
+    let Finished { memory, anomalies, left_out, rows, .. } = finished;
+    format!("{}{memory:?}{anomalies:?}{left_out:?}{rows}", String::from_utf8(text).expect("UTF-8"))
 }
 
 fn combined(partials: impl IntoIterator<Item = Partial>) -> Partial {

@@ -1,7 +1,5 @@
-use std::collections::BTreeSet;
-
 use iostrata_capture::ledger::{Account, Lost, Skipped};
-use iostrata_capture::manifest::{Device, DeviceBook, DeviceCounters, Manifest, Mount, Partition};
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 
 use super::*;
 
@@ -134,27 +132,4 @@ fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
     let absurd = Account { seen: u64::MAX, lost, ..account("block", Lost::default(), u64::MAX) };
     let trust = with(|m| m.books.accounts.extend([absurd.clone(), absurd]));
     assert_eq!((trust.lost_events, trust.complete), (u64::MAX, false));
-}
-
-#[test]
-fn devices_are_stacked_by_slaves_partitions_and_backing_files() {
-    let device = |dev, name: &str| Device { dev, name: name.into(), ..Device::default() };
-    let mount = |dev, target: &str| Mount { dev, source: "".into(), target: target.into(), fs_type: "ext4".into() };
-    let mut manifest = sound().manifest;
-    manifest.devices = vec![
-        Device { partitions: vec![Partition { dev: 101, name: "vda1".into() }], ..device(100, "vda") },
-        Device { slaves: vec!["vda1".into()], ..device(200, "dm-0") },
-        Device { backing_file: Some("/data/images/a".into()), ..device(300, "loop0") },
-        Device { backing_file: Some("/run/b".into()), ..device(301, "loop1") },
-    ];
-    manifest.mounts = vec![mount(100, "/"), mount(200, "/data"), mount(7, "/run")];
-    let lines = |seen: &[i32]| stacked(&manifest, &seen.iter().copied().collect::<BTreeSet<i32>>());
-    assert_eq!(
-        lines(&[100, 200, 300, 301]),
-        [
-            "stacked: dm-0 lies on vda, and the bytes of dm-0 count once at each",
-            "stacked: loop0 lies on dm-0, and the bytes of loop0 count once at each",
-        ]
-    );
-    assert!(lines(&[300, 301, 100]).is_empty());
 }

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod docs;
+mod levels;
 mod scale;
 mod summary;
 mod support;

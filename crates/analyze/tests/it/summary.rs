@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use iostrata_capture::ledger::{Account, Amounts, Lost};
-use iostrata_capture::manifest::{Device, Mount, State};
+use iostrata_capture::manifest::State;
 use iostrata_capture::op::{Layer, Op, Via};
 
 use crate::support::{Capture, run, run_text, small};
@@ -12,7 +12,7 @@ use crate::support::{Capture, run, run_text, small};
 const ALL: &[Layer] = Layer::ALL;
 
 /// One column of a CSV file, by name.
-fn column(csv: &Path, name: &str) -> Vec<String> {
+pub fn column(csv: &Path, name: &str) -> Vec<String> {
     let text = fs::read_to_string(csv).expect("written");
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
     let header = lines.next().expect("a header");
@@ -177,20 +177,6 @@ fn a_recording_that_was_cut_off_is_analyzed_with_a_warning() {
     assert!(out.contains("with what is missing, the total lies within: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
     insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows after the last finished part are missing, and what was lost is not known");
     assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 4]);
-}
-
-#[test]
-fn stacked_devices_are_told() {
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let mut capture = small(ALL);
-    let loop0 = Device { dev: 7 << 20, name: "loop0".into(), backing_file: Some("/img".into()), ..Device::default() };
-    capture.manifest.devices = vec![loop0, Device { dev: 1, name: "vda".into(), ..Device::default() }];
-    capture.manifest.mounts =
-        vec![Mount { dev: 1, source: "/dev/vda".into(), target: "/".into(), fs_type: "ext4".into() }];
-    capture.block(500, Some(3), Op::Write, 8_192, 70_000).dev = 1;
-    capture.write(place.path(), "run1");
-    let (_, out, _) = run_text(place.path(), &["summary", "run1"]);
-    assert!(out.contains("stacked: loop0 lies on vda, and the bytes of loop0 count once at each\n"), "{out}");
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl Capture {
             file_dev: None,
             ino: None,
             dev: 7 << 20,
+            level: Some(0),
             sector: None,
             bytes,
             op,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::manifest::{Device, DeviceCounters, Partition};
 
-use super::{dev_number, line};
+use super::{dev_number, line, stack};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -49,8 +49,9 @@ fn describe(name: &str) -> Option<Device> {
         rotational: number_at(&path, "queue/rotational") == 1,
         scheduler: active.or((!scheduler.is_empty()).then_some(scheduler)),
         partitions,
-        slaves: names_in(&path.join("slaves")),
         backing_file: (!backing.is_empty()).then_some(backing),
+        on: stack::below(name).unwrap_or_default(),
+        level: stack::level(name, &stack::below),
     })
 }
 
@@ -73,6 +74,11 @@ pub fn named(given: &str) -> Result<Device> {
         Some(disk) => Err(anyhow!("--device {given}: is a partition; expected its whole disk, {disk}")),
         None => Err(anyhow!("--device {given}: there is no such block device, see `lsblk -d`")),
     }
+}
+
+/// Whether a disk makes requests. What hands bios on (dm, md, zram) counts them and has none.
+pub fn makes_requests(name: &str) -> bool {
+    Path::new("/sys/block").join(name).join("mq").exists()
 }
 
 /// Whether a disk has no request under way (`/sys/block/DEV/inflight`).

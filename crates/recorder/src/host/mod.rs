@@ -5,6 +5,7 @@ pub mod devices;
 pub mod kallsyms;
 pub mod mounts;
 pub mod processes;
+pub mod stack;
 
 use std::fs;
 

@@ -62,6 +62,7 @@ fn request(op: Op, pid: Option<i32>, class: IoClass) -> BlockRow {
         file_dev: None,
         ino: None,
         dev: 7 << 20,
+        level: Some(0),
         sector: pid.map(|_| 16),
         bytes: 4096,
         op,

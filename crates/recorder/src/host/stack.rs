@@ -1,0 +1,206 @@
+//! Which disk stands on which others, and how high that puts it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
+
+use super::{dev_number, line, mounts};
+
+/// Nothing is stacked higher; what seems to be stands on itself.
+const HIGHEST: u32 = 16;
+
+/// The level of `disk`: 0 where it stands on no other, else one more than the highest of those that it stands on. `below`
+/// tells what a disk stands on; `None` where that, or anything further down, is not known.
+pub fn level(disk: &str, below: &dyn Fn(&str) -> Option<Vec<String>>) -> Option<i32> {
+    level_within(disk, below, HIGHEST)
+}
+
+fn level_within(disk: &str, below: &dyn Fn(&str) -> Option<Vec<String>>, left: u32) -> Option<i32> {
+    let left = left.checked_sub(1)?;
+    below(disk)?.iter().try_fold(0, |level, lower| Some(level.max(level_within(lower, below, left)? + 1)))
+}
+
+/// The whole disks that `disk` stands on, by name; `None` where that cannot be found out.
+pub fn below(disk: &str) -> Option<Vec<String>> {
+    let path = Path::new("/sys/block").join(disk);
+    let members = fs::read_dir(path.join("slaves")).into_iter().flatten().flatten();
+    let mut on = members.map(|member| whole_disk(&member.path())).collect::<Option<Vec<String>>>()?;
+    let file = line(&format!("/sys/block/{disk}/loop/backing_file"));
+    if !file.is_empty() {
+        on.extend(holding(&file)?);
+    }
+    on.sort();
+    on.dedup();
+    Some(on)
+}
+
+/// The name of the whole disk with number `dev`, or with a partition of that number.
+pub fn disk_of(dev: i32) -> Option<String> {
+    whole_disk(&by_number(dev))
+}
+
+fn by_number(dev: i32) -> PathBuf {
+    let dev = dev as u32;
+    PathBuf::from(format!("/sys/dev/block/{}:{}", dev >> 20, dev & 0xf_ffff))
+}
+
+/// The name of the whole disk of the disk or partition that sysfs has at `path`.
+fn whole_disk(path: &Path) -> Option<String> {
+    let path = fs::canonicalize(path).ok()?;
+    let disk = if path.join("partition").exists() { path.parent()? } else { &path };
+    Some(disk.file_name()?.to_string_lossy().into_owned())
+}
+
+/// The disks that hold the file behind a loop device, as `backing_file` names it.
+fn holding(file: &str) -> Option<Vec<String>> {
+    if let Some(found) = look_at(Path::new(file)) {
+        return disks_of(&found, HIGHEST);
+    }
+    // The file is gone but for the loop device; the directory in which it was is on the same file system.
+    let directory = Path::new(file.strip_suffix(" (deleted)")?).parent()?;
+    disks_of(&look_at(directory)?, HIGHEST)
+}
+
+fn look_at(path: &Path) -> Option<Statx> {
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::MNT_ID;
+    // Without asking a server: one that does not answer must not hold up who asks.
+    statx(CWD, path, AtFlags::STATX_DONT_SYNC, wanted).ok()
+}
+
+fn disks_of(found: &Statx, left: u32) -> Option<Vec<String>> {
+    let left = left.checked_sub(1)?;
+    if FileType::from_raw_mode(found.stx_mode.into()) == FileType::BlockDevice {
+        return Some(vec![disk_of(dev_number(found.stx_rdev_major, found.stx_rdev_minor))?]);
+    }
+    if found.stx_dev_major != 0 {
+        return Some(vec![disk_of(dev_number(found.stx_dev_major, found.stx_dev_minor))?]);
+    }
+    // A number that stands for no device. Not looked up by number: btrfs has one for each subvolume and tells mounts another.
+    let mount = mounts::with_id(found.stx_mnt_id)?;
+    match support(&mount.mount.fs_type, &mount.mount.source, &mount.options) {
+        Support::NoDisk => Some(Vec::new()),
+        Support::Device(path) => {
+            let device = look_at(&path)?;
+            pool(dev_number(device.stx_rdev_major, device.stx_rdev_minor))
+        }
+        Support::Directories(layers) => {
+            let disks = layers.iter().map(|layer| disks_of(&look_at(layer)?, left));
+            Some(disks.collect::<Option<Vec<_>>>()?.concat())
+        }
+        Support::Unknown => None,
+    }
+}
+
+/// The disks of the btrfs of which device `dev` is one, or the disk of that device alone.
+fn pool(dev: i32) -> Option<Vec<String>> {
+    let device = fs::canonicalize(by_number(dev)).ok()?;
+    let systems = fs::read_dir("/sys/fs/btrfs").into_iter().flatten().flatten();
+    for system in systems {
+        let members = fs::read_dir(system.path().join("devices")).into_iter().flatten().flatten();
+        let members: Vec<PathBuf> = members.filter_map(|member| fs::canonicalize(member.path()).ok()).collect();
+        if members.contains(&device) {
+            return members.iter().map(|member| whole_disk(member)).collect();
+        }
+    }
+    Some(vec![whole_disk(&device)?])
+}
+
+/// What a file system without a device number of its own keeps its files on.
+#[derive(Debug, PartialEq)]
+enum Support {
+    /// Memory, or another machine.
+    NoDisk,
+    /// A device.
+    Device(PathBuf),
+    /// Directories of other file systems.
+    Directories(Vec<PathBuf>),
+    /// Nothing tells.
+    Unknown,
+}
+
+fn support(fs_type: &str, source: &str, options: &str) -> Support {
+    match fs_type {
+        "tmpfs" | "ramfs" | "devtmpfs" | "rootfs" | "hugetlbfs" => Support::NoDisk,
+        "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "virtiofs" | "afs" => Support::NoDisk,
+        "overlay" => layers(options),
+        _ if source.starts_with("/dev/") => Support::Device(source.into()),
+        _ => Support::Unknown,
+    }
+}
+
+/// The directories that an overlay shows as one, by the options of its mount.
+fn layers(options: &str) -> Support {
+    let mut directories = Vec::new();
+    for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {
+        match key {
+            "upperdir" => directories.push(value.into()),
+            // `::` comes before layers that hold data only.
+            "lowerdir" => directories.extend(value.split(':').filter(|path| !path.is_empty()).map(PathBuf::from)),
+            "lowerdir+" | "datadir+" => directories.push(value.into()),
+            _ => {}
+        }
+    }
+    // A path from a container's point of view, or one with an escaped colon, is one that cannot be looked at.
+    if directories.is_empty() { Support::Unknown } else { Support::Directories(directories) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The level of `disk` where each disk stands on those beside it; `?` is not known.
+    fn level_in(table: &[(&str, &str)], disk: &str) -> Option<i32> {
+        let below = |disk: &str| {
+            let (_, on) = table.iter().find(|(name, _)| *name == disk)?;
+            (*on != "?").then(|| on.split_whitespace().map(str::to_owned).collect())
+        };
+        level(disk, &below)
+    }
+
+    #[test]
+    fn a_disk_is_one_above_the_highest_that_it_stands_on() {
+        let table =
+            [("sda", ""), ("sdb", ""), ("loop0", "sda"), ("md0", "loop0 sdb"), ("dm-0", "md0"), ("loop1", "dm-0 sda")];
+        let levels: Vec<_> = table.iter().map(|(disk, _)| level_in(&table, disk)).collect();
+        assert_eq!(levels, [Some(0), Some(0), Some(1), Some(2), Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn what_stands_on_something_unknown_has_no_level() {
+        let table = [("sda", ""), ("loop0", "?"), ("md0", "sda loop0"), ("dm-0", "md0"), ("dm-1", "gone")];
+        assert_eq!(level_in(&table, "sda"), Some(0));
+        for disk in ["loop0", "md0", "dm-0", "dm-1"] {
+            assert_eq!(level_in(&table, disk), None, "{disk}");
+        }
+        assert_eq!(level_in(&[("dm-0", "dm-1"), ("dm-1", "dm-0")], "dm-0"), None, "a circle");
+    }
+
+    #[test]
+    fn the_kind_of_a_file_system_tells_what_it_keeps_files_on() {
+        assert_eq!(support("tmpfs", "tmpfs", "rw,size=4k"), Support::NoDisk);
+        assert_eq!(support("nfs4", "server:/export", "rw"), Support::NoDisk);
+        assert_eq!(support("btrfs", "/dev/sda2", "rw,subvol=/@"), Support::Device("/dev/sda2".into()));
+        assert_eq!(support("zfs", "tank/images", "rw"), Support::Unknown);
+        assert_eq!(support("fuse.mergerfs", "a:b", "rw"), Support::Unknown);
+        let layers = Support::Directories(vec!["/l1".into(), "/l2".into(), "/up".into()]);
+        assert_eq!(support("overlay", "overlay", "rw,lowerdir=/l1:/l2,upperdir=/up,workdir=/w"), layers);
+        assert_eq!(support("overlay", "overlay", "rw"), Support::Unknown);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_has_no_disk() {
+        assert_eq!(disk_of(dev_number(4095, 77)), None);
+        assert_eq!(holding("/nowhere/at/all"), None);
+        assert_eq!(holding("/nowhere/at/all (deleted)"), None);
+    }
+
+    #[test]
+    fn a_deleted_file_was_where_its_directory_is() {
+        // procfs is a file system of which nothing tells what it keeps its files on; /dev/shm is memory where it is there.
+        assert_eq!(holding("/proc/self/nothing (deleted)"), None);
+        if mounts::all().iter().any(|mount| mount.target == "/dev/shm" && mount.fs_type == "tmpfs") {
+            assert_eq!(holding("/dev/shm/gone (deleted)"), Some(Vec::new()));
+        }
+    }
+}
