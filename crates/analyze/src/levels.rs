@@ -113,6 +113,11 @@ impl Choice {
         self.taken.get(capture).is_some_and(|taken| taken.binary_search(&dev).is_ok())
     }
 
+    /// Whether requests of device `dev` of capture number `capture` were seen and are in no total.
+    pub fn leaves_out(&self, capture: usize, dev: i32) -> bool {
+        self.seen.get(capture).is_some_and(|seen| seen.contains_key(&dev)) && !self.takes(capture, dev)
+    }
+
     /// A line for each level of each capture whose requests are left out: `left_out` has what they come to.
     pub fn notes(&self, captures: &[Capture], left_out: &LeftOut) -> Vec<String> {
         let mut by_level: BTreeMap<(usize, Option<i32>), (Vec<String>, Requests)> = BTreeMap::new();

@@ -1,17 +1,17 @@
 //! Folds one part of one table into a [`Partial`], one batch at a time.
 
+mod pages;
+mod requests;
+
 use std::collections::HashMap;
 use std::path::{Path as FilePath, PathBuf};
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Layer, Op, Via};
+use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::{Capture, PartReader};
-use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
-use iostrata_capture::tables::{
-    BlockTable, BlockView, FsTable, FsView, ShareTable, ShareView, SyscallTable, SyscallView, VfsTable, VfsView,
-};
+use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, SyscallView, VfsTable, VfsView};
 use iostrata_capture::{Error, Result};
 
 use crate::aggregate::Aggregate;
@@ -21,9 +21,6 @@ use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::levels::Choice;
 use crate::owners::Owners;
 use crate::partial::Partial;
-
-/// The flag of block requests that the kernel's I/O counters leave out.
-const NOT_IN_COUNTERS: i32 = 512;
 
 /// What every part of a capture is scanned with.
 pub struct Scan<'a> {
@@ -133,12 +130,6 @@ impl<'a> Fold<'a> {
         self.scan.choice.takes(self.scan.capture, dev)
     }
 
-    fn leave_out(&mut self, view: &BlockView, row: usize) {
-        let direction = counted_direction(view.op.at(row), view.flags.at(row));
-        let bytes = bytes_of(view.bytes.at(row), &mut self.partial.anomalies);
-        self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, bytes);
-    }
-
     fn file_row(&mut self, row: FileRow) {
         self.partial.rows = self.partial.rows.saturating_add(1);
         let event = row.event(&mut self.partial.anomalies);
@@ -157,11 +148,13 @@ impl<'a> Fold<'a> {
     /// Whose what a process does is.
     fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, file: Option<(i32, i64)>) -> Belongs {
         let start_ns = self.scan.owners.find(pid, ts_ns).map_or(0, |span| span.start_ns);
+        let disk = file.and_then(|(dev, _)| self.scan.disks.get(&dev).copied());
         Belongs {
             process: Some((pid, start_ns)),
             cgroup: Some(cgroup_id),
             file,
-            device: file.and_then(|(dev, _)| self.scan.disks.get(&dev).copied()),
+            // What is done to a device that is left out is nobody's, as far as devices go.
+            device: disk.filter(|disk| !self.scan.choice.leaves_out(self.scan.capture, *disk)),
         }
     }
 
@@ -241,119 +234,6 @@ macro_rules! file_events {
 file_events!(SyscallTable, SyscallView, Layer::Syscall);
 file_events!(VfsTable, VfsView, Layer::Vfs);
 
-impl Events for FsTable {
-    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = FsView::new(batch)?;
-        for row in 0..view.rows {
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            let op = view.op.at(row);
-            let anomalies = &mut fold.partial.anomalies;
-            let mut event =
-                Event { layer: Layer::Fs, op, direction: op.direction(), bytes: 0, durations: Durations::default() };
-            if !op.is_gathered() {
-                event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
-            }
-            event.bytes = bytes_of(view.bytes.at(row), anomalies);
-            let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
-            fold.partial.system(slot).update(&event);
-            fold.pages(&view, row, slot, event.bytes);
-        }
-        Ok(())
-    }
-}
-
-impl Fold<'_> {
-    /// Pages of files in the cache, and those that an application touches through a mapping.
-    fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
-        let (op, via) = (view.op.at(row), view.via.at(row));
-        let file = view.ino.at(row).map(|ino| (view.dev.at(row), ino));
-        let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), file);
-        let mapping = Step::Application(Path::Mapping);
-        if view.fd_kind.at(row) == Some(FdKind::Regular) {
-            let mapped = op == Op::Fill && via == Some(Via::Mapping);
-            self.flow(slot, belongs, IoClass::Data, (op.direction(), Step::Cache { mapped }, bytes));
-        }
-        match (op, via) {
-            (Op::Fault, _) => self.flow(slot, belongs, IoClass::Data, (Some(Direction::Read), mapping, bytes)),
-            (Op::Dirty, Some(Via::Mapping)) => {
-                self.flow(slot, belongs, IoClass::Data, (Some(Direction::Write), mapping, bytes));
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Events for BlockTable {
-    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = BlockView::new(batch)?;
-        for row in 0..view.rows {
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            let dev = view.dev.at(row);
-            if !fold.takes(dev) {
-                fold.leave_out(&view, row);
-                continue;
-            }
-            let mut event = block_event(&view, row, &mut fold.partial.anomalies);
-            let owned = bytes_of(view.owned_bytes.at(row), &mut fold.partial.anomalies);
-            let shared = bytes_of(view.shared_bytes.at(row), &mut fold.partial.anomalies);
-            let class = view.class.at(row);
-            let rest = event.bytes.saturating_sub(shared);
-            let (direction, evidence) = (event.direction, view.evidence.at(row));
-            let nobodys = Belongs { device: Some(dev), ..Belongs::default() };
-            let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.partial.slot(without_owner(class)),
-            };
-            // A request without an owner may still say its cgroup and its file.
-            let belongs = Belongs {
-                process: view.pid.at(row).zip(view.start_ns.at(row)),
-                cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
-                ..nobodys
-            };
-            event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
-            fold.partial.system(slot).update(&event);
-            fold.flow(slot, belongs, class, (direction, Step::Device(class, evidence), event.bytes));
-            if rest > event.bytes {
-                let slot = fold.partial.slot(without_owner(class));
-                fold.partial.system(slot).add_bytes(direction, rest - event.bytes);
-                let step = Step::Device(class, Evidence::None);
-                fold.flow(slot, nobodys, class, (direction, step, rest - event.bytes));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Events for ShareTable {
-    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = ShareView::new(batch)?;
-        for row in 0..view.rows {
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            // Of a request that is left out, all bytes were counted there.
-            if !fold.takes(view.dev.at(row)) {
-                continue;
-            }
-            let class = view.class.at(row);
-            let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.partial.slot(without_owner(class)),
-            };
-            let direction = counted_direction(view.op.at(row), view.flags.at(row));
-            let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);
-            fold.partial.system(slot).add_bytes(direction, bytes);
-            let belongs = Belongs {
-                process: view.pid.at(row).zip(view.start_ns.at(row)),
-                cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
-                device: Some(view.dev.at(row)),
-            };
-            fold.flow(slot, belongs, class, (direction, Step::Device(class, view.evidence.at(row)), bytes));
-        }
-        Ok(())
-    }
-}
-
 /// Bytes that a row tells. What is negative cannot be true: it counts as nothing, and in `anomalies`.
 fn bytes_of(bytes: i64, anomalies: &mut Anomalies) -> u64 {
     u64::try_from(bytes).unwrap_or_else(|_| {
@@ -362,52 +242,9 @@ fn bytes_of(bytes: i64, anomalies: &mut Anomalies) -> u64 {
     })
 }
 
-fn block_event(view: &BlockView, row: usize, anomalies: &mut Anomalies) -> Event {
-    let op = view.op.at(row);
-    let direction = counted_direction(op, view.flags.at(row));
-    let bytes = bytes_of(view.bytes.at(row), anomalies);
-    let (dur_ns, queue_ns, insert_ns) = (view.dur_ns.at(row), view.queue_ns.at(row), view.insert_ns.at(row));
-    let mut durations = Durations::default();
-    durations.set(Phase::Total, dur_ns, anomalies);
-    durations.set(Phase::Queue, queue_ns, anomalies);
-    durations.set(Phase::Insert, insert_ns, anomalies);
-    durations.set(Phase::Device, device_ns(dur_ns, queue_ns, insert_ns), anomalies);
-    Event { layer: Layer::Block, op, direction, bytes, durations }
-}
-
-/// So that the total of all systems equals the kernel's read and write counters of the devices.
-fn counted_direction(op: Op, flags: i32) -> Option<Direction> {
-    op.direction().filter(|_| flags & NOT_IN_COUNTERS == 0)
-}
-
-/// D2C: what remains of the whole after the queue and the scheduler; unknown where a part of it is.
-fn device_ns(dur_ns: Option<i64>, queue_ns: Option<i64>, insert_ns: Option<i64>) -> Option<i64> {
-    // Sums of three 64-bit values need no more than 66 bits; a result beyond 64 is as impossible as a negative one.
-    let left = i128::from(dur_ns?) - i128::from(queue_ns?) - i128::from(insert_ns.unwrap_or(0));
-    Some(i64::try_from(left).unwrap_or(i64::MIN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_device_phase_is_what_queue_and_scheduler_leave() {
-        assert_eq!(device_ns(Some(10), Some(3), Some(2)), Some(5));
-        assert_eq!(device_ns(Some(10), Some(3), None), Some(7));
-        assert_eq!(device_ns(None, Some(3), Some(2)), None);
-        assert_eq!(device_ns(Some(10), None, Some(2)), None);
-        assert_eq!(device_ns(Some(i64::MIN), Some(i64::MAX), Some(i64::MAX)), Some(i64::MIN));
-    }
-
-    #[test]
-    fn requests_outside_the_kernels_counters_have_no_direction() {
-        assert_eq!(counted_direction(Op::Write, 1), Some(Direction::Write));
-        assert_eq!(counted_direction(Op::Write, NOT_IN_COUNTERS | 1), None);
-        assert_eq!(counted_direction(Op::Discard, 0), None);
-        assert_eq!(counted_direction(Op::DeviceFlush, 0), None);
-        assert_eq!(counted_direction(Op::Flush, 0), Some(Direction::Write));
-    }
 
     #[test]
     fn a_failed_call_moves_nothing_and_a_directory_is_no_data() {
