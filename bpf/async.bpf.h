@@ -65,7 +65,7 @@ static __always_inline struct async_slot *find_async(__u64 key, __u32 pid)
 	return slot->check == checksum((__u64 *)&slot->async, sizeof(slot->async)) ? slot : 0;
 }
 
-/* The current task begins `async`, of which the rest is filled: takes a free slot, or the one that has waited longest. */
+/* The current task, which is told, begins `async`, of which the rest is filled: takes a free slot, or the one that has waited longest. */
 static __always_inline void begin_async(__u64 key, struct async_op *async)
 {
 	struct account *account = account_of(CLASS_SYSCALL);
@@ -73,7 +73,6 @@ static __always_inline void begin_async(__u64 key, struct async_op *async)
 	struct async_slot *slot;
 
 	identify_current(&async->who);
-	tell_process(async->who.pid, told_of_current(), 0);
 	async->op.start_ns = bpf_ktime_get_ns();
 	if (!bucket || !account)
 		return;
@@ -136,21 +135,28 @@ static __always_inline __u8 op_of_iocb(__u16 opcode)
 	return OP_NONE;
 }
 
+/* What became of an iocb, if not the address of its file, which is to be named. */
+enum { IOCB_UNWANTED, IOCB_BEGUN };
+
 /*
  * Functions with linkage, here and below: the verifier goes through them once, however often a loop calls them.
- * `address`: of an iocb in user space.
+ * `address`: of an iocb in user space. What it leaves to its caller, old kernels have not the stack for.
  */
-__noinline int begin_iocb(__u64 address)
+__noinline __u64 begin_iocb(__u64 address)
 {
 	struct async_op async = { .op = { .offset_bytes = MISSING, .requested_bytes = MISSING } };
 	struct file_op *op = &async.op;
+	enum interest interest;
 	struct iocb iocb;
 
 	if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)address))
-		return 0;
+		return IOCB_UNWANTED;
 	op->op = op_of_iocb(iocb.opcode);
-	if (op->op == OP_NONE || !fill_descriptor(op, iocb.fd))
-		return 0;
+	if (op->op == OP_NONE)
+		return IOCB_UNWANTED;
+	interest = look_into(op, file_of_fd(iocb.fd));
+	if (interest == UNWANTED)
+		return IOCB_UNWANTED;
 	if (op->op != OP_AIO_FSYNC) {
 		op->offset_bytes = iocb.offset;
 		op->requested_bytes = iocb.bytes;
@@ -158,7 +164,7 @@ __noinline int begin_iocb(__u64 address)
 			op->requested_bytes = vector_bytes((struct iovec *)iocb.buffer, iocb.bytes);
 	}
 	begin_async(address, &async);
-	return 0;
+	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 
 /* The kernel did not take it. */
@@ -188,15 +194,21 @@ __noinline int end_iocb(__u64 address)
 
 static __always_inline void aio_submitted(__u64 count, __u64 pointers)
 {
+	__u64 at_ns = bpf_ktime_get_ns(), iocb, begun, any = IOCB_UNWANTED;
 	struct account *account;
-	__u64 iocb;
 
 	for (__u32 i = 0; i < MAX_IOCBS; i++) {
 		if (i >= count)
-			return;
-		if (!bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
-			begin_iocb(iocb);
+			break;
+		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
+			continue;
+		begun = begin_iocb(iocb);
+		any |= begun;
+		if (begun > IOCB_BEGUN)
+			name_met(begun, 0, 0, at_ns);
 	}
+	if (any)
+		tell_current(at_ns);
 	account = account_of(CLASS_SYSCALL);
 	if (account && count > MAX_IOCBS) {
 		account->seen += count - MAX_IOCBS;
@@ -280,6 +292,7 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 		if (op->offset_bytes == -1)
 			op->offset_bytes = MISSING;
 	}
+	tell_current(0);
 	begin_async(address_of(req), &async);
 	return 0;
 }
@@ -293,7 +306,7 @@ static __always_inline int uring_completed(__u64 req, __s32 res)
 	if (!slot)
 		return 0;
 	op = slot->async.op;
-	if (fill_wanted(&op, BPF_CORE_READ((struct io_kiocb *)req, file)))
+	if (fill_wanted(&op, BPF_CORE_READ((struct io_kiocb *)req, file), slot->async.who.pid))
 		emit_file_event_of(&op, &slot->async.who, CLASS_SYSCALL, res);
 	end_async(slot);
 	return 0;

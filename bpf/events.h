@@ -7,7 +7,7 @@
 #define IOSTRATA_EVENTS_H
 
 /* Each class of events has its own books and fills one table. Those of `share` come with records of `block`. */
-#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share") X(FS, "fs")
+#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share") X(FS, "fs") X(FILE, "file")
 
 /*
  * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
@@ -58,6 +58,9 @@ enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
 /* How the owner of a request is known. */
 #define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")
 
+/* Where a path begins: at the root of a mount namespace or of a file system; one that is cut, somewhere below. */
+#define PATH_ORIGINS(X) X(NONE, "") X(NAMESPACE, "namespace") X(FILESYSTEM, "filesystem") X(CUT, "cut")
+
 /* How a process came to touch a page of a file. */
 #define VIAS(X) X(NONE, "") X(CALL, "call") X(MAPPING, "mapping")
 
@@ -71,6 +74,10 @@ enum evidence { EVIDENCES(X) EVIDENCE_COUNT };
 
 #define X(id, word) VIA_##id,
 enum via_word { VIAS(X) VIA_COUNT };
+#undef X
+
+#define X(id, word) PATH_FROM_##id,
+enum path_origin { PATH_ORIGINS(X) PATH_ORIGIN_COUNT };
 #undef X
 
 /* Which part of the kernel made a bio, by the function that the bio calls at its end. */
@@ -109,7 +116,7 @@ enum request_flag {
 /* A missing value, for every signed field below. */
 #define MISSING (-0x7fffffffffffffffLL - 1)
 
-enum { COMM_BYTES = 16, FS_BYTES = 16, EXE_BYTES = 512, CMDLINE_BYTES = 512, EXE_DEPTH = 24, WORD_BYTES = 24 };
+enum { COMM_BYTES = 16, FS_BYTES = 16, PATH_BYTES = 512, CMDLINE_BYTES = 512, WORD_BYTES = 24 };
 
 /* Who did it. All zero: not known. */
 struct identity {
@@ -246,8 +253,27 @@ struct process_event {
 	__u8 exe_components;
 	__u16 cmdline_length;
 	/* Names from the executable up to the root, each ended by a NUL. */
-	char exe[EXE_BYTES];
+	char exe[PATH_BYTES];
 	char cmdline[CMDLINE_BYTES];
+};
+
+/* A file when it was first met, or under a new name. */
+struct name_event {
+	struct event_head head;
+	__s64 ino;
+	__s32 dev;
+	/* Who met it. */
+	__u32 pid;
+	/* The mount namespace that the path is of. */
+	__u32 mount_namespace;
+	__u8 path_origin;
+	__u8 components;
+	/* No directory has it any more. */
+	__u8 deleted;
+	__u8 reserved;
+	char fs[FS_BYTES];
+	/* Names from the file up, each ended by a NUL. */
+	char path[PATH_BYTES];
 };
 
 /* The books of one class on one CPU. */

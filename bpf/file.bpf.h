@@ -43,6 +43,8 @@ struct file_facts {
 	__u32 dev;
 	__u32 device;
 	__u32 flags;
+	__u32 generation;
+	__u32 name_hash;
 	__u16 type;
 };
 
@@ -58,7 +60,7 @@ static __always_inline struct file_facts look_at(struct file *file)
 		inode = typed->f_inode;
 		sb = inode->i_sb;
 		facts = (struct file_facts){ sb->s_magic, inode->i_ino, sb->s_dev, inode->i_rdev, typed->f_flags,
-					     inode->i_mode & S_IFMT };
+					     inode->i_generation, typed->f_path.dentry->d_name.hash, inode->i_mode & S_IFMT };
 	} else {
 		inode = BPF_CORE_READ(file, f_inode);
 		sb = BPF_CORE_READ(inode, i_sb);
@@ -67,33 +69,25 @@ static __always_inline struct file_facts look_at(struct file *file)
 		facts.dev = BPF_CORE_READ(sb, s_dev);
 		facts.device = BPF_CORE_READ(inode, i_rdev);
 		facts.flags = BPF_CORE_READ(file, f_flags);
+		facts.generation = BPF_CORE_READ(inode, i_generation);
+		facts.name_hash = BPF_CORE_READ(file, f_path.dentry, d_name.hash);
 		facts.type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
 	}
 	return facts;
 }
 
 /* Fills in what the file is; FD_UNKNOWN when it is none that is recorded. */
-static __always_inline void fill_file(struct file_op *op, struct file *file)
+static __always_inline void fill_file(struct file_op *op, struct file *file, struct file_facts *facts)
 {
-	struct file_facts facts = look_at(file);
-
 	op->file = file;
-	op->fd_kind = FD_UNKNOWN;
-	if (facts.type == S_IFBLK) {
-		op->fd_kind = FD_BLOCK;
-		op->dev = facts.device;
-	} else if (facts.type == S_IFREG || facts.type == S_IFDIR) {
-		if (is_pseudo(facts.magic))
-			return;
-		op->fd_kind = facts.type == S_IFDIR ? FD_DIRECTORY : FD_REGULAR;
-		if (facts.magic == TMPFS_MAGIC || facts.magic == RAMFS_MAGIC || facts.magic == HUGETLBFS_MAGIC)
-			op->fd_kind = FD_MEMORY;
-		op->dev = facts.dev;
-	} else {
+	op->fd_kind = kind_of(facts->type, facts->magic);
+	if (op->fd_kind != FD_BLOCK && is_pseudo(facts->magic))
+		op->fd_kind = FD_UNKNOWN;
+	if (op->fd_kind == FD_UNKNOWN)
 		return;
-	}
-	op->ino = facts.ino;
-	op->open_flags = facts.flags;
+	op->dev = op->fd_kind == FD_BLOCK ? facts->device : facts->dev;
+	op->ino = facts->ino;
+	op->open_flags = facts->flags;
 }
 
 static __always_inline struct file *file_of_fd(__u32 fd)
@@ -125,13 +119,33 @@ static __always_inline bool kind_wanted(__u8 op, __u8 kind)
 	return kind != FD_UNKNOWN;
 }
 
-/* Fills in what the file is; false where it is none that is to be recorded. */
-static __always_inline bool fill_wanted(struct file_op *op, struct file *file)
+/* How much there is to do about a file. */
+enum interest { UNWANTED, KNOWN, UNMET };
+
+/* Fills in what the file is, and whether it is one that is to be recorded and, then, to be named. */
+static __always_inline enum interest look_into(struct file_op *op, struct file *file)
 {
+	struct file_facts facts;
+	struct met *met;
+
 	if (!file)
-		return false;
-	fill_file(op, file);
-	return kind_wanted(op->op, op->fd_kind) && device_wanted(op->dev);
+		return UNWANTED;
+	facts = look_at(file);
+	fill_file(op, file, &facts);
+	if (!kind_wanted(op->op, op->fd_kind) || !device_wanted(op->dev))
+		return UNWANTED;
+	met = met_slot(op->dev, op->ino);
+	return met && met->file != mark_of(op->dev, op->ino, facts.generation, facts.name_hash) ? UNMET : KNOWN;
+}
+
+/* Fills in what the file is, and names it; false where it is none that is to be recorded. `pid`: as name_met(). */
+static __always_inline bool fill_wanted(struct file_op *op, struct file *file, __u32 pid)
+{
+	enum interest interest = look_into(op, file);
+
+	if (interest == UNMET)
+		name_met(address_of(file), 0, pid, op->start_ns);
+	return interest != UNWANTED;
 }
 
 /* The file that a descriptor names, filled in; NULL where it is none that is to be recorded. */
@@ -140,7 +154,7 @@ static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd
 	struct file *file = file_of_fd(fd);
 
 	op->fd = fd;
-	return fill_wanted(op, file) ? file : 0;
+	return fill_wanted(op, file, 0) ? file : 0;
 }
 
 /* The record of an operation that is over, by whoever began it. */

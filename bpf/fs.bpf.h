@@ -136,6 +136,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 		event->via = via;
 		name_fs(event, inode->i_sb);
 		tell_current(now_ns);
+		meet_inode(inode, now_ns);
 	}
 	event->events++;
 	event->bytes += bytes;
@@ -298,6 +299,7 @@ static __always_inline int inode_done(struct inode *inode, __u8 op, __u64 start_
 	if (is_recorder() || !inode || !fill_inode(&event, inode) || !inode_wanted(inode))
 		return 0;
 	name_fs(&event, inode->i_sb);
+	meet_inode(inode, start_ns);
 	emit_fs_event(&event, op, start_ns, bpf_ktime_get_ns());
 	return 0;
 }

@@ -12,7 +12,9 @@
 #include "events.h"
 
 #include "common.bpf.h"
+#include "path.bpf.h"
 #include "process.bpf.h"
+#include "name.bpf.h"
 #include "file.bpf.h"
 /* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
@@ -26,6 +28,7 @@ const char class_names[CLASS_COUNT][WORD_BYTES] = { EVENT_CLASSES(X) };
 const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
 const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
 const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };
+const char path_origin_names[PATH_ORIGIN_COUNT][WORD_BYTES] = { PATH_ORIGINS(X) };
 const char via_names[VIA_COUNT][WORD_BYTES] = { VIAS(X) };
 #undef X
 
@@ -35,6 +38,7 @@ struct record_types {
 	struct block_event_parts block;
 	struct fs_slot fs;
 	struct process_event process;
+	struct name_event name;
 	struct account account;
 	struct own_io own;
 	enum fd_kind fd_kind;

@@ -48,7 +48,7 @@ struct pt_regs { /* x86-64: arch/x86/include/asm/ptrace.h */
 };
 
 struct qstr {
-	__u32 len;
+	__u32 hash;
 	const unsigned char *name;
 };
 
@@ -61,6 +61,15 @@ struct super_block {
 	struct file_system_type *s_type;
 	unsigned long s_magic;
 	struct block_device *s_bdev;
+	struct dentry *s_root;
+};
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
 };
 
 struct inode {
@@ -69,23 +78,38 @@ struct inode {
 	struct super_block *i_sb;
 	__u32 i_rdev;
 	__u32 i_generation;
+	unsigned int i_nlink;
 	__s64 i_size;
+	struct hlist_head i_dentry;
 };
 
 struct dentry {
 	struct dentry *d_parent;
 	struct qstr d_name;
 	struct inode *d_inode;
+	struct super_block *d_sb;
+	union {
+		struct hlist_node d_alias;
+	} d_u;
 };
 
 struct vfsmount {
 	struct dentry *mnt_root;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace { /* fs/mount.h */
+	struct ns_common ns;
+};
+
 struct mount { /* fs/mount.h */
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
 };
 
 struct path {

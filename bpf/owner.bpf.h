@@ -10,12 +10,6 @@
 
 enum { OWNED_INODES = 65536, OWNED_PAGES = 65536, PAGE_BYTES = 4096 };
 
-struct inode_key {
-	__u32 dev;
-	__u32 reserved;
-	__u64 ino;
-};
-
 struct owner {
 	struct identity who;
 	/* When its process started. */

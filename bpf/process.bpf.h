@@ -36,63 +36,20 @@ struct {
 	__type(value, struct last_told);
 } last_told SEC(".maps");
 
-struct name_walk {
-	struct dentry *dentry;
-	struct dentry *root;
-	struct mount *mount;
-	__u32 length;
-	__u32 components;
-	char *into;
-};
-
-/* Appends one component and goes up; 1 when the root is reached or the buffer is full. */
-static __always_inline int name_component(struct name_walk *walk)
-{
-	/* Copies: BPF_CORE_READ would take the walk itself for a kernel type. */
-	struct dentry *dentry = walk->dentry, *parent = BPF_CORE_READ(dentry, d_parent);
-	struct mount *mount = walk->mount, *above;
-	const unsigned char *name;
-	__u32 at = walk->length;
-	long length;
-
-	if (dentry == walk->root || dentry == parent) {
-		above = BPF_CORE_READ(mount, mnt_parent);
-		if (above == mount)
-			return 1;
-		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-		walk->root = BPF_CORE_READ(above, mnt.mnt_root);
-		walk->mount = above;
-		return 0;
-	}
-	if (at >= EXE_BYTES / 2)
-		return 1;
-	name = BPF_CORE_READ(dentry, d_name.name);
-	length = bpf_probe_read_kernel_str(walk->into + at, EXE_BYTES / 2, name);
-	if (length <= 1)
-		return 1;
-	walk->length = at + (length & (EXE_BYTES / 2 - 1));
-	walk->components++;
-	walk->dentry = parent;
-	return 0;
-}
-
 static __always_inline void fill_exe(struct process_event *event, struct mm_struct *mm)
 {
 	struct file *file = BPF_CORE_READ(mm, exe_file);
-	struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
-	struct name_walk walk = {
-		.dentry = BPF_CORE_READ(file, f_path.dentry),
-		.root = BPF_CORE_READ(mnt, mnt_root),
-		.mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt),
-		.into = event->exe,
-	};
+	__u64 ticket = path_ticket();
+	struct path_walk *walk;
 
 	if (!file)
 		return;
-	for (int i = 0; i < EXE_DEPTH; i++)
-		if (name_component(&walk))
-			break;
-	event->exe_components = walk.components;
+	walk = walk_path(file, BPF_CORE_READ(file, f_path.dentry), ticket);
+	if (!walk)
+		return;
+	bpf_probe_read_kernel(event->exe, sizeof(event->exe), walk->names);
+	if (walk->ticket == ticket)
+		event->exe_components = walk->components;
 }
 
 /* The process reads its own arguments, so a fault here means they are swapped out: then there is no command line. */

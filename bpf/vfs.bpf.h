@@ -30,7 +30,7 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 
 	if (is_recorder() || !owner_wanted())
 		return 0;
-	if (!fill_wanted(&op, file))
+	if (!fill_wanted(&op, file, 0))
 		return 0;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
 		op.offset_bytes = MISSING;

@@ -126,7 +126,7 @@ class Capture:
 
     def sql(self, query):
         """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
-        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "fs", "block", "share", "process")}
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "fs", "block", "share", "process", "file")}
         tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
 
@@ -263,6 +263,8 @@ def actors():
 
         def start():
             actor = Actor()
+            # Gone, not only told to go: what it has open keeps a file system mounted.
+            stack.callback(actor.process.wait)
             stack.callback(actor.process.kill)
             return actor
 

@@ -176,6 +176,23 @@ def test_syncs_and_commits_are_told_where_the_kernel_does(line, out, system):
     assert written[0] == written[1] > 0, written
 
 
+def test_files_have_their_paths(out, system):
+    """Also one that is deleted, and the next, which may have got its inode number."""
+    capture = Capture(out / "capture")
+    written = capture.sql("""
+        select n.path, sum(s.ret)::bigint from (select * from {syscall} where op = 'write' and fd_kind = 'regular') s
+        asof left join (select * from {file} where path_origin = 'namespace') n
+        on s.dev = n.dev and s.ino = n.ino and s.ts_ns >= n.ts_ns group by all""")
+    assert dict(written) == {
+        "/mnt/buffered": 2 * MIB, "/mnt/sync": 40 * KIB, "/mnt/later": MIB, "/mnt/halves": 2 * MIB, "/mnt/deleted": MIB,
+        "/mnt/successor": MIB // 2, "/mnt/straight": MIB // 2, "/mnt/charged": MIB // 2}
+    told = capture.sql("select distinct fs, mount_namespace > 0, deleted from {file} where path_origin = 'namespace' and fd_kind = 'regular'")
+    assert told == [(system, True, False)]
+    unnamed = """select count(*) from {block} b left join {file} n on b.file_dev = n.dev and b.ino = n.ino
+        where b.class in ('data', 'readahead') and b.ino is not null and n.path is null"""
+    assert capture.one(unnamed) == (0,)
+
+
 def test_classes_and_durations(out, system):
     capture = Capture(out / "capture")
     assert capture.one("select count(*) from {block} where class in ('data', 'readahead') and op = 'read' and pid is null") == (0,)

@@ -215,6 +215,18 @@ words! {
 }
 
 words! {
+    /// Where the path of a file begins.
+    PathOrigin {
+        /// At the root of the mount namespace of the process that had it open.
+        Namespace = "namespace",
+        /// At the root of its file system: where that is mounted the path does not say.
+        Filesystem = "filesystem",
+        /// Somewhere below: it is too long or too deep, and the names in front are missing.
+        Cut = "cut",
+    }
+}
+
+words! {
     /// How a process came to touch a page of a file.
     Via {
         /// Within a system call.

@@ -5,7 +5,7 @@
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
 use crate::column::Comm;
-use crate::op::{Evidence, FdKind, IoClass, Op, Via};
+use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 use crate::table::{Column, Table, table};
 
 table! {
@@ -243,6 +243,36 @@ table! {
     }
 }
 
+table! {
+    /// The name of a file when it was first met in the recording, and again when it is met under another name or its inode
+    /// number is another file's. An event belongs to the row of its `dev` and `ino` with the greatest `ts_ns` that is not
+    /// after it, or else to the first one.
+    FileTable in "file", row FileRow, builder FileBuilder, view FileView {
+        /// When it was met: the start of the operation.
+        ts_ns: i64 => Delta,
+        /// Device that holds the file; for a block device, the device itself.
+        dev: i32 => Delta,
+        /// Inode number of the file.
+        ino: i64 => Delta,
+        /// The path, as `path_origin` says. Null where it has none, or none that could be read.
+        path: Option<String> => Plain,
+        /// Where the path begins.
+        path_origin: Option<PathOrigin> => Dictionary,
+        /// The mount namespace that the path is of, by the inode number of /proc/PID/ns/mnt; null where it is of none. A
+        /// container has one of its own, in which the same file may have another path.
+        mount_namespace: Option<i64> => Delta,
+        /// Whether no directory had it any more when it was met; the path is where it was last.
+        deleted: bool => Plain,
+        /// What kind of file it is.
+        fd_kind: Option<FdKind> => Dictionary,
+        /// The type of the file system, as in /proc/filesystems; of a block device, of the one that has its node.
+        fs: Comm => Dictionary,
+        /// The process (thread group) id that met it, as the initial pid namespace has it. With `path_origin` `filesystem`
+        /// it may be any process that touched its pages, a kernel worker too.
+        pid: i32 => Delta,
+    }
+}
+
 /// A table's declaration as data: name, meaning, columns.
 pub struct Declared {
     /// The folder that holds the parts.
@@ -266,6 +296,7 @@ pub fn all() -> Vec<Declared> {
         declared::<BlockTable>(),
         declared::<ShareTable>(),
         declared::<ProcessTable>(),
+        declared::<FileTable>(),
     ]
 }
 

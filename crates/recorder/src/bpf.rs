@@ -29,6 +29,8 @@ unsafe impl Record for types::block_event_parts {}
 // SAFETY: as above.
 unsafe impl Record for types::process_event {}
 // SAFETY: as above.
+unsafe impl Record for types::name_event {}
+// SAFETY: as above.
 unsafe impl Record for types::fs_event {}
 // SAFETY: as above.
 unsafe impl Record for types::fs_slot {}

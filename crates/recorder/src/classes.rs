@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
-use iostrata_capture::tables::{BlockTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
+use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
 
 use crate::bpf::types::event_class;
 
@@ -67,4 +67,5 @@ classes! {
     PROCESS = CLASS_PROCESS, process: ProcessTable;
     SHARE = CLASS_SHARE, share: ShareTable;
     FS = CLASS_FS, fs: FsTable;
+    FILE = CLASS_FILE, file: FileTable;
 }

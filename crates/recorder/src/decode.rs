@@ -4,8 +4,8 @@ use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::DeviceCounters;
-use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op, Via};
-use iostrata_capture::tables::{BlockRow, FsRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
+use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op, PathOrigin, Via};
+use iostrata_capture::tables::{BlockRow, FileRow, FsRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
 
 use crate::bpf::types;
 use crate::session::Words;
@@ -21,6 +21,7 @@ pub struct Decoder {
     io_classes: Vec<IoClass>,
     evidences: Vec<Evidence>,
     vias: Vec<Option<Via>>,
+    path_origins: Vec<Option<PathOrigin>>,
 }
 
 /// Whose it is, as rows say it.
@@ -89,6 +90,11 @@ impl Decoder {
             io_classes: words.io_classes.iter().map(|word| known_word(word, IoClass::parse)).collect::<Result<_>>()?,
             evidences: words.evidences.iter().map(|word| known_word(word, Evidence::parse)).collect::<Result<_>>()?,
             vias: words.vias.iter().map(|word| word_or_none(word, Via::parse)).collect::<Result<_>>()?,
+            path_origins: words
+                .path_origins
+                .iter()
+                .map(|word| word_or_none(word, PathOrigin::parse))
+                .collect::<Result<_>>()?,
         })
     }
 
@@ -259,6 +265,30 @@ impl Decoder {
             cgroup,
         }
     }
+
+    /// The name of a file.
+    pub fn file(&self, event: &types::name_event) -> Option<FileRow> {
+        let origin = *self.path_origins.get(usize::from(event.path_origin))?;
+        let path = origin.and_then(|origin| match (path_of(&event.path, event.components), origin) {
+            // What is cut begins at no root.
+            (Some(path), PathOrigin::Cut) => Some(path.trim_start_matches('/').to_owned()),
+            // No name at all: the root itself.
+            (None, PathOrigin::Namespace | PathOrigin::Filesystem) => Some("/".to_owned()),
+            (path, _) => path,
+        });
+        Some(FileRow {
+            ts_ns: event.head.start_ns + self.clock_offset_ns,
+            dev: event.dev,
+            ino: event.ino,
+            path_origin: path.as_ref().and(origin),
+            path,
+            mount_namespace: (event.mount_namespace != 0).then_some(i64::from(event.mount_namespace)),
+            deleted: event.deleted != 0,
+            fd_kind: fd_kind(event.head.fd_kind),
+            fs: comm(&event.fs),
+            pid: event.pid as i32,
+        })
+    }
 }
 
 /// The kernel side has the names from the file up to the root.
@@ -313,75 +343,4 @@ pub fn add_to_counters(counters: &mut DeviceCounters, row: &BlockRow) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(ops: &[&str]) -> Words {
-        let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        Words {
-            classes: Vec::new(),
-            ops: list(ops),
-            io_classes: list(&["data", "journal"]),
-            evidences: list(&["none", "direct", "cgroup"]),
-            vias: list(&["", "call"]),
-        }
-    }
-
-    fn decoder() -> Decoder {
-        Decoder::new(1_000, &words(&["", "read", "write"])).expect("known words")
-    }
-
-    #[test]
-    fn missing_values_become_nulls_and_nothing_else_does() {
-        let mut event =
-            types::block_event { duration_ns: MISSING, queue_ns: 0, insert_ns: MISSING, ..Default::default() };
-        event.head.op = 2;
-        event.head.start_ns = 5;
-        let row = decoder().block(&event, None, None).expect("a known operation");
-        assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
-    }
-
-    #[test]
-    fn parts_take_what_the_owner_leaves_and_no_more_than_was_done() {
-        let mut event = types::block_event_parts::default();
-        let part = |pid, bytes| types::part {
-            bytes,
-            evidence: 1,
-            who: types::identity { pid, ..Default::default() },
-            ..Default::default()
-        };
-        event.others[..3].copy_from_slice(&[part(8, 50), part(9, 50), part(10, 50)]);
-        let request = &mut event.with_via.event;
-        (request.bytes, request.head.op) = (100, 2);
-        request.origin = types::origin { owned_bytes: 30, evidence: 1, others: 2, ..Default::default() };
-        let decoder = decoder();
-        let mut row = decoder.block(&event.with_via.event, None, Some(0)).expect("a known operation");
-        let shares = decoder.shares(&mut row, &event).expect("known words");
-        let parts: Vec<_> = shares.iter().map(|share| (share.pid, share.bytes)).collect();
-        assert_eq!(parts, [(Some(8), 50), (Some(9), 20)]);
-        assert_eq!((row.owned_bytes, row.shared_bytes), (30, 70));
-    }
-
-    #[test]
-    fn an_operation_without_a_word_is_no_row() {
-        let mut event = types::file_event::default();
-        assert!(decoder().syscall(&event).is_none());
-        event.head.op = 200;
-        assert!(decoder().syscall(&event).is_none());
-        assert!(Decoder::new(0, &words(&["frobnicate"])).is_err());
-    }
-
-    #[test]
-    fn both_kinds_of_completion_status_become_an_errno() {
-        assert_eq!((errno_of(0), errno_of(-5), errno_of(10), errno_of(3)), (0, -5, -5, -28));
-    }
-
-    #[test]
-    fn names_are_put_together_from_the_root_down() {
-        let chars: Vec<i8> = b"dd\0bin\0usr\0junk".iter().map(|b| *b as i8).collect();
-        assert_eq!(path_of(&chars, 3).as_deref(), Some("/usr/bin/dd"));
-        assert_eq!(path_of(&chars, 0), None);
-        let arguments: Vec<i8> = b"dd\0if=a\0\0\0".iter().map(|b| *b as i8).collect();
-        assert_eq!(cmdline_of(&arguments, 10).as_deref(), Some("dd if=a"));
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::books::{Fate, Tally};
 use crate::bpf::{bytes_of, record_at, types};
-use crate::classes::{BLOCK, Builders, CLASSES, Class, FS, PROCESS, SHARE, SYSCALL, VFS};
+use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
 use crate::levels::Levels;
@@ -89,6 +89,11 @@ impl Drain {
                 let cgroup = self.cgroups.path_of(event.who.cgroup_id);
                 self.waiting[class].count(cpu, &Amounts::default());
                 self.builders.process.push(self.decoder.process(event, cgroup));
+            }
+            FILE => {
+                let row = self.decoder.file(record_at(bytes)?)?;
+                self.waiting[class].count(cpu, &Amounts::default());
+                self.builders.file.push(row);
             }
             _ => return None,
         }

@@ -85,6 +85,9 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
         open.maps.fs_calls.set_max_entries(1)?;
         open.maps.last_faults.set_max_entries(1)?;
     }
+    if !has("sys_enter") && !has("vfs_") && !has("fs_fill") {
+        open.maps.named.set_max_entries(1)?;
+    }
     if !has("block_") {
         open.maps.part_lists.set_max_entries(1)?;
         open.maps.requests.set_max_entries(1)?;
@@ -282,6 +285,8 @@ pub struct Words {
     pub evidences: Vec<String>,
     /// Ways to a page.
     pub vias: Vec<String>,
+    /// Beginnings of paths.
+    pub path_origins: Vec<String>,
 }
 
 /// Reads them from the object.
@@ -295,6 +300,7 @@ pub fn words() -> Result<Words> {
         io_classes: crate::bpf::words(&data.io_class_names),
         evidences: crate::bpf::words(&data.evidence_names),
         vias: crate::bpf::words(&data.via_names),
+        path_origins: crate::bpf::words(&data.path_origin_names),
     })
 }
 

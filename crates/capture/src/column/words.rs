@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use rustc_hash::FxHashMap;
 
 use super::{Builder, Comm, Nullable, Reader, Value, downcast};
-use crate::op::{Evidence, FdKind, IoClass, Op, Via};
+use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 
 /// A value with few distinct texts: a column of dictionary keys.
 pub trait Word: Copy + PartialEq + Eq + std::hash::Hash + Send {
@@ -194,4 +194,4 @@ macro_rules! nullable_word_column {
     )+};
 }
 
-nullable_word_column!(FdKind, Via);
+nullable_word_column!(FdKind, PathOrigin, Via);

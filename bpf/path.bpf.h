@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Paths: names from a file up through its directories and mounts. Directories that are renamed meanwhile are not noticed, as
+ * they are by the kernel's own d_path(), which takes a lock for it.
+ */
+#ifndef IOSTRATA_PATH_H
+#define IOSTRATA_PATH_H
+
+/* How many names and mounts a walk goes up, and what a name can take with its NUL. */
+enum { PATH_DEPTH = 64, NAME_ROOM = 256 };
+
+struct path_walk {
+	/* Whose walk it is: a program that is interrupted by another one on its CPU finds another ticket. */
+	__u64 ticket;
+	struct dentry *dentry;
+	/* Of the mount; NULL: up to the root of the file system and no further. */
+	struct dentry *root;
+	struct mount *mount;
+	__u32 length;
+	__u32 components;
+	/* A mount was left for the one that it is mounted on. */
+	__u32 left_mount;
+	__u32 mount_namespace;
+	/* enum path_origin */
+	__u32 origin;
+	__u32 reserved;
+	char names[PATH_BYTES + NAME_ROOM];
+};
+
+/* Key: 0. The walk under way on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct path_walk);
+} path_walks SEC(".maps");
+
+static __always_inline struct path_walk *path_walk(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&path_walks, &zero);
+}
+
+/* At the root of a mount: goes on where it is mounted. 1 when there is nothing above. */
+static __always_inline int leave_mount(struct path_walk *walk)
+{
+	/* Copies, here and below: BPF_CORE_READ would take the walk itself for a kernel type. */
+	struct mount *mount = walk->mount, *above = BPF_CORE_READ(mount, mnt_parent);
+	struct mnt_namespace *namespace;
+
+	if (above != mount) {
+		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->root = BPF_CORE_READ(above, mnt.mnt_root);
+		walk->mount = above;
+		walk->left_mount = 1;
+		return 0;
+	}
+	namespace = BPF_CORE_READ(mount, mnt_ns);
+	/* NULL after a lazy unmount, an error for the kernel's own mounts. */
+	if (namespace && (unsigned long)namespace < (unsigned long)-4095) {
+		walk->origin = PATH_FROM_NAMESPACE;
+		walk->mount_namespace = BPF_CORE_READ(namespace, ns.inum);
+		return 1;
+	}
+	/* Mounted nowhere: what is left is its place in its file system, where the walk has not left that. */
+	walk->root = 0;
+	if (walk->left_mount)
+		walk->origin = PATH_FROM_NONE;
+	return walk->left_mount;
+}
+
+/*
+ * Appends one name or leaves one mount; 1 when the walk is over. A function with linkage that finds its state in a map: the
+ * verifier goes through it once for all steps of a walk.
+ */
+__noinline int walk_up(__u64 ticket)
+{
+	struct path_walk *walk = path_walk();
+	struct dentry *dentry, *parent;
+	const unsigned char *name;
+	__u32 at;
+	long length;
+
+	if (!walk || walk->ticket != ticket)
+		return 1;
+	dentry = walk->dentry;
+	if (dentry == walk->root)
+		return leave_mount(walk);
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (dentry == parent) {
+		/* Else it hangs in the air: reached by a file handle, or moved away from below its mount. */
+		bool whole = !walk->left_mount && dentry == BPF_CORE_READ(dentry, d_sb, s_root);
+
+		walk->origin = whole ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
+		return 1;
+	}
+	at = walk->length;
+	if (at >= PATH_BYTES)
+		return 1;
+	name = BPF_CORE_READ(dentry, d_name.name);
+	/* Said once more, where it is used: older verifiers forget what was said of a copy. */
+	barrier_var(at);
+	at &= PATH_BYTES - 1;
+	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
+	if (length <= 1) {
+		walk->origin = PATH_FROM_NONE;
+		return 1;
+	}
+	walk->length = at + length;
+	if (at + length > PATH_BYTES)
+		return 1;
+	walk->components++;
+	walk->dentry = parent;
+	return 0;
+}
+
+/*
+ * Goes up from a file as whoever opened it sees it, or, without one, from `dentry` within its file system. What it found is
+ * of value while the walk has the ticket; NULL where it has lost it.
+ */
+static __always_inline struct path_walk *walk_path(struct file *file, struct dentry *dentry, __u64 ticket)
+{
+	struct path_walk *walk = path_walk();
+
+	if (!walk)
+		return 0;
+	walk->ticket = ticket;
+	walk->dentry = dentry;
+	walk->root = 0;
+	walk->length = 0;
+	walk->components = 0;
+	walk->left_mount = 0;
+	walk->mount_namespace = 0;
+	walk->origin = dentry ? PATH_FROM_CUT : PATH_FROM_NONE;
+	if (file) {
+		struct vfsmount *mnt = BPF_CORE_READ(file, f_path.mnt);
+
+		walk->root = BPF_CORE_READ(mnt, mnt_root);
+		walk->mount = (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+	}
+	if (dentry) {
+		for (int i = 0; i < PATH_DEPTH; i++)
+			if (walk_up(ticket))
+				break;
+	}
+	return walk->ticket == ticket ? walk : 0;
+}
+
+/* One for each walk. */
+static __always_inline __u64 path_ticket(void)
+{
+	return bpf_ktime_get_ns() << 16 ^ bpf_get_current_pid_tgid();
+}
+
+#endif

@@ -1,0 +1,98 @@
+use super::*;
+
+fn words(ops: &[&str]) -> Words {
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    Words {
+        classes: Vec::new(),
+        ops: list(ops),
+        io_classes: list(&["data", "journal"]),
+        evidences: list(&["none", "direct", "cgroup"]),
+        vias: list(&["", "call"]),
+        path_origins: list(&["", "namespace", "filesystem", "cut"]),
+    }
+}
+
+fn decoder() -> Decoder {
+    Decoder::new(1_000, &words(&["", "read", "write"])).expect("known words")
+}
+
+#[test]
+fn missing_values_become_nulls_and_nothing_else_does() {
+    let mut event = types::block_event { duration_ns: MISSING, queue_ns: 0, insert_ns: MISSING, ..Default::default() };
+    event.head.op = 2;
+    event.head.start_ns = 5;
+    let row = decoder().block(&event, None, None).expect("a known operation");
+    assert_eq!((row.ts_ns, row.dur_ns, row.queue_ns, row.insert_ns, row.pid), (1_005, None, Some(0), None, None));
+}
+
+#[test]
+fn parts_take_what_the_owner_leaves_and_no_more_than_was_done() {
+    let mut event = types::block_event_parts::default();
+    let part = |pid, bytes| types::part {
+        bytes,
+        evidence: 1,
+        who: types::identity { pid, ..Default::default() },
+        ..Default::default()
+    };
+    event.others[..3].copy_from_slice(&[part(8, 50), part(9, 50), part(10, 50)]);
+    let request = &mut event.with_via.event;
+    (request.bytes, request.head.op) = (100, 2);
+    request.origin = types::origin { owned_bytes: 30, evidence: 1, others: 2, ..Default::default() };
+    let decoder = decoder();
+    let mut row = decoder.block(&event.with_via.event, None, Some(0)).expect("a known operation");
+    let shares = decoder.shares(&mut row, &event).expect("known words");
+    let parts: Vec<_> = shares.iter().map(|share| (share.pid, share.bytes)).collect();
+    assert_eq!(parts, [(Some(8), 50), (Some(9), 20)]);
+    assert_eq!((row.owned_bytes, row.shared_bytes), (30, 70));
+}
+
+#[test]
+fn an_operation_without_a_word_is_no_row() {
+    let mut event = types::file_event::default();
+    assert!(decoder().syscall(&event).is_none());
+    event.head.op = 200;
+    assert!(decoder().syscall(&event).is_none());
+    assert!(Decoder::new(0, &words(&["frobnicate"])).is_err());
+}
+
+#[test]
+fn both_kinds_of_completion_status_become_an_errno() {
+    assert_eq!((errno_of(0), errno_of(-5), errno_of(10), errno_of(3)), (0, -5, -5, -28));
+}
+
+#[test]
+fn names_are_put_together_from_the_root_down() {
+    let chars: Vec<i8> = b"dd\0bin\0usr\0junk".iter().map(|b| *b as i8).collect();
+    assert_eq!(path_of(&chars, 3).as_deref(), Some("/usr/bin/dd"));
+    assert_eq!(path_of(&chars, 0), None);
+    let arguments: Vec<i8> = b"dd\0if=a\0\0\0".iter().map(|b| *b as i8).collect();
+    assert_eq!(cmdline_of(&arguments, 10).as_deref(), Some("dd if=a"));
+}
+fn named(names: &[u8], components: u8, origin: u8) -> FileRow {
+    let mut event = types::name_event { components, path_origin: origin, ino: 12, dev: 7, ..Default::default() };
+    event.head.fd_kind = 1;
+    for (to, from) in event.path.iter_mut().zip(names) {
+        *to = *from as i8;
+    }
+    decoder().file(&event).expect("known words")
+}
+
+#[test]
+fn a_path_that_is_cut_begins_at_no_root() {
+    let whole = named(b"b\0a\0left over from another", 2, 1);
+    assert_eq!((whole.path.as_deref(), whole.path_origin), (Some("/a/b"), Some(PathOrigin::Namespace)));
+    assert_eq!((whole.ino, whole.dev, whole.fd_kind, whole.deleted), (12, 7, Some(FdKind::Regular), false));
+    let cut = named(b"b\0a\0", 2, 3);
+    assert_eq!((cut.path.as_deref(), cut.path_origin), (Some("a/b"), Some(PathOrigin::Cut)));
+}
+
+#[test]
+fn a_file_without_a_path_says_nothing_of_one() {
+    let unread = named(b"b\0a\0", 2, 0);
+    assert_eq!((unread.path, unread.path_origin, unread.mount_namespace), (None, None, None));
+    assert_eq!(named(b"", 0, 3).path_origin, None);
+    assert_eq!(named(b"", 0, 2).path.as_deref(), Some("/"));
+    assert_eq!(named(b"\xff\0a\0", 2, 1).path.as_deref(), Some("/a/\u{fffd}"));
+    let unknown = types::name_event { path_origin: 9, ..Default::default() };
+    assert!(decoder().file(&unknown).is_none());
+}
