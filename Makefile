@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -56,8 +56,12 @@ test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 a
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
 
-bench-smoke: setup build-all ## The same bench for seconds, to see that it runs
+bench-writeback: setup-bench build ## What it costs to know whose dirty pages they are: a buffered GiB (about two minutes)
+	$(SUDO) env "PATH=$(PATH)" python3 -B bench/writeback.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
+
+bench-smoke: setup build-all ## Both for seconds, to see that they run
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
+	$(SUDO) env "PATH=$(PATH)" python3 -B bench/writeback.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
 
 docs: ## Write docs/schema.md from the declarations
 	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs

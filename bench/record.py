@@ -101,9 +101,9 @@ def kernel_time(variant, ground, seconds, results):
 def measure(args, stack):
     """All rounds."""
     ground = testbed.make(stack)
+    testbed.lay_file(ground)
     if Iostrata.binary.is_file():
-        # A copy, so that a build meanwhile does not change what is measured.
-        Iostrata.binary = Path(shutil.copy(Iostrata.binary, ground.scratch / "iostrata"))
+        Iostrata.use_copy(ground)
     results = Results({name: [] for name in [UNTRACED, *(tracer.name for tracer in TRACERS)]})
     results.not_measured = {tracer.name: why for tracer in TRACERS if (why := tracer.why_not())}
     variants = [tracer for tracer in TRACERS if tracer.name not in results.not_measured]

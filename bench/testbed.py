@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-IMAGE_BYTES = 1 << 30
+GIB = 1 << 30
 FILE_SIZE = "256M"
 TRACEFS = Path("/sys/kernel/tracing")
 
@@ -29,7 +29,7 @@ class Load(NamedTuple):
 class Ground(NamedTuple):
     """Where fio works, and where tracers may write without touching the device that is measured."""
 
-    file: Path
+    mounted: Path
     device: str
     dev: int
     scratch: Path
@@ -67,8 +67,8 @@ def sysctl(name, value):
         path.write_text(before)
 
 
-def make(stack):
-    """Makes the file system and the file that fio works on."""
+def make(stack, image_bytes=GIB):
+    """Makes the file system on a device of so many bytes."""
     top = Path(tempfile.mkdtemp(prefix="iostrata-bench."))
     stack.callback(top.rmdir)
     run("mount", "-t", "tmpfs", "-o", "size=75%,mode=700", "iostrata-bench", top)
@@ -77,7 +77,7 @@ def make(stack):
     mounted.mkdir()
     scratch.mkdir()
     with open(image, "wb") as file:
-        file.truncate(IMAGE_BYTES)
+        file.truncate(image_bytes)
     loop = run("losetup", "--find", "--show", image).strip()
     stack.callback(run, "losetup", "-d", loop)
     # Nothing initialised lazily: that would be I/O in the background of the first rounds.
@@ -85,16 +85,18 @@ def make(stack):
     run("mount", "-o", "noatime", loop, mounted)
     stack.callback(run, "umount", mounted)
     number = os.stat(loop).st_rdev
-    ground = Ground(mounted / "file", Path(loop).name, os.major(number) << 20 | os.minor(number), scratch)
-    # Written once in full, so that no run allocates blocks or converts extents.
-    run("fio", "--name=lay", f"--filename={ground.file}", f"--size={FILE_SIZE}", "--rw=write", "--bs=1M",
+    return Ground(mounted, Path(loop).name, os.major(number) << 20 | os.minor(number), scratch)
+
+
+def lay_file(ground):
+    """Writes the file that fio works on once in full, so that no run allocates blocks or converts extents."""
+    run("fio", "--name=lay", f"--filename={ground.mounted / 'file'}", f"--size={FILE_SIZE}", "--rw=write", "--bs=1M",
         "--fallocate=none", "--end_fsync=1")
-    return ground
 
 
 def fio(ground, seconds):
-    """One run of the workload."""
-    text = run("fio", "--name=bench", f"--filename={ground.file}", f"--size={FILE_SIZE}", "--rw=randrw", "--bs=4k",
+    """One run of random reads and writes."""
+    text = run("fio", "--name=bench", f"--filename={ground.mounted / 'file'}", f"--size={FILE_SIZE}", "--rw=randrw", "--bs=4k",
                "--iodepth=8", "--ioengine=libaio", "--direct=1", "--numjobs=1", "--cpus_allowed=0", "--time_based",
                f"--runtime={seconds}", "--output-format=json")
     job = json.loads(text[text.index("{"):])["jobs"][0]

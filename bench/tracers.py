@@ -29,6 +29,7 @@ class Findings:
     bytes: int = 0
     lost: int = 0
     books: str = ""
+    rows: dict = field(default_factory=dict)
     notes: set = field(default_factory=set)
     problems: list = field(default_factory=list)
 
@@ -119,6 +120,11 @@ class Iostrata(Tracer):
     def why_not(cls):
         return None if cls.binary.is_file() else f"{cls.binary} is not built"
 
+    @classmethod
+    def use_copy(cls, ground):
+        """So that a build meanwhile does not change what is measured."""
+        Iostrata.binary = Path(shutil.copy(cls.binary, ground.scratch / "iostrata"))
+
     def command(self):
         return [self.binary, "record", "--out", self.out / "capture", "--device", self.ground.device, *self.options]
 
@@ -136,6 +142,7 @@ class Iostrata(Tracer):
         if manifest["state"] != "complete":
             raise RuntimeError(f"iostrata left its capture in state {manifest['state']}")
         for part in manifest["parts"]:
+            findings.rows[part["table"]] = findings.rows.get(part["table"], 0) + part["rows"]
             if part["table"] == "block":
                 findings.events += part["rows"]
                 findings.bytes += part["bytes"]
