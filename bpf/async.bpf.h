@@ -65,7 +65,10 @@ static __always_inline struct async_slot *find_async(__u64 key, __u32 pid)
 	return slot->check == checksum((__u64 *)&slot->async, sizeof(slot->async)) ? slot : 0;
 }
 
-/* The current task, which is told, begins `async`, of which the rest is filled: takes a free slot, or the one that has waited longest. */
+/*
+ * The current task, which is told, begins `async`, of which the rest is filled: takes a free slot, or the one that has waited
+ * longest.
+ */
 static __always_inline void begin_async(__u64 key, struct async_op *async)
 {
 	struct account *account = account_of(CLASS_SYSCALL);

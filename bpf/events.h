@@ -7,7 +7,9 @@
 #define IOSTRATA_EVENTS_H
 
 /* Each class of events has its own books and fills one table. Those of `share` come with records of `block`. */
-#define EVENT_CLASSES(X) X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share") X(FS, "fs") X(FILE, "file")
+#define EVENT_CLASSES(X)                                                                                               \
+	X(SYSCALL, "syscall") X(VFS, "vfs") X(BLOCK, "block") X(PROCESS, "process") X(SHARE, "share") X(FS, "fs")      \
+	X(FILE, "file")
 
 /*
  * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
@@ -83,8 +85,10 @@ enum path_origin { PATH_ORIGINS(X) PATH_ORIGIN_COUNT };
 /* Which part of the kernel made a bio, by the function that the bio calls at its end. */
 enum maker {
 	MAKER_UNKNOWN,
-	/* O_DIRECT: the submitter's own data. */
+	/* O_DIRECT: the submitter's own data. Of two of its makers the bio leads to the file. */
 	MAKER_DIRECT,
+	MAKER_DIRECT_IOMAP,
+	MAKER_DIRECT_DIO,
 	/* Buffer heads: a journal's blocks, or pages of a block device. */
 	MAKER_BUFFERS,
 	MAKER_JOURNAL,
@@ -159,15 +163,15 @@ struct origin {
 	__u32 owned_bytes;
 	__u8 evidence;
 	__u8 io_class;
-	/* There is a `struct via`. */
+	/* There is a `struct via`: a file, a submitter or both. */
 	__u8 has_via;
 	/* How many parts there are beside the owner's. */
 	__u8 others;
 };
 
-/* By way of what it comes, where the owner did not send it straight to the device. */
+/* By way of what it comes. */
 struct via {
-	/* The file, where its pages tell. */
+	/* The file, where its pages tell or its maker does; 0 where not. */
 	__u64 ino;
 	__u32 file_dev;
 	/* Who submitted it, where that is not the owner itself. */
@@ -262,6 +266,8 @@ struct name_event {
 	struct event_head head;
 	__s64 ino;
 	__s32 dev;
+	/* i_generation: tells the file from others that have its inode number at other times. */
+	__u32 generation;
 	/* Who met it. */
 	__u32 pid;
 	/* The mount namespace that the path is of. */
@@ -270,7 +276,7 @@ struct name_event {
 	__u8 components;
 	/* No directory has it any more. */
 	__u8 deleted;
-	__u8 reserved;
+	__u8 reserved[5];
 	char fs[FS_BYTES];
 	/* Names from the file up, each ended by a NUL. */
 	char path[PATH_BYTES];

@@ -50,14 +50,14 @@ struct {
 /* What the file is; false where it is none that is to be recorded. */
 static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
 {
-	__u16 type = inode->i_mode & S_IFMT;
 	unsigned long magic = inode->i_sb->s_magic;
+	__u8 kind = kind_of(inode->i_mode & S_IFMT, magic);
 
-	/* What a file system keeps in an inode of its own is no file of anyone's. */
-	event->head.fd_kind = type == S_IFREG ? FD_REGULAR : type == S_IFBLK ? FD_BLOCK : type == S_IFDIR ? FD_DIRECTORY : FD_UNKNOWN;
-	event->dev = type == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
+	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
+	event->head.fd_kind = kind;
+	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
-	if (type != S_IFBLK && (is_pseudo(magic) || magic == TMPFS_MAGIC || magic == RAMFS_MAGIC))
+	if (kind != FD_BLOCK && (is_pseudo(magic) || is_in_memory(magic)))
 		return false;
 	return device_wanted(event->dev);
 }
@@ -153,9 +153,7 @@ static __always_inline bool is_metadata_inode(struct inode *inode)
 
 static __always_inline bool is_own_file(struct file_op *call, struct inode *inode)
 {
-	__u32 dev = (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
-
-	return call->ino == inode->i_ino && call->dev == dev;
+	return call->ino == inode->i_ino && call->dev == dev_of_inode(inode);
 }
 
 /* The call under way that the page of `inode` is touched for: OP_NONE where there is none, or where it is on other files. */

@@ -298,7 +298,16 @@ struct request_queue___since_5_15 {
 };
 
 struct kiocb {
+	struct file *ki_filp;
 	__s64 ki_pos;
+};
+
+struct iomap_dio { /* fs/iomap/direct-io.c */
+	struct kiocb *iocb;
+};
+
+struct dio { /* fs/direct-io.c */
+	struct inode *inode;
 };
 
 struct io_rw { /* io_uring/rw.c: lies over the front of a request */

@@ -79,6 +79,12 @@ static __always_inline struct dentry *alias_of(struct inode *inode)
 	return (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
 }
 
+/* Whether the files of a file system with this magic have no device. */
+static __always_inline bool is_in_memory(unsigned long magic)
+{
+	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC;
+}
+
 static __always_inline __u8 kind_of(__u16 type, unsigned long magic)
 {
 	if (type == S_IFBLK)
@@ -87,7 +93,13 @@ static __always_inline __u8 kind_of(__u16 type, unsigned long magic)
 		return FD_DIRECTORY;
 	if (type != S_IFREG)
 		return FD_UNKNOWN;
-	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC ? FD_MEMORY : FD_REGULAR;
+	return is_in_memory(magic) ? FD_MEMORY : FD_REGULAR;
+}
+
+/* Of the device that a file lies on, or that it is. */
+static __always_inline __u32 dev_of_inode(struct inode *inode)
+{
+	return (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
 }
 
 enum news { NEWS_NONE, NEWS_TO_TELL, NEWS_TOO_OFTEN };
@@ -140,8 +152,9 @@ static __always_inline bool tell_name(struct inode_key *key, struct file *file, 
 	fill_head(&event->head, CLASS_FILE, OP_NONE, kind, at_ns);
 	event->ino = key->ino;
 	event->dev = key->dev;
+	event->generation = BPF_CORE_READ(inode, i_generation);
 	event->pid = pid ? pid : bpf_get_current_pid_tgid() >> 32;
-	event->reserved = 0;
+	__builtin_memset(event->reserved, 0, sizeof(event->reserved));
 	event->deleted = !BPF_CORE_READ(inode, i_nlink);
 	if (bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), fs) <= 0)
 		event->fs[0] = 0;

@@ -295,6 +295,35 @@ static __always_inline __u8 class_of_request(__u32 flags)
 	return is_flagged_metadata(flags) ? IO_METADATA : IO_DATA;
 }
 
+static __always_inline bool is_direct(__u8 maker)
+{
+	return maker == MAKER_DIRECT || maker == MAKER_DIRECT_IOMAP || maker == MAKER_DIRECT_DIO;
+}
+
+/* Direct I/O names its file where what the bio belongs to does: its pages are memory of a process. */
+static __always_inline void name_direct(struct bio *bio, __u8 maker, struct provenance *from)
+{
+	struct inode *inode = 0;
+
+	if (maker == MAKER_DIRECT_IOMAP && bpf_ksym_exists(bpf_rdonly_cast)) {
+		struct iomap_dio *dio = bpf_rdonly_cast(bio->bi_private, bpf_core_type_id_kernel(struct iomap_dio));
+
+		from->origin.has_via = 1;
+		from->via.ino = dio->iocb->ki_filp->f_inode->i_ino;
+		from->via.file_dev = dio->iocb->ki_filp->f_inode->i_sb->s_dev;
+		return;
+	}
+	if (maker == MAKER_DIRECT_IOMAP)
+		inode = BPF_CORE_READ((struct iomap_dio *)bio->bi_private, iocb, ki_filp, f_inode);
+	else if (maker == MAKER_DIRECT_DIO)
+		inode = BPF_CORE_READ((struct dio *)bio->bi_private, inode);
+	if (!inode)
+		return;
+	from->origin.has_via = 1;
+	from->via.ino = BPF_CORE_READ(inode, i_ino);
+	from->via.file_dev = BPF_CORE_READ(inode, i_sb, s_dev);
+}
+
 /* A read into the page cache names its file by its pages; those of a mounted device are the file system's own. */
 static __always_inline void reads_file(struct bio *bio, __u32 flags, struct provenance *from)
 {
@@ -329,8 +358,8 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
+	__u8 maker = maker_of(bio);
 	struct owner owner = {};
-	__u8 maker;
 
 	from->origin.owned_bytes = bytes;
 	from->origin.io_class = IO_DATA;
@@ -340,20 +369,23 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		from->origin.io_class = IO_DISCARD;
 	} else if (op == REQ_OP_READ) {
 		from->origin.io_class = class_of_read(flags);
-		if (maker_of(bio) != MAKER_DIRECT)
+		if (is_direct(maker))
+			name_direct(bio, maker, from);
+		else
 			reads_file(bio, flags, from);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
-		maker = maker_of(bio);
 		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(bio))
 			maker = MAKER_DIRECT;
-		by_submitter = by_submitter && maker == MAKER_DIRECT;
+		by_submitter = by_submitter && is_direct(maker);
 		if (maker == MAKER_SWAP)
 			from->origin.io_class = IO_SWAP;
 		else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(bio)))
 			from->origin.io_class = IO_JOURNAL;
 		else if (maker == MAKER_METADATA)
 			from->origin.io_class = IO_METADATA;
-		else if (maker != MAKER_DIRECT)
+		else if (is_direct(maker))
+			name_direct(bio, maker, from);
+		else
 			count_cleaned(find_writer(bio, flags, from, &owner, GATHERER_QUEUED));
 	}
 	if (by_submitter) {

@@ -11,7 +11,8 @@ use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{Flow, Flows, Path};
-use crate::entity::{Entity, Scope};
+use crate::entity::{Entity, FileId, Scope, device_number};
+use crate::files::Files;
 use crate::frame::{ResultColumn, Value};
 use crate::owners::Owners;
 use crate::partial::Finished;
@@ -58,12 +59,13 @@ pub fn disks(manifest: &Manifest) -> HashMap<i32, i32> {
 pub struct Names<'a> {
     captures: &'a [Capture],
     owners: &'a [Owners<'a>],
+    files: &'a [Files],
 }
 
 impl<'a> Names<'a> {
-    /// From these captures and their processes, in the same order.
-    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>]) -> Self {
-        Names { captures, owners }
+    /// From these captures, their processes and their files, in the same order.
+    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files]) -> Self {
+        Names { captures, owners, files }
     }
 
     fn of(&self, entity: &Entity) -> (String, String) {
@@ -75,19 +77,19 @@ impl<'a> Names<'a> {
             Entity::Cgroup(capture, id) => {
                 (self.owners[capture].cgroup(id).unwrap_or_default().to_owned(), id.to_string())
             }
-            Entity::File(_, dev, ino) => (String::new(), format!("{}:{ino}", number(dev))),
+            Entity::File(capture, file) => {
+                let FileId { dev, ino, generation } = file;
+                let generation = generation.map(|generation| format!("@{generation}")).unwrap_or_default();
+                let name = self.files[capture].name(file).unwrap_or_default();
+                (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
+            }
             Entity::Device(capture, dev) => {
                 let device = self.captures[capture].manifest.devices.iter().find(|device| device.dev == dev);
-                (device.map(|device| device.name.clone()).unwrap_or_default(), number(dev))
+                (device.map(|device| device.name.clone()).unwrap_or_default(), device_number(dev))
             }
             Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),
         }
     }
-}
-
-/// `major:minor`.
-fn number(dev: i32) -> String {
-    format!("{}:{}", dev >> 20, dev & 0xf_ffff)
 }
 
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
@@ -183,12 +185,17 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
             "By what the row is one of: `total`, `system`, `process`, `cgroup`, `file` or `device`.",
             |row| row.scope,
         ),
-        text("name", "The name: command, cgroup path, disk; a word in parentheses for what is nobody's.", |row| {
-            &row.name
-        }),
+        text(
+            "name",
+            "The name: command, cgroup path, disk; a word in parentheses for what is nobody's. Of a file the last path that was \
+             told: from the root of a mount namespace it begins with `/`, from the root of its file system with \
+             `[major:minor]/`, and one that is cut with `…/`; empty where no path is known.",
+            |row| &row.name,
+        ),
         text(
             "id",
-            "`pid@start_ns` of a process, the id of a cgroup, `major:minor:inode` of a file, `major:minor` of a disk.",
+            "`pid@start_ns` of a process, the id of a cgroup, `major:minor` of a disk. Of a file `major:minor:inode@generation`, \
+             without the generation where `file` has no row of it.",
             |row| &row.id,
         ),
         text("direction", "`read` or `write`.", |row| match row.direction {

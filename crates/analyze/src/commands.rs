@@ -11,6 +11,7 @@ use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
 use crate::amplification::Names;
+use crate::files::Files;
 use crate::levels::{self, Choice};
 use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
@@ -56,10 +57,11 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     let mut trust = Trust::of(&captures);
     let choice = choose(&captures, options, &trust)?;
     let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?;
-    let finished = scan(&captures, &owners, &choice, options, &trust)?;
+    let files: Vec<Files> = captures.iter().map(Files::load).collect::<Result<_>>()?;
+    let finished = scan(&captures, (&owners, &files), &choice, options, &trust)?;
     // Nothing instead of a zero.
     trust.captured[Layer::Block as usize] &= choice.is_whole();
-    let mut report = report(&finished, &Names::new(&captures, &owners), &trust)?;
+    let mut report = report(&finished, &Names::new(&captures, &owners, &files), &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
     let notes = notes(&captures, &choice, &finished, &trust, &report.total)?;
@@ -110,17 +112,17 @@ fn choose(captures: &[Capture], options: &Summary, trust: &Trust) -> Result<Choi
 
 fn scan(
     captures: &[Capture],
-    owners: &[Owners],
+    (owners, files): (&[Owners], &[Files]),
     choice: &Choice,
     options: &Summary,
     trust: &Trust,
 ) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
-    let scan = |(number, owners): (usize, _)| {
+    let scan = |(number, (owners, files)): (usize, _)| {
         let disks = amplification::disks(&captures[number].manifest);
-        Scan { capture: number, owners, disks, choice }
+        Scan { capture: number, owners, files, disks, choice }
     };
-    let scans: Vec<Scan> = owners.iter().enumerate().map(scan).collect();
+    let scans: Vec<Scan> = owners.iter().zip(files).enumerate().map(scan).collect();
     let mut work = Vec::new();
     for (capture, scan) in captures.iter().zip(&scans) {
         for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {

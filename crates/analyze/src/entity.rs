@@ -6,6 +6,11 @@ use iostrata_capture::op::{Direction, IoClass};
 
 use crate::aggregate::flow::{Flows, Step};
 
+/// A device number as `major:minor`.
+pub fn device_number(dev: i32) -> String {
+    format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff)
+}
+
 /// By what bytes are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
@@ -34,6 +39,17 @@ impl Scope {
     }
 }
 
+/// A file of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// Device number of its file system; of a block device, its own.
+    pub dev: i32,
+    /// Inode number.
+    pub ino: i64,
+    /// Which of the files that have had this number; `None` where the file table does not tell.
+    pub generation: Option<i64>,
+}
+
 /// One of them, within the capture of that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Entity {
@@ -41,8 +57,8 @@ pub enum Entity {
     Process(usize, i32, i64),
     /// A cgroup: capture, id.
     Cgroup(usize, i64),
-    /// A file: capture, device number of its file system, inode number.
-    File(usize, i32, i64),
+    /// A file: capture, and which it is there.
+    File(usize, FileId),
     /// A disk: capture, device number.
     Device(usize, i32),
     /// What in this scope is nobody's, by what it carries.
@@ -69,8 +85,8 @@ pub struct Belongs {
     pub process: Option<(i32, i64)>,
     /// Cgroup id.
     pub cgroup: Option<i64>,
-    /// Device and inode number.
-    pub file: Option<(i32, i64)>,
+    /// The file.
+    pub file: Option<FileId>,
     /// The disk.
     pub device: Option<i32>,
 }
@@ -81,7 +97,7 @@ impl Belongs {
         [
             self.process.map_or(nobody(Scope::Process), |(pid, start_ns)| Entity::Process(capture, pid, start_ns)),
             self.cgroup.map_or(nobody(Scope::Cgroup), |id| Entity::Cgroup(capture, id)),
-            self.file.map_or(nobody(Scope::File), |(dev, ino)| Entity::File(capture, dev, ino)),
+            self.file.map_or(nobody(Scope::File), |file| Entity::File(capture, file)),
             self.device.map_or(nobody(Scope::Device), |dev| Entity::Device(capture, dev)),
         ]
     }

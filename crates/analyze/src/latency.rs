@@ -45,7 +45,7 @@ fn integer(name: &str, doc: String, value: impl Fn(&Distribution) -> Option<u64>
 pub fn columns() -> Vec<ResultColumn<Row>> {
     let mut columns = vec![
         text("system", "The system, as in `summary.csv`.", |row| &row.system),
-        text("layer", "`syscall`, `vfs` or `block`.", |row| row.layer.name()),
+        text("layer", "`syscall`, `vfs`, `fs` or `block`.", |row| row.layer.name()),
         text("op", "The operation, as in the tables.", |row| row.op.name()),
         text("phase", "Which stretch of it was measured.", |row| row.phase.name()),
         integer("count", "Operations whose phase is known, failed ones included.".into(), |d| Some(d.count)),

@@ -18,6 +18,7 @@ use iostrata_capture::part::{Capture, PartReader};
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
 
+use crate::entity::device_number;
 use crate::guard::reading;
 use crate::trust;
 
@@ -149,7 +150,7 @@ fn name_of(manifest: &Manifest, dev: i32) -> String {
     match manifest.devices.iter().find(|device| device.dev == dev) {
         Some(device) if device.on.is_empty() => device.name.clone(),
         Some(device) => format!("{} on {}", device.name, device.on.join(" and ")),
-        None => format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff),
+        None => device_number(dev),
     }
 }
 

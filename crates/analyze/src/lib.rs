@@ -7,8 +7,8 @@
 //! ```
 //!
 //! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
-//! what a partial keeps. [`summary`], [`latency`] and [`amplification`] declare the columns of the results, [`frame`] makes tables of them.
-//! [`trust`] says what the result is worth: layers that are missing, events that were lost. What is on disk, and which
+//! what a partial keeps. [`owners`] and [`files`] say whose a row is. [`summary`], [`latency`] and [`amplification`] declare
+//! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are missing, events that were lost. What is on disk, and which
 //! system a process belongs to, is the business of `iostrata-capture`.
 
 pub mod aggregate;
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod commands;
 pub mod entity;
 pub mod event;
+pub mod files;
 pub mod frame;
 pub mod guard;
 pub mod latency;

@@ -16,8 +16,9 @@ use iostrata_capture::{Error, Result};
 
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
-use crate::entity::Belongs;
+use crate::entity::{Belongs, FileId};
 use crate::event::{Anomalies, Durations, Event, Phase};
+use crate::files::Files;
 use crate::levels::Choice;
 use crate::owners::Owners;
 use crate::partial::Partial;
@@ -28,6 +29,8 @@ pub struct Scan<'a> {
     pub capture: usize,
     /// Its processes.
     pub owners: &'a Owners<'a>,
+    /// Its files.
+    pub files: &'a Files,
     /// The disk that each of its file systems lies on, by device number.
     pub disks: HashMap<i32, i32>,
     /// The devices whose requests are in the totals.
@@ -139,16 +142,22 @@ impl<'a> Fold<'a> {
         let slot = self.slot(row.pid, row.ts_ns, row.comm);
         self.partial.system(slot).update(&event);
         if row.layer == Layer::Syscall {
-            let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, row.dev.zip(row.ino));
+            let file = self.file(row.dev, row.ino, row.ts_ns);
+            let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, file);
             let step = Step::Application(Path::of(row.op));
             self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.bytes));
         }
     }
 
+    /// The file of a row, where it has one.
+    fn file(&self, dev: Option<i32>, ino: Option<i64>, ts_ns: i64) -> Option<FileId> {
+        Some(self.scan.files.find(dev?, ino?, ts_ns))
+    }
+
     /// Whose what a process does is.
-    fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, file: Option<(i32, i64)>) -> Belongs {
+    fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, file: Option<FileId>) -> Belongs {
         let start_ns = self.scan.owners.find(pid, ts_ns).map_or(0, |span| span.start_ns);
-        let disk = file.and_then(|(dev, _)| self.scan.disks.get(&dev).copied());
+        let disk = file.and_then(|file| self.scan.disks.get(&file.dev).copied());
         Belongs {
             process: Some((pid, start_ns)),
             cgroup: Some(cgroup_id),

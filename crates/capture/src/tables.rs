@@ -151,8 +151,8 @@ table! {
         submitter_comm: Comm => Dictionary,
         /// What it carries.
         class: IoClass => Dictionary,
-        /// Device number of the file system of the file whose pages the owner's are; null where pages do not tell, or are
-        /// of more files than could be told apart.
+        /// Device number of the file system of the file whose pages the owner's are, or that direct I/O is on; null where
+        /// that is not told, or where there are more files than could be told apart.
         file_dev: Option<i32> => Delta,
         /// The file's inode number.
         ino: Option<i64> => Delta,
@@ -254,6 +254,9 @@ table! {
         dev: i32 => Delta,
         /// Inode number of the file.
         ino: i64 => Delta,
+        /// Which of the files that have had this inode number, one after the other (`i_generation`): files that differ in it are
+        /// not the same one.
+        generation: i64 => Delta,
         /// The path, as `path_origin` says. Null where it has none, or none that could be read.
         path: Option<String> => Plain,
         /// Where the path begins.

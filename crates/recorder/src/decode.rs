@@ -280,6 +280,7 @@ impl Decoder {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dev: event.dev,
             ino: event.ino,
+            generation: i64::from(event.generation),
             path_origin: path.as_ref().and(origin),
             path,
             mount_namespace: (event.mount_namespace != 0).then_some(i64::from(event.mount_namespace)),

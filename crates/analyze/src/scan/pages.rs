@@ -34,7 +34,7 @@ impl Fold<'_> {
     /// Pages of files in the cache, and those that an application touches through a mapping.
     fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
         let (op, via) = (view.op.at(row), view.via.at(row));
-        let file = view.ino.at(row).map(|ino| (view.dev.at(row), ino));
+        let file = self.file(Some(view.dev.at(row)), view.ino.at(row), view.ts_ns.at(row));
         let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), file);
         let mapping = Step::Application(Path::Mapping);
         if view.fd_kind.at(row) == Some(FdKind::Regular) {

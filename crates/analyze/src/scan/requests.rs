@@ -47,7 +47,7 @@ impl Events for BlockTable {
             let belongs = Belongs {
                 process: view.pid.at(row).zip(view.start_ns.at(row)),
                 cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
+                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row)),
                 ..nobodys
             };
             event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
@@ -84,7 +84,7 @@ impl Events for ShareTable {
             let belongs = Belongs {
                 process: view.pid.at(row).zip(view.start_ns.at(row)),
                 cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
+                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row)),
                 device: Some(view.dev.at(row)),
             };
             fold.flow(slot, belongs, class, (direction, Step::Device(class, view.evidence.at(row)), bytes));

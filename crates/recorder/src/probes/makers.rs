@@ -7,9 +7,9 @@ use crate::host::kallsyms;
 const MAKERS: [(&str, Maker); 13] = [
     // O_DIRECT on files (fs/iomap/direct-io.c, fs/direct-io.c, fs/btrfs/direct-io.c) and on devices (block/fops.c,
     // fs/block_dev.c).
-    ("iomap_dio_bio_end_io", Maker::MAKER_DIRECT),
-    ("dio_bio_end_aio", Maker::MAKER_DIRECT),
-    ("dio_bio_end_io", Maker::MAKER_DIRECT),
+    ("iomap_dio_bio_end_io", Maker::MAKER_DIRECT_IOMAP),
+    ("dio_bio_end_aio", Maker::MAKER_DIRECT_DIO),
+    ("dio_bio_end_io", Maker::MAKER_DIRECT_DIO),
     ("blkdev_bio_end_io", Maker::MAKER_DIRECT),
     ("blkdev_bio_end_io_async", Maker::MAKER_DIRECT),
     ("blkdev_bio_end_io_simple", Maker::MAKER_DIRECT),

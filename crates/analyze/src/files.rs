@@ -1,0 +1,169 @@
+//! The names of files, and which file an inode number was when: the capture's file table.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::Path;
+
+use anyhow::Result;
+use iostrata_capture::Error;
+use iostrata_capture::column::Reader;
+use iostrata_capture::op::PathOrigin;
+use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::tables::{FileTable, FileView};
+
+use crate::entity::{FileId, device_number};
+use crate::guard::reading;
+
+/// A path, and where in the capture it was told.
+struct Name {
+    rank: u8,
+    ts_ns: i64,
+    path: String,
+}
+
+/// The files of a capture. Memory follows the number of files, not of rows.
+#[derive(Default)]
+pub struct Files {
+    /// By device and inode number: the generation of the number from some moment on, ascending.
+    generations: HashMap<(i32, i64), Vec<(i64, i64)>>,
+    /// Of each file the path that is best to show.
+    names: HashMap<FileId, Name>,
+}
+
+impl Files {
+    /// Reads the file table of `capture`.
+    pub fn load(capture: &Capture) -> Result<Files> {
+        let mut files = Files::default();
+        for path in capture.parts::<FileTable>()? {
+            reading(&path, || files.add_part(&path))?;
+        }
+        for spans in files.generations.values_mut() {
+            spans.sort_unstable();
+            // Other names of the same file.
+            spans.dedup_by_key(|(_, generation)| *generation);
+        }
+        Ok(files)
+    }
+
+    fn add_part(&mut self, path: &Path) -> iostrata_capture::Result<()> {
+        for batch in PartReader::open::<FileTable>(path)? {
+            let batch = batch?;
+            let view = FileView::new(&batch).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
+            (0..view.rows).for_each(|row| self.add(&view, row));
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, view: &FileView, row: usize) {
+        let (ts_ns, dev, ino, generation) =
+            (view.ts_ns.at(row), view.dev.at(row), view.ino.at(row), view.generation.at(row));
+        self.generations.entry((dev, ino)).or_default().push((ts_ns, generation));
+        if let Some((path, origin)) = view.path.at(row).zip(view.path_origin.at(row)) {
+            let name = Name { rank: rank(origin), ts_ns, path: shown(path, origin, dev) };
+            match self.names.entry(FileId { dev, ino, generation: Some(generation) }) {
+                Entry::Vacant(place) => drop(place.insert(name)),
+                Entry::Occupied(mut was) => {
+                    if (name.rank, name.ts_ns) >= (was.get().rank, was.get().ts_ns) {
+                        was.insert(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The file that had an inode number at `ts_ns`: by its last row not after it, or by its first where all are later.
+    pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> FileId {
+        let generation = self.generations.get(&(dev, ino)).and_then(|spans| {
+            let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
+            spans.get(after.saturating_sub(1)).map(|(_, generation)| *generation)
+        });
+        FileId { dev, ino, generation }
+    }
+
+    /// The path of a file: the last one of those that say most.
+    pub fn name(&self, file: FileId) -> Option<&str> {
+        self.names.get(&file).map(|name| name.path.as_str())
+    }
+}
+
+fn rank(origin: PathOrigin) -> u8 {
+    match origin {
+        PathOrigin::Namespace => 2,
+        PathOrigin::Filesystem => 1,
+        PathOrigin::Cut => 0,
+    }
+}
+
+/// A path that begins with `/` is one from the root of a mount namespace.
+fn shown(path: &str, origin: PathOrigin, dev: i32) -> String {
+    match origin {
+        PathOrigin::Namespace => path.to_owned(),
+        PathOrigin::Filesystem => format!("[{}]{path}", device_number(dev)),
+        PathOrigin::Cut => format!("…/{path}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iostrata_capture::table::{Table, TableBuilder};
+    use iostrata_capture::tables::FileRow;
+
+    const DEV: i32 = 7 << 20 | 1;
+
+    fn row(ts_ns: i64, generation: i64, path: Option<(&str, PathOrigin)>) -> FileRow {
+        FileRow {
+            ts_ns,
+            dev: DEV,
+            ino: 12,
+            generation,
+            path: path.map(|(path, _)| path.to_owned()),
+            path_origin: path.map(|(_, origin)| origin),
+            mount_namespace: None,
+            deleted: false,
+            fd_kind: None,
+            fs: Default::default(),
+            pid: 1,
+        }
+    }
+
+    fn files(rows: Vec<FileRow>) -> Files {
+        let mut builder = <FileTable as Table>::Builder::default();
+        rows.into_iter().for_each(|row| builder.push(row));
+        let batch = builder.finish().expect("a batch");
+        let view = FileView::new(&batch).expect("its columns");
+        let mut files = Files::default();
+        (0..view.rows).for_each(|row| files.add(&view, row));
+        files.generations.values_mut().for_each(|spans| spans.sort_unstable());
+        files
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_another_file() {
+        let at_root = |path| Some((path, PathOrigin::Namespace));
+        let files =
+            files(vec![row(20, 5, at_root("/new")), row(10, 4, at_root("/old")), row(15, 4, at_root("/moved"))]);
+        let at = |ts_ns| files.find(DEV, 12, ts_ns);
+        assert_eq!([0, 10, 19, 20, 99].map(|ts_ns| at(ts_ns).generation), [4, 4, 4, 5, 5].map(Some));
+        assert_eq!([10, 20].map(|ts_ns| files.name(at(ts_ns))), [Some("/moved"), Some("/new")]);
+        assert_eq!(files.find(7, 12, 20), FileId { dev: 7, ino: 12, generation: None });
+        assert_eq!(files.name(files.find(7, 12, 20)), None);
+    }
+
+    fn name_in(files: &Files) -> Option<String> {
+        files.name(files.find(DEV, 12, 0)).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_path_that_says_most_is_shown_and_no_other_looks_like_it() {
+        let name = |rows: &[(&str, PathOrigin)]| {
+            let rows = rows.iter().enumerate().map(|(at, path)| row(at as i64, 1, Some(*path))).collect();
+            name_in(&files(rows))
+        };
+        let (cut, by_pages) = (("b/c", PathOrigin::Cut), ("/b/c", PathOrigin::Filesystem));
+        assert_eq!(name(&[cut]).as_deref(), Some("…/b/c"));
+        assert_eq!(name(&[by_pages, cut]).as_deref(), Some("[7:1]/b/c"));
+        assert_eq!(name(&[("/a/b/c", PathOrigin::Namespace), by_pages]).as_deref(), Some("/a/b/c"));
+        assert_eq!(name_in(&files(vec![row(0, 1, None)])), None);
+    }
+}
