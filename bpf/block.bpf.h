@@ -7,7 +7,7 @@
 #include "request.bpf.h"
 #include "record.bpf.h"
 
-enum { MAX_BIOS = 256 };
+enum { MAX_BIOS = 256, MAX_REQUEUES = 255 };
 
 /* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
 static __always_inline int bio_queued(struct bio *bio)
@@ -16,7 +16,8 @@ static __always_inline int bio_queued(struct bio *bio)
 	struct provenance from = {};
 	__u64 queue_ns;
 
-	if (!disk->queue->mq_ops || !device_wanted(dev_of_disk(disk)))
+	from.origin.dev = dev_of_disk(disk);
+	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev))
 		return 0;
 	if (!find_origin(bio, &from))
 		return 0;
@@ -104,8 +105,7 @@ static __always_inline void gather_bios(struct request *rq, struct inflight_requ
 	keep_parts(state->request, state->queue_ns, &state->from.origin, gatherer);
 	state->from.origin.owned_bytes = gathering->list.part[0].bytes;
 	/* The owner's may have become one of several files. */
-	if (state->from.origin.has_via)
-		state->from.via.ino = gathering->list.part[0].ino;
+	state->from.origin.ino = gathering->list.part[0].ino;
 }
 
 /* Moves what is known of the request's first bio, or else of the first that is known, into `state`. */
@@ -133,18 +133,18 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	struct bio *bio = rq->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
-	/* Not `via`, which is of value only where it was filled. */
-	__builtin_memset(state, 0, offsetof(struct inflight_request, from.via));
+	/* Not the submitter, which is of value only where it was filled. */
+	__builtin_memset(state, 0, offsetof(struct inflight_request, from.submitter));
 	state->request = number_of(rq);
 	state->generation = rq->start_time_ns;
-	state->dev = dev;
 	if (!take_first(rq, state)) {
 		struct account *account = account_of(CLASS_BLOCK);
 
 		if (by_owner() || !device_wanted(dev)) {
-			state->over = 1;
+			state->phase = PHASE_OVER;
 			return false;
 		}
+		state->from.origin.dev = dev;
 		state->queue_ns = state->generation;
 		state->from.origin.io_class = class_of_request(rq->cmd_flags);
 		/* A device flush has no bio and no one owner. */
@@ -157,10 +157,10 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 /* What the request is. To be called when no merge can change it any more. */
 static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
-	state->cmd_flags = rq->cmd_flags;
+	state->op = rq->cmd_flags & REQ_OP_MASK;
+	state->flags = flags_of(rq->cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
-	state->counted = is_counted(rq);
 	gather_bios(rq, state, gatherer);
 	/* One that others have a part in is theirs too. */
 	state->own = state->from.origin.who.pid && state->from.origin.who.pid == config.recorder_pid &&
@@ -188,10 +188,10 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 {
 	__u64 generation = rq->start_time_ns;
 
-	if (state->over || state->generation != generation)
+	if (state->phase == PHASE_OVER || state->generation != generation)
 		return false;
 	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
-	return generation || state->requeued || (!inserting && !state->issue_ns);
+	return generation || state->phase == PHASE_REQUEUED || (!inserting && !state->issue_ns);
 }
 
 /*
@@ -203,7 +203,7 @@ static __always_inline void emit_unseen_end(struct inflight_request *state)
 {
 	struct account *account = account_of(CLASS_BLOCK);
 
-	if (state->over || !state->issue_ns)
+	if (state->phase == PHASE_OVER || !state->issue_ns)
 		return;
 	if (!state->bytes_done)
 		state->bytes_done = state->bytes;
@@ -220,7 +220,7 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 	if (same_use(entry, rq, inserting))
 		return true;
 	emit_unseen_end(entry);
-	entry->over = 1;
+	entry->phase = PHASE_OVER;
 	return false;
 }
 
@@ -252,7 +252,7 @@ static __always_inline int request_issued(struct request *rq)
 	entry = entry_of(number_of(rq));
 	if (continues_use(entry, rq, false)) {
 		entry->issue_ns = bpf_ktime_get_ns();
-		entry->requeued = 0;
+		entry->phase = PHASE_UNDER_WAY;
 		if (!entry->bytes_done)
 			describe_request(rq, entry, GATHERER_ISSUED);
 		return 0;
@@ -271,9 +271,10 @@ static __always_inline int request_requeued(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
 
-	if (entry && !entry->over) {
-		entry->requeues++;
-		entry->requeued = 1;
+	if (entry && entry->phase != PHASE_OVER) {
+		if (entry->requeues < MAX_REQUEUES)
+			entry->requeues++;
+		entry->phase = PHASE_REQUEUED;
 	}
 	return 0;
 }
@@ -284,9 +285,9 @@ static __always_inline int request_merged(struct request *rq)
 	struct inflight_request *entry = entry_of(number_of(rq));
 	struct bio *bio = rq->bio;
 
-	if (!entry || entry->over)
+	if (!entry || entry->phase == PHASE_OVER)
 		return 0;
-	entry->over = 1;
+	entry->phase = PHASE_OVER;
 	if (!bio || !entry->queue_ns || is_queued(number_of(bio)))
 		return 0;
 	if (entry->from.origin.others)
@@ -307,17 +308,17 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 
 	entry = entry_of(number_of(rq));
 	state = entry ? entry : &fresh;
-	if (!entry || entry->over) {
+	if (!entry || entry->phase == PHASE_OVER) {
 		if (!meet_request(rq, state))
 			return 0;
 		describe_request(rq, state, GATHERER_COMPLETED);
 	}
 	state->bytes_done += bytes;
-	device_flush = (state->cmd_flags & REQ_OP_MASK) == REQ_OP_FLUSH;
+	device_flush = state->op == REQ_OP_FLUSH;
 	over = bytes >= rq->__data_len && (device_flush || !in_flush_sequence(rq));
 	if (over) {
 		emit_request(state, error, bpf_ktime_get_ns());
-		state->over = 1;
+		state->phase = PHASE_OVER;
 	} else if (!entry) {
 		follow_request(rq, state);
 	}

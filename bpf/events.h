@@ -159,46 +159,48 @@ struct origin {
 	struct identity who;
 	/* When the owner's process started; 0: not known. */
 	__u64 start_ns;
+	/* The file, where its pages tell or its maker does; 0 where not. */
+	__u64 ino;
+	__u32 file_dev;
+	/* The disk. */
+	__u32 dev;
 	/* What of the request is the owner's. */
 	__u32 owned_bytes;
 	__u8 evidence;
 	__u8 io_class;
-	/* There is a `struct via`: a file, a submitter or both. */
-	__u8 has_via;
+	/* There is a `struct submitter`. */
+	__u8 has_submitter;
 	/* How many parts there are beside the owner's. */
 	__u8 others;
 };
 
-/* By way of what it comes. */
-struct via {
-	/* The file, where its pages tell or its maker does; 0 where not. */
-	__u64 ino;
-	__u32 file_dev;
-	/* Who submitted it, where that is not the owner itself. */
-	__u32 submitter_pid;
-	char submitter_comm[COMM_BYTES];
+/* Who submitted it, where that is not the owner itself. */
+struct submitter {
+	__u32 pid;
+	__u32 reserved;
+	char comm[COMM_BYTES];
 };
 
-/* A completed block request: two cache lines with the ring's own header. */
+/* A completed block request. */
 struct block_event {
 	struct event_head head;
 	__s64 duration_ns;
 	__s64 queue_ns;
 	__s64 insert_ns;
 	__s64 sector;
-	__u64 bytes;
-	__s32 dev;
-	__u32 flags;
+	__u32 bytes;
 	__s32 error;
+	__u16 flags;
 	__u16 bios;
 	__u16 requeues;
+	__u16 reserved;
 	struct origin origin;
 };
 
-/* The record of one that `has_via`. */
-struct block_event_via {
+/* The record of one that `has_submitter`. */
+struct block_event_submitted {
 	struct block_event event;
-	struct via via;
+	struct submitter submitter;
 };
 
 /* A part of a request: what is of one owner, one class and one file. */
@@ -218,7 +220,7 @@ enum { MAX_PARTS = 8 };
 
 /* The record of one with parts beside the owner's; of value are as many as its origin says. */
 struct block_event_parts {
-	struct block_event_via with_via;
+	struct block_event_submitted submitted;
 	struct part others[MAX_PARTS - 1];
 };
 

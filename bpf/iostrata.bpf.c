@@ -46,6 +46,7 @@ struct record_types {
 	enum op op;
 	enum event_class event_class;
 	enum maker maker;
+	enum phase phase;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

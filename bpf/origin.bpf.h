@@ -16,7 +16,7 @@ enum { MAX_PAGES = 4096 };
 struct provenance {
 	struct origin origin;
 	/* Of value where the origin says so. */
-	struct via via;
+	struct submitter submitter;
 };
 
 /* Which part of the kernel made a bio. */
@@ -78,9 +78,8 @@ static __always_inline bool name_file(struct file_page *file, struct provenance 
 		from->origin.io_class = IO_METADATA;
 		return false;
 	}
-	from->origin.has_via = 1;
-	from->via.file_dev = file->key.inode.dev;
-	from->via.ino = file->key.inode.ino;
+	from->origin.file_dev = file->key.inode.dev;
+	from->origin.ino = file->key.inode.ino;
 	return true;
 }
 
@@ -308,9 +307,8 @@ static __always_inline void name_direct(struct bio *bio, __u8 maker, struct prov
 	if (maker == MAKER_DIRECT_IOMAP && bpf_ksym_exists(bpf_rdonly_cast)) {
 		struct iomap_dio *dio = bpf_rdonly_cast(bio->bi_private, bpf_core_type_id_kernel(struct iomap_dio));
 
-		from->origin.has_via = 1;
-		from->via.ino = dio->iocb->ki_filp->f_inode->i_ino;
-		from->via.file_dev = dio->iocb->ki_filp->f_inode->i_sb->s_dev;
+		from->origin.ino = dio->iocb->ki_filp->f_inode->i_ino;
+		from->origin.file_dev = dio->iocb->ki_filp->f_inode->i_sb->s_dev;
 		return;
 	}
 	if (maker == MAKER_DIRECT_IOMAP)
@@ -319,9 +317,8 @@ static __always_inline void name_direct(struct bio *bio, __u8 maker, struct prov
 		inode = BPF_CORE_READ((struct dio *)bio->bi_private, inode);
 	if (!inode)
 		return;
-	from->origin.has_via = 1;
-	from->via.ino = BPF_CORE_READ(inode, i_ino);
-	from->via.file_dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	from->origin.ino = BPF_CORE_READ(inode, i_ino);
+	from->origin.file_dev = BPF_CORE_READ(inode, i_sb, s_dev);
 }
 
 /* A read into the page cache names its file by its pages; those of a mounted device are the file system's own. */
@@ -395,9 +392,9 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		struct identity submitter = {};
 
 		identify_current(&submitter);
-		from->origin.has_via = 1;
-		from->via.submitter_pid = submitter.pid;
-		__builtin_memcpy(from->via.submitter_comm, submitter.comm, COMM_BYTES);
+		from->origin.has_submitter = 1;
+		from->submitter.pid = submitter.pid;
+		__builtin_memcpy(from->submitter.comm, submitter.comm, COMM_BYTES);
 		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
 			from->origin.io_class = IO_JOURNAL;
 		/* What has no owner is recorded unless owners are chosen. */

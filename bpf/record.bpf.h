@@ -3,10 +3,9 @@
 #ifndef IOSTRATA_RECORD_H
 #define IOSTRATA_RECORD_H
 
-static __always_inline __u8 op_of(__u32 cmd_flags, __u64 bytes)
+/* `op`: enum req_op. */
+static __always_inline __u8 op_of(__u32 op, __u64 bytes)
 {
-	__u32 op = cmd_flags & REQ_OP_MASK;
-
 	switch (op) {
 	case REQ_OP_READ:
 		return OP_READ;
@@ -42,7 +41,7 @@ static __always_inline __u8 op_of(__u32 cmd_flags, __u64 bytes)
 		 ? (ours)                                                                                              \
 		 : 0)
 
-static __always_inline __u32 flags_of(__u32 cmd_flags)
+static __always_inline __u16 flags_of(__u32 cmd_flags)
 {
 	return FLAG(cmd_flags, __REQ_SYNC, REQUEST_SYNC) | FLAG(cmd_flags, __REQ_META, REQUEST_META) |
 	       FLAG(cmd_flags, __REQ_PRIO, REQUEST_PRIO) | FLAG(cmd_flags, __REQ_FUA, REQUEST_FUA) |
@@ -54,7 +53,7 @@ static __always_inline __u32 flags_of(__u32 cmd_flags)
 static __always_inline void count_own(struct inflight_request *state, __u8 op)
 {
 	struct own_io none = {}, *own;
-	__u32 dev = state->dev;
+	__u32 dev = state->from.origin.dev;
 
 	own = bpf_map_lookup_elem(&own_io, &dev);
 	if (!own) {
@@ -87,11 +86,11 @@ static __always_inline void fill_block_event(struct block_event *event, struct i
 	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
 	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
 	event->bytes = state->bytes_done;
-	event->dev = state->dev;
-	event->flags = flags_of(state->cmd_flags) | (state->counted ? 0 : REQUEST_UNCOUNTED);
 	event->error = error;
+	event->flags = state->flags;
 	event->bios = state->bios;
 	event->requeues = state->requeues;
+	event->reserved = 0;
 	event->origin = state->from.origin;
 	/* The parts of a split bio have the whole's. */
 	if (state->from.origin.owned_bytes > state->bytes_done)
@@ -114,8 +113,8 @@ static __always_inline bool emit_parts(void *ring, struct inflight_request *stat
 		shares->ring_full += state->from.origin.others;
 		return true;
 	}
-	fill_block_event(&event->with_via.event, state, op, error, end_ns);
-	event->with_via.via = state->from.via;
+	fill_block_event(&event->submitted.event, state, op, error, end_ns);
+	event->submitted.submitter = state->from.submitter;
 	__builtin_memcpy(event->others, &list->part[1], sizeof(event->others));
 	submit_event(event, sizeof(*event));
 	bpf_map_delete_elem(&part_lists, &request);
@@ -125,8 +124,8 @@ static __always_inline bool emit_parts(void *ring, struct inflight_request *stat
 /* The record of a request that is over; `end_ns` 0 where it is not known since when. */
 static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
 {
-	__u8 op = op_of(state->cmd_flags, state->bytes_done);
-	struct block_event_via *with_via;
+	__u8 op = op_of(state->op, state->bytes_done);
+	struct block_event_submitted *submitted;
 	struct block_event *event;
 	void *ring;
 
@@ -142,13 +141,13 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 			return;
 		state->from.origin.others = 0;
 	}
-	if (state->from.origin.has_via) {
-		with_via = reserve_event(ring, CLASS_BLOCK, sizeof(*with_via), op, state->bytes_done);
-		if (!with_via)
+	if (state->from.origin.has_submitter) {
+		submitted = reserve_event(ring, CLASS_BLOCK, sizeof(*submitted), op, state->bytes_done);
+		if (!submitted)
 			return;
-		fill_block_event(&with_via->event, state, op, error, end_ns);
-		with_via->via = state->from.via;
-		submit_event(with_via, sizeof(*with_via));
+		fill_block_event(&submitted->event, state, op, error, end_ns);
+		submitted->submitter = state->from.submitter;
+		submit_event(submitted, sizeof(*submitted));
 	} else {
 		event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
 		if (!event)

@@ -15,8 +15,8 @@ struct queued_bio {
 	__u64 check;
 	__u64 queue_ns;
 	struct provenance from;
-	/* Two cache lines, of which one that came straight needs little of the second. */
-	__u64 reserved[3];
+	/* Up to whole cache lines. */
+	__u64 reserved[2];
 };
 
 struct queued_bucket {
@@ -36,9 +36,17 @@ struct {
 	__type(value, struct queued_bucket);
 } queued SEC(".maps");
 
+enum phase {
+	PHASE_UNDER_WAY,
+	/* The driver handed it back. */
+	PHASE_REQUEUED,
+	/* The entry waits for its next use. */
+	PHASE_OVER,
+};
+
 /*
  * A request between its insertion or issue and its completion. It goes back and forth between the CPUs that issue and
- * complete; all but `via` is two cache lines.
+ * complete; all but the submitter is two cache lines.
  */
 struct inflight_request {
 	/* number_of() the request; 0: a place that nobody has taken. */
@@ -47,20 +55,19 @@ struct inflight_request {
 	__u64 queue_ns;
 	__u64 insert_ns;
 	__u64 issue_ns;
-	__u64 bytes_done;
-	__s64 sector;
 	/* As the request was when it was issued. */
-	__u32 cmd_flags;
+	__s64 sector;
 	__u32 bytes;
-	__u32 dev;
+	__u32 bytes_done;
+	/* enum request_flag */
+	__u16 flags;
 	__u16 bios;
-	__u16 requeues;
+	/* enum req_op */
+	__u8 op;
+	__u8 requeues;
 	__u8 own;
-	__u8 requeued;
-	__u8 counted;
-	/* The request is over; the entry waits for its next use. */
-	__u8 over;
-	__u32 reserved;
+	/* enum phase */
+	__u8 phase;
 	struct provenance from;
 };
 
@@ -70,7 +77,7 @@ struct request_bucket {
 	struct request_place {
 		struct inflight_request state;
 		/* Up to whole cache lines. */
-		__u64 reserved[4];
+		__u64 reserved[5];
 	} way[REQUEST_WAYS];
 };
 
@@ -152,15 +159,15 @@ static __always_inline bool is_counted(struct request *rq)
 static __always_inline void copy_provenance(struct provenance *to, struct provenance *from)
 {
 	to->origin = from->origin;
-	if (from->origin.has_via)
-		to->via = from->via;
+	if (from->origin.has_submitter)
+		to->submitter = from->submitter;
 }
 
 static __always_inline __u64 check_of(__u64 bio, __u64 queue_ns, struct provenance *from)
 {
 	__u64 sum = bio ^ queue_ns << 7 ^ checksum((__u64 *)&from->origin, sizeof(from->origin));
 
-	return from->origin.has_via ? sum ^ checksum((__u64 *)&from->via, sizeof(from->via)) << 3 : sum;
+	return from->origin.has_submitter ? sum ^ checksum((__u64 *)&from->submitter, sizeof(from->submitter)) << 3 : sum;
 }
 
 static __always_inline struct queued_bucket *bucket_of(__u64 bio)
@@ -238,8 +245,8 @@ static __always_inline void fill_part(struct part *part, struct provenance *from
 {
 	part->who = from->origin.who;
 	part->start_ns = from->origin.start_ns;
-	part->ino = from->origin.has_via ? from->via.ino : 0;
-	part->file_dev = from->origin.has_via ? from->via.file_dev : 0;
+	part->ino = from->origin.ino;
+	part->file_dev = from->origin.file_dev;
 	part->bytes = from->origin.owned_bytes;
 	part->evidence = from->origin.evidence;
 	part->io_class = from->origin.io_class;

@@ -32,7 +32,8 @@ def test_sums_are_duckdbs_sums(tmp_path):
         kinds = {"read": "'read', 'pread64', 'readv'", "write": "'write', 'pwrite64', 'writev', 'flush', 'write_zeroes'"}
         for direction, ops in kinds.items():
             where = "" if layer == "block" else "and fd_kind in ('regular', 'block')"
-            system = "coalesce(comm, '(' || class || ')')" if layer == "block" else "comm"
+            nobodys = "case when class in ('data', 'readahead') then '(unknown)' else '(' || class || ')' end"
+            system = f"coalesce(comm, {nobodys})" if layer == "block" else "comm"
             sums = capture.sql(
                 f"select {system}, count(*), sum({done})::bigint, avg(dur_ns) from {{{layer}}} where op in ({ops}) {where} group by 1"
             )

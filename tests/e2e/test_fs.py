@@ -31,8 +31,9 @@ def cold(disk, mib):
 
 def test_what_turns_dirty_is_what_the_kernel_charges_the_process_with(disk, record, actors):
     disk.settle()
-    recorder = record("--device", disk.name)
     writer, path = actors(), disk.mount / "file"
+    # On whatever device: the kernel's account is of all that the process dirties.
+    recorder = record("--pid", str(writer.pid))
     before = writer.io()["write_bytes"]
     writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * (8 << 20)); f.flush()")
     charged = writer.io()["write_bytes"] - before

@@ -174,7 +174,7 @@ table! {
         error: i32 => Delta,
         /// Bios in the request; merges are one less.
         bios: i32 => Delta,
-        /// How often the driver handed it back.
+        /// How often the driver handed it back; 255 is so often or more.
         requeues: i32 => Delta,
     }
 }

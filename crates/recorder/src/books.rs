@@ -123,17 +123,20 @@ const LONGEST_UNCOUNTED_NS: u64 = 10_000_000_000;
 
 /// Whether a request must have completed when its disk was seen to be `idle`.
 fn had_ended(request: &types::inflight_request, idle: &[Idle]) -> bool {
-    let grace_ns = if request.counted != 0 { 0 } else { LONGEST_UNCOUNTED_NS };
-    idle.iter().any(|disk| disk.dev == request.dev as i32 && request.issue_ns.saturating_add(grace_ns) < disk.at_ns)
+    let uncounted = u32::from(request.flags) & types::request_flag::REQUEST_UNCOUNTED.0 != 0;
+    let grace_ns = if uncounted { LONGEST_UNCOUNTED_NS } else { 0 };
+    idle.iter().any(|disk| {
+        disk.dev == request.from.origin.dev as i32 && request.issue_ns.saturating_add(grace_ns) < disk.at_ns
+    })
 }
 
 /// Counts requests that were issued, must have ended and were never seen to complete.
 pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[Idle]) -> Tally {
     let mut tally = Tally::default();
     for request in unfinished.iter().filter(|request| request.own == 0 && had_ended(request, idle)) {
-        let bytes = u64::from(request.bytes).max(request.bytes_done);
+        let bytes = u64::from(request.bytes.max(request.bytes_done));
         // The lowest bit of every operation that moves data towards the device (`op_is_write()`).
-        let io = if request.cmd_flags & 1 == 1 {
+        let io = if request.op & 1 == 1 {
             Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() }
         } else {
             Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() }
@@ -204,16 +207,14 @@ mod tests {
 
     #[test]
     fn only_what_an_idle_disk_must_have_done_counts_as_an_unseen_end() {
-        let request = |dev, cmd_flags| types::inflight_request {
-            dev,
-            cmd_flags,
-            bytes: 4096,
-            issue_ns: 1,
-            counted: 1,
-            ..Default::default()
+        let request = |dev, op| {
+            let origin = types::origin { dev, ..Default::default() };
+            let from = types::provenance { origin, ..Default::default() };
+            types::inflight_request { from, op, bytes: 4096, issue_ns: 1, ..Default::default() }
         };
         let later = types::inflight_request { issue_ns: 9, ..request(1, 1) };
-        let uncounted = types::inflight_request { counted: 0, ..request(1, 1) };
+        let flags = types::request_flag::REQUEST_UNCOUNTED.0 as u16;
+        let uncounted = types::inflight_request { flags, ..request(1, 1) };
         let unfinished = [request(1, 0), request(1, 1), request(2, 1), later, uncounted];
         let tally = count_unseen_ends(&unfinished, &[Idle { dev: 1, at_ns: 5 }]);
         let expected = Amounts { read_ops: 1, read_bytes: 4096, write_ops: 1, write_bytes: 4096 };

@@ -23,7 +23,7 @@ unsafe impl Record for types::file_event {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event {}
 // SAFETY: as above.
-unsafe impl Record for types::block_event_via {}
+unsafe impl Record for types::block_event_submitted {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event_parts {}
 // SAFETY: as above.

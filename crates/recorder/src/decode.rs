@@ -168,14 +168,18 @@ impl Decoder {
         })
     }
 
-    /// A block request of a device at `level`; with `via` where it did not come straight from its owner.
+    /// A block request of a device at `level`; with its `submitter` where it did not come straight from its owner.
     #[inline]
-    pub fn block(&self, event: &types::block_event, via: Option<&types::via>, level: Option<i32>) -> Option<BlockRow> {
+    pub fn block(
+        &self,
+        event: &types::block_event,
+        submitter: Option<&types::submitter>,
+        level: Option<i32>,
+    ) -> Option<BlockRow> {
         let origin = &event.origin;
-        let submitter = via.filter(|via| via.submitter_comm[0] != 0);
-        let file = via.filter(|via| via.ino != 0);
         let owner = self.owner(&origin.who, origin.start_ns, origin.evidence)?;
-        let bytes = event.bytes as i64;
+        let bytes = i64::from(event.bytes);
+        let (file_dev, ino) = file_of(origin.file_dev, origin.ino);
         Some(BlockRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dur_ns: known(event.duration_ns),
@@ -189,17 +193,17 @@ impl Decoder {
             evidence: owner.evidence,
             owned_bytes: if owner.pid.is_some() { i64::from(origin.owned_bytes).min(bytes) } else { 0 },
             shared_bytes: 0,
-            submitter_pid: submitter.map(|via| via.submitter_pid as i32),
-            submitter_comm: submitter.map(|via| comm(&via.submitter_comm)).unwrap_or_default(),
+            submitter_pid: submitter.map(|submitter| submitter.pid as i32),
+            submitter_comm: submitter.map(|submitter| comm(&submitter.comm)).unwrap_or_default(),
             class: *self.io_classes.get(usize::from(origin.io_class))?,
-            file_dev: file.map(|via| via.file_dev as i32),
-            ino: file.map(|via| via.ino as i64),
-            dev: event.dev,
+            file_dev,
+            ino,
+            dev: origin.dev as i32,
             level,
             sector: known(event.sector),
             bytes,
             op: self.op(&event.head)?,
-            flags: event.flags as i32,
+            flags: i32::from(event.flags),
             error: errno_of(event.error),
             bios: i32::from(event.bios),
             requeues: i32::from(event.requeues),
@@ -208,11 +212,12 @@ impl Decoder {
 
     /// The parts of a request beside its owner's, put down in its `row` too.
     pub fn shares(&self, row: &mut BlockRow, event: &types::block_event_parts) -> Option<Vec<ShareRow>> {
-        let others = usize::from(event.with_via.event.origin.others);
+        let others = usize::from(event.submitted.event.origin.others);
         let mut shares = Vec::with_capacity(others);
         for part in event.others.iter().take(others) {
             let owner = self.owner(&part.who, part.start_ns, part.evidence)?;
             // Of a request that failed midway nobody knows whose bytes were done.
+            let (file_dev, ino) = file_of(part.file_dev, part.ino);
             let bytes = i64::from(part.bytes).min(row.bytes - row.owned_bytes - row.shared_bytes);
             row.shared_bytes += bytes;
             shares.push(ShareRow {
@@ -228,8 +233,8 @@ impl Decoder {
                 start_ns: owner.start_ns,
                 evidence: owner.evidence,
                 class: *self.io_classes.get(usize::from(part.io_class))?,
-                file_dev: (part.ino != 0).then_some(part.file_dev as i32),
-                ino: (part.ino != 0).then_some(part.ino as i64),
+                file_dev,
+                ino,
                 bytes,
             });
         }
@@ -290,6 +295,11 @@ impl Decoder {
             pid: event.pid as i32,
         })
     }
+}
+
+/// The device and inode number of a file, where there is one.
+fn file_of(dev: u32, ino: u64) -> (Option<i32>, Option<i64>) {
+    ((ino != 0).then_some(dev as i32), (ino != 0).then_some(ino as i64))
 }
 
 /// The kernel side has the names from the file up to the root.

@@ -106,12 +106,12 @@ impl Drain {
     /// A request, with what others have in it.
     fn decode_block(&mut self, cpu: u16, bytes: &[u8]) -> Option<()> {
         let event: &types::block_event = record_at(bytes)?;
-        let with_via: Option<&types::block_event_via> = match event.origin.has_via {
+        let submitted: Option<&types::block_event_submitted> = match event.origin.has_submitter {
             0 => None,
             _ => Some(record_at(bytes)?),
         };
-        let level = self.levels.of(event.dev);
-        let mut row = self.decoder.block(event, with_via.map(|with_via| &with_via.via), level)?;
+        let level = self.levels.of(event.origin.dev as i32);
+        let mut row = self.decoder.block(event, submitted.map(|submitted| &submitted.submitter), level)?;
         if event.origin.others > 0 {
             let event: &types::block_event_parts = record_at(bytes)?;
             for share in self.decoder.shares(&mut row, event)? {

@@ -232,7 +232,8 @@ impl<'obj> Session<'obj> {
             let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
             entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize].state));
         }
-        entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.over == 0);
+        let over = types::phase::PHASE_OVER.0 as u8;
+        entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.phase != over);
         Ok(entries)
     }
 

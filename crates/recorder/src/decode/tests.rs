@@ -35,11 +35,11 @@ fn parts_take_what_the_owner_leaves_and_no_more_than_was_done() {
         ..Default::default()
     };
     event.others[..3].copy_from_slice(&[part(8, 50), part(9, 50), part(10, 50)]);
-    let request = &mut event.with_via.event;
+    let request = &mut event.submitted.event;
     (request.bytes, request.head.op) = (100, 2);
     request.origin = types::origin { owned_bytes: 30, evidence: 1, others: 2, ..Default::default() };
     let decoder = decoder();
-    let mut row = decoder.block(&event.with_via.event, None, Some(0)).expect("a known operation");
+    let mut row = decoder.block(&event.submitted.event, None, Some(0)).expect("a known operation");
     let shares = decoder.shares(&mut row, &event).expect("known words");
     let parts: Vec<_> = shares.iter().map(|share| (share.pid, share.bytes)).collect();
     assert_eq!(parts, [(Some(8), 50), (Some(9), 20)]);
