@@ -258,6 +258,9 @@ struct process_event {
 	__u8 kernel_thread;
 	__u8 exe_components;
 	__u16 cmdline_length;
+	/* enum path_origin */
+	__u8 exe_origin;
+	__u8 reserved[7];
 	/* Names from the executable up to the root, each ended by a NUL. */
 	char exe[PATH_BYTES];
 	char cmdline[CMDLINE_BYTES];

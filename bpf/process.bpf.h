@@ -48,8 +48,8 @@ static __always_inline void fill_exe(struct process_event *event, struct mm_stru
 	if (!walk)
 		return;
 	bpf_probe_read_kernel(event->exe, sizeof(event->exe), walk->names);
-	if (walk->ticket == ticket)
-		event->exe_components = walk->components;
+	event->exe_components = walk->components;
+	event->exe_origin = walk->ticket == ticket ? walk->origin : PATH_FROM_NONE;
 }
 
 /* The process reads its own arguments, so a fault here means they are swapped out: then there is no command line. */
@@ -131,6 +131,8 @@ static __always_inline void tell_process(__u32 pid, struct told is, __u64 at_ns)
 	event->ppid = BPF_CORE_READ(task, real_parent, tgid);
 	event->kernel_thread = !!(BPF_CORE_READ(task, flags) & PF_KTHREAD);
 	event->exe_components = 0;
+	event->exe_origin = PATH_FROM_NONE;
+	__builtin_memset(event->reserved, 0, sizeof(event->reserved));
 	event->cmdline_length = 0;
 	if (mm) {
 		fill_exe(event, mm);

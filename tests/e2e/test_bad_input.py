@@ -101,3 +101,15 @@ def test_no_privilege(public_dir):
     assert result.stderr.startswith("iostrata: loading BPF programs needs CAP_BPF and CAP_PERFMON: not sufficient")
     assert result.stderr.count("\n") == 1
     assert not os.path.exists(out)
+
+
+def test_output_that_nobody_takes():
+    """A full disk is an error on one line, a reader that has seen enough is none."""
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([BIN / "iostrata", "check"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (result.returncode, result.stderr) == (1, "iostrata: cannot write to standard output: No space left on device (os error 28)\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as pipe:
+        result = subprocess.run([BIN / "iostrata", "check"], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert result.returncode in (0, 1) and result.stderr == ""

@@ -234,7 +234,8 @@ table! {
         kernel_thread: bool => Plain,
         /// The cgroup v2 id (inode number of its directory).
         cgroup_id: i64 => Delta,
-        /// The executable's path.
+        /// The executable's path, from the root of the mount namespace that the process is in; without a `/` in front it is the
+        /// end of one (longer than 512 bytes, or more than 64 names and mounts deep).
         exe: Option<String> => Plain,
         /// The command line, arguments separated by spaces, cut at 512 bytes.
         cmdline: Option<String> => Plain,

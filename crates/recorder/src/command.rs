@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result};
 
+use crate::report::tell;
+
 /// The hidden subcommand that waits and then becomes the command.
 pub const LAUNCH: &str = "launch-when-told";
 
@@ -58,7 +60,7 @@ pub fn launch(gate: &OsStr, command: &[OsString]) -> i32 {
     }
     let Some((program, arguments)) = command.split_first() else { return 127 };
     let error = Command::new(program).args(arguments).exec();
-    eprintln!("iostrata: cannot run {}: {error}", program.display());
+    tell(&format!("iostrata: cannot run {}: {error}\n", program.display()));
     if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
 }
 

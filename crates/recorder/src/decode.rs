@@ -265,35 +265,41 @@ impl Decoder {
             comm: comm(&who.comm),
             kernel_thread: event.kernel_thread != 0,
             cgroup_id: who.cgroup_id as i64,
-            exe: path_of(&event.exe, event.exe_components),
+            exe: self.path(&event.exe, event.exe_components, event.exe_origin).map(|(path, _)| path),
             cmdline: cmdline_of(&event.cmdline, event.cmdline_length),
             cgroup,
         }
     }
 
     /// The name of a file.
-    pub fn file(&self, event: &types::name_event) -> Option<FileRow> {
-        let origin = *self.path_origins.get(usize::from(event.path_origin))?;
-        let path = origin.and_then(|origin| match (path_of(&event.path, event.components), origin) {
-            // What is cut begins at no root.
-            (Some(path), PathOrigin::Cut) => Some(path.trim_start_matches('/').to_owned()),
-            // No name at all: the root itself.
-            (None, PathOrigin::Namespace | PathOrigin::Filesystem) => Some("/".to_owned()),
-            (path, _) => path,
-        });
-        Some(FileRow {
+    pub fn file(&self, event: &types::name_event) -> FileRow {
+        let (path, path_origin) = self.path(&event.path, event.components, event.path_origin).unzip();
+        FileRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dev: event.dev,
             ino: event.ino,
             generation: i64::from(event.generation),
-            path_origin: path.as_ref().and(origin),
             path,
+            path_origin,
             mount_namespace: (event.mount_namespace != 0).then_some(i64::from(event.mount_namespace)),
             deleted: event.deleted != 0,
             fd_kind: fd_kind(event.head.fd_kind),
             fs: comm(&event.fs),
             pid: event.pid as i32,
-        })
+        }
+    }
+
+    /// A path, and where it begins.
+    fn path(&self, names: &[i8], components: u8, origin: u8) -> Option<(String, PathOrigin)> {
+        let origin = (*self.path_origins.get(usize::from(origin))?)?;
+        let path = match (path_of(names, components), origin) {
+            // What is cut begins at no root.
+            (Some(path), PathOrigin::Cut) => path.trim_start_matches('/').to_owned(),
+            // No name at all: the root itself.
+            (None, PathOrigin::Namespace | PathOrigin::Filesystem) => "/".to_owned(),
+            (path, _) => path?,
+        };
+        Some((path, origin))
     }
 }
 

@@ -91,7 +91,7 @@ impl Drain {
                 self.builders.process.push(self.decoder.process(event, cgroup));
             }
             FILE => {
-                let row = self.decoder.file(record_at(bytes)?)?;
+                let row = self.decoder.file(record_at(bytes)?);
                 self.waiting[class].count(cpu, &Amounts::default());
                 self.builders.file.push(row);
             }

@@ -28,7 +28,7 @@ fn run(what: Command) -> anyhow::Result<u8> {
     match what {
         Command::Check => {
             let findings = check::run();
-            print!("{}", findings.text);
+            report::show(&findings.text)?;
             Ok(u8::from(!findings.usable))
         }
         Command::Launch { gate, command } => Ok(u8::try_from(command::launch(&gate, &command)).unwrap_or(1)),

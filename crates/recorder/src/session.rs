@@ -10,6 +10,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, read_record, types};
+use crate::report::tell;
 
 /// What is set before the programs are loaded.
 #[derive(Clone, Default)]
@@ -32,7 +33,7 @@ pub fn quiet_libbpf() {
     fn keep(_: PrintLevel, message: String) {
         if let Ok(mut complaints) = COMPLAINTS.lock() {
             if std::env::var_os("IOSTRATA_LIBBPF_LOG").is_some() {
-                eprint!("{message}");
+                tell(&message);
             }
             complaints.truncate(200);
             complaints.push(message);
