@@ -257,6 +257,26 @@ def test_every_way_moves_what_was_asked(line, out):
     assert direct == [(name, size) for name in ("aio", "uring") if name in written(line)]
 
 
+def test_what_a_process_moved_is_what_the_kernel_charges_it_with(line, out):
+    """/proc/PID/io, of each way of moving bytes: pages that turned dirty and direct writes, and what was read for it."""
+    capture = Capture(out / "capture")
+    dirtied = f"select program, op, sum(bytes)::bigint from {{fs}} join {PROGRAM} using (pid) where op = 'dirty' group by all"
+    direct = f"""
+        select program, op, sum(bytes)::bigint from {{part}} join {PROGRAM} using (pid)
+        where op = 'read' or (op = 'write' and evidence = 'direct') group by all"""
+    charged, recorded = {}, {}
+    for account in sorted(out.glob("*.io")):
+        fields = dict(line.split(": ") for line in account.read_text().splitlines())
+        charged[account.stem] = (int(fields["read_bytes"]), int(fields["write_bytes"]))
+        recorded[account.stem] = (0, 0)
+    assert set(charged) == set(written(line)) & {"aio", "uring", "mapped", "unsynced", "sender", "copier", "appender"}
+    for program, op, size in capture.sql(f"{dirtied} union all {direct}"):
+        if program in recorded:
+            read, wrote = recorded[program]
+            recorded[program] = (read + size, wrote) if op == "read" else (read, wrote + size)
+    assert recorded == charged
+
+
 def test_appends_are_told_apart_from_what_their_fsyncs_cost(out, system):
     capture = Capture(out / "capture")
     calls = dict(capture.sql("select op, count(*) from {syscall} where comm = 'appender' and op in ('write', 'fsync') group by all"))

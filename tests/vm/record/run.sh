@@ -68,12 +68,14 @@ owners() {
 
 # Every other way to move bytes. Before 5.12 io_uring writes by threads of the kernel, and it is not recorded before 6.0.
 paths() {
+	accounts=$1
 	for way in aio uring mapped unsynced appender; do
 		case $way-$(uname -r) in uring-5.*) continue ;; esac
-		"/payload/bin/$way" "/mnt/$way"
+		ACCOUNT="$accounts/$way.io" "/payload/bin/$way" "/mnt/$way"
 	done
-	/payload/bin/sender /mnt/sender /mnt/buffered
-	/payload/bin/copier /mnt/copier /mnt/buffered
+	for way in sender copier; do
+		ACCOUNT="$accounts/$way.io" "/payload/bin/$way" "/mnt/$way" /mnt/buffered
+	done
 }
 
 # Left to writeback by one who is not seen at it. The kernel would look after five seconds whether the cgroup has too much.
@@ -102,7 +104,7 @@ for system in ext4 xfs btrfs; do
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.before"
 	layers
 	owners
-	paths
+	paths "/out/$system"
 	sync
 	for name in charged billed early; do
 		stat -c %i "/sys/fs/cgroup/$name" >"/out/$system/$name.id"
