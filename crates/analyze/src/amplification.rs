@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use iostrata_capture::ledger::Amounts;
-use iostrata_capture::manifest::Manifest;
+use iostrata_capture::manifest::{Device, Manifest};
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
 use iostrata_capture::part::Capture;
 use iostrata_capture::system::without_owner;
@@ -14,6 +14,7 @@ use crate::aggregate::flow::{Flow, Flows, Path};
 use crate::entity::{Entity, FileId, Scope, device_number};
 use crate::files::Files;
 use crate::frame::{ResultColumn, Value};
+use crate::levels::Choice;
 use crate::owners::Owners;
 use crate::partial::Finished;
 use crate::trust::Trust;
@@ -26,33 +27,51 @@ pub struct Row {
     direction: Direction,
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
+    told: [bool; Path::ALL.len()],
     unknown: Unknown,
 }
 
 /// What may belong to a row and is not known to; `None` where not even its amount is known.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unknown {
-    /// Bytes that the application may have moved: lost.
+    /// Bytes that the application may have moved: lost, or of nobody in this scope.
     application: Option<u64>,
     /// Bytes that the device may have moved for it: lost, or data without an owner.
     device: Option<u64>,
 }
 
-/// The disk that each file system of a capture lies on: file systems on a disk or partition have its device number, others
-/// (btrfs) are mounted from it.
-pub fn disks(manifest: &Manifest) -> HashMap<i32, i32> {
+/// The disk whose requests are what is done to each device and file system of a capture. File systems on a disk or partition
+/// have its device number, others (btrfs) are mounted from it. Where the disk has no requests in the totals (`takes`) it is the
+/// one that it stands on; of several none, because what is done to one of them is not known.
+pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> HashMap<i32, i32> {
     let mut disks = HashMap::new();
     for disk in &manifest.devices {
+        let Some(below) = down_to_taken(manifest, disk, takes) else { continue };
         let mut names = vec![format!("/dev/{}", disk.name)];
-        disks.insert(disk.dev, disk.dev);
+        disks.insert(disk.dev, below);
         for partition in &disk.partitions {
-            disks.insert(partition.dev, disk.dev);
+            disks.insert(partition.dev, below);
             names.push(format!("/dev/{}", partition.name));
         }
         let mounted = manifest.mounts.iter().filter(|mount| names.contains(&mount.source));
-        disks.extend(mounted.map(|mount| (mount.dev, disk.dev)));
+        disks.extend(mounted.map(|mount| (mount.dev, below)));
     }
     disks
+}
+
+fn down_to_taken(manifest: &Manifest, top: &Device, takes: &dyn Fn(i32) -> bool) -> Option<i32> {
+    let mut disk = top;
+    // A manifest may claim anything, also disks that stand on each other.
+    for _ in 0..=manifest.devices.len() {
+        match disk.on.as_slice() {
+            _ if takes(disk.dev) => return Some(disk.dev),
+            // Nothing reached it.
+            [] => return Some(disk.dev),
+            [below] => disk = manifest.devices.iter().find(|device| device.name == *below)?,
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The names of entities.
@@ -60,12 +79,19 @@ pub struct Names<'a> {
     captures: &'a [Capture],
     owners: &'a [Owners<'a>],
     files: &'a [Files],
+    choice: &'a Choice,
 }
 
 impl<'a> Names<'a> {
-    /// From these captures, their processes and their files, in the same order.
-    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files]) -> Self {
-        Names { captures, owners, files }
+    /// From these captures, their processes and their files, in the same order, and the devices whose requests are in the totals.
+    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files], choice: &'a Choice) -> Self {
+        Names { captures, owners, files, choice }
+    }
+
+    /// By capture, the devices and file systems whose requests are in the totals.
+    fn disks(&self) -> Vec<HashMap<i32, i32>> {
+        let takes = |number: usize| move |dev| self.choice.takes(number, dev);
+        self.captures.iter().enumerate().map(|(number, capture)| disks(&capture.manifest, &takes(number))).collect()
     }
 
     fn of(&self, entity: &Entity) -> (String, String) {
@@ -95,41 +121,57 @@ impl<'a> Names<'a> {
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
 pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows| {
+    let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows, captured| {
         for direction in DIRECTIONS {
             let flow = *flows.get(direction);
-            let unknown = unknown(trust, direction, nobodys.get(direction).data());
-            let row =
-                Row { scope, name: name.clone(), id: id.clone(), direction, flow, captured: trust.captured, unknown };
+            let unknown = unknown(trust, direction, nobodys.get(direction));
+            let (name, id, told) = (name.clone(), id.clone(), trust.told);
+            let row = Row { scope, name, id, direction, flow, captured, told, unknown };
             if flow != Flow::default() {
                 rows.push(row);
             }
         }
     };
-    push("total", (String::new(), String::new()), &finished.total_flows, &Flows::default());
+    push("total", (String::new(), String::new()), &finished.total_flows, &Flows::default(), trust.captured);
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
     for system in &finished.systems {
-        push("system", (system.name.clone(), String::new()), &system.flows, &nobodys);
+        push("system", (system.name.clone(), String::new()), &system.flows, &nobodys, trust.captured);
     }
+    let disks = names.disks();
+    // What reaches the device for a file of an overlay or a network has another file, or none.
+    let without_device = trust.captured_without(Layer::Block);
     for scope in Scope::ALL {
         let mut nobodys = Flows::default();
         for (entity, flows) in &finished.entities {
-            if matches!(entity, Entity::Nobody(of, IoClass::Data | IoClass::Readahead) if *of == scope) {
+            if matches!(entity, Entity::Nobody(of, IoClass::Data) if *of == scope) {
                 nobodys.combine(flows);
             }
         }
         for (entity, flows) in finished.entities.iter().filter(|(entity, _)| entity.scope() == scope) {
-            push(scope.name(), names.of(entity), flows, &nobodys);
+            let captured = match entity {
+                Entity::File(capture, file) if flows.device() == 0 && !disks[*capture].contains_key(&file.dev) => {
+                    without_device
+                }
+                _ => trust.captured,
+            };
+            push(scope.name(), names.of(entity), flows, &nobodys, captured);
         }
     }
     rows
 }
 
-fn unknown(trust: &Trust, direction: Direction, nobodys: u64) -> Unknown {
+/// `nobodys` is what in the scope is nobody's, of file contents.
+fn unknown(trust: &Trust, direction: Direction, nobodys: &Flow) -> Unknown {
     let lost = |layer: Layer| trust.lost_io[layer as usize].map(|amounts| bytes(amounts, direction));
-    Unknown { application: lost(Layer::Syscall), device: lost(Layer::Block).map(|lost| lost.saturating_add(nobodys)) }
+    let untold = trust.told.contains(&false);
+    let application = lost(Layer::Syscall).zip(lost(Layer::Fs)).filter(|_| !untold);
+    Unknown {
+        application: application
+            .map(|(calls, pages)| calls.saturating_add(pages).saturating_add(nobodys.application())),
+        device: lost(Layer::Block).map(|lost| lost.saturating_add(nobodys.data())),
+    }
 }
 
 fn bytes(amounts: Amounts, direction: Direction) -> u64 {
@@ -144,7 +186,7 @@ impl Row {
         self.captured[layer as usize]
     }
 
-    /// Without the file system layer what went through mappings is missing, and the sum is what is known.
+    /// Of the ways that are told; without the file system layer mappings are missing.
     fn application(&self) -> Option<u64> {
         self.has(Layer::Syscall).then(|| self.flow.application())
     }
@@ -204,14 +246,13 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         }),
     ];
     for path in Path::ALL {
-        let layer = if *path == Path::Mapping { Layer::Fs } else { Layer::Syscall };
         columns.push(integer(
             format!("{}_bytes", path.name()),
-            format!("Bytes that the application moved {}.", path.doc()),
-            move |row| row.has(layer).then(|| row.flow.of_path(*path)),
+            format!("Bytes that the application moved {}; empty where a capture does not tell of them.", path.doc()),
+            move |row| row.told[*path as usize].then(|| row.flow.of_path(*path)),
         ));
     }
-    columns.push(integer("application_bytes".into(), "The sum of these.".into(), Row::application));
+    columns.push(integer("application_bytes".into(), "The sum of these that are known.".into(), Row::application));
     columns.push(integer(
         "cached_bytes".into(),
         "Bytes of file contents that entered the page cache to be read, or turned dirty there.".into(),
@@ -226,7 +267,9 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     }
     columns.push(integer(
         "device_bytes".into(),
-        "The sum of these. Of each scope all rows add up to the kernel's counters of the devices.".into(),
+        "The sum of these. Of each scope all rows add up to the kernel's counters of the devices. Empty of a file whose file \
+         system lies on no disk that was recorded (overlayfs, a network): what reaches a device for it is another file's."
+            .into(),
         Row::device,
     ));
     for evidence in Evidence::ALL {
@@ -250,8 +293,8 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     ));
     columns.push(decimal(
         "amplification_low",
-        "The same if all lost system calls were of this row, and the application had used all that page faults brought in; \
-         empty if not known.",
+        "The same if all lost system calls, and in this scope nobody's, were of this row, and the application had used all that \
+         page faults brought in; empty if not known, as without the `fs` layer.",
         |row| row.ratio(Some(0), row.unknown.application.map(|lost| lost.saturating_add(row.flow.mapped_ahead()))),
     ));
     columns.push(decimal(

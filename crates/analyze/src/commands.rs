@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use iostrata_capture::op::{Direction, Layer};
+use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::part::Capture;
-use iostrata_capture::system::Systems;
+use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
@@ -61,7 +61,7 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     let finished = scan(&captures, (&owners, &files), &choice, options, &trust)?;
     // Nothing instead of a zero.
     trust.captured[Layer::Block as usize] &= choice.is_whole();
-    let mut report = report(&finished, &Names::new(&captures, &owners, &files), &trust)?;
+    let mut report = report(&finished, &Names::new(&captures, &owners, &files, &choice), &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
     let notes = notes(&captures, &choice, &finished, &trust, &report.total)?;
@@ -119,7 +119,7 @@ fn scan(
 ) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
     let scan = |(number, (owners, files)): (usize, _)| {
-        let disks = amplification::disks(&captures[number].manifest);
+        let disks = amplification::disks(&captures[number].manifest, &|dev| choice.takes(number, dev));
         Scan { capture: number, owners, files, disks, choice }
     };
     let scans: Vec<Scan> = owners.iter().zip(files).enumerate().map(scan).collect();
@@ -204,7 +204,7 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let unowned: Vec<String> = finished
         .systems
         .iter()
-        .filter(|system| system.name.starts_with('(') && written(system) > 0)
+        .filter(|system| IoClass::ALL.iter().any(|class| system.name == without_owner(*class)) && written(system) > 0)
         .map(|system| format!("{} {}", written(system), system.name))
         .collect();
     (!unowned.is_empty()).then(|| {

@@ -93,6 +93,8 @@ pub struct Belongs {
 
 impl Belongs {
     fn entities(self, capture: usize, class: IoClass) -> [Entity; 4] {
+        // Readahead is data that nobody has asked for yet.
+        let class = if class == IoClass::Readahead { IoClass::Data } else { class };
         let nobody = |scope| Entity::Nobody(scope, class);
         [
             self.process.map_or(nobody(Scope::Process), |(pid, start_ns)| Entity::Process(capture, pid, start_ns)),

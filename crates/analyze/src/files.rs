@@ -1,7 +1,7 @@
 //! The names of files, and which file an inode number was when: the capture's file table.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::Result;
@@ -37,12 +37,20 @@ impl Files {
         for path in capture.parts::<FileTable>()? {
             reading(&path, || files.add_part(&path))?;
         }
-        for spans in files.generations.values_mut() {
+        files.settle();
+        Ok(files)
+    }
+
+    /// Puts the rows of each number in order. Where a file comes back after another one, both have the number at once
+    /// (subvolumes of btrfs): which of them a row is of is not known.
+    fn settle(&mut self) {
+        self.generations.retain(|_, spans| {
             spans.sort_unstable();
             // Other names of the same file.
             spans.dedup_by_key(|(_, generation)| *generation);
-        }
-        Ok(files)
+            let distinct: HashSet<i64> = spans.iter().map(|(_, generation)| *generation).collect();
+            distinct.len() == spans.len()
+        });
     }
 
     fn add_part(&mut self, path: &Path) -> iostrata_capture::Result<()> {
@@ -134,7 +142,7 @@ mod tests {
         let view = FileView::new(&batch).expect("its columns");
         let mut files = Files::default();
         (0..view.rows).for_each(|row| files.add(&view, row));
-        files.generations.values_mut().for_each(|spans| spans.sort_unstable());
+        files.settle();
         files
     }
 
@@ -152,6 +160,13 @@ mod tests {
 
     fn name_in(files: &Files) -> Option<String> {
         files.name(files.find(DEV, 12, 0)).map(str::to_owned)
+    }
+
+    #[test]
+    fn of_two_files_that_have_one_number_at_once_neither_is_known() {
+        let at_root = |path| Some((path, PathOrigin::Namespace));
+        let files = files(vec![row(10, 4, at_root("/a")), row(20, 5, at_root("/b")), row(30, 4, at_root("/a"))]);
+        assert_eq!([10, 20, 30].map(|ts_ns| files.find(DEV, 12, ts_ns).generation), [None; 3]);
     }
 
     #[test]

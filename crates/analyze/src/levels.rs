@@ -103,20 +103,15 @@ impl Choice {
         Ok(Choice { level, taken: seen.iter().map(at).collect(), seen })
     }
 
-    /// Whether the totals have what they should: not so where no level is known and a capture has several devices, of
-    /// which one may stand on another.
+    /// Whether the totals have what they should: not so where a capture has requests and none of them is taken, because its
+    /// devices are at other levels, or at none that is known and one may stand on another.
     pub fn is_whole(&self) -> bool {
-        self.level.is_some() || self.seen.iter().all(|levels| levels.len() < 2)
+        self.seen.iter().zip(&self.taken).all(|(seen, taken)| seen.is_empty() || !taken.is_empty())
     }
 
     /// Whether requests of device `dev` of capture number `capture` are in the totals.
     pub fn takes(&self, capture: usize, dev: i32) -> bool {
         self.taken.get(capture).is_some_and(|taken| taken.binary_search(&dev).is_ok())
-    }
-
-    /// Whether requests of device `dev` of capture number `capture` were seen and are in no total.
-    pub fn leaves_out(&self, capture: usize, dev: i32) -> bool {
-        self.seen.get(capture).is_some_and(|seen| seen.contains_key(&dev)) && !self.takes(capture, dev)
     }
 
     /// A line for each level of each capture whose requests are left out: `left_out` has what they come to.
@@ -139,7 +134,10 @@ impl Choice {
     /// What the totals are of.
     fn totals(&self) -> String {
         match self.level {
-            Some(level) => format!("the totals are of level {level}, see --level"),
+            Some(level) if self.is_whole() => format!("the totals are of level {level}, see --level"),
+            Some(level) => {
+                format!("the totals would be of level {level}, which not every capture has: there is none, see --level")
+            }
             None => "which of them stands on which is not known, so there is no total".to_owned(),
         }
     }
@@ -225,6 +223,8 @@ mod tests {
     fn captures_that_are_merged_have_one_level() {
         let seen = [levels(&[(2, Some(1))]), levels(&[(1, Some(0)), (2, Some(1))])];
         assert_eq!(taken(&seen, Wanted::Lowest), [vec![], vec![1]]);
+        let is_whole = |wanted| Choice::of(seen.to_vec(), wanted).expect("a level that is there").is_whole();
+        assert!(!is_whole(Wanted::Lowest) && is_whole(Wanted::Level(1)));
         assert_eq!(taken(&seen, Wanted::Level(1)), [[2], [2]]);
     }
 

@@ -98,6 +98,14 @@ impl<'a> Owners<'a> {
         spans.get(after.saturating_sub(1))
     }
 
+    /// What the process was that started at `start_ns`, by its last row not after `ts_ns` or else its first one: not what the one
+    /// was that had its id at another time.
+    pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<&Span> {
+        let mut spans = self.of_pid.get(&pid)?.iter().filter(|span| span.start_ns == start_ns);
+        let first = spans.next()?;
+        Some(spans.take_while(|span| span.from_ns <= ts_ns).last().unwrap_or(first))
+    }
+
     /// The command name of a process that the process table has.
     pub fn comm(&self, pid: i32, start_ns: i64) -> Option<&str> {
         self.comms.get(&(pid, start_ns)).map(String::as_str)

@@ -20,7 +20,7 @@ use crate::entity::{Belongs, FileId};
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::files::Files;
 use crate::levels::Choice;
-use crate::owners::Owners;
+use crate::owners::{Owners, Span};
 use crate::partial::Partial;
 
 /// What every part of a capture is scanned with.
@@ -31,7 +31,7 @@ pub struct Scan<'a> {
     pub owners: &'a Owners<'a>,
     /// Its files.
     pub files: &'a Files,
-    /// The disk that each of its file systems lies on, by device number.
+    /// The disk whose requests are what is done to each of its file systems and devices, by device number.
     pub disks: HashMap<i32, i32>,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
@@ -113,8 +113,20 @@ impl<'a> Fold<'a> {
     }
 
     fn slot(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {
+        self.slot_of(self.scan.owners.find(pid, ts_ns), comm)
+    }
+
+    /// Of an owner, whose request may be long after its end.
+    fn slot_of_owner(&mut self, pid: i32, start_ns: Option<i64>, ts_ns: i64, comm: Option<&str>) -> usize {
+        match start_ns {
+            Some(start_ns) => self.slot_of(self.scan.owners.find_started(pid, start_ns, ts_ns), comm),
+            None => self.slot(pid, ts_ns, comm),
+        }
+    }
+
+    fn slot_of(&mut self, span: Option<&Span>, comm: Option<&str>) -> usize {
         let owners = self.scan.owners;
-        let Some(system) = owners.find(pid, ts_ns).map(|span| span.system) else { return self.slot_by_comm(comm) };
+        let Some(system) = span.map(|span| span.system) else { return self.slot_by_comm(comm) };
         let partial = &mut *self.partial;
         *self.slots[system].get_or_insert_with(|| partial.slot(owners.name(system)))
     }
@@ -142,28 +154,26 @@ impl<'a> Fold<'a> {
         let slot = self.slot(row.pid, row.ts_ns, row.comm);
         self.partial.system(slot).update(&event);
         if row.layer == Layer::Syscall {
-            let file = self.file(row.dev, row.ino, row.ts_ns);
-            let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, file);
+            let file = self.file(row.dev, row.ino, row.ts_ns).filter(|_| row.kind != Some(FdKind::Block));
+            let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, row.dev, file);
             let step = Step::Application(Path::of(row.op));
             self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.bytes));
         }
     }
 
-    /// The file of a row, where it has one.
+    /// The file of a row, where it has one. A block device is none: its requests name no file.
     fn file(&self, dev: Option<i32>, ino: Option<i64>, ts_ns: i64) -> Option<FileId> {
         Some(self.scan.files.find(dev?, ino?, ts_ns))
     }
 
     /// Whose what a process does is.
-    fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, file: Option<FileId>) -> Belongs {
+    fn belongs(&self, pid: i32, ts_ns: i64, cgroup_id: i64, dev: Option<i32>, file: Option<FileId>) -> Belongs {
         let start_ns = self.scan.owners.find(pid, ts_ns).map_or(0, |span| span.start_ns);
-        let disk = file.and_then(|file| self.scan.disks.get(&file.dev).copied());
         Belongs {
             process: Some((pid, start_ns)),
             cgroup: Some(cgroup_id),
             file,
-            // What is done to a device that is left out is nobody's, as far as devices go.
-            device: disk.filter(|disk| !self.scan.choice.leaves_out(self.scan.capture, *disk)),
+            device: dev.and_then(|dev| self.scan.disks.get(&dev).copied()),
         }
     }
 

@@ -17,7 +17,7 @@ pub struct Row {
     system: String,
     counts: Counts,
     captured: [bool; Layer::ALL.len()],
-    lost_events: u64,
+    lost_events: Option<u64>,
 }
 
 /// One row for each system, by name.
@@ -134,8 +134,11 @@ fn total_ops() -> ResultColumn<Row> {
 fn lost_events() -> ResultColumn<Row> {
     ResultColumn {
         name: "lost_events".into(),
-        doc: "Events lost in the capture as a whole, the same in every row: whose they were is not known.".into(),
-        value: Value::Integer(Box::new(|row| Some(row.lost_events))),
+        doc:
+            "Events lost in the capture as a whole, the same in every row: whose they were is not known. Empty where a \
+              recording was cut off."
+                .into(),
+        value: Value::Integer(Box::new(|row| row.lost_events)),
     }
 }
 

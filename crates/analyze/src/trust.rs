@@ -8,10 +8,11 @@ mod devices;
 use std::path::Path;
 
 use iostrata_capture::ledger::{Amounts, Books};
-use iostrata_capture::manifest::{LayerState, State};
+use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::Capture;
 
+use crate::aggregate::flow::Path as FlowPath;
 use crate::scan::Source;
 
 /// The judgement on one or several captures that are merged.
@@ -21,8 +22,10 @@ pub struct Trust {
     pub captured: [bool; Layer::ALL.len()],
     /// By layer: what lost events can have carried at most; `None` where that is not known.
     pub lost_io: [Option<Amounts>; Layer::ALL.len()],
-    /// Events lost, of all captures and tables.
-    pub lost_events: u64,
+    /// By way of application bytes: whether every capture tells of it.
+    pub told: [bool; FlowPath::ALL.len()],
+    /// Events lost, of all captures and tables; `None` where a recording was cut off, which says nothing of them.
+    pub lost_events: Option<u64>,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -37,6 +40,8 @@ impl Trust {
         let mut trust = Trust {
             captured: by_layer(|layer| captures.iter().all(|c| state(c, layer).is_some_and(|s| s.captured))),
             lost_io: by_layer(|layer| lost_io(captures, layer)),
+            told: std::array::from_fn(|index| captures.iter().all(|capture| tells(capture, FlowPath::ALL[index]))),
+            lost_events: Some(0),
             complete: true,
             ..Trust::default()
         };
@@ -49,10 +54,16 @@ impl Trust {
         trust
     }
 
+    /// [`Trust::captured`] but for one layer.
+    pub fn captured_without(&self, layer: Layer) -> [bool; Layer::ALL.len()] {
+        by_layer(|of| of != layer && self.captured[of as usize])
+    }
+
     fn judge(&mut self, capture: &Capture, about: &str) {
         let manifest = &capture.manifest;
         if manifest.state == State::Recording {
             self.complete = false;
+            self.lost_events = None;
             self.warnings.push(format!(
                 "warning: {}: the recording was cut off, or still runs: rows after the last finished part are missing, \
                  and what was lost is not known",
@@ -62,7 +73,7 @@ impl Trust {
         let lost = books::lost(&manifest.books);
         if lost > 0 {
             self.complete = false;
-            self.lost_events = self.lost_events.saturating_add(lost);
+            self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
         let unbalanced: Vec<String> =
@@ -107,6 +118,16 @@ fn not_captured(captures: &[Capture], layer: Layer) -> Option<String> {
     })
 }
 
+/// Whether `capture` has what an application moves on `path`.
+fn tells(capture: &Capture, path: FlowPath) -> bool {
+    let (layer, without) = match path {
+        FlowPath::Call | FlowPath::Aio => (Layer::Syscall, None),
+        FlowPath::IoUring => (Layer::Syscall, Some(WITHOUT_IO_URING)),
+        FlowPath::Mapping => (Layer::Fs, Some(WITHOUT_MAPPINGS)),
+    };
+    state(capture, layer).is_some_and(|of| of.captured && !of.without.iter().any(|what| Some(what.as_str()) == without))
+}
+
 /// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed.
 fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
     let mut sum = Amounts::default();
@@ -114,7 +135,8 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         let manifest = &capture.manifest;
         let known = manifest.state == State::Complete
             && books::unbalanced(&manifest.books).next().is_none()
-            && !skipped(&manifest.books, layer);
+            && !skipped(&manifest.books, layer)
+            && !left_out(manifest, layer);
         if !known {
             return None;
         }
@@ -129,6 +151,16 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
 fn skipped(books: &Books, layer: Layer) -> bool {
     let concerns = |class: &str| Layer::parse(class).is_none_or(|of| of == layer);
     books.skipped.iter().any(|skipped| skipped.recursion > 0 && concerns(&skipped.class))
+}
+
+/// Whether something is missing of `layer` whose size no book has: bytes that a device counted and no row tells, calls of 32-bit
+/// programs.
+fn left_out(manifest: &Manifest, layer: Layer) -> bool {
+    match layer {
+        Layer::Block => devices::unbalanced(&manifest.device_books).next().is_some(),
+        Layer::Syscall => manifest.books.incomplete.compat_calls > 0,
+        Layer::Vfs | Layer::Fs => false,
+    }
 }
 
 #[cfg(test)]

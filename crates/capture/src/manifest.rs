@@ -181,6 +181,12 @@ pub struct Partition {
     pub name: String,
 }
 
+/// In [`LayerState::without`] of the application layer: operations of io_uring.
+pub const WITHOUT_IO_URING: &str = "io_uring";
+
+/// In [`LayerState::without`] of the file system layer: by what a process came to a page, a call or a mapping.
+pub const WITHOUT_MAPPINGS: &str = "mappings";
+
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

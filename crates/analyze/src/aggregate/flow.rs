@@ -146,6 +146,11 @@ impl Flows {
         &self.0[direction as usize]
     }
 
+    /// All that the device moved.
+    pub fn device(&self) -> u64 {
+        total(&self.0.map(|flow| flow.device()))
+    }
+
     /// Adds bytes that took `step`.
     pub fn add(&mut self, direction: Direction, step: Step, bytes: u64) {
         let flow = &mut self.0[direction as usize];

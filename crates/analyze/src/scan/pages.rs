@@ -34,12 +34,19 @@ impl Fold<'_> {
     /// Pages of files in the cache, and those that an application touches through a mapping.
     fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
         let (op, via) = (view.op.at(row), view.via.at(row));
-        let file = self.file(Some(view.dev.at(row)), view.ino.at(row), view.ts_ns.at(row));
-        let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), file);
+        let dev = Some(view.dev.at(row));
+        let file = self.file(dev, view.ino.at(row), view.ts_ns.at(row));
+        let file = file.filter(|_| view.fd_kind.at(row) != Some(FdKind::Block));
+        let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), dev, file);
         let mapping = Step::Application(Path::Mapping);
-        if view.fd_kind.at(row) == Some(FdKind::Regular) {
-            let mapped = op == Op::Fill && via == Some(Via::Mapping);
-            self.flow(slot, belongs, IoClass::Data, (op.direction(), Step::Cache { mapped }, bytes));
+        match view.fd_kind.at(row) {
+            Some(FdKind::Regular) => {
+                let mapped = op == Op::Fill && via == Some(Via::Mapping);
+                self.flow(slot, belongs, IoClass::Data, (op.direction(), Step::Cache { mapped }, bytes));
+            }
+            // A program may map a device; what a file system keeps in inodes of its own, none can.
+            Some(FdKind::Block) => {}
+            _ => return,
         }
         match (op, via) {
             (Op::Fault, _) => self.flow(slot, belongs, IoClass::Data, (Some(Direction::Read), mapping, bytes)),

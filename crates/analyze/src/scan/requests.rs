@@ -40,7 +40,7 @@ impl Events for BlockTable {
             let (direction, evidence) = (event.direction, view.evidence.at(row));
             let nobodys = Belongs { device: Some(dev), ..Belongs::default() };
             let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
+                Some(pid) => fold.slot_of_owner(pid, view.start_ns.at(row), view.ts_ns.at(row), view.comm.at(row)),
                 None => fold.partial.slot(without_owner(class)),
             };
             // A request without an owner may still say its cgroup and its file.
@@ -75,7 +75,7 @@ impl Events for ShareTable {
             }
             let class = view.class.at(row);
             let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot(pid, view.ts_ns.at(row), view.comm.at(row)),
+                Some(pid) => fold.slot_of_owner(pid, view.start_ns.at(row), view.ts_ns.at(row), view.comm.at(row)),
                 None => fold.partial.slot(without_owner(class)),
             };
             let direction = counted_direction(view.op.at(row), view.flags.at(row));

@@ -47,8 +47,14 @@ const NOTHING_LOST: [Option<Amounts>; Layer::ALL.len()] =
 
 #[test]
 fn a_sound_capture_has_nothing_to_be_said_about() {
-    let expected =
-        Trust { captured: [true; Layer::ALL.len()], lost_io: NOTHING_LOST, complete: true, ..Trust::default() };
+    let expected = Trust {
+        captured: [true; Layer::ALL.len()],
+        lost_io: NOTHING_LOST,
+        told: [true; FlowPath::ALL.len()],
+        lost_events: Some(0),
+        complete: true,
+        ..Trust::default()
+    };
     assert_eq!(with(|_| ()), expected);
 }
 
@@ -74,7 +80,7 @@ fn a_layer_that_one_of_several_captures_lacks_is_left_out_of_all() {
 fn counted_losses_set_the_bounds_of_their_layer() {
     let lost = Lost { ring_full: 2, channel_full: 1, ..Lost::default() };
     let trust = with(|m| m.books.accounts.push(account("syscall", lost, 5)));
-    assert_eq!((trust.lost_events, trust.complete), (3, false));
+    assert_eq!((trust.lost_events, trust.complete), (Some(3), false));
     assert_eq!(trust.notes, ["lost 3 events: syscall 2 ring_full, 1 channel_full"]);
     let mut expected = NOTHING_LOST;
     expected[0] = Some(Amounts { read_ops: 1, read_bytes: 4096, ..Amounts::default() });
@@ -131,5 +137,18 @@ fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
     let lost = Lost { ring_full: u64::MAX, inflight_full: u64::MAX, ..Lost::default() };
     let absurd = Account { seen: u64::MAX, lost, ..account("block", Lost::default(), u64::MAX) };
     let trust = with(|m| m.books.accounts.extend([absurd.clone(), absurd]));
-    assert_eq!((trust.lost_events, trust.complete), (u64::MAX, false));
+    assert_eq!((trust.lost_events, trust.complete), (Some(u64::MAX), false));
+}
+
+#[test]
+fn what_no_book_has_the_size_of_leaves_no_bound() {
+    let lost_io = |trust: &Trust, layer: Layer| trust.lost_io[layer as usize];
+    let by_32_bits = with(|m| m.books.incomplete.compat_calls = 1);
+    assert_eq!((lost_io(&by_32_bits, Layer::Syscall), lost_io(&by_32_bits, Layer::Block)), (None, NOTHING_LOST[0]));
+    let without =
+        |layer, what: &str| with(|m| m.layers.get_mut(&layer).expect("the layer").without.push(what.into())).told;
+    assert_eq!(without(Layer::Syscall, WITHOUT_IO_URING), [true, true, false, true]);
+    assert_eq!(without(Layer::Fs, WITHOUT_MAPPINGS), [true, true, true, false]);
+    assert_eq!(without(Layer::Fs, "xfs"), [true; FlowPath::ALL.len()]);
+    assert_eq!(with(|m| m.state = State::Recording).lost_events, None);
 }

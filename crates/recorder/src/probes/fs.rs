@@ -1,5 +1,7 @@
 //! The file system layer.
 
+use iostrata_capture::manifest::WITHOUT_MAPPINGS;
+
 use super::{KernelFacts, Variant, required};
 
 /// What only one file system tells. Each is left out where that file system is not there.
@@ -39,7 +41,10 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, "writeback_single_inode_start", "iostrata_fs_writeback_start")?,
         required(kernel, "writeback_single_inode", "iostrata_fs_writeback")?,
     ];
-    let mut own = Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() };
+    // The helper that tells a page fault from a call (5.15).
+    let tells_faults = kernel.enum_value("BPF_FUNC_task_pt_regs").is_some();
+    let without = if tells_faults { Vec::new() } else { vec![WITHOUT_MAPPINGS] };
+    let mut own = Variant { how: "tp_btf", programs, impossible: None, without };
     let mut of_modules = Vec::new();
     for Told { module, tracepoint, program } in TOLD {
         if kernel.tracepoint_arguments(tracepoint).is_some() {

@@ -2,6 +2,8 @@
 
 use iostrata_capture::op::Op;
 
+use iostrata_capture::manifest::WITHOUT_IO_URING;
+
 use super::{KernelFacts, Variant, required};
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
@@ -11,7 +13,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, "sys_enter", "iostrata_sys_enter")?,
     ];
     let uring = io_uring(kernel);
-    let without = if uring.is_none() { vec!["io_uring"] } else { Vec::new() };
+    let without = if uring.is_none() { vec![WITHOUT_IO_URING] } else { Vec::new() };
     programs.extend(uring.into_iter().flatten().map(str::to_owned));
     Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without }])
 }

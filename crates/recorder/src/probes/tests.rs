@@ -41,7 +41,8 @@ impl Host {
             "vfs_iter_write",
             "vfs_fsync_range",
         ];
-        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums: HashMap::new(), modules: Vec::new() }
+        let enums = [("BPF_FUNC_task_pt_regs", 175)].into();
+        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums, modules: Vec::new() }
     }
 }
 
@@ -140,6 +141,8 @@ fn a_file_system_tells_what_it_has_a_tracepoint_for() {
     host.modules = vec!["xfs", "btrfs"];
     assert!(has(&fs(&host), "iostrata_xfs_file_fsync"));
     assert_eq!(fs(&host).without, ["btrfs"]);
+    host.enums.clear();
+    assert_eq!(fs(&host).without, ["mappings", "btrfs"]);
     host.tracepoints.insert("jbd2_run_stats", 3);
     assert!(has(&fs(&host), "iostrata_jbd2_run_stats"));
 }
