@@ -17,10 +17,10 @@ static __always_inline int bio_queued(struct bio *bio)
 	__u64 queue_ns;
 
 	from.origin.dev = dev_of_disk(disk);
-	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev))
+	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) || !find_origin(bio, &from)) {
+		forget_queued(number_of(bio));
 		return 0;
-	if (!find_origin(bio, &from))
-		return 0;
+	}
 	queue_ns = bpf_ktime_get_ns();
 	if (from.origin.others)
 		keep_parts(number_of(bio), queue_ns, &from.origin, GATHERER_QUEUED);
@@ -52,12 +52,18 @@ static __always_inline int bio_split(struct bio *front)
 	struct queued_bio *whole = slot_of(number);
 	struct provenance from;
 	__u64 queue_ns;
+	__u8 evidence;
 
 	if (!whole)
 		return 0;
 	from = whole->from;
 	queue_ns = whole->queue_ns;
+	/* Of the copy, as in take_queued(). */
+	if (whole->check != check_of(number, queue_ns, &from))
+		return 0;
+	evidence = from.origin.evidence;
 	queue_part(rest, number, whole, queue_ns, &from);
+	from.origin.evidence = evidence;
 	queue_part(front, number_of(front), slot_for(number_of(front)), queue_ns, &from);
 	return 0;
 }
@@ -133,17 +139,18 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	struct bio *bio = rq->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
-	/* Not the submitter, which is of value only where it was filled. */
-	__builtin_memset(state, 0, offsetof(struct inflight_request, from.submitter));
 	state->request = number_of(rq);
+	/* Neither the number, by which other CPUs look for places, nor the submitter, which is of value only where it was filled. */
+	__builtin_memset(&state->generation, 0, offsetof(struct inflight_request, from.submitter) - sizeof(state->request));
 	state->generation = rq->start_time_ns;
-	if (!take_first(rq, state)) {
+	if (!take_first(rq, state) || state->from.origin.dev != dev) {
 		struct account *account = account_of(CLASS_BLOCK);
 
 		if (by_owner() || !device_wanted(dev)) {
 			state->phase = PHASE_OVER;
 			return false;
 		}
+		__builtin_memset(&state->from.origin, 0, sizeof(state->from.origin));
 		state->from.origin.dev = dev;
 		state->queue_ns = state->generation;
 		state->from.origin.io_class = class_of_request(rq->cmd_flags);
@@ -308,9 +315,17 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 
 	entry = entry_of(number_of(rq));
 	state = entry ? entry : &fresh;
+	/* What was left of an earlier use, by a merge that nobody saw or an end that nobody saw. */
+	if (entry && entry->phase != PHASE_OVER && entry->generation != rq->start_time_ns) {
+		emit_unseen_end(entry);
+		entry->phase = PHASE_OVER;
+	}
 	if (!entry || entry->phase == PHASE_OVER) {
 		if (!meet_request(rq, state))
 			return 0;
+		describe_request(rq, state, GATHERER_COMPLETED);
+	} else if (!entry->issue_ns && !entry->bytes_done) {
+		/* It failed before it was issued. */
 		describe_request(rq, state, GATHERER_COMPLETED);
 	}
 	state->bytes_done += bytes;

@@ -247,6 +247,8 @@ struct fs_event {
 struct fs_slot {
 	struct fs_event event;
 	__u64 last_ns;
+	/* i_generation */
+	__u64 generation;
 };
 
 /* A process at its first I/O, and after each exec. */

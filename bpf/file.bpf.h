@@ -18,6 +18,9 @@ struct file_op {
 	/* A copy, whose other file waits in `targets`. */
 	__u8 has_target;
 	__u32 fd;
+	/* On a file system that has its files on another one. */
+	__u8 stacked;
+	__u8 reserved[7];
 };
 
 /* Whether a file system with this magic stores nothing: its files are doors into the kernel. */
@@ -85,6 +88,7 @@ static __always_inline void fill_file(struct file_op *op, struct file *file, str
 		op->fd_kind = FD_UNKNOWN;
 	if (op->fd_kind == FD_UNKNOWN)
 		return;
+	op->stacked = facts->magic == OVERLAYFS_SUPER_MAGIC || facts->magic == ECRYPTFS_SUPER_MAGIC;
 	op->dev = op->fd_kind == FD_BLOCK ? facts->device : facts->dev;
 	op->ino = facts->ino;
 	op->open_flags = facts->flags;

@@ -6,6 +6,9 @@
 #ifndef IOSTRATA_FS_H
 #define IOSTRATA_FS_H
 
+/* fs/ext4/ext4.h; fs/ext4/mballoc.c uses it for its cache. */
+enum { EXT4_BAD_INO = 1 };
+
 enum { FS_SLOTS = 512 };
 
 static const __u64 GATHER_NS = 1000000000;
@@ -53,7 +56,9 @@ static __always_inline bool fill_inode(struct fs_event *event, struct inode *ino
 	unsigned long magic = inode->i_sb->s_magic;
 	__u8 kind = kind_of(inode->i_mode & S_IFMT, magic);
 
-	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
+	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. The one of ext4's allocator looks like a file. */
+	if (magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO)
+		kind = FD_UNKNOWN;
 	event->head.fd_kind = kind;
 	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
@@ -119,7 +124,8 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 		return;
 	event = &slot->event;
 	if (event->events && (event->who.pid != pid || event->ino != what.ino || event->dev != what.dev || event->head.op != op ||
-			      event->via != via || now_ns - event->head.start_ns > GATHER_NS)) {
+			      event->via != via || slot->generation != inode->i_generation ||
+			      now_ns - event->head.start_ns > GATHER_NS)) {
 		hand_over(event, account, slot->last_ns - event->head.start_ns);
 		event->events = 0;
 	}
@@ -134,6 +140,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 		event->blocks = MISSING;
 		event->dev = what.dev;
 		event->via = via;
+		slot->generation = inode->i_generation;
 		name_fs(event, inode->i_sb);
 		tell_current(now_ns);
 		meet_inode(inode, now_ns);
@@ -168,6 +175,11 @@ static __always_inline __u8 call_on(struct inode *inode, bool *on_others)
 		return call->op;
 	target = call->has_target ? bpf_map_lookup_elem(&targets, &tid) : 0;
 	if (target && is_own_file(target, inode))
+		return target->op;
+	/* The pages of a file that is stacked are another's. */
+	if (call->stacked)
+		return call->op;
+	if (target && target->stacked)
 		return target->op;
 	*on_others = true;
 	return OP_NONE;

@@ -8,7 +8,7 @@
 
 enum { NAMED_FILES = 65536, MET_FILES = 1024 };
 
-/* So many rows of one inode number within a second: two hard links of a file that are used in turn are not told for ever. */
+/* So many rows of one file within a second: two hard links of it that are used in turn are not told for ever. */
 enum { MAX_NAMES = 16 };
 
 static const __u64 NAMES_NS = 1000000000;
@@ -119,7 +119,7 @@ static __always_inline enum news find_news(struct named *was, struct named *is)
 		return NEWS_NONE;
 	if (is->since_ns - was->since_ns > NAMES_NS)
 		return NEWS_TO_TELL;
-	if (was->times >= MAX_NAMES)
+	if (same && was->times >= MAX_NAMES)
 		return NEWS_TOO_OFTEN;
 	is->times = was->times + 1;
 	is->since_ns = was->since_ns;

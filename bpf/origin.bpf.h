@@ -55,6 +55,14 @@ static __always_inline bool is_mounted(struct inode *inode)
 	return super && BPF_CORE_READ(super, s_bdev) == bdev;
 }
 
+static __always_inline unsigned long magic_of(struct file_page *file)
+{
+	/* A copy: BPF_CORE_READ would take ours for a kernel type. */
+	struct inode *inode = file->inode;
+
+	return BPF_CORE_READ(inode, i_sb, s_magic);
+}
+
 static __always_inline bool is_flagged_metadata(__u32 flags)
 {
 	return flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_META) & 1;
@@ -68,16 +76,20 @@ static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK)
 		return is_flagged_metadata(flags) || is_mounted(inode);
-	return file->key.inode.ino == BTRFS_BTREE_INODE && BPF_CORE_READ(inode, i_sb, s_magic) == BTRFS_SUPER_MAGIC;
+	return file->key.inode.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
-/* Puts down whose data a page of a file is; false where it is no data but metadata. */
+/* Puts down whose data a page of a file is; false where it is no data but metadata. A device is no file. */
 static __always_inline bool name_file(struct file_page *file, struct provenance *from, __u32 flags)
 {
+	struct inode *inode = file->inode;
+
 	if (is_metadata(file, flags)) {
 		from->origin.io_class = IO_METADATA;
 		return false;
 	}
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK)
+		return true;
 	from->origin.file_dev = file->key.inode.dev;
 	from->origin.ino = file->key.inode.ino;
 	return true;
@@ -246,6 +258,11 @@ static __always_inline __u32 find_writer(struct bio *bio, __u32 flags, struct pr
 	struct file_page file = {};
 	struct owner *first;
 
+	/* First, because buffers of a file system may lie in memory that passes for pages of a file. */
+	if (is_flagged_metadata(flags)) {
+		from->origin.io_class = IO_METADATA;
+		return 0;
+	}
 	if (find_file(first_page(bio), &file)) {
 		if (!name_file(&file, from, flags))
 			return 0;
@@ -259,21 +276,24 @@ static __always_inline __u32 find_writer(struct bio *bio, __u32 flags, struct pr
 			from->origin.evidence = evidence;
 			return owner->wanted ? bytes : 0;
 		}
-	} else if (is_flagged_metadata(flags)) {
-		from->origin.io_class = IO_METADATA;
-		return 0;
 	}
 	if (find_cgroup(bio, owner))
 		from->origin.evidence = EVIDENCE_CGROUP;
 	return 0;
 }
 
-static __always_inline __u8 class_of_read(__u32 flags)
+/* Whether the kernel swaps: it says so of all that it writes, and the maker of what it reads. */
+static __always_inline bool is_swap(__u32 flags, __u8 maker)
+{
+	return maker == MAKER_SWAP || (bpf_core_enum_value_exists(enum req_flag_bits, __REQ_SWAP) &&
+				       (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_SWAP) & 1));
+}
+
+static __always_inline __u8 class_of_read(__u32 flags, __u8 maker)
 {
 	if (is_flagged_metadata(flags))
 		return IO_METADATA;
-	if (bpf_core_enum_value_exists(enum req_flag_bits, __REQ_SWAP) &&
-	    (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_SWAP) & 1))
+	if (is_swap(flags, maker))
 		return IO_SWAP;
 	if (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_RAHEAD) & 1)
 		return IO_READAHEAD;
@@ -285,7 +305,7 @@ static __always_inline __u8 class_of_request(__u32 flags)
 {
 	switch (flags & REQ_OP_MASK) {
 	case REQ_OP_READ:
-		return class_of_read(flags);
+		return class_of_read(flags, MAKER_UNKNOWN);
 	case REQ_OP_FLUSH:
 		return IO_FLUSH;
 	case REQ_OP_DISCARD: case REQ_OP_SECURE_ERASE:
@@ -326,28 +346,25 @@ static __always_inline void reads_file(struct bio *bio, __u32 flags, struct prov
 {
 	struct file_page file = {};
 
-	if (find_file(first_page(bio), &file))
+	if (is_flagged_metadata(flags) || !find_file(first_page(bio), &file))
+		return;
+	/* The other way round: direct I/O from a device to shared memory, whose maker is not known. */
+	if (!is_in_memory(magic_of(&file)))
 		name_file(&file, from, flags);
 }
 
 /*
- * jbd2's thread writes nothing but the journal, and some of it like any other buffer: revoke records and the journal's super
- * block (write_dirty_buffer() in fs/jbd2/revoke.c, jbd2_write_superblock()). Kernel threads get their names from the kernel.
- */
-static __always_inline bool is_journal_thread(const char *comm)
-{
-	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
-}
-
-/*
- * Direct I/O whose maker is not known (btrfs, by kernel version): memory of a process, sent by a process. Swapping sends such
- * pages too, in whose context it may be; so only where makers are known at all.
+ * Direct I/O whose maker is not known (btrfs, by kernel version; what dm and md make of any): memory of a process, shared memory
+ * included, sent by a process. Swapping sends such pages too, in whose context it may be; so only where makers are known at all.
  */
 static __always_inline bool is_user_memory(struct bio *bio)
 {
-	struct page *head = head_of(first_page(bio));
+	struct file_page file = {};
+	struct page *page = first_page(bio);
 
-	return config.makers[0].address && mapping_of(head) & PAGE_MAPPING_ANON;
+	if (!config.makers[0].address)
+		return false;
+	return mapping_of(head_of(page)) & PAGE_MAPPING_ANON || (find_file(page, &file) && is_in_memory(magic_of(&file)));
 }
 
 /* Class, owner and evidence of a bio; false where the filters do not let it through. In the context of its submitter. */
@@ -360,17 +377,19 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 
 	from->origin.owned_bytes = bytes;
 	from->origin.io_class = IO_DATA;
-	if (!bytes) {
+	if (!bytes && (op == REQ_OP_WRITE || op == REQ_OP_FLUSH)) {
 		from->origin.io_class = IO_FLUSH;
 	} else if (op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE) {
 		from->origin.io_class = IO_DISCARD;
 	} else if (op == REQ_OP_READ) {
-		from->origin.io_class = class_of_read(flags);
+		from->origin.io_class = class_of_read(flags, maker);
 		if (is_direct(maker))
 			name_direct(bio, maker, from);
 		else
 			reads_file(bio, flags, from);
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
+		if (is_swap(flags, maker))
+			maker = MAKER_SWAP;
 		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(bio))
 			maker = MAKER_DIRECT;
 		by_submitter = by_submitter && is_direct(maker);

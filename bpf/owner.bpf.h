@@ -222,6 +222,25 @@ static __always_inline void count_cleaned(__u64 bytes)
 		account->cleaned_bytes += bytes;
 }
 
+/*
+ * Whether the current task is one that dirties again what it could not write back, which is not its own: the kernel's writeback,
+ * reclaim and journal, and callers of fsync(). Other kernel threads change pages for somebody; those of a loop device and of an
+ * NFS server for clients on this machine say so by PF_LOCAL_THROTTLE.
+ */
+static __always_inline bool dirties_again(void)
+{
+	char comm[COMM_BYTES] = {};
+	__u32 flags;
+
+	if (!current_is_kernel_thread())
+		return only_syncs();
+	flags = flags_of_current();
+	if (flags & PF_LOCAL_THROTTLE)
+		return false;
+	bpf_get_current_comm(comm, sizeof(comm));
+	return flags & (PF_WQ_WORKER | PF_KSWAPD) || is_journal_thread(comm);
+}
+
 /* Remembers the current task for a page that it makes dirty. Whether the filters let the page's owner through. */
 static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
 {
@@ -233,15 +252,21 @@ static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
 
 	if (!inode || inode->generation != generation) {
 		struct inode_owner fresh = { .generation = generation };
+		long failed;
 
 		owned_by_current(&fresh.first);
-		/* Where there is no room the inode has no owner. */
-		return !bpf_map_update_elem(&inode_owners, &key, &fresh, BPF_ANY) && fresh.first.wanted;
+		failed = bpf_map_update_elem(&inode_owners, &key, &fresh, inode ? BPF_ANY : BPF_NOEXIST);
+		if (!failed)
+			return fresh.first.wanted;
+		/* Another process came first, or there is no room, and the inode has no owner. */
+		inode = bpf_map_lookup_elem(&inode_owners, &key);
+		if (!inode || inode->generation != generation)
+			return false;
 	}
-	if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32))
+	if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32) &&
+	    inode->first.start_ns == told_of_current().start_ns)
 		return inode->first.wanted;
-	/* Who writes back dirties again what could not be written. */
-	if (current_is_kernel_thread() || only_syncs())
+	if (dirties_again())
 		return false;
 	owned_by_current(&owner);
 	if (!inode->shared_since) {

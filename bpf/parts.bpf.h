@@ -76,8 +76,12 @@ __noinline int add_part(__u32 gatherer)
 			gathering->list.count = i + 1;
 			return 0;
 		}
-		if (!i && goes_without_saying(part, &gathering->next))
+		if (!i && goes_without_saying(part, &gathering->next)) {
+			/* Nobody's either, but of another file. */
+			if (!part->who.pid && part->ino != gathering->next.ino)
+				part->ino = part->file_dev = 0;
 			return 0;
+		}
 		if (same_owner(part, &gathering->next) && part->ino == gathering->next.ino &&
 		    part->file_dev == gathering->next.file_dev) {
 			part->bytes += gathering->next.bytes;

@@ -82,11 +82,25 @@ static __always_inline struct told told_of_current(void)
 	return is;
 }
 
-static __always_inline bool current_is_kernel_thread(void)
+static __always_inline __u32 flags_of_current(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		return bpf_get_current_task_btf()->flags & PF_KTHREAD;
-	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD;
+		return bpf_get_current_task_btf()->flags;
+	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags);
+}
+
+static __always_inline bool current_is_kernel_thread(void)
+{
+	return flags_of_current() & PF_KTHREAD;
+}
+
+/*
+ * jbd2's thread writes nothing but the journal, and some of it like any other buffer: revoke records and the journal's super
+ * block (write_dirty_buffer() in fs/jbd2/revoke.c, jbd2_write_superblock()). Kernel threads get their names from the kernel.
+ */
+static __always_inline bool is_journal_thread(const char *comm)
+{
+	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
 }
 
 static __always_inline bool same_told(struct told *one, struct told *other)

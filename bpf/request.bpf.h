@@ -25,7 +25,7 @@ struct queued_bucket {
 
 /*
  * Key: a hash of the bio's address. An array and no hash map, because every bio writes here and few stay longer than it
- * takes to make a request of them: 1 MiB, no allocation, one cache line a bio. Two CPUs may write one slot at once;
+ * takes to make a request of them: 2 MiB, no allocation, two cache lines a bio. Two CPUs may write one slot at once;
  * `check` tells when they did. A bio that lost its slot is recorded without an identity and counted.
  */
 struct {
@@ -239,6 +239,15 @@ static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct provena
 
 	if (slot)
 		fill_slot(slot, bio, queue_ns, from);
+}
+
+/* The bio is not followed: what an earlier one at its address left behind is not its own. */
+static __always_inline void forget_queued(__u64 bio)
+{
+	struct queued_bio *slot = slot_of(bio);
+
+	if (slot)
+		slot->bio = 0;
 }
 
 static __always_inline void fill_part(struct part *part, struct provenance *from)

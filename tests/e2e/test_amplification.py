@@ -3,6 +3,8 @@
 import csv
 import subprocess
 
+import pytest
+
 from conftest import analyze
 
 MIB = 1 << 20
@@ -98,6 +100,53 @@ def test_direct_io_is_its_files_too(disk, record, actors, tmp_path):
         row = one(rows, scope="file", direction=direction, name=str(path))
         assert (row["application_bytes"], row["device_bytes"]) == (count * MIB, count * MIB)
         assert row["evidence_direct_bytes"] == str(count * MIB) and float(row["amplification"]) == 1
+
+
+def test_an_overlay_counts_nothing_twice(disk, record, actors, tmp_path):
+    """The call is on the overlay's file, the pages and the requests are of another."""
+    lower, upper, work, merged = [disk.mount / name for name in ("lower", "upper", "work", "merged")]
+    for directory in (lower, upper, work, merged):
+        directory.mkdir()
+    (lower / "old").write_bytes(bytes(2 * MIB))
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"this kernel mounts no overlay: {mounted.stderr.strip()}")
+    try:
+        disk.settle()
+        actor = actors()
+        recorder = record("--pid", str(actor.pid))
+        actor.do(f"f = open({str(merged / 'new')!r}, 'wb'); f.write(b'x' * (1 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
+        actor.do(f"len(open({str(merged / 'old')!r}, 'rb').read())")
+        rows = amplification(recorder.stop(), tmp_path / "results")
+    finally:
+        subprocess.run(["umount", merged], check=True)
+    wrote, read = [next(row for row in rows if row["id"].startswith(f"{actor.pid}@") and row["direction"] == direction)
+                   for direction in ("write", "read")]
+    assert (wrote["application_bytes"], wrote["mapping_bytes"], wrote["cached_bytes"], wrote["device_bytes"]) == (MIB, 0, MIB, MIB)
+    assert (read["application_bytes"], read["mapping_bytes"], read["cached_bytes"]) == (2 * MIB, 0, 2 * MIB)
+    assert read["device_data_bytes"] + read["device_readahead_bytes"] == 2 * MIB
+    # Beside it the blocks that say where the file is.
+    assert read["amplification_low"] == read["amplification"] and 1 <= float(read["amplification"]) < 1.01
+    above = one(rows, scope="file", direction="write", name=str(merged / "new"))
+    assert (above["application_bytes"], above["amplification"], above["amplification_high"]) == (MIB, "", "")
+    (below,) = [row for row in rows if row["scope"] == "file" and row["name"].endswith("]/upper/new")]
+    assert (below["application_bytes"], below["device_bytes"]) == (0, MIB)
+
+
+def test_a_block_device_is_no_file_and_has_its_ratio(disk, record, actors, tmp_path):
+    subprocess.run(["umount", disk.mount], check=True)
+    actor = actors()
+    try:
+        recorder = record("--device", disk.name)
+        actor.do(f"f = open('/dev/{disk.name}', 'r+b'); f.write(b'x' * (1 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
+        rows = amplification(recorder.stop(), tmp_path / "results")
+    finally:
+        subprocess.run(["mount", f"/dev/{disk.name}", disk.mount], check=False)
+    (device,) = [row for row in rows if row["scope"] == "device" and row["direction"] == "write"]
+    assert (device["name"], device["application_bytes"], device["device_bytes"]) == (disk.name, MIB, MIB)
+    (file,) = [row for row in rows if row["scope"] == "file" and row["direction"] == "write"]
+    assert (file["name"], file["application_bytes"], file["device_bytes"]) == ("(unknown)", MIB, MIB)
 
 
 def test_what_a_sequential_reader_of_a_mapping_used_is_between_the_bounds(disk, record, actors, tmp_path):

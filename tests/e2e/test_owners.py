@@ -106,6 +106,25 @@ def test_two_processes_that_write_one_file_own_each_its_half(disk, record, actor
     capture.check_books()
 
 
+def test_what_a_loop_device_changes_in_a_file_is_not_its_makers(disk, record, actors):
+    """The pages are dirtied by a worker of the kernel, like those that writeback could not write; but it changes them."""
+    maker, image = actors(), disk.mount / "image"
+    recorder = record("--device", disk.name)
+    maker.do(f"f = open({str(image)!r}, 'wb'); f.write(b'x' * (8 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
+    loop = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        command = f"dd if=/dev/zero of={loop} bs=1M count=4 oflag=direct status=none"
+        subprocess.run(command.split(), check=True)
+    finally:
+        subprocess.run(["losetup", "-d", loop], check=True)
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture = recorder.stop()
+    owners = capture.sql(f"""
+        select pid = {maker.pid} as maker, evidence, sum(bytes)::bigint from {{part}}
+        where class = 'data' and op = 'write' group by all order by maker desc""")
+    assert owners == [(True, "inode", 8 * MIB), (False, "page", 4 * MIB)]
+
+
 def test_pages_in_turn_are_each_their_writers(disk, record, actors):
     """Every other page by another process: requests carry pages of both, and say of both how many."""
     path = disk.mount / "file"
@@ -285,6 +304,34 @@ def test_a_cold_sequential_read_is_mostly_readahead(disk, record):
     assert 8 * MIB <= sum(read.values()) <= 8.1 * MIB
     owners = capture.sql(f"select distinct pid, evidence from {{block}} where ino = {number}")
     assert owners == [(dd.pid, "direct")]
+
+
+def test_swapping_is_told_as_such(recordable, tmp_path, record, actors):
+    image = tmp_path / "swap.img"
+    image.write_bytes(bytes(32 * MIB))
+    subprocess.run(["mkswap", "-q", image], check=True)
+    device = subprocess.run(["losetup", "-f", "--show", image], check=True, capture_output=True, text=True).stdout.strip()
+    try:
+        swapped = subprocess.run(["swapon", device], capture_output=True, text=True)
+        if swapped.returncode != 0:
+            pytest.skip(f"this kernel does not swap to a loop device: {swapped.stderr.strip()}")
+        try:
+            actor = actors()
+            actor.do("m = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); m[:] = os.urandom(len(m))")
+            recorder = record("--device", device)
+            # MADV_PAGEOUT (5.4)
+            actor.do("m.madvise(21); len(m[:])")
+            capture = recorder.stop()
+        finally:
+            subprocess.run(["swapoff", device], check=True)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)
+    sums = dict(capture.sql("select op, sum(bytes)::bigint from {block} where class = 'swap' group by all"))
+    # What is read back may still be there.
+    assert sums["write"] == 4 * MIB and set(sums) <= {"read", "write"}, sums
+    assert capture.one("select count(*) from {block} where class != 'swap' and op in ('read', 'write')") == (0,)
+    # Memory of whoever it is; reclaim that writes it may run in any process.
+    assert capture.sql("select distinct pid from {block} where op = 'write'") == [(None,)]
 
 
 def test_a_block_device_without_a_file_system_has_data_and_owners(recordable, tmp_path, record, actors):
