@@ -76,7 +76,6 @@ static __always_inline void begin_async(__u64 key, struct async_op *async)
 	struct async_slot *slot;
 
 	identify_current(&async->who);
-	async->op.start_ns = bpf_ktime_get_ns();
 	if (!bucket || !account)
 		return;
 	slot = &bucket->way[0];
@@ -143,11 +142,12 @@ enum { IOCB_UNWANTED, IOCB_BEGUN };
 
 /*
  * Functions with linkage, here and below: the verifier goes through them once, however often a loop calls them.
- * `address`: of an iocb in user space. What it leaves to its caller, old kernels have not the stack for.
+ * `address`: of an iocb in user space. `at_ns`: when it was submitted. What it leaves to its caller, old kernels have not the
+ * stack for.
  */
-__noinline __u64 begin_iocb(__u64 address)
+__noinline __u64 begin_iocb(__u64 address, __u64 at_ns)
 {
-	struct async_op async = { .op = { .offset_bytes = MISSING, .requested_bytes = MISSING } };
+	struct async_op async = { .op = { .start_ns = at_ns, .offset_bytes = MISSING, .requested_bytes = MISSING } };
 	struct file_op *op = &async.op;
 	enum interest interest;
 	struct iocb iocb;
@@ -205,7 +205,7 @@ static __always_inline void aio_submitted(__u64 count, __u64 pointers)
 			break;
 		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
 			continue;
-		begun = begin_iocb(iocb);
+		begun = begin_iocb(iocb, at_ns);
 		any |= begun;
 		if (begun > IOCB_BEGUN)
 			name_met(begun, 0, 0, at_ns);
@@ -296,6 +296,7 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 			op->offset_bytes = MISSING;
 	}
 	tell_current(0);
+	op->start_ns = bpf_ktime_get_ns();
 	begin_async(address_of(req), &async);
 	return 0;
 }

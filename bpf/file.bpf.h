@@ -12,15 +12,15 @@ struct file_op {
 	struct file *file; /* only compared */
 	__s32 dev;
 	__s32 open_flags;
+	__u32 fd;
 	__u8 op;
 	__u8 fd_kind;
-	__u8 appends;
+	__u8 appends : 1;
 	/* A copy, whose other file waits in `targets`. */
-	__u8 has_target;
-	__u32 fd;
+	__u8 has_target : 1;
 	/* On a file system that has its files on another one. */
-	__u8 stacked;
-	__u8 reserved[7];
+	__u8 stacked : 1;
+	__u8 reserved;
 };
 
 /* Whether a file system with this magic stores nothing: its files are doors into the kernel. */
