@@ -206,17 +206,18 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
  * likely reason is that the kernel does not run a program again that a softirq interrupts on the same CPU. Its bytes are
  * known since the issue; when it ended is not.
  */
-static __always_inline void emit_unseen_end(struct inflight_request *state)
+static __always_inline void end_unseen(struct inflight_request *state)
 {
 	struct account *account = account_of(CLASS_BLOCK);
 
-	if (state->phase == PHASE_OVER || !state->issue_ns)
-		return;
-	if (!state->bytes_done)
-		state->bytes_done = state->bytes;
-	if (account)
-		account->unseen_ends++;
-	emit_request(state, 0, 0);
+	if (state->phase != PHASE_OVER && state->issue_ns) {
+		if (!state->bytes_done)
+			state->bytes_done = state->bytes;
+		if (account)
+			account->unseen_ends++;
+		emit_request(state, 0, 0);
+	}
+	state->phase = PHASE_OVER;
 }
 
 /* Whether `entry` is of the use of the request that goes on here. What is left of an earlier use ends. */
@@ -226,8 +227,7 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 		return false;
 	if (same_use(entry, rq, inserting))
 		return true;
-	emit_unseen_end(entry);
-	entry->phase = PHASE_OVER;
+	end_unseen(entry);
 	return false;
 }
 
@@ -316,18 +316,13 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	entry = entry_of(number_of(rq));
 	state = entry ? entry : &fresh;
 	/* What was left of an earlier use, by a merge that nobody saw or an end that nobody saw. */
-	if (entry && entry->phase != PHASE_OVER && entry->generation != rq->start_time_ns) {
-		emit_unseen_end(entry);
-		entry->phase = PHASE_OVER;
-	}
-	if (!entry || entry->phase == PHASE_OVER) {
-		if (!meet_request(rq, state))
-			return 0;
+	if (entry && entry->generation != rq->start_time_ns)
+		end_unseen(entry);
+	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state))
+		return 0;
+	/* Met here, or failed before it was issued. */
+	if (!state->issue_ns && !state->bytes_done)
 		describe_request(rq, state, GATHERER_COMPLETED);
-	} else if (!entry->issue_ns && !entry->bytes_done) {
-		/* It failed before it was issued. */
-		describe_request(rq, state, GATHERER_COMPLETED);
-	}
 	state->bytes_done += bytes;
 	device_flush = state->op == REQ_OP_FLUSH;
 	over = bytes >= rq->__data_len && (device_flush || !in_flush_sequence(rq));

@@ -126,14 +126,6 @@ static __always_inline enum news find_news(struct named *was, struct named *is)
 	return NEWS_TO_TELL;
 }
 
-static __always_inline void fill_path(struct name_event *event, struct path_walk *walk)
-{
-	event->path_origin = walk->origin;
-	event->components = walk->components;
-	event->mount_namespace = walk->mount_namespace;
-	bpf_probe_read_kernel(event->path, sizeof(event->path), walk->names);
-}
-
 /* False where it was lost, or where another program came between: then it is tried again. */
 static __always_inline bool tell_name(struct inode_key *key, struct file *file, struct inode *inode, struct dentry *dentry,
 				      __u32 pid, __u64 at_ns, __u8 kind)
@@ -158,9 +150,9 @@ static __always_inline bool tell_name(struct inode_key *key, struct file *file, 
 	event->deleted = !BPF_CORE_READ(inode, i_nlink);
 	if (bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), fs) <= 0)
 		event->fs[0] = 0;
-	fill_path(event, walk);
-	if (walk->ticket != ticket)
-		event->path_origin = PATH_FROM_NONE;
+	event->components = walk->components;
+	event->mount_namespace = walk->mount_namespace;
+	event->path_origin = take_path(event->path, walk, ticket);
 	submit_event(event, sizeof(*event));
 	return true;
 }

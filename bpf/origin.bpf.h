@@ -68,27 +68,29 @@ static __always_inline bool is_flagged_metadata(__u32 flags)
 	return flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_META) & 1;
 }
 
+static __always_inline bool is_device(struct file_page *file)
+{
+	struct inode *inode = file->inode;
+
+	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK;
+}
+
 /* Pages of a mounted device, and of the inode that btrfs keeps its trees in. btrfs says of its super blocks what they are. */
 static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 {
-	/* A copy: BPF_CORE_READ would take ours for a kernel type. */
-	struct inode *inode = file->inode;
-
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK)
-		return is_flagged_metadata(flags) || is_mounted(inode);
+	if (is_device(file))
+		return is_flagged_metadata(flags) || is_mounted(file->inode);
 	return file->key.inode.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
 /* Puts down whose data a page of a file is; false where it is no data but metadata. A device is no file. */
 static __always_inline bool name_file(struct file_page *file, struct provenance *from, __u32 flags)
 {
-	struct inode *inode = file->inode;
-
 	if (is_metadata(file, flags)) {
 		from->origin.io_class = IO_METADATA;
 		return false;
 	}
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK)
+	if (is_device(file))
 		return true;
 	from->origin.file_dev = file->key.inode.dev;
 	from->origin.ino = file->key.inode.ino;

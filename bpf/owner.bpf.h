@@ -229,12 +229,11 @@ static __always_inline void count_cleaned(__u64 bytes)
  */
 static __always_inline bool dirties_again(void)
 {
+	__u32 flags = flags_of_current();
 	char comm[COMM_BYTES] = {};
-	__u32 flags;
 
-	if (!current_is_kernel_thread())
+	if (!(flags & PF_KTHREAD))
 		return only_syncs();
-	flags = flags_of_current();
 	if (flags & PF_LOCAL_THROTTLE)
 		return false;
 	bpf_get_current_comm(comm, sizeof(comm));
@@ -263,15 +262,13 @@ static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
 		if (!inode || inode->generation != generation)
 			return false;
 	}
-	if (!inode->shared_since && inode->first.who.pid == (__u32)(bpf_get_current_pid_tgid() >> 32) &&
-	    inode->first.start_ns == told_of_current().start_ns)
+	if (!inode->shared_since &&
+	    is_process(&inode->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns))
 		return inode->first.wanted;
 	if (dirties_again())
 		return false;
 	owned_by_current(&owner);
 	if (!inode->shared_since) {
-		if (is_process(&inode->first, owner.who.pid, owner.start_ns))
-			return owner.wanted;
 		count = bpf_map_lookup_elem(&pages_told, &zero);
 		inode->shared_since = count ? *count + 1 : 1;
 	}

@@ -147,6 +147,13 @@ static __always_inline struct path_walk *walk_path(struct file *file, struct den
 	return walk->ticket == ticket ? walk : 0;
 }
 
+/* Copies the names that a walk found; where they begin, which is nowhere if another program came between. */
+static __always_inline __u8 take_path(char path[PATH_BYTES], struct path_walk *walk, __u64 ticket)
+{
+	bpf_probe_read_kernel(path, PATH_BYTES, walk->names);
+	return walk->ticket == ticket ? walk->origin : PATH_FROM_NONE;
+}
+
 /* One for each walk. */
 static __always_inline __u64 path_ticket(void)
 {

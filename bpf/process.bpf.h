@@ -47,9 +47,8 @@ static __always_inline void fill_exe(struct process_event *event, struct mm_stru
 	walk = walk_path(file, BPF_CORE_READ(file, f_path.dentry), ticket);
 	if (!walk)
 		return;
-	bpf_probe_read_kernel(event->exe, sizeof(event->exe), walk->names);
 	event->exe_components = walk->components;
-	event->exe_origin = walk->ticket == ticket ? walk->origin : PATH_FROM_NONE;
+	event->exe_origin = take_path(event->exe, walk, ticket);
 }
 
 /* The process reads its own arguments, so a fault here means they are swapped out: then there is no command line. */

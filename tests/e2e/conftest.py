@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pytest
@@ -104,6 +105,28 @@ def disk(recordable, tmp_path):
     disk = Disk(tmp_path)
     yield disk
     disk.close()
+
+
+class Overlay(NamedTuple):
+    """The directories of an overlay on a disk."""
+
+    lower: Path
+    upper: Path
+    work: Path
+    merged: Path
+
+
+@pytest.fixture
+def overlay(disk):
+    directories = Overlay(*(disk.mount / name for name in Overlay._fields))
+    for directory in directories:
+        directory.mkdir()
+    options = f"lowerdir={directories.lower},upperdir={directories.upper},workdir={directories.work}"
+    mounted = run("mount", "-t", "overlay", "overlay", "-o", options, directories.merged)
+    if mounted.returncode != 0:
+        pytest.skip(f"this kernel mounts no overlay: {mounted.stderr.strip()}")
+    yield directories
+    subprocess.run(["umount", directories.merged], check=True)
 
 
 # Requests by owner, class and file: each byte of `block` once. What is nobody's has no pid.

@@ -3,8 +3,6 @@
 import csv
 import subprocess
 
-import pytest
-
 from conftest import analyze
 
 MIB = 1 << 20
@@ -102,25 +100,15 @@ def test_direct_io_is_its_files_too(disk, record, actors, tmp_path):
         assert row["evidence_direct_bytes"] == str(count * MIB) and float(row["amplification"]) == 1
 
 
-def test_an_overlay_counts_nothing_twice(disk, record, actors, tmp_path):
+def test_an_overlay_counts_nothing_twice(disk, overlay, record, actors, tmp_path):
     """The call is on the overlay's file, the pages and the requests are of another."""
-    lower, upper, work, merged = [disk.mount / name for name in ("lower", "upper", "work", "merged")]
-    for directory in (lower, upper, work, merged):
-        directory.mkdir()
-    (lower / "old").write_bytes(bytes(2 * MIB))
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"this kernel mounts no overlay: {mounted.stderr.strip()}")
-    try:
-        disk.settle()
-        actor = actors()
-        recorder = record("--pid", str(actor.pid))
-        actor.do(f"f = open({str(merged / 'new')!r}, 'wb'); f.write(b'x' * (1 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
-        actor.do(f"len(open({str(merged / 'old')!r}, 'rb').read())")
-        rows = amplification(recorder.stop(), tmp_path / "results")
-    finally:
-        subprocess.run(["umount", merged], check=True)
+    (overlay.lower / "old").write_bytes(bytes(2 * MIB))
+    disk.settle()
+    actor, merged = actors(), overlay.merged
+    recorder = record("--pid", str(actor.pid))
+    actor.do(f"f = open({str(merged / 'new')!r}, 'wb'); f.write(b'x' * (1 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
+    actor.do(f"len(open({str(merged / 'old')!r}, 'rb').read())")
+    rows = amplification(recorder.stop(), tmp_path / "results")
     wrote, read = [next(row for row in rows if row["id"].startswith(f"{actor.pid}@") and row["direction"] == direction)
                    for direction in ("write", "read")]
     assert (wrote["application_bytes"], wrote["mapping_bytes"], wrote["cached_bytes"], wrote["device_bytes"]) == (MIB, 0, MIB, MIB)

@@ -131,26 +131,16 @@ def test_a_process_in_a_mount_namespace_of_its_own_has_its_own_path(disk, record
     assert int(namespace.strip()[5:-1]) != namespace_of("self")
 
 
-def test_a_file_of_an_overlay_has_its_path_there_and_its_place_below(disk, record, actors):
+def test_a_file_of_an_overlay_has_its_path_there_and_its_place_below(overlay, record, actors):
     """As in a container: the call is on the overlay, the pages are the lower file system's."""
-    lower, upper, work, merged = [disk.mount / name for name in ("lower", "upper", "work", "merged")]
-    for directory in (lower, upper, work, merged):
-        directory.mkdir()
-    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
-    mounted = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"this kernel mounts no overlay: {mounted.stderr.strip()}")
-    try:
-        recorder = record()
-        writer = actors()
-        writer.do(f"f = open({str(merged / 'new')!r}, 'wb'); f.write(b'x' * 4096); f.close()")
-        capture = recorder.stop()
-        seen, below = (merged / "new").stat(), (upper / "new").stat()
-        columns = "path, path_origin, fs"
-        assert names(capture, seen.st_ino, columns, seen.st_dev) == [(str(merged / "new"), "namespace", "overlay")]
-        assert names(capture, below.st_ino, columns, below.st_dev) == [("/upper/new", "filesystem", "ext4")]
-    finally:
-        subprocess.run(["umount", merged], check=True)
+    recorder = record()
+    writer, path = actors(), overlay.merged / "new"
+    writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 4096); f.close()")
+    capture = recorder.stop()
+    seen, below = path.stat(), (overlay.upper / "new").stat()
+    columns = "path, path_origin, fs"
+    assert names(capture, seen.st_ino, columns, seen.st_dev) == [(str(path), "namespace", "overlay")]
+    assert names(capture, below.st_ino, columns, below.st_dev) == [("/upper/new", "filesystem", "ext4")]
 
 
 def test_a_file_that_is_deleted_says_so_and_where_it_was(disk, record, actors):

@@ -14,7 +14,6 @@ use crate::aggregate::flow::{Flow, Flows, Path};
 use crate::entity::{Entity, FileId, Scope, device_number};
 use crate::files::Files;
 use crate::frame::{ResultColumn, Value};
-use crate::levels::Choice;
 use crate::owners::Owners;
 use crate::partial::Finished;
 use crate::trust::Trust;
@@ -40,11 +39,14 @@ struct Unknown {
     device: Option<u64>,
 }
 
+/// By number of a device or file system of a capture: the disk whose requests are what is done to it.
+pub type Disks = HashMap<i32, i32>;
+
 /// The disk whose requests are what is done to each device and file system of a capture. File systems on a disk or partition
 /// have its device number, others (btrfs) are mounted from it. Where the disk has no requests in the totals (`takes`) it is the
 /// one that it stands on; of several none, because what is done to one of them is not known.
-pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> HashMap<i32, i32> {
-    let mut disks = HashMap::new();
+pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Disks {
+    let mut disks = Disks::new();
     for disk in &manifest.devices {
         let Some(below) = down_to_taken(manifest, disk, takes) else { continue };
         let mut names = vec![format!("/dev/{}", disk.name)];
@@ -79,19 +81,13 @@ pub struct Names<'a> {
     captures: &'a [Capture],
     owners: &'a [Owners<'a>],
     files: &'a [Files],
-    choice: &'a Choice,
+    disks: &'a [Disks],
 }
 
 impl<'a> Names<'a> {
-    /// From these captures, their processes and their files, in the same order, and the devices whose requests are in the totals.
-    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files], choice: &'a Choice) -> Self {
-        Names { captures, owners, files, choice }
-    }
-
-    /// By capture, the devices and file systems whose requests are in the totals.
-    fn disks(&self) -> Vec<HashMap<i32, i32>> {
-        let takes = |number: usize| move |dev| self.choice.takes(number, dev);
-        self.captures.iter().enumerate().map(|(number, capture)| disks(&capture.manifest, &takes(number))).collect()
+    /// From these captures, their processes, their files and their disks, in the same order.
+    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files], disks: &'a [Disks]) -> Self {
+        Names { captures, owners, files, disks }
     }
 
     fn of(&self, entity: &Entity) -> (String, String) {
@@ -139,7 +135,6 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     for system in &finished.systems {
         push("system", (system.name.clone(), String::new()), &system.flows, &nobodys, trust.captured);
     }
-    let disks = names.disks();
     // What reaches the device for a file of an overlay or a network has another file, or none.
     let without_device = trust.captured_without(Layer::Block);
     for scope in Scope::ALL {
@@ -151,7 +146,9 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
         }
         for (entity, flows) in finished.entities.iter().filter(|(entity, _)| entity.scope() == scope) {
             let captured = match entity {
-                Entity::File(capture, file) if flows.device() == 0 && !disks[*capture].contains_key(&file.dev) => {
+                Entity::File(capture, file)
+                    if flows.device() == 0 && !names.disks[*capture].contains_key(&file.dev) =>
+                {
                     without_device
                 }
                 _ => trust.captured,

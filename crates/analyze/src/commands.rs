@@ -10,7 +10,7 @@ use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
-use crate::amplification::Names;
+use crate::amplification::{Disks, Names};
 use crate::files::Files;
 use crate::levels::{self, Choice};
 use crate::options::{Command, Summary};
@@ -58,10 +58,11 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     let choice = choose(&captures, options, &trust)?;
     let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?;
     let files: Vec<Files> = captures.iter().map(Files::load).collect::<Result<_>>()?;
-    let finished = scan(&captures, (&owners, &files), &choice, options, &trust)?;
+    let disks: Vec<Disks> = disks(&captures, &choice);
+    let finished = scan(&captures, (&owners, &files, &disks), &choice, options, &trust)?;
     // Nothing instead of a zero.
     trust.captured[Layer::Block as usize] &= choice.is_whole();
-    let mut report = report(&finished, &Names::new(&captures, &owners, &files, &choice), &trust)?;
+    let mut report = report(&finished, &Names::new(&captures, &owners, &files, &disks), &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
     let notes = notes(&captures, &choice, &finished, &trust, &report.total)?;
@@ -110,19 +111,26 @@ fn choose(captures: &[Capture], options: &Summary, trust: &Trust) -> Result<Choi
     Choice::of(captured.map(levels::seen).collect::<Result<_>>()?, options.level)
 }
 
+fn disks(captures: &[Capture], choice: &Choice) -> Vec<Disks> {
+    let of = |(number, capture): (usize, &Capture)| {
+        amplification::disks(&capture.manifest, &|dev| choice.takes(number, dev))
+    };
+    captures.iter().enumerate().map(of).collect()
+}
+
 fn scan(
     captures: &[Capture],
-    (owners, files): (&[Owners], &[Files]),
+    (owners, files, disks): (&[Owners], &[Files], &[Disks]),
     choice: &Choice,
     options: &Summary,
     trust: &Trust,
 ) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
-    let scan = |(number, (owners, files)): (usize, _)| {
-        let disks = amplification::disks(&captures[number].manifest, &|dev| choice.takes(number, dev));
-        Scan { capture: number, owners, files, disks, choice }
+    let scan = |capture| {
+        let (owners, files, disks) = (&owners[capture], &files[capture], &disks[capture]);
+        Scan { capture, owners, files, disks, choice }
     };
-    let scans: Vec<Scan> = owners.iter().zip(files).enumerate().map(scan).collect();
+    let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
     let mut work = Vec::new();
     for (capture, scan) in captures.iter().zip(&scans) {
         for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {

@@ -8,8 +8,9 @@
 //!
 //! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
 //! what a partial keeps. [`owners`] and [`files`] say whose a row is. [`summary`], [`latency`] and [`amplification`] declare
-//! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are missing, events that were lost. What is on disk, and which
-//! system a process belongs to, is the business of `iostrata-capture`.
+//! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are
+//! missing, events that were lost. What is on disk, and which system a process belongs to, is the business of
+//! `iostrata-capture`.
 
 pub mod aggregate;
 pub mod amplification;

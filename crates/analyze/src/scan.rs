@@ -10,12 +10,14 @@ use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
 use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, SyscallView, VfsTable, VfsView};
 use iostrata_capture::{Error, Result};
 
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
+use crate::amplification::Disks;
 use crate::entity::{Belongs, FileId};
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::files::Files;
@@ -32,7 +34,7 @@ pub struct Scan<'a> {
     /// Its files.
     pub files: &'a Files,
     /// The disk whose requests are what is done to each of its file systems and devices, by device number.
-    pub disks: HashMap<i32, i32>,
+    pub disks: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
 }
@@ -89,6 +91,9 @@ trait Events: Table {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
 }
 
+/// Process id and start of whom a request belongs to, as far as they are known.
+type Owner = (Option<i32>, Option<i64>);
+
 /// A partial that is being filled, and what makes finding the system of a row cheap.
 struct Fold<'a> {
     scan: &'a Scan<'a>,
@@ -116,11 +121,12 @@ impl<'a> Fold<'a> {
         self.slot_of(self.scan.owners.find(pid, ts_ns), comm)
     }
 
-    /// Of an owner, whose request may be long after its end.
-    fn slot_of_owner(&mut self, pid: i32, start_ns: Option<i64>, ts_ns: i64, comm: Option<&str>) -> usize {
-        match start_ns {
-            Some(start_ns) => self.slot_of(self.scan.owners.find_started(pid, start_ns, ts_ns), comm),
-            None => self.slot(pid, ts_ns, comm),
+    /// Of an owner, whose request may be long after its end; without one, of what is nobody's of `class`.
+    fn slot_of_owner(&mut self, owner: Owner, ts_ns: i64, comm: Option<&str>, class: IoClass) -> usize {
+        match owner {
+            (Some(pid), Some(start_ns)) => self.slot_of(self.scan.owners.find_started(pid, start_ns, ts_ns), comm),
+            (Some(pid), None) => self.slot(pid, ts_ns, comm),
+            (None, _) => self.partial.slot(without_owner(class)),
         }
     }
 
@@ -154,7 +160,7 @@ impl<'a> Fold<'a> {
         let slot = self.slot(row.pid, row.ts_ns, row.comm);
         self.partial.system(slot).update(&event);
         if row.layer == Layer::Syscall {
-            let file = self.file(row.dev, row.ino, row.ts_ns).filter(|_| row.kind != Some(FdKind::Block));
+            let file = self.file(row.dev, row.ino, row.ts_ns, row.kind);
             let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, row.dev, file);
             let step = Step::Application(Path::of(row.op));
             self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.bytes));
@@ -162,8 +168,8 @@ impl<'a> Fold<'a> {
     }
 
     /// The file of a row, where it has one. A block device is none: its requests name no file.
-    fn file(&self, dev: Option<i32>, ino: Option<i64>, ts_ns: i64) -> Option<FileId> {
-        Some(self.scan.files.find(dev?, ino?, ts_ns))
+    fn file(&self, dev: Option<i32>, ino: Option<i64>, ts_ns: i64, kind: Option<FdKind>) -> Option<FileId> {
+        (kind != Some(FdKind::Block)).then_some(self.scan.files.find(dev?, ino?, ts_ns))
     }
 
     /// Whose what a process does is.

@@ -35,8 +35,7 @@ impl Fold<'_> {
     fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
         let (op, via) = (view.op.at(row), view.via.at(row));
         let dev = Some(view.dev.at(row));
-        let file = self.file(dev, view.ino.at(row), view.ts_ns.at(row));
-        let file = file.filter(|_| view.fd_kind.at(row) != Some(FdKind::Block));
+        let file = self.file(dev, view.ino.at(row), view.ts_ns.at(row), view.fd_kind.at(row));
         let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), dev, file);
         let mapping = Step::Application(Path::Mapping);
         match view.fd_kind.at(row) {

@@ -39,15 +39,13 @@ impl Events for BlockTable {
             let rest = event.bytes.saturating_sub(shared);
             let (direction, evidence) = (event.direction, view.evidence.at(row));
             let nobodys = Belongs { device: Some(dev), ..Belongs::default() };
-            let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot_of_owner(pid, view.start_ns.at(row), view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.partial.slot(without_owner(class)),
-            };
+            let owner = (view.pid.at(row), view.start_ns.at(row));
+            let slot = fold.slot_of_owner(owner, view.ts_ns.at(row), view.comm.at(row), class);
             // A request without an owner may still say its cgroup and its file.
             let belongs = Belongs {
-                process: view.pid.at(row).zip(view.start_ns.at(row)),
+                process: owner.0.zip(owner.1),
                 cgroup: view.cgroup_id.at(row),
-                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row)),
+                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row), None),
                 ..nobodys
             };
             event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
@@ -74,17 +72,15 @@ impl Events for ShareTable {
                 continue;
             }
             let class = view.class.at(row);
-            let slot = match view.pid.at(row) {
-                Some(pid) => fold.slot_of_owner(pid, view.start_ns.at(row), view.ts_ns.at(row), view.comm.at(row)),
-                None => fold.partial.slot(without_owner(class)),
-            };
+            let owner = (view.pid.at(row), view.start_ns.at(row));
+            let slot = fold.slot_of_owner(owner, view.ts_ns.at(row), view.comm.at(row), class);
             let direction = counted_direction(view.op.at(row), view.flags.at(row));
             let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);
             fold.partial.system(slot).add_bytes(direction, bytes);
             let belongs = Belongs {
-                process: view.pid.at(row).zip(view.start_ns.at(row)),
+                process: owner.0.zip(owner.1),
                 cgroup: view.cgroup_id.at(row),
-                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row)),
+                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row), None),
                 device: Some(view.dev.at(row)),
             };
             fold.flow(slot, belongs, class, (direction, Step::Device(class, view.evidence.at(row)), bytes));
