@@ -128,6 +128,7 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 		if (!number || !take_queued(number, state))
 			return false;
 	}
+	state->bio = number;
 	if (state->from.origin.others)
 		move_parts(number, state->request, state->queue_ns, &state->from.origin);
 	return true;
@@ -152,6 +153,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 		}
 		__builtin_memset(&state->from.origin, 0, sizeof(state->from.origin));
 		state->from.origin.dev = dev;
+		state->bio = 0;
 		state->queue_ns = state->generation;
 		state->from.origin.io_class = class_of_request(rq->cmd_flags);
 		/* A device flush has no bio and no one owner. */
@@ -190,13 +192,24 @@ static __always_inline void follow_request(struct request *rq, struct inflight_r
 	}
 }
 
+/*
+ * Whether the request has become older since it was met: one that absorbs an older one, before it is issued, takes that
+ * one's start (attempt_merge() in block/blk-merge.c). A new use would be younger.
+ */
+static __always_inline bool took_older_start(struct inflight_request *state, __u64 generation)
+{
+	return generation < state->generation && (!state->issue_ns || state->phase == PHASE_REQUEUED);
+}
+
 /* Whether `state` is of this use of the request and not left over from an earlier one. */
 static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
 {
 	__u64 generation = rq->start_time_ns;
 
-	if (state->phase == PHASE_OVER || state->generation != generation)
+	if (state->phase == PHASE_OVER)
 		return false;
+	if (state->generation != generation)
+		return took_older_start(state, generation);
 	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
 	return generation || state->phase == PHASE_REQUEUED || (!inserting && !state->issue_ns);
 }
@@ -225,8 +238,10 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 {
 	if (!entry)
 		return false;
-	if (same_use(entry, rq, inserting))
+	if (same_use(entry, rq, inserting)) {
+		entry->generation = rq->start_time_ns;
 		return true;
+	}
 	end_unseen(entry);
 	return false;
 }
@@ -282,6 +297,9 @@ static __always_inline int request_requeued(struct request *rq)
 		if (entry->requeues < MAX_REQUEUES)
 			entry->requeues++;
 		entry->phase = PHASE_REQUEUED;
+		/* It may merge again. What is known of all its bios is in `from`. */
+		if (!entry->bytes_done)
+			entry->bio = rq->bio ? number_of(rq->bio) : 0;
 	}
 	return 0;
 }
@@ -290,16 +308,17 @@ static __always_inline int request_requeued(struct request *rq)
 static __always_inline int request_merged(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
-	struct bio *bio = rq->bio;
+	bool waiting;
 
-	if (!entry || entry->phase == PHASE_OVER)
+	if (!continues_use(entry, rq, false))
 		return 0;
+	waiting = !entry->issue_ns || (entry->phase == PHASE_REQUEUED && !entry->bytes_done);
 	entry->phase = PHASE_OVER;
-	if (!bio || !entry->queue_ns || is_queued(number_of(bio)))
+	if (!waiting || !entry->bio)
 		return 0;
 	if (entry->from.origin.others)
-		move_parts(entry->request, number_of(bio), entry->queue_ns, &entry->from.origin);
-	put_queued(number_of(bio), entry->queue_ns, &entry->from);
+		move_parts(entry->request, entry->bio, entry->queue_ns, &entry->from.origin);
+	put_queued(entry->bio, entry->queue_ns, &entry->from);
 	return 0;
 }
 

@@ -49,22 +49,20 @@ def recordable():
         pytest.skip(reason)
 
 
-class Disk:
-    """An ext4 file system on a loop device of its own."""
+class Loop:
+    """A loop device of our own, of 256 MiB."""
 
-    def __init__(self, directory, backing=None):
-        self.image = (backing or directory) / "disk.img"
+    def __init__(self, directory):
+        self.image = directory / "disk.img"
         self.scheduler = None
-        self.mount = directory / "mnt"
-        self.mount.mkdir()
         with open(self.image, "wb") as image:
             image.truncate(256 << 20)
-        # No lazy initialization: its writes would come from nobody's workload at nobody's time.
-        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], check=True)
+        self.prepare()
         self.device = run("losetup", "-f", "--show", self.image, check=True).stdout.strip()
         self.name = self.device.removeprefix("/dev/")
-        # ext4 would read its bitmaps ahead in the background, in whatever is recorded just then.
-        subprocess.run(["mount", "-o", "no_prefetch_block_bitmaps", self.device, self.mount], check=True)
+
+    def prepare(self):
+        """What is to be done with the image before there is a device."""
 
     def stat(self):
         """The kernel's counters by the fields of Documentation/block/stat.rst; sectors as bytes."""
@@ -88,16 +86,34 @@ class Disk:
         self.scheduler = self.scheduler or re.search(r"\[(.+)\]", offered)[1]
         setting.write_text(name)
 
+    def close(self):
+        if self.scheduler:
+            self.choose_scheduler(self.scheduler)
+        subprocess.run(["losetup", "-d", self.device], check=False)
+
+
+class Disk(Loop):
+    """An ext4 file system on a loop device of its own."""
+
+    def __init__(self, directory, backing=None):
+        super().__init__(backing or directory)
+        self.mount = directory / "mnt"
+        self.mount.mkdir()
+        # ext4 would read its bitmaps ahead in the background, in whatever is recorded just then.
+        subprocess.run(["mount", "-o", "no_prefetch_block_bitmaps", self.device, self.mount], check=True)
+
+    def prepare(self):
+        # No lazy initialization: its writes would come from nobody's workload at nobody's time.
+        subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], check=True)
+
     def settle(self):
         """Writes everything back and empties the cache, so that nothing of before is done later."""
         subprocess.run(["sync", "-f", self.mount], check=True)
         Path("/proc/sys/vm/drop_caches").write_text("3")
 
     def close(self):
-        if self.scheduler:
-            self.choose_scheduler(self.scheduler)
         subprocess.run(["umount", self.mount], check=False)
-        subprocess.run(["losetup", "-d", self.device], check=False)
+        super().close()
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 import os
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
+from conftest import Loop
 
 MIB = 1 << 20
 
@@ -191,6 +194,58 @@ def test_bios_that_are_merged_keep_their_owners(disk, record, actors, scheduler)
     assert owned(capture) == {one.pid: 4 * MIB, other.pid: 4 * MIB}
     capture.check_books()
     capture.check_device(disk.name, busy=True)
+
+
+def wait_for_waiting(actor, count):
+    """Until so many threads of the actor wait for their I/O."""
+    deadline = time.monotonic() + 20
+    while sum(stat.read_text().rpartition(")")[2].split()[0] == "D" for stat in Path(f"/proc/{actor.pid}/task").glob("*/stat")) < count:
+        if time.monotonic() > deadline:
+            pytest.skip("this kernel's loop driver writes to a file system that is frozen")
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def upper(disk):
+    """A device whose image lies on a file system that can be frozen."""
+    upper = Loop(disk.mount)
+    yield upper
+    upper.close()
+
+
+def test_requests_that_absorb_others_keep_all_owners(disk, upper, record, actors):
+    """One that absorbs an older one takes its start from it, and its start is what tells one use of a request from the next.
+    One that is absorbed need not begin with the bio that it was made of."""
+    upper.choose_scheduler("mq-deadline")
+    recorder = record("--device", upper.name)
+    one, other = actors(), actors()
+    for actor in (one, other):
+        actor.do("import threading; b = mmap.mmap(-1, 4096); b[:] = b'd' * 4096; t = []")
+        actor.do(f"f = os.open({upper.device!r}, os.O_RDWR | os.O_DIRECT)")
+        actor.do("w = lambda p: (t.append(threading.Thread(target=os.pwritev, args=(f, [b], p << 12))), t[-1].start())")
+    # What a frozen file system holds up uses up the device's tags, so that what follows waits and can merge.
+    subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
+    try:
+        one.do("[w(1024 + 4 * p) for p in range(140)]")
+        wait_for_waiting(one, 140)
+        # The last of each group closes its gap, so that a request grows by it, then by the request behind.
+        older_behind = [(one, 2), (other, 0), (one, 1)]
+        grown_in_front = [(one, 18), (other, 17), (one, 15), (other, 16)]
+        waiting = {one: 140, other: 0}
+        for actor, page in older_behind + grown_in_front:
+            actor.do(f"w({page})")
+            waiting[actor] += 1
+            wait_for_waiting(actor, waiting[actor])
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk.mount], check=True)
+    for actor in (one, other):
+        actor.do("[x.join() for x in t]")
+    capture = recorder.stop()
+    assert owned(capture) == {actor.pid: count * 4096 for actor, count in waiting.items()}
+    merged = capture.sql("select bytes, pid, owned_bytes, shared_bytes, insert_ns is not null from {block} where bios > 1 order by sector")
+    assert merged == [(3 * 4096, other.pid, 4096, 8192, True), (4 * 4096, one.pid, 8192, 8192, True)]
+    capture.check_books()
+    capture.check_device(upper.name, busy=True)
 
 
 def small_files(disk, writers, count):
