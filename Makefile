@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels soak bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -52,6 +52,10 @@ test-e2e: setup build-all ## End-to-end tests: on this machine, and in virtual m
 test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py
+
+soak: setup build-all ## The long form of what a capture must survive (about half an hour)
+	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) tests/e2e/test_survive.py
 
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata

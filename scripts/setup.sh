@@ -85,7 +85,7 @@ install_python() {
     echo "$pins" >"$venv/pins"
 }
 
-command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.88 or newer (package rustup or cargo, or rustup itself)"
+command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.89 or newer (package rustup or cargo, or rustup itself)"
 install_packages "$@"
 for group in "$@"; do
     if [[ $group == test ]]; then install_python; fi

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
+use iostrata_capture::Capture;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::{Device, Manifest};
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
-use iostrata_capture::part::Capture;
 use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::DIRECTIONS;

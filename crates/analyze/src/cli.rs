@@ -28,8 +28,19 @@ enum Command {
     /// Print operations and amplification by system; with --out also write summary.csv and latency.csv.
     #[command(after_help = EXIT_CODES)]
     Summary(Summary),
+    /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
+    /// had been flushed.
+    #[command(after_help = EXIT_CODES)]
+    Recover(Recover),
     /// Print the documentation of all tables and CSV columns as Markdown.
     Schema,
+}
+
+#[derive(Debug, Args)]
+struct Recover {
+    /// Capture directories.
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +83,7 @@ impl From<Command> for options::Command {
     fn from(command: Command) -> Self {
         match command {
             Command::Summary(summary) => options::Command::Summary(summary.into()),
+            Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,
         }
     }

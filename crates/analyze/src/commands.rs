@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, IoClass, Layer};
-use iostrata_capture::part::Capture;
 use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
 use crate::amplification::{Disks, Names};
 use crate::files::Files;
+use crate::guard::reading;
 use crate::levels::{self, Choice};
 use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
@@ -20,7 +21,7 @@ use crate::parallel::{Work, scan_all};
 use crate::partial::Finished;
 use crate::scan::{Scan, Source};
 use crate::trust::Trust;
-use crate::{amplification, frame, latency, schema, summary, terminal};
+use crate::{amplification, frame, latency, recover, schema, summary, terminal};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub enum Outcome {
 pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     match command {
         Command::Summary(options) => summarize(options, out, err),
+        Command::Recover(captures) => recover::run(captures, out).map(|()| Outcome::Complete),
         Command::Schema => print(out, &schema::markdown()).map(|()| Outcome::Complete),
     }
 }
@@ -95,7 +97,7 @@ fn open(options: &Summary) -> Result<Vec<Capture>> {
         if !directory.is_dir() {
             bail!("{}: no such directory, expected the directory of a capture", directory.display());
         }
-        let capture = Capture::open(directory)?;
+        let capture = reading(directory, || Capture::open(directory))?;
         if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
             let first = captures[first].directory.display();
             bail!("{}: the same capture as {first}, which would count twice", directory.display());
@@ -135,7 +137,7 @@ fn scan(
     for (capture, scan) in captures.iter().zip(&scans) {
         for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {
             let parts = source.parts(capture)?;
-            work.extend(parts.into_iter().map(|path| Work { scan, source: *source, path }));
+            work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
         }
     }
     let finished = scan_all(&work, settings, options.threads)?.finish();

@@ -2,14 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use anyhow::Result;
-use iostrata_capture::Error;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;
-use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::tables::{FileTable, FileView};
+use iostrata_capture::{Capture, Error};
 
 use crate::entity::{FileId, device_number};
 use crate::guard::reading;
@@ -34,8 +33,8 @@ impl Files {
     /// Reads the file table of `capture`.
     pub fn load(capture: &Capture) -> Result<Files> {
         let mut files = Files::default();
-        for path in capture.parts::<FileTable>()? {
-            reading(&path, || files.add_part(&path))?;
+        for part in capture.parts::<FileTable>()? {
+            reading(part.path(), || files.add_part(&part))?;
         }
         files.settle();
         Ok(files)
@@ -53,10 +52,10 @@ impl Files {
         });
     }
 
-    fn add_part(&mut self, path: &Path) -> iostrata_capture::Result<()> {
-        for batch in PartReader::open::<FileTable>(path)? {
+    fn add_part(&mut self, part: &PartFile) -> iostrata_capture::Result<()> {
+        for batch in PartReader::open::<FileTable>(part)? {
             let batch = batch?;
-            let view = FileView::new(&batch).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
+            let view = FileView::new(&batch).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
             (0..view.rows).for_each(|row| self.add(&view, row));
         }
         Ok(())

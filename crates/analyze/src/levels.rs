@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
-use iostrata_capture::Error;
 use iostrata_capture::column::{Reader, Value};
 use iostrata_capture::manifest::Manifest;
 use iostrata_capture::op::Direction;
-use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::part::PartReader;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
+use iostrata_capture::{Capture, Error};
 
 use crate::entity::device_number;
 use crate::guard::reading;
@@ -38,10 +38,11 @@ pub type Levels = BTreeMap<i32, Option<i32>>;
 /// The devices that have requests in `capture`.
 pub fn seen(capture: &Capture) -> Result<Levels> {
     let mut levels = Levels::new();
-    for path in capture.parts::<BlockTable>()? {
-        let looked = reading(&path, || {
-            for batch in PartReader::open_columns::<BlockTable>(&path, &["dev", "level"])? {
-                add(&mut levels, &batch?).map_err(|what| Error::Schema { path: path.clone(), what })?;
+    for part in capture.parts::<BlockTable>()? {
+        let path = part.path();
+        let looked = reading(path, || {
+            for batch in PartReader::open_columns::<BlockTable>(&part, &["dev", "level"])? {
+                add(&mut levels, &batch?).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
             }
             Ok(())
         });

@@ -9,7 +9,7 @@
 //! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
 //! what a partial keeps. [`owners`] and [`files`] say whose a row is. [`summary`], [`latency`] and [`amplification`] declare
 //! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are
-//! missing, events that were lost. What is on disk, and which system a process belongs to, is the business of
+//! missing, events that were lost. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
 pub mod aggregate;
@@ -28,6 +28,7 @@ pub mod output;
 pub mod owners;
 pub mod parallel;
 pub mod partial;
+pub mod recover;
 pub mod scan;
 pub mod schema;
 pub mod summary;

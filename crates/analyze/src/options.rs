@@ -28,6 +28,8 @@ pub struct Summary {
 pub enum Command {
     /// Amplification and latency of captures.
     Summary(Summary),
+    /// Captures that were cut off are made whole.
+    Recover(Vec<PathBuf>),
     /// The documentation of tables and columns.
     Schema,
 }

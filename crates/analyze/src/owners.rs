@@ -1,14 +1,13 @@
 //! Which system an event belongs to: the capture's process table, judged once by the rules and shared by all threads.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use anyhow::Result;
-use iostrata_capture::Error;
 use iostrata_capture::column::Reader;
-use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::tables::{ProcessTable, ProcessView};
+use iostrata_capture::{Capture, Error};
 
 use crate::guard::reading;
 
@@ -40,8 +39,8 @@ impl<'a> Owners<'a> {
         let mut owners =
             Owners { rules, names: Vec::new(), of_pid: HashMap::new(), comms: HashMap::new(), cgroups: HashMap::new() };
         let mut known = HashMap::new();
-        for path in capture.parts::<ProcessTable>()? {
-            reading(&path, || owners.add_part(&path, &mut known))?;
+        for part in capture.parts::<ProcessTable>()? {
+            reading(part.path(), || owners.add_part(&part, &mut known))?;
         }
         for spans in owners.of_pid.values_mut() {
             // Stable: of rows of the same moment the later one in the capture counts, whatever the sort.
@@ -50,10 +49,10 @@ impl<'a> Owners<'a> {
         Ok(owners)
     }
 
-    fn add_part(&mut self, path: &Path, known: &mut HashMap<String, usize>) -> iostrata_capture::Result<()> {
-        for batch in PartReader::open::<ProcessTable>(path)? {
+    fn add_part(&mut self, part: &PartFile, known: &mut HashMap<String, usize>) -> iostrata_capture::Result<()> {
+        for batch in PartReader::open::<ProcessTable>(part)? {
             let batch = batch?;
-            let view = ProcessView::new(&batch).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
+            let view = ProcessView::new(&batch).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
             (0..view.rows).for_each(|row| self.add(&view, row, known));
         }
         Ok(())

@@ -2,10 +2,10 @@
 //! so that memory follows the number of threads and systems, not of parts or rows.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+use iostrata_capture::part::PartFile;
 
 use crate::aggregate::Settings;
 use crate::guard::reading;
@@ -19,7 +19,7 @@ pub struct Work<'a> {
     /// The table that the part is of.
     pub source: Source,
     /// The part.
-    pub path: PathBuf,
+    pub part: PartFile,
 }
 
 /// The partial of all parts. On failure the error is that of the first part in `work` that has one, whatever the number
@@ -31,9 +31,9 @@ pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize) -> Res
         let mut sum = Partial::empty(settings);
         while !failed.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(part) = work.get(index) else { break };
-            let fold = || part.scan.fold(part.source, &part.path, &mut sum);
-            if let Err(error) = reading(&part.path, fold) {
+            let Some(Work { scan, source, part }) = work.get(index) else { break };
+            let fold = || scan.fold(*source, part, &mut sum);
+            if let Err(error) = reading(part.path(), fold) {
                 failed.store(true, Ordering::Relaxed);
                 return Err((index, error));
             }

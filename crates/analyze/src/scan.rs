@@ -4,16 +4,15 @@ mod pages;
 mod requests;
 
 use std::collections::HashMap;
-use std::path::{Path as FilePath, PathBuf};
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op};
-use iostrata_capture::part::{Capture, PartReader};
+use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, SyscallView, VfsTable, VfsView};
-use iostrata_capture::{Error, Result};
+use iostrata_capture::{Capture, Error, Result};
 
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
@@ -61,17 +60,17 @@ macro_rules! sources {
             }
 
             /// Its parts in `capture`.
-            pub fn parts(self, capture: &Capture) -> Result<Vec<PathBuf>> {
+            pub fn parts(self, capture: &Capture) -> Result<Vec<PartFile>> {
                 match self { $(Source::$source => capture.parts::<$table>(),)+ }
             }
         }
 
         impl Scan<'_> {
-            /// Folds the part of `source` at `path` into `partial`. After an error `partial` is of no use: it holds some of
+            /// Folds a part of `source` into `partial`. After an error `partial` is of no use: it holds some of
             /// the part's rows.
-            pub fn fold(&self, source: Source, path: &FilePath, partial: &mut Partial) -> Result<()> {
+            pub fn fold(&self, source: Source, part: &PartFile, partial: &mut Partial) -> Result<()> {
                 let mut fold = Fold::new(self, partial);
-                match source { $(Source::$source => fold.part::<$table>(path),)+ }
+                match source { $(Source::$source => fold.part::<$table>(part),)+ }
             }
         }
     };
@@ -110,9 +109,9 @@ impl<'a> Fold<'a> {
         Fold { scan, partial, slots, by_comm: HashMap::new() }
     }
 
-    fn part<T: Events>(&mut self, path: &FilePath) -> Result<()> {
-        for batch in PartReader::open::<T>(path)? {
-            T::fold(&batch?, self).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
+    fn part<T: Events>(&mut self, part: &PartFile) -> Result<()> {
+        for batch in PartReader::open::<T>(part)? {
+            T::fold(&batch?, self).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
         }
         Ok(())
     }

@@ -7,10 +7,10 @@ mod devices;
 
 use std::path::Path;
 
+use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
 use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
 use iostrata_capture::op::Layer;
-use iostrata_capture::part::Capture;
 
 use crate::aggregate::flow::Path as FlowPath;
 use crate::scan::Source;
@@ -61,14 +61,10 @@ impl Trust {
 
     fn judge(&mut self, capture: &Capture, about: &str) {
         let manifest = &capture.manifest;
-        if manifest.state == State::Recording {
+        if manifest.state != State::Complete {
             self.complete = false;
             self.lost_events = None;
-            self.warnings.push(format!(
-                "warning: {}: the recording was cut off, or still runs: rows after the last finished part are missing, \
-                 and what was lost is not known",
-                capture.directory.display()
-            ));
+            self.warnings.push(cut_off(capture));
         }
         let lost = books::lost(&manifest.books);
         if lost > 0 {
@@ -81,6 +77,26 @@ impl Trust {
         self.complete &= unbalanced.is_empty();
         self.notes.extend(unbalanced.into_iter().map(|line| format!("{about}{line}")));
     }
+}
+
+/// What is known of a capture whose recorder has not finished it.
+fn cut_off(capture: &Capture) -> String {
+    let directory = capture.directory.display();
+    let missing = "rows that had not been flushed are missing, and what was lost is not known";
+    if capture.manifest.state == State::Recovered {
+        return format!("warning: {directory}: the recording was cut off and recovered: {missing}");
+    }
+    let torn = match capture.torn.len() {
+        0 => String::new(),
+        parts => {
+            let rows = capture.torn.iter().fold(0u64, |sum, (_, torn)| sum.saturating_add(torn.rows()));
+            format!(
+                "; {rows} rows are of {parts} unfinished part{}, which `iostrata-analyze recover` makes whole",
+                if parts == 1 { "" } else { "s" }
+            )
+        }
+    };
+    format!("warning: {directory}: the recording was cut off, or still runs: {missing}{torn}")
 }
 
 fn by_layer<T>(of: impl Fn(Layer) -> T) -> [T; Layer::ALL.len()] {

@@ -1,8 +1,9 @@
 //! The capture on disk: what a recorder writes and a reader may rely on.
 //!
 //! This crate owns the tables and their columns ([`tables`]), the operations that rows name ([`op`]), the parts
-//! that hold rows ([`part`]), the manifest beside them ([`manifest`]), the loss ledger in it ([`ledger`]), and the
-//! rules that say which system a process belongs to ([`system`]). It knows nothing of BPF and nothing of analysis.
+//! that hold rows ([`part`]), the manifest beside them ([`manifest`]), the loss ledger in it ([`ledger`]), what becomes of a
+//! capture that was cut off ([`recover`]), and the rules that say which system a process belongs to ([`system`]). It knows
+//! nothing of BPF and nothing of analysis.
 //!
 //! ```text
 //! run1/
@@ -13,16 +14,19 @@
 //!   process/part-000001.parquet …
 //! ```
 
+pub mod capture;
 pub mod column;
 pub mod error;
 pub mod ledger;
 pub mod manifest;
 pub mod op;
 pub mod part;
+pub mod recover;
 pub mod system;
 pub mod table;
 pub mod tables;
 
+pub use capture::Capture;
 pub use error::{Error, Result};
 
 /// The version of everything on disk. A reader refuses a capture with a higher one.

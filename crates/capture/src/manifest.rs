@@ -22,6 +22,8 @@ pub enum State {
     Recording,
     /// The recorder finished; the books are final.
     Complete,
+    /// The recorder was cut off, and its parts were made whole afterwards. What was lost is not known.
+    Recovered,
 }
 
 /// What the capture is.

@@ -97,6 +97,9 @@ pub struct RecordArgs {
     /// Close a part when it has been open this long.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "out")]
     rotate_interval: Duration,
+    /// Write rows out and make them durable after at most this long: what a crash or a power cut can cost.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, requires = "out")]
+    flush_interval: Duration,
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u64,
@@ -199,6 +202,7 @@ impl RecordArgs {
             writeback_wait: self.wait_writeback,
             rotate_bytes: self.rotate_size,
             rotate_interval: self.rotate_interval,
+            flush_interval: self.flush_interval,
             ring_bytes: self.ring_size,
         })
     }

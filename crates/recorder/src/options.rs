@@ -31,6 +31,8 @@ pub struct Record {
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.
     pub rotate_interval: Duration,
+    /// Rows are on the disk, and can be recovered, after at most this long.
+    pub flush_interval: Duration,
     /// All rings together.
     pub ring_bytes: u64,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::Sender;
+use iostrata_capture::capture::Lock;
 use iostrata_capture::manifest::Manifest;
 use iostrata_capture::tables;
 
@@ -50,6 +51,7 @@ impl Outputs {
                     directory: out.clone(),
                     rotate_bytes: options.rotate_bytes,
                     rotate_interval: options.rotate_interval,
+                    flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
                     expected,
                 };
                 let (sink, writer) = ParquetSink::start(settings, manifest.clone(), Arc::clone(totals))?;
@@ -88,7 +90,8 @@ impl Keeper {
 
 /// How long rows may wait for their batch to fill.
 pub fn batch_age(options: &Record) -> Duration {
-    if options.live.is_some() { live::BATCH_AGE } else { BATCH_AGE }
+    let longest = if options.live.is_some() { live::BATCH_AGE } else { BATCH_AGE };
+    longest.min(options.flush_interval / 2)
 }
 
 /// Refuses what the capture must not be written to.
@@ -96,6 +99,9 @@ pub fn check_directory(out: &Path) -> Result<()> {
     if let Ok(mut entries) = fs::read_dir(out)
         && entries.next().is_some()
     {
+        if Lock::is_taken(out) {
+            bail!("--out {}: another recorder writes to it", out.display());
+        }
         bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
     }
     if out.exists() && !out.is_dir() {
@@ -104,13 +110,13 @@ pub fn check_directory(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the capture directory and its folders.
-pub fn make_directory(out: &Path) -> Result<()> {
+/// Makes the capture directory and its folders, and takes it for this process.
+pub fn make_directory(out: &Path) -> Result<Lock> {
     for table in tables::all() {
         let folder = out.join(table.name);
         fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
     }
-    Ok(())
+    Lock::take(out)?.ok_or_else(|| anyhow!("--out {}: another recorder writes to it", out.display()))
 }
 
 /// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.
@@ -118,5 +124,6 @@ pub fn remove_directory(out: &Path) {
     for table in tables::all() {
         let _ = fs::remove_dir(out.join(table.name));
     }
+    Lock::remove(out);
     let _ = fs::remove_dir(out);
 }

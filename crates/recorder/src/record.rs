@@ -157,7 +157,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     out.map_or(Ok(()), outputs::check_directory)?;
 
     let words = session::words()?;
-    out.map_or(Ok(()), outputs::make_directory)?;
+    let _lock = out.map(outputs::make_directory).transpose()?;
     let mut witness = Witness::before(whole_devices(options));
     let mut objects = plan::objects();
     let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));

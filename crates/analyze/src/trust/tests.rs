@@ -26,7 +26,7 @@ fn sound() -> Capture {
         device_books: Vec::new(),
         parts: Vec::new(),
     };
-    Capture { directory: "run1".into(), manifest }
+    Capture { directory: "run1".into(), manifest, torn: Vec::new() }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

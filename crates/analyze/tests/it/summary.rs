@@ -175,7 +175,7 @@ fn a_recording_that_was_cut_off_is_analyzed_with_a_warning() {
     let (code, out, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 3);
     assert!(out.contains("with what is missing, the total lies within: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
-    insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows after the last finished part are missing, and what was lost is not known");
+    insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost is not known");
     assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 4]);
 }
 

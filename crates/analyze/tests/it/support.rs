@@ -26,6 +26,8 @@ pub struct Capture {
     pub share: Vec<ShareRow>,
     pub process: Vec<ProcessRow>,
     pub rows_per_part: usize,
+    /// Whether the last part of each table was never finished.
+    pub torn: bool,
 }
 
 pub fn comm(name: &str) -> Comm {
@@ -74,6 +76,7 @@ impl Capture {
             share: Vec::new(),
             process: Vec::new(),
             rows_per_part: usize::MAX,
+            torn: false,
         }
     }
 
@@ -214,35 +217,36 @@ impl Capture {
         let directory = place.join(name);
         fs::create_dir(&directory).expect("a fresh place");
         let mut manifest = self.manifest.clone();
-        let rows = self.rows_per_part;
-        manifest.parts.extend(parts::<SyscallTable>(&directory, &self.syscall, rows));
-        manifest.parts.extend(parts::<VfsTable>(&directory, &self.vfs, rows));
-        manifest.parts.extend(parts::<FsTable>(&directory, &self.fs, rows));
-        manifest.parts.extend(parts::<BlockTable>(&directory, &self.block, rows));
-        manifest.parts.extend(parts::<ShareTable>(&directory, &self.share, rows));
-        manifest.parts.extend(parts::<ProcessTable>(&directory, &self.process, rows));
+        manifest.parts.extend(self.parts::<SyscallTable>(&directory, &self.syscall));
+        manifest.parts.extend(self.parts::<VfsTable>(&directory, &self.vfs));
+        manifest.parts.extend(self.parts::<FsTable>(&directory, &self.fs));
+        manifest.parts.extend(self.parts::<BlockTable>(&directory, &self.block));
+        manifest.parts.extend(self.parts::<ShareTable>(&directory, &self.share));
+        manifest.parts.extend(self.parts::<ProcessTable>(&directory, &self.process));
         manifest.write(&directory).expect("room");
         directory
     }
-}
 
-fn parts<T: Table<Row: Clone>>(
-    capture: &Path,
-    rows: &[T::Row],
-    rows_per_part: usize,
-) -> Vec<iostrata_capture::manifest::Part> {
-    if rows.is_empty() {
-        return Vec::new();
+    fn parts<T: Table<Row: Clone>>(&self, capture: &Path, rows: &[T::Row]) -> Vec<iostrata_capture::manifest::Part> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        fs::create_dir(capture.join(T::NAME)).expect("a fresh place");
+        let chunks = rows.chunks(self.rows_per_part.min(rows.len()));
+        let last = chunks.len() - 1;
+        let part = |(number, rows): (usize, &[T::Row])| {
+            let mut builder = T::Builder::default();
+            rows.iter().for_each(|row| builder.push(row.clone()));
+            let mut writer = PartWriter::create::<T>(capture, number as u32 + 1).expect("writable");
+            writer.write(&builder.finish().expect("equal columns")).expect("room");
+            if self.torn && number == last {
+                writer.flush().expect("room");
+                return None;
+            }
+            Some(writer.finish().expect("room"))
+        };
+        chunks.enumerate().filter_map(part).collect()
     }
-    fs::create_dir(capture.join(T::NAME)).expect("a fresh place");
-    let part = |(number, rows): (usize, &[T::Row])| {
-        let mut builder = T::Builder::default();
-        rows.iter().for_each(|row| builder.push(row.clone()));
-        let mut writer = PartWriter::create::<T>(capture, number as u32 + 1).expect("writable");
-        writer.write(&builder.finish().expect("equal columns")).expect("room");
-        writer.finish().expect("room")
-    };
-    rows.chunks(rows_per_part.min(rows.len())).enumerate().map(part).collect()
 }
 
 /// A capture with something of everything: three systems, all layers but those not in `captured`.

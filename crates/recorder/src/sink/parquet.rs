@@ -20,7 +20,7 @@ use crate::report::tell;
 /// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
 const CHANNEL_BATCHES: usize = 32;
 
-/// How often open parts are looked at when no batch comes.
+/// How often open parts are looked at when no batch comes, where nothing is due before.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How parts are made.
@@ -31,6 +31,8 @@ pub struct Settings {
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.
     pub rotate_interval: Duration,
+    /// Rows of an open part are made durable after at most this long.
+    pub flush_interval: Duration,
     /// Classes that get a part even if they have no rows, so that a reader finds the table.
     pub expected: Vec<Class>,
 }
@@ -98,6 +100,7 @@ struct Open {
     part: PartWriter,
     tally: Tally,
     since: Instant,
+    flushed: Instant,
 }
 
 struct Writer {
@@ -111,14 +114,15 @@ struct Writer {
 impl Writer {
     fn run(mut self, batches: &Receiver<Batch>) -> Written {
         let mut courtesy = Courtesy::new(CHANNEL_BATCHES);
+        let tick = TICK.min(self.settings.flush_interval / 4);
         loop {
             courtesy.adapt(batches.len());
-            match batches.recv_timeout(TICK) {
+            match batches.recv_timeout(tick) {
                 Ok(batch) => self.write(batch),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.rotate_old();
+            self.rotate_and_flush();
         }
         for class in 0..CLASSES {
             if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
@@ -151,15 +155,21 @@ impl Writer {
         let number = self.numbers[class] + 1;
         let part = open_part(class, &self.settings.directory, number)?;
         self.numbers[class] = number;
-        self.open[class] = Some(Open { part, tally: Tally::default(), since: Instant::now() });
+        let now = Instant::now();
+        self.open[class] = Some(Open { part, tally: Tally::default(), since: now, flushed: now });
         Ok(())
     }
 
-    fn rotate_old(&mut self) {
+    fn rotate_and_flush(&mut self) {
         for class in 0..CLASSES {
-            let old = self.open[class].as_ref().is_some_and(|o| o.since.elapsed() >= self.settings.rotate_interval);
-            if old {
+            let Some(open) = self.open[class].as_mut() else { continue };
+            if open.since.elapsed() >= self.settings.rotate_interval {
                 self.close(class);
+            } else if open.flushed.elapsed() >= self.settings.flush_interval {
+                open.flushed = Instant::now();
+                if let Err(error) = open.part.flush() {
+                    self.give_up(class, &error.into());
+                }
             }
         }
     }

@@ -1,0 +1,39 @@
+//! The command `recover`: captures that were cut off become ordinary ones.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use iostrata_capture::recover::{Recovered, recover};
+
+use crate::guard::reading;
+use crate::output::{one_line, print};
+
+/// Recovers each of `captures` and says on `out` what came of it, a line each.
+pub fn run(captures: &[PathBuf], out: &mut dyn Write) -> Result<()> {
+    for directory in captures {
+        let recovered = reading(directory, || recover(directory))?;
+        print(out, &format!("{}\n", one_line(&line(directory, recovered.as_ref()))))?;
+    }
+    Ok(())
+}
+
+fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
+    let directory = directory.display();
+    let Some(Recovered { parts, unlisted, empty }) = recovered else {
+        return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
+    };
+    let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));
+    let mut text = format!("{directory}: recovered {} with {rows} rows", count(parts.len(), "part"));
+    if !unlisted.is_empty() {
+        text.push_str(&format!("; {} finished and not yet in the manifest", count(unlisted.len(), "part")));
+    }
+    if *empty > 0 {
+        text.push_str(&format!("; {} of which nothing had been flushed", count(*empty as usize, "part")));
+    }
+    text
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,108 @@
+//! A capture as a whole: its manifest and its parts.
+
+use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::part::{PartFile, Torn, finished_name, finished_number, torn};
+use crate::table::Table;
+use crate::tables;
+
+/// A capture to be read.
+#[derive(Debug, Clone)]
+pub struct Capture {
+    /// Its directory.
+    pub directory: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// By table: its parts that are not finished, as far as they had been flushed.
+    pub torn: Vec<(&'static str, Torn)>,
+}
+
+impl Capture {
+    /// Opens the capture in `directory`. Every part that the manifest lists must be there, whole.
+    pub fn open(directory: &Path) -> Result<Capture> {
+        let manifest = Manifest::read(directory)?;
+        for part in &manifest.parts {
+            let path = directory.join(&part.file);
+            let size = fs::metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?.len();
+            if size != part.bytes {
+                let what = format!("has {size} bytes, but the manifest says {}: it was cut or changed", part.bytes);
+                return Err(Error::Schema { path, what });
+            }
+        }
+        let mut torn = Vec::new();
+        for table in tables::all() {
+            let folder = directory.join(table.name);
+            for number in torn::unfinished(&folder)? {
+                torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
+            }
+        }
+        Ok(Capture { directory: directory.to_owned(), manifest, torn })
+    }
+
+    /// The parts of table `T`, in order. A capture that was cut off may have more than its manifest lists.
+    pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
+        let finished = finished(&self.directory.join(T::NAME))?;
+        // It may have been finished since the capture was opened.
+        let torn = self.torn.iter().filter(|(table, _)| *table == T::NAME).map(|(_, torn)| torn);
+        let torn = torn.filter(|torn| !finished.iter().any(|(number, _)| *number == torn.number()));
+        let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
+        parts.extend(finished.iter().map(|(number, path)| (*number, PartFile::Whole(path.clone()))));
+        parts.sort_by_key(|(number, _)| *number);
+        Ok(parts.into_iter().map(|(_, part)| part).collect())
+    }
+}
+
+/// The finished parts in the folder of a table, with their numbers, ascending.
+pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io(folder, "list", e)),
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io(folder, "list", e))?.file_name();
+        if let Some(number) = finished_number(&name.to_string_lossy()) {
+            parts.push((number, folder.join(finished_name(number))));
+        }
+    }
+    parts.sort_unstable();
+    Ok(parts)
+}
+
+const LOCK: &str = ".lock";
+
+/// Held by whoever writes to a capture; given back when dropped, and by the kernel when its process ends, however it does.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the capture in `directory`; none where another process has it.
+    pub fn take(directory: &Path) -> Result<Option<Lock>> {
+        let path = directory.join(LOCK);
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(|e| Error::io(&path, "create", e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
+        }
+    }
+
+    /// Whether a process has the lock of the capture in `directory`.
+    pub fn is_taken(directory: &Path) -> bool {
+        let file = File::open(directory.join(LOCK));
+        file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Removes what the lock leaves behind, from a directory that is to be left as it was.
+    pub fn remove(directory: &Path) {
+        let _ = fs::remove_file(directory.join(LOCK));
+    }
+}

@@ -1,0 +1,106 @@
+//! Parts: the Parquet files that hold the rows of one table, one after another.
+//!
+//! A part is written under a name that no reader globs, then synced, renamed and its directory synced. So a file
+//! called `part-NNNNNN.parquet` is always whole, whatever happened to the recorder afterwards. While it is written, a log
+//! beside it ([`log`]) has what a Parquet footer would say of the row groups that are in the file: with it, a part that was
+//! never finished is read and made whole as far as it was flushed ([`torn`]).
+
+pub mod log;
+mod reader;
+pub mod torn;
+mod writer;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::statistics::Statistics;
+
+use crate::error::{Error, Result};
+use crate::manifest::Part;
+
+pub use reader::PartReader;
+pub use torn::Torn;
+pub use writer::{PartWriter, ROW_GROUP_ROWS};
+
+/// A part that can be read.
+#[derive(Debug, Clone)]
+pub enum PartFile {
+    /// A finished one.
+    Whole(PathBuf),
+    /// One that is still being written, or never was finished.
+    Torn(Torn),
+}
+
+impl PartFile {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            PartFile::Whole(path) => path,
+            PartFile::Torn(torn) => &torn.path,
+        }
+    }
+}
+
+/// What a manifest says of the finished part at `path`.
+pub(crate) fn whole_part(path: &Path, table: &str, number: u32) -> Result<Part> {
+    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "stat", e))?.len();
+    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
+    let reader = SerializedFileReader::new(file).map_err(|e| Error::parquet(path, e))?;
+    Ok(part_of(reader.metadata(), table, number, bytes))
+}
+
+/// What a manifest says of a finished part with `metadata`.
+fn part_of(metadata: &ParquetMetaData, table: &str, number: u32, bytes: u64) -> Part {
+    let range = range_ns(metadata);
+    Part {
+        table: table.to_owned(),
+        file: format!("{table}/{}", finished_name(number)),
+        rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
+        bytes,
+        first_ts_ns: range.map(|r| r.0),
+        last_ts_ns: range.map(|r| r.1),
+    }
+}
+
+/// The least and the greatest `ts_ns`, by the statistics of the row groups.
+fn range_ns(metadata: &ParquetMetaData) -> Option<(i64, i64)> {
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    columns
+        .filter(|column| column.column_path().string() == "ts_ns")
+        .filter_map(|column| match column.statistics() {
+            Some(Statistics::Int64(range)) => Some((*range.min_opt()?, *range.max_opt()?)),
+            _ => None,
+        })
+        .reduce(|sum, range| (sum.0.min(range.0), sum.1.max(range.1)))
+}
+
+/// The name of a finished part.
+pub(crate) fn finished_name(number: u32) -> String {
+    format!("part-{number:06}.parquet")
+}
+
+/// The name of a part that is being written.
+fn temporary_name(number: u32) -> String {
+    format!(".{}.tmp", finished_name(number))
+}
+
+/// The name of the log beside a part that is being written.
+fn log_name(number: u32) -> String {
+    format!(".{}.groups", finished_name(number))
+}
+
+/// The number of a finished part by its name.
+pub(crate) fn finished_number(name: &str) -> Option<u32> {
+    name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()
+}
+
+/// The number of a part that is being written, by its name or that of its log.
+fn unfinished_number(name: &str) -> Option<u32> {
+    let rest = name.strip_prefix('.')?;
+    finished_number(rest.strip_suffix(".tmp").or_else(|| rest.strip_suffix(".groups"))?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+use crate::column::{Comm, Reader};
+use crate::table::{Table, TableBuilder};
+use crate::tables::{BlockTable, ProcessBuilder, ProcessRow, ProcessTable, ProcessView};
+
+fn process(ts_ns: i64, exe: Option<&str>) -> ProcessRow {
+    ProcessRow {
+        ts_ns,
+        pid: 4,
+        ppid: 1,
+        start_ns: 3,
+        comm: Comm(*b"etcd\0\0\0\0\0\0\0\0\0\0\0\0"),
+        kernel_thread: false,
+        cgroup_id: 1,
+        exe: exe.map(str::to_owned),
+        cmdline: None,
+        cgroup: Some("/".into()),
+    }
+}
+
+fn written(directory: &Path) -> Part {
+    fs::create_dir(directory.join("process")).expect("a fresh directory");
+    let mut builder = ProcessBuilder::default();
+    builder.push(process(20, Some("/usr/bin/etcd")));
+    builder.push(process(10, None));
+    let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
+    part.write(&builder.finish().expect("equal columns")).expect("room");
+    part.finish().expect("room")
+}
+
+#[test]
+fn a_finished_part_reads_back_and_leaves_no_temporary_file() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let part = written(directory.path());
+    assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (2, Some(10), Some(20)));
+    let path = directory.path().join(&part.file);
+    let batches: Vec<_> = PartReader::open::<ProcessTable>(&PartFile::Whole(path.clone())).expect("whole").collect();
+    let batch = batches[0].as_ref().expect("whole");
+    let view = ProcessView::new(batch).expect("its own schema");
+    assert_eq!(view.exe.at(0), Some("/usr/bin/etcd"));
+    assert_eq!(view.exe.at(1), None);
+    assert_eq!(view.comm.at(1), Some("etcd"));
+    assert_eq!(fs::read_dir(path.parent().expect("a folder")).expect("readable").count(), 1);
+}
+
+#[test]
+fn a_part_of_another_table_is_refused_with_the_column_at_fault() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let part = written(directory.path());
+    let error =
+        PartReader::open::<BlockTable>(&PartFile::Whole(directory.path().join(part.file))).err().expect("refused");
+    assert!(error.to_string().ends_with("part-000001.parquet: column dur_ns is missing"), "{error}");
+}
+
+#[test]
+fn a_truncated_part_is_an_error_wherever_it_was_cut() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join(written(directory.path()).file);
+    let whole = fs::read(&path).expect("readable");
+    for length in [0, 3, 4, 8, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+        fs::write(&path, &whole[..length]).expect("room");
+        let error = PartReader::open::<ProcessTable>(&PartFile::Whole(path.clone())).err().expect("refused");
+        assert!(error.to_string().contains("not a readable Parquet file"), "{length}: {error}");
+    }
+}
+
+/// A part of three row groups of one row each, and a fourth row that was never flushed, left as a killed recorder leaves it.
+fn torn(directory: &Path) -> PathBuf {
+    let folder = directory.join("process");
+    fs::create_dir(&folder).expect("a fresh directory");
+    let mut part = PartWriter::create::<ProcessTable>(directory, 7).expect("a writable directory");
+    for ts_ns in [30, 10, 20, 40] {
+        let mut builder = ProcessBuilder::default();
+        builder.push(process(ts_ns, Some("/usr/bin/etcd")));
+        part.write(&builder.finish().expect("equal columns")).expect("room");
+        if ts_ns != 40 {
+            part.flush().expect("room");
+        }
+    }
+    folder
+}
+
+fn times(part: &PartFile) -> Vec<i64> {
+    let mut times = Vec::new();
+    for batch in PartReader::open::<ProcessTable>(part).expect("readable") {
+        let batch = batch.expect("readable");
+        times.extend_from_slice(ProcessView::new(&batch).expect("its own schema").ts_ns);
+    }
+    times
+}
+
+#[test]
+fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flushed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = torn(directory.path());
+    let torn = Torn::read(&folder, 7).expect("readable").expect("three row groups");
+    assert_eq!((torn.rows(), times(&PartFile::Torn(torn.clone()))), (3, vec![30, 10, 20]));
+    let part = torn.finish(&folder, "process").expect("room");
+    assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
+    let path = directory.path().join(&part.file);
+    assert_eq!(part.bytes, fs::metadata(&path).expect("there").len());
+    assert_eq!(times(&PartFile::Whole(path)), [30, 10, 20]);
+    assert_eq!(fs::read_dir(&folder).expect("readable").count(), 1, "only the part is left");
+    // A reader that opened it before still finds it.
+    assert_eq!(times(&PartFile::Torn(torn)), [30, 10, 20]);
+}
+
+#[test]
+fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = torn(directory.path());
+    let (part, log) = (folder.join(temporary_name(7)), folder.join(log_name(7)));
+    let (whole_part, whole_log) = (fs::read(&part).expect("readable"), fs::read(&log).expect("readable"));
+    let rows = || match Torn::read(&folder, 7).expect("readable") {
+        None => 0,
+        Some(torn) => {
+            let times = times(&PartFile::Torn(torn.clone()));
+            assert_eq!(times, [30, 10, 20][..times.len()]);
+            assert_eq!(torn.rows(), times.len() as u64);
+            times.len()
+        }
+    };
+    // Cut anywhere: a row group more can only come with more of the file.
+    for (path, whole) in [(&part, &whole_part), (&log, &whole_log)] {
+        let mut before = 0;
+        let mut seen = Vec::new();
+        for length in 0..=whole.len() {
+            fs::write(path, &whole[..length]).expect("room");
+            let now = rows();
+            assert!(now >= before, "{}: {now} row groups at {length} bytes", path.display());
+            before = now;
+            seen.push(now);
+        }
+        seen.dedup();
+        assert_eq!(seen, [0, 1, 2, 3]);
+    }
+    // A block that never reached the disk: holes in one of them.
+    for (path, whole) in [(&part, &whole_part), (&log, &whole_log)] {
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] = !damaged[at];
+            fs::write(path, &damaged).expect("room");
+            // Whatever follows the damage is not believed, the rest is.
+            assert!(rows() < 3 || path == &part && at >= last_end(&whole_log), "a byte at {at} of {}", path.display());
+        }
+        fs::write(path, whole).expect("room");
+    }
+    assert_eq!(rows(), 3);
+}
+
+/// Where the last row group ends, by the log.
+fn last_end(log: &[u8]) -> usize {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("log");
+    fs::write(&path, log).expect("room");
+    log::read(&path).expect("readable").last().expect("records").end as usize
+}
+
+#[test]
+fn the_log_costs_a_part_no_more_than_its_footer() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = torn(directory.path());
+    let log = fs::metadata(folder.join(log_name(7))).expect("there").len();
+    let torn = Torn::read(&folder, 7).expect("readable").expect("three row groups");
+    let before = torn.metadata.row_groups()[2].columns().last().expect("columns").byte_range();
+    let part = torn.finish(&folder, ProcessTable::NAME).expect("room");
+    let footer = part.bytes - before.0 - before.1;
+    assert!(log < 3 * footer, "{log} against {footer}");
+}

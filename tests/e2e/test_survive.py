@@ -1,0 +1,148 @@
+"""A recorder that is killed: what had been flushed is there and readable, and no more than a flush interval is gone.
+
+The workload writes one block after the other, so what a capture has of it can have neither gaps nor another end than the one
+that the flush interval allows."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import duckdb
+import polars
+import pyarrow.parquet
+import pytest
+from conftest import BIN, Capture, Recorder, analyze, run
+
+ROUNDS = 200 if os.environ.get("IOSTRATA_SOAK") else 6
+# Few enough to lie in one extent of the disk.
+BLOCKS = 1024
+FLUSH_INTERVAL_S = 0.3
+# Between a flush that is due and its end on a machine that is busy with something else.
+SLACK_S = 1.0
+
+WRITE_ON = f"""
+import mmap, os, sys
+f = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
+block = mmap.mmap(-1, 4096)
+number = 0
+while True:
+    os.pwrite(f, block, number % {BLOCKS} << 12)
+    number += 1
+"""
+
+
+@pytest.fixture
+def writer(disk):
+    """A process that writes the blocks of a file in turn, for ever."""
+    path = disk.mount / "file"
+    path.write_bytes(bytes(BLOCKS << 12))
+    disk.settle()
+    process = subprocess.Popen([sys.executable, "-c", WRITE_ON, path])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def rows_by_reader(capture):
+    """Rows of each table, as three readers count them that know nothing of us; none of them may fail."""
+    tables = sorted(folder.name for folder in capture.directory.iterdir() if folder.is_dir())
+    counts = []
+    for table in tables:
+        parts = sorted(capture.directory.glob(f"{table}/*.parquet"))
+        if not parts:
+            counts.append((table, 0, 0, 0))
+            continue
+        counts.append((
+            table,
+            # Every value of every column is read, not only the number of rows.
+            len(duckdb.sql(f"select * from '{capture.directory}/{table}/*.parquet'").fetchall()),
+            sum(pyarrow.parquet.read_table(part).num_rows for part in parts),
+            len(polars.concat([polars.read_parquet(part) for part in parts])),
+        ))
+    return counts
+
+
+def check_recovered(capture, writer, began_ns, killed_ns):
+    """Nothing is missing between the first block and the last, and the last is not too old. How much was lost, in seconds."""
+    listed = {}
+    for part in capture.manifest["parts"]:
+        listed[part["table"]] = listed.get(part["table"], 0) + part["rows"]
+    for table, *counts in rows_by_reader(capture):
+        assert counts == [listed.get(table, 0)] * 3, table
+    left = [path.name for path in capture.directory.rglob(".*") if path.name != ".lock"]
+    assert left == [], "only finished parts are left"
+    last_ns = began_ns
+    for table, block in [("syscall", "offset_bytes // 4096"), ("block", "sector // 8")]:
+        if not listed.get(table):
+            continue
+        rows = capture.sql(f"""
+            select {block} - min({block}) over (), ts_ns + dur_ns from {{{table}}}
+            where pid = {writer.pid} and op in ('write', 'pwrite') order by ts_ns""")
+        numbers = [number for number, _ in rows]
+        assert all((before + 1) % BLOCKS == after for before, after in zip(numbers, numbers[1:])), f"a gap in {table}"
+        last_ns = max([last_ns, *(end for _, end in rows if end)])
+    lost_s = (killed_ns - last_ns) / 1e9
+    assert lost_s < FLUSH_INTERVAL_S + SLACK_S
+    return lost_s
+
+
+def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp_path):
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    lost = []
+    for number in range(ROUNDS):
+        out = tmp_path / f"run{number}"
+        began_ns = time.time_ns()
+        recorder = Recorder(
+            out, "--device", disk.name, "--flush-interval", f"{FLUSH_INTERVAL_S * 1000:.0f}ms", "--rotate-interval", "700ms"
+        )
+        began_ns = time.time_ns()
+        time.sleep(chance.uniform(0, 3))
+        killed_ns = time.time_ns()
+        recorder.process.kill()
+        recorder.process.communicate()
+
+        # The analyzer on its own reads what is there, and says what it is.
+        before = analyze("summary", out, "--out", tmp_path / "before")
+        nothing = "nothing to analyze" in before.stderr
+        assert nothing or (before.returncode == 3 and "was cut off" in before.stderr), before.stderr
+        recovered = analyze("recover", out)
+        assert recovered.returncode == 0, recovered.stderr
+        after = analyze("summary", out, "--out", tmp_path / "after")
+        assert nothing == ("nothing to analyze" in after.stderr), after.stderr
+        if not nothing:
+            assert after.returncode == 3 and "was cut off and recovered" in after.stderr, after.stderr
+            for name in ("summary.csv", "amplification.csv", "latency.csv"):
+                assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes(), name
+
+        lost.append(check_recovered(Capture(out), writer, began_ns, killed_ns))
+        assert "nothing to recover" in analyze("recover", out).stdout
+    print(f"killed {ROUNDS} times: lost {min(lost):.3f} to {max(lost):.3f} s, on average {sum(lost) / len(lost):.3f} s")
+
+
+def test_a_second_recorder_and_recover_keep_away_from_a_running_one(disk, record, tmp_path):
+    recorder = record("--device", disk.name)
+    second = run(BIN / "iostrata", "record", "--out", recorder.out, "--duration", "1s")
+    assert (second.returncode, second.stderr) == (1, f"iostrata: --out {recorder.out}: another recorder writes to it\n")
+    refused = analyze("recover", recorder.out)
+    assert refused.returncode == 1
+    assert refused.stderr == f"iostrata-analyze: {recorder.out}: is still being recorded; stop the recorder first\n"
+    recorder.stop()
+    assert "nothing to recover" in analyze("recover", recorder.out).stdout
+
+
+def test_a_running_capture_can_be_looked_at(disk, writer, record, tmp_path):
+    """What has been flushed is in a summary while the recorder goes on; and nothing of it is disturbed."""
+    recorder = record("--device", disk.name, "--flush-interval", "300ms")
+    time.sleep(1.5)
+    looked = analyze("summary", recorder.out, "--out", tmp_path / "looked")
+    assert looked.returncode == 3 and "unfinished part" in looked.stderr, looked.stderr
+    assert "python" in (tmp_path / "looked/summary.csv").read_text()
+    capture = recorder.stop()
+    capture.check_books()
+    assert capture.lost() == 0
