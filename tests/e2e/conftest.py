@@ -50,13 +50,13 @@ def recordable():
 
 
 class Loop:
-    """A loop device of our own, of 256 MiB."""
+    """A loop device of our own."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, mebibytes=256):
         self.image = directory / "disk.img"
         self.scheduler = None
         with open(self.image, "wb") as image:
-            image.truncate(256 << 20)
+            image.truncate(mebibytes << 20)
         self.prepare()
         self.device = run("losetup", "-f", "--show", self.image, check=True).stdout.strip()
         self.name = self.device.removeprefix("/dev/")
@@ -95,8 +95,8 @@ class Loop:
 class Disk(Loop):
     """An ext4 file system on a loop device of its own."""
 
-    def __init__(self, directory, backing=None):
-        super().__init__(backing or directory)
+    def __init__(self, directory, backing=None, mebibytes=256):
+        super().__init__(backing or directory, mebibytes)
         self.mount = directory / "mnt"
         self.mount.mkdir()
         # ext4 would read its bitmaps ahead in the background, in whatever is recorded just then.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished_name, finished_number, torn};
 use crate::table::Table;
 use crate::tables;
@@ -34,7 +34,9 @@ impl Capture {
             }
         }
         let mut torn = Vec::new();
-        for table in tables::all() {
+        // What a recorder that came to its end left unfinished is in its books as lost.
+        let tables = if manifest.state == State::Complete { Vec::new() } else { tables::all() };
+        for table in tables {
             let folder = directory.join(table.name);
             for number in torn::unfinished(&folder)? {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));

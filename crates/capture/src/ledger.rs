@@ -41,6 +41,8 @@ causes! {
     channel_full,
     /// The disk refused the part.
     write_failed,
+    /// The recording paused: the disk had less free space than is to be left.
+    disk_full,
     /// A record that the recorder could not read.
     undecodable,
     /// A block request that was over when the recording stopped, though nobody saw it end.

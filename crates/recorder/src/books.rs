@@ -52,15 +52,24 @@ impl Tally {
     }
 }
 
+/// What the keeper of rows made of the events of one class.
+#[derive(Debug, Clone, Default)]
+pub struct Kept {
+    /// Rows in finished parts.
+    pub written: Tally,
+    /// In parts that could not be finished.
+    pub write_failed: Tally,
+    /// In batches that came while there was no room on the disk.
+    pub disk_full: Tally,
+}
+
 /// What became of the events of one class.
 #[derive(Debug, Clone, Default)]
 pub struct Fate {
-    /// Rows in finished parts.
-    pub written: Tally,
+    /// Those that reached the keeper.
+    pub kept: Kept,
     /// In batches that found the channel full.
     pub channel_full: Tally,
-    /// In parts that could not be finished.
-    pub write_failed: Tally,
     /// Records that could not be read.
     pub undecodable: Tally,
     /// Requests that were over at the stop, though nobody saw them end. The kernel side has not counted them as seen.
@@ -79,19 +88,22 @@ pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[F
                 write_ops: seen.lost_write_ops,
                 write_bytes: seen.lost_write_bytes,
             };
-            for tally in [&fate.channel_full, &fate.write_failed, &fate.undecodable, &fate.unseen_end] {
+            let kept = &fate.kept;
+            for tally in [&fate.channel_full, &kept.write_failed, &kept.disk_full, &fate.undecodable, &fate.unseen_end]
+            {
                 lost_io.add(&tally.of(cpu).1);
             }
             let account = Account {
                 class: name.clone(),
                 cpu: cpu as u32,
                 seen: seen.seen + fate.unseen_end.of(cpu).0,
-                written: fate.written.of(cpu).0,
+                written: kept.written.of(cpu).0,
                 lost: Lost {
                     ring_full: seen.ring_full,
                     inflight_full: seen.inflight_full,
                     channel_full: fate.channel_full.of(cpu).0,
-                    write_failed: fate.write_failed.of(cpu).0,
+                    write_failed: kept.write_failed.of(cpu).0,
+                    disk_full: kept.disk_full.of(cpu).0,
                     undecodable: fate.undecodable.of(cpu).0,
                     unseen_end: fate.unseen_end.of(cpu).0,
                 },
@@ -187,10 +199,10 @@ mod tests {
         let mut fate = Fate::default();
         let io = Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() };
         for _ in 0..5 {
-            fate.written.count(1, &io);
+            fate.kept.written.count(1, &io);
         }
         fate.channel_full.count(1, &io);
-        fate.write_failed.count(1, &io);
+        fate.kept.write_failed.count(1, &io);
         let seen = types::account {
             seen: 10,
             ring_full: 3,

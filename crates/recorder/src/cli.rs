@@ -11,6 +11,7 @@ use iostrata_capture::system::Systems;
 
 use crate::host::{cgroups, devices, mounts};
 use crate::options::{Filter, Live, Record};
+use crate::sink::MinFree;
 use crate::sink::live::Format;
 
 /// Records a machine's I/O at every layer into rotating Parquet.
@@ -100,6 +101,10 @@ pub struct RecordArgs {
     /// Write rows out and make them durable after at most this long: what a crash or a power cut can cost.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, requires = "out")]
     flush_interval: Duration,
+    /// Leave so much free on the disk of the capture, as a size or a share of the disk: where there is less, recording pauses,
+    /// what comes is counted as lost, and it goes on when there is room.
+    #[arg(long, value_name = "SIZE|%", default_value = "5%", value_parser = min_free, requires = "out")]
+    min_free: MinFree,
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u64,
@@ -145,6 +150,15 @@ fn size(text: &str) -> Result<u64, String> {
         bytes if bytes > 1 << 40 => Err("expected at most 1TiB".into()),
         bytes => Ok(bytes),
     }
+}
+
+fn min_free(text: &str) -> Result<MinFree, String> {
+    if let Some(share) = text.strip_suffix('%') {
+        let percent = share.trim().parse().ok().filter(|percent| *percent < 100);
+        return percent.map(MinFree::Percent).ok_or_else(|| "expected a whole number below 100 before %".into());
+    }
+    let size: bytesize::ByteSize = text.parse().map_err(|e| format!("{e}; expected a size such as 1GiB, or 5%"))?;
+    Ok(MinFree::Bytes(size.as_u64()))
 }
 
 fn ring_size(text: &str) -> Result<u64, String> {
@@ -203,6 +217,7 @@ impl RecordArgs {
             rotate_bytes: self.rotate_size,
             rotate_interval: self.rotate_interval,
             flush_interval: self.flush_interval,
+            min_free: self.min_free,
             ring_bytes: self.ring_size,
         })
     }

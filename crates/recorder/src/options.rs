@@ -8,6 +8,7 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
 use crate::host::cgroups::Cgroup;
+use crate::sink::MinFree;
 use crate::sink::live::Format;
 
 /// A recording.
@@ -33,6 +34,8 @@ pub struct Record {
     pub rotate_interval: Duration,
     /// Rows are on the disk, and can be recovered, after at most this long.
     pub flush_interval: Duration,
+    /// Free space that is left on the disk of the capture.
+    pub min_free: MinFree,
     /// All rings together.
     pub ring_bytes: u64,
 }

@@ -12,7 +12,7 @@ use iostrata_capture::capture::Lock;
 use iostrata_capture::manifest::Manifest;
 use iostrata_capture::tables;
 
-use crate::books::Tally;
+use crate::books::Kept;
 use crate::classes::Class;
 use crate::drain::BATCH_AGE;
 use crate::options::Record;
@@ -49,6 +49,7 @@ impl Outputs {
             Some(out) => {
                 let settings = ParquetSettings {
                     directory: out.clone(),
+                    min_free: options.min_free,
                     rotate_bytes: options.rotate_bytes,
                     rotate_interval: options.rotate_interval,
                     flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
@@ -80,9 +81,8 @@ impl Keeper {
         match self {
             Keeper::Writer(writer) => writer.join().map_err(|_| anyhow!("the writer thread panicked")),
             Keeper::Counter(counts, manifest) => {
-                let written = counts.get()?;
-                let failed = vec![Tally::default(); written.len()];
-                Ok(Written { manifest: *manifest, written, failed, error: None })
+                let kept = counts.get()?.into_iter().map(|written| Kept { written, ..Kept::default() }).collect();
+                Ok(Written { manifest: *manifest, kept, error: None })
             }
         }
     }

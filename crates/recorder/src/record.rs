@@ -195,9 +195,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     witness.detached();
     let mut fates = draining.finish(session.gathered()?)?;
     let written = keeper.finish()?;
-    for (fate, (done, failed)) in fates.iter_mut().zip(written.written.into_iter().zip(written.failed)) {
-        fate.written = done;
-        fate.write_failed = failed;
+    for (fate, kept) in fates.iter_mut().zip(written.kept) {
+        fate.kept = kept;
     }
     manifest = written.manifest;
     if let Some(block) = fates.get_mut(classes::BLOCK) {
@@ -211,10 +210,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.state = State::Complete;
     manifest.stopped_at = Some(chrono::Utc::now().to_rfc3339());
     manifest.stop_reason = Some(reason);
-    out.map_or(Ok(()), |out| manifest.write(out))?;
+    let unwritten = out.and_then(|out| manifest.write(out).err());
+    if let Some(error) = &unwritten {
+        tell(&format!("iostrata: {error:#}; `iostrata-analyze recover` makes a capture of what is there\n"));
+    }
+    let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, for it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
-    Ok(Outcome { manifest, command: status.map(exit_code), error: written.error, live })
+    Ok(Outcome { manifest, command: status.map(exit_code), error, live })
 }
 
 fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
@@ -234,7 +237,7 @@ fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
 fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
     let mut sum = Tally::default();
     for fate in fates {
-        sum.add(&fate.written);
+        sum.add(&fate.kept.written);
     }
     sum.devices.remove(&dev).unwrap_or_default()
 }

@@ -36,7 +36,7 @@ pub(super) struct GroupLog {
     file: File,
     /// What the footers have in common.
     template: FileMetaData,
-    first: bool,
+    bytes: u64,
 }
 
 impl GroupLog {
@@ -44,12 +44,12 @@ impl GroupLog {
     pub(super) fn create(path: PathBuf, template: FileMetaData) -> Result<GroupLog> {
         let mut file = File::create(&path).map_err(|e| Error::io(&path, "create", e))?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
-        Ok(GroupLog { path, file, template, first: true })
+        Ok(GroupLog { path, file, template, bytes: 0 })
     }
 
     /// Appends `groups`, which end at `end` in the part; `sum` is the checksum of the part since the last record.
     pub(super) fn append(&mut self, end: u64, sum: u32, groups: &[RowGroupMetaData]) -> Result<()> {
-        let keys = self.template.key_value_metadata().filter(|_| self.first).cloned();
+        let keys = self.template.key_value_metadata().filter(|_| self.bytes == 0).cloned();
         let footer = footer(&self.template, keys, groups.to_vec()).map_err(|e| Error::parquet(&self.path, e))?;
         let mut body = Vec::with_capacity(footer.len() + 12);
         body.extend(end.to_le_bytes());
@@ -62,8 +62,18 @@ impl GroupLog {
         record.extend(crc32fast::hash(&body).to_le_bytes());
         record.extend(body);
         self.file.write_all(&record).map_err(|e| Error::io(&self.path, "write", e))?;
-        self.first = false;
+        self.bytes += record.len() as u64;
         Ok(())
+    }
+
+    /// Size of all records.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The metadata of the part, if it ended with these row groups.
+    pub(super) fn metadata(&self, groups: Vec<RowGroupMetaData>) -> ParquetMetaData {
+        metadata(&self.template, self.template.key_value_metadata().cloned(), groups)
     }
 
     /// Makes what was appended durable.

@@ -44,8 +44,13 @@ impl Torn {
             records[..whole].iter().flat_map(|record| record.metadata.row_groups().iter().cloned()).collect();
         let Some(last) = records[..whole].last().filter(|_| !groups.is_empty()) else { return Ok(None) };
         let template = first.metadata.file_metadata();
-        let metadata = Arc::new(log::metadata(template, template.key_value_metadata().cloned(), groups));
-        Ok(Some(Torn { path, metadata, number, end: last.end }))
+        let metadata = log::metadata(template, template.key_value_metadata().cloned(), groups);
+        Ok(Some(Torn::of(path, number, last.end, metadata)))
+    }
+
+    /// Of a part whose row groups end at `end`.
+    pub(super) fn of(path: PathBuf, number: u32, end: u64, metadata: ParquetMetaData) -> Torn {
+        Torn { path, metadata: Arc::new(metadata), number, end }
     }
 
     /// Opens the file. It may have got its name meanwhile.

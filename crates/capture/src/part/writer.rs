@@ -11,7 +11,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
-use super::{finished_name, log_name, temporary_name};
+use super::{Torn, finished_name, log_name, temporary_name, torn};
 use crate::error::{Error, Result};
 use crate::manifest::{Part, sync_dir};
 use crate::table::{Column, Layout, Table};
@@ -19,11 +19,15 @@ use crate::table::{Column, Layout, Table};
 /// Rows in a row group. More bought nothing in size and costs memory (measured: `docs/performance.md`).
 pub const ROW_GROUP_ROWS: usize = 65_536;
 
+/// Pages of a row group that is small, a footer's first column, a directory that grows: more than it has ever been.
+const UNWRITTEN_SLACK_BYTES: u64 = 64 << 10;
+
 fn properties(columns: &[Column]) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("iostrata ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        // Row groups end where batches do, so that whoever counts the events of batches knows what is in them.
+        .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_dictionary_enabled(false);
     for column in columns {
@@ -70,6 +74,8 @@ pub struct PartWriter {
     writer: ArrowWriter<Summed>,
     log: GroupLog,
     logged_groups: usize,
+    /// Where the last of them ends.
+    logged_bytes: u64,
     /// Whether everything in the file is on the disk.
     synced: bool,
     rows: u64,
@@ -98,6 +104,7 @@ impl PartWriter {
             writer,
             log,
             logged_groups: 0,
+            logged_bytes: 0,
             synced: false,
             rows: 0,
             range_ns: None,
@@ -106,7 +113,7 @@ impl PartWriter {
         Ok(part)
     }
 
-    /// Appends a batch of the table's schema.
+    /// Appends a batch of the table's schema. A row group that it fills is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         use arrow::array::{Array, Int64Array};
         self.writer.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
@@ -117,14 +124,13 @@ impl PartWriter {
             *first = (*first).min(*time);
             *last = (*last).max(*time);
         }
-        if self.writer.flushed_row_groups().len() > self.logged_groups { self.log_groups() } else { Ok(()) }
+        if self.writer.in_progress_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
-    /// Ends the row group: what was written until now is in the file and in its log, and on the disk when this returns.
+    /// Makes what was written until now durable, so that it can be recovered.
     pub fn flush(&mut self) -> Result<()> {
-        if self.writer.in_progress_rows() > 0 {
-            self.writer.flush().map_err(|e| Error::parquet(&self.temporary, e))?;
-            self.log_groups()?;
+        if !self.is_flushed() {
+            self.end_group()?;
         }
         if !self.synced {
             self.writer.inner().file.sync_data().map_err(|e| Error::io(&self.temporary, "sync", e))?;
@@ -132,6 +138,16 @@ impl PartWriter {
             self.synced = true;
         }
         Ok(())
+    }
+
+    /// Whether everything that was written is in the file and in its log.
+    pub fn is_flushed(&self) -> bool {
+        self.writer.in_progress_rows() == 0
+    }
+
+    fn end_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(|e| Error::parquet(&self.temporary, e))?;
+        self.log_groups()
     }
 
     /// Puts the row groups that are new in the file into the log.
@@ -142,6 +158,7 @@ impl PartWriter {
         let groups = self.writer.flushed_row_groups();
         self.log.append(end, sum, &groups[self.logged_groups..])?;
         self.logged_groups = groups.len();
+        self.logged_bytes = end;
         self.synced = false;
         Ok(())
     }
@@ -156,8 +173,19 @@ impl PartWriter {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
     }
 
-    /// Closes the part and gives it its name.
+    /// What finishing the part will at most add to what it has on disk.
+    pub fn unwritten_bytes(&self) -> u64 {
+        // The footer is about as large as the log.
+        self.writer.in_progress_size() as u64 + 2 * self.log.bytes() + UNWRITTEN_SLACK_BYTES
+    }
+
+    /// Closes the part and gives it its name. After an error nothing is left of it.
     pub fn finish(self) -> Result<Part> {
+        let (directory, number) = (self.directory.clone(), self.number);
+        self.close().inspect_err(|_| drop(torn::remove(&directory, number)))
+    }
+
+    fn close(self) -> Result<Part> {
         let PartWriter { table, directory, number, temporary, writer, log, rows, range_ns, .. } = self;
         let file = writer.into_inner().map_err(|e| Error::parquet(&temporary, e))?.file;
         let bytes = publish(&file, &temporary, &directory, number)?;
@@ -173,12 +201,24 @@ impl PartWriter {
         })
     }
 
-    /// Gives the part up; its rows are lost.
-    pub fn discard(self) {
-        drop(self.writer);
-        // Whatever made the part fail may also stop this; the name is one that no reader takes for a part.
-        let _ = fs::remove_file(&self.temporary);
-        let _ = self.log.remove();
+    /// After an error: makes a finished part of the row groups that are in the file, if there are any. What was written since
+    /// is lost; where this fails too, all of it is.
+    pub fn salvage(self) -> Result<Option<Part>> {
+        let PartWriter { table, directory, number, temporary, writer, log, logged_groups, logged_bytes, .. } = self;
+        let groups = writer.flushed_row_groups()[..logged_groups].to_vec();
+        // It may still write what it has in its buffer, behind the last row group.
+        drop(writer);
+        let salvaged = match groups.is_empty() {
+            true => Ok(None),
+            false => {
+                Torn::of(temporary, number, logged_bytes, log.metadata(groups)).finish(&directory, table).map(Some)
+            }
+        };
+        if !matches!(salvaged, Ok(Some(_))) {
+            // Whatever made the part fail may also stop this; the names are such as no reader takes for a part's.
+            let _ = torn::remove(&directory, number);
+        }
+        salvaged
     }
 }
 

@@ -4,6 +4,7 @@ mod count;
 mod courtesy;
 pub mod live;
 mod parquet;
+mod room;
 mod tee;
 
 use std::sync::atomic::AtomicU64;
@@ -15,6 +16,7 @@ use crate::classes::Class;
 
 pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
+pub use room::MinFree;
 pub use tee::Tee;
 
 /// Rows of one class, with the account of their events.

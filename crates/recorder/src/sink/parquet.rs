@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use iostrata_capture::manifest::Manifest;
+use iostrata_capture::manifest::{Manifest, Part};
 use iostrata_capture::part::PartWriter;
 
 use super::courtesy::Courtesy;
+use super::room::{MinFree, Room, Verdict};
 use super::{Batch, Sink, Totals};
-use crate::books::Tally;
+use crate::books::{Kept, Tally};
 use crate::classes::{CLASSES, Class, open_part};
 use crate::report::tell;
 
@@ -23,10 +24,18 @@ const CHANNEL_BATCHES: usize = 32;
 /// How often open parts are looked at when no batch comes, where nothing is due before.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How long a class is left alone after it could not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the manifest needs, for itself and for each part.
+const MANIFEST_BYTES: (u64, u64) = (256 << 10, 512);
+
 /// How parts are made.
 pub struct Settings {
     /// The capture directory; the folders of the tables exist.
     pub directory: PathBuf,
+    /// Free space that is left on its file system.
+    pub min_free: MinFree,
     /// A part is closed when it has grown to this size.
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.
@@ -41,10 +50,8 @@ pub struct Settings {
 pub struct Written {
     /// The manifest with every finished part.
     pub manifest: Manifest,
-    /// By class: rows in finished parts.
-    pub written: Vec<Tally>,
-    /// By class: rows in parts that could not be finished.
-    pub failed: Vec<Tally>,
+    /// By class: what became of the events.
+    pub kept: Vec<Kept>,
     /// The first thing that went wrong.
     pub error: Option<String>,
 }
@@ -66,12 +73,9 @@ impl ParquetSink {
         let writer = Writer {
             open: (0..CLASSES).map(|_| None).collect(),
             numbers: vec![0; CLASSES],
-            result: Written {
-                manifest,
-                written: vec![Tally::default(); CLASSES],
-                failed: vec![Tally::default(); CLASSES],
-                error: None,
-            },
+            failed_at: vec![None; CLASSES],
+            room: Room::new(settings.directory.clone(), settings.min_free),
+            result: Written { manifest, kept: vec![Kept::default(); CLASSES], error: None },
             settings,
             totals,
         };
@@ -98,16 +102,44 @@ impl Sink for ParquetSink {
 /// A part that is being written, with the events in it.
 struct Open {
     part: PartWriter,
-    tally: Tally,
+    /// Events whose rows are in the file.
+    flushed: Tally,
+    /// Events whose rows are not.
+    pending: Tally,
     since: Instant,
-    flushed: Instant,
+    flushed_at: Instant,
+}
+
+impl Open {
+    fn settle(&mut self) {
+        if self.part.is_flushed() {
+            self.flushed.add(&std::mem::take(&mut self.pending));
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> iostrata_capture::Result<()> {
+        self.pending.add(&batch.tally);
+        self.part.write(&batch.rows)?;
+        self.settle();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> iostrata_capture::Result<()> {
+        self.flushed_at = Instant::now();
+        self.part.flush()?;
+        self.settle();
+        Ok(())
+    }
 }
 
 struct Writer {
     settings: Settings,
     totals: Arc<Totals>,
+    room: Room,
     open: Vec<Option<Open>>,
     numbers: Vec<u32>,
+    /// By class: when it could not be written.
+    failed_at: Vec<Option<Instant>>,
     result: Written,
 }
 
@@ -118,7 +150,7 @@ impl Writer {
         loop {
             courtesy.adapt(batches.len());
             match batches.recv_timeout(tick) {
-                Ok(batch) => self.write(batch),
+                Ok(batch) => self.take(&batch),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -134,20 +166,59 @@ impl Writer {
         self.result
     }
 
-    fn write(&mut self, batch: Batch) {
+    fn take(&mut self, batch: &Batch) {
+        let class = batch.class;
+        if !self.has_room(batch) {
+            self.result.kept[class].disk_full.add(&batch.tally);
+            self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
+        } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
+            self.lose(class, &batch.tally);
+        } else {
+            self.write(batch);
+        }
+    }
+
+    /// Whether there is room for a batch beside all that is still to be written. Where there is none any more, parts are closed
+    /// while there is.
+    fn has_room(&mut self, batch: &Batch) -> bool {
+        let parts: u64 = self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum();
+        let (manifest, for_each_part) = MANIFEST_BYTES;
+        let manifest = manifest + for_each_part * self.result.manifest.parts.len() as u64;
+        match self.room.check(parts + manifest + batch.rows.get_array_memory_size() as u64) {
+            Verdict::Room => true,
+            Verdict::RoomAgain => {
+                tell("iostrata: there is room on the disk again; the recording goes on\n");
+                true
+            }
+            Verdict::StillFull => false,
+            Verdict::Full { free_bytes, least_bytes } => {
+                let [free, least] = [free_bytes, least_bytes].map(indicatif::HumanBytes);
+                let directory = self.settings.directory.display();
+                tell(&format!(
+                    "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
+                     comes is counted as lost\n"
+                ));
+                (0..CLASSES).for_each(|class| self.close(class));
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) {
         let class = batch.class;
         if self.open[class].is_none()
             && let Err(error) = self.open_part(class)
         {
-            self.lose(class, &batch.tally, &error);
+            self.failed_at[class] = Some(Instant::now());
+            self.lose(class, &batch.tally);
+            self.note(Err(error));
             return;
         }
         let Some(open) = self.open[class].as_mut() else { return };
-        open.tally.add(&batch.tally);
-        match open.part.write(&batch.rows) {
+        match open.write(batch) {
             Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
             Ok(()) => {}
-            Err(error) => self.give_up(class, &error.into()),
+            Err(error) => self.give_up(class, error.into()),
         }
     }
 
@@ -155,8 +226,10 @@ impl Writer {
         let number = self.numbers[class] + 1;
         let part = open_part(class, &self.settings.directory, number)?;
         self.numbers[class] = number;
+        self.failed_at[class] = None;
         let now = Instant::now();
-        self.open[class] = Some(Open { part, tally: Tally::default(), since: now, flushed: now });
+        let (flushed, pending) = Default::default();
+        self.open[class] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
         Ok(())
     }
 
@@ -165,41 +238,54 @@ impl Writer {
             let Some(open) = self.open[class].as_mut() else { continue };
             if open.since.elapsed() >= self.settings.rotate_interval {
                 self.close(class);
-            } else if open.flushed.elapsed() >= self.settings.flush_interval {
-                open.flushed = Instant::now();
-                if let Err(error) = open.part.flush() {
-                    self.give_up(class, &error.into());
-                }
+            } else if open.flushed_at.elapsed() >= self.settings.flush_interval
+                && let Err(error) = open.flush()
+            {
+                self.give_up(class, error.into());
             }
         }
     }
 
     fn close(&mut self, class: Class) {
+        let Some(open) = self.open[class].as_mut() else { return };
+        // All of it in the file first: what then goes wrong costs no row group.
+        if let Err(error) = open.flush() {
+            return self.give_up(class, error.into());
+        }
         let Some(open) = self.open[class].take() else { return };
         match open.part.finish() {
-            Ok(part) => {
-                self.totals.bytes.fetch_add(part.bytes, Relaxed);
-                self.totals.parts.fetch_add(1, Relaxed);
-                self.result.manifest.parts.push(part);
-                self.result.written[class].add(&open.tally);
-                let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
-                self.note(kept);
+            Ok(part) => self.keep(class, part, &open.flushed),
+            Err(error) => {
+                self.lose(class, &open.flushed);
+                self.note(Err(error.into()));
             }
-            Err(error) => self.lose(class, &open.tally, &error.into()),
         }
     }
 
-    fn give_up(&mut self, class: Class, error: &anyhow::Error) {
-        if let Some(open) = self.open[class].take() {
-            self.lose(class, &open.tally, error);
-            open.part.discard();
+    fn keep(&mut self, class: Class, part: Part, tally: &Tally) {
+        self.totals.bytes.fetch_add(part.bytes, Relaxed);
+        self.totals.parts.fetch_add(1, Relaxed);
+        self.result.manifest.parts.push(part);
+        self.result.kept[class].written.add(tally);
+        let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
+        self.note(kept);
+    }
+
+    /// The part cannot be written any further: what is in the file is kept, the rest is lost.
+    fn give_up(&mut self, class: Class, error: anyhow::Error) {
+        let Some(open) = self.open[class].take() else { return };
+        self.failed_at[class] = Some(Instant::now());
+        self.lose(class, &open.pending);
+        self.note(Err(error));
+        match open.part.salvage() {
+            Ok(Some(part)) => self.keep(class, part, &open.flushed),
+            _ => self.lose(class, &open.flushed),
         }
     }
 
-    fn lose(&mut self, class: Class, tally: &Tally, error: &anyhow::Error) {
-        self.result.failed[class].add(tally);
+    fn lose(&mut self, class: Class, tally: &Tally) {
+        self.result.kept[class].write_failed.add(tally);
         self.totals.lost.fetch_add(tally.events(), Relaxed);
-        self.note(Err(anyhow!("{error:#}")));
     }
 
     /// The first error is told at once: whoever watches can still make room.

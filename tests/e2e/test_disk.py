@@ -1,0 +1,171 @@
+"""The disk that the capture is written to: never filled, and no reason to stop or to lose without counting when it fails."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import Capture, Disk, analyze
+from test_survive import writer  # noqa: F401, a fixture
+
+MIB = 1 << 20
+SECONDS = 600 if os.environ.get("IOSTRATA_SOAK") else 12
+
+
+@pytest.fixture
+def small(recordable, tmp_path):
+    """A file system of 64 MiB to write captures to."""
+    (tmp_path / "small").mkdir()
+    small = Disk(tmp_path / "small", mebibytes=64)
+    yield small
+    small.close()
+
+
+def free_bytes(path):
+    space = os.statvfs(path)
+    return space.f_bavail * space.f_frsize
+
+
+class LeastFree(threading.Thread):
+    """Looks at the free space of a file system all the time."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.least, self.over = path, free_bytes(path), threading.Event()
+
+    def run(self):
+        while not self.over.wait(0.002):
+            self.least = min(self.least, free_bytes(self.path))
+
+    def stop(self):
+        self.over.set()
+        self.join()
+        return self.least
+
+
+def fill(disk, leave):
+    """Takes so much of the free space that `leave` bytes are left."""
+    ballast = disk.mount / "ballast"
+    with open(ballast, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free_bytes(disk.mount) - leave)
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    return ballast
+
+
+def lost_by_cause(capture):
+    causes = {}
+    for account in capture.manifest["books"]["accounts"]:
+        for cause, count in account["lost"].items():
+            causes[cause] = causes.get(cause, 0) + count
+    return {cause: count for cause, count in causes.items() if count}
+
+
+def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk, small, writer, record):  # noqa: F811
+    space = os.statvfs(small.mount)
+    reserve = space.f_blocks * space.f_frsize // 100 * 5
+    ballast = fill(small, reserve + 7 * MIB // 2)
+    watch = LeastFree(small.mount)
+    watch.start()
+    recorder = record("--device", disk.name, "--flush-interval", "500ms", "--rotate-interval", "1s", out=small.mount / "run")
+    time.sleep(SECONDS)
+    assert recorder.process.poll() is None, recorder.process.communicate()[1]
+    least = watch.stop()
+    full = sorted((small.mount / "run").glob("*/part-*.parquet"))
+    ballast.unlink()
+    resumed_ns = time.time_ns()
+    time.sleep(3)
+    capture = recorder.stop(expected=3)
+    print(f"{SECONDS} s on a full disk: {(least - reserve) / MIB:.2f} MiB free above the reserve, lost {lost_by_cause(capture)}")
+    assert "the recording pauses" in recorder.text and "the recording goes on" in recorder.text, recorder.text
+    assert least >= reserve
+    assert list(lost_by_cause(capture)) == ["disk_full"]
+    assert len(full) < len(capture.manifest["parts"])
+    capture.check_books()
+    assert capture.one(f"select count(*) > 0 from {{block}} where ts_ns > {resumed_ns}") == (True,)
+    summary = analyze("summary", capture.directory)
+    assert summary.returncode == 3 and "disk_full" in summary.stdout, summary.stdout
+
+
+def books(text):
+    """Seen, written and lost of each class, as the recorder says at its end."""
+    found = re.findall(r"books +(\w+) +seen (\d+) = written (\d+) \+ lost (\d+)", text)
+    assert found, text
+    return {name: tuple(int(count) for count in counts) for name, *counts in found}
+
+
+def check_told(text):
+    assert "panicked" not in text
+    told = books(text)
+    assert all(seen == written + lost for seen, written, lost in told.values()), text
+    assert told["block"][2] > 0
+    return told
+
+
+def check_written(recorder, told):
+    """What the recorder says is written is there and readable, no more and no less."""
+    for table, (_, written, _) in told.items():
+        files = [str(file) for file in recorder.out.glob(f"{table}/part-*.parquet")]
+        rows = len(duckdb.sql(f"select * from read_parquet({files})").fetchall()) if files else 0
+        assert rows == written, table
+
+
+def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, small, writer, record):  # noqa: F811
+    subprocess.run(["mount", "-o", "remount,errors=remount-ro", small.mount], check=True)
+    recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "2s", out=small.mount / "run")
+    time.sleep(3)
+    Path(f"/sys/fs/ext4/{small.name}/trigger_fs_error").write_text("test")
+    time.sleep(2)
+    assert recorder.process.poll() is None
+    recorder.process.send_signal(signal.SIGTERM)
+    text = recorder.process.communicate(timeout=60)[1]
+    assert recorder.process.returncode == 3, text
+    assert "Read-only file system" in text
+    told = check_told(text)
+    capture = Capture(recorder.out)
+    assert capture.manifest["state"] == "recording", "the last manifest could not be written"
+    check_written(recorder, told)
+
+
+def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, writer, record, tmp_path):  # noqa: F811
+    recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "1s")
+    time.sleep(1.5)
+    shutil.rmtree(recorder.out)
+    time.sleep(2)
+    assert recorder.process.poll() is None
+    recorder.process.send_signal(signal.SIGTERM)
+    text = recorder.process.communicate(timeout=60)[1]
+    assert recorder.process.returncode == 3, text
+    assert "No such file or directory" in text
+    check_told(text)
+
+
+@pytest.fixture
+def failing(recordable, tmp_path):
+    """A file system whose image lies on another one that is nearly full: what it writes there fails with EIO."""
+    below, above = tmp_path / "below", tmp_path / "above"
+    below.mkdir()
+    above.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", below], check=True)
+    failing = Disk(above, backing=below, mebibytes=64)
+    yield failing
+    failing.close()
+    subprocess.run(["umount", below], check=True)
+
+
+def test_a_device_that_fails_costs_what_was_not_flushed(disk, failing, writer, record):  # noqa: F811
+    recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "2s", out=failing.mount / "run")
+    time.sleep(2)
+    subprocess.run(["dd", "if=/dev/zero", f"of={failing.image.parent}/ballast", "bs=64k", "status=none"], capture_output=True)
+    time.sleep(4)
+    assert recorder.process.poll() is None
+    recorder.process.send_signal(signal.SIGTERM)
+    text = recorder.process.communicate(timeout=60)[1]
+    assert recorder.process.returncode == 3, text
+    assert "Input/output error" in text or "Read-only file system" in text, text
+    check_written(recorder, check_told(text))
