@@ -5,17 +5,13 @@ that the flush interval allows."""
 
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import duckdb
-import polars
-import pyarrow.parquet
 import pytest
 from conftest import BIN, Capture, Recorder, analyze, run
+from survival import check_no_gaps, check_parts
 
 ROUNDS = 200 if os.environ.get("IOSTRATA_SOAK") else 6
 # Few enough to lie in one extent of the disk.
@@ -45,49 +41,6 @@ def writer(disk):
     yield process
     process.kill()
     process.wait()
-
-
-def rows_by_reader(capture):
-    """Rows of each table, as three readers count them that know nothing of us; none of them may fail."""
-    tables = sorted(folder.name for folder in capture.directory.iterdir() if folder.is_dir())
-    counts = []
-    for table in tables:
-        parts = sorted(capture.directory.glob(f"{table}/*.parquet"))
-        if not parts:
-            counts.append((table, 0, 0, 0))
-            continue
-        counts.append((
-            table,
-            # Every value of every column is read, not only the number of rows.
-            len(duckdb.sql(f"select * from '{capture.directory}/{table}/*.parquet'").fetchall()),
-            sum(pyarrow.parquet.read_table(part).num_rows for part in parts),
-            len(polars.concat([polars.read_parquet(part) for part in parts])),
-        ))
-    return counts
-
-
-def check_recovered(capture, writer, began_ns, killed_ns):
-    """Nothing is missing between the first block and the last, and the last is not too old. How much was lost, in seconds."""
-    listed = {}
-    for part in capture.manifest["parts"]:
-        listed[part["table"]] = listed.get(part["table"], 0) + part["rows"]
-    for table, *counts in rows_by_reader(capture):
-        assert counts == [listed.get(table, 0)] * 3, table
-    left = [path.name for path in capture.directory.rglob(".*") if path.name != ".lock"]
-    assert left == [], "only finished parts are left"
-    last_ns = began_ns
-    for table, block in [("syscall", "offset_bytes // 4096"), ("block", "sector // 8")]:
-        if not listed.get(table):
-            continue
-        rows = capture.sql(f"""
-            select {block} - min({block}) over (), ts_ns + dur_ns from {{{table}}}
-            where pid = {writer.pid} and op in ('write', 'pwrite') order by ts_ns""")
-        numbers = [number for number, _ in rows]
-        assert all((before + 1) % BLOCKS == after for before, after in zip(numbers, numbers[1:])), f"a gap in {table}"
-        last_ns = max([last_ns, *(end for _, end in rows if end)])
-    lost_s = (killed_ns - last_ns) / 1e9
-    assert lost_s < FLUSH_INTERVAL_S + SLACK_S
-    return lost_s
 
 
 def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp_path):
@@ -120,7 +73,11 @@ def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp
             for name in ("summary.csv", "amplification.csv", "latency.csv"):
                 assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes(), name
 
-        lost.append(check_recovered(Capture(out), writer, began_ns, killed_ns))
+        capture = Capture(out)
+        check_parts(capture)
+        last_ns = max(began_ns, check_no_gaps(capture, BLOCKS, f"pid = {writer.pid}"))
+        lost.append((killed_ns - last_ns) / 1e9)
+        assert lost[-1] < FLUSH_INTERVAL_S + SLACK_S
         assert "nothing to recover" in analyze("recover", out).stdout
     print(f"killed {ROUNDS} times: lost {min(lost):.3f} to {max(lost):.3f} s, on average {sum(lost) / len(lost):.3f} s")
 

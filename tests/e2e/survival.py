@@ -1,0 +1,51 @@
+"""What is checked of a capture that was cut off."""
+
+import duckdb
+import polars
+import pyarrow.parquet
+
+
+def rows_by_reader(capture):
+    """Rows of each table, as three readers count them that know nothing of us; none of them may fail."""
+    tables = sorted(folder.name for folder in capture.directory.iterdir() if folder.is_dir())
+    counts = []
+    for table in tables:
+        parts = sorted(capture.directory.glob(f"{table}/*.parquet"))
+        if not parts:
+            counts.append((table, 0, 0, 0))
+            continue
+        counts.append((
+            table,
+            # Every value of every column is read, not only the number of rows.
+            len(duckdb.sql(f"select * from '{capture.directory}/{table}/*.parquet'").fetchall()),
+            sum(pyarrow.parquet.read_table(part).num_rows for part in parts),
+            len(polars.concat([polars.read_parquet(part) for part in parts])),
+        ))
+    return counts
+
+
+def check_parts(capture):
+    """Every reader reads every part, and has the rows that the manifest says; nothing else is left."""
+    listed = {}
+    for part in capture.manifest["parts"]:
+        listed[part["table"]] = listed.get(part["table"], 0) + part["rows"]
+    for table, *counts in rows_by_reader(capture):
+        assert counts == [listed.get(table, 0)] * 3, table
+    left = [path.name for path in capture.directory.rglob(".*") if path.name != ".lock"]
+    assert left == [], "only finished parts are left"
+
+
+def check_no_gaps(capture, blocks, who):
+    """Of those who write the `blocks` of a file in turn nothing is missing between the first and the last. When the last one
+    ended."""
+    last_ns = 0
+    for table, block in [("syscall", "offset_bytes // 4096"), ("block", "sector // 8")]:
+        if not list(capture.directory.glob(f"{table}/*.parquet")):
+            continue
+        rows = capture.sql(f"""
+            select pid, {block} - min({block}) over (), ts_ns + dur_ns from {{{table}}}
+            where {who} and op in ('write', 'pwrite') order by pid, ts_ns""")
+        for (pid, before, _), (same, after, _) in zip(rows, rows[1:]):
+            assert pid != same or (before + 1) % blocks == after, f"a gap in {table}"
+        last_ns = max([last_ns, *(end for _, _, end in rows if end)])
+    return last_ns
