@@ -163,6 +163,25 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	return true;
 }
 
+/* Whether the request is the recorder's own. One that others have a part in is theirs too. */
+static __always_inline bool is_own(struct inflight_request *state)
+{
+	struct part_list *list;
+
+	if (!state->from.origin.who.pid || state->from.origin.who.pid != config.recorder_pid)
+		return false;
+	if (!state->from.origin.others)
+		return true;
+	list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	for (__u32 i = 1; i < MAX_PARTS; i++) {
+		if (!list || i >= list->count)
+			break;
+		if (list->part[i].who.pid != config.recorder_pid)
+			return false;
+	}
+	return list;
+}
+
 /* What the request is. To be called when no merge can change it any more. */
 static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
@@ -171,9 +190,7 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
 	gather_bios(rq, state, gatherer);
-	/* One that others have a part in is theirs too. */
-	state->own = state->from.origin.who.pid && state->from.origin.who.pid == config.recorder_pid &&
-		     !state->from.origin.others;
+	state->own = is_own(state);
 }
 
 /* Keeps what `meet_request` has filled, unless that is the request's entry already. */

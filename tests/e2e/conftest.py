@@ -156,6 +156,9 @@ PARTS = """(
     select ts_ns, op, pid, start_ns, comm, cgroup_id, evidence, class, ino, bytes from {share})"""
 
 
+TABLES = ("syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss")
+
+
 class Capture:
     """A finished capture, read by DuckDB."""
 
@@ -165,7 +168,7 @@ class Capture:
 
     def sql(self, query):
         """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
-        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in ("syscall", "vfs", "fs", "block", "share", "process", "file")}
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in TABLES}
         tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
 
@@ -188,6 +191,14 @@ class Capture:
         for table in {account["class"] for account in accounts}:
             written = sum(account["written"] for account in accounts if account["class"] == table)
             assert self.one(f"select count(*) from {{{table}}}") == (written,), table
+        # What was lost when adds up to what was lost at all. What only the end tells is in the books alone.
+        told = dict(((table, cause), events) for table, cause, events in self.sql("select class, cause, sum(events)::bigint from {loss} group by all"))
+        lost = {}
+        for account in accounts:
+            for cause, count in account["lost"].items():
+                if count and cause != "unseen_end":
+                    lost[account["class"], cause] = lost.get((account["class"], cause), 0) + count
+        assert told == lost
 
     def check_device(self, name, busy=False):
         """Rows and the recorder's own I/O make the kernel's counters: to the byte, unless the device may have been busy

@@ -35,17 +35,23 @@ def check_parts(capture):
     assert left == [], "only finished parts are left"
 
 
+# Requests whose end the kernel side did not see (docs/architecture.md) wait for the next use of their tag: a recorder that is
+# killed never learns of them. They come in bursts of up to a queue.
+UNSEEN_REQUESTS = 256
+
+
 def check_no_gaps(capture, blocks, who):
     """Of those who write the `blocks` of a file in turn nothing is missing between the first and the last. When the last one
     ended."""
     last_ns = 0
-    for table, block in [("syscall", "offset_bytes // 4096"), ("block", "sector // 8")]:
+    for table, block, most in [("syscall", "offset_bytes // 4096", 0), ("block", "sector // 8", UNSEEN_REQUESTS)]:
         if not list(capture.directory.glob(f"{table}/*.parquet")):
             continue
         rows = capture.sql(f"""
             select pid, {block} - min({block}) over (), ts_ns + dur_ns from {{{table}}}
             where {who} and op in ('write', 'pwrite') order by pid, ts_ns""")
-        for (pid, before, _), (same, after, _) in zip(rows, rows[1:]):
-            assert pid != same or (before + 1) % blocks == after, f"a gap in {table}"
+        pairs = [(before, after) for (pid, before, _), (same, after, _) in zip(rows, rows[1:]) if pid == same]
+        missing = sum((after - before - 1) % blocks for before, after in pairs)
+        assert missing <= most, f"{missing} of {len(rows)} rows are missing in {table}"
         last_ns = max([last_ns, *(end for _, _, end in rows if end)])
     return last_ns

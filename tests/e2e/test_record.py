@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 from conftest import Capture
 
@@ -210,3 +211,18 @@ def test_an_interrupted_recorder_still_says_what_it_has(disk, record):
     assert capture.one("select count(*) from {block} where comm = 'dd' and op = 'write'")[0] >= 8
     assert "balanced" in recorder.text and "NOT BALANCED" not in recorder.text
     assert isinstance(capture, Capture)
+
+
+def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
+    recorder = record("--device", disk.name, "--layers", "block")
+    before_ns = time.time_ns()
+    time.sleep(11)
+    after_ns = time.time_ns()
+    capture = recorder.stop()
+    rows = capture.sql("select ts_ns, wall_ns, boot_ns from {clock} order by ts_ns")
+    assert len(rows) >= 3
+    # Nobody stepped the clock: wall time is that of the capture, to what NTP may bend in these seconds.
+    assert all(abs(wall - ts) < 1_000_000 for ts, wall, _ in rows)
+    assert rows[0][1] <= before_ns + 1_000_000_000 and rows[-1][1] >= after_ns
+    # Nor did the machine sleep.
+    assert max(boot - ts for ts, _, boot in rows) - min(boot - ts for ts, _, boot in rows) < 1_000_000

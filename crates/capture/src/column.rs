@@ -205,6 +205,13 @@ impl<'a> Reader<'a> for &'a StringArray {
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
+    /// The first 15 bytes of `word`.
+    pub fn of(word: &str) -> Comm {
+        let mut bytes = [0; 16];
+        bytes.iter_mut().take(15).zip(word.bytes()).for_each(|(to, from)| *to = from);
+        Comm(bytes)
+    }
+
     /// The name up to its NUL, with bytes that are not UTF-8 replaced.
     pub fn text(&self) -> String {
         let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());

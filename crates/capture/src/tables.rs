@@ -277,6 +277,38 @@ table! {
     }
 }
 
+table! {
+    /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds. `wall_ns - ts_ns` is
+    /// how far wall time has moved since the start of the recording, by steps and by NTP.
+    ClockTable in "clock", row ClockRow, builder ClockBuilder, view ClockView {
+        /// When they were read, in the time of the capture: never set back, and no faster or slower than the kernel's stamps.
+        ts_ns: i64 => Delta,
+        /// The wall clock (`CLOCK_REALTIME`), nanoseconds since the Unix epoch.
+        wall_ns: i64 => Delta,
+        /// The time since boot (`CLOCK_BOOTTIME`). Where it goes ahead of `ts_ns`, the machine was asleep.
+        boot_ns: i64 => Delta,
+    }
+}
+
+table! {
+    /// Events that were seen and lost between two moments, at most a second apart unless the recording was paused. Nothing was lost
+    /// where there is no row. The books in the manifest have the sums.
+    LossTable in "loss", row LossRow, builder LossBuilder, view LossView {
+        /// Until when.
+        ts_ns: i64 => Delta,
+        /// Since when: the look before.
+        since_ns: i64 => Delta,
+        /// The table that the events belong to.
+        class: Comm => Dictionary,
+        /// The CPU on which they completed.
+        cpu: i32 => Delta,
+        /// Why, as in the books: `ring_full`, `inflight_full`, `channel_full`, `write_failed`, `disk_full`, `undecodable`.
+        cause: Comm => Dictionary,
+        /// How many.
+        events: i64 => Delta,
+    }
+}
+
 /// A table's declaration as data: name, meaning, columns.
 pub struct Declared {
     /// The folder that holds the parts.
@@ -301,6 +333,8 @@ pub fn all() -> Vec<Declared> {
         declared::<ShareTable>(),
         declared::<ProcessTable>(),
         declared::<FileTable>(),
+        declared::<ClockTable>(),
+        declared::<LossTable>(),
     ]
 }
 

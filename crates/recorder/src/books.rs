@@ -5,6 +5,7 @@ use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
+use crate::losses::{Cause, Losses};
 use crate::witness::Idle;
 
 /// Events of one class by CPU, with what they carried.
@@ -52,35 +53,31 @@ impl Tally {
     }
 }
 
-/// What the keeper of rows made of the events of one class.
-#[derive(Debug, Clone, Default)]
-pub struct Kept {
-    /// Rows in finished parts.
-    pub written: Tally,
-    /// In parts that could not be finished.
-    pub write_failed: Tally,
-    /// In batches that came while there was no room on the disk.
-    pub disk_full: Tally,
-}
-
-/// What became of the events of one class.
+/// What became of the events of one class, beside those that were lost on the way.
 #[derive(Debug, Clone, Default)]
 pub struct Fate {
-    /// Those that reached the keeper.
-    pub kept: Kept,
-    /// In batches that found the channel full.
-    pub channel_full: Tally,
-    /// Records that could not be read.
-    pub undecodable: Tally,
+    /// Rows in finished parts.
+    pub written: Tally,
     /// Requests that were over at the stop, though nobody saw them end. The kernel side has not counted them as seen.
     pub unseen_end: Tally,
 }
 
 /// Puts the kernel's accounts and the recorder's together.
-pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[Fate], skipped: Vec<Skipped>) -> Books {
+pub fn settle(
+    class_names: &[String],
+    kernel: &[Vec<types::account>],
+    fates: &[Fate],
+    losses: &Losses,
+    skipped: Vec<Skipped>,
+) -> Books {
     let mut accounts = Vec::new();
     for (class, name) in class_names.iter().enumerate() {
         let (Some(by_cpu), Some(fate)) = (kernel.get(class), fates.get(class)) else { continue };
+        let of = |cause| losses.of(class, cause);
+        let channel_full = of(Cause::ChannelFull);
+        let write_failed = of(Cause::WriteFailed);
+        let disk_full = of(Cause::DiskFull);
+        let undecodable = of(Cause::Undecodable);
         for (cpu, seen) in by_cpu.iter().enumerate() {
             let mut lost_io = Amounts {
                 read_ops: seen.lost_read_ops,
@@ -88,23 +85,21 @@ pub fn settle(class_names: &[String], kernel: &[Vec<types::account>], fates: &[F
                 write_ops: seen.lost_write_ops,
                 write_bytes: seen.lost_write_bytes,
             };
-            let kept = &fate.kept;
-            for tally in [&fate.channel_full, &kept.write_failed, &kept.disk_full, &fate.undecodable, &fate.unseen_end]
-            {
+            for tally in [&channel_full, &write_failed, &disk_full, &undecodable, &fate.unseen_end] {
                 lost_io.add(&tally.of(cpu).1);
             }
             let account = Account {
                 class: name.clone(),
                 cpu: cpu as u32,
                 seen: seen.seen + fate.unseen_end.of(cpu).0,
-                written: kept.written.of(cpu).0,
+                written: fate.written.of(cpu).0,
                 lost: Lost {
                     ring_full: seen.ring_full,
                     inflight_full: seen.inflight_full,
-                    channel_full: fate.channel_full.of(cpu).0,
-                    write_failed: kept.write_failed.of(cpu).0,
-                    disk_full: kept.disk_full.of(cpu).0,
-                    undecodable: fate.undecodable.of(cpu).0,
+                    channel_full: channel_full.of(cpu).0,
+                    write_failed: write_failed.of(cpu).0,
+                    disk_full: disk_full.of(cpu).0,
+                    undecodable: undecodable.of(cpu).0,
                     unseen_end: fate.unseen_end.of(cpu).0,
                 },
                 lost_io,
@@ -199,10 +194,13 @@ mod tests {
         let mut fate = Fate::default();
         let io = Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() };
         for _ in 0..5 {
-            fate.kept.written.count(1, &io);
+            fate.written.count(1, &io);
         }
-        fate.channel_full.count(1, &io);
-        fate.kept.write_failed.count(1, &io);
+        let losses = Losses::default();
+        let mut one = Tally::default();
+        one.count(1, &io);
+        losses.add(0, Cause::ChannelFull, &one);
+        losses.add(0, Cause::WriteFailed, &one);
         let seen = types::account {
             seen: 10,
             ring_full: 3,
@@ -210,7 +208,7 @@ mod tests {
             lost_write_bytes: 12288,
             ..types::account::default()
         };
-        let books = settle(&["block".into()], &[vec![types::account::default(), seen]], &[fate], vec![]);
+        let books = settle(&["block".into()], &[vec![types::account::default(), seen]], &[fate], &losses, vec![]);
         assert_eq!(books.accounts.len(), 1);
         assert!(books.balanced());
         assert_eq!(books.lost(), 5);

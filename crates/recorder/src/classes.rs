@@ -6,7 +6,9 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
-use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
+use iostrata_capture::tables::{
+    BlockTable, ClockTable, FileTable, FsTable, LossTable, ProcessTable, ShareTable, SyscallTable, VfsTable,
+};
 
 use crate::bpf::types::event_class;
 
@@ -14,13 +16,19 @@ use crate::bpf::types::event_class;
 pub type Class = usize;
 
 /// How many classes there are.
-pub const CLASSES: usize = event_class::CLASS_COUNT.0 as usize;
+pub const CLASSES: usize = OWN + 2;
+
+/// Where the recorder's own tables begin: what comes before are classes of the kernel side.
+const OWN: usize = event_class::CLASS_COUNT.0 as usize;
+
+/// The recorder's own tables.
+pub const OWN_CLASSES: std::ops::Range<Class> = OWN..CLASSES;
 
 macro_rules! classes {
-    ($($name:ident = $kernel:ident, $field:ident: $table:ty;)+) => {
+    ($($name:ident = $number:expr, $field:ident: $table:ty;)+) => {
         $(
             #[doc = concat!("Events of the table `", stringify!($field), "`.")]
-            pub const $name: Class = event_class::$kernel.0 as Class;
+            pub const $name: Class = $number as Class;
         )+
 
         /// Gathers rows, by class.
@@ -61,11 +69,13 @@ macro_rules! classes {
 }
 
 classes! {
-    SYSCALL = CLASS_SYSCALL, syscall: SyscallTable;
-    VFS = CLASS_VFS, vfs: VfsTable;
-    BLOCK = CLASS_BLOCK, block: BlockTable;
-    PROCESS = CLASS_PROCESS, process: ProcessTable;
-    SHARE = CLASS_SHARE, share: ShareTable;
-    FS = CLASS_FS, fs: FsTable;
-    FILE = CLASS_FILE, file: FileTable;
+    SYSCALL = event_class::CLASS_SYSCALL.0, syscall: SyscallTable;
+    VFS = event_class::CLASS_VFS.0, vfs: VfsTable;
+    BLOCK = event_class::CLASS_BLOCK.0, block: BlockTable;
+    PROCESS = event_class::CLASS_PROCESS.0, process: ProcessTable;
+    SHARE = event_class::CLASS_SHARE.0, share: ShareTable;
+    FS = event_class::CLASS_FS.0, fs: FsTable;
+    FILE = event_class::CLASS_FILE.0, file: FileTable;
+    CLOCK = OWN, clock: ClockTable;
+    LOSS = OWN + 1, loss: LossTable;
 }

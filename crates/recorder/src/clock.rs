@@ -30,6 +30,11 @@ pub fn pair() -> ClockPair {
     best.1
 }
 
+/// Time since boot, sleep included.
+pub fn boot_ns() -> i64 {
+    nanoseconds(clock_gettime(ClockId::Boottime))
+}
+
 /// The clock of a capture that starts now.
 pub fn start() -> Clock {
     let pair = pair();

@@ -14,12 +14,13 @@ use iostrata_capture::ledger::Amounts;
 use iostrata_capture::table::TableBuilder;
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
-use crate::books::{Fate, Tally};
+use crate::books::Tally;
 use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, add_to_counters, file_amounts};
 use crate::host::cgroups::Cgroups;
 use crate::levels::Levels;
+use crate::losses::{Cause, Losses};
 use crate::sink::{Batch, Sink, Totals};
 
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
@@ -48,7 +49,7 @@ struct Drain {
     totals: Arc<Totals>,
     builders: Builders,
     waiting: [Tally; CLASSES],
-    fates: Vec<Fate>,
+    losses: Arc<Losses>,
     batch_age: Duration,
     flushed: Instant,
 }
@@ -58,10 +59,10 @@ impl Drain {
         self.totals.events.fetch_add(1, Relaxed);
         let Some(head) = record_at::<types::event_head>(bytes) else { return };
         let class = Class::from(head.event_class);
-        if self.decode(class, head.cpu, bytes).is_none()
-            && let Some(fate) = self.fates.get_mut(class)
-        {
-            fate.undecodable.count(head.cpu, &Amounts::default());
+        if self.decode(class, head.cpu, bytes).is_none() {
+            let mut one = Tally::default();
+            one.count(head.cpu, &Amounts::default());
+            self.losses.add(class, Cause::Undecodable, &one);
             self.totals.lost.fetch_add(1, Relaxed);
         }
     }
@@ -141,7 +142,7 @@ impl Drain {
         };
         if let Some(tally) = lost {
             self.totals.lost.fetch_add(tally.events(), Relaxed);
-            self.fates[class].channel_full.add(&tally);
+            self.losses.add(class, Cause::ChannelFull, &tally);
         }
     }
 
@@ -163,7 +164,7 @@ impl Drain {
 
 /// A running drain thread.
 pub struct Draining {
-    thread: JoinHandle<Result<Vec<Fate>>>,
+    thread: JoinHandle<Result<()>>,
     stop: Sender<Vec<types::fs_event>>,
 }
 
@@ -177,7 +178,7 @@ impl Draining {
         levels: Levels,
         sink: Box<dyn Sink>,
         batch_age: Duration,
-        totals: Arc<Totals>,
+        (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let drain = Drain {
@@ -188,7 +189,7 @@ impl Draining {
             totals,
             builders: Builders::default(),
             waiting: Default::default(),
-            fates: vec![Fate::default(); CLASSES],
+            losses,
             batch_age,
             flushed: Instant::now(),
         };
@@ -203,7 +204,7 @@ impl Draining {
 
     /// Empties the rings one last time, hands everything over and ends. To be called after detaching, with what the kernel
     /// side was still gathering.
-    pub fn finish(self, gathered: Vec<types::fs_event>) -> Result<Vec<Fate>> {
+    pub fn finish(self, gathered: Vec<types::fs_event>) -> Result<()> {
         // Where the thread has ended already, joining it says why.
         let _ = self.stop.send(gathered);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
@@ -215,7 +216,7 @@ fn run(
     drain: Drain,
     stop: &Receiver<Vec<types::fs_event>>,
     ready: &Sender<Result<()>>,
-) -> Result<Vec<Fate>> {
+) -> Result<()> {
     let drain = RefCell::new(drain);
     let mut builder = RingBufferBuilder::new();
     for ring in rings {
@@ -225,14 +226,14 @@ fn run(
         });
         if let Err(error) = added {
             let _ = ready.send(Err(anyhow!("cannot read a ring: {error:#}")));
-            return Ok(Vec::new());
+            return Ok(());
         }
     }
     let rings = match builder.build() {
         Ok(rings) => rings,
         Err(error) => {
             let _ = ready.send(Err(anyhow!("cannot read the rings: {error:#}")));
-            return Ok(Vec::new());
+            return Ok(());
         }
     };
     let _ = ready.send(Ok(()));
@@ -254,6 +255,5 @@ fn run(
             drain.flush_all(Patience::None);
         }
     }
-    drop(rings);
-    Ok(drain.into_inner().fates)
+    Ok(())
 }

@@ -8,6 +8,7 @@
 pub mod books;
 pub mod bpf;
 pub mod check;
+pub mod chronicle;
 pub mod classes;
 pub mod cli;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod decode;
 pub mod drain;
 pub mod host;
 pub mod levels;
+pub mod losses;
 pub mod options;
 pub mod outputs;
 pub mod plan;

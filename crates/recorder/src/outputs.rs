@@ -12,9 +12,9 @@ use iostrata_capture::capture::Lock;
 use iostrata_capture::manifest::Manifest;
 use iostrata_capture::tables;
 
-use crate::books::Kept;
 use crate::classes::Class;
 use crate::drain::BATCH_AGE;
+use crate::losses::Losses;
 use crate::options::Record;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
@@ -31,6 +31,8 @@ pub enum Keeper {
 pub struct Outputs {
     /// Who answers for the rows.
     pub keeper: Keeper,
+    /// Where the recorder's own tables go; none where no capture is kept.
+    pub own: Option<ParquetSink>,
     /// The live view.
     pub live: Option<Showing>,
 }
@@ -42,10 +44,10 @@ impl Outputs {
         options: &Record,
         manifest: &Manifest,
         expected: Vec<Class>,
-        totals: &Arc<Totals>,
+        (totals, losses): (&Arc<Totals>, &Arc<Losses>),
         stop: Sender<&'static str>,
     ) -> Result<(Box<dyn Sink>, Outputs)> {
-        let (keeping, keeper): (Box<dyn Sink>, Keeper) = match &options.out {
+        let (keeping, keeper, own): (Box<dyn Sink>, Keeper, Option<ParquetSink>) = match &options.out {
             Some(out) => {
                 let settings = ParquetSettings {
                     directory: out.clone(),
@@ -55,15 +57,16 @@ impl Outputs {
                     flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
                     expected,
                 };
-                let (sink, writer) = ParquetSink::start(settings, manifest.clone(), Arc::clone(totals))?;
-                (Box::new(sink), Keeper::Writer(writer))
+                let (sink, writer) =
+                    ParquetSink::start(settings, manifest.clone(), (Arc::clone(totals), Arc::clone(losses)))?;
+                (Box::new(sink.clone()), Keeper::Writer(writer), Some(sink))
             }
             None => {
                 let (sink, counts) = CountingSink::start();
-                (Box::new(sink), Keeper::Counter(counts, Box::new(manifest.clone())))
+                (Box::new(sink), Keeper::Counter(counts, Box::new(manifest.clone())), None)
             }
         };
-        let Some(asked) = &options.live else { return Ok((keeping, Outputs { keeper, live: None })) };
+        let Some(asked) = &options.live else { return Ok((keeping, Outputs { keeper, own, live: None })) };
         let (view, showing) = LiveSink::start(live::Settings {
             format: asked.format,
             systems: asked.systems.clone(),
@@ -71,7 +74,7 @@ impl Outputs {
             on_end: options.out.is_none().then_some(stop),
         })?;
         let tee = Tee::new(keeping, vec![Box::new(view)]);
-        Ok((Box::new(tee), Outputs { keeper, live: Some(showing) }))
+        Ok((Box::new(tee), Outputs { keeper, own, live: Some(showing) }))
     }
 }
 
@@ -81,8 +84,7 @@ impl Keeper {
         match self {
             Keeper::Writer(writer) => writer.join().map_err(|_| anyhow!("the writer thread panicked")),
             Keeper::Counter(counts, manifest) => {
-                let kept = counts.get()?.into_iter().map(|written| Kept { written, ..Kept::default() }).collect();
-                Ok(Written { manifest: *manifest, kept, error: None })
+                Ok(Written { manifest: *manifest, written: counts.get()?, error: None })
             }
         }
     }

@@ -14,6 +14,7 @@ use iostrata_capture::op::Layer;
 
 use crate::books::{Fate, Tally, count_unseen_ends, settle};
 use crate::bpf::types;
+use crate::chronicle::Chronicle;
 use crate::classes;
 use crate::clock;
 use crate::command::{Held, exit_code};
@@ -22,6 +23,7 @@ use crate::drain::Draining;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::levels::Levels;
+use crate::losses::Losses;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
@@ -168,8 +170,12 @@ pub fn run(options: &Record) -> Result<Outcome> {
 
     let mut manifest = manifest(options, &plan);
     let totals = Arc::new(Totals::default());
+    let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
-    let (sink, Outputs { keeper, live }) = Outputs::start(options, &manifest, expected, &totals, stopper)?;
+    let (sink, outputs) = Outputs::start(options, &manifest, expected, (&totals, &losses), stopper)?;
+    let Outputs { keeper, own, live } = outputs;
+    let shared = || (Arc::clone(&totals), Arc::clone(&losses));
+    let mut chronicle = Chronicle::start(own, words.classes.clone(), manifest.clock.offset_ns, shared());
     let draining = Draining::start(
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words)?,
@@ -177,7 +183,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Levels::new(&manifest.devices),
         sink,
         outputs::batch_age(options),
-        Arc::clone(&totals),
+        shared(),
     )?;
     // With the fork program attached, so that no child slips between.
     for root in &options.filter.pids {
@@ -186,23 +192,23 @@ pub fn run(options: &Record) -> Result<Outcome> {
     out.map_or(Ok(()), |out| manifest.write(out))?;
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
-    let (reason, status) = wait(options, child, &stop, &totals, &session)?;
+    let (reason, status) = wait(options, child, &stop, &totals, &session, &mut chronicle)?;
 
     let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();
     let skipped = skipped(&session, &plan);
     session.detach();
     witness.detached();
-    let mut fates = draining.finish(session.gathered()?)?;
+    draining.finish(session.gathered()?)?;
+    chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
-    for (fate, kept) in fates.iter_mut().zip(written.kept) {
-        fate.kept = kept;
-    }
+    let of_class = |written| Fate { written, ..Fate::default() };
+    let mut fates: Vec<Fate> = written.written.into_iter().map(of_class).collect();
     manifest = written.manifest;
     if let Some(block) = fates.get_mut(classes::BLOCK) {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
-    manifest.books = settle(&words.classes, &session.accounts()?, &fates, skipped);
+    manifest.books = settle(&words.classes, &session.accounts()?, &fates, &losses, skipped);
     if manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), |dev| session.own_io(dev))?;
     }
@@ -225,7 +231,8 @@ fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
         Some(layer) => manifest.layers.get(&layer).is_some_and(|state| state.captured),
         None => true,
     };
-    (0..class_words.len()).filter(|class| captured(&class_words[*class])).collect()
+    let events = (0..class_words.len()).filter(|class| captured(&class_words[*class]));
+    events.chain(classes::OWN_CLASSES).collect()
 }
 
 fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
@@ -237,7 +244,7 @@ fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
 fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
     let mut sum = Tally::default();
     for fate in fates {
-        sum.add(&fate.kept.written);
+        sum.add(&fate.written);
     }
     sum.devices.remove(&dev).unwrap_or_default()
 }
@@ -263,13 +270,13 @@ fn signals() -> Result<(Sender<&'static str>, Receiver<&'static str>)> {
 }
 
 /// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
-fn dirty_bytes(session: &Session) -> Result<u64> {
+fn dirty_bytes(accounts: &[Vec<types::account>]) -> u64 {
     let (mut dirtied, mut cleaned) = (0u64, 0u64);
-    for account in session.accounts()?.iter().flatten() {
+    for account in accounts.iter().flatten() {
         dirtied = dirtied.wrapping_add(account.dirtied_bytes);
         cleaned = cleaned.wrapping_add(account.cleaned_bytes);
     }
-    Ok(dirtied.saturating_sub(cleaned))
+    dirtied.saturating_sub(cleaned)
 }
 
 /// What went on its way last is still to complete. Disks that others keep busy are not waited for.
@@ -281,12 +288,19 @@ fn wait_until_idle(disks: &[Device]) {
 }
 
 /// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
-fn wait_for_writeback(options: &Record, stop: &Receiver<&'static str>, session: &Session) -> Result<String> {
+fn wait_for_writeback(
+    options: &Record,
+    stop: &Receiver<&'static str>,
+    session: &Session,
+    chronicle: &mut Chronicle,
+) -> Result<String> {
     let ended = Instant::now();
     let tick = TICK / 4;
     let mut told = false;
     loop {
-        let left = dirty_bytes(session)?;
+        let accounts = session.accounts()?;
+        chronicle.look(&accounts);
+        let left = dirty_bytes(&accounts);
         if left == 0 {
             wait_until_idle(&recorded_devices(options));
             return Ok("the command ended".to_owned());
@@ -315,6 +329,7 @@ fn wait(
     stop: &Receiver<&'static str>,
     totals: &Totals,
     session: &Session,
+    chronicle: &mut Chronicle,
 ) -> Result<(String, Option<ExitStatus>)> {
     let started = Instant::now();
     let mut progress = Progress::start(options.live.is_some());
@@ -322,7 +337,7 @@ fn wait(
         if let Some(running) = child.as_mut()
             && let Some(status) = running.try_wait().context("cannot wait for the command")?
         {
-            break (wait_for_writeback(options, stop, session)?, Some(status));
+            break (wait_for_writeback(options, stop, session, chronicle)?, Some(status));
         }
         if options.duration.is_some_and(|duration| started.elapsed() >= duration) {
             break ("the duration is over".to_owned(), None);
@@ -331,7 +346,9 @@ fn wait(
         if let Ok(signal) = stop.recv_timeout(left) {
             break (signal.to_owned(), None);
         }
-        let lost = session.accounts()?.iter().flatten().map(|a| a.ring_full + a.inflight_full).sum();
+        let accounts = session.accounts()?;
+        chronicle.look(&accounts);
+        let lost = accounts.iter().flatten().map(|a| a.ring_full + a.inflight_full).sum();
         progress.show(totals, lost);
     };
     progress.finish();

@@ -7,7 +7,7 @@ mod parquet;
 mod room;
 mod tee;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arrow::array::RecordBatch;
 
@@ -51,4 +51,6 @@ pub struct Totals {
     pub bytes: AtomicU64,
     /// Finished parts.
     pub parts: AtomicU64,
+    /// Whether the writer waits for room on the disk.
+    pub paused: AtomicBool,
 }

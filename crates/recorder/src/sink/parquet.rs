@@ -14,8 +14,9 @@ use iostrata_capture::part::PartWriter;
 use super::courtesy::Courtesy;
 use super::room::{MinFree, Room, Verdict};
 use super::{Batch, Sink, Totals};
-use crate::books::{Kept, Tally};
-use crate::classes::{CLASSES, Class, open_part};
+use crate::books::Tally;
+use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
+use crate::losses::{Cause, Losses};
 use crate::report::tell;
 
 /// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
@@ -50,8 +51,8 @@ pub struct Settings {
 pub struct Written {
     /// The manifest with every finished part.
     pub manifest: Manifest,
-    /// By class: what became of the events.
-    pub kept: Vec<Kept>,
+    /// By class: events whose rows are in finished parts.
+    pub written: Vec<Tally>,
     /// The first thing that went wrong.
     pub error: Option<String>,
 }
@@ -67,7 +68,7 @@ impl ParquetSink {
     pub fn start(
         settings: Settings,
         manifest: Manifest,
-        totals: Arc<Totals>,
+        (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
         let writer = Writer {
@@ -75,9 +76,10 @@ impl ParquetSink {
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
             room: Room::new(settings.directory.clone(), settings.min_free),
-            result: Written { manifest, kept: vec![Kept::default(); CLASSES], error: None },
+            result: Written { manifest, written: vec![Tally::default(); CLASSES], error: None },
             settings,
             totals,
+            losses,
         };
         let thread = std::thread::Builder::new()
             .name("writer".into())
@@ -135,6 +137,7 @@ impl Open {
 struct Writer {
     settings: Settings,
     totals: Arc<Totals>,
+    losses: Arc<Losses>,
     room: Room,
     open: Vec<Option<Open>>,
     numbers: Vec<u32>,
@@ -168,8 +171,9 @@ impl Writer {
 
     fn take(&mut self, batch: &Batch) {
         let class = batch.class;
-        if !self.has_room(batch) {
-            self.result.kept[class].disk_full.add(&batch.tally);
+        // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
+        if !OWN_CLASSES.contains(&class) && !self.has_room(batch) {
+            self.losses.add(class, Cause::DiskFull, &batch.tally);
             self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
         } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
             self.lose(class, &batch.tally);
@@ -184,7 +188,9 @@ impl Writer {
         let parts: u64 = self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum();
         let (manifest, for_each_part) = MANIFEST_BYTES;
         let manifest = manifest + for_each_part * self.result.manifest.parts.len() as u64;
-        match self.room.check(parts + manifest + batch.rows.get_array_memory_size() as u64) {
+        let verdict = self.room.check(parts + manifest + batch.rows.get_array_memory_size() as u64);
+        self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
+        match verdict {
             Verdict::Room => true,
             Verdict::RoomAgain => {
                 tell("iostrata: there is room on the disk again; the recording goes on\n");
@@ -266,7 +272,7 @@ impl Writer {
         self.totals.bytes.fetch_add(part.bytes, Relaxed);
         self.totals.parts.fetch_add(1, Relaxed);
         self.result.manifest.parts.push(part);
-        self.result.kept[class].written.add(tally);
+        self.result.written[class].add(tally);
         let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
         self.note(kept);
     }
@@ -284,7 +290,7 @@ impl Writer {
     }
 
     fn lose(&mut self, class: Class, tally: &Tally) {
-        self.result.kept[class].write_failed.add(tally);
+        self.losses.add(class, Cause::WriteFailed, tally);
         self.totals.lost.fetch_add(tally.events(), Relaxed);
     }
 

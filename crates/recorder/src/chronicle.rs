@@ -1,0 +1,125 @@
+//! The recorder's own tables: how wall time moved (`clock`) and what was lost when (`loss`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use iostrata_capture::column::Comm;
+use iostrata_capture::ledger::Lost;
+use iostrata_capture::table::TableBuilder;
+use iostrata_capture::tables::{ClockBuilder, ClockRow, LossBuilder, LossRow};
+
+use crate::books::{Fate, Tally, settle};
+use crate::bpf::types;
+use crate::classes::{CLASSES, CLOCK, Class, LOSS};
+use crate::clock;
+use crate::losses::Losses;
+use crate::sink::{Batch, ParquetSink, Sink, Totals};
+
+/// How often losses are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often the clocks are read.
+const CLOCKS: Duration = Duration::from_secs(10);
+
+/// Writes the recorder's own tables.
+pub struct Chronicle {
+    sink: Option<ParquetSink>,
+    class_names: Vec<String>,
+    offset_ns: i64,
+    losses: Arc<Losses>,
+    totals: Arc<Totals>,
+    /// By class and CPU: what was lost when it was last told.
+    told: HashMap<(String, u32), Lost>,
+    told_ns: i64,
+    looked: Instant,
+    clocks_read: Option<Instant>,
+}
+
+impl Chronicle {
+    /// For a recording that begins now, whose times are the monotonic clock and `offset_ns`.
+    pub fn start(
+        sink: Option<ParquetSink>,
+        class_names: Vec<String>,
+        offset_ns: i64,
+        (totals, losses): (Arc<Totals>, Arc<Losses>),
+    ) -> Chronicle {
+        let told_ns = clock::monotonic_ns() + offset_ns;
+        let told = HashMap::new();
+        Chronicle {
+            sink,
+            class_names,
+            offset_ns,
+            losses,
+            totals,
+            told,
+            told_ns,
+            looked: Instant::now(),
+            clocks_read: None,
+        }
+    }
+
+    /// Writes down what is due. To be called often; `accounts` are the kernel side's.
+    pub fn look(&mut self, accounts: &[Vec<types::account>]) {
+        if self.sink.is_some() && self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.read_clocks() {
+            self.clocks_read = Some(Instant::now());
+        }
+        if self.sink.is_some() && self.looked.elapsed() >= LOOK {
+            self.tell_losses(accounts);
+            self.looked = Instant::now();
+        }
+    }
+
+    /// The last words: everything is detached, and what was lost on the way to the writer is known.
+    pub fn finish(mut self, accounts: &[Vec<types::account>]) {
+        self.read_clocks();
+        self.tell_losses(accounts);
+    }
+
+    fn read_clocks(&mut self) -> bool {
+        let pair = clock::pair();
+        let mut rows = ClockBuilder::default();
+        let ts_ns = pair.monotonic_ns + self.offset_ns;
+        rows.push(ClockRow { ts_ns, wall_ns: pair.wall_ns, boot_ns: clock::boot_ns() });
+        self.send(CLOCK, rows)
+    }
+
+    /// What cannot be handed over now is part of what is told next.
+    fn tell_losses(&mut self, accounts: &[Vec<types::account>]) {
+        let now_ns = clock::monotonic_ns() + self.offset_ns;
+        let fates = vec![Fate::default(); CLASSES];
+        let books = settle(&self.class_names, accounts, &fates, &self.losses, Vec::new());
+        let mut rows = LossBuilder::default();
+        for account in &books.accounts {
+            let told = self.told.get(&(account.class.clone(), account.cpu)).copied().unwrap_or_default();
+            for ((cause, sum), (_, told)) in account.lost.by_cause().into_iter().zip(told.by_cause()) {
+                if sum > told {
+                    rows.push(LossRow {
+                        ts_ns: now_ns,
+                        since_ns: self.told_ns,
+                        class: Comm::of(&account.class),
+                        cpu: i32::try_from(account.cpu).unwrap_or(i32::MAX),
+                        cause: Comm::of(cause),
+                        events: i64::try_from(sum - told).unwrap_or(i64::MAX),
+                    });
+                }
+            }
+        }
+        if rows.rows() == 0 || self.send(LOSS, rows) {
+            self.told_ns = now_ns;
+            self.told =
+                books.accounts.into_iter().map(|account| ((account.class, account.cpu), account.lost)).collect();
+        }
+    }
+
+    fn send<B: TableBuilder>(&mut self, class: Class, mut rows: B) -> bool {
+        let Some(sink) = self.sink.as_mut() else { return false };
+        // There is no room on the disk for anything.
+        if self.totals.paused.load(Relaxed) {
+            return false;
+        }
+        let batch = rows.finish().map(|rows| Batch { class, rows, tally: Tally::default() });
+        batch.is_ok_and(|batch| sink.offer(batch).is_ok())
+    }
+}
