@@ -212,10 +212,10 @@ class Capture:
 class Recorder:
     """`iostrata record`, running."""
 
-    def __init__(self, out, *arguments, prefix=(), wait=True, stdout=subprocess.PIPE):
+    def __init__(self, out, *arguments, prefix=(), wait=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
         self.out = Path(out)
         command = [*prefix, BIN / "iostrata", "record", "--out", out, *arguments]
-        self.process = subprocess.Popen([str(word) for word in command], stdout=stdout, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([str(word) for word in command], stdout=stdout, stderr=stderr, text=True)
         deadline = time.monotonic() + 60
         while wait and not (self.out / "manifest.json").exists():
             if self.process.poll() is not None or time.monotonic() > deadline:

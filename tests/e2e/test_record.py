@@ -1,10 +1,13 @@
 """What is recorded on this machine is what happened: against the kernel's counters and workloads of known truth."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
 
+import pyarrow.parquet
 from conftest import Capture
 
 KIB = 1024
@@ -226,3 +229,42 @@ def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
     assert rows[0][1] <= before_ns + 1_000_000_000 and rows[-1][1] >= after_ns
     # Nor did the machine sleep.
     assert max(boot - ts for ts, _, boot in rows) - min(boot - ts for ts, _, boot in rows) < 1_000_000
+
+
+def told(recorder, signal_number, reached, seconds=10):
+    """Sends a signal and waits for what it is to bring about."""
+    recorder.process.send_signal(signal_number)
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert recorder.process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_sighup_closes_the_parts_and_the_recording_goes_on(disk, record):
+    recorder = record("--device", disk.name)
+    demo_workload(disk)
+    time.sleep(1.5)
+    assert not list(recorder.out.glob("*/part-*.parquet"))
+    told(recorder, signal.SIGHUP, lambda: list(recorder.out.glob("block/part-*.parquet")))
+    before = pyarrow.parquet.read_metadata(recorder.out / "block/part-000001.parquet").num_rows
+    assert before > 0
+    demo_workload(disk)
+    capture = recorder.stop()
+    assert capture.one("select count(*) > " + str(before) + " from {block}") == (True,)
+    capture.check_books()
+
+
+def test_sigusr1_tells_how_it_is_and_a_stop_takes_less_than_a_second(disk, record, tmp_path):
+    errors = tmp_path / "errors"
+    with open(errors, "w") as stderr:
+        recorder = record("--device", disk.name, stderr=stderr)
+    demo_workload(disk)
+    time.sleep(1.2)
+    told(recorder, signal.SIGUSR1, lambda: "status    block" in errors.read_text())
+    said = errors.read_text()
+    assert re.search(r"^status    recording for \ds: \d+ events drained, \d+ finished parts", said, re.M), said
+    assert re.search(r"^status    block +seen [1-9]\d*, lost 0$", said, re.M), said
+    asked = time.monotonic()
+    recorder.process.send_signal(signal.SIGTERM)
+    assert recorder.process.wait(timeout=30) == 0
+    assert time.monotonic() - asked < 1

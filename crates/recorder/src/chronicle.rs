@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use iostrata_capture::column::Comm;
-use iostrata_capture::ledger::Lost;
+use iostrata_capture::ledger::{Books, Lost};
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{ClockBuilder, ClockRow, LossBuilder, LossRow};
 
@@ -77,6 +77,11 @@ impl Chronicle {
         self.tell_losses(accounts);
     }
 
+    /// What was seen and lost until now. What was written is known at the end only.
+    pub fn books(&self, accounts: &[Vec<types::account>]) -> Books {
+        settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new())
+    }
+
     fn read_clocks(&mut self) -> bool {
         let pair = clock::pair();
         let mut rows = ClockBuilder::default();
@@ -88,8 +93,7 @@ impl Chronicle {
     /// What cannot be handed over now is part of what is told next.
     fn tell_losses(&mut self, accounts: &[Vec<types::account>]) {
         let now_ns = clock::monotonic_ns() + self.offset_ns;
-        let fates = vec![Fate::default(); CLASSES];
-        let books = settle(&self.class_names, accounts, &fates, &self.losses, Vec::new());
+        let books = self.books(accounts);
         let mut rows = LossBuilder::default();
         for account in &books.accounts {
             let told = self.told.get(&(account.class.clone(), account.cpu)).copied().unwrap_or_default();

@@ -26,5 +26,7 @@ pub mod progress;
 pub mod record;
 pub mod report;
 pub mod session;
+pub mod signals;
 pub mod sink;
+pub mod watch;
 pub mod witness;

@@ -16,6 +16,7 @@ use crate::classes::Class;
 use crate::drain::BATCH_AGE;
 use crate::losses::Losses;
 use crate::options::Record;
+use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
 
@@ -45,7 +46,7 @@ impl Outputs {
         manifest: &Manifest,
         expected: Vec<Class>,
         (totals, losses): (&Arc<Totals>, &Arc<Losses>),
-        stop: Sender<&'static str>,
+        teller: Sender<Told>,
     ) -> Result<(Box<dyn Sink>, Outputs)> {
         let (keeping, keeper, own): (Box<dyn Sink>, Keeper, Option<ParquetSink>) = match &options.out {
             Some(out) => {
@@ -71,7 +72,7 @@ impl Outputs {
             format: asked.format,
             systems: asked.systems.clone(),
             output: live::standard_output()?,
-            on_end: options.out.is_none().then_some(stop),
+            on_end: options.out.is_none().then_some(teller),
         })?;
         let tee = Tee::new(keeping, vec![Box::new(view)]);
         Ok((Box::new(tee), Outputs { keeper, own, live: Some(showing) }))

@@ -1,12 +1,8 @@
 //! A recording from start to end.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, Sender};
+use anyhow::Result;
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::Skipped;
 use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, State};
@@ -28,21 +24,13 @@ use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
-use crate::progress::Progress;
 use crate::report::tell;
 use crate::session::{self, Session, Settings};
+use crate::signals;
 use crate::sink::Totals;
 use crate::sink::live::{Showing, Shown};
+use crate::watch::Watch;
 use crate::witness::{self, Witness};
-
-/// How often the main thread looks at the duration and the progress line.
-const TICK: Duration = Duration::from_millis(100);
-
-/// How long the last requests of a command may take to complete.
-const IDLE_WAIT: Duration = Duration::from_secs(1);
-
-/// A command that is told to end has this long before it is left behind.
-const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// How a recording went.
 pub struct Outcome {
@@ -153,7 +141,7 @@ fn whole_devices(options: &Record) -> Vec<Device> {
 /// Records until told to stop.
 pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
-    let (stopper, stop) = signals()?;
+    let (teller, told) = signals::listen()?;
     let kernel = VmlinuxBtf::load()?;
     let out = options.out.as_deref();
     out.map_or(Ok(()), outputs::check_directory)?;
@@ -172,7 +160,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let totals = Arc::new(Totals::default());
     let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
-    let (sink, outputs) = Outputs::start(options, &manifest, expected, (&totals, &losses), stopper)?;
+    let (sink, outputs) = Outputs::start(options, &manifest, expected, (&totals, &losses), teller)?;
     let Outputs { keeper, own, live } = outputs;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), manifest.clock.offset_ns, shared());
@@ -192,7 +180,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
     out.map_or(Ok(()), |out| manifest.write(out))?;
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
-    let (reason, status) = wait(options, child, &stop, &totals, &session, &mut chronicle)?;
+    let disks = recorded_devices(options);
+    let mut watch = Watch::start(options, &disks, &told, &totals, &session, &mut chronicle);
+    let (reason, status) = watch.until_end(child)?;
 
     let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();
@@ -247,132 +237,4 @@ fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
         sum.add(&fate.written);
     }
     sum.devices.remove(&dev).unwrap_or_default()
-}
-
-/// What ends a recording, as it comes: SIGINT, SIGTERM, and what is sent to the first.
-fn signals() -> Result<(Sender<&'static str>, Receiver<&'static str>)> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
-    let (send, receive) = crossbeam_channel::unbounded();
-    let stopper = send.clone();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
-                if send.send(name).is_err() {
-                    break;
-                }
-            }
-        })
-        .context("cannot start the signal thread")?;
-    Ok((stopper, receive))
-}
-
-/// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
-fn dirty_bytes(accounts: &[Vec<types::account>]) -> u64 {
-    let (mut dirtied, mut cleaned) = (0u64, 0u64);
-    for account in accounts.iter().flatten() {
-        dirtied = dirtied.wrapping_add(account.dirtied_bytes);
-        cleaned = cleaned.wrapping_add(account.cleaned_bytes);
-    }
-    dirtied.saturating_sub(cleaned)
-}
-
-/// What went on its way last is still to complete. Disks that others keep busy are not waited for.
-fn wait_until_idle(disks: &[Device]) {
-    let since = Instant::now();
-    while since.elapsed() < IDLE_WAIT && !disks.iter().all(|disk| devices::is_idle(&disk.name)) {
-        std::thread::sleep(TICK / 20);
-    }
-}
-
-/// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
-fn wait_for_writeback(
-    options: &Record,
-    stop: &Receiver<&'static str>,
-    session: &Session,
-    chronicle: &mut Chronicle,
-) -> Result<String> {
-    let ended = Instant::now();
-    let tick = TICK / 4;
-    let mut told = false;
-    loop {
-        let accounts = session.accounts()?;
-        chronicle.look(&accounts);
-        let left = dirty_bytes(&accounts);
-        if left == 0 {
-            wait_until_idle(&recorded_devices(options));
-            return Ok("the command ended".to_owned());
-        }
-        if ended.elapsed() >= options.writeback_wait {
-            return Ok(format!("the command ended; {left} bytes that it wrote had not been written back"));
-        }
-        if !told && !options.writeback_wait.is_zero() {
-            let bytes = indicatif::HumanBytes(left);
-            let longest = humantime::format_duration(options.writeback_wait);
-            tell(&format!(
-                "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back\n"
-            ));
-            told = true;
-        }
-        if let Ok(signal) = stop.recv_timeout(tick) {
-            return Ok(format!("{signal}, after the command had ended"));
-        }
-    }
-}
-
-/// Waits for the first of: a signal, the duration's end, the command's end.
-fn wait(
-    options: &Record,
-    mut child: Option<Child>,
-    stop: &Receiver<&'static str>,
-    totals: &Totals,
-    session: &Session,
-    chronicle: &mut Chronicle,
-) -> Result<(String, Option<ExitStatus>)> {
-    let started = Instant::now();
-    let mut progress = Progress::start(options.live.is_some());
-    let (reason, status) = loop {
-        if let Some(running) = child.as_mut()
-            && let Some(status) = running.try_wait().context("cannot wait for the command")?
-        {
-            break (wait_for_writeback(options, stop, session, chronicle)?, Some(status));
-        }
-        if options.duration.is_some_and(|duration| started.elapsed() >= duration) {
-            break ("the duration is over".to_owned(), None);
-        }
-        let left = options.duration.map_or(TICK, |duration| duration.saturating_sub(started.elapsed()).min(TICK));
-        if let Ok(signal) = stop.recv_timeout(left) {
-            break (signal.to_owned(), None);
-        }
-        let accounts = session.accounts()?;
-        chronicle.look(&accounts);
-        let lost = accounts.iter().flatten().map(|a| a.ring_full + a.inflight_full).sum();
-        progress.show(totals, lost);
-    };
-    progress.finish();
-    let status = match (status, child) {
-        (None, Some(child)) => end_command(child),
-        (status, _) => status,
-    };
-    Ok((reason, status))
-}
-
-/// The recording ends before its command: the command is asked to end too.
-fn end_command(mut child: Child) -> Option<ExitStatus> {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)?;
-    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    let asked = Instant::now();
-    while asked.elapsed() < COMMAND_GRACE {
-        match child.try_wait() {
-            // It ended because it was asked to: not a failure of the command.
-            Ok(Some(status)) if status.signal() == Some(15) => return None,
-            Ok(Some(status)) => return Some(status),
-            Ok(None) => std::thread::sleep(TICK / 4),
-            Err(_) => return None,
-        }
-    }
-    tell(&format!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded\n", child.id()));
-    None
 }

@@ -3,11 +3,16 @@
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use anyhow::Context;
-use iostrata_capture::ledger::Account;
+use indicatif::{HumanBytes, HumanCount};
+use iostrata_capture::ledger::{Account, Books};
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 
+use crate::sink::Totals;
 use crate::sink::live::Shown;
 
 /// Prints on standard error. That nobody may be listening there is no reason to end a recording.
@@ -30,7 +35,7 @@ pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> St
     if let Some(out) = out {
         let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
         let parts = manifest.parts.len();
-        let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), indicatif::HumanBytes(bytes));
+        let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), HumanBytes(bytes));
     }
     if let Some(live) = live {
         let _ = writeln!(text, "live      {}", live_line(live));
@@ -75,6 +80,33 @@ pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> St
     text
 }
 
+/// How a recording stands that goes on.
+pub fn status(elapsed: Duration, totals: &Totals, books: &Books) -> String {
+    let count = |counter: &AtomicU64| HumanCount(counter.load(Relaxed));
+    let mut text = format!(
+        "status    recording for {}: {} events drained, {} finished parts ({})\n",
+        humantime::format_duration(Duration::from_secs(elapsed.as_secs())),
+        count(&totals.events),
+        count(&totals.parts),
+        HumanBytes(totals.bytes.load(Relaxed)),
+    );
+    for account in books.by_class() {
+        let lost = account.lost.total();
+        let _ = writeln!(text, "status    {:<8} seen {}, lost {lost}{}", account.class, account.seen, causes(&account));
+    }
+    if totals.paused.load(Relaxed) {
+        text.push_str("status    paused: the disk has less free space than --min-free leaves\n");
+    }
+    text
+}
+
+/// ` (ring_full 3)`, or nothing where nothing was lost.
+fn causes(account: &Account) -> String {
+    let causes = account.lost.by_cause().into_iter().filter(|(_, count)| *count > 0);
+    let causes: Vec<String> = causes.map(|(cause, count)| format!("{cause} {count}")).collect();
+    if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) }
+}
+
 fn verdict(balanced: bool) -> &'static str {
     if balanced { "balanced" } else { "NOT BALANCED" }
 }
@@ -85,20 +117,13 @@ fn live_line(live: &Shown) -> String {
 }
 
 fn account_line(account: &Account, kept: &str) -> String {
-    let causes: Vec<String> = account
-        .lost
-        .by_cause()
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(cause, count)| format!("{cause} {count}"))
-        .collect();
-    let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
     format!(
-        "{:<8} seen {} = {kept} {} + lost {}{causes}: {}",
+        "{:<8} seen {} = {kept} {} + lost {}{}: {}",
         account.class,
         account.seen,
         account.written,
         account.lost.total(),
+        causes(account),
         verdict(account.balanced())
     )
 }

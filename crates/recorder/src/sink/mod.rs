@@ -53,4 +53,6 @@ pub struct Totals {
     pub parts: AtomicU64,
     /// Whether the writer waits for room on the disk.
     pub paused: AtomicBool,
+    /// Whether the writer is to close the open parts; it takes the wish away.
+    pub rotate: AtomicBool,
 }

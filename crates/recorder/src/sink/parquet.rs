@@ -240,6 +240,9 @@ impl Writer {
     }
 
     fn rotate_and_flush(&mut self) {
+        if self.totals.rotate.swap(false, Relaxed) {
+            (0..CLASSES).for_each(|class| self.close(class));
+        }
         for class in 0..CLASSES {
             let Some(open) = self.open[class].as_mut() else { continue };
             if open.since.elapsed() >= self.settings.rotate_interval {

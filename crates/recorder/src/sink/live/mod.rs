@@ -24,6 +24,7 @@ use iostrata_capture::system::Systems;
 
 use super::{Batch, Sink};
 use crate::classes::{Class, PROCESS};
+use crate::signals::Told;
 
 use row::is_operation;
 use view::View;
@@ -62,7 +63,7 @@ pub struct Settings {
     /// Where rows go.
     pub output: OwnedFd,
     /// Who wants to know when the output takes no more; there is no live view from then on.
-    pub on_end: Option<Sender<&'static str>>,
+    pub on_end: Option<Sender<Told>>,
 }
 
 /// A copy of the descriptor of standard output.
@@ -140,7 +141,7 @@ impl LiveSink {
             .spawn(move || {
                 let end = view.run(&messages);
                 if let Some((reason, on_end)) = end.word().zip(on_end) {
-                    let _ = on_end.send(reason);
+                    let _ = on_end.send(Told::Stop(reason));
                 }
                 let _ = ended.send(end);
             })

@@ -1,0 +1,167 @@
+//! The main thread while the recording goes on: the duration, the command, what it is told, the progress line.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use crossbeam_channel::Receiver;
+use iostrata_capture::manifest::Device;
+
+use crate::bpf::types;
+use crate::chronicle::Chronicle;
+use crate::host::devices;
+use crate::options::Record;
+use crate::progress::Progress;
+use crate::report::{self, tell};
+use crate::session::Session;
+use crate::signals::Told;
+use crate::sink::Totals;
+
+/// How often the main thread looks at the duration and the progress line.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the last requests of a command may take to complete.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// A command that is told to end has this long before it is left behind.
+const COMMAND_GRACE: Duration = Duration::from_secs(5);
+
+/// Waits for the end of a recording.
+pub struct Watch<'a> {
+    options: &'a Record,
+    /// Whose last requests are waited for.
+    disks: &'a [Device],
+    told: &'a Receiver<Told>,
+    totals: &'a Totals,
+    session: &'a Session<'a>,
+    chronicle: &'a mut Chronicle,
+    started: Instant,
+}
+
+impl<'a> Watch<'a> {
+    /// A recording that goes on from now.
+    pub fn start(
+        options: &'a Record,
+        disks: &'a [Device],
+        told: &'a Receiver<Told>,
+        totals: &'a Totals,
+        session: &'a Session<'a>,
+        chronicle: &'a mut Chronicle,
+    ) -> Self {
+        Watch { options, disks, told, totals, session, chronicle, started: Instant::now() }
+    }
+
+    /// Waits for the first of: a signal, the duration's end, the command's end. Why it ended, and how the command did.
+    pub fn until_end(&mut self, mut child: Option<Child>) -> Result<(String, Option<ExitStatus>)> {
+        let mut progress = Progress::start(self.options.live.is_some());
+        let (reason, status) = loop {
+            if let Some(running) = child.as_mut()
+                && let Some(status) = running.try_wait().context("cannot wait for the command")?
+            {
+                break (self.until_written_back()?, Some(status));
+            }
+            let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
+            if left == Some(Duration::ZERO) {
+                break ("the duration is over".to_owned(), None);
+            }
+            if let Some(why) = self.pass(left.unwrap_or(TICK).min(TICK))? {
+                break (why.to_owned(), None);
+            }
+            let lost = self.look()?.iter().flatten().map(|a| a.ring_full + a.inflight_full).sum();
+            progress.show(self.totals, lost);
+        };
+        progress.finish();
+        let status = match (status, child) {
+            (None, Some(child)) => end_command(child),
+            (status, _) => status,
+        };
+        Ok((reason, status))
+    }
+
+    /// Lets `time` pass, or less where something is told, and does as told. Why the recording is to end, if it is.
+    fn pass(&mut self, time: Duration) -> Result<Option<&'static str>> {
+        match self.told.recv_timeout(time) {
+            Ok(Told::Stop(why)) => return Ok(Some(why)),
+            Ok(Told::Rotate) => self.totals.rotate.store(true, Relaxed),
+            Ok(Told::Status) => {
+                let books = self.chronicle.books(&self.session.accounts()?);
+                tell(&report::status(self.started.elapsed(), self.totals, &books));
+            }
+            Err(_) => {}
+        }
+        Ok(None)
+    }
+
+    /// The kernel side's accounts, after the chronicle has seen them.
+    fn look(&mut self) -> Result<Vec<Vec<types::account>>> {
+        let accounts = self.session.accounts()?;
+        self.chronicle.look(&accounts);
+        Ok(accounts)
+    }
+
+    /// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
+    fn until_written_back(&mut self) -> Result<String> {
+        let ended = Instant::now();
+        let mut said = false;
+        loop {
+            let left = dirty_bytes(&self.look()?);
+            if left == 0 {
+                wait_until_idle(self.disks);
+                return Ok("the command ended".to_owned());
+            }
+            let longest = self.options.writeback_wait;
+            if ended.elapsed() >= longest {
+                return Ok(format!("the command ended; {left} bytes that it wrote had not been written back"));
+            }
+            if !said && !longest.is_zero() {
+                let bytes = indicatif::HumanBytes(left);
+                let longest = humantime::format_duration(longest);
+                tell(&format!(
+                    "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back\n"
+                ));
+                said = true;
+            }
+            if let Some(why) = self.pass(TICK / 4)? {
+                return Ok(format!("{why}, after the command had ended"));
+            }
+        }
+    }
+}
+
+/// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
+fn dirty_bytes(accounts: &[Vec<types::account>]) -> u64 {
+    let (mut dirtied, mut cleaned) = (0u64, 0u64);
+    for account in accounts.iter().flatten() {
+        dirtied = dirtied.wrapping_add(account.dirtied_bytes);
+        cleaned = cleaned.wrapping_add(account.cleaned_bytes);
+    }
+    dirtied.saturating_sub(cleaned)
+}
+
+/// What went on its way last is still to complete. Disks that others keep busy are not waited for.
+fn wait_until_idle(disks: &[Device]) {
+    let since = Instant::now();
+    while since.elapsed() < IDLE_WAIT && !disks.iter().all(|disk| devices::is_idle(&disk.name)) {
+        std::thread::sleep(TICK / 20);
+    }
+}
+
+/// The recording ends before its command: the command is asked to end too.
+fn end_command(mut child: Child) -> Option<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)?;
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    let asked = Instant::now();
+    while asked.elapsed() < COMMAND_GRACE {
+        match child.try_wait() {
+            // It ended because it was asked to: not a failure of the command.
+            Ok(Some(status)) if status.signal() == Some(15) => return None,
+            Ok(Some(status)) => return Some(status),
+            Ok(None) => std::thread::sleep(TICK / 4),
+            Err(_) => return None,
+        }
+    }
+    tell(&format!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded\n", child.id()));
+    None
+}
