@@ -49,7 +49,8 @@ def check_no_gaps(capture, blocks, who):
             continue
         rows = capture.sql(f"""
             select pid, {block} - min({block}) over (), ts_ns + dur_ns from {{{table}}}
-            where {who} and op in ('write', 'pwrite') order by pid, ts_ns""")
+            where {who} and op in ('write', 'pwrite64') order by pid, ts_ns""")
+        assert rows, f"nothing in {table}"
         pairs = [(before, after) for (pid, before, _), (same, after, _) in zip(rows, rows[1:]) if pid == same]
         missing = sum((after - before - 1) % blocks for before, after in pairs)
         assert missing <= most, f"{missing} of {len(rows)} rows are missing in {table}"

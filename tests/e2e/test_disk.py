@@ -1,5 +1,7 @@
 """The disk that the capture is written to: never filled, and no reason to stop or to lose without counting when it fails."""
 
+import contextlib
+import csv
 import os
 import re
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from conftest import Capture, Disk, analyze
+from test_load import fast_disk, fio  # noqa: F401, a fixture
 from test_survive import writer  # noqa: F401, a fixture
 
 MIB = 1 << 20
@@ -90,6 +93,46 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     assert capture.one(f"select count(*) > 0 from {{block}} where ts_ns > {resumed_ns}") == (True,)
     summary = analyze("summary", capture.directory)
     assert summary.returncode == 3 and "disk_full" in summary.stdout, summary.stdout
+
+
+def size_of(directory):
+    """What its files take, as far as they are still there."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, record):  # noqa: F811
+    most = 16 * MIB
+    recorder = record("--device", fast_disk.name, "--max-disk", "16MiB", "--rotate-interval", "2s", "--flush-interval", "1s")
+    load = threading.Thread(target=fio, args=(fast_disk, "--ioengine=psync", "--numjobs=4"), kwargs={"seconds": 3 * SECONDS})
+    load.start()
+    largest = 0
+    while load.is_alive():
+        largest = max(largest, size_of(recorder.out))
+        time.sleep(0.02)
+    capture = recorder.stop(expected=None)
+    written = sum(removed["bytes"] for removed in capture.manifest.get("removed", [])) + size_of(recorder.out)
+    print(f"{written / MIB:.0f} MiB written within 16 MiB: at most {largest / MIB:.1f} MiB at a time")
+    assert written > most, "too slow to fill it"
+    assert most // 2 < largest <= most and size_of(recorder.out) <= most
+    capture.check_books()
+    removed = {removed["table"]: removed for removed in capture.manifest["removed"]}
+    assert set(removed) >= {"syscall", "block"} and not set(removed) & {"process", "file", "clock", "loss"}
+    # The names of those whose rows are left are there, though they are older than any of these.
+    assert capture.one("select count(*) from {process}")[0] > 0
+
+    # The analyzer takes all tables from the same moment on: as much as DuckDB counts from there.
+    from_ns = max(removed["last_ts_ns"] for removed in capture.manifest["removed"])
+    out = recorder.out.parent / "results"
+    summary = analyze("summary", recorder.out, "--out", out)
+    assert "removed to keep the capture within --max-disk" in summary.stdout, summary.stdout
+    rows = list(csv.DictReader((out / "summary.csv").open()))
+    for column, table, ops in [("syscall_write_ops", "syscall", "('write', 'pwrite64')"), ("block_write_ops", "block", "('write')")]:
+        counted = capture.one(f"select count(*) from {{{table}}} where ts_ns > {from_ns} and op in {ops}")[0]
+        assert counted > 0 and sum(int(row[column]) for row in rows) == counted, column
 
 
 def books(text):

@@ -128,9 +128,10 @@ fn scan(
     trust: &Trust,
 ) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
-    let scan = |capture| {
+    let scan = |capture: usize| {
         let (owners, files, disks) = (&owners[capture], &files[capture], &disks[capture]);
-        Scan { capture, owners, files, disks, choice }
+        let removed_until_ns = captures[capture].manifest.removed_until_ns();
+        Scan { capture, owners, files, disks, choice, removed_until_ns }
     };
     let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
     let mut work = Vec::new();

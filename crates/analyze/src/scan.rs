@@ -36,6 +36,10 @@ pub struct Scan<'a> {
     pub disks: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
+    /// Rows of events that began until then are left out, because some tables lack them ([`Manifest::removed_until_ns`]).
+    ///
+    /// [`Manifest::removed_until_ns`]: iostrata_capture::manifest::Manifest::removed_until_ns
+    pub removed_until_ns: Option<i64>,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
@@ -145,6 +149,11 @@ impl<'a> Fold<'a> {
         slot
     }
 
+    /// Whether what began at `ts_ns` is in the totals, as far as that decides.
+    fn is_whole_at(&self, ts_ns: i64) -> bool {
+        self.scan.removed_until_ns.is_none_or(|until_ns| ts_ns > until_ns)
+    }
+
     /// Whether requests of device `dev` are in the totals.
     fn takes(&self, dev: i32) -> bool {
         self.scan.choice.takes(self.scan.capture, dev)
@@ -235,6 +244,9 @@ macro_rules! file_events {
             fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
                 let view = $view::new(batch)?;
                 for row in 0..view.rows {
+                    if !fold.is_whole_at(view.ts_ns.at(row)) {
+                        continue;
+                    }
                     fold.file_row(FileRow {
                         layer: $layer,
                         ts_ns: view.ts_ns.at(row),

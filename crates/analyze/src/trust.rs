@@ -72,11 +72,22 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
+        self.notes.extend(removed(manifest).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
         self.complete &= unbalanced.is_empty();
         self.notes.extend(unbalanced.into_iter().map(|line| format!("{about}{line}")));
     }
+}
+
+/// What is said of a capture whose oldest parts were removed. It is whole from then on.
+fn removed(manifest: &Manifest) -> Option<String> {
+    let until = chrono::DateTime::from_timestamp_nanos(manifest.removed_until_ns()?);
+    let rows = manifest.removed.iter().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
+    Some(format!(
+        "left out: what began until {}: {rows} rows were removed to keep the capture within --max-disk",
+        until.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+    ))
 }
 
 /// What is known of a capture whose recorder has not finished it.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::ledger::{Amounts, Books};
+use crate::table::Table;
+use crate::tables::{ClockTable, FileTable, LossTable, ProcessTable};
 use crate::{SCHEMA_VERSION, op::Layer};
 
 /// The manifest's name in the capture directory.
@@ -65,6 +67,9 @@ pub struct Manifest {
     pub device_books: Vec<DeviceBook>,
     /// Finished parts.
     pub parts: Vec<Part>,
+    /// By table: what was finished and removed again, so that the capture takes no more room than it may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<Removed>,
 }
 
 /// The machine that was recorded.
@@ -304,7 +309,57 @@ pub struct Part {
     pub last_ts_ns: Option<i64>,
 }
 
+/// The oldest parts of a table, which are not in the capture any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The table.
+    pub table: String,
+    /// How many parts.
+    pub parts: u64,
+    /// Their rows.
+    pub rows: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// The greatest `ts_ns` of their rows; none where they had no rows.
+    pub last_ts_ns: Option<i64>,
+}
+
+/// Tables that rows of the others refer to, or that tell of the recording as a whole.
+const REFERENCES: [&str; 4] = [ProcessTable::NAME, FileTable::NAME, ClockTable::NAME, LossTable::NAME];
+
 impl Manifest {
+    /// Until when rows of events may be missing, because the parts that had them were removed. What is after that is there.
+    pub fn removed_until_ns(&self) -> Option<i64> {
+        let events = self.removed.iter().filter(|removed| !is_reference(&removed.table));
+        events.filter_map(|removed| removed.last_ts_ns).max()
+    }
+
+    /// The part to go first where the capture is to become smaller: the oldest one of events, unless the tables that they refer
+    /// to have come to make more than `most_reference_bytes`. By its place in `parts`.
+    pub fn oldest_part(&self, most_reference_bytes: u64) -> Option<usize> {
+        let references = self.parts.iter().filter(|part| is_reference(&part.table));
+        let too_many = references.fold(0u64, |sum, part| sum.saturating_add(part.bytes)) > most_reference_bytes;
+        let parts = self.parts.iter().enumerate().filter(|(_, part)| is_reference(&part.table) == too_many);
+        parts.min_by_key(|(_, part)| part.last_ts_ns).map(|(place, _)| place)
+    }
+
+    /// Takes a part off the list and puts it to what was removed.
+    pub fn remove_part(&mut self, place: usize) -> Part {
+        let part = self.parts.remove(place);
+        let known = self.removed.iter().position(|removed| removed.table == part.table);
+        let place = known.unwrap_or_else(|| {
+            let table = part.table.clone();
+            self.removed.push(Removed { table, parts: 0, rows: 0, bytes: 0, last_ts_ns: None });
+            self.removed.len() - 1
+        });
+        let removed = &mut self.removed[place];
+        removed.parts += 1;
+        removed.rows = removed.rows.saturating_add(part.rows);
+        removed.bytes = removed.bytes.saturating_add(part.bytes);
+        removed.last_ts_ns = removed.last_ts_ns.max(part.last_ts_ns);
+        part
+    }
+
     /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
     pub fn read(dir: &Path) -> Result<Manifest> {
         let path = dir.join(FILE_NAME);
@@ -342,6 +397,10 @@ impl Manifest {
     }
 }
 
+fn is_reference(table: &str) -> bool {
+    REFERENCES.contains(&table)
+}
+
 /// Makes renames in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", e))
@@ -351,3 +410,6 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
 struct Version {
     schema_version: u32,
 }
+
+#[cfg(test)]
+mod tests;

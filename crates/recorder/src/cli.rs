@@ -105,6 +105,9 @@ pub struct RecordArgs {
     /// what comes is counted as lost, and it goes on when there is room.
     #[arg(long, value_name = "SIZE|%", default_value = "5%", value_parser = min_free, requires = "out")]
     min_free: MinFree,
+    /// Let the capture take no more than this: the oldest parts are removed for new ones.
+    #[arg(long, value_name = "SIZE", value_parser = disk_size, requires = "out")]
+    max_disk: Option<u64>,
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u64,
@@ -134,6 +137,9 @@ enum LayerName {
     Block,
 }
 
+/// Less would be too little for the parts that are open at a time.
+const MIN_DISK_BYTES: u64 = 16 << 20;
+
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 60s or 5m"))?;
     match duration.as_millis() {
@@ -159,6 +165,14 @@ fn min_free(text: &str) -> Result<MinFree, String> {
     }
     let size: bytesize::ByteSize = text.parse().map_err(|e| format!("{e}; expected a size such as 1GiB, or 5%"))?;
     Ok(MinFree::Bytes(size.as_u64()))
+}
+
+fn disk_size(text: &str) -> Result<u64, String> {
+    let size: bytesize::ByteSize = text.parse().map_err(|e| format!("{e}; expected a size such as 10GiB"))?;
+    match size.as_u64() {
+        bytes if bytes < MIN_DISK_BYTES => Err("expected at least 16MiB".into()),
+        bytes => Ok(bytes),
+    }
 }
 
 fn ring_size(text: &str) -> Result<u64, String> {
@@ -218,6 +232,7 @@ impl RecordArgs {
             rotate_interval: self.rotate_interval,
             flush_interval: self.flush_interval,
             min_free: self.min_free,
+            max_disk_bytes: self.max_disk,
             ring_bytes: self.ring_size,
         })
     }

@@ -36,6 +36,8 @@ pub struct Record {
     pub flush_interval: Duration,
     /// Free space that is left on the disk of the capture.
     pub min_free: MinFree,
+    /// What the capture may take; the oldest parts go first.
+    pub max_disk_bytes: Option<u64>,
     /// All rings together.
     pub ring_bytes: u64,
 }

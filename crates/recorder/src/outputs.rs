@@ -53,6 +53,7 @@ impl Outputs {
                 let settings = ParquetSettings {
                     directory: out.clone(),
                     min_free: options.min_free,
+                    max_disk_bytes: options.max_disk_bytes,
                     rotate_bytes: options.rotate_bytes,
                     rotate_interval: options.rotate_interval,
                     flush_interval: options.flush_interval.saturating_sub(batch_age(options)),

@@ -122,6 +122,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         books: Default::default(),
         device_books: Vec::new(),
         parts: Vec::new(),
+        removed: Vec::new(),
     }
 }
 

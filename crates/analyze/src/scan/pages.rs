@@ -13,6 +13,9 @@ impl Events for FsTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = FsView::new(batch)?;
         for row in 0..view.rows {
+            if !fold.is_whole_at(view.ts_ns.at(row)) {
+                continue;
+            }
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             let op = view.op.at(row);
             let anomalies = &mut fold.partial.anomalies;

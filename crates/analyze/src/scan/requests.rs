@@ -26,6 +26,9 @@ impl Events for BlockTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = BlockView::new(batch)?;
         for row in 0..view.rows {
+            if !fold.is_whole_at(view.ts_ns.at(row)) {
+                continue;
+            }
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             let dev = view.dev.at(row);
             if !fold.takes(dev) {
@@ -66,6 +69,9 @@ impl Events for ShareTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = ShareView::new(batch)?;
         for row in 0..view.rows {
+            if !fold.is_whole_at(view.ts_ns.at(row)) {
+                continue;
+            }
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             // Of a request that is left out, all bytes were counted there.
             if !fold.takes(view.dev.at(row)) {

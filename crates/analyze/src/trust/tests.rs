@@ -25,6 +25,7 @@ fn sound() -> Capture {
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
         device_books: Vec::new(),
         parts: Vec::new(),
+        removed: Vec::new(),
     };
     Capture { directory: "run1".into(), manifest, torn: Vec::new() }
 }

@@ -66,6 +66,7 @@ impl Capture {
             books: Books::default(),
             device_books: Vec::new(),
             parts: Vec::new(),
+            removed: Vec::new(),
         };
         Capture {
             manifest,

@@ -1,5 +1,6 @@
 //! The Parquet sink: a bounded channel to a writer thread that encodes, rotates and keeps the manifest.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Free space that is left on its file system.
     pub min_free: MinFree,
+    /// What the capture may take.
+    pub max_disk_bytes: Option<u64>,
     /// A part is closed when it has grown to this size.
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.
@@ -178,17 +181,51 @@ impl Writer {
         } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
             self.lose(class, &batch.tally);
         } else {
+            self.stay_within(batch.rows.get_array_memory_size() as u64);
             self.write(batch);
         }
+    }
+
+    /// Removes the oldest parts until there is room within `--max-disk` for `needed` bytes more.
+    fn stay_within(&mut self, needed: u64) {
+        let Some(most) = self.settings.max_disk_bytes else { return };
+        loop {
+            let open =
+                self.open.iter().flatten().map(|open| open.part.bytes() + open.part.unwritten_bytes()).sum::<u64>();
+            let finished = self.result.manifest.parts.iter().map(|part| part.bytes).sum::<u64>();
+            if finished + open + self.manifest_bytes() + needed <= most {
+                return;
+            }
+            match self.result.manifest.oldest_part(most / 2) {
+                Some(place) => self.remove(place),
+                // All of it is in parts that are open.
+                None if self.open.iter().any(Option::is_some) => (0..CLASSES).for_each(|class| self.close(class)),
+                None => return,
+            }
+        }
+    }
+
+    /// First from the manifest, so that it never names a part that is not there.
+    fn remove(&mut self, place: usize) {
+        let part = self.result.manifest.remove_part(place);
+        let path = self.settings.directory.join(part.file);
+        let removed = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
+        let removed =
+            removed.and_then(|()| fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())));
+        self.note(removed);
+    }
+
+    /// What the manifest may take, with the copy that takes its place.
+    fn manifest_bytes(&self) -> u64 {
+        let (manifest, for_each_part) = MANIFEST_BYTES;
+        manifest + for_each_part * self.result.manifest.parts.len() as u64
     }
 
     /// Whether there is room for a batch beside all that is still to be written. Where there is none any more, parts are closed
     /// while there is.
     fn has_room(&mut self, batch: &Batch) -> bool {
         let parts: u64 = self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum();
-        let (manifest, for_each_part) = MANIFEST_BYTES;
-        let manifest = manifest + for_each_part * self.result.manifest.parts.len() as u64;
-        let verdict = self.room.check(parts + manifest + batch.rows.get_array_memory_size() as u64);
+        let verdict = self.room.check(parts + self.manifest_bytes() + batch.rows.get_array_memory_size() as u64);
         self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
         match verdict {
             Verdict::Room => true,
@@ -221,8 +258,11 @@ impl Writer {
             return;
         }
         let Some(open) = self.open[class].as_mut() else { return };
+        // Small enough for the oldest one to be a small part of all.
+        let rotate_bytes =
+            self.settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16).min(self.settings.rotate_bytes);
         match open.write(batch) {
-            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
+            Ok(()) if open.part.bytes() >= rotate_bytes => self.close(class),
             Ok(()) => {}
             Err(error) => self.give_up(class, error.into()),
         }
