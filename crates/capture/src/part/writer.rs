@@ -83,9 +83,14 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists.
+    /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists. After an error nothing is
+    /// left of it.
     pub fn create<T: Table>(capture: &Path, number: u32) -> Result<PartWriter> {
         let directory = capture.join(T::NAME);
+        Self::create_in::<T>(directory.clone(), number).inspect_err(|_| drop(torn::remove(&directory, number)))
+    }
+
+    fn create_in<T: Table>(directory: PathBuf, number: u32) -> Result<PartWriter> {
         let temporary = directory.join(temporary_name(number));
         let properties = properties(&T::columns());
         let template = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.clone()))
