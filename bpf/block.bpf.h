@@ -241,6 +241,9 @@ static __always_inline void end_unseen(struct inflight_request *state)
 	struct account *account = account_of(CLASS_BLOCK);
 
 	if (state->phase != PHASE_OVER && state->issue_ns) {
+		/* Where it began went when it was handed back. */
+		if (state->phase == PHASE_REQUEUED && !state->bytes_done)
+			state->sector = MISSING;
 		if (!state->bytes_done)
 			state->bytes_done = state->bytes;
 		if (account)
@@ -356,8 +359,8 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 		end_unseen(entry);
 	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state))
 		return 0;
-	/* Met here, or failed before it was issued. */
-	if (!state->issue_ns && !state->bytes_done)
+	/* Met here, or failed before it was issued, or issued again. */
+	if ((!state->issue_ns || state->phase == PHASE_REQUEUED) && !state->bytes_done)
 		describe_request(rq, state, GATHERER_COMPLETED);
 	state->bytes_done += bytes;
 	device_flush = state->op == REQ_OP_FLUSH;

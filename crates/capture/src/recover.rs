@@ -25,13 +25,18 @@ pub struct Recovered {
 /// # Errors
 /// Where a recorder is still at work on it, and where it cannot be read or written.
 pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
-    let mut manifest = Manifest::read(directory)?;
-    if manifest.state != State::Recording {
+    // Not even the lock is made in a capture that needs nothing.
+    if Manifest::read(directory)?.state != State::Recording {
         return Ok(None);
     }
     let Some(_lock) = Lock::take(directory)? else {
         return Err(Error::manifest(directory, "is still being recorded; stop the recorder first"));
     };
+    // Its recorder may have come to its end just now.
+    let mut manifest = Manifest::read(directory)?;
+    if manifest.state != State::Recording {
+        return Ok(None);
+    }
     let mut recovered = Recovered::default();
     for table in tables::all() {
         recover_table(&directory.join(table.name), table.name, &manifest, &mut recovered)?;

@@ -35,6 +35,8 @@ pub struct Chronicle {
     told_ns: i64,
     looked: Instant,
     clocks_read: Option<Instant>,
+    /// Whether to wait for room: nothing more comes.
+    patient: bool,
 }
 
 impl Chronicle {
@@ -57,6 +59,7 @@ impl Chronicle {
             told_ns,
             looked: Instant::now(),
             clocks_read: None,
+            patient: false,
         }
     }
 
@@ -73,6 +76,7 @@ impl Chronicle {
 
     /// The last words: everything is detached, and what was lost on the way to the writer is known.
     pub fn finish(mut self, accounts: &[Vec<types::account>]) {
+        self.patient = true;
         self.read_clocks();
         self.tell_losses(accounts);
     }
@@ -119,11 +123,12 @@ impl Chronicle {
 
     fn send<B: TableBuilder>(&mut self, class: Class, mut rows: B) -> bool {
         let Some(sink) = self.sink.as_mut() else { return false };
-        // There is no room on the disk for anything.
-        if self.totals.paused.load(Relaxed) {
+        // There is no room on the disk for anything but the last words.
+        if self.totals.paused.load(Relaxed) && !self.patient {
             return false;
         }
         let batch = rows.finish().map(|rows| Batch { class, rows, tally: Tally::default() });
-        batch.is_ok_and(|batch| sink.offer(batch).is_ok())
+        let mut hand_over = |batch| if self.patient { sink.put(batch) } else { sink.offer(batch) };
+        batch.is_ok_and(|batch| hand_over(batch).is_ok())
     }
 }

@@ -74,10 +74,9 @@ pub struct PartWriter {
     writer: ArrowWriter<Summed>,
     log: GroupLog,
     logged_groups: usize,
-    /// Where the last of them ends.
-    logged_bytes: u64,
-    /// Whether everything in the file is on the disk.
-    synced: bool,
+    /// Row groups that are known to be on the disk, and where the last of them ends. After a sync that failed nobody knows of any
+    /// other, and the next one would say nothing of them.
+    synced: (usize, u64),
     rows: u64,
     range_ns: Option<(i64, i64)>,
 }
@@ -109,8 +108,7 @@ impl PartWriter {
             writer,
             log,
             logged_groups: 0,
-            logged_bytes: 0,
-            synced: false,
+            synced: (0, 0),
             rows: 0,
             range_ns: None,
         };
@@ -134,20 +132,16 @@ impl PartWriter {
 
     /// Makes what was written until now durable, so that it can be recovered.
     pub fn flush(&mut self) -> Result<()> {
-        if !self.is_flushed() {
+        if self.writer.in_progress_rows() > 0 {
             self.end_group()?;
         }
-        if !self.synced {
+        let logged = (self.logged_groups, self.writer.inner().bytes);
+        if self.synced != logged {
             self.writer.inner().file.sync_data().map_err(|e| Error::io(&self.temporary, "sync", e))?;
             self.log.sync()?;
-            self.synced = true;
+            self.synced = logged;
         }
         Ok(())
-    }
-
-    /// Whether everything that was written is in the file and in its log.
-    pub fn is_flushed(&self) -> bool {
-        self.writer.in_progress_rows() == 0
     }
 
     fn end_group(&mut self) -> Result<()> {
@@ -163,8 +157,6 @@ impl PartWriter {
         let groups = self.writer.flushed_row_groups();
         self.log.append(end, sum, &groups[self.logged_groups..])?;
         self.logged_groups = groups.len();
-        self.logged_bytes = end;
-        self.synced = false;
         Ok(())
     }
 
@@ -206,17 +198,18 @@ impl PartWriter {
         })
     }
 
-    /// After an error: makes a finished part of the row groups that are in the file, if there are any. What was written since
-    /// is lost; where this fails too, all of it is.
+    /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
+    /// one. What was written since is lost; where this fails too, all of it is.
     pub fn salvage(self) -> Result<Option<Part>> {
-        let PartWriter { table, directory, number, temporary, writer, log, logged_groups, logged_bytes, .. } = self;
-        let groups = writer.flushed_row_groups()[..logged_groups].to_vec();
+        let PartWriter { table, directory, number, temporary, writer, log, synced, .. } = self;
+        let (synced_groups, synced_bytes) = synced;
+        let groups = writer.flushed_row_groups()[..synced_groups].to_vec();
         // It may still write what it has in its buffer, behind the last row group.
         drop(writer);
         let salvaged = match groups.is_empty() {
             true => Ok(None),
             false => {
-                Torn::of(temporary, number, logged_bytes, log.metadata(groups)).finish(&directory, table).map(Some)
+                Torn::of(temporary, number, synced_bytes, log.metadata(groups)).finish(&directory, table).map(Some)
             }
         };
         if !matches!(salvaged, Ok(Some(_))) {

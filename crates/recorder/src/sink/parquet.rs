@@ -107,32 +107,24 @@ impl Sink for ParquetSink {
 /// A part that is being written, with the events in it.
 struct Open {
     part: PartWriter,
-    /// Events whose rows are in the file.
+    /// Events whose rows are on the disk.
     flushed: Tally,
-    /// Events whose rows are not.
+    /// Events whose rows may not be.
     pending: Tally,
     since: Instant,
     flushed_at: Instant,
 }
 
 impl Open {
-    fn settle(&mut self) {
-        if self.part.is_flushed() {
-            self.flushed.add(&std::mem::take(&mut self.pending));
-        }
-    }
-
     fn write(&mut self, batch: &Batch) -> iostrata_capture::Result<()> {
         self.pending.add(&batch.tally);
-        self.part.write(&batch.rows)?;
-        self.settle();
-        Ok(())
+        self.part.write(&batch.rows)
     }
 
     fn flush(&mut self) -> iostrata_capture::Result<()> {
         self.flushed_at = Instant::now();
         self.part.flush()?;
-        self.settle();
+        self.flushed.add(&std::mem::take(&mut self.pending));
         Ok(())
     }
 }
@@ -297,7 +289,7 @@ impl Writer {
 
     fn close(&mut self, class: Class) {
         let Some(open) = self.open[class].as_mut() else { return };
-        // All of it in the file first: what then goes wrong costs no row group.
+        // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
         if let Err(error) = open.flush() {
             return self.give_up(class, error.into());
         }
@@ -320,7 +312,7 @@ impl Writer {
         self.note(kept);
     }
 
-    /// The part cannot be written any further: what is in the file is kept, the rest is lost.
+    /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
     fn give_up(&mut self, class: Class, error: anyhow::Error) {
         let Some(open) = self.open[class].take() else { return };
         self.failed_at[class] = Some(Instant::now());
