@@ -175,8 +175,17 @@ class Capture:
     def one(self, query):
         return self.sql(query)[0]
 
+    def lost_events(self):
+        """Events lost by class and cause, where there are any."""
+        lost = {}
+        for account in self.manifest["books"]["accounts"]:
+            for cause, count in account["lost"].items():
+                if count:
+                    lost[account["class"], cause] = lost.get((account["class"], cause), 0) + count
+        return lost
+
     def lost(self):
-        return sum(sum(account["lost"].values()) for account in self.manifest["books"]["accounts"])
+        return sum(self.lost_events().values())
 
     def unseen_ends(self):
         """Requests of which only is known that they are over: rows without a duration."""
@@ -194,12 +203,7 @@ class Capture:
             assert self.one(f"select count(*) + {removed} from {{{table}}}") == (written,), table
         # What was lost when adds up to what was lost at all. What only the end tells is in the books alone.
         told = dict(((table, cause), events) for table, cause, events in self.sql("select class, cause, sum(events)::bigint from {loss} group by all"))
-        lost = {}
-        for account in accounts:
-            for cause, count in account["lost"].items():
-                if count and cause != "unseen_end":
-                    lost[account["class"], cause] = lost.get((account["class"], cause), 0) + count
-        assert told == lost
+        assert told == {(table, cause): events for (table, cause), events in self.lost_events().items() if cause != "unseen_end"}
 
     def check_device(self, name, busy=False):
         """Rows and the recorder's own I/O make the kernel's counters: to the byte, unless the device may have been busy

@@ -61,14 +61,6 @@ def fill(disk, leave):
     return ballast
 
 
-def lost_by_cause(capture):
-    causes = {}
-    for account in capture.manifest["books"]["accounts"]:
-        for cause, count in account["lost"].items():
-            causes[cause] = causes.get(cause, 0) + count
-    return {cause: count for cause, count in causes.items() if count}
-
-
 def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk, small, writer, record):  # noqa: F811
     space = os.statvfs(small.mount)
     reserve = space.f_blocks * space.f_frsize // 100 * 5
@@ -84,10 +76,10 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     resumed_ns = time.time_ns()
     time.sleep(3)
     capture = recorder.stop(expected=3)
-    print(f"{SECONDS} s on a full disk: {(least - reserve) / MIB:.2f} MiB free above the reserve, lost {lost_by_cause(capture)}")
+    print(f"{SECONDS} s on a full disk: {(least - reserve) / MIB:.2f} MiB free above the reserve, lost {capture.lost_events()}")
     assert "the recording pauses" in recorder.text and "the recording goes on" in recorder.text, recorder.text
     assert least >= reserve
-    assert list(lost_by_cause(capture)) == ["disk_full"]
+    assert {cause for _, cause in capture.lost_events()} == {"disk_full"}
     assert len(full) < len(capture.manifest["parts"])
     capture.check_books()
     assert capture.one(f"select count(*) > 0 from {{block}} where ts_ns > {resumed_ns}") == (True,)
@@ -142,6 +134,15 @@ def books(text):
     return {name: tuple(int(count) for count in counts) for name, *counts in found}
 
 
+def stop_with_losses(recorder):
+    """What a recorder says at its end that is still there, though it could not write everything."""
+    assert recorder.process.poll() is None
+    recorder.process.send_signal(signal.SIGTERM)
+    text = recorder.process.communicate(timeout=60)[1]
+    assert recorder.process.returncode == 3, text
+    return text
+
+
 def check_told(text):
     assert "panicked" not in text
     told = books(text)
@@ -164,10 +165,7 @@ def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, sma
     time.sleep(3)
     Path(f"/sys/fs/ext4/{small.name}/trigger_fs_error").write_text("test")
     time.sleep(2)
-    assert recorder.process.poll() is None
-    recorder.process.send_signal(signal.SIGTERM)
-    text = recorder.process.communicate(timeout=60)[1]
-    assert recorder.process.returncode == 3, text
+    text = stop_with_losses(recorder)
     assert "Read-only file system" in text
     told = check_told(text)
     capture = Capture(recorder.out)
@@ -180,10 +178,7 @@ def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, 
     time.sleep(1.5)
     shutil.rmtree(recorder.out)
     time.sleep(2)
-    assert recorder.process.poll() is None
-    recorder.process.send_signal(signal.SIGTERM)
-    text = recorder.process.communicate(timeout=60)[1]
-    assert recorder.process.returncode == 3, text
+    text = stop_with_losses(recorder)
     assert "No such file or directory" in text
     check_told(text)
 
@@ -206,9 +201,6 @@ def test_a_device_that_fails_costs_what_was_not_flushed(disk, failing, writer, r
     time.sleep(2)
     subprocess.run(["dd", "if=/dev/zero", f"of={failing.image.parent}/ballast", "bs=64k", "status=none"], capture_output=True)
     time.sleep(4)
-    assert recorder.process.poll() is None
-    recorder.process.send_signal(signal.SIGTERM)
-    text = recorder.process.communicate(timeout=60)[1]
-    assert recorder.process.returncode == 3, text
+    text = stop_with_losses(recorder)
     assert "Input/output error" in text or "Read-only file system" in text, text
     check_written(recorder, check_told(text))

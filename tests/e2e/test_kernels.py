@@ -7,9 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BIN, ROOT, Capture, analyze, require, run
+from conftest import Capture, analyze, require, run
+from machine import VM, fetch_kernel, make_payload
 
-VM = ROOT / "tests/vm"
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -50,27 +50,19 @@ def written(line):
 
 @pytest.fixture(scope="session")
 def payload(tmp_path_factory):
-    """The recorder without its symbols and the programs of the workload, with their libraries."""
-    directory = tmp_path_factory.mktemp("payload")
-    shutil.copy(VM / "record/run.sh", directory)
-    small = tmp_path_factory.mktemp("bin") / "iostrata"
-    subprocess.run(["strip", "-o", small, BIN / "iostrata"], check=True)
+    """The recorder and the programs of the workload."""
     dd = require("dd")
     paths = tmp_path_factory.mktemp("bin") / "paths"
     subprocess.run([require("clang"), "-O2", "-Wall", "-Werror", "-o", paths, VM / "record/paths.c"], check=True)
     programs = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "dmsetup", f"{dd}=/payload/bin/dd", f"{paths}=/payload/bin/paths"]
-    subprocess.run([VM / "payload.sh", directory, f"{small}=/usr/bin/iostrata", *programs], check=True)
-    return directory
+    return make_payload(tmp_path_factory, "record/run.sh", *programs)
 
 
 @pytest.fixture(scope="session", params=KERNELS)
 def booted(request, payload, tmp_path_factory):
     """What a kernel's machine left behind: the line and the directory."""
     line = request.param
-    fetched = run(VM / "kernels.sh", line)
-    if fetched.returncode == 77:
-        pytest.skip(f"kernel {line} cannot be had here: {(fetched.stderr or fetched.stdout).strip()}")
-    assert fetched.returncode == 0, fetched.stderr
+    fetch_kernel(line)
     out = tmp_path_factory.mktemp("vm") / line
     machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "400",
                   "--modules", "xfs btrfs dm-mod")

@@ -2,17 +2,16 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, ROOT, Capture, analyze, require, run
+from conftest import Capture, analyze, require
+from machine import VM, fetch_kernel, make_payload
 from survival import check_no_gaps, check_parts
 
-VM = ROOT / "tests/vm"
 LINE = "6.12"
 ROUNDS = 30 if os.environ.get("IOSTRATA_SOAK") else 2
 FLUSH_INTERVAL_S = 0.5
@@ -22,17 +21,8 @@ SLACK_S = 5.0
 
 @pytest.fixture(scope="module")
 def payload(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("payload")
-    shutil.copy(VM / "powercut/run.sh", directory)
-    small = tmp_path_factory.mktemp("bin") / "iostrata"
-    subprocess.run(["strip", "-o", small, BIN / "iostrata"], check=True)
-    programs = [f"{small}=/usr/bin/iostrata", "mkfs.ext4", f"{require('dd')}=/usr/local/bin/dd"]
-    subprocess.run([VM / "payload.sh", directory, *programs], check=True)
-    fetched = run(VM / "kernels.sh", LINE)
-    if fetched.returncode == 77:
-        pytest.skip(f"kernel {LINE} cannot be had here: {(fetched.stderr or fetched.stdout).strip()}")
-    assert fetched.returncode == 0, fetched.stderr
-    return directory
+    fetch_kernel(LINE)
+    return make_payload(tmp_path_factory, "powercut/run.sh", "mkfs.ext4", f"{require('dd')}=/usr/local/bin/dd")
 
 
 def children(pid):

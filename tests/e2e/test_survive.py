@@ -50,7 +50,6 @@ def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp
     lost = []
     for number in range(ROUNDS):
         out = tmp_path / f"run{number}"
-        began_ns = time.time_ns()
         recorder = Recorder(
             out, "--device", disk.name, "--flush-interval", f"{FLUSH_INTERVAL_S * 1000:.0f}ms", "--rotate-interval", "700ms"
         )

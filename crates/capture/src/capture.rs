@@ -1,12 +1,11 @@
 //! A capture as a whole: its manifest and its parts.
 
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Torn, finished_name, finished_number, torn};
+use crate::part::{PartFile, Torn, finished, torn};
 use crate::table::Table;
 use crate::tables;
 
@@ -56,24 +55,6 @@ impl Capture {
         parts.sort_by_key(|(number, _)| *number);
         Ok(parts.into_iter().map(|(_, part)| part).collect())
     }
-}
-
-/// The finished parts in the folder of a table, with their numbers, ascending.
-pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(Error::io(folder, "list", e)),
-    };
-    let mut parts = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| Error::io(folder, "list", e))?.file_name();
-        if let Some(number) = finished_number(&name.to_string_lossy()) {
-            parts.push((number, folder.join(finished_name(number))));
-        }
-    }
-    parts.sort_unstable();
-    Ok(parts)
 }
 
 const LOCK: &str = ".lock";

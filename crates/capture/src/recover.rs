@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use crate::capture::{Lock, finished};
+use crate::capture::Lock;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Part, State};
-use crate::part::{Torn, torn, whole_part};
+use crate::part::{Torn, finished, torn, whole_part};
 use crate::tables;
 
 /// What was recovered.

@@ -65,10 +65,13 @@ impl Chronicle {
 
     /// Writes down what is due. To be called often; `accounts` are the kernel side's.
     pub fn look(&mut self, accounts: &[Vec<types::account>]) {
-        if self.sink.is_some() && self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.read_clocks() {
+        if self.sink.is_none() {
+            return;
+        }
+        if self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.read_clocks() {
             self.clocks_read = Some(Instant::now());
         }
-        if self.sink.is_some() && self.looked.elapsed() >= LOOK {
+        if self.looked.elapsed() >= LOOK {
             self.tell_losses(accounts);
             self.looked = Instant::now();
         }

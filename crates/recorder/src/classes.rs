@@ -16,7 +16,7 @@ use crate::bpf::types::event_class;
 pub type Class = usize;
 
 /// How many classes there are.
-pub const CLASSES: usize = OWN + 2;
+pub const CLASSES: usize = LOSS + 1;
 
 /// Where the recorder's own tables begin: what comes before are classes of the kernel side.
 const OWN: usize = event_class::CLASS_COUNT.0 as usize;

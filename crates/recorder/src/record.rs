@@ -1,6 +1,7 @@
 //! A recording from start to end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::Result;
 use iostrata_capture::SCHEMA_VERSION;
@@ -182,7 +183,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let disks = recorded_devices(options);
-    let mut watch = Watch::start(options, &disks, &told, &totals, &session, &mut chronicle);
+    let mut watch = Watch {
+        options,
+        disks: &disks,
+        told: &told,
+        totals: &totals,
+        session: &session,
+        chronicle: &mut chronicle,
+        started: Instant::now(),
+    };
     let (reason, status) = watch.until_end(child)?;
 
     let idle = witness::idle_disks(&manifest.devices);

@@ -30,29 +30,23 @@ const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// Waits for the end of a recording.
 pub struct Watch<'a> {
-    options: &'a Record,
+    /// What was asked for.
+    pub options: &'a Record,
     /// Whose last requests are waited for.
-    disks: &'a [Device],
-    told: &'a Receiver<Told>,
-    totals: &'a Totals,
-    session: &'a Session<'a>,
-    chronicle: &'a mut Chronicle,
-    started: Instant,
+    pub disks: &'a [Device],
+    /// What comes from outside.
+    pub told: &'a Receiver<Told>,
+    /// What the other threads have done.
+    pub totals: &'a Totals,
+    /// The kernel side.
+    pub session: &'a Session<'a>,
+    /// Sees the kernel side's accounts at each look.
+    pub chronicle: &'a mut Chronicle,
+    /// When everything was attached.
+    pub started: Instant,
 }
 
-impl<'a> Watch<'a> {
-    /// A recording that goes on from now.
-    pub fn start(
-        options: &'a Record,
-        disks: &'a [Device],
-        told: &'a Receiver<Told>,
-        totals: &'a Totals,
-        session: &'a Session<'a>,
-        chronicle: &'a mut Chronicle,
-    ) -> Self {
-        Watch { options, disks, told, totals, session, chronicle, started: Instant::now() }
-    }
-
+impl Watch<'_> {
     /// Waits for the first of: a signal, the duration's end, the command's end. Why it ended, and how the command did.
     pub fn until_end(&mut self, mut child: Option<Child>) -> Result<(String, Option<ExitStatus>)> {
         let mut progress = Progress::start(self.options.live.is_some());

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
+    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 
 use crate::error::{Error, Result};
@@ -50,7 +50,8 @@ impl GroupLog {
     /// Appends `groups`, which end at `end` in the part; `sum` is the checksum of the part since the last record.
     pub(super) fn append(&mut self, end: u64, sum: u32, groups: &[RowGroupMetaData]) -> Result<()> {
         let keys = self.template.key_value_metadata().filter(|_| self.bytes == 0).cloned();
-        let footer = footer(&self.template, keys, groups.to_vec()).map_err(|e| Error::parquet(&self.path, e))?;
+        let metadata = metadata(&self.template, keys, groups.to_vec());
+        let footer = footer(&metadata).map_err(|e| Error::parquet(&self.path, e))?;
         let mut body = Vec::with_capacity(footer.len() + 12);
         body.extend(end.to_le_bytes());
         body.extend(sum.to_le_bytes());
@@ -80,29 +81,19 @@ impl GroupLog {
     pub(super) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io(&self.path, "sync", e))
     }
-
-    /// Removes the log.
-    pub(super) fn remove(self) -> std::io::Result<()> {
-        fs::remove_file(&self.path)
-    }
 }
 
-/// The footer of a file with `groups`: Thrift, its length, `PAR1`.
-pub(super) fn footer(
-    template: &FileMetaData,
-    keys: Option<Vec<parquet::file::metadata::KeyValue>>,
-    groups: Vec<RowGroupMetaData>,
-) -> std::result::Result<Vec<u8>, ParquetError> {
-    let metadata = metadata(template, keys, groups);
+/// The footer of a file with `metadata`: Thrift, its length, `PAR1`.
+pub(super) fn footer(metadata: &ParquetMetaData) -> std::result::Result<Vec<u8>, ParquetError> {
     let mut bytes = Vec::new();
-    ParquetMetaDataWriter::new(&mut bytes, &metadata).finish()?;
+    ParquetMetaDataWriter::new(&mut bytes, metadata).finish()?;
     Ok(bytes)
 }
 
 /// The metadata of a file with `groups`.
 pub(super) fn metadata(
     template: &FileMetaData,
-    keys: Option<Vec<parquet::file::metadata::KeyValue>>,
+    keys: Option<Vec<KeyValue>>,
     groups: Vec<RowGroupMetaData>,
 ) -> ParquetMetaData {
     let rows = groups.iter().fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));

@@ -11,6 +11,7 @@ pub mod torn;
 mod writer;
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use parquet::file::metadata::ParquetMetaData;
@@ -77,8 +78,30 @@ fn range_ns(metadata: &ParquetMetaData) -> Option<(i64, i64)> {
 }
 
 /// The name of a finished part.
-pub(crate) fn finished_name(number: u32) -> String {
+fn finished_name(number: u32) -> String {
     format!("part-{number:06}.parquet")
+}
+
+/// The finished parts in the folder of a table, with their numbers, ascending.
+pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
+    let numbered = |number| (number, folder.join(finished_name(number)));
+    Ok(numbers(folder, finished_number)?.into_iter().map(numbered).collect())
+}
+
+/// The numbers that the names in `folder` have by `of`, ascending; none where there is no such folder.
+fn numbers(folder: &Path, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|e| Error::io(folder, "list", e))?,
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| Error::io(folder, "list", e))?.file_name();
+        numbers.extend(of(&name.to_string_lossy()));
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
 }
 
 /// The name of a part that is being written.
@@ -92,7 +115,7 @@ fn log_name(number: u32) -> String {
 }
 
 /// The number of a finished part by its name.
-pub(crate) fn finished_number(name: &str) -> Option<u32> {
+fn finished_number(name: &str) -> Option<u32> {
     name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()
 }
 

@@ -9,7 +9,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::log::{self, Record};
 use super::writer::publish;
-use super::{finished_name, log_name, part_of, temporary_name, unfinished_number};
+use super::{finished_name, log_name, numbers, part_of, temporary_name, unfinished_number};
 use crate::error::{Error, Result};
 use crate::manifest::Part;
 
@@ -71,12 +71,7 @@ impl Torn {
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
     pub fn finish(&self, directory: &Path, table: &str) -> Result<Part> {
-        let footer = log::footer(
-            self.metadata.file_metadata(),
-            self.metadata.file_metadata().key_value_metadata().cloned(),
-            self.metadata.row_groups().to_vec(),
-        )
-        .map_err(|e| Error::parquet(&self.path, e))?;
+        let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(&self.path, e))?;
         let mut file = OpenOptions::new().write(true).open(&self.path).map_err(|e| Error::io(&self.path, "open", e))?;
         file.set_len(self.end)
             .and_then(|()| file.seek(SeekFrom::End(0)))
@@ -114,18 +109,7 @@ fn whole_records(file: File, records: &[Record]) -> std::io::Result<usize> {
 
 /// The numbers of parts in `directory` that were begun and not finished, ascending.
 pub fn unfinished(directory: &Path) -> Result<Vec<u32>> {
-    let entries = match fs::read_dir(directory) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|e| Error::io(directory, "list", e))?,
-    };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| Error::io(directory, "list", e))?.file_name();
-        numbers.extend(unfinished_number(&name.to_string_lossy()));
-    }
-    numbers.sort_unstable();
-    numbers.dedup();
-    Ok(numbers)
+    numbers(directory, unfinished_number)
 }
 
 /// Removes what is left of part `number`, but for the part itself.

@@ -11,7 +11,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
-use super::{Torn, finished_name, log_name, temporary_name, torn};
+use super::{Torn, finished_name, log_name, part_of, temporary_name, torn};
 use crate::error::{Error, Result};
 use crate::manifest::{Part, sync_dir};
 use crate::table::{Column, Layout, Table};
@@ -77,8 +77,6 @@ pub struct PartWriter {
     /// Row groups that are known to be on the disk, and where the last of them ends. After a sync that failed nobody knows of any
     /// other, and the next one would say nothing of them.
     synced: (usize, u64),
-    rows: u64,
-    range_ns: Option<(i64, i64)>,
 }
 
 impl PartWriter {
@@ -100,33 +98,15 @@ impl PartWriter {
         let writer =
             ArrowWriter::try_new(summed, T::schema(), Some(properties)).map_err(|e| Error::parquet(&temporary, e))?;
         let log = GroupLog::create(directory.join(log_name(number)), template.file_metadata().clone())?;
-        let mut part = PartWriter {
-            table: T::NAME,
-            directory,
-            number,
-            temporary,
-            writer,
-            log,
-            logged_groups: 0,
-            synced: (0, 0),
-            rows: 0,
-            range_ns: None,
-        };
+        let mut part =
+            PartWriter { table: T::NAME, directory, number, temporary, writer, log, logged_groups: 0, synced: (0, 0) };
         part.log_groups()?;
         Ok(part)
     }
 
     /// Appends a batch of the table's schema. A row group that it fills is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        use arrow::array::{Array, Int64Array};
         self.writer.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
-        self.rows += batch.num_rows() as u64;
-        let times = batch.column_by_name("ts_ns").and_then(|c| c.as_any().downcast_ref::<Int64Array>());
-        for time in times.iter().flat_map(|times| times.values().iter()) {
-            let (first, last) = self.range_ns.get_or_insert((*time, *time));
-            *first = (*first).min(*time);
-            *last = (*last).max(*time);
-        }
         if self.writer.in_progress_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
@@ -160,11 +140,6 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Rows written so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Size of the part so far: what is on disk and what waits in memory.
     pub fn bytes(&self) -> u64 {
         (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
@@ -182,20 +157,12 @@ impl PartWriter {
         self.close().inspect_err(|_| drop(torn::remove(&directory, number)))
     }
 
-    fn close(self) -> Result<Part> {
-        let PartWriter { table, directory, number, temporary, writer, log, rows, range_ns, .. } = self;
-        let file = writer.into_inner().map_err(|e| Error::parquet(&temporary, e))?.file;
-        let bytes = publish(&file, &temporary, &directory, number)?;
-        // Of no use any more. One that cannot be removed does no harm: its part is whole.
-        let _ = log.remove();
-        Ok(Part {
-            table: table.to_owned(),
-            file: format!("{table}/{}", finished_name(number)),
-            rows,
-            bytes,
-            first_ts_ns: range_ns.map(|r| r.0),
-            last_ts_ns: range_ns.map(|r| r.1),
-        })
+    fn close(mut self) -> Result<Part> {
+        let metadata = self.writer.finish().map_err(|e| Error::parquet(&self.temporary, e))?;
+        let bytes = publish(&self.writer.inner().file, &self.temporary, &self.directory, self.number)?;
+        // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
+        let _ = torn::remove(&self.directory, self.number);
+        Ok(part_of(&metadata, self.table, self.number, bytes))
     }
 
     /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was

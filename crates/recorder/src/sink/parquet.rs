@@ -69,10 +69,13 @@ pub struct ParquetSink {
 impl ParquetSink {
     /// Starts the writer thread. It ends when every clone of the sink is gone.
     pub fn start(
-        settings: Settings,
+        mut settings: Settings,
         manifest: Manifest,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
+        // Small enough for the oldest part to be a small part of all.
+        let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
+        settings.rotate_bytes = settings.rotate_bytes.min(most);
         let (channel, batches) = bounded(CHANNEL_BATCHES);
         let writer = Writer {
             open: (0..CLASSES).map(|_| None).collect(),
@@ -166,14 +169,15 @@ impl Writer {
 
     fn take(&mut self, batch: &Batch) {
         let class = batch.class;
+        let needed = batch.rows.get_array_memory_size() as u64;
         // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
-        if !OWN_CLASSES.contains(&class) && !self.has_room(batch) {
+        if !OWN_CLASSES.contains(&class) && !self.has_room(needed) {
             self.losses.add(class, Cause::DiskFull, &batch.tally);
             self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
         } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
             self.lose(class, &batch.tally);
         } else {
-            self.stay_within(batch.rows.get_array_memory_size() as u64);
+            self.stay_within(needed);
             self.write(batch);
         }
     }
@@ -191,7 +195,7 @@ impl Writer {
             match self.result.manifest.oldest_part(most / 2) {
                 Some(place) => self.remove(place),
                 // All of it is in parts that are open.
-                None if self.open.iter().any(Option::is_some) => (0..CLASSES).for_each(|class| self.close(class)),
+                None if self.open.iter().any(Option::is_some) => self.close_all(),
                 None => return,
             }
         }
@@ -213,11 +217,11 @@ impl Writer {
         manifest + for_each_part * self.result.manifest.parts.len() as u64
     }
 
-    /// Whether there is room for a batch beside all that is still to be written. Where there is none any more, parts are closed
-    /// while there is.
-    fn has_room(&mut self, batch: &Batch) -> bool {
+    /// Whether there is room for `needed` bytes beside all that is still to be written. Where there is none any more, parts are
+    /// closed while there is.
+    fn has_room(&mut self, needed: u64) -> bool {
         let parts: u64 = self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum();
-        let verdict = self.room.check(parts + self.manifest_bytes() + batch.rows.get_array_memory_size() as u64);
+        let verdict = self.room.check(parts + self.manifest_bytes() + needed);
         self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
         match verdict {
             Verdict::Room => true,
@@ -233,7 +237,7 @@ impl Writer {
                     "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
                      comes is counted as lost\n"
                 ));
-                (0..CLASSES).for_each(|class| self.close(class));
+                self.close_all();
                 false
             }
         }
@@ -250,11 +254,8 @@ impl Writer {
             return;
         }
         let Some(open) = self.open[class].as_mut() else { return };
-        // Small enough for the oldest one to be a small part of all.
-        let rotate_bytes =
-            self.settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16).min(self.settings.rotate_bytes);
         match open.write(batch) {
-            Ok(()) if open.part.bytes() >= rotate_bytes => self.close(class),
+            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
             Ok(()) => {}
             Err(error) => self.give_up(class, error.into()),
         }
@@ -273,7 +274,7 @@ impl Writer {
 
     fn rotate_and_flush(&mut self) {
         if self.totals.rotate.swap(false, Relaxed) {
-            (0..CLASSES).for_each(|class| self.close(class));
+            self.close_all();
         }
         for class in 0..CLASSES {
             let Some(open) = self.open[class].as_mut() else { continue };
@@ -285,6 +286,10 @@ impl Writer {
                 self.give_up(class, error.into());
             }
         }
+    }
+
+    fn close_all(&mut self) {
+        (0..CLASSES).for_each(|class| self.close(class));
     }
 
     fn close(&mut self, class: Class) {
