@@ -1,8 +1,10 @@
 //! A capture as a whole: its manifest and its parts.
 
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
+use crate::create::options;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
@@ -62,20 +64,25 @@ const LOCK: &str = ".lock";
 /// Held by whoever writes to a capture; given back when dropped, and by the kernel when its process ends, however it does.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    path: PathBuf,
+    file: File,
 }
 
 impl Lock {
     /// Takes the lock of the capture in `directory`; none where another process has it.
     pub fn take(directory: &Path) -> Result<Option<Lock>> {
         let path = directory.join(LOCK);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| Error::io(&path, "create", e))?;
+        let file = options().create(true).truncate(false).open(&path).map_err(|e| Error::io(&path, "create", e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
+            Ok(()) => Ok(Some(Lock { path, file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
         }
+    }
+
+    /// Makes the lock's file somebody's.
+    pub fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
+        fchown(&self.file, Some(uid), Some(gid)).map_err(|e| Error::io(&self.path, "change the owner of", e))
     }
 
     /// Whether a process has the lock of the capture in `directory`.

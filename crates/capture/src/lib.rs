@@ -16,6 +16,7 @@
 
 pub mod capture;
 pub mod column;
+mod create;
 pub mod error;
 pub mod ledger;
 pub mod manifest;

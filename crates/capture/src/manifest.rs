@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::create::create;
 use crate::error::{Error, Result};
 use crate::ledger::{Amounts, Books};
 use crate::table::Table;
@@ -45,6 +46,9 @@ pub struct Manifest {
     pub stop_reason: Option<String>,
     /// Version of the recorder.
     pub recorder_version: String,
+    /// What of command lines and paths is in the capture.
+    #[serde(default)]
+    pub privacy: Privacy,
     /// The recorder's command line.
     pub command_line: Vec<String>,
     /// The machine.
@@ -70,6 +74,19 @@ pub struct Manifest {
     /// By table: what was finished and removed again, so that the capture takes no more room than it may.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<Removed>,
+}
+
+/// What a capture has of command lines and paths. Names of programs and of devices it always has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Privacy {
+    /// All of them: there is no privacy.
+    #[default]
+    None,
+    /// For each name in a path, and for each command line, a hash with a key that is not kept.
+    Hash,
+    /// Nothing.
+    Drop,
 }
 
 /// The machine that was recorded.
@@ -389,7 +406,7 @@ impl Manifest {
         let temporary = dir.join(format!(".{FILE_NAME}.tmp"));
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
         text.push(b'\n');
-        let mut file = File::create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
+        let mut file = create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
         file.write_all(&text).map_err(|e| Error::io(&temporary, "write", e))?;
         file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
         fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use iostrata_capture::manifest::Privacy;
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
@@ -111,6 +112,10 @@ pub struct RecordArgs {
     /// Size of all ring buffers between kernel and recorder together.
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
     ring_size: u64,
+    /// What of command lines and paths the capture may have: all (none), hashes with a key that is not kept (hash), or nothing
+    /// (drop). Names of programs stay in any case.
+    #[arg(long, value_name = "LEVEL", default_value = "none")]
+    privacy: PrivacyName,
     /// After COMMAND has ended, go on recording until what it wrote has been written back, but no longer than this.
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
     wait_writeback: Duration,
@@ -135,6 +140,14 @@ enum LayerName {
     Vfs,
     Fs,
     Block,
+}
+
+/// A level of privacy by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PrivacyName {
+    None,
+    Hash,
+    Drop,
 }
 
 /// Less would be too little for the parts that are open at a time.
@@ -234,6 +247,11 @@ impl RecordArgs {
             min_free: self.min_free,
             max_disk_bytes: self.max_disk,
             ring_bytes: self.ring_size,
+            privacy: match self.privacy {
+                PrivacyName::None => Privacy::None,
+                PrivacyName::Hash => Privacy::Hash,
+                PrivacyName::Drop => Privacy::Drop,
+            },
         })
     }
 }

@@ -8,6 +8,7 @@ use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op, PathOrigin,
 use iostrata_capture::tables::{BlockRow, FileRow, FsRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
 
 use crate::bpf::types;
+use crate::privacy::Veil;
 use crate::session::Words;
 
 /// `MISSING` of `bpf/events.h`.
@@ -22,6 +23,7 @@ pub struct Decoder {
     evidences: Vec<Evidence>,
     vias: Vec<Option<Via>>,
     path_origins: Vec<Option<PathOrigin>>,
+    veil: Veil,
 }
 
 /// Whose it is, as rows say it.
@@ -82,8 +84,8 @@ fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>
 }
 
 impl Decoder {
-    /// A decoder for what the kernel side calls by these words.
-    pub fn new(clock_offset_ns: i64, words: &Words) -> Result<Self> {
+    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through.
+    pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil) -> Result<Self> {
         Ok(Decoder {
             clock_offset_ns,
             ops: words.ops.iter().map(|word| word_or_none(word, Op::parse)).collect::<Result<_>>()?,
@@ -95,6 +97,7 @@ impl Decoder {
                 .iter()
                 .map(|word| word_or_none(word, PathOrigin::parse))
                 .collect::<Result<_>>()?,
+            veil,
         })
     }
 
@@ -257,6 +260,7 @@ impl Decoder {
     /// A process; `cgroup` is the path of its cgroup.
     pub fn process(&self, event: &types::process_event, cgroup: Option<String>) -> ProcessRow {
         let who = &event.who;
+        let exe = self.path(&event.exe, event.exe_components, event.exe_origin);
         ProcessRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             pid: who.pid as i32,
@@ -265,15 +269,16 @@ impl Decoder {
             comm: comm(&who.comm),
             kernel_thread: event.kernel_thread != 0,
             cgroup_id: who.cgroup_id as i64,
-            exe: self.path(&event.exe, event.exe_components, event.exe_origin).map(|(path, _)| path),
-            cmdline: cmdline_of(&event.cmdline, event.cmdline_length),
+            exe: exe.and_then(|(path, _)| self.veil.executable(path)),
+            cmdline: cmdline_of(&event.cmdline, event.cmdline_length).and_then(|line| self.veil.command_line(line)),
             cgroup,
         }
     }
 
     /// The name of a file.
     pub fn file(&self, event: &types::name_event) -> FileRow {
-        let (path, path_origin) = self.path(&event.path, event.components, event.path_origin).unzip();
+        let path = self.path(&event.path, event.components, event.path_origin);
+        let (path, path_origin) = path.and_then(|(path, origin)| self.veil.path(path).zip(Some(origin))).unzip();
         FileRow {
             ts_ns: event.head.start_ns + self.clock_offset_ns,
             dev: event.dev,

@@ -21,6 +21,8 @@ pub mod losses;
 pub mod options;
 pub mod outputs;
 pub mod plan;
+pub mod privacy;
+pub mod privilege;
 pub mod probes;
 pub mod progress;
 pub mod record;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use iostrata_capture::manifest::{Device, Filters};
+use iostrata_capture::manifest::{Device, Filters, Privacy};
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
@@ -40,6 +40,8 @@ pub struct Record {
     pub max_disk_bytes: Option<u64>,
     /// All rings together.
     pub ring_bytes: u64,
+    /// What of command lines and paths is recorded.
+    pub privacy: Privacy,
 }
 
 /// A live view on standard output.

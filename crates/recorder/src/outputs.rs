@@ -1,6 +1,7 @@
 //! Where a recording's rows go, as the options say: into a capture directory, before somebody's eyes, or both.
 
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +17,7 @@ use crate::classes::Class;
 use crate::drain::BATCH_AGE;
 use crate::losses::Losses;
 use crate::options::Record;
+use crate::privilege::{self, Invoker};
 use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
@@ -114,13 +116,31 @@ pub fn check_directory(out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the capture directory and its folders, and takes it for this process.
+/// Makes the capture directory and its folders, for nobody but whoever asked and their group, and takes it for this process.
 pub fn make_directory(out: &Path) -> Result<Lock> {
-    for table in tables::all() {
-        let folder = out.join(table.name);
-        fs::create_dir_all(&folder).with_context(|| format!("--out: cannot make {}", folder.display()))?;
+    let is_new = !out.exists();
+    if is_new {
+        out.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .with_context(|| format!("--out: cannot make {}", out.display()))?;
+        make_folder(out, privilege::invoker())?;
     }
-    Lock::take(out)?.ok_or_else(|| anyhow!("--out {}: another recorder writes to it", out.display()))
+    let writer = privilege::writer_of(out);
+    for table in tables::all() {
+        make_folder(&out.join(table.name), writer)?;
+    }
+    let lock = Lock::take(out)?.ok_or_else(|| anyhow!("--out {}: another recorder writes to it", out.display()))?;
+    if let Some(writer) = writer {
+        lock.give_to(writer.uid.as_raw(), writer.gid.as_raw())?;
+    }
+    Ok(lock)
+}
+
+/// One that was not there before: what somebody else has put there meanwhile is not written to.
+fn make_folder(folder: &Path, owner: Option<Invoker>) -> Result<()> {
+    let ids = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
+    let made = fs::DirBuilder::new().mode(0o750).create(folder);
+    made.and_then(|()| lchown(folder, ids.0, ids.1)).with_context(|| format!("--out: cannot make {}", folder.display()))
 }
 
 /// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.

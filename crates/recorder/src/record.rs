@@ -24,6 +24,8 @@ use crate::losses::Losses;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
+use crate::privacy::Veil;
+use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::report::tell;
 use crate::session::{self, Session, Settings};
@@ -112,6 +114,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         stopped_at: None,
         stop_reason: None,
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
+        privacy: options.privacy,
         command_line: std::env::args().collect(),
         host: host::describe(),
         clock: clock::start(),
@@ -143,7 +146,7 @@ fn whole_devices(options: &Record) -> Vec<Device> {
 /// Records until told to stop.
 pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
-    let (teller, told) = signals::listen()?;
+    let caught = signals::catch()?;
     let kernel = VmlinuxBtf::load()?;
     let out = options.out.as_deref();
     out.map_or(Ok(()), outputs::check_directory)?;
@@ -157,8 +160,12 @@ pub fn run(options: &Record) -> Result<Outcome> {
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
+    privilege::give_up(out.and_then(privilege::writer_of), out, held.is_some())?;
+    let (teller, told) = caught.listen()?;
 
+    let veil = Veil::new(options.privacy)?;
     let mut manifest = manifest(options, &plan);
+    veil.cover(&mut manifest);
     let totals = Arc::new(Totals::default());
     let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
@@ -168,7 +175,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut chronicle = Chronicle::start(own, words.classes.clone(), manifest.clock.offset_ns, shared());
     let draining = Draining::start(
         session.rings()?,
-        Decoder::new(manifest.clock.offset_ns, &words)?,
+        Decoder::new(manifest.clock.offset_ns, &words, veil)?,
         Cgroups::new(mounts::cgroup2()),
         Levels::new(&manifest.devices),
         sink,

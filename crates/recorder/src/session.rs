@@ -1,7 +1,8 @@
 //! A loaded and attached set of kernel programs, with its maps.
 
+use std::fs;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
@@ -256,23 +257,21 @@ impl<'obj> Session<'obj> {
     /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
     /// before detaching.
     pub fn skipped(&self) -> Vec<(String, u64)> {
-        let names: Vec<String> =
-            self.skeleton.object().progs().map(|p| p.name().to_string_lossy().into_owned()).collect();
-        libbpf_rs::query::ProgInfoIter::default()
-            .filter(|info| info.recursion_misses > 0)
-            .filter_map(|info| {
-                let name = info.name.to_string_lossy().into_owned();
-                // The kernel keeps 15 characters of a program's name, and other recorders may be running.
-                let id_is_ours = self.program_ids().contains(&info.id);
-                let full = names.iter().find(|n| n.starts_with(&name)).cloned().unwrap_or(name);
-                id_is_ours.then_some((full, info.recursion_misses))
-            })
-            .collect()
+        let loaded = self.skeleton.object().progs().filter(|program| program.autoload());
+        let counts = loaded.filter_map(|program| {
+            let misses = told_by_kernel(program.as_fd(), "recursion_misses")?;
+            Some((program.name().to_string_lossy().into_owned(), misses))
+        });
+        counts.filter(|(_, misses)| *misses > 0).collect()
     }
+}
 
-    fn program_ids(&self) -> Vec<u32> {
-        self.links.iter().filter_map(|link| link.info().ok()).map(|info| info.prog_id).collect()
-    }
+/// What the kernel tells of an object of ours by `name` (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which it does without
+/// any privilege.
+fn told_by_kernel(object: BorrowedFd, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", object.as_raw_fd())).ok()?;
+    let (_, value) = text.lines().filter_map(|line| line.split_once(':')).find(|(of, _)| *of == name)?;
+    value.trim().parse().ok()
 }
 
 /// The words of `bpf/events.h`, each list in the order of its numbers.

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
 
 /// What a recording is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,21 +25,30 @@ fn meaning(signal: i32) -> Told {
     }
 }
 
-/// What the signals tell, as they come, and what is sent to the first.
-pub fn listen() -> Result<(Sender<Told>, Receiver<Told>)> {
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).context("cannot listen for signals")?;
-    let (send, receive) = crossbeam_channel::unbounded();
-    let teller = send.clone();
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if teller.send(meaning(signal)).is_err() {
-                    break;
+/// Signals that wait to be read.
+pub struct Caught(Signals);
+
+/// Keeps signals from ending the process. What they mean waits until it is listened to.
+pub fn catch() -> Result<Caught> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map(Caught).context("cannot listen for signals")
+}
+
+impl Caught {
+    /// What the signals tell, as they come, and what is sent to the first.
+    pub fn listen(self) -> Result<(Sender<Told>, Receiver<Told>)> {
+        let Caught(mut signals) = self;
+        let (send, receive) = crossbeam_channel::unbounded();
+        let teller = send.clone();
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    if teller.send(meaning(signal)).is_err() {
+                        break;
+                    }
                 }
-            }
-        })
-        .context("cannot start the signal thread")?;
-    Ok((send, receive))
+            })
+            .context("cannot start the signal thread")?;
+        Ok((send, receive))
+    }
 }

@@ -26,6 +26,7 @@ use parquet::file::metadata::{
     FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
 
+use crate::create::create;
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 16] = b"iostrata groups1";
@@ -42,7 +43,7 @@ pub(super) struct GroupLog {
 impl GroupLog {
     /// Begins the log of a part whose footer will be like `template`.
     pub(super) fn create(path: PathBuf, template: FileMetaData) -> Result<GroupLog> {
-        let mut file = File::create(&path).map_err(|e| Error::io(&path, "create", e))?;
+        let mut file = create(&path).map_err(|e| Error::io(&path, "create", e))?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
         Ok(GroupLog { path, file, template, bytes: 0 })
     }

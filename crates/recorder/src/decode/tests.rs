@@ -1,4 +1,5 @@
 use super::*;
+use iostrata_capture::manifest::Privacy;
 
 fn words(ops: &[&str]) -> Words {
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
@@ -12,8 +13,12 @@ fn words(ops: &[&str]) -> Words {
     }
 }
 
+fn veil() -> Veil {
+    Veil::new(Privacy::None).expect("a key")
+}
+
 fn decoder() -> Decoder {
-    Decoder::new(1_000, &words(&["", "read", "write"])).expect("known words")
+    Decoder::new(1_000, &words(&["", "read", "write"]), veil()).expect("known words")
 }
 
 #[test]
@@ -52,7 +57,7 @@ fn an_operation_without_a_word_is_no_row() {
     assert!(decoder().syscall(&event).is_none());
     event.head.op = 200;
     assert!(decoder().syscall(&event).is_none());
-    assert!(Decoder::new(0, &words(&["frobnicate"])).is_err());
+    assert!(Decoder::new(0, &words(&["frobnicate"]), veil()).is_err());
 }
 
 #[test]
