@@ -127,6 +127,25 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
         assert counted > 0 and sum(int(row[column]) for row in rows) == counted, column
 
 
+def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, record):  # noqa: F811
+    """Others take the room that the capture may have: what is left of it is the newest."""
+    space = os.statvfs(small.mount)
+    reserve = space.f_blocks * space.f_frsize // 100 * 5
+    fill(small, reserve + 6 * MIB)
+    recorder = record("--device", fast_disk.name, "--max-disk", "40MiB", "--rotate-interval", "1s", out=small.mount / "run")
+    watch = LeastFree(small.mount)
+    watch.start()
+    fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=12)
+    least = watch.stop()
+    capture = recorder.stop()
+    assert "pauses" not in recorder.text and least >= reserve
+    assert {removed["table"] for removed in capture.manifest["removed"]} >= {"syscall", "block"}
+    assert {path.relative_to(capture.directory).as_posix() for path in capture.directory.glob("*/*.parquet")} == {
+        part["file"] for part in capture.manifest["parts"]
+    }
+    capture.check_books()
+
+
 def books(text):
     """Seen, written and lost of each class, as the recorder says at its end."""
     found = re.findall(r"books +(\w+) +seen (\d+) = written (\d+) \+ lost (\d+)", text)

@@ -11,6 +11,7 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
 use crate::host::{cgroups, devices, mounts};
+use crate::memory::Memory;
 use crate::options::{Filter, Live, Record};
 use crate::sink::MinFree;
 use crate::sink::live::Format;
@@ -109,9 +110,12 @@ pub struct RecordArgs {
     /// Let the capture take no more than this: the oldest parts are removed for new ones.
     #[arg(long, value_name = "SIZE", value_parser = disk_size, requires = "out")]
     max_disk: Option<u64>,
-    /// Size of all ring buffers between kernel and recorder together.
-    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = ring_size)]
-    ring_size: u64,
+    /// Let the recorder take no more memory than this. Where more is needed because the disk is slow, events are lost and counted.
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    memory: u64,
+    /// Size of all ring buffers between kernel and recorder together [default: an eighth of --memory].
+    #[arg(long, value_name = "SIZE", value_parser = ring_size)]
+    ring_size: Option<u64>,
     /// What of command lines and paths the capture may have: all (none), hashes with a key that is not kept (hash), or nothing
     /// (drop). Names of programs stay in any case.
     #[arg(long, value_name = "LEVEL", default_value = "none")]
@@ -232,6 +236,8 @@ impl RecordArgs {
             cgroup: self.cgroup.as_deref().map(cgroup).transpose()?,
             comm: self.comm,
         };
+        let memory = Memory::divide(self.memory, self.ring_size)
+            .map_err(|why| anyhow!("--memory {}: {why}", bytesize::ByteSize(self.memory)))?;
         let live = self.live.then(|| live(self.format, self.rules.as_deref())).transpose()?;
         Ok(Record {
             out: self.out,
@@ -246,7 +252,7 @@ impl RecordArgs {
             flush_interval: self.flush_interval,
             min_free: self.min_free,
             max_disk_bytes: self.max_disk,
-            ring_bytes: self.ring_size,
+            memory,
             privacy: match self.privacy {
                 PrivacyName::None => Privacy::None,
                 PrivacyName::Hash => Privacy::Hash,

@@ -18,6 +18,7 @@ pub mod drain;
 pub mod host;
 pub mod levels;
 pub mod losses;
+pub mod memory;
 pub mod options;
 pub mod outputs;
 pub mod plan;

@@ -8,6 +8,7 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
 use crate::host::cgroups::Cgroup;
+use crate::memory::Memory;
 use crate::sink::MinFree;
 use crate::sink::live::Format;
 
@@ -38,8 +39,8 @@ pub struct Record {
     pub min_free: MinFree,
     /// What the capture may take; the oldest parts go first.
     pub max_disk_bytes: Option<u64>,
-    /// All rings together.
-    pub ring_bytes: u64,
+    /// What the process may take.
+    pub memory: Memory,
     /// What of command lines and paths is recorded.
     pub privacy: Privacy,
 }

@@ -59,6 +59,7 @@ impl Outputs {
                     rotate_bytes: options.rotate_bytes,
                     rotate_interval: options.rotate_interval,
                     flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
+                    memory: options.memory,
                     expected,
                 };
                 let (sink, writer) =

@@ -70,7 +70,7 @@ fn settings(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> 
     Settings {
         programs: Vec::new(),
         config: config(options, kernel, op_words),
-        ring_bytes: options.ring_bytes,
+        ring_bytes: options.memory.ring_bytes,
         devices: device_numbers(&options.filter.devices),
     }
 }

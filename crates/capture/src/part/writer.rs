@@ -125,7 +125,8 @@ impl PartWriter {
         Ok(())
     }
 
-    fn end_group(&mut self) -> Result<()> {
+    /// Ends the row group that is being encoded, and with it gives back its memory.
+    pub fn end_group(&mut self) -> Result<()> {
         self.writer.flush().map_err(|e| Error::parquet(&self.temporary, e))?;
         self.log_groups()
     }
@@ -139,6 +140,11 @@ impl PartWriter {
         self.log.append(end, sum, &groups[self.logged_groups..])?;
         self.logged_groups = groups.len();
         Ok(())
+    }
+
+    /// What the row group that is being encoded takes in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.writer.memory_size() as u64
     }
 
     /// Size of the part so far: what is on disk and what waits in memory.

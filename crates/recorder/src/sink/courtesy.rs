@@ -24,17 +24,17 @@ fn set_niceness(niceness: i32) {
 /// stall a loaded device's own kernel threads; equal while batches pile up, because a lost batch is worse than a delay.
 pub struct Courtesy {
     niceness: Option<i32>,
-    limit: usize,
+    limit: u64,
 }
 
 impl Courtesy {
-    /// For a queue that holds `capacity` batches.
-    pub fn new(capacity: usize) -> Self {
+    /// For a queue that holds `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
         Courtesy { niceness: None, limit: capacity / 2 }
     }
 
-    /// To be called on the same thread, before each batch; `waiting` batches are behind it.
-    pub fn adapt(&mut self, waiting: usize) {
+    /// To be called on the same thread, before each batch; `waiting` bytes are in the queue.
+    pub fn adapt(&mut self, waiting: u64) {
         let wanted = if waiting >= self.limit { EQUAL } else { POLITE };
         if self.niceness != Some(wanted) {
             set_niceness(wanted);

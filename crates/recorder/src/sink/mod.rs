@@ -6,6 +6,7 @@ pub mod live;
 mod parquet;
 mod room;
 mod tee;
+mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -28,6 +29,13 @@ pub struct Batch {
     pub rows: RecordBatch,
     /// How many events they are, by CPU.
     pub tally: Tally,
+}
+
+impl Batch {
+    /// What its rows take in memory.
+    pub fn bytes(&self) -> u64 {
+        self.rows.get_array_memory_size() as u64
+    }
 }
 
 /// Takes batches.

@@ -1,36 +1,29 @@
-//! The Parquet sink: a bounded channel to a writer thread that encodes, rotates and keeps the manifest.
+//! The Parquet sink: a queue to a writer thread, bounded by what its batches take in memory.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
-use iostrata_capture::manifest::{Manifest, Part};
-use iostrata_capture::part::PartWriter;
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use iostrata_capture::manifest::Manifest;
 
-use super::courtesy::Courtesy;
-use super::room::{MinFree, Room, Verdict};
+use super::room::MinFree;
+use super::writer::Writer;
 use super::{Batch, Sink, Totals};
 use crate::books::Tally;
-use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
-use crate::losses::{Cause, Losses};
-use crate::report::tell;
+use crate::classes::Class;
+use crate::losses::Losses;
+use crate::memory::Memory;
 
-/// Batches that may wait for the writer: with 8,192 rows of about 100 bytes each, 25 MiB.
-const CHANNEL_BATCHES: usize = 32;
+/// Batches that may wait for the writer, however small they are.
+const CHANNEL_BATCHES: usize = 256;
 
-/// How often open parts are looked at when no batch comes, where nothing is due before.
-const TICK: Duration = Duration::from_millis(500);
-
-/// How long a class is left alone after it could not be written.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// What the manifest needs, for itself and for each part.
-const MANIFEST_BYTES: (u64, u64) = (256 << 10, 512);
+/// How often a sender that waits for room looks for it.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// How parts are made.
 pub struct Settings {
@@ -46,6 +39,8 @@ pub struct Settings {
     pub rotate_interval: Duration,
     /// Rows of an open part are made durable after at most this long.
     pub flush_interval: Duration,
+    /// What the queue and the open parts may take.
+    pub memory: Memory,
     /// Classes that get a part even if they have no rows, so that a reader finds the table.
     pub expected: Vec<Class>,
 }
@@ -64,283 +59,60 @@ pub struct Written {
 #[derive(Clone)]
 pub struct ParquetSink {
     channel: Sender<Batch>,
+    /// Bytes of the batches that wait, and of the one that is being written.
+    queued: Arc<AtomicU64>,
+    queue_bytes: u64,
 }
 
 impl ParquetSink {
     /// Starts the writer thread. It ends when every clone of the sink is gone.
     pub fn start(
-        mut settings: Settings,
+        settings: Settings,
         manifest: Manifest,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
-        // Small enough for the oldest part to be a small part of all.
-        let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
-        settings.rotate_bytes = settings.rotate_bytes.min(most);
         let (channel, batches) = bounded(CHANNEL_BATCHES);
-        let writer = Writer {
-            open: (0..CLASSES).map(|_| None).collect(),
-            numbers: vec![0; CLASSES],
-            failed_at: vec![None; CLASSES],
-            room: Room::new(settings.directory.clone(), settings.min_free),
-            result: Written { manifest, written: vec![Tally::default(); CLASSES], error: None },
-            settings,
-            totals,
-            losses,
-        };
+        let (queued, queue_bytes) = (Arc::new(AtomicU64::new(0)), settings.memory.queue_bytes);
+        let writer = Writer::new(settings, manifest, Arc::clone(&queued), (totals, losses));
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&batches))
             .context("cannot start the writer thread")?;
-        Ok((ParquetSink { channel }, thread))
+        Ok((ParquetSink { channel, queued, queue_bytes }, thread))
+    }
+
+    /// Whether a batch of `bytes` finds room in the queue. An empty one has room for any.
+    fn has_room(&self, bytes: u64) -> bool {
+        let queued = self.queued.load(Relaxed);
+        queued == 0 || queued + bytes <= self.queue_bytes
+    }
+
+    fn send(&self, batch: Batch, send: impl FnOnce(Batch) -> Result<(), Batch>) -> Result<(), Batch> {
+        let bytes = batch.bytes();
+        self.queued.fetch_add(bytes, Relaxed);
+        send(batch).inspect_err(|_| {
+            self.queued.fetch_sub(bytes, Relaxed);
+        })
     }
 }
 
 impl Sink for ParquetSink {
     fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
-        self.channel.try_send(batch).map_err(|e| match e {
-            TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+        if !self.has_room(batch.bytes()) {
+            return Err(batch);
+        }
+        self.send(batch, |batch| {
+            self.channel.try_send(batch).map_err(|e| match e {
+                TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
+            })
         })
     }
 
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
-        self.channel.send(batch).map_err(|e| e.0)
-    }
-}
-
-/// A part that is being written, with the events in it.
-struct Open {
-    part: PartWriter,
-    /// Events whose rows are on the disk.
-    flushed: Tally,
-    /// Events whose rows may not be.
-    pending: Tally,
-    since: Instant,
-    flushed_at: Instant,
-}
-
-impl Open {
-    fn write(&mut self, batch: &Batch) -> iostrata_capture::Result<()> {
-        self.pending.add(&batch.tally);
-        self.part.write(&batch.rows)
-    }
-
-    fn flush(&mut self) -> iostrata_capture::Result<()> {
-        self.flushed_at = Instant::now();
-        self.part.flush()?;
-        self.flushed.add(&std::mem::take(&mut self.pending));
-        Ok(())
-    }
-}
-
-struct Writer {
-    settings: Settings,
-    totals: Arc<Totals>,
-    losses: Arc<Losses>,
-    room: Room,
-    open: Vec<Option<Open>>,
-    numbers: Vec<u32>,
-    /// By class: when it could not be written.
-    failed_at: Vec<Option<Instant>>,
-    result: Written,
-}
-
-impl Writer {
-    fn run(mut self, batches: &Receiver<Batch>) -> Written {
-        let mut courtesy = Courtesy::new(CHANNEL_BATCHES);
-        let tick = TICK.min(self.settings.flush_interval / 4);
-        loop {
-            courtesy.adapt(batches.len());
-            match batches.recv_timeout(tick) {
-                Ok(batch) => self.take(&batch),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            self.rotate_and_flush();
+        // Where the writer is gone the channel is empty, and says so when it is sent to.
+        while !self.has_room(batch.bytes()) && !self.channel.is_empty() {
+            std::thread::sleep(LOOK);
         }
-        for class in 0..CLASSES {
-            if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
-                let empty = self.open_part(class);
-                self.note(empty);
-            }
-            self.close(class);
-        }
-        self.result
-    }
-
-    fn take(&mut self, batch: &Batch) {
-        let class = batch.class;
-        let needed = batch.rows.get_array_memory_size() as u64;
-        // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
-        if !OWN_CLASSES.contains(&class) && !self.has_room(needed) {
-            self.losses.add(class, Cause::DiskFull, &batch.tally);
-            self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
-        } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
-            self.lose(class, &batch.tally);
-        } else {
-            self.stay_within(needed);
-            self.write(batch);
-        }
-    }
-
-    /// Removes the oldest parts until there is room within `--max-disk` for `needed` bytes more.
-    fn stay_within(&mut self, needed: u64) {
-        let Some(most) = self.settings.max_disk_bytes else { return };
-        loop {
-            let open =
-                self.open.iter().flatten().map(|open| open.part.bytes() + open.part.unwritten_bytes()).sum::<u64>();
-            let finished = self.result.manifest.parts.iter().map(|part| part.bytes).sum::<u64>();
-            if finished + open + self.manifest_bytes() + needed <= most {
-                return;
-            }
-            match self.result.manifest.oldest_part(most / 2) {
-                Some(place) => self.remove(place),
-                // All of it is in parts that are open.
-                None if self.open.iter().any(Option::is_some) => self.close_all(),
-                None => return,
-            }
-        }
-    }
-
-    /// First from the manifest, so that it never names a part that is not there.
-    fn remove(&mut self, place: usize) {
-        let part = self.result.manifest.remove_part(place);
-        let path = self.settings.directory.join(part.file);
-        let removed = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
-        let removed =
-            removed.and_then(|()| fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display())));
-        self.note(removed);
-    }
-
-    /// What the manifest may take, with the copy that takes its place.
-    fn manifest_bytes(&self) -> u64 {
-        let (manifest, for_each_part) = MANIFEST_BYTES;
-        manifest + for_each_part * self.result.manifest.parts.len() as u64
-    }
-
-    /// Whether there is room for `needed` bytes beside all that is still to be written. Where there is none any more, parts are
-    /// closed while there is.
-    fn has_room(&mut self, needed: u64) -> bool {
-        let parts: u64 = self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum();
-        let verdict = self.room.check(parts + self.manifest_bytes() + needed);
-        self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
-        match verdict {
-            Verdict::Room => true,
-            Verdict::RoomAgain => {
-                tell("iostrata: there is room on the disk again; the recording goes on\n");
-                true
-            }
-            Verdict::StillFull => false,
-            Verdict::Full { free_bytes, least_bytes } => {
-                let [free, least] = [free_bytes, least_bytes].map(indicatif::HumanBytes);
-                let directory = self.settings.directory.display();
-                tell(&format!(
-                    "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
-                     comes is counted as lost\n"
-                ));
-                self.close_all();
-                false
-            }
-        }
-    }
-
-    fn write(&mut self, batch: &Batch) {
-        let class = batch.class;
-        if self.open[class].is_none()
-            && let Err(error) = self.open_part(class)
-        {
-            self.failed_at[class] = Some(Instant::now());
-            self.lose(class, &batch.tally);
-            self.note(Err(error));
-            return;
-        }
-        let Some(open) = self.open[class].as_mut() else { return };
-        match open.write(batch) {
-            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
-            Ok(()) => {}
-            Err(error) => self.give_up(class, error.into()),
-        }
-    }
-
-    fn open_part(&mut self, class: Class) -> Result<()> {
-        let number = self.numbers[class] + 1;
-        let part = open_part(class, &self.settings.directory, number)?;
-        self.numbers[class] = number;
-        self.failed_at[class] = None;
-        let now = Instant::now();
-        let (flushed, pending) = Default::default();
-        self.open[class] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
-        Ok(())
-    }
-
-    fn rotate_and_flush(&mut self) {
-        if self.totals.rotate.swap(false, Relaxed) {
-            self.close_all();
-        }
-        for class in 0..CLASSES {
-            let Some(open) = self.open[class].as_mut() else { continue };
-            if open.since.elapsed() >= self.settings.rotate_interval {
-                self.close(class);
-            } else if open.flushed_at.elapsed() >= self.settings.flush_interval
-                && let Err(error) = open.flush()
-            {
-                self.give_up(class, error.into());
-            }
-        }
-    }
-
-    fn close_all(&mut self) {
-        (0..CLASSES).for_each(|class| self.close(class));
-    }
-
-    fn close(&mut self, class: Class) {
-        let Some(open) = self.open[class].as_mut() else { return };
-        // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
-        if let Err(error) = open.flush() {
-            return self.give_up(class, error.into());
-        }
-        let Some(open) = self.open[class].take() else { return };
-        match open.part.finish() {
-            Ok(part) => self.keep(class, part, &open.flushed),
-            Err(error) => {
-                self.lose(class, &open.flushed);
-                self.note(Err(error.into()));
-            }
-        }
-    }
-
-    fn keep(&mut self, class: Class, part: Part, tally: &Tally) {
-        self.totals.bytes.fetch_add(part.bytes, Relaxed);
-        self.totals.parts.fetch_add(1, Relaxed);
-        self.result.manifest.parts.push(part);
-        self.result.written[class].add(tally);
-        let kept = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
-        self.note(kept);
-    }
-
-    /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
-    fn give_up(&mut self, class: Class, error: anyhow::Error) {
-        let Some(open) = self.open[class].take() else { return };
-        self.failed_at[class] = Some(Instant::now());
-        self.lose(class, &open.pending);
-        self.note(Err(error));
-        match open.part.salvage() {
-            Ok(Some(part)) => self.keep(class, part, &open.flushed),
-            _ => self.lose(class, &open.flushed),
-        }
-    }
-
-    fn lose(&mut self, class: Class, tally: &Tally) {
-        self.losses.add(class, Cause::WriteFailed, tally);
-        self.totals.lost.fetch_add(tally.events(), Relaxed);
-    }
-
-    /// The first error is told at once: whoever watches can still make room.
-    fn note(&mut self, outcome: Result<()>) {
-        if let Err(error) = outcome
-            && self.result.error.is_none()
-        {
-            tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
-            self.result.error = Some(format!("{error:#}"));
-        }
+        self.send(batch, |batch| self.channel.send(batch).map_err(|e| e.0))
     }
 }

@@ -58,22 +58,35 @@ impl Room {
     /// Whether `needed` bytes may be written. To be asked before they are: a file system has to be asked each time, for others
     /// write to it too.
     pub fn check(&mut self, needed: u64) -> Verdict {
-        // One that cannot be asked cannot be written to either, and that is told then.
-        let Ok(space) = rustix::fs::statvfs(&self.directory) else { return Verdict::Room };
-        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
-        self.judge(Space { size_bytes: bytes(space.f_blocks), free_bytes: bytes(space.f_bavail) }, needed)
+        self.space().map_or(Verdict::Room, |space| self.judge(space, needed))
     }
 
-    fn judge(&mut self, space: Space, needed: u64) -> Verdict {
+    /// Whether there is none for `needed` bytes, or not enough to go on after a pause.
+    pub fn lacks(&self, needed: u64) -> bool {
+        self.space().is_some_and(|space| self.is_full(space, needed))
+    }
+
+    /// None of a file system that cannot be asked: it cannot be written to either, and that is told then.
+    fn space(&self) -> Option<Space> {
+        let space = rustix::fs::statvfs(&self.directory).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+        Some(Space { size_bytes: bytes(space.f_blocks), free_bytes: bytes(space.f_bavail) })
+    }
+
+    fn is_full(&self, space: Space, needed: u64) -> bool {
         let least_bytes = self.min_free.bytes(space);
         // Not at the first byte that is freed: parts would be opened and closed for nothing.
         let margin = if self.full { least_bytes / 2 } else { 0 };
-        let full = space.free_bytes < least_bytes.saturating_add(needed).saturating_add(margin);
+        space.free_bytes < least_bytes.saturating_add(needed).saturating_add(margin)
+    }
+
+    fn judge(&mut self, space: Space, needed: u64) -> Verdict {
+        let full = self.is_full(space, needed);
         let before = std::mem::replace(&mut self.full, full);
         match (before, full) {
             (false, false) => Verdict::Room,
             (true, false) => Verdict::RoomAgain,
-            (false, true) => Verdict::Full { free_bytes: space.free_bytes, least_bytes },
+            (false, true) => Verdict::Full { free_bytes: space.free_bytes, least_bytes: self.min_free.bytes(space) },
             (true, true) => Verdict::StillFull,
         }
     }

@@ -1,0 +1,354 @@
+//! The writer thread: encodes, flushes, rotates, keeps the manifest, and stays within what disk and memory it may take.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use iostrata_capture::manifest::{Manifest, Part};
+use iostrata_capture::part::PartWriter;
+
+use super::courtesy::Courtesy;
+use super::parquet::{Settings, Written};
+use super::room::{Room, Verdict};
+use super::{Batch, Totals};
+use crate::books::Tally;
+use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
+use crate::losses::{Cause, Losses};
+use crate::report::tell;
+
+/// How often open parts are looked at when no batch comes, where nothing is due before.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How long a class is left alone after it could not be written.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the manifest needs, for itself and for each part.
+const MANIFEST_BYTES: (u64, u64) = (256 << 10, 512);
+
+/// A part that is being written, with the events in it.
+struct Open {
+    part: PartWriter,
+    /// Events whose rows are on the disk.
+    flushed: Tally,
+    /// Events whose rows may not be.
+    pending: Tally,
+    since: Instant,
+    flushed_at: Instant,
+}
+
+impl Open {
+    fn write(&mut self, batch: &Batch) -> iostrata_capture::Result<()> {
+        self.pending.add(&batch.tally);
+        self.part.write(&batch.rows)
+    }
+
+    fn flush(&mut self) -> iostrata_capture::Result<()> {
+        self.flushed_at = Instant::now();
+        self.part.flush()?;
+        self.flushed.add(&std::mem::take(&mut self.pending));
+        Ok(())
+    }
+}
+
+/// What the thread has.
+pub struct Writer {
+    settings: Settings,
+    queued: Arc<AtomicU64>,
+    totals: Arc<Totals>,
+    losses: Arc<Losses>,
+    room: Room,
+    open: Vec<Option<Open>>,
+    numbers: Vec<u32>,
+    /// By class: when it could not be written.
+    failed_at: Vec<Option<Instant>>,
+    result: Written,
+    /// Whether the manifest on the disk is not that of `result`.
+    unsaved: bool,
+    /// Parts that the manifest does not name any more.
+    doomed: Vec<PathBuf>,
+}
+
+impl Writer {
+    /// For a capture whose folders exist and hold nothing; `queued` are the bytes of the batches that are on their way.
+    pub fn new(
+        mut settings: Settings,
+        manifest: Manifest,
+        queued: Arc<AtomicU64>,
+        (totals, losses): (Arc<Totals>, Arc<Losses>),
+    ) -> Writer {
+        // Small enough for the oldest part to be a small part of all.
+        let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
+        settings.rotate_bytes = settings.rotate_bytes.min(most);
+        Writer {
+            room: Room::new(settings.directory.clone(), settings.min_free),
+            settings,
+            queued,
+            totals,
+            losses,
+            open: (0..CLASSES).map(|_| None).collect(),
+            numbers: vec![0; CLASSES],
+            failed_at: vec![None; CLASSES],
+            result: Written { manifest, written: vec![Tally::default(); CLASSES], error: None },
+            unsaved: false,
+            doomed: Vec::new(),
+        }
+    }
+
+    /// Writes what comes until nobody is left to send.
+    pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
+        let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
+        let tick = TICK.min(self.settings.flush_interval / 4);
+        loop {
+            courtesy.adapt(self.queued.load(Relaxed));
+            match batches.recv_timeout(tick) {
+                Ok(batch) => {
+                    self.take(&batch);
+                    self.queued.fetch_sub(batch.bytes(), Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.rotate_and_flush();
+            self.save();
+        }
+        for class in 0..CLASSES {
+            if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
+                let empty = self.open_part(class);
+                self.note(empty);
+            }
+            self.close(class);
+        }
+        self.save();
+        self.result
+    }
+
+    fn take(&mut self, batch: &Batch) {
+        let class = batch.class;
+        let needed = batch.bytes();
+        self.stay_within(needed);
+        // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
+        if !OWN_CLASSES.contains(&class) && !self.has_room(needed) {
+            self.losses.add(class, Cause::DiskFull, &batch.tally);
+            self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
+        } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
+            self.lose(class, &batch.tally);
+        } else {
+            self.write(batch);
+        }
+    }
+
+    /// Removes the oldest parts until there is room within `--max-disk`, and beside `--min-free`, for `needed` bytes more.
+    fn stay_within(&mut self, needed: u64) {
+        let Some(most) = self.settings.max_disk_bytes else { return };
+        while self.bytes() + needed > most {
+            match self.result.manifest.oldest_part(most / 2) {
+                Some(place) => self.take_off(place),
+                // All of it is in parts that are open.
+                None if self.open.iter().any(Option::is_some) => self.close_all(),
+                None => return,
+            }
+        }
+        if !self.doomed.is_empty() {
+            self.save();
+        }
+        while self.room.lacks(self.unwritten_bytes() + needed) {
+            let Some(place) = self.result.manifest.oldest_part(most / 2) else { return };
+            self.take_off(place);
+            self.save();
+        }
+    }
+
+    /// What the capture takes with all that is still to be written.
+    fn bytes(&self) -> u64 {
+        let open: u64 = self.open.iter().flatten().map(|open| open.part.bytes()).sum();
+        let finished: u64 = self.result.manifest.parts.iter().map(|part| part.bytes).sum();
+        finished + open + self.unwritten_bytes()
+    }
+
+    /// What open parts and the manifest may still take.
+    fn unwritten_bytes(&self) -> u64 {
+        self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum::<u64>() + self.manifest_bytes()
+    }
+
+    /// First from the manifest, so that it never names a part that is not there.
+    fn take_off(&mut self, place: usize) {
+        let part = self.result.manifest.remove_part(place);
+        self.doomed.push(self.settings.directory.join(part.file));
+        self.unsaved = true;
+    }
+
+    /// Writes the manifest where it has changed, and then removes what it does not name any more. What cannot be removed is tried
+    /// again the next time.
+    fn save(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        let saved = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
+        self.unsaved = saved.is_err();
+        self.note(saved);
+        if self.unsaved {
+            return;
+        }
+        for path in std::mem::take(&mut self.doomed) {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    self.note(Err(e).with_context(|| format!("cannot remove {}", path.display())));
+                    self.doomed.push(path);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What the manifest may take, with the copy that takes its place.
+    fn manifest_bytes(&self) -> u64 {
+        let (manifest, for_each_part) = MANIFEST_BYTES;
+        manifest + for_each_part * self.result.manifest.parts.len() as u64
+    }
+
+    /// Whether there is room for `needed` bytes beside all that is still to be written. Where there is none any more, parts are
+    /// closed while there is.
+    fn has_room(&mut self, needed: u64) -> bool {
+        let verdict = self.room.check(self.unwritten_bytes() + needed);
+        self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
+        match verdict {
+            Verdict::Room => true,
+            Verdict::RoomAgain => {
+                tell("iostrata: there is room on the disk again; the recording goes on\n");
+                true
+            }
+            Verdict::StillFull => false,
+            Verdict::Full { free_bytes, least_bytes } => {
+                let [free, least] = [free_bytes, least_bytes].map(indicatif::HumanBytes);
+                let directory = self.settings.directory.display();
+                tell(&format!(
+                    "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
+                     comes is counted as lost\n"
+                ));
+                self.close_all();
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) {
+        let class = batch.class;
+        if self.open[class].is_none()
+            && let Err(error) = self.open_part(class)
+        {
+            self.failed_at[class] = Some(Instant::now());
+            self.lose(class, &batch.tally);
+            self.note(Err(error));
+            return;
+        }
+        let Some(open) = self.open[class].as_mut() else { return };
+        match open.write(batch) {
+            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
+            Ok(()) => self.stay_small(),
+            Err(error) => self.give_up(class, error.into()),
+        }
+    }
+
+    /// Ends the largest row group where those that are being encoded have come to take more than they may.
+    fn stay_small(&mut self) {
+        let parts = self.open.iter().enumerate().filter_map(|(class, open)| Some((class, open.as_ref()?)));
+        let sizes: Vec<(u64, Class)> = parts.map(|(class, open)| (open.part.memory_bytes(), class)).collect();
+        if sizes.iter().map(|(bytes, _)| bytes).sum::<u64>() <= self.settings.memory.parts_bytes {
+            return;
+        }
+        let Some((_, class)) = sizes.into_iter().max() else { return };
+        if let Some(open) = self.open[class].as_mut()
+            && let Err(error) = open.part.end_group()
+        {
+            self.give_up(class, error.into());
+        }
+    }
+
+    fn open_part(&mut self, class: Class) -> Result<()> {
+        let number = self.numbers[class] + 1;
+        let part = open_part(class, &self.settings.directory, number)?;
+        self.numbers[class] = number;
+        self.failed_at[class] = None;
+        let now = Instant::now();
+        let (flushed, pending) = Default::default();
+        self.open[class] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
+        Ok(())
+    }
+
+    fn rotate_and_flush(&mut self) {
+        if self.totals.rotate.swap(false, Relaxed) {
+            self.close_all();
+        }
+        for class in 0..CLASSES {
+            let Some(open) = self.open[class].as_mut() else { continue };
+            if open.since.elapsed() >= self.settings.rotate_interval {
+                self.close(class);
+            } else if open.flushed_at.elapsed() >= self.settings.flush_interval
+                && let Err(error) = open.flush()
+            {
+                self.give_up(class, error.into());
+            }
+        }
+    }
+
+    fn close_all(&mut self) {
+        (0..CLASSES).for_each(|class| self.close(class));
+    }
+
+    fn close(&mut self, class: Class) {
+        let Some(open) = self.open[class].as_mut() else { return };
+        // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
+        if let Err(error) = open.flush() {
+            return self.give_up(class, error.into());
+        }
+        let Some(open) = self.open[class].take() else { return };
+        match open.part.finish() {
+            Ok(part) => self.keep(class, part, &open.flushed),
+            Err(error) => {
+                self.lose(class, &open.flushed);
+                self.note(Err(error.into()));
+            }
+        }
+    }
+
+    fn keep(&mut self, class: Class, part: Part, tally: &Tally) {
+        self.totals.bytes.fetch_add(part.bytes, Relaxed);
+        self.totals.parts.fetch_add(1, Relaxed);
+        self.result.manifest.parts.push(part);
+        self.result.written[class].add(tally);
+        self.unsaved = true;
+    }
+
+    /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
+    fn give_up(&mut self, class: Class, error: anyhow::Error) {
+        let Some(open) = self.open[class].take() else { return };
+        self.failed_at[class] = Some(Instant::now());
+        self.lose(class, &open.pending);
+        self.note(Err(error));
+        match open.part.salvage() {
+            Ok(Some(part)) => self.keep(class, part, &open.flushed),
+            _ => self.lose(class, &open.flushed),
+        }
+    }
+
+    fn lose(&mut self, class: Class, tally: &Tally) {
+        self.losses.add(class, Cause::WriteFailed, tally);
+        self.totals.lost.fetch_add(tally.events(), Relaxed);
+    }
+
+    /// The first error is told at once: whoever watches can still make room.
+    fn note(&mut self, outcome: Result<()>) {
+        if let Err(error) = outcome
+            && self.result.error.is_none()
+        {
+            tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
+            self.result.error = Some(format!("{error:#}"));
+        }
+    }
+}
