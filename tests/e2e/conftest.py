@@ -217,8 +217,8 @@ class Capture:
 class Recorder:
     """`iostrata record`, running."""
 
-    def __init__(self, out, *arguments, prefix=(), wait=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE):
-        self.out = Path(out)
+    def __init__(self, out, *arguments, prefix=(), wait=True, segment="", stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+        self.out = Path(out) / segment
         command = [*prefix, BIN / "iostrata", "record", "--out", out, *arguments]
         self.process = subprocess.Popen([str(word) for word in command], stdout=stdout, stderr=stderr, text=True)
         deadline = time.monotonic() + 60

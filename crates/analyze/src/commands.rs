@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, IoClass, Layer};
+use iostrata_capture::segment::segments;
 use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
@@ -93,10 +94,14 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
 fn open(options: &Summary) -> Result<Vec<Capture>> {
     let mut captures: Vec<Capture> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
-    for directory in &options.captures {
-        if !directory.is_dir() {
-            bail!("{}: no such directory, expected the directory of a capture", directory.display());
+    let mut directories = Vec::new();
+    for given in &options.captures {
+        if !given.is_dir() {
+            bail!("{}: no such directory, expected the directory of a capture", given.display());
         }
+        directories.extend(segments(given)?);
+    }
+    for directory in &directories {
         let capture = reading(directory, || Capture::open(directory))?;
         if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
             let first = captures[first].directory.display();

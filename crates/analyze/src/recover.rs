@@ -5,15 +5,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use iostrata_capture::recover::{Recovered, recover};
+use iostrata_capture::segment::segments;
 
 use crate::guard::reading;
 use crate::output::{one_line, print};
 
 /// Recovers each of `captures` and says on `out` what came of it, a line each.
 pub fn run(captures: &[PathBuf], out: &mut dyn Write) -> Result<()> {
-    for directory in captures {
-        let recovered = reading(directory, || recover(directory))?;
-        print(out, &format!("{}\n", one_line(&line(directory, recovered.as_ref()))))?;
+    for capture in captures {
+        for directory in segments(capture)? {
+            let recovered = reading(&directory, || recover(&directory))?;
+            print(out, &format!("{}\n", one_line(&line(&directory, recovered.as_ref()))))?;
+        }
     }
     Ok(())
 }

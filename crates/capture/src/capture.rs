@@ -1,7 +1,6 @@
 //! A capture as a whole: its manifest and its parts.
 
 use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
 use crate::create::options;
@@ -59,13 +58,13 @@ impl Capture {
     }
 }
 
-const LOCK: &str = ".lock";
+/// The name of the file that is locked.
+pub const LOCK: &str = ".lock";
 
 /// Held by whoever writes to a capture; given back when dropped, and by the kernel when its process ends, however it does.
 #[derive(Debug)]
 pub struct Lock {
-    path: PathBuf,
-    file: File,
+    _file: File,
 }
 
 impl Lock {
@@ -74,15 +73,10 @@ impl Lock {
         let path = directory.join(LOCK);
         let file = options().create(true).truncate(false).open(&path).map_err(|e| Error::io(&path, "create", e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { path, file })),
+            Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
         }
-    }
-
-    /// Makes the lock's file somebody's.
-    pub fn give_to(&self, uid: u32, gid: u32) -> Result<()> {
-        fchown(&self.file, Some(uid), Some(gid)).map_err(|e| Error::io(&self.path, "change the owner of", e))
     }
 
     /// Whether a process has the lock of the capture in `directory`.

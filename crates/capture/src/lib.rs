@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod op;
 pub mod part;
 pub mod recover;
+pub mod segment;
 pub mod system;
 pub mod table;
 pub mod tables;

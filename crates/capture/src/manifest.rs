@@ -36,6 +36,9 @@ pub struct Manifest {
     pub schema_version: u32,
     /// A random name for this capture (UUID).
     pub capture_id: String,
+    /// The id of the segment before this one, where a capture was continued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
     /// Whether the recorder has finished.
     pub state: State,
     /// When everything was attached (RFC 3339).

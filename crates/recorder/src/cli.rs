@@ -67,6 +67,10 @@ pub struct RecordArgs {
     /// Write a capture into this directory, which is new or empty.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Continue the capture in DIR, if there is one, as a new segment of it. What an earlier recording left unfinished is
+    /// recovered.
+    #[arg(long, requires = "out")]
+    resume: bool,
     /// Print completed operations on standard output as they come, with or without --out.
     #[arg(long, long_help = LIVE)]
     live: bool,
@@ -241,6 +245,7 @@ impl RecordArgs {
         let live = self.live.then(|| live(self.format, self.rules.as_deref())).transpose()?;
         Ok(Record {
             out: self.out,
+            resume: self.resume,
             live,
             duration: self.duration,
             layers,

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod command;
 pub mod decode;
 pub mod drain;
+pub mod home;
 pub mod host;
 pub mod levels;
 pub mod losses;

@@ -56,6 +56,5 @@ mod tests {
         let told = Memory::divide(64 * MIB, Some(32 * MIB)).expect_err("too little");
         assert_eq!(told, "too little with rings of 32.0 MiB; expected at least 96.0 MiB");
         assert!(Memory::divide(96 * MIB, Some(32 * MIB)).is_ok());
-        assert!(Memory::divide(u64::MAX, Some(u64::MAX)).is_err());
     }
 }

@@ -17,6 +17,8 @@ use crate::sink::live::Format;
 pub struct Record {
     /// Where the capture goes, if it is kept; does not exist yet or is empty. Without it there is a live view.
     pub out: Option<PathBuf>,
+    /// Whether a capture that is there already is continued.
+    pub resume: bool,
     /// The view of what is recorded.
     pub live: Option<Live>,
     /// How long; until a signal or the command's end otherwise.

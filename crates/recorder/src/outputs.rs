@@ -1,23 +1,18 @@
 //! Where a recording's rows go, as the options say: into a capture directory, before somebody's eyes, or both.
 
-use std::fs;
-use std::os::unix::fs::{DirBuilderExt, lchown};
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use crossbeam_channel::Sender;
-use iostrata_capture::capture::Lock;
 use iostrata_capture::manifest::Manifest;
-use iostrata_capture::tables;
 
 use crate::classes::Class;
 use crate::drain::BATCH_AGE;
+use crate::home::Home;
 use crate::losses::Losses;
 use crate::options::Record;
-use crate::privilege::{self, Invoker};
 use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
@@ -45,15 +40,17 @@ impl Outputs {
     /// there is, its end is told to `stop`.
     pub fn start(
         options: &Record,
+        home: Option<&Home>,
         manifest: &Manifest,
         expected: Vec<Class>,
         (totals, losses): (&Arc<Totals>, &Arc<Losses>),
         teller: Sender<Told>,
     ) -> Result<(Box<dyn Sink>, Outputs)> {
-        let (keeping, keeper, own): (Box<dyn Sink>, Keeper, Option<ParquetSink>) = match &options.out {
-            Some(out) => {
+        let (keeping, keeper, own): (Box<dyn Sink>, Keeper, Option<ParquetSink>) = match home {
+            Some(home) => {
                 let settings = ParquetSettings {
-                    directory: out.clone(),
+                    directory: home.directory.clone(),
+                    older: home.older.clone(),
                     min_free: options.min_free,
                     max_disk_bytes: options.max_disk_bytes,
                     rotate_bytes: options.rotate_bytes,
@@ -99,56 +96,4 @@ impl Keeper {
 pub fn batch_age(options: &Record) -> Duration {
     let longest = if options.live.is_some() { live::BATCH_AGE } else { BATCH_AGE };
     longest.min(options.flush_interval / 2)
-}
-
-/// Refuses what the capture must not be written to.
-pub fn check_directory(out: &Path) -> Result<()> {
-    if let Ok(mut entries) = fs::read_dir(out)
-        && entries.next().is_some()
-    {
-        if Lock::is_taken(out) {
-            bail!("--out {}: another recorder writes to it", out.display());
-        }
-        bail!("--out {}: exists and is not empty; expected a new or empty directory", out.display());
-    }
-    if out.exists() && !out.is_dir() {
-        bail!("--out {}: is a file; expected a new or empty directory", out.display());
-    }
-    Ok(())
-}
-
-/// Makes the capture directory and its folders, for nobody but whoever asked and their group, and takes it for this process.
-pub fn make_directory(out: &Path) -> Result<Lock> {
-    let is_new = !out.exists();
-    if is_new {
-        out.parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .with_context(|| format!("--out: cannot make {}", out.display()))?;
-        make_folder(out, privilege::invoker())?;
-    }
-    let writer = privilege::writer_of(out);
-    for table in tables::all() {
-        make_folder(&out.join(table.name), writer)?;
-    }
-    let lock = Lock::take(out)?.ok_or_else(|| anyhow!("--out {}: another recorder writes to it", out.display()))?;
-    if let Some(writer) = writer {
-        lock.give_to(writer.uid.as_raw(), writer.gid.as_raw())?;
-    }
-    Ok(lock)
-}
-
-/// One that was not there before: what somebody else has put there meanwhile is not written to.
-fn make_folder(folder: &Path, owner: Option<Invoker>) -> Result<()> {
-    let ids = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
-    let made = fs::DirBuilder::new().mode(0o750).create(folder);
-    made.and_then(|()| lchown(folder, ids.0, ids.1)).with_context(|| format!("--out: cannot make {}", folder.display()))
-}
-
-/// Takes an empty capture directory away again, so that a recording that could not start leaves nothing.
-pub fn remove_directory(out: &Path) {
-    for table in tables::all() {
-        let _ = fs::remove_dir(out.join(table.name));
-    }
-    Lock::remove(out);
-    let _ = fs::remove_dir(out);
 }

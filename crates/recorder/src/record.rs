@@ -17,6 +17,7 @@ use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::drain::Draining;
+use crate::home::Home;
 use crate::host::cgroups::Cgroups;
 use crate::host::{self, devices, mounts, processes};
 use crate::levels::Levels;
@@ -108,6 +109,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
 fn manifest(options: &Record, plan: &Plan) -> Manifest {
     Manifest {
         schema_version: SCHEMA_VERSION,
+        continues: None,
         capture_id: host::line("/proc/sys/kernel/random/uuid"),
         state: State::Recording,
         started_at: chrono::Utc::now().to_rfc3339(),
@@ -148,15 +150,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
     let caught = signals::catch()?;
     let kernel = VmlinuxBtf::load()?;
-    let out = options.out.as_deref();
-    out.map_or(Ok(()), outputs::check_directory)?;
+    let mut home = options.out.as_deref().map(|out| Home::choose(out, options.resume)).transpose()?;
 
     let words = session::words()?;
-    let _lock = out.map(outputs::make_directory).transpose()?;
+    home.as_mut().map_or(Ok(()), Home::make)?;
+    let out = home.as_ref().map(|home| home.directory.as_path());
     let mut witness = Witness::before(whole_devices(options));
     let mut objects = plan::objects();
     let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));
-    let (plan, mut session) = started.inspect_err(|_| out.into_iter().for_each(outputs::remove_directory))?;
+    let (plan, mut session) = started.inspect_err(|_| home.iter().for_each(Home::remove))?;
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
@@ -166,10 +168,11 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let veil = Veil::new(options.privacy)?;
     let mut manifest = manifest(options, &plan);
     veil.cover(&mut manifest);
+    manifest.continues = home.as_ref().and_then(Home::continues);
     let totals = Arc::new(Totals::default());
     let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
-    let (sink, outputs) = Outputs::start(options, &manifest, expected, (&totals, &losses), teller)?;
+    let (sink, outputs) = Outputs::start(options, home.as_ref(), &manifest, expected, (&totals, &losses), teller)?;
     let Outputs { keeper, own, live } = outputs;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), manifest.clock.offset_ns, shared());

@@ -14,6 +14,7 @@ fn sound() -> Capture {
         stopped_at: None,
         stop_reason: None,
         recorder_version: String::new(),
+        continues: None,
         privacy: Default::default(),
         command_line: Vec::new(),
         host: Default::default(),

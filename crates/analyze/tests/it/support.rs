@@ -55,6 +55,7 @@ impl Capture {
             stopped_at: None,
             stop_reason: None,
             recorder_version: "0".into(),
+            continues: None,
             privacy: Default::default(),
             command_line: vec!["iostrata".into()],
             host: Host::default(),

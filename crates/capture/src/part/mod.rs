@@ -84,12 +84,12 @@ fn finished_name(number: u32) -> String {
 
 /// The finished parts in the folder of a table, with their numbers, ascending.
 pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let numbered = |number| (number, folder.join(finished_name(number)));
-    Ok(numbers(folder, finished_number)?.into_iter().map(numbered).collect())
+    let path = |number| (number, folder.join(finished_name(number)));
+    Ok(numbered(folder, finished_number)?.into_iter().map(path).collect())
 }
 
 /// The numbers that the names in `folder` have by `of`, ascending; none where there is no such folder.
-fn numbers(folder: &Path, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
+pub(crate) fn numbered(folder: &Path, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|e| Error::io(folder, "list", e))?,

@@ -9,7 +9,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::log::{self, Record};
 use super::writer::publish;
-use super::{finished_name, log_name, numbers, part_of, temporary_name, unfinished_number};
+use super::{finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
 use crate::error::{Error, Result};
 use crate::manifest::Part;
 
@@ -109,7 +109,7 @@ fn whole_records(file: File, records: &[Record]) -> std::io::Result<usize> {
 
 /// The numbers of parts in `directory` that were begun and not finished, ascending.
 pub fn unfinished(directory: &Path) -> Result<Vec<u32>> {
-    numbers(directory, unfinished_number)
+    numbered(directory, unfinished_number)
 }
 
 /// Removes what is left of part `number`, but for the part itself.

@@ -5,6 +5,7 @@ mod courtesy;
 pub mod live;
 mod parquet;
 mod room;
+mod shelf;
 mod tee;
 mod writer;
 

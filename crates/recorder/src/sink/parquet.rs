@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Settings {
     /// The capture directory; the folders of the tables exist.
     pub directory: PathBuf,
+    /// The segments before this one, in order, with their manifests.
+    pub older: Vec<(PathBuf, Manifest)>,
     /// Free space that is left on its file system.
     pub min_free: MinFree,
     /// What the capture may take.

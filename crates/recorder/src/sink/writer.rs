@@ -1,14 +1,11 @@
 //! The writer thread: encodes, flushes, rotates, keeps the manifest, and stays within what disk and memory it may take.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use iostrata_capture::manifest::{Manifest, Part};
 use iostrata_capture::part::PartWriter;
@@ -16,6 +13,7 @@ use iostrata_capture::part::PartWriter;
 use super::courtesy::Courtesy;
 use super::parquet::{Settings, Written};
 use super::room::{Room, Verdict};
+use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
 use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
@@ -27,9 +25,6 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// How long a class is left alone after it could not be written.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// What the manifest needs, for itself and for each part.
-const MANIFEST_BYTES: (u64, u64) = (256 << 10, 512);
 
 /// A part that is being written, with the events in it.
 struct Open {
@@ -67,15 +62,17 @@ pub struct Writer {
     numbers: Vec<u32>,
     /// By class: when it could not be written.
     failed_at: Vec<Option<Instant>>,
-    result: Written,
-    /// Whether the manifest on the disk is not that of `result`.
-    unsaved: bool,
-    /// Parts that the manifest does not name any more.
-    doomed: Vec<PathBuf>,
+    /// By class: events whose rows are in finished parts.
+    written: Vec<Tally>,
+    /// The first thing that went wrong.
+    error: Option<String>,
+    /// The segments before this recording, in order, and its own.
+    older: Vec<Shelf>,
+    shelf: Shelf,
 }
 
 impl Writer {
-    /// For a capture whose folders exist and hold nothing; `queued` are the bytes of the batches that are on their way.
+    /// For a recording whose folders exist and hold nothing; `queued` are the bytes of the batches that are on their way.
     pub fn new(
         mut settings: Settings,
         manifest: Manifest,
@@ -85,8 +82,11 @@ impl Writer {
         // Small enough for the oldest part to be a small part of all.
         let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
         settings.rotate_bytes = settings.rotate_bytes.min(most);
+        let older = std::mem::take(&mut settings.older).into_iter();
         Writer {
             room: Room::new(settings.directory.clone(), settings.min_free),
+            older: older.map(|(directory, manifest)| Shelf::new(directory, manifest)).collect(),
+            shelf: Shelf::new(settings.directory.clone(), manifest),
             settings,
             queued,
             totals,
@@ -94,9 +94,8 @@ impl Writer {
             open: (0..CLASSES).map(|_| None).collect(),
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
-            result: Written { manifest, written: vec![Tally::default(); CLASSES], error: None },
-            unsaved: false,
-            doomed: Vec::new(),
+            written: vec![Tally::default(); CLASSES],
+            error: None,
         }
     }
 
@@ -125,7 +124,7 @@ impl Writer {
             self.close(class);
         }
         self.save();
-        self.result
+        Written { manifest: self.shelf.manifest, written: self.written, error: self.error }
     }
 
     fn take(&mut self, batch: &Batch) {
@@ -146,70 +145,46 @@ impl Writer {
     /// Removes the oldest parts until there is room within `--max-disk`, and beside `--min-free`, for `needed` bytes more.
     fn stay_within(&mut self, needed: u64) {
         let Some(most) = self.settings.max_disk_bytes else { return };
+        let mut taken = false;
         while self.bytes() + needed > most {
-            match self.result.manifest.oldest_part(most / 2) {
-                Some(place) => self.take_off(place),
+            if self.take_off_oldest(most) {
+                taken = true;
+            } else if self.open.iter().any(Option::is_some) {
                 // All of it is in parts that are open.
-                None if self.open.iter().any(Option::is_some) => self.close_all(),
-                None => return,
+                self.close_all();
+            } else {
+                break;
             }
         }
-        if !self.doomed.is_empty() {
+        if taken {
             self.save();
         }
-        while self.room.lacks(self.unwritten_bytes() + needed) {
-            let Some(place) = self.result.manifest.oldest_part(most / 2) else { return };
-            self.take_off(place);
+        while self.room.lacks(self.unwritten_bytes() + needed) && self.take_off_oldest(most) {
             self.save();
         }
+    }
+
+    fn take_off_oldest(&mut self, most: u64) -> bool {
+        let mut shelves = self.older.iter_mut().chain([&mut self.shelf]);
+        shelves.any(|shelf| shelf.take_off_oldest(most / 2))
     }
 
     /// What the capture takes with all that is still to be written.
     fn bytes(&self) -> u64 {
-        let open: u64 = self.open.iter().flatten().map(|open| open.part.bytes()).sum();
-        let finished: u64 = self.result.manifest.parts.iter().map(|part| part.bytes).sum();
-        finished + open + self.unwritten_bytes()
+        let open = self.open.iter().flatten().map(|open| open.part.bytes() + open.part.unwritten_bytes());
+        open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
     /// What open parts and the manifest may still take.
     fn unwritten_bytes(&self) -> u64 {
-        self.open.iter().flatten().map(|open| open.part.unwritten_bytes()).sum::<u64>() + self.manifest_bytes()
+        let open = self.open.iter().flatten().map(|open| open.part.unwritten_bytes());
+        open.sum::<u64>() + self.shelf.manifest_bytes()
     }
 
-    /// First from the manifest, so that it never names a part that is not there.
-    fn take_off(&mut self, place: usize) {
-        let part = self.result.manifest.remove_part(place);
-        self.doomed.push(self.settings.directory.join(part.file));
-        self.unsaved = true;
-    }
-
-    /// Writes the manifest where it has changed, and then removes what it does not name any more. What cannot be removed is tried
-    /// again the next time.
     fn save(&mut self) {
-        if !self.unsaved {
-            return;
-        }
-        let saved = self.result.manifest.write(&self.settings.directory).map_err(Into::into);
-        self.unsaved = saved.is_err();
-        self.note(saved);
-        if self.unsaved {
-            return;
-        }
-        for path in std::mem::take(&mut self.doomed) {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    self.note(Err(e).with_context(|| format!("cannot remove {}", path.display())));
-                    self.doomed.push(path);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// What the manifest may take, with the copy that takes its place.
-    fn manifest_bytes(&self) -> u64 {
-        let (manifest, for_each_part) = MANIFEST_BYTES;
-        manifest + for_each_part * self.result.manifest.parts.len() as u64
+        let shelves = self.older.iter_mut().chain([&mut self.shelf]);
+        let outcomes: Vec<Result<()>> = shelves.map(Shelf::save).collect();
+        outcomes.into_iter().for_each(|outcome| self.note(outcome));
     }
 
     /// Whether there is room for `needed` bytes beside all that is still to be written. Where there is none any more, parts are
@@ -320,9 +295,8 @@ impl Writer {
     fn keep(&mut self, class: Class, part: Part, tally: &Tally) {
         self.totals.bytes.fetch_add(part.bytes, Relaxed);
         self.totals.parts.fetch_add(1, Relaxed);
-        self.result.manifest.parts.push(part);
-        self.result.written[class].add(tally);
-        self.unsaved = true;
+        self.shelf.add(part);
+        self.written[class].add(tally);
     }
 
     /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
@@ -345,10 +319,10 @@ impl Writer {
     /// The first error is told at once: whoever watches can still make room.
     fn note(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome
-            && self.result.error.is_none()
+            && self.error.is_none()
         {
             tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
-            self.result.error = Some(format!("{error:#}"));
+            self.error = Some(format!("{error:#}"));
         }
     }
 }

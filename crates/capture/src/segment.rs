@@ -1,0 +1,46 @@
+//! Segments: a capture that was continued is several recordings, the later ones in folders of the first.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::part::numbered;
+
+/// The folder of segment `number` in the first one's directory, which is number 1.
+fn folder(number: u32) -> String {
+    format!("segment-{number:06}")
+}
+
+fn number(name: &str) -> Option<u32> {
+    name.strip_prefix("segment-")?.parse().ok().filter(|number| *number > 1)
+}
+
+/// The segments of the capture in `directory`, in order: each is a directory with a manifest and tables of its own.
+pub fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
+    let later = numbered(directory, number)?.into_iter().map(|number| directory.join(folder(number)));
+    Ok(std::iter::once(directory.to_owned()).chain(later).collect())
+}
+
+/// Where the segment after `segments` goes.
+pub fn next(directory: &Path) -> Result<PathBuf> {
+    let last = numbered(directory, number)?.into_iter().max().unwrap_or(1);
+    Ok(directory.join(folder(last.saturating_add(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_in_the_order_of_their_numbers_and_nothing_else_is_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        assert_eq!(segments(directory.path()).expect("segments"), [directory.path()]);
+        assert_eq!(next(directory.path()).expect("a place"), at("segment-000002"));
+        for name in ["segment-000010", "segment-000002", "segment-000001", "segment-x", "block"] {
+            std::fs::create_dir(at(name)).expect("a folder");
+        }
+        let expected = [directory.path().to_owned(), at("segment-000002"), at("segment-000010")];
+        assert_eq!(segments(directory.path()).expect("segments"), expected);
+        assert_eq!(next(directory.path()).expect("a place"), at("segment-000011"));
+    }
+}

@@ -1,0 +1,92 @@
+"""A capture that is continued after its recorder ended: by a crash, by a reboot, or because it was told to."""
+
+import csv
+import os
+import time
+
+from conftest import BIN, Capture, analyze, run
+from survival import check_no_gaps, check_parts
+from test_disk import size_of
+from test_load import fast_disk, fio  # noqa: F401, a fixture
+from test_privilege import BY_SUDO, NOBODY, check_files
+from test_survive import BLOCKS, writer  # noqa: F401, a fixture
+
+MIB = 1 << 20
+SECOND = "segment-000002"
+
+
+def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path):  # noqa: F811
+    out = tmp_path / "run"
+    options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms")
+    first = record(*options, out=out, prefix=BY_SUDO)
+    time.sleep(2)
+    first.process.kill()
+    first.process.communicate()
+    refused = run(BIN / "iostrata", "record", "--out", out, "--duration", "1s")
+    assert (refused.returncode, refused.stderr) == (
+        1, f"iostrata: --out {out}: exists and is not empty; expected a new or empty directory; --resume continues a capture\n")
+
+    second = record(*options, "--resume", out=out, segment=SECOND, prefix=BY_SUDO)
+    time.sleep(1)
+    third = run(BIN / "iostrata", "record", "--out", out, "--resume", "--duration", "1s")
+    assert (third.returncode, third.stderr) == (1, f"iostrata: --out {out}: another recorder writes to it\n")
+    segments = [None, second.stop()]
+    assert f"{out}: recovered" in second.text
+    segments[0] = Capture(out)
+    assert [segment.manifest["state"] for segment in segments] == ["recovered", "complete"]
+    assert segments[1].manifest["continues"] == segments[0].manifest["capture_id"]
+    segments[1].check_books()
+    check_files(out, NOBODY)
+
+    # Each is whole in itself, the second after the first, and a summary is of both.
+    ends = [check_no_gaps(segment, BLOCKS, f"pid = {writer.pid}") for segment in segments]
+    assert ends[0] < segments[1].one(f"select min(ts_ns) from {{syscall}} where pid = {writer.pid}")[0]
+    for segment in segments:
+        check_parts(segment)
+    summary = analyze("summary", out, "--out", tmp_path / "results")
+    assert summary.returncode == 3 and "was cut off and recovered" in summary.stderr, summary.stderr
+    rows = list(csv.DictReader((tmp_path / "results/summary.csv").open()))
+    counted = sum(segment.one("select count(*) from {block} where op = 'write'")[0] for segment in segments)
+    assert sum(int(row["block_write_ops"]) for row in rows) == counted > 0
+    assert analyze("recover", out).stdout.count("nothing to recover") == 2
+
+
+def test_resume_begins_a_capture_where_there_is_none_and_touches_nothing_else(disk, record, tmp_path):
+    new = record("--resume", "--device", disk.name, out=tmp_path / "new")
+    (disk.mount / "file").write_bytes(bytes(4096))
+    os.sync()
+    new.stop().check_books()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter").write_text("dear")
+    refused = run(BIN / "iostrata", "record", "--resume", "--out", other, "--duration", "1s")
+    assert refused.returncode == 1 and refused.stderr.startswith("iostrata: --resume: expected a capture, or a new or empty directory: ")
+    assert [path.name for path in other.iterdir()] == ["letter"]
+
+
+def test_the_parts_of_earlier_segments_go_first(fast_disk, record, tmp_path):  # noqa: F811
+    out = tmp_path / "run"
+    first = record("--device", fast_disk.name, "--rotate-interval", "1s", out=out)
+    fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=9)
+    first.stop(expected=None)
+    before = size_of(out)
+    second = record("--device", fast_disk.name, "--rotate-interval", "1s", "--resume", "--max-disk", "16MiB", out=out, segment=SECOND)
+    largest = 0
+    for _ in range(4):
+        fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
+        largest = max(largest, size_of(out))
+    last = second.stop(expected=None)
+    first = Capture(out)
+    written = before + size_of(out / SECOND)
+    assert written > 16 * MIB, f"{written / MIB:.1f} MiB: too little to test it with"
+    assert largest <= 16 * MIB
+    assert {removed["table"] for removed in first.manifest["removed"]} >= {"syscall", "block"}
+    assert not last.manifest.get("removed") or not [part for part in first.manifest["parts"] if part["table"] in ("syscall", "block")]
+    last.check_books()
+    # What the first one wrote is there or was removed.
+    for table in ("syscall", "block"):
+        written = sum(account["written"] for account in first.manifest["books"]["accounts"] if account["class"] == table)
+        listed = [*first.manifest["parts"], *first.manifest["removed"]]
+        assert sum(part["rows"] for part in listed if part["table"] == table) == written, table
+    summary = analyze("summary", out)
+    assert "removed to keep the capture within --max-disk" in summary.stdout and "fio" in summary.stdout, summary
