@@ -55,7 +55,7 @@ test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 a
 
 soak: setup build-all ## The long form of what a capture must survive (about three quarters of an hour)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py)
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py)
 
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata

@@ -28,6 +28,9 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost or \
 its books do not balance. With -- COMMAND, a command that failed gives its own code instead.";
 
+const STATUS_CODES: &str = "Exit codes: 0 it goes on and all is well; 1 an error, or no answer; 2 wrong usage; 3 it goes on, but \
+something was lost or is wrong; 4 nothing is being recorded there.";
+
 const LIVE: &str = "Print completed operations on standard output as they come, with or without --out.
 
 SYSTEM is whose it is, by the same rules as in `iostrata-analyze summary`, or in parentheses what a block request without \
@@ -43,6 +46,9 @@ the recording, or with --out the view only. The output of -- COMMAND goes to the
 pub enum Command {
     /// Record into a new capture directory, print what completes, or both.
     Record(Box<RecordArgs>),
+    /// Tell how the recording into a directory is.
+    #[command(after_help = STATUS_CODES)]
+    Status(StatusArgs),
     /// Tell what this machine lets iostrata record, probe by probe.
     Check,
     /// Wait for the recorder's word, then become a command.
@@ -54,6 +60,17 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
+}
+
+/// `iostrata status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The directory of the capture.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// How to print it.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: FormatName,
 }
 
 /// A command line that cannot be meant, which the parser itself does not notice.
@@ -134,8 +151,8 @@ pub struct RecordArgs {
 
 /// A format by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FormatName {
-    /// A table.
+pub enum FormatName {
+    /// For people.
     Text,
     /// A JSON object a line.
     Json,

@@ -246,6 +246,7 @@ fn run(
         // Not only the rings that woke us: most never fill up far enough to.
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
+        drain.totals.drain.beat();
         if let Some(gathered) = gathered {
             gathered.iter().for_each(|event| drain.record(bytes_of(event)));
             drain.flush_all(Patience::UntilRoom);

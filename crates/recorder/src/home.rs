@@ -15,8 +15,8 @@ use crate::report::tell;
 
 /// Where a recording is written to; nobody else writes there while this exists.
 pub struct Home {
-    /// The capture's directory, and its lock.
-    root: PathBuf,
+    /// The capture's directory.
+    pub root: PathBuf,
     locks: Vec<Lock>,
     /// Where this recording goes: the same, or a segment in it.
     pub directory: PathBuf,

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use iostrata_recorder::cli::{Cli, Command, Usage};
+use iostrata_recorder::cli::{Cli, Command, FormatName, Usage};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report::{self, tell};
-use iostrata_recorder::{check, command};
+use iostrata_recorder::{check, command, status};
 
 /// The capture is finished but not complete.
 const INCOMPLETE: u8 = 3;
@@ -30,6 +30,11 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let findings = check::run();
             report::show(&findings.text)?;
             Ok(u8::from(!findings.usable))
+        }
+        Command::Status(arguments) => {
+            let (text, code) = status::run(&arguments.directory, arguments.format == FormatName::Json)?;
+            report::show(&text)?;
+            Ok(code)
         }
         Command::Launch { gate, command } => Ok(u8::try_from(command::launch(&gate, &command)).unwrap_or(1)),
         Command::Record(arguments) => {

@@ -29,10 +29,12 @@ use crate::privacy::Veil;
 use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::report::tell;
+use crate::service::Service;
 use crate::session::{self, Session, Settings};
 use crate::signals;
 use crate::sink::Totals;
 use crate::sink::live::{Showing, Shown};
+use crate::socket::Socket;
 use crate::watch::Watch;
 use crate::witness::{self, Witness};
 
@@ -162,8 +164,16 @@ pub fn run(options: &Record) -> Result<Outcome> {
     witness.attached();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
-    privilege::give_up(out.and_then(privilege::writer_of), out, held.is_some())?;
+    let writer = out.and_then(privilege::writer_of);
+    let socket = home.as_ref().map(|home| Socket::make(&home.root, writer)).transpose();
+    let socket = socket.inspect_err(|error| tell(&format!("iostrata: {error:#}; there is no status to be had\n")));
+    let socket = socket.unwrap_or_default();
+    privilege::give_up(writer, out, held.is_some())?;
     let (teller, told) = caught.listen()?;
+    let listening = socket.as_ref().map(|socket| socket.listen(teller.clone())).transpose();
+    if let Err(error) = listening {
+        tell(&format!("iostrata: {error:#}; there is no status to be had\n"));
+    }
 
     let veil = Veil::new(options.privacy)?;
     let mut manifest = manifest(options, &plan);
@@ -193,6 +203,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let disks = recorded_devices(options);
+    let mut service = Service::start();
     let mut watch = Watch {
         options,
         disks: &disks,
@@ -200,9 +211,12 @@ pub fn run(options: &Record) -> Result<Outcome> {
         totals: &totals,
         session: &session,
         chronicle: &mut chronicle,
+        service: &mut service,
+        capture_id: &manifest.capture_id,
         started: Instant::now(),
     };
     let (reason, status) = watch.until_end(child)?;
+    service.stop();
 
     let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();

@@ -3,16 +3,12 @@
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use anyhow::Context;
-use indicatif::{HumanBytes, HumanCount};
-use iostrata_capture::ledger::{Account, Books};
+use indicatif::HumanBytes;
+use iostrata_capture::ledger::Account;
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 
-use crate::sink::Totals;
 use crate::sink::live::Shown;
 
 /// Prints on standard error. That nobody may be listening there is no reason to end a recording.
@@ -76,26 +72,6 @@ pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> St
     }
     for book in manifest.device_books.iter().filter(|book| !is_idle(&book.kernel) || !book.balanced) {
         let _ = writeln!(text, "device    {}", device_line(book));
-    }
-    text
-}
-
-/// How a recording stands that goes on.
-pub fn status(elapsed: Duration, totals: &Totals, books: &Books) -> String {
-    let count = |counter: &AtomicU64| HumanCount(counter.load(Relaxed));
-    let mut text = format!(
-        "status    recording for {}: {} events drained, {} finished parts ({})\n",
-        humantime::format_duration(Duration::from_secs(elapsed.as_secs())),
-        count(&totals.events),
-        count(&totals.parts),
-        HumanBytes(totals.bytes.load(Relaxed)),
-    );
-    for account in books.by_class() {
-        let lost = account.lost.total();
-        let _ = writeln!(text, "status    {:<8} seen {}, lost {lost}{}", account.class, account.seen, causes(&account));
-    }
-    if totals.paused.load(Relaxed) {
-        text.push_str("status    paused: the disk has less free space than --min-free leaves\n");
     }
     text
 }

@@ -1,19 +1,23 @@
 //! What a recording is told from outside.
 
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 /// What a recording is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Told {
     /// To end, and why.
     Stop(&'static str),
     /// To close the open parts, so that what was recorded until now is in finished ones.
     Rotate,
-    /// To say how it is.
+    /// To say how it is on standard error.
     Status,
+    /// To say it to somebody who has asked.
+    Asked(UnixStream),
 }
 
 fn meaning(signal: i32) -> Told {

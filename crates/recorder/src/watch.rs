@@ -11,13 +11,16 @@ use iostrata_capture::manifest::Device;
 
 use crate::bpf::types;
 use crate::chronicle::Chronicle;
+use crate::health::Health;
 use crate::host::devices;
 use crate::options::Record;
 use crate::progress::Progress;
-use crate::report::{self, tell};
+use crate::report::tell;
+use crate::service::Service;
 use crate::session::Session;
 use crate::signals::Told;
 use crate::sink::Totals;
+use crate::socket;
 
 /// How often the main thread looks at the duration and the progress line.
 const TICK: Duration = Duration::from_millis(100);
@@ -42,6 +45,10 @@ pub struct Watch<'a> {
     pub session: &'a Session<'a>,
     /// Sees the kernel side's accounts at each look.
     pub chronicle: &'a mut Chronicle,
+    /// Told how things stand.
+    pub service: &'a mut Service,
+    /// The capture's id.
+    pub capture_id: &'a str,
     /// When everything was attached.
     pub started: Instant,
 }
@@ -79,19 +86,25 @@ impl Watch<'_> {
         match self.told.recv_timeout(time) {
             Ok(Told::Stop(why)) => return Ok(Some(why)),
             Ok(Told::Rotate) => self.totals.rotate.store(true, Relaxed),
-            Ok(Told::Status) => {
-                let books = self.chronicle.books(&self.session.accounts()?);
-                tell(&report::status(self.started.elapsed(), self.totals, &books));
-            }
+            Ok(Told::Status) => tell(&self.health()?.text()),
+            Ok(Told::Asked(stream)) => socket::answer(stream, &self.health()?),
             Err(_) => {}
         }
         Ok(None)
+    }
+
+    fn health(&self) -> Result<Health> {
+        let books = self.chronicle.books(&self.session.accounts()?);
+        Ok(Health::take(self.capture_id, self.started, self.totals, &books))
     }
 
     /// The kernel side's accounts, after the chronicle has seen them.
     fn look(&mut self) -> Result<Vec<Vec<types::account>>> {
         let accounts = self.session.accounts()?;
         self.chronicle.look(&accounts);
+        let (chronicle, totals) = (&self.chronicle, self.totals);
+        let health = || Health::take(self.capture_id, self.started, totals, &chronicle.books(&accounts));
+        self.service.tick(totals, health);
         Ok(accounts)
     }
 

@@ -9,12 +9,14 @@ mod shelf;
 mod tee;
 mod writer;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use arrow::array::RecordBatch;
 
 use crate::books::Tally;
 use crate::classes::Class;
+use crate::health::Pulse;
 
 pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
@@ -62,6 +64,14 @@ pub struct Totals {
     pub parts: AtomicU64,
     /// Whether the writer waits for room on the disk.
     pub paused: AtomicBool,
+    /// Bytes of the batches that wait for the writer, and of the one that it has.
+    pub queued_bytes: AtomicU64,
+    /// The first thing that went wrong with writing.
+    pub error: OnceLock<String>,
+    /// Whether the drain is at work.
+    pub drain: Pulse,
+    /// Whether the writer is.
+    pub writer: Pulse,
     /// Whether the writer is to close the open parts; it takes the wish away.
     pub rotate: AtomicBool,
 }

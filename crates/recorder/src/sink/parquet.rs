@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -61,8 +60,7 @@ pub struct Written {
 #[derive(Clone)]
 pub struct ParquetSink {
     channel: Sender<Batch>,
-    /// Bytes of the batches that wait, and of the one that is being written.
-    queued: Arc<AtomicU64>,
+    totals: Arc<Totals>,
     queue_bytes: u64,
 }
 
@@ -74,26 +72,26 @@ impl ParquetSink {
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
-        let (queued, queue_bytes) = (Arc::new(AtomicU64::new(0)), settings.memory.queue_bytes);
-        let writer = Writer::new(settings, manifest, Arc::clone(&queued), (totals, losses));
+        let queue_bytes = settings.memory.queue_bytes;
+        let writer = Writer::new(settings, manifest, (Arc::clone(&totals), losses));
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&batches))
             .context("cannot start the writer thread")?;
-        Ok((ParquetSink { channel, queued, queue_bytes }, thread))
+        Ok((ParquetSink { channel, totals, queue_bytes }, thread))
     }
 
     /// Whether a batch of `bytes` finds room in the queue. An empty one has room for any.
     fn has_room(&self, bytes: u64) -> bool {
-        let queued = self.queued.load(Relaxed);
+        let queued = self.totals.queued_bytes.load(Relaxed);
         queued == 0 || queued + bytes <= self.queue_bytes
     }
 
     fn send(&self, batch: Batch, send: impl FnOnce(Batch) -> Result<(), Batch>) -> Result<(), Batch> {
         let bytes = batch.bytes();
-        self.queued.fetch_add(bytes, Relaxed);
+        self.totals.queued_bytes.fetch_add(bytes, Relaxed);
         send(batch).inspect_err(|_| {
-            self.queued.fetch_sub(bytes, Relaxed);
+            self.totals.queued_bytes.fetch_sub(bytes, Relaxed);
         })
     }
 }

@@ -1,7 +1,6 @@
 //! The writer thread: encodes, flushes, rotates, keeps the manifest, and stays within what disk and memory it may take.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -54,7 +53,6 @@ impl Open {
 /// What the thread has.
 pub struct Writer {
     settings: Settings,
-    queued: Arc<AtomicU64>,
     totals: Arc<Totals>,
     losses: Arc<Losses>,
     room: Room,
@@ -64,21 +62,14 @@ pub struct Writer {
     failed_at: Vec<Option<Instant>>,
     /// By class: events whose rows are in finished parts.
     written: Vec<Tally>,
-    /// The first thing that went wrong.
-    error: Option<String>,
     /// The segments before this recording, in order, and its own.
     older: Vec<Shelf>,
     shelf: Shelf,
 }
 
 impl Writer {
-    /// For a recording whose folders exist and hold nothing; `queued` are the bytes of the batches that are on their way.
-    pub fn new(
-        mut settings: Settings,
-        manifest: Manifest,
-        queued: Arc<AtomicU64>,
-        (totals, losses): (Arc<Totals>, Arc<Losses>),
-    ) -> Writer {
+    /// For a recording whose folders exist and hold nothing.
+    pub fn new(mut settings: Settings, manifest: Manifest, (totals, losses): (Arc<Totals>, Arc<Losses>)) -> Writer {
         // Small enough for the oldest part to be a small part of all.
         let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
         settings.rotate_bytes = settings.rotate_bytes.min(most);
@@ -88,14 +79,12 @@ impl Writer {
             older: older.map(|(directory, manifest)| Shelf::new(directory, manifest)).collect(),
             shelf: Shelf::new(settings.directory.clone(), manifest),
             settings,
-            queued,
             totals,
             losses,
             open: (0..CLASSES).map(|_| None).collect(),
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
             written: vec![Tally::default(); CLASSES],
-            error: None,
         }
     }
 
@@ -104,11 +93,12 @@ impl Writer {
         let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
         let tick = TICK.min(self.settings.flush_interval / 4);
         loop {
-            courtesy.adapt(self.queued.load(Relaxed));
+            self.totals.writer.beat();
+            courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
             match batches.recv_timeout(tick) {
                 Ok(batch) => {
                     self.take(&batch);
-                    self.queued.fetch_sub(batch.bytes(), Relaxed);
+                    self.totals.queued_bytes.fetch_sub(batch.bytes(), Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -124,7 +114,7 @@ impl Writer {
             self.close(class);
         }
         self.save();
-        Written { manifest: self.shelf.manifest, written: self.written, error: self.error }
+        Written { manifest: self.shelf.manifest, written: self.written, error: self.totals.error.get().cloned() }
     }
 
     fn take(&mut self, batch: &Batch) {
@@ -319,10 +309,9 @@ impl Writer {
     /// The first error is told at once: whoever watches can still make room.
     fn note(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome
-            && self.error.is_none()
+            && self.totals.error.set(format!("{error:#}")).is_ok()
         {
             tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
-            self.error = Some(format!("{error:#}"));
         }
     }
 }

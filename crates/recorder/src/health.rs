@@ -1,0 +1,211 @@
+//! How a running recording is: what SIGUSR1 prints and what `iostrata status` asks for. Taken down once, here.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount};
+use iostrata_capture::ledger::Books;
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+use crate::sink::Totals;
+
+/// A thread that says nothing for so long is not at work. One that waits says so all the same; a writer whose disk stands still
+/// does not.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// When a thread last said that it is at work.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicU64);
+
+impl Pulse {
+    /// Says it.
+    pub fn beat(&self) {
+        self.0.store(clock::monotonic_ns().cast_unsigned(), Relaxed);
+    }
+
+    /// How long ago that was; none where it never was.
+    pub fn silence(&self) -> Option<Duration> {
+        let last = self.0.load(Relaxed);
+        (last != 0).then(|| Duration::from_nanos(clock::monotonic_ns().cast_unsigned().saturating_sub(last)))
+    }
+}
+
+/// A class of events until now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassHealth {
+    /// The class, by the name of its table.
+    pub class: String,
+    /// Events seen.
+    pub seen: u64,
+    /// Events lost, by cause.
+    pub lost: BTreeMap<String, u64>,
+}
+
+/// A recording until now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// The recorder's process id.
+    pub pid: u32,
+    /// The capture's id.
+    pub capture_id: String,
+    /// Since everything was attached.
+    pub elapsed_ms: u64,
+    /// Events taken from the rings.
+    pub drained_events: u64,
+    /// Finished parts.
+    pub parts: u64,
+    /// Their size.
+    pub part_bytes: u64,
+    /// What the process takes of memory (RSS).
+    pub resident_bytes: u64,
+    /// Batches that wait for the writer.
+    pub queued_bytes: u64,
+    /// How long ago the thread that empties the rings was last at work.
+    pub drain_silent_ms: Option<u64>,
+    /// How long ago the thread that writes was; none where no capture is kept.
+    pub writer_silent_ms: Option<u64>,
+    /// Whether it waits for room on the disk.
+    pub paused: bool,
+    /// The first thing that went wrong with writing.
+    pub error: Option<String>,
+    /// What was seen and lost.
+    pub classes: Vec<ClassHealth>,
+}
+
+impl Health {
+    /// Taken now, of a recording that began at `started`.
+    pub fn take(capture_id: &str, started: Instant, totals: &Totals, books: &Books) -> Health {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Health {
+            pid: std::process::id(),
+            capture_id: capture_id.to_owned(),
+            elapsed_ms: millis(started.elapsed()),
+            drained_events: totals.events.load(Relaxed),
+            parts: totals.parts.load(Relaxed),
+            part_bytes: totals.bytes.load(Relaxed),
+            resident_bytes: resident_bytes().unwrap_or(0),
+            queued_bytes: totals.queued_bytes.load(Relaxed),
+            drain_silent_ms: totals.drain.silence().map(millis),
+            writer_silent_ms: totals.writer.silence().map(millis),
+            paused: totals.paused.load(Relaxed),
+            error: totals.error.get().cloned(),
+            classes: books
+                .by_class()
+                .into_iter()
+                .map(|account| ClassHealth {
+                    lost: account
+                        .lost
+                        .by_cause()
+                        .into_iter()
+                        .filter(|(_, count)| *count > 0)
+                        .map(|(cause, count)| (cause.to_owned(), count))
+                        .collect(),
+                    class: account.class,
+                    seen: account.seen,
+                })
+                .collect(),
+        }
+    }
+
+    /// What is wrong with it, a line each; nothing where all is well.
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let mut silent = |what: &str, millis: Option<u64>| {
+            if let Some(silence) = millis.map(Duration::from_millis).filter(|silence| *silence > SILENCE) {
+                let silence = humantime::format_duration(Duration::from_secs(silence.as_secs()));
+                complaints.push(format!("{what} for {silence}"));
+            }
+        };
+        silent("the rings have not been emptied", self.drain_silent_ms);
+        silent("the disk has not taken anything", self.writer_silent_ms);
+        if self.paused {
+            complaints.push("paused: the disk has less free space than --min-free leaves".to_owned());
+        }
+        complaints.extend(self.error.as_ref().map(|error| format!("went wrong: {error}")));
+        let lost: u64 = self.classes.iter().flat_map(|class| class.lost.values()).sum();
+        if lost > 0 {
+            complaints.push(format!("{} events were lost", HumanCount(lost)));
+        }
+        complaints
+    }
+
+    /// In one line.
+    pub fn headline(&self) -> String {
+        format!(
+            "recording for {}: {} events drained, {} finished parts ({}), {} of memory",
+            humantime::format_duration(Duration::from_secs(self.elapsed_ms / 1000)),
+            HumanCount(self.drained_events),
+            HumanCount(self.parts),
+            HumanBytes(self.part_bytes),
+            HumanBytes(self.resident_bytes),
+        )
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("status    {}\n", self.headline());
+        for class in &self.classes {
+            let causes: Vec<String> = class.lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
+            let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+            let lost: u64 = class.lost.values().sum();
+            let _ = writeln!(text, "status    {:<8} seen {}, lost {lost}{causes}", class.class, class.seen);
+        }
+        for complaint in self.complaints() {
+            let _ = writeln!(text, "warning   {complaint}");
+        }
+        text
+    }
+}
+
+/// The kernel's account of this process, in /proc/self/statm.
+fn resident_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn well() -> Health {
+        Health {
+            elapsed_ms: 65_000,
+            drained_events: 1234,
+            drain_silent_ms: Some(80),
+            writer_silent_ms: Some(400),
+            classes: vec![ClassHealth { class: "block".into(), seen: 1234, lost: BTreeMap::new() }],
+            ..Health::default()
+        }
+    }
+
+    #[test]
+    fn a_recording_that_goes_well_has_no_complaints() {
+        assert_eq!(well().complaints(), [""; 0]);
+        insta::assert_snapshot!(well().text(), @r"
+        status    recording for 1m 5s: 1,234 events drained, 0 finished parts (0 B), 0 B of memory
+        status    block    seen 1234, lost 0
+        ");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told() {
+        let mut ill = Health { drain_silent_ms: Some(6_100), writer_silent_ms: Some(70_000), paused: true, ..well() };
+        ill.error = Some("cannot write".into());
+        ill.classes[0].lost.insert("ring_full".into(), 1_000);
+        insta::assert_snapshot!(ill.text(), @r"
+        status    recording for 1m 5s: 1,234 events drained, 0 finished parts (0 B), 0 B of memory
+        status    block    seen 1234, lost 1000 (ring_full 1000)
+        warning   the rings have not been emptied for 6s
+        warning   the disk has not taken anything for 1m 10s
+        warning   paused: the disk has less free space than --min-free leaves
+        warning   went wrong: cannot write
+        warning   1,000 events were lost
+        ");
+    }
+}

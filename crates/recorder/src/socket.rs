@@ -1,0 +1,131 @@
+//! The socket by which others learn how a recording is. Not in the capture's directory: connecting to it there would wait for a
+//! disk that stands still, which is when one asks.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use crossbeam_channel::Sender;
+
+use crate::health::Health;
+use crate::privilege::Invoker;
+use crate::signals::Told;
+
+/// Where the sockets of recordings are, for who may write there; below XDG_RUNTIME_DIR for others.
+const FOLDER: &str = "/run/iostrata";
+
+/// How long whoever asks may take to read the answer, which fits into the socket's buffer.
+const READING: Duration = Duration::from_millis(100);
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// More than any answer has.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The places for the sockets of recordings, the best first.
+fn folders() -> Vec<PathBuf> {
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(|own| Path::new(&own).join("iostrata"));
+    std::iter::once(FOLDER.into()).chain(own).collect()
+}
+
+/// The name of the socket for the capture in `directory`, however that is called.
+fn name(directory: &Path) -> Result<String> {
+    let meta = fs::metadata(directory).with_context(|| format!("cannot find {}", directory.display()))?;
+    Ok(format!("{:x}-{:x}", meta.dev(), meta.ino()))
+}
+
+/// A socket; gone when dropped, where that is allowed by then. One that is left is not listened to, and says so.
+pub struct Socket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl Socket {
+    /// Makes the one for the capture in `directory`, for `owner` and their group. Whoever asks for this holds the capture's lock.
+    pub fn make(directory: &Path, owner: Option<Invoker>) -> Result<Socket> {
+        let name = name(directory)?;
+        let mut outcomes = folders().into_iter().map(|folder| bind(&folder, &name, owner));
+        let first = outcomes.next().unwrap_or_else(|| bail!("there is no place for a socket"));
+        first.or_else(|error| outcomes.find_map(Result::ok).ok_or(error))
+    }
+
+    /// Tells each connection to `teller`.
+    pub fn listen(&self, teller: Sender<Told>) -> Result<()> {
+        let listener = self.listener.try_clone().context("cannot listen for who asks")?;
+        let listen = move || {
+            for stream in listener.incoming() {
+                if stream.is_ok_and(|stream| teller.send(Told::Asked(stream)).is_err()) {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new().name("status".into()).spawn(listen).context("cannot start the status thread")?;
+        Ok(())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
+    let path = folder.join(name);
+    let make = || {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+        // Left by a recorder that was killed.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
+        let (uid, gid) = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
+        lchown(&path, uid, gid)?;
+        Ok::<_, std::io::Error>(listener)
+    };
+    let listener = make().with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(Socket { path, listener })
+}
+
+/// Answers whoever asks. That they are gone, or do not read, is their affair.
+pub fn answer(mut asked: UnixStream, health: &Health) {
+    if let Ok(text) = serde_json::to_vec(health) {
+        let _ = asked.set_write_timeout(Some(READING)).and_then(|()| asked.write_all(&text));
+    }
+}
+
+/// How the recording into `directory` is; none where nothing records into it.
+///
+/// # Errors
+/// Where the recorder does not answer, or may not be asked.
+pub fn ask(directory: &Path) -> Result<Option<Health>> {
+    let name = name(directory)?;
+    let Some(mut stream) = folders().iter().find_map(|folder| connect(&folder.join(&name)).transpose()).transpose()?
+    else {
+        return Ok(None);
+    };
+    stream.set_read_timeout(Some(ANSWER)).context("cannot wait for an answer")?;
+    let mut text = Vec::new();
+    match Read::by_ref(&mut stream).take(MOST_BYTES).read_to_end(&mut text) {
+        Ok(_) => {}
+        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            bail!("{}: the recorder does not answer: it is stopped, or hangs", directory.display());
+        }
+        Err(e) => return Err(e).with_context(|| format!("{}: cannot read the answer", directory.display())),
+    }
+    let health =
+        serde_json::from_slice(&text).with_context(|| format!("{}: the answer is no status", directory.display()))?;
+    Ok(Some(health))
+}
+
+fn connect(path: &Path) -> Result<Option<UnixStream>> {
+    match UnixStream::connect(path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) => Err(e).with_context(|| format!("cannot ask the recorder at {}", path.display())),
+    }
+}

@@ -1,0 +1,50 @@
+//! `iostrata status`: how a recording is, asked from outside.
+
+use std::path::Path;
+
+use anyhow::Result;
+use iostrata_capture::capture::Lock;
+use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::segment::segments;
+
+use crate::health::Health;
+use crate::socket;
+
+/// The recording goes on, but something is wrong with it.
+const ILL: u8 = 3;
+
+/// Nothing is being recorded.
+const OVER: u8 = 4;
+
+/// What there is to say of the capture in `directory`, and the exit code.
+///
+/// # Errors
+/// Where it is no capture, or its recorder does not answer.
+pub fn run(directory: &Path, json: bool) -> Result<(String, u8)> {
+    match socket::ask(directory)? {
+        Some(health) => Ok((shown(&health, json)?, if health.complaints().is_empty() { 0 } else { ILL })),
+        None => over(directory).map(|text| (text, OVER)),
+    }
+}
+
+fn shown(health: &Health, json: bool) -> Result<String> {
+    if json { Ok(serde_json::to_string(health)? + "\n") } else { Ok(health.text()) }
+}
+
+fn over(directory: &Path) -> Result<String> {
+    let newest = segments(directory)?.pop().unwrap_or_else(|| directory.to_owned());
+    let manifest = Manifest::read(&newest)?;
+    let how = match manifest.state {
+        State::Complete => format!(
+            "the recording ended at {} ({})",
+            manifest.stopped_at.as_deref().unwrap_or("an unknown time"),
+            manifest.stop_reason.as_deref().unwrap_or("unknown why")
+        ),
+        State::Recovered => "the recording was cut off, and recovered".to_owned(),
+        State::Recording if Lock::is_taken(&newest) => "the recorder is about to begin or to end".to_owned(),
+        State::Recording => {
+            "the recording was cut off: `record --resume` goes on, `iostrata-analyze recover` makes it whole".to_owned()
+        }
+    };
+    Ok(format!("{}: not being recorded: {how}\n", newest.display()))
+}

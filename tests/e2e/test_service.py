@@ -1,0 +1,169 @@
+"""A recorder that nobody watches: what it tells a service manager and whoever asks, and the unit that starts it."""
+
+import configparser
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import AS_NOBODY, BIN, ROOT, install, run
+from test_memory import Load, stalling  # noqa: F401, a fixture
+
+UNIT = ROOT / "packaging/iostrata.service"
+
+
+def status(directory, *options):
+    return run(BIN / "iostrata", "status", directory, *options, timeout=20)
+
+
+def write(disk, count):
+    for number in range(count):
+        with open(disk.mount / f"file{number}", "wb") as file:
+            file.write(bytes(4096))
+            os.fsync(file.fileno())
+
+
+def test_whoever_asks_learns_how_a_recording_is(disk, record):
+    recorder = record("--device", disk.name, "--rotate-interval", "300ms")
+    write(disk, 50)
+    time.sleep(1.5)
+    asked = status(recorder.out)
+    assert asked.returncode == 0 and "warning" not in asked.stdout, asked
+    assert re.search(r"^status    recording for \d+s: [\d,]+ events drained, \d+ finished parts", asked.stdout), asked.stdout
+    health = json.loads(status(recorder.out, "--format", "json").stdout)
+    assert health["pid"] == recorder.process.pid and health["parts"] > 0 and health["error"] is None
+    assert health["drain_silent_ms"] < 1000 and health["writer_silent_ms"] < 2000
+    assert 20 << 20 < health["resident_bytes"] <= 64 << 20
+    seen = {of["class"]: of["seen"] for of in health["classes"]}
+    assert seen["block"] >= 50 and seen["syscall"] >= 100
+
+    # The same on standard error for a signal.
+    recorder.process.send_signal(signal.SIGUSR1)
+    time.sleep(0.5)
+    capture = recorder.stop()
+    assert re.search(r"^status    syscall  seen \d+, lost 0$", recorder.text, re.MULTILINE), recorder.text
+    assert health["capture_id"] == capture.manifest["capture_id"]
+    assert sum(of["seen"] for of in capture.manifest["books"]["accounts"] if of["class"] == "block") >= seen["block"]
+    over = status(recorder.out)
+    assert (over.returncode, over.stdout.startswith(f"{recorder.out}: not being recorded: the recording ended at 20")) == (4, True), over
+    assert "(SIGTERM)" in over.stdout
+
+
+def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(stalling, record, tmp_path):  # noqa: F811
+    above, below = stalling
+    recorder = record("--comm", "fio", "--flush-interval", "1s", out=above.mount / "run")
+    load = Load(15)
+    try:
+        time.sleep(2)
+        subprocess.run(["fsfreeze", "--freeze", below.mount], check=True)
+        time.sleep(8)
+        ill = status(recorder.out)
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", below.mount], check=True)
+        load.process.kill()
+        load.close()
+    assert ill.returncode == 3, ill
+    assert "warning   the disk has not taken anything for" in ill.stdout and "events were lost" in ill.stdout, ill.stdout
+
+    recorder.process.send_signal(signal.SIGSTOP)
+    silent = status(recorder.out)
+    assert (silent.returncode, silent.stderr) == (1, f"iostrata: {recorder.out}: the recorder does not answer: it is stopped, or hangs\n")
+    recorder.process.send_signal(signal.SIGCONT)
+    recorder.process.kill()
+    recorder.process.communicate()
+    gone = status(recorder.out)
+    assert gone.returncode == 4 and "the recording was cut off" in gone.stdout, gone
+    for nothing in (tmp_path / "nowhere", tmp_path):
+        refused = status(nothing)
+        assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused
+
+
+def test_who_may_not_read_the_capture_learns_nothing(disk, record, public_dir):
+    recorder = record("--device", disk.name, out=public_dir / "run")
+    program = install("iostrata", public_dir)
+    refused = run(*AS_NOBODY, program, "status", recorder.out)
+    assert refused.returncode == 1 and "Permission denied" in refused.stderr, refused
+    recorder.stop()
+
+
+class Manager:
+    """What a service manager listens to: sd_notify(3)."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        self.heard = []
+
+    def hear(self, seconds):
+        """All that comes in that time, with when."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            try:
+                self.heard.append((time.monotonic(), self.socket.recv(4096).decode().strip()))
+            except TimeoutError:
+                break
+        return [text for _, text in self.heard]
+
+
+def test_a_service_manager_is_told_when_it_begins_lives_and_ends(disk, record, tmp_path):
+    manager = Manager(tmp_path / "notify")
+    prefix = ("env", f"NOTIFY_SOCKET={tmp_path}/notify", "WATCHDOG_USEC=2000000")
+    recorder = record("--device", disk.name, prefix=prefix)
+    heard = manager.hear(3)
+    assert heard[0] == "READY=1"
+    assert any(text.startswith("STATUS=recording for") for text in heard), heard
+    beats = [at for at, text in manager.heard if text == "WATCHDOG=1"]
+    assert len(beats) > 4 and max(after - before for before, after in zip(beats, beats[1:])) < 1.5
+
+    # One that hangs says nothing.
+    recorder.process.send_signal(signal.SIGSTOP)
+    manager.hear(0.5)
+    manager.heard.clear()
+    assert "WATCHDOG=1" not in manager.hear(2.5)
+    recorder.process.send_signal(signal.SIGCONT)
+    recorder.stop()
+    assert "STOPPING=1" in manager.hear(1)
+
+
+def unit():
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read(UNIT)
+    return parser
+
+
+def test_the_unit_is_one_that_systemd_takes(tmp_path):
+    analyzer = shutil.which("systemd-analyze")
+    if not analyzer:
+        pytest.skip("there is no systemd-analyze here")
+    text = UNIT.read_text().replace("/usr/bin/iostrata", str((BIN / "iostrata").resolve()))
+    (tmp_path / UNIT.name).write_text(text)
+    checked = run(analyzer, "verify", "--man=no", tmp_path / UNIT.name)
+    complaints = [line for line in (checked.stdout + checked.stderr).splitlines() if UNIT.name in line]
+    assert complaints == []
+
+
+def test_the_unit_leaves_the_recorder_what_it_needs(disk, record):
+    """With the capabilities that the unit names, and no others, everything is captured that is captured with all."""
+    setpriv = shutil.which("setpriv")
+    if not setpriv:
+        pytest.skip("there is no setpriv here")
+    names = unit()["Service"]["CapabilityBoundingSet"].split()
+    bounded = ",".join(["-all", *("+" + name.removeprefix("CAP_").lower() for name in names)])
+    layers = {}
+    for how, prefix in {"all": (), "bounded": (setpriv, f"--bounding-set={bounded}")}.items():
+        recorder = record("--device", disk.name, prefix=prefix)
+        write(disk, 20)
+        capture = recorder.stop()
+        capture.check_books()
+        capture.check_device(disk.name)
+        layers[how] = {name: layer["captured"] for name, layer in capture.manifest["layers"].items()}
+        classes = capture.sql("select distinct class from {block} order by 1")
+        assert ("data",) in classes and ("journal",) in classes
+    assert layers["bounded"] == layers["all"]
