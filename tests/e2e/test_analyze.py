@@ -254,8 +254,13 @@ def test_programs_say_what_they_can(program):
     assert result.returncode == 0 and "Exit codes" in result.stdout
 
 
-def test_the_notebook_draws_its_figure(tmp_path):
-    summarized(FIXTURE, tmp_path)
+@pytest.mark.parametrize("state", ["complete", "recording"])
+def test_the_notebook_draws_its_figure(tmp_path, state):
+    capture = tmp_path / "capture"
+    shutil.copytree(FIXTURE, capture)
+    manifest = json.loads((capture / "manifest.json").read_text())
+    (capture / "manifest.json").write_text(json.dumps(manifest | {"state": state}))
+    assert analyze("summary", capture, "--out", tmp_path).returncode == (0 if state == "complete" else 3)
     result = run(ROOT / "notebooks/run", tmp_path, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "amplification.png").stat().st_size > 10_000

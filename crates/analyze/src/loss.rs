@@ -39,15 +39,25 @@ pub struct Kind {
     pub cause: &'static str,
 }
 
-impl Kind {
-    /// From words that may be anything.
-    fn of(table: &str, cause: &str) -> Kind {
-        let tables = tables::all();
-        let causes = Lost::default().by_cause();
-        Kind {
-            table: tables.iter().find(|of| of.name == table).map_or("", |of| of.name),
-            cause: causes.iter().find(|(name, _)| *name == cause).map_or("", |(name, _)| *name),
+/// The words that a kind may have.
+struct Words {
+    tables: Vec<&'static str>,
+    causes: Vec<&'static str>,
+}
+
+impl Words {
+    fn new() -> Words {
+        Words {
+            tables: tables::all().iter().map(|table| table.name).collect(),
+            causes: Lost::default().by_cause().iter().map(|(cause, _)| *cause).collect(),
         }
+    }
+
+    /// From words that may be anything.
+    fn kind(&self, table: &str, cause: &str) -> Kind {
+        let known =
+            |words: &[&'static str], word| words.iter().find(|known| **known == word).copied().unwrap_or_default();
+        Kind { table: known(&self.tables, table), cause: known(&self.causes, cause) }
     }
 }
 
@@ -78,8 +88,8 @@ pub struct Losses {
 }
 
 /// The rows of the table `loss`, as they are read.
-#[derive(Default)]
 struct Told {
+    words: Words,
     sums: BTreeMap<Kind, u64>,
     episodes: BTreeMap<Kind, Episodes>,
     until_ns: Option<i64>,
@@ -91,7 +101,7 @@ impl Losses {
     /// # Errors
     /// Where a part of its table `loss` cannot be read.
     pub fn load(capture: &Capture) -> Result<Losses> {
-        let mut told = Told::default();
+        let mut told = Told::new();
         for part in capture.parts::<LossTable>()? {
             reading(part.path(), || told.add_part(&part))?;
         }
@@ -132,6 +142,10 @@ fn add(sums: &mut BTreeMap<Kind, u64>, kind: Kind, events: u64) {
 }
 
 impl Told {
+    fn new() -> Told {
+        Told { words: Words::new(), sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
+    }
+
     fn add_part(&mut self, part: &PartFile) -> iostrata_capture::Result<()> {
         for batch in PartReader::open::<LossTable>(part)? {
             let batch = batch?;
@@ -144,7 +158,7 @@ impl Told {
     fn add(&mut self, view: &LossView, row: usize) {
         // Nothing, or less, cannot have been lost.
         let Some(events) = u64::try_from(view.events.at(row)).ok().filter(|events| *events > 0) else { return };
-        let kind = Kind::of(view.class.at(row).unwrap_or_default(), view.cause.at(row).unwrap_or_default());
+        let kind = self.words.kind(view.class.at(row).unwrap_or_default(), view.cause.at(row).unwrap_or_default());
         let (since_ns, until_ns) = (view.since_ns.at(row), view.ts_ns.at(row));
         add(&mut self.sums, kind, events);
         self.until_ns = self.until_ns.max(Some(until_ns));
@@ -157,7 +171,7 @@ impl Told {
 
     /// Holds the rows against the books, which know also what only the end of a recording tells.
     fn settle(self, manifest: &Manifest) -> Losses {
-        let booked = booked(manifest);
+        let booked = booked(manifest, &self.words);
         let mut losses = Losses { told_until_ns: self.until_ns, ..Losses::default() };
         // The books of a recording that was cut off were never written.
         let compared = if manifest.state == State::Complete { &self.sums } else { &BTreeMap::new() };
@@ -195,15 +209,15 @@ impl Told {
 }
 
 /// What the books of a capture say was lost.
-fn booked(manifest: &Manifest) -> BTreeMap<Kind, u64> {
+fn booked(manifest: &Manifest, words: &Words) -> BTreeMap<Kind, u64> {
     let mut sums = BTreeMap::new();
     for account in &manifest.books.accounts {
         for (cause, events) in account.lost.by_cause().into_iter().filter(|(_, events)| *events > 0) {
-            add(&mut sums, Kind::of(&account.class, cause), events);
+            add(&mut sums, words.kind(&account.class, cause), events);
         }
     }
     for skipped in manifest.books.skipped.iter().filter(|skipped| skipped.recursion > 0) {
-        let table = Kind::of(&skipped.class, "").table;
+        let table = words.kind(&skipped.class, "").table;
         add(&mut sums, Kind { table, cause: SKIPPED }, skipped.recursion);
     }
     sums

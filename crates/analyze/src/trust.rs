@@ -80,12 +80,20 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
+        self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
         self.notes.extend(removed(manifest).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
         self.complete &= unbalanced.is_empty();
         self.notes.extend(unbalanced.into_iter().map(|line| format!("{about}{line}")));
     }
+}
+
+/// Why more may be missing of a layer than is known, where nothing else says so.
+fn not_recorded(manifest: &Manifest) -> Option<String> {
+    let calls = manifest.books.incomplete.compat_calls;
+    let plural = if calls == 1 { "" } else { "s" };
+    (calls > 0).then(|| format!("not recorded: {calls} system call{plural} by the 32-bit entry, whatever they did"))
 }
 
 /// What is said of a capture whose oldest parts were removed. It is whole from then on.

@@ -20,7 +20,7 @@ fn settled(rows: Vec<LossRow>, books: Books, state: State) -> Losses {
     rows.into_iter().for_each(|row| builder.push(row));
     let batch = builder.finish().expect("equal columns");
     let view = LossView::new(&batch).expect("its columns");
-    let mut told = Told::default();
+    let mut told = Told::new();
     (0..view.rows).for_each(|row| told.add(&view, row));
     told.settle(&Manifest { books, state, ..sound().manifest })
 }

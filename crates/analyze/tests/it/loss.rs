@@ -186,3 +186,16 @@ fn threads_parts_and_captures_do_not_change_what_was_lost_when() {
     assert_eq!(column(&place.path().join("results/loss.csv"), "capture"), [["lossy"; 3], ["other"; 3]].concat());
     assert_eq!(column(&place.path().join("results/latency.csv"), "lost_events"), ["74"]);
 }
+
+#[test]
+fn a_part_of_loss_that_cannot_be_read_is_refused() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let capture = lossy("broken").write(place.path(), "run1");
+    let part = capture.join("loss/part-000001.parquet");
+    let bytes = fs::metadata(&part).expect("there").len();
+    fs::write(&part, vec![b'x'; bytes as usize]).expect("room");
+    let (code, out, err) = run_text(place.path(), &["summary", "run1"]);
+    assert_eq!((code, out.as_str(), err.lines().count()), (1, "", 1));
+    let expected = "iostrata-analyze: run1/loss/part-000001.parquet: not a readable Parquet file: ";
+    assert!(err.starts_with(expected), "{err}");
+}
