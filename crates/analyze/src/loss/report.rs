@@ -107,7 +107,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         integer(
             "times",
             "How many times apart from each other it is: 1, unless there were more than 1000 of this table and cause, of which \
-             the nearest were joined.",
+             neighbours were joined.",
             |row| row.stretch.as_ref().map(|stretch| stretch.times),
         ),
         integer("cpus", "On how many CPUs they completed.", |row| {
@@ -116,7 +116,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         integer("lost_events", "How many were lost; empty where nobody knows.", |row| row.events),
         integer(
             "rows",
-            "Rows of that table that ended in this time. Empty where they were not counted (`share`, `process`, `file`), and \
+            "Rows of that table that ended in this time, also between the several times of one row. Empty where they were not counted (`share`, `process`, `file`), and \
              where some of them were removed to keep the capture within `--max-disk`.",
             |row| row.rows,
         ),
