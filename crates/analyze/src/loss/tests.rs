@@ -3,6 +3,8 @@ use iostrata_capture::ledger::{Account, Amounts, Books, Skipped};
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{LossBuilder, LossRow};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::trust::tests::sound;
 
@@ -88,4 +90,47 @@ fn what_cannot_be_true_or_is_not_known_takes_no_time_and_no_amount() {
     assert_eq!(times(&losses), [("vfs", "ring_full", i64::MIN, i64::MAX, u64::MAX), ("", "", 0, 1, 5)]);
     assert_eq!(losses.untimed, BTreeMap::from([(Kind { table: "block", cause: "ring_full" }, 4)]));
     assert!(losses.windows(Source::Vfs).is_some() && losses.windows(Source::Block).is_none());
+}
+
+fn any_row() -> impl Strategy<Value = LossRow> {
+    let class = prop::sample::select(vec!["syscall", "block", "process", "clock", "", "what?"]);
+    let cause = prop::sample::select(vec!["ring_full", "disk_full", "", "why?"]);
+    let ns = || prop_oneof![0..20i64, any::<i64>()];
+    let events = prop_oneof![-1..50i64, any::<i64>()];
+    (ns(), ns(), class, cause, events)
+        .prop_map(|(since, until, class, cause, events)| row(since, until, class, cause, events))
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_capture_claims_all_of_the_books_and_of_the_table_is_told_once(
+        rows in prop::collection::vec(any_row(), 0..60),
+        booked in prop::collection::vec((prop::sample::select(vec!["syscall", "block", "nothing"]), 0..90u64, any::<u64>()), 0..4),
+        complete in any::<bool>(),
+    ) {
+        let mut expected: BTreeMap<Kind, u64> = BTreeMap::new();
+        let words = Words::new();
+        let mut accounts = Vec::new();
+        let mut books: BTreeMap<Kind, u64> = BTreeMap::new();
+        for (class, ring_full, disk_full) in booked {
+            accounts.push(account(class, Lost { ring_full, disk_full, ..Lost::default() }));
+            add(&mut books, words.kind(class, "ring_full"), ring_full);
+            add(&mut books, words.kind(class, "disk_full"), disk_full);
+        }
+        for row in &rows {
+            let events = u64::try_from(row.events).unwrap_or(0);
+            add(&mut expected, words.kind(&row.class.text(), &row.cause.text()), events);
+        }
+        let too_many = expected.iter().filter(|(kind, told)| **told > books.get(kind).copied().unwrap_or(0)).count();
+        for (kind, events) in books {
+            let sum = expected.entry(kind).or_default();
+            *sum = events.max(*sum);
+        }
+        expected.retain(|_, events| *events > 0);
+        let state = if complete { State::Complete } else { State::Recovered };
+        let losses = settled(rows, Books { accounts, ..Books::default() }, state);
+        prop_assert_eq!(losses.by_kind(), expected);
+        prop_assert_eq!(losses.excess.len(), if complete { too_many } else { 0 });
+        prop_assert!(losses.episodes.iter().all(|(_, of)| of.since_ns <= of.until_ns));
+    }
 }
