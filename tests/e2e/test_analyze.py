@@ -1,7 +1,9 @@
 """The analyzer's numbers against DuckDB's own over the same Parquet files."""
 
 import csv
+import json
 import math
+import random
 import shutil
 import subprocess
 import sys
@@ -62,6 +64,140 @@ def test_percentiles_are_the_nearest_rank_of_duckdbs_values(tmp_path):
     assert row["p9999_ns"] == "", "no p99.99 of a few hundred values"
 
 
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
+LOOK_NS = 50_000_000
+# Each row so many times, so that there are enough of them for histograms and for losses that move nothing.
+COPIES = 20
+
+
+def with_losses(copy, chance, how_many, prefer):
+    """The fixture, its rows of `syscall` many times over, without some of them: a table `loss` and books tell of these, the
+    books alone of three more."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    shutil.copytree(FIXTURE, copy)
+    part = copy / "syscall/part-000001.parquet"
+    rows = pyarrow.concat_tables([parquet.read_table(part)] * COPIES)
+    durations = rows["dur_ns"].to_pylist()
+    ends = [ts_ns + dur_ns for ts_ns, dur_ns in zip(rows["ts_ns"].to_pylist(), durations, strict=True)]
+    order = sorted(range(len(durations)), key=lambda row: (prefer * durations[row], chance.random()))
+    lost = set(order[:how_many])
+    unseen = set(chance.sample(sorted(set(range(len(durations))) - lost), 3))
+    parquet.write_table(rows.filter(pyarrow.array([row not in lost | unseen for row in range(len(durations))])), part, compression="zstd")
+
+    told = {}
+    for row in sorted(lost):
+        look = (ends[row] - 1) // LOOK_NS * LOOK_NS
+        key = (look, look % (3 * LOOK_NS) // LOOK_NS % 2, "channel_full" if look % (5 * LOOK_NS) == 0 else "ring_full")
+        told[key] = told.get(key, 0) + 1
+    word = pyarrow.dictionary(pyarrow.int32(), pyarrow.utf8())
+    looks = sorted(told)
+    columns = {
+        "ts_ns": pyarrow.array([look + LOOK_NS for look, _, _ in looks], pyarrow.int64()),
+        "since_ns": pyarrow.array([look for look, _, _ in looks], pyarrow.int64()),
+        "class": pyarrow.array(["syscall"] * len(looks), pyarrow.utf8()).cast(word),
+        "cpu": pyarrow.array([cpu for _, cpu, _ in looks], pyarrow.int32()),
+        "cause": pyarrow.array([cause for _, _, cause in looks], pyarrow.utf8()).cast(word),
+        "events": pyarrow.array([told[key] for key in looks], pyarrow.int64()),
+    }
+    (copy / "loss").mkdir()
+    parquet.write_table(pyarrow.table(columns), copy / "loss/part-000001.parquet", compression="zstd")
+
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for listed in manifest["parts"]:
+        listed["bytes"], listed["rows"] = (copy / listed["file"]).stat().st_size, parquet.read_metadata(copy / listed["file"]).num_rows
+    accounts = [account for account in manifest["books"]["accounts"] if account["class"] == "syscall"]
+    for account in accounts:
+        of_cpu = {cause: sum(n for (_, cpu, why), n in told.items() if (cpu, why) == (account["cpu"], cause)) for cause in account["lost"]}
+        account["lost"] = of_cpu
+    accounts[0]["lost"]["unseen_end"] = len(unseen)
+    written = len(durations) - len(lost) - len(unseen)
+    for account, rows_written in zip(accounts, (written, 0), strict=True):
+        account["written"], account["seen"] = rows_written, rows_written + sum(account["lost"].values())
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return Capture(copy)
+
+
+def check_loss(capture, rows):
+    """`loss.csv` against the books, and against what DuckDB makes of `loss` and `syscall`."""
+    sums = {}
+    for row in rows:
+        sums[row["table"], row["cause"]] = sums.get((row["table"], row["cause"]), 0) + int(row["lost_events"])
+    assert sums == capture.lost_events(), "all of the books, once"
+    islands = capture.sql(
+        """select cause, min(since_ns), max(ts_ns), sum(events)::bigint, count(distinct cpu) from (
+            select *, sum(begins) over (partition by cause order by since_ns, cpu) as island from (
+                select *, (since_ns > coalesce(max(ts_ns) over (
+                    partition by cause order by since_ns, cpu rows between unbounded preceding and 1 preceding), 0))::int as begins
+                from {loss}))
+        group by cause, island order by 2, 3, 1"""
+    )
+    timed = [row for row in rows if row["since_ns"]]
+    columns = ("cause", "since_ns", "until_ns", "lost_events", "cpus")
+    assert [tuple(row[name] for name in columns) for row in timed] == [tuple(str(value) for value in island) for island in islands]
+    for row in timed:
+        (count,) = capture.one(f"select count(*) from {{syscall}} where ts_ns + dur_ns > {row['since_ns']} and ts_ns + dur_ns <= {row['until_ns']}")
+        assert (int(row["rows"]), row["times"]) == (count, "1")
+        assert float(row["lost_share"]) == int(row["lost_events"]) / (int(row["lost_events"]) + count)
+
+
+def check_bounds(capture, rows):
+    """The percentiles of all that happened, which the capture lacks some of, lie within the bounds; what is not marked is right."""
+    lost, compared, marked = capture.lost(), 0, 0
+    for row in rows:
+        if row["layer"] != "syscall":
+            assert row["marks"] == "" and row["lost_events"] == "0", row
+            continue
+        everything = Capture(FIXTURE).sql(f"select dur_ns from {{syscall}} where comm = '{row['system']}' and op = '{row['op']}'")
+        values, count = [value for (value,) in everything] * COPIES, int(row["count"])
+        assert int(row["lost_events"]) == lost and float(row["lost_share"]) == lost / (lost + count)
+        for name, quantile in QUANTILES.items():
+            if row[f"{name}_ns"] == "":
+                assert row[f"{name}_low_ns"] == row[f"{name}_high_ns"] == "" and name not in row["marks"].replace("?", "").split()
+                continue
+            truth, printed = nearest_rank(values, quantile), int(row[f"{name}_ns"])
+            assert int(row[f"{name}_low_ns"] or 0) <= truth <= int(row[f"{name}_high_ns"] or truth), (row, name, truth)
+            # In whole numbers: 1 - 0.9 is not 0.1.
+            supported = lost * 10_000 <= (lost + count) * (10_000 - round(quantile * 10_000))
+            assert (row[f"{name}_high_ns"] != "") == supported, (row, name)
+            marks = row["marks"].split()
+            assert (f"{name}?" in marks) == (not supported)
+            if name not in marks and f"{name}?" not in marks:
+                assert abs(truth - printed) * 1000 <= printed, (row, name, truth)
+            marked += name in marks or f"{name}?" in marks
+            compared += 1
+    return compared, marked
+
+
+@pytest.mark.parametrize("options", [(), ("--exact",)])
+def test_the_percentiles_of_what_was_lost_too_lie_within_the_bounds(tmp_path, options):
+    """A property, over what is lost (anything, the fastest, the slowest) and how much; a seed that fails is printed."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    compared = marked = 0
+    for number, prefer in enumerate([0, 1, -1] * 4):
+        how_many = chance.choice([1, 2, 30, 200, 2000])
+        print(f"seed {seed}, round {number}: {how_many} lost, preference {prefer}")
+        capture = with_losses(tmp_path / f"run{number}", chance, how_many, prefer)
+        out = tmp_path / f"out{number}"
+        result = analyze("summary", capture.directory, "--out", out, *options)
+        assert result.returncode == 3, result.stderr
+        assert "lost at no known time: syscall 3 unseen_end" in result.stdout and "% of all in that time" in result.stdout
+        capture.check_books()
+        check_loss(capture, table(out, "loss.csv"))
+        of_round = check_bounds(capture, table(out, "latency.csv"))
+        compared, marked = compared + of_round[0], marked + of_round[1]
+    assert compared > 100 and 0 < marked < compared, (compared, marked)
+
+
+def test_what_lost_nothing_has_no_marks(tmp_path):
+    summarized(FIXTURE, tmp_path)
+    assert table(tmp_path, "loss.csv") == []
+    rows = table(tmp_path, "latency.csv")
+    assert {(row["marks"], row["lost_events"], row["lost_share"]) for row in rows if row["untimed"] == "0"} == {("", "0", "0.0")}
+
+
 def test_the_device_phase_is_what_queue_and_insert_leave(tmp_path):
     summarized(FIXTURE, tmp_path, "--exact")
     expected = Capture(FIXTURE).one(
@@ -75,7 +211,7 @@ def test_the_device_phase_is_what_queue_and_insert_leave(tmp_path):
 def test_any_number_of_threads_gives_the_same_bytes(tmp_path):
     for threads in ("1", "2", "7"):
         summarized(FIXTURE, tmp_path / threads, "--threads", threads)
-    for name in ("summary.csv", "latency.csv"):
+    for name in ("summary.csv", "latency.csv", "loss.csv"):
         assert len({(tmp_path / threads / name).read_bytes() for threads in ("1", "2", "7")}) == 1
 
 
@@ -118,8 +254,13 @@ def test_programs_say_what_they_can(program):
     assert result.returncode == 0 and "Exit codes" in result.stdout
 
 
-def test_the_notebook_draws_its_figure(tmp_path):
-    summarized(FIXTURE, tmp_path)
+@pytest.mark.parametrize("state", ["complete", "recording"])
+def test_the_notebook_draws_its_figure(tmp_path, state):
+    capture = tmp_path / "capture"
+    shutil.copytree(FIXTURE, capture)
+    manifest = json.loads((capture / "manifest.json").read_text())
+    (capture / "manifest.json").write_text(json.dumps(manifest | {"state": state}))
+    assert analyze("summary", capture, "--out", tmp_path).returncode == (0 if state == "complete" else 3)
     result = run(ROOT / "notebooks/run", tmp_path, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "amplification.png").stat().st_size > 10_000

@@ -1,5 +1,6 @@
 """Under load: nothing is lost, or it is counted to the event; memory stays bounded; finished parts stay readable."""
 
+import csv
 import json
 import os
 import signal
@@ -11,9 +12,10 @@ import duckdb
 import pandas
 import pyarrow.parquet
 import pytest
-from conftest import Capture, Disk, require
+from conftest import Capture, Disk, analyze, require
 
 MIB = 1 << 20
+SECOND_NS = 1_000_000_000
 
 
 @pytest.fixture
@@ -94,8 +96,10 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     """Rings of the smallest size and a recorder that is stopped for a while: the loss is the kernel's count of it."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB")
     before = fast_disk.stat()
+    stopped_ns = time.time_ns()
     recorder.process.send_signal(signal.SIGSTOP)
     fio(fast_disk, "--ioengine=psync", seconds=1)
+    woken_ns = time.time_ns()
     recorder.process.send_signal(signal.SIGCONT)
     time.sleep(0.3)
     after = fast_disk.stat()
@@ -113,6 +117,30 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     for key in ("read_ops", "read_bytes", "write_ops", "write_bytes"):
         assert book["rows"][key] + lost[key] == book["kernel"][key] == after[key] - before[key], key
     assert "NOT BALANCED" in recorder.text
+
+    # The analyzer says when: while the recorder stood still. What is lost explains what the device has more, so no more is missing.
+    results = recorder.out.parent / "results"
+    summary = analyze("summary", recorder.out, "--out", results)
+    assert summary.returncode == 3, summary.stderr
+    with open(results / "loss.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    told = {}
+    for row in rows:
+        told[row["table"], row["cause"]] = told.get((row["table"], row["cause"]), 0) + int(row["lost_events"])
+    assert told == capture.lost_events()
+    timed = [row for row in rows if row["cause"] == "ring_full"]
+    assert timed and all(row["since_ns"] and stopped_ns - 2 * SECOND_NS < int(row["until_ns"]) for row in timed), rows
+    assert min(int(row["since_ns"]) for row in timed) < woken_ns, rows
+    with open(results / "latency.csv", newline="") as file:
+        of_block = [row for row in csv.DictReader(file) if row["layer"] == "block" and row["p99_ns"]]
+    lost_block = sum(events for (table, _), events in capture.lost_events().items() if table == "block")
+    assert of_block and {int(row["lost_events"]) for row in of_block} == {lost_block}
+    for row in of_block:
+        missing = lost_block + int(row["untimed"])
+        heavy = missing * 100 > missing + int(row["count"])
+        assert ("p99?" in row["marks"].split()) == (row["p99_high_ns"] == "") == heavy, row
+    if not {table for table, _ in capture.lost_events()} & {"process"}:
+        assert not any("at_least" in row["marks"] for row in of_block), of_block
 
 
 def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):

@@ -69,7 +69,7 @@ def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp
         assert nothing == ("nothing to analyze" in after.stderr), after.stderr
         if not nothing:
             assert after.returncode == 3 and "was cut off and recovered" in after.stderr, after.stderr
-            for name in ("summary.csv", "amplification.csv", "latency.csv"):
+            for name in ("summary.csv", "amplification.csv", "latency.csv", "loss.csv"):
                 assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes(), name
 
         capture = Capture(out)

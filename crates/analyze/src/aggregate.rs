@@ -9,7 +9,12 @@ pub mod flow;
 pub mod latency;
 pub mod sample;
 
+use iostrata_capture::op::Layer;
+
 use crate::event::Event;
+
+/// By layer: events that were lost. Any of them may have been of any row of that layer.
+pub type LostByLayer = [u64; Layer::ALL.len()];
 
 /// Something that events fold into and that can always be merged.
 pub trait Aggregate: Sized {
@@ -21,8 +26,8 @@ pub trait Aggregate: Sized {
     fn update(&mut self, event: &Event);
     /// Adds the events that `other` has seen. Both were made with the same settings.
     fn combine(&mut self, other: Self);
-    /// The result.
-    fn finish(self) -> Self::Output;
+    /// The result, when `lost` is not in it.
+    fn finish(self, lost: &LostByLayer) -> Self::Output;
 }
 
 /// What the user may choose about aggregates.

@@ -25,7 +25,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print operations and amplification by system; with --out also write summary.csv and latency.csv.
+    /// Print operations and amplification by system; with --out also write CSV files.
     #[command(after_help = EXIT_CODES)]
     Summary(Summary),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
@@ -48,7 +48,7 @@ struct Summary {
     /// Capture directories; several are merged into one result.
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// Write summary.csv and latency.csv into this directory, which is created if needed.
+    /// Write summary.csv, amplification.csv, latency.csv and loss.csv into this directory, which is created if needed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.

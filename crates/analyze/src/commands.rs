@@ -15,6 +15,7 @@ use crate::amplification::{Disks, Names};
 use crate::files::Files;
 use crate::guard::reading;
 use crate::levels::{self, Choice};
+use crate::loss::{Losses, report as lost};
 use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
 use crate::owners::Owners;
@@ -42,12 +43,25 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     }
 }
 
+/// What is read of captures before their events, in their order.
+struct Known<'a> {
+    owners: Vec<Owners<'a>>,
+    files: Vec<Files>,
+    disks: Vec<Disks>,
+    losses: Vec<Losses>,
+}
+
 /// The tables of a summary, and what to know about them.
 struct Report {
     summary: DataFrame,
     total: DataFrame,
     amplification: DataFrame,
     latency: DataFrame,
+    loss: DataFrame,
+    /// What was lost when, a line each.
+    episodes: Vec<String>,
+    /// What to know of the percentiles, which are in files only.
+    percentiles: Option<String>,
 }
 
 fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
@@ -57,18 +71,22 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     };
     let captures = open(options)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
-    let mut trust = Trust::of(&captures);
+    let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
+    let mut trust = Trust::of(&captures, &losses);
     let choice = choose(&captures, options, &trust)?;
-    let owners: Vec<Owners> = captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?;
-    let files: Vec<Files> = captures.iter().map(Files::load).collect::<Result<_>>()?;
-    let disks: Vec<Disks> = disks(&captures, &choice);
-    let finished = scan(&captures, (&owners, &files, &disks), &choice, options, &trust)?;
+    let known = Known {
+        owners: captures.iter().map(|capture| Owners::load(capture, &rules)).collect::<Result<_>>()?,
+        files: captures.iter().map(Files::load).collect::<Result<_>>()?,
+        disks: disks(&captures, &choice),
+        losses,
+    };
+    let finished = scan(&captures, &known, &choice, options, &trust)?;
     // Nothing instead of a zero.
     trust.captured[Layer::Block as usize] &= choice.is_whole();
-    let mut report = report(&finished, &Names::new(&captures, &owners, &files, &disks), &trust)?;
+    let mut report = report(&captures, &known, &finished, &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
-    let notes = notes(&captures, &choice, &finished, &trust, &report.total)?;
+    let notes = notes(&captures, &choice, &finished, &trust, &report)?;
     if !notes.is_empty() {
         text.push('\n');
         notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
@@ -78,11 +96,13 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
             ("summary.csv", frame::csv(&mut report.summary)?),
             ("amplification.csv", frame::csv(&mut report.amplification)?),
             ("latency.csv", frame::csv(&mut report.latency)?),
+            ("loss.csv", frame::csv(&mut report.loss)?),
         ];
         directory.write(&files)?;
-        let [summary, amplification, latency] = files.each_ref().map(|(name, _)| directory.path(name));
+        let [summary, amplification, latency, loss] = files.each_ref().map(|(name, _)| directory.path(name));
         let [summary, amplification, latency] = [summary.display(), amplification.display(), latency.display()];
-        text.push_str(&format!("\nWrote {summary}, {amplification} and {latency}.\n"));
+        text.push_str(&format!("\nWrote {summary}, {amplification}, {latency} and {}.\n", loss.display()));
+        text.extend(report.percentiles.iter().map(|note| format!("{note}\n")));
     }
     for warning in &trust.warnings {
         print(err, &format!("{}\n", one_line(warning)))?;
@@ -125,18 +145,13 @@ fn disks(captures: &[Capture], choice: &Choice) -> Vec<Disks> {
     captures.iter().enumerate().map(of).collect()
 }
 
-fn scan(
-    captures: &[Capture],
-    (owners, files, disks): (&[Owners], &[Files], &[Disks]),
-    choice: &Choice,
-    options: &Summary,
-    trust: &Trust,
-) -> Result<Finished> {
+fn scan(captures: &[Capture], known: &Known, choice: &Choice, options: &Summary, trust: &Trust) -> Result<Finished> {
     let settings = Settings { precision: options.precision };
     let scan = |capture: usize| {
-        let (owners, files, disks) = (&owners[capture], &files[capture], &disks[capture]);
+        let (owners, files) = (&known.owners[capture], &known.files[capture]);
+        let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
         let removed_until_ns = captures[capture].manifest.removed_until_ns();
-        Scan { capture, owners, files, disks, choice, removed_until_ns }
+        Scan { capture, owners, files, disks, choice, losses, removed_until_ns }
     };
     let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
     let mut work = Vec::new();
@@ -146,7 +161,7 @@ fn scan(
             work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
         }
     }
-    let finished = scan_all(&work, settings, options.threads)?.finish();
+    let finished = scan_all(&work, settings, options.threads)?.finish(&trust.missing.map(|missing| missing.at_least));
     if finished.rows == 0 {
         bail!("{}: {}", names(captures), nothing(trust));
     }
@@ -169,13 +184,18 @@ fn nothing(trust: &Trust) -> String {
     }
 }
 
-fn report(finished: &Finished, names: &Names, trust: &Trust) -> PolarsResult<Report> {
+fn report(captures: &[Capture], known: &Known, finished: &Finished, trust: &Trust) -> PolarsResult<Report> {
+    let names = Names::new(captures, &known.owners, &known.files, &known.disks);
     let columns = summary::columns(trust.lost_io);
+    let (latencies, episodes) = (latency::rows(finished, trust), lost::rows(captures, &known.losses, finished, trust));
     Ok(Report {
         summary: frame::frame(&columns, &summary::rows(finished, trust))?,
         total: frame::frame(&columns, &[summary::total(finished, trust)])?,
-        amplification: frame::frame(&amplification::columns(), &amplification::rows(finished, names, trust))?,
-        latency: frame::frame(&latency::columns(), &latency::rows(finished))?,
+        amplification: frame::frame(&amplification::columns(), &amplification::rows(finished, &names, trust))?,
+        latency: frame::frame(&latency::columns(), &latencies)?,
+        loss: frame::frame(&lost::columns(), &episodes)?,
+        episodes: lost::notes(captures, &known.losses, &episodes),
+        percentiles: latency::note(&latencies),
     })
 }
 
@@ -185,11 +205,13 @@ fn notes(
     choice: &Choice,
     finished: &Finished,
     trust: &Trust,
-    total: &DataFrame,
+    report: &Report,
 ) -> PolarsResult<Vec<String>> {
     let mut notes = trust.notes.clone();
+    notes.extend(report.episodes.iter().cloned());
+    notes.extend(terminal::legend(&[&report.summary, &report.total])?);
     if !trust.complete
-        && let Some(bounds) = terminal::bounds(total)?
+        && let Some(bounds) = terminal::bounds(&report.total)?
     {
         notes.push(format!("with what is missing, the total lies within: {bounds}"));
     }

@@ -37,6 +37,16 @@ phases! {
     Device = "device",
 }
 
+impl Phase {
+    /// The phases that operations of `layer` have.
+    pub const fn of(layer: Layer) -> &'static [Phase] {
+        match layer {
+            Layer::Block => Phase::ALL,
+            Layer::Syscall | Layer::Vfs | Layer::Fs => &[Phase::Total],
+        }
+    }
+}
+
 /// How long each phase took, in nanoseconds; a phase that is not known is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Durations([Option<u64>; Phase::ALL.len()]);
@@ -45,6 +55,12 @@ impl Durations {
     /// The duration of `phase`.
     pub fn get(&self, phase: Phase) -> Option<u64> {
         self.0[phase as usize]
+    }
+
+    /// Whether `phase` took its time and nobody knows how much. A request without [`Phase::Insert`] went past the scheduler, if
+    /// the rest of it is known.
+    pub fn is_unknown(&self, phase: Phase) -> bool {
+        self.get(phase).is_none() && (phase != Phase::Insert || self.get(Phase::Total).is_none())
     }
 
     /// Sets the duration of `phase`. What is negative cannot be true: it stays unknown and is counted in `anomalies`.

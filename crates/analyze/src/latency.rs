@@ -2,10 +2,14 @@
 
 use iostrata_capture::op::{Layer, Op};
 
-use crate::aggregate::sample::{Distribution, PERCENTILES};
+use crate::aggregate::sample::{Distribution, PERCENTILES, Percentile, Quantile};
 use crate::event::Phase;
 use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
+use crate::trust::{Missing, Trust};
+
+/// In `marks` of a layer of which more may be missing than is known.
+const AT_LEAST: &str = "at_least";
 
 /// What a row is made from.
 pub struct Row {
@@ -14,22 +18,70 @@ pub struct Row {
     op: Op,
     phase: Phase,
     distribution: Distribution,
+    lost: Missing,
+    marks: String,
+}
+
+impl Row {
+    fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: &Distribution, lost: Missing) -> Row {
+        let marks = marks(distribution, lost);
+        Row { system: system.to_owned(), layer, op, phase, distribution: distribution.clone(), lost, marks }
+    }
+
+    /// What is missing and may be of this row. That none is known where there may be some is not zero.
+    fn missing(&self, known: u64) -> Option<u64> {
+        (known > 0 || !self.lost.more).then_some(known)
+    }
+
+    fn lost_share(&self) -> Option<f64> {
+        let missing = self.missing(self.distribution.untimed.saturating_add(self.lost.at_least))? as f64;
+        Some(missing / (missing + self.distribution.count as f64))
+    }
+
+    fn quantiles(&self) -> impl Iterator<Item = &Quantile> {
+        self.distribution.percentiles.iter().flatten()
+    }
+}
+
+/// The percentiles that may have moved, a `?` after those that have no upper bound.
+fn marks(distribution: &Distribution, lost: Missing) -> String {
+    let of_percentile = |(percentile, quantile): (&Percentile, &Option<Quantile>)| {
+        let moved = quantile.filter(Quantile::may_have_moved)?;
+        Some(format!("{}{}", percentile.mark(), if moved.high_ns.is_none() { "?" } else { "" }))
+    };
+    let moved = PERCENTILES.iter().zip(&distribution.percentiles).filter_map(of_percentile);
+    lost.more.then(|| AT_LEAST.to_owned()).into_iter().chain(moved).collect::<Vec<_>>().join(" ")
 }
 
 /// One row for each distribution: systems by name, the rest in order of declaration.
-pub fn rows(finished: &Finished) -> Vec<Row> {
+pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
     let of_system = |system: &crate::partial::FinishedSystem| {
-        let name = system.name.clone();
-        let row = move |((layer, op, phase), distribution): &((Layer, Op, Phase), Distribution)| Row {
-            system: name.clone(),
-            layer: *layer,
-            op: *op,
-            phase: *phase,
-            distribution: distribution.clone(),
+        let row = |(key, distribution): &((Layer, Op, Phase), Distribution)| {
+            Row::new(&system.name, *key, distribution, trust.missing[key.0 as usize])
         };
         system.latency.iter().map(row).collect::<Vec<_>>()
     };
     finished.systems.iter().flat_map(of_system).collect()
+}
+
+/// What to know of the percentiles in `rows`, where something is missing of them.
+pub fn note(rows: &[Row]) -> Option<String> {
+    let moved = || rows.iter().flat_map(Row::quantiles).filter(|quantile| quantile.may_have_moved());
+    let (all, unbounded) = (moved().count(), moved().filter(|quantile| quantile.high_ns.is_none()).count());
+    let mut parts = Vec::new();
+    if all > 0 {
+        let percentiles = if all == 1 { "percentile" } else { "percentiles" };
+        parts.push(format!("what is missing may have moved {all} {percentiles} by more than a thousandth"));
+    }
+    if unbounded > 0 {
+        parts.push(format!(
+            "of {unbounded} there is no upper bound, because more than 1 - p of the operations may be missing"
+        ));
+    }
+    if rows.iter().any(|row| row.lost.more) {
+        parts.push("more may be missing than is known".to_owned());
+    }
+    (!parts.is_empty()).then(|| format!("Column marks of latency.csv: {}.", parts.join("; ")))
 }
 
 fn text(name: &str, doc: &str, value: impl Fn(&Row) -> &str + 'static) -> ResultColumn<Row> {
@@ -54,8 +106,55 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     ];
     for (index, percentile) in PERCENTILES.iter().enumerate() {
         let doc = format!("The {} percentile; empty below {} values.", percentile.name, percentile.needs());
-        columns.push(integer(percentile.column, doc, move |d| d.percentiles_ns[index]));
+        columns.push(integer(percentile.column, doc, move |d| Some(d.percentiles[index]?.ns)));
     }
     columns.push(integer("max_ns", "The greatest.".into(), |d| d.max_ns));
+    columns.extend(missing());
+    for (index, percentile) in PERCENTILES.iter().enumerate() {
+        columns.extend(bounds(index, percentile));
+    }
     columns
+}
+
+/// The columns that say what a row may lack.
+fn missing() -> [ResultColumn<Row>; 4] {
+    [
+        integer("untimed", "Operations of this row whose phase is not known.".into(), |d| Some(d.untimed)),
+        ResultColumn {
+            name: "lost_events".into(),
+            doc: "Events of the layer that are known to be lost. Any of them may have been of this row. Empty, and not zero, where \
+                  none is known and there may be some."
+                .into(),
+            value: Value::Integer(Box::new(|row: &Row| row.missing(row.lost.at_least))),
+        },
+        ResultColumn {
+            name: "lost_share".into(),
+            doc: "The share of this row's operations that is missing if all `lost_events` were of it: (`untimed` + `lost_events`) \
+                  / (`untimed` + `lost_events` + `count`)."
+                .into(),
+            value: Value::Number(Box::new(Row::lost_share)),
+        },
+        text(
+            "marks",
+            "The percentiles that what is missing may have moved by more than a thousandth (`p99`), with a `?` those of which it \
+             may have moved the true one beyond all recorded values (`p99?`). `at_least`: more may be missing than is known, so \
+             marks, share and bounds are the least. Empty where all percentiles are as good as they are printed.",
+            |row| &row.marks,
+        ),
+    ]
+}
+
+fn bounds(index: usize, percentile: &Percentile) -> [ResultColumn<Row>; 2] {
+    let column = |end: &str, doc: String, value: fn(Quantile) -> Option<u64>| {
+        integer(&format!("{}_{end}_ns", percentile.mark()), doc, move |d| value(d.percentiles[index]?))
+    };
+    let name = percentile.column;
+    [
+        column("low", format!("`{name}` at least, if all that is missing took less; empty where not known."), |q| {
+            q.low_ns
+        }),
+        column("high", format!("`{name}` at most, if all that is missing took more; empty where not known."), |q| {
+            q.high_ns
+        }),
+    ]
 }

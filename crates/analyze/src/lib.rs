@@ -9,7 +9,7 @@
 //! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
 //! what a partial keeps. [`owners`] and [`files`] say whose a row is. [`summary`], [`latency`] and [`amplification`] declare
 //! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are
-//! missing, events that were lost. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
+//! missing, events that were lost; [`loss`], when that was. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
 pub mod aggregate;
@@ -23,6 +23,7 @@ pub mod frame;
 pub mod guard;
 pub mod latency;
 pub mod levels;
+pub mod loss;
 pub mod options;
 pub mod output;
 pub mod owners;

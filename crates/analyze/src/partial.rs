@@ -7,10 +7,11 @@ use iostrata_capture::op::{Direction, Layer};
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
 use crate::aggregate::latency::Latencies;
-use crate::aggregate::{Aggregate, Settings};
+use crate::aggregate::{Aggregate, LostByLayer, Settings};
 use crate::entity::{Entities, Entity};
 use crate::event::{Anomalies, Event};
 use crate::levels::LeftOut;
+use crate::loss::during::During;
 
 /// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct Partial {
     pub anomalies: Anomalies,
     /// Requests of other levels than the one that totals are of, in no system.
     pub left_out: LeftOut,
+    /// Rows in the times in which something was lost.
+    pub during: During,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -81,6 +84,8 @@ pub struct Finished {
     pub anomalies: Anomalies,
     /// Requests of other levels than the one that totals are of, in no system.
     pub left_out: LeftOut,
+    /// Rows in the times in which something was lost.
+    pub during: During,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -109,6 +114,7 @@ impl Partial {
             memory: Counts::empty(settings),
             anomalies: Anomalies::default(),
             left_out: LeftOut::default(),
+            during: During::default(),
             rows: 0,
         }
     }
@@ -141,11 +147,12 @@ impl Partial {
         self.memory.combine(other.memory);
         self.anomalies.combine(other.anomalies);
         self.left_out.combine(other.left_out);
+        self.during.combine(other.during);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
-    /// The result.
-    pub fn finish(self) -> Finished {
+    /// The result, when `lost` is not in it.
+    pub fn finish(self, lost: &LostByLayer) -> Finished {
         let mut total = Counts::empty(self.settings);
         let mut total_flows = Flows::default();
         let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
@@ -155,13 +162,18 @@ impl Partial {
                 total.combine(system.counts.clone());
                 total_flows.combine(&system.flows);
                 let System { counts, latency, flows } = system;
-                systems.push(FinishedSystem { name, counts: counts.finish(), flows, latency: latency.finish() });
+                systems.push(FinishedSystem {
+                    name,
+                    counts: counts.finish(lost),
+                    flows,
+                    latency: latency.finish(lost),
+                });
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
-        let Partial { memory, anomalies, left_out, rows, entities, .. } = self;
-        let (total, memory, entities) = (total.finish(), memory.finish(), entities.finish());
-        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, rows }
+        let Partial { memory, anomalies, left_out, during, rows, entities, .. } = self;
+        let (total, memory, entities) = (total.finish(lost), memory.finish(lost), entities.finish());
+        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, during, rows }
     }
 }
 

@@ -21,6 +21,8 @@ use crate::entity::{Belongs, FileId};
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::files::Files;
 use crate::levels::Choice;
+use crate::loss::Losses;
+use crate::loss::during::Windows;
 use crate::owners::{Owners, Span};
 use crate::partial::Partial;
 
@@ -36,6 +38,8 @@ pub struct Scan<'a> {
     pub disks: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
+    /// When something of its tables was lost.
+    pub losses: &'a Losses,
     /// Rows of events that began until then are left out, because some tables lack them ([`Manifest::removed_until_ns`]).
     ///
     /// [`Manifest::removed_until_ns`]: iostrata_capture::manifest::Manifest::removed_until_ns
@@ -46,7 +50,7 @@ pub struct Scan<'a> {
 macro_rules! sources {
     ($($source:ident: $table:ty => $layer:expr;)+) => {
         /// A table that is scanned.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Source { $(#[doc = concat!("Rows of [`", stringify!($table), "`].")] $source,)+ }
 
         impl Source {
@@ -73,8 +77,10 @@ macro_rules! sources {
             /// Folds a part of `source` into `partial`. After an error `partial` is of no use: it holds some of
             /// the part's rows.
             pub fn fold(&self, source: Source, part: &PartFile, partial: &mut Partial) -> Result<()> {
-                let mut fold = Fold::new(self, partial);
-                match source { $(Source::$source => fold.part::<$table>(part),)+ }
+                let mut fold = Fold::new(self, source, partial);
+                match source { $(Source::$source => fold.part::<$table>(part)?,)+ }
+                fold.finish(source);
+                Ok(())
             }
         }
     };
@@ -86,6 +92,13 @@ sources! {
     Fs: FsTable => Layer::Fs;
     Block: BlockTable => Layer::Block;
     Share: ShareTable => Layer::Block;
+}
+
+impl Source {
+    /// Whether its rows tell when something ended. A part of a request does not.
+    pub const fn tells_ends(self) -> bool {
+        !matches!(self, Source::Share)
+    }
 }
 
 /// A table whose rows are events.
@@ -105,12 +118,35 @@ struct Fold<'a> {
     slots: Vec<Option<usize>>,
     /// Slots of those who are not in the process table.
     by_comm: HashMap<String, usize>,
+    /// Times in which something of this table was lost.
+    windows: Option<&'a Windows>,
+    /// Rows that ended in them.
+    during: Vec<u64>,
 }
 
 impl<'a> Fold<'a> {
-    fn new(scan: &'a Scan<'a>, partial: &'a mut Partial) -> Self {
+    fn new(scan: &'a Scan<'a>, source: Source, partial: &'a mut Partial) -> Self {
         let slots = vec![None; scan.owners.systems()];
-        Fold { scan, partial, slots, by_comm: HashMap::new() }
+        let windows = scan.losses.windows(source);
+        let during = vec![0; windows.map_or(0, Windows::places)];
+        Fold { scan, partial, slots, by_comm: HashMap::new(), windows, during }
+    }
+
+    fn finish(self, source: Source) {
+        if self.windows.is_some() {
+            self.partial.during.add(self.scan.capture, source, self.during);
+        }
+    }
+
+    /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it
+    /// lost are told apart when an event is over.
+    fn count_end(&mut self, ts_ns: i64, dur_ns: Option<i64>) {
+        if let Some(windows) = self.windows {
+            let end_ns = ts_ns.saturating_add(dur_ns.unwrap_or_default().max(0));
+            if let Some(count) = self.during.get_mut(windows.place(end_ns)) {
+                *count = count.saturating_add(1);
+            }
+        }
     }
 
     fn part<T: Events>(&mut self, part: &PartFile) -> Result<()> {
@@ -161,6 +197,7 @@ impl<'a> Fold<'a> {
 
     fn file_row(&mut self, row: FileRow) {
         self.partial.rows = self.partial.rows.saturating_add(1);
+        self.count_end(row.ts_ns, Some(row.dur_ns));
         let event = row.event(&mut self.partial.anomalies);
         if row.kind == Some(FdKind::Memory) {
             return self.partial.memory.update(&event);

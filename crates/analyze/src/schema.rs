@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, tables};
 
 use crate::event::Phase;
-use crate::{amplification, frame, latency, summary};
+use crate::{amplification, frame, latency, loss, summary};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -39,7 +39,7 @@ fn results(text: &mut String) {
     section(
         text,
         "## Results",
-        "`iostrata-analyze summary --out DIR` writes three CSV files. An empty cell means not captured, not known or not \
+        "`iostrata-analyze summary --out DIR` writes four CSV files. An empty cell means not captured, not known or not \
          defined, never zero. System calls and VFS operations count as reads and writes only on regular files and block \
          devices; I/O on files in memory is left out of all. A block request belongs to its owner, with what rows \
          of `share` say is of others; what has no owner goes by its class: `(journal)`, `(metadata)`, `(flush)`, \
@@ -65,9 +65,21 @@ fn results(text: &mut String) {
          rank ceil(q n), counted from 1 in ascending order. It is empty where n (1 - q) < 1, because no value lies \
          beyond it then. Beyond 512 values percentiles come from HDR histograms with three significant digits, and are \
          at most 0.1 % above the exact value; `--exact` keeps all values. All other columns are exact. Rows whose phase \
-         is not known are not counted in it.",
+         is not known are not counted in it. The bounds hold whatever durations those operations had that are missing, \
+         `untimed` and `lost_events` together: with m of them a percentile lies between the recorded values of rank \
+         ceil(q (n + m)) - m and ceil(q (n + m)), and has no upper bound where that is more than n, which is where more than \
+         1 - q of all are missing. Of an average, a least and a greatest value no bound is known once anything is missing.",
     );
     text.push_str(&frame::markdown(&latency::columns()));
+    section(
+        text,
+        "### `loss.csv`",
+        "What was lost when: one row for each time, table and cause, seconds that touch taken together; then what was lost at no \
+         known time. For each table and cause the rows add up to the books in the manifest, of a recording that was cut off to its \
+         table `loss`. Times are those at which a loss was told: of events that the recorder had and could not write that is up to \
+         a flush interval after they happened.",
+    );
+    text.push_str(&frame::markdown(&loss::report::columns()));
     section(text, "### Phases", "The words in `phase`.");
     words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
 }

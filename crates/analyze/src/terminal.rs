@@ -18,6 +18,9 @@ const COLUMNS: [(&str, &str); 9] = [
     ("W_AMP", "write_amp_bytes"),
 ];
 
+/// How the names of columns end that are ratios.
+const RATIO: &str = "_amp_bytes";
+
 /// The rows of `summary` and, below a line, those of `total`.
 pub fn table(summary: &DataFrame, total: &DataFrame) -> PolarsResult<String> {
     let mut table = Table::new();
@@ -38,7 +41,41 @@ pub fn table(summary: &DataFrame, total: &DataFrame) -> PolarsResult<String> {
 }
 
 fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<String>> {
-    COLUMNS.iter().map(|(_, column)| Ok(cell(&frame.column(column)?.get(row)?))).collect()
+    let marked = |(_, column): &(&str, &str)| {
+        let mark = if may_have_moved(frame, row, column)? { MARK } else { "" };
+        Ok(format!("{mark}{}", cell(&frame.column(column)?.get(row)?)))
+    };
+    COLUMNS.iter().map(marked).collect()
+}
+
+/// Before a number that what is missing may have changed.
+const MARK: &str = "~";
+
+/// Whether a ratio is printed otherwise than one of its bounds.
+fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<bool> {
+    if !column.ends_with(RATIO) || frame.column(column)?.get(row)?.is_null() {
+        return Ok(false);
+    }
+    let printed = |suffix: &str| Ok(cell(&frame.column(&format!("{column}{suffix}"))?.get(row)?));
+    let bounds: [PolarsResult<String>; 3] = ["", "_low", "_high"].map(printed);
+    let [ratio, low, high] = bounds;
+    let ratio = ratio?;
+    Ok(ratio != low? || ratio != high?)
+}
+
+/// What a mark means, where one is printed of `frames`.
+pub fn legend(frames: &[&DataFrame]) -> PolarsResult<Option<String>> {
+    for frame in frames {
+        for (_, column) in COLUMNS {
+            for row in 0..frame.height() {
+                if may_have_moved(frame, row, column)? {
+                    let what = "what is missing may have changed it; its bounds are in summary.csv (--out)";
+                    return Ok(Some(format!("{MARK} before a ratio: {what}")));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// One value: two decimals for ratios, `-` for what is not known or not defined.
@@ -55,7 +92,7 @@ fn cell(value: &AnyValue) -> String {
 /// `R_AMP 1.00 to 1.20` of the first row of `total`; a bound that is not known is `?`. `None` of no ratio.
 pub fn bounds(total: &DataFrame) -> PolarsResult<Option<String>> {
     let mut parts = Vec::new();
-    for (header, column) in COLUMNS.iter().filter(|(_, column)| column.ends_with("_amp_bytes")) {
+    for (header, column) in COLUMNS.iter().filter(|(_, column)| column.ends_with(RATIO)) {
         if total.column(column)?.get(0)?.is_null() {
             continue;
         }

@@ -1,9 +1,11 @@
 //! What a result is worth: layers that were not captured, events that were lost, books that do not balance.
 //!
-//! [`Trust`] is a judgement on manifests alone. It comes before the scan, which skips what was not captured.
+//! [`Trust`] is a judgement on manifests and on what the table `loss` tells. It comes before the scan, which skips what was not
+//! captured.
 
 mod books;
 mod devices;
+mod missing;
 
 use std::path::Path;
 
@@ -13,7 +15,10 @@ use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, 
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::flow::Path as FlowPath;
+use crate::loss::Losses;
 use crate::scan::Source;
+
+pub use missing::Missing;
 
 /// The judgement on one or several captures that are merged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -26,6 +31,8 @@ pub struct Trust {
     pub told: [bool; FlowPath::ALL.len()],
     /// Events lost, of all captures and tables; `None` where a recording was cut off, which says nothing of them.
     pub lost_events: Option<u64>,
+    /// By layer: rows that are missing.
+    pub missing: [Missing; Layer::ALL.len()],
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -35,14 +42,15 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The judgement on `captures`.
-    pub fn of(captures: &[Capture]) -> Trust {
+    /// The judgement on `captures`, which lost these `losses`.
+    pub fn of(captures: &[Capture], losses: &[Losses]) -> Trust {
         let mut trust = Trust {
             captured: by_layer(|layer| captures.iter().all(|c| state(c, layer).is_some_and(|s| s.captured))),
             lost_io: by_layer(|layer| lost_io(captures, layer)),
             told: std::array::from_fn(|index| captures.iter().all(|capture| tells(capture, FlowPath::ALL[index]))),
             lost_events: Some(0),
-            complete: true,
+            missing: by_layer(|layer| missing::of(captures, losses, layer)),
+            complete: losses.iter().all(|of| of.excess.is_empty()),
             ..Trust::default()
         };
         for layer in Layer::ALL {
@@ -72,12 +80,20 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
+        self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
         self.notes.extend(removed(manifest).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
         self.complete &= unbalanced.is_empty();
         self.notes.extend(unbalanced.into_iter().map(|line| format!("{about}{line}")));
     }
+}
+
+/// Why more may be missing of a layer than is known, where nothing else says so.
+fn not_recorded(manifest: &Manifest) -> Option<String> {
+    let calls = manifest.books.incomplete.compat_calls;
+    let plural = if calls == 1 { "" } else { "s" };
+    (calls > 0).then(|| format!("not recorded: {calls} system call{plural} by the 32-bit entry, whatever they did"))
 }
 
 /// What is said of a capture whose oldest parts were removed. It is whole from then on.
@@ -93,7 +109,7 @@ fn removed(manifest: &Manifest) -> Option<String> {
 /// What is known of a capture whose recorder has not finished it.
 fn cut_off(capture: &Capture) -> String {
     let directory = capture.directory.display();
-    let missing = "rows that had not been flushed are missing, and what was lost is not known";
+    let missing = "rows that had not been flushed are missing, and what was lost at its end is not known";
     if capture.manifest.state == State::Recovered {
         return format!("warning: {directory}: the recording was cut off and recovered: {missing}");
     }
@@ -124,7 +140,7 @@ pub fn about(captures: &[Capture], capture: &Capture) -> String {
 }
 
 /// `1 event`, `2 events`.
-fn events(count: u64) -> String {
+pub fn events(count: u64) -> String {
     format!("{count} event{}", if count == 1 { "" } else { "s" })
 }
 
@@ -184,11 +200,11 @@ fn skipped(books: &Books, layer: Layer) -> bool {
 /// programs.
 fn left_out(manifest: &Manifest, layer: Layer) -> bool {
     match layer {
-        Layer::Block => devices::unbalanced(&manifest.device_books).next().is_some(),
+        Layer::Block => devices::is_more_missing(manifest),
         Layer::Syscall => manifest.books.incomplete.compat_calls > 0,
         Layer::Vfs | Layer::Fs => false,
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 use iostrata_capture::op::{Direction, Layer};
 
-use super::{Aggregate, Settings};
+use super::{Aggregate, LostByLayer, Settings};
 use crate::event::{Event, Phase};
 
 /// Both directions, in the order of columns.
@@ -93,7 +93,7 @@ impl Aggregate for Counts {
         }
     }
 
-    fn finish(self) -> Counts {
+    fn finish(self, _: &LostByLayer) -> Counts {
         self
     }
 }

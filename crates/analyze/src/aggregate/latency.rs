@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iostrata_capture::op::{Layer, Op};
 
 use super::sample::{Distribution, Sample};
-use super::{Aggregate, Settings};
+use super::{Aggregate, LostByLayer, Settings};
 use crate::event::{Event, Phase};
 
 /// One sample for each layer, operation and phase that occurred.
@@ -24,10 +24,16 @@ impl Aggregate for Latencies {
     }
 
     fn update(&mut self, event: &Event) {
-        for phase in Phase::ALL {
-            if let Some(ns) = event.durations.get(*phase) {
-                let key = (event.layer, event.op, *phase);
-                self.samples.entry(key).or_insert_with(|| Sample::empty(self.settings.precision)).update(ns);
+        for phase in Phase::of(event.layer) {
+            let duration = event.durations.get(*phase);
+            if duration.is_none() && !event.durations.is_unknown(*phase) {
+                continue;
+            }
+            let key = (event.layer, event.op, *phase);
+            let sample = self.samples.entry(key).or_insert_with(|| Sample::empty(self.settings.precision));
+            match duration {
+                Some(ns) => sample.update(ns),
+                None => sample.update_untimed(),
             }
         }
     }
@@ -38,7 +44,8 @@ impl Aggregate for Latencies {
         }
     }
 
-    fn finish(self) -> Self::Output {
-        self.samples.into_iter().map(|(key, sample)| (key, sample.finish())).collect()
+    fn finish(self, lost: &LostByLayer) -> Self::Output {
+        let timed = self.samples.into_iter().filter(|(_, sample)| sample.count() > 0);
+        timed.map(|(key, sample)| (key, sample.finish(lost[key.0 as usize]))).collect()
     }
 }

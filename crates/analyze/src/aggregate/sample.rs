@@ -32,10 +32,50 @@ impl Percentile {
         10_000u64.div_ceil(10_000 - self.of_10_000)
     }
 
+    /// What it is called in `marks`.
+    pub fn mark(&self) -> &'static str {
+        self.column.trim_end_matches("_ns")
+    }
+
     /// The nearest rank, `ceil(q * n)`, counted from 1; `None` where `n` values do not support the percentile.
     fn rank(&self, n: u64) -> Option<u64> {
-        let rank = (u128::from(n) * u128::from(self.of_10_000)).div_ceil(10_000);
-        (n >= self.needs()).then(|| u64::try_from(rank).unwrap_or(u64::MAX))
+        (n >= self.needs()).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
+    }
+
+    fn rank_of(&self, n: u128) -> u128 {
+        (n * u128::from(self.of_10_000)).div_ceil(10_000)
+    }
+
+    /// The lowest and the greatest rank among `n` values that the percentile may have when `missing` more belong to them: if
+    /// those are all less, and if all are greater. `None` where it may be one of the missing themselves. That is so of the
+    /// greatest as soon as more than 1 - q of all are missing, which for no q of 0.5 or more is later than for the lowest.
+    ///
+    /// When only some of the missing belong to them the ranks lie within these: with each more, `ceil(q * n)` grows by one or
+    /// not at all, and `ceil(q * n) - missing` stays or falls.
+    fn ranks_with(&self, n: u64, missing: u64) -> [Option<u64>; 2] {
+        let rank = self.rank_of(u128::from(n) + u128::from(missing));
+        let lowest = rank.checked_sub(u128::from(missing)).filter(|rank| *rank > 0);
+        let greatest = Some(rank).filter(|rank| *rank <= u128::from(n));
+        [lowest, greatest].map(|rank| rank.and_then(|rank| u64::try_from(rank).ok()))
+    }
+}
+
+/// A percentile of what was recorded, and what it may be of all that happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quantile {
+    /// Of the recorded values, in nanoseconds.
+    pub ns: u64,
+    /// If all that is missing were less; `None` where no recorded value is a bound.
+    pub low_ns: Option<u64>,
+    /// If all that is missing were greater; `None` where no recorded value is a bound.
+    pub high_ns: Option<u64>,
+}
+
+impl Quantile {
+    /// Whether what is missing may have moved it by more than a thousandth, which is how precise a percentile is.
+    pub fn may_have_moved(&self) -> bool {
+        let beyond = |bound: u64| u128::from(bound.abs_diff(self.ns)) * 1_000 > u128::from(self.ns);
+        [self.low_ns, self.high_ns].iter().any(|bound| bound.is_none_or(beyond))
     }
 }
 
@@ -44,6 +84,7 @@ impl Percentile {
 pub struct Sample {
     limit: usize,
     count: u64,
+    untimed: u64,
     sum: u128,
     min: u64,
     max: u64,
@@ -62,12 +103,14 @@ enum Values {
 pub struct Distribution {
     /// Values.
     pub count: u64,
+    /// Operations whose duration is not known.
+    pub untimed: u64,
     /// The average, rounded.
     pub avg_ns: Option<u64>,
     /// The least value.
     pub min_ns: Option<u64>,
     /// Values at [`PERCENTILES`]; none where there are too few values to support it.
-    pub percentiles_ns: [Option<u64>; PERCENTILES.len()],
+    pub percentiles: [Option<Quantile>; PERCENTILES.len()],
     /// The greatest value.
     pub max_ns: Option<u64>,
 }
@@ -75,7 +118,18 @@ pub struct Distribution {
 impl Sample {
     /// No values.
     pub fn empty(precision: Precision) -> Sample {
-        Sample { limit: precision.limit(), count: 0, sum: 0, min: u64::MAX, max: 0, values: Values::Few(Vec::new()) }
+        let (limit, values) = (precision.limit(), Values::Few(Vec::new()));
+        Sample { limit, count: 0, untimed: 0, sum: 0, min: u64::MAX, max: 0, values }
+    }
+
+    /// How many values it has.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds an operation whose duration is not known.
+    pub fn update_untimed(&mut self) {
+        self.untimed = self.untimed.saturating_add(1);
     }
 
     /// Adds one value.
@@ -94,6 +148,7 @@ impl Sample {
     /// Adds the values of `other`.
     pub fn combine(&mut self, other: Sample) {
         self.count = self.count.saturating_add(other.count);
+        self.untimed = self.untimed.saturating_add(other.untimed);
         self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
@@ -116,20 +171,30 @@ impl Sample {
         self.promote();
     }
 
-    /// What the values come to.
-    pub fn finish(self) -> Distribution {
+    /// What the values come to, when `lost` more may belong to them. Those whose duration is not known do.
+    pub fn finish(self, lost: u64) -> Distribution {
         let some = |value: u64| (self.count > 0).then_some(value);
+        let missing = self.untimed.saturating_add(lost);
         let ranks = PERCENTILES.map(|p| p.rank(self.count));
-        let at_ranks = match self.values {
-            Values::Few(values) => of_values(values, ranks),
-            Values::Histogram(histogram) => of_histogram(&histogram, ranks),
+        let [lowest, greatest] = [0, 1].map(|end| PERCENTILES.map(|p| p.ranks_with(self.count, missing)[end]));
+        let values = self.values.sorted();
+        let at = values.at(ranks);
+        let (low, high) = (values.at(lowest), values.at(greatest));
+        let percentile = |index: usize| {
+            let bucket: Bucket = at[index]?;
+            // A bucket of the histogram may reach beyond the least and the greatest value in it.
+            Some(Quantile {
+                ns: bucket.greatest.min(self.max),
+                low_ns: low[index].map(|bucket| bucket.least.max(self.min)),
+                high_ns: high[index].map(|bucket| bucket.greatest.min(self.max)),
+            })
         };
         Distribution {
             count: self.count,
+            untimed: self.untimed,
             avg_ns: average(self.sum, self.count),
             min_ns: some(self.min),
-            // A bucket of the histogram may reach beyond the greatest value in it.
-            percentiles_ns: at_ranks.map(|value| value.map(|ns| ns.min(self.max))),
+            percentiles: std::array::from_fn(percentile),
             max_ns: some(self.max),
         }
     }
@@ -155,18 +220,36 @@ fn record(histogram: &mut Histogram<u64>, ns: u64, count: u64) {
     }
 }
 
-type AtRanks = [Option<u64>; PERCENTILES.len()];
+type AtRanks<T> = [Option<T>; PERCENTILES.len()];
 
-fn of_values(mut values: Vec<u64>, ranks: AtRanks) -> AtRanks {
-    values.sort_unstable();
-    ranks.map(|rank| {
-        let index = usize::try_from(rank?.checked_sub(1)?).ok()?;
-        values.get(index).copied()
-    })
+/// What is known of a value: the least and the greatest that it can be.
+#[derive(Clone, Copy)]
+struct Bucket {
+    least: u64,
+    greatest: u64,
 }
 
-/// Values at `ranks` (ascending): the greatest that the bucket holds, as HDR histograms have it.
-fn of_histogram(histogram: &Histogram<u64>, ranks: AtRanks) -> AtRanks {
+impl Values {
+    fn sorted(mut self) -> Values {
+        if let Values::Few(values) = &mut self {
+            values.sort_unstable();
+        }
+        self
+    }
+
+    /// The values at `ranks` (ascending), of values that are sorted.
+    fn at(&self, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
+        match self {
+            Values::Few(values) => ranks.map(|rank| {
+                let index = usize::try_from(rank?.checked_sub(1)?).ok()?;
+                values.get(index).map(|ns| Bucket { least: *ns, greatest: *ns })
+            }),
+            Values::Histogram(histogram) => of_histogram(histogram, ranks),
+        }
+    }
+}
+
+fn of_histogram(histogram: &Histogram<u64>, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
     let mut buckets = histogram.iter_recorded();
     let mut seen = 0u64;
     let mut value = None;
@@ -177,7 +260,7 @@ fn of_histogram(histogram: &Histogram<u64>, ranks: AtRanks) -> AtRanks {
             seen = seen.saturating_add(bucket.count_at_value());
             value = Some(bucket.value_iterated_to());
         }
-        value
+        value.map(|ns| Bucket { least: histogram.lowest_equivalent(ns), greatest: ns })
     })
 }
 

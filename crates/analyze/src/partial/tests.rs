@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::aggregate::Precision;
 use crate::event::{Durations, Phase};
+use crate::scan::Source;
 use crate::trust::Trust;
 use crate::{frame, latency, summary};
 use iostrata_capture::op::{Direction, Layer, Op};
@@ -43,6 +44,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
         partial.system(slot).update(&row.event);
         partial.memory.update(&row.event);
         partial.left_out.add(0, row.dev, row.event.direction, row.event.bytes);
+        partial.during.add(row.dev as usize, Source::Block, vec![0, row.event.bytes]);
         partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64 });
         partial.rows += 1;
     }
@@ -51,7 +53,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
 
 /// All that comes of a partial, as text.
 fn result(partial: Partial) -> String {
-    let finished = partial.finish();
+    let finished = partial.finish(&[3, 0, 40, u64::MAX]);
     let trust = Trust {
         captured: [true; Layer::ALL.len()],
         lost_io: [Some(Default::default()); Layer::ALL.len()],
@@ -62,12 +64,12 @@ fn result(partial: Partial) -> String {
     for mut frame in [
         frame::frame(&columns, &summary::rows(&finished, &trust)).expect("declared columns"),
         frame::frame(&columns, &[summary::total(&finished, &trust)]).expect("declared columns"),
-        frame::frame(&latency::columns(), &latency::rows(&finished)).expect("declared columns"),
+        frame::frame(&latency::columns(), &latency::rows(&finished, &trust)).expect("declared columns"),
     ] {
         text.extend(frame::csv(&mut frame).expect("room"));
     }
-    let Finished { memory, anomalies, left_out, rows, .. } = finished;
-    format!("{}{memory:?}{anomalies:?}{left_out:?}{rows}", String::from_utf8(text).expect("UTF-8"))
+    let Finished { memory, anomalies, left_out, during, rows, .. } = finished;
+    format!("{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}", String::from_utf8(text).expect("UTF-8"))
 }
 
 fn combined(partials: impl IntoIterator<Item = Partial>) -> Partial {

@@ -17,6 +17,7 @@ impl Events for FsTable {
                 continue;
             }
             fold.partial.rows = fold.partial.rows.saturating_add(1);
+            fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let op = view.op.at(row);
             let anomalies = &mut fold.partial.anomalies;
             let mut event =

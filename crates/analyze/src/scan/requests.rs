@@ -30,6 +30,7 @@ impl Events for BlockTable {
                 continue;
             }
             fold.partial.rows = fold.partial.rows.saturating_add(1);
+            fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let dev = view.dev.at(row);
             if !fold.takes(dev) {
                 fold.leave_out(&view, row);

@@ -1,10 +1,12 @@
 use iostrata_capture::ledger::{Account, Lost, Skipped};
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest, Removed};
 
 use super::*;
+use crate::loss::Kind;
+use crate::loss::episodes::Stretch;
 
 /// A finished capture of all layers that lost nothing.
-fn sound() -> Capture {
+pub(crate) fn sound() -> Capture {
     let captured = LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() };
     let manifest = Manifest {
         schema_version: 1,
@@ -42,7 +44,13 @@ fn account(class: &str, lost: Lost, written: u64) -> Account {
 fn with(change: impl FnOnce(&mut Manifest)) -> Trust {
     let mut capture = sound();
     change(&mut capture.manifest);
-    Trust::of(&[capture])
+    trust(&[capture])
+}
+
+fn trust(captures: &[Capture]) -> Trust {
+    let losses: Vec<Losses> =
+        captures.iter().map(|capture| Losses::load(capture).expect("no table of losses")).collect();
+    Trust::of(captures, &losses)
 }
 
 const NOTHING_LOST: [Option<Amounts>; Layer::ALL.len()] =
@@ -74,7 +82,7 @@ fn a_layer_that_one_of_several_captures_lacks_is_left_out_of_all() {
     let mut other = sound();
     other.directory = "run2".into();
     other.manifest.layers.remove(&Layer::Block);
-    let trust = Trust::of(&[sound(), other]);
+    let trust = trust(&[sound(), other]);
     assert_eq!(trust.captured, [true, true, true, false]);
     assert_eq!(trust.notes, ["left out: block, because run2 does not have it (the manifest does not name this layer)"]);
 }
@@ -135,6 +143,69 @@ fn a_device_whose_counters_differ_is_told_with_what_differs() {
     assert_eq!((trust.notes, trust.complete), (vec![line.to_owned()], false));
 }
 
+/// What is missing, by layer; `None` where there may be more.
+fn missing(trust: &Trust) -> [Option<u64>; Layer::ALL.len()] {
+    trust.missing.map(|missing| (!missing.more).then_some(missing.at_least))
+}
+
+#[test]
+fn what_is_counted_as_lost_is_missing_of_its_layer_alone() {
+    let lost = Lost { ring_full: 2, unseen_end: 1, ..Lost::default() };
+    let trust = with(|m| m.books.accounts.extend([account("vfs", lost, 5), account("share", lost, 5)]));
+    assert_eq!(missing(&trust), [Some(0), Some(3), Some(0), Some(0)]);
+}
+
+#[test]
+fn more_may_be_missing_than_is_known() {
+    let lost = Lost { ring_full: 2, ..Lost::default() };
+    let skipped = Skipped { class: "vfs".into(), program: "a_program".into(), recursion: 2 };
+    assert_eq!(missing(&with(|m| m.state = State::Recovered)), [None; 4]);
+    assert_eq!(missing(&with(|m| m.books.accounts[0].seen += 1)), [None; 4]);
+    assert_eq!(missing(&with(|m| m.books.accounts.push(account("process", lost, 1)))), [None; 4]);
+    assert_eq!(missing(&with(|m| m.books.accounts.push(account("file", lost, 1)))), [Some(0); 4]);
+    assert_eq!(missing(&with(|m| m.books.skipped.push(skipped))), [Some(0), None, Some(0), Some(0)]);
+    assert_eq!(missing(&with(|m| m.books.incomplete.compat_calls = 1)), [None, Some(0), Some(0), Some(0)]);
+}
+
+#[test]
+fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
+    let book = |write_ops, write_bytes| DeviceBook {
+        device: "vda".into(),
+        kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
+        rows: DeviceCounters { write_ops, write_bytes, ..Default::default() },
+        edges: DeviceCounters::default(),
+        own: Amounts::default(),
+        balanced: false,
+    };
+    let lost = Lost { ring_full: 1, ..Lost::default() };
+    let lost_io = Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() };
+    let block = |book: DeviceBook| {
+        let trust = with(|m| {
+            m.books.accounts[0] = Account { lost_io, ..account("block", lost, 10) };
+            m.device_books.push(book);
+        });
+        assert!(!trust.complete);
+        assert_eq!(trust.lost_io[Layer::Block as usize].is_some(), !trust.missing[Layer::Block as usize].more);
+        missing(&trust)[Layer::Block as usize]
+    };
+    assert_eq!(block(book(2, 4096)), Some(1));
+    assert_eq!(block(book(1, 4096)), None, "two are missing");
+    assert_eq!(block(book(2, 0)), None, "of more bytes than one can have had");
+    assert_eq!(block(book(4, 8192)), None, "more than the kernel counted");
+    assert_eq!(block(book(3, 8192)), None, "no difference that explains it");
+}
+
+#[test]
+fn what_was_lost_before_the_oldest_row_that_is_left_is_missing_of_nothing() {
+    let mut capture = sound();
+    let table = "syscall".into();
+    capture.manifest.removed.push(Removed { table, parts: 1, rows: 5, bytes: 9, last_ts_ns: Some(100) });
+    let stretch = |since, until| (Kind { table: "syscall", cause: "ring_full" }, Stretch::new(since, until, 7, 0));
+    let mut losses = Losses::default();
+    losses.episodes = vec![stretch(0, 100), stretch(100, 101)];
+    assert_eq!(missing(&Trust::of(&[capture], &[losses]))[0], Some(7));
+}
+
 #[test]
 fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
     let lost = Lost { ring_full: u64::MAX, inflight_full: u64::MAX, ..Lost::default() };
@@ -147,6 +218,7 @@ fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
 fn what_no_book_has_the_size_of_leaves_no_bound() {
     let lost_io = |trust: &Trust, layer: Layer| trust.lost_io[layer as usize];
     let by_32_bits = with(|m| m.books.incomplete.compat_calls = 1);
+    assert_eq!(by_32_bits.notes, ["not recorded: 1 system call by the 32-bit entry, whatever they did"]);
     assert_eq!((lost_io(&by_32_bits, Layer::Syscall), lost_io(&by_32_bits, Layer::Block)), (None, NOTHING_LOST[0]));
     let without =
         |layer, what: &str| with(|m| m.layers.get_mut(&layer).expect("the layer").without.push(what.into())).told;

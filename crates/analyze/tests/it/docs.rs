@@ -19,7 +19,9 @@ fn every_column_of_a_result_is_documented_and_named_once() {
     let latency = iostrata_analyze::latency::columns();
     let summary: Vec<_> = summary.iter().map(|c| (&c.name, &c.doc)).collect();
     let latency: Vec<_> = latency.iter().map(|c| (&c.name, &c.doc)).collect();
-    for columns in [summary, latency] {
+    let loss = iostrata_analyze::loss::report::columns();
+    let loss: Vec<_> = loss.iter().map(|c| (&c.name, &c.doc)).collect();
+    for columns in [summary, latency, loss] {
         let mut names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
         names.sort();
         names.dedup();

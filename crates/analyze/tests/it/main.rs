@@ -7,6 +7,7 @@
 mod bad_input;
 mod docs;
 mod levels;
+mod loss;
 mod recover;
 mod scale;
 mod summary;

@@ -12,8 +12,8 @@ use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
-    BlockRow, BlockTable, FsRow, FsTable, ProcessRow, ProcessTable, ShareRow, ShareTable, SyscallRow, SyscallTable,
-    VfsRow, VfsTable,
+    BlockRow, BlockTable, FsRow, FsTable, LossRow, LossTable, ProcessRow, ProcessTable, ShareRow, ShareTable,
+    SyscallRow, SyscallTable, VfsRow, VfsTable,
 };
 
 /// Rows and a manifest that become a capture on disk.
@@ -25,6 +25,7 @@ pub struct Capture {
     pub block: Vec<BlockRow>,
     pub share: Vec<ShareRow>,
     pub process: Vec<ProcessRow>,
+    pub loss: Vec<LossRow>,
     pub rows_per_part: usize,
     /// Whether the last part of each table was never finished.
     pub torn: bool,
@@ -78,6 +79,7 @@ impl Capture {
             block: Vec::new(),
             share: Vec::new(),
             process: Vec::new(),
+            loss: Vec::new(),
             rows_per_part: usize::MAX,
             torn: false,
         }
@@ -215,6 +217,11 @@ impl Capture {
         });
     }
 
+    /// What a look tells was lost on CPU 0 since the one before.
+    pub fn loss(&mut self, (since_ns, ts_ns): (i64, i64), class: &str, cause: &str, events: i64) {
+        self.loss.push(LossRow { ts_ns, since_ns, class: comm(class), cpu: 0, cause: comm(cause), events });
+    }
+
     /// Writes the capture into the new directory `name` in `place`.
     pub fn write(&self, place: &Path, name: &str) -> PathBuf {
         let directory = place.join(name);
@@ -226,6 +233,7 @@ impl Capture {
         manifest.parts.extend(self.parts::<BlockTable>(&directory, &self.block));
         manifest.parts.extend(self.parts::<ShareTable>(&directory, &self.share));
         manifest.parts.extend(self.parts::<ProcessTable>(&directory, &self.process));
+        manifest.parts.extend(self.parts::<LossTable>(&directory, &self.loss));
         manifest.write(&directory).expect("room");
         directory
     }

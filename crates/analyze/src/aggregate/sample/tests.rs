@@ -9,26 +9,39 @@ fn sample(precision: Precision, values: &[u64]) -> Sample {
     sample
 }
 
+/// Percentiles when nothing is missing.
+fn percentiles_ns(sample: Sample) -> [Option<u64>; PERCENTILES.len()] {
+    sample.finish(0).percentiles.map(|percentile| percentile.map(|of| of.ns))
+}
+
+/// Every magnitude as likely as any other, as latencies are.
+fn magnitudes() -> impl Strategy<Value = u64> {
+    (0u32..64, any::<u64>()).prop_map(|(bits, value)| value >> bits)
+}
+
 fn durations() -> impl Strategy<Value = Vec<u64>> {
-    // Every magnitude as likely as any other, as latencies are.
-    let value = (0u32..64, any::<u64>()).prop_map(|(bits, value)| value >> bits);
-    prop::collection::vec(value, 0..200)
+    prop::collection::vec(magnitudes(), 0..200)
+}
+
+/// Of any magnitude, or one of a few, so that not every loss moves a percentile.
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![magnitudes(), Just(5_000), Just(70_000), Just(900_000)]
 }
 
 #[test]
 fn nothing_has_no_numbers() {
-    let nothing = Sample::empty(Precision::DEFAULT).finish();
+    let nothing = Sample::empty(Precision::DEFAULT).finish(0);
     assert_eq!((nothing.count, nothing.avg_ns, nothing.min_ns, nothing.max_ns), (0, None, None, None));
-    assert_eq!(nothing.percentiles_ns, [None; 6]);
+    assert_eq!(nothing.percentiles, [None; 6]);
 }
 
 #[test]
 fn percentiles_are_the_nearest_rank() {
     let values: Vec<u64> = (1..=1000).rev().collect();
     let expected = [Some(500), Some(900), Some(950), Some(990), Some(999), None];
-    assert_eq!(sample(Precision::Exact, &values).finish().percentiles_ns, expected);
-    assert_eq!(sample(Precision::DEFAULT, &values).finish().percentiles_ns, expected);
-    assert_eq!(sample(Precision::Exact, &[3, 1, 2]).finish().percentiles_ns[0], Some(2));
+    assert_eq!(percentiles_ns(sample(Precision::Exact, &values)), expected);
+    assert_eq!(percentiles_ns(sample(Precision::DEFAULT, &values)), expected);
+    assert_eq!(percentiles_ns(sample(Precision::Exact, &[3, 1, 2]))[0], Some(2));
 }
 
 #[test]
@@ -37,10 +50,10 @@ fn a_percentile_that_the_sample_cannot_support_is_empty() {
     assert_eq!(needs, [2, 10, 20, 100, 1_000, 10_000]);
     for (index, n) in needs.into_iter().enumerate() {
         for precision in [Precision::Exact, FEW] {
-            let enough = sample(precision, &vec![5; n as usize]).finish();
-            let short = sample(precision, &vec![5; n as usize - 1]).finish();
-            assert_eq!(enough.percentiles_ns[index], Some(5), "{n}");
-            assert_eq!(short.percentiles_ns[index], None, "{n}");
+            let enough = percentiles_ns(sample(precision, &vec![5; n as usize]));
+            let short = percentiles_ns(sample(precision, &vec![5; n as usize - 1]));
+            assert_eq!(enough[index], Some(5), "{n}");
+            assert_eq!(short[index], None, "{n}");
         }
     }
 }
@@ -48,7 +61,8 @@ fn a_percentile_that_the_sample_cannot_support_is_empty() {
 #[test]
 fn average_least_and_greatest_are_exact_in_a_histogram() {
     let values: Vec<u64> = (0..1_000).map(|i| 1_000_000_007 * i).chain([i64::MAX as u64]).collect();
-    let (exact, histogram) = (sample(Precision::Exact, &values).finish(), sample(Precision::DEFAULT, &values).finish());
+    let (exact, histogram) =
+        (sample(Precision::Exact, &values).finish(0), sample(Precision::DEFAULT, &values).finish(0));
     assert_eq!((exact.count, exact.avg_ns), (histogram.count, histogram.avg_ns));
     assert_eq!((exact.min_ns, exact.max_ns), (histogram.min_ns, histogram.max_ns));
 }
@@ -63,10 +77,10 @@ fn a_histogram_agrees_with_all_values_within_a_thousandth() {
     };
     let values: Vec<u64> =
         (0..50_000).map(|_| 1 + (next() % 1_000) * (next() % 1_000) * (1 + next() % 1_000)).collect();
-    let exact = sample(Precision::Exact, &values).finish();
-    let histogram = sample(Precision::DEFAULT, &values).finish();
+    let exact = percentiles_ns(sample(Precision::Exact, &values));
+    let histogram = percentiles_ns(sample(Precision::DEFAULT, &values));
     let mut compared = 0;
-    for (exact, histogram) in exact.percentiles_ns.into_iter().zip(histogram.percentiles_ns) {
+    for (exact, histogram) in exact.into_iter().zip(histogram) {
         let (exact, histogram) = (exact.expect("supported"), histogram.expect("supported"));
         let off = histogram.abs_diff(exact) as f64 / exact as f64;
         assert!(off <= 0.001, "{exact} {histogram} {off}");
@@ -75,12 +89,76 @@ fn a_histogram_agrees_with_all_values_within_a_thousandth() {
     assert_eq!(compared, PERCENTILES.len());
 }
 
+#[test]
+fn a_percentile_has_an_upper_bound_until_more_than_its_tail_is_missing() {
+    let values: Vec<u64> = (1..=990).collect();
+    let p99 = |lost| sample(Precision::Exact, &values).finish(lost).percentiles[3].expect("supported");
+    assert_eq!(p99(0), Quantile { ns: 981, low_ns: Some(981), high_ns: Some(981) });
+    assert_eq!(p99(1), Quantile { ns: 981, low_ns: Some(981), high_ns: Some(982) });
+    // One hundredth of all: the greatest value there is.
+    assert_eq!(p99(10), Quantile { ns: 981, low_ns: Some(980), high_ns: Some(990) });
+    assert_eq!(p99(11), Quantile { ns: 981, low_ns: Some(980), high_ns: None });
+    // So many that it may be below all.
+    assert_eq!(p99(98_010), Quantile { ns: 981, low_ns: None, high_ns: None });
+    assert_eq!(p99(u64::MAX), Quantile { ns: 981, low_ns: None, high_ns: None });
+}
+
+#[test]
+fn a_percentile_may_have_moved_where_a_bound_is_more_than_a_thousandth_away() {
+    let moved = |low_ns, high_ns| Quantile { ns: 10_000, low_ns, high_ns }.may_have_moved();
+    assert!(!moved(Some(9_990), Some(10_010)));
+    assert!(moved(Some(9_989), Some(10_000)) && moved(Some(10_000), Some(10_011)));
+    assert!(moved(None, Some(10_000)) && moved(Some(10_000), None));
+    assert!(Quantile { ns: 0, low_ns: Some(0), high_ns: Some(1) }.may_have_moved());
+}
+
+#[test]
+fn what_has_no_duration_is_missing_too() {
+    let mut untimed = sample(FEW, &(1..=990).collect::<Vec<u64>>());
+    (0..7).for_each(|_| untimed.update_untimed());
+    let mut merged = Sample::empty(FEW);
+    merged.combine(untimed);
+    let [lost, both] = [sample(FEW, &(1..=990).collect::<Vec<u64>>()).finish(11), merged.finish(4)];
+    assert_eq!((both.count, both.untimed, both.percentiles), (990, 7, lost.percentiles));
+}
+
 proptest! {
+    #[test]
+    fn the_true_percentile_lies_within_the_bounds_whatever_was_lost(
+        values in prop::collection::vec((value(), any::<bool>()), 1..300),
+        heavy in any::<bool>(),
+        not_of_this_row in 0..4u64,
+        exact in any::<bool>(),
+    ) {
+        let mut all: Vec<u64> = values.iter().map(|(ns, _)| *ns).collect();
+        all.sort_unstable();
+        // Half of them, or the greatest ones of those: the worst that can be lost.
+        let median = all[all.len() / 2];
+        let is_lost = |(ns, chosen): &&(u64, bool)| *chosen && (heavy || *ns > median);
+        let kept: Vec<u64> = values.iter().filter(|value| !is_lost(value)).map(|(ns, _)| *ns).collect();
+        let lost = (all.len() - kept.len()) as u64 + not_of_this_row;
+        let precision = if exact { Precision::Exact } else { FEW };
+        let known = sample(precision, &kept).finish(lost);
+        for (percentile, quantile) in PERCENTILES.iter().zip(known.percentiles) {
+            let Some(quantile) = quantile else { continue };
+            let truth = all[percentile.rank_of(all.len() as u128) as usize - 1];
+            prop_assert!(quantile.low_ns.is_none_or(|low| low <= truth), "{} {quantile:?} {truth}", percentile.name);
+            prop_assert!(quantile.high_ns.is_none_or(|high| truth <= high), "{} {quantile:?} {truth}", percentile.name);
+            let share = u128::from(lost) * 10_000;
+            let tail = (kept.len() as u128 + u128::from(lost)) * u128::from(10_000 - percentile.of_10_000);
+            prop_assert_eq!(quantile.high_ns.is_none(), share > tail, "more than 1 - q of all");
+            prop_assert!(lost > 0 || !quantile.may_have_moved());
+            let off = u128::from(truth.abs_diff(quantile.ns)) * 1_000;
+            prop_assert!(quantile.may_have_moved() || off <= u128::from(quantile.ns), "{quantile:?} {truth}");
+        }
+    }
+
     #[test]
     fn any_partition_in_any_order_is_the_same_distribution(
         values in durations(),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
         backwards in any::<bool>(),
+        lost in 0..50u64,
     ) {
         let mut pieces = vec![Sample::empty(FEW); cuts.len() + 1];
         for (index, ns) in values.iter().enumerate() {
@@ -92,14 +170,14 @@ proptest! {
         }
         let mut merged = Sample::empty(FEW);
         pieces.into_iter().for_each(|piece| merged.combine(piece));
-        prop_assert_eq!(merged.finish(), sample(FEW, &values).finish());
+        prop_assert_eq!(merged.finish(lost), sample(FEW, &values).finish(lost));
     }
 
     #[test]
     fn a_histogram_is_never_below_the_exact_value_nor_a_thousandth_above(values in durations()) {
-        let exact = sample(Precision::Exact, &values).finish();
-        let histogram = sample(FEW, &values).finish();
-        for (exact, histogram) in exact.percentiles_ns.into_iter().zip(histogram.percentiles_ns) {
+        let exact = percentiles_ns(sample(Precision::Exact, &values));
+        let histogram = percentiles_ns(sample(FEW, &values));
+        for (exact, histogram) in exact.into_iter().zip(histogram) {
             prop_assert_eq!(exact.is_some(), histogram.is_some());
             if let (Some(exact), Some(histogram)) = (exact, histogram) {
                 prop_assert!(exact <= histogram && (histogram - exact) as f64 <= exact as f64 * 0.001);

@@ -1,0 +1,99 @@
+//! How many rows there are in the times in which something was lost, counted while a scan passes them.
+
+use std::collections::BTreeMap;
+
+use crate::scan::Source;
+
+/// The times of one table that rows are counted for. They may overlap: between each two of their ends is a place of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// Ascending, each once.
+    ends: Vec<i64>,
+}
+
+impl Windows {
+    /// For times that begin after the first nanosecond of a pair and last until the second.
+    pub fn new(times: impl Iterator<Item = (i64, i64)>) -> Windows {
+        let mut ends: Vec<i64> = times.flat_map(|(since_ns, until_ns)| [since_ns, until_ns]).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        Windows { ends }
+    }
+
+    /// How many places there are to count in.
+    pub fn places(&self) -> usize {
+        self.ends.len() + 1
+    }
+
+    /// Where to count what ended at `ns`.
+    pub fn place(&self, ns: i64) -> usize {
+        self.ends.partition_point(|end| *end < ns)
+    }
+
+    /// How many of those counted (`None`: nothing was) ended after `since_ns` and until `until_ns`, which are ends of these
+    /// windows.
+    pub fn between(&self, counts: Option<&Vec<u64>>, since_ns: i64, until_ns: i64) -> u64 {
+        let places = self.place(since_ns).saturating_add(1)..=self.place(until_ns);
+        let counts = counts.and_then(|counts| counts.get(places)).unwrap_or_default();
+        counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+/// By number of the capture and table: rows by place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct During(BTreeMap<(usize, Source), Vec<u64>>);
+
+impl During {
+    /// Adds rows of one part, by place.
+    pub fn add(&mut self, capture: usize, source: Source, counts: Vec<u64>) {
+        let sums = self.0.entry((capture, source)).or_default();
+        if sums.len() < counts.len() {
+            sums.resize(counts.len(), 0);
+        }
+        sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
+    }
+
+    /// Adds what `other` has counted.
+    pub fn combine(&mut self, other: During) {
+        for ((capture, source), counts) in other.0 {
+            self.add(capture, source, counts);
+        }
+    }
+
+    /// Rows of a table by place; `None` where there were none to be counted.
+    pub fn of(&self, capture: usize, source: Source) -> Option<&Vec<u64>> {
+        self.0.get(&(capture, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_within_a_time_is_counted_in_it_and_in_those_that_overlap_it() {
+        let times = [(10, 20), (15, 30), (40, 40)];
+        let windows = Windows::new(times.into_iter());
+        let mut counts = vec![0; windows.places()];
+        for ns in [5, 10, 11, 15, 16, 20, 21, 30, 31, 40, 41, i64::MIN, i64::MAX] {
+            counts[windows.place(ns)] += 1;
+        }
+        assert_eq!(times.map(|(since, until)| windows.between(Some(&counts), since, until)), [4, 4, 0]);
+        assert_eq!(windows.between(None, 10, 20), 0);
+    }
+
+    #[test]
+    fn counts_of_parts_add_up_whatever_their_order() {
+        let (mut one, mut other) = (During::default(), During::default());
+        one.add(0, Source::Block, vec![1, 2]);
+        other.add(0, Source::Block, vec![0, 5, 7]);
+        other.add(1, Source::Block, vec![u64::MAX]);
+        other.add(1, Source::Block, vec![1]);
+        let mut sum = one.clone();
+        sum.combine(other.clone());
+        other.combine(one);
+        assert_eq!(sum, other);
+        assert_eq!(sum.of(0, Source::Block), Some(&vec![1, 7, 7]));
+        assert_eq!((sum.of(1, Source::Block), sum.of(2, Source::Block)), (Some(&vec![u64::MAX]), None));
+    }
+}

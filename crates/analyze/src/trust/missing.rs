@@ -1,0 +1,44 @@
+//! How many rows of a layer are missing, as far as that is known.
+
+use iostrata_capture::Capture;
+use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::op::Layer;
+use iostrata_capture::table::Table;
+use iostrata_capture::tables::ProcessTable;
+
+use super::{books, left_out, skipped};
+use crate::loss::Losses;
+
+/// Rows that a layer lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Those that are known of.
+    pub at_least: u64,
+    /// Whether there may be more.
+    pub more: bool,
+}
+
+/// What all of `captures` together lack of `layer`.
+pub fn of(captures: &[Capture], losses: &[Losses], layer: Layer) -> Missing {
+    let mut sum = Missing::default();
+    for (capture, losses) in captures.iter().zip(losses) {
+        // What was over by then belongs to what was removed, and is left out with it.
+        let left_out = capture.manifest.removed_until_ns().map_or(0, |until_ns| losses.until(layer.name(), until_ns));
+        let known = losses.of_table(layer.name()).saturating_sub(left_out);
+        sum.at_least = sum.at_least.saturating_add(known);
+        sum.more |= more(&capture.manifest, losses, layer);
+    }
+    sum
+}
+
+fn more(manifest: &Manifest, losses: &Losses, layer: Layer) -> bool {
+    manifest.state != State::Complete
+        || books::unbalanced(&manifest.books).next().is_some()
+        || skipped(&manifest.books, layer)
+        || left_out(manifest, layer)
+        || !losses.excess.is_empty()
+        // Nobody knows of which table they were.
+        || losses.of_table("") > 0
+        // Whose operations are those of a process that was never told? Some rows lack them, and others have them too many.
+        || losses.of_table(ProcessTable::NAME) > 0
+}
