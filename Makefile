@@ -53,9 +53,9 @@ test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 a
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py
 
-soak: setup build-all ## The long form of what a capture must survive (about three quarters of an hour)
+soak: setup build-all ## The long form of what a capture must survive (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py)
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py)
 
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata

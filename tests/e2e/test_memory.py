@@ -16,13 +16,13 @@ MIB = 1 << 20
 
 
 class Load:
-    """200,000 reads and writes a second of a file in memory, which the disks have no part in."""
+    """200,000 reads and writes a second, if no other rate is given, of a file in memory, which the disks have no part in."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, rate=("--rate_iops=50k,50k",)):
         self.file = Path("/dev/shm") / f"iostrata-test-{os.getpid()}"
         self.file.write_bytes(bytes(16 * MIB))
         command = [require("fio"), "--name=load", f"--filename={self.file}", "--size=16M", "--rw=randrw", "--bs=4k", "--ioengine=psync",
-                   "--numjobs=2", "--rate_iops=50k,50k", "--time_based", f"--runtime={seconds}", "--group_reporting", "--output-format=json"]
+                   "--numjobs=2", *rate, "--time_based", f"--runtime={seconds}", "--group_reporting", "--output-format=json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def ios(self):

@@ -260,6 +260,12 @@ impl DeviceCounters {
         }
     }
 
+    /// Whether no count is less than in `before`.
+    pub fn has_reached(&self, before: &DeviceCounters) -> bool {
+        before.since(self)
+            == DeviceCounters { flush_ops: before.flush_ops.zip(self.flush_ops).map(|_| 0), ..Default::default() }
+    }
+
     /// Adds the counts of `other`.
     pub fn add(&mut self, other: &DeviceCounters) {
         self.read_ops = self.read_ops.saturating_add(other.read_ops);

@@ -234,6 +234,11 @@ pub fn run(options: &Record) -> Result<Outcome> {
     }
     manifest.books = settle(&words.classes, &session.accounts()?, &fates, &losses, skipped);
     if manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
+        for device in witness.missing() {
+            tell(&format!(
+                "iostrata: {device}: went while it was recorded: there are no counters to hold its rows against\n"
+            ));
+        }
         manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), |dev| session.own_io(dev))?;
     }
     manifest.clock.pairs.push(clock::pair());

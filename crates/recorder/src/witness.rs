@@ -37,11 +37,19 @@ pub fn idle_disks(disks: &[Device]) -> Vec<Idle> {
     idle
 }
 
+/// A reading of one device.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    counters: DeviceCounters,
+    /// Tells a disk from another one that has its name later; none before Linux 5.15.
+    sequence: Option<u64>,
+}
+
 /// Four readings of some devices.
 pub struct Witness {
     devices: Vec<Device>,
     /// For each device, in order; `None` once it is gone.
-    readings: Vec<Vec<Option<DeviceCounters>>>,
+    readings: Vec<Vec<Option<Reading>>>,
 }
 
 impl Witness {
@@ -70,7 +78,27 @@ impl Witness {
     }
 
     fn read(&mut self) {
-        self.readings.push(self.devices.iter().map(|device| devices::counters(&device.name).ok()).collect());
+        let reading = |device: &Device| {
+            let counters = devices::counters(&device.name).ok()?;
+            Some(Reading { counters, sequence: devices::sequence(&device.name) })
+        };
+        self.readings.push(self.devices.iter().map(reading).collect());
+    }
+
+    /// The four readings of the device at `at`; none where it is gone, or another has taken its place.
+    fn readings_of(&self, at: usize) -> Option<Vec<DeviceCounters>> {
+        let readings: Vec<Reading> = self.readings.iter().map(|reading| reading[at]).collect::<Option<_>>()?;
+        let same = |pair: &[Reading]| {
+            // Counters never go back by themselves.
+            pair[0].sequence == pair[1].sequence && pair[1].counters.has_reached(&pair[0].counters)
+        };
+        readings.windows(2).all(same).then(|| readings.iter().map(|reading| reading.counters).collect())
+    }
+
+    /// Devices that have no book, because they are gone or began anew.
+    pub fn missing(&self) -> Vec<&str> {
+        let missing = self.devices.iter().enumerate().filter(|(at, _)| self.readings_of(*at).is_none());
+        missing.map(|(_, device)| device.name.as_str()).collect()
     }
 
     /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's.
@@ -81,8 +109,7 @@ impl Witness {
     ) -> Result<Vec<DeviceBook>, E> {
         let mut books = Vec::new();
         for (at, device) in self.devices.iter().enumerate() {
-            let readings: Option<Vec<DeviceCounters>> = self.readings.iter().map(|reading| reading[at]).collect();
-            if let Some([before, attached, detaching, detached]) = readings.as_deref() {
+            if let Some([before, attached, detaching, detached]) = self.readings_of(at).as_deref() {
                 let inner = detaching.since(attached);
                 let edges = detached.since(before).since(&inner);
                 books.push(settle_device(&device.name, inner, edges, rows(device.dev), &own(device.dev)?));

@@ -94,6 +94,11 @@ pub fn counters(name: &str) -> Result<DeviceCounters> {
     parse_counters(&text).ok_or_else(|| anyhow!("{path}: expected at least 7 numbers, found {text:?}"))
 }
 
+/// The number of a disk among all that there have been since the boot (`/sys/block/DEV/diskseq`); none before Linux 5.15.
+pub fn sequence(name: &str) -> Option<u64> {
+    fs::read_to_string(format!("/sys/block/{name}/diskseq")).ok()?.trim().parse().ok()
+}
+
 fn parse_counters(text: &str) -> Option<DeviceCounters> {
     let fields: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     // Fields by Documentation/block/stat.rst: discards since 4.18, flushes since 5.5.

@@ -1,0 +1,52 @@
+"""A month of events, as fast as they go: what the recorder takes of the machine does not grow with them."""
+
+import os
+import re
+import statistics
+import time
+from pathlib import Path
+
+from test_memory import Load
+
+# In an hour some million events a second would be a month of a thousand a second; as many as there are will do.
+SECONDS = int(os.environ.get("IOSTRATA_MONTH_SECONDS", 3600 if os.environ.get("IOSTRATA_SOAK") else 20))
+# What the allocator keeps settles in the first minute.
+GROWTH = 1.02 if SECONDS >= 600 else 1.10
+
+
+def taken(pid):
+    """Resident memory, open files, and memory of the kernel side's maps, which are files of the process."""
+    rss = int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+    files = os.listdir(f"/proc/{pid}/fdinfo")
+    maps = {}
+    for file in files:
+        try:
+            text = Path(f"/proc/{pid}/fdinfo/{file}").read_text()
+        except FileNotFoundError:
+            continue
+        if found := re.search(r"memlock:\s+(\d+)\nmap_id:\s+(\d+)", text):
+            maps[found[2]] = int(found[1])
+    return rss, len(files), sum(maps.values())
+
+
+def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
+    recorder = record("--comm", "fio", "--rotate-interval", f"{max(1, SECONDS // 60)}s", "--max-disk", "1GiB")
+    load = Load(SECONDS, rate=())
+    samples = []
+    try:
+        began = time.monotonic()
+        while time.monotonic() - began < SECONDS:
+            samples.append(taken(recorder.process.pid))
+            time.sleep(SECONDS / 200)
+    finally:
+        load.close()
+    capture = recorder.stop(expected=None)
+    capture.check_books()
+    seen = sum(account["seen"] for account in capture.manifest["books"]["accounts"])
+    parts = len(capture.manifest["parts"]) + sum(removed["parts"] for removed in capture.manifest.get("removed", []))
+    tenth = len(samples) // 10
+    second, last = ([statistics.median(values) for values in zip(*of)] for of in (samples[tenth:2 * tenth], samples[-tenth:]))
+    print(f"{seen} events in {SECONDS} s, {parts} parts, lost {capture.lost_events()}; memory, files, maps: {second} in the second tenth, {last} in the last")
+    assert parts > 20 and seen > 50_000 * SECONDS
+    assert last[0] <= GROWTH * second[0] and max(rss for rss, _, _ in samples) <= 64 << 20
+    assert abs(last[1] - second[1]) <= 2 and last[2] == second[2]
