@@ -382,8 +382,8 @@ def test_swapping_is_told_as_such(recordable, tmp_path, record, actors):
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
     sums = dict(capture.sql("select op, sum(bytes)::bigint from {block} where class = 'swap' group by all"))
-    # What is read back may still be there.
-    assert sums["write"] == 4 * MIB and set(sums) <= {"read", "write"}, sums
+    # What is read back may still be there; memory of others goes the same way where the kernel looks for what is cold (DAMON).
+    assert sums["write"] >= 4 * MIB and set(sums) <= {"read", "write"}, sums
     assert capture.one("select count(*) from {block} where class != 'swap' and op in ('read', 'write')") == (0,)
     # Memory of whoever it is; reclaim that writes it may run in any process.
     assert capture.sql("select distinct pid from {block} where op = 'write'") == [(None,)]
