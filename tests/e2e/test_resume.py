@@ -45,6 +45,7 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path):  # noq
         check_parts(segment)
     summary = analyze("summary", out, "--out", tmp_path / "results")
     assert summary.returncode == 3 and "was cut off and recovered" in summary.stderr, summary.stderr
+    assert f"before {out}/{SECOND} went on" in summary.stdout, summary.stdout
     rows = list(csv.DictReader((tmp_path / "results/summary.csv").open()))
     counted = sum(segment.one("select count(*) from {block} where op = 'write'")[0] for segment in segments)
     assert sum(int(row["block_write_ops"]) for row in rows) == counted > 0

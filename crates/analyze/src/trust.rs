@@ -5,6 +5,7 @@
 
 mod books;
 mod devices;
+mod gaps;
 mod missing;
 
 use std::path::Path;
@@ -59,6 +60,7 @@ impl Trust {
         for capture in captures {
             trust.judge(capture, &about(captures, capture));
         }
+        trust.notes.extend(gaps::lines(captures));
         trust
     }
 

@@ -1,5 +1,5 @@
 use iostrata_capture::ledger::{Account, Lost, Skipped};
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest, Removed};
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest, Part, Removed};
 
 use super::*;
 use crate::loss::Kind;
@@ -226,4 +226,32 @@ fn what_no_book_has_the_size_of_leaves_no_bound() {
     assert_eq!(without(Layer::Fs, WITHOUT_MAPPINGS), [true, true, true, false]);
     assert_eq!(without(Layer::Fs, "xfs"), [true; FlowPath::ALL.len()]);
     assert_eq!(with(|m| m.state = State::Recording).lost_events, None);
+}
+
+#[test]
+fn what_happened_between_two_segments_is_said_to_be_nowhere() {
+    let mut first = sound();
+    first.manifest.stopped_at = Some("2026-01-02T03:04:05.678+00:00".into());
+    let mut second = sound();
+    second.directory = "run1/segment-000002".into();
+    second.manifest.capture_id = "second".into();
+    second.manifest.continues = Some("sound".into());
+    second.manifest.started_at = "2026-01-02T04:00:00+00:00".into();
+    let gap =
+        |end: &str| format!("not recorded: from {end} to 2026-01-02T04:00:00.000Z, before run1/segment-000002 went on");
+    assert_eq!(trust(&[first.clone(), second.clone()]).notes, [gap("2026-01-02T03:04:05.678Z")]);
+    // The other one alone, and one that was cut off.
+    assert_eq!(trust(&[second.clone()]).notes, [""; 0]);
+    first.manifest.state = State::Recovered;
+    first.manifest.stopped_at = None;
+    let part = |last_ts_ns| Part {
+        table: "block".into(),
+        file: String::new(),
+        rows: 1,
+        bytes: 1,
+        first_ts_ns: None,
+        last_ts_ns,
+    };
+    first.manifest.parts = vec![part(Some(1_767_323_000_000_000_000)), part(None)];
+    assert_eq!(trust(&[first, second]).notes, [gap("2026-01-02T03:03:20.000Z")]);
 }
