@@ -1,9 +1,10 @@
 //! A capture as a whole: its manifest and its parts.
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
 use crate::table::Table;
@@ -26,7 +27,15 @@ impl Capture {
         let manifest = Manifest::read(directory)?;
         for part in &manifest.parts {
             let path = directory.join(&part.file);
-            let size = fs::metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?.len();
+            if !Path::new(&part.file).components().all(|of| matches!(of, Component::Normal(_))) {
+                let what = "is outside of the capture, expected the path of a part below it".to_owned();
+                return Err(Error::Schema { path, what });
+            }
+            let found = fs::symlink_metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?;
+            let size = found.len();
+            if !found.is_file() {
+                return Err(files::irregular(&path));
+            }
             if size != part.bytes {
                 let what = format!("has {size} bytes, but the manifest says {}: it was cut or changed", part.bytes);
                 return Err(Error::Schema { path, what });
@@ -69,8 +78,7 @@ impl Lock {
     /// Takes the lock of the capture in `directory`; none where another process has it.
     pub fn take(directory: &Path) -> Result<Option<Lock>> {
         let path = directory.join(LOCK);
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(|e| Error::io(&path, "create", e))?;
+        let file = files::open_with(&path, OpenOptions::new().create(true).truncate(false).write(true), "create")?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -80,7 +88,7 @@ impl Lock {
 
     /// Whether a process has the lock of the capture in `directory`.
     pub fn is_taken(directory: &Path) -> bool {
-        let file = File::open(directory.join(LOCK));
+        let file = files::open(&directory.join(LOCK));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
