@@ -31,7 +31,8 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Rows that a byte of a part can stand for. One that tells anything at all takes a bit.
 const ROWS_IN_BYTE: u64 = 8;
 
-/// Bytes of pages, once decompressed, that a byte of a part can stand for. The rows that a recorder writes come to 50 at most.
+/// Bytes of pages, once decompressed, that a byte of a part can stand for. Rows that were recorded are not so much alike: each
+/// has a time of its own.
 const MOST_INFLATION: u64 = 256;
 
 /// How values may be laid out: plain, in runs, as differences, by dictionary (under its old number too). The decoders of the
