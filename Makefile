@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench build demo test lint test-unit test-e2e test-kernels soak bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench build demo test fuzz lint test-unit test-e2e test-kernels soak bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -35,8 +35,9 @@ test: setup lint test-unit bench-smoke test-e2e ## Run every test
 
 lint: setup ## Formatting and clippy
 	cargo fmt --all --check
+	rustfmt --check --edition 2024 fuzz/src/lib.rs fuzz/targets/*.rs
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
-	shellcheck -x scripts/*.sh .ci/run tests/vm/*.sh tests/vm/*/*.sh
+	shellcheck -x scripts/*.sh .ci/run fuzz/rustc-wrapper tests/vm/*.sh tests/vm/*/*.sh
 
 test-unit: setup build-all ## Tests of the crates, without privilege
 	cargo test --release --workspace --locked
@@ -56,6 +57,9 @@ test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 a
 soak: setup build-all ## The long form of what a capture must survive (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py)
+
+fuzz: setup build-all ## Fuzz what the analyzer reads, each of TARGETS for SECONDS (60); the long form is SECONDS=3600
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::Amounts;
-use iostrata_capture::manifest::{Device, Manifest};
+use iostrata_capture::manifest::Device;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{Flow, Flows, Path};
+use crate::disks::{Disks, by_number};
 use crate::entity::{Entity, FileId, Scope, device_number};
 use crate::files::Files;
 use crate::frame::{ResultColumn, Value};
@@ -39,46 +40,9 @@ struct Unknown {
     device: Option<u64>,
 }
 
-/// By number of a device or file system of a capture: the disk whose requests are what is done to it.
-pub type Disks = HashMap<i32, i32>;
-
-/// The disk whose requests are what is done to each device and file system of a capture. File systems on a disk or partition
-/// have its device number, others (btrfs) are mounted from it. Where the disk has no requests in the totals (`takes`) it is the
-/// one that it stands on; of several none, because what is done to one of them is not known.
-pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Disks {
-    let mut disks = Disks::new();
-    for disk in &manifest.devices {
-        let Some(below) = down_to_taken(manifest, disk, takes) else { continue };
-        let mut names = vec![format!("/dev/{}", disk.name)];
-        disks.insert(disk.dev, below);
-        for partition in &disk.partitions {
-            disks.insert(partition.dev, below);
-            names.push(format!("/dev/{}", partition.name));
-        }
-        let mounted = manifest.mounts.iter().filter(|mount| names.contains(&mount.source));
-        disks.extend(mounted.map(|mount| (mount.dev, below)));
-    }
-    disks
-}
-
-fn down_to_taken(manifest: &Manifest, top: &Device, takes: &dyn Fn(i32) -> bool) -> Option<i32> {
-    let mut disk = top;
-    // A manifest may claim anything, also disks that stand on each other.
-    for _ in 0..=manifest.devices.len() {
-        match disk.on.as_slice() {
-            _ if takes(disk.dev) => return Some(disk.dev),
-            // Nothing reached it.
-            [] => return Some(disk.dev),
-            [below] => disk = manifest.devices.iter().find(|device| device.name == *below)?,
-            _ => return None,
-        }
-    }
-    None
-}
-
 /// The names of entities.
 pub struct Names<'a> {
-    captures: &'a [Capture],
+    devices: Vec<HashMap<i32, &'a Device>>,
     owners: &'a [Owners<'a>],
     files: &'a [Files],
     disks: &'a [Disks],
@@ -87,7 +51,7 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     /// From these captures, their processes, their files and their disks, in the same order.
     pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files], disks: &'a [Disks]) -> Self {
-        Names { captures, owners, files, disks }
+        Names { devices: captures.iter().map(|c| by_number(&c.manifest)).collect(), owners, files, disks }
     }
 
     fn of(&self, entity: &Entity) -> (String, String) {
@@ -106,7 +70,7 @@ impl<'a> Names<'a> {
                 (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
             }
             Entity::Device(capture, dev) => {
-                let device = self.captures[capture].manifest.devices.iter().find(|device| device.dev == dev);
+                let device = self.devices[capture].get(&dev);
                 (device.map(|device| device.name.clone()).unwrap_or_default(), device_number(dev))
             }
             Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),

@@ -5,15 +5,16 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
+use iostrata_capture::guard::reading;
 use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::segment::segments;
 use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::Settings;
-use crate::amplification::{Disks, Names};
+use crate::amplification::Names;
+use crate::disks::{Disks, disks as disks_of};
 use crate::files::Files;
-use crate::guard::reading;
 use crate::levels::{self, Choice};
 use crate::loss::{Losses, report as lost};
 use crate::options::{Command, Summary};
@@ -38,7 +39,7 @@ pub enum Outcome {
 pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     match command {
         Command::Summary(options) => summarize(options, out, err),
-        Command::Recover(captures) => recover::run(captures, out).map(|()| Outcome::Complete),
+        Command::Recover(captures) => recover::run(captures, out, err),
         Command::Schema => print(out, &schema::markdown()).map(|()| Outcome::Complete),
     }
 }
@@ -139,9 +140,7 @@ fn choose(captures: &[Capture], options: &Summary, trust: &Trust) -> Result<Choi
 }
 
 fn disks(captures: &[Capture], choice: &Choice) -> Vec<Disks> {
-    let of = |(number, capture): (usize, &Capture)| {
-        amplification::disks(&capture.manifest, &|dev| choice.takes(number, dev))
-    };
+    let of = |(number, capture): (usize, &Capture)| disks_of(&capture.manifest, &|dev| choice.takes(number, dev));
     captures.iter().enumerate().map(of).collect()
 }
 

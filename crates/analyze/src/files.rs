@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use iostrata_capture::column::Reader;
+use iostrata_capture::guard::reading;
 use iostrata_capture::op::PathOrigin;
 use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::tables::{FileTable, FileView};
 use iostrata_capture::{Capture, Error};
 
 use crate::entity::{FileId, device_number};
-use crate::guard::reading;
 
 /// A path, and where in the capture it was told.
 struct Name {

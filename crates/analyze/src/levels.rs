@@ -11,15 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
 use iostrata_capture::column::{Reader, Value};
-use iostrata_capture::manifest::Manifest;
+use iostrata_capture::guard::reading;
+use iostrata_capture::manifest::Device;
 use iostrata_capture::op::Direction;
 use iostrata_capture::part::PartReader;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
 use iostrata_capture::{Capture, Error};
 
+use crate::disks::by_number;
 use crate::entity::device_number;
-use crate::guard::reading;
 use crate::trust;
 
 /// The level that totals are asked for.
@@ -118,10 +119,11 @@ impl Choice {
     /// A line for each level of each capture whose requests are left out: `left_out` has what they come to.
     pub fn notes(&self, captures: &[Capture], left_out: &LeftOut) -> Vec<String> {
         let mut by_level: BTreeMap<(usize, Option<i32>), (Vec<String>, Requests)> = BTreeMap::new();
+        let devices: Vec<_> = captures.iter().map(|capture| by_number(&capture.manifest)).collect();
         for ((number, dev), requests) in &left_out.0 {
             let level = self.seen.get(*number).and_then(|levels| levels.get(dev)).copied().flatten();
             let (names, sum) = by_level.entry((*number, level)).or_default();
-            names.extend(captures.get(*number).map(|capture| name_of(&capture.manifest, *dev)));
+            names.extend(devices.get(*number).map(|devices| name_of(devices.get(dev).copied(), *dev)));
             sum.combine(*requests);
         }
         let mut notes = Vec::new();
@@ -145,8 +147,8 @@ impl Choice {
 }
 
 /// The device's name, with what it stands on.
-fn name_of(manifest: &Manifest, dev: i32) -> String {
-    match manifest.devices.iter().find(|device| device.dev == dev) {
+fn name_of(device: Option<&Device>, dev: i32) -> String {
+    match device {
         Some(device) if device.on.is_empty() => device.name.clone(),
         Some(device) => format!("{} on {}", device.name, device.on.join(" and ")),
         None => device_number(dev),

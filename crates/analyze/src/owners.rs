@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use iostrata_capture::column::Reader;
+use iostrata_capture::guard::reading;
 use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::tables::{ProcessTable, ProcessView};
 use iostrata_capture::{Capture, Error};
-
-use crate::guard::reading;
 
 /// What a process was from some moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,14 +20,23 @@ pub struct Span {
     pub start_ns: i64,
 }
 
+/// One process.
+#[derive(Default)]
+struct Started {
+    /// The command name that was told last.
+    comm: String,
+    /// Its spans, ascending. A process table may claim that a process was executed anew any number of times.
+    spans: Vec<Span>,
+}
+
 /// The systems of a capture's processes over time.
 pub struct Owners<'a> {
     rules: &'a Systems,
     names: Vec<String>,
     /// By pid, ascending.
     of_pid: HashMap<i32, Vec<Span>>,
-    /// By pid and start: the command name that was told last.
-    comms: HashMap<(i32, i64), String>,
+    /// By pid and start.
+    started: HashMap<(i32, i64), Started>,
     /// Paths of cgroups by id.
     cgroups: HashMap<i64, String>,
 }
@@ -36,13 +44,14 @@ pub struct Owners<'a> {
 impl<'a> Owners<'a> {
     /// Reads the process table of `capture`. Its size follows the number of processes, not of events.
     pub fn load(capture: &Capture, rules: &'a Systems) -> Result<Owners<'a>> {
-        let mut owners =
-            Owners { rules, names: Vec::new(), of_pid: HashMap::new(), comms: HashMap::new(), cgroups: HashMap::new() };
+        let (names, of_pid, started, cgroups) = Default::default();
+        let mut owners = Owners { rules, names, of_pid, started, cgroups };
         let mut known = HashMap::new();
         for part in capture.parts::<ProcessTable>()? {
             reading(part.path(), || owners.add_part(&part, &mut known))?;
         }
-        for spans in owners.of_pid.values_mut() {
+        let started = owners.started.values_mut().map(|started| &mut started.spans);
+        for spans in owners.of_pid.values_mut().chain(started) {
             // Stable: of rows of the same moment the later one in the capture counts, whatever the sort.
             spans.sort_by_key(|span| span.from_ns);
         }
@@ -72,8 +81,11 @@ impl<'a> Owners<'a> {
             names.len() - 1
         });
         let (pid, start_ns) = (view.pid.at(row), view.start_ns.at(row));
-        self.of_pid.entry(pid).or_default().push(Span { from_ns: view.ts_ns.at(row), system, start_ns });
-        self.comms.insert((pid, start_ns), view.comm.at(row).unwrap_or_default().to_owned());
+        let span = Span { from_ns: view.ts_ns.at(row), system, start_ns };
+        self.of_pid.entry(pid).or_default().push(span);
+        let started = self.started.entry((pid, start_ns)).or_default();
+        started.spans.push(span);
+        started.comm = view.comm.at(row).unwrap_or_default().to_owned();
         if let Some(path) = view.cgroup.at(row) {
             self.cgroups.insert(view.cgroup_id.at(row), path.to_owned());
         }
@@ -92,22 +104,18 @@ impl<'a> Owners<'a> {
     /// What process `pid` was at `ts_ns`: by its last row not after it, or by its first row where all are later; `None`
     /// where the process table does not have the pid.
     pub fn find(&self, pid: i32, ts_ns: i64) -> Option<&Span> {
-        let spans = self.of_pid.get(&pid)?;
-        let after = spans.partition_point(|span| span.from_ns <= ts_ns);
-        spans.get(after.saturating_sub(1))
+        at(self.of_pid.get(&pid)?, ts_ns)
     }
 
     /// What the process was that started at `start_ns`, by its last row not after `ts_ns` or else its first one: not what the one
     /// was that had its id at another time.
     pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<&Span> {
-        let mut spans = self.of_pid.get(&pid)?.iter().filter(|span| span.start_ns == start_ns);
-        let first = spans.next()?;
-        Some(spans.take_while(|span| span.from_ns <= ts_ns).last().unwrap_or(first))
+        at(&self.started.get(&(pid, start_ns))?.spans, ts_ns)
     }
 
     /// The command name of a process that the process table has.
     pub fn comm(&self, pid: i32, start_ns: i64) -> Option<&str> {
-        self.comms.get(&(pid, start_ns)).map(String::as_str)
+        self.started.get(&(pid, start_ns)).map(|started| started.comm.as_str())
     }
 
     /// The path of a cgroup that a process in the process table was in.
@@ -119,4 +127,10 @@ impl<'a> Owners<'a> {
     pub fn by_comm(&self, comm: Option<&str>) -> String {
         self.rules.name_of(&Identity { comm, ..Identity::default() })
     }
+}
+
+/// The last of `spans` that does not begin after `ts_ns`, or the first where all do.
+fn at(spans: &[Span], ts_ns: i64) -> Option<&Span> {
+    let after = spans.partition_point(|span| span.from_ns <= ts_ns);
+    spans.get(after.saturating_sub(1))
 }

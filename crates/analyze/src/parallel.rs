@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+use iostrata_capture::guard::reading;
 use iostrata_capture::part::PartFile;
 
 use crate::aggregate::Settings;
-use crate::guard::reading;
 use crate::partial::Partial;
 use crate::scan::{Scan, Source};
 
@@ -35,7 +35,7 @@ pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize) -> Res
             let fold = || scan.fold(*source, part, &mut sum);
             if let Err(error) = reading(part.path(), fold) {
                 failed.store(true, Ordering::Relaxed);
-                return Err((index, error));
+                return Err((index, error.into()));
             }
         }
         Ok(sum)

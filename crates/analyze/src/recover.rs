@@ -7,23 +7,29 @@ use anyhow::Result;
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::segment::segments;
 
-use crate::guard::reading;
+use crate::commands::Outcome;
 use crate::output::{one_line, print};
 
-/// Recovers each of `captures` and says on `out` what came of it, a line each.
-pub fn run(captures: &[PathBuf], out: &mut dyn Write) -> Result<()> {
+/// Recovers each of `captures`, with all its segments, and says on `out` what came of it, a line each; on `err`, a line for each
+/// part that cannot be read.
+pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    let mut outcome = Outcome::Complete;
     for capture in captures {
         for directory in segments(capture)? {
-            let recovered = reading(&directory, || recover(&directory))?;
+            let recovered = recover(&directory)?;
+            for error in recovered.iter().flat_map(|recovered| &recovered.unreadable) {
+                outcome = Outcome::Incomplete;
+                print(err, &format!("{}\n", one_line(&format!("warning: left as it is: {error}"))))?;
+            }
             print(out, &format!("{}\n", one_line(&line(&directory, recovered.as_ref()))))?;
         }
     }
-    Ok(())
+    Ok(outcome)
 }
 
 fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
     let directory = directory.display();
-    let Some(Recovered { parts, unlisted, empty }) = recovered else {
+    let Some(Recovered { parts, unlisted, empty, unreadable }) = recovered else {
         return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
     };
     let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));
@@ -33,6 +39,9 @@ fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
     }
     if *empty > 0 {
         text.push_str(&format!("; {} of which nothing had been flushed", count(*empty as usize, "part")));
+    }
+    if !unreadable.is_empty() {
+        text.push_str(&format!("; {} that cannot be read", count(unreadable.len(), "part")));
     }
     text
 }

@@ -16,7 +16,7 @@ use iostrata_capture::{Capture, Error, Result};
 
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
-use crate::amplification::Disks;
+use crate::disks::Disks;
 use crate::entity::{Belongs, FileId};
 use crate::event::{Anomalies, Durations, Event, Phase};
 use crate::files::Files;

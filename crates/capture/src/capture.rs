@@ -1,10 +1,10 @@
 //! A capture as a whole: its manifest and its parts.
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use crate::create::options;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
 use crate::table::Table;
@@ -27,7 +27,15 @@ impl Capture {
         let manifest = Manifest::read(directory)?;
         for part in &manifest.parts {
             let path = directory.join(&part.file);
-            let size = fs::metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?.len();
+            if !Path::new(&part.file).components().all(|of| matches!(of, Component::Normal(_))) {
+                let what = "is outside of the capture, expected the path of a part below it".to_owned();
+                return Err(Error::Schema { path, what });
+            }
+            let found = fs::symlink_metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?;
+            let size = found.len();
+            if !found.is_file() {
+                return Err(files::irregular(&path));
+            }
             if size != part.bytes {
                 let what = format!("has {size} bytes, but the manifest says {}: it was cut or changed", part.bytes);
                 return Err(Error::Schema { path, what });
@@ -71,7 +79,7 @@ impl Lock {
     /// Takes the lock of the capture in `directory`; none where another process has it.
     pub fn take(directory: &Path) -> Result<Option<Lock>> {
         let path = directory.join(LOCK);
-        let file = options().create(true).truncate(false).open(&path).map_err(|e| Error::io(&path, "create", e))?;
+        let file = files::open_with(&path, files::writable().create(true).truncate(false), "create")?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -81,7 +89,7 @@ impl Lock {
 
     /// Whether a process has the lock of the capture in `directory`.
     pub fn is_taken(directory: &Path) -> bool {
-        let file = File::open(directory.join(LOCK));
+        let file = files::open(&directory.join(LOCK));
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 

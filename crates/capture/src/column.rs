@@ -11,6 +11,12 @@ use arrow::datatypes::DataType;
 
 mod words;
 
+/// No text is longer: a path has at most 4,096 bytes, each of which may have become a character that stands for any other.
+const MOST_TEXT_BYTES: usize = 16 << 10;
+
+/// No word is longer: a command name has at most 15 such bytes.
+pub(crate) const MOST_WORD_BYTES: usize = 64;
+
 pub use words::{Word, WordReader, Words};
 
 /// A value that a column can hold.
@@ -193,7 +199,7 @@ impl Builder<Option<String>> for Vec<Option<String>> {
 impl<'a> Reader<'a> for &'a StringArray {
     type Item = Option<&'a str>;
     fn new(array: &'a dyn Array) -> Result<Self, String> {
-        downcast::<StringArray>(array)
+        texts(array, MOST_TEXT_BYTES)
     }
     fn at(&self, row: usize) -> Option<&'a str> {
         self.is_valid(row).then(|| self.value(row))
@@ -217,6 +223,16 @@ impl Comm {
         let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
         String::from_utf8_lossy(&self.0[..end]).into_owned()
     }
+}
+
+/// The texts in `array`. Whoever keeps them may keep one for each row, so none may be longer than it can be.
+fn texts(array: &dyn Array, most: usize) -> Result<&StringArray, String> {
+    let texts = downcast::<StringArray>(array)?;
+    let longest = texts.offsets().lengths().max().unwrap_or(0);
+    if longest > most {
+        return Err(format!("holds a text of {longest} bytes, expected at most {most}"));
+    }
+    Ok(texts)
 }
 
 fn downcast<T: Array + 'static>(array: &dyn Array) -> Result<&T, String> {

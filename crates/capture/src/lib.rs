@@ -2,7 +2,7 @@
 //!
 //! This crate owns the tables and their columns ([`tables`]), the operations that rows name ([`op`]), the parts
 //! that hold rows ([`part`]), the manifest beside them ([`manifest`]), the loss ledger in it ([`ledger`]), what becomes of a
-//! capture that was cut off ([`recover`]), and the rules that say which system a process belongs to ([`system`]). It knows
+//! capture that was cut off ([`recover`]), what holds when a library gives up on a part ([`guard`]), and the rules that say which system a process belongs to ([`system`]). It knows
 //! nothing of BPF and nothing of analysis.
 //!
 //! ```text
@@ -16,8 +16,9 @@
 
 pub mod capture;
 pub mod column;
-mod create;
 pub mod error;
+mod files;
+pub mod guard;
 pub mod ledger;
 pub mod manifest;
 pub mod op;

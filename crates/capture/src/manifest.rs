@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::create::create;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::ledger::{Amounts, Books};
 use crate::table::Table;
 use crate::tables::{ClockTable, FileTable, LossTable, ProcessTable};
@@ -16,6 +16,9 @@ use crate::{SCHEMA_VERSION, op::Layer};
 
 /// The manifest's name in the capture directory.
 pub const FILE_NAME: &str = "manifest.json";
+
+/// The most that is read of one: a million parts.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// How far the recording has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -389,12 +392,11 @@ impl Manifest {
     /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
     pub fn read(dir: &Path) -> Result<Manifest> {
         let path = dir.join(FILE_NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
+        let text = match files::read(&path, MOST_BYTES) {
+            Err(Error::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
                 return Err(Error::manifest(dir, format!("not a capture: there is no {FILE_NAME} in it")));
             }
-            Err(e) => return Err(Error::io(&path, "read", e)),
+            text => text?,
         };
         let version: Version = serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))?;
         if version.schema_version > SCHEMA_VERSION {
@@ -415,7 +417,7 @@ impl Manifest {
         let temporary = dir.join(format!(".{FILE_NAME}.tmp"));
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
         text.push(b'\n');
-        let mut file = create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
+        let mut file = files::create(&temporary)?;
         file.write_all(&text).map_err(|e| Error::io(&temporary, "write", e))?;
         file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
         fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;

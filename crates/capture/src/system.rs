@@ -3,19 +3,27 @@
 //! Built-in rules know MinIO, Ceph, etcd, PostgreSQL and GlusterFS; a rules file (TOML, see `system.toml` beside this
 //! file) is asked before them. A process that no rule knows is a system of its own, named after its command.
 
+use std::fs::File;
 use std::path::Path;
 
-use globset::{Glob, GlobMatcher};
+use globset::{Glob, GlobSet};
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Error, Result};
+use crate::files::read_all;
 use crate::op::IoClass;
 
 /// The "system" of data whose owner is not known. Names in parentheses are no processes.
 pub const NOBODYS: &str = "(unknown)";
 
 const BUILT_IN: &str = include_str!("system.toml");
+
+/// The most that is read of a rules file.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// The longest pattern. Its parts within braces are nested no deeper than half of that, which a stack has room for.
+const MOST_PATTERN_BYTES: usize = 1 << 10;
 
 /// The "system" of block requests without an owner: they go by what they carry.
 pub const fn without_owner(class: IoClass) -> &'static str {
@@ -58,10 +66,10 @@ struct System {
 
 #[derive(Debug, Clone)]
 struct Rule {
-    exe: Option<GlobMatcher>,
-    cmdline: Option<GlobMatcher>,
-    cgroup: Option<GlobMatcher>,
-    comm: Option<GlobMatcher>,
+    exe: Option<GlobSet>,
+    cmdline: Option<GlobSet>,
+    cgroup: Option<GlobSet>,
+    comm: Option<GlobSet>,
 }
 
 #[derive(Deserialize)]
@@ -94,7 +102,13 @@ impl Systems {
 
     /// The rules in `file`, then the built-in ones.
     pub fn with_file(file: &Path) -> Result<Systems> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io(file, "read", e))?;
+        // The user's own, who may well give a pipe.
+        let open = File::open(file).map_err(|e| Error::io(file, "read", e))?;
+        let mistake = |line, what: &str| Error::Rules { path: file.display().to_string(), line, what: what.to_owned() };
+        let text = String::from_utf8(read_all(file, open, MOST_BYTES)?).map_err(|e| {
+            let until = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+            mistake(line_of(until), "bytes that are not UTF-8, expected text")
+        })?;
         let mut systems = Systems::parse(&file.display().to_string(), &text)?;
         systems.systems.extend(Systems::built_in()?.systems);
         Ok(systems)
@@ -103,7 +117,7 @@ impl Systems {
     fn parse(path: &str, text: &str) -> Result<Systems> {
         let mistake = |offset: usize, what: String| Error::Rules {
             path: path.to_owned(),
-            line: text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1,
+            line: line_of(text.as_bytes().get(..offset).unwrap_or(text.as_bytes())),
             // One line, whatever the parser has to say.
             what: what.split_whitespace().collect::<Vec<_>>().join(" "),
         };
@@ -111,9 +125,16 @@ impl Systems {
             toml::from_str(text).map_err(|e| mistake(e.span().map_or(0, |s| s.start), e.message().to_owned()))?;
         let glob = |pattern: Option<Spanned<String>>| {
             let Some(pattern) = pattern else { return Ok(None) };
-            let matcher = Glob::new(pattern.as_ref())
-                .map_err(|e| mistake(pattern.span().start, format!("{e}; expected a glob such as \"*/etcd\"")))?;
-            Ok(Some(matcher.compile_matcher()))
+            let (start, length) = (pattern.span().start, pattern.as_ref().len());
+            if length > MOST_PATTERN_BYTES {
+                let what = format!("a pattern of {length} bytes, expected at most {MOST_PATTERN_BYTES}");
+                return Err(mistake(start, what));
+            }
+            // A set of one: to make a matcher of a glob would panic where its expression is too large.
+            let glob = Glob::new(pattern.as_ref())
+                .map_err(|e| mistake(start, format!("{e}; expected a glob such as \"*/etcd\"")))?;
+            let set = GlobSet::builder().add(glob).build();
+            set.map(Some).map_err(|_| mistake(start, "a glob that is too large, or braces in too many braces".into()))
         };
         let mut systems = Vec::new();
         for entry in file.system {
@@ -160,7 +181,7 @@ impl Rule {
     }
 
     fn matches(&self, process: &Identity) -> bool {
-        let fits = |pattern: &Option<GlobMatcher>, text: Option<&str>| match (pattern, text) {
+        let fits = |pattern: &Option<GlobSet>, text: Option<&str>| match (pattern, text) {
             (None, _) => true,
             (Some(pattern), Some(text)) => pattern.is_match(text),
             (Some(_), None) => false,
@@ -170,6 +191,11 @@ impl Rule {
             && fits(&self.cgroup, process.cgroup)
             && fits(&self.comm, process.comm)
     }
+}
+
+/// The line, counted from 1, in which what comes after `text` is.
+fn line_of(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 /// The command's name; of kernel threads only the kind, so that `kworker/u8:3` and `kworker/0:1` are one.
@@ -232,6 +258,18 @@ mod tests {
             (
                 "[[system]]\nname = \"x\"\nrules = [\n{ exe = \"[\" }]\n",
                 "r.toml:4: error parsing glob '[': unclosed character class; missing ']'; expected a glob such as \"*/etcd\"",
+            ),
+            (
+                &format!("[[system]]\nname = \"x\"\nrules = [{{ exe = \"{}\" }}]\n", "?".repeat(1025)),
+                "r.toml:3: a pattern of 1025 bytes, expected at most 1024",
+            ),
+            (
+                &format!(
+                    "[[system]]\nname = \"x\"\nrules = [{{ exe = \"{}{}\" }}]\n",
+                    "{a".repeat(300),
+                    "}".repeat(300)
+                ),
+                "r.toml:3: a glob that is too large, or braces in too many braces",
             ),
             (
                 "[[system]]\nname = \"x\"\nrules = [{ exec = \"a\" }]\n",

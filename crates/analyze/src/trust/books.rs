@@ -1,5 +1,7 @@
 //! The loss ledger, in words. Sums stop at the greatest value: a manifest may claim anything.
 
+use std::collections::HashMap;
+
 use iostrata_capture::ledger::{Account, Books, Lost};
 
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {
@@ -15,9 +17,9 @@ pub fn lost(books: &Books) -> u64 {
 /// What was lost: `syscall 3 ring_full; block 1 channel_full; program iostrata_sys_enter skipped 2 times`.
 pub fn by_class(books: &Books) -> String {
     let mut lines = Vec::new();
-    for class in classes(books) {
+    for (class, accounts) in classes(books) {
         let mut lost = Lost::default();
-        accounts(books, class).for_each(|account| lost.add(&account.lost));
+        accounts.iter().for_each(|account| lost.add(&account.lost));
         let causes: Vec<String> =
             lost.by_cause().iter().filter(|(_, n)| *n > 0).map(|(cause, n)| format!("{n} {cause}")).collect();
         if !causes.is_empty() {
@@ -31,8 +33,9 @@ pub fn by_class(books: &Books) -> String {
 
 /// A line for each class of which events are neither written nor counted as lost.
 pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
-    classes(books).into_iter().filter(|class| !accounts(books, class).all(Account::balanced)).map(|class| {
-        let of = |count: fn(&Account) -> u64| sum(accounts(books, class).map(count));
+    let unbalanced = |(_, of): &(&str, Vec<&Account>)| !of.iter().all(|account| account.balanced());
+    classes(books).into_iter().filter(unbalanced).map(|(class, accounts)| {
+        let of = |count: fn(&Account) -> u64| sum(accounts.iter().map(|account| count(account)));
         format!(
             "the books of {class} do not balance: {} seen, but {} written and {} lost",
             of(|a| a.seen),
@@ -42,17 +45,16 @@ pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
     })
 }
 
-/// The classes, in order of first appearance.
-fn classes(books: &Books) -> Vec<&str> {
-    let mut classes: Vec<&str> = Vec::new();
+/// The classes and their accounts, in order of first appearance.
+fn classes(books: &Books) -> Vec<(&str, Vec<&Account>)> {
+    let mut classes: Vec<(&str, Vec<&Account>)> = Vec::new();
+    let mut places = HashMap::new();
     for account in &books.accounts {
-        if !classes.contains(&account.class.as_str()) {
-            classes.push(&account.class);
+        let place = *places.entry(account.class.as_str()).or_insert(classes.len());
+        match classes.get_mut(place) {
+            Some((_, accounts)) => accounts.push(account),
+            None => classes.push((&account.class, vec![account])),
         }
     }
     classes
-}
-
-fn accounts<'a>(books: &'a Books, class: &'a str) -> impl Iterator<Item = &'a Account> {
-    books.accounts.iter().filter(move |account| account.class == class)
 }

@@ -101,6 +101,25 @@ fn a_part_of_another_table_is_refused() {
 }
 
 #[test]
+fn what_leads_out_of_a_capture_is_not_followed() {
+    let place = with_capture(|_| ());
+    let part = place.path().join("run1/block/part-000001.parquet");
+    fs::rename(&part, place.path().join("elsewhere")).expect("there");
+    std::os::unix::fs::symlink("../../elsewhere", &part).expect("room");
+    refused(place.path(), &["run1"], "run1/block/part-000001.parquet: is not a regular file, expected one");
+    let place = with_capture(|capture| {
+        let mut manifest = Manifest::read(capture).expect("a manifest");
+        manifest.parts[0].file = "../elsewhere".into();
+        manifest.write(capture).expect("room");
+    });
+    let expected = "run1/../elsewhere: is outside of the capture, expected the path of a part below it";
+    refused(place.path(), &["run1"], expected);
+    fs::remove_file(place.path().join("run1/manifest.json")).expect("there");
+    std::os::unix::fs::symlink("/dev/zero", place.path().join("run1/manifest.json")).expect("room");
+    refused(place.path(), &["run1"], "run1/manifest.json: is not a regular file, expected one");
+}
+
+#[test]
 fn bytes_that_changed_on_disk_are_an_error_or_a_result_but_never_a_crash() {
     let place = with_capture(|_| ());
     let part = place.path().join("run1/block/part-000001.parquet");
@@ -148,6 +167,9 @@ fn a_mistake_in_the_rules_is_named_with_file_and_line() {
     let expected = "r.toml:3: unknown field `exec`, expected one of `exe`, `cmdline`, `cgroup`, `comm`";
     refused(place.path(), &["run1", "--rules", "r.toml"], expected);
     refused(place.path(), &["run1", "--rules", "none"], "none: cannot read: No such file or directory (os error 2)");
+    refused(place.path(), &["run1", "--rules", "/dev/zero"], "/dev/zero: has more than 1048576 bytes, expected less");
+    fs::write(place.path().join("r.toml"), b"# \n\xff").expect("room");
+    refused(place.path(), &["run1", "--rules", "r.toml"], "r.toml:2: bytes that are not UTF-8, expected text");
 }
 
 #[test]

@@ -48,6 +48,61 @@ fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recove
 }
 
 #[test]
+fn a_part_that_cannot_be_read_keeps_no_other_from_being_recovered() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(Layer::ALL);
+    capture.manifest.state = State::Recording;
+    (capture.torn, capture.rows_per_part) = (true, 10);
+    let directory = capture.write(place.path(), "torn");
+    let part = directory.join("block/part-000001.parquet");
+    let mut bytes = fs::read(&part).expect("a finished part");
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(b"zero");
+    fs::write(&part, &bytes).expect("room");
+    let recover = || run_text(place.path(), &["recover", "torn"]);
+    let (code, out, err) = recover();
+    assert_eq!(code, 3);
+    insta::assert_snapshot!(err, @"warning: left as it is: torn/block/part-000001.parquet: not a readable Parquet file: Parquet error: does not end with PAR1: it was cut or is something else");
+    insta::assert_snapshot!(out, @"torn: recovered 4 parts with 15 rows; 1 part that cannot be read");
+    // The same once more: what is left to do is known.
+    let (code, _, again) = recover();
+    assert_eq!((code, again), (3, err));
+    bytes[end - 4..].copy_from_slice(b"PAR1");
+    fs::write(&part, &bytes).expect("room");
+    let (code, _, err) = recover();
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_eq!(run_text(place.path(), &["summary", "torn"]).0, 3);
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(Layer::ALL);
+    capture.manifest.state = State::Recording;
+    capture.torn = true;
+    let directory = capture.write(place.path(), "torn");
+    let elsewhere = |name: &str, path: &str| {
+        let victim = place.path().join(name);
+        fs::rename(directory.join(path), &victim).expect("there");
+        std::os::unix::fs::symlink(&victim, directory.join(path)).expect("room");
+        let was = fs::read(&victim).expect("readable");
+        move || assert_eq!(fs::read(&victim).expect("readable"), was, "{}", victim.display())
+    };
+    // What is recovered is written to, and would be right.
+    let part = elsewhere("precious", "block/.part-000001.parquet.tmp");
+    let (code, _, err) = run_text(place.path(), &["recover", "torn"]);
+    assert_eq!(code, 3);
+    insta::assert_snapshot!(err, @"warning: left as it is: torn/block/.part-000001.parquet.tmp: is not a regular file, expected one");
+    part();
+    fs::write(directory.join(".manifest.json.tmp"), "mine").expect("room");
+    let manifest = elsewhere("mine", ".manifest.json.tmp");
+    let (code, _, err) = run_text(place.path(), &["recover", "torn"]);
+    assert_eq!(code, 1);
+    insta::assert_snapshot!(err, @"iostrata-analyze: torn/.manifest.json.tmp: is not a regular file, expected one");
+    manifest();
+}
+
+#[test]
 fn what_is_no_capture_cannot_be_recovered() {
     let place = tempfile::tempdir().expect("a temporary directory");
     fs::create_dir(place.path().join("empty")).expect("a fresh place");

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray};
 use arrow::datatypes::{DataType, Int32Type};
 use rustc_hash::FxHashMap;
 
-use super::{Builder, Comm, Nullable, Reader, Value, downcast};
+use super::{Builder, Comm, MOST_WORD_BYTES, Nullable, Reader, Value, downcast, texts};
 use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 
 /// A value with few distinct texts: a column of dictionary keys.
@@ -89,7 +89,7 @@ pub struct WordReader<'a, T> {
 impl<'a, T: Copy> WordReader<'a, T> {
     fn parsed(array: &'a dyn Array, parse: impl Fn(&'a str) -> Result<T, String>) -> Result<Self, String> {
         let array = downcast::<DictionaryArray<Int32Type>>(array)?;
-        let texts = downcast::<StringArray>(array.values().as_ref())?;
+        let texts = texts(array.values().as_ref(), MOST_WORD_BYTES)?;
         let words = texts.iter().map(|text| parse(text.unwrap_or_default())).collect::<Result<_, _>>()?;
         Ok(WordReader { array, words })
     }

@@ -17,17 +17,16 @@
 //! Numbers are little endian. The first record of a log has no row group; it has the key-value metadata, which the others
 //! leave out.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
-};
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 
-use crate::create::create;
+use super::limits::{self, MOST_FOOTER_BYTES};
 use crate::error::{Error, Result};
+use crate::files;
 
 const MAGIC: &[u8; 16] = b"iostrata groups1";
 
@@ -43,7 +42,7 @@ pub(super) struct GroupLog {
 impl GroupLog {
     /// Begins the log of a part whose footer will be like `template`.
     pub(super) fn create(path: PathBuf, template: FileMetaData) -> Result<GroupLog> {
-        let mut file = create(&path).map_err(|e| Error::io(&path, "create", e))?;
+        let mut file = files::create(&path)?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
         Ok(GroupLog { path, file, template, bytes: 0 })
     }
@@ -121,10 +120,14 @@ pub(super) struct Record {
 
 /// The records of the log at `path`, as far as they are whole; what follows the first one that is not is of no use.
 pub(super) fn read(path: &Path) -> Result<Vec<Record>> {
-    let bytes = fs::read(path).map_err(|e| Error::io(path, "read", e))?;
+    // It says of the columns again with every record what a footer says of them once.
+    let bytes = files::read(path, 2 * MOST_FOOTER_BYTES)?;
     let mut rest = bytes.strip_prefix(MAGIC).unwrap_or_default();
     let mut records = Vec::new();
-    while let Some((record, after)) = take_record(rest) {
+    // Only the first one has no row group: of others like it a log could have any number.
+    while let Some((record, after)) = take_record(rest)
+        && (records.is_empty() || record.metadata.num_row_groups() > 0)
+    {
         records.push(record);
         rest = after;
     }
@@ -142,7 +145,7 @@ fn take_record(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let (sum, footer) = body.split_first_chunk::<4>()?;
     // The last 8 bytes are the footer's length and `PAR1`.
     let thrift = footer.split_at_checked(footer.len().checked_sub(8)?)?.0;
-    let metadata = ParquetMetaDataReader::decode_metadata(thrift).ok()?;
+    let metadata = limits::footer(thrift).ok()?;
     let record = Record { end: u64::from_le_bytes(*end), sum: u32::from_le_bytes(*sum), metadata };
     Some((record, after))
 }

@@ -5,20 +5,22 @@
 //! beside it ([`log`]) has what a Parquet footer would say of the row groups that are in the file: with it, a part that was
 //! never finished is read and made whole as far as it was flushed ([`torn`]).
 
+mod limits;
 pub mod log;
 mod reader;
+mod shape;
 pub mod torn;
 mod writer;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use parquet::file::metadata::ParquetMetaData;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, Result};
+use crate::files::open;
 use crate::manifest::Part;
 
 pub use reader::PartReader;
@@ -46,10 +48,10 @@ impl PartFile {
 
 /// What a manifest says of the finished part at `path`.
 pub(crate) fn whole_part(path: &Path, table: &str, number: u32) -> Result<Part> {
-    let bytes = fs::metadata(path).map_err(|e| Error::io(path, "stat", e))?.len();
-    let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-    let reader = SerializedFileReader::new(file).map_err(|e| Error::parquet(path, e))?;
-    Ok(part_of(reader.metadata(), table, number, bytes))
+    let file = open(path)?;
+    let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
+    let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
+    Ok(part_of(&metadata, table, number, bytes))
 }
 
 /// What a manifest says of a finished part with `metadata`.
@@ -116,7 +118,9 @@ fn log_name(number: u32) -> String {
 
 /// The number of a finished part by its name.
 fn finished_number(name: &str) -> Option<u32> {
-    name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()
+    let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
+    // There may be other ways to write it, of which none is the name of a part.
+    (finished_name(number) == name).then_some(number)
 }
 
 /// The number of a part that is being written, by its name or that of its log.

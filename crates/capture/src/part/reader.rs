@@ -1,17 +1,18 @@
 //! Reading a part.
 
-use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 
-use super::PartFile;
+use super::{PartFile, limits};
 use crate::error::{Error, Result};
+use crate::files::open;
 use crate::table::Table;
 
 /// Rows in a batch that a reader is given.
@@ -26,38 +27,40 @@ pub struct PartReader {
 impl PartReader {
     /// Opens a part of table `T`.
     pub fn open<T: Table>(part: &PartFile) -> Result<PartReader> {
-        PartReader::build::<T>(part, |builder| builder)
+        let columns: Vec<&str> = T::columns().iter().map(|column| column.name).collect();
+        PartReader::open_columns::<T>(part, &columns)
     }
 
-    /// Opens a part of table `T` to read these columns alone.
+    /// Opens a part of table `T` to read these columns alone. What a part has beyond its table is never looked at.
     pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
-        PartReader::build::<T>(part, |builder| {
-            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
-            builder.with_projection(mask)
-        })
-    }
-
-    fn build<T: Table>(
-        part: &PartFile,
-        choose: impl FnOnce(ParquetRecordBatchReaderBuilder<File>) -> ParquetRecordBatchReaderBuilder<File>,
-    ) -> Result<PartReader> {
         let path = part.path();
-        let builder = match part {
+        let error = |e| Error::parquet(path, e);
+        let (file, metadata, bytes) = match part {
             PartFile::Whole(path) => {
-                let file = File::open(path).map_err(|e| Error::io(path, "open", e))?;
-                ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::parquet(path, e))?
+                let file = open(path)?;
+                let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
+                let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
+                (file, Arc::new(metadata), bytes)
             }
-            PartFile::Torn(torn) => {
-                let file = torn.open()?;
-                let metadata = ArrowReaderMetadata::try_new(torn.metadata.clone(), ArrowReaderOptions::default());
-                let metadata = metadata.map_err(|e| Error::parquet(path, e))?;
-                ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-            }
+            PartFile::Torn(torn) => (torn.open()?, torn.metadata.clone(), torn.end),
         };
-        check_schema(part, builder.schema(), &T::schema())?;
-        let builder = choose(builder);
-        let batches = builder.with_batch_size(READ_BATCH_ROWS).build().map_err(|e| Error::parquet(path, e))?;
-        Ok(PartReader { path: path.to_owned(), batches })
+        // The Arrow schema that a file may have in it says nothing that the table does not, and is left alone.
+        let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let found = ArrowReaderMetadata::try_new(metadata.clone(), options()).map_err(error)?;
+        let schema = check_schema(part, found.schema(), &T::schema())?;
+        let chosen = schema.fields().iter().enumerate().filter(|(_, field)| columns.contains(&field.name().as_str()));
+        let chosen: Vec<limits::Column> = chosen
+            .map(|(place, field)| limits::Column {
+                place,
+                words: matches!(field.data_type(), DataType::Dictionary(..)),
+            })
+            .collect();
+        limits::check(&file, bytes, &metadata, &chosen).map_err(error)?;
+        let metadata = ArrowReaderMetadata::try_new(metadata, options().with_schema(schema)).map_err(error)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        let mask = ProjectionMask::leaves(builder.parquet_schema(), chosen.iter().map(|column| column.place));
+        let builder = builder.with_projection(mask).with_batch_size(READ_BATCH_ROWS);
+        Ok(PartReader { path: path.to_owned(), batches: builder.build().map_err(error)? })
     }
 }
 
@@ -69,16 +72,32 @@ impl Iterator for PartReader {
     }
 }
 
-fn check_schema(part: &PartFile, found: &Schema, expected: &Schema) -> Result<()> {
+/// What to read the columns `found` in a part as, so that those of its table are as `expected`.
+fn check_schema(part: &PartFile, found: &Schema, expected: &Schema) -> Result<Arc<Schema>> {
+    let wrong = |what| Error::Schema { path: part.path().to_owned(), what };
     for field in expected.fields() {
-        let what = match found.field_with_name(field.name()) {
-            Err(_) => format!("column {} is missing", field.name()),
-            Ok(f) if f.data_type() != field.data_type() => {
-                format!("column {} is {}, expected {}", field.name(), f.data_type(), field.data_type())
-            }
-            Ok(_) => continue,
-        };
-        return Err(Error::Schema { path: part.path().to_owned(), what });
+        let name = field.name();
+        let mut columns = found.fields().iter().filter(|column| column.name() == name);
+        let Some(column) = columns.next() else { return Err(wrong(format!("column {name} is missing"))) };
+        if column.data_type() != stored(field.data_type()) {
+            let stored = stored(field.data_type());
+            return Err(wrong(format!("column {name} is {}, expected {stored}", column.data_type())));
+        }
+        if columns.next().is_some() {
+            return Err(wrong(format!("column {name} is there twice")));
+        }
     }
-    Ok(())
+    let read_as = |column: &Arc<Field>| match expected.field_with_name(column.name()) {
+        Ok(field) => column.as_ref().clone().with_data_type(field.data_type().clone()),
+        Err(_) => column.as_ref().clone(),
+    };
+    Ok(Arc::new(Schema::new(found.fields().iter().map(read_as).collect::<Vec<_>>())))
+}
+
+/// What Parquet has of a type: dictionaries are but a way to keep texts.
+fn stored(data_type: &DataType) -> &DataType {
+    match data_type {
+        DataType::Dictionary(_, of) => of,
+        other => other,
+    }
 }

@@ -11,6 +11,7 @@ use super::log::{self, Record};
 use super::writer::publish;
 use super::{finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
 use crate::error::{Error, Result};
+use crate::files::{open, open_with};
 use crate::manifest::Part;
 
 /// A part without a footer, with what its log says of it.
@@ -22,7 +23,7 @@ pub struct Torn {
     pub(super) metadata: Arc<ParquetMetaData>,
     number: u32,
     /// Where the last row group ends.
-    end: u64,
+    pub(super) end: u64,
 }
 
 impl Torn {
@@ -34,9 +35,9 @@ impl Torn {
             Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
             records => records?,
         };
-        let file = match File::open(&path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.map_err(|e| Error::io(&path, "open", e))?,
+        let file = match open(&path) {
+            Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file?,
         };
         let Some(first) = records.first() else { return Ok(None) };
         let whole = whole_records(file, &records).map_err(|e| Error::io(&path, "read", e))?;
@@ -55,8 +56,7 @@ impl Torn {
 
     /// Opens the file. It may have got its name meanwhile.
     pub(super) fn open(&self) -> Result<File> {
-        let finished = || File::open(self.path.with_file_name(finished_name(self.number)));
-        File::open(&self.path).or_else(|_| finished()).map_err(|e| Error::io(&self.path, "open", e))
+        open(&self.path).or_else(|_| open(&self.path.with_file_name(finished_name(self.number))))
     }
 
     /// The number of the part.
@@ -72,7 +72,7 @@ impl Torn {
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
     pub fn finish(&self, directory: &Path, table: &str) -> Result<Part> {
         let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(&self.path, e))?;
-        let mut file = OpenOptions::new().write(true).open(&self.path).map_err(|e| Error::io(&self.path, "open", e))?;
+        let mut file = open_with(&self.path, OpenOptions::new().write(true), "open")?;
         file.set_len(self.end)
             .and_then(|()| file.seek(SeekFrom::End(0)))
             .and_then(|_| file.write_all(&footer))

@@ -12,8 +12,8 @@ use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
 use super::{Torn, finished_name, log_name, part_of, temporary_name, torn};
-use crate::create::create;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::manifest::{Part, sync_dir};
 use crate::table::{Column, Layout, Table};
 
@@ -94,7 +94,7 @@ impl PartWriter {
         let template = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.clone()))
             .and_then(ArrowWriter::close)
             .map_err(|e| Error::parquet(&temporary, e))?;
-        let file = create(&temporary).map_err(|e| Error::io(&temporary, "create", e))?;
+        let file = files::create(&temporary)?;
         let summed = Summed { file, bytes: 0, sum: crc32fast::Hasher::new() };
         let writer =
             ArrowWriter::try_new(summed, T::schema(), Some(properties)).map_err(|e| Error::parquet(&temporary, e))?;

@@ -9,23 +9,23 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Result, bail};
+use crate::error::{Error, Result};
 
 thread_local! {
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `read`, which reads the part at `path`. What `read` was changing is of no use after an error.
-pub fn reading<T>(path: &Path, read: impl FnOnce() -> iostrata_capture::Result<T>) -> Result<T> {
+pub fn reading<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     be_quiet_while_reading();
-    READING.set(true);
+    let before = READING.replace(true);
     // Safe to unwind across: callers drop what they were filling.
     let result = panic::catch_unwind(AssertUnwindSafe(read));
-    READING.set(false);
-    match result {
-        Ok(result) => Ok(result?),
-        Err(cause) => bail!("{}: not a readable Parquet file: {}", path.display(), text(cause.as_ref())),
-    }
+    READING.set(before);
+    result.unwrap_or_else(|cause| {
+        let what = format!("not a readable Parquet file: {}", text(cause.as_ref()));
+        Err(Error::Schema { path: path.to_owned(), what })
+    })
 }
 
 /// The user gets one line about the part, not a backtrace. Panics anywhere else are told as ever.

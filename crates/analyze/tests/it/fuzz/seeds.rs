@@ -1,0 +1,173 @@
+//! Inputs to begin with: what a recorder wrote, and small things that are right.
+
+use std::fs;
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::op::Layer;
+use iostrata_capture::part::{PartFile, PartReader, PartWriter};
+use iostrata_capture::table::{Layout, Table};
+use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Encoding;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+
+use super::inputs::{MANIFEST, PARTS};
+use crate::support::small;
+
+/// The seeds of a kind, by name.
+pub fn of(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let named =
+        |seeds: Vec<Vec<u8>>| seeds.into_iter().enumerate().map(|(n, seed)| (format!("seed-{n}"), seed)).collect();
+    match kind {
+        "manifest" => named(manifests()),
+        "rules" => named(rules()),
+        "sidecar" => named(each_table(sidecars)),
+        "parquet" => named(each_table(parts)),
+        _ => unreachable!("no such kind: {kind}"),
+    }
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let mut manifest = small(Layer::ALL).manifest;
+    let mut seeds = vec![MANIFEST.as_bytes().to_vec()];
+    let mut seed = |manifest: &Manifest| seeds.push(serde_json::to_vec(manifest).expect("a manifest"));
+    seed(&manifest);
+    manifest.state = State::Recording;
+    seed(&manifest);
+    // All that a manifest may have, and nothing of it twice.
+    let whole: Manifest = serde_json::from_str(MANIFEST).expect("a manifest");
+    manifest.state = State::Complete;
+    manifest.devices = whole.devices.into_iter().take(2).collect();
+    manifest.mounts = whole.mounts.into_iter().take(2).collect();
+    manifest.probes = whole.probes.into_iter().take(1).collect();
+    manifest.books.accounts = whole.books.accounts.into_iter().take(2).collect();
+    manifest.device_books = whole.device_books;
+    manifest.clock = whole.clock;
+    seed(&manifest);
+    seeds
+}
+
+fn rules() -> Vec<Vec<u8>> {
+    let built_in = include_bytes!("../../../../capture/src/system.toml");
+    let one: &[u8] =
+        b"[[system]]\nname = \"a\"\nrules = [{ exe = \"*/{a,b?}\", cgroup = \"**/[a-z]\" }, { comm = \"a\" }]\n";
+    let other = b"system = [{ name = 'b', rules = [{ cmdline = '*' }] }]\n";
+    vec![built_in.to_vec(), one.to_vec(), other.to_vec()]
+}
+
+/// What `make` makes of the first rows of each table, its number and its columns in between.
+fn each_table(make: fn(u8, &dyn Made) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let tables: [&dyn Made; 7] = [
+        &Of::<SyscallTable>::new(),
+        &Of::<VfsTable>::new(),
+        &Of::<FsTable>::new(),
+        &Of::<BlockTable>::new(),
+        &Of::<ShareTable>::new(),
+        &Of::<ProcessTable>::new(),
+        &Of::<FileTable>::new(),
+    ];
+    tables.into_iter().zip(0..).flat_map(|(table, number)| make(number, table)).collect()
+}
+
+/// A finished part as it is, the same in two pieces, and a few of its rows not compressed, for which changes mean more.
+fn parts(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
+    let whole = table.fixture();
+    let plain = table.plain();
+    vec![
+        [&[number | 0x80], whole].concat(),
+        in_pieces(number, whole),
+        in_pieces(number, &plain),
+        in_pieces(number | 0x40, &plain),
+    ]
+}
+
+/// The pages of a part and its footer, as the fuzz target puts them together again.
+fn in_pieces(head: u8, part: &[u8]) -> Vec<u8> {
+    let (body, tail) = part.split_last_chunk::<8>().expect("a footer");
+    let length = [tail[0], tail[1]];
+    assert_eq!(tail[2..], *b"\0\0PAR1");
+    [&[head], &length[..], &body[4..]].concat()
+}
+
+/// A part that was cut off after two flushes, with the checksums that it has and with those that the target puts in.
+fn sidecars(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    table.torn(place.path());
+    let read = |what: &str| fs::read(place.path().join(table.name()).join(format!(".part-000001.parquet.{what}")));
+    let (part, log) = (read("tmp").expect("a part"), read("groups").expect("a log"));
+    let length = u16::try_from(part.len()).expect("a small part").to_le_bytes();
+    [number, number | 0x80].map(|head| [&[head], &length[..], &part, &log].concat()).into()
+}
+
+/// A table of which there are rows.
+trait Made {
+    fn name(&self) -> &'static str;
+    fn fixture(&self) -> &'static [u8];
+    fn plain(&self) -> Vec<u8>;
+    fn torn(&self, capture: &Path);
+}
+
+struct Of<T> {
+    rows: RecordBatch,
+    table: std::marker::PhantomData<T>,
+}
+
+impl<T: Table> Of<T> {
+    fn new() -> Of<T> {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let path = place.path().join("part");
+        fs::write(&path, part_of(T::NAME)).expect("room");
+        let mut batches = PartReader::open::<T>(&PartFile::Whole(path)).expect("a part");
+        let rows = batches.next().map_or_else(|| RecordBatch::new_empty(T::schema()), |batch| batch.expect("readable"));
+        Of { rows, table: std::marker::PhantomData }
+    }
+
+    fn few(&self, from: usize) -> RecordBatch {
+        let from = from.min(self.rows.num_rows());
+        self.rows.slice(from, 3.min(self.rows.num_rows() - from))
+    }
+}
+
+fn part_of(table: &str) -> &'static [u8] {
+    PARTS.iter().find(|(name, _)| *name == table).expect("a table of the fixture").1
+}
+
+impl<T: Table> Made for Of<T> {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+
+    fn fixture(&self) -> &'static [u8] {
+        part_of(T::NAME)
+    }
+
+    fn plain(&self) -> Vec<u8> {
+        let properties = WriterProperties::builder().set_dictionary_enabled(false);
+        let properties = T::columns().into_iter().fold(properties, |properties, column| {
+            let path = ColumnPath::from(column.name);
+            match column.layout {
+                Layout::Delta => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                Layout::Dictionary => properties.set_column_dictionary_enabled(path, true),
+                Layout::Plain => properties.set_column_encoding(path, Encoding::PLAIN),
+            }
+        });
+        let mut writer = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.build())).expect("a schema");
+        for from in [0, 3] {
+            writer.write(&self.few(from)).expect("rows");
+            writer.flush().expect("room");
+        }
+        writer.into_inner().expect("room")
+    }
+
+    fn torn(&self, capture: &Path) {
+        fs::create_dir(capture.join(T::NAME)).expect("a fresh directory");
+        let mut part = PartWriter::create::<T>(capture, 1).expect("a writable directory");
+        for from in [0, 3] {
+            part.write(&self.few(from)).expect("room");
+            part.flush().expect("room");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! One input of a kind, taken through what a call of the analyzer takes it through.
+//!
+//! The fuzz targets and the test that holds the analyzer to the corpus (`crates/analyze/tests/it/fuzz.rs`) run the same
+//! functions. An input may be refused, and then on one line; whatever else happens is a finding.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::abort;
+
+use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::commands;
+use iostrata_analyze::levels::Wanted;
+use iostrata_analyze::options::{Command, Summary};
+use iostrata_analyze::output::message;
+use iostrata_capture::guard::reading;
+use iostrata_capture::system::{Identity, Systems};
+use tempfile::TempDir;
+
+/// The kinds of input, by the name of their target.
+pub const KINDS: [(&str, Run); 4] =
+    [("manifest", manifest), ("sidecar", sidecar), ("rules", rules), ("parquet", parquet)];
+
+/// Takes an input through the program.
+pub type Run = fn(&Stage, &[u8]);
+
+macro_rules! fixture {
+    ($($table:literal),+) => {
+        [$(($table, include_bytes!(concat!(
+            "../../tests/fixtures/debian-6.12-nvme/", $table, "/part-000001.parquet"
+        )))),+]
+    };
+}
+
+/// Parts that a recorder wrote.
+pub const PARTS: [(&str, &[u8]); 7] = fixture!("syscall", "vfs", "fs", "block", "share", "process", "file");
+
+/// The manifest of their capture.
+pub const MANIFEST: &str = include_str!("../../tests/fixtures/debian-6.12-nvme/manifest.json");
+
+/// Every table that a capture may have, in the order in which inputs number them.
+const TABLES: [&str; 9] = ["syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss"];
+
+/// Directories in memory or wherever temporary files go, in which inputs become captures.
+pub struct Stage {
+    place: TempDir,
+}
+
+impl Stage {
+    /// An empty one. From now on a panic of this project ends the process, also where the analyzer would have made an error of
+    /// it: only the libraries that decode parts may give up that way.
+    pub fn new() -> std::io::Result<Stage> {
+        // The analyzer's own hook first, then the one around it.
+        let _ = reading(Path::new("."), || Ok(()));
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let place = info.location().map_or("", |location| location.file());
+            if place.contains("crates/analyze/") || place.contains("crates/capture/") {
+                eprintln!("a panic of the project: {info}");
+                abort();
+            }
+            before(info);
+        }));
+        Ok(Stage { place: tempfile::tempdir()? })
+    }
+
+    /// A directory without anything in it.
+    fn fresh(&self) -> PathBuf {
+        let directory = self.place.path().join("capture");
+        let _ = fs::remove_dir_all(&directory);
+        must(fs::create_dir(&directory));
+        directory
+    }
+}
+
+/// The stage has to stand: a full disk is no finding.
+fn must<T>(result: std::io::Result<T>) -> T {
+    result.unwrap_or_else(|error| {
+        eprintln!("the input cannot be laid out: {error}");
+        std::process::exit(77)
+    })
+}
+
+/// Writes the file at `path` below `directory`, with the folder that it is in.
+fn put(directory: &Path, path: &str, bytes: &[u8]) {
+    let path = directory.join(path);
+    if let Some(folder) = path.parent() {
+        must(fs::create_dir_all(folder));
+    }
+    must(fs::write(path, bytes));
+}
+
+/// `command`, which may be refused on one line.
+fn run(command: &Command) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    if let Err(error) = commands::run(command, &mut out, &mut err) {
+        told_on_one_line(&error);
+    }
+}
+
+fn told_on_one_line(error: &anyhow::Error) {
+    let message = message(error);
+    assert!(!message.is_empty() && message.lines().count() == 1, "not one line: {message:?}");
+}
+
+fn summary(capture: &Path) {
+    run(&Command::Summary(Summary {
+        captures: vec![capture.to_owned()],
+        out: Some(capture.join("results")),
+        rules: None,
+        level: Wanted::Lowest,
+        threads: NonZeroUsize::MIN,
+        precision: Precision::DEFAULT,
+    }));
+}
+
+fn recover(capture: &Path) {
+    run(&Command::Recover(vec![capture.to_owned()]));
+}
+
+/// The bytes of a manifest beside parts that are as they should be.
+pub fn manifest(stage: &Stage, input: &[u8]) {
+    let capture = stage.fresh();
+    PARTS[3..].iter().for_each(|(table, part)| put(&capture, &format!("{table}/part-000001.parquet"), part));
+    put(&capture, "manifest.json", input);
+    summary(&capture);
+    recover(&capture);
+    summary(&capture);
+}
+
+/// A rules file, and what becomes of processes by it.
+pub fn rules(stage: &Stage, input: &[u8]) {
+    let path = stage.place.path().join("rules.toml");
+    must(fs::write(&path, input));
+    match Systems::with_file(&path) {
+        Ok(systems) => {
+            let identity = Identity {
+                exe: Some("/usr/lib/postgresql/15/bin/postgres"),
+                cmdline: Some("postgres: checkpointer {a,b} [x] **/*"),
+                cgroup: Some("/system.slice/postgresql.service"),
+                comm: Some("postgres"),
+                kernel_thread: false,
+            };
+            systems.name_of(&identity);
+            systems.name_of(&Identity { comm: Some("kworker/u8:3"), kernel_thread: true, ..Identity::default() });
+        }
+        Err(error) => {
+            told_on_one_line(&error.into());
+        }
+    }
+}
+
+/// The manifest of a capture that its recorder finished, or one that was cut off, and that lists no part.
+fn manifest_without_parts(cut_off: bool) -> String {
+    let between = |from: &str, to: &str| {
+        let text = &MANIFEST[MANIFEST.find(from).unwrap_or(0)..];
+        &text[..text.find(to).unwrap_or(text.len())]
+    };
+    // What a call reads each time, and nothing here is about.
+    let probes = between("\"probes\"", "\"filters\"");
+    let parts = between("\"parts\"", "\u{0}");
+    let text = MANIFEST.replace(probes, "\"probes\": [],").replace(parts, "\"parts\": []}");
+    if cut_off { text.replacen("\"complete\"", "\"recording\"", 1) } else { text }
+}
+
+/// Requests, so that there is something to analyze beside tables that others refer to.
+fn requests(capture: &Path, table: &str) {
+    for (name, part) in PARTS.iter().filter(|(name, _)| *name == "block" && ["process", "file"].contains(&table)) {
+        put(capture, &format!("{name}/part-000001.parquet"), part);
+    }
+}
+
+/// What the first byte of an input says: which table, and two choices.
+fn head(input: &[u8]) -> Option<(&'static str, bool, bool, &[u8])> {
+    let (first, rest) = input.split_first()?;
+    Some((TABLES[usize::from(first & 0xf) % TABLES.len()], first & 0x80 != 0, first & 0x40 != 0, rest))
+}
+
+/// A finished part: the whole file, or the footer and what is before it, so that changes of either leave the file's frame whole.
+///
+/// | bytes | |
+/// | --- | --- |
+/// | 1 | the table; 0x80: what follows is the whole file; 0x40: the capture was cut off |
+/// | 2 | length of the footer, little endian |
+/// | … | what is between the magic number and the footer, then the footer without its length |
+pub fn parquet(stage: &Stage, input: &[u8]) {
+    let Some((table, whole, cut_off, rest)) = head(input) else { return };
+    let part = if whole { rest.to_vec() } else { framed(rest) };
+    let capture = stage.fresh();
+    put(&capture, "manifest.json", manifest_without_parts(cut_off).as_bytes());
+    requests(&capture, table);
+    put(&capture, &format!("{table}/part-000001.parquet"), &part);
+    if cut_off {
+        recover(&capture);
+    }
+    summary(&capture);
+}
+
+fn framed(rest: &[u8]) -> Vec<u8> {
+    let Some((length, rest)) = rest.split_first_chunk::<2>() else { return Vec::new() };
+    let length = usize::from(u16::from_le_bytes(*length)).min(rest.len());
+    [b"PAR1".as_slice(), rest, &(length as u32).to_le_bytes(), b"PAR1"].concat()
+}
+
+/// A part that was never finished and its log: as they are, or with the checksums that belong to them, which no change by
+/// chance would meet.
+///
+/// | bytes | |
+/// | --- | --- |
+/// | 1 | the table; 0x80: as they are |
+/// | 2 | length of the part, little endian |
+/// | … | the part, then the log |
+pub fn sidecar(stage: &Stage, input: &[u8]) {
+    let Some((table, as_is, _, rest)) = head(input) else { return };
+    let Some((length, rest)) = rest.split_first_chunk::<2>() else { return };
+    let (part, log) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+    let mut log = log.to_vec();
+    if !as_is {
+        sign(part, &mut log);
+    }
+    let capture = stage.fresh();
+    put(&capture, "manifest.json", manifest_without_parts(true).as_bytes());
+    put(&capture, &format!("{table}/.part-000001.parquet.tmp"), part);
+    put(&capture, &format!("{table}/.part-000001.parquet.groups"), &log);
+    summary(&capture);
+    recover(&capture);
+}
+
+/// Gives each record of `log` the checksums of itself and of what it is about (`crates/capture/src/part/log.rs`).
+fn sign(part: &[u8], log: &mut [u8]) {
+    let mut begin = 0;
+    let mut rest = log.get_mut(16..).unwrap_or_default();
+    while let Some((head, after)) = rest.split_first_chunk_mut::<8>() {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some((body, after)) = after.split_at_mut_checked(length) else { return };
+        if let Some((end, sum)) = body.split_first_chunk_mut::<8>() {
+            let end = usize::try_from(u64::from_le_bytes(*end)).unwrap_or(usize::MAX);
+            let about = part.get(begin..end).unwrap_or_default();
+            if let Some(sum) = sum.first_chunk_mut::<4>() {
+                *sum = crc32fast::hash(about).to_le_bytes();
+            }
+            begin = end;
+        }
+        head[4..].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
+        rest = after;
+    }
+}
