@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use iostrata_capture::column::Reader;
+use iostrata_capture::guard::reading;
 use iostrata_capture::ledger::Lost;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::tables::{self, LossTable, LossView};
 use iostrata_capture::{Capture, Error};
 
-use crate::guard::reading;
 use crate::scan::Source;
 use during::Windows;
 use episodes::{Episodes, Stretch};

@@ -55,6 +55,9 @@ impl Home {
             for directory in segment::segments(root)? {
                 if let Some(recovered) = recover(&directory)? {
                     give_to(&directory.join(manifest::FILE_NAME), privilege::writer_of(root))?;
+                    for error in &recovered.unreadable {
+                        tell(&format!("iostrata: left as it is: {error}\n"));
+                    }
                     let parts = recovered.parts.len() + recovered.unlisted.len();
                     tell(&format!(
                         "iostrata: {}: recovered {parts} parts of a recording that was cut off\n",
