@@ -70,6 +70,14 @@ LOOK_NS = 50_000_000
 COPIES = 20
 
 
+def write_part(rows, part):
+    """As the recorder does it: dictionaries of words only, which is all that the analyzer takes."""
+    from pyarrow import parquet, types
+
+    words = [field.name for field in rows.schema if types.is_dictionary(field.type) or types.is_string(field.type)]
+    parquet.write_table(rows, part, compression="zstd", use_dictionary=words)
+
+
 def with_losses(copy, chance, how_many, prefer):
     """The fixture, its rows of `syscall` many times over, without some of them: a table `loss` and books tell of these, the
     books alone of three more."""
@@ -84,7 +92,7 @@ def with_losses(copy, chance, how_many, prefer):
     order = sorted(range(len(durations)), key=lambda row: (prefer * durations[row], chance.random()))
     lost = set(order[:how_many])
     unseen = set(chance.sample(sorted(set(range(len(durations))) - lost), 3))
-    parquet.write_table(rows.filter(pyarrow.array([row not in lost | unseen for row in range(len(durations))])), part, compression="zstd")
+    write_part(rows.filter(pyarrow.array([row not in lost | unseen for row in range(len(durations))])), part)
 
     told = {}
     for row in sorted(lost):
@@ -102,7 +110,7 @@ def with_losses(copy, chance, how_many, prefer):
         "events": pyarrow.array([told[key] for key in looks], pyarrow.int64()),
     }
     (copy / "loss").mkdir()
-    parquet.write_table(pyarrow.table(columns), copy / "loss/part-000001.parquet", compression="zstd")
+    write_part(pyarrow.table(columns), copy / "loss/part-000001.parquet")
 
     manifest = json.loads((copy / "manifest.json").read_text())
     for listed in manifest["parts"]:
