@@ -11,6 +11,7 @@ use iostrata_capture::ledger::Books;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::report;
 use crate::sink::Totals;
 
 /// A thread that says nothing for so long is not at work. One that waits says so all the same; a writer whose disk stands still
@@ -150,8 +151,7 @@ impl Health {
     pub fn text(&self) -> String {
         let mut text = format!("status    {}\n", self.headline());
         for class in &self.classes {
-            let causes: Vec<String> = class.lost.iter().map(|(cause, count)| format!("{cause} {count}")).collect();
-            let causes = if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) };
+            let causes = report::causes(class.lost.iter().map(|(cause, count)| (cause.as_str(), *count)));
             let lost: u64 = class.lost.values().sum();
             let _ = writeln!(text, "status    {:<8} seen {}, lost {lost}{causes}", class.class, class.seen);
         }

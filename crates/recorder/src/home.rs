@@ -1,7 +1,7 @@
 //! The directory of a capture: what is made, who it belongs to, and what must not be written to.
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, lchown};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -115,6 +115,5 @@ fn make_folder(folder: &Path, owner: Option<Invoker>) -> Result<()> {
 }
 
 fn give_to(path: &Path, owner: Option<Invoker>) -> Result<()> {
-    let (uid, gid) = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
-    lchown(path, uid, gid).with_context(|| format!("cannot change the owner of {}", path.display()))
+    privilege::give_to(path, owner).with_context(|| format!("cannot change the owner of {}", path.display()))
 }

@@ -35,6 +35,12 @@ pub fn writer_of(out: &Path) -> Option<Invoker> {
     invoker().filter(is)
 }
 
+/// Makes what is at `path` the owner's, and no link's target; leaves it as it is without one.
+pub fn give_to(path: &Path, owner: Option<Invoker>) -> std::io::Result<()> {
+    let (uid, gid) = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
+    std::os::unix::fs::lchown(path, uid, gid)
+}
+
 /// Gives up what is not needed any more, for all threads that are started from now on; there must be no other yet. Becomes
 /// `writer`, so that what is written is theirs, and what they may not write is refused.
 pub fn give_up(writer: Option<Invoker>, out: Option<&Path>, has_command: bool) -> Result<()> {

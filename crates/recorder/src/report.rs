@@ -77,8 +77,8 @@ pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> St
 }
 
 /// ` (ring_full 3)`, or nothing where nothing was lost.
-fn causes(account: &Account) -> String {
-    let causes = account.lost.by_cause().into_iter().filter(|(_, count)| *count > 0);
+pub fn causes<'a>(lost: impl IntoIterator<Item = (&'a str, u64)>) -> String {
+    let causes = lost.into_iter().filter(|(_, count)| *count > 0);
     let causes: Vec<String> = causes.map(|(cause, count)| format!("{cause} {count}")).collect();
     if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) }
 }
@@ -99,7 +99,7 @@ fn account_line(account: &Account, kept: &str) -> String {
         account.seen,
         account.written,
         account.lost.total(),
-        causes(account),
+        causes(account.lost.by_cause()),
         verdict(account.balanced())
     )
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use crossbeam_channel::Sender;
 
 use crate::health::Health;
-use crate::privilege::Invoker;
+use crate::privilege::{self, Invoker};
 use crate::signals::Told;
 
 /// Where the sockets of recordings are, for who may write there; below XDG_RUNTIME_DIR for others.
@@ -83,8 +83,7 @@ fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
-        let (uid, gid) = owner.map(|owner| (owner.uid.as_raw(), owner.gid.as_raw())).unzip();
-        lchown(&path, uid, gid)?;
+        privilege::give_to(&path, owner)?;
         Ok::<_, std::io::Error>(listener)
     };
     let listener = make().with_context(|| format!("cannot make {}", path.display()))?;
@@ -104,13 +103,12 @@ pub fn answer(mut asked: UnixStream, health: &Health) {
 /// Where the recorder does not answer, or may not be asked.
 pub fn ask(directory: &Path) -> Result<Option<Health>> {
     let name = name(directory)?;
-    let Some(mut stream) = folders().iter().find_map(|folder| connect(&folder.join(&name)).transpose()).transpose()?
-    else {
+    let Some(stream) = folders().iter().find_map(|folder| connect(&folder.join(&name)).transpose()).transpose()? else {
         return Ok(None);
     };
     stream.set_read_timeout(Some(ANSWER)).context("cannot wait for an answer")?;
     let mut text = Vec::new();
-    match Read::by_ref(&mut stream).take(MOST_BYTES).read_to_end(&mut text) {
+    match stream.take(MOST_BYTES).read_to_end(&mut text) {
         Ok(_) => {}
         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
             bail!("{}: the recorder does not answer: it is stopped, or hangs", directory.display());
