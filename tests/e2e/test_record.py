@@ -224,6 +224,7 @@ def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
     capture = recorder.stop()
     rows = capture.sql("select ts_ns, wall_ns, boot_ns from {clock} order by ts_ns")
     assert len(rows) >= 3
+    assert rows[0][:2] == (capture.manifest["clock"]["pairs"][0]["wall_ns"],) * 2
     # Nobody stepped the clock: wall time is that of the capture, to what NTP may bend in these seconds.
     assert all(abs(wall - ts) < 1_000_000 for ts, wall, _ in rows)
     assert rows[0][1] <= before_ns + 1_000_000_000 and rows[-1][1] >= after_ns

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::{Books, Lost};
+use iostrata_capture::manifest::{Clock, ClockPair};
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{ClockBuilder, ClockRow, LossBuilder, LossRow};
 
@@ -40,27 +41,31 @@ pub struct Chronicle {
 }
 
 impl Chronicle {
-    /// For a recording that begins now, whose times are the monotonic clock and `offset_ns`.
+    /// For a recording that has the clock `start`. Its pair is the first row: wall time may have moved since it was read.
     pub fn start(
         sink: Option<ParquetSink>,
         class_names: Vec<String>,
-        offset_ns: i64,
+        start: &Clock,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Chronicle {
-        let told_ns = clock::monotonic_ns() + offset_ns;
-        let told = HashMap::new();
-        Chronicle {
+        let mut chronicle = Chronicle {
             sink,
             class_names,
-            offset_ns,
+            offset_ns: start.offset_ns,
             losses,
             totals,
-            told,
-            told_ns,
+            told: HashMap::new(),
+            told_ns: clock::monotonic_ns() + start.offset_ns,
             looked: Instant::now(),
             clocks_read: None,
             patient: false,
+        };
+        if let Some(pair) = start.pairs.first()
+            && chronicle.tell_clocks(pair)
+        {
+            chronicle.clocks_read = Some(Instant::now());
         }
+        chronicle
     }
 
     /// Writes down what is due. To be called often; `accounts` are the kernel side's.
@@ -68,7 +73,7 @@ impl Chronicle {
         if self.sink.is_none() {
             return;
         }
-        if self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.read_clocks() {
+        if self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.tell_clocks(&clock::pair()) {
             self.clocks_read = Some(Instant::now());
         }
         if self.looked.elapsed() >= LOOK {
@@ -80,7 +85,7 @@ impl Chronicle {
     /// The last words: everything is detached, and what was lost on the way to the writer is known.
     pub fn finish(mut self, accounts: &[Vec<types::account>]) {
         self.patient = true;
-        self.read_clocks();
+        self.tell_clocks(&clock::pair());
         self.tell_losses(accounts);
     }
 
@@ -89,11 +94,10 @@ impl Chronicle {
         settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new())
     }
 
-    fn read_clocks(&mut self) -> bool {
-        let pair = clock::pair();
+    fn tell_clocks(&mut self, pair: &ClockPair) -> bool {
         let mut rows = ClockBuilder::default();
         let ts_ns = pair.monotonic_ns + self.offset_ns;
-        rows.push(ClockRow { ts_ns, wall_ns: pair.wall_ns, boot_ns: clock::boot_ns() });
+        rows.push(ClockRow { ts_ns, wall_ns: pair.wall_ns, boot_ns: clock::boot_ns_at(pair) });
         self.send(CLOCK, rows)
     }
 

@@ -30,9 +30,10 @@ pub fn pair() -> ClockPair {
     best.1
 }
 
-/// Time since boot, sleep included.
-pub fn boot_ns() -> i64 {
-    nanoseconds(clock_gettime(ClockId::Boottime))
+/// Time since boot, sleep included, when `pair` was read: a moment ago, since when the machine has not slept.
+pub fn boot_ns_at(pair: &ClockPair) -> i64 {
+    let monotonic_ns = monotonic_ns();
+    nanoseconds(clock_gettime(ClockId::Boottime)) - (monotonic_ns - pair.monotonic_ns)
 }
 
 /// The clock of a capture that starts now.

@@ -185,7 +185,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let (sink, outputs) = Outputs::start(options, home.as_ref(), &manifest, expected, (&totals, &losses), teller)?;
     let Outputs { keeper, own, live } = outputs;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
-    let mut chronicle = Chronicle::start(own, words.classes.clone(), manifest.clock.offset_ns, shared());
+    let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
     let draining = Draining::start(
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words, veil)?,
