@@ -170,7 +170,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 at_ns)
 	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 
-/* The kernel did not take it. */
+/* The kernel did not take it, or it is not recorded. */
 __noinline int cancel_iocb(__u64 address)
 {
 	struct async_slot *slot = find_async(address, bpf_get_current_pid_tgid() >> 32);
@@ -193,6 +193,19 @@ __noinline int end_iocb(__u64 address)
 	emit_file_event_of(&slot->async.op, &slot->async.who, CLASS_SYSCALL, event.res);
 	end_async(slot);
 	return 0;
+}
+
+/* Not recorded: what an earlier one at the same address left behind is not its own. */
+static __always_inline void aio_left_out(__u64 count, __u64 pointers)
+{
+	__u64 iocb;
+
+	for (__u32 i = 0; i < MAX_IOCBS; i++) {
+		if (i >= count)
+			break;
+		if (!bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
+			cancel_iocb(iocb);
+	}
 }
 
 static __always_inline void aio_submitted(__u64 count, __u64 pointers)
@@ -286,6 +299,13 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 	op->op = op_of_uring(opcode);
 	if (op->op == OP_NONE || is_recorder() || !owner_wanted())
 		return 0;
+	if (!samples_this_moment()) {
+		struct async_slot *earlier = find_async(address_of(req), 0);
+
+		if (earlier)
+			end_async(earlier);
+		return 0;
+	}
 	if (op->op == OP_URING_READ || op->op == OP_URING_WRITE) {
 		op->requested_bytes = BPF_CORE_READ(rw, len);
 		if (opcode == IORING_OP_READV || opcode == IORING_OP_WRITEV)
@@ -317,27 +337,27 @@ static __always_inline int uring_completed(__u64 req, __s32 res)
 }
 
 SEC("?tp_btf/io_uring_submit_req")
-int BPF_PROG(iostrata_io_uring_submit_req, struct io_kiocb *req)
+int TIMED_PROG(iostrata_io_uring_submit_req, struct io_kiocb *req)
 {
 	return uring_submitted(req);
 }
 
 /* Until 6.4. */
 SEC("?tp_btf/io_uring_submit_sqe")
-int BPF_PROG(iostrata_io_uring_submit_sqe, struct io_kiocb *req)
+int TIMED_PROG(iostrata_io_uring_submit_sqe, struct io_kiocb *req)
 {
 	return uring_submitted(req);
 }
 
 SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(iostrata_io_uring_complete, void *ring, void *req, struct io_uring_cqe *cqe)
+int TIMED_PROG(iostrata_io_uring_complete, void *ring, void *req, struct io_uring_cqe *cqe)
 {
 	return uring_completed((__u64)req, BPF_CORE_READ(cqe, res));
 }
 
 /* Where the tracepoint has the completion's members one by one. */
 SEC("?tp_btf/io_uring_complete")
-int BPF_PROG(iostrata_io_uring_complete_apart, void *ring, void *req, __u64 user_data, int res)
+int TIMED_PROG(iostrata_io_uring_complete_apart, void *ring, void *req, __u64 user_data, int res)
 {
 	return uring_completed((__u64)req, res);
 }

@@ -13,11 +13,14 @@ enum { MAX_BIOS = 256, MAX_REQUEUES = 255 };
 static __always_inline int bio_queued(struct bio *bio)
 {
 	struct gendisk *disk = disk_of_bio(bio);
+	bool is_sampled = samples_this_moment();
 	struct provenance from = {};
 	__u64 queue_ns;
 
 	from.origin.dev = dev_of_disk(disk);
-	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) || !find_origin(bio, &from)) {
+	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
+	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) || (!is_sampled && !by_owner()) ||
+	    !find_origin(bio, &from) || !is_sampled) {
 		forget_queued(number_of(bio));
 		return 0;
 	}
@@ -124,7 +127,8 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 		return false;
 	number = number_of(bio);
 	if (!take_queued(number, state)) {
-		number = bio == rq->biotail ? 0 : first_known(rq);
+		/* The first bio's moment is the request's. */
+		number = bio == rq->biotail || may_be_left_out(rq->start_time_ns) ? 0 : first_known(rq);
 		if (!number || !take_queued(number, state))
 			return false;
 	}
@@ -132,6 +136,15 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 	if (state->from.origin.others)
 		move_parts(number, state->request, state->queue_ns, &state->from.origin);
 	return true;
+}
+
+/* Whether a request of which nothing is known is not recorded, like all that began in its moment. */
+static __always_inline bool is_left_out(struct request *rq)
+{
+	__u64 start_ns = rq->start_time_ns;
+
+	/* One without a bio is known by its own start. */
+	return may_be_left_out(start_ns) && (rq->bio || !start_ns || !in_sample(start_ns));
 }
 
 /* What is known of a request that is met for the first time; over at once when it is not to be recorded. */
@@ -147,7 +160,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	if (!take_first(rq, state) || state->from.origin.dev != dev) {
 		struct account *account = account_of(CLASS_BLOCK);
 
-		if (by_owner() || !device_wanted(dev)) {
+		if (by_owner() || !device_wanted(dev) || is_left_out(rq)) {
 			state->phase = PHASE_OVER;
 			return false;
 		}
@@ -380,7 +393,7 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
  */
 #define PROGRAM(tracepoint, suffix, type, call, ...)                                                                   \
 	SEC("?tp_btf/" #tracepoint)                                                                                    \
-	int BPF_PROG(iostrata_##tracepoint##suffix, ##__VA_ARGS__, type *subject)                                      \
+	int TIMED_PROG(iostrata_##tracepoint##suffix, ##__VA_ARGS__, type *subject)                                      \
 	{                                                                                                              \
 		return call;                                                                                           \
 	}
@@ -396,7 +409,7 @@ ENTRY(block_rq_requeue, request_requeued, struct request)
 ENTRY(block_rq_merge, request_merged, struct request)
 
 SEC("?tp_btf/block_rq_complete")
-int BPF_PROG(iostrata_block_rq_complete, struct request *rq, __s32 error, __u32 bytes)
+int TIMED_PROG(iostrata_block_rq_complete, struct request *rq, __s32 error, __u32 bytes)
 {
 	return request_completed(rq, error, bytes);
 }

@@ -322,6 +322,21 @@ struct own_io {
 	__u64 discard_bytes;
 };
 
+/*
+ * What is recorded where not everything is: what begins in one of 2^shift moments. Words of their own, so that each can be set
+ * while programs read the others; a change lies ahead when it is told of.
+ */
+struct sampling {
+	__u64 shift_before;
+	__u64 shift_after;
+	__u64 change_ns;
+	/* A request that began before and that nothing is known of may be one that was left out. */
+	__u64 whole_ns;
+};
+
+/* One run of a program in so many is timed. */
+enum timing { TIMED_ONE_IN = 64 };
+
 /* Set before the programs are loaded. The neutral value of each is zero. */
 struct config {
 	__u32 recorder_pid;
@@ -334,6 +349,11 @@ struct config {
 	__u32 filter_comm;
 	__u64 cgroup_id;
 	__u32 cgroup_level;
+	/* There is a limit to the CPU time that all of this may take. */
+	__u32 samples;
+	__u64 sampling_seed;
+	/* Pages tell by what call they were touched, so calls are followed that are not recorded. */
+	__u32 follows_calls;
 	__u32 reserved;
 	/*
 	 * Bits of rq_flags. User space looks them up: they were macros, then values of an enum without a name, which

@@ -20,6 +20,8 @@ struct file_op {
 	__u8 has_target : 1;
 	/* On a file system that has its files on another one. */
 	__u8 stacked : 1;
+	/* Followed and not recorded. */
+	__u8 left_out : 1;
 	__u8 reserved;
 };
 

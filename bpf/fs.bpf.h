@@ -115,7 +115,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 	struct fs_slot *slot;
 	__u32 key;
 
-	if (pid == config.recorder_pid || !fill_inode(&what, inode) || !owner_wanted())
+	if (pid == config.recorder_pid || !in_sample(now_ns) || !fill_inode(&what, inode) || !owner_wanted())
 		return;
 	key = hash_of(what.ino ^ (__u64)what.dev << 32 ^ (__u64)pid << 20 ^ op << 8 ^ via, FS_SLOTS);
 	slot = bpf_map_lookup_elem(&fs_slots, &key);
@@ -125,7 +125,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 	event = &slot->event;
 	if (event->events && (event->who.pid != pid || event->ino != what.ino || event->dev != what.dev || event->head.op != op ||
 			      event->via != via || slot->generation != inode->i_generation ||
-			      now_ns - event->head.start_ns > GATHER_NS)) {
+			      now_ns - event->head.start_ns > GATHER_NS || changed_between(event->head.start_ns, now_ns))) {
 		hand_over(event, account, slot->last_ns - event->head.start_ns);
 		event->events = 0;
 	}
@@ -244,27 +244,27 @@ static __always_inline int page_turned_dirty(struct address_space *mapping, __u6
 
 /* Arguments of the oldest of these tracepoints are pages; both names are of one tracepoint, of which one program is loaded. */
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
-int BPF_PROG(iostrata_fs_fill, struct folio *folio)
+int TIMED_PROG(iostrata_fs_fill, struct folio *folio)
 {
 	return page_filled(folio->mapping->host, folio->index, bytes_of(folio));
 }
 
 /* Until 5.15. */
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
-int BPF_PROG(iostrata_fs_fill_page, struct page___before_folio *page)
+int TIMED_PROG(iostrata_fs_fill_page, struct page___before_folio *page)
 {
 	return page_filled(page->mapping->host, page->index, PAGE_BYTES);
 }
 
 SEC("?tp_btf/writeback_dirty_folio")
-int BPF_PROG(iostrata_fs_dirty, struct folio *folio, struct address_space *mapping)
+int TIMED_PROG(iostrata_fs_dirty, struct folio *folio, struct address_space *mapping)
 {
 	return page_turned_dirty(mapping, folio->index, bytes_of(folio));
 }
 
 /* Until 5.15. */
 SEC("?tp_btf/writeback_dirty_page")
-int BPF_PROG(iostrata_fs_dirty_page, struct page___before_folio *page, struct address_space *mapping)
+int TIMED_PROG(iostrata_fs_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
 	return page_turned_dirty(mapping, page->index, PAGE_BYTES);
 }
@@ -315,7 +315,7 @@ static __always_inline int inode_done(struct inode *inode, __u8 op, __u64 start_
 }
 
 SEC("?tp_btf/writeback_single_inode_start")
-int BPF_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writeback_control *control, unsigned long pages)
+int TIMED_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writeback_control *control, unsigned long pages)
 {
 	begin_fs_call(OP_WRITEBACK, 0);
 	return 0;
@@ -323,7 +323,7 @@ int BPF_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writeback_
 
 /* `pages`: how many there were to write; what is left of them, `control` says. */
 SEC("?tp_btf/writeback_single_inode")
-int BPF_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_control *control, unsigned long pages)
+int TIMED_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_control *control, unsigned long pages)
 {
 	struct fs_call call = end_fs_call(OP_WRITEBACK);
 
@@ -331,27 +331,27 @@ int BPF_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_contro
 }
 
 SEC("?tp_btf/ext4_sync_file_enter")
-int BPF_PROG(iostrata_ext4_sync_file_enter, struct file *file, int datasync)
+int TIMED_PROG(iostrata_ext4_sync_file_enter, struct file *file, int datasync)
 {
 	begin_fs_call(OP_SYNC_FILE, 0);
 	return 0;
 }
 
 SEC("?tp_btf/ext4_sync_file_exit")
-int BPF_PROG(iostrata_ext4_sync_file_exit, struct inode *inode, int ret)
+int TIMED_PROG(iostrata_ext4_sync_file_exit, struct inode *inode, int ret)
 {
 	return inode_done(inode, OP_SYNC_FILE, end_fs_call(OP_SYNC_FILE).start_ns, 0);
 }
 
 /* Neither XFS nor btrfs tells when it is done. To the verifier, arguments of a module's tracepoint may be NULL. */
 SEC("?tp_btf/xfs_file_fsync")
-int BPF_PROG(iostrata_xfs_file_fsync, struct xfs_inode *inode)
+int TIMED_PROG(iostrata_xfs_file_fsync, struct xfs_inode *inode)
 {
 	return inode ? inode_done(&inode->i_vnode, OP_SYNC_FILE, 0, 0) : 0;
 }
 
 SEC("?tp_btf/btrfs_sync_file")
-int BPF_PROG(iostrata_btrfs_sync_file, struct file *file, int datasync)
+int TIMED_PROG(iostrata_btrfs_sync_file, struct file *file, int datasync)
 {
 	return file ? inode_done(file->f_inode, OP_SYNC_FILE, 0, 0) : 0;
 }
@@ -368,19 +368,19 @@ static __always_inline int super_synced(struct super_block *super)
 }
 
 SEC("?tp_btf/ext4_sync_fs")
-int BPF_PROG(iostrata_ext4_sync_fs, struct super_block *super, int wait)
+int TIMED_PROG(iostrata_ext4_sync_fs, struct super_block *super, int wait)
 {
 	return super ? super_synced(super) : 0;
 }
 
 SEC("?tp_btf/btrfs_sync_fs")
-int BPF_PROG(iostrata_btrfs_sync_fs, struct btrfs_fs_info *info, int wait)
+int TIMED_PROG(iostrata_btrfs_sync_fs, struct btrfs_fs_info *info, int wait)
 {
 	return info ? super_synced(info->sb) : 0;
 }
 
 SEC("?tp_btf/jbd2_start_commit")
-int BPF_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct transaction_s *transaction)
+int TIMED_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct transaction_s *transaction)
 {
 	if (journal)
 		begin_fs_call(OP_COMMIT, journal->j_blocksize);
@@ -389,7 +389,7 @@ int BPF_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct trans
 
 /* In the same thread, when the transaction is on its device. */
 SEC("?tp_btf/jbd2_run_stats")
-int BPF_PROG(iostrata_jbd2_run_stats, __u32 dev, __u32 transaction, struct transaction_run_stats_s *stats)
+int TIMED_PROG(iostrata_jbd2_run_stats, __u32 dev, __u32 transaction, struct transaction_run_stats_s *stats)
 {
 	struct fs_event event = { .offset_bytes = MISSING, .ino = MISSING, .dev = dev };
 	struct fs_call call = end_fs_call(OP_COMMIT);

@@ -12,6 +12,7 @@
 #include "events.h"
 
 #include "common.bpf.h"
+#include "sampling.bpf.h"
 #include "path.bpf.h"
 #include "process.bpf.h"
 #include "name.bpf.h"
@@ -47,6 +48,8 @@ struct record_types {
 	enum event_class event_class;
 	enum maker maker;
 	enum phase phase;
+	enum timing timing;
+	struct sampling sampling;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

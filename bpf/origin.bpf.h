@@ -313,6 +313,8 @@ static __always_inline __u8 class_of_request(__u32 flags)
 	case REQ_OP_DISCARD: case REQ_OP_SECURE_ERASE:
 		return IO_DISCARD;
 	}
+	if (is_swap(flags, MAKER_UNKNOWN))
+		return IO_SWAP;
 	return is_flagged_metadata(flags) ? IO_METADATA : IO_DATA;
 }
 

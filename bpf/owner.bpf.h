@@ -286,14 +286,14 @@ static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address
 }
 
 SEC("?tp_btf/writeback_dirty_folio")
-int BPF_PROG(iostrata_dirty_folio, struct folio *folio, struct address_space *mapping)
+int TIMED_PROG(iostrata_dirty_folio, struct folio *folio, struct address_space *mapping)
 {
 	return page_dirtied(folio->index, bytes_of(folio), mapping);
 }
 
 /* Until 5.15. */
 SEC("?tp_btf/writeback_dirty_page")
-int BPF_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
+int TIMED_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
 	return page_dirtied(page->index, PAGE_BYTES, mapping);
 }

@@ -163,7 +163,7 @@ static __always_inline void tell_current(__u64 at_ns)
 
 /* A child of a recorded process is recorded. Threads share their process id and are there already. */
 SEC("?tp_btf/sched_process_fork")
-int BPF_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *child)
+int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *child)
 {
 	__u32 parent_pid = parent->tgid;
 	__u32 child_pid = child->tgid;
@@ -187,7 +187,7 @@ int BPF_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *chil
  * time guards the entry of a new process that got the same id meanwhile.
  */
 SEC("?tp_btf/sched_process_free")
-int BPF_PROG(iostrata_free, struct task_struct *task)
+int TIMED_PROG(iostrata_free, struct task_struct *task)
 {
 	__u32 pid = task->pid;
 	__u64 *start_ns;

@@ -149,7 +149,7 @@ static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 		return true;
 	}
 	op->has_target = !bpf_map_update_elem(&targets, &tid, &target, BPF_ANY);
-	if (!op->has_target)
+	if (!op->has_target && !op->left_out)
 		lose_file_op(&target, CLASS_SYSCALL);
 	return true;
 }
@@ -175,7 +175,7 @@ static __always_inline bool is_compat(void)
 }
 
 SEC("?tp_btf/sys_enter")
-int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
+int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 {
 	struct file_op op = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
 	struct file_op *known;
@@ -194,10 +194,16 @@ int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 			account->compat++;
 		return 0;
 	}
+	op.left_out = !samples_this_moment();
 	if (number == NR_IO_SUBMIT) {
-		aio_submitted(regs->si, regs->dx);
+		if (op.left_out)
+			aio_left_out(regs->si, regs->dx);
+		else
+			aio_submitted(regs->si, regs->dx);
 		return 0;
 	}
+	if (op.left_out && !config.follows_calls)
+		return 0;
 	if (find_copy(op.op, regs, &copy)) {
 		if (!fill_copy(&op, &copy))
 			return 0;
@@ -208,14 +214,14 @@ int BPF_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 		return 0;
 	}
 	/* Of an open it is not known yet whether it is of interest. */
-	if (!is_open(op.op))
+	if (!is_open(op.op) && !op.left_out)
 		tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
 	known = bpf_map_lookup_elem(&calls, &tid);
 	if (known)
 		*known = op;
-	else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY))
+	else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY) && !op.left_out)
 		lose_file_op(&op, CLASS_SYSCALL);
 	return 0;
 }
@@ -251,7 +257,7 @@ static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64
 }
 
 SEC("?tp_btf/sys_exit")
-int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
+int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 {
 	unsigned long number = regs->orig_ax;
 	struct file_op *op;
@@ -268,6 +274,11 @@ int BPF_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 	op = bpf_map_lookup_elem(&calls, &tid);
 	if (!op || op->op == OP_NONE)
 		return 0;
+	if (op->left_out) {
+		if (op->has_target)
+			bpf_map_delete_elem(&targets, &tid);
+		goto out;
+	}
 	if (op->appends)
 		fill_append_offset(op, ret);
 	if (is_open(op->op)) {
@@ -284,7 +295,7 @@ out:
 }
 
 SEC("?tp_btf/sched_process_exit")
-int BPF_PROG(iostrata_exit, struct task_struct *task)
+int TIMED_PROG(iostrata_exit, struct task_struct *task)
 {
 	__u32 tid = task->pid;
 

@@ -28,7 +28,7 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 	struct file_op op = { .op = op_code, .offset_bytes = offset_bytes, .requested_bytes = requested_bytes };
 	struct vfs_key key = { .function = function };
 
-	if (is_recorder() || !owner_wanted())
+	if (is_recorder() || !owner_wanted() || !samples_this_moment())
 		return 0;
 	if (!fill_wanted(&op, file, 0))
 		return 0;
@@ -75,12 +75,12 @@ static __always_inline __s64 iter_bytes(struct iov_iter *iter)
  */
 #define VFS_FUNCTION(name, id, op_code, args, requested, offset)                                                       \
 	SEC("?fentry/" #name)                                                                                          \
-	int BPF_PROG(iostrata_##name, UNPACK args)                                                                     \
+	int TIMED_PROG(iostrata_##name, UNPACK args)                                                                     \
 	{                                                                                                              \
 		return vfs_entered(id, op_code, file, requested, offset);                                              \
 	}                                                                                                              \
 	SEC("?fexit/" #name)                                                                                           \
-	int BPF_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
+	int TIMED_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
 	{                                                                                                              \
 		return vfs_returned(id, ret);                                                                          \
 	}                                                                                                              \

@@ -31,14 +31,21 @@ def test_sums_are_duckdbs_sums(tmp_path):
     capture = Capture(FIXTURE)
     compared = 0
     for layer, done in (("syscall", "greatest(ret, 0)"), ("vfs", "greatest(ret, 0)"), ("block", "bytes")):
-        kinds = {"read": "'read', 'pread64', 'readv'", "write": "'write', 'pwrite64', 'writev', 'flush', 'write_zeroes'"}
+        ways = ("aio_", "io_uring_", "sendfile_", "copy_file_range_")
+        kinds = {
+            "read": ["read", "pread64", "readv"] + [f"{way}read" for way in ways[:2]] + [f"{way}in" for way in ways[2:]],
+            "write": ["write", "pwrite64", "writev", "flush", "write_zeroes"]
+            + [f"{way}write" for way in ways[:2]] + [f"{way}out" for way in ways[2:]],
+        }
         for direction, ops in kinds.items():
             where = "" if layer == "block" else "and fd_kind in ('regular', 'block')"
             nobodys = "case when class in ('data', 'readahead') then '(unknown)' else '(' || class || ')' end"
-            system = f"coalesce(comm, {nobodys})" if layer == "block" else "comm"
-            sums = capture.sql(
-                f"select {system}, count(*), sum({done})::bigint, avg(dur_ns) from {{{layer}}} where op in ({ops}) {where} group by 1"
-            )
+            # The process's: threads may have names of their own.
+            process = "coalesce((select any_value(p.comm) from {process} p where p.pid = t.pid), comm)"
+            system = f"coalesce({process}, {nobodys})" if layer == "block" else process
+            sums = capture.sql(f"""
+                select {system}, count(*), sum({done})::bigint, avg(dur_ns) from {{{layer}}} t
+                where op in ({', '.join(repr(op) for op in ops)}) {where} group by 1""")
             for comm, count, total, mean in sums:
                 row = rows[comm.split("/")[0]]
                 assert int(row[f"{layer}_{direction}_ops"]) == count
@@ -109,7 +116,7 @@ def with_losses(copy, chance, how_many, prefer):
         "cause": pyarrow.array([cause for _, _, cause in looks], pyarrow.utf8()).cast(word),
         "events": pyarrow.array([told[key] for key in looks], pyarrow.int64()),
     }
-    (copy / "loss").mkdir()
+    (copy / "loss").mkdir(exist_ok=True)
     write_part(pyarrow.table(columns), copy / "loss/part-000001.parquet")
 
     manifest = json.loads((copy / "manifest.json").read_text())

@@ -64,7 +64,7 @@ def booted(request, payload, tmp_path_factory):
     line = request.param
     fetch_kernel(line)
     out = tmp_path_factory.mktemp("vm") / line
-    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "400",
+    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "500",
                   "--modules", "xfs btrfs dm-mod")
     if machine.returncode:
         console = out / "console.log"
@@ -327,3 +327,19 @@ def test_a_stacked_device_is_one_level_above_its_disk(booted, tmp_path):
     found = [(row["name"], row["application_bytes"], row["device_bytes"]) for row in rows]
     assert found == [("nvme0n1", str(2 * MIB), str(2 * MIB))]
     capture.check_device("nvme0n1", busy=True)
+
+
+def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
+    out = booted[1] / "limited"
+    assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    capture.check_books()
+    assert all(layer["captured"] for layer in capture.manifest["layers"].values())
+    assert capture.manifest["sampling"]["greatest_weight"] > 1
+    for table in ("syscall", "vfs", "fs", "block"):
+        weights = [weight for weight, in capture.sql(f"select distinct weight from {{{table}}} order by weight")]
+        assert weights[0] == 1 < weights[-1] <= 256, (table, weights)
+    # What was left out is not taken for something whose beginning was not seen.
+    unseen = capture.one("select count(*) filter (submitter_pid is null and pid is null and op = 'write') from {block}")[0]
+    assert unseen == 0 and capture.manifest["books"]["incomplete"]["unidentified_requests"] == 0
+    assert analyze("summary", capture.directory).returncode == 0

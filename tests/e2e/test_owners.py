@@ -389,6 +389,31 @@ def test_swapping_is_told_as_such(recordable, tmp_path, record, actors):
     assert capture.sql("select distinct pid from {block} where op = 'write'") == [(None,)]
 
 
+def test_swapping_that_began_before_the_recording_is_told_as_such(disk, upper, record, actors):
+    """Of a request that was under way nothing is known but its flags."""
+    subprocess.run(["mkswap", "-q", upper.device], check=True, capture_output=True)
+    swapped = subprocess.run(["swapon", upper.device], capture_output=True, text=True)
+    if swapped.returncode != 0:
+        pytest.skip(f"this kernel does not swap to a loop device: {swapped.stderr.strip()}")
+    try:
+        actor = actors()
+        actor.do("m = mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); m[:] = os.urandom(len(m))")
+        # What a frozen file system holds up is under way for as long.
+        subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
+        try:
+            actor.do("m.madvise(21)")
+            recorder = record("--device", upper.name)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk.mount], check=True)
+        actor.do("len(m[:])")
+        capture = recorder.stop()
+    finally:
+        subprocess.run(["swapoff", upper.device], check=True)
+    rows = capture.sql("select class, submitter_pid is null, sum(bytes)::bigint from {block} where op = 'write' group by all")
+    assert any(unseen and size >= 1 << 16 for _, unseen, size in rows), rows
+    assert {io_class for io_class, _, _ in rows} == {"swap"}, rows
+
+
 def test_a_block_device_without_a_file_system_has_data_and_owners(recordable, tmp_path, record, actors):
     image = tmp_path / "bare.img"
     with open(image, "wb") as file:

@@ -21,7 +21,7 @@ use crate::options::{Command, Summary};
 use crate::output::{Directory, one_line, print};
 use crate::owners::Owners;
 use crate::parallel::{Work, scan_all};
-use crate::partial::Finished;
+use crate::partial::{Finished, Sampled};
 use crate::scan::{Scan, Source};
 use crate::trust::Trust;
 use crate::{amplification, frame, latency, recover, schema, summary, terminal};
@@ -217,6 +217,7 @@ fn notes(
     notes.extend(choice.notes(captures, &finished.left_out));
     notes.extend(memory_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
+    notes.extend(sampled_note(finished));
     notes.extend(anomalies_note(finished));
     Ok(notes)
 }
@@ -252,12 +253,23 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
     })
 }
 
+fn sampled_note(finished: &Finished) -> Option<String> {
+    let Sampled { rows, greatest } = finished.sampled;
+    (rows > 0).then(|| {
+        format!(
+            "sampled: {rows} of {} rows stand for up to {greatest} events each (--cpu-limit): operations, bytes, ratios and \
+             percentiles are estimates",
+            finished.rows
+        )
+    })
+}
+
 fn anomalies_note(finished: &Finished) -> Option<String> {
     let anomalies = finished.anomalies;
     (anomalies != Default::default()).then(|| {
         format!(
-            "ignored: {} durations and {} byte counts below zero, which cannot be true",
-            anomalies.negative_durations, anomalies.negative_bytes
+            "ignored: {} durations and {} byte counts below zero and {} weights, which cannot be true",
+            anomalies.negative_durations, anomalies.negative_bytes, anomalies.bad_weights
         )
     })
 }

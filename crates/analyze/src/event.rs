@@ -80,6 +80,8 @@ pub struct Anomalies {
     pub negative_durations: u64,
     /// Byte counts below zero.
     pub negative_bytes: u64,
+    /// Rows that stand for no event, or for more than any can.
+    pub bad_weights: u64,
 }
 
 impl Anomalies {
@@ -87,6 +89,7 @@ impl Anomalies {
     pub fn combine(&mut self, other: Anomalies) {
         self.negative_durations = self.negative_durations.saturating_add(other.negative_durations);
         self.negative_bytes = self.negative_bytes.saturating_add(other.negative_bytes);
+        self.bad_weights = self.bad_weights.saturating_add(other.bad_weights);
     }
 }
 
@@ -103,4 +106,13 @@ pub struct Event {
     pub bytes: u64,
     /// How long it took.
     pub durations: Durations,
+    /// For how many events of its kind it stands.
+    pub weight: u64,
+}
+
+impl Event {
+    /// Bytes of all events that it stands for.
+    pub fn all_bytes(&self) -> u64 {
+        self.bytes.saturating_mul(self.weight)
+    }
 }

@@ -8,6 +8,9 @@ use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
 use crate::trust::{Missing, Trust};
 
+/// In `marks` of what is an estimate, because not all of it was recorded.
+const SAMPLED: &str = "sampled";
+
 /// In `marks` of a layer of which more may be missing than is known.
 const AT_LEAST: &str = "at_least";
 
@@ -50,7 +53,9 @@ fn marks(distribution: &Distribution, lost: Missing) -> String {
         Some(format!("{}{}", percentile.mark(), if moved.high_ns.is_none() { "?" } else { "" }))
     };
     let moved = PERCENTILES.iter().zip(&distribution.percentiles).filter_map(of_percentile);
-    lost.more.then(|| AT_LEAST.to_owned()).into_iter().chain(moved).collect::<Vec<_>>().join(" ")
+    let sampled = (distribution.recorded < distribution.count).then(|| SAMPLED.to_owned());
+    let at_least = lost.more.then(|| AT_LEAST.to_owned());
+    sampled.into_iter().chain(at_least).chain(moved).collect::<Vec<_>>().join(" ")
 }
 
 /// One row for each distribution: systems by name, the rest in order of declaration.
@@ -101,11 +106,20 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("op", "The operation, as in the tables.", |row| row.op.name()),
         text("phase", "Which stretch of it was measured.", |row| row.phase.name()),
         integer("count", "Operations whose phase is known, failed ones included.".into(), |d| Some(d.count)),
+        integer(
+            "recorded",
+            "How many of them are in the capture: fewer than `count` where `--cpu-limit` left some out, which those stand for.".into(),
+            |d| Some(d.recorded),
+        ),
         integer("avg_ns", "The average, exact and then rounded.".into(), |d| d.avg_ns),
         integer("min_ns", "The least.".into(), |d| d.min_ns),
     ];
     for (index, percentile) in PERCENTILES.iter().enumerate() {
-        let doc = format!("The {} percentile; empty below {} values.", percentile.name, percentile.needs());
+        let doc = format!(
+            "The {} percentile; empty below {} values that were recorded.",
+            percentile.name,
+            percentile.needs()
+        );
         columns.push(integer(percentile.column, doc, move |d| Some(d.percentiles[index]?.ns)));
     }
     columns.push(integer("max_ns", "The greatest.".into(), |d| d.max_ns));
@@ -137,7 +151,8 @@ fn missing() -> [ResultColumn<Row>; 4] {
         text(
             "marks",
             "The percentiles that what is missing may have moved by more than a thousandth (`p99`), with a `?` those of which it \
-             may have moved the true one beyond all recorded values (`p99?`). `at_least`: more may be missing than is known, so \
+             may have moved the true one beyond all recorded values (`p99?`). `sampled`: estimates, because `--cpu-limit` left some out; the bounds are for what was lost and do not \
+             tell of that. `at_least`: more may be missing than is known, so \
              marks, share and bounds are the least. Empty where all percentiles are as good as they are printed.",
             |row| &row.marks,
         ),

@@ -47,6 +47,27 @@ impl System {
     }
 }
 
+/// Rows that stand for more than one event each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sampled {
+    /// How many.
+    pub rows: u64,
+    /// For how many events one of them stands at most; 0 where there are none.
+    pub greatest: u64,
+}
+
+impl Sampled {
+    /// Adds a row that stands for `weight` events.
+    pub fn add(&mut self, weight: u64) {
+        self.combine(Sampled { rows: 1, greatest: weight });
+    }
+
+    fn combine(&mut self, other: Sampled) {
+        self.rows = self.rows.saturating_add(other.rows);
+        self.greatest = self.greatest.max(other.greatest);
+    }
+}
+
 /// What some rows come to.
 #[derive(Debug, Clone)]
 pub struct Partial {
@@ -63,6 +84,8 @@ pub struct Partial {
     pub left_out: LeftOut,
     /// Rows in the times in which something was lost.
     pub during: During,
+    /// Rows that stand for more than one event.
+    pub sampled: Sampled,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -86,6 +109,8 @@ pub struct Finished {
     pub left_out: LeftOut,
     /// Rows in the times in which something was lost.
     pub during: During,
+    /// Rows that stand for more than one event.
+    pub sampled: Sampled,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -115,6 +140,7 @@ impl Partial {
             anomalies: Anomalies::default(),
             left_out: LeftOut::default(),
             during: During::default(),
+            sampled: Sampled::default(),
             rows: 0,
         }
     }
@@ -148,6 +174,7 @@ impl Partial {
         self.anomalies.combine(other.anomalies);
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
+        self.sampled.combine(other.sampled);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -171,9 +198,9 @@ impl Partial {
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
-        let Partial { memory, anomalies, left_out, during, rows, entities, .. } = self;
+        let Partial { memory, anomalies, left_out, during, sampled, rows, entities, .. } = self;
         let (total, memory, entities) = (total.finish(lost), memory.finish(lost), entities.finish());
-        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, during, rows }
+        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, during, sampled, rows }
     }
 }
 

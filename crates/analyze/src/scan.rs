@@ -107,6 +107,9 @@ trait Events: Table {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
 }
 
+/// No recorder lets a row stand for more.
+const MOST_WEIGHT: u64 = 1 << 15;
+
 /// Process id and start of whom a request belongs to, as far as they are known.
 type Owner = (Option<i32>, Option<i64>);
 
@@ -198,7 +201,7 @@ impl<'a> Fold<'a> {
     fn file_row(&mut self, row: FileRow) {
         self.partial.rows = self.partial.rows.saturating_add(1);
         self.count_end(row.ts_ns, Some(row.dur_ns));
-        let event = row.event(&mut self.partial.anomalies);
+        let event = Event { weight: self.weight(row.weight), ..row.event(&mut self.partial.anomalies) };
         if row.kind == Some(FdKind::Memory) {
             return self.partial.memory.update(&event);
         }
@@ -208,7 +211,23 @@ impl<'a> Fold<'a> {
             let file = self.file(row.dev, row.ino, row.ts_ns, row.kind);
             let belongs = self.belongs(row.pid, row.ts_ns, row.cgroup_id, row.dev, file);
             let step = Step::Application(Path::of(row.op));
-            self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.bytes));
+            self.flow(slot, belongs, IoClass::Data, (event.direction, step, event.all_bytes()));
+        }
+    }
+
+    /// For how many events a row stands. What cannot be is one, and counts in `anomalies`.
+    fn weight(&mut self, weight: i32) -> u64 {
+        match u64::try_from(weight) {
+            Ok(1) => 1,
+            Ok(weight @ 2..=MOST_WEIGHT) => {
+                self.partial.sampled.add(weight);
+                weight
+            }
+            _ => {
+                let anomalies = &mut self.partial.anomalies;
+                anomalies.bad_weights = anomalies.bad_weights.saturating_add(1);
+                1
+            }
         }
     }
 
@@ -256,6 +275,7 @@ struct FileRow<'a> {
     dev: Option<i32>,
     ino: Option<i64>,
     ret: i64,
+    weight: i32,
 }
 
 impl FileRow<'_> {
@@ -271,6 +291,7 @@ impl FileRow<'_> {
             // A negative result is an errno: the call moved nothing.
             bytes: if direction.is_some() { u64::try_from(self.ret).unwrap_or(0) } else { 0 },
             durations,
+            weight: 1,
         }
     }
 }
@@ -296,6 +317,7 @@ macro_rules! file_events {
                         dev: view.dev.at(row),
                         ino: view.ino.at(row),
                         ret: view.ret.at(row),
+                        weight: view.weight.at(row),
                     });
                 }
                 Ok(())
@@ -333,6 +355,7 @@ mod tests {
             dev: None,
             ino: None,
             ret: -5,
+            weight: 1,
         };
         let mut anomalies = Anomalies::default();
         let failed = row.event(&mut anomalies);
@@ -342,6 +365,6 @@ mod tests {
             assert_eq!((none.direction, none.bytes), (None, 0));
         }
         FileRow { dur_ns: -1, ..row }.event(&mut anomalies);
-        assert_eq!(anomalies, Anomalies { negative_durations: 1, negative_bytes: 0 });
+        assert_eq!(anomalies, Anomalies { negative_durations: 1, ..Anomalies::default() });
     }
 }

@@ -173,12 +173,14 @@ fn tells(capture: &Capture, path: FlowPath) -> bool {
     state(capture, layer).is_some_and(|of| of.captured && !of.without.iter().any(|what| Some(what.as_str()) == without))
 }
 
-/// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed.
+/// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed, and all was recorded that was not
+/// lost.
 fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
     let mut sum = Amounts::default();
     for capture in captures {
         let manifest = &capture.manifest;
         let known = manifest.state == State::Complete
+            && manifest.greatest_weight() == 1
             && books::unbalanced(&manifest.books).next().is_none()
             && !skipped(&manifest.books, layer)
             && !left_out(manifest, layer);

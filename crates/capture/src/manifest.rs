@@ -73,6 +73,9 @@ pub struct Manifest {
     pub mounts: Vec<Mount>,
     /// Events seen, written and lost.
     pub books: Books,
+    /// What of all that happened was recorded, where the CPU time that may be taken was limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Rows against the kernel's own counters, for each device that was recorded whole.
     pub device_books: Vec<DeviceBook>,
     /// Finished parts.
@@ -93,6 +96,24 @@ pub enum Privacy {
     Hash,
     /// Nothing.
     Drop,
+}
+
+/// What a limited recorder left out. Rows say for how many events they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// What recorder and kernel programs together might take of a CPU.
+    pub cpu_limit_percent: f64,
+    /// The greatest weight of a row; 1 where all was recorded.
+    pub greatest_weight: u32,
+    /// How long rows had more than 1.
+    pub sampled_ms: u64,
+}
+
+impl Manifest {
+    /// For how many events a row, or an event that was lost, stands at most.
+    pub fn greatest_weight(&self) -> u64 {
+        self.sampling.map_or(1, |sampling| u64::from(sampling.greatest_weight).max(1))
+    }
 }
 
 /// The machine that was recorded.

@@ -39,6 +39,9 @@ table! {
         ret: i64 => Delta,
         /// Open flags of the file (`O_DIRECT`, `O_SYNC`, `O_APPEND`, …), as in fcntl.h; null where there is no file.
         flags: Option<i32> => Delta,
+        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
+        /// are estimates then, and each row is to be multiplied by this.
+        weight: i32 => Delta,
     }
 }
 
@@ -71,6 +74,9 @@ table! {
         requested_bytes: Option<i64> => Delta,
         /// Bytes done, 0, or a negative errno.
         ret: i64 => Delta,
+        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
+        /// are estimates then, and each row is to be multiplied by this.
+        weight: i32 => Delta,
     }
 }
 
@@ -111,6 +117,9 @@ table! {
         events: i64 => Delta,
         /// Blocks that a commit logged.
         blocks: Option<i64> => Delta,
+        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
+        /// are estimates then, and each row is to be multiplied by this.
+        weight: i32 => Delta,
     }
 }
 
@@ -176,6 +185,9 @@ table! {
         bios: i32 => Delta,
         /// How often the driver handed it back; 255 is so often or more.
         requeues: i32 => Delta,
+        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
+        /// are estimates then, and each row is to be multiplied by this.
+        weight: i32 => Delta,
     }
 }
 
@@ -213,6 +225,8 @@ table! {
         ino: Option<i64> => Delta,
         /// Bytes completed.
         bytes: i64 => Delta,
+        /// The `weight` of the request.
+        weight: i32 => Delta,
     }
 }
 
@@ -278,8 +292,9 @@ table! {
 }
 
 table! {
-    /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds. `wall_ns - ts_ns` is
-    /// how far wall time has moved since the start of the recording, by steps and by NTP.
+    /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds, and one at
+    /// once (a tenth of a second) where wall time has moved by a step. `wall_ns - ts_ns` is how far it has since the start of the
+    /// recording; it holds until the next row.
     ClockTable in "clock", row ClockRow, builder ClockBuilder, view ClockView {
         /// When they were read, in the time of the capture: never set back, and no faster or slower than the kernel's stamps.
         ts_ns: i64 => Delta,
@@ -373,6 +388,7 @@ mod tests {
             error: 0,
             bios: 1,
             requeues: 0,
+            weight: 1,
         }
     }
 

@@ -42,8 +42,12 @@ unsafe impl Record for types::own_io {}
 unsafe impl Record for types::inflight_request {}
 // SAFETY: as above.
 unsafe impl Record for types::request_bucket {}
+// SAFETY: as above.
+unsafe impl Record for types::sampling {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
+// SAFETY: an integer.
+unsafe impl Record for u64 {}
 
 /// The record at the front of `bytes`; `None` when there are too few.
 pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {

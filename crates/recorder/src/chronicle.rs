@@ -21,8 +21,11 @@ use crate::sink::{Batch, ParquetSink, Sink, Totals};
 /// How often losses are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often the clocks are read.
+/// How often the clocks are told of.
 const CLOCKS: Duration = Duration::from_secs(10);
+
+/// A wall clock that is so far from where it was last told to be was set, or the machine slept: that is told at once.
+const STEP_NS: u64 = 500_000;
 
 /// Writes the recorder's own tables.
 pub struct Chronicle {
@@ -35,7 +38,9 @@ pub struct Chronicle {
     told: HashMap<(String, u32), Lost>,
     told_ns: i64,
     looked: Instant,
-    clocks_read: Option<Instant>,
+    clocks_told: Option<Instant>,
+    /// By how much wall time was ahead of the monotonic clock then.
+    told_offset_ns: i64,
     /// Whether to wait for room: nothing more comes.
     patient: bool,
 }
@@ -57,13 +62,12 @@ impl Chronicle {
             told: HashMap::new(),
             told_ns: clock::monotonic_ns() + start.offset_ns,
             looked: Instant::now(),
-            clocks_read: None,
+            clocks_told: None,
+            told_offset_ns: start.offset_ns,
             patient: false,
         };
-        if let Some(pair) = start.pairs.first()
-            && chronicle.tell_clocks(pair)
-        {
-            chronicle.clocks_read = Some(Instant::now());
+        if let Some(pair) = start.pairs.first() {
+            chronicle.tell_clocks(pair);
         }
         chronicle
     }
@@ -73,8 +77,9 @@ impl Chronicle {
         if self.sink.is_none() {
             return;
         }
-        if self.clocks_read.is_none_or(|at| at.elapsed() >= CLOCKS) && self.tell_clocks(&clock::pair()) {
-            self.clocks_read = Some(Instant::now());
+        let pair = clock::pair();
+        if self.clocks_told.is_none_or(|at| at.elapsed() >= CLOCKS) || self.is_step(&pair) {
+            self.tell_clocks(&pair);
         }
         if self.looked.elapsed() >= LOOK {
             self.tell_losses(accounts);
@@ -94,11 +99,19 @@ impl Chronicle {
         settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new())
     }
 
-    fn tell_clocks(&mut self, pair: &ClockPair) -> bool {
+    fn is_step(&self, pair: &ClockPair) -> bool {
+        (pair.wall_ns - pair.monotonic_ns).abs_diff(self.told_offset_ns) > STEP_NS
+    }
+
+    /// What cannot be handed over now is told at the next look.
+    fn tell_clocks(&mut self, pair: &ClockPair) {
         let mut rows = ClockBuilder::default();
         let ts_ns = pair.monotonic_ns + self.offset_ns;
         rows.push(ClockRow { ts_ns, wall_ns: pair.wall_ns, boot_ns: clock::boot_ns_at(pair) });
-        self.send(CLOCK, rows)
+        if self.send(CLOCK, rows) {
+            self.clocks_told = Some(Instant::now());
+            self.told_offset_ns = pair.wall_ns - pair.monotonic_ns;
+        }
     }
 
     /// What cannot be handed over now is part of what is told next.

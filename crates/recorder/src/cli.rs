@@ -137,6 +137,10 @@ pub struct RecordArgs {
     /// Size of all ring buffers between kernel and recorder together [default: an eighth of --memory].
     #[arg(long, value_name = "SIZE", value_parser = ring_size)]
     ring_size: Option<u64>,
+    /// Let recorder and kernel programs together take no more than this share of one CPU. Where they would, not everything is
+    /// recorded: what begins in one of 2, 4, … 256 moments, and each row says for how many events it stands.
+    #[arg(long, value_name = "PCT", value_parser = cpu_limit)]
+    cpu_limit: Option<f64>,
     /// What of command lines and paths the capture may have: all (none), hashes with a key that is not kept (hash), or nothing
     /// (drop). Names of programs stay in any case.
     #[arg(long, value_name = "LEVEL", default_value = "none")]
@@ -203,6 +207,14 @@ fn min_free(text: &str) -> Result<MinFree, String> {
     }
     let size: bytesize::ByteSize = text.parse().map_err(|e| format!("{e}; expected a size such as 1GiB, or 5%"))?;
     Ok(MinFree::Bytes(size.as_u64()))
+}
+
+fn cpu_limit(text: &str) -> Result<f64, String> {
+    let percent: Option<f64> = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
+    let most = 100.0 * f64::from(crate::host::possible_cpus());
+    percent
+        .filter(|percent| (0.1..=most).contains(percent))
+        .ok_or_else(|| format!("expected percent of one CPU, from 0.1 to {most} on this machine"))
 }
 
 fn disk_size(text: &str) -> Result<u64, String> {
@@ -275,6 +287,7 @@ impl RecordArgs {
             min_free: self.min_free,
             max_disk_bytes: self.max_disk,
             memory,
+            cpu_limit_percent: self.cpu_limit,
             privacy: match self.privacy {
                 PrivacyName::None => Privacy::None,
                 PrivacyName::Hash => Privacy::Hash,

@@ -30,6 +30,11 @@ pub fn pair() -> ClockPair {
     best.1
 }
 
+/// CPU time that all threads of this process have taken.
+pub fn process_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ProcessCPUTime)).cast_unsigned()
+}
+
 /// Time since boot, sleep included, when `pair` was read: a moment ago, since when the machine has not slept.
 pub fn boot_ns_at(pair: &ClockPair) -> i64 {
     let monotonic_ns = monotonic_ns();

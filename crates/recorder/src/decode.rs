@@ -9,6 +9,7 @@ use iostrata_capture::tables::{BlockRow, FileRow, FsRow, ProcessRow, ShareRow, S
 
 use crate::bpf::types;
 use crate::privacy::Veil;
+use crate::sampling::Rates;
 use crate::session::Words;
 
 /// `MISSING` of `bpf/events.h`.
@@ -24,6 +25,8 @@ pub struct Decoder {
     vias: Vec<Option<Via>>,
     path_origins: Vec<Option<PathOrigin>>,
     veil: Veil,
+    /// Where not everything is recorded.
+    rates: Option<Rates>,
 }
 
 /// Whose it is, as rows say it.
@@ -84,8 +87,9 @@ fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>
 }
 
 impl Decoder {
-    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through.
-    pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil) -> Result<Self> {
+    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through; `rates` tell for how
+    /// many events a row stands, where that may be more than one.
+    pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil, rates: Option<Rates>) -> Result<Self> {
         Ok(Decoder {
             clock_offset_ns,
             ops: words.ops.iter().map(|word| word_or_none(word, Op::parse)).collect::<Result<_>>()?,
@@ -98,11 +102,16 @@ impl Decoder {
                 .map(|word| word_or_none(word, PathOrigin::parse))
                 .collect::<Result<_>>()?,
             veil,
+            rates,
         })
     }
 
     fn op(&self, head: &types::event_head) -> Option<Op> {
         self.ops.get(usize::from(head.op)).copied().flatten()
+    }
+
+    fn weight(&self, head: &types::event_head) -> i32 {
+        self.rates.as_ref().map_or(1, |rates| rates.weight_at(head.start_ns))
     }
 
     /// A system call.
@@ -124,6 +133,7 @@ impl Decoder {
             requested_bytes: known(event.requested_bytes),
             ret: event.ret,
             flags: (event.open_flags >= 0).then_some(event.open_flags),
+            weight: self.weight(head),
         })
     }
 
@@ -145,16 +155,18 @@ impl Decoder {
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
             ret: event.ret,
+            weight: self.weight(head),
         })
     }
 
     /// Something in a file system.
     pub fn fs(&self, event: &types::fs_event) -> Option<FsRow> {
         let head = &event.head;
+        let op = self.op(head)?;
         Some(FsRow {
             ts_ns: head.start_ns + self.clock_offset_ns,
             dur_ns: known(event.duration_ns),
-            op: self.op(head)?,
+            op,
             pid: event.who.pid as i32,
             tid: event.who.tid as i32,
             comm: comm(&event.who.comm),
@@ -168,6 +180,7 @@ impl Decoder {
             bytes: event.bytes as i64,
             events: event.events as i64,
             blocks: known(event.blocks),
+            weight: if op.is_gathered() { self.weight(head) } else { 1 },
         })
     }
 
@@ -210,6 +223,7 @@ impl Decoder {
             error: errno_of(event.error),
             bios: i32::from(event.bios),
             requeues: i32::from(event.requeues),
+            weight: self.weight(&event.head),
         })
     }
 
@@ -239,6 +253,7 @@ impl Decoder {
                 file_dev,
                 ino,
                 bytes,
+                weight: row.weight,
             });
         }
         Some(shares)

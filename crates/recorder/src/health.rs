@@ -64,6 +64,12 @@ pub struct Health {
     pub part_bytes: u64,
     /// What the process takes of memory (RSS).
     pub resident_bytes: u64,
+    /// What recorder and kernel programs took of a CPU in the last second, in thousandths; none without `--cpu-limit`.
+    pub cpu_permille: Option<u64>,
+    /// What begins in one of so many moments is recorded.
+    pub recorded_one_in: u32,
+    /// Whether more CPU time is taken than may be, with as little recorded as can be.
+    pub over_cpu_limit: bool,
     /// Batches that wait for the writer.
     pub queued_bytes: u64,
     /// How long ago the thread that empties the rings was last at work.
@@ -90,6 +96,9 @@ impl Health {
             parts: totals.parts.load(Relaxed),
             part_bytes: totals.bytes.load(Relaxed),
             resident_bytes: resident_bytes().unwrap_or(0),
+            cpu_permille: totals.sampling.cpu_permille(),
+            recorded_one_in: 1 << totals.sampling.step.load(Relaxed),
+            over_cpu_limit: totals.sampling.is_over.load(Relaxed),
             queued_bytes: totals.queued_bytes.load(Relaxed),
             drain_silent_ms: totals.drain.silence().map(millis),
             writer_silent_ms: totals.writer.silence().map(millis),
@@ -127,6 +136,9 @@ impl Health {
         if self.paused {
             complaints.push("paused: the disk has less free space than --min-free leaves".to_owned());
         }
+        if self.over_cpu_limit {
+            complaints.push("takes more of a CPU than --cpu-limit, with as little recorded as can be".to_owned());
+        }
         complaints.extend(self.error.as_ref().map(|error| format!("went wrong: {error}")));
         let lost: u64 = self.classes.iter().flat_map(|class| class.lost.values()).sum();
         if lost > 0 {
@@ -137,13 +149,22 @@ impl Health {
 
     /// In one line.
     pub fn headline(&self) -> String {
+        let cpu = self.cpu_permille.map(|permille| {
+            let sampled = if self.recorded_one_in > 1 {
+                format!(", one in {} moments", self.recorded_one_in)
+            } else {
+                String::new()
+            };
+            format!(", {:.1} % of a CPU{sampled}", permille as f64 / 10.0)
+        });
         format!(
-            "recording for {}: {} events drained, {} finished parts ({}), {} of memory",
+            "recording for {}: {} events drained, {} finished parts ({}), {} of memory{}",
             humantime::format_duration(Duration::from_secs(self.elapsed_ms / 1000)),
             HumanCount(self.drained_events),
             HumanCount(self.parts),
             HumanBytes(self.part_bytes),
             HumanBytes(self.resident_bytes),
+            cpu.unwrap_or_default(),
         )
     }
 
@@ -179,6 +200,7 @@ mod tests {
             drained_events: 1234,
             drain_silent_ms: Some(80),
             writer_silent_ms: Some(400),
+            recorded_one_in: 1,
             classes: vec![ClassHealth { class: "block".into(), seen: 1234, lost: BTreeMap::new() }],
             ..Health::default()
         }

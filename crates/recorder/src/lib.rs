@@ -30,6 +30,7 @@ pub mod probes;
 pub mod progress;
 pub mod record;
 pub mod report;
+pub mod sampling;
 pub mod service;
 pub mod session;
 pub mod signals;

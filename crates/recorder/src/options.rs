@@ -43,6 +43,8 @@ pub struct Record {
     pub max_disk_bytes: Option<u64>,
     /// What the process may take.
     pub memory: Memory,
+    /// What recorder and kernel programs together may take of a CPU, in percent.
+    pub cpu_limit_percent: Option<f64>,
     /// What of command lines and paths is recorded.
     pub privacy: Privacy,
 }

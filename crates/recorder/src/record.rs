@@ -29,6 +29,7 @@ use crate::privacy::Veil;
 use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::report::tell;
+use crate::sampling::{Governor, Rates};
 use crate::service::Service;
 use crate::session::{self, Session, Settings};
 use crate::signals;
@@ -87,6 +88,9 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
+        samples: u32::from(options.cpu_limit_percent.is_some()),
+        // Any other at each start.
+        sampling_seed: clock::monotonic_ns().cast_unsigned(),
         ..types::config::default()
     };
     if let Some(cgroup) = &filter.cgroup {
@@ -128,6 +132,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         devices: devices::all(),
         mounts: mounts::all(),
         books: Default::default(),
+        sampling: None,
         device_books: Vec::new(),
         parts: Vec::new(),
         removed: Vec::new(),
@@ -180,6 +185,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(Home::continues);
     let totals = Arc::new(Totals::default());
+    let rates = Rates::default();
     let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
     let (sink, outputs) = Outputs::start(options, home.as_ref(), &manifest, expected, (&totals, &losses), teller)?;
@@ -188,7 +194,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
     let draining = Draining::start(
         session.rings()?,
-        Decoder::new(manifest.clock.offset_ns, &words, veil)?,
+        Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
         Cgroups::new(mounts::cgroup2()),
         Levels::new(&manifest.devices),
         sink,
@@ -204,6 +210,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let disks = recorded_devices(options);
     let mut service = Service::start();
+    let governor = |percent| Governor::start(percent, &session, rates, Arc::clone(&totals.sampling));
+    let governor = options.cpu_limit_percent.map(governor).transpose()?;
     let mut watch = Watch {
         options,
         disks: &disks,
@@ -212,10 +220,12 @@ pub fn run(options: &Record) -> Result<Outcome> {
         session: &session,
         chronicle: &mut chronicle,
         service: &mut service,
+        governor,
         capture_id: &manifest.capture_id,
         started: Instant::now(),
     };
     let (reason, status) = watch.until_end(child)?;
+    let sampling = watch.governor.as_ref().map(Governor::summary);
     service.stop();
 
     let idle = witness::idle_disks(&manifest.devices);
@@ -233,7 +243,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
     manifest.books = settle(&words.classes, &session.accounts()?, &fates, &losses, skipped);
-    if manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
+    manifest.sampling = sampling;
+    // Rows that stand for several events are no match for what the kernel counted.
+    if manifest.greatest_weight() == 1 && manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         for device in witness.missing() {
             tell(&format!(
                 "iostrata: {device}: went while it was recorded: there are no counters to hold its rows against\n"

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::HumanBytes;
@@ -47,6 +48,15 @@ pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> St
             text,
             "layer     {layer} without {}: this kernel does not let it be captured",
             state.without.join(", ")
+        );
+    }
+    if let Some(sampling) = manifest.sampling.filter(|sampling| sampling.greatest_weight > 1) {
+        let time = humantime::format_duration(Duration::from_secs(sampling.sampled_ms / 1000));
+        let _ = writeln!(
+            text,
+            "sampled   for {time}, down to one in {}, to stay within --cpu-limit {}: each row says for how many events it stands, \
+             and rows are not held against the devices' counters",
+            sampling.greatest_weight, sampling.cpu_limit_percent
         );
     }
     for account in manifest.books.by_class() {

@@ -10,7 +10,7 @@ use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
-use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, read_record, types};
+use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
 use crate::report::tell;
 
 /// What is set before the programs are loaded.
@@ -116,6 +116,7 @@ fn open<'obj>(
     let shard_bytes = shard_bytes(settings.ring_bytes, shards);
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
+    data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
     data.config.ring_shards = shards;
     data.config.wake_bytes = u64::from(shard_bytes) / 4;
     Ok(open)
@@ -202,6 +203,18 @@ impl<'obj> Session<'obj> {
     fn percpu<T: Record>(&self, map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
         let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
         values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
+    }
+
+    /// From when how much is recorded.
+    pub fn set_sampling(&self, sampling: &types::sampling) -> Result<()> {
+        let map = &self.skeleton.maps.sampling;
+        map.update(&0u32.to_ne_bytes(), bytes_of(sampling), MapFlags::ANY).context("cannot set what is recorded")
+    }
+
+    /// CPU time that the programs have taken, as far as they time themselves: from a sample of their runs.
+    pub fn programs_ns(&self) -> Result<u64> {
+        let timed_ns: u64 = self.percpu::<u64>(&self.skeleton.maps.timed_ns, &0u32.to_ne_bytes())?.iter().sum();
+        Ok(timed_ns * u64::from(types::timing::TIMED_ONE_IN.0))
     }
 
     /// The recorder's own I/O on a disk.

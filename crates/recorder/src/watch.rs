@@ -16,6 +16,7 @@ use crate::host::devices;
 use crate::options::Record;
 use crate::progress::Progress;
 use crate::report::tell;
+use crate::sampling::Governor;
 use crate::service::Service;
 use crate::session::Session;
 use crate::signals::Told;
@@ -45,6 +46,8 @@ pub struct Watch<'a> {
     pub session: &'a Session<'a>,
     /// Sees the kernel side's accounts at each look.
     pub chronicle: &'a mut Chronicle,
+    /// Keeps to the limit of CPU time, where there is one.
+    pub governor: Option<Governor<'a>>,
     /// Told how things stand.
     pub service: &'a mut Service,
     /// The capture's id.
@@ -102,6 +105,10 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<Vec<Vec<types::account>>> {
         let accounts = self.session.accounts()?;
         self.chronicle.look(&accounts);
+        if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
+            tell(&format!("iostrata: {error:#}; --cpu-limit stays as it is\n"));
+            self.governor = None;
+        }
         let (chronicle, totals) = (&self.chronicle, self.totals);
         let health = || Health::take(self.capture_id, self.started, totals, &chronicle.books(&accounts));
         self.service.tick(totals, health);

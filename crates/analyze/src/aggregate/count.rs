@@ -48,7 +48,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Rows of `layer`, whatever they did.
+    /// What rows of `layer` stand for, whatever they did.
     pub fn rows(&self, layer: Layer) -> u64 {
         self.rows[layer as usize]
     }
@@ -73,14 +73,14 @@ impl Aggregate for Counts {
 
     fn update(&mut self, event: &Event) {
         let rows = &mut self.rows[event.layer as usize];
-        *rows = rows.saturating_add(1);
+        *rows = rows.saturating_add(event.weight);
         let Some(direction) = event.direction else { return };
         let total = event.durations.get(Phase::Total);
         self.moved[event.layer as usize][direction as usize].add(&Moved {
-            ops: 1,
-            bytes: event.bytes,
-            timed: u64::from(total.is_some()),
-            sum_ns: total.map_or(0, u128::from),
+            ops: event.weight,
+            bytes: event.all_bytes(),
+            timed: if total.is_some() { event.weight } else { 0 },
+            sum_ns: total.map_or(0, |ns| u128::from(ns) * u128::from(event.weight)),
         });
     }
 
@@ -108,7 +108,7 @@ mod tests {
     fn event(direction: Option<Direction>, bytes: u64, dur_ns: Option<i64>) -> Event {
         let mut durations = Durations::default();
         durations.set(Phase::Total, dur_ns, &mut Anomalies::default());
-        Event { layer: Layer::Vfs, op: Op::Read, direction, bytes, durations }
+        Event { layer: Layer::Vfs, op: Op::Read, direction, bytes, durations, weight: 1 }
     }
 
     #[test]
@@ -129,6 +129,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_event_counts_for_as_many_as_it_stands_for() {
+        let mut counts = Counts::default();
+        counts.update(&Event { weight: 4, ..event(Some(Direction::Read), 7, Some(10)) });
+        counts.update(&event(Some(Direction::Read), 1, Some(60)));
+        let moved = counts.moved(Layer::Vfs, Direction::Read);
+        assert_eq!((counts.rows(Layer::Vfs), moved.ops, moved.bytes, moved.avg_ns()), (5, 5, 29, Some(20)));
     }
 
     #[test]

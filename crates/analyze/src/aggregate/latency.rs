@@ -32,8 +32,8 @@ impl Aggregate for Latencies {
             let key = (event.layer, event.op, *phase);
             let sample = self.samples.entry(key).or_insert_with(|| Sample::empty(self.settings.precision));
             match duration {
-                Some(ns) => sample.update(ns),
-                None => sample.update_untimed(),
+                Some(ns) => sample.update(ns, event.weight),
+                None => sample.update_untimed(event.weight),
             }
         }
     }

@@ -37,9 +37,10 @@ impl Percentile {
         self.column.trim_end_matches("_ns")
     }
 
-    /// The nearest rank, `ceil(q * n)`, counted from 1; `None` where `n` values do not support the percentile.
-    fn rank(&self, n: u64) -> Option<u64> {
-        (n >= self.needs()).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
+    /// The nearest rank, `ceil(q * n)`, counted from 1, where `recorded` values stand for `n`; `None` where they are too few to
+    /// support the percentile.
+    fn rank(&self, recorded: u64, n: u64) -> Option<u64> {
+        (recorded >= self.needs()).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
     }
 
     fn rank_of(&self, n: u128) -> u128 {
@@ -83,6 +84,7 @@ impl Quantile {
 #[derive(Debug, Clone)]
 pub struct Sample {
     limit: usize,
+    recorded: u64,
     count: u64,
     untimed: u64,
     sum: u128,
@@ -94,14 +96,17 @@ pub struct Sample {
 /// The form depends on the number of values alone, never on the order in which they came or were merged.
 #[derive(Debug, Clone)]
 enum Values {
-    Few(Vec<u64>),
+    /// With how many each stands for.
+    Few(Vec<(u64, u64)>),
     Histogram(Box<Histogram<u64>>),
 }
 
 /// What is reported of a sample, in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
-    /// Values.
+    /// Values that were recorded.
+    pub recorded: u64,
+    /// Values that these stand for.
     pub count: u64,
     /// Operations whose duration is not known.
     pub untimed: u64,
@@ -119,34 +124,36 @@ impl Sample {
     /// No values.
     pub fn empty(precision: Precision) -> Sample {
         let (limit, values) = (precision.limit(), Values::Few(Vec::new()));
-        Sample { limit, count: 0, untimed: 0, sum: 0, min: u64::MAX, max: 0, values }
+        Sample { limit, recorded: 0, count: 0, untimed: 0, sum: 0, min: u64::MAX, max: 0, values }
     }
 
-    /// How many values it has.
+    /// How many values it stands for.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Adds an operation whose duration is not known.
-    pub fn update_untimed(&mut self) {
-        self.untimed = self.untimed.saturating_add(1);
+    /// Adds an operation whose duration is not known, or that stands for `weight` of these.
+    pub fn update_untimed(&mut self, weight: u64) {
+        self.untimed = self.untimed.saturating_add(weight);
     }
 
-    /// Adds one value.
-    pub fn update(&mut self, ns: u64) {
-        self.count = self.count.saturating_add(1);
-        self.sum = self.sum.saturating_add(u128::from(ns));
+    /// Adds one value, which stands for `weight` of them.
+    pub fn update(&mut self, ns: u64, weight: u64) {
+        self.recorded = self.recorded.saturating_add(1);
+        self.count = self.count.saturating_add(weight);
+        self.sum = self.sum.saturating_add(u128::from(ns) * u128::from(weight));
         self.min = self.min.min(ns);
         self.max = self.max.max(ns);
         match &mut self.values {
-            Values::Few(values) => values.push(ns),
-            Values::Histogram(histogram) => record(histogram, ns, 1),
+            Values::Few(values) => values.push((ns, weight)),
+            Values::Histogram(histogram) => record(histogram, ns, weight),
         }
         self.promote();
     }
 
     /// Adds the values of `other`.
     pub fn combine(&mut self, other: Sample) {
+        self.recorded = self.recorded.saturating_add(other.recorded);
         self.count = self.count.saturating_add(other.count);
         self.untimed = self.untimed.saturating_add(other.untimed);
         self.sum = self.sum.saturating_add(other.sum);
@@ -160,7 +167,7 @@ impl Sample {
             }
             (Values::Few(values), Values::Histogram(mut histogram))
             | (Values::Histogram(mut histogram), Values::Few(values)) => {
-                values.into_iter().for_each(|ns| record(&mut histogram, ns, 1));
+                values.into_iter().for_each(|(ns, weight)| record(&mut histogram, ns, weight));
                 Values::Histogram(histogram)
             }
             (Values::Histogram(mut histogram), Values::Histogram(more)) => {
@@ -175,7 +182,7 @@ impl Sample {
     pub fn finish(self, lost: u64) -> Distribution {
         let some = |value: u64| (self.count > 0).then_some(value);
         let missing = self.untimed.saturating_add(lost);
-        let ranks = PERCENTILES.map(|p| p.rank(self.count));
+        let ranks = PERCENTILES.map(|p| p.rank(self.recorded, self.count));
         let [lowest, greatest] = [0, 1].map(|end| PERCENTILES.map(|p| p.ranks_with(self.count, missing)[end]));
         let values = self.values.sorted();
         let at = values.at(ranks);
@@ -190,6 +197,7 @@ impl Sample {
             })
         };
         Distribution {
+            recorded: self.recorded,
             count: self.count,
             untimed: self.untimed,
             avg_ns: average(self.sum, self.count),
@@ -208,7 +216,7 @@ impl Sample {
             Ok(histogram) => Box::new(histogram),
             Err(_) => unreachable!("three significant digits are within the five that are possible"),
         };
-        values.iter().for_each(|ns| record(&mut histogram, *ns, 1));
+        values.iter().for_each(|(ns, weight)| record(&mut histogram, *ns, *weight));
         self.values = Values::Histogram(histogram);
     }
 }
@@ -240,27 +248,32 @@ impl Values {
     /// The values at `ranks` (ascending), of values that are sorted.
     fn at(&self, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
         match self {
-            Values::Few(values) => ranks.map(|rank| {
-                let index = usize::try_from(rank?.checked_sub(1)?).ok()?;
-                values.get(index).map(|ns| Bucket { least: *ns, greatest: *ns })
-            }),
-            Values::Histogram(histogram) => of_histogram(histogram, ranks),
+            Values::Few(values) => {
+                at_ranks(values.iter().map(|(ns, weight)| (Bucket { least: *ns, greatest: *ns }, *weight)), ranks)
+            }
+            Values::Histogram(histogram) => {
+                let buckets = histogram.iter_recorded().map(|bucket| {
+                    let greatest = bucket.value_iterated_to();
+                    (Bucket { least: histogram.lowest_equivalent(greatest), greatest }, bucket.count_at_value())
+                });
+                at_ranks(buckets, ranks)
+            }
         }
     }
 }
 
-fn of_histogram(histogram: &Histogram<u64>, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
-    let mut buckets = histogram.iter_recorded();
+/// Of values in ascending order, with how many there are of each.
+fn at_ranks(mut values: impl Iterator<Item = (Bucket, u64)>, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
     let mut seen = 0u64;
     let mut value = None;
     ranks.map(|rank| {
         let rank = rank?;
         while seen < rank {
-            let bucket = buckets.next()?;
-            seen = seen.saturating_add(bucket.count_at_value());
-            value = Some(bucket.value_iterated_to());
+            let (bucket, count) = values.next()?;
+            seen = seen.saturating_add(count);
+            value = Some(bucket);
         }
-        value.map(|ns| Bucket { least: histogram.lowest_equivalent(ns), greatest: ns })
+        value
     })
 }
 

@@ -25,14 +25,15 @@ fn row() -> impl Strategy<Value = Row> {
     let layer = prop::sample::select(Layer::ALL);
     let op = prop::sample::select(vec![Op::Read, Op::Write, Op::Fsync]);
     let direction = prop::option::of(prop::sample::select(vec![Direction::Read, Direction::Write]));
+    let weight = prop_oneof![Just(1u64), Just(8u64)];
     let durations = prop::array::uniform4(prop::option::of((0u32..64, any::<i64>()).prop_map(|(b, v)| v >> b)));
-    (who, layer, op, direction, any::<u64>(), durations, 0..3i32).prop_map(
-        |(system, layer, op, direction, bytes, ns, dev)| {
+    (who, layer, op, direction, any::<u64>(), durations, 0..3i32, weight).prop_map(
+        |(system, layer, op, direction, bytes, ns, dev, weight)| {
             let mut durations = Durations::default();
             for (phase, ns) in Phase::ALL.iter().zip(ns) {
                 durations.set(*phase, ns, &mut Anomalies::default());
             }
-            Row { system, event: Event { layer, op, direction, bytes, durations }, dev }
+            Row { system, event: Event { layer, op, direction, bytes, durations, weight }, dev }
         },
     )
 }
@@ -43,9 +44,10 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
         let slot = partial.slot(row.system);
         partial.system(slot).update(&row.event);
         partial.memory.update(&row.event);
-        partial.left_out.add(0, row.dev, row.event.direction, row.event.bytes);
+        partial.left_out.add(0, row.dev, row.event.direction, (row.event.bytes, row.event.weight));
         partial.during.add(row.dev as usize, Source::Block, vec![0, row.event.bytes]);
-        partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64 });
+        partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64, bad_weights: 2 });
+        partial.sampled.add(row.event.weight);
         partial.rows += 1;
     }
     partial

@@ -19,16 +19,17 @@ impl Events for FsTable {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let op = view.op.at(row);
+            let weight = fold.weight(view.weight.at(row));
             let anomalies = &mut fold.partial.anomalies;
-            let mut event =
-                Event { layer: Layer::Fs, op, direction: op.direction(), bytes: 0, durations: Durations::default() };
+            let (direction, durations) = (op.direction(), Durations::default());
+            let mut event = Event { layer: Layer::Fs, op, direction, bytes: 0, durations, weight };
             if !op.is_gathered() {
                 event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
             }
             event.bytes = bytes_of(view.bytes.at(row), anomalies);
             let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
             fold.partial.system(slot).update(&event);
-            fold.pages(&view, row, slot, event.bytes);
+            fold.pages(&view, row, slot, event.all_bytes());
         }
         Ok(())
     }

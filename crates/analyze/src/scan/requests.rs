@@ -15,10 +15,10 @@ use crate::event::{Anomalies, Durations, Event, Phase};
 const NOT_IN_COUNTERS: i32 = 512;
 
 impl Fold<'_> {
-    fn leave_out(&mut self, view: &BlockView, row: usize) {
+    fn leave_out(&mut self, view: &BlockView, row: usize, weight: u64) {
         let direction = counted_direction(view.op.at(row), view.flags.at(row));
         let bytes = bytes_of(view.bytes.at(row), &mut self.partial.anomalies);
-        self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, bytes);
+        self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, (bytes, weight));
     }
 }
 
@@ -32,11 +32,12 @@ impl Events for BlockTable {
             fold.partial.rows = fold.partial.rows.saturating_add(1);
             fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let dev = view.dev.at(row);
+            let weight = fold.weight(view.weight.at(row));
             if !fold.takes(dev) {
-                fold.leave_out(&view, row);
+                fold.leave_out(&view, row, weight);
                 continue;
             }
-            let mut event = block_event(&view, row, &mut fold.partial.anomalies);
+            let mut event = Event { weight, ..block_event(&view, row, &mut fold.partial.anomalies) };
             let owned = bytes_of(view.owned_bytes.at(row), &mut fold.partial.anomalies);
             let shared = bytes_of(view.shared_bytes.at(row), &mut fold.partial.anomalies);
             let class = view.class.at(row);
@@ -54,12 +55,12 @@ impl Events for BlockTable {
             };
             event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
             fold.partial.system(slot).update(&event);
-            fold.flow(slot, belongs, class, (direction, Step::Device(class, evidence), event.bytes));
+            fold.flow(slot, belongs, class, (direction, Step::Device(class, evidence), event.all_bytes()));
             if rest > event.bytes {
                 let slot = fold.partial.slot(without_owner(class));
-                fold.partial.system(slot).add_bytes(direction, rest - event.bytes);
-                let step = Step::Device(class, Evidence::None);
-                fold.flow(slot, nobodys, class, (direction, step, rest - event.bytes));
+                let bytes = (rest - event.bytes).saturating_mul(weight);
+                fold.partial.system(slot).add_bytes(direction, bytes);
+                fold.flow(slot, nobodys, class, (direction, Step::Device(class, Evidence::None), bytes));
             }
         }
         Ok(())
@@ -82,7 +83,8 @@ impl Events for ShareTable {
             let owner = (view.pid.at(row), view.start_ns.at(row));
             let slot = fold.slot_of_owner(owner, view.ts_ns.at(row), view.comm.at(row), class);
             let direction = counted_direction(view.op.at(row), view.flags.at(row));
-            let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies);
+            let weight = fold.weight(view.weight.at(row));
+            let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies).saturating_mul(weight);
             fold.partial.system(slot).add_bytes(direction, bytes);
             let belongs = Belongs {
                 process: owner.0.zip(owner.1),
@@ -106,7 +108,7 @@ fn block_event(view: &BlockView, row: usize, anomalies: &mut Anomalies) -> Event
     durations.set(Phase::Queue, queue_ns, anomalies);
     durations.set(Phase::Insert, insert_ns, anomalies);
     durations.set(Phase::Device, device_ns(dur_ns, queue_ns, insert_ns), anomalies);
-    Event { layer: Layer::Block, op, direction, bytes, durations }
+    Event { layer: Layer::Block, op, direction, bytes, durations, weight: 1 }
 }
 
 /// So that the total of all systems equals the kernel's read and write counters of the devices.

@@ -27,6 +27,7 @@ pub(crate) fn sound() -> Capture {
         devices: Vec::new(),
         mounts: Vec::new(),
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
+        sampling: None,
         device_books: Vec::new(),
         parts: Vec::new(),
         removed: Vec::new(),

@@ -85,32 +85,32 @@ fn csv_files_hold_all_columns() {
     kworker,0,0,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
     ");
     insta::assert_snapshot!(read("latency.csv"), @r"
-    system,layer,op,phase,count,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns,untimed,lost_events,lost_share,marks,p50_low_ns,p50_high_ns,p90_low_ns,p90_high_ns,p95_low_ns,p95_high_ns,p99_low_ns,p99_high_ns,p999_low_ns,p999_high_ns,p9999_low_ns,p9999_high_ns
-    (flush),block,device_flush,total,1,30000,30000,,,,,,,30000,0,0,0.0,,,,,,,,,,,,,
-    (flush),block,device_flush,queue,1,3000,3000,,,,,,,3000,0,0,0.0,,,,,,,,,,,,,
-    (flush),block,device_flush,device,1,27000,27000,,,,,,,27000,0,0,0.0,,,,,,,,,,,,,
-    dd,syscall,read,total,2,30005,10,10,,,,,,60000,0,0,0.0,,10,10,,,,,,,,,,
-    dd,syscall,openat,total,1,700,700,,,,,,,700,0,0,0.0,,,,,,,,,,,,,
-    dd,vfs,read,total,1,59000,59000,,,,,,,59000,0,0,0.0,,,,,,,,,,,,,
-    dd,block,read,total,1,40000,40000,,,,,,,40000,0,0,0.0,,,,,,,,,,,,,
-    dd,block,read,queue,1,4000,4000,,,,,,,4000,0,0,0.0,,,,,,,,,,,,,
-    dd,block,read,device,1,36000,36000,,,,,,,36000,0,0,0.0,,,,,,,,,,,,,
-    etcd,syscall,pwrite64,total,20,5010,5000,5009,5017,5018,,,,5019,0,0,0.0,,5009,5009,5017,5017,5018,5018,,,,,,
-    etcd,syscall,fdatasync,total,1,900000,900000,,,,,,,900000,0,0,0.0,,,,,,,,,,,,,
-    etcd,vfs,write,total,20,4010,4000,4009,4017,4018,,,,4019,0,0,0.0,,4009,4009,4017,4017,4018,4018,,,,,,
-    etcd,block,write,total,20,100095,100000,100090,100170,100180,,,,100190,0,0,0.0,,100090,100090,100170,100170,100180,100180,,,,,,
-    etcd,block,write,queue,20,10010,10000,10009,10017,10018,,,,10019,0,0,0.0,,10009,10009,10017,10017,10018,10018,,,,,,
-    etcd,block,write,device,20,90086,90000,90081,90153,90162,,,,90171,0,0,0.0,,90081,90081,90153,90153,90162,90162,,,,,,
-    etcd,block,flush,total,1,50000,50000,,,,,,,50000,0,0,0.0,,,,,,,,,,,,,
-    etcd,block,flush,queue,1,5000,5000,,,,,,,5000,0,0,0.0,,,,,,,,,,,,,
-    etcd,block,flush,insert,1,1000,1000,,,,,,,1000,0,0,0.0,,,,,,,,,,,,,
-    etcd,block,flush,device,1,44000,44000,,,,,,,44000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,write,total,1,70000,70000,,,,,,,70000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,write,queue,1,7000,7000,,,,,,,7000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,write,device,1,63000,63000,,,,,,,63000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,discard,total,1,70000,70000,,,,,,,70000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,discard,queue,1,7000,7000,,,,,,,7000,0,0,0.0,,,,,,,,,,,,,
-    kworker,block,discard,device,1,63000,63000,,,,,,,63000,0,0,0.0,,,,,,,,,,,,,
+    system,layer,op,phase,count,recorded,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns,untimed,lost_events,lost_share,marks,p50_low_ns,p50_high_ns,p90_low_ns,p90_high_ns,p95_low_ns,p95_high_ns,p99_low_ns,p99_high_ns,p999_low_ns,p999_high_ns,p9999_low_ns,p9999_high_ns
+    (flush),block,device_flush,total,1,1,30000,30000,,,,,,,30000,0,0,0.0,,,,,,,,,,,,,
+    (flush),block,device_flush,queue,1,1,3000,3000,,,,,,,3000,0,0,0.0,,,,,,,,,,,,,
+    (flush),block,device_flush,device,1,1,27000,27000,,,,,,,27000,0,0,0.0,,,,,,,,,,,,,
+    dd,syscall,read,total,2,2,30005,10,10,,,,,,60000,0,0,0.0,,10,10,,,,,,,,,,
+    dd,syscall,openat,total,1,1,700,700,,,,,,,700,0,0,0.0,,,,,,,,,,,,,
+    dd,vfs,read,total,1,1,59000,59000,,,,,,,59000,0,0,0.0,,,,,,,,,,,,,
+    dd,block,read,total,1,1,40000,40000,,,,,,,40000,0,0,0.0,,,,,,,,,,,,,
+    dd,block,read,queue,1,1,4000,4000,,,,,,,4000,0,0,0.0,,,,,,,,,,,,,
+    dd,block,read,device,1,1,36000,36000,,,,,,,36000,0,0,0.0,,,,,,,,,,,,,
+    etcd,syscall,pwrite64,total,20,20,5010,5000,5009,5017,5018,,,,5019,0,0,0.0,,5009,5009,5017,5017,5018,5018,,,,,,
+    etcd,syscall,fdatasync,total,1,1,900000,900000,,,,,,,900000,0,0,0.0,,,,,,,,,,,,,
+    etcd,vfs,write,total,20,20,4010,4000,4009,4017,4018,,,,4019,0,0,0.0,,4009,4009,4017,4017,4018,4018,,,,,,
+    etcd,block,write,total,20,20,100095,100000,100090,100170,100180,,,,100190,0,0,0.0,,100090,100090,100170,100170,100180,100180,,,,,,
+    etcd,block,write,queue,20,20,10010,10000,10009,10017,10018,,,,10019,0,0,0.0,,10009,10009,10017,10017,10018,10018,,,,,,
+    etcd,block,write,device,20,20,90086,90000,90081,90153,90162,,,,90171,0,0,0.0,,90081,90081,90153,90153,90162,90162,,,,,,
+    etcd,block,flush,total,1,1,50000,50000,,,,,,,50000,0,0,0.0,,,,,,,,,,,,,
+    etcd,block,flush,queue,1,1,5000,5000,,,,,,,5000,0,0,0.0,,,,,,,,,,,,,
+    etcd,block,flush,insert,1,1,1000,1000,,,,,,,1000,0,0,0.0,,,,,,,,,,,,,
+    etcd,block,flush,device,1,1,44000,44000,,,,,,,44000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,write,total,1,1,70000,70000,,,,,,,70000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,write,queue,1,1,7000,7000,,,,,,,7000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,write,device,1,1,63000,63000,,,,,,,63000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,discard,total,1,1,70000,70000,,,,,,,70000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,discard,queue,1,1,7000,7000,,,,,,,7000,0,0,0.0,,,,,,,,,,,,,
+    kworker,block,discard,device,1,1,63000,63000,,,,,,,63000,0,0,0.0,,,,,,,,,,,,,
     ");
     assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 4);
 }
@@ -286,14 +286,54 @@ fn what_cannot_be_true_is_counted_and_not_used() {
     capture.syscall(502, 1, Op::Read, i64::MAX, i64::MAX);
     capture.block(503, Some(1), Op::Read, i64::MIN, 100).queue_ns = Some(200);
     capture.block(504, Some(1), Op::Read, -1, i64::MIN);
+    capture.syscall(505, 1, Op::Fsync, 0, 1).weight = 0;
+    capture.syscall(506, 1, Op::Fsync, 0, 1).weight = i32::MAX;
     capture.write(place.path(), "run1");
     let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 0);
-    assert!(out.contains("ignored: 6 durations and 4 byte counts below zero, which cannot be true\n"), "{out}");
+    assert!(
+        out.contains("ignored: 6 durations and 4 byte counts below zero and 2 weights, which cannot be true\n"),
+        "{out}"
+    );
     let summary = place.path().join("results/summary.csv");
     assert_eq!(column(&summary, "syscall_read_bytes")[2], u64::MAX.to_string());
     assert_eq!(column(&summary, "syscall_read_avg_ns")[2], i64::MAX.to_string());
     assert_eq!(column(&summary, "block_read_bytes")[2], "0");
+}
+
+#[test]
+fn rows_that_stand_for_several_events_count_for_these_and_the_results_say_so() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = Capture::empty("sampled", ALL);
+    capture.process(0, 1, "dd", None);
+    capture.process(0, 2, "cp", None);
+    for (number, weight) in [1, 4, 4].into_iter().enumerate() {
+        let ts_ns = 10 * number as i64;
+        capture.syscall(ts_ns, 1, Op::Write, 4096, 1_000 * i64::from(weight)).weight = weight;
+        let request = capture.block(ts_ns, Some(1), Op::Write, 8192, 100);
+        (request.weight, request.owned_bytes) = (weight, 4096);
+        capture.share(Some(2), 4096);
+    }
+    capture.write(place.path(), "run1");
+    let (_, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    // Two of the calls, two of the requests and two of their parts.
+    let said = "sampled: 6 of 9 rows stand for up to 4 events each (--cpu-limit): operations, bytes, ratios and percentiles are estimates\n";
+    assert!(out.contains(said), "{out}");
+    let results = place.path().join("results");
+    let summary = |name| column(&results.join("summary.csv"), name);
+    assert_eq!(summary("system"), ["cp", "dd"]);
+    assert_eq!([summary("syscall_write_ops"), summary("block_write_ops")], [["0", "9"], ["0", "9"]]);
+    assert_eq!([summary("syscall_write_bytes"), summary("block_write_bytes")], [["0", "36864"], ["36864", "36864"]]);
+    // (1 × 1000 + 8 × 4000) / 9.
+    assert_eq!(summary("syscall_write_avg_ns"), ["", "3667"]);
+    let latency = |name| column(&results.join("latency.csv"), name)[0].clone();
+    assert_eq!(
+        ["op", "count", "recorded", "p50_ns", "p90_ns", "marks"].map(latency),
+        ["write", "9", "3", "4000", "", "sampled"]
+    );
+    let amplification = |name| column(&results.join("amplification.csv"), name);
+    assert_eq!(amplification("application_bytes")[0], "36864");
+    assert_eq!(amplification("device_bytes")[0], "73728");
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl Capture {
             devices: Vec::new(),
             mounts: Vec::new(),
             books: Books::default(),
+            sampling: None,
             device_books: Vec::new(),
             parts: Vec::new(),
             removed: Vec::new(),
@@ -117,6 +118,7 @@ impl Capture {
             requested_bytes: None,
             ret,
             flags: None,
+            weight: 1,
         });
         self.syscall.last_mut().expect("just pushed")
     }
@@ -136,6 +138,7 @@ impl Capture {
             offset_bytes: None,
             requested_bytes: None,
             ret,
+            weight: 1,
         });
         self.vfs.last_mut().expect("just pushed")
     }
@@ -159,6 +162,7 @@ impl Capture {
             bytes,
             events: 1,
             blocks: None,
+            weight: 1,
         });
     }
 
@@ -190,6 +194,7 @@ impl Capture {
             error: 0,
             bios: 1,
             requeues: 0,
+            weight: 1,
         });
         self.block.last_mut().expect("just pushed")
     }
@@ -214,6 +219,7 @@ impl Capture {
             file_dev: None,
             ino: None,
             bytes,
+            weight: request.weight,
         });
     }
 

@@ -18,7 +18,7 @@ fn veil() -> Veil {
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(1_000, &words(&["", "read", "write"]), veil()).expect("known words")
+    Decoder::new(1_000, &words(&["", "read", "write"]), veil(), None).expect("known words")
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_operation_without_a_word_is_no_row() {
     assert!(decoder().syscall(&event).is_none());
     event.head.op = 200;
     assert!(decoder().syscall(&event).is_none());
-    assert!(Decoder::new(0, &words(&["frobnicate"]), veil()).is_err());
+    assert!(Decoder::new(0, &words(&["frobnicate"]), veil(), None).is_err());
 }
 
 #[test]

@@ -9,14 +9,15 @@ mod shelf;
 mod tee;
 mod writer;
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
 
 use crate::books::Tally;
 use crate::classes::Class;
 use crate::health::Pulse;
+use crate::sampling::Standing;
 
 pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
@@ -68,6 +69,8 @@ pub struct Totals {
     pub queued_bytes: AtomicU64,
     /// The first thing that went wrong with writing.
     pub error: OnceLock<String>,
+    /// What of all that happens is recorded.
+    pub sampling: Arc<Standing>,
     /// Whether the drain is at work.
     pub drain: Pulse,
     /// Whether the writer is.

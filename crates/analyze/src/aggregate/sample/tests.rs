@@ -5,7 +5,7 @@ const FEW: Precision = Precision::Histogram { above: 8 };
 
 fn sample(precision: Precision, values: &[u64]) -> Sample {
     let mut sample = Sample::empty(precision);
-    values.iter().for_each(|ns| sample.update(*ns));
+    values.iter().for_each(|ns| sample.update(*ns, 1));
     sample
 }
 
@@ -115,14 +115,45 @@ fn a_percentile_may_have_moved_where_a_bound_is_more_than_a_thousandth_away() {
 #[test]
 fn what_has_no_duration_is_missing_too() {
     let mut untimed = sample(FEW, &(1..=990).collect::<Vec<u64>>());
-    (0..7).for_each(|_| untimed.update_untimed());
+    (0..7).for_each(|_| untimed.update_untimed(1));
     let mut merged = Sample::empty(FEW);
     merged.combine(untimed);
     let [lost, both] = [sample(FEW, &(1..=990).collect::<Vec<u64>>()).finish(11), merged.finish(4)];
     assert_eq!((both.count, both.untimed, both.percentiles), (990, 7, lost.percentiles));
 }
 
+#[test]
+fn a_sample_that_was_recorded_in_part_supports_what_the_recorded_values_do() {
+    let mut few = Sample::empty(Precision::Exact);
+    (1..=99).for_each(|ns| few.update(ns, 256));
+    let of = few.finish(0);
+    assert_eq!((of.recorded, of.count, of.avg_ns), (99, 99 * 256, Some(50)));
+    assert_eq!(of.percentiles.map(|p| p.map(|p| p.ns)), [Some(50), Some(90), Some(95), None, None, None]);
+}
+
 proptest! {
+    #[test]
+    fn a_value_with_a_weight_is_as_many_values(
+        values in prop::collection::vec((value(), 1..5u64), 0..60),
+        exact in any::<bool>(),
+        lost in 0..20u64,
+    ) {
+        let precision = if exact { Precision::Exact } else { FEW };
+        let (mut weighed, mut repeated) = (Sample::empty(precision), Sample::empty(precision));
+        for (ns, weight) in values {
+            weighed.update(ns, weight);
+            (0..weight).for_each(|_| repeated.update(ns, 1));
+        }
+        let (weighed, repeated) = (weighed.finish(lost), repeated.finish(lost));
+        prop_assert_eq!((weighed.count, weighed.avg_ns), (repeated.count, repeated.avg_ns));
+        prop_assert_eq!((weighed.min_ns, weighed.max_ns), (repeated.min_ns, repeated.max_ns));
+        for (weighed, repeated) in weighed.percentiles.iter().zip(repeated.percentiles).filter(|(weighed, _)| weighed.is_some()) {
+            // Either may be a histogram where the other is not.
+            let (one, other) = (weighed.expect("just asked").ns, repeated.expect("of more values").ns);
+            prop_assert!(one.abs_diff(other) <= one / 1000, "{one} {other}");
+        }
+    }
+
     #[test]
     fn the_true_percentile_lies_within_the_bounds_whatever_was_lost(
         values in prop::collection::vec((value(), any::<bool>()), 1..300),
@@ -163,7 +194,7 @@ proptest! {
         let mut pieces = vec![Sample::empty(FEW); cuts.len() + 1];
         for (index, ns) in values.iter().enumerate() {
             let piece = cuts.iter().filter(|cut| cut.index(values.len()) <= index).count();
-            pieces[piece].update(*ns);
+            pieces[piece].update(*ns, 1);
         }
         if backwards {
             pieces.reverse();

@@ -39,6 +39,7 @@ fn call(op: Op, name: &str, ret: i64) -> SyscallRow {
         requested_bytes: Some(8192),
         ret,
         flags: None,
+        weight: 1,
     }
 }
 
@@ -70,6 +71,7 @@ fn request(op: Op, pid: Option<i32>, class: IoClass) -> BlockRow {
         error: if pid.is_some() { 0 } else { -5 },
         bios: 1,
         requeues: 0,
+        weight: 1,
     }
 }
 
@@ -122,6 +124,7 @@ fn printed(format: Format) -> (String, Shown) {
         offset_bytes: None,
         requested_bytes: None,
         ret: 0,
+        weight: 1,
     };
     let calls = vec![call(Op::Write, "dd", 8192), call(Op::Pread, "dd", -9), call(Op::UringSyncFileRange, "dd", 0)];
     let requests = vec![request(Op::Write, Some(30), IoClass::Data), request(Op::Read, None, IoClass::Journal)];

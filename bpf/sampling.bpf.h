@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What `--cpu-limit` does: the programs time themselves, and where they and user space take more than the limit, only what
+ * begins in some moments is recorded. Moments and not single events, so that what is recorded has its neighbours: sequences,
+ * queue depths and merges stay as they are. Each period has one such moment, at a place that nobody's rhythm can be in step
+ * with; it is a power of two of it, so every event has the same chance and counts for as many as that chance is one in.
+ */
+#ifndef IOSTRATA_SAMPLING_H
+#define IOSTRATA_SAMPLING_H
+
+/* About a quarter of a second: at one in 256 a moment is a millisecond. */
+enum { PERIOD_SHIFT = 28 };
+
+/* Key: 0. Written by user space, one word at a time. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sampling);
+} sampling SEC(".maps");
+
+static __always_inline struct sampling *sampling_now(void)
+{
+	__u32 zero = 0;
+
+	return config.samples ? bpf_map_lookup_elem(&sampling, &zero) : 0;
+}
+
+/* Whether what begins at `at_ns` is recorded. */
+static __always_inline bool in_sample(__u64 at_ns)
+{
+	struct sampling *now = sampling_now();
+	__u64 period = at_ns >> PERIOD_SHIFT, within = at_ns & ((1ULL << PERIOD_SHIFT) - 1);
+	__u64 shift;
+
+	if (!now)
+		return true;
+	shift = (at_ns < now->change_ns ? now->shift_before : now->shift_after) & 15;
+	/* The upper bits of multiples of the golden ratio: places that are spread evenly and never repeat. */
+	return !shift || within >> (PERIOD_SHIFT - shift) == (period + config.sampling_seed) * 0x9e3779b97f4a7c15ULL >> (64 - shift);
+}
+
+static __always_inline bool samples_this_moment(void)
+{
+	return !config.samples || in_sample(bpf_ktime_get_ns());
+}
+
+/* Whether something between these moments counts for another number of events than what is after them. */
+static __always_inline bool changed_between(__u64 from_ns, __u64 until_ns)
+{
+	struct sampling *now = sampling_now();
+
+	return now && from_ns < now->change_ns && now->change_ns <= until_ns;
+}
+
+/* Whether a request that began at `start_ns` (0: not known) and of which nothing is known may be one that was left out. */
+static __always_inline bool may_be_left_out(__u64 start_ns)
+{
+	struct sampling *now = sampling_now();
+
+	return now && start_ns < now->whole_ns;
+}
+
+/* Key: 0. What the timed runs of the programs took. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} timed_ns SEC(".maps");
+
+/* The most that a run is taken to have had of its CPU: one that seems to take longer was interrupted. */
+enum { LONGEST_RUN_NS = 65536 };
+
+/* 0: this run is not timed. */
+static __always_inline __u64 run_begins(void)
+{
+	return config.samples && !(bpf_get_prandom_u32() % TIMED_ONE_IN) ? bpf_ktime_get_ns() : 0;
+}
+
+static __always_inline void run_ends(__u64 began_ns)
+{
+	__u64 taken_ns, *sum;
+	__u32 zero = 0;
+
+	if (!config.samples || !began_ns)
+		return;
+	taken_ns = bpf_ktime_get_ns() - began_ns;
+	sum = bpf_map_lookup_elem(&timed_ns, &zero);
+	if (sum)
+		*sum += taken_ns < LONGEST_RUN_NS ? taken_ns : LONGEST_RUN_NS;
+}
+
+/* BPF_PROG() of libbpf, timed. */
+#define TIMED_PROG(name, args...)                                                                                      \
+	name(unsigned long long *ctx);                                                                                 \
+	static __always_inline int timed_##name(unsigned long long *ctx, ##args);                                      \
+	int name(unsigned long long *ctx)                                                                              \
+	{                                                                                                              \
+		__u64 began_ns = run_begins();                                                                         \
+		int result;                                                                                            \
+                                                                                                                       \
+		_Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wint-conversion\"")                  \
+		result = timed_##name(___bpf_ctx_cast(args));                                                          \
+		_Pragma("GCC diagnostic pop") run_ends(began_ns);                                                      \
+		return result;                                                                                         \
+	}                                                                                                              \
+	static __always_inline int timed_##name(unsigned long long *ctx, ##args)
+
+#endif
