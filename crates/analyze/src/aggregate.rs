@@ -51,7 +51,7 @@ pub enum Precision {
 
 impl Precision {
     /// What is used unless the user asks for exact values. A histogram of durations up to a second takes about 180 KiB,
-    /// this many values 4 KiB: most pairs of system and operation never need more.
+    /// this many values 8 KiB: most pairs of system and operation never need more.
     pub const DEFAULT: Precision = Precision::Histogram { above: 512 };
 
     /// How many values are kept before they become a histogram.

@@ -61,7 +61,7 @@ struct Summary {
     /// Threads that scan [default: one for each CPU].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Keep every duration for exact percentiles, in memory that grows with the capture: 8 bytes for each.
+    /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
     #[arg(long)]
     exact: bool,
 }
