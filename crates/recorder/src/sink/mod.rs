@@ -21,6 +21,7 @@ use crate::health::Pulse;
 pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
 pub use room::MinFree;
+pub use shelf::Size;
 pub use tee::Tee;
 
 /// Rows of one class, with the account of their events.
