@@ -141,7 +141,8 @@ class Iostrata(Tracer):
         manifest = json.loads(self.manifest().read_text())
         if manifest["state"] != "complete":
             raise RuntimeError(f"iostrata left its capture in state {manifest['state']}")
-        for part in manifest["parts"]:
+        lines = [json.loads(line) for line in self.manifest().with_name("parts.jsonl").read_text().splitlines()]
+        for part in (line["finished"] for line in lines):
             findings.rows[part["table"]] = findings.rows.get(part["table"], 0) + part["rows"]
             if part["table"] == "block":
                 findings.events += part["rows"]

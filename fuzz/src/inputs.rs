@@ -19,8 +19,8 @@ use iostrata_capture::system::{Identity, Systems};
 use tempfile::TempDir;
 
 /// The kinds of input, by the name of their target.
-pub const KINDS: [(&str, Run); 4] =
-    [("manifest", manifest), ("sidecar", sidecar), ("rules", rules), ("parquet", parquet)];
+pub const KINDS: [(&str, Run); 5] =
+    [("manifest", manifest), ("list", list), ("sidecar", sidecar), ("rules", rules), ("parquet", parquet)];
 
 /// Takes an input through the program.
 pub type Run = fn(&Stage, &[u8]);
@@ -38,6 +38,12 @@ pub const PARTS: [(&str, &[u8]); 7] = fixture!("syscall", "vfs", "fs", "block", 
 
 /// The manifest of their capture.
 pub const MANIFEST: &str = include_str!("../../tests/fixtures/debian-6.12-nvme/manifest.json");
+
+/// Their list.
+pub const LIST: &str = include_str!("../../tests/fixtures/debian-6.12-nvme/parts.jsonl");
+
+/// How many of the parts are left out of captures that are about something else, for speed.
+pub const LARGE: usize = 3;
 
 /// Every table that a capture may have, in the order in which inputs number them.
 const TABLES: [&str; 9] = ["syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss"];
@@ -122,11 +128,27 @@ fn recover(capture: &Path) {
 /// The bytes of a manifest beside parts that are as they should be.
 pub fn manifest(stage: &Stage, input: &[u8]) {
     let capture = stage.fresh();
-    PARTS[3..].iter().for_each(|(table, part)| put(&capture, &format!("{table}/part-000001.parquet"), part));
+    put_parts(&capture);
     put(&capture, "manifest.json", input);
+    put(&capture, "parts.jsonl", b"");
     summary(&capture);
     recover(&capture);
     summary(&capture);
+}
+
+/// The bytes of a list beside such parts, of a capture that was cut off.
+pub fn list(stage: &Stage, input: &[u8]) {
+    let capture = stage.fresh();
+    put_parts(&capture);
+    put(&capture, "manifest.json", small_manifest(true).as_bytes());
+    put(&capture, "parts.jsonl", input);
+    summary(&capture);
+    recover(&capture);
+    summary(&capture);
+}
+
+fn put_parts(capture: &Path) {
+    PARTS[LARGE..].iter().for_each(|(table, part)| put(capture, &format!("{table}/part-000001.parquet"), part));
 }
 
 /// A rules file, and what becomes of processes by it.
@@ -151,17 +173,22 @@ pub fn rules(stage: &Stage, input: &[u8]) {
     }
 }
 
-/// The manifest of a capture that its recorder finished, or one that was cut off, and that lists no part.
-fn manifest_without_parts(cut_off: bool) -> String {
+/// The manifest of a capture that its recorder finished, or one that was cut off.
+fn small_manifest(cut_off: bool) -> String {
     let between = |from: &str, to: &str| {
         let text = &MANIFEST[MANIFEST.find(from).unwrap_or(0)..];
         &text[..text.find(to).unwrap_or(text.len())]
     };
     // What a call reads each time, and nothing here is about.
     let probes = between("\"probes\"", "\"filters\"");
-    let parts = between("\"parts\"", "\u{0}");
-    let text = MANIFEST.replace(probes, "\"probes\": [],").replace(parts, "\"parts\": []}");
+    let text = MANIFEST.replace(probes, "\"probes\": [],");
     if cut_off { text.replacen("\"complete\"", "\"recording\"", 1) } else { text }
+}
+
+/// A manifest, and a list without a part.
+fn put_unlisted(capture: &Path, cut_off: bool) {
+    put(capture, "manifest.json", small_manifest(cut_off).as_bytes());
+    put(capture, "parts.jsonl", b"");
 }
 
 /// Requests, so that there is something to analyze beside tables that others refer to.
@@ -188,7 +215,7 @@ pub fn parquet(stage: &Stage, input: &[u8]) {
     let Some((table, whole, cut_off, rest)) = head(input) else { return };
     let part = if whole { rest.to_vec() } else { framed(rest) };
     let capture = stage.fresh();
-    put(&capture, "manifest.json", manifest_without_parts(cut_off).as_bytes());
+    put_unlisted(&capture, cut_off);
     requests(&capture, table);
     put(&capture, &format!("{table}/part-000001.parquet"), &part);
     if cut_off {
@@ -220,7 +247,7 @@ pub fn sidecar(stage: &Stage, input: &[u8]) {
         sign(part, &mut log);
     }
     let capture = stage.fresh();
-    put(&capture, "manifest.json", manifest_without_parts(true).as_bytes());
+    put_unlisted(&capture, true);
     put(&capture, &format!("{table}/.part-000001.parquet.tmp"), part);
     put(&capture, &format!("{table}/.part-000001.parquet.groups"), &log);
     summary(&capture);

@@ -159,12 +159,37 @@ PARTS = """(
 TABLES = ("syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss")
 
 
+def parts_of(directory):
+    """The finished parts that the list of a capture has, and by table what was removed. A last line without an end is none."""
+    parts, removed = {}, {}
+
+    def remove(table, **what):
+        known = removed.setdefault(table, {"table": table, "parts": 0, "rows": 0, "bytes": 0, "last_ts_ns": None})
+        known["last_ts_ns"] = max((ns for ns in (known["last_ts_ns"], what.pop("last_ts_ns")) if ns is not None), default=None)
+        known.update({name: known[name] + count for name, count in what.items()})
+
+    for line in (directory / "parts.jsonl").read_bytes().split(b"\n")[:-1]:
+        [(event, what)] = json.loads(line).items()
+        if event == "finished":
+            assert what["file"] not in parts, line
+            parts[what["file"]] = what
+        elif event == "removed":
+            part = parts.pop(what)
+            remove(part["table"], parts=1, **{name: part[name] for name in ("rows", "bytes", "last_ts_ns")})
+        else:
+            assert event == "removed_sum", line
+            remove(**what)
+    return list(parts.values()), list(removed.values())
+
+
 class Capture:
     """A finished capture, read by DuckDB."""
 
     def __init__(self, directory):
         self.directory = Path(directory)
         self.manifest = json.loads((self.directory / "manifest.json").read_text())
+        assert not self.manifest.keys() & {"parts", "removed"}, "one place for each fact"
+        self.manifest["parts"], self.manifest["removed"] = parts_of(self.directory)
 
     def sql(self, query):
         """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
@@ -199,7 +224,7 @@ class Capture:
             assert account["seen"] == account["written"] + sum(account["lost"].values()), account
         for table in {account["class"] for account in accounts}:
             written = sum(account["written"] for account in accounts if account["class"] == table)
-            removed = sum(removed["rows"] for removed in self.manifest.get("removed", []) if removed["table"] == table)
+            removed = sum(removed["rows"] for removed in self.manifest["removed"] if removed["table"] == table)
             assert self.one(f"select count(*) + {removed} from {{{table}}}") == (written,), table
         # What was lost when adds up to what was lost at all. What only the end tells is in the books alone.
         told = dict(((table, cause), events) for table, cause, events in self.sql("select class, cause, sum(events)::bigint from {loss} group by all"))

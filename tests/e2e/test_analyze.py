@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BIN, ROOT, Capture, analyze, run
+from conftest import BIN, ROOT, Capture, analyze, parts_of, run
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 
@@ -119,9 +119,11 @@ def with_losses(copy, chance, how_many, prefer):
     (copy / "loss").mkdir(exist_ok=True)
     write_part(pyarrow.table(columns), copy / "loss/part-000001.parquet")
 
+    listed, _ = parts_of(copy)
+    for part in listed:
+        part["bytes"], part["rows"] = (copy / part["file"]).stat().st_size, parquet.read_metadata(copy / part["file"]).num_rows
+    (copy / "parts.jsonl").write_text("".join(json.dumps({"finished": part}) + "\n" for part in listed))
     manifest = json.loads((copy / "manifest.json").read_text())
-    for listed in manifest["parts"]:
-        listed["bytes"], listed["rows"] = (copy / listed["file"]).stat().st_size, parquet.read_metadata(copy / listed["file"]).num_rows
     accounts = [account for account in manifest["books"]["accounts"] if account["class"] == "syscall"]
     for account in accounts:
         of_cpu = {cause: sum(n for (_, cpu, why), n in told.items() if (cpu, why) == (account["cpu"], cause)) for cause in account["lost"]}

@@ -43,7 +43,7 @@ def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
     capture = recorder.stop(expected=None)
     capture.check_books()
     seen = sum(account["seen"] for account in capture.manifest["books"]["accounts"])
-    parts = len(capture.manifest["parts"]) + sum(removed["parts"] for removed in capture.manifest.get("removed", []))
+    parts = len(capture.manifest["parts"]) + sum(removed["parts"] for removed in capture.manifest["removed"])
     tenth = len(samples) // 10
     second, last = ([statistics.median(values) for values in zip(*of)] for of in (samples[tenth:2 * tenth], samples[-tenth:]))
     print(f"{seen} events in {SECONDS} s, {parts} parts, lost {capture.lost_events()}; memory, files, maps: {second} in the second tenth, {last} in the last")

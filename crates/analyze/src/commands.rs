@@ -149,7 +149,7 @@ fn scan(captures: &[Capture], known: &Known, choice: &Choice, options: &Summary,
     let scan = |capture: usize| {
         let (owners, files) = (&known.owners[capture], &known.files[capture]);
         let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
-        let removed_until_ns = captures[capture].manifest.removed_until_ns();
+        let removed_until_ns = captures[capture].list.removed_until_ns();
         Scan { capture, owners, files, disks, choice, losses, removed_until_ns }
     };
     let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();

@@ -35,7 +35,7 @@ fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
     let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));
     let mut text = format!("{directory}: recovered {} with {rows} rows", count(parts.len(), "part"));
     if !unlisted.is_empty() {
-        text.push_str(&format!("; {} finished and not yet in the manifest", count(unlisted.len(), "part")));
+        text.push_str(&format!("; {} finished and not yet listed", count(unlisted.len(), "part")));
     }
     if *empty > 0 {
         text.push_str(&format!("; {} of which nothing had been flushed", count(*empty as usize, "part")));

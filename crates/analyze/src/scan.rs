@@ -40,9 +40,9 @@ pub struct Scan<'a> {
     pub choice: &'a Choice,
     /// When something of its tables was lost.
     pub losses: &'a Losses,
-    /// Rows of events that began until then are left out, because some tables lack them ([`Manifest::removed_until_ns`]).
+    /// Rows of events that began until then are left out, because some tables lack them ([`PartList::removed_until_ns`]).
     ///
-    /// [`Manifest::removed_until_ns`]: iostrata_capture::manifest::Manifest::removed_until_ns
+    /// [`PartList::removed_until_ns`]: iostrata_capture::list::PartList::removed_until_ns
     pub removed_until_ns: Option<i64>,
 }
 

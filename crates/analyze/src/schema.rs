@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use arrow::datatypes::DataType;
 use iostrata_capture::op::{FdKind, Op};
-use iostrata_capture::{SCHEMA_VERSION, tables};
+use iostrata_capture::{SCHEMA_VERSION, list, tables};
 
 use crate::event::Phase;
 use crate::{amplification, frame, latency, loss, summary};
@@ -15,10 +15,11 @@ pub fn markdown() -> String {
         "# Tables and columns\n\n\
          Made by `iostrata-analyze schema` from the declarations in the code: edit those.\n\n\
          ## The capture (schema version {SCHEMA_VERSION})\n\n\
-         A capture is a directory with `manifest.json` and one folder of Parquet parts for each table. `ts_ns` is \
-         nanoseconds since the Unix epoch; device numbers are `major << 20 | minor`. `null` means not known or not \
+         A capture is a directory with `manifest.json`, the list of its parts and one folder of Parquet parts for each table. \
+         `ts_ns` is nanoseconds since the Unix epoch; device numbers are `major << 20 | minor`. `null` means not known or not \
          applicable, never zero.\n"
     );
+    parts(&mut text);
     for table in tables::all() {
         section(&mut text, &format!("### `{}`", table.name), table.doc);
         text.push_str("| column | type | meaning |\n| --- | --- | --- |\n");
@@ -33,6 +34,34 @@ pub fn markdown() -> String {
     words(&mut text, FdKind::ALL.iter().map(|kind| (kind.name(), kind.doc())));
     results(&mut text);
     text
+}
+
+fn parts(text: &mut String) {
+    section(
+        text,
+        &format!("### `{}`", list::FILE_NAME),
+        "The list of parts: a JSON object a line, in the order in which it happened, each with one of these members. A part is \
+         there if its last line says that it was finished. A last line without an end was cut off, and is none. \
+         `manifest.json` says nothing of parts.",
+    );
+    let members = [
+        (
+            "finished",
+            "A part that is on the disk: its `table`, its path in the capture (`file`), `rows`, size (`bytes`), and the least and \
+             greatest `ts_ns` (`first_ts_ns`, `last_ts_ns`; null where it has no rows).",
+        ),
+        (
+            "removed",
+            "The path of a part that was deleted, or is about to be, so that the capture takes no more than `--max-disk`. What \
+             began until the greatest `last_ts_ns` of a removed part of events may be missing.",
+        ),
+        (
+            "removed_sum",
+            "Sums of removed parts of a `table`, of which no line is left: how many `parts`, `rows`, `bytes`, and the greatest \
+             `last_ts_ns`.",
+        ),
+    ];
+    words(text, members.into_iter());
 }
 
 fn results(text: &mut String) {

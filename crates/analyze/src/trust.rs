@@ -1,6 +1,6 @@
 //! What a result is worth: layers that were not captured, events that were lost, books that do not balance.
 //!
-//! [`Trust`] is a judgement on manifests and on what the table `loss` tells. It comes before the scan, which skips what was not
+//! [`Trust`] is a judgement on manifests, lists of parts and what the table `loss` tells. It comes before the scan, which skips what was not
 //! captured.
 
 mod books;
@@ -12,6 +12,7 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
+use iostrata_capture::list::PartList;
 use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
 use iostrata_capture::op::Layer;
 
@@ -83,7 +84,7 @@ impl Trust {
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
         self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
-        self.notes.extend(removed(manifest).map(|line| format!("{about}{line}")));
+        self.notes.extend(removed(&capture.list).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
         self.complete &= unbalanced.is_empty();
@@ -99,9 +100,9 @@ fn not_recorded(manifest: &Manifest) -> Option<String> {
 }
 
 /// What is said of a capture whose oldest parts were removed. It is whole from then on.
-fn removed(manifest: &Manifest) -> Option<String> {
-    let until = chrono::DateTime::from_timestamp_nanos(manifest.removed_until_ns()?);
-    let rows = manifest.removed.iter().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
+fn removed(list: &PartList) -> Option<String> {
+    let until = chrono::DateTime::from_timestamp_nanos(list.removed_until_ns()?);
+    let rows = list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
     Some(format!(
         "left out: what began until {}: {rows} rows were removed to keep the capture within --max-disk",
         until.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)

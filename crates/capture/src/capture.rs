@@ -1,10 +1,11 @@
 //! A capture as a whole: its manifest and its parts.
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::list::PartList;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
 use crate::table::Table;
@@ -17,27 +18,27 @@ pub struct Capture {
     pub directory: PathBuf,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Its finished parts.
+    pub list: PartList,
     /// By table: its parts that are not finished, as far as they had been flushed.
     pub torn: Vec<(&'static str, Torn)>,
 }
 
 impl Capture {
-    /// Opens the capture in `directory`. Every part that the manifest lists must be there, whole.
+    /// Opens the capture in `directory`. Every part that is listed must be there, whole.
     pub fn open(directory: &Path) -> Result<Capture> {
         let manifest = Manifest::read(directory)?;
-        for part in &manifest.parts {
-            let path = directory.join(&part.file);
-            if !Path::new(&part.file).components().all(|of| matches!(of, Component::Normal(_))) {
-                let what = "is outside of the capture, expected the path of a part below it".to_owned();
-                return Err(Error::Schema { path, what });
-            }
+        let list = PartList::read(directory)?;
+        for (name, part) in list.parts() {
+            let path = name.path(directory);
             let found = fs::symlink_metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?;
             let size = found.len();
             if !found.is_file() {
                 return Err(files::irregular(&path));
             }
             if size != part.bytes {
-                let what = format!("has {size} bytes, but the manifest says {}: it was cut or changed", part.bytes);
+                let what =
+                    format!("has {size} bytes, but the list of parts says {}: it was cut or changed", part.bytes);
                 return Err(Error::Schema { path, what });
             }
         }
@@ -50,15 +51,15 @@ impl Capture {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
             }
         }
-        Ok(Capture { directory: directory.to_owned(), manifest, torn })
+        Ok(Capture { directory: directory.to_owned(), manifest, list, torn })
     }
 
-    /// The parts of table `T`, in order. A capture that was cut off may have more than its manifest lists.
+    /// The parts of table `T`, in order. A capture that was cut off may have more than are listed.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
         let finished = finished(&self.directory.join(T::NAME))?;
         // It may have been finished since the capture was opened.
         let torn = self.torn.iter().filter(|(table, _)| *table == T::NAME).map(|(_, torn)| torn);
-        let torn = torn.filter(|torn| !finished.iter().any(|(number, _)| *number == torn.number()));
+        let torn = torn.filter(|torn| finished.binary_search_by_key(&torn.number(), |(number, _)| *number).is_err());
         let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
         parts.extend(finished.iter().map(|(number, path)| (*number, PartFile::Whole(path.clone()))));
         parts.sort_by_key(|(number, _)| *number);

@@ -39,6 +39,16 @@ pub enum Error {
         /// What was found and what was expected.
         what: String,
     },
+    /// The list of parts has a line that is none.
+    #[error("{path}:{line}: {what}", path = path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// Line, counted from 1.
+        line: u64,
+        /// What was found and what was expected.
+        what: String,
+    },
     /// A rules file has a mistake.
     #[error("{path}:{line}: {what}")]
     Rules {

@@ -1,7 +1,7 @@
 //! Making and opening the files of a capture. It may come from elsewhere: a link would lead out of it, a pipe or a device has no end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read};
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -28,6 +28,22 @@ pub(crate) fn create(path: &Path) -> Result<File> {
         made => made,
     };
     made.map_err(|e| Error::io(path, "create", e))
+}
+
+/// Writes the file `name` in `directory` anew, so that a reader finds either the old one or this one, whole.
+pub(crate) fn replace(directory: &Path, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let (path, temporary) = (directory.join(name), directory.join(format!(".{name}.tmp")));
+    let mut file = BufWriter::new(create(&temporary)?);
+    write(&mut file)?;
+    let file = file.into_inner().map_err(|e| Error::io(&temporary, "write", e.into_error()))?;
+    file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
+    fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
+    sync_dir(directory)
+}
+
+/// Makes renames in `directory` durable.
+pub(crate) fn sync_dir(directory: &Path) -> Result<()> {
+    File::open(directory).and_then(|d| d.sync_all()).map_err(|e| Error::io(directory, "sync", e))
 }
 
 /// Opens the file at `path` to be read.

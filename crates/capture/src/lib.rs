@@ -1,13 +1,15 @@
 //! The capture on disk: what a recorder writes and a reader may rely on.
 //!
 //! This crate owns the tables and their columns ([`tables`]), the operations that rows name ([`op`]), the parts
-//! that hold rows ([`part`]), the manifest beside them ([`manifest`]), the loss ledger in it ([`ledger`]), what becomes of a
-//! capture that was cut off ([`recover`]), what holds when a library gives up on a part ([`guard`]), and the rules that say which system a process belongs to ([`system`]). It knows
-//! nothing of BPF and nothing of analysis.
+//! that hold rows ([`part`]), their list ([`list`]), the manifest beside them ([`manifest`]), the loss ledger in it
+//! ([`ledger`]), what becomes of a capture that was cut off ([`recover`]), what holds when a library gives up on a part
+//! ([`guard`]), and the rules that say which system a process belongs to ([`system`]). It knows nothing of BPF and nothing of
+//! analysis.
 //!
 //! ```text
 //! run1/
 //!   manifest.json
+//!   parts.jsonl
 //!   syscall/part-000001.parquet …
 //!   vfs/part-000001.parquet …
 //!   block/part-000001.parquet …
@@ -20,6 +22,7 @@ pub mod error;
 mod files;
 pub mod guard;
 pub mod ledger;
+pub mod list;
 pub mod manifest;
 pub mod op;
 pub mod part;

@@ -1,8 +1,7 @@
-//! The manifest: one JSON file that says what the capture is and whether it can be trusted.
+//! The manifest: one JSON file that says what the capture is and whether it can be trusted. Its parts are in a list of their own
+//! ([`crate::list`]).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,15 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::ledger::{Amounts, Books};
-use crate::table::Table;
-use crate::tables::{ClockTable, FileTable, LossTable, ProcessTable};
 use crate::{SCHEMA_VERSION, op::Layer};
 
 /// The manifest's name in the capture directory.
 pub const FILE_NAME: &str = "manifest.json";
 
-/// The most that is read of one: a million parts.
-const MOST_BYTES: u64 = 256 << 20;
+/// The most that is read of one. The books of 8,192 CPUs take half of it.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// How far the recording has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,11 +75,6 @@ pub struct Manifest {
     pub sampling: Option<Sampling>,
     /// Rows against the kernel's own counters, for each device that was recorded whole.
     pub device_books: Vec<DeviceBook>,
-    /// Finished parts.
-    pub parts: Vec<Part>,
-    /// By table: what was finished and removed again, so that the capture takes no more room than it may.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removed: Vec<Removed>,
 }
 
 /// What a capture has of command lines and paths. Names of programs and of devices it always has.
@@ -342,74 +334,7 @@ pub struct DeviceBook {
     pub balanced: bool,
 }
 
-/// A finished part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
-    /// The table.
-    pub table: String,
-    /// Path below the capture directory.
-    pub file: String,
-    /// Rows.
-    pub rows: u64,
-    /// Size on disk.
-    pub bytes: u64,
-    /// Smallest `ts_ns`; none in an empty part.
-    pub first_ts_ns: Option<i64>,
-    /// Greatest `ts_ns`.
-    pub last_ts_ns: Option<i64>,
-}
-
-/// The oldest parts of a table, which are not in the capture any more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removed {
-    /// The table.
-    pub table: String,
-    /// How many parts.
-    pub parts: u64,
-    /// Their rows.
-    pub rows: u64,
-    /// Their size.
-    pub bytes: u64,
-    /// The greatest `ts_ns` of their rows; none where they had no rows.
-    pub last_ts_ns: Option<i64>,
-}
-
-/// Tables that rows of the others refer to, or that tell of the recording as a whole.
-const REFERENCES: [&str; 4] = [ProcessTable::NAME, FileTable::NAME, ClockTable::NAME, LossTable::NAME];
-
 impl Manifest {
-    /// Until when rows of events may be missing, because the parts that had them were removed. What is after that is there.
-    pub fn removed_until_ns(&self) -> Option<i64> {
-        let events = self.removed.iter().filter(|removed| !is_reference(&removed.table));
-        events.filter_map(|removed| removed.last_ts_ns).max()
-    }
-
-    /// The part to go first where the capture is to become smaller: the oldest one of events, unless the tables that they refer
-    /// to have come to make more than `most_reference_bytes`. By its place in `parts`.
-    pub fn oldest_part(&self, most_reference_bytes: u64) -> Option<usize> {
-        let references = self.parts.iter().filter(|part| is_reference(&part.table));
-        let too_many = references.fold(0u64, |sum, part| sum.saturating_add(part.bytes)) > most_reference_bytes;
-        let parts = self.parts.iter().enumerate().filter(|(_, part)| is_reference(&part.table) == too_many);
-        parts.min_by_key(|(_, part)| part.last_ts_ns).map(|(place, _)| place)
-    }
-
-    /// Takes a part off the list and puts it to what was removed.
-    pub fn remove_part(&mut self, place: usize) -> Part {
-        let part = self.parts.remove(place);
-        let known = self.removed.iter().position(|removed| removed.table == part.table);
-        let place = known.unwrap_or_else(|| {
-            let table = part.table.clone();
-            self.removed.push(Removed { table, parts: 0, rows: 0, bytes: 0, last_ts_ns: None });
-            self.removed.len() - 1
-        });
-        let removed = &mut self.removed[place];
-        removed.parts += 1;
-        removed.rows = removed.rows.saturating_add(part.rows);
-        removed.bytes = removed.bytes.saturating_add(part.bytes);
-        removed.last_ts_ns = removed.last_ts_ns.max(part.last_ts_ns);
-        part
-    }
-
     /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
     pub fn read(dir: &Path) -> Result<Manifest> {
         let path = dir.join(FILE_NAME);
@@ -435,30 +360,13 @@ impl Manifest {
     /// Writes the manifest into `dir` so that a reader finds either the old one or this one, whole.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(FILE_NAME);
-        let temporary = dir.join(format!(".{FILE_NAME}.tmp"));
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
         text.push(b'\n');
-        let mut file = files::create(&temporary)?;
-        file.write_all(&text).map_err(|e| Error::io(&temporary, "write", e))?;
-        file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
-        fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
-        sync_dir(dir)
+        files::replace(dir, FILE_NAME, |file| file.write_all(&text).map_err(|e| Error::io(&path, "write", e)))
     }
-}
-
-fn is_reference(table: &str) -> bool {
-    REFERENCES.contains(&table)
-}
-
-/// Makes renames in `dir` durable.
-pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::io(dir, "sync", e))
 }
 
 #[derive(Deserialize)]
 struct Version {
     schema_version: u32,
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,13 +1,15 @@
 //! Making a capture whole that its recorder could not finish: killed, or cut off with the machine.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use crate::capture::Lock;
 use crate::error::{Error, Result};
 use crate::guard::reading;
-use crate::manifest::{Manifest, Part, State};
-use crate::part::{Torn, finished, torn, whole_part};
+use crate::list::{Entry, ListFile, Part, PartList};
+use crate::manifest::{Manifest, State};
+use crate::part::{PartName, Torn, finished, torn, whole_part};
 use crate::tables;
 
 /// What was recovered.
@@ -15,7 +17,7 @@ use crate::tables;
 pub struct Recovered {
     /// Parts that were made whole, with all their row groups.
     pub parts: Vec<Part>,
-    /// Parts that had been finished, though the manifest did not say so yet.
+    /// Parts that had been finished, though they were not listed yet.
     pub unlisted: Vec<Part>,
     /// Parts of which nothing had been flushed.
     pub empty: u32,
@@ -23,12 +25,29 @@ pub struct Recovered {
     pub unreadable: Vec<Error>,
 }
 
-/// Makes ordinary parts of those that were never finished, up to the last row group that was flushed, and puts them into the
-/// manifest. None where the recording came to its end and there is nothing to do. A part that cannot be read keeps none of
-/// the others from being recovered.
+/// What the list says.
+#[derive(Default)]
+struct Listed {
+    list: PartList,
+    /// The parts that are to be deleted, as far as there are lines of them.
+    removed: BTreeSet<PartName>,
+}
+
+impl Listed {
+    fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
+        if let Entry::Removed(name) = &entry {
+            self.removed.insert(*name);
+        }
+        self.list.take(entry)
+    }
+}
+
+/// Makes ordinary parts of those that were never finished, up to the last row group that was flushed, and lists them. None where
+/// the recording came to its end and there is nothing to do. A part that cannot be read keeps none of the others from being
+/// recovered.
 ///
 /// # Errors
-/// Where a recorder is still at work on it, and where the manifest cannot be read or written, or a folder not listed.
+/// Where a recorder is still at work on it, and where the manifest or the list cannot be read or written, or a folder not listed.
 pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     // Not even the lock is made in a capture that needs nothing.
     if Manifest::read(directory)?.state != State::Recording {
@@ -42,11 +61,14 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     if manifest.state != State::Recording {
         return Ok(None);
     }
+    let mut listed = Listed::default();
+    let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
     for table in tables::all() {
-        recover_table(&directory.join(table.name), table.name, &manifest, &mut recovered)?;
+        recover_table(directory, table.name, &listed, &mut recovered)?;
     }
-    manifest.parts.extend(recovered.unlisted.iter().chain(&recovered.parts).cloned());
+    let new = recovered.unlisted.iter().chain(&recovered.parts).cloned();
+    file.rewrite(&listed.list, &new.map(Entry::Finished).collect::<Vec<_>>())?;
     // Where something is left to do it may be run again.
     if recovered.unreadable.is_empty() {
         manifest.state = State::Recovered;
@@ -55,23 +77,29 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     Ok(Some(recovered))
 }
 
-fn recover_table(folder: &Path, table: &'static str, manifest: &Manifest, recovered: &mut Recovered) -> Result<()> {
-    let whole = finished(folder)?;
-    let listed: HashSet<&str> = manifest.parts.iter().map(|part| part.file.as_str()).collect();
+fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recovered: &mut Recovered) -> Result<()> {
+    let folder = directory.join(table);
+    let whole = finished(&folder)?;
     for (number, path) in &whole {
-        match reading(path, || whole_part(path, table, *number)) {
-            Ok(part) if listed.contains(part.file.as_str()) => {}
+        let name = PartName { table, number: *number };
+        if listed.list.get(name).is_none() && listed.removed.contains(&name) {
+            // The recorder was about to: its rows are counted as removed.
+            fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
+            continue;
+        }
+        match reading(path, || whole_part(path, name)) {
+            Ok(_) if listed.list.get(name).is_some() => {}
             Ok(part) => recovered.unlisted.push(part),
             Err(error) => recovered.unreadable.push(error),
         }
     }
-    for number in torn::unfinished(folder)? {
+    for number in torn::unfinished(&folder)? {
         // One that was finished has only its log left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
-        match reading(folder, || if finished { Ok(None) } else { recover_part(folder, table, number) }) {
+        match reading(&folder, || if finished { Ok(None) } else { recover_part(&folder, table, number) }) {
             Ok(Some(part)) => recovered.parts.push(part),
             Ok(None) => {
-                torn::remove(folder, number)?;
+                torn::remove(&folder, number)?;
                 recovered.empty += u32::from(!finished);
             }
             Err(error) => recovered.unreadable.push(error),
@@ -81,6 +109,6 @@ fn recover_table(folder: &Path, table: &'static str, manifest: &Manifest, recove
 }
 
 /// Makes a part whole; none where nothing of it had been flushed.
-fn recover_part(folder: &Path, table: &str, number: u32) -> Result<Option<Part>> {
+fn recover_part(folder: &Path, table: &'static str, number: u32) -> Result<Option<Part>> {
     Torn::read(folder, number)?.map(|torn| torn.finish(folder, table)).transpose()
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::capture::{LOCK, Lock};
 use iostrata_capture::manifest::{self, Manifest};
 use iostrata_capture::recover::recover;
-use iostrata_capture::{segment, tables};
+use iostrata_capture::{list, segment, tables};
 
 use crate::privilege::{self, Invoker};
 use crate::report::tell;
@@ -20,8 +20,10 @@ pub struct Home {
     locks: Vec<Lock>,
     /// Where this recording goes: the same, or a segment in it.
     pub directory: PathBuf,
-    /// The segments before it, in order, with their manifests.
-    pub older: Vec<(PathBuf, Manifest)>,
+    /// The segments before it, in order.
+    pub older: Vec<PathBuf>,
+    /// The id of the last of them.
+    pub continues: Option<String>,
 }
 
 impl Home {
@@ -29,7 +31,13 @@ impl Home {
     /// is to be continued. Refuses what must not be written to; touches nothing.
     pub fn choose(root: &Path, resume: bool) -> Result<Home> {
         let shown = root.display();
-        let mut home = Home { root: root.to_owned(), locks: Vec::new(), directory: root.to_owned(), older: Vec::new() };
+        let mut home = Home {
+            root: root.to_owned(),
+            locks: Vec::new(),
+            directory: root.to_owned(),
+            older: Vec::new(),
+            continues: None,
+        };
         if root.exists() && !root.is_dir() {
             bail!("--out {shown}: is a file; expected a new or empty directory");
         }
@@ -54,7 +62,9 @@ impl Home {
         if self.directory != *root {
             for directory in segment::segments(root)? {
                 if let Some(recovered) = recover(&directory)? {
-                    give_to(&directory.join(manifest::FILE_NAME), privilege::writer_of(root))?;
+                    for name in [manifest::FILE_NAME, list::FILE_NAME] {
+                        give_to(&directory.join(name), privilege::writer_of(root))?;
+                    }
                     for error in &recovered.unreadable {
                         tell(&format!("iostrata: left as it is: {error}\n"));
                     }
@@ -64,8 +74,8 @@ impl Home {
                         directory.display()
                     ));
                 }
-                let manifest = Manifest::read(&directory)?;
-                self.older.push((directory, manifest));
+                self.continues = Some(Manifest::read(&directory)?.capture_id);
+                self.older.push(directory);
             }
         } else if !root.exists() {
             root.parent()
@@ -85,16 +95,12 @@ impl Home {
         Ok(())
     }
 
-    /// The id of the segment before this one.
-    pub fn continues(&self) -> Option<String> {
-        self.older.last().map(|(_, manifest)| manifest.capture_id.clone())
-    }
-
     /// Takes away what was made, so that a recording that could not start leaves nothing.
     pub fn remove(&self) {
         for table in tables::all() {
             let _ = fs::remove_dir(self.directory.join(table.name));
         }
+        let _ = fs::remove_file(self.directory.join(list::FILE_NAME));
         Lock::remove(&self.directory);
         let _ = fs::remove_dir(&self.directory);
     }

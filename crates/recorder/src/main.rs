@@ -41,7 +41,8 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let options = arguments.options()?;
             check::require_privilege()?;
             let outcome = record::run(&options)?;
-            tell(&report::text(&outcome.manifest, options.out.as_deref(), outcome.live.as_ref()));
+            let out = options.out.as_deref().map(|out| (out, outcome.size));
+            tell(&report::text(&outcome.manifest, out, outcome.live.as_ref()));
             Ok(exit_code(&outcome))
         }
     }

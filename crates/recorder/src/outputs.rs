@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::Sender;
-use iostrata_capture::manifest::Manifest;
 
 use crate::classes::Class;
 use crate::drain::BATCH_AGE;
@@ -15,14 +14,14 @@ use crate::losses::Losses;
 use crate::options::Record;
 use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
-use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Tee, Totals, Written};
+use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Size, Tee, Totals, Written};
 
 /// Who answers for the rows in the books.
 pub enum Keeper {
     /// The thread that writes the capture.
     Writer(JoinHandle<Written>),
     /// Nobody keeps rows: they are counted.
-    Counter(Counts, Box<Manifest>),
+    Counter(Counts),
 }
 
 /// The running outputs of a recording.
@@ -41,7 +40,6 @@ impl Outputs {
     pub fn start(
         options: &Record,
         home: Option<&Home>,
-        manifest: &Manifest,
         expected: Vec<Class>,
         (totals, losses): (&Arc<Totals>, &Arc<Losses>),
         teller: Sender<Told>,
@@ -59,13 +57,12 @@ impl Outputs {
                     memory: options.memory,
                     expected,
                 };
-                let (sink, writer) =
-                    ParquetSink::start(settings, manifest.clone(), (Arc::clone(totals), Arc::clone(losses)))?;
+                let (sink, writer) = ParquetSink::start(settings, (Arc::clone(totals), Arc::clone(losses)))?;
                 (Box::new(sink.clone()), Keeper::Writer(writer), Some(sink))
             }
             None => {
                 let (sink, counts) = CountingSink::start();
-                (Box::new(sink), Keeper::Counter(counts, Box::new(manifest.clone())), None)
+                (Box::new(sink), Keeper::Counter(counts), None)
             }
         };
         let Some(asked) = &options.live else { return Ok((keeping, Outputs { keeper, own, live: None })) };
@@ -85,9 +82,7 @@ impl Keeper {
     pub fn finish(self) -> Result<Written> {
         match self {
             Keeper::Writer(writer) => writer.join().map_err(|_| anyhow!("the writer thread panicked")),
-            Keeper::Counter(counts, manifest) => {
-                Ok(Written { manifest: *manifest, written: counts.get()?, error: None })
-            }
+            Keeper::Counter(counts) => Ok(Written { size: Size::default(), written: counts.get()?, error: None }),
         }
     }
 }

@@ -33,8 +33,8 @@ use crate::sampling::{Governor, Rates};
 use crate::service::Service;
 use crate::session::{self, Session, Settings};
 use crate::signals;
-use crate::sink::Totals;
 use crate::sink::live::{Showing, Shown};
+use crate::sink::{Size, Totals};
 use crate::socket::Socket;
 use crate::watch::Watch;
 use crate::witness::{self, Witness};
@@ -43,6 +43,8 @@ use crate::witness::{self, Witness};
 pub struct Outcome {
     /// The final manifest.
     pub manifest: Manifest,
+    /// The finished parts.
+    pub size: Size,
     /// The recorded command's exit code.
     pub command: Option<u8>,
     /// What went wrong while writing.
@@ -134,8 +136,6 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         books: Default::default(),
         sampling: None,
         device_books: Vec::new(),
-        parts: Vec::new(),
-        removed: Vec::new(),
     }
 }
 
@@ -183,13 +183,13 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let veil = Veil::new(options.privacy)?;
     let mut manifest = manifest(options, &plan);
     veil.cover(&mut manifest);
-    manifest.continues = home.as_ref().and_then(Home::continues);
+    manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
     let expected = expected_classes(&manifest, &words.classes);
-    let (sink, outputs) = Outputs::start(options, home.as_ref(), &manifest, expected, (&totals, &losses), teller)?;
-    let Outputs { keeper, own, live } = outputs;
+    let outputs = Outputs::start(options, home.as_ref(), expected, (&totals, &losses), teller);
+    let (sink, Outputs { keeper, own, live }) = outputs.inspect_err(|_| home.iter().for_each(Home::remove))?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
     let draining = Draining::start(
@@ -238,7 +238,6 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let written = keeper.finish()?;
     let of_class = |written| Fate { written, ..Fate::default() };
     let mut fates: Vec<Fate> = written.written.into_iter().map(of_class).collect();
-    manifest = written.manifest;
     if let Some(block) = fates.get_mut(classes::BLOCK) {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
@@ -264,7 +263,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, for it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
-    Ok(Outcome { manifest, command: status.map(exit_code), error, live })
+    Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
 }
 
 fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {

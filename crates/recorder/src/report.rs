@@ -10,6 +10,7 @@ use indicatif::HumanBytes;
 use iostrata_capture::ledger::Account;
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 
+use crate::sink::Size;
 use crate::sink::live::Shown;
 
 /// Prints on standard error. That nobody may be listening there is no reason to end a recording.
@@ -26,12 +27,10 @@ pub fn show(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Lines for the terminal; `out` is where the capture is, if it was kept.
-pub fn text(manifest: &Manifest, out: Option<&Path>, live: Option<&Shown>) -> String {
+/// Lines for the terminal; `out` is where the capture is, if it was kept, and what its parts take.
+pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown>) -> String {
     let mut text = String::new();
-    if let Some(out) = out {
-        let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
-        let parts = manifest.parts.len();
+    if let Some((out, Size { parts, bytes })) = out {
         let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), HumanBytes(bytes));
     }
     if let Some(live) = live {

@@ -45,7 +45,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
     for (number, (capture, of)) in captures.iter().zip(losses).enumerate() {
         let manifest = &capture.manifest;
         let capture_id = &manifest.capture_id;
-        let whole_from_ns = manifest.removed_until_ns();
+        let whole_from_ns = capture.list.removed_until_ns();
         let rows_during = |kind: Kind, stretch: &Stretch| {
             let source = *Source::ALL.iter().find(|source| source.name() == kind.table)?;
             let windows = of.windows(source)?;

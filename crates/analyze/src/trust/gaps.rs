@@ -11,17 +11,17 @@ pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
         captures.iter().find(|capture| capture.manifest.capture_id == *id)
     };
     captures.iter().filter_map(move |capture| {
-        let (from, until) = (end(&before(&capture.manifest)?.manifest)?, time(&capture.manifest.started_at)?);
+        let (from, until) = (end(before(&capture.manifest)?)?, time(&capture.manifest.started_at)?);
         let [from, until] = [from, until].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
         Some(format!("not recorded: from {from} to {until}, before {} went on", capture.directory.display()))
     })
 }
 
 /// When a recording ended; where it was cut off, the last moment that a finished part tells of.
-fn end(manifest: &Manifest) -> Option<DateTime<Utc>> {
-    match &manifest.stopped_at {
+fn end(capture: &Capture) -> Option<DateTime<Utc>> {
+    match &capture.manifest.stopped_at {
         Some(stopped_at) => time(stopped_at),
-        None => manifest.parts.iter().filter_map(|part| part.last_ts_ns).max().map(DateTime::from_timestamp_nanos),
+        None => capture.list.last_ts_ns().map(DateTime::from_timestamp_nanos),
     }
 }
 

@@ -1,5 +1,7 @@
 use iostrata_capture::ledger::{Account, Lost, Skipped};
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest, Part, Removed};
+use iostrata_capture::list::{Entry, Part, Removed};
+use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::part::PartName;
 
 use super::*;
 use crate::loss::Kind;
@@ -29,10 +31,8 @@ pub(crate) fn sound() -> Capture {
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
-        parts: Vec::new(),
-        removed: Vec::new(),
     };
-    Capture { directory: "run1".into(), manifest, torn: Vec::new() }
+    Capture { directory: "run1".into(), manifest, list: PartList::default(), torn: Vec::new() }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {
@@ -200,7 +200,8 @@ fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
 fn what_was_lost_before_the_oldest_row_that_is_left_is_missing_of_nothing() {
     let mut capture = sound();
     let table = "syscall".into();
-    capture.manifest.removed.push(Removed { table, parts: 1, rows: 5, bytes: 9, last_ts_ns: Some(100) });
+    let removed = Removed { table, parts: 1, rows: 5, bytes: 9, last_ts_ns: Some(100) };
+    capture.list.take(Entry::RemovedSum(removed)).expect("a table");
     let stretch = |since, until| (Kind { table: "syscall", cause: "ring_full" }, Stretch::new(since, until, 7, 0));
     let mut losses = Losses::default();
     losses.episodes = vec![stretch(0, 100), stretch(100, 101)];
@@ -245,14 +246,10 @@ fn what_happened_between_two_segments_is_said_to_be_nowhere() {
     assert_eq!(trust(&[second.clone()]).notes, [""; 0]);
     first.manifest.state = State::Recovered;
     first.manifest.stopped_at = None;
-    let part = |last_ts_ns| Part {
-        table: "block".into(),
-        file: String::new(),
-        rows: 1,
-        bytes: 1,
-        first_ts_ns: None,
-        last_ts_ns,
-    };
-    first.manifest.parts = vec![part(Some(1_767_323_000_000_000_000)), part(None)];
+    for (number, last_ts_ns) in [(1, Some(1_767_323_000_000_000_000)), (2, None)] {
+        let name = PartName { table: "block", number };
+        let part = Part { name, rows: 1, bytes: 1, first_ts_ns: None, last_ts_ns };
+        first.list.take(Entry::Finished(part)).expect("a new part");
+    }
     assert_eq!(trust(&[first, second]).notes, [gap("2026-01-02T03:03:20.000Z")]);
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use iostrata_capture::manifest::Manifest;
+use iostrata_capture::list::{self, Entry, ListFile};
 use iostrata_capture::op::Layer;
 
 use crate::support::{Capture, run, run_text, small};
@@ -20,13 +20,22 @@ fn with_capture(change: impl FnOnce(&Path)) -> tempfile::TempDir {
     place
 }
 
-/// Changes the manifest so that it agrees with the part of `table` as it is now.
+/// Changes the list so that it agrees with the part of `table` as it is now.
 fn admit(capture: &Path, table: &str) {
-    let mut manifest = Manifest::read(capture).expect("a manifest");
-    for part in manifest.parts.iter_mut().filter(|part| part.table == table) {
-        part.bytes = fs::metadata(capture.join(&part.file)).expect("there").len();
+    let mut entries = Vec::new();
+    let take = |entry| {
+        entries.push(entry);
+        Ok(())
+    };
+    list::read(capture, take).expect("a list");
+    for entry in &mut entries {
+        if let Entry::Finished(part) = entry
+            && part.name.table == table
+        {
+            part.bytes = fs::metadata(part.name.path(capture)).expect("there").len();
+        }
     }
-    manifest.write(capture).expect("room");
+    ListFile::create(capture).and_then(|mut list| list.append(&entries)).expect("room");
 }
 
 #[test]
@@ -68,7 +77,7 @@ fn a_part_that_is_missing_or_has_another_size_is_refused() {
         part.set_len(100).expect("room");
     });
     let (code, _, err) = run_text(place.path(), &["summary", "run1"]);
-    let expected = "iostrata-analyze: run1/block/part-000001.parquet: has 100 bytes, but the manifest says";
+    let expected = "iostrata-analyze: run1/block/part-000001.parquet: has 100 bytes, but the list of parts says";
     assert!(code == 1 && err.starts_with(expected) && err.lines().count() == 1, "{err}");
     fs::remove_file(place.path().join("run1/block/part-000001.parquet")).expect("there");
     let expected = "run1/block/part-000001.parquet: cannot find the part: No such file or directory (os error 2)";
@@ -108,12 +117,14 @@ fn what_leads_out_of_a_capture_is_not_followed() {
     std::os::unix::fs::symlink("../../elsewhere", &part).expect("room");
     refused(place.path(), &["run1"], "run1/block/part-000001.parquet: is not a regular file, expected one");
     let place = with_capture(|capture| {
-        let mut manifest = Manifest::read(capture).expect("a manifest");
-        manifest.parts[0].file = "../elsewhere".into();
-        manifest.write(capture).expect("room");
+        let list = fs::read_to_string(capture.join("parts.jsonl")).expect("there");
+        fs::write(capture.join("parts.jsonl"), list.replace("block/part", "../part")).expect("room");
     });
-    let expected = "run1/../elsewhere: is outside of the capture, expected the path of a part below it";
+    let expected = "run1/parts.jsonl:3: \"..\" is no table, expected one of syscall, vfs, fs, block, share, process, file, clock, loss";
     refused(place.path(), &["run1"], expected);
+    fs::remove_file(place.path().join("run1/parts.jsonl")).expect("there");
+    std::os::unix::fs::symlink("/dev/zero", place.path().join("run1/parts.jsonl")).expect("room");
+    refused(place.path(), &["run1"], "run1/parts.jsonl: is not a regular file, expected one");
     fs::remove_file(place.path().join("run1/manifest.json")).expect("there");
     std::os::unix::fs::symlink("/dev/zero", place.path().join("run1/manifest.json")).expect("room");
     refused(place.path(), &["run1"], "run1/manifest.json: is not a regular file, expected one");

@@ -75,6 +75,30 @@ fn a_part_that_cannot_be_read_keeps_no_other_from_being_recovered() {
 }
 
 #[test]
+fn what_the_recorder_was_about_to_do_with_its_list_is_done() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(Layer::ALL);
+    capture.manifest.state = State::Recording;
+    capture.rows_per_part = 10;
+    let directory = capture.write(place.path(), "torn");
+    let (path, removed) = (directory.join("parts.jsonl"), directory.join("syscall/part-000001.parquet"));
+    let list = fs::read_to_string(&path).expect("a list");
+    let (before, last) = list.trim_end().rsplit_once('\n').expect("lines");
+    // A part that is told to go and did not yet, and one of which the line was cut off.
+    let line = "{\"removed\":\"syscall/part-000001.parquet\"}";
+    fs::write(&path, format!("{before}\n{line}\n{}", &last[..30])).expect("room");
+    let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
+    assert_eq!((code, err.as_str(), removed.exists()), (0, "", false));
+    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed");
+    let recovered = fs::read_to_string(&path).expect("a list");
+    let sums = "{\"removed_sum\":{\"table\":\"syscall\",\"parts\":1,\"rows\":10,";
+    assert!(recovered.starts_with(sums) && recovered.ends_with(&format!("{last}\n")), "{recovered}");
+    assert_eq!(recovered.lines().count(), list.lines().count());
+    let (_, out, _) = run_text(place.path(), &["summary", "torn"]);
+    assert!(out.contains("10 rows were removed to keep the capture within --max-disk"), "{out}");
+}
+
+#[test]
 fn nothing_is_written_through_a_link() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = small(Layer::ALL);
@@ -94,12 +118,15 @@ fn nothing_is_written_through_a_link() {
     assert_eq!(code, 3);
     insta::assert_snapshot!(err, @"warning: left as it is: torn/block/.part-000001.parquet.tmp: is not a regular file, expected one");
     part();
-    fs::write(directory.join(".manifest.json.tmp"), "mine").expect("room");
-    let manifest = elsewhere("mine", ".manifest.json.tmp");
+    let [manifest, list] = ["manifest.json", "parts.jsonl"].map(|name| {
+        fs::write(directory.join(format!(".{name}.tmp")), "mine").expect("room");
+        elsewhere(&format!("mine of {name}"), &format!(".{name}.tmp"))
+    });
     // A link in the place of what is made anew goes.
     let (code, _, again) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, again), (3, err));
     manifest();
+    list();
 }
 
 #[test]

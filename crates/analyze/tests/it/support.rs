@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Books;
+use iostrata_capture::list::{Entry, ListFile};
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::part::PartWriter;
@@ -69,8 +70,6 @@ impl Capture {
             books: Books::default(),
             sampling: None,
             device_books: Vec::new(),
-            parts: Vec::new(),
-            removed: Vec::new(),
         };
         Capture {
             manifest,
@@ -232,19 +231,19 @@ impl Capture {
     pub fn write(&self, place: &Path, name: &str) -> PathBuf {
         let directory = place.join(name);
         fs::create_dir(&directory).expect("a fresh place");
-        let mut manifest = self.manifest.clone();
-        manifest.parts.extend(self.parts::<SyscallTable>(&directory, &self.syscall));
-        manifest.parts.extend(self.parts::<VfsTable>(&directory, &self.vfs));
-        manifest.parts.extend(self.parts::<FsTable>(&directory, &self.fs));
-        manifest.parts.extend(self.parts::<BlockTable>(&directory, &self.block));
-        manifest.parts.extend(self.parts::<ShareTable>(&directory, &self.share));
-        manifest.parts.extend(self.parts::<ProcessTable>(&directory, &self.process));
-        manifest.parts.extend(self.parts::<LossTable>(&directory, &self.loss));
-        manifest.write(&directory).expect("room");
+        let mut list = ListFile::create(&directory).expect("a fresh place");
+        list.append(&self.parts::<SyscallTable>(&directory, &self.syscall)).expect("room");
+        list.append(&self.parts::<VfsTable>(&directory, &self.vfs)).expect("room");
+        list.append(&self.parts::<FsTable>(&directory, &self.fs)).expect("room");
+        list.append(&self.parts::<BlockTable>(&directory, &self.block)).expect("room");
+        list.append(&self.parts::<ShareTable>(&directory, &self.share)).expect("room");
+        list.append(&self.parts::<ProcessTable>(&directory, &self.process)).expect("room");
+        list.append(&self.parts::<LossTable>(&directory, &self.loss)).expect("room");
+        self.manifest.write(&directory).expect("room");
         directory
     }
 
-    fn parts<T: Table<Row: Clone>>(&self, capture: &Path, rows: &[T::Row]) -> Vec<iostrata_capture::manifest::Part> {
+    fn parts<T: Table<Row: Clone>>(&self, capture: &Path, rows: &[T::Row]) -> Vec<Entry> {
         if rows.is_empty() {
             return Vec::new();
         }
@@ -260,7 +259,7 @@ impl Capture {
                 writer.flush().expect("room");
                 return None;
             }
-            Some(writer.finish().expect("room"))
+            Some(Entry::Finished(writer.finish().expect("room")))
         };
         chunks.enumerate().filter_map(part).collect()
     }

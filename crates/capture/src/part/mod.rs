@@ -7,6 +7,7 @@
 
 mod limits;
 pub mod log;
+mod name;
 mod reader;
 mod shape;
 pub mod torn;
@@ -21,8 +22,10 @@ use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, Result};
 use crate::files::open;
-use crate::manifest::Part;
+use crate::list::Part;
 
+pub use name::PartName;
+pub(crate) use name::table;
 pub use reader::PartReader;
 pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
@@ -46,20 +49,19 @@ impl PartFile {
     }
 }
 
-/// What a manifest says of the finished part at `path`.
-pub(crate) fn whole_part(path: &Path, table: &str, number: u32) -> Result<Part> {
+/// What the list of parts says of the finished part at `path`.
+pub(crate) fn whole_part(path: &Path, name: PartName) -> Result<Part> {
     let file = open(path)?;
     let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
     let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
-    Ok(part_of(&metadata, table, number, bytes))
+    Ok(part_of(&metadata, name, bytes))
 }
 
-/// What a manifest says of a finished part with `metadata`.
-fn part_of(metadata: &ParquetMetaData, table: &str, number: u32, bytes: u64) -> Part {
+/// What the list of parts says of a finished part with `metadata`.
+fn part_of(metadata: &ParquetMetaData, name: PartName, bytes: u64) -> Part {
     let range = range_ns(metadata);
     Part {
-        table: table.to_owned(),
-        file: format!("{table}/{}", finished_name(number)),
+        name,
         rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
         bytes,
         first_ts_ns: range.map(|r| r.0),

@@ -36,7 +36,7 @@ fn a_finished_part_reads_back_and_leaves_no_temporary_file() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let part = written(directory.path());
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (2, Some(10), Some(20)));
-    let path = directory.path().join(&part.file);
+    let path = part.name.path(directory.path());
     let batches: Vec<_> = PartReader::open::<ProcessTable>(&PartFile::Whole(path.clone())).expect("whole").collect();
     let batch = batches[0].as_ref().expect("whole");
     let view = ProcessView::new(batch).expect("its own schema");
@@ -51,14 +51,14 @@ fn a_part_of_another_table_is_refused_with_the_column_at_fault() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let part = written(directory.path());
     let error =
-        PartReader::open::<BlockTable>(&PartFile::Whole(directory.path().join(part.file))).err().expect("refused");
+        PartReader::open::<BlockTable>(&PartFile::Whole(part.name.path(directory.path()))).err().expect("refused");
     assert!(error.to_string().ends_with("part-000001.parquet: column dur_ns is missing"), "{error}");
 }
 
 #[test]
 fn a_truncated_part_is_an_error_wherever_it_was_cut() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join(written(directory.path()).file);
+    let path = written(directory.path()).name.path(directory.path());
     let whole = fs::read(&path).expect("readable");
     for length in [0, 3, 4, 8, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
         fs::write(&path, &whole[..length]).expect("room");
@@ -100,7 +100,7 @@ fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flush
     assert_eq!((torn.rows(), times(&PartFile::Torn(torn.clone()))), (3, vec![30, 10, 20]));
     let part = torn.finish(&folder, "process").expect("room");
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
-    let path = directory.path().join(&part.file);
+    let path = part.name.path(directory.path());
     assert_eq!(part.bytes, fs::metadata(&path).expect("there").len());
     assert_eq!(times(&PartFile::Whole(path)), [30, 10, 20]);
     assert_eq!(fs::read_dir(&folder).expect("readable").count(), 1, "only the part is left");

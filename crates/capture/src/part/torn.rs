@@ -9,10 +9,10 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::log::{self, Record};
 use super::writer::publish;
-use super::{finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
+use super::{PartName, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
 use crate::error::{Error, Result};
 use crate::files::{open, open_with};
-use crate::manifest::Part;
+use crate::list::Part;
 
 /// A part without a footer, with what its log says of it.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl Torn {
     }
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
-    pub fn finish(&self, directory: &Path, table: &str) -> Result<Part> {
+    pub fn finish(&self, directory: &Path, table: &'static str) -> Result<Part> {
         let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(&self.path, e))?;
         let mut file = open_with(&self.path, OpenOptions::new().write(true), "open")?;
         file.set_len(self.end)
@@ -79,7 +79,7 @@ impl Torn {
             .map_err(|e| Error::io(&self.path, "write the footer of", e))?;
         let bytes = publish(&file, &self.path, directory, self.number)?;
         remove(directory, self.number)?;
-        Ok(part_of(&self.metadata, table, self.number, bytes))
+        Ok(part_of(&self.metadata, PartName { table, number: self.number }, bytes))
     }
 }
 

@@ -11,10 +11,10 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
-use super::{Torn, finished_name, log_name, part_of, temporary_name, torn};
+use super::{PartName, Torn, finished_name, log_name, part_of, temporary_name, torn};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::manifest::{Part, sync_dir};
+use crate::list::Part;
 use crate::table::{Column, Layout, Table};
 
 /// Rows in a row group. More bought nothing in size and costs memory (measured: `docs/performance.md`).
@@ -169,7 +169,7 @@ impl PartWriter {
         let bytes = publish(&self.writer.inner().file, &self.temporary, &self.directory, self.number)?;
         // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
         let _ = torn::remove(&self.directory, self.number);
-        Ok(part_of(&metadata, self.table, self.number, bytes))
+        Ok(part_of(&metadata, PartName { table: self.table, number: self.number }, bytes))
     }
 
     /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
@@ -200,6 +200,6 @@ pub(super) fn publish(file: &File, temporary: &Path, directory: &Path, number: u
     let bytes = file.metadata().map_err(|e| Error::io(temporary, "stat", e))?.len();
     let path = directory.join(finished_name(number));
     fs::rename(temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
-    sync_dir(directory)?;
+    files::sync_dir(directory)?;
     Ok(bytes)
 }

@@ -22,6 +22,7 @@ use crate::sampling::Standing;
 pub use count::{CountingSink, Counts};
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
 pub use room::MinFree;
+pub use shelf::Size;
 pub use tee::Tee;
 
 /// Rows of one class, with the account of their events.

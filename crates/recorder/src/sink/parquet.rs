@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Sender, TrySendError, bounded};
-use iostrata_capture::manifest::Manifest;
 
 use super::room::MinFree;
+use super::shelf::Size;
 use super::writer::Writer;
 use super::{Batch, Sink, Totals};
 use crate::books::Tally;
@@ -28,8 +28,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Settings {
     /// The capture directory; the folders of the tables exist.
     pub directory: PathBuf,
-    /// The segments before this one, in order, with their manifests.
-    pub older: Vec<(PathBuf, Manifest)>,
+    /// The segments before this one, in order.
+    pub older: Vec<PathBuf>,
     /// Free space that is left on its file system.
     pub min_free: MinFree,
     /// What the capture may take.
@@ -48,8 +48,8 @@ pub struct Settings {
 
 /// What the writer thread leaves behind.
 pub struct Written {
-    /// The manifest with every finished part.
-    pub manifest: Manifest,
+    /// The parts that are there.
+    pub size: Size,
     /// By class: events whose rows are in finished parts.
     pub written: Vec<Tally>,
     /// The first thing that went wrong.
@@ -68,12 +68,11 @@ impl ParquetSink {
     /// Starts the writer thread. It ends when every clone of the sink is gone.
     pub fn start(
         settings: Settings,
-        manifest: Manifest,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
         let queue_bytes = settings.memory.queue_bytes;
-        let writer = Writer::new(settings, manifest, (Arc::clone(&totals), losses));
+        let writer = Writer::new(settings, (Arc::clone(&totals), losses))?;
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&batches))

@@ -1,4 +1,4 @@
-//! The writer thread: encodes, flushes, rotates, keeps the manifest, and stays within what disk and memory it may take.
+//! The writer thread: encodes, flushes, rotates, keeps the list of parts, and stays within what disk and memory it may take.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use iostrata_capture::manifest::{Manifest, Part};
+use iostrata_capture::list::Part;
 use iostrata_capture::part::PartWriter;
 
 use super::courtesy::Courtesy;
@@ -62,22 +62,23 @@ pub struct Writer {
     failed_at: Vec<Option<Instant>>,
     /// By class: events whose rows are in finished parts.
     written: Vec<Tally>,
-    /// The segments before this recording, in order, and its own.
+    /// The segments before this recording, in order, where parts of them may have to go, and its own.
     older: Vec<Shelf>,
     shelf: Shelf,
 }
 
 impl Writer {
-    /// For a recording whose folders exist and hold nothing.
-    pub fn new(mut settings: Settings, manifest: Manifest, (totals, losses): (Arc<Totals>, Arc<Losses>)) -> Writer {
+    /// For a recording whose folders exist and hold nothing. Begins the list of its parts.
+    pub fn new(mut settings: Settings, (totals, losses): (Arc<Totals>, Arc<Losses>)) -> Result<Writer> {
         // Small enough for the oldest part to be a small part of all.
         let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
         settings.rotate_bytes = settings.rotate_bytes.min(most);
-        let older = std::mem::take(&mut settings.older).into_iter();
-        Writer {
+        let is_ring = settings.max_disk_bytes.is_some();
+        let older = settings.older.iter().filter(|_| is_ring);
+        Ok(Writer {
             room: Room::new(settings.directory.clone(), settings.min_free),
-            older: older.map(|(directory, manifest)| Shelf::new(directory, manifest)).collect(),
-            shelf: Shelf::new(settings.directory.clone(), manifest),
+            older: older.map(|directory| Shelf::open(directory)).collect::<Result<_>>()?,
+            shelf: Shelf::create(&settings.directory, is_ring)?,
             settings,
             totals,
             losses,
@@ -85,7 +86,7 @@ impl Writer {
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
             written: vec![Tally::default(); CLASSES],
-        }
+        })
     }
 
     /// Writes what comes until nobody is left to send.
@@ -114,7 +115,7 @@ impl Writer {
             self.close(class);
         }
         self.save();
-        Written { manifest: self.shelf.manifest, written: self.written, error: self.totals.error.get().cloned() }
+        Written { size: self.shelf.size(), written: self.written, error: self.totals.error.get().cloned() }
     }
 
     fn take(&mut self, batch: &Batch) {
@@ -165,10 +166,10 @@ impl Writer {
         open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
-    /// What open parts and the manifest may still take.
+    /// What open parts, the manifest and the list may still take.
     fn unwritten_bytes(&self) -> u64 {
         let open = self.open.iter().flatten().map(|open| open.part.unwritten_bytes());
-        open.sum::<u64>() + self.shelf.manifest_bytes()
+        open.sum::<u64>() + self.shelf.unwritten_bytes()
     }
 
     fn save(&mut self) {

@@ -122,6 +122,11 @@ fn manifests() {
 }
 
 #[test]
+fn lists_of_parts() {
+    nothing_is_found("list");
+}
+
+#[test]
 fn logs_of_parts_that_were_never_finished() {
     nothing_is_found("sidecar");
 }

@@ -14,7 +14,7 @@ use parquet::basic::Encoding;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::inputs::{MANIFEST, PARTS};
+use super::inputs::{LARGE, LIST, MANIFEST, PARTS};
 use crate::support::small;
 
 /// The seeds of a kind, by name.
@@ -23,6 +23,7 @@ pub fn of(kind: &str) -> Vec<(String, Vec<u8>)> {
         |seeds: Vec<Vec<u8>>| seeds.into_iter().enumerate().map(|(n, seed)| (format!("seed-{n}"), seed)).collect();
     match kind {
         "manifest" => named(manifests()),
+        "list" => named(lists()),
         "rules" => named(rules()),
         "sidecar" => named(each_table(sidecars)),
         "parquet" => named(each_table(parts)),
@@ -48,6 +49,22 @@ fn manifests() -> Vec<Vec<u8>> {
     manifest.clock = whole.clock;
     seed(&manifest);
     seeds
+}
+
+/// The parts that are there; one that is not any more, in a line and in a sum; nothing, and a line that was cut off.
+fn lists() -> Vec<Vec<u8>> {
+    let lies_there = |line: &&str| PARTS[LARGE..].iter().any(|(table, _)| line.contains(&format!("\"{table}\"")));
+    let there: String = LIST.split_inclusive('\n').filter(lies_there).collect();
+    let removed = |table: &str| format!("{{\"removed\":\"{table}/part-000001.parquet\"}}\n");
+    let sum = r#"{"removed_sum":{"table":"block","parts":2,"rows":3,"bytes":4,"last_ts_ns":1795304094982543904}}"#;
+    let lists = [
+        there.clone(),
+        LIST.to_owned() + &removed("syscall") + &removed("vfs") + &removed("fs"),
+        format!("{sum}\n{there}{}", removed("file")),
+        String::new(),
+        there[..there.len() - 20].to_owned(),
+    ];
+    lists.map(String::into_bytes).into()
 }
 
 fn rules() -> Vec<Vec<u8>> {

@@ -27,7 +27,7 @@ fn part(directory: &Path, exe: String) -> PathBuf {
     });
     let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
-    directory.join(part.finish().expect("room").file)
+    part.finish().expect("room").name.path(directory)
 }
 
 /// What is said of a part of one row whose metadata was changed.

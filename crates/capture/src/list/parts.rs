@@ -1,0 +1,166 @@
+//! What the lines of a list come to: the parts that are there, and sums of those that were removed.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Entry, Part, Removed, read};
+use crate::error::Result;
+use crate::part::{self, PartName};
+use crate::table::Table;
+use crate::tables::{ClockTable, FileTable, LossTable, ProcessTable};
+
+/// Tables that rows of the others refer to, or that tell of the recording as a whole.
+const REFERENCES: [&str; 4] = [ProcessTable::NAME, FileTable::NAME, ClockTable::NAME, LossTable::NAME];
+
+/// What is kept in memory of a part that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Rows.
+    pub rows: u64,
+    /// Size on disk.
+    pub bytes: u64,
+    /// Greatest `ts_ns`; none in an empty part.
+    pub last_ts_ns: Option<i64>,
+}
+
+/// The parts of a capture. Some tens of bytes for each that is there, and nothing for one that was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PartList {
+    tables: BTreeMap<&'static str, TableParts>,
+}
+
+/// Those of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct TableParts {
+    kept: BTreeMap<u32, Kept>,
+    kept_bytes: u64,
+    removed: Sum,
+}
+
+/// What was removed of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    parts: u64,
+    rows: u64,
+    bytes: u64,
+    last_ts_ns: Option<i64>,
+}
+
+impl Sum {
+    /// Adds `other`. A list may claim anything: sums stop at the greatest value.
+    fn add(&mut self, other: Sum) {
+        self.parts = self.parts.saturating_add(other.parts);
+        self.rows = self.rows.saturating_add(other.rows);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.last_ts_ns = self.last_ts_ns.max(other.last_ts_ns);
+    }
+}
+
+impl PartList {
+    /// Reads the list of the capture in `directory`.
+    pub fn read(directory: &Path) -> Result<PartList> {
+        let mut list = PartList::default();
+        read(directory, |entry| list.take(entry))?;
+        Ok(list)
+    }
+
+    /// Takes the next entry, or says what is wrong with it.
+    pub fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
+        match entry {
+            Entry::Finished(part) => self.add(&part),
+            Entry::Removed(name) => match self.remove(name) {
+                Some(_) => Ok(()),
+                None => Err(format!("{name} was removed, expected a part that is there")),
+            },
+            Entry::RemovedSum(Removed { table, parts, rows, bytes, last_ts_ns }) => {
+                let table = self.tables.entry(part::table(&table)?).or_default();
+                table.removed.add(Sum { parts, rows, bytes, last_ts_ns });
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, part: &Part) -> std::result::Result<(), String> {
+        let Part { name, rows, bytes, last_ts_ns, .. } = *part;
+        let table = self.tables.entry(name.table).or_default();
+        if table.kept.contains_key(&name.number) {
+            return Err(format!("{name} was finished, expected a part that is not there yet"));
+        }
+        table.kept.insert(name.number, Kept { rows, bytes, last_ts_ns });
+        table.kept_bytes = table.kept_bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// Takes a part off, and adds it to what was removed; none where it is not there.
+    pub fn remove(&mut self, name: PartName) -> Option<Kept> {
+        let table = self.tables.get_mut(name.table)?;
+        let part = table.kept.remove(&name.number)?;
+        let Kept { rows, bytes, last_ts_ns } = part;
+        table.kept_bytes = table.kept_bytes.saturating_sub(bytes);
+        table.removed.add(Sum { parts: 1, rows, bytes, last_ts_ns });
+        Some(part)
+    }
+
+    /// The part of this name.
+    pub fn get(&self, name: PartName) -> Option<&Kept> {
+        self.tables.get(name.table)?.kept.get(&name.number)
+    }
+
+    /// The parts that are there, by table and number.
+    pub fn parts(&self) -> impl Iterator<Item = (PartName, &Kept)> {
+        self.tables.iter().flat_map(|(table, parts)| {
+            parts.kept.iter().map(|(number, part)| (PartName { table, number: *number }, part))
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.tables.values().map(|table| table.kept.len() as u64).sum()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What they take on the disk.
+    pub fn bytes(&self) -> u64 {
+        self.tables.values().fold(0, |sum, table| sum.saturating_add(table.kept_bytes))
+    }
+
+    /// By table: what was removed.
+    pub fn removed(&self) -> impl Iterator<Item = Removed> {
+        let some = self.tables.iter().filter(|(_, parts)| parts.removed.parts > 0);
+        some.map(|(table, TableParts { removed: Sum { parts, rows, bytes, last_ts_ns }, .. })| Removed {
+            table: (*table).to_owned(),
+            parts: *parts,
+            rows: *rows,
+            bytes: *bytes,
+            last_ts_ns: *last_ts_ns,
+        })
+    }
+
+    /// Until when rows of events may be missing, because the parts that had them were removed. What is after that is there.
+    pub fn removed_until_ns(&self) -> Option<i64> {
+        let events = self.tables.iter().filter(|(table, _)| !REFERENCES.contains(*table));
+        events.filter_map(|(_, parts)| parts.removed.last_ts_ns).max()
+    }
+
+    /// The greatest `ts_ns` of all parts that are there.
+    pub fn last_ts_ns(&self) -> Option<i64> {
+        self.parts().filter_map(|(_, part)| part.last_ts_ns).max()
+    }
+
+    /// The part to go first where the capture is to become smaller: the oldest one of events, unless the tables that they refer
+    /// to have come to make more than `most_reference_bytes`. Of a table that is the first one, since a part is finished before
+    /// the next one is begun; of several tables the one whose last row is oldest.
+    pub fn oldest(&self, most_reference_bytes: u64) -> Option<PartName> {
+        let references = self.tables.iter().filter(|(table, _)| REFERENCES.contains(*table));
+        let too_many =
+            references.fold(0u64, |sum, (_, parts)| sum.saturating_add(parts.kept_bytes)) > most_reference_bytes;
+        let tables = self.tables.iter().filter(|(table, _)| REFERENCES.contains(*table) == too_many);
+        let firsts = tables.filter_map(|(table, parts)| Some((table, parts.kept.first_key_value()?)));
+        let (table, (number, _)) = firsts.min_by_key(|(_, (_, part))| part.last_ts_ns)?;
+        Some(PartName { table, number: *number })
+    }
+}

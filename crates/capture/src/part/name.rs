@@ -1,0 +1,86 @@
+//! What a part is called within its capture.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{finished_name, finished_number};
+use crate::tables;
+
+/// The names of all tables.
+static TABLES: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| tables::all().into_iter().map(|table| table.name).collect());
+
+/// A table and a number: `block/part-000001.parquet`. It cannot lead out of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartName {
+    /// The table.
+    pub table: &'static str,
+    /// The number, from 1 on, within the table.
+    pub number: u32,
+}
+
+impl PartName {
+    /// Where the part is, of the capture in `directory`.
+    pub fn path(&self, directory: &Path) -> PathBuf {
+        directory.join(self.to_string())
+    }
+}
+
+impl fmt::Display for PartName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}/{}", self.table, finished_name(self.number))
+    }
+}
+
+impl FromStr for PartName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PartName, String> {
+        let parts = text.split_once('/').and_then(|(table, file)| Some((table, finished_number(file)?)));
+        let (name, number) = parts.ok_or_else(|| format!("{text:?} is no part, expected TABLE/part-NNNNNN.parquet"))?;
+        Ok(PartName { table: table(name)?, number })
+    }
+}
+
+impl Serialize for PartName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PartName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<PartName, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The table that is called `name`.
+pub(crate) fn table(name: &str) -> Result<&'static str, String> {
+    let known = TABLES.iter().find(|known| **known == name);
+    known.copied().ok_or_else(|| format!("{name:?} is no table, expected one of {}", TABLES.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_of_a_table_and_has_one_form() {
+        let name = PartName { table: "block", number: 1_000_000 };
+        assert_eq!(name.to_string().parse(), Ok(name));
+        assert_eq!(name.path(Path::new("run1")), Path::new("run1/block/part-1000000.parquet"));
+        for wrong in
+            ["", "block", "block/", "../block/part-000001.parquet", "block/part-1.parquet", "block//etc/passwd"]
+        {
+            let error = wrong.parse::<PartName>().expect_err("no name");
+            assert_eq!(error, format!("{wrong:?} is no part, expected TABLE/part-NNNNNN.parquet"));
+        }
+        let error = "blocks/part-000001.parquet".parse::<PartName>().expect_err("no table");
+        assert!(error.starts_with("\"blocks\" is no table, expected one of syscall, vfs"), "{error}");
+    }
+}
