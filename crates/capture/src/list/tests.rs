@@ -209,7 +209,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 
 proptest! {
     // Each of some twenty events is synced.
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// The list against a plain account of parts that are there and parts that are gone.
     #[test]
