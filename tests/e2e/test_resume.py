@@ -95,3 +95,46 @@ def test_the_parts_of_earlier_segments_go_first(fast_disk, record, tmp_path):  #
         assert sum(part["rows"] for part in listed if part["table"] == table) == written, table
     summary = analyze("summary", out)
     assert "removed to keep the capture within --max-disk" in summary.stdout and "fio" in summary.stdout, summary
+
+
+def test_a_recorder_that_ended_before_it_began_is_in_nobodys_way(disk, record, tmp_path):
+    """What it leaves has no manifest: at first in the capture's own directory, then in that of a segment."""
+    out = tmp_path / "run"
+
+    def litter(directory):
+        (directory / "block").mkdir(parents=True)
+        (directory / "block/.part-000001.parquet.tmp").write_bytes(b"PAR1")
+        (directory / "block/.part-000001.parquet.groups").write_bytes(b"")
+        (directory / ".lock").touch()
+        (directory / "parts.jsonl").touch()
+
+    def recorded(segment):
+        recorder = record("--resume", "--device", disk.name, "--layers", "block", out=out, segment=segment)
+        (disk.mount / "file").write_bytes(bytes(4096))
+        os.sync()
+        capture = recorder.stop()
+        capture.check_books()
+        return capture.one("select count(*) from {block} where op in ('write', 'flush')")[0]
+
+    litter(out)
+    writes = recorded("")
+    litter(out / SECOND)
+    summary = analyze("summary", out, "--out", tmp_path / "results")
+    assert (summary.returncode, summary.stderr) == (
+        0, f"warning: {out}/{SECOND}: has no manifest: its recorder ended before it began to record; left out\n")
+    writes += recorded(SECOND)
+    summary = analyze("summary", out, "--out", tmp_path / "results")
+    assert (summary.returncode, summary.stderr) == (0, "")
+    rows = csv.DictReader((tmp_path / "results/summary.csv").open())
+    assert sum(int(row["block_write_ops"]) for row in rows) == writes
+
+    # Anything else is somebody's.
+    litter(out / "segment-000003")
+    (out / "segment-000003/note").touch()
+    recorded("segment-000004")
+    assert (out / "segment-000003/note").exists()
+    mine = tmp_path / "mine"
+    litter(mine)
+    (mine / "note").touch()
+    refused = run(BIN / "iostrata", "record", "--out", mine, "--resume", "--duration", "1s")
+    assert refused.returncode == 1 and refused.stderr.endswith("not a capture: there is no manifest.json in it\n"), refused.stderr

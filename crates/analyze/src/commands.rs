@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 use iostrata_capture::guard::reading;
 use iostrata_capture::op::{Direction, IoClass, Layer};
-use iostrata_capture::segment::segments;
+use iostrata_capture::segment::{segments, unbegun};
 use iostrata_capture::system::{Systems, without_owner};
 use polars::prelude::{DataFrame, PolarsResult};
 
@@ -70,7 +70,7 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
         Some(file) => Systems::with_file(file)?,
         None => Systems::built_in()?,
     };
-    let captures = open(options)?;
+    let captures = open(options, err)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses);
@@ -112,7 +112,7 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     Ok(if trust.complete { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-fn open(options: &Summary) -> Result<Vec<Capture>> {
+fn open(options: &Summary, err: &mut dyn Write) -> Result<Vec<Capture>> {
     let mut captures: Vec<Capture> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut directories = Vec::new();
@@ -121,6 +121,10 @@ fn open(options: &Summary) -> Result<Vec<Capture>> {
             bail!("{}: no such directory, expected the directory of a capture", given.display());
         }
         directories.extend(segments(given)?);
+        for segment in unbegun(given)? {
+            let what = "has no manifest: its recorder ended before it began to record; left out";
+            print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.display()))))?;
+        }
     }
     for directory in &directories {
         let capture = reading(directory, || Capture::open(directory))?;

@@ -34,4 +34,5 @@ pub mod scan;
 pub mod schema;
 pub mod summary;
 pub mod terminal;
+pub mod time;
 pub mod trust;

@@ -12,13 +12,13 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
-use iostrata_capture::list::PartList;
 use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::flow::Path as FlowPath;
 use crate::loss::Losses;
 use crate::scan::Source;
+use crate::time::utc;
 
 pub use missing::Missing;
 
@@ -84,7 +84,7 @@ impl Trust {
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
         self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
-        self.notes.extend(removed(&capture.list).map(|line| format!("{about}{line}")));
+        self.notes.extend(removed(capture).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
         self.complete &= unbalanced.is_empty();
@@ -100,13 +100,10 @@ fn not_recorded(manifest: &Manifest) -> Option<String> {
 }
 
 /// What is said of a capture whose oldest parts were removed. It is whole from then on.
-fn removed(list: &PartList) -> Option<String> {
-    let until = chrono::DateTime::from_timestamp_nanos(list.removed_until_ns()?);
-    let rows = list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
-    Some(format!(
-        "left out: what began until {}: {rows} rows were removed to keep the capture within --max-disk",
-        until.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
-    ))
+fn removed(capture: &Capture) -> Option<String> {
+    let until = utc(capture, capture.list.removed_until_ns()?);
+    let rows = capture.list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
+    Some(format!("left out: what began until {until}: {rows} rows were removed to keep the capture within --max-disk"))
 }
 
 /// What is known of a capture whose recorder has not finished it.

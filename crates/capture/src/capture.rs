@@ -9,7 +9,8 @@ use crate::list::PartList;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
 use crate::table::Table;
-use crate::tables;
+use crate::tables::{self, ClockTable};
+use crate::wall::WallClock;
 
 /// A capture to be read.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Capture {
     pub list: PartList,
     /// By table: its parts that are not finished, as far as they had been flushed.
     pub torn: Vec<(&'static str, Torn)>,
+    /// Its wall clock.
+    pub wall: WallClock,
 }
 
 impl Capture {
@@ -51,7 +54,9 @@ impl Capture {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
             }
         }
-        Ok(Capture { directory: directory.to_owned(), manifest, list, torn })
+        let mut capture = Capture { directory: directory.to_owned(), manifest, list, torn, wall: WallClock::default() };
+        capture.wall = WallClock::read(&capture.parts::<ClockTable>()?)?;
+        Ok(capture)
     }
 
     /// The parts of table `T`, in order. A capture that was cut off may have more than are listed.

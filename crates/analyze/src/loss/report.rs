@@ -1,6 +1,5 @@
 //! `loss.csv`, one row for each episode, and the same in a few lines for the terminal.
 
-use chrono::{DateTime, SecondsFormat};
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::State;
 
@@ -9,6 +8,7 @@ use super::{Kind, Losses};
 use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
 use crate::scan::Source;
+use crate::time::utc;
 use crate::trust::{self, Trust};
 
 /// How many episodes the terminal shows.
@@ -136,7 +136,7 @@ pub fn notes(captures: &[Capture], losses: &[Losses], rows: &[Row]) -> Vec<Strin
         let mut say = |line: String| notes.push(format!("{about}{line}"));
         at_least(capture, of).into_iter().for_each(&mut say);
         let timed: Vec<&Row> = rows.iter().filter(|row| row.number == number && row.stretch.is_some()).collect();
-        episodes(&timed).into_iter().for_each(&mut say);
+        episodes(capture, &timed).into_iter().for_each(&mut say);
         if !of.untimed.is_empty() {
             let untimed = of.untimed.iter().map(|(kind, events)| (*kind, *events));
             say(format!("lost at no known time: {}", by_table(untimed)));
@@ -154,12 +154,12 @@ pub fn notes(captures: &[Capture], losses: &[Losses], rows: &[Row]) -> Vec<Strin
 }
 
 /// The largest of `timed`, in order of time, and what the others come to.
-fn episodes(timed: &[&Row]) -> Vec<String> {
+fn episodes(capture: &Capture, timed: &[&Row]) -> Vec<String> {
     let mut places: Vec<usize> = (0..timed.len()).collect();
     places.sort_by_key(|place| std::cmp::Reverse(timed[*place].events));
     let (shown, others) = places.split_at_mut(SHOWN.min(timed.len()));
     shown.sort_unstable();
-    let line = |place: &usize| timed[*place].stretch.as_ref().map(|stretch| when(timed[*place], stretch));
+    let line = |place: &usize| timed[*place].stretch.as_ref().map(|stretch| when(capture, timed[*place], stretch));
     let mut lines: Vec<String> = shown.iter().filter_map(line).collect();
     if !others.is_empty() {
         let events = others.iter().filter_map(|place| timed[*place].events).fold(0, u64::saturating_add);
@@ -178,7 +178,7 @@ fn at_least(capture: &Capture, losses: &Losses) -> Option<String> {
     Some(format!(
         "lost at least {} until {}: {}; what was lost after that is not known",
         trust::events(events),
-        utc(until_ns),
+        utc(capture, until_ns),
         by_table(by_kind.into_iter())
     ))
 }
@@ -205,11 +205,11 @@ fn name(kind: Kind) -> String {
     format!("{table} ({cause})")
 }
 
-fn when(row: &Row, stretch: &Stretch) -> String {
+fn when(capture: &Capture, row: &Row, stretch: &Stretch) -> String {
     let mut line = format!(
         "{} to {}: lost {} of {}",
-        utc(stretch.since_ns),
-        utc(stretch.until_ns),
+        utc(capture, stretch.since_ns),
+        utc(capture, stretch.until_ns),
         trust::events(stretch.events),
         name(row.kind)
     );
@@ -220,10 +220,6 @@ fn when(row: &Row, stretch: &Stretch) -> String {
         line.push_str(&format!("; {} times, joined because there were too many to tell apart", stretch.times));
     }
     line
-}
-
-fn utc(ns: i64) -> String {
-    DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// A share of something that is there: never rounded to nothing, nor to all where something is left.

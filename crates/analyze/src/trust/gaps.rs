@@ -1,8 +1,9 @@
 //! What happened between two segments of a capture is nowhere.
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::Manifest;
+
+use crate::time::{utc, utc_of};
 
 /// A line for each gap before a segment of `captures` that continues another one of them.
 pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
@@ -11,20 +12,15 @@ pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
         captures.iter().find(|capture| capture.manifest.capture_id == *id)
     };
     captures.iter().filter_map(move |capture| {
-        let (from, until) = (end(before(&capture.manifest)?)?, time(&capture.manifest.started_at)?);
-        let [from, until] = [from, until].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
+        let (from, until) = (end(before(&capture.manifest)?)?, utc_of(&capture.manifest.started_at)?);
         Some(format!("not recorded: from {from} to {until}, before {} went on", capture.directory.display()))
     })
 }
 
 /// When a recording ended; where it was cut off, the last moment that a finished part tells of.
-fn end(capture: &Capture) -> Option<DateTime<Utc>> {
+fn end(capture: &Capture) -> Option<String> {
     match &capture.manifest.stopped_at {
-        Some(stopped_at) => time(stopped_at),
-        None => capture.list.last_ts_ns().map(DateTime::from_timestamp_nanos),
+        Some(stopped_at) => utc_of(stopped_at),
+        None => capture.list.last_ts_ns().map(|ts_ns| utc(capture, ts_ns)),
     }
-}
-
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }

@@ -32,7 +32,7 @@ pub(crate) fn sound() -> Capture {
         sampling: None,
         device_books: Vec::new(),
     };
-    Capture { directory: "run1".into(), manifest, list: PartList::default(), torn: Vec::new() }
+    Capture { directory: "run1".into(), manifest, list: Default::default(), torn: Vec::new(), wall: Default::default() }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

@@ -43,6 +43,21 @@ fn csv(place: &Path, name: &str) -> String {
 }
 
 #[test]
+fn times_are_the_wall_clocks_and_the_files_have_those_of_the_capture() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = lossy("stepped");
+    // An hour ahead in the fifth second.
+    capture.step(START_NS, 0);
+    capture.step(START_NS + 5 * SECOND_NS, 3600 * SECOND_NS);
+    capture.write(place.path(), "run1");
+    let (_, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
+    assert!(out.contains("\n2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events"), "{out}");
+    assert!(out.contains("\n2026-11-22T07:00:06.000Z to 2026-11-22T07:00:07.000Z: lost 5 events"), "{out}");
+    let loss = place.path().join("results/loss.csv");
+    assert_eq!(column(&loss, "since_ns")[1], (START_NS + 6 * SECOND_NS).to_string());
+}
+
+#[test]
 fn when_and_how_much_was_lost_is_printed_and_written_and_percentiles_are_marked() {
     let place = tempfile::tempdir().expect("a temporary directory");
     lossy("lossy").write(place.path(), "run1");

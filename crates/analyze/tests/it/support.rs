@@ -13,8 +13,8 @@ use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
-    BlockRow, BlockTable, FsRow, FsTable, LossRow, LossTable, ProcessRow, ProcessTable, ShareRow, ShareTable,
-    SyscallRow, SyscallTable, VfsRow, VfsTable,
+    BlockRow, BlockTable, ClockRow, ClockTable, FsRow, FsTable, LossRow, LossTable, ProcessRow, ProcessTable, ShareRow,
+    ShareTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
 };
 
 /// Rows and a manifest that become a capture on disk.
@@ -27,6 +27,7 @@ pub struct Capture {
     pub share: Vec<ShareRow>,
     pub process: Vec<ProcessRow>,
     pub loss: Vec<LossRow>,
+    pub clock: Vec<ClockRow>,
     pub rows_per_part: usize,
     /// Whether the last part of each table was never finished.
     pub torn: bool,
@@ -80,6 +81,7 @@ impl Capture {
             share: Vec::new(),
             process: Vec::new(),
             loss: Vec::new(),
+            clock: Vec::new(),
             rows_per_part: usize::MAX,
             torn: false,
         }
@@ -227,6 +229,11 @@ impl Capture {
         self.loss.push(LossRow { ts_ns, since_ns, class: comm(class), cpu: 0, cause: comm(cause), events });
     }
 
+    /// The wall clock is so far ahead of the capture's from `ts_ns` on.
+    pub fn step(&mut self, ts_ns: i64, ahead_ns: i64) {
+        self.clock.push(ClockRow { ts_ns, wall_ns: ts_ns + ahead_ns, boot_ns: ts_ns });
+    }
+
     /// Writes the capture into the new directory `name` in `place`.
     pub fn write(&self, place: &Path, name: &str) -> PathBuf {
         let directory = place.join(name);
@@ -239,6 +246,7 @@ impl Capture {
         list.append(&self.parts::<ShareTable>(&directory, &self.share)).expect("room");
         list.append(&self.parts::<ProcessTable>(&directory, &self.process)).expect("room");
         list.append(&self.parts::<LossTable>(&directory, &self.loss)).expect("room");
+        list.append(&self.parts::<ClockTable>(&directory, &self.clock)).expect("room");
         self.manifest.write(&directory).expect("room");
         directory
     }

@@ -87,7 +87,7 @@ fn finished_name(number: u32) -> String {
 }
 
 /// The finished parts in the folder of a table, with their numbers, ascending.
-pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
+pub fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
     let path = |number| (number, folder.join(finished_name(number)));
     Ok(numbered(folder, finished_number)?.into_iter().map(path).collect())
 }

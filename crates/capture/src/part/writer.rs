@@ -200,6 +200,7 @@ pub(super) fn publish(file: &File, temporary: &Path, directory: &Path, number: u
     let bytes = file.metadata().map_err(|e| Error::io(temporary, "stat", e))?.len();
     let path = directory.join(finished_name(number));
     fs::rename(temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
-    files::sync_dir(directory)?;
+    // One that may or may not be there after a crash would be counted as lost and read all the same.
+    files::sync_dir(directory).inspect_err(|_| drop(fs::remove_file(&path)))?;
     Ok(bytes)
 }

@@ -1,0 +1,83 @@
+//! Wall time: what the clock on the wall said at a moment of the capture.
+//!
+//! `ts_ns` goes on by the monotonic clock, so that no step of the wall clock bends a duration or an order. How far the two have come
+//! apart since the start, by steps and by sleep, the table `clock` tells.
+
+use arrow::array::RecordBatch;
+
+use crate::column::Reader;
+use crate::error::{Error, Result};
+use crate::guard::reading;
+use crate::part::{PartFile, PartReader};
+use crate::tables::{ClockTable, ClockView};
+
+/// What is less than this is no step.
+const STEP_NS: u64 = 500_000;
+
+/// The wall clock of a capture. One of which nothing is known agrees with `ts_ns`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WallClock {
+    /// From when (`ts_ns`) on how far the wall clock is ahead, in order of time; only where that is new.
+    steps: Vec<(i64, i64)>,
+}
+
+impl WallClock {
+    /// From the parts of the table `clock`.
+    pub(crate) fn read(parts: &[PartFile]) -> Result<WallClock> {
+        let mut told = Vec::new();
+        for part in parts {
+            reading(part.path(), || {
+                for batch in PartReader::open::<ClockTable>(part)? {
+                    let add = |what| Error::Schema { path: part.path().to_owned(), what };
+                    add_rows(&mut told, &batch?).map_err(add)?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(WallClock::of(told))
+    }
+
+    fn of(mut told: Vec<(i64, i64)>) -> WallClock {
+        told.sort_unstable();
+        let mut now = 0i64;
+        told.retain(|(_, ahead)| {
+            let is_step = ahead.abs_diff(now) > STEP_NS;
+            now = if is_step { *ahead } else { now };
+            is_step
+        });
+        WallClock { steps: told }
+    }
+
+    /// What it said at `ts_ns`, in nanoseconds since the Unix epoch. A step is known to a tenth of a second.
+    pub fn at(&self, ts_ns: i64) -> i64 {
+        let steps = self.steps.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
+        let ahead = steps.checked_sub(1).map_or(0, |last| self.steps[last].1);
+        ts_ns.saturating_add(ahead)
+    }
+}
+
+fn add_rows(told: &mut Vec<(i64, i64)>, batch: &RecordBatch) -> std::result::Result<(), String> {
+    let view = ClockView::new(batch)?;
+    told.extend((0..view.rows).map(|row| {
+        let ts_ns = view.ts_ns.at(row);
+        (ts_ns, view.wall_ns.at(row).saturating_sub(ts_ns))
+    }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_holds_from_when_it_was_told_until_the_next() {
+        const HOUR: i64 = 3_600_000_000_000;
+        // Out of order, and with what NTP does meanwhile.
+        let clock = WallClock::of(vec![(300, HOUR + 900), (100, 0), (200, HOUR), (400, 20), (500, -400_000)]);
+        assert_eq!(clock.steps, [(200, HOUR), (400, 20)]);
+        let at = [50, 199, 200, 399, 400, 1_000].map(|ts_ns| clock.at(ts_ns) - ts_ns);
+        assert_eq!(at, [0, 0, HOUR, HOUR, 20, 20]);
+        assert_eq!(WallClock::default().at(7), 7);
+        assert_eq!(WallClock::of(vec![(0, i64::MAX)]).at(i64::MAX), i64::MAX);
+    }
+}
