@@ -170,7 +170,17 @@ __noinline __u64 begin_iocb(__u64 address, __u64 at_ns)
 	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 
-/* The kernel did not take it, or it is not recorded. */
+/* It is not recorded: what an earlier one at its address left behind is not its own. */
+__noinline int forget_iocb(__u64 address)
+{
+	struct async_slot *slot = find_async(address, bpf_get_current_pid_tgid() >> 32);
+
+	if (slot)
+		slot->key = 0;
+	return 0;
+}
+
+/* The kernel did not take it. */
 __noinline int cancel_iocb(__u64 address)
 {
 	struct async_slot *slot = find_async(address, bpf_get_current_pid_tgid() >> 32);
@@ -195,7 +205,6 @@ __noinline int end_iocb(__u64 address)
 	return 0;
 }
 
-/* Not recorded: what an earlier one at the same address left behind is not its own. */
 static __always_inline void aio_left_out(__u64 count, __u64 pointers)
 {
 	__u64 iocb;
@@ -204,7 +213,7 @@ static __always_inline void aio_left_out(__u64 count, __u64 pointers)
 		if (i >= count)
 			break;
 		if (!bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
-			cancel_iocb(iocb);
+			forget_iocb(iocb);
 	}
 }
 
@@ -303,7 +312,7 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 		struct async_slot *earlier = find_async(address_of(req), 0);
 
 		if (earlier)
-			end_async(earlier);
+			earlier->key = 0;
 		return 0;
 	}
 	if (op->op == OP_URING_READ || op->op == OP_URING_WRITE) {

@@ -13,15 +13,20 @@ enum { MAX_BIOS = 256, MAX_REQUEUES = 255 };
 static __always_inline int bio_queued(struct bio *bio)
 {
 	struct gendisk *disk = disk_of_bio(bio);
-	bool is_sampled = samples_this_moment();
 	struct provenance from = {};
+	bool is_sampled;
 	__u64 queue_ns;
 
 	from.origin.dev = dev_of_disk(disk);
+	is_sampled = samples_this_moment();
 	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
-	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) || (!is_sampled && !by_owner()) ||
-	    !find_origin(bio, &from) || !is_sampled) {
+	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) ||
+	    ((is_sampled || by_owner()) && !find_origin(bio, &from))) {
 		forget_queued(number_of(bio));
+		return 0;
+	}
+	if (!is_sampled) {
+		mark_left_out(number_of(bio));
 		return 0;
 	}
 	queue_ns = bpf_ktime_get_ns();
@@ -57,13 +62,21 @@ static __always_inline int bio_split(struct bio *front)
 	__u64 queue_ns;
 	__u8 evidence;
 
-	if (!whole)
+	if (!whole) {
+		forget_queued(number_of(front));
 		return 0;
+	}
+	if (is_marked_left_out(whole)) {
+		mark_left_out(number_of(front));
+		return 0;
+	}
 	from = whole->from;
 	queue_ns = whole->queue_ns;
 	/* Of the copy, as in take_queued(). */
-	if (whole->check != check_of(number, queue_ns, &from))
+	if (whole->check != check_of(number, queue_ns, &from)) {
+		forget_queued(number_of(front));
 		return 0;
+	}
 	evidence = from.origin.evidence;
 	queue_part(rest, number, whole, queue_ns, &from);
 	from.origin.evidence = evidence;
@@ -127,8 +140,7 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 		return false;
 	number = number_of(bio);
 	if (!take_queued(number, state)) {
-		/* The first bio's moment is the request's. */
-		number = bio == rq->biotail || may_be_left_out(rq->start_time_ns) ? 0 : first_known(rq);
+		number = bio == rq->biotail || state->phase == PHASE_LEFT_OUT ? 0 : first_known(rq);
 		if (!number || !take_queued(number, state))
 			return false;
 	}
@@ -138,16 +150,30 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 	return true;
 }
 
-/* Whether a request of which nothing is known is not recorded, like all that began in its moment. */
-static __always_inline bool is_left_out(struct request *rq)
+/* Whether a request of whose bios nothing is known began in a moment that is not recorded. */
+static __always_inline bool begins_left_out(struct request *rq)
 {
 	__u64 start_ns = rq->start_time_ns;
 
-	/* One without a bio is known by its own start. */
-	return may_be_left_out(start_ns) && (rq->bio || !start_ns || !in_sample(start_ns));
+	return start_ns ? !in_sample(start_ns) : !samples_this_moment();
 }
 
-/* What is known of a request that is met for the first time; over at once when it is not to be recorded. */
+/* What is known of the other bios of a request that is left out: nobody will take it. */
+static __always_inline void forget_bios(struct request *rq)
+{
+	struct bio *bio = rq->bio;
+
+	if (!bio || bio == rq->biotail)
+		return;
+	for (int i = 0; i < MAX_BIOS; i++) {
+		if (!bio)
+			break;
+		forget_bio(number_of(bio));
+		bio = bio->bi_next;
+	}
+}
+
+/* What is known of a request that is met for the first time; over or left out at once when it is not to be recorded. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
 	struct bio *bio = rq->bio;
@@ -160,8 +186,14 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	if (!take_first(rq, state) || state->from.origin.dev != dev) {
 		struct account *account = account_of(CLASS_BLOCK);
 
-		if (by_owner() || !device_wanted(dev) || is_left_out(rq)) {
+		if (state->phase == PHASE_LEFT_OUT)
+			return false;
+		if (by_owner() || !device_wanted(dev)) {
 			state->phase = PHASE_OVER;
+			return false;
+		}
+		if (begins_left_out(rq)) {
+			state->phase = PHASE_LEFT_OUT;
 			return false;
 		}
 		__builtin_memset(&state->from.origin, 0, sizeof(state->from.origin));
@@ -231,6 +263,22 @@ static __always_inline bool took_older_start(struct inflight_request *state, __u
 	return generation < state->generation && (!state->issue_ns || state->phase == PHASE_REQUEUED);
 }
 
+/*
+ * Whether it was decided that this use of the request is left out. One that is met for the first time gets an entry for that, so
+ * that what comes to be its first bio by a merge, or when some of its bytes are done, does not decide again.
+ */
+static __always_inline bool stays_left_out(struct inflight_request *entry, struct request *rq)
+{
+	/* As in took_older_start(). */
+	return config.samples && entry && entry->phase == PHASE_LEFT_OUT && rq->start_time_ns <= entry->generation;
+}
+
+static __always_inline void keep_left_out(struct inflight_request *entry, struct inflight_request *state)
+{
+	if (!entry && config.samples && state->phase == PHASE_LEFT_OUT)
+		make_entry(state);
+}
+
 /* Whether `state` is of this use of the request and not left over from an earlier one. */
 static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
 {
@@ -285,14 +333,18 @@ static __always_inline int request_inserted(struct request *rq)
 	struct inflight_request fresh, *entry, *state;
 
 	entry = entry_of(number_of(rq));
+	if (stays_left_out(entry, rq))
+		return 0;
 	if (continues_use(entry, rq, true)) {
 		if (!entry->insert_ns && !entry->issue_ns)
 			entry->insert_ns = bpf_ktime_get_ns();
 		return 0;
 	}
 	state = entry ? entry : &fresh;
-	if (!meet_request(rq, state))
+	if (!meet_request(rq, state)) {
+		keep_left_out(entry, state);
 		return 0;
+	}
 	state->insert_ns = bpf_ktime_get_ns();
 	if (!entry)
 		follow_request(rq, state);
@@ -305,6 +357,10 @@ static __always_inline int request_issued(struct request *rq)
 	struct inflight_request fresh, *entry, *state;
 
 	entry = entry_of(number_of(rq));
+	if (stays_left_out(entry, rq)) {
+		forget_bios(rq);
+		return 0;
+	}
 	if (continues_use(entry, rq, false)) {
 		entry->issue_ns = bpf_ktime_get_ns();
 		entry->phase = PHASE_UNDER_WAY;
@@ -313,8 +369,12 @@ static __always_inline int request_issued(struct request *rq)
 		return 0;
 	}
 	state = entry ? entry : &fresh;
-	if (!meet_request(rq, state))
+	if (!meet_request(rq, state)) {
+		if (state->phase == PHASE_LEFT_OUT)
+			forget_bios(rq);
+		keep_left_out(entry, state);
 		return 0;
+	}
 	describe_request(rq, state, GATHERER_ISSUED);
 	state->issue_ns = bpf_ktime_get_ns();
 	if (!entry)
@@ -326,7 +386,7 @@ static __always_inline int request_requeued(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
 
-	if (entry && entry->phase != PHASE_OVER) {
+	if (entry && entry->phase != PHASE_OVER && entry->phase != PHASE_LEFT_OUT) {
 		if (entry->requeues < MAX_REQUEUES)
 			entry->requeues++;
 		entry->phase = PHASE_REQUEUED;
@@ -343,6 +403,10 @@ static __always_inline int request_merged(struct request *rq)
 	struct inflight_request *entry = entry_of(number_of(rq));
 	bool waiting;
 
+	if (stays_left_out(entry, rq)) {
+		entry->phase = PHASE_OVER;
+		return 0;
+	}
 	if (!continues_use(entry, rq, false))
 		return 0;
 	waiting = !entry->issue_ns || (entry->phase == PHASE_REQUEUED && !entry->bytes_done);
@@ -367,11 +431,21 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 
 	entry = entry_of(number_of(rq));
 	state = entry ? entry : &fresh;
+	if (stays_left_out(entry, rq)) {
+		if (bytes >= rq->__data_len && !in_flush_sequence(rq))
+			entry->phase = PHASE_OVER;
+		return 0;
+	}
 	/* What was left of an earlier use, by a merge that nobody saw or an end that nobody saw. */
 	if (entry && entry->generation != rq->start_time_ns)
 		end_unseen(entry);
-	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state))
+	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state)) {
+		/* Over with this, or met again. */
+		if (state->phase == PHASE_LEFT_OUT && bytes >= rq->__data_len && !in_flush_sequence(rq))
+			state->phase = PHASE_OVER;
+		keep_left_out(entry, state);
 		return 0;
+	}
 	/* Met here, or failed before it was issued, or issued again. */
 	if ((!state->issue_ns || state->phase == PHASE_REQUEUED) && !state->bytes_done)
 		describe_request(rq, state, GATHERER_COMPLETED);

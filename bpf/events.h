@@ -330,8 +330,6 @@ struct sampling {
 	__u64 shift_before;
 	__u64 shift_after;
 	__u64 change_ns;
-	/* A request that began before and that nothing is known of may be one that was left out. */
-	__u64 whole_ns;
 };
 
 /* One run of a program in so many is timed. */

@@ -42,6 +42,8 @@ enum phase {
 	PHASE_REQUEUED,
 	/* The entry waits for its next use. */
 	PHASE_OVER,
+	/* It began in a moment that is not recorded (sampling.bpf.h). */
+	PHASE_LEFT_OUT,
 };
 
 /*
@@ -209,7 +211,24 @@ static __always_inline struct queued_bio *slot_of(__u64 bio)
 	return 0;
 }
 
-/* Moves what is known of a bio into `rq` and frees its slot; false when nothing reliable is known. */
+/* Of a bio that was queued in a moment that is not recorded no more is kept than that. */
+static __always_inline void mark_left_out(__u64 bio)
+{
+	struct queued_bio *slot = slot_for(bio);
+
+	if (!slot)
+		return;
+	slot->bio = bio;
+	slot->queue_ns = 0;
+	slot->check = bio;
+}
+
+static __always_inline bool is_marked_left_out(struct queued_bio *slot)
+{
+	return config.samples && !slot->queue_ns && slot->check == slot->bio;
+}
+
+/* Moves what is known of a bio into `rq` and frees its slot; false when nothing reliable is known, and where it is known that it is left out. */
 static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 {
 	struct queued_bio *slot = slot_of(bio);
@@ -217,6 +236,11 @@ static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 
 	if (!slot)
 		return false;
+	if (is_marked_left_out(slot)) {
+		slot->bio = 0;
+		rq->phase = PHASE_LEFT_OUT;
+		return false;
+	}
 	rq->queue_ns = slot->queue_ns;
 	copy_provenance(&rq->from, &slot->from);
 	check = slot->check;
@@ -287,6 +311,13 @@ __noinline int gather_bio(__u64 bio, __u32 gatherer)
 		}
 	}
 	slot->bio = 0;
+	return 0;
+}
+
+/* forget_queued() for loops. Of linkage and arguments as add_part(). */
+__noinline int forget_bio(__u64 bio)
+{
+	forget_queued(bio);
 	return 0;
 }
 

@@ -2,8 +2,9 @@
 /*
  * What `--cpu-limit` does: the programs time themselves, and where they and user space take more than the limit, only what
  * begins in some moments is recorded. Moments and not single events, so that what is recorded has its neighbours: sequences,
- * queue depths and merges stay as they are. Each period has one such moment, at a place that nobody's rhythm can be in step
- * with; it is a power of two of it, so every event has the same chance and counts for as many as that chance is one in.
+ * queue depths and merges stay as they are. Each period has one such moment, at a place that is drawn anew for each, so that nobody's
+ * rhythm is in step with it; it is a power of two of it, so every event has the same chance and counts for as many as that chance
+ * is one in.
  */
 #ifndef IOSTRATA_SAMPLING_H
 #define IOSTRATA_SAMPLING_H
@@ -26,6 +27,14 @@ static __always_inline struct sampling *sampling_now(void)
 	return config.samples ? bpf_map_lookup_elem(&sampling, &zero) : 0;
 }
 
+/* Every bit of the result depends on every bit of `number` (the finalizer of splitmix64). */
+static __always_inline __u64 mix(__u64 number)
+{
+	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9ULL;
+	number = (number ^ number >> 27) * 0x94d049bb133111ebULL;
+	return number ^ number >> 31;
+}
+
 /* Whether what begins at `at_ns` is recorded. */
 static __always_inline bool in_sample(__u64 at_ns)
 {
@@ -36,8 +45,7 @@ static __always_inline bool in_sample(__u64 at_ns)
 	if (!now)
 		return true;
 	shift = (at_ns < now->change_ns ? now->shift_before : now->shift_after) & 15;
-	/* The upper bits of multiples of the golden ratio: places that are spread evenly and never repeat. */
-	return !shift || within >> (PERIOD_SHIFT - shift) == (period + config.sampling_seed) * 0x9e3779b97f4a7c15ULL >> (64 - shift);
+	return !shift || within >> (PERIOD_SHIFT - shift) == mix(period + config.sampling_seed) >> (64 - shift);
 }
 
 static __always_inline bool samples_this_moment(void)
@@ -51,14 +59,6 @@ static __always_inline bool changed_between(__u64 from_ns, __u64 until_ns)
 	struct sampling *now = sampling_now();
 
 	return now && from_ns < now->change_ns && now->change_ns <= until_ns;
-}
-
-/* Whether a request that began at `start_ns` (0: not known) and of which nothing is known may be one that was left out. */
-static __always_inline bool may_be_left_out(__u64 start_ns)
-{
-	struct sampling *now = sampling_now();
-
-	return now && start_ns < now->whole_ns;
 }
 
 /* Key: 0. What the timed runs of the programs took. */

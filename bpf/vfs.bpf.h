@@ -22,35 +22,58 @@ struct {
 
 enum vfs_function { VFS_READ, VFS_WRITE, VFS_READV, VFS_WRITEV, VFS_ITER_READ, VFS_ITER_WRITE, VFS_FSYNC };
 
-static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code, struct file *file, __s64 requested_bytes,
+static __always_inline void enter_vfs(enum vfs_function function, __u8 op_code, struct file *file, __s64 requested_bytes,
 				       __s64 offset_bytes)
 {
 	struct file_op op = { .op = op_code, .offset_bytes = offset_bytes, .requested_bytes = requested_bytes };
 	struct vfs_key key = { .function = function };
 
-	if (is_recorder() || !owner_wanted() || !samples_this_moment())
-		return 0;
+	if (is_recorder() || !owner_wanted())
+		return;
+	key.tid = bpf_get_current_pid_tgid();
+	if (!samples_this_moment()) {
+		/* The return of an earlier one may have been missed, as kretprobes do: this one's return is not its. */
+		bpf_map_delete_elem(&vfs_ops, &key);
+		return;
+	}
 	if (!fill_wanted(&op, file, 0))
-		return 0;
+		return;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
 		op.offset_bytes = MISSING;
 	tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
-	key.tid = bpf_get_current_pid_tgid();
 	if (bpf_map_update_elem(&vfs_ops, &key, &op, BPF_ANY))
 		lose_file_op(&op, CLASS_VFS);
+}
+
+/* Timed here, because kprobes have no TIMED_PROG(). */
+static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code, struct file *file, __s64 requested_bytes,
+				       __s64 offset_bytes)
+{
+	__u64 began_ns = run_begins();
+
+	enter_vfs(function, op_code, file, requested_bytes, offset_bytes);
+	run_ends(began_ns);
 	return 0;
 }
 
-static __always_inline int vfs_returned(enum vfs_function function, __s64 ret)
+static __always_inline void leave_vfs(enum vfs_function function, __s64 ret)
 {
 	struct vfs_key key = { .tid = bpf_get_current_pid_tgid(), .function = function };
 	struct file_op *op = bpf_map_lookup_elem(&vfs_ops, &key);
 
 	if (!op)
-		return 0;
+		return;
 	emit_file_event(op, CLASS_VFS, ret);
 	bpf_map_delete_elem(&vfs_ops, &key);
+}
+
+static __always_inline int vfs_returned(enum vfs_function function, __s64 ret)
+{
+	__u64 began_ns = run_begins();
+
+	leave_vfs(function, ret);
+	run_ends(began_ns);
 	return 0;
 }
 
@@ -75,12 +98,12 @@ static __always_inline __s64 iter_bytes(struct iov_iter *iter)
  */
 #define VFS_FUNCTION(name, id, op_code, args, requested, offset)                                                       \
 	SEC("?fentry/" #name)                                                                                          \
-	int TIMED_PROG(iostrata_##name, UNPACK args)                                                                     \
+	int BPF_PROG(iostrata_##name, UNPACK args)                                                                     \
 	{                                                                                                              \
 		return vfs_entered(id, op_code, file, requested, offset);                                              \
 	}                                                                                                              \
 	SEC("?fexit/" #name)                                                                                           \
-	int TIMED_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
+	int BPF_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
 	{                                                                                                              \
 		return vfs_returned(id, ret);                                                                          \
 	}                                                                                                              \

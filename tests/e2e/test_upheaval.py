@@ -7,7 +7,7 @@ from conftest import Capture, analyze, require, run
 from machine import VM, fetch_kernel, make_payload
 
 LINE = "6.12"
-PHASES = [0, 100, 200, 300, 400, 500]
+PHASES = [0, 100, 200, 300, 400, 500, 600]
 HOUR_NS = 3600 * 10**9
 
 
@@ -54,7 +54,22 @@ def test_steps_of_the_wall_clock_bend_no_duration_and_no_order(left):
         select sector // 8 // 100, round(avg(clock.wall_ns - clock.ts_ns) / 3.6e12, 2)
         from {block} as block asof join {clock} as clock on block.ts_ns >= clock.ts_ns
         where op = 'write' and comm = 'dd' and sector // 8 % 100 < 20 group by 1 order by 1""")
-    assert hours == [(0, 0), (1, 1), (2, 0), (3, 0), (4, 0), (5, 0)]
+    assert hours == [(0, 0), (1, 1), (2, 0), (3, 0), (4, 0), (5, 0), (6, 0)]
+
+
+def test_a_machine_that_sleeps_bends_nothing_and_the_clocks_tell(left):
+    """The time of the capture stands still meanwhile; that of the wall and that since boot go on."""
+    capture = Capture(left / "capture")
+    clocks = capture.sql("select ts_ns, boot_ns - ts_ns, wall_ns - ts_ns from {clock} order by ts_ns")
+    slept = [(now[1] - before[1]) / 1e9 for before, now in zip(clocks, clocks[1:])]
+    assert 3 < max(slept) < 15 and sum(abs(one) for one in slept) - max(slept) < 0.001, slept
+    # Told at once: it is known which writes were before and which after.
+    woke = clocks[slept.index(max(slept)) + 1][0]
+    last, first = capture.one("""
+        select max(ts_ns + dur_ns) filter (sector // 800 = 5), min(ts_ns) filter (sector // 800 = 6) from {block}
+        where op = 'write' and comm = 'dd' and sector // 8 % 100 < 20""")
+    assert last < woke < first + 10**9, (last, woke, first)
+    assert abs((clocks[-1][2] - clocks[0][2]) / 1e9 - max(slept)) < 2
 
 
 def test_a_disk_that_went_and_came_back_is_not_held_against_counters_that_began_anew(left):

@@ -28,6 +28,7 @@ pub struct Row {
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
     told: [bool; Path::ALL.len()],
+    sampled: bool,
     unknown: Unknown,
 }
 
@@ -86,7 +87,7 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
             let flow = *flows.get(direction);
             let unknown = unknown(trust, direction, nobodys.get(direction));
             let (name, id, told) = (name.clone(), id.clone(), trust.told);
-            let row = Row { scope, name, id, direction, flow, captured, told, unknown };
+            let row = Row { scope, name, id, direction, flow, captured, told, sampled: trust.sampled, unknown };
             if flow != Flow::default() {
                 rows.push(row);
             }
@@ -156,7 +157,11 @@ impl Row {
         self.has(Layer::Block).then(|| self.flow.device())
     }
 
+    /// Of estimates the difference would be mostly chance.
     fn absorbed(&self) -> Option<u64> {
+        if self.sampled {
+            return None;
+        }
         Some(self.application()?.saturating_sub(self.has(Layer::Block).then(|| self.flow.data())?))
     }
 
@@ -243,7 +248,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns.push(integer(
         "absorbed_bytes".into(),
         "What the application moved and the device did not, of file contents: found in the cache, overwritten or deleted \
-         before it was written back."
+         before it was written back. Empty of a sample."
             .into(),
         Row::absorbed,
     ));

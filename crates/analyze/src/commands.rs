@@ -84,6 +84,8 @@ fn summarize(options: &Summary, out: &mut dyn Write, err: &mut dyn Write) -> Res
     let finished = scan(&captures, &known, &choice, options, &trust)?;
     // Nothing instead of a zero.
     trust.captured[Layer::Block as usize] &= choice.is_whole();
+    // Of one that was cut off only its rows say it.
+    trust.sampled |= finished.sampled.rows > 0;
     let mut report = report(&captures, &known, &finished, &trust)?;
 
     let mut text = terminal::table(&report.summary, &report.total)?;
@@ -212,7 +214,7 @@ fn notes(
 ) -> PolarsResult<Vec<String>> {
     let mut notes = trust.notes.clone();
     notes.extend(report.episodes.iter().cloned());
-    notes.extend(terminal::legend(&[&report.summary, &report.total])?);
+    notes.extend(terminal::legend(&[&report.summary, &report.total], trust.sampled)?);
     if !trust.complete
         && let Some(bounds) = terminal::bounds(&report.total)?
     {

@@ -22,13 +22,18 @@ pub struct Row {
     phase: Phase,
     distribution: Distribution,
     lost: Missing,
+    /// Not all of its kind was recorded: there are no bounds.
+    sampled: bool,
     marks: String,
 }
 
 impl Row {
-    fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: &Distribution, lost: Missing) -> Row {
-        let marks = marks(distribution, lost);
-        Row { system: system.to_owned(), layer, op, phase, distribution: distribution.clone(), lost, marks }
+    fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: &Distribution, trust: &Trust) -> Row {
+        let lost = trust.missing[layer as usize];
+        // What a file system tells that has a duration is recorded in any case.
+        let sampled = trust.sampled && layer != Layer::Fs;
+        let marks = if sampled { SAMPLED.to_owned() } else { marks(distribution, lost) };
+        Row { system: system.to_owned(), layer, op, phase, distribution: distribution.clone(), lost, sampled, marks }
     }
 
     /// What is missing and may be of this row. That none is known where there may be some is not zero.
@@ -37,6 +42,9 @@ impl Row {
     }
 
     fn lost_share(&self) -> Option<f64> {
+        if self.sampled {
+            return None;
+        }
         let missing = self.missing(self.distribution.untimed.saturating_add(self.lost.at_least))? as f64;
         Some(missing / (missing + self.distribution.count as f64))
     }
@@ -53,16 +61,15 @@ fn marks(distribution: &Distribution, lost: Missing) -> String {
         Some(format!("{}{}", percentile.mark(), if moved.high_ns.is_none() { "?" } else { "" }))
     };
     let moved = PERCENTILES.iter().zip(&distribution.percentiles).filter_map(of_percentile);
-    let sampled = (distribution.recorded < distribution.count).then(|| SAMPLED.to_owned());
     let at_least = lost.more.then(|| AT_LEAST.to_owned());
-    sampled.into_iter().chain(at_least).chain(moved).collect::<Vec<_>>().join(" ")
+    at_least.into_iter().chain(moved).collect::<Vec<_>>().join(" ")
 }
 
 /// One row for each distribution: systems by name, the rest in order of declaration.
 pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
     let of_system = |system: &crate::partial::FinishedSystem| {
         let row = |(key, distribution): &((Layer, Op, Phase), Distribution)| {
-            Row::new(&system.name, *key, distribution, trust.missing[key.0 as usize])
+            Row::new(&system.name, *key, distribution, trust)
         };
         system.latency.iter().map(row).collect::<Vec<_>>()
     };
@@ -71,7 +78,8 @@ pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
 
 /// What to know of the percentiles in `rows`, where something is missing of them.
 pub fn note(rows: &[Row]) -> Option<String> {
-    let moved = || rows.iter().flat_map(Row::quantiles).filter(|quantile| quantile.may_have_moved());
+    let moved =
+        || rows.iter().filter(|row| !row.sampled).flat_map(Row::quantiles).filter(|quantile| quantile.may_have_moved());
     let (all, unbounded) = (moved().count(), moved().filter(|quantile| quantile.high_ns.is_none()).count());
     let mut parts = Vec::new();
     if all > 0 {
@@ -116,7 +124,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     ];
     for (index, percentile) in PERCENTILES.iter().enumerate() {
         let doc = format!(
-            "The {} percentile; empty below {} values that were recorded.",
+            "The {} percentile; empty below {} values, or where those that were recorded say no more than so many of equal weight would.",
             percentile.name,
             percentile.needs()
         );
@@ -144,15 +152,14 @@ fn missing() -> [ResultColumn<Row>; 4] {
         ResultColumn {
             name: "lost_share".into(),
             doc: "The share of this row's operations that is missing if all `lost_events` were of it: (`untimed` + `lost_events`) \
-                  / (`untimed` + `lost_events` + `count`)."
+                  / (`untimed` + `lost_events` + `count`). Empty of a sample."
                 .into(),
             value: Value::Number(Box::new(Row::lost_share)),
         },
         text(
             "marks",
             "The percentiles that what is missing may have moved by more than a thousandth (`p99`), with a `?` those of which it \
-             may have moved the true one beyond all recorded values (`p99?`). `sampled`: estimates, because `--cpu-limit` left some out; the bounds are for what was lost and do not \
-             tell of that. `at_least`: more may be missing than is known, so \
+             may have moved the true one beyond all recorded values (`p99?`). `sampled`, alone: estimates, because `--cpu-limit` left some out; there are no bounds. `at_least`: more may be missing than is known, so \
              marks, share and bounds are the least. Empty where all percentiles are as good as they are printed.",
             |row| &row.marks,
         ),
@@ -161,7 +168,9 @@ fn missing() -> [ResultColumn<Row>; 4] {
 
 fn bounds(index: usize, percentile: &Percentile) -> [ResultColumn<Row>; 2] {
     let column = |end: &str, doc: String, value: fn(Quantile) -> Option<u64>| {
-        integer(&format!("{}_{end}_ns", percentile.mark()), doc, move |d| value(d.percentiles[index]?))
+        let name = format!("{}_{end}_ns", percentile.mark());
+        let of_row = move |row: &Row| if row.sampled { None } else { value(row.distribution.percentiles[index]?) };
+        ResultColumn { name, doc, value: Value::Integer(Box::new(of_row)) }
     };
     let name = percentile.column;
     [

@@ -64,12 +64,15 @@ fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<b
 }
 
 /// What a mark means, where one is printed of `frames`.
-pub fn legend(frames: &[&DataFrame]) -> PolarsResult<Option<String>> {
+pub fn legend(frames: &[&DataFrame], sampled: bool) -> PolarsResult<Option<String>> {
     for frame in frames {
         for (_, column) in COLUMNS {
             for row in 0..frame.height() {
                 if may_have_moved(frame, row, column)? {
-                    let what = "what is missing may have changed it; its bounds are in summary.csv (--out)";
+                    let what = match sampled {
+                        true => "an estimate, which has no bounds",
+                        false => "what is missing may have changed it; its bounds are in summary.csv (--out)",
+                    };
                     return Ok(Some(format!("{MARK} before a ratio: {what}")));
                 }
             }

@@ -35,6 +35,8 @@ pub struct Trust {
     pub lost_events: Option<u64>,
     /// By layer: rows that are missing.
     pub missing: [Missing; Layer::ALL.len()],
+    /// Whether not all was recorded of some capture (`--cpu-limit`), so that operations, bytes and percentiles are estimates.
+    pub sampled: bool,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -52,6 +54,7 @@ impl Trust {
             told: std::array::from_fn(|index| captures.iter().all(|capture| tells(capture, FlowPath::ALL[index]))),
             lost_events: Some(0),
             missing: by_layer(|layer| missing::of(captures, losses, layer)),
+            sampled: captures.iter().any(|capture| capture.manifest.greatest_weight() > 1),
             complete: losses.iter().all(|of| of.excess.is_empty()),
             ..Trust::default()
         };

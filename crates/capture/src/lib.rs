@@ -31,6 +31,7 @@ pub mod segment;
 pub mod system;
 pub mod table;
 pub mod tables;
+pub mod unbegun;
 pub mod wall;
 
 pub use capture::Capture;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::manifest;
 use crate::part::numbered;
+use crate::unbegun::Remains;
 
 /// The folder of segment `number` in the first one's directory, which is number 1.
 fn folder(number: u32) -> String {
@@ -17,21 +17,22 @@ fn number(name: &str) -> Option<u32> {
 
 /// The segments of the capture in `directory`, in order: each is a directory with a manifest and tables of its own.
 pub fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
-    let later = later(directory)?.into_iter().filter(|segment| has_manifest(segment));
+    let later = later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_none());
     Ok(std::iter::once(directory.to_owned()).chain(later).collect())
 }
 
-/// Folders of later segments that have no manifest: their recorders ended, or were ended, before they began to record.
+/// Folders of later segments whose recorders ended, or were ended, before they began to record.
 pub fn unbegun(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(later(directory)?.into_iter().filter(|segment| !has_manifest(segment)).collect())
+    Ok(later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_some()).collect())
 }
 
 fn later(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(numbered(directory, number)?.into_iter().map(|number| directory.join(folder(number))).collect())
 }
 
-fn has_manifest(segment: &Path) -> bool {
-    segment.join(manifest::FILE_NAME).symlink_metadata().is_ok()
+/// The last folder of a later segment, whatever there is in it.
+pub fn last(directory: &Path) -> Result<Option<PathBuf>> {
+    Ok(later(directory)?.pop())
 }
 
 /// Where the segment after `segments` goes.
@@ -53,10 +54,8 @@ mod tests {
         for name in ["segment-000010", "segment-000002", "segment-000001", "segment-x", "block"] {
             std::fs::create_dir(at(name)).expect("a folder");
         }
-        for name in ["segment-000010", "segment-000002"] {
-            std::fs::write(at(name).join(manifest::FILE_NAME), "").expect("room");
-        }
         std::fs::create_dir(at("segment-000004")).expect("a folder");
+        std::fs::write(at("segment-000004/.lock"), "").expect("room");
         assert_eq!(unbegun(directory.path()).expect("one"), [at("segment-000004")]);
         let expected = [directory.path().to_owned(), at("segment-000002"), at("segment-000010")];
         assert_eq!(segments(directory.path()).expect("segments"), expected);

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::capture::{LOCK, Lock};
 use iostrata_capture::manifest::{self, Manifest};
 use iostrata_capture::recover::recover;
-use iostrata_capture::{list, part, segment, tables};
+use iostrata_capture::unbegun::Remains;
+use iostrata_capture::{list, segment, tables};
 
 use crate::privilege::{self, Invoker};
 use crate::report::tell;
@@ -52,12 +53,12 @@ impl Home {
                 let hint = if Manifest::read(root).is_ok() { "; --resume continues a capture" } else { "" };
                 bail!("--out {shown}: exists and is not empty; expected a new or empty directory{hint}");
             }
-            if is_unbegun(root) {
+            if Remains::of(root).is_some() {
                 home.is_littered = true;
                 return Ok(home);
             }
             Manifest::read(root).context("--resume: expected a capture, or a new or empty directory")?;
-            let unbegun = segment::unbegun(root)?.pop().filter(|segment| is_unbegun(segment));
+            let unbegun = segment::last(root)?.filter(|segment| Remains::of(segment).is_some());
             home.is_littered = unbegun.is_some();
             home.directory = unbegun.map_or_else(|| segment::next(root), Ok)?;
         }
@@ -101,7 +102,10 @@ impl Home {
             self.locks.push(take(&self.directory, writer)?);
         }
         if self.is_littered {
-            clear(&self.directory)?;
+            // It may have gone on since, until the lock was taken.
+            let remains = Remains::of(&self.directory);
+            let shown = self.directory.display();
+            remains.ok_or_else(|| anyhow!("--out {shown}: another recorder has written to it"))?.remove()?;
         }
         for table in tables::all() {
             make_folder(&self.directory.join(table.name), writer)?;
@@ -118,35 +122,6 @@ impl Home {
         Lock::remove(&self.directory);
         let _ = fs::remove_dir(&self.directory);
     }
-}
-
-/// Whether `directory` holds nothing but what a recorder makes before it begins to record, and no finished part.
-fn is_unbegun(directory: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(directory) else { return false };
-    let is_table = |name: &str| tables::all().iter().any(|table| table.name == name);
-    let is_of_the_start = |entry: fs::DirEntry| {
-        let (name, kind) = (entry.file_name(), entry.file_type());
-        match name.to_str() {
-            Some(LOCK | list::FILE_NAME) => kind.is_ok_and(|kind| kind.is_file()),
-            Some(name) if is_table(name) => {
-                kind.is_ok_and(|kind| kind.is_dir())
-                    && part::finished(&entry.path()).is_ok_and(|parts| parts.is_empty())
-            }
-            _ => false,
-        }
-    };
-    entries.into_iter().all(|entry| entry.is_ok_and(is_of_the_start))
-}
-
-/// Removes what [`is_unbegun`] found, but the lock, which is taken.
-fn clear(directory: &Path) -> Result<()> {
-    for table in tables::all() {
-        let folder = directory.join(table.name);
-        if folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("--resume: cannot clear {}", folder.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn take(directory: &Path, owner: Option<Invoker>) -> Result<Lock> {

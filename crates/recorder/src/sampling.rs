@@ -1,11 +1,12 @@
 //! `--cpu-limit`: where recorder and kernel programs together take more of a CPU than they may, only what begins in some moments
 //! is recorded, in steps: one in two, in four and so on (`bpf/sampling.bpf.h`). Every row says for how many events it stands.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use iostrata_capture::manifest::Sampling;
 
 use crate::bpf::types;
@@ -22,8 +23,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// So far ahead of its moment a change is told of, so that nobody meets half of it.
 const AHEAD_NS: u64 = 50_000_000;
 
-/// A request that was left out may be met so long after everything is recorded again.
-const LONGEST_REQUEST_NS: u64 = 60_000_000_000;
+/// Looks that a decision is made of, at most: a flush is in one of them, and is not to decide alone.
+const LOOKS: usize = 5;
 
 /// Looks in a row that leave room for twice as much, before there is more.
 const CALM_LOOKS: u32 = 5;
@@ -31,15 +32,24 @@ const CALM_LOOKS: u32 = 5;
 /// Steps back at a time, at most: four times as much.
 const MOST_BACK: u32 = 2;
 
+/// After so many looks within the limit it is tried whether twice as much is too: what the programs take to look at what passes does not
+/// become more by it. If it is not, after twice as long.
+const TRY_AFTER: u32 = 60;
+const TRY_AFTER_MOST: u32 = 960;
+
 /// From when how much was recorded, for those who make rows of it: each may ask of any time.
 #[derive(Debug, Clone, Default)]
 pub struct Rates(Arc<RwLock<Vec<(i64, u32)>>>);
 
 impl Rates {
-    fn change(&self, from_ns: i64, step: u32) {
-        if let Ok(mut changes) = self.0.write() {
-            changes.push((from_ns, step));
-        }
+    /// From `from_ns` on it is `step`, if `make_it_so` succeeds. No weight is told meanwhile.
+    fn change(&self, from_ns: i64, step: u32, make_it_so: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut changes = self.0.write().map_err(|_| anyhow!("a thread that makes rows panicked"))?;
+        make_it_so()?;
+        // If it is not made in time, it holds from when it is.
+        let is_late = clock::monotonic_ns() > from_ns;
+        changes.push((if is_late { clock::monotonic_ns() } else { from_ns }, step));
+        Ok(())
     }
 
     /// For how many events one stands that began at `start_ns` by the monotonic clock.
@@ -83,42 +93,72 @@ impl Reading {
 
     /// What was taken of a CPU since `before`.
     fn share_since(&self, before: &Reading) -> f64 {
-        let taken_ns = (self.process_ns - before.process_ns) + self.programs_ns.saturating_sub(before.programs_ns);
+        let taken_ns =
+            self.process_ns.saturating_sub(before.process_ns) + self.programs_ns.saturating_sub(before.programs_ns);
         taken_ns as f64 / (self.at - before.at).as_nanos().max(1) as f64
     }
 }
 
 /// Which step to take.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Steps {
     now: u32,
+    /// The last shares that were taken since the step changed.
+    shares: VecDeque<f64>,
     /// Looks in a row that left room.
     calm: u32,
-    /// The last look was at a time in which the step changed.
+    /// Looks since the step changed.
+    within: u32,
+    try_after: u32,
+    /// Twice as much is recorded to see whether that is too much.
+    is_trying: bool,
+    /// The next look is at a time in which the step changed.
     changed: bool,
 }
 
 impl Steps {
-    /// After a second in which `share` of a CPU was taken, of which `limit` may be. More is recorded again only where that has
-    /// for some time been expected to stay well within the limit.
-    fn after(self, share: f64, limit: f64) -> Steps {
-        if self.changed {
-            return Steps { changed: false, ..self };
+    fn new() -> Steps {
+        let shares = VecDeque::with_capacity(LOOKS);
+        Steps { now: 0, shares, calm: 0, within: 0, try_after: TRY_AFTER, is_trying: false, changed: false }
+    }
+
+    /// After a second in which `share` of a CPU was taken, of which `limit` may be.
+    fn look(&mut self, share: f64, limit: f64) {
+        if std::mem::take(&mut self.changed) {
+            return;
         }
-        let next = if share > limit {
-            // A step halves what is recorded, not all of the cost.
-            let steps = (share / limit).log2().ceil().clamp(1.0, f64::from(LAST_STEP));
-            Steps { now: (self.now + steps as u32).min(LAST_STEP), ..Steps::default() }
-        } else if self.now > 0 && share * 2.0 < limit * 0.9 {
-            let back = if share * 4.0 < limit * 0.9 { MOST_BACK } else { 1 };
-            match self.calm + 1 {
-                CALM_LOOKS => Steps { now: self.now.saturating_sub(back), ..Steps::default() },
-                calm => Steps { calm, ..self },
+        if self.shares.len() == LOOKS {
+            self.shares.pop_front();
+        }
+        self.shares.push_back(share);
+        let mean = self.shares.iter().sum::<f64>() / self.shares.len() as f64;
+        if share > 2.0 * limit || (mean > limit && self.shares.len() > 1) {
+            if self.is_trying {
+                self.try_after = (self.try_after * 2).min(TRY_AFTER_MOST);
             }
-        } else {
-            Steps { calm: 0, ..self }
-        };
-        Steps { changed: next.now != self.now, ..next }
+            // As many as it would take if the cost followed what is recorded.
+            let steps = (share.max(mean) / limit).log2().ceil().clamp(1.0, f64::from(LAST_STEP));
+            return self.go_to((self.now + steps as u32).min(LAST_STEP));
+        }
+        self.within += 1;
+        if self.within == self.try_after && self.is_trying {
+            (self.try_after, self.is_trying) = (TRY_AFTER, false);
+        }
+        self.calm = if share * 2.0 < limit * 0.9 { self.calm + 1 } else { 0 };
+        if self.now > 0 && self.calm >= CALM_LOOKS {
+            let back = if share * 4.0 < limit * 0.9 { MOST_BACK } else { 1 };
+            self.go_to(self.now.saturating_sub(back));
+        } else if self.now > 0 && self.within >= self.try_after {
+            self.go_to(self.now - 1);
+            self.is_trying = true;
+        }
+    }
+
+    fn go_to(&mut self, step: u32) {
+        self.changed = step != self.now;
+        self.now = step;
+        self.shares.clear();
+        (self.calm, self.within, self.is_trying) = (0, 0, false);
     }
 }
 
@@ -143,7 +183,7 @@ impl<'a> Governor<'a> {
             session,
             standing,
             rates,
-            steps: Steps::default(),
+            steps: Steps::new(),
             told_kernel: types::sampling::default(),
             last: Reading::take(session)?,
             sampled: Duration::ZERO,
@@ -162,14 +202,19 @@ impl<'a> Governor<'a> {
             self.sampled += now.at - self.last.at;
         }
         self.last = now;
-        let before = self.steps;
-        self.steps = before.after(share, self.limit);
+        let (before, was_settled) = (self.steps.now, !self.steps.changed);
+        self.steps.look(share, self.limit);
         self.standing.cpu_permille.store((share * 1000.0) as u64 + 1, Relaxed);
-        self.standing.step.store(self.steps.now, Relaxed);
-        self.standing.is_over.store(before.now == LAST_STEP && !before.changed && share > self.limit, Relaxed);
-        if self.steps.now == before.now {
+        self.standing.is_over.store(before == LAST_STEP && was_settled && share > self.limit, Relaxed);
+        if self.steps.now == before {
             return Ok(());
         }
+        if let Err(error) = self.change() {
+            // Nothing has changed for anybody; it is tried again.
+            self.steps.go_to(before);
+            return Err(error);
+        }
+        self.standing.step.store(self.steps.now, Relaxed);
         if self.greatest == 0 {
             let (percent, limit) = (share * 100.0, self.limit * 100.0);
             tell(&format!(
@@ -178,29 +223,24 @@ impl<'a> Governor<'a> {
             ));
         }
         self.greatest = self.greatest.max(self.steps.now);
-        self.change()
+        Ok(())
     }
 
-    /// Programs read what is told while it is written. So it is written word by word, each of which leaves something that holds.
+    /// Programs read what is told while it is written. So it is written word by word, each of which leaves something that holds: until
+    /// the last is written, and its moment has come, it is what it was.
     fn change(&mut self) -> Result<()> {
         let at_ns = clock::monotonic_ns().cast_unsigned() + AHEAD_NS;
-        self.rates.change(at_ns.cast_signed(), self.steps.now);
-        let step = u64::from(self.steps.now);
-        let told = &mut self.told_kernel;
-        let mut write = |set: &mut dyn FnMut(&mut types::sampling)| {
-            set(told);
-            self.session.set_sampling(told)
-        };
-        if step > 0 {
-            write(&mut |told| told.whole_ns = u64::MAX)?;
-        }
-        write(&mut |told| told.shift_before = told.shift_after)?;
-        write(&mut |told| told.change_ns = at_ns)?;
-        write(&mut |told| told.shift_after = step)?;
-        if step == 0 {
-            write(&mut |told| told.whole_ns = at_ns + LONGEST_REQUEST_NS)?;
-        }
-        Ok(())
+        let (session, told) = (self.session, &mut self.told_kernel);
+        self.rates.change(at_ns.cast_signed(), self.steps.now, || {
+            told.shift_before = told.shift_after;
+            session.set_sampling(told)?;
+            told.change_ns = at_ns;
+            session.set_sampling(told)?;
+            let next = types::sampling { shift_after: u64::from(self.steps.now), ..*told };
+            session.set_sampling(&next)?;
+            *told = next;
+            Ok(())
+        })
     }
 
     /// What the manifest says of it.
@@ -218,45 +258,72 @@ mod tests {
     use super::*;
 
     fn steps(shares: &[f64]) -> Vec<u32> {
-        let mut steps = Steps::default();
-        let after = |share: &f64| {
-            steps = steps.after(*share, 0.1);
+        let mut steps = Steps::new();
+        let look = |share: &f64| {
+            steps.look(*share, 0.1);
             steps.now
         };
-        shares.iter().map(after).collect()
+        shares.iter().map(look).collect()
     }
 
     #[test]
     fn as_many_steps_as_it_takes_and_none_before_the_last_has_shown_what_it_does() {
-        assert_eq!(steps(&[0.05, 0.1, 0.11, 0.11, 0.06]), [0, 0, 1, 1, 1]);
-        assert_eq!(steps(&[0.35, 0.35, 0.15]), [2, 2, 3]);
+        assert_eq!(steps(&[0.05, 0.1, 0.11, 0.15, 0.15, 0.15, 0.15]), [0, 0, 0, 1, 1, 1, 2]);
+        // Far too much does not wait for a second look.
+        assert_eq!(steps(&[0.35, 0.35, 0.25]), [2, 2, 4]);
         assert_eq!(steps(&[100.0, 100.0, 100.0]), [8, 8, 8]);
     }
 
     #[test]
-    fn more_is_recorded_only_after_a_long_time_with_room() {
+    fn a_flush_now_and_then_does_not_decide_alone() {
+        let flushes: Vec<f64> = (0..100).map(|second| if second % 5 == 4 { 0.18 } else { 0.06 }).collect();
+        assert_eq!(steps(&flushes), vec![0; 100]);
+    }
+
+    #[test]
+    fn more_is_recorded_after_some_time_with_room() {
         let calm = CALM_LOOKS as usize;
-        let quiet = steps(&[vec![0.15; 2], vec![0.04; calm + 1]].concat());
-        assert_eq!(quiet, [vec![1; calm + 1], vec![0; 2]].concat());
+        let quiet = steps(&[vec![0.25; 2], vec![0.04; calm + 1]].concat());
+        assert_eq!(quiet, [vec![2; calm + 1], vec![1; 2]].concat());
         // Nothing to do at all: four times as much.
-        assert_eq!(
-            steps(&[vec![0.9; 2], vec![0.001; calm]].concat())[1..],
-            [vec![4], vec![4; calm - 1], vec![2]].concat()
-        );
-        // Twice as much would be too much.
-        assert_eq!(steps(&[vec![0.15; 2], vec![0.06; 100]].concat()).last(), Some(&1));
+        assert_eq!(steps(&[vec![0.9; 2], vec![0.001; calm]].concat())[1..], [vec![4; calm], vec![2]].concat());
         // The quiet began anew in between.
-        let disturbed = [vec![0.15; 2], vec![0.04; calm - 1], vec![0.06], vec![0.04; calm - 1]].concat();
-        assert_eq!(steps(&disturbed).last(), Some(&1));
+        let disturbed = [vec![0.25; 2], vec![0.04; calm - 1], vec![0.06], vec![0.04; calm - 1]].concat();
+        assert_eq!(steps(&disturbed).last(), Some(&2));
+    }
+
+    #[test]
+    fn where_looking_costs_most_of_it_more_is_tried_now_and_then() {
+        // 0.06 whatever is recorded, and 0.01 for all of it.
+        let mut steps = Steps::new();
+        let cost = |step: u32| 0.06 + 0.01 / f64::from(1 << step);
+        [0.3, 0.3].iter().for_each(|share| steps.look(*share, 0.1));
+        assert_eq!(steps.now, 2);
+        for _ in 0..3 * TRY_AFTER {
+            steps.look(cost(steps.now), 0.1);
+        }
+        assert_eq!(steps.now, 0);
+        // Where it is too much each try comes later.
+        let mut steps = Steps::new();
+        let cost = |step: u32| 0.06 + 0.06 / f64::from(1 << step);
+        let mut tries = 0;
+        for _ in 0..1_000 {
+            let before = steps.now;
+            steps.look(cost(before), 0.1);
+            tries += u32::from(steps.now < before);
+        }
+        assert!((2..6).contains(&tries), "{tries}");
     }
 
     #[test]
     fn an_event_stands_for_as_many_as_when_it_began() {
         let rates = Rates::default();
         assert_eq!(rates.weight_at(0), 1);
-        rates.change(100, 3);
-        rates.change(200, 1);
-        rates.change(300, 0);
-        assert_eq!([99, 100, 199, 200, 299, 300].map(|at| rates.weight_at(at)), [1, 8, 8, 2, 2, 1]);
+        let start = clock::monotonic_ns() + 1_000_000_000_000;
+        for (at, step) in [(100, 3), (200, 1), (300, 0)] {
+            rates.change(start + at, step, || Ok(())).expect("nobody panicked");
+        }
+        assert!(rates.change(start + 400, 5, || Err(anyhow!("refused"))).is_err());
+        assert_eq!([99, 100, 199, 200, 299, 300, 400].map(|at| rates.weight_at(start + at)), [1, 8, 8, 2, 2, 1, 1]);
     }
 }

@@ -106,8 +106,7 @@ impl Watch<'_> {
         let accounts = self.session.accounts()?;
         self.chronicle.look(&accounts);
         if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
-            tell(&format!("iostrata: {error:#}; --cpu-limit stays as it is\n"));
-            self.governor = None;
+            tell(&format!("iostrata: {error:#}; what is recorded under --cpu-limit stays as it is\n"));
         }
         let (chronicle, totals) = (&self.chronicle, self.totals);
         let health = || Health::take(self.capture_id, self.started, totals, &chronicle.books(&accounts));

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Payload: while it records, the wall clock is stepped an hour ahead and back, a processor goes and comes, and so does the disk. Each time
+# Payload: while it records, the wall clock is stepped an hour ahead and back, a processor goes and comes, so does the disk, and the machine sleeps. Each time
 # 20 blocks are written, at a place of their own.
 set -eu
 
@@ -36,6 +36,11 @@ echo 1 >"$(readlink -f /sys/block/nvme0n1/device/device)/remove"
 echo 1 >/sys/bus/pci/rescan
 until [ -b /dev/nvme0n1 ]; do sleep 0.1; done
 write_at 500
+# The machine sleeps for five seconds.
+echo "+5" >/sys/class/rtc/rtc0/wakealarm
+echo mem >/sys/power/state
+write_at 600
+pause
 iostrata status /out/capture --format json >/out/status.json && echo 0 >/out/status.code || echo $? >/out/status.code
 
 kill -TERM "$recorder"

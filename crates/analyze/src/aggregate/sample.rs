@@ -37,10 +37,10 @@ impl Percentile {
         self.column.trim_end_matches("_ns")
     }
 
-    /// The nearest rank, `ceil(q * n)`, counted from 1, where `recorded` values stand for `n`; `None` where they are too few to
-    /// support the percentile.
-    fn rank(&self, recorded: u64, n: u64) -> Option<u64> {
-        (recorded >= self.needs()).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
+    /// The nearest rank, `ceil(q * n)`, counted from 1, where the values are worth `support` of equal weight; `None` where that is
+    /// too few to support the percentile.
+    fn rank(&self, support: u128, n: u64) -> Option<u64> {
+        (support >= u128::from(self.needs())).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
     }
 
     fn rank_of(&self, n: u128) -> u128 {
@@ -86,6 +86,7 @@ pub struct Sample {
     limit: usize,
     recorded: u64,
     count: u64,
+    squares: u128,
     untimed: u64,
     sum: u128,
     min: u64,
@@ -124,7 +125,7 @@ impl Sample {
     /// No values.
     pub fn empty(precision: Precision) -> Sample {
         let (limit, values) = (precision.limit(), Values::Few(Vec::new()));
-        Sample { limit, recorded: 0, count: 0, untimed: 0, sum: 0, min: u64::MAX, max: 0, values }
+        Sample { limit, recorded: 0, count: 0, squares: 0, untimed: 0, sum: 0, min: u64::MAX, max: 0, values }
     }
 
     /// How many values it stands for.
@@ -141,6 +142,7 @@ impl Sample {
     pub fn update(&mut self, ns: u64, weight: u64) {
         self.recorded = self.recorded.saturating_add(1);
         self.count = self.count.saturating_add(weight);
+        self.squares = self.squares.saturating_add(u128::from(weight) * u128::from(weight));
         self.sum = self.sum.saturating_add(u128::from(ns) * u128::from(weight));
         self.min = self.min.min(ns);
         self.max = self.max.max(ns);
@@ -155,6 +157,7 @@ impl Sample {
     pub fn combine(&mut self, other: Sample) {
         self.recorded = self.recorded.saturating_add(other.recorded);
         self.count = self.count.saturating_add(other.count);
+        self.squares = self.squares.saturating_add(other.squares);
         self.untimed = self.untimed.saturating_add(other.untimed);
         self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
@@ -182,7 +185,7 @@ impl Sample {
     pub fn finish(self, lost: u64) -> Distribution {
         let some = |value: u64| (self.count > 0).then_some(value);
         let missing = self.untimed.saturating_add(lost);
-        let ranks = PERCENTILES.map(|p| p.rank(self.recorded, self.count));
+        let ranks = PERCENTILES.map(|p| p.rank(self.support(), self.count));
         let [lowest, greatest] = [0, 1].map(|end| PERCENTILES.map(|p| p.ranks_with(self.count, missing)[end]));
         let values = self.values.sorted();
         let at = values.at(ranks);
@@ -205,6 +208,12 @@ impl Sample {
             percentiles: std::array::from_fn(percentile),
             max_ns: some(self.max),
         }
+    }
+
+    /// As many values of equal weight would say as much (Kish's effective sample size).
+    fn support(&self) -> u128 {
+        let count = u128::from(self.count);
+        count.saturating_mul(count).checked_div(self.squares).unwrap_or(0)
     }
 
     fn promote(&mut self) {

@@ -24,8 +24,7 @@ pub fn of(captures: &[Capture], losses: &[Losses], layer: Layer) -> Missing {
     for (capture, losses) in captures.iter().zip(losses) {
         // What was over by then belongs to what was removed, and is left out with it.
         let left_out = capture.list.removed_until_ns().map_or(0, |until_ns| losses.until(layer.name(), until_ns));
-        let known =
-            losses.of_table(layer.name()).saturating_sub(left_out).saturating_mul(capture.manifest.greatest_weight());
+        let known = losses.of_table(layer.name()).saturating_sub(left_out);
         sum.at_least = sum.at_least.saturating_add(known);
         sum.more |= more(&capture.manifest, losses, layer);
     }

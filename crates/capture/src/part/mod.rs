@@ -87,7 +87,7 @@ fn finished_name(number: u32) -> String {
 }
 
 /// The finished parts in the folder of a table, with their numbers, ascending.
-pub fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
+pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
     let path = |number| (number, folder.join(finished_name(number)));
     Ok(numbered(folder, finished_number)?.into_iter().map(path).collect())
 }
@@ -129,6 +129,11 @@ fn finished_number(name: &str) -> Option<u32> {
 fn unfinished_number(name: &str) -> Option<u32> {
     let rest = name.strip_prefix('.')?;
     finished_number(rest.strip_suffix(".tmp").or_else(|| rest.strip_suffix(".groups"))?)
+}
+
+/// Whether this is the name of a part that is being written, or of its log.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    unfinished_number(name).is_some()
 }
 
 #[cfg(test)]

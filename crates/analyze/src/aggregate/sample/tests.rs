@@ -131,6 +131,15 @@ fn a_sample_that_was_recorded_in_part_supports_what_the_recorded_values_do() {
     assert_eq!(of.percentiles.map(|p| p.map(|p| p.ns)), [Some(50), Some(90), Some(95), None, None, None]);
 }
 
+#[test]
+fn one_value_that_stands_for_most_of_all_supports_next_to_nothing() {
+    let mut mixed = Sample::empty(Precision::Exact);
+    (1..=99).for_each(|ns| mixed.update(ns, 1));
+    mixed.update(1_000, 256);
+    // 355² / (99 + 256²).
+    assert_eq!((mixed.support(), mixed.finish(0).percentiles), (1, [None; 6]));
+}
+
 proptest! {
     #[test]
     fn a_value_with_a_weight_is_as_many_values(

@@ -43,6 +43,9 @@ pub struct Row<'a> {
     pub lat_ns: Option<i64>,
     /// What it returned, or a negative errno; of a block request 0 or a negative errno; 0 in a file system.
     pub ret: i64,
+    /// For how many operations it stands, where that is more than one (`--cpu-limit`).
+    #[serde(skip_serializing_if = "is_one")]
+    pub weight: i32,
     /// What the layer has beside that.
     #[serde(flatten)]
     pub more: More<'a>,
@@ -80,6 +83,12 @@ pub enum More<'a> {
     },
 }
 
+// serde wants a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_one(weight: &i32) -> bool {
+    *weight == 1
+}
+
 /// Whether rows of `class` are operations, which are shown.
 pub fn is_operation(class: Class) -> bool {
     matches!(class, SYSCALL | VFS | FS | BLOCK)
@@ -111,6 +120,7 @@ macro_rules! file_row {
             offset_bytes: view.offset_bytes.at(row),
             lat_ns: Some(view.dur_ns.at(row)),
             ret,
+            weight: view.weight.at(row),
             more: More::File {
                 fd_kind: view.fd_kind.at(row),
                 dev: view.dev.at(row),
@@ -183,6 +193,7 @@ fn fs_row<'a>(view: &'a FsView, row: usize, system: &'a str, events: &'a Events)
         offset_bytes: view.offset_bytes.at(row),
         lat_ns: view.dur_ns.at(row).filter(|_| !op.is_gathered()),
         ret: 0,
+        weight: view.weight.at(row),
         more: More::Fs {
             fs: view.fs.at(row),
             via: view.via.at(row),
@@ -210,6 +221,7 @@ fn block_row<'a>(view: &'a BlockView, row: usize, system: &'a str, events: &'a E
         offset_bytes: view.sector.at(row).and_then(|sector| sector.checked_mul(SECTOR_BYTES)),
         lat_ns: view.dur_ns.at(row),
         ret: i64::from(view.error.at(row)),
+        weight: view.weight.at(row),
         more: More::Block {
             dev: view.dev.at(row),
             class: view.class.at(row),
