@@ -338,7 +338,9 @@ def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
     assert capture.manifest["sampling"]["greatest_weight"] > 1
     for table in ("syscall", "vfs", "fs", "block"):
         weights = [weight for weight, in capture.sql(f"select distinct weight from {{{table}}} order by weight")]
-        assert weights[0] == 1 < weights[-1] <= 256, (table, weights)
+        assert set(weights) <= {2**step for step in range(9)}, (table, weights)
+        # Of pages there is a row now and then, so none of those seconds may be of a moment that is recorded.
+        assert table == "fs" or weights[-1] > 1, (table, weights)
     # What was left out is not taken for something whose beginning was not seen.
     unseen = capture.one("select count(*) filter (submitter_pid is null and pid is null and op = 'write') from {block}")[0]
     assert unseen == 0 and capture.manifest["books"]["incomplete"]["unidentified_requests"] == 0
