@@ -74,7 +74,9 @@ def test_a_power_cut_costs_at_most_what_was_not_flushed(recordable, payload, tmp
             capture = Capture(mount / "run")
             check_parts(capture)
             last_ns = check_no_gaps(capture, 4096, "comm = 'dd'")
-            rows += capture.one("select count(*) from {block}")[0]
+            # A cut in the first moments may come before the first flush of one of the tables.
+            if list(capture.directory.glob("block/*.parquet")):
+                rows += capture.one("select count(*) from {block}")[0]
         finally:
             subprocess.run(["umount", mount], check=True)
         assert last_ns, "nothing was recovered"

@@ -130,11 +130,11 @@ def test_a_recorder_that_ended_before_it_began_is_in_nobodys_way(disk, record, t
 
     # Anything else is somebody's.
     litter(out / "segment-000003")
-    (out / "segment-000003/note").touch()
-    recorded("segment-000004")
-    assert (out / "segment-000003/note").exists()
-    mine = tmp_path / "mine"
-    litter(mine)
-    (mine / "note").touch()
-    refused = run(BIN / "iostrata", "record", "--out", mine, "--resume", "--duration", "1s")
-    assert refused.returncode == 1 and refused.stderr.endswith("not a capture: there is no manifest.json in it\n"), refused.stderr
+    litter(tmp_path / "mine")
+    for capture, directory in ((out, out / "segment-000003"), (tmp_path / "mine", tmp_path / "mine")):
+        (directory / "block/note").touch()
+        refused = run(BIN / "iostrata", "record", "--out", capture, "--resume", "--duration", "1s")
+        assert refused.returncode == 1, refused.stderr
+        assert refused.stderr.endswith(f"{directory}: not a capture: there is no manifest.json in it\n"), refused.stderr
+        assert (directory / "block/note").exists() and (directory / "block/.part-000001.parquet.tmp").exists()
+    assert analyze("summary", out).returncode == 1
