@@ -96,6 +96,15 @@ static __always_inline void end_async(struct async_slot *slot)
 		account->async_ended++;
 }
 
+/* It is not recorded: what an earlier one at its address left behind is not its own. */
+static __always_inline void forget_async(__u64 key, __u32 pid)
+{
+	struct async_slot *slot = find_async(key, pid);
+
+	if (slot)
+		slot->key = 0;
+}
+
 /*
  * Linux aio. Nothing tells when an operation completes, so it ends when the program learns of it from io_getevents(). An
  * io_event in user space names the iocb that it is of.
@@ -170,13 +179,9 @@ __noinline __u64 begin_iocb(__u64 address, __u64 at_ns)
 	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 
-/* It is not recorded: what an earlier one at its address left behind is not its own. */
 __noinline int forget_iocb(__u64 address)
 {
-	struct async_slot *slot = find_async(address, bpf_get_current_pid_tgid() >> 32);
-
-	if (slot)
-		slot->key = 0;
+	forget_async(address, bpf_get_current_pid_tgid() >> 32);
 	return 0;
 }
 
@@ -309,10 +314,7 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 	if (op->op == OP_NONE || is_recorder() || !owner_wanted())
 		return 0;
 	if (!samples_this_moment()) {
-		struct async_slot *earlier = find_async(address_of(req), 0);
-
-		if (earlier)
-			earlier->key = 0;
+		forget_async(address_of(req), 0);
 		return 0;
 	}
 	if (op->op == OP_URING_READ || op->op == OP_URING_WRITE) {

@@ -4,12 +4,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
+use arrow::array::RecordBatch;
+use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
-use iostrata_capture::guard::reading;
 use iostrata_capture::op::PathOrigin;
-use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::tables::{FileTable, FileView};
-use iostrata_capture::{Capture, Error};
 
 use crate::entity::{FileId, device_number};
 
@@ -34,7 +33,7 @@ impl Files {
     pub fn load(capture: &Capture) -> Result<Files> {
         let mut files = Files::default();
         for part in capture.parts::<FileTable>()? {
-            reading(part.path(), || files.add_part(&part))?;
+            part.read::<FileTable>(|batch| files.add_batch(batch))?;
         }
         files.settle();
         Ok(files)
@@ -52,12 +51,9 @@ impl Files {
         });
     }
 
-    fn add_part(&mut self, part: &PartFile) -> iostrata_capture::Result<()> {
-        for batch in PartReader::open::<FileTable>(part)? {
-            let batch = batch?;
-            let view = FileView::new(&batch).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
-            (0..view.rows).for_each(|row| self.add(&view, row));
-        }
+    fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {
+        let view = FileView::new(batch)?;
+        (0..view.rows).for_each(|row| self.add(&view, row));
         Ok(())
     }
 

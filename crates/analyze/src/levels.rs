@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
+use iostrata_capture::Capture;
 use iostrata_capture::column::{Reader, Value};
 use iostrata_capture::guard::reading;
 use iostrata_capture::manifest::Device;
@@ -17,7 +18,6 @@ use iostrata_capture::op::Direction;
 use iostrata_capture::part::PartReader;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
-use iostrata_capture::{Capture, Error};
 
 use crate::disks::by_number;
 use crate::entity::device_number;
@@ -40,12 +40,8 @@ pub type Levels = BTreeMap<i32, Option<i32>>;
 pub fn seen(capture: &Capture) -> Result<Levels> {
     let mut levels = Levels::new();
     for part in capture.parts::<BlockTable>()? {
-        let path = part.path();
-        let looked = reading(path, || {
-            for batch in PartReader::open_columns::<BlockTable>(&part, &["dev", "level"])? {
-                add(&mut levels, &batch?).map_err(|what| Error::Schema { path: path.to_owned(), what })?;
-            }
-            Ok(())
+        let looked = reading(part.path(), || {
+            PartReader::open_columns::<BlockTable>(&part, &["dev", "level"])?.each(|batch| add(&mut levels, batch))
         });
         // What cannot be read here, the scan cannot read either: it tells, in the order of the parts of all tables.
         if looked.is_err() {

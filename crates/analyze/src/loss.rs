@@ -12,13 +12,12 @@ pub mod report;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use arrow::array::RecordBatch;
+use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
-use iostrata_capture::guard::reading;
 use iostrata_capture::ledger::Lost;
 use iostrata_capture::manifest::{Manifest, State};
-use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::tables::{self, LossTable, LossView};
-use iostrata_capture::{Capture, Error};
 
 use crate::scan::Source;
 use during::Windows;
@@ -103,7 +102,7 @@ impl Losses {
     pub fn load(capture: &Capture) -> Result<Losses> {
         let mut told = Told::new();
         for part in capture.parts::<LossTable>()? {
-            reading(part.path(), || told.add_part(&part))?;
+            part.read::<LossTable>(|batch| told.add_batch(batch))?;
         }
         Ok(told.settle(&capture.manifest))
     }
@@ -146,12 +145,9 @@ impl Told {
         Told { words: Words::new(), sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
     }
 
-    fn add_part(&mut self, part: &PartFile) -> iostrata_capture::Result<()> {
-        for batch in PartReader::open::<LossTable>(part)? {
-            let batch = batch?;
-            let view = LossView::new(&batch).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
-            (0..view.rows).for_each(|row| self.add(&view, row));
-        }
+    fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {
+        let view = LossView::new(batch)?;
+        (0..view.rows).for_each(|row| self.add(&view, row));
         Ok(())
     }
 

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
+use arrow::array::RecordBatch;
+use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
-use iostrata_capture::guard::reading;
-use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::tables::{ProcessTable, ProcessView};
-use iostrata_capture::{Capture, Error};
 
 /// What a process was from some moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +47,7 @@ impl<'a> Owners<'a> {
         let mut owners = Owners { rules, names, of_pid, started, cgroups };
         let mut known = HashMap::new();
         for part in capture.parts::<ProcessTable>()? {
-            reading(part.path(), || owners.add_part(&part, &mut known))?;
+            part.read::<ProcessTable>(|batch| owners.add_batch(batch, &mut known))?;
         }
         let started = owners.started.values_mut().map(|started| &mut started.spans);
         for spans in owners.of_pid.values_mut().chain(started) {
@@ -58,12 +57,13 @@ impl<'a> Owners<'a> {
         Ok(owners)
     }
 
-    fn add_part(&mut self, part: &PartFile, known: &mut HashMap<String, usize>) -> iostrata_capture::Result<()> {
-        for batch in PartReader::open::<ProcessTable>(part)? {
-            let batch = batch?;
-            let view = ProcessView::new(&batch).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
-            (0..view.rows).for_each(|row| self.add(&view, row, known));
-        }
+    fn add_batch(
+        &mut self,
+        batch: &RecordBatch,
+        known: &mut HashMap<String, usize>,
+    ) -> std::result::Result<(), String> {
+        let view = ProcessView::new(batch)?;
+        (0..view.rows).for_each(|row| self.add(&view, row, known));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use iostrata_capture::part::{PartFile, PartReader};
 use iostrata_capture::system::without_owner;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, SyscallView, VfsTable, VfsView};
-use iostrata_capture::{Capture, Error, Result};
+use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
@@ -153,10 +153,7 @@ impl<'a> Fold<'a> {
     }
 
     fn part<T: Events>(&mut self, part: &PartFile) -> Result<()> {
-        for batch in PartReader::open::<T>(part)? {
-            T::fold(&batch?, self).map_err(|what| Error::Schema { path: part.path().to_owned(), what })?;
-        }
-        Ok(())
+        PartReader::open::<T>(part)?.each(|batch| T::fold(batch, self))
     }
 
     fn slot(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {

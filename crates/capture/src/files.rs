@@ -30,9 +30,14 @@ pub(crate) fn create(path: &Path) -> Result<File> {
     made.map_err(|e| Error::io(path, "create", e))
 }
 
+/// What a file is called until it gets its name.
+pub(crate) fn temporary_name(name: &str) -> String {
+    format!(".{name}.tmp")
+}
+
 /// Writes the file `name` in `directory` anew, so that a reader finds either the old one or this one, whole.
 pub(crate) fn replace(directory: &Path, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let (path, temporary) = (directory.join(name), directory.join(format!(".{name}.tmp")));
+    let (path, temporary) = (directory.join(name), directory.join(temporary_name(name)));
     let mut file = BufWriter::new(create(&temporary)?);
     write(&mut file)?;
     let file = file.into_inner().map_err(|e| Error::io(&temporary, "write", e.into_error()))?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::capture::LOCK;
 use crate::error::{Error, Result};
+use crate::files::temporary_name;
 use crate::part::is_unfinished;
 use crate::{list, manifest, tables};
 
@@ -65,8 +66,8 @@ fn entries(directory: &Path) -> Option<Vec<DirEntry>> {
 
 /// The list of parts, and what is written before the list or the manifest gets its name.
 fn is_of_the_start(name: &str) -> bool {
-    let temporary = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp"));
-    name == list::FILE_NAME || matches!(temporary, Some(list::FILE_NAME | manifest::FILE_NAME))
+    let unnamed = [list::FILE_NAME, manifest::FILE_NAME].map(temporary_name);
+    name == list::FILE_NAME || unnamed.iter().any(|unnamed| unnamed == name)
 }
 
 #[cfg(test)]

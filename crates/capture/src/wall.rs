@@ -6,9 +6,8 @@
 use arrow::array::RecordBatch;
 
 use crate::column::Reader;
-use crate::error::{Error, Result};
-use crate::guard::reading;
-use crate::part::{PartFile, PartReader};
+use crate::error::Result;
+use crate::part::PartFile;
 use crate::tables::{ClockTable, ClockView};
 
 /// What is less than this is no step.
@@ -26,13 +25,7 @@ impl WallClock {
     pub(crate) fn read(parts: &[PartFile]) -> Result<WallClock> {
         let mut told = Vec::new();
         for part in parts {
-            reading(part.path(), || {
-                for batch in PartReader::open::<ClockTable>(part)? {
-                    let add = |what| Error::Schema { path: part.path().to_owned(), what };
-                    add_rows(&mut told, &batch?).map_err(add)?;
-                }
-                Ok(())
-            })?;
+            part.read::<ClockTable>(|batch| add_rows(&mut told, batch))?;
         }
         Ok(WallClock::of(told))
     }

@@ -87,8 +87,8 @@ fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>
 }
 
 impl Decoder {
-    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through; `rates` tell for how
-    /// many events a row stands, where that may be more than one.
+    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through;
+    /// `rates` tell for how many events a row stands, where that may be more than one.
     pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil, rates: Option<Rates>) -> Result<Self> {
         Ok(Decoder {
             clock_offset_ns,

@@ -47,8 +47,7 @@ impl Rates {
         let mut changes = self.0.write().map_err(|_| anyhow!("a thread that makes rows panicked"))?;
         make_it_so()?;
         // If it is not made in time, it holds from when it is.
-        let is_late = clock::monotonic_ns() > from_ns;
-        changes.push((if is_late { clock::monotonic_ns() } else { from_ns }, step));
+        changes.push((from_ns.max(clock::monotonic_ns()), step));
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, Result};
-use crate::files::open;
+use crate::files::{self, open};
 use crate::list::Part;
 
 pub use name::PartName;
@@ -110,7 +110,7 @@ pub(crate) fn numbered(folder: &Path, of: fn(&str) -> Option<u32>) -> Result<Vec
 
 /// The name of a part that is being written.
 fn temporary_name(number: u32) -> String {
-    format!(".{}.tmp", finished_name(number))
+    files::temporary_name(&finished_name(number))
 }
 
 /// The name of the log beside a part that is being written.

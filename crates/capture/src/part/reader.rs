@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::{
 use super::{PartFile, limits};
 use crate::error::{Error, Result};
 use crate::files::open;
+use crate::guard::reading;
 use crate::table::Table;
 
 /// Rows in a batch that a reader is given.
@@ -61,6 +62,24 @@ impl PartReader {
         let mask = ProjectionMask::leaves(builder.parquet_schema(), chosen.iter().map(|column| column.place));
         let builder = builder.with_projection(mask).with_batch_size(READ_BATCH_ROWS);
         Ok(PartReader { path: path.to_owned(), batches: builder.build().map_err(error)? })
+    }
+}
+
+impl PartReader {
+    /// Hands each batch that is left to `take`, which may say what is wrong with it.
+    pub fn each(self, mut take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+        let path = self.path.clone();
+        for batch in self {
+            take(&batch?).map_err(|what| Error::Schema { path: path.clone(), what })?;
+        }
+        Ok(())
+    }
+}
+
+impl PartFile {
+    /// Hands each batch of a part of table `T` to `take`, as [`PartReader::each`], within [`reading`].
+    pub fn read<T: Table>(&self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+        reading(self.path(), || PartReader::open::<T>(self)?.each(take))
     }
 }
 

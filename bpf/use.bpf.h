@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A use of a request: what is known of it when it is first met, what it is, whether it is recorded, and how it is told from the next
+ * use of the same request.
+ */
+#ifndef IOSTRATA_USE_H
+#define IOSTRATA_USE_H
+
+enum { MAX_BIOS = 256 };
+
+/* Of the bios of a request the first of which something is known. Its number, 0 for none. */
+static __always_inline __u64 first_known(struct request *rq)
+{
+	struct bio *bio = rq->bio;
+
+	for (int i = 0; i < MAX_BIOS; i++) {
+		if (!bio)
+			break;
+		if (is_queued(number_of(bio)))
+			return number_of(bio);
+		bio = bio->bi_next;
+	}
+	return 0;
+}
+
+/* The parts of a request: those of the bio that `state` was made of and those of its other bios, which give their slots back. */
+static __always_inline void gather_bios(struct request *rq, struct inflight_request *state, __u32 gatherer)
+{
+	struct gathering *gathering = gathering_of(gatherer);
+	struct bio *bio = rq->bio;
+	struct part_list *list;
+
+	if (!bio)
+		return;
+	state->bios = 1;
+	if (!gathering || (bio == rq->biotail && !state->from.origin.others))
+		return;
+	list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	if (list)
+		gathering->list = *list;
+	gathering->list.count = list ? list->count : 1;
+	fill_part(&gathering->list.part[0], &state->from);
+	state->bios = 0;
+	for (int i = 0; i < MAX_BIOS; i++) {
+		if (!bio)
+			break;
+		state->bios++;
+		gather_bio(number_of(bio), gatherer);
+		bio = bio->bi_next;
+	}
+	keep_parts(state->request, state->queue_ns, &state->from.origin, gatherer);
+	state->from.origin.owned_bytes = gathering->list.part[0].bytes;
+	/* The owner's may have become one of several files. */
+	state->from.origin.ino = gathering->list.part[0].ino;
+}
+
+/* Moves what is known of the request's first bio, or else of the first that is known, into `state`. */
+static __always_inline bool take_first(struct request *rq, struct inflight_request *state)
+{
+	struct bio *bio = rq->bio;
+	__u64 number;
+
+	if (!bio)
+		return false;
+	number = number_of(bio);
+	if (!take_queued(number, state)) {
+		number = bio == rq->biotail || state->phase == PHASE_LEFT_OUT ? 0 : first_known(rq);
+		if (!number || !take_queued(number, state))
+			return false;
+	}
+	state->bio = number;
+	if (state->from.origin.others)
+		move_parts(number, state->request, state->queue_ns, &state->from.origin);
+	return true;
+}
+
+/* Whether a request of whose bios nothing is known began in a moment that is not recorded. */
+static __always_inline bool begins_left_out(struct request *rq)
+{
+	__u64 start_ns = rq->start_time_ns;
+
+	return start_ns ? !in_sample(start_ns) : !samples_this_moment();
+}
+
+/* What is known of the other bios of a request that is left out: nobody will take it. */
+static __always_inline void forget_bios(struct request *rq)
+{
+	struct bio *bio = rq->bio;
+
+	if (!bio || bio == rq->biotail)
+		return;
+	for (int i = 0; i < MAX_BIOS; i++) {
+		if (!bio)
+			break;
+		forget_bio(number_of(bio));
+		bio = bio->bi_next;
+	}
+}
+
+/* What is known of a request that is met for the first time; over or left out at once when it is not to be recorded. */
+static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
+{
+	struct bio *bio = rq->bio;
+	__u32 dev = dev_of_disk(disk_of_request(rq));
+
+	state->request = number_of(rq);
+	/* Neither the number, by which other CPUs look for places, nor the submitter, which is of value only where it was filled. */
+	__builtin_memset(&state->generation, 0, offsetof(struct inflight_request, from.submitter) - sizeof(state->request));
+	state->generation = rq->start_time_ns;
+	if (!take_first(rq, state) || state->from.origin.dev != dev) {
+		struct account *account = account_of(CLASS_BLOCK);
+
+		if (state->phase == PHASE_LEFT_OUT)
+			return false;
+		if (by_owner() || !device_wanted(dev)) {
+			state->phase = PHASE_OVER;
+			return false;
+		}
+		if (begins_left_out(rq)) {
+			state->phase = PHASE_LEFT_OUT;
+			return false;
+		}
+		__builtin_memset(&state->from.origin, 0, sizeof(state->from.origin));
+		state->from.origin.dev = dev;
+		state->bio = 0;
+		state->queue_ns = state->generation;
+		state->from.origin.io_class = class_of_request(rq->cmd_flags);
+		/* A device flush has no bio and no one owner. */
+		if (account && bio)
+			account->unidentified++;
+	}
+	return true;
+}
+
+/* Whether the request is the recorder's own. One that others have a part in is theirs too. */
+static __always_inline bool is_own(struct inflight_request *state)
+{
+	struct part_list *list;
+
+	if (!state->from.origin.who.pid || state->from.origin.who.pid != config.recorder_pid)
+		return false;
+	if (!state->from.origin.others)
+		return true;
+	list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	for (__u32 i = 1; i < MAX_PARTS; i++) {
+		if (!list || i >= list->count)
+			break;
+		if (list->part[i].who.pid != config.recorder_pid)
+			return false;
+	}
+	return list;
+}
+
+/* What the request is. To be called when no merge can change it any more. */
+static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
+{
+	state->op = rq->cmd_flags & REQ_OP_MASK;
+	state->flags = flags_of(rq->cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
+	state->bytes = rq->__data_len;
+	state->sector = rq->__sector;
+	gather_bios(rq, state, gatherer);
+	state->own = is_own(state);
+}
+
+/* Keeps what `meet_request` has filled, unless that is the request's entry already. */
+static __always_inline void follow_request(struct request *rq, struct inflight_request *state)
+{
+	if (make_entry(state) && by_owner()) {
+		/* Without an owner filter its completion is recorded all the same, without a start. */
+		struct account *account = account_of(CLASS_BLOCK);
+
+		if (account) {
+			account->seen++;
+			account->inflight_full++;
+			count_lost_io(account, rq->cmd_flags & 1 ? OP_WRITE : OP_READ,
+				      rq->__data_len);
+		}
+	}
+}
+
+/*
+ * Whether the request has become older since it was met: one that absorbs an older one, before it is issued, takes that
+ * one's start (attempt_merge() in block/blk-merge.c). A new use would be younger.
+ */
+static __always_inline bool took_older_start(struct inflight_request *state, __u64 generation)
+{
+	return generation < state->generation && (!state->issue_ns || state->phase == PHASE_REQUEUED);
+}
+
+/*
+ * Whether it was decided that this use of the request is left out. One that is met for the first time gets an entry for that, so
+ * that what comes to be its first bio by a merge, or when some of its bytes are done, does not decide again.
+ */
+static __always_inline bool stays_left_out(struct inflight_request *entry, struct request *rq)
+{
+	/* As in took_older_start(). */
+	return config.samples && entry && entry->phase == PHASE_LEFT_OUT && rq->start_time_ns <= entry->generation;
+}
+
+static __always_inline void keep_left_out(struct inflight_request *entry, struct inflight_request *state)
+{
+	if (!entry && config.samples && state->phase == PHASE_LEFT_OUT)
+		make_entry(state);
+}
+
+/* Whether `state` is of this use of the request and not left over from an earlier one. */
+static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
+{
+	__u64 generation = rq->start_time_ns;
+
+	if (state->phase == PHASE_OVER)
+		return false;
+	if (state->generation != generation)
+		return took_older_start(state, generation);
+	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
+	return generation || state->phase == PHASE_REQUEUED || (!inserting && !state->issue_ns);
+}
+
+/*
+ * The request is used anew, so its last use is over, but nobody saw it complete. Seen in bursts on 6.18; the
+ * likely reason is that the kernel does not run a program again that a softirq interrupts on the same CPU. Its bytes are
+ * known since the issue; when it ended is not.
+ */
+static __always_inline void end_unseen(struct inflight_request *state)
+{
+	struct account *account = account_of(CLASS_BLOCK);
+
+	if (state->phase != PHASE_OVER && state->issue_ns) {
+		/* Where it began went when it was handed back. */
+		if (state->phase == PHASE_REQUEUED && !state->bytes_done)
+			state->sector = MISSING;
+		if (!state->bytes_done)
+			state->bytes_done = state->bytes;
+		if (account)
+			account->unseen_ends++;
+		emit_request(state, 0, 0);
+	}
+	state->phase = PHASE_OVER;
+}
+
+/* Whether `entry` is of the use of the request that goes on here. What is left of an earlier use ends. */
+static __always_inline bool continues_use(struct inflight_request *entry, struct request *rq, bool inserting)
+{
+	if (!entry)
+		return false;
+	if (same_use(entry, rq, inserting)) {
+		entry->generation = rq->start_time_ns;
+		return true;
+	}
+	end_unseen(entry);
+	return false;
+}
+
+#endif
