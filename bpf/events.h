@@ -294,6 +294,8 @@ struct account {
 	__u64 seen;
 	__u64 ring_full;
 	__u64 inflight_full;
+	/* Operations that the kernel did not tell the end of. */
+	__u64 missed_return;
 	/* What the lost events can have carried at most. */
 	__u64 lost_read_ops;
 	__u64 lost_read_bytes;
@@ -352,7 +354,8 @@ struct config {
 	__u64 sampling_seed;
 	/* Pages tell by what call they were touched, so calls are followed that are not recorded. */
 	__u32 follows_calls;
-	__u32 reserved;
+	/* The kernel may not tell of the return of a VFS function: kretprobes run out. */
+	__u32 misses_returns;
 	/*
 	 * Bits of rq_flags. User space looks them up: they were macros, then values of an enum without a name, which
 	 * CO-RE cannot find.

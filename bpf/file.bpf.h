@@ -38,6 +38,12 @@ static __always_inline bool is_pseudo(unsigned long magic)
 	return false;
 }
 
+/* Whether a file system with this magic has its files on another one. */
+static __always_inline bool is_stacked(unsigned long magic)
+{
+	return magic == OVERLAYFS_SUPER_MAGIC || magic == ECRYPTFS_SUPER_MAGIC;
+}
+
 /* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
@@ -90,7 +96,7 @@ static __always_inline void fill_file(struct file_op *op, struct file *file, str
 		op->fd_kind = FD_UNKNOWN;
 	if (op->fd_kind == FD_UNKNOWN)
 		return;
-	op->stacked = facts->magic == OVERLAYFS_SUPER_MAGIC || facts->magic == ECRYPTFS_SUPER_MAGIC;
+	op->stacked = is_stacked(facts->magic);
 	op->dev = op->fd_kind == FD_BLOCK ? facts->device : facts->dev;
 	op->ino = facts->ino;
 	op->open_flags = facts->flags;
@@ -195,16 +201,25 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	emit_file_event_of(op, 0, event_class, ret);
 }
 
-/* An operation that cannot be followed for want of room: seen and lost. */
-static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
+/* An operation that was seen and is lost. Its account, for the cause. */
+static __always_inline struct account *lose_seen(struct file_op *op, __u32 event_class)
 {
 	struct account *account = account_of(event_class);
 
-	if (!account)
-		return;
-	account->seen++;
-	account->inflight_full++;
-	count_lost_io(account, op->op, op->requested_bytes);
+	if (account) {
+		account->seen++;
+		count_lost_io(account, op->op, op->requested_bytes);
+	}
+	return account;
+}
+
+/* An operation that cannot be followed for want of room. */
+static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
+{
+	struct account *account = lose_seen(op, event_class);
+
+	if (account)
+		account->inflight_full++;
 }
 
 enum { MAX_VECTORS = 64 };

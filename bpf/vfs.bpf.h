@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The operating-system layer: reads, writes and syncs in the VFS, whoever asks for them (system calls, the loop driver,
- * nfsd, overlayfs). fentry and fexit where the kernel has them, else kprobe and kretprobe; both share what is below.
+ * nfsd, overlayfs). fentry or kprobe on entry, fexit or kretprobe on return, by what the kernel has; all share what is below.
  */
 #ifndef IOSTRATA_VFS_H
 #define IOSTRATA_VFS_H
 
-/* One thread may be in two functions at once (overlayfs writes to the file below), so the function is in the key. */
+/*
+ * One thread may be in two functions at once (overlayfs writes to the file below), and twice in one of them (it syncs the file
+ * below), so both are in the key.
+ */
 struct vfs_key {
 	__u32 tid;
-	__u32 function;
+	__u16 function;
+	__u16 stacked;
 };
 
 /* Value: the operation under way. Full: the operation is counted as lost. */
@@ -20,29 +24,61 @@ struct {
 	__type(value, struct file_op);
 } vfs_ops SEC(".maps");
 
-enum vfs_function { VFS_READ, VFS_WRITE, VFS_READV, VFS_WRITEV, VFS_ITER_READ, VFS_ITER_WRITE, VFS_FSYNC };
+enum vfs_function { VFS_READ, VFS_WRITE, VFS_READV, VFS_WRITEV, VFS_ITER_READ, VFS_ITER_WRITE, VFS_FSYNC, VFS_FUNCTIONS };
+
+/*
+ * The thread has left this function and the kernel did not tell: all kretprobes of the function were in use (there are as many as
+ * CPUs, or ten; a thread that waits for a disk uses one), or the program was skipped.
+ */
+static __always_inline void end_missed(struct vfs_key *key)
+{
+	struct file_op *missed = bpf_map_lookup_elem(&vfs_ops, key);
+	struct account *account;
+
+	if (!missed)
+		return;
+	account = lose_seen(missed, CLASS_VFS);
+	if (account)
+		account->missed_return++;
+	bpf_map_delete_elem(&vfs_ops, key);
+}
+
+/* Before an operation on `file` begins: its return must not pass for that of an earlier one. */
+static __always_inline void end_all_missed(struct vfs_key *key, struct file *file)
+{
+	end_missed(key);
+	if (is_stacked(BPF_CORE_READ(file, f_inode, i_sb, s_magic))) {
+		key->stacked = 1;
+		end_missed(key);
+		key->stacked = 0;
+	}
+}
 
 static __always_inline void enter_vfs(enum vfs_function function, __u8 op_code, struct file *file, __s64 requested_bytes,
 				       __s64 offset_bytes)
 {
 	struct file_op op = { .op = op_code, .offset_bytes = offset_bytes, .requested_bytes = requested_bytes };
 	struct vfs_key key = { .function = function };
+	long error;
 
 	if (is_recorder() || !owner_wanted())
 		return;
 	key.tid = bpf_get_current_pid_tgid();
-	if (!samples_this_moment()) {
-		/* The return of an earlier one may have been missed, as kretprobes do: this one's return is not its. */
-		bpf_map_delete_elem(&vfs_ops, &key);
+	if (config.misses_returns)
+		end_all_missed(&key, file);
+	if (!samples_this_moment() || !fill_wanted(&op, file, 0))
 		return;
-	}
-	if (!fill_wanted(&op, file, 0))
-		return;
+	key.stacked = op.stacked;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
 		op.offset_bytes = MISSING;
 	tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&vfs_ops, &key, &op, BPF_ANY))
+	error = bpf_map_update_elem(&vfs_ops, &key, &op, BPF_NOEXIST);
+	if (error == -EEXIST) {
+		end_missed(&key);
+		error = bpf_map_update_elem(&vfs_ops, &key, &op, BPF_ANY);
+	}
+	if (error)
 		lose_file_op(&op, CLASS_VFS);
 }
 
@@ -57,22 +93,29 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 	return 0;
 }
 
-static __always_inline void leave_vfs(enum vfs_function function, __s64 ret)
+/* `file`: that of the function that returns, NULL where it is not told. */
+static __always_inline void leave_vfs(enum vfs_function function, struct file *file, __s64 ret)
 {
 	struct vfs_key key = { .tid = bpf_get_current_pid_tgid(), .function = function };
-	struct file_op *op = bpf_map_lookup_elem(&vfs_ops, &key);
 
-	if (!op)
-		return;
-	emit_file_event(op, CLASS_VFS, ret);
-	bpf_map_delete_elem(&vfs_ops, &key);
+	for (int stacked = 0; stacked < 2; stacked++) {
+		struct file_op *op;
+
+		key.stacked = stacked;
+		op = bpf_map_lookup_elem(&vfs_ops, &key);
+		if (!op || (file && op->file != file))
+			continue;
+		emit_file_event(op, CLASS_VFS, ret);
+		bpf_map_delete_elem(&vfs_ops, &key);
+		break;
+	}
 }
 
-static __always_inline int vfs_returned(enum vfs_function function, __s64 ret)
+static __always_inline int vfs_returned(enum vfs_function function, struct file *file, __s64 ret)
 {
 	__u64 began_ns = run_begins();
 
-	leave_vfs(function, ret);
+	leave_vfs(function, file, ret);
 	run_ends(began_ns);
 	return 0;
 }
@@ -105,7 +148,7 @@ static __always_inline __s64 iter_bytes(struct iov_iter *iter)
 	SEC("?fexit/" #name)                                                                                           \
 	int BPF_PROG(iostrata_##name##_ret, UNPACK args, long ret)                                                     \
 	{                                                                                                              \
-		return vfs_returned(id, ret);                                                                          \
+		return vfs_returned(id, file, ret);                                                                    \
 	}                                                                                                              \
 	SEC("?kprobe/" #name)                                                                                          \
 	int BPF_KPROBE(iostrata_##name##_kp, UNPACK args)                                                              \
@@ -115,7 +158,7 @@ static __always_inline __s64 iter_bytes(struct iov_iter *iter)
 	SEC("?kretprobe/" #name)                                                                                       \
 	int BPF_KRETPROBE(iostrata_##name##_krp, long ret)                                                             \
 	{                                                                                                              \
-		return vfs_returned(id, ret);                                                                          \
+		return vfs_returned(id, 0, ret);                                                                       \
 	}
 #define UNPACK(...) __VA_ARGS__
 
@@ -126,5 +169,19 @@ VFS_FUNCTION(vfs_writev, VFS_WRITEV, OP_WRITE, (struct file * file, struct iovec
 VFS_FUNCTION(vfs_iter_read, VFS_ITER_READ, OP_READ, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
 VFS_FUNCTION(vfs_iter_write, VFS_ITER_WRITE, OP_WRITE, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
 VFS_FUNCTION(vfs_fsync_range, VFS_FSYNC, OP_FSYNC, (struct file * file, __s64 start, __s64 end, int datasync), MISSING, start)
+
+/* What a thread that ends was in, it has left. */
+SEC("?tp_btf/sched_process_exit")
+int TIMED_PROG(iostrata_vfs_exit, struct task_struct *task)
+{
+	struct vfs_key key = { .tid = task->pid };
+
+	for (int way = 0; way < VFS_FUNCTIONS * 2; way++) {
+		key.function = way / 2;
+		key.stacked = way % 2;
+		end_missed(&key);
+	}
+	return 0;
+}
 
 #endif

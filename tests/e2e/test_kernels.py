@@ -14,7 +14,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 # How the VFS layer is expected to be captured. 5.10 cannot give fentry programs an argument of type `loff_t *`.
-KERNELS = {"5.10": "kprobe/kretprobe", "6.1": "fentry/fexit", "6.12": "fentry/fexit"}
+KERNELS = {"5.10": "kprobe/fexit", "6.1": "fentry/fexit", "6.12": "fentry/fexit"}
 
 SYSTEMS = ("ext4", "xfs", "btrfs")
 
@@ -65,7 +65,7 @@ def booted(request, payload, tmp_path_factory):
     fetch_kernel(line)
     out = tmp_path_factory.mktemp("vm") / line
     machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "500",
-                  "--modules", "xfs btrfs dm-mod")
+                  "--modules", "xfs btrfs dm-mod overlay")
     if machine.returncode:
         console = out / "console.log"
         shown = console.read_text()[-2000:] if console.exists() else ""
@@ -130,6 +130,45 @@ def test_the_workload_is_there_at_every_layer(out):
     assert capture.one("select count(*) from {vfs} where op = 'fsync' and comm = 'dd'")[0] >= 1
     blocks = capture.one("select sum(bytes) from {block} where op = 'read' and comm = 'dd'")[0]
     assert 3 * MIB <= blocks < 4 * MIB
+
+
+def crowd(capture, table):
+    return capture.sql(f"select tid, offset_bytes, ret from {{{table}}} where comm = 'crowd' and op = 'read' order by all")
+
+
+def test_as_many_operations_as_there_are_may_wait_at_once(out):
+    """24 threads, each of 64 reads that wait for the disk. A function that 24 threads are in returns 24 times."""
+    capture = Capture(out / "capture")
+    calls = crowd(capture, "syscall")
+    assert (len(calls), sum(ret for *_, ret in calls)) == (24 * 64, 24 * 64 * 4 * KIB)
+    assert crowd(capture, "vfs") == calls
+
+
+def test_returns_that_no_kretprobe_is_left_for_are_counted(booted):
+    """There are as many as CPUs or ten, by configuration. What is there is right, and what is not is known."""
+    line, out = booted[0], booted[1] / "kretprobes"
+    assert (out / "record.code").read_text().strip() in ("0", "3"), (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    assert capture.manifest["layers"]["vfs"]["how"] == "kprobe/kretprobe"
+    capture.check_books()
+    calls, rows = crowd(capture, "syscall"), crowd(capture, "vfs")
+    missed = sum(account["lost"]["missed_return"] for account in capture.manifest["books"]["accounts"])
+    assert set(rows) <= set(calls) and len(set(rows)) == len(rows) and len(calls) == 24 * 64
+    assert len(rows) + missed == len(calls), (len(rows), missed)
+    assert missed > 0 or line != "5.10"
+
+
+def test_a_function_that_calls_itself_returns_twice(booted):
+    """fsync on overlayfs: of the file above and of the one below."""
+    out = booted[1] / "layered"
+    assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    capture.check_books()
+    assert capture.lost() == 0
+    syncs = capture.sql("select ts_ns, ts_ns + dur_ns, dev from {vfs} where comm = 'layered' and op = 'fsync' order by ts_ns")
+    assert len(syncs) == 2 and syncs[0][2] != syncs[1][2], syncs
+    (above, above_end, _), (below, below_end, _) = syncs
+    assert above < below < below_end < above_end
 
 
 def test_data_is_its_writers_and_nobody_elses(line, out, system):

@@ -151,7 +151,7 @@ def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, rec
 
 def test_a_command_under_a_limit_is_recorded_alone_and_waited_for(fast_disk, record):  # noqa: F811
     path = fast_disk.mount / "fio"
-    options = ["--size=32M", "--rw=randwrite", "--bs=4k", "--time_based", "--runtime=5", "--fdatasync=32"]
+    options = ["--size=32M", "--rw=randwrite", "--bs=4k", "--time_based", "--runtime=5", "--fdatasync=32", "--end_fsync=1"]
     began = time.monotonic()
     recorder = record("--device", fast_disk.name, "--layers", "syscall,block", "--cpu-limit", "0.5", "--",
                       "fio", "--name=test", f"--filename={path}", *options, wait=False)

@@ -37,6 +37,8 @@ causes! {
     ring_full,
     /// No room in the kernel's table of operations under way.
     inflight_full,
+    /// The kernel did not tell of the return of a VFS function: it ran out of kretprobes, of which each waiting thread uses one.
+    missed_return,
     /// The writer was behind and its queue full.
     channel_full,
     /// The disk refused the part.

@@ -317,7 +317,7 @@ table! {
         class: Comm => Dictionary,
         /// The CPU on which they completed.
         cpu: i32 => Delta,
-        /// Why, as in the books: `ring_full`, `inflight_full`, `channel_full`, `write_failed`, `disk_full`, `undecodable`.
+        /// Why, as in the books: `ring_full`, `inflight_full`, `missed_return`, `channel_full`, `write_failed`, `disk_full`, `undecodable`.
         cause: Comm => Dictionary,
         /// How many.
         events: i64 => Delta,

@@ -62,6 +62,19 @@ fn add_rows(told: &mut Vec<(i64, i64)>, batch: &RecordBatch) -> std::result::Res
 mod tests {
     use super::*;
 
+    /// What NTP does to the one clock and not to the other comes to more than a step in the end.
+    #[test]
+    fn wall_time_is_right_to_a_millisecond_over_weeks() {
+        const PAIR_NS: i64 = 10_000_000_000;
+        let pairs = 3 * 7 * 24 * 360;
+        let ahead = |pair: i64| pair * 700 + (pair / 20_000) * 40_000_000;
+        let clock = WallClock::of((0..pairs).map(|pair| (pair * PAIR_NS, ahead(pair))).collect());
+        for pair in 0..pairs {
+            let off = clock.at(pair * PAIR_NS + PAIR_NS / 2) - pair * PAIR_NS - PAIR_NS / 2 - ahead(pair);
+            assert!(off.abs() < 1_000_000, "{pair}: {off}");
+        }
+    }
+
     #[test]
     fn a_step_holds_from_when_it_was_told_until_the_next() {
         const HOUR: i64 = 3_600_000_000_000;

@@ -96,6 +96,7 @@ pub fn settle(
                 lost: Lost {
                     ring_full: seen.ring_full,
                     inflight_full: seen.inflight_full,
+                    missed_return: seen.missed_return,
                     channel_full: channel_full.of(cpu).0,
                     write_failed: write_failed.of(cpu).0,
                     disk_full: disk_full.of(cpu).0,

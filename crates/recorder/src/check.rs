@@ -51,7 +51,8 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
             return false;
         }
     };
-    let chosen = variants.iter().find(|variant| session::try_out(&variant.programs).is_ok());
+    let mut possible = variants.iter().filter(|variant| variant.impossible.is_none());
+    let chosen = possible.find(|variant| session::try_out(&variant.programs).is_ok());
     match chosen {
         Some(variant) => {
             let without = if variant.without.is_empty() {
@@ -66,6 +67,10 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
         }
     }
     for variant in &variants {
+        if let Some(why) = variant.impossible {
+            let _ = writeln!(text, "  {:<17} not tried: {why}", variant.how);
+            continue;
+        }
         for program in &variant.programs {
             let result = session::try_out(std::slice::from_ref(program));
             let outcome = result.map_or_else(|why| format!("no: {why}"), |()| "attaches".to_owned());

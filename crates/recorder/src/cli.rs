@@ -12,7 +12,7 @@ use iostrata_capture::system::Systems;
 
 use crate::host::{cgroups, devices, mounts};
 use crate::memory::Memory;
-use crate::options::{Filter, Live, Record};
+use crate::options::{Filter, Live, MECHANISMS, Record};
 use crate::sink::MinFree;
 use crate::sink::live::Format;
 
@@ -115,6 +115,9 @@ pub struct RecordArgs {
     /// The layers to record.
     #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,fs,block")]
     layers: Vec<LayerName>,
+    /// Do without this mechanism of the kernel; may be given several times.
+    #[arg(long, value_name = "MECHANISM", value_parser = MECHANISMS)]
+    avoid: Vec<String>,
     /// Close a part when it has grown to this size.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, requires = "out")]
     rotate_size: u64,
@@ -278,6 +281,7 @@ impl RecordArgs {
             live,
             duration: self.duration,
             layers,
+            avoid: self.avoid,
             filter,
             command: (!self.command.is_empty()).then_some(self.command),
             writeback_wait: self.wait_writeback,

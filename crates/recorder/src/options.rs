@@ -12,6 +12,9 @@ use crate::memory::Memory;
 use crate::sink::MinFree;
 use crate::sink::live::Format;
 
+/// Mechanisms of the kernel of which there is more than one to choose from.
+pub const MECHANISMS: [&str; 4] = ["fentry", "fexit", "kprobe", "kretprobe"];
+
 /// A recording.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -25,6 +28,8 @@ pub struct Record {
     pub duration: Option<Duration>,
     /// Which layers.
     pub layers: Vec<Layer>,
+    /// Mechanisms of the kernel, of [`MECHANISMS`], that are not to be used.
+    pub avoid: Vec<String>,
     /// What is let through.
     pub filter: Filter,
     /// The command to run and record.

@@ -39,6 +39,10 @@ impl Plan {
         kernel: &dyn KernelFacts,
         works: &mut dyn FnMut(&Variant) -> Result<(), String>,
     ) -> Result<Plan> {
+        let mut works = |variant: &Variant| match options.avoid.iter().find(|avoided| variant.uses(avoided)) {
+            Some(avoided) => Err(format!("{avoided} is to be avoided")),
+            None => works(variant),
+        };
         let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
         if options.command.is_some() || !options.filter.pids.is_empty() {
             let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
@@ -49,7 +53,7 @@ impl Plan {
                 plan.layers.push((*layer, not_captured("not asked for")));
                 continue;
             }
-            match probes::choose(*layer, kernel, works) {
+            match probes::choose(*layer, kernel, &mut works) {
                 Ok(variant) => {
                     let without = variant.without.iter().map(|what| (*what).to_owned()).collect();
                     plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned(), without }));

@@ -11,6 +11,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::probes::{is_return, misses_returns};
 use crate::report::tell;
 
 /// What is set before the programs are loaded.
@@ -69,7 +70,8 @@ pub struct Refusal {
 /// Loaded programs; detached when dropped.
 pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
-    links: Vec<Link>,
+    /// In the order in which they were attached; whether each sees a function of the VFS return.
+    links: Vec<(bool, Link)>,
     rings: Vec<MapHandle>,
 }
 
@@ -117,6 +119,7 @@ fn open<'obj>(
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
     data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
+    data.config.misses_returns = u32::from(misses_returns(&settings.programs));
     data.config.ring_shards = shards;
     data.config.wake_bytes = u64::from(shard_bytes) / 4;
     Ok(open)
@@ -167,13 +170,15 @@ impl<'obj> Session<'obj> {
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
             let link = program.attach();
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
-            self.links.push(link.map_err(refusal)?);
+            self.links.push((is_return(name), link.map_err(refusal)?));
         }
         Ok(())
     }
 
     /// Detaches everything. What is in the rings stays there.
     pub fn detach(&mut self) {
+        // First what begins operations: one whose return nobody is there to see would pass for one that was missed.
+        self.links.retain(|(is_return, _)| *is_return);
         self.links.clear();
     }
 

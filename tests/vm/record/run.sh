@@ -12,11 +12,11 @@ make_xfs() {
 }
 make_btrfs() { mkfs.btrfs -q -f /dev/nvme0n1; }
 
-# Starts to record the disk, and what else is named, into the directory $1.
+# Starts to record the disk (or what `filter` says), and what else is named, into the directory $1.
 start() {
 	out=$1
 	shift
-	iostrata record --out "$out/capture" --device nvme0n1 "$@" 2>"$out/record.txt" &
+	iostrata record --out "$out/capture" "${filter:---device=nvme0n1}" "$@" 2>"$out/record.txt" &
 	recorder=$!
 	tries=0
 	until [ -e "$out/capture/manifest.json" ]; do
@@ -49,6 +49,19 @@ layers() {
 	echo 3 >/proc/sys/vm/drop_caches
 	/payload/bin/dd if=/mnt/buffered of=/dev/null bs=64k 2>/dev/null
 	/payload/bin/dd if=/mnt/later of=/dev/null bs=64k iflag=direct 2>/dev/null
+}
+
+# More readers at once than the kernel has kretprobes for, each waiting for the disk most of the time.
+crowd() {
+	i=0
+	while [ $i -lt 24 ]; do
+		/payload/bin/crowd if=/mnt/later of=/dev/null bs=4k count=64 iflag=direct 2>/dev/null &
+		crowd_pids="${crowd_pids:-} $!"
+		i=$((i + 1))
+	done
+	# Not the recorder, which is a job of this shell too.
+	for pid in $crowd_pids; do wait "$pid"; done
+	crowd_pids=
 }
 
 # Who wrote what, by the names of programs that are all dd: the two halves of one file, each by its own; a file that is
@@ -90,7 +103,7 @@ in_cgroup() {
 	sh -c 'echo $$ >"/sys/fs/cgroup/$0/cgroup.procs"; exec "$@"' "$@"
 }
 
-for name in first second deleted successor straight charged billed; do cp /payload/bin/dd "/payload/bin/$name"; done
+for name in crowd layered first second deleted successor straight charged billed; do cp /payload/bin/dd "/payload/bin/$name"; done
 for way in aio uring mapped unsynced appender sender copier; do cp /payload/bin/paths "/payload/bin/$way"; done
 mkdir -p /mnt
 for system in ext4 xfs btrfs; do
@@ -104,6 +117,7 @@ for system in ext4 xfs btrfs; do
 	cp /sys/block/nvme0n1/stat "/out/$system/stat.before"
 	layers
 	owners
+	crowd
 	paths "/out/$system"
 	sync
 	for name in charged billed early; do
@@ -136,4 +150,19 @@ while [ "$(date +%s)" -lt "$until" ]; do
 	/payload/bin/dd if=/mnt/much of=/dev/null bs=4k count=256 iflag=direct 2>/dev/null
 done
 stop /out/limited
+
+# By kretprobes, of which there may be too few.
+/payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 conv=fsync 2>/dev/null
+mkdir /out/kretprobes
+start /out/kretprobes --avoid fexit
+crowd
+stop /out/kretprobes
+
+# On overlayfs fsync is a function that calls itself for the file below.
+mkdir /out/layered /mnt/lower /mnt/upper /mnt/work /mnt/layers
+mount -t overlay -o lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work overlay /mnt/layers
+filter=--comm=layered start /out/layered
+/payload/bin/layered if=/dev/zero of=/mnt/layers/file bs=4k count=3 conv=fsync 2>/dev/null
+stop /out/layered
+umount /mnt/layers
 umount /mnt

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use libbpf_rs::btf::types::{Enum, Func, FuncProto, Ptr, Typedef};
+use libbpf_rs::btf::types::{Enum, Func, FuncProto, Ptr, Struct, Typedef};
 use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
 
 use super::KernelFacts;
@@ -51,6 +51,10 @@ impl KernelFacts for VmlinuxBtf {
 
     fn has_function(&self, name: &str) -> bool {
         self.btf.type_by_name::<BtfType>(name).is_some_and(|found| Func::try_from(found).is_ok())
+    }
+
+    fn has_struct(&self, name: &str) -> bool {
+        self.btf.type_by_name::<Struct>(name).is_some()
     }
 
     /// The kernel's performance events list them (kernel/events/core.c, perf_kprobe).

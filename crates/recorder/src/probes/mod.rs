@@ -17,6 +17,7 @@ pub use block::request_flag_bits;
 pub use btf::VmlinuxBtf;
 pub use makers::configure as configure_makers;
 pub use syscall::operations as syscall_operations;
+pub use vfs::{is_return, misses_returns};
 
 /// What the running kernel offers, as far as the choice of programs depends on it.
 pub trait KernelFacts {
@@ -28,6 +29,8 @@ pub trait KernelFacts {
     fn has_module(&self, module: &str) -> bool;
     /// Whether the kernel has this function, neither inlined nor configured away.
     fn has_function(&self, name: &str) -> bool;
+    /// Whether the kernel has this structure.
+    fn has_struct(&self, name: &str) -> bool;
     /// Whether the kernel has kprobes.
     fn has_kprobes(&self) -> bool;
     /// The value of an enum member, wherever it is declared.
@@ -45,6 +48,13 @@ pub struct Variant {
     pub impossible: Option<&'static str>,
     /// What it leaves out that other kernels let be captured.
     pub without: Vec<&'static str>,
+}
+
+impl Variant {
+    /// Whether it is by `mechanism`, of which it may use several.
+    pub fn uses(&self, mechanism: &str) -> bool {
+        self.how.split('/').any(|one| one == mechanism)
+    }
 }
 
 /// The ways to capture `layer` on this kernel, best first; or why there is none.

@@ -7,6 +7,7 @@ use super::*;
 struct Host {
     tracepoints: HashMap<&'static str, usize>,
     functions: Vec<&'static str>,
+    structs: Vec<&'static str>,
     kprobes: bool,
     enums: HashMap<&'static str, i64>,
     modules: Vec<&'static str>,
@@ -42,7 +43,14 @@ impl Host {
             "vfs_fsync_range",
         ];
         let enums = [("BPF_FUNC_task_pt_regs", 175)].into();
-        Host { tracepoints: tracepoints.into(), functions, kprobes: true, enums, modules: Vec::new() }
+        Host {
+            tracepoints: tracepoints.into(),
+            functions,
+            structs: vec!["bpf_tramp_image"],
+            kprobes: true,
+            enums,
+            modules: Vec::new(),
+        }
     }
 }
 
@@ -58,6 +66,9 @@ impl KernelFacts for Host {
     }
     fn has_function(&self, name: &str) -> bool {
         self.functions.contains(&name)
+    }
+    fn has_struct(&self, name: &str) -> bool {
+        self.structs.contains(&name)
     }
     fn has_kprobes(&self) -> bool {
         self.kprobes
@@ -160,15 +171,36 @@ fn the_vfs_layer_falls_back_to_kprobes_and_then_says_why_not() {
     let mut tried = Vec::new();
     let chosen = choose(Layer::Vfs, &host, &mut |variant| {
         tried.push(variant.how);
-        if variant.how.starts_with("kprobe") { Ok(()) } else { Err("refused".into()) }
+        if variant.how == "kprobe/kretprobe" { Ok(()) } else { Err("refused".into()) }
     });
-    assert_eq!(tried, ["fentry/fexit", "kprobe/kretprobe"]);
-    assert_eq!(chosen.expect("kprobes work").programs.len(), 14);
+    assert_eq!(tried, ["fentry/fexit", "kprobe/fexit", "kprobe/kretprobe"]);
+    let chosen = chosen.expect("kprobes work");
+    assert_eq!(chosen.programs.len(), 15);
+    assert!(misses_returns(&chosen.programs));
     let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
-    assert_eq!(none, Err("fentry/fexit: refused; kprobe/kretprobe: refused".to_owned()));
+    assert_eq!(none, Err("fentry/fexit: refused; kprobe/fexit: refused; kprobe/kretprobe: refused".to_owned()));
     host.kprobes = false;
     let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
-    assert_eq!(none, Err("fentry/fexit: refused; kprobe/kretprobe: the kernel has no kprobes".to_owned()));
+    let no_kprobes = "kprobe/fexit: the kernel has no kprobes; kprobe/kretprobe: the kernel has no kprobes";
+    assert_eq!(none, Err(format!("fentry/fexit: refused; {no_kprobes}")));
+}
+
+#[test]
+fn what_may_be_freed_under_a_sleeper_is_not_used() {
+    let mut host = Host::complete();
+    let tried = |host: &Host| choose(Layer::Vfs, host, &mut |_| Ok(())).expect("one works").how;
+    assert_eq!(tried(&host), "fentry/fexit");
+    host.structs.clear();
+    assert_eq!(tried(&host), "kprobe/kretprobe");
+}
+
+#[test]
+fn returns_are_told_from_entries_by_name() {
+    for variant in candidates(Layer::Vfs, &Host::complete()).expect("everything is there") {
+        let returns = variant.programs.iter().filter(|program| is_return(program)).count();
+        assert_eq!(returns, 7, "{}", variant.how);
+        assert_eq!(misses_returns(&variant.programs), variant.how == "kprobe/kretprobe");
+    }
 }
 
 #[test]
@@ -176,7 +208,7 @@ fn a_vfs_function_that_the_kernel_inlined_is_left_out() {
     let mut host = Host::complete();
     host.functions.retain(|name| *name != "vfs_readv");
     let variants = candidates(Layer::Vfs, &host).expect("the rest is there");
-    assert_eq!(variants[0].programs.len(), 12);
+    assert_eq!(variants[0].programs.len(), 13);
     host.functions.retain(|name| *name != "vfs_read");
     assert_eq!(candidates(Layer::Vfs, &host), Err("the kernel has no function vfs_read".to_owned()));
 }

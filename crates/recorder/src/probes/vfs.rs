@@ -1,6 +1,12 @@
 //! The operating-system layer: functions of the VFS.
 
-use super::{KernelFacts, Variant};
+use super::{KernelFacts, Variant, required};
+
+/// How the programs of a function's entry and return are told by name (`VFS_FUNCTION` in bpf/vfs.bpf.h).
+const FENTRY: &str = "";
+const FEXIT: &str = "_ret";
+const KPROBE: &str = "_kp";
+const KRETPROBE: &str = "_krp";
 
 /// Functions, and whether the layer can do without: some kernels inline these, or have them do what another one does.
 const FUNCTIONS: [(&str, bool); 7] = [
@@ -22,17 +28,29 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
             (false, false) => {}
         }
     }
-    // A return is attached before its entry: an entry without its return would stay in the table of operations.
-    let programs = |entry: &str, ret: &str| {
-        present.iter().flat_map(|name| [format!("iostrata_{name}{ret}"), format!("iostrata_{name}{entry}")]).collect()
+    let exit = required(kernel, "sched_process_exit", "iostrata_vfs_exit")?;
+    // A return is attached before its entry: an entry without its return would pass for one that was missed.
+    let variant = |how, (entry, ret): (&str, &str), impossible: Option<&'static str>| {
+        let of_function = |name: &&str| [format!("iostrata_{name}{ret}"), format!("iostrata_{name}{entry}")];
+        let programs = present.iter().flat_map(of_function).chain([exit.clone()]).collect();
+        Variant { how, programs, impossible, without: Vec::new() }
     };
+    let no_kprobes = (!kernel.has_kprobes()).then_some("the kernel has no kprobes");
+    // Before, what a sleeping function returns to was freed when fexit was detached (bpf_tramp_image_put()).
+    let unsafe_fexit = (!kernel.has_struct("bpf_tramp_image")).then_some("the kernel's fexit is not safe to detach");
     Ok(vec![
-        Variant { how: "fentry/fexit", programs: programs("", "_ret"), impossible: None, without: Vec::new() },
-        Variant {
-            how: "kprobe/kretprobe",
-            programs: programs("_kp", "_krp"),
-            impossible: (!kernel.has_kprobes()).then_some("the kernel has no kprobes"),
-            without: Vec::new(),
-        },
+        variant("fentry/fexit", (FENTRY, FEXIT), unsafe_fexit),
+        variant("kprobe/fexit", (KPROBE, FEXIT), no_kprobes.or(unsafe_fexit)),
+        variant("kprobe/kretprobe", (KPROBE, KRETPROBE), no_kprobes),
     ])
+}
+
+/// Whether `program` is of the return from a function of the VFS.
+pub fn is_return(program: &str) -> bool {
+    program.ends_with(FEXIT) || program.ends_with(KRETPROBE)
+}
+
+/// Whether the kernel may not tell one of `programs` of a return: there are only so many kretprobes of a function.
+pub fn misses_returns(programs: &[String]) -> bool {
+    programs.iter().any(|program| program.ends_with(KRETPROBE))
 }
