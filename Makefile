@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench build demo test fuzz lint test-unit test-e2e test-kernels soak bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -61,15 +61,24 @@ soak: setup build-all ## The long form of what a capture must survive (about two
 fuzz: setup build-all ## Fuzz what the analyzer reads, each of TARGETS for SECONDS (60); the long form is SECONDS=3600
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
 
+bench: bench-analyze bench-record bench-writeback ## All benchmarks
+
+BENCH_ANALYZE = $(PYTHON) -B bench/analyze.py --analyze $(CARGO_TARGET_DIR)/release/iostrata-analyze \
+	--generate $(CARGO_TARGET_DIR)/release/iostrata-generate --decode $(CARGO_TARGET_DIR)/release/examples/decode
+
+bench-analyze: setup build-all ## How fast captures of 1, 10 and 100 million events are analyzed, beside DuckDB and Polars
+	$(BENCH_ANALYZE) $(BENCH_ARGS)
+
 bench-record: setup-bench build ## What recording costs, beside bpftrace and perf (about ten minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
 
 bench-writeback: setup-bench build ## What it costs to know whose dirty pages they are: a buffered GiB (about two minutes)
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/writeback.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata
 
-bench-smoke: setup build-all ## Both for seconds, to see that they run
+bench-smoke: setup build-all ## Each for seconds, to see that they run
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/record.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/writeback.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
+	$(BENCH_ANALYZE) --smoke
 
 docs: ## Write docs/schema.md from the declarations
 	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs

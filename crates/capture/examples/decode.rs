@@ -1,0 +1,84 @@
+//! How fast the parquet crate alone decodes what `iostrata-analyze summary` needs: nothing is done with the values.
+//!
+//! ```text
+//! decode CAPTURE THREADS
+//! ```
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// The columns of each table.
+const NEEDED: [(&str, &[&str]); 4] = [
+    ("syscall", &["ts_ns", "dur_ns", "pid", "comm", "cgroup_id", "op", "fd_kind", "dev", "ino", "ret", "weight"]),
+    ("vfs", &["ts_ns", "dur_ns", "pid", "comm", "op", "fd_kind", "ret", "weight"]),
+    ("fs", &["ts_ns", "dur_ns", "op", "pid", "comm", "cgroup_id", "via", "fd_kind", "dev", "ino", "bytes", "weight"]),
+    (
+        "block",
+        &[
+            "ts_ns",
+            "dur_ns",
+            "queue_ns",
+            "insert_ns",
+            "pid",
+            "comm",
+            "cgroup_id",
+            "start_ns",
+            "evidence",
+            "owned_bytes",
+            "shared_bytes",
+            "class",
+            "file_dev",
+            "ino",
+            "dev",
+            "bytes",
+            "op",
+            "flags",
+            "weight",
+        ],
+    ),
+];
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn decode(path: &PathBuf, columns: &[&str]) -> Result<usize, Failure> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let mut rows = 0;
+    for batch in builder.with_projection(mask).with_batch_size(8_192).build()? {
+        rows += batch?.num_rows();
+    }
+    Ok(rows)
+}
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(capture), Some(threads)) = (arguments.next(), arguments.next()) else {
+        return Err("expected CAPTURE THREADS".into());
+    };
+    let mut work = Vec::new();
+    for (table, columns) in NEEDED {
+        for entry in std::fs::read_dir(PathBuf::from(&capture).join(table))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|end| end == "parquet") {
+                work.push((path, columns));
+            }
+        }
+    }
+    let (next, rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let run = || -> Result<(), Failure> {
+        while let Some((path, columns)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+            rows.fetch_add(decode(path, columns)?, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..threads.parse::<usize>()?).map(|_| scope.spawn(run)).collect();
+        running.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a thread panicked".into())))
+    })?;
+    println!("{} rows", rows.into_inner());
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Writing a capture out of rows that are there already: those of a generator, or of a trace of another kind.
+//!
+//! The recorder has its own way, because its rows come whether there is room for them or not.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use arrow::array::RecordBatch;
+
+use crate::error::{Error, Result};
+use crate::list::{Entry, ListFile, Part};
+use crate::manifest::Manifest;
+use crate::part::PartWriter;
+use crate::table::{Table, TableBuilder};
+
+/// Rows that are handed over at once, and batches of a table that wait to be encoded.
+const BATCH_ROWS: usize = 8_192;
+const WAITING: usize = 8;
+
+/// A capture that is being written.
+#[derive(Debug)]
+pub struct Author {
+    directory: PathBuf,
+    list: ListFile,
+    part_bytes: u64,
+}
+
+impl Author {
+    /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`.
+    pub fn create(directory: &Path, part_bytes: u64) -> Result<Author> {
+        fs::create_dir_all(directory).map_err(|e| Error::io(directory, "create", e))?;
+        let mut found = fs::read_dir(directory).map_err(|e| Error::io(directory, "list", e))?;
+        if found.next().is_some() {
+            let what = "is not empty, expected a new directory or an empty one".to_owned();
+            return Err(Error::Schema { path: directory.to_owned(), what });
+        }
+        Ok(Author { directory: directory.to_owned(), list: ListFile::create(directory)?, part_bytes })
+    }
+
+    /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
+    pub fn table<T: Table>(&self) -> Rows<T> {
+        let (batches, waiting) = sync_channel(WAITING);
+        let (directory, part_bytes) = (self.directory.clone(), self.part_bytes);
+        let encoder = thread::spawn(move || encode::<T>(&directory, part_bytes, &waiting));
+        Rows { folder: self.directory.join(T::NAME), builder: T::Builder::default(), rows: 0, batches, encoder }
+    }
+
+    /// Takes the parts of a table into the list.
+    pub fn add(&mut self, parts: Vec<Part>) -> Result<()> {
+        self.list.append(&parts.into_iter().map(Entry::Finished).collect::<Vec<_>>())
+    }
+
+    /// Writes the manifest, with which the directory becomes a capture.
+    pub fn finish(self, manifest: &Manifest) -> Result<()> {
+        manifest.write(&self.directory)
+    }
+}
+
+/// The rows of a table on their way into parts.
+pub struct Rows<T: Table> {
+    folder: PathBuf,
+    builder: T::Builder,
+    rows: u64,
+    batches: SyncSender<RecordBatch>,
+    encoder: JoinHandle<Result<Vec<Part>>>,
+}
+
+impl<T: Table> Rows<T> {
+    /// Appends a row. That it cannot be written [`Rows::finish`] tells.
+    pub fn push(&mut self, row: T::Row) -> Result<()> {
+        self.builder.push(row);
+        self.rows += 1;
+        if self.builder.rows() == BATCH_ROWS { self.hand_over() } else { Ok(()) }
+    }
+
+    /// How many there are.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Ends the last part. All parts.
+    pub fn finish(mut self) -> Result<Vec<Part>> {
+        if self.builder.rows() > 0 {
+            self.hand_over()?;
+        }
+        drop(self.batches);
+        match self.encoder.join() {
+            Ok(parts) => parts,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        let batch = self.builder.finish().map_err(|e| Error::parquet(&self.folder, e.into()))?;
+        // Nobody takes it any more after an error, which the end tells of.
+        let _ = self.batches.send(batch);
+        Ok(())
+    }
+}
+
+fn encode<T: Table>(capture: &Path, part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut open: Option<PartWriter> = None;
+    for batch in batches {
+        let mut part = match open.take() {
+            Some(part) => part,
+            None => begin::<T>(capture, parts.len())?,
+        };
+        part.write(&batch)?;
+        match part.bytes() < part_bytes {
+            true => open = Some(part),
+            false => parts.push(part.finish()?),
+        }
+    }
+    if let Some(part) = open {
+        parts.push(part.finish()?);
+    }
+    Ok(parts)
+}
+
+fn begin<T: Table>(capture: &Path, finished: usize) -> Result<PartWriter> {
+    let folder = capture.join(T::NAME);
+    if finished == 0 {
+        fs::create_dir(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+    }
+    PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX))
+}

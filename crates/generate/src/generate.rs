@@ -1,0 +1,243 @@
+//! Lets all threads go on in turn, and writes what comes.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fmt;
+
+use anyhow::{Context, Result};
+use iostrata_capture::SCHEMA_VERSION;
+use iostrata_capture::author::{Author, Rows};
+use iostrata_capture::ledger::{Account, Amounts, Books, Lost};
+use iostrata_capture::manifest::{Clock, ClockPair, Filters, Host, LayerState, Manifest, Mount, State};
+use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::tables::{ClockRow, ClockTable, FileTable, ProcessTable};
+use rand::{RngExt, SeedableRng};
+use rand_distr::Exp1;
+use rand_pcg::Pcg64Mcg;
+
+use crate::cast::{BEGIN_NS, Cast};
+use crate::options::Options;
+use crate::stack::{Actor, Dirty, Layers, Request, Stack};
+
+/// Rows of an operation, until it is known how many they are on average.
+const ROWS_OF_AN_OPERATION: f64 = 2.5;
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Rows of the layers' tables.
+    pub events: u64,
+    /// All parts.
+    pub parts: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// How long the capture is, by its own time.
+    pub duration_ns: i64,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let seconds = self.duration_ns as f64 / 1e9;
+        let each = self.bytes as f64 / self.events as f64;
+        write!(
+            f,
+            "{} events of {seconds:.3} s in {} parts, {} bytes, {each:.2} for each",
+            self.events, self.parts, self.bytes
+        )
+    }
+}
+
+/// A thread between two operations.
+struct Thread {
+    process: usize,
+    tid: i32,
+    /// The file that it goes on with, and where.
+    file: u32,
+    offset: i64,
+    writes: u32,
+}
+
+/// What of the world changes.
+struct World<'a> {
+    options: &'a Options,
+    cast: Cast,
+    rng: Pcg64Mcg,
+    stack: Stack,
+    files: Rows<FileTable>,
+    /// By file: whether it was met, and what of it is dirty.
+    met: Vec<bool>,
+    dirty: Vec<Dirty>,
+}
+
+/// Makes the capture that `options` are of.
+pub fn run(options: &Options) -> Result<Made> {
+    let mut author = Author::create(&options.out, options.part_bytes)?;
+    let cast = Cast::new(options);
+    let mut processes: Rows<ProcessTable> = author.table();
+    for process in 0..cast.processes.len() {
+        processes.push(cast.process_row(process))?;
+    }
+    for row in Cast::kernel_rows() {
+        processes.push(row)?;
+    }
+    author.add(processes.finish()?)?;
+
+    let all_files = cast.files_of_each as usize * cast.processes.len();
+    let mut world = World {
+        options,
+        cast,
+        rng: Pcg64Mcg::seed_from_u64(options.seed),
+        stack: Stack::new(Layers::new(&author)),
+        files: author.table(),
+        met: vec![false; all_files],
+        dirty: vec![Dirty::default(); all_files],
+    };
+    let end_ns = world.run()?;
+    let World { cast, stack, files, .. } = world;
+    let (events, by_class) = (stack.layers.rows(), stack.layers.by_class());
+    let mut parts = stack.layers.finish()?;
+    parts.extend(files.finish()?);
+    let mut clock: Rows<ClockTable> = author.table();
+    for ts_ns in [BEGIN_NS, end_ns] {
+        clock.push(ClockRow { ts_ns, wall_ns: ts_ns, boot_ns: ts_ns - BEGIN_NS })?;
+    }
+    parts.extend(clock.finish()?);
+    let made = Made {
+        events,
+        parts: parts.len(),
+        bytes: parts.iter().map(|part| part.bytes).sum(),
+        duration_ns: end_ns - BEGIN_NS,
+    };
+    author.add(parts)?;
+    author.finish(&manifest(options, &cast, &by_class, end_ns)?)?;
+    Ok(made)
+}
+
+impl World<'_> {
+    /// Until there are enough rows. When the last operation is over.
+    fn run(&mut self) -> Result<i64> {
+        let mut threads = self.threads();
+        let count = threads.len() as f64;
+        // Whoever begins first is next; of several the first one.
+        let mut next: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
+        for thread in 0..threads.len() {
+            next.push(Reverse((BEGIN_NS + self.pause(count, ROWS_OF_AN_OPERATION), thread)));
+        }
+        let (mut operations, mut last_ns) = (0u64, BEGIN_NS);
+        while self.stack.layers.rows() < self.options.events
+            && let Some(Reverse((ts_ns, number))) = next.pop()
+        {
+            self.stack.layers.until(ts_ns)?;
+            let end_ns = self.operation(&mut threads[number], ts_ns)?;
+            operations += 1;
+            last_ns = last_ns.max(end_ns);
+            let rows = self.stack.layers.rows() as f64 / operations as f64;
+            let pause_ns = self.pause(count, rows);
+            next.push(Reverse(((ts_ns + pause_ns).max(end_ns), number)));
+        }
+        Ok(last_ns)
+    }
+
+    fn threads(&self) -> Vec<Thread> {
+        let of = |(process, number): (usize, u32)| Thread {
+            process,
+            tid: self.cast.processes[process].pid + 1 + number as i32,
+            file: number % self.cast.files_of_each,
+            offset: 0,
+            writes: 0,
+        };
+        let processes = 0..self.cast.processes.len();
+        processes.flat_map(|process| (0..self.options.threads).map(move |number| (process, number))).map(of).collect()
+    }
+
+    /// From the beginning of one operation of a thread to the next, of `threads` whose operations come to so many rows.
+    fn pause(&mut self, threads: f64, rows_of_an_operation: f64) -> i64 {
+        let mean_ns = 1e9 * threads * rows_of_an_operation / self.options.events_per_second;
+        let chance: f64 = self.rng.sample(Exp1);
+        (chance * mean_ns) as i64
+    }
+
+    fn operation(&mut self, thread: &mut Thread, ts_ns: i64) -> Result<i64> {
+        let process = &self.cast.processes[thread.process];
+        let profile = process.profile;
+        let bytes = i64::from(profile.sizes[self.rng.random_range(0..profile.sizes.len() as u32) as usize]);
+        let is_sync = profile.writes_per_sync > 0 && thread.writes >= profile.writes_per_sync;
+        if !is_sync && !self.rng.random_bool(profile.sequential) {
+            let chosen: f64 = self.rng.sample(self.cast.choice);
+            thread.file = (chosen as u32).clamp(1, self.cast.files_of_each) - 1;
+            let places = (self.options.file_bytes / bytes as u64).max(1);
+            thread.offset = bytes * self.rng.random_range(0..places) as i64;
+        }
+        if thread.offset + bytes > self.options.file_bytes as i64 {
+            thread.offset = 0;
+        }
+        let file = self.cast.file(thread.process, thread.file);
+        let is_read = self.rng.random_bool(profile.reads);
+        let op = if is_sync { Op::Fdatasync } else { profile.calls[usize::from(!is_read)] };
+        let hit = self.rng.random_bool(self.options.hit_ratio);
+        if !std::mem::replace(&mut self.met[file.number as usize], true) {
+            self.files.push(self.cast.file_row(thread.process, file, ts_ns)).context("a file's name")?;
+        }
+        let actor = Actor { process, tid: thread.tid, ts_ns };
+        let request = Request { op, file, offset: thread.offset, bytes, hit };
+        let end_ns = self.stack.run(&mut self.rng, actor, request, &mut self.dirty[file.number as usize]);
+        match op {
+            Op::Fdatasync => thread.writes = 0,
+            _ => {
+                thread.offset += bytes;
+                thread.writes += u32::from(!is_read);
+            }
+        }
+        Ok(end_ns)
+    }
+}
+
+fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Result<Manifest> {
+    let time = |ts_ns: i64| {
+        let (seconds, ns) = (ts_ns.div_euclid(1_000_000_000), ts_ns.rem_euclid(1_000_000_000));
+        humantime::format_rfc3339(std::time::UNIX_EPOCH + std::time::Duration::new(seconds as u64, ns as u32))
+            .to_string()
+    };
+    let generated = || LayerState { captured: true, how: "generated".to_owned(), without: Vec::new() };
+    let account = |(class, rows): &(&str, u64)| Account {
+        class: (*class).to_owned(),
+        cpu: 0,
+        seen: *rows,
+        written: *rows,
+        lost: Lost::default(),
+        lost_io: Amounts::default(),
+    };
+    let pair = |ts_ns: i64| ClockPair { monotonic_ns: ts_ns - BEGIN_NS, wall_ns: ts_ns };
+    let devices = cast.devices();
+    let mount = |device: &iostrata_capture::manifest::Device| Mount {
+        dev: device.dev + 1,
+        source: format!("/dev/{}p1", device.name),
+        target: "/srv".to_owned(),
+        fs_type: "ext4".to_owned(),
+    };
+    Ok(Manifest {
+        schema_version: SCHEMA_VERSION,
+        capture_id: {
+            let Options { seed, events, processes, threads, files, .. } = options;
+            format!("generated-{seed}-{events}-{processes}x{threads}-{files}")
+        },
+        continues: None,
+        state: State::Complete,
+        started_at: time(BEGIN_NS),
+        stopped_at: Some(time(end_ns)),
+        stop_reason: Some("there were as many events as asked for".to_owned()),
+        recorder_version: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+        privacy: Default::default(),
+        command_line: std::env::args().collect(),
+        host: Host { hostname: "generated".to_owned(), cpus: 1, ..Host::default() },
+        clock: Clock { offset_ns: BEGIN_NS, pairs: vec![pair(BEGIN_NS), pair(end_ns)] },
+        layers: Layer::ALL.iter().map(|layer| (*layer, generated())).collect(),
+        probes: Vec::new(),
+        filters: Filters::default(),
+        mounts: devices.iter().map(mount).collect(),
+        devices,
+        books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },
+        sampling: None,
+        device_books: Vec::new(),
+    })
+}

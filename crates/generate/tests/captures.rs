@@ -1,0 +1,98 @@
+//! What is generated is a capture, and the same one each time.
+
+#![allow(clippy::expect_used, reason = "helpers of tests are not inside a test function, where it is allowed")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use iostrata_capture::Capture;
+use iostrata_capture::column::Reader;
+use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView};
+use iostrata_generate::generate;
+use iostrata_generate::options::Options;
+
+fn options(out: &Path) -> Options {
+    Options {
+        out: out.to_owned(),
+        events: 30_000,
+        seed: 7,
+        events_per_second: 50_000.0,
+        processes: 7,
+        threads: 3,
+        files: 100,
+        file_bytes: 64 << 20,
+        skew: 1.0,
+        devices: 2,
+        hit_ratio: 0.7,
+        // Several of each of the larger tables.
+        part_bytes: 64 << 10,
+    }
+}
+
+/// All parts by name.
+fn parts(capture: &Path) -> BTreeMap<String, Vec<u8>> {
+    let opened = Capture::open(capture).expect("a capture");
+    let read = |(name, _): (iostrata_capture::part::PartName, _)| {
+        (name.to_string(), fs::read(name.path(capture)).expect("listed"))
+    };
+    opened.list.parts().map(read).collect()
+}
+
+#[test]
+fn the_same_parameters_make_the_same_rows_and_another_seed_makes_others() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let made = ["first", "second", "third"].map(|name| place.path().join(name));
+    for (out, seed) in made.iter().zip([7, 7, 8]) {
+        generate::run(&Options { seed, ..options(out) }).expect("room");
+    }
+    let [first, second, third] = made.each_ref().map(|out| parts(out));
+    assert!(first == second, "two runs differ");
+    assert!(first.len() > 8 && first["block/part-000001.parquet"] != third["block/part-000001.parquet"]);
+}
+
+#[test]
+fn books_say_what_is_there_and_rows_come_when_they_are_over() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let out = place.path().join("capture");
+    let made = generate::run(&options(&out)).expect("room");
+    assert!((30_000..30_020).contains(&made.events), "{made}");
+    let capture = Capture::open(&out).expect("a capture");
+    let books = &capture.manifest.books;
+    assert!(books.balanced());
+    let rows =
+        |table: &str| capture.list.parts().filter(|(name, _)| name.table == table).map(|(_, part)| part.rows).sum();
+    for account in &books.accounts {
+        let rows: u64 = rows(&account.class);
+        assert_eq!(rows, account.written, "{}", account.class);
+    }
+    assert_eq!(rows("process"), 7 + 2);
+
+    let (mut ends, mut calls) = (Vec::new(), 0);
+    for part in capture.parts::<BlockTable>().expect("listed") {
+        part.read::<BlockTable>(|batch| {
+            let view = BlockView::new(batch)?;
+            ends.extend((0..view.rows).map(|row| view.ts_ns.at(row) + view.dur_ns.at(row).expect("known")));
+            Ok(())
+        })
+        .expect("readable");
+    }
+    assert!(ends.is_sorted());
+    for part in capture.parts::<SyscallTable>().expect("listed") {
+        part.read::<SyscallTable>(|batch| {
+            calls += SyscallView::new(batch)?.rows as u64;
+            Ok(())
+        })
+        .expect("readable");
+    }
+    assert_eq!(calls, rows("syscall"));
+}
+
+#[test]
+fn a_directory_with_something_in_it_is_left_alone() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    fs::write(place.path().join("precious"), "1").expect("room");
+    let error = generate::run(&options(place.path())).expect_err("in the way");
+    assert!(error.to_string().contains("not empty"), "{error}");
+    assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 1);
+}
