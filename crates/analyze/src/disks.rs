@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use iostrata_capture::manifest::{Device, Manifest};
 
 /// By number of a device or file system of a capture: the disk whose requests are what is done to it.
-pub type Disks = HashMap<i32, i32>;
+pub type Disks = HashMap<i32, i32, RandomState>;
 
 /// The devices by number; of several that have one number the first.
 pub fn by_number(manifest: &Manifest) -> HashMap<i32, &Device> {
@@ -20,7 +21,7 @@ pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Disks {
     for mount in &manifest.mounts {
         mounted.entry(&mount.source).or_default().push(mount.dev);
     }
-    let mut disks = Disks::new();
+    let mut disks = Disks::default();
     for (disk, below) in manifest.devices.iter().zip(down_to_taken(manifest, takes)) {
         let Some(below) = below else { continue };
         disks.insert(disk.dev, below);
@@ -93,8 +94,8 @@ mod tests {
             vec![sda, device(2, "dm-0", &["sda"]), device(3, "md0", &["sda", "sdb"]), device(4, "loop0", &["dm-0"])];
         let manifest = manifest(stack, &[("/dev/sda1", 40), ("/dev/loop0", 41), ("/dev/md0", 42), ("tmpfs", 43)]);
         let disks = |taken: i32| disks(&manifest, &|dev| dev == taken);
-        assert_eq!(disks(1), Disks::from([(1, 1), (11, 1), (40, 1), (2, 1), (4, 1), (41, 1)]));
-        assert_eq!(disks(2), Disks::from([(1, 1), (11, 1), (40, 1), (2, 2), (4, 2), (41, 2)]));
+        assert_eq!(disks(1), Disks::from_iter([(1, 1), (11, 1), (40, 1), (2, 1), (4, 1), (41, 1)]));
+        assert_eq!(disks(2), Disks::from_iter([(1, 1), (11, 1), (40, 1), (2, 2), (4, 2), (41, 2)]));
         assert_eq!(disks(3).get(&42), Some(&3));
     }
 
@@ -102,7 +103,7 @@ mod tests {
     fn devices_that_stand_on_each_other_or_on_what_is_not_there_have_none() {
         let loops =
             vec![device(1, "a", &["b"]), device(2, "b", &["a"]), device(3, "c", &["c"]), device(4, "d", &["x"])];
-        assert_eq!(disks(&manifest(loops, &[]), &|_| false), Disks::new());
+        assert_eq!(disks(&manifest(loops, &[]), &|_| false), Disks::default());
         // As many as it takes for a look at all of them for each to be seen.
         let tower = (0..200_000).map(|at| device(at, &at.to_string(), &[&(at + 1).to_string()]));
         let tower: Vec<Device> = tower.chain([device(200_000, "200000", &[])]).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, IoClass};
 
 use crate::aggregate::flow::{Flows, Step};
@@ -78,61 +79,61 @@ impl Entity {
     }
 }
 
-/// Whose some bytes are, as far as a row tells.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Belongs {
-    /// Process id and start.
-    pub process: Option<(i32, i64)>,
-    /// Cgroup id.
-    pub cgroup: Option<i64>,
-    /// The file.
-    pub file: Option<FileId>,
-    /// The disk.
-    pub device: Option<i32>,
-}
-
-impl Belongs {
-    fn entities(self, capture: usize, class: IoClass) -> [Entity; 4] {
-        // Readahead is data that nobody has asked for yet.
-        let class = if class == IoClass::Readahead { IoClass::Data } else { class };
-        let nobody = |scope| Entity::Nobody(scope, class);
-        [
-            self.process.map_or(nobody(Scope::Process), |(pid, start_ns)| Entity::Process(capture, pid, start_ns)),
-            self.cgroup.map_or(nobody(Scope::Cgroup), |id| Entity::Cgroup(capture, id)),
-            self.file.map_or(nobody(Scope::File), |file| Entity::File(capture, file)),
-            self.device.map_or(nobody(Scope::Device), |dev| Entity::Device(capture, dev)),
-        ]
+/// By what nobody's bytes are told apart: readahead is data that nobody has asked for yet.
+pub const fn class_of_nobody(class: IoClass) -> IoClass {
+    match class {
+        IoClass::Readahead => IoClass::Data,
+        class => class,
     }
 }
 
+/// Where an entity's bytes are counted, in the [`Entities`] that told it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place(u32);
+
+/// Where bytes are counted: one place in each scope, in the order of [`Scope::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Places(pub [Place; Scope::ALL.len()]);
+
 /// The flows of every entity. Memory follows the number of processes, cgroups and files, not of rows.
 #[derive(Debug, Clone, Default)]
-pub struct Entities(HashMap<Entity, Flows>);
+pub struct Entities {
+    /// Keyed at random: whoever makes a capture cannot make entities that collide.
+    places: HashMap<Entity, Place, RandomState>,
+    all: Vec<(Entity, Flows)>,
+}
 
 impl Entities {
-    /// Adds bytes for all whose they are. `class` is what tells nobody's bytes apart.
-    pub fn add(
-        &mut self,
-        capture: usize,
-        belongs: Belongs,
-        class: IoClass,
-        (direction, step, bytes): (Direction, Step, u64),
-    ) {
-        for entity in belongs.entities(capture, class) {
-            self.0.entry(entity).or_default().add(direction, step, bytes);
+    /// Where `entity` is counted.
+    pub fn place(&mut self, entity: Entity) -> Place {
+        let all = &mut self.all;
+        *self.places.entry(entity).or_insert_with(|| {
+            all.push((entity, Flows::default()));
+            // A table of four billion is beyond any memory.
+            Place(u32::try_from(all.len() - 1).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// Adds bytes for all whose they are.
+    #[inline]
+    pub fn add(&mut self, places: Places, (direction, step, bytes): (Direction, Step, u64)) {
+        for Place(place) in places.0 {
+            self.all[place as usize].1.add(direction, step, bytes);
         }
     }
 
     /// Adds the bytes of `other`.
     pub fn combine(&mut self, other: Entities) {
-        for (entity, flows) in other.0 {
-            self.0.entry(entity).or_default().combine(&flows);
+        for (entity, flows) in other.all {
+            let Place(place) = self.place(entity);
+            self.all[place as usize].1.combine(&flows);
         }
     }
 
-    /// All entities, in order.
+    /// All entities that have bytes, in order.
     pub fn finish(self) -> Vec<(Entity, Flows)> {
-        let mut all: Vec<_> = self.0.into_iter().collect();
+        let mut all = self.all;
+        all.retain(|(_, flows)| *flows != Flows::default());
         all.sort_unstable_by_key(|(entity, _)| *entity);
         all
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
+use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;
@@ -23,7 +24,7 @@ struct Name {
 #[derive(Default)]
 pub struct Files {
     /// By device and inode number: the generation of the number from some moment on, ascending.
-    generations: HashMap<(i32, i64), Vec<(i64, i64)>>,
+    generations: HashMap<(i32, i64), Vec<(i64, i64)>, RandomState>,
     /// Of each file the path that is best to show.
     names: HashMap<FileId, Name>,
 }
@@ -75,12 +76,14 @@ impl Files {
     }
 
     /// The file that had an inode number at `ts_ns`: by its last row not after it, or by its first where all are later.
-    pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> FileId {
-        let generation = self.generations.get(&(dev, ino)).and_then(|spans| {
-            let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
-            spans.get(after.saturating_sub(1)).map(|(_, generation)| *generation)
-        });
-        FileId { dev, ino, generation }
+    /// And the first and the last moment at which that is so.
+    pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> (FileId, (i64, i64)) {
+        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], Vec::as_slice);
+        let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
+        let span = spans.get(after.saturating_sub(1));
+        let from_ns = span.filter(|_| after >= 2).map_or(i64::MIN, |(from_ns, _)| *from_ns);
+        let last_ns = spans.get(after.max(1)).map_or(i64::MAX, |(next_ns, _)| next_ns.saturating_sub(1));
+        (FileId { dev, ino, generation: span.map(|(_, generation)| *generation) }, (from_ns, last_ns))
     }
 
     /// The path of a file: the last one of those that say most.
@@ -146,22 +149,27 @@ mod tests {
         let at_root = |path| Some((path, PathOrigin::Namespace));
         let files =
             files(vec![row(20, 5, at_root("/new")), row(10, 4, at_root("/old")), row(15, 4, at_root("/moved"))]);
-        let at = |ts_ns| files.find(DEV, 12, ts_ns);
+        let at = |ts_ns| files.find(DEV, 12, ts_ns).0;
         assert_eq!([0, 10, 19, 20, 99].map(|ts_ns| at(ts_ns).generation), [4, 4, 4, 5, 5].map(Some));
         assert_eq!([10, 20].map(|ts_ns| files.name(at(ts_ns))), [Some("/moved"), Some("/new")]);
-        assert_eq!(files.find(7, 12, 20), FileId { dev: 7, ino: 12, generation: None });
-        assert_eq!(files.name(files.find(7, 12, 20)), None);
+        assert_eq!(
+            [0, 10, 19, 20, 99].map(|ts_ns| files.find(DEV, 12, ts_ns).1),
+            [(i64::MIN, 19), (i64::MIN, 19), (i64::MIN, 19), (20, i64::MAX), (20, i64::MAX),]
+        );
+        let nowhere = FileId { dev: 7, ino: 12, generation: None };
+        assert_eq!(files.find(7, 12, 20), (nowhere, (i64::MIN, i64::MAX)));
+        assert_eq!(files.name(nowhere), None);
     }
 
     fn name_in(files: &Files) -> Option<String> {
-        files.name(files.find(DEV, 12, 0)).map(str::to_owned)
+        files.name(files.find(DEV, 12, 0).0).map(str::to_owned)
     }
 
     #[test]
     fn of_two_files_that_have_one_number_at_once_neither_is_known() {
         let at_root = |path| Some((path, PathOrigin::Namespace));
         let files = files(vec![row(10, 4, at_root("/a")), row(20, 5, at_root("/b")), row(30, 4, at_root("/a"))]);
-        assert_eq!([10, 20, 30].map(|ts_ns| files.find(DEV, 12, ts_ns).generation), [None; 3]);
+        assert_eq!([10, 20, 30].map(|ts_ns| files.find(DEV, 12, ts_ns).0.generation), [None; 3]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
+use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::system::{Identity, Systems};
@@ -17,6 +18,15 @@ pub struct Span {
     pub system: usize,
     /// When the process started.
     pub start_ns: i64,
+}
+
+/// A span, and the first and the last moment at which it is the one to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The span.
+    pub span: &'a Span,
+    /// From when until when.
+    pub held: (i64, i64),
 }
 
 /// One process.
@@ -33,9 +43,9 @@ pub struct Owners<'a> {
     rules: &'a Systems,
     names: Vec<String>,
     /// By pid, ascending.
-    of_pid: HashMap<i32, Vec<Span>>,
+    of_pid: HashMap<i32, Vec<Span>, RandomState>,
     /// By pid and start.
-    started: HashMap<(i32, i64), Started>,
+    started: HashMap<(i32, i64), Started, RandomState>,
     /// Paths of cgroups by id.
     cgroups: HashMap<i64, String>,
 }
@@ -103,13 +113,13 @@ impl<'a> Owners<'a> {
 
     /// What process `pid` was at `ts_ns`: by its last row not after it, or by its first row where all are later; `None`
     /// where the process table does not have the pid.
-    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<&Span> {
+    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<Found<'_>> {
         at(self.of_pid.get(&pid)?, ts_ns)
     }
 
     /// What the process was that started at `start_ns`, by its last row not after `ts_ns` or else its first one: not what the one
     /// was that had its id at another time.
-    pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<&Span> {
+    pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<Found<'_>> {
         at(&self.started.get(&(pid, start_ns))?.spans, ts_ns)
     }
 
@@ -130,7 +140,11 @@ impl<'a> Owners<'a> {
 }
 
 /// The last of `spans` that does not begin after `ts_ns`, or the first where all do.
-fn at(spans: &[Span], ts_ns: i64) -> Option<&Span> {
+fn at(spans: &[Span], ts_ns: i64) -> Option<Found<'_>> {
     let after = spans.partition_point(|span| span.from_ns <= ts_ns);
-    spans.get(after.saturating_sub(1))
+    let span = spans.get(after.saturating_sub(1))?;
+    let from_ns = if after < 2 { i64::MIN } else { span.from_ns };
+    // Of spans that begin at once the last is found.
+    let next = spans.get(after.max(1)).map_or(i64::MAX, |next| next.from_ns.saturating_sub(1));
+    Some(Found { span, held: (from_ns, next) })
 }

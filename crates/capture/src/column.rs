@@ -80,6 +80,7 @@ macro_rules! integer {
                 }
                 Ok(downcast::<$array>(array)?.values())
             }
+            #[inline]
             fn at(&self, row: usize) -> $native {
                 self[row]
             }
@@ -110,6 +111,7 @@ macro_rules! integer {
             fn new(array: &'a dyn Array) -> Result<Self, String> {
                 downcast::<$array>(array)
             }
+            #[inline]
             fn at(&self, row: usize) -> Option<$native> {
                 self.is_valid(row).then(|| self.value(row))
             }
@@ -171,6 +173,7 @@ impl<'a> Reader<'a> for &'a BooleanArray {
         }
         downcast::<BooleanArray>(array)
     }
+    #[inline]
     fn at(&self, row: usize) -> bool {
         self.value(row)
     }
@@ -201,6 +204,7 @@ impl<'a> Reader<'a> for &'a StringArray {
     fn new(array: &'a dyn Array) -> Result<Self, String> {
         texts(array, MOST_TEXT_BYTES)
     }
+    #[inline]
     fn at(&self, row: usize) -> Option<&'a str> {
         self.is_valid(row).then(|| self.value(row))
     }

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::Array;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+
+pub use arrow::array::RecordBatch;
 
 /// How the values of a column are laid out in the file before zstd sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,22 +70,53 @@ pub trait TableBuilder: Default + Send {
     fn finish(&mut self) -> Result<RecordBatch, arrow::error::ArrowError>;
 }
 
+/// A column of a table, as a type: what [`crate::view`] knows the types of its fields by.
+pub trait Typed {
+    /// What a row has in it.
+    type Value: crate::column::Value;
+    /// Its name.
+    const NAME: &'static str;
+}
+
 /// The column `name` of a batch, or what is wrong with it.
 pub fn column_of<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, String> {
     batch.column_by_name(name).map(|array| array.as_ref()).ok_or_else(|| format!("column {name} is missing"))
+}
+
+/// A reader of the column `name` of a batch, or what is wrong with it.
+pub fn read_column<'a, R: crate::column::Reader<'a>>(batch: &'a RecordBatch, name: &str) -> Result<R, String> {
+    R::new(column_of(batch, name)?).map_err(|what| format!("column {name} {what}"))
 }
 
 /// Declares a table: its marker type, row type, builder and view.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
-        $table:ident in $folder:literal, row $row:ident, builder $builder:ident, view $view:ident {
+        $table:ident in $folder:literal, columns $columns:ident, row $row:ident, builder $builder:ident, view $view:ident {
             $($(#[doc = $col_doc:literal])+ $col:ident: $ty:ty => $layout:ident,)+
         }
     ) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Copy)]
         pub struct $table;
+
+        #[doc = concat!("The columns of the `", $folder, "` table, as types.")]
+        #[allow(non_camel_case_types, reason = "they are called what the columns are")]
+        pub mod $columns {
+            #[allow(unused_imports, reason = "some tables have none but plain types")]
+            use super::*;
+
+            $(
+                $(#[doc = $col_doc])+
+                #[derive(Debug, Clone, Copy)]
+                pub struct $col;
+
+                impl $crate::table::Typed for $col {
+                    type Value = $ty;
+                    const NAME: &'static str = stringify!($col);
+                }
+            )+
+        }
 
         #[doc = concat!("One row of the `", $folder, "` table, to be written.")]
         #[derive(Debug, Clone, PartialEq)]
@@ -147,11 +180,48 @@ macro_rules! table {
             pub fn new(batch: &'a arrow::array::RecordBatch) -> Result<Self, String> {
                 Ok($view {
                     rows: batch.num_rows(),
-                    $($col: $crate::column::Reader::new($crate::table::column_of(batch, stringify!($col))?)
-                        .map_err(|what| format!("column {} {what}", stringify!($col)))?,)+
+                    $($col: $crate::table::read_column(batch, stringify!($col))?,)+
                 })
             }
         }
     };
 }
 pub(crate) use table;
+
+/// Declares a view of some columns of a table: what a reader needs, and nothing that it does not.
+///
+/// ```
+/// use iostrata_capture::tables::block;
+/// iostrata_capture::view! {
+///     /// When requests were queued, and how large they were.
+///     pub Sizes of block { ts_ns, bytes }
+/// }
+/// assert_eq!(Sizes::COLUMNS, ["ts_ns", "bytes"]);
+/// ```
+#[macro_export]
+macro_rules! view {
+    ($(#[$meta:meta])* $visible:vis $view:ident of $columns:ident { $($col:ident),+ $(,)? }) => {
+        $(#[$meta])*
+        $visible struct $view<'a> {
+            /// Rows in the batch.
+            pub rows: usize,
+            $(
+                #[doc = concat!("The column `", stringify!($col), "`.")]
+                pub $col: <<$columns::$col as $crate::table::Typed>::Value as $crate::column::Value>::Reader<'a>,
+            )+
+        }
+
+        impl<'a> $view<'a> {
+            /// The names of its columns.
+            $visible const COLUMNS: &'static [&'static str] = &[$(<$columns::$col as $crate::table::Typed>::NAME,)+];
+
+            /// A view of `batch`, or which column is wrong and how.
+            $visible fn new(batch: &'a $crate::table::RecordBatch) -> ::std::result::Result<Self, ::std::string::String> {
+                Ok($view {
+                    rows: batch.num_rows(),
+                    $($col: $crate::table::read_column(batch, stringify!($col))?,)+
+                })
+            }
+        }
+    };
+}

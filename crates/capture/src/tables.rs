@@ -10,7 +10,7 @@ use crate::table::{Column, Table, table};
 
 table! {
     /// One I/O system call on a regular file or a block device, when it has returned.
-    SyscallTable in "syscall", row SyscallRow, builder SyscallBuilder, view SyscallView {
+    SyscallTable in "syscall", columns syscall, row SyscallRow, builder SyscallBuilder, view SyscallView {
         /// When the call was entered.
         ts_ns: i64 => Delta,
         /// Entry to return.
@@ -47,7 +47,7 @@ table! {
 
 table! {
     /// One read, write or sync in the virtual file system, when it has returned.
-    VfsTable in "vfs", row VfsRow, builder VfsBuilder, view VfsView {
+    VfsTable in "vfs", columns vfs, row VfsRow, builder VfsBuilder, view VfsView {
         /// When the function was entered.
         ts_ns: i64 => Delta,
         /// Entry to return.
@@ -83,7 +83,7 @@ table! {
 table! {
     /// Something in a file system. Pages that enter the page cache or turn dirty are gathered: a row is of all that one
     /// process did to one file in one way, on one CPU, within a second.
-    FsTable in "fs", row FsRow, builder FsBuilder, view FsView {
+    FsTable in "fs", columns fs, row FsRow, builder FsBuilder, view FsView {
         /// When it began.
         ts_ns: i64 => Delta,
         /// How long it took; of what is gathered, from the first to the last. Null where the kernel does not tell.
@@ -125,7 +125,7 @@ table! {
 
 table! {
     /// One block request, from the queueing of its first bio to its completion.
-    BlockTable in "block", row BlockRow, builder BlockBuilder, view BlockView {
+    BlockTable in "block", columns block, row BlockRow, builder BlockBuilder, view BlockView {
         /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
         /// known, when it completed.
         ts_ns: i64 => Delta,
@@ -194,7 +194,7 @@ table! {
 table! {
     /// A part of a block request that is not its owner's, or not of its class or file. Parts of one request have its
     /// `ts_ns`, `dev` and `sector`.
-    ShareTable in "share", row ShareRow, builder ShareBuilder, view ShareView {
+    ShareTable in "share", columns share, row ShareRow, builder ShareBuilder, view ShareView {
         /// The `ts_ns` of the request.
         ts_ns: i64 => Delta,
         /// The disk of the request.
@@ -233,7 +233,7 @@ table! {
 table! {
     /// A process as it was at its first recorded I/O, and again after each exec. An event belongs to the row of its pid
     /// with the greatest `ts_ns` that is not after it.
-    ProcessTable in "process", row ProcessRow, builder ProcessBuilder, view ProcessView {
+    ProcessTable in "process", columns process, row ProcessRow, builder ProcessBuilder, view ProcessView {
         /// When it was seen.
         ts_ns: i64 => Delta,
         /// Process (thread group) id, as the initial pid namespace has it.
@@ -262,7 +262,7 @@ table! {
     /// The name of a file when it was first met in the recording, and again when it is met under another name or its inode
     /// number is another file's. An event belongs to the row of its `dev` and `ino` with the greatest `ts_ns` that is not
     /// after it, or else to the first one.
-    FileTable in "file", row FileRow, builder FileBuilder, view FileView {
+    FileTable in "file", columns file, row FileRow, builder FileBuilder, view FileView {
         /// When it was met: the start of the operation.
         ts_ns: i64 => Delta,
         /// Device that holds the file; for a block device, the device itself.
@@ -295,7 +295,7 @@ table! {
     /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds, and one at
     /// once (a tenth of a second) where wall time has moved by a step. `wall_ns - ts_ns` is how far it has since the start of the
     /// recording; it holds until the next row.
-    ClockTable in "clock", row ClockRow, builder ClockBuilder, view ClockView {
+    ClockTable in "clock", columns clock, row ClockRow, builder ClockBuilder, view ClockView {
         /// When they were read, in the time of the capture: never set back, and no faster or slower than the kernel's stamps.
         ts_ns: i64 => Delta,
         /// The wall clock (`CLOCK_REALTIME`), nanoseconds since the Unix epoch.
@@ -308,7 +308,7 @@ table! {
 table! {
     /// Events that were seen and lost between two moments, at most a second apart unless the recording was paused. Nothing was lost
     /// where there is no row. The books in the manifest have the sums.
-    LossTable in "loss", row LossRow, builder LossBuilder, view LossView {
+    LossTable in "loss", columns loss, row LossRow, builder LossBuilder, view LossView {
         /// Until when.
         ts_ns: i64 => Delta,
         /// Since when: the look before.

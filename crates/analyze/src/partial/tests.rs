@@ -4,11 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::Precision;
+use crate::aggregate::flow::Step;
+use crate::entity::{Entity, Places, Scope};
 use crate::event::{Durations, Phase};
 use crate::scan::Source;
 use crate::trust::Trust;
 use crate::{frame, latency, summary};
-use iostrata_capture::op::{Direction, Layer, Op};
+use iostrata_capture::op::{Direction, IoClass, Layer, Op};
 
 /// Few values before a histogram, so that small tests have both forms and the change between them.
 const SETTINGS: Settings = Settings { precision: Precision::Histogram { above: 8 } };
@@ -44,6 +46,15 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
         let slot = partial.slot(row.system);
         partial.system(slot).update(&row.event);
         partial.memory.update(&row.event);
+        let places = Scope::ALL.map(|scope| match scope {
+            Scope::Process => Entity::Process(0, row.dev, 7),
+            Scope::Device => Entity::Device(1, row.dev),
+            _ => Entity::Nobody(scope, IoClass::Data),
+        });
+        let places = Places(places.map(|entity| partial.entities.place(entity)));
+        if let Some(direction) = row.event.direction {
+            partial.entities.add(places, (direction, Step::Cache { mapped: false }, row.event.bytes));
+        }
         partial.left_out.add(0, row.dev, row.event.direction, (row.event.bytes, row.event.weight));
         partial.during.add(row.dev as usize, Source::Block, vec![0, row.event.bytes]);
         partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64, bad_weights: 2 });
@@ -70,8 +81,11 @@ fn result(partial: Partial) -> String {
     ] {
         text.extend(frame::csv(&mut frame).expect("room"));
     }
-    let Finished { memory, anomalies, left_out, during, rows, .. } = finished;
-    format!("{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}", String::from_utf8(text).expect("UTF-8"))
+    let Finished { memory, anomalies, left_out, during, rows, entities, .. } = finished;
+    format!(
+        "{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}{entities:?}",
+        String::from_utf8(text).expect("UTF-8")
+    )
 }
 
 fn combined(partials: impl IntoIterator<Item = Partial>) -> Partial {

@@ -3,15 +3,24 @@
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op, Via};
-use iostrata_capture::tables::{FsTable, FsView};
+use iostrata_capture::tables::{FsTable, fs};
+use iostrata_capture::view;
 
+use super::whose::{Start, Told};
 use super::{Events, Fold, bytes_of};
 use crate::aggregate::flow::{Path, Step};
 use crate::event::{Durations, Event, Phase};
 
+view! {
+    /// What file systems do.
+    Doings of fs { ts_ns, dur_ns, op, pid, comm, cgroup_id, via, fd_kind, dev, ino, bytes, weight }
+}
+
 impl Events for FsTable {
+    const COLUMNS: &'static [&'static str] = Doings::COLUMNS;
+
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = FsView::new(batch)?;
+        let view = Doings::new(batch)?;
         for row in 0..view.rows {
             if !fold.is_whole_at(view.ts_ns.at(row)) {
                 continue;
@@ -27,37 +36,41 @@ impl Events for FsTable {
                 event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
             }
             event.bytes = bytes_of(view.bytes.at(row), anomalies);
-            let slot = fold.slot(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row));
+            let slot = fold.pages(&view, row, event.all_bytes());
             fold.partial.system(slot).update(&event);
-            fold.pages(&view, row, slot, event.all_bytes());
         }
         Ok(())
     }
 }
 
 impl Fold<'_> {
-    /// Pages of files in the cache, and those that an application touches through a mapping.
-    fn pages(&mut self, view: &FsView, row: usize, slot: usize, bytes: u64) {
-        let (op, via) = (view.op.at(row), view.via.at(row));
-        let dev = Some(view.dev.at(row));
-        let file = self.file(dev, view.ino.at(row), view.ts_ns.at(row), view.fd_kind.at(row));
-        let belongs = self.belongs(view.pid.at(row), view.ts_ns.at(row), view.cgroup_id.at(row), dev, file);
-        let mapping = Step::Application(Path::Mapping);
-        match view.fd_kind.at(row) {
-            Some(FdKind::Regular) => {
-                let mapped = op == Op::Fill && via == Some(Via::Mapping);
-                self.flow(slot, belongs, IoClass::Data, (op.direction(), Step::Cache { mapped }, bytes));
-            }
-            // A program may map a device; what a file system keeps in inodes of its own, none can.
-            Some(FdKind::Block) => {}
-            _ => return,
+    /// Pages of files in the cache, and those that an application touches through a mapping. The slot of the row's system.
+    fn pages(&mut self, view: &Doings, row: usize, bytes: u64) -> usize {
+        let (op, via, kind) = (view.op.at(row), view.via.at(row), view.fd_kind.at(row));
+        let (ts_ns, pid, comm) = (view.ts_ns.at(row), view.pid.at(row), view.comm.at(row));
+        // A program may map a device; what a file system keeps in inodes of its own, none can.
+        if !matches!(kind, Some(FdKind::Regular | FdKind::Block)) {
+            return self.whose.caller(self.partial, pid, ts_ns, comm);
         }
+        let dev = Some(view.dev.at(row));
+        let told = Told {
+            process: (Some(pid), Start::Then),
+            cgroup: Some(view.cgroup_id.at(row)),
+            file: Told::file(dev, view.ino.at(row), kind),
+            disk: self.whose.disk(dev),
+            class: IoClass::Data,
+        };
+        let (slot, group) = self.whose(&told, ts_ns, comm);
+        if kind == Some(FdKind::Regular) {
+            let mapped = op == Op::Fill && via == Some(Via::Mapping);
+            self.flow(group, (op.direction(), Step::Cache { mapped }, bytes));
+        }
+        let mapping = Step::Application(Path::Mapping);
         match (op, via) {
-            (Op::Fault, _) => self.flow(slot, belongs, IoClass::Data, (Some(Direction::Read), mapping, bytes)),
-            (Op::Dirty, Some(Via::Mapping)) => {
-                self.flow(slot, belongs, IoClass::Data, (Some(Direction::Write), mapping, bytes));
-            }
+            (Op::Fault, _) => self.flow(group, (Some(Direction::Read), mapping, bytes)),
+            (Op::Dirty, Some(Via::Mapping)) => self.flow(group, (Some(Direction::Write), mapping, bytes)),
             _ => {}
         }
+        slot
     }
 }

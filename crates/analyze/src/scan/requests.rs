@@ -3,19 +3,34 @@
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, Evidence, Layer, Op};
-use iostrata_capture::system::without_owner;
-use iostrata_capture::tables::{BlockTable, BlockView, ShareTable, ShareView};
+use iostrata_capture::tables::{BlockTable, ShareTable, block, share};
+use iostrata_capture::view;
 
+use super::whose::{Start, Told};
 use super::{Events, Fold, bytes_of};
 use crate::aggregate::flow::Step;
-use crate::entity::Belongs;
 use crate::event::{Anomalies, Durations, Event, Phase};
+
+view! {
+    /// Block requests.
+    Requests of block {
+        ts_ns, dur_ns, queue_ns, insert_ns, pid, comm, cgroup_id, start_ns, evidence, owned_bytes, shared_bytes, class, file_dev, ino,
+        dev, bytes, op, flags, weight
+    }
+}
+
+view! {
+    /// Parts of requests.
+    Shares of share {
+        ts_ns, dev, op, flags, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
+    }
+}
 
 /// The flag of block requests that the kernel's I/O counters leave out.
 const NOT_IN_COUNTERS: i32 = 512;
 
 impl Fold<'_> {
-    fn leave_out(&mut self, view: &BlockView, row: usize, weight: u64) {
+    fn leave_out(&mut self, view: &Requests, row: usize, weight: u64) {
         let direction = counted_direction(view.op.at(row), view.flags.at(row));
         let bytes = bytes_of(view.bytes.at(row), &mut self.partial.anomalies);
         self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, (bytes, weight));
@@ -23,8 +38,10 @@ impl Fold<'_> {
 }
 
 impl Events for BlockTable {
+    const COLUMNS: &'static [&'static str] = Requests::COLUMNS;
+
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = BlockView::new(batch)?;
+        let view = Requests::new(batch)?;
         for row in 0..view.rows {
             if !fold.is_whole_at(view.ts_ns.at(row)) {
                 continue;
@@ -43,24 +60,23 @@ impl Events for BlockTable {
             let class = view.class.at(row);
             let rest = event.bytes.saturating_sub(shared);
             let (direction, evidence) = (event.direction, view.evidence.at(row));
-            let nobodys = Belongs { device: Some(dev), ..Belongs::default() };
-            let owner = (view.pid.at(row), view.start_ns.at(row));
-            let slot = fold.slot_of_owner(owner, view.ts_ns.at(row), view.comm.at(row), class);
             // A request without an owner may still say its cgroup and its file.
-            let belongs = Belongs {
-                process: owner.0.zip(owner.1),
+            let told = Told {
+                process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
                 cgroup: view.cgroup_id.at(row),
-                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row), None),
-                ..nobodys
+                file: Told::file(view.file_dev.at(row), view.ino.at(row), None),
+                disk: Some(dev),
+                class,
             };
-            event.bytes = if view.pid.at(row).is_some() { owned.min(rest) } else { rest };
+            let (slot, group) = fold.whose(&told, view.ts_ns.at(row), view.comm.at(row));
+            event.bytes = if told.process.0.is_some() { owned.min(rest) } else { rest };
             fold.partial.system(slot).update(&event);
-            fold.flow(slot, belongs, class, (direction, Step::Device(class, evidence), event.all_bytes()));
+            fold.flow(group, (direction, Step::Device(class, evidence), event.all_bytes()));
             if rest > event.bytes {
-                let slot = fold.partial.slot(without_owner(class));
                 let bytes = (rest - event.bytes).saturating_mul(weight);
+                let (slot, group) = fold.whose(&Told::nobodys(dev, class), view.ts_ns.at(row), None);
                 fold.partial.system(slot).add_bytes(direction, bytes);
-                fold.flow(slot, nobodys, class, (direction, Step::Device(class, Evidence::None), bytes));
+                fold.flow(group, (direction, Step::Device(class, Evidence::None), bytes));
             }
         }
         Ok(())
@@ -68,8 +84,10 @@ impl Events for BlockTable {
 }
 
 impl Events for ShareTable {
+    const COLUMNS: &'static [&'static str] = Shares::COLUMNS;
+
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
-        let view = ShareView::new(batch)?;
+        let view = Shares::new(batch)?;
         for row in 0..view.rows {
             if !fold.is_whole_at(view.ts_ns.at(row)) {
                 continue;
@@ -80,25 +98,25 @@ impl Events for ShareTable {
                 continue;
             }
             let class = view.class.at(row);
-            let owner = (view.pid.at(row), view.start_ns.at(row));
-            let slot = fold.slot_of_owner(owner, view.ts_ns.at(row), view.comm.at(row), class);
+            let told = Told {
+                process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
+                cgroup: view.cgroup_id.at(row),
+                file: Told::file(view.file_dev.at(row), view.ino.at(row), None),
+                disk: Some(view.dev.at(row)),
+                class,
+            };
+            let (slot, group) = fold.whose(&told, view.ts_ns.at(row), view.comm.at(row));
             let direction = counted_direction(view.op.at(row), view.flags.at(row));
             let weight = fold.weight(view.weight.at(row));
             let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies).saturating_mul(weight);
             fold.partial.system(slot).add_bytes(direction, bytes);
-            let belongs = Belongs {
-                process: owner.0.zip(owner.1),
-                cgroup: view.cgroup_id.at(row),
-                file: fold.file(view.file_dev.at(row), view.ino.at(row), view.ts_ns.at(row), None),
-                device: Some(view.dev.at(row)),
-            };
-            fold.flow(slot, belongs, class, (direction, Step::Device(class, view.evidence.at(row)), bytes));
+            fold.flow(group, (direction, Step::Device(class, view.evidence.at(row)), bytes));
         }
         Ok(())
     }
 }
 
-fn block_event(view: &BlockView, row: usize, anomalies: &mut Anomalies) -> Event {
+fn block_event(view: &Requests, row: usize, anomalies: &mut Anomalies) -> Event {
     let op = view.op.at(row);
     let direction = counted_direction(op, view.flags.at(row));
     let bytes = bytes_of(view.bytes.at(row), anomalies);

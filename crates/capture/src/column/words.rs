@@ -113,6 +113,7 @@ impl<'a> Reader<'a> for WordReader<'a, &'a str> {
     fn new(array: &'a dyn Array) -> Result<Self, String> {
         Self::parsed(array, Ok)
     }
+    #[inline]
     fn at(&self, row: usize) -> Option<&'a str> {
         self.word(row)
     }
@@ -149,6 +150,7 @@ macro_rules! word_column {
                 }
                 Ok(reader)
             }
+            #[inline]
             fn at(&self, row: usize) -> $word {
                 self.words[self.array.keys().value(row) as usize]
             }
@@ -187,6 +189,7 @@ macro_rules! nullable_word_column {
                 };
                 Self::parsed(array, parse)
             }
+            #[inline]
             fn at(&self, row: usize) -> Option<$word> {
                 self.word(row).flatten()
             }
