@@ -1,4 +1,4 @@
-//! Folds one part of one table into a [`Partial`], one batch at a time.
+//! Folds rows of one capture into a [`Partial`], one batch at a time.
 
 mod ledger;
 mod operations;
@@ -7,13 +7,16 @@ mod recent;
 mod requests;
 mod whose;
 
+use std::ops::Range;
+
 use arrow::array::RecordBatch;
 use iostrata_capture::op::{Direction, Layer};
-use iostrata_capture::part::{PartFile, PartReader};
+use iostrata_capture::part::{OpenPart, PartFile};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, VfsTable};
 use iostrata_capture::{Capture, Result};
 
+use crate::aggregate::Settings;
 use crate::aggregate::flow::Step;
 use crate::disks::Disks;
 use crate::event::Anomalies;
@@ -73,14 +76,16 @@ macro_rules! sources {
             }
         }
 
-        impl Scan<'_> {
-            /// Folds a part of `source` into `partial`. After an error `partial` is of no use: it holds some of
-            /// the part's rows.
-            pub fn fold(&self, source: Source, part: &PartFile, partial: &mut Partial) -> Result<()> {
-                let mut fold = Fold::new(self, source, partial);
-                match source { $(Source::$source => fold.part::<$table>(part)?,)+ }
-                fold.finish(source);
-                Ok(())
+        impl Source {
+            /// Opens a part of it to read what is looked at.
+            pub fn open(self, part: &PartFile) -> Result<OpenPart> {
+                match self { $(Source::$source => OpenPart::new::<$table>(part, <$table as Events>::COLUMNS),)+ }
+            }
+        }
+
+        impl Fold<'_> {
+            fn batch(&mut self, source: Source, batch: &RecordBatch) -> std::result::Result<(), String> {
+                match source { $(Source::$source => <$table as Events>::fold(batch, self),)+ }
             }
         }
     };
@@ -113,30 +118,40 @@ trait Events: Table {
 /// No recorder lets a row stand for more.
 const MOST_WEIGHT: u64 = 1 << 15;
 
-/// A partial that is being filled with the rows of one part.
-struct Fold<'a> {
+/// A partial that is being filled with rows of one capture.
+pub struct Fold<'a> {
     scan: &'a Scan<'a>,
-    partial: &'a mut Partial,
+    partial: Partial,
     whose: Whose<'a>,
     ledger: Ledger,
-    /// Times in which something of this table was lost.
+    /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
     /// Rows that ended in them.
     during: Vec<u64>,
 }
 
 impl<'a> Fold<'a> {
-    fn new(scan: &'a Scan<'a>, source: Source, partial: &'a mut Partial) -> Self {
-        let windows = scan.losses.windows(source);
-        let during = vec![0; windows.map_or(0, Windows::places)];
-        Fold { scan, partial, whose: Whose::new(scan), ledger: Ledger::new(), windows, during }
+    /// Of no rows yet of the capture that `scan` is of.
+    pub fn new(scan: &'a Scan<'a>, settings: Settings) -> Self {
+        let partial = Partial::empty(settings);
+        Fold { scan, partial, whose: Whose::new(scan), ledger: Ledger::new(), windows: None, during: Vec::new() }
     }
 
-    fn finish(self, source: Source) {
-        self.ledger.settle(self.partial);
+    /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
+    pub fn read(&mut self, source: Source, part: &OpenPart, groups: Range<usize>) -> Result<()> {
+        self.windows = self.scan.losses.windows(source);
+        self.during = vec![0; self.windows.map_or(0, Windows::places)];
+        part.read(groups)?.each(|batch| self.batch(source, batch))?;
         if self.windows.is_some() {
-            self.partial.during.add(self.scan.capture, source, self.during);
+            self.partial.during.add(self.scan.capture, source, std::mem::take(&mut self.during));
         }
+        Ok(())
+    }
+
+    /// The partial of all rows.
+    pub fn finish(mut self) -> Partial {
+        self.ledger.settle(&mut self.partial);
+        self.partial
     }
 
     /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it
@@ -149,10 +164,6 @@ impl<'a> Fold<'a> {
                 *count = count.saturating_add(1);
             }
         }
-    }
-
-    fn part<T: Events>(&mut self, part: &PartFile) -> Result<()> {
-        PartReader::open_columns::<T>(part, T::COLUMNS)?.each(|batch| T::fold(batch, self))
     }
 
     /// Whether what began at `ts_ns` is in the totals, as far as that decides.
@@ -186,7 +197,7 @@ impl<'a> Fold<'a> {
     /// The slot of the system that a row of `ts_ns` is of, and whose its bytes are.
     #[inline]
     fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> (usize, Group) {
-        self.whose.find((self.partial, &mut self.ledger), told, (ts_ns, comm))
+        self.whose.find((&mut self.partial, &mut self.ledger), told, (ts_ns, comm))
     }
 
     /// Adds bytes for all whose they are; in no direction they count nowhere.

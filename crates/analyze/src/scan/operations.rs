@@ -89,7 +89,7 @@ impl Events for SyscallTable {
             };
             let Some(event) = fold.event(&file_row) else { continue };
             if event.direction.is_none() {
-                let slot = fold.whose.caller(fold.partial, pid, ts_ns, comm);
+                let slot = fold.whose.caller(&mut fold.partial, pid, ts_ns, comm);
                 fold.partial.system(slot).update(&event);
                 continue;
             }
@@ -125,7 +125,7 @@ impl Events for VfsTable {
                 weight: view.weight.at(row),
             };
             if let Some(event) = fold.event(&file_row) {
-                let slot = fold.whose.caller(fold.partial, view.pid.at(row), file_row.ts_ns, view.comm.at(row));
+                let slot = fold.whose.caller(&mut fold.partial, view.pid.at(row), file_row.ts_ns, view.comm.at(row));
                 fold.partial.system(slot).update(&event);
             }
         }

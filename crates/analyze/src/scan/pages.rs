@@ -50,7 +50,7 @@ impl Fold<'_> {
         let (ts_ns, pid, comm) = (view.ts_ns.at(row), view.pid.at(row), view.comm.at(row));
         // A program may map a device; what a file system keeps in inodes of its own, none can.
         if !matches!(kind, Some(FdKind::Regular | FdKind::Block)) {
-            return self.whose.caller(self.partial, pid, ts_ns, comm);
+            return self.whose.caller(&mut self.partial, pid, ts_ns, comm);
         }
         let dev = Some(view.dev.at(row));
         let told = Told {

@@ -26,7 +26,7 @@ use crate::list::Part;
 
 pub use name::PartName;
 pub(crate) use name::table;
-pub use reader::PartReader;
+pub use reader::{OpenPart, PartReader};
 pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 

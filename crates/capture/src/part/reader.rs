@@ -1,5 +1,7 @@
 //! Reading a part.
 
+use std::fs::File;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,21 +21,18 @@ use crate::table::Table;
 /// Rows in a batch that a reader is given.
 const READ_BATCH_ROWS: usize = 8_192;
 
-/// The batches of one part, each of the schema of its table.
-pub struct PartReader {
+/// A part that was opened, and of which what it claims was looked at.
+pub struct OpenPart {
     path: PathBuf,
-    batches: ParquetRecordBatchReader,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    /// The columns that are read.
+    mask: ProjectionMask,
 }
 
-impl PartReader {
-    /// Opens a part of table `T`.
-    pub fn open<T: Table>(part: &PartFile) -> Result<PartReader> {
-        let columns: Vec<&str> = T::columns().iter().map(|column| column.name).collect();
-        PartReader::open_columns::<T>(part, &columns)
-    }
-
-    /// Opens a part of table `T` to read these columns alone. What a part has beyond its table is never looked at.
-    pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
+impl OpenPart {
+    /// Opens a part of table `T` to read these columns. What a part has beyond its table is never looked at.
+    pub fn new<T: Table>(part: &PartFile, columns: &[&str]) -> Result<OpenPart> {
         let path = part.path();
         let error = |e| Error::parquet(path, e);
         let (file, metadata, bytes) = match part {
@@ -58,10 +57,42 @@ impl PartReader {
             .collect();
         limits::check(&file, bytes, &metadata, &chosen).map_err(error)?;
         let metadata = ArrowReaderMetadata::try_new(metadata, options().with_schema(schema)).map_err(error)?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-        let mask = ProjectionMask::leaves(builder.parquet_schema(), chosen.iter().map(|column| column.place));
-        let builder = builder.with_projection(mask).with_batch_size(READ_BATCH_ROWS);
-        Ok(PartReader { path: path.to_owned(), batches: builder.build().map_err(error)? })
+        let mask = ProjectionMask::leaves(metadata.parquet_schema(), chosen.iter().map(|column| column.place));
+        Ok(OpenPart { path: path.to_owned(), file, metadata, mask })
+    }
+
+    /// How many row groups it has.
+    pub fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// The batches of some of its row groups.
+    pub fn read(&self, groups: Range<usize>) -> Result<PartReader> {
+        let file = self.file.try_clone().map_err(|e| Error::io(&self.path, "open", e))?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
+        let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
+        let batches = builder.with_row_groups(groups.collect()).build().map_err(|e| Error::parquet(&self.path, e))?;
+        Ok(PartReader { path: self.path.clone(), batches })
+    }
+}
+
+/// The batches of one part, each of the schema of its table.
+pub struct PartReader {
+    path: PathBuf,
+    batches: ParquetRecordBatchReader,
+}
+
+impl PartReader {
+    /// Opens a part of table `T`.
+    pub fn open<T: Table>(part: &PartFile) -> Result<PartReader> {
+        let columns: Vec<&str> = T::columns().iter().map(|column| column.name).collect();
+        PartReader::open_columns::<T>(part, &columns)
+    }
+
+    /// Opens a part of table `T` to read these columns alone, as [`OpenPart::new`].
+    pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
+        let part = OpenPart::new::<T>(part, columns)?;
+        part.read(0..part.groups())
     }
 }
 
