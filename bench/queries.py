@@ -9,7 +9,10 @@ the executable, and a process has one row, as in captures of `iostrata-generate`
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
 
-SYSTEMS = {"minio": "minio", "ceph-osd": "ceph", "etcd": "etcd", "postgres": "postgres", "glusterfsd": "glusterfs", "fio": "fio"}
+SYSTEMS = {"minio": "MinIO", "ceph-osd": "Ceph", "etcd": "etcd", "postgres": "PostgreSQL", "glusterfsd": "GlusterFS", "fio": "fio"}
+
+# What is nobody's goes by what it carries.
+UNOWNED = {"journal": "(journal)", "metadata": "(metadata)", "flush": "(flush)", "swap": "(swap)", "discard": "(discard)"}
 
 GATHERED = ("fill", "fill_write", "fault", "dirty")
 
@@ -17,36 +20,38 @@ GATHERED = ("fill", "fill_write", "fault", "dirty")
 def duckdb_views(capture):
     """Names for what is in the capture."""
     systems = " ".join(f"when '{exe}' then '{name}'" for exe, name in SYSTEMS.items())
-    yield f"""create view owner as select pid, case split_part(exe, '/', -1) {systems} else comm end as system
+    yield f"""create view owner as select pid, case split_part(exe, '/', -1) {systems} else split_part(comm, '/', 1) end as system
         from read_parquet('{capture}/process/*.parquet')"""
+    unowned = " ".join(f"when '{name}' then '{system}'" for name, system in UNOWNED.items())
     direction = """case when op in ('read', 'pread64', 'readv', 'preadv', 'preadv2', 'fill', 'fault') then 'read'
         when op in ('write', 'pwrite64', 'writev', 'pwritev', 'pwritev2', 'dirty', 'fill_write', 'writeback', 'flush') then 'write' end"""
     for table in ("syscall", "vfs", "fs", "block"):
-        yield f"""create view {table} as select *, {direction} as direction
-            from read_parquet('{capture}/{table}/*.parquet')"""
+        system = "system" if table != "block" else f"coalesce(system, case class {unowned} else '(unknown)' end)"
+        yield f"""create view {table} as select rows.*, {system} as system, {direction} as direction
+            from read_parquet('{capture}/{table}/*.parquet') rows left join owner using (pid)"""
 
 
 def duckdb_summary():
     """Operations, bytes and averages."""
     for table, size in (("syscall", "greatest(ret, 0)"), ("vfs", "greatest(ret, 0)"), ("fs", "bytes"), ("block", "bytes")):
         yield f"""select system, direction, count(*), sum({size} * weight), avg(dur_ns)
-            from {table} left join owner using (pid) group by all order by all"""
+            from {table} group by all order by all"""
 
 
 def duckdb_amplification():
     """Bytes by whom and what they belong to."""
     scopes = "grouping sets ((system, direction), (pid, direction), (cgroup_id, direction), (dev, ino, direction), (dev, direction))"
     yield f"""select system, pid, cgroup_id, dev, ino, direction, sum(greatest(ret, 0) * weight)
-        from syscall left join owner using (pid) where fd_kind in ('regular', 'block') group by {scopes} order by all"""
+        from syscall where fd_kind in ('regular', 'block') group by {scopes} order by all"""
     yield f"""select system, pid, cgroup_id, dev, ino, direction, sum(bytes * weight)
-        from fs left join owner using (pid) where fd_kind = 'regular' group by {scopes} order by all"""
+        from fs where fd_kind = 'regular' group by {scopes} order by all"""
     by_class = ", ".join(f"sum(owned_bytes * weight) filter (class = '{name}')"
                          for name in ("data", "metadata", "journal", "readahead", "swap", "flush", "discard"))
     by_evidence = ", ".join(f"sum(owned_bytes * weight) filter (evidence = '{name}')"
                             for name in ("direct", "page", "inode", "cgroup", "none"))
     scopes = scopes.replace("(pid, ", "(pid, start_ns, ").replace("(dev, ino", "(file_dev, ino")
     yield f"""select system, pid, start_ns, cgroup_id, file_dev, ino, dev, direction, {by_class}, {by_evidence}
-        from block left join owner using (pid) group by {scopes} order by all"""
+        from block group by {scopes} order by all"""
 
 
 def duckdb_latency(tables=("syscall", "vfs", "fs", "block")):
@@ -60,7 +65,7 @@ def duckdb_latency(tables=("syscall", "vfs", "fs", "block")):
         if table == "block":
             columns += [distribution("queue_ns"), distribution("insert_ns"),
                         distribution("dur_ns - queue_ns - coalesce(insert_ns, 0)")]
-        yield f"select system, op, {', '.join(columns)} from {table} left join owner using (pid) {where} group by all order by all"
+        yield f"select system, op, {', '.join(columns)} from {table} {where} group by all order by all"
 
 
 def polars_frames(polars, capture):

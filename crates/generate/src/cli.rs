@@ -32,7 +32,7 @@ struct Cli {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     files: u32,
     /// The size of a file.
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = file_size)]
     file_size: u64,
     /// How much more often a process uses one of its files than the next (Zipf's exponent); 0 is all the same.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = not_negative)]
@@ -44,7 +44,7 @@ struct Cli {
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = share)]
     hit_ratio: f64,
     /// Close a part when it has grown to this size.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = part_size)]
     part_size: u64,
 }
 
@@ -67,14 +67,19 @@ pub fn parse() -> Options {
     }
 }
 
-/// No less than a request of the largest profile, so that each has room in a file.
-fn size(text: &str) -> Result<u64, String> {
+fn size(text: &str, least: bytesize::ByteSize, most: bytesize::ByteSize) -> Result<u64, String> {
     let size: bytesize::ByteSize = text.parse().map_err(|_| "expected a size such as 64MiB".to_owned())?;
-    match size.as_u64() {
-        bytes if bytes < 2 << 20 => Err("expected at least 2MiB".to_owned()),
-        bytes if bytes > 1 << 50 => Err("expected at most 1PiB".to_owned()),
-        bytes => Ok(bytes),
-    }
+    let expected = || format!("expected a size from {least} to {most}");
+    (least..=most).contains(&size).then(|| size.as_u64()).ok_or_else(expected)
+}
+
+/// No less than a request of the largest profile, so that each has room in a file.
+fn file_size(text: &str) -> Result<u64, String> {
+    size(text, bytesize::ByteSize::mib(2), bytesize::ByteSize::pib(1))
+}
+
+fn part_size(text: &str) -> Result<u64, String> {
+    size(text, bytesize::ByteSize::kib(64), bytesize::ByteSize::gib(64))
 }
 
 fn number(text: &str, expected: &str, holds: impl Fn(f64) -> bool) -> Result<f64, String> {
