@@ -59,14 +59,16 @@ static __always_inline void enter_vfs(enum vfs_function function, __u8 op_code, 
 {
 	struct file_op op = { .op = op_code, .offset_bytes = offset_bytes, .requested_bytes = requested_bytes };
 	struct vfs_key key = { .function = function };
+	bool sampled;
 	long error;
 
 	if (is_recorder() || !owner_wanted())
 		return;
 	key.tid = bpf_get_current_pid_tgid();
-	if (config.misses_returns)
+	sampled = samples_this_moment();
+	if (config.misses_returns || !sampled)
 		end_all_missed(&key, file);
-	if (!samples_this_moment() || !fill_wanted(&op, file, 0))
+	if (!sampled || !fill_wanted(&op, file, 0))
 		return;
 	key.stacked = op.stacked;
 	if ((op.open_flags & O_APPEND) && op_code == OP_WRITE)
