@@ -99,7 +99,7 @@ def size_of(directory):
 def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, record):  # noqa: F811
     most = 16 * MIB
     recorder = record("--device", fast_disk.name, "--max-disk", "16MiB", "--rotate-interval", "2s", "--flush-interval", "1s")
-    load = threading.Thread(target=fio, args=(fast_disk, "--ioengine=psync", "--numjobs=4"), kwargs={"seconds": 3 * SECONDS})
+    load = threading.Thread(target=fio, args=(fast_disk, "--ioengine=psync", "--numjobs=4"), kwargs={"seconds": max(36, SECONDS)})
     load.start()
     largest, manifest = 0, recorder.out / "manifest.json"
     began = manifest.stat()
