@@ -53,10 +53,9 @@ def child(options):
         for view in queries.duckdb_views(capture):
             connection.execute(view)
         began = time.monotonic()
-        chosen = {
-            "all": lambda: [*queries.duckdb_summary(), *queries.duckdb_amplification(), *queries.duckdb_latency()],
-            "latency": lambda: [*queries.duckdb_latency(("syscall",))],
-        }[options.which]()
+        chosen = [*queries.duckdb_latency(("syscall",))]
+        if options.which == "all":
+            chosen = [*queries.duckdb_summary(), *queries.duckdb_amplification(), *queries.duckdb_latency()]
         for query in chosen:
             connection.execute(query).fetchall()
     else:
@@ -97,7 +96,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--analyze", help="the iostrata-analyze to measure")
     parser.add_argument("--generate", help="the iostrata-generate that makes captures")
-    parser.add_argument("--decode", help="the example `decode` of the capture crate")
+    parser.add_argument("--decode", help="the example `decode` of the analyze crate")
     parser.add_argument("--events", default="1000000,10000000,100000000", help="sizes of captures")
     parser.add_argument("--place", type=Path, help="where captures are kept [default: a temporary directory]")
     parser.add_argument("--rounds", type=int, default=5)
@@ -124,7 +123,7 @@ def main():
             for number in range(rounds + 1):
                 for name, result in round_of(options, capture):
                     # The first round only brings the files into the page cache.
-                    if number or rounds == 1:
+                    if number:
                         results.setdefault(name, []).append(result)
             ours = statistics.median(seconds for seconds, _ in results["iostrata"])
             for name, of_name in results.items():

@@ -3,7 +3,7 @@
 mod ledger;
 mod operations;
 mod pages;
-mod recent;
+mod remembered;
 mod requests;
 mod whose;
 
@@ -74,12 +74,15 @@ macro_rules! sources {
             pub fn parts(self, capture: &Capture) -> Result<Vec<PartFile>> {
                 match self { $(Source::$source => capture.parts::<$table>(),)+ }
             }
-        }
 
-        impl Source {
-            /// Opens a part of it to read what is looked at.
+            /// The columns of it that are looked at.
+            pub const fn columns(self) -> &'static [&'static str] {
+                match self { $(Source::$source => <$table as Events>::COLUMNS,)+ }
+            }
+
+            /// Opens a part of it to read these columns.
             pub fn open(self, part: &PartFile) -> Result<OpenPart> {
-                match self { $(Source::$source => OpenPart::new::<$table>(part, <$table as Events>::COLUMNS),)+ }
+                match self { $(Source::$source => OpenPart::new::<$table>(part, self.columns()),)+ }
             }
         }
 
@@ -152,6 +155,17 @@ impl<'a> Fold<'a> {
     pub fn finish(mut self) -> Partial {
         self.ledger.settle(&mut self.partial);
         self.partial
+    }
+
+    /// Counts the row of what began at `ts_ns`, if it is in the totals as far as that decides. Whether it is.
+    #[inline]
+    fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
+        let is_whole = self.is_whole_at(ts_ns);
+        if is_whole {
+            self.partial.rows = self.partial.rows.saturating_add(1);
+            self.count_end(ts_ns, dur_ns);
+        }
+        is_whole
     }
 
     /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it

@@ -44,7 +44,7 @@ impl Author {
         let (batches, waiting) = sync_channel(WAITING);
         let (directory, part_bytes) = (self.directory.clone(), self.part_bytes);
         let encoder = thread::spawn(move || encode::<T>(&directory, part_bytes, &waiting));
-        Rows { folder: self.directory.join(T::NAME), builder: T::Builder::default(), rows: 0, batches, encoder }
+        Rows { folder: self.directory.join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
     /// Takes the parts of a table into the list.
@@ -62,7 +62,6 @@ impl Author {
 pub struct Rows<T: Table> {
     folder: PathBuf,
     builder: T::Builder,
-    rows: u64,
     batches: SyncSender<RecordBatch>,
     encoder: JoinHandle<Result<Vec<Part>>>,
 }
@@ -71,13 +70,7 @@ impl<T: Table> Rows<T> {
     /// Appends a row. That it cannot be written [`Rows::finish`] tells.
     pub fn push(&mut self, row: T::Row) -> Result<()> {
         self.builder.push(row);
-        self.rows += 1;
         if self.builder.rows() == BATCH_ROWS { self.hand_over() } else { Ok(()) }
-    }
-
-    /// How many there are.
-    pub fn rows(&self) -> u64 {
-        self.rows
     }
 
     /// Ends the last part. All parts.

@@ -129,11 +129,9 @@ macro_rules! table {
             $($col: <$ty as $crate::column::Value>::Builder,)+
         }
 
-        #[doc = concat!("The columns of a batch of the `", $folder, "` table.")]
-        pub struct $view<'a> {
-            /// Rows in the batch.
-            pub rows: usize,
-            $($(#[doc = $col_doc])+ pub $col: <$ty as $crate::column::Value>::Reader<'a>,)+
+        $crate::view! {
+            #[doc = concat!("The columns of a batch of the `", $folder, "` table.")]
+            pub $view of $columns { $($(#[doc = $col_doc])+ $col),+ }
         }
 
         impl $crate::table::Table for $table {
@@ -175,15 +173,6 @@ macro_rules! table {
             }
         }
 
-        impl<'a> $view<'a> {
-            /// A view of `batch`, or which column is wrong and how.
-            pub fn new(batch: &'a arrow::array::RecordBatch) -> Result<Self, String> {
-                Ok($view {
-                    rows: batch.num_rows(),
-                    $($col: $crate::table::read_column(batch, stringify!($col))?,)+
-                })
-            }
-        }
     };
 }
 pub(crate) use table;
@@ -200,13 +189,13 @@ pub(crate) use table;
 /// ```
 #[macro_export]
 macro_rules! view {
-    ($(#[$meta:meta])* $visible:vis $view:ident of $columns:ident { $($col:ident),+ $(,)? }) => {
+    ($(#[$meta:meta])* $visible:vis $view:ident of $columns:ident { $($(#[$field:meta])* $col:ident),+ $(,)? }) => {
         $(#[$meta])*
         $visible struct $view<'a> {
             /// Rows in the batch.
             pub rows: usize,
             $(
-                #[doc = concat!("The column `", stringify!($col), "`.")]
+                $(#[$field])*
                 pub $col: <<$columns::$col as $crate::table::Typed>::Value as $crate::column::Value>::Reader<'a>,
             )+
         }

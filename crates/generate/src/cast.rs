@@ -1,7 +1,7 @@
 //! Who there is: disks, processes, their threads and their files.
 
 use iostrata_capture::column::Comm;
-use iostrata_capture::manifest::Device;
+use iostrata_capture::manifest::{Device, Partition};
 use iostrata_capture::op::{FdKind, PathOrigin};
 use iostrata_capture::tables::{FileRow, ProcessRow};
 use rand_distr::Zipf;
@@ -11,6 +11,9 @@ use crate::profile::{PROFILES, Profile};
 
 /// The moment at which every capture begins: 2026-01-01, in nanoseconds since the Unix epoch.
 pub const BEGIN_NS: i64 = 1_767_225_600_000_000_000;
+
+/// When every process started: an hour before anyone looked.
+pub const START_NS: i64 = BEGIN_NS - 3_600_000_000_000;
 
 /// The thread of the kernel that writes the journal: its process id and its name.
 pub const JOURNAL: (i32, &str) = (300, "jbd2/nvme0n1-8");
@@ -114,10 +117,7 @@ impl Cast {
             size_bytes: (u64::from(files.div_ceil(self.disks)) + 1) * self.file_bytes,
             logical_block_bytes: 512,
             scheduler: Some("none".to_owned()),
-            partitions: vec![iostrata_capture::manifest::Partition {
-                dev: disk(number) + 1,
-                name: format!("nvme{number}n1p1"),
-            }],
+            partitions: vec![Partition { dev: disk(number) + 1, name: format!("nvme{number}n1p1") }],
             level: Some(0),
             ..Device::default()
         };
@@ -132,7 +132,7 @@ impl Cast {
             ts_ns: BEGIN_NS,
             pid,
             ppid: 1,
-            start_ns: start_ns(),
+            start_ns: START_NS,
             comm,
             kernel_thread: false,
             cgroup_id,
@@ -148,7 +148,7 @@ impl Cast {
             ts_ns: BEGIN_NS,
             pid,
             ppid: 2,
-            start_ns: start_ns(),
+            start_ns: START_NS,
             comm: Comm::of(name),
             kernel_thread: true,
             cgroup_id: 1,
@@ -174,9 +174,4 @@ impl Cast {
             pid: self.processes[process].pid,
         }
     }
-}
-
-/// When every process started: an hour before anyone looked.
-pub const fn start_ns() -> i64 {
-    BEGIN_NS - 3_600_000_000_000
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::author::{Author, Rows};
 use iostrata_capture::ledger::{Account, Amounts, Books, Lost};
-use iostrata_capture::manifest::{Clock, ClockPair, Filters, Host, LayerState, Manifest, Mount, State};
+use iostrata_capture::manifest::{Clock, ClockPair, Device, Filters, Host, LayerState, Manifest, Mount, State};
 use iostrata_capture::op::{Layer, Op};
 use iostrata_capture::tables::{ClockRow, ClockTable, FileTable, ProcessTable};
 use rand::{RngExt, SeedableRng};
@@ -16,8 +16,9 @@ use rand_distr::Exp1;
 use rand_pcg::Pcg64Mcg;
 
 use crate::cast::{BEGIN_NS, Cast};
+use crate::layers::Layers;
 use crate::options::Options;
-use crate::stack::{Actor, Dirty, Layers, Request, Stack};
+use crate::stack::{Actor, Dirty, Request, Stack};
 
 /// Rows of an operation, until it is known how many they are on average.
 const ROWS_OF_AN_OPERATION: f64 = 2.5;
@@ -109,7 +110,7 @@ pub fn run(options: &Options) -> Result<Made> {
         duration_ns: end_ns - BEGIN_NS,
     };
     author.add(parts)?;
-    author.finish(&manifest(options, &cast, &by_class, end_ns)?)?;
+    author.finish(&manifest(options, &cast, &by_class, end_ns))?;
     Ok(made)
 }
 
@@ -192,7 +193,7 @@ impl World<'_> {
     }
 }
 
-fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Result<Manifest> {
+fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Manifest {
     let time = |ts_ns: i64| {
         let (seconds, ns) = (ts_ns.div_euclid(1_000_000_000), ts_ns.rem_euclid(1_000_000_000));
         humantime::format_rfc3339(std::time::UNIX_EPOCH + std::time::Duration::new(seconds as u64, ns as u32))
@@ -209,13 +210,13 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
     };
     let pair = |ts_ns: i64| ClockPair { monotonic_ns: ts_ns - BEGIN_NS, wall_ns: ts_ns };
     let devices = cast.devices();
-    let mount = |device: &iostrata_capture::manifest::Device| Mount {
+    let mount = |device: &Device| Mount {
         dev: device.dev + 1,
         source: format!("/dev/{}p1", device.name),
         target: "/srv".to_owned(),
         fs_type: "ext4".to_owned(),
     };
-    Ok(Manifest {
+    Manifest {
         schema_version: SCHEMA_VERSION,
         capture_id: {
             let Options { seed, events, processes, threads, files, .. } = options;
@@ -239,5 +240,5 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
-    })
+    }
 }

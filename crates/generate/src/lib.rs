@@ -5,11 +5,12 @@
 //! same size.
 //!
 //! [`options`] are the parameters, [`cast`] are the processes and files that these come to, [`stack`] makes the rows of one operation at
-//! every layer, [`order`] lets each go when what it is of is over, [`generate`] lets all threads go on in turn and writes what comes.
+//! every layer, [`layers`] has them and [`order`] lets each go when what it is of is over, [`generate`] lets all threads go on in turn and writes what comes.
 
 pub mod cast;
 pub mod cli;
 pub mod generate;
+pub mod layers;
 pub mod options;
 pub mod order;
 pub mod profile;

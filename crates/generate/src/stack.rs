@@ -1,18 +1,14 @@
 //! One operation, from the system call to the disk: how long each layer takes and which rows it leaves.
 
-use iostrata_capture::Result;
-use iostrata_capture::author::Author;
 use iostrata_capture::column::Comm;
-use iostrata_capture::list::Part;
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Op, Via};
-use iostrata_capture::table::Table;
-use iostrata_capture::tables::{BlockRow, BlockTable, FsRow, FsTable, SyscallRow, SyscallTable, VfsRow, VfsTable};
+use iostrata_capture::tables::{BlockRow, FsRow, SyscallRow, VfsRow};
 use rand::RngExt;
 use rand_distr::LogNormal;
 use rand_pcg::Pcg64Mcg;
 
-use crate::cast::{File, JOURNAL, Process, WORKER, start_ns};
-use crate::order::Ordered;
+use crate::cast::{File, JOURNAL, Process, START_NS, WORKER};
+use crate::layers::Layers;
 
 /// What a page is in the page cache, and what the kernel reads ahead at once.
 const PAGE: i64 = 4_096;
@@ -30,59 +26,6 @@ const SYNC: i32 = 1;
 const FUA: i32 = 8;
 const READAHEAD_FLAG: i32 = 32;
 const BACKGROUND: i32 = 64;
-
-/// The rows of all layers.
-pub struct Layers {
-    /// System calls.
-    pub syscall: Ordered<SyscallTable>,
-    /// Operations of the VFS.
-    pub vfs: Ordered<VfsTable>,
-    /// The page cache, writeback, the journal.
-    pub fs: Ordered<FsTable>,
-    /// Requests.
-    pub block: Ordered<BlockTable>,
-}
-
-impl Layers {
-    /// None yet.
-    pub fn new(author: &Author) -> Layers {
-        Layers {
-            syscall: Ordered::new(author.table()),
-            vfs: Ordered::new(author.table()),
-            fs: Ordered::new(author.table()),
-            block: Ordered::new(author.table()),
-        }
-    }
-
-    /// Lets go what is over at `now_ns`: nothing begins any more before that.
-    pub fn until(&mut self, now_ns: i64) -> Result<()> {
-        self.syscall.until(now_ns)?;
-        self.vfs.until(now_ns)?;
-        self.fs.until(now_ns)?;
-        self.block.until(now_ns)
-    }
-
-    /// How many rows there are.
-    pub fn rows(&self) -> u64 {
-        self.by_class().iter().map(|(_, rows)| rows).sum()
-    }
-
-    /// The same by the name of the table.
-    pub fn by_class(&self) -> [(&'static str, u64); 4] {
-        [
-            (SyscallTable::NAME, self.syscall.rows()),
-            (VfsTable::NAME, self.vfs.rows()),
-            (FsTable::NAME, self.fs.rows()),
-            (BlockTable::NAME, self.block.rows()),
-        ]
-    }
-
-    /// Ends the last part of each. All parts.
-    pub fn finish(self) -> Result<Vec<Part>> {
-        let by_table = [self.syscall.finish()?, self.vfs.finish()?, self.fs.finish()?, self.block.finish()?];
-        Ok(by_table.into_iter().flatten().collect())
-    }
-}
 
 /// How long things take: medians in nanoseconds and how widely they are spread.
 #[derive(Debug)]
@@ -410,7 +353,7 @@ impl Stack {
                 tid: owned.then_some(tid),
                 comm: if owned { process.comm } else { Comm::default() },
                 cgroup_id: owned.then_some(process.cgroup_id),
-                start_ns: owned.then(start_ns),
+                start_ns: owned.then_some(START_NS),
                 evidence: io.evidence,
                 owned_bytes: if owned { io.bytes } else { 0 },
                 shared_bytes: 0,

@@ -149,7 +149,7 @@ impl Sample {
     #[inline]
     pub fn update(&mut self, ns: u64, weight: u64) {
         if weight != 1 {
-            return self.update_weighted(ns, weight);
+            return self.add(&[ns], weight);
         }
         self.gathered.push(ns);
         if self.gathered.len() >= GATHERED {
@@ -160,34 +160,26 @@ impl Sample {
     /// Takes what was gathered into the rest.
     fn settle(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
-        let count = gathered.len() as u64;
-        self.recorded = self.recorded.saturating_add(count);
-        self.count = self.count.saturating_add(count);
-        self.squares = self.squares.saturating_add(u128::from(count));
-        for ns in &gathered {
-            self.sum = self.sum.saturating_add(u128::from(*ns));
-            self.min = self.min.min(*ns);
-            self.max = self.max.max(*ns);
-        }
-        match &mut self.values {
-            Values::Few(values) => values.extend(gathered.iter().map(|ns| (*ns, 1))),
-            Values::Histogram(histogram) => gathered.iter().for_each(|ns| record(histogram, *ns, 1)),
-        }
-        self.promote();
+        self.add(&gathered, 1);
         gathered.clear();
         self.gathered = gathered;
     }
 
-    fn update_weighted(&mut self, ns: u64, weight: u64) {
-        self.recorded = self.recorded.saturating_add(1);
-        self.count = self.count.saturating_add(weight);
-        self.squares = self.squares.saturating_add(u128::from(weight) * u128::from(weight));
-        self.sum = self.sum.saturating_add(u128::from(ns) * u128::from(weight));
-        self.min = self.min.min(ns);
-        self.max = self.max.max(ns);
+    /// Adds values that stand for `weight` each.
+    fn add(&mut self, values: &[u64], weight: u64) {
+        let recorded = values.len() as u64;
+        let square = u128::from(weight) * u128::from(weight);
+        self.recorded = self.recorded.saturating_add(recorded);
+        self.count = self.count.saturating_add(recorded.saturating_mul(weight));
+        self.squares = self.squares.saturating_add(square.saturating_mul(u128::from(recorded)));
+        for ns in values {
+            self.sum = self.sum.saturating_add(u128::from(*ns) * u128::from(weight));
+            self.min = self.min.min(*ns);
+            self.max = self.max.max(*ns);
+        }
         match &mut self.values {
-            Values::Few(values) => values.push((ns, weight)),
-            Values::Histogram(histogram) => record(histogram, ns, weight),
+            Values::Few(few) => few.extend(values.iter().map(|ns| (*ns, weight))),
+            Values::Histogram(histogram) => values.iter().for_each(|ns| record(histogram, *ns, weight)),
         }
         self.promote();
     }

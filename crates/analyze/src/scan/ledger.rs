@@ -1,5 +1,5 @@
-//! What the rows of a part move, added up by whose it is before it is counted for a system, a process, a cgroup, a file and a disk: an
-//! addition for each row, in place of five.
+//! What rows move, added up by whose it is before it is counted for a system, a process, a cgroup, a file and a disk: an addition for
+//! each row, in place of five.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,7 @@ fn ways() -> impl Iterator<Item = (usize, Direction, Step)> {
         .flat_map(move |direction| steps.clone().into_iter().map(move |step| (way(direction, step), direction, step)))
 }
 
-/// Bytes of one part, by group and step.
+/// Bytes by group and step.
 pub struct Ledger {
     groups: Vec<(usize, Places)>,
     known: HashMap<(usize, Places), Group, RandomState>,
@@ -63,7 +63,7 @@ impl Ledger {
         let groups = &mut self.groups;
         *self.known.entry((slot, places)).or_insert_with(|| {
             groups.push((slot, places));
-            // There are no more of them than rows in a part.
+            // A table of four billion is beyond any memory.
             Group(u32::try_from(groups.len() - 1).unwrap_or(u32::MAX))
         })
     }

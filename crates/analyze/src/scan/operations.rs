@@ -2,11 +2,10 @@
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{FdKind, IoClass, Layer, Op};
+use iostrata_capture::op::{FdKind, Layer, Op};
 use iostrata_capture::tables::{SyscallTable, VfsTable, syscall, vfs};
 use iostrata_capture::view;
 
-use super::whose::{Start, Told};
 use super::{Events, Fold};
 use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
@@ -56,11 +55,9 @@ impl Fold<'_> {
     /// The event of a row that is in the totals. What is on a file in memory is in no system.
     #[inline]
     fn event(&mut self, row: &FileRow) -> Option<Event> {
-        if !self.is_whole_at(row.ts_ns) {
+        if !self.counts(row.ts_ns, Some(row.dur_ns)) {
             return None;
         }
-        self.partial.rows = self.partial.rows.saturating_add(1);
-        self.count_end(row.ts_ns, Some(row.dur_ns));
         let event = Event { weight: self.weight(row.weight), ..row.event(&mut self.partial.anomalies) };
         if row.kind == Some(FdKind::Memory) {
             self.partial.memory.update(&event);
@@ -93,14 +90,8 @@ impl Events for SyscallTable {
                 fold.partial.system(slot).update(&event);
                 continue;
             }
-            let dev = view.dev.at(row);
-            let told = Told {
-                process: (Some(pid), Start::Then),
-                cgroup: Some(view.cgroup_id.at(row)),
-                file: Told::file(dev, view.ino.at(row), kind),
-                disk: fold.whose.disk(dev),
-                class: IoClass::Data,
-            };
+            let file = (view.dev.at(row), view.ino.at(row), kind);
+            let told = fold.whose.done((pid, view.cgroup_id.at(row)), file);
             let (slot, group) = fold.whose(&told, ts_ns, comm);
             fold.partial.system(slot).update(&event);
             fold.flow(group, (event.direction, Step::Application(Path::of(event.op)), event.all_bytes()));

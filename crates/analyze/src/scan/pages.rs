@@ -2,11 +2,10 @@
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, FdKind, IoClass, Layer, Op, Via};
+use iostrata_capture::op::{Direction, FdKind, Layer, Op, Via};
 use iostrata_capture::tables::{FsTable, fs};
 use iostrata_capture::view;
 
-use super::whose::{Start, Told};
 use super::{Events, Fold, bytes_of};
 use crate::aggregate::flow::{Path, Step};
 use crate::event::{Durations, Event, Phase};
@@ -22,11 +21,9 @@ impl Events for FsTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Doings::new(batch)?;
         for row in 0..view.rows {
-            if !fold.is_whole_at(view.ts_ns.at(row)) {
+            if !fold.counts(view.ts_ns.at(row), view.dur_ns.at(row)) {
                 continue;
             }
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let op = view.op.at(row);
             let weight = fold.weight(view.weight.at(row));
             let anomalies = &mut fold.partial.anomalies;
@@ -52,14 +49,8 @@ impl Fold<'_> {
         if !matches!(kind, Some(FdKind::Regular | FdKind::Block)) {
             return self.whose.caller(&mut self.partial, pid, ts_ns, comm);
         }
-        let dev = Some(view.dev.at(row));
-        let told = Told {
-            process: (Some(pid), Start::Then),
-            cgroup: Some(view.cgroup_id.at(row)),
-            file: Told::file(dev, view.ino.at(row), kind),
-            disk: self.whose.disk(dev),
-            class: IoClass::Data,
-        };
+        let file = (Some(view.dev.at(row)), view.ino.at(row), kind);
+        let told = self.whose.done((pid, view.cgroup_id.at(row)), file);
         let (slot, group) = self.whose(&told, ts_ns, comm);
         if kind == Some(FdKind::Regular) {
             let mapped = op == Op::Fill && via == Some(Via::Mapping);

@@ -43,11 +43,9 @@ impl Events for BlockTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
         for row in 0..view.rows {
-            if !fold.is_whole_at(view.ts_ns.at(row)) {
+            if !fold.counts(view.ts_ns.at(row), view.dur_ns.at(row)) {
                 continue;
             }
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            fold.count_end(view.ts_ns.at(row), view.dur_ns.at(row));
             let dev = view.dev.at(row);
             let weight = fold.weight(view.weight.at(row));
             if !fold.takes(dev) {
@@ -64,7 +62,7 @@ impl Events for BlockTable {
             let told = Told {
                 process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
                 cgroup: view.cgroup_id.at(row),
-                file: Told::file(view.file_dev.at(row), view.ino.at(row), None),
+                file: view.file_dev.at(row).zip(view.ino.at(row)),
                 disk: Some(dev),
                 class,
             };
@@ -101,7 +99,7 @@ impl Events for ShareTable {
             let told = Told {
                 process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
                 cgroup: view.cgroup_id.at(row),
-                file: Told::file(view.file_dev.at(row), view.ino.at(row), None),
+                file: view.file_dev.at(row).zip(view.ino.at(row)),
                 disk: Some(view.dev.at(row)),
                 class,
             };

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-use foldhash::fast::RandomState;
 use iostrata_capture::op::{FdKind, IoClass};
 use iostrata_capture::system::without_owner;
 
 use super::Scan;
 use super::ledger::{Group, Ledger};
-use super::recent::Recent;
+use super::remembered::Remembered;
 use crate::entity::{Entity, Places, Scope, class_of_nobody};
 use crate::owners::Found;
 use crate::partial::Partial;
@@ -42,12 +41,6 @@ impl Told {
     /// Of bytes of which nothing but the disk is known.
     pub fn nobodys(disk: i32, class: IoClass) -> Told {
         Told { process: (None, Start::At(None)), cgroup: None, file: None, disk: Some(disk), class }
-    }
-
-    /// The file of a row, where it has one. A block device is none: its requests name no file.
-    #[inline]
-    pub fn file(dev: Option<i32>, ino: Option<i64>, kind: Option<FdKind>) -> Option<(i32, i64)> {
-        if kind == Some(FdKind::Block) { None } else { dev.zip(ino) }
     }
 }
 
@@ -95,48 +88,42 @@ impl Hash for Key {
     }
 }
 
-/// Finds whose rows of one part are, and where that is counted in one partial.
+/// Finds whose rows of one capture are, and where that is counted in one partial.
 pub struct Whose<'a> {
     scan: &'a Scan<'a>,
     /// Slots in the partial by index of the process table's system.
     slots: Vec<Option<usize>>,
     /// Slots of those who are not in the process table.
     by_comm: HashMap<String, usize>,
-    callers: Recent<i32, Option<usize>, 10>,
-    known: HashMap<Key, Known, RandomState>,
-}
-
-/// Where rows of which the same is told are counted, from the first moment to the last.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    from_ns: i64,
-    last_ns: i64,
-    slot: usize,
-    group: Group,
+    /// Slots by process id; none where only a row's command name says which it is.
+    callers: Remembered<i32, Option<usize>>,
+    /// Where rows of which the same is told are counted.
+    known: Remembered<Key, (usize, Group)>,
 }
 
 /// Holds at any time.
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 
 impl<'a> Whose<'a> {
-    /// For a part of the capture that `scan` is of.
+    /// For the capture that `scan` is of.
     pub fn new(scan: &'a Scan<'a>) -> Self {
         Whose {
             scan,
             slots: vec![None; scan.owners.systems()],
             by_comm: HashMap::new(),
-            callers: Recent::new(),
-            known: HashMap::default(),
+            callers: Remembered::new(),
+            known: Remembered::new(),
         }
     }
 
     /// The slot of the system of what process `pid` does at `ts_ns`.
     #[inline]
     pub fn caller(&mut self, partial: &mut Partial, pid: i32, ts_ns: i64, comm: Option<&str>) -> usize {
-        let (scan, slots) = (self.scan, &mut self.slots);
-        let slot = self.callers.at(pid as u64, pid, ts_ns, || {
-            let found = scan.owners.find(pid, ts_ns);
-            (slot(scan, slots, partial, found), held(found))
+        let slot = self.callers.get(&pid, ts_ns).unwrap_or_else(|| {
+            let found = self.scan.owners.find(pid, ts_ns);
+            let slot = slot(self.scan, &mut self.slots, partial, found);
+            self.callers.put(pid, held(found), slot);
+            slot
         });
         slot.unwrap_or_else(|| self.slot_by_comm(partial, comm))
     }
@@ -149,12 +136,10 @@ impl<'a> Whose<'a> {
         told: &Told,
         (ts_ns, comm): (i64, Option<&str>),
     ) -> (usize, Group) {
-        if let Some(known) = self.known.get(&Key::of(told))
-            && (known.from_ns..=known.last_ns).contains(&ts_ns)
-        {
-            return (known.slot, known.group);
+        match self.known.get(&Key::of(told), ts_ns) {
+            Some(known) => known,
+            None => self.look_up((partial, ledger), told, (ts_ns, comm)),
         }
-        self.look_up((partial, ledger), told, (ts_ns, comm))
     }
 
     fn look_up(
@@ -194,16 +179,28 @@ impl<'a> Whose<'a> {
         // By its command name another row of the same may be another system's.
         if known_slot.is_some() {
             let held = held(found);
-            let (from_ns, last_ns) = (held.0.max(file_held.0), held.1.min(file_held.1));
-            self.known.insert(Key::of(told), Known { from_ns, last_ns, slot, group });
+            let both = (held.0.max(file_held.0), held.1.min(file_held.1));
+            self.known.put(Key::of(told), both, (slot, group));
         }
         (slot, group)
     }
 
-    /// The disk that does what is asked of the device or file system `dev`.
+    /// Whose it is what the process `pid` of `cgroup_id` does to a file: its device and inode number, and what kind it is.
     #[inline]
-    pub fn disk(&self, dev: Option<i32>) -> Option<i32> {
-        dev.and_then(|dev| self.scan.disks.get(&dev).copied())
+    pub fn done(
+        &self,
+        (pid, cgroup_id): (i32, i64),
+        (dev, ino, kind): (Option<i32>, Option<i64>, Option<FdKind>),
+    ) -> Told {
+        Told {
+            process: (Some(pid), Start::Then),
+            cgroup: Some(cgroup_id),
+            // A block device is none: its requests name no file.
+            file: if kind == Some(FdKind::Block) { None } else { dev.zip(ino) },
+            // The one that does what is asked of the device or file system.
+            disk: dev.and_then(|dev| self.scan.disks.get(&dev).copied()),
+            class: IoClass::Data,
+        }
     }
 
     fn slot_by_comm(&mut self, partial: &mut Partial, comm: Option<&str>) -> usize {

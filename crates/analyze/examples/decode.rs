@@ -8,39 +8,10 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use iostrata_analyze::scan::Source;
+use iostrata_capture::Capture;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-
-/// The columns of each table.
-const NEEDED: [(&str, &[&str]); 4] = [
-    ("syscall", &["ts_ns", "dur_ns", "pid", "comm", "cgroup_id", "op", "fd_kind", "dev", "ino", "ret", "weight"]),
-    ("vfs", &["ts_ns", "dur_ns", "pid", "comm", "op", "fd_kind", "ret", "weight"]),
-    ("fs", &["ts_ns", "dur_ns", "op", "pid", "comm", "cgroup_id", "via", "fd_kind", "dev", "ino", "bytes", "weight"]),
-    (
-        "block",
-        &[
-            "ts_ns",
-            "dur_ns",
-            "queue_ns",
-            "insert_ns",
-            "pid",
-            "comm",
-            "cgroup_id",
-            "start_ns",
-            "evidence",
-            "owned_bytes",
-            "shared_bytes",
-            "class",
-            "file_dev",
-            "ino",
-            "dev",
-            "bytes",
-            "op",
-            "flags",
-            "weight",
-        ],
-    ),
-];
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -60,13 +31,9 @@ fn main() -> Result<(), Failure> {
         return Err("expected CAPTURE THREADS".into());
     };
     let mut work = Vec::new();
-    for (table, columns) in NEEDED {
-        for entry in std::fs::read_dir(PathBuf::from(&capture).join(table))? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|end| end == "parquet") {
-                work.push((path, columns));
-            }
-        }
+    let capture = Capture::open(&PathBuf::from(capture))?;
+    for source in Source::ALL {
+        work.extend(source.parts(&capture)?.iter().map(|part| (part.path().to_owned(), source.columns())));
     }
     let (next, rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run = || -> Result<(), Failure> {

@@ -1,0 +1,55 @@
+//! What was looked up before, and for when that holds: most rows are of whom, and of what, others were.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+
+/// Values by key. Keyed at random: whoever makes a capture cannot make keys that collide.
+pub struct Remembered<K, V>(HashMap<K, Entry<V>, RandomState>);
+
+struct Entry<V> {
+    /// The first and the last moment for which the value is.
+    held: (i64, i64),
+    value: V,
+}
+
+impl<K: Eq + Hash, V: Copy> Remembered<K, V> {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Remembered(HashMap::default())
+    }
+
+    /// The value of `key` at `ts_ns`, as far as it is remembered.
+    #[inline]
+    pub fn get(&self, key: &K, ts_ns: i64) -> Option<V> {
+        let Entry { held: (from_ns, last_ns), value } = self.0.get(key)?;
+        (*from_ns..=*last_ns).contains(&ts_ns).then_some(*value)
+    }
+
+    /// Remembers a value of `key`, and forgets the one before.
+    pub fn put(&mut self, key: K, held: (i64, i64), value: V) {
+        self.0.insert(key, Entry { held, value });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_asked_for_anew_when_it_does_not_hold_any_more() {
+        let mut remembered = Remembered::new();
+        let mut asked = 0;
+        for (key, ts_ns, value) in [(1, 5, 10), (1, 9, 10), (1, 10, 20), (1, 5, 10), (2, 5, 30), (1, 5, 10)] {
+            let found = remembered.get(&key, ts_ns).unwrap_or_else(|| {
+                asked += 1;
+                remembered.put(key, if ts_ns < 10 { (i64::MIN, 9) } else { (10, i64::MAX) }, value);
+                value
+            });
+            assert_eq!(found, value, "{key} at {ts_ns}");
+        }
+        // Not for the second and the last.
+        assert_eq!(asked, 4);
+    }
+}
