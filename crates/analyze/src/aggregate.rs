@@ -1,8 +1,8 @@
 //! Aggregates: what a scan keeps of the rows it has seen.
 //!
 //! Rows are folded into aggregates part by part, and aggregates are combined in whatever order threads (or machines)
-//! finish. [`Aggregate::combine`] is therefore associative and commutative: what [`Aggregate::finish`] returns depends
-//! on the multiset of events only. Property tests hold every aggregate to that.
+//! finish. Each has `combine`, which is therefore associative and commutative: what comes of it in the end depends on the
+//! multiset of rows only. Property tests hold every aggregate to that.
 
 pub mod count;
 pub mod flow;
@@ -11,24 +11,8 @@ pub mod sample;
 
 use iostrata_capture::op::Layer;
 
-use crate::event::Event;
-
 /// By layer: events that were lost. Any of them may have been of any row of that layer.
 pub type LostByLayer = [u64; Layer::ALL.len()];
-
-/// Something that events fold into and that can always be merged.
-pub trait Aggregate: Sized {
-    /// What it comes to in the end.
-    type Output;
-    /// The aggregate of no events.
-    fn empty(settings: Settings) -> Self;
-    /// Adds one event.
-    fn update(&mut self, event: &Event);
-    /// Adds the events that `other` has seen. Both were made with the same settings.
-    fn combine(&mut self, other: Self);
-    /// The result, when `lost` is not in it.
-    fn finish(self, lost: &LostByLayer) -> Self::Output;
-}
 
 /// What the user may choose about aggregates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

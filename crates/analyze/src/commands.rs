@@ -231,7 +231,7 @@ fn notes(
 /// One layer's view of it: the same bytes pass the VFS again.
 fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
-    let rows = finished.memory.rows(layer);
+    let rows = finished.memory.ops(layer);
     let moved = |direction| finished.memory.moved(layer, direction).bytes;
     let bytes = moved(Direction::Read).saturating_add(moved(Direction::Write));
     (rows > 0).then(|| {

@@ -1,6 +1,6 @@
-//! One row of any layer, reduced to what the aggregates need.
+//! What the analyses know of an event: the phases of an operation, and values that cannot be true.
 
-use iostrata_capture::op::{Direction, Layer, Op};
+use iostrata_capture::op::Layer;
 
 /// Declares the phases of an operation once: name on disk and meaning.
 macro_rules! phases {
@@ -47,30 +47,32 @@ impl Phase {
     }
 }
 
-/// How long each phase took, in nanoseconds; a phase that is not known is `None`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Durations([Option<u64>; Phase::ALL.len()]);
+/// How many phases an operation has at most.
+pub const PHASES: usize = Phase::ALL.len();
 
-impl Durations {
-    /// The duration of `phase`.
-    pub fn get(&self, phase: Phase) -> Option<u64> {
-        self.0[phase as usize]
-    }
+/// How long each phase took, in nanoseconds, or [`UNKNOWN`].
+pub type Durations = [u64; PHASES];
 
-    /// Whether `phase` took its time and nobody knows how much. A request without [`Phase::Insert`] went past the scheduler, if
-    /// the rest of it is known.
-    pub fn is_unknown(&self, phase: Phase) -> bool {
-        self.get(phase).is_none() && (phase != Phase::Insert || self.get(Phase::Total).is_none())
-    }
+/// In place of a duration that nobody knows; no clock of 63 bits tells one that long.
+pub const UNKNOWN: u64 = u64::MAX;
 
-    /// Sets the duration of `phase`. What is negative cannot be true: it stays unknown and is counted in `anomalies`.
-    pub fn set(&mut self, phase: Phase, ns: Option<i64>, anomalies: &mut Anomalies) {
-        let Some(ns) = ns else { return };
-        match u64::try_from(ns) {
-            Ok(ns) => self.0[phase as usize] = Some(ns),
-            Err(_) => anomalies.negative_durations = anomalies.negative_durations.saturating_add(1),
-        }
-    }
+/// A duration that a row tells. What is negative cannot be true: it is not known, and counted in `anomalies`.
+#[inline]
+pub fn duration(ns: Option<i64>, anomalies: &mut Anomalies) -> u64 {
+    let Some(ns) = ns else { return UNKNOWN };
+    u64::try_from(ns).unwrap_or_else(|_| {
+        anomalies.negative_durations = anomalies.negative_durations.saturating_add(1);
+        UNKNOWN
+    })
+}
+
+/// Bytes that a row tells. What is negative cannot be true: it counts as nothing, and in `anomalies`.
+#[inline]
+pub fn bytes(bytes: i64, anomalies: &mut Anomalies) -> u64 {
+    u64::try_from(bytes).unwrap_or_else(|_| {
+        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
+        0
+    })
 }
 
 /// Values that cannot be true and were therefore not used. The rows that hold them still count as operations.
@@ -90,29 +92,5 @@ impl Anomalies {
         self.negative_durations = self.negative_durations.saturating_add(other.negative_durations);
         self.negative_bytes = self.negative_bytes.saturating_add(other.negative_bytes);
         self.bad_weights = self.bad_weights.saturating_add(other.bad_weights);
-    }
-}
-
-/// One row.
-#[derive(Debug, Clone, Copy)]
-pub struct Event {
-    /// The layer whose table holds the row.
-    pub layer: Layer,
-    /// What it did.
-    pub op: Op,
-    /// Which way it counts in reads and writes; `None` where it counts in neither.
-    pub direction: Option<Direction>,
-    /// Bytes moved; of calls that failed, 0.
-    pub bytes: u64,
-    /// How long it took.
-    pub durations: Durations,
-    /// For how many events of its kind it stands.
-    pub weight: u64,
-}
-
-impl Event {
-    /// Bytes of all events that it stands for.
-    pub fn all_bytes(&self) -> u64 {
-        self.bytes.saturating_mul(self.weight)
     }
 }

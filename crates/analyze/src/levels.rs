@@ -179,12 +179,11 @@ impl Requests {
 pub struct LeftOut(BTreeMap<(usize, i32), Requests>);
 
 impl LeftOut {
-    /// Adds a request of `bytes`, which stands for `weight` of them; without a direction its bytes count as neither read nor
-    /// written.
-    pub fn add(&mut self, capture: usize, dev: i32, direction: Option<Direction>, (bytes, weight): (u64, u64)) {
-        let of = |wanted| if direction == Some(wanted) { bytes.saturating_mul(weight) } else { 0 };
+    /// Adds so many requests of `bytes` together; without a direction these count as neither read nor written.
+    pub fn add(&mut self, capture: usize, dev: i32, direction: Option<Direction>, (bytes, count): (u64, u64)) {
+        let of = |wanted| if direction == Some(wanted) { bytes } else { 0 };
         let (read_bytes, write_bytes) = (of(Direction::Read), of(Direction::Write));
-        self.0.entry((capture, dev)).or_default().combine(Requests { count: weight, read_bytes, write_bytes });
+        self.0.entry((capture, dev)).or_default().combine(Requests { count, read_bytes, write_bytes });
     }
 
     /// Adds what `other` has.

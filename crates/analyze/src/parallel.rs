@@ -59,7 +59,7 @@ impl Worker<'_> {
     }
 
     fn finish(self) -> Partial {
-        let mut sum = Partial::empty(self.settings);
+        let mut sum = Partial::default();
         self.folds.into_values().for_each(|fold| sum.combine(fold.finish()));
         sum
     }
@@ -88,7 +88,7 @@ pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize) -> Res
         let running: Vec<_> = (0..count).map(|_| scope.spawn(run)).collect();
         running.into_iter().map(|thread| thread.join()).collect()
     });
-    let mut sum = Partial::empty(settings);
+    let mut sum = Partial::default();
     let mut errors = Vec::new();
     for result in results {
         match result {

@@ -2,46 +2,33 @@
 
 use std::collections::HashMap;
 
-use iostrata_capture::op::{Direction, Layer};
-
+use crate::aggregate::LostByLayer;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
-use crate::aggregate::latency::Latencies;
-use crate::aggregate::{Aggregate, LostByLayer, Settings};
+use crate::aggregate::latency::{Distributions, Latencies};
 use crate::entity::{Entities, Entity};
-use crate::event::{Anomalies, Event};
+use crate::event::Anomalies;
 use crate::levels::LeftOut;
 use crate::loss::during::During;
 
 /// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
 #[derive(Debug, Clone)]
 pub struct System {
-    counts: Counts,
-    latency: Latencies,
+    /// Operations and bytes.
+    pub counts: Counts,
+    /// Durations.
+    pub latency: Latencies,
     /// Bytes from the application to the device.
     pub flows: Flows,
 }
 
 impl System {
-    fn empty(settings: Settings) -> Self {
-        System { counts: Counts::empty(settings), latency: Latencies::empty(settings), flows: Flows::default() }
-    }
-
-    /// Adds one event.
-    pub fn update(&mut self, event: &Event) {
-        self.counts.update(event);
-        self.latency.update(event);
-    }
-
-    /// Adds bytes of a request that is counted elsewhere; `None`: they count in neither direction.
-    pub fn add_bytes(&mut self, direction: Option<Direction>, bytes: u64) {
-        if let Some(direction) = direction {
-            self.counts.add_bytes(Layer::Block, direction, bytes);
-        }
+    fn empty() -> Self {
+        System { counts: Counts::default(), latency: Latencies::empty(), flows: Flows::default() }
     }
 
     fn combine(&mut self, other: Self) {
-        self.counts.combine(other.counts);
+        self.counts.combine(&other.counts);
         self.latency.combine(other.latency);
         self.flows.combine(&other.flows);
     }
@@ -69,10 +56,9 @@ impl Sampled {
 }
 
 /// What some rows come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Partial {
-    settings: Settings,
-    slots: HashMap<String, usize>,
+    slots: HashMap<String, u32>,
     systems: Vec<System>,
     /// Bytes by process, cgroup, file and device.
     pub entities: Entities,
@@ -125,52 +111,38 @@ pub struct FinishedSystem {
     /// Bytes from the application to the device.
     pub flows: Flows,
     /// Distributions of durations.
-    pub latency: <Latencies as Aggregate>::Output,
+    pub latency: Distributions,
 }
 
 impl Partial {
-    /// The partial of no rows.
-    pub fn empty(settings: Settings) -> Self {
-        Partial {
-            settings,
-            slots: HashMap::new(),
-            systems: Vec::new(),
-            entities: Entities::default(),
-            memory: Counts::empty(settings),
-            anomalies: Anomalies::default(),
-            left_out: LeftOut::default(),
-            during: During::default(),
-            sampled: Sampled::default(),
-            rows: 0,
-        }
-    }
-
     /// The slot of the system called `name`, for [`Partial::system`].
-    pub fn slot(&mut self, name: &str) -> usize {
+    pub fn slot(&mut self, name: &str) -> u32 {
         if let Some(slot) = self.slots.get(name) {
             return *slot;
         }
-        self.systems.push(System::empty(self.settings));
-        self.slots.insert(name.to_owned(), self.systems.len() - 1);
-        self.systems.len() - 1
+        // As many systems are beyond any memory.
+        let slot = u32::try_from(self.systems.len()).unwrap_or(u32::MAX);
+        self.systems.push(System::empty());
+        self.slots.insert(name.to_owned(), slot);
+        slot
     }
 
     /// The system in `slot`, which [`Partial::slot`] of this partial returned.
-    pub fn system(&mut self, slot: usize) -> &mut System {
-        &mut self.systems[slot]
+    pub fn system(&mut self, slot: u32) -> &mut System {
+        &mut self.systems[slot as usize]
     }
 
     /// Adds the rows that `other` has seen.
     pub fn combine(&mut self, other: Partial) {
         let mut theirs: Vec<Option<System>> = other.systems.into_iter().map(Some).collect();
         for (name, slot) in other.slots {
-            if let Some(system) = theirs[slot].take() {
+            if let Some(system) = theirs[slot as usize].take() {
                 let slot = self.slot(&name);
-                self.systems[slot].combine(system);
+                self.system(slot).combine(system);
             }
         }
         self.entities.combine(other.entities);
-        self.memory.combine(other.memory);
+        self.memory.combine(&other.memory);
         self.anomalies.combine(other.anomalies);
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
@@ -180,26 +152,20 @@ impl Partial {
 
     /// The result, when `lost` is not in it.
     pub fn finish(self, lost: &LostByLayer) -> Finished {
-        let mut total = Counts::empty(self.settings);
+        let mut total = Counts::default();
         let mut total_flows = Flows::default();
         let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
         let mut systems = Vec::with_capacity(theirs.len());
         for (name, slot) in self.slots {
-            if let Some(system) = theirs[slot].take() {
-                total.combine(system.counts.clone());
-                total_flows.combine(&system.flows);
-                let System { counts, latency, flows } = system;
-                systems.push(FinishedSystem {
-                    name,
-                    counts: counts.finish(lost),
-                    flows,
-                    latency: latency.finish(lost),
-                });
+            if let Some(System { counts, latency, flows }) = theirs[slot as usize].take() {
+                total.combine(&counts);
+                total_flows.combine(&flows);
+                systems.push(FinishedSystem { name, counts, flows, latency: latency.finish(lost) });
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
         let Partial { memory, anomalies, left_out, during, sampled, rows, entities, .. } = self;
-        let (total, memory, entities) = (total.finish(lost), memory.finish(lost), entities.finish());
+        let entities = entities.finish();
         Finished { systems, total, total_flows, entities, memory, anomalies, left_out, during, sampled, rows }
     }
 }

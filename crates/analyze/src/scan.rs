@@ -1,33 +1,38 @@
 //! Folds rows of one capture into a [`Partial`], one batch at a time.
 
-mod ledger;
+mod accounts;
+mod chunk;
+mod durations;
+mod kind;
 mod operations;
 mod pages;
 mod remembered;
 mod requests;
+mod told;
 mod whose;
 
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
-use iostrata_capture::op::{Direction, Layer};
+use iostrata_capture::op::Layer;
 use iostrata_capture::part::{OpenPart, PartFile};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, VfsTable};
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
-use crate::aggregate::flow::Step;
 use crate::disks::Disks;
-use crate::event::Anomalies;
+use crate::event::Phase;
 use crate::files::Files;
 use crate::levels::Choice;
 use crate::loss::Losses;
 use crate::loss::during::Windows;
 use crate::owners::Owners;
 use crate::partial::Partial;
-use ledger::{Group, Ledger};
-use whose::{Told, Whose};
+use accounts::Accounts;
+use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
+use durations::Durations;
+use whose::Whose;
 
 /// What every part of a capture is scanned with.
 pub struct Scan<'a> {
@@ -119,14 +124,16 @@ trait Events: Table {
 }
 
 /// No recorder lets a row stand for more.
-const MOST_WEIGHT: u64 = 1 << 15;
+const MOST_WEIGHT: u32 = 1 << 15;
 
 /// A partial that is being filled with rows of one capture.
 pub struct Fold<'a> {
     scan: &'a Scan<'a>,
     partial: Partial,
     whose: Whose<'a>,
-    ledger: Ledger,
+    accounts: Accounts,
+    durations: Durations,
+    chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
     /// Rows that ended in them.
@@ -136,8 +143,16 @@ pub struct Fold<'a> {
 impl<'a> Fold<'a> {
     /// Of no rows yet of the capture that `scan` is of.
     pub fn new(scan: &'a Scan<'a>, settings: Settings) -> Self {
-        let partial = Partial::empty(settings);
-        Fold { scan, partial, whose: Whose::new(scan), ledger: Ledger::new(), windows: None, during: Vec::new() }
+        Fold {
+            scan,
+            partial: Partial::default(),
+            whose: Whose::new(scan),
+            accounts: Accounts::default(),
+            durations: Durations::new(settings.precision),
+            chunk: Chunk::default(),
+            windows: None,
+            during: Vec::new(),
+        }
     }
 
     /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
@@ -153,8 +168,42 @@ impl<'a> Fold<'a> {
 
     /// The partial of all rows.
     pub fn finish(mut self) -> Partial {
-        self.ledger.settle(&mut self.partial);
+        self.accounts.close(self.scan.capture, &mut self.partial);
+        self.durations.close(&mut self.partial);
         self.partial
+    }
+
+    /// Takes the rows of a batch of `layer`: `take` puts what a row tells into the chunk, `comm` is the command name of a row.
+    fn rows<'b>(
+        &mut self,
+        (layer, rows): (Layer, usize),
+        comm: impl Fn(usize) -> Option<&'b str>,
+        take: impl Fn(&mut Self, usize),
+    ) {
+        for begin in (0..rows).step_by(CHUNK_ROWS) {
+            (begin..rows.min(begin + CHUNK_ROWS)).for_each(|row| take(self, row));
+            self.count(layer, &comm);
+        }
+    }
+
+    /// Counts what is in the chunk, and makes it empty.
+    fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
+        let Fold { partial, whose, accounts, durations, chunk, .. } = self;
+        for Asked { key, ts_ns, row } in &chunk.asked {
+            let account = whose.known(key, *ts_ns);
+            let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
+            chunk.accounts.push(account.unwrap_or_else(open));
+        }
+        let total_ns = &chunk.durations[Phase::Total as usize];
+        for ((account, Done { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
+            accounts.add(*account, (u64::from(*ops), *bytes), *ns);
+        }
+        durations.add(layer, chunk);
+        chunk.clear();
+        if accounts.are_many() {
+            accounts.close(self.scan.capture, partial);
+            whose.forget();
+        }
     }
 
     /// Counts the row of what began at `ts_ns`, if it is in the totals as far as that decides. Whether it is.
@@ -193,11 +242,11 @@ impl<'a> Fold<'a> {
 
     /// For how many events a row stands. What cannot be is one, and counts in `anomalies`.
     #[inline]
-    fn weight(&mut self, weight: i32) -> u64 {
-        match u64::try_from(weight) {
+    fn weight(&mut self, weight: i32) -> u32 {
+        match u32::try_from(weight) {
             Ok(1) => 1,
             Ok(weight @ 2..=MOST_WEIGHT) => {
-                self.partial.sampled.add(weight);
+                self.partial.sampled.add(u64::from(weight));
                 weight
             }
             _ => {
@@ -207,26 +256,4 @@ impl<'a> Fold<'a> {
             }
         }
     }
-
-    /// The slot of the system that a row of `ts_ns` is of, and whose its bytes are.
-    #[inline]
-    fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> (usize, Group) {
-        self.whose.find((&mut self.partial, &mut self.ledger), told, (ts_ns, comm))
-    }
-
-    /// Adds bytes for all whose they are; in no direction they count nowhere.
-    #[inline]
-    fn flow(&mut self, group: Group, (direction, step, bytes): (Option<Direction>, Step, u64)) {
-        if let Some(direction) = direction {
-            self.ledger.add(group, direction, step, bytes);
-        }
-    }
-}
-
-/// Bytes that a row tells. What is negative cannot be true: it counts as nothing, and in `anomalies`.
-fn bytes_of(bytes: i64, anomalies: &mut Anomalies) -> u64 {
-    u64::try_from(bytes).unwrap_or_else(|_| {
-        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
-        0
-    })
 }

@@ -126,7 +126,7 @@ fn total_ops() -> ResultColumn<Row> {
             .into(),
         value: Value::Integer(Box::new(|row| {
             let captured = OF_OPERATIONS.iter().filter(|layer| row.captured[**layer as usize]);
-            Some(captured.fold(0, |sum: u64, layer| sum.saturating_add(row.counts.rows(*layer))))
+            Some(captured.fold(0, |sum: u64, layer| sum.saturating_add(row.counts.ops(*layer))))
         })),
     }
 }

@@ -2,21 +2,20 @@
 
 use iostrata_capture::op::{Direction, Layer};
 
-use super::{Aggregate, LostByLayer, Settings};
-use crate::event::{Event, Phase};
-
 /// Both directions, in the order of columns.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
-/// The sums of one layer and direction.
+/// Sums over operations. They stop at the greatest value instead of wrapping.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Moved {
     /// Operations, failed ones included.
     pub ops: u64,
     /// Bytes moved.
     pub bytes: u64,
-    timed: u64,
-    sum_ns: u128,
+    /// Operations whose duration is known.
+    pub timed: u64,
+    /// The sum of these durations.
+    pub sum_ns: u128,
 }
 
 impl Moved {
@@ -25,7 +24,9 @@ impl Moved {
         average(self.sum_ns, self.timed)
     }
 
-    fn add(&mut self, other: &Moved) {
+    /// Adds the sums of `other`.
+    #[inline]
+    pub fn add(&mut self, other: &Moved) {
         self.ops = self.ops.saturating_add(other.ops);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.timed = self.timed.saturating_add(other.timed);
@@ -40,85 +41,56 @@ pub(crate) fn average(sum: u128, count: u64) -> Option<u64> {
     Some(u64::try_from(rounded).unwrap_or(u64::MAX))
 }
 
-/// Counts of every layer. Sums stop at the greatest value instead of wrapping.
+/// Sums of every layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    rows: [u64; Layer::ALL.len()],
+    ops: [u64; Layer::ALL.len()],
     moved: [[Moved; DIRECTIONS.len()]; Layer::ALL.len()],
 }
 
 impl Counts {
-    /// What rows of `layer` stand for, whatever they did.
-    pub fn rows(&self, layer: Layer) -> u64 {
-        self.rows[layer as usize]
-    }
-
-    /// Adds bytes of an operation that is counted elsewhere.
-    pub fn add_bytes(&mut self, layer: Layer, direction: Direction, bytes: u64) {
-        self.moved[layer as usize][direction as usize].add(&Moved { bytes, ..Moved::default() });
+    /// Operations of `layer`, whatever they did.
+    pub fn ops(&self, layer: Layer) -> u64 {
+        self.ops[layer as usize]
     }
 
     /// Reads or writes of `layer`.
     pub fn moved(&self, layer: Layer, direction: Direction) -> &Moved {
         &self.moved[layer as usize][direction as usize]
     }
-}
 
-impl Aggregate for Counts {
-    type Output = Counts;
-
-    fn empty(_: Settings) -> Self {
-        Counts::default()
+    /// Adds operations of `layer`; without a direction they are neither reads nor writes.
+    pub fn add(&mut self, layer: Layer, direction: Option<Direction>, sums: &Moved) {
+        let ops = &mut self.ops[layer as usize];
+        *ops = ops.saturating_add(sums.ops);
+        if let Some(direction) = direction {
+            self.moved[layer as usize][direction as usize].add(sums);
+        }
     }
 
-    fn update(&mut self, event: &Event) {
-        let rows = &mut self.rows[event.layer as usize];
-        *rows = rows.saturating_add(event.weight);
-        let Some(direction) = event.direction else { return };
-        let total = event.durations.get(Phase::Total);
-        self.moved[event.layer as usize][direction as usize].add(&Moved {
-            ops: event.weight,
-            bytes: event.all_bytes(),
-            timed: if total.is_some() { event.weight } else { 0 },
-            sum_ns: total.map_or(0, |ns| u128::from(ns) * u128::from(event.weight)),
-        });
-    }
-
-    fn combine(&mut self, other: Self) {
-        for (mine, theirs) in self.rows.iter_mut().zip(other.rows) {
+    /// Adds the sums of `other`.
+    pub fn combine(&mut self, other: &Counts) {
+        for (mine, theirs) in self.ops.iter_mut().zip(other.ops) {
             *mine = mine.saturating_add(theirs);
         }
         for (mine, theirs) in self.moved.iter_mut().flatten().zip(other.moved.iter().flatten()) {
             mine.add(theirs);
         }
     }
-
-    fn finish(self, _: &LostByLayer) -> Counts {
-        self
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::Precision;
-    use crate::event::{Anomalies, Durations};
-    use iostrata_capture::op::Op;
-
-    fn event(direction: Option<Direction>, bytes: u64, dur_ns: Option<i64>) -> Event {
-        let mut durations = Durations::default();
-        durations.set(Phase::Total, dur_ns, &mut Anomalies::default());
-        Event { layer: Layer::Vfs, op: Op::Read, direction, bytes, durations, weight: 1 }
-    }
 
     #[test]
-    fn an_event_counts_in_its_layer_and_direction_and_nowhere_else() {
-        let mut counts = Counts::empty(Settings { precision: Precision::DEFAULT });
-        counts.update(&event(Some(Direction::Read), 7, Some(10)));
-        counts.update(&event(Some(Direction::Read), 0, None));
-        counts.update(&event(None, 9, Some(99)));
+    fn operations_count_in_their_layer_and_direction_and_nowhere_else() {
+        let mut counts = Counts::default();
+        counts.add(Layer::Vfs, Some(Direction::Read), &Moved { ops: 1, bytes: 7, timed: 1, sum_ns: 10 });
+        counts.add(Layer::Vfs, Some(Direction::Read), &Moved { ops: 1, ..Moved::default() });
+        counts.add(Layer::Vfs, None, &Moved { ops: 1, bytes: 9, timed: 1, sum_ns: 99 });
         for layer in Layer::ALL {
-            assert_eq!(counts.rows(*layer), if *layer == Layer::Vfs { 3 } else { 0 });
+            assert_eq!(counts.ops(*layer), if *layer == Layer::Vfs { 3 } else { 0 });
             for direction in DIRECTIONS {
                 let moved = counts.moved(*layer, direction);
                 match (layer, direction) {
@@ -132,21 +104,18 @@ mod tests {
     }
 
     #[test]
-    fn an_event_counts_for_as_many_as_it_stands_for() {
+    fn sums_stop_at_the_greatest_value() {
         let mut counts = Counts::default();
-        counts.update(&Event { weight: 4, ..event(Some(Direction::Read), 7, Some(10)) });
-        counts.update(&event(Some(Direction::Read), 1, Some(60)));
-        let moved = counts.moved(Layer::Vfs, Direction::Read);
-        assert_eq!((counts.rows(Layer::Vfs), moved.ops, moved.bytes, moved.avg_ns()), (5, 5, 29, Some(20)));
+        let most = Moved { ops: u64::MAX, bytes: u64::MAX, timed: u64::MAX, sum_ns: u128::MAX };
+        (0..3).for_each(|_| counts.add(Layer::Fs, Some(Direction::Write), &most));
+        assert_eq!((counts.ops(Layer::Fs), counts.moved(Layer::Fs, Direction::Write)), (u64::MAX, &most));
     }
 
     #[test]
-    fn sums_stop_at_the_greatest_value() {
-        let mut counts = Counts::default();
-        for _ in 0..3 {
-            counts.update(&event(Some(Direction::Write), u64::MAX, Some(i64::MAX)));
-        }
-        let moved = counts.moved(Layer::Vfs, Direction::Write);
-        assert_eq!((moved.bytes, moved.avg_ns()), (u64::MAX, Some(i64::MAX as u64)));
+    fn averages_are_rounded_half_up() {
+        assert_eq!(
+            [(0, 0), (5, 2), (4, 3), (u128::MAX, 1)].map(|(sum, of)| average(sum, of)),
+            [None, Some(3), Some(1), Some(u64::MAX)]
+        );
     }
 }

@@ -122,8 +122,11 @@ impl Flow {
     }
 }
 
+/// Bits of [`Step::code`].
+pub const STEP_BITS: u32 = 10;
+
 /// One row's part in the flows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// The application moved it.
     Application(Path),
@@ -134,6 +137,36 @@ pub enum Step {
     },
     /// The device moved it.
     Device(IoClass, Evidence),
+}
+
+impl Step {
+    /// The same in [`STEP_BITS`].
+    #[inline]
+    pub const fn code(self) -> u16 {
+        match self {
+            Step::Application(path) => path as u16,
+            Step::Cache { mapped } => 0x100 | mapped as u16,
+            Step::Device(class, evidence) => 0x200 | (class as u16) << 4 | evidence as u16,
+        }
+    }
+
+    /// The step of a [`Step::code`].
+    pub fn of_code(code: u16) -> Step {
+        let (high, low) = (code as usize >> 4 & 0xf, code as usize & 0xf);
+        match code >> 8 {
+            0 => Step::Application(Path::ALL[low % Path::ALL.len()]),
+            1 => Step::Cache { mapped: low == 1 },
+            _ => Step::Device(IoClass::ALL[high % IoClass::ALL.len()], Evidence::ALL[low % Evidence::ALL.len()]),
+        }
+    }
+
+    /// Every step.
+    pub fn all() -> impl Iterator<Item = Step> {
+        let applications = Path::ALL.iter().map(|path| Step::Application(*path));
+        let caches = [false, true].map(|mapped| Step::Cache { mapped });
+        let evidences = |class: &'static IoClass| Evidence::ALL.iter().map(|evidence| Step::Device(*class, *evidence));
+        applications.chain(caches).chain(IoClass::ALL.iter().flat_map(evidences))
+    }
 }
 
 /// Bytes of both directions.

@@ -2,68 +2,63 @@
 
 use iostrata_capture::op::{Layer, Op};
 
+use super::LostByLayer;
 use super::sample::{Distribution, Sample};
-use super::{Aggregate, LostByLayer, Settings};
-use crate::event::{Event, Phase};
+use crate::event::{PHASES, Phase};
 
-/// Phases of operations that there can be.
-const PHASES: usize = Layer::ALL.len() * Op::ALL.len() * Phase::ALL.len();
+/// Samples that there can be.
+const SAMPLES: usize = Layer::ALL.len() * Op::ALL.len() * PHASES;
 
 /// One sample for each layer, operation and phase that occurred.
 #[derive(Debug, Clone)]
 pub struct Latencies {
-    settings: Settings,
     /// In order of declaration of layer, operation and phase.
-    samples: Box<[Option<Box<Sample>>; PHASES]>,
+    samples: Box<[Option<Box<Sample>>; SAMPLES]>,
 }
 
+/// Each with its layer, operation and phase, in order of declaration of these.
+pub type Distributions = Vec<((Layer, Op, Phase), Distribution)>;
+
 const fn index(layer: Layer, op: Op, phase: Phase) -> usize {
-    (layer as usize * Op::ALL.len() + op as usize) * Phase::ALL.len() + phase as usize
+    (layer as usize * Op::ALL.len() + op as usize) * PHASES + phase as usize
 }
 
 /// What [`index`] is of.
 fn key(index: usize) -> (Layer, Op, Phase) {
-    let (operation, phase) = (index / Phase::ALL.len(), index % Phase::ALL.len());
+    let (operation, phase) = (index / PHASES, index % PHASES);
     (Layer::ALL[operation / Op::ALL.len()], Op::ALL[operation % Op::ALL.len()], Phase::ALL[phase])
 }
 
-impl Aggregate for Latencies {
-    /// In order of declaration of layer, operation and phase.
-    type Output = Vec<((Layer, Op, Phase), Distribution)>;
-
-    fn empty(settings: Settings) -> Self {
-        Latencies { settings, samples: Box::new([const { None }; PHASES]) }
+impl Latencies {
+    /// No durations.
+    pub fn empty() -> Self {
+        Latencies { samples: Box::new([const { None }; SAMPLES]) }
     }
 
-    fn update(&mut self, event: &Event) {
-        for phase in Phase::of(event.layer) {
-            let duration = event.durations.get(*phase);
-            if duration.is_none() && !event.durations.is_unknown(*phase) {
-                continue;
-            }
-            let sample = &mut self.samples[index(event.layer, event.op, *phase)];
-            let sample = sample.get_or_insert_with(|| Box::new(Sample::empty(self.settings.precision)));
-            match duration {
-                Some(ns) => sample.update(ns, event.weight),
-                None => sample.update_untimed(event.weight),
-            }
-        }
+    /// Adds the durations of one phase.
+    pub fn add(&mut self, (layer, op, phase): (Layer, Op, Phase), sample: Box<Sample>) {
+        combine(&mut self.samples[index(layer, op, phase)], sample);
     }
 
-    fn combine(&mut self, other: Self) {
+    /// Adds the durations of `other`.
+    pub fn combine(&mut self, other: Self) {
         for (mine, theirs) in self.samples.iter_mut().zip(*other.samples) {
-            match (mine, theirs) {
-                (Some(mine), Some(theirs)) => mine.combine(*theirs),
-                (mine, theirs @ Some(_)) => *mine = theirs,
-                (_, None) => {}
-            }
+            theirs.into_iter().for_each(|theirs| combine(mine, theirs));
         }
     }
 
-    fn finish(self, lost: &LostByLayer) -> Self::Output {
+    /// The distributions that have a duration, when `lost` is not in them.
+    pub fn finish(self, lost: &LostByLayer) -> Distributions {
         let samples = self.samples.into_iter().enumerate();
         let timed = samples.filter_map(|(index, sample)| Some((key(index), sample.filter(|s| s.count() > 0)?)));
         timed.map(|(key, sample)| (key, sample.finish(lost[key.0 as usize]))).collect()
+    }
+}
+
+fn combine(mine: &mut Option<Box<Sample>>, theirs: Box<Sample>) {
+    match mine {
+        Some(mine) => mine.combine(*theirs),
+        None => *mine = Some(theirs),
     }
 }
 
@@ -83,6 +78,6 @@ mod tests {
                 }
             }
         }
-        assert_eq!(expected, PHASES);
+        assert_eq!(expected, SAMPLES);
     }
 }

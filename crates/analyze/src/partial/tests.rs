@@ -4,21 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::Precision;
+use crate::aggregate::count::Moved;
 use crate::aggregate::flow::Step;
+use crate::aggregate::sample::Sample;
 use crate::entity::{Entity, Places, Scope};
-use crate::event::{Durations, Phase};
+use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::scan::Source;
 use crate::trust::Trust;
 use crate::{frame, latency, summary};
 use iostrata_capture::op::{Direction, IoClass, Layer, Op};
 
 /// Few values before a histogram, so that small tests have both forms and the change between them.
-const SETTINGS: Settings = Settings { precision: Precision::Histogram { above: 8 } };
+const PRECISION: Precision = Precision::Histogram { above: 8 };
 
 #[derive(Debug, Clone)]
 struct Row {
     system: &'static str,
-    event: Event,
+    layer: Layer,
+    op: Op,
+    direction: Option<Direction>,
+    ops: u64,
+    bytes: u64,
+    durations: Durations,
     dev: i32,
 }
 
@@ -27,38 +34,54 @@ fn row() -> impl Strategy<Value = Row> {
     let layer = prop::sample::select(Layer::ALL);
     let op = prop::sample::select(vec![Op::Read, Op::Write, Op::Fsync]);
     let direction = prop::option::of(prop::sample::select(vec![Direction::Read, Direction::Write]));
-    let weight = prop_oneof![Just(1u64), Just(8u64)];
-    let durations = prop::array::uniform4(prop::option::of((0u32..64, any::<i64>()).prop_map(|(b, v)| v >> b)));
-    (who, layer, op, direction, any::<u64>(), durations, 0..3i32, weight).prop_map(
-        |(system, layer, op, direction, bytes, ns, dev, weight)| {
-            let mut durations = Durations::default();
-            for (phase, ns) in Phase::ALL.iter().zip(ns) {
-                durations.set(*phase, ns, &mut Anomalies::default());
-            }
-            Row { system, event: Event { layer, op, direction, bytes, durations, weight }, dev }
+    let ops = prop_oneof![Just(1u64), Just(8u64)];
+    let known = (0u32..63, any::<u64>()).prop_map(|(b, v)| v >> 1 >> b);
+    let durations = prop::array::uniform4(prop_oneof![known, Just(UNKNOWN)]);
+    (who, layer, op, direction, any::<u64>(), durations, 0..3i32, ops).prop_map(
+        |(system, layer, op, direction, bytes, durations, dev, ops)| Row {
+            system,
+            layer,
+            op,
+            direction,
+            ops,
+            bytes,
+            durations,
+            dev,
         },
     )
 }
 
 fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
-    let mut partial = Partial::empty(SETTINGS);
-    for row in rows {
-        let slot = partial.slot(row.system);
-        partial.system(slot).update(&row.event);
-        partial.memory.update(&row.event);
+    let mut partial = Partial::default();
+    for Row { system, layer, op, direction, ops, bytes, durations, dev } in rows.into_iter().cloned() {
+        let total = durations[Phase::Total as usize];
+        let (timed, ns) = if total == UNKNOWN { (0, 0) } else { (ops, total) };
+        let moved = Moved { ops, bytes, timed, sum_ns: u128::from(ns) * u128::from(ops) };
+        let slot = partial.slot(system);
+        partial.system(slot).counts.add(layer, direction, &moved);
+        for phase in &Phase::ALL[..PHASES] {
+            let mut sample = Sample::empty(PRECISION);
+            match durations[*phase as usize] {
+                UNKNOWN => sample.update_untimed(ops),
+                ns => sample.update(ns, ops),
+            }
+            partial.system(slot).latency.add((layer, op, *phase), Box::new(sample));
+        }
+        partial.memory.add(layer, direction, &moved);
         let places = Scope::ALL.map(|scope| match scope {
-            Scope::Process => Entity::Process(0, row.dev, 7),
-            Scope::Device => Entity::Device(1, row.dev),
+            Scope::Process => Entity::Process(0, dev, 7),
+            Scope::Device => Entity::Device(1, dev),
             _ => Entity::Nobody(scope, IoClass::Data),
         });
         let places = Places(places.map(|entity| partial.entities.place(entity)));
-        if let Some(direction) = row.event.direction {
-            partial.entities.add(places, (direction, Step::Cache { mapped: false }, row.event.bytes));
+        if let Some(direction) = direction {
+            partial.system(slot).flows.add(direction, Step::Cache { mapped: false }, bytes);
+            partial.entities.add(places, (direction, Step::Cache { mapped: false }, bytes));
         }
-        partial.left_out.add(0, row.dev, row.event.direction, (row.event.bytes, row.event.weight));
-        partial.during.add(row.dev as usize, Source::Block, vec![0, row.event.bytes]);
-        partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: row.dev as u64, bad_weights: 2 });
-        partial.sampled.add(row.event.weight);
+        partial.left_out.add(0, dev, direction, (bytes, ops));
+        partial.during.add(dev as usize, Source::Block, vec![0, bytes]);
+        partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: dev as u64, bad_weights: 2 });
+        partial.sampled.add(ops);
         partial.rows += 1;
     }
     partial
@@ -89,7 +112,7 @@ fn result(partial: Partial) -> String {
 }
 
 fn combined(partials: impl IntoIterator<Item = Partial>) -> Partial {
-    let mut sum = Partial::empty(SETTINGS);
+    let mut sum = Partial::default();
     partials.into_iter().for_each(|partial| sum.combine(partial));
     sum
 }
@@ -122,7 +145,7 @@ proptest! {
     fn the_empty_partial_changes_nothing(rows in rows()) {
         let partial = fold(&rows);
         let mut with_empty = partial.clone();
-        with_empty.combine(Partial::empty(SETTINGS));
+        with_empty.combine(Partial::default());
         prop_assert_eq!(result(with_empty), result(partial));
     }
 }

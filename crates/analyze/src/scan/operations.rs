@@ -2,14 +2,16 @@
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{FdKind, Layer, Op};
+use iostrata_capture::op::{Direction, FdKind, Layer, Op};
 use iostrata_capture::tables::{SyscallTable, VfsTable, syscall, vfs};
 use iostrata_capture::view;
 
+use super::chunk::Done;
+use super::kind::{Counted, Kind};
+use super::told::Told;
 use super::{Events, Fold};
-use crate::aggregate::Aggregate;
 use crate::aggregate::flow::{Path, Step};
-use crate::event::{Anomalies, Durations, Event, Phase};
+use crate::event::{UNKNOWN, duration};
 
 view! {
     /// System calls.
@@ -17,54 +19,26 @@ view! {
 }
 
 view! {
-    /// Operations of the VFS. Whose bytes they move, system calls tell.
-    Operations of vfs { ts_ns, dur_ns, pid, comm, op, fd_kind, ret, weight }
+    /// Operations of the VFS.
+    Operations of vfs { ts_ns, dur_ns, pid, comm, cgroup_id, op, fd_kind, dev, ino, ret, weight }
 }
 
-/// What system calls and VFS operations have in common.
-struct FileRow {
-    layer: Layer,
-    ts_ns: i64,
-    dur_ns: i64,
-    op: Op,
-    kind: Option<FdKind>,
-    ret: i64,
-    weight: i32,
-}
-
-impl FileRow {
-    #[inline]
-    fn event(&self, anomalies: &mut Anomalies) -> Event {
-        let moves_data = matches!(self.kind, Some(FdKind::Regular | FdKind::Block | FdKind::Memory));
-        let direction = self.op.direction().filter(|_| moves_data);
-        let mut durations = Durations::default();
-        durations.set(Phase::Total, Some(self.dur_ns), anomalies);
-        Event {
-            layer: self.layer,
-            op: self.op,
-            direction,
-            // A negative result is an errno: the call moved nothing.
-            bytes: if direction.is_some() { u64::try_from(self.ret).unwrap_or(0) } else { 0 },
-            durations,
-            weight: 1,
+/// The columns that both have, of one row of either.
+macro_rules! file_row {
+    ($layer:expr, $view:expr, $row:expr) => {
+        FileRow {
+            layer: $layer,
+            row: $row,
+            ts_ns: $view.ts_ns.at($row),
+            dur_ns: $view.dur_ns.at($row),
+            process: ($view.pid.at($row), $view.cgroup_id.at($row)),
+            op: $view.op.at($row),
+            kind: $view.fd_kind.at($row),
+            file: ($view.dev.at($row), $view.ino.at($row)),
+            ret: $view.ret.at($row),
+            weight: $view.weight.at($row),
         }
-    }
-}
-
-impl Fold<'_> {
-    /// The event of a row that is in the totals. What is on a file in memory is in no system.
-    #[inline]
-    fn event(&mut self, row: &FileRow) -> Option<Event> {
-        if !self.counts(row.ts_ns, Some(row.dur_ns)) {
-            return None;
-        }
-        let event = Event { weight: self.weight(row.weight), ..row.event(&mut self.partial.anomalies) };
-        if row.kind == Some(FdKind::Memory) {
-            self.partial.memory.update(&event);
-            return None;
-        }
-        Some(event)
-    }
+    };
 }
 
 impl Events for SyscallTable {
@@ -72,30 +46,8 @@ impl Events for SyscallTable {
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Calls::new(batch)?;
-        for row in 0..view.rows {
-            let (ts_ns, pid, comm) = (view.ts_ns.at(row), view.pid.at(row), view.comm.at(row));
-            let kind = view.fd_kind.at(row);
-            let file_row = FileRow {
-                layer: Layer::Syscall,
-                ts_ns,
-                dur_ns: view.dur_ns.at(row),
-                op: view.op.at(row),
-                kind,
-                ret: view.ret.at(row),
-                weight: view.weight.at(row),
-            };
-            let Some(event) = fold.event(&file_row) else { continue };
-            if event.direction.is_none() {
-                let slot = fold.whose.caller(&mut fold.partial, pid, ts_ns, comm);
-                fold.partial.system(slot).update(&event);
-                continue;
-            }
-            let file = (view.dev.at(row), view.ino.at(row), kind);
-            let told = fold.whose.done((pid, view.cgroup_id.at(row)), file);
-            let (slot, group) = fold.whose(&told, ts_ns, comm);
-            fold.partial.system(slot).update(&event);
-            fold.flow(group, (event.direction, Step::Application(Path::of(event.op)), event.all_bytes()));
-        }
+        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Syscall, view, row));
+        fold.rows((Layer::Syscall, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
 }
@@ -105,49 +57,109 @@ impl Events for VfsTable {
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Operations::new(batch)?;
-        for row in 0..view.rows {
-            let file_row = FileRow {
-                layer: Layer::Vfs,
-                ts_ns: view.ts_ns.at(row),
-                dur_ns: view.dur_ns.at(row),
-                op: view.op.at(row),
-                kind: view.fd_kind.at(row),
-                ret: view.ret.at(row),
-                weight: view.weight.at(row),
-            };
-            if let Some(event) = fold.event(&file_row) {
-                let slot = fold.whose.caller(&mut fold.partial, view.pid.at(row), file_row.ts_ns, view.comm.at(row));
-                fold.partial.system(slot).update(&event);
-            }
-        }
+        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Vfs, view, row));
+        fold.rows((Layer::Vfs, view.rows), |row| view.comm.at(row), take);
         Ok(())
+    }
+}
+
+/// What system calls and VFS operations have in common.
+struct FileRow {
+    layer: Layer,
+    row: usize,
+    ts_ns: i64,
+    dur_ns: i64,
+    /// Process id and cgroup.
+    process: (i32, i64),
+    op: Op,
+    kind: Option<FdKind>,
+    /// Device and inode number.
+    file: (Option<i32>, Option<i64>),
+    ret: i64,
+    weight: i32,
+}
+
+impl FileRow {
+    /// Which way data move, and how many bytes of them.
+    #[inline]
+    fn moved(&self) -> (Option<Direction>, u64) {
+        let moves_data = matches!(self.kind, Some(FdKind::Regular | FdKind::Block | FdKind::Memory));
+        let direction = self.op.direction().filter(|_| moves_data);
+        // A negative result is an errno: the call moved nothing.
+        (direction, if direction.is_some() { u64::try_from(self.ret).unwrap_or(0) } else { 0 })
+    }
+
+    #[inline]
+    fn told(&self, direction: Option<Direction>) -> Told {
+        let counted = match (self.kind, self.layer) {
+            (Some(FdKind::Memory), _) => Counted::Memory,
+            // Whose bytes operations of the VFS move, system calls tell.
+            (_, Layer::Syscall) if direction.is_some() => Counted::Whole(Some(Step::Application(Path::of(self.op)))),
+            _ => Counted::Whole(None),
+        };
+        let told = Told::done(self.process, self.file, Kind { layer: self.layer, direction, counted });
+        match self.kind {
+            // Requests of a block device name no file.
+            Some(FdKind::Block) => Told { file: None, ..told },
+            _ => told,
+        }
+    }
+}
+
+impl Fold<'_> {
+    #[inline]
+    fn operation(&mut self, row: &FileRow) {
+        if !self.counts(row.ts_ns, Some(row.dur_ns)) {
+            return;
+        }
+        let (direction, bytes) = row.moved();
+        let ops = self.weight(row.weight);
+        let total = duration(Some(row.dur_ns), &mut self.partial.anomalies);
+        let done = Done { bytes: bytes.saturating_mul(u64::from(ops)), ops, op: row.op };
+        let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
+        self.chunk.push(row.layer, (row.row, row.ts_ns), &row.told(direction), done, &durations);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use iostrata_capture::op::Direction;
 
     #[test]
     fn a_failed_call_moves_nothing_and_a_directory_is_no_data() {
         let row = FileRow {
             layer: Layer::Syscall,
+            row: 0,
             ts_ns: 0,
             dur_ns: 1,
+            process: (1, 1),
             op: Op::Pread,
             kind: Some(FdKind::Regular),
+            file: (Some(1), Some(1)),
             ret: -5,
             weight: 1,
         };
-        let mut anomalies = Anomalies::default();
-        let failed = row.event(&mut anomalies);
-        assert_eq!((failed.direction, failed.bytes), (Some(Direction::Read), 0));
+        assert_eq!(row.moved(), (Some(Direction::Read), 0));
         for kind in [None, Some(FdKind::Directory)] {
-            let none = FileRow { kind, ret: 7, ..row }.event(&mut anomalies);
-            assert_eq!((none.direction, none.bytes), (None, 0));
+            assert_eq!(FileRow { kind, ret: 7, ..row }.moved(), (None, 0));
         }
-        FileRow { dur_ns: -1, ..row }.event(&mut anomalies);
-        assert_eq!(anomalies, Anomalies { negative_durations: 1, ..Anomalies::default() });
+    }
+
+    #[test]
+    fn what_is_on_a_file_in_memory_is_in_no_system() {
+        let row = FileRow {
+            layer: Layer::Vfs,
+            row: 0,
+            ts_ns: 0,
+            dur_ns: 1,
+            process: (1, 1),
+            op: Op::Read,
+            kind: Some(FdKind::Memory),
+            file: (None, None),
+            ret: 5,
+            weight: 1,
+        };
+        assert!(!row.told(row.moved().0).kind.is_systems());
+        assert!(FileRow { kind: None, ..row }.told(None).kind.is_systems());
     }
 }

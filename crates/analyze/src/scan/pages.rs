@@ -6,9 +6,12 @@ use iostrata_capture::op::{Direction, FdKind, Layer, Op, Via};
 use iostrata_capture::tables::{FsTable, fs};
 use iostrata_capture::view;
 
-use super::{Events, Fold, bytes_of};
+use super::chunk::Done;
+use super::kind::{Counted, Kind};
+use super::told::Told;
+use super::{Events, Fold};
 use crate::aggregate::flow::{Path, Step};
-use crate::event::{Durations, Event, Phase};
+use crate::event::{PHASES, UNKNOWN, bytes, duration};
 
 view! {
     /// What file systems do.
@@ -20,48 +23,51 @@ impl Events for FsTable {
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Doings::new(batch)?;
-        for row in 0..view.rows {
-            if !fold.counts(view.ts_ns.at(row), view.dur_ns.at(row)) {
-                continue;
-            }
-            let op = view.op.at(row);
-            let weight = fold.weight(view.weight.at(row));
-            let anomalies = &mut fold.partial.anomalies;
-            let (direction, durations) = (op.direction(), Durations::default());
-            let mut event = Event { layer: Layer::Fs, op, direction, bytes: 0, durations, weight };
-            if !op.is_gathered() {
-                event.durations.set(Phase::Total, view.dur_ns.at(row), anomalies);
-            }
-            event.bytes = bytes_of(view.bytes.at(row), anomalies);
-            let slot = fold.pages(&view, row, event.all_bytes());
-            fold.partial.system(slot).update(&event);
-        }
+        fold.rows((Layer::Fs, view.rows), |row| view.comm.at(row), |fold, row| fold.doing(&view, row));
         Ok(())
     }
 }
 
 impl Fold<'_> {
-    /// Pages of files in the cache, and those that an application touches through a mapping. The slot of the row's system.
-    fn pages(&mut self, view: &Doings, row: usize, bytes: u64) -> usize {
-        let (op, via, kind) = (view.op.at(row), view.via.at(row), view.fd_kind.at(row));
-        let (ts_ns, pid, comm) = (view.ts_ns.at(row), view.pid.at(row), view.comm.at(row));
-        // A program may map a device; what a file system keeps in inodes of its own, none can.
-        if !matches!(kind, Some(FdKind::Regular | FdKind::Block)) {
-            return self.whose.caller(&mut self.partial, pid, ts_ns, comm);
+    fn doing(&mut self, view: &Doings, row: usize) {
+        let (ts_ns, dur_ns, op) = (view.ts_ns.at(row), view.dur_ns.at(row), view.op.at(row));
+        if !self.counts(ts_ns, dur_ns) {
+            return;
         }
-        let file = (Some(view.dev.at(row)), view.ino.at(row), kind);
-        let told = self.whose.done((pid, view.cgroup_id.at(row)), file);
-        let (slot, group) = self.whose(&told, ts_ns, comm);
-        if kind == Some(FdKind::Regular) {
+        let ops = self.weight(view.weight.at(row));
+        let anomalies = &mut self.partial.anomalies;
+        let total = if op.is_gathered() { UNKNOWN } else { duration(dur_ns, anomalies) };
+        let bytes = bytes(view.bytes.at(row), anomalies).saturating_mul(u64::from(ops));
+        let file = (Some(view.dev.at(row)), view.ino.at(row));
+        let kind = Kind { layer: Layer::Fs, direction: op.direction(), counted: Counted::Whole(None) };
+        let mut told = Told::done((view.pid.at(row), view.cgroup_id.at(row)), file, kind);
+        let (file_kind, via) = (view.fd_kind.at(row), view.via.at(row));
+        if file_kind == Some(FdKind::Block) {
+            // Requests of a block device name no file.
+            told.file = None;
+        }
+        if let Some(direction) = mapped(op, file_kind, via) {
+            let counted = Counted::Way(Step::Application(Path::Mapping));
+            let told = Told { kind: Kind { layer: Layer::Fs, direction: Some(direction), counted }, ..told };
+            self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &[UNKNOWN; PHASES]);
+        }
+        if file_kind == Some(FdKind::Regular) {
             let mapped = op == Op::Fill && via == Some(Via::Mapping);
-            self.flow(group, (op.direction(), Step::Cache { mapped }, bytes));
+            told.kind.counted = Counted::Whole(Some(Step::Cache { mapped }));
         }
-        let mapping = Step::Application(Path::Mapping);
-        match (op, via) {
-            (Op::Fault, _) => self.flow(group, (Some(Direction::Read), mapping, bytes)),
-            (Op::Dirty, Some(Via::Mapping)) => self.flow(group, (Some(Direction::Write), mapping, bytes)),
-            _ => {}
-        }
-        slot
+        let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
+        self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops, op }, &durations);
     }
+}
+
+/// Which way an application moves the bytes of a row through a mapping, if it does. A program may map a device; what a file system
+/// keeps in inodes of its own, none can.
+fn mapped(op: Op, file_kind: Option<FdKind>, via: Option<Via>) -> Option<Direction> {
+    let can_be_mapped = matches!(file_kind, Some(FdKind::Regular | FdKind::Block));
+    let direction = match (op, via) {
+        (Op::Fault, _) => Direction::Read,
+        (Op::Dirty, Some(Via::Mapping)) => Direction::Write,
+        _ => return None,
+    };
+    can_be_mapped.then_some(direction)
 }

@@ -2,14 +2,16 @@
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
-use iostrata_capture::op::{Direction, Evidence, Layer, Op};
+use iostrata_capture::op::{Direction, Evidence, IoClass, Layer, Op};
 use iostrata_capture::tables::{BlockTable, ShareTable, block, share};
 use iostrata_capture::view;
 
-use super::whose::{Start, Told};
-use super::{Events, Fold, bytes_of};
+use super::chunk::Done;
+use super::kind::{Counted, Kind};
+use super::told::{Disk, Start, Told};
+use super::{Events, Fold};
 use crate::aggregate::flow::Step;
-use crate::event::{Anomalies, Durations, Event, Phase};
+use crate::event::{Anomalies, Durations, PHASES, UNKNOWN, bytes, duration};
 
 view! {
     /// Block requests.
@@ -29,54 +31,12 @@ view! {
 /// The flag of block requests that the kernel's I/O counters leave out.
 const NOT_IN_COUNTERS: i32 = 512;
 
-impl Fold<'_> {
-    fn leave_out(&mut self, view: &Requests, row: usize, weight: u64) {
-        let direction = counted_direction(view.op.at(row), view.flags.at(row));
-        let bytes = bytes_of(view.bytes.at(row), &mut self.partial.anomalies);
-        self.partial.left_out.add(self.scan.capture, view.dev.at(row), direction, (bytes, weight));
-    }
-}
-
 impl Events for BlockTable {
     const COLUMNS: &'static [&'static str] = Requests::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
-        for row in 0..view.rows {
-            if !fold.counts(view.ts_ns.at(row), view.dur_ns.at(row)) {
-                continue;
-            }
-            let dev = view.dev.at(row);
-            let weight = fold.weight(view.weight.at(row));
-            if !fold.takes(dev) {
-                fold.leave_out(&view, row, weight);
-                continue;
-            }
-            let mut event = Event { weight, ..block_event(&view, row, &mut fold.partial.anomalies) };
-            let owned = bytes_of(view.owned_bytes.at(row), &mut fold.partial.anomalies);
-            let shared = bytes_of(view.shared_bytes.at(row), &mut fold.partial.anomalies);
-            let class = view.class.at(row);
-            let rest = event.bytes.saturating_sub(shared);
-            let (direction, evidence) = (event.direction, view.evidence.at(row));
-            // A request without an owner may still say its cgroup and its file.
-            let told = Told {
-                process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
-                cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
-                disk: Some(dev),
-                class,
-            };
-            let (slot, group) = fold.whose(&told, view.ts_ns.at(row), view.comm.at(row));
-            event.bytes = if told.process.0.is_some() { owned.min(rest) } else { rest };
-            fold.partial.system(slot).update(&event);
-            fold.flow(group, (direction, Step::Device(class, evidence), event.all_bytes()));
-            if rest > event.bytes {
-                let bytes = (rest - event.bytes).saturating_mul(weight);
-                let (slot, group) = fold.whose(&Told::nobodys(dev, class), view.ts_ns.at(row), None);
-                fold.partial.system(slot).add_bytes(direction, bytes);
-                fold.flow(group, (direction, Step::Device(class, Evidence::None), bytes));
-            }
-        }
+        fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), |fold, row| fold.request(&view, row));
         Ok(())
     }
 }
@@ -86,45 +46,93 @@ impl Events for ShareTable {
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Shares::new(batch)?;
-        for row in 0..view.rows {
-            if !fold.is_whole_at(view.ts_ns.at(row)) {
-                continue;
-            }
-            fold.partial.rows = fold.partial.rows.saturating_add(1);
-            // Of a request that is left out, all bytes were counted there.
-            if !fold.takes(view.dev.at(row)) {
-                continue;
-            }
-            let class = view.class.at(row);
-            let told = Told {
-                process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
-                cgroup: view.cgroup_id.at(row),
-                file: view.file_dev.at(row).zip(view.ino.at(row)),
-                disk: Some(view.dev.at(row)),
-                class,
-            };
-            let (slot, group) = fold.whose(&told, view.ts_ns.at(row), view.comm.at(row));
-            let direction = counted_direction(view.op.at(row), view.flags.at(row));
-            let weight = fold.weight(view.weight.at(row));
-            let bytes = bytes_of(view.bytes.at(row), &mut fold.partial.anomalies).saturating_mul(weight);
-            fold.partial.system(slot).add_bytes(direction, bytes);
-            fold.flow(group, (direction, Step::Device(class, view.evidence.at(row)), bytes));
-        }
+        fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), |fold, row| fold.share(&view, row));
         Ok(())
     }
 }
 
-fn block_event(view: &Requests, row: usize, anomalies: &mut Anomalies) -> Event {
-    let op = view.op.at(row);
-    let direction = counted_direction(op, view.flags.at(row));
-    let bytes = bytes_of(view.bytes.at(row), anomalies);
-    let (dur_ns, queue_ns, insert_ns) = (view.dur_ns.at(row), view.queue_ns.at(row), view.insert_ns.at(row));
-    let mut durations = Durations::default();
-    durations.set(Phase::Total, dur_ns, anomalies);
-    durations.set(Phase::Queue, queue_ns, anomalies);
-    durations.set(Phase::Insert, insert_ns, anomalies);
-    durations.set(Phase::Device, device_ns(dur_ns, queue_ns, insert_ns), anomalies);
-    Event { layer: Layer::Block, op, direction, bytes, durations, weight: 1 }
+/// What requests, and parts of them, in one direction count in.
+const fn kind(direction: Option<Direction>, class: IoClass, evidence: Evidence) -> Kind {
+    Kind { layer: Layer::Block, direction, counted: Counted::Whole(Some(Step::Device(class, evidence))) }
+}
+
+impl Fold<'_> {
+    #[inline]
+    fn request(&mut self, view: &Requests, row: usize) {
+        let (ts_ns, dur_ns) = (view.ts_ns.at(row), view.dur_ns.at(row));
+        if !self.counts(ts_ns, dur_ns) {
+            return;
+        }
+        let (dev, op, class) = (view.dev.at(row), view.op.at(row), view.class.at(row));
+        let direction = counted_direction(op, view.flags.at(row));
+        let ops = self.weight(view.weight.at(row));
+        let takes = self.takes(dev);
+        let anomalies = &mut self.partial.anomalies;
+        let all = bytes(view.bytes.at(row), anomalies);
+        if !takes {
+            let kind = Kind { layer: Layer::Block, direction, counted: Counted::LeftOut };
+            let told = Told::nobodys(dev, class, kind);
+            let done = Done { bytes: all.saturating_mul(u64::from(ops)), ops, op };
+            return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
+        }
+        let durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
+        let owned = bytes(view.owned_bytes.at(row), anomalies);
+        let rest = all.saturating_sub(bytes(view.shared_bytes.at(row), anomalies));
+        // A request without an owner may still say its cgroup and its file.
+        let told = Told {
+            process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
+            cgroup: view.cgroup_id.at(row),
+            file: view.file_dev.at(row).zip(view.ino.at(row)),
+            disk: Disk::Is(dev),
+            class,
+            kind: kind(direction, class, view.evidence.at(row)),
+        };
+        let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
+        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op };
+        self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);
+        if rest > owned {
+            let told = Told::nobodys(dev, class, kind(direction, class, Evidence::None));
+            let bytes = (rest - owned).saturating_mul(u64::from(ops));
+            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &NOT_TIMED);
+        }
+    }
+
+    #[inline]
+    fn share(&mut self, view: &Shares, row: usize) {
+        let ts_ns = view.ts_ns.at(row);
+        if !self.is_whole_at(ts_ns) {
+            return;
+        }
+        self.partial.rows = self.partial.rows.saturating_add(1);
+        // Of a request that is left out, all bytes were counted there.
+        if !self.takes(view.dev.at(row)) {
+            return;
+        }
+        let (op, class) = (view.op.at(row), view.class.at(row));
+        let told = Told {
+            process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
+            cgroup: view.cgroup_id.at(row),
+            file: view.file_dev.at(row).zip(view.ino.at(row)),
+            disk: Disk::Is(view.dev.at(row)),
+            class,
+            kind: kind(counted_direction(op, view.flags.at(row)), class, view.evidence.at(row)),
+        };
+        let weight = self.weight(view.weight.at(row));
+        let bytes = bytes(view.bytes.at(row), &mut self.partial.anomalies).saturating_mul(u64::from(weight));
+        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &NOT_TIMED);
+    }
+}
+
+/// Of bytes that are no operation.
+const NOT_TIMED: Durations = [UNKNOWN; PHASES];
+
+/// By phase, of the whole, the queue and the scheduler.
+#[inline]
+fn durations(
+    (dur_ns, queue_ns, insert_ns): (Option<i64>, Option<i64>, Option<i64>),
+    anomalies: &mut Anomalies,
+) -> Durations {
+    [dur_ns, queue_ns, insert_ns, device_ns(dur_ns, queue_ns, insert_ns)].map(|ns| duration(ns, anomalies))
 }
 
 /// So that the total of all systems equals the kernel's read and write counters of the devices.

@@ -1,0 +1,110 @@
+//! What rows come to, added up by whose it is before it is counted for a system, a process, a cgroup, a file and a disk: an addition
+//! for each row, in place of six.
+
+use iostrata_capture::op::Direction;
+
+use super::kind::{Counted, Kind};
+use crate::aggregate::count::Moved;
+use crate::aggregate::flow::Step;
+use crate::entity::Places;
+use crate::event::UNKNOWN;
+use crate::partial::Partial;
+
+/// An account, in the [`Accounts`] that opened it, and the system that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountId {
+    account: u32,
+    /// The slot of the system in the partial; of what is in none, one that there is not.
+    pub slot: u32,
+}
+
+/// The slot of what is in no system.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// Rows that are of one kind, of one system and at the same places.
+#[derive(Debug, Clone)]
+struct Account {
+    kind: Kind,
+    slot: u32,
+    places: Places,
+    /// The disk, where rows tell it.
+    disk: Option<i32>,
+    /// Operations whose duration is not known.
+    untimed: u64,
+}
+
+/// What is added for each row: so little that it lies in one line of the CPU's cache.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(32))]
+struct Sums {
+    sum_ns: u128,
+    ops: u64,
+    bytes: u64,
+}
+
+/// All accounts. They are closed when there are many, so that memory does not follow their number.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    all: Vec<Account>,
+    /// Of each.
+    sums: Vec<Sums>,
+}
+
+/// More are not kept open: some 30 MiB.
+const MOST: usize = 1 << 18;
+
+impl Accounts {
+    /// Opens an account.
+    pub fn open(&mut self, kind: Kind, slot: u32, places: Places, disk: Option<i32>) -> AccountId {
+        let account = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.all.push(Account { kind, slot, places, disk, untimed: 0 });
+        self.sums.push(Sums::default());
+        AccountId { account, slot }
+    }
+
+    /// Adds so many operations, which moved these bytes together and took so long each, or [`UNKNOWN`].
+    #[inline]
+    pub fn add(&mut self, id: AccountId, (ops, bytes): (u64, u64), ns: u64) {
+        let sums = &mut self.sums[id.account as usize];
+        sums.ops = sums.ops.saturating_add(ops);
+        sums.bytes = sums.bytes.saturating_add(bytes);
+        if ns != UNKNOWN {
+            sums.sum_ns = sums.sum_ns.saturating_add(u128::from(ns) * u128::from(ops));
+        } else {
+            let untimed = &mut self.all[id.account as usize].untimed;
+            *untimed = untimed.saturating_add(ops);
+        }
+    }
+
+    /// Whether there are so many that they are to be closed.
+    pub fn are_many(&self) -> bool {
+        self.all.len() >= MOST
+    }
+
+    /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.
+    pub fn close(&mut self, capture: usize, partial: &mut Partial) {
+        for (account, sums) in self.all.drain(..).zip(self.sums.drain(..)) {
+            let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed } = account;
+            let Sums { sum_ns, ops, bytes } = sums;
+            let moved = Moved { ops, bytes, timed: ops.saturating_sub(untimed), sum_ns };
+            match counted {
+                Counted::Memory => partial.memory.add(layer, direction, &moved),
+                Counted::LeftOut => partial.left_out.add(capture, disk.unwrap_or_default(), direction, (bytes, ops)),
+                Counted::Whole(step) => {
+                    partial.system(slot).counts.add(layer, direction, &moved);
+                    direction.zip(step).into_iter().for_each(|way| flow(partial, (slot, places), way, bytes));
+                }
+                Counted::Way(step) => {
+                    direction.into_iter().for_each(|way| flow(partial, (slot, places), (way, step), bytes));
+                }
+            }
+        }
+    }
+}
+
+fn flow(partial: &mut Partial, (slot, places): (u32, Places), (direction, step): (Direction, Step), bytes: u64) {
+    if bytes > 0 {
+        partial.system(slot).flows.add(direction, step, bytes);
+        partial.entities.add(places, (direction, step, bytes));
+    }
+}

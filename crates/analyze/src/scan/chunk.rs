@@ -1,0 +1,67 @@
+//! Rows on their way into a partial, as columns: what is done to each of them is a short loop over one or two columns, in which the
+//! CPU can wait for the memory of several rows at once.
+
+use iostrata_capture::op::{Layer, Op};
+
+use super::accounts::AccountId;
+use super::told::{Key, Told};
+use crate::event::{Durations, PHASES, Phase};
+
+/// How many rows of a batch are taken at once: their columns fit into the CPU's cache.
+pub const CHUNK_ROWS: usize = 1_024;
+
+/// Whose something is, for those who look for its account.
+pub struct Asked {
+    /// What does not change from one row of an account to the next.
+    pub key: Key,
+    /// When it began.
+    pub ts_ns: i64,
+    /// The number of the row in its batch.
+    pub row: u32,
+}
+
+/// What was done.
+#[derive(Clone, Copy)]
+pub struct Done {
+    /// Bytes of all operations that the row stands for.
+    pub bytes: u64,
+    /// For how many operations it stands: none, where it tells bytes of one that is counted elsewhere.
+    pub ops: u32,
+    /// Which operation.
+    pub op: Op,
+}
+
+/// Entries of one layer: rows, or one of several things that a row tells.
+#[derive(Default)]
+pub struct Chunk {
+    /// Whose each is.
+    pub asked: Vec<Asked>,
+    /// What each is.
+    pub done: Vec<Done>,
+    /// How long it took, by phase; phases that no operation of the layer has are empty.
+    pub durations: [Vec<u64>; PHASES],
+    /// Where each is counted.
+    pub accounts: Vec<AccountId>,
+}
+
+impl Chunk {
+    /// Adds an entry of row `row` of `layer`, which began at `ts_ns`.
+    #[inline]
+    pub fn push(&mut self, layer: Layer, (row, ts_ns): (usize, i64), told: &Told, done: Done, durations: &Durations) {
+        // A batch has thousands of rows.
+        self.asked.push(Asked { key: Key::of(told), ts_ns, row: row as u32 });
+        self.done.push(done);
+        for phase in Phase::of(layer) {
+            self.durations[*phase as usize].push(durations[*phase as usize]);
+        }
+    }
+
+    /// Makes it empty.
+    pub fn clear(&mut self) {
+        let Chunk { asked, done, durations, accounts } = self;
+        asked.clear();
+        done.clear();
+        durations.iter_mut().for_each(Vec::clear);
+        accounts.clear();
+    }
+}

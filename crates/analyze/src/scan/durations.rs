@@ -1,0 +1,96 @@
+//! Durations on their way into the distributions of their systems.
+
+use iostrata_capture::op::{Layer, Op};
+
+use super::accounts::NO_SLOT;
+use super::chunk::{Chunk, Done};
+use crate::aggregate::Precision;
+use crate::aggregate::sample::Sample;
+use crate::event::{PHASES, Phase, UNKNOWN};
+use crate::partial::Partial;
+
+/// Operations of all layers.
+const OPERATIONS: usize = Layer::ALL.len() * Op::ALL.len();
+
+/// No series, where there may be one.
+const NONE: u32 = u32::MAX;
+
+/// The durations of one operation of a layer in one system.
+struct Series {
+    of: (u32, Layer, Op),
+    phases: [Sample; PHASES],
+}
+
+/// All series of one partial.
+pub struct Durations {
+    precision: Precision,
+    series: Vec<Series>,
+    /// Which it is, by system and operation.
+    by_operation: Vec<u32>,
+    /// Which it is of each row of a chunk.
+    of_row: Vec<u32>,
+}
+
+impl Durations {
+    /// None yet.
+    pub fn new(precision: Precision) -> Self {
+        Durations { precision, series: Vec::new(), by_operation: Vec::new(), of_row: Vec::new() }
+    }
+
+    /// Adds those of a chunk of `layer`.
+    pub fn add(&mut self, layer: Layer, chunk: &Chunk) {
+        let mut of_row = std::mem::take(&mut self.of_row);
+        of_row.clear();
+        of_row.extend(chunk.accounts.iter().zip(&chunk.done).map(|(account, Done { ops, op, .. })| {
+            // What is gathered is of many moments, and its time of none.
+            let is_timed = account.slot != NO_SLOT && *ops > 0 && !op.is_gathered();
+            if is_timed { self.find(account.slot, layer, *op) } else { NONE }
+        }));
+        for phase in Phase::of(layer) {
+            self.add_phase(*phase, chunk, &of_row);
+        }
+        self.of_row = of_row;
+    }
+
+    fn add_phase(&mut self, phase: Phase, chunk: &Chunk, of_row: &[u32]) {
+        let durations = of_row.iter().zip(&chunk.durations[phase as usize]).zip(&chunk.done);
+        for (row, ((series, ns), Done { ops, .. })) in durations.enumerate() {
+            let Some(series) = self.series.get_mut(*series as usize) else { continue };
+            let sample = &mut series.phases[phase as usize];
+            if *ns != UNKNOWN {
+                sample.update(*ns, u64::from(*ops));
+            } else if phase != Phase::Insert || chunk.durations[Phase::Total as usize][row] == UNKNOWN {
+                // A request that never was inserted went past the scheduler, if the rest of it is known.
+                sample.update_untimed(u64::from(*ops));
+            }
+        }
+    }
+
+    #[inline]
+    fn find(&mut self, slot: u32, layer: Layer, op: Op) -> u32 {
+        let place = slot as usize * OPERATIONS + layer as usize * Op::ALL.len() + op as usize;
+        match self.by_operation.get(place) {
+            Some(series) if *series != NONE => *series,
+            _ => self.begin(place, (slot, layer, op)),
+        }
+    }
+
+    fn begin(&mut self, place: usize, of: (u32, Layer, Op)) -> u32 {
+        if self.by_operation.len() <= place {
+            self.by_operation.resize(place + 1, NONE);
+        }
+        let phases = std::array::from_fn(|_| Sample::empty(self.precision));
+        self.series.push(Series { of, phases });
+        self.by_operation[place] = u32::try_from(self.series.len() - 1).unwrap_or(NONE);
+        self.by_operation[place]
+    }
+
+    /// Adds all of them to the systems of `partial`.
+    pub fn close(self, partial: &mut Partial) {
+        for Series { of: (slot, layer, op), phases } in self.series {
+            for (phase, sample) in Phase::ALL.iter().zip(phases) {
+                partial.system(slot).latency.add((layer, op, *phase), Box::new(sample));
+            }
+        }
+    }
+}

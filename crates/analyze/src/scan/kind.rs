@@ -1,0 +1,88 @@
+//! What a row is, as far as that decides where it counts.
+
+use iostrata_capture::op::{Direction, Layer};
+
+use crate::aggregate::count::DIRECTIONS;
+use crate::aggregate::flow::{STEP_BITS, Step};
+
+/// Bits of [`Kind::code`].
+pub const KIND_BITS: u32 = STEP_BITS + 7;
+
+/// What all rows of an account are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// The layer whose table they are of.
+    pub layer: Layer,
+    /// Which way they count in reads and writes; `None` where they count in neither.
+    pub direction: Option<Direction>,
+    /// What they count in.
+    pub counted: Counted,
+}
+
+/// What a row counts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// In operations, bytes and durations of its layer, and where it is a step on the way of bytes, as that.
+    Whole(Option<Step>),
+    /// As a step on the way of bytes alone. In its layer it is counted as something else.
+    Way(Step),
+    /// As what is done to files in memory, in no system.
+    Memory,
+    /// As requests of a device that totals are not of, in no system.
+    LeftOut,
+}
+
+impl Kind {
+    /// The same in [`KIND_BITS`].
+    #[inline]
+    pub fn code(&self) -> u32 {
+        let (counted, step) = match self.counted {
+            Counted::Whole(None) => (0, 0),
+            Counted::Whole(Some(step)) => (1, step.code()),
+            Counted::Way(step) => (2, step.code()),
+            Counted::Memory => (3, 0),
+            Counted::LeftOut => (4, 0),
+        };
+        let direction = self.direction.map_or(2, |direction| direction as u32);
+        u32::from(step) | counted << STEP_BITS | direction << (STEP_BITS + 3) | (self.layer as u32) << (STEP_BITS + 5)
+    }
+
+    /// The kind of a [`Kind::code`].
+    pub fn of_code(code: u32) -> Kind {
+        let step = Step::of_code(code as u16 & ((1 << STEP_BITS) - 1));
+        let counted = match code >> STEP_BITS & 7 {
+            0 => Counted::Whole(None),
+            1 => Counted::Whole(Some(step)),
+            2 => Counted::Way(step),
+            3 => Counted::Memory,
+            _ => Counted::LeftOut,
+        };
+        let direction = DIRECTIONS.get((code >> (STEP_BITS + 3) & 3) as usize).copied();
+        Kind { layer: Layer::ALL[(code >> (STEP_BITS + 5) & 3) as usize], direction, counted }
+    }
+
+    /// Whether they count in a system.
+    pub fn is_systems(&self) -> bool {
+        matches!(self.counted, Counted::Whole(_) | Counted::Way(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_code_of_its_own() {
+        let steps: Vec<Step> = Step::all().collect();
+        let counted = steps.iter().flat_map(|step| [Counted::Whole(Some(*step)), Counted::Way(*step)]);
+        let counted: Vec<Counted> = counted.chain([Counted::Whole(None), Counted::Memory, Counted::LeftOut]).collect();
+        for layer in Layer::ALL {
+            for direction in [None, Some(Direction::Read), Some(Direction::Write)] {
+                for counted in &counted {
+                    let kind = Kind { layer: *layer, direction, counted: *counted };
+                    assert_eq!((Kind::of_code(kind.code()), kind.code() >> KIND_BITS), (kind, 0));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a row tells of whose it is and what it is: all that does not change from one row of the same account to the next.
+
+use std::hash::{Hash, Hasher};
+
+use iostrata_capture::op::IoClass;
+
+use super::kind::{KIND_BITS, Kind};
+
+/// Whose a row is and of what kind, as it tells: what does not change from one of its rows to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// Process id, and when the process started, as far as the row tells. Of nobody, `None`.
+    pub process: (Option<i32>, Start),
+    /// The cgroup.
+    pub cgroup: Option<i64>,
+    /// Device and inode number.
+    pub file: Option<(i32, i64)>,
+    /// The disk.
+    pub disk: Disk,
+    /// What it carries, by which what is nobody's is told apart.
+    pub class: IoClass,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// When the process of a row started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// It is the one that had the id at the time of the row.
+    Then,
+    /// As the row says; where that does not, nobody knows which process it was.
+    At(Option<i64>),
+}
+
+/// The disk of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disk {
+    /// This one.
+    Is(i32),
+    /// The one that does what is asked of this file system or device.
+    Of(Option<i32>),
+}
+
+impl Told {
+    /// What process `pid` of `cgroup_id` does to a file.
+    pub fn done((pid, cgroup_id): (i32, i64), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {
+        Told {
+            process: (Some(pid), Start::Then),
+            cgroup: Some(cgroup_id),
+            file: dev.zip(ino),
+            disk: Disk::Of(dev),
+            class: IoClass::Data,
+            kind,
+        }
+    }
+
+    /// Requests of which nothing but the disk is known.
+    pub fn nobodys(disk: i32, class: IoClass, kind: Kind) -> Told {
+        Told { process: (None, Start::At(None)), cgroup: None, file: None, disk: Disk::Is(disk), class, kind }
+    }
+}
+
+/// Bits of a [`Key`] that say what is told, and of which kind the rest is.
+const THERE_BITS: u32 = 7;
+const CLASS_BITS: u32 = 3;
+const _: () = assert!(IoClass::ALL.len() <= 1 << CLASS_BITS && KIND_BITS + CLASS_BITS + THERE_BITS <= u32::BITS);
+
+/// The same in few words, which are compared and hashed for each row.
+#[derive(Debug, Clone, Copy, Eq)]
+pub struct Key([u64; 5]);
+
+impl PartialEq for Key {
+    /// Without a call of memcmp(), which a derived one makes.
+    #[inline]
+    fn eq(&self, other: &Key) -> bool {
+        self.0.iter().zip(other.0).fold(0, |different, (mine, theirs)| different | (mine ^ theirs)) == 0
+    }
+}
+
+impl Key {
+    /// The key of what is told.
+    #[inline]
+    pub fn of(told: &Told) -> Key {
+        let Told { process: (pid, start), cgroup, file, disk, class, kind } = *told;
+        let (start_ns, start_is) = match start {
+            Start::Then => (0, 0),
+            Start::At(None) => (0, 1),
+            Start::At(Some(start_ns)) => (start_ns, 2),
+        };
+        let (disk, disk_is) = match disk {
+            Disk::Is(disk) => (disk, 0),
+            Disk::Of(None) => (0, 1),
+            Disk::Of(Some(dev)) => (dev, 2),
+        };
+        let (dev, ino) = file.unwrap_or_default();
+        let there = [pid.is_some(), cgroup.is_some(), file.is_some()];
+        let there = there.iter().fold(disk_is << 2 | start_is, |bits, there| bits << 1 | u32::from(*there));
+        let what = kind.code() << CLASS_BITS | class as u32;
+        let two = |low: i32, high: u32| u64::from(low as u32) | u64::from(high) << 32;
+        Key([
+            ino as u64,
+            two(pid.unwrap_or_default(), dev as u32),
+            two(disk, what << THERE_BITS | there),
+            start_ns as u64,
+            cgroup.unwrap_or_default() as u64,
+        ])
+    }
+
+    /// What is told by what the key is of.
+    pub fn told(&self) -> Told {
+        let [ino, pid_dev, disk_what, start_ns, cgroup] = self.0;
+        let (pid, dev, disk, bits) =
+            (pid_dev as i32, (pid_dev >> 32) as i32, disk_what as i32, (disk_what >> 32) as u32);
+        let there = |bit: u32| bits >> bit & 1 == 1;
+        let start = match bits >> 3 & 3 {
+            0 => Start::Then,
+            1 => Start::At(None),
+            _ => Start::At(Some(start_ns as i64)),
+        };
+        let disk = match bits >> 5 & 3 {
+            0 => Disk::Is(disk),
+            1 => Disk::Of(None),
+            _ => Disk::Of(Some(disk)),
+        };
+        let what = bits >> THERE_BITS;
+        Told {
+            process: (there(2).then_some(pid), start),
+            cgroup: there(1).then_some(cgroup as i64),
+            file: there(0).then_some((dev, ino as i64)),
+            disk,
+            class: IoClass::ALL[(what & ((1 << CLASS_BITS) - 1)) as usize % IoClass::ALL.len()],
+            kind: Kind::of_code(what >> CLASS_BITS),
+        }
+    }
+}
+
+impl Hash for Key {
+    /// Of what tells most rows apart; the rest is compared.
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0[..3].iter().for_each(|word| state.write_u64(*word));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::kind::Counted;
+    use iostrata_capture::op::{Direction, Layer};
+
+    #[test]
+    fn what_differs_in_anything_has_another_key() {
+        let kind = Kind { layer: Layer::Block, direction: None, counted: Counted::Whole(None) };
+        let whole = Told {
+            process: (Some(1), Start::At(Some(0))),
+            cgroup: Some(0),
+            file: Some((0, 0)),
+            disk: Disk::Is(0),
+            class: IoClass::Data,
+            kind,
+        };
+        let others = [
+            Told { process: (None, Start::At(Some(0))), ..whole },
+            Told { process: (Some(2), Start::At(Some(0))), ..whole },
+            Told { process: (Some(1), Start::At(None)), ..whole },
+            Told { process: (Some(1), Start::Then), ..whole },
+            Told { process: (Some(1), Start::At(Some(1))), ..whole },
+            Told { cgroup: None, ..whole },
+            Told { cgroup: Some(-1), ..whole },
+            Told { file: None, ..whole },
+            Told { file: Some((0, 1)), ..whole },
+            Told { file: Some((1, 0)), ..whole },
+            Told { disk: Disk::Of(None), ..whole },
+            Told { disk: Disk::Of(Some(0)), ..whole },
+            Told { disk: Disk::Is(-1), ..whole },
+            Told { class: IoClass::Discard, ..whole },
+            Told { kind: Kind { layer: Layer::Fs, ..kind }, ..whole },
+            Told { kind: Kind { direction: Some(Direction::Read), ..kind }, ..whole },
+            whole,
+        ];
+        for (number, one) in others.iter().enumerate() {
+            assert_eq!(Key::of(one).told(), *one);
+            for other in &others[..number] {
+                assert_ne!(Key::of(one), Key::of(other), "{one:?} {other:?}");
+            }
+        }
+        assert_eq!(Key::of(&whole), Key::of(&whole.clone()));
+    }
+}
