@@ -12,8 +12,9 @@ use std::process::abort;
 use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::commands;
 use iostrata_analyze::levels::Wanted;
-use iostrata_analyze::options::{Command, Summary};
+use iostrata_analyze::options::{Analysis, Analyze, Command};
 use iostrata_analyze::output::message;
+use iostrata_analyze::select::Selection;
 use iostrata_capture::guard::reading;
 use iostrata_capture::system::{Identity, Systems};
 use tempfile::TempDir;
@@ -111,14 +112,17 @@ fn told_on_one_line(error: &anyhow::Error) {
 }
 
 fn summary(capture: &Path) {
-    run(&Command::Summary(Summary {
+    run(&Command::Analyze(Box::new(Analyze {
+        analysis: Analysis::Summary,
+        selection: Selection::default(),
         captures: vec![capture.to_owned()],
         out: Some(capture.join("results")),
         rules: None,
         level: Wanted::Lowest,
         threads: NonZeroUsize::MIN,
         precision: Precision::DEFAULT,
-    }));
+        window: None,
+    })));
 }
 
 fn recover(capture: &Path) {

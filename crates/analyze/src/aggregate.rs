@@ -8,6 +8,8 @@ pub mod count;
 pub mod flow;
 pub mod latency;
 pub mod sample;
+pub mod sparse;
+pub mod timeline;
 
 use iostrata_capture::op::Layer;
 
@@ -19,6 +21,8 @@ pub type LostByLayer = [u64; Layer::ALL.len()];
 pub struct Settings {
     /// How percentiles are kept.
     pub precision: Precision,
+    /// How long the windows of a timeline are, where there is to be one.
+    pub window_ns: Option<i64>,
 }
 
 /// How the values of a distribution are kept.

@@ -1,21 +1,16 @@
 //! `amplification.csv`: bytes from the application over the page cache to the device, by system, process, cgroup, file and
 //! device, and what they were amplified by.
 
-use std::collections::HashMap;
-
-use iostrata_capture::Capture;
 use iostrata_capture::ledger::Amounts;
-use iostrata_capture::manifest::Device;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{Flow, Flows, Path};
-use crate::disks::{Disks, by_number};
-use crate::entity::{Entity, FileId, Scope, device_number};
-use crate::files::Files;
+use crate::disks::Disks;
+use crate::entity::{Entity, Scope};
 use crate::frame::{ResultColumn, Value};
-use crate::owners::Owners;
+use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
@@ -41,46 +36,8 @@ struct Unknown {
     device: Option<u64>,
 }
 
-/// The names of entities.
-pub struct Names<'a> {
-    devices: Vec<HashMap<i32, &'a Device>>,
-    owners: &'a [Owners<'a>],
-    files: &'a [Files],
-    disks: &'a [Disks],
-}
-
-impl<'a> Names<'a> {
-    /// From these captures, their processes, their files and their disks, in the same order.
-    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files], disks: &'a [Disks]) -> Self {
-        Names { devices: captures.iter().map(|c| by_number(&c.manifest)).collect(), owners, files, disks }
-    }
-
-    fn of(&self, entity: &Entity) -> (String, String) {
-        match *entity {
-            Entity::Process(capture, pid, start_ns) => {
-                let comm = self.owners[capture].comm(pid, start_ns).unwrap_or_default();
-                (comm.to_owned(), format!("{pid}@{start_ns}"))
-            }
-            Entity::Cgroup(capture, id) => {
-                (self.owners[capture].cgroup(id).unwrap_or_default().to_owned(), id.to_string())
-            }
-            Entity::File(capture, file) => {
-                let FileId { dev, ino, generation } = file;
-                let generation = generation.map(|generation| format!("@{generation}")).unwrap_or_default();
-                let name = self.files[capture].name(file).unwrap_or_default();
-                (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
-            }
-            Entity::Device(capture, dev) => {
-                let device = self.devices[capture].get(&dev);
-                (device.map(|device| device.name.clone()).unwrap_or_default(), device_number(dev))
-            }
-            Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),
-        }
-    }
-}
-
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
-pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
+pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows, captured| {
         for direction in DIRECTIONS {
@@ -111,9 +68,7 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
         }
         for (entity, flows) in finished.entities.iter().filter(|(entity, _)| entity.scope() == scope) {
             let captured = match entity {
-                Entity::File(capture, file)
-                    if flows.device() == 0 && !names.disks[*capture].contains_key(&file.dev) =>
-                {
+                Entity::File(capture, file) if flows.device() == 0 && !disks[*capture].contains_key(&file.dev) => {
                     without_device
                 }
                 _ => trust.captured,

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
 use crate::levels::Wanted;
-use crate::options;
+use crate::options::{self, Analysis};
+use crate::select::{Moment, Pattern, Selection};
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -25,9 +28,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print operations and amplification by system; with --out also write CSV files.
+    /// Print operations and amplification by system; with --out write all tables as CSV files.
     #[command(after_help = EXIT_CODES)]
-    Summary(Summary),
+    Summary(Analyze),
+    /// Print bytes on their way from the application to the device, and what they were amplified by; with --out also write
+    /// amplification.csv.
+    #[command(after_help = EXIT_CODES)]
+    Amplification(Analyze),
+    /// Print how long operations took; with --out also write latency.csv.
+    #[command(after_help = EXIT_CODES)]
+    Latency(Analyze),
+    /// Print what happened when: operations, bytes, durations, how many were under way, amplification and loss by window of time;
+    /// with --out also write timeline.csv.
+    #[command(after_help = EXIT_CODES)]
+    Timeline(Timeline),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
     /// had been flushed.
     #[command(after_help = EXIT_CODES)]
@@ -44,11 +58,13 @@ struct Recover {
 }
 
 #[derive(Debug, Args)]
-struct Summary {
+struct Analyze {
     /// Capture directories; several are merged into one result.
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// Write summary.csv, amplification.csv, latency.csv and loss.csv into this directory, which is created if needed.
+    #[command(flatten)]
+    selection: Selecting,
+    /// Write CSV files into this directory, which is created if needed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.
@@ -64,6 +80,56 @@ struct Summary {
     /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
     #[arg(long)]
     exact: bool,
+}
+
+#[derive(Debug, Args)]
+struct Timeline {
+    /// How long a window is, such as 100ms [default: 1s, doubled until there are at most 10000].
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    window: Option<Duration>,
+    #[command(flatten)]
+    analyze: Analyze,
+}
+
+fn window(typed: &str) -> Result<Duration, String> {
+    let window =
+        humantime::parse_duration(typed).ok().filter(|window| i64::try_from(window.as_nanos()).is_ok_and(|ns| ns > 0));
+    window.ok_or_else(|| "expected a time above zero, such as 1s or 100ms".to_owned())
+}
+
+/// What of the captures is asked for. Names are globs, which may be given several times.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What of the captures is asked for")]
+struct Selecting {
+    /// Only what began then or later: a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s.
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    since: Option<Moment>,
+    /// Only what began before.
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    until: Option<Moment>,
+    /// Only this layer: syscall, vfs, fs or block. May be given several times.
+    #[arg(long = "layer", value_name = "LAYER", value_parser = layer)]
+    layers: Vec<Layer>,
+    /// Only systems of this name, which may be a glob such as `ceph*`. May be given several times, as all that follow.
+    #[arg(long = "system", value_name = "NAME", value_parser = Pattern::parse)]
+    systems: Vec<Pattern>,
+    /// Only processes of this id, or of this command name.
+    #[arg(long = "process", value_name = "PID|NAME", value_parser = Pattern::parse)]
+    processes: Vec<Pattern>,
+    /// Only cgroups of this path or id.
+    #[arg(long = "cgroup", value_name = "PATH|ID", value_parser = Pattern::parse)]
+    cgroups: Vec<Pattern>,
+    /// Only files of this path, such as `/var/lib/*.wal`, or of this id: major:minor:inode.
+    #[arg(long = "file", value_name = "PATH|ID", value_parser = Pattern::parse)]
+    files: Vec<Pattern>,
+    /// Only what is done to disks of this name, or of this number: major:minor.
+    #[arg(long = "device", value_name = "NAME|ID", value_parser = Pattern::parse)]
+    devices: Vec<Pattern>,
+}
+
+fn layer(typed: &str) -> Result<Layer, String> {
+    let names = || Layer::ALL.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", ");
+    Layer::parse(typed).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 fn level(typed: &str) -> Result<Wanted, String> {
@@ -82,24 +148,37 @@ pub fn parse() -> options::Command {
 impl From<Command> for options::Command {
     fn from(command: Command) -> Self {
         match command {
-            Command::Summary(summary) => options::Command::Summary(summary.into()),
+            Command::Summary(typed) => typed.into_command(Analysis::Summary, None),
+            Command::Amplification(typed) => typed.into_command(Analysis::Amplification, None),
+            Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
+            Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,
         }
     }
 }
 
-impl From<Summary> for options::Summary {
-    fn from(typed: Summary) -> Self {
+impl Analyze {
+    fn into_command(self, analysis: Analysis, window: Option<Duration>) -> options::Command {
         let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        options::Summary {
-            captures: typed.captures,
-            out: typed.out,
-            rules: typed.rules,
-            level: typed.level,
-            threads: typed.threads.unwrap_or_else(available),
-            precision: if typed.exact { Precision::Exact } else { Precision::DEFAULT },
-        }
+        options::Command::Analyze(Box::new(options::Analyze {
+            analysis,
+            captures: self.captures,
+            selection: self.selection.into(),
+            out: self.out,
+            rules: self.rules,
+            level: self.level,
+            threads: self.threads.unwrap_or_else(available),
+            precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
+            window,
+        }))
+    }
+}
+
+impl From<Selecting> for Selection {
+    fn from(typed: Selecting) -> Self {
+        let Selecting { since, until, layers, systems, processes, cgroups, files, devices } = typed;
+        Selection { since, until, layers, systems, entities: [processes, cgroups, files, devices] }
     }
 }
 

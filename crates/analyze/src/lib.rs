@@ -6,10 +6,12 @@
 //! part ─ scan ─► Partial ─┘
 //! ```
 //!
-//! [`scan`] folds one part into a [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds
-//! what a partial keeps. [`owners`] and [`files`] say whose a row is. [`summary`], [`latency`] and [`amplification`] declare
-//! the columns of the results, [`frame`] makes tables of them. [`trust`] says what the result is worth: layers that are
-//! missing, events that were lost; [`loss`], when that was. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
+//! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
+//! [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
+//! whose a row is, [`names`] what that is called. [`summary`], [`latency`], [`amplification`] and [`timeline`] declare the columns of
+//! the results, [`frame`] makes tables of them, [`tables`] says which command writes which, [`terminal`] shows them. [`trust`] says what the
+//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`recover`]
+//! makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
 pub mod aggregate;
@@ -23,7 +25,10 @@ pub mod files;
 pub mod frame;
 pub mod latency;
 pub mod levels;
+pub mod load;
 pub mod loss;
+pub mod names;
+pub mod notes;
 pub mod options;
 pub mod output;
 pub mod owners;
@@ -32,7 +37,10 @@ pub mod partial;
 pub mod recover;
 pub mod scan;
 pub mod schema;
+pub mod select;
 pub mod summary;
+pub mod tables;
 pub mod terminal;
 pub mod time;
+pub mod timeline;
 pub mod trust;

@@ -2,15 +2,34 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::aggregate::Precision;
 use crate::levels::Wanted;
+use crate::select::Selection;
 
-/// What `summary` is asked to do.
+/// What is to be found out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Analysis {
+    /// Operations, bytes and amplification by system, and all that goes with it.
+    Summary,
+    /// Bytes from the application to the device, by system, process, cgroup, file and device.
+    Amplification,
+    /// Distributions of durations.
+    Latency,
+    /// What happened when.
+    Timeline,
+}
+
+/// What an analysis is asked to do.
 #[derive(Debug, Clone)]
-pub struct Summary {
+pub struct Analyze {
+    /// What is to be found out.
+    pub analysis: Analysis,
     /// Captures, merged into one result.
     pub captures: Vec<PathBuf>,
+    /// What of them.
+    pub selection: Selection,
     /// Where CSV files go; without it none are written.
     pub out: Option<PathBuf>,
     /// Rules that are asked before the built-in ones.
@@ -21,13 +40,15 @@ pub struct Summary {
     pub threads: NonZeroUsize,
     /// How percentiles are kept.
     pub precision: Precision,
+    /// How long the windows of a timeline are; without it a second, or as much as there is room for.
+    pub window: Option<Duration>,
 }
 
 /// What the program is asked to do.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Amplification and latency of captures.
-    Summary(Summary),
+    /// An analysis of captures.
+    Analyze(Box<Analyze>),
     /// Captures that were cut off are made whole.
     Recover(Vec<PathBuf>),
     /// The documentation of tables and columns.

@@ -6,6 +6,7 @@ use crate::aggregate::LostByLayer;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
 use crate::aggregate::latency::{Distributions, Latencies};
+use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{Entities, Entity};
 use crate::event::Anomalies;
 use crate::levels::LeftOut;
@@ -64,6 +65,10 @@ pub struct Partial {
     pub entities: Entities,
     /// I/O on files in memory, which is left out of the systems because it reaches no device.
     pub memory: Counts,
+    /// What may be asked for, and is in no system because nobody knows whose it is.
+    pub doubtful: Counts,
+    /// Whether there was anything that is asked for.
+    pub selected: bool,
     /// Values that could not be used.
     pub anomalies: Anomalies,
     /// Requests of other levels than the one that totals are of, in no system.
@@ -72,6 +77,8 @@ pub struct Partial {
     pub during: During,
     /// Rows that stand for more than one event.
     pub sampled: Sampled,
+    /// What happened when, if that was asked for.
+    pub timeline: Option<Timeline>,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -89,6 +96,10 @@ pub struct Finished {
     pub entities: Vec<(Entity, Flows)>,
     /// I/O on files in memory, in no system.
     pub memory: Counts,
+    /// What may be asked for, and is in no system because nobody knows whose it is.
+    pub doubtful: Counts,
+    /// Whether there was anything that is asked for.
+    pub selected: bool,
     /// Values that could not be used.
     pub anomalies: Anomalies,
     /// Requests of other levels than the one that totals are of, in no system.
@@ -97,6 +108,10 @@ pub struct Finished {
     pub during: During,
     /// Rows that stand for more than one event.
     pub sampled: Sampled,
+    /// What happened when, if that was asked for.
+    pub timeline: Vec<timeline::Finished>,
+    /// How long a window of it is.
+    pub window_ns: i64,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -143,10 +158,17 @@ impl Partial {
         }
         self.entities.combine(other.entities);
         self.memory.combine(&other.memory);
+        self.doubtful.combine(&other.doubtful);
+        self.selected |= other.selected;
         self.anomalies.combine(other.anomalies);
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
         self.sampled.combine(other.sampled);
+        match (&mut self.timeline, other.timeline) {
+            (Some(mine), Some(theirs)) => mine.combine(theirs),
+            (mine @ None, theirs) => *mine = theirs,
+            (Some(_), None) => {}
+        }
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -164,9 +186,28 @@ impl Partial {
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
-        let Partial { memory, anomalies, left_out, during, sampled, rows, entities, .. } = self;
+        let Partial {
+            memory, doubtful, selected, anomalies, left_out, during, sampled, rows, entities, timeline, ..
+        } = self;
         let entities = entities.finish();
-        Finished { systems, total, total_flows, entities, memory, anomalies, left_out, during, sampled, rows }
+        let window_ns = timeline.as_ref().map_or(0, Timeline::width_ns);
+        let timeline = timeline.map(Timeline::finish).unwrap_or_default();
+        Finished {
+            systems,
+            total,
+            total_flows,
+            entities,
+            memory,
+            doubtful,
+            selected,
+            anomalies,
+            left_out,
+            during,
+            sampled,
+            timeline,
+            window_ns,
+            rows,
+        }
     }
 }
 

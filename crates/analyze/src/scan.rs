@@ -21,15 +21,18 @@ use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, Vf
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
+use crate::aggregate::timeline::{Moment, Timeline};
 use crate::disks::Disks;
-use crate::event::Phase;
+use crate::event::{Phase, UNKNOWN};
 use crate::files::Files;
 use crate::levels::Choice;
 use crate::loss::Losses;
 use crate::loss::during::Windows;
+use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
-use accounts::Accounts;
+use crate::select::{Selection, Window};
+use accounts::{Accounts, NO_SLOT};
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use durations::Durations;
 use whose::Whose;
@@ -48,10 +51,12 @@ pub struct Scan<'a> {
     pub choice: &'a Choice,
     /// When something of its tables was lost.
     pub losses: &'a Losses,
-    /// Rows of events that began until then are left out, because some tables lack them ([`PartList::removed_until_ns`]).
-    ///
-    /// [`PartList::removed_until_ns`]: iostrata_capture::list::PartList::removed_until_ns
-    pub removed_until_ns: Option<i64>,
+    /// When the events began that are asked for. That is never before some tables lack what the ring of parts removed.
+    pub window: Window,
+    /// What is asked for.
+    pub selection: &'a Selection,
+    /// What entities are called.
+    pub names: &'a Names<'a>,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
@@ -133,6 +138,7 @@ pub struct Fold<'a> {
     whose: Whose<'a>,
     accounts: Accounts,
     durations: Durations,
+    timeline: Option<Timeline>,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
@@ -147,8 +153,9 @@ impl<'a> Fold<'a> {
             scan,
             partial: Partial::default(),
             whose: Whose::new(scan),
-            accounts: Accounts::default(),
+            accounts: Accounts::new(),
             durations: Durations::new(settings.precision),
+            timeline: settings.window_ns.map(Timeline::new),
             chunk: Chunk::default(),
             windows: None,
             during: Vec::new(),
@@ -163,6 +170,7 @@ impl<'a> Fold<'a> {
         if self.windows.is_some() {
             self.partial.during.add(self.scan.capture, source, std::mem::take(&mut self.during));
         }
+        self.timeline.iter_mut().for_each(Timeline::settle);
         Ok(())
     }
 
@@ -170,6 +178,7 @@ impl<'a> Fold<'a> {
     pub fn finish(mut self) -> Partial {
         self.accounts.close(self.scan.capture, &mut self.partial);
         self.durations.close(&mut self.partial);
+        self.partial.timeline = self.timeline;
         self.partial
     }
 
@@ -188,7 +197,7 @@ impl<'a> Fold<'a> {
 
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold { partial, whose, accounts, durations, chunk, .. } = self;
+        let Fold { partial, whose, accounts, durations, timeline, chunk, .. } = self;
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -199,6 +208,7 @@ impl<'a> Fold<'a> {
             accounts.add(*account, (u64::from(*ops), *bytes), *ns);
         }
         durations.add(layer, chunk);
+        timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
         chunk.clear();
         if accounts.are_many() {
             accounts.close(self.scan.capture, partial);
@@ -206,15 +216,15 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Counts the row of what began at `ts_ns`, if it is in the totals as far as that decides. Whether it is.
+    /// Counts the row of what began at `ts_ns`, if it is asked for as far as that decides. Whether it is.
     #[inline]
     fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
-        let is_whole = self.is_whole_at(ts_ns);
-        if is_whole {
+        self.count_end(ts_ns, dur_ns);
+        let is_within = self.is_within(ts_ns);
+        if is_within {
             self.partial.rows = self.partial.rows.saturating_add(1);
-            self.count_end(ts_ns, dur_ns);
         }
-        is_whole
+        is_within
     }
 
     /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it
@@ -229,10 +239,11 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Whether what began at `ts_ns` is in the totals, as far as that decides.
+    /// Whether what began at `ts_ns` is asked for, as far as that decides.
     #[inline]
-    fn is_whole_at(&self, ts_ns: i64) -> bool {
-        self.scan.removed_until_ns.is_none_or(|until_ns| ts_ns > until_ns)
+    fn is_within(&self, ts_ns: i64) -> bool {
+        let Window { after_ns, until_ns } = self.scan.window;
+        after_ns.is_none_or(|after_ns| ts_ns > after_ns) && until_ns.is_none_or(|until_ns| ts_ns < until_ns)
     }
 
     /// Whether requests of device `dev` are in the totals.
@@ -255,5 +266,15 @@ impl<'a> Fold<'a> {
                 1
             }
         }
+    }
+}
+
+fn add_moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
+    let total_ns = &chunk.durations[Phase::Total as usize];
+    let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
+    for (((_, asked), done), ns) in rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT) {
+        let &Done { bytes, ops, direction, .. } = done;
+        let ns = Some(*ns).filter(|ns| *ns != UNKNOWN);
+        timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
     }
 }

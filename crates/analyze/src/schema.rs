@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, list, tables};
 
 use crate::event::Phase;
-use crate::{amplification, frame, latency, loss, summary};
+use crate::{amplification, frame, latency, loss, summary, timeline};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -109,6 +109,14 @@ fn results(text: &mut String) {
          a flush interval after they happened.",
     );
     text.push_str(&frame::markdown(&loss::report::columns()));
+    section(
+        text,
+        "### `timeline.csv`",
+        "`iostrata-analyze timeline --out DIR`: one row for each window of time, those included in which nothing happened. An operation \
+         counts in the window in which it began, as with `--since` and `--until`. Windows are a second long, or as long as `--window` says; without that \
+         they are doubled until there are at most 10000.",
+    );
+    text.push_str(&frame::markdown(&timeline::columns()));
     section(text, "### Phases", "The words in `phase`.");
     words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
 }

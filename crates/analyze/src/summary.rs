@@ -10,7 +10,7 @@ use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// The layers whose rows are operations, one each.
-const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
+pub const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
 
 /// What a row of the summary is made from.
 pub struct Row {
@@ -64,7 +64,8 @@ pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     columns
 }
 
-fn word(direction: Direction) -> &'static str {
+/// The word for a direction in names of columns.
+pub fn word(direction: Direction) -> &'static str {
     match direction {
         Direction::Read => "read",
         Direction::Write => "write",

@@ -1,51 +1,59 @@
-//! The summary as a table for people.
+//! Results as tables for people.
+
+pub mod amplification;
+pub mod latency;
+pub mod summary;
+pub mod timeline;
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use polars::prelude::*;
 
 use crate::output::one_line;
 
-/// Headers and the columns of `summary.csv` that they show.
-const COLUMNS: [(&str, &str); 9] = [
-    ("SYSTEM", "system"),
-    ("SYS_R", "syscall_read_ops"),
-    ("SYS_W", "syscall_write_ops"),
-    ("VFS_R", "vfs_read_ops"),
-    ("VFS_W", "vfs_write_ops"),
-    ("BLK_R", "block_read_ops"),
-    ("BLK_W", "block_write_ops"),
-    ("R_AMP", "read_amp_bytes"),
-    ("W_AMP", "write_amp_bytes"),
-];
-
-/// How the names of columns end that are ratios.
-const RATIO: &str = "_amp_bytes";
-
-/// The rows of `summary` and, below a line, those of `total`.
-pub fn table(summary: &DataFrame, total: &DataFrame) -> PolarsResult<String> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
-    table.set_header(COLUMNS.map(|(header, _)| header));
-    for frame in [summary, total] {
-        for row in 0..frame.height() {
-            table.add_row(cells(frame, row)?);
-        }
-    }
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(if column.index == 0 { CellAlignment::Left } else { CellAlignment::Right });
-    }
-    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    // The style knows one line below the header and none before the total.
-    lines.insert(lines.len().saturating_sub(total.height()), lines.get(1).cloned().unwrap_or_default());
-    Ok(lines.join("\n") + "\n")
+/// A table for people.
+pub struct Shown {
+    /// Its lines.
+    pub text: String,
+    /// Whether a number in it has a [`MARK`].
+    pub is_marked: bool,
 }
 
-fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<String>> {
-    let marked = |(_, column): &(&str, &str)| {
-        let mark = if may_have_moved(frame, row, column)? { MARK } else { "" };
-        Ok(format!("{mark}{}", cell(&frame.column(column)?.get(row)?)))
-    };
-    COLUMNS.iter().map(marked).collect()
+impl Shown {
+    /// What a mark means, where there is one; the numbers are in `file`.
+    pub fn legend(&self, file: &str, sampled: bool) -> Option<String> {
+        let what = match sampled {
+            true => "an estimate, which has no bounds".to_owned(),
+            false => format!("what is missing may have changed it; its bounds are in {file} (--out)"),
+        };
+        self.is_marked.then(|| format!("{MARK} before a number: {what}"))
+    }
+}
+
+/// A cell.
+struct Cell {
+    text: String,
+    /// Whether what is missing may have changed it.
+    is_marked: bool,
+}
+
+/// Cells below a header, with a line above the last `sums` rows. Of the columns so many as `texts` are no numbers.
+fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
+    table.set_header(header);
+    let is_marked = rows.iter().flatten().any(|cell| cell.is_marked);
+    let text = |cell: Cell| if cell.is_marked { format!("{MARK}{}", cell.text) } else { cell.text };
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(text)));
+    for column in table.column_iter_mut() {
+        let alignment = if column.index < texts { CellAlignment::Left } else { CellAlignment::Right };
+        column.set_cell_alignment(alignment);
+    }
+    let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    if sums > 0 {
+        // The style knows one line below the header and none before the total.
+        lines.insert(lines.len().saturating_sub(sums), lines.get(1).cloned().unwrap_or_default());
+    }
+    Shown { text: lines.join("\n") + "\n", is_marked }
 }
 
 /// Before a number that what is missing may have changed.
@@ -53,36 +61,18 @@ const MARK: &str = "~";
 
 /// Whether a ratio is printed otherwise than one of its bounds.
 fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<bool> {
-    if !column.ends_with(RATIO) || frame.column(column)?.get(row)?.is_null() {
+    if frame.column(column)?.get(row)?.is_null() {
         return Ok(false);
     }
-    let printed = |suffix: &str| Ok(cell(&frame.column(&format!("{column}{suffix}"))?.get(row)?));
+    let printed = |suffix: &str| Ok(text(&frame.column(&format!("{column}{suffix}"))?.get(row)?));
     let bounds: [PolarsResult<String>; 3] = ["", "_low", "_high"].map(printed);
     let [ratio, low, high] = bounds;
     let ratio = ratio?;
     Ok(ratio != low? || ratio != high?)
 }
 
-/// What a mark means, where one is printed of `frames`.
-pub fn legend(frames: &[&DataFrame], sampled: bool) -> PolarsResult<Option<String>> {
-    for frame in frames {
-        for (_, column) in COLUMNS {
-            for row in 0..frame.height() {
-                if may_have_moved(frame, row, column)? {
-                    let what = match sampled {
-                        true => "an estimate, which has no bounds",
-                        false => "what is missing may have changed it; its bounds are in summary.csv (--out)",
-                    };
-                    return Ok(Some(format!("{MARK} before a ratio: {what}")));
-                }
-            }
-        }
-    }
-    Ok(None)
-}
-
 /// One value: two decimals for ratios, `-` for what is not known or not defined.
-fn cell(value: &AnyValue) -> String {
+fn text(value: &AnyValue) -> String {
     match value {
         AnyValue::Null => "-".to_owned(),
         AnyValue::Float64(ratio) => format!("{ratio:.2}"),
@@ -92,17 +82,28 @@ fn cell(value: &AnyValue) -> String {
     }
 }
 
-/// `R_AMP 1.00 to 1.20` of the first row of `total`; a bound that is not known is `?`. `None` of no ratio.
-pub fn bounds(total: &DataFrame) -> PolarsResult<Option<String>> {
-    let mut parts = Vec::new();
-    for (header, column) in COLUMNS.iter().filter(|(_, column)| column.ends_with(RATIO)) {
-        if total.column(column)?.get(0)?.is_null() {
-            continue;
-        }
-        let bound = |suffix: &str| -> PolarsResult<String> {
-            Ok(cell(&total.column(&format!("{column}{suffix}"))?.get(0)?).replace('-', "?"))
-        };
-        parts.push(format!("{header} {} to {}", bound("_low")?, bound("_high")?));
+/// Nanoseconds with three digits, in the unit that suits them.
+fn duration(ns: u64) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
+    let Some((size, unit)) = units.into_iter().find(|(size, _)| ns >= *size) else { return format!("{ns} ns") };
+    let value = ns as f64 / size as f64;
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits_and_the_unit_that_suits_them() {
+        let texts = [0, 999, 1_000, 12_345, 999_999, 1_500_000, 12_000_000_000].map(duration);
+        assert_eq!(texts, ["0 ns", "999 ns", "1.00 µs", "12.3 µs", "1000 µs", "1.50 ms", "12.0 s"]);
     }
-    Ok((!parts.is_empty()).then(|| parts.join(", ")))
 }

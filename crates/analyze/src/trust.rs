@@ -13,11 +13,13 @@ use std::path::Path;
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
 use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
-use iostrata_capture::op::Layer;
+use iostrata_capture::op::{Direction, Layer};
 
+use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Path as FlowPath;
 use crate::loss::Losses;
 use crate::scan::Source;
+use crate::select::Window;
 use crate::time::utc;
 
 pub use missing::Missing;
@@ -46,14 +48,14 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The judgement on `captures`, which lost these `losses`.
-    pub fn of(captures: &[Capture], losses: &[Losses]) -> Trust {
+    /// The judgement on `captures`, which lost these `losses`, as far as it is about these times of each.
+    pub fn of(captures: &[Capture], losses: &[Losses], windows: &[Window]) -> Trust {
         let mut trust = Trust {
             captured: by_layer(|layer| captures.iter().all(|c| state(c, layer).is_some_and(|s| s.captured))),
             lost_io: by_layer(|layer| lost_io(captures, layer)),
             told: std::array::from_fn(|index| captures.iter().all(|capture| tells(capture, FlowPath::ALL[index]))),
             lost_events: Some(0),
-            missing: by_layer(|layer| missing::of(captures, losses, layer)),
+            missing: by_layer(|layer| missing::of(captures, losses, windows, layer)),
             sampled: captures.iter().any(|capture| capture.manifest.greatest_weight() > 1),
             complete: losses.iter().all(|of| of.excess.is_empty()),
             ..Trust::default()
@@ -66,6 +68,24 @@ impl Trust {
         }
         trust.notes.extend(gaps::lines(captures));
         trust
+    }
+
+    /// Leaves out the layers that `wanted` does not have, as if they were not captured.
+    pub fn keep(&mut self, wanted: impl Fn(Layer) -> bool) {
+        Layer::ALL.iter().for_each(|layer| self.captured[*layer as usize] &= wanted(*layer));
+    }
+
+    /// Takes what may be asked for, and is not in the result because nobody knows whose it is, for as good as lost.
+    pub fn doubt(&mut self, doubtful: &Counts) {
+        for layer in Layer::ALL {
+            let missing = &mut self.missing[*layer as usize].at_least;
+            *missing = missing.saturating_add(doubtful.ops(*layer));
+            let moved = |direction| doubtful.moved(*layer, direction);
+            let (read, write) = (moved(Direction::Read), moved(Direction::Write));
+            let amounts =
+                Amounts { read_ops: read.ops, read_bytes: read.bytes, write_ops: write.ops, write_bytes: write.bytes };
+            self.lost_io[*layer as usize].iter_mut().for_each(|lost| lost.add(&amounts));
+        }
     }
 
     /// [`Trust::captured`] but for one layer.

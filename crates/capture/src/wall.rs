@@ -47,6 +47,18 @@ impl WallClock {
         let ahead = steps.checked_sub(1).map_or(0, |last| self.steps[last].1);
         ts_ns.saturating_add(ahead)
     }
+
+    /// The first `ts_ns` at which it said `wall_ns` or later.
+    pub fn reaches(&self, wall_ns: i64) -> i64 {
+        let begins = std::iter::once((i64::MIN, 0)).chain(self.steps.iter().copied());
+        let ends = self.steps.iter().map(|(from_ns, _)| Some(*from_ns)).chain([None]);
+        let of = |((from_ns, ahead), end_ns): ((i64, i64), Option<i64>)| {
+            let ts_ns = from_ns.max(wall_ns.saturating_sub(ahead));
+            end_ns.is_none_or(|end_ns| ts_ns < end_ns).then_some(ts_ns)
+        };
+        // After the last step it says every time at some moment.
+        begins.zip(ends).find_map(of).unwrap_or(i64::MAX)
+    }
 }
 
 fn add_rows(told: &mut Vec<(i64, i64)>, batch: &RecordBatch) -> std::result::Result<(), String> {
@@ -61,6 +73,17 @@ fn add_rows(told: &mut Vec<(i64, i64)>, batch: &RecordBatch) -> std::result::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_reached_once_though_a_step_may_repeat_it_or_leave_it_out() {
+        // An hour ahead at 100, and back to where it was at 200.
+        let wall = WallClock { steps: vec![(100, 3_600_000_000), (200, 0)] };
+        for (wall_ns, ts_ns) in [(50, 50), (100, 100), (3_600_000_150, 150), (150, 100), (3_600_000_200, 3_600_000_200)]
+        {
+            assert_eq!(wall.reaches(wall_ns), ts_ns, "{wall_ns}");
+        }
+        assert_eq!(WallClock::default().reaches(7), 7);
+    }
 
     /// What NTP does to the one clock and not to the other comes to more than a step in the end.
     #[test]

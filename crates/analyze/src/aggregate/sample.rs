@@ -39,7 +39,7 @@ impl Percentile {
 
     /// The nearest rank, `ceil(q * n)`, counted from 1, where the values are worth `support` of equal weight; `None` where that is
     /// too few to support the percentile.
-    fn rank(&self, support: u128, n: u64) -> Option<u64> {
+    pub fn rank(&self, support: u128, n: u64) -> Option<u64> {
         (support >= u128::from(self.needs())).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
     }
 

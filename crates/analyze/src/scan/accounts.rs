@@ -1,7 +1,7 @@
 //! What rows come to, added up by whose it is before it is counted for a system, a process, a cgroup, a file and a disk: an addition
 //! for each row, in place of six.
 
-use iostrata_capture::op::Direction;
+use iostrata_capture::op::{Direction, Layer};
 
 use super::kind::{Counted, Kind};
 use crate::aggregate::count::Moved;
@@ -26,7 +26,8 @@ pub const NO_SLOT: u32 = u32::MAX;
 struct Account {
     kind: Kind,
     slot: u32,
-    places: Places,
+    /// Where its bytes are counted; nowhere, where it is not certain that they are asked for.
+    places: Option<Places>,
     /// The disk, where rows tell it.
     disk: Option<i32>,
     /// Operations whose duration is not known.
@@ -43,23 +44,40 @@ struct Sums {
 }
 
 /// All accounts. They are closed when there are many, so that memory does not follow their number.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Accounts {
+    /// The first of them is of all that is not asked for.
     all: Vec<Account>,
     /// Of each.
     sums: Vec<Sums>,
 }
 
+/// The number of the account of what is not asked for.
+const LEFT_OUT: u32 = 0;
+
 /// More are not kept open: some 30 MiB.
 const MOST: usize = 1 << 18;
 
 impl Accounts {
+    /// None that is asked for.
+    pub fn new() -> Self {
+        let mut accounts = Accounts { all: Vec::new(), sums: Vec::new() };
+        let kind = Kind { layer: Layer::Syscall, direction: None, counted: Counted::Whole(None) };
+        accounts.open(kind, NO_SLOT, None, None);
+        accounts
+    }
+
     /// Opens an account.
-    pub fn open(&mut self, kind: Kind, slot: u32, places: Places, disk: Option<i32>) -> AccountId {
+    pub fn open(&mut self, kind: Kind, slot: u32, places: Option<Places>, disk: Option<i32>) -> AccountId {
         let account = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
         self.all.push(Account { kind, slot, places, disk, untimed: 0 });
         self.sums.push(Sums::default());
         AccountId { account, slot }
+    }
+
+    /// The account of all that is not asked for.
+    pub fn left_out(&self) -> AccountId {
+        AccountId { account: LEFT_OUT, slot: NO_SLOT }
     }
 
     /// Adds so many operations, which moved these bytes together and took so long each, or [`UNKNOWN`].
@@ -83,10 +101,18 @@ impl Accounts {
 
     /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.
     pub fn close(&mut self, capture: usize, partial: &mut Partial) {
-        for (account, sums) in self.all.drain(..).zip(self.sums.drain(..)) {
+        let Accounts { all, sums } = std::mem::replace(self, Accounts::new());
+        for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {
             let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed } = account;
             let Sums { sum_ns, ops, bytes } = sums;
             let moved = Moved { ops, bytes, timed: ops.saturating_sub(untimed), sum_ns };
+            let Some(places) = places else {
+                if matches!(counted, Counted::Whole(_)) {
+                    partial.doubtful.add(layer, direction, &moved);
+                }
+                continue;
+            };
+            partial.selected = true;
             match counted {
                 Counted::Memory => partial.memory.add(layer, direction, &moved),
                 Counted::LeftOut => partial.left_out.add(capture, disk.unwrap_or_default(), direction, (bytes, ops)),

@@ -1,7 +1,7 @@
 //! Rows on their way into a partial, as columns: what is done to each of them is a short loop over one or two columns, in which the
 //! CPU can wait for the memory of several rows at once.
 
-use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::op::{Direction, Layer, Op};
 
 use super::accounts::AccountId;
 use super::told::{Key, Told};
@@ -29,6 +29,8 @@ pub struct Done {
     pub ops: u32,
     /// Which operation.
     pub op: Op,
+    /// Which way it counts in its layer's reads and writes.
+    pub direction: Option<Direction>,
 }
 
 /// Entries of one layer: rows, or one of several things that a row tells.

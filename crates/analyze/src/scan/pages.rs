@@ -49,14 +49,15 @@ impl Fold<'_> {
         if let Some(direction) = mapped(op, file_kind, via) {
             let counted = Counted::Way(Step::Application(Path::Mapping));
             let told = Told { kind: Kind { layer: Layer::Fs, direction: Some(direction), counted }, ..told };
-            self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &[UNKNOWN; PHASES]);
+            let done = Done { bytes, ops: 0, op, direction: None };
+            self.chunk.push(Layer::Fs, (row, ts_ns), &told, done, &[UNKNOWN; PHASES]);
         }
         if file_kind == Some(FdKind::Regular) {
             let mapped = op == Op::Fill && via == Some(Via::Mapping);
             told.kind.counted = Counted::Whole(Some(Step::Cache { mapped }));
         }
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
-        self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops, op }, &durations);
+        self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops, op, direction: op.direction() }, &durations);
     }
 }
 

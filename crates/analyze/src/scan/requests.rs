@@ -72,7 +72,7 @@ impl Fold<'_> {
         if !takes {
             let kind = Kind { layer: Layer::Block, direction, counted: Counted::LeftOut };
             let told = Told::nobodys(dev, class, kind);
-            let done = Done { bytes: all.saturating_mul(u64::from(ops)), ops, op };
+            let done = Done { bytes: all.saturating_mul(u64::from(ops)), ops, op, direction };
             return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
         }
         let durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
@@ -88,19 +88,19 @@ impl Fold<'_> {
             kind: kind(direction, class, view.evidence.at(row)),
         };
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
-        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op };
+        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction };
         self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);
         if rest > owned {
             let told = Told::nobodys(dev, class, kind(direction, class, Evidence::None));
             let bytes = (rest - owned).saturating_mul(u64::from(ops));
-            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &NOT_TIMED);
+            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op, direction }, &NOT_TIMED);
         }
     }
 
     #[inline]
     fn share(&mut self, view: &Shares, row: usize) {
         let ts_ns = view.ts_ns.at(row);
-        if !self.is_whole_at(ts_ns) {
+        if !self.is_within(ts_ns) {
             return;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);
@@ -109,17 +109,18 @@ impl Fold<'_> {
             return;
         }
         let (op, class) = (view.op.at(row), view.class.at(row));
+        let direction = counted_direction(op, view.flags.at(row));
         let told = Told {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
             cgroup: view.cgroup_id.at(row),
             file: view.file_dev.at(row).zip(view.ino.at(row)),
             disk: Disk::Is(view.dev.at(row)),
             class,
-            kind: kind(counted_direction(op, view.flags.at(row)), class, view.evidence.at(row)),
+            kind: kind(direction, class, view.evidence.at(row)),
         };
         let weight = self.weight(view.weight.at(row));
         let bytes = bytes(view.bytes.at(row), &mut self.partial.anomalies).saturating_mul(u64::from(weight));
-        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op }, &NOT_TIMED);
+        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op, direction }, &NOT_TIMED);
     }
 }
 

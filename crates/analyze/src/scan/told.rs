@@ -41,6 +41,16 @@ pub enum Disk {
     Of(Option<i32>),
 }
 
+impl Disk {
+    /// The disk that a row tells.
+    pub fn is(self) -> Option<i32> {
+        match self {
+            Disk::Is(dev) => Some(dev),
+            Disk::Of(_) => None,
+        }
+    }
+}
+
 impl Told {
     /// What process `pid` of `cgroup_id` does to a file.
     pub fn done((pid, cgroup_id): (i32, i64), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {

@@ -1,7 +1,5 @@
 //! Whose a row is: its system, and the process, cgroup, file and disk that its bytes are counted for.
 
-use std::collections::HashMap;
-
 use iostrata_capture::system::without_owner;
 
 use super::Scan;
@@ -11,14 +9,11 @@ use super::told::{Disk, Key, Start, Told};
 use crate::entity::{Entity, Places, Scope, class_of_nobody};
 use crate::owners::Found;
 use crate::partial::Partial;
+use crate::select::Verdict;
 
 /// Finds whose rows of one capture are, and where that is counted in one partial.
 pub struct Whose<'a> {
     scan: &'a Scan<'a>,
-    /// Slots in the partial by index of the process table's system.
-    slots: Vec<Option<u32>>,
-    /// Slots of those who are not in the process table.
-    by_comm: HashMap<String, u32>,
     /// Accounts of rows of which the same is told.
     known: Remembered<Key, AccountId>,
 }
@@ -29,7 +24,7 @@ const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 impl<'a> Whose<'a> {
     /// For the capture that `scan` is of.
     pub fn new(scan: &'a Scan<'a>) -> Self {
-        Whose { scan, slots: vec![None; scan.owners.systems()], by_comm: HashMap::new(), known: Remembered::new() }
+        Whose { scan, known: Remembered::new() }
     }
 
     /// The account of a row of `ts_ns`, as far as it is remembered.
@@ -52,21 +47,40 @@ impl<'a> Whose<'a> {
     ) -> AccountId {
         let told = &key.told();
         let found = self.find(told, ts_ns);
-        let (places, places_held) = self.places(partial, told, found, ts_ns);
-        let known_slot = self.known_slot(partial, told, found);
-        let slot = known_slot.unwrap_or_else(|| self.slot_by_comm(partial, comm));
-        let disk = match told.disk {
-            Disk::Is(dev) => Some(dev),
-            Disk::Of(_) => None,
+        let (entities, entities_held) = self.entities(told, found, ts_ns);
+        let known_system = self.known_system(told, found);
+        let (verdict, slot) = match known_system {
+            Some(System::None) => (self.verdict("", &entities), NO_SLOT),
+            Some(System::Of(name)) => {
+                let verdict = self.verdict(name, &entities);
+                (verdict, if verdict == Verdict::Selected { partial.slot(name) } else { NO_SLOT })
+            }
+            None => {
+                let name = self.scan.owners.by_comm(comm);
+                let verdict = self.verdict(&name, &entities);
+                (verdict, if verdict == Verdict::Selected { partial.slot(&name) } else { NO_SLOT })
+            }
         };
-        let account = accounts.open(told.kind, slot, places, disk);
+        let account = match verdict {
+            Verdict::LeftOut => accounts.left_out(),
+            _ => {
+                let places = || Places(entities.map(|entity| partial.entities.place(entity)));
+                let places = (verdict == Verdict::Selected).then(places);
+                accounts.open(told.kind, slot, places, told.disk.is())
+            }
+        };
         // By its command name another row of the same may be another system's.
-        if known_slot.is_some() {
+        if known_system.is_some() {
             let held = held(found);
-            let both = (held.0.max(places_held.0), held.1.min(places_held.1));
+            let both = (held.0.max(entities_held.0), held.1.min(entities_held.1));
             self.known.put(*key, both, account);
         }
         account
+    }
+
+    fn verdict(&self, system: &str, entities: &[Entity; Scope::ALL.len()]) -> Verdict {
+        let Scan { selection, names, .. } = self.scan;
+        if selection.takes_all() { Verdict::Selected } else { selection.verdict(names, system, entities) }
     }
 
     /// What the process table has of the row's process.
@@ -80,8 +94,8 @@ impl<'a> Whose<'a> {
         }
     }
 
-    /// Where its bytes are counted, and for when that holds.
-    fn places(&self, partial: &mut Partial, told: &Told, found: Option<Found>, ts_ns: i64) -> (Places, (i64, i64)) {
+    /// Whom its bytes are counted for, and for when that holds.
+    fn entities(&self, told: &Told, found: Option<Found>, ts_ns: i64) -> ([Entity; Scope::ALL.len()], (i64, i64)) {
         let (scan, capture) = (self.scan, self.scan.capture);
         let class = class_of_nobody(told.class);
         let nobody = |scope| Entity::Nobody(scope, class);
@@ -102,29 +116,28 @@ impl<'a> Whose<'a> {
             Disk::Of(dev) => dev.and_then(|dev| scan.disks.get(&dev).copied()),
         };
         let disk = disk.map_or(nobody(Scope::Device), |dev| Entity::Device(capture, dev));
-        (Places([process, cgroup, file, disk].map(|entity| partial.entities.place(entity))), held)
+        ([process, cgroup, file, disk], held)
     }
 
-    /// The slot of the row's system, where it does not take the command name to know it.
-    fn known_slot(&mut self, partial: &mut Partial, told: &Told, found: Option<Found>) -> Option<u32> {
+    /// The row's system, where it does not take the command name to know it.
+    fn known_system(&self, told: &Told, found: Option<Found>) -> Option<System<'a>> {
         if !told.kind.is_systems() {
-            return Some(NO_SLOT);
+            return Some(System::None);
         }
         if told.process.0.is_none() {
-            return Some(partial.slot(without_owner(told.class)));
+            return Some(System::Of(without_owner(told.class)));
         }
-        let (owners, system) = (self.scan.owners, found?.span.system);
-        Some(*self.slots[system].get_or_insert_with(|| partial.slot(owners.name(system))))
+        Some(System::Of(self.scan.owners.name(found?.span.system)))
     }
+}
 
-    fn slot_by_comm(&mut self, partial: &mut Partial, comm: Option<&str>) -> u32 {
-        if let Some(slot) = self.by_comm.get(comm.unwrap_or_default()) {
-            return *slot;
-        }
-        let slot = partial.slot(&self.scan.owners.by_comm(comm));
-        self.by_comm.insert(comm.unwrap_or_default().to_owned(), slot);
-        slot
-    }
+/// What a row is counted in.
+#[derive(Clone, Copy)]
+enum System<'a> {
+    /// In none.
+    None,
+    /// In the one of this name.
+    Of(&'a str),
 }
 
 fn held(found: Option<Found>) -> (i64, i64) {

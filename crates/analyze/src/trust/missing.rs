@@ -8,6 +8,7 @@ use iostrata_capture::tables::ProcessTable;
 
 use super::{books, left_out, skipped};
 use crate::loss::Losses;
+use crate::select::Window;
 
 /// Rows that a layer lacks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,12 +19,12 @@ pub struct Missing {
     pub more: bool,
 }
 
-/// What all of `captures` together lack of `layer`.
-pub fn of(captures: &[Capture], losses: &[Losses], layer: Layer) -> Missing {
+/// What all of `captures` together lack of `layer`, of events that began in these times of each.
+pub fn of(captures: &[Capture], losses: &[Losses], windows: &[Window], layer: Layer) -> Missing {
     let mut sum = Missing::default();
-    for (capture, losses) in captures.iter().zip(losses) {
-        // What was over by then belongs to what was removed, and is left out with it.
-        let left_out = capture.list.removed_until_ns().map_or(0, |until_ns| losses.until(layer.name(), until_ns));
+    for ((capture, losses), window) in captures.iter().zip(losses).zip(windows) {
+        // What was over by then had begun before. When what was lost later had begun, nobody knows.
+        let left_out = window.after_ns.map_or(0, |after_ns| losses.until(layer.name(), after_ns));
         let known = losses.of_table(layer.name()).saturating_sub(left_out);
         sum.at_least = sum.at_least.saturating_add(known);
         sum.more |= more(&capture.manifest, losses, layer);

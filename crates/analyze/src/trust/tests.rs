@@ -6,6 +6,7 @@ use iostrata_capture::part::PartName;
 use super::*;
 use crate::loss::Kind;
 use crate::loss::episodes::Stretch;
+use crate::select::Selection;
 
 /// A finished capture of all layers that lost nothing.
 pub(crate) fn sound() -> Capture {
@@ -51,7 +52,11 @@ fn with(change: impl FnOnce(&mut Manifest)) -> Trust {
 fn trust(captures: &[Capture]) -> Trust {
     let losses: Vec<Losses> =
         captures.iter().map(|capture| Losses::load(capture).expect("no table of losses")).collect();
-    Trust::of(captures, &losses)
+    Trust::of(captures, &losses, &windows(captures))
+}
+
+fn windows(captures: &[Capture]) -> Vec<Window> {
+    Selection::default().windows(captures).expect("captures that say when they began")
 }
 
 const NOTHING_LOST: [Option<Amounts>; Layer::ALL.len()] =
@@ -205,7 +210,13 @@ fn what_was_lost_before_the_oldest_row_that_is_left_is_missing_of_nothing() {
     let stretch = |since, until| (Kind { table: "syscall", cause: "ring_full" }, Stretch::new(since, until, 7, 0));
     let mut losses = Losses::default();
     losses.episodes = vec![stretch(0, 100), stretch(100, 101)];
-    assert_eq!(missing(&Trust::of(&[capture], &[losses]))[0], Some(7));
+    let of = |window: Window| {
+        missing(&Trust::of(std::slice::from_ref(&capture), std::slice::from_ref(&losses), &[window]))[0]
+    };
+    assert_eq!(of(windows(std::slice::from_ref(&capture))[0]), Some(7));
+    // When what was lost later had begun, nobody knows.
+    assert_eq!(of(Window { after_ns: Some(50), until_ns: Some(60) }), Some(14));
+    assert_eq!(of(Window { after_ns: Some(101), until_ns: None }), Some(0));
 }
 
 #[test]

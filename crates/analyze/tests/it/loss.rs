@@ -94,6 +94,34 @@ fn when_and_how_much_was_lost_is_printed_and_written_and_percentiles_are_marked(
 }
 
 #[test]
+fn what_was_lost_is_in_the_windows_that_it_may_have_been_of() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    lossy("windows").write(place.path(), "run1");
+    let (code, _, _) = run_text(place.path(), &["timeline", "run1", "--out", "results"]);
+    assert_eq!(code, 3);
+    let timeline = place.path().join("results/timeline.csv");
+    assert_eq!(column(&timeline, "syscall_write_ops"), ["100"; 10]);
+    // A time ends with its last moment, which may be the first of a window.
+    assert_eq!(column(&timeline, "lost_events"), ["0", "0", "30", "30", "30", "0", "5", "5", "0", "0"]);
+}
+
+#[test]
+fn what_was_over_before_what_is_asked_for_is_not_missing_of_it() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    lossy("asked").write(place.path(), "run1");
+    let lost = |arguments: &[&str]| {
+        let (code, _, _) = run_text(place.path(), &[&["latency", "run1", "--out", "results"], arguments].concat());
+        assert_eq!(code, 3);
+        column(&place.path().join("results/latency.csv"), "lost_events")
+    };
+    assert_eq!(lost(&[]), ["37"]);
+    assert_eq!(lost(&["--since", "2026-11-22T06:00:05Z"]), ["7"]);
+    assert_eq!(lost(&["--since", "2026-11-22T06:00:08Z"]), ["2"]);
+    // What was lost later may have begun before.
+    assert_eq!(lost(&["--until", "2026-11-22T06:00:01Z"]), ["37"]);
+}
+
+#[test]
 fn of_a_recording_that_was_cut_off_what_is_known_is_used_and_called_the_least() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = lossy("cut");

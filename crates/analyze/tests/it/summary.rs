@@ -149,7 +149,7 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
 
     lost 11 events: syscall 10 ring_full; block 1 ring_full
     lost at no known time: block 1 ring_full; syscall 10 ring_full
-    ~ before a ratio: what is missing may have changed it; its bounds are in summary.csv (--out)
+    ~ before a number: what is missing may have changed it; its bounds are in summary.csv (--out)
     with what is missing, the total lies within: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
 

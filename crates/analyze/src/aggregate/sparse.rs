@@ -1,0 +1,158 @@
+//! A distribution that takes little room: there is one for each window of time.
+
+use hdrhistogram::Histogram;
+
+use super::sample::Percentile;
+
+/// Values that are gathered before they are sorted into the counts.
+const GATHERED: usize = 1_024;
+
+/// Significant digits of values.
+const DIGITS: u8 = 2;
+
+/// Rounds values up as a histogram of [`DIGITS`] would, of which it keeps no counts.
+#[derive(Debug, Clone)]
+pub struct Rounding(Histogram<u8>);
+
+impl Rounding {
+    /// The rounding of all [`Sparse`] distributions.
+    pub fn new() -> Rounding {
+        match Histogram::new(DIGITS) {
+            Ok(histogram) => Rounding(histogram),
+            Err(_) => unreachable!("two significant digits are within the five that are possible"),
+        }
+    }
+}
+
+impl Default for Rounding {
+    fn default() -> Self {
+        Rounding::new()
+    }
+}
+
+/// Values with how often each occurred, rounded up to two significant digits. What it has depends on the values alone, never on the
+/// order in which they came or were merged.
+#[derive(Debug, Clone, Default)]
+pub struct Sparse {
+    /// Rounded values, ascending, each with its count.
+    counts: Vec<(u64, u64)>,
+    count: u64,
+    squares: u128,
+    max: u64,
+    /// Values with their counts, not rounded and in no order.
+    gathered: Vec<(u64, u64)>,
+}
+
+impl Sparse {
+    /// Adds a value, which stands for `weight` of them.
+    #[inline]
+    pub fn add(&mut self, value: u64, weight: u64, rounding: &Rounding) {
+        self.count = self.count.saturating_add(weight);
+        self.squares = self.squares.saturating_add(u128::from(weight) * u128::from(weight));
+        self.max = self.max.max(value);
+        self.gathered.push((value, weight));
+        if self.gathered.len() >= GATHERED {
+            self.settle(rounding);
+        }
+    }
+
+    /// Takes what was gathered into the counts, and gives back its room.
+    pub fn settle(&mut self, rounding: &Rounding) {
+        let mut all = std::mem::take(&mut self.gathered);
+        all.iter_mut().for_each(|(value, _)| *value = rounding.0.highest_equivalent(*value));
+        all.append(&mut self.counts);
+        self.counts = merged(all);
+    }
+
+    /// Adds the values of `other`. Both have settled.
+    pub fn combine(&mut self, mut other: Sparse) {
+        self.count = self.count.saturating_add(other.count);
+        self.squares = self.squares.saturating_add(other.squares);
+        self.max = self.max.max(other.max);
+        self.gathered.append(&mut other.gathered);
+        if !other.counts.is_empty() {
+            other.counts.append(&mut self.counts);
+            self.counts = merged(other.counts);
+        }
+    }
+
+    /// The greatest value; `None` of no values.
+    pub fn max(&self) -> Option<u64> {
+        (self.count > 0).then_some(self.max)
+    }
+
+    /// The value at a percentile; `None` where there are too few values to support it. It has settled.
+    pub fn at(&self, percentile: &Percentile) -> Option<u64> {
+        let support = u128::from(self.count).saturating_mul(u128::from(self.count)).checked_div(self.squares)?;
+        let rank = percentile.rank(support, self.count)?;
+        let mut seen = 0u64;
+        let reached = self.counts.iter().find(|(_, count)| {
+            seen = seen.saturating_add(*count);
+            seen >= rank
+        });
+        // A rounded value may be beyond the greatest.
+        reached.map(|(value, _)| (*value).min(self.max))
+    }
+}
+
+/// Equal values as one, ascending.
+fn merged(mut values: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    values.sort_unstable();
+    values.dedup_by(|(value, count), (kept, sum)| {
+        let is_same = value == kept;
+        *sum = if is_same { sum.saturating_add(*count) } else { *sum };
+        is_same
+    });
+    values.shrink_to_fit();
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample::PERCENTILES;
+    use proptest::prelude::*;
+
+    fn of(values: &[(u64, u64)]) -> Sparse {
+        let (mut sparse, rounding) = (Sparse::default(), Rounding::new());
+        values.iter().for_each(|(value, weight)| sparse.add(*value, *weight, &rounding));
+        sparse.settle(&rounding);
+        sparse
+    }
+
+    fn told(sparse: &Sparse) -> (Option<u64>, Vec<Option<u64>>) {
+        (sparse.max(), PERCENTILES.iter().map(|percentile| sparse.at(percentile)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_at_most_a_hundredth_above_the_value_of_their_rank(
+            mut values in prop::collection::vec((0u32..64, any::<u64>()).prop_map(|(b, v)| v >> b), 1..3_000),
+        ) {
+            let sparse = of(&values.iter().map(|value| (*value, 1)).collect::<Vec<_>>());
+            values.sort_unstable();
+            prop_assert_eq!(sparse.max(), values.last().copied());
+            for percentile in &PERCENTILES {
+                let n = values.len() as u64;
+                let Some(found) = sparse.at(percentile) else {
+                    prop_assert!(n < percentile.needs());
+                    continue;
+                };
+                let exact = values[((n * percentile.of_10_000).div_ceil(10_000) - 1) as usize];
+                prop_assert!(exact <= found && u128::from(found - exact) * 100 <= u128::from(exact), "{exact} {found}");
+            }
+        }
+
+        #[test]
+        fn any_partition_tells_the_same(
+            tagged in prop::collection::vec(((0u64..5_000, 1u64..9), 0..3usize), 0..200),
+        ) {
+            let all: Vec<(u64, u64)> = tagged.iter().map(|(value, _)| *value).collect();
+            let part = |tag: usize| of(&tagged.iter().filter(|(_, t)| *t == tag).map(|(v, _)| *v).collect::<Vec<_>>());
+            let mut sum = part(2);
+            sum.combine(part(0));
+            sum.combine(part(1));
+            prop_assert_eq!(told(&sum), told(&of(&all)));
+        }
+    }
+}

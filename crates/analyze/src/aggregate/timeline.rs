@@ -1,0 +1,380 @@
+//! What happened when: operations, bytes, durations and how many were under way, by window of time.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::{Direction, Layer};
+
+use super::count::{DIRECTIONS, Moved};
+use super::sparse::{Rounding, Sparse};
+
+/// One row, as far as the time has to do with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// When it began.
+    pub ts_ns: i64,
+    /// Which way it moved bytes.
+    pub direction: Option<Direction>,
+    /// For how many operations it stands; for none, where it tells bytes of one that is counted elsewhere.
+    pub ops: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long each took, if that is known.
+    pub ns: Option<u64>,
+}
+
+/// Reads or writes of one layer that began in a window.
+#[derive(Debug, Clone, Default)]
+pub struct Cell {
+    /// Their sums.
+    pub moved: Moved,
+    /// How long they took.
+    pub durations: Sparse,
+}
+
+/// By layer and direction.
+type Cells = [[Cell; DIRECTIONS.len()]; Layer::ALL.len()];
+
+/// A window.
+#[derive(Debug, Clone, Default)]
+pub struct Window {
+    cells: Cells,
+    under_way: [UnderWay; Layer::ALL.len()],
+}
+
+/// What operations of a layer under way come to in a window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct UnderWay {
+    /// Their time in it, as far as it is not in `begun`.
+    ns: i128,
+    /// By how many more fill it than filled the one before.
+    begun: i64,
+}
+
+impl UnderWay {
+    fn add(&mut self, (ns, begun): (i64, i64), ops: u64) {
+        let ops = i64::try_from(ops).unwrap_or(i64::MAX);
+        let begun = begun.saturating_mul(ops);
+        self.combine(UnderWay { ns: i128::from(ns) * i128::from(ops), begun });
+    }
+
+    fn combine(&mut self, other: UnderWay) {
+        self.ns = self.ns.saturating_add(other.ns);
+        self.begun = self.begun.saturating_add(other.begun);
+    }
+}
+
+impl Window {
+    /// Adds what is in one half of it, the first (0) or the second (1), which is of `half_ns`.
+    fn add(&mut self, cells: Cells, under_way: [UnderWay; Layer::ALL.len()], half: i64, half_ns: i64) {
+        self.add_cells(cells);
+        for (mine, UnderWay { ns, begun }) in self.under_way.iter_mut().zip(under_way) {
+            // Those that fill the second half alone fill the whole from the next window on.
+            let ns = ns.saturating_add(i128::from(half) * i128::from(begun) * i128::from(half_ns));
+            mine.combine(UnderWay { ns, begun: begun * (1 - half) });
+        }
+    }
+
+    fn add_cells(&mut self, cells: Cells) {
+        for (mine, theirs) in self.cells.as_flattened_mut().iter_mut().zip(cells.into_iter().flatten()) {
+            mine.moved.add(&theirs.moved);
+            mine.durations.combine(theirs.durations);
+        }
+    }
+
+    /// What began in it, of `layer` in `direction`.
+    pub fn of(&self, layer: Layer, direction: Direction) -> &Cell {
+        &self.cells[layer as usize][direction as usize]
+    }
+}
+
+/// There are no more windows than that: each may take tens of KiB, and no figure has as many pixels.
+pub const MOST_WINDOWS: usize = 10_000;
+
+/// Windows by number: their begin, in `ts_ns`, divided by their width. When there are too many, each two become one, so that the width
+/// follows from the first and the last moment alone, whatever the order in which rows came.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    width_ns: i64,
+    rounding: Rounding,
+    places: HashMap<i64, usize, RandomState>,
+    windows: Vec<(i64, Window)>,
+    /// The number of the window that was asked for last, and its place.
+    last: Option<(i64, usize)>,
+    /// The first and the last number.
+    ends: Option<(i64, i64)>,
+}
+
+/// One window when all is merged.
+#[derive(Debug)]
+pub struct Finished {
+    /// When it begins, in `ts_ns`.
+    pub since_ns: i64,
+    /// What began in it; `None` where nothing did.
+    pub window: Option<Window>,
+    /// By layer: how many operations were under way on average.
+    pub under_way: [f64; Layer::ALL.len()],
+}
+
+impl Timeline {
+    /// Of no rows, in windows of `width_ns`, which is above zero.
+    pub fn new(width_ns: i64) -> Timeline {
+        Timeline { width_ns, ..Timeline::default() }
+    }
+
+    /// Adds a row of `layer`.
+    pub fn add(&mut self, layer: Layer, moment: &Moment) {
+        let Moment { ts_ns, direction, ops, bytes, ns } = *moment;
+        let place = self.place(ts_ns);
+        if let Some(direction) = direction {
+            let cell = &mut self.windows[place].1.cells[layer as usize][direction as usize];
+            let timed = if ns.is_some() { ops } else { 0 };
+            let sum_ns = u128::from(ns.unwrap_or(0)) * u128::from(timed);
+            cell.moved.add(&Moved { ops, bytes, timed, sum_ns });
+            if let Some(ns) = ns.filter(|_| ops > 0) {
+                cell.durations.add(ns, ops, &self.rounding);
+            }
+        }
+        if let Some(ns) = ns.filter(|_| ops > 0) {
+            self.add_under_way(layer, ts_ns, (ns, ops));
+        }
+    }
+
+    fn add_under_way(&mut self, layer: Layer, ts_ns: i64, (ns, ops): (u64, u64)) {
+        let end_ns = ts_ns.saturating_add_unsigned(ns);
+        // Looked for before anything is added, because windows may become wider with it.
+        let (_, end) = (self.place(ts_ns), self.place(end_ns));
+        let begin = self.place(ts_ns);
+        let (width_ns, mut add) = (self.width_ns, |place: usize, (ns, begun): (i64, i64)| {
+            self.windows[place].1.under_way[layer as usize].add((ns, begun), ops);
+        });
+        if begin == end {
+            return add(begin, (end_ns - ts_ns, 0));
+        }
+        add(begin, (width_ns - ts_ns.rem_euclid(width_ns), 0));
+        // From the one after its first on it fills them, up to its last, of which it has a part.
+        add(end, (end_ns.rem_euclid(width_ns), -1));
+        let next = self.place((ts_ns.div_euclid(width_ns) + 1).saturating_mul(width_ns));
+        self.windows[next].1.under_way[layer as usize].add((0, 1), ops);
+    }
+
+    /// The place of the window that `ts_ns` is in.
+    fn place(&mut self, ts_ns: i64) -> usize {
+        let number = ts_ns.div_euclid(self.width_ns);
+        if let Some((_, place)) = self.last.filter(|(last, _)| *last == number) {
+            return place;
+        }
+        self.reach((number, number));
+        // They may be wider now.
+        let place = self.place_of(ts_ns.div_euclid(self.width_ns));
+        self.last = Some((ts_ns.div_euclid(self.width_ns), place));
+        place
+    }
+
+    fn place_of(&mut self, number: i64) -> usize {
+        let windows = &mut self.windows;
+        *self.places.entry(number).or_insert_with(|| {
+            windows.push((number, Window::default()));
+            windows.len() - 1
+        })
+    }
+
+    /// Makes room for windows of these numbers, and of all between.
+    fn reach(&mut self, (first, last): (i64, i64)) {
+        let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
+        self.ends = Some((mine_first.min(first), mine_last.max(last)));
+        while self.len() > MOST_WINDOWS as u64 {
+            self.widen();
+        }
+    }
+
+    fn widen_to(&mut self, width_ns: i64) {
+        while self.width_ns < width_ns {
+            self.widen();
+        }
+    }
+
+    /// Makes each two windows one.
+    fn widen(&mut self) {
+        self.settle();
+        let narrow_ns = self.width_ns;
+        self.width_ns = narrow_ns.saturating_mul(2);
+        self.ends = self.ends.map(|(first, last)| (first >> 1, last >> 1));
+        (self.last, self.places) = (None, HashMap::default());
+        for (number, Window { cells, under_way }) in std::mem::take(&mut self.windows) {
+            let place = self.place_of(number >> 1);
+            self.windows[place].1.add(cells, under_way, number & 1, narrow_ns);
+            let later = under_way.map(|of| UnderWay { ns: 0, begun: of.begun * (number & 1) });
+            if later.iter().any(|of| of.begun != 0) {
+                let next = self.place_of((number >> 1) + 1);
+                let Window { under_way, .. } = &mut self.windows[next].1;
+                under_way.iter_mut().zip(later).for_each(|(mine, later)| mine.combine(later));
+            }
+        }
+    }
+
+    /// Gives back what room it can.
+    pub fn settle(&mut self) {
+        let Timeline { windows, rounding, .. } = self;
+        let cells = windows.iter_mut().flat_map(|(_, window)| window.cells.as_flattened_mut());
+        cells.for_each(|cell| cell.durations.settle(rounding));
+    }
+
+    /// Adds what `other` has, whose windows were of the same width in the beginning.
+    pub fn combine(&mut self, mut other: Timeline) {
+        self.settle();
+        other.settle();
+        self.widen_to(other.width_ns);
+        other.widen_to(self.width_ns);
+        other.ends.into_iter().for_each(|ends| self.reach(ends));
+        other.widen_to(self.width_ns);
+        for (number, Window { cells, under_way }) in other.windows {
+            let place = self.place_of(number);
+            let mine = &mut self.windows[place].1;
+            mine.add_cells(cells);
+            mine.under_way.iter_mut().zip(under_way).for_each(|(mine, theirs)| mine.combine(theirs));
+        }
+    }
+
+    /// How many windows there are from the first to the last.
+    pub fn len(&self) -> u64 {
+        self.ends.map_or(0, |(first, last)| last.abs_diff(first).saturating_add(1))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_none()
+    }
+
+    /// How long each of them is.
+    pub fn width_ns(&self) -> i64 {
+        self.width_ns
+    }
+
+    /// All windows from the first to the last, those included in which nothing happened.
+    pub fn finish(mut self) -> Vec<Finished> {
+        self.settle();
+        let Some((first, last)) = self.ends else { return Vec::new() };
+        let mut windows: HashMap<i64, Window, RandomState> = self.windows.into_iter().collect();
+        let mut filled = [0i64; Layer::ALL.len()];
+        let width_ns = self.width_ns;
+        let finish = |number: i64| {
+            let window = windows.remove(&number);
+            let under_way = std::array::from_fn(|layer| {
+                let of = window.as_ref().map(|window| window.under_way[layer]).unwrap_or_default();
+                filled[layer] = filled[layer].saturating_add(of.begun);
+                // A sum of integers, which is the same in whatever order it came about.
+                let ns = of.ns.saturating_add(i128::from(filled[layer]).saturating_mul(i128::from(width_ns)));
+                ns as f64 / width_ns as f64
+            });
+            Finished { since_ns: number.saturating_mul(width_ns), window, under_way }
+        };
+        (first..=last).map(finish).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sample::PERCENTILES;
+    use proptest::prelude::*;
+
+    fn moment(ts_ns: i64, ns: u64) -> Moment {
+        Moment { ts_ns, direction: Some(Direction::Read), ops: 1, bytes: 10, ns: Some(ns) }
+    }
+
+    fn of(moments: &[Moment]) -> Timeline {
+        let mut timeline = Timeline::new(100);
+        moments.iter().for_each(|moment| timeline.add(Layer::Block, moment));
+        timeline
+    }
+
+    /// All that can be told of it.
+    fn told_of(timeline: Timeline) -> String {
+        let window = |Finished { since_ns, window, under_way }: Finished| {
+            let cells = window.map(|window| {
+                window.cells.map(|cells| {
+                    cells.map(|cell| (cell.moved, cell.durations.max(), cell.durations.at(&PERCENTILES[0])))
+                })
+            });
+            format!("{since_ns} {under_way:?} {cells:?}\n")
+        };
+        timeline.finish().into_iter().map(window).collect()
+    }
+
+    fn under_way(timeline: Timeline) -> Vec<f64> {
+        timeline.finish().iter().map(|window| window.under_way[Layer::Block as usize]).collect()
+    }
+
+    #[test]
+    fn an_operation_is_under_way_in_every_window_that_it_touches() {
+        assert_eq!(under_way(of(&[moment(120, 30)])), [0.3]);
+        assert_eq!(under_way(of(&[moment(150, 300)])), [0.5, 1.0, 1.0, 0.5]);
+        assert_eq!(under_way(of(&[moment(150, 50)])), [0.5, 0.0]);
+        assert_eq!(under_way(of(&[moment(150, 300), moment(210, 60)])), [0.5, 1.6, 1.0, 0.5]);
+        assert_eq!(under_way(of(&[moment(-50, 100)])), [0.5, 0.5]);
+    }
+
+    #[test]
+    fn what_begins_in_a_window_counts_there_and_windows_without_any_are_there_too() {
+        let untimed = Moment { ns: None, ops: 3, ..moment(399, 0) };
+        let windows = of(&[moment(100, 7), moment(199, 9), untimed]).finish();
+        let told: Vec<_> = windows
+            .iter()
+            .map(|window| {
+                let moved = window.window.as_ref().map(|window| window.of(Layer::Block, Direction::Read).moved);
+                (window.since_ns, moved.map(|moved| (moved.ops, moved.bytes, moved.avg_ns())))
+            })
+            .collect();
+        assert_eq!(told[0], (100, Some((2, 20, Some(8)))));
+        // The second of them ended in it.
+        assert_eq!(told[1], (200, Some((0, 0, None))));
+        assert_eq!(told[2..], [(300, Some((3, 10, None)))]);
+    }
+
+    #[test]
+    fn the_greatest_durations_are_no_mistake() {
+        let timeline = of(&[moment(i64::MAX - 5, u64::MAX - 1), moment(i64::MIN, i64::MAX as u64)]);
+        assert!(timeline.len() <= MOST_WINDOWS as u64 && timeline.width_ns() > 1 << 50);
+        assert_eq!(timeline.len(), timeline.finish().len() as u64);
+    }
+
+    #[test]
+    fn windows_that_would_be_too_many_become_wider_whatever_the_order() {
+        let spread = 4 * MOST_WINDOWS as i64 - 10;
+        let rows: Vec<Moment> =
+            (0..spread).step_by(7).map(|window| moment(window * 100 + 50, (window as u64 % 5) * 130)).collect();
+        let whole = of(&rows);
+        assert_eq!((whole.width_ns(), whole.len().div_ceil(10)), (400, MOST_WINDOWS as u64 / 10));
+        let busy: u64 = rows.iter().filter_map(|row| row.ns).sum();
+        let told = under_way(whole.clone());
+        assert_eq!((told.iter().sum::<f64>() * 400.0).round(), busy as f64);
+        let (one, other) = rows.split_at(rows.len() / 3);
+        let mut sum = of(other);
+        sum.combine(of(one));
+        let all = told_of(whole);
+        assert!(told_of(sum) == all);
+        let backwards: Vec<Moment> = rows.into_iter().rev().collect();
+        assert!(told_of(of(&backwards)) == all);
+    }
+
+    proptest! {
+        #[test]
+        fn any_partition_tells_the_same(
+            tagged in prop::collection::vec(((-500i64..500, 0u64..700), 0..3usize), 0..100),
+        ) {
+            let moments = |wanted: Option<usize>| -> Vec<Moment> {
+                let chosen = tagged.iter().filter(|(_, tag)| wanted.is_none_or(|wanted| *tag == wanted));
+                chosen.map(|((ts_ns, ns), _)| moment(*ts_ns, *ns)).collect()
+            };
+            let mut sum = of(&moments(Some(1)));
+            sum.combine(of(&moments(Some(2))));
+            sum.combine(of(&moments(Some(0))));
+            let whole = of(&moments(None));
+            let busy: f64 = tagged.iter().map(|((_, ns), _)| *ns as f64 / 100.0).sum();
+            let told = under_way(sum.clone());
+            prop_assert!((told.iter().sum::<f64>() - busy).abs() < 1e-6, "{told:?} {busy}");
+            prop_assert!(told_of(sum) == told_of(whole));
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What is read of captures before their events.
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use iostrata_capture::Capture;
+use iostrata_capture::guard::reading;
+use iostrata_capture::op::Layer;
+use iostrata_capture::segment::{segments, unbegun};
+use iostrata_capture::system::Systems;
+
+use crate::disks::{Disks, disks};
+use crate::files::Files;
+use crate::levels::{self, Choice};
+use crate::loss::Losses;
+use crate::options::Analyze;
+use crate::output::{one_line, print};
+use crate::owners::Owners;
+use crate::trust::Trust;
+
+/// What is known of captures beside their events, in their order.
+pub struct Known<'a> {
+    /// Their processes.
+    pub owners: Vec<Owners<'a>>,
+    /// Their files.
+    pub files: Vec<Files>,
+    /// The disks of their file systems.
+    pub disks: Vec<Disks>,
+    /// What they lost.
+    pub losses: Vec<Losses>,
+}
+
+impl<'a> Known<'a> {
+    /// Reads it. The size of it follows the number of processes and files, not of events.
+    pub fn load(captures: &[Capture], rules: &'a Systems, choice: &Choice, losses: Vec<Losses>) -> Result<Known<'a>> {
+        let of = |(number, capture): (usize, &Capture)| disks(&capture.manifest, &|dev| choice.takes(number, dev));
+        Ok(Known {
+            owners: captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?,
+            files: captures.iter().map(Files::load).collect::<Result<_>>()?,
+            disks: captures.iter().enumerate().map(of).collect(),
+            losses,
+        })
+    }
+}
+
+/// Opens the captures, each with all of its segments.
+pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
+    let mut captures: Vec<Capture> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    let mut directories = Vec::new();
+    for given in &options.captures {
+        if !given.is_dir() {
+            bail!("{}: no such directory, expected the directory of a capture", given.display());
+        }
+        directories.extend(segments(given)?);
+        for segment in unbegun(given)? {
+            let what = "has no manifest: its recorder ended before it began to record; left out";
+            print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.display()))))?;
+        }
+    }
+    for directory in &directories {
+        let capture = reading(directory, || Capture::open(directory))?;
+        if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
+            let first = captures[first].directory.display();
+            bail!("{}: the same capture as {first}, which would count twice", directory.display());
+        }
+        captures.push(capture);
+    }
+    Ok(captures)
+}
+
+/// The level that totals are of. Where requests were not captured there is none to choose.
+pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<Choice> {
+    let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize]);
+    Choice::of(captured.map(levels::seen).collect::<Result<_>>()?, options.level)
+}

@@ -1,0 +1,50 @@
+//! What entities are called.
+
+use std::collections::HashMap;
+
+use iostrata_capture::Capture;
+use iostrata_capture::manifest::Device;
+use iostrata_capture::system::without_owner;
+
+use crate::disks::by_number;
+use crate::entity::{Entity, FileId, device_number};
+use crate::files::Files;
+use crate::owners::Owners;
+
+/// The names of entities.
+pub struct Names<'a> {
+    devices: Vec<HashMap<i32, &'a Device>>,
+    owners: &'a [Owners<'a>],
+    files: &'a [Files],
+}
+
+impl<'a> Names<'a> {
+    /// From these captures, their processes and their files, in the same order.
+    pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files]) -> Self {
+        Names { devices: captures.iter().map(|c| by_number(&c.manifest)).collect(), owners, files }
+    }
+
+    /// The name of an entity, which may be empty, and its id.
+    pub fn of(&self, entity: &Entity) -> (String, String) {
+        match *entity {
+            Entity::Process(capture, pid, start_ns) => {
+                let comm = self.owners[capture].comm(pid, start_ns).unwrap_or_default();
+                (comm.to_owned(), format!("{pid}@{start_ns}"))
+            }
+            Entity::Cgroup(capture, id) => {
+                (self.owners[capture].cgroup(id).unwrap_or_default().to_owned(), id.to_string())
+            }
+            Entity::File(capture, file) => {
+                let FileId { dev, ino, generation } = file;
+                let generation = generation.map(|generation| format!("@{generation}")).unwrap_or_default();
+                let name = self.files[capture].name(file).unwrap_or_default();
+                (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
+            }
+            Entity::Device(capture, dev) => {
+                let device = self.devices[capture].get(&dev);
+                (device.map(|device| device.name.clone()).unwrap_or_default(), device_number(dev))
+            }
+            Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What to know about a result, a line each.
+
+use iostrata_capture::Capture;
+use iostrata_capture::op::{Direction, IoClass, Layer};
+use iostrata_capture::system::without_owner;
+
+use crate::levels::Choice;
+use crate::options::Analyze;
+use crate::partial::{Finished, FinishedSystem, Sampled};
+use crate::trust::Trust;
+
+/// The lines about what was scanned.
+pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Trust) -> Vec<String> {
+    let mut notes = choice.notes(captures, &finished.left_out);
+    notes.extend(memory_note(finished, trust));
+    notes.extend(writeback_note(finished, trust));
+    notes.extend(sampled_note(finished));
+    notes.extend(anomalies_note(finished));
+    notes
+}
+
+/// Why there is nothing to tell.
+pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust) -> String {
+    let names: Vec<String> = captures.iter().map(|capture| capture.directory.display().to_string()).collect();
+    let captured = Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]);
+    let captured: Vec<&str> = captured.map(|layer| layer.name()).collect();
+    let what = match (captured.as_slice(), options.selection.words()) {
+        ([], None) => "nothing to analyze: no layer was captured".to_owned(),
+        ([], Some(words)) => format!("nothing to analyze: no layer that was captured is asked for ({words})"),
+        (layers, None) => format!(
+            "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded",
+            layers.join(", ")
+        ),
+        (layers, Some(words)) => {
+            format!("nothing to analyze: there is nothing of {} that is {words}", layers.join(", "))
+        }
+    };
+    format!("{}: {what}", names.join(", "))
+}
+
+/// One layer's view of it: the same bytes pass the VFS again.
+fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
+    let rows = finished.memory.ops(layer);
+    let moved = |direction| finished.memory.moved(layer, direction).bytes;
+    let bytes = moved(Direction::Read).saturating_add(moved(Direction::Write));
+    (rows > 0).then(|| {
+        let operations = if rows == 1 { "operation" } else { "operations" };
+        format!("left out: {rows} {layer} {operations} ({bytes} bytes) on files in memory, which reach no device")
+    })
+}
+
+fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    if !trust.captured[Layer::Syscall as usize] {
+        return None;
+    }
+    let written = |system: &FinishedSystem| system.counts.moved(Layer::Block, Direction::Write).bytes;
+    let unowned: Vec<String> = finished
+        .systems
+        .iter()
+        .filter(|system| IoClass::ALL.iter().any(|class| system.name == without_owner(*class)) && written(system) > 0)
+        .map(|system| format!("{} {}", written(system), system.name))
+        .collect();
+    (!unowned.is_empty()).then(|| {
+        format!(
+            "bytes written to devices that no one process caused: {}; they are in W_AMP of the total row only",
+            unowned.join(", ")
+        )
+    })
+}
+
+fn sampled_note(finished: &Finished) -> Option<String> {
+    let Sampled { rows, greatest } = finished.sampled;
+    (rows > 0).then(|| {
+        format!(
+            "sampled: {rows} of {} rows stand for up to {greatest} events each (--cpu-limit): operations, bytes, ratios and \
+             percentiles are estimates",
+            finished.rows
+        )
+    })
+}
+
+fn anomalies_note(finished: &Finished) -> Option<String> {
+    let anomalies = finished.anomalies;
+    (anomalies != Default::default()).then(|| {
+        format!(
+            "ignored: {} durations and {} byte counts below zero and {} weights, which cannot be true",
+            anomalies.negative_durations, anomalies.negative_bytes, anomalies.bad_weights
+        )
+    })
+}
