@@ -29,6 +29,17 @@ def analyze(*arguments):
     return run(BIN / "iostrata-analyze", *arguments)
 
 
+@pytest.fixture(scope="session")
+def generate(tmp_path_factory):
+    """Makes captures of `iostrata-generate`, the same for the same parameters."""
+    def make(*parameters, out=None):
+        out = out or tmp_path_factory.mktemp("generated") / "capture"
+        made = run(BIN / "iostrata-generate", *parameters, "--out", out)
+        assert made.returncode == 0, made.stderr
+        return out
+    return make
+
+
 def why_not_recordable():
     """Why this machine cannot record, or nothing."""
     if os.geteuid() != 0:

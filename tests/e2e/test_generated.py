@@ -16,12 +16,9 @@ import queries  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def capture(tmp_path_factory):
+def capture(generate):
     """Several parts of each large table."""
-    out = tmp_path_factory.mktemp("generated") / "capture"
-    made = run(BIN / "iostrata-generate", "--events", 400_000, "--files", 3_000, "--part-size", "256KiB", "--out", out)
-    assert made.returncode == 0, made.stderr
-    return out
+    return generate("--events", 400_000, "--files", 3_000, "--part-size", "256KiB")
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +119,8 @@ def test_distributions_are_duckdbs_within_a_thousandth(tables, ask):
     assert histograms > 100, "all of them were exact"
 
 
-def test_the_same_parameters_make_the_same_capture(capture, tmp_path):
-    again = tmp_path / "again"
-    made = run(BIN / "iostrata-generate", "--events", 400_000, "--files", 3_000, "--part-size", "256KiB", "--out", again)
-    assert made.returncode == 0, made.stderr
+def test_the_same_parameters_make_the_same_capture(capture, generate, tmp_path):
+    again = generate("--events", 400_000, "--files", 3_000, "--part-size", "256KiB", out=tmp_path / "again")
     names = sorted(path.relative_to(capture) for path in capture.glob("*/*.parquet"))
     assert len(names) > 10 and names == sorted(path.relative_to(again) for path in again.glob("*/*.parquet"))
     assert all((capture / name).read_bytes() == (again / name).read_bytes() for name in names)

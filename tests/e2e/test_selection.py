@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import duckdb
 import pytest
-from conftest import BIN, ROOT, analyze, run
+from conftest import ROOT, analyze
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 READS = ("read", "pread64", "readv", "preadv")
@@ -13,11 +13,8 @@ WRITES = ("write", "pwrite64", "writev", "pwritev", "flush")
 
 
 @pytest.fixture(scope="module")
-def capture(tmp_path_factory):
-    out = tmp_path_factory.mktemp("generated") / "capture"
-    made = run(BIN / "iostrata-generate", "--events", 60_000, "--files", 500, "--part-size", "128KiB", "--out", out)
-    assert made.returncode == 0, made.stderr
-    return out
+def capture(generate):
+    return generate("--events", 60_000, "--files", 500, "--part-size", "128KiB")
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,15 @@ import csv
 
 import duckdb
 import pytest
-from conftest import BIN, analyze, run
+from conftest import analyze
 
 WINDOW_NS = 20_000_000
 OPS = {"read": ("read", "pread64", "readv", "preadv"), "write": ("write", "pwrite64", "writev", "pwritev", "flush")}
 
 
 @pytest.fixture(scope="module")
-def capture(tmp_path_factory):
-    out = tmp_path_factory.mktemp("generated") / "capture"
-    made = run(BIN / "iostrata-generate", "--events", 200_000, "--files", 500, "--part-size", "128KiB", "--out", out)
-    assert made.returncode == 0, made.stderr
-    return out
+def capture(generate):
+    return generate("--events", 200_000, "--files", 500, "--part-size", "128KiB")
 
 
 @pytest.fixture(scope="module")

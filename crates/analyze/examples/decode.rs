@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use iostrata_analyze::aggregate::{Precision, Settings};
 use iostrata_analyze::scan::Source;
 use iostrata_capture::Capture;
 use parquet::arrow::ProjectionMask;
@@ -32,8 +33,9 @@ fn main() -> Result<(), Failure> {
     };
     let mut work = Vec::new();
     let capture = Capture::open(&PathBuf::from(capture))?;
+    let settings = Settings::new(Precision::DEFAULT);
     for source in Source::ALL {
-        work.extend(source.parts(&capture)?.iter().map(|part| (part.path().to_owned(), source.columns())));
+        work.extend(source.parts(&capture)?.iter().map(|part| (part.path().to_owned(), source.columns(&settings))));
     }
     let (next, rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run = || -> Result<(), Failure> {

@@ -8,6 +8,7 @@ pub mod count;
 pub mod flow;
 pub mod latency;
 pub mod sample;
+pub mod sizes;
 pub mod sparse;
 pub mod timeline;
 
@@ -23,6 +24,15 @@ pub struct Settings {
     pub precision: Precision,
     /// How long the windows of a timeline are, where there is to be one.
     pub window_ns: Option<i64>,
+    /// Whether sizes are counted.
+    pub sizes: bool,
+}
+
+impl Settings {
+    /// Nothing beside operations, bytes and durations.
+    pub const fn new(precision: Precision) -> Settings {
+        Settings { precision, window_ns: None, sizes: false }
+    }
 }
 
 /// How the values of a distribution are kept.

@@ -42,6 +42,10 @@ enum Command {
     /// with --out also write timeline.csv.
     #[command(after_help = EXIT_CODES)]
     Timeline(Timeline),
+    /// Print how large operations are, how long each size takes, and how many bios make a request; with --out also write
+    /// sizes.csv.
+    #[command(after_help = EXIT_CODES)]
+    Sizes(Analyze),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
     /// had been flushed.
     #[command(after_help = EXIT_CODES)]
@@ -151,6 +155,7 @@ impl From<Command> for options::Command {
             Command::Summary(typed) => typed.into_command(Analysis::Summary, None),
             Command::Amplification(typed) => typed.into_command(Analysis::Amplification, None),
             Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
+            Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,

@@ -19,6 +19,8 @@ pub enum Analysis {
     Latency,
     /// What happened when.
     Timeline,
+    /// How large operations are.
+    Sizes,
 }
 
 /// What an analysis is asked to do.

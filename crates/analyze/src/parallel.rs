@@ -50,7 +50,7 @@ impl Worker<'_> {
         let Work { scan, source, part } = &self.work[number];
         let open = match self.open.take() {
             Some((was, open)) if was == number => open,
-            _ => source.open(part)?,
+            _ => source.open(part, &self.settings)?,
         };
         let (_, open) = self.open.insert((number, open));
         let end = |piece: usize| open.groups() * piece / pieces;

@@ -6,6 +6,7 @@ use crate::aggregate::LostByLayer;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
 use crate::aggregate::latency::{Distributions, Latencies};
+use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{Entities, Entity};
 use crate::event::Anomalies;
@@ -79,6 +80,8 @@ pub struct Partial {
     pub sampled: Sampled,
     /// What happened when, if that was asked for.
     pub timeline: Option<Timeline>,
+    /// How large operations are, if that was asked for.
+    pub sizes: Option<Sizes>,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -112,6 +115,8 @@ pub struct Finished {
     pub timeline: Vec<timeline::Finished>,
     /// How long a window of it is.
     pub window_ns: i64,
+    /// How large operations are, if that was asked for.
+    pub sizes: Vec<sizes::Finished>,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -164,11 +169,8 @@ impl Partial {
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
         self.sampled.combine(other.sampled);
-        match (&mut self.timeline, other.timeline) {
-            (Some(mine), Some(theirs)) => mine.combine(theirs),
-            (mine @ None, theirs) => *mine = theirs,
-            (Some(_), None) => {}
-        }
+        combine(&mut self.timeline, other.timeline, Timeline::combine);
+        combine(&mut self.sizes, other.sizes, Sizes::combine);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -187,9 +189,21 @@ impl Partial {
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
         let Partial {
-            memory, doubtful, selected, anomalies, left_out, during, sampled, rows, entities, timeline, ..
+            memory,
+            doubtful,
+            selected,
+            anomalies,
+            left_out,
+            during,
+            sampled,
+            rows,
+            entities,
+            timeline,
+            sizes,
+            ..
         } = self;
         let entities = entities.finish();
+        let sizes = sizes.map(|sizes| sizes.finish(lost)).unwrap_or_default();
         let window_ns = timeline.as_ref().map_or(0, Timeline::width_ns);
         let timeline = timeline.map(Timeline::finish).unwrap_or_default();
         Finished {
@@ -206,8 +220,18 @@ impl Partial {
             sampled,
             timeline,
             window_ns,
+            sizes,
             rows,
         }
+    }
+}
+
+/// Adds to what may not have been asked for.
+fn combine<T>(mine: &mut Option<T>, theirs: Option<T>, combine: fn(&mut T, T)) {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => combine(mine, theirs),
+        (mine @ None, theirs) => *mine = theirs,
+        (Some(_), None) => {}
     }
 }
 

@@ -21,6 +21,7 @@ use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, Vf
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
+use crate::aggregate::sizes::{Sized, Sizes};
 use crate::aggregate::timeline::{Moment, Timeline};
 use crate::disks::Disks;
 use crate::event::{Phase, UNKNOWN};
@@ -86,13 +87,16 @@ macro_rules! sources {
             }
 
             /// The columns of it that are looked at.
-            pub const fn columns(self) -> &'static [&'static str] {
-                match self { $(Source::$source => <$table as Events>::COLUMNS,)+ }
+            pub fn columns(self, settings: &Settings) -> Vec<&'static str> {
+                let (always, of_sizes) = match self {
+                    $(Source::$source => (<$table as Events>::COLUMNS, <$table as Events>::OF_SIZES),)+
+                };
+                always.iter().chain(of_sizes.iter().filter(|_| settings.sizes)).copied().collect()
             }
 
             /// Opens a part of it to read these columns.
-            pub fn open(self, part: &PartFile) -> Result<OpenPart> {
-                match self { $(Source::$source => OpenPart::new::<$table>(part, self.columns()),)+ }
+            pub fn open(self, part: &PartFile, settings: &Settings) -> Result<OpenPart> {
+                match self { $(Source::$source => OpenPart::new::<$table>(part, &self.columns(settings)),)+ }
             }
         }
 
@@ -123,6 +127,8 @@ impl Source {
 trait Events: Table {
     /// The columns that are looked at.
     const COLUMNS: &'static [&'static str];
+    /// Those that are looked at beside these where sizes are counted.
+    const OF_SIZES: &'static [&'static str] = &[];
 
     /// Adds the rows of `batch`, or says which column is wrong and how.
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
@@ -139,6 +145,7 @@ pub struct Fold<'a> {
     accounts: Accounts,
     durations: Durations,
     timeline: Option<Timeline>,
+    sizes: Option<Sizes>,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
@@ -156,6 +163,7 @@ impl<'a> Fold<'a> {
             accounts: Accounts::new(),
             durations: Durations::new(settings.precision),
             timeline: settings.window_ns.map(Timeline::new),
+            sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
             chunk: Chunk::default(),
             windows: None,
             during: Vec::new(),
@@ -179,6 +187,7 @@ impl<'a> Fold<'a> {
         self.accounts.close(self.scan.capture, &mut self.partial);
         self.durations.close(&mut self.partial);
         self.partial.timeline = self.timeline;
+        self.partial.sizes = self.sizes;
         self.partial
     }
 
@@ -197,7 +206,7 @@ impl<'a> Fold<'a> {
 
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold { partial, whose, accounts, durations, timeline, chunk, .. } = self;
+        let Fold { partial, whose, accounts, durations, timeline, sizes, chunk, .. } = self;
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -209,6 +218,7 @@ impl<'a> Fold<'a> {
         }
         durations.add(layer, chunk);
         timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
+        sizes.iter_mut().for_each(|sizes| add_sizes(sizes, layer, chunk));
         chunk.clear();
         if accounts.are_many() {
             accounts.close(self.scan.capture, partial);
@@ -269,12 +279,25 @@ impl<'a> Fold<'a> {
     }
 }
 
-fn add_moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
+/// What is asked for and in a system, each with its duration, if that is known.
+fn wanted(chunk: &Chunk) -> impl Iterator<Item = (&Asked, &Done, Option<u64>)> {
     let total_ns = &chunk.durations[Phase::Total as usize];
     let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
-    for (((_, asked), done), ns) in rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT) {
-        let &Done { bytes, ops, direction, .. } = done;
-        let ns = Some(*ns).filter(|ns| *ns != UNKNOWN);
+    let rows = rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT);
+    rows.map(|(((_, asked), done), ns)| (asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
+}
+
+fn add_moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
+    for (asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
         timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
+    }
+}
+
+fn add_sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
+    // A row of a file system is of many operations.
+    for (_, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
+        if let Some(direction) = direction.filter(|_| ops > 0) {
+            sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
+        }
     }
 }

@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, list, tables};
 
 use crate::event::Phase;
-use crate::{amplification, frame, latency, loss, summary, timeline};
+use crate::{amplification, frame, latency, loss, sizes, summary, timeline};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -117,6 +117,13 @@ fn results(text: &mut String) {
          they are doubled until there are at most 10000.",
     );
     text.push_str(&frame::markdown(&timeline::columns()));
+    section(
+        text,
+        "### `sizes.csv`",
+        "`iostrata-analyze sizes --out DIR`: one row for each layer, direction and size class that has operations. A class is of sizes up to \
+         a power of two, and more than half of it. Of the file system layer there is none, because a row there is of many operations.",
+    );
+    text.push_str(&frame::markdown(&sizes::columns()));
     section(text, "### Phases", "The words in `phase`.");
     words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
 }

@@ -9,7 +9,7 @@ use crate::names::Names;
 use crate::options::Analysis;
 use crate::partial::Finished;
 use crate::trust::Trust;
-use crate::{amplification, frame, latency, summary, timeline};
+use crate::{amplification, frame, latency, sizes, summary, timeline};
 
 /// What tables are made from.
 pub struct Results<'a> {
@@ -36,6 +36,8 @@ pub enum Table {
     Latency,
     /// [`timeline`].
     Timeline,
+    /// [`sizes`].
+    Sizes,
     /// [`lost`].
     Loss,
 }
@@ -48,6 +50,7 @@ impl Table {
             Analysis::Amplification => &[Table::Amplification, Table::Loss],
             Analysis::Latency => &[Table::Latency, Table::Loss],
             Analysis::Timeline => &[Table::Timeline, Table::Loss],
+            Analysis::Sizes => &[Table::Sizes, Table::Loss],
         }
     }
 
@@ -58,6 +61,7 @@ impl Table {
             Table::Amplification => "amplification.csv",
             Table::Latency => "latency.csv",
             Table::Timeline => "timeline.csv",
+            Table::Sizes => "sizes.csv",
             Table::Loss => "loss.csv",
         }
     }
@@ -73,6 +77,7 @@ impl Table {
             }
             Table::Latency => frame::frame(&latency::columns(), &latency::rows(finished, trust)),
             Table::Timeline => frame::frame(&timeline::columns(), &timeline::rows(finished, &known.losses, trust)),
+            Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
             Table::Loss => frame::frame(&lost::columns(), &lost::rows(captures, &known.losses, finished, trust)),
         }
     }

@@ -31,6 +31,17 @@ pub struct Done {
     pub op: Op,
     /// Which way it counts in its layer's reads and writes.
     pub direction: Option<Direction>,
+    /// Of how many bios a request was made, where that is looked at.
+    pub bios: u32,
+    /// Bytes of one operation as a whole, whoever owns parts of it.
+    pub size: u64,
+}
+
+impl Done {
+    /// Bytes of an operation that is counted elsewhere.
+    pub fn part(bytes: u64, op: Op, direction: Option<Direction>) -> Done {
+        Done { bytes, ops: 0, op, direction, bios: 0, size: 0 }
+    }
 }
 
 /// Entries of one layer: rows, or one of several things that a row tells.

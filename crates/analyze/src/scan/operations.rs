@@ -115,7 +115,8 @@ impl Fold<'_> {
         let (direction, bytes) = row.moved();
         let ops = self.weight(row.weight);
         let total = duration(Some(row.dur_ns), &mut self.partial.anomalies);
-        let done = Done { bytes: bytes.saturating_mul(u64::from(ops)), ops, op: row.op, direction };
+        let done =
+            Done { bytes: bytes.saturating_mul(u64::from(ops)), ops, op: row.op, direction, bios: 0, size: bytes };
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
         self.chunk.push(row.layer, (row.row, row.ts_ns), &row.told(direction), done, &durations);
     }

@@ -49,7 +49,7 @@ impl Fold<'_> {
         if let Some(direction) = mapped(op, file_kind, via) {
             let counted = Counted::Way(Step::Application(Path::Mapping));
             let told = Told { kind: Kind { layer: Layer::Fs, direction: Some(direction), counted }, ..told };
-            let done = Done { bytes, ops: 0, op, direction: None };
+            let done = Done::part(bytes, op, None);
             self.chunk.push(Layer::Fs, (row, ts_ns), &told, done, &[UNKNOWN; PHASES]);
         }
         if file_kind == Some(FdKind::Regular) {
@@ -57,7 +57,13 @@ impl Fold<'_> {
             told.kind.counted = Counted::Whole(Some(Step::Cache { mapped }));
         }
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
-        self.chunk.push(Layer::Fs, (row, ts_ns), &told, Done { bytes, ops, op, direction: op.direction() }, &durations);
+        self.chunk.push(
+            Layer::Fs,
+            (row, ts_ns),
+            &told,
+            Done { ops, ..Done::part(bytes, op, op.direction()) },
+            &durations,
+        );
     }
 }
 

@@ -22,6 +22,11 @@ view! {
 }
 
 view! {
+    /// What merging made of bios.
+    Merged of block { bios }
+}
+
+view! {
     /// Parts of requests.
     Shares of share {
         ts_ns, dev, op, flags, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
@@ -33,10 +38,14 @@ const NOT_IN_COUNTERS: i32 = 512;
 
 impl Events for BlockTable {
     const COLUMNS: &'static [&'static str] = Requests::COLUMNS;
+    const OF_SIZES: &'static [&'static str] = Merged::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
-        fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), |fold, row| fold.request(&view, row));
+        let merged = fold.sizes.as_ref().map(|_| Merged::new(batch)).transpose()?;
+        let bios = |row| merged.as_ref().map_or(0, |merged| u32::try_from(merged.bios.at(row)).unwrap_or(0));
+        let take = |fold: &mut Fold, row| fold.request(&view, row, bios(row));
+        fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
 }
@@ -58,7 +67,7 @@ const fn kind(direction: Option<Direction>, class: IoClass, evidence: Evidence) 
 
 impl Fold<'_> {
     #[inline]
-    fn request(&mut self, view: &Requests, row: usize) {
+    fn request(&mut self, view: &Requests, row: usize, bios: u32) {
         let (ts_ns, dur_ns) = (view.ts_ns.at(row), view.dur_ns.at(row));
         if !self.counts(ts_ns, dur_ns) {
             return;
@@ -72,7 +81,7 @@ impl Fold<'_> {
         if !takes {
             let kind = Kind { layer: Layer::Block, direction, counted: Counted::LeftOut };
             let told = Told::nobodys(dev, class, kind);
-            let done = Done { bytes: all.saturating_mul(u64::from(ops)), ops, op, direction };
+            let done = Done { ops, ..Done::part(all.saturating_mul(u64::from(ops)), op, direction) };
             return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
         }
         let durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
@@ -88,12 +97,12 @@ impl Fold<'_> {
             kind: kind(direction, class, view.evidence.at(row)),
         };
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
-        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction };
+        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all };
         self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);
         if rest > owned {
             let told = Told::nobodys(dev, class, kind(direction, class, Evidence::None));
             let bytes = (rest - owned).saturating_mul(u64::from(ops));
-            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op, direction }, &NOT_TIMED);
+            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done::part(bytes, op, direction), &NOT_TIMED);
         }
     }
 
@@ -120,7 +129,7 @@ impl Fold<'_> {
         };
         let weight = self.weight(view.weight.at(row));
         let bytes = bytes(view.bytes.at(row), &mut self.partial.anomalies).saturating_mul(u64::from(weight));
-        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done { bytes, ops: 0, op, direction }, &NOT_TIMED);
+        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done::part(bytes, op, direction), &NOT_TIMED);
     }
 }
 

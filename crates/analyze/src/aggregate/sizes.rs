@@ -1,0 +1,177 @@
+//! How large operations are: counts, and durations, by layer, direction and size class.
+
+use iostrata_capture::op::{Direction, Layer};
+
+use super::LostByLayer;
+use super::Precision;
+use super::count::{DIRECTIONS, Moved};
+use super::sample::{Distribution, Sample};
+
+/// Sizes up to a power of two, and more than half of it: 2,049 to 4,096 bytes are of class 12. What moved nothing is of none.
+pub type Class = Option<u32>;
+
+/// The class of a size.
+#[inline]
+pub fn class_of(bytes: u64) -> Class {
+    bytes.checked_sub(1).map(|less| u64::BITS - less.leading_zeros())
+}
+
+/// The least and the greatest size of a class.
+pub fn ends_of(class: Class) -> (u64, u64) {
+    match class {
+        None => (0, 0),
+        Some(0) => (1, 1),
+        Some(class) => {
+            let greatest = 1u64.checked_shl(class).unwrap_or(u64::MAX);
+            ((1 << (class - 1)) + 1, greatest)
+        }
+    }
+}
+
+/// Classes that there can be, beside none.
+const CLASSES: usize = u64::BITS as usize + 1;
+const PLACES: usize = 1 + CLASSES;
+
+/// One operation, or several that are alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Sized {
+    /// Which way it moved bytes.
+    pub direction: Direction,
+    /// How many there are of it.
+    pub ops: u64,
+    /// Bytes of one.
+    pub bytes: u64,
+    /// Of how many bios one was made, of a request.
+    pub bios: u64,
+    /// How long one took, if that is known.
+    pub ns: Option<u64>,
+}
+
+/// What operations of a class come to.
+#[derive(Debug, Clone)]
+struct Cell {
+    moved: Moved,
+    bios: u64,
+    durations: Sample,
+}
+
+/// By layer, direction and class.
+#[derive(Debug, Clone)]
+pub struct Sizes {
+    precision: Precision,
+    cells: Vec<Option<Box<Cell>>>,
+}
+
+/// A class when all is merged.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// The layer.
+    pub layer: Layer,
+    /// The direction.
+    pub direction: Direction,
+    /// The least and the greatest size.
+    pub ends: (u64, u64),
+    /// Operations and bytes.
+    pub moved: Moved,
+    /// Bios of the requests.
+    pub bios: u64,
+    /// How long operations took.
+    pub durations: Distribution,
+}
+
+impl Sizes {
+    /// Of no operations.
+    pub fn new(precision: Precision) -> Sizes {
+        Sizes { precision, cells: vec![None; Layer::ALL.len() * DIRECTIONS.len() * PLACES] }
+    }
+
+    /// Adds operations of `layer`.
+    pub fn add(&mut self, layer: Layer, sized: &Sized) {
+        let Sized { direction, ops, bytes, bios, ns } = *sized;
+        let class = class_of(bytes).map_or(0, |class| class as usize + 1);
+        let place = (layer as usize * DIRECTIONS.len() + direction as usize) * PLACES + class;
+        let empty = || Box::new(Cell { moved: Moved::default(), bios: 0, durations: Sample::empty(self.precision) });
+        let cell = self.cells[place].get_or_insert_with(empty);
+        let (timed, sum_ns) = ns.map_or((0, 0), |ns| (ops, u128::from(ns) * u128::from(ops)));
+        cell.moved.add(&Moved { ops, bytes: bytes.saturating_mul(ops), timed, sum_ns });
+        cell.bios = cell.bios.saturating_add(bios.saturating_mul(ops));
+        match ns {
+            Some(ns) => cell.durations.update(ns, ops),
+            None => cell.durations.update_untimed(ops),
+        }
+    }
+
+    /// Adds what `other` has.
+    pub fn combine(&mut self, other: Sizes) {
+        for (mine, theirs) in self.cells.iter_mut().zip(other.cells) {
+            match (mine, theirs) {
+                (Some(mine), Some(theirs)) => {
+                    let Cell { moved, bios, durations } = *theirs;
+                    mine.moved.add(&moved);
+                    mine.bios = mine.bios.saturating_add(bios);
+                    mine.durations.combine(durations);
+                }
+                (mine @ None, theirs) => *mine = theirs,
+                (Some(_), None) => {}
+            }
+        }
+    }
+
+    /// The classes that have operations, in order of layer, direction and size, when `lost` is not in them.
+    pub fn finish(self, lost: &LostByLayer) -> Vec<Finished> {
+        let finish = |(place, cell): (usize, Option<Box<Cell>>)| {
+            let Cell { moved, bios, durations } = *cell?;
+            let (of, class) = (place / PLACES, place % PLACES);
+            let (layer, direction) = (Layer::ALL[of / DIRECTIONS.len()], DIRECTIONS[of % DIRECTIONS.len()]);
+            let ends = ends_of(class.checked_sub(1).and_then(|class| u32::try_from(class).ok()));
+            Some(Finished { layer, direction, ends, moved, bios, durations: durations.finish(lost[layer as usize]) })
+        };
+        self.cells.into_iter().enumerate().filter_map(finish).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_size_is_in_its_class_and_classes_follow_each_other() {
+        let of = |bytes| ends_of(class_of(bytes));
+        assert_eq!(
+            [0, 1, 2, 3, 4, 4_096, 4_097].map(of),
+            [(0, 0), (1, 1), (2, 2), (3, 4), (3, 4), (2_049, 4_096), (4_097, 8_192)]
+        );
+        assert_eq!(of(u64::MAX), ((1 << 63) + 1, u64::MAX));
+        let mut next = 0u64;
+        for class in std::iter::once(None).chain((0..=64).map(Some)) {
+            let (least, greatest) = ends_of(class);
+            assert_eq!((least, class_of(least), class_of(greatest)), (next, class, class));
+            next = greatest.wrapping_add(1);
+        }
+        assert_eq!(next, 0, "the last one ends with the greatest size");
+    }
+
+    proptest! {
+        #[test]
+        fn any_partition_tells_the_same(
+            tagged in prop::collection::vec(((0u32..64, any::<u64>(), 1u64..9, prop::option::of(0u64..5_000)), 0..3usize), 0..100),
+        ) {
+            let of = |wanted: Option<usize>| {
+                let mut sizes = Sizes::new(Precision::Histogram { above: 8 });
+                for ((shift, bytes, ops, ns), tag) in &tagged {
+                    if wanted.is_none_or(|wanted| wanted == *tag) {
+                        let sized = Sized { direction: Direction::Write, ops: *ops, bytes: bytes >> shift, bios: 2, ns: *ns };
+                        sizes.add(Layer::Block, &sized);
+                    }
+                }
+                sizes
+            };
+            let mut sum = of(Some(2));
+            sum.combine(of(Some(0)));
+            sum.combine(of(Some(1)));
+            let told = |sizes: Sizes| format!("{:?}", sizes.finish(&[0, 1, 2, 3]));
+            prop_assert!(told(sum) == told(of(None)));
+        }
+    }
+}

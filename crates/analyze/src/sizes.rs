@@ -1,0 +1,97 @@
+//! `sizes.csv`: how large operations are and how long each size takes, one row for each size class.
+
+use iostrata_capture::op::Layer;
+
+use crate::aggregate::sample::PERCENTILES;
+use crate::aggregate::sizes::Finished as Class;
+use crate::frame::{ResultColumn, Value};
+use crate::partial::Finished;
+use crate::summary::word;
+use crate::trust::Trust;
+
+/// What a row is made from.
+pub struct Row<'a> {
+    class: &'a Class,
+    /// Operations of all classes of its layer and direction.
+    ops: u64,
+    sampled: bool,
+}
+
+/// One row for each class that has operations, in order of layer, direction and size.
+pub fn rows<'a>(finished: &'a Finished, trust: &Trust) -> Vec<Row<'a>> {
+    let of = |class: &Class| (class.layer, class.direction);
+    let row = |class: &'a Class| {
+        let alike = finished.sizes.iter().filter(|other| of(other) == of(class));
+        let ops = alike.fold(0u64, |sum, class| sum.saturating_add(class.moved.ops));
+        Row { class, ops, sampled: trust.sampled }
+    };
+    finished.sizes.iter().map(row).collect()
+}
+
+impl Row<'_> {
+    /// Of the operations of a row.
+    fn share(&self) -> Option<f64> {
+        (self.ops > 0).then(|| self.class.moved.ops as f64 / self.ops as f64)
+    }
+
+    fn bios(&self) -> Option<f64> {
+        let requests = self.class.moved.ops;
+        (self.class.layer == Layer::Block && requests > 0).then(|| self.class.bios as f64 / requests as f64)
+    }
+
+    /// Whether what is missing may have moved a percentile.
+    fn marks(&self) -> bool {
+        let percentiles = self.class.durations.percentiles.iter().flatten();
+        self.sampled || percentiles.into_iter().any(|quantile| quantile.may_have_moved())
+    }
+}
+
+fn integer<'a>(name: &str, doc: String, value: impl Fn(&Class) -> Option<u64> + 'static) -> ResultColumn<Row<'a>> {
+    ResultColumn { name: name.into(), doc, value: Value::Integer(Box::new(move |row: &Row| value(row.class))) }
+}
+
+fn number<'a>(name: &str, doc: &str, value: impl Fn(&Row<'a>) -> Option<f64> + 'static) -> ResultColumn<Row<'a>> {
+    ResultColumn { name: name.into(), doc: doc.into(), value: Value::Number(Box::new(value)) }
+}
+
+fn text<'a>(name: &str, doc: &str, value: impl Fn(&Row<'a>) -> &'static str + 'static) -> ResultColumn<Row<'a>> {
+    ResultColumn { name: name.into(), doc: doc.into(), value: Value::Text(Box::new(move |row| value(row))) }
+}
+
+/// The columns, in order.
+pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
+    let mut columns = vec![
+        text("layer", "`syscall`, `vfs` or `block`.", |row| row.class.layer.name()),
+        text("direction", "`read` or `write`.", |row| word(row.class.direction)),
+        integer(
+            "from_bytes",
+            "The least size of the class; 0 of what moved nothing, failed operations included.".into(),
+            |class| Some(class.ends.0),
+        ),
+        integer("to_bytes", "The greatest size of the class, a power of two.".into(), |class| Some(class.ends.1)),
+        integer("ops", "Operations of that size.".into(), |class| Some(class.moved.ops)),
+        number("ops_share", "Their share of all operations of the layer and direction.", Row::share),
+        integer(
+            "bytes",
+            "What they moved together. Of a request all of it counts, whoever owns parts of it.".into(),
+            |class| Some(class.moved.bytes),
+        ),
+        number(
+            "bios_per_request",
+            "Merge ratio: bios of these requests by requests. 1 where nothing was merged; empty above the block layer.",
+            Row::bios,
+        ),
+        integer("avg_ns", "Average duration, rounded.".into(), |class| class.durations.avg_ns),
+    ];
+    for (index, percentile) in PERCENTILES.iter().enumerate() {
+        let doc = format!("The {} percentile of their durations, as in `latency.csv`.", percentile.name);
+        columns.push(integer(percentile.column, doc, move |class| Some(class.durations.percentiles[index]?.ns)));
+    }
+    columns.push(integer("max_ns", "The greatest duration.".into(), |class| class.durations.max_ns));
+    columns.push(text(
+        "marks",
+        "`moved` where what is missing may have moved a percentile by more than a thousandth, or where they are estimates.",
+        |row| if row.marks() { "moved" } else { "" },
+    ));
+    columns
+}

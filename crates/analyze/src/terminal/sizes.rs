@@ -1,0 +1,41 @@
+//! How large operations are.
+
+use bytesize::ByteSize;
+use polars::prelude::*;
+
+use super::{Cell, Shown, duration, text};
+
+/// Headers and the columns of `sizes.csv` that they show.
+const COLUMNS: [(&str, &str); 10] = [
+    ("LAYER", "layer"),
+    ("WAY", "direction"),
+    ("UP TO", "to_bytes"),
+    ("OPS", "ops"),
+    ("SHARE", "ops_share"),
+    ("BYTES", "bytes"),
+    ("BIOS/REQ", "bios_per_request"),
+    ("AVG", "avg_ns"),
+    ("P50", "p50_ns"),
+    ("P99", "p99_ns"),
+];
+
+/// The rows of `sizes`.
+pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
+    let rows = (0..frame.height()).map(|row| cells(frame, row)).collect::<PolarsResult<_>>()?;
+    Ok(super::table(&COLUMNS.map(|(header, _)| header), rows, 2, 0))
+}
+
+fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<Cell>> {
+    let has_moved = !frame.column("marks")?.get(row)?.is_null();
+    let cell = |(_, column): &(&str, &str)| {
+        let is_marked = has_moved && column.starts_with('p');
+        let text = match frame.column(column)?.get(row)? {
+            AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(ns),
+            AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(bytes).display().iec().to_string(),
+            AnyValue::Float64(share) if *column == "ops_share" => format!("{:.1} %", share * 100.0),
+            value => text(&value),
+        };
+        Ok(Cell { is_marked: is_marked && text != "-", text })
+    };
+    COLUMNS.iter().map(cell).collect()
+}
