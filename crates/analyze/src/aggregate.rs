@@ -4,6 +4,7 @@
 //! finish. Each has `combine`, which is therefore associative and commutative: what comes of it in the end depends on the
 //! multiset of rows only. Property tests hold every aggregate to that.
 
+pub mod activity;
 pub mod count;
 pub mod flow;
 pub mod latency;
@@ -26,12 +27,14 @@ pub struct Settings {
     pub window_ns: Option<i64>,
     /// Whether sizes are counted.
     pub sizes: bool,
+    /// Whether it is counted what each process, cgroup, file and disk did.
+    pub activity: bool,
 }
 
 impl Settings {
     /// Nothing beside operations, bytes and durations.
     pub const fn new(precision: Precision) -> Settings {
-        Settings { precision, window_ns: None, sizes: false }
+        Settings { precision, window_ns: None, sizes: false, activity: false }
     }
 }
 

@@ -4,13 +4,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
 use crate::levels::Wanted;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
+use crate::top::By;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -46,6 +47,9 @@ enum Command {
     /// sizes.csv.
     #[command(after_help = EXIT_CODES)]
     Sizes(Analyze),
+    /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
+    #[command(after_help = EXIT_CODES)]
+    Top(Top),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
     /// had been flushed.
     #[command(after_help = EXIT_CODES)]
@@ -93,6 +97,38 @@ struct Timeline {
     window: Option<Duration>,
     #[command(flatten)]
     analyze: Analyze,
+}
+
+#[derive(Debug, Args)]
+struct Top {
+    /// By what one does more than another.
+    #[arg(long, value_enum, default_value = "bytes")]
+    by: TypedBy,
+    /// How many have a row of their own in each scope and layer; all others have one together.
+    #[arg(long, value_name = "N", default_value = "100")]
+    most: usize,
+    #[command(flatten)]
+    analyze: Analyze,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypedBy {
+    /// Bytes, read and written.
+    Bytes,
+    /// Operations.
+    Ops,
+    /// The sum of their durations.
+    Time,
+}
+
+impl From<TypedBy> for By {
+    fn from(typed: TypedBy) -> By {
+        match typed {
+            TypedBy::Bytes => By::Bytes,
+            TypedBy::Ops => By::Ops,
+            TypedBy::Time => By::Time,
+        }
+    }
 }
 
 fn window(typed: &str) -> Result<Duration, String> {
@@ -156,6 +192,7 @@ impl From<Command> for options::Command {
             Command::Amplification(typed) => typed.into_command(Analysis::Amplification, None),
             Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
             Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
+            Command::Top(typed) => typed.analyze.into_command(Analysis::Top(typed.by.into(), typed.most), None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,

@@ -98,7 +98,8 @@ fn scan(
     let window_ns = || i64::try_from(options.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
     let window_ns = (options.analysis == Analysis::Timeline).then(window_ns);
     let sizes = options.analysis == Analysis::Sizes;
-    let settings = Settings { precision: options.precision, window_ns, sizes };
+    let activity = matches!(options.analysis, Analysis::Top(..));
+    let settings = Settings { precision: options.precision, window_ns, sizes, activity };
     let scan = |capture: usize| {
         let (owners, files) = (&known.owners[capture], &known.files[capture]);
         let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
@@ -136,6 +137,7 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
         Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
         Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
+        Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
         Analysis::Timeline => terminal::timeline::table(&Table::Timeline.frame(results)?, results.captures),
     }
 }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use iostrata_capture::op::{Direction, IoClass};
+use iostrata_capture::op::{Direction, IoClass, Layer};
 
+use crate::aggregate::activity::Activity;
+use crate::aggregate::count::Moved;
 use crate::aggregate::flow::{Flows, Step};
 
 /// A device number as `major:minor`.
@@ -101,6 +103,8 @@ pub struct Entities {
     /// Keyed at random: whoever makes a capture cannot make entities that collide.
     places: HashMap<Entity, Place, RandomState>,
     all: Vec<(Entity, Flows)>,
+    /// What each did, as far as that was asked for.
+    active: Vec<Activity>,
 }
 
 impl Entities {
@@ -122,12 +126,39 @@ impl Entities {
         }
     }
 
-    /// Adds the bytes of `other`.
+    /// Adds operations for all whose they are.
+    pub fn count(&mut self, places: Places, (layer, direction): (Layer, Option<Direction>), sums: &Moved) {
+        for Place(place) in places.0 {
+            self.active(place).add(layer, direction, sums);
+        }
+    }
+
+    fn active(&mut self, place: u32) -> &mut Activity {
+        let place = place as usize;
+        if self.active.len() <= place {
+            self.active.resize(self.all.len(), Activity::default());
+        }
+        &mut self.active[place]
+    }
+
+    /// Adds what `other` has.
     pub fn combine(&mut self, other: Entities) {
+        let mut active = other.active.into_iter();
         for (entity, flows) in other.all {
             let Place(place) = self.place(entity);
             self.all[place as usize].1.combine(&flows);
+            if let Some(activity) = active.next().filter(|activity| !activity.is_empty()) {
+                self.active(place).combine(&activity);
+            }
         }
+    }
+
+    /// What each did, in order, as far as that was asked for.
+    pub fn finish_active(&mut self) -> Vec<(Entity, Activity)> {
+        let active = std::mem::take(&mut self.active);
+        let mut active: Vec<_> = self.all.iter().map(|(entity, _)| *entity).zip(active).collect();
+        active.sort_unstable_by_key(|(entity, _)| *entity);
+        active
     }
 
     /// All entities that have bytes, in order.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::aggregate::Precision;
 use crate::levels::Wanted;
 use crate::select::Selection;
+use crate::top::By;
 
 /// What is to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Analysis {
     Timeline,
     /// How large operations are.
     Sizes,
+    /// Who did most: by what, and how many in each scope and layer.
+    Top(By, usize),
 }
 
 /// What an analysis is asked to do.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::aggregate::LostByLayer;
+use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
 use crate::aggregate::latency::{Distributions, Latencies};
@@ -97,6 +98,8 @@ pub struct Finished {
     pub total_flows: Flows,
     /// Bytes by process, cgroup, file and device, in order.
     pub entities: Vec<(Entity, Flows)>,
+    /// What each of these did, in order, if that was asked for.
+    pub active: Vec<(Entity, Activity)>,
     /// I/O on files in memory, in no system.
     pub memory: Counts,
     /// What may be asked for, and is in no system because nobody knows whose it is.
@@ -197,11 +200,12 @@ impl Partial {
             during,
             sampled,
             rows,
-            entities,
+            mut entities,
             timeline,
             sizes,
             ..
         } = self;
+        let active = entities.finish_active();
         let entities = entities.finish();
         let sizes = sizes.map(|sizes| sizes.finish(lost)).unwrap_or_default();
         let window_ns = timeline.as_ref().map_or(0, Timeline::width_ns);
@@ -211,6 +215,7 @@ impl Partial {
             total,
             total_flows,
             entities,
+            active,
             memory,
             doubtful,
             selected,

@@ -160,7 +160,7 @@ impl<'a> Fold<'a> {
             scan,
             partial: Partial::default(),
             whose: Whose::new(scan),
-            accounts: Accounts::new(),
+            accounts: Accounts::new(settings.activity),
             durations: Durations::new(settings.precision),
             timeline: settings.window_ns.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),

@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, list, tables};
 
 use crate::event::Phase;
-use crate::{amplification, frame, latency, loss, sizes, summary, timeline};
+use crate::{amplification, frame, latency, loss, sizes, summary, timeline, top};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -124,6 +124,13 @@ fn results(text: &mut String) {
          a power of two, and more than half of it. Of the file system layer there is none, because a row there is of many operations.",
     );
     text.push_str(&frame::markdown(&sizes::columns()));
+    section(
+        text,
+        "### `top.csv`",
+        "`iostrata-analyze top --out DIR`: in each scope and layer the processes, cgroups, files and disks that did most, by bytes, or by what \
+         `--by` says, in that order; then a row for all others, so that the rows of a scope and layer add up to the layer's total.",
+    );
+    text.push_str(&frame::markdown(&top::columns()));
     section(text, "### Phases", "The words in `phase`.");
     words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
 }

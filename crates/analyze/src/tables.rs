@@ -8,8 +8,9 @@ use crate::loss::report as lost;
 use crate::names::Names;
 use crate::options::Analysis;
 use crate::partial::Finished;
+use crate::top::By;
 use crate::trust::Trust;
-use crate::{amplification, frame, latency, sizes, summary, timeline};
+use crate::{amplification, frame, latency, sizes, summary, timeline, top};
 
 /// What tables are made from.
 pub struct Results<'a> {
@@ -38,19 +39,22 @@ pub enum Table {
     Timeline,
     /// [`sizes`].
     Sizes,
+    /// [`top`].
+    Top(By, usize),
     /// [`lost`].
     Loss,
 }
 
 impl Table {
     /// The tables that `analysis` writes.
-    pub const fn of(analysis: Analysis) -> &'static [Table] {
+    pub fn of(analysis: Analysis) -> Vec<Table> {
         match analysis {
-            Analysis::Summary => &[Table::Summary, Table::Amplification, Table::Latency, Table::Loss],
-            Analysis::Amplification => &[Table::Amplification, Table::Loss],
-            Analysis::Latency => &[Table::Latency, Table::Loss],
-            Analysis::Timeline => &[Table::Timeline, Table::Loss],
-            Analysis::Sizes => &[Table::Sizes, Table::Loss],
+            Analysis::Summary => vec![Table::Summary, Table::Amplification, Table::Latency, Table::Loss],
+            Analysis::Amplification => vec![Table::Amplification, Table::Loss],
+            Analysis::Latency => vec![Table::Latency, Table::Loss],
+            Analysis::Timeline => vec![Table::Timeline, Table::Loss],
+            Analysis::Sizes => vec![Table::Sizes, Table::Loss],
+            Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
     }
 
@@ -62,6 +66,7 @@ impl Table {
             Table::Latency => "latency.csv",
             Table::Timeline => "timeline.csv",
             Table::Sizes => "sizes.csv",
+            Table::Top(..) => "top.csv",
             Table::Loss => "loss.csv",
         }
     }
@@ -78,6 +83,7 @@ impl Table {
             Table::Latency => frame::frame(&latency::columns(), &latency::rows(finished, trust)),
             Table::Timeline => frame::frame(&timeline::columns(), &timeline::rows(finished, &known.losses, trust)),
             Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
+            Table::Top(by, most) => frame::frame(&top::columns(), &top::rows(finished, names, trust, (by, most))),
             Table::Loss => frame::frame(&lost::columns(), &lost::rows(captures, &known.losses, finished, trust)),
         }
     }

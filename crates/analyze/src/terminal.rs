@@ -5,6 +5,7 @@ pub mod latency;
 pub mod sizes;
 pub mod summary;
 pub mod timeline;
+pub mod top;
 
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use polars::prelude::*;

@@ -74,6 +74,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
             _ => Entity::Nobody(scope, IoClass::Data),
         });
         let places = Places(places.map(|entity| partial.entities.place(entity)));
+        partial.entities.count(places, (layer, direction), &moved);
         if let Some(direction) = direction {
             partial.system(slot).flows.add(direction, Step::Cache { mapped: false }, bytes);
             partial.entities.add(places, (direction, Step::Cache { mapped: false }, bytes));
@@ -104,9 +105,13 @@ fn result(partial: Partial) -> String {
     ] {
         text.extend(frame::csv(&mut frame).expect("room"));
     }
-    let Finished { memory, anomalies, left_out, during, rows, entities, .. } = finished;
+    let Finished { memory, anomalies, left_out, during, rows, entities, active, .. } = finished;
+    let active: Vec<_> = active
+        .iter()
+        .map(|(entity, activity)| (entity, Layer::ALL.iter().map(|layer| activity.all(*layer)).collect::<Vec<_>>()))
+        .collect();
     format!(
-        "{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}{entities:?}",
+        "{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}{entities:?}{active:?}",
         String::from_utf8(text).expect("UTF-8")
     )
 }

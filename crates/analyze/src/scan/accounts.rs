@@ -50,6 +50,8 @@ pub struct Accounts {
     all: Vec<Account>,
     /// Of each.
     sums: Vec<Sums>,
+    /// Whether it is counted what each process, cgroup, file and disk did.
+    activity: bool,
 }
 
 /// The number of the account of what is not asked for.
@@ -60,8 +62,8 @@ const MOST: usize = 1 << 18;
 
 impl Accounts {
     /// None that is asked for.
-    pub fn new() -> Self {
-        let mut accounts = Accounts { all: Vec::new(), sums: Vec::new() };
+    pub fn new(activity: bool) -> Self {
+        let mut accounts = Accounts { all: Vec::new(), sums: Vec::new(), activity };
         let kind = Kind { layer: Layer::Syscall, direction: None, counted: Counted::Whole(None) };
         accounts.open(kind, NO_SLOT, None, None);
         accounts
@@ -101,7 +103,7 @@ impl Accounts {
 
     /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.
     pub fn close(&mut self, capture: usize, partial: &mut Partial) {
-        let Accounts { all, sums } = std::mem::replace(self, Accounts::new());
+        let Accounts { all, sums, activity } = std::mem::replace(self, Accounts::new(self.activity));
         for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {
             let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed } = account;
             let Sums { sum_ns, ops, bytes } = sums;
@@ -118,6 +120,9 @@ impl Accounts {
                 Counted::LeftOut => partial.left_out.add(capture, disk.unwrap_or_default(), direction, (bytes, ops)),
                 Counted::Whole(step) => {
                     partial.system(slot).counts.add(layer, direction, &moved);
+                    if activity {
+                        partial.entities.count(places, (layer, direction), &moved);
+                    }
                     direction.zip(step).into_iter().for_each(|way| flow(partial, (slot, places), way, bytes));
                 }
                 Counted::Way(step) => {
