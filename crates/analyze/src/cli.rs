@@ -47,6 +47,9 @@ enum Command {
     /// sizes.csv.
     #[command(after_help = EXIT_CODES)]
     Sizes(Analyze),
+    /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
+    #[command(after_help = EXIT_CODES)]
+    Quality(Analyze),
     /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
     #[command(after_help = EXIT_CODES)]
     Top(Top),
@@ -193,6 +196,7 @@ impl From<Command> for options::Command {
             Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
             Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
             Command::Top(typed) => typed.analyze.into_command(Analysis::Top(typed.by.into(), typed.most), None),
+            Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,

@@ -24,7 +24,7 @@ use crate::select::Window;
 use crate::tables::{Results, Table};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
-use crate::{frame, latency, notes, recover, schema, summary};
+use crate::{frame, latency, notes, quality, recover, schema, summary};
 
 /// How long the windows of a timeline are at least, unless the user wants something else.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -137,6 +137,11 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
         Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
         Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
+        Analysis::Quality => {
+            let Results { captures, known, finished, trust, .. } = results;
+            let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));
+            terminal::quality::table(&Table::Quality.frame(results)?, worst)
+        }
         Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
         Analysis::Timeline => terminal::timeline::table(&Table::Timeline.frame(results)?, results.captures),
     }

@@ -8,7 +8,7 @@
 //!
 //! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
 //! [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
-//! whose a row is, [`names`] what that is called. [`summary`], [`latency`], [`amplification`], [`timeline`], [`sizes`] and [`top`] declare the columns of
+//! whose a row is, [`names`] what that is called. [`summary`], [`latency`], [`amplification`], [`timeline`], [`sizes`], [`top`] and [`quality`] declare the columns of
 //! the results, [`frame`] makes tables of them, [`tables`] says which command writes which, [`terminal`] shows them. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`recover`]
 //! makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
@@ -34,6 +34,7 @@ pub mod output;
 pub mod owners;
 pub mod parallel;
 pub mod partial;
+pub mod quality;
 pub mod recover;
 pub mod scan;
 pub mod schema;

@@ -22,6 +22,8 @@ pub enum Analysis {
     Timeline,
     /// How large operations are.
     Sizes,
+    /// Whether captures can be trusted.
+    Quality,
     /// Who did most: by what, and how many in each scope and layer.
     Top(By, usize),
 }

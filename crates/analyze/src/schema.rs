@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, list, tables};
 
 use crate::event::Phase;
-use crate::{amplification, frame, latency, loss, sizes, summary, timeline, top};
+use crate::{amplification, frame, latency, loss, quality, sizes, summary, timeline, top};
 
 /// All of it, as Markdown.
 pub fn markdown() -> String {
@@ -131,6 +131,12 @@ fn results(text: &mut String) {
          `--by` says, in that order; then a row for all others, so that the rows of a scope and layer add up to the layer's total.",
     );
     text.push_str(&frame::markdown(&top::columns()));
+    section(
+        text,
+        "### `quality.csv`",
+        "`iostrata-analyze quality --out DIR`: whether captures can be trusted, a check in each row.",
+    );
+    text.push_str(&frame::markdown(&quality::columns()));
     section(text, "### Phases", "The words in `phase`.");
     words(text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
 }

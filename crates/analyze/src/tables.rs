@@ -10,7 +10,7 @@ use crate::options::Analysis;
 use crate::partial::Finished;
 use crate::top::By;
 use crate::trust::Trust;
-use crate::{amplification, frame, latency, sizes, summary, timeline, top};
+use crate::{amplification, frame, latency, quality, sizes, summary, timeline, top};
 
 /// What tables are made from.
 pub struct Results<'a> {
@@ -39,6 +39,8 @@ pub enum Table {
     Timeline,
     /// [`sizes`].
     Sizes,
+    /// [`quality`].
+    Quality,
     /// [`top`].
     Top(By, usize),
     /// [`lost`].
@@ -54,6 +56,7 @@ impl Table {
             Analysis::Latency => vec![Table::Latency, Table::Loss],
             Analysis::Timeline => vec![Table::Timeline, Table::Loss],
             Analysis::Sizes => vec![Table::Sizes, Table::Loss],
+            Analysis::Quality => vec![Table::Quality, Table::Loss],
             Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
     }
@@ -66,6 +69,7 @@ impl Table {
             Table::Latency => "latency.csv",
             Table::Timeline => "timeline.csv",
             Table::Sizes => "sizes.csv",
+            Table::Quality => "quality.csv",
             Table::Top(..) => "top.csv",
             Table::Loss => "loss.csv",
         }
@@ -83,6 +87,9 @@ impl Table {
             Table::Latency => frame::frame(&latency::columns(), &latency::rows(finished, trust)),
             Table::Timeline => frame::frame(&timeline::columns(), &timeline::rows(finished, &known.losses, trust)),
             Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
+            Table::Quality => {
+                frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
+            }
             Table::Top(by, most) => frame::frame(&top::columns(), &top::rows(finished, names, trust, (by, most))),
             Table::Loss => frame::frame(&lost::columns(), &lost::rows(captures, &known.losses, finished, trust)),
         }

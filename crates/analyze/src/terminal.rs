@@ -2,6 +2,7 @@
 
 pub mod amplification;
 pub mod latency;
+pub mod quality;
 pub mod sizes;
 pub mod summary;
 pub mod timeline;

@@ -115,6 +115,16 @@ impl Trust {
     }
 }
 
+/// A line for each class of events whose books do not balance.
+pub fn unbalanced_books(manifest: &Manifest) -> Vec<String> {
+    books::unbalanced(&manifest.books).collect()
+}
+
+/// A line for each device whose rows are not what the kernel counted.
+pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
+    devices::unbalanced(&manifest.device_books).collect()
+}
+
 /// Why more may be missing of a layer than is known, where nothing else says so.
 fn not_recorded(manifest: &Manifest) -> Option<String> {
     let calls = manifest.books.incomplete.compat_calls;

@@ -41,6 +41,11 @@ impl WallClock {
         WallClock { steps: told }
     }
 
+    /// From when (`ts_ns`) on it was how far ahead of `ts_ns`, wherever that changed.
+    pub fn steps(&self) -> &[(i64, i64)] {
+        &self.steps
+    }
+
     /// What it said at `ts_ns`, in nanoseconds since the Unix epoch. A step is known to a tenth of a second.
     pub fn at(&self, ts_ns: i64) -> i64 {
         let steps = self.steps.partition_point(|(from_ns, _)| *from_ns <= ts_ns);

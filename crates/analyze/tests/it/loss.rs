@@ -242,3 +242,58 @@ fn a_part_of_loss_that_cannot_be_read_is_refused() {
     let expected = "iostrata-analyze: run1/loss/part-000001.parquet: not a readable Parquet file: ";
     assert!(err.starts_with(expected), "{err}");
 }
+
+/// The verdict of each check, and what was found, from `quality.csv`.
+fn quality(capture: Capture, code: i32) -> (String, Vec<(String, String)>) {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    capture.write(place.path(), "run1");
+    let (ended, out, _) = run_text(place.path(), &["quality", "run1", "--out", "results"]);
+    assert_eq!(ended, code, "{out}");
+    let csv = place.path().join("results/quality.csv");
+    (out, column(&csv, "check").into_iter().zip(column(&csv, "verdict")).collect())
+}
+
+fn verdict<'a>(of: &'a [(String, String)], check: &str) -> &'a str {
+    &of.iter().find(|(known, _)| known == check).expect("a check of that name").1
+}
+
+#[test]
+fn a_capture_that_lost_too_much_is_called_bad_and_one_that_lost_little_is_not() {
+    let (out, checks) = quality(lossy("much"), 3);
+    assert!(
+        out.contains("37 of 1037 events lost (3.568 %)") && out.contains("Do not publish numbers from it"),
+        "{out}"
+    );
+    assert_eq!(
+        ["loss", "recording", "books", "layer syscall"].map(|check| verdict(&checks, check)),
+        ["bad", "good", "good", "good"]
+    );
+    let mut little = lossy("little");
+    let account = &mut little.manifest.books.accounts[0];
+    (account.seen, account.written) = (1_000_037, 1_000_000);
+    let (out, checks) = quality(little, 3);
+    assert_eq!((verdict(&checks, "loss"), verdict(&checks, "layer block")), ("note", "note"));
+    assert!(out.contains("It can be trusted, with what is noted."), "{out}");
+}
+
+#[test]
+fn a_capture_that_was_cut_off_or_whose_books_do_not_balance_is_called_bad() {
+    let mut cut_off = lossy("cut off");
+    cut_off.manifest.state = State::Recovered;
+    let (_, checks) = quality(cut_off, 3);
+    assert_eq!(["recording", "loss"].map(|check| verdict(&checks, check)), ["bad", "bad"]);
+    let mut unbalanced = lossy("unbalanced");
+    unbalanced.manifest.books.accounts[0].seen += 1;
+    let (out, checks) = quality(unbalanced, 3);
+    assert_eq!(verdict(&checks, "books"), "bad");
+    assert!(out.contains("the books of syscall do not balance: 1038 seen, but 1000 written and 37 lost"), "{out}");
+}
+
+#[test]
+fn a_clock_that_was_set_is_noted() {
+    let mut stepped = lossy("set");
+    stepped.step(START_NS, 0);
+    stepped.step(START_NS + 5 * SECOND_NS, 3600 * SECOND_NS);
+    let (out, checks) = quality(stepped, 3);
+    assert!(verdict(&checks, "clock") == "note" && out.contains("by at most 3600.000 s"), "{out}");
+}

@@ -1,0 +1,269 @@
+//! `quality.csv`: whether captures can be trusted, a check in each row.
+
+use std::collections::BTreeMap;
+
+use iostrata_capture::Capture;
+use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::op::{Evidence, IoClass, Layer};
+use iostrata_capture::system::without_owner;
+
+use crate::aggregate::count::DIRECTIONS;
+use crate::aggregate::flow::Flows;
+use crate::frame::{ResultColumn, Value};
+use crate::loss::Losses;
+use crate::partial::Finished;
+use crate::trust::{self, Trust, events};
+
+/// What came of a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Something to know when numbers are read.
+    Note,
+    /// Numbers may be wrong beyond what bounds and marks say, or nobody knows how wrong.
+    Bad,
+}
+
+impl Verdict {
+    /// Its word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verdict::Good => "good",
+            Verdict::Note => "note",
+            Verdict::Bad => "bad",
+        }
+    }
+}
+
+/// A check.
+pub struct Row {
+    /// `capture_id`; empty of all captures together.
+    capture: String,
+    check: &'static str,
+    verdict: Verdict,
+    found: String,
+}
+
+/// More of all events may not be lost without the capture being called bad.
+const MOST_LOST: f64 = 0.001;
+
+/// Up to which shares of the devices' bytes data may be nobody's: to be good, and to be no worse than noted.
+const MOST_UNOWNED: [f64; 2] = [0.01, 0.05];
+
+/// What is more is not the clock being disciplined.
+const MOST_DRIFT_NS: u64 = 100_000_000;
+
+/// The checks of each capture, then those of all together.
+pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust: &Trust) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (capture, losses) in captures.iter().zip(losses) {
+        let manifest = &capture.manifest;
+        let of = |(check, verdict, found): Check| Row { capture: manifest.capture_id.clone(), check, verdict, found };
+        rows.push(of(recording(manifest)));
+        rows.push(of(lost(manifest, losses)));
+        rows.push(of(books(manifest)));
+        rows.push(of(devices(manifest)));
+        rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
+        rows.push(of(ends(manifest)));
+        rows.push(of(clock(capture)));
+        rows.extend(sampled(manifest).map(of));
+        rows.extend(removed(capture).map(of));
+    }
+    let of = |(check, verdict, found): Check| Row { capture: String::new(), check, verdict, found };
+    rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished))));
+    rows.push(of(values(finished)));
+    rows
+}
+
+type Check = (&'static str, Verdict, String);
+
+fn recording(manifest: &Manifest) -> Check {
+    let (verdict, found) = match manifest.state {
+        State::Complete => {
+            let why = manifest.stop_reason.as_deref().unwrap_or("why it ended is not said");
+            (Verdict::Good, format!("complete ({why})"))
+        }
+        State::Recovered => (Verdict::Bad, "cut off and recovered: what was lost at its end is not known".to_owned()),
+        State::Recording => (Verdict::Bad, "cut off, or still running: what was lost is not known".to_owned()),
+    };
+    ("recording", verdict, found)
+}
+
+fn lost(manifest: &Manifest, losses: &Losses) -> Check {
+    let lost = losses.by_kind().values().fold(0u64, |sum, events| sum.saturating_add(*events));
+    let seen = manifest.books.accounts.iter().fold(0u64, |sum, account| sum.saturating_add(account.seen));
+    if manifest.state != State::Complete {
+        return ("loss", Verdict::Bad, format!("at least {} lost; of how many is not known", events(lost)));
+    }
+    let share = lost as f64 / (seen.max(lost).max(1)) as f64;
+    let verdict = match share {
+        0.0 => Verdict::Good,
+        share if share <= MOST_LOST => Verdict::Note,
+        _ => Verdict::Bad,
+    };
+    ("loss", verdict, format!("{lost} of {} lost ({})", events(seen), percent(share)))
+}
+
+fn books(manifest: &Manifest) -> Check {
+    let skipped: Vec<String> = manifest
+        .books
+        .skipped
+        .iter()
+        .filter(|skipped| skipped.recursion > 0)
+        .map(|skipped| format!("program {} skipped {} times", skipped.program, skipped.recursion))
+        .collect();
+    let wrong: Vec<String> = trust::unbalanced_books(manifest).into_iter().chain(skipped).collect();
+    match wrong.as_slice() {
+        [] => ("books", Verdict::Good, "every event that was seen is written or counted as lost".to_owned()),
+        wrong => ("books", Verdict::Bad, wrong.join("; ")),
+    }
+}
+
+fn devices(manifest: &Manifest) -> Check {
+    let wrong = trust::unbalanced_devices(manifest);
+    let (verdict, found) = match (wrong.as_slice(), manifest.device_books.len()) {
+        ([], 0) => (Verdict::Note, "no device was recorded whole: the kernel's counters are no witness".to_owned()),
+        ([], 1) => (Verdict::Good, "the rows of one device are what the kernel counted".to_owned()),
+        ([], all) => (Verdict::Good, format!("the rows of {all} devices are what the kernel counted")),
+        (wrong, _) => (Verdict::Bad, wrong.join("; ")),
+    };
+    ("devices", verdict, found)
+}
+
+fn layer(manifest: &Manifest, layer: Layer) -> Check {
+    let check = match layer {
+        Layer::Syscall => "layer syscall",
+        Layer::Vfs => "layer vfs",
+        Layer::Fs => "layer fs",
+        Layer::Block => "layer block",
+    };
+    match manifest.layers.get(&layer) {
+        None => (check, Verdict::Note, "not captured: the manifest does not name it".to_owned()),
+        Some(state) if !state.captured => (check, Verdict::Note, format!("not captured: {}", state.how)),
+        Some(state) if !state.without.is_empty() => {
+            (check, Verdict::Note, format!("captured ({}), without {}", state.how, state.without.join(", ")))
+        }
+        Some(state) => (check, Verdict::Good, format!("captured ({})", state.how)),
+    }
+}
+
+fn ends(manifest: &Manifest) -> Check {
+    let incomplete = manifest.books.incomplete;
+    let counts = [
+        (incomplete.unseen_ends, "requests whose end nobody saw"),
+        (incomplete.unidentified_requests, "requests whose submitter nobody saw"),
+        (incomplete.unfinished_async, "operations of aio or io_uring without an end"),
+        (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),
+    ];
+    let found: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    match found.as_slice() {
+        [] => ("operations", Verdict::Good, "all were seen from begin to end".to_owned()),
+        found => ("operations", Verdict::Note, found.join(", ")),
+    }
+}
+
+fn clock(capture: &Capture) -> Check {
+    if capture.manifest.clock.pairs.is_empty() && capture.wall.steps().is_empty() {
+        return ("clock", Verdict::Note, "the manifest does not say what the wall clock said".to_owned());
+    }
+    let away_ns = capture.wall.steps().iter().map(|(_, ahead_ns)| ahead_ns.unsigned_abs()).max().unwrap_or_default();
+    let found = format!("the wall clock came apart from the monotonic one by at most {:.3} s", away_ns as f64 / 1e9);
+    if away_ns <= MOST_DRIFT_NS {
+        return ("clock", Verdict::Good, found);
+    }
+    ("clock", Verdict::Note, format!("{found}: it was set, or the machine slept; durations and order are not touched"))
+}
+
+fn sampled(manifest: &Manifest) -> Option<Check> {
+    let sampling = manifest.sampling.filter(|_| manifest.greatest_weight() > 1)?;
+    let (greatest, ms) = (sampling.greatest_weight, sampling.sampled_ms);
+    let found =
+        format!("rows stand for up to {greatest} events for {} s: sums and percentiles are estimates", ms / 1_000);
+    Some(("sampling", Verdict::Note, found))
+}
+
+fn removed(capture: &Capture) -> Option<Check> {
+    let rows = capture.list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
+    let found = format!("{rows} rows were removed to keep within --max-disk: it begins later than the recording");
+    capture.list.removed_until_ns().map(|_| ("begin", Verdict::Note, found))
+}
+
+/// How sure it is whose the bytes of devices are.
+fn attribution(finished: &Finished) -> Check {
+    let unowned = without_owner(IoClass::Data);
+    let nobodys = finished.systems.iter().find(|system| system.name == unowned);
+    let nobodys = nobodys.map_or(0, |system| system.flows.device());
+    let all = finished.total_flows.device();
+    if all == 0 {
+        return ("attribution", Verdict::Note, "no byte was moved by a device".to_owned());
+    }
+    let share = |bytes: u64| bytes as f64 / all as f64;
+    let verdict = match share(nobodys) {
+        share if share <= MOST_UNOWNED[0] => Verdict::Good,
+        share if share <= MOST_UNOWNED[1] => Verdict::Note,
+        _ => Verdict::Bad,
+    };
+    let by_evidence = evidence(&finished.total_flows).into_iter().filter(|(_, bytes)| *bytes > 0);
+    let by_evidence: Vec<String> =
+        by_evidence.map(|(evidence, bytes)| format!("{evidence} {}", percent(share(bytes)))).collect();
+    let found = format!(
+        "data of nobody: {} of the devices' bytes; how owners are known: {}",
+        percent(share(nobodys)),
+        by_evidence.join(", ")
+    );
+    ("attribution", verdict, found)
+}
+
+fn evidence(flows: &Flows) -> BTreeMap<Evidence, u64> {
+    let of = |evidence: &Evidence| {
+        DIRECTIONS.iter().fold(0u64, |sum, direction| sum.saturating_add(flows.get(*direction).of_evidence(*evidence)))
+    };
+    Evidence::ALL.iter().map(|evidence| (*evidence, of(evidence))).collect()
+}
+
+fn values(finished: &Finished) -> Check {
+    let anomalies = finished.anomalies;
+    let counts = [anomalies.negative_durations, anomalies.negative_bytes, anomalies.bad_weights];
+    let wrong = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
+    match wrong {
+        0 => ("values", Verdict::Good, format!("none of {} rows has a value that cannot be true", finished.rows)),
+        wrong => ("values", Verdict::Bad, format!("{wrong} values cannot be true, and were ignored")),
+    }
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    // What is there is not nothing.
+    if percent > 0.0 && percent < 0.001 { "< 0.001 %".to_owned() } else { format!("{percent:.3} %") }
+}
+
+/// The worst of all verdicts.
+pub fn worst(rows: &[Row]) -> Verdict {
+    rows.iter().map(|row| row.verdict).max().unwrap_or(Verdict::Good)
+}
+
+fn text(name: &str, doc: &str, value: impl Fn(&Row) -> &str + 'static) -> ResultColumn<Row> {
+    ResultColumn { name: name.into(), doc: doc.into(), value: Value::Text(Box::new(value)) }
+}
+
+/// The columns, in order.
+pub fn columns() -> Vec<ResultColumn<Row>> {
+    vec![
+        text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
+        text(
+            "check",
+            "What was looked at: `recording`, `loss`, `books`, `devices`, each layer, `operations`, `clock`, `sampling`, `begin`, `attribution`, \
+             `values`.",
+            |row| row.check,
+        ),
+        text(
+            "verdict",
+            "`good`; `note`: something to know when numbers are read; `bad`: numbers may be wrong beyond what bounds and marks say, or nobody \
+             knows how wrong. Loss is bad beyond 0.1 % of all events, data of nobody beyond 5 % of the devices' bytes (noted beyond 1 %).",
+            |row| row.verdict.name(),
+        ),
+        text("found", "What was found, in words.", |row| &row.found),
+    ]
+}
