@@ -110,6 +110,9 @@ def test_a_layer_and_a_system(capture, tables, ask):
     assert totals(result) == asked(ask, lambda layer: postgres, ("syscall", "block")) and "VFS_R" in shown
     assert {row["system"] for row in result["summary"]} == {"PostgreSQL"}
     assert {row["vfs_read_ops"] for row in result["summary"]} == {""}, "not asked for is not zero"
+    assert {row["mapping_bytes"] for row in result["amplification"]} == {""} and "" not in {row["call_bytes"] for row in result["amplification"]}
+    below, _ = tables("amplification", capture, "--layer", "block")
+    assert {row["call_bytes"] + row["application_bytes"] + row["mapping_bytes"] for row in below["amplification"]} == {""}
     both, _ = tables("latency", capture, "--system", "PostgreSQL", "--system", "etcd")
     assert {row["system"] for row in both["latency"]} == {"PostgreSQL", "etcd"}
 
@@ -128,10 +131,38 @@ def test_what_is_nobodys_may_be_what_is_asked_for(tables):
     assert float(device["amplification_high"]) == pytest.approx(high) and "~" in shown
 
 
+def test_what_has_no_name_that_is_known_may_be_what_is_asked_for(tables):
+    """A cgroup whose path no process told, and files that are known by their file system alone."""
+    whole, _ = tables("summary", FIXTURE)
+    nameless = [row for row in whole["amplification"] if row["scope"] == "cgroup" and row["id"] and not row["name"] and row["direction"] == "write"]
+    assert nameless
+    result, shown = tables("summary", FIXTURE, "--cgroup", "/charged")
+    assert "may be asked for too, which nobody knows" in shown and "with what is missing, the total lies within" in shown
+    (row,) = (row for row in result["amplification"] if (row["scope"], row["direction"]) == ("total", "write"))
+    doubtful = sum(int(row["device_bytes"]) for row in nameless)
+    assert float(row["amplification_high"]) * int(row["application_bytes"]) >= int(row["device_bytes"]) + doubtful
+    exact, _ = tables("summary", FIXTURE, "--cgroup", "75")
+    assert [row["device_bytes"] for row in exact["amplification"] if row["scope"] == "cgroup"] == [row["device_bytes"]]
+
+
+def test_no_glob_means_what_is_nobodys_by_chance(tables):
+    some, _ = tables("summary", FIXTURE, "--system", "*n*")
+    assert not [row["system"] for row in some["summary"] if row["system"].startswith("(")]
+    journal, _ = tables("summary", FIXTURE, "--system", "(journal)")
+    assert [row["system"] for row in journal["summary"]] == ["(journal)"]
+
+
+def test_the_disk_of_a_file_is_the_same_whatever_the_layers(capture, tables):
+    def disks(*layers):
+        result, _ = tables("top", capture, *layers)
+        return {row["id"] for row in result["top"] if (row["scope"], row["layer"]) == ("device", "syscall")}
+    assert disks() == disks("--layer", "syscall") and disks()
+
+
 @pytest.mark.parametrize("wrong", [
     (("--since", "soon"), 2, "expected a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s"),
     (("--since", "2s", "--until", "1s"), 1, "--until is not after --since"),
-    (("--process", "nosuch"), 1, "nothing to analyze: there is nothing of syscall, vfs, fs, block that is process nosuch"),
+    (("--process", "nosuch"), 1, "nothing to analyze: there is nothing of syscall, vfs, fs, block that is known to be process nosuch"),
     (("--file", "a{b"), 2, "expected a name or a glob such as `ceph-*`"),
     (("--layer", "disk"), 2, "expected one of syscall, vfs, fs, block"),
     (("--since", "9000h"), 1, "there is nothing of syscall, vfs, fs, block that is from 1year"),

@@ -23,7 +23,8 @@ pub struct Row {
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
     told: [bool; Path::ALL.len()],
-    sampled: bool,
+    /// What went into the cache and what came out of it cannot be compared.
+    is_part: bool,
     unknown: Unknown,
 }
 
@@ -44,7 +45,17 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
             let flow = *flows.get(direction);
             let unknown = unknown(trust, direction, nobodys.get(direction));
             let (name, id, told) = (name.clone(), id.clone(), trust.told);
-            let row = Row { scope, name, id, direction, flow, captured, told, sampled: trust.sampled, unknown };
+            let row = Row {
+                scope,
+                name,
+                id,
+                direction,
+                flow,
+                captured,
+                told,
+                is_part: trust.sampled || trust.is_windowed,
+                unknown,
+            };
             if flow != Flow::default() {
                 rows.push(row);
             }
@@ -112,9 +123,9 @@ impl Row {
         self.has(Layer::Block).then(|| self.flow.device())
     }
 
-    /// Of estimates the difference would be mostly chance.
+    /// Of estimates the difference would be mostly chance, and of a window of time mostly what was written back beyond its end.
     fn absorbed(&self) -> Option<u64> {
-        if self.sampled {
+        if self.is_part {
             return None;
         }
         Some(self.application()?.saturating_sub(self.has(Layer::Block).then(|| self.flow.data())?))
@@ -203,7 +214,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns.push(integer(
         "absorbed_bytes".into(),
         "What the application moved and the device did not, of file contents: found in the cache, overwritten or deleted \
-         before it was written back. Empty of a sample."
+         before it was written back. Empty of a sample, and of a window of time."
             .into(),
         Row::absorbed,
     ));

@@ -10,6 +10,7 @@ use iostrata_capture::system::Systems;
 use polars::prelude::PolarsResult;
 
 use crate::aggregate::Settings;
+use crate::aggregate::count::Counts;
 use crate::aggregate::timeline::MOST_WINDOWS;
 use crate::levels::Choice;
 use crate::load::{Known, choose, open};
@@ -57,8 +58,9 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
-    trust.keep(|layer| options.selection.takes_layer(layer));
+    trust.is_windowed = options.selection.is_windowed();
     let choice = choose(&captures, options, &trust)?;
+    trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, losses)?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let partial = scan((&captures, &windows), (&known, &names), &choice, options, &trust)?;
@@ -116,7 +118,7 @@ fn scan(
     }
     let partial = scan_all(&work, settings, options.threads)?;
     if partial.rows == 0 || !partial.selected {
-        bail!("{}", notes::nothing(captures, options, trust));
+        bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
     }
     if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)
         && Some(timeline.width_ns()) > window_ns
@@ -159,8 +161,9 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(trust.notes.iter().cloned());
     let episodes = lost::rows(captures, &known.losses, finished, trust);
     lines.extend(lost::notes(captures, &known.losses, &episodes));
-    lines.extend(shown.legend(Table::of(options.analysis)[0].file(), trust.sampled));
-    if options.analysis == Analysis::Summary && !trust.complete {
+    let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file());
+    lines.extend(shown.legend(bounds, trust.sampled));
+    if options.analysis == Analysis::Summary && (!trust.complete || finished.doubtful != Counts::default()) {
         let bounds = terminal::summary::bounds(&total(results)?)?;
         lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
     }

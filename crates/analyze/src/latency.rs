@@ -144,7 +144,8 @@ fn missing() -> [ResultColumn<Row>; 4] {
         integer("untimed", "Operations of this row whose phase is not known.".into(), |d| Some(d.untimed)),
         ResultColumn {
             name: "lost_events".into(),
-            doc: "Events of the layer that are known to be lost. Any of them may have been of this row. Empty, and not zero, where \
+            doc: "Events of the layer that are known to be lost, and those of which nobody knows whether they are asked for. Any of them \
+                  may have been of this row. Empty, and not zero, where \
                   none is known and there may be some."
                 .into(),
             value: Value::Integer(Box::new(|row: &Row| row.missing(row.lost.at_least))),

@@ -4,6 +4,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
+use crate::aggregate::count::Counts;
 use crate::levels::Choice;
 use crate::options::Analyze;
 use crate::partial::{Finished, FinishedSystem, Sampled};
@@ -12,6 +13,8 @@ use crate::trust::Trust;
 /// The lines about what was scanned.
 pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Trust) -> Vec<String> {
     let mut notes = choice.notes(captures, &finished.left_out);
+    notes.extend(doubtful_note(&finished.doubtful));
+    notes.extend(window_note(trust));
     notes.extend(memory_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
     notes.extend(sampled_note(finished));
@@ -19,8 +22,28 @@ pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Tr
     notes
 }
 
+/// What may be asked for. Only bounds tell of it.
+fn doubtful_note(doubtful: &Counts) -> Option<String> {
+    let of_layer = |layer: &Layer| {
+        let bytes = |direction| doubtful.moved(*layer, direction).bytes;
+        let bytes = bytes(Direction::Read).saturating_add(bytes(Direction::Write));
+        let ops = doubtful.ops(*layer);
+        (ops > 0 || bytes > 0).then(|| format!("{layer} {ops} operations, {bytes} bytes"))
+    };
+    let layers: Vec<String> = Layer::ALL.iter().filter_map(of_layer).collect();
+    (!layers.is_empty()).then(|| {
+        format!("may be asked for too, which nobody knows, and is in no number but in bounds: {}", layers.join("; "))
+    })
+}
+
+fn window_note(trust: &Trust) -> Option<String> {
+    let note =
+        "of a window of time: what was written back, or read ahead, on the other side of its ends is not in ratios";
+    trust.is_windowed.then(|| note.to_owned())
+}
+
 /// Why there is nothing to tell.
-pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust) -> String {
+pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful: &Counts) -> String {
     let names: Vec<String> = captures.iter().map(|capture| capture.directory.display().to_string()).collect();
     let captured = Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]);
     let captured: Vec<&str> = captured.map(|layer| layer.name()).collect();
@@ -32,7 +55,8 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust) -> String
             layers.join(", ")
         ),
         (layers, Some(words)) => {
-            format!("nothing to analyze: there is nothing of {} that is {words}", layers.join(", "))
+            let certain = if *doubtful == Counts::default() { "" } else { " known to be" };
+            format!("nothing to analyze: there is nothing of {} that is{certain} {words}", layers.join(", "))
         }
     };
     format!("{}: {what}", names.join(", "))

@@ -1,6 +1,6 @@
 //! `quality.csv`: whether captures can be trusted, a check in each row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::{Manifest, State};
@@ -62,7 +62,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         let of = |(check, verdict, found): Check| Row { capture: manifest.capture_id.clone(), check, verdict, found };
         rows.push(of(recording(manifest)));
         rows.push(of(lost(manifest, losses)));
-        rows.push(of(books(manifest)));
+        rows.push(of(books(manifest, losses)));
         rows.push(of(devices(manifest)));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
         rows.push(of(ends(manifest)));
@@ -96,16 +96,25 @@ fn lost(manifest: &Manifest, losses: &Losses) -> Check {
     if manifest.state != State::Complete {
         return ("loss", Verdict::Bad, format!("at least {} lost; of how many is not known", events(lost)));
     }
-    let share = lost as f64 / (seen.max(lost).max(1)) as f64;
+    // Half of a layer is not little because another has thousands of times as many.
+    let mut by_class: HashMap<&str, (u64, u64)> = HashMap::new();
+    for account in &manifest.books.accounts {
+        let (of_class, seen) = by_class.entry(account.class.as_str()).or_default();
+        *of_class = of_class.saturating_add(account.lost.total());
+        *seen = seen.saturating_add(account.seen);
+    }
+    let shares = by_class.into_values().chain([(lost, seen)]);
+    let shares = shares.map(|(lost, seen)| lost as f64 / seen.max(lost).max(1) as f64);
+    let share = shares.fold(0.0, f64::max);
     let verdict = match share {
         0.0 => Verdict::Good,
         share if share <= MOST_LOST => Verdict::Note,
         _ => Verdict::Bad,
     };
-    ("loss", verdict, format!("{lost} of {} lost ({})", events(seen), percent(share)))
+    ("loss", verdict, format!("{lost} of {} lost, at most {} of a table", events(seen), percent(share)))
 }
 
-fn books(manifest: &Manifest) -> Check {
+fn books(manifest: &Manifest, losses: &Losses) -> Check {
     let skipped: Vec<String> = manifest
         .books
         .skipped
@@ -114,6 +123,8 @@ fn books(manifest: &Manifest) -> Check {
         .map(|skipped| format!("program {} skipped {} times", skipped.program, skipped.recursion))
         .collect();
     let wrong: Vec<String> = trust::unbalanced_books(manifest).into_iter().chain(skipped).collect();
+    let contradicted = (!losses.excess.is_empty()).then(|| "table loss tells of more than the books".to_owned());
+    let wrong: Vec<String> = wrong.into_iter().chain(contradicted).collect();
     match wrong.as_slice() {
         [] => ("books", Verdict::Good, "every event that was seen is written or counted as lost".to_owned()),
         wrong => ("books", Verdict::Bad, wrong.join("; ")),
@@ -194,8 +205,12 @@ fn removed(capture: &Capture) -> Option<Check> {
 fn attribution(finished: &Finished) -> Check {
     let unowned = without_owner(IoClass::Data);
     let nobodys = finished.systems.iter().find(|system| system.name == unowned);
-    let nobodys = nobodys.map_or(0, |system| system.flows.device());
-    let all = finished.total_flows.device();
+    // What may be asked for is nobody's that is known.
+    let doubtful = DIRECTIONS
+        .iter()
+        .fold(0u64, |sum, direction| sum.saturating_add(finished.doubtful.moved(Layer::Block, *direction).bytes));
+    let nobodys = nobodys.map_or(0, |system| system.flows.device()).saturating_add(doubtful);
+    let all = finished.total_flows.device().saturating_add(doubtful);
     if all == 0 {
         return ("attribution", Verdict::Note, "no byte was moved by a device".to_owned());
     }
@@ -261,7 +276,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text(
             "verdict",
             "`good`; `note`: something to know when numbers are read; `bad`: numbers may be wrong beyond what bounds and marks say, or nobody \
-             knows how wrong. Loss is bad beyond 0.1 % of all events, data of nobody beyond 5 % of the devices' bytes (noted beyond 1 %).",
+             knows how wrong. Loss is bad beyond 0.1 % of the events of a table, data of nobody beyond 5 % of the devices' bytes (noted beyond 1 %).",
             |row| row.verdict.name(),
         ),
         text("found", "What was found, in words.", |row| &row.found),

@@ -220,7 +220,7 @@ impl<'a> Fold<'a> {
         timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
         sizes.iter_mut().for_each(|sizes| add_sizes(sizes, layer, chunk));
         chunk.clear();
-        if accounts.are_many() {
+        if accounts.are_many(whose.remembered()) {
             accounts.close(self.scan.capture, partial);
             whose.forget();
         }

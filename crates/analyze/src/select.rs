@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use globset::{Glob, GlobSet};
 use iostrata_capture::Capture;
 use iostrata_capture::op::{IoClass, Layer};
-use iostrata_capture::system::NOBODYS;
+use iostrata_capture::system::{NOBODYS, without_owner};
 
 use crate::entity::{Entity, Scope};
 use crate::names::Names;
@@ -53,6 +53,16 @@ impl Pattern {
         let set = Glob::new(typed).and_then(|glob| GlobSet::builder().add(glob).build());
         set.map(|glob| Pattern { typed: typed.to_owned(), glob })
             .map_err(|_| "expected a name or a glob such as `ceph-*`".to_owned())
+    }
+
+    /// Whether it can be nothing but an id, which everything has.
+    fn is_id(&self) -> bool {
+        self.typed.chars().all(|letter| letter.is_ascii_digit() || ":@".contains(letter))
+    }
+
+    /// Whether it asks for a word in parentheses, which stands for what is nobody's. No glob means that by chance.
+    fn asks_for_nobodys(&self) -> bool {
+        self.typed.starts_with('(')
     }
 
     /// Whether a name or an id is asked for; of an id with an `@` it is enough what stands before it.
@@ -111,8 +121,9 @@ impl Selection {
     /// Whether what is of `system` and of these entities is asked for.
     pub fn verdict(&self, names: &Names, system: &str, entities: &[Entity; Scope::ALL.len()]) -> Verdict {
         let mut verdict = Verdict::Selected;
-        let mut ask = |patterns: &[Pattern], name: &str, id: &str, is_unknown: bool| {
-            if patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name, id)) {
+        let mut ask = |patterns: &[Pattern], (name, id): (&str, &str), is_nobodys: bool, is_unknown: bool| {
+            let mut asked = patterns.iter().filter(|pattern| !is_nobodys || pattern.asks_for_nobodys());
+            if patterns.is_empty() || asked.any(|pattern| pattern.matches(name, id)) {
                 return;
             }
             verdict = match verdict {
@@ -120,10 +131,15 @@ impl Selection {
                 _ => Verdict::LeftOut,
             };
         };
-        ask(&self.systems, system, "", system == NOBODYS);
+        let is_nobodys = IoClass::ALL.iter().any(|class| system == without_owner(*class));
+        ask(&self.systems, (system, ""), is_nobodys, system == NOBODYS);
         for (patterns, entity) in self.entities.iter().zip(entities).filter(|(patterns, _)| !patterns.is_empty()) {
             let (name, id) = names.of(entity);
-            ask(patterns, &name, &id, matches!(entity, Entity::Nobody(_, IoClass::Data)));
+            let is_unknown = match entity {
+                Entity::Nobody(_, class) => *class == IoClass::Data,
+                _ => may_be_called_otherwise(entity, &name, patterns),
+            };
+            ask(patterns, (&name, &id), matches!(entity, Entity::Nobody(..)), is_unknown);
         }
         verdict
     }
@@ -133,18 +149,24 @@ impl Selection {
     /// # Errors
     /// Where it ends before it begins, or a manifest does not say when its capture began.
     pub fn windows(&self, captures: &[Capture]) -> Result<Vec<Window>> {
-        let wall_ns = |moment: Option<Moment>| moment.map(|moment| wall_ns(moment, captures)).transpose();
-        let (since_ns, until_ns) = (wall_ns(self.since)?, wall_ns(self.until)?);
-        if since_ns.zip(until_ns).is_some_and(|(since_ns, until_ns)| since_ns >= until_ns) {
+        let mut windows = Vec::with_capacity(captures.len());
+        let mut is_empty = !captures.is_empty();
+        for capture in captures {
+            let ts_ns = |moment: Option<Moment>| moment.map(|moment| ts_ns(moment, capture, captures)).transpose();
+            let (since_ns, until_ns) = (ts_ns(self.since)?, ts_ns(self.until)?);
+            is_empty &= since_ns.zip(until_ns).is_some_and(|(since_ns, until_ns)| since_ns >= until_ns);
+            let after_ns = since_ns.map(|since_ns| since_ns.saturating_sub(1));
+            windows.push(Window { after_ns: capture.list.removed_until_ns().max(after_ns), until_ns });
+        }
+        if is_empty {
             bail!("--until is not after --since, so there is nothing between them");
         }
-        let of = |capture: &Capture| {
-            let removed_until_ns = capture.list.removed_until_ns();
-            let since_ns = since_ns.map(|since_ns| capture.wall.reaches(since_ns).saturating_sub(1));
-            let until_ns = until_ns.map(|until_ns| capture.wall.reaches(until_ns));
-            Window { after_ns: removed_until_ns.max(since_ns), until_ns }
-        };
-        Ok(captures.iter().map(of).collect())
+        Ok(windows)
+    }
+
+    /// Whether it is about some time.
+    pub fn is_windowed(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
     }
 
     /// What is asked for, in words; none where it is all.
@@ -170,17 +192,32 @@ impl Selection {
     }
 }
 
-/// What the wall clock said at a moment, in nanoseconds since the Unix epoch.
-fn wall_ns(moment: Moment, captures: &[Capture]) -> Result<i64> {
-    let time = match moment {
-        Moment::Wall(time) => Some(time),
+/// Whether an entity may have a name that is asked for, beside the one that is known of it.
+fn may_be_called_otherwise(entity: &Entity, name: &str, patterns: &[Pattern]) -> bool {
+    let mut names = patterns.iter().filter(|pattern| !pattern.is_id());
+    match entity {
+        // One that is not known from the root of a mount namespace may be any from there.
+        Entity::File(..) if !name.starts_with('/') => {
+            names.any(|pattern| name.is_empty() || pattern.typed.starts_with('/'))
+        }
+        _ => name.is_empty() && names.next().is_some(),
+    }
+}
+
+/// When a moment was, in the time of `capture`.
+fn ts_ns(moment: Moment, capture: &Capture, captures: &[Capture]) -> Result<i64> {
+    let ns = |time: DateTime<Utc>| time.timestamp_nanos_opt();
+    let ts_ns = match moment {
+        Moment::Wall(time) => ns(time).map(|wall_ns| capture.wall.reaches(wall_ns)),
+        // At the start both clocks agree, and what is done to the wall clock later has nothing to do with it.
         Moment::AfterStart(after) => {
             let starts: Vec<DateTime<Utc>> = captures.iter().map(start).collect::<Result<_>>()?;
             let after = chrono::Duration::from_std(after).ok();
-            starts.into_iter().min().zip(after).and_then(|(start, after)| start.checked_add_signed(after))
+            let time = starts.into_iter().min().zip(after).and_then(|(start, after)| start.checked_add_signed(after));
+            time.and_then(ns)
         }
     };
-    time.and_then(|time| time.timestamp_nanos_opt()).context("--since or --until is a time that no clock tells")
+    ts_ns.context("--since or --until is a time that no clock tells")
 }
 
 /// When a capture began.
@@ -194,6 +231,7 @@ fn start(capture: &Capture) -> Result<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::FileId;
 
     fn pattern(typed: &str) -> Pattern {
         Pattern::parse(typed).expect("a glob")
@@ -231,8 +269,23 @@ mod tests {
         assert_eq!(verdict(&of_system, "fio", &nobody), Verdict::LeftOut);
         assert_eq!(verdict(&of_system, NOBODYS, &nobody), Verdict::Doubtful);
         assert_eq!(verdict(&Selection::default(), "fio", &journal), Verdict::Selected);
+        let any = Selection { systems: vec![pattern("*")], ..Selection::default() };
+        assert_eq!(verdict(&any, "(journal)", &journal), Verdict::LeftOut, "no glob means that by chance");
         let of_journal = Selection { systems: vec![pattern("(journal)")], ..Selection::default() };
         assert_eq!(verdict(&of_journal, "(journal)", &journal), Verdict::Selected);
+    }
+
+    #[test]
+    fn what_has_no_name_that_is_known_may_be_what_is_asked_for() {
+        let file = |name: &str, typed: &str| {
+            let file = Entity::File(0, FileId { dev: 1, ino: 1, generation: None });
+            may_be_called_otherwise(&file, name, &[pattern(typed)])
+        };
+        assert!(file("", "*.wal") && file("[8:1]/x.wal", "/var/*") && file("…/x.wal", "/var/x.wal"));
+        assert!(!file("", "8:1:7") && !file("/lib/x.wal", "/var/*") && !file("[8:1]/x.wal", "*.sst"));
+        let process =
+            |name: &str, typed: &str| may_be_called_otherwise(&Entity::Process(0, 1, 1), name, &[pattern(typed)]);
+        assert!(process("", "etcd") && !process("", "77") && !process("fio", "etcd"));
     }
 
     #[test]

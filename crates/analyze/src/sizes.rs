@@ -15,6 +15,8 @@ pub struct Row<'a> {
     /// Operations of all classes of its layer and direction.
     ops: u64,
     sampled: bool,
+    /// Whether more of the layer may be missing than is known.
+    more: bool,
 }
 
 /// One row for each class that has operations, in order of layer, direction and size.
@@ -23,9 +25,9 @@ pub fn rows<'a>(finished: &'a Finished, trust: &Trust) -> Vec<Row<'a>> {
     let row = |class: &'a Class| {
         let alike = finished.sizes.iter().filter(|other| of(other) == of(class));
         let ops = alike.fold(0u64, |sum, class| sum.saturating_add(class.moved.ops));
-        Row { class, ops, sampled: trust.sampled }
+        Row { class, ops, sampled: trust.sampled, more: trust.missing[class.layer as usize].more }
     };
-    finished.sizes.iter().map(row).collect()
+    finished.sizes.iter().filter(|class| trust.captured[class.layer as usize]).map(row).collect()
 }
 
 impl Row<'_> {
@@ -42,7 +44,7 @@ impl Row<'_> {
     /// Whether what is missing may have moved a percentile.
     fn marks(&self) -> bool {
         let percentiles = self.class.durations.percentiles.iter().flatten();
-        self.sampled || percentiles.into_iter().any(|quantile| quantile.may_have_moved())
+        self.sampled || self.more || percentiles.into_iter().any(|quantile| quantile.may_have_moved())
     }
 }
 
@@ -90,7 +92,8 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     columns.push(integer("max_ns", "The greatest duration.".into(), |class| class.durations.max_ns));
     columns.push(text(
         "marks",
-        "`moved` where what is missing may have moved a percentile by more than a thousandth, or where they are estimates.",
+        "`moved` where what is missing may have moved a percentile by more than a thousandth, where more may be missing than is known, and \
+         where they are estimates.",
         |row| if row.marks() { "moved" } else { "" },
     ));
     columns

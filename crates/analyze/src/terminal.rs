@@ -22,11 +22,12 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// What a mark means, where there is one; the numbers are in `file`.
-    pub fn legend(&self, file: &str, sampled: bool) -> Option<String> {
-        let what = match sampled {
-            true => "an estimate, which has no bounds".to_owned(),
-            false => format!("what is missing may have changed it; its bounds are in {file} (--out)"),
+    /// What a mark means, where there is one; `file` has bounds of the numbers, if there are any.
+    pub fn legend(&self, file: Option<&str>, sampled: bool) -> Option<String> {
+        let what = match (sampled, file) {
+            (true, _) => "an estimate, which has no bounds".to_owned(),
+            (false, None) => "what is missing may have changed it".to_owned(),
+            (false, Some(file)) => format!("what is missing may have changed it; its bounds are in {file} (--out)"),
         };
         self.is_marked.then(|| format!("{MARK} before a number: {what}"))
     }

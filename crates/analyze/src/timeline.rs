@@ -7,7 +7,9 @@ use crate::aggregate::sample::PERCENTILES;
 use crate::aggregate::timeline::{Cell, Finished as Window};
 use crate::frame::{ResultColumn, Value};
 use crate::loss::Losses;
+use crate::loss::episodes::Stretch;
 use crate::partial::Finished;
+use crate::scan::Source;
 use crate::summary::{OF_OPERATIONS, word};
 use crate::trust::Trust;
 
@@ -24,23 +26,28 @@ pub struct Row<'a> {
 /// One row for each window, in order of time, those included in which nothing happened.
 pub fn rows<'a>(finished: &'a Finished, losses: &[Losses], trust: &Trust) -> Vec<Row<'a>> {
     let width_ns = finished.window_ns;
+    let losses = told(losses, trust);
     let row = |window: &'a Window| {
         let until_ns = window.since_ns.saturating_add(width_ns);
         // Of a recording that was cut off nobody knows what was lost, or when.
-        let lost = trust.lost_events.map(|_| lost(losses, trust, (window.since_ns, until_ns)));
+        let lost = trust.lost_events.map(|_| lost(&losses, (window.since_ns, until_ns)));
         Row { window, captured: trust.captured, lost }
     };
     finished.timeline.iter().map(row).collect()
 }
 
-/// What was lost of the captured layers in times that overlap with this one.
-fn lost(losses: &[Losses], trust: &Trust, (since_ns, until_ns): (i64, i64)) -> u64 {
+/// What was lost of the captured layers, each with its time.
+fn told(losses: &[Losses], trust: &Trust) -> Vec<Stretch> {
+    let layer = |table: &str| Source::ALL.iter().find(|source| source.name() == table).map(|source| source.layer());
+    let is_captured = |table: &str| layer(table).is_none_or(|layer| trust.captured[layer as usize]);
     let episodes = losses.iter().flat_map(|losses| &losses.episodes);
-    let within = episodes.filter(|(kind, stretch)| {
-        let is_captured = Layer::parse(kind.table).is_none_or(|layer| trust.captured[layer as usize]);
-        is_captured && stretch.until_ns >= since_ns && stretch.since_ns < until_ns
-    });
-    within.fold(0, |sum, (_, stretch)| sum.saturating_add(stretch.events))
+    episodes.filter(|(kind, _)| is_captured(kind.table)).map(|(_, stretch)| stretch.clone()).collect()
+}
+
+/// What was lost in times that overlap with this one.
+fn lost(losses: &[Stretch], (since_ns, until_ns): (i64, i64)) -> u64 {
+    let within = losses.iter().filter(|stretch| stretch.until_ns >= since_ns && stretch.since_ns < until_ns);
+    within.fold(0, |sum, stretch| sum.saturating_add(stretch.events))
 }
 
 impl Row<'_> {
@@ -78,7 +85,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
             doc: format!(
                 "How many operations of the {layer} layer were under way on average: the time that they took within the window, \
                  divided by its length. Those whose duration is not known are missing, and those that began before what is asked \
-                 for."
+                 for, or after it: the last windows may be of operations that began earlier alone."
             ),
             value: Value::Number(Box::new(move |row: &Row| {
                 row.captured[layer as usize].then_some(row.window.under_way[layer as usize])
@@ -109,8 +116,9 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     }
     columns.push(integer(
         "lost_events".into(),
-        "Events that were lost in times that overlap with the window (`loss.csv`): each of them may have been of it. What was lost at no \
-         known time is in no window. Empty where a recording was cut off."
+        "Events that were lost in times that overlap with the window (`loss.csv`): each of them may have been of it. One is lost when it \
+         ends, and may have begun in an earlier window, so 0 does not mean that nothing is missing. What was lost at no known time is in \
+         no window. Empty where a recording was cut off."
             .into(),
         |row| row.lost,
     ));

@@ -39,6 +39,8 @@ pub struct Trust {
     pub missing: [Missing; Layer::ALL.len()],
     /// Whether not all was recorded of some capture (`--cpu-limit`), so that operations, bytes and percentiles are estimates.
     pub sampled: bool,
+    /// Whether a part of their time is asked for.
+    pub is_windowed: bool,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -73,6 +75,7 @@ impl Trust {
     /// Leaves out the layers that `wanted` does not have, as if they were not captured.
     pub fn keep(&mut self, wanted: impl Fn(Layer) -> bool) {
         Layer::ALL.iter().for_each(|layer| self.captured[*layer as usize] &= wanted(*layer));
+        FlowPath::ALL.iter().for_each(|path| self.told[*path as usize] &= self.captured[told_by(*path) as usize]);
     }
 
     /// Takes what may be asked for, and is not in the result because nobody knows whose it is, for as good as lost.
@@ -194,14 +197,23 @@ fn not_captured(captures: &[Capture], layer: Layer) -> Option<String> {
     })
 }
 
+/// The layer whose rows tell what an application moves on `path`.
+const fn told_by(path: FlowPath) -> Layer {
+    match path {
+        FlowPath::Call | FlowPath::Aio | FlowPath::IoUring => Layer::Syscall,
+        FlowPath::Mapping => Layer::Fs,
+    }
+}
+
 /// Whether `capture` has what an application moves on `path`.
 fn tells(capture: &Capture, path: FlowPath) -> bool {
-    let (layer, without) = match path {
-        FlowPath::Call | FlowPath::Aio => (Layer::Syscall, None),
-        FlowPath::IoUring => (Layer::Syscall, Some(WITHOUT_IO_URING)),
-        FlowPath::Mapping => (Layer::Fs, Some(WITHOUT_MAPPINGS)),
+    let without = match path {
+        FlowPath::Call | FlowPath::Aio => None,
+        FlowPath::IoUring => Some(WITHOUT_IO_URING),
+        FlowPath::Mapping => Some(WITHOUT_MAPPINGS),
     };
-    state(capture, layer).is_some_and(|of| of.captured && !of.without.iter().any(|what| Some(what.as_str()) == without))
+    state(capture, told_by(path))
+        .is_some_and(|of| of.captured && !of.without.iter().any(|what| Some(what.as_str()) == without))
 }
 
 /// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed, and all was recorded that was not

@@ -12,6 +12,8 @@ impl Activity {
     /// Adds operations of `layer`; without a direction they are neither reads nor writes.
     pub fn add(&mut self, layer: Layer, direction: Option<Direction>, sums: &Moved) {
         let of = (layer, direction);
+        // Bytes that are discarded are neither read nor written.
+        let sums = &Moved { bytes: if direction.is_some() { sums.bytes } else { 0 }, ..*sums };
         match self.0.iter_mut().find(|(known, _)| *known == of) {
             Some((_, mine)) => mine.add(sums),
             None => self.0.push((of, *sums)),

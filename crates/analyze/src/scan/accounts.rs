@@ -96,9 +96,9 @@ impl Accounts {
         }
     }
 
-    /// Whether there are so many that they are to be closed.
-    pub fn are_many(&self) -> bool {
-        self.all.len() >= MOST
+    /// Whether there are so many, or so many are `remembered`, that they are to be closed.
+    pub fn are_many(&self, remembered: usize) -> bool {
+        self.all.len().max(remembered) >= MOST
     }
 
     /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.

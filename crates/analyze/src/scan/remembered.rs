@@ -20,6 +20,11 @@ impl<K: Eq + Hash, V: Copy> Remembered<K, V> {
         Remembered(HashMap::default())
     }
 
+    /// How many values are remembered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value of `key` at `ts_ns`, as far as it is remembered.
     #[inline]
     pub fn get(&self, key: &K, ts_ns: i64) -> Option<V> {

@@ -33,6 +33,11 @@ impl<'a> Whose<'a> {
         self.known.get(key, ts_ns)
     }
 
+    /// How many accounts are remembered, those of what is not asked for included.
+    pub fn remembered(&self) -> usize {
+        self.known.len()
+    }
+
     /// Forgets all accounts, because they were closed.
     pub fn forget(&mut self) {
         self.known = Remembered::new();

@@ -261,13 +261,21 @@ fn verdict<'a>(of: &'a [(String, String)], check: &str) -> &'a str {
 fn a_capture_that_lost_too_much_is_called_bad_and_one_that_lost_little_is_not() {
     let (out, checks) = quality(lossy("much"), 3);
     assert!(
-        out.contains("37 of 1037 events lost (3.568 %)") && out.contains("Do not publish numbers from it"),
+        out.contains("37 of 1037 events lost, at most 3.568 % of a table")
+            && out.contains("Do not publish numbers from it"),
         "{out}"
     );
     assert_eq!(
         ["loss", "recording", "books", "layer syscall"].map(|check| verdict(&checks, check)),
         ["bad", "good", "good", "good"]
     );
+    let mut half = lossy("half");
+    let lost = Lost { ring_full: 5, ..Lost::default() };
+    let account = half.manifest.books.accounts[0].clone();
+    half.manifest.books.accounts[0] = Account { seen: 100_000_037, written: 100_000_000, ..account.clone() };
+    half.manifest.books.accounts.push(Account { class: "block".into(), seen: 10, written: 5, lost, ..account });
+    let (out, checks) = quality(half, 3);
+    assert!(verdict(&checks, "loss") == "bad" && out.contains("at most 50.000 % of a table"), "{out}");
     let mut little = lossy("little");
     let account = &mut little.manifest.books.accounts[0];
     (account.seen, account.written) = (1_000_037, 1_000_000);
@@ -296,4 +304,12 @@ fn a_clock_that_was_set_is_noted() {
     stepped.step(START_NS + 5 * SECOND_NS, 3600 * SECOND_NS);
     let (out, checks) = quality(stepped, 3);
     assert!(verdict(&checks, "clock") == "note" && out.contains("by at most 3600.000 s"), "{out}");
+}
+
+#[test]
+fn books_that_the_table_contradicts_are_called_bad() {
+    let mut contradicted = lossy("contradicted");
+    contradicted.loss(between(8, 9), "syscall", "ring_full", 1);
+    let (_, checks) = quality(contradicted, 3);
+    assert_eq!(verdict(&checks, "books"), "bad");
 }
