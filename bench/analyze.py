@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How fast captures are analyzed: `iostrata-analyze summary` beside DuckDB and Polars computing the same tables from the same
-files, and beside the parquet crate alone decoding the columns that are needed.
+files, and beside the parquet crate alone decoding the columns that are needed; and `latency` of system calls beside DuckDB asked for
+that alone.
 
 Everything runs in turn within each round, each in a process of its own, with the files in the page cache. Of the Python libraries the
 time is that of their queries, without the start of the interpreter; of ours that of the whole process.
@@ -83,6 +84,8 @@ def round_of(options, capture):
     threads = ["--threads", str(options.threads)]
     try:
         yield "iostrata", measured([options.analyze, "summary", capture, "--out", scratch, *threads])[:2]
+        one = ["latency", capture, "--layer", "syscall", "--out", scratch]
+        yield "iostrata latency", measured([options.analyze, *one, *threads])[:2]
         yield "decode", measured([options.decode, capture, str(options.threads)])[:2]
         yield "duckdb", queried("duckdb", capture, "all", options.threads)
         yield "duckdb latency", queried("duckdb", capture, "latency", options.threads)
@@ -125,8 +128,9 @@ def main():
                     # The first round only brings the files into the page cache.
                     if number:
                         results.setdefault(name, []).append(result)
-            ours = statistics.median(seconds for seconds, _ in results["iostrata"])
             for name, of_name in results.items():
+                ours = "iostrata latency" if name.endswith("latency") else "iostrata"
+                ours = statistics.median(seconds for seconds, _ in results[ours])
                 seconds = statistics.median(seconds for seconds, _ in of_name)
                 spread = f"{min(s for s, _ in of_name):.3f}–{max(s for s, _ in of_name):.3f}"
                 rows.append([f"{events:,}", name, f"{seconds:.3f}", spread, f"{events / seconds / 1e6:.1f}",

@@ -122,6 +122,7 @@ fn summary(capture: &Path) {
         threads: NonZeroUsize::MIN,
         precision: Precision::DEFAULT,
         window: None,
+        stretch_rows: None,
     })));
 }
 

@@ -5,10 +5,15 @@
 //! multiset of rows only. Property tests hold every aggregate to that.
 
 pub mod activity;
+pub mod arrivals;
 pub mod count;
 pub mod flow;
+pub mod heatmap;
 pub mod latency;
+pub mod pattern;
+pub mod queue;
 pub mod sample;
+pub mod sequence;
 pub mod sizes;
 pub mod sparse;
 pub mod timeline;
@@ -25,16 +30,57 @@ pub struct Settings {
     pub precision: Precision,
     /// How long the windows of a timeline are, where there is to be one.
     pub window_ns: Option<i64>,
+    /// Whether it matters which cgroup, file and disk something is of.
+    pub entities: bool,
     /// Whether sizes are counted.
     pub sizes: bool,
     /// Whether it is counted what each process, cgroup, file and disk did.
     pub activity: bool,
+    /// Whether it is counted where operations are in time, duration and place.
+    pub heatmap: bool,
+    /// What is asked for that depends on the order of operations.
+    pub ordered: Ordered,
+    /// About how many rows are looked at together where it depends on their order. The result does not depend on it, memory does.
+    pub stretch_rows: u64,
+}
+
+/// What depends on the order of operations in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ordered {
+    /// Where they are, one after the other.
+    pub pattern: bool,
+    /// When they begin, one after the other.
+    pub arrivals: bool,
+    /// How many are under way.
+    pub queue: bool,
+}
+
+impl Ordered {
+    /// Whether anything is asked for.
+    pub fn any(self) -> bool {
+        self != Ordered::default()
+    }
 }
 
 impl Settings {
     /// Nothing beside operations, bytes and durations.
     pub const fn new(precision: Precision) -> Settings {
-        Settings { precision, window_ns: None, sizes: false, activity: false }
+        let ordered = Ordered { pattern: false, arrivals: false, queue: false };
+        Settings {
+            precision,
+            window_ns: None,
+            entities: true,
+            sizes: false,
+            activity: false,
+            heatmap: false,
+            ordered,
+            stretch_rows: 1 << 19,
+        }
+    }
+
+    /// Whether it is looked at where in files and on disks operations are.
+    pub fn positions(&self) -> bool {
+        self.heatmap || self.ordered.any()
     }
 }
 

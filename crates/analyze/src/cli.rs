@@ -11,7 +11,7 @@ use crate::aggregate::Precision;
 use crate::levels::Wanted;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
-use crate::top::By;
+use crate::tables::top::By;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
@@ -47,6 +47,21 @@ enum Command {
     /// sizes.csv.
     #[command(after_help = EXIT_CODES)]
     Sizes(Analyze),
+    /// Draw how long operations took when; with --out also write heatmap_latency.csv, and heatmap_offset.csv of where on the disk requests
+    /// were when.
+    #[command(after_help = EXIT_CODES)]
+    Heatmap(Analyze),
+    /// Print where operations are, one after the other: how many are sequential, jump or keep a stride, by disk, file and process; with
+    /// --out also write pattern.csv.
+    #[command(after_help = EXIT_CODES)]
+    Pattern(Analyze),
+    /// Print when operations begin, one after the other: the times between them, and how bursty they are; with --out also write
+    /// arrivals.csv.
+    #[command(after_help = EXIT_CODES)]
+    Arrivals(Analyze),
+    /// Print how many operations are under way, held against Little's law; with --out also write queue.csv and queue_depth.csv.
+    #[command(after_help = EXIT_CODES)]
+    Queue(Analyze),
     /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
     #[command(after_help = EXIT_CODES)]
     Quality(Analyze),
@@ -196,6 +211,10 @@ impl From<Command> for options::Command {
             Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
             Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
             Command::Top(typed) => typed.analyze.into_command(Analysis::Top(typed.by.into(), typed.most), None),
+            Command::Heatmap(typed) => typed.into_command(Analysis::Heatmap, None),
+            Command::Pattern(typed) => typed.into_command(Analysis::Pattern, None),
+            Command::Arrivals(typed) => typed.into_command(Analysis::Arrivals, None),
+            Command::Queue(typed) => typed.into_command(Analysis::Queue, None),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
@@ -217,6 +236,7 @@ impl Analyze {
             threads: self.threads.unwrap_or_else(available),
             precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
             window,
+            stretch_rows: None,
         }))
     }
 }

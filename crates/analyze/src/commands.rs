@@ -9,23 +9,23 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 use polars::prelude::PolarsResult;
 
-use crate::aggregate::Settings;
 use crate::aggregate::count::Counts;
 use crate::aggregate::timeline::MOST_WINDOWS;
+use crate::aggregate::{Ordered, Settings};
 use crate::levels::Choice;
 use crate::load::{Known, choose, open};
-use crate::loss::{Losses, report as lost};
+use crate::loss::Losses;
 use crate::names::Names;
 use crate::options::{Analysis, Analyze, Command};
 use crate::output::{Directory, one_line, print};
-use crate::parallel::{Work, scan_all};
 use crate::partial::Partial;
 use crate::scan::{Scan, Source};
 use crate::select::Window;
-use crate::tables::{Results, Table};
+use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
-use crate::{frame, latency, notes, quality, recover, schema, summary};
+use crate::work::{Work, scan_all};
+use crate::{about, frame, notes, recover, schema};
 
 /// How long the windows of a timeline are at least, unless the user wants something else.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -44,7 +44,9 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     match command {
         Command::Analyze(options) => analyze(options, out, err),
         Command::Recover(captures) => recover::run(captures, out, err),
-        Command::Schema => print(out, &schema::markdown()).map(|()| Outcome::Complete),
+        Command::Schema => {
+            print(out, &format!("{}\n{}", schema::captures(), schema::results())).map(|()| Outcome::Complete)
+        }
     }
 }
 
@@ -61,7 +63,7 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     trust.is_windowed = options.selection.is_windowed();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
-    let known = Known::load(&captures, &rules, &choice, losses)?;
+    let known = Known::load(&captures, &rules, &choice, (losses, needs_entities(options)))?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let partial = scan((&captures, &windows), (&known, &names), &choice, options, &trust)?;
     // Nothing instead of a zero.
@@ -80,7 +82,7 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
     }
     if let Some(directory) = &directory {
-        text.push_str(&write(directory, options.analysis, &results)?);
+        text.push_str(&write(directory, options, &results)?);
     }
     for warning in &results.trust.warnings {
         print(err, &format!("{}\n", one_line(warning)))?;
@@ -101,7 +103,16 @@ fn scan(
     let window_ns = (options.analysis == Analysis::Timeline).then(window_ns);
     let sizes = options.analysis == Analysis::Sizes;
     let activity = matches!(options.analysis, Analysis::Top(..));
-    let settings = Settings { precision: options.precision, window_ns, sizes, activity };
+    let ordered = Ordered {
+        pattern: options.analysis == Analysis::Pattern,
+        arrivals: options.analysis == Analysis::Arrivals,
+        queue: options.analysis == Analysis::Queue,
+    };
+    let heatmap = options.analysis == Analysis::Heatmap;
+    let new = Settings::new(options.precision);
+    let stretch_rows = options.stretch_rows.unwrap_or(new.stretch_rows);
+    let entities = needs_entities(options);
+    let settings = Settings { window_ns, entities, sizes, activity, heatmap, ordered, stretch_rows, ..new };
     let scan = |capture: usize| {
         let (owners, files) = (&known.owners[capture], &known.files[capture]);
         let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
@@ -132,6 +143,20 @@ fn scan(
     Ok(partial)
 }
 
+/// Whether it matters to what is asked for which cgroup, file and disk something is of.
+fn needs_entities(options: &Analyze) -> bool {
+    let of_analysis = match options.analysis {
+        Analysis::Latency | Analysis::Timeline | Analysis::Sizes | Analysis::Heatmap | Analysis::Quality => false,
+        Analysis::Summary
+        | Analysis::Amplification
+        | Analysis::Pattern
+        | Analysis::Arrivals
+        | Analysis::Queue
+        | Analysis::Top(..) => true,
+    };
+    of_analysis || options.selection.entities.iter().any(|patterns| !patterns.is_empty())
+}
+
 /// The result for people.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
@@ -139,6 +164,10 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
         Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
         Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
+        Analysis::Heatmap => Ok(terminal::heatmap::table(&results.finished.heatmap, results.captures, &results.trust)),
+        Analysis::Pattern => terminal::pattern::table(&Table::Pattern.frame(results)?),
+        Analysis::Arrivals => terminal::arrivals::table(&Table::Arrivals.frame(results)?),
+        Analysis::Queue => terminal::queue::table(&Table::Queue.frame(results)?),
         Analysis::Quality => {
             let Results { captures, known, finished, trust, .. } = results;
             let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));
@@ -171,11 +200,13 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     Ok(lines)
 }
 
-/// Writes the tables of `analysis`, and says so.
-fn write(directory: &Directory, analysis: Analysis, results: &Results) -> Result<String> {
-    let tables = Table::of(analysis);
+/// Writes the tables that are asked for, and says so.
+fn write(directory: &Directory, options: &Analyze, results: &Results) -> Result<String> {
+    let tables = Table::of(options.analysis);
     let csv = |table: &Table| -> PolarsResult<_> { Ok((table.file(), frame::csv(&mut table.frame(results)?)?)) };
-    directory.write(&tables.iter().map(csv).collect::<PolarsResult<Vec<_>>>()?)?;
+    let mut files = tables.iter().map(csv).collect::<PolarsResult<Vec<_>>>()?;
+    files.push((about::FILE_NAME, about::json(directory, &tables, options, results)?));
+    directory.write(&files)?;
     let paths: Vec<String> = tables.iter().map(|table| directory.path(table.file()).display().to_string()).collect();
     let mut text = match paths.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("\nWrote {} and {last}.\n", first.join(", ")),

@@ -118,6 +118,12 @@ impl Entities {
         })
     }
 
+    /// The entity that is counted at `place`.
+    #[inline]
+    pub fn of(&self, Place(place): Place) -> Entity {
+        self.all[place as usize].0
+    }
+
     /// Adds bytes for all whose they are.
     #[inline]
     pub fn add(&mut self, places: Places, (direction, step, bytes): (Direction, Step, u64)) {

@@ -14,12 +14,48 @@ pub struct ResultColumn<R> {
     pub value: Value<R>,
 }
 
+impl<R> ResultColumn<R> {
+    /// Of texts.
+    pub fn text(name: impl Into<String>, doc: impl Into<String>, value: impl Fn(&R) -> &str + 'static) -> Self {
+        ResultColumn { name: name.into(), doc: doc.into(), value: Value::Text(Box::new(value)) }
+    }
+
+    /// Of whole numbers.
+    pub fn integer(
+        name: impl Into<String>,
+        doc: impl Into<String>,
+        value: impl Fn(&R) -> Option<u64> + 'static,
+    ) -> Self {
+        ResultColumn { name: name.into(), doc: doc.into(), value: Value::Integer(Box::new(value)) }
+    }
+
+    /// Of whole numbers that may be below zero.
+    pub fn signed(
+        name: impl Into<String>,
+        doc: impl Into<String>,
+        value: impl Fn(&R) -> Option<i64> + 'static,
+    ) -> Self {
+        ResultColumn { name: name.into(), doc: doc.into(), value: Value::Signed(Box::new(value)) }
+    }
+
+    /// Of numbers.
+    pub fn number(
+        name: impl Into<String>,
+        doc: impl Into<String>,
+        value: impl Fn(&R) -> Option<f64> + 'static,
+    ) -> Self {
+        ResultColumn { name: name.into(), doc: doc.into(), value: Value::Number(Box::new(value)) }
+    }
+}
+
 /// Where the values of a column come from.
 pub enum Value<R> {
     /// A text of the row; an empty one is an empty cell.
     Text(TextOf<R>),
     /// A whole number of the row; `None` is an empty cell.
     Integer(IntegerOf<R>),
+    /// A whole number of the row that may be below zero; `None` is an empty cell.
+    Signed(SignedOf<R>),
     /// A number of the row; `None` is an empty cell.
     Number(NumberOf<R>),
     /// A number made from the columns declared before this one.
@@ -28,6 +64,7 @@ pub enum Value<R> {
 
 type TextOf<R> = Box<dyn Fn(&R) -> &str>;
 type IntegerOf<R> = Box<dyn Fn(&R) -> Option<u64>>;
+type SignedOf<R> = Box<dyn Fn(&R) -> Option<i64>>;
 type NumberOf<R> = Box<dyn Fn(&R) -> Option<f64>>;
 type FromColumns = Box<dyn Fn(&DataFrame) -> PolarsResult<Column>>;
 
@@ -36,7 +73,7 @@ impl<R> Value<R> {
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) => "text",
-            Value::Integer(_) => "integer",
+            Value::Integer(_) | Value::Signed(_) => "integer",
             Value::Number(_) | Value::Derived(_) => "number",
         }
     }
@@ -53,6 +90,7 @@ pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFra
                 rows.iter().map(|row| Some(text(row)).filter(|text| !text.is_empty())).collect::<Vec<_>>(),
             ),
             Value::Integer(integer) => Column::new(name, rows.iter().map(integer).collect::<Vec<Option<u64>>>()),
+            Value::Signed(signed) => Column::new(name, rows.iter().map(signed).collect::<Vec<Option<i64>>>()),
             Value::Number(number) => Column::new(name, rows.iter().map(number).collect::<Vec<Option<f64>>>()),
             Value::Derived(derived) => derived(&frame)?.with_name(name),
         };

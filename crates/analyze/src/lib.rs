@@ -7,15 +7,15 @@
 //! ```
 //!
 //! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
-//! [`partial::Partial`], [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
-//! whose a row is, [`names`] what that is called. [`summary`], [`latency`], [`amplification`], [`timeline`], [`sizes`], [`top`] and [`quality`] declare the columns of
-//! the results, [`frame`] makes tables of them, [`tables`] says which command writes which, [`terminal`] shows them. [`trust`] says what the
+//! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
+//! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
+//! writes which, [`frame`] makes tables of them, [`about`] says what they were made of, [`terminal`] shows them. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`recover`]
 //! makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
+pub mod about;
 pub mod aggregate;
-pub mod amplification;
 pub mod cli;
 pub mod commands;
 pub mod disks;
@@ -23,7 +23,6 @@ pub mod entity;
 pub mod event;
 pub mod files;
 pub mod frame;
-pub mod latency;
 pub mod levels;
 pub mod load;
 pub mod loss;
@@ -34,16 +33,12 @@ pub mod output;
 pub mod owners;
 pub mod parallel;
 pub mod partial;
-pub mod quality;
 pub mod recover;
 pub mod scan;
 pub mod schema;
 pub mod select;
-pub mod sizes;
-pub mod summary;
 pub mod tables;
 pub mod terminal;
 pub mod time;
-pub mod timeline;
-pub mod top;
 pub mod trust;
+pub mod work;

@@ -32,12 +32,18 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Reads it. The size of it follows the number of processes and files, not of events.
-    pub fn load(captures: &[Capture], rules: &'a Systems, choice: &Choice, losses: Vec<Losses>) -> Result<Known<'a>> {
+    /// Reads it, files only where they matter. The size of it follows the number of processes and files, not of events.
+    pub fn load(
+        captures: &[Capture],
+        rules: &'a Systems,
+        choice: &Choice,
+        (losses, with_files): (Vec<Losses>, bool),
+    ) -> Result<Known<'a>> {
+        let files = |capture| if with_files { Files::load(capture) } else { Ok(Files::default()) };
         let of = |(number, capture): (usize, &Capture)| disks(&capture.manifest, &|dev| choice.takes(number, dev));
         Ok(Known {
             owners: captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?,
-            files: captures.iter().map(Files::load).collect::<Result<_>>()?,
+            files: captures.iter().map(files).collect::<Result<_>>()?,
             disks: captures.iter().enumerate().map(of).collect(),
             losses,
         })

@@ -3,11 +3,10 @@
 //! The table is read before the scan, which then counts the rows of each table in the times when something of it was lost
 //! ([`during`]). Seconds that touch become one episode ([`episodes`]), and there are never more than [`MOST`] for a table and
 //! cause, so memory does not follow the length of a capture. What the books have and no row of `loss` is kept without a time, so
-//! that everything together is what the books say. [`report`] makes `loss.csv` and the lines on the terminal.
+//! that everything together is what the books say. [`crate::tables::loss`] makes `loss.csv` and the lines on the terminal.
 
 pub mod during;
 pub mod episodes;
-pub mod report;
 
 use std::collections::BTreeMap;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::aggregate::Precision;
 use crate::levels::Wanted;
 use crate::select::Selection;
-use crate::top::By;
+use crate::tables::top::By;
 
 /// What is to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,10 +22,37 @@ pub enum Analysis {
     Timeline,
     /// How large operations are.
     Sizes,
+    /// Where operations are in time and duration, and requests in time and place.
+    Heatmap,
+    /// Where operations are, one after the other.
+    Pattern,
+    /// When they begin, one after the other.
+    Arrivals,
+    /// How many are under way.
+    Queue,
     /// Whether captures can be trusted.
     Quality,
     /// Who did most: by what, and how many in each scope and layer.
     Top(By, usize),
+}
+
+impl Analysis {
+    /// Its command.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Analysis::Summary => "summary",
+            Analysis::Amplification => "amplification",
+            Analysis::Latency => "latency",
+            Analysis::Timeline => "timeline",
+            Analysis::Sizes => "sizes",
+            Analysis::Heatmap => "heatmap",
+            Analysis::Pattern => "pattern",
+            Analysis::Arrivals => "arrivals",
+            Analysis::Queue => "queue",
+            Analysis::Quality => "quality",
+            Analysis::Top(..) => "top",
+        }
+    }
 }
 
 /// What an analysis is asked to do.
@@ -47,6 +74,8 @@ pub struct Analyze {
     pub threads: NonZeroUsize,
     /// How percentiles are kept.
     pub precision: Precision,
+    /// About how many rows are looked at together where it depends on their order; without it as many as there is room for.
+    pub stretch_rows: Option<u64>,
     /// How long the windows of a timeline are; without it a second, or as much as there is room for.
     pub window: Option<Duration>,
 }

@@ -6,7 +6,9 @@ use crate::aggregate::LostByLayer;
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
+use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
+use crate::aggregate::sequence::{self, Sequences};
 use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{Entities, Entity};
@@ -83,6 +85,10 @@ pub struct Partial {
     pub timeline: Option<Timeline>,
     /// How large operations are, if that was asked for.
     pub sizes: Option<Sizes>,
+    /// Where operations are in time, duration and place, if that was asked for.
+    pub heatmap: Option<Heatmap>,
+    /// What depends on the order of operations, if that was asked for.
+    pub sequences: Sequences,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -120,6 +126,10 @@ pub struct Finished {
     pub window_ns: i64,
     /// How large operations are, if that was asked for.
     pub sizes: Vec<sizes::Finished>,
+    /// Where operations are in time, duration and place, if that was asked for.
+    pub heatmap: heatmap::Finished,
+    /// What depends on the order of operations, if that was asked for.
+    pub order: sequence::Finished,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -150,6 +160,13 @@ impl Partial {
         slot
     }
 
+    /// The names of systems by slot.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names = vec![""; self.systems.len()];
+        self.slots.iter().for_each(|(name, slot)| names[*slot as usize] = name);
+        names
+    }
+
     /// The system in `slot`, which [`Partial::slot`] of this partial returned.
     pub fn system(&mut self, slot: u32) -> &mut System {
         &mut self.systems[slot as usize]
@@ -174,6 +191,8 @@ impl Partial {
         self.sampled.combine(other.sampled);
         combine(&mut self.timeline, other.timeline, Timeline::combine);
         combine(&mut self.sizes, other.sizes, Sizes::combine);
+        combine(&mut self.heatmap, other.heatmap, Heatmap::combine);
+        self.sequences.combine(other.sequences);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -203,6 +222,8 @@ impl Partial {
             mut entities,
             timeline,
             sizes,
+            heatmap,
+            sequences,
             ..
         } = self;
         let active = entities.finish_active();
@@ -226,6 +247,8 @@ impl Partial {
             timeline,
             window_ns,
             sizes,
+            heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
+            order: sequences.finish(),
             rows,
         }
     }

@@ -11,20 +11,20 @@ mod requests;
 mod told;
 mod whose;
 
-use std::ops::Range;
-
 use arrow::array::RecordBatch;
-use iostrata_capture::op::Layer;
+use iostrata_capture::op::{Layer, Op};
 use iostrata_capture::part::{OpenPart, PartFile};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, VfsTable};
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
+use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
+use crate::aggregate::sequence::{Owners as Owning, Point, Sequence, Span};
 use crate::aggregate::sizes::{Sized, Sizes};
 use crate::aggregate::timeline::{Moment, Timeline};
 use crate::disks::Disks;
-use crate::event::{Phase, UNKNOWN};
+use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
 use crate::levels::Choice;
 use crate::loss::Losses;
@@ -33,9 +33,10 @@ use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
 use crate::select::{Selection, Window};
-use accounts::{Accounts, NO_SLOT};
+use accounts::{AccountId, Accounts, NO_SLOT};
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use durations::Durations;
+use told::Told;
 use whose::Whose;
 
 /// What every part of a capture is scanned with.
@@ -88,15 +89,21 @@ macro_rules! sources {
 
             /// The columns of it that are looked at.
             pub fn columns(self, settings: &Settings) -> Vec<&'static str> {
-                let (always, of_sizes) = match self {
-                    $(Source::$source => (<$table as Events>::COLUMNS, <$table as Events>::OF_SIZES),)+
+                let asked = [true, settings.entities, settings.sizes, settings.positions()];
+                let columns = match self {
+                    $(Source::$source => [
+                        <$table as Events>::COLUMNS,
+                        <$table as Events>::OF_ENTITIES,
+                        <$table as Events>::OF_SIZES,
+                        <$table as Events>::OF_PLACES,
+                    ],)+
                 };
-                always.iter().chain(of_sizes.iter().filter(|_| settings.sizes)).copied().collect()
+                columns.iter().zip(asked).filter(|(_, asked)| *asked).flat_map(|(columns, _)| *columns).copied().collect()
             }
 
             /// Opens a part of it to read these columns.
-            pub fn open(self, part: &PartFile, settings: &Settings) -> Result<OpenPart> {
-                match self { $(Source::$source => OpenPart::new::<$table>(part, &self.columns(settings)),)+ }
+            pub fn open(self, part: &PartFile, columns: &[&str]) -> Result<OpenPart> {
+                match self { $(Source::$source => OpenPart::new::<$table>(part, columns),)+ }
             }
         }
 
@@ -121,14 +128,23 @@ impl Source {
     pub const fn tells_ends(self) -> bool {
         !matches!(self, Source::Share)
     }
+
+    /// Whether each of its rows is an operation, which has an order among others.
+    pub const fn has_order(self) -> bool {
+        matches!(self, Source::Syscall | Source::Vfs | Source::Block)
+    }
 }
 
 /// A table whose rows are events.
 trait Events: Table {
     /// The columns that are looked at.
     const COLUMNS: &'static [&'static str];
+    /// Those that are looked at beside these where it matters which cgroup, file and disk a row is of.
+    const OF_ENTITIES: &'static [&'static str] = &[];
     /// Those that are looked at beside these where sizes are counted.
     const OF_SIZES: &'static [&'static str] = &[];
+    /// Those that are looked at beside these where it is looked at where operations are.
+    const OF_PLACES: &'static [&'static str] = &[];
 
     /// Adds the rows of `batch`, or says which column is wrong and how.
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
@@ -137,15 +153,35 @@ trait Events: Table {
 /// No recorder lets a row stand for more.
 const MOST_WEIGHT: u32 = 1 << 15;
 
+/// What of a row is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// All of it.
+    Whole,
+    /// When it ended: it began before the stretch of time that is looked at.
+    End,
+    /// Nothing.
+    Nothing,
+}
+
+/// A stretch of time of which the order of operations is looked at.
+struct Order {
+    span: Span,
+    points: Vec<Point>,
+}
+
 /// A partial that is being filled with rows of one capture.
 pub struct Fold<'a> {
     scan: &'a Scan<'a>,
+    settings: Settings,
     partial: Partial,
     whose: Whose<'a>,
     accounts: Accounts,
     durations: Durations,
     timeline: Option<Timeline>,
     sizes: Option<Sizes>,
+    heatmap: Option<Heatmap>,
+    order: Option<Order>,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
@@ -158,12 +194,15 @@ impl<'a> Fold<'a> {
     pub fn new(scan: &'a Scan<'a>, settings: Settings) -> Self {
         Fold {
             scan,
+            settings,
             partial: Partial::default(),
             whose: Whose::new(scan),
             accounts: Accounts::new(settings.activity),
             durations: Durations::new(settings.precision),
             timeline: settings.window_ns.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
+            heatmap: settings.heatmap.then(Heatmap::new),
+            order: None,
             chunk: Chunk::default(),
             windows: None,
             during: Vec::new(),
@@ -171,7 +210,7 @@ impl<'a> Fold<'a> {
     }
 
     /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
-    pub fn read(&mut self, source: Source, part: &OpenPart, groups: Range<usize>) -> Result<()> {
+    pub fn read(&mut self, source: Source, part: &OpenPart, groups: &[usize]) -> Result<()> {
         self.windows = self.scan.losses.windows(source);
         self.during = vec![0; self.windows.map_or(0, Windows::places)];
         part.read(groups)?.each(|batch| self.batch(source, batch))?;
@@ -182,12 +221,26 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
+    /// From now on rows are taken of this stretch of time alone, and their order is looked at.
+    pub fn begin_sequence(&mut self, span: Span) {
+        self.order = Some(Order { span, points: Vec::new() });
+    }
+
+    /// The sequence of what was read since then. Operations of `layer` that began at the same time are in the order in which they were read.
+    pub fn end_sequence(&mut self, layer: Layer) -> Sequence {
+        let Some(Order { span, mut points }) = self.order.take() else { return Sequence::default() };
+        points.sort_by_key(|point| point.ts_ns);
+        let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
+        Sequence::of((layer, &points), span, &owners, &self.settings)
+    }
+
     /// The partial of all rows.
     pub fn finish(mut self) -> Partial {
         self.accounts.close(self.scan.capture, &mut self.partial);
         self.durations.close(&mut self.partial);
         self.partial.timeline = self.timeline;
         self.partial.sizes = self.sizes;
+        self.partial.heatmap = self.heatmap;
         self.partial
     }
 
@@ -206,7 +259,7 @@ impl<'a> Fold<'a> {
 
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold { partial, whose, accounts, durations, timeline, sizes, chunk, .. } = self;
+        let Fold { partial, whose, accounts, durations, timeline, sizes, heatmap, order, chunk, .. } = self;
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -219,6 +272,8 @@ impl<'a> Fold<'a> {
         durations.add(layer, chunk);
         timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
         sizes.iter_mut().for_each(|sizes| add_sizes(sizes, layer, chunk));
+        heatmap.iter_mut().for_each(|heatmap| add_spots(heatmap, (layer, self.scan.capture), chunk));
+        order.iter_mut().for_each(|order| add_points(&mut order.points, accounts, chunk));
         chunk.clear();
         if accounts.are_many(whose.remembered()) {
             accounts.close(self.scan.capture, partial);
@@ -226,15 +281,29 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Counts the row of what began at `ts_ns`, if it is asked for as far as that decides. Whether it is.
+    /// Counts the row of what began at `ts_ns`, if it is asked for as far as that decides. What of it is.
     #[inline]
-    fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
-        self.count_end(ts_ns, dur_ns);
-        let is_within = self.is_within(ts_ns);
-        if is_within {
-            self.partial.rows = self.partial.rows.saturating_add(1);
+    fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Taken {
+        if let Some(Order { span: (first_ns, last_ns), .. }) = &self.order
+            && !(first_ns..=last_ns).contains(&&ts_ns)
+        {
+            let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| (first_ns..=last_ns).contains(&end_ns));
+            let ends = self.settings.ordered.queue && end_ns.is_some() && self.is_within(ts_ns);
+            return if ends { Taken::End } else { Taken::Nothing };
         }
-        is_within
+        self.count_end(ts_ns, dur_ns);
+        if !self.is_within(ts_ns) {
+            return Taken::Nothing;
+        }
+        self.partial.rows = self.partial.rows.saturating_add(1);
+        Taken::Whole
+    }
+
+    /// Takes the end of an operation that began before the stretch of time that is looked at, and is counted elsewhere.
+    fn end(&mut self, layer: Layer, row: (usize, i64), told: &Told, (op, dur_ns): (Op, Option<i64>)) {
+        let mut durations: Timed = [UNKNOWN; PHASES];
+        durations[Phase::Total as usize] = dur_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(UNKNOWN);
+        self.chunk.push(layer, row, told, Done::part(0, op, told.kind.direction), &durations);
     }
 
     /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it
@@ -279,23 +348,51 @@ impl<'a> Fold<'a> {
     }
 }
 
-/// What is asked for and in a system, each with its duration, if that is known.
-fn wanted(chunk: &Chunk) -> impl Iterator<Item = (&Asked, &Done, Option<u64>)> {
+/// When what began at `ts_ns` ended, if that is known and can be true.
+pub(crate) fn end_ns(ts_ns: i64, dur_ns: Option<i64>) -> Option<i64> {
+    ts_ns.checked_add(dur_ns.filter(|ns| *ns >= 0)?)
+}
+
+/// What is asked for and in a system, each with its account and its duration, if that is known.
+fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
     let total_ns = &chunk.durations[Phase::Total as usize];
     let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
     let rows = rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT);
-    rows.map(|(((_, asked), done), ns)| (asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
+    rows.map(|(((account, asked), done), ns)| (*account, asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
+}
+
+fn add_spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Chunk) {
+    let of_layer = wanted(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
+    for (_, asked, &Done { ops, direction, size, position, .. }, ns) in of_layer {
+        let Some(direction) = direction else { continue };
+        let disk = asked.key.told().disk.is().map(|dev| (capture, dev));
+        let place = disk.zip(position.and_then(|position| u64::try_from(position).ok()));
+        let cell = Cell { ops: u64::from(ops), bytes: size.saturating_mul(u64::from(ops)) };
+        heatmap.add(&Spot { ts_ns: asked.ts_ns, way: (layer, direction), ns, place, cell });
+    }
+}
+
+fn add_points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
+    // Bytes of an operation that is counted elsewhere have neither a number nor a duration.
+    for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
+        wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
+    {
+        let Some(places) = accounts.places(account) else { continue };
+        let end_ns = end_ns(asked.ts_ns, ns.and_then(|ns| i64::try_from(ns).ok()));
+        let ts_ns = asked.ts_ns;
+        points.push(Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places });
+    }
 }
 
 fn add_moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
-    for (asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
+    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
         timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
     }
 }
 
 fn add_sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
     // A row of a file system is of many operations.
-    for (_, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
+    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
         if let Some(direction) = direction.filter(|_| ops > 0) {
             sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
         }

@@ -1,16 +1,33 @@
-//! The tables that can be written, and which command writes which.
+//! The tables that can be written, each with its columns in a module of its own, and which command writes which.
+
+pub mod amplification;
+pub mod arrivals;
+pub mod heatmap;
+pub mod latency;
+pub mod loss;
+pub mod pattern;
+pub mod quality;
+pub mod queue;
+pub mod sizes;
+pub mod subject;
+pub mod summary;
+pub mod timeline;
+pub mod top;
 
 use iostrata_capture::Capture;
 use polars::prelude::{DataFrame, PolarsResult};
 
+use crate::frame;
 use crate::load::Known;
-use crate::loss::report as lost;
 use crate::names::Names;
 use crate::options::Analysis;
 use crate::partial::Finished;
-use crate::top::By;
 use crate::trust::Trust;
-use crate::{amplification, frame, latency, quality, sizes, summary, timeline, top};
+use loss as lost;
+use top::By;
+
+/// The version of all tables: of their columns, and of what these mean.
+pub const VERSION: u32 = 1;
 
 /// What tables are made from.
 pub struct Results<'a> {
@@ -41,6 +58,18 @@ pub enum Table {
     Sizes,
     /// [`quality`].
     Quality,
+    /// [`heatmap`], of time and duration.
+    HeatmapLatency,
+    /// [`heatmap`], of time and place.
+    HeatmapOffset,
+    /// [`pattern`].
+    Pattern,
+    /// [`arrivals`].
+    Arrivals,
+    /// [`queue`].
+    Queue,
+    /// [`queue`], for how long how many were under way.
+    QueueDepth,
     /// [`top`].
     Top(By, usize),
     /// [`lost`].
@@ -56,6 +85,10 @@ impl Table {
             Analysis::Latency => vec![Table::Latency, Table::Loss],
             Analysis::Timeline => vec![Table::Timeline, Table::Loss],
             Analysis::Sizes => vec![Table::Sizes, Table::Loss],
+            Analysis::Heatmap => vec![Table::HeatmapLatency, Table::HeatmapOffset, Table::Loss],
+            Analysis::Pattern => vec![Table::Pattern, Table::Loss],
+            Analysis::Arrivals => vec![Table::Arrivals, Table::Loss],
+            Analysis::Queue => vec![Table::Queue, Table::QueueDepth, Table::Loss],
             Analysis::Quality => vec![Table::Quality, Table::Loss],
             Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
@@ -70,8 +103,72 @@ impl Table {
             Table::Timeline => "timeline.csv",
             Table::Sizes => "sizes.csv",
             Table::Quality => "quality.csv",
+            Table::HeatmapLatency => "heatmap_latency.csv",
+            Table::HeatmapOffset => "heatmap_offset.csv",
+            Table::Pattern => "pattern.csv",
+            Table::Arrivals => "arrivals.csv",
+            Table::Queue => "queue.csv",
+            Table::QueueDepth => "queue_depth.csv",
             Table::Top(..) => "top.csv",
             Table::Loss => "loss.csv",
+        }
+    }
+
+    /// Every table.
+    pub const ALL: [Table; 14] = [
+        Table::Summary,
+        Table::Amplification,
+        Table::Latency,
+        Table::Timeline,
+        Table::Sizes,
+        Table::HeatmapLatency,
+        Table::HeatmapOffset,
+        Table::Pattern,
+        Table::Arrivals,
+        Table::Queue,
+        Table::QueueDepth,
+        Table::Quality,
+        Table::Top(By::Bytes, 0),
+        Table::Loss,
+    ];
+
+    /// What it is.
+    pub const fn doc(self) -> &'static str {
+        match self {
+            Table::Summary => summary::DOC,
+            Table::Amplification => amplification::DOC,
+            Table::Latency => latency::DOC,
+            Table::Timeline => timeline::DOC,
+            Table::Sizes => sizes::DOC,
+            Table::HeatmapLatency => heatmap::LATENCY_DOC,
+            Table::HeatmapOffset => heatmap::OFFSET_DOC,
+            Table::Pattern => pattern::DOC,
+            Table::Arrivals => arrivals::DOC,
+            Table::Queue => queue::DOC,
+            Table::QueueDepth => queue::DEPTH_DOC,
+            Table::Quality => quality::DOC,
+            Table::Top(..) => top::DOC,
+            Table::Loss => lost::DOC,
+        }
+    }
+
+    /// The documentation of its columns, as Markdown.
+    pub fn columns(self) -> String {
+        match self {
+            Table::Summary => frame::markdown(&summary::columns(Default::default())),
+            Table::Amplification => frame::markdown(&amplification::columns()),
+            Table::Latency => frame::markdown(&latency::columns()),
+            Table::Timeline => frame::markdown(&timeline::columns()),
+            Table::Sizes => frame::markdown(&sizes::columns()),
+            Table::HeatmapLatency => frame::markdown(&heatmap::duration_columns()),
+            Table::HeatmapOffset => frame::markdown(&heatmap::place_columns()),
+            Table::Pattern => frame::markdown(&pattern::columns()),
+            Table::Arrivals => frame::markdown(&arrivals::columns()),
+            Table::Queue => frame::markdown(&queue::columns()),
+            Table::QueueDepth => frame::markdown(&queue::depth_columns()),
+            Table::Quality => frame::markdown(&quality::columns()),
+            Table::Top(..) => frame::markdown(&top::columns()),
+            Table::Loss => frame::markdown(&lost::columns()),
         }
     }
 
@@ -87,6 +184,12 @@ impl Table {
             Table::Latency => frame::frame(&latency::columns(), &latency::rows(finished, trust)),
             Table::Timeline => frame::frame(&timeline::columns(), &timeline::rows(finished, &known.losses, trust)),
             Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
+            Table::HeatmapLatency => frame::frame(&heatmap::duration_columns(), &heatmap::durations(finished, trust)),
+            Table::HeatmapOffset => frame::frame(&heatmap::place_columns(), &heatmap::places(finished, names, trust)),
+            Table::Pattern => frame::frame(&pattern::columns(), &pattern::rows(finished, names, trust)),
+            Table::Arrivals => frame::frame(&arrivals::columns(), &arrivals::rows(finished, names, trust)),
+            Table::Queue => frame::frame(&queue::columns(), &queue::rows(finished, names, trust)),
+            Table::QueueDepth => frame::frame(&queue::depth_columns(), &queue::depths(finished, names, trust)),
             Table::Quality => {
                 frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
             }

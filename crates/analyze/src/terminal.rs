@@ -1,13 +1,18 @@
 //! Results as tables for people.
 
 pub mod amplification;
+pub mod arrivals;
+pub mod heatmap;
 pub mod latency;
+pub mod pattern;
 pub mod quality;
+pub mod queue;
 pub mod sizes;
 pub mod summary;
 pub mod timeline;
 pub mod top;
 
+use bytesize::ByteSize;
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use polars::prelude::*;
 
@@ -58,6 +63,39 @@ fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Sh
         lines.insert(lines.len().saturating_sub(sums), lines.get(1).cloned().unwrap_or_default());
     }
     Shown { text: lines.join("\n") + "\n", is_marked }
+}
+
+/// Some rows of a frame: columns by their headers, of which the first `texts` are no numbers. Units are those that names of columns tell.
+fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: usize) -> PolarsResult<Shown> {
+    let cell = |row: usize, column: &str| -> PolarsResult<Cell> {
+        Ok(Cell { text: with_unit(column, &frame.column(column)?.get(row)?), is_marked: false })
+    };
+    let cells = |row: &usize| columns.iter().map(|(_, column)| cell(*row, column)).collect::<PolarsResult<Vec<_>>>();
+    let rows = rows.iter().map(cells).collect::<PolarsResult<_>>()?;
+    Ok(table(&columns.iter().map(|(header, _)| *header).collect::<Vec<_>>(), rows, texts, 0))
+}
+
+/// The first `most` rows of those that have the same in all of the columns `of` and follow each other.
+fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Vec<usize>> {
+    let (mut rows, mut last, mut number) = (Vec::new(), None, 0);
+    for row in 0..frame.height() {
+        let values = of.iter().map(|column| Ok(text(&frame.column(column)?.get(row)?)));
+        let values = Some(values.collect::<PolarsResult<Vec<String>>>()?);
+        number = if last == values { number + 1 } else { 0 };
+        last = values;
+        rows.extend((number < most).then_some(row));
+    }
+    Ok(rows)
+}
+
+/// A value of a column, in the unit that its name tells.
+fn with_unit(column: &str, value: &AnyValue) -> String {
+    match value {
+        AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(*ns),
+        AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(*bytes).display().iec().to_string(),
+        AnyValue::Float64(share) if column.ends_with("_share") => format!("{:.1} %", share * 100.0),
+        value => text(value),
+    }
 }
 
 /// Before a number that what is missing may have changed.

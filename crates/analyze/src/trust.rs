@@ -91,6 +91,12 @@ impl Trust {
         }
     }
 
+    /// How many events of a layer are missing; `None` where that is not known.
+    pub fn known_lost(&self, layer: Layer) -> Option<u64> {
+        let Missing { at_least, more } = self.missing[layer as usize];
+        (!more).then_some(at_least)
+    }
+
     /// [`Trust::captured`] but for one layer.
     pub fn captured_without(&self, layer: Layer) -> [bool; Layer::ALL.len()] {
         by_layer(|of| of != layer && self.captured[of as usize])

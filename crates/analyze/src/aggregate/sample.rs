@@ -140,6 +140,11 @@ impl Sample {
         self.count.saturating_add(self.gathered.len() as u64)
     }
 
+    /// Their sum.
+    pub fn sum(&self) -> u128 {
+        self.gathered.iter().fold(self.sum, |sum, ns| sum.saturating_add(u128::from(*ns)))
+    }
+
     /// Adds an operation whose duration is not known, or that stands for `weight` of these.
     pub fn update_untimed(&mut self, weight: u64) {
         self.untimed = self.untimed.saturating_add(weight);

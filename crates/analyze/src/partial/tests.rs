@@ -9,9 +9,10 @@ use crate::aggregate::flow::Step;
 use crate::aggregate::sample::Sample;
 use crate::entity::{Entity, Places, Scope};
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
+use crate::frame;
 use crate::scan::Source;
+use crate::tables::{latency, summary};
 use crate::trust::Trust;
-use crate::{frame, latency, summary};
 use iostrata_capture::op::{Direction, IoClass, Layer, Op};
 
 /// Few values before a histogram, so that small tests have both forms and the change between them.

@@ -77,6 +77,11 @@ impl Accounts {
         AccountId { account, slot }
     }
 
+    /// Where what is in an account is counted.
+    pub fn places(&self, id: AccountId) -> Option<Places> {
+        self.all[id.account as usize].places
+    }
+
     /// The account of all that is not asked for.
     pub fn left_out(&self) -> AccountId {
         AccountId { account: LEFT_OUT, slot: NO_SLOT }

@@ -35,12 +35,14 @@ pub struct Done {
     pub bios: u32,
     /// Bytes of one operation as a whole, whoever owns parts of it.
     pub size: u64,
+    /// Where in the file or on the disk it begins, in bytes, where that is looked at and known.
+    pub position: Option<i64>,
 }
 
 impl Done {
     /// Bytes of an operation that is counted elsewhere.
     pub fn part(bytes: u64, op: Op, direction: Option<Direction>) -> Done {
-        Done { bytes, ops: 0, op, direction, bios: 0, size: 0 }
+        Done { bytes, ops: 0, op, direction, bios: 0, size: 0, position: None }
     }
 }
 

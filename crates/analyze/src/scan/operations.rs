@@ -9,44 +9,69 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::Told;
-use super::{Events, Fold};
+use super::{Events, Fold, Taken};
 use crate::aggregate::flow::{Path, Step};
 use crate::event::{UNKNOWN, duration};
 
 view! {
     /// System calls.
-    Calls of syscall { ts_ns, dur_ns, pid, comm, cgroup_id, op, fd_kind, dev, ino, ret, weight }
+    Calls of syscall { ts_ns, dur_ns, pid, comm, op, fd_kind, ret, weight }
+}
+
+view! {
+    /// Whose system calls are beside their process.
+    CallEntities of syscall { cgroup_id, dev, ino }
 }
 
 view! {
     /// Operations of the VFS.
-    Operations of vfs { ts_ns, dur_ns, pid, comm, cgroup_id, op, fd_kind, dev, ino, ret, weight }
+    Operations of vfs { ts_ns, dur_ns, pid, comm, op, fd_kind, ret, weight }
+}
+
+view! {
+    /// Whose operations of the VFS are beside their process.
+    OperationEntities of vfs { cgroup_id, dev, ino }
+}
+
+view! {
+    /// Where system calls are.
+    CallPlaces of syscall { offset_bytes }
+}
+
+view! {
+    /// Where operations of the VFS are.
+    OperationPlaces of vfs { offset_bytes }
 }
 
 /// The columns that both have, of one row of either.
 macro_rules! file_row {
-    ($layer:expr, $view:expr, $row:expr) => {
+    ($layer:expr, $view:expr, $entities:expr, $places:expr, $row:expr) => {
         FileRow {
             layer: $layer,
             row: $row,
             ts_ns: $view.ts_ns.at($row),
             dur_ns: $view.dur_ns.at($row),
-            process: ($view.pid.at($row), $view.cgroup_id.at($row)),
+            process: ($view.pid.at($row), $entities.as_ref().map(|entities| entities.cgroup_id.at($row))),
             op: $view.op.at($row),
             kind: $view.fd_kind.at($row),
-            file: ($view.dev.at($row), $view.ino.at($row)),
+            file: $entities.as_ref().map_or((None, None), |entities| (entities.dev.at($row), entities.ino.at($row))),
             ret: $view.ret.at($row),
             weight: $view.weight.at($row),
+            offset_bytes: $places.as_ref().and_then(|places| places.offset_bytes.at($row)),
         }
     };
 }
 
 impl Events for SyscallTable {
     const COLUMNS: &'static [&'static str] = Calls::COLUMNS;
+    const OF_ENTITIES: &'static [&'static str] = CallEntities::COLUMNS;
+    const OF_PLACES: &'static [&'static str] = CallPlaces::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Calls::new(batch)?;
-        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Syscall, view, row));
+        let entities = fold.settings.entities.then(|| CallEntities::new(batch)).transpose()?;
+        let places = fold.settings.positions().then(|| CallPlaces::new(batch)).transpose()?;
+        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Syscall, view, entities, places, row));
         fold.rows((Layer::Syscall, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
@@ -54,10 +79,14 @@ impl Events for SyscallTable {
 
 impl Events for VfsTable {
     const COLUMNS: &'static [&'static str] = Operations::COLUMNS;
+    const OF_ENTITIES: &'static [&'static str] = OperationEntities::COLUMNS;
+    const OF_PLACES: &'static [&'static str] = OperationPlaces::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Operations::new(batch)?;
-        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Vfs, view, row));
+        let entities = fold.settings.entities.then(|| OperationEntities::new(batch)).transpose()?;
+        let places = fold.settings.positions().then(|| OperationPlaces::new(batch)).transpose()?;
+        let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Vfs, view, entities, places, row));
         fold.rows((Layer::Vfs, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
@@ -69,14 +98,15 @@ struct FileRow {
     row: usize,
     ts_ns: i64,
     dur_ns: i64,
-    /// Process id and cgroup.
-    process: (i32, i64),
+    /// Process id, and cgroup if that matters.
+    process: (i32, Option<i64>),
     op: Op,
     kind: Option<FdKind>,
-    /// Device and inode number.
+    /// Device and inode number, if they matter.
     file: (Option<i32>, Option<i64>),
     ret: i64,
     weight: i32,
+    offset_bytes: Option<i64>,
 }
 
 impl FileRow {
@@ -109,14 +139,19 @@ impl FileRow {
 impl Fold<'_> {
     #[inline]
     fn operation(&mut self, row: &FileRow) {
-        if !self.counts(row.ts_ns, Some(row.dur_ns)) {
-            return;
-        }
         let (direction, bytes) = row.moved();
+        match self.counts(row.ts_ns, Some(row.dur_ns)) {
+            Taken::Whole => {}
+            Taken::End => {
+                let told = row.told(direction);
+                return self.end(row.layer, (row.row, row.ts_ns), &told, (row.op, Some(row.dur_ns)));
+            }
+            Taken::Nothing => return,
+        }
         let ops = self.weight(row.weight);
         let total = duration(Some(row.dur_ns), &mut self.partial.anomalies);
-        let done =
-            Done { bytes: bytes.saturating_mul(u64::from(ops)), ops, op: row.op, direction, bios: 0, size: bytes };
+        let (moved, position) = (bytes.saturating_mul(u64::from(ops)), row.offset_bytes.filter(|offset| *offset >= 0));
+        let done = Done { bytes: moved, ops, op: row.op, direction, bios: 0, size: bytes, position };
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
         self.chunk.push(row.layer, (row.row, row.ts_ns), &row.told(direction), done, &durations);
     }
@@ -133,12 +168,13 @@ mod tests {
             row: 0,
             ts_ns: 0,
             dur_ns: 1,
-            process: (1, 1),
+            process: (1, Some(1)),
             op: Op::Pread,
             kind: Some(FdKind::Regular),
             file: (Some(1), Some(1)),
             ret: -5,
             weight: 1,
+            offset_bytes: None,
         };
         assert_eq!(row.moved(), (Some(Direction::Read), 0));
         for kind in [None, Some(FdKind::Directory)] {
@@ -153,12 +189,13 @@ mod tests {
             row: 0,
             ts_ns: 0,
             dur_ns: 1,
-            process: (1, 1),
+            process: (1, Some(1)),
             op: Op::Read,
             kind: Some(FdKind::Memory),
             file: (None, None),
             ret: 5,
             weight: 1,
+            offset_bytes: None,
         };
         assert!(!row.told(row.moved().0).kind.is_systems());
         assert!(FileRow { kind: None, ..row }.told(None).kind.is_systems());

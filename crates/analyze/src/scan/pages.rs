@@ -9,7 +9,7 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::Told;
-use super::{Events, Fold};
+use super::{Events, Fold, Taken};
 use crate::aggregate::flow::{Path, Step};
 use crate::event::{PHASES, UNKNOWN, bytes, duration};
 
@@ -31,16 +31,17 @@ impl Events for FsTable {
 impl Fold<'_> {
     fn doing(&mut self, view: &Doings, row: usize) {
         let (ts_ns, dur_ns, op) = (view.ts_ns.at(row), view.dur_ns.at(row), view.op.at(row));
-        if !self.counts(ts_ns, dur_ns) {
+        if self.counts(ts_ns, dur_ns) != Taken::Whole {
             return;
         }
         let ops = self.weight(view.weight.at(row));
         let anomalies = &mut self.partial.anomalies;
         let total = if op.is_gathered() { UNKNOWN } else { duration(dur_ns, anomalies) };
         let bytes = bytes(view.bytes.at(row), anomalies).saturating_mul(u64::from(ops));
-        let file = (Some(view.dev.at(row)), view.ino.at(row));
+        let entities = self.settings.entities;
+        let file = if entities { (Some(view.dev.at(row)), view.ino.at(row)) } else { (None, None) };
         let kind = Kind { layer: Layer::Fs, direction: op.direction(), counted: Counted::Whole(None) };
-        let mut told = Told::done((view.pid.at(row), view.cgroup_id.at(row)), file, kind);
+        let mut told = Told::done((view.pid.at(row), entities.then(|| view.cgroup_id.at(row))), file, kind);
         let (file_kind, via) = (view.fd_kind.at(row), view.via.at(row));
         if file_kind == Some(FdKind::Block) {
             // Requests of a block device name no file.

@@ -9,21 +9,30 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::{Disk, Start, Told};
-use super::{Events, Fold};
+use super::{Events, Fold, Taken};
 use crate::aggregate::flow::Step;
 use crate::event::{Anomalies, Durations, PHASES, UNKNOWN, bytes, duration};
 
 view! {
     /// Block requests.
     Requests of block {
-        ts_ns, dur_ns, queue_ns, insert_ns, pid, comm, cgroup_id, start_ns, evidence, owned_bytes, shared_bytes, class, file_dev, ino,
-        dev, bytes, op, flags, weight
+        ts_ns, dur_ns, queue_ns, insert_ns, pid, comm, start_ns, evidence, owned_bytes, shared_bytes, class, dev, bytes, op, flags, weight
     }
+}
+
+view! {
+    /// Whose block requests are beside their process.
+    RequestEntities of block { cgroup_id, file_dev, ino }
 }
 
 view! {
     /// What merging made of bios.
     Merged of block { bios }
+}
+
+view! {
+    /// Where requests are.
+    Places of block { sector }
 }
 
 view! {
@@ -33,18 +42,26 @@ view! {
     }
 }
 
+/// Whatever the device's own blocks are.
+const SECTOR_BYTES: i64 = 512;
+
 /// The flag of block requests that the kernel's I/O counters leave out.
 const NOT_IN_COUNTERS: i32 = 512;
 
 impl Events for BlockTable {
     const COLUMNS: &'static [&'static str] = Requests::COLUMNS;
+    const OF_ENTITIES: &'static [&'static str] = RequestEntities::COLUMNS;
     const OF_SIZES: &'static [&'static str] = Merged::COLUMNS;
+    const OF_PLACES: &'static [&'static str] = Places::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
+        let entities = fold.settings.entities.then(|| RequestEntities::new(batch)).transpose()?;
         let merged = fold.sizes.as_ref().map(|_| Merged::new(batch)).transpose()?;
+        let places = fold.settings.positions().then(|| Places::new(batch)).transpose()?;
         let bios = |row| merged.as_ref().map_or(0, |merged| u32::try_from(merged.bios.at(row)).unwrap_or(0));
-        let take = |fold: &mut Fold, row| fold.request(&view, row, bios(row));
+        let sector = |row| places.as_ref().and_then(|places| places.sector.at(row));
+        let take = |fold: &mut Fold, row| fold.request((&view, entities.as_ref()), row, (bios(row), sector(row)));
         fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
@@ -67,15 +84,35 @@ const fn kind(direction: Option<Direction>, class: IoClass, evidence: Evidence) 
 
 impl Fold<'_> {
     #[inline]
-    fn request(&mut self, view: &Requests, row: usize, bios: u32) {
+    fn request(
+        &mut self,
+        (view, entities): (&Requests, Option<&RequestEntities>),
+        row: usize,
+        (bios, sector): (u32, Option<i64>),
+    ) {
         let (ts_ns, dur_ns) = (view.ts_ns.at(row), view.dur_ns.at(row));
-        if !self.counts(ts_ns, dur_ns) {
+        let taken = self.counts(ts_ns, dur_ns);
+        if taken == Taken::Nothing {
             return;
         }
         let (dev, op, class) = (view.dev.at(row), view.op.at(row), view.class.at(row));
         let direction = counted_direction(op, view.flags.at(row));
-        let ops = self.weight(view.weight.at(row));
         let takes = self.takes(dev);
+        // A request without an owner may still say its cgroup and its file.
+        let told = Told {
+            process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
+            cgroup: entities.and_then(|entities| entities.cgroup_id.at(row)),
+            file: entities.and_then(|entities| entities.file_dev.at(row).zip(entities.ino.at(row))),
+            disk: Disk::Is(dev),
+            class,
+            kind: kind(direction, class, view.evidence.at(row)),
+        };
+        if taken == Taken::End {
+            return if takes {
+                self.end(Layer::Block, (row, ts_ns), &told, (op, dur_ns))
+            };
+        }
+        let ops = self.weight(view.weight.at(row));
         let anomalies = &mut self.partial.anomalies;
         let all = bytes(view.bytes.at(row), anomalies);
         if !takes {
@@ -87,17 +124,9 @@ impl Fold<'_> {
         let durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
         let owned = bytes(view.owned_bytes.at(row), anomalies);
         let rest = all.saturating_sub(bytes(view.shared_bytes.at(row), anomalies));
-        // A request without an owner may still say its cgroup and its file.
-        let told = Told {
-            process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
-            cgroup: view.cgroup_id.at(row),
-            file: view.file_dev.at(row).zip(view.ino.at(row)),
-            disk: Disk::Is(dev),
-            class,
-            kind: kind(direction, class, view.evidence.at(row)),
-        };
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
-        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all };
+        let position = sector.and_then(|sector| sector.checked_mul(SECTOR_BYTES)).filter(|position| *position >= 0);
+        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all, position };
         self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);
         if rest > owned {
             let told = Told::nobodys(dev, class, kind(direction, class, Evidence::None));
@@ -119,10 +148,11 @@ impl Fold<'_> {
         }
         let (op, class) = (view.op.at(row), view.class.at(row));
         let direction = counted_direction(op, view.flags.at(row));
+        let entities = self.settings.entities;
         let told = Told {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
-            cgroup: view.cgroup_id.at(row),
-            file: view.file_dev.at(row).zip(view.ino.at(row)),
+            cgroup: view.cgroup_id.at(row).filter(|_| entities),
+            file: view.file_dev.at(row).zip(view.ino.at(row)).filter(|_| entities),
             disk: Disk::Is(view.dev.at(row)),
             class,
             kind: kind(direction, class, view.evidence.at(row)),

@@ -53,10 +53,10 @@ impl Disk {
 
 impl Told {
     /// What process `pid` of `cgroup_id` does to a file.
-    pub fn done((pid, cgroup_id): (i32, i64), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {
+    pub fn done((pid, cgroup): (i32, Option<i64>), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {
         Told {
             process: (Some(pid), Start::Then),
-            cgroup: Some(cgroup_id),
+            cgroup,
             file: dev.zip(ino),
             disk: Disk::Of(dev),
             class: IoClass::Data,

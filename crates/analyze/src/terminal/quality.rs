@@ -3,7 +3,7 @@
 use polars::prelude::*;
 
 use super::{Cell, Shown, text};
-use crate::quality::Verdict;
+use crate::tables::quality::Verdict;
 
 /// Headers and the columns of `quality.csv` that they show.
 const COLUMNS: [(&str, &str); 4] =

@@ -1,9 +1,8 @@
 //! How large operations are.
 
-use bytesize::ByteSize;
 use polars::prelude::*;
 
-use super::{Cell, Shown, duration, text};
+use super::{Cell, Shown, with_unit};
 
 /// Headers and the columns of `sizes.csv` that they show.
 const COLUMNS: [(&str, &str); 10] = [
@@ -29,12 +28,7 @@ fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<Cell>> {
     let has_moved = !frame.column("marks")?.get(row)?.is_null();
     let cell = |(_, column): &(&str, &str)| {
         let is_marked = has_moved && column.starts_with('p');
-        let text = match frame.column(column)?.get(row)? {
-            AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(ns),
-            AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(bytes).display().iec().to_string(),
-            AnyValue::Float64(share) if *column == "ops_share" => format!("{:.1} %", share * 100.0),
-            value => text(&value),
-        };
+        let text = with_unit(column, &frame.column(column)?.get(row)?);
         Ok(Cell { is_marked: is_marked && text != "-", text })
     };
     COLUMNS.iter().map(cell).collect()

@@ -1,10 +1,9 @@
 //! What happened when.
 
-use bytesize::ByteSize;
 use iostrata_capture::Capture;
 use polars::prelude::*;
 
-use super::{Cell, Shown, duration, text};
+use super::{Cell, Shown, text, with_unit};
 use crate::time::utc;
 
 /// Headers and the columns of `timeline.csv` that they show.
@@ -36,11 +35,7 @@ pub fn table(frame: &DataFrame, captures: &[Capture]) -> PolarsResult<Shown> {
         };
         let mut cells = vec![Cell { text: since, is_marked: false }];
         for (_, column) in COLUMNS {
-            let text = match frame.column(column)?.get(row)? {
-                AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(ns),
-                AnyValue::UInt64(bytes) if column.ends_with("_bytes") => ByteSize(bytes).display().iec().to_string(),
-                value => text(&value),
-            };
+            let text = with_unit(column, &frame.column(column)?.get(row)?);
             cells.push(Cell { text, is_marked: false });
         }
         rows.push(cells);

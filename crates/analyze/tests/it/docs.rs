@@ -1,33 +1,35 @@
-//! `docs/schema.md` is what the declarations say.
+//! `docs/schema.md` and `docs/csv.md` are what the declarations say.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use iostrata_analyze::schema;
+use iostrata_analyze::tables::Table;
+
 #[test]
-fn the_schema_documentation_is_up_to_date() {
-    let generated = iostrata_analyze::schema::markdown();
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/schema.md");
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(&path, &generated).expect("writable");
+fn the_documentation_of_tables_is_up_to_date() {
+    for (name, generated) in [("schema.md", schema::captures()), ("csv.md", schema::results())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &generated).expect("writable");
+        }
+        let stored = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(stored == generated, "docs/{name} is out of date: run the tests once with UPDATE_DOCS=1");
     }
-    let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == generated, "docs/schema.md is out of date: run the tests once with UPDATE_DOCS=1");
 }
 
 #[test]
 fn every_column_of_a_result_is_documented_and_named_once() {
-    let summary = iostrata_analyze::summary::columns(Default::default());
-    let latency = iostrata_analyze::latency::columns();
-    let summary: Vec<_> = summary.iter().map(|c| (&c.name, &c.doc)).collect();
-    let latency: Vec<_> = latency.iter().map(|c| (&c.name, &c.doc)).collect();
-    let loss = iostrata_analyze::loss::report::columns();
-    let loss: Vec<_> = loss.iter().map(|c| (&c.name, &c.doc)).collect();
-    for columns in [summary, latency, loss] {
-        let mut names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), columns.len());
-        for (name, doc) in columns {
-            assert!(doc.ends_with('.') && !doc.contains('|'), "{name}: {doc}");
+    for table in Table::ALL {
+        let columns = table.columns();
+        let rows: Vec<Vec<&str>> = columns.lines().skip(2).map(|line| line.split(" | ").collect()).collect();
+        let names: BTreeSet<&str> = rows.iter().map(|row| row[0]).collect();
+        assert!(names.len() == rows.len() && !rows.is_empty(), "{table:?}");
+        for row in &rows {
+            assert!(row.len() == 3 && row[2].ends_with(". |"), "{table:?}: {row:?}");
         }
+        assert!(table.doc().ends_with('.'), "{table:?}");
     }
+    let files: BTreeSet<&str> = Table::ALL.iter().map(|table| table.file()).collect();
+    assert_eq!(files.len(), Table::ALL.len());
 }

@@ -9,6 +9,7 @@ mod docs;
 mod fuzz;
 mod levels;
 mod loss;
+mod order;
 mod recover;
 mod scale;
 mod summary;

@@ -112,7 +112,7 @@ fn csv_files_hold_all_columns() {
     kworker,block,discard,queue,1,1,7000,7000,,,,,,,7000,0,0,0.0,,,,,,,,,,,,,
     kworker,block,discard,device,1,1,63000,63000,,,,,,,63000,0,0,0.0,,,,,,,,,,,,,
     ");
-    assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 4);
+    assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 5);
 }
 
 /// The small capture, having lost ten system calls and a block request.

@@ -1,7 +1,6 @@
 //! Reading a part.
 
 use std::fs::File;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -66,12 +65,17 @@ impl OpenPart {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// The batches of some of its row groups.
-    pub fn read(&self, groups: Range<usize>) -> Result<PartReader> {
+    /// How many rows one of its row groups says that it has.
+    pub fn rows(&self, group: usize) -> u64 {
+        u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
+    }
+
+    /// The batches of some of its row groups, in this order.
+    pub fn read(&self, groups: &[usize]) -> Result<PartReader> {
         let file = self.file.try_clone().map_err(|e| Error::io(&self.path, "open", e))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
-        let batches = builder.with_row_groups(groups.collect()).build().map_err(|e| Error::parquet(&self.path, e))?;
+        let batches = builder.with_row_groups(groups.to_vec()).build().map_err(|e| Error::parquet(&self.path, e))?;
         Ok(PartReader { path: self.path.clone(), batches })
     }
 }
@@ -92,7 +96,7 @@ impl PartReader {
     /// Opens a part of table `T` to read these columns alone, as [`OpenPart::new`].
     pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
         let part = OpenPart::new::<T>(part, columns)?;
-        part.read(0..part.groups())
+        part.read(&(0..part.groups()).collect::<Vec<_>>())
     }
 }
 

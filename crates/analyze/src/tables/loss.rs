@@ -3,13 +3,19 @@
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::State;
 
-use super::episodes::Stretch;
-use super::{Kind, Losses};
 use crate::frame::{ResultColumn, Value};
+use crate::loss::episodes::Stretch;
+use crate::loss::{Kind, Losses};
 use crate::partial::Finished;
 use crate::scan::Source;
 use crate::time::utc;
 use crate::trust::{self, Trust};
+
+/// What the table is.
+pub const DOC: &str = "What was lost when: one row for each time, table and cause, seconds that touch taken together; then what was lost at no \
+    known time. For each table and cause the rows add up to the books in the manifest, of a recording that was cut off to its \
+    table `loss`. Times are those at which a loss was told: of events that the recorder had and could not write that is up to \
+    a flush interval after they happened.";
 
 /// How many episodes the terminal shows.
 const SHOWN: usize = 5;

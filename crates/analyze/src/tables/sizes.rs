@@ -6,8 +6,12 @@ use crate::aggregate::sample::PERCENTILES;
 use crate::aggregate::sizes::Finished as Class;
 use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
-use crate::summary::word;
+use crate::tables::summary::word;
 use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze sizes --out DIR`: one row for each layer, direction and size class that has operations. A class is of sizes up to \
+    a power of two, and more than half of it. Of the file system layer there is none, because a row there is of many operations.";
 
 /// What a row is made from.
 pub struct Row<'a> {

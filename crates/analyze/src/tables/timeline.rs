@@ -10,8 +10,13 @@ use crate::loss::Losses;
 use crate::loss::episodes::Stretch;
 use crate::partial::Finished;
 use crate::scan::Source;
-use crate::summary::{OF_OPERATIONS, word};
+use crate::tables::summary::{OF_OPERATIONS, word};
 use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze timeline --out DIR`: one row for each window of time, those included in which nothing happened. An operation \
+    counts in the window in which it began, as with `--since` and `--until`. Windows are a second long, or as long as `--window` says; without that \
+    they are doubled until there are at most 10000.";
 
 /// The percentiles of a window.
 const SHOWN: [&str; 3] = ["p50_ns", "p90_ns", "p99_ns"];

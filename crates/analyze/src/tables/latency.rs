@@ -8,6 +8,16 @@ use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
 use crate::trust::{Missing, Trust};
 
+/// What the table is.
+pub const DOC: &str = "One row for each system, layer, operation and phase that occurred. A percentile q of n values is the value of \
+    rank ceil(q n), counted from 1 in ascending order. It is empty where n (1 - q) < 1, because no value lies \
+    beyond it then. Beyond 512 values percentiles come from HDR histograms with three significant digits, and are \
+    at most 0.1 % above the exact value; `--exact` keeps all values. All other columns are exact. Rows whose phase \
+    is not known are not counted in it. The bounds hold whatever durations those operations had that are missing, \
+    `untimed` and `lost_events` together: with m of them a percentile lies between the recorded values of rank \
+    ceil(q (n + m)) - m and ceil(q (n + m)), and has no upper bound where that is more than n, which is where more than \
+    1 - q of all are missing. Of an average, a least and a greatest value no bound is known once anything is missing.";
+
 /// In `marks` of what is an estimate, because not all of it was recorded.
 const SAMPLED: &str = "sampled";
 

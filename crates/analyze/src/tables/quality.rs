@@ -14,6 +14,9 @@ use crate::loss::Losses;
 use crate::partial::Finished;
 use crate::trust::{self, Trust, events};
 
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze quality --out DIR`: whether captures can be trusted, a check in each row.";
+
 /// What came of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {

@@ -9,6 +9,9 @@ use crate::frame::{ResultColumn, Value, number, plus, ratio};
 use crate::partial::Finished;
 use crate::trust::Trust;
 
+/// What the table is.
+pub const DOC: &str = "One row for each system, by name.";
+
 /// The layers whose rows are operations, one each.
 pub const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
 

@@ -10,8 +10,12 @@ use crate::entity::{Entity, Scope};
 use crate::frame::{ResultColumn, Value};
 use crate::names::Names;
 use crate::partial::Finished;
-use crate::summary::OF_OPERATIONS;
+use crate::tables::summary::OF_OPERATIONS;
 use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze top --out DIR`: in each scope and layer the processes, cgroups, files and disks that did most, by bytes, or by what \
+    `--by` says, in that order; then a row for all others, so that the rows of a scope and layer add up to the layer's total.";
 
 /// By what one does more than another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

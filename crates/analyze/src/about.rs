@@ -1,0 +1,87 @@
+//! `about.json`: what each of the written files was made of, and by what.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::aggregate::Precision;
+use crate::levels::Wanted;
+use crate::options::Analyze;
+use crate::output::Directory;
+use crate::tables::{self, Results, Table};
+
+/// The name of the file.
+pub const FILE_NAME: &str = "about.json";
+
+/// What is known of the files in a directory, by name. A file that is written anew takes the place of what was known of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct About {
+    files: BTreeMap<String, Made>,
+}
+
+/// What a file was made of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Made {
+    /// [`tables::VERSION`].
+    results_version: u32,
+    /// The program and its version.
+    tool: String,
+    /// The analysis.
+    analysis: String,
+    /// What of the captures was asked for, in words; none where it was all.
+    only: Option<String>,
+    /// The level of stacked devices that was asked for; none is the lowest of those recorded.
+    level: Option<i32>,
+    /// Whether all durations were kept.
+    exact: bool,
+    /// Whether rules were given beside the built-in ones.
+    own_rules: bool,
+    /// Whether all there is to know is in it.
+    complete: bool,
+    captures: Vec<Source>,
+}
+
+/// A capture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Source {
+    capture_id: String,
+    schema_version: u32,
+    recorder_version: String,
+    started_at: String,
+}
+
+/// The file of `directory` after `written` were written to it.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
+    // What is there may be anything, and be of no use.
+    let known = fs::read(directory.path(FILE_NAME)).ok();
+    let mut about: About = known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default();
+    let source = |capture: &iostrata_capture::Capture| Source {
+        capture_id: capture.manifest.capture_id.clone(),
+        schema_version: capture.manifest.schema_version,
+        recorder_version: capture.manifest.recorder_version.clone(),
+        started_at: capture.manifest.started_at.clone(),
+    };
+    let made = Made {
+        results_version: tables::VERSION,
+        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
+        analysis: options.analysis.name().to_owned(),
+        only: options.selection.words(),
+        level: match options.level {
+            Wanted::Lowest => None,
+            Wanted::Level(level) => Some(level),
+        },
+        exact: options.precision == Precision::Exact,
+        own_rules: options.rules.is_some(),
+        complete: results.trust.complete,
+        captures: results.captures.iter().map(source).collect(),
+    };
+    about.files.extend(written.iter().map(|table| (table.file().to_owned(), made.clone())));
+    let mut text = serde_json::to_vec_pretty(&about)?;
+    text.push(b'\n');
+    Ok(text)
+}

@@ -1,0 +1,291 @@
+//! Where operations are in time and duration, and requests in time and on the disk: how many are in each cell of a grid.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::{Direction, Layer};
+
+/// There are no more windows of time than that: no figure has many more pixels.
+pub const MOST_WINDOWS: u64 = 1_000;
+
+/// A disk is cut into no more stretches than that.
+pub const MOST_STRETCHES: u64 = 512;
+
+/// The shortest stretch of a disk.
+const LEAST_STRETCH_BYTES: u64 = 4_096;
+
+/// The shortest window of time: shorter ones say nothing of a machine.
+const LEAST_WINDOW_NS: u64 = 1 << 10;
+
+/// Durations of one class are told apart in so many bits beside the first.
+const CLASS_BITS: u32 = 2;
+
+/// The class of a duration: four to each power of two.
+pub fn class_of(ns: u64) -> u32 {
+    let bits = u64::BITS - ns.leading_zeros();
+    match bits.checked_sub(CLASS_BITS + 1) {
+        Some(shift) => (shift << CLASS_BITS) + (ns >> shift) as u32,
+        None => ns as u32,
+    }
+}
+
+/// The least and the greatest duration of a class.
+pub fn ends_of(class: u32) -> (u64, u64) {
+    let Some(shift) = (class >> CLASS_BITS).checked_sub(1) else { return (u64::from(class), u64::from(class)) };
+    let first = u64::from((class & ((1 << CLASS_BITS) - 1)) | 1 << CLASS_BITS) << shift;
+    (first, first + ((1 << shift) - 1))
+}
+
+/// What is in a cell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// Operations.
+    pub ops: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Cell {
+    fn add(&mut self, other: Cell) {
+        self.ops = self.ops.saturating_add(other.ops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// By number of the window of time, and by what else there is.
+type Cells<K> = HashMap<(i64, K), Cell, RandomState>;
+
+fn put<K: Hash + Eq>(cells: &mut Cells<K>, at: (i64, K), cell: Cell) {
+    cells.entry(at).or_default().add(cell);
+}
+
+/// A disk: the number of its capture, and its device number.
+pub type Disk = (usize, i32);
+
+/// Requests of one disk, by direction and stretch.
+#[derive(Debug, Clone)]
+struct OnDisk {
+    stretch_bytes: u64,
+    cells: Cells<(Direction, u64)>,
+}
+
+impl OnDisk {
+    fn empty() -> OnDisk {
+        OnDisk { stretch_bytes: LEAST_STRETCH_BYTES, cells: Cells::default() }
+    }
+
+    fn add(&mut self, (window, direction, position): (i64, Direction, u64), cell: Cell) {
+        while position / self.stretch_bytes >= MOST_STRETCHES {
+            self.widen();
+        }
+        put(&mut self.cells, (window, (direction, position / self.stretch_bytes)), cell);
+    }
+
+    fn widen(&mut self) {
+        self.stretch_bytes *= 2;
+        let cells = std::mem::take(&mut self.cells);
+        cells.into_iter().for_each(|((window, (direction, stretch)), cell)| {
+            put(&mut self.cells, (window, (direction, stretch / 2)), cell);
+        });
+    }
+
+    fn combine(&mut self, mut other: OnDisk) {
+        while self.stretch_bytes < other.stretch_bytes {
+            self.widen();
+        }
+        while other.stretch_bytes < self.stretch_bytes {
+            other.widen();
+        }
+        other.cells.into_iter().for_each(|(at, cell)| put(&mut self.cells, at, cell));
+    }
+}
+
+/// Both grids. Where windows or stretches would be too many, each two become one, so that how wide they are follows from the first and the last
+/// moment and from the farthest place alone, whatever the order in which rows came.
+#[derive(Debug, Clone)]
+pub struct Heatmap {
+    width_ns: u64,
+    /// The first and the last number of a window.
+    ends: Option<(i64, i64)>,
+    durations: Cells<(Layer, Direction, u32)>,
+    disks: HashMap<Disk, OnDisk, RandomState>,
+}
+
+/// One operation, or several that are alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Spot {
+    /// When it began.
+    pub ts_ns: i64,
+    /// Its layer and direction.
+    pub way: (Layer, Direction),
+    /// How long it took, if that is known.
+    pub ns: Option<u64>,
+    /// On which disk it is and where, in bytes, if that is known.
+    pub place: Option<(Disk, u64)>,
+    /// For what it stands.
+    pub cell: Cell,
+}
+
+/// Both grids when all is merged. What has no operations is not there.
+#[derive(Debug, Clone, Default)]
+pub struct Finished {
+    /// How long a window is.
+    pub width_ns: u64,
+    /// By layer, direction, begin of the window in `ts_ns`, and class of durations.
+    pub durations: BTreeMap<(Layer, Direction, i64, u32), Cell>,
+    /// By disk, direction, begin of the window, and first byte of the stretch; with the length of the stretch.
+    pub places: BTreeMap<(Disk, Direction, i64, u64), (Cell, u64)>,
+}
+
+impl Heatmap {
+    /// Of no operations.
+    pub fn new() -> Heatmap {
+        Heatmap { width_ns: LEAST_WINDOW_NS, ends: None, durations: Cells::default(), disks: HashMap::default() }
+    }
+
+    /// Adds an operation.
+    pub fn add(&mut self, spot: &Spot) {
+        let Spot { ts_ns, way: (layer, direction), ns, place, cell } = *spot;
+        self.reach((self.number(ts_ns), self.number(ts_ns)));
+        let window = self.number(ts_ns);
+        if let Some(ns) = ns {
+            put(&mut self.durations, (window, (layer, direction, class_of(ns))), cell);
+        }
+        if let Some((disk, position)) = place {
+            self.disks.entry(disk).or_insert_with(OnDisk::empty).add((window, direction, position), cell);
+        }
+    }
+
+    fn number(&self, ts_ns: i64) -> i64 {
+        ts_ns.div_euclid(i64::try_from(self.width_ns).unwrap_or(i64::MAX))
+    }
+
+    /// Makes room for windows of these numbers.
+    fn reach(&mut self, (first, last): (i64, i64)) {
+        let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
+        self.ends = Some((mine_first.min(first), mine_last.max(last)));
+        while self.ends.is_some_and(|(first, last)| last.abs_diff(first) >= MOST_WINDOWS) {
+            self.widen();
+        }
+    }
+
+    fn widen(&mut self) {
+        self.width_ns *= 2;
+        self.ends = self.ends.map(|(first, last)| (first >> 1, last >> 1));
+        halve(&mut self.durations);
+        self.disks.values_mut().for_each(|disk| halve(&mut disk.cells));
+    }
+
+    /// Adds what `other` has.
+    pub fn combine(&mut self, mut other: Heatmap) {
+        while self.width_ns < other.width_ns {
+            self.widen();
+        }
+        while other.width_ns < self.width_ns {
+            other.widen();
+        }
+        other.ends.into_iter().for_each(|ends| self.reach(ends));
+        while other.width_ns < self.width_ns {
+            other.widen();
+        }
+        other.durations.into_iter().for_each(|(at, cell)| put(&mut self.durations, at, cell));
+        for (disk, theirs) in other.disks {
+            self.disks.entry(disk).or_insert_with(OnDisk::empty).combine(theirs);
+        }
+    }
+
+    /// All cells, in order.
+    pub fn finish(self) -> Finished {
+        let since_ns = |window: i64| window.saturating_mul(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
+        let durations = self
+            .durations
+            .into_iter()
+            .map(|((window, (layer, direction, class)), cell)| ((layer, direction, since_ns(window), class), cell));
+        let mut places = BTreeMap::new();
+        for (disk, OnDisk { stretch_bytes, cells }) in self.disks {
+            places.extend(cells.into_iter().map(|((window, (direction, stretch)), cell)| {
+                ((disk, direction, since_ns(window), stretch * stretch_bytes), (cell, stretch_bytes))
+            }));
+        }
+        Finished { width_ns: self.width_ns, durations: durations.collect(), places }
+    }
+}
+
+impl Default for Heatmap {
+    fn default() -> Self {
+        Heatmap::new()
+    }
+}
+
+/// Makes each two windows one.
+fn halve<K: Hash + Eq>(cells: &mut Cells<K>) {
+    for ((window, of), cell) in std::mem::take(cells) {
+        put(cells, (window >> 1, of), cell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn each_duration_is_in_its_class_and_classes_follow_each_other() {
+        let mut next = 0u64;
+        for class in 0..=class_of(u64::MAX) {
+            let (least, greatest) = ends_of(class);
+            assert_eq!((least, class_of(least), class_of(greatest)), (next, class, class));
+            next = greatest.wrapping_add(1);
+        }
+        assert_eq!(next, 0, "the last one ends with the greatest duration");
+        assert_eq!(ends_of(class_of(1_000_000)), (917_504, 1_048_575));
+    }
+
+    fn of(spots: &[Spot]) -> Heatmap {
+        let mut heatmap = Heatmap::new();
+        spots.iter().for_each(|spot| heatmap.add(spot));
+        heatmap
+    }
+
+    #[test]
+    fn cells_become_as_large_as_it_takes() {
+        let spot = |ts_ns: i64, position: u64| Spot {
+            ts_ns,
+            way: (Layer::Block, Direction::Read),
+            ns: Some(100),
+            place: Some(((0, 1), position)),
+            cell: Cell { ops: 1, bytes: 10 },
+        };
+        let small = of(&[spot(5_000, 8_191), spot(5_000, 4_096)]).finish();
+        assert_eq!(small.width_ns, LEAST_WINDOW_NS);
+        let all: Vec<_> = small.places.into_iter().collect();
+        assert_eq!(all, [(((0, 1), Direction::Read, 4_096, 4_096), (Cell { ops: 2, bytes: 20 }, 4_096))]);
+        let large = of(&[spot(0, 0), spot(3_600_000_000_000, 1 << 40), spot(i64::MAX, u64::MAX)]).finish();
+        assert!(large.durations.keys().all(|(_, _, since_ns, _)| *since_ns >= 0) && large.places.len() == 2);
+    }
+
+    proptest! {
+        #[test]
+        fn any_partition_tells_the_same(
+            tagged in prop::collection::vec(((0i64..50_000_000, 0u32..50, any::<u64>(), 0i32..2), 0..3usize), 0..100),
+        ) {
+            let spots = |wanted: Option<usize>| -> Vec<Spot> {
+                let chosen = tagged.iter().filter(|(_, tag)| wanted.is_none_or(|wanted| *tag == wanted));
+                let spot = |((ts_ns, shift, position, disk), _): &((i64, u32, u64, i32), usize)| Spot {
+                    ts_ns: *ts_ns,
+                    way: (Layer::Block, Direction::Write),
+                    ns: Some(position >> shift),
+                    place: Some(((0, *disk), position >> shift)),
+                    cell: Cell { ops: 1, bytes: 7 },
+                };
+                chosen.map(spot).collect()
+            };
+            let mut sum = of(&spots(Some(1)));
+            sum.combine(of(&spots(Some(2))));
+            sum.combine(of(&spots(Some(0))));
+            let told = |heatmap: Heatmap| format!("{:?}", heatmap.finish());
+            prop_assert!(told(sum) == told(of(&spots(None))));
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Where operations are, one after the other: whether each begins where the one before it ended, how far away it is otherwise, and
+//! whether such distances repeat.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::{Direction, Layer};
+
+use super::sequence::{Owners, Point, recorded_together};
+use crate::entity::{Entity, Place, Scope};
+
+/// A jump goes farther than that.
+pub const JUMP_BYTES: u64 = 1_000_000;
+
+/// Strides are told apart up to so many in one stream.
+const MOST_STRIDES: usize = 1_024;
+
+/// What operations of a stream are together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Operations.
+    pub ops: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those that have one before them.
+    pub steps: u64,
+    /// Of these, those that begin where the one before ended.
+    pub sequential: u64,
+    /// Those that begin farther than [`JUMP_BYTES`] from there.
+    pub jumps: u64,
+    /// The sum of these distances, in bytes, whichever way they go.
+    pub seek_bytes: u128,
+    /// Those that are as far from the begin of the one before as that was from the one before it, and not sequential.
+    pub strided: u64,
+    strides: Strides,
+}
+
+/// Which strides repeated, and how often; nothing, if there were too many to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Strides(Option<HashMap<i64, u64, RandomState>>);
+
+impl Default for Strides {
+    fn default() -> Strides {
+        Strides(Some(HashMap::default()))
+    }
+}
+
+impl Strides {
+    fn add(&mut self, stride: i64, ops: u64) {
+        let Some(strides) = &mut self.0 else { return };
+        let count = strides.entry(stride).or_default();
+        *count = count.saturating_add(ops);
+        // Of a part of the operations there are no more than of all: which stretch was too many first does not matter.
+        if strides.len() > MOST_STRIDES {
+            self.0 = None;
+        }
+    }
+
+    fn combine(&mut self, other: Strides) {
+        match other.0 {
+            Some(strides) => strides.into_iter().for_each(|(stride, ops)| self.add(stride, ops)),
+            None => self.0 = None,
+        }
+    }
+}
+
+impl Sums {
+    /// The stride that repeated most often, and how often; of several the shortest.
+    pub fn stride(&self) -> Option<(i64, u64)> {
+        let strides = self.strides.0.iter().flatten().map(|(stride, ops)| (*stride, *ops));
+        strides.max_by_key(|(stride, ops)| (*ops, std::cmp::Reverse((stride.unsigned_abs(), *stride))))
+    }
+
+    fn combine(&mut self, other: Sums) {
+        let Sums { ops, bytes, steps, sequential, jumps, seek_bytes, strided, strides } = other;
+        self.ops = self.ops.saturating_add(ops);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.steps = self.steps.saturating_add(steps);
+        self.sequential = self.sequential.saturating_add(sequential);
+        self.jumps = self.jumps.saturating_add(jumps);
+        self.seek_bytes = self.seek_bytes.saturating_add(seek_bytes);
+        self.strided = self.strided.saturating_add(strided);
+        self.strides.combine(strides);
+    }
+}
+
+/// From one operation of a stream to the next.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    /// From begin to begin, in bytes; `None` where operations between may not have been recorded.
+    stride: Option<i64>,
+    is_sequential: bool,
+    /// For how many operations the second one stands.
+    ops: u64,
+}
+
+/// An operation of a stream.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    ts_ns: i64,
+    /// Where it began, in bytes.
+    begin: i64,
+    bytes: u64,
+    ops: u32,
+}
+
+impl At {
+    fn moved(&self) -> u64 {
+        self.bytes.saturating_mul(u64::from(self.ops))
+    }
+}
+
+/// Operations in one direction in one space, in order; at least one.
+#[derive(Debug, Clone)]
+struct Stream {
+    first: At,
+    last: At,
+    /// The first and the last step.
+    steps: Option<(Step, Step)>,
+    sums: Sums,
+}
+
+impl Stream {
+    fn of(at: At) -> Stream {
+        let sums = Sums { ops: u64::from(at.ops), bytes: at.moved(), ..Sums::default() };
+        Stream { first: at, last: at, steps: None, sums }
+    }
+
+    fn push(&mut self, at: At) {
+        self.sums.ops = self.sums.ops.saturating_add(u64::from(at.ops));
+        self.sums.bytes = self.sums.bytes.saturating_add(at.moved());
+        self.go_to(at);
+    }
+
+    /// Counts the step to the operation that follows.
+    fn go_to(&mut self, next: At) {
+        let (last, ops) = (self.last, u64::from(next.ops));
+        let distance = last.begin.saturating_add_unsigned(last.bytes).abs_diff(next.begin);
+        let is_known = recorded_together((last.ts_ns, last.ops), (next.ts_ns, next.ops));
+        if is_known {
+            let sums = &mut self.sums;
+            sums.steps = sums.steps.saturating_add(ops);
+            sums.sequential = sums.sequential.saturating_add(if distance == 0 { ops } else { 0 });
+            sums.jumps = sums.jumps.saturating_add(if distance > JUMP_BYTES { ops } else { 0 });
+            sums.seek_bytes = sums.seek_bytes.saturating_add(u128::from(distance) * u128::from(ops));
+        }
+        let stride = is_known.then(|| next.begin.saturating_sub(last.begin));
+        let step = Step { stride, is_sequential: distance == 0, ops };
+        self.follow(step, step);
+        self.last = next;
+    }
+
+    /// Takes the steps that follow, the first and the last of them, into account.
+    fn follow(&mut self, first: Step, last: Step) {
+        let before = self.steps.and_then(|(_, before)| before.stride);
+        if let Some(stride) = first.stride.filter(|_| !first.is_sequential && before == first.stride) {
+            self.sums.strided = self.sums.strided.saturating_add(first.ops);
+            self.sums.strides.add(stride, first.ops);
+        }
+        self.steps = Some((self.steps.map_or(first, |(first, _)| first), last));
+    }
+
+    fn append(&mut self, next: Stream) {
+        self.go_to(next.first);
+        next.steps.into_iter().for_each(|(first, last)| self.follow(first, last));
+        self.last = next.last;
+        self.sums.combine(next.sums);
+    }
+}
+
+/// Whose operations a stream is of, in which space they are, and which way they go. A space is a file; of requests and of operations on a
+/// block device it is the disk.
+type Key = (Entity, Entity, Direction);
+
+/// The streams of a layer.
+#[derive(Debug, Clone, Default)]
+pub struct Pattern(HashMap<Key, Stream, RandomState>);
+
+/// By whose they are.
+const SCOPES: [Scope; 3] = [Scope::Process, Scope::File, Scope::Device];
+
+impl Pattern {
+    /// Of points of `layer` in the order of their time.
+    pub fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
+        let mut known: HashMap<(Place, Place, Direction), Option<usize>, RandomState> = HashMap::default();
+        let mut streams: Vec<(Key, Stream)> = Vec::new();
+        for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
+            let (Some(direction), Some(begin)) = (point.direction, point.position) else { continue };
+            let at = At { ts_ns: point.ts_ns, begin, bytes: point.bytes, ops: point.ops };
+            let space = space(layer, point, owners);
+            for scope in SCOPES {
+                let who = point.places.0[scope as usize];
+                match known.entry((who, space, direction)) {
+                    Entry::Occupied(stream) => {
+                        stream.get().iter().for_each(|stream| streams[*stream].1.push(at));
+                    }
+                    Entry::Vacant(place) => {
+                        let (who, space) = (owners.entity(who), owners.entity(space));
+                        let is_stream = has_positions_in(&who, &space);
+                        place.insert(is_stream.then_some(streams.len()));
+                        streams.extend(is_stream.then(|| ((who, space, direction), Stream::of(at))));
+                    }
+                }
+            }
+        }
+        Pattern(streams.into_iter().collect())
+    }
+
+    /// Adds what came next.
+    pub fn append(&mut self, next: Pattern) {
+        for (key, stream) in next.0 {
+            match self.0.entry(key) {
+                Entry::Occupied(mut mine) => mine.get_mut().append(stream),
+                Entry::Vacant(place) => drop(place.insert(stream)),
+            }
+        }
+    }
+
+    /// What the operations of each process, file and disk in each direction are together, whatever their spaces.
+    pub fn finish(self, sums: &mut BTreeMap<(Entity, Direction), Sums>) {
+        for ((who, _, direction), stream) in self.0 {
+            sums.entry((who, direction)).or_default().combine(stream.sums);
+        }
+    }
+}
+
+/// In which space the positions of a point are.
+fn space(layer: Layer, point: &Point, owners: &Owners) -> Place {
+    let at = |scope: Scope| point.places.0[scope as usize];
+    match layer {
+        Layer::Block => at(Scope::Device),
+        _ if matches!(owners.entity(at(Scope::File)), Entity::File(..)) => at(Scope::File),
+        _ => at(Scope::Device),
+    }
+}
+
+/// Whether it is known whose the operations are, and what their positions are in.
+fn has_positions_in(who: &Entity, space: &Entity) -> bool {
+    match (who, space) {
+        (Entity::Process(..) | Entity::File(..), Entity::File(..) | Entity::Device(..)) => true,
+        // Positions in files tell nothing of where that is on the disk.
+        (Entity::Device(..), Entity::Device(..)) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entity::{Entities, FileId, Places};
+    use proptest::prelude::*;
+
+    /// Operations of one process on one file, each with its begin and length.
+    fn of(entities: &mut Entities, layer: Layer, operations: &[(i64, u64)]) -> Vec<Point> {
+        let file = FileId { dev: 1, ino: 1, generation: None };
+        let all = [Entity::Process(0, 1, 1), Entity::Cgroup(0, 1), Entity::File(0, file), Entity::Device(0, 1)];
+        let places = Places(all.map(|entity| entities.place(entity)));
+        let point = |(number, (begin, bytes)): (usize, &(i64, u64))| Point {
+            ts_ns: number as i64,
+            end_ns: None,
+            position: Some(*begin),
+            bytes: *bytes,
+            ops: 1,
+            direction: Some(Direction::Read),
+            slot: 0,
+            places,
+        };
+        assert!(matches!(layer, Layer::Block | Layer::Syscall));
+        operations.iter().enumerate().map(point).collect()
+    }
+
+    fn sums(pattern: Pattern) -> Vec<(Entity, Sums)> {
+        let mut sums = BTreeMap::new();
+        pattern.finish(&mut sums);
+        sums.into_iter().map(|((entity, _), sums)| (entity, sums)).collect()
+    }
+
+    fn pattern(operations: &[(i64, u64)]) -> Vec<(Entity, Sums)> {
+        let mut entities = Entities::default();
+        let points = of(&mut entities, Layer::Block, operations);
+        sums(Pattern::of(Layer::Block, &points, &Owners { systems: &[], entities: &entities }))
+    }
+
+    #[test]
+    fn sequential_is_what_begins_where_the_one_before_ended() {
+        let found = pattern(&[(0, 10), (10, 10), (20, 5), (20, 5), (2_000_000, 5), (0, 1)]);
+        assert_eq!(found.len(), 3, "of the process, the file and the disk");
+        for (_, sums) in &found {
+            let Sums { ops, bytes, steps, sequential, jumps, seek_bytes, strided, .. } = sums;
+            assert_eq!((*ops, *bytes, *steps, *sequential, *jumps, *strided), (6, 36, 5, 2, 2, 0));
+            assert_eq!(*seek_bytes, 5 + (2_000_000 - 25) + 2_000_005);
+        }
+    }
+
+    #[test]
+    fn a_stride_is_a_distance_that_repeats() {
+        let found = pattern(&[(0, 1), (100, 1), (200, 1), (300, 1), (50, 1), (40, 1), (30, 1), (20, 1), (10, 1)]);
+        let (_, sums) = &found[0];
+        assert_eq!((sums.strided, sums.stride(), sums.sequential), (5, Some((-10, 3)), 0));
+        let (_, sums) = &pattern(&[(0, 10), (10, 10), (20, 10), (30, 10)])[0];
+        assert_eq!((sums.strided, sums.stride(), sums.sequential), (0, None, 3), "sequential is nothing else beside");
+    }
+
+    #[test]
+    fn strides_are_not_told_where_they_are_too_many() {
+        let mut operations = vec![(0, 1)];
+        for stride in 2..2 * MOST_STRIDES as i64 {
+            for _ in 0..2 {
+                operations.push((operations[operations.len() - 1].0 + stride * 7, 1));
+            }
+        }
+        let (_, sums) = &pattern(&operations)[0];
+        assert_eq!((sums.strided, sums.stride()), (2 * MOST_STRIDES as u64 - 2, None));
+    }
+
+    #[test]
+    fn between_what_was_not_recorded_together_there_is_no_step() {
+        let mut entities = Entities::default();
+        let mut points = of(&mut entities, Layer::Block, &[(0, 10), (10, 10), (20, 10)]);
+        points.iter_mut().for_each(|point| point.ops = 4);
+        points[2].ts_ns = 1 << 27;
+        let found = sums(Pattern::of(Layer::Block, &points, &Owners { systems: &[], entities: &entities }));
+        assert_eq!((found[0].1.ops, found[0].1.steps, found[0].1.sequential), (12, 4, 4));
+    }
+
+    #[test]
+    fn positions_in_files_are_none_of_a_disk() {
+        let mut entities = Entities::default();
+        let points = of(&mut entities, Layer::Syscall, &[(0, 10), (10, 10)]);
+        let found = sums(Pattern::of(Layer::Syscall, &points, &Owners { systems: &[], entities: &entities }));
+        let scopes: Vec<Scope> = found.iter().map(|(entity, _)| entity.scope()).collect();
+        assert_eq!(scopes, [Scope::Process, Scope::File]);
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_put_together_are_the_whole(
+            operations in prop::collection::vec((0i64..12, 1u64..4), 1..60),
+            (one, other) in (0usize..60, 0usize..60),
+        ) {
+            let mut entities = Entities::default();
+            let points = of(&mut entities, Layer::Block, &operations);
+            let owners = Owners { systems: &[], entities: &entities };
+            let (one, other) = (one.min(other).min(points.len()), one.max(other).min(points.len()));
+            let part = |points: &[Point]| Pattern::of(Layer::Block, points, &owners);
+            let (mut first, mut middle) = (part(&points[..one]), part(&points[one..other]));
+            middle.append(part(&points[other..]));
+            first.append(middle);
+            prop_assert_eq!(sums(first), sums(part(&points)));
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What depends on the order of operations in time. A [`Sequence`] is of all operations of a layer that began in some stretch of time;
+//! sequences of stretches that follow each other are put together to that of both, so that stretches can be looked at by several
+//! threads at once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::{Direction, Layer};
+
+use super::Settings;
+use super::arrivals::{self, Arrivals};
+use super::pattern::{self, Pattern};
+use super::queue::{self, Queue};
+use crate::entity::{Entities, Entity, Place, Places, Scope};
+
+/// One operation, as far as the order has to do with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    /// When it began.
+    pub ts_ns: i64,
+    /// When it ended, if that is known.
+    pub end_ns: Option<i64>,
+    /// Where in the file or on the disk it began, in bytes, if it has a place.
+    pub position: Option<i64>,
+    /// Bytes that it moved.
+    pub bytes: u64,
+    /// For how many operations it stands; for none, if it began before the stretch of time and ended in it.
+    pub ops: u32,
+    /// Which way it moved bytes.
+    pub direction: Option<Direction>,
+    /// The slot of its system.
+    pub slot: u32,
+    /// Its process, cgroup, file and disk.
+    pub places: Places,
+}
+
+/// A stretch of time by `ts_ns`: its first and its last moment.
+pub type Span = (i64, i64);
+
+/// Whose points are.
+pub struct Owners<'a> {
+    /// Systems by slot.
+    pub systems: &'a [&'a str],
+    /// Entities by place.
+    pub entities: &'a Entities,
+}
+
+impl Owners<'_> {
+    /// The entity at a place.
+    pub fn entity(&self, place: Place) -> Entity {
+        self.entities.of(place)
+    }
+}
+
+/// Operations together: all, those of a system, or those of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// All of the layer.
+    All,
+    /// Those of the system of that name.
+    System(String),
+    /// Those on a disk.
+    Device(Entity),
+}
+
+/// What is kept of each subject while points are taken.
+#[derive(Debug)]
+pub struct BySubject<T> {
+    all: Option<T>,
+    systems: Vec<Option<T>>,
+    devices: HashMap<Place, T, RandomState>,
+}
+
+impl<T> Default for BySubject<T> {
+    fn default() -> Self {
+        BySubject { all: None, systems: Vec::new(), devices: HashMap::default() }
+    }
+}
+
+impl<T: Default> BySubject<T> {
+    /// Does something to all subjects that a point is of.
+    pub fn each(&mut self, point: &Point, mut take: impl FnMut(&mut T)) {
+        let slot = point.slot as usize;
+        if self.systems.len() <= slot {
+            self.systems.resize_with(slot + 1, || None);
+        }
+        take(self.all.get_or_insert_default());
+        take(self.systems[slot].get_or_insert_default());
+        take(self.devices.entry(point.places.0[Scope::Device as usize]).or_default());
+    }
+
+    /// All of them, without what is on no disk that is known.
+    pub fn finish(self, owners: &Owners) -> HashMap<Subject, T, RandomState> {
+        let systems = self.systems.into_iter().zip(owners.systems);
+        let systems = systems.filter_map(|(of, name)| Some((Subject::System((*name).to_owned()), of?)));
+        let devices = self.devices.into_iter().map(|(place, of)| (owners.entity(place), of));
+        let devices = devices.filter(|(entity, _)| matches!(entity, Entity::Device(..)));
+        let devices = devices.map(|(entity, of)| (Subject::Device(entity), of));
+        self.all.into_iter().map(|of| (Subject::All, of)).chain(systems).chain(devices).collect()
+    }
+}
+
+/// What is kept of one stretch of time.
+#[derive(Debug, Clone, Default)]
+pub struct Sequence {
+    /// Where operations are, one after the other.
+    pub pattern: Option<Pattern>,
+    /// When they begin, one after the other.
+    pub arrivals: Option<Arrivals>,
+    /// How many are under way.
+    pub queue: Option<Queue>,
+}
+
+impl Sequence {
+    /// Of points in the order of their time, some of which began before `span`.
+    pub fn of((layer, points): (Layer, &[Point]), span: Span, owners: &Owners, settings: &Settings) -> Sequence {
+        let (ordered, precision) = (settings.ordered, settings.precision);
+        Sequence {
+            pattern: ordered.pattern.then(|| Pattern::of(layer, points, owners)),
+            arrivals: ordered.arrivals.then(|| Arrivals::of(points, owners, precision)),
+            queue: ordered.queue.then(|| Queue::of(points, span, owners)),
+        }
+    }
+
+    /// Adds what came next.
+    pub fn append(&mut self, next: Sequence) {
+        append(&mut self.pattern, next.pattern, Pattern::append);
+        append(&mut self.arrivals, next.arrivals, Arrivals::append);
+        append(&mut self.queue, next.queue, Queue::append);
+    }
+}
+
+fn append<T>(mine: &mut Option<T>, next: Option<T>, append: fn(&mut T, T)) {
+    match (mine, next) {
+        (Some(mine), Some(next)) => append(mine, next),
+        (mine @ None, next) => *mine = next,
+        (Some(_), None) => {}
+    }
+}
+
+/// Which operations a sequence is of: the number of the capture, and the layer.
+pub type Of = (usize, Layer);
+
+/// Sequences of stretches of time, by their numbers, in whatever order they come. Those that follow each other are put together at once.
+#[derive(Debug, Clone, Default)]
+pub struct Sequences(BTreeMap<Of, BTreeMap<usize, (usize, Sequence)>>);
+
+impl Sequences {
+    /// Adds the sequence of stretch `number`.
+    pub fn add(&mut self, of: Of, number: usize, sequence: Sequence) {
+        self.put(of, (number, number + 1), sequence);
+    }
+
+    /// Adds that of the stretches from `first` to before `next`.
+    fn put(&mut self, of: Of, (mut first, mut next): (usize, usize), mut sequence: Sequence) {
+        let runs = self.0.entry(of).or_default();
+        if let Some((after, later)) = runs.remove(&next) {
+            sequence.append(later);
+            next = after;
+        }
+        let before = runs.range(..first).next_back().filter(|(_, (end, _))| *end == first).map(|(begin, _)| *begin);
+        if let Some((_, mut earlier)) = before.and_then(|begin| runs.remove(&begin)) {
+            earlier.append(sequence);
+            sequence = earlier;
+            first = before.unwrap_or(first);
+        }
+        runs.insert(first, (next, sequence));
+    }
+
+    /// Adds what `other` has.
+    pub fn combine(&mut self, other: Sequences) {
+        for (of, runs) in other.0 {
+            for (first, (next, sequence)) in runs {
+                self.put(of, (first, next), sequence);
+            }
+        }
+    }
+
+    /// What all captures come to.
+    pub fn finish(self) -> Finished {
+        let mut finished = Finished::default();
+        for ((_, layer), runs) in self.0 {
+            let mut whole = Sequence::default();
+            runs.into_values().for_each(|(_, next)| whole.append(next));
+            let Finished { patterns, arrivals, queues } = &mut finished;
+            whole.pattern.into_iter().for_each(|of| of.finish(patterns.entry(layer).or_default()));
+            whole.arrivals.into_iter().for_each(|of| of.finish(arrivals.entry(layer).or_default()));
+            whole.queue.into_iter().for_each(|of| of.finish(queues.entry(layer).or_default()));
+        }
+        finished
+    }
+}
+
+/// What sequences come to, by layer; what was not asked for is empty.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Where operations of processes, files and disks are, by direction.
+    pub patterns: BTreeMap<Layer, BTreeMap<(Entity, Direction), pattern::Sums>>,
+    /// When operations begin, by subject and by which operations of [`arrivals::WAYS`].
+    pub arrivals: BTreeMap<Layer, BTreeMap<(Subject, usize), arrivals::Sums>>,
+    /// How many are under way, by subject.
+    pub queues: BTreeMap<Layer, BTreeMap<Subject, queue::Sums>>,
+}
+
+/// Whether all that happened between two operations, each with its time and for how many it stands, was recorded: one of many stands for
+/// more only while moments are sampled, and in a moment everything is recorded (docs/sampling.md).
+pub fn recorded_together((earlier_ns, earlier_ops): (i64, u32), (later_ns, later_ops): (i64, u32)) -> bool {
+    const PERIOD_NS: u64 = 1 << 28;
+    let weight = u64::from(earlier_ops.max(later_ops));
+    weight <= 1 || later_ns.abs_diff(earlier_ns) <= PERIOD_NS / weight
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use iostrata_capture::op::IoClass;
+    use proptest::prelude::*;
+
+    /// What is told of an operation beside its begin.
+    #[derive(Debug, Clone, Copy)]
+    pub struct Told {
+        pub ns: Option<i64>,
+        pub direction: Option<Direction>,
+        pub system: u32,
+        pub disk: i32,
+    }
+
+    impl Default for Told {
+        fn default() -> Told {
+            Told { ns: None, direction: Some(Direction::Read), system: 0, disk: 0 }
+        }
+    }
+
+    impl Arbitrary for Told {
+        type Parameters = ();
+        type Strategy = BoxedStrategy<Told>;
+
+        fn arbitrary_with((): ()) -> BoxedStrategy<Told> {
+            let direction = prop::option::of(prop_oneof![Just(Direction::Read), Just(Direction::Write)]);
+            let told = (prop::option::of(0i64..30), direction, 0u32..2, 0i32..3);
+            told.prop_map(|(ns, direction, system, disk)| Told { ns, direction, system, disk }).boxed()
+        }
+    }
+
+    /// Hands points with such begins to `take`. Disk 0 is none that is known.
+    pub fn points(told: &[(i64, Told)], take: impl FnOnce(&[Point], &Owners)) {
+        let mut entities = Entities::default();
+        let point = |(ts_ns, Told { ns, direction, system, disk }): &(i64, Told)| {
+            let nobody = Scope::ALL.map(|scope| Entity::Nobody(scope, IoClass::Data));
+            let [process, cgroup, file, nothing] = nobody;
+            let disk = if *disk > 0 { Entity::Device(0, *disk) } else { nothing };
+            let places = Places([process, cgroup, file, disk].map(|entity| entities.place(entity)));
+            let end_ns = ns.map(|ns| ts_ns + ns);
+            Point {
+                ts_ns: *ts_ns,
+                end_ns,
+                position: None,
+                bytes: 0,
+                ops: 1,
+                direction: *direction,
+                slot: *system,
+                places,
+            }
+        };
+        let points: Vec<Point> = told.iter().map(point).collect();
+        take(&points, &Owners { systems: &["one", "other"], entities: &entities });
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_are_put_together_in_their_order_whatever_the_order_in_which_they_come(
+            mut times in prop::collection::vec((0i64..100, any::<Told>()), 1..30),
+            (order, cut) in (Just((0..30).collect::<Vec<usize>>()).prop_shuffle(), 0usize..30),
+        ) {
+            times.sort_by_key(|(ts_ns, _)| *ts_ns);
+            points(&times, |points, owners| {
+                let of = |points: &[Point]| {
+                    let arrivals = Some(Arrivals::of(points, owners, crate::aggregate::Precision::DEFAULT));
+                    Sequence { arrivals, ..Sequence::default() }
+                };
+                let told = |sequences: Sequences| {
+                    let of = sequences.finish().arrivals.remove(&Layer::Block).expect("operations");
+                    format!("{:?}", of.iter().map(|(of, sums)| (of, sums.gaps(), sums.ops)).collect::<Vec<_>>())
+                };
+                let place = (0, Layer::Block);
+                let (mut mine, mut others) = (Sequences::default(), Sequences::default());
+                for number in order.iter().filter(|number| **number < points.len()) {
+                    let to = if *number < cut { &mut mine } else { &mut others };
+                    to.add(place, *number, of(&points[*number..=*number]));
+                }
+                mine.combine(others);
+                assert!(mine.0[&place].len() == 1);
+                let mut whole = Sequences::default();
+                whole.add(place, 0, of(points));
+                assert!(told(mine) == told(whole));
+            });
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What rows are about that are of all operations, of those of a system, or of those on a disk.
+
+use crate::aggregate::sequence::Subject;
+use crate::entity::Scope;
+use crate::frame::ResultColumn;
+use crate::names::Names;
+
+/// Names of a subject.
+pub struct Named {
+    /// What it is one of.
+    pub scope: &'static str,
+    /// Its name; empty of all.
+    pub name: String,
+    /// Its id; empty of what has none.
+    pub id: String,
+}
+
+impl Named {
+    /// The names of `subject`.
+    pub fn of(subject: &Subject, names: &Names) -> Named {
+        match subject {
+            Subject::All => Named { scope: "all", name: String::new(), id: String::new() },
+            Subject::System(name) => Named { scope: "system", name: name.clone(), id: String::new() },
+            Subject::Device(entity) => {
+                let (name, id) = names.of(entity);
+                Named { scope: Scope::Device.name(), name, id }
+            }
+        }
+    }
+}
+
+/// The columns that say what a row is about.
+pub fn columns<R>(of: impl Fn(&R) -> (&Named, &'static str) + Copy + 'static) -> Vec<ResultColumn<R>> {
+    vec![
+        ResultColumn::text("scope", "`all`, `system` or `device`.", move |row| of(row).0.scope),
+        ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", move |row| of(row).1),
+        ResultColumn::text("name", "The system, or the name of the disk; empty of all.", move |row| &of(row).0.name),
+        ResultColumn::text("id", "Of a disk its number, `major:minor`.", move |row| &of(row).0.id),
+    ]
+}

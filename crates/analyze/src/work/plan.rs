@@ -1,0 +1,196 @@
+//! Cuts work into tasks.
+//!
+//! Parts are in the order in which operations ended, roughly. To look at the order in which they began, their time is cut into stretches
+//! of about as many rows each, and each stretch is read from all row groups that have something of it. For that the column of times is read
+//! twice before: once for where to cut, once for what has what.
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use iostrata_capture::guard::reading;
+use iostrata_capture::part::OpenPart;
+
+use super::{Stretch, Task, Work};
+use crate::aggregate::Settings;
+use crate::aggregate::sequence::Span;
+use crate::parallel::each;
+use crate::scan::end_ns;
+
+/// Pieces have about this size: enough that opening a part once for each thread does not matter, and so little that threads end at
+/// about the same time.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// Of so many rows at most the time of one is looked at to find out where to cut.
+const SAMPLED: u64 = 1_024;
+
+/// The columns that say when an operation was under way.
+const BEGIN: &str = "ts_ns";
+const DURATION: &str = "dur_ns";
+
+/// All of it, in order.
+pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Result<Vec<Task>> {
+    let mut tasks = Vec::new();
+    let of = |work: &Work| (work.scan.capture, work.source);
+    let mut first = 0;
+    for alike in work.chunk_by(|one, other| of(one) == of(other)) {
+        if settings.ordered.any() && alike[0].source.has_order() {
+            let stretches =
+                Table { work: alike, first, with_ends: settings.ordered.queue, most: settings.stretch_rows.max(1) }
+                    .stretches(threads)?;
+            tasks.extend(stretches.into_iter().map(Task::Stretch));
+        } else {
+            tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work)));
+        }
+        first += alike.len();
+    }
+    Ok(tasks)
+}
+
+/// A part in pieces.
+fn pieces(part: usize, work: &Work) -> impl Iterator<Item = Task> {
+    // Whoever opens it says what is wrong with one that is gone.
+    let bytes = work.part.path().metadata().map_or(0, |found| found.len());
+    let pieces = usize::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(usize::MAX).clamp(1, 1 << 16);
+    (0..pieces).map(move |piece| Task::Piece { part, piece, pieces })
+}
+
+/// A table of a capture.
+struct Table<'a> {
+    work: &'a [Work<'a>],
+    /// The place of its first part in all work.
+    first: usize,
+    /// Whether a row is also read in the stretch in which its operation ended.
+    with_ends: bool,
+    /// About how many rows a stretch has.
+    most: u64,
+}
+
+impl Table<'_> {
+    fn stretches(&self, threads: NonZeroUsize) -> Result<Vec<Stretch>> {
+        let rows = self.rows(threads)?;
+        let sum = rows.iter().flatten().fold(0u64, |sum, rows| sum.saturating_add(*rows));
+        let spans = if sum <= self.most { vec![(i64::MIN, i64::MAX)] } else { self.spans(sum, threads)? };
+        let mut stretches: Vec<Stretch> = spans
+            .iter()
+            .enumerate()
+            .map(|(number, span)| Stretch { number, span: *span, groups: Vec::new() })
+            .collect();
+        let found = match spans.len() {
+            1 => rows
+                .iter()
+                .enumerate()
+                .flat_map(|(part, rows)| (0..rows.len()).map(move |group| (0, part, group)))
+                .collect(),
+            _ => self.found(&spans, threads)?,
+        };
+        for (stretch, part, group) in found {
+            let groups = &mut stretches[stretch].groups;
+            match groups.last_mut().filter(|(last, _)| *last == self.first + part) {
+                Some((_, groups)) => groups.push(group),
+                None => groups.push((self.first + part, vec![group])),
+            }
+        }
+        Ok(stretches)
+    }
+
+    /// Opens its parts, and does something to each.
+    fn each<T: Send + Default>(
+        &self,
+        columns: &[&str],
+        threads: NonZeroUsize,
+        take: impl Fn(&mut T, usize, &OpenPart) -> iostrata_capture::Result<()> + Sync,
+    ) -> Result<Vec<T>> {
+        let take = |state: &mut T, number: usize| {
+            let Work { source, part, .. } = &self.work[number];
+            Ok(reading(part.path(), || take(state, number, &source.open(part, columns)?))?)
+        };
+        each(self.work.len(), threads, T::default, take, |state| state)
+    }
+
+    /// By part and row group: how many rows it has.
+    fn rows(&self, threads: NonZeroUsize) -> Result<Vec<Vec<u64>>> {
+        let states = self.each(&[BEGIN], threads, |state: &mut Vec<(usize, Vec<u64>)>, number, open| {
+            state.push((number, (0..open.groups()).map(|group| open.rows(group)).collect()));
+            Ok(())
+        })?;
+        let mut rows = states.concat();
+        rows.sort_unstable();
+        Ok(rows.into_iter().map(|(_, rows)| rows).collect())
+    }
+
+    /// Cuts the time of its rows, of which there are so many.
+    fn spans(&self, rows: u64, threads: NonZeroUsize) -> Result<Vec<Span>> {
+        // Enough that no stretch is much longer than another.
+        let one_in = usize::try_from((self.most / 16).clamp(1, SAMPLED)).unwrap_or(1);
+        let mut sampled = self
+            .each(&[BEGIN], threads, |state: &mut Vec<i64>, _, open| {
+                let mut passed = 0;
+                open.read(&(0..open.groups()).collect::<Vec<_>>())?.each(|batch| {
+                    let begins = times(batch, BEGIN)?;
+                    let skipped = (one_in - passed % one_in) % one_in;
+                    state.extend(begins.values().iter().skip(skipped).step_by(one_in));
+                    passed += begins.len();
+                    Ok(())
+                })
+            })?
+            .concat();
+        sampled.sort_unstable();
+        let stretches = usize::try_from(rows.div_ceil(self.most)).unwrap_or(usize::MAX);
+        let mut begins: Vec<i64> =
+            (1..stretches).filter_map(|number| sampled.get(cut(number, stretches, sampled.len()))).copied().collect();
+        begins.dedup();
+        begins.retain(|begin| *begin > i64::MIN);
+        let lasts = begins.iter().map(|begin| begin - 1).chain([i64::MAX]);
+        let firsts = [i64::MIN].into_iter().chain(begins.iter().copied());
+        Ok(firsts.zip(lasts).collect())
+    }
+
+    /// Which row groups have something of which stretch: its number, that of the part, and that of the row group, in order.
+    fn found(&self, spans: &[Span], threads: NonZeroUsize) -> Result<Vec<(usize, usize, usize)>> {
+        let columns: &[&str] = if self.with_ends { &[BEGIN, DURATION] } else { &[BEGIN] };
+        let states = self.each(columns, threads, |state: &mut Vec<(usize, usize, usize)>, part, open| {
+            for group in 0..open.groups() {
+                let mut has = vec![false; spans.len()];
+                open.read(&[group])?.each(|batch| self.mark(batch, spans, &mut has))?;
+                let stretches = has.iter().enumerate().filter(|(_, has)| **has);
+                state.extend(stretches.map(|(stretch, _)| (stretch, part, group)));
+            }
+            Ok(())
+        })?;
+        let mut found = states.concat();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Marks the stretches of which a batch has something.
+    fn mark(&self, batch: &RecordBatch, spans: &[Span], has: &mut [bool]) -> std::result::Result<(), String> {
+        let begins = times(batch, BEGIN)?;
+        let durations = self.with_ends.then(|| times(batch, DURATION)).transpose()?;
+        let mut last = 0;
+        let mut mark = |ns: i64| {
+            if !(spans[last].0..=spans[last].1).contains(&ns) {
+                last = spans.partition_point(|(_, last_ns)| *last_ns < ns);
+            }
+            has[last] = true;
+        };
+        for (row, begin) in begins.values().iter().enumerate() {
+            mark(*begin);
+            let duration = durations.filter(|durations| durations.is_valid(row)).map(|durations| durations.value(row));
+            end_ns(*begin, duration).into_iter().for_each(&mut mark);
+        }
+        Ok(())
+    }
+}
+
+fn times<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a PrimitiveArray<Int64Type>, String> {
+    let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    column.ok_or_else(|| format!("column {name} is not of whole numbers"))
+}
+
+/// The place at which part `number` of `parts` of something begins.
+fn cut(number: usize, parts: usize, of: usize) -> usize {
+    // As many rows as would overflow this are beyond any disk.
+    (number as u128 * of as u128 / parts as u128) as usize
+}

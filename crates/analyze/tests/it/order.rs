@@ -1,0 +1,102 @@
+//! What depends on the order of operations does not depend on where time is cut to look at it, nor on the parts that rows are in.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::commands::{Outcome, run};
+use iostrata_analyze::levels::Wanted;
+use iostrata_analyze::options::{Analysis, Analyze, Command};
+use iostrata_capture::op::{Layer, Op};
+use proptest::prelude::*;
+
+use crate::support::Capture;
+
+const ANALYSES: [(Analysis, &[&str]); 3] = [
+    (Analysis::Pattern, &["pattern.csv"]),
+    (Analysis::Arrivals, &["arrivals.csv"]),
+    (Analysis::Queue, &["queue.csv", "queue_depth.csv"]),
+];
+
+/// All that the analyses write, of stretches of about so many rows.
+fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize) -> String {
+    let mut text = String::new();
+    for (analysis, files) in ANALYSES {
+        let analyze = Analyze {
+            analysis,
+            captures: captures.to_vec(),
+            selection: Default::default(),
+            out: Some(place.join("out")),
+            rules: None,
+            level: Wanted::Lowest,
+            threads: NonZeroUsize::new(threads).expect("not zero"),
+            precision: Precision::DEFAULT,
+            window: None,
+            stretch_rows: Some(stretch_rows),
+        };
+        let outcome = run(&Command::Analyze(Box::new(analyze)), &mut Vec::new(), &mut Vec::new()).expect("a result");
+        assert_eq!(outcome, Outcome::Complete);
+        for file in files {
+            text += &fs::read_to_string(place.join("out").join(file)).expect("written");
+        }
+    }
+    text
+}
+
+#[test]
+fn a_real_capture_tells_the_same_wherever_time_is_cut() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/debian-6.12-nvme");
+    let captures = [fixture];
+    let whole = written(place.path(), &captures, u64::MAX, 1);
+    assert!(whole.lines().count() > 100);
+    for (stretch_rows, threads) in [(1, 1), (1, 3), (10, 2), (37, 4), (500, 2)] {
+        assert!(written(place.path(), &captures, stretch_rows, threads) == whole, "{stretch_rows} {threads}");
+    }
+}
+
+/// Calls and requests, each with its begin, its duration, what it does, its process and its place.
+fn operations() -> impl Strategy<Value = Vec<(i64, i64, bool, i32, i64)>> {
+    prop::collection::vec((0i64..200, 0i64..60, any::<bool>(), 1i32..4, 0i64..16), 1..60)
+}
+
+fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
+    let mut capture = Capture::empty(id, Layer::ALL);
+    capture.rows_per_part = rows_per_part;
+    for (pid, name) in [(1, "etcd"), (2, "dd"), (3, "fio")] {
+        capture.process(0, pid, name, Some(&format!("/usr/bin/{name}")));
+    }
+    for (ts_ns, dur_ns, reads, pid, place) in operations {
+        let call = capture.syscall(*ts_ns, *pid, if *reads { Op::Read } else { Op::Pwrite }, 4_096, *dur_ns);
+        (call.dev, call.ino, call.offset_bytes) = (Some(1), Some(place % 3), Some(place * 4_096));
+        let request = capture.block(*ts_ns, Some(*pid), if *reads { Op::Read } else { Op::Write }, 4_096, *dur_ns);
+        request.sector = Some(place * 8);
+        if dur_ns % 7 == 0 {
+            request.dur_ns = None;
+        }
+    }
+    capture
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_capture_tells_the_same_wherever_time_is_cut(
+        operations in operations(),
+        stretch_rows in 1u64..40,
+        rows_per_part in 1usize..50,
+    ) {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let mut operations = operations;
+        // Rows are in order of their ends, as a recorder writes them; of several at one time the order is that of the parts.
+        operations.sort_by_key(|(ts_ns, dur_ns, ..)| ts_ns + dur_ns);
+        operations.dedup_by_key(|(ts_ns, ..)| *ts_ns);
+        capture("whole", &operations, 1_000).write(place.path(), "whole");
+        capture("parts", &operations, rows_per_part).write(place.path(), "parts");
+        let whole = written(place.path(), &[place.path().join("whole")], u64::MAX, 1);
+        let parts = written(place.path(), &[place.path().join("parts")], stretch_rows, 2);
+        prop_assert!(parts == whole, "{whole}\n{parts}");
+    }
+}
