@@ -117,6 +117,7 @@ fn summary(capture: &Path) {
         selection: Selection::default(),
         captures: vec![capture.to_owned()],
         out: Some(capture.join("results")),
+        format: Default::default(),
         rules: None,
         level: Wanted::Lowest,
         threads: NonZeroUsize::MIN,

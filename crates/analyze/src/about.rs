@@ -80,7 +80,7 @@ pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results
         complete: results.trust.complete,
         captures: results.captures.iter().map(source).collect(),
     };
-    about.files.extend(written.iter().map(|table| (table.file().to_owned(), made.clone())));
+    about.files.extend(written.iter().map(|table| (table.file_in(options.format), made.clone())));
     let mut text = serde_json::to_vec_pretty(&about)?;
     text.push(b'\n');
     Ok(text)

@@ -8,10 +8,12 @@ pub mod activity;
 pub mod arrivals;
 pub mod count;
 pub mod flow;
+pub mod footprint;
 pub mod heatmap;
 pub mod latency;
 pub mod pattern;
 pub mod queue;
+pub mod reuse;
 pub mod sample;
 pub mod sequence;
 pub mod sizes;
@@ -38,6 +40,8 @@ pub struct Settings {
     pub activity: bool,
     /// Whether it is counted where operations are in time, duration and place.
     pub heatmap: bool,
+    /// Whether it is counted which blocks are touched.
+    pub footprint: bool,
     /// What is asked for that depends on the order of operations.
     pub ordered: Ordered,
     /// About how many rows are looked at together where it depends on their order. The result does not depend on it, memory does.
@@ -53,6 +57,8 @@ pub struct Ordered {
     pub arrivals: bool,
     /// How many are under way.
     pub queue: bool,
+    /// How far back blocks were touched before: by layer, how often the threshold of blocks that are looked at is halved.
+    pub reuse: Option<[u32; Layer::ALL.len()]>,
 }
 
 impl Ordered {
@@ -65,7 +71,7 @@ impl Ordered {
 impl Settings {
     /// Nothing beside operations, bytes and durations.
     pub const fn new(precision: Precision) -> Settings {
-        let ordered = Ordered { pattern: false, arrivals: false, queue: false };
+        let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None };
         Settings {
             precision,
             window_ns: None,
@@ -73,6 +79,7 @@ impl Settings {
             sizes: false,
             activity: false,
             heatmap: false,
+            footprint: false,
             ordered,
             stretch_rows: 1 << 19,
         }
@@ -80,7 +87,7 @@ impl Settings {
 
     /// Whether it is looked at where in files and on disks operations are.
     pub fn positions(&self) -> bool {
-        self.heatmap || self.ordered.any()
+        self.heatmap || self.footprint || self.ordered.any()
     }
 }
 

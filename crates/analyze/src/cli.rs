@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
+use crate::format::Format;
 use crate::levels::Wanted;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
@@ -29,7 +30,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print operations and amplification by system; with --out write all tables as CSV files.
+    /// Print operations and amplification by system; with --out also write these, and amplification, latency and loss.
     #[command(after_help = EXIT_CODES)]
     Summary(Analyze),
     /// Print bytes on their way from the application to the device, and what they were amplified by; with --out also write
@@ -51,6 +52,10 @@ enum Command {
     /// were when.
     #[command(after_help = EXIT_CODES)]
     Heatmap(Analyze),
+    /// Print how many different blocks of files and disks are read and written, and how many again; with --out also write footprint.csv,
+    /// and footprint_windows.csv of the working set over time.
+    #[command(after_help = EXIT_CODES)]
+    Footprint(Analyze),
     /// Print where operations are, one after the other: how many are sequential, jump or keep a stride, by disk, file and process; with
     /// --out also write pattern.csv.
     #[command(after_help = EXIT_CODES)]
@@ -62,6 +67,9 @@ enum Command {
     /// Print how many operations are under way, held against Little's law; with --out also write queue.csv and queue_depth.csv.
     #[command(after_help = EXIT_CODES)]
     Queue(Analyze),
+    /// Do all of these at once: print the summary, and write every table.
+    #[command(after_help = EXIT_CODES)]
+    Report(Analyze),
     /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
     #[command(after_help = EXIT_CODES)]
     Quality(Analyze),
@@ -90,9 +98,12 @@ struct Analyze {
     captures: Vec<PathBuf>,
     #[command(flatten)]
     selection: Selecting,
-    /// Write CSV files into this directory, which is created if needed.
+    /// Write tables into this directory, which is created if needed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// What these files are: csv, parquet or json.
+    #[arg(long, value_enum, default_value = "csv")]
+    format: TypedFormat,
     /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
@@ -127,6 +138,26 @@ struct Top {
     most: usize,
     #[command(flatten)]
     analyze: Analyze,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypedFormat {
+    /// RFC 4180, with a header.
+    Csv,
+    /// Parquet.
+    Parquet,
+    /// An array of objects.
+    Json,
+}
+
+impl From<TypedFormat> for Format {
+    fn from(typed: TypedFormat) -> Format {
+        match typed {
+            TypedFormat::Csv => Format::Csv,
+            TypedFormat::Parquet => Format::Parquet,
+            TypedFormat::Json => Format::Json,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -212,9 +243,11 @@ impl From<Command> for options::Command {
             Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
             Command::Top(typed) => typed.analyze.into_command(Analysis::Top(typed.by.into(), typed.most), None),
             Command::Heatmap(typed) => typed.into_command(Analysis::Heatmap, None),
+            Command::Footprint(typed) => typed.into_command(Analysis::Footprint, None),
             Command::Pattern(typed) => typed.into_command(Analysis::Pattern, None),
             Command::Arrivals(typed) => typed.into_command(Analysis::Arrivals, None),
             Command::Queue(typed) => typed.into_command(Analysis::Queue, None),
+            Command::Report(typed) => typed.into_command(Analysis::Report, None),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
@@ -231,6 +264,7 @@ impl Analyze {
             captures: self.captures,
             selection: self.selection.into(),
             out: self.out,
+            format: self.format.into(),
             rules: self.rules,
             level: self.level,
             threads: self.threads.unwrap_or_else(available),

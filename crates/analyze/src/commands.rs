@@ -27,9 +27,6 @@ use crate::trust::Trust;
 use crate::work::{Work, scan_all};
 use crate::{about, frame, notes, recover, schema};
 
-/// How long the windows of a timeline are at least, unless the user wants something else.
-const WINDOW: Duration = Duration::from_secs(1);
-
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -51,6 +48,9 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    if options.analysis == Analysis::Report && options.out.is_none() {
+        bail!("report: nowhere to write all of it, expected --out DIR");
+    }
     let rules = match &options.rules {
         Some(file) => Systems::with_file(file)?,
         None => Systems::built_in()?,
@@ -63,7 +63,7 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     trust.is_windowed = options.selection.is_windowed();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
-    let known = Known::load(&captures, &rules, &choice, (losses, needs_entities(options)))?;
+    let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let partial = scan((&captures, &windows), (&known, &names), &choice, options, &trust)?;
     // Nothing instead of a zero.
@@ -99,20 +99,7 @@ fn scan(
     options: &Analyze,
     trust: &Trust,
 ) -> Result<Partial> {
-    let window_ns = || i64::try_from(options.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
-    let window_ns = (options.analysis == Analysis::Timeline).then(window_ns);
-    let sizes = options.analysis == Analysis::Sizes;
-    let activity = matches!(options.analysis, Analysis::Top(..));
-    let ordered = Ordered {
-        pattern: options.analysis == Analysis::Pattern,
-        arrivals: options.analysis == Analysis::Arrivals,
-        queue: options.analysis == Analysis::Queue,
-    };
-    let heatmap = options.analysis == Analysis::Heatmap;
-    let new = Settings::new(options.precision);
-    let stretch_rows = options.stretch_rows.unwrap_or(new.stretch_rows);
-    let entities = needs_entities(options);
-    let settings = Settings { window_ns, entities, sizes, activity, heatmap, ordered, stretch_rows, ..new };
+    let settings = options.settings();
     let scan = |capture: usize| {
         let (owners, files) = (&known.owners[capture], &known.files[capture]);
         let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
@@ -127,12 +114,18 @@ fn scan(
             work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
         }
     }
-    let partial = scan_all(&work, settings, options.threads)?;
+    let mut partial = scan_all(&work, settings, options.threads)?;
+    if let Some(footprint) = &partial.footprint {
+        // How far back blocks were touched is asked of those alone that there is room for, which is known by now.
+        let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
+        let again = Settings { ordered, ..Settings::new(options.precision) };
+        partial.reuse = scan_all(&work, again, options.threads)?.sequences;
+    }
     if partial.rows == 0 || !partial.selected {
         bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
     }
     if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)
-        && Some(timeline.width_ns()) > window_ns
+        && Some(timeline.width_ns()) > settings.window_ns
     {
         let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
         let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
@@ -143,28 +136,17 @@ fn scan(
     Ok(partial)
 }
 
-/// Whether it matters to what is asked for which cgroup, file and disk something is of.
-fn needs_entities(options: &Analyze) -> bool {
-    let of_analysis = match options.analysis {
-        Analysis::Latency | Analysis::Timeline | Analysis::Sizes | Analysis::Heatmap | Analysis::Quality => false,
-        Analysis::Summary
-        | Analysis::Amplification
-        | Analysis::Pattern
-        | Analysis::Arrivals
-        | Analysis::Queue
-        | Analysis::Top(..) => true,
-    };
-    of_analysis || options.selection.entities.iter().any(|patterns| !patterns.is_empty())
-}
-
 /// The result for people.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
-        Analysis::Summary => terminal::summary::table(&Table::Summary.frame(results)?, &total(results)?),
+        Analysis::Summary | Analysis::Report => {
+            terminal::summary::table(&Table::Summary.frame(results)?, &total(results)?)
+        }
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
         Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
         Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
         Analysis::Heatmap => Ok(terminal::heatmap::table(&results.finished.heatmap, results.captures, &results.trust)),
+        Analysis::Footprint => terminal::footprint::table(&Table::Footprint.frame(results)?),
         Analysis::Pattern => terminal::pattern::table(&Table::Pattern.frame(results)?),
         Analysis::Arrivals => terminal::arrivals::table(&Table::Arrivals.frame(results)?),
         Analysis::Queue => terminal::queue::table(&Table::Queue.frame(results)?),
@@ -192,7 +174,8 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(lost::notes(captures, &known.losses, &episodes));
     let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file());
     lines.extend(shown.legend(bounds, trust.sampled));
-    if options.analysis == Analysis::Summary && (!trust.complete || finished.doubtful != Counts::default()) {
+    let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
+    if is_summary && (!trust.complete || finished.doubtful != Counts::default()) {
         let bounds = terminal::summary::bounds(&total(results)?)?;
         lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
     }
@@ -203,11 +186,11 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
 /// Writes the tables that are asked for, and says so.
 fn write(directory: &Directory, options: &Analyze, results: &Results) -> Result<String> {
     let tables = Table::of(options.analysis);
-    let csv = |table: &Table| -> PolarsResult<_> { Ok((table.file(), frame::csv(&mut table.frame(results)?)?)) };
-    let mut files = tables.iter().map(csv).collect::<PolarsResult<Vec<_>>>()?;
-    files.push((about::FILE_NAME, about::json(directory, &tables, options, results)?));
+    let bytes = |table: &Table| Ok((table.file_in(options.format), options.format.bytes(&mut table.frame(results)?)?));
+    let mut files = tables.iter().map(bytes).collect::<Result<Vec<(String, Vec<u8>)>>>()?;
+    let paths: Vec<String> = files.iter().map(|(name, _)| directory.path(name).display().to_string()).collect();
+    files.push((about::FILE_NAME.to_owned(), about::json(directory, &tables, options, results)?));
     directory.write(&files)?;
-    let paths: Vec<String> = tables.iter().map(|table| directory.path(table.file()).display().to_string()).collect();
     let mut text = match paths.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("\nWrote {} and {last}.\n", first.join(", ")),
         _ => format!("\nWrote {}.\n", paths.join("")),

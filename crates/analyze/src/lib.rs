@@ -9,7 +9,7 @@
 //! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
 //! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
 //! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
-//! writes which, [`frame`] makes tables of them, [`about`] says what they were made of, [`terminal`] shows them. [`trust`] says what the
+//! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`recover`]
 //! makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
@@ -22,6 +22,7 @@ pub mod disks;
 pub mod entity;
 pub mod event;
 pub mod files;
+pub mod format;
 pub mod frame;
 pub mod levels;
 pub mod load;

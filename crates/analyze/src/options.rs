@@ -4,7 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::aggregate::Precision;
+use crate::aggregate::{Ordered, Precision, Settings};
+use crate::format::Format;
 use crate::levels::Wanted;
 use crate::select::Selection;
 use crate::tables::top::By;
@@ -24,12 +25,16 @@ pub enum Analysis {
     Sizes,
     /// Where operations are in time and duration, and requests in time and place.
     Heatmap,
+    /// Which blocks of files and disks operations touch.
+    Footprint,
     /// Where operations are, one after the other.
     Pattern,
     /// When they begin, one after the other.
     Arrivals,
     /// How many are under way.
     Queue,
+    /// All there is.
+    Report,
     /// Whether captures can be trusted.
     Quality,
     /// Who did most: by what, and how many in each scope and layer.
@@ -46,9 +51,11 @@ impl Analysis {
             Analysis::Timeline => "timeline",
             Analysis::Sizes => "sizes",
             Analysis::Heatmap => "heatmap",
+            Analysis::Footprint => "footprint",
             Analysis::Pattern => "pattern",
             Analysis::Arrivals => "arrivals",
             Analysis::Queue => "queue",
+            Analysis::Report => "report",
             Analysis::Quality => "quality",
             Analysis::Top(..) => "top",
         }
@@ -66,6 +73,8 @@ pub struct Analyze {
     pub selection: Selection,
     /// Where CSV files go; without it none are written.
     pub out: Option<PathBuf>,
+    /// How tables are written there.
+    pub format: Format,
     /// Rules that are asked before the built-in ones.
     pub rules: Option<PathBuf>,
     /// The level of stacked devices that totals are of.
@@ -78,6 +87,54 @@ pub struct Analyze {
     pub stretch_rows: Option<u64>,
     /// How long the windows of a timeline are; without it a second, or as much as there is room for.
     pub window: Option<Duration>,
+}
+
+/// How long the windows of a timeline are at least, unless the user wants something else.
+const WINDOW: Duration = Duration::from_secs(1);
+
+impl Analyze {
+    /// Whether `analysis` is to be done, alone or among all.
+    fn does(&self, analysis: Analysis) -> bool {
+        [analysis, Analysis::Report].contains(&self.analysis)
+    }
+
+    /// Whether it matters to what is asked for which cgroup, file and disk something is of.
+    pub fn needs_entities(&self) -> bool {
+        let of_analysis = match self.analysis {
+            Analysis::Latency | Analysis::Timeline | Analysis::Sizes | Analysis::Heatmap | Analysis::Quality => false,
+            Analysis::Summary
+            | Analysis::Amplification
+            | Analysis::Footprint
+            | Analysis::Pattern
+            | Analysis::Arrivals
+            | Analysis::Queue
+            | Analysis::Report
+            | Analysis::Top(..) => true,
+        };
+        of_analysis || self.selection.entities.iter().any(|patterns| !patterns.is_empty())
+    }
+
+    /// What a scan is to keep for it.
+    pub fn settings(&self) -> Settings {
+        let window_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
+        let new = Settings::new(self.precision);
+        Settings {
+            window_ns: self.does(Analysis::Timeline).then_some(window_ns),
+            entities: self.needs_entities(),
+            sizes: self.does(Analysis::Sizes),
+            activity: matches!(self.analysis, Analysis::Top(..) | Analysis::Report),
+            heatmap: self.does(Analysis::Heatmap),
+            footprint: self.does(Analysis::Footprint),
+            ordered: Ordered {
+                pattern: self.does(Analysis::Pattern),
+                arrivals: self.does(Analysis::Arrivals),
+                queue: self.does(Analysis::Queue),
+                reuse: None,
+            },
+            stretch_rows: self.stretch_rows.unwrap_or(new.stretch_rows),
+            ..new
+        }
+    }
 }
 
 /// What the program is asked to do.

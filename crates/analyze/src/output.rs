@@ -14,7 +14,7 @@ impl Directory {
     /// The directory at `path`, created if needed. An error if something else is there.
     pub fn create(path: &Path) -> Result<Directory> {
         if path.exists() && !path.is_dir() {
-            bail!("{}: not a directory, expected a directory for the CSV files", path.display());
+            bail!("{}: not a directory, expected a directory for results", path.display());
         }
         fs::create_dir_all(path).with_context(|| format!("{}: cannot create the directory", path.display()))?;
         Ok(Directory(path.to_owned()))
@@ -22,7 +22,7 @@ impl Directory {
 
     /// Writes files by name. Each is complete on disk before the first takes its name, so that a full disk leaves the
     /// results of an earlier run as they were.
-    pub fn write(&self, files: &[(&str, Vec<u8>)]) -> Result<()> {
+    pub fn write(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
         let temporary = |name: &str| self.0.join(format!(".{name}.tmp"));
         for (name, bytes) in files {
             let path = temporary(name);
@@ -109,8 +109,8 @@ mod tests {
     fn files_replace_earlier_ones_and_leave_no_temporary_behind() {
         let place = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::create(&place.path().join("a/b")).expect("writable");
-        directory.write(&[("x.csv", b"old".to_vec())]).expect("room");
-        directory.write(&[("x.csv", b"new".to_vec()), ("y.csv", b"y".to_vec())]).expect("room");
+        directory.write(&[("x.csv".into(), b"old".to_vec())]).expect("room");
+        directory.write(&[("x.csv".into(), b"new".to_vec()), ("y.csv".into(), b"y".to_vec())]).expect("room");
         assert_eq!(fs::read(directory.path("x.csv")).expect("there"), b"new");
         assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 2);
     }
@@ -119,9 +119,11 @@ mod tests {
     fn a_failed_write_leaves_every_earlier_result_as_it_was() {
         let place = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::create(place.path()).expect("writable");
-        directory.write(&[("x.csv", b"old".to_vec())]).expect("room");
+        directory.write(&[("x.csv".into(), b"old".to_vec())]).expect("room");
         fs::create_dir(directory.path(".y.csv.tmp")).expect("room");
-        let error = directory.write(&[("x.csv", b"new".to_vec()), ("y.csv", b"y".to_vec())]).expect_err("in the way");
+        let error = directory
+            .write(&[("x.csv".into(), b"new".to_vec()), ("y.csv".into(), b"y".to_vec())])
+            .expect_err("in the way");
         assert!(error.to_string().ends_with(".y.csv.tmp: cannot write"), "{error}");
         assert_eq!(fs::read(directory.path("x.csv")).expect("there"), b"old");
         assert!(!directory.path(".x.csv.tmp").exists());

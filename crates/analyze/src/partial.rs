@@ -6,6 +6,7 @@ use crate::aggregate::LostByLayer;
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Flows;
+use crate::aggregate::footprint::Footprint;
 use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
 use crate::aggregate::sequence::{self, Sequences};
@@ -87,8 +88,12 @@ pub struct Partial {
     pub sizes: Option<Sizes>,
     /// Where operations are in time, duration and place, if that was asked for.
     pub heatmap: Option<Heatmap>,
+    /// Which blocks are touched, if that was asked for.
+    pub footprint: Option<Footprint>,
     /// What depends on the order of operations, if that was asked for.
     pub sequences: Sequences,
+    /// How far back blocks were touched before, if that was asked for.
+    pub reuse: Sequences,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -128,6 +133,8 @@ pub struct Finished {
     pub sizes: Vec<sizes::Finished>,
     /// Where operations are in time, duration and place, if that was asked for.
     pub heatmap: heatmap::Finished,
+    /// Which blocks are touched, if that was asked for.
+    pub footprint: Footprint,
     /// What depends on the order of operations, if that was asked for.
     pub order: sequence::Finished,
     /// All rows, those in no system included.
@@ -192,7 +199,9 @@ impl Partial {
         combine(&mut self.timeline, other.timeline, Timeline::combine);
         combine(&mut self.sizes, other.sizes, Sizes::combine);
         combine(&mut self.heatmap, other.heatmap, Heatmap::combine);
+        combine(&mut self.footprint, other.footprint, Footprint::combine);
         self.sequences.combine(other.sequences);
+        self.reuse.combine(other.reuse);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -223,7 +232,9 @@ impl Partial {
             timeline,
             sizes,
             heatmap,
+            footprint,
             sequences,
+            reuse,
             ..
         } = self;
         let active = entities.finish_active();
@@ -248,7 +259,8 @@ impl Partial {
             window_ns,
             sizes,
             heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
-            order: sequences.finish(),
+            footprint: footprint.unwrap_or_default(),
+            order: sequence::Finished { reuses: reuse.finish().reuses, ..sequences.finish() },
             rows,
         }
     }

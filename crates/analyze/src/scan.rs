@@ -19,11 +19,13 @@ use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, Vf
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
+use crate::aggregate::footprint::{Touch, Walk, space};
 use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
 use crate::aggregate::sequence::{Owners as Owning, Point, Sequence, Span};
 use crate::aggregate::sizes::{Sized, Sizes};
 use crate::aggregate::timeline::{Moment, Timeline};
 use crate::disks::Disks;
+use crate::entity::{Entities, Scope};
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
 use crate::levels::Choice;
@@ -181,6 +183,7 @@ pub struct Fold<'a> {
     timeline: Option<Timeline>,
     sizes: Option<Sizes>,
     heatmap: Option<Heatmap>,
+    footprint: Option<Walk>,
     order: Option<Order>,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
@@ -202,6 +205,7 @@ impl<'a> Fold<'a> {
             timeline: settings.window_ns.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
             heatmap: settings.heatmap.then(Heatmap::new),
+            footprint: settings.footprint.then(|| Walk::new(settings.precision)),
             order: None,
             chunk: Chunk::default(),
             windows: None,
@@ -241,6 +245,10 @@ impl<'a> Fold<'a> {
         self.partial.timeline = self.timeline;
         self.partial.sizes = self.sizes;
         self.partial.heatmap = self.heatmap;
+        self.partial.footprint = self.footprint.map(|walk| {
+            let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
+            walk.finish(&owners)
+        });
         self.partial
     }
 
@@ -259,7 +267,7 @@ impl<'a> Fold<'a> {
 
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold { partial, whose, accounts, durations, timeline, sizes, heatmap, order, chunk, .. } = self;
+        let Fold { partial, whose, accounts, durations, timeline, sizes, heatmap, footprint, order, chunk, .. } = self;
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -273,6 +281,7 @@ impl<'a> Fold<'a> {
         timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
         sizes.iter_mut().for_each(|sizes| add_sizes(sizes, layer, chunk));
         heatmap.iter_mut().for_each(|heatmap| add_spots(heatmap, (layer, self.scan.capture), chunk));
+        footprint.iter_mut().for_each(|walk| add_touches(walk, layer, (accounts, &partial.entities), chunk));
         order.iter_mut().for_each(|order| add_points(&mut order.points, accounts, chunk));
         chunk.clear();
         if accounts.are_many(whose.remembered()) {
@@ -369,6 +378,21 @@ fn add_spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Ch
         let place = disk.zip(position.and_then(|position| u64::try_from(position).ok()));
         let cell = Cell { ops: u64::from(ops), bytes: size.saturating_mul(u64::from(ops)) };
         heatmap.add(&Spot { ts_ns: asked.ts_ns, way: (layer, direction), ns, place, cell });
+    }
+}
+
+fn add_touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, &Entities), chunk: &Chunk) {
+    for (account, asked, &Done { ops, direction, size, position, .. }, _) in wanted(chunk) {
+        let position = position.and_then(|position| u64::try_from(position).ok());
+        let (Some(direction), Some(position), Some(places)) = (direction, position, accounts.places(account)) else {
+            continue;
+        };
+        let device = places.0[Scope::Device as usize];
+        let space = space(layer, &places, entities);
+        if let Some(space) = space.filter(|_| ops > 0 && size > 0) {
+            let (ts_ns, ops) = (asked.ts_ns, u64::from(ops));
+            walk.add(layer, &Touch { ts_ns, direction, space, position, bytes: size, ops }, (account.slot, device));
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 
 pub mod amplification;
 pub mod arrivals;
+pub mod footprint;
 pub mod heatmap;
 pub mod latency;
 pub mod loss;
 pub mod pattern;
 pub mod quality;
 pub mod queue;
+pub mod reuse;
 pub mod sizes;
 pub mod subject;
 pub mod summary;
@@ -17,6 +19,7 @@ pub mod top;
 use iostrata_capture::Capture;
 use polars::prelude::{DataFrame, PolarsResult};
 
+use crate::format::Format;
 use crate::frame;
 use crate::load::Known;
 use crate::names::Names;
@@ -28,6 +31,9 @@ use top::By;
 
 /// The version of all tables: of their columns, and of what these mean.
 pub const VERSION: u32 = 1;
+
+/// How many of each scope and layer are in a report.
+const TOP: usize = 100;
 
 /// What tables are made from.
 pub struct Results<'a> {
@@ -62,6 +68,12 @@ pub enum Table {
     HeatmapLatency,
     /// [`heatmap`], of time and place.
     HeatmapOffset,
+    /// [`footprint`].
+    Footprint,
+    /// [`footprint`], by window of time.
+    FootprintWindows,
+    /// [`reuse`].
+    Reuse,
     /// [`pattern`].
     Pattern,
     /// [`arrivals`].
@@ -86,9 +98,14 @@ impl Table {
             Analysis::Timeline => vec![Table::Timeline, Table::Loss],
             Analysis::Sizes => vec![Table::Sizes, Table::Loss],
             Analysis::Heatmap => vec![Table::HeatmapLatency, Table::HeatmapOffset, Table::Loss],
+            Analysis::Footprint => vec![Table::Footprint, Table::FootprintWindows, Table::Reuse, Table::Loss],
             Analysis::Pattern => vec![Table::Pattern, Table::Loss],
             Analysis::Arrivals => vec![Table::Arrivals, Table::Loss],
             Analysis::Queue => vec![Table::Queue, Table::QueueDepth, Table::Loss],
+            Analysis::Report => {
+                let top = |table| if matches!(table, Table::Top(..)) { Table::Top(By::Bytes, TOP) } else { table };
+                Table::ALL.map(top).to_vec()
+            }
             Analysis::Quality => vec![Table::Quality, Table::Loss],
             Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
@@ -105,6 +122,9 @@ impl Table {
             Table::Quality => "quality.csv",
             Table::HeatmapLatency => "heatmap_latency.csv",
             Table::HeatmapOffset => "heatmap_offset.csv",
+            Table::Footprint => "footprint.csv",
+            Table::FootprintWindows => "footprint_windows.csv",
+            Table::Reuse => "reuse.csv",
             Table::Pattern => "pattern.csv",
             Table::Arrivals => "arrivals.csv",
             Table::Queue => "queue.csv",
@@ -115,7 +135,7 @@ impl Table {
     }
 
     /// Every table.
-    pub const ALL: [Table; 14] = [
+    pub const ALL: [Table; 17] = [
         Table::Summary,
         Table::Amplification,
         Table::Latency,
@@ -123,6 +143,9 @@ impl Table {
         Table::Sizes,
         Table::HeatmapLatency,
         Table::HeatmapOffset,
+        Table::Footprint,
+        Table::FootprintWindows,
+        Table::Reuse,
         Table::Pattern,
         Table::Arrivals,
         Table::Queue,
@@ -142,6 +165,9 @@ impl Table {
             Table::Sizes => sizes::DOC,
             Table::HeatmapLatency => heatmap::LATENCY_DOC,
             Table::HeatmapOffset => heatmap::OFFSET_DOC,
+            Table::Footprint => footprint::DOC,
+            Table::FootprintWindows => footprint::WINDOWS_DOC,
+            Table::Reuse => reuse::DOC,
             Table::Pattern => pattern::DOC,
             Table::Arrivals => arrivals::DOC,
             Table::Queue => queue::DOC,
@@ -162,6 +188,9 @@ impl Table {
             Table::Sizes => frame::markdown(&sizes::columns()),
             Table::HeatmapLatency => frame::markdown(&heatmap::duration_columns()),
             Table::HeatmapOffset => frame::markdown(&heatmap::place_columns()),
+            Table::Footprint => frame::markdown(&footprint::columns()),
+            Table::FootprintWindows => frame::markdown(&footprint::window_columns()),
+            Table::Reuse => frame::markdown(&reuse::columns()),
             Table::Pattern => frame::markdown(&pattern::columns()),
             Table::Arrivals => frame::markdown(&arrivals::columns()),
             Table::Queue => frame::markdown(&queue::columns()),
@@ -170,6 +199,12 @@ impl Table {
             Table::Top(..) => frame::markdown(&top::columns()),
             Table::Loss => frame::markdown(&lost::columns()),
         }
+    }
+
+    /// The name of its file in a format.
+    pub fn file_in(self, format: Format) -> String {
+        let file = self.file();
+        format!("{}.{}", file.strip_suffix(".csv").unwrap_or(file), format.extension())
     }
 
     /// The table of `results`.
@@ -186,6 +221,9 @@ impl Table {
             Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
             Table::HeatmapLatency => frame::frame(&heatmap::duration_columns(), &heatmap::durations(finished, trust)),
             Table::HeatmapOffset => frame::frame(&heatmap::place_columns(), &heatmap::places(finished, names, trust)),
+            Table::Footprint => frame::frame(&footprint::columns(), &footprint::rows(finished, names, trust)),
+            Table::FootprintWindows => frame::frame(&footprint::window_columns(), &footprint::windows(finished, trust)),
+            Table::Reuse => frame::frame(&reuse::columns(), &reuse::rows(finished, names, trust)),
             Table::Pattern => frame::frame(&pattern::columns(), &pattern::rows(finished, names, trust)),
             Table::Arrivals => frame::frame(&arrivals::columns(), &arrivals::rows(finished, names, trust)),
             Table::Queue => frame::frame(&queue::columns(), &queue::rows(finished, names, trust)),

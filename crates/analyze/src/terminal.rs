@@ -2,6 +2,7 @@
 
 pub mod amplification;
 pub mod arrivals;
+pub mod footprint;
 pub mod heatmap;
 pub mod latency;
 pub mod pattern;

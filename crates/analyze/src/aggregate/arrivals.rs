@@ -141,7 +141,7 @@ impl Arrivals {
         let mut subjects: BySubject<Streams> = BySubject::default();
         for point in points.iter().filter(|point| point.ops > 0) {
             let at = (point.ts_ns, point.ops);
-            subjects.each(point, |streams| {
+            subjects.each(point.subject(), |streams| {
                 for (stream, way) in streams.iter_mut().zip(WAYS) {
                     match stream {
                         _ if way.is_some() && way != point.direction => {}

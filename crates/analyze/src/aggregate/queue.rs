@@ -73,7 +73,7 @@ impl Queue {
                 changes.extend((first_ns..=last_ns).contains(&end_ns).then_some((end_ns, -1, number)));
             }
             if is_new {
-                subjects.each(point, |depth| {
+                subjects.each(point.subject(), |depth| {
                     depth.ops = depth.ops.saturating_add(u64::from(point.ops));
                     match point.end_ns {
                         Some(end_ns) => {
@@ -88,7 +88,7 @@ impl Queue {
         // What happens at the same time makes no difference: no time is between.
         changes.sort_unstable_by_key(|(ns, ..)| *ns);
         for (ns, change, number) in changes {
-            subjects.each(&points[number], |depth| depth.push(ns, change));
+            subjects.each(points[number].subject(), |depth| depth.push(ns, change));
         }
         Queue(subjects.finish(owners))
     }

@@ -11,6 +11,7 @@ use super::Settings;
 use super::arrivals::{self, Arrivals};
 use super::pattern::{self, Pattern};
 use super::queue::{self, Queue};
+use super::reuse::{self, Reuse};
 use crate::entity::{Entities, Entity, Place, Places, Scope};
 
 /// One operation, as far as the order has to do with it.
@@ -32,6 +33,13 @@ pub struct Point {
     pub slot: u32,
     /// Its process, cgroup, file and disk.
     pub places: Places,
+}
+
+impl Point {
+    /// What decides which subjects it is of.
+    pub fn subject(&self) -> (u32, Place) {
+        (self.slot, self.places.0[Scope::Device as usize])
+    }
 }
 
 /// A stretch of time by `ts_ns`: its first and its last moment.
@@ -78,15 +86,15 @@ impl<T> Default for BySubject<T> {
 }
 
 impl<T: Default> BySubject<T> {
-    /// Does something to all subjects that a point is of.
-    pub fn each(&mut self, point: &Point, mut take: impl FnMut(&mut T)) {
-        let slot = point.slot as usize;
+    /// Does something to all subjects that an operation is of: of the system in that slot, and on the disk at that place.
+    pub fn each(&mut self, (slot, device): (u32, Place), mut take: impl FnMut(&mut T)) {
+        let slot = slot as usize;
         if self.systems.len() <= slot {
             self.systems.resize_with(slot + 1, || None);
         }
         take(self.all.get_or_insert_default());
         take(self.systems[slot].get_or_insert_default());
-        take(self.devices.entry(point.places.0[Scope::Device as usize]).or_default());
+        take(self.devices.entry(device).or_default());
     }
 
     /// All of them, without what is on no disk that is known.
@@ -109,6 +117,8 @@ pub struct Sequence {
     pub arrivals: Option<Arrivals>,
     /// How many are under way.
     pub queue: Option<Queue>,
+    /// How far back blocks were touched before.
+    pub reuse: Option<Reuse>,
 }
 
 impl Sequence {
@@ -119,6 +129,7 @@ impl Sequence {
             pattern: ordered.pattern.then(|| Pattern::of(layer, points, owners)),
             arrivals: ordered.arrivals.then(|| Arrivals::of(points, owners, precision)),
             queue: ordered.queue.then(|| Queue::of(points, span, owners)),
+            reuse: ordered.reuse.map(|halved| Reuse::of(layer, points, owners, halved[layer as usize])),
         }
     }
 
@@ -127,6 +138,7 @@ impl Sequence {
         append(&mut self.pattern, next.pattern, Pattern::append);
         append(&mut self.arrivals, next.arrivals, Arrivals::append);
         append(&mut self.queue, next.queue, Queue::append);
+        append(&mut self.reuse, next.reuse, Reuse::append);
     }
 }
 
@@ -182,10 +194,11 @@ impl Sequences {
         for ((_, layer), runs) in self.0 {
             let mut whole = Sequence::default();
             runs.into_values().for_each(|(_, next)| whole.append(next));
-            let Finished { patterns, arrivals, queues } = &mut finished;
+            let Finished { patterns, arrivals, queues, reuses } = &mut finished;
             whole.pattern.into_iter().for_each(|of| of.finish(patterns.entry(layer).or_default()));
             whole.arrivals.into_iter().for_each(|of| of.finish(arrivals.entry(layer).or_default()));
             whole.queue.into_iter().for_each(|of| of.finish(queues.entry(layer).or_default()));
+            whole.reuse.into_iter().for_each(|of| of.finish(reuses.entry(layer).or_default()));
         }
         finished
     }
@@ -200,6 +213,8 @@ pub struct Finished {
     pub arrivals: BTreeMap<Layer, BTreeMap<(Subject, usize), arrivals::Sums>>,
     /// How many are under way, by subject.
     pub queues: BTreeMap<Layer, BTreeMap<Subject, queue::Sums>>,
+    /// How far back blocks were touched before, by subject.
+    pub reuses: BTreeMap<Layer, BTreeMap<Subject, reuse::Sums>>,
 }
 
 /// Whether all that happened between two operations, each with its time and for how many it stands, was recorded: one of many stands for

@@ -187,7 +187,7 @@ fn a_mistake_in_the_rules_is_named_with_file_and_line() {
 fn an_output_directory_that_is_a_file_is_refused_and_left_alone() {
     let place = with_capture(|_| ());
     fs::write(place.path().join("file"), "mine").expect("room");
-    let expected = "file: not a directory, expected a directory for the CSV files";
+    let expected = "file: not a directory, expected a directory for results";
     refused(place.path(), &["run1", "--out", "file"], expected);
     assert_eq!(fs::read(place.path().join("file")).expect("there"), b"mine");
 }

@@ -11,6 +11,7 @@ mod levels;
 mod loss;
 mod order;
 mod recover;
+mod report;
 mod scale;
 mod summary;
 mod support;

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 
 use crate::support::Capture;
 
-const ANALYSES: [(Analysis, &[&str]); 3] = [
+const ANALYSES: [(Analysis, &[&str]); 4] = [
+    (Analysis::Footprint, &["footprint.csv", "footprint_windows.csv", "reuse.csv"]),
     (Analysis::Pattern, &["pattern.csv"]),
     (Analysis::Arrivals, &["arrivals.csv"]),
     (Analysis::Queue, &["queue.csv", "queue_depth.csv"]),
@@ -28,6 +29,7 @@ fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize
             captures: captures.to_vec(),
             selection: Default::default(),
             out: Some(place.join("out")),
+            format: Default::default(),
             rules: None,
             level: Wanted::Lowest,
             threads: NonZeroUsize::new(threads).expect("not zero"),

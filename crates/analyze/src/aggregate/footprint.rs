@@ -1,0 +1,474 @@
+//! Which blocks of files and disks operations touch: how many different ones, how often again, and how many of them in a while.
+//!
+//! Where there are more different blocks than there is room for, those are kept whose hash is below a threshold, which is halved each time
+//! they are too many (spatially hashed sampling: Waldspurger et al., FAST 2015). What is kept then follows from the set of blocks alone,
+//! whatever the order in which they came, and each of them has been counted from the first time on.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::{Direction, Layer};
+
+use super::Precision;
+use super::sequence::{BySubject, Owners, Subject};
+use crate::entity::{Entities, Entity, FileId, Place, Places, Scope};
+
+/// The size of a block.
+pub const BLOCK_BYTES: u64 = 4_096;
+
+/// Of one subject so many blocks are kept at most.
+pub const MOST_BLOCKS: usize = 1 << 16;
+
+/// Of one window of time so many blocks are kept at most.
+pub const MOST_IN_WINDOW: usize = 1 << 10;
+
+/// There are no more windows of time than that.
+pub const MOST_WINDOWS: u64 = 512;
+
+/// Windows are at least that long.
+const LEAST_WINDOW_NS: i64 = 1 << 20;
+
+/// One operation never touches more blocks than that: none moves more than 2 GiB.
+const MOST_OF_ONE: u64 = 1 << 19;
+
+/// A hash of words that is the same on every machine and in every run.
+fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
+    // The finalizer of splitmix64 (Steele et al., OOPSLA 2014), word by word.
+    words.into_iter().fold(0, |hash: u64, word| {
+        let mut mixed = (hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    })
+}
+
+/// A file or a disk, in which blocks have numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space(u64);
+
+impl Space {
+    /// The space that an entity is; `None` of what has no places.
+    pub fn of(entity: &Entity) -> Option<Space> {
+        match *entity {
+            Entity::File(capture, FileId { dev, ino, generation }) => {
+                let generation = generation.map_or(u64::MAX, |generation| generation as u64);
+                Some(Space(hash([1, capture as u64, dev as u64, ino as u64, generation])))
+            }
+            Entity::Device(capture, dev) => Some(Space(hash([2, capture as u64, dev as u64]))),
+            _ => None,
+        }
+    }
+}
+
+/// One operation, or several that are alike.
+#[derive(Debug, Clone, Copy)]
+pub struct Touch {
+    /// When it began.
+    pub ts_ns: i64,
+    /// Which way it moved bytes.
+    pub direction: Direction,
+    /// The file or disk.
+    pub space: Space,
+    /// Where it is there.
+    pub position: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// For how many operations it stands.
+    pub ops: u64,
+}
+
+impl Touch {
+    /// The first block that it touches, and how many it does.
+    fn blocks(&self) -> (u64, u64) {
+        let first = self.position / BLOCK_BYTES;
+        let end = self.position.saturating_add(self.bytes).div_ceil(BLOCK_BYTES);
+        (first, end.saturating_sub(first).min(MOST_OF_ONE))
+    }
+
+    /// The hash of each block that it touches.
+    pub fn hashes(&self) -> impl Iterator<Item = u64> {
+        let (space, (first, count)) = (self.space.0, self.blocks());
+        (first..first + count).map(move |block| hash([space, block]))
+    }
+}
+
+/// Whether a block is looked at after the threshold was halved so often.
+pub fn is_sampled(hash: u64, halved: u32) -> bool {
+    hash.leading_zeros() >= halved
+}
+
+/// In which space positions of an operation of `layer` at these places are.
+pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
+    let of = |scope: Scope| entities.of(places.0[scope as usize]);
+    match (layer, of(Scope::File)) {
+        (Layer::Syscall | Layer::Vfs, file @ Entity::File(..)) => Space::of(&file),
+        _ => Space::of(&of(Scope::Device)),
+    }
+}
+
+/// Blocks with what is known of each, as many as there is room for.
+#[derive(Debug, Clone)]
+struct Sampled<T> {
+    most: usize,
+    /// How often the threshold was halved.
+    halved: u32,
+    kept: HashMap<u64, T, RandomState>,
+}
+
+impl<T: Default> Sampled<T> {
+    fn new(most: usize) -> Self {
+        Sampled { most, halved: 0, kept: HashMap::default() }
+    }
+
+    fn takes(&self, hash: u64) -> bool {
+        is_sampled(hash, self.halved)
+    }
+
+    fn update(&mut self, hash: u64, update: impl FnOnce(&mut T)) {
+        if self.takes(hash) {
+            update(self.kept.entry(hash).or_default());
+            while self.kept.len() > self.most {
+                self.halve_to(self.halved + 1);
+            }
+        }
+    }
+
+    fn halve_to(&mut self, halved: u32) {
+        if self.halved < halved {
+            self.halved = halved;
+            self.kept.retain(|hash, _| is_sampled(*hash, halved));
+        }
+    }
+
+    fn combine(&mut self, other: Self, add: impl Fn(&mut T, T)) {
+        self.halve_to(other.halved);
+        for (hash, of) in other.kept {
+            self.update(hash, |mine| add(mine, of));
+        }
+    }
+
+    /// One in so many blocks is kept.
+    fn one_in(&self) -> u64 {
+        1u64.checked_shl(self.halved).unwrap_or(u64::MAX)
+    }
+}
+
+/// How often a block was touched, by direction.
+type Times = [u64; 2];
+
+/// The blocks of one subject.
+#[derive(Debug, Clone)]
+pub struct Blocks {
+    /// How many blocks operations touched, by direction.
+    touched: Times,
+    sampled: Sampled<Times>,
+}
+
+impl Blocks {
+    fn new(most: usize) -> Blocks {
+        Blocks { touched: Times::default(), sampled: Sampled::new(most) }
+    }
+
+    fn add(&mut self, touch: &Touch) {
+        let direction = touch.direction as usize;
+        let touched = touch.blocks().1.saturating_mul(touch.ops);
+        self.touched[direction] = self.touched[direction].saturating_add(touched);
+        for hash in touch.hashes() {
+            self.sampled.update(hash, |times| times[direction] = times[direction].saturating_add(touch.ops));
+        }
+    }
+
+    fn combine(&mut self, other: Blocks) {
+        add(&mut self.touched, other.touched);
+        self.sampled.combine(other.sampled, add);
+    }
+
+    fn finish(&self) -> Finished {
+        let one_in = self.sampled.one_in();
+        let all = |count: usize| (count as u64).saturating_mul(one_in);
+        let way = |direction: usize| {
+            let of = self.sampled.kept.values().filter(|times| times[direction] > 0);
+            let (unique, times) =
+                of.fold((0usize, 0u64), |(unique, sum), times| (unique + 1, sum.saturating_add(times[direction])));
+            let again = (times > 0).then(|| times.saturating_sub(unique as u64) as f64 / times as f64);
+            Way { touched: self.touched[direction], unique: all(unique), again }
+        };
+        Finished { ways: [way(0), way(1)], unique: all(self.sampled.kept.len()), one_in }
+    }
+}
+
+fn add(mine: &mut Times, theirs: Times) {
+    mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+}
+
+/// What reads, or writes, of a subject touch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Way {
+    /// Blocks, each as often as it was touched.
+    pub touched: u64,
+    /// Different ones.
+    pub unique: u64,
+    /// The share of these that had been touched the same way before.
+    pub again: Option<f64>,
+}
+
+/// What a subject touches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// By direction.
+    pub ways: [Way; 2],
+    /// Different blocks, whichever way they were touched.
+    pub unique: u64,
+    /// One in so many blocks was looked at: the numbers of different ones are estimates where that is more than one.
+    pub one_in: u64,
+}
+
+/// Blocks of a layer by window of time. Where there would be too many windows, each two become one.
+#[derive(Debug, Clone)]
+struct Windows {
+    width_ns: i64,
+    ends: Option<(i64, i64)>,
+    most: usize,
+    windows: HashMap<i64, Sampled<[bool; 2]>, RandomState>,
+}
+
+impl Windows {
+    fn new(most: usize) -> Windows {
+        Windows { width_ns: LEAST_WINDOW_NS, ends: None, most, windows: HashMap::default() }
+    }
+
+    fn add(&mut self, touch: &Touch) {
+        let number = |windows: &Windows| touch.ts_ns.div_euclid(windows.width_ns);
+        self.reach((number(self), number(self)));
+        let (number, most) = (number(self), self.most);
+        let window = self.windows.entry(number).or_insert_with(|| Sampled::new(most));
+        for hash in touch.hashes() {
+            window.update(hash, |ways| ways[touch.direction as usize] = true);
+        }
+    }
+
+    fn reach(&mut self, (first, last): (i64, i64)) {
+        let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
+        self.ends = Some((mine_first.min(first), mine_last.max(last)));
+        while self.ends.is_some_and(|(first, last)| last.abs_diff(first) >= MOST_WINDOWS) {
+            self.widen_to(self.width_ns.saturating_mul(2));
+        }
+    }
+
+    fn widen_to(&mut self, width_ns: i64) {
+        while self.width_ns < width_ns {
+            self.width_ns = self.width_ns.saturating_mul(2);
+            self.ends = self.ends.map(|(first, last)| (first >> 1, last >> 1));
+            let narrow = std::mem::take(&mut self.windows);
+            narrow.into_iter().for_each(|(number, of)| self.put(number >> 1, of));
+        }
+    }
+
+    fn put(&mut self, number: i64, of: Sampled<[bool; 2]>) {
+        let both = |mine: &mut [bool; 2], theirs: [bool; 2]| {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine |= theirs);
+        };
+        let most = self.most;
+        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of, both);
+    }
+
+    fn combine(&mut self, mut other: Windows) {
+        self.widen_to(other.width_ns);
+        other.widen_to(self.width_ns);
+        other.ends.into_iter().for_each(|ends| self.reach(ends));
+        other.widen_to(self.width_ns);
+        other.windows.into_iter().for_each(|(number, of)| self.put(number, of));
+    }
+
+    fn finish(self) -> Vec<Window> {
+        let window = |(number, of): (&i64, &Sampled<[bool; 2]>)| {
+            let all = |count: usize| (count as u64).saturating_mul(of.one_in());
+            let way = |direction: usize| all(of.kept.values().filter(|ways| ways[direction]).count());
+            Window {
+                since_ns: number.saturating_mul(self.width_ns),
+                width_ns: self.width_ns.unsigned_abs(),
+                ways: [way(0), way(1)],
+                unique: all(of.kept.len()),
+                one_in: of.one_in(),
+            }
+        };
+        let mut windows: Vec<Window> = self.windows.iter().map(window).collect();
+        windows.sort_unstable_by_key(|window| window.since_ns);
+        windows
+    }
+}
+
+/// Different blocks that are touched in a window of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Window {
+    /// When it begins, in `ts_ns`.
+    pub since_ns: i64,
+    /// How long it is.
+    pub width_ns: u64,
+    /// Different blocks, by direction.
+    pub ways: [u64; 2],
+    /// Different blocks, whichever way.
+    pub unique: u64,
+    /// One in so many blocks was looked at.
+    pub one_in: u64,
+}
+
+/// The blocks of a layer, while operations are taken.
+struct Taken {
+    subjects: BySubject<Option<Blocks>>,
+    windows: Windows,
+}
+
+/// The blocks of all layers, while operations are taken.
+pub struct Walk {
+    precision: Precision,
+    layers: BTreeMap<Layer, Taken>,
+}
+
+impl Walk {
+    /// No operations yet.
+    pub fn new(precision: Precision) -> Walk {
+        Walk { precision, layers: BTreeMap::new() }
+    }
+
+    /// Adds an operation of `layer` that is of the system in `slot` and on the disk at `device`.
+    pub fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
+        let limit = |most: usize| if self.precision == Precision::Exact { usize::MAX } else { most };
+        let (of_subject, of_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
+        let taken = self
+            .layers
+            .entry(layer)
+            .or_insert_with(|| Taken { subjects: BySubject::default(), windows: Windows::new(of_window) });
+        taken.subjects.each((slot, device), |blocks| {
+            blocks.get_or_insert_with(|| Blocks::new(of_subject)).add(touch);
+        });
+        taken.windows.add(touch);
+    }
+
+    /// The footprint of all that was added.
+    pub fn finish(self, owners: &Owners) -> Footprint {
+        let mut footprint = Footprint::default();
+        for (layer, Taken { subjects, windows }) in self.layers {
+            let blocks = subjects.finish(owners).into_iter();
+            footprint.subjects.extend(blocks.filter_map(|(subject, blocks)| Some(((layer, subject), blocks?))));
+            footprint.windows.insert(layer, windows);
+        }
+        footprint
+    }
+}
+
+/// The blocks that all subjects touch, and those of each layer by window of time.
+#[derive(Debug, Clone, Default)]
+pub struct Footprint {
+    subjects: BTreeMap<(Layer, Subject), Blocks>,
+    windows: BTreeMap<Layer, Windows>,
+}
+
+impl Footprint {
+    /// Adds what `other` has.
+    pub fn combine(&mut self, other: Footprint) {
+        for (of, blocks) in other.subjects {
+            match self.subjects.get_mut(&of) {
+                Some(mine) => mine.combine(blocks),
+                None => drop(self.subjects.insert(of, blocks)),
+            }
+        }
+        for (layer, windows) in other.windows {
+            match self.windows.get_mut(&layer) {
+                Some(mine) => mine.combine(windows),
+                None => drop(self.windows.insert(layer, windows)),
+            }
+        }
+    }
+
+    /// By layer and subject, in order.
+    pub fn subjects(&self) -> BTreeMap<(Layer, Subject), Finished> {
+        self.subjects.iter().map(|(of, blocks)| (of.clone(), blocks.finish())).collect()
+    }
+
+    /// How often the threshold of all blocks of each layer was halved.
+    pub fn halved(&self) -> [u32; Layer::ALL.len()] {
+        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.sampled.halved);
+        std::array::from_fn(|layer| of(Layer::ALL[layer]))
+    }
+
+    /// By layer: the windows that have any, in order.
+    pub fn windows(&self) -> Vec<(Layer, Window)> {
+        let of = |(layer, windows): (&Layer, &Windows)| {
+            windows.clone().finish().into_iter().map(|window| (*layer, window)).collect::<Vec<_>>()
+        };
+        self.windows.iter().flat_map(of).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn touch(ts_ns: i64, position: u64, bytes: u64, direction: Direction) -> Touch {
+        Touch { ts_ns, direction, space: Space(7), position, bytes, ops: 1 }
+    }
+
+    fn of(touches: &[Touch], most: usize) -> Footprint {
+        let (mut blocks, mut windows) = (Blocks::new(most), Windows::new(most));
+        touches.iter().for_each(|touch| {
+            blocks.add(touch);
+            windows.add(touch);
+        });
+        Footprint {
+            subjects: BTreeMap::from([((Layer::Block, Subject::All), blocks)]),
+            windows: BTreeMap::from([(Layer::Block, windows)]),
+        }
+    }
+
+    #[test]
+    fn each_block_that_an_operation_has_a_byte_of_is_touched() {
+        let blocks = |position, bytes| touch(0, position, bytes, Direction::Read).blocks();
+        assert_eq!(
+            [blocks(0, 0), blocks(0, 1), blocks(0, 4_096), blocks(4_095, 2), blocks(8_192, 4_097)],
+            [(0, 0), (0, 1), (0, 1), (0, 2), (2, 2)]
+        );
+        assert_eq!(blocks(u64::MAX, u64::MAX).1, 1, "no more than there are numbers for");
+    }
+
+    #[test]
+    fn what_is_written_again_is_an_overwrite() {
+        let writes = [(0, 8_192), (4_096, 8_192), (0, 4_096)].map(|(at, bytes)| touch(0, at, bytes, Direction::Write));
+        let reads = [touch(0, 0, 4_096, Direction::Read)];
+        let found = of(&[&writes[..], &reads].concat(), 100).subjects();
+        let Finished { ways: [read, write], unique, one_in } = &found[&(Layer::Block, Subject::All)];
+        assert_eq!((read.touched, read.unique, read.again), (1, 1, Some(0.0)));
+        assert_eq!((write.touched, write.unique, write.again), (5, 3, Some(0.4)));
+        assert_eq!((*unique, *one_in), (3, 1));
+    }
+
+    #[test]
+    fn an_estimate_is_near() {
+        let blocks: Vec<Touch> = (0..500_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Read)).collect();
+        let found = of(&blocks, 1 << 12).subjects();
+        let Finished { unique, one_in, .. } = found[&(Layer::Block, Subject::All)].clone();
+        assert!(one_in == 128 || one_in == 256, "{one_in}");
+        // Of some 3,000 blocks the standard deviation is 1.8 %.
+        assert!(unique.abs_diff(500_000) < 40_000, "{unique}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_partition_tells_the_same(
+            tagged in prop::collection::vec(((0i64..4_000_000_000, 0u64..64, 1u64..20_000, any::<bool>()), 0..3usize), 0..100),
+            most in 1usize..40,
+        ) {
+            let touches = |wanted: Option<usize>| -> Vec<Touch> {
+                let chosen = tagged.iter().filter(|(_, tag)| wanted.is_none_or(|wanted| *tag == wanted));
+                let way = |reads: bool| if reads { Direction::Read } else { Direction::Write };
+                chosen.map(|((ns, block, bytes, reads), _)| touch(*ns, block * 4_096, *bytes, way(*reads))).collect()
+            };
+            let mut sum = of(&touches(Some(1)), most);
+            sum.combine(of(&touches(Some(2)), most));
+            sum.combine(of(&touches(Some(0)), most));
+            let told = |footprint: Footprint| format!("{:?} {:?}", footprint.subjects(), footprint.windows());
+            prop_assert!(told(sum) == told(of(&touches(None), most)));
+        }
+    }
+}

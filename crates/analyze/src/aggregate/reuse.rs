@@ -1,0 +1,245 @@
+//! How far back blocks were touched before: the stack distance of Mattson et al. (IBM Systems Journal 1970), from which follows what an LRU cache
+//! of any size would have hit. Of the blocks those are looked at whose hash is below a threshold, and distances between them stand for as
+//! many times more (SHARDS: Waldspurger et al., FAST 2015). Stretches of time are put together as in PARDA (Niu et al., IPDPS 2012):
+//! what is touched first in the later one is looked up in what the earlier one left.
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::Layer;
+
+use super::footprint::{Touch, is_sampled, space};
+use super::sequence::{BySubject, Owners, Point, Subject};
+
+/// Distances up to a power of two, and more than half of it.
+const CLASSES: usize = 64;
+
+/// How many positions there are at least before they are given anew.
+const LEAST_POSITIONS: usize = 1_024;
+
+/// Blocks in the order in which each was touched last.
+#[derive(Debug, Clone, Default)]
+struct Stack {
+    /// By hash: the position at which it was touched last.
+    last: HashMap<u64, usize, RandomState>,
+    /// By position: the block that was touched last there.
+    blocks: Vec<Option<u64>>,
+    /// A Fenwick tree (Software: Practice and Experience 1994) over positions: how many blocks there are.
+    tree: Vec<u32>,
+}
+
+impl Stack {
+    /// Touches a block. How many others were touched since it was last.
+    fn touch(&mut self, hash: u64) -> Option<u64> {
+        let distance = self.remove(hash);
+        if self.blocks.len() + 1 >= self.tree.len() {
+            self.renumber();
+        }
+        let position = self.blocks.len();
+        self.blocks.push(Some(hash));
+        self.last.insert(hash, position);
+        self.add(position, 1);
+        distance
+    }
+
+    fn remove(&mut self, hash: u64) -> Option<u64> {
+        let position = self.last.remove(&hash)?;
+        // All that are left, without those up to its position.
+        let after = (self.last.len() + 1) as u64 - self.up_to(position);
+        self.blocks[position] = None;
+        self.add(position, -1);
+        Some(after)
+    }
+
+    fn add(&mut self, position: usize, change: i32) {
+        let mut place = position + 1;
+        while let Some(sum) = self.tree.get_mut(place) {
+            *sum = sum.wrapping_add_signed(change);
+            place += place & place.wrapping_neg();
+        }
+    }
+
+    /// How many blocks there are up to a position.
+    fn up_to(&self, position: usize) -> u64 {
+        let (mut place, mut sum) = (position + 1, 0u64);
+        while place > 0 {
+            sum += u64::from(self.tree[place]);
+            place &= place - 1;
+        }
+        sum
+    }
+
+    /// Gives positions anew, without gaps.
+    fn renumber(&mut self) {
+        self.blocks.retain(Option::is_some);
+        self.tree = vec![0; (2 * self.blocks.len()).max(LEAST_POSITIONS) + 1];
+        for position in 0..self.blocks.len() {
+            if let Some(hash) = self.blocks[position] {
+                self.last.insert(hash, position);
+            }
+            self.add(position, 1);
+        }
+    }
+
+    /// All blocks, the one that was touched last at the end.
+    fn in_order(&self) -> impl Iterator<Item = u64> {
+        self.blocks.iter().copied().flatten()
+    }
+}
+
+/// Blocks of a subject that are touched in a stretch of time.
+#[derive(Debug, Clone)]
+struct Touches {
+    stack: Stack,
+    /// Blocks in the order in which each was touched first.
+    firsts: Vec<u64>,
+    /// By class of distances: how often.
+    again: [u64; CLASSES],
+}
+
+impl Default for Touches {
+    fn default() -> Touches {
+        Touches { stack: Stack::default(), firsts: Vec::new(), again: [0; CLASSES] }
+    }
+}
+
+impl Touches {
+    fn touch(&mut self, hash: u64, one_in: u64) {
+        match self.stack.touch(hash) {
+            Some(between) => self.again[class_of(between, one_in)] += 1,
+            None => self.firsts.push(hash),
+        }
+    }
+
+    fn append(&mut self, next: Touches, one_in: u64) {
+        for hash in next.firsts {
+            self.touch(hash, one_in);
+        }
+        // They are on top now, but in the order in which they were touched first.
+        for hash in next.stack.in_order() {
+            self.stack.touch(hash);
+        }
+        self.again.iter_mut().zip(next.again).for_each(|(mine, next)| *mine += next);
+    }
+}
+
+/// The class of a distance: a cache of so many blocks (a power of two) hits, and one of half as many does not.
+fn class_of(between: u64, one_in: u64) -> usize {
+    let distance = between.saturating_add(1).saturating_mul(one_in);
+    ((u64::BITS - (distance - 1).leading_zeros()) as usize).min(CLASSES - 1)
+}
+
+/// Of all subjects of a layer.
+#[derive(Debug, Clone, Default)]
+pub struct Reuse {
+    halved: u32,
+    subjects: HashMap<Subject, Touches, RandomState>,
+}
+
+impl Reuse {
+    /// Of points of `layer` in the order of their time; of blocks one in 2^`halved`.
+    pub fn of(layer: Layer, points: &[Point], owners: &Owners, halved: u32) -> Reuse {
+        let mut subjects: BySubject<Touches> = BySubject::default();
+        for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
+            let position = point.position.and_then(|position| u64::try_from(position).ok());
+            let space = space(layer, &point.places, owners.entities);
+            let (Some(direction), Some(position), Some(space)) = (point.direction, position, space) else { continue };
+            let touch = Touch { ts_ns: point.ts_ns, direction, space, position, bytes: point.bytes, ops: 1 };
+            for hash in touch.hashes().filter(|hash| is_sampled(*hash, halved)) {
+                subjects.each(point.subject(), |touches| touches.touch(hash, one_in(halved)));
+            }
+        }
+        Reuse { halved, subjects: subjects.finish(owners) }
+    }
+
+    /// Adds what came next.
+    pub fn append(&mut self, next: Reuse) {
+        let one_in = one_in(self.halved);
+        for (subject, touches) in next.subjects {
+            self.subjects.entry(subject).or_default().append(touches, one_in);
+        }
+    }
+
+    /// Adds all of it, of one capture, to what those of other captures come to.
+    pub fn finish(self, sums: &mut BTreeMap<Subject, Sums>) {
+        let one_in = one_in(self.halved);
+        for (subject, touches) in self.subjects {
+            let sums = sums.entry(subject).or_default();
+            sums.one_in = one_in;
+            sums.firsts = sums.firsts.saturating_add((touches.firsts.len() as u64).saturating_mul(one_in));
+            for (class, count) in touches.again.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let sum = sums.again.entry(class as u32).or_default();
+                *sum = sum.saturating_add(count.saturating_mul(one_in));
+            }
+        }
+    }
+}
+
+fn one_in(halved: u32) -> u64 {
+    1u64.checked_shl(halved).unwrap_or(u64::MAX)
+}
+
+/// How far back blocks of a subject were touched before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// One in so many blocks was looked at, and counts stand for so many.
+    pub one_in: u64,
+    /// Blocks that were touched for the first time.
+    pub firsts: u64,
+    /// By class n: how often a cache of 2^n blocks hits, and one of half as many does not.
+    pub again: BTreeMap<u32, u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn of(hashes: &[u64]) -> Touches {
+        let mut touches = Touches::default();
+        hashes.iter().for_each(|hash| touches.touch(*hash, 1));
+        touches
+    }
+
+    fn told(touches: &Touches) -> (Vec<u64>, [u64; CLASSES], Vec<u64>) {
+        (touches.firsts.clone(), touches.again, touches.stack.in_order().collect())
+    }
+
+    #[test]
+    fn a_cache_hits_where_it_has_room_for_what_came_between() {
+        assert_eq!([0, 1, 2, 3, 4, 7, 8].map(|between| class_of(between, 1)), [0, 1, 2, 2, 3, 3, 4]);
+        assert_eq!([0, 1, 2].map(|between| class_of(between, 8)), [3, 4, 5]);
+        assert_eq!(class_of(u64::MAX, u64::MAX), CLASSES - 1);
+        let touches = of(&[1, 1, 2, 3, 1, 2]);
+        assert_eq!((touches.again[..4].to_vec(), touches.firsts.len()), (vec![1, 0, 2, 0], 3));
+    }
+
+    #[test]
+    fn positions_are_given_anew_without_a_difference() {
+        let hashes: Vec<u64> = (0..20_000u64).map(|number| number * number % 1_009).collect();
+        let mut stack: Vec<u64> = Vec::new();
+        let mut again = [0; CLASSES];
+        for hash in &hashes {
+            if let Some(place) = stack.iter().rposition(|block| block == hash) {
+                again[class_of((stack.len() - 1 - place) as u64, 1)] += 1;
+                stack.remove(place);
+            }
+            stack.push(*hash);
+        }
+        assert_eq!((of(&hashes).again, told(&of(&hashes)).2), (again, stack));
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_put_together_are_the_whole(
+            hashes in prop::collection::vec(0u64..20, 0..200),
+            (one, other) in (0usize..200, 0usize..200),
+        ) {
+            let (one, other) = (one.min(other).min(hashes.len()), one.max(other).min(hashes.len()));
+            let (mut first, mut middle) = (of(&hashes[..one]), of(&hashes[one..other]));
+            middle.append(of(&hashes[other..]), 1);
+            first.append(middle, 1);
+            prop_assert_eq!(told(&first), told(&of(&hashes)));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Tables as files: CSV, Parquet or JSON.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use polars::prelude::{AnyValue, Column, DataFrame, DataType};
+
+use crate::frame::csv;
+
+/// How tables are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 4180, with a header.
+    #[default]
+    Csv,
+    /// Whole numbers as 64 bits with a sign, so that everything can read them; what is beyond is the greatest of these.
+    Parquet,
+    /// An array of objects, one for each row, with the columns in order.
+    Json,
+}
+
+impl Format {
+    /// What names of files end in, without the dot.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+            Format::Json => "json",
+        }
+    }
+
+    /// The file that holds `frame`.
+    ///
+    /// # Errors
+    /// Where it has a column of a type that no table has.
+    pub fn bytes(self, frame: &mut DataFrame) -> Result<Vec<u8>> {
+        match self {
+            Format::Csv => Ok(csv(frame)?),
+            Format::Parquet => parquet(frame),
+            Format::Json => json(frame),
+        }
+    }
+}
+
+fn parquet(frame: &DataFrame) -> Result<Vec<u8>> {
+    let columns = frame.columns().iter().map(|column| Ok((column.name().as_str(), array(column)?)));
+    let columns = columns.collect::<Result<Vec<(&str, ArrayRef)>>>()?;
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
+    writer.write(&batch)?;
+    writer.close()?;
+    Ok(bytes)
+}
+
+fn array(column: &Column) -> Result<ArrayRef> {
+    Ok(match column.dtype() {
+        DataType::String => Arc::new(StringArray::from_iter(column.str()?.iter())),
+        DataType::UInt64 => {
+            let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+            Arc::new(Int64Array::from_iter(column.u64()?.iter().map(|number| number.map(whole))))
+        }
+        DataType::Int64 => Arc::new(Int64Array::from_iter(column.i64()?.iter())),
+        DataType::Float64 => Arc::new(Float64Array::from_iter(column.f64()?.iter())),
+        other => bail!("column {} is of type {other}, which no table has", column.name()),
+    })
+}
+
+fn json(frame: &DataFrame) -> Result<Vec<u8>> {
+    let names = frame.columns().iter().map(|column| Ok(serde_json::to_string(column.name().as_str())?));
+    let names = names.collect::<Result<Vec<String>>>()?;
+    let mut text = String::from("[");
+    for row in 0..frame.height() {
+        text.push_str(if row == 0 { "\n{" } else { ",\n{" });
+        for (place, (name, column)) in names.iter().zip(frame.columns()).enumerate() {
+            let value = value(&column.get(row)?).with_context(|| format!("column {}", column.name()))?;
+            text.push_str(if place == 0 { "" } else { ", " });
+            text.extend([name.as_str(), ": ", &value]);
+        }
+        text.push('}');
+    }
+    text.push_str("\n]\n");
+    Ok(text.into_bytes())
+}
+
+fn value(value: &AnyValue) -> Result<String> {
+    Ok(match value {
+        AnyValue::Null => "null".to_owned(),
+        AnyValue::UInt64(number) => number.to_string(),
+        AnyValue::Int64(number) => number.to_string(),
+        AnyValue::Float64(number) => serde_json::to_string(number)?,
+        AnyValue::String(text) => serde_json::to_string(text)?,
+        AnyValue::StringOwned(text) => serde_json::to_string(text.as_str())?,
+        other => bail!("{} is of a type that no table has", other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{ResultColumn, frame};
+    use arrow::array::Array;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use std::io::Write;
+
+    type Row = (&'static str, Option<u64>, Option<i64>, Option<f64>);
+
+    fn table() -> DataFrame {
+        let columns: Vec<ResultColumn<Row>> = vec![
+            ResultColumn::text("name", "", |row: &Row| row.0),
+            ResultColumn::integer("ops", "", |row: &Row| row.1),
+            ResultColumn::signed("stride_bytes", "", |row: &Row| row.2),
+            ResultColumn::number("share", "", |row: &Row| row.3),
+        ];
+        let rows = [("with \"quotes\",\nand more", Some(u64::MAX), Some(-1), Some(0.5)), ("", None, None, None)];
+        frame(&columns, &rows).expect("declared columns")
+    }
+
+    #[test]
+    fn a_table_is_the_same_in_each_form() {
+        let text = |format: Format| String::from_utf8(format.bytes(&mut table()).expect("room")).expect("UTF-8");
+        assert_eq!(
+            text(Format::Csv),
+            "name,ops,stride_bytes,share\n\"with \"\"quotes\"\",\nand more\",18446744073709551615,-1,0.5\n,,,\n"
+        );
+        assert_eq!(
+            text(Format::Json),
+            "[\n{\"name\": \"with \\\"quotes\\\",\\nand more\", \"ops\": 18446744073709551615, \"stride_bytes\": -1, \
+             \"share\": 0.5},\n{\"name\": null, \"ops\": null, \"stride_bytes\": null, \"share\": null}\n]\n"
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(&text(Format::Json)).is_ok());
+        let bytes = Format::Parquet.bytes(&mut table()).expect("room");
+        let mut file = tempfile::tempfile().expect("room");
+        file.write_all(&bytes).expect("room");
+        let mut read = ParquetRecordBatchReaderBuilder::try_new(file).expect("a file").build().expect("rows");
+        let batch = read.next().expect("one batch").expect("readable");
+        let schema: Vec<String> =
+            batch.schema().fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
+        assert_eq!(schema, ["name Utf8", "ops Int64", "stride_bytes Int64", "share Float64"]);
+        assert_eq!((batch.num_rows(), batch.column(1).null_count()), (2, 1));
+    }
+
+    #[test]
+    fn a_table_without_rows_is_one_too() {
+        let mut empty = table().head(Some(0));
+        for format in [Format::Csv, Format::Parquet, Format::Json] {
+            assert!(!format.bytes(&mut empty).expect("room").is_empty());
+        }
+        assert_eq!(json(&empty).expect("room"), b"[\n]\n");
+    }
+}

@@ -1,0 +1,88 @@
+//! `reuse.csv`: how far back blocks were touched before, and what a cache would have hit.
+
+use iostrata_capture::op::Layer;
+
+use super::subject::{self, Named};
+use crate::aggregate::footprint::BLOCK_BYTES;
+use crate::frame::ResultColumn;
+use crate::names::Names;
+use crate::partial::Finished;
+use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: the reuse distance (stack distance) of 4 KiB blocks, read or written, of all operations \
+    of a layer, of each system and on each disk: how many different blocks an LRU cache must have room for so that a block is still in it when \
+    it is touched again. One row for each power of two up to the greatest distance, with what a cache of that size would have hit if it was \
+    empty when the capture began, and all that touches a block, reads and writes, brought it in. Of blocks as many are looked at as for \
+    `unique_blocks` of all operations of the layer (`footprint.csv`): where that is one in more than one, distances and shares are estimates \
+    (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. Several captures are taken one by one, each with \
+    an empty cache. Of a sample (`--cpu-limit`) there are no distances.";
+
+/// What a row is made from.
+pub struct Row {
+    named: std::rc::Rc<Named>,
+    layer: Layer,
+    cache_blocks: u64,
+    hits: u64,
+    again: u64,
+    touched: u64,
+    one_in: u64,
+}
+
+/// By layer, subject and size of the cache.
+pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let reuses = finished.order.reuses.iter();
+    for (layer, of) in reuses.filter(|(layer, _)| trust.captured[**layer as usize] && !trust.sampled) {
+        for (subject, sums) in of {
+            let named = std::rc::Rc::new(Named::of(subject, names));
+            let touched = sums.again.values().fold(sums.firsts, |sum, count| sum.saturating_add(*count));
+            let mut hits = 0u64;
+            // A cache of less than what one block stands for is not told.
+            let classes = sums.one_in.max(1).ilog2()..=sums.again.keys().last().copied().unwrap_or(0);
+            for class in classes {
+                let again = sums.again.get(&class).copied().unwrap_or(0);
+                hits = hits.saturating_add(again);
+                let cache_blocks = 1u64.checked_shl(class).unwrap_or(u64::MAX);
+                let (named, layer) = (named.clone(), *layer);
+                rows.push(Row { named, layer, cache_blocks, hits, again, touched, one_in: sums.one_in });
+            }
+        }
+    }
+    rows
+}
+
+/// The columns, in order.
+pub fn columns() -> Vec<ResultColumn<Row>> {
+    let mut columns = subject::columns(|row: &Row| (&*row.named, row.layer.name()));
+    columns.extend([
+        ResultColumn::integer("cache_blocks", "The size of the cache in blocks, a power of two.", |row: &Row| {
+            Some(row.cache_blocks)
+        }),
+        ResultColumn::integer("cache_bytes", "`cache_blocks` times 4096.", |row: &Row| {
+            Some(row.cache_blocks.saturating_mul(BLOCK_BYTES))
+        }),
+        ResultColumn::integer(
+            "reuses",
+            "How often a block is touched again at a distance of up to so many blocks, and more than half as many.",
+            |row: &Row| Some(row.again),
+        ),
+        ResultColumn::integer(
+            "hits",
+            "How often a cache of that size hits: the sum of `reuses` up to here.",
+            |row: &Row| Some(row.hits),
+        ),
+        ResultColumn::integer(
+            "touched_blocks",
+            "How often any block is touched, the first times included.",
+            |row: &Row| Some(row.touched),
+        ),
+        ResultColumn::number("hit_share", "The hit ratio of such a cache: `hits` / `touched_blocks`.", |row: &Row| {
+            (row.touched > 0).then(|| row.hits as f64 / row.touched as f64)
+        }),
+        ResultColumn::integer("one_in", "One in so many blocks was looked at; 1 where all were.", |row: &Row| {
+            Some(row.one_in)
+        }),
+    ]);
+    columns
+}

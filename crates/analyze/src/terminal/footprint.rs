@@ -1,0 +1,23 @@
+//! Which blocks are touched.
+
+use polars::prelude::*;
+
+use super::{Shown, listing};
+
+/// Headers and the columns of `footprint.csv` that they show.
+const COLUMNS: [(&str, &str); 9] = [
+    ("SCOPE", "scope"),
+    ("LAYER", "layer"),
+    ("NAME", "name"),
+    ("READ 4K", "read_blocks"),
+    ("WRITTEN 4K", "write_blocks"),
+    ("UNIQUE", "unique_blocks"),
+    ("FOOTPRINT", "footprint_bytes"),
+    ("REREAD", "reread_share"),
+    ("OVERWRITTEN", "overwrite_share"),
+];
+
+/// The rows of `footprint`.
+pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
+    listing(frame, &(0..frame.height()).collect::<Vec<_>>(), &COLUMNS, 3)
+}
