@@ -49,6 +49,12 @@ pub trait Reader<'a>: Sized {
     fn at(&self, row: usize) -> Self::Item;
 }
 
+/// For how many values a builder makes room that has just handed over so many: the next batch is most likely as large. A power of two, so that
+/// buffers are of few sizes, and an allocator finds those that were freed of use for the next.
+fn room_for_next(values: usize) -> usize {
+    values.next_power_of_two()
+}
+
 macro_rules! integer {
     ($native:ty, $array:ty, $data_type:expr) => {
         impl Value for $native {
@@ -66,8 +72,7 @@ macro_rules! integer {
                 Vec::push(self, value);
             }
             fn finish(&mut self) -> ArrayRef {
-                // The next batch is most likely as large as this one.
-                let empty = Vec::with_capacity(self.len());
+                let empty = Vec::with_capacity(room_for_next(self.len()));
                 Arc::new(<$array>::from(std::mem::replace(self, empty)))
             }
         }
@@ -137,11 +142,11 @@ impl<T: Default> Nullable<T> {
         self.values.push(value.unwrap_or_default());
     }
 
-    /// Takes what was gathered. The next batch is most likely as large as this one.
+    /// Takes what was gathered.
     fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
         let valid = self.valid.contains(&false).then(|| NullBuffer::from(self.valid.as_slice()));
         self.valid.clear();
-        let empty = Vec::with_capacity(self.values.len());
+        let empty = Vec::with_capacity(room_for_next(self.values.len()));
         (std::mem::replace(&mut self.values, empty), valid)
     }
 }

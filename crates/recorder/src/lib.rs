@@ -16,6 +16,7 @@ pub mod command;
 pub mod decode;
 pub mod drain;
 pub mod health;
+pub mod heap;
 pub mod home;
 pub mod host;
 pub mod levels;
