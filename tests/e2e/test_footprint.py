@@ -77,6 +77,10 @@ def test_blocks_are_duckdbs(layer, capture, tmp_path):
     for row, exact in zip(estimates, rows, strict=True):
         assert (row["read_blocks"], row["write_blocks"]) == (exact["read_blocks"], exact["write_blocks"])
         assert int(row["unique_blocks"]) == pytest.approx(int(exact["unique_blocks"]), rel=0 if row["one_in"] == "1" else 0.03)
+        for share in ("reread_share", "overwrite_share"):
+            assert (row[share] == "") == (exact[share] == "")
+            if row["scope"] == "all":
+                assert float(row[share]) == pytest.approx(float(exact[share]), abs=0.05)
 
 
 def test_a_workload_touches_what_it_was_told_to(disk, record, tmp_path):
@@ -139,12 +143,13 @@ def test_distances_are_those_of_a_stack(layer, generate, tmp_path):
 
 
 def test_distances_of_some_blocks_are_near_those_of_all(capture, tmp_path):
-    curves = []
+    curves, touched = [], set()
     for arguments in (("--exact",), (), ("--threads", "1")):
         footprint(capture, tmp_path / str(len(curves)), "--layer", "block", *arguments)
         with open(tmp_path / str(len(curves)) / "reuse.csv", newline="") as lines:
             rows = [row for row in csv.DictReader(lines) if row["scope"] == "all"]
+        touched |= {row["touched_blocks"] for row in rows}
         curves.append({int(row["cache_blocks"]): float(row["hit_share"]) for row in rows})
     exact, some, alone = curves
-    assert rows[0]["one_in"] != "1" and some == alone
+    assert rows[0]["one_in"] != "1" and some == alone and len(touched) == 1
     assert len(some) > 5 and all(abs(share - exact[blocks]) < 0.03 for blocks, share in some.items() if blocks in exact)

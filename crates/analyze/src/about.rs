@@ -7,6 +7,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Precision;
+use crate::aggregate::count::Counts;
 use crate::levels::Wanted;
 use crate::options::Analyze;
 use crate::output::Directory;
@@ -77,7 +78,7 @@ pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results
         },
         exact: options.precision == Precision::Exact,
         own_rules: options.rules.is_some(),
-        complete: results.trust.complete,
+        complete: results.trust.complete && results.finished.doubtful == Counts::default(),
         captures: results.captures.iter().map(source).collect(),
     };
     about.files.extend(written.iter().map(|table| (table.file_in(options.format), made.clone())));

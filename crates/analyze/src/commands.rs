@@ -172,8 +172,8 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(trust.notes.iter().cloned());
     let episodes = lost::rows(captures, &known.losses, finished, trust);
     lines.extend(lost::notes(captures, &known.losses, &episodes));
-    let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file());
-    lines.extend(shown.legend(bounds, trust.sampled));
+    let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file_in(options.format));
+    lines.extend(shown.legend(bounds.as_deref(), trust.sampled));
     let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
     if is_summary && (!trust.complete || finished.doubtful != Counts::default()) {
         let bounds = terminal::summary::bounds(&total(results)?)?;

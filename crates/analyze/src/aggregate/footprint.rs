@@ -28,8 +28,8 @@ pub const MOST_WINDOWS: u64 = 512;
 /// Windows are at least that long.
 const LEAST_WINDOW_NS: i64 = 1 << 20;
 
-/// One operation never touches more blocks than that: none moves more than 2 GiB.
-const MOST_OF_ONE: u64 = 1 << 19;
+/// One operation touches no more blocks than that: the kernel counts the bytes of a request in 32 bits, and a call moves less.
+const MOST_OF_ONE: u64 = (1 << 20) + 1;
 
 /// A hash of words that is the same on every machine and in every run.
 fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
@@ -79,7 +79,7 @@ pub struct Touch {
 
 impl Touch {
     /// The first block that it touches, and how many it does.
-    fn blocks(&self) -> (u64, u64) {
+    pub fn blocks(&self) -> (u64, u64) {
         let first = self.position / BLOCK_BYTES;
         let end = self.position.saturating_add(self.bytes).div_ceil(BLOCK_BYTES);
         (first, end.saturating_sub(first).min(MOST_OF_ONE))
@@ -101,8 +101,9 @@ pub fn is_sampled(hash: u64, halved: u32) -> bool {
 pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
     let of = |scope: Scope| entities.of(places.0[scope as usize]);
     match (layer, of(Scope::File)) {
-        (Layer::Syscall | Layer::Vfs, file @ Entity::File(..)) => Space::of(&file),
-        _ => Space::of(&of(Scope::Device)),
+        (Layer::Block, _) => Space::of(&of(Scope::Device)),
+        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
+        (_, file) => Space::of(&file),
     }
 }
 
@@ -153,20 +154,20 @@ impl<T: Default> Sampled<T> {
     }
 }
 
-/// How often a block was touched, by direction.
-type Times = [u64; 2];
+/// Whether a block was touched, by direction.
+type Ways = [bool; 2];
 
 /// The blocks of one subject.
 #[derive(Debug, Clone)]
 pub struct Blocks {
     /// How many blocks operations touched, by direction.
-    touched: Times,
-    sampled: Sampled<Times>,
+    touched: [u64; 2],
+    sampled: Sampled<Ways>,
 }
 
 impl Blocks {
     fn new(most: usize) -> Blocks {
-        Blocks { touched: Times::default(), sampled: Sampled::new(most) }
+        Blocks { touched: [0; 2], sampled: Sampled::new(most) }
     }
 
     fn add(&mut self, touch: &Touch) {
@@ -174,12 +175,14 @@ impl Blocks {
         let touched = touch.blocks().1.saturating_mul(touch.ops);
         self.touched[direction] = self.touched[direction].saturating_add(touched);
         for hash in touch.hashes() {
-            self.sampled.update(hash, |times| times[direction] = times[direction].saturating_add(touch.ops));
+            self.sampled.update(hash, |ways| ways[direction] = true);
         }
     }
 
     fn combine(&mut self, other: Blocks) {
-        add(&mut self.touched, other.touched);
+        for (mine, theirs) in self.touched.iter_mut().zip(other.touched) {
+            *mine = mine.saturating_add(theirs);
+        }
         self.sampled.combine(other.sampled, add);
     }
 
@@ -187,18 +190,18 @@ impl Blocks {
         let one_in = self.sampled.one_in();
         let all = |count: usize| (count as u64).saturating_mul(one_in);
         let way = |direction: usize| {
-            let of = self.sampled.kept.values().filter(|times| times[direction] > 0);
-            let (unique, times) =
-                of.fold((0usize, 0u64), |(unique, sum), times| (unique + 1, sum.saturating_add(times[direction])));
-            let again = (times > 0).then(|| times.saturating_sub(unique as u64) as f64 / times as f64);
-            Way { touched: self.touched[direction], unique: all(unique), again }
+            let unique = all(self.sampled.kept.values().filter(|ways| ways[direction]).count());
+            let touched = self.touched[direction];
+            // Of how often blocks are touched nothing is estimated: one that is touched more often than all others may not be kept.
+            let again = (touched > 0).then(|| touched.saturating_sub(unique) as f64 / touched as f64);
+            Way { touched, unique, again }
         };
         Finished { ways: [way(0), way(1)], unique: all(self.sampled.kept.len()), one_in }
     }
 }
 
-fn add(mine: &mut Times, theirs: Times) {
-    mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine = mine.saturating_add(theirs));
+fn add(mine: &mut Ways, theirs: Ways) {
+    mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine |= theirs);
 }
 
 /// What reads, or writes, of a subject touch.
@@ -229,7 +232,7 @@ struct Windows {
     width_ns: i64,
     ends: Option<(i64, i64)>,
     most: usize,
-    windows: HashMap<i64, Sampled<[bool; 2]>, RandomState>,
+    windows: HashMap<i64, Sampled<Ways>, RandomState>,
 }
 
 impl Windows {
@@ -264,12 +267,9 @@ impl Windows {
         }
     }
 
-    fn put(&mut self, number: i64, of: Sampled<[bool; 2]>) {
-        let both = |mine: &mut [bool; 2], theirs: [bool; 2]| {
-            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine |= theirs);
-        };
+    fn put(&mut self, number: i64, of: Sampled<Ways>) {
         let most = self.most;
-        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of, both);
+        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of, add);
     }
 
     fn combine(&mut self, mut other: Windows) {
@@ -281,7 +281,7 @@ impl Windows {
     }
 
     fn finish(self) -> Vec<Window> {
-        let window = |(number, of): (&i64, &Sampled<[bool; 2]>)| {
+        let window = |(number, of): (&i64, &Sampled<Ways>)| {
             let all = |count: usize| (count as u64).saturating_mul(of.one_in());
             let way = |direction: usize| all(of.kept.values().filter(|ways| ways[direction]).count());
             Window {
@@ -441,6 +441,18 @@ mod tests {
         assert_eq!((read.touched, read.unique, read.again), (1, 1, Some(0.0)));
         assert_eq!((write.touched, write.unique, write.again), (5, 3, Some(0.4)));
         assert_eq!((*unique, *one_in), (3, 1));
+    }
+
+    #[test]
+    fn one_block_that_is_written_all_the_time_moves_no_share_whether_it_is_looked_at_or_not() {
+        for hot in 0..8 {
+            let mut blocks: Vec<Touch> =
+                (0..40_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Write)).collect();
+            blocks.extend((0..40_000).map(|_| touch(0, hot * 4_096, 4_096, Direction::Write)));
+            let found = of(&blocks, 1 << 12).subjects();
+            let Finished { ways: [_, write], one_in, .. } = &found[&(Layer::Block, Subject::All)];
+            assert!(*one_in > 1 && write.again.is_some_and(|share| (share - 0.5).abs() < 0.03), "{write:?}");
+        }
     }
 
     #[test]

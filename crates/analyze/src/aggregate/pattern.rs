@@ -169,8 +169,7 @@ impl Stream {
     }
 }
 
-/// Whose operations a stream is of, in which space they are, and which way they go. A space is a file; of requests and of operations on a
-/// block device it is the disk.
+/// Whose operations a stream is of, in which space they are, and which way they go. A space is a file; of requests it is the disk.
 type Key = (Entity, Entity, Direction);
 
 /// The streams of a layer.
@@ -188,7 +187,7 @@ impl Pattern {
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let (Some(direction), Some(begin)) = (point.direction, point.position) else { continue };
             let at = At { ts_ns: point.ts_ns, begin, bytes: point.bytes, ops: point.ops };
-            let space = space(layer, point, owners);
+            let Some(space) = space(layer, point, owners) else { continue };
             for scope in SCOPES {
                 let who = point.places.0[scope as usize];
                 match known.entry((who, space, direction)) {
@@ -226,12 +225,12 @@ impl Pattern {
 }
 
 /// In which space the positions of a point are.
-fn space(layer: Layer, point: &Point, owners: &Owners) -> Place {
+fn space(layer: Layer, point: &Point, owners: &Owners) -> Option<Place> {
     let at = |scope: Scope| point.places.0[scope as usize];
     match layer {
-        Layer::Block => at(Scope::Device),
-        _ if matches!(owners.entity(at(Scope::File)), Entity::File(..)) => at(Scope::File),
-        _ => at(Scope::Device),
+        Layer::Block => Some(at(Scope::Device)),
+        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
+        _ => Some(at(Scope::File)).filter(|file| matches!(owners.entity(*file), Entity::File(..))),
     }
 }
 

@@ -95,11 +95,13 @@ struct Touches {
     firsts: Vec<u64>,
     /// By class of distances: how often.
     again: [u64; CLASSES],
+    /// How often any block was touched, those included that are not looked at.
+    touched: u64,
 }
 
 impl Default for Touches {
     fn default() -> Touches {
-        Touches { stack: Stack::default(), firsts: Vec::new(), again: [0; CLASSES] }
+        Touches { stack: Stack::default(), firsts: Vec::new(), again: [0; CLASSES], touched: 0 }
     }
 }
 
@@ -120,6 +122,7 @@ impl Touches {
             self.stack.touch(hash);
         }
         self.again.iter_mut().zip(next.again).for_each(|(mine, next)| *mine += next);
+        self.touched = self.touched.saturating_add(next.touched);
     }
 }
 
@@ -145,6 +148,8 @@ impl Reuse {
             let space = space(layer, &point.places, owners.entities);
             let (Some(direction), Some(position), Some(space)) = (point.direction, position, space) else { continue };
             let touch = Touch { ts_ns: point.ts_ns, direction, space, position, bytes: point.bytes, ops: 1 };
+            let touched = touch.blocks().1;
+            subjects.each(point.subject(), |touches| touches.touched = touches.touched.saturating_add(touched));
             for hash in touch.hashes().filter(|hash| is_sampled(*hash, halved)) {
                 subjects.each(point.subject(), |touches| touches.touch(hash, one_in(halved)));
             }
@@ -166,6 +171,8 @@ impl Reuse {
         for (subject, touches) in self.subjects {
             let sums = sums.entry(subject).or_default();
             sums.one_in = one_in;
+            sums.sampled = sums.sampled.saturating_add(touches.firsts.len() as u64);
+            sums.touched = sums.touched.saturating_add(touches.touched);
             sums.firsts = sums.firsts.saturating_add((touches.firsts.len() as u64).saturating_mul(one_in));
             for (class, count) in touches.again.iter().enumerate().filter(|(_, count)| **count > 0) {
                 let sum = sums.again.entry(class as u32).or_default();
@@ -184,10 +191,23 @@ fn one_in(halved: u32) -> u64 {
 pub struct Sums {
     /// One in so many blocks was looked at, and counts stand for so many.
     pub one_in: u64,
+    /// Different blocks that were looked at.
+    pub sampled: u64,
+    /// How often any block was touched, of all.
+    pub touched: u64,
     /// Blocks that were touched for the first time.
     pub firsts: u64,
     /// By class n: how often a cache of 2^n blocks hits, and one of half as many does not.
     pub again: BTreeMap<u32, u64>,
+}
+
+impl Sums {
+    /// Of how many touches more than they stand for the blocks that were looked at should be, or of how many less, where it is below zero. These are
+    /// taken to be at the smallest distance: a few blocks that are touched all the time are looked at or not (SHARDS-adj).
+    pub fn missing(&self) -> i128 {
+        let stood_for = self.again.values().fold(u128::from(self.firsts), |sum, count| sum + u128::from(*count));
+        i128::from(self.touched) - i128::try_from(stood_for).unwrap_or(i128::MAX)
+    }
 }
 
 #[cfg(test)]

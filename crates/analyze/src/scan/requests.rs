@@ -125,6 +125,8 @@ impl Fold<'_> {
         let owned = bytes(view.owned_bytes.at(row), anomalies);
         let rest = all.saturating_sub(bytes(view.shared_bytes.at(row), anomalies));
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
+        // A zone says where it appended only when it has: until then the sector is its first.
+        let sector = sector.filter(|_| op != Op::ZoneAppend);
         let position = sector.and_then(|sector| sector.checked_mul(SECTOR_BYTES)).filter(|position| *position >= 0);
         let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all, position };
         self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);

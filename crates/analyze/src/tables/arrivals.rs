@@ -15,10 +15,11 @@ use crate::trust::Trust;
 pub const DOC: &str = "`iostrata-analyze arrivals --out DIR`: one row for all operations of a layer, for those of each system and for those on \
     each disk; in each direction that has any, and for all together, those included that neither read nor write. The index of dispersion is \
     the variance of the number of operations that begin in an interval divided by its mean, over all intervals of one length that lie wholly \
-    between the first and the last operation of the layer, those included in which none begins: 0 for a timer, 1 where operations are \
-    independent of each other (Poisson), more where they come in bursts. It is empty where there are fewer than ten intervals. Of a sample \
-    (`--cpu-limit`), which has gaps that are none, there are neither times between operations nor indices. Several captures are taken one by \
-    one, and what is between them is nothing.";
+    between the first and the last operation of the layer, those included in which none begins: 1 where operations are \
+    independent of each other (Poisson), toward 0 for a timer once intervals have many of its periods, more where they come in bursts. Where \
+    intervals rarely have more than one operation it is near 1 whatever they are. It is empty where there are fewer than ten intervals. Of a sample \
+    (`--cpu-limit`), which has gaps that are none, there are neither times between operations nor indices. Several captures are taken one by one, and what is \
+    between them is nothing; rates and indices of a row are over those captures that have any of it.";
 
 /// What a row is made from.
 pub struct Row<'a> {

@@ -11,16 +11,18 @@ use crate::trust::Trust;
 
 /// What the table is.
 pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all operations of a layer that read or write, for those of each system \
-    and for those on each disk. Blocks are 4 KiB of a file, of requests and of operations on a block device those of the disk; an operation \
-    touches each block that it has a byte of. Up to 65536 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
-    chosen by a hash, is looked at, and the numbers of different blocks, and the shares, are estimates with a standard deviation below 0.6 %. \
+    and for those on each disk. Blocks are 4 KiB of a file, of requests those of the disk; an operation touches each \
+    block that it has a byte of. Operations that do not tell where they are (appending writes at the VFS) and, above the block layer, those \
+    on block devices themselves are left out. A block of each capture is another one. Up to 65536 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
+    chosen by a hash, is looked at, and the numbers of different blocks, and with them the shares, are estimates: of n that were \
+    looked at, which is the number divided by `one_in`, with a standard deviation of 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
     With `--exact` all are counted, in memory that grows with them. What was touched before the capture began is not known: the first time in \
     it counts as the first. Of a sample (`--cpu-limit`) different blocks are not known.";
 
 /// What the table of windows is.
 pub const WINDOWS_DOC: &str = "The working set: different blocks that operations of a layer touch in windows of time, at most 512 of them; those in \
     which none is touched have no row. Up to 1024 different blocks of a window are counted; where there are more, one in 2, 4, …, and numbers \
-    are estimates with a standard deviation below 5 %. With `--exact` all are counted.";
+    are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted.";
 
 /// What a row is made from.
 pub struct Row {

@@ -16,8 +16,9 @@ use crate::trust::Trust;
 pub const DOC: &str = "`iostrata-analyze pattern --out DIR`: one row for each process, file and disk that moved bytes in a layer and direction, \
     those with the most operations first. Operations that moved bytes and have a place count, in the order in which they began; of several at \
     the same time, in that in which they were recorded. Each is held against the one before it in the same direction in the same space, which \
-    is a file, and of requests, and of operations on a block device, the disk: a process that reads two files in turn, each from front to back, \
-    reads sequentially. Positions in files say nothing of the disk, so a disk has rows of requests alone, and of operations on itself.";
+    is a file, and of requests the disk: a process that reads two files in turn, each from front to back, \
+    reads sequentially. Positions in files say nothing of the disk, so a disk has rows of requests alone; operations on block \
+    devices themselves are left out above the block layer.";
 
 /// What a row is made from.
 pub struct Row<'a> {

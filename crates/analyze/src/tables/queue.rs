@@ -14,8 +14,10 @@ use crate::trust::Trust;
 /// What the table is.
 pub const DOC: &str = "`iostrata-analyze queue --out DIR`: one row for all operations of a layer, for those of each system and for those on each \
     disk. An operation is under way from its begin to its end: a request from the queueing of its first bio to its completion. Operations whose \
-    duration is not known are counted in `untimed`, and nowhere else. The span is from the first begin to the last end; of several captures \
-    spans are added, and what is between them is nothing. Of a sample (`--cpu-limit`), which does not have what began before its moments, \
+    duration is not known are in `ops` and `untimed` alone. The span is from the first begin to the last end of the row's own \
+    operations; of several captures \
+    spans are added, and what is between them is nothing. With `--since` and `--until` operations count that began between, to their end: \
+    what was under way before is missing, and the span may go on after. Of a sample (`--cpu-limit`), which does not have what began before its moments, \
     there are only operations.";
 
 /// What the other table is.

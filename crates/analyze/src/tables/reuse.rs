@@ -15,7 +15,8 @@ pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: the reuse distanc
     it is touched again. One row for each power of two up to the greatest distance, with what a cache of that size would have hit if it was \
     empty when the capture began, and all that touches a block, reads and writes, brought it in. Of blocks as many are looked at as for \
     `unique_blocks` of all operations of the layer (`footprint.csv`): where that is one in more than one, distances and shares are estimates \
-    (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. Several captures are taken one by one, each with \
+    (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. What is done to block devices themselves is in the layer of requests \
+    alone. Several captures are taken one by one, each with \
     an empty cache. Of a sample (`--cpu-limit`) there are no distances.";
 
 /// What a row is made from.
@@ -27,6 +28,7 @@ pub struct Row {
     again: u64,
     touched: u64,
     one_in: u64,
+    sampled: u64,
 }
 
 /// By layer, subject and size of the cache.
@@ -36,16 +38,17 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     for (layer, of) in reuses.filter(|(layer, _)| trust.captured[**layer as usize] && !trust.sampled) {
         for (subject, sums) in of {
             let named = std::rc::Rc::new(Named::of(subject, names));
-            let touched = sums.again.values().fold(sums.firsts, |sum, count| sum.saturating_add(*count));
-            let mut hits = 0u64;
+            let mut hits = sums.missing();
             // A cache of less than what one block stands for is not told.
             let classes = sums.one_in.max(1).ilog2()..=sums.again.keys().last().copied().unwrap_or(0);
             for class in classes {
                 let again = sums.again.get(&class).copied().unwrap_or(0);
-                hits = hits.saturating_add(again);
+                hits = hits.saturating_add(i128::from(again));
                 let cache_blocks = 1u64.checked_shl(class).unwrap_or(u64::MAX);
                 let (named, layer) = (named.clone(), *layer);
-                rows.push(Row { named, layer, cache_blocks, hits, again, touched, one_in: sums.one_in });
+                let hits = u64::try_from(hits.clamp(0, i128::from(sums.touched))).unwrap_or(0);
+                let (touched, one_in, sampled) = (sums.touched, sums.one_in, sums.sampled);
+                rows.push(Row { named, layer, cache_blocks, hits, again, touched, one_in, sampled });
             }
         }
     }
@@ -69,12 +72,13 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         ),
         ResultColumn::integer(
             "hits",
-            "How often a cache of that size hits: the sum of `reuses` up to here.",
+            "How often a cache of that size hits: the sum of `reuses` up to here. Where not all blocks were looked at, what these stand for too \
+             few or too many of `touched_blocks` is taken to be at the smallest distance (SHARDS-adj).",
             |row: &Row| Some(row.hits),
         ),
         ResultColumn::integer(
             "touched_blocks",
-            "How often any block is touched, the first times included.",
+            "How often any block is touched, the first times included; of all blocks, also of those that were not looked at.",
             |row: &Row| Some(row.touched),
         ),
         ResultColumn::number("hit_share", "The hit ratio of such a cache: `hits` / `touched_blocks`.", |row: &Row| {
@@ -83,6 +87,11 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         ResultColumn::integer("one_in", "One in so many blocks was looked at; 1 where all were.", |row: &Row| {
             Some(row.one_in)
         }),
+        ResultColumn::integer(
+            "sampled_blocks",
+            "How many different blocks were looked at. Of a few of them a share says little.",
+            |row: &Row| Some(row.sampled),
+        ),
     ]);
     columns
 }
