@@ -82,7 +82,8 @@ def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, r
     seen = sum(account["seen"] for account in accounts)
     lost = capture.lost_events()
     print(f"{SECONDS} s without a disk: {seen} calls seen, {ios} by fio's own count, lost {lost}; peak RSS {peak / MIB:.1f} MiB")
-    assert max(rss) <= peak <= 64 * MIB, f"{peak / MIB:.1f} MiB"
+    # The kernel counts by CPU and adds up now and then, so that the peak it tells may be a little below what it told before.
+    assert 0 < max(*rss, peak) <= 64 * MIB, f"{max(rss) / MIB:.1f} MiB, {peak / MIB:.1f} MiB"
     # What is seen is fio's own count and what it does beside: files, its configuration.
     assert 0 <= seen - ios < 1000
     capture.check_books()

@@ -145,7 +145,7 @@ def test_the_pattern_of_a_workload_is_the_one_that_it_was_told_to_have(disk, rec
         "read": ((1, 1), (0, 0), ""), "randread": ((0, 0.01), (0, 0.02), None), "read:12k": ((0, 0), (0.99, 1), "16384"),
         "write": ((1, 1), (0, 0), ""), "randwrite": ((0, 0.01), (0, 0.02), None),
     }.items():
-        recorder = record("--comm", "fio", out=tmp_path / rw.replace(":", "-"))
+        recorder = record("--comm", "fio", "--device", disk.name, out=tmp_path / rw.replace(":", "-"))
         job = fio(disk, f"--rw={rw}", "--bs=4k", "--ioengine=psync", "--fallocate=none", "--overwrite=1", "--invalidate=0")
         capture = recorder.stop().directory
         way = rw.removeprefix("rand").split(":")[0]
@@ -159,7 +159,7 @@ def test_the_pattern_of_a_workload_is_the_one_that_it_was_told_to_have(disk, rec
 
 
 def test_under_way_are_as_many_as_the_workload_keeps_so(disk, record, tmp_path):
-    recorder = record("--comm", "fio")
+    recorder = record("--comm", "fio", "--device", disk.name)
     job = fio(disk, "--rw=randread", "--bs=4k", "--ioengine=libaio", "--iodepth=8", "--direct=1", "--time_based", "--runtime=3")
     rows = table("queue", recorder.stop().directory, tmp_path / "out", "--layer", "syscall")
     with open(tmp_path / "out" / "queue_depth.csv", newline="") as lines:
@@ -175,7 +175,7 @@ def test_under_way_are_as_many_as_the_workload_keeps_so(disk, record, tmp_path):
 def test_a_timer_is_even_and_independent_operations_are_not(disk, record, tmp_path):
     found = {}
     for process in ("linear", "poisson"):
-        recorder = record("--comm", "fio", out=tmp_path / process)
+        recorder = record("--comm", "fio", "--device", disk.name, out=tmp_path / process)
         fio(disk, "--rw=randread", "--bs=4k", "--ioengine=psync", "--rate_iops=300", f"--rate_process={process}", "--time_based", "--runtime=6")
         rows = table("arrivals", recorder.stop().directory, tmp_path / "out", "--layer", "syscall", "--file", "*/file")
         (found[process],) = [row for row in rows if (row["scope"], row["direction"]) == ("all", "read")]

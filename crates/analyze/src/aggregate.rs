@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod arrivals;
 pub mod count;
+pub mod crossing;
 pub mod flow;
 pub mod footprint;
 pub mod heatmap;
@@ -59,6 +60,8 @@ pub struct Ordered {
     pub queue: bool,
     /// How far back blocks were touched before: by layer, how often the threshold of blocks that are looked at is halved.
     pub reuse: Option<[u32; Layer::ALL.len()]>,
+    /// What calls wait for. It reads other columns than all else, and is asked for alone.
+    pub crossing: bool,
 }
 
 impl Ordered {
@@ -71,7 +74,7 @@ impl Ordered {
 impl Settings {
     /// Nothing beside operations, bytes and durations.
     pub const fn new(precision: Precision) -> Settings {
-        let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None };
+        let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None, crossing: false };
         Settings {
             precision,
             window_ns: None,

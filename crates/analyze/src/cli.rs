@@ -67,6 +67,12 @@ enum Command {
     /// Print how many operations are under way, held against Little's law; with --out also write queue.csv and queue_depth.csv.
     #[command(after_help = EXIT_CODES)]
     Queue(Analyze),
+    /// Print where the time of calls went: page cache, file system, queue, device; with --out also write path.csv.
+    #[command(after_help = EXIT_CODES)]
+    Path(Analyze),
+    /// Print how long syncs took and what they forced out; with --out also write sync.csv.
+    #[command(after_help = EXIT_CODES)]
+    Sync(Analyze),
     /// Do all of these at once: print the summary, and write every table.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
@@ -247,6 +253,8 @@ impl From<Command> for options::Command {
             Command::Pattern(typed) => typed.into_command(Analysis::Pattern, None),
             Command::Arrivals(typed) => typed.into_command(Analysis::Arrivals, None),
             Command::Queue(typed) => typed.into_command(Analysis::Queue, None),
+            Command::Path(typed) => typed.into_command(Analysis::Path, None),
+            Command::Sync(typed) => typed.into_command(Analysis::Sync, None),
             Command::Report(typed) => typed.into_command(Analysis::Report, None),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),

@@ -103,8 +103,8 @@ fn scan(
     let scan = |capture: usize| {
         let (owners, files) = (&known.owners[capture], &known.files[capture]);
         let (disks, losses) = (&known.disks[capture], &known.losses[capture]);
-        let (window, selection) = (windows[capture], &options.selection);
-        Scan { capture, owners, files, disks, choice, losses, window, selection, names }
+        let (window, selection, mounted) = (windows[capture], &options.selection, &known.mounted[capture]);
+        Scan { capture, owners, files, disks, mounted, choice, losses, window, selection, names }
     };
     let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
     let mut work = Vec::new();
@@ -120,6 +120,11 @@ fn scan(
         let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
         let again = Settings { ordered, ..Settings::new(options.precision) };
         partial.reuse = scan_all(&work, again, options.threads)?.sequences;
+    }
+    if options.crosses() {
+        let ordered = Ordered { crossing: true, ..Ordered::default() };
+        let again = Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };
+        partial.crossing = scan_all(&work, again, options.threads)?.sequences;
     }
     if partial.rows == 0 || !partial.selected {
         bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
@@ -150,6 +155,8 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Pattern => terminal::pattern::table(&Table::Pattern.frame(results)?),
         Analysis::Arrivals => terminal::arrivals::table(&Table::Arrivals.frame(results)?),
         Analysis::Queue => terminal::queue::table(&Table::Queue.frame(results)?),
+        Analysis::Path => terminal::path::table(&Table::Path.frame(results)?),
+        Analysis::Sync => terminal::sync::table(&Table::Sync.frame(results)?),
         Analysis::Quality => {
             let Results { captures, known, finished, trust, .. } = results;
             let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));

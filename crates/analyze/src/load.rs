@@ -27,6 +27,8 @@ pub struct Known<'a> {
     pub files: Vec<Files>,
     /// The disks of their file systems.
     pub disks: Vec<Disks>,
+    /// The disks that these are directly on.
+    pub mounted: Vec<Disks>,
     /// What they lost.
     pub losses: Vec<Losses>,
 }
@@ -45,6 +47,7 @@ impl<'a> Known<'a> {
             owners: captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?,
             files: captures.iter().map(files).collect::<Result<_>>()?,
             disks: captures.iter().enumerate().map(of).collect(),
+            mounted: captures.iter().map(|capture| disks(&capture.manifest, &|_| true)).collect(),
             losses,
         })
     }

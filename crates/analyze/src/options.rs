@@ -33,6 +33,10 @@ pub enum Analysis {
     Arrivals,
     /// How many are under way.
     Queue,
+    /// Where the time of calls goes, across layers.
+    Path,
+    /// What syncs force out, and how long they take.
+    Sync,
     /// All there is.
     Report,
     /// Whether captures can be trusted.
@@ -55,6 +59,8 @@ impl Analysis {
             Analysis::Pattern => "pattern",
             Analysis::Arrivals => "arrivals",
             Analysis::Queue => "queue",
+            Analysis::Path => "path",
+            Analysis::Sync => "sync",
             Analysis::Report => "report",
             Analysis::Quality => "quality",
             Analysis::Top(..) => "top",
@@ -108,10 +114,17 @@ impl Analyze {
             | Analysis::Pattern
             | Analysis::Arrivals
             | Analysis::Queue
+            | Analysis::Path
+            | Analysis::Sync
             | Analysis::Report
             | Analysis::Top(..) => true,
         };
         of_analysis || self.selection.entities.iter().any(|patterns| !patterns.is_empty())
+    }
+
+    /// Whether it is asked for what calls wait for.
+    pub fn crosses(&self) -> bool {
+        self.does(Analysis::Path) || self.does(Analysis::Sync)
     }
 
     /// What a scan is to keep for it.
@@ -130,6 +143,7 @@ impl Analyze {
                 arrivals: self.does(Analysis::Arrivals),
                 queue: self.does(Analysis::Queue),
                 reuse: None,
+                crossing: false,
             },
             stretch_rows: self.stretch_rows.unwrap_or(new.stretch_rows),
             ..new

@@ -94,6 +94,8 @@ pub struct Partial {
     pub sequences: Sequences,
     /// How far back blocks were touched before, if that was asked for.
     pub reuse: Sequences,
+    /// What calls wait for, which is looked at alone.
+    pub crossing: Sequences,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -202,6 +204,7 @@ impl Partial {
         combine(&mut self.footprint, other.footprint, Footprint::combine);
         self.sequences.combine(other.sequences);
         self.reuse.combine(other.reuse);
+        self.crossing.combine(other.crossing);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
@@ -235,6 +238,7 @@ impl Partial {
             footprint,
             sequences,
             reuse,
+            crossing,
             ..
         } = self;
         let active = entities.finish_active();
@@ -260,7 +264,11 @@ impl Partial {
             sizes,
             heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
             footprint: footprint.unwrap_or_default(),
-            order: sequence::Finished { reuses: reuse.finish().reuses, ..sequences.finish() },
+            order: sequence::Finished {
+                reuses: reuse.finish().reuses,
+                crossings: crossing.finish().crossings,
+                ..sequences.finish()
+            },
             rows,
         }
     }

@@ -2,7 +2,9 @@
 
 mod accounts;
 mod chunk;
+mod crossing;
 mod durations;
+mod keep;
 mod kind;
 mod operations;
 mod pages;
@@ -19,13 +21,13 @@ use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, Vf
 use iostrata_capture::{Capture, Result};
 
 use crate::aggregate::Settings;
-use crate::aggregate::footprint::{Touch, Walk, space};
-use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
+use crate::aggregate::crossing::{Crossed, Crossing};
+use crate::aggregate::footprint::Walk;
+use crate::aggregate::heatmap::Heatmap;
 use crate::aggregate::sequence::{Owners as Owning, Point, Sequence, Span};
-use crate::aggregate::sizes::{Sized, Sizes};
-use crate::aggregate::timeline::{Moment, Timeline};
+use crate::aggregate::sizes::Sizes;
+use crate::aggregate::timeline::Timeline;
 use crate::disks::Disks;
-use crate::entity::{Entities, Scope};
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
 use crate::levels::Choice;
@@ -35,8 +37,9 @@ use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
 use crate::select::{Selection, Window};
-use accounts::{AccountId, Accounts, NO_SLOT};
+use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
+use crossing::Stretch;
 use durations::Durations;
 use told::Told;
 use whose::Whose;
@@ -51,6 +54,8 @@ pub struct Scan<'a> {
     pub files: &'a Files,
     /// The disk whose requests are what is done to each of its file systems and devices, by device number.
     pub disks: &'a Disks,
+    /// The disk that each file system is directly on, by device number.
+    pub mounted: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
     /// When something of its tables was lost.
@@ -91,6 +96,9 @@ macro_rules! sources {
 
             /// The columns of it that are looked at.
             pub fn columns(self, settings: &Settings) -> Vec<&'static str> {
+                if settings.ordered.crossing {
+                    return match self { $(Source::$source => <$table as Events>::OF_CROSSING.to_vec(),)+ };
+                }
                 let asked = [true, settings.entities, settings.sizes, settings.positions()];
                 let columns = match self {
                     $(Source::$source => [
@@ -111,6 +119,9 @@ macro_rules! sources {
 
         impl Fold<'_> {
             fn batch(&mut self, source: Source, batch: &RecordBatch) -> std::result::Result<(), String> {
+                if self.crossing.is_some() {
+                    return match source { $(Source::$source => <$table as Events>::cross(batch, self),)+ };
+                }
                 match source { $(Source::$source => <$table as Events>::fold(batch, self),)+ }
             }
         }
@@ -131,6 +142,16 @@ impl Source {
         !matches!(self, Source::Share)
     }
 
+    /// When its rows are looked at to tell what calls wait for.
+    pub const fn reach(self) -> Reach {
+        match self {
+            Source::Syscall => Reach::Through,
+            Source::Vfs => Reach::Never,
+            Source::Fs => Reach::Ends,
+            Source::Block | Source::Share => Reach::Begin,
+        }
+    }
+
     /// Whether each of its rows is an operation, which has an order among others.
     pub const fn has_order(self) -> bool {
         matches!(self, Source::Syscall | Source::Vfs | Source::Block)
@@ -147,9 +168,29 @@ trait Events: Table {
     const OF_SIZES: &'static [&'static str] = &[];
     /// Those that are looked at beside these where it is looked at where operations are.
     const OF_PLACES: &'static [&'static str] = &[];
+    /// Those that alone are looked at to tell what calls wait for.
+    const OF_CROSSING: &'static [&'static str] = &[];
 
     /// Adds the rows of `batch`, or says which column is wrong and how.
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
+
+    /// Takes the rows of `batch` to tell what calls wait for.
+    fn cross(_batch: &RecordBatch, _fold: &mut Fold) -> std::result::Result<(), String> {
+        Ok(())
+    }
+}
+
+/// In which stretches of time a row is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In none.
+    Never,
+    /// In that in which it began.
+    Begin,
+    /// In those in which it began and ended.
+    Ends,
+    /// In these and in all between.
+    Through,
 }
 
 /// No recorder lets a row stand for more.
@@ -185,6 +226,7 @@ pub struct Fold<'a> {
     heatmap: Option<Heatmap>,
     footprint: Option<Walk>,
     order: Option<Order>,
+    crossing: Option<Stretch>,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
@@ -207,6 +249,7 @@ impl<'a> Fold<'a> {
             heatmap: settings.heatmap.then(Heatmap::new),
             footprint: settings.footprint.then(|| Walk::new(settings.precision)),
             order: None,
+            crossing: None,
             chunk: Chunk::default(),
             windows: None,
             during: Vec::new(),
@@ -227,11 +270,20 @@ impl<'a> Fold<'a> {
 
     /// From now on rows are taken of this stretch of time alone, and their order is looked at.
     pub fn begin_sequence(&mut self, span: Span) {
-        self.order = Some(Order { span, points: Vec::new() });
+        if self.settings.ordered.crossing {
+            self.crossing = Some(Stretch { span, crossed: Crossed::default() });
+        } else {
+            self.order = Some(Order { span, points: Vec::new() });
+        }
     }
 
     /// The sequence of what was read since then. Operations of `layer` that began at the same time are in the order in which they were read.
     pub fn end_sequence(&mut self, layer: Layer) -> Sequence {
+        if let Some(Stretch { span, crossed }) = self.crossing.take() {
+            let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
+            let crossing = Some(Crossing::of(crossed, span, &owners, self.settings.precision));
+            return Sequence { crossing, ..Sequence::default() };
+        }
         let Some(Order { span, mut points }) = self.order.take() else { return Sequence::default() };
         points.sort_by_key(|point| point.ts_ns);
         let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
@@ -278,11 +330,11 @@ impl<'a> Fold<'a> {
             accounts.add(*account, (u64::from(*ops), *bytes), *ns);
         }
         durations.add(layer, chunk);
-        timeline.iter_mut().for_each(|timeline| add_moments(timeline, layer, chunk));
-        sizes.iter_mut().for_each(|sizes| add_sizes(sizes, layer, chunk));
-        heatmap.iter_mut().for_each(|heatmap| add_spots(heatmap, (layer, self.scan.capture), chunk));
-        footprint.iter_mut().for_each(|walk| add_touches(walk, layer, (accounts, &partial.entities), chunk));
-        order.iter_mut().for_each(|order| add_points(&mut order.points, accounts, chunk));
+        timeline.iter_mut().for_each(|timeline| keep::moments(timeline, layer, chunk));
+        sizes.iter_mut().for_each(|sizes| keep::sizes(sizes, layer, chunk));
+        heatmap.iter_mut().for_each(|heatmap| keep::spots(heatmap, (layer, self.scan.capture), chunk));
+        footprint.iter_mut().for_each(|walk| keep::touches(walk, layer, (accounts, &partial.entities), chunk));
+        order.iter_mut().for_each(|order| keep::points(&mut order.points, accounts, chunk));
         chunk.clear();
         if accounts.are_many(whose.remembered()) {
             accounts.close(self.scan.capture, partial);
@@ -360,65 +412,4 @@ impl<'a> Fold<'a> {
 /// When what began at `ts_ns` ended, if that is known and can be true.
 pub(crate) fn end_ns(ts_ns: i64, dur_ns: Option<i64>) -> Option<i64> {
     ts_ns.checked_add(dur_ns.filter(|ns| *ns >= 0)?)
-}
-
-/// What is asked for and in a system, each with its account and its duration, if that is known.
-fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
-    let total_ns = &chunk.durations[Phase::Total as usize];
-    let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
-    let rows = rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT);
-    rows.map(|(((account, asked), done), ns)| (*account, asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
-}
-
-fn add_spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Chunk) {
-    let of_layer = wanted(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
-    for (_, asked, &Done { ops, direction, size, position, .. }, ns) in of_layer {
-        let Some(direction) = direction else { continue };
-        let disk = asked.key.told().disk.is().map(|dev| (capture, dev));
-        let place = disk.zip(position.and_then(|position| u64::try_from(position).ok()));
-        let cell = Cell { ops: u64::from(ops), bytes: size.saturating_mul(u64::from(ops)) };
-        heatmap.add(&Spot { ts_ns: asked.ts_ns, way: (layer, direction), ns, place, cell });
-    }
-}
-
-fn add_touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, &Entities), chunk: &Chunk) {
-    for (account, asked, &Done { ops, direction, size, position, .. }, _) in wanted(chunk) {
-        let position = position.and_then(|position| u64::try_from(position).ok());
-        let (Some(direction), Some(position), Some(places)) = (direction, position, accounts.places(account)) else {
-            continue;
-        };
-        let device = places.0[Scope::Device as usize];
-        let space = space(layer, &places, entities);
-        if let Some(space) = space.filter(|_| ops > 0 && size > 0) {
-            let (ts_ns, ops) = (asked.ts_ns, u64::from(ops));
-            walk.add(layer, &Touch { ts_ns, direction, space, position, bytes: size, ops }, (account.slot, device));
-        }
-    }
-}
-
-fn add_points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
-    // Bytes of an operation that is counted elsewhere have neither a number nor a duration.
-    for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
-        wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
-    {
-        let Some(places) = accounts.places(account) else { continue };
-        let end_ns = end_ns(asked.ts_ns, ns.and_then(|ns| i64::try_from(ns).ok()));
-        let ts_ns = asked.ts_ns;
-        points.push(Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places });
-    }
-}
-
-fn add_moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
-    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
-        timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
-    }
-}
-
-fn add_sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
-    // A row of a file system is of many operations.
-    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
-        if let Some(direction) = direction.filter(|_| ops > 0) {
-            sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
-        }
-    }
 }

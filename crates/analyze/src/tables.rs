@@ -6,6 +6,7 @@ pub mod footprint;
 pub mod heatmap;
 pub mod latency;
 pub mod loss;
+pub mod path;
 pub mod pattern;
 pub mod quality;
 pub mod queue;
@@ -13,6 +14,7 @@ pub mod reuse;
 pub mod sizes;
 pub mod subject;
 pub mod summary;
+pub mod sync;
 pub mod timeline;
 pub mod top;
 
@@ -82,6 +84,10 @@ pub enum Table {
     Queue,
     /// [`queue`], for how long how many were under way.
     QueueDepth,
+    /// [`path`].
+    Path,
+    /// [`sync`].
+    Sync,
     /// [`top`].
     Top(By, usize),
     /// [`lost`].
@@ -102,6 +108,8 @@ impl Table {
             Analysis::Pattern => vec![Table::Pattern, Table::Loss],
             Analysis::Arrivals => vec![Table::Arrivals, Table::Loss],
             Analysis::Queue => vec![Table::Queue, Table::QueueDepth, Table::Loss],
+            Analysis::Path => vec![Table::Path, Table::Loss],
+            Analysis::Sync => vec![Table::Sync, Table::Loss],
             Analysis::Report => {
                 let top = |table| if matches!(table, Table::Top(..)) { Table::Top(By::Bytes, TOP) } else { table };
                 Table::ALL.map(top).to_vec()
@@ -129,13 +137,15 @@ impl Table {
             Table::Arrivals => "arrivals.csv",
             Table::Queue => "queue.csv",
             Table::QueueDepth => "queue_depth.csv",
+            Table::Path => "path.csv",
+            Table::Sync => "sync.csv",
             Table::Top(..) => "top.csv",
             Table::Loss => "loss.csv",
         }
     }
 
     /// Every table.
-    pub const ALL: [Table; 17] = [
+    pub const ALL: [Table; 19] = [
         Table::Summary,
         Table::Amplification,
         Table::Latency,
@@ -150,6 +160,8 @@ impl Table {
         Table::Arrivals,
         Table::Queue,
         Table::QueueDepth,
+        Table::Path,
+        Table::Sync,
         Table::Quality,
         Table::Top(By::Bytes, 0),
         Table::Loss,
@@ -172,6 +184,8 @@ impl Table {
             Table::Arrivals => arrivals::DOC,
             Table::Queue => queue::DOC,
             Table::QueueDepth => queue::DEPTH_DOC,
+            Table::Path => path::DOC,
+            Table::Sync => sync::DOC,
             Table::Quality => quality::DOC,
             Table::Top(..) => top::DOC,
             Table::Loss => lost::DOC,
@@ -195,6 +209,8 @@ impl Table {
             Table::Arrivals => frame::markdown(&arrivals::columns()),
             Table::Queue => frame::markdown(&queue::columns()),
             Table::QueueDepth => frame::markdown(&queue::depth_columns()),
+            Table::Path => frame::markdown(&path::columns()),
+            Table::Sync => frame::markdown(&sync::columns()),
             Table::Quality => frame::markdown(&quality::columns()),
             Table::Top(..) => frame::markdown(&top::columns()),
             Table::Loss => frame::markdown(&lost::columns()),
@@ -228,6 +244,8 @@ impl Table {
             Table::Arrivals => frame::frame(&arrivals::columns(), &arrivals::rows(finished, names, trust)),
             Table::Queue => frame::frame(&queue::columns(), &queue::rows(finished, names, trust)),
             Table::QueueDepth => frame::frame(&queue::depth_columns(), &queue::depths(finished, names, trust)),
+            Table::Path => frame::frame(&path::columns(), &path::rows(finished, names, trust)),
+            Table::Sync => frame::frame(&sync::columns(), &sync::rows(finished, names, trust)),
             Table::Quality => {
                 frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
             }

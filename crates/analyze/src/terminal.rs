@@ -5,11 +5,13 @@ pub mod arrivals;
 pub mod footprint;
 pub mod heatmap;
 pub mod latency;
+pub mod path;
 pub mod pattern;
 pub mod quality;
 pub mod queue;
 pub mod sizes;
 pub mod summary;
+pub mod sync;
 pub mod timeline;
 pub mod top;
 

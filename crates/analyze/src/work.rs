@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use iostrata_capture::guard::reading;
+use iostrata_capture::op::Layer;
 use iostrata_capture::part::{OpenPart, PartFile};
 
 use crate::aggregate::Settings;
@@ -69,8 +70,9 @@ impl<'a> Worker<'a> {
                 }
                 let sequence = self.fold(scan).end_sequence(source.layer());
                 // Whoever panicked while it held them ends the program; see `each`.
+                let of = if self.settings.ordered.crossing { Layer::Syscall } else { source.layer() };
                 let mut sequences = sequences.lock().unwrap_or_else(PoisonError::into_inner);
-                sequences.add((scan.capture, source.layer()), *number, sequence);
+                sequences.add((scan.capture, of), *number, sequence);
                 Ok(())
             }
         }

@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
-use iostrata_capture::op::{Direction, Layer};
+use iostrata_capture::op::{Direction, Layer, Op};
 
 use super::Settings;
 use super::arrivals::{self, Arrivals};
+use super::crossing::{self, Crossing};
 use super::pattern::{self, Pattern};
 use super::queue::{self, Queue};
 use super::reuse::{self, Reuse};
@@ -60,15 +61,15 @@ impl Owners<'_> {
     }
 }
 
-/// Operations together: all, those of a system, or those of a disk.
+/// Operations together: all, those of a system, or those of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
     /// All of the layer.
     All,
     /// Those of the system of that name.
     System(String),
-    /// Those on a disk.
-    Device(Entity),
+    /// Those of a process or file, or on a disk.
+    Entity(Entity),
 }
 
 /// What is kept of each subject while points are taken.
@@ -103,7 +104,7 @@ impl<T: Default> BySubject<T> {
         let systems = systems.filter_map(|(of, name)| Some((Subject::System((*name).to_owned()), of?)));
         let devices = self.devices.into_iter().map(|(place, of)| (owners.entity(place), of));
         let devices = devices.filter(|(entity, _)| matches!(entity, Entity::Device(..)));
-        let devices = devices.map(|(entity, of)| (Subject::Device(entity), of));
+        let devices = devices.map(|(entity, of)| (Subject::Entity(entity), of));
         self.all.into_iter().map(|of| (Subject::All, of)).chain(systems).chain(devices).collect()
     }
 }
@@ -119,6 +120,8 @@ pub struct Sequence {
     pub queue: Option<Queue>,
     /// How far back blocks were touched before.
     pub reuse: Option<Reuse>,
+    /// What calls wait for.
+    pub crossing: Option<Crossing>,
 }
 
 impl Sequence {
@@ -130,6 +133,7 @@ impl Sequence {
             arrivals: ordered.arrivals.then(|| Arrivals::of(points, owners, precision)),
             queue: ordered.queue.then(|| Queue::of(points, span, owners)),
             reuse: ordered.reuse.map(|halved| Reuse::of(layer, points, owners, halved[layer as usize])),
+            crossing: None,
         }
     }
 
@@ -139,6 +143,7 @@ impl Sequence {
         append(&mut self.arrivals, next.arrivals, Arrivals::append);
         append(&mut self.queue, next.queue, Queue::append);
         append(&mut self.reuse, next.reuse, Reuse::append);
+        append(&mut self.crossing, next.crossing, Crossing::append);
     }
 }
 
@@ -194,7 +199,8 @@ impl Sequences {
         for ((_, layer), runs) in self.0 {
             let mut whole = Sequence::default();
             runs.into_values().for_each(|(_, next)| whole.append(next));
-            let Finished { patterns, arrivals, queues, reuses } = &mut finished;
+            let Finished { patterns, arrivals, queues, reuses, crossings } = &mut finished;
+            whole.crossing.into_iter().for_each(|of| of.finish(crossings));
             whole.pattern.into_iter().for_each(|of| of.finish(patterns.entry(layer).or_default()));
             whole.arrivals.into_iter().for_each(|of| of.finish(arrivals.entry(layer).or_default()));
             whole.queue.into_iter().for_each(|of| of.finish(queues.entry(layer).or_default()));
@@ -215,6 +221,8 @@ pub struct Finished {
     pub queues: BTreeMap<Layer, BTreeMap<Subject, queue::Sums>>,
     /// How far back blocks were touched before, by subject.
     pub reuses: BTreeMap<Layer, BTreeMap<Subject, reuse::Sums>>,
+    /// What calls waited for, by subject, kind and call.
+    pub crossings: BTreeMap<(Subject, crossing::Kind, Op), crossing::Sums>,
 }
 
 /// Whether all that happened between two operations, each with its time and for how many it stands, was recorded: one of many stands for

@@ -66,6 +66,7 @@ impl Events for SyscallTable {
     const COLUMNS: &'static [&'static str] = Calls::COLUMNS;
     const OF_ENTITIES: &'static [&'static str] = CallEntities::COLUMNS;
     const OF_PLACES: &'static [&'static str] = CallPlaces::COLUMNS;
+    const OF_CROSSING: &'static [&'static str] = super::crossing::Calls::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Calls::new(batch)?;
@@ -74,6 +75,10 @@ impl Events for SyscallTable {
         let take = |fold: &mut Fold, row| fold.operation(&file_row!(Layer::Syscall, view, entities, places, row));
         fold.rows((Layer::Syscall, view.rows), |row| view.comm.at(row), take);
         Ok(())
+    }
+
+    fn cross(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        fold.cross_calls(batch)
     }
 }
 

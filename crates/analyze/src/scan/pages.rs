@@ -20,11 +20,16 @@ view! {
 
 impl Events for FsTable {
     const COLUMNS: &'static [&'static str] = Doings::COLUMNS;
+    const OF_CROSSING: &'static [&'static str] = super::crossing::Commits::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Doings::new(batch)?;
         fold.rows((Layer::Fs, view.rows), |row| view.comm.at(row), |fold, row| fold.doing(&view, row));
         Ok(())
+    }
+
+    fn cross(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        fold.cross_commits(batch)
     }
 }
 

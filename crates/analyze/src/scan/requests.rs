@@ -53,6 +53,7 @@ impl Events for BlockTable {
     const OF_ENTITIES: &'static [&'static str] = RequestEntities::COLUMNS;
     const OF_SIZES: &'static [&'static str] = Merged::COLUMNS;
     const OF_PLACES: &'static [&'static str] = Places::COLUMNS;
+    const OF_CROSSING: &'static [&'static str] = super::crossing::Requests::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
@@ -65,15 +66,24 @@ impl Events for BlockTable {
         fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), take);
         Ok(())
     }
+
+    fn cross(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        fold.cross_requests(batch)
+    }
 }
 
 impl Events for ShareTable {
     const COLUMNS: &'static [&'static str] = Shares::COLUMNS;
+    const OF_CROSSING: &'static [&'static str] = super::crossing::Shares::COLUMNS;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Shares::new(batch)?;
         fold.rows((Layer::Block, view.rows), |row| view.comm.at(row), |fold, row| fold.share(&view, row));
         Ok(())
+    }
+
+    fn cross(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
+        fold.cross_shares(batch)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What rows are about that are of all operations, of those of a system, or of those on a disk.
 
 use crate::aggregate::sequence::Subject;
-use crate::entity::Scope;
 use crate::frame::ResultColumn;
 use crate::names::Names;
 
@@ -21,9 +20,9 @@ impl Named {
         match subject {
             Subject::All => Named { scope: "all", name: String::new(), id: String::new() },
             Subject::System(name) => Named { scope: "system", name: name.clone(), id: String::new() },
-            Subject::Device(entity) => {
+            Subject::Entity(entity) => {
                 let (name, id) = names.of(entity);
-                Named { scope: Scope::Device.name(), name, id }
+                Named { scope: entity.scope().name(), name, id }
             }
         }
     }

@@ -16,7 +16,7 @@ use super::{Stretch, Task, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
 use crate::parallel::each;
-use crate::scan::end_ns;
+use crate::scan::{Reach, Source, end_ns};
 
 /// Pieces have about this size: enough that opening a part once for each thread does not matter, and so little that threads end at
 /// about the same time.
@@ -34,12 +34,19 @@ pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Resul
     let mut tasks = Vec::new();
     let of = |work: &Work| (work.scan.capture, work.source);
     let mut first = 0;
+    if settings.ordered.crossing {
+        for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
+            let table = Table { work: capture, first, reach: Source::reach, most: settings.stretch_rows.max(1) };
+            tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
+            first += capture.len();
+        }
+        return Ok(tasks);
+    }
     for alike in work.chunk_by(|one, other| of(one) == of(other)) {
         if settings.ordered.any() && alike[0].source.has_order() {
-            let stretches =
-                Table { work: alike, first, with_ends: settings.ordered.queue, most: settings.stretch_rows.max(1) }
-                    .stretches(threads)?;
-            tasks.extend(stretches.into_iter().map(Task::Stretch));
+            let reach = if settings.ordered.queue { |_| Reach::Ends } else { |_| Reach::Begin };
+            let table = Table { work: alike, first, reach, most: settings.stretch_rows.max(1) };
+            tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
         } else {
             tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work)));
         }
@@ -56,13 +63,13 @@ fn pieces(part: usize, work: &Work) -> impl Iterator<Item = Task> {
     (0..pieces).map(move |piece| Task::Piece { part, piece, pieces })
 }
 
-/// A table of a capture.
+/// A table of a capture, or several that are looked at together.
 struct Table<'a> {
     work: &'a [Work<'a>],
     /// The place of its first part in all work.
     first: usize,
-    /// Whether a row is also read in the stretch in which its operation ended.
-    with_ends: bool,
+    /// In which stretches a row is read.
+    reach: fn(Source) -> Reach,
     /// About how many rows a stretch has.
     most: u64,
 }
@@ -98,26 +105,34 @@ impl Table<'_> {
     /// Opens its parts, and does something to each.
     fn each<T: Send + Default>(
         &self,
-        columns: &[&str],
+        columns: fn(Reach) -> &'static [&'static str],
         threads: NonZeroUsize,
         take: impl Fn(&mut T, usize, &OpenPart) -> iostrata_capture::Result<()> + Sync,
     ) -> Result<Vec<T>> {
         let take = |state: &mut T, number: usize| {
             let Work { source, part, .. } = &self.work[number];
-            Ok(reading(part.path(), || take(state, number, &source.open(part, columns)?))?)
+            let reach = (self.reach)(*source);
+            if reach == Reach::Never {
+                return Ok(());
+            }
+            Ok(reading(part.path(), || take(state, number, &source.open(part, columns(reach))?))?)
         };
         each(self.work.len(), threads, T::default, take, |state| state)
     }
 
     /// By part and row group: how many rows it has.
     fn rows(&self, threads: NonZeroUsize) -> Result<Vec<Vec<u64>>> {
-        let states = self.each(&[BEGIN], threads, |state: &mut Vec<(usize, Vec<u64>)>, number, open| {
-            state.push((number, (0..open.groups()).map(|group| open.rows(group)).collect()));
-            Ok(())
-        })?;
-        let mut rows = states.concat();
-        rows.sort_unstable();
-        Ok(rows.into_iter().map(|(_, rows)| rows).collect())
+        let states = self.each(
+            |_| &[BEGIN],
+            threads,
+            |state: &mut Vec<(usize, Vec<u64>)>, number, open| {
+                state.push((number, (0..open.groups()).map(|group| open.rows(group)).collect()));
+                Ok(())
+            },
+        )?;
+        let mut rows = vec![Vec::new(); self.work.len()];
+        states.into_iter().flatten().for_each(|(number, of_part)| rows[number] = of_part);
+        Ok(rows)
     }
 
     /// Cuts the time of its rows, of which there are so many.
@@ -125,16 +140,20 @@ impl Table<'_> {
         // Enough that no stretch is much longer than another.
         let one_in = usize::try_from((self.most / 16).clamp(1, SAMPLED)).unwrap_or(1);
         let mut sampled = self
-            .each(&[BEGIN], threads, |state: &mut Vec<i64>, _, open| {
-                let mut passed = 0;
-                open.read(&(0..open.groups()).collect::<Vec<_>>())?.each(|batch| {
-                    let begins = times(batch, BEGIN)?;
-                    let skipped = (one_in - passed % one_in) % one_in;
-                    state.extend(begins.values().iter().skip(skipped).step_by(one_in));
-                    passed += begins.len();
-                    Ok(())
-                })
-            })?
+            .each(
+                |_| &[BEGIN],
+                threads,
+                |state: &mut Vec<i64>, _, open| {
+                    let mut passed = 0;
+                    open.read(&(0..open.groups()).collect::<Vec<_>>())?.each(|batch| {
+                        let begins = times(batch, BEGIN)?;
+                        let skipped = (one_in - passed % one_in) % one_in;
+                        state.extend(begins.values().iter().skip(skipped).step_by(one_in));
+                        passed += begins.len();
+                        Ok(())
+                    })
+                },
+            )?
             .concat();
         sampled.sort_unstable();
         let stretches = usize::try_from(rows.div_ceil(self.most)).unwrap_or(usize::MAX);
@@ -149,11 +168,12 @@ impl Table<'_> {
 
     /// Which row groups have something of which stretch: its number, that of the part, and that of the row group, in order.
     fn found(&self, spans: &[Span], threads: NonZeroUsize) -> Result<Vec<(usize, usize, usize)>> {
-        let columns: &[&str] = if self.with_ends { &[BEGIN, DURATION] } else { &[BEGIN] };
+        let columns = |reach| -> &[&str] { if reach == Reach::Begin { &[BEGIN] } else { &[BEGIN, DURATION] } };
         let states = self.each(columns, threads, |state: &mut Vec<(usize, usize, usize)>, part, open| {
+            let reach = (self.reach)(self.work[part].source);
             for group in 0..open.groups() {
                 let mut has = vec![false; spans.len()];
-                open.read(&[group])?.each(|batch| self.mark(batch, spans, &mut has))?;
+                open.read(&[group])?.each(|batch| mark(batch, (spans, reach), &mut has))?;
                 let stretches = has.iter().enumerate().filter(|(_, has)| **has);
                 state.extend(stretches.map(|(stretch, _)| (stretch, part, group)));
             }
@@ -163,25 +183,30 @@ impl Table<'_> {
         found.sort_unstable();
         Ok(found)
     }
+}
 
-    /// Marks the stretches of which a batch has something.
-    fn mark(&self, batch: &RecordBatch, spans: &[Span], has: &mut [bool]) -> std::result::Result<(), String> {
-        let begins = times(batch, BEGIN)?;
-        let durations = self.with_ends.then(|| times(batch, DURATION)).transpose()?;
-        let mut last = 0;
-        let mut mark = |ns: i64| {
-            if !(spans[last].0..=spans[last].1).contains(&ns) {
-                last = spans.partition_point(|(_, last_ns)| *last_ns < ns);
-            }
-            has[last] = true;
-        };
-        for (row, begin) in begins.values().iter().enumerate() {
-            mark(*begin);
-            let duration = durations.filter(|durations| durations.is_valid(row)).map(|durations| durations.value(row));
-            end_ns(*begin, duration).into_iter().for_each(&mut mark);
+/// Marks the stretches of which a batch has something.
+fn mark(batch: &RecordBatch, (spans, reach): (&[Span], Reach), has: &mut [bool]) -> std::result::Result<(), String> {
+    let begins = times(batch, BEGIN)?;
+    let durations = (reach != Reach::Begin).then(|| times(batch, DURATION)).transpose()?;
+    let mut last = 0;
+    let mut stretch = |ns: i64| {
+        if !(spans[last].0..=spans[last].1).contains(&ns) {
+            last = spans.partition_point(|(_, last_ns)| *last_ns < ns);
         }
-        Ok(())
+        last
+    };
+    for (row, begin) in begins.values().iter().enumerate() {
+        let first = stretch(*begin);
+        has[first] = true;
+        let duration = durations.filter(|durations| durations.is_valid(row)).map(|durations| durations.value(row));
+        let Some(last) = end_ns(*begin, duration).map(&mut stretch) else { continue };
+        has[last] = true;
+        if reach == Reach::Through {
+            has[first..=last].fill(true);
+        }
     }
+    Ok(())
 }
 
 fn times<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a PrimitiveArray<Int64Type>, String> {

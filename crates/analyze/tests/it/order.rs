@@ -8,16 +8,19 @@ use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::commands::{Outcome, run};
 use iostrata_analyze::levels::Wanted;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
-use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::manifest::Device;
+use iostrata_capture::op::{IoClass, Layer, Op};
 use proptest::prelude::*;
 
 use crate::support::Capture;
 
-const ANALYSES: [(Analysis, &[&str]); 4] = [
+const ANALYSES: [(Analysis, &[&str]); 6] = [
     (Analysis::Footprint, &["footprint.csv", "footprint_windows.csv", "reuse.csv"]),
     (Analysis::Pattern, &["pattern.csv"]),
     (Analysis::Arrivals, &["arrivals.csv"]),
     (Analysis::Queue, &["queue.csv", "queue_depth.csv"]),
+    (Analysis::Path, &["path.csv"]),
+    (Analysis::Sync, &["sync.csv"]),
 ];
 
 /// All that the analyses write, of stretches of about so many rows.
@@ -81,6 +84,44 @@ fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: u
     capture
 }
 
+/// The same operations as calls of many kinds that wait for requests of their own and of others.
+fn crossing(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
+    let mut capture = Capture::empty(id, Layer::ALL);
+    capture.rows_per_part = rows_per_part;
+    let device = Device { dev: DISK, name: "loop0".into(), ..Device::default() };
+    capture.manifest.devices.push(device);
+    for (pid, name) in [(1, "etcd"), (2, "dd"), (3, "fio")] {
+        capture.process(0, pid, name, Some(&format!("/usr/bin/{name}")));
+    }
+    const CALLS: [Op; 8] =
+        [Op::Read, Op::Pwrite, Op::Fsync, Op::Fdatasync, Op::AioRead, Op::AioWrite, Op::Syncfs, Op::Sync];
+    for (ts_ns, dur_ns, reads, pid, place) in operations {
+        let op = CALLS[(*place % 8) as usize];
+        let call = capture.syscall(*ts_ns, *pid, op, if op.direction().is_some() { 4_096 } else { 0 }, *dur_ns);
+        (call.dev, call.ino, call.flags) = (Some(DISK), Some(place / 6), Some(if *reads { 0o10000 } else { 0o40000 }));
+        let by = (place % 5 > 0).then_some(*pid);
+        let request = capture.block(ts_ns + place, by, if *reads { Op::Read } else { Op::Write }, 4_096, dur_ns / 2);
+        (request.sector, request.file_dev, request.ino) = (Some(*ts_ns), Some(DISK), Some(place / 5));
+        request.class = if place % 3 == 0 { IoClass::Journal } else { IoClass::Data };
+        if dur_ns % 7 == 0 {
+            request.dur_ns = None;
+        }
+        if place % 4 == 0 {
+            capture.share(Some(*pid), 1_024);
+            let share = capture.share.last_mut().expect("just added");
+            (share.file_dev, share.ino) = (Some(DISK), Some(place % 2));
+        }
+        if place % 2 == 0 {
+            capture.fs(*ts_ns, *pid, Op::Commit, None, 4_096);
+            let commit = capture.fs.last_mut().expect("just added");
+            (commit.dur_ns, commit.blocks) = (Some(*dur_ns), Some(*place));
+        }
+    }
+    capture
+}
+
+const DISK: i32 = 7 << 20;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -99,6 +140,12 @@ proptest! {
         capture("parts", &operations, rows_per_part).write(place.path(), "parts");
         let whole = written(place.path(), &[place.path().join("whole")], u64::MAX, 1);
         let parts = written(place.path(), &[place.path().join("parts")], stretch_rows, 2);
+        prop_assert!(parts == whole, "{whole}\n{parts}");
+
+        crossing("crossing", &operations, 1_000).write(place.path(), "crossing");
+        crossing("crossing-parts", &operations, rows_per_part).write(place.path(), "crossing-parts");
+        let whole = written(place.path(), &[place.path().join("crossing")], u64::MAX, 1);
+        let parts = written(place.path(), &[place.path().join("crossing-parts")], stretch_rows, 2);
         prop_assert!(parts == whole, "{whole}\n{parts}");
     }
 }

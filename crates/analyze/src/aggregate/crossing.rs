@@ -1,0 +1,257 @@
+//! What calls wait for, across layers: which requests, for how long these were queued and with the device, and what syncs forced out.
+//!
+//! Calls and requests of a stretch of time are [joined](join::join) in one sweep. A call that reaches beyond the stretch is met in every
+//! stretch that it reaches into, finds requests in each, and is counted when all of them are together.
+
+pub mod join;
+pub mod rows;
+pub mod spent;
+
+use std::collections::{BTreeMap, HashMap};
+
+use foldhash::fast::RandomState;
+use iostrata_capture::op::Op;
+
+use super::Precision;
+use super::sample::Sample;
+use super::sequence::{Owners, Span, Subject};
+use crate::entity::{Entity, Place, Scope};
+use join::{Found, join};
+use rows::Identity;
+pub use rows::{Call, Commit, File, Request, Share, Waits};
+pub use spent::{Forced, Kind, Spent};
+
+/// What calls of one kind of one subject come to.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    /// Calls.
+    pub ops: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that waited for a request.
+    pub waited: u64,
+    /// Bytes that they moved.
+    pub bytes: u64,
+    /// Where their time went.
+    pub spent: Spent,
+    /// What they forced out.
+    pub forced: Forced,
+    /// How long the longest took.
+    pub max_ns: u64,
+    /// How long syncs took, of all, systems and disks.
+    pub durations: Option<Sample>,
+}
+
+impl Sums {
+    fn empty(durations: Option<Sample>) -> Sums {
+        let (spent, forced) = (Spent::default(), Forced::default());
+        Sums { ops: 0, failed: 0, waited: 0, bytes: 0, spent, forced, max_ns: 0, durations }
+    }
+
+    fn combine(&mut self, other: Sums) {
+        self.ops = self.ops.saturating_add(other.ops);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.waited = self.waited.saturating_add(other.waited);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.spent.add(&other.spent, 1);
+        self.forced.add(&other.forced);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        match (&mut self.durations, other.durations) {
+            (Some(mine), Some(more)) => mine.combine(more),
+            (mine @ None, more) => *mine = more,
+            (Some(_), None) => {}
+        }
+    }
+
+    fn count(&mut self, call: &Call, found: &Found, spent: &Spent) {
+        let (ns, weight) = (call.end_ns.abs_diff(call.ts_ns), u64::from(call.weight));
+        self.ops = self.ops.saturating_add(weight);
+        self.failed = self.failed.saturating_add(if call.failed { weight } else { 0 });
+        self.waited = self.waited.saturating_add(if found.waits.is_empty() { 0 } else { weight });
+        self.bytes = self.bytes.saturating_add(call.bytes.saturating_mul(weight));
+        self.spent.add(spent, call.weight);
+        self.forced.add(&found.forced);
+        self.max_ns = self.max_ns.max(ns);
+        self.durations.iter_mut().for_each(|durations| durations.update(ns, weight));
+    }
+}
+
+/// Sums by subject, kind and call.
+type BySubject = HashMap<(Subject, Kind, Op), Sums, RandomState>;
+
+/// A call that reaches beyond the stretch of time that was looked at.
+#[derive(Debug, Clone)]
+struct Beyond {
+    call: Call,
+    /// Whose it is.
+    subjects: Vec<Subject>,
+    found: Found,
+}
+
+/// What the calls of a stretch of time waited for.
+#[derive(Debug, Clone)]
+pub struct Crossing {
+    span: Span,
+    precision: Precision,
+    sums: BySubject,
+    /// By identity, and which of several that have the same.
+    beyond: HashMap<(Identity, usize), Beyond, RandomState>,
+}
+
+/// What was read of a stretch of time, in any order.
+#[derive(Debug, Default)]
+pub struct Crossed {
+    /// Calls, those that began before or ended after included.
+    pub calls: Vec<Call>,
+    /// Requests that were queued in it.
+    pub requests: Vec<Request>,
+    /// Parts of these that are other files'.
+    pub shares: Vec<Share>,
+    /// Commits that ended in it.
+    pub commits: Vec<Commit>,
+}
+
+impl Crossing {
+    /// Of what was read of `span`.
+    pub fn of(crossed: Crossed, span: Span, owners: &Owners, precision: Precision) -> Crossing {
+        let Crossed { mut calls, mut requests, shares, mut commits } = crossed;
+        calls.sort_by_key(|call| (call.identity(), call.slot));
+        put_shares(&mut requests, shares);
+        requests.sort_unstable();
+        commits.sort_unstable();
+        let found = join(&calls, &requests, &commits);
+        let mut by_place: HashMap<(Whose, Kind, Op), Sums, RandomState> = HashMap::default();
+        let (mut beyond, mut last, mut ordinal) = (HashMap::default(), None, 0);
+        for (call, found) in calls.into_iter().zip(found) {
+            let identity = call.identity();
+            ordinal = if last == Some(identity) { ordinal + 1 } else { 0 };
+            last = Some(identity);
+            if call.ts_ns < span.0 || call.end_ns > span.1 {
+                let subjects = whose(&call).filter_map(|whose| whose.subject(owners)).collect();
+                beyond.insert((identity, ordinal), Beyond { call, subjects, found });
+                continue;
+            }
+            let spent = found.spent(&call);
+            for whose in whose(&call) {
+                let new = || Sums::empty(whose.durations(call.kind(), precision));
+                by_place.entry((whose, call.kind(), call.op)).or_insert_with(new).count(&call, &found, &spent);
+            }
+        }
+        let named = |((whose, kind, op), sums): ((Whose, _, _), _)| Some(((whose.subject(owners)?, kind, op), sums));
+        Crossing { span, precision, sums: by_place.into_iter().filter_map(named).collect(), beyond }
+    }
+
+    /// Adds what came next.
+    pub fn append(&mut self, next: Crossing) {
+        self.span.1 = next.span.1;
+        for (of, sums) in next.sums {
+            self.entry(of).combine(sums);
+        }
+        let mut ended = Vec::new();
+        for (key, theirs) in next.beyond {
+            let end_ns = theirs.call.end_ns;
+            match self.beyond.get_mut(&key) {
+                Some(mine) => mine.found.append(theirs.found),
+                None => {
+                    self.beyond.insert(key, theirs);
+                }
+            }
+            ended.extend((key.0.0 >= self.span.0 && end_ns <= self.span.1).then_some(key));
+        }
+        for key in ended {
+            self.end(key);
+        }
+    }
+
+    /// Counts a call of which all is together.
+    fn end(&mut self, key: (Identity, usize)) {
+        let Some(Beyond { call, subjects, found }) = self.beyond.remove(&key) else { return };
+        let spent = found.spent(&call);
+        for subject in subjects {
+            self.entry((subject, call.kind(), call.op)).count(&call, &found, &spent);
+        }
+    }
+
+    fn entry(&mut self, of: (Subject, Kind, Op)) -> &mut Sums {
+        let precision = self.precision;
+        let durations = durations(!is_fine(&of.0), of.1, precision);
+        self.sums.entry(of).or_insert_with(|| Sums::empty(durations))
+    }
+
+    /// Adds all of it, of one capture, to what those of other captures come to.
+    pub fn finish(mut self, sums: &mut BTreeMap<(Subject, Kind, Op), Sums>) {
+        for key in self.beyond.keys().copied().collect::<Vec<_>>() {
+            self.end(key);
+        }
+        for (of, theirs) in self.sums {
+            match sums.get_mut(&of) {
+                Some(mine) => mine.combine(theirs),
+                None => {
+                    sums.insert(of, theirs);
+                }
+            }
+        }
+    }
+}
+
+/// Puts parts of requests to these.
+fn put_shares(requests: &mut [Request], shares: Vec<Share>) {
+    if shares.is_empty() {
+        return;
+    }
+    let of =
+        requests.iter().enumerate().map(|(number, request)| ((request.ts_ns, request.disk, request.sector), number));
+    let places: HashMap<_, usize, RandomState> = of.collect();
+    for Share { of, file, bytes } in shares {
+        let Some(request) = places.get(&of).and_then(|number| requests.get_mut(*number)) else { continue };
+        match request.files.iter_mut().find(|(theirs, _)| *theirs == file) {
+            Some((_, sum)) => *sum = sum.saturating_add(bytes),
+            None => request.files.push((file, bytes)),
+        }
+        request.rest = request.rest.saturating_sub(bytes);
+    }
+    requests.iter_mut().for_each(|request| request.files.sort_unstable());
+}
+
+/// Whose a call is, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Whose {
+    All,
+    System(u32),
+    /// A process or a file.
+    Fine(Place),
+    Disk(Place),
+}
+
+/// All whose a call is.
+fn whose(call: &Call) -> impl Iterator<Item = Whose> {
+    let place = |scope: Scope| call.places.0[scope as usize];
+    let fine = [Scope::Process, Scope::File].map(|scope| Whose::Fine(place(scope)));
+    [Whose::All, Whose::System(call.slot), Whose::Disk(place(Scope::Device))].into_iter().chain(fine)
+}
+
+impl Whose {
+    /// The same by name; `None` of what is nobody's.
+    fn subject(self, owners: &Owners) -> Option<Subject> {
+        let entity = |place| Some(owners.entity(place)).filter(|entity| !matches!(entity, Entity::Nobody(..)));
+        match self {
+            Whose::All => Some(Subject::All),
+            Whose::System(slot) => owners.systems.get(slot as usize).map(|name| Subject::System((*name).to_owned())),
+            Whose::Fine(place) | Whose::Disk(place) => entity(place).map(Subject::Entity),
+        }
+    }
+
+    fn durations(self, kind: Kind, precision: Precision) -> Option<Sample> {
+        durations(!matches!(self, Whose::Fine(_)), kind, precision)
+    }
+}
+
+/// Whether there may be many like it.
+fn is_fine(subject: &Subject) -> bool {
+    matches!(subject, Subject::Entity(Entity::Process(..) | Entity::File(..)))
+}
+
+/// Distributions are kept of syncs alone, and not for each process and file.
+fn durations(is_coarse: bool, kind: Kind, precision: Precision) -> Option<Sample> {
+    (is_coarse && matches!(kind, Kind::Sync | Kind::SyncWrite)).then(|| Sample::empty(precision))
+}

@@ -1,0 +1,75 @@
+//! What is kept of the entries of a chunk beside operations, bytes and durations.
+
+use iostrata_capture::op::Layer;
+
+use super::accounts::{AccountId, Accounts, NO_SLOT};
+use super::chunk::{Asked, Chunk, Done};
+use super::end_ns;
+use crate::aggregate::footprint::{Touch, Walk, space};
+use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
+use crate::aggregate::sequence::Point;
+use crate::aggregate::sizes::{Sized, Sizes};
+use crate::aggregate::timeline::{Moment, Timeline};
+use crate::entity::{Entities, Scope};
+use crate::event::{Phase, UNKNOWN};
+
+/// What is asked for and in a system, each with its account and its duration, if that is known.
+fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
+    let total_ns = &chunk.durations[Phase::Total as usize];
+    let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
+    let rows = rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT);
+    rows.map(|(((account, asked), done), ns)| (*account, asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
+}
+
+pub fn spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Chunk) {
+    let of_layer = wanted(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
+    for (_, asked, &Done { ops, direction, size, position, .. }, ns) in of_layer {
+        let Some(direction) = direction else { continue };
+        let disk = asked.key.told().disk.is().map(|dev| (capture, dev));
+        let place = disk.zip(position.and_then(|position| u64::try_from(position).ok()));
+        let cell = Cell { ops: u64::from(ops), bytes: size.saturating_mul(u64::from(ops)) };
+        heatmap.add(&Spot { ts_ns: asked.ts_ns, way: (layer, direction), ns, place, cell });
+    }
+}
+
+pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, &Entities), chunk: &Chunk) {
+    for (account, asked, &Done { ops, direction, size, position, .. }, _) in wanted(chunk) {
+        let position = position.and_then(|position| u64::try_from(position).ok());
+        let (Some(direction), Some(position), Some(places)) = (direction, position, accounts.places(account)) else {
+            continue;
+        };
+        let device = places.0[Scope::Device as usize];
+        let space = space(layer, &places, entities);
+        if let Some(space) = space.filter(|_| ops > 0 && size > 0) {
+            let (ts_ns, ops) = (asked.ts_ns, u64::from(ops));
+            walk.add(layer, &Touch { ts_ns, direction, space, position, bytes: size, ops }, (account.slot, device));
+        }
+    }
+}
+
+pub fn points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
+    // Bytes of an operation that is counted elsewhere have neither a number nor a duration.
+    for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
+        wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
+    {
+        let Some(places) = accounts.places(account) else { continue };
+        let end_ns = end_ns(asked.ts_ns, ns.and_then(|ns| i64::try_from(ns).ok()));
+        let ts_ns = asked.ts_ns;
+        points.push(Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places });
+    }
+}
+
+pub fn moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
+    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
+        timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
+    }
+}
+
+pub fn sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
+    // A row of a file system is of many operations.
+    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
+        if let Some(direction) = direction.filter(|_| ops > 0) {
+            sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `path.csv`: where the time of calls goes on its way through the layers.
+
+use std::cmp::Reverse;
+
+use iostrata_capture::op::{Layer, Op};
+
+use super::subject::Named;
+use crate::aggregate::crossing::{Kind, Spent, Sums};
+use crate::aggregate::sequence::Subject;
+use crate::frame::ResultColumn;
+use crate::names::Names;
+use crate::partial::Finished;
+use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each call that moves bytes or syncs, of all, of each system, process, file and \
+    disk; of each those that took most time together first. A call waits for the requests that its own thread queued while it was under way, \
+    in its own context; of several that one thread has under way (aio, io_uring) for those queued after it and before the next. A sync, and a write to a file opened with `O_SYNC` or \
+    `O_DSYNC`, also waits for all that anybody queued meanwhile of its file, and of the journal on the disk that its file system is on; \
+    `syncfs` and a sync of a block device for all writes to the disk, `sync` for all writes. The time of a call is `device` while at least one of \
+    these requests was with the driver and the device, `queue` while some were under way but none there, `filesystem` for the rest; what was under way after \
+    the call was over does not count. Calls that waited for no request are `cache`, with what they copied and what they waited for that others had asked for; \
+    syncs without any are `filesystem`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found, \
+    those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). The five \
+    together are the time of the calls. Where block requests were not captured all five are empty.";
+
+/// What a row is made from.
+pub struct Row<'a> {
+    named: Named,
+    kind: Kind,
+    op: Op,
+    sums: &'a Sums,
+    /// Whether requests were captured.
+    has_requests: bool,
+    lost_events: Option<u64>,
+}
+
+/// By scope; of each those that took most time first.
+pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
+    all(finished, trust, |_| true)
+        .into_iter()
+        .map(|((subject, kind, op), sums)| Row {
+            named: Named::of(subject, names),
+            kind,
+            op,
+            sums,
+            has_requests: trust.captured[Layer::Block as usize],
+            lost_events: lost(trust),
+        })
+        .collect()
+}
+
+/// Calls of some kinds, by scope; of each those that took most time first.
+pub(super) fn all<'a>(
+    finished: &'a Finished,
+    trust: &Trust,
+    takes: impl Fn(Kind) -> bool,
+) -> Vec<((&'a Subject, Kind, Op), &'a Sums)> {
+    let captured = trust.captured[Layer::Syscall as usize];
+    let crossings = finished.order.crossings.iter().filter(|((_, kind, _), _)| captured && takes(*kind));
+    let mut all: Vec<_> = crossings.map(|((subject, kind, op), sums)| ((subject, *kind, *op), sums)).collect();
+    let scope = |subject: &Subject| match subject {
+        Subject::All => None,
+        Subject::System(_) => Some(None),
+        Subject::Entity(entity) => Some(Some(entity.scope())),
+    };
+    all.sort_by_key(|((subject, ..), sums)| (scope(subject), Reverse((total_ns(&sums.spent), sums.ops))));
+    all
+}
+
+/// Events that may have been calls, or requests that these waited for.
+pub(super) fn lost(trust: &Trust) -> Option<u64> {
+    let lost = [Layer::Syscall, Layer::Block]
+        .map(|layer| if trust.captured[layer as usize] { trust.known_lost(layer) } else { Some(0) });
+    lost[0].zip(lost[1]).map(|(calls, requests)| calls.saturating_add(requests))
+}
+
+/// The time of calls.
+pub(super) fn total_ns(spent: &Spent) -> u128 {
+    let Spent { cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns } = *spent;
+    [filesystem_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
+}
+
+/// As wide as a column is: more than 584 years are as many.
+pub(super) fn whole(ns: u128) -> u64 {
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}
+
+/// The average time of a call, rounded.
+pub(super) fn average_ns(sums: &Sums) -> Option<u64> {
+    crate::aggregate::count::average(total_ns(&sums.spent), sums.ops)
+}
+
+/// Where time goes: name, what that is, and how much it is.
+type Where = (&'static str, &'static str, fn(&Spent) -> u128);
+
+const PARTS: [Where; 5] = [
+    ("cache", "in calls that waited for no request", |spent| spent.cache_ns),
+    (
+        "filesystem",
+        "in calls that waited for requests, while none of these was under way; and in syncs without any",
+        |spent| spent.filesystem_ns,
+    ),
+    ("queue", "while requests were queued or in the scheduler, and none with the device", |spent| spent.queue_ns),
+    ("device", "while at least one request was with the driver and the device", |spent| spent.device_ns),
+    ("unknown", "in calls of which that cannot be told", |spent| spent.unknown_ns),
+];
+
+/// The columns that say what a row is about.
+pub(super) fn about<R>(of: impl Fn(&R) -> (&Named, Kind, Op) + Copy + 'static) -> Vec<ResultColumn<R>> {
+    vec![
+        ResultColumn::text("scope", "`all`, `system`, `process`, `file` or `device`.", move |row| of(row).0.scope),
+        ResultColumn::text("name", "The name, as in `amplification.csv`; empty of all.", move |row| &of(row).0.name),
+        ResultColumn::text("id", "The id, as in `amplification.csv`; empty of all and of systems.", move |row| {
+            &of(row).0.id
+        }),
+        ResultColumn::text(
+            "kind",
+            "`read`, `write`, `sync`, or `sync_write`: a write to a file opened with `O_SYNC` or `O_DSYNC`.",
+            move |row| of(row).1.name(),
+        ),
+        ResultColumn::text("op", "The call.", move |row| of(row).2.name()),
+    ]
+}
+
+/// The columns, in order.
+pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
+    let integer = |name: &str, doc: &str, value: fn(&Sums) -> u64| {
+        ResultColumn::integer(name, doc, move |row: &Row| Some(value(row.sums)))
+    };
+    let mut columns = about(|row: &Row| (&row.named, row.kind, row.op));
+    columns.extend([
+        integer("ops", "Calls.", |sums| sums.ops),
+        integer("failed", "Those that failed.", |sums| sums.failed),
+        integer("bytes", "Bytes that they moved.", |sums| sums.bytes),
+        ResultColumn::integer("waited", "Those that waited for a request.", |row: &Row| {
+            row.has_requests.then_some(row.sums.waited)
+        }),
+        integer("total_ns", "The sum of their durations.", |sums| whole(total_ns(&sums.spent))),
+        ResultColumn::integer("avg_ns", "The average of these, rounded.", |row: &Row| average_ns(row.sums)),
+        integer("max_ns", "The longest of these.", |sums| sums.max_ns),
+    ]);
+    for (name, doc, value) in PARTS {
+        columns.push(ResultColumn::integer(
+            format!("{name}_ns"),
+            format!("Of `total_ns`: {doc}."),
+            move |row: &Row| row.has_requests.then(|| whole(value(&row.sums.spent))),
+        ));
+    }
+    for (name, _, value) in PARTS {
+        let doc = format!("`{name}_ns` / `total_ns`.");
+        columns.push(ResultColumn::number(format!("{name}_share"), doc, move |row: &Row| {
+            let (part, total) = (value(&row.sums.spent), total_ns(&row.sums.spent));
+            (row.has_requests && total > 0).then(|| part as f64 / total as f64)
+        }));
+    }
+    columns.push(ResultColumn::integer(
+        "lost_events",
+        "Calls and block requests that were lost, whosever they were. Empty where nobody knows.",
+        |row: &Row| row.lost_events,
+    ));
+    columns
+}

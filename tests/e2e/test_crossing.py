@@ -1,0 +1,138 @@
+"""Where the time of calls goes and what syncs force out: against DuckDB, which joins calls and requests, and against fio's own account."""
+
+import csv
+import json
+import subprocess
+
+import pytest
+from conftest import ROOT, analyze, require
+from test_load import fast_disk  # noqa: F401
+
+FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
+PARTS = ("cache", "filesystem", "queue", "device", "unknown")
+
+
+def fio(disk, *arguments):
+    """Runs fio on a file of its own; what it says of it."""
+    command = [require("fio"), "--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", "--output-format=json", *arguments]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return json.loads(output[output.index("{"):])["jobs"][0]
+
+
+def table(name, capture, out, *arguments):
+    """The rows of a table by scope, name and call. The last requests before a recording ends may be unseen, which is told."""
+    result = analyze(name, capture, "--out", out, *arguments)
+    assert result.returncode in (0, 3), result.stderr
+    with open(out / f"{name}.csv", newline="") as lines:
+        return {(row["scope"], row["name"], row["kind"], row["op"]): row for row in csv.DictReader(lines)}
+
+
+def recorded(record, disk, out, *arguments):
+    recorder = record("--device", disk.name, out=out)
+    job = fio(disk, *arguments)
+    return recorder.stop(expected=None), job
+
+
+def test_direct_reads_are_what_the_requests_of_their_threads_are(fast_disk, record, tmp_path):  # noqa: F811
+    (fast_disk.mount / "file").write_bytes(bytes(16 << 20))
+    capture, job = recorded(record, fast_disk, tmp_path / "run", "--rw=randread", "--bs=4k", "--ioengine=psync", "--direct=1", "--numjobs=2",
+                            "--group_reporting", "--io_size=8M")
+    row = table("path", capture.directory, tmp_path / "out")["system", "fio", "read", "pread64"]
+    # As DuckDB joins them: each request is within the one call of its thread, with all of its time.
+    ops, total, queued, device, joined = capture.one("""
+        with calls as (select tid, ts_ns, ts_ns + dur_ns as end_ns, dur_ns from {syscall} where op = 'pread64' and flags & 16384 <> 0),
+        joined as (select c.ts_ns, queue_ns + coalesce(insert_ns, 0) as queued, b.dur_ns from calls c
+            join {block} b on b.tid = c.tid and b.ts_ns between c.ts_ns and c.end_ns and b.op = 'read' and b.evidence = 'direct')
+        select (select count(*) from calls), (select sum(dur_ns)::bigint from calls), sum(queued)::bigint, sum(dur_ns - queued)::bigint, count(*)
+        from joined""")
+    assert ops == joined == job["read"]["total_ios"] == 4096
+    assert [int(row[name]) for name in ("waited", "queue_ns", "device_ns", "cache_ns")] == [ops, queued, device, 0]
+    # fio's own call of another kind are reads of its files without requests.
+    direct = int(row["queue_ns"]) + int(row["device_ns"]) + int(row["filesystem_ns"])
+    assert direct == total and int(row["unknown_ns"]) == int(row["total_ns"]) - total
+    assert int(row["device_ns"]) > 0.2 * total
+
+
+def test_what_is_in_the_page_cache_waits_for_nothing(disk, record, tmp_path):
+    (disk.mount / "file").write_bytes(bytes(16 << 20))
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture, job = recorded(record, disk, tmp_path / "run", "--rw=read", "--bs=4k", "--ioengine=psync", "--invalidate=0")
+    row = table("path", capture.directory, tmp_path / "out", "--file", "*/file")["all", "", "read", "pread64"]
+    assert int(row["ops"]) == job["read"]["total_ios"] and row["waited"] == "0" and row["cache_share"] == "1.0"
+    assert int(row["total_ns"]) == capture.one("select sum(dur_ns)::bigint from {syscall} where op = 'pread64'")[0]
+
+
+def test_a_cold_read_waits_for_its_readahead(disk, record, tmp_path):
+    (disk.mount / "file").write_bytes(bytes(16 << 20))
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture, job = recorded(record, disk, tmp_path / "run", "--rw=read", "--bs=4k", "--ioengine=psync", "--invalidate=1")
+    row = table("path", capture.directory, tmp_path / "out", "--file", "*/file")["all", "", "read", "pread64"]
+    requests, = capture.one("select count(*) from {block} where op = 'read' and comm = 'fio' and ino is not null")
+    assert int(row["ops"]) == job["read"]["total_ios"]
+    assert 1 <= int(row["waited"]) <= requests and int(row["device_ns"]) > 0 and int(row["cache_ns"]) > 0
+
+
+@pytest.mark.parametrize("call, options", [
+    ("fsync", ["--fsync=1"]), ("fdatasync", ["--fdatasync=1"]), ("pwrite64", ["--sync=1"]),
+])
+def test_each_sync_forces_out_what_was_written_before_it(call, options, disk, record, tmp_path):
+    capture, job = recorded(record, disk, tmp_path / "run", "--rw=write", "--bs=8k", "--io_size=1M", "--ioengine=psync", "--fallocate=none", *options)
+    kind = "sync_write" if call == "pwrite64" else "sync"
+    rows = table("sync", capture.directory, tmp_path / "out")
+    row = rows["all", "", kind, call]
+    # fio does not sync after the last write, and has no count of fdatasync.
+    written = job["write"]["total_ios"] - (kind == "sync")
+    assert job["write"]["total_ios"] == 128 and (call != "fsync" or written == job["sync"]["total_ios"])
+    assert int(row["ops"]) == written and row["failed"] == "0"
+    # All of it, and nothing twice.
+    assert int(row["data_bytes"]) == written << 13
+    assert int(row["requests"]) <= capture.one("select count(*) from {block} where op = 'write'")[0]
+    journal, blocks, commits = capture.one("""
+        select (select coalesce(sum(bytes), 0)::bigint from {block} where class = 'journal'),
+            (select coalesce(sum(blocks), 0)::bigint from {fs} where op = 'commit'), (select count(*) from {fs} where op = 'commit')""")
+    # Each write appends, and so changes the size of the file, which goes through the journal.
+    assert written <= int(row["commits"]) <= commits and 0 < int(row["journal_blocks"]) <= blocks
+    assert 0.95 * journal <= int(row["journal_bytes"]) <= journal
+    # The same of the process, the file and the disk.
+    for scope in ("process", "file", "device"):
+        (other,) = [row for (of, _, _, op), row in rows.items() if (of, op) == (scope, call)]
+        assert [other[name] for name in ("ops", "data_bytes", "commits")] == [row[name] for name in ("ops", "data_bytes", "commits")]
+    # Time: that of the calls, most of which is spent on requests.
+    path = table("path", capture.directory, tmp_path / "out")["all", "", kind, call]
+    total, = capture.one(f"select sum(dur_ns)::bigint from {{syscall}} where op = '{call}'")
+    assert int(path["total_ns"]) == int(row["total_ns"]) == total and int(path["waited"]) >= written
+
+
+def test_operations_that_go_on_beside_their_thread_have_their_own_requests(fast_disk, record, tmp_path):  # noqa: F811
+    (fast_disk.mount / "file").write_bytes(bytes(16 << 20))
+    for engine, op in (("libaio", "aio_read"), ("io_uring", "io_uring_read")):
+        capture, job = recorded(record, fast_disk, tmp_path / engine, "--rw=randread", "--bs=4k", f"--ioengine={engine}", "--iodepth=4",
+                                "--direct=1", "--io_size=4M")
+        row = table("path", capture.directory, tmp_path / "out")["system", "fio", "read", op]
+        assert int(row["ops"]) == job["read"]["total_ios"] == 1024
+        assert int(row["waited"]) >= 0.99 * 1024 and float(row["unknown_share"]) < 0.02, row
+        # Each request is one operation's: their times together are those of the requests, but for what the program was told late.
+        queued, device = capture.one("""
+            select sum(queue_ns + coalesce(insert_ns, 0))::bigint, sum(dur_ns - queue_ns - coalesce(insert_ns, 0))::bigint
+            from {block} where op = 'read' and evidence = 'direct' and comm = 'fio' and class = 'data'""")
+        assert int(row["device_ns"]) == pytest.approx(device, rel=0.02) and int(row["queue_ns"]) == pytest.approx(queued, rel=0.05)
+
+
+def test_the_time_of_calls_is_all_of_it_and_rows_of_a_scope_add_up(tmp_path):
+    rows = table("path", FIXTURE, tmp_path)
+    for row in rows.values():
+        assert sum(int(row[f"{part}_ns"]) for part in PARTS) == int(row["total_ns"])
+    syncs = table("sync", FIXTURE, tmp_path)
+    assert {key for key in rows if key[2] in ("sync", "sync_write")} >= syncs.keys() and syncs
+    for columns, all_rows in ((("ops", "total_ns"), rows), (("requests", "data_bytes", "journal_bytes", "commits", "journal_blocks"), syncs)):
+        for column in columns:
+            sums = {}
+            for (scope, _, kind, op), row in all_rows.items():
+                sums.setdefault((kind, op), {}).setdefault(scope, []).append(int(row[column]))
+            for of, by_scope in sums.items():
+                assert sum(by_scope["all"]) == sum(by_scope["system"]), (of, column)
+
+
+def test_without_requests_time_is_not_told_apart(tmp_path):
+    row = table("path", FIXTURE, tmp_path, "--layer", "syscall")["all", "", "sync", "fsync"]
+    assert int(row["total_ns"]) > 0 and all(row[f"{part}_ns"] == row[f"{part}_share"] == "" for part in PARTS) and row["waited"] == ""
