@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import subprocess
 
+import duckdb
 import pytest
 from conftest import ROOT, analyze, require
 from test_load import fast_disk  # noqa: F401
@@ -37,7 +39,7 @@ def test_direct_reads_are_what_the_requests_of_their_threads_are(fast_disk, reco
     (fast_disk.mount / "file").write_bytes(bytes(16 << 20))
     capture, job = recorded(record, fast_disk, tmp_path / "run", "--rw=randread", "--bs=4k", "--ioengine=psync", "--direct=1", "--numjobs=2",
                             "--group_reporting", "--io_size=8M")
-    row = table("path", capture.directory, tmp_path / "out")["system", "fio", "read", "pread64"]
+    row = table("path", capture.directory, tmp_path / "out")["system", "fio", "direct_read", "pread64"]
     # As DuckDB joins them: each request is within the one call of its thread, with all of its time.
     ops, total, queued, device, joined = capture.one("""
         with calls as (select tid, ts_ns, ts_ns + dur_ns as end_ns, dur_ns from {syscall} where op = 'pread64' and flags & 16384 <> 0),
@@ -47,9 +49,7 @@ def test_direct_reads_are_what_the_requests_of_their_threads_are(fast_disk, reco
         from joined""")
     assert ops == joined == job["read"]["total_ios"] == 4096
     assert [int(row[name]) for name in ("waited", "queue_ns", "device_ns", "cache_ns")] == [ops, queued, device, 0]
-    # fio's own call of another kind are reads of its files without requests.
-    direct = int(row["queue_ns"]) + int(row["device_ns"]) + int(row["filesystem_ns"])
-    assert direct == total and int(row["unknown_ns"]) == int(row["total_ns"]) - total
+    assert int(row["total_ns"]) == total and int(row["unknown_ns"]) == 0
     assert int(row["device_ns"]) > 0.2 * total
 
 
@@ -58,7 +58,10 @@ def test_what_is_in_the_page_cache_waits_for_nothing(disk, record, tmp_path):
     subprocess.run(["sync", "-f", disk.mount], check=True)
     capture, job = recorded(record, disk, tmp_path / "run", "--rw=read", "--bs=4k", "--ioengine=psync", "--invalidate=0")
     row = table("path", capture.directory, tmp_path / "out", "--file", "*/file")["all", "", "read", "pread64"]
-    assert int(row["ops"]) == job["read"]["total_ios"] and row["waited"] == "0" and row["cache_share"] == "1.0"
+    # The kernel may have dropped pages of it.
+    dropped, = capture.one("select count(*) from {block} where op = 'read'")
+    assert int(row["ops"]) == job["read"]["total_ios"] and int(row["waited"]) <= dropped < 100
+    assert float(row["cache_share"]) == 1 if dropped == 0 else float(row["cache_share"]) > 0.5
     assert int(row["total_ns"]) == capture.one("select sum(dur_ns)::bigint from {syscall} where op = 'pread64'")[0]
 
 
@@ -108,7 +111,7 @@ def test_operations_that_go_on_beside_their_thread_have_their_own_requests(fast_
     for engine, op in (("libaio", "aio_read"), ("io_uring", "io_uring_read")):
         capture, job = recorded(record, fast_disk, tmp_path / engine, "--rw=randread", "--bs=4k", f"--ioengine={engine}", "--iodepth=4",
                                 "--direct=1", "--io_size=4M")
-        row = table("path", capture.directory, tmp_path / "out")["system", "fio", "read", op]
+        row = table("path", capture.directory, tmp_path / "out")["system", "fio", "direct_read", op]
         assert int(row["ops"]) == job["read"]["total_ios"] == 1024
         assert int(row["waited"]) >= 0.99 * 1024 and float(row["unknown_share"]) < 0.02, row
         # Each request is one operation's: their times together are those of the requests, but for what the program was told late.
@@ -136,3 +139,73 @@ def test_the_time_of_calls_is_all_of_it_and_rows_of_a_scope_add_up(tmp_path):
 def test_without_requests_time_is_not_told_apart(tmp_path):
     row = table("path", FIXTURE, tmp_path, "--layer", "syscall")["all", "", "sync", "fsync"]
     assert int(row["total_ns"]) > 0 and all(row[f"{part}_ns"] == row[f"{part}_share"] == "" for part in PARTS) and row["waited"] == ""
+
+
+def cache_of(capture, out, *arguments):
+    """Rows of cache.csv by scope and name."""
+    assert analyze("cache", capture, "--out", out, *arguments).returncode in (0, 3)
+    with open(out / "cache.csv", newline="") as lines:
+        return {(row["scope"], row["name"]): row for row in csv.DictReader(lines)}
+
+
+def test_reads_through_the_cache_hit_and_miss(disk, record, tmp_path):
+    (disk.mount / "file").write_bytes(bytes(16 << 20))
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    found = {}
+    for name, options in {"cold": ("--rw=read", "--invalidate=1"), "warm": ("--rw=read", "--invalidate=0"),
+                          "random": ("--rw=randread", "--invalidate=1", "--io_size=1M", "--fadvise_hint=0")}.items():
+        capture, job = recorded(record, disk, tmp_path / name, "--bs=4k", "--ioengine=psync", *options)
+        row = cache_of(capture.directory, tmp_path / f"{name}-out", "--file", "*/file")["all", ""]
+        assert int(row["read_ops"]) == job["read"]["total_ios"] and int(row["read_bytes"]) == job["read"]["io_bytes"]
+        filled, ahead = capture.one("""
+            select (select coalesce(sum(bytes), 0)::bigint from {fs} where op = 'fill' and fd_kind = 'regular'),
+                (select coalesce(sum(bytes), 0)::bigint from {block} where class = 'readahead' and ino is not null)""")
+        assert (int(row["filled_bytes"]), int(row["readahead_bytes"])) == (filled, ahead)
+        found[name] = row
+    cold, warm, random = (found[name] for name in ("cold", "warm", "random"))
+    # Each page came in once; most calls found it there, because it was read ahead.
+    assert int(cold["filled_bytes"]) == 16 << 20 and float(cold["hit_pages_share"]) == 0 and 0.5 < float(cold["hit_ops_share"]) < 1
+    assert 0 < int(cold["readahead_bytes"]) <= 16 << 20 and cold["unused_bytes"] == "0"
+    # But for what the kernel may have dropped.
+    assert int(warm["filled_bytes"]) < 1 << 20 and min(float(warm["hit_ops_share"]), float(warm["hit_pages_share"])) > 0.95
+    # Reads around each place bring in more than is used.
+    filled = int(random["filled_bytes"])
+    assert int(random["unused_bytes"]) == max(0, filled - (1 << 20)) and int(random["miss_ops"]) > 100
+
+
+def test_what_is_overwritten_in_the_cache_is_absorbed(disk, record, tmp_path):
+    recorder = record("--device", disk.name, out=tmp_path / "run")
+    with open(disk.mount / "file", "wb", buffering=0) as file:
+        for _ in range(8):
+            file.seek(0)
+            file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+    capture = recorder.stop(expected=None)
+    row = cache_of(capture.directory, tmp_path / "out", "--file", "*/file")["all", ""]
+    assert [int(row[name]) for name in ("write_bytes", "dirtied_bytes", "write_absorbed_bytes")] == [8 << 20, 1 << 20, 7 << 20]
+
+
+def test_what_the_cache_did_is_duckdbs(tmp_path):
+    rows = cache_of(FIXTURE, tmp_path / "cache")
+    calls = "op in ('read', 'pread64', 'readv', 'preadv', 'preadv2', 'aio_read', 'io_uring_read', 'sendfile_in', 'copy_file_range_in', 'splice_in')"
+    through = f"{calls} and fd_kind in ('regular', 'block') and ret >= 0 and flags & 16384 = 0"
+    query = f"""
+        select (select count(*) from '{FIXTURE}/syscall/*.parquet' where {through}),
+            (select sum(ret)::bigint from '{FIXTURE}/syscall/*.parquet' where {through}),
+            (select sum(bytes)::bigint from '{FIXTURE}/fs/*.parquet' where op = 'fill' and via is distinct from 'mapping' and fd_kind = 'regular'),
+            (select sum(bytes)::bigint from '{FIXTURE}/fs/*.parquet' where op = 'dirty' and fd_kind = 'regular'),
+            (select sum(bytes)::bigint from '{FIXTURE}/block/*.parquet' where class = 'readahead')"""
+    (expected,) = duckdb.sql(query).fetchall()
+    row = rows["all", ""]
+    assert tuple(int(row[name]) for name in ("read_ops", "read_bytes", "filled_bytes", "dirtied_bytes", "readahead_bytes")) == expected
+    # What it absorbed is what amplification.csv says.
+    assert analyze("amplification", FIXTURE, "--out", tmp_path / "amplification").returncode == 0
+    with open(tmp_path / "amplification" / "amplification.csv", newline="") as lines:
+        absorbed = {(row["scope"].replace("total", "all"), row["name"], row["id"], row["direction"]): row["absorbed_bytes"] for row in csv.DictReader(lines)}
+    compared = 0
+    for row in rows.values():
+        for direction in ("read", "write"):
+            other = absorbed.get((row["scope"], row["name"], row["id"], direction))
+            assert other is None or other == row[f"{direction}_absorbed_bytes"]
+            compared += other is not None
+    assert compared > 10

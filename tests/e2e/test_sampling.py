@@ -38,7 +38,7 @@ def cpu_seconds(recorder):
 
 
 def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, record, timed, tmp_path):  # noqa: F811
-    limit = 2
+    limit = 3
     fio(fast_disk, "--ioengine=psync", seconds=1)
     recorder = record("--device", fast_disk.name, "--layers", "syscall,fs,block", "--cpu-limit", limit)
     # It does not know of the load before it has seen some of it.

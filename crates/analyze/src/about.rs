@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::Result;
+use iostrata_capture::Capture;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Precision;
@@ -46,27 +47,49 @@ struct Made {
 
 /// A capture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Source {
+pub struct Source {
     capture_id: String,
     schema_version: u32,
     recorder_version: String,
     started_at: String,
 }
 
-/// The file of `directory` after `written` were written to it.
+impl Source {
+    /// That which `capture` is.
+    pub fn of(capture: &Capture) -> Source {
+        Source {
+            capture_id: capture.manifest.capture_id.clone(),
+            schema_version: capture.manifest.schema_version,
+            recorder_version: capture.manifest.recorder_version.clone(),
+            started_at: capture.manifest.started_at.clone(),
+        }
+    }
+}
+
+/// The file of `directory` after tables of `results` were written to it.
 ///
 /// # Errors
 /// Where it cannot be made.
 pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
+    let files: Vec<String> = written.iter().map(|table| table.file_in(options.format)).collect();
+    let is_complete = results.trust.complete && results.finished.doubtful == Counts::default();
+    with(directory, &files, options, results.captures.iter().map(Source::of).collect(), is_complete)
+}
+
+/// The file of `directory` after files were written to it that were made of `captures`.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn with(
+    directory: &Directory,
+    files: &[String],
+    options: &Analyze,
+    captures: Vec<Source>,
+    complete: bool,
+) -> Result<Vec<u8>> {
     // What is there may be anything, and be of no use.
     let known = fs::read(directory.path(FILE_NAME)).ok();
     let mut about: About = known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default();
-    let source = |capture: &iostrata_capture::Capture| Source {
-        capture_id: capture.manifest.capture_id.clone(),
-        schema_version: capture.manifest.schema_version,
-        recorder_version: capture.manifest.recorder_version.clone(),
-        started_at: capture.manifest.started_at.clone(),
-    };
     let made = Made {
         results_version: tables::VERSION,
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -78,10 +101,10 @@ pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results
         },
         exact: options.precision == Precision::Exact,
         own_rules: options.rules.is_some(),
-        complete: results.trust.complete && results.finished.doubtful == Counts::default(),
-        captures: results.captures.iter().map(source).collect(),
+        complete,
+        captures,
     };
-    about.files.extend(written.iter().map(|table| (table.file_in(options.format), made.clone())));
+    about.files.extend(files.iter().map(|file| (file.clone(), made.clone())));
     let mut text = serde_json::to_vec_pretty(&about)?;
     text.push(b'\n');
     Ok(text)

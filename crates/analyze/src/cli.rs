@@ -73,9 +73,16 @@ enum Command {
     /// Print how long syncs took and what they forced out; with --out also write sync.csv.
     #[command(after_help = EXIT_CODES)]
     Sync(Analyze),
+    /// Print what the page cache did: hits, what was read ahead, what it absorbed; with --out also write cache.csv.
+    #[command(after_help = EXIT_CODES)]
+    Cache(Analyze),
     /// Do all of these at once: print the summary, and write every table.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
+    /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also
+    /// write compare.csv.
+    #[command(after_help = EXIT_CODES)]
+    Compare(Compare),
     /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
     #[command(after_help = EXIT_CODES)]
     Quality(Analyze),
@@ -103,6 +110,13 @@ struct Analyze {
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]
+    how: How,
+}
+
+/// How captures are analyzed, and where results go.
+#[derive(Debug, Args)]
+struct How {
+    #[command(flatten)]
     selection: Selecting,
     /// Write tables into this directory, which is created if needed.
     #[arg(long, value_name = "DIR")]
@@ -123,6 +137,32 @@ struct Analyze {
     /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
     #[arg(long)]
     exact: bool,
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    /// Two capture directories: the one that is known, and the one that is held against it.
+    #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2, required_unless_present = "before", conflicts_with = "before")]
+    captures: Vec<PathBuf>,
+    /// Repeats of what is known: captures of the same workload.
+    #[arg(long, value_name = "CAPTURE", num_args = 1.., requires = "after")]
+    before: Vec<PathBuf>,
+    /// Repeats of what is held against it.
+    #[arg(long, value_name = "CAPTURE", num_args = 1.., requires = "before")]
+    after: Vec<PathBuf>,
+    /// How often an interval is to have the true value, in percent.
+    #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = confidence)]
+    confidence: f64,
+    /// How long the windows are that are resampled where there is one capture on each side.
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    window: Option<Duration>,
+    #[command(flatten)]
+    how: How,
+}
+
+fn confidence(typed: &str) -> Result<f64, String> {
+    let percent = typed.trim_end_matches('%').trim().parse().ok().filter(|percent| (50.0..100.0).contains(percent));
+    percent.map(|percent: f64| percent / 100.0).ok_or_else(|| "expected a percentage from 50 to below 100".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -255,7 +295,9 @@ impl From<Command> for options::Command {
             Command::Queue(typed) => typed.into_command(Analysis::Queue, None),
             Command::Path(typed) => typed.into_command(Analysis::Path, None),
             Command::Sync(typed) => typed.into_command(Analysis::Sync, None),
+            Command::Cache(typed) => typed.into_command(Analysis::Cache, None),
             Command::Report(typed) => typed.into_command(Analysis::Report, None),
+            Command::Compare(typed) => typed.into_command(),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Recover(recover) => options::Command::Recover(recover.captures),
@@ -266,10 +308,28 @@ impl From<Command> for options::Command {
 
 impl Analyze {
     fn into_command(self, analysis: Analysis, window: Option<Duration>) -> options::Command {
+        options::Command::Analyze(Box::new(self.how.into_options(analysis, self.captures, window)))
+    }
+}
+
+impl Compare {
+    fn into_command(self) -> options::Command {
+        let Compare { mut captures, before, after, confidence, window, how } = self;
+        let (before, after) = match captures.pop() {
+            Some(last) => (captures, vec![last]),
+            None => (before, after),
+        };
+        let analyze = how.into_options(Analysis::Compare, Vec::new(), window);
+        options::Command::Compare(Box::new(options::Compare { before, after, analyze, confidence }))
+    }
+}
+
+impl How {
+    fn into_options(self, analysis: Analysis, captures: Vec<PathBuf>, window: Option<Duration>) -> options::Analyze {
         let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        options::Command::Analyze(Box::new(options::Analyze {
+        options::Analyze {
             analysis,
-            captures: self.captures,
+            captures,
             selection: self.selection.into(),
             out: self.out,
             format: self.format.into(),
@@ -279,7 +339,7 @@ impl Analyze {
             precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
             window,
             stretch_rows: None,
-        }))
+        }
     }
 }
 

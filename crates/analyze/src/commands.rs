@@ -25,7 +25,7 @@ use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
 use crate::work::{Work, scan_all};
-use crate::{about, frame, notes, recover, schema};
+use crate::{about, compare, frame, notes, recover, schema};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub enum Outcome {
 pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     match command {
         Command::Analyze(options) => analyze(options, out, err),
+        Command::Compare(options) => compare::run(options, out, err),
         Command::Recover(captures) => recover::run(captures, out, err),
         Command::Schema => {
             print(out, &format!("{}\n{}", schema::captures(), schema::results())).map(|()| Outcome::Complete)
@@ -51,6 +52,30 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if options.analysis == Analysis::Report && options.out.is_none() {
         bail!("report: nowhere to write all of it, expected --out DIR");
     }
+    let (text, is_complete) = analyzed(options, err, |results, choice, directory| {
+        let shown = shown(options.analysis, results)?;
+        let notes = lines(options, choice, results, &shown)?;
+        let mut text = shown.text;
+        if !notes.is_empty() {
+            text.push('\n');
+            notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
+        }
+        if let Some(directory) = directory {
+            text.push_str(&write(directory, options, results)?);
+        }
+        Ok((text, results.trust.complete))
+    })?;
+    print(out, &text)?;
+    Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+/// Does what is asked for, and hands the results to `then`, with the devices whose requests are in the totals and the directory for files. Warnings go
+/// to `err`.
+pub(crate) fn analyzed<T>(
+    options: &Analyze,
+    err: &mut dyn Write,
+    then: impl FnOnce(&Results, &Choice, Option<&Directory>) -> Result<T>,
+) -> Result<T> {
     let rules = match &options.rules {
         Some(file) => Systems::with_file(file)?,
         None => Systems::built_in()?,
@@ -73,22 +98,11 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     trust.doubt(&partial.doubtful);
     let finished = partial.finish(&trust.missing.map(|missing| missing.at_least));
     let results = Results { captures: &captures, known: &known, names: &names, finished, trust };
-
-    let shown = shown(options.analysis, &results)?;
-    let notes = lines(options, &choice, &results, &shown)?;
-    let mut text = shown.text;
-    if !notes.is_empty() {
-        text.push('\n');
-        notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
-    }
-    if let Some(directory) = &directory {
-        text.push_str(&write(directory, options, &results)?);
-    }
+    let made = then(&results, &choice, directory.as_ref())?;
     for warning in &results.trust.warnings {
         print(err, &format!("{}\n", one_line(warning)))?;
     }
-    print(out, &text)?;
-    Ok(if results.trust.complete { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(made)
 }
 
 /// What all rows that are asked for come to.
@@ -144,7 +158,7 @@ fn scan(
 /// The result for people.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
-        Analysis::Summary | Analysis::Report => {
+        Analysis::Summary | Analysis::Report | Analysis::Compare => {
             terminal::summary::table(&Table::Summary.frame(results)?, &total(results)?)
         }
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
@@ -157,6 +171,7 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Queue => terminal::queue::table(&Table::Queue.frame(results)?),
         Analysis::Path => terminal::path::table(&Table::Path.frame(results)?),
         Analysis::Sync => terminal::sync::table(&Table::Sync.frame(results)?),
+        Analysis::Cache => terminal::cache::table(&Table::Cache.frame(results)?),
         Analysis::Quality => {
             let Results { captures, known, finished, trust, .. } = results;
             let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));

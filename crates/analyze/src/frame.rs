@@ -52,6 +52,8 @@ impl<R> ResultColumn<R> {
 pub enum Value<R> {
     /// A text of the row; an empty one is an empty cell.
     Text(TextOf<R>),
+    /// A text that is made for the row; an empty one is an empty cell.
+    Words(WordsOf<R>),
     /// A whole number of the row; `None` is an empty cell.
     Integer(IntegerOf<R>),
     /// A whole number of the row that may be below zero; `None` is an empty cell.
@@ -63,6 +65,7 @@ pub enum Value<R> {
 }
 
 type TextOf<R> = Box<dyn Fn(&R) -> &str>;
+type WordsOf<R> = Box<dyn Fn(&R) -> String>;
 type IntegerOf<R> = Box<dyn Fn(&R) -> Option<u64>>;
 type SignedOf<R> = Box<dyn Fn(&R) -> Option<i64>>;
 type NumberOf<R> = Box<dyn Fn(&R) -> Option<f64>>;
@@ -72,7 +75,7 @@ impl<R> Value<R> {
     /// What kind of value it is, in prose.
     pub fn kind(&self) -> &'static str {
         match self {
-            Value::Text(_) => "text",
+            Value::Text(_) | Value::Words(_) => "text",
             Value::Integer(_) | Value::Signed(_) => "integer",
             Value::Number(_) | Value::Derived(_) => "number",
         }
@@ -88,6 +91,10 @@ pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFra
             Value::Text(text) => Column::new(
                 name,
                 rows.iter().map(|row| Some(text(row)).filter(|text| !text.is_empty())).collect::<Vec<_>>(),
+            ),
+            Value::Words(words) => Column::new(
+                name,
+                rows.iter().map(|row| Some(words(row)).filter(|text| !text.is_empty())).collect::<Vec<_>>(),
             ),
             Value::Integer(integer) => Column::new(name, rows.iter().map(integer).collect::<Vec<Option<u64>>>()),
             Value::Signed(signed) => Column::new(name, rows.iter().map(signed).collect::<Vec<Option<i64>>>()),

@@ -10,14 +10,15 @@
 //! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
 //! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
 //! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them. [`trust`] says what the
-//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`recover`]
-//! makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
+//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`compare`] holds captures against
+//! others. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
 pub mod about;
 pub mod aggregate;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod disks;
 pub mod entity;
 pub mod event;

@@ -37,8 +37,12 @@ pub enum Analysis {
     Path,
     /// What syncs force out, and how long they take.
     Sync,
+    /// What the page cache did for reads and writes.
+    Cache,
     /// All there is.
     Report,
+    /// What other captures are held against.
+    Compare,
     /// Whether captures can be trusted.
     Quality,
     /// Who did most: by what, and how many in each scope and layer.
@@ -61,7 +65,9 @@ impl Analysis {
             Analysis::Queue => "queue",
             Analysis::Path => "path",
             Analysis::Sync => "sync",
+            Analysis::Cache => "cache",
             Analysis::Report => "report",
+            Analysis::Compare => "compare",
             Analysis::Quality => "quality",
             Analysis::Top(..) => "top",
         }
@@ -101,7 +107,8 @@ const WINDOW: Duration = Duration::from_secs(1);
 impl Analyze {
     /// Whether `analysis` is to be done, alone or among all.
     fn does(&self, analysis: Analysis) -> bool {
-        [analysis, Analysis::Report].contains(&self.analysis)
+        let is_compared = matches!(analysis, Analysis::Timeline | Analysis::Path | Analysis::Sync | Analysis::Cache);
+        [analysis, Analysis::Report].contains(&self.analysis) || self.analysis == Analysis::Compare && is_compared
     }
 
     /// Whether it matters to what is asked for which cgroup, file and disk something is of.
@@ -116,6 +123,8 @@ impl Analyze {
             | Analysis::Queue
             | Analysis::Path
             | Analysis::Sync
+            | Analysis::Cache
+            | Analysis::Compare
             | Analysis::Report
             | Analysis::Top(..) => true,
         };
@@ -124,7 +133,7 @@ impl Analyze {
 
     /// Whether it is asked for what calls wait for.
     pub fn crosses(&self) -> bool {
-        self.does(Analysis::Path) || self.does(Analysis::Sync)
+        [Analysis::Path, Analysis::Sync, Analysis::Cache].into_iter().any(|analysis| self.does(analysis))
     }
 
     /// What a scan is to keep for it.
@@ -151,11 +160,26 @@ impl Analyze {
     }
 }
 
+/// What a comparison is asked to do.
+#[derive(Debug, Clone)]
+pub struct Compare {
+    /// Captures, each a repeat.
+    pub before: Vec<PathBuf>,
+    /// Those that are held against them.
+    pub after: Vec<PathBuf>,
+    /// How each is analyzed, and where results go.
+    pub analyze: Analyze,
+    /// How often an interval is to have the true value, such as 0.95.
+    pub confidence: f64,
+}
+
 /// What the program is asked to do.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// An analysis of captures.
     Analyze(Box<Analyze>),
+    /// A comparison of captures.
+    Compare(Box<Compare>),
     /// Captures that were cut off are made whole.
     Recover(Vec<PathBuf>),
     /// The documentation of tables and columns.

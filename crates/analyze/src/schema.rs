@@ -7,7 +7,7 @@ use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, list, tables as captured};
 
 use crate::event::Phase;
-use crate::tables;
+use crate::{frame, tables};
 
 /// Of captures, as Markdown.
 pub fn captures() -> String {
@@ -86,6 +86,8 @@ pub fn results() -> String {
         section(&mut text, &format!("## `{}`", table.file()), table.doc());
         text.push_str(&table.columns());
     }
+    section(&mut text, &format!("## `{}`", tables::compare::FILE), tables::compare::DOC);
+    text.push_str(&frame::markdown(&tables::compare::columns()));
     section(&mut text, "## Phases", "The words in `phase`.");
     words(&mut text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
     text

@@ -2,6 +2,8 @@
 
 pub mod amplification;
 pub mod arrivals;
+pub mod cache;
+pub mod compare;
 pub mod footprint;
 pub mod heatmap;
 pub mod latency;
@@ -88,6 +90,8 @@ pub enum Table {
     Path,
     /// [`sync`].
     Sync,
+    /// [`cache`].
+    Cache,
     /// [`top`].
     Top(By, usize),
     /// [`lost`].
@@ -110,10 +114,13 @@ impl Table {
             Analysis::Queue => vec![Table::Queue, Table::QueueDepth, Table::Loss],
             Analysis::Path => vec![Table::Path, Table::Loss],
             Analysis::Sync => vec![Table::Sync, Table::Loss],
+            Analysis::Cache => vec![Table::Cache, Table::Loss],
             Analysis::Report => {
                 let top = |table| if matches!(table, Table::Top(..)) { Table::Top(By::Bytes, TOP) } else { table };
                 Table::ALL.map(top).to_vec()
             }
+            // It has a table of its own.
+            Analysis::Compare => Vec::new(),
             Analysis::Quality => vec![Table::Quality, Table::Loss],
             Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
@@ -139,13 +146,14 @@ impl Table {
             Table::QueueDepth => "queue_depth.csv",
             Table::Path => "path.csv",
             Table::Sync => "sync.csv",
+            Table::Cache => "cache.csv",
             Table::Top(..) => "top.csv",
             Table::Loss => "loss.csv",
         }
     }
 
     /// Every table.
-    pub const ALL: [Table; 19] = [
+    pub const ALL: [Table; 20] = [
         Table::Summary,
         Table::Amplification,
         Table::Latency,
@@ -162,6 +170,7 @@ impl Table {
         Table::QueueDepth,
         Table::Path,
         Table::Sync,
+        Table::Cache,
         Table::Quality,
         Table::Top(By::Bytes, 0),
         Table::Loss,
@@ -186,6 +195,7 @@ impl Table {
             Table::QueueDepth => queue::DEPTH_DOC,
             Table::Path => path::DOC,
             Table::Sync => sync::DOC,
+            Table::Cache => cache::DOC,
             Table::Quality => quality::DOC,
             Table::Top(..) => top::DOC,
             Table::Loss => lost::DOC,
@@ -211,6 +221,7 @@ impl Table {
             Table::QueueDepth => frame::markdown(&queue::depth_columns()),
             Table::Path => frame::markdown(&path::columns()),
             Table::Sync => frame::markdown(&sync::columns()),
+            Table::Cache => frame::markdown(&cache::columns()),
             Table::Quality => frame::markdown(&quality::columns()),
             Table::Top(..) => frame::markdown(&top::columns()),
             Table::Loss => frame::markdown(&lost::columns()),
@@ -246,6 +257,7 @@ impl Table {
             Table::QueueDepth => frame::frame(&queue::depth_columns(), &queue::depths(finished, names, trust)),
             Table::Path => frame::frame(&path::columns(), &path::rows(finished, names, trust)),
             Table::Sync => frame::frame(&sync::columns(), &sync::rows(finished, names, trust)),
+            Table::Cache => frame::frame(&cache::columns(), &cache::rows(finished, names, trust)),
             Table::Quality => {
                 frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
             }

@@ -2,6 +2,8 @@
 
 pub mod amplification;
 pub mod arrivals;
+pub mod cache;
+pub mod compare;
 pub mod footprint;
 pub mod heatmap;
 pub mod latency;

@@ -211,7 +211,7 @@ impl Stack {
             op: Op::Read,
             class: if direct { IoClass::Data } else { IoClass::Readahead },
             flags: if direct { SYNC } else { READAHEAD_FLAG },
-            evidence: if direct { Evidence::Direct } else { Evidence::Page },
+            evidence: Evidence::Direct,
             by_kernel: false,
             offset,
             bytes,

@@ -18,7 +18,7 @@ use super::sequence::{Owners, Span, Subject};
 use crate::entity::{Entity, Place, Scope};
 use join::{Found, join};
 use rows::Identity;
-pub use rows::{Call, Commit, File, Request, Share, Waits};
+pub use rows::{Call, Commit, File, PAGE_BYTES, Request, Share, Waits};
 pub use spent::{Forced, Kind, Spent};
 
 /// What calls of one kind of one subject come to.
@@ -32,6 +32,14 @@ pub struct Sums {
     pub waited: u64,
     /// Bytes that they moved.
     pub bytes: u64,
+    /// What of these moved those that waited for a request.
+    pub waited_bytes: u64,
+    /// Those that waited for no request, where that is known.
+    pub hits: u64,
+    /// What of the bytes these moved.
+    pub hit_bytes: u64,
+    /// Pages that they touched, each as often as it was touched.
+    pub pages: u64,
     /// Where their time went.
     pub spent: Spent,
     /// What they forced out.
@@ -45,7 +53,21 @@ pub struct Sums {
 impl Sums {
     fn empty(durations: Option<Sample>) -> Sums {
         let (spent, forced) = (Spent::default(), Forced::default());
-        Sums { ops: 0, failed: 0, waited: 0, bytes: 0, spent, forced, max_ns: 0, durations }
+        let (waited_bytes, hits, hit_bytes, pages) = (0, 0, 0, 0);
+        Sums {
+            ops: 0,
+            failed: 0,
+            waited: 0,
+            bytes: 0,
+            waited_bytes,
+            hits,
+            hit_bytes,
+            pages,
+            spent,
+            forced,
+            max_ns: 0,
+            durations,
+        }
     }
 
     fn combine(&mut self, other: Sums) {
@@ -53,6 +75,10 @@ impl Sums {
         self.failed = self.failed.saturating_add(other.failed);
         self.waited = self.waited.saturating_add(other.waited);
         self.bytes = self.bytes.saturating_add(other.bytes);
+        self.waited_bytes = self.waited_bytes.saturating_add(other.waited_bytes);
+        self.hits = self.hits.saturating_add(other.hits);
+        self.hit_bytes = self.hit_bytes.saturating_add(other.hit_bytes);
+        self.pages = self.pages.saturating_add(other.pages);
         self.spent.add(&other.spent, 1);
         self.forced.add(&other.forced);
         self.max_ns = self.max_ns.max(other.max_ns);
@@ -67,8 +93,16 @@ impl Sums {
         let (ns, weight) = (call.end_ns.abs_diff(call.ts_ns), u64::from(call.weight));
         self.ops = self.ops.saturating_add(weight);
         self.failed = self.failed.saturating_add(if call.failed { weight } else { 0 });
-        self.waited = self.waited.saturating_add(if found.waits.is_empty() { 0 } else { weight });
-        self.bytes = self.bytes.saturating_add(call.bytes.saturating_mul(weight));
+        let bytes = call.bytes.saturating_mul(weight);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.pages = self.pages.saturating_add(call.pages().saturating_mul(weight));
+        if !found.waits.is_empty() {
+            self.waited = self.waited.saturating_add(weight);
+            self.waited_bytes = self.waited_bytes.saturating_add(bytes);
+        } else if spent.unknown_ns == 0 && !call.is_async {
+            self.hits = self.hits.saturating_add(weight);
+            self.hit_bytes = self.hit_bytes.saturating_add(bytes);
+        }
         self.spent.add(spent, call.weight);
         self.forced.add(&found.forced);
         self.max_ns = self.max_ns.max(ns);
@@ -253,5 +287,5 @@ fn is_fine(subject: &Subject) -> bool {
 
 /// Distributions are kept of syncs alone, and not for each process and file.
 fn durations(is_coarse: bool, kind: Kind, precision: Precision) -> Option<Sample> {
-    (is_coarse && matches!(kind, Kind::Sync | Kind::SyncWrite)).then(|| Sample::empty(precision))
+    (is_coarse && kind.syncs()).then(|| Sample::empty(precision))
 }

@@ -87,6 +87,11 @@ impl Flow {
         self.mapped.saturating_sub(self.of_path(Path::Mapping))
     }
 
+    /// Bytes that page faults brought into the page cache.
+    pub fn mapped(&self) -> u64 {
+        self.mapped
+    }
+
     /// Bytes of file contents that entered the page cache, or turned dirty there.
     pub fn cached(&self) -> u64 {
         self.cached

@@ -17,7 +17,7 @@ use crate::entity::Places;
 
 view! {
     /// System calls.
-    pub Calls of syscall { ts_ns, dur_ns, pid, tid, comm, cgroup_id, op, fd_kind, dev, ino, ret, flags, weight }
+    pub Calls of syscall { ts_ns, dur_ns, pid, tid, comm, cgroup_id, op, fd_kind, dev, ino, offset_bytes, ret, flags, weight }
 }
 
 view! {
@@ -130,6 +130,7 @@ impl Fold<'_> {
             file: told.file,
             dev,
             disk: dev.and_then(|dev| self.scan.mounted.get(&dev).copied()),
+            position: view.offset_bytes.at(row),
             bytes: if direction.is_some() { u64::try_from(view.ret.at(row)).unwrap_or(0) } else { 0 },
             failed: view.ret.at(row) < 0,
             weight: self.weight(view.weight.at(row)),

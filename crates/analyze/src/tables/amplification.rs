@@ -131,10 +131,7 @@ impl Row {
 
     /// Of estimates the difference would be mostly chance, and of a window of time mostly what was written back beyond its end.
     fn absorbed(&self) -> Option<u64> {
-        if self.is_part {
-            return None;
-        }
-        Some(self.application()?.saturating_sub(self.has(Layer::Block).then(|| self.flow.data())?))
+        absorbed(&self.flow, &self.captured).filter(|_| !self.is_part)
     }
 
     /// Device bytes by application bytes, with more of either; undefined where the application moved none.
@@ -143,6 +140,12 @@ impl Row {
         let (above, below) = (self.device()?.saturating_add(more_device?), asked.saturating_add(more_application?));
         Some(above as f64 / below as f64)
     }
+}
+
+/// What the application moved and the device did not, of file contents.
+pub(super) fn absorbed(flow: &Flow, captured: &[bool; Layer::ALL.len()]) -> Option<u64> {
+    let both = captured[Layer::Syscall as usize] && captured[Layer::Block as usize];
+    both.then(|| flow.application().saturating_sub(flow.data()))
 }
 
 fn text(name: &str, doc: &str, value: impl Fn(&Row) -> &str + 'static) -> ResultColumn<Row> {

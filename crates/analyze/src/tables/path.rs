@@ -116,7 +116,7 @@ pub(super) fn about<R>(of: impl Fn(&R) -> (&Named, Kind, Op) + Copy + 'static) -
         }),
         ResultColumn::text(
             "kind",
-            "`read`, `write`, `sync`, or `sync_write`: a write to a file opened with `O_SYNC` or `O_DSYNC`.",
+            "`read`, `write` or `sync`; `sync_write`, a write to a file opened with `O_SYNC` or `O_DSYNC`; with `direct_` in front, past the page cache (`O_DIRECT`).",
             move |row| of(row).1.name(),
         ),
         ResultColumn::text("op", "The call.", move |row| of(row).2.name()),

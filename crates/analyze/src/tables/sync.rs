@@ -34,7 +34,7 @@ pub struct Row<'a> {
 /// By scope; of each those that took most time first.
 pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
     let missing = trust.missing[Layer::Syscall as usize].at_least;
-    all(finished, trust, |kind| matches!(kind, Kind::Sync | Kind::SyncWrite))
+    all(finished, trust, Kind::syncs)
         .into_iter()
         .map(|((subject, kind, op), sums)| Row {
             named: Named::of(subject, names),

@@ -14,13 +14,14 @@ use proptest::prelude::*;
 
 use crate::support::Capture;
 
-const ANALYSES: [(Analysis, &[&str]); 6] = [
+const ANALYSES: [(Analysis, &[&str]); 7] = [
     (Analysis::Footprint, &["footprint.csv", "footprint_windows.csv", "reuse.csv"]),
     (Analysis::Pattern, &["pattern.csv"]),
     (Analysis::Arrivals, &["arrivals.csv"]),
     (Analysis::Queue, &["queue.csv", "queue_depth.csv"]),
     (Analysis::Path, &["path.csv"]),
     (Analysis::Sync, &["sync.csv"]),
+    (Analysis::Cache, &["cache.csv"]),
 ];
 
 /// All that the analyses write, of stretches of about so many rows.

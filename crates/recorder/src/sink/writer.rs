@@ -16,15 +16,11 @@ use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
 use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
-use crate::heap;
 use crate::losses::{Cause, Losses};
 use crate::report::tell;
 
 /// How often open parts are looked at when no batch comes, where nothing is due before.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Memory is given back so often at most.
-const GIVE_BACK: Duration = Duration::from_secs(5);
 
 /// How long a class is left alone after it could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -97,7 +93,6 @@ impl Writer {
     pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
         let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
         let tick = TICK.min(self.settings.flush_interval / 4);
-        let mut given_back = Instant::now();
         loop {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
@@ -111,11 +106,6 @@ impl Writer {
             }
             self.rotate_and_flush();
             self.save();
-            // With nothing waiting, what is free is what had waited before.
-            if batches.is_empty() && given_back.elapsed() >= GIVE_BACK {
-                heap::give_back_what_is_free();
-                given_back = Instant::now();
-            }
         }
         for class in 0..CLASSES {
             if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {

@@ -50,8 +50,9 @@ impl Found {
             return match call.direction {
                 // Another thread may have done it.
                 Some(_) if moves && (call.is_async || call.is_direct) => unknown,
-                Some(_) => Spent { cache_ns: total_ns, ..Spent::default() },
-                None => Spent { filesystem_ns: total_ns, ..Spent::default() },
+                Some(_) if !call.is_direct => Spent { cache_ns: total_ns, ..Spent::default() },
+                // It had nothing to move, or nothing to write back.
+                _ => Spent { filesystem_ns: total_ns, ..Spent::default() },
             };
         }
         let covered = |begin: fn(&Wait) -> Option<i64>| {
@@ -271,6 +272,7 @@ mod tests {
             file: Some(FILE),
             dev: Some(FILE.0),
             disk: Some(DISK),
+            position: Some(0),
             bytes: if op.direction().is_some() { 4_096 } else { 0 },
             failed: false,
             weight: 1,
@@ -325,7 +327,7 @@ mod tests {
         let several = Call { weight: 8, ..call(0, 100, 1, Op::Pread, Waits::Own) };
         let none = Found::default();
         assert_eq!(spent(&direct, &none), [0, 0, 0, 0, 100]);
-        assert_eq!(spent(&failed, &none), [100, 0, 0, 0, 0]);
+        assert_eq!(spent(&failed, &none), [0, 100, 0, 0, 0]);
         assert_eq!(spent(&several, &none), [0, 0, 0, 0, 100]);
         let unseen = Request { end_ns: None, ..request(10, 10, Some(1), Op::Read) };
         assert_eq!(spent(&direct, &join(std::slice::from_ref(&direct), &[unseen], &[])[0]), [0, 0, 0, 0, 100]);

@@ -48,6 +48,8 @@ pub struct Call {
     pub dev: Option<i32>,
     /// The disk that this is directly on.
     pub disk: Option<i32>,
+    /// Where in the file it began.
+    pub position: Option<i64>,
     /// Bytes that it moved.
     pub bytes: u64,
     /// Whether it failed.
@@ -69,14 +71,32 @@ impl Call {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        match (self.direction, self.waits) {
-            (None, _) => Kind::Sync,
-            (Some(Direction::Read), _) => Kind::Read,
-            (Some(Direction::Write), Waits::Own) => Kind::Write,
-            (Some(Direction::Write), _) => Kind::SyncWrite,
+        match (self.direction, self.waits, self.is_direct) {
+            (None, ..) => Kind::Sync,
+            (Some(Direction::Read), _, false) => Kind::Read,
+            (Some(Direction::Read), _, true) => Kind::DirectRead,
+            (Some(Direction::Write), Waits::Own, false) => Kind::Write,
+            (Some(Direction::Write), Waits::Own, true) => Kind::DirectWrite,
+            (Some(Direction::Write), _, false) => Kind::SyncWrite,
+            (Some(Direction::Write), _, true) => Kind::DirectSyncWrite,
+        }
+    }
+
+    /// How many pages it touched, or at most, where it is not known where it began.
+    pub(super) fn pages(&self) -> u64 {
+        match self.position.and_then(|position| u64::try_from(position).ok()) {
+            _ if self.bytes == 0 => 0,
+            Some(position) => {
+                let end = position.saturating_add(self.bytes);
+                end.div_ceil(PAGE_BYTES).saturating_sub(position / PAGE_BYTES)
+            }
+            None => self.bytes / PAGE_BYTES + 2,
         }
     }
 }
+
+/// Of the page cache, where pages are of the usual size.
+pub const PAGE_BYTES: u64 = 4_096;
 
 /// One block request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,12 +3,18 @@
 /// What kind of call it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// It reads.
+    /// It reads through the page cache.
     Read,
-    /// It writes, and does not wait until that is on the disk.
+    /// It reads past the page cache.
+    DirectRead,
+    /// It writes through the page cache, and does not wait until that is on the disk.
     Write,
+    /// It writes past the page cache.
+    DirectWrite,
     /// It writes to a file that was opened so that each write is synced.
     SyncWrite,
+    /// The same past the page cache.
+    DirectSyncWrite,
     /// It syncs.
     Sync,
 }
@@ -18,10 +24,18 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Read => "read",
+            Kind::DirectRead => "direct_read",
             Kind::Write => "write",
+            Kind::DirectWrite => "direct_write",
             Kind::SyncWrite => "sync_write",
+            Kind::DirectSyncWrite => "direct_sync_write",
             Kind::Sync => "sync",
         }
+    }
+
+    /// Whether it waits until something is on the disk.
+    pub const fn syncs(self) -> bool {
+        matches!(self, Kind::SyncWrite | Kind::DirectSyncWrite | Kind::Sync)
     }
 }
 

@@ -1,0 +1,179 @@
+//! Confidence intervals of differences, by resampling what was measured (Efron, 1979).
+//!
+//! Repeats are drawn one by one. Windows of time of one recording follow each other and are not independent, so runs of them are drawn,
+//! around the end to the begin (the circular block bootstrap: Politis and Romano, 1992). Quantiles of few values are too near to their
+//! middle; they are taken further out by as much as Student's distribution is wider than the normal one, and by √(n / (n - 1))
+//! (the expanded percentile interval: Hesterberg, The American Statistician 69(4), 2015).
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
+
+/// How often is drawn.
+const DRAWS: usize = 10_000;
+
+/// What makes the same measurements give the same intervals.
+const SEED: u64 = 0x10_57_2a_7a;
+
+/// What was measured on one side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    /// The values.
+    pub values: Vec<f64>,
+    /// Of how many that follow each other each depends on: 1 of repeats.
+    pub block: usize,
+}
+
+impl Measured {
+    /// Of repeats, which have nothing to do with each other.
+    pub fn repeats(values: Vec<f64>) -> Measured {
+        Measured { values, block: 1 }
+    }
+
+    /// Of times that follow each other.
+    pub fn times(values: Vec<f64>) -> Measured {
+        let block = (values.len() as f64).cbrt().round().max(1.0) as usize;
+        Measured { values, block }
+    }
+
+    /// Their mean.
+    pub fn mean(&self) -> f64 {
+        mean(self.values.iter().copied(), self.values.len())
+    }
+
+    /// How many are independent of each other.
+    fn independent(&self) -> f64 {
+        self.values.len() as f64 / self.block as f64
+    }
+
+    /// The mean of as many values, drawn again.
+    fn draw(&self, random: &mut impl Rng) -> f64 {
+        let n = self.values.len();
+        let begins = (0..n.div_ceil(self.block)).map(|_| random.random_range(0..n)).collect::<Vec<_>>();
+        let drawn = begins.iter().flat_map(|begin| (0..self.block).map(move |step| self.values[(begin + step) % n]));
+        mean(drawn.take(n), n)
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
+    values.sum::<f64>() / n as f64
+}
+
+/// An interval that has the true value with some confidence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Its least value.
+    pub low: f64,
+    /// Its greatest.
+    pub high: f64,
+}
+
+/// Of the means of two sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Intervals {
+    /// Of by how much the second is more than the first.
+    pub difference: Interval,
+    /// Of what share of the first that is, where its mean can only be above zero.
+    pub change: Option<Interval>,
+}
+
+/// Intervals with `confidence`, such as 0.95; `None` where a side has fewer than two values.
+pub fn intervals(before: &Measured, after: &Measured, confidence: f64) -> Option<Intervals> {
+    if before.values.len().min(after.values.len()) < 2 {
+        return None;
+    }
+    let mut random = Pcg64::seed_from_u64(SEED);
+    let draws: Vec<(f64, f64)> = (0..DRAWS).map(|_| (before.draw(&mut random), after.draw(&mut random))).collect();
+    let tail = tail(before.independent().min(after.independent()).max(2.0), confidence);
+    let difference = interval(draws.iter().map(|(before, after)| after - before), tail);
+    let is_positive = draws.iter().all(|(before, _)| *before > 0.0);
+    let change = is_positive.then(|| interval(draws.iter().map(|(before, after)| after / before - 1.0), tail));
+    Some(Intervals { difference, change })
+}
+
+/// The share of draws beyond each end, of `n` independent values on the side that has fewer.
+fn tail(n: f64, confidence: f64) -> f64 {
+    let beyond = (1.0 - confidence) / 2.0;
+    let quantile = |freedom: f64| Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(1.0 - beyond));
+    match (quantile(n - 1.0), Normal::new(0.0, 1.0)) {
+        (Some(quantile), Ok(normal)) => normal.cdf(-quantile * (n / (n - 1.0)).sqrt()),
+        _ => beyond,
+    }
+}
+
+fn interval(draws: impl Iterator<Item = f64>, tail: f64) -> Interval {
+    let mut draws: Vec<f64> = draws.collect();
+    draws.sort_unstable_by(f64::total_cmp);
+    let beyond = ((draws.len() as f64 * tail) as usize).min(draws.len() / 2);
+    Interval { low: draws[beyond], high: draws[draws.len() - 1 - beyond] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values around `mean` by Box and Muller.
+    fn normal(random: &mut impl Rng, n: usize, mean: f64) -> Vec<f64> {
+        let one = |random: &mut _| {
+            let (u, v): (f64, f64) = (random_of(random), random_of(random));
+            (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+        };
+        (0..n).map(|_| mean + one(random)).collect()
+    }
+
+    fn random_of(random: &mut impl Rng) -> f64 {
+        random.random_range(0.0..1.0)
+    }
+
+    #[test]
+    fn as_often_as_promised_the_true_difference_is_within() {
+        let mut random = Pcg64::seed_from_u64(1);
+        for n in [5, 10, 30] {
+            let within = (0..300)
+                .filter(|_| {
+                    let before = Measured::repeats(normal(&mut random, n, 100.0));
+                    let after = Measured::repeats(normal(&mut random, n, 103.0));
+                    let found = intervals(&before, &after, 0.95).expect("enough values");
+                    let Interval { low, high } = found.difference;
+                    (low..=high).contains(&3.0) && found.change.is_some_and(|change| change.low > 0.0)
+                })
+                .count();
+            // 95 % of 300, and three standard deviations of that count below.
+            assert!((273..=300).contains(&within), "{n}: {within}");
+        }
+    }
+
+    #[test]
+    fn values_that_depend_on_those_before_them_tell_less() {
+        let mut random = Pcg64::seed_from_u64(2);
+        let mut depending = |mean: f64| {
+            let mut last = 0.0;
+            normal(&mut random, 200, 0.0)
+                .into_iter()
+                .map(|step| {
+                    last = 0.9 * last + step;
+                    mean + last
+                })
+                .collect::<Vec<f64>>()
+        };
+        let (before, after) = (depending(100.0), depending(100.0));
+        let width = |make: fn(Vec<f64>) -> Measured| {
+            let found = intervals(&make(before.clone()), &make(after.clone()), 0.95).expect("enough values");
+            found.difference.high - found.difference.low
+        };
+        assert!(width(Measured::times) > 1.5 * width(Measured::repeats));
+    }
+
+    #[test]
+    fn of_one_value_there_is_no_interval_and_of_equal_ones_it_is_a_point() {
+        let same = Measured::repeats(vec![2.0; 4]);
+        assert_eq!(intervals(&same, &Measured::repeats(vec![2.0]), 0.95), None);
+        let point = |at| Interval { low: at, high: at };
+        assert_eq!(
+            intervals(&same, &Measured::repeats(vec![3.0; 5]), 0.95),
+            Some(Intervals { difference: point(1.0), change: Some(point(0.5)) })
+        );
+        let zero = Measured::repeats(vec![0.0; 3]);
+        assert_eq!(intervals(&zero, &same, 0.95).expect("enough values").change, None);
+    }
+}

@@ -1,0 +1,225 @@
+//! `cache.csv`: what the page cache did for reads and writes.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use iostrata_capture::op::{Direction, IoClass, Layer};
+
+use super::amplification::absorbed;
+use super::path::lost;
+use super::subject::Named;
+use crate::aggregate::crossing::{Kind, PAGE_BYTES};
+use crate::aggregate::flow::{Flows, Path};
+use crate::aggregate::sequence::Subject;
+use crate::entity::{Entity, Scope};
+use crate::frame::ResultColumn;
+use crate::names::Names;
+use crate::partial::Finished;
+use crate::trust::Trust;
+
+/// What the table is.
+pub const DOC: &str = "`iostrata-analyze cache --out DIR`: one row for all, and for each system, process, file and disk that moved bytes through the page cache; of \
+    each those with the most bytes first. A call that reads is a hit where its thread queued no block request in it, as in `path.csv`; one of aio and io_uring, which another \
+    thread may have done, is neither hit nor miss where no request was found. Pages that another call had read ahead are hits, whoever waited for them to come. Pages are told \
+    as they enter the cache, by the process that asked for them: \
+    what one process reads ahead and another uses is unused by the first, and only the rows of files and of all are free of that.";
+
+/// What calls of a subject did.
+#[derive(Debug, Default)]
+struct Calls {
+    read_ops: u64,
+    read_bytes: u64,
+    hits: [u64; 2],
+    misses: [u64; 2],
+    pages: u64,
+    write_bytes: u64,
+    direct: [u64; 2],
+}
+
+/// What a row is made from.
+pub struct Row {
+    named: Named,
+    calls: Calls,
+    flows: Flows,
+    captured: [bool; Layer::ALL.len()],
+    /// Whether what mappings bring in is told.
+    has_mappings: bool,
+    /// Differences between layers would be mostly chance, or what was beyond the ends.
+    is_part: bool,
+    sampled: bool,
+    lost_events: Option<u64>,
+}
+
+/// By scope; of each those with the most bytes first.
+pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
+    let mut all: BTreeMap<Subject, (Calls, Flows)> = BTreeMap::new();
+    all.entry(Subject::All).or_default().1 = finished.total_flows;
+    for system in &finished.systems {
+        all.entry(Subject::System(system.name.clone())).or_default().1 = system.flows;
+    }
+    let scopes = [Scope::Process, Scope::File, Scope::Device];
+    for (entity, flows) in &finished.entities {
+        if scopes.contains(&entity.scope()) && !matches!(entity, Entity::Nobody(..)) {
+            all.entry(Subject::Entity(*entity)).or_default().1 = *flows;
+        }
+    }
+    for ((subject, kind, _), sums) in &finished.order.crossings {
+        let calls = &mut all.entry(subject.clone()).or_default().0;
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        match kind {
+            Kind::Read => {
+                add(&mut calls.read_ops, sums.ops);
+                add(&mut calls.read_bytes, sums.bytes);
+                add(&mut calls.pages, sums.pages);
+                [sums.hits, sums.hit_bytes].iter().zip(&mut calls.hits).for_each(|(more, sum)| add(sum, *more));
+                [sums.waited, sums.waited_bytes].iter().zip(&mut calls.misses).for_each(|(more, sum)| add(sum, *more));
+            }
+            Kind::Write | Kind::SyncWrite => add(&mut calls.write_bytes, sums.bytes),
+            Kind::DirectRead => add(&mut calls.direct[0], sums.bytes),
+            Kind::DirectWrite | Kind::DirectSyncWrite => add(&mut calls.direct[1], sums.bytes),
+            Kind::Sync => {}
+        }
+    }
+    let cached =
+        |flows: &Flows| flows.get(Direction::Read).cached().saturating_add(flows.get(Direction::Write).cached());
+    let mut all: Vec<(Subject, (Calls, Flows))> = all.into_iter().collect();
+    all.retain(|(_, (calls, flows))| calls.read_ops > 0 || calls.write_bytes > 0 || cached(flows) > 0);
+    all.sort_by_key(|(subject, (calls, flows))| {
+        let scope = match subject {
+            Subject::All => None,
+            Subject::System(_) => Some(None),
+            Subject::Entity(entity) => Some(Some(entity.scope())),
+        };
+        (scope, Reverse(calls.read_bytes.saturating_add(calls.write_bytes).saturating_add(cached(flows))))
+    });
+    let row = |(subject, (calls, flows)): (Subject, (Calls, Flows))| Row {
+        named: Named::of(&subject, names),
+        calls,
+        flows,
+        captured: trust.captured,
+        has_mappings: trust.told[Path::Mapping as usize],
+        is_part: trust.sampled || trust.is_windowed,
+        sampled: trust.sampled,
+        lost_events: lost(trust),
+    };
+    all.into_iter().map(row).collect()
+}
+
+impl Row {
+    fn has(&self, layers: &[Layer]) -> bool {
+        layers.iter().all(|layer| self.captured[*layer as usize])
+    }
+
+    /// Of calls, of whom what waits is known.
+    fn of_calls(&self, value: u64) -> Option<u64> {
+        self.has(&[Layer::Syscall, Layer::Block]).then_some(value)
+    }
+
+    fn share(&self, of: usize) -> Option<f64> {
+        let (hits, misses) = (self.of_calls(self.calls.hits[of])?, self.calls.misses[of]);
+        (hits.saturating_add(misses) > 0).then(|| hits as f64 / (hits as f64 + misses as f64))
+    }
+
+    /// Pages that calls brought in to be read, in bytes; unknown where those that faults bring in are not told apart.
+    fn filled(&self) -> Option<u64> {
+        let flow = self.flows.get(Direction::Read);
+        (self.has(&[Layer::Fs]) && self.has_mappings).then(|| flow.cached().saturating_sub(flow.mapped()))
+    }
+
+    fn page_share(&self) -> Option<f64> {
+        let (filled, read) = (self.filled()?, self.calls.read_bytes);
+        let is_told = self.has(&[Layer::Syscall]) && !self.sampled && read > 0 && filled <= read;
+        is_told.then(|| 1.0 - filled as f64 / read as f64)
+    }
+
+    fn unused(&self) -> Option<u64> {
+        let touched = self.calls.pages.saturating_mul(PAGE_BYTES);
+        self.filled()
+            .filter(|_| self.has(&[Layer::Syscall]) && !self.is_part)
+            .map(|filled| filled.saturating_sub(touched))
+    }
+
+    fn absorbed(&self, direction: Direction) -> Option<u64> {
+        absorbed(self.flows.get(direction), &self.captured).filter(|_| !self.is_part)
+    }
+}
+
+/// The columns, in order.
+pub fn columns() -> Vec<ResultColumn<Row>> {
+    let calls = |name: &str, doc: &str, value: fn(&Calls) -> u64| {
+        ResultColumn::integer(name, doc, move |row: &Row| row.has(&[Layer::Syscall]).then(|| value(&row.calls)))
+    };
+    let waits = |name: &str, doc: &str, value: fn(&Calls) -> u64| {
+        ResultColumn::integer(name, doc, move |row: &Row| row.of_calls(value(&row.calls)))
+    };
+    vec![
+        ResultColumn::text("scope", "`all`, `system`, `process`, `file` or `device`.", |row: &Row| row.named.scope),
+        ResultColumn::text("name", "The name, as in `amplification.csv`; empty of all.", |row: &Row| &row.named.name),
+        ResultColumn::text("id", "The id, as in `amplification.csv`; empty of all and of systems.", |row: &Row| {
+            &row.named.id
+        }),
+        calls("read_ops", "Calls that read through the page cache.", |calls| calls.read_ops),
+        calls("read_bytes", "Bytes that they read.", |calls| calls.read_bytes),
+        waits("hit_ops", "Those that queued no block request.", |calls| calls.hits[0]),
+        waits("miss_ops", "Those that queued one.", |calls| calls.misses[0]),
+        ResultColumn::number(
+            "hit_ops_share",
+            "The hit ratio of calls: `hit_ops` / (`hit_ops` + `miss_ops`).",
+            |row: &Row| row.share(0),
+        ),
+        ResultColumn::number(
+            "hit_bytes_share",
+            "The same of the bytes that these calls read, a miss with all of its own.",
+            |row: &Row| row.share(1),
+        ),
+        ResultColumn::integer(
+            "filled_bytes",
+            "Pages that entered the cache to be read, by calls: what they did not find, and readahead. Empty where what page faults bring in is not told.",
+            Row::filled,
+        ),
+        ResultColumn::integer("mapped_filled_bytes", "The same by page faults of mappings.", |row: &Row| {
+            let is_told = row.has(&[Layer::Fs]) && row.has_mappings;
+            is_told.then(|| row.flows.get(Direction::Read).mapped())
+        }),
+        ResultColumn::number(
+            "hit_pages_share",
+            "The hit ratio of pages: 1 - `filled_bytes` / `read_bytes`, in which all that is read ahead is a miss once. Empty where more was filled than was read, \
+             and of a sample.",
+            Row::page_share,
+        ),
+        ResultColumn::integer(
+            "readahead_bytes",
+            "Bytes that the device read before anybody had asked for them.",
+            |row: &Row| row.has(&[Layer::Block]).then(|| row.flows.get(Direction::Read).of_class(IoClass::Readahead)),
+        ),
+        ResultColumn::integer(
+            "unused_bytes",
+            "At least so much of `filled_bytes` was not read before the recording ended: what calls of the row touched, each page as often as it was touched, \
+             is taken off. Readahead that was wasted is in it. Empty of a sample, and of a window of time.",
+            Row::unused,
+        ),
+        ResultColumn::integer(
+            "read_absorbed_bytes",
+            "Bytes that the application read and the device did not; `absorbed_bytes` of `amplification.csv`.",
+            |row: &Row| row.absorbed(Direction::Read),
+        ),
+        calls("write_bytes", "Bytes that calls wrote through the page cache.", |calls| calls.write_bytes),
+        ResultColumn::integer(
+            "dirtied_bytes",
+            "Pages that turned from clean to dirty, by calls and mappings.",
+            |row: &Row| row.has(&[Layer::Fs]).then(|| row.flows.get(Direction::Write).cached()),
+        ),
+        ResultColumn::integer(
+            "write_absorbed_bytes",
+            "Bytes that the application wrote and the device did not: overwritten or deleted before they were written back, or still dirty.",
+            |row: &Row| row.absorbed(Direction::Write),
+        ),
+        calls("direct_read_bytes", "Bytes that calls read past the page cache.", |calls| calls.direct[0]),
+        calls("direct_write_bytes", "Bytes that calls wrote past the page cache.", |calls| calls.direct[1]),
+        ResultColumn::integer(
+            "lost_events",
+            "Calls and block requests that were lost, whosever they were. Empty where nobody knows.",
+            |row: &Row| row.lost_events,
+        ),
+    ]
+}
