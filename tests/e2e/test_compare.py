@@ -85,7 +85,7 @@ def test_repeats_of_the_same_differ_seldom(before, generate, tmp_path):
 def test_two_recordings_are_compared_by_their_windows(before, after, tmp_path):
     rows, text = compared(tmp_path / "one", before[0], after[0])
     row = rows["timeline", "", "block_read_bytes_per_s"]
-    assert set(row["marks"].split()) == {"better", "windows"} and int(row["before_values"]) > 10
+    assert set(row["marks"].split()) == {"changed", "windows"} and int(row["before_values"]) > 10
     assert rows["latency", "system=etcd layer=block op=read phase=total", "p50_ns"]["difference_low"] == ""
     same, text = compared(tmp_path / "same", before[0], before[0])
     assert all(float(row["difference"]) == 0 for row in same.values()) and "0 of" in text

@@ -188,10 +188,10 @@ def test_what_is_overwritten_in_the_cache_is_absorbed(disk, record, tmp_path):
 def test_what_the_cache_did_is_duckdbs(tmp_path):
     rows = cache_of(FIXTURE, tmp_path / "cache")
     calls = "op in ('read', 'pread64', 'readv', 'preadv', 'preadv2', 'aio_read', 'io_uring_read', 'sendfile_in', 'copy_file_range_in', 'splice_in')"
-    through = f"{calls} and fd_kind in ('regular', 'block') and ret >= 0 and flags & 16384 = 0"
+    through = f"{calls} and fd_kind in ('regular', 'block') and flags & 16384 = 0"
     query = f"""
         select (select count(*) from '{FIXTURE}/syscall/*.parquet' where {through}),
-            (select sum(ret)::bigint from '{FIXTURE}/syscall/*.parquet' where {through}),
+            (select sum(greatest(ret, 0))::bigint from '{FIXTURE}/syscall/*.parquet' where {through}),
             (select sum(bytes)::bigint from '{FIXTURE}/fs/*.parquet' where op = 'fill' and via is distinct from 'mapping' and fd_kind = 'regular'),
             (select sum(bytes)::bigint from '{FIXTURE}/fs/*.parquet' where op = 'dirty' and fd_kind = 'regular'),
             (select sum(bytes)::bigint from '{FIXTURE}/block/*.parquet' where class = 'readahead')"""
@@ -209,3 +209,47 @@ def test_what_the_cache_did_is_duckdbs(tmp_path):
             assert other is None or other == row[f"{direction}_absorbed_bytes"]
             compared += other is not None
     assert compared > 10
+
+
+def test_direct_writes_of_others_are_nothing_that_a_sync_forced_out(disk, record, tmp_path):
+    """One thread writes past the cache, another syncs the same file over and over."""
+    (disk.mount / "file").write_bytes(bytes(16 << 20))
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    recorder = record("--device", disk.name, out=tmp_path / "run")
+    writer = subprocess.Popen([require("fio"), "--name=direct", f"--filename={disk.mount / 'file'}", "--size=16M", "--rw=randwrite", "--bs=4k",
+                               "--direct=1", "--ioengine=psync", "--io_size=4M"], stdout=subprocess.DEVNULL)
+    syncs = 0
+    with open(disk.mount / "file", "r+b") as file:
+        while writer.poll() is None:
+            os.fsync(file.fileno())
+            syncs += 1
+    assert writer.returncode == 0
+    capture = recorder.stop(expected=None)
+    written, = capture.one("select sum(bytes)::bigint from {block} where op = 'write' and evidence = 'direct' and class = 'data'")
+    rows = {row["op"]: row for (scope, _, _, _), row in table("sync", capture.directory, tmp_path / "out", "--file", "*/file").items() if scope == "all"}
+    assert written >= 4 << 20 and int(rows["fsync"]["ops"]) == syncs > 10
+    assert int(rows["fsync"]["data_bytes"]) < 0.1 * written and rows["fsync"]["untold"] == "0"
+
+
+def test_a_copy_reads_on_its_reading_side(disk, record, tmp_path):
+    (disk.mount / "from").write_bytes(os.urandom(4 << 20))
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    with open(disk.mount / "from", "rb") as source:
+        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    recorder = record("--device", disk.name, out=tmp_path / "run")
+    with open(disk.mount / "from", "rb") as source, open(disk.mount / "to", "wb") as target:
+        assert os.sendfile(target.fileno(), source.fileno(), 0, 4 << 20) > 0
+    capture = recorder.stop(expected=None)
+    rows = table("path", capture.directory, tmp_path / "out")
+    read, write = rows["all", "", "read", "sendfile_in"], rows["all", "", "write", "sendfile_out"]
+    assert int(read["waited"]) == 1 and int(read["device_ns"]) > 0 and write["waited"] == "0"
+    cached = cache_of(capture.directory, tmp_path / "cache", "--process", "python*")["all", ""]
+    assert int(cached["miss_ops"]) >= 1
+
+
+def test_what_an_overlay_forced_out_is_not_told(overlay, record, tmp_path):
+    recorder = record("--comm", "dd", out=tmp_path / "run")
+    subprocess.run(["dd", "if=/dev/zero", f"of={overlay.merged}/file", "bs=64k", "count=4", "conv=fsync"], check=True, capture_output=True)
+    capture = recorder.stop(expected=None)
+    row = table("sync", capture.directory, tmp_path / "out")["system", "dd", "sync", "fsync"]
+    assert (row["ops"], row["untold"], row["data_bytes"]) == ("1", "1", ""), row

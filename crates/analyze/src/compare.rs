@@ -4,15 +4,16 @@ mod bootstrap;
 mod measures;
 
 use std::io::Write;
+use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 
 use crate::commands::{Outcome, analyzed};
 use crate::options::{Analyze, Compare};
 use crate::output::{Directory, one_line, print};
-use crate::tables::compare as table;
-use crate::{about, frame, terminal};
+use crate::tables::{Results, compare as table};
+use crate::{about, frame, notes, terminal};
 use bootstrap::{Intervals, Measured, intervals};
 use measures::{Measures, Metric, TABLES};
 
@@ -25,6 +26,10 @@ struct Side {
     /// Of each capture.
     measures: Vec<Measures>,
     about: Vec<about::Source>,
+    /// How long windows of time are in each.
+    windows_ns: Vec<i64>,
+    /// What to know of them.
+    notes: Vec<String>,
     /// Whether all that its recorders saw is in it.
     complete: bool,
 }
@@ -53,12 +58,16 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         let mut side = Side { complete: true, ..Side::default() };
         for capture in captures {
             let analyze = Analyze { captures: vec![capture.clone()], out: None, ..options.analyze.clone() };
-            analyzed(&analyze, err, |results, _, _| {
+            analyzed(&analyze, err, |results, choice, _| {
                 let mut measures = Measures::new();
                 for table in TABLES {
                     measures::add(&mut measures, table, &table.frame(results)?, results.finished.window_ns)?;
                 }
                 side.measures.push(measures);
+                side.windows_ns.push(results.finished.window_ns);
+                let Results { captures, finished, trust, .. } = results;
+                let notes = trust.notes.iter().cloned().chain(notes::of(captures, choice, finished, trust));
+                side.notes.extend(notes.map(|note| format!("{}: {note}", capture.display())));
                 side.about.extend(results.captures.iter().map(|capture: &Capture| about::Source::of(capture)));
                 side.complete &= results.trust.complete;
                 Ok(())
@@ -66,10 +75,21 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         }
         sides.push(side);
     }
+    let windows_ns = sides.iter().flat_map(|side| &side.windows_ns);
+    if let (Some(least), Some(most)) = (windows_ns.clone().min(), windows_ns.max())
+        && least < most
+    {
+        let [least, most] = [least, most].map(|ns| humantime::format_duration(Duration::from_nanos(ns.unsigned_abs())));
+        bail!(
+            "windows of time are {least} long in one capture and {most} in another, expected --window {most} or a shorter time"
+        );
+    }
     let is_complete = sides.iter().all(|side| side.complete);
     let compared = compare(&sides[0], &sides[1], options.confidence, is_complete);
     let mut table = frame::frame(&table::columns(), &compared)?;
     let mut text = terminal::compare::table(&compared, options.confidence);
+    let notes = sides.iter().flat_map(|side| &side.notes);
+    notes.for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
     if !is_complete {
         text.push_str("\nsomething is missing of a capture (see above); what it lacks may be the difference\n");
     }
@@ -135,7 +155,9 @@ fn more_is_better(metric: &Metric) -> Option<bool> {
     if is_duration || column.contains("_amp") {
         return Some(false);
     }
-    (column.ends_with("_per_s") || column.starts_with("hit_") && column.ends_with("_share")).then_some(true)
+    // More requests for the same calls are a cost.
+    let is_rate_of_calls = column.starts_with("syscall_") && column.ends_with("_per_s");
+    (is_rate_of_calls || column.starts_with("hit_") && column.ends_with("_share")).then_some(true)
 }
 
 fn verdict(metric: &Metric, difference: Interval) -> &'static str {
@@ -161,10 +183,12 @@ mod tests {
         for column in ["avg_ns", "p99_ns", "syscall_read_p50_ns", "block_write_avg_ns", "read_amp_bytes", "max_ns"] {
             assert_eq!(better(column), Some(false), "{column}");
         }
-        for column in ["block_read_ops_per_s", "hit_pages_share"] {
+        for column in ["syscall_read_ops_per_s", "hit_pages_share"] {
             assert_eq!(better(column), Some(true), "{column}");
         }
-        for column in ["total_ns", "ops", "queue_ns", "cache_share", "step_ns", "block_in_flight"] {
+        for column in
+            ["total_ns", "ops", "queue_ns", "cache_share", "step_ns", "block_in_flight", "block_read_ops_per_s"]
+        {
             assert_eq!(better(column), None, "{column}");
         }
     }
@@ -172,7 +196,7 @@ mod tests {
     fn side(values: &[f64]) -> Side {
         let metric = || Metric { table: "latency", row: "system=etcd".into(), column: "p99_ns".into() };
         let measures = values.iter().map(|value| Measures::from([(metric(), vec![*value])])).collect();
-        Side { measures, about: Vec::new(), complete: true }
+        Side { measures, complete: true, ..Side::default() }
     }
 
     #[test]
@@ -190,10 +214,10 @@ mod tests {
         let sum = compare(&side(&[10.0]), &side(&[20.0]), 0.95, true).remove(0);
         assert_eq!((sum.intervals, sum.marks.as_slice()), (None, [].as_slice()));
         let windows = |values: Vec<f64>| {
-            let metric = Metric { table: "timeline", row: String::new(), column: "block_read_ops_per_s".into() };
-            Side { measures: vec![Measures::from([(metric, values)])], about: Vec::new(), complete: false }
+            let metric = Metric { table: "timeline", row: String::new(), column: "syscall_read_ops_per_s".into() };
+            Side { measures: vec![Measures::from([(metric, values)])], ..Side::default() }
         };
-        let (before, after) = (vec![5.0, 6.0, 5.5, 5.2, 5.8, 5.1], vec![2.0, 2.5, 2.2, 2.8, 2.4, 2.1]);
+        let (before, after) = ([5.0, 6.0, 5.5, 5.2, 5.8, 5.1].repeat(3), [2.0, 2.5, 2.2, 2.8, 2.4, 2.1].repeat(3));
         let found = compare(&windows(before), &windows(after), 0.95, false).remove(0);
         assert_eq!(found.marks, ["worse", "windows", "incomplete"]);
     }

@@ -257,7 +257,7 @@ impl Table {
             Table::QueueDepth => frame::frame(&queue::depth_columns(), &queue::depths(finished, names, trust)),
             Table::Path => frame::frame(&path::columns(), &path::rows(finished, names, trust)),
             Table::Sync => frame::frame(&sync::columns(), &sync::rows(finished, names, trust)),
-            Table::Cache => frame::frame(&cache::columns(), &cache::rows(finished, names, trust)),
+            Table::Cache => frame::frame(&cache::columns(), &cache::rows(finished, names, &known.disks, trust)),
             Table::Quality => {
                 frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
             }

@@ -6,6 +6,7 @@
 pub mod join;
 pub mod rows;
 pub mod spent;
+pub mod sums;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,100 +16,12 @@ use iostrata_capture::op::Op;
 use super::Precision;
 use super::sample::Sample;
 use super::sequence::{Owners, Span, Subject};
-use crate::entity::{Entity, Place, Scope};
+use crate::entity::{Entity, Place, Places, Scope};
 use join::{Found, join};
 use rows::Identity;
 pub use rows::{Call, Commit, File, PAGE_BYTES, Request, Share, Waits};
 pub use spent::{Forced, Kind, Spent};
-
-/// What calls of one kind of one subject come to.
-#[derive(Debug, Clone)]
-pub struct Sums {
-    /// Calls.
-    pub ops: u64,
-    /// Those that failed.
-    pub failed: u64,
-    /// Those that waited for a request.
-    pub waited: u64,
-    /// Bytes that they moved.
-    pub bytes: u64,
-    /// What of these moved those that waited for a request.
-    pub waited_bytes: u64,
-    /// Those that waited for no request, where that is known.
-    pub hits: u64,
-    /// What of the bytes these moved.
-    pub hit_bytes: u64,
-    /// Pages that they touched, each as often as it was touched.
-    pub pages: u64,
-    /// Where their time went.
-    pub spent: Spent,
-    /// What they forced out.
-    pub forced: Forced,
-    /// How long the longest took.
-    pub max_ns: u64,
-    /// How long syncs took, of all, systems and disks.
-    pub durations: Option<Sample>,
-}
-
-impl Sums {
-    fn empty(durations: Option<Sample>) -> Sums {
-        let (spent, forced) = (Spent::default(), Forced::default());
-        let (waited_bytes, hits, hit_bytes, pages) = (0, 0, 0, 0);
-        Sums {
-            ops: 0,
-            failed: 0,
-            waited: 0,
-            bytes: 0,
-            waited_bytes,
-            hits,
-            hit_bytes,
-            pages,
-            spent,
-            forced,
-            max_ns: 0,
-            durations,
-        }
-    }
-
-    fn combine(&mut self, other: Sums) {
-        self.ops = self.ops.saturating_add(other.ops);
-        self.failed = self.failed.saturating_add(other.failed);
-        self.waited = self.waited.saturating_add(other.waited);
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.waited_bytes = self.waited_bytes.saturating_add(other.waited_bytes);
-        self.hits = self.hits.saturating_add(other.hits);
-        self.hit_bytes = self.hit_bytes.saturating_add(other.hit_bytes);
-        self.pages = self.pages.saturating_add(other.pages);
-        self.spent.add(&other.spent, 1);
-        self.forced.add(&other.forced);
-        self.max_ns = self.max_ns.max(other.max_ns);
-        match (&mut self.durations, other.durations) {
-            (Some(mine), Some(more)) => mine.combine(more),
-            (mine @ None, more) => *mine = more,
-            (Some(_), None) => {}
-        }
-    }
-
-    fn count(&mut self, call: &Call, found: &Found, spent: &Spent) {
-        let (ns, weight) = (call.end_ns.abs_diff(call.ts_ns), u64::from(call.weight));
-        self.ops = self.ops.saturating_add(weight);
-        self.failed = self.failed.saturating_add(if call.failed { weight } else { 0 });
-        let bytes = call.bytes.saturating_mul(weight);
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.pages = self.pages.saturating_add(call.pages().saturating_mul(weight));
-        if !found.waits.is_empty() {
-            self.waited = self.waited.saturating_add(weight);
-            self.waited_bytes = self.waited_bytes.saturating_add(bytes);
-        } else if spent.unknown_ns == 0 && !call.is_async {
-            self.hits = self.hits.saturating_add(weight);
-            self.hit_bytes = self.hit_bytes.saturating_add(bytes);
-        }
-        self.spent.add(spent, call.weight);
-        self.forced.add(&found.forced);
-        self.max_ns = self.max_ns.max(ns);
-        self.durations.iter_mut().for_each(|durations| durations.update(ns, weight));
-    }
-}
+pub use sums::{Amount, Sums};
 
 /// Sums by subject, kind and call.
 type BySubject = HashMap<(Subject, Kind, Op), Sums, RandomState>;
@@ -149,7 +62,7 @@ impl Crossing {
     /// Of what was read of `span`.
     pub fn of(crossed: Crossed, span: Span, owners: &Owners, precision: Precision) -> Crossing {
         let Crossed { mut calls, mut requests, shares, mut commits } = crossed;
-        calls.sort_by_key(|call| (call.identity(), call.slot));
+        calls.sort_by_key(|call| (call.identity(), call.whose.map(|(slot, _)| slot)));
         put_shares(&mut requests, shares);
         requests.sort_unstable();
         commits.sort_unstable();
@@ -257,11 +170,14 @@ enum Whose {
     Disk(Place),
 }
 
-/// All whose a call is.
+/// All whose a call is; of one that is not asked for none.
 fn whose(call: &Call) -> impl Iterator<Item = Whose> {
-    let place = |scope: Scope| call.places.0[scope as usize];
-    let fine = [Scope::Process, Scope::File].map(|scope| Whose::Fine(place(scope)));
-    [Whose::All, Whose::System(call.slot), Whose::Disk(place(Scope::Device))].into_iter().chain(fine)
+    let all = |(slot, places): (u32, Places)| {
+        let place = |scope: Scope| places.0[scope as usize];
+        let fine = [Scope::Process, Scope::File].map(|scope| Whose::Fine(place(scope)));
+        [Whose::All, Whose::System(slot), Whose::Disk(place(Scope::Device))].into_iter().chain(fine)
+    };
+    call.whose.into_iter().flat_map(all)
 }
 
 impl Whose {

@@ -32,7 +32,7 @@ impl Measured {
 
     /// Of times that follow each other.
     pub fn times(values: Vec<f64>) -> Measured {
-        let block = (values.len() as f64).cbrt().round().max(1.0) as usize;
+        let block = block(&values);
         Measured { values, block }
     }
 
@@ -53,6 +53,20 @@ impl Measured {
         let drawn = begins.iter().flat_map(|begin| (0..self.block).map(move |step| self.values[(begin + step) % n]));
         mean(drawn.take(n), n)
     }
+}
+
+/// How many values that follow each other are to be drawn together, by how alike neighbours are: Andrews' bandwidth for what depends on the
+/// value before it (Econometrica 59(3), 1991).
+fn block(values: &[f64]) -> usize {
+    let n = values.len();
+    let mean = mean(values.iter().copied(), n);
+    let product =
+        |lag: usize| values.iter().zip(&values[lag.min(n)..]).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let alike = (product(1) / product(0)).clamp(-0.97, 0.97);
+    let alpha = 4.0 * alike * alike / (1.0 - alike * alike).powi(2);
+    let block = 1.1447 * (alpha * n as f64).cbrt();
+    // Of equal values nothing depends on anything.
+    if block.is_nan() { 1 } else { (block.round() as usize).clamp(1, n.max(1)) }
 }
 
 fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
@@ -77,14 +91,16 @@ pub struct Intervals {
     pub change: Option<Interval>,
 }
 
-/// Intervals with `confidence`, such as 0.95; `None` where a side has fewer than two values.
+/// Intervals with `confidence`, such as 0.95; `None` where a side has too few values for it: of 95 %, fewer than four.
 pub fn intervals(before: &Measured, after: &Measured, confidence: f64) -> Option<Intervals> {
-    if before.values.len().min(after.values.len()) < 2 {
+    let independent = before.independent().min(after.independent());
+    let tail = tail(independent.max(2.0), confidence);
+    // Beyond the ends of what can be drawn nothing is known.
+    if independent < 2.0 || tail * (DRAWS as f64) < 1.0 {
         return None;
     }
     let mut random = Pcg64::seed_from_u64(SEED);
     let draws: Vec<(f64, f64)> = (0..DRAWS).map(|_| (before.draw(&mut random), after.draw(&mut random))).collect();
-    let tail = tail(before.independent().min(after.independent()).max(2.0), confidence);
     let difference = interval(draws.iter().map(|(before, after)| after - before), tail);
     let is_positive = draws.iter().all(|(before, _)| *before > 0.0);
     let change = is_positive.then(|| interval(draws.iter().map(|(before, after)| after / before - 1.0), tail));
@@ -146,34 +162,39 @@ mod tests {
     #[test]
     fn values_that_depend_on_those_before_them_tell_less() {
         let mut random = Pcg64::seed_from_u64(2);
-        let mut depending = |mean: f64| {
-            let mut last = 0.0;
-            normal(&mut random, 200, 0.0)
-                .into_iter()
-                .map(|step| {
-                    last = 0.9 * last + step;
-                    mean + last
-                })
-                .collect::<Vec<f64>>()
+        let mut within = |alike: f64, make: fn(Vec<f64>) -> Measured| {
+            let mut depending = || {
+                let mut last = 0.0;
+                let steps = normal(&mut random, 150, 0.0).into_iter().map(|step| {
+                    last = alike * last + step;
+                    last
+                });
+                // The first are not yet like the others.
+                steps.skip(30).collect::<Vec<f64>>()
+            };
+            let covers = |before: Vec<f64>, after: Vec<f64>| {
+                let found = intervals(&make(before), &make(after), 0.95).map(|found| found.difference);
+                found.is_some_and(|Interval { low, high }| (low..=high).contains(&0.0))
+            };
+            (0..100).filter(|_| covers(depending(), depending())).count()
         };
-        let (before, after) = (depending(100.0), depending(100.0));
-        let width = |make: fn(Vec<f64>) -> Measured| {
-            let found = intervals(&make(before.clone()), &make(after.clone()), 0.95).expect("enough values");
-            found.difference.high - found.difference.low
-        };
-        assert!(width(Measured::times) > 1.5 * width(Measured::repeats));
+        // Without regard to it every other interval does not have the true value.
+        assert!(within(0.9, Measured::repeats) < 60);
+        let found = [0.9, 0.5, 0.0].map(|alike| within(alike, Measured::times));
+        assert!(found[0] > 80 && found[1] > 86 && found[2] > 88, "{found:?}");
     }
 
     #[test]
     fn of_one_value_there_is_no_interval_and_of_equal_ones_it_is_a_point() {
         let same = Measured::repeats(vec![2.0; 4]);
         assert_eq!(intervals(&same, &Measured::repeats(vec![2.0]), 0.95), None);
+        assert_eq!(intervals(&same, &Measured::repeats(vec![2.0; 3]), 0.95), None);
         let point = |at| Interval { low: at, high: at };
         assert_eq!(
             intervals(&same, &Measured::repeats(vec![3.0; 5]), 0.95),
             Some(Intervals { difference: point(1.0), change: Some(point(0.5)) })
         );
-        let zero = Measured::repeats(vec![0.0; 3]);
+        let zero = Measured::repeats(vec![0.0; 4]);
         assert_eq!(intervals(&zero, &same, 0.95).expect("enough values").change, None);
     }
 }

@@ -72,11 +72,13 @@ fn is_measured(name: &str) -> bool {
 fn add_windows(measures: &mut Measures, name: &'static str, frame: &DataFrame, window_ns: i64) -> PolarsResult<()> {
     let inner = frame.slice(1, frame.height().saturating_sub(2));
     for column in inner.columns().iter().filter(|column| is_measured(column.name())) {
-        let is_count = ["_ops", "_bytes"].iter().any(|end| column.name().ends_with(end));
+        let is_ratio = column.name().contains("_amp_");
+        let is_count = !is_ratio && ["_ops", "_bytes"].iter().any(|end| column.name().ends_with(end));
         let (end, scale) = if is_count { ("_per_s", 1e9 / window_ns as f64) } else { ("", 1.0) };
         let values: Vec<f64> =
             column.cast(&DataType::Float64)?.f64()?.iter().flatten().map(|value| value * scale).collect();
-        if !values.is_empty() {
+        // Where many windows lack it, those that have it do not follow each other.
+        if !values.is_empty() && values.len() * 10 >= inner.height() * 9 {
             let metric = Metric { table: name, row: String::new(), column: format!("{}{end}", column.name()) };
             measures.insert(metric, values);
         }
@@ -105,11 +107,11 @@ mod tests {
             ("scope=system name=etcd", "ops", vec![2.0]),
         ];
         assert_eq!(found, expected);
-        let frame = df!("since_ns" => [0u64, 1, 2, 3], "block_read_ops" => [1u64, 2, 3, 4], "write_amp" => [None, Some(1.5), None, None])
+        let frame = df!("since_ns" => [0u64, 1, 2, 3], "block_read_ops" => [1u64, 2, 3, 4], "write_amp_bytes" => [None, Some(1.5), Some(2.5), None], "block_read_p99_ns" => [None, Some(1u64), None, None])
             .expect("columns of equal length");
         let mut measures = Measures::new();
         add(&mut measures, Table::Timeline, &frame, 500_000_000).expect("numbers");
         let found: Vec<_> = measures.iter().map(|(of, values)| (of.column.as_str(), values.clone())).collect();
-        assert_eq!(found, [("block_read_ops_per_s", vec![4.0, 6.0]), ("write_amp", vec![1.5])]);
+        assert_eq!(found, [("block_read_ops_per_s", vec![4.0, 6.0]), ("write_amp_bytes", vec![1.5, 2.5])]);
     }
 }

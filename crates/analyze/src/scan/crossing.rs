@@ -106,7 +106,7 @@ impl Fold<'_> {
         };
         let is_on_disk = matches!(file_kind, Some(FdKind::Regular | FdKind::Block)) || op.direction().is_none();
         let reaches = ts_ns <= stretch.span.1 && end_ns >= stretch.span.0;
-        if !reaches || !is_on_disk || file_kind == Some(FdKind::Memory) || !self.is_within(ts_ns) {
+        if !reaches || !is_on_disk || file_kind == Some(FdKind::Memory) {
             return;
         }
         let (dev, ino) = (view.dev.at(row), view.ino.at(row));
@@ -117,7 +117,8 @@ impl Fold<'_> {
             // Requests of a block device name no file.
             told.file = None;
         }
-        let Some((slot, places)) = self.whose(&told, ts_ns, view.comm.at(row)) else { return };
+        // What is not asked for has requests too, which are not those of others.
+        let whose = self.is_within(ts_ns).then(|| self.whose(&told, ts_ns, view.comm.at(row))).flatten();
         let call = Call {
             ts_ns,
             end_ns,
@@ -134,8 +135,8 @@ impl Fold<'_> {
             bytes: if direction.is_some() { u64::try_from(view.ret.at(row)).unwrap_or(0) } else { 0 },
             failed: view.ret.at(row) < 0,
             weight: self.weight(view.weight.at(row)),
-            slot,
-            places,
+            is_regular: file_kind == Some(FdKind::Regular),
+            whose,
         };
         self.crossing.iter_mut().for_each(|stretch| stretch.crossed.calls.push(call.clone()));
     }
@@ -159,11 +160,12 @@ impl Fold<'_> {
     /// Takes requests that were queued in the stretch.
     pub(super) fn cross_requests(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Requests::new(batch)?;
+        let (choice, capture) = (self.scan.choice, self.scan.capture);
         let Some(stretch) = &mut self.crossing else { return Ok(()) };
         for row in 0..view.rows {
             let ts_ns = view.ts_ns.at(row);
             if stretch.has(ts_ns) {
-                let request = request(&view, row, ts_ns);
+                let request = request(&view, row, choice.takes(capture, view.dev.at(row)));
                 stretch.crossed.requests.push(request);
             }
         }
@@ -201,11 +203,14 @@ impl Fold<'_> {
     }
 }
 
-fn request(view: &Requests, row: usize, ts_ns: i64) -> Request {
+fn request(view: &Requests, row: usize, is_taken: bool) -> Request {
+    let ts_ns = view.ts_ns.at(row);
     let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     let (op, class) = (view.op.at(row), view.class.at(row));
     let (queue_ns, insert_ns) = (view.queue_ns.at(row), view.insert_ns.at(row));
     let issued_ns = queue_ns.and_then(|ns| ts_ns.checked_add(ns)?.checked_add(insert_ns.unwrap_or(0)));
+    // An order to empty the device's cache has no time in the queue: the block layer makes a command of its own of it.
+    let issued_ns = if op == Op::Flush { issued_ns.or(Some(ts_ns)) } else { issued_ns };
     let all = bytes(view.bytes.at(row));
     // What is in other parts is taken off where these are read.
     let owned = match view.pid.at(row) {
@@ -224,6 +229,7 @@ fn request(view: &Requests, row: usize, ts_ns: i64) -> Request {
         op,
         class,
         direction: op.direction(),
+        is_taken,
         rest: if file.is_some() { all.saturating_sub(owned) } else { all },
         files: file.map(|file| (file, owned)).into_iter().collect(),
     }

@@ -8,9 +8,10 @@ use iostrata_capture::op::{Direction, IoClass, Layer};
 use super::amplification::absorbed;
 use super::path::lost;
 use super::subject::Named;
-use crate::aggregate::crossing::{Kind, PAGE_BYTES};
+use crate::aggregate::crossing::{Amount, Kind, PAGE_BYTES};
 use crate::aggregate::flow::{Flows, Path};
 use crate::aggregate::sequence::Subject;
+use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
 use crate::frame::ResultColumn;
 use crate::names::Names;
@@ -20,17 +21,17 @@ use crate::trust::Trust;
 /// What the table is.
 pub const DOC: &str = "`iostrata-analyze cache --out DIR`: one row for all, and for each system, process, file and disk that moved bytes through the page cache; of \
     each those with the most bytes first. A call that reads is a hit where its thread queued no block request in it, as in `path.csv`; one of aio and io_uring, which another \
-    thread may have done, is neither hit nor miss where no request was found. Pages that another call had read ahead are hits, whoever waited for them to come. Pages are told \
+    thread may do, one that reads nothing, and one that stands for others too (`--cpu-limit`) is neither hit nor miss. Pages that another call had read ahead are hits, whoever waited for them to come. Pages are told \
     as they enter the cache, by the process that asked for them: \
     what one process reads ahead and another uses is unused by the first, and only the rows of files and of all are free of that.";
 
 /// What calls of a subject did.
 #[derive(Debug, Default)]
 struct Calls {
-    read_ops: u64,
-    read_bytes: u64,
-    hits: [u64; 2],
-    misses: [u64; 2],
+    reads: Amount,
+    hits: Amount,
+    misses: Amount,
+    file_bytes: u64,
     pages: u64,
     write_bytes: u64,
     direct: [u64; 2],
@@ -51,7 +52,7 @@ pub struct Row {
 }
 
 /// By scope; of each those with the most bytes first.
-pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
+pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut all: BTreeMap<Subject, (Calls, Flows)> = BTreeMap::new();
     all.entry(Subject::All).or_default().1 = finished.total_flows;
     for system in &finished.systems {
@@ -68,35 +69,41 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
         match kind {
             Kind::Read => {
-                add(&mut calls.read_ops, sums.ops);
-                add(&mut calls.read_bytes, sums.bytes);
+                calls.reads.add(sums.calls);
+                calls.hits.add(sums.hits);
+                calls.misses.add(sums.misses);
+                add(&mut calls.file_bytes, sums.file_bytes);
                 add(&mut calls.pages, sums.pages);
-                [sums.hits, sums.hit_bytes].iter().zip(&mut calls.hits).for_each(|(more, sum)| add(sum, *more));
-                [sums.waited, sums.waited_bytes].iter().zip(&mut calls.misses).for_each(|(more, sum)| add(sum, *more));
             }
-            Kind::Write | Kind::SyncWrite => add(&mut calls.write_bytes, sums.bytes),
-            Kind::DirectRead => add(&mut calls.direct[0], sums.bytes),
-            Kind::DirectWrite | Kind::DirectSyncWrite => add(&mut calls.direct[1], sums.bytes),
+            Kind::Write | Kind::SyncWrite => add(&mut calls.write_bytes, sums.calls.bytes),
+            Kind::DirectRead => add(&mut calls.direct[0], sums.calls.bytes),
+            Kind::DirectWrite | Kind::DirectSyncWrite => add(&mut calls.direct[1], sums.calls.bytes),
             Kind::Sync => {}
         }
     }
     let cached =
         |flows: &Flows| flows.get(Direction::Read).cached().saturating_add(flows.get(Direction::Write).cached());
     let mut all: Vec<(Subject, (Calls, Flows))> = all.into_iter().collect();
-    all.retain(|(_, (calls, flows))| calls.read_ops > 0 || calls.write_bytes > 0 || cached(flows) > 0);
+    all.retain(|(_, (calls, flows))| calls.reads.ops > 0 || calls.write_bytes > 0 || cached(flows) > 0);
     all.sort_by_key(|(subject, (calls, flows))| {
         let scope = match subject {
             Subject::All => None,
             Subject::System(_) => Some(None),
             Subject::Entity(entity) => Some(Some(entity.scope())),
         };
-        (scope, Reverse(calls.read_bytes.saturating_add(calls.write_bytes).saturating_add(cached(flows))))
+        (scope, Reverse(calls.reads.bytes.saturating_add(calls.write_bytes).saturating_add(cached(flows))))
     });
     let row = |(subject, (calls, flows)): (Subject, (Calls, Flows))| Row {
         named: Named::of(&subject, names),
         calls,
         flows,
-        captured: trust.captured,
+        captured: match subject {
+            // What is read and written for a file of an overlay or a network has another file, or none.
+            Subject::Entity(Entity::File(capture, file)) if !disks[capture].contains_key(&file.dev) => {
+                [trust.captured[0], false, false, false]
+            }
+            _ => trust.captured,
+        },
         has_mappings: trust.told[Path::Mapping as usize],
         is_part: trust.sampled || trust.is_windowed,
         sampled: trust.sampled,
@@ -115,8 +122,8 @@ impl Row {
         self.has(&[Layer::Syscall, Layer::Block]).then_some(value)
     }
 
-    fn share(&self, of: usize) -> Option<f64> {
-        let (hits, misses) = (self.of_calls(self.calls.hits[of])?, self.calls.misses[of]);
+    fn share(&self, of: fn(&Amount) -> u64) -> Option<f64> {
+        let (hits, misses) = (self.of_calls(of(&self.calls.hits))?, of(&self.calls.misses));
         (hits.saturating_add(misses) > 0).then(|| hits as f64 / (hits as f64 + misses as f64))
     }
 
@@ -127,16 +134,16 @@ impl Row {
     }
 
     fn page_share(&self) -> Option<f64> {
-        let (filled, read) = (self.filled()?, self.calls.read_bytes);
+        let (filled, read) = (self.filled()?, self.calls.file_bytes);
         let is_told = self.has(&[Layer::Syscall]) && !self.sampled && read > 0 && filled <= read;
         is_told.then(|| 1.0 - filled as f64 / read as f64)
     }
 
+    /// What nobody is known to read may be read in ways that are not recorded, or under another name.
     fn unused(&self) -> Option<u64> {
         let touched = self.calls.pages.saturating_mul(PAGE_BYTES);
-        self.filled()
-            .filter(|_| self.has(&[Layer::Syscall]) && !self.is_part)
-            .map(|filled| filled.saturating_sub(touched))
+        let is_told = self.has(&[Layer::Syscall]) && !self.is_part && self.calls.reads.ops > 0;
+        self.filled().filter(|_| is_told).map(|filled| filled.saturating_sub(touched))
     }
 
     fn absorbed(&self, direction: Direction) -> Option<u64> {
@@ -158,19 +165,19 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         ResultColumn::text("id", "The id, as in `amplification.csv`; empty of all and of systems.", |row: &Row| {
             &row.named.id
         }),
-        calls("read_ops", "Calls that read through the page cache.", |calls| calls.read_ops),
-        calls("read_bytes", "Bytes that they read.", |calls| calls.read_bytes),
-        waits("hit_ops", "Those that queued no block request.", |calls| calls.hits[0]),
-        waits("miss_ops", "Those that queued one.", |calls| calls.misses[0]),
+        calls("read_ops", "Calls that read through the page cache.", |calls| calls.reads.ops),
+        calls("read_bytes", "Bytes that they read.", |calls| calls.reads.bytes),
+        waits("hit_ops", "Those that read something and queued no block request.", |calls| calls.hits.ops),
+        waits("miss_ops", "Those that queued one.", |calls| calls.misses.ops),
         ResultColumn::number(
             "hit_ops_share",
             "The hit ratio of calls: `hit_ops` / (`hit_ops` + `miss_ops`).",
-            |row: &Row| row.share(0),
+            |row: &Row| row.share(|of| of.ops),
         ),
         ResultColumn::number(
             "hit_bytes_share",
             "The same of the bytes that these calls read, a miss with all of its own.",
-            |row: &Row| row.share(1),
+            |row: &Row| row.share(|of| of.bytes),
         ),
         ResultColumn::integer(
             "filled_bytes",
@@ -183,7 +190,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         }),
         ResultColumn::number(
             "hit_pages_share",
-            "The hit ratio of pages: 1 - `filled_bytes` / `read_bytes`, in which all that is read ahead is a miss once. Empty where more was filled than was read, \
+            "The hit ratio of pages: 1 - `filled_bytes` by what of `read_bytes` is of regular files, in which all that is read ahead is a miss once. Empty where more was filled than was read, \
              and of a sample.",
             Row::page_share,
         ),
@@ -195,7 +202,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         ResultColumn::integer(
             "unused_bytes",
             "At least so much of `filled_bytes` was not read before the recording ended: what calls of the row touched, each page as often as it was touched, \
-             is taken off. Readahead that was wasted is in it. Empty of a sample, and of a window of time.",
+             is taken off. Readahead that was wasted is in it. Calls that were lost, and mappings that use what calls read ahead, are not known to read. Empty of a sample, of a window of time, and of what no call read.",
             Row::unused,
         ),
         ResultColumn::integer(

@@ -12,8 +12,9 @@ pub const DOC: &str = "`iostrata-analyze compare BEFORE AFTER --out DIR`, or of 
     `sync`, `cache` and `timeline` that both sides have, of all and of systems. Each capture is analyzed by itself. Of repeats the means over captures are \
     compared, and the interval is that of a bootstrap over captures (10,000 draws, always the same; expanded for few values). Of one capture on each side only \
     what `timeline` has by window has an interval, from a circular block bootstrap over windows but the first and the last: it says whether the two recordings differ beyond \
-    how they vary in themselves, not whether others would. Of numbers of windows that are counts the rate by second is taken. Intervals are of each number alone: of a hundred that do not differ, five \
-    of 95 % will not have zero.";
+    how they vary in themselves, not whether others would. Of numbers of windows that are counts the rate by second is taken. Intervals are of each number alone: of a hundred that do not differ, some five \
+    of 95 % will not have zero, and of windows that depend on each other for long, more. There is none where values are too few: of 95 %, fewer than four, or as many windows that do not depend on each other. \
+    A number that a capture has no row for is missing there, not zero.";
 
 /// The name of its file in a format.
 pub fn file_in(format: Format) -> String {
@@ -54,7 +55,7 @@ pub fn columns() -> Vec<ResultColumn<Compared>> {
         end("change_high", "The greatest.", change, |of| of.high),
         ResultColumn {
             name: "marks".into(),
-            doc: "Where the interval of the difference does not have zero: `worse`, where it is a duration or amplification and more, or a rate or hit ratio and less; `better` the other way round; \
+            doc: "Where the interval of the difference does not have zero: `worse`, where it is a duration or amplification and more, or a rate of calls or a hit ratio and less; `better` the other way round; \
                 `changed` of all else. `few` with fewer than five repeats on a side, `windows` where values are windows of one recording, `incomplete` where something is \
                 missing of a capture."
                 .into(),

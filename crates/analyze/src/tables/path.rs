@@ -16,12 +16,14 @@ use crate::trust::Trust;
 pub const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each call that moves bytes or syncs, of all, of each system, process, file and \
     disk; of each those that took most time together first. A call waits for the requests that its own thread queued while it was under way, \
     in its own context; of several that one thread has under way (aio, io_uring) for those queued after it and before the next. A sync, and a write to a file opened with `O_SYNC` or \
-    `O_DSYNC`, also waits for all that anybody queued meanwhile of its file, and of the journal on the disk that its file system is on; \
+    `O_DSYNC`, also waits for all that anybody queued meanwhile of its file, and of the journal on the disk that its file system is on, but not for what was written past the page cache; \
     `syncfs` and a sync of a block device for all writes to the disk, `sync` for all writes. The time of a call is `device` while at least one of \
     these requests was with the driver and the device, `queue` while some were under way but none there, `filesystem` for the rest; what was under way after \
     the call was over does not count. Calls that waited for no request are `cache`, with what they copied and what they waited for that others had asked for; \
-    syncs without any are `filesystem`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found, \
-    those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). The five \
+    syncs without any are `filesystem`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found; those that one thread submitted together; \
+    syncs of a file that lies on no disk that was recorded (an overlay, a network) and `msync`, which tells no file, unless a request of their own thread was found; \
+    those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). In `queue` is also the time in which the block layer has the disk's cache emptied before a \
+    request; in `filesystem` that of writes that were queued before a sync began, and of aio until the program asked. The five \
     together are the time of the calls. Where block requests were not captured all five are empty.";
 
 /// What a row is made from.
@@ -64,7 +66,7 @@ pub(super) fn all<'a>(
         Subject::System(_) => Some(None),
         Subject::Entity(entity) => Some(Some(entity.scope())),
     };
-    all.sort_by_key(|((subject, ..), sums)| (scope(subject), Reverse((total_ns(&sums.spent), sums.ops))));
+    all.sort_by_key(|((subject, ..), sums)| (scope(subject), Reverse((total_ns(&sums.spent), sums.calls.ops))));
     all
 }
 
@@ -88,7 +90,7 @@ pub(super) fn whole(ns: u128) -> u64 {
 
 /// The average time of a call, rounded.
 pub(super) fn average_ns(sums: &Sums) -> Option<u64> {
-    crate::aggregate::count::average(total_ns(&sums.spent), sums.ops)
+    crate::aggregate::count::average(total_ns(&sums.spent), sums.calls.ops)
 }
 
 /// Where time goes: name, what that is, and how much it is.
@@ -130,9 +132,9 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     };
     let mut columns = about(|row: &Row| (&row.named, row.kind, row.op));
     columns.extend([
-        integer("ops", "Calls.", |sums| sums.ops),
+        integer("ops", "Calls.", |sums| sums.calls.ops),
         integer("failed", "Those that failed.", |sums| sums.failed),
-        integer("bytes", "Bytes that they moved.", |sums| sums.bytes),
+        integer("bytes", "Bytes that they moved.", |sums| sums.calls.bytes),
         ResultColumn::integer("waited", "Those that waited for a request.", |row: &Row| {
             row.has_requests.then_some(row.sums.waited)
         }),

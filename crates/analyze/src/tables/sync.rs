@@ -48,16 +48,25 @@ pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row
         .collect()
 }
 
+impl Row<'_> {
+    /// Calls of which it is known what they forced out.
+    fn told(&self) -> u64 {
+        self.sums.calls.ops.saturating_sub(self.sums.untold)
+    }
+}
+
 /// The columns, in order.
 pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     let [of_requests, of_file_system] = [0, 1].map(|layer| {
         move |name: &str, doc: &str, value: fn(&Forced) -> u64| {
-            ResultColumn::integer(name, doc, move |row: &Row| row.has[layer].then(|| value(&row.sums.forced)))
+            ResultColumn::integer(name, doc, move |row: &Row| {
+                (row.has[layer] && row.told() > 0).then(|| value(&row.sums.forced))
+            })
         }
     });
     let mut columns = about(|row: &Row| (&row.named, row.kind, row.op));
     columns.extend([
-        ResultColumn::integer("ops", "Calls.", |row: &Row| Some(row.sums.ops)),
+        ResultColumn::integer("ops", "Calls.", |row: &Row| Some(row.sums.calls.ops)),
         ResultColumn::integer("failed", "Those that failed.", |row: &Row| Some(row.sums.failed)),
         ResultColumn::integer("total_ns", "The sum of their durations.", |row: &Row| {
             Some(whole(total_ns(&row.sums.spent)))
@@ -75,7 +84,13 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::integer("waited", "Calls that waited for a block request.", |row: &Row| {
             row.has[0].then_some(row.sums.waited)
         }),
-        of_requests("requests", "Block requests that they forced out.", |forced| forced.requests),
+        ResultColumn::integer(
+            "untold",
+            "Calls of which it is not known what they forced out: of files that lie on no disk that was recorded (an overlay, a network), `msync`, which tells \
+             no file, and those that stand for others too (`--cpu-limit`). They are not in what follows.",
+            |row: &Row| Some(row.sums.untold),
+        ),
+        of_requests("requests", "Block requests that the others forced out.", |forced| forced.requests),
         of_requests("data_bytes", "Bytes of files in these.", |forced| forced.data_bytes),
         of_requests("journal_bytes", "Bytes of journals in these.", |forced| forced.journal_bytes),
         of_requests("other_bytes", "All other bytes in these.", |forced| forced.other_bytes),
@@ -84,11 +99,11 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         of_file_system("journal_blocks", "Blocks that these logged.", |forced| forced.journal_blocks),
         ResultColumn::number(
             "bytes_per_sync",
-            "`data_bytes`, `journal_bytes` and `other_bytes` by `ops`.",
+            "`data_bytes`, `journal_bytes` and `other_bytes` by `ops` - `untold`.",
             |row: &Row| {
                 let Forced { data_bytes, journal_bytes, other_bytes, .. } = row.sums.forced;
                 let bytes = data_bytes.saturating_add(journal_bytes).saturating_add(other_bytes);
-                (row.has[0] && row.sums.ops > 0).then(|| bytes as f64 / row.sums.ops as f64)
+                (row.has[0] && row.told() > 0).then(|| bytes as f64 / row.told() as f64)
             },
         ),
         ResultColumn::integer(

@@ -18,48 +18,81 @@ use super::{Call, Commit, File, Forced, Request, Spent, Waits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     queued_ns: i64,
-    issued_ns: Option<i64>,
-    end_ns: Option<i64>,
+    issued_ns: i64,
+    end_ns: i64,
 }
 
 /// What was found of a call.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     /// The requests that it waits for.
-    pub waits: Vec<Wait>,
+    waits: Vec<Wait>,
+    /// How many of these there are when they are put together next.
+    most: usize,
+    /// Whether it may wait for a request of which that is not known, or for how long is not.
+    is_unclear: bool,
     /// What it forced out.
     pub forced: Forced,
 }
 
+/// Requests of a call that are kept one by one.
+const KEPT: usize = 1_024;
+
 impl Found {
     /// Adds what was found later.
     pub fn append(&mut self, later: Found) {
-        self.waits.extend(later.waits);
+        later.waits.into_iter().for_each(|wait| self.wait(wait));
+        self.is_unclear |= later.is_unclear;
         self.forced.add(&later.forced);
+    }
+
+    /// Whether it waits for any request.
+    pub fn waited(&self) -> bool {
+        self.is_unclear || !self.waits.is_empty()
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        self.waits.push(wait);
+        if self.waits.len() > self.most.max(KEPT) {
+            self.put_together();
+        }
+    }
+
+    /// Keeps of requests what they cover together: of one call there may be as many as of a whole recording.
+    fn put_together(&mut self) {
+        let with_device = union(self.waits.iter().map(|wait| (wait.issued_ns, wait.end_ns)).collect());
+        let under_way = union(self.waits.iter().map(|wait| (wait.queued_ns, wait.end_ns)).collect());
+        let device =
+            with_device.into_iter().map(|(begin, end)| Wait { queued_ns: begin, issued_ns: begin, end_ns: end });
+        let queued = under_way.into_iter().map(|(begin, end)| Wait { queued_ns: begin, issued_ns: end, end_ns: end });
+        self.waits = device.chain(queued).collect();
+        self.most = 2 * self.waits.len();
     }
 
     /// Where the time of `call` went.
     pub fn spent(&self, call: &Call) -> Spent {
         let total_ns = u128::from(call.end_ns.abs_diff(call.ts_ns));
         let unknown = Spent { unknown_ns: total_ns, ..Spent::default() };
-        let moves = call.direction.is_some() && call.bytes > 0;
-        if call.weight > 1 || self.waits.iter().any(|wait| wait.issued_ns.is_none() || wait.end_ns.is_none()) {
+        if call.weight > 1 || self.is_unclear {
             return unknown;
         }
         if self.waits.is_empty() {
             return match call.direction {
-                // Another thread may have done it.
-                Some(_) if moves && (call.is_async || call.is_direct) => unknown,
+                // Another thread may have done it, or it was done where that is not seen.
+                Some(_) if call.bytes > 0 && (call.is_async || call.is_direct) => unknown,
+                _ if !call.is_placed() => unknown,
                 Some(_) if !call.is_direct => Spent { cache_ns: total_ns, ..Spent::default() },
                 // It had nothing to move, or nothing to write back.
                 _ => Spent { filesystem_ns: total_ns, ..Spent::default() },
             };
         }
-        let covered = |begin: fn(&Wait) -> Option<i64>| {
-            let spans = self.waits.iter().filter_map(|wait| Some((begin(wait)?, wait.end_ns?)));
-            covered_ns(spans.collect(), (call.ts_ns, call.end_ns))
+        let covered = |begin: fn(&Wait) -> i64| {
+            let spans = self.waits.iter().map(|wait| (begin(wait), wait.end_ns));
+            let within = |(first, last): (i64, i64)| (first.max(call.ts_ns), last.min(call.end_ns));
+            let spans = union(spans.map(within).filter(|(first, last)| first < last).collect());
+            spans.into_iter().fold(0u128, |sum, (first, last)| sum + u128::from(last.abs_diff(first)))
         };
-        let (device_ns, under_way_ns) = (covered(|wait| wait.issued_ns), covered(|wait| Some(wait.queued_ns)));
+        let (device_ns, under_way_ns) = (covered(|wait| wait.issued_ns), covered(|wait| wait.queued_ns));
         Spent {
             device_ns,
             queue_ns: under_way_ns.saturating_sub(device_ns),
@@ -69,18 +102,15 @@ impl Found {
     }
 }
 
-/// How much of the time from `begin` to `end` the spans cover together.
-fn covered_ns(mut spans: Vec<(i64, i64)>, (begin, end): (i64, i64)) -> u128 {
+/// What spans cover together, in order.
+fn union(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     spans.sort_unstable();
-    let (mut covered, mut until) = (0u128, begin);
-    for (first, last) in spans {
-        let (first, last) = (first.max(until), last.min(end));
-        if last > first {
-            covered = covered.saturating_add(u128::from(last.abs_diff(first)));
-            until = last;
-        }
-    }
-    covered
+    spans.dedup_by(|(first, last), (_, until)| {
+        let touches = *first <= *until;
+        *until = if touches { (*until).max(*last) } else { *until };
+        touches
+    });
+    spans
 }
 
 /// Calls that are under way, by what they may wait for; those that are over are taken out when they are met.
@@ -137,15 +167,17 @@ impl<'a> UnderWay<'a> {
     fn own(&mut self, request: &Request) -> Vec<usize> {
         let (calls, Some(tid)) = (self.calls, request.tid) else { return Vec::new() };
         let of_thread = under_way(calls, self.threads.get_mut(&tid), request.ts_ns);
-        if let Some(call) = of_thread.iter().rev().find(|call| !calls[**call].is_async) {
-            return vec![*call];
-        }
         let fits = |call: &Call| {
             let is_files =
                 |file: File| request.files.is_empty() || request.files.iter().any(|(theirs, _)| *theirs == file);
             let is_same_way = call.direction.is_none() || call.direction == request.direction;
             is_same_way && call.file.is_none_or(is_files)
         };
+        // A call that copies is two: one that reads, and one that writes.
+        let inside = || of_thread.iter().rev().copied().filter(|call| !calls[*call].is_async);
+        if let Some(call) = inside().find(|call| fits(&calls[*call])).or_else(|| inside().next()) {
+            return vec![call];
+        }
         let fitting = || of_thread.iter().copied().filter(|call| fits(&calls[*call]));
         // Calls are in order of their begin.
         let Some(last) = fitting().next_back() else { return Vec::new() };
@@ -193,11 +225,15 @@ pub fn join(calls: &[Call], requests: &[Request], commits: &[Commit]) -> Vec<Fou
 
 /// Makes calls wait for a request: `own`, whose it is, and others.
 fn wait_for(request: &Request, own: &[usize], others: &[usize], found: &mut [Found]) {
-    let wait = Wait { queued_ns: request.ts_ns, issued_ns: request.issued_ns, end_ns: request.end_ns };
-    others.iter().for_each(|call| found[*call].waits.push(wait));
+    let wait = request.issued_ns.zip(request.end_ns);
+    let wait = wait.map(|(issued_ns, end_ns)| Wait { queued_ns: request.ts_ns, issued_ns, end_ns });
+    let mut wait_one = |call: usize, is_sure: bool| match wait.filter(|_| is_sure) {
+        Some(wait) => found[call].wait(wait),
+        None => found[call].is_unclear = true,
+    };
+    others.iter().for_each(|call| wait_one(*call, true));
     // Of several, that it waited for this one is not known.
-    let own_wait = if own.len() > 1 { Wait { issued_ns: None, ..wait } } else { wait };
-    own.iter().filter(|call| !others.contains(call)).for_each(|call| found[*call].waits.push(own_wait));
+    own.iter().filter(|call| !others.contains(call)).for_each(|call| wait_one(*call, own.len() == 1));
 }
 
 fn commit_in(open: &mut UnderWay, commit: &Commit, found: &mut [Found]) {
@@ -210,14 +246,35 @@ fn commit_in(open: &mut UnderWay, commit: &Commit, found: &mut [Found]) {
     }
 }
 
+/// A write past the page cache is its own call's: no sync waits for what has not been in the cache.
+fn direct_write_in((request, own): (&Request, &[usize]), calls: &[Call], found: &mut [Found]) {
+    if let [call] = own
+        && calls[*call].waits > Waits::Own
+    {
+        let bytes = request.files.iter().fold(request.rest, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let forced = match request.class {
+            IoClass::Data => Forced { data_bytes: bytes, ..Forced::default() },
+            IoClass::Journal => Forced { journal_bytes: bytes, ..Forced::default() },
+            _ => Forced { other_bytes: bytes, ..Forced::default() },
+        };
+        found[*call].forced.add(&Forced { requests: 1, ..forced });
+    }
+    wait_for(request, own, &[], found);
+}
+
 /// What a write is to those that wait for it.
 fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &mut [Found]) {
     let (calls, ns) = (open.calls, request.ts_ns);
+    if !own.is_empty() && own.iter().all(|call| calls[*call].is_direct) {
+        return direct_write_in((request, own), calls, found);
+    }
     let is_journal = request.class == IoClass::Journal;
     let journals = open.journals.get_mut(&request.disk).filter(|_| is_journal || request.op == Op::DeviceFlush);
     let journals = under_way(calls, journals, ns);
     let disks = under_way(calls, open.disks.get_mut(&request.disk), ns);
     let everywhere = under_way(calls, Some(&mut open.everywhere), ns);
+    // The same bytes may be written at several levels of devices.
+    let counted_everywhere = if request.is_taken { everywhere } else { &[] };
     let syncing = own.first().copied().filter(|call| calls[*call].waits > Waits::Own);
     let mut waiting: Vec<usize> = disks.iter().chain(everywhere).copied().collect();
     // A flush may be anybody's: it is nothing that a call is known to wait for.
@@ -227,7 +284,7 @@ fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &m
         let of_file = under_way(calls, open.files.get_mut(file), ns);
         waiting.extend(of_file);
         let data = Forced { data_bytes: *bytes, ..Forced::default() };
-        forced.extend(first(&[of_file, disks, everywhere]).or(syncing).map(|call| (call, data)));
+        forced.extend(first(&[of_file, disks, counted_everywhere]).or(syncing).map(|call| (call, data)));
     }
     let rest = match request.class {
         _ if request.op == Op::DeviceFlush => Forced { flushes: 1, ..Forced::default() },
@@ -236,7 +293,7 @@ fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &m
         _ => Forced { other_bytes: request.rest, ..Forced::default() },
     };
     if request.rest > 0 || forced.is_empty() {
-        let by_others = first(&[journals, disks, everywhere]);
+        let by_others = first(&[journals, disks, counted_everywhere]);
         let whose = if is_journal { by_others.or(syncing) } else { syncing.or(by_others) };
         forced.extend(whose.map(|call| (call, rest)));
     }
@@ -250,147 +307,4 @@ fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &m
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::entity::{Entities, Entity, Places, Scope};
-
-    const FILE: File = (8, 12);
-    const DISK: i32 = 7;
-
-    fn call(ts_ns: i64, ns: i64, tid: i32, op: Op, waits: Waits) -> Call {
-        let mut entities = Entities::default();
-        let nobody = Scope::ALL.map(|scope| entities.place(Entity::Nobody(scope, IoClass::Data)));
-        Call {
-            ts_ns,
-            end_ns: ts_ns + ns,
-            tid,
-            op,
-            direction: op.direction(),
-            waits,
-            is_async: matches!(op, Op::AioRead | Op::AioWrite),
-            is_direct: false,
-            file: Some(FILE),
-            dev: Some(FILE.0),
-            disk: Some(DISK),
-            position: Some(0),
-            bytes: if op.direction().is_some() { 4_096 } else { 0 },
-            failed: false,
-            weight: 1,
-            slot: 0,
-            places: Places(nobody),
-        }
-    }
-
-    /// Queued for 10 ns.
-    fn request(ts_ns: i64, ns: i64, tid: Option<i32>, op: Op) -> Request {
-        Request {
-            ts_ns,
-            disk: DISK,
-            sector: None,
-            issued_ns: Some(ts_ns + 10),
-            end_ns: Some(ts_ns + ns),
-            tid,
-            op,
-            class: IoClass::Data,
-            direction: op.direction(),
-            rest: 0,
-            files: vec![(FILE, 4_096)],
-        }
-    }
-
-    fn spent(call: &Call, found: &Found) -> [u128; 5] {
-        let Spent { cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns } = found.spent(call);
-        [cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns]
-    }
-
-    #[test]
-    fn a_read_waits_for_what_its_thread_queued_within_it() {
-        let calls = [call(0, 100, 1, Op::Read, Waits::Own), call(0, 100, 2, Op::Read, Waits::Own)];
-        // The last one is under way when the call is over; another thread's and one before the call are not its own.
-        let requests = [
-            request(20, 30, Some(1), Op::Read),
-            request(25, 45, Some(1), Op::Read),
-            request(30, 20, Some(3), Op::Read),
-            request(90, 1_000, Some(1), Op::Read),
-        ];
-        let found = join(&calls, &requests, &[]);
-        assert_eq!(found[0].waits.len(), 3);
-        // From 20 to 30 and 90 to 100 requests are queued alone; from 30 to 70 with the device.
-        assert_eq!(spent(&calls[0], &found[0]), [0, 40, 20, 40, 0]);
-        assert_eq!(spent(&calls[1], &found[1]), [100, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn what_cannot_be_told_is_unknown() {
-        let direct = Call { is_direct: true, ..call(0, 100, 1, Op::Pread, Waits::Own) };
-        let failed = Call { bytes: 0, ..direct.clone() };
-        let several = Call { weight: 8, ..call(0, 100, 1, Op::Pread, Waits::Own) };
-        let none = Found::default();
-        assert_eq!(spent(&direct, &none), [0, 0, 0, 0, 100]);
-        assert_eq!(spent(&failed, &none), [0, 100, 0, 0, 0]);
-        assert_eq!(spent(&several, &none), [0, 0, 0, 0, 100]);
-        let unseen = Request { end_ns: None, ..request(10, 10, Some(1), Op::Read) };
-        assert_eq!(spent(&direct, &join(std::slice::from_ref(&direct), &[unseen], &[])[0]), [0, 0, 0, 0, 100]);
-    }
-
-    #[test]
-    fn of_what_goes_on_beside_a_thread_the_last_is_meant_unless_several_began_together() {
-        let aio = |ts_ns| call(ts_ns, 100, 1, Op::AioRead, Waits::Own);
-        let calls = [aio(0), aio(5), aio(5), aio(8)];
-        let requests =
-            [request(2, 20, Some(1), Op::Read), request(6, 20, Some(1), Op::Read), request(9, 20, Some(1), Op::Read)];
-        let found = join(&calls, &requests, &[]);
-        assert_eq!(found.iter().map(|found| found.waits.len()).collect::<Vec<_>>(), [1, 1, 1, 1]);
-        assert_eq!(spent(&calls[0], &found[0]), [0, 80, 10, 10, 0]);
-        assert_eq!(spent(&calls[1], &found[1])[4], 100);
-        assert_eq!(spent(&calls[3], &found[3]), [0, 80, 10, 10, 0]);
-        // A write is no read's.
-        assert!(join(&calls, &[request(2, 20, Some(1), Op::Write)], &[]).iter().all(|found| found.waits.is_empty()));
-    }
-
-    #[test]
-    fn the_first_of_several_syncs_forces_out_and_all_wait() {
-        let calls = [
-            call(0, 100, 1, Op::Fsync, Waits::Journal),
-            call(10, 50, 2, Op::Fsync, Waits::Journal),
-            call(10, 50, 3, Op::Fsync, Waits::Journal),
-        ];
-        let other = Call { file: Some((8, 13)), ..calls[2].clone() };
-        let calls = [calls[0].clone(), calls[1].clone(), other];
-        let journal =
-            Request { class: IoClass::Journal, files: Vec::new(), rest: 8_192, ..request(30, 20, None, Op::Write) };
-        let flush = Request { files: Vec::new(), class: IoClass::Flush, ..request(40, 5, None, Op::DeviceFlush) };
-        let requests = [request(20, 30, Some(9), Op::Write), journal, flush];
-        let commit = Commit { end_ns: 50, dev: 8, blocks: 3 };
-        let found = join(&calls, &requests, &[commit]);
-        assert_eq!(
-            found[0].forced,
-            Forced {
-                requests: 2,
-                data_bytes: 4_096,
-                journal_bytes: 8_192,
-                other_bytes: 0,
-                flushes: 1,
-                commits: 1,
-                journal_blocks: 3
-            }
-        );
-        assert!(found[1..].iter().all(|found| found.forced == Forced::default()));
-        assert_eq!(found.iter().map(|found| found.waits.len()).collect::<Vec<_>>(), [2, 2, 1]);
-        assert_eq!(spent(&calls[1], &found[1]), [0, 20, 10, 20, 0]);
-    }
-
-    #[test]
-    fn a_sync_of_everything_waits_for_everything_and_of_a_file_for_no_other() {
-        let elsewhere = Request { disk: 1, files: vec![((9, 1), 512)], ..request(20, 30, None, Op::Write) };
-        let waits = |waits| {
-            let calls = [call(0, 100, 1, Op::Sync, waits)];
-            let found = join(&calls, &[request(20, 30, None, Op::Write), elsewhere.clone()], &[]);
-            (found[0].waits.len(), found[0].forced.data_bytes)
-        };
-        assert_eq!(waits(Waits::Own), (0, 0));
-        assert_eq!(waits(Waits::File), (1, 4_096));
-        assert_eq!(waits(Waits::Disk), (1, 4_096));
-        assert_eq!(waits(Waits::All), (2, 4_608));
-    }
-}
+mod tests;

@@ -56,10 +56,10 @@ pub struct Call {
     pub failed: bool,
     /// For how many calls it stands.
     pub weight: u32,
-    /// The slot of its system.
-    pub slot: u32,
-    /// Its process, cgroup, file and disk.
-    pub places: Places,
+    /// Whether it is a regular file.
+    pub is_regular: bool,
+    /// The slot of its system, and its process, cgroup, file and disk; none, if it is not asked for.
+    pub whose: Option<(u32, Places)>,
 }
 
 /// What of a call tells it from another.
@@ -79,6 +79,16 @@ impl Call {
             (Some(Direction::Write), Waits::Own, true) => Kind::DirectWrite,
             (Some(Direction::Write), _, false) => Kind::SyncWrite,
             (Some(Direction::Write), _, true) => Kind::DirectSyncWrite,
+        }
+    }
+
+    /// Whether it is known where that is which it waits for beside its own requests. Of an overlay or a network it is not, nor of
+    /// what `msync` was called for.
+    pub(super) fn is_placed(&self) -> bool {
+        match (self.direction, self.waits) {
+            (None, Waits::Own) => false,
+            (_, Waits::Own | Waits::All) => true,
+            (_, Waits::File | Waits::Journal | Waits::Disk) => self.disk.is_some(),
         }
     }
 
@@ -119,6 +129,8 @@ pub struct Request {
     pub class: IoClass,
     /// Which way it moves bytes.
     pub direction: Option<Direction>,
+    /// Whether its device is one that totals are of.
+    pub is_taken: bool,
     /// Bytes that are no file's.
     pub rest: u64,
     /// Files, and their bytes.

@@ -1,0 +1,129 @@
+//! What calls come to.
+
+use super::join::Found;
+use super::rows::Call;
+use super::spent::{Forced, Spent};
+use crate::aggregate::sample::Sample;
+
+/// Calls, and the bytes that they moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Calls.
+    pub ops: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// Adds others.
+    pub fn add(&mut self, other: Amount) {
+        self.ops = self.ops.saturating_add(other.ops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+}
+
+/// What calls of one kind of one subject come to.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    /// All of them.
+    pub calls: Amount,
+    /// Those that failed.
+    pub failed: u64,
+    /// Those that waited for a request.
+    pub waited: u64,
+    /// Those that moved bytes and waited for no request, where it is known that there was none.
+    pub hits: Amount,
+    /// Those that waited for a request, of the calls of which it would be known if there was none.
+    pub misses: Amount,
+    /// Bytes of regular files, of which alone it is told what enters the page cache.
+    pub file_bytes: u64,
+    /// Pages of regular files that they touched, each as often as it was touched.
+    pub pages: u64,
+    /// Where their time went.
+    pub spent: Spent,
+    /// Those of which it is not known what they forced out.
+    pub untold: u64,
+    /// What the others forced out.
+    pub forced: Forced,
+    /// How long the longest took.
+    pub max_ns: u64,
+    /// How long syncs took, of all, systems and disks.
+    pub durations: Option<Sample>,
+}
+
+impl Sums {
+    /// Of no calls.
+    pub(super) fn empty(durations: Option<Sample>) -> Sums {
+        Sums {
+            calls: Amount::default(),
+            failed: 0,
+            waited: 0,
+            hits: Amount::default(),
+            misses: Amount::default(),
+            file_bytes: 0,
+            pages: 0,
+            spent: Spent::default(),
+            untold: 0,
+            forced: Forced::default(),
+            max_ns: 0,
+            durations,
+        }
+    }
+
+    /// Adds those of others.
+    pub(super) fn combine(&mut self, other: Sums) {
+        self.calls.add(other.calls);
+        self.hits.add(other.hits);
+        self.misses.add(other.misses);
+        for (mine, more) in [
+            (&mut self.failed, other.failed),
+            (&mut self.waited, other.waited),
+            (&mut self.file_bytes, other.file_bytes),
+            (&mut self.pages, other.pages),
+            (&mut self.untold, other.untold),
+        ] {
+            *mine = mine.saturating_add(more);
+        }
+        self.spent.add(&other.spent, 1);
+        self.forced.add(&other.forced);
+        self.max_ns = self.max_ns.max(other.max_ns);
+        match (&mut self.durations, other.durations) {
+            (Some(mine), Some(more)) => mine.combine(more),
+            (mine @ None, more) => *mine = more,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Adds a call, and what was found of it.
+    pub(super) fn count(&mut self, call: &Call, found: &Found, spent: &Spent) {
+        let (ns, weight) = (call.end_ns.abs_diff(call.ts_ns), u64::from(call.weight));
+        let amount = Amount { ops: weight, bytes: call.bytes.saturating_mul(weight) };
+        let counted = |is: bool| if is { weight } else { 0 };
+        let waited = found.waited();
+        // Of others a request may be missing or another thread's.
+        let would_be_known = !call.is_async && call.weight == 1;
+        self.calls.add(amount);
+        match waited {
+            true if would_be_known => self.misses.add(amount),
+            false if would_be_known && call.bytes > 0 && !call.is_direct => self.hits.add(amount),
+            _ => {}
+        }
+        let is_told = call.weight == 1 && call.is_placed();
+        let of_file = if call.is_regular { (amount.bytes, call.pages().saturating_mul(weight)) } else { (0, 0) };
+        for (mine, more) in [
+            (&mut self.failed, counted(call.failed)),
+            (&mut self.waited, counted(waited)),
+            (&mut self.file_bytes, of_file.0),
+            (&mut self.pages, of_file.1),
+            (&mut self.untold, counted(!is_told)),
+        ] {
+            *mine = mine.saturating_add(more);
+        }
+        self.spent.add(spent, call.weight);
+        if is_told {
+            self.forced.add(&found.forced);
+        }
+        self.max_ns = self.max_ns.max(ns);
+        self.durations.iter_mut().for_each(|durations| durations.update(ns, weight));
+    }
+}
