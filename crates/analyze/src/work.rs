@@ -15,6 +15,7 @@ use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Sequences, Span};
 use crate::parallel::each;
 use crate::partial::Partial;
+use crate::progress::Progress;
 use crate::scan::{Fold, Scan, Source};
 
 /// One part to be scanned.
@@ -107,12 +108,17 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The partial of all parts. On failure the error is that of the first part in `work` that has one, whatever the number of threads.
-pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize) -> Result<Partial> {
+/// The partial of all parts; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads.
+pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize, what: &'static str) -> Result<Partial> {
     let tasks = plan::tasks(work, &settings, threads)?;
     let sequences = Mutex::new(Sequences::default());
     let begin = || Worker { work, settings, folds: BTreeMap::new(), open: None };
-    let take = |worker: &mut Worker, index: usize| worker.take(&tasks[index], &sequences);
+    let progress = Progress::of(tasks.len(), what);
+    let take = |worker: &mut Worker, index: usize| {
+        let taken = worker.take(&tasks[index], &sequences);
+        progress.step();
+        taken
+    };
     let partials = each(tasks.len(), threads, begin, take, Worker::finish)?;
     let mut sum = Partial::default();
     partials.into_iter().for_each(|partial| sum.combine(partial));
