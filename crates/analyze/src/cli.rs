@@ -9,6 +9,7 @@ use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
 use crate::format::Format;
+use crate::import::format::Format as Trace;
 use crate::levels::Wanted;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
@@ -89,12 +90,47 @@ enum Command {
     /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
     #[command(after_help = EXIT_CODES)]
     Top(Top),
+    /// Make a capture, with only a block layer, of a published block trace.
+    Import(Import),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
     /// had been flushed.
     #[command(after_help = EXIT_CODES)]
     Recover(Recover),
     /// Print the documentation of all tables and CSV columns as Markdown.
     Schema,
+}
+
+#[derive(Debug, Args)]
+struct Import {
+    /// What the trace is.
+    #[arg(long, value_enum)]
+    format: TypedTrace,
+    /// Its files, in order of time; `-` is standard input, for what has to be unpacked: `zcat trace.csv.gz | iostrata-analyze import … -`.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where the capture goes: a new directory, or an empty one.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypedTrace {
+    /// MSR Cambridge: CSV with response times.
+    Msr,
+    /// Alibaba block traces: CSV without.
+    Alibaba,
+    /// Tencent CBS: CSV without, and with times in seconds.
+    Tencent,
+}
+
+impl From<TypedTrace> for Trace {
+    fn from(typed: TypedTrace) -> Trace {
+        match typed {
+            TypedTrace::Msr => Trace::Msr,
+            TypedTrace::Alibaba => Trace::Alibaba,
+            TypedTrace::Tencent => Trace::Tencent,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -300,6 +336,9 @@ impl From<Command> for options::Command {
             Command::Compare(typed) => typed.into_command(),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
+            Command::Import(Import { format, files, out }) => {
+                options::Command::Import(crate::import::Import { format: format.into(), files, out })
+            }
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,
         }

@@ -25,7 +25,7 @@ use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
 use crate::work::{Work, scan_all};
-use crate::{about, compare, frame, notes, recover, schema};
+use crate::{about, compare, frame, import, notes, recover, schema};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     match command {
         Command::Analyze(options) => analyze(options, out, err),
         Command::Compare(options) => compare::run(options, out, err),
+        Command::Import(import) => import::run(import, out),
         Command::Recover(captures) => recover::run(captures, out, err),
         Command::Schema => {
             print(out, &format!("{}\n{}", schema::captures(), schema::results())).map(|()| Outcome::Complete)

@@ -11,7 +11,7 @@
 //! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
 //! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`compare`] holds captures against
-//! others. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
+//! others. [`import`] makes captures of published traces. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
 pub mod about;
@@ -25,6 +25,7 @@ pub mod event;
 pub mod files;
 pub mod format;
 pub mod frame;
+pub mod import;
 pub mod levels;
 pub mod load;
 pub mod loss;

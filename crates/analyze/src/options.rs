@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::aggregate::{Ordered, Precision, Settings};
 use crate::format::Format;
+use crate::import::Import;
 use crate::levels::Wanted;
 use crate::select::Selection;
 use crate::tables::top::By;
@@ -180,6 +181,8 @@ pub enum Command {
     Analyze(Box<Analyze>),
     /// A comparison of captures.
     Compare(Box<Compare>),
+    /// A capture of a published trace.
+    Import(Import),
     /// Captures that were cut off are made whole.
     Recover(Vec<PathBuf>),
     /// The documentation of tables and columns.

@@ -1,0 +1,176 @@
+//! What lines of published traces mean.
+
+use iostrata_capture::op::Op;
+
+/// Of a sector, whatever the disk's own blocks are.
+const SECTOR_BYTES: i64 = 512;
+
+/// A trace format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// MSR Cambridge (Narayanan et al., FAST 2008): `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`; times in units of 100 ns, since
+    /// 1601; offset and size in bytes.
+    Msr,
+    /// Alibaba block traces (Li et al., IISWC 2020): `device_id,opcode,offset,length,timestamp`; offset and length in bytes, time in microseconds.
+    Alibaba,
+    /// Tencent CBS (Zhang et al., ATC 2020): `Timestamp,Offset,Size,IOType,VolumeID`; time in seconds, offset and size in sectors, 0 reads and
+    /// 1 writes.
+    Tencent,
+}
+
+/// A request of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Traced {
+    /// What the trace calls its disk.
+    pub disk: Vec<u8>,
+    /// When it began, since 1970.
+    pub ts_ns: i64,
+    /// How long it took, where the trace tells.
+    pub dur_ns: Option<i64>,
+    /// Read or write.
+    pub op: Op,
+    /// First sector.
+    pub sector: i64,
+    /// Size.
+    pub bytes: i64,
+}
+
+/// From 1601, where Windows begins to count, to 1970, in units of 100 ns.
+const WINDOWS_EPOCH: i64 = 116_444_736_000_000_000;
+
+impl Format {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Msr => "msr",
+            Format::Alibaba => "alibaba",
+            Format::Tencent => "tencent",
+        }
+    }
+
+    /// The columns of its lines.
+    const fn columns(self) -> &'static [&'static str] {
+        match self {
+            Format::Msr => &["Timestamp", "Hostname", "DiskNumber", "Type", "Offset", "Size", "ResponseTime"],
+            Format::Alibaba => &["device_id", "opcode", "offset", "length", "timestamp"],
+            Format::Tencent => &["Timestamp", "Offset", "Size", "IOType", "VolumeID"],
+        }
+    }
+
+    /// Whether a line names the columns.
+    pub fn is_header(self, line: &[&[u8]]) -> bool {
+        let same = |(field, name): (&&[u8], &&str)| field.eq_ignore_ascii_case(name.as_bytes());
+        line.len() == self.columns().len() && line.iter().zip(self.columns()).all(same)
+    }
+
+    /// The request of a line, or what is wrong with it.
+    pub fn parse(self, line: &[&[u8]]) -> Result<Traced, String> {
+        let columns = self.columns();
+        if line.len() != columns.len() {
+            let (found, expected) = (line.len(), columns.len());
+            return Err(format!("{found} columns, expected {expected}: {}", columns.join(",")));
+        }
+        let text = |column: usize| line.get(column).copied().unwrap_or_default();
+        let wrong = |column: usize, expected: &str| {
+            let found: String = String::from_utf8_lossy(text(column)).chars().take(40).collect();
+            format!("{} is {found:?}, expected {expected}", columns[column])
+        };
+        let number = |column: usize, scale: i64| {
+            let number = std::str::from_utf8(text(column)).ok().and_then(|text| text.parse::<i64>().ok());
+            let scaled = number.filter(|number| *number >= 0).and_then(|number| number.checked_mul(scale));
+            scaled.ok_or_else(|| wrong(column, "a whole number that is not negative, nor beyond 64 bits"))
+        };
+        let sector = |column: usize| match number(column, 1)? {
+            bytes if bytes % SECTOR_BYTES == 0 => Ok(bytes / SECTOR_BYTES),
+            _ => Err(wrong(column, "a multiple of 512")),
+        };
+        let op = |column: usize, [read, write]: [&[u8]; 2]| match text(column) {
+            word if word.eq_ignore_ascii_case(read) => Ok(Op::Read),
+            word if word.eq_ignore_ascii_case(write) => Ok(Op::Write),
+            _ => Err(wrong(column, &[read, write].map(String::from_utf8_lossy).join(" or "))),
+        };
+        Ok(match self {
+            Format::Msr => Traced {
+                disk: [text(1), b"_", text(2)].concat(),
+                ts_ns: {
+                    let since = number(0, 1)?.checked_sub(WINDOWS_EPOCH).filter(|since| *since >= 0);
+                    since
+                        .and_then(|since| since.checked_mul(100))
+                        .ok_or_else(|| wrong(0, "a Windows time after 1970"))?
+                },
+                dur_ns: Some(number(6, 100)?),
+                op: op(3, [b"Read", b"Write"])?,
+                sector: sector(4)?,
+                bytes: number(5, 1)?,
+            },
+            Format::Alibaba => Traced {
+                disk: text(0).to_vec(),
+                ts_ns: number(4, 1_000)?,
+                dur_ns: None,
+                op: op(1, [b"R", b"W"])?,
+                sector: sector(2)?,
+                bytes: number(3, 1)?,
+            },
+            Format::Tencent => Traced {
+                disk: text(4).to_vec(),
+                ts_ns: number(0, 1_000_000_000)?,
+                dur_ns: None,
+                op: op(3, [b"0", b"1"])?,
+                sector: number(1, 1)?,
+                bytes: number(2, SECTOR_BYTES)?,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(format: Format, line: &str) -> Result<Traced, String> {
+        format.parse(&line.split(',').map(str::as_bytes).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_line_of_each_format_is_a_request() {
+        let traced = |disk: &str, ts_ns, dur_ns, op, sector, bytes| {
+            Ok(Traced { disk: disk.into(), ts_ns, dur_ns, op, sector, bytes })
+        };
+        // 22 February 2007, 17:00:00.0012345 UTC.
+        assert_eq!(
+            parse(Format::Msr, "128166372000012345,src1,2,Write,7014609920,24576,41286"),
+            traced("src1_2", 1_172_163_600_001_234_500, Some(4_128_600), Op::Write, 13_700_410, 24_576)
+        );
+        assert_eq!(
+            parse(Format::Alibaba, "0,R,126703644672,4096,1577808000000626"),
+            traced("0", 1_577_808_000_000_626_000, None, Op::Read, 247_468_056, 4_096)
+        );
+        assert_eq!(
+            parse(Format::Tencent, "1538323200,12910952,128,1,1063"),
+            traced("1063", 1_538_323_200_000_000_000, None, Op::Write, 12_910_952, 65_536)
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_wrong_is_told_by_its_column() {
+        for (line, expected) in [
+            ("1,2,3", "3 columns, expected 5: device_id,opcode,offset,length,timestamp"),
+            ("0,X,0,512,1", "opcode is \"X\", expected R or W"),
+            ("0,R,100,512,1", "offset is \"100\", expected a multiple of 512"),
+            ("0,R,0,-1,1", "length is \"-1\", expected a whole number that is not negative, nor beyond 64 bits"),
+            (
+                "0,R,0,1,99999999999999999",
+                "timestamp is \"99999999999999999\", expected a whole number that is not negative, nor beyond 64 bits",
+            ),
+        ] {
+            assert_eq!(parse(Format::Alibaba, line), Err(expected.to_owned()));
+        }
+        assert!(parse(Format::Msr, "1,a,0,Read,0,0,0").is_err_and(|what| what.contains("a Windows time after 1970")));
+    }
+
+    #[test]
+    fn a_header_is_none_of_another_format() {
+        let header = ["Timestamp", "Offset", "Size", "IOType", "VolumeID"].map(str::as_bytes);
+        assert!(Format::Tencent.is_header(&header) && !Format::Alibaba.is_header(&header));
+    }
+}

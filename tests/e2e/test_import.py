@@ -1,0 +1,105 @@
+"""Published traces as captures: what the analyzer counts is what DuckDB counts in the trace itself."""
+
+import csv
+import json
+import random
+import subprocess
+
+import duckdb
+import pytest
+from conftest import BIN, analyze, run
+
+# A column name, its type in DuckDB, and how a request of the trace is written.
+FORMATS = {
+    "msr": ("Timestamp, Hostname, DiskNumber, Type, Offset, Size, ResponseTime",
+            lambda us, disk, write, sector, sectors, ns: (128166372000000000 + us * 10, "src1", disk, ["Read", "Write"][write], sector * 512, sectors * 512, ns // 100)),
+    "alibaba": ("device_id, opcode, offset, length, timestamp",
+                lambda us, disk, write, sector, sectors, ns: (disk, "RW"[write], sector * 512, sectors * 512, 1577808000000000 + us)),
+    "tencent": ("Timestamp, Offset, Size, IOType, VolumeID",
+                lambda us, disk, write, sector, sectors, ns: (1538323200 + us // 1_000_000, sector, sectors, int(write), disk)),
+}
+
+
+def requests(count=20_000):
+    """Requests of three disks, in order of time."""
+    rng, us = random.Random(1), 0
+    for _ in range(count):
+        us += rng.randrange(1, 400)
+        yield us, rng.randrange(3), rng.random() < 0.4, rng.randrange(1 << 24) * 8, rng.choice((1, 8, 16, 128)), rng.randrange(100, 10_000_000, 100)
+
+
+def write_trace(name, path, header=False):
+    columns, line = FORMATS[name]
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        if header:
+            writer.writerow(columns.split(", "))
+        writer.writerows(line(*request) for request in requests())
+
+
+def imported(name, out, *files):
+    return run(BIN / "iostrata-analyze", "import", "--format", name, "--out", out, *files)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("header", [False, True])
+def test_what_is_in_a_trace_is_in_the_capture(name, header, tmp_path):
+    trace, capture = tmp_path / "trace.csv", tmp_path / "capture"
+    write_trace(name, trace, header)
+    if header:
+        command = [BIN / "iostrata-analyze", "import", "--format", name, "--out", capture, "-"]
+        result = subprocess.run(command, stdin=trace.open(), capture_output=True, text=True)
+    else:
+        result = imported(name, capture, trace)
+    assert result.returncode == 0 and "20,000 requests of 3 disks" in result.stdout, result.stderr
+    ts, writes, sector, size, took, disk = {
+        "msr": ('"Timestamp" * 100 - 11644473600000000000', "Type = 'Write'", '"Offset" // 512', '"Size"', '"ResponseTime" * 100', '"DiskNumber"'),
+        "alibaba": ('"timestamp" * 1000', "opcode = 'W'", '"offset" // 512', '"length"', "null", '"device_id"'),
+        "tencent": ('"Timestamp" * 1000000000', '"IOType" = 1', '"Offset"', '"Size" * 512', "null", '"VolumeID"'),
+    }[name]
+    columns = FORMATS[name][0].split(", ")
+    types = ", ".join(f"'{column}': '{'VARCHAR' if column in ('Hostname', 'Type', 'opcode') else 'HUGEINT'}'" for column in columns)
+    source = f"read_csv('{trace}', header = {str(header).lower()}, columns = {{{types}}})"
+    theirs = duckdb.sql(f"""select ({ts})::bigint, case when {writes} then 'write' else 'read' end, ({sector})::bigint, ({size})::bigint,
+        ({took})::bigint from {source} order by all""").fetchall()
+    ours = duckdb.sql(f"select ts_ns, op, sector, bytes, dur_ns from '{capture}/block/*.parquet' order by all").fetchall()
+    assert ours == theirs and len(ours) == 20_000
+    by_disk = duckdb.sql(f'select count(*) from {source} group by {disk} order by all').fetchall()
+    assert duckdb.sql(f"select count(*) from '{capture}/block/*.parquet' group by dev order by all").fetchall() == by_disk
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_trace_can_be_analyzed(name, tmp_path):
+    write_trace(name, tmp_path / "trace.csv")
+    assert imported(name, tmp_path / "capture", tmp_path / "trace.csv").returncode == 0
+    result = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    with open(tmp_path / "out" / "pattern.csv", newline="") as lines:
+        disks = {row["name"] for row in csv.DictReader(lines) if row["scope"] == "device"}
+    assert disks == ({"src1_0", "src1_1", "src1_2"} if name == "msr" else {"0", "1", "2"})
+    with open(tmp_path / "out" / "latency.csv", newline="") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["phase"] == "total"]
+    # Only one of the traces says how long a request took.
+    assert bool(rows) == (name == "msr") and all(int(row["count"]) > 0 for row in rows)
+    again = tmp_path / "again"
+    assert imported(name, again, tmp_path / "trace.csv").returncode == 0
+    assert [part.read_bytes() for part in sorted(again.glob("block/*"))] == [part.read_bytes() for part in sorted((tmp_path / "capture").glob("block/*"))]
+
+
+@pytest.mark.parametrize("text, expected", [
+    ("0,R,0,512\n", "line 1: 4 columns, expected 5: device_id,opcode,offset,length,timestamp"),
+    ("0,R,0,512,5\n0,Q,0,512,6\n", "line 2: opcode is \"Q\", expected R or W"), ("", "there is no request in what was given"),
+    ("0" * 100_000, "line 1 is longer than 65536 bytes"), ("0,R,7,512,5\n", "expected a multiple of 512"), ("\0\xff,,,,\n", "timestamp is"),
+])
+def test_what_is_no_trace_is_refused_and_leaves_nothing(text, expected, tmp_path):
+    (tmp_path / "trace.csv").write_text(text, encoding="latin-1")
+    result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
+    assert result.returncode == 1 and expected in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "capture").exists()
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
+    write_trace("msr", tmp_path / "trace.csv")
+    result = imported("msr", tmp_path, tmp_path / "trace.csv")
+    assert result.returncode == 1 and "is not empty" in result.stderr and (tmp_path / "trace.csv").exists()
+    assert "No such file" in imported("msr", tmp_path / "capture", tmp_path / "nowhere.csv").stderr
