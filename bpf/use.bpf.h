@@ -217,8 +217,8 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 }
 
 /*
- * The request is used anew, so its last use is over, but nobody saw it complete. Seen in bursts on 6.18; the
- * likely reason is that the kernel does not run a program again that a softirq interrupts on the same CPU. Its bytes are
+ * The request is used anew, so its last use is over, but nobody saw it complete: a program that was active on this CPU is not run
+ * again by what interrupts it, and a kernel may have reasons of its own (docs/architecture.md). Its bytes are
  * known since the issue; when it ended is not.
  */
 static __always_inline void end_unseen(struct inflight_request *state)
