@@ -73,6 +73,17 @@ install_packages() {
         fail "apt-get could not install: $packages"
 }
 
+# For the test of the report's page, which is skipped without: not every distribution has a browser as a package.
+install_browser() {
+    local sudo=
+    if command -v chromium || command -v chromium-browser || command -v google-chrome; then return 0; fi >/dev/null
+    if [[ $(id -u) -ne 0 ]]; then sudo=sudo; fi
+    echo "setup: installing chromium"
+    $sudo apt-get update -q >/dev/null
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium >/dev/null ||
+        echo "setup: there is no package chromium: the report's page is not looked at in a browser"
+}
+
 # A virtual environment with the pinned packages, made anew when the pins change.
 install_python() {
     local pins venv=$cache/venv
@@ -88,5 +99,5 @@ install_python() {
 command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.89 or newer (package rustup or cargo, or rustup itself)"
 install_packages "$@"
 for group in "$@"; do
-    if [[ $group == test ]]; then install_python; fi
+    if [[ $group == test ]]; then install_browser; install_python; fi
 done

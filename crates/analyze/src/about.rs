@@ -12,7 +12,7 @@ use crate::aggregate::count::Counts;
 use crate::levels::Wanted;
 use crate::options::Analyze;
 use crate::output::Directory;
-use crate::tables::{self, Results, Table};
+use crate::tables::{self, Results};
 
 /// The name of the file.
 pub const FILE_NAME: &str = "about.json";
@@ -66,14 +66,13 @@ impl Source {
     }
 }
 
-/// The file of `directory` after tables of `results` were written to it.
+/// The file of `directory` after files of these names were written to it, made of `results`.
 ///
 /// # Errors
 /// Where it cannot be made.
-pub fn json(directory: &Directory, written: &[Table], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
-    let files: Vec<String> = written.iter().map(|table| table.file_in(options.format)).collect();
+pub fn json(directory: &Directory, files: &[String], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
     let is_complete = results.trust.complete && results.finished.doubtful == Counts::default();
-    with(directory, &files, options, results.captures.iter().map(Source::of).collect(), is_complete)
+    with(directory, files, options, results.captures.iter().map(Source::of).collect(), is_complete)
 }
 
 /// The file of `directory` after files were written to it that were made of `captures`.

@@ -77,7 +77,7 @@ enum Command {
     /// Print what the page cache did: hits, what was read ahead, what it absorbed; with --out also write cache.csv.
     #[command(after_help = EXIT_CODES)]
     Cache(Analyze),
-    /// Do all of these at once: print the summary, and write every table.
+    /// Do all of these at once: print the summary, write every table, and report.html, a page with charts that needs nothing else.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
     /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
-use polars::prelude::PolarsResult;
+use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::count::Counts;
 use crate::aggregate::timeline::MOST_WINDOWS;
@@ -25,7 +25,7 @@ use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
 use crate::work::{Work, scan_all};
-use crate::{about, compare, frame, import, notes, recover, schema};
+use crate::{about, compare, frame, import, notes, page, recover, schema};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +62,7 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
             notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
         }
         if let Some(directory) = directory {
-            text.push_str(&write(directory, options, results)?);
+            text.push_str(&write(directory, options, results, notes)?);
         }
         Ok((text, results.trust.complete))
     })?;
@@ -183,7 +183,7 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     }
 }
 
-fn total(results: &Results) -> PolarsResult<polars::prelude::DataFrame> {
+fn total(results: &Results) -> PolarsResult<DataFrame> {
     let Results { finished, trust, .. } = results;
     frame::frame(&summary::columns(trust.lost_io), &[summary::total(finished, trust)])
 }
@@ -206,13 +206,22 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     Ok(lines)
 }
 
-/// Writes the tables that are asked for, and says so.
-fn write(directory: &Directory, options: &Analyze, results: &Results) -> Result<String> {
+/// Writes the tables that are asked for, a report with a page on which these `notes` are too, and says so.
+fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec<String>) -> Result<String> {
     let tables = Table::of(options.analysis);
-    let bytes = |table: &Table| Ok((table.file_in(options.format), options.format.bytes(&mut table.frame(results)?)?));
-    let mut files = tables.iter().map(bytes).collect::<Result<Vec<(String, Vec<u8>)>>>()?;
-    let paths: Vec<String> = files.iter().map(|(name, _)| directory.path(name).display().to_string()).collect();
-    files.push((about::FILE_NAME.to_owned(), about::json(directory, &tables, options, results)?));
+    let frame = |table: &Table| Ok((*table, table.frame(results)?));
+    let mut frames = tables.iter().map(frame).collect::<Result<Vec<(Table, DataFrame)>>>()?;
+    let mut files = Vec::new();
+    if options.analysis == Analysis::Report {
+        let html = page::html(&frames, results, (options.selection.words(), notes), options.format)?;
+        files.push((page::FILE_NAME.to_owned(), html));
+    }
+    for (table, frame) in &mut frames {
+        files.push((table.file_in(options.format), options.format.bytes(frame)?));
+    }
+    let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
+    let paths: Vec<String> = names.iter().map(|name| directory.path(name).display().to_string()).collect();
+    files.push((about::FILE_NAME.to_owned(), about::json(directory, &names, options, results)?));
     directory.write(&files)?;
     let mut text = match paths.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("\nWrote {} and {last}.\n", first.join(", ")),

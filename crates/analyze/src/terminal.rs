@@ -94,7 +94,7 @@ fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Ve
 }
 
 /// A value of a column, in the unit that its name tells.
-fn with_unit(column: &str, value: &AnyValue) -> String {
+pub fn with_unit(column: &str, value: &AnyValue) -> String {
     match value {
         AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(*ns),
         AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(*bytes).display().iec().to_string(),

@@ -43,9 +43,12 @@ impl Verdict {
 pub struct Row {
     /// `capture_id`; empty of all captures together.
     capture: String,
-    check: &'static str,
-    verdict: Verdict,
-    found: String,
+    /// What is looked at.
+    pub check: &'static str,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What was found, in words.
+    pub found: String,
 }
 
 /// More of all events may not be lost without the capture being called bad.

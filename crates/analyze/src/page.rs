@@ -1,0 +1,138 @@
+//! `report.html`: a report on one page that needs nothing else, neither a network nor scripts.
+
+mod axis;
+mod chart;
+mod figures;
+mod listing;
+mod read;
+
+use anyhow::{Context, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use crate::format::Format;
+use crate::output::one_line;
+use crate::tables::Results;
+use crate::tables::quality::{self, Verdict};
+use figures::{Figure, Frames};
+use listing::Listing;
+
+/// The name of the file.
+pub const FILE_NAME: &str = "report.html";
+
+const TEMPLATE: &str = include_str!("page/report.html");
+
+/// What the page says.
+#[derive(Serialize)]
+struct Page {
+    title: String,
+    tool: &'static str,
+    captures: Vec<Source>,
+    /// What of them was asked for, in words.
+    only: Option<String>,
+    verdict: &'static str,
+    /// Checks that found something to know.
+    found: Vec<Found>,
+    /// What to know of the result, a line each.
+    notes: Vec<String>,
+    figures: Vec<Figure>,
+    listings: Vec<Listing>,
+    files: Vec<File>,
+}
+
+/// A capture.
+#[derive(Serialize)]
+struct Source {
+    id: String,
+    host: String,
+    kernel: String,
+    from: String,
+    to: String,
+    command: String,
+}
+
+#[derive(Serialize)]
+struct Found {
+    check: &'static str,
+    verdict: &'static str,
+    found: String,
+}
+
+#[derive(Serialize)]
+struct File {
+    name: String,
+    doc: String,
+}
+
+/// The page of a report: of its tables `frames`, which are in files of that format, with what was asked for in words and the lines that are
+/// printed below the summary.
+///
+/// # Errors
+/// Where it cannot be made.
+pub fn html(
+    frames: &Frames,
+    results: &Results,
+    (only, notes): (Option<String>, Vec<String>),
+    format: Format,
+) -> Result<Vec<u8>> {
+    let Results { captures, known, finished, trust, .. } = results;
+    let checks = quality::rows(captures, &known.losses, finished, trust);
+    let source = |capture: &iostrata_capture::Capture| {
+        let manifest = &capture.manifest;
+        Source {
+            id: one_line(&manifest.capture_id),
+            host: one_line(&manifest.host.hostname),
+            kernel: one_line(&manifest.host.kernel),
+            from: one_line(&manifest.started_at),
+            to: manifest.stopped_at.as_deref().map_or_else(|| "not known".to_owned(), one_line),
+            command: one_line(&manifest.command_line.join(" ")),
+        }
+    };
+    let hosts: Vec<String> = captures.iter().map(|capture| one_line(&capture.manifest.host.hostname)).collect();
+    let found = checks.iter().filter(|check| check.verdict != Verdict::Good);
+    let page = Page {
+        title: format!("I/O of {}", distinct(hosts).join(", ")),
+        tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        captures: captures.iter().map(source).collect(),
+        only,
+        verdict: quality::worst(&checks).name(),
+        found: found
+            .map(|check| Found { check: check.check, verdict: check.verdict.name(), found: one_line(&check.found) })
+            .collect(),
+        notes: notes.iter().map(|note| one_line(note)).collect(),
+        figures: figures::all(frames, results)?.into_iter().map(|figure| figure.of_file_in(format)).collect(),
+        listings: listing::all(frames, format)?,
+        files: frames
+            .iter()
+            .map(|(table, _)| File { name: table.file_in(format), doc: first_sentence(table.doc()) })
+            .collect(),
+    };
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.trim_blocks(true).lstrip_blocks(true);
+    environment.set_syntax(syntax.build().context("the page's syntax")?);
+    environment.add_template(FILE_NAME, TEMPLATE).context("the page's template")?;
+    let template = environment.get_template(FILE_NAME).context("the page's template")?;
+    let html = template.render(minijinja::value::Serde(page)).context("the page")?;
+    Ok(html.into_bytes())
+}
+
+/// Each of them once, in their order.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen: Vec<String> = Vec::new();
+    names.into_iter().for_each(|name| {
+        if !seen.contains(&name) {
+            seen.push(name)
+        }
+    });
+    seen
+}
+
+/// As Markdown has it, without its marks.
+fn first_sentence(doc: &str) -> String {
+    let end = doc.find(". ").map_or(doc.len(), |end| end + 1);
+    doc[..end].replace('`', "")
+}

@@ -1,0 +1,192 @@
+//! The tables of a page: a few rows and columns of those that are in files.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::figures::Frames;
+use super::read::Rows;
+use crate::format::Format;
+use crate::tables::Table;
+use crate::tables::top::By;
+use crate::terminal::with_unit;
+
+/// A table.
+#[derive(Debug, Serialize)]
+pub struct Listing {
+    title: String,
+    /// The whole table.
+    file: String,
+    /// Columns, of which the first `texts` are no numbers.
+    header: Vec<&'static str>,
+    texts: usize,
+    rows: Vec<Vec<String>>,
+    /// How many rows are in the file alone.
+    more: usize,
+}
+
+/// Which rows and columns of a table are shown.
+struct Choice {
+    title: &'static str,
+    table: Table,
+    /// A column and the text that rows have in it.
+    only: Option<(&'static str, &'static str)>,
+    /// The column by which the greatest are chosen.
+    by: Option<&'static str>,
+    most: usize,
+    columns: &'static [(&'static str, &'static str)],
+    texts: usize,
+}
+
+const CHOICES: [Choice; 7] = [
+    Choice {
+        title: "Systems",
+        table: Table::Summary,
+        only: None,
+        by: Some("total_ops"),
+        most: 20,
+        columns: &[
+            ("system", "system"),
+            ("asked to read", "syscall_read_bytes"),
+            ("asked to write", "syscall_write_bytes"),
+            ("devices read", "block_read_bytes"),
+            ("devices wrote", "block_write_bytes"),
+            ("read amp.", "read_amp_bytes"),
+            ("write amp.", "write_amp_bytes"),
+            ("operations", "total_ops"),
+        ],
+        texts: 1,
+    },
+    Choice {
+        title: "Latency",
+        table: Table::Latency,
+        only: Some(("phase", "total")),
+        by: Some("count"),
+        most: 20,
+        columns: &[
+            ("system", "system"),
+            ("layer", "layer"),
+            ("operation", "op"),
+            ("count", "count"),
+            ("average", "avg_ns"),
+            ("p50", "p50_ns"),
+            ("p99", "p99_ns"),
+            ("p99.9", "p999_ns"),
+            ("greatest", "max_ns"),
+            ("marks", "marks"),
+        ],
+        texts: 3,
+    },
+    Choice {
+        title: "Syncs",
+        table: Table::Sync,
+        only: None,
+        by: Some("total_ns"),
+        most: 10,
+        columns: &[
+            ("scope", "scope"),
+            ("name", "name"),
+            ("call", "op"),
+            ("count", "ops"),
+            ("p50", "p50_ns"),
+            ("p99", "p99_ns"),
+            ("data", "data_bytes"),
+            ("journal", "journal_bytes"),
+            ("commits", "commits"),
+            ("flushes", "device_flushes"),
+        ],
+        texts: 3,
+    },
+    Choice {
+        title: "Page cache",
+        table: Table::Cache,
+        only: Some(("scope", "system")),
+        by: Some("read_bytes"),
+        most: 10,
+        columns: &[
+            ("system", "name"),
+            ("read", "read_bytes"),
+            ("hits", "hit_bytes_share"),
+            ("read ahead", "readahead_bytes"),
+            ("of that unused", "unused_bytes"),
+            ("reads absorbed", "read_absorbed_bytes"),
+            ("writes absorbed", "write_absorbed_bytes"),
+        ],
+        texts: 1,
+    },
+    Choice {
+        title: "Processes",
+        table: TOP,
+        only: Some(("scope", "process")),
+        by: None,
+        most: 10,
+        columns: TOP_COLUMNS,
+        texts: 3,
+    },
+    Choice {
+        title: "Files",
+        table: TOP,
+        only: Some(("scope", "file")),
+        by: None,
+        most: 10,
+        columns: TOP_COLUMNS,
+        texts: 3,
+    },
+    Choice {
+        title: "What was lost when",
+        table: Table::Loss,
+        only: None,
+        by: Some("lost_events"),
+        most: 20,
+        columns: &[("table", "table"), ("cause", "cause"), ("lost", "lost_events"), ("share", "lost_share")],
+        texts: 2,
+    },
+];
+
+const TOP: Table = Table::Top(By::Bytes, 0);
+const TOP_COLUMNS: &[(&str, &str)] = &[
+    ("layer", "layer"),
+    ("name", "name"),
+    ("id", "id"),
+    ("operations", "ops"),
+    ("read", "read_bytes"),
+    ("written", "write_bytes"),
+    ("time", "time_ns"),
+];
+
+/// All that have a row, with the names of their files in that format.
+///
+/// # Errors
+/// Where a table is not what it is declared to be.
+pub fn all(frames: &Frames, format: Format) -> Result<Vec<Listing>> {
+    let mut listings = Vec::new();
+    for choice in &CHOICES {
+        let found = frames.iter().filter(|(table, _)| table.file() == choice.table.file());
+        for (table, frame) in found {
+            let mut rows = Rows::of(frame);
+            if let Some((column, wanted)) = choice.only {
+                rows = rows.with(column, wanted)?;
+            }
+            let count = rows.len();
+            if let Some(by) = choice.by {
+                rows = rows.greatest(by, choice.most)?;
+            }
+            let mut cells = vec![Vec::new(); rows.len().min(choice.most)];
+            for (_, column) in choice.columns {
+                for (row, value) in cells.iter_mut().zip(rows.values(column)?) {
+                    row.push(with_unit(column, &value));
+                }
+            }
+            if count > 0 {
+                listings.push(Listing {
+                    title: choice.title.to_owned(),
+                    file: table.file_in(format),
+                    header: choice.columns.iter().map(|(header, _)| *header).collect(),
+                    texts: choice.texts,
+                    more: count - cells.len(),
+                    rows: cells,
+                });
+            }
+        }
+    }
+    Ok(listings)
+}
