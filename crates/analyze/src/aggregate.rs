@@ -18,6 +18,7 @@ pub mod reuse;
 pub mod sample;
 pub mod sequence;
 pub mod sizes;
+pub mod spans;
 pub mod sparse;
 pub mod timeline;
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub heatmap: bool,
     /// Whether it is counted which blocks are touched.
     pub footprint: bool,
+    /// How many operations are kept one by one, where they are.
+    pub spans: Option<usize>,
     /// What is asked for that depends on the order of operations.
     pub ordered: Ordered,
     /// About how many rows are looked at together where it depends on their order. The result does not depend on it, memory does.
@@ -83,6 +86,7 @@ impl Settings {
             activity: false,
             heatmap: false,
             footprint: false,
+            spans: None,
             ordered,
             stretch_rows: 1 << 19,
         }
@@ -90,7 +94,7 @@ impl Settings {
 
     /// Whether it is looked at where in files and on disks operations are.
     pub fn positions(&self) -> bool {
-        self.heatmap || self.footprint || self.ordered.any()
+        self.heatmap || self.footprint || self.spans.is_some() || self.ordered.any()
     }
 }
 

@@ -80,6 +80,9 @@ enum Command {
     /// Do all of these at once: print the summary, write every table, and report.html, a page with charts that needs nothing else.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
+    /// Write operations one by one as trace.json, which Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing) open: needs --out.
+    #[command(after_help = EXIT_CODES)]
+    Trace(OneByOne),
     /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also
     /// write compare.csv.
     #[command(after_help = EXIT_CODES)]
@@ -211,6 +214,15 @@ struct Timeline {
 }
 
 #[derive(Debug, Args)]
+struct OneByOne {
+    /// How many operations there may be at most; viewers take no more than some millions.
+    #[arg(long, value_name = "N", default_value_t = crate::trace::MOST)]
+    most: usize,
+    #[command(flatten)]
+    analyze: Analyze,
+}
+
+#[derive(Debug, Args)]
 struct Top {
     /// By what one does more than another.
     #[arg(long, value_enum, default_value = "bytes")]
@@ -332,6 +344,7 @@ impl From<Command> for options::Command {
             Command::Path(typed) => typed.into_command(Analysis::Path, None),
             Command::Sync(typed) => typed.into_command(Analysis::Sync, None),
             Command::Cache(typed) => typed.into_command(Analysis::Cache, None),
+            Command::Trace(typed) => typed.analyze.into_command(Analysis::Trace(typed.most), None),
             Command::Report(typed) => typed.into_command(Analysis::Report, None),
             Command::Compare(typed) => typed.into_command(),
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),

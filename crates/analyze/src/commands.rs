@@ -25,7 +25,7 @@ use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::trust::Trust;
 use crate::work::{Work, scan_all};
-use crate::{about, compare, frame, import, notes, page, recover, schema};
+use crate::{about, compare, frame, import, notes, page, recover, schema, trace};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
-    if options.analysis == Analysis::Report && options.out.is_none() {
-        bail!("report: nowhere to write all of it, expected --out DIR");
+    if matches!(options.analysis, Analysis::Report | Analysis::Trace(_)) && options.out.is_none() {
+        bail!("{}: nowhere to write all of it, expected --out DIR", options.analysis.name());
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory| {
         let shown = shown(options.analysis, results)?;
@@ -179,6 +179,10 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
             terminal::quality::table(&Table::Quality.frame(results)?, worst)
         }
         Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
+        Analysis::Trace(_) => {
+            let count = indicatif::HumanCount(results.finished.spans.rows.len() as u64);
+            Ok(Shown { text: format!("{count} operations\n"), is_marked: false })
+        }
         Analysis::Timeline => terminal::timeline::table(&Table::Timeline.frame(results)?, results.captures),
     }
 }
@@ -215,6 +219,9 @@ fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec
     if options.analysis == Analysis::Report {
         let html = page::html(&frames, results, (options.selection.words(), notes), options.format)?;
         files.push((page::FILE_NAME.to_owned(), html));
+    }
+    if let Analysis::Trace(most) = options.analysis {
+        files.push((trace::FILE_NAME.to_owned(), trace::json(results, most)?));
     }
     for (table, frame) in &mut frames {
         files.push((table.file_in(options.format), options.format.bytes(frame)?));

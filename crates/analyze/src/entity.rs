@@ -93,6 +93,13 @@ pub const fn class_of_nobody(class: IoClass) -> IoClass {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place(u32);
 
+impl Place {
+    /// Its number.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// Where bytes are counted: one place in each scope, in the order of [`Scope::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Places(pub [Place; Scope::ALL.len()]);
@@ -147,16 +154,24 @@ impl Entities {
         &mut self.active[place]
     }
 
-    /// Adds what `other` has.
-    pub fn combine(&mut self, other: Entities) {
+    /// Every entity, by the number of its place.
+    pub fn each(&self) -> Vec<Entity> {
+        self.all.iter().map(|(entity, _)| *entity).collect()
+    }
+
+    /// Adds what `other` has. Where its places are here, by their numbers.
+    pub fn combine(&mut self, other: Entities) -> Vec<Place> {
         let mut active = other.active.into_iter();
+        let mut places = Vec::with_capacity(other.all.len());
         for (entity, flows) in other.all {
             let Place(place) = self.place(entity);
+            places.push(Place(place));
             self.all[place as usize].1.combine(&flows);
             if let Some(activity) = active.next().filter(|activity| !activity.is_empty()) {
                 self.active(place).combine(&activity);
             }
         }
+        places
     }
 
     /// What each did, in order, as far as that was asked for.

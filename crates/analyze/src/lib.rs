@@ -9,7 +9,7 @@
 //! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
 //! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`progress`] shows how far that is, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
 //! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
-//! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them, [`page`] draws them. [`trust`] says what the
+//! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them, [`page`] draws them. [`trace`] has operations one by one, for viewers of traces. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`compare`] holds captures against
 //! others. [`import`] makes captures of published traces. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
@@ -45,5 +45,6 @@ pub mod select;
 pub mod tables;
 pub mod terminal;
 pub mod time;
+pub mod trace;
 pub mod trust;
 pub mod work;

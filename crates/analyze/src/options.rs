@@ -44,6 +44,8 @@ pub enum Analysis {
     Report,
     /// What other captures are held against.
     Compare,
+    /// Operations one by one, no more than so many.
+    Trace(usize),
     /// Whether captures can be trusted.
     Quality,
     /// Who did most: by what, and how many in each scope and layer.
@@ -69,6 +71,7 @@ impl Analysis {
             Analysis::Cache => "cache",
             Analysis::Report => "report",
             Analysis::Compare => "compare",
+            Analysis::Trace(_) => "trace",
             Analysis::Quality => "quality",
             Analysis::Top(..) => "top",
         }
@@ -125,6 +128,7 @@ impl Analyze {
             | Analysis::Path
             | Analysis::Sync
             | Analysis::Cache
+            | Analysis::Trace(_)
             | Analysis::Compare
             | Analysis::Report
             | Analysis::Top(..) => true,
@@ -148,6 +152,7 @@ impl Analyze {
             activity: matches!(self.analysis, Analysis::Top(..) | Analysis::Report),
             heatmap: self.does(Analysis::Heatmap),
             footprint: self.does(Analysis::Footprint),
+            spans: if let Analysis::Trace(most) = self.analysis { Some(most) } else { None },
             ordered: Ordered {
                 pattern: self.does(Analysis::Pattern),
                 arrivals: self.does(Analysis::Arrivals),

@@ -11,6 +11,7 @@ use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
 use crate::aggregate::sequence::{self, Sequences};
 use crate::aggregate::sizes::{self, Sizes};
+use crate::aggregate::spans::{self, Spans};
 use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{Entities, Entity};
 use crate::event::Anomalies;
@@ -90,6 +91,8 @@ pub struct Partial {
     pub heatmap: Option<Heatmap>,
     /// Which blocks are touched, if that was asked for.
     pub footprint: Option<Footprint>,
+    /// Operations one by one, if that was asked for.
+    pub spans: Option<Spans>,
     /// What depends on the order of operations, if that was asked for.
     pub sequences: Sequences,
     /// How far back blocks were touched before, if that was asked for.
@@ -137,6 +140,8 @@ pub struct Finished {
     pub heatmap: heatmap::Finished,
     /// Which blocks are touched, if that was asked for.
     pub footprint: Footprint,
+    /// Operations one by one, if that was asked for.
+    pub spans: spans::Finished,
     /// What depends on the order of operations, if that was asked for.
     pub order: sequence::Finished,
     /// All rows, those in no system included.
@@ -184,13 +189,15 @@ impl Partial {
     /// Adds the rows that `other` has seen.
     pub fn combine(&mut self, other: Partial) {
         let mut theirs: Vec<Option<System>> = other.systems.into_iter().map(Some).collect();
+        let mut slots = vec![u32::MAX; theirs.len()];
         for (name, slot) in other.slots {
             if let Some(system) = theirs[slot as usize].take() {
-                let slot = self.slot(&name);
-                self.system(slot).combine(system);
+                let mine = self.slot(&name);
+                self.system(mine).combine(system);
+                slots[slot as usize] = mine;
             }
         }
-        self.entities.combine(other.entities);
+        let places = self.entities.combine(other.entities);
         self.memory.combine(&other.memory);
         self.doubtful.combine(&other.doubtful);
         self.selected |= other.selected;
@@ -202,6 +209,15 @@ impl Partial {
         combine(&mut self.sizes, other.sizes, Sizes::combine);
         combine(&mut self.heatmap, other.heatmap, Heatmap::combine);
         combine(&mut self.footprint, other.footprint, Footprint::combine);
+        match (&mut self.spans, other.spans) {
+            (Some(mine), Some(theirs)) => mine.combine(theirs, &slots, &places),
+            (None, Some(theirs)) => {
+                let mut mine = theirs.emptied();
+                mine.combine(theirs, &slots, &places);
+                self.spans = Some(mine);
+            }
+            (_, None) => {}
+        }
         self.sequences.combine(other.sequences);
         self.reuse.combine(other.reuse);
         self.crossing.combine(other.crossing);
@@ -209,7 +225,12 @@ impl Partial {
     }
 
     /// The result, when `lost` is not in it.
-    pub fn finish(self, lost: &LostByLayer) -> Finished {
+    pub fn finish(mut self, lost: &LostByLayer) -> Finished {
+        let spans = self.spans.take().map(|spans| {
+            let by_slot = self.names().into_iter().map(str::to_owned).collect();
+            spans.finish(&self.entities, by_slot)
+        });
+        let spans = spans.unwrap_or_default();
         let mut total = Counts::default();
         let mut total_flows = Flows::default();
         let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
@@ -264,6 +285,7 @@ impl Partial {
             sizes,
             heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
             footprint: footprint.unwrap_or_default(),
+            spans,
             order: sequence::Finished {
                 reuses: reuse.finish().reuses,
                 crossings: crossing.finish().crossings,

@@ -26,6 +26,7 @@ use crate::aggregate::footprint::Walk;
 use crate::aggregate::heatmap::Heatmap;
 use crate::aggregate::sequence::{Owners as Owning, Point, Sequence, Span};
 use crate::aggregate::sizes::Sizes;
+use crate::aggregate::spans::Spans;
 use crate::aggregate::timeline::Timeline;
 use crate::disks::Disks;
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
@@ -225,6 +226,7 @@ pub struct Fold<'a> {
     sizes: Option<Sizes>,
     heatmap: Option<Heatmap>,
     footprint: Option<Walk>,
+    spans: Option<Spans>,
     order: Option<Order>,
     crossing: Option<Stretch>,
     chunk: Chunk,
@@ -248,6 +250,7 @@ impl<'a> Fold<'a> {
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
             heatmap: settings.heatmap.then(Heatmap::new),
             footprint: settings.footprint.then(|| Walk::new(settings.precision)),
+            spans: settings.spans.map(Spans::new),
             order: None,
             crossing: None,
             chunk: Chunk::default(),
@@ -297,6 +300,7 @@ impl<'a> Fold<'a> {
         self.partial.timeline = self.timeline;
         self.partial.sizes = self.sizes;
         self.partial.heatmap = self.heatmap;
+        self.partial.spans = self.spans;
         self.partial.footprint = self.footprint.map(|walk| {
             let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
             walk.finish(&owners)
@@ -319,7 +323,9 @@ impl<'a> Fold<'a> {
 
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold { partial, whose, accounts, durations, timeline, sizes, heatmap, footprint, order, chunk, .. } = self;
+        let Fold {
+            partial, whose, accounts, durations, timeline, sizes, heatmap, footprint, spans, order, chunk, ..
+        } = self;
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -334,6 +340,7 @@ impl<'a> Fold<'a> {
         sizes.iter_mut().for_each(|sizes| keep::sizes(sizes, layer, chunk));
         heatmap.iter_mut().for_each(|heatmap| keep::spots(heatmap, (layer, self.scan.capture), chunk));
         footprint.iter_mut().for_each(|walk| keep::touches(walk, layer, (accounts, &partial.entities), chunk));
+        spans.iter_mut().for_each(|spans| keep::spans(spans, layer, accounts, chunk));
         order.iter_mut().for_each(|order| keep::points(&mut order.points, accounts, chunk));
         chunk.clear();
         if accounts.are_many(whose.remembered()) {

@@ -119,6 +119,8 @@ impl Table {
                 let top = |table| if matches!(table, Table::Top(..)) { Table::Top(By::Bytes, TOP) } else { table };
                 Table::ALL.map(top).to_vec()
             }
+            // What it writes is no table.
+            Analysis::Trace(_) => vec![Table::Loss],
             // It has a table of its own.
             Analysis::Compare => Vec::new(),
             Analysis::Quality => vec![Table::Quality, Table::Loss],

@@ -9,6 +9,7 @@ use crate::aggregate::footprint::{Touch, Walk, space};
 use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
 use crate::aggregate::sequence::Point;
 use crate::aggregate::sizes::{Sized, Sizes};
+use crate::aggregate::spans::{Span, Spans};
 use crate::aggregate::timeline::{Moment, Timeline};
 use crate::entity::{Entities, Scope};
 use crate::event::{Phase, UNKNOWN};
@@ -56,6 +57,32 @@ pub fn points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
         let end_ns = end_ns(asked.ts_ns, ns.and_then(|ns| i64::try_from(ns).ok()));
         let ts_ns = asked.ts_ns;
         points.push(Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places });
+    }
+}
+
+pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accounts, chunk: &Chunk) {
+    let devices = &chunk.durations[Phase::Device as usize];
+    let total_ns = &chunk.durations[Phase::Total as usize];
+    for (row, ((account, asked), done)) in chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).enumerate() {
+        let known = |durations: &[u64]| durations.get(row).copied().filter(|ns| *ns != UNKNOWN);
+        let total_ns = known(total_ns);
+        // A row of a file system without a duration is of many pages, at no one moment.
+        if account.slot == NO_SLOT || done.ops == 0 || (layer == Layer::Fs && total_ns.is_none()) {
+            continue;
+        }
+        let Some(places) = accounts.places(*account) else { continue };
+        spans.add(Span {
+            ts_ns: asked.ts_ns,
+            total_ns,
+            device_ns: known(devices),
+            layer,
+            op: done.op,
+            ops: done.ops,
+            bytes: done.size,
+            position: done.position,
+            slot: account.slot,
+            places,
+        });
     }
 }
 

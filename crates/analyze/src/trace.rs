@@ -1,0 +1,211 @@
+//! `trace.json`: operations one by one, for trace viewers.
+//!
+//! The format is Chrome's Trace Event Format, JSON, which Perfetto reads too. A viewer shows what is of one process together, and slices of one
+//! thread below each other only if one is within the other. So a process here is a process or a disk, and a thread a lane: as many as it takes
+//! for operations that were under way at once.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use indicatif::HumanCount;
+use iostrata_capture::op::Layer;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::about::Source;
+use crate::aggregate::spans::{Finished, Span};
+use crate::entity::{Entity, Scope};
+use crate::names::Names;
+use crate::output::one_line;
+use crate::tables::Results;
+use crate::time::utc;
+
+/// The name of the file.
+pub const FILE_NAME: &str = "trace.json";
+
+/// How many operations there are in a file unless the user wants more: viewers in a browser take no more with ease.
+pub const MOST: usize = 1_000_000;
+
+/// An event of the format. Times are in microseconds.
+#[derive(Serialize)]
+struct Event<'a> {
+    name: &'a str,
+    cat: &'a str,
+    ph: &'static str,
+    ts: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
+    pid: usize,
+    tid: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    s: Option<&'static str>,
+    args: Map<String, Value>,
+}
+
+/// Lanes of one layer of a process or disk: when the last operation of each ended.
+#[derive(Default)]
+struct Lanes {
+    /// Numbers of the lanes, and when each is free.
+    free_ns: Vec<(usize, i64)>,
+}
+
+/// The file of the operations that were asked for.
+///
+/// # Errors
+/// Where there are more than there is room for.
+pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
+    let Results { captures, names, finished, .. } = results;
+    let spans = &finished.spans;
+    if spans.more > 0 {
+        let all = HumanCount(spans.more.saturating_add(spans.rows.len() as u64));
+        bail!(
+            "{all} operations are asked for, expected at most {}: ask for less (--since, --until, --process, --layer, …) or allow more (--most)",
+            HumanCount(most as u64)
+        );
+    }
+    let first_ns = spans.rows.first().map_or(0, |span| span.ts_ns);
+    let mut writer = Writer { text: b"{\"traceEvents\":[\n".to_vec(), is_first: true };
+    let mut tracks = Tracks::default();
+    for span in &spans.rows {
+        let (pid, tid) = tracks.of(spans, span);
+        slices(&mut writer, (spans, names), span, (pid, tid, first_ns))?;
+    }
+    tracks.name(&mut writer, names)?;
+    let began = captures.first().map(|capture| utc(capture, first_ns));
+    let about = json!({
+        "tool": concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        "captures": captures.iter().map(Source::of).collect::<Vec<_>>(),
+        "first_operation_at": began,
+    });
+    writer.text.extend_from_slice(b"\n],\"displayTimeUnit\":\"ns\",\"otherData\":");
+    serde_json::to_writer(&mut writer.text, &about)?;
+    writer.text.extend_from_slice(b"}\n");
+    Ok(writer.text)
+}
+
+/// Events, a line each.
+struct Writer {
+    text: Vec<u8>,
+    is_first: bool,
+}
+
+impl Writer {
+    fn add(&mut self, event: &impl Serialize) -> Result<()> {
+        if !std::mem::take(&mut self.is_first) {
+            self.text.extend_from_slice(b",\n");
+        }
+        Ok(serde_json::to_writer(&mut self.text, event)?)
+    }
+}
+
+fn microseconds(ns: i64) -> f64 {
+    ns as f64 / 1_000.0
+}
+
+/// The slice of an operation, and within that of a request its time at the device.
+fn slices(
+    writer: &mut Writer,
+    (spans, names): (&Finished, &Names),
+    span: &Span,
+    (pid, tid, first_ns): (usize, usize, i64),
+) -> Result<()> {
+    let ts = microseconds(span.ts_ns.saturating_sub(first_ns));
+    let cat = span.layer.name();
+    let duration = |ns: u64| microseconds(i64::try_from(ns).unwrap_or(i64::MAX));
+    let (ph, dur, s) = match span.total_ns {
+        Some(ns) => ("X", Some(duration(ns)), None),
+        // Nobody knows how long it took.
+        None => ("i", None, Some("t")),
+    };
+    let args = arguments((spans, names), span);
+    writer.add(&Event { name: span.op.name(), cat, ph, ts, dur, pid, tid, s, args })?;
+    if let (Some(total), Some(device)) = (span.total_ns, span.device_ns)
+        && device < total
+    {
+        let ts = ts + duration(total - device);
+        let args = Map::new();
+        writer.add(&Event {
+            name: "device",
+            cat,
+            ph: "X",
+            ts,
+            dur: Some(duration(device)),
+            pid,
+            tid,
+            s: None,
+            args,
+        })?;
+    }
+    Ok(())
+}
+
+fn arguments((spans, names): (&Finished, &Names), span: &Span) -> Map<String, Value> {
+    let mut args = Map::new();
+    let mut add = |name: &str, value: Value| drop(args.insert(name.to_owned(), value));
+    let scopes =
+        [(Scope::Process, "process"), (Scope::File, "file"), (Scope::Device, "device"), (Scope::Cgroup, "cgroup")];
+    for (scope, word) in scopes {
+        let (name, id) = names.of(&spans.owner(span, scope));
+        // What is shown is chosen by whoever ran there.
+        let words = [one_line(&name), id].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        if !words.is_empty() {
+            add(word, words.into());
+        }
+    }
+    add("system", spans.system(span).into());
+    add("bytes", span.bytes.into());
+    if let Some(position) = span.position {
+        add("offset_bytes", position.into());
+    }
+    if span.ops > 1 {
+        add("stands_for_operations", span.ops.into());
+    }
+    args
+}
+
+/// Which process and lane operations are shown in.
+#[derive(Default)]
+struct Tracks {
+    /// Processes and disks by their numbers, and lanes of each layer.
+    of: BTreeMap<Entity, (usize, BTreeMap<Layer, Lanes>)>,
+    /// Lanes so far.
+    lanes: usize,
+}
+
+impl Tracks {
+    fn of(&mut self, spans: &Finished, span: &Span) -> (usize, usize) {
+        let scope = if span.layer == Layer::Block { Scope::Device } else { Scope::Process };
+        let next = self.of.len() + 1;
+        let (pid, layers) = self.of.entry(spans.owner(span, scope)).or_insert_with(|| (next, BTreeMap::new()));
+        let lanes = &mut layers.entry(span.layer).or_default().free_ns;
+        let length = i64::try_from(span.total_ns.unwrap_or(0)).unwrap_or(i64::MAX);
+        let end_ns = span.ts_ns.saturating_add(length);
+        if let Some((number, free_ns)) = lanes.iter_mut().find(|(_, free_ns)| *free_ns <= span.ts_ns) {
+            *free_ns = end_ns;
+            return (*pid, *number);
+        }
+        self.lanes += 1;
+        lanes.push((self.lanes, end_ns));
+        (*pid, self.lanes)
+    }
+
+    fn name(&self, writer: &mut Writer, names: &Names) -> Result<()> {
+        let mut told = |name: &str, (pid, tid): (usize, usize), args: Value| {
+            writer.add(&json!({"name": name, "ph": "M", "pid": pid, "tid": tid, "args": args}))
+        };
+        for (entity, (pid, layers)) in &self.of {
+            let (name, id) = names.of(entity);
+            let id = id.split('@').next().unwrap_or_default();
+            let disk = if entity.scope() == Scope::Device { "disk " } else { "" };
+            told("process_name", (*pid, 0), json!({ "name": format!("{disk}{} {id}", one_line(&name)).trim() }))?;
+            for (layer, Lanes { free_ns }) in layers {
+                for (index, (lane, _)) in free_ns.iter().enumerate() {
+                    let name = if index == 0 { layer.name().to_owned() } else { format!("{layer} {}", index + 1) };
+                    told("thread_name", (*pid, *lane), json!({ "name": name }))?;
+                    told("thread_sort_index", (*pid, *lane), json!({ "sort_index": (*layer as usize) << 20 | index }))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
