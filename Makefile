@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -21,6 +21,9 @@ setup: ## Install what building and testing need
 
 setup-demo:
 	@scripts/setup.sh build
+
+setup-figures:
+	@scripts/setup.sh figures
 
 setup-bench:
 	@scripts/setup.sh build bench
@@ -83,5 +86,5 @@ bench-smoke: setup build-all ## Each for seconds, to see that they run
 docs: ## Write docs/schema.md and docs/csv.md from the declarations
 	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs
 
-figures: setup ## Draw the figures of results/
-	PYTHON=$(PYTHON) notebooks/run results
+figures: setup-figures $(if $(RESULTS),,build) ## Draw the figures of RESULTS, or of the recorded captures in tests/fixtures
+	PYTHON=$(PYTHON) $(if $(RESULTS),notebooks/run $(RESULTS),scripts/figures.sh)

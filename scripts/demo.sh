@@ -64,4 +64,4 @@ wait "$recorder"
 recorder=
 echo
 mkdir -p results
-"$bin/iostrata-analyze" summary "$work/run1" --out results
+"$bin/iostrata-analyze" report "$work/run1" --out results # what `make figures RESULTS=results` draws

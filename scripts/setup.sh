@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else, on Debian or Ubuntu.
 #
-#   scripts/setup.sh GROUP...     groups: build, test, bench
+#   scripts/setup.sh GROUP...     groups: build, test, bench, figures
 #
 # Rust itself is expected to be there: its version is the user's choice.
 set -euo pipefail
@@ -46,7 +46,11 @@ command -v perf             | linux-perf
 type -P bpftool             | bpftool
 EOF
     ;;
-    *) fail "no group $1, expected build, test or bench" ;;
+    figures) cat <<'EOF'
+python3 -c 'import ensurepip' | python3-venv
+EOF
+    ;;
+    *) fail "no group $1, expected build, test, bench or figures" ;;
     esac
 }
 
@@ -99,5 +103,6 @@ install_python() {
 command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.89 or newer (package rustup or cargo, or rustup itself)"
 install_packages "$@"
 for group in "$@"; do
-    if [[ $group == test ]]; then install_browser; install_python; fi
+    if [[ $group == test ]]; then install_browser; fi
+    if [[ $group == test || $group == figures ]]; then install_python; fi
 done

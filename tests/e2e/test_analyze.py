@@ -6,7 +6,6 @@ import math
 import random
 import shutil
 import subprocess
-import sys
 
 import pytest
 from conftest import BIN, ROOT, Capture, analyze, parts_of, run
@@ -269,16 +268,3 @@ def test_every_table_is_read_by_duckdb_pandas_and_pyarrow():
 def test_programs_say_what_they_can(program):
     result = run(BIN / program, "--help")
     assert result.returncode == 0 and "Exit codes" in result.stdout
-
-
-@pytest.mark.parametrize("state", ["complete", "recording"])
-def test_the_notebook_draws_its_figure(tmp_path, state):
-    capture = tmp_path / "capture"
-    shutil.copytree(FIXTURE, capture)
-    manifest = json.loads((capture / "manifest.json").read_text())
-    (capture / "manifest.json").write_text(json.dumps(manifest | {"state": state}))
-    assert analyze("summary", capture, "--out", tmp_path).returncode == (0 if state == "complete" else 3)
-    result = run(ROOT / "notebooks/run", tmp_path, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)})
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "amplification.png").stat().st_size > 10_000
-    assert (tmp_path / "amplification.pdf").read_bytes().startswith(b"%PDF")
