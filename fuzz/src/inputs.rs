@@ -12,6 +12,7 @@ use std::process::abort;
 use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::commands;
 use iostrata_analyze::levels::Wanted;
+use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
 use iostrata_analyze::output::message;
 use iostrata_analyze::select::Selection;
@@ -121,6 +122,7 @@ fn summary(capture: &Path) {
         rules: None,
         level: Wanted::Lowest,
         threads: NonZeroUsize::MIN,
+        memory: Budget::ANY,
         precision: Precision::DEFAULT,
         window: None,
         stretch_rows: None,

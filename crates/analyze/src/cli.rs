@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::op::Layer;
 
@@ -11,6 +12,7 @@ use crate::aggregate::Precision;
 use crate::format::Format;
 use crate::import::format::Format as Trace;
 use crate::levels::Wanted;
+use crate::memory::Budget;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
 use crate::tables::top::By;
@@ -173,6 +175,10 @@ struct How {
     /// Threads that scan [default: one for each CPU].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// What it may take of memory, such as 512MiB: less is done at once where that is little, and what would take more is refused [default: what it
+    /// needs].
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    memory: Option<Budget>,
     /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
     #[arg(long)]
     exact: bool,
@@ -272,6 +278,13 @@ impl From<TypedBy> for By {
             TypedBy::Time => By::Time,
         }
     }
+}
+
+fn memory(typed: &str) -> Result<Budget, String> {
+    let least = Budget::LEAST;
+    let size = typed.parse().ok().filter(|size: &ByteSize| *size >= least);
+    size.map(Budget::new)
+        .ok_or_else(|| format!("expected a size such as 512MiB, and no less than {}", least.display().iec()))
 }
 
 fn window(typed: &str) -> Result<Duration, String> {
@@ -390,6 +403,7 @@ impl How {
             threads: self.threads.unwrap_or_else(available),
             precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
             window,
+            memory: self.memory.unwrap_or(Budget::ANY),
             stretch_rows: None,
         }
     }

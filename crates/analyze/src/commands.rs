@@ -129,17 +129,18 @@ fn scan(
             work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
         }
     }
-    let mut partial = scan_all(&work, settings, options.threads, "reading")?;
+    let room = (options.memory.threads(options.threads), options.memory);
+    let mut partial = scan_all(&work, settings, room, "reading")?;
     if let Some(footprint) = &partial.footprint {
         // How far back blocks were touched is asked of those alone that there is room for, which is known by now.
         let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
-        let again = Settings { ordered, ..Settings::new(options.precision) };
-        partial.reuse = scan_all(&work, again, options.threads, "reading again: reuse of blocks")?.sequences;
+        let again = Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };
+        partial.reuse = scan_all(&work, again, room, "reading again: reuse of blocks")?.sequences;
     }
     if options.crosses() {
         let ordered = Ordered { crossing: true, ..Ordered::default() };
         let again = Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };
-        partial.crossing = scan_all(&work, again, options.threads, "reading again: what calls wait for")?.sequences;
+        partial.crossing = scan_all(&work, again, room, "reading again: what calls wait for")?.sequences;
     }
     if partial.rows == 0 || !partial.selected {
         bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));

@@ -8,6 +8,7 @@ use crate::aggregate::{Ordered, Precision, Settings};
 use crate::format::Format;
 use crate::import::Import;
 use crate::levels::Wanted;
+use crate::memory::Budget;
 use crate::select::Selection;
 use crate::tables::top::By;
 
@@ -97,6 +98,8 @@ pub struct Analyze {
     pub level: Wanted,
     /// Threads that scan.
     pub threads: NonZeroUsize,
+    /// What it may take of memory.
+    pub memory: Budget,
     /// How percentiles are kept.
     pub precision: Precision,
     /// About how many rows are looked at together where it depends on their order; without it as many as there is room for.
@@ -160,7 +163,9 @@ impl Analyze {
                 reuse: None,
                 crossing: false,
             },
-            stretch_rows: self.stretch_rows.unwrap_or(new.stretch_rows),
+            stretch_rows: self
+                .memory
+                .stretch_rows(self.memory.threads(self.threads), self.stretch_rows.unwrap_or(new.stretch_rows)),
             ..new
         }
     }

@@ -13,6 +13,7 @@ use iostrata_capture::part::{OpenPart, PartFile};
 
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Sequences, Span};
+use crate::memory::Budget;
 use crate::parallel::each;
 use crate::partial::Partial;
 use crate::progress::Progress;
@@ -108,8 +109,14 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The partial of all parts; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads.
-pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize, what: &'static str) -> Result<Partial> {
+/// The partial of all parts; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads, unless
+/// it takes more memory than it may.
+pub fn scan_all(
+    work: &[Work],
+    settings: Settings,
+    (threads, memory): (NonZeroUsize, Budget),
+    what: &'static str,
+) -> Result<Partial> {
     let tasks = plan::tasks(work, &settings, threads)?;
     let sequences = Mutex::new(Sequences::default());
     let begin = || Worker { work, settings, folds: BTreeMap::new(), open: None };
@@ -117,7 +124,7 @@ pub fn scan_all(work: &[Work], settings: Settings, threads: NonZeroUsize, what: 
     let take = |worker: &mut Worker, index: usize| {
         let taken = worker.take(&tasks[index], &sequences);
         progress.step();
-        taken
+        taken.and_then(|()| memory.check())
     };
     let partials = each(tasks.len(), threads, begin, take, Worker::finish)?;
     let mut sum = Partial::default();

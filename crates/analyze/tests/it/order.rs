@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::commands::{Outcome, run};
 use iostrata_analyze::levels::Wanted;
+use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
 use iostrata_capture::manifest::Device;
 use iostrata_capture::op::{IoClass, Layer, Op};
@@ -37,6 +38,7 @@ fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize
             rules: None,
             level: Wanted::Lowest,
             threads: NonZeroUsize::new(threads).expect("not zero"),
+            memory: Budget::ANY,
             precision: Precision::DEFAULT,
             window: None,
             stretch_rows: Some(stretch_rows),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use iostrata_analyze::tables::Table;
+use iostrata_analyze::{about, page};
 use iostrata_capture::ledger::{Account, Lost};
 use iostrata_capture::manifest::State;
 use iostrata_capture::op::{Layer, Op};
@@ -22,7 +23,8 @@ fn files(place: &Path) -> BTreeSet<String> {
 }
 
 fn all() -> BTreeSet<String> {
-    Table::ALL.iter().map(|table| table.file().to_owned()).chain(["about.json".to_owned()]).collect()
+    let others = [about::FILE_NAME, page::FILE_NAME].map(str::to_owned);
+    Table::ALL.iter().map(|table| table.file().to_owned()).chain(others).collect()
 }
 
 fn read(place: &Path, file: &str) -> String {
@@ -45,7 +47,7 @@ fn every_table_is_written() {
     }
     let about: serde_json::Value = serde_json::from_str(&read(place.path(), "about.json")).expect("JSON");
     assert_eq!(about["files"]["pattern.csv"]["analysis"], "report");
-    assert_eq!(about["files"].as_object().map(|files| files.len()), Some(Table::ALL.len()));
+    assert_eq!(about["files"].as_object().map(|files| files.len()), Some(Table::ALL.len() + 1), "and the page");
 }
 
 #[test]

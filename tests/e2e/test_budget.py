@@ -1,0 +1,44 @@
+"""What the analyzer may take of memory."""
+
+import os
+import subprocess
+
+import pytest
+from conftest import BIN
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def capture(generate):
+    return generate("--events", 3_000_000, "--processes", 60, "--files", 20_000)
+
+
+def peak(*arguments):
+    """Exit code, standard error, and the greatest memory that was resident, as the kernel counts it."""
+    process = subprocess.Popen([str(word) for word in (BIN / "iostrata-analyze", *arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, said, usage.ru_maxrss * 1024
+
+
+def test_less_memory_is_the_same_result(capture, tmp_path):
+    for analysis, size in (("summary", 160), ("queue", 256), ("path", 320), ("report", 768)):
+        results = []
+        for options in ((), ("--memory", f"{size}MiB")):
+            out = tmp_path / f"{analysis}{len(options)}"
+            code, said, most = peak(analysis, capture, *options, "--threads", 2, "--out", out)
+            assert code == 0, said
+            results.append({file.name: file.read_bytes() for file in out.iterdir()})
+        assert most <= size * MIB, f"{analysis}: {most / MIB:.0f} MiB of {size}"
+        assert results[0] == results[1] and len(results[0]) >= 3
+
+
+def test_what_would_take_more_is_refused_in_time(capture, tmp_path):
+    code, said, most = peak("latency", capture, "--exact", "--memory", "64MiB", "--threads", 2, "--out", tmp_path / "out")
+    assert code == 1 and len(said.splitlines()) == 1 and "this takes more than 64.0 MiB of memory" in said and "--since" in said, said
+    # A piece of a part is read before it is noticed.
+    assert most < 160 * MIB and not any((tmp_path / "out").glob("*.csv"))
+    code, said, _ = peak("summary", capture, "--memory", "1MiB")
+    assert code == 2 and "no less than 32.0 MiB" in said
