@@ -34,6 +34,7 @@ type -P busybox             | busybox-static
 type -P mkfs.xfs            | xfsprogs
 type -P mkfs.btrfs          | btrfs-progs
 type -P dmsetup             | dmsetup
+type -P blktrace            | blktrace
 command -v cpio             | cpio
 command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring

@@ -4,14 +4,15 @@
 #
 #   tests/vm/boot.sh --kernel LINE --payload DIR --out DIR [--timeout SECONDS]
 #       [--disk-mib N] [--memory-mib N] [--cpus N] [--modules "loop xfs ..."]
-#       [--append "KERNEL PARAMETERS"] [--disk FILE]
+#       [--append "KERNEL PARAMETERS"] [--disk FILE] [--disk-iops N]
 #
 # LINE: 5.10, 6.1 or 6.12, fetched by kernels.sh before. The payload's run.sh is
 # run as root in /payload; DIR/root/ is laid over / (see payload.sh). It finds an
 # empty disk at /dev/nvme0n1 and leaves results in /out, which arrive in --out
 # (a directory that is new or empty), next to console.log. The shell there is
 # dash, the other tools are busybox's where the payload brings no real ones.
-# --disk: the disk is this file, which stays.
+# --disk: the disk is this file, which stays. --disk-iops: it does so many requests
+# a second and no more.
 #
 # Exit code: run.sh's; 125 when the machine did not come up, crashed or ran out
 # of time (then with the console's last lines); 2 for wrong usage or a missing
@@ -20,7 +21,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache="${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}/kernels"
-line='' payload='' out='' modules='' append='' disk=''
+line='' payload='' out='' modules='' append='' disk='' disk_iops=0
 timeout=120 disk_mib=512 memory_mib=1024 cpus=2
 
 usage() { echo "boot.sh: $*" >&2; sed -n '5,8s/^# *//p' "$0" >&2; exit 2; }
@@ -37,6 +38,7 @@ while [[ $# -gt 0 ]]; do
         --modules) modules=$2 ;;
         --append) append=$2 ;;
         --disk) disk=$2 ;;
+        --disk-iops) disk_iops=$2 ;;
         *) usage "unknown option $1" ;;
     esac
     shift 2
@@ -91,7 +93,7 @@ qemu=(
     -append "console=ttyS0 loglevel=4 oops=panic panic=-1 tsc=reliable random.trust_cpu=on $append"
     -chardev "file,id=console,path=$out/console.log" -serial chardev:console
     # cache=unsafe: the guest's flushes need not reach the host's disk.
-    -drive "file=$disk,if=none,id=disk,format=raw,cache=unsafe,discard=unmap"
+    -drive "file=$disk,if=none,id=disk,format=raw,cache=unsafe,discard=unmap,throttling.iops-total=$disk_iops"
     -device nvme,serial=iostrata-test,drive=disk
     -drive "file=$work/results,if=none,id=results,format=raw,cache=unsafe"
     -device virtio-blk-pci,drive=results

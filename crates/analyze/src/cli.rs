@@ -10,7 +10,8 @@ use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
 use crate::format::Format;
-use crate::import::format::Format as Trace;
+use crate::import::Trace;
+use crate::import::lines::Format as Lines;
 use crate::levels::Wanted;
 use crate::memory::Budget;
 use crate::options::{self, Analysis};
@@ -95,7 +96,8 @@ enum Command {
     /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
     #[command(after_help = EXIT_CODES)]
     Top(Top),
-    /// Make a capture, with only a block layer, of a published block trace.
+    /// Make a capture, with only a block layer, of a block trace: a published one, or blktrace's own files.
+    #[command(after_help = EXIT_CODES)]
     Import(Import),
     /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
     /// had been flushed.
@@ -110,7 +112,7 @@ struct Import {
     /// What the trace is.
     #[arg(long, value_enum)]
     format: TypedTrace,
-    /// Its files, in order of time; `-` is standard input, for what has to be unpacked: `zcat trace.csv.gz | iostrata-analyze import … -`.
+    /// Its files, CSV in order of time; `-` is standard input, for what has to be unpacked: `zcat trace.csv.gz | iostrata-analyze import … -`.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where the capture goes: a new directory, or an empty one.
@@ -126,14 +128,17 @@ enum TypedTrace {
     Alibaba,
     /// Tencent CBS: CSV without, and with times in seconds.
     Tencent,
+    /// What blktrace(8) writes: all DEVICE.blktrace.CPU of one or of several devices, or a stream of `blkparse -d` or `blktrace -o -`.
+    Blktrace,
 }
 
 impl From<TypedTrace> for Trace {
     fn from(typed: TypedTrace) -> Trace {
         match typed {
-            TypedTrace::Msr => Trace::Msr,
-            TypedTrace::Alibaba => Trace::Alibaba,
-            TypedTrace::Tencent => Trace::Tencent,
+            TypedTrace::Msr => Trace::Lines(Lines::Msr),
+            TypedTrace::Alibaba => Trace::Lines(Lines::Alibaba),
+            TypedTrace::Tencent => Trace::Lines(Lines::Tencent),
+            TypedTrace::Blktrace => Trace::Blktrace,
         }
     }
 }
@@ -363,7 +368,7 @@ impl From<Command> for options::Command {
             Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
             Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Import(Import { format, files, out }) => {
-                options::Command::Import(crate::import::Import { format: format.into(), files, out })
+                options::Command::Import(crate::import::Import { trace: format.into(), files, out })
             }
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,

@@ -1,11 +1,47 @@
-//! What lines of published traces mean.
+//! Published traces that are lines of text: how a file is read, and what its lines mean.
 
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::op::Op;
+
+use super::gathered::Gathered;
+use super::traced::Traced;
 
 /// Of a sector, whatever the disk's own blocks are.
 const SECTOR_BYTES: i64 = 512;
 
-/// A trace format.
+/// No line of a trace is longer.
+const MOST_LINE_BYTES: u64 = 1 << 16;
+
+/// Takes in the requests of a file, and says which line is wrong and how.
+pub fn read(format: Format, path: &Path, gathered: &mut Gathered) -> Result<()> {
+    let mut text = BufReader::with_capacity(1 << 20, super::open(path)?);
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        // What has no end of a line is no text, and not to be kept in memory.
+        if text.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.len() as u64 == MOST_LINE_BYTES {
+            bail!("line {number} is longer than {MOST_LINE_BYTES} bytes");
+        }
+        // None of these formats has a quoted field.
+        let fields: Vec<&[u8]> = line.trim_ascii().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+        if number == 1 && format.is_header(&fields) {
+            continue;
+        }
+        let told = format.parse(&fields).map_err(|what| anyhow!("line {number}: {what}"))?;
+        let dev = gathered.known.disks.named(&told.disk).with_context(|| format!("line {number}"))?;
+        let traced = Traced::new(dev, told.ts_ns, told.op, told.sector, told.bytes);
+        gathered.push(&Traced { dur_ns: told.dur_ns, ..traced })?;
+    }
+    Ok(())
+}
+
+/// What the lines of a trace are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// MSR Cambridge (Narayanan et al., FAST 2008): `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`; times in units of 100 ns, since
@@ -18,9 +54,9 @@ pub enum Format {
     Tencent,
 }
 
-/// A request of a trace.
+/// What a line tells of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traced {
+pub struct Told {
     /// What the trace calls its disk.
     pub disk: Vec<u8>,
     /// When it began, since 1970.
@@ -64,7 +100,7 @@ impl Format {
     }
 
     /// The request of a line, or what is wrong with it.
-    pub fn parse(self, line: &[&[u8]]) -> Result<Traced, String> {
+    pub fn parse(self, line: &[&[u8]]) -> Result<Told, String> {
         let columns = self.columns();
         if line.len() != columns.len() {
             let (found, expected) = (line.len(), columns.len());
@@ -90,7 +126,7 @@ impl Format {
             _ => Err(wrong(column, &[read, write].map(String::from_utf8_lossy).join(" or "))),
         };
         Ok(match self {
-            Format::Msr => Traced {
+            Format::Msr => Told {
                 disk: [text(1), b"_", text(2)].concat(),
                 ts_ns: {
                     let since = number(0, 1)?.checked_sub(WINDOWS_EPOCH).filter(|since| *since >= 0);
@@ -103,7 +139,7 @@ impl Format {
                 sector: sector(4)?,
                 bytes: number(5, 1)?,
             },
-            Format::Alibaba => Traced {
+            Format::Alibaba => Told {
                 disk: text(0).to_vec(),
                 ts_ns: number(4, 1_000)?,
                 dur_ns: None,
@@ -111,7 +147,7 @@ impl Format {
                 sector: sector(2)?,
                 bytes: number(3, 1)?,
             },
-            Format::Tencent => Traced {
+            Format::Tencent => Told {
                 disk: text(4).to_vec(),
                 ts_ns: number(0, 1_000_000_000)?,
                 dur_ns: None,
@@ -127,14 +163,14 @@ impl Format {
 mod tests {
     use super::*;
 
-    fn parse(format: Format, line: &str) -> Result<Traced, String> {
+    fn parse(format: Format, line: &str) -> Result<Told, String> {
         format.parse(&line.split(',').map(str::as_bytes).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_line_of_each_format_is_a_request() {
         let traced = |disk: &str, ts_ns, dur_ns, op, sector, bytes| {
-            Ok(Traced { disk: disk.into(), ts_ns, dur_ns, op, sector, bytes })
+            Ok(Told { disk: disk.into(), ts_ns, dur_ns, op, sector, bytes })
         };
         // 22 February 2007, 17:00:00.0012345 UTC.
         assert_eq!(

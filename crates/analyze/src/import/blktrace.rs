@@ -1,0 +1,116 @@
+//! The records of blktrace(8): the files of each CPU, or one stream of them (`blkparse -d`, `blktrace -o -`).
+//!
+//! The files are read twice. First ([`survey`]) every record is looked at: whether it is one, what time of day it was, where in a stream the
+//! records of one CPU are. Then those of all CPUs are put in order of time ([`merge`]) and become requests ([`requests`]). No more is kept
+//! in memory than what is under way at one moment.
+
+mod lane;
+mod merge;
+mod names;
+mod piece;
+mod pieces;
+mod record;
+mod requests;
+mod survey;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+
+use super::gathered::Gathered;
+use merge::Merge;
+use names::Names;
+use piece::Ended;
+use record::{Event, Notice};
+use requests::{Requests, Unfinished};
+use survey::Survey;
+
+/// Takes in the requests of `files`. What cannot be read twice is kept in a file below `out` meanwhile.
+pub fn read(files: &[PathBuf], out: &Path, gathered: &mut Gathered) -> Result<()> {
+    let mut survey = Survey::default();
+    for path in files {
+        let file = seekable(path, out).with_context(|| super::not_a_trace(path))?;
+        survey.look_through(&Arc::new(file), path).with_context(|| super::not_a_trace(path))?;
+    }
+    let offset_ns = survey.clock.offset_ns();
+    for (device, disk) in &survey.disks {
+        gathered.known.disks.add(*device as i32, disk.name(*device), survey.level_of(*device))?;
+    }
+    let mut disks: BTreeMap<u32, Requests> = BTreeMap::new();
+    let mut names = Names::default();
+    let mut merge = Merge::new(survey.lanes)?;
+    while let Some(record) = merge.next()? {
+        match record.event() {
+            Event::Notice(Notice::Process(comm)) => names.learn(record.pid, comm),
+            Event::Notice(_) => {}
+            Event::Block(action) => {
+                let requests = disks.entry(record.device).or_insert_with(|| {
+                    let level = gathered.known.disks.level(record.device as i32);
+                    Requests::new(record.device as i32, level, offset_ns.unwrap_or(0))
+                });
+                if let Some(request) = requests.take(&record, action, &names) {
+                    push(gathered, &request)?;
+                }
+            }
+        }
+    }
+    let mut left = Unfinished::default();
+    for (_, requests) in disks {
+        let (ended, unfinished) = requests.finish();
+        ended.iter().try_for_each(|request| push(gathered, request))?;
+        left.add(unfinished);
+    }
+    gathered.known.offset_ns = offset_ns;
+    gathered.known.incomplete = survey.missing > 0;
+    gathered.known.remarks = remarks(survey.missing, offset_ns.is_some(), &left);
+    Ok(())
+}
+
+fn push(gathered: &mut Gathered, request: &Ended) -> Result<()> {
+    gathered.known.unidentified += u64::from(request.is_unidentified);
+    gathered.push(&request.traced)
+}
+
+/// What is to be said of what is not in the rows.
+fn remarks(missing: u64, has_clock: bool, left: &Unfinished) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if missing > 0 {
+        remarks.push(format!("{missing} records of the trace are missing, by their numbers"));
+    }
+    if !has_clock {
+        remarks.push("the trace has no time of day: times are its own, as if since 1970".to_owned());
+    }
+    for (count, what) in [
+        (left.issued, "issued requests had not completed when the trace ended: they have no row"),
+        (left.waiting, "bios or requests were not issued before the trace ended: they have no row"),
+        (left.forgotten, "were too many to be under way at once, and are left out"),
+    ] {
+        if count > 0 {
+            remarks.push(format!("{count} {what}"));
+        }
+    }
+    remarks
+}
+
+/// A file that can be read twice, and at any place.
+fn seekable(path: &Path, out: &Path) -> Result<File> {
+    if path.to_str() != Some("-") {
+        let file = File::open(path)?;
+        if file.metadata()?.is_file() {
+            return Ok(file);
+        }
+    }
+    let copy = out.join(".stream");
+    let mut file = File::options().read(true).write(true).create_new(true).open(&copy)?;
+    // Gone from the directory at once, and from the disk when it is closed.
+    fs::remove_file(&copy)?;
+    io::copy(&mut super::open(path)?, &mut file)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Pieces by the sector that they begin at.
+
+use std::collections::BTreeMap;
+
+use super::piece::{Piece, after};
+use super::record::Kind;
+
+/// So many may be kept of a disk. More are never under way at once: their ends were not seen.
+const MOST_PIECES: usize = 1 << 17;
+
+/// Pieces that wait for what happens to them next; of those at one sector the oldest comes first.
+#[derive(Debug, Default)]
+pub struct Pieces {
+    by_sector: BTreeMap<u64, Vec<Piece>>,
+    count: usize,
+    /// How many were given up because there were too many.
+    pub forgotten: u64,
+}
+
+impl Pieces {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.count as u64
+    }
+
+    /// Keeps a piece.
+    pub fn put(&mut self, piece: Piece) {
+        if self.count == MOST_PIECES {
+            self.forget_older_half();
+        }
+        self.by_sector.entry(piece.sector).or_default().push(piece);
+        self.count += 1;
+    }
+
+    /// Whether there is one at `sector` of which `fits` is true.
+    pub fn has(&self, sector: u64, fits: impl Fn(&Piece) -> bool) -> bool {
+        self.by_sector.get(&sector).is_some_and(|pieces| pieces.iter().any(fits))
+    }
+
+    /// One at `sector` of which `fits` is true. The newest: one whose end was not seen must not take those of all that are there after it. Of
+    /// what has no place the oldest, because many are under way at once and none may wait for ever.
+    pub fn take(&mut self, sector: u64, fits: impl Fn(&Piece) -> bool) -> Option<Piece> {
+        let pieces = self.by_sector.get_mut(&sector)?;
+        let newest = pieces.iter().rposition(&fits)?;
+        let has_place = pieces.get(newest).is_some_and(|piece| piece.kind.has_bios() && piece.bytes > 0);
+        let found = if has_place { newest } else { pieces.iter().position(&fits)? };
+        let piece = pieces.remove(found);
+        if pieces.is_empty() {
+            self.by_sector.remove(&sector);
+        }
+        self.count -= 1;
+        Some(piece)
+    }
+
+    /// The request of this size that begins at `sector`, of all the pieces that were merged into it: what of it follows one on the other, and after
+    /// what was not seen.
+    pub fn take_range(&mut self, kind: Kind, sector: u64, bytes: u64) -> Option<Piece> {
+        let mut whole: Option<Piece> = None;
+        let (mut at, mut left) = (sector, bytes);
+        loop {
+            let exact = |piece: &Piece| piece.kind == kind && piece.bytes == left;
+            let part = |piece: &Piece| piece.kind == kind && piece.bytes < left && piece.bytes > 0;
+            match self.take(at, exact).or_else(|| self.take(at, part)) {
+                Some(piece) => {
+                    left -= piece.bytes;
+                    at = after(at, piece.bytes.max(1));
+                    whole = Some(whole.map_or(piece, |whole| whole.join(piece)));
+                }
+                None => {
+                    let end = after(at, left);
+                    let fits = |piece: &Piece| piece.kind == kind && piece.bytes > 0 && piece.end() <= end;
+                    let mut behind = self.by_sector.range(at..end).filter(|(start, _)| **start > at);
+                    let Some(next) = behind.find(|(_, pieces)| pieces.iter().any(fits)).map(|(start, _)| *start) else {
+                        break;
+                    };
+                    left = left.saturating_sub((next - at).saturating_mul(512));
+                    at = next;
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        let mut whole = whole?;
+        (whole.sector, whole.bytes) = (sector, bytes);
+        Some(whole)
+    }
+
+    /// The longest-waiting half has no end any more.
+    fn forget_older_half(&mut self) {
+        let mut met: Vec<u64> = self.by_sector.values().flatten().map(|piece| piece.met).collect();
+        let (_, median, _) = met.select_nth_unstable(MOST_PIECES / 2);
+        let median = *median;
+        let before = self.count;
+        self.by_sector.retain(|_, pieces| {
+            pieces.retain(|piece| piece.met > median);
+            !pieces.is_empty()
+        });
+        self.count = self.by_sector.values().map(Vec::len).sum();
+        self.forgotten = self.forgotten.saturating_add((before - self.count) as u64);
+    }
+}

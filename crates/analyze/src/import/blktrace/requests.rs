@@ -1,0 +1,150 @@
+//! What happens to the bios and requests of one disk, until they are over.
+//!
+//! A bio waits from Q on. At I and D the records tell what a request has become: all that waits in its range is in it, so merges need no look.
+//! What was inserted, or handed back by the driver (R), waits like a bio; what was issued is found at C.
+
+use super::names::Names;
+use super::piece::{Ended, Piece};
+use super::pieces::Pieces;
+use super::record::{Action, Record};
+
+/// The bios and requests of a disk that are under way.
+#[derive(Debug)]
+pub struct Requests {
+    dev: i32,
+    level: i32,
+    offset_ns: i64,
+    /// Not issued.
+    waiting: Pieces,
+    /// At the driver.
+    issued: Pieces,
+    /// Done, but for the end of the flush sequence that they are part of; and since when.
+    ending: Vec<(Piece, u64)>,
+}
+
+/// What was still under way at the end of the trace.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// At the driver.
+    pub issued: u64,
+    /// Not issued.
+    pub waiting: u64,
+    /// Given up before, because there were too many.
+    pub forgotten: u64,
+}
+
+impl Unfinished {
+    /// Adds those of another disk.
+    pub fn add(&mut self, other: Unfinished) {
+        self.issued += other.issued;
+        self.waiting += other.waiting;
+        self.forgotten += other.forgotten;
+    }
+}
+
+/// So many wait for the end of their flush sequence; more do not, and end with their data.
+const MOST_ENDING: usize = 1 << 10;
+
+impl Requests {
+    /// Those of a disk at a level. `offset_ns` makes times since 1970 of the trace's.
+    pub fn new(dev: i32, level: i32, offset_ns: i64) -> Requests {
+        let (waiting, issued) = (Pieces::default(), Pieces::default());
+        Requests { dev, level, offset_ns, waiting, issued, ending: Vec::new() }
+    }
+
+    /// Takes in what happened next. The request that is over with it.
+    pub fn take(&mut self, record: &Record, action: Action, names: &Names) -> Option<Ended> {
+        let (kind, sector, bytes) = (record.kind(), record.sector, u64::from(record.bytes));
+        match action {
+            Action::Queue => self.waiting.put(Piece::queued(record, names.submitter(record.pid))),
+            Action::Allocate => {
+                if !self.waiting.has(sector, |piece| piece.kind == kind && piece.bytes == bytes) {
+                    self.waiting.put(Piece::allocated(record));
+                }
+            }
+            Action::Split => {
+                let whole = self.waiting.take(sector, |piece| piece.kind == kind && piece.bytes > bytes);
+                if let (Some(mut front), true) = (whole, bytes > 0) {
+                    let rest = front.split(bytes);
+                    self.waiting.put(front);
+                    self.waiting.put(rest);
+                }
+            }
+            Action::Insert => {
+                let mut piece = self.met_again(record);
+                piece.insert(record);
+                self.waiting.put(piece);
+            }
+            Action::Issue => {
+                let mut piece = self.met_again(record);
+                piece.issue(record);
+                self.issued.put(piece);
+            }
+            Action::Requeue => {
+                let piece = self.issued.take(sector, |piece| piece.kind == kind && piece.bytes == bytes);
+                let mut piece = piece.unwrap_or_else(|| self.met_again(record));
+                piece.requeue();
+                self.waiting.put(piece);
+            }
+            Action::Complete => return self.complete(record),
+            Action::Remap { .. } | Action::Other => {}
+        }
+        None
+    }
+
+    /// What is at the end of the trace: requests that nothing but the end of their sequence is missing of, and how many have no end.
+    pub fn finish(self) -> (Vec<Ended>, Unfinished) {
+        let (waiting, issued) = (&self.waiting, &self.issued);
+        let forgotten = waiting.forgotten.saturating_add(issued.forgotten);
+        let unfinished = Unfinished { issued: issued.count(), waiting: waiting.count(), forgotten };
+        (self.ending.iter().map(|(piece, end)| self.ended(piece, *end)).collect(), unfinished)
+    }
+
+    /// The request that a record of I, D or R is of.
+    fn met_again(&mut self, record: &Record) -> Piece {
+        let known = self.waiting.take_range(record.kind(), record.sector, u64::from(record.bytes));
+        known.unwrap_or_else(|| Piece::unseen(record))
+    }
+
+    fn complete(&mut self, record: &Record) -> Option<Ended> {
+        let (kind, sector, bytes) = (record.kind(), record.sector, u64::from(record.bytes));
+        let whole = self.issued.take(sector, |piece| piece.kind == kind && piece.bytes == bytes);
+        let piece =
+            whole.or_else(|| self.issued.take(sector, |piece| piece.kind == kind && piece.bytes > bytes && bytes > 0));
+        let Some(mut piece) = piece else {
+            if bytes == 0
+                && let Some(at) = self.ending.iter().rposition(|(piece, _)| is_end_of(piece, record))
+            {
+                let (mut piece, _) = self.ending.remove(at);
+                piece.complete(record);
+                return Some(self.ended(&piece, record.time));
+            }
+            // Never issued: an empty flush, a bio that failed, or one of a device that makes no requests; or begun before the trace.
+            let mut piece = self.met_again(record);
+            piece.complete(record);
+            return Some(self.ended(&piece, record.time));
+        };
+        piece.complete(record);
+        if piece.bytes > 0 {
+            self.issued.put(piece);
+            return None;
+        }
+        if !piece.is_in_sequence() {
+            return Some(self.ended(&piece, record.time));
+        }
+        self.ending.push((piece, record.time));
+        (self.ending.len() > MOST_ENDING).then(|| {
+            let (piece, end) = self.ending.remove(0);
+            self.ended(&piece, end)
+        })
+    }
+
+    fn ended(&self, piece: &Piece, end: u64) -> Ended {
+        piece.ended(self.dev, self.level, self.offset_ns, end)
+    }
+}
+
+/// Whether a completion without bytes ends the sequence of `piece`. Its place is where the data began, or ended, as the kernel goes.
+fn is_end_of(piece: &Piece, record: &Record) -> bool {
+    piece.kind == record.kind() && (piece.sector == record.sector || piece.first() == record.sector)
+}

@@ -1,0 +1,216 @@
+//! A first look at all records: that they are some, what time of day it was, and where those of one CPU are.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs::File;
+use std::iter::once;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use foldhash::fast::RandomState;
+
+use super::lane::Lane;
+use super::record::{Action, Event, Notice, Record};
+
+/// As many CPUs of disks, and ways from one disk to another, a trace may have.
+const MOST: usize = 1 << 16;
+
+/// In so many places the records of a CPU may be, one after the other and those of others between.
+const MOST_PLACES: usize = 1 << 20;
+
+/// What was seen of all files.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Readers that each give records in order of time.
+    pub lanes: Vec<Source>,
+    /// The clock of the trace.
+    pub clock: TraceClock,
+    /// What was traced, by number (`major << 20 | minor`).
+    pub disks: BTreeMap<u32, Disk>,
+    /// How many records are not there, by the numbers of those that are.
+    pub missing: u64,
+    /// From which device bios were sent on to which of those that were traced.
+    remaps: BTreeSet<(u32, u32)>,
+    last_of: HashMap<(u32, u32), u32, RandomState>,
+}
+
+/// A reader, and of which file.
+#[derive(Debug)]
+pub struct Source {
+    /// The reader.
+    pub lane: Lane,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// What was traced.
+#[derive(Debug, Default)]
+pub struct Disk {
+    name: Option<String>,
+}
+
+impl Disk {
+    /// As its file is called (`NAME.blktrace.CPU`), or else by number.
+    pub fn name(&self, device: u32) -> String {
+        self.name.clone().unwrap_or_else(|| format!("{}:{}", device >> 20, device & 0xf_ffff))
+    }
+}
+
+/// What is known of the clock of the trace.
+#[derive(Debug, Default)]
+pub struct TraceClock {
+    /// Of the first notice of the time of day: the trace's time, and since 1970.
+    told: Option<(u64, i64)>,
+    /// The first notice of a process, and the first of all else.
+    first_process: Option<u64>,
+    first: Option<u64>,
+}
+
+/// The first record that is so much older than the notice of the time of day was there before tracing began: `blkparse -d` counts the time from
+/// the first record. The kernel gives the notice as soon as it traces.
+const REBASED_NS: u64 = 1_000_000_000;
+
+impl TraceClock {
+    /// What is added to a time of the trace for the time since 1970.
+    pub fn offset_ns(&self) -> Option<i64> {
+        let (told, wall_ns) = self.told?;
+        let first = self.first.unwrap_or(told);
+        if told.saturating_sub(first) < REBASED_NS {
+            return Some(wall_ns.saturating_sub_unsigned(told));
+        }
+        // When the first record was, the notice of its process tells, which comes right before it.
+        let began = self.first_process.unwrap_or(told).max(told);
+        Some(wall_ns.saturating_add_unsigned(began - told).saturating_sub_unsigned(first))
+    }
+
+    fn see(&mut self, record: &Record) {
+        let earliest =
+            |known: &mut Option<u64>| *known = Some(known.map_or(record.time, |known| known.min(record.time)));
+        match record.event() {
+            Event::Notice(Notice::Clock(wall_ns)) => {
+                if self.told.is_none_or(|(told, _)| record.time < told) {
+                    self.told = Some((record.time, wall_ns));
+                }
+            }
+            Event::Notice(Notice::Process(_)) => earliest(&mut self.first_process),
+            Event::Notice(Notice::Other) => {}
+            Event::Block(_) => earliest(&mut self.first),
+        }
+    }
+}
+
+/// What was seen of one file.
+#[derive(Default)]
+struct Look {
+    is_in_order: bool,
+    /// Whether all places are in `by_cpu`.
+    is_in_pieces: bool,
+    last: u64,
+    /// Of each CPU the time of its last record, and where in the file its records are.
+    by_cpu: BTreeMap<u32, (u64, VecDeque<Range<u64>>)>,
+    places: usize,
+    devices: BTreeSet<u32>,
+}
+
+impl Survey {
+    /// Looks at all records of a file.
+    pub fn look_through(&mut self, file: &Arc<File>, path: &Path) -> Result<()> {
+        let size = file.metadata()?.len();
+        let mut lane = Lane::new(file.clone(), once(0..size).collect());
+        let mut look = Look { is_in_order: true, is_in_pieces: true, ..Look::default() };
+        for number in 1u64.. {
+            let begin = lane.at();
+            let Some(record) = lane.next().with_context(|| format!("record {number}"))? else { break };
+            self.see(&record)
+                .and_then(|()| look.see(&record, begin..lane.at()))
+                .with_context(|| format!("record {number}"))?;
+        }
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once(".blktrace."));
+        for device in &look.devices {
+            let disk = self.disks.entry(*device).or_default();
+            if let (Some((name, _)), 1) = (name, look.devices.len()) {
+                disk.name.get_or_insert(name.to_owned());
+            }
+        }
+        let places = match look.is_in_order {
+            true => vec![once(0..size).collect()],
+            false => look.by_cpu.into_values().map(|(_, places)| places).collect(),
+        };
+        let source = |places| Source { lane: Lane::new(file.clone(), places), path: path.to_owned() };
+        self.lanes.extend(places.into_iter().map(source));
+        Ok(())
+    }
+
+    /// How many others a device stands on, one on the other, as far as its bios were seen on their way.
+    pub fn level_of(&self, device: u32) -> i32 {
+        // Longer chains there are none, and what goes in a circle has an end so.
+        const MOST_LEVELS: i32 = 16;
+        let mut above = BTreeSet::from([device]);
+        for level in 0..MOST_LEVELS {
+            let below = |from: &u32| self.remaps.range((*from, 0)..=(*from, u32::MAX)).map(|(_, to)| *to);
+            above = above.iter().flat_map(below).collect();
+            if above.is_empty() {
+                return level;
+            }
+        }
+        MOST_LEVELS
+    }
+
+    fn see(&mut self, record: &Record) -> Result<()> {
+        self.clock.see(record);
+        match record.event() {
+            // Their numbers are none.
+            Event::Notice(_) => return Ok(()),
+            // Also from partitions, which stand on no disk of ours: they are in it.
+            Event::Block(Action::Remap { from }) if from != record.device => {
+                self.remaps.insert((from, record.device));
+            }
+            Event::Block(_) => {}
+        }
+        let last = self.last_of.insert((record.device, record.cpu), record.sequence);
+        // What is behind another that is larger began anew.
+        let missing = last.map_or(0, |last| u64::from(record.sequence).saturating_sub(u64::from(last) + 1));
+        self.missing = self.missing.saturating_add(missing);
+        if self.last_of.len() > MOST || self.remaps.len() > MOST {
+            bail!("there are more than {MOST} CPUs of disks");
+        }
+        Ok(())
+    }
+}
+
+impl Look {
+    fn see(&mut self, record: &Record, place: Range<u64>) -> Result<()> {
+        self.devices.insert(record.device);
+        let is_notice = matches!(record.event(), Event::Notice(_));
+        let (_, places) = self.by_cpu.entry(record.cpu).or_default();
+        match places.back_mut() {
+            Some(before) if before.end == place.start => before.end = place.end,
+            _ if self.places == MOST_PLACES => self.is_in_pieces = false,
+            _ => {
+                places.push_back(place);
+                self.places += 1;
+            }
+        }
+        if self.devices.len() > MOST || self.by_cpu.len() > MOST {
+            bail!("there are more than {MOST} CPUs or disks");
+        }
+        if is_notice {
+            return Ok(());
+        }
+        let (last, _) = self.by_cpu.entry(record.cpu).or_default();
+        if record.time < *last {
+            bail!(
+                "its time is {}, expected no less than {last} ns, that of the record of its CPU before it",
+                record.time
+            );
+        }
+        *last = record.time;
+        self.is_in_order &= record.time >= self.last;
+        self.last = record.time;
+        if !self.is_in_order && !self.is_in_pieces {
+            bail!("the file is not in order of time, and in more than {MOST_PLACES} pieces of one CPU each");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use iostrata_capture::author::Author;
+use iostrata_capture::op::{IoClass, Op};
+use proptest::prelude::*;
+
+use super::record::Record;
+use super::*;
+use crate::import::gathered::Known;
+use crate::import::traced::{Submitter, Traced};
+
+const DISK: u32 = 8 << 20;
+const WRITE: u32 = 1 << 17;
+const READ: u32 = 1 << 16;
+const FLUSH: u32 = 1 << 18;
+const FUA: u32 = 1 << 31;
+const META: u32 = 1 << 28;
+const NOTIFY: u32 = 1 << 26;
+const Q: u32 = 1;
+const G: u32 = 4;
+const R: u32 = 6;
+const D: u32 = 7;
+const C: u32 = 8;
+const I: u32 = 12;
+const X: u32 = 13;
+
+/// The bytes of a record.
+fn bytes_of(time: u64, action: u32, sector: u64, bytes: u32, cpu: u32, sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    record.extend(0x6561_7407u32.to_le_bytes());
+    record.extend(sequence.to_le_bytes());
+    record.extend(time.to_le_bytes());
+    record.extend(sector.to_le_bytes());
+    for word in [bytes, action, 42, DISK, cpu] {
+        record.extend(word.to_le_bytes());
+    }
+    record.extend(0u16.to_le_bytes());
+    record.extend((payload.len() as u16).to_le_bytes());
+    record.extend(payload);
+    record
+}
+
+/// One of a bio or request.
+fn record(time: u64, action: u32, sector: u64, bytes: u32) -> Record {
+    let bytes = bytes_of(time, action, sector, bytes, 0, 1, &[]);
+    Record::parse(bytes.first_chunk().expect("a header")).expect("a record")
+}
+
+/// What becomes of records of one disk, and how many have no end.
+fn requests_of(records: &[Record]) -> (Vec<Ended>, Unfinished) {
+    let mut names = Names::default();
+    names.learn(42, iostrata_capture::column::Comm::of("dd"));
+    let mut requests = Requests::new(DISK as i32, 0, 1_000);
+    let mut ended = Vec::new();
+    for record in records {
+        let Event::Block(action) = record.event() else { panic!("a notice") };
+        ended.extend(requests.take(record, action, &names));
+    }
+    let (last, unfinished) = requests.finish();
+    ended.extend(last);
+    (ended, unfinished)
+}
+
+fn only(records: &[Record]) -> Traced {
+    let (ended, unfinished) = requests_of(records);
+    assert_eq!((ended.len(), unfinished), (1, Unfinished::default()), "{ended:?}");
+    ended[0].traced.clone()
+}
+
+#[test]
+fn a_request_is_known_from_its_queueing_to_its_completion() {
+    let steps = [(10, Q), (11, G), (14, I), (20, D), (50, C)];
+    let traced = only(&steps.map(|(time, action)| record(time, READ | action, 80, 4096)));
+    assert_eq!((traced.ts_ns, traced.dur_ns, traced.queue_ns, traced.insert_ns), (1_010, Some(40), Some(4), Some(6)));
+    assert_eq!((traced.sector, traced.bytes, traced.op, traced.bios), (Some(80), 4096, Op::Read, 1));
+    assert_eq!(
+        traced.submitter,
+        Some(Submitter { pid: 42, comm: iostrata_capture::column::Comm::of("dd") }),
+        "who queued it"
+    );
+}
+
+#[test]
+fn what_was_merged_is_one_request_of_its_first_bio() {
+    // The second behind the first, the third in front of both after they went to the scheduler.
+    let traced = only(&[
+        record(1, WRITE | Q, 8, 4096),
+        record(2, WRITE | Q, 16, 4096),
+        record(3, WRITE | I, 8, 8192),
+        record(4, WRITE | Q, 0, 4096),
+        record(5, WRITE | D, 0, 12288),
+        record(9, WRITE | C, 0, 12288),
+    ]);
+    assert_eq!((traced.ts_ns, traced.dur_ns, traced.queue_ns, traced.insert_ns), (1_001, Some(8), Some(2), Some(2)));
+    assert_eq!((traced.sector, traced.bytes, traced.bios), (Some(0), 12288, 3));
+}
+
+#[test]
+fn two_requests_for_one_place_are_two() {
+    let twice = |action, at| [record(at, READ | action, 8, 4096), record(at + 1, READ | action, 8, 4096)];
+    let (ended, unfinished) = requests_of(&[twice(Q, 1), twice(D, 3), twice(C, 10)].concat());
+    assert_eq!(unfinished, Unfinished::default());
+    let times: Vec<_> = ended.iter().map(|request| (request.traced.ts_ns, request.traced.dur_ns)).collect();
+    assert_eq!(times, [(1_001, Some(9)), (1_002, Some(9))]);
+    // A read and a write there are not taken for one another either.
+    let (ended, _) =
+        requests_of(&[record(1, READ | Q, 8, 4096), record(2, WRITE | D, 8, 4096), record(3, WRITE | C, 8, 4096)]);
+    assert_eq!((ended[0].traced.op, ended[0].traced.dur_ns, ended[0].is_unidentified), (Op::Write, None, true));
+}
+
+#[test]
+fn what_was_lost_does_not_spoil_what_comes_after_it() {
+    let whole = |at| [(at, Q), (at + 1, D), (at + 5, C)].map(|(time, action)| record(time, WRITE | action, 8, 4096));
+    for lost in 0..3 {
+        let mut records = [whole(10), whole(1_000), whole(2_000)].concat();
+        records.remove(lost);
+        let (ended, _) = requests_of(&records);
+        let last: Vec<_> = ended.iter().rev().take(2).map(|request| request.traced.dur_ns).collect();
+        assert_eq!(last, [Some(5), Some(5)], "{lost}");
+    }
+}
+
+#[test]
+fn flushes_end_in_the_order_in_which_they_began() {
+    let steps = [(1, FLUSH | Q), (2, FLUSH | Q), (5, C), (7, FLUSH | Q), (8, C), (9, C)];
+    let (ended, _) = requests_of(&steps.map(|(time, action)| record(time, WRITE | action, 0, 0)));
+    assert_eq!(ended.iter().filter_map(|request| request.traced.dur_ns).collect::<Vec<_>>(), [4, 6, 2]);
+}
+
+#[test]
+fn a_request_that_the_driver_hands_back_is_issued_again() {
+    let steps = [(1, Q), (2, D), (3, R), (7, D), (9, C)];
+    let traced = only(&steps.map(|(time, action)| record(time, WRITE | action, 8, 512)));
+    assert_eq!((traced.requeues, traced.queue_ns, traced.dur_ns), (1, Some(6), Some(8)));
+}
+
+#[test]
+fn a_bio_that_is_split_makes_a_request_of_each_part() {
+    let (ended, unfinished) = requests_of(&[
+        record(1, READ | Q, 0, 12288),
+        record(2, READ | X, 0, 4096),
+        record(3, READ | D, 0, 4096),
+        record(4, READ | X, 8, 4096),
+        record(5, READ | D, 8, 4096),
+        record(6, READ | D, 16, 4096),
+        record(7, READ | C, 8, 4096),
+        record(8, READ | C, 0, 4096),
+        record(9, READ | C, 16, 4096),
+    ]);
+    assert_eq!(unfinished, Unfinished::default());
+    let all: Vec<_> = ended.iter().map(|request| (request.traced.sector, request.traced.dur_ns)).collect();
+    assert_eq!(all, [(Some(8), Some(6)), (Some(0), Some(7)), (Some(16), Some(8))]);
+}
+
+#[test]
+fn a_request_may_complete_in_pieces() {
+    let traced = only(&[
+        record(1, READ | Q, 0, 8192),
+        record(2, READ | D, 0, 8192),
+        record(5, READ | C, 0, 4096),
+        record(9, READ | C, 8, 4096),
+    ]);
+    assert_eq!((traced.sector, traced.bytes, traced.dur_ns), (Some(0), 8192, Some(8)));
+}
+
+#[test]
+fn a_flush_sequence_ends_with_a_completion_of_no_bytes() {
+    for end in [8, 16] {
+        let traced = only(&[
+            record(1, WRITE | FLUSH | FUA | Q, 8, 4096),
+            record(4, WRITE | FUA | D, 8, 4096),
+            record(6, WRITE | FUA | C, 8, 4096),
+            record(9, WRITE | FUA | C, end, 0),
+        ]);
+        assert_eq!((traced.op, traced.bytes, traced.dur_ns, traced.flags), (Op::Write, 4096, Some(8), 8));
+    }
+    // Without it there is no other end than that of the data.
+    let sequence = [(1, FLUSH | Q), (4, D), (6, C)];
+    assert_eq!(only(&sequence.map(|(time, action)| record(time, WRITE | action, 8, 4096))).dur_ns, Some(5));
+}
+
+#[test]
+fn flushes_have_no_place_and_say_what_they_are() {
+    let traced = only(&[record(1, WRITE | FLUSH | Q, 0, 0), record(9, WRITE | C, 0, 0)]);
+    assert_eq!((traced.op, traced.class, traced.sector, traced.dur_ns), (Op::Flush, IoClass::Flush, None, Some(8)));
+    let traced = only(&[record(3, FLUSH | D, 0, 0), record(9, FLUSH | C, 0, 0)]);
+    assert_eq!((traced.op, traced.bios, traced.ts_ns, traced.dur_ns), (Op::DeviceFlush, 0, 1_003, Some(6)));
+}
+
+#[test]
+fn what_was_not_seen_is_unknown_and_what_has_no_end_is_counted() {
+    // Neither its queueing nor its issue: known is when it was over.
+    let traced = only(&[record(9, WRITE | META | C, 8, 4096)]);
+    assert_eq!((traced.ts_ns, traced.dur_ns, traced.queue_ns, traced.submitter), (1_009, None, None, None));
+    assert_eq!((traced.class, traced.flags), (IoClass::Metadata, 2));
+    // Not its queueing, but how it went on.
+    let steps = [(4, I), (6, D), (9, C)];
+    let traced = only(&steps.map(|(time, action)| record(time, WRITE | action, 8, 512)));
+    assert_eq!((traced.ts_ns, traced.dur_ns, traced.insert_ns), (1_009, None, Some(2)));
+    // When a request was allocated for it.
+    assert_eq!(
+        only(&[record(2, READ | G, 8, 512), record(3, READ | D, 8, 512), record(9, READ | C, 8, 512)]).dur_ns,
+        Some(7)
+    );
+    let (ended, unfinished) =
+        requests_of(&[record(1, READ | Q, 8, 512), record(2, READ | Q, 80, 512), record(3, READ | D, 80, 512)]);
+    assert_eq!((ended.len(), unfinished.waiting, unfinished.issued), (0, 1, 1));
+}
+
+#[test]
+fn what_never_ends_does_not_fill_the_memory() {
+    let mut pieces = super::pieces::Pieces::default();
+    for time in 0..1_000_000 {
+        pieces.put(super::piece::Piece::unseen(&record(time, READ | Q, time * 8, 4096)));
+    }
+    assert!(pieces.count() <= 1 << 17);
+    assert_eq!(pieces.count() + pieces.forgotten, 1_000_000);
+    assert!(pieces.has(999_999 * 8, |_| true), "the oldest go");
+}
+
+#[test]
+fn the_time_of_day_is_known_also_where_the_trace_counts_from_its_first_record() {
+    let clock = |records: &[(u64, u32)]| {
+        let mut payload = 100u32.to_le_bytes().to_vec();
+        payload.extend(5u32.to_le_bytes());
+        let bytes: Vec<u8> =
+            records.iter().flat_map(|(time, action)| bytes_of(*time, *action, 0, 0, 0, 1, &payload)).collect();
+        let (_, known) = import(&[bytes]).unwrap_or_else(|error| panic!("{error:#}"));
+        known.offset_ns
+    };
+    let second = 1_000_000_000;
+    assert_eq!(clock(&[(7 * second, NOTIFY | 1), (8 * second, READ | C)]), Some(93 * second as i64 + 5));
+    // Two seconds after the notice.
+    assert_eq!(clock(&[(7 * second, NOTIFY | 1), (9 * second, NOTIFY), (0, READ | C)]), Some(102 * second as i64 + 5));
+    assert_eq!(clock(&[(8 * second, READ | C)]), None);
+}
+
+/// Imports files of these bytes.
+fn import(files: &[Vec<u8>]) -> Result<(PathBuf, Known)> {
+    let directory = tempfile::tempdir()?.keep();
+    let paths: Vec<PathBuf> = (0..files.len()).map(|cpu| directory.join(format!("sda.blktrace.{cpu}"))).collect();
+    for (path, bytes) in paths.iter().zip(files) {
+        fs::write(path, bytes)?;
+    }
+    let out = directory.join("capture");
+    let author = Author::create(&out, 1 << 20)?;
+    let mut gathered = Gathered::new(author.table());
+    let read = read(&paths, &out, &mut gathered);
+    let (block, known) = gathered.into_parts();
+    block.finish()?;
+    fs::remove_dir_all(&directory)?;
+    read.map(|()| (out, known))
+}
+
+#[test]
+fn the_records_of_one_file_may_be_in_pieces_of_one_cpu_each() {
+    let on = |cpu, sequence, time, action| bytes_of(time, READ | action, 8, 512, cpu, sequence, &[]);
+    let pieces = [on(0, 1, 1, Q), on(0, 2, 2, D), on(1, 1, 3, C), on(0, 3, 10, Q), on(1, 2, 9, Q)];
+    let (_, known) = import(&[pieces.concat()]).expect("a trace");
+    assert_eq!((known.rows, known.incomplete), (1, false));
+    // One that the numbers of records say is not there.
+    let (_, known) = import(&[[on(0, 1, 1, Q), on(0, 3, 2, D), on(1, 1, 3, C)].concat()]).expect("a trace");
+    assert!(known.incomplete && known.remarks[0].starts_with("1 records"), "{:?}", known.remarks);
+    let error = import(&[[on(0, 1, 5, Q), on(0, 2, 4, D)].concat()]).expect_err("time goes back on one CPU");
+    assert!(format!("{error:#}").contains("record 2: its time is 4, expected no less than 5 ns"), "{error:#}");
+}
+
+/// Records as they may be, or nearly.
+fn likely() -> impl Strategy<Value = Vec<u8>> {
+    let action = prop_oneof![Just(Q), Just(G), Just(R), Just(D), Just(C), Just(I), Just(X), 0u32..20];
+    let category = prop_oneof![Just(READ), Just(WRITE), Just(WRITE | FLUSH), Just(FLUSH), Just(NOTIFY), any::<u32>()];
+    let sector = prop_oneof![0u64..64, any::<u64>()];
+    let bytes = prop_oneof![Just(0u32), Just(512), Just(4096), Just(8192), any::<u32>()];
+    let one = (0u64..100, action, category, sector, bytes, 0u32..3, proptest::collection::vec(any::<u8>(), 0..40));
+    proptest::collection::vec(one, 0..60).prop_map(|records| {
+        let mut time = 0;
+        let mut all = Vec::new();
+        for (number, (step, action, category, sector, bytes, cpu, payload)) in records.into_iter().enumerate() {
+            time += step;
+            all.extend(bytes_of(time, category | action, sector, bytes, cpu, number as u32, &payload));
+        }
+        all
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_trace_or_told_to_be_none(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = import(&[bytes]);
+    }
+
+    #[test]
+    fn any_records_become_requests_and_a_cut_is_told(first in likely(), second in likely(), cut in 0usize..4096) {
+        let whole = import(&[first.clone(), second.clone()]);
+        prop_assert!(whole.is_ok(), "{:#}", whole.err().map(|error| format!("{error:#}")).unwrap_or_default());
+        let cut = cut % (first.len() + 1);
+        if let Err(error) = import(&[first[..cut].to_vec(), second]) {
+            prop_assert!(format!("{error:#}").contains("the file ends in the middle of a record"), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What is gathered while a trace is read: the rows, and what the manifest needs.
+
+use anyhow::Result;
+use iostrata_capture::author::Rows;
+use iostrata_capture::tables::BlockTable;
+
+use super::disks::Disks;
+use super::traced::Traced;
+
+/// The rows on their way, and what is known of them.
+pub struct Gathered {
+    block: Rows<BlockTable>,
+    /// Of all so far.
+    pub known: Known,
+}
+
+/// What is known of a trace when all of it was read.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Requests.
+    pub rows: u64,
+    /// From the first beginning to the last end, since 1970.
+    pub span_ns: Option<(i64, i64)>,
+    /// Their disks.
+    pub disks: Disks,
+    /// What is added to a time of the trace for the time since 1970, where it has a clock of its own.
+    pub offset_ns: Option<i64>,
+    /// Requests of which nobody saw how they were queued.
+    pub unidentified: u64,
+    /// Whether the trace itself shows that some of it is missing.
+    pub incomplete: bool,
+    /// What else is to be said.
+    pub remarks: Vec<String>,
+}
+
+impl Gathered {
+    /// Begins with no row.
+    pub fn new(block: Rows<BlockTable>) -> Gathered {
+        Gathered { block, known: Known::default() }
+    }
+
+    /// Takes in a request.
+    pub fn push(&mut self, traced: &Traced) -> Result<()> {
+        let end_ns = traced.ts_ns.saturating_add(traced.dur_ns.unwrap_or(0));
+        let (first, last) = self.known.span_ns.unwrap_or((traced.ts_ns, end_ns));
+        self.known.span_ns = Some((first.min(traced.ts_ns), last.max(end_ns)));
+        self.known.rows += 1;
+        Ok(self.block.push(traced.row())?)
+    }
+
+    /// The rows, and what is known of them.
+    pub fn into_parts(self) -> (Rows<BlockTable>, Known) {
+        (self.block, self.known)
+    }
+}

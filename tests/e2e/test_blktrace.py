@@ -1,0 +1,299 @@
+"""blktrace's own files as captures: what is in them is what blkparse and btt say, and what the recorder saw of the same requests."""
+
+import json
+import re
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import BIN, Capture, analyze, require, run
+from machine import VM, fetch_kernel, make_payload
+
+LINE = "6.12"
+# Requests take 1/60 s each: what tracing itself takes of an emulated processor's time is nothing beside that.
+IOPS = 60
+# Of averages, as the project promises.
+TOLERANCE = 0.01
+
+Q2C, D2C = "avg(dur_ns)", "avg(dur_ns - queue_ns - coalesce(insert_ns, 0))"
+
+
+def imported(out, *files, **options):
+    return run(BIN / "iostrata-analyze", "import", "--format", "blktrace", "--out", out, *files, **options)
+
+
+# What blktrace, blkparse and btt of one run say.
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """What a machine left behind, whose disk blktrace and the recorder looked at, at the same time."""
+    fetch_kernel(LINE)
+    programs = ["mkfs.ext4", "fstrim", "blktrace", f"{require('dd')}=/usr/local/bin/dd"]
+    payload = make_payload(tmp_path_factory, "blktrace/run.sh", *programs)
+    out = tmp_path_factory.mktemp("vm") / "out"
+    machine = run(VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out, "--timeout", "300",
+                  "--modules", "mq-deadline", "--disk-iops", str(IOPS))
+    assert machine.returncode == 0, machine.stdout + machine.stderr
+    return out
+
+
+@pytest.fixture(scope="module", params=["single", "mixed"])
+def phase(request, left, tmp_path_factory):
+    """A phase, with the import of its trace, the recorder's capture, and blkparse's merged stream."""
+    directory = left / request.param
+    files = sorted(directory.glob("nvme0n1.blktrace.*"))
+    assert len(files) == 2 and "dropped 0" in (directory / "blktrace.txt").read_text()
+    out = tmp_path_factory.mktemp("import") / "capture"
+    result = imported(out, *files)
+    assert result.returncode == 0 and result.stdout.count("\n") == 1, result.stdout + result.stderr
+    recorded = Capture(directory / "capture")
+    recorded.check_books()
+    assert (directory / "record.code").read_text().strip() == "0" and recorded.lost() == 0 and recorded.unseen_ends() == 0
+    merged = out.parent / "merged.bin"
+    subprocess.run([require("blkparse"), "-q", "-O", "-D", directory, "-i", "nvme0n1", "-d", merged], check=True, capture_output=True)
+    return request.param, directory, Capture(out), recorded, merged
+
+
+def btt(merged):
+    """The averages of all devices in nanoseconds and how many bios they are of, by btt's name."""
+    told = run(require("btt"), "-i", merged, cwd=merged.parent)
+    assert told.returncode == 0, told.stderr
+    rows = re.findall(r"^(\w2\w)\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s+(\d+)$", told.stdout, re.MULTILINE)
+    return {name: (float(seconds) * 1e9, int(count)) for name, seconds, count in rows}
+
+
+@pytest.mark.parametrize("phase", ["single"], indirect=True)
+def test_averages_are_those_of_btt(phase):
+    """Both of the import and of the recorder itself. btt's averages are of bios, and of a flush sequence up to its data."""
+    _, _, trace, recorded, merged = phase
+    theirs = btt(merged)
+    for capture in (trace, recorded):
+        requests, q2c, d2c = capture.one(f"select count(*), {Q2C}, {D2C} from {{block}}")
+        assert requests == theirs["Q2C"][1] == theirs["D2C"][1] == 300
+        off = {"Q2C": q2c / theirs["Q2C"][0] - 1, "D2C": d2c / theirs["D2C"][0] - 1}
+        print(f"{capture.directory}: {off}")
+        assert all(abs(part) < TOLERANCE for part in off.values()), (capture.directory, off)
+    # To the digits that btt prints.
+    assert trace.one(f"select abs({Q2C} - {theirs['Q2C'][0]}) < 1, abs({D2C} - {theirs['D2C'][0]}) < 1 from {{block}}") == (True, True)
+
+
+def test_counts_and_bytes_are_those_of_blkparse(phase):
+    _, directory, trace, _, _ = phase
+    told = subprocess.run([require("blkparse"), "-D", directory, "-i", "nvme0n1"], check=True, capture_output=True, text=True).stdout
+    total = told[told.index("Total ("):] if "Total (" in told else told[told.index("CPU"):]
+    theirs = {(way, what): (int(count), int(kib)) for way, what, count, kib in
+              re.findall(r"(Reads?|Writes?) (Queued|Dispatches|Completed|Merges):\s+(\d+),\s+(\d+)KiB", total)}
+    ours = {way: trace.one(f"""select count(*) filter (bytes > 0 or op = 'device_flush'), sum(bytes)::bigint // 1024, sum(bios - 1) filter (bios > 0)::bigint,
+            count(*) from {{block}} where op in {ops}""")
+            for way, ops in (("Read", "('read', 'device_flush')"), ("Write", "('write', 'discard', 'flush')"))}
+    for way, (issued, kib, merges, _) in ours.items():
+        assert theirs[f"{way}", "Dispatches"] == (issued, kib)
+        assert theirs[f"{way}", "Merges"][0] == merges
+        assert theirs[f"{way}s", "Completed"][1] == kib
+    assert theirs["Reads", "Completed"][0] == ours["Read"][3]
+    # Those of a flush sequence complete once more at its end.
+    assert theirs["Writes", "Completed"][0] >= ours["Write"][3]
+
+
+def test_every_request_is_one_of_the_recorder(phase):
+    """Operation, place, size, merges and who queued it are the same of each; times are, on the whole."""
+    name, _, trace, recorded, _ = phase
+    assert (trace.manifest["devices"][0]["name"], len(trace.manifest["devices"])) == ("nvme0n1", 1)
+    row = """op, sector, bytes, bios, requeues, error, dev, flags & 59, coalesce(submitter_comm, comm), insert_ns is null,
+        row_number() over (partition by op, sector, bytes order by ts_ns)"""
+    ours, theirs = [sorted(capture.sql(f"select {row} from {{block}}"), key=str) for capture in (trace, recorded)]
+    assert ours == theirs and len(ours) == trace.manifest["books"]["accounts"][0]["written"]
+    operations = {operation for operation, *_ in ours}
+    assert operations >= ({"read", "write"} if name == "single" else {"read", "write", "flush", "device_flush", "discard"})
+    assert name == "single" or max(bios for _, _, _, bios, *_ in ours) > 1
+    # The wall clock is told once by the one, and read often by the other.
+    first, last = [capture.one("select min(ts_ns), max(ts_ns) from {block}") for capture in (trace, recorded)]
+    assert all(abs(a - b) < 100_000_000 for a, b in zip(first, last)), (first, last)
+    # Of data, whose start both take at the same place.
+    for part in (Q2C, D2C):
+        a, b = [capture.one(f"select {part} from {{block}} where op in ('read', 'write', 'discard')")[0] for capture in (trace, recorded)]
+        assert abs(a / b - 1) < (TOLERANCE if name == "single" else 0.1), (part, a, b)
+
+
+def test_what_the_trace_cannot_know_is_not_there(phase):
+    _, _, trace, recorded, _ = phase
+    assert trace.one("select count(pid), count(tid), count(comm), count(ino), sum(owned_bytes)::bigint, min(evidence), max(evidence) from {block}") == (
+        0, 0, 0, 0, 0, "none", "none")
+    assert trace.one("select count(*) from {block} where submitter_pid is null and op != 'device_flush'") == (0,)
+    assert trace.manifest["books"]["incomplete"]["unidentified_requests"] == 0
+    # Not flagged are the superblock and what is read or written by way of the disk's own pages.
+    classes = "select class, count(*) from {block} where op in ('read', 'write') group by all"
+    ours, theirs = dict(trace.sql(classes)), dict(recorded.sql(classes))
+    assert sum(ours.values()) == sum(theirs.values()) and ours.get("journal", 0) == theirs.get("journal", 0), (ours, theirs)
+
+
+def test_a_merged_stream_is_the_files(phase, tmp_path):
+    """`blkparse -d` counts time from the first record, and leaves that of notices as it was."""
+    _, directory, trace, _, merged = phase
+    result = run(BIN / "iostrata-analyze", "import", "--format", "blktrace", "--out", tmp_path / "stream", "-", stdin=merged.open())
+    assert result.returncode == 0, result.stderr
+    stream = Capture(tmp_path / "stream")
+    row = "op, sector, bytes, bios, dur_ns, queue_ns, insert_ns, submitter_comm"
+    assert stream.sql(f"select {row} from {{block}} order by all") == trace.sql(f"select {row} from {{block}} order by all")
+    starts = [capture.one("select min(ts_ns) from {block}")[0] for capture in (stream, trace)]
+    assert abs(starts[0] - starts[1]) < 50_000_000, starts
+    # And with the CPUs' records one after the other, as of `blktrace -o -`.
+    pieces = b"".join(file.read_bytes() for file in sorted(directory.glob("nvme0n1.blktrace.*")))
+    (tmp_path / "pieces").write_bytes(pieces)
+    assert imported(tmp_path / "again", tmp_path / "pieces").returncode == 0
+    row += ", ts_ns"
+    assert Capture(tmp_path / "again").sql(f"select {row} from {{block}} order by all") == trace.sql(f"select {row} from {{block}} order by all")
+
+
+# Traces made here.
+
+DISK, OTHER = 8 << 20, 8 << 20 | 16
+READ, WRITE, SYNC, META, NOTIFY = (1 << bit for bit in (16, 17, 19, 28, 26))
+ACTIONS = {"Q": 1, "M": 2, "F": 3, "G": 4, "R": 6, "D": 7, "C": 8, "I": 12, "X": 13, "A": 15}
+NAME, CLOCK = NOTIFY, NOTIFY | 1
+BEGIN_NS = 1_700_000_000_000_000_000
+
+
+class Trace:
+    """Records, with those that are in every trace first."""
+
+    def __init__(self, order="<", device=DISK, cpu=0, clock=True):
+        self.order, self.device, self.cpu, self.sequence, self.bytes = order, device, cpu, 0, b""
+        if clock:
+            self.note(5, CLOCK, struct.pack(order + "II", *divmod(BEGIN_NS, 10**9)))
+        self.note(6, NAME, b"writer\0".ljust(16, b"\0"))
+
+    def note(self, time, action, payload, pid=7):
+        head = struct.pack(self.order + "IIQQIIIIIHH", 0x65617407, 0, time, 0, 0, action, pid, self.device, self.cpu, 0, len(payload))
+        self.bytes += head + payload
+
+    def add(self, time, action, sector, size, flags=WRITE, error=0, payload=b""):
+        self.sequence += 1
+        self.bytes += struct.pack(self.order + "IIQQIIIIIHH", 0x65617407, self.sequence, time, sector, size, ACTIONS[action] | flags, 7,
+                                  self.device, self.cpu, error & 0xffff, len(payload)) + payload
+        return self
+
+    def write(self, path):
+        path.write_bytes(self.bytes)
+        return path
+
+
+def rows(capture, columns="ts_ns - 1700000000000000000 + 5, dur_ns, queue_ns, insert_ns, op, sector, bytes, bios, requeues, submitter_pid, submitter_comm"):
+    return duckdb.sql(f"select {columns} from '{capture}/block/*.parquet' order by all").fetchall()
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_both_byte_orders_are_read(order, tmp_path):
+    trace = Trace(order)
+    for time, action in ((10, "Q"), (11, "G"), (12, "I"), (20, "D"), (50, "C")):
+        trace.add(time, action, 80, 4096, WRITE | SYNC)
+    result = imported(tmp_path / "out", trace.write(tmp_path / "sda.blktrace.0"))
+    assert (result.returncode, result.stdout) == (0, f"1 requests of 1 disks in 0s: {tmp_path / 'out'}\n"), result.stderr
+    assert rows(tmp_path / "out") == [(10, 40, 2, 8, "write", 80, 4096, 1, 0, 7, "writer")]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert [(device["dev"], device["name"]) for device in manifest["devices"]] == [(DISK, "sda")]
+    assert manifest["clock"]["offset_ns"] == BEGIN_NS - 5
+
+
+def test_cpus_and_disks_are_put_in_order_of_time(tmp_path):
+    """Queued on one CPU, completed on another; each disk for itself. The number of its files gives no order."""
+    first, second = Trace(), Trace(cpu=1, clock=False)
+    other = Trace(device=OTHER, clock=False)
+    for number in range(1000):
+        first.add(100 + number * 10, "Q", number * 8, 4096).add(101 + number * 10, "D", number * 8, 4096)
+        second.add(105 + number * 10, "C", number * 8, 4096)
+        other.add(100 + number * 10, "Q", number * 8, 4096, READ).add(102 + number * 10, "D", number * 8, 4096, READ)
+        other.add(108 + number * 10, "C", number * 8, 4096, READ)
+    files = [second.write(tmp_path / "sda.blktrace.1"), other.write(tmp_path / "sdb.blktrace.0"), first.write(tmp_path / "sda.blktrace.0")]
+    assert imported(tmp_path / "out", *files).returncode == 0
+    told = duckdb.sql(f"select dev, op, dur_ns, queue_ns, count(*) from '{tmp_path}/out/block/*.parquet' group by all order by all").fetchall()
+    assert told == [(DISK, "write", 5, 1, 1000), (OTHER, "read", 8, 2, 1000)]
+    assert analyze("report", tmp_path / "out", "--out", tmp_path / "tables").returncode == 0
+
+
+def test_merges_requeues_errors_and_splits(tmp_path):
+    trace = Trace()
+    # A back merge, a front merge, and two requests that become one.
+    trace.add(10, "Q", 8, 4096).add(11, "G", 8, 4096).add(12, "Q", 16, 4096).add(13, "M", 16, 4096).add(14, "Q", 0, 4096).add(15, "F", 0, 4096)
+    trace.add(16, "Q", 24, 4096).add(17, "G", 24, 4096).add(18, "M", 24, 4096).add(20, "D", 0, 16384).add(30, "C", 0, 16384)
+    # Handed back, and failed in the end.
+    trace.add(40, "Q", 100, 512).add(41, "D", 100, 512).add(42, "R", 100, 512).add(45, "D", 100, 512).add(50, "C", 100, 512, error=-5)
+    # Split in two.
+    trace.add(60, "Q", 200, 8192).add(61, "X", 200, 4096, payload=struct.pack(">Q", 208)).add(62, "D", 200, 4096).add(63, "D", 208, 4096)
+    trace.add(70, "C", 200, 4096).add(75, "C", 208, 4096)
+    assert imported(tmp_path / "out", trace.write(tmp_path / "sda.blktrace.0")).returncode == 0
+    told = rows(tmp_path / "out", "sector, bytes, bios, requeues, error, dur_ns, queue_ns")
+    assert told == [(0, 16384, 4, 0, 0, 16, 6), (100, 512, 1, 1, -5, 10, 5), (200, 4096, 1, 0, 0, 10, 2), (208, 4096, 1, 0, 0, 15, 3)]
+
+
+def test_what_is_missing_is_unknown_and_counted(tmp_path):
+    trace = Trace()
+    trace.add(10, "D", 8, 4096).add(20, "C", 8, 4096)  # begun before the trace
+    trace.add(30, "C", 80, 4096, READ)
+    trace.add(40, "Q", 800, 4096).add(41, "D", 800, 4096)  # ended after it
+    trace.add(50, "Q", 880, 4096)
+    trace.sequence += 3
+    trace.add(60, "Q", 900, 512, READ).add(61, "D", 900, 512, READ).add(69, "C", 900, 512, READ)
+    result = imported(tmp_path / "out", trace.write(tmp_path / "sda.blktrace.0"))
+    assert result.returncode == 3, result.stderr
+    said = ["3 records of the trace are missing, by their numbers", "1 issued requests had not completed when the trace ended: they have no row",
+            "1 bios or requests were not issued before the trace ended: they have no row"]
+    assert result.stdout.splitlines()[1:] == said
+    assert rows(tmp_path / "out") == [
+        (20, None, None, None, "write", 8, 4096, 1, 0, None, None), (30, None, None, None, "read", 80, 4096, 1, 0, None, None),
+        (60, 9, 1, None, "read", 900, 512, 1, 0, 7, "writer")]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["books"]["incomplete"]["unidentified_requests"] == 2
+    assert manifest["layers"]["block"]["how"] == "; ".join(["imported from a trace (blktrace)", *said])
+
+
+def test_a_disk_that_sends_its_bios_on_is_a_level_above(tmp_path):
+    upper, lower = Trace(device=253 << 20), Trace(device=DISK, cpu=1, clock=False)
+    upper.add(10, "Q", 8, 4096).add(30, "C", 8, 4096)
+    lower.add(11, "A", 2056, 4096, payload=struct.pack(">IIQ", 253 << 20, DISK, 8)).add(12, "Q", 2056, 4096).add(13, "D", 2056, 4096)
+    lower.add(28, "C", 2056, 4096)
+    assert imported(tmp_path / "out", upper.write(tmp_path / "dm-0.blktrace.0"), lower.write(tmp_path / "sda.blktrace.1")).returncode == 0
+    assert rows(tmp_path / "out", "dev >> 20, level, sector, dur_ns") == [(8, 0, 2056, 16), (253, 1, 8, 20)]
+
+
+@pytest.mark.parametrize("change, expected", [
+    (lambda whole: whole[:-1], "record 4: byte 168: the file ends in the middle of a record, expected 48 bytes"),
+    (lambda whole: whole[:56] + b"x" * 200, "record 2: byte 56: begins with 0x787878"),
+    (lambda whole: whole[:56 - 5], "record 1: byte 0: the file ends in the middle of a record, expected 8 bytes after it"),
+    (lambda whole: b"\x08" + whole[1:], "record 1: byte 0: is of version 8 of blktrace's format, expected 7"),
+    (lambda whole: b"\0" * 4096, "begins with 0x00000000, expected a record of blktrace"), (lambda whole: b"", "there is no request in what was given"),
+])
+def test_what_is_no_trace_is_refused_and_leaves_nothing(change, expected, tmp_path):
+    whole = Trace().add(10, "Q", 8, 4096).add(20, "C", 8, 4096).bytes
+    (tmp_path / "sda.blktrace.0").write_bytes(change(whole))
+    result = imported(tmp_path / "capture", tmp_path / "sda.blktrace.0")
+    assert result.returncode == 1 and expected in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "capture").exists()
+
+
+def test_memory_does_not_follow_the_length_of_the_trace(tmp_path):
+    peaks = {}
+    for requests in (20_000, 400_000):
+        trace, record = Trace(), struct.Struct("<IIQQIIIIIHH")
+        with open(tmp_path / f"{requests}.blktrace.0", "wb") as file:
+            file.write(trace.bytes)
+            for number in range(requests):
+                for step, action in enumerate((1, 7, 8)):
+                    file.write(record.pack(0x65617407, number * 3 + step + 1, 10 + number * 1000 + step * 100, number * 8, 4096, action | WRITE, 7, DISK, 0, 0, 0))
+        command = [BIN / "iostrata-analyze", "import", "--format", "blktrace", "--out", tmp_path / str(requests), tmp_path / f"{requests}.blktrace.0"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        peak = 0
+        while process.poll() is None:
+            told = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+            peak = int(told[1]) / 1024 if told else peak
+            time.sleep(0.005)
+        assert process.returncode == 0
+        peaks[requests] = peak
+        assert duckdb.sql(f"select count(*), sum(bytes)::bigint, max(dur_ns) from '{tmp_path}/{requests}/block/*.parquet'").fetchall() == [(requests, requests * 4096, 200)]
+    print(f"peak MiB by requests: {peaks}")
+    # 400,000 requests are 58 MB of trace. Of their rows a row group is kept, however many there are.
+    assert peaks[400_000] < peaks[20_000] + 40, peaks
