@@ -113,8 +113,9 @@ def test_every_request_is_one_of_the_recorder(phase):
     # The wall clock is told once by the one, and read often by the other.
     first, last = [capture.one("select min(ts_ns), max(ts_ns) from {block}") for capture in (trace, recorded)]
     assert all(abs(a - b) < 100_000_000 for a, b in zip(first, last)), (first, last)
-    # Of data, whose start both take at the same place.
+    # Medians: an emulated processor may wait for its turn between the one's look at the clock and the other's.
     for part in (Q2C, D2C):
+        part = part.replace("avg", "median")
         a, b = [capture.one(f"select {part} from {{block}} where op in ('read', 'write', 'discard')")[0] for capture in (trace, recorded)]
         assert abs(a / b - 1) < (TOLERANCE if name == "single" else 0.1), (part, a, b)
 
