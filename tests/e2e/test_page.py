@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import random
 import re
 import shutil
@@ -59,8 +60,12 @@ window.addEventListener('load', () => {
 </script>""".replace("<script>", "<script data-test>", 1)
 
 
+# Without a network, where that may be taken away.
+ALONE = ["unshare", "--net"] if os.geteuid() == 0 else []
+
+
 def seen(browser, page, place, width):
-    """The page without a network in a real browser, with a script of ours that tells what there is to be seen."""
+    """The page in a real browser, with a script of ours that tells what there is to be seen."""
     copy = place / f"seen-{width}.html"
     policy = "script-src 'unsafe-inline'; "
     assert page.count("default-src 'none'; ") == 1
@@ -71,7 +76,7 @@ def seen(browser, page, place, width):
     frame.write_text(f"<body style='margin:0'><iframe src='{copy.name}' style='border:0;width:{width}px;height:8000px' onload=\""
                      "setTimeout(() => document.title = this.contentDocument.title, 0)\"></iframe>")
     shown = subprocess.run(
-        ["unshare", "--net", browser, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=4000",
+        [*ALONE, browser, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=4000",
          f"--user-data-dir={place / 'profile'}", "--window-size=1200,1000", "--dump-dom", frame.as_uri()],
         capture_output=True, text=True, timeout=120,
     )
