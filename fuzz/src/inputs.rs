@@ -123,6 +123,7 @@ fn summary(capture: &Path) {
         level: Wanted::Lowest,
         threads: NonZeroUsize::MIN,
         memory: Budget::ANY,
+        partials: Default::default(),
         precision: Precision::DEFAULT,
         window: None,
         stretch_rows: None,

@@ -29,14 +29,15 @@ def peak(*arguments):
 
 
 def test_less_memory_is_the_same_result(capture, tmp_path):
-    for analysis, size in (("summary", 160), ("queue", 256), ("path", 320), ("report", 768)):
+    for analysis, size in (("summary", 128), ("queue", 256), ("path", 256), ("pattern", 320), ("footprint", 384), ("report", 512)):
         results = []
-        for options in ((), ("--memory", f"{size}MiB")):
-            out = tmp_path / f"{analysis}{len(options)}"
-            code, said, most = peak(analysis, capture, *options, "--threads", 2, "--out", out)
+        # As much as is taken unless something else is asked for, by more threads than there are CPUs.
+        for options, size in ((("--threads", 8), 512), (("--threads", 2, "--memory", f"{size}MiB"), size)):
+            out = tmp_path / f"{analysis}{size}{len(options)}"
+            code, said, most = peak(analysis, capture, *options, "--out", out)
             assert code == 0, said
+            assert most <= size * MIB, f"{analysis}: {most / MIB:.0f} MiB of {size}"
             results.append({file.name: file.read_bytes() for file in out.iterdir()})
-        assert most <= size * MIB, f"{analysis}: {most / MIB:.0f} MiB of {size}"
         assert results[0] == results[1] and len(results[0]) >= 3
 
 

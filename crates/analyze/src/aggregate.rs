@@ -23,12 +23,13 @@ pub mod sparse;
 pub mod timeline;
 
 use iostrata_capture::op::Layer;
+use serde::{Deserialize, Serialize};
 
 /// By layer: events that were lost. Any of them may have been of any row of that layer.
 pub type LostByLayer = [u64; Layer::ALL.len()];
 
 /// What the user may choose about aggregates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// How percentiles are kept.
     pub precision: Precision,
@@ -53,7 +54,7 @@ pub struct Settings {
 }
 
 /// What depends on the order of operations in time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
     /// Where they are, one after the other.
     pub pattern: bool,
@@ -100,7 +101,7 @@ impl Settings {
 }
 
 /// How the values of a distribution are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// All values, however many: memory grows with the capture.
     Exact,

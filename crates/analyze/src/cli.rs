@@ -16,6 +16,7 @@ use crate::levels::Wanted;
 use crate::memory::Budget;
 use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
+use crate::store::Partials;
 use crate::tables::top::By;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -34,6 +35,35 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Analysis(Typed),
+    /// Write operations one by one as trace.json, which Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing) open: needs --out.
+    #[command(after_help = EXIT_CODES)]
+    Trace(OneByOne),
+    /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also
+    /// write compare.csv.
+    #[command(after_help = EXIT_CODES)]
+    Compare(Compare),
+    /// Make a capture, with only a block layer, of a block trace: a published one, or blktrace's own files.
+    #[command(after_help = EXIT_CODES)]
+    Import(Import),
+    /// Read a share of the events for an analysis, and write what that comes to into a file: shares may be read on several machines, and merged.
+    #[command(after_help = EXIT_CODES)]
+    Partial(Partial),
+    /// Do an analysis with what `partial` wrote for it. What is in none of the files is read.
+    #[command(after_help = EXIT_CODES)]
+    Merge(Merge),
+    /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
+    /// had been flushed.
+    #[command(after_help = EXIT_CODES)]
+    Recover(Recover),
+    /// Print the documentation of all tables and CSV columns as Markdown.
+    Schema,
+}
+
+/// Analyses whose partials can be merged.
+#[derive(Debug, Subcommand)]
+enum Typed {
     /// Print operations and amplification by system; with --out also write these, and amplification, latency and loss.
     #[command(after_help = EXIT_CODES)]
     Summary(Analyze),
@@ -83,28 +113,12 @@ enum Command {
     /// Do all of these at once: print the summary, write every table, and report.html, a page with charts that needs nothing else.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
-    /// Write operations one by one as trace.json, which Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing) open: needs --out.
-    #[command(after_help = EXIT_CODES)]
-    Trace(OneByOne),
-    /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also
-    /// write compare.csv.
-    #[command(after_help = EXIT_CODES)]
-    Compare(Compare),
     /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
     #[command(after_help = EXIT_CODES)]
     Quality(Analyze),
     /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
     #[command(after_help = EXIT_CODES)]
     Top(Top),
-    /// Make a capture, with only a block layer, of a block trace: a published one, or blktrace's own files.
-    #[command(after_help = EXIT_CODES)]
-    Import(Import),
-    /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
-    /// had been flushed.
-    #[command(after_help = EXIT_CODES)]
-    Recover(Recover),
-    /// Print the documentation of all tables and CSV columns as Markdown.
-    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +158,40 @@ impl From<TypedTrace> for Trace {
 }
 
 #[derive(Debug, Args)]
+struct Partial {
+    /// Which share, and of how many: 2/5 is the second of five.
+    #[arg(long, value_name = "N/M", default_value = "1/1", value_parser = share)]
+    share: (u64, u64),
+    /// The file.
+    #[arg(long, value_name = "FILE")]
+    to: PathBuf,
+    /// A file that is there already, whose partials are not made again; may be given several times. A report of many blocks takes two rounds: the second
+    /// with the files of all shares of the first.
+    #[arg(long, value_name = "FILE")]
+    from: Vec<PathBuf>,
+    /// The analysis, with its options.
+    #[command(subcommand)]
+    analysis: Box<Typed>,
+}
+
+#[derive(Debug, Args)]
+struct Merge {
+    /// A file that `partial` wrote. May be given several times.
+    #[arg(long, value_name = "FILE", required = true)]
+    from: Vec<PathBuf>,
+    /// The analysis, with the options that `partial` was given.
+    #[command(subcommand)]
+    analysis: Box<Typed>,
+}
+
+fn share(typed: &str) -> Result<(u64, u64), String> {
+    let share = typed.split_once('/').and_then(|(share, shares)| Some((share.parse().ok()?, shares.parse().ok()?)));
+    share
+        .filter(|(share, shares)| (1..=*shares).contains(share))
+        .ok_or_else(|| "expected a share such as 2/5".to_owned())
+}
+
+#[derive(Debug, Args)]
 struct Recover {
     /// Capture directories.
     #[arg(required = true, value_name = "CAPTURE")]
@@ -180,13 +228,16 @@ struct How {
     /// Threads that scan [default: one for each CPU].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// What it may take of memory, such as 512MiB: less is done at once where that is little, and what would take more is refused [default: what it
-    /// needs].
-    #[arg(long, value_name = "SIZE", value_parser = memory)]
-    memory: Option<Budget>,
+    /// What it may take of memory: less is done at once where that is little, and what would take more is refused.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = memory)]
+    memory: Budget,
     /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
     #[arg(long)]
     exact: bool,
+    /// Keep what has been counted in CAPTURE.partials beside each capture, and use what is there: of a capture that has grown only what is new is
+    /// read.
+    #[arg(long)]
+    cache: bool,
 }
 
 #[derive(Debug, Args)]
@@ -349,26 +400,21 @@ pub fn parse() -> options::Command {
 impl From<Command> for options::Command {
     fn from(command: Command) -> Self {
         match command {
-            Command::Summary(typed) => typed.into_command(Analysis::Summary, None),
-            Command::Amplification(typed) => typed.into_command(Analysis::Amplification, None),
-            Command::Latency(typed) => typed.into_command(Analysis::Latency, None),
-            Command::Sizes(typed) => typed.into_command(Analysis::Sizes, None),
-            Command::Top(typed) => typed.analyze.into_command(Analysis::Top(typed.by.into(), typed.most), None),
-            Command::Heatmap(typed) => typed.into_command(Analysis::Heatmap, None),
-            Command::Footprint(typed) => typed.into_command(Analysis::Footprint, None),
-            Command::Pattern(typed) => typed.into_command(Analysis::Pattern, None),
-            Command::Arrivals(typed) => typed.into_command(Analysis::Arrivals, None),
-            Command::Queue(typed) => typed.into_command(Analysis::Queue, None),
-            Command::Path(typed) => typed.into_command(Analysis::Path, None),
-            Command::Sync(typed) => typed.into_command(Analysis::Sync, None),
-            Command::Cache(typed) => typed.into_command(Analysis::Cache, None),
-            Command::Trace(typed) => typed.analyze.into_command(Analysis::Trace(typed.most), None),
-            Command::Report(typed) => typed.into_command(Analysis::Report, None),
+            Command::Analysis(typed) => options::Command::Analyze(Box::new(typed.into())),
+            Command::Trace(typed) => {
+                options::Command::Analyze(Box::new(typed.analyze.into_options(Analysis::Trace(typed.most), None)))
+            }
             Command::Compare(typed) => typed.into_command(),
-            Command::Quality(typed) => typed.into_command(Analysis::Quality, None),
-            Command::Timeline(typed) => typed.analyze.into_command(Analysis::Timeline, typed.window),
             Command::Import(Import { format, files, out }) => {
                 options::Command::Import(crate::import::Import { trace: format.into(), files, out })
+            }
+            Command::Partial(Partial { share, to, from, analysis }) => {
+                let partials = Partials::To { share, file: to, from };
+                options::Command::Partial(Box::new(options::Analyze { partials, ..(*analysis).into() }))
+            }
+            Command::Merge(Merge { from, analysis }) => {
+                let partials = Partials::From(from);
+                options::Command::Analyze(Box::new(options::Analyze { partials, ..(*analysis).into() }))
             }
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Schema => options::Command::Schema,
@@ -376,9 +422,32 @@ impl From<Command> for options::Command {
     }
 }
 
+impl From<Typed> for options::Analyze {
+    fn from(typed: Typed) -> Self {
+        match typed {
+            Typed::Summary(typed) => typed.into_options(Analysis::Summary, None),
+            Typed::Amplification(typed) => typed.into_options(Analysis::Amplification, None),
+            Typed::Latency(typed) => typed.into_options(Analysis::Latency, None),
+            Typed::Timeline(typed) => typed.analyze.into_options(Analysis::Timeline, typed.window),
+            Typed::Sizes(typed) => typed.into_options(Analysis::Sizes, None),
+            Typed::Heatmap(typed) => typed.into_options(Analysis::Heatmap, None),
+            Typed::Footprint(typed) => typed.into_options(Analysis::Footprint, None),
+            Typed::Pattern(typed) => typed.into_options(Analysis::Pattern, None),
+            Typed::Arrivals(typed) => typed.into_options(Analysis::Arrivals, None),
+            Typed::Queue(typed) => typed.into_options(Analysis::Queue, None),
+            Typed::Path(typed) => typed.into_options(Analysis::Path, None),
+            Typed::Sync(typed) => typed.into_options(Analysis::Sync, None),
+            Typed::Cache(typed) => typed.into_options(Analysis::Cache, None),
+            Typed::Report(typed) => typed.into_options(Analysis::Report, None),
+            Typed::Quality(typed) => typed.into_options(Analysis::Quality, None),
+            Typed::Top(typed) => typed.analyze.into_options(Analysis::Top(typed.by.into(), typed.most), None),
+        }
+    }
+}
+
 impl Analyze {
-    fn into_command(self, analysis: Analysis, window: Option<Duration>) -> options::Command {
-        options::Command::Analyze(Box::new(self.how.into_options(analysis, self.captures, window)))
+    fn into_options(self, analysis: Analysis, window: Option<Duration>) -> options::Analyze {
+        self.how.into_options(analysis, self.captures, window)
     }
 }
 
@@ -408,7 +477,8 @@ impl How {
             threads: self.threads.unwrap_or_else(available),
             precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
             window,
-            memory: self.memory.unwrap_or(Budget::ANY),
+            memory: self.memory,
+            partials: if self.cache { Partials::Cached } else { Partials::None },
             stretch_rows: None,
         }
     }

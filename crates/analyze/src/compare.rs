@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 
-use crate::commands::{Outcome, analyzed};
+use crate::analysis::analyzed;
+use crate::commands::Outcome;
 use crate::options::{Analyze, Compare};
 use crate::output::{Directory, one_line, print};
 use crate::tables::{Results, compare as table};
@@ -58,7 +59,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         let mut side = Side { complete: true, ..Side::default() };
         for capture in captures {
             let analyze = Analyze { captures: vec![capture.clone()], out: None, ..options.analyze.clone() };
-            analyzed(&analyze, err, |results, choice, _| {
+            analyzed(&analyze, err, |results, choice, _, _| {
                 let mut measures = Measures::new();
                 for table in TABLES {
                     measures::add(&mut measures, table, &table.frame(results)?, results.finished.window_ns)?;
@@ -98,10 +99,10 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         let name = table::file_in(options.analyze.format);
         let sources = sides.into_iter().flat_map(|side| side.about).collect();
         let about = about::with(&directory, std::slice::from_ref(&name), &options.analyze, sources, is_complete)?;
-        directory.write(&[
-            (name.clone(), options.analyze.format.bytes(&mut table)?),
-            (about::FILE_NAME.to_owned(), about),
-        ])?;
+        let mut files = directory.files();
+        files.add_with(&name, |to| options.analyze.format.write(&mut table, to))?;
+        files.add(about::FILE_NAME, &about)?;
+        files.finish()?;
         text.push_str(&format!("\nWrote {}.\n", one_line(&directory.path(&name).display().to_string())));
     }
     print(out, &text)?;

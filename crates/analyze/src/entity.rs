@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, IoClass, Layer};
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Moved;
@@ -15,7 +16,7 @@ pub fn device_number(dev: i32) -> String {
 }
 
 /// By what bytes are told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {
     /// By process.
     Process,
@@ -43,7 +44,7 @@ impl Scope {
 }
 
 /// A file of a capture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileId {
     /// Device number of its file system; of a block device, its own.
     pub dev: i32,
@@ -54,7 +55,7 @@ pub struct FileId {
 }
 
 /// One of them, within the capture of that number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Entity {
     /// A process, from its start on: capture, process id, start in nanoseconds.
     Process(usize, i32, i64),
@@ -90,7 +91,7 @@ pub const fn class_of_nobody(class: IoClass) -> IoClass {
 }
 
 /// Where an entity's bytes are counted, in the [`Entities`] that told it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place(u32);
 
 impl Place {
@@ -101,17 +102,36 @@ impl Place {
 }
 
 /// Where bytes are counted: one place in each scope, in the order of [`Scope::ALL`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Places(pub [Place; Scope::ALL.len()]);
 
 /// The flows of every entity. Memory follows the number of processes, cgroups and files, not of rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub struct Entities {
     /// Keyed at random: whoever makes a capture cannot make entities that collide.
     places: HashMap<Entity, Place, RandomState>,
     all: Vec<(Entity, Flows)>,
     /// What each did, as far as that was asked for.
     active: Vec<Activity>,
+}
+
+/// Them in a file, by their places.
+#[derive(Serialize, Deserialize)]
+struct Kept(Vec<(Entity, Flows)>, Vec<Activity>);
+
+impl From<Kept> for Entities {
+    fn from(Kept(all, active): Kept) -> Entities {
+        let numbered = all.iter().enumerate();
+        let places = numbered.map(|(number, (entity, _))| (*entity, Place(u32::try_from(number).unwrap_or(u32::MAX))));
+        Entities { places: places.collect(), all, active }
+    }
+}
+
+impl From<Entities> for Kept {
+    fn from(Entities { all, active, .. }: Entities) -> Kept {
+        Kept(all, active)
+    }
 }
 
 impl Entities {

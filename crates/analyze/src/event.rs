@@ -1,12 +1,13 @@
 //! What the analyses know of an event: the phases of an operation, and values that cannot be true.
 
 use iostrata_capture::op::Layer;
+use serde::{Deserialize, Serialize};
 
 /// Declares the phases of an operation once: name on disk and meaning.
 macro_rules! phases {
     ($($(#[doc = $doc:literal])+ $phase:ident = $name:literal,)+) => {
         /// A stretch of time within an operation.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Phase { $($(#[doc = $doc])+ $phase,)+ }
 
         impl Phase {
@@ -76,7 +77,7 @@ pub fn bytes(bytes: i64, anomalies: &mut Anomalies) -> u64 {
 }
 
 /// Values that cannot be true and were therefore not used. The rows that hold them still count as operations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anomalies {
     /// Durations, or differences of durations, below zero.
     pub negative_durations: u64,

@@ -86,6 +86,15 @@ impl Files {
         (FileId { dev, ino, generation: span.map(|(_, generation)| *generation) }, (from_ns, last_ns))
     }
 
+    /// The generations that an inode number had between two moments, each from when on.
+    pub fn all(&self, (dev, ino): (i32, i64), (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
+        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], Vec::as_slice);
+        let found = spans.partition_point(|(from_ns, _)| *from_ns <= first_ns).saturating_sub(1);
+        let (found, later) = spans.split_at((found + 1).min(spans.len()));
+        let later = later.iter().take_while(move |(from_ns, _)| *from_ns <= last_ns).copied();
+        found.last().map(|(_, generation)| (i64::MIN, *generation)).into_iter().chain(later)
+    }
+
     /// The path of a file: the last one of those that say most.
     pub fn name(&self, file: FileId) -> Option<&str> {
         self.names.get(&file).map(|name| name.path.as_str())

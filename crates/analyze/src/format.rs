@@ -1,5 +1,6 @@
 //! Tables as files: CSV, Parquet or JSON.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -31,28 +32,27 @@ impl Format {
         }
     }
 
-    /// The file that holds `frame`.
+    /// Writes the file that holds `frame`.
     ///
     /// # Errors
-    /// Where it has a column of a type that no table has.
-    pub fn bytes(self, frame: &mut DataFrame) -> Result<Vec<u8>> {
+    /// Where it has a column of a type that no table has, or cannot be written.
+    pub fn write(self, frame: &mut DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
         match self {
-            Format::Csv => Ok(csv(frame)?),
-            Format::Parquet => parquet(frame),
-            Format::Json => json(frame),
+            Format::Csv => Ok(csv(frame, to)?),
+            Format::Parquet => parquet(frame, to),
+            Format::Json => json(frame, to),
         }
     }
 }
 
-fn parquet(frame: &DataFrame) -> Result<Vec<u8>> {
+fn parquet(frame: &DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
     let columns = frame.columns().iter().map(|column| Ok((column.name().as_str(), array(column)?)));
     let columns = columns.collect::<Result<Vec<(&str, ArrayRef)>>>()?;
     let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), None)?;
+    let mut writer = ArrowWriter::try_new(to, batch.schema(), None)?;
     writer.write(&batch)?;
     writer.close()?;
-    Ok(bytes)
+    Ok(())
 }
 
 fn array(column: &Column) -> Result<ArrayRef> {
@@ -68,21 +68,21 @@ fn array(column: &Column) -> Result<ArrayRef> {
     })
 }
 
-fn json(frame: &DataFrame) -> Result<Vec<u8>> {
+fn json(frame: &DataFrame, to: &mut impl Write) -> Result<()> {
     let names = frame.columns().iter().map(|column| Ok(serde_json::to_string(column.name().as_str())?));
     let names = names.collect::<Result<Vec<String>>>()?;
-    let mut text = String::from("[");
+    to.write_all(b"[")?;
     for row in 0..frame.height() {
-        text.push_str(if row == 0 { "\n{" } else { ",\n{" });
+        let mut text = String::from(if row == 0 { "\n{" } else { ",\n{" });
         for (place, (name, column)) in names.iter().zip(frame.columns()).enumerate() {
             let value = value(&column.get(row)?).with_context(|| format!("column {}", column.name()))?;
             text.push_str(if place == 0 { "" } else { ", " });
             text.extend([name.as_str(), ": ", &value]);
         }
         text.push('}');
+        to.write_all(text.as_bytes())?;
     }
-    text.push_str("\n]\n");
-    Ok(text.into_bytes())
+    Ok(to.write_all(b"\n]\n")?)
 }
 
 fn value(value: &AnyValue) -> Result<String> {
@@ -103,8 +103,6 @@ mod tests {
     use crate::frame::{ResultColumn, frame};
     use arrow::array::Array;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-    use std::io::Write;
-
     type Row = (&'static str, Option<u64>, Option<i64>, Option<f64>);
 
     fn table() -> DataFrame {
@@ -118,9 +116,15 @@ mod tests {
         frame(&columns, &rows).expect("declared columns")
     }
 
+    fn written(format: Format, frame: &mut DataFrame) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        format.write(frame, &mut bytes).expect("room");
+        bytes
+    }
+
     #[test]
     fn a_table_is_the_same_in_each_form() {
-        let text = |format: Format| String::from_utf8(format.bytes(&mut table()).expect("room")).expect("UTF-8");
+        let text = |format: Format| String::from_utf8(written(format, &mut table())).expect("UTF-8");
         assert_eq!(
             text(Format::Csv),
             "name,ops,stride_bytes,share\n\"with \"\"quotes\"\",\nand more\",18446744073709551615,-1,0.5\n,,,\n"
@@ -131,7 +135,7 @@ mod tests {
              \"share\": 0.5},\n{\"name\": null, \"ops\": null, \"stride_bytes\": null, \"share\": null}\n]\n"
         );
         assert!(serde_json::from_str::<serde_json::Value>(&text(Format::Json)).is_ok());
-        let bytes = Format::Parquet.bytes(&mut table()).expect("room");
+        let bytes = written(Format::Parquet, &mut table());
         let mut file = tempfile::tempfile().expect("room");
         file.write_all(&bytes).expect("room");
         let mut read = ParquetRecordBatchReaderBuilder::try_new(file).expect("a file").build().expect("rows");
@@ -146,8 +150,8 @@ mod tests {
     fn a_table_without_rows_is_one_too() {
         let mut empty = table().head(Some(0));
         for format in [Format::Csv, Format::Parquet, Format::Json] {
-            assert!(!format.bytes(&mut empty).expect("room").is_empty());
+            assert!(!written(format, &mut empty).is_empty());
         }
-        assert_eq!(json(&empty).expect("room"), b"[\n]\n");
+        assert_eq!(written(Format::Json, &mut empty), b"[\n]\n");
     }
 }

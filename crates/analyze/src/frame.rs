@@ -126,10 +126,8 @@ pub fn plus(column: &Column, amount: Option<u64>) -> Column {
 }
 
 /// The table as CSV.
-pub fn csv(frame: &mut DataFrame) -> PolarsResult<Vec<u8>> {
-    let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).finish(frame)?;
-    Ok(bytes)
+pub fn csv(frame: &mut DataFrame, to: &mut (impl std::io::Write + Send)) -> PolarsResult<()> {
+    CsvWriter::new(to).finish(frame)
 }
 
 /// The documentation of `columns` as a Markdown table.

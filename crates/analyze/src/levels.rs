@@ -18,6 +18,7 @@ use iostrata_capture::op::Direction;
 use iostrata_capture::part::PartReader;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
+use serde::{Deserialize, Serialize};
 
 use crate::disks::by_number;
 use crate::entity::device_number;
@@ -107,6 +108,11 @@ impl Choice {
         self.seen.iter().zip(&self.taken).all(|(seen, taken)| seen.is_empty() || !taken.is_empty())
     }
 
+    /// The devices of capture number `capture` whose requests are in the totals, ascending.
+    pub fn taken(&self, capture: usize) -> &[i32] {
+        self.taken.get(capture).map_or(&[], Vec::as_slice)
+    }
+
     /// Whether requests of device `dev` of capture number `capture` are in the totals.
     pub fn takes(&self, capture: usize, dev: i32) -> bool {
         self.taken.get(capture).is_some_and(|taken| taken.binary_search(&dev).is_ok())
@@ -152,7 +158,7 @@ fn name_of(device: Option<&Device>, dev: i32) -> String {
 }
 
 /// What requests come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Requests {
     count: u64,
     read_bytes: u64,
@@ -175,7 +181,7 @@ impl Requests {
 }
 
 /// Requests that are in no total, by number of the capture and device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut(BTreeMap<(usize, i32), Requests>);
 
 impl LeftOut {

@@ -6,8 +6,8 @@
 //! part ─ scan ─► Partial ─┘
 //! ```
 //!
-//! [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
-//! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`memory`] how much of that at once, [`progress`] shows how far that is, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
+//! [`analysis`] goes from options to results. [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
+//! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`memory`] how much of that at once, [`progress`] shows how far that is, [`store`] keeps partials in files, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
 //! whose a row is, [`names`] what that is called. [`tables`] declares the columns of the results and says which command
 //! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them, [`page`] draws them. [`trace`] has operations one by one, for viewers of traces. [`trust`] says what the
 //! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`compare`] holds captures against
@@ -16,6 +16,7 @@
 
 pub mod about;
 pub mod aggregate;
+pub mod analysis;
 pub mod cli;
 pub mod commands;
 pub mod compare;
@@ -43,6 +44,7 @@ pub mod recover;
 pub mod scan;
 pub mod schema;
 pub mod select;
+pub mod store;
 pub mod tables;
 pub mod terminal;
 pub mod time;

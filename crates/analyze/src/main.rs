@@ -4,12 +4,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use iostrata_analyze::commands::{self, Outcome};
+use iostrata_analyze::memory::allocator::give_back_large_pieces;
 use iostrata_analyze::{cli, output};
 
 /// A result that is there but incomplete.
 const INCOMPLETE: u8 = 3;
 
 fn main() -> ExitCode {
+    give_back_large_pieces();
     let command = cli::parse();
     match commands::run(&command, &mut io::stdout().lock(), &mut io::stderr()) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,

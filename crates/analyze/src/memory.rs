@@ -1,17 +1,43 @@
 //! What the program may take of memory (`--memory`): how much is done at once follows it, and what would take more is refused.
 
+pub mod allocator;
+
 use std::fs;
 use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
 use bytesize::ByteSize;
 
+use crate::aggregate::Settings;
+
 /// What it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget(ByteSize);
 
-/// What a thread needs beside what it is looking at: open parts, pages that are being decoded, histograms.
-const OF_A_THREAD: u64 = 32 << 20;
+/// What an analysis needs, about: what there is once, and what each thread has of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    once: u64,
+    of_thread: u64,
+}
+
+impl Need {
+    /// Of what it is known to do. Measured with captures of 20,000 files (docs/analyzing.md).
+    pub fn of(settings: &Settings, reads_again: bool) -> Need {
+        // Open parts, pages that are being decoded, histograms.
+        let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };
+        for (is_asked, once, of_thread) in [
+            (settings.ordered.any() || reads_again, 64 << 20, 40 << 20),
+            (settings.footprint, 64 << 20, 32 << 20),
+            (settings.heatmap, 48 << 20, 12 << 20),
+        ] {
+            if is_asked {
+                need = Need { once: need.once + once, of_thread: need.of_thread + of_thread };
+            }
+        }
+        need
+    }
+}
 
 /// An operation whose order is looked at, while it is sorted and made a sequence of.
 const OF_A_ROW: u64 = 512;
@@ -32,8 +58,8 @@ impl Budget {
     }
 
     /// As many of `threads` as there is room for.
-    pub fn threads(self, threads: NonZeroUsize) -> NonZeroUsize {
-        let room = usize::try_from(self.0.0 / OF_A_THREAD).unwrap_or(usize::MAX);
+    pub fn threads(self, threads: NonZeroUsize, need: Need) -> NonZeroUsize {
+        let room = usize::try_from(self.0.0.saturating_sub(need.once) / need.of_thread.max(1)).unwrap_or(usize::MAX);
         NonZeroUsize::new(room).map_or(NonZeroUsize::MIN, |room| threads.min(room))
     }
 
@@ -69,6 +95,7 @@ fn resident() -> Option<ByteSize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::Precision;
 
     fn threads(count: usize) -> NonZeroUsize {
         NonZeroUsize::new(count).expect("not zero")
@@ -77,9 +104,17 @@ mod tests {
     #[test]
     fn less_memory_is_less_at_once() {
         let little = Budget::new(ByteSize::mib(64));
-        assert_eq!((little.threads(threads(8)), Budget::ANY.threads(threads(8))), (threads(2), threads(8)));
-        assert_eq!(Budget::new(ByteSize(1)).threads(threads(8)), threads(1));
+        let mut settings = Settings::new(Precision::DEFAULT);
+        let summary = Need::of(&settings, false);
+        assert_eq!(
+            (little.threads(threads(8), summary), Budget::ANY.threads(threads(8), summary)),
+            (threads(1), threads(8))
+        );
+        assert_eq!(Budget::new(ByteSize(1)).threads(threads(8), summary), threads(1));
         let more = Budget::new(ByteSize::mib(512));
+        assert_eq!(more.threads(threads(64), summary), threads(28));
+        (settings.heatmap, settings.footprint) = (true, true);
+        assert_eq!(more.threads(threads(64), Need::of(&settings, true)), threads(2));
         assert_eq!(Budget::ANY.stretch_rows(threads(64), 1 << 18), 1 << 18);
         assert_eq!(more.stretch_rows(threads(1), 1 << 18), 1 << 18);
         assert_eq!(more.stretch_rows(threads(16), 1 << 19), 1 << 15);

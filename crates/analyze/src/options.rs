@@ -8,8 +8,9 @@ use crate::aggregate::{Ordered, Precision, Settings};
 use crate::format::Format;
 use crate::import::Import;
 use crate::levels::Wanted;
-use crate::memory::Budget;
+use crate::memory::{Budget, Need};
 use crate::select::Selection;
+use crate::store::Partials;
 use crate::tables::top::By;
 
 /// What is to be found out.
@@ -100,6 +101,8 @@ pub struct Analyze {
     pub threads: NonZeroUsize,
     /// What it may take of memory.
     pub memory: Budget,
+    /// What is done with partials in files.
+    pub partials: Partials,
     /// How percentiles are kept.
     pub precision: Precision,
     /// About how many rows are looked at together where it depends on their order; without it as many as there is room for.
@@ -148,7 +151,7 @@ impl Analyze {
     pub fn settings(&self) -> Settings {
         let window_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
         let new = Settings::new(self.precision);
-        Settings {
+        let settings = Settings {
             window_ns: self.does(Analysis::Timeline).then_some(window_ns),
             entities: self.needs_entities(),
             sizes: self.does(Analysis::Sizes),
@@ -163,11 +166,15 @@ impl Analyze {
                 reuse: None,
                 crossing: false,
             },
-            stretch_rows: self
-                .memory
-                .stretch_rows(self.memory.threads(self.threads), self.stretch_rows.unwrap_or(new.stretch_rows)),
             ..new
-        }
+        };
+        let most = self.stretch_rows.unwrap_or(new.stretch_rows);
+        Settings { stretch_rows: self.memory.stretch_rows(self.room(&settings), most), ..settings }
+    }
+
+    /// As many threads as there is room for, to keep that.
+    pub fn room(&self, settings: &Settings) -> NonZeroUsize {
+        self.memory.threads(self.threads, Need::of(settings, self.crosses()))
     }
 }
 
@@ -191,6 +198,8 @@ pub enum Command {
     Analyze(Box<Analyze>),
     /// A comparison of captures.
     Compare(Box<Compare>),
+    /// A share of an analysis of captures, to be merged later.
+    Partial(Box<Analyze>),
     /// A capture of a published trace.
     Import(Import),
     /// Captures that were cut off are made whole.

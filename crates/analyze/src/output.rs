@@ -1,7 +1,7 @@
 //! Where results go: files that appear whole or not at all, and a terminal that may go away.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -20,24 +20,9 @@ impl Directory {
         Ok(Directory(path.to_owned()))
     }
 
-    /// Writes files by name. Each is complete on disk before the first takes its name, so that a full disk leaves the
-    /// results of an earlier run as they were.
-    pub fn write(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
-        let temporary = |name: &str| self.0.join(format!(".{name}.tmp"));
-        for (name, bytes) in files {
-            let path = temporary(name);
-            let written = write_synced(&path, bytes).with_context(|| format!("{}: cannot write", path.display()));
-            if written.is_err() {
-                // Whatever made writing fail may also stop this; nobody takes the name for a result.
-                files.iter().for_each(|(name, _)| drop(fs::remove_file(temporary(name))));
-            }
-            written?;
-        }
-        for (name, _) in files {
-            let path = self.path(name);
-            fs::rename(temporary(name), &path).with_context(|| format!("{}: cannot replace", path.display()))?;
-        }
-        Ok(())
+    /// Files that are to appear in it, none yet.
+    pub fn files(&self) -> Files<'_> {
+        Files { directory: self, names: Vec::new() }
     }
 
     /// The path of the file called `name`.
@@ -46,10 +31,65 @@ impl Directory {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Files that are being written. Each is complete on disk before the first takes its name, so that a full disk leaves the results of an earlier
+/// run as they were.
+#[derive(Debug)]
+pub struct Files<'a> {
+    directory: &'a Directory,
+    names: Vec<String>,
+}
+
+impl Files<'_> {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.add_with(name, |to| Ok(to.write_all(bytes)?))
+    }
+
+    /// Writes one that need never be in memory as a whole.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn add_with(&mut self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
+        let path = self.temporary(name);
+        self.names.push(name.to_owned());
+        let create = || -> Result<()> {
+            let mut to = BufWriter::new(File::create(&path)?);
+            write(&mut to)?;
+            Ok(to.into_inner().map_err(|error| error.into_error())?.sync_all()?)
+        };
+        create().with_context(|| format!("{}: cannot write", path.display()))
+    }
+
+    /// Their names, in the order in which they were written.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Gives them their names.
+    ///
+    /// # Errors
+    /// Where one of these is taken by what no file can replace.
+    pub fn finish(mut self) -> Result<()> {
+        for name in std::mem::take(&mut self.names) {
+            let path = self.directory.path(&name);
+            fs::rename(self.temporary(&name), &path).with_context(|| format!("{}: cannot replace", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn temporary(&self, name: &str) -> PathBuf {
+        self.directory.0.join(format!(".{name}.tmp"))
+    }
+}
+
+impl Drop for Files<'_> {
+    /// Whatever made writing fail may also stop this; nobody takes the names for results.
+    fn drop(&mut self) {
+        self.names.iter().for_each(|name| drop(fs::remove_file(self.temporary(name))));
+    }
 }
 
 /// Writes `text` to the terminal or pipe `to`. A reader that has seen enough is no error.
@@ -91,10 +131,10 @@ mod tests {
     struct Gone(ErrorKind);
 
     impl Write for Gone {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
             Err(self.0.into())
         }
-        fn flush(&mut self) -> io::Result<()> {
+        fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
     }
@@ -105,12 +145,18 @@ mod tests {
         assert!(print(&mut Gone(ErrorKind::StorageFull), "text").is_err());
     }
 
+    fn write(directory: &Directory, contents: &[(&str, &str)]) -> Result<()> {
+        let mut files = directory.files();
+        contents.iter().try_for_each(|(name, text)| files.add(name, text.as_bytes()))?;
+        files.finish()
+    }
+
     #[test]
     fn files_replace_earlier_ones_and_leave_no_temporary_behind() {
         let place = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::create(&place.path().join("a/b")).expect("writable");
-        directory.write(&[("x.csv".into(), b"old".to_vec())]).expect("room");
-        directory.write(&[("x.csv".into(), b"new".to_vec()), ("y.csv".into(), b"y".to_vec())]).expect("room");
+        write(&directory, &[("x.csv", "old")]).expect("room");
+        write(&directory, &[("x.csv", "new"), ("y.csv", "y")]).expect("room");
         assert_eq!(fs::read(directory.path("x.csv")).expect("there"), b"new");
         assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 2);
     }
@@ -119,11 +165,9 @@ mod tests {
     fn a_failed_write_leaves_every_earlier_result_as_it_was() {
         let place = tempfile::tempdir().expect("a temporary directory");
         let directory = Directory::create(place.path()).expect("writable");
-        directory.write(&[("x.csv".into(), b"old".to_vec())]).expect("room");
+        write(&directory, &[("x.csv", "old")]).expect("room");
         fs::create_dir(directory.path(".y.csv.tmp")).expect("room");
-        let error = directory
-            .write(&[("x.csv".into(), b"new".to_vec()), ("y.csv".into(), b"y".to_vec())])
-            .expect_err("in the way");
+        let error = write(&directory, &[("x.csv", "new"), ("y.csv", "y")]).expect_err("in the way");
         assert!(error.to_string().ends_with(".y.csv.tmp: cannot write"), "{error}");
         assert_eq!(fs::read(directory.path("x.csv")).expect("there"), b"old");
         assert!(!directory.path(".x.csv.tmp").exists());

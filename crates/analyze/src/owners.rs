@@ -123,6 +123,33 @@ impl<'a> Owners<'a> {
         at(&self.started.get(&(pid, start_ns))?.spans, ts_ns)
     }
 
+    /// What process `pid` was between two moments: each system and start, and from when on it was that.
+    pub fn all(&self, pid: i32, within: (i64, i64)) -> impl Iterator<Item = (i64, &str, i64)> {
+        self.among(self.of_pid.get(&pid), within)
+    }
+
+    /// What the process was between two moments that started at `start_ns`, likewise.
+    pub fn all_started(
+        &self,
+        (pid, start_ns): (i32, i64),
+        within: (i64, i64),
+    ) -> impl Iterator<Item = (i64, &str, i64)> {
+        self.among(self.started.get(&(pid, start_ns)).map(|started| &started.spans), within)
+    }
+
+    fn among(
+        &self,
+        spans: Option<&Vec<Span>>,
+        (first_ns, last_ns): (i64, i64),
+    ) -> impl Iterator<Item = (i64, &str, i64)> {
+        let spans = spans.map_or(&[][..], Vec::as_slice);
+        let found = spans.partition_point(|span| span.from_ns <= first_ns).saturating_sub(1);
+        let (found, later) = spans.split_at((found + 1).min(spans.len()));
+        let later = later.iter().take_while(move |span| span.from_ns <= last_ns).map(|span| (span.from_ns, span));
+        let all = found.last().map(|span| (i64::MIN, span)).into_iter().chain(later);
+        all.map(|(from_ns, span)| (from_ns, self.name(span.system), span.start_ns))
+    }
+
     /// The command name of a process that the process table has.
     pub fn comm(&self, pid: i32, start_ns: i64) -> Option<&str> {
         self.started.get(&(pid, start_ns)).map(|started| started.comm.as_str())

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::format::Format;
 use crate::output::one_line;
-use crate::tables::Results;
 use crate::tables::quality::{self, Verdict};
-use figures::{Figure, Frames};
+use crate::tables::{Results, Table};
+use figures::Figure;
 use listing::Listing;
 
 /// The name of the file.
@@ -65,13 +65,13 @@ struct File {
     doc: String,
 }
 
-/// The page of a report: of its tables `frames`, which are in files of that format, with what was asked for in words and the lines that are
+/// The page of a report: of `tables`, which are in files of that format, with what was asked for in words and the lines that are
 /// printed below the summary.
 ///
 /// # Errors
 /// Where it cannot be made.
 pub fn html(
-    frames: &Frames,
+    tables: &[Table],
     results: &Results,
     (only, notes): (Option<String>, Vec<String>),
     format: Format,
@@ -101,11 +101,11 @@ pub fn html(
             .map(|check| Found { check: check.check, verdict: check.verdict.name(), found: one_line(&check.found) })
             .collect(),
         notes: notes.iter().map(|note| one_line(note)).collect(),
-        figures: figures::all(frames, results)?.into_iter().map(|figure| figure.of_file_in(format)).collect(),
-        listings: listing::all(frames, format)?,
-        files: frames
+        figures: figures::all(tables, results)?.into_iter().map(|figure| figure.of_file_in(format)).collect(),
+        listings: listing::all(tables, results, format)?,
+        files: tables
             .iter()
-            .map(|(table, _)| File { name: table.file_in(format), doc: first_sentence(table.doc()) })
+            .map(|table| File { name: table.file_in(format), doc: first_sentence(table.doc()) })
             .collect(),
     };
     let mut environment = Environment::new();

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::aggregate::LostByLayer;
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Counts;
@@ -9,7 +11,7 @@ use crate::aggregate::flow::Flows;
 use crate::aggregate::footprint::Footprint;
 use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
-use crate::aggregate::sequence::{self, Sequences};
+use crate::aggregate::sequence;
 use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::spans::{self, Spans};
 use crate::aggregate::timeline::{self, Timeline};
@@ -19,7 +21,7 @@ use crate::levels::LeftOut;
 use crate::loss::during::During;
 
 /// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct System {
     /// Operations and bytes.
     pub counts: Counts,
@@ -42,7 +44,7 @@ impl System {
 }
 
 /// Rows that stand for more than one event each.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {
     /// How many.
     pub rows: u64,
@@ -63,7 +65,7 @@ impl Sampled {
 }
 
 /// What some rows come to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Partial {
     slots: HashMap<String, u32>,
     systems: Vec<System>,
@@ -92,13 +94,8 @@ pub struct Partial {
     /// Which blocks are touched, if that was asked for.
     pub footprint: Option<Footprint>,
     /// Operations one by one, if that was asked for.
+    #[serde(skip)]
     pub spans: Option<Spans>,
-    /// What depends on the order of operations, if that was asked for.
-    pub sequences: Sequences,
-    /// How far back blocks were touched before, if that was asked for.
-    pub reuse: Sequences,
-    /// What calls wait for, which is looked at alone.
-    pub crossing: Sequences,
     /// All rows, those in no system included.
     pub rows: u64,
 }
@@ -174,6 +171,16 @@ impl Partial {
         slot
     }
 
+    /// Whether it can be added to others: one from a file may claim anything.
+    pub fn is_sound(&self) -> bool {
+        self.slots.len() == self.systems.len()
+            && self.slots.values().all(|slot| (*slot as usize) < self.systems.len())
+            && self.timeline.as_ref().is_none_or(Timeline::is_sound)
+            && self.sizes.as_ref().is_none_or(Sizes::is_sound)
+            && self.heatmap.as_ref().is_none_or(Heatmap::is_sound)
+            && self.footprint.as_ref().is_none_or(Footprint::is_sound)
+    }
+
     /// The names of systems by slot.
     pub fn names(&self) -> Vec<&str> {
         let mut names = vec![""; self.systems.len()];
@@ -218,14 +225,11 @@ impl Partial {
             }
             (_, None) => {}
         }
-        self.sequences.combine(other.sequences);
-        self.reuse.combine(other.reuse);
-        self.crossing.combine(other.crossing);
         self.rows = self.rows.saturating_add(other.rows);
     }
 
-    /// The result, when `lost` is not in it.
-    pub fn finish(mut self, lost: &LostByLayer) -> Finished {
+    /// The result, when `lost` is not in it; `order` is of the same rows.
+    pub fn finish(mut self, lost: &LostByLayer, order: sequence::Finished) -> Finished {
         let spans = self.spans.take().map(|spans| {
             let by_slot = self.names().into_iter().map(str::to_owned).collect();
             spans.finish(&self.entities, by_slot)
@@ -257,9 +261,6 @@ impl Partial {
             sizes,
             heatmap,
             footprint,
-            sequences,
-            reuse,
-            crossing,
             ..
         } = self;
         let active = entities.finish_active();
@@ -286,11 +287,7 @@ impl Partial {
             heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
             footprint: footprint.unwrap_or_default(),
             spans,
-            order: sequence::Finished {
-                reuses: reuse.finish().reuses,
-                crossings: crossing.finish().crossings,
-                ..sequences.finish()
-            },
+            order,
             rows,
         }
     }

@@ -10,15 +10,16 @@ mod operations;
 mod pages;
 mod remembered;
 mod requests;
-mod told;
+pub(crate) mod told;
 mod whose;
 
 use arrow::array::RecordBatch;
 use iostrata_capture::op::{Layer, Op};
-use iostrata_capture::part::{OpenPart, PartFile};
+use iostrata_capture::part::{Identity, OpenPart, PartFile};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, VfsTable};
 use iostrata_capture::{Capture, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Settings;
 use crate::aggregate::crossing::{Crossed, Crossing};
@@ -38,6 +39,7 @@ use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
 use crate::select::{Selection, Window};
+use crate::store::asked::Asked as Questions;
 use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use crossing::Stretch;
@@ -49,6 +51,8 @@ use whose::Whose;
 pub struct Scan<'a> {
     /// The number of the capture, which tells its devices from those of other captures.
     pub capture: usize,
+    /// Its id, which tells it from all others.
+    pub capture_id: &'a str,
     /// Its processes.
     pub owners: &'a Owners<'a>,
     /// Its files.
@@ -67,13 +71,15 @@ pub struct Scan<'a> {
     pub selection: &'a Selection,
     /// What entities are called.
     pub names: &'a Names<'a>,
+    /// The parts that tell it, if these are known and all of them whole.
+    pub named_by: Option<&'a [Identity]>,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
 macro_rules! sources {
     ($($source:ident: $table:ty => $layer:expr;)+) => {
         /// A table that is scanned.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Source { $(#[doc = concat!("Rows of [`", stringify!($table), "`].")] $source,)+ }
 
         impl Source {
@@ -259,6 +265,16 @@ impl<'a> Fold<'a> {
         }
     }
 
+    /// From now on it is kept what is asked of the capture beside its rows.
+    pub fn keep_questions(&mut self) {
+        self.whose.questions = Some(Questions::default());
+    }
+
+    /// What was asked since then.
+    pub fn questions(&mut self) -> Questions {
+        self.whose.questions.take().unwrap_or_default()
+    }
+
     /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
     pub fn read(&mut self, source: Source, part: &OpenPart, groups: &[usize]) -> Result<()> {
         self.windows = self.scan.losses.windows(source);
@@ -326,6 +342,9 @@ impl<'a> Fold<'a> {
         let Fold {
             partial, whose, accounts, durations, timeline, sizes, heatmap, footprint, spans, order, chunk, ..
         } = self;
+        if let Some(questions) = &mut whose.questions {
+            chunk.asked.iter().for_each(|asked| questions.began(asked.ts_ns));
+        }
         for Asked { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
@@ -378,8 +397,10 @@ impl<'a> Fold<'a> {
     /// lost are told apart when an event is over.
     #[inline]
     fn count_end(&mut self, ts_ns: i64, dur_ns: Option<i64>) {
+        let end_ns = || ts_ns.saturating_add(dur_ns.unwrap_or_default().max(0));
+        self.whose.questions.iter_mut().for_each(|questions| questions.ended(end_ns()));
         if let Some(windows) = self.windows {
-            let end_ns = ts_ns.saturating_add(dur_ns.unwrap_or_default().max(0));
+            let end_ns = end_ns();
             if let Some(count) = self.during.get_mut(windows.place(end_ns)) {
                 *count = count.saturating_add(1);
             }

@@ -1,6 +1,7 @@
 //! What of captures is read in one go: pieces of parts and, where the order of operations is looked at, stretches of time.
 
 mod plan;
+mod unit;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -12,12 +13,14 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::part::{OpenPart, PartFile};
 
 use crate::aggregate::Settings;
-use crate::aggregate::sequence::{Sequences, Span};
+use crate::aggregate::sequence::{Finished as Ordered, Sequences, Span};
 use crate::memory::Budget;
 use crate::parallel::each;
 use crate::partial::Partial;
 use crate::progress::Progress;
 use crate::scan::{Fold, Scan, Source};
+use crate::store::{Id, Kept, Store};
+use unit::Unit;
 
 /// One part to be scanned.
 pub struct Work<'a> {
@@ -49,13 +52,71 @@ struct Stretch {
 struct Worker<'a> {
     work: &'a [Work<'a>],
     settings: Settings,
+    /// Where results are looked for and kept, if they are.
+    store: Option<&'a Store>,
+    /// What all units of a capture have in common that are kept, by number of the capture.
+    scopes: &'a BTreeMap<usize, Id>,
+    /// Of units that were found, or are kept.
+    partial: Partial,
     /// By number of the capture.
     folds: BTreeMap<usize, Fold<'a>>,
     /// The part that it read last.
     open: Option<(usize, OpenPart)>,
 }
 
+/// Where results are kept, and what all units of a capture have in common, by number of the capture.
+type Keeping<'a> = (Option<&'a Store>, &'a BTreeMap<usize, Id>);
+
 impl<'a> Worker<'a> {
+    fn new(work: &'a [Work<'a>], settings: Settings, (store, scopes): Keeping<'a>) -> Self {
+        Worker { work, settings, store, scopes, partial: Partial::default(), folds: BTreeMap::new(), open: None }
+    }
+
+    /// Does unit `number`, or takes what is kept of it.
+    fn take_unit(&mut self, number: usize, unit: &Unit, sequences: &Mutex<Sequences>) -> Result<()> {
+        let Some((store, Work { scan, .. })) = self.store.zip(unit.work(self.work)) else {
+            return unit.tasks.iter().try_for_each(|task| self.take(task, sequences));
+        };
+        let scope = self.scopes.get(&scan.capture);
+        let id = scope.map(|scope| unit.id(self.work, store, *scope)).transpose()?.flatten();
+        let sources = unit.sources(self.work);
+        let found = id.map(|id| store.find(id)).transpose()?.flatten();
+        if let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &sources)) {
+            store.found();
+            self.add(kept, unit.first(), sequences);
+        } else if store.takes(number) {
+            let kept = self.make(scan, unit, &sources)?;
+            store.keep(scan.capture, id, &kept)?;
+            self.add(kept, unit.first(), sequences);
+        }
+        Ok(())
+    }
+
+    /// What a unit of a capture comes to.
+    fn make(&self, scan: &'a Scan<'a>, unit: &Unit, sources: &[Source]) -> Result<Kept> {
+        let mut alone = Worker::new(self.work, self.settings, (None, self.scopes));
+        let sequences = Mutex::new(Sequences::default());
+        alone.fold(scan).keep_questions();
+        unit.tasks.iter().try_for_each(|task| alone.take(task, &sequences))?;
+        let mut asked = alone.fold(scan).questions();
+        asked.settle(scan, sources);
+        let first = unit.first();
+        let runs = sequences.into_inner().unwrap_or_else(PoisonError::into_inner).runs();
+        let sequences =
+            runs.map(|(of, (begin, next), sequence)| (of, (begin - first, next - first), sequence)).collect();
+        Ok(Kept { partial: alone.finish(), sequences, asked })
+    }
+
+    fn add(&mut self, kept: Kept, first: usize, sequences: &Mutex<Sequences>) {
+        let Kept { partial, sequences: runs, .. } = kept;
+        self.partial.combine(partial);
+        // Whoever panicked while it held them ends the program; see `each`.
+        let mut sequences = sequences.lock().unwrap_or_else(PoisonError::into_inner);
+        for (of, (begin, next), sequence) in runs {
+            sequences.put(of, (first.saturating_add(begin), first.saturating_add(next)), sequence);
+        }
+    }
+
     fn take(&mut self, task: &Task, sequences: &Mutex<Sequences>) -> Result<()> {
         match task {
             Task::Piece { part, piece, pieces } => {
@@ -103,32 +164,38 @@ impl<'a> Worker<'a> {
     }
 
     fn finish(self) -> Partial {
-        let mut sum = Partial::default();
+        let mut sum = self.partial;
         self.folds.into_values().for_each(|fold| sum.combine(fold.finish()));
         sum
     }
 }
 
-/// The partial of all parts; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads, unless
+/// The partial of all parts, and what depends on the order of their rows; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads, unless
 /// it takes more memory than it may.
 pub fn scan_all(
     work: &[Work],
     settings: Settings,
     (threads, memory): (NonZeroUsize, Budget),
-    what: &'static str,
-) -> Result<Partial> {
-    let tasks = plan::tasks(work, &settings, threads)?;
+    (store, what): (Option<&Store>, &'static str),
+) -> Result<(Partial, Ordered)> {
+    let units = unit::units(plan::tasks(work, &settings, threads)?, store.is_some());
+    let mut scopes = BTreeMap::new();
+    for (store, Work { scan, .. }) in store.iter().flat_map(|store| work.iter().map(move |work| (store, work))) {
+        if !scopes.contains_key(&scan.capture) {
+            scopes.extend(store.scope(scan, &settings)?.map(|scope| (scan.capture, scope)));
+        }
+    }
     let sequences = Mutex::new(Sequences::default());
-    let begin = || Worker { work, settings, folds: BTreeMap::new(), open: None };
-    let progress = Progress::of(tasks.len(), what);
+    let begin = || Worker::new(work, settings, (store, &scopes));
+    let progress = Progress::of(units.len(), what);
     let take = |worker: &mut Worker, index: usize| {
-        let taken = worker.take(&tasks[index], &sequences);
+        let taken = worker.take_unit(index, &units[index], &sequences);
         progress.step();
         taken.and_then(|()| memory.check())
     };
-    let partials = each(tasks.len(), threads, begin, take, Worker::finish)?;
+    let partials = each(units.len(), threads, begin, take, Worker::finish)?;
     let mut sum = Partial::default();
     partials.into_iter().for_each(|partial| sum.combine(partial));
-    sum.sequences = sequences.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(sum)
+    let sequences = sequences.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((sum, sequences.finish()))
 }

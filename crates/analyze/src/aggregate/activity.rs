@@ -1,11 +1,12 @@
 //! What one process, cgroup, file or disk did: operations, bytes and time by layer and direction.
 
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 use super::count::Moved;
 
 /// Sums by layer and direction: few of the pairs that there can be occur, and there may be millions of files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activity(Vec<((Layer, Option<Direction>), Moved)>);
 
 impl Activity {

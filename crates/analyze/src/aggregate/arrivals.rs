@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::Direction;
+use serde::{Deserialize, Serialize};
 
 use super::Precision;
 use super::sample::{Distribution, Sample};
@@ -16,7 +17,7 @@ pub const SCALES_NS: [i64; 5] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_0
 const FEWEST_INTERVALS: u64 = 10;
 
 /// Operations that begin in intervals of one length that follow each other, of which the first and the last may go on.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Intervals {
     /// The number of the first, and how many begin in it.
     first: (i64, u64),
@@ -26,7 +27,7 @@ struct Intervals {
 }
 
 /// Sums over intervals.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Moments {
     sum: u128,
     squares: u128,
@@ -74,7 +75,7 @@ impl Intervals {
 }
 
 /// Operations in order; at least one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stream {
     /// Their time, and for how many each stands.
     first: (i64, u32),
@@ -132,7 +133,7 @@ pub const WAYS: [Option<Direction>; 3] = [None, Some(Direction::Read), Some(Dire
 type Streams = [Option<Stream>; WAYS.len()];
 
 /// The streams of all subjects of a layer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Arrivals(HashMap<Subject, Streams, RandomState>);
 
 impl Arrivals {

@@ -1,12 +1,13 @@
 //! Operations, bytes and average durations by layer and direction.
 
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 /// Both directions, in the order of columns.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
 /// Sums over operations. They stop at the greatest value instead of wrapping.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
     /// Operations, failed ones included.
     pub ops: u64,
@@ -42,7 +43,7 @@ pub(crate) fn average(sum: u128, count: u64) -> Option<u64> {
 }
 
 /// Sums of every layer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     ops: [u64; Layer::ALL.len()],
     moved: [[Moved; DIRECTIONS.len()]; Layer::ALL.len()],

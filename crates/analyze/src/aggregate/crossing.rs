@@ -20,6 +20,7 @@ use crate::entity::{Entity, Place, Places, Scope};
 use join::{Found, join};
 use rows::Identity;
 pub use rows::{Call, Commit, File, PAGE_BYTES, Request, Share, Waits};
+use serde::{Deserialize, Serialize};
 pub use spent::{Forced, Kind, Spent};
 pub use sums::{Amount, Sums};
 
@@ -27,7 +28,7 @@ pub use sums::{Amount, Sums};
 type BySubject = HashMap<(Subject, Kind, Op), Sums, RandomState>;
 
 /// A call that reaches beyond the stretch of time that was looked at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Beyond {
     call: Call,
     /// Whose it is.
@@ -36,7 +37,7 @@ struct Beyond {
 }
 
 /// What the calls of a stretch of time waited for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Crossing {
     span: Span,
     precision: Precision,

@@ -2,6 +2,7 @@
 //! what the device did, by class and by how sure it is whose they are.
 
 use iostrata_capture::op::{Direction, Evidence, IoClass, Op};
+use serde::{Deserialize, Serialize};
 
 use super::count::DIRECTIONS;
 
@@ -54,7 +55,7 @@ impl Path {
 }
 
 /// Bytes of one direction. Sums stop at the greatest value instead of wrapping.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     by_path: [u64; Path::ALL.len()],
     by_class: [u64; IoClass::ALL.len()],
@@ -175,7 +176,7 @@ impl Step {
 }
 
 /// Bytes of both directions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flows([Flow; DIRECTIONS.len()]);
 
 impl Flows {

@@ -4,23 +4,28 @@
 //! they are too many (spatially hashed sampling: Waldspurger et al., FAST 2015). What is kept then follows from the set of blocks alone,
 //! whatever the order in which they came, and each of them has been counted from the first time on.
 
+mod sampled;
+
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 use super::Precision;
 use super::sequence::{BySubject, Owners, Subject};
 use crate::entity::{Entities, Entity, FileId, Place, Places, Scope};
+use sampled::Sampled;
+pub use sampled::is_sampled;
 
 /// The size of a block.
 pub const BLOCK_BYTES: u64 = 4_096;
 
-/// Of one subject so many blocks are kept at most.
-pub const MOST_BLOCKS: usize = 1 << 16;
+/// Of one subject so many blocks are kept at most: with more, their hash table would be twice as large.
+pub const MOST_BLOCKS: usize = 7 << 13;
 
 /// Of one window of time so many blocks are kept at most.
-pub const MOST_IN_WINDOW: usize = 1 << 10;
+pub const MOST_IN_WINDOW: usize = 7 << 7;
 
 /// There are no more windows of time than that.
 pub const MOST_WINDOWS: u64 = 512;
@@ -92,11 +97,6 @@ impl Touch {
     }
 }
 
-/// Whether a block is looked at after the threshold was halved so often.
-pub fn is_sampled(hash: u64, halved: u32) -> bool {
-    hash.leading_zeros() >= halved
-}
-
 /// In which space positions of an operation of `layer` at these places are.
 pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
     let of = |scope: Scope| entities.of(places.0[scope as usize]);
@@ -107,62 +107,12 @@ pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space
     }
 }
 
-/// Blocks with what is known of each, as many as there is room for.
-#[derive(Debug, Clone)]
-struct Sampled<T> {
-    most: usize,
-    /// How often the threshold was halved.
-    halved: u32,
-    kept: HashMap<u64, T, RandomState>,
-}
-
-impl<T: Default> Sampled<T> {
-    fn new(most: usize) -> Self {
-        Sampled { most, halved: 0, kept: HashMap::default() }
-    }
-
-    fn takes(&self, hash: u64) -> bool {
-        is_sampled(hash, self.halved)
-    }
-
-    fn update(&mut self, hash: u64, update: impl FnOnce(&mut T)) {
-        if self.takes(hash) {
-            update(self.kept.entry(hash).or_default());
-            while self.kept.len() > self.most {
-                self.halve_to(self.halved + 1);
-            }
-        }
-    }
-
-    fn halve_to(&mut self, halved: u32) {
-        if self.halved < halved {
-            self.halved = halved;
-            self.kept.retain(|hash, _| is_sampled(*hash, halved));
-        }
-    }
-
-    fn combine(&mut self, other: Self, add: impl Fn(&mut T, T)) {
-        self.halve_to(other.halved);
-        for (hash, of) in other.kept {
-            self.update(hash, |mine| add(mine, of));
-        }
-    }
-
-    /// One in so many blocks is kept.
-    fn one_in(&self) -> u64 {
-        1u64.checked_shl(self.halved).unwrap_or(u64::MAX)
-    }
-}
-
-/// Whether a block was touched, by direction.
-type Ways = [bool; 2];
-
 /// The blocks of one subject.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Blocks {
     /// How many blocks operations touched, by direction.
     touched: [u64; 2],
-    sampled: Sampled<Ways>,
+    sampled: Sampled,
 }
 
 impl Blocks {
@@ -175,7 +125,7 @@ impl Blocks {
         let touched = touch.blocks().1.saturating_mul(touch.ops);
         self.touched[direction] = self.touched[direction].saturating_add(touched);
         for hash in touch.hashes() {
-            self.sampled.update(hash, |ways| ways[direction] = true);
+            self.sampled.touch(hash, touch.direction);
         }
     }
 
@@ -183,25 +133,19 @@ impl Blocks {
         for (mine, theirs) in self.touched.iter_mut().zip(other.touched) {
             *mine = mine.saturating_add(theirs);
         }
-        self.sampled.combine(other.sampled, add);
+        self.sampled.combine(other.sampled);
     }
 
     fn finish(&self) -> Finished {
-        let one_in = self.sampled.one_in();
-        let all = |count: usize| (count as u64).saturating_mul(one_in);
         let way = |direction: usize| {
-            let unique = all(self.sampled.kept.values().filter(|ways| ways[direction]).count());
+            let unique = self.sampled.in_direction(direction);
             let touched = self.touched[direction];
             // Of how often blocks are touched nothing is estimated: one that is touched more often than all others may not be kept.
             let again = (touched > 0).then(|| touched.saturating_sub(unique) as f64 / touched as f64);
             Way { touched, unique, again }
         };
-        Finished { ways: [way(0), way(1)], unique: all(self.sampled.kept.len()), one_in }
+        Finished { ways: [way(0), way(1)], unique: self.sampled.all(), one_in: self.sampled.one_in() }
     }
-}
-
-fn add(mine: &mut Ways, theirs: Ways) {
-    mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine |= theirs);
 }
 
 /// What reads, or writes, of a subject touch.
@@ -227,12 +171,12 @@ pub struct Finished {
 }
 
 /// Blocks of a layer by window of time. Where there would be too many windows, each two become one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Windows {
     width_ns: i64,
     ends: Option<(i64, i64)>,
     most: usize,
-    windows: HashMap<i64, Sampled<Ways>, RandomState>,
+    windows: HashMap<i64, Sampled, RandomState>,
 }
 
 impl Windows {
@@ -246,7 +190,7 @@ impl Windows {
         let (number, most) = (number(self), self.most);
         let window = self.windows.entry(number).or_insert_with(|| Sampled::new(most));
         for hash in touch.hashes() {
-            window.update(hash, |ways| ways[touch.direction as usize] = true);
+            window.touch(hash, touch.direction);
         }
     }
 
@@ -267,9 +211,9 @@ impl Windows {
         }
     }
 
-    fn put(&mut self, number: i64, of: Sampled<Ways>) {
+    fn put(&mut self, number: i64, of: Sampled) {
         let most = self.most;
-        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of, add);
+        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of);
     }
 
     fn combine(&mut self, mut other: Windows) {
@@ -281,16 +225,12 @@ impl Windows {
     }
 
     fn finish(self) -> Vec<Window> {
-        let window = |(number, of): (&i64, &Sampled<Ways>)| {
-            let all = |count: usize| (count as u64).saturating_mul(of.one_in());
-            let way = |direction: usize| all(of.kept.values().filter(|ways| ways[direction]).count());
-            Window {
-                since_ns: number.saturating_mul(self.width_ns),
-                width_ns: self.width_ns.unsigned_abs(),
-                ways: [way(0), way(1)],
-                unique: all(of.kept.len()),
-                one_in: of.one_in(),
-            }
+        let window = |(number, of): (&i64, &Sampled)| Window {
+            since_ns: number.saturating_mul(self.width_ns),
+            width_ns: self.width_ns.unsigned_abs(),
+            ways: [of.in_direction(0), of.in_direction(1)],
+            unique: of.all(),
+            one_in: of.one_in(),
         };
         let mut windows: Vec<Window> = self.windows.iter().map(window).collect();
         windows.sort_unstable_by_key(|window| window.since_ns);
@@ -358,13 +298,18 @@ impl Walk {
 }
 
 /// The blocks that all subjects touch, and those of each layer by window of time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Footprint {
     subjects: BTreeMap<(Layer, Subject), Blocks>,
     windows: BTreeMap<Layer, Windows>,
 }
 
 impl Footprint {
+    /// Whether it can be added to others.
+    pub fn is_sound(&self) -> bool {
+        self.windows.values().all(|windows| windows.width_ns > 0)
+    }
+
     /// Adds what `other` has.
     pub fn combine(&mut self, other: Footprint) {
         for (of, blocks) in other.subjects {
@@ -388,7 +333,7 @@ impl Footprint {
 
     /// How often the threshold of all blocks of each layer was halved.
     pub fn halved(&self) -> [u32; Layer::ALL.len()] {
-        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.sampled.halved);
+        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.sampled.halved());
         std::array::from_fn(|layer| of(Layer::ALL[layer]))
     }
 

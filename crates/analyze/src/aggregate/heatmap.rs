@@ -1,10 +1,11 @@
 //! Where operations are in time and duration, and requests in time and on the disk: how many are in each cell of a grid.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 /// There are no more windows of time than that: no figure has many more pixels.
 pub const MOST_WINDOWS: u64 = 1_000;
@@ -38,7 +39,7 @@ pub fn ends_of(class: u32) -> (u64, u64) {
 }
 
 /// What is in a cell.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     /// Operations.
     pub ops: u64,
@@ -63,8 +64,11 @@ fn put<K: Hash + Eq>(cells: &mut Cells<K>, at: (i64, K), cell: Cell) {
 /// A disk: the number of its capture, and its device number.
 pub type Disk = (usize, i32);
 
+/// A disk, which way, when in `ts_ns`, and from which byte on.
+pub type Place = (Disk, Direction, i64, u64);
+
 /// Requests of one disk, by direction and stretch.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct OnDisk {
     stretch_bytes: u64,
     cells: Cells<(Direction, u64)>,
@@ -103,7 +107,7 @@ impl OnDisk {
 
 /// Both grids. Where windows or stretches would be too many, each two become one, so that how wide they are follows from the first and the last
 /// moment and from the farthest place alone, whatever the order in which rows came.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Heatmap {
     width_ns: u64,
     /// The first and the last number of a window.
@@ -132,13 +136,18 @@ pub struct Spot {
 pub struct Finished {
     /// How long a window is.
     pub width_ns: u64,
-    /// By layer, direction, begin of the window in `ts_ns`, and class of durations.
-    pub durations: BTreeMap<(Layer, Direction, i64, u32), Cell>,
-    /// By disk, direction, begin of the window, and first byte of the stretch; with the length of the stretch.
-    pub places: BTreeMap<(Disk, Direction, i64, u64), (Cell, u64)>,
+    /// By layer, direction, begin of the window in `ts_ns`, and class of durations, in order.
+    pub durations: Vec<((Layer, Direction, i64, u32), Cell)>,
+    /// By disk, direction, begin of the window, and first byte of the stretch, in order; with the length of the stretch.
+    pub places: Vec<(Place, (Cell, u64))>,
 }
 
 impl Heatmap {
+    /// Whether it can be added to others.
+    pub fn is_sound(&self) -> bool {
+        self.width_ns > 0 && self.disks.values().all(|disk| disk.stretch_bytes > 0)
+    }
+
     /// Of no operations.
     pub fn new() -> Heatmap {
         Heatmap { width_ns: LEAST_WINDOW_NS, ends: None, durations: Cells::default(), disks: HashMap::default() }
@@ -198,17 +207,19 @@ impl Heatmap {
     /// All cells, in order.
     pub fn finish(self) -> Finished {
         let since_ns = |window: i64| window.saturating_mul(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
-        let durations = self
-            .durations
-            .into_iter()
-            .map(|((window, (layer, direction, class)), cell)| ((layer, direction, since_ns(window), class), cell));
-        let mut places = BTreeMap::new();
+        let durations = self.durations.into_iter();
+        let mut durations: Vec<_> = durations
+            .map(|((window, (layer, direction, class)), cell)| ((layer, direction, since_ns(window), class), cell))
+            .collect();
+        durations.sort_unstable_by_key(|(of, _)| *of);
+        let mut places = Vec::new();
         for (disk, OnDisk { stretch_bytes, cells }) in self.disks {
             places.extend(cells.into_iter().map(|((window, (direction, stretch)), cell)| {
                 ((disk, direction, since_ns(window), stretch * stretch_bytes), (cell, stretch_bytes))
             }));
         }
-        Finished { width_ns: self.width_ns, durations: durations.collect(), places }
+        places.sort_unstable_by_key(|(of, _)| *of);
+        Finished { width_ns: self.width_ns, durations, places }
     }
 }
 
@@ -262,7 +273,7 @@ mod tests {
         let all: Vec<_> = small.places.into_iter().collect();
         assert_eq!(all, [(((0, 1), Direction::Read, 4_096, 4_096), (Cell { ops: 2, bytes: 20 }, 4_096))]);
         let large = of(&[spot(0, 0), spot(3_600_000_000_000, 1 << 40), spot(i64::MAX, u64::MAX)]).finish();
-        assert!(large.durations.keys().all(|(_, _, since_ns, _)| *since_ns >= 0) && large.places.len() == 2);
+        assert!(large.durations.iter().all(|((_, _, since_ns, _), _)| *since_ns >= 0) && large.places.len() == 2);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Distributions of durations by layer, operation and phase.
 
 use iostrata_capture::op::{Layer, Op};
+use serde::{Deserialize, Serialize};
 
 use super::LostByLayer;
 use super::sample::{Distribution, Sample};
@@ -10,7 +11,8 @@ use crate::event::{PHASES, Phase};
 const SAMPLES: usize = Layer::ALL.len() * Op::ALL.len() * PHASES;
 
 /// One sample for each layer, operation and phase that occurred.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<Kept>", into = "Vec<Kept>")]
 pub struct Latencies {
     /// In order of declaration of layer, operation and phase.
     samples: Box<[Option<Box<Sample>>; SAMPLES]>,
@@ -27,6 +29,24 @@ const fn index(layer: Layer, op: Op, phase: Phase) -> usize {
 fn key(index: usize) -> (Layer, Op, Phase) {
     let (operation, phase) = (index / PHASES, index % PHASES);
     (Layer::ALL[operation / Op::ALL.len()], Op::ALL[operation % Op::ALL.len()], Phase::ALL[phase])
+}
+
+/// One of them in a file.
+type Kept = ((Layer, Op, Phase), Box<Sample>);
+
+impl From<Vec<Kept>> for Latencies {
+    fn from(kept: Vec<Kept>) -> Latencies {
+        let mut latencies = Latencies::empty();
+        kept.into_iter().for_each(|(of, sample)| latencies.add(of, sample));
+        latencies
+    }
+}
+
+impl From<Latencies> for Vec<Kept> {
+    fn from(latencies: Latencies) -> Vec<Kept> {
+        let samples = latencies.samples.into_iter().enumerate();
+        samples.filter_map(|(index, sample)| Some((key(index), sample?))).collect()
+    }
 }
 
 impl Latencies {

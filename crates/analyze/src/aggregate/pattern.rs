@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 use super::sequence::{Owners, Point, recorded_together};
 use crate::entity::{Entity, Place, Scope};
@@ -17,7 +18,7 @@ pub const JUMP_BYTES: u64 = 1_000_000;
 const MOST_STRIDES: usize = 1_024;
 
 /// What operations of a stream are together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
     /// Operations.
     pub ops: u64,
@@ -37,7 +38,7 @@ pub struct Sums {
 }
 
 /// Which strides repeated, and how often; nothing, if there were too many to tell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Strides(Option<HashMap<i64, u64, RandomState>>);
 
 impl Default for Strides {
@@ -86,7 +87,7 @@ impl Sums {
 }
 
 /// From one operation of a stream to the next.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Step {
     /// From begin to begin, in bytes; `None` where operations between may not have been recorded.
     stride: Option<i64>,
@@ -96,7 +97,7 @@ struct Step {
 }
 
 /// An operation of a stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct At {
     ts_ns: i64,
     /// Where it began, in bytes.
@@ -111,9 +112,53 @@ impl At {
     }
 }
 
-/// Operations in one direction in one space, in order; at least one.
-#[derive(Debug, Clone)]
-struct Stream {
+/// Operations in one direction in one space, in order; at least one. Where many processes use many files, most have no more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum Stream {
+    /// One.
+    One(At),
+    /// Several.
+    Several(Box<Several>),
+}
+
+impl Stream {
+    fn of(at: At) -> Stream {
+        Stream::One(at)
+    }
+
+    /// What it is together with what follows.
+    fn several(&mut self) -> &mut Several {
+        if let Stream::One(at) = self {
+            *self = Stream::Several(Box::new(Several::of(*at)));
+        }
+        match self {
+            Stream::Several(several) => several,
+            Stream::One(_) => unreachable!("one has just become several"),
+        }
+    }
+
+    fn push(&mut self, at: At) {
+        self.several().push(at);
+    }
+
+    fn append(&mut self, next: Stream) {
+        match next {
+            Stream::One(at) => self.push(at),
+            Stream::Several(next) => self.several().append(*next),
+        }
+    }
+
+    fn sums(self) -> Sums {
+        match self {
+            Stream::One(at) => Several::of(at).sums,
+            Stream::Several(several) => several.sums,
+        }
+    }
+}
+
+/// Operations of a stream, of which each but the first follows another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Several {
     first: At,
     last: At,
     /// The first and the last step.
@@ -121,10 +166,10 @@ struct Stream {
     sums: Sums,
 }
 
-impl Stream {
-    fn of(at: At) -> Stream {
+impl Several {
+    fn of(at: At) -> Several {
         let sums = Sums { ops: u64::from(at.ops), bytes: at.moved(), ..Sums::default() };
-        Stream { first: at, last: at, steps: None, sums }
+        Several { first: at, last: at, steps: None, sums }
     }
 
     fn push(&mut self, at: At) {
@@ -161,7 +206,7 @@ impl Stream {
         self.steps = Some((self.steps.map_or(first, |(first, _)| first), last));
     }
 
-    fn append(&mut self, next: Stream) {
+    fn append(&mut self, next: Several) {
         self.go_to(next.first);
         next.steps.into_iter().for_each(|(first, last)| self.follow(first, last));
         self.last = next.last;
@@ -169,47 +214,79 @@ impl Stream {
     }
 }
 
-/// Whose operations a stream is of, in which space they are, and which way they go. A space is a file; of requests it is the disk.
-type Key = (Entity, Entity, Direction);
+/// Whose operations a stream is of, in which space they are, and which way they go: the numbers of two entities. A space is a file; of requests it is
+/// the disk.
+type Key = (u32, u32, Direction);
 
 /// The streams of a layer.
-#[derive(Debug, Clone, Default)]
-pub struct Pattern(HashMap<Key, Stream, RandomState>);
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Pattern {
+    /// By their numbers. There are far more streams than entities.
+    entities: Vec<Entity>,
+    streams: HashMap<Key, Stream, RandomState>,
+}
 
 /// By whose they are.
 const SCOPES: [Scope; 3] = [Scope::Process, Scope::File, Scope::Device];
 
+/// Numbers of entities.
+struct Numbers<'a> {
+    all: &'a mut Vec<Entity>,
+    known: HashMap<Entity, u32, RandomState>,
+}
+
+impl<'a> Numbers<'a> {
+    fn of(all: &'a mut Vec<Entity>) -> Self {
+        let known = all.iter().zip(0..).map(|(entity, number)| (*entity, number)).collect();
+        Numbers { all, known }
+    }
+
+    fn number(&mut self, entity: Entity) -> u32 {
+        let all = &mut *self.all;
+        *self.known.entry(entity).or_insert_with(|| {
+            all.push(entity);
+            // As many are beyond any memory.
+            u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
+        })
+    }
+}
+
 impl Pattern {
     /// Of points of `layer` in the order of their time.
     pub fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
-        let mut known: HashMap<(Place, Place, Direction), Option<usize>, RandomState> = HashMap::default();
-        let mut streams: Vec<(Key, Stream)> = Vec::new();
+        let mut pattern = Pattern::default();
+        let mut numbers = Numbers::of(&mut pattern.entities);
+        let mut known: HashMap<Place, u32, RandomState> = HashMap::default();
+        let mut number = |place| *known.entry(place).or_insert_with(|| numbers.number(owners.entity(place)));
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let (Some(direction), Some(begin)) = (point.direction, point.position) else { continue };
             let at = At { ts_ns: point.ts_ns, begin, bytes: point.bytes, ops: point.ops };
             let Some(space) = space(layer, point, owners) else { continue };
-            for scope in SCOPES {
-                let who = point.places.0[scope as usize];
-                match known.entry((who, space, direction)) {
-                    Entry::Occupied(stream) => {
-                        stream.get().iter().for_each(|stream| streams[*stream].1.push(at));
-                    }
-                    Entry::Vacant(place) => {
-                        let (who, space) = (owners.entity(who), owners.entity(space));
-                        let is_stream = has_positions_in(&who, &space);
-                        place.insert(is_stream.then_some(streams.len()));
-                        streams.extend(is_stream.then(|| ((who, space, direction), Stream::of(at))));
-                    }
+            for who in SCOPES.map(|scope| point.places.0[scope as usize]) {
+                if !has_positions_in(&owners.entity(who), &owners.entity(space)) {
+                    continue;
+                }
+                match pattern.streams.entry((number(who), number(space), direction)) {
+                    Entry::Occupied(mut stream) => stream.get_mut().push(at),
+                    Entry::Vacant(place) => drop(place.insert(Stream::of(at))),
                 }
             }
         }
-        Pattern(streams.into_iter().collect())
+        pattern
+    }
+
+    /// Whether it can be added to others.
+    pub fn is_sound(&self) -> bool {
+        let known = |number: &u32| (*number as usize) < self.entities.len();
+        self.streams.keys().all(|(who, space, _)| known(who) && known(space))
     }
 
     /// Adds what came next.
     pub fn append(&mut self, next: Pattern) {
-        for (key, stream) in next.0 {
-            match self.0.entry(key) {
+        let mut numbers = Numbers::of(&mut self.entities);
+        let theirs: Vec<u32> = next.entities.into_iter().map(|entity| numbers.number(entity)).collect();
+        for ((who, space, direction), stream) in next.streams {
+            match self.streams.entry((theirs[who as usize], theirs[space as usize], direction)) {
                 Entry::Occupied(mut mine) => mine.get_mut().append(stream),
                 Entry::Vacant(place) => drop(place.insert(stream)),
             }
@@ -218,8 +295,8 @@ impl Pattern {
 
     /// What the operations of each process, file and disk in each direction are together, whatever their spaces.
     pub fn finish(self, sums: &mut BTreeMap<(Entity, Direction), Sums>) {
-        for ((who, _, direction), stream) in self.0 {
-            sums.entry((who, direction)).or_default().combine(stream.sums);
+        for ((who, _, direction), stream) in self.streams {
+            sums.entry((self.entities[who as usize], direction)).or_default().combine(stream.sums());
         }
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
 
 use super::sequence::{BySubject, Owners, Point, Span, Subject};
 
 /// Begins and ends of operations in a stretch of time, in order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Depth {
     ops: u64,
     /// Rows whose duration is known, and the sum of these.
@@ -58,7 +59,7 @@ fn add(time_ns: &mut BTreeMap<i64, u128>, depth: i64, ns: u128) {
 }
 
 /// How many operations of each subject of a layer are under way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Queue(HashMap<Subject, Depth, RandomState>);
 
 impl Queue {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::Layer;
+use serde::{Deserialize, Serialize};
 
 use super::footprint::{Touch, is_sampled, space};
 use super::sequence::{BySubject, Owners, Point, Subject};
@@ -18,7 +19,8 @@ const CLASSES: usize = 64;
 const LEAST_POSITIONS: usize = 1_024;
 
 /// Blocks in the order in which each was touched last.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<u64>", into = "Vec<u64>")]
 struct Stack {
     /// By hash: the position at which it was touched last.
     last: HashMap<u64, usize, RandomState>,
@@ -26,6 +28,22 @@ struct Stack {
     blocks: Vec<Option<u64>>,
     /// A Fenwick tree (Software: Practice and Experience 1994) over positions: how many blocks there are.
     tree: Vec<u32>,
+}
+
+impl From<Vec<u64>> for Stack {
+    fn from(in_order: Vec<u64>) -> Stack {
+        let mut stack = Stack::default();
+        for hash in in_order {
+            stack.touch(hash);
+        }
+        stack
+    }
+}
+
+impl From<Stack> for Vec<u64> {
+    fn from(stack: Stack) -> Vec<u64> {
+        stack.in_order().collect()
+    }
 }
 
 impl Stack {
@@ -88,15 +106,33 @@ impl Stack {
 }
 
 /// Blocks of a subject that are touched in a stretch of time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Touches {
     stack: Stack,
     /// Blocks in the order in which each was touched first.
     firsts: Vec<u64>,
     /// By class of distances: how often.
+    #[serde(with = "classes")]
     again: [u64; CLASSES],
     /// How often any block was touched, those included that are not looked at.
     touched: u64,
+}
+
+/// Counts by class in a file: serde has no arrays of more than 32.
+mod classes {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::CLASSES;
+
+    pub fn serialize<S: Serializer>(counts: &[u64; CLASSES], to: S) -> Result<S::Ok, S::Error> {
+        counts.as_slice().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u64; CLASSES], D::Error> {
+        let counts = Vec::deserialize(from)?;
+        counts.try_into().map_err(|_| D::Error::custom("expected a count for each class"))
+    }
 }
 
 impl Default for Touches {
@@ -133,7 +169,7 @@ fn class_of(between: u64, one_in: u64) -> usize {
 }
 
 /// Of all subjects of a layer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reuse {
     halved: u32,
     subjects: HashMap<Subject, Touches, RandomState>,

@@ -1,6 +1,7 @@
 //! The distribution of one set of durations.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::Precision;
 use super::count::average;
@@ -85,7 +86,7 @@ impl Quantile {
 const GATHERED: usize = 1_024;
 
 /// Durations in nanoseconds. Count, sum, least and greatest are exact; the values between them as [`Precision`] says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sample {
     limit: usize,
     recorded: u64,
@@ -101,11 +102,11 @@ pub struct Sample {
 }
 
 /// The form depends on the number of values alone, never on the order in which they came or were merged.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Values {
     /// With how many each stands for.
     Few(Vec<(u64, u64)>),
-    Histogram(Box<Histogram<u64>>),
+    Histogram(#[serde(with = "buckets")] Box<Histogram<u64>>),
 }
 
 /// What is reported of a sample, in nanoseconds.
@@ -260,12 +261,31 @@ impl Sample {
         if values.len() <= self.limit {
             return;
         }
-        let mut histogram = match Histogram::new(3) {
-            Ok(histogram) => Box::new(histogram),
-            Err(_) => unreachable!("three significant digits are within the five that are possible"),
-        };
-        values.iter().for_each(|(ns, weight)| record(&mut histogram, *ns, *weight));
-        self.values = Values::Histogram(histogram);
+        self.values = Values::Histogram(histogram(values));
+    }
+}
+
+fn histogram(values: &[(u64, u64)]) -> Box<Histogram<u64>> {
+    let mut histogram = match Histogram::new(3) {
+        Ok(histogram) => Box::new(histogram),
+        Err(_) => unreachable!("three significant digits are within the five that are possible"),
+    };
+    values.iter().for_each(|(ns, weight)| record(&mut histogram, *ns, *weight));
+    histogram
+}
+
+/// A histogram in a file: its buckets that have anything, each by its greatest value.
+mod buckets {
+    use hdrhistogram::Histogram;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(histogram: &Histogram<u64>, to: S) -> Result<S::Ok, S::Error> {
+        let buckets = histogram.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()));
+        buckets.collect::<Vec<_>>().serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Box<Histogram<u64>>, D::Error> {
+        Vec::deserialize(from).map(|buckets| super::histogram(&buckets))
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer, Op};
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use super::arrivals::{self, Arrivals};
@@ -62,7 +63,7 @@ impl Owners<'_> {
 }
 
 /// Operations together: all, those of a system, or those of an entity.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Subject {
     /// All of the layer.
     All,
@@ -110,7 +111,7 @@ impl<T: Default> BySubject<T> {
 }
 
 /// What is kept of one stretch of time.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sequence {
     /// Where operations are, one after the other.
     pub pattern: Option<Pattern>,
@@ -135,6 +136,11 @@ impl Sequence {
             reuse: ordered.reuse.map(|halved| Reuse::of(layer, points, owners, halved[layer as usize])),
             crossing: None,
         }
+    }
+
+    /// Whether it can be put together with others: one from a file may claim anything.
+    pub fn is_sound(&self) -> bool {
+        self.pattern.as_ref().is_none_or(Pattern::is_sound)
     }
 
     /// Adds what came next.
@@ -168,8 +174,16 @@ impl Sequences {
         self.put(of, (number, number + 1), sequence);
     }
 
+    /// All of them, each with the number of its first stretch and that of the one after its last.
+    pub fn runs(self) -> impl Iterator<Item = (Of, (usize, usize), Sequence)> {
+        let runs = |(of, runs): (Of, BTreeMap<usize, (usize, Sequence)>)| {
+            runs.into_iter().map(move |(first, (next, sequence))| (of, (first, next), sequence))
+        };
+        self.0.into_iter().flat_map(runs)
+    }
+
     /// Adds that of the stretches from `first` to before `next`.
-    fn put(&mut self, of: Of, (mut first, mut next): (usize, usize), mut sequence: Sequence) {
+    pub fn put(&mut self, of: Of, (mut first, mut next): (usize, usize), mut sequence: Sequence) {
         let runs = self.0.entry(of).or_default();
         if let Some((after, later)) = runs.remove(&next) {
             sequence.append(later);

@@ -1,6 +1,7 @@
 //! How large operations are: counts, and durations, by layer, direction and size class.
 
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 use super::LostByLayer;
 use super::Precision;
@@ -48,7 +49,7 @@ pub struct Sized {
 }
 
 /// What operations of a class come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cell {
     moved: Moved,
     bios: u64,
@@ -56,7 +57,7 @@ struct Cell {
 }
 
 /// By layer, direction and class.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sizes {
     precision: Precision,
     cells: Vec<Option<Box<Cell>>>,
@@ -99,6 +100,11 @@ impl Sizes {
             Some(ns) => cell.durations.update(ns, ops),
             None => cell.durations.update_untimed(ops),
         }
+    }
+
+    /// Whether they can be added to others.
+    pub fn is_sound(&self) -> bool {
+        self.cells.len() == Layer::ALL.len() * DIRECTIONS.len() * PLACES
     }
 
     /// Adds what `other` has.

@@ -1,6 +1,7 @@
 //! A distribution that takes little room: there is one for each window of time.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::sample::Percentile;
 
@@ -32,7 +33,7 @@ impl Default for Rounding {
 
 /// Values with how often each occurred, rounded up to two significant digits. What it has depends on the values alone, never on the
 /// order in which they came or were merged.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sparse {
     /// Rounded values, ascending, each with its count.
     counts: Vec<(u64, u64)>,

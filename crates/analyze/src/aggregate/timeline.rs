@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
+use serde::{Deserialize, Serialize};
 
 use super::count::{DIRECTIONS, Moved};
 use super::sparse::{Rounding, Sparse};
@@ -24,7 +25,7 @@ pub struct Moment {
 }
 
 /// Reads or writes of one layer that began in a window.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cell {
     /// Their sums.
     pub moved: Moved,
@@ -36,14 +37,14 @@ pub struct Cell {
 type Cells = [[Cell; DIRECTIONS.len()]; Layer::ALL.len()];
 
 /// A window.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Window {
     cells: Cells,
     under_way: [UnderWay; Layer::ALL.len()],
 }
 
 /// What operations of a layer under way come to in a window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct UnderWay {
     /// Their time in it, as far as it is not in `begun`.
     ns: i128,
@@ -93,13 +94,15 @@ pub const MOST_WINDOWS: usize = 10_000;
 
 /// Windows by number: their begin, in `ts_ns`, divided by their width. When there are too many, each two become one, so that the width
 /// follows from the first and the last moment alone, whatever the order in which rows came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timeline {
     width_ns: i64,
+    #[serde(skip)]
     rounding: Rounding,
     places: HashMap<i64, usize, RandomState>,
     windows: Vec<(i64, Window)>,
     /// The number of the window that was asked for last, and its place.
+    #[serde(skip)]
     last: Option<(i64, usize)>,
     /// The first and the last number.
     ends: Option<(i64, i64)>,
@@ -120,6 +123,11 @@ impl Timeline {
     /// Of no rows, in windows of `width_ns`, which is above zero.
     pub fn new(width_ns: i64) -> Timeline {
         Timeline { width_ns, ..Timeline::default() }
+    }
+
+    /// Whether it can be added to others.
+    pub fn is_sound(&self) -> bool {
+        self.width_ns > 0 && self.places.values().all(|place| *place < self.windows.len())
     }
 
     /// Adds a row of `layer`.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::scan::Source;
 
 /// The times of one table that rows are counted for. They may overlap: between each two of their ends is a place of its own.
@@ -30,6 +32,11 @@ impl Windows {
         self.ends.partition_point(|end| *end < ns)
     }
 
+    /// What decides where those are counted that ended at `ns` or before.
+    pub fn until(&self, ns: i64) -> &[i64] {
+        &self.ends[..self.place(ns.saturating_add(1))]
+    }
+
     /// How many of those counted (`None`: nothing was) ended after `since_ns` and until `until_ns`, which are ends of these
     /// windows.
     pub fn between(&self, counts: Option<&Vec<u64>>, since_ns: i64, until_ns: i64) -> u64 {
@@ -40,7 +47,7 @@ impl Windows {
 }
 
 /// By number of the capture and table: rows by place.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct During(BTreeMap<(usize, Source), Vec<u64>>);
 
 impl During {

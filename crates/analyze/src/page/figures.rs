@@ -7,16 +7,12 @@ mod waiting;
 use anyhow::Result;
 use iostrata_capture::op::Layer;
 use plotters::style::RGBColor;
-use polars::prelude::DataFrame;
 use serde::Serialize;
 
 use super::axis::Axis;
 use super::chart::{self, Marks, colour};
 use crate::format::Format;
 use crate::tables::{Results, Table};
-
-/// The tables of a report.
-pub type Frames = [(Table, DataFrame)];
 
 /// A chart, and what to know of it.
 #[derive(Debug, Serialize)]
@@ -91,23 +87,25 @@ fn layers(results: &Results) -> Vec<Layer> {
 ///
 /// # Errors
 /// Where one cannot be drawn.
-pub fn all(frames: &Frames, results: &Results) -> Result<Vec<Figure>> {
+pub fn all(tables: &[Table], results: &Results) -> Result<Vec<Figure>> {
+    // Each is made anew for its chart: to keep them would take more memory than time.
     let of = |table: Table| {
         // A report has every table.
-        let found = frames.iter().find(|(other, _)| other.file() == table.file());
-        found.map(|(_, frame)| frame).ok_or_else(|| anyhow::anyhow!("{} is not in the report", table.file()))
+        let found = tables.iter().find(|other| other.file() == table.file());
+        let found = found.ok_or_else(|| anyhow::anyhow!("{} is not in the report", table.file()))?;
+        Ok::<_, anyhow::Error>(found.frame(results)?)
     };
     let mut figures = vec![
-        volume::amplification(of(Table::Amplification)?)?,
-        volume::transfer(of(Table::Amplification)?)?,
-        volume::sizes(of(Table::Sizes)?)?,
-        waiting::tail(of(Table::Latency)?)?,
-        waiting::path(of(Table::Path)?)?,
-        waiting::depth(of(Table::QueueDepth)?)?,
+        volume::amplification(&of(Table::Amplification)?)?,
+        volume::transfer(&of(Table::Amplification)?)?,
+        volume::sizes(&of(Table::Sizes)?)?,
+        waiting::tail(&of(Table::Latency)?)?,
+        waiting::path(&of(Table::Path)?)?,
+        waiting::depth(&of(Table::QueueDepth)?)?,
     ];
-    figures.extend(time::lines(of(Table::Timeline)?, results)?);
-    figures.extend(time::heat(of(Table::HeatmapLatency)?, results)?);
-    figures.push(time::places(of(Table::HeatmapOffset)?)?);
-    figures.push(volume::reuse(of(Table::Reuse)?)?);
+    figures.extend(time::lines(&of(Table::Timeline)?, results)?);
+    figures.extend(time::heat(&of(Table::HeatmapLatency)?, results)?);
+    figures.push(time::places(&of(Table::HeatmapOffset)?)?);
+    figures.push(volume::reuse(&of(Table::Reuse)?)?);
     Ok(figures)
 }

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use super::figures::Frames;
 use super::read::Rows;
 use crate::format::Format;
-use crate::tables::Table;
 use crate::tables::top::By;
+use crate::tables::{Results, Table};
 use crate::terminal::with_unit;
 
 /// A table.
@@ -157,12 +156,12 @@ const TOP_COLUMNS: &[(&str, &str)] = &[
 ///
 /// # Errors
 /// Where a table is not what it is declared to be.
-pub fn all(frames: &Frames, format: Format) -> Result<Vec<Listing>> {
+pub fn all(tables: &[Table], results: &Results, format: Format) -> Result<Vec<Listing>> {
     let mut listings = Vec::new();
     for choice in &CHOICES {
-        let found = frames.iter().filter(|(table, _)| table.file() == choice.table.file());
-        for (table, frame) in found {
-            let mut rows = Rows::of(frame);
+        for table in tables.iter().filter(|table| table.file() == choice.table.file()) {
+            let frame = table.frame(results)?;
+            let mut rows = Rows::of(&frame);
             if let Some((column, wanted)) = choice.only {
                 rows = rows.with(column, wanted)?;
             }

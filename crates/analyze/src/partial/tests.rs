@@ -91,7 +91,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
 
 /// All that comes of a partial, as text.
 fn result(partial: Partial) -> String {
-    let finished = partial.finish(&[3, 0, 40, u64::MAX]);
+    let finished = partial.finish(&[3, 0, 40, u64::MAX], Default::default());
     let trust = Trust {
         captured: [true; Layer::ALL.len()],
         lost_io: [Some(Default::default()); Layer::ALL.len()],
@@ -104,7 +104,7 @@ fn result(partial: Partial) -> String {
         frame::frame(&columns, &[summary::total(&finished, &trust)]).expect("declared columns"),
         frame::frame(&latency::columns(), &latency::rows(&finished, &trust)).expect("declared columns"),
     ] {
-        text.extend(frame::csv(&mut frame).expect("room"));
+        frame::csv(&mut frame, &mut text).expect("room");
     }
     let Finished { memory, anomalies, left_out, during, rows, entities, active, .. } = finished;
     let active: Vec<_> = active

@@ -145,6 +145,7 @@ impl Fold<'_> {
     fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> Option<(u32, Places)> {
         let Fold { whose, partial, accounts, .. } = self;
         let key = Key::of(told);
+        whose.questions.iter_mut().for_each(|questions| questions.began(ts_ns));
         let account = match whose.known(&key, ts_ns) {
             Some(account) => account,
             None => whose.open((partial, accounts), &key, (ts_ns, comm)),

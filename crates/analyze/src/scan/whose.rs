@@ -10,12 +10,15 @@ use crate::entity::{Entity, Places, Scope, class_of_nobody};
 use crate::owners::Found;
 use crate::partial::Partial;
 use crate::select::Verdict;
+use crate::store::asked::Asked as Questions;
 
 /// Finds whose rows of one capture are, and where that is counted in one partial.
 pub struct Whose<'a> {
     scan: &'a Scan<'a>,
     /// Accounts of rows of which the same is told.
     known: Remembered<Key, AccountId>,
+    /// What was asked of the capture beside its rows, if that is to be kept.
+    pub questions: Option<Questions>,
 }
 
 /// Holds at any time.
@@ -24,7 +27,7 @@ const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 impl<'a> Whose<'a> {
     /// For the capture that `scan` is of.
     pub fn new(scan: &'a Scan<'a>) -> Self {
-        Whose { scan, known: Remembered::new() }
+        Whose { scan, known: Remembered::new(), questions: None }
     }
 
     /// The account of a row of `ts_ns`, as far as it is remembered.
@@ -51,6 +54,7 @@ impl<'a> Whose<'a> {
         (ts_ns, comm): (i64, Option<&str>),
     ) -> AccountId {
         let told = &key.told();
+        self.questions.iter_mut().for_each(|questions| questions.whose(told));
         let found = self.find(told, ts_ns);
         let (entities, entities_held) = self.entities(told, found, ts_ns);
         let known_system = self.known_system(told, found);

@@ -13,7 +13,7 @@ use crate::trust::Trust;
 pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all operations of a layer that read or write, for those of each system \
     and for those on each disk. Blocks are 4 KiB of a file, of requests those of the disk; an operation touches each \
     block that it has a byte of. Operations that do not tell where they are (appending writes at the VFS) and, above the block layer, those \
-    on block devices themselves are left out. A block of each capture is another one. Up to 65536 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
+    on block devices themselves are left out. A block of each capture is another one. Up to 57344 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
     chosen by a hash, is looked at, and the numbers of different blocks, and with them the shares, are estimates: of n that were \
     looked at, which is the number divided by `one_in`, with a standard deviation of 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
     With `--exact` all are counted, in memory that grows with them. What was touched before the capture began is not known: the first time in \

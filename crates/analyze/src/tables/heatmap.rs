@@ -1,9 +1,12 @@
 //! `heatmap_latency.csv` and `heatmap_offset.csv`: operations in time and duration, and requests in time and on the disk, a row for each cell
 //! that has any.
 
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use iostrata_capture::op::{Direction, Layer};
 
-use crate::aggregate::heatmap::{Cell, ends_of};
+use crate::aggregate::heatmap::{Cell, Disk, ends_of};
 use crate::entity::{Entity, device_number};
 use crate::frame::ResultColumn;
 use crate::names::Names;
@@ -34,7 +37,7 @@ pub struct Duration {
 pub fn durations(finished: &Finished, trust: &Trust) -> Vec<Duration> {
     let heatmap = &finished.heatmap;
     let captured = heatmap.durations.iter().filter(|((layer, ..), _)| trust.captured[*layer as usize]);
-    let row = |(&(layer, direction, since_ns, class), &cell): (&(Layer, Direction, i64, u32), &Cell)| Duration {
+    let row = |&((layer, direction, since_ns, class), cell): &((Layer, Direction, i64, u32), Cell)| Duration {
         since_ns,
         width_ns: heatmap.width_ns,
         layer,
@@ -67,8 +70,8 @@ pub fn duration_columns() -> Vec<ResultColumn<Duration>> {
 
 /// A cell of places.
 pub struct Place {
-    name: String,
-    id: String,
+    name: Rc<str>,
+    id: Rc<str>,
     direction: Direction,
     since_ns: i64,
     width_ns: u64,
@@ -81,15 +84,12 @@ pub struct Place {
 pub fn places(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
     let heatmap = &finished.heatmap;
     let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
-    let row = |(&((capture, dev), direction, since_ns, from_bytes), &(cell, stretch_bytes))| Place {
-        name: names.of(&Entity::Device(capture, dev)).0,
-        id: device_number(dev),
-        direction,
-        since_ns,
-        width_ns: heatmap.width_ns,
-        from_bytes,
-        stretch_bytes,
-        cell,
+    // There may be half a million cells of a disk.
+    let mut known: HashMap<Disk, (Rc<str>, Rc<str>)> = HashMap::new();
+    let row = |&(((capture, dev), direction, since_ns, from_bytes), (cell, stretch_bytes)): &_| {
+        let called = || (names.of(&Entity::Device(capture, dev)).0.into(), device_number(dev).into());
+        let (name, id) = known.entry((capture, dev)).or_insert_with(called).clone();
+        Place { name, id, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
     };
     captured.map(row).collect()
 }

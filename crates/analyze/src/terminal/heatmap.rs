@@ -23,7 +23,8 @@ type Drawing = BTreeMap<u32, Vec<u64>>;
 /// The lowest layer of those that were captured, reads and writes. Times are those of the first of the captures.
 pub fn table(heatmap: &Finished, captures: &[Capture], trust: &Trust) -> Shown {
     let mut text = String::new();
-    let has = |layer: &Layer| trust.captured[*layer as usize] && heatmap.durations.keys().any(|(of, ..)| of == layer);
+    let has =
+        |layer: &Layer| trust.captured[*layer as usize] && heatmap.durations.iter().any(|((of, ..), _)| of == layer);
     if let Some(layer) = Layer::ALL.iter().rev().find(|layer| has(layer)) {
         for direction in [Direction::Read, Direction::Write] {
             draw(&mut text, heatmap, (*layer, direction), captures);
@@ -33,13 +34,13 @@ pub fn table(heatmap: &Finished, captures: &[Capture], trust: &Trust) -> Shown {
 }
 
 fn draw(text: &mut String, heatmap: &Finished, way: (Layer, Direction), captures: &[Capture]) {
-    let times = heatmap.durations.keys().map(|(_, _, since_ns, _)| *since_ns);
+    let times = heatmap.durations.iter().map(|((_, _, since_ns, _), _)| *since_ns);
     let (Some(first_ns), Some(last_ns)) = (times.clone().min(), times.max()) else { return };
     let windows = last_ns.abs_diff(first_ns) / heatmap.width_ns.max(1) + 1;
     let together = windows.div_ceil(COLUMNS as u64).max(1);
     let columns = usize::try_from(windows.div_ceil(together)).unwrap_or(COLUMNS);
     let mut drawing = Drawing::new();
-    for (&(layer, direction, since_ns, class), cell) in &heatmap.durations {
+    for ((layer, direction, since_ns, class), cell) in heatmap.durations.iter().copied() {
         if (layer, direction) == way {
             let column = since_ns.abs_diff(first_ns) / heatmap.width_ns.max(1) / together;
             let row = drawing.entry(class).or_insert_with(|| vec![0; columns]);

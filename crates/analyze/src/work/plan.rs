@@ -78,7 +78,7 @@ impl Table<'_> {
     fn stretches(&self, threads: NonZeroUsize) -> Result<Vec<Stretch>> {
         let rows = self.rows(threads)?;
         let sum = rows.iter().flatten().fold(0u64, |sum, rows| sum.saturating_add(*rows));
-        let spans = if sum <= self.most { vec![(i64::MIN, i64::MAX)] } else { self.spans(sum, threads)? };
+        let spans = if sum <= self.most { vec![(i64::MIN, i64::MAX)] } else { self.spans(threads)? };
         let mut stretches: Vec<Stretch> = spans
             .iter()
             .enumerate()
@@ -135,30 +135,41 @@ impl Table<'_> {
         Ok(rows)
     }
 
-    /// Cuts the time of its rows, of which there are so many.
-    fn spans(&self, rows: u64, threads: NonZeroUsize) -> Result<Vec<Span>> {
+    /// Cuts the time of its rows. Where that is, follows from the parts up to there alone: a table that grows is cut where it was before, and then
+    /// anew.
+    fn spans(&self, threads: NonZeroUsize) -> Result<Vec<Span>> {
+        let mut sources: Vec<Source> = self.work.iter().map(|work| work.source).collect();
+        sources.dedup();
+        let most = (self.most / sources.len().max(1) as u64).max(1);
         // Enough that no stretch is much longer than another.
-        let one_in = usize::try_from((self.most / 16).clamp(1, SAMPLED)).unwrap_or(1);
-        let mut sampled = self
-            .each(
-                |_| &[BEGIN],
-                threads,
-                |state: &mut Vec<i64>, _, open| {
-                    let mut passed = 0;
-                    open.read(&(0..open.groups()).collect::<Vec<_>>())?.each(|batch| {
-                        let begins = times(batch, BEGIN)?;
-                        let skipped = (one_in - passed % one_in) % one_in;
-                        state.extend(begins.values().iter().skip(skipped).step_by(one_in));
-                        passed += begins.len();
-                        Ok(())
-                    })
-                },
-            )?
-            .concat();
-        sampled.sort_unstable();
-        let stretches = usize::try_from(rows.div_ceil(self.most)).unwrap_or(usize::MAX);
-        let mut begins: Vec<i64> =
-            (1..stretches).filter_map(|number| sampled.get(cut(number, stretches, sampled.len()))).copied().collect();
+        let one_in = usize::try_from((most / 16).clamp(1, SAMPLED)).unwrap_or(1);
+        let states = self.each(
+            |_| &[BEGIN],
+            threads,
+            |state: &mut Vec<(usize, Vec<i64>)>, number, open| {
+                let (mut passed, mut sampled) = (0, Vec::new());
+                open.read(&(0..open.groups()).collect::<Vec<_>>())?.each(|batch| {
+                    let begins = times(batch, BEGIN)?;
+                    let skipped = (one_in - passed % one_in) % one_in;
+                    sampled.extend(begins.values().iter().skip(skipped).step_by(one_in));
+                    passed += begins.len();
+                    Ok(())
+                })?;
+                sampled.sort_unstable();
+                state.push((number, sampled));
+                Ok(())
+            },
+        )?;
+        let mut parts = states.concat();
+        parts.sort_unstable_by_key(|(number, _)| *number);
+        let mut begins = Vec::new();
+        for source in sources {
+            let of_source = parts.iter().filter(|(number, _)| self.work[*number].source == source);
+            let sampled = of_source.flat_map(|(_, sampled)| sampled);
+            let rows_to_cut = usize::try_from(most.div_ceil(one_in as u64)).unwrap_or(usize::MAX);
+            begins.extend(sampled.skip(rows_to_cut).step_by(rows_to_cut));
+        }
+        begins.sort_unstable();
         begins.dedup();
         begins.retain(|begin| *begin > i64::MIN);
         let lasts = begins.iter().map(|begin| begin - 1).chain([i64::MAX]);
@@ -212,10 +223,4 @@ fn mark(batch: &RecordBatch, (spans, reach): (&[Span], Reach), has: &mut [bool])
 fn times<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a PrimitiveArray<Int64Type>, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
     column.ok_or_else(|| format!("column {name} is not of whole numbers"))
-}
-
-/// The place at which part `number` of `parts` of something begins.
-fn cut(number: usize, parts: usize, of: usize) -> usize {
-    // As many rows as would overflow this are beyond any disk.
-    (number as u128 * of as u128 / parts as u128) as usize
 }

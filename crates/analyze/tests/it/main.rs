@@ -13,5 +13,6 @@ mod order;
 mod recover;
 mod report;
 mod scale;
+mod store;
 mod summary;
 mod support;

@@ -39,6 +39,7 @@ fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize
             level: Wanted::Lowest,
             threads: NonZeroUsize::new(threads).expect("not zero"),
             memory: Budget::ANY,
+            partials: Default::default(),
             precision: Precision::DEFAULT,
             window: None,
             stretch_rows: Some(stretch_rows),
@@ -65,11 +66,12 @@ fn a_real_capture_tells_the_same_wherever_time_is_cut() {
 }
 
 /// Calls and requests, each with its begin, its duration, what it does, its process and its place.
-fn operations() -> impl Strategy<Value = Vec<(i64, i64, bool, i32, i64)>> {
+pub fn operations() -> impl Strategy<Value = Vec<(i64, i64, bool, i32, i64)>> {
     prop::collection::vec((0i64..200, 0i64..60, any::<bool>(), 1i32..4, 0i64..16), 1..60)
 }
 
-fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
+/// A capture of these as calls and requests.
+pub fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     capture.rows_per_part = rows_per_part;
     for (pid, name) in [(1, "etcd"), (2, "dd"), (3, "fio")] {
@@ -88,7 +90,7 @@ fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: u
 }
 
 /// The same operations as calls of many kinds that wait for requests of their own and of others.
-fn crossing(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
+pub fn crossing(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     capture.rows_per_part = rows_per_part;
     let device = Device { dev: DISK, name: "loop0".into(), ..Device::default() };

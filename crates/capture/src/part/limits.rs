@@ -47,6 +47,12 @@ fn refused<T>(what: impl Into<String>) -> Result<T> {
 
 /// The metadata in the footer of a finished part.
 pub(super) fn metadata(file: &File) -> Result<ParquetMetaData> {
+    let metadata = footer(&footer_bytes(file)?)?;
+    Ok(metadata)
+}
+
+/// The footer of a finished part, without its length and `PAR1`.
+pub(super) fn footer_bytes(file: &File) -> Result<Vec<u8>> {
     let bytes = file.metadata()?.len();
     let mut tail = [0u8; 8];
     let Some(tail_at) = bytes.checked_sub(12) else {
@@ -63,8 +69,7 @@ pub(super) fn metadata(file: &File) -> Result<ParquetMetaData> {
     }
     let mut thrift = vec![0; usize::try_from(length)?];
     file.read_exact_at(&mut thrift, tail_at + 4 - length)?;
-    let metadata = footer(&thrift)?;
-    Ok(metadata)
+    Ok(thrift)
 }
 
 /// The metadata that the bytes of a footer hold, without its length and `PAR1`.

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
+use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::files::{self, open};
@@ -47,6 +48,31 @@ impl PartFile {
             PartFile::Torn(torn) => &torn.path,
         }
     }
+
+    /// What a finished part is told by; `None` of one that may still grow.
+    ///
+    /// # Errors
+    /// Where its footer cannot be read.
+    pub fn identity(&self) -> Result<Option<Identity>> {
+        let PartFile::Whole(path) = self else { return Ok(None) };
+        let file = open(path)?;
+        let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
+        let footer = limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?;
+        let names = path.iter().rev().take(2).map(|name| name.to_string_lossy().into_owned());
+        Ok(Some(Identity { name: names.collect(), bytes, footer: crc32fast::hash(&footer) }))
+    }
+}
+
+/// What tells a finished part from all others of its capture, and from what it was if somebody changed it: where its row groups are, how large each
+/// column is and between which values is in its footer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Identity {
+    /// Its name and that of its folder.
+    name: Vec<String>,
+    /// Its length.
+    bytes: u64,
+    /// The CRC-32 of its footer.
+    footer: u32,
 }
 
 /// What the list of parts says of the finished part at `path`.

@@ -11,11 +11,12 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, IoClass, Op};
+use serde::{Deserialize, Serialize};
 
 use super::{Call, Commit, File, Forced, Request, Spent, Waits};
 
 /// A request that a call waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     queued_ns: i64,
     issued_ns: i64,
@@ -23,7 +24,7 @@ pub struct Wait {
 }
 
 /// What was found of a call.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Found {
     /// The requests that it waits for.
     waits: Vec<Wait>,

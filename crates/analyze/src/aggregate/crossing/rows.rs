@@ -1,12 +1,13 @@
 //! What is read to tell what calls wait for.
 
 use iostrata_capture::op::{Direction, IoClass, Op};
+use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use crate::entity::Places;
 
 /// For which requests a call waits beside those that its own thread queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Waits {
     /// For no others.
     Own,
@@ -24,7 +25,7 @@ pub enum Waits {
 pub type File = (i32, i64);
 
 /// One call that moves bytes or syncs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// When it began.
     pub ts_ns: i64,

@@ -1,7 +1,9 @@
 //! What kinds of calls there are, where their time goes, and what they force out.
 
+use serde::{Deserialize, Serialize};
+
 /// What kind of call it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// It reads through the page cache.
     Read,
@@ -40,7 +42,7 @@ impl Kind {
 }
 
 /// What syncs forced out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forced {
     /// Block requests.
     pub requests: u64,
@@ -76,7 +78,7 @@ impl Forced {
 }
 
 /// Where the time of calls went, in nanoseconds. All of them together are the time of the calls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Calls that waited for no request: the page cache.
     pub cache_ns: u128,

@@ -1,12 +1,14 @@
 //! What calls come to.
 
+use serde::{Deserialize, Serialize};
+
 use super::join::Found;
 use super::rows::Call;
 use super::spent::{Forced, Spent};
 use crate::aggregate::sample::Sample;
 
 /// Calls, and the bytes that they moved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Calls.
     pub ops: u64,
@@ -23,7 +25,7 @@ impl Amount {
 }
 
 /// What calls of one kind of one subject come to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sums {
     /// All of them.
     pub calls: Amount,

@@ -1,0 +1,171 @@
+//! An analysis from options to results, whatever is made of these.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use iostrata_capture::Capture;
+use iostrata_capture::op::Layer;
+use iostrata_capture::part::Identity;
+use iostrata_capture::system::Systems;
+use iostrata_capture::tables::{FileTable, ProcessTable};
+
+use crate::aggregate::timeline::MOST_WINDOWS;
+use crate::aggregate::{Ordered, Settings, sequence};
+use crate::levels::Choice;
+use crate::load::{Known, choose, open};
+use crate::loss::Losses;
+use crate::names::Names;
+use crate::notes;
+use crate::options::Analyze;
+use crate::output::{Directory, one_line, print};
+use crate::partial::Partial;
+use crate::scan::{Scan, Source};
+use crate::select::Window;
+use crate::store::{Store, Used};
+use crate::tables::Results;
+use crate::trust::Trust;
+use crate::work::{Work, scan_all};
+
+/// All that is known before events are read.
+struct Ground<'a> {
+    options: &'a Analyze,
+    captures: &'a [Capture],
+    windows: Vec<Window>,
+    choice: &'a Choice,
+    known: &'a Known<'a>,
+    names: &'a Names<'a>,
+    trust: Trust,
+    directory: Option<Directory>,
+    store: Option<Store>,
+}
+
+/// Reads what is known before events are, and hands it to `then`. Warnings go to `err`.
+fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground) -> Result<T>) -> Result<T> {
+    let rules = match &options.rules {
+        Some(file) => Systems::with_file(file)?,
+        None => Systems::built_in()?,
+    };
+    let captures = open(options, err)?;
+    let windows = options.selection.windows(&captures)?;
+    let directory = options.out.as_deref().map(Directory::create).transpose()?;
+    let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
+    let mut trust = Trust::of(&captures, &losses, &windows);
+    trust.is_windowed = options.selection.is_windowed();
+    let choice = choose(&captures, options, &trust)?;
+    trust.keep(|layer| options.selection.takes_layer(layer));
+    let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
+    let names = Names::new(&captures, &known.owners, &known.files);
+    let store = Store::open(&options.partials, &options.captures, options.rules.as_deref())?;
+    let (captures, choice, known, names) = (&captures, &choice, &known, &names);
+    then(Ground { options, captures, windows, choice, known, names, trust, directory, store })
+}
+
+/// Does what is asked for, and hands the results to `then`, with the devices whose requests are in the totals, the directory for files, and how many
+/// partials were there before. Warnings go to `err`.
+pub fn analyzed<T>(
+    options: &Analyze,
+    err: &mut dyn Write,
+    then: impl FnOnce(&Results, &Choice, Option<&Directory>, Option<Used>) -> Result<T>,
+) -> Result<T> {
+    let (made, warnings) = grounded(options, err, |mut ground| {
+        let (partial, order) = ground.scan()?;
+        ground.check(&partial)?;
+        let used = ground.store.take().map(Store::finish).transpose()?;
+        let Ground { captures, choice, known, names, mut trust, directory, .. } = ground;
+        // Nothing instead of a zero.
+        trust.keep(|layer| layer != Layer::Block || choice.is_whole());
+        // Of one that was cut off only its rows say it.
+        trust.sampled |= partial.sampled.rows > 0;
+        trust.doubt(&partial.doubtful);
+        let finished = partial.finish(&trust.missing.map(|missing| missing.at_least), order);
+        let results = Results { captures, known, names, finished, trust };
+        Ok((then(&results, choice, directory.as_ref(), used)?, results.trust.warnings))
+    })?;
+    for warning in &warnings {
+        print(err, &format!("{}\n", one_line(warning)))?;
+    }
+    Ok(made)
+}
+
+/// Reads a share of the events, and keeps its partials. How many there are.
+pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<Used> {
+    grounded(options, err, |mut ground| {
+        ground.scan()?;
+        let used = ground.store.take().map(Store::finish).transpose()?;
+        Ok(used.unwrap_or_default())
+    })
+}
+
+impl Ground<'_> {
+    /// What all rows that are asked for come to, and what depends on their order.
+    fn scan(&self) -> Result<(Partial, sequence::Finished)> {
+        let Ground { options, captures, choice, known, names, trust, store, .. } = self;
+        let settings = options.settings();
+        let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
+        let scan = |capture: usize| Scan {
+            capture,
+            capture_id: &captures[capture].manifest.capture_id,
+            owners: &known.owners[capture],
+            files: &known.files[capture],
+            disks: &known.disks[capture],
+            mounted: &known.mounted[capture],
+            choice,
+            losses: &known.losses[capture],
+            window: self.windows[capture],
+            selection: &options.selection,
+            names,
+            named_by: named_by[capture].as_deref(),
+        };
+        let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
+        let mut work = Vec::new();
+        for (capture, scan) in captures.iter().zip(&scans) {
+            for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {
+                let parts = source.parts(capture)?;
+                work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
+            }
+        }
+        let room = (options.room(&settings), options.memory);
+        let read = |settings: Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
+        let again =
+            |ordered| Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };
+        let (partial, mut order) = read(settings, "reading")?;
+        if let Some(footprint) = &partial.footprint {
+            // How far back blocks were touched is asked of those alone that there is room for, which is known by now.
+            let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
+            order.reuses = read(again(ordered), "reading again: reuse of blocks")?.1.reuses;
+        }
+        if options.crosses() {
+            let ordered = Ordered { crossing: true, ..Ordered::default() };
+            order.crossings = read(again(ordered), "reading again: what calls wait for")?.1.crossings;
+        }
+        Ok((partial, order))
+    }
+
+    /// The parts that tell what entities of `capture` are called, where that matters to what is kept and all of them are whole.
+    fn named_by(&self, capture: &Capture) -> Result<Option<Vec<Identity>>> {
+        if self.store.is_none() || self.options.selection.takes_all() {
+            return Ok(None);
+        }
+        let parts = capture.parts::<ProcessTable>()?.into_iter().chain(capture.parts::<FileTable>()?);
+        Ok(parts.map(|part| part.identity()).collect::<iostrata_capture::Result<Option<Vec<_>>>>()?)
+    }
+
+    /// Whether there is anything of what was asked for, as it was asked for.
+    fn check(&self, partial: &Partial) -> Result<()> {
+        let Ground { options, captures, trust, .. } = self;
+        if partial.rows == 0 || !partial.selected {
+            bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
+        }
+        if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)
+            && Some(timeline.width_ns()) > options.settings().window_ns
+        {
+            let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
+            let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
+            bail!(
+                "--window {window}: there would be more than {most} windows, expected at least {enough} or a shorter time (--since, --until)"
+            );
+        }
+        Ok(())
+    }
+}

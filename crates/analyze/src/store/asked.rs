@@ -1,0 +1,85 @@
+//! What the result of some rows depends on beside these rows: tables of processes, files and losses, which go on growing while a machine is
+//! recorded. It is kept which of their answers a scan asked for, and when these held, so that it can be told whether they still do.
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::Id;
+use crate::scan::told::{Start, Told};
+use crate::scan::{Scan, Source};
+
+/// What was asked, and what the answers were.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Process ids.
+    pids: BTreeSet<i32>,
+    /// Process ids with the start of the process.
+    started: BTreeSet<(i32, i64)>,
+    /// Device and inode numbers.
+    files: BTreeSet<(i32, i64)>,
+    /// The first and the last moment that was asked about.
+    began: Option<(i64, i64)>,
+    /// The last moment at which something ended.
+    ended_ns: Option<i64>,
+    /// All answers in these times.
+    answers: Id,
+}
+
+impl Asked {
+    /// Something is asked of what began then.
+    #[inline]
+    pub fn began(&mut self, ts_ns: i64) {
+        let (first, last) = self.began.get_or_insert((ts_ns, ts_ns));
+        (*first, *last) = ((*first).min(ts_ns), (*last).max(ts_ns));
+    }
+
+    /// Something ended then, which may be counted in the time of a loss.
+    #[inline]
+    pub fn ended(&mut self, ns: i64) {
+        self.ended_ns = self.ended_ns.max(Some(ns));
+    }
+
+    /// It is asked whose this is.
+    pub fn whose(&mut self, told: &Told) {
+        match told.process {
+            (Some(pid), Start::At(Some(start_ns))) => drop(self.started.insert((pid, start_ns))),
+            (Some(pid), _) => drop(self.pids.insert(pid)),
+            (None, _) => {}
+        }
+        self.files.extend(told.file);
+    }
+
+    /// Keeps the answers, which are those of now.
+    pub fn settle(&mut self, scan: &Scan, sources: &[Source]) {
+        self.answers = self.answers(scan, sources);
+    }
+
+    /// Whether the answers are still the same.
+    pub fn holds(&self, scan: &Scan, sources: &[Source]) -> bool {
+        self.answers == self.answers(scan, sources)
+    }
+
+    fn answers(&self, scan: &Scan, sources: &[Source]) -> Id {
+        let mut answers = SipHasher13::new();
+        if let Some(began) = self.began {
+            for pid in &self.pids {
+                scan.owners.all(*pid, began).for_each(|of| (pid, of).hash(&mut answers));
+            }
+            for process in &self.started {
+                scan.owners.all_started(*process, began).for_each(|of| (process, of).hash(&mut answers));
+            }
+            for file in &self.files {
+                scan.files.all(*file, began).for_each(|of| (file, of).hash(&mut answers));
+            }
+        }
+        for (source, ended_ns) in sources.iter().zip(self.ended_ns.into_iter().cycle()) {
+            let windows = scan.losses.windows(*source).map_or(&[][..], |windows| windows.until(ended_ns));
+            answers.write(source.name().as_bytes());
+            windows.hash(&mut answers);
+        }
+        Id::of(answers.finish128())
+    }
+}

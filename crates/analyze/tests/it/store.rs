@@ -1,0 +1,312 @@
+//! Partials in files: whoever read which part of the events, and whenever, the results are the same to the byte.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::commands::run;
+use iostrata_analyze::levels::Wanted;
+use iostrata_analyze::memory::Budget;
+use iostrata_analyze::options::{Analysis, Analyze, Command};
+use iostrata_analyze::output::message;
+use iostrata_analyze::store::Partials;
+use iostrata_capture::op::Layer;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use crate::order::{capture, crossing, operations};
+use crate::support::Capture;
+
+/// A report of a capture.
+fn report(captures: &[PathBuf], out: Option<PathBuf>, partials: Partials, stretch_rows: u64) -> Analyze {
+    Analyze {
+        analysis: Analysis::Report,
+        captures: captures.to_vec(),
+        selection: Default::default(),
+        out,
+        format: Default::default(),
+        rules: None,
+        level: Wanted::Lowest,
+        threads: NonZeroUsize::new(2).expect("not zero"),
+        memory: Budget::ANY,
+        partials,
+        precision: Precision::DEFAULT,
+        window: None,
+        stretch_rows: Some(stretch_rows),
+    }
+}
+
+/// What it prints, and everything that it writes: names, and what is in the files.
+fn written(
+    captures: &[PathBuf],
+    partials: Partials,
+    stretch_rows: u64,
+) -> Result<(String, Vec<(String, String)>), String> {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let command = Command::Analyze(Box::new(report(captures, Some(out.path().to_owned()), partials, stretch_rows)));
+    let mut printed = Vec::new();
+    run(&command, &mut printed, &mut Vec::new()).map_err(|error| message(&error))?;
+    let mut files: Vec<(String, String)> = fs::read_dir(out.path())
+        .expect("readable")
+        .map(|entry| entry.expect("readable").path())
+        .map(|path| {
+            (path.file_name().expect("a name").to_string_lossy().into(), fs::read_to_string(path).expect("text"))
+        })
+        .collect();
+    files.sort_unstable();
+    Ok((String::from_utf8(printed).expect("UTF-8"), files))
+}
+
+fn fresh(captures: &[PathBuf]) -> Vec<(String, String)> {
+    written(captures, Partials::None, u64::MAX).expect("a result").1
+}
+
+/// The file of a share of a report.
+fn partial(place: &Path, captures: &[PathBuf], share: (u64, u64), stretch_rows: u64) -> PathBuf {
+    let file = place.join(format!("{}-of-{}.partial", share.0, share.1));
+    let partials = Partials::To { share, file: file.clone(), from: Vec::new() };
+    let command = Command::Partial(Box::new(report(captures, None, partials, stretch_rows)));
+    run(&command, &mut Vec::new(), &mut Vec::new()).expect("a share");
+    file
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/debian-6.12-nvme")
+}
+
+const KEPT: &str = "All of it was kept from before: no events were read.";
+
+#[test]
+fn a_real_capture_in_any_number_of_shares_is_the_same() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let captures = [fixture()];
+    let whole = fresh(&captures);
+    assert!(whole.len() > 20, "{}", whole.len());
+    for (shares, stretch_rows) in [(1, 37), (2, 500), (3, 37), (7, 100)] {
+        let files = (1..=shares).rev().map(|share| partial(place.path(), &captures, (share, shares), stretch_rows));
+        let (printed, merged) = written(&captures, Partials::From(files.collect()), stretch_rows).expect("a result");
+        assert!(merged == whole, "{shares}");
+        assert!(printed.contains(KEPT), "{printed}");
+    }
+}
+
+#[test]
+fn what_no_partial_has_is_read() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let captures = [fixture()];
+    let one = partial(place.path(), &captures, (2, 3), 37);
+    let (printed, merged) = written(&captures, Partials::From(vec![one.clone(), one]), 37).expect("a result");
+    assert!(merged == fresh(&captures));
+    assert!(printed.contains("pieces of it were kept from before; the events of the others were read."), "{printed}");
+    // Of other stretches of time.
+    let other = partial(place.path(), &captures, (1, 1), 91);
+    let (printed, merged) = written(&captures, Partials::From(vec![other]), 37).expect("a result");
+    assert!(merged == fresh(&captures));
+    assert!(!printed.contains(KEPT), "{printed}");
+}
+
+#[test]
+fn a_file_that_was_cut_or_changed_is_refused() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let captures = [fixture()];
+    let file = partial(place.path(), &captures, (1, 1), 500);
+    let whole = fs::read(&file).expect("there");
+    let refused = |bytes: &[u8]| {
+        fs::write(&file, bytes).expect("room");
+        written(&captures, Partials::From(vec![file.clone()]), 500).expect_err("refused")
+    };
+    let name = file.display();
+    assert_eq!(
+        refused(b"PAR1"),
+        format!("{name}: not a file of partials, expected what `iostrata-analyze partial` wrote")
+    );
+    assert!(refused(&whole[..whole.len() / 2]).contains(": the file was cut off, expected an end after "));
+    assert!(refused(&whole[..whole.len() - 1]).contains(": the file was cut off, expected an end after "));
+    assert_eq!(
+        refused(&[&whole[..], b"x"].concat()),
+        format!("{name}: the file was changed: it ends otherwise than it says")
+    );
+    let mut changed = whole.clone();
+    changed[20] ^= 1;
+    assert_eq!(
+        refused(&changed),
+        format!("{name}: written by another build of iostrata-analyze, expected one by this")
+    );
+    for at in [100, whole.len() / 3, whole.len() / 2, whole.len() - 60] {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x10;
+        fs::write(&file, &changed).expect("room");
+        // A partial whose id was changed is one that nobody asks for.
+        match written(&captures, Partials::From(vec![file.clone()]), 500) {
+            Ok((_, merged)) => assert!(merged == fresh(&captures), "{at}"),
+            Err(error) => assert!(error.starts_with(&name.to_string()) && !error.contains('\n'), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_cache_is_used_and_one_that_was_changed_is_read_anew() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let directory = place.path().join("capture");
+    copy(&fixture(), &directory);
+    let captures = [directory];
+    let whole = fresh(&captures);
+    let analyzed = || written(&captures, Partials::Cached, 100).expect("a result");
+    let (printed, first) = analyzed();
+    assert!(
+        first == whole && printed.contains("Nothing of it was kept from before: all events were read."),
+        "{printed}"
+    );
+    let (printed, again) = analyzed();
+    assert!(again == whole && printed.contains(KEPT), "{printed}");
+    let cache = place.path().join("capture.partials");
+    let kept = cache.join("1.partial");
+    let mut bytes = fs::read(&kept).expect("there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&kept, &bytes).expect("room");
+    let (printed, again) = analyzed();
+    assert!(again == whole && !printed.contains(KEPT), "{printed}");
+    // What another program left is of no use.
+    fs::write(cache.join("7.partial"), b"old").expect("room");
+    assert!(analyzed().1 == whole);
+    assert!(!cache.join("7.partial").exists());
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a fresh place");
+    for entry in fs::read_dir(from).expect("readable") {
+        let (path, to) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("readable");
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("room");
+        }
+    }
+}
+
+type Written = Result<Vec<(String, String)>, String>;
+
+/// The first line in which two differ.
+fn difference(one: &Written, other: &Written) -> String {
+    let (Ok(one), Ok(other)) = (one, other) else {
+        return format!("{:?} {:?}", one.as_ref().err(), other.as_ref().err());
+    };
+    let lines = |files: &[(String, String)]| -> Vec<String> {
+        files.iter().flat_map(|(name, text)| text.lines().map(move |line| format!("{name}: {line}"))).collect()
+    };
+    let (one, other) = (lines(one), lines(other));
+    let first = one.iter().zip(&other).find(|(one, other)| one != other);
+    first.map_or_else(|| format!("{} lines, {}", one.len(), other.len()), |(one, other)| format!("{one}\n{other}"))
+}
+
+/// Processes that are told of in the midst of a recording, each with its time, its id and which name it has.
+fn processes() -> impl Strategy<Value = Vec<(i64, i32, usize)>> {
+    prop::collection::vec((0i64..260, 1i32..5, 0usize..4), 0..8)
+}
+
+/// What is there of a capture while it is written: so many of its calls, requests, processes and losses.
+fn until(whole: &Capture, share: usize, of: usize) -> Capture {
+    let first = |rows: usize| rows * share / of;
+    let mut capture = Capture::empty(&whole.manifest.capture_id, Layer::ALL);
+    capture.manifest.devices = whole.manifest.devices.clone();
+    capture.rows_per_part = whole.rows_per_part;
+    capture.syscall = whole.syscall[..first(whole.syscall.len())].to_vec();
+    capture.fs = whole.fs[..first(whole.fs.len())].to_vec();
+    capture.block = whole.block[..first(whole.block.len())].to_vec();
+    capture.share = whole.share[..first(whole.share.len())].to_vec();
+    capture.process = whole.process[..first(whole.process.len())].to_vec();
+    capture.loss = whole.loss[..first(whole.loss.len())].to_vec();
+    capture
+}
+
+#[test]
+fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let directory = place.path().join("capture");
+    let operations: Vec<_> = (0..400i64).map(|at| (10 * at, 7, at % 3 == 0, 1 + (at % 3) as i32, at % 16)).collect();
+    let whole = crossing("grows", &operations, 20);
+    let mut pieces = Vec::new();
+    for step in 1..=4 {
+        let _ = fs::remove_dir_all(&directory);
+        let mut grown = until(&whole, step, 4);
+        // Whose rows are that are there does not change.
+        grown.process = whole.process.clone();
+        grown.write(place.path(), "capture");
+        let captures = [directory.clone()];
+        let (printed, cached) = written(&captures, Partials::Cached, 20).expect("a result");
+        assert!(cached == fresh(&captures), "step {step}");
+        let line = printed.lines().find(|line| line.contains("kept from before")).expect("said").to_owned();
+        let numbers = line.split(' ').filter_map(|word| word.parse::<u64>().ok());
+        pieces.push(numbers.collect::<Vec<_>>());
+    }
+    let [none, rest @ ..] = pieces.as_slice() else { panic!("four steps") };
+    assert!(none.is_empty());
+    for (step, numbers) in rest.iter().enumerate() {
+        let [found, all] = numbers[..] else { panic!("{numbers:?}") };
+        // What was there before is a half, two thirds, three quarters of it; of each table the end is new as long as it grows.
+        assert!(found * 10 >= all * [3, 5, 6][step] && found < all, "{pieces:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_shares_of_any_capture_merged_in_any_order_are_the_same(
+        operations in operations(),
+        stretch_rows in 1u64..20,
+        rows_per_part in 1usize..30,
+        shares in 1u64..6,
+        order in prop::collection::vec(any::<Index>(), 1..8),
+    ) {
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let mut one = crossing("one", &operations, rows_per_part);
+        one.torn = stretch_rows % 3 == 0;
+        let captures = [one.write(place.path(), "one"), capture("two", &operations, rows_per_part).write(place.path(), "two")];
+        let files: Vec<PathBuf> =
+            (1..=shares).map(|share| partial(place.path(), &captures, (share, shares), stretch_rows)).collect();
+        // Some of them more than once, some not at all.
+        let files = order.iter().map(|index| index.get(&files).clone()).collect();
+        let (_, merged) = written(&captures, Partials::From(files), stretch_rows).expect("a result");
+        let whole = fresh(&captures);
+        prop_assert!(merged == whole);
+    }
+
+    #[test]
+    fn a_capture_that_grows_is_told_as_if_it_were_read_at_once(
+        operations in operations(),
+        processes in processes(),
+        losses in prop::collection::vec((0i64..250, 1i64..50), 0..4),
+        stretch_rows in 1u64..20,
+        rows_per_part in 1usize..20,
+        steps in 2usize..5,
+    ) {
+        let mut operations = operations;
+        operations.sort_by_key(|(ts_ns, dur_ns, ..)| ts_ns + dur_ns);
+        let mut whole = crossing("grows", &operations, rows_per_part);
+        for (ts_ns, pid, name) in processes {
+            let name = ["etcd", "dd", "minio", "postgres"][name];
+            whole.process(ts_ns, pid, name, Some(&format!("/usr/bin/{name}")));
+        }
+        for (since_ns, ns) in losses {
+            whole.loss((since_ns, since_ns + ns), "block", "ring_full", 1);
+        }
+        let place = tempfile::tempdir().expect("a temporary directory");
+        let directory = place.path().join("capture");
+        for step in 1..=steps {
+            let _ = fs::remove_dir_all(&directory);
+            let mut grown = until(&whole, step, steps);
+            grown.torn = step < steps && stretch_rows % 2 == 0;
+            if grown.syscall.is_empty() || grown.block.len() < 2 {
+                continue;
+            }
+            grown.write(place.path(), "capture");
+            let captures = [directory.clone()];
+            let expected = written(&captures, Partials::None, u64::MAX).map(|(_, files)| files);
+            let cached = written(&captures, Partials::Cached, stretch_rows).map(|(_, files)| files);
+            prop_assert!(cached == expected, "step {step}: {}", difference(&cached, &expected));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+"""Partials in files: of shares that are merged, and of a capture that goes on growing."""
+
+import re
+import subprocess
+import time
+
+import pytest
+from conftest import analyze, require
+
+KEPT = "All of it was kept from before: no events were read."
+
+
+def files(directory):
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def report(capture, out, *options):
+    result = analyze("report", capture, "--out", out, *options)
+    # A capture that is being written is not whole.
+    assert result.returncode in (0, 3) and (out / "report.html").exists(), result.stderr
+    return files(out), result.stdout
+
+
+@pytest.fixture(scope="module")
+def generated(generate):
+    return generate("--events", 600_000, "--processes", 12, "--files", 500)
+
+
+def test_shares_merge_to_what_one_reads(generated, tmp_path):
+    whole, _ = report(generated, tmp_path / "whole")
+
+    def shares(name, *before):
+        for share in (1, 2, 3):
+            made = analyze("partial", "--share", f"{share}/3", "--to", tmp_path / f"{name}-{share}.partial", *before, "report", generated)
+            assert made.returncode == 0 and re.search(rf"-{share}\.partial: \d+ partials?, share {share} of 3\.", made.stdout), made.stderr
+        return [word for share in (3, 1, 2) for word in ("--from", tmp_path / f"{name}-{share}.partial")]
+
+    def merged(name, parts):
+        result = analyze("merge", *parts, "report", generated, "--out", tmp_path / name)
+        assert result.returncode == 0 and files(tmp_path / name) == whole, result.stderr
+        return result.stdout
+
+    first = shares("first")
+    found = re.search(r"^(\d+) of (\d+) pieces of it were kept from before; the events of the others were read\.$", merged("one", first), re.M)
+    # No share knows of how many blocks all are, which decides how many of them are looked at twice.
+    assert 0.5 < int(found[1]) / int(found[2]) < 1
+    second = shares("second", *first)
+    assert KEPT in merged("both", first + second)
+    assert KEPT not in merged("not all", first + second[:4])
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["partial", "--share", "0/3", "--to", "x", "summary", "y"], "expected a share such as 2/5"),
+    (["partial", "--to", "x", "trace", "y"], "unrecognized subcommand 'trace'"),
+    (["merge", "summary", "y"], "--from <FILE>"),
+    (["merge", "--from", "nowhere.partial", "summary", "CAPTURE"], "nowhere.partial: cannot open: No such file or directory"),
+    (["partial", "--to", "nowhere/x", "summary", "CAPTURE"], "nowhere/.x."),
+    (["partial", "--to", "x", "summary", "CAPTURE", "--out", "y"], "partial: --out is for what all shares come to"),
+])
+def test_what_cannot_be_is_one_line(arguments, expected, generated, tmp_path):
+    result = analyze(*(generated if word == "CAPTURE" else word for word in arguments))
+    assert result.returncode in (1, 2) and expected in result.stderr, result.stderr
+    assert result.returncode == 2 or len(result.stderr.splitlines()) == 1
+
+
+def test_a_recording_is_analyzed_again_at_the_cost_of_what_is_new(disk, record, tmp_path):
+    load = subprocess.Popen(
+        [require("fio"), "--name=grow", f"--directory={disk.mount}", "--size=32M", "--rw=randrw", "--bs=4k", "--ioengine=psync", "--numjobs=2",
+         "--fsync=64", "--rate_iops=2k,2k", "--time_based", "--runtime=10"], stdout=subprocess.DEVNULL)
+    # What fio's processes do is theirs; who starts late is named late.
+    recorder = record("--device", disk.name, "--rotate-interval", "1s", "--flush-interval", "300ms")
+    said = []
+    for number in range(3):
+        time.sleep(2.5)
+        _, printed = report(recorder.out, tmp_path / f"while-{number}", "--cache")
+        said.append(printed)
+    load.wait(timeout=60)
+    capture = recorder.stop(expected=None)
+    fresh, _ = report(capture.directory, tmp_path / "fresh")
+    last, printed = report(capture.directory, tmp_path / "last", "--cache")
+    assert last == fresh
+    assert "all events were read" in said[0]
+    for printed in (*said[1:], printed):
+        found = re.search(r"^(\d+) of (\d+) pieces of it were kept from before", printed, re.M)
+        # Of tables with an order it is half a million rows that are kept together: here only parts of the others.
+        assert found and int(found[1]) >= 2, printed
+    again, printed = report(capture.directory, tmp_path / "again", "--cache")
+    assert again == fresh and KEPT in printed
