@@ -56,7 +56,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
     let names = Names::new(&captures, &known.owners, &known.files);
-    let store = Store::open(&options.partials, &options.captures, options.rules.as_deref())?;
+    let store = Store::open(&options.partials, &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
     then(Ground { options, captures, windows, choice, known, names, trust, directory, store })
 }

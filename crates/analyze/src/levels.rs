@@ -6,22 +6,25 @@
 //! disks of the machine as they were at the start, not those that came later or the ones whose requests were recorded.
 //! A device keeps its level throughout a capture, so parts of requests (`share`), which name the device only, go with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
 use arrow::array::RecordBatch;
+use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::{Reader, Value};
 use iostrata_capture::guard::reading;
 use iostrata_capture::manifest::Device;
 use iostrata_capture::op::Direction;
-use iostrata_capture::part::PartReader;
+use iostrata_capture::part::OpenPart;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
 use serde::{Deserialize, Serialize};
 
 use crate::disks::by_number;
 use crate::entity::device_number;
+use crate::parallel::each;
 use crate::trust;
 
 /// The level that totals are asked for.
@@ -37,30 +40,42 @@ pub enum Wanted {
 /// The levels of the devices of a capture by device number; `None` where it is not known.
 pub type Levels = BTreeMap<i32, Option<i32>>;
 
-/// The devices that have requests in `capture`.
-pub fn seen(capture: &Capture) -> Result<Levels> {
-    let mut levels = Levels::new();
-    for part in capture.parts::<BlockTable>()? {
+/// The devices that have requests in `capture`, looked for by so many threads.
+pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
+    let parts = capture.parts::<BlockTable>()?;
+    let look = |found: &mut Pairs, task: usize| {
+        let (part, piece) = (&parts[task / threads], task % threads);
         let looked = reading(part.path(), || {
-            PartReader::open_columns::<BlockTable>(&part, &["dev", "level"])?.each(|batch| add(&mut levels, batch))
+            let open = OpenPart::new::<BlockTable>(part, &["dev", "level"])?;
+            let groups = |piece: usize| open.groups() * piece / threads;
+            open.read(&(groups(piece)..groups(piece + 1)).collect::<Vec<_>>())?.each(|batch| add(found, batch))
         });
         // What cannot be read here, the scan cannot read either: it tells, in the order of the parts of all tables.
-        if looked.is_err() {
-            break;
+        drop(looked);
+        Ok(())
+    };
+    let found = each(parts.len() * threads.get(), threads, Pairs::default, look, |found| found)?;
+    let mut levels = Levels::new();
+    for (dev, level) in found.into_iter().flatten() {
+        if *levels.entry(dev).or_insert(level) != level {
+            // At two levels: a total of either would lack some of its requests.
+            levels.insert(dev, None);
         }
     }
     Ok(levels)
 }
 
-fn add(levels: &mut Levels, batch: &RecordBatch) -> std::result::Result<(), String> {
+/// Device numbers with their levels, as rows have them.
+type Pairs = HashSet<(i32, Option<i32>), RandomState>;
+
+fn add(found: &mut Pairs, batch: &RecordBatch) -> std::result::Result<(), String> {
     let devices = <i32 as Value>::Reader::new(column_of(batch, "dev")?)?;
     let of_rows = <Option<i32> as Value>::Reader::new(column_of(batch, "level")?)?;
     let mut last = None;
     for row in 0..batch.num_rows() {
-        let (dev, level) = (devices.at(row), of_rows.at(row));
-        if last.replace((dev, level)) != Some((dev, level)) && *levels.entry(dev).or_insert(level) != level {
-            // At two levels: a total of either would lack some of its requests.
-            levels.insert(dev, None);
+        let pair = (devices.at(row), of_rows.at(row));
+        if last.replace(pair) != Some(pair) {
+            found.insert(pair);
         }
     }
     Ok(())

@@ -12,7 +12,7 @@ use iostrata_capture::system::Systems;
 
 use crate::disks::{Disks, disks};
 use crate::files::Files;
-use crate::levels::{self, Choice};
+use crate::levels::{self, Choice, Wanted};
 use crate::loss::Losses;
 use crate::options::Analyze;
 use crate::output::{one_line, print};
@@ -79,8 +79,10 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
     Ok(captures)
 }
 
-/// The level that totals are of. Where requests were not captured there is none to choose.
+/// The level that totals are of. Where requests were not captured, or nothing that is asked for has to do with a device, there is none to choose.
 pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<Choice> {
-    let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize]);
-    Choice::of(captured.map(levels::seen).collect::<Result<_>>()?, options.level)
+    let matters =
+        options.needs_entities() || options.selection.takes_layer(Layer::Block) || options.level != Wanted::Lowest;
+    let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize] && matters);
+    Choice::of(captured.map(|capture| levels::seen(capture, options.threads)).collect::<Result<_>>()?, options.level)
 }

@@ -28,7 +28,7 @@ impl Need {
         let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };
         for (is_asked, once, of_thread) in [
             (settings.ordered.any() || reads_again, 64 << 20, 40 << 20),
-            (settings.footprint, 64 << 20, 32 << 20),
+            (settings.footprint, 64 << 20, 56 << 20),
             (settings.heatmap, 48 << 20, 12 << 20),
         ] {
             if is_asked {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use iostrata_capture::Capture;
 use iostrata_capture::part::Identity;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
@@ -157,25 +158,33 @@ pub struct Used {
 }
 
 impl Store {
-    /// What is to be done for the captures in `directories`; none where that is nothing.
+    /// What is to be done for `captures`, which are in the directories `given`, segments in that of the first; none where that is nothing.
     ///
     /// # Errors
     /// Where files of partials cannot be read, or are of another program.
-    pub fn open(partials: &Partials, directories: &[PathBuf], rules: Option<&Path>) -> Result<Option<Store>> {
+    pub fn open(
+        partials: &Partials,
+        captures: &[Capture],
+        given: &[PathBuf],
+        rules: Option<&Path>,
+    ) -> Result<Option<Store>> {
         let (mut bundles, mut to, mut share) = (Vec::new(), Vec::new(), None);
         let tool = if *partials == Partials::None { return Ok(None) } else { Id::of_program()? };
         match partials {
             Partials::None => {}
             Partials::Cached => {
-                for directory in directories {
-                    let cache = beside(directory)?;
-                    bundles.extend(cached(&cache, tool)?);
+                for directory in given {
+                    bundles.extend(cached(&beside(directory)?, tool)?);
+                }
+                for Capture { directory, .. } in captures {
+                    let whole = given.iter().find(|given| directory.starts_with(given)).unwrap_or(directory);
+                    let cache = beside(whole)?;
                     to.push(cache.join(format!("{}.partial", unused(&cache)?)));
                 }
             }
-            Partials::From(files) => bundles = given(files, tool)?,
+            Partials::From(files) => bundles = opened(files, tool)?,
             Partials::To { share: of, file, from } => {
-                bundles = given(from, tool)?;
+                bundles = opened(from, tool)?;
                 share = Some(*of);
                 to.push(file.clone());
             }
@@ -294,7 +303,7 @@ impl Store {
 }
 
 /// What is in files that a user gave.
-fn given(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
+fn opened(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
     let open = |file: &PathBuf| {
         let bundle = Bundle::open(file)?;
         if bundle.tool != tool {

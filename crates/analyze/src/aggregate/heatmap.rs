@@ -7,11 +7,11 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-/// There are no more windows of time than that: no figure has many more pixels.
-pub const MOST_WINDOWS: u64 = 1_000;
+/// There are no more windows of time than that: with them and stretches a figure is full, and memory is not.
+pub const MOST_WINDOWS: u64 = 512;
 
 /// A disk is cut into no more stretches than that.
-pub const MOST_STRETCHES: u64 = 512;
+pub const MOST_STRETCHES: u64 = 256;
 
 /// The shortest stretch of a disk.
 const LEAST_STRETCH_BYTES: u64 = 4_096;

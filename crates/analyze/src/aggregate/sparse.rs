@@ -1,9 +1,12 @@
 //! A distribution that takes little room: there is one for each window of time.
 
+mod packed;
+
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::sample::Percentile;
+use packed::Packed;
 
 /// Values that are gathered before they are sorted into the counts.
 const GATHERED: usize = 1_024;
@@ -36,7 +39,7 @@ impl Default for Rounding {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sparse {
     /// Rounded values, ascending, each with its count.
-    counts: Vec<(u64, u64)>,
+    counts: Packed,
     count: u64,
     squares: u128,
     max: u64,
@@ -60,8 +63,11 @@ impl Sparse {
     /// Takes what was gathered into the counts, and gives back its room.
     pub fn settle(&mut self, rounding: &Rounding) {
         let mut all = std::mem::take(&mut self.gathered);
+        if all.is_empty() {
+            return;
+        }
         all.iter_mut().for_each(|(value, _)| *value = rounding.0.highest_equivalent(*value));
-        all.append(&mut self.counts);
+        all.extend(self.counts.pairs());
         self.counts = merged(all);
     }
 
@@ -72,8 +78,7 @@ impl Sparse {
         self.max = self.max.max(other.max);
         self.gathered.append(&mut other.gathered);
         if !other.counts.is_empty() {
-            other.counts.append(&mut self.counts);
-            self.counts = merged(other.counts);
+            self.counts = merged(self.counts.pairs().chain(other.counts.pairs()).collect());
         }
     }
 
@@ -87,25 +92,24 @@ impl Sparse {
         let support = u128::from(self.count).saturating_mul(u128::from(self.count)).checked_div(self.squares)?;
         let rank = percentile.rank(support, self.count)?;
         let mut seen = 0u64;
-        let reached = self.counts.iter().find(|(_, count)| {
+        let reached = self.counts.pairs().find(|(_, count)| {
             seen = seen.saturating_add(*count);
             seen >= rank
         });
         // A rounded value may be beyond the greatest.
-        reached.map(|(value, _)| (*value).min(self.max))
+        reached.map(|(value, _)| value.min(self.max))
     }
 }
 
 /// Equal values as one, ascending.
-fn merged(mut values: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+fn merged(mut values: Vec<(u64, u64)>) -> Packed {
     values.sort_unstable();
     values.dedup_by(|(value, count), (kept, sum)| {
         let is_same = value == kept;
         *sum = if is_same { sum.saturating_add(*count) } else { *sum };
         is_same
     });
-    values.shrink_to_fit();
-    values
+    Packed::of(&values)
 }
 
 #[cfg(test)]

@@ -127,7 +127,8 @@ impl Timeline {
 
     /// Whether it can be added to others.
     pub fn is_sound(&self) -> bool {
-        self.width_ns > 0 && self.places.values().all(|place| *place < self.windows.len())
+        let places = self.places.values().all(|place| *place < self.windows.len());
+        self.width_ns > 0 && self.len() <= MOST_WINDOWS as u64 && places
     }
 
     /// Adds a row of `layer`.

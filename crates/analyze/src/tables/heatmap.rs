@@ -16,11 +16,11 @@ use crate::trust::Trust;
 
 /// What the table of durations is.
 pub const LATENCY_DOC: &str = "`iostrata-analyze heatmap --out DIR`: operations that read or write in windows of time and classes of durations, \
-    four to each power of two; one row for each cell that has any. There are at most a thousand windows; an operation is in the one in which it \
+    four to each power of two; one row for each cell that has any. There are at most 512 windows; an operation is in the one in which it \
     began. Operations whose duration is not known are not there.";
 
 /// What the table of places is.
-pub const OFFSET_DOC: &str = "Requests in windows of time and stretches of the disk, at most 512 up to the farthest place; one row for each cell \
+pub const OFFSET_DOC: &str = "Requests in windows of time and stretches of the disk, at most 256 up to the farthest place; one row for each cell \
     that has any. A request is in the stretch in which it begins.";
 
 /// A cell of durations.

@@ -18,9 +18,14 @@ use crate::aggregate::sequence::Span;
 use crate::parallel::each;
 use crate::scan::{Reach, Source, end_ns};
 
-/// Pieces have about this size: enough that opening a part once for each thread does not matter, and so little that threads end at
-/// about the same time.
-const PIECE_BYTES: u64 = 8 << 20;
+/// Pieces have at most about this size, so that threads end at about the same time.
+const MOST_PIECE_BYTES: u64 = 8 << 20;
+
+/// And at least this, so that opening a part once for each thread does not matter.
+const LEAST_PIECE_BYTES: u64 = 512 << 10;
+
+/// About so many of them there are for each thread, if there is not more than that to be read.
+const PIECES_OF_A_THREAD: u64 = 4;
 
 /// Of so many rows at most the time of one is looked at to find out where to cut.
 const SAMPLED: u64 = 1_024;
@@ -33,6 +38,9 @@ const DURATION: &str = "dur_ns";
 pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     let of = |work: &Work| (work.scan.capture, work.source);
+    let all_bytes = work.iter().fold(0u64, |sum, work| sum.saturating_add(bytes(work)));
+    let piece_bytes = all_bytes / (PIECES_OF_A_THREAD * threads.get() as u64);
+    let piece_bytes = piece_bytes.clamp(LEAST_PIECE_BYTES, MOST_PIECE_BYTES);
     let mut first = 0;
     if settings.ordered.crossing {
         for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
@@ -48,18 +56,21 @@ pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Resul
             let table = Table { work: alike, first, reach, most: settings.stretch_rows.max(1) };
             tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
         } else {
-            tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work)));
+            tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work, piece_bytes)));
         }
         first += alike.len();
     }
     Ok(tasks)
 }
 
-/// A part in pieces.
-fn pieces(part: usize, work: &Work) -> impl Iterator<Item = Task> {
-    // Whoever opens it says what is wrong with one that is gone.
-    let bytes = work.part.path().metadata().map_or(0, |found| found.len());
-    let pieces = usize::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(usize::MAX).clamp(1, 1 << 16);
+/// How large a part is. Whoever opens it says what is wrong with one that is gone.
+fn bytes(work: &Work) -> u64 {
+    work.part.path().metadata().map_or(0, |found| found.len())
+}
+
+/// A part in pieces of about so many bytes.
+fn pieces(part: usize, work: &Work, piece_bytes: u64) -> impl Iterator<Item = Task> {
+    let pieces = usize::try_from(bytes(work).div_ceil(piece_bytes)).unwrap_or(usize::MAX).clamp(1, 1 << 16);
     (0..pieces).map(move |piece| Task::Piece { part, piece, pieces })
 }
 
