@@ -51,7 +51,7 @@ build-all: setup
 
 test-e2e: setup build-all ## End-to-end tests: on this machine, and in virtual machines on older kernels
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs $(PYTEST_ARGS) tests/e2e
+		PYTHONDONTWRITEBYTECODE=1 scripts/test-e2e.sh $(PYTHON) -m pytest -p no:cacheprovider -rs $(PYTEST_ARGS)
 
 test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \

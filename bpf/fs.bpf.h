@@ -6,9 +6,6 @@
 #ifndef IOSTRATA_FS_H
 #define IOSTRATA_FS_H
 
-/* fs/ext4/ext4.h; fs/ext4/mballoc.c uses it for its cache. */
-enum { EXT4_BAD_INO = 1 };
-
 enum { FS_SLOTS = 512 };
 
 static const __u64 GATHER_NS = 1000000000;
@@ -54,11 +51,9 @@ struct {
 static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
 {
 	unsigned long magic = inode->i_sb->s_magic;
-	__u8 kind = kind_of(inode->i_mode & S_IFMT, magic);
+	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
+	__u8 kind = is_allocators(inode) ? FD_UNKNOWN : kind_of(inode->i_mode & S_IFMT, magic);
 
-	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. The one of ext4's allocator looks like a file. */
-	if (magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO)
-		kind = FD_UNKNOWN;
 	event->head.fd_kind = kind;
 	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
@@ -155,7 +150,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 /* Pages of a block device, and of inodes that are no user's: a call on a file changes them too. */
 static __always_inline bool is_metadata_inode(struct inode *inode)
 {
-	return (inode->i_mode & S_IFMT) != S_IFREG;
+	return (inode->i_mode & S_IFMT) != S_IFREG || is_allocators(inode);
 }
 
 static __always_inline bool is_own_file(struct file_op *call, struct inode *inode)

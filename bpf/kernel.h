@@ -73,9 +73,12 @@ struct hlist_head {
 	struct hlist_node *first;
 };
 
+struct address_space;
+
 struct inode {
 	__u16 i_mode;
 	unsigned long i_ino;
+	struct address_space *i_mapping;
 	struct super_block *i_sb;
 	__u32 i_rdev;
 	__u32 i_generation;
@@ -182,8 +185,13 @@ struct iov_iter {
 	unsigned long count;
 };
 
+struct xarray {
+	unsigned int xa_flags;
+};
+
 struct address_space {
 	struct inode *host;
+	struct xarray i_pages;
 };
 
 struct page {

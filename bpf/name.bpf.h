@@ -96,6 +96,15 @@ static __always_inline __u8 kind_of(__u16 type, unsigned long magic)
 	return is_in_memory(magic) ? FD_MEMORY : FD_REGULAR;
 }
 
+/* fs/ext4/ext4.h; fs/ext4/mballoc.c uses it for its cache. */
+enum { EXT4_BAD_INO = 1 };
+
+/* The inode in which ext4's allocator keeps its block groups, which passes for a file in some versions. */
+static __always_inline bool is_allocators(struct inode *inode)
+{
+	return inode->i_sb->s_magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO;
+}
+
 /* Of the device that a file lies on, or that it is. */
 static __always_inline __u32 dev_of_inode(struct inode *inode)
 {
@@ -203,7 +212,7 @@ static __always_inline void meet_inode(struct inode *inode, __u64 at_ns)
 
 	if (!met || met->inode == mark_of(dev, inode->i_ino, inode->i_generation, 0))
 		return;
-	if (type == S_IFREG || type == S_IFDIR)
+	if ((type == S_IFREG || type == S_IFDIR) && !is_allocators(inode))
 		name_met(0, address_of(inode), 0, at_ns);
 }
 

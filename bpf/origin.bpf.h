@@ -249,11 +249,9 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 	return true;
 }
 
-/*
- * Pages of a file or of a device that are written back, by whomever. How many bytes are of those whom the filters let through.
- */
-static __always_inline __u32 find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
-					 __u32 gatherer)
+/* Pages of a file or of a device that are written back, by whomever. What of them is dirty no more is counted once, when they are queued. */
+static __always_inline void find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
+					__u32 gatherer)
 {
 	__u32 bytes = from->origin.owned_bytes;
 	__u8 evidence = EVIDENCE_NONE;
@@ -263,25 +261,29 @@ static __always_inline __u32 find_writer(struct bio *bio, __u32 flags, struct pr
 	/* First, because buffers of a file system may lie in memory that passes for pages of a file. */
 	if (is_flagged_metadata(flags)) {
 		from->origin.io_class = IO_METADATA;
-		return 0;
+		return;
 	}
 	if (find_file(first_page(bio), &file)) {
 		if (!name_file(&file, from, flags))
-			return 0;
+			return;
 		first = find_owner(&file, &evidence);
-		if (evidence == EVIDENCE_PAGE) {
+		if (evidence == EVIDENCE_PAGE)
 			bytes = gather_pages(bio, gatherer);
+		else if (!first || !first->wanted)
+			bytes = 0;
+		if (gatherer == GATHERER_QUEUED)
+			count_cleaned(&file, bytes);
+		if (evidence == EVIDENCE_PAGE) {
 			if (own_first_part(from, owner, gatherer))
-				return bytes;
+				return;
 		} else if (first) {
 			*owner = *first;
 			from->origin.evidence = evidence;
-			return owner->wanted ? bytes : 0;
+			return;
 		}
 	}
 	if (find_cgroup(bio, owner))
 		from->origin.evidence = EVIDENCE_CGROUP;
-	return 0;
 }
 
 /* Whether the kernel swaps: it says so of all that it writes, and the maker of what it reads. */
@@ -406,7 +408,7 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		else if (is_direct(maker))
 			name_direct(bio, maker, from);
 		else
-			count_cleaned(find_writer(bio, flags, from, &owner, GATHERER_QUEUED));
+			find_writer(bio, flags, from, &owner, GATHERER_QUEUED);
 	}
 	if (by_submitter) {
 		owned_by_current(&owner);

@@ -25,6 +25,9 @@ struct inode_owner {
 	__u64 generation;
 	/* How many pages had ever been told one by one when a second process came; 0 while there is none. */
 	__u64 shared_since;
+	/* Bytes of those whose I/O is recorded that turned dirty, and that are not dirty any more. Both only grow. */
+	__u64 dirtied_bytes;
+	__u64 cleaned_bytes;
 };
 
 /* LRU: an inode that is forgotten has no owner. */
@@ -67,6 +70,8 @@ struct file_page {
 	struct page_key key;
 	__u64 generation;
 	struct inode *inode;
+	/* What is remembered of it. Filled by find_owner(). */
+	struct inode_owner *known;
 };
 
 static __always_inline struct page *head_of(struct page *page)
@@ -78,6 +83,9 @@ static __always_inline struct page *head_of(struct page *page)
 
 /* include/linux/page-flags.h: low bits of a mapping that is none of a file. */
 enum { PAGE_MAPPING_ANON = 1, PAGE_MAPPING_FLAGS = 3 };
+
+/* Marks of an xarray lie above this bit of its flags, and nothing else does. */
+enum { FIRST_MARK = 20 };
 
 static __always_inline unsigned long mapping_of(struct page *head)
 {
@@ -122,8 +130,10 @@ static __always_inline struct owner *find_owner(struct file_page *page, __u8 *ev
 	__u32 zero = 0;
 	__u64 *count;
 
+	page->known = 0;
 	if (!inode || inode->generation != page->generation)
 		return 0;
+	page->known = inode;
 	if (!inode->shared_since) {
 		*evidence = EVIDENCE_INODE;
 		return &inode->first;
@@ -202,7 +212,7 @@ static __always_inline __u64 bytes_of(struct folio *folio)
 }
 
 /* Dirty pages of those whose I/O is recorded, so that a recording can wait until they are written back. */
-static __always_inline void count_dirtied(struct inode *inode, __u64 bytes)
+static __always_inline void count_dirtied(struct inode_owner *known, struct inode *inode, __u64 bytes)
 {
 	struct account *account;
 
@@ -210,16 +220,46 @@ static __always_inline void count_dirtied(struct inode *inode, __u64 bytes)
 	if (!inode->i_sb->s_bdev || !device_wanted(inode->i_sb->s_dev))
 		return;
 	account = account_of(CLASS_BLOCK);
-	if (account)
-		account->dirtied_bytes += bytes;
+	if (!account)
+		return;
+	account->dirtied_bytes += bytes;
+	__sync_fetch_and_add(&known->dirtied_bytes, bytes);
 }
 
-static __always_inline void count_cleaned(__u64 bytes)
+/*
+ * Whether no page of a file is dirty any more when one of them is on its way to the device. Of the marks of its tree of pages
+ * (include/linux/xarray.h: the upper bits, in a place that depends on the kernel's configuration) that page's is then the only one.
+ */
+static __always_inline bool is_last_dirty(struct file_page *file)
 {
-	struct account *account = bytes ? account_of(CLASS_BLOCK) : 0;
+	struct inode *inode = file->inode;
+	__u32 marks = BPF_CORE_READ(inode, i_mapping, i_pages.xa_flags) >> FIRST_MARK;
 
-	if (account)
-		account->cleaned_bytes += bytes;
+	return !(marks & (marks - 1));
+}
+
+/*
+ * `bytes` of those whose I/O is recorded go to the device. Of a page that turned dirty that may be less than all: what lies beyond the
+ * file's end, and blocks of it that were not changed, are not written. So with its last dirty page all of the file is clean.
+ */
+static __always_inline void count_cleaned(struct file_page *file, __u64 bytes)
+{
+	struct inode_owner *known = file->known;
+	struct account *account;
+	__s64 left;
+
+	if (!known)
+		return;
+	left = known->dirtied_bytes - known->cleaned_bytes;
+	if (left <= 0)
+		return;
+	if (bytes > left || is_last_dirty(file))
+		bytes = left;
+	account = bytes ? account_of(CLASS_BLOCK) : 0;
+	if (!account)
+		return;
+	account->cleaned_bytes += bytes;
+	__sync_fetch_and_add(&known->cleaned_bytes, bytes);
 }
 
 /*
@@ -240,8 +280,8 @@ static __always_inline bool dirties_again(void)
 	return flags & (PF_WQ_WORKER | PF_KSWAPD) || is_journal_thread(comm);
 }
 
-/* Remembers the current task for a page that it makes dirty. Whether the filters let the page's owner through. */
-static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
+/* Remembers the current task for a page that it makes dirty. What is known of the inode, where the filters let the page's owner through. */
+static __always_inline struct inode_owner *remember_dirtier(__u64 index, struct inode *host)
 {
 	struct inode_key key = { .dev = host->i_sb->s_dev, .ino = host->i_ino };
 	__u64 generation = host->i_generation, *count;
@@ -255,33 +295,38 @@ static __always_inline bool remember_dirtier(__u64 index, struct inode *host)
 
 		owned_by_current(&fresh.first);
 		failed = bpf_map_update_elem(&inode_owners, &key, &fresh, inode ? BPF_ANY : BPF_NOEXIST);
-		if (!failed)
-			return fresh.first.wanted;
-		/* Another process came first, or there is no room, and the inode has no owner. */
 		inode = bpf_map_lookup_elem(&inode_owners, &key);
 		if (!inode || inode->generation != generation)
-			return false;
+			return 0;
+		if (!failed)
+			return fresh.first.wanted ? inode : 0;
+		/* Another process came first. */
 	}
 	if (!inode->shared_since &&
 	    is_process(&inode->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns))
-		return inode->first.wanted;
+		return inode->first.wanted ? inode : 0;
 	if (dirties_again())
-		return false;
+		return 0;
 	owned_by_current(&owner);
 	if (!inode->shared_since) {
 		count = bpf_map_lookup_elem(&pages_told, &zero);
 		inode->shared_since = count ? *count + 1 : 1;
 	}
 	tell_page(&key, index, &owner, generation);
-	return owner.wanted;
+	return owner.wanted ? inode : 0;
 }
 
 /* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
 static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
 {
+	struct inode_owner *known;
+
 	/* The tracepoint allows for pages without a file. */
-	if (mapping && remember_dirtier(index, mapping->host))
-		count_dirtied(mapping->host, bytes);
+	if (!mapping)
+		return 0;
+	known = remember_dirtier(index, mapping->host);
+	if (known)
+		count_dirtied(known, mapping->host, bytes);
 	return 0;
 }
 

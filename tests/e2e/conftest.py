@@ -60,6 +60,12 @@ def recordable():
         pytest.skip(reason)
 
 
+def pytest_itemcollected(item):
+    """What records on the machine itself is told from the rest, for `scripts/test-e2e.sh`."""
+    if "recordable" in item.fixturenames:
+        item.add_marker(pytest.mark.machine)
+
+
 class Loop:
     """A loop device of our own."""
 

@@ -107,15 +107,15 @@ def test_a_workload_touches_what_it_was_told_to(disk, record, tmp_path):
 
 def stack_distances(touches):
     """By power of two: how often a block is touched at that distance again; and how many first times there are. Slow and plain."""
-    stack, again = [], {}
+    stack, again, seen = [], {}, set()
     for block in touches:
-        if block in stack:
-            place = stack.index(block)
-            distance = place + 1
+        if block in seen:
+            distance = stack[::-1].index(block) + 1
             size = 1 << (distance - 1).bit_length()
             again[size] = again.get(size, 0) + 1
-            del stack[place]
-        stack.insert(0, block)
+            stack.remove(block)
+        seen.add(block)
+        stack.append(block)
     return again, len(stack)
 
 
@@ -132,7 +132,8 @@ def test_distances_are_those_of_a_stack(layer, generate, tmp_path):
         from read_parquet('{small}/{layer}/*.parquet', filename = true, file_row_number = true)
         where op in {OPS['read'] + OPS['write']} and {data} and {size} > 0 and {begin} is not null
         order by ts_ns, filename, file_row_number""").fetchall() for number in range(first, end)]
-    again, firsts = stack_distances(touches)
+    numbers = {block: number for number, block in enumerate(dict.fromkeys(touches))}
+    again, firsts = stack_distances([numbers[block] for block in touches])
     assert {int(row["cache_blocks"]): int(row["reuses"]) for row in rows if row["reuses"] != "0"} == again and len(again) > 5
     hits = 0
     for row in rows:

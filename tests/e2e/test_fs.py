@@ -135,6 +135,17 @@ def test_commits_log_what_the_journal_writes(disk, record, actors):
     assert longer == (50, 50)
 
 
+def test_what_the_allocator_reads_is_nobodys_file(disk, record):
+    """ext4 reads its block groups into the page cache at the first write; no call asked for that, and no page fault."""
+    disk.settle()
+    recorder = record("--device", disk.name)
+    subprocess.run(["dd", "if=/dev/zero", f"of={disk.mount / 'file'}", "bs=4k", "count=1", "conv=fsync", "status=none"], check=True)
+    capture = recorder.stop()
+    assert capture.sql("select op, via, fd_kind from {fs} where ino = 1 group by all") == [("fill", "call", None)]
+    assert capture.one("select count(*) from {fs} where op = 'fault'") == (0,)
+    assert capture.one("select count(*) from {file} where ino = 1") == (0,)
+
+
 def test_an_inode_is_written_back_by_whoever_syncs_the_file_system(disk, record, actors):
     disk.settle()
     recorder = record("--device", disk.name)

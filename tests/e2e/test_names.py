@@ -258,7 +258,7 @@ def test_files_of_a_file_system_that_is_mounted_nowhere_are_named_within_it(disk
 
 def test_only_files_that_the_filters_let_through_are_named(disk, record, actors):
     stranger = actors()
-    recorder = record("--device", disk.name, "--", "dd", "if=/dev/zero", f"of={disk.mount}/own", "count=1", "status=none", wait=False)
+    recorder = record("--device", disk.name, "--", "dd", "if=/dev/zero", f"of={disk.mount}/own", "count=1", "conv=fsync", "status=none", wait=False)
     stranger.do(f"open({str(disk.mount / 'strange')!r}, 'wb').write(b'x' * 4096)")
     capture = recorder.finish()
     assert capture.sql("select distinct path from {file}") == [(f"{disk.mount}/own",)]

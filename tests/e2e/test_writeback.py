@@ -1,5 +1,6 @@
 """What a command leaves dirty when it ends is its own when it is written back."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_a_command_that_left_nothing_dirty_is_not_waited_for(disk, record):
     assert time.monotonic() - started < 20
     assert [row[:2] for row in written(capture)] == [("dd", 3 * MIB)]
     assert capture.manifest["stop_reason"] == "the command ended"
+
+
+@pytest.mark.parametrize("written", [["count=1"], ["bs=4096", "count=3", "seek=5"], ["bs=1025", "count=1", "seek=700"]])
+def test_of_a_page_all_is_clean_when_its_blocks_are_written(disk, record, written):
+    """The file system has blocks of 1 KiB: a file's end is less than a page, and so is what has no data before it."""
+    assert os.statvfs(disk.mount).f_bsize == 1024
+    started = time.monotonic()
+    dd = ["dd", "if=/dev/zero", f"of={disk.mount}/file", *written, "conv=fsync", "status=none"]
+    capture = record("--device", disk.name, "--", *dd, wait=False).finish()
+    assert capture.manifest["stop_reason"] == "the command ended" and time.monotonic() - started < 20
+    size, dirty = [capture.one(query)[0] for query in (
+        "select sum(owned_bytes)::bigint from {block} where comm = 'dd' and op = 'write' and class = 'data'",
+        "select sum(bytes)::bigint from {fs} where comm = 'dd' and op = 'dirty' and fd_kind = 'regular'")]
+    assert size <= dirty and (size < dirty or "bs=4096" in written)
 
 
 def test_what_was_not_written_back_in_time_is_told(disk, record):
