@@ -10,6 +10,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;
 use iostrata_capture::tables::{FileTable, FileView};
+use smallvec::SmallVec;
 
 use crate::entity::{FileId, device_number};
 
@@ -24,10 +25,13 @@ struct Name {
 #[derive(Default)]
 pub struct Files {
     /// By device and inode number: the generation of the number from some moment on, ascending.
-    generations: HashMap<(i32, i64), Vec<(i64, i64)>, RandomState>,
+    generations: HashMap<(i32, i64), Generations, RandomState>,
     /// Of each file the path that is best to show.
-    names: HashMap<FileId, Name>,
+    names: HashMap<FileId, Name, RandomState>,
 }
+
+/// Most numbers have only one, which then lies where the number was found.
+type Generations = SmallVec<[(i64, i64); 1]>;
 
 impl Files {
     /// Reads the file table of `capture`.
@@ -44,6 +48,9 @@ impl Files {
     /// (subvolumes of btrfs): which of them a row is of is not known.
     fn settle(&mut self) {
         self.generations.retain(|_, spans| {
+            if spans.len() < 2 {
+                return true;
+            }
             spans.sort_unstable();
             // Other names of the same file.
             spans.dedup_by_key(|(_, generation)| *generation);
@@ -78,7 +85,7 @@ impl Files {
     /// The file that had an inode number at `ts_ns`: by its last row not after it, or by its first where all are later.
     /// And the first and the last moment at which that is so.
     pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> (FileId, (i64, i64)) {
-        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], Vec::as_slice);
+        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], SmallVec::as_slice);
         let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
         let span = spans.get(after.saturating_sub(1));
         let from_ns = span.filter(|_| after >= 2).map_or(i64::MIN, |(from_ns, _)| *from_ns);
@@ -88,7 +95,7 @@ impl Files {
 
     /// The generations that an inode number had between two moments, each from when on.
     pub fn all(&self, (dev, ino): (i32, i64), (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
-        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], Vec::as_slice);
+        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], SmallVec::as_slice);
         let found = spans.partition_point(|(from_ns, _)| *from_ns <= first_ns).saturating_sub(1);
         let (found, later) = spans.split_at((found + 1).min(spans.len()));
         let later = later.iter().take_while(move |(from_ns, _)| *from_ns <= last_ns).copied();

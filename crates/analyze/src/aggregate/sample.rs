@@ -232,7 +232,8 @@ impl Sample {
         let [lowest, greatest] = [0, 1].map(|end| PERCENTILES.map(|p| p.ranks_with(self.count, missing)[end]));
         let values = self.values.sorted();
         let at = values.at(ranks);
-        let (low, high) = (values.at(lowest), values.at(greatest));
+        // Where nothing is missing they are the same, and buckets are many.
+        let [low, high] = [lowest, greatest].map(|ranks| if missing == 0 { at } else { values.at(ranks) });
         let percentile = |index: usize| {
             let bucket: Bucket = at[index]?;
             // A bucket of the histogram may reach beyond the least and the greatest value in it.

@@ -57,13 +57,17 @@ pub struct Accounts {
 /// The number of the account of what is not asked for.
 const LEFT_OUT: u32 = 0;
 
+/// Room for so many from the beginning.
+const EXPECTED: usize = 1 << 14;
+
 /// More are not kept open: some 30 MiB.
 const MOST: usize = 1 << 18;
 
 impl Accounts {
     /// None that is asked for.
     pub fn new(activity: bool) -> Self {
-        let mut accounts = Accounts { all: Vec::new(), sums: Vec::new(), activity };
+        let (all, sums) = (Vec::with_capacity(EXPECTED), Vec::with_capacity(EXPECTED));
+        let mut accounts = Accounts { all, sums, activity };
         let kind = Kind { layer: Layer::Syscall, direction: None, counted: Counted::Whole(None) };
         accounts.open(kind, NO_SLOT, None, None);
         accounts

@@ -8,6 +8,9 @@ use foldhash::fast::RandomState;
 /// Values by key. Keyed at random: whoever makes a capture cannot make keys that collide.
 pub struct Remembered<K, V>(HashMap<K, Entry<V>, RandomState>);
 
+/// Room for so many from the beginning: most captures have more, and a table that grows is written anew each time.
+const EXPECTED: usize = 1 << 14;
+
 struct Entry<V> {
     /// The first and the last moment for which the value is.
     held: (i64, i64),
@@ -17,7 +20,7 @@ struct Entry<V> {
 impl<K: Eq + Hash, V: Copy> Remembered<K, V> {
     /// Nothing yet.
     pub fn new() -> Self {
-        Remembered(HashMap::default())
+        Remembered(HashMap::with_capacity_and_hasher(EXPECTED, RandomState::default()))
     }
 
     /// How many values are remembered.

@@ -47,24 +47,18 @@ struct Unknown {
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows, captured| {
-        for direction in DIRECTIONS {
-            let flow = *flows.get(direction);
-            let unknown = unknown(trust, direction, nobodys.get(direction));
-            let (name, id, told) = (name.clone(), id.clone(), trust.told);
-            let row = Row {
+        for direction in DIRECTIONS.into_iter().filter(|direction| *flows.get(*direction) != Flow::default()) {
+            rows.push(Row {
                 scope,
-                name,
-                id,
+                name: name.clone(),
+                id: id.clone(),
                 direction,
-                flow,
+                flow: *flows.get(direction),
                 captured,
-                told,
+                told: trust.told,
                 is_part: trust.sampled || trust.is_windowed,
-                unknown,
-            };
-            if flow != Flow::default() {
-                rows.push(row);
-            }
+                unknown: unknown(trust, direction, nobodys.get(direction)),
+            });
         }
     };
     push("total", (String::new(), String::new()), &finished.total_flows, &Flows::default(), trust.captured);
