@@ -16,13 +16,24 @@ use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
 use iostrata_analyze::output::message;
 use iostrata_analyze::select::Selection;
+use iostrata_analyze::store::Partials;
+use iostrata_analyze::store::bundle::{Bundle, Writer, packed};
 use iostrata_capture::guard::reading;
+use iostrata_capture::part::{PartFile, PartReader, PartWriter};
 use iostrata_capture::system::{Identity, Systems};
+use iostrata_capture::table::Table;
+use iostrata_capture::tables::{BlockTable, SyscallTable};
 use tempfile::TempDir;
 
 /// The kinds of input, by the name of their target.
-pub const KINDS: [(&str, Run); 5] =
-    [("manifest", manifest), ("list", list), ("sidecar", sidecar), ("rules", rules), ("parquet", parquet)];
+pub const KINDS: [(&str, Run); 6] = [
+    ("manifest", manifest),
+    ("list", list),
+    ("sidecar", sidecar),
+    ("rules", rules),
+    ("parquet", parquet),
+    ("partial", partial),
+];
 
 /// Takes an input through the program.
 pub type Run = fn(&Stage, &[u8]);
@@ -113,8 +124,12 @@ fn told_on_one_line(error: &anyhow::Error) {
 }
 
 fn summary(capture: &Path) {
-    run(&Command::Analyze(Box::new(Analyze {
-        analysis: Analysis::Summary,
+    run(&Command::Analyze(Box::new(analysis(Analysis::Summary, capture))));
+}
+
+fn analysis(analysis: Analysis, capture: &Path) -> Analyze {
+    Analyze {
+        analysis,
         selection: Selection::default(),
         captures: vec![capture.to_owned()],
         out: Some(capture.join("results")),
@@ -127,7 +142,7 @@ fn summary(capture: &Path) {
         precision: Precision::DEFAULT,
         window: None,
         stretch_rows: None,
-    })));
+    }
 }
 
 fn recover(capture: &Path) {
@@ -281,4 +296,83 @@ fn sign(part: &[u8], log: &mut [u8]) {
         head[4..].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
         rest = after;
     }
+}
+
+/// What partials are of, in the order in which inputs number it.
+pub const ANALYSES: [Analysis; 9] = [
+    Analysis::Summary,
+    Analysis::Timeline,
+    Analysis::Sizes,
+    Analysis::Heatmap,
+    Analysis::Footprint,
+    Analysis::Pattern,
+    Analysis::Arrivals,
+    Analysis::Queue,
+    Analysis::Path,
+];
+
+/// A file of partials that is merged: all of it, or what one of its partials is before it is compressed.
+///
+/// | bytes | |
+/// | --- | --- |
+/// | 1 | the analysis; 0x80: what follows is the whole file |
+/// | … | the file, or the largest partial of a small capture |
+pub fn partial(stage: &Stage, input: &[u8]) {
+    let Some((first, rest)) = input.split_first() else { return };
+    let capture = stage.fresh();
+    let what = ANALYSES[usize::from(first & 0xf) % ANALYSES.len()];
+    let file = capture.join("partials");
+    let bundle = partials(&capture, what, &file);
+    if first & 0x80 != 0 {
+        must(fs::write(&file, rest));
+    } else {
+        replace_largest(&bundle, &file, rest);
+    }
+    run(&Command::Analyze(Box::new(Analyze { partials: Partials::From(vec![file]), ..analysis(what, &capture) })));
+}
+
+/// The partials of a capture with little in it, in a file.
+fn partials(capture: &Path, what: Analysis, file: &Path) -> Bundle {
+    put_unlisted(capture, false);
+    if what == Analysis::Path {
+        few::<SyscallTable>(capture)
+    } else {
+        few::<BlockTable>(capture)
+    }
+    let partials = Partials::To { share: (1, 1), file: file.to_owned(), from: Vec::new() };
+    run(&Command::Partial(Box::new(Analyze { out: None, partials, ..analysis(what, capture) })));
+    Bundle::open(file).expect("it was written just now")
+}
+
+/// The first rows of a table.
+fn few<T: Table>(capture: &Path) {
+    let whole = capture.join("whole");
+    PARTS.iter().filter(|(table, _)| *table == T::NAME).for_each(|(_, part)| must(fs::write(&whole, part)));
+    let rows = PartReader::open::<T>(&PartFile::Whole(whole)).expect("a part").next().expect("rows").expect("readable");
+    must(fs::create_dir_all(capture.join(T::NAME)));
+    let mut writer = PartWriter::create::<T>(capture, 1).expect("room");
+    writer.write(&rows.slice(0, ROWS.min(rows.num_rows()))).expect("room");
+    writer.finish().expect("room");
+}
+
+/// How many rows partials are of.
+const ROWS: usize = 16;
+
+/// The largest partial of an analysis of that capture.
+pub fn largest(stage: &Stage, what: Analysis) -> Vec<u8> {
+    let capture = stage.fresh();
+    let bundle = partials(&capture, what, &capture.join("partials"));
+    let raws = bundle.places.values().map(|place| bundle.read(place).expect("it was written just now"));
+    raws.max_by_key(Vec::len).unwrap_or_default()
+}
+
+fn replace_largest(bundle: &Bundle, file: &Path, raw: &[u8]) {
+    let bytes = |place| bundle.read(place).map_or(0, |raw| raw.len());
+    let largest = bundle.places.iter().max_by_key(|(_, place)| bytes(place)).map(|(id, _)| *id);
+    let written = largest.map_or(Ok(0), |id| {
+        let mut writer = Writer::create(file, bundle.tool)?;
+        writer.add(id, raw, &packed(raw)?)?;
+        writer.finish()
+    });
+    written.map(drop).unwrap_or_else(|error| must(Err(std::io::Error::other(error))));
 }

@@ -24,24 +24,26 @@ impl<'a> Names<'a> {
         Names { devices: captures.iter().map(|c| by_number(&c.manifest)).collect(), owners, files }
     }
 
-    /// The name of an entity, which may be empty, and its id.
+    /// The name of an entity, which may be empty, and its id. A partial from a file may have entities of captures that there are not.
     pub fn of(&self, entity: &Entity) -> (String, String) {
         match *entity {
             Entity::Process(capture, pid, start_ns) => {
-                let comm = self.owners[capture].comm(pid, start_ns).unwrap_or_default();
+                let owners = self.owners.get(capture);
+                let comm = owners.and_then(|owners| owners.comm(pid, start_ns)).unwrap_or_default();
                 (comm.to_owned(), format!("{pid}@{start_ns}"))
             }
             Entity::Cgroup(capture, id) => {
-                (self.owners[capture].cgroup(id).unwrap_or_default().to_owned(), id.to_string())
+                let owners = self.owners.get(capture);
+                (owners.and_then(|owners| owners.cgroup(id)).unwrap_or_default().to_owned(), id.to_string())
             }
             Entity::File(capture, file) => {
                 let FileId { dev, ino, generation } = file;
                 let generation = generation.map(|generation| format!("@{generation}")).unwrap_or_default();
-                let name = self.files[capture].name(file).unwrap_or_default();
+                let name = self.files.get(capture).and_then(|files| files.name(file)).unwrap_or_default();
                 (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
             }
             Entity::Device(capture, dev) => {
-                let device = self.devices[capture].get(&dev);
+                let device = self.devices.get(capture).and_then(|devices| devices.get(&dev));
                 (device.map(|device| device.name.clone()).unwrap_or_default(), device_number(dev))
             }
             Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),

@@ -8,8 +8,9 @@ pub mod asked;
 pub mod bundle;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::hash::Hasher;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -67,6 +68,17 @@ impl Id {
         Id::of(hasher.finish128())
     }
 
+    /// A piece at a time: this program is larger than most partials.
+    fn of_file(mut file: File) -> io::Result<Id> {
+        let (mut hasher, mut piece) = (SipHasher13::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(Id::of(hasher.finish128())),
+                bytes => hasher.write(&piece[..bytes]),
+            }
+        }
+    }
+
     fn of_value(value: &impl Serialize) -> Result<Id> {
         Ok(Id::of_bytes(&postcard::to_stdvec(value)?))
     }
@@ -84,7 +96,7 @@ impl Id {
         if let Some(id) = KNOWN.get() {
             return Ok(*id);
         }
-        let id = fs::read("/proc/self/exe").map(|bytes| Id::of_bytes(&bytes)).context("/proc/self/exe: cannot read")?;
+        let id = File::open("/proc/self/exe").and_then(Id::of_file).context("/proc/self/exe: cannot read")?;
         Ok(*KNOWN.get_or_init(|| id))
     }
 }

@@ -70,6 +70,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
     }
     // What reaches the device for a file of an overlay or a network has another file, or none.
     let without_device = trust.captured_without(Layer::Block);
+    let has = |disks: Option<&Disks>, dev| disks.is_some_and(|disks| disks.contains_key(&dev));
     for scope in Scope::ALL {
         let mut nobodys = Flows::default();
         for (entity, flows) in &finished.entities {
@@ -79,7 +80,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         }
         for (entity, flows) in finished.entities.iter().filter(|(entity, _)| entity.scope() == scope) {
             let captured = match entity {
-                Entity::File(capture, file) if flows.device() == 0 && !disks[*capture].contains_key(&file.dev) => {
+                Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(*capture), file.dev) => {
                     without_device
                 }
                 _ => trust.captured,

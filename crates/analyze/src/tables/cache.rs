@@ -99,7 +99,9 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         flows,
         captured: match subject {
             // What is read and written for a file of an overlay or a network has another file, or none.
-            Subject::Entity(Entity::File(capture, file)) if !disks[capture].contains_key(&file.dev) => {
+            Subject::Entity(Entity::File(capture, file))
+                if !disks.get(capture).is_some_and(|disks| disks.contains_key(&file.dev)) =>
+            {
                 [trust.captured[0], false, false, false]
             }
             _ => trust.captured,

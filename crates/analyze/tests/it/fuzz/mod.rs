@@ -132,6 +132,11 @@ fn logs_of_parts_that_were_never_finished() {
 }
 
 #[test]
+fn files_of_partials() {
+    nothing_is_found("partial");
+}
+
+#[test]
 fn rules() {
     nothing_is_found("rules");
 }

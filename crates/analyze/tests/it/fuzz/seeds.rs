@@ -14,7 +14,7 @@ use parquet::basic::Encoding;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::inputs::{LARGE, LIST, MANIFEST, PARTS};
+use super::inputs::{ANALYSES, LARGE, LIST, MANIFEST, PARTS, Stage, largest};
 use crate::support::small;
 
 /// The seeds of a kind, by name.
@@ -25,6 +25,7 @@ pub fn of(kind: &str) -> Vec<(String, Vec<u8>)> {
         "manifest" => named(manifests()),
         "list" => named(lists()),
         "rules" => named(rules()),
+        "partial" => named(partials()),
         "sidecar" => named(each_table(sidecars)),
         "parquet" => named(each_table(parts)),
         _ => unreachable!("no such kind: {kind}"),
@@ -65,6 +66,13 @@ fn lists() -> Vec<Vec<u8>> {
         there[..there.len() - 20].to_owned(),
     ];
     lists.map(String::into_bytes).into()
+}
+
+/// A partial of each analysis.
+fn partials() -> Vec<Vec<u8>> {
+    let stage = Stage::new().expect("a place for temporary files");
+    let seed = |(number, what): (u8, _)| [&[number][..], &largest(&stage, what)].concat();
+    (0..).zip(ANALYSES).map(seed).collect()
 }
 
 fn rules() -> Vec<Vec<u8>> {
