@@ -9,8 +9,16 @@ set -u
 cd "$(dirname "$0")/.." || exit
 printed=$(mktemp)
 children=()
-# Nobody outlives this.
-trap 'kill "${children[@]}" 2>/dev/null; rm -f "$printed"' EXIT
+# Nobody outlives this, and what was printed is shown however it ends.
+# shellcheck disable=SC2317,SC2329 # The trap calls it.
+over() {
+    trap '' INT TERM
+    kill "${children[@]}" 2>/dev/null
+    wait
+    cat "$printed"
+    rm -f "$printed"
+}
+trap over EXIT
 trap 'exit 130' INT TERM
 
 nice -n 10 "$@" -m "not machine" tests/e2e >"$printed" 2>&1 &
@@ -23,7 +31,6 @@ machine=$?
 wait "${children[0]}"
 beside=$?
 children=()
-cat "$printed"
 
 # 5: none of the tests was asked for.
 for code in "$machine" "$beside"; do
