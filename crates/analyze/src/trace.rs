@@ -4,7 +4,7 @@
 //! thread below each other only if one is within the other. So a process here is a process or a disk, and a thread a lane: as many as it takes
 //! for operations that were under way at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use indicatif::HumanCount;
@@ -163,11 +163,16 @@ fn arguments((spans, names): (&Finished, &Names), span: &Span) -> Map<String, Va
     args
 }
 
+/// No process id is as great: the kernel's `PID_MAX_LIMIT`.
+const BEYOND_PIDS: usize = 1 << 22;
+
 /// Which process and lane operations are shown in.
 #[derive(Default)]
 struct Tracks {
     /// Processes and disks by their numbers, and lanes of each layer.
     of: BTreeMap<Entity, (usize, BTreeMap<Layer, Lanes>)>,
+    /// Process ids that are the numbers of processes.
+    pids: BTreeSet<usize>,
     /// Lanes so far.
     lanes: usize,
 }
@@ -175,8 +180,10 @@ struct Tracks {
 impl Tracks {
     fn of(&mut self, spans: &Finished, span: &Span) -> (usize, usize) {
         let scope = if span.layer == Layer::Block { Scope::Device } else { Scope::Process };
-        let next = self.of.len() + 1;
-        let (pid, layers) = self.of.entry(spans.owner(span, scope)).or_insert_with(|| (next, BTreeMap::new()));
+        let (next, pids) = (BEYOND_PIDS + self.of.len(), &mut self.pids);
+        let owner = spans.owner(span, scope);
+        let (pid, layers) =
+            self.of.entry(owner).or_insert_with(|| (process_id(&owner, pids).unwrap_or(next), BTreeMap::new()));
         let lanes = &mut layers.entry(span.layer).or_default().free_ns;
         let length = i64::try_from(span.total_ns.unwrap_or(0)).unwrap_or(i64::MAX);
         let end_ns = span.ts_ns.saturating_add(length);
@@ -195,7 +202,8 @@ impl Tracks {
         };
         for (entity, (pid, layers)) in &self.of {
             let (name, id) = names.of(entity);
-            let id = id.split('@').next().unwrap_or_default();
+            // Viewers show the number beside the name.
+            let id = if *pid < BEYOND_PIDS { "" } else { id.split('@').next().unwrap_or_default() };
             let disk = if entity.scope() == Scope::Device { "disk " } else { "" };
             told("process_name", (*pid, 0), json!({ "name": format!("{disk}{} {id}", one_line(&name)).trim() }))?;
             for (layer, Lanes { free_ns }) in layers {
@@ -207,5 +215,32 @@ impl Tracks {
             }
         }
         Ok(())
+    }
+}
+
+/// The id of a process, unless another one that had it is shown under it: an id is given again, and other machines give the same.
+fn process_id(entity: &Entity, taken: &mut BTreeSet<usize>) -> Option<usize> {
+    let Entity::Process(_, pid, _) = entity else { return None };
+    let pid = usize::try_from(*pid).ok().filter(|pid| (1..BEYOND_PIDS).contains(pid))?;
+    taken.insert(pid).then_some(pid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_its_id_as_its_number_if_nobody_else_has() {
+        let mut taken = BTreeSet::new();
+        let mut of = |entity| process_id(&entity, &mut taken);
+        assert_eq!(of(Entity::Process(0, 307, 5)), Some(307));
+        assert_eq!(of(Entity::Process(0, 307, 9)), None);
+        assert_eq!(of(Entity::Process(1, 307, 5)), None);
+        assert_eq!(of(Entity::Process(0, 1, 5)), Some(1));
+        for none in
+            [Entity::Process(0, 0, 5), Entity::Process(0, -1, 5), Entity::Process(0, 1 << 22, 5), Entity::Device(0, 7)]
+        {
+            assert_eq!(of(none), None);
+        }
     }
 }
