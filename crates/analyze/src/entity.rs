@@ -111,26 +111,28 @@ pub struct Places(pub [Place; Scope::ALL.len()]);
 pub struct Entities {
     /// Keyed at random: whoever makes a capture cannot make entities that collide.
     places: HashMap<Entity, Place, RandomState>,
-    all: Vec<(Entity, Flows)>,
+    all: Vec<Entity>,
+    /// The flows of each, of those at its end perhaps not yet.
+    flows: Vec<Flows>,
     /// What each did, as far as that was asked for.
     active: Vec<Activity>,
 }
 
 /// Them in a file, by their places.
 #[derive(Serialize, Deserialize)]
-struct Kept(Vec<(Entity, Flows)>, Vec<Activity>);
+struct Kept(Vec<Entity>, Vec<Flows>, Vec<Activity>);
 
 impl From<Kept> for Entities {
-    fn from(Kept(all, active): Kept) -> Entities {
+    fn from(Kept(all, flows, active): Kept) -> Entities {
         let numbered = all.iter().enumerate();
-        let places = numbered.map(|(number, (entity, _))| (*entity, Place(u32::try_from(number).unwrap_or(u32::MAX))));
-        Entities { places: places.collect(), all, active }
+        let places = numbered.map(|(number, entity)| (*entity, Place(u32::try_from(number).unwrap_or(u32::MAX))));
+        Entities { places: places.collect(), all, flows, active }
     }
 }
 
 impl From<Entities> for Kept {
-    fn from(Entities { all, active, .. }: Entities) -> Kept {
-        Kept(all, active)
+    fn from(Entities { all, flows, active, .. }: Entities) -> Kept {
+        Kept(all, flows, active)
     }
 }
 
@@ -139,7 +141,7 @@ impl Entities {
     pub fn place(&mut self, entity: Entity) -> Place {
         let all = &mut self.all;
         *self.places.entry(entity).or_insert_with(|| {
-            all.push((entity, Flows::default()));
+            all.push(entity);
             // A table of four billion is beyond any memory.
             Place(u32::try_from(all.len() - 1).unwrap_or(u32::MAX))
         })
@@ -148,14 +150,14 @@ impl Entities {
     /// The entity that is counted at `place`.
     #[inline]
     pub fn of(&self, Place(place): Place) -> Entity {
-        self.all[place as usize].0
+        self.all[place as usize]
     }
 
     /// Adds bytes for all whose they are.
     #[inline]
     pub fn add(&mut self, places: Places, (direction, step, bytes): (Direction, Step, u64)) {
         for Place(place) in places.0 {
-            self.all[place as usize].1.add(direction, step, bytes);
+            self.flows(place).add(direction, step, bytes);
         }
     }
 
@@ -166,27 +168,31 @@ impl Entities {
         }
     }
 
+    #[inline]
+    fn flows(&mut self, place: u32) -> &mut Flows {
+        of_place(&mut self.flows, place, self.all.len())
+    }
+
+    #[inline]
     fn active(&mut self, place: u32) -> &mut Activity {
-        let place = place as usize;
-        if self.active.len() <= place {
-            self.active.resize(self.all.len(), Activity::default());
-        }
-        &mut self.active[place]
+        of_place(&mut self.active, place, self.all.len())
     }
 
     /// Every entity, by the number of its place.
     pub fn each(&self) -> Vec<Entity> {
-        self.all.iter().map(|(entity, _)| *entity).collect()
+        self.all.clone()
     }
 
     /// Adds what `other` has. Where its places are here, by their numbers.
     pub fn combine(&mut self, other: Entities) -> Vec<Place> {
-        let mut active = other.active.into_iter();
+        let (mut flows, mut active) = (other.flows.into_iter(), other.active.into_iter());
         let mut places = Vec::with_capacity(other.all.len());
-        for (entity, flows) in other.all {
+        for entity in other.all {
             let Place(place) = self.place(entity);
             places.push(Place(place));
-            self.all[place as usize].1.combine(&flows);
+            if let Some(flows) = flows.next() {
+                self.flows(place).combine(&flows);
+            }
             if let Some(activity) = active.next().filter(|activity| !activity.is_empty()) {
                 self.active(place).combine(&activity);
             }
@@ -197,16 +203,27 @@ impl Entities {
     /// What each did, in order, as far as that was asked for.
     pub fn finish_active(&mut self) -> Vec<(Entity, Activity)> {
         let active = std::mem::take(&mut self.active);
-        let mut active: Vec<_> = self.all.iter().map(|(entity, _)| *entity).zip(active).collect();
+        let mut active: Vec<_> = self.all.iter().copied().zip(active).collect();
         active.sort_unstable_by_key(|(entity, _)| *entity);
         active
     }
 
     /// All entities that have bytes, in order.
     pub fn finish(self) -> Vec<(Entity, Flows)> {
-        let mut all = self.all;
-        all.retain(|(_, flows)| *flows != Flows::default());
+        let flows = self.all.into_iter().zip(self.flows);
+        let mut all = Vec::with_capacity(flows.len());
+        all.extend(flows.filter(|(_, flows)| *flows != Flows::default()));
         all.sort_unstable_by_key(|(entity, _)| *entity);
         all
     }
+}
+
+/// What there is for a place, of `all` places, some of which it may not have been made for yet.
+#[inline]
+fn of_place<T: Clone + Default>(of_each: &mut Vec<T>, place: u32, all: usize) -> &mut T {
+    let place = place as usize;
+    if of_each.len() <= place {
+        of_each.resize(all, T::default());
+    }
+    &mut of_each[place]
 }

@@ -61,6 +61,9 @@ impl Files {
 
     fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {
         let view = FileView::new(batch)?;
+        // Most rows are of a file each, and tables that grow are written anew.
+        self.generations.reserve(view.rows);
+        self.names.reserve(view.rows);
         (0..view.rows).for_each(|row| self.add(&view, row));
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::LostByLayer;
@@ -67,7 +68,7 @@ impl Sampled {
 /// What some rows come to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Partial {
-    slots: HashMap<String, u32>,
+    slots: HashMap<String, u32, RandomState>,
     systems: Vec<System>,
     /// Bytes by process, cgroup, file and device.
     pub entities: Entities,
@@ -191,6 +192,15 @@ impl Partial {
     /// The system in `slot`, which [`Partial::slot`] of this partial returned.
     pub fn system(&mut self, slot: u32) -> &mut System {
         &mut self.systems[slot as usize]
+    }
+
+    /// All of them together: the first is taken as it is.
+    pub fn sum(partials: impl IntoIterator<Item = Partial>) -> Partial {
+        let add = |mut sum: Partial, partial| {
+            sum.combine(partial);
+            sum
+        };
+        partials.into_iter().reduce(add).unwrap_or_default()
     }
 
     /// Adds the rows that `other` has seen.

@@ -164,9 +164,7 @@ impl<'a> Worker<'a> {
     }
 
     fn finish(self) -> Partial {
-        let mut sum = self.partial;
-        self.folds.into_values().for_each(|fold| sum.combine(fold.finish()));
-        sum
+        Partial::sum(self.folds.into_values().map(Fold::finish).chain([self.partial]))
     }
 }
 
@@ -194,8 +192,7 @@ pub fn scan_all(
         taken.and_then(|()| memory.check())
     };
     let partials = each(units.len(), threads, begin, take, Worker::finish)?;
-    let mut sum = Partial::default();
-    partials.into_iter().for_each(|partial| sum.combine(partial));
+    let sum = Partial::sum(partials);
     let sequences = sequences.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((sum, sequences.finish()))
 }

@@ -45,7 +45,7 @@ struct Unknown {
 
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let mut rows = Vec::with_capacity(DIRECTIONS.len() * (1 + finished.systems.len() + finished.entities.len()));
     let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows, captured| {
         for direction in DIRECTIONS.into_iter().filter(|direction| *flows.get(*direction) != Flow::default()) {
             rows.push(Row {
