@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes what the analyzer reads, from the seeds of its tests and the corpus on (docs/reliability.md).
 #
-#   scripts/fuzz.sh SECONDS [TARGET...]     targets: manifest, list, sidecar, rules, parquet, partial; all of them without one
+#   scripts/fuzz.sh SECONDS [TARGET...]     targets: manifest, list, sidecar, rules, parquet, partial, import; all of them without one
 #
 # What something is found with comes into fuzz/found, where the tests run it from then on. FUZZ_KEEP=1 makes the corpus anew of
 # what covers the most.
@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache=${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}
 time=${1:?for how many seconds}
 shift
-[[ $# -gt 0 ]] || set -- manifest list sidecar rules parquet partial
+[[ $# -gt 0 ]] || set -- manifest list sidecar rules parquet partial import
 
 # No input may take longer, in seconds, or bring the process to take more, in KiB of address space: that an allocation fails ends
 # it, whether the memory would have been used or not. The sanitizers, which take terabytes of it, have little to find here: the
@@ -19,8 +19,8 @@ shift
 timeout=20
 most_kib=2097152
 # The longest input that is tried, and the longest that is kept in the corpus.
-declare -A longest=([manifest]=32768 [list]=4096 [sidecar]=49152 [rules]=8192 [parquet]=32768 [partial]=16384)
-declare -A longest_kept=([manifest]=1536 [list]=1024 [sidecar]=3072 [rules]=384 [parquet]=4096 [partial]=448)
+declare -A longest=([manifest]=32768 [list]=4096 [sidecar]=49152 [rules]=8192 [parquet]=32768 [partial]=16384 [import]=16384)
+declare -A longest_kept=([manifest]=1536 [list]=1024 [sidecar]=3072 [rules]=384 [parquet]=4096 [partial]=448 [import]=1024)
 
 version=0.13.2
 if [[ $("$cache/cargo-fuzz/bin/cargo-fuzz" --version 2>/dev/null) != *"$version" ]]; then

@@ -11,6 +11,8 @@ use std::process::abort;
 
 use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::commands;
+use iostrata_analyze::import::lines::Format;
+use iostrata_analyze::import::{Import, Trace};
 use iostrata_analyze::levels::Wanted;
 use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
@@ -26,13 +28,14 @@ use iostrata_capture::tables::{BlockTable, SyscallTable};
 use tempfile::TempDir;
 
 /// The kinds of input, by the name of their target.
-pub const KINDS: [(&str, Run); 6] = [
+pub const KINDS: [(&str, Run); 7] = [
     ("manifest", manifest),
     ("list", list),
     ("sidecar", sidecar),
     ("rules", rules),
     ("parquet", parquet),
     ("partial", partial),
+    ("import", import),
 ];
 
 /// Takes an input through the program.
@@ -295,6 +298,41 @@ fn sign(part: &[u8], log: &mut [u8]) {
         }
         head[4..].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
         rest = after;
+    }
+}
+
+/// What traces are, in the order in which inputs number it.
+const TRACES: [Trace; 4] =
+    [Trace::Blktrace, Trace::Lines(Format::Msr), Trace::Lines(Format::Alibaba), Trace::Lines(Format::Tencent)];
+
+/// A trace of another program. What is made a capture of can be analyzed.
+///
+/// | bytes | |
+/// | --- | --- |
+/// | 1 | what the trace is; 0x80: it is in two files |
+/// | 2 | length of the first of two, little endian |
+/// | … | the file, or both |
+pub fn import(stage: &Stage, input: &[u8]) {
+    let Some((first, rest)) = input.split_first() else { return };
+    let directory = stage.fresh();
+    let (one, two) = match rest.split_first_chunk::<2>().filter(|_| first & 0x80 != 0) {
+        Some((length, rest)) => rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len())),
+        None => (rest, &[][..]),
+    };
+    let files: Vec<PathBuf> = (0..1 + u8::from(first & 0x80 != 0))
+        .map(|cpu| directory.join(format!("sda.blktrace.{cpu}")))
+        .zip([one, two])
+        .map(|(path, bytes)| must(fs::write(&path, bytes).map(|()| path)))
+        .collect();
+    let (trace, out) = (TRACES[usize::from(first & 0xf) % TRACES.len()], directory.join("capture"));
+    let command = Command::Import(Import { trace, files, out: out.clone() });
+    match commands::run(&command, &mut Vec::new(), &mut Vec::new()) {
+        Ok(_) => [Analysis::Summary, Analysis::Pattern, Analysis::Queue].iter().for_each(|what| {
+            let command = Command::Analyze(Box::new(analysis(*what, &out)));
+            let made = commands::run(&command, &mut Vec::new(), &mut Vec::new());
+            assert!(made.is_ok(), "it cannot be analyzed: {made:?}");
+        }),
+        Err(error) => told_on_one_line(&error),
     }
 }
 

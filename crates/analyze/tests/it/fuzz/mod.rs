@@ -137,6 +137,11 @@ fn files_of_partials() {
 }
 
 #[test]
+fn traces_that_are_imported() {
+    nothing_is_found("import");
+}
+
+#[test]
 fn rules() {
     nothing_is_found("rules");
 }

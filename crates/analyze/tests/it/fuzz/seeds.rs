@@ -26,6 +26,7 @@ pub fn of(kind: &str) -> Vec<(String, Vec<u8>)> {
         "list" => named(lists()),
         "rules" => named(rules()),
         "partial" => named(partials()),
+        "import" => named(traces()),
         "sidecar" => named(each_table(sidecars)),
         "parquet" => named(each_table(parts)),
         _ => unreachable!("no such kind: {kind}"),
@@ -73,6 +74,53 @@ fn partials() -> Vec<Vec<u8>> {
     let stage = Stage::new().expect("a place for temporary files");
     let seed = |(number, what): (u8, _)| [&[number][..], &largest(&stage, what)].concat();
     (0..).zip(ANALYSES).map(seed).collect()
+}
+
+/// A trace of each kind, and one of blktrace in two files and in the other order of bytes.
+fn traces() -> Vec<Vec<u8>> {
+    const READ: u32 = 1 << 16;
+    const WRITE: u32 = 1 << 17;
+    let record = |(time_ns, action, sector): (u64, u32, u64), payload: &[u8], to: fn(&[u8]) -> Vec<u8>| {
+        let fields: [&[u8]; 11] = [
+            &0x6561_7407_u32.to_le_bytes(),
+            &1u32.to_le_bytes(),
+            &time_ns.to_le_bytes(),
+            &sector.to_le_bytes(),
+            &4096u32.to_le_bytes(),
+            &action.to_le_bytes(),
+            &7u32.to_le_bytes(),
+            &(8u32 << 20).to_le_bytes(),
+            &0u32.to_le_bytes(),
+            &0u16.to_le_bytes(),
+            &u16::try_from(payload.len()).expect("short").to_le_bytes(),
+        ];
+        [fields.map(to).concat(), payload.to_vec()].concat()
+    };
+    let as_is: fn(&[u8]) -> Vec<u8> = <[u8]>::to_vec;
+    let reversed: fn(&[u8]) -> Vec<u8> = |field| field.iter().rev().copied().collect();
+    // A time of day, the name of a process, and two requests: queued, merged with, inserted, issued, requeued, issued again, completed.
+    let head = |to| {
+        let clock = record((5, 1 << 26 | 1, 0), &[0; 8], to);
+        [clock, record((6, 1 << 26, 0), b"writer\0\0\0\0\0\0\0\0\0\0", to)].concat()
+    };
+    let steps = [(10, 1), (11, 3), (12, 2), (13, 12), (14, 7), (15, 6), (16, 7), (20, 8)];
+    let requests = |way: u32, (begin_ns, sector): (u64, u64), to| -> Vec<u8> {
+        steps.iter().flat_map(|(time_ns, action)| record((begin_ns + time_ns, action | way, sector), &[], to)).collect()
+    };
+    let whole = |to| [head(to), requests(WRITE, (0, 8), to), requests(READ, (20, 16), to)].concat();
+    let (first, second) = ([head(as_is), requests(WRITE, (0, 8), as_is)].concat(), requests(READ, (20, 16), as_is));
+    let length = u16::try_from(first.len()).expect("short").to_le_bytes();
+    let msr = b"128166372003061629,hm,1,Read,383496192,32768,413\n128166372016382155,hm,1,Write,2822144,4096,100\n";
+    let alibaba = b"419,W,8792731648,16384,1577808144360767\n725,R,59110326272,360448,1577808144360813\n";
+    let tencent = b"1538323200,12910952,128,0,1063\n1538323200,6423680,8,1,1246\n";
+    vec![
+        [&[0], &whole(as_is)[..]].concat(),
+        [&[0], &whole(reversed)[..]].concat(),
+        [&[0x80], &length[..], &first, &second].concat(),
+        [&[1], &msr[..]].concat(),
+        [&[2], &alibaba[..]].concat(),
+        [&[3], &tencent[..]].concat(),
+    ]
 }
 
 fn rules() -> Vec<Vec<u8>> {

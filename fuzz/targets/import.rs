@@ -1,0 +1,11 @@
+#![no_main]
+
+use std::sync::OnceLock;
+
+use iostrata_fuzz::inputs::{Stage, import};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    static STAGE: OnceLock<Stage> = OnceLock::new();
+    import(STAGE.get_or_init(|| Stage::new().expect("a place for temporary files")), input);
+});
