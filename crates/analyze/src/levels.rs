@@ -46,9 +46,10 @@ pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
     let look = |found: &mut Pairs, task: usize| {
         let (part, piece) = (&parts[task / threads], task % threads);
         let looked = reading(part.path(), || {
-            let open = OpenPart::new::<BlockTable>(part, &["dev", "level"])?;
-            let groups = |piece: usize| open.groups() * piece / threads;
-            open.read(&(groups(piece)..groups(piece + 1)).collect::<Vec<_>>())?.each(|batch| add(found, batch))
+            let mut open = OpenPart::new::<BlockTable>(part, &["dev", "level"])?;
+            let end = |piece: usize| open.groups() * piece / threads;
+            let groups: Vec<usize> = (end(piece)..end(piece + 1)).collect();
+            open.read(&groups)?.each(|batch| add(found, batch))
         });
         // What cannot be read here, the scan cannot read either: it tells, in the order of the parts of all tables.
         drop(looked);

@@ -200,6 +200,9 @@ pub enum Reach {
     Through,
 }
 
+/// The column of when operations began, in all tables.
+pub const BEGIN: &str = "ts_ns";
+
 /// No recorder lets a row stand for more.
 const MOST_WEIGHT: u32 = 1 << 15;
 
@@ -276,15 +279,25 @@ impl<'a> Fold<'a> {
     }
 
     /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
-    pub fn read(&mut self, source: Source, part: &OpenPart, groups: &[usize]) -> Result<()> {
+    pub fn read(&mut self, source: Source, part: &mut OpenPart, groups: &[usize]) -> Result<()> {
         self.windows = self.scan.losses.windows(source);
         self.during = vec![0; self.windows.map_or(0, Windows::places)];
-        part.read(groups)?.each(|batch| self.batch(source, batch))?;
+        let groups: Vec<usize> = groups.iter().copied().filter(|group| self.needs(part, *group)).collect();
+        part.read(&groups)?.each(|batch| self.batch(source, batch))?;
         if self.windows.is_some() {
             self.partial.during.add(self.scan.capture, source, std::mem::take(&mut self.during));
         }
         self.timeline.iter_mut().for_each(Timeline::settle);
         Ok(())
+    }
+
+    /// Whether anything of a row group may count: where it tells of one that all began at times that are not asked for, and no such row matters
+    /// to anything else, nothing can.
+    fn needs(&self, part: &OpenPart, group: usize) -> bool {
+        // What was lost is held against all that ended then, and what is kept for later may be asked about such losses. What calls that are not asked for waited
+        // for is nobody else's.
+        let all_matter = self.windows.is_some() || self.whose.questions.is_some() || self.crossing.is_some();
+        all_matter || part.bounds(group, BEGIN).is_none_or(|between| self.scan.window.reaches(between))
     }
 
     /// From now on rows are taken of this stretch of time alone, and their order is looked at.
@@ -410,8 +423,7 @@ impl<'a> Fold<'a> {
     /// Whether what began at `ts_ns` is asked for, as far as that decides.
     #[inline]
     fn is_within(&self, ts_ns: i64) -> bool {
-        let Window { after_ns, until_ns } = self.scan.window;
-        after_ns.is_none_or(|after_ns| ts_ns > after_ns) && until_ns.is_none_or(|until_ns| ts_ns < until_ns)
+        self.scan.window.reaches((ts_ns, ts_ns))
     }
 
     /// Whether requests of device `dev` are in the totals.

@@ -107,6 +107,15 @@ pub struct Window {
     pub until_ns: Option<i64>,
 }
 
+impl Window {
+    /// Whether something that began from the first of these times up to the last may be asked for.
+    #[inline]
+    pub fn reaches(self, (first_ns, last_ns): (i64, i64)) -> bool {
+        self.after_ns.is_none_or(|after_ns| last_ns > after_ns)
+            && self.until_ns.is_none_or(|until_ns| first_ns < until_ns)
+    }
+}
+
 impl Selection {
     /// Whether `layer` is asked for.
     pub fn takes_layer(&self, layer: Layer) -> bool {

@@ -48,6 +48,9 @@ struct Stretch {
     groups: Vec<(usize, Vec<usize>)>,
 }
 
+/// So many parts a thread keeps open for its next task at most: where they are small a stretch of time may be of thousands.
+const MOST_OPEN: usize = 16;
+
 /// What a thread has made of the tasks that it took.
 struct Worker<'a> {
     work: &'a [Work<'a>],
@@ -60,8 +63,8 @@ struct Worker<'a> {
     partial: Partial,
     /// By number of the capture.
     folds: BTreeMap<usize, Fold<'a>>,
-    /// The part that it read last.
-    open: Option<(usize, OpenPart)>,
+    /// The parts that its last task was of: the next is most often of the same.
+    open: BTreeMap<usize, OpenPart>,
 }
 
 /// Where results are kept, and what all units of a capture have in common, by number of the capture.
@@ -69,7 +72,15 @@ type Keeping<'a> = (Option<&'a Store>, &'a BTreeMap<usize, Id>);
 
 impl<'a> Worker<'a> {
     fn new(work: &'a [Work<'a>], settings: Settings, (store, scopes): Keeping<'a>) -> Self {
-        Worker { work, settings, store, scopes, partial: Partial::default(), folds: BTreeMap::new(), open: None }
+        Worker {
+            work,
+            settings,
+            store,
+            scopes,
+            partial: Partial::default(),
+            folds: BTreeMap::new(),
+            open: BTreeMap::new(),
+        }
     }
 
     /// Does unit `number`, or takes what is kept of it.
@@ -121,6 +132,7 @@ impl<'a> Worker<'a> {
         match task {
             Task::Piece { part, piece, pieces } => {
                 let end = |groups: usize, piece: usize| groups * piece / pieces;
+                self.open.retain(|open, _| open == part);
                 self.read(*part, |groups| (end(groups, *piece)..end(groups, piece + 1)).collect())
             }
             Task::Stretch(Stretch { number, span, groups }) => {
@@ -128,6 +140,7 @@ impl<'a> Worker<'a> {
                 let work = self.work;
                 let Work { scan, source, .. } = &work[*first];
                 self.fold(scan).begin_sequence(*span);
+                self.open.retain(|open, _| groups.iter().any(|(part, _)| open == part));
                 for (part, groups) in groups {
                     self.read(*part, |_| groups.clone())?;
                 }
@@ -151,13 +164,15 @@ impl<'a> Worker<'a> {
         let work = self.work;
         let Work { scan, source, part } = &work[number];
         let read = || {
-            let open = match self.open.take() {
-                Some((was, open)) if was == number => open,
-                _ => source.open(part, &source.columns(&self.settings))?,
+            let mut open = match self.open.remove(&number) {
+                Some(open) => open,
+                None => source.open(part, &source.columns(&self.settings))?,
             };
             let groups = groups(open.groups());
-            self.fold(scan).read(*source, &open, &groups)?;
-            self.open = Some((number, open));
+            self.fold(scan).read(*source, &mut open, &groups)?;
+            if self.open.len() < MOST_OPEN {
+                self.open.insert(number, open);
+            }
             Ok(())
         };
         Ok(reading(part.path(), read)?)

@@ -16,7 +16,7 @@ use super::{Stretch, Task, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
 use crate::parallel::each;
-use crate::scan::{Reach, Source, end_ns};
+use crate::scan::{BEGIN, Reach, Source, end_ns};
 
 /// Pieces have at most about this size, so that threads end at about the same time.
 const MOST_PIECE_BYTES: u64 = 8 << 20;
@@ -30,8 +30,7 @@ const PIECES_OF_A_THREAD: u64 = 4;
 /// Of so many rows at most the time of one is looked at to find out where to cut.
 const SAMPLED: u64 = 1_024;
 
-/// The columns that say when an operation was under way.
-const BEGIN: &str = "ts_ns";
+/// The column that says how long an operation was under way.
 const DURATION: &str = "dur_ns";
 
 /// All of it, in order.
@@ -118,7 +117,7 @@ impl Table<'_> {
         &self,
         columns: fn(Reach) -> &'static [&'static str],
         threads: NonZeroUsize,
-        take: impl Fn(&mut T, usize, &OpenPart) -> iostrata_capture::Result<()> + Sync,
+        take: impl Fn(&mut T, usize, &mut OpenPart) -> iostrata_capture::Result<()> + Sync,
     ) -> Result<Vec<T>> {
         let take = |state: &mut T, number: usize| {
             let Work { source, part, .. } = &self.work[number];
@@ -126,7 +125,7 @@ impl Table<'_> {
             if reach == Reach::Never {
                 return Ok(());
             }
-            Ok(reading(part.path(), || take(state, number, &source.open(part, columns(reach))?))?)
+            Ok(reading(part.path(), || take(state, number, &mut source.open(part, columns(reach))?))?)
         };
         each(self.work.len(), threads, T::default, take, |state| state)
     }

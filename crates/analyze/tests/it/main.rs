@@ -13,6 +13,7 @@ mod order;
 mod recover;
 mod report;
 mod scale;
+mod since;
 mod store;
 mod summary;
 mod support;

@@ -86,38 +86,66 @@ pub(super) struct Column {
     pub(super) words: bool,
 }
 
-/// Whether a part of `bytes` can have what `metadata` claims, and the pages of `columns` are such as may be decoded.
-pub(super) fn check(file: &File, bytes: u64, metadata: &ParquetMetaData, columns: &[Column]) -> Result<()> {
-    let (mut rows, mut in_chunks) = (0u64, 0u64);
-    for group in metadata.row_groups() {
-        rows = rows.saturating_add(u64::try_from(group.num_rows())?);
-        for chunk in group.columns() {
-            let (begin, length) = range(chunk)?;
-            if begin.checked_add(length).is_none_or(|end| end > bytes) {
-                return refused(format!("{} lies outside the file", name(chunk)));
+/// What of a part was looked at. Row groups are looked at when they are to be read: there may be many, of which few are.
+pub(super) struct Looked {
+    /// The size of the part.
+    bytes: u64,
+    /// The columns that are to be read.
+    columns: Vec<Column>,
+    /// By row group: whether it was looked at.
+    groups: Vec<bool>,
+    /// What the pages of these groups come to once they are decompressed.
+    inflated: u64,
+}
+
+impl Looked {
+    /// Whether a part of `bytes` can have what `metadata` claims.
+    pub(super) fn new(bytes: u64, metadata: &ParquetMetaData, columns: Vec<Column>) -> Result<Looked> {
+        let (mut rows, mut in_chunks) = (0u64, 0u64);
+        for group in metadata.row_groups() {
+            rows = rows.saturating_add(u64::try_from(group.num_rows())?);
+            for chunk in group.columns() {
+                let (begin, length) = range(chunk)?;
+                if begin.checked_add(length).is_none_or(|end| end > bytes) {
+                    return refused(format!("{} lies outside the file", name(chunk)));
+                }
+                in_chunks = in_chunks.saturating_add(length);
             }
-            in_chunks = in_chunks.saturating_add(length);
         }
+        // Else many groups could be made of the same bytes.
+        if in_chunks > bytes {
+            return refused(format!("its columns take {in_chunks} bytes of {bytes}: they overlap"));
+        }
+        if rows > bytes.saturating_mul(ROWS_IN_BYTE) {
+            return refused(format!("claims {rows} rows in {bytes} bytes, expected at most {ROWS_IN_BYTE} a byte"));
+        }
+        Ok(Looked { bytes, columns, groups: vec![false; metadata.num_row_groups()], inflated: 0 })
     }
-    // Else many groups could be made of the same bytes.
-    if in_chunks > bytes {
-        return refused(format!("its columns take {in_chunks} bytes of {bytes}: they overlap"));
+
+    /// The places of the columns that are to be read.
+    pub(super) fn places(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().map(|column| column.place)
     }
-    if rows > bytes.saturating_mul(ROWS_IN_BYTE) {
-        return refused(format!("claims {rows} rows in {bytes} bytes, expected at most {ROWS_IN_BYTE} a byte"));
-    }
-    let mut inflated = 0u64;
-    for group in metadata.row_groups() {
-        for Column { place, words } in columns {
+
+    /// Whether the pages of a row group are such as may be decoded, those of the groups before included.
+    pub(super) fn look(&mut self, file: &File, metadata: &ParquetMetaData, number: usize) -> Result<()> {
+        let (Some(looked), Some(group)) = (self.groups.get_mut(number), metadata.row_groups().get(number)) else {
+            return refused(format!("has no row group {number}"));
+        };
+        if std::mem::replace(looked, true) {
+            return Ok(());
+        }
+        for Column { place, words } in &self.columns {
             let Some(chunk) = group.columns().get(*place) else { return refused("lacks a column of its table") };
-            let chunk_inflated = self::chunk(file, group, chunk, *words);
-            inflated = inflated.saturating_add(chunk_inflated.map_err(|e| about(chunk, &e))?);
+            let inflated = self::chunk(file, group, chunk, *words).map_err(|e| about(chunk, &e))?;
+            self.inflated = self.inflated.saturating_add(inflated);
         }
+        let Looked { bytes, inflated, .. } = *self;
+        if inflated > bytes.saturating_mul(MOST_INFLATION) {
+            return refused(format!("{bytes} bytes that become {inflated}, expected at most {MOST_INFLATION} for one"));
+        }
+        Ok(())
     }
-    if inflated > bytes.saturating_mul(MOST_INFLATION) {
-        return refused(format!("{bytes} bytes that become {inflated}, expected at most {MOST_INFLATION} for one"));
-    }
-    Ok(())
 }
 
 fn about(chunk: &ColumnChunkMetaData, error: &ParquetError) -> ParquetError {

@@ -10,6 +10,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::file::statistics::Statistics;
 
 use super::{PartFile, limits};
 use crate::error::{Error, Result};
@@ -20,11 +21,12 @@ use crate::table::Table;
 /// Rows in a batch that a reader is given.
 const READ_BATCH_ROWS: usize = 8_192;
 
-/// A part that was opened, and of which what it claims was looked at.
+/// A part that was opened, and of which what it claims was looked at; of its row groups when they are read.
 pub struct OpenPart {
     path: PathBuf,
     file: File,
     metadata: ArrowReaderMetadata,
+    looked: limits::Looked,
     /// The columns that are read.
     mask: ProjectionMask,
 }
@@ -54,10 +56,10 @@ impl OpenPart {
                 words: matches!(field.data_type(), DataType::Dictionary(..)),
             })
             .collect();
-        limits::check(&file, bytes, &metadata, &chosen).map_err(error)?;
+        let looked = limits::Looked::new(bytes, &metadata, chosen).map_err(error)?;
         let metadata = ArrowReaderMetadata::try_new(metadata, options().with_schema(schema)).map_err(error)?;
-        let mask = ProjectionMask::leaves(metadata.parquet_schema(), chosen.iter().map(|column| column.place));
-        Ok(OpenPart { path: path.to_owned(), file, metadata, mask })
+        let mask = ProjectionMask::leaves(metadata.parquet_schema(), looked.places());
+        Ok(OpenPart { path: path.to_owned(), file, metadata, looked, mask })
     }
 
     /// How many row groups it has.
@@ -70,8 +72,20 @@ impl OpenPart {
         u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
     }
 
+    /// Between which values a column of whole numbers is in one of its row groups, where the part tells.
+    pub fn bounds(&self, group: usize, column: &str) -> Option<(i64, i64)> {
+        let mut chunks = self.metadata.metadata().row_groups().get(group)?.columns().iter();
+        match chunks.find(|chunk| chunk.column_path().string() == column)?.statistics()? {
+            Statistics::Int64(values) => values.min_opt().copied().zip(values.max_opt().copied()),
+            _ => None,
+        }
+    }
+
     /// The batches of some of its row groups, in this order.
-    pub fn read(&self, groups: &[usize]) -> Result<PartReader> {
+    pub fn read(&mut self, groups: &[usize]) -> Result<PartReader> {
+        let OpenPart { path, file, metadata, looked, .. } = self;
+        let look = |group: &usize| looked.look(file, metadata.metadata(), *group);
+        groups.iter().try_for_each(look).map_err(|e| Error::parquet(path, e))?;
         let file = self.file.try_clone().map_err(|e| Error::io(&self.path, "open", e))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
@@ -95,7 +109,7 @@ impl PartReader {
 
     /// Opens a part of table `T` to read these columns alone, as [`OpenPart::new`].
     pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
-        let part = OpenPart::new::<T>(part, columns)?;
+        let mut part = OpenPart::new::<T>(part, columns)?;
         part.read(&(0..part.groups()).collect::<Vec<_>>())
     }
 }

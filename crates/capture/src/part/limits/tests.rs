@@ -39,8 +39,10 @@ fn said(change: impl Fn(RowGroupMetaData) -> Vec<RowGroupMetaData>) -> String {
     let groups = builder.take_row_groups().into_iter().flat_map(change).collect();
     // `ts_ns`, `pid` and `comm`.
     let columns = [(0, false), (1, false), (4, true)].map(|(place, words)| Column { place, words });
-    let checked = check(&file, bytes, &builder.set_row_groups(groups).build(), &columns);
-    checked.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
+    let metadata = builder.set_row_groups(groups).build();
+    let look = |mut looked: Looked| (0..metadata.num_row_groups()).try_for_each(|at| looked.look(&file, &metadata, at));
+    let looked = Looked::new(bytes, &metadata, columns.into()).and_then(look);
+    looked.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
 }
 
 /// The row group with its first column as `change` makes it.
