@@ -24,6 +24,7 @@ pub mod timeline;
 
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
+use timeline::Windows;
 
 /// By layer: events that were lost. Any of them may have been of any row of that layer.
 pub type LostByLayer = [u64; Layer::ALL.len()];
@@ -33,8 +34,8 @@ pub type LostByLayer = [u64; Layer::ALL.len()];
 pub struct Settings {
     /// How percentiles are kept.
     pub precision: Precision,
-    /// How long the windows of a timeline are, where there is to be one.
-    pub window_ns: Option<i64>,
+    /// The windows of a timeline, where there is to be one.
+    pub windows: Option<Windows>,
     /// Whether it matters which cgroup, file and disk something is of.
     pub entities: bool,
     /// Whether sizes are counted.
@@ -81,7 +82,7 @@ impl Settings {
         let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None, crossing: false };
         Settings {
             precision,
-            window_ns: None,
+            windows: None,
             entities: true,
             sizes: false,
             activity: false,

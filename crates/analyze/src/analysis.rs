@@ -158,7 +158,7 @@ impl Ground<'_> {
             bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
         }
         if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)
-            && Some(timeline.width_ns()) > options.settings().window_ns
+            && options.settings().windows.is_some_and(|asked| timeline.width_ns() > asked.width_ns)
         {
             let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
             let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));

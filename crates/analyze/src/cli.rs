@@ -268,7 +268,7 @@ fn confidence(typed: &str) -> Result<f64, String> {
 
 #[derive(Debug, Args)]
 struct Timeline {
-    /// How long a window is, such as 100ms [default: 1s, doubled until there are at most 10000].
+    /// How long a window is, such as 100ms [default: 1s, doubled until there are at most 5000].
     #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
     #[command(flatten)]

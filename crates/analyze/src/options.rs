@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::aggregate::timeline::{MOST_UNASKED, MOST_WINDOWS, Windows};
 use crate::aggregate::{Ordered, Precision, Settings};
 use crate::format::Format;
 use crate::import::Import;
@@ -149,10 +150,11 @@ impl Analyze {
 
     /// What a scan is to keep for it.
     pub fn settings(&self) -> Settings {
-        let window_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
+        let width_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
+        let windows = Windows { width_ns, most: if self.window.is_some() { MOST_WINDOWS } else { MOST_UNASKED } };
         let new = Settings::new(self.precision);
         let settings = Settings {
-            window_ns: self.does(Analysis::Timeline).then_some(window_ns),
+            windows: self.does(Analysis::Timeline).then_some(windows),
             entities: self.needs_entities(),
             sizes: self.does(Analysis::Sizes),
             activity: matches!(self.analysis, Analysis::Top(..) | Analysis::Report),

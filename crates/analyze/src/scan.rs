@@ -255,7 +255,7 @@ impl<'a> Fold<'a> {
             whose: Whose::new(scan),
             accounts: Accounts::new(settings.activity),
             durations: Durations::new(settings.precision),
-            timeline: settings.window_ns.map(Timeline::new),
+            timeline: settings.windows.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
             heatmap: settings.heatmap.then(Heatmap::new),
             footprint: settings.footprint.then(|| Walk::new(settings.precision)),

@@ -26,6 +26,13 @@ impl Rounding {
             Err(_) => unreachable!("two significant digits are within the five that are possible"),
         }
     }
+
+    /// The greatest value of the bucket that a value is in.
+    fn up(&self, value: u64) -> u64 {
+        // Of its last bucket a histogram gives one less, except for the greatest value itself.
+        let greatest = self.0.highest_equivalent(value);
+        if greatest == u64::MAX - 1 { u64::MAX } else { greatest }
+    }
 }
 
 impl Default for Rounding {
@@ -66,7 +73,7 @@ impl Sparse {
         if all.is_empty() {
             return;
         }
-        all.iter_mut().for_each(|(value, _)| *value = rounding.0.highest_equivalent(*value));
+        all.iter_mut().for_each(|(value, _)| *value = rounding.up(*value));
         all.extend(self.counts.pairs());
         self.counts = merged(all);
     }

@@ -89,14 +89,27 @@ impl Window {
     }
 }
 
-/// There are no more windows than that: each may take tens of KiB, and no figure has as many pixels.
+/// There are no more windows than that where somebody wants them of a width: each may take some ten KiB.
 pub const MOST_WINDOWS: usize = 10_000;
+
+/// And no more than that where nobody does: no figure has as many pixels.
+pub const MOST_UNASKED: usize = 5_000;
+
+/// How time is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Windows {
+    /// How long a window is, while there are not too many; above zero.
+    pub width_ns: i64,
+    /// How many there are at most, up to [`MOST_WINDOWS`].
+    pub most: usize,
+}
 
 /// Windows by number: their begin, in `ts_ns`, divided by their width. When there are too many, each two become one, so that the width
 /// follows from the first and the last moment alone, whatever the order in which rows came.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timeline {
     width_ns: i64,
+    most: usize,
     #[serde(skip)]
     rounding: Rounding,
     places: HashMap<i64, usize, RandomState>,
@@ -120,15 +133,15 @@ pub struct Finished {
 }
 
 impl Timeline {
-    /// Of no rows, in windows of `width_ns`, which is above zero.
-    pub fn new(width_ns: i64) -> Timeline {
-        Timeline { width_ns, ..Timeline::default() }
+    /// Of no rows.
+    pub fn new(Windows { width_ns, most }: Windows) -> Timeline {
+        Timeline { width_ns, most, ..Timeline::default() }
     }
 
     /// Whether it can be added to others.
     pub fn is_sound(&self) -> bool {
         let places = self.places.values().all(|place| *place < self.windows.len());
-        self.width_ns > 0 && self.len() <= MOST_WINDOWS as u64 && places
+        self.width_ns > 0 && self.most <= MOST_WINDOWS && self.len() <= self.most as u64 && places
     }
 
     /// Adds a row of `layer`.
@@ -192,7 +205,7 @@ impl Timeline {
     fn reach(&mut self, (first, last): (i64, i64)) {
         let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
         self.ends = Some((mine_first.min(first), mine_last.max(last)));
-        while self.len() > MOST_WINDOWS as u64 {
+        while self.len() > self.most as u64 {
             self.widen();
         }
     }
@@ -293,7 +306,7 @@ mod tests {
     }
 
     fn of(moments: &[Moment]) -> Timeline {
-        let mut timeline = Timeline::new(100);
+        let mut timeline = Timeline::new(Windows { width_ns: 100, most: MOST_WINDOWS });
         moments.iter().for_each(|moment| timeline.add(Layer::Block, moment));
         timeline
     }

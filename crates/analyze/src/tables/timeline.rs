@@ -15,8 +15,8 @@ use crate::trust::Trust;
 
 /// What the table is.
 pub const DOC: &str = "`iostrata-analyze timeline --out DIR`: one row for each window of time, those included in which nothing happened. An operation \
-    counts in the window in which it began, as with `--since` and `--until`. Windows are a second long, or as long as `--window` says; without that \
-    they are doubled until there are at most 10000.";
+    counts in the window in which it began, as with `--since` and `--until`. Windows are a second long, doubled until there are at most \
+    5000, or as long as `--window` says, of which there may be 10000.";
 
 /// The percentiles of a window.
 const SHOWN: [&str; 3] = ["p50_ns", "p90_ns", "p99_ns"];

@@ -2,22 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Pairs of a value and its count, in their order. A rounded value is one less than a small number times a power of two, so it is kept as these: a byte,
-/// one or two, and the count in one or two.
+/// Pairs of a value and its count, values ascending. A rounded value is the greatest of a bucket, and buckets are numbered, so it is kept as how many
+/// buckets it is after the one before: most often a byte, and the count in one or two.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Packed(Vec<u8>);
 
 impl Packed {
-    /// Of these pairs.
+    /// Of these pairs. A value that is not rounded becomes the greatest of its bucket.
     pub fn of(pairs: &[(u64, u64)]) -> Packed {
-        let mut bytes = Vec::with_capacity(pairs.len() * 5);
+        let (mut bytes, mut last) = (Vec::with_capacity(pairs.len() * 3), 0);
         for (value, count) in pairs {
-            // The greatest value becomes zero, which has 64 of them.
-            let next = value.wrapping_add(1);
-            let shift = next.trailing_zeros();
-            bytes.push(shift as u8);
-            put(&mut bytes, next.checked_shr(shift).unwrap_or(0));
+            let bucket = bucket_of(*value);
+            put(&mut bytes, bucket.wrapping_sub(last));
             put(&mut bytes, *count);
+            last = bucket;
         }
         bytes.shrink_to_fit();
         Packed(bytes)
@@ -25,11 +23,10 @@ impl Packed {
 
     /// The pairs.
     pub fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
-        let mut rest = self.0.iter().copied();
+        let (mut rest, mut bucket) = (self.0.iter().copied(), 0u64);
         std::iter::from_fn(move || {
-            let shift = u32::from(rest.next()?);
-            let (number, count) = (take(&mut rest)?, take(&mut rest)?);
-            Some((number.checked_shl(shift).unwrap_or(0).wrapping_sub(1), count))
+            bucket = bucket.wrapping_add(take(&mut rest)?);
+            Some((greatest_of(bucket), take(&mut rest)?))
         })
     }
 
@@ -37,6 +34,22 @@ impl Packed {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Buckets that an HDR histogram of two significant digits has between a power of two and the next.
+const HALF_BITS: u32 = 7;
+
+/// The number of the bucket of a value: those below 256 have one each, and of each further power of two there are 128.
+fn bucket_of(value: u64) -> u64 {
+    let shift = (u64::BITS - value.leading_zeros()).saturating_sub(HALF_BITS + 1);
+    (u64::from(shift) << HALF_BITS) + (value >> shift)
+}
+
+/// The greatest value of a bucket; a number that no bucket has is some value.
+fn greatest_of(bucket: u64) -> u64 {
+    let shift = (bucket >> HALF_BITS).saturating_sub(1);
+    let next = (bucket.wrapping_sub(shift << HALF_BITS)).wrapping_add(1);
+    next.checked_shl(u32::try_from(shift).unwrap_or(u32::MAX)).unwrap_or(0).wrapping_sub(1)
 }
 
 /// Seven bits a byte, the lowest first; the highest bit says that more follow (LEB128).
@@ -62,28 +75,42 @@ fn take(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rounding;
     use super::*;
     use proptest::prelude::*;
 
     proptest! {
         #[test]
-        fn what_was_packed_comes_back(
-            mut pairs in prop::collection::vec((0u32..64, any::<u64>(), 0u32..64, any::<u64>()), 0..50),
-        ) {
-            pairs.push((0, u64::MAX, 0, u64::MAX));
-            let pairs: Vec<_> = pairs.into_iter().map(|(b, value, c, count)| (value >> b, count >> c)).collect();
+        fn what_was_packed_comes_back(mut pairs in prop::collection::vec((0u32..64, any::<u64>(), 0u32..64, any::<u64>()), 0..50)) {
+            pairs.extend([(0, u64::MAX, 0, u64::MAX), (0, 0, 0, 1)]);
+            let rounding = Rounding::new();
+            let rounded = |value: u64| rounding.up(value);
+            let mut pairs: Vec<_> = pairs.into_iter().map(|(b, value, c, count)| (rounded(value >> b), count >> c)).collect();
+            pairs.sort_unstable();
             prop_assert_eq!(Packed::of(&pairs).pairs().collect::<Vec<_>>(), pairs);
         }
 
         #[test]
         fn any_bytes_are_pairs(bytes in prop::collection::vec(any::<u8>(), 0..50)) {
-            prop_assert!(Packed(bytes).pairs().count() <= 17);
+            prop_assert!(Packed(bytes).pairs().count() <= 25);
         }
+    }
+
+    #[test]
+    fn buckets_are_those_of_the_histogram() {
+        let rounding = Rounding::new();
+        let powers = (0..64).map(|bit| 1u64 << bit);
+        for value in powers.flat_map(|power| {
+            [power - 1, power, power.saturating_add(1), power + power / 3, power | power >> 1, power.wrapping_neg()]
+        }) {
+            assert_eq!(greatest_of(bucket_of(value)), rounding.up(value), "{value}");
+        }
+        assert_eq!([0, 255, 256, 257, 258, 511, 512].map(bucket_of), [0, 255, 256, 256, 257, 383, 384]);
     }
 
     #[test]
     fn rounded_values_take_few_bytes() {
         let pairs: Vec<_> = (0..100).map(|at| (((128 + at) << 20) - 1, 1 + at)).collect();
-        assert!(Packed::of(&pairs).0.len() <= 400);
+        assert!(Packed::of(&pairs).0.len() <= 202);
     }
 }
