@@ -2,44 +2,13 @@
 
 mod packed;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::sample::Percentile;
-use packed::Packed;
+use packed::{Packed, up};
 
 /// Values that are gathered before they are sorted into the counts.
 const GATHERED: usize = 1_024;
-
-/// Significant digits of values.
-const DIGITS: u8 = 2;
-
-/// Rounds values up as a histogram of [`DIGITS`] would, of which it keeps no counts.
-#[derive(Debug, Clone)]
-pub struct Rounding(Histogram<u8>);
-
-impl Rounding {
-    /// The rounding of all [`Sparse`] distributions.
-    pub fn new() -> Rounding {
-        match Histogram::new(DIGITS) {
-            Ok(histogram) => Rounding(histogram),
-            Err(_) => unreachable!("two significant digits are within the five that are possible"),
-        }
-    }
-
-    /// The greatest value of the bucket that a value is in.
-    fn up(&self, value: u64) -> u64 {
-        // Of its last bucket a histogram gives one less, except for the greatest value itself.
-        let greatest = self.0.highest_equivalent(value);
-        if greatest == u64::MAX - 1 { u64::MAX } else { greatest }
-    }
-}
-
-impl Default for Rounding {
-    fn default() -> Self {
-        Rounding::new()
-    }
-}
 
 /// Values with how often each occurred, rounded up to two significant digits. What it has depends on the values alone, never on the
 /// order in which they came or were merged.
@@ -57,23 +26,23 @@ pub struct Sparse {
 impl Sparse {
     /// Adds a value, which stands for `weight` of them.
     #[inline]
-    pub fn add(&mut self, value: u64, weight: u64, rounding: &Rounding) {
+    pub fn add(&mut self, value: u64, weight: u64) {
         self.count = self.count.saturating_add(weight);
         self.squares = self.squares.saturating_add(u128::from(weight) * u128::from(weight));
         self.max = self.max.max(value);
         self.gathered.push((value, weight));
         if self.gathered.len() >= GATHERED {
-            self.settle(rounding);
+            self.settle();
         }
     }
 
     /// Takes what was gathered into the counts, and gives back its room.
-    pub fn settle(&mut self, rounding: &Rounding) {
+    pub fn settle(&mut self) {
         let mut all = std::mem::take(&mut self.gathered);
         if all.is_empty() {
             return;
         }
-        all.iter_mut().for_each(|(value, _)| *value = rounding.up(*value));
+        all.iter_mut().for_each(|(value, _)| *value = up(*value));
         all.extend(self.counts.pairs());
         self.counts = merged(all);
     }
@@ -126,9 +95,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(values: &[(u64, u64)]) -> Sparse {
-        let (mut sparse, rounding) = (Sparse::default(), Rounding::new());
-        values.iter().for_each(|(value, weight)| sparse.add(*value, *weight, &rounding));
-        sparse.settle(&rounding);
+        let mut sparse = Sparse::default();
+        values.iter().for_each(|(value, weight)| sparse.add(*value, *weight));
+        sparse.settle();
         sparse
     }
 

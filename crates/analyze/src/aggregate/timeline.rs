@@ -7,7 +7,7 @@ use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
 use super::count::{DIRECTIONS, Moved};
-use super::sparse::{Rounding, Sparse};
+use super::sparse::Sparse;
 
 /// One row, as far as the time has to do with it.
 #[derive(Debug, Clone, Copy)]
@@ -110,8 +110,6 @@ pub struct Windows {
 pub struct Timeline {
     width_ns: i64,
     most: usize,
-    #[serde(skip)]
-    rounding: Rounding,
     places: HashMap<i64, usize, RandomState>,
     windows: Vec<(i64, Window)>,
     /// The number of the window that was asked for last, and its place.
@@ -154,7 +152,7 @@ impl Timeline {
             let sum_ns = u128::from(ns.unwrap_or(0)) * u128::from(timed);
             cell.moved.add(&Moved { ops, bytes, timed, sum_ns });
             if let Some(ns) = ns.filter(|_| ops > 0) {
-                cell.durations.add(ns, ops, &self.rounding);
+                cell.durations.add(ns, ops);
             }
         }
         if let Some(ns) = ns.filter(|_| ops > 0) {
@@ -237,9 +235,8 @@ impl Timeline {
 
     /// Gives back what room it can.
     pub fn settle(&mut self) {
-        let Timeline { windows, rounding, .. } = self;
-        let cells = windows.iter_mut().flat_map(|(_, window)| window.cells.as_flattened_mut());
-        cells.for_each(|cell| cell.durations.settle(rounding));
+        let cells = self.windows.iter_mut().flat_map(|(_, window)| window.cells.as_flattened_mut());
+        cells.for_each(|cell| cell.durations.settle());
     }
 
     /// Adds what `other` has, whose windows were of the same width in the beginning.

@@ -36,6 +36,11 @@ impl Packed {
     }
 }
 
+/// A value rounded up to two significant digits, as an HDR histogram does: the greatest of its bucket.
+pub fn up(value: u64) -> u64 {
+    greatest_of(bucket_of(value))
+}
+
 /// Buckets that an HDR histogram of two significant digits has between a power of two and the next.
 const HALF_BITS: u32 = 7;
 
@@ -75,17 +80,23 @@ fn take(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Rounding;
     use super::*;
+    use hdrhistogram::Histogram;
     use proptest::prelude::*;
+
+    /// What the library rounds a value to.
+    fn rounded(histogram: &Histogram<u8>, value: u64) -> u64 {
+        // Of its last bucket it gives one less, except for the greatest value itself.
+        let greatest = histogram.highest_equivalent(value);
+        if greatest == u64::MAX - 1 { u64::MAX } else { greatest }
+    }
 
     proptest! {
         #[test]
         fn what_was_packed_comes_back(mut pairs in prop::collection::vec((0u32..64, any::<u64>(), 0u32..64, any::<u64>()), 0..50)) {
             pairs.extend([(0, u64::MAX, 0, u64::MAX), (0, 0, 0, 1)]);
-            let rounding = Rounding::new();
-            let rounded = |value: u64| rounding.up(value);
-            let mut pairs: Vec<_> = pairs.into_iter().map(|(b, value, c, count)| (rounded(value >> b), count >> c)).collect();
+            let histogram = Histogram::new(2).expect("two digits");
+            let mut pairs: Vec<_> = pairs.into_iter().map(|(b, value, c, count)| (rounded(&histogram, value >> b), count >> c)).collect();
             pairs.sort_unstable();
             prop_assert_eq!(Packed::of(&pairs).pairs().collect::<Vec<_>>(), pairs);
         }
@@ -98,12 +109,12 @@ mod tests {
 
     #[test]
     fn buckets_are_those_of_the_histogram() {
-        let rounding = Rounding::new();
+        let histogram = Histogram::new(2).expect("two digits");
         let powers = (0..64).map(|bit| 1u64 << bit);
         for value in powers.flat_map(|power| {
             [power - 1, power, power.saturating_add(1), power + power / 3, power | power >> 1, power.wrapping_neg()]
         }) {
-            assert_eq!(greatest_of(bucket_of(value)), rounding.up(value), "{value}");
+            assert_eq!(up(value), rounded(&histogram, value), "{value}");
         }
         assert_eq!([0, 255, 256, 257, 258, 511, 512].map(bucket_of), [0, 255, 256, 256, 257, 383, 384]);
     }
