@@ -5,6 +5,9 @@
 
 const volatile struct config config = {};
 
+/* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
 /* One ring per shard; user space creates the rings, so that their number and size follow the machine. */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -93,25 +96,45 @@ static __always_inline struct account *account_of(__u32 event_class)
 	return bpf_map_lookup_elem(&accounts, &event_class);
 }
 
-/* Adds what a lost event can have carried. */
-static __always_inline void count_lost_io(struct account *account, __u8 op, __s64 bytes)
+/* What a call moves at most that asks for so much. MISSING: nobody knows for how much. */
+static __always_inline __u64 at_most(__s64 requested_bytes)
 {
-	__u64 amount = bytes > 0 ? bytes : 0;
+	if (requested_bytes == MISSING || requested_bytes > MOST_BYTES)
+		return MOST_BYTES;
+	return requested_bytes > 0 ? requested_bytes : 0;
+}
 
+/* Which way an operation moves bytes, if it does. */
+enum moves { MOVES_NOTHING, MOVES_IN, MOVES_OUT };
+
+static __always_inline enum moves moves_of(__u8 op)
+{
 	switch (op) {
 	case OP_READ: case OP_PREAD: case OP_READV: case OP_PREADV: case OP_PREADV2:
 	case OP_SENDFILE_IN: case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN: case OP_AIO_READ: case OP_URING_READ:
-	case OP_FILL:
-		account->lost_read_ops++;
-		account->lost_read_bytes += amount;
-		break;
+	case OP_URING_SPLICE_IN: case OP_FILL:
+		return MOVES_IN;
 	case OP_WRITE: case OP_PWRITE: case OP_WRITEV: case OP_PWRITEV: case OP_PWRITEV2:
 	case OP_FLUSH: case OP_WRITE_ZEROES: case OP_ZONE_APPEND:
 	case OP_SENDFILE_OUT: case OP_COPY_FILE_RANGE_OUT: case OP_SPLICE_OUT: case OP_AIO_WRITE: case OP_URING_WRITE:
-	case OP_DIRTY:
+	case OP_URING_SPLICE_OUT: case OP_DIRTY:
+		return MOVES_OUT;
+	}
+	return MOVES_NOTHING;
+}
+
+/* Adds what a lost event can have carried. */
+static __always_inline void count_lost_io(struct account *account, __u8 op, __s64 bytes)
+{
+	__u64 amount = bytes == MISSING ? MOST_BYTES : bytes > 0 ? bytes : 0;
+	enum moves moves = moves_of(op);
+
+	if (moves == MOVES_IN) {
+		account->lost_read_ops++;
+		account->lost_read_bytes += amount;
+	} else if (moves == MOVES_OUT) {
 		account->lost_write_ops++;
 		account->lost_write_bytes += amount;
-		break;
 	}
 }
 
@@ -176,6 +199,26 @@ static __always_inline void fill_head(struct event_head *head, __u16 event_class
 	head->start_ns = start_ns;
 }
 
+/*
+ * Whom the current task works for: itself, or, if it is a worker of io_uring, the thread that the worker is of. A thread that polls
+ * a ring for its process does not tell whose the ring is, so there it is the process's first thread.
+ */
+static __always_inline struct task_struct *client_of_current(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf(), *client;
+	struct io_worker *worker;
+
+	if (!(task->flags & PF_IO_WORKER))
+		return task;
+	if (bpf_ksym_exists(bpf_rdonly_cast) && bpf_core_field_exists(struct io_worker, wq)) {
+		worker = task->worker_private;
+		client = worker ? BPF_CORE_READ(worker, wq, task) : 0;
+		if (client)
+			return bpf_rdonly_cast(client, bpf_core_type_id_kernel(struct task_struct));
+	}
+	return task->group_leader;
+}
+
 /* The current task. Never call this where the current task is whoever was interrupted. */
 static __always_inline void identify_current(struct identity *who)
 {
@@ -183,7 +226,7 @@ static __always_inline void identify_current(struct identity *who)
 
 	/* Since 5.11 the current task is to be had with its type: one call in place of three. */
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-		struct task_struct *task = bpf_get_current_task_btf();
+		struct task_struct *task = client_of_current();
 
 		who->pid = task->tgid;
 		who->tid = task->pid;
@@ -219,7 +262,14 @@ static __always_inline bool owner_wanted(void)
 		__u64 comm[2] = {};
 		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
 
-		bpf_get_current_comm(comm, sizeof(comm));
+		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+			struct task_struct *task = client_of_current();
+
+			comm[0] = ((__u64 *)task->comm)[0];
+			comm[1] = ((__u64 *)task->comm)[1];
+		} else {
+			bpf_get_current_comm(comm, sizeof(comm));
+		}
 		if (comm[0] != wanted[0] || comm[1] != wanted[1])
 			return false;
 	}

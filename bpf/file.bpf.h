@@ -22,6 +22,13 @@ struct file_op {
 	__u8 stacked : 1;
 	/* Followed and not recorded. */
 	__u8 left_out : 1;
+	/* Another one may be under way that has the same name (aio). */
+	__u8 again : 1;
+	/* What the file is was found out at the submission (io_uring). */
+	__u8 knows_file : 1;
+	/* At the position of its descriptor, and whether others move that too. */
+	__u8 by_position : 1;
+	__u8 shares_position : 1;
 	__u8 reserved;
 };
 
@@ -43,9 +50,6 @@ static __always_inline bool is_stacked(unsigned long magic)
 {
 	return magic == OVERLAYFS_SUPER_MAGIC || magic == ECRYPTFS_SUPER_MAGIC;
 }
-
-/* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
 /* What is looked at of a file. */
 struct file_facts {
@@ -222,7 +226,61 @@ static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
 		account->inflight_full++;
 }
 
+/* Key: enum unseen_kind. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, UNSEEN_COUNT);
+	__type(key, __u32);
+	__type(value, struct unseen_calls);
+} unseen SEC(".maps");
+
+/* Counts calls of one kind that carried at most so much. */
+static __always_inline void count_unseen(__u32 kind, __u64 ops, __u64 read_ops, __u64 read_bytes, __u64 write_ops, __u64 write_bytes)
+{
+	struct unseen_calls *calls = bpf_map_lookup_elem(&unseen, &kind);
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (!calls || !account)
+		return;
+	account->seen += ops;
+	account->unseen_end += ops;
+	account->lost_read_ops += read_ops;
+	account->lost_read_bytes += read_bytes;
+	account->lost_write_ops += write_ops;
+	account->lost_write_bytes += write_bytes;
+	calls->ops += ops;
+	calls->read_ops += read_ops;
+	calls->read_bytes += read_bytes;
+	calls->write_ops += write_ops;
+	calls->write_bytes += write_bytes;
+}
+
+/* A call that has no row, because nothing tells of its end: of which kind that is. It moved at most `bytes`. */
+static __always_inline void lose_unseen_bytes(__u8 op, __s64 bytes, __u32 kind)
+{
+	bool in = moves_of(op) == MOVES_IN, out = moves_of(op) == MOVES_OUT;
+
+	count_unseen(kind, 1, in, in ? bytes : 0, out, out ? bytes : 0);
+}
+
+static __always_inline void lose_unseen(struct file_op *op, __u32 kind)
+{
+	lose_unseen_bytes(op->op, at_most(op->requested_bytes), kind);
+}
+
+/* Operations of aio of which not even the direction is known. */
+static __always_inline void lose_unknown_aio(__u64 ops, __u32 kind)
+{
+	count_unseen(kind, ops, ops, ops * MOST_BYTES, ops, ops * MOST_BYTES);
+}
+
 enum { MAX_VECTORS = 64 };
+
+/* What a call asks for; MISSING where the capture has no number for it: none that large is done. */
+static __always_inline __s64 asked_for(__u64 bytes)
+{
+	return (__s64)bytes < 0 ? MISSING : bytes;
+}
 
 /* The sum of an iovec array, MISSING when it is longer than is added up here or cannot be read. */
 static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long count)
@@ -236,7 +294,8 @@ static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long co
 
 		if (i >= count)
 			break;
-		if (bpf_probe_read_user(&length, sizeof(length), &vector[i].iov_len))
+		/* No sum of two that are refused by themselves is taken for one that is not. */
+		if (bpf_probe_read_user(&length, sizeof(length), &vector[i].iov_len) || (__s64)length < 0 || sum > MOST_BYTES)
 			return MISSING;
 		sum += length;
 	}

@@ -31,6 +31,7 @@ const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
 const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };
 const char path_origin_names[PATH_ORIGIN_COUNT][WORD_BYTES] = { PATH_ORIGINS(X) };
 const char via_names[VIA_COUNT][WORD_BYTES] = { VIAS(X) };
+const char unseen_names[UNSEEN_COUNT][WORD_BYTES] = { UNSEEN(X) };
 #undef X
 
 /* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
@@ -42,6 +43,8 @@ struct record_types {
 	struct name_event name;
 	struct account account;
 	struct own_io own;
+	struct unseen_calls unseen_calls;
+	enum known_opcode known_opcode;
 	enum fd_kind fd_kind;
 	enum request_flag request_flag;
 	enum op op;

@@ -45,7 +45,7 @@ enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_task_pt_regs = 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs { /* x86-64: arch/x86/include/asm/ptrace.h */
-	unsigned long r10, r9, r8, ax, dx, si, di, orig_ax, ip, sp, bp, cx;
+	unsigned long r10, r9, r8, ax, bx, dx, si, di, orig_ax, ip, sp, bp, cx;
 };
 
 struct qstr {
@@ -121,11 +121,25 @@ struct path {
 	struct dentry *dentry;
 };
 
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+typedef struct { /* include/linux/file_ref.h: 0 is one reference */
+	atomic64_t refcnt;
+} file_ref_t;
+
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
 	unsigned int f_flags;
 	__s64 f_pos;
+	file_ref_t f_ref;
+};
+
+/* Until 6.12. */
+struct file___6_12 {
+	atomic64_t f_count;
 };
 
 struct fdtable {
@@ -133,7 +147,12 @@ struct fdtable {
 	struct file **fd;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct files_struct {
+	atomic_t count;
 	struct fdtable *fdt;
 };
 
@@ -173,7 +192,16 @@ struct task_struct {
 	__u64 self_exec_id;
 	unsigned long maj_flt;
 	struct css_set *cgroups;
+	void *worker_private;
 	char comm[16];
+};
+
+struct io_wq { /* io_uring/io-wq.c */
+	struct task_struct *task;
+};
+
+struct io_worker { /* io_uring/io-wq.c: the `worker_private` of a worker of io_uring */
+	struct io_wq *wq;
 };
 
 struct iovec {
@@ -309,6 +337,7 @@ struct request_queue___since_5_15 {
 struct kiocb {
 	struct file *ki_filp;
 	__s64 ki_pos;
+	int ki_flags;
 };
 
 struct iomap_dio { /* fs/iomap/direct-io.c */
@@ -325,9 +354,23 @@ struct io_rw { /* io_uring/rw.c: lies over the front of a request */
 	__u32 len;
 };
 
+struct io_splice { /* io_uring/splice.c: as above */
+	__s64 off_out;
+	__s64 off_in;
+	__u64 len;
+	int splice_fd_in;
+	unsigned int flags;
+};
+
+struct io_cqe { /* until the file has been looked up, of its descriptor */
+	int fd;
+};
+
 struct io_kiocb {
 	struct file *file;
 	__u8 opcode;
+	__u64 flags;
+	struct io_cqe cqe;
 };
 
 struct io_uring_cqe {
@@ -393,13 +436,16 @@ enum req_flag_bits {
 enum { REQ_OP_MASK = 0xff };
 
 /* include/linux/sched.h, arch/x86/include/asm/thread_info.h */
-enum { PF_WQ_WORKER = 0x20, PF_KSWAPD = 0x20000, PF_LOCAL_THROTTLE = 0x100000, PF_KTHREAD = 0x200000, TS_COMPAT = 2 };
+enum { PF_IO_WORKER = 0x10, PF_WQ_WORKER = 0x20, PF_KSWAPD = 0x20000, PF_LOCAL_THROTTLE = 0x100000, PF_KTHREAD = 0x200000, TS_COMPAT = 2 };
 
 /* uapi/linux/stat.h */
 enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000 };
 
-/* uapi/asm-generic/fcntl.h */
-enum { O_APPEND = 02000 };
+/* uapi/asm-generic/fcntl.h, uapi/linux/fs.h, include/linux/fs.h */
+enum { O_APPEND = 02000, RWF_APPEND = 0x10, IOCB_APPEND = 0x10 };
+
+/* include/linux/fs.h, MAX_RW_COUNT: no call moves more. */
+static const __s64 MOST_BYTES = 0x7ffff000;
 
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 enum {

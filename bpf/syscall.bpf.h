@@ -6,7 +6,9 @@
 #ifndef IOSTRATA_SYSCALL_H
 #define IOSTRATA_SYSCALL_H
 
-#include "async.bpf.h"
+#include "inflight.bpf.h"
+#include "aio.bpf.h"
+#include "uring.bpf.h"
 
 /*
  * Key: thread id; value: its system call under way, `op` being OP_NONE between two. The entry stays for the thread's
@@ -28,28 +30,75 @@ struct {
 	__type(value, struct file_op);
 } targets SEC(".maps");
 
+/* Whether others than this thread may move the position of a file: threads that have its descriptor, processes that have its description. */
+static __always_inline bool has_sharers(struct file *file)
+{
+	int tables;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		tables = bpf_get_current_task_btf()->files->count.counter;
+	else
+		tables = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, count.counter);
+	if (tables > 1)
+		return true;
+	if (bpf_core_field_exists(file->f_ref))
+		return BPF_CORE_READ(file, f_ref.refcnt.counter) > 0;
+	return BPF_CORE_READ((struct file___6_12 *)file, f_count.counter) > 1;
+}
+
+/* The place of a call that goes by the file's position, as far as it is known before it. settle_place() looks again. */
+static __always_inline __s64 place_by_position(struct file_op *op, struct file *file)
+{
+	op->by_position = 1;
+	op->shares_position = has_sharers(file);
+	return op->appends ? BPF_CORE_READ(file, f_inode, i_size) : BPF_CORE_READ(file, f_pos);
+}
+
+/*
+ * After a call that went by a position or to the end of its file: where the position is now tells where it was done. Where others may
+ * have moved it meanwhile it has to agree with what was seen before; otherwise the place is not known.
+ */
+static __always_inline void settle_place(struct file_op *op, long ret)
+{
+	__s64 moved = ret > 0 ? ret : 0, now;
+	struct file *file;
+
+	if (!op->appends && !op->shares_position)
+		return;
+	file = op->by_position ? file_of_fd(op->fd) : 0;
+	if (!file || file != op->file || (op->appends && !moved)) {
+		op->offset_bytes = MISSING;
+		return;
+	}
+	now = BPF_CORE_READ(file, f_pos);
+	if (!op->shares_position)
+		op->offset_bytes = now - moved;
+	else if (op->offset_bytes + moved != now)
+		op->offset_bytes = MISSING;
+}
+
 /* Offset and bytes asked for, as each call has them in its arguments. */
 static __always_inline void fill_arguments(struct file_op *op, struct file *file, struct pt_regs *regs)
 {
 	switch (op->op) {
 	case OP_READ: case OP_WRITE:
-		op->requested_bytes = regs->dx;
-		op->offset_bytes = BPF_CORE_READ(file, f_pos);
+		op->requested_bytes = asked_for(regs->dx);
+		op->offset_bytes = place_by_position(op, file);
 		break;
 	case OP_PREAD: case OP_PWRITE:
-		op->requested_bytes = regs->dx;
+		op->requested_bytes = asked_for(regs->dx);
 		op->offset_bytes = regs->r10;
 		break;
 	case OP_READV: case OP_WRITEV:
 		op->requested_bytes = vector_bytes((struct iovec *)regs->si, regs->dx);
-		op->offset_bytes = BPF_CORE_READ(file, f_pos);
+		op->offset_bytes = place_by_position(op, file);
 		break;
 	case OP_PREADV: case OP_PWRITEV: case OP_PREADV2: case OP_PWRITEV2:
 		op->requested_bytes = vector_bytes((struct iovec *)regs->si, regs->dx);
 		op->offset_bytes = regs->r10;
 		/* preadv2 and pwritev2: -1 means the file position. */
 		if (op->offset_bytes == -1)
-			op->offset_bytes = BPF_CORE_READ(file, f_pos);
+			op->offset_bytes = place_by_position(op, file);
 		break;
 	case OP_SYNC_FILE_RANGE:
 		op->offset_bytes = regs->si;
@@ -126,31 +175,45 @@ static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offse
 
 	if (!file)
 		return false;
-	op->requested_bytes = bytes;
+	op->requested_bytes = asked_for(bytes);
 	if (!offset)
-		op->offset_bytes = BPF_CORE_READ(file, f_pos);
+		op->offset_bytes = place_by_position(op, file);
 	else if (bpf_probe_read_user(&op->offset_bytes, sizeof(op->offset_bytes), offset))
 		op->offset_bytes = MISSING;
 	return true;
 }
 
+/* What is known of a call before anything is. */
+static const struct file_op no_call = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
+
 /* Both files of a copy, as far as they are to be recorded: the first of them is the call's own; false where there is none. */
 static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 {
-	struct file_op target = *op;
-	bool has_source = fill_side(op, copy->in_fd, copy->in_offset, copy->bytes);
+	bool has_target, left_out = op->left_out;
 	__u32 tid = bpf_get_current_pid_tgid();
+	struct file_op *target;
+	__u8 in_op = op->op;
 
-	target.op = copy->out_op;
-	if (!fill_side(&target, copy->out_fd, copy->out_offset, copy->bytes))
-		return has_source;
-	if (!has_source) {
-		*op = target;
+	/* One after the other in the same place: old kernels have no stack for two. */
+	op->op = copy->out_op;
+	has_target = fill_side(op, copy->out_fd, copy->out_offset, copy->bytes);
+	if (has_target && bpf_map_update_elem(&targets, &tid, op, BPF_ANY)) {
+		has_target = false;
+		if (!left_out)
+			lose_file_op(op, CLASS_SYSCALL);
+	}
+	*op = no_call;
+	op->op = in_op;
+	op->left_out = left_out;
+	if (fill_side(op, copy->in_fd, copy->in_offset, copy->bytes)) {
+		op->has_target = has_target;
 		return true;
 	}
-	op->has_target = !bpf_map_update_elem(&targets, &tid, &target, BPF_ANY);
-	if (!op->has_target && !op->left_out)
-		lose_file_op(&target, CLASS_SYSCALL);
+	target = has_target ? bpf_map_lookup_elem(&targets, &tid) : 0;
+	if (!target)
+		return false;
+	*op = *target;
+	bpf_map_delete_elem(&targets, &tid);
 	return true;
 }
 
@@ -161,7 +224,8 @@ static __always_inline bool fill_call(struct file_op *op, struct pt_regs *regs)
 
 	if (!file)
 		return false;
-	op->appends = is_write(op->op) && (op->open_flags & O_APPEND);
+	op->appends = is_write(op->op) &&
+		      (op->open_flags & O_APPEND || (op->op == OP_PWRITEV2 && regs->r9 & RWF_APPEND));
 	fill_arguments(op, file, regs);
 	return true;
 }
@@ -177,7 +241,7 @@ static __always_inline bool is_compat(void)
 SEC("?tp_btf/sys_enter")
 int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 {
-	struct file_op op = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
+	struct file_op op = no_call;
 	struct file_op *known;
 	struct copy copy = {};
 	__u32 tid;
@@ -187,19 +251,11 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	op.op = config.syscall_op[number];
 	if ((op.op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
 		return 0;
-	if (is_compat()) {
-		struct account *account = account_of(CLASS_SYSCALL);
-
-		if (account)
-			account->compat++;
+	if (is_compat())
 		return 0;
-	}
 	op.left_out = !samples_this_moment();
 	if (number == NR_IO_SUBMIT) {
-		if (op.left_out)
-			aio_left_out(regs->si, regs->dx);
-		else
-			aio_submitted(regs->si, regs->dx);
+		aio_submitted(regs->di, regs->si, regs->dx, op.left_out);
 		return 0;
 	}
 	if (op.left_out && !config.follows_calls)
@@ -234,16 +290,6 @@ static __always_inline bool fill_opened(struct file_op *op, long ret)
 	return fill_descriptor(op, ret);
 }
 
-/* An append begins where the file ended, which only the position after it tells. */
-static __always_inline void fill_append_offset(struct file_op *op, long ret)
-{
-	struct file *file = file_of_fd(op->fd);
-
-	op->offset_bytes = MISSING;
-	if (ret > 0 && file == op->file && op->op != OP_PWRITE && op->op != OP_PWRITEV && op->op != OP_PWRITEV2)
-		op->offset_bytes = BPF_CORE_READ(file, f_pos) - ret;
-}
-
 /* The other file of a copy. */
 static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret)
 {
@@ -252,8 +298,48 @@ static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64
 	if (!target)
 		return;
 	target->start_ns = source->start_ns;
+	settle_place(target, ret);
 	emit_file_event(target, CLASS_SYSCALL, ret);
 	bpf_map_delete_elem(&targets, &tid);
+}
+
+/* One file that a call of a 32-bit program was on: what it moved has no row. */
+static __always_inline void lose_compat(__u8 op_code, __u32 fd, long ret)
+{
+	struct file_op op = { .op = op_code };
+
+	if (look_into(&op, file_of_fd(fd)) != UNWANTED)
+		lose_unseen_bytes(op_code, ret > 0 ? ret : 0, UNSEEN_COMPAT);
+}
+
+/*
+ * The 32-bit table has other numbers, arguments in other registers (arch/x86/entry/entry_64_compat.S) and other structures, and its
+ * calls are not recorded: they are counted, with what they moved.
+ */
+static __always_inline void compat_returned(unsigned long number, struct pt_regs *regs, long ret)
+{
+	__u8 op = config.compat_op[number];
+
+	if (is_recorder() || !owner_wanted() || !samples_this_moment())
+		return;
+	if (op == OP_AIO_READ) {
+		if (ret > 0)
+			lose_unknown_aio(ret, UNSEEN_COMPAT);
+	} else if (op == OP_SENDFILE_IN) {
+		lose_compat(OP_SENDFILE_IN, regs->cx, ret);
+		lose_compat(OP_SENDFILE_OUT, regs->bx, ret);
+	} else if (op == OP_COPY_FILE_RANGE_IN || op == OP_SPLICE_IN) {
+		lose_compat(op, regs->bx, ret);
+		lose_compat(op == OP_SPLICE_IN ? OP_SPLICE_OUT : OP_COPY_FILE_RANGE_OUT, regs->dx, ret);
+	} else if (is_open(op) && ret >= 0) {
+		lose_compat(op, ret, 0);
+	} else if (is_open(op) || is_without_file(op)) {
+		/* Of which device it is nobody knows here. */
+		if (!config.filter_device)
+			lose_unseen_bytes(op, 0, UNSEEN_COMPAT);
+	} else {
+		lose_compat(op, regs->bx, ret);
+	}
 }
 
 SEC("?tp_btf/sys_exit")
@@ -263,6 +349,10 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 	struct file_op *op;
 	__u32 tid;
 
+	if (number < sizeof(config.compat_op) && config.compat_op[number] != OP_NONE && is_compat()) {
+		compat_returned(number, regs, ret);
+		return 0;
+	}
 	if (is_aio(number)) {
 		if (!is_compat())
 			aio_returned(number, regs, ret);
@@ -279,8 +369,7 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 			bpf_map_delete_elem(&targets, &tid);
 		goto out;
 	}
-	if (op->appends)
-		fill_append_offset(op, ret);
+	settle_place(op, ret);
 	if (is_open(op->op)) {
 		if (!fill_opened(op, ret))
 			goto out;

@@ -28,6 +28,7 @@ EOF
     test) cat <<'EOF'
 python3 -c 'import ensurepip' | python3-venv
 command -v fio              | fio
+test -e /usr/include/liburing.h | liburing-dev
 command -v shellcheck       | shellcheck
 type -P qemu-system-x86_64  | qemu-system-x86
 type -P busybox             | busybox-static

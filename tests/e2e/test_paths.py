@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from conftest import BIN, run
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -166,3 +169,22 @@ def test_operations_whose_end_is_never_learned_of_are_counted(disk, record):
         ("aio_write", 8192, 4096, 4096, "regular"), ("aio_fsync", None, None, 0, "regular")]
     assert capture.manifest["books"]["incomplete"]["unfinished_async"] == 1
     capture.check_books()
+
+
+def test_calls_of_32_bit_programs_are_counted_with_what_they_moved(disk, record, tmp_path):
+    program, path = tmp_path / "compat", disk.mount / "file"
+    subprocess.run(["gcc", "-O2", "-o", program, Path(__file__).with_name("compat.c")], check=True)
+    path.write_bytes(b"x" * 4096)
+    disk.settle()
+    recorder = record("--device", disk.name)
+    done = subprocess.run([program, path], capture_output=True, text=True)
+    if done.returncode == 2:
+        pytest.skip("this kernel has no 32-bit system calls")
+    calls, read, written = (int(word) for word in done.stdout.split())
+    capture = recorder.stop(expected=3)
+    [without] = capture.manifest["books"]["without_row"]
+    assert without["kind"] == "compat" and without["calls"] == calls
+    assert (without["io"]["read_bytes"], without["io"]["write_bytes"]) == (read, written)
+    capture.check_books()
+    summary = run(BIN / "iostrata-analyze", "summary", capture.directory, "--out", tmp_path / "results")
+    assert summary.returncode == 3 and f"system calls by the 32-bit entry: {calls}" in summary.stdout + summary.stderr

@@ -14,6 +14,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
 use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
 use iostrata_capture::op::{Direction, Layer};
+use iostrata_capture::unseen::UnseenKind;
 
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Path as FlowPath;
@@ -115,7 +116,7 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
-        self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
+        self.notes.extend(not_recorded(manifest).into_iter().map(|line| format!("{about}{line}")));
         self.notes.extend(removed(capture).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
             books::unbalanced(&manifest.books).chain(devices::unbalanced(&manifest.device_books)).collect();
@@ -134,11 +135,20 @@ pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
     devices::unbalanced(&manifest.device_books).collect()
 }
 
-/// Why more may be missing of a layer than is known, where nothing else says so.
-fn not_recorded(manifest: &Manifest) -> Option<String> {
+/// Which calls have no row, a line for each kind.
+fn not_recorded(manifest: &Manifest) -> Vec<String> {
+    let mut lines: Vec<String> =
+        manifest.books.without_row.iter().map(|without| format!("not recorded: {}", without.text())).collect();
     let calls = manifest.books.incomplete.compat_calls;
-    let plural = if calls == 1 { "" } else { "s" };
-    (calls > 0).then(|| format!("not recorded: {calls} system call{plural} by the 32-bit entry, whatever they did"))
+    if calls > 0 {
+        lines.push(format!("not recorded: {}, whatever they did: {calls}", UnseenKind::Compat.doc()));
+    }
+    let unfinished = manifest.books.incomplete.unfinished_async;
+    if unfinished > 0 {
+        lines
+            .push(format!("not recorded: operations of aio and io_uring that had not ended at the stop: {unfinished}"));
+    }
+    lines
 }
 
 /// What is said of a capture whose oldest parts were removed. It is whole from then on.
@@ -239,6 +249,9 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         for source in Source::ALL.iter().filter(|source| source.layer() == layer) {
             sum.add(&manifest.books.lost_of(source.name()).1);
         }
+        if layer == Layer::Syscall {
+            sum.add(&manifest.books.incomplete.unfinished_io.unwrap_or_default());
+        }
     }
     Some(sum)
 }
@@ -254,9 +267,17 @@ fn skipped(books: &Books, layer: Layer) -> bool {
 fn left_out(manifest: &Manifest, layer: Layer) -> bool {
     match layer {
         Layer::Block => devices::is_more_missing(manifest),
-        Layer::Syscall => manifest.books.incomplete.compat_calls > 0,
+        Layer::Syscall => calls_of_unknown_size(&manifest.books),
         Layer::Vfs | Layer::Fs => false,
     }
+}
+
+/// Whether there were calls of which nobody knows what they moved.
+fn calls_of_unknown_size(books: &Books) -> bool {
+    let incomplete = &books.incomplete;
+    incomplete.compat_calls > 0
+        || (incomplete.unfinished_async > 0 && incomplete.unfinished_io.is_none())
+        || books.without_row.iter().any(|without| without.io.is_none())
 }
 
 #[cfg(test)]

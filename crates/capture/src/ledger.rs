@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::unseen::WithoutRow;
+
 /// Declares the causes of loss once: the counters, their sum and their names.
 macro_rules! causes {
     ($($(#[doc = $doc:literal])+ $cause:ident,)+) => {
@@ -47,7 +49,7 @@ causes! {
     disk_full,
     /// A record that the recorder could not read.
     undecodable,
-    /// A block request that was over when the recording stopped, though nobody saw it end.
+    /// A call or a block request that is over, though nobody saw it end. Of calls, `without_row` says why.
     unseen_end,
 }
 
@@ -76,7 +78,7 @@ impl Amounts {
 }
 
 /// The account of one class of events on one CPU.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The table that the events belong to.
     pub class: String,
@@ -119,11 +121,12 @@ pub struct Incomplete {
     pub unidentified_requests: u64,
     /// Block requests whose end was not seen, only that they were over: rows without a duration.
     pub unseen_ends: u64,
-    /// System calls by the 32-bit entry, which are not recorded.
+    /// System calls by the 32-bit entry, in captures that do not say what they moved. Others have them in `without_row`.
     pub compat_calls: u64,
-    /// Operations of aio and io_uring that were submitted and whose end was not seen: under way at the stop, or learned of
-    /// without a system call. They have no row.
+    /// Operations of aio and io_uring that were submitted and had not ended at the stop, as far as is known. They have no row.
     pub unfinished_async: u64,
+    /// What these can carry at most; `None` where that is not known.
+    pub unfinished_io: Option<Amounts>,
 }
 
 /// All accounts of a capture.
@@ -136,6 +139,9 @@ pub struct Books {
     /// Rows that lack something.
     #[serde(default)]
     pub incomplete: Incomplete,
+    /// Calls without a row, by kind.
+    #[serde(default)]
+    pub without_row: Vec<WithoutRow>,
 }
 
 impl Books {

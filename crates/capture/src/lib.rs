@@ -33,6 +33,7 @@ pub mod system;
 pub mod table;
 pub mod tables;
 pub mod unbegun;
+pub mod unseen;
 pub mod wall;
 
 pub use capture::Capture;

@@ -40,6 +40,8 @@ macro_rules! words {
     };
 }
 
+pub(crate) use words;
+
 words! {
     /// A layer of the I/O stack that is recorded.
     Layer {
@@ -177,6 +179,10 @@ words! {
         SyncFile = "sync_file",
         /// A sync of a file system (ext4, btrfs), which do not tell when it ends.
         SyncFs = "sync_fs",
+        /// A splice of io_uring from a file.
+        UringSpliceIn = "io_uring_splice_in",
+        /// A splice of io_uring to a file.
+        UringSpliceOut = "io_uring_splice_out",
     }
 }
 
@@ -283,6 +289,7 @@ impl Op {
             | Op::SpliceIn
             | Op::AioRead
             | Op::UringRead
+            | Op::UringSpliceIn
             | Op::Fill => Some(Direction::Read),
             Op::Write
             | Op::Pwrite
@@ -294,6 +301,7 @@ impl Op {
             | Op::SpliceOut
             | Op::AioWrite
             | Op::UringWrite
+            | Op::UringSpliceOut
             | Op::Flush
             | Op::WriteZeroes
             | Op::ZoneAppend

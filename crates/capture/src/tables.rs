@@ -31,7 +31,8 @@ table! {
         dev: Option<i32> => Delta,
         /// Inode number of the file.
         ino: Option<i64> => Delta,
-        /// Where in the file it began: the argument, or the file position for read and write.
+        /// Where in the file it began: the argument, or the file position for read and write. Null where that is not certain: for an
+        /// append of Linux aio, and where others moved the position meanwhile.
         offset_bytes: Option<i64> => Delta,
         /// Bytes asked for; null where the call asks for none or the vector was too long to add up.
         requested_bytes: Option<i64> => Delta,
@@ -317,7 +318,7 @@ table! {
         class: Comm => Dictionary,
         /// The CPU on which they completed.
         cpu: i32 => Delta,
-        /// Why, as in the books: `ring_full`, `inflight_full`, `missed_return`, `channel_full`, `write_failed`, `disk_full`, `undecodable`.
+        /// Why, as in the books: `ring_full`, `inflight_full`, `missed_return`, `channel_full`, `write_failed`, `disk_full`, `undecodable`, `unseen_end`.
         cause: Comm => Dictionary,
         /// How many.
         events: i64 => Delta,

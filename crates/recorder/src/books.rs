@@ -101,7 +101,7 @@ pub fn settle(
                     write_failed: write_failed.of(cpu).0,
                     disk_full: disk_full.of(cpu).0,
                     undecodable: undecodable.of(cpu).0,
-                    unseen_end: fate.unseen_end.of(cpu).0,
+                    unseen_end: seen.unseen_end + fate.unseen_end.of(cpu).0,
                 },
                 lost_io,
             };
@@ -111,7 +111,7 @@ pub fn settle(
             }
         }
     }
-    Books { accounts, skipped, incomplete: incomplete(kernel) }
+    Books { accounts, skipped, incomplete: incomplete(kernel), without_row: Vec::new() }
 }
 
 fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
@@ -119,9 +119,6 @@ fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
     for account in kernel.iter().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
-        sum.compat_calls += account.compat;
-        // By CPU an operation ends elsewhere than it began; the sums are what counts.
-        sum.unfinished_async = sum.unfinished_async.wrapping_add(account.async_begun).wrapping_sub(account.async_ended);
     }
     sum
 }

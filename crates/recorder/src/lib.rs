@@ -38,5 +38,6 @@ pub mod signals;
 pub mod sink;
 pub mod socket;
 pub mod status;
+pub mod unseen;
 pub mod watch;
 pub mod witness;

@@ -55,7 +55,10 @@ impl Plan {
             }
             match probes::choose(*layer, kernel, &mut works) {
                 Ok(variant) => {
-                    let without = variant.without.iter().map(|what| (*what).to_owned()).collect();
+                    let mut without: Vec<String> = variant.without.iter().map(|what| (*what).to_owned()).collect();
+                    if *layer == Layer::Syscall {
+                        without.extend(probes::unknown_opcodes(kernel));
+                    }
                     plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned(), without }));
                     plan.programs.extend(variant.programs.into_iter().map(|program| (layer.name(), program)));
                 }

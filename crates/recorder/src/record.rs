@@ -36,6 +36,7 @@ use crate::signals;
 use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
 use crate::socket::Socket;
+use crate::unseen;
 use crate::watch::Watch;
 use crate::witness::{self, Witness};
 
@@ -110,6 +111,10 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
     for (number, op) in probes::syscall_operations() {
         let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
         config.syscall_op[usize::from(number)] = code as u8;
+    }
+    for (number, op) in probes::compat_operations() {
+        let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
+        config.compat_op[usize::from(number)] = code as u8;
     }
     config
 }
@@ -241,7 +246,11 @@ pub fn run(options: &Record) -> Result<Outcome> {
     if let Some(block) = fates.get_mut(classes::BLOCK) {
         block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
     }
-    manifest.books = settle(&words.classes, &session.accounts()?, &fates, &losses, skipped);
+    let accounts = session.accounts()?;
+    manifest.books = settle(&words.classes, &accounts, &fates, &losses, skipped);
+    if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
+        unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
+    }
     manifest.sampling = sampling;
     // Rows that stand for several events are no match for what the kernel counted.
     if manifest.greatest_weight() == 1 && manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {

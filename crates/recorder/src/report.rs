@@ -72,12 +72,14 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     for (count, what) in [
         (incomplete.unidentified_requests, "requests without a submitter: their queueing was not seen"),
         (incomplete.unseen_ends, "requests without a duration: their end was not seen"),
-        (incomplete.compat_calls, "32-bit system calls, which are not recorded"),
-        (incomplete.unfinished_async, "operations of aio and io_uring without a row: their end was not seen"),
+        (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");
         }
+    }
+    for without in &manifest.books.without_row {
+        let _ = writeln!(text, "note      without a row: {}", without.text());
     }
     for book in manifest.device_books.iter().filter(|book| !is_idle(&book.kernel) || !book.balanced) {
         let _ = writeln!(text, "device    {}", device_line(book));

@@ -6,13 +6,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
+use iostrata_capture::unseen::UnseenKind;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
-use crate::probes::{is_return, misses_returns};
+use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name};
 use crate::report::tell;
+use crate::unseen::Unseen;
 
 /// What is set before the programs are loaded.
 #[derive(Clone, Default)]
@@ -80,6 +82,8 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
     let has = |part: &str| programs.iter().any(|p| p.contains(part));
     if !has("sys_enter") {
         open.maps.calls.set_max_entries(1)?;
+        open.maps.under_way.set_max_entries(1)?;
+        open.maps.crowded_async.set_max_entries(1)?;
     }
     if !has("vfs_") {
         open.maps.vfs_ops.set_max_entries(1)?;
@@ -236,6 +240,31 @@ impl<'obj> Session<'obj> {
         Ok(sum)
     }
 
+    /// Calls that have no row, by why. To be asked after detaching.
+    pub fn unseen(&self, words: &Words, kernel: &dyn KernelFacts) -> Result<Unseen> {
+        let maps = &self.skeleton.maps;
+        let mut unseen = Unseen::default();
+        for (key, kind) in (0u32..).zip(&words.unseen) {
+            let mut sum = types::unseen_calls::default();
+            for calls in self.percpu::<types::unseen_calls>(&maps.unseen, &key.to_ne_bytes())? {
+                sum.ops += calls.ops;
+                sum.read_ops += calls.read_ops;
+                sum.read_bytes = sum.read_bytes.saturating_add(calls.read_bytes);
+                sum.write_ops += calls.write_ops;
+                sum.write_bytes = sum.write_bytes.saturating_add(calls.write_bytes);
+            }
+            unseen.calls.push((*kind, sum));
+        }
+        for opcode in 0..maps.unknown_opcodes.max_entries() {
+            let counts = self.percpu::<u64>(&maps.unknown_opcodes, &opcode.to_ne_bytes())?;
+            let sum: u64 = counts.iter().sum();
+            if sum > 0 {
+                unseen.unknown_opcodes.push((opcode_name(kernel, opcode), sum));
+            }
+        }
+        Ok(unseen)
+    }
+
     /// Requests that were issued and that nobody saw complete. To be asked after detaching.
     pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
         let maps = &self.skeleton.maps;
@@ -306,6 +335,15 @@ pub struct Words {
     pub vias: Vec<String>,
     /// Beginnings of paths.
     pub path_origins: Vec<String>,
+    /// Why calls have no row.
+    pub unseen: Vec<UnseenKind>,
+}
+
+fn unseen_kinds(words: &[String]) -> Result<Vec<UnseenKind>> {
+    let known = |word: &String| {
+        UnseenKind::parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
+    };
+    words.iter().map(known).collect()
 }
 
 /// Reads them from the object.
@@ -320,6 +358,7 @@ pub fn words() -> Result<Words> {
         evidences: crate::bpf::words(&data.evidence_names),
         vias: crate::bpf::words(&data.via_names),
         path_origins: crate::bpf::words(&data.path_origin_names),
+        unseen: unseen_kinds(&crate::bpf::words(&data.unseen_names))?,
     })
 }
 

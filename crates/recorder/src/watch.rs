@@ -73,7 +73,12 @@ impl Watch<'_> {
             if let Some(why) = self.pass(left.unwrap_or(TICK).min(TICK))? {
                 break (why.to_owned(), None);
             }
-            let lost = self.look()?.iter().flatten().map(|a| a.ring_full + a.inflight_full + a.missed_return).sum();
+            let lost = self
+                .look()?
+                .iter()
+                .flatten()
+                .map(|a| a.ring_full + a.inflight_full + a.missed_return + a.unseen_end)
+                .sum();
             progress.show(self.totals, lost);
         };
         progress.finish();

@@ -46,9 +46,13 @@ impl Path {
     pub fn of(op: Op) -> Path {
         match op {
             Op::AioRead | Op::AioWrite | Op::AioFsync => Path::Aio,
-            Op::UringRead | Op::UringWrite | Op::UringFsync | Op::UringSyncFileRange | Op::UringFallocate => {
-                Path::IoUring
-            }
+            Op::UringRead
+            | Op::UringWrite
+            | Op::UringFsync
+            | Op::UringSyncFileRange
+            | Op::UringFallocate
+            | Op::UringSpliceIn
+            | Op::UringSpliceOut => Path::IoUring,
             _ => Path::Call,
         }
     }

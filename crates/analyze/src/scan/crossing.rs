@@ -69,6 +69,8 @@ fn is_async(op: Op) -> bool {
             | Op::UringWrite
             | Op::UringFsync
             | Op::UringSyncFileRange
+            | Op::UringSpliceIn
+            | Op::UringSpliceOut
     )
 }
 

@@ -6,6 +6,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
+use iostrata_capture::unseen::WithoutRow;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::Flows;
@@ -167,14 +168,19 @@ fn layer(manifest: &Manifest, layer: Layer) -> Check {
 
 fn ends(manifest: &Manifest) -> Check {
     let incomplete = manifest.books.incomplete;
+    let without_row = manifest.books.without_row.iter().map(WithoutRow::text);
     let counts = [
         (incomplete.unseen_ends, "requests whose end nobody saw"),
         (incomplete.unidentified_requests, "requests whose submitter nobody saw"),
-        (incomplete.unfinished_async, "operations of aio or io_uring without an end"),
+        (incomplete.unfinished_async, "operations of aio or io_uring that had not ended"),
         (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),
     ];
-    let found: Vec<String> =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let found: Vec<String> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .chain(without_row)
+        .collect();
     match found.as_slice() {
         [] => ("operations", Verdict::Good, "all were seen from begin to end".to_owned()),
         found => ("operations", Verdict::Note, found.join(", ")),

@@ -2,6 +2,7 @@ use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
 use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
 use iostrata_capture::part::PartName;
+use iostrata_capture::unseen::{UnseenKind, WithoutRow};
 
 use super::*;
 use crate::loss::Kind;
@@ -231,8 +232,19 @@ fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
 fn what_no_book_has_the_size_of_leaves_no_bound() {
     let lost_io = |trust: &Trust, layer: Layer| trust.lost_io[layer as usize];
     let by_32_bits = with(|m| m.books.incomplete.compat_calls = 1);
-    assert_eq!(by_32_bits.notes, ["not recorded: 1 system call by the 32-bit entry, whatever they did"]);
+    assert_eq!(by_32_bits.notes, ["not recorded: system calls by the 32-bit entry, whatever they did: 1"]);
     assert_eq!((lost_io(&by_32_bits, Layer::Syscall), lost_io(&by_32_bits, Layer::Block)), (None, NOTHING_LOST[0]));
+    // With their size they are lost like others, and under way at the stop is as good as lost.
+    let io = Amounts { read_bytes: 512, ..Amounts::default() };
+    let unfinished = with(|m| (m.books.incomplete.unfinished_async, m.books.incomplete.unfinished_io) = (1, Some(io)));
+    assert_eq!((lost_io(&unfinished, Layer::Syscall), unfinished.complete), (Some(io), true));
+    let unknown = with(|m| m.books.incomplete.unfinished_async = 1);
+    assert_eq!(lost_io(&unknown, Layer::Syscall), None);
+    let opcode =
+        WithoutRow { kind: UnseenKind::UringUnknown, opcode: Some("IORING_OP_NEW".into()), calls: 2, io: None };
+    let new = with(|m| m.books.without_row.push(opcode));
+    assert_eq!(lost_io(&new, Layer::Syscall), None);
+    assert!(new.notes[0].ends_with("may have moved bytes of files (IORING_OP_NEW): 2"), "{:?}", new.notes);
     let without =
         |layer, what: &str| with(|m| m.layers.get_mut(&layer).expect("the layer").without.push(what.into())).told;
     assert_eq!(without(Layer::Syscall, WITHOUT_IO_URING), [true, true, false, true]);

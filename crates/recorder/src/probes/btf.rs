@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use libbpf_rs::btf::types::{Enum, Func, FuncProto, Ptr, Struct, Typedef};
+use libbpf_rs::btf::types::{Enum, EnumMember, Func, FuncProto, Ptr, Struct, Typedef};
 use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
 
 use super::KernelFacts;
@@ -65,5 +65,11 @@ impl KernelFacts for VmlinuxBtf {
     fn enum_value(&self, name: &str) -> Option<i64> {
         let named = |e: Enum| e.iter().find(|member| member.name.is_some_and(|n| n == name)).map(|member| member.value);
         self.btf.type_by_kind::<Enum>().find_map(named)
+    }
+
+    fn enum_members(&self, name: &str) -> Vec<(String, i64)> {
+        let Some(found) = self.btf.type_by_name::<Enum>(name) else { return Vec::new() };
+        let named = |member: &EnumMember| Some((member.name?.to_string_lossy().into_owned(), member.value));
+        found.iter().filter_map(|member| named(&member)).collect()
     }
 }

@@ -16,7 +16,7 @@ use iostrata_capture::op::Layer;
 pub use block::request_flag_bits;
 pub use btf::VmlinuxBtf;
 pub use makers::configure as configure_makers;
-pub use syscall::operations as syscall_operations;
+pub use syscall::{compat_operations, opcode_name, operations as syscall_operations, unknown_opcodes};
 pub use vfs::{is_return, misses_returns};
 
 /// What the running kernel offers, as far as the choice of programs depends on it.
@@ -35,6 +35,8 @@ pub trait KernelFacts {
     fn has_kprobes(&self) -> bool;
     /// The value of an enum member, wherever it is declared.
     fn enum_value(&self, name: &str) -> Option<i64>;
+    /// The members of the enum `name`, with their values.
+    fn enum_members(&self, name: &str) -> Vec<(String, i64)>;
 }
 
 /// One way to capture a layer: the programs to load, all of them or none.

@@ -5,6 +5,7 @@ use iostrata_capture::op::Op;
 use iostrata_capture::manifest::WITHOUT_IO_URING;
 
 use super::{KernelFacts, Variant, required};
+use crate::bpf::types::known_opcode;
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     let mut programs = vec![
@@ -14,22 +15,44 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     ];
     let uring = io_uring(kernel);
     let without = if uring.is_none() { vec![WITHOUT_IO_URING] } else { Vec::new() };
-    programs.extend(uring.into_iter().flatten().map(str::to_owned));
+    programs.extend(uring.unwrap_or_default().into_iter().map(str::to_owned));
     Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without }])
 }
 
 /// The tracepoints tell a request by its address since 6.0; completion has its members apart until they became one.
-fn io_uring(kernel: &dyn KernelFacts) -> Option<[&'static str; 2]> {
+fn io_uring(kernel: &dyn KernelFacts) -> Option<Vec<&'static str>> {
     let submitted = match kernel.tracepoint_arguments("io_uring_submit_req") {
         Some(_) => "iostrata_io_uring_submit_req",
         None if kernel.tracepoint_arguments("io_uring_submit_sqe")? == 2 => "iostrata_io_uring_submit_sqe",
         None => return None,
     };
-    match kernel.tracepoint_arguments("io_uring_complete")? {
-        3 => Some(["iostrata_io_uring_complete", submitted]),
-        7 => Some(["iostrata_io_uring_complete_apart", submitted]),
-        _ => None,
-    }
+    let completed = match kernel.tracepoint_arguments("io_uring_complete")? {
+        3 => "iostrata_io_uring_complete",
+        7 => "iostrata_io_uring_complete_apart",
+        _ => return None,
+    };
+    // A request that is refused is told of with its ring until 6.2.
+    let refused = match kernel.tracepoint_arguments("io_uring_req_failed")? {
+        3 => "iostrata_io_uring_req_failed",
+        4 => "iostrata_io_uring_req_failed_ring",
+        _ => return None,
+    };
+    kernel.tracepoint_arguments("io_uring_cqe_overflow")?;
+    Some(vec![completed, refused, "iostrata_io_uring_cqe_overflow", submitted])
+}
+
+/// What the kernel calls an operation of io_uring.
+pub fn opcode_name(kernel: &dyn KernelFacts, opcode: u32) -> String {
+    let members = kernel.enum_members("io_uring_op");
+    let named = members.into_iter().find(|(_, value)| *value == i64::from(opcode));
+    named.map_or_else(|| format!("operation {opcode}"), |(name, _)| name)
+}
+
+/// Operations of io_uring that the kernel has and the recorder does not know: what they move has no row.
+pub fn unknown_opcodes(kernel: &dyn KernelFacts) -> Vec<String> {
+    let is_unknown = |value: i64| value >= i64::from(known_opcode::FIRST_UNKNOWN_OPCODE.0);
+    let members = kernel.enum_members("io_uring_op").into_iter();
+    members.filter(|(name, value)| is_unknown(*value) && name != "IORING_OP_LAST").map(|(name, _)| name).collect()
 }
 
 /// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl) and the operation each is recorded as; of a
@@ -67,5 +90,48 @@ pub fn operations() -> Vec<(u16, Op)> {
         (264, Op::Renameat),
         (316, Op::Renameat2),
         (26, Op::Msync),
+    ]
+}
+
+/// System call numbers of 32-bit programs (arch/x86/entry/syscalls/syscall_32.tbl), by the operation that each would be
+/// recorded as; submissions of aio go by their reads. They are counted only.
+pub fn compat_operations() -> Vec<(u16, Op)> {
+    vec![
+        (3, Op::Read),
+        (4, Op::Write),
+        (5, Op::Open),
+        (6, Op::Close),
+        (8, Op::Open),
+        (10, Op::Unlink),
+        (36, Op::Sync),
+        (38, Op::Rename),
+        (92, Op::Truncate),
+        (93, Op::Ftruncate),
+        (118, Op::Fsync),
+        (144, Op::Msync),
+        (145, Op::Readv),
+        (146, Op::Writev),
+        (148, Op::Fdatasync),
+        (180, Op::Pread),
+        (181, Op::Pwrite),
+        (187, Op::SendfileIn),
+        (193, Op::Truncate),
+        (194, Op::Ftruncate),
+        (239, Op::SendfileIn),
+        (248, Op::AioRead),
+        (295, Op::Openat),
+        (301, Op::Unlinkat),
+        (302, Op::Renameat),
+        (313, Op::SpliceIn),
+        (314, Op::SyncFileRange),
+        (324, Op::Fallocate),
+        (333, Op::Preadv),
+        (334, Op::Pwritev),
+        (344, Op::Syncfs),
+        (353, Op::Renameat2),
+        (377, Op::CopyFileRangeIn),
+        (378, Op::Preadv2),
+        (379, Op::Pwritev2),
+        (437, Op::Openat2),
     ]
 }

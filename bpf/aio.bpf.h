@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The application layer: Linux aio. Nothing tells when an operation completes, so it ends when the program learns of it from
+ * io_getevents(). An io_event in user space names the iocb that it is of.
+ */
+#ifndef IOSTRATA_AIO_H
+#define IOSTRATA_AIO_H
+
+/* uapi/linux/aio_abi.h, in the parts in which it is read: old kernels have no stack for the whole. */
+struct iocb_call {
+	__u32 rw_flags;
+	__u16 opcode;
+	__s16 priority;
+	__u32 fd;
+};
+struct iocb_range {
+	__u64 buffer;
+	__u64 bytes;
+	__s64 offset;
+};
+struct iocb {
+	__u64 data;
+	__u32 key;
+	struct iocb_call call;
+	struct iocb_range range;
+};
+struct io_event {
+	__u64 data;
+	__u64 iocb;
+	__s64 res;
+	__s64 res2;
+};
+enum { IOCB_PREAD = 0, IOCB_PWRITE = 1, IOCB_FSYNC = 2, IOCB_FDSYNC = 3, IOCB_PREADV = 7, IOCB_PWRITEV = 8 };
+
+/* fs/aio.c, struct aio_ring: the front of a context's memory, whose address is its id. The kernel takes no more than `nr` at once. */
+struct aio_ring {
+	__u32 id;
+	__u32 nr;
+	__u32 head;
+	__u32 tail;
+	__u32 magic;
+};
+enum { AIO_RING_MAGIC = 0xa10a10a1 };
+
+/* One call is gone through in stretches, so that the verifier need not follow each turn; more than all of them are lost, and counted. */
+enum { IOCBS_A_STRETCH = 256, STRETCHES = 256 };
+
+static __always_inline __u8 op_of_iocb(__u16 opcode)
+{
+	switch (opcode) {
+	case IOCB_PREAD: case IOCB_PREADV:
+		return OP_AIO_READ;
+	case IOCB_PWRITE: case IOCB_PWRITEV:
+		return OP_AIO_WRITE;
+	case IOCB_FSYNC: case IOCB_FDSYNC:
+		return OP_AIO_FSYNC;
+	}
+	return OP_NONE;
+}
+
+/* The memory that addresses of the current task are of, as a number: no two processes that are alive have the same, unless they share it. */
+static __always_inline __u64 memory_of_current(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return number_of(bpf_get_current_task_btf()->mm);
+	return (__u64)BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), mm);
+}
+
+static __always_inline struct async_key key_of_iocb(__u64 address, __u64 context)
+{
+	struct async_key key = { .address = address, .context = context, .memory = memory_of_current() };
+
+	return key;
+}
+
+/* What became of an iocb, if not the address of its file, which is to be named. */
+enum { IOCB_UNWANTED, IOCB_BEGUN, IOCB_UNREADABLE };
+
+/*
+ * Functions with linkage, here and below: the verifier goes through them once, however often a loop calls them.
+ * `address`: of an iocb in user space. `at_ns`: when it was submitted. `again`: another operation had its name. What it leaves to its caller, old kernels have not the
+ * stack for.
+ */
+__noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 again)
+{
+	struct async_op async = { .op = { .start_ns = at_ns, .offset_bytes = MISSING, .requested_bytes = MISSING } };
+	struct file_op *op = &async.op;
+	enum interest interest;
+	struct iocb_call call;
+	struct async_key key;
+
+	op->again = again;
+	if (bpf_probe_read_user(&call, sizeof(call), (void *)address + offsetof(struct iocb, call)))
+		return IOCB_UNREADABLE;
+	op->op = op_of_iocb(call.opcode);
+	if (op->op == OP_NONE)
+		return IOCB_UNWANTED;
+	interest = look_into(op, file_of_fd(call.fd));
+	if (interest == UNWANTED)
+		return IOCB_UNWANTED;
+	if (op->op != OP_AIO_FSYNC) {
+		struct iocb_range range;
+
+		if (bpf_probe_read_user(&range, sizeof(range), (void *)address + offsetof(struct iocb, range)))
+			return IOCB_UNREADABLE;
+		op->requested_bytes = asked_for(range.bytes);
+		if (call.opcode == IOCB_PREADV || call.opcode == IOCB_PWRITEV)
+			op->requested_bytes = vector_bytes((struct iovec *)range.buffer, range.bytes);
+		/* Where an append went only the kernel's iocb tells, which is gone when the program asks. */
+		if (op->op == OP_AIO_READ || !(call.rw_flags & RWF_APPEND || op->open_flags & O_APPEND))
+			op->offset_bytes = range.offset;
+	}
+	key = key_of_iocb(address, context);
+	begin_async(&key, &async);
+	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
+}
+
+/* The kernel did not take it. */
+__noinline int cancel_iocb(__u64 address, __u64 context)
+{
+	struct async_key key = key_of_iocb(address, context);
+	struct async_found found = find_async(&key);
+
+	if (found.async)
+		end_async(&found, &key);
+	return 0;
+}
+
+/* `address`: of an io_event in user space. */
+__noinline int end_iocb(__u64 address, __u64 context)
+{
+	struct async_found found;
+	struct async_key key;
+	struct io_event event;
+
+	if (bpf_probe_read_user(&event, sizeof(event), (void *)address))
+		return 0;
+	key = key_of_iocb(event.iocb, context);
+	found = find_async(&key);
+	if (!found.async)
+		return 0;
+	/* Of two that were under way with one iocb, nobody knows which this is the end of. */
+	if (found.async->op.again)
+		lose_unseen(&found.async->op, UNSEEN_AIO_SAME_IOCB);
+	else
+		emit_file_event_of(&found.async->op, &found.async->who, CLASS_SYSCALL, event.res);
+	end_async(&found, &key);
+	return 0;
+}
+
+/*
+ * An iocb is submitted. Whether it was before, and is under way or its end was read from the ring in memory: which of the two, nobody
+ * knows.
+ */
+__noinline __u64 forget_iocb(__u64 address, __u64 context)
+{
+	struct async_key key = key_of_iocb(address, context);
+
+	return lose_stale(&key, UNSEEN_AIO_NOT_ASKED);
+}
+
+/* As many iocbs as a stretch has, from where `pointers` are in user space: what was begun, and whether to go on. */
+__noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64 at_ns)
+{
+	__u64 iocb, begun, any = IOCB_UNWANTED;
+
+	for (__u32 i = 0; i < IOCBS_A_STRETCH; i++) {
+		if (i >= count)
+			break;
+		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
+			return any | IOCB_UNREADABLE;
+		begun = begin_iocb(iocb, context, at_ns, forget_iocb(iocb, context));
+		/* The kernel stops at the first that it cannot read. */
+		if (begun == IOCB_UNREADABLE)
+			return any | IOCB_UNREADABLE;
+		any |= begun & IOCB_BEGUN;
+		if (begun > IOCB_UNREADABLE) {
+			any |= IOCB_BEGUN;
+			name_met(begun, 0, 0, at_ns);
+		}
+	}
+	return any;
+}
+
+/* The submission is not recorded: what an earlier use of its iocbs left behind is over all the same. */
+__noinline __u64 forget_stretch(__u64 pointers, __u64 count, __u64 context)
+{
+	__u64 iocb;
+
+	for (__u32 i = 0; i < IOCBS_A_STRETCH; i++) {
+		if (i >= count)
+			break;
+		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
+			return IOCB_UNREADABLE;
+		forget_iocb(iocb, context);
+	}
+	return IOCB_UNWANTED;
+}
+
+__noinline __u64 cancel_stretch(__u64 pointers, __u64 count, __u64 context)
+{
+	__u64 iocb;
+
+	for (__u32 i = 0; i < IOCBS_A_STRETCH; i++) {
+		if (i >= count)
+			break;
+		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
+			return IOCB_UNREADABLE;
+		cancel_iocb(iocb, context);
+	}
+	return IOCB_UNWANTED;
+}
+
+__noinline __u64 end_stretch(__u64 events, __u64 count, __u64 context)
+{
+	for (__u32 i = 0; i < IOCBS_A_STRETCH; i++) {
+		if (i >= count)
+			break;
+		end_iocb(events + i * sizeof(struct io_event), context);
+	}
+	return IOCB_UNWANTED;
+}
+
+/*
+ * How many of `count` the kernel may take at once; 0 where there is no such context. User space may have written what is read here,
+ * and before a context is used for the first time it cannot be read.
+ */
+static __always_inline __u64 most_at_once(__u64 context, __u64 count)
+{
+	struct aio_ring ring;
+
+	if ((__s64)count <= 0)
+		return 0;
+	if (bpf_probe_read_user(&ring, sizeof(ring), (void *)context))
+		return count;
+	if (ring.magic != AIO_RING_MAGIC)
+		return 0;
+	return count < ring.nr ? count : ring.nr;
+}
+
+static __always_inline void aio_submitted(__u64 context, __u64 count, __u64 pointers, bool leaves_out)
+{
+	__u64 at_ns = bpf_ktime_get_ns(), any = IOCB_UNWANTED, first;
+
+	count = most_at_once(context, count);
+	for (__u32 stretch = 0; stretch < STRETCHES; stretch++) {
+		first = stretch * IOCBS_A_STRETCH;
+		if (first >= count || any & IOCB_UNREADABLE)
+			break;
+		if (leaves_out)
+			any |= forget_stretch(pointers + first * sizeof(__u64), count - first, context);
+		else
+			any |= begin_stretch(pointers + first * sizeof(__u64), count - first, context, at_ns);
+	}
+	if (any & IOCB_BEGUN)
+		tell_current(at_ns);
+}
+
+static __always_inline bool is_aio(unsigned long number)
+{
+	return number == NR_IO_SUBMIT || number == NR_IO_GETEVENTS || number == NR_IO_PGETEVENTS;
+}
+
+/* What was begun and the kernel did not take. `taken`: as the call says; what of it is beyond all stretches is lost. */
+static __always_inline void aio_taken(__u64 context, __u64 count, __u64 pointers, __u64 taken)
+{
+	__u64 first, stop = IOCB_UNWANTED;
+
+	if (taken > STRETCHES * IOCBS_A_STRETCH)
+		lose_unknown_aio(taken - STRETCHES * IOCBS_A_STRETCH, UNSEEN_AIO_NOT_ASKED);
+	if ((__s64)count <= 0)
+		return;
+	for (__u32 stretch = 0; stretch < STRETCHES; stretch++) {
+		first = taken + stretch * IOCBS_A_STRETCH;
+		if (first >= count || stop)
+			break;
+		stop = cancel_stretch(pointers + first * sizeof(__u64), count - first, context);
+	}
+}
+
+/* `ret`: how many were taken, or how many events are told. */
+static __always_inline void aio_returned(unsigned long number, struct pt_regs *regs, long ret)
+{
+	__u64 told = ret > 0 ? ret : 0, context = regs->di, events = regs->r10, first;
+
+	if (number == NR_IO_SUBMIT) {
+		aio_taken(context, regs->si, regs->dx, told);
+		return;
+	}
+	for (__u32 stretch = 0; stretch < STRETCHES; stretch++) {
+		first = stretch * IOCBS_A_STRETCH;
+		if (first >= told)
+			return;
+		end_stretch(events + first * sizeof(struct io_event), told - first, context);
+	}
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Operations that do not wait, from submission to completion: where what is known of them lies meanwhile. Each that begins
+ * ends in one of three ways, all of them counted: a row, a loss, or being under way at the stop.
+ */
+#ifndef IOSTRATA_INFLIGHT_H
+#define IOSTRATA_INFLIGHT_H
+
+/*
+ * What names an operation. Of io_uring: its request in the kernel, which nobody else has while it is under way. Of Linux aio:
+ * its iocb, with the context and the memory that these addresses are of; a forked process has the same addresses.
+ */
+struct async_key {
+	__u64 address;
+	__u64 context;
+	__u64 memory;
+};
+
+struct async_op {
+	struct file_op op;
+	struct identity who;
+};
+
+struct async_way {
+	/* Its address is 0: free. */
+	struct async_key key;
+	__u64 check;
+	struct async_op async;
+};
+
+enum { ASYNC_BUCKETS = 16384, ASYNC_WAYS = 2, CROWDED_ASYNC = 131072 };
+
+struct async_bucket {
+	struct async_way way[ASYNC_WAYS];
+	/* How many of this bucket found no way and are in `crowded_async`. */
+	__u64 crowded;
+	/* Up to whole cache lines. */
+	__u64 reserved;
+};
+
+/*
+ * Key: a hash of the operation's key. An array, because hash tables cost more than all the rest. Two CPUs may write one way at
+ * once; `check` tells when they did: then neither has it, and the sums of what began and what ended tell that one is missing.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, ASYNC_BUCKETS);
+	__type(key, __u32);
+	__type(value, struct async_bucket);
+} under_way SEC(".maps");
+
+/* Those whose bucket was full: a ring may have 32,768 under way. Full: the one that has waited longest in the bucket is lost. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, CROWDED_ASYNC);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: most machines never have so many */
+	__type(key, struct async_key);
+	__type(value, struct async_op);
+} crowded_async SEC(".maps");
+
+/* What is known of an operation under way, and where it lies. */
+struct async_found {
+	struct async_bucket *bucket;
+	/* NULL: it is not known. */
+	struct async_op *async;
+	/* The way in the bucket, or ASYNC_WAYS in `crowded_async`. */
+	__u32 place;
+};
+
+static __always_inline struct async_bucket *async_bucket_of(struct async_key *key)
+{
+	__u32 hash = hash_of(key->address ^ key->context * 31 ^ key->memory * 17, ASYNC_BUCKETS);
+
+	return bpf_map_lookup_elem(&under_way, &hash);
+}
+
+static __always_inline bool has_key(struct async_way *way, struct async_key *key)
+{
+	return way->key.address == key->address && way->key.context == key->context && way->key.memory == key->memory;
+}
+
+static __always_inline bool holds(struct async_way *way, struct async_key *key)
+{
+	return has_key(way, key) && way->check == checksum((__u64 *)&way->async, sizeof(way->async));
+}
+
+static __always_inline struct async_found find_async(struct async_key *key)
+{
+	struct async_found found = { .bucket = async_bucket_of(key) };
+
+	if (!found.bucket)
+		return found;
+	if (holds(&found.bucket->way[0], key)) {
+		found.async = &found.bucket->way[0].async;
+	} else if (holds(&found.bucket->way[1], key)) {
+		found.async = &found.bucket->way[1].async;
+		found.place = 1;
+	} else if (found.bucket->crowded) {
+		found.async = bpf_map_lookup_elem(&crowded_async, key);
+		found.place = ASYNC_WAYS;
+	}
+	return found;
+}
+
+/* What an operation carries at most, by direction, added to sums of ours. */
+static __always_inline void add_carried(__u64 *read_bytes, __u64 *write_bytes, struct file_op *op)
+{
+	enum moves moves = moves_of(op->op);
+
+	if (moves == MOVES_IN)
+		*read_bytes += at_most(op->requested_bytes);
+	else if (moves == MOVES_OUT)
+		*write_bytes += at_most(op->requested_bytes);
+}
+
+static __always_inline void count_begun(struct file_op *op)
+{
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (!account)
+		return;
+	account->async_begun++;
+	add_carried(&account->async_begun_read_bytes, &account->async_begun_write_bytes, op);
+}
+
+static __always_inline void count_ended(struct file_op *op)
+{
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (!account)
+		return;
+	account->async_ended++;
+	add_carried(&account->async_ended_read_bytes, &account->async_ended_write_bytes, op);
+}
+
+/* Gives up what was found; whoever calls has made a row of it, or counted it as lost. */
+static __always_inline void end_async(struct async_found *found, struct async_key *key)
+{
+	count_ended(&found->async->op);
+	if (found->place == 0)
+		found->bucket->way[0].key.address = 0;
+	else if (found->place == 1)
+		found->bucket->way[1].key.address = 0;
+	else if (!bpf_map_delete_elem(&crowded_async, key))
+		__sync_fetch_and_add(&found->bucket->crowded, -1);
+}
+
+/*
+ * What is left under this key is over, though nothing told of its end: the key is used anew. Whether there was any.
+ */
+static __always_inline bool lose_stale(struct async_key *key, __u32 unseen)
+{
+	struct async_found found = find_async(key);
+
+	if (!found.async)
+		return false;
+	lose_unseen(&found.async->op, unseen);
+	end_async(&found, key);
+	return true;
+}
+
+static __always_inline void take_way(struct async_way *way, struct async_key *key, struct async_op *async)
+{
+	way->key = *key;
+	way->async = *async;
+	way->check = checksum((__u64 *)async, sizeof(*async));
+}
+
+/* No room for it anywhere: the older one of its bucket is given up for it. */
+static __always_inline void evict_older(struct async_bucket *bucket, struct async_key *key, struct async_op *async)
+{
+	struct async_way *older = &bucket->way[0];
+
+	if (bucket->way[1].async.op.start_ns < older->async.op.start_ns)
+		older = &bucket->way[1];
+	lose_file_op(&older->async.op, CLASS_SYSCALL);
+	count_ended(&older->async.op);
+	take_way(older, key, async);
+}
+
+/* An operation begins, of which nothing is under way. Who asked for it is told from the current task. */
+static __always_inline void begin_async(struct async_key *key, struct async_op *async)
+{
+	struct async_bucket *bucket = async_bucket_of(key);
+
+	if (!bucket)
+		return;
+	identify_current(&async->who);
+	count_begun(&async->op);
+	if (!bucket->way[0].key.address || has_key(&bucket->way[0], key)) {
+		take_way(&bucket->way[0], key, async);
+	} else if (!bucket->way[1].key.address || has_key(&bucket->way[1], key)) {
+		take_way(&bucket->way[1], key, async);
+	} else if (!bpf_map_update_elem(&crowded_async, key, async, BPF_ANY)) {
+		__sync_fetch_and_add(&bucket->crowded, 1);
+	} else {
+		evict_older(bucket, key, async);
+	}
+}
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The application layer: io_uring. A request is told of when it is submitted and when its completion is put down. It has no
+ * completion where it asked for none (IOSQE_CQE_SKIP_SUCCESS), and none that is told of where the completion ring was full; its
+ * memory is used again all the same. So whatever begins at an address ends what was left there.
+ */
+#ifndef IOSTRATA_URING_H
+#define IOSTRATA_URING_H
+
+/* uapi/linux/io_uring.h */
+enum {
+	IORING_OP_READV = 1,
+	IORING_OP_WRITEV = 2,
+	IORING_OP_FSYNC = 3,
+	IORING_OP_READ_FIXED = 4,
+	IORING_OP_WRITE_FIXED = 5,
+	IORING_OP_SYNC_FILE_RANGE = 8,
+	IORING_OP_FALLOCATE = 17,
+	IORING_OP_READ = 22,
+	IORING_OP_WRITE = 23,
+	IORING_OP_SPLICE = 30,
+	IORING_OP_URING_CMD = 46,
+	IORING_OP_READV_FIXED = 60,
+	IORING_OP_WRITEV_FIXED = 61,
+};
+
+/* The lower bits of a request's flags are those of its submission (IOSQE_*). */
+enum { URING_FIXED_FILE = 1, URING_BUFFER_SELECT = 1 << 5, URING_SKIPS_COMPLETION = 1 << 6 };
+
+/* uapi/linux/io_uring.h: the file that is spliced from is one of the ring's own table. */
+enum { SPLICE_FD_IN_FIXED = 1U << 31 };
+
+/* Key: opcode. Requests that may have moved bytes of files and have no row, because they are of an operation that is not known here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, __u64);
+} unknown_opcodes SEC(".maps");
+
+static __always_inline __u8 op_of_uring(__u8 opcode)
+{
+	switch (opcode) {
+	case IORING_OP_READ: case IORING_OP_READV: case IORING_OP_READ_FIXED: case IORING_OP_READV_FIXED:
+		return OP_URING_READ;
+	case IORING_OP_WRITE: case IORING_OP_WRITEV: case IORING_OP_WRITE_FIXED: case IORING_OP_WRITEV_FIXED:
+		return OP_URING_WRITE;
+	case IORING_OP_FSYNC:
+		return OP_URING_FSYNC;
+	case IORING_OP_SYNC_FILE_RANGE:
+		return OP_URING_SYNC_FILE_RANGE;
+	case IORING_OP_FALLOCATE:
+		return OP_URING_FALLOCATE;
+	case IORING_OP_SPLICE:
+		return OP_URING_SPLICE_OUT;
+	}
+	return OP_NONE;
+}
+
+static __always_inline bool has_vector(__u8 opcode)
+{
+	return opcode == IORING_OP_READV || opcode == IORING_OP_WRITEV || opcode == IORING_OP_READV_FIXED ||
+	       opcode == IORING_OP_WRITEV_FIXED;
+}
+
+static __always_inline struct async_key key_of_uring(const void *req)
+{
+	struct async_key key = { .address = address_of(req) };
+
+	return key;
+}
+
+static __always_inline void count_unknown(__u32 opcode)
+{
+	__u64 *count = bpf_map_lookup_elem(&unknown_opcodes, &opcode);
+
+	if (count)
+		(*count)++;
+}
+
+/* Which bytes a read or write asks for. */
+static __always_inline void fill_range(struct file_op *op, struct io_kiocb *req, __u8 opcode, __u32 flags)
+{
+	struct io_rw *rw = (struct io_rw *)req;
+
+	op->requested_bytes = BPF_CORE_READ(rw, len);
+	if (has_vector(opcode))
+		op->requested_bytes = vector_bytes((struct iovec *)BPF_CORE_READ(rw, addr), op->requested_bytes);
+	else if (flags & URING_BUFFER_SELECT && !op->requested_bytes)
+		/* As much as the buffer has that the kernel will choose. */
+		op->requested_bytes = MISSING;
+	op->offset_bytes = BPF_CORE_READ(rw, kiocb.ki_pos);
+	/* -1: the file's position. */
+	if (op->offset_bytes == -1)
+		op->offset_bytes = MISSING;
+}
+
+/*
+ * A splice is between a file and a pipe, and which of its two ends is the file is to be found out. The one that is read is looked up
+ * while it is spliced, so it is looked at now; what it is in the ring's own table is not known.
+ */
+static __always_inline enum interest look_at_splice(struct file_op *op, struct io_kiocb *req, bool *is_known)
+{
+	struct io_splice *splice = (struct io_splice *)req;
+	struct file_op source = *op;
+	enum interest interest;
+
+	op->requested_bytes = asked_for(BPF_CORE_READ(splice, len));
+	op->offset_bytes = BPF_CORE_READ(splice, off_out);
+	if (BPF_CORE_READ(splice, flags) & SPLICE_FD_IN_FIXED)
+		return UNMET;
+	interest = look_into(&source, file_of_fd(BPF_CORE_READ(splice, splice_fd_in)));
+	if (interest == UNWANTED)
+		return UNMET;
+	source.op = OP_URING_SPLICE_IN;
+	source.requested_bytes = op->requested_bytes;
+	source.offset_bytes = BPF_CORE_READ(splice, off_in);
+	*op = source;
+	*is_known = true;
+	return interest;
+}
+
+/*
+ * Whether the file of a request is one that is recorded, as far as that can be told before it is issued: a descriptor may be
+ * looked up, the ring's own table not.
+ */
+static __always_inline bool may_be_wanted(struct file_op *op, struct io_kiocb *req, __u32 flags)
+{
+	struct file_op looked = *op;
+	struct file *file;
+
+	if (flags & URING_FIXED_FILE)
+		return true;
+	file = file_of_fd(BPF_CORE_READ(req, cqe.fd));
+	return !file || look_into(&looked, file) != UNWANTED;
+}
+
+/* In the context of the submitter, or of the thread that polls for it, which is one of its own. */
+static __always_inline int uring_submitted(struct io_kiocb *req)
+{
+	struct async_op async = { .op = { .offset_bytes = MISSING, .requested_bytes = MISSING } };
+	struct async_key key = key_of_uring(req);
+	struct file_op *op = &async.op;
+	__u8 opcode = req->opcode;
+	__u32 flags = req->flags;
+	bool is_known = false;
+
+	lose_stale(&key, UNSEEN_URING_NOT_TOLD);
+	op->op = op_of_uring(opcode);
+	if (op->op == OP_NONE && opcode != IORING_OP_URING_CMD && opcode < FIRST_UNKNOWN_OPCODE)
+		return 0;
+	if (is_recorder() || !owner_wanted() || !samples_this_moment())
+		return 0;
+	if (op->op == OP_NONE) {
+		count_unknown(opcode);
+		return 0;
+	}
+	if (op->op == OP_URING_READ || op->op == OP_URING_WRITE)
+		fill_range(op, req, opcode, flags);
+	else if (op->op == OP_URING_SPLICE_OUT)
+		look_at_splice(op, req, &is_known);
+	if (!is_known && !may_be_wanted(op, req, flags))
+		return 0;
+	op->start_ns = bpf_ktime_get_ns();
+	if (flags & URING_SKIPS_COMPLETION) {
+		lose_unseen(op, UNSEEN_URING_SKIPPED);
+		return 0;
+	}
+	op->knows_file = is_known;
+	tell_current(op->start_ns);
+	begin_async(&key, &async);
+	return 0;
+}
+
+/* An append, and what is done at the file's position, ends where the kernel's position is now. */
+static __always_inline void fill_place(struct file_op *op, struct io_kiocb *req, __s32 res)
+{
+	struct io_rw *rw = (struct io_rw *)req;
+
+	if (op->op != OP_URING_READ && op->op != OP_URING_WRITE)
+		return;
+	if (op->offset_bytes != MISSING && !(op->op == OP_URING_WRITE && BPF_CORE_READ(rw, kiocb.ki_flags) & IOCB_APPEND))
+		return;
+	op->offset_bytes = res > 0 ? BPF_CORE_READ(rw, kiocb.ki_pos) - res : MISSING;
+}
+
+/* Which file it was is certain only now: it may have been looked up after the submission. `req`: NULL for what has no request. */
+static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
+{
+	struct async_key key = { .address = (__u64)req };
+	struct async_found found;
+	struct file_op op;
+
+	/* A further completion of a request that has several, of which this is none of ours. */
+	if (!req)
+		return 0;
+	found = find_async(&key);
+	if (!found.async)
+		return 0;
+	op = found.async->op;
+	fill_place(&op, req, res);
+	if (op.knows_file || fill_wanted(&op, BPF_CORE_READ(req, file), found.async->who.pid))
+		emit_file_event_of(&op, &found.async->who, CLASS_SYSCALL, res);
+	end_async(&found, &key);
+	return 0;
+}
+
+SEC("?tp_btf/io_uring_submit_req")
+int TIMED_PROG(iostrata_io_uring_submit_req, struct io_kiocb *req)
+{
+	return uring_submitted(req);
+}
+
+/* Until 6.4. */
+SEC("?tp_btf/io_uring_submit_sqe")
+int TIMED_PROG(iostrata_io_uring_submit_sqe, struct io_kiocb *req)
+{
+	return uring_submitted(req);
+}
+
+SEC("?tp_btf/io_uring_complete")
+int TIMED_PROG(iostrata_io_uring_complete, void *ring, void *req, struct io_uring_cqe *cqe)
+{
+	return uring_completed(req, BPF_CORE_READ(cqe, res));
+}
+
+/* Where the tracepoint has the completion's members one by one. */
+SEC("?tp_btf/io_uring_complete")
+int TIMED_PROG(iostrata_io_uring_complete_apart, void *ring, void *req, __u64 user_data, int res)
+{
+	return uring_completed(req, res);
+}
+
+/* A submission that the kernel refuses is not told of as one, and completes at once. */
+static __always_inline int uring_refused(struct io_kiocb *req)
+{
+	struct async_key key = key_of_uring(req);
+
+	lose_stale(&key, UNSEEN_URING_NOT_TOLD);
+	return 0;
+}
+
+SEC("?tp_btf/io_uring_req_failed")
+int TIMED_PROG(iostrata_io_uring_req_failed, void *sqe, struct io_kiocb *req)
+{
+	return uring_refused(req);
+}
+
+/* Until 6.2, with the ring before the request. */
+SEC("?tp_btf/io_uring_req_failed")
+int TIMED_PROG(iostrata_io_uring_req_failed_ring, void *sqe, void *ring, struct io_kiocb *req)
+{
+	return uring_refused(req);
+}
+
+/* The completion ring is full. Which request it was is not told, only how many: what is left of them is no longer under way. */
+SEC("?tp_btf/io_uring_cqe_overflow")
+int TIMED_PROG(iostrata_io_uring_cqe_overflow, void *ring)
+{
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (account)
+		account->uring_overflows++;
+	return 0;
+}
+
+#endif

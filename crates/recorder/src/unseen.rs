@@ -1,0 +1,126 @@
+//! Calls that were seen and have no row: what the kernel side counted of them, and what that leaves under way at the stop.
+
+use iostrata_capture::ledger::{Account, Amounts, Books};
+use iostrata_capture::unseen::{UnseenKind, WithoutRow};
+
+use crate::bpf::types;
+
+/// What the kernel side counted, over all CPUs.
+#[derive(Debug, Clone, Default)]
+pub struct Unseen {
+    /// By `enum unseen_kind`.
+    pub calls: Vec<(UnseenKind, types::unseen_calls)>,
+    /// By name: requests of io_uring of which nobody knows what they moved.
+    pub unknown_opcodes: Vec<(String, u64)>,
+}
+
+fn amounts(calls: &types::unseen_calls) -> Amounts {
+    Amounts {
+        read_ops: calls.read_ops,
+        read_bytes: calls.read_bytes,
+        write_ops: calls.write_ops,
+        write_bytes: calls.write_bytes,
+    }
+}
+
+/// What was begun and had not ended when `accounts` were read: operations, with what they carry at most.
+fn under_way(accounts: &[types::account]) -> (u64, Amounts) {
+    // By CPU an operation ends elsewhere than it began; the sums are what counts.
+    let left = |begun: fn(&types::account) -> u64, ended: fn(&types::account) -> u64| {
+        let sum = |of: fn(&types::account) -> u64| accounts.iter().map(of).fold(0u64, u64::saturating_add);
+        sum(begun).saturating_sub(sum(ended))
+    };
+    let io = Amounts {
+        read_bytes: left(|a| a.async_begun_read_bytes, |a| a.async_ended_read_bytes),
+        write_bytes: left(|a| a.async_begun_write_bytes, |a| a.async_ended_write_bytes),
+        ..Amounts::default()
+    };
+    (left(|a| a.async_begun, |a| a.async_ended), io)
+}
+
+/// Puts down in `books` which calls have no row. `accounts` are those of `class` by CPU, read when nothing is attached any more.
+pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unseen: Unseen) {
+    let (mut left, mut left_io) = under_way(accounts);
+    let overflows = accounts.iter().map(|account| account.uring_overflows).fold(0u64, u64::saturating_add);
+    let mut kinds = unseen.calls;
+    for (_, calls) in kinds.iter_mut().filter(|(kind, _)| *kind == UnseenKind::UringNotTold) {
+        // Of what is left, those are over whose completion is known to have found no room. Which of them they were is not.
+        let over = overflows.saturating_sub(calls.ops).min(left);
+        if over > 0 {
+            lose(books, class, over, &left_io);
+            calls.ops = calls.ops.saturating_add(over);
+            calls.read_bytes = calls.read_bytes.saturating_add(left_io.read_bytes);
+            calls.write_bytes = calls.write_bytes.saturating_add(left_io.write_bytes);
+            left -= over;
+            left_io = Amounts::default();
+        }
+    }
+    books.incomplete.unfinished_async = left;
+    books.incomplete.unfinished_io = Some(left_io);
+    let known = kinds.iter().filter(|(_, calls)| calls.ops > 0).map(|(kind, calls)| WithoutRow {
+        kind: *kind,
+        opcode: None,
+        calls: calls.ops,
+        io: Some(amounts(calls)),
+    });
+    let unknown = unseen.unknown_opcodes.into_iter().map(|(name, calls)| WithoutRow {
+        kind: UnseenKind::UringUnknown,
+        opcode: Some(name),
+        calls,
+        io: None,
+    });
+    books.without_row = known.chain(unknown).collect();
+}
+
+/// Counts calls as lost that were not counted as seen before. On which CPU they ended nobody knows.
+fn lose(books: &mut Books, class: &str, calls: u64, io: &Amounts) {
+    if !books.accounts.iter().any(|account| account.class == class && account.cpu == 0) {
+        books.accounts.push(Account { class: class.to_owned(), ..Account::default() });
+    }
+    for account in books.accounts.iter_mut().filter(|account| account.class == class && account.cpu == 0) {
+        account.seen = account.seen.saturating_add(calls);
+        account.lost.unseen_end = account.lost.unseen_end.saturating_add(calls);
+        account.lost_io.add(io);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun_and_ended(begun: u64, ended: u64) -> types::account {
+        types::account {
+            async_begun: begun,
+            async_begun_read_bytes: begun * 4096,
+            async_ended: ended,
+            async_ended_read_bytes: ended * 4096,
+            ..Default::default()
+        }
+    }
+
+    fn settled(accounts: &[types::account]) -> Books {
+        let calls = vec![(UnseenKind::UringNotTold, types::unseen_calls { ops: 1, ..Default::default() })];
+        let mut books = Books::default();
+        settle(&mut books, "syscall", accounts, Unseen { calls, ..Unseen::default() });
+        books
+    }
+
+    #[test]
+    fn what_is_under_way_is_the_difference_of_the_sums_and_never_wraps() {
+        let books = settled(&[begun_and_ended(10, 2), begun_and_ended(0, 5)]);
+        assert_eq!(books.incomplete.unfinished_async, 3);
+        let io = Amounts { read_bytes: 3 * 4096, ..Amounts::default() };
+        assert_eq!(books.incomplete.unfinished_io, Some(io));
+        assert_eq!(settled(&[begun_and_ended(1, 2)]).incomplete.unfinished_async, 0);
+    }
+
+    #[test]
+    fn what_found_the_completion_ring_full_is_over_and_lost_with_its_bytes() {
+        let overflowed = types::account { uring_overflows: 3, ..begun_and_ended(10, 7) };
+        let books = settled(&[overflowed]);
+        assert_eq!(books.incomplete.unfinished_async, 1);
+        assert_eq!((books.without_row[0].calls, books.lost()), (3, 2));
+        assert_eq!(books.lost_of("syscall").1.read_bytes, 3 * 4096);
+        assert!(books.balanced());
+    }
+}
