@@ -27,6 +27,7 @@ pub mod list;
 pub mod manifest;
 pub mod op;
 pub mod part;
+pub mod program;
 pub mod recover;
 pub mod segment;
 pub mod system;
