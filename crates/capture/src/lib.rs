@@ -29,6 +29,7 @@ pub mod op;
 pub mod part;
 pub mod program;
 pub mod recover;
+pub mod redact;
 pub mod segment;
 pub mod system;
 pub mod table;
