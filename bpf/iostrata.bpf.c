@@ -38,7 +38,8 @@ struct record_types {
 	struct file_event file;
 	struct block_event_parts block;
 	struct fs_slot fs;
-	struct process_event process;
+	struct process_event_short process_short;
+	struct process_event_long process_long;
 	struct name_event name;
 	struct account account;
 	struct own_io own;

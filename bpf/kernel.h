@@ -148,7 +148,13 @@ struct thread_info {
 };
 
 struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
 	__u64 id;
+};
+
+struct kernfs_node___since_6_15 {
+	struct kernfs_node *__parent;
 };
 
 struct cgroup {

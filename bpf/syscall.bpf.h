@@ -294,13 +294,25 @@ out:
 	return 0;
 }
 
+/* The thread id is nobody's any more. */
+static __always_inline int forget_calls(__u32 tid)
+{
+	bpf_map_delete_elem(&calls, &tid);
+	bpf_map_delete_elem(&targets, &tid);
+	return 0;
+}
+
 SEC("?tp_btf/sched_process_exit")
 int TIMED_PROG(iostrata_exit, struct task_struct *task)
 {
-	__u32 tid = task->pid;
+	return forget_calls(task->pid);
+}
 
-	bpf_map_delete_elem(&calls, &tid);
-	return 0;
+/* A thread that calls execve() gets the id of its process: its own is gone, and nothing else tells of that. */
+SEC("?tp_btf/sched_process_exec")
+int TIMED_PROG(iostrata_exec_calls, struct task_struct *task, int old_pid)
+{
+	return old_pid == task->pid ? 0 : forget_calls(old_pid);
 }
 
 #endif

@@ -9,6 +9,7 @@ use super::{KernelFacts, Variant, required};
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     let mut programs = vec![
         required(kernel, "sched_process_exit", "iostrata_exit")?,
+        required(kernel, "sched_process_exec", "iostrata_exec_calls")?,
         required(kernel, "sys_exit", "iostrata_sys_exit")?,
         required(kernel, "sys_enter", "iostrata_sys_enter")?,
     ];
