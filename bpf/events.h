@@ -39,7 +39,8 @@
 	X(URING_READ, "io_uring_read") X(URING_WRITE, "io_uring_write") X(URING_FSYNC, "io_uring_fsync")               \
 	X(URING_SYNC_FILE_RANGE, "io_uring_sync_file_range") X(URING_FALLOCATE, "io_uring_fallocate")                  \
 	X(FILL, "fill") X(FILL_WRITE, "fill_write") X(FAULT, "fault") X(DIRTY, "dirty") X(WRITEBACK, "writeback")      \
-	X(COMMIT, "commit") X(SYNC_FILE, "sync_file") X(SYNC_FS, "sync_fs")
+	X(COMMIT, "commit") X(SYNC_FILE, "sync_file") X(SYNC_FS, "sync_fs")                                            \
+	X(CREAT, "creat") X(OPEN_BY_HANDLE_AT, "open_by_handle_at")
 
 #define X(id, word) CLASS_##id,
 enum event_class { EVENT_CLASSES(X) CLASS_COUNT };

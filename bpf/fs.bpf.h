@@ -60,7 +60,7 @@ static __always_inline bool fill_inode(struct fs_event *event, struct inode *ino
 	event->head.fd_kind = kind;
 	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
-	if (kind != FD_BLOCK && (is_pseudo(magic) || is_in_memory(magic)))
+	if (kind != FD_BLOCK && (is_pseudo(magic, inode->i_sb->s_flags) || is_in_memory(magic)))
 		return false;
 	return device_wanted(event->dev);
 }

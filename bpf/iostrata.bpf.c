@@ -17,6 +17,7 @@
 #include "process.bpf.h"
 #include "name.bpf.h"
 #include "file.bpf.h"
+#include "interrupted.bpf.h"
 /* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"

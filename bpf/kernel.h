@@ -60,6 +60,7 @@ struct file_system_type {
 struct super_block {
 	__u32 s_dev;
 	struct file_system_type *s_type;
+	unsigned long s_flags;
 	unsigned long s_magic;
 	struct block_device *s_bdev;
 	struct dentry *s_root;
@@ -166,6 +167,31 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+typedef struct {
+	unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+	sigset_t signal;
+};
+
+struct signal_struct {
+	struct sigpending shared_pending;
+};
+
+struct sigaction {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[64];
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
@@ -179,6 +205,10 @@ struct task_struct {
 	__u64 self_exec_id;
 	unsigned long maj_flt;
 	struct css_set *cgroups;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	struct sigpending pending;
+	sigset_t blocked;
 	char comm[16];
 };
 
@@ -407,6 +437,9 @@ enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000
 /* uapi/asm-generic/fcntl.h */
 enum { O_APPEND = 02000 };
 
+/* uapi/asm-generic/signal-defs.h */
+enum { SA_RESTART = 0x10000000 };
+
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 enum {
 	NR_MSYNC = 26,
@@ -450,6 +483,23 @@ enum {
 	ANON_INODE_FS_MAGIC = 0x09041934,
 	NSFS_MAGIC = 0x6e736673,
 	BINFMTFS_MAGIC = 0x42494e4d,
+	SECRETMEM_MAGIC = 0x5345434d,
+	PID_FS_MAGIC = 0x50494446,
+	SMACK_MAGIC = 0x43415d53,
+	AAFS_MAGIC = 0x5a3c69f0,
+	RDTGROUP_SUPER_MAGIC = 0x7655821,
+	XENFS_SUPER_MAGIC = 0xabba1974,
 };
+
+/* Magic numbers that their file systems keep for themselves: ipc/mqueue.c, fs/nfsd/nfsctl.c, fs/fuse/control.c, virt/kvm/guest_memfd.c */
+enum {
+	MQUEUE_MAGIC = 0x19800202,
+	NFSD_MAGIC = 0x6e667364,
+	FUSE_CTL_MAGIC = 0x65735543,
+	GUEST_MEMORY_MAGIC = 0x474d454d,
+};
+
+/* include/linux/fs.h */
+static const unsigned long SB_NOUSER = 1UL << 31;
 
 #endif

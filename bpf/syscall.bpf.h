@@ -67,7 +67,7 @@ static __always_inline void fill_arguments(struct file_op *op, struct file *file
 
 static __always_inline bool is_open(__u8 op)
 {
-	return op == OP_OPEN || op == OP_OPENAT || op == OP_OPENAT2;
+	return op == OP_OPEN || op == OP_OPENAT || op == OP_OPENAT2 || op == OP_CREAT || op == OP_OPEN_BY_HANDLE_AT;
 }
 
 static __always_inline bool is_write(__u8 op)
@@ -219,6 +219,8 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
 	known = bpf_map_lookup_elem(&calls, &tid);
+	if (known && known->interrupted)
+		take_up_call(&op, regs, number);
 	if (known)
 		*known = op;
 	else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY) && !op.left_out)
@@ -279,6 +281,11 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 			bpf_map_delete_elem(&targets, &tid);
 		goto out;
 	}
+	if (is_interruption(ret)) {
+		if (interrupt_call(op, regs, ret))
+			goto out;
+		ret = -EINTR;
+	}
 	if (op->appends)
 		fill_append_offset(op, ret);
 	if (is_open(op->op)) {
@@ -294,9 +301,10 @@ out:
 	return 0;
 }
 
-/* The thread id is nobody's any more. */
+/* The thread id is nobody's any more. The current thread had it. */
 static __always_inline int forget_calls(__u32 tid)
 {
+	end_interrupted(tid);
 	bpf_map_delete_elem(&calls, &tid);
 	bpf_map_delete_elem(&targets, &tid);
 	return 0;

@@ -292,3 +292,70 @@ def wait_for(condition, what="what is waited for"):
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
+
+
+def interrupted(disk, record, directory, *arguments):
+    """What the program printed, and the results and durations of its splices and writes as they were recorded."""
+    program = compiled("interrupted", directory)
+    recorder = record("--layers", "syscall", "--", program, disk.mount / "file", *arguments)
+    printed = [int(word) for word in recorder.process.stdout.read().split()]
+    capture = recorder.finish()
+    capture.check_books()
+    rows = capture.sql("select op, ret, dur_ns, ts_ns from {syscall} where comm = 'interrupted' and op in ('splice_out', 'pwrite64') order by ts_ns")
+    assert capture.one("select count(*) from {syscall} where ret < -133") == (0,), "codes that no program sees"
+    return printed, [row for row in rows if row[0] == "splice_out"], [row for row in rows if row[0] == "pwrite64"]
+
+
+def test_a_call_that_the_kernel_begins_anew_is_one_that_took_long(disk, record, tmp_path):
+    (done, calls, took), splices, _ = interrupted(disk, record, tmp_path, "restart", "5")
+    assert (done, calls) == (5, 1) and took >= 300
+    assert [ret for _, ret, _, _ in splices] == [5]
+    assert abs(splices[0][2] / 1e6 - took) < 50
+
+
+def test_a_call_that_ends_by_a_signal_has_the_result_that_the_program_sees(disk, record, tmp_path):
+    (done, calls, took), splices, _ = interrupted(disk, record, tmp_path, "end", "5")
+    assert done == 5 and 2 <= calls <= 6
+    assert [ret for _, ret, _, _ in splices] == [-errno.EINTR] * (calls - 1) + [5]
+    assert abs(sum(dur_ns for _, _, dur_ns, _ in splices) / 1e6 - took) < 50
+
+
+def test_a_call_goes_on_after_a_handler_that_has_made_calls_too(disk, record, tmp_path):
+    (done, calls, took), splices, writes = interrupted(disk, record, tmp_path, "work", "3")
+    assert (done, calls) == (5, 1) and [ret for _, ret, _, _ in splices] == [5]
+    assert [ret for _, ret, _, _ in writes] == [7] * 3
+    assert abs(splices[0][2] / 1e6 - took) < 50 and all(splices[0][3] < ts_ns for *_, ts_ns in writes)
+
+
+def test_a_call_whose_thread_is_killed_in_it_was_interrupted(disk, record, actors, tmp_path):
+    actor = actors()
+    actor.do(f"import threading; ends = os.pipe(); file = os.open('{disk.mount}/file', os.O_WRONLY | os.O_CREAT)")
+    recorder = record("--pid", actor.pid, "--layers", "syscall")
+    actor.process.stdin.write("os.splice(ends[0], file, 5)\n")
+    actor.process.stdin.flush()
+    wait_for(lambda: "pipe" in Path(f"/proc/{actor.pid}/wchan").read_text() or Path(f"/proc/{actor.pid}/syscall").read_text().startswith("275 "))
+    os.kill(actor.pid, signal.SIGKILL)
+    actor.process.wait()
+    capture = recorder.stop()
+    assert capture.sql("select ret from {syscall} where op = 'splice_out'") == [(-errno.EINTR,)]
+
+
+def test_every_call_that_opens_a_file_has_a_row(disk, record, tmp_path):
+    program = compiled("opens", tmp_path)
+    capture = record("--layers", "syscall", "--", program, disk.mount / "file").finish()
+    inode = (disk.mount / "file").stat().st_ino
+    opened = capture.sql(f"select op, count(*) from {{syscall}} where ino = {inode} and op != 'close' group by op order by op")
+    assert opened == [("creat", 1), ("open", 1), ("open_by_handle_at", 1), ("openat", 1), ("openat2", 1)]
+    assert capture.one("select count(*) from {syscall} where op = 'close'")[0] >= 5
+
+
+def test_files_that_are_doors_into_the_kernel_or_memory_are_no_regular_ones(record, tmp_path):
+    program = compiled("doors", tmp_path)
+    recorder = record("--layers", "syscall,fs", "--", program)
+    made = dict(line.split() for line in recorder.process.stdout.read().splitlines())
+    capture = recorder.finish()
+    assert "pidfd" in made, made
+    for name, number in made.items():
+        kinds = capture.sql(f"select distinct fd_kind from {{syscall}} where ino = {number} and comm = 'doors'")
+        assert kinds == ([("memory",)] if name in ("secretmem", "memfd") else []), name
+        assert capture.sql(f"select distinct fd_kind from {{fs}} where ino = {number} and comm = 'doors'") == [], name

@@ -51,6 +51,12 @@ fn known(value: i64) -> Option<i64> {
     (value != MISSING).then_some(value)
 }
 
+/// What a program sees of a result: where a signal interrupted it, never the kernel's own codes for that (include/linux/errno.h).
+fn result_of(ret: i64) -> i64 {
+    const EINTR: i64 = 4;
+    if matches!(ret, -514..=-512 | -516) { -EINTR } else { ret }
+}
+
 fn fd_kind(kind: u8) -> Option<FdKind> {
     match types::fd_kind(u32::from(kind)) {
         types::fd_kind::FD_REGULAR => Some(FdKind::Regular),
@@ -135,7 +141,7 @@ impl Decoder {
             ino: known(event.ino),
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
-            ret: event.ret,
+            ret: result_of(event.ret),
             flags: (event.open_flags >= 0).then_some(event.open_flags),
             weight: self.weight(head),
         })
@@ -158,7 +164,7 @@ impl Decoder {
             ino: known(event.ino),
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
-            ret: event.ret,
+            ret: result_of(event.ret),
             weight: self.weight(head),
         })
     }

@@ -112,6 +112,12 @@ fn a_process_is_read_from_a_record_of_either_kind() {
     assert!(Portrait::at(&bytes_of(&short)[..80]).is_none());
 }
 
+#[test]
+fn results_that_no_program_sees_are_what_it_sees() {
+    assert_eq!([-512, -513, -514, -516].map(result_of), [-4; 4]);
+    assert_eq!([-511, -515, -517, -4, 0, 512].map(result_of), [-511, -515, -517, -4, 0, 512]);
+}
+
 fn named(names: &[u8], components: u8, origin: u8) -> FileRow {
     let mut event = types::name_event { components, path_origin: origin, ino: 12, dev: 7, ..Default::default() };
     event.head.fd_kind = 1;

@@ -55,6 +55,8 @@ pub fn operations() -> Vec<(u16, Op)> {
         (2, Op::Open),
         (257, Op::Openat),
         (437, Op::Openat2),
+        (85, Op::Creat),
+        (304, Op::OpenByHandleAt),
         (3, Op::Close),
         (40, Op::SendfileIn),
         (326, Op::CopyFileRangeIn),
