@@ -159,27 +159,24 @@ __noinline __u64 forget_iocb(__u64 address, __u64 context)
 	return lose_stale(&key, UNSEEN_AIO_NOT_ASKED);
 }
 
-/* As many iocbs as a stretch has, from where `pointers` are in user space: what was begun, and whether to go on. */
+/* As many iocbs as a stretch has, from where `pointers` are in user space: IOCB_UNREADABLE where there are no more. */
 __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64 at_ns)
 {
-	__u64 iocb, begun, any = IOCB_UNWANTED;
+	__u64 iocb, begun;
 
 	for (__u32 i = 0; i < IOCBS_A_STRETCH; i++) {
 		if (i >= count)
 			break;
 		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
-			return any | IOCB_UNREADABLE;
+			return IOCB_UNREADABLE;
 		begun = begin_iocb(iocb, context, at_ns, forget_iocb(iocb, context));
 		/* The kernel stops at the first that it cannot read. */
 		if (begun == IOCB_UNREADABLE)
-			return any | IOCB_UNREADABLE;
-		any |= begun & IOCB_BEGUN;
-		if (begun > IOCB_UNREADABLE) {
-			any |= IOCB_BEGUN;
+			return IOCB_UNREADABLE;
+		if (begun > IOCB_UNREADABLE)
 			name_met(begun, 0, 0, at_ns);
-		}
 	}
-	return any;
+	return IOCB_UNWANTED;
 }
 
 /* The submission is not recorded: what an earlier use of its iocbs left behind is over all the same. */
@@ -240,19 +237,24 @@ static __always_inline __u64 most_at_once(__u64 context, __u64 count)
 
 static __always_inline void aio_submitted(__u64 context, __u64 count, __u64 pointers, bool leaves_out)
 {
-	__u64 at_ns = bpf_ktime_get_ns(), any = IOCB_UNWANTED, first;
+	__u64 at_ns = bpf_ktime_get_ns(), stop = IOCB_UNWANTED, begun_before, first;
+	struct account *account = account_of(CLASS_SYSCALL);
 
+	if (!account)
+		return;
+	begun_before = account->async_begun;
 	count = most_at_once(context, count);
 	for (__u32 stretch = 0; stretch < STRETCHES; stretch++) {
 		first = stretch * IOCBS_A_STRETCH;
-		if (first >= count || any & IOCB_UNREADABLE)
+		if (first >= count || stop)
 			break;
 		if (leaves_out)
-			any |= forget_stretch(pointers + first * sizeof(__u64), count - first, context);
+			stop = forget_stretch(pointers + first * sizeof(__u64), count - first, context);
 		else
-			any |= begin_stretch(pointers + first * sizeof(__u64), count - first, context, at_ns);
+			stop = begin_stretch(pointers + first * sizeof(__u64), count - first, context, at_ns);
 	}
-	if (any & IOCB_BEGUN)
+	/* What others have begun on this CPU meanwhile tells a process that need not be told, which does no harm. */
+	if (account->async_begun != begun_before)
 		tell_current(at_ns);
 }
 

@@ -40,7 +40,8 @@
 	X(URING_SYNC_FILE_RANGE, "io_uring_sync_file_range") X(URING_FALLOCATE, "io_uring_fallocate")                  \
 	X(FILL, "fill") X(FILL_WRITE, "fill_write") X(FAULT, "fault") X(DIRTY, "dirty") X(WRITEBACK, "writeback")      \
 	X(COMMIT, "commit") X(SYNC_FILE, "sync_file") X(SYNC_FS, "sync_fs")                                            \
-	X(URING_SPLICE_IN, "io_uring_splice_in") X(URING_SPLICE_OUT, "io_uring_splice_out")
+	X(URING_SPLICE_IN, "io_uring_splice_in") X(URING_SPLICE_OUT, "io_uring_splice_out")                            \
+	X(CREAT, "creat") X(OPEN_BY_HANDLE_AT, "open_by_handle_at")
 
 /*
  * Calls that were seen and have no row, by why their end is not known. The words are those of the capture format
@@ -136,7 +137,7 @@ enum request_flag {
 /* A missing value, for every signed field below. */
 #define MISSING (-0x7fffffffffffffffLL - 1)
 
-enum { COMM_BYTES = 16, FS_BYTES = 16, PATH_BYTES = 512, CMDLINE_BYTES = 512, WORD_BYTES = 24 };
+enum { COMM_BYTES = 16, FS_BYTES = 16, PATH_BYTES = 512, CMDLINE_BYTES = 512, CMDLINE_TAIL_BYTES = 256, WORD_BYTES = 24 };
 
 /* Who did it. All zero: not known. */
 struct identity {
@@ -267,21 +268,44 @@ struct fs_slot {
 	__u64 generation;
 };
 
-/* A process at its first I/O, and after each exec. */
-struct process_event {
+/* A process at its first I/O, after each exec, and in each cgroup. */
+struct process_head {
 	struct event_head head;
+	/* The thread, but the name is that of the process. */
 	struct identity who;
 	__u64 process_start_ns;
 	__u32 ppid;
 	__u8 kernel_thread;
-	__u8 exe_components;
-	__u16 cmdline_length;
 	/* enum path_origin */
 	__u8 exe_origin;
-	__u8 reserved[7];
+	__u8 exe_components;
+	__u8 cgroup_origin;
+	__u8 cgroup_components;
+	/* Something is missing between the two pieces of the command line. */
+	__u8 cmdline_cut;
+	__u16 cmdline_length;
+	__u16 cmdline_tail_length;
+	__u16 reserved;
+};
+
+enum { SHORT_PATH_BYTES = 96, SHORT_CMDLINE_BYTES = 160 };
+
+/* The record of one whose texts are short, as most are. */
+struct process_event_short {
+	struct process_head process;
 	/* Names from the executable up to the root, each ended by a NUL. */
+	char exe[SHORT_PATH_BYTES];
+	char cgroup[SHORT_PATH_BYTES];
+	char cmdline[SHORT_CMDLINE_BYTES];
+};
+
+struct process_event_long {
+	struct process_head process;
 	char exe[PATH_BYTES];
+	char cgroup[PATH_BYTES];
 	char cmdline[CMDLINE_BYTES];
+	/* The end of one that is longer. */
+	char cmdline_tail[CMDLINE_TAIL_BYTES];
 };
 
 /* A file when it was first met, or under a new name. */
@@ -380,6 +404,8 @@ struct config {
 	__u32 filter_cgroup;
 	__u32 filter_comm;
 	__u64 cgroup_id;
+	/* The root of the recorder's mount of cgroups; 0: it has none. */
+	__u64 cgroup_root;
 	__u32 cgroup_level;
 	/* There is a limit to the CPU time that all of this may take. */
 	__u32 samples;

@@ -29,20 +29,30 @@ struct file_op {
 	/* At the position of its descriptor, and whether others move that too. */
 	__u8 by_position : 1;
 	__u8 shares_position : 1;
-	__u8 reserved;
+	/* An earlier call of the thread was interrupted, and the kernel begins it anew. */
+	__u8 interrupted : 1;
 };
 
-/* Whether a file system with this magic stores nothing: its files are doors into the kernel. */
-static __always_inline bool is_pseudo(unsigned long magic)
+static __always_inline bool is_internal(unsigned long sb_flags)
+{
+	return sb_flags & SB_NOUSER;
+}
+
+/*
+ * Whether a file system stores nothing: its files are doors into the kernel. Those that nobody can mount say so by a flag
+ * (init_pseudo() in fs/libfs.c): pipes, sockets, pidfs and whatever comes to be one. The others have to be known.
+ */
+static __always_inline bool is_pseudo(unsigned long magic, bool is_internal)
 {
 	switch (magic) {
 	case PROC_SUPER_MAGIC: case SYSFS_MAGIC: case CGROUP_SUPER_MAGIC: case CGROUP2_SUPER_MAGIC:
-	case DEBUGFS_MAGIC: case TRACEFS_MAGIC: case SECURITYFS_MAGIC: case SELINUX_MAGIC: case CONFIGFS_MAGIC:
-	case BPF_FS_MAGIC: case PSTOREFS_MAGIC: case EFIVARFS_MAGIC: case DEVPTS_SUPER_MAGIC: case PIPEFS_MAGIC:
-	case SOCKFS_MAGIC: case ANON_INODE_FS_MAGIC: case NSFS_MAGIC: case BINFMTFS_MAGIC:
+	case DEBUGFS_MAGIC: case TRACEFS_MAGIC: case SECURITYFS_MAGIC: case SELINUX_MAGIC: case SMACK_MAGIC: case AAFS_MAGIC:
+	case CONFIGFS_MAGIC: case BPF_FS_MAGIC: case PSTOREFS_MAGIC: case EFIVARFS_MAGIC: case DEVPTS_SUPER_MAGIC:
+	case PIPEFS_MAGIC: case SOCKFS_MAGIC: case ANON_INODE_FS_MAGIC: case NSFS_MAGIC: case BINFMTFS_MAGIC: case PID_FS_MAGIC:
+	case MQUEUE_MAGIC: case NFSD_MAGIC: case FUSE_CTL_MAGIC: case RDTGROUP_SUPER_MAGIC: case XENFS_SUPER_MAGIC:
 		return true;
 	}
-	return false;
+	return is_internal && !is_in_memory(magic);
 }
 
 /* Whether a file system with this magic has its files on another one. */
@@ -61,6 +71,8 @@ struct file_facts {
 	__u32 generation;
 	__u32 name_hash;
 	__u16 type;
+	/* SB_NOUSER: nobody can mount its file system. */
+	__u8 is_internal;
 };
 
 static __always_inline struct file_facts look_at(struct file *file)
@@ -75,11 +87,13 @@ static __always_inline struct file_facts look_at(struct file *file)
 		inode = typed->f_inode;
 		sb = inode->i_sb;
 		facts = (struct file_facts){ sb->s_magic, inode->i_ino, sb->s_dev, inode->i_rdev, typed->f_flags,
-					     inode->i_generation, typed->f_path.dentry->d_name.hash, inode->i_mode & S_IFMT };
+					     inode->i_generation, typed->f_path.dentry->d_name.hash, inode->i_mode & S_IFMT,
+					     is_internal(sb->s_flags) };
 	} else {
 		inode = BPF_CORE_READ(file, f_inode);
 		sb = BPF_CORE_READ(inode, i_sb);
 		facts.magic = BPF_CORE_READ(sb, s_magic);
+		facts.is_internal = is_internal(BPF_CORE_READ(sb, s_flags));
 		facts.ino = BPF_CORE_READ(inode, i_ino);
 		facts.dev = BPF_CORE_READ(sb, s_dev);
 		facts.device = BPF_CORE_READ(inode, i_rdev);
@@ -96,7 +110,7 @@ static __always_inline void fill_file(struct file_op *op, struct file *file, str
 {
 	op->file = file;
 	op->fd_kind = kind_of(facts->type, facts->magic);
-	if (op->fd_kind != FD_BLOCK && is_pseudo(facts->magic))
+	if (op->fd_kind != FD_BLOCK && is_pseudo(facts->magic, facts->is_internal))
 		op->fd_kind = FD_UNKNOWN;
 	if (op->fd_kind == FD_UNKNOWN)
 		return;
@@ -173,10 +187,10 @@ static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd
 	return fill_wanted(op, file, 0) ? file : 0;
 }
 
-/* The record of an operation that is over, by whoever began it. */
-static __always_inline void emit_file_event_of(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret)
+/* The record of an operation that ended at a moment, by whoever began it. */
+static __always_inline void emit_file_event_at(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret,
+					       __u64 now_ns)
 {
-	__u64 now_ns = bpf_ktime_get_ns();
 	struct file_event *event;
 	void *ring = ring_of_this_cpu();
 
@@ -198,6 +212,12 @@ static __always_inline void emit_file_event_of(struct file_op *op, struct identi
 	event->dev = op->dev;
 	event->open_flags = op->open_flags;
 	submit_event(event, sizeof(*event));
+}
+
+/* The same of one that ends now. */
+static __always_inline void emit_file_event_of(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret)
+{
+	emit_file_event_at(op, who, event_class, ret, bpf_ktime_get_ns());
 }
 
 static __always_inline void emit_file_event(struct file_op *op, __u16 event_class, __s64 ret)

@@ -39,7 +39,10 @@ struct {
 	__type(value, struct fs_call);
 } fs_calls SEC(".maps");
 
-/* Key: thread id; value: its count of major faults at its last fill by a fault, and one. LRU: a fault may count twice. */
+/*
+ * Key: thread id; value: its count of major faults at its last fill by a fault, and when it started: another thread may have had
+ * its id, and as many. LRU: a fault may count twice.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -57,7 +60,7 @@ static __always_inline bool fill_inode(struct fs_event *event, struct inode *ino
 	event->head.fd_kind = kind;
 	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
-	if (kind != FD_BLOCK && (is_pseudo(magic) || is_in_memory(magic)))
+	if (kind != FD_BLOCK && (is_pseudo(magic, is_internal(inode->i_sb->s_flags)) || is_in_memory(magic)))
 		return false;
 	return device_wanted(event->dev);
 }
@@ -203,7 +206,8 @@ static __always_inline __u8 via_of_current(bool on_others)
 static __always_inline void gather_fault(struct inode *inode)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
-	__u64 faults = bpf_get_current_task_btf()->maj_flt + 1, *last;
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 faults = task->start_time + task->maj_flt, *last;
 
 	last = bpf_map_lookup_elem(&last_faults, &tid);
 	if (last && *last == faults)

@@ -17,6 +17,7 @@
 #include "process.bpf.h"
 #include "name.bpf.h"
 #include "file.bpf.h"
+#include "interrupted.bpf.h"
 /* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"
@@ -39,7 +40,8 @@ struct record_types {
 	struct file_event file;
 	struct block_event_parts block;
 	struct fs_slot fs;
-	struct process_event process;
+	struct process_event_short process_short;
+	struct process_event_long process_long;
 	struct name_event name;
 	struct account account;
 	struct own_io own;

@@ -60,6 +60,7 @@ struct file_system_type {
 struct super_block {
 	__u32 s_dev;
 	struct file_system_type *s_type;
+	unsigned long s_flags;
 	unsigned long s_magic;
 	struct block_device *s_bdev;
 	struct dentry *s_root;
@@ -167,7 +168,13 @@ struct thread_info {
 };
 
 struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
 	__u64 id;
+};
+
+struct kernfs_node___since_6_15 {
+	struct kernfs_node *__parent;
 };
 
 struct cgroup {
@@ -177,6 +184,31 @@ struct cgroup {
 
 struct css_set {
 	struct cgroup *dfl_cgrp;
+};
+
+typedef struct {
+	unsigned long sig[1];
+} sigset_t;
+
+struct sigpending {
+	sigset_t signal;
+};
+
+struct signal_struct {
+	struct sigpending shared_pending;
+};
+
+struct sigaction {
+	void *sa_handler;
+	unsigned long sa_flags;
+};
+
+struct k_sigaction {
+	struct sigaction sa;
+};
+
+struct sighand_struct {
+	struct k_sigaction action[64];
 };
 
 struct task_struct {
@@ -193,6 +225,10 @@ struct task_struct {
 	unsigned long maj_flt;
 	struct css_set *cgroups;
 	void *worker_private;
+	struct signal_struct *signal;
+	struct sighand_struct *sighand;
+	struct sigpending pending;
+	sigset_t blocked;
 	char comm[16];
 };
 
@@ -447,6 +483,9 @@ enum { O_APPEND = 02000, RWF_APPEND = 0x10, IOCB_APPEND = 0x10 };
 /* include/linux/fs.h, MAX_RW_COUNT: no call moves more. */
 static const __s64 MOST_BYTES = 0x7ffff000;
 
+/* uapi/asm-generic/signal-defs.h */
+enum { SA_RESTART = 0x10000000 };
+
 /* arch/x86/entry/syscalls/syscall_64.tbl */
 enum {
 	NR_MSYNC = 26,
@@ -490,6 +529,23 @@ enum {
 	ANON_INODE_FS_MAGIC = 0x09041934,
 	NSFS_MAGIC = 0x6e736673,
 	BINFMTFS_MAGIC = 0x42494e4d,
+	SECRETMEM_MAGIC = 0x5345434d,
+	PID_FS_MAGIC = 0x50494446,
+	SMACK_MAGIC = 0x43415d53,
+	AAFS_MAGIC = 0x5a3c69f0,
+	RDTGROUP_SUPER_MAGIC = 0x7655821,
+	XENFS_SUPER_MAGIC = 0xabba1974,
 };
+
+/* Magic numbers that their file systems keep for themselves: ipc/mqueue.c, fs/nfsd/nfsctl.c, fs/fuse/control.c, virt/kvm/guest_memfd.c */
+enum {
+	MQUEUE_MAGIC = 0x19800202,
+	NFSD_MAGIC = 0x6e667364,
+	FUSE_CTL_MAGIC = 0x65735543,
+	GUEST_MEMORY_MAGIC = 0x474d454d,
+};
+
+/* include/linux/fs.h */
+static const unsigned long SB_NOUSER = 1UL << 31;
 
 #endif

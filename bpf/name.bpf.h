@@ -82,7 +82,11 @@ static __always_inline struct dentry *alias_of(struct inode *inode)
 /* Whether the files of a file system with this magic have no device. */
 static __always_inline bool is_in_memory(unsigned long magic)
 {
-	return magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == HUGETLBFS_MAGIC;
+	switch (magic) {
+	case TMPFS_MAGIC: case RAMFS_MAGIC: case HUGETLBFS_MAGIC: case SECRETMEM_MAGIC: case GUEST_MEMORY_MAGIC:
+		return true;
+	}
+	return false;
 }
 
 static __always_inline __u8 kind_of(__u16 type, unsigned long magic)

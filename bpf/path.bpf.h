@@ -16,6 +16,8 @@ struct path_walk {
 	/* Of the mount; NULL: up to the root of the file system and no further. */
 	struct dentry *root;
 	struct mount *mount;
+	/* Of a walk through cgroups. */
+	struct kernfs_node *node;
 	__u32 length;
 	__u32 components;
 	/* A mount was left for the one that it is mounted on. */
@@ -27,19 +29,19 @@ struct path_walk {
 	char names[PATH_BYTES + NAME_ROOM];
 };
 
-/* Key: 0. The walk under way on this CPU. */
+enum walk { WALK_FILE, WALK_CGROUP, WALKS };
+
+/* Key: enum walk. The walks under way on this CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, WALKS);
 	__type(key, __u32);
 	__type(value, struct path_walk);
 } path_walks SEC(".maps");
 
-static __always_inline struct path_walk *path_walk(void)
+static __always_inline struct path_walk *path_walk(__u32 walk)
 {
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&path_walks, &zero);
+	return bpf_map_lookup_elem(&path_walks, &walk);
 }
 
 /* At the root of a mount: goes on where it is mounted. 1 when there is nothing above. */
@@ -76,7 +78,7 @@ static __always_inline int leave_mount(struct path_walk *walk)
  */
 __noinline int walk_up(__u64 ticket)
 {
-	struct path_walk *walk = path_walk();
+	struct path_walk *walk = path_walk(WALK_FILE);
 	struct dentry *dentry, *parent;
 	const unsigned char *name;
 	__u32 at;
@@ -121,7 +123,7 @@ __noinline int walk_up(__u64 ticket)
  */
 static __always_inline struct path_walk *walk_path(struct file *file, struct dentry *dentry, __u64 ticket)
 {
-	struct path_walk *walk = path_walk();
+	struct path_walk *walk = path_walk(WALK_FILE);
 
 	if (!walk)
 		return 0;
@@ -147,11 +149,83 @@ static __always_inline struct path_walk *walk_path(struct file *file, struct den
 	return walk->ticket == ticket ? walk : 0;
 }
 
-/* Copies the names that a walk found; where they begin, which is nowhere if another program came between. */
+static __always_inline struct kernfs_node *node_above(struct kernfs_node *node)
+{
+	struct kernfs_node___since_6_15 *renamed = (struct kernfs_node___since_6_15 *)node;
+
+	if (bpf_core_field_exists(node->parent))
+		return BPF_CORE_READ(node, parent);
+	return BPF_CORE_READ(renamed, __parent);
+}
+
+/* As walk_up(), through the directories of cgroups. */
+__noinline int walk_cgroup_up(__u64 ticket)
+{
+	struct path_walk *walk = path_walk(WALK_CGROUP);
+	struct kernfs_node *node, *above;
+	const char *name;
+	long length;
+	__u64 id;
+	__u32 at;
+
+	if (!walk || walk->ticket != ticket)
+		return 1;
+	node = walk->node;
+	above = node_above(node);
+	id = BPF_CORE_READ(node, id);
+	if (!above || id == config.cgroup_root) {
+		/* One that lies elsewhere has no path as the recorder sees them. */
+		walk->origin = id == config.cgroup_root || !config.cgroup_root ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
+		return 1;
+	}
+	at = walk->length;
+	if (at >= PATH_BYTES)
+		return 1;
+	name = BPF_CORE_READ(node, name);
+	/* As in walk_up(). */
+	barrier_var(at);
+	at &= PATH_BYTES - 1;
+	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
+	if (length <= 1) {
+		walk->origin = PATH_FROM_NONE;
+		return 1;
+	}
+	walk->length = at + length;
+	if (at + length > PATH_BYTES)
+		return 1;
+	walk->components++;
+	walk->node = above;
+	return 0;
+}
+
+/* As walk_path(), from a cgroup's directory up to the root of the recorder's mount of them. */
+static __always_inline struct path_walk *walk_cgroup(struct kernfs_node *node, __u64 ticket)
+{
+	struct path_walk *walk = path_walk(WALK_CGROUP);
+
+	if (!walk || !node)
+		return 0;
+	walk->ticket = ticket;
+	walk->node = node;
+	walk->length = 0;
+	walk->components = 0;
+	walk->origin = PATH_FROM_CUT;
+	for (int i = 0; i < PATH_DEPTH; i++)
+		if (walk_cgroup_up(ticket))
+			break;
+	return walk->ticket == ticket ? walk : 0;
+}
+
+/* Copies the names that a walk found, up to `size`; where they begin, which is nowhere if another program came between. */
+static __always_inline __u8 take_names(char *names, __u32 size, struct path_walk *walk, __u64 ticket)
+{
+	bpf_probe_read_kernel(names, size, walk->names);
+	return walk->ticket == ticket ? walk->origin : PATH_FROM_NONE;
+}
+
 static __always_inline __u8 take_path(char path[PATH_BYTES], struct path_walk *walk, __u64 ticket)
 {
-	bpf_probe_read_kernel(path, PATH_BYTES, walk->names);
-	return walk->ticket == ticket ? walk->origin : PATH_FROM_NONE;
+	return take_names(path, PATH_BYTES, walk, ticket);
 }
 
 /* One for each walk. */

@@ -116,7 +116,7 @@ static __always_inline void fill_arguments(struct file_op *op, struct file *file
 
 static __always_inline bool is_open(__u8 op)
 {
-	return op == OP_OPEN || op == OP_OPENAT || op == OP_OPENAT2;
+	return op == OP_OPEN || op == OP_OPENAT || op == OP_OPENAT2 || op == OP_CREAT || op == OP_OPEN_BY_HANDLE_AT;
 }
 
 static __always_inline bool is_write(__u8 op)
@@ -275,6 +275,8 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
 	known = bpf_map_lookup_elem(&calls, &tid);
+	if (known && known->interrupted)
+		take_up_call(&op, regs, number);
 	if (known)
 		*known = op;
 	else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY) && !op.left_out)
@@ -369,6 +371,11 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 			bpf_map_delete_elem(&targets, &tid);
 		goto out;
 	}
+	if (is_interruption(ret)) {
+		if (interrupt_call(op, regs, ret))
+			goto out;
+		ret = -EINTR;
+	}
 	settle_place(op, ret);
 	if (is_open(op->op)) {
 		if (!fill_opened(op, ret))
@@ -383,13 +390,26 @@ out:
 	return 0;
 }
 
+/* The thread id is nobody's any more. The current thread had it. */
+static __always_inline int forget_calls(__u32 tid)
+{
+	end_interrupted(tid);
+	bpf_map_delete_elem(&calls, &tid);
+	bpf_map_delete_elem(&targets, &tid);
+	return 0;
+}
+
 SEC("?tp_btf/sched_process_exit")
 int TIMED_PROG(iostrata_exit, struct task_struct *task)
 {
-	__u32 tid = task->pid;
+	return forget_calls(task->pid);
+}
 
-	bpf_map_delete_elem(&calls, &tid);
-	return 0;
+/* A thread that calls execve() gets the id of its process: its own is gone, and nothing else tells of that. */
+SEC("?tp_btf/sched_process_exec")
+int TIMED_PROG(iostrata_exec_calls, struct task_struct *task, int old_pid)
+{
+	return old_pid == task->pid ? 0 : forget_calls(old_pid);
 }
 
 #endif

@@ -172,11 +172,10 @@ VFS_FUNCTION(vfs_iter_read, VFS_ITER_READ, OP_READ, (struct file * file, struct 
 VFS_FUNCTION(vfs_iter_write, VFS_ITER_WRITE, OP_WRITE, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
 VFS_FUNCTION(vfs_fsync_range, VFS_FSYNC, OP_FSYNC, (struct file * file, __s64 start, __s64 end, int datasync), MISSING, start)
 
-/* What a thread that ends was in, it has left. */
-SEC("?tp_btf/sched_process_exit")
-int TIMED_PROG(iostrata_vfs_exit, struct task_struct *task)
+/* What a thread was in whose id is nobody's any more, it has left. */
+static __always_inline int leave_all_vfs(__u32 tid)
 {
-	struct vfs_key key = { .tid = task->pid };
+	struct vfs_key key = { .tid = tid };
 
 	for (int way = 0; way < VFS_FUNCTIONS * 2; way++) {
 		key.function = way / 2;
@@ -184,6 +183,19 @@ int TIMED_PROG(iostrata_vfs_exit, struct task_struct *task)
 		end_missed(&key);
 	}
 	return 0;
+}
+
+SEC("?tp_btf/sched_process_exit")
+int TIMED_PROG(iostrata_vfs_exit, struct task_struct *task)
+{
+	return leave_all_vfs(task->pid);
+}
+
+/* As iostrata_exec_calls. */
+SEC("?tp_btf/sched_process_exec")
+int TIMED_PROG(iostrata_vfs_exec, struct task_struct *task, int old_pid)
+{
+	return old_pid == task->pid ? 0 : leave_all_vfs(old_pid);
 }
 
 #endif

@@ -57,6 +57,9 @@ enum Command {
     /// had been flushed.
     #[command(after_help = EXIT_CODES)]
     Recover(Recover),
+    /// Rewrite the command lines of processes in captures: of each only the name of the program is left, unless --words says otherwise.
+    #[command(after_help = EXIT_CODES)]
+    Redact(Redact),
     /// Print the documentation of all tables and CSV columns as Markdown.
     Schema,
 }
@@ -189,6 +192,16 @@ fn share(typed: &str) -> Result<(u64, u64), String> {
     share
         .filter(|(share, shares)| (1..=*shares).contains(share))
         .ok_or_else(|| "expected a share such as 2/5".to_owned())
+}
+
+#[derive(Debug, Args)]
+struct Redact {
+    /// Capture directories.
+    #[arg(required = true, value_name = "CAPTURE")]
+    captures: Vec<PathBuf>,
+    /// How many words of each command line to leave: 1 is the name of the program, 0 leaves no command line at all.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    words: usize,
 }
 
 #[derive(Debug, Args)]
@@ -417,6 +430,9 @@ impl From<Command> for options::Command {
                 options::Command::Analyze(Box::new(options::Analyze { partials, ..(*analysis).into() }))
             }
             Command::Recover(recover) => options::Command::Recover(recover.captures),
+            Command::Redact(Redact { captures, words }) => {
+                options::Command::Redact(crate::redact::Redact { captures, words })
+            }
             Command::Schema => options::Command::Schema,
         }
     }

@@ -13,7 +13,7 @@ use crate::output::{Directory, one_line, print};
 use crate::store::{Partials, Used};
 use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
-use crate::{about, compare, frame, import, notes, page, recover, schema, trace};
+use crate::{about, compare, frame, import, notes, page, recover, redact, schema, trace};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         Command::Partial(options) => partial(options, out, err),
         Command::Import(import) => import::run(import, out),
         Command::Recover(captures) => recover::run(captures, out, err),
+        Command::Redact(redact) => redact::run(redact, out),
         Command::Schema => {
             print(out, &format!("{}\n{}", schema::captures(), schema::results())).map(|()| Outcome::Complete)
         }

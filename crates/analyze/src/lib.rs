@@ -41,6 +41,7 @@ pub mod parallel;
 pub mod partial;
 pub mod progress;
 pub mod recover;
+pub mod redact;
 pub mod scan;
 pub mod schema;
 pub mod select;

@@ -9,7 +9,7 @@ use iostrata_capture::system::without_owner;
 use crate::disks::by_number;
 use crate::entity::{Entity, FileId, device_number};
 use crate::files::Files;
-use crate::owners::Owners;
+use crate::owners::{Owners, Told};
 
 /// The names of entities.
 pub struct Names<'a> {
@@ -28,9 +28,8 @@ impl<'a> Names<'a> {
     pub fn of(&self, entity: &Entity) -> (String, String) {
         match *entity {
             Entity::Process(capture, pid, start_ns) => {
-                let owners = self.owners.get(capture);
-                let comm = owners.and_then(|owners| owners.comm(pid, start_ns)).unwrap_or_default();
-                (comm.to_owned(), format!("{pid}@{start_ns}"))
+                let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));
+                (told.map(|told| told.comm.to_string()).unwrap_or_default(), format!("{pid}@{start_ns}"))
             }
             Entity::Cgroup(capture, id) => {
                 let owners = self.owners.get(capture);
@@ -48,5 +47,12 @@ impl<'a> Names<'a> {
             }
             Entity::Nobody(_, class) => (without_owner(class).to_owned(), String::new()),
         }
+    }
+
+    /// What a process is called; nothing of what is none.
+    pub fn told(&self, entity: &Entity) -> Told {
+        let Entity::Process(capture, pid, start_ns) = *entity else { return Told::default() };
+        let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));
+        told.cloned().unwrap_or_default()
     }
 }

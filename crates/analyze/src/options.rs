@@ -206,6 +206,8 @@ pub enum Command {
     Import(Import),
     /// Captures that were cut off are made whole.
     Recover(Vec<PathBuf>),
+    /// Take arguments out of command lines.
+    Redact(crate::redact::Redact),
     /// The documentation of tables and columns.
     Schema,
 }

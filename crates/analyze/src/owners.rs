@@ -1,13 +1,14 @@
 //! Which system an event belongs to: the capture's process table, judged once by the rules and shared by all threads.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
 use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
-use iostrata_capture::system::{Identity, Systems};
+use iostrata_capture::system::{Identity, Systems, of_a_process};
 use iostrata_capture::tables::{ProcessTable, ProcessView};
 
 /// What a process was from some moment on.
@@ -29,11 +30,37 @@ pub struct Found<'a> {
     pub held: (i64, i64),
 }
 
+/// What a process is called.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// Its command name, which is that of its first thread, and never that of what is no process.
+    pub comm: Arc<str>,
+    /// The path of its executable; empty where it is not known.
+    pub exe: Arc<str>,
+    /// Its command line; empty where it is not known.
+    pub cmdline: Arc<str>,
+}
+
+/// Texts of which most are there many times.
+#[derive(Default)]
+struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn one(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&new));
+        new
+    }
+}
+
 /// One process.
 #[derive(Default)]
 struct Started {
-    /// The command name that was told last.
-    comm: String,
+    /// What was told last.
+    told: Told,
     /// Its spans, ascending. A process table may claim that a process was executed anew any number of times.
     spans: Vec<Span>,
 }
@@ -55,7 +82,7 @@ impl<'a> Owners<'a> {
     pub fn load(capture: &Capture, rules: &'a Systems) -> Result<Owners<'a>> {
         let (names, of_pid, started, cgroups) = Default::default();
         let mut owners = Owners { rules, names, of_pid, started, cgroups };
-        let mut known = HashMap::new();
+        let mut known = (HashMap::new(), Texts::default());
         for part in capture.parts::<ProcessTable>()? {
             part.read::<ProcessTable>(|batch| owners.add_batch(batch, &mut known))?;
         }
@@ -70,14 +97,14 @@ impl<'a> Owners<'a> {
     fn add_batch(
         &mut self,
         batch: &RecordBatch,
-        known: &mut HashMap<String, usize>,
+        known: &mut (HashMap<String, usize>, Texts),
     ) -> std::result::Result<(), String> {
         let view = ProcessView::new(batch)?;
         (0..view.rows).for_each(|row| self.add(&view, row, known));
         Ok(())
     }
 
-    fn add(&mut self, view: &ProcessView, row: usize, known: &mut HashMap<String, usize>) {
+    fn add(&mut self, view: &ProcessView, row: usize, (known, texts): &mut (HashMap<String, usize>, Texts)) {
         let name = self.rules.name_of(&Identity {
             exe: view.exe.at(row),
             cmdline: view.cmdline.at(row),
@@ -95,7 +122,10 @@ impl<'a> Owners<'a> {
         self.of_pid.entry(pid).or_default().push(span);
         let started = self.started.entry((pid, start_ns)).or_default();
         started.spans.push(span);
-        started.comm = view.comm.at(row).unwrap_or_default().to_owned();
+        let comm = of_a_process(view.comm.at(row).unwrap_or_default().to_owned());
+        let mut text = |text: Option<&str>| texts.one(text.unwrap_or_default());
+        started.told =
+            Told { comm: text(Some(&comm)), exe: text(view.exe.at(row)), cmdline: text(view.cmdline.at(row)) };
         if let Some(path) = view.cgroup.at(row) {
             self.cgroups.insert(view.cgroup_id.at(row), path.to_owned());
         }
@@ -150,9 +180,9 @@ impl<'a> Owners<'a> {
         all.map(|(from_ns, span)| (from_ns, self.name(span.system), span.start_ns))
     }
 
-    /// The command name of a process that the process table has.
-    pub fn comm(&self, pid: i32, start_ns: i64) -> Option<&str> {
-        self.started.get(&(pid, start_ns)).map(|started| started.comm.as_str())
+    /// What a process is called that the process table has.
+    pub fn told(&self, pid: i32, start_ns: i64) -> Option<&Told> {
+        self.started.get(&(pid, start_ns)).map(|started| &started.told)
     }
 
     /// The path of a cgroup that a process in the process table was in.

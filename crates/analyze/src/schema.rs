@@ -50,6 +50,11 @@ fn parts(text: &mut String) {
              greatest `ts_ns` (`first_ts_ns`, `last_ts_ns`; null where it has no rows).",
         ),
         (
+            "replacing",
+            "A part of the same rows that is about to take the place of the one of its name, or has: until it is `finished`, its \
+             size is the old one's or this one.",
+        ),
+        (
             "removed",
             "The path of a part that was deleted, or is about to be, so that the capture takes no more than `--max-disk`. What \
              began until the greatest `last_ts_ns` of a removed part of events may be missing.",

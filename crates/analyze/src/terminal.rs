@@ -98,8 +98,21 @@ pub fn with_unit(column: &str, value: &AnyValue) -> String {
     match value {
         AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(*ns),
         AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(*bytes).display().iec().to_string(),
+        AnyValue::String(line) if column == "cmdline" => shortened(line),
         AnyValue::Float64(share) if column.ends_with("_share") => format!("{:.1} %", share * 100.0),
         value => text(value),
+    }
+}
+
+/// How much of a command line is shown beside numbers, in characters.
+const COMMAND: usize = 48;
+
+/// The begin of a text.
+fn shortened(text: &str) -> String {
+    let text = one_line(text);
+    match text.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -39,7 +39,7 @@ impl Capture {
             if !found.is_file() {
                 return Err(files::irregular(&path));
             }
-            if size != part.bytes {
+            if size != part.bytes && Some(size) != part.replaced_bytes {
                 let what =
                     format!("has {size} bytes, but the list of parts says {}: it was cut or changed", part.bytes);
                 return Err(Error::Schema { path, what });

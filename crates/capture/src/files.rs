@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -30,6 +30,13 @@ pub(crate) fn create(path: &Path) -> Result<File> {
     made.map_err(|e| Error::io(path, "create", e))
 }
 
+/// Gives `new`, which takes the place of the file at `path`, to who has that, as far as this process may.
+pub(crate) fn keep_owner(path: &Path, new: &File) {
+    if let Ok(old) = fs::symlink_metadata(path) {
+        let _ = fchown(new, Some(old.uid()), Some(old.gid()));
+    }
+}
+
 /// What a file is called until it gets its name.
 pub(crate) fn temporary_name(name: &str) -> String {
     format!(".{name}.tmp")
@@ -41,6 +48,7 @@ pub(crate) fn replace(directory: &Path, name: &str, write: impl FnOnce(&mut dyn 
     let mut file = BufWriter::new(create(&temporary)?);
     write(&mut file)?;
     let file = file.into_inner().map_err(|e| Error::io(&temporary, "write", e.into_error()))?;
+    keep_owner(&path, &file);
     file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
     fs::rename(&temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
     sync_dir(directory)

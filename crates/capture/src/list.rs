@@ -105,6 +105,9 @@ pub struct Removed {
 pub enum Entry {
     /// A part was finished: it has its name and is on the disk.
     Finished(Part),
+    /// A finished part is about to be replaced by another one of the same rows, which this is about. When that is done it is what
+    /// the first line of the part says, and this one is gone.
+    Replacing(Part),
     /// A part is about to be deleted, so that the capture takes no more room than it may.
     Removed(PartName),
     /// What the lines of parts that were removed came to, when these lines were left out.

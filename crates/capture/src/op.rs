@@ -95,6 +95,10 @@ words! {
         Openat = "openat",
         /// `openat2`.
         Openat2 = "openat2",
+        /// `creat`.
+        Creat = "creat",
+        /// `open_by_handle_at`.
+        OpenByHandleAt = "open_by_handle_at",
         /// `close`.
         Close = "close",
         /// A request without data that asks the device to empty its write cache, as the submitter waits for it. The

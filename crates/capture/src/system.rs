@@ -1,7 +1,7 @@
 //! Which system a process belongs to: rules over its executable, command line, cgroup and command name.
 //!
 //! Built-in rules know MinIO, Ceph, etcd, PostgreSQL and GlusterFS; a rules file (TOML, see `system.toml` beside this
-//! file) is asked before them. A process that no rule knows is a system of its own, named after its command.
+//! file) is asked before them. A process that no rule knows is a system of its own, named after its program ([`crate::program`]).
 
 use std::fs::File;
 use std::path::Path;
@@ -13,6 +13,7 @@ use toml::Spanned;
 use crate::error::{Error, Result};
 use crate::files::read_all;
 use crate::op::IoClass;
+use crate::program;
 
 /// The "system" of data whose owner is not known. Names in parentheses are no processes.
 pub const NOBODYS: &str = "(unknown)";
@@ -141,6 +142,10 @@ impl Systems {
             if entry.name.as_ref().trim().is_empty() {
                 return Err(mistake(entry.name.span().start, "empty name, expected the system's name".into()));
             }
+            if is_no_process(entry.name.as_ref()) {
+                let what = "a name in parentheses, expected one without: such a name is of no process";
+                return Err(mistake(entry.name.span().start, what.into()));
+            }
             if entry.rules.as_ref().is_empty() {
                 let what = "no rules, expected at least one such as { exe = \"*/etcd\" }";
                 return Err(mistake(entry.rules.span().start, what.into()));
@@ -170,7 +175,7 @@ impl Systems {
         let known = self.systems.iter().find(|s| s.rules.iter().any(|r| r.matches(process)));
         match known {
             Some(system) => system.name.clone(),
-            None => command_name(process),
+            None => of_a_process(program::name(process)),
         }
     }
 }
@@ -198,13 +203,14 @@ fn line_of(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// The command's name; of kernel threads only the kind, so that `kworker/u8:3` and `kworker/0:1` are one.
-fn command_name(process: &Identity) -> String {
-    let comm = process.comm.unwrap_or("unknown");
-    match comm.split_once('/') {
-        Some((kind, _)) if process.kernel_thread && !kind.is_empty() => kind.to_owned(),
-        _ => comm.to_owned(),
-    }
+/// Whether a name stands for what belongs to no process.
+fn is_no_process(name: &str) -> bool {
+    name.starts_with('(') && name.ends_with(')')
+}
+
+/// The name of a process: one that calls itself `(journal)`, as it may, is not to be taken for the journal.
+pub fn of_a_process(name: String) -> String {
+    if is_no_process(&name) { format!("process {name}") } else { name }
 }
 
 #[cfg(test)]
@@ -223,17 +229,21 @@ mod tests {
         assert_eq!(systems.name_of(&exe("/usr/local/bin/etcd")), "etcd");
         assert_eq!(systems.name_of(&exe("/opt/minio")), "MinIO");
         assert_eq!(systems.name_of(&exe("/usr/sbin/glusterfsd")), "GlusterFS");
-        assert_eq!(systems.name_of(&exe("/usr/bin/etcdctl")), "some");
+        assert_eq!(systems.name_of(&exe("/usr/bin/etcdctl")), "etcdctl");
+        assert_eq!(systems.name_of(&Identity { comm: Some("some"), ..Identity::default() }), "some");
     }
 
     #[test]
-    fn kernel_threads_are_named_by_kind() {
+    fn a_process_takes_no_name_of_what_is_no_process() {
         let systems = Systems::built_in().expect("the built-in rules are right");
-        let mut kworker = Identity { comm: Some("kworker/u4:1"), kernel_thread: true, ..Identity::default() };
-        assert_eq!(systems.name_of(&kworker), "kworker");
-        kworker.kernel_thread = false;
-        assert_eq!(systems.name_of(&kworker), "kworker/u4:1");
-        assert_eq!(systems.name_of(&Identity::default()), "unknown");
+        for class in IoClass::ALL {
+            let comm = Identity { comm: Some(without_owner(*class)), ..Identity::default() };
+            assert_eq!(systems.name_of(&comm), format!("process {}", without_owner(*class)));
+            let path = format!("/opt/{}", without_owner(*class));
+            assert_eq!(systems.name_of(&exe(&path)), format!("process {}", without_owner(*class)));
+        }
+        let text = "[[system]]\nname = \"(journal)\"\nrules = [{ comm = \"x\" }]\n";
+        assert!(Systems::parse("r.toml", text).is_err());
     }
 
     #[test]

@@ -232,8 +232,9 @@ table! {
 }
 
 table! {
-    /// A process as it was at its first recorded I/O, and again after each exec. An event belongs to the row of its pid
-    /// with the greatest `ts_ns` that is not after it.
+    /// A process as it was at its first recorded I/O, again after each exec, and in each cgroup in which it does any. An event belongs
+    /// to the row of its pid with the greatest `ts_ns` that is not after it. One that does I/O within an exec, which may be the
+    /// reading of its program, has a row for that without a command line, and a nanosecond later the one that counts.
     ProcessTable in "process", columns process, row ProcessRow, builder ProcessBuilder, view ProcessView {
         /// When it was seen.
         ts_ns: i64 => Delta,
@@ -243,7 +244,7 @@ table! {
         ppid: i32 => Delta,
         /// When the process started; with `pid` this names one process of the whole capture.
         start_ns: i64 => Delta,
-        /// The command name of the thread that was seen.
+        /// The command name of the process, which is that of its first thread.
         comm: Comm => Dictionary,
         /// Whether it is a thread of the kernel.
         kernel_thread: bool => Plain,
@@ -252,9 +253,10 @@ table! {
         /// The executable's path, from the root of the mount namespace that the process is in; without a `/` in front it is the
         /// end of one (longer than 512 bytes, or more than 64 names and mounts deep).
         exe: Option<String> => Plain,
-        /// The command line, arguments separated by spaces, cut at 512 bytes.
+        /// The command line, arguments separated by spaces. Of one longer than 768 bytes the first 512 and the last 256, with ` … `
+        /// between them. Null also where the process was seen only before its arguments were there, and of threads of the kernel.
         cmdline: Option<String> => Plain,
-        /// Path of the cgroup below the cgroup v2 mount.
+        /// Path of the cgroup below the cgroup v2 mount. Null of one that is not below it, or whose path has more than 512 bytes.
         cgroup: Option<String> => Plain,
     }
 }

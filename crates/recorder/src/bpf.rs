@@ -27,7 +27,9 @@ unsafe impl Record for types::block_event_submitted {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event_parts {}
 // SAFETY: as above.
-unsafe impl Record for types::process_event {}
+unsafe impl Record for types::process_event_short {}
+// SAFETY: as above.
+unsafe impl Record for types::process_event_long {}
 // SAFETY: as above.
 unsafe impl Record for types::name_event {}
 // SAFETY: as above.

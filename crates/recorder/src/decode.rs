@@ -1,5 +1,7 @@
 //! From the kernel's records to rows. Pure: the same record gives the same row.
 
+mod portrait;
+
 use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
@@ -11,6 +13,8 @@ use crate::bpf::types;
 use crate::privacy::Veil;
 use crate::sampling::Rates;
 use crate::session::Words;
+
+pub use portrait::Portrait;
 
 /// `MISSING` of `bpf/events.h`.
 const MISSING: i64 = i64::MIN;
@@ -45,6 +49,12 @@ fn comm(chars: &[i8; 16]) -> Comm {
 
 fn known(value: i64) -> Option<i64> {
     (value != MISSING).then_some(value)
+}
+
+/// What a program sees of a result: where a signal interrupted it, never the kernel's own codes for that (include/linux/errno.h).
+fn result_of(ret: i64) -> i64 {
+    const EINTR: i64 = 4;
+    if matches!(ret, -514..=-512 | -516) { -EINTR } else { ret }
 }
 
 fn fd_kind(kind: u8) -> Option<FdKind> {
@@ -131,7 +141,7 @@ impl Decoder {
             ino: known(event.ino),
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
-            ret: event.ret,
+            ret: result_of(event.ret),
             flags: (event.open_flags >= 0).then_some(event.open_flags),
             weight: self.weight(head),
         })
@@ -154,7 +164,7 @@ impl Decoder {
             ino: known(event.ino),
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
-            ret: event.ret,
+            ret: result_of(event.ret),
             weight: self.weight(head),
         })
     }
@@ -272,21 +282,24 @@ impl Decoder {
         })
     }
 
-    /// A process; `cgroup` is the path of its cgroup.
-    pub fn process(&self, event: &types::process_event, cgroup: Option<String>) -> ProcessRow {
-        let who = &event.who;
-        let exe = self.path(&event.exe, event.exe_components, event.exe_origin);
+    /// A process.
+    pub fn process(&self, portrait: &Portrait) -> ProcessRow {
+        let process = portrait.process;
+        let who = &process.who;
+        let exe = self.path(portrait.exe, process.exe_components, process.exe_origin);
+        let cgroup = self.path(portrait.cgroup, process.cgroup_components, process.cgroup_origin);
         ProcessRow {
-            ts_ns: event.head.start_ns + self.clock_offset_ns,
+            ts_ns: process.head.start_ns + self.clock_offset_ns,
             pid: who.pid as i32,
-            ppid: event.ppid as i32,
-            start_ns: event.process_start_ns as i64 + self.clock_offset_ns,
+            ppid: process.ppid as i32,
+            start_ns: process.process_start_ns as i64 + self.clock_offset_ns,
             comm: comm(&who.comm),
-            kernel_thread: event.kernel_thread != 0,
+            kernel_thread: process.kernel_thread != 0,
             cgroup_id: who.cgroup_id as i64,
             exe: exe.and_then(|(path, _)| self.veil.executable(path)),
-            cmdline: cmdline_of(&event.cmdline, event.cmdline_length).and_then(|line| self.veil.command_line(line)),
-            cgroup,
+            cmdline: portrait.cmdline().and_then(|line| self.veil.command_line(line)),
+            // Of one that is cut nobody could say which it is.
+            cgroup: cgroup.filter(|(_, origin)| *origin != PathOrigin::Cut).map(|(path, _)| path),
         }
     }
 
@@ -337,12 +350,6 @@ fn path_of(chars: &[i8], components: u8) -> Option<String> {
     }
     names.reverse();
     Some(names.iter().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect())
-}
-
-fn cmdline_of(chars: &[i8], length: u16) -> Option<String> {
-    let bytes: Vec<u8> = chars.iter().take(usize::from(length)).map(|c| *c as u8).collect();
-    let text = String::from_utf8_lossy(&bytes).trim_end_matches('\0').replace('\0', " ");
-    (!text.is_empty()).then_some(text)
 }
 
 /// What a file operation carried: bytes done.

@@ -17,8 +17,7 @@ use libbpf_rs::{MapHandle, RingBufferBuilder};
 use crate::books::Tally;
 use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
-use crate::decode::{Decoder, add_to_counters, file_amounts};
-use crate::host::cgroups::Cgroups;
+use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
 use crate::sink::{Batch, Sink, Totals};
@@ -43,7 +42,6 @@ enum Patience {
 
 struct Drain {
     decoder: Decoder,
-    cgroups: Cgroups,
     levels: Levels,
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
@@ -86,10 +84,9 @@ impl Drain {
             }
             BLOCK => self.decode_block(cpu, bytes)?,
             PROCESS => {
-                let event: &types::process_event = record_at(bytes)?;
-                let cgroup = self.cgroups.path_of(event.who.cgroup_id);
+                let row = self.decoder.process(&Portrait::at(bytes)?);
                 self.waiting[class].count(cpu, &Amounts::default());
-                self.builders.process.push(self.decoder.process(event, cgroup));
+                self.builders.process.push(row);
             }
             FILE => {
                 let row = self.decoder.file(record_at(bytes)?);
@@ -174,7 +171,6 @@ impl Draining {
     pub fn start(
         rings: Vec<MapHandle>,
         decoder: Decoder,
-        cgroups: Cgroups,
         levels: Levels,
         sink: Box<dyn Sink>,
         batch_age: Duration,
@@ -183,7 +179,6 @@ impl Draining {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let drain = Drain {
             decoder,
-            cgroups,
             levels,
             sink,
             totals,

@@ -44,6 +44,8 @@ impl Plan {
             None => works(variant),
         };
         let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
+        let told = probes::processes(kernel).map_err(|why| anyhow!("cannot tell of processes: {why}"))?;
+        plan.programs.extend(told.into_iter().map(|program| ("process", program)));
         if options.command.is_some() || !options.filter.pids.is_empty() {
             let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
             plan.programs.extend(trees.into_iter().map(|program| ("process", program)));

@@ -1,5 +1,6 @@
 //! A recording from start to end.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +19,7 @@ use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::drain::Draining;
 use crate::home::Home;
-use crate::host::cgroups::Cgroups;
-use crate::host::{self, devices, mounts, processes};
+use crate::host::{self, cgroups, devices, mounts, processes};
 use crate::levels::Levels;
 use crate::losses::Losses;
 use crate::options::Record;
@@ -94,6 +94,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
         samples: u32::from(options.cpu_limit_percent.is_some()),
         // Any other at each start.
         sampling_seed: clock::monotonic_ns().cast_unsigned(),
+        cgroup_root: mounts::cgroup2().and_then(|root| cgroups::id_of(Path::new(&root))).unwrap_or(0),
         ..types::config::default()
     };
     if let Some(cgroup) = &filter.cgroup {
@@ -200,7 +201,6 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let draining = Draining::start(
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
-        Cgroups::new(mounts::cgroup2()),
         Levels::new(&manifest.devices),
         sink,
         outputs::batch_age(options),

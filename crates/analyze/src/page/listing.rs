@@ -118,8 +118,8 @@ const CHOICES: [Choice; 7] = [
         only: Some(("scope", "process")),
         by: None,
         most: 10,
-        columns: TOP_COLUMNS,
-        texts: 3,
+        columns: PROCESS_COLUMNS,
+        texts: 4,
     },
     Choice {
         title: "Files",
@@ -142,6 +142,16 @@ const CHOICES: [Choice; 7] = [
 ];
 
 const TOP: Table = Table::Top(By::Bytes, 0);
+const PROCESS_COLUMNS: &[(&str, &str)] = &[
+    ("layer", "layer"),
+    ("name", "name"),
+    ("id", "id"),
+    ("command", "cmdline"),
+    ("operations", "ops"),
+    ("read", "read_bytes"),
+    ("written", "write_bytes"),
+    ("time", "time_ns"),
+];
 const TOP_COLUMNS: &[(&str, &str)] = &[
     ("layer", "layer"),
     ("name", "name"),

@@ -11,6 +11,7 @@ use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
 use crate::frame::{ResultColumn, Value};
 use crate::names::Names;
+use crate::owners::Told;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
@@ -25,6 +26,7 @@ pub struct Row {
     scope: &'static str,
     name: String,
     id: String,
+    process: Told,
     direction: Direction,
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
@@ -46,12 +48,13 @@ struct Unknown {
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::with_capacity(DIRECTIONS.len() * (1 + finished.systems.len() + finished.entities.len()));
-    let mut push = |scope, (name, id): (String, String), flows: &Flows, nobodys: &Flows, captured| {
+    let mut push = |scope, (name, id, process): (String, String, Told), flows: &Flows, nobodys: &Flows, captured| {
         for direction in DIRECTIONS.into_iter().filter(|direction| *flows.get(*direction) != Flow::default()) {
             rows.push(Row {
                 scope,
                 name: name.clone(),
                 id: id.clone(),
+                process: process.clone(),
                 direction,
                 flow: *flows.get(direction),
                 captured,
@@ -61,12 +64,12 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
             });
         }
     };
-    push("total", (String::new(), String::new()), &finished.total_flows, &Flows::default(), trust.captured);
+    push("total", Default::default(), &finished.total_flows, &Flows::default(), trust.captured);
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
     for system in &finished.systems {
-        push("system", (system.name.clone(), String::new()), &system.flows, &nobodys, trust.captured);
+        push("system", (system.name.clone(), String::new(), Told::default()), &system.flows, &nobodys, trust.captured);
     }
     // What reaches the device for a file of an overlay or a network has another file, or none.
     let without_device = trust.captured_without(Layer::Block);
@@ -85,7 +88,8 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
                 }
                 _ => trust.captured,
             };
-            push(scope.name(), names.of(entity), flows, &nobodys, captured);
+            let (name, id) = names.of(entity);
+            push(scope.name(), (name, id, names.told(entity)), flows, &nobodys, captured);
         }
     }
     rows
@@ -238,5 +242,11 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         "The same if all lost requests and all data without an owner were of this row; empty if not known.",
         |row| row.ratio(row.unknown.device, Some(0)),
     ));
+    columns.push(text("exe", "Of a process the path of its executable, as in `process`; else empty.", |row| {
+        &row.process.exe
+    }));
+    columns.push(text("cmdline", "Of a process its command line, as in `process`; else empty.", |row| {
+        &row.process.cmdline
+    }));
     columns
 }

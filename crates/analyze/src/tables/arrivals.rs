@@ -64,8 +64,9 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::integer("ops", "Operations.", |row: &Row| Some(row.sums.ops)),
         ResultColumn::number(
             "rate_per_s",
-            "Operations by the time from the first to the last operation of the layer, in seconds.",
-            |row: &Row| (row.sums.span_ns > 0).then(|| row.sums.ops as f64 * 1e9 / row.sums.span_ns as f64),
+            "Operations by the time from the first to the last operation of the layer, in seconds. Empty of fewer than 100 operations within \
+             less than a second.",
+            |row: &Row| subject::rate_per_s(row.sums.ops, row.sums.span_ns.into()),
         ),
         gap("gap_avg_ns", "The average time from the begin of an operation to that of the next.", |gaps| gaps.avg_ns),
         gap("gap_min_ns", "The shortest such time.", |gaps| gaps.min_ns),

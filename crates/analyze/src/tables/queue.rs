@@ -102,10 +102,11 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         integer("p90_in_flight", "So many or fewer were under way for 90 % of the span.", |sums| sums.at(90)),
         integer("p99_in_flight", "So many or fewer were under way for 99 % of the span.", |sums| sums.at(99)),
         integer("max_in_flight", "How many were under way at most.", Sums::max),
-        ResultColumn::number("rate_per_s", "Operations whose duration is known by the span in seconds.", |row: &Row| {
-            let span_ns = row.sums.span_ns();
-            (span_ns > 0 && !row.sampled).then(|| row.sums.timed as f64 * 1e9 / span_ns as f64)
-        }),
+        ResultColumn::number(
+            "rate_per_s",
+            "Operations whose duration is known by the span in seconds. Empty of fewer than 100 operations within less than a second.",
+            |row: &Row| subject::rate_per_s(row.sums.timed, row.sums.span_ns()).filter(|_| !row.sampled),
+        ),
         integer("avg_ns", "Their average duration, rounded.", |sums| average(sums.sum_ns, sums.timed)),
         number(
             "littles_law_in_flight",

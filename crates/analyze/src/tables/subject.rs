@@ -28,6 +28,16 @@ impl Named {
     }
 }
 
+/// A rate of few operations in a short time is none: two calls of a program would make tens of thousands a second.
+const LEAST_OPS: u64 = 100;
+const LEAST_NS: u128 = 1_000_000_000;
+
+/// Operations a second, where that can be said.
+pub fn rate_per_s(ops: u64, span_ns: u128) -> Option<f64> {
+    let enough = ops >= LEAST_OPS || span_ns >= LEAST_NS;
+    (span_ns > 0 && enough).then(|| ops as f64 * 1e9 / span_ns as f64)
+}
+
 /// The columns that say what a row is about.
 pub fn columns<R>(of: impl Fn(&R) -> (&Named, &'static str) + Copy + 'static) -> Vec<ResultColumn<R>> {
     vec![

@@ -9,6 +9,7 @@ use crate::aggregate::count::Moved;
 use crate::entity::{Entity, Scope};
 use crate::frame::{ResultColumn, Value};
 use crate::names::Names;
+use crate::owners::Told;
 use crate::partial::Finished;
 use crate::tables::summary::OF_OPERATIONS;
 use crate::trust::Trust;
@@ -37,6 +38,7 @@ pub struct Row {
     layer: Layer,
     name: String,
     id: String,
+    process: Told,
     activity: Activity,
     /// Of all rows of its scope and layer.
     total: Moved,
@@ -75,13 +77,14 @@ fn of_scope(finished: &Finished, names: &Names, (scope, layer): (Scope, Layer), 
         .into_iter()
         .map(|(_, entity, activity)| {
             let (name, id) = names.of(entity);
-            Row { scope, layer, name, id, activity: activity.clone(), total }
+            Row { scope, layer, name, id, process: names.told(entity), activity: activity.clone(), total }
         })
         .collect();
     if !rest.is_empty() {
         let mut activity = Activity::default();
         rest.iter().for_each(|(_, _, of)| activity.combine(of));
-        rows.push(Row { scope, layer, name: OTHERS.to_owned(), id: String::new(), activity, total });
+        let (name, id, process) = (OTHERS.to_owned(), String::new(), Told::default());
+        rows.push(Row { scope, layer, name, id, process, activity, total });
     }
     rows
 }
@@ -139,5 +142,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         share("ops_share", "The share of `ops` in the scope and layer.", |sums| sums.ops as f64),
         share("bytes_share", "The share of the bytes in the scope and layer.", |sums| sums.bytes as f64),
         share("time_share", "The share of `time_ns` in the scope and layer.", |sums| sums.sum_ns as f64),
+        text("exe", "Of a process the path of its executable, as in `process`; else empty.", |row| &row.process.exe),
+        text("cmdline", "Of a process its command line, as in `process`; else empty.", |row| &row.process.cmdline),
     ]
 }

@@ -340,7 +340,7 @@ fn rows_that_stand_for_several_events_count_for_these_and_the_results_say_so() {
 fn a_name_that_a_terminal_would_obey_is_printed_harmless() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = Capture::empty("names", ALL);
-    capture.process(1, 1, "a\x1b[31m\nb", Some("/x"));
+    capture.process(1, 1, "x", Some("/a\x1b[31m\nb"));
     capture.syscall(2, 1, Op::Read, 1, 1);
     capture.write(place.path(), "run1");
     let (_, out, _) = run_text(place.path(), &["summary", "run1"]);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Entry, FILE_NAME, PartList, read};
+use super::{Entry, FILE_NAME, Part, PartList, read};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -69,6 +69,11 @@ impl ListFile {
     /// Writes the list anew, without the lines of parts that were removed: with what they come to, with those of the parts that
     /// are in `list`, and with `more`. `list` is what the lines come to now. After an error the list is as it was.
     pub fn rewrite(&mut self, list: &PartList, more: &[Entry]) -> Result<()> {
+        self.rewrite_with(list, &[], more)
+    }
+
+    /// Likewise, where some parts of the list have been replaced by `replaced`.
+    pub fn rewrite_with(&mut self, list: &PartList, replaced: &[Part], more: &[Entry]) -> Result<()> {
         let path = self.directory.join(FILE_NAME);
         let (mut bytes, mut copied) = (0, 0);
         files::replace(&self.directory, FILE_NAME, |file| {
@@ -84,7 +89,10 @@ impl ListFile {
                     && outcome.is_ok()
                     && list.get(part.name).is_some()
                 {
-                    outcome = write(&entry);
+                    outcome = match replaced.iter().find(|new| new.name == part.name) {
+                        Some(new) => write(&Entry::Finished(new.clone())),
+                        None => write(&entry),
+                    };
                     copied += 1;
                 }
                 Ok(())

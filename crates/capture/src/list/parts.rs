@@ -19,6 +19,8 @@ pub struct Kept {
     pub rows: u64,
     /// Size on disk.
     pub bytes: u64,
+    /// Its size once it is replaced, where that was begun: it has either.
+    pub replaced_bytes: Option<u64>,
     /// Greatest `ts_ns`; none in an empty part.
     pub last_ts_ns: Option<i64>,
 }
@@ -68,6 +70,15 @@ impl PartList {
     pub fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
         match entry {
             Entry::Finished(part) => self.add(&part),
+            Entry::Replacing(part) => {
+                match self.tables.get_mut(part.name.table).and_then(|t| t.kept.get_mut(&part.name.number)) {
+                    Some(kept) if kept.rows == part.rows => {
+                        kept.replaced_bytes = Some(part.bytes);
+                        Ok(())
+                    }
+                    _ => Err(format!("{} is replaced, expected a part that is there and has as many rows", part.name)),
+                }
+            }
             Entry::Removed(name) => match self.remove(name) {
                 Some(_) => Ok(()),
                 None => Err(format!("{name} was removed, expected a part that is there")),
@@ -86,7 +97,7 @@ impl PartList {
         if table.kept.contains_key(&name.number) {
             return Err(format!("{name} was finished, expected a part that is not there yet"));
         }
-        table.kept.insert(name.number, Kept { rows, bytes, last_ts_ns });
+        table.kept.insert(name.number, Kept { rows, bytes, replaced_bytes: None, last_ts_ns });
         table.kept_bytes = table.kept_bytes.saturating_add(bytes);
         Ok(())
     }
@@ -95,7 +106,7 @@ impl PartList {
     pub fn remove(&mut self, name: PartName) -> Option<Kept> {
         let table = self.tables.get_mut(name.table)?;
         let part = table.kept.remove(&name.number)?;
-        let Kept { rows, bytes, last_ts_ns } = part;
+        let Kept { rows, bytes, last_ts_ns, .. } = part;
         table.kept_bytes = table.kept_bytes.saturating_sub(bytes);
         table.removed.add(Sum { parts: 1, rows, bytes, last_ts_ns });
         Some(part)

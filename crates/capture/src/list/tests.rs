@@ -114,7 +114,7 @@ fn a_line_that_is_none_is_named_with_its_number_and_what_was_expected() {
     assert_eq!(told(""), format!("parts.jsonl:2: EOF while parsing a value at column 0, {expected}"));
     assert_eq!(told(&second[..40]), format!("parts.jsonl:2: EOF while parsing a string at column 40, {expected}"));
     assert_eq!(told("\0\0"), format!("parts.jsonl:2: expected value at column 1, {expected}"));
-    let known = "expected one of `finished`, `removed`, `removed_sum`";
+    let known = "expected one of `finished`, `replacing`, `removed`, `removed_sum`";
     assert_eq!(told(r#"{"lost":1}"#), format!("parts.jsonl:2: unknown variant `lost`, {known}"));
     assert_eq!(told(r#"{"finished":{"table":"block"}}"#), "parts.jsonl:2: missing field `file`");
     let other = second.replace("\"table\":\"block\"", "\"table\":\"vfs\"");
@@ -248,7 +248,7 @@ proptest! {
             let read = PartList::read(place.path()).expect("a list");
             prop_assert_eq!(&read, &list);
             there.sort_by_key(|part| part.name);
-            let kept = |part: &Part| (part.name, Kept { rows: part.rows, bytes: part.bytes, last_ts_ns: part.last_ts_ns });
+            let kept = |part: &Part| (part.name, Kept { rows: part.rows, bytes: part.bytes, replaced_bytes: None, last_ts_ns: part.last_ts_ns });
             let kept: Vec<(PartName, Kept)> = there.iter().map(kept).collect();
             prop_assert_eq!(read.parts().map(|(name, part)| (name, *part)).collect::<Vec<_>>(), kept);
             prop_assert_eq!(read.bytes(), there.iter().map(|part| part.bytes).sum::<u64>());

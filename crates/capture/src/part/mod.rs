@@ -9,6 +9,7 @@ mod limits;
 pub mod log;
 mod name;
 mod reader;
+mod replace;
 mod shape;
 pub mod torn;
 mod writer;
@@ -28,6 +29,7 @@ use crate::list::Part;
 pub use name::PartName;
 pub(crate) use name::table;
 pub use reader::{OpenPart, PartReader};
+pub(crate) use replace::Replacement;
 pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 
@@ -73,6 +75,16 @@ pub struct Identity {
     bytes: u64,
     /// The CRC-32 of its footer.
     footer: u32,
+}
+
+/// The name of a part that is to take another one's place. Readers take it for none.
+fn replacement_name(number: u32) -> String {
+    format!(".{}.new", finished_name(number))
+}
+
+/// The number of a part that was to take another one's place.
+fn replacement_number(name: &str) -> Option<u32> {
+    finished_number(name.strip_prefix('.')?.strip_suffix(".new")?)
 }
 
 /// What the list of parts says of the finished part at `path`.

@@ -23,7 +23,7 @@ pub const ROW_GROUP_ROWS: usize = 65_536;
 /// Pages of a row group that is small, a footer's first column, a directory that grows: more than it has ever been.
 const UNWRITTEN_SLACK_BYTES: u64 = 64 << 10;
 
-fn properties(columns: &[Column]) -> WriterProperties {
+pub(super) fn properties(columns: &[Column]) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("iostrata ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))

@@ -1,4 +1,5 @@
 use super::*;
+use crate::bpf::bytes_of;
 use iostrata_capture::manifest::Privacy;
 
 fn words(ops: &[&str]) -> Words {
@@ -70,9 +71,53 @@ fn names_are_put_together_from_the_root_down() {
     let chars: Vec<i8> = b"dd\0bin\0usr\0junk".iter().map(|b| *b as i8).collect();
     assert_eq!(path_of(&chars, 3).as_deref(), Some("/usr/bin/dd"));
     assert_eq!(path_of(&chars, 0), None);
-    let arguments: Vec<i8> = b"dd\0if=a\0\0\0".iter().map(|b| *b as i8).collect();
-    assert_eq!(cmdline_of(&arguments, 10).as_deref(), Some("dd if=a"));
 }
+
+fn write(to: &mut [i8], bytes: &[u8]) {
+    to.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from as i8);
+}
+
+#[test]
+fn a_process_is_read_from_a_record_of_either_kind() {
+    let mut short = types::process_event_short::default();
+    short.process = types::process_head {
+        exe_origin: 1,
+        exe_components: 2,
+        cgroup_origin: 2,
+        cgroup_components: 1,
+        cmdline_length: 10,
+        ..Default::default()
+    };
+    write(&mut short.exe, b"dd\0bin\0junk");
+    write(&mut short.cgroup, b"job-1\0");
+    write(&mut short.cmdline, b"dd\0if=a\0\0\0TOKEN=left over");
+    let row = decoder().process(&Portrait::at(bytes_of(&short)).expect("a whole record"));
+    assert_eq!((row.exe.as_deref(), row.cgroup.as_deref()), (Some("/bin/dd"), Some("/job-1")));
+    assert_eq!(row.cmdline.as_deref(), Some("dd if=a"));
+
+    let mut long = types::process_event_long { process: short.process, ..Default::default() };
+    (long.process.cgroup_origin, long.process.cgroup_components) = (3, 1);
+    write(&mut long.cgroup, b"below-what\0");
+    write(&mut long.cmdline, &[b'a'; 512]);
+    write(&mut long.cmdline_tail, b"b\0Main\0");
+    (long.process.cmdline_length, long.process.cmdline_tail_length) = (512, 7);
+    let cmdline = |long: &types::process_event_long| {
+        let row = decoder().process(&Portrait::at(bytes_of(long)).expect("a whole record"));
+        assert_eq!(row.cgroup, None, "which it is is not known");
+        row.cmdline.expect("a command line")
+    };
+    assert_eq!(cmdline(&long), format!("{}b Main", "a".repeat(512)));
+    long.process.cmdline_cut = 1;
+    assert_eq!(cmdline(&long), format!("{} … b Main", "a".repeat(512)));
+    assert!(Portrait::at(&bytes_of(&short)[..80]).is_none());
+}
+
+#[test]
+fn results_that_no_program_sees_are_what_it_sees() {
+    assert_eq!([-512, -513, -514, -516].map(result_of), [-4; 4]);
+    assert_eq!([-511, -515, -517, -4, 0, 512].map(result_of), [-511, -515, -517, -4, 0, 512]);
+}
+
 fn named(names: &[u8], components: u8, origin: u8) -> FileRow {
     let mut event = types::name_event { components, path_origin: origin, ino: 12, dev: 7, ..Default::default() };
     event.head.fd_kind = 1;

@@ -69,9 +69,14 @@ pub fn candidates(layer: Layer, kernel: &dyn KernelFacts) -> Result<Vec<Variant>
     }
 }
 
+/// Programs that tell of processes; always needed.
+pub fn processes(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
+    process::told(kernel)
+}
+
 /// Programs that follow process trees; needed where a filter does.
 pub fn process_tree(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
-    process::programs(kernel)
+    process::trees(kernel)
 }
 
 /// The first way that works, tried with `works`; or every reason why none does.

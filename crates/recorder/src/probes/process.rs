@@ -1,8 +1,13 @@
-//! Process trees, for filters that follow them.
+//! Processes: who they are, and trees of them, for filters that follow them.
 
 use super::{KernelFacts, required};
 
-pub fn programs(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
+/// What tells of a process again when its exec is over.
+pub fn told(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
+    Ok(vec![required(kernel, "sched_process_exec", "iostrata_exec")?])
+}
+
+pub fn trees(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     Ok(vec![
         required(kernel, "sched_process_free", "iostrata_free")?,
         required(kernel, "sched_process_fork", "iostrata_fork")?,

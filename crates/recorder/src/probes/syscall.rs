@@ -10,6 +10,7 @@ use crate::bpf::types::known_opcode;
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     let mut programs = vec![
         required(kernel, "sched_process_exit", "iostrata_exit")?,
+        required(kernel, "sched_process_exec", "iostrata_exec_calls")?,
         required(kernel, "sys_exit", "iostrata_sys_exit")?,
         required(kernel, "sys_enter", "iostrata_sys_enter")?,
     ];
@@ -77,6 +78,8 @@ pub fn operations() -> Vec<(u16, Op)> {
         (2, Op::Open),
         (257, Op::Openat),
         (437, Op::Openat2),
+        (85, Op::Creat),
+        (304, Op::OpenByHandleAt),
         (3, Op::Close),
         (40, Op::SendfileIn),
         (326, Op::CopyFileRangeIn),
@@ -101,7 +104,7 @@ pub fn compat_operations() -> Vec<(u16, Op)> {
         (4, Op::Write),
         (5, Op::Open),
         (6, Op::Close),
-        (8, Op::Open),
+        (8, Op::Creat),
         (10, Op::Unlink),
         (36, Op::Sync),
         (38, Op::Rename),

@@ -21,6 +21,7 @@ impl Host {
             ("sched_process_fork", 2),
             ("sched_process_free", 1),
             ("sched_process_exit", 2),
+            ("sched_process_exec", 3),
             ("writeback_dirty_folio", 2),
             ("mm_filemap_add_to_page_cache", 1),
             ("writeback_single_inode_start", 3),
@@ -175,7 +176,7 @@ fn the_vfs_layer_falls_back_to_kprobes_and_then_says_why_not() {
     });
     assert_eq!(tried, ["fentry/fexit", "kprobe/fexit", "kprobe/kretprobe"]);
     let chosen = chosen.expect("kprobes work");
-    assert_eq!(chosen.programs.len(), 15);
+    assert_eq!(chosen.programs.len(), 16);
     assert!(misses_returns(&chosen.programs));
     let none = choose(Layer::Vfs, &host, &mut |_| Err("refused".into()));
     assert_eq!(none, Err("fentry/fexit: refused; kprobe/fexit: refused; kprobe/kretprobe: refused".to_owned()));
@@ -208,7 +209,7 @@ fn a_vfs_function_that_the_kernel_inlined_is_left_out() {
     let mut host = Host::complete();
     host.functions.retain(|name| *name != "vfs_readv");
     let variants = candidates(Layer::Vfs, &host).expect("the rest is there");
-    assert_eq!(variants[0].programs.len(), 13);
+    assert_eq!(variants[0].programs.len(), 14);
     host.functions.retain(|name| *name != "vfs_read");
     assert_eq!(candidates(Layer::Vfs, &host), Err("the kernel has no function vfs_read".to_owned()));
 }

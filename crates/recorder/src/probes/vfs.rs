@@ -28,11 +28,14 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
             (false, false) => {}
         }
     }
-    let exit = required(kernel, "sched_process_exit", "iostrata_vfs_exit")?;
+    let ends = [
+        required(kernel, "sched_process_exit", "iostrata_vfs_exit")?,
+        required(kernel, "sched_process_exec", "iostrata_vfs_exec")?,
+    ];
     // A return is attached before its entry: an entry without its return would pass for one that was missed.
     let variant = |how, (entry, ret): (&str, &str), impossible: Option<&'static str>| {
         let of_function = |name: &&str| [format!("iostrata_{name}{ret}"), format!("iostrata_{name}{entry}")];
-        let programs = present.iter().flat_map(of_function).chain([exit.clone()]).collect();
+        let programs = present.iter().flat_map(of_function).chain(ends.clone()).collect();
         Variant { how, programs, impossible, without: Vec::new() }
     };
     let no_kprobes = (!kernel.has_kprobes()).then_some("the kernel has no kprobes");

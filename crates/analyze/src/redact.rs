@@ -1,0 +1,60 @@
+//! The command `redact`: arguments are taken out of the command lines of captures.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use iostrata_capture::redact::{Finished, Redacted};
+use iostrata_capture::segment::segments;
+
+use crate::commands::Outcome;
+use crate::output::{one_line, print};
+
+/// What is to be taken out of which captures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redact {
+    /// The captures, with all their segments.
+    pub captures: Vec<PathBuf>,
+    /// How many words of each command line are left; the first is the program's name.
+    pub words: usize,
+}
+
+/// Rewrites each capture, and says on `out` what came of it, a line for each segment. Where one of them cannot be had, none is
+/// changed.
+pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
+    let mut directories = Vec::new();
+    for capture in &redact.captures {
+        directories.extend(segments(capture)?);
+    }
+    let finished = directories.iter().map(|directory| Finished::take(directory)).collect::<Result<Vec<_>, _>>()?;
+    for (directory, finished) in directories.iter().zip(&finished) {
+        let redacted = finished.redact(redact.words)?;
+        print(out, &format!("{}\n", one_line(&line(directory, redacted, redact.words))))?;
+    }
+    Ok(Outcome::Complete)
+}
+
+fn line(directory: &Path, Redacted { rows, changed, parts, unfinished }: Redacted, words: usize) -> String {
+    let directory = directory.display();
+    let left = match words {
+        0 => "nothing".to_owned(),
+        1 => "the name of the program".to_owned(),
+        words => format!("the name of the program and {}", count(words as u64 - 1, "word")),
+    };
+    let mut text = match changed {
+        0 => format!("{directory}: nothing to rewrite: no command line of {} has more than {left}", count(rows, "row")),
+        _ => format!(
+            "{directory}: rewrote {}: {changed} command lines of {} have {left}",
+            count(parts, "part"),
+            count(rows, "row")
+        ),
+    };
+    if unfinished > 0 {
+        text.push_str(&format!("; removed {} that had never been finished", count(unfinished, "part")));
+    }
+    text
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
