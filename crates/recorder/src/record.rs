@@ -187,8 +187,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
-    let expected = expected_classes(&manifest, &words.classes);
-    let outputs = Outputs::start(options, home.as_ref(), expected, (&totals, &losses), teller);
+    let outputs = Outputs::start(options, home.as_ref(), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs.inspect_err(|_| home.iter().for_each(Home::remove))?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
@@ -264,15 +263,6 @@ pub fn run(options: &Record) -> Result<Outcome> {
     // Last, for it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
-}
-
-fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
-    let captured = |word: &str| match Layer::parse(word) {
-        Some(layer) => manifest.layers.get(&layer).is_some_and(|state| state.captured),
-        None => true,
-    };
-    let events = (0..class_words.len()).filter(|class| captured(&class_words[*class]));
-    events.chain(classes::OWN_CLASSES).collect()
 }
 
 fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
