@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
+use iostrata_capture::manifest::WITHOUT_QUEUEING;
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::Identity;
 use iostrata_capture::system::Systems;
@@ -24,7 +25,7 @@ use crate::scan::{Scan, Source};
 use crate::select::Window;
 use crate::store::{Store, Used};
 use crate::tables::Results;
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
 
 /// All that is known before events are read.
@@ -111,6 +112,7 @@ impl Ground<'_> {
             disks: &known.disks[capture],
             mounted: &known.mounted[capture],
             choice,
+            begins_late: trust::lacks(&captures[capture], Layer::Block, WITHOUT_QUEUEING),
             losses: &known.losses[capture],
             window: self.windows[capture],
             selection: &options.selection,

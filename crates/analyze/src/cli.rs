@@ -126,7 +126,7 @@ struct Import {
     /// What the trace is.
     #[arg(long, value_enum)]
     format: TypedTrace,
-    /// Its files, CSV in order of time; `-` is standard input, for what has to be unpacked: `zcat trace.csv.gz | iostrata-analyze import … -`.
+    /// Its files, CSV in order of time, as they are or compressed by gzip, zstd or xz; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where the capture goes: a new directory, or an empty one.

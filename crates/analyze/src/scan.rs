@@ -63,6 +63,8 @@ pub struct Scan<'a> {
     pub mounted: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
+    /// Whether its requests begin at insertion or issue, because it does not tell when they were queued.
+    pub begins_late: bool,
     /// When something of its tables was lost.
     pub losses: &'a Losses,
     /// When the events began that are asked for. That is never before some tables lack what the ring of parts removed.

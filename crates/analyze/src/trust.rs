@@ -12,7 +12,9 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
-use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
+use iostrata_capture::manifest::{
+    LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
+};
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::count::Counts;
@@ -115,6 +117,7 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
+        self.notes.extend(untold(capture).map(|line| format!("{about}{line}")));
         self.notes.extend(not_recorded(manifest).map(|line| format!("{about}{line}")));
         self.notes.extend(removed(capture).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
@@ -132,6 +135,23 @@ pub fn unbalanced_books(manifest: &Manifest) -> Vec<String> {
 /// A line for each device whose rows are not what the kernel counted.
 pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
     devices::unbalanced(&manifest.device_books).collect()
+}
+
+/// Whether `layer` of a capture is captured but for `what`.
+pub fn lacks(capture: &Capture, layer: Layer, what: &str) -> bool {
+    state(capture, layer).is_some_and(|state| state.lacks(what))
+}
+
+/// What a trace that was imported does not tell of the time that requests took.
+fn untold(capture: &Capture) -> Option<&'static str> {
+    let lines = [
+        (
+            WITHOUT_QUEUEING,
+            "not known: when requests were queued; they begin at insertion or issue, and of phases there is only device (D2C)",
+        ),
+        (WITHOUT_DURATIONS, "not known: how long requests took, which the trace does not tell"),
+    ];
+    lines.into_iter().find(|(what, _)| lacks(capture, Layer::Block, what)).map(|(_, line)| line)
 }
 
 /// Why more may be missing of a layer than is known, where nothing else says so.

@@ -230,6 +230,22 @@ pub const WITHOUT_IO_URING: &str = "io_uring";
 /// In [`LayerState::without`] of the file system layer: by what a process came to a page, a call or a mapping.
 pub const WITHOUT_MAPPINGS: &str = "mappings";
 
+/// In [`LayerState::without`] of the block layer: whose requests are. What was imported has none.
+pub const WITHOUT_OWNERS: &str = "owners";
+
+/// In [`LayerState::without`] of the block layer: when requests were queued. They begin at insertion or issue.
+pub const WITHOUT_QUEUEING: &str = "queueing";
+
+/// In [`LayerState::without`] of the block layer: how long requests took.
+pub const WITHOUT_DURATIONS: &str = "durations";
+
+impl LayerState {
+    /// Whether it is captured but for `what`.
+    pub fn lacks(&self, what: &str) -> bool {
+        self.captured && self.without.iter().any(|without| without == what)
+    }
+}
+
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {

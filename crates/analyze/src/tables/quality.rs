@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
-use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::manifest::{Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
@@ -77,7 +77,8 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.extend(removed(capture).map(of));
     }
     let of = |(check, verdict, found): Check| Row { capture: String::new(), check, verdict, found };
-    rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished))));
+    let has_owners = !captures.iter().any(|capture| trust::lacks(capture, Layer::Block, WITHOUT_OWNERS));
+    rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished, has_owners))));
     rows.push(of(values(finished)));
     rows
 }
@@ -208,7 +209,12 @@ fn removed(capture: &Capture) -> Option<Check> {
 }
 
 /// How sure it is whose the bytes of devices are.
-fn attribution(finished: &Finished) -> Check {
+fn attribution(finished: &Finished, has_owners: bool) -> Check {
+    if !has_owners {
+        // What nobody claims to know is not known badly.
+        let found = "a trace that was imported tells no owners: systems, processes and files of requests are not known";
+        return ("attribution", Verdict::Note, found.to_owned());
+    }
     let unowned = without_owner(IoClass::Data);
     let nobodys = finished.systems.iter().find(|system| system.name == unowned);
     // What may be asked for is nobody's that is known.
