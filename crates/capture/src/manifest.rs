@@ -75,6 +75,38 @@ pub struct Manifest {
     pub sampling: Option<Sampling>,
     /// Rows against the kernel's own counters, for each device that was recorded whole.
     pub device_books: Vec<DeviceBook>,
+    /// Processes that served a FUSE file system while it was recorded: what they do to files serves calls on that one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Server>,
+    /// The bounded tables of the kernel side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<MapUse>,
+}
+
+/// A process, as the table `process` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Server {
+    /// Process (thread group) id.
+    pub pid: i32,
+    /// When it started.
+    pub start_ns: i64,
+}
+
+/// How full a bounded table of the kernel side was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MapUse {
+    /// Its name.
+    pub map: String,
+    /// How many entries it may have.
+    pub entries: u64,
+    /// The most that were seen in it, every ten seconds and at the end; of tables that keep their entries, at the end. None where
+    /// nobody looked.
+    pub peak: Option<u64>,
+    /// Entries that it had no room for, or that went for others; none where the kernel does not tell.
+    pub evicted: Option<u64>,
+    /// What one entry less does to the capture; empty where that is not said.
+    pub effect: String,
 }
 
 /// What a capture has of command lines and paths. Names of programs and of devices it always has.

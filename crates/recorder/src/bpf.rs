@@ -44,6 +44,8 @@ unsafe impl Record for types::inflight_request {}
 unsafe impl Record for types::request_bucket {}
 // SAFETY: as above.
 unsafe impl Record for types::sampling {}
+// SAFETY: as above.
+unsafe impl Record for types::server {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
 // SAFETY: an integer.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::Skipped;
-use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, State};
+use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, Server, State};
 use iostrata_capture::op::Layer;
 
 use crate::books::{Fate, Tally, count_unseen_ends, settle};
@@ -136,6 +136,8 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         books: Default::default(),
         sampling: None,
         device_books: Vec::new(),
+        servers: Vec::new(),
+        maps: Vec::new(),
     }
 }
 
@@ -230,6 +232,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();
     let skipped = skipped(&session, &plan);
+    manifest.maps = session.tables();
     session.detach();
     witness.detached();
     draining.finish(session.gathered()?)?;
@@ -242,6 +245,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     }
     manifest.books = settle(&words.classes, &session.accounts()?, &fates, &losses, skipped);
     manifest.sampling = sampling;
+    manifest.servers = servers(&session, &manifest);
     // Rows that stand for several events are no match for what the kernel counted.
     if manifest.greatest_weight() == 1 && manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         for device in witness.missing() {
@@ -263,6 +267,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
     // Last, for it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
+}
+
+/// The processes that serve others, named as the table `process` names them.
+fn servers(session: &Session, manifest: &Manifest) -> Vec<Server> {
+    let named = |server: types::server| Server {
+        pid: server.pid as i32,
+        start_ns: (server.start_ns as i64).saturating_add(manifest.clock.offset_ns),
+    };
+    session.servers().into_iter().map(named).collect()
 }
 
 fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
