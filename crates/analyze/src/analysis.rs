@@ -53,6 +53,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
     trust.is_windowed = options.selection.is_windowed();
+    trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
@@ -114,6 +115,7 @@ impl Ground<'_> {
             choice,
             begins_late: trust::lacks(&captures[capture], Layer::Block, WITHOUT_QUEUEING),
             losses: &known.losses[capture],
+            servers: &known.servers[capture],
             window: self.windows[capture],
             selection: &options.selection,
             names,

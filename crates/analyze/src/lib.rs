@@ -44,6 +44,7 @@ pub mod recover;
 pub mod scan;
 pub mod schema;
 pub mod select;
+pub mod servers;
 pub mod store;
 pub mod tables;
 pub mod terminal;

@@ -43,6 +43,8 @@ pub struct Trust {
     pub sampled: bool,
     /// Whether a part of their time is asked for.
     pub is_windowed: bool,
+    /// Whether a part of what happened in it is asked for.
+    pub is_selected: bool,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
