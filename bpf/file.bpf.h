@@ -31,6 +31,8 @@ struct file_op {
 	__u8 shares_position : 1;
 	/* An earlier call of the thread was interrupted, and the kernel begins it anew. */
 	__u8 interrupted : 1;
+	/* On /dev/fuse: whoever calls serves a file system. */
+	__u8 serves : 1;
 };
 
 static __always_inline bool is_internal(unsigned long sb_flags)
@@ -141,6 +143,31 @@ static __always_inline struct file *file_of_fd(__u32 fd)
 	return file;
 }
 
+/*
+ * Key: a process that reads or writes /dev/fuse, by its id and start; value: nothing. Read by user space at the stop. What such a
+ * process does to files serves calls on its file system, and is not to be added to these. Full: bytes of one more are counted twice.
+ */
+struct server {
+	__u64 start_ns;
+	__u64 pid;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: few machines have any */
+	__type(key, struct server);
+	__type(value, __u8);
+} servers SEC(".maps");
+
+static __always_inline void meet_server(void)
+{
+	struct server server = { told_of_current().start_ns, bpf_get_current_pid_tgid() >> 32 };
+	__u8 met = 1;
+
+	if (!bpf_map_lookup_elem(&servers, &server))
+		bpf_map_update_elem(&servers, &server, &met, BPF_ANY);
+}
+
 /* Directories are of interest only where they are synced. */
 static __always_inline bool kind_wanted(__u8 op, __u8 kind)
 {
@@ -162,6 +189,7 @@ static __always_inline enum interest look_into(struct file_op *op, struct file *
 		return UNWANTED;
 	facts = look_at(file);
 	fill_file(op, file, &facts);
+	op->serves = facts.type == S_IFCHR && facts.device == FUSE_DEVICE;
 	if (!kind_wanted(op->op, op->fd_kind) || !device_wanted(op->dev))
 		return UNWANTED;
 	met = met_slot(op->dev, op->ino);
@@ -184,7 +212,12 @@ static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd
 	struct file *file = file_of_fd(fd);
 
 	op->fd = fd;
-	return fill_wanted(op, file, 0) ? file : 0;
+	if (fill_wanted(op, file, 0))
+		return file;
+	/* The current task is the one that calls. */
+	if (op->serves)
+		meet_server();
+	return 0;
 }
 
 /* The record of an operation that ended at a moment, by whoever began it. */

@@ -55,6 +55,7 @@ struct record_types {
 	enum phase phase;
 	enum timing timing;
 	struct sampling sampling;
+	struct server server;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

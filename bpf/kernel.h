@@ -475,7 +475,10 @@ enum { REQ_OP_MASK = 0xff };
 enum { PF_IO_WORKER = 0x10, PF_WQ_WORKER = 0x20, PF_KSWAPD = 0x20000, PF_LOCAL_THROTTLE = 0x100000, PF_KTHREAD = 0x200000, TS_COMPAT = 2 };
 
 /* uapi/linux/stat.h */
-enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000 };
+enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000, S_IFCHR = 0020000 };
+
+/* include/linux/miscdevice.h: MKDEV(MISC_MAJOR, FUSE_MINOR), /dev/fuse. */
+enum { FUSE_DEVICE = 10 << 20 | 229 };
 
 /* uapi/asm-generic/fcntl.h, uapi/linux/fs.h, include/linux/fs.h */
 enum { O_APPEND = 02000, RWF_APPEND = 0x10, IOCB_APPEND = 0x10 };

@@ -36,6 +36,8 @@ type -P mkfs.xfs            | xfsprogs
 type -P mkfs.btrfs          | btrfs-progs
 type -P dmsetup             | dmsetup
 type -P blktrace            | blktrace
+type -P bindfs              | bindfs
+command -v zstd             | zstd
 command -v cpio             | cpio
 command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring

@@ -1,6 +1,7 @@
 """End-to-end tests: the real programs, real I/O, and witnesses that the project did not write."""
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -27,6 +28,19 @@ def run(*command, **options):
 
 def analyze(*arguments):
     return run(BIN / "iostrata-analyze", *arguments)
+
+
+def summary_rows(file):
+    """The rows of a summary.csv, one for each system: the last, of all of them, adds up to what these do."""
+    with open(file, newline="") as lines:
+        *rows, total = csv.DictReader(lines)
+    assert total["system"] == "(total)"
+    for column in (name for name in total if name.endswith(("_ops", "_bytes")) and "_amp_" not in name and not name.startswith("served_")):
+        values = [int(row[column]) for row in rows if row[column]]
+        served = int(total[column.replace("syscall_", "served_", 1)]) if column.startswith(("syscall_read_", "syscall_write_")) and total[column] else 0
+        if values and column != "total_ops" and not column.startswith("vfs_"):
+            assert int(total[column]) == sum(values) - served, column
+    return rows
 
 
 @pytest.fixture(scope="session")

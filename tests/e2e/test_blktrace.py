@@ -1,5 +1,6 @@
 """blktrace's own files as captures: what is in them is what blkparse and btt say, and what the recorder saw of the same requests."""
 
+import csv
 import json
 import re
 import statistics
@@ -206,6 +207,51 @@ def test_both_byte_orders_are_read(order, tmp_path):
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert [(device["dev"], device["name"]) for device in manifest["devices"]] == [(DISK, "sda")]
     assert manifest["clock"]["offset_ns"] == BEGIN_NS - 5
+
+
+def latency(capture):
+    """The rows of latency.csv, as dictionaries, and what the command says."""
+    told = analyze("latency", capture, "--exact", "--out", capture.parent / "latency")
+    assert told.returncode == 0, told.stderr
+    with open(capture.parent / "latency" / "latency.csv", newline="") as lines:
+        return list(csv.DictReader(lines)), told.stdout
+
+
+@pytest.mark.parametrize("inserts", [False, True])
+def test_of_a_trace_that_has_no_queueing_the_device_is_timed(inserts, tmp_path):
+    """As of `blktrace -a issue -a complete`. A request of which one end alone is there has no duration."""
+    trace, took = Trace(), [20 + number % 7 for number in range(1000)]
+    for number, ns in enumerate(took):
+        if inserts:
+            trace.add(100 + number * 50, "I", number * 8, 4096, READ)
+        trace.add(103 + number * 50, "D", number * 8, 4096, READ).add(103 + number * 50 + ns, "C", number * 8, 4096, READ)
+    trace.add(90_000, "C", 80_000, 512, READ)
+    result = imported(tmp_path / "out", trace.write(tmp_path / "sda.blktrace.0"))
+    assert result.returncode == 0 and "the phase `device` (D2C) is known alone" in result.stdout, result.stdout + result.stderr
+    found, said = latency(tmp_path / "out")
+    by_phase = {row["phase"]: row for row in found}
+    assert by_phase.keys() == ({"device", "insert"} if inserts else {"device"})
+    device = by_phase["device"]
+    ranked = sorted(took)
+    assert [device[name] for name in ("count", "untimed", "min_ns", "p50_ns", "p99_ns", "max_ns")] == [
+        "1000", "1", *(str(ns) for ns in (ranked[0], ranked[499], ranked[989], ranked[-1]))]
+    assert not inserts or (by_phase["insert"]["min_ns"], by_phase["insert"]["max_ns"]) == ("3", "3")
+    assert "not known: when requests were queued" in said
+
+
+@pytest.mark.parametrize("pack", ["gzip", "zstd", "xz"])
+def test_compressed_files_are_those_that_were_compressed(pack, tmp_path):
+    trace = Trace()
+    for number in range(100):
+        trace.add(100 + number * 10, "Q", number * 8, 4096).add(101 + number * 10, "D", number * 8, 4096).add(109 + number * 10, "C", number * 8, 4096)
+    plain = trace.write(tmp_path / "sda.blktrace.0")
+    packed = tmp_path / "packed" / "sda.blktrace.0.packed"
+    packed.parent.mkdir()
+    packed.write_bytes(subprocess.run([require(pack), "-c", plain], check=True, capture_output=True).stdout)
+    for out, file in (("plain", plain), ("again", packed)):
+        assert imported(tmp_path / out, file).returncode == 0
+    assert rows(tmp_path / "again") == rows(tmp_path / "plain") and len(rows(tmp_path / "plain")) == 100
+    assert [json.loads((tmp_path / out / "manifest.json").read_text())["devices"][0]["name"] for out in ("plain", "again")] == ["sda"] * 2
 
 
 def test_cpus_and_disks_are_put_in_order_of_time(tmp_path):

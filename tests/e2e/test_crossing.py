@@ -11,7 +11,7 @@ from conftest import ROOT, analyze, require
 from test_load import fast_disk  # noqa: F401
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
-PARTS = ("cache", "filesystem", "queue", "device", "unknown")
+PARTS = ("no_request", "rest", "queue", "device", "unknown")
 
 
 def fio(disk, *arguments):
@@ -48,7 +48,7 @@ def test_direct_reads_are_what_the_requests_of_their_threads_are(fast_disk, reco
         select (select count(*) from calls), (select sum(dur_ns)::bigint from calls), sum(queued)::bigint, sum(dur_ns - queued)::bigint, count(*)
         from joined""")
     assert ops == joined == job["read"]["total_ios"] == 4096
-    assert [int(row[name]) for name in ("waited", "queue_ns", "device_ns", "cache_ns")] == [ops, queued, device, 0]
+    assert [int(row[name]) for name in ("waited", "queue_ns", "device_ns", "no_request_ns")] == [ops, queued, device, 0]
     assert int(row["total_ns"]) == total and int(row["unknown_ns"]) == 0
     assert int(row["device_ns"]) > 0.2 * total
 
@@ -61,7 +61,7 @@ def test_what_is_in_the_page_cache_waits_for_nothing(disk, record, tmp_path):
     # The kernel may have dropped pages of it.
     dropped, = capture.one("select count(*) from {block} where op = 'read'")
     assert int(row["ops"]) == job["read"]["total_ios"] and int(row["waited"]) <= dropped < 100
-    assert float(row["cache_share"]) == 1 if dropped == 0 else float(row["cache_share"]) > 0.5
+    assert float(row["no_request_share"]) == 1 if dropped == 0 else float(row["no_request_share"]) > 0.5
     assert int(row["total_ns"]) == capture.one("select sum(dur_ns)::bigint from {syscall} where op = 'pread64'")[0]
 
 
@@ -72,7 +72,7 @@ def test_a_cold_read_waits_for_its_readahead(disk, record, tmp_path):
     row = table("path", capture.directory, tmp_path / "out", "--file", "*/file")["all", "", "read", "pread64"]
     requests, = capture.one("select count(*) from {block} where op = 'read' and comm = 'fio' and ino is not null")
     assert int(row["ops"]) == job["read"]["total_ios"]
-    assert 1 <= int(row["waited"]) <= requests and int(row["device_ns"]) > 0 and int(row["cache_ns"]) > 0
+    assert 1 <= int(row["waited"]) <= requests and int(row["device_ns"]) > 0 and int(row["no_request_ns"]) > 0
 
 
 @pytest.mark.parametrize("call, options", [

@@ -1,7 +1,6 @@
 """The disk that the capture is written to: never filled, and no reason to stop or to lose without counting when it fails."""
 
 import contextlib
-import csv
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Capture, Disk, analyze
+from conftest import Capture, Disk, analyze, summary_rows
 from test_load import fast_disk, fio  # noqa: F401, a fixture
 from test_survive import writer  # noqa: F401, a fixture
 
@@ -124,7 +123,7 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
     out = recorder.out.parent / "results"
     summary = analyze("summary", recorder.out, "--out", out)
     assert "removed to keep the capture within --max-disk" in summary.stdout, summary.stdout
-    rows = list(csv.DictReader((out / "summary.csv").open()))
+    rows = summary_rows(out / "summary.csv")
     for column, table, ops in [("syscall_write_ops", "syscall", "('write', 'pwrite64')"), ("block_write_ops", "block", "('write')")]:
         counted = capture.one(f"select count(*) from {{{table}}} where ts_ns > {from_ns} and op in {ops}")[0]
         assert counted > 0 and sum(int(row[column]) for row in rows) == counted, column

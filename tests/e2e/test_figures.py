@@ -135,7 +135,7 @@ def test_bars_are_as_long_as_the_tables_say(lossy):
     figure = drawn("data_transfer", lossy)
     for column, direction in enumerate(("read", "write")):
         total = table[(table["scope"] == "total") & (table["direction"] == direction)].iloc[0]
-        moved = [total["application_bytes"], read(lossy, "summary")[f"vfs_{direction}_bytes"].sum(), total["cached_bytes"], total["device_bytes"]]
+        moved = [total["application_bytes"], read(lossy, "summary").set_index("system").loc["(total)", f"vfs_{direction}_bytes"], total["cached_bytes"], total["device_bytes"]]
         unit = {"GiB": 2**30, "MiB": 2**20}[re.search(r"\((.*)\)", figure.axes[2 + column].get_xlabel())[1]]
         for panel in figure.axes[column::2]:
             widths = pd.Series(bars(panel)).groupby([round(patch.get_y() + 0.35) for patch in panel.patches]).sum()
@@ -159,7 +159,7 @@ def test_shares_are_those_of_the_tables(lossy):
     path = read(lossy, "path")
     shares = drawn("path", lossy).axes[0]
     rows = path[(path["scope"] == "all")].sort_values("total_ns", ascending=False).head(6)
-    for container, part in zip(shares.containers, ("cache", "filesystem", "queue", "device", "unknown"), strict=True):
+    for container, part in zip(shares.containers, ("no_request", "rest", "queue", "device", "unknown"), strict=True):
         assert [patch.get_width() for patch in container][:6] == pytest.approx(list(rows[f"{part}_share"] * 100))
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 
 import duckdb
 import pytest
-from conftest import BIN, ROOT, analyze, run
+from conftest import BIN, ROOT, analyze, run, summary_rows
 
 sys.path.insert(0, str(ROOT / "bench"))
 import queries  # noqa: E402
@@ -31,7 +31,7 @@ def tables(capture, tmp_path_factory):
     def read(name):
         with open(out / f"{name}.csv", newline="") as lines:
             return list(csv.DictReader(lines))
-    return {name: read(name) for name in ("summary", "amplification", "latency")}
+    return {"summary": summary_rows(out / "summary.csv")} | {name: read(name) for name in ("amplification", "latency")}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import subprocess
 
 import duckdb
 import pytest
-from conftest import BIN, analyze, run
+from conftest import BIN, analyze, require, run
 
 # A column name, its type in DuckDB, and how a request of the trace is written.
 FORMATS = {
@@ -86,7 +86,51 @@ def test_a_trace_can_be_analyzed(name, tmp_path):
     assert [part.read_bytes() for part in sorted(again.glob("block/*"))] == [part.read_bytes() for part in sorted((tmp_path / "capture").glob("block/*"))]
 
 
+@pytest.mark.parametrize("pack", ["gzip", "zstd", "xz"])
+def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
+    """The first half and the second, compressed one by one and put together, as by what compresses in parallel."""
+    write_trace("alibaba", tmp_path / "trace.csv")
+    text = (tmp_path / "trace.csv").read_bytes()
+    half = text.index(b"\n", len(text) // 2) + 1
+    parts = [subprocess.run([require(pack), "-c"], input=part, check=True, capture_output=True).stdout for part in (text[:half], text[half:])]
+    (tmp_path / "packed.csv").write_bytes(b"".join(parts))
+    for out, file in (("plain", "trace.csv"), ("packed", "packed.csv")):
+        result = imported("alibaba", tmp_path / out, tmp_path / file)
+        assert result.returncode == 0 and "20,000 requests of 3 disks" in result.stdout, result.stderr
+    plain, packed = [[part.read_bytes() for part in sorted((tmp_path / out / "block").iterdir())] for out in ("plain", "packed")]
+    assert packed == plain
+    # Cut off: as much as there is of it is not taken for all.
+    (tmp_path / "cut.csv").write_bytes(parts[0][:-20])
+    result = imported("alibaba", tmp_path / "cut", tmp_path / "cut.csv")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "cut.csv: not a trace that can be read" in result.stderr, result.stderr
+    assert not (tmp_path / "cut").exists()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_editors_put_around_lines_is_no_request(name, tmp_path):
+    write_trace(name, tmp_path / "trace.csv")
+    (tmp_path / "edited.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "trace.csv").read_bytes() + b"\r\n \n\n")
+    for file in ("trace", "edited"):
+        assert imported(name, tmp_path / file, tmp_path / f"{file}.csv").returncode == 0
+    plain, edited = [[part.read_bytes() for part in sorted((tmp_path / file / "block").iterdir())] for file in ("trace", "edited")]
+    assert plain == edited
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_import_is_not_bad_for_what_a_trace_cannot_tell(name, tmp_path):
+    write_trace(name, tmp_path / "trace.csv")
+    assert imported(name, tmp_path / "capture", tmp_path / "trace.csv").returncode == 0
+    told = analyze("quality", tmp_path / "capture", "--out", tmp_path / "out")
+    assert told.returncode == 0, told.stderr
+    with open(tmp_path / "out" / "quality.csv", newline="") as lines:
+        verdicts = {row["check"]: (row["verdict"], row["found"]) for row in csv.DictReader(lines)}
+    assert "bad" not in {verdict for verdict, _ in verdicts.values()}, verdicts
+    assert verdicts["attribution"] == ("note", "a trace that was imported tells no owners: systems, processes and files of requests are not known")
+    assert ("without owners, durations" in verdicts["layer block"][1]) == (name != "msr")
+
+
 @pytest.mark.parametrize("text, expected", [
+    ("0,R,0,512,5\n\n0,R,0,512,6\n", "line 2 is empty, expected a request: there are others after it"),
     ("0,R,0,512\n", "line 1: 4 columns, expected 5: device_id,opcode,offset,length,timestamp"),
     ("0,R,0,512,5\n0,Q,0,512,6\n", "line 2: opcode is \"Q\", expected R or W"), ("", "there is no request in what was given"),
     ("0" * 100_000, "line 1 is longer than 65536 bytes"), ("0,R,7,512,5\n", "expected a multiple of 512"), ("\0\xff,,,,\n", "timestamp is"),

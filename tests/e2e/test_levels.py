@@ -1,12 +1,11 @@
 """Stacked devices: every request says its level, and no total adds two."""
 
-import csv
 import shutil
 import subprocess
 import uuid
 
 import pytest
-from conftest import Disk, analyze, run
+from conftest import Disk, analyze, run, summary_rows
 
 MIB = 1024 * 1024
 
@@ -46,8 +45,7 @@ def summary(capture, out, *options):
     """The sum of a column over all systems, and what was printed."""
     result = analyze("summary", capture.directory, "--out", out, *options)
     assert result.returncode == 0, result.stderr
-    with open(out / "summary.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = summary_rows(out / "summary.csv")
     return lambda column: sum(int(row[column]) for row in rows), result.stdout
 
 

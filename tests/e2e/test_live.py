@@ -1,6 +1,5 @@
 """The live view shows what is recorded, and costs the recording nothing."""
 
-import csv
 import json
 import os
 import pty
@@ -13,7 +12,7 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import BIN, analyze, run
+from conftest import BIN, analyze, run, summary_rows
 from test_record import MIB, dd
 
 HEADER = ["TIME", "SYSTEM", "EVENT", "PID", "TID", "COMM", "SIZE", "OFFSET", "LAT(us)", "RET"]
@@ -150,10 +149,9 @@ def test_json_says_what_the_capture_says(disk, record, tmp_path):
     result = analyze("summary", capture.directory, "--rules", rules, "--out", tmp_path / "results")
     assert result.returncode == 0, result.stderr
     requests = Counter((row["system"], row["op"]) for row in rows if row["layer"] == "block")
-    with open(tmp_path / "results" / "summary.csv") as summary:
-        for line in csv.DictReader(summary):
-            reads, writes, flushes = (requests[line["system"], op] for op in ("read", "write", "flush"))
-            assert (int(line["block_read_ops"]), int(line["block_write_ops"])) == (reads, writes + flushes), line
+    for line in summary_rows(tmp_path / "results" / "summary.csv"):
+        reads, writes, flushes = (requests[line["system"], op] for op in ("read", "write", "flush"))
+        assert (int(line["block_read_ops"]), int(line["block_write_ops"])) == (reads, writes + flushes), line
 
 
 MANY_WRITES = """

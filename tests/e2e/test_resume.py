@@ -1,10 +1,9 @@
 """A capture that is continued after its recorder ended: by a crash, by a reboot, or because it was told to."""
 
-import csv
 import os
 import time
 
-from conftest import BIN, Capture, analyze, run
+from conftest import BIN, Capture, analyze, run, summary_rows
 from survival import check_no_gaps, check_parts
 from test_disk import size_of
 from test_load import fast_disk, fio  # noqa: F401, a fixture
@@ -46,7 +45,7 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path):  # noq
     summary = analyze("summary", out, "--out", tmp_path / "results")
     assert summary.returncode == 3 and "was cut off and recovered" in summary.stderr, summary.stderr
     assert f"before {out}/{SECOND} went on" in summary.stdout, summary.stdout
-    rows = list(csv.DictReader((tmp_path / "results/summary.csv").open()))
+    rows = summary_rows(tmp_path / "results/summary.csv")
     counted = sum(segment.one("select count(*) from {block} where op = 'write'")[0] for segment in segments)
     assert sum(int(row["block_write_ops"]) for row in rows) == counted > 0
     assert analyze("recover", out).stdout.count("nothing to recover") == 2
@@ -125,7 +124,7 @@ def test_a_recorder_that_ended_before_it_began_is_in_nobodys_way(disk, record, t
     writes += recorded(SECOND)
     summary = analyze("summary", out, "--out", tmp_path / "results")
     assert (summary.returncode, summary.stderr) == (0, "")
-    rows = csv.DictReader((tmp_path / "results/summary.csv").open())
+    rows = summary_rows(tmp_path / "results/summary.csv")
     assert sum(int(row["block_write_ops"]) for row in rows) == writes
 
     # Anything else is somebody's.

@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 
 import duckdb
 import pytest
-from conftest import ROOT, analyze
+from conftest import ROOT, analyze, summary_rows
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 READS = ("read", "pread64", "readv", "preadv")
@@ -33,7 +33,7 @@ def tables(tmp_path):
         read = {}
         for path in out.glob("*.csv"):
             with open(path, newline="") as lines:
-                read[path.stem] = list(csv.DictReader(lines))
+                read[path.stem] = summary_rows(path) if path.stem == "summary" else list(csv.DictReader(lines))
         return read, result.stdout
     return of
 

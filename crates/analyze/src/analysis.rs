@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
+use iostrata_capture::manifest::WITHOUT_QUEUEING;
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::Identity;
 use iostrata_capture::system::Systems;
@@ -24,7 +25,7 @@ use crate::scan::{Scan, Source};
 use crate::select::Window;
 use crate::store::{Store, Used};
 use crate::tables::Results;
-use crate::trust::Trust;
+use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
 
 /// All that is known before events are read.
@@ -52,6 +53,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
     trust.is_windowed = options.selection.is_windowed();
+    trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
@@ -111,7 +113,9 @@ impl Ground<'_> {
             disks: &known.disks[capture],
             mounted: &known.mounted[capture],
             choice,
+            begins_late: trust::lacks(&captures[capture], Layer::Block, WITHOUT_QUEUEING),
             losses: &known.losses[capture],
+            servers: &known.servers[capture],
             window: self.windows[capture],
             selection: &options.selection,
             names,

@@ -104,7 +104,7 @@ enum Typed {
     /// Print how many operations are under way, held against Little's law; with --out also write queue.csv and queue_depth.csv.
     #[command(after_help = EXIT_CODES)]
     Queue(Analyze),
-    /// Print where the time of calls went: page cache, file system, queue, device; with --out also write path.csv.
+    /// Print where the time of calls went: no request (page cache, CPU), queue, device, and the rest (file system, CPU); with --out also write path.csv.
     #[command(after_help = EXIT_CODES)]
     Path(Analyze),
     /// Print how long syncs took and what they forced out; with --out also write sync.csv.
@@ -129,7 +129,7 @@ struct Import {
     /// What the trace is.
     #[arg(long, value_enum)]
     format: TypedTrace,
-    /// Its files, CSV in order of time; `-` is standard input, for what has to be unpacked: `zcat trace.csv.gz | iostrata-analyze import … -`.
+    /// Its files, CSV in order of time, as they are or compressed by gzip, zstd or xz; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where the capture goes: a new directory, or an empty one.

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use polars::prelude::{DataFrame, PolarsResult};
+use polars::prelude::PolarsResult;
 
 use crate::aggregate::count::Counts;
 use crate::analysis::{self, analyzed};
@@ -11,9 +11,9 @@ use crate::levels::Choice;
 use crate::options::{Analysis, Analyze, Command};
 use crate::output::{Directory, one_line, print};
 use crate::store::{Partials, Used};
-use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
+use crate::tables::{Results, Table, latency, loss as lost, quality};
 use crate::terminal::{self, Shown};
-use crate::{about, compare, frame, import, notes, page, recover, redact, schema, trace};
+use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn from_files(Used { found, made }: Used) -> String {
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
         Analysis::Summary | Analysis::Report | Analysis::Compare => {
-            terminal::summary::table(&Table::Summary.frame(results)?, &total(results)?)
+            terminal::summary::table(&Table::Summary.frame(results)?)
         }
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
         Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
@@ -121,11 +121,6 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     }
 }
 
-fn total(results: &Results) -> PolarsResult<DataFrame> {
-    let Results { finished, trust, .. } = results;
-    frame::frame(&summary::columns(trust.lost_io), &[summary::total(finished, trust)])
-}
-
 /// The lines below the table.
 fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
     let Results { captures, known, finished, trust, .. } = results;
@@ -137,7 +132,7 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(shown.legend(bounds.as_deref(), trust.sampled));
     let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
     if is_summary && (!trust.complete || finished.doubtful != Counts::default()) {
-        let bounds = terminal::summary::bounds(&total(results)?)?;
+        let bounds = terminal::summary::bounds(&Table::Summary.frame(results)?)?;
         lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
     }
     lines.extend(notes::of(captures, choice, finished, trust));

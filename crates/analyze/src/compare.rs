@@ -188,7 +188,7 @@ mod tests {
             assert_eq!(better(column), Some(true), "{column}");
         }
         for column in
-            ["total_ns", "ops", "queue_ns", "cache_share", "step_ns", "block_in_flight", "block_read_ops_per_s"]
+            ["total_ns", "ops", "queue_ns", "no_request_share", "step_ns", "block_in_flight", "block_read_ops_per_s"]
         {
             assert_eq!(better(column), None, "{column}");
         }

@@ -9,15 +9,17 @@ mod gathered;
 pub mod lines;
 mod manifest;
 mod traced;
+mod unpacked;
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanCount;
 use iostrata_capture::author::{Author, Rows};
+use iostrata_capture::manifest::WITHOUT_DURATIONS;
 use iostrata_capture::tables::{ClockRow, ClockTable};
 
 use crate::commands::Outcome;
@@ -29,7 +31,7 @@ use gathered::{Gathered, Known};
 pub struct Import {
     /// What the trace is.
     pub trace: Trace,
-    /// Its files; `-` is standard input. Those of lines are in order of time.
+    /// Its files, compressed or not; `-` is standard input. Those of lines are in order of time.
     pub files: Vec<PathBuf>,
     /// Where the capture goes: a new directory, or an empty one.
     pub out: PathBuf,
@@ -81,6 +83,10 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
     let mut gathered = Gathered::new(author.table());
     match import.trace {
         Trace::Lines(format) => {
+            if !format.tells_durations() {
+                gathered.known.without.push(WITHOUT_DURATIONS);
+                gathered.known.remarks.push("the trace has no durations".to_owned());
+            }
             for file in &import.files {
                 lines::read(format, file, &mut gathered).with_context(|| not_a_trace(file))?;
             }
@@ -101,12 +107,4 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
 
 fn not_a_trace(file: &Path) -> String {
     format!("{}: not a trace that can be read", file.display())
-}
-
-/// A file, or standard input.
-fn open(path: &Path) -> std::io::Result<Box<dyn Read>> {
-    Ok(match path.to_str() {
-        Some("-") => Box::new(std::io::stdin()),
-        _ => Box::new(File::open(path)?),
-    })
 }

@@ -45,6 +45,7 @@ pub mod redact;
 pub mod scan;
 pub mod schema;
 pub mod select;
+pub mod servers;
 pub mod store;
 pub mod tables;
 pub mod terminal;

@@ -17,6 +17,7 @@ use crate::loss::Losses;
 use crate::options::Analyze;
 use crate::output::{one_line, print};
 use crate::owners::Owners;
+use crate::servers::Servers;
 use crate::trust::Trust;
 
 /// What is known of captures beside their events, in their order.
@@ -31,6 +32,8 @@ pub struct Known<'a> {
     pub mounted: Vec<Disks>,
     /// What they lost.
     pub losses: Vec<Losses>,
+    /// Their processes that serve others.
+    pub servers: Vec<Servers>,
 }
 
 impl<'a> Known<'a> {
@@ -49,6 +52,7 @@ impl<'a> Known<'a> {
             disks: captures.iter().enumerate().map(of).collect(),
             mounted: captures.iter().map(|capture| disks(&capture.manifest, &|_| true)).collect(),
             losses,
+            servers: captures.iter().map(Servers::load).collect::<Result<_>>()?,
         })
     }
 }

@@ -16,6 +16,7 @@ pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Tr
     notes.extend(doubtful_note(&finished.doubtful));
     notes.extend(window_note(trust));
     notes.extend(memory_note(finished, trust));
+    notes.extend(served_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
     notes.extend(sampled_note(finished));
     notes.extend(anomalies_note(finished));
@@ -71,6 +72,19 @@ fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
     (rows > 0).then(|| {
         let operations = if rows == 1 { "operation" } else { "operations" };
         format!("left out: {rows} {layer} {operations} ({bytes} bytes) on files in memory, which reach no device")
+    })
+}
+
+/// One layer's view of it, as of files in memory.
+fn served_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
+    let [read, write] = [Direction::Read, Direction::Write].map(|direction| finished.served.moved(layer, direction));
+    (finished.served.ops(layer) > 0).then(|| {
+        format!(
+            "counted once: daemons of FUSE file systems serve calls on these; of their own calls {} reads ({} bytes) and {} writes ({} \
+             bytes) are in no total",
+            read.ops, read.bytes, write.ops, write.bytes
+        )
     })
 }
 

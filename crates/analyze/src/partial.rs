@@ -74,6 +74,10 @@ pub struct Partial {
     pub entities: Entities,
     /// I/O on files in memory, which is left out of the systems because it reaches no device.
     pub memory: Counts,
+    /// What of the systems serves calls that are counted too, and is in no total.
+    pub served: Counts,
+    /// Bytes of that.
+    pub served_flows: Flows,
     /// What may be asked for, and is in no system because nobody knows whose it is.
     pub doubtful: Counts,
     /// Whether there was anything that is asked for.
@@ -106,10 +110,14 @@ pub struct Partial {
 pub struct Finished {
     /// By system.
     pub systems: Vec<FinishedSystem>,
-    /// All systems together.
+    /// All systems together, but for what serves calls of others.
     pub total: Counts,
-    /// Bytes of all systems together.
+    /// Bytes of all systems together, but for what serves calls of others.
     pub total_flows: Flows,
+    /// What of the systems serves calls of others.
+    pub served: Counts,
+    /// Bytes of that.
+    pub served_flows: Flows,
     /// Bytes by process, cgroup, file and device, in order.
     pub entities: Vec<(Entity, Flows)>,
     /// What each of these did, in order, if that was asked for.
@@ -216,6 +224,8 @@ impl Partial {
         }
         let places = self.entities.combine(other.entities);
         self.memory.combine(&other.memory);
+        self.served.combine(&other.served);
+        self.served_flows.combine(&other.served_flows);
         self.doubtful.combine(&other.doubtful);
         self.selected |= other.selected;
         self.anomalies.combine(other.anomalies);
@@ -257,8 +267,12 @@ impl Partial {
             }
         }
         systems.sort_by(|a, b| a.name.cmp(&b.name));
+        total.take_off(&self.served);
+        total_flows.take_off(&self.served_flows);
         let Partial {
             memory,
+            served,
+            served_flows,
             doubtful,
             selected,
             anomalies,
@@ -282,6 +296,8 @@ impl Partial {
             systems,
             total,
             total_flows,
+            served,
+            served_flows,
             entities,
             active,
             memory,

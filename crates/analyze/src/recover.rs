@@ -29,7 +29,7 @@ pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Re
 
 fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
     let directory = directory.display();
-    let Some(Recovered { parts, unlisted, empty, unreadable }) = recovered else {
+    let Some(Recovered { parts, unlisted, empty, unreadable, .. }) = recovered else {
         return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
     };
     let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));

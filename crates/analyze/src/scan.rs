@@ -39,6 +39,7 @@ use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
 use crate::select::{Selection, Window};
+use crate::servers::Servers;
 use crate::store::asked::Asked as Questions;
 use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
@@ -63,8 +64,12 @@ pub struct Scan<'a> {
     pub mounted: &'a Disks,
     /// The devices whose requests are in the totals.
     pub choice: &'a Choice,
+    /// Whether its requests begin at insertion or issue, because it does not tell when they were queued.
+    pub begins_late: bool,
     /// When something of its tables was lost.
     pub losses: &'a Losses,
+    /// Its processes that serve others.
+    pub servers: &'a Servers,
     /// When the events began that are asked for. That is never before some tables lack what the ring of parts removed.
     pub window: Window,
     /// What is asked for.

@@ -70,6 +70,26 @@ fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Sh
     Shown { text: lines.join("\n") + "\n", is_marked }
 }
 
+/// The same without rows all of whose numbers are nothing; how many these are stands below. Those of `--out` have them.
+fn table_but_zeros(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
+    let last = rows.len().saturating_sub(sums);
+    let has_some = |row: &[Cell]| row.iter().skip(texts).any(|cell| !is_nothing(&cell.text));
+    let (kept, zeros): (Vec<_>, Vec<_>) =
+        rows.into_iter().enumerate().partition(|(at, row)| *at >= last || has_some(row));
+    let mut shown = table(header, kept.into_iter().map(|(_, row)| row).collect(), texts, sums);
+    if !zeros.is_empty() {
+        let rows = if zeros.len() == 1 { "row of zeros is" } else { "rows of zeros are" };
+        shown.text.push_str(&format!("\n{} {rows} not shown; --out writes all rows\n", zeros.len()));
+    }
+    shown
+}
+
+/// Whether a cell says that there is nothing: zero in any unit, or not known or not defined.
+fn is_nothing(text: &str) -> bool {
+    let number = text.split(' ').next().unwrap_or_default();
+    text == "-" || number.parse::<f64>().is_ok_and(|number| number == 0.0)
+}
+
 /// Some rows of a frame: columns by their headers, of which the first `texts` are no numbers. Units are those that names of columns tell.
 fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: usize) -> PolarsResult<Shown> {
     let cell = |row: usize, column: &str| -> PolarsResult<Cell> {
@@ -77,7 +97,7 @@ fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: u
     };
     let cells = |row: &usize| columns.iter().map(|(_, column)| cell(*row, column)).collect::<PolarsResult<Vec<_>>>();
     let rows = rows.iter().map(cells).collect::<PolarsResult<_>>()?;
-    Ok(table(&columns.iter().map(|(header, _)| *header).collect::<Vec<_>>(), rows, texts, 0))
+    Ok(table_but_zeros(&columns.iter().map(|(header, _)| *header).collect::<Vec<_>>(), rows, texts, 0))
 }
 
 /// The first `most` rows of those that have the same in all of the columns `of` and follow each other.
@@ -160,6 +180,24 @@ fn duration(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_that_have_nothing_are_counted_in_place_of_shown() {
+        let row = |texts: [&str; 4]| texts.map(|text| Cell { text: text.to_owned(), is_marked: false }).into();
+        let rows =
+            |first| vec![row(["a", first, "0 B", "-"]), row(["b", "0", "0 ns", "0.00"]), row(["all", "0", "-", "-"])];
+        let names = |shown: &Shown| shown.text.lines().skip(2).map(str::trim).map(str::to_owned).collect::<Vec<_>>();
+        let shown = table_but_zeros(&["N", "X", "Y", "Z"], rows("1"), 1, 1);
+        assert_eq!(names(&shown).len(), 5, "{}", shown.text);
+        assert!(shown.text.ends_with("\n1 row of zeros is not shown; --out writes all rows\n"), "{}", shown.text);
+        assert!(
+            table_but_zeros(&["N", "X", "Y", "Z"], rows("0"), 1, 1).text.contains("\n2 rows of zeros are not shown")
+        );
+        assert!(
+            ["0.0 %", "0", "-", "0 B"].into_iter().all(is_nothing)
+                && !["~0.01", "", "read", "1 B"].into_iter().any(is_nothing)
+        );
+    }
 
     #[test]
     fn durations_have_three_digits_and_the_unit_that_suits_them() {

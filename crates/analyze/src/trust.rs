@@ -12,7 +12,9 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Amounts, Books};
-use iostrata_capture::manifest::{LayerState, Manifest, State, WITHOUT_IO_URING, WITHOUT_MAPPINGS};
+use iostrata_capture::manifest::{
+    LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
+};
 use iostrata_capture::op::{Direction, Layer};
 use iostrata_capture::unseen::UnseenKind;
 
@@ -42,6 +44,8 @@ pub struct Trust {
     pub sampled: bool,
     /// Whether a part of their time is asked for.
     pub is_windowed: bool,
+    /// Whether a part of what happened in it is asked for.
+    pub is_selected: bool,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -116,6 +120,7 @@ impl Trust {
             self.lost_events = self.lost_events.map(|sum| sum.saturating_add(lost));
             self.notes.push(format!("{about}lost {}: {}", events(lost), books::by_class(&manifest.books)));
         }
+        self.notes.extend(untold(capture).map(|line| format!("{about}{line}")));
         self.notes.extend(not_recorded(manifest).into_iter().map(|line| format!("{about}{line}")));
         self.notes.extend(removed(capture).map(|line| format!("{about}{line}")));
         let unbalanced: Vec<String> =
@@ -133,6 +138,23 @@ pub fn unbalanced_books(manifest: &Manifest) -> Vec<String> {
 /// A line for each device whose rows are not what the kernel counted.
 pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
     devices::unbalanced(&manifest.device_books).collect()
+}
+
+/// Whether `layer` of a capture is captured but for `what`.
+pub fn lacks(capture: &Capture, layer: Layer, what: &str) -> bool {
+    state(capture, layer).is_some_and(|state| state.lacks(what))
+}
+
+/// What a trace that was imported does not tell of the time that requests took.
+fn untold(capture: &Capture) -> Option<&'static str> {
+    let lines = [
+        (
+            WITHOUT_QUEUEING,
+            "not known: when requests were queued; they begin at insertion or issue, and of phases there is only device (D2C)",
+        ),
+        (WITHOUT_DURATIONS, "not known: how long requests took, which the trace does not tell"),
+    ];
+    lines.into_iter().find(|(what, _)| lacks(capture, Layer::Block, what)).map(|(_, line)| line)
 }
 
 /// Which calls have no row, a line for each kind.

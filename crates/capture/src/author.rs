@@ -12,7 +12,7 @@ use arrow::array::RecordBatch;
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part};
 use crate::manifest::Manifest;
-use crate::part::PartWriter;
+use crate::part::{PartWriter, empty};
 use crate::table::{Table, TableBuilder};
 
 /// Rows that are handed over at once, and batches of a table that wait to be encoded.
@@ -52,8 +52,10 @@ impl Author {
         self.list.append(&parts.into_iter().map(Entry::Finished).collect::<Vec<_>>())
     }
 
-    /// Writes the manifest, with which the directory becomes a capture.
-    pub fn finish(self, manifest: &Manifest) -> Result<()> {
+    /// Writes the manifest, with which the directory becomes a capture. A table without rows gets a part without rows.
+    pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
+        let empty = empty::fill_in(&self.directory)?;
+        self.add(empty)?;
         manifest.write(&self.directory)
     }
 }

@@ -75,6 +75,38 @@ pub struct Manifest {
     pub sampling: Option<Sampling>,
     /// Rows against the kernel's own counters, for each device that was recorded whole.
     pub device_books: Vec<DeviceBook>,
+    /// Processes that served a FUSE file system while it was recorded: what they do to files serves calls on that one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<Server>,
+    /// The bounded tables of the kernel side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub maps: Vec<MapUse>,
+}
+
+/// A process, as the table `process` has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Server {
+    /// Process (thread group) id.
+    pub pid: i32,
+    /// When it started.
+    pub start_ns: i64,
+}
+
+/// How full a bounded table of the kernel side was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MapUse {
+    /// Its name.
+    pub map: String,
+    /// How many entries it may have.
+    pub entries: u64,
+    /// The most that were seen in it, every ten seconds and at the end; of tables that keep their entries, at the end. None where
+    /// nobody looked.
+    pub peak: Option<u64>,
+    /// Entries that it had no room for, or that went for others; none where the kernel does not tell.
+    pub evicted: Option<u64>,
+    /// What one entry less does to the capture; empty where that is not said.
+    pub effect: String,
 }
 
 /// What a capture has of command lines and paths. Names of programs and of devices it always has.
@@ -229,6 +261,22 @@ pub const WITHOUT_IO_URING: &str = "io_uring";
 
 /// In [`LayerState::without`] of the file system layer: by what a process came to a page, a call or a mapping.
 pub const WITHOUT_MAPPINGS: &str = "mappings";
+
+/// In [`LayerState::without`] of the block layer: whose requests are. What was imported has none.
+pub const WITHOUT_OWNERS: &str = "owners";
+
+/// In [`LayerState::without`] of the block layer: when requests were queued. They begin at insertion or issue.
+pub const WITHOUT_QUEUEING: &str = "queueing";
+
+/// In [`LayerState::without`] of the block layer: how long requests took.
+pub const WITHOUT_DURATIONS: &str = "durations";
+
+impl LayerState {
+    /// Whether it is captured but for `what`.
+    pub fn lacks(&self, what: &str) -> bool {
+        self.captured && self.without.iter().any(|without| without == what)
+    }
+}
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

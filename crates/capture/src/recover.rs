@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartName, Torn, finished, torn, whole_part};
+use crate::part::{PartName, Torn, empty, finished, torn, whole_part};
 use crate::tables;
 
 /// What was recovered.
@@ -19,6 +19,8 @@ pub struct Recovered {
     pub parts: Vec<Part>,
     /// Parts that had been finished, though they were not listed yet.
     pub unlisted: Vec<Part>,
+    /// Parts without rows of tables that had none.
+    pub filled: Vec<Part>,
     /// Parts of which nothing had been flushed.
     pub empty: u32,
     /// Parts that cannot be read or made whole, and were left as they are: why.
@@ -67,7 +69,11 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     for table in tables::all() {
         recover_table(directory, table.name, &listed, &mut recovered)?;
     }
-    let new = recovered.unlisted.iter().chain(&recovered.parts).cloned();
+    // Where something is left to do, what is left may become the part of a table that has none.
+    if recovered.unreadable.is_empty() {
+        recovered.filled = empty::fill_in(directory)?;
+    }
+    let new = recovered.unlisted.iter().chain(&recovered.parts).chain(&recovered.filled).cloned();
     file.rewrite(&listed.list, &new.map(Entry::Finished).collect::<Vec<_>>())?;
     // Where something is left to do it may be run again.
     if recovered.unreadable.is_empty() {

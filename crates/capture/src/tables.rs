@@ -4,8 +4,11 @@
 //! recording, so that differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
+use std::path::Path;
+
 use crate::column::Comm;
 use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
+use crate::part::PartWriter;
 use crate::table::{Column, Table, table};
 
 table! {
@@ -335,10 +338,12 @@ pub struct Declared {
     pub doc: &'static str,
     /// The columns, in order.
     pub columns: Vec<Column>,
+    /// Opens a part of it: [`PartWriter::create`].
+    pub create_part: fn(&Path, u32) -> crate::error::Result<PartWriter>,
 }
 
 fn declared<T: Table>() -> Declared {
-    Declared { name: T::NAME, doc: T::DOC, columns: T::columns() }
+    Declared { name: T::NAME, doc: T::DOC, columns: T::columns(), create_part: PartWriter::create::<T> }
 }
 
 /// Every table of a capture.

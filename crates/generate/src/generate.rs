@@ -240,5 +240,7 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
+        servers: Vec::new(),
+        maps: Vec::new(),
     }
 }

@@ -48,6 +48,8 @@ unsafe impl Record for types::request_bucket {}
 unsafe impl Record for types::sampling {}
 // SAFETY: as above.
 unsafe impl Record for types::unseen_calls {}
+// SAFETY: as above.
+unsafe impl Record for types::server {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
 // SAFETY: an integer.

@@ -58,6 +58,14 @@ macro_rules! classes {
             }
         }
 
+        /// The name of the table that `class` fills.
+        pub fn table_of(class: Class) -> &'static str {
+            match class {
+                $($name => <$table as Table>::NAME,)+
+                _ => "",
+            }
+        }
+
         /// Opens part `number` of the table that `class` fills.
         pub fn open_part(class: Class, directory: &Path, number: u32) -> anyhow::Result<PartWriter> {
             match class {

@@ -75,6 +75,9 @@ impl Home {
                     for name in [manifest::FILE_NAME, list::FILE_NAME] {
                         give_to(&directory.join(name), privilege::writer_of(root))?;
                     }
+                    for part in &recovered.filled {
+                        give_to(&part.name.path(&directory), privilege::writer_of(root))?;
+                    }
                     for error in &recovered.unreadable {
                         tell(&format!("iostrata: left as it is: {error}\n"));
                     }

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod command;
 pub mod decode;
 pub mod drain;
+pub mod fullness;
 pub mod health;
 pub mod heap;
 pub mod home;

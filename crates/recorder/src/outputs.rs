@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Result, anyhow};
 use crossbeam_channel::Sender;
 
-use crate::classes::Class;
 use crate::drain::BATCH_AGE;
 use crate::home::Home;
 use crate::losses::Losses;
@@ -35,12 +34,10 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Starts what the options ask for. `expected` are the classes that get a part in any case. Where the live view is all
-    /// there is, its end is told to `stop`.
+    /// Starts what the options ask for. Where the live view is all there is, its end is told to `teller`.
     pub fn start(
         options: &Record,
         home: Option<&Home>,
-        expected: Vec<Class>,
         (totals, losses): (&Arc<Totals>, &Arc<Losses>),
         teller: Sender<Told>,
     ) -> Result<(Box<dyn Sink>, Outputs)> {
@@ -55,7 +52,6 @@ impl Outputs {
                     rotate_interval: options.rotate_interval,
                     flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
                     memory: options.memory,
-                    expected,
                 };
                 let (sink, writer) = ParquetSink::start(settings, (Arc::clone(totals), Arc::clone(losses)))?;
                 (Box::new(sink.clone()), Keeper::Writer(writer), Some(sink))

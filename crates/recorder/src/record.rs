@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Result;
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::Skipped;
-use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, State};
+use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, Server, State};
 use iostrata_capture::op::Layer;
 
 use crate::books::{Fate, Tally, count_unseen_ends, settle};
@@ -142,6 +142,8 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         books: Default::default(),
         sampling: None,
         device_books: Vec::new(),
+        servers: Vec::new(),
+        maps: Vec::new(),
     }
 }
 
@@ -193,8 +195,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
-    let expected = expected_classes(&manifest, &words.classes);
-    let outputs = Outputs::start(options, home.as_ref(), expected, (&totals, &losses), teller);
+    let outputs = Outputs::start(options, home.as_ref(), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs.inspect_err(|_| home.iter().for_each(Home::remove))?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
@@ -236,6 +237,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let idle = witness::idle_disks(&manifest.devices);
     witness.detaching();
     let skipped = skipped(&session, &plan);
+    manifest.maps = session.tables();
     session.detach();
     witness.detached();
     draining.finish(session.gathered()?)?;
@@ -252,6 +254,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
     }
     manifest.sampling = sampling;
+    manifest.servers = servers(&session, &manifest);
     // Rows that stand for several events are no match for what the kernel counted.
     if manifest.greatest_weight() == 1 && manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         for device in witness.missing() {
@@ -275,13 +278,13 @@ pub fn run(options: &Record) -> Result<Outcome> {
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
 }
 
-fn expected_classes(manifest: &Manifest, class_words: &[String]) -> Vec<usize> {
-    let captured = |word: &str| match Layer::parse(word) {
-        Some(layer) => manifest.layers.get(&layer).is_some_and(|state| state.captured),
-        None => true,
+/// The processes that serve others, named as the table `process` names them.
+fn servers(session: &Session, manifest: &Manifest) -> Vec<Server> {
+    let named = |server: types::server| Server {
+        pid: server.pid as i32,
+        start_ns: (server.start_ns as i64).saturating_add(manifest.clock.offset_ns),
     };
-    let events = (0..class_words.len()).filter(|class| captured(&class_words[*class]));
-    events.chain(classes::OWN_CLASSES).collect()
+    session.servers().into_iter().map(named).collect()
 }
 
 fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {

@@ -6,12 +6,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
+use iostrata_capture::manifest::MapUse;
 use iostrata_capture::unseen::UnseenKind;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::fullness::Fullness;
 use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name};
 use crate::report::tell;
 use crate::unseen::Unseen;
@@ -75,6 +77,7 @@ pub struct Session<'obj> {
     /// In the order in which they were attached; whether each sees a function of the VFS return.
     links: Vec<(bool, Link)>,
     rings: Vec<MapHandle>,
+    fullness: Fullness,
 }
 
 /// Maps that only one layer's programs use: one entry is enough where the layer is not loaded.
@@ -145,7 +148,7 @@ impl<'obj> Session<'obj> {
             Some(program) => Refusal { why: format!("the kernel refuses {program}: {e}"), program }.into(),
             None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
-        let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new() };
+        let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new(), fullness: Fullness::default() };
         session.make_rings(shards, shard_bytes(settings.ring_bytes, shards))?;
         for dev in &settings.devices {
             session.skeleton.maps.devices.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
@@ -299,6 +302,24 @@ impl<'obj> Session<'obj> {
             }));
         }
         Ok(events)
+    }
+
+    /// Processes that serve a FUSE file system, by id and start. To be asked at the end.
+    pub fn servers(&self) -> Vec<types::server> {
+        self.skeleton.maps.servers.keys().filter_map(|key| read_record::<types::server>(&key)).collect()
+    }
+
+    /// Looks how full those bounded tables are whose entries come and go, if it was long ago. To be called often.
+    pub fn look_at_tables(&self) {
+        if self.fullness.is_due() {
+            self.fullness.look(self.skeleton.object().maps().filter(|map| map.map_type() == MapType::Hash));
+        }
+    }
+
+    /// How full the bounded tables were. To be asked before detaching.
+    pub fn tables(&self) -> Vec<MapUse> {
+        self.fullness.look(self.skeleton.object().maps());
+        self.fullness.uses()
     }
 
     /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked

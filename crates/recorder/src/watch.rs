@@ -110,6 +110,7 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<Vec<Vec<types::account>>> {
         let accounts = self.session.accounts()?;
         self.chronicle.look(&accounts);
+        self.session.look_at_tables();
         if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
             tell(&format!("iostrata: {error:#}; what is recorded under --cpu-limit stays as it is\n"));
         }

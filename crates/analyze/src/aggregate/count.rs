@@ -25,6 +25,14 @@ impl Moved {
         average(self.sum_ns, self.timed)
     }
 
+    /// Takes off the sums of `other`, which are a part of these.
+    pub fn take_off(&mut self, other: &Moved) {
+        self.ops = self.ops.saturating_sub(other.ops);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.timed = self.timed.saturating_sub(other.timed);
+        self.sum_ns = self.sum_ns.saturating_sub(other.sum_ns);
+    }
+
     /// Adds the sums of `other`.
     #[inline]
     pub fn add(&mut self, other: &Moved) {
@@ -66,6 +74,16 @@ impl Counts {
         *ops = ops.saturating_add(sums.ops);
         if let Some(direction) = direction {
             self.moved[layer as usize][direction as usize].add(sums);
+        }
+    }
+
+    /// Takes off the sums of `other`, which are a part of these.
+    pub fn take_off(&mut self, other: &Counts) {
+        for (mine, part) in self.ops.iter_mut().zip(other.ops) {
+            *mine = mine.saturating_sub(part);
+        }
+        for (mine, part) in self.moved.iter_mut().flatten().zip(other.moved.iter().flatten()) {
+            mine.take_off(part);
         }
     }
 

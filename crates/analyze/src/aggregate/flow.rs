@@ -122,6 +122,11 @@ impl Flow {
         self.of_class(IoClass::Data).saturating_add(self.of_class(IoClass::Readahead))
     }
 
+    /// Takes off the bytes of applications of `other`, which are a part of these.
+    fn take_off(&mut self, other: &Flow) {
+        self.by_path.iter_mut().zip(&other.by_path).for_each(|(sum, part)| *sum = sum.saturating_sub(*part));
+    }
+
     fn combine(&mut self, other: &Flow) {
         let pairs = self.by_path.iter_mut().zip(&other.by_path);
         let pairs = pairs.chain(self.by_class.iter_mut().zip(&other.by_class));
@@ -210,6 +215,11 @@ impl Flows {
                 add(&mut flow.by_evidence[evidence as usize], bytes);
             }
         }
+    }
+
+    /// Takes off the bytes of applications of `other`, which are a part of these.
+    pub fn take_off(&mut self, other: &Flows) {
+        self.0.iter_mut().zip(&other.0).for_each(|(mine, part)| mine.take_off(part));
     }
 
     /// Adds the bytes of `other`.

@@ -20,8 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use iostrata_capture::manifest::WITHOUT_QUEUEING;
 
 use super::gathered::Gathered;
+use super::unpacked;
 use merge::Merge;
 use names::Names;
 use piece::Ended;
@@ -42,7 +44,7 @@ pub fn read(files: &[PathBuf], out: &Path, gathered: &mut Gathered) -> Result<()
     }
     let mut disks: BTreeMap<u32, Requests> = BTreeMap::new();
     let mut names = Names::default();
-    let mut merge = Merge::new(survey.lanes)?;
+    let mut merge = Merge::new(std::mem::take(&mut survey.lanes))?;
     while let Some(record) = merge.next()? {
         match record.event() {
             Event::Notice(Notice::Process(comm)) => names.learn(record.pid, comm),
@@ -50,7 +52,7 @@ pub fn read(files: &[PathBuf], out: &Path, gathered: &mut Gathered) -> Result<()
             Event::Block(action) => {
                 let requests = disks.entry(record.device).or_insert_with(|| {
                     let level = gathered.known.disks.level(record.device as i32);
-                    Requests::new(record.device as i32, level, offset_ns.unwrap_or(0))
+                    Requests::new((record.device as i32, level), offset_ns.unwrap_or(0), survey.tells_queueing)
                 });
                 if let Some(request) = requests.take(&record, action, &names) {
                     push(gathered, &request)?;
@@ -65,8 +67,11 @@ pub fn read(files: &[PathBuf], out: &Path, gathered: &mut Gathered) -> Result<()
         left.add(unfinished);
     }
     gathered.known.offset_ns = offset_ns;
+    if !survey.tells_queueing {
+        gathered.known.without.push(WITHOUT_QUEUEING);
+    }
     gathered.known.incomplete = survey.missing > 0;
-    gathered.known.remarks = remarks(survey.missing, offset_ns.is_some(), &left);
+    gathered.known.remarks = remarks((&survey, offset_ns.is_some()), &left);
     Ok(())
 }
 
@@ -76,10 +81,17 @@ fn push(gathered: &mut Gathered, request: &Ended) -> Result<()> {
 }
 
 /// What is to be said of what is not in the rows.
-fn remarks(missing: u64, has_clock: bool, left: &Unfinished) -> Vec<String> {
+fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<String> {
     let mut remarks = Vec::new();
+    let missing = survey.missing;
     if missing > 0 {
         remarks.push(format!("{missing} records of the trace are missing, by their numbers"));
+    }
+    if !survey.tells_queueing {
+        remarks.push(
+            "the trace has no queueing (Q, G): requests begin at insertion or issue, and the phase `device` (D2C) is known alone"
+                .to_owned(),
+        );
     }
     if !has_clock {
         remarks.push("the trace has no time of day: times are its own, as if since 1970".to_owned());
@@ -96,19 +108,17 @@ fn remarks(missing: u64, has_clock: bool, left: &Unfinished) -> Vec<String> {
     remarks
 }
 
-/// A file that can be read twice, and at any place.
+/// A file that can be read twice, and at any place: one that is compressed, or that is none, is copied.
 fn seekable(path: &Path, out: &Path) -> Result<File> {
-    if path.to_str() != Some("-") {
-        let file = File::open(path)?;
-        if file.metadata()?.is_file() {
-            return Ok(file);
-        }
+    let (mut trace, is_packed) = unpacked::open(path)?;
+    if path.to_str() != Some("-") && !is_packed && fs::metadata(path)?.is_file() {
+        return Ok(File::open(path)?);
     }
     let copy = out.join(".stream");
     let mut file = File::options().read(true).write(true).create_new(true).open(&copy)?;
     // Gone from the directory at once, and from the disk when it is closed.
     fs::remove_file(&copy)?;
-    io::copy(&mut super::open(path)?, &mut file)?;
+    io::copy(&mut trace, &mut file)?;
     Ok(file)
 }
 

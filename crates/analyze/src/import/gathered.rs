@@ -27,6 +27,8 @@ pub struct Known {
     pub offset_ns: Option<i64>,
     /// Requests of which nobody saw how they were queued.
     pub unidentified: u64,
+    /// What it does not tell, by the words for it in manifests.
+    pub without: Vec<&'static str>,
     /// Whether the trace itself shows that some of it is missing.
     pub incomplete: bool,
     /// What else is to be said.

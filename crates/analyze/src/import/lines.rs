@@ -8,6 +8,7 @@ use iostrata_capture::op::Op;
 
 use super::gathered::Gathered;
 use super::traced::Traced;
+use super::unpacked;
 
 /// Of a sector, whatever the disk's own blocks are.
 const SECTOR_BYTES: i64 = 512;
@@ -15,21 +16,34 @@ const SECTOR_BYTES: i64 = 512;
 /// No line of a trace is longer.
 const MOST_LINE_BYTES: u64 = 1 << 16;
 
+/// What some programs write before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Takes in the requests of a file, and says which line is wrong and how.
 pub fn read(format: Format, path: &Path, gathered: &mut Gathered) -> Result<()> {
-    let mut text = BufReader::with_capacity(1 << 20, super::open(path)?);
+    let mut lines = BufReader::with_capacity(1 << 20, unpacked::open(path)?.0);
     let mut line = Vec::new();
+    // The first of the empty lines that may be at the end, and nowhere else.
+    let mut empty = None;
     for number in 1u64.. {
         line.clear();
         // What has no end of a line is no text, and not to be kept in memory.
-        if text.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
+        if lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
             break;
         }
         if line.len() as u64 == MOST_LINE_BYTES {
             bail!("line {number} is longer than {MOST_LINE_BYTES} bytes");
         }
+        let text = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| number == 1).unwrap_or(&line).trim_ascii();
+        if text.is_empty() {
+            empty.get_or_insert(number);
+            continue;
+        }
+        if let Some(empty) = empty {
+            bail!("line {empty} is empty, expected a request: there are others after it");
+        }
         // None of these formats has a quoted field.
-        let fields: Vec<&[u8]> = line.trim_ascii().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+        let fields: Vec<&[u8]> = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
         if number == 1 && format.is_header(&fields) {
             continue;
         }
@@ -82,6 +96,11 @@ impl Format {
             Format::Alibaba => "alibaba",
             Format::Tencent => "tencent",
         }
+    }
+
+    /// Whether it tells how long requests took.
+    pub const fn tells_durations(self) -> bool {
+        matches!(self, Format::Msr)
     }
 
     /// The columns of its lines.

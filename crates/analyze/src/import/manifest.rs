@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost};
-use iostrata_capture::manifest::{Clock, ClockPair, Filters, Host, LayerState, Manifest, State};
+use iostrata_capture::manifest::{Clock, ClockPair, Filters, Host, LayerState, Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::Layer;
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::BlockTable;
@@ -25,7 +25,10 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
             }
             _ => "the trace has no such layer".to_owned(),
         },
-        without: Vec::new(),
+        without: match layer {
+            Layer::Block => [WITHOUT_OWNERS].iter().chain(&known.without).map(|what| (*what).to_owned()).collect(),
+            _ => Vec::new(),
+        },
     };
     let file = import.files.first().and_then(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned());
     let account = Account {
@@ -63,5 +66,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         },
         sampling: None,
         device_books: Vec::new(),
+        servers: Vec::new(),
+        maps: Vec::new(),
     }
 }

@@ -101,7 +101,6 @@ fn result(partial: Partial) -> String {
     let mut text = Vec::new();
     for mut frame in [
         frame::frame(&columns, &summary::rows(&finished, &trust)).expect("declared columns"),
-        frame::frame(&columns, &[summary::total(&finished, &trust)]).expect("declared columns"),
         frame::frame(&latency::columns(), &latency::rows(&finished, &trust)).expect("declared columns"),
     ] {
         frame::csv(&mut frame, &mut text).expect("room");

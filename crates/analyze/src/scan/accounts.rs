@@ -16,6 +16,8 @@ pub struct AccountId {
     account: u32,
     /// The slot of the system in the partial; of what is in none, one that there is not.
     pub slot: u32,
+    /// Whether it serves others, whose calls are counted: it is in no total.
+    pub serves: bool,
 }
 
 /// The slot of what is in no system.
@@ -32,6 +34,8 @@ struct Account {
     disk: Option<i32>,
     /// Operations whose duration is not known.
     untimed: u64,
+    /// Whether it is in no total.
+    serves: bool,
 }
 
 /// What is added for each row: so little that it lies in one line of the CPU's cache.
@@ -69,16 +73,22 @@ impl Accounts {
         let (all, sums) = (Vec::with_capacity(EXPECTED), Vec::with_capacity(EXPECTED));
         let mut accounts = Accounts { all, sums, activity };
         let kind = Kind { layer: Layer::Syscall, direction: None, counted: Counted::Whole(None) };
-        accounts.open(kind, NO_SLOT, None, None);
+        accounts.open(kind, (NO_SLOT, false), None, None);
         accounts
     }
 
-    /// Opens an account.
-    pub fn open(&mut self, kind: Kind, slot: u32, places: Option<Places>, disk: Option<i32>) -> AccountId {
+    /// Opens an account of a system, or of what `serves` others in it.
+    pub fn open(
+        &mut self,
+        kind: Kind,
+        (slot, serves): (u32, bool),
+        places: Option<Places>,
+        disk: Option<i32>,
+    ) -> AccountId {
         let account = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.push(Account { kind, slot, places, disk, untimed: 0 });
+        self.all.push(Account { kind, slot, places, disk, untimed: 0, serves });
         self.sums.push(Sums::default());
-        AccountId { account, slot }
+        AccountId { account, slot, serves }
     }
 
     /// Where what is in an account is counted.
@@ -88,7 +98,7 @@ impl Accounts {
 
     /// The account of all that is not asked for.
     pub fn left_out(&self) -> AccountId {
-        AccountId { account: LEFT_OUT, slot: NO_SLOT }
+        AccountId { account: LEFT_OUT, slot: NO_SLOT, serves: false }
     }
 
     /// Adds so many operations, which moved these bytes together and took so long each, or [`UNKNOWN`].
@@ -114,7 +124,7 @@ impl Accounts {
     pub fn close(&mut self, capture: usize, partial: &mut Partial) {
         let Accounts { all, sums, activity } = std::mem::replace(self, Accounts::new(self.activity));
         for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {
-            let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed } = account;
+            let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed, serves } = account;
             let Sums { sum_ns, ops, bytes } = sums;
             let moved = Moved { ops, bytes, timed: ops.saturating_sub(untimed), sum_ns };
             let Some(places) = places else {
@@ -129,10 +139,16 @@ impl Accounts {
                 Counted::LeftOut => partial.left_out.add(capture, disk.unwrap_or_default(), direction, (bytes, ops)),
                 Counted::Whole(step) => {
                     partial.system(slot).counts.add(layer, direction, &moved);
+                    if serves {
+                        partial.served.add(layer, direction, &moved);
+                    }
                     if activity {
                         partial.entities.count(places, (layer, direction), &moved);
                     }
                     direction.zip(step).into_iter().for_each(|way| flow(partial, (slot, places), way, bytes));
+                    if let (true, Some((direction, step))) = (serves, direction.zip(step)) {
+                        partial.served_flows.add(direction, step, bytes);
+                    }
                 }
                 Counted::Way(step) => {
                     direction.into_iter().for_each(|way| flow(partial, (slot, places), (way, step), bytes));

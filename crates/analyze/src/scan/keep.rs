@@ -22,8 +22,13 @@ fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Opti
     rows.map(|(((account, asked), done), ns)| (*account, asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
 }
 
+/// The same without what serves others: whose calls these are, counts.
+fn wanted_once(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
+    wanted(chunk).filter(|(account, ..)| !account.serves)
+}
+
 pub fn spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Chunk) {
-    let of_layer = wanted(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
+    let of_layer = wanted_once(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
     for (_, asked, &Done { ops, direction, size, position, .. }, ns) in of_layer {
         let Some(direction) = direction else { continue };
         let disk = asked.key.told().disk.is().map(|dev| (capture, dev));
@@ -87,14 +92,14 @@ pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accounts, chunk: &Chunk
 }
 
 pub fn moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
-    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted(chunk) {
+    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted_once(chunk) {
         timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
     }
 }
 
 pub fn sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
     // A row of a file system is of many operations.
-    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted(chunk).filter(|_| layer != Layer::Fs) {
+    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted_once(chunk).filter(|_| layer != Layer::Fs) {
         if let Some(direction) = direction.filter(|_| ops > 0) {
             sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
         }

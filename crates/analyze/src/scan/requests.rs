@@ -11,7 +11,7 @@ use super::kind::{Counted, Kind};
 use super::told::{Disk, Start, Told};
 use super::{Events, Fold, Taken};
 use crate::aggregate::flow::Step;
-use crate::event::{Anomalies, Durations, PHASES, UNKNOWN, bytes, duration};
+use crate::event::{Anomalies, Durations, PHASES, Phase, UNKNOWN, bytes, duration};
 
 view! {
     /// Block requests.
@@ -131,7 +131,12 @@ impl Fold<'_> {
             let done = Done { ops, ..Done::part(all.saturating_mul(u64::from(ops)), op, direction) };
             return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
         }
-        let durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
+        let mut durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
+        if self.scan.begins_late {
+            // What it took is without the queue, which nobody knows.
+            durations[Phase::Device as usize] = duration(device_ns(dur_ns, Some(0), view.insert_ns.at(row)), anomalies);
+            durations[Phase::Total as usize] = UNKNOWN;
+        }
         let owned = bytes(view.owned_bytes.at(row), anomalies);
         let rest = all.saturating_sub(bytes(view.shared_bytes.at(row), anomalies));
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };

@@ -1,5 +1,6 @@
 //! Whose a row is: its system, and the process, cgroup, file and disk that its bytes are counted for.
 
+use iostrata_capture::op::Layer;
 use iostrata_capture::system::without_owner;
 
 use super::Scan;
@@ -75,7 +76,8 @@ impl<'a> Whose<'a> {
             _ => {
                 let places = || Places(entities.map(|entity| partial.entities.place(entity)));
                 let places = (verdict == Verdict::Selected).then(places);
-                accounts.open(told.kind, slot, places, told.disk.is())
+                let serves = slot != NO_SLOT && self.serves(told, found);
+                accounts.open(told.kind, (slot, serves), places, told.disk.is())
             }
         };
         // By its command name another row of the same may be another system's.
@@ -90,6 +92,15 @@ impl<'a> Whose<'a> {
     fn verdict(&self, system: &str, entities: &[Entity; Scope::ALL.len()]) -> Verdict {
         let Scan { selection, names, .. } = self.scan;
         if selection.takes_all() { Verdict::Selected } else { selection.verdict(names, system, entities) }
+    }
+
+    /// Whether it is a call by a process that serves others, whose own calls are counted.
+    fn serves(&self, told: &Told, found: Option<Found>) -> bool {
+        let is_call = matches!(told.kind.layer, Layer::Syscall | Layer::Vfs);
+        let servers = self.scan.servers;
+        is_call
+            && !servers.is_empty()
+            && told.process.0.zip(found).is_some_and(|(pid, found)| servers.has(pid, found.span.start_ns))
     }
 
     /// What the process table has of the row's process.

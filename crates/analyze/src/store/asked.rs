@@ -64,6 +64,8 @@ impl Asked {
 
     fn answers(&self, scan: &Scan, sources: &[Source]) -> Id {
         let mut answers = SipHasher13::new();
+        // The recorder tells at its end who served others.
+        scan.servers.all().hash(&mut answers);
         if let Some(began) = self.began {
             for pid in &self.pids {
                 scan.owners.all(*pid, began).for_each(|of| (pid, of).hash(&mut answers));

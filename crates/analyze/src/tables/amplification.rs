@@ -64,7 +64,8 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
             });
         }
     };
-    push("total", Default::default(), &finished.total_flows, &Flows::default(), trust.captured);
+    // What daemons did for themselves is in no total either, so that all of theirs may have been asked for.
+    push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured);
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));

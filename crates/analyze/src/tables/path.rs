@@ -18,13 +18,14 @@ pub const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each call 
     in its own context; of several that one thread has under way (aio, io_uring) for those queued after it and before the next. A sync, and a write to a file opened with `O_SYNC` or \
     `O_DSYNC`, also waits for all that anybody queued meanwhile of its file, and of the journal on the disk that its file system is on, but not for what was written past the page cache; \
     `syncfs` and a sync of a block device for all writes to the disk, `sync` for all writes. The time of a call is `device` while at least one of \
-    these requests was with the driver and the device, `queue` while some were under way but none there, `filesystem` for the rest; what was under way after \
-    the call was over does not count. Calls that waited for no request are `cache`, with what they copied and what they waited for that others had asked for; \
-    syncs without any are `filesystem`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found; those that one thread submitted together; \
+    these requests was with the driver and the device, `queue` while some were under way but none there, `rest` for the rest; what was under way after \
+    the call was over does not count. Calls that waited for no request are `no_request`, with what they copied and what they waited for that others had asked for; \
+    syncs without any are `rest`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found; those that one thread submitted together; \
     syncs of a file that lies on no disk that was recorded (an overlay, a network) and `msync`, which tells no file, unless a request of their own thread was found; \
     those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). In `queue` is also the time in which the block layer has the disk's cache emptied before a \
-    request; in `filesystem` that of writes that were queued before a sync began, and of aio until the program asked. The five \
-    together are the time of the calls. Where block requests were not captured all five are empty.";
+    request; in `rest` that of writes that were queued before a sync began, and of aio until the program asked. The five \
+    together are the time of the calls. Two of them, `no_request` and `rest`, are what is left and no layer: whether a thread was in the file system, on \
+    a CPU or waiting for one is not told apart. Where block requests were not captured all five are empty.";
 
 /// What a row is made from.
 pub struct Row<'a> {
@@ -79,8 +80,8 @@ pub(super) fn lost(trust: &Trust) -> Option<u64> {
 
 /// The time of calls.
 pub(super) fn total_ns(spent: &Spent) -> u128 {
-    let Spent { cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns } = *spent;
-    [filesystem_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
+    let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = *spent;
+    [rest_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
 }
 
 /// As wide as a column is: more than 584 years are as many.
@@ -97,11 +98,16 @@ pub(super) fn average_ns(sums: &Sums) -> Option<u64> {
 type Where = (&'static str, &'static str, fn(&Spent) -> u128);
 
 const PARTS: [Where; 5] = [
-    ("cache", "in calls that waited for no request", |spent| spent.cache_ns),
     (
-        "filesystem",
-        "in calls that waited for requests, while none of these was under way; and in syncs without any",
-        |spent| spent.filesystem_ns,
+        "no_request",
+        "in calls that waited for no request: page cache, file system, on a CPU or waiting for one",
+        |spent| spent.cache_ns,
+    ),
+    (
+        "rest",
+        "in calls that waited for requests, while none of these was under way, and in syncs without any: in the file system, on a CPU or \
+         waiting for one, which is not told apart",
+        |spent| spent.rest_ns,
     ),
     ("queue", "while requests were queued or in the scheduler, and none with the device", |spent| spent.queue_ns),
     ("device", "while at least one request was with the driver and the device", |spent| spent.device_ns),

@@ -1,9 +1,11 @@
 //! `quality.csv`: whether captures can be trusted, a check in each row.
 
+mod sanity;
+
 use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
-use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::manifest::{Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 use iostrata_capture::unseen::WithoutRow;
@@ -64,7 +66,7 @@ const MOST_DRIFT_NS: u64 = 100_000_000;
 /// The checks of each capture, then those of all together.
 pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (capture, losses) in captures.iter().zip(losses) {
+    for (number, (capture, losses)) in captures.iter().zip(losses).enumerate() {
         let manifest = &capture.manifest;
         let of = |(check, verdict, found): Check| Row { capture: manifest.capture_id.clone(), check, verdict, found };
         rows.push(of(recording(manifest)));
@@ -73,12 +75,17 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(devices(manifest)));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
         rows.push(of(ends(manifest)));
+        rows.push(of(sanity::counters(manifest)));
+        rows.extend(sanity::classes(number, capture, finished, trust).map(of));
+        rows.extend(sanity::maps(manifest).into_iter().map(of));
         rows.push(of(clock(capture)));
         rows.extend(sampled(manifest).map(of));
         rows.extend(removed(capture).map(of));
     }
     let of = |(check, verdict, found): Check| Row { capture: String::new(), check, verdict, found };
-    rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished))));
+    let has_owners = !captures.iter().any(|capture| trust::lacks(capture, Layer::Block, WITHOUT_OWNERS));
+    rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished, has_owners))));
+    rows.extend(sanity::ratios(finished, trust).map(of));
     rows.push(of(values(finished)));
     rows
 }
@@ -214,7 +221,12 @@ fn removed(capture: &Capture) -> Option<Check> {
 }
 
 /// How sure it is whose the bytes of devices are.
-fn attribution(finished: &Finished) -> Check {
+fn attribution(finished: &Finished, has_owners: bool) -> Check {
+    if !has_owners {
+        // What nobody claims to know is not known badly.
+        let found = "a trace that was imported tells no owners: systems, processes and files of requests are not known";
+        return ("attribution", Verdict::Note, found.to_owned());
+    }
     let unowned = without_owner(IoClass::Data);
     let nobodys = finished.systems.iter().find(|system| system.name == unowned);
     // What may be asked for is nobody's that is known.
@@ -281,8 +293,9 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `devices`, each layer, `operations`, `clock`, `sampling`, `begin`, `attribution`, \
-             `values`.",
+            "What was looked at: `recording`, `loss`, `books`, `devices`, each layer, `operations`, `counters` (whether they can be true), `classes` \
+             (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
+             `begin`, `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
             |row| row.check,
         ),
         text(

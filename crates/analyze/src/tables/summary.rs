@@ -10,7 +10,10 @@ use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// What the table is.
-pub const DOC: &str = "One row for each system, by name.";
+pub const DOC: &str = "One row for each system, by name, and last `(total)`, of all of them together: whoever adds up rows leaves it out.";
+
+/// The system of the last row. No command is called so: what is nobody's is in parentheses.
+pub const TOTAL: &str = "(total)";
 
 /// The layers whose rows are operations, one each.
 pub const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
@@ -19,23 +22,23 @@ pub const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block]
 pub struct Row {
     system: String,
     counts: Counts,
+    /// What of it, in systems of their own, serves others.
+    served: Counts,
     captured: [bool; Layer::ALL.len()],
     lost_events: Option<u64>,
 }
 
-/// One row for each system, by name.
+/// One row for each system, by name, and that of all systems together.
 pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
-    finished.systems.iter().map(|system| row(&system.name, &system.counts, trust)).collect()
-}
-
-/// The row of all systems together.
-pub fn total(finished: &Finished, trust: &Trust) -> Row {
-    row("total", &finished.total, trust)
+    let systems = finished.systems.iter().map(|system| row(&system.name, &system.counts, trust));
+    let total = Row { served: finished.served.clone(), ..row(TOTAL, &finished.total, trust) };
+    systems.chain([total]).collect()
 }
 
 fn row(system: &str, counts: &Counts, trust: &Trust) -> Row {
     let captured = trust.captured;
-    Row { system: system.to_owned(), counts: counts.clone(), captured, lost_events: trust.lost_events }
+    let (system, counts, served) = (system.to_owned(), counts.clone(), Counts::default());
+    Row { system, counts, served, captured, lost_events: trust.lost_events }
 }
 
 /// What lost events can have carried, by layer; `None` where it is not known.
@@ -45,7 +48,7 @@ pub type LostIo = [Option<Amounts>; Layer::ALL.len()];
 pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     let mut columns = vec![ResultColumn {
         name: "system".into(),
-        doc: "The system, by the rules; a process that no rule knows is a system named after its program (docs/names.md).".into(),
+        doc: "The system, by the rules; a process that no rule knows is a system named after its program (docs/names.md). `(total)` in the last row.".into(),
         value: Value::Text(Box::new(|row: &Row| &row.system)),
     }];
     for layer in Layer::ALL {
@@ -63,6 +66,7 @@ pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     columns.extend(ratios.iter().map(Ratio::value));
     columns.push(total_ops());
     columns.push(lost_events());
+    columns.extend(DIRECTIONS.into_iter().flat_map(|direction| ["bytes", "ops"].map(|unit| served(direction, unit))));
     columns.extend(ratios.iter().flat_map(|ratio| [ratio.low(), ratio.high()]));
     columns
 }
@@ -135,6 +139,30 @@ fn total_ops() -> ResultColumn<Row> {
     }
 }
 
+/// The name of a column of [`served`].
+fn served_name(direction: Direction, unit: &str) -> String {
+    format!("served_{}_{unit}", word(direction))
+}
+
+fn served(direction: Direction, unit: &'static str) -> ResultColumn<Row> {
+    ResultColumn {
+        name: served_name(direction, unit),
+        doc: format!(
+            "Of the last row: what of `{}` of systems above is left out of it, because it is by daemons of FUSE file systems and serves \
+             calls on these, which are counted. 0 in all others.",
+            name(Layer::Syscall, direction, unit)
+        ),
+        value: if_served(direction, unit),
+    }
+}
+
+fn if_served(direction: Direction, unit: &'static str) -> Value<Row> {
+    Value::Integer(Box::new(move |row| {
+        let moved = row.served.moved(Layer::Syscall, direction);
+        row.captured[Layer::Syscall as usize].then_some(if unit == "ops" { moved.ops } else { moved.bytes })
+    }))
+}
+
 fn lost_events() -> ResultColumn<Row> {
     ResultColumn {
         name: "lost_events".into(),
@@ -153,6 +181,8 @@ struct Ratio {
     doc: String,
     above: Vec<String>,
     below: String,
+    /// What is left out below the line in the total, and may belong there.
+    served: String,
     lost_above: Option<u64>,
     lost_below: Option<u64>,
 }
@@ -179,20 +209,22 @@ impl Ratio {
             lost_below: lost(Layer::Syscall),
             above: above_names,
             below,
+            served: served_name(direction, unit),
         }
     }
 
     fn value(&self) -> ResultColumn<Row> {
         let doc = format!("{}; empty where a layer of it was not captured or nothing was asked for.", self.doc);
-        self.column("", doc, Some(0), Some(0))
+        self.column("", doc, Some(0), (Some(0), false))
     }
 
     fn low(&self) -> ResultColumn<Row> {
         let doc = format!(
-            "`{}` if all lost system calls were of this row and carried as much as they can have; empty if not known.",
+            "`{}` if all lost system calls were of this row and carried as much as they can have, and daemons of FUSE file systems had done all \
+             for themselves; empty if not known.",
             self.name
         );
-        self.column("_low", doc, Some(0), self.lost_below)
+        self.column("_low", doc, Some(0), (self.lost_below, true))
     }
 
     fn high(&self) -> ResultColumn<Row> {
@@ -201,18 +233,25 @@ impl Ratio {
              known.",
             self.name
         );
-        self.column("_high", doc, self.lost_above, Some(0))
+        self.column("_high", doc, self.lost_above, (Some(0), false))
     }
 
-    fn column(&self, suffix: &str, doc: String, more_above: Option<u64>, more_below: Option<u64>) -> ResultColumn<Row> {
-        let Ratio { above, below, .. } = self.clone();
+    fn column(
+        &self,
+        suffix: &str,
+        doc: String,
+        more_above: Option<u64>,
+        (more_below, with_served): (Option<u64>, bool),
+    ) -> ResultColumn<Row> {
+        let Ratio { above, below, served, .. } = self.clone();
         ResultColumn {
             name: format!("{}{suffix}", self.name),
             doc,
             value: Value::Derived(Box::new(move |frame| {
                 let asked = number(frame, &below)?;
                 let done = sum(frame, &above)?;
-                let bound = ratio(&plus(&done, more_above), &plus(&asked, more_below))?;
+                let most = if with_served { (&asked + &number(frame, &served)?)? } else { asked.clone() };
+                let bound = ratio(&plus(&done, more_above), &plus(&most, more_below))?;
                 // A bound of a ratio that is not defined would be a number about nothing.
                 let defined = ratio(&asked, &asked)?;
                 &bound * &defined

@@ -20,15 +20,10 @@ const COLUMNS: [(&str, &str); 9] = [
 /// How the names of columns end that are ratios.
 const RATIO: &str = "_amp_bytes";
 
-/// The rows of `summary` and, below a line, those of `total`.
-pub fn table(summary: &DataFrame, total: &DataFrame) -> PolarsResult<Shown> {
-    let mut rows = Vec::new();
-    for frame in [summary, total] {
-        for row in 0..frame.height() {
-            rows.push(cells(frame, row)?);
-        }
-    }
-    Ok(super::table(&COLUMNS.map(|(header, _)| header), rows, 1, total.height()))
+/// The rows of `summary`, the last of them, which is that of all, below a line.
+pub fn table(summary: &DataFrame) -> PolarsResult<Shown> {
+    let rows = (0..summary.height()).map(|row| cells(summary, row)).collect::<PolarsResult<_>>()?;
+    Ok(super::table_but_zeros(&COLUMNS.map(|(header, _)| header), rows, 1, 1))
 }
 
 fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<Cell>> {
@@ -39,8 +34,9 @@ fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<Cell>> {
     COLUMNS.iter().map(cell).collect()
 }
 
-/// `R_AMP 1.00 to 1.20` of the first row of `total`; a bound that is not known is `?`. `None` of no ratio.
-pub fn bounds(total: &DataFrame) -> PolarsResult<Option<String>> {
+/// `R_AMP 1.00 to 1.20` of the last row of `summary`, which is that of all; a bound that is not known is `?`. `None` of no ratio.
+pub fn bounds(summary: &DataFrame) -> PolarsResult<Option<String>> {
+    let total = summary.tail(Some(1));
     let mut parts = Vec::new();
     for (header, column) in COLUMNS.iter().filter(|(_, column)| column.ends_with(RATIO)) {
         if total.column(column)?.get(0)?.is_null() {

@@ -33,6 +33,8 @@ pub(crate) fn sound() -> Capture {
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
+        servers: Vec::new(),
+        maps: Vec::new(),
     };
     Capture { directory: "run1".into(), manifest, list: Default::default(), torn: Vec::new(), wall: Default::default() }
 }

@@ -36,7 +36,13 @@ fn summarized(place: &Path, arguments: &[&str]) -> (String, Vec<String>, Vec<Str
     let (code, out, err) = run_text(place, &[&["summary", "--out", "results"], arguments].concat());
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let csv = place.join("results/summary.csv");
-    (out, column(&csv, "system"), column(&csv, "block_write_bytes"))
+    let (mut systems, mut bytes) = (column(&csv, "system"), column(&csv, "block_write_bytes"));
+    assert_eq!(systems.pop().as_deref(), Some("(total)"));
+    // Where systems have none, there is none of all either.
+    let sum = |bytes: &[String]| bytes.iter().map(|bytes| bytes.parse::<u64>().ok()).sum::<Option<u64>>();
+    let total = bytes.pop().expect("a total");
+    assert_eq!(total.parse::<u64>().ok(), sum(&bytes));
+    (out, systems, bytes)
 }
 
 #[test]

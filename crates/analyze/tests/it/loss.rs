@@ -64,11 +64,11 @@ fn when_and_how_much_was_lost_is_printed_and_written_and_percentiles_are_marked(
     let (code, out, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!((code, err.as_str()), (3, ""));
     insta::assert_snapshot!(out, @r"
-     SYSTEM   SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
-    ────────────────────────────────────────────────────────────────────────
-     etcd         0    1000       -       -       -       -       -       -
-    ────────────────────────────────────────────────────────────────────────
-     total        0    1000       -       -       -       -       -       -
+     SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
+    ─────────────────────────────────────────────────────────────────────────
+     etcd          0    1000       -       -       -       -       -       -
+    ─────────────────────────────────────────────────────────────────────────
+     (total)       0    1000       -       -       -       -       -       -
 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)
@@ -131,11 +131,11 @@ fn of_a_recording_that_was_cut_off_what_is_known_is_used_and_called_the_least() 
     let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 3);
     insta::assert_snapshot!(out, @r"
-     SYSTEM   SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
-    ────────────────────────────────────────────────────────────────────────
-     etcd         0    1000       -       -       -       -       -       -
-    ────────────────────────────────────────────────────────────────────────
-     total        0    1000       -       -       -       -       -       -
+     SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
+    ─────────────────────────────────────────────────────────────────────────
+     etcd          0    1000       -       -       -       -       -       -
+    ─────────────────────────────────────────────────────────────────────────
+     (total)       0    1000       -       -       -       -       -       -
 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)

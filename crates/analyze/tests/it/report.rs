@@ -79,7 +79,7 @@ fn one_event_is_enough_and_none_is_refused() {
     assert!(!place.path().join("out/summary.csv").exists());
     assert_eq!(report(place.path(), &["one"]).0, 0);
     assert_eq!(files(place.path()), all());
-    assert_eq!(read(place.path(), "summary.csv").lines().count(), 2);
+    assert_eq!(read(place.path(), "summary.csv").lines().count(), 3);
 }
 
 #[test]

@@ -28,12 +28,13 @@ fn a_summary_is_printed_and_nothing_is_written() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
-     (flush)       0       0       0       0       0       0       -       -
      dd            2       0       1       0       1       0    2.00       -
      etcd          0      20       0      20       0      21       -    4.10
      kworker       0       0       0       0       0       1       -       -
     ─────────────────────────────────────────────────────────────────────────
-     total         2      20       1      20       1      22    2.00    4.51
+     (total)       2      20       1      20       1      22    2.00    4.51
+
+    1 row of zeros is not shown; --out writes all rows
 
     left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
     ");
@@ -49,12 +50,13 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
-     (flush)       0       0       -       -       0       0       -       -
      dd            2       0       -       -       1       0    2.00       -
      etcd          0      20       -       -       0      21       -    4.10
      kworker       0       0       -       -       0       1       -       -
     ─────────────────────────────────────────────────────────────────────────
-     total         2      20       -       -       1      22    2.00    4.51
+     (total)       2      20       -       -       1      22    2.00    4.51
+
+    1 row of zeros is not shown; --out writes all rows
 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)
@@ -65,9 +67,9 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
     assert_eq!(code, 0);
     let summary = place.path().join("results/summary.csv");
     for name in ["vfs_read_ops", "vfs_write_bytes", "vfs_read_avg_ns", "read_amp_ops", "write_amp_ops_low"] {
-        assert_eq!(column(&summary, name), ["", "", "", ""], "{name}");
+        assert_eq!(column(&summary, name), [""; 5], "{name}");
     }
-    assert_eq!(column(&summary, "system"), ["(flush)", "dd", "etcd", "kworker"]);
+    assert_eq!(column(&summary, "system"), ["(flush)", "dd", "etcd", "kworker", "(total)"]);
 }
 
 #[test]
@@ -78,11 +80,12 @@ fn csv_files_hold_all_columns() {
     assert_eq!(code, 0);
     let read = |name: &str| fs::read_to_string(place.path().join("a/b").join(name)).expect("written");
     insta::assert_snapshot!(read("summary.csv"), @r"
-    system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,fs_read_bytes,fs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
-    (flush),0,0,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,,,,,,,,
-    dd,2,0,8192,0,1,0,8192,0,0,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,2.0,2.0,,,1.0,1.0,,
-    etcd,0,20,0,20000,0,20,0,20000,0,0,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,,,4.096,4.096,,,2.05,2.05
-    kworker,0,0,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,,,,,,,,
+    system,syscall_read_ops,syscall_write_ops,syscall_read_bytes,syscall_write_bytes,vfs_read_ops,vfs_write_ops,vfs_read_bytes,vfs_write_bytes,fs_read_bytes,fs_write_bytes,block_read_ops,block_write_ops,block_read_bytes,block_write_bytes,syscall_read_avg_ns,syscall_write_avg_ns,vfs_read_avg_ns,vfs_write_avg_ns,block_read_avg_ns,block_write_avg_ns,read_amp_bytes,write_amp_bytes,read_amp_ops,write_amp_ops,total_ops,lost_events,served_read_bytes,served_read_ops,served_write_bytes,served_write_ops,read_amp_bytes_low,read_amp_bytes_high,write_amp_bytes_low,write_amp_bytes_high,read_amp_ops_low,read_amp_ops_high,write_amp_ops_low,write_amp_ops_high
+    (flush),0,0,0,0,0,0,0,0,0,0,0,0,0,0,,,,,,,,,,,1,0,0,0,0,0,,,,,,,,
+    dd,2,0,8192,0,1,0,8192,0,0,0,1,0,16384,0,30005,,59000,,40000,,2.0,,1.0,,5,0,0,0,0,0,2.0,2.0,,,1.0,1.0,,
+    etcd,0,20,0,20000,0,20,0,20000,0,0,0,21,0,81920,,5010,,4010,,97710,,4.096,,2.05,62,0,0,0,0,0,,,4.096,4.096,,,2.05,2.05
+    kworker,0,0,0,0,0,0,0,0,0,0,0,1,0,8192,,,,,,70000,,,,,2,0,0,0,0,0,,,,,,,,
+    (total),2,20,8192,20000,1,20,8192,20000,0,0,1,22,16384,90112,30005,5010,59000,4010,40000,96450,2.0,4.5056,1.0,2.1,70,0,0,0,0,0,2.0,2.0,4.5056,4.5056,1.0,1.0,2.1,2.1
     ");
     insta::assert_snapshot!(read("latency.csv"), @r"
     system,layer,op,phase,count,recorded,avg_ns,min_ns,p50_ns,p90_ns,p95_ns,p99_ns,p999_ns,p9999_ns,max_ns,untimed,lost_events,lost_share,marks,p50_low_ns,p50_high_ns,p90_low_ns,p90_high_ns,p95_low_ns,p95_high_ns,p99_low_ns,p99_high_ns,p999_low_ns,p999_high_ns,p9999_low_ns,p9999_high_ns
@@ -140,12 +143,13 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
     insta::assert_snapshot!(out, @r"
      SYSTEM    SYS_R   SYS_W   VFS_R   VFS_W   BLK_R   BLK_W   R_AMP   W_AMP
     ─────────────────────────────────────────────────────────────────────────
-     (flush)       0       0       0       0       0       0       -       -
      dd            2       0       1       0       1       0   ~2.00       -
      etcd          0      20       0      20       0      21       -   ~4.10
      kworker       0       0       0       0       0       1       -       -
     ─────────────────────────────────────────────────────────────────────────
-     total         2      20       1      20       1      22   ~2.00   ~4.51
+     (total)       2      20       1      20       1      22   ~2.00   ~4.51
+
+    1 row of zeros is not shown; --out writes all rows
 
     lost 11 events: syscall 10 ring_full; block 1 ring_full
     lost at no known time: block 1 ring_full; syscall 10 ring_full
@@ -159,14 +163,14 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
     assert_eq!(code, 3);
     let summary = place.path().join("results/summary.csv");
     // etcd: 81,920 bytes written to the device for 20,000 asked for.
-    assert_eq!(column(&summary, "write_amp_bytes"), ["", "", "4.096", ""]);
-    assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "", "2.048", ""]);
-    assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "", "4.5864", ""]);
+    assert_eq!(column(&summary, "write_amp_bytes"), ["", "", "4.096", "", "4.5056"]);
+    assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "", "2.048", "", "2.2528"]);
+    assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "", "4.5864", "", "4.996"]);
     // etcd: 20 in the VFS and 21 requests, flush included, for 20 calls.
-    assert_eq!(column(&summary, "write_amp_ops"), ["", "", "2.05", ""]);
-    assert_eq!(column(&summary, "write_amp_ops_low"), ["", "", "1.64", ""]);
-    assert_eq!(column(&summary, "write_amp_ops_high"), ["", "", "2.1", ""]);
-    assert_eq!(column(&summary, "lost_events"), ["11"; 4]);
+    assert_eq!(column(&summary, "write_amp_ops"), ["", "", "2.05", "", "2.1"]);
+    assert_eq!(column(&summary, "write_amp_ops_low"), ["", "", "1.64", "", "1.68"]);
+    assert_eq!(column(&summary, "write_amp_ops_high"), ["", "", "2.1", "", "2.15"]);
+    assert_eq!(column(&summary, "lost_events"), ["11"; 5]);
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn a_recording_that_was_cut_off_is_analyzed_with_a_warning() {
     assert_eq!(code, 3);
     assert!(out.contains("with what is missing, the total lies within: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
     insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost at its end is not known");
-    assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 4]);
+    assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 5]);
 }
 
 #[test]
@@ -196,9 +200,9 @@ fn each_part_of_a_request_goes_to_its_own_owner_and_all_add_up() {
     assert_eq!((code, err.as_str()), (0, ""));
     let csv = place.path().join("results/summary.csv");
     let of = |name| column(&csv, name);
-    assert_eq!(of("system"), ["(metadata)", "(unknown)", "dd", "etcd"]);
-    assert_eq!(of("block_write_bytes"), ["1000", "2000", "3000", "4000"]);
-    assert_eq!(of("block_write_ops"), ["0", "0", "0", "1"]);
+    assert_eq!(of("system"), ["(metadata)", "(unknown)", "dd", "etcd", "(total)"]);
+    assert_eq!(of("block_write_bytes"), ["1000", "2000", "3000", "4000", "10000"]);
+    assert_eq!(of("block_write_ops"), ["0", "0", "0", "1", "1"]);
 }
 
 #[test]
@@ -253,7 +257,7 @@ fn rules_of_the_user_come_first() {
     let rules = "[[system]]\nname = \"all\"\nrules = [{ exe = \"/usr/bin/*\" }]\n";
     fs::write(place.path().join("rules.toml"), rules).expect("room");
     run_text(place.path(), &["summary", "run1", "--rules", "rules.toml", "--out", "results"]);
-    assert_eq!(column(&place.path().join("results/summary.csv"), "system"), ["(flush)", "all", "kworker"]);
+    assert_eq!(column(&place.path().join("results/summary.csv"), "system"), ["(flush)", "all", "kworker", "(total)"]);
 }
 
 #[test]
@@ -273,8 +277,8 @@ fn an_event_belongs_to_the_process_row_before_it_or_else_to_the_first() {
     capture.write(place.path(), "run1");
     run_text(place.path(), &["summary", "run1", "--out", "results"]);
     let summary = place.path().join("results/summary.csv");
-    assert_eq!(column(&summary, "system"), ["etcd", "sh", "some"]);
-    assert_eq!(column(&summary, "syscall_read_bytes"), ["2", "30", "5"]);
+    assert_eq!(column(&summary, "system"), ["etcd", "sh", "some", "(total)"]);
+    assert_eq!(column(&summary, "syscall_read_bytes"), ["2", "30", "5", "37"]);
 }
 
 #[test]
@@ -321,11 +325,14 @@ fn rows_that_stand_for_several_events_count_for_these_and_the_results_say_so() {
     assert!(out.contains(said), "{out}");
     let results = place.path().join("results");
     let summary = |name| column(&results.join("summary.csv"), name);
-    assert_eq!(summary("system"), ["cp", "dd"]);
-    assert_eq!([summary("syscall_write_ops"), summary("block_write_ops")], [["0", "9"], ["0", "9"]]);
-    assert_eq!([summary("syscall_write_bytes"), summary("block_write_bytes")], [["0", "36864"], ["36864", "36864"]]);
+    assert_eq!(summary("system"), ["cp", "dd", "(total)"]);
+    assert_eq!([summary("syscall_write_ops"), summary("block_write_ops")], [["0", "9", "9"]; 2]);
+    assert_eq!(
+        [summary("syscall_write_bytes"), summary("block_write_bytes")],
+        [["0", "36864", "36864"], ["36864", "36864", "73728"]]
+    );
     // (1 × 1000 + 8 × 4000) / 9.
-    assert_eq!(summary("syscall_write_avg_ns"), ["", "3667"]);
+    assert_eq!(summary("syscall_write_avg_ns"), ["", "3667", "3667"]);
     let latency = |name| column(&results.join("latency.csv"), name)[0].clone();
     assert_eq!(
         ["op", "count", "recorded", "p50_ns", "p90_ns", "marks"].map(latency),

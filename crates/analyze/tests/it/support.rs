@@ -71,6 +71,8 @@ impl Capture {
             books: Books::default(),
             sampling: None,
             device_books: Vec::new(),
+            servers: Vec::new(),
+            maps: Vec::new(),
         };
         Capture {
             manifest,

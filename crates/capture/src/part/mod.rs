@@ -5,6 +5,7 @@
 //! beside it ([`log`]) has what a Parquet footer would say of the row groups that are in the file: with it, a part that was
 //! never finished is read and made whole as far as it was flushed ([`torn`]).
 
+pub mod empty;
 mod limits;
 pub mod log;
 mod name;

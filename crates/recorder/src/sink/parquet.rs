@@ -14,7 +14,6 @@ use super::shelf::Size;
 use super::writer::Writer;
 use super::{Batch, Sink, Totals};
 use crate::books::Tally;
-use crate::classes::Class;
 use crate::losses::Losses;
 use crate::memory::Memory;
 
@@ -42,8 +41,6 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// What the queue and the open parts may take.
     pub memory: Memory,
-    /// Classes that get a part even if they have no rows, so that a reader finds the table.
-    pub expected: Vec<Class>,
 }
 
 /// What the writer thread leaves behind.

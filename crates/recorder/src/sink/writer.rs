@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use iostrata_capture::list::Part;
-use iostrata_capture::part::PartWriter;
+use iostrata_capture::part::{PartWriter, empty};
 
 use super::courtesy::Courtesy;
 use super::parquet::{Settings, Written};
@@ -15,7 +15,7 @@ use super::room::{Room, Verdict};
 use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
-use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part};
+use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part, table_of};
 use crate::losses::{Cause, Losses};
 use crate::report::tell;
 
@@ -107,14 +107,9 @@ impl Writer {
             self.rotate_and_flush();
             self.save();
         }
-        for class in 0..CLASSES {
-            if self.open[class].is_none() && self.numbers[class] == 0 && self.settings.expected.contains(&class) {
-                let empty = self.open_part(class);
-                self.note(empty);
-            }
-            self.close(class);
-        }
+        self.close_all();
         self.save();
+        self.fill_in();
         Written { size: self.shelf.size(), written: self.written, error: self.totals.error.get().cloned() }
     }
 
@@ -245,6 +240,18 @@ impl Writer {
         let (flushed, pending) = Default::default();
         self.open[class] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
         Ok(())
+    }
+
+    /// Gives every table that has no part one without rows, so that it can be queried.
+    fn fill_in(&mut self) {
+        let without = empty::without_parts(&self.settings.directory).map_err(anyhow::Error::from);
+        let without = without.map_err(|error| self.note(Err(error))).unwrap_or_default();
+        for class in (0..CLASSES).filter(|class| without.iter().any(|table| table.name == table_of(*class))) {
+            let opened = self.open_part(class);
+            self.note(opened);
+            self.close(class);
+        }
+        self.save();
     }
 
     fn rotate_and_flush(&mut self) {

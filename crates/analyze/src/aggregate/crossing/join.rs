@@ -84,7 +84,7 @@ impl Found {
                 _ if !call.is_placed() => unknown,
                 Some(_) if !call.is_direct => Spent { cache_ns: total_ns, ..Spent::default() },
                 // It had nothing to move, or nothing to write back.
-                _ => Spent { filesystem_ns: total_ns, ..Spent::default() },
+                _ => Spent { rest_ns: total_ns, ..Spent::default() },
             };
         }
         let covered = |begin: fn(&Wait) -> i64| {
@@ -97,7 +97,7 @@ impl Found {
         Spent {
             device_ns,
             queue_ns: under_way_ns.saturating_sub(device_ns),
-            filesystem_ns: total_ns.saturating_sub(under_way_ns),
+            rest_ns: total_ns.saturating_sub(under_way_ns),
             ..Spent::default()
         }
     }

@@ -83,7 +83,7 @@ pub struct Spent {
     /// Calls that waited for no request: the page cache.
     pub cache_ns: u128,
     /// No request that the call waits for was under way.
-    pub filesystem_ns: u128,
+    pub rest_ns: u128,
     /// Some were, but none with the device: queued, or in the scheduler.
     pub queue_ns: u128,
     /// At least one was with the device.
@@ -94,10 +94,10 @@ pub struct Spent {
 
 impl Spent {
     pub(super) fn add(&mut self, other: &Spent, weight: u32) {
-        let Spent { cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns } = other;
+        let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = other;
         for (mine, more) in [
             (&mut self.cache_ns, cache_ns),
-            (&mut self.filesystem_ns, filesystem_ns),
+            (&mut self.rest_ns, rest_ns),
             (&mut self.queue_ns, queue_ns),
             (&mut self.device_ns, device_ns),
             (&mut self.unknown_ns, unknown_ns),

@@ -169,11 +169,12 @@ impl Piece {
         self.issued.is_some() && self.done > 0 && (self.is_flush && !has(16) || self.is_forced && !has(8))
     }
 
-    /// The request that was over at `end`. `offset_ns` makes times since 1970 of the trace's.
-    pub fn ended(&self, dev: i32, level: i32, offset_ns: i64, end: u64) -> Ended {
+    /// The request that was over at `end`, of a disk at a level. `offset_ns` makes times since 1970 of the trace's.
+    pub fn ended(&self, (dev, level): (i32, i32), (offset_ns, tells_queueing): (i64, bool), end: u64) -> Ended {
         let has_bios = self.kind.has_bios();
-        // A command without a bio begins where it is first seen.
-        let began = if has_bios { self.began } else { self.inserted.or(self.issued) };
+        let is_queued = has_bios && tells_queueing;
+        // A command without a bio, and all that a trace without queueing has, begins where it is first seen.
+        let began = if is_queued { self.began } else { self.inserted.or(self.issued) };
         let between = |from: Option<u64>, to: Option<u64>| i64::try_from(to?.checked_sub(from?)?).ok();
         let op = self.op();
         let ts_ns = offset_ns.saturating_add_unsigned(began.unwrap_or(end));
@@ -181,7 +182,7 @@ impl Piece {
         let traced = Traced {
             level,
             dur_ns: between(began, Some(end)),
-            queue_ns: between(began, self.inserted.or(self.issued)),
+            queue_ns: between(began, self.inserted.or(self.issued)).filter(|_| is_queued || !has_bios),
             insert_ns: between(self.inserted, self.issued),
             submitter: self.submitter,
             cgroup_id: self.cgroup_id.filter(|_| matches!(class, IoClass::Data | IoClass::Readahead)),

@@ -14,6 +14,8 @@ pub struct Requests {
     dev: i32,
     level: i32,
     offset_ns: i64,
+    /// Whether the trace tells when bios were queued.
+    tells_queueing: bool,
     /// Not issued.
     waiting: Pieces,
     /// At the driver.
@@ -46,10 +48,10 @@ impl Unfinished {
 const MOST_ENDING: usize = 1 << 10;
 
 impl Requests {
-    /// Those of a disk at a level. `offset_ns` makes times since 1970 of the trace's.
-    pub fn new(dev: i32, level: i32, offset_ns: i64) -> Requests {
+    /// Those of a disk at a level. `offset_ns` makes times since 1970 of the trace's; `tells_queueing` is of the trace as a whole.
+    pub fn new((dev, level): (i32, i32), offset_ns: i64, tells_queueing: bool) -> Requests {
         let (waiting, issued) = (Pieces::default(), Pieces::default());
-        Requests { dev, level, offset_ns, waiting, issued, ending: Vec::new() }
+        Requests { dev, level, offset_ns, tells_queueing, waiting, issued, ending: Vec::new() }
     }
 
     /// Takes in what happened next. The request that is over with it.
@@ -140,7 +142,7 @@ impl Requests {
     }
 
     fn ended(&self, piece: &Piece, end: u64) -> Ended {
-        piece.ended(self.dev, self.level, self.offset_ns, end)
+        piece.ended((self.dev, self.level), (self.offset_ns, self.tells_queueing), end)
     }
 }
 

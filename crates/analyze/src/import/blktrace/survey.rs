@@ -28,6 +28,8 @@ pub struct Survey {
     pub clock: TraceClock,
     /// What was traced, by number (`major << 20 | minor`).
     pub disks: BTreeMap<u32, Disk>,
+    /// Whether any record tells when a bio was queued (Q), or a request allocated for it (G).
+    pub tells_queueing: bool,
     /// How many records are not there, by the numbers of those that are.
     pub missing: u64,
     /// From which device bios were sent on to which of those that were traced.
@@ -166,6 +168,7 @@ impl Survey {
             Event::Block(Action::Remap { from }) if from != record.device => {
                 self.remaps.insert((from, record.device));
             }
+            Event::Block(Action::Queue | Action::Allocate) => self.tells_queueing = true,
             Event::Block(_) => {}
         }
         let last = self.last_of.insert((record.device, record.cpu), record.sequence);

@@ -6,7 +6,7 @@ use iostrata_capture::author::Author;
 use iostrata_capture::op::{IoClass, Op};
 use proptest::prelude::*;
 
-use super::record::Record;
+use super::record::{Action, Record};
 use super::*;
 use crate::import::gathered::Known;
 use crate::import::traced::{Submitter, Traced};
@@ -48,11 +48,15 @@ fn record(time: u64, action: u32, sector: u64, bytes: u32) -> Record {
     Record::parse(bytes.first_chunk().expect("a header")).expect("a record")
 }
 
+fn tells_queueing(record: &Record) -> bool {
+    matches!(record.event(), Event::Block(Action::Queue | Action::Allocate))
+}
+
 /// What becomes of records of one disk, and how many have no end.
 fn requests_of(records: &[Record]) -> (Vec<Ended>, Unfinished) {
     let mut names = Names::default();
     names.learn(42, iostrata_capture::column::Comm::of("dd"));
-    let mut requests = Requests::new(DISK as i32, 0, 1_000);
+    let mut requests = Requests::new((DISK as i32, 0), 1_000, records.iter().any(tells_queueing));
     let mut ended = Vec::new();
     for record in records {
         let Event::Block(action) = record.event() else { panic!("a notice") };
@@ -79,6 +83,17 @@ fn a_request_is_known_from_its_queueing_to_its_completion() {
         traced.submitter,
         Some(Submitter { pid: 42, comm: iostrata_capture::column::Comm::of("dd") }),
         "who queued it"
+    );
+}
+
+#[test]
+fn in_a_trace_without_queueing_a_request_begins_where_it_is_first_seen() {
+    let issued = only(&[record(20, READ | D, 80, 4096), record(50, READ | C, 80, 4096)]);
+    assert_eq!((issued.ts_ns, issued.dur_ns, issued.queue_ns, issued.insert_ns), (1_020, Some(30), None, None));
+    let inserted = only(&[(14, I), (20, D), (50, C)].map(|(time, action)| record(time, READ | action, 80, 4096)));
+    assert_eq!(
+        (inserted.ts_ns, inserted.dur_ns, inserted.queue_ns, inserted.insert_ns),
+        (1_014, Some(36), None, Some(6))
     );
 }
 

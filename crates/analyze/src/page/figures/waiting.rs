@@ -45,8 +45,8 @@ pub fn tail(frame: &DataFrame) -> Result<Figure> {
 
 /// Columns of `path.csv` and what they are.
 const WAITS: [(&str, &str); 5] = [
-    ("cache_share", "page cache"),
-    ("filesystem_share", "file system"),
+    ("no_request_share", "no request (page cache, CPU)"),
+    ("rest_share", "rest (file system, CPU)"),
     ("queue_share", "queue"),
     ("device_share", "device"),
     ("unknown_share", "not known"),

@@ -47,8 +47,8 @@ fn request(ts_ns: i64, ns: i64, tid: Option<i32>, op: Op) -> Request {
 }
 
 fn spent(call: &Call, found: &Found) -> [u128; 5] {
-    let Spent { cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns } = found.spent(call);
-    [cache_ns, filesystem_ns, queue_ns, device_ns, unknown_ns]
+    let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = found.spent(call);
+    [cache_ns, rest_ns, queue_ns, device_ns, unknown_ns]
 }
 
 #[test]

@@ -1,0 +1,241 @@
+//! Checks that need no second witness: numbers of a capture that cannot be true together, whatever was recorded.
+
+use iostrata_capture::Capture;
+use iostrata_capture::manifest::{DeviceBook, Manifest, MapUse, State};
+use iostrata_capture::op::{Direction, IoClass, Layer};
+
+use super::{Check, Verdict, percent};
+use crate::aggregate::count::DIRECTIONS;
+use crate::aggregate::flow::Flow;
+use crate::entity::Entity;
+use crate::partial::Finished;
+use crate::tables::summary::word;
+use crate::trust::Trust;
+
+/// As many of anything no recording has: what is more is the difference of two counters that came out below zero.
+const MOST: u64 = i64::MAX as u64;
+
+/// A table of the kernel side that is fuller than this is told, whether or not anything was missed.
+const FULL: f64 = 0.9;
+
+/// Between these a ratio of bytes needs no explanation.
+const USUAL: std::ops::RangeInclusive<f64> = 1.0..=100.0;
+
+/// Whether counters of the manifest can be true: none is beyond what anything can have counted, and no more is lost than was seen.
+pub fn counters(manifest: &Manifest) -> Check {
+    let incomplete = &manifest.books.incomplete;
+    let mut wrong: Vec<String> = [
+        ("requests whose end nobody saw", incomplete.unseen_ends),
+        ("requests whose submitter nobody saw", incomplete.unidentified_requests),
+        ("operations of aio or io_uring without an end", incomplete.unfinished_async),
+        ("system calls by the 32-bit entry", incomplete.compat_calls),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > MOST)
+    .map(|(what, count)| format!("{count} {what}"))
+    .collect();
+    for account in &manifest.books.accounts {
+        let (class, cpu, lost) = (&account.class, account.cpu, account.lost.total());
+        if account.seen.max(account.written).max(lost) > MOST || lost > account.seen {
+            let counts = format!("{} seen, {} written and {lost} lost", account.seen, account.written);
+            wrong.push(format!("{class} on CPU {cpu}: {counts}"));
+        }
+    }
+    match wrong.as_slice() {
+        [] => ("counters", Verdict::Good, "none has a value that cannot be true".to_owned()),
+        wrong => ("counters", Verdict::Bad, format!("cannot be true: {}", wrong.join("; "))),
+    }
+}
+
+/// Whether the bytes of each device, added up by class from its rows, are those that the recorder counted when it wrote them.
+pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Trust) -> Option<Check> {
+    let manifest = &capture.manifest;
+    let is_whole = manifest.state == State::Complete
+        && !trust.is_selected
+        && !trust.is_windowed
+        && !trust.sampled
+        && capture.list.removed_until_ns().is_none();
+    if !is_whole || !trust.captured[Layer::Block as usize] {
+        return None;
+    }
+    let (mut devices, mut wrong) = (0, Vec::new());
+    for DeviceBook { device: name, rows, .. } in &manifest.device_books {
+        let Some(dev) = manifest.devices.iter().find(|device| device.name == *name).map(|device| device.dev) else {
+            continue;
+        };
+        let of_device = Entity::Device(number, dev);
+        // Of a level that is left out there is nothing.
+        let Some((_, flows)) =
+            finished.entities.iter().find(|(entity, flows)| *entity == of_device && flows.device() > 0)
+        else {
+            continue;
+        };
+        devices += 1;
+        for (direction, counted) in DIRECTIONS.into_iter().zip([rows.read_bytes, rows.write_bytes]) {
+            let sum = flows.get(direction).device();
+            if sum != counted {
+                wrong.push(format!("{name}: {sum} bytes {} by class, {counted} by the recorder", done(direction)));
+            }
+        }
+    }
+    match wrong.as_slice() {
+        [] if devices == 0 => None,
+        [] => {
+            Some(("classes", Verdict::Good, format!("bytes by class add up to those of the rows of {devices} devices")))
+        }
+        wrong => Some(("classes", Verdict::Bad, wrong.join("; "))),
+    }
+}
+
+/// Why ratios of bytes are below 1 or above 100.
+pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
+    let has = |layer: Layer| trust.captured[layer as usize];
+    if !has(Layer::Syscall) || !has(Layer::Block) || trust.is_windowed || trust.sampled {
+        return None;
+    }
+    let (mut verdict, mut found) = (Verdict::Good, Vec::new());
+    for direction in DIRECTIONS {
+        let flow = finished.total_flows.get(direction);
+        let Some(ratio) = ratio(flow).filter(|ratio| !USUAL.contains(ratio)) else { continue };
+        let why = match ratio < 1.0 {
+            // Without the layer nobody knows; with it what was read or written once and found or overwritten later is seen.
+            true if !has(Layer::Fs) => {
+                "what the page cache served or absorbed is not known without the layer fs".to_owned()
+            }
+            true if flow.cached() > 0 => "the page cache served or absorbed the rest".to_owned(),
+            true => {
+                verdict = Verdict::Note;
+                let missing = flow.application().saturating_sub(flow.data());
+                format!(
+                    "not explained: {missing} bytes were {} past the page cache and are no device's; the files lie on no disk that was \
+                     recorded, or requests are missing",
+                    done(direction)
+                )
+            }
+            false => {
+                verdict = Verdict::Note;
+                by_class(flow)
+            }
+        };
+        found.push(format!("{} {ratio:.3}: {why}", word(direction)));
+    }
+    let said = if found.is_empty() { "between 1 and 100".to_owned() } else { found.join("; ") };
+    Some(("ratios", verdict, said))
+}
+
+/// Device bytes by application bytes; none where the application moved none.
+fn ratio(flow: &Flow) -> Option<f64> {
+    let asked = Some(flow.application()).filter(|bytes| *bytes > 0)?;
+    Some(flow.device() as f64 / asked as f64)
+}
+
+fn by_class(flow: &Flow) -> String {
+    let all = flow.device().max(1) as f64;
+    let of = |class: &IoClass| {
+        let bytes = flow.of_class(*class);
+        (bytes > 0).then(|| format!("{} {}", class.name(), percent(bytes as f64 / all)))
+    };
+    IoClass::ALL.iter().filter_map(of).collect::<Vec<_>>().join(", ")
+}
+
+const fn done(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Read => "read",
+        Direction::Write => "written",
+    }
+}
+
+/// The bounded tables of the kernel side, each with its size, how full it was and what it had no room for.
+pub fn maps(manifest: &Manifest) -> Vec<Check> {
+    manifest.maps.iter().map(map).collect()
+}
+
+fn map(used: &MapUse) -> Check {
+    let MapUse { map, entries, peak, evicted, effect } = used;
+    let share = peak.map(|peak| peak as f64 / (*entries).max(1) as f64);
+    let is_missing = evicted.is_some_and(|evicted| evicted > 0);
+    let peak = match peak.zip(share) {
+        Some((peak, share)) => format!("{peak} of {entries} entries ({})", percent(share)),
+        None => format!("{entries} entries; nobody looked how many were used"),
+    };
+    let evicted = match evicted {
+        Some(evicted) => format!(", {evicted} evicted or without room"),
+        None => String::new(),
+    };
+    let is_told = is_missing || share.is_some_and(|share| share >= FULL);
+    let effect = if is_told && !effect.is_empty() { format!(": {effect}") } else { String::new() };
+    let verdict = if is_told { Verdict::Note } else { Verdict::Good };
+    ("map", verdict, format!("{map}: {peak}{evicted}{effect}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::flow::{Path, Step};
+    use iostrata_capture::op::Evidence;
+
+    fn manifest() -> Manifest {
+        serde_json::from_str(include_str!("../../../../../tests/fixtures/debian-6.12-nvme/manifest.json"))
+            .expect("a manifest")
+    }
+
+    #[test]
+    fn a_counter_that_wrapped_and_more_lost_than_seen_cannot_be_true() {
+        let mut books = manifest();
+        assert_eq!(counters(&books).1, Verdict::Good);
+        books.books.incomplete.unfinished_async = 10u64.wrapping_sub(20);
+        let (_, verdict, found) = counters(&books);
+        assert_eq!(
+            (verdict, found.contains("18446744073709551606 operations of aio")),
+            (Verdict::Bad, true),
+            "{found}"
+        );
+        let mut lost = manifest();
+        lost.books.accounts[0].lost.ring_full = lost.books.accounts[0].seen + 1;
+        assert_eq!(counters(&lost).1, Verdict::Bad);
+    }
+
+    #[test]
+    fn a_table_is_told_when_it_is_nearly_full_or_had_no_room() {
+        let used = |peak, evicted| MapUse {
+            map: "calls".into(),
+            entries: 100,
+            peak,
+            evicted,
+            effect: "calls are lost".into(),
+        };
+        let verdict = |peak, evicted| map(&used(peak, evicted)).1;
+        assert_eq!(verdict(Some(89), Some(0)), Verdict::Good);
+        assert_eq!(verdict(None, None), Verdict::Good);
+        assert_eq!(verdict(Some(90), None), Verdict::Note);
+        assert_eq!(verdict(Some(1), Some(1)), Verdict::Note);
+        assert_eq!(
+            map(&used(Some(1), Some(2))).2,
+            "calls: 1 of 100 entries (1.000 %), 2 evicted or without room: calls are lost"
+        );
+    }
+
+    #[test]
+    fn a_ratio_below_one_is_explained_by_the_page_cache_alone() {
+        let check = |cached: u64, device: u64, fs: bool| {
+            let mut flows = crate::aggregate::flow::Flows::default();
+            flows.add(Direction::Write, Step::Application(Path::Call), 100);
+            flows.add(Direction::Write, Step::Cache { mapped: false }, cached);
+            flows.add(Direction::Write, Step::Device(IoClass::Data, Evidence::Direct), device);
+            let mut finished = crate::partial::Partial::default().finish(&[0; Layer::ALL.len()], Default::default());
+            finished.total_flows = flows;
+            let trust = Trust { captured: [true, true, fs, true], ..Trust::default() };
+            ratios(&finished, &trust).expect("both layers")
+        };
+        assert_eq!(check(0, 100, true).1, Verdict::Good);
+        assert_eq!(check(10, 49, true).1, Verdict::Good);
+        assert_eq!(check(0, 49, false).1, Verdict::Good);
+        let (_, verdict, found) = check(0, 49, true);
+        assert_eq!(
+            (verdict, found.starts_with("write 0.490: not explained: 51 bytes were written")),
+            (Verdict::Note, true),
+            "{found}"
+        );
+        assert_eq!(check(0, 10_001, true).2, "write 100.010: data 100.000 %");
+    }
+}

@@ -1,0 +1,88 @@
+"""What a daemon does for calls on its FUSE file system is counted once in totals: bindfs, from Debian, hands each call on."""
+
+import csv
+import os
+import subprocess
+import time
+
+import pytest
+from conftest import analyze, require
+
+KIB = 1024
+BYTES = 4096 * KIB
+
+# A cold read, and a write that is synced, of one file through the file system of a daemon.
+WORK = """
+{bindfs} -f --no-allow-other "$1" "$2" & daemon=$!
+while ! mountpoint -q "$2"; do sleep 0.05; done
+dd if=/dev/zero of="$2/written" bs=64k count=64 conv=fsync status=none
+dd if="$2/cold" of=/dev/null bs=64k status=none
+umount "$2"
+wait $daemon
+"""
+
+
+@pytest.fixture
+def bound(disk):
+    """A directory with a file of which nothing is cached, and one to mount it on."""
+    source, target = disk.mount / "source", disk.mount / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "cold").write_bytes(os.urandom(BYTES))
+    disk.settle()
+    return source, target
+
+
+def tables(capture, disk, out):
+    # Programs are read from a disk of another level.
+    level, = (device["level"] for device in capture.manifest["devices"] if device["name"] == disk.name)
+    told = analyze("report", capture.directory, "--level", level, "--out", out)
+    assert told.returncode == 0, told.stderr
+    def read(name):
+        return list(csv.DictReader((out / name).open()))
+
+    return {row["system"]: row for row in read("summary.csv")}, read("amplification.csv"), read("timeline.csv"), told.stdout
+
+
+def test_calls_on_fuse_and_those_of_its_daemon_are_counted_once(disk, bound, record, tmp_path):
+    capture = record("--", "sh", "-c", WORK.format(bindfs=require("bindfs")), "work", *bound).finish()
+    summary, amplification, timeline, said = tables(capture, disk, tmp_path / "out")
+    daemon, total = summary["bindfs"], summary["(total)"]
+    for direction in ("read", "write"):
+        column = f"syscall_{direction}_bytes"
+        # Both rows are shown, each with what it did.
+        assert int(summary["dd"][column]) >= BYTES and int(daemon[column]) >= BYTES
+        everyone = sum(int(row[column]) for system, row in summary.items() if system != "(total)")
+        assert int(total[column]) == everyone - int(daemon[column]) and total[f"served_{direction}_bytes"] == daemon[column]
+        assert sum(int(window[column]) for window in timeline) == int(total[column])
+        of_total, = (row for row in amplification if row["scope"] == "total" and row["direction"] == direction)
+        assert int(of_total["call_bytes"]) == int(total[column])
+        # All that the daemon did may have been its own: the bounds have room for that.
+        assert float(of_total["amplification_low"]) <= int(of_total["device_bytes"]) / everyone < float(of_total["amplification"])
+        low = float(total[f"{direction}_amp_bytes_low"])
+        assert low == pytest.approx(int(total[f"block_{direction}_bytes"]) / everyone)
+    # The file that was written reaches the device once.
+    data, = capture.one("select sum(bytes) from {block} where op = 'write' and class = 'data'")
+    assert data == BYTES and 1.0 <= float(total["write_amp_bytes"]) < 1.2, total
+    assert "counted once: daemons of FUSE file systems" in said
+
+
+def test_a_daemon_that_is_recorded_alone_counts(disk, bound, record, tmp_path):
+    """Its calls are the uppermost that were recorded then."""
+    source, target = bound
+    daemon = subprocess.Popen([require("bindfs"), "-f", "--no-allow-other", source, target])
+    try:
+        until = time.monotonic() + 30
+        while not os.path.ismount(target):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        recorder = record("--pid", str(daemon.pid))
+        subprocess.run(["dd", "if=/dev/zero", f"of={target}/written", "bs=64k", "count=64", "conv=fsync", "status=none"], check=True)
+        capture = recorder.stop()
+    finally:
+        subprocess.run(["umount", target], check=False)
+        daemon.wait()
+    assert capture.manifest["servers"] == [{"pid": daemon.pid, "start_ns": capture.one(f"select max(start_ns) from {{process}} where pid = {daemon.pid}")[0]}]
+    summary, *_ = tables(capture, disk, tmp_path / "out")
+    assert summary["(total)"]["syscall_write_bytes"] == summary["bindfs"]["syscall_write_bytes"] == str(BYTES)
+    assert summary["(total)"]["served_write_bytes"] == "0"

@@ -1,0 +1,66 @@
+"""Captures as other programs read them: every table that the documentation names, and every nanosecond."""
+
+import signal
+import time
+
+import duckdb
+import pandas
+import polars
+import pyarrow.dataset
+import pytest
+from conftest import BIN, ROOT, TABLES, run
+
+FIXTURE = ROOT / "tests" / "fixtures" / "debian-6.12-nvme"
+
+
+def counts(capture):
+    """Rows by table, on which all readers agree. None may find a table missing."""
+    found = {}
+    for table in TABLES:
+        files = f"{capture}/{table}/*.parquet"
+        rows = {duckdb.sql(f"select count(*) from '{files}'").fetchall()[0][0], polars.read_parquet(files).height,
+                pyarrow.dataset.dataset(capture / table).count_rows(), len(pandas.read_parquet(capture / table))}
+        assert len(rows) == 1, (table, rows)
+        found[table] = rows.pop()
+    return found
+
+
+def test_a_table_without_rows_can_be_queried(disk, record, tmp_path):
+    """Of layers that were not asked for, or that the kernel does not let be captured, and what nothing happened in."""
+    capture = record("--layers", "block", "--", "dd", "if=/dev/zero", f"of={disk.mount}/x", "bs=4k", "count=8", "oflag=direct", "status=none").finish()
+    rows = counts(capture.directory)
+    assert rows["block"] > 0 and rows["clock"] > 0 and rows["loss"] == rows["syscall"] == rows["vfs"] == rows["fs"] == rows["share"] == 0
+
+
+def test_a_capture_that_is_recovered_has_every_table(disk, record, tmp_path):
+    recorder = record("--layers", "block", "--device", disk.name, "--flush-interval", "200ms")
+    until = time.monotonic() + 60
+    while not list(recorder.out.glob("clock/.part-*.groups")):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    recorder.process.send_signal(signal.SIGKILL)
+    recorder.process.wait()
+    assert run(BIN / "iostrata-analyze", "recover", recorder.out).returncode == 0
+    assert counts(recorder.out)["vfs"] == 0
+    listed = {line.split('"file":"')[1].split("/")[0] for line in (recorder.out / "parts.jsonl").read_text().splitlines() if '"file":"' in line}
+    assert listed == set(TABLES)
+
+
+def test_an_import_has_every_table(tmp_path):
+    (tmp_path / "trace.csv").write_text("0,R,0,512,1577808000000000\n")
+    made = run(BIN / "iostrata-analyze", "import", "--format", "alibaba", "--out", tmp_path / "capture", tmp_path / "trace.csv")
+    assert made.returncode == 0, made.stderr
+    rows = counts(tmp_path / "capture")
+    assert rows == dict.fromkeys(TABLES, 0) | {"block": 1, "clock": 2}
+
+
+@pytest.mark.parametrize("backend", ["pyarrow", "numpy_nullable"])
+def test_pandas_reads_nullable_nanoseconds_exactly_with_a_nullable_back_end(backend):
+    """As README says. By default such a column becomes one of floats, which have no room for nanoseconds since 1970."""
+    query = f"select start_ns from '{FIXTURE}/block/*.parquet'"
+    truth = [ns for ns, in duckdb.sql(query).fetchall()]
+    assert None in truth
+    frame = pandas.read_parquet(FIXTURE / "block", engine="pyarrow", dtype_backend=backend)
+    assert [None if pandas.isna(ns) else int(ns) for ns in frame["start_ns"]] == truth
+    floats = pandas.read_parquet(FIXTURE / "block", engine="pyarrow")["start_ns"]
+    assert floats.dtype == float and [None if pandas.isna(ns) else int(ns) for ns in floats] != truth
