@@ -1,6 +1,7 @@
 """Devices whose counters are no witness, or one with room: what is for the comparison alone must not change the answer."""
 
 import csv
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,15 @@ def test_a_disk_that_keeps_no_count_counts_in_every_analysis(loop, record, tmp_p
     for command in ("queue", "arrivals"):
         rows = [row for row in table(command, capture, tmp_path) if row["layer"] == "block"]
         assert rows and max(int(row["ops"]) for row in rows) == requests, rows
+
+
+def test_the_journal_reads_nothing_that_it_is_about_to_write(disk, record, tmp_path):
+    """jbd2's thread takes blocks of its log into the cache of the device, which reads none of them."""
+    recorder = record("--device", disk.name)
+    before = disk.stat()["read_bytes"]
+    subprocess.run(["dd", "if=/dev/zero", f"of={disk.mount}/file", "bs=4k", "count=50", "oflag=sync"], check=True, capture_output=True)
+    read = disk.stat()["read_bytes"] - before
+    capture = recorder.stop()
+    pages = dict(capture.sql("select op, sum(bytes)::bigint from {fs} where comm like 'jbd2/%' and op in ('fill', 'fill_write') group by all"))
+    assert pages.get("fill_write", 0) > 0, "the journal had to take blocks of its log into the cache"
+    assert pages.get("fill", 0) == 0 and capture.one("select coalesce(sum(bytes), 0) from {block} where op = 'read'")[0] == read
