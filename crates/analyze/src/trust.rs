@@ -135,6 +135,11 @@ pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
     devices::unbalanced(&manifest.device_books).collect()
 }
 
+/// What there is to know of devices whose rows are what the kernel counted, as far as it did.
+pub fn device_remarks(manifest: &Manifest) -> Vec<String> {
+    devices::remarks(&manifest.device_books)
+}
+
 /// Which calls have no row, a line for each kind.
 fn not_recorded(manifest: &Manifest) -> Vec<String> {
     let mut lines: Vec<String> =
