@@ -7,33 +7,43 @@
 #include "request.bpf.h"
 #include "record.bpf.h"
 #include "use.bpf.h"
+#include "bio.bpf.h"
 
 enum { MAX_REQUEUES = 255 };
 
-/* Q: a bio enters a request-based device. Devices that remap bios (dm, md) make no requests of them. */
+/* Q: a bio enters a device. Most make requests of bios; others hand them on. */
 static __always_inline int bio_queued(struct bio *bio)
 {
 	struct gendisk *disk = disk_of_bio(bio);
+	bool is_sampled, becomes_request = makes_requests(disk);
 	struct provenance from = {};
-	bool is_sampled;
 	__u64 queue_ns;
 
+	if (waits_for_flush(number_of(bio)))
+		end_unseen_flush(number_of(bio));
+	if (!becomes_request)
+		hands_bios_on = 1;
+	if (hands_bios_on)
+		end_unseen_bio(number_of(bio));
 	from.origin.dev = dev_of_disk(disk);
 	is_sampled = samples_this_moment();
 	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
-	if (!disk->queue->mq_ops || !device_wanted(from.origin.dev) ||
-	    ((is_sampled || by_owner()) && !find_origin(bio, &from))) {
+	if (!device_wanted(from.origin.dev) || ((is_sampled || by_owner()) && !find_origin(bio, &from))) {
 		forget_queued(number_of(bio));
 		return 0;
 	}
 	if (!is_sampled) {
-		mark_left_out(number_of(bio));
+		if (becomes_request)
+			mark_left_out(number_of(bio));
 		return 0;
 	}
 	queue_ns = bpf_ktime_get_ns();
 	if (from.origin.others)
 		keep_parts(number_of(bio), queue_ns, &from.origin, GATHERER_QUEUED);
-	put_queued(number_of(bio), queue_ns, &from);
+	if (becomes_request)
+		put_queued(number_of(bio), queue_ns, &from);
+	else
+		begin_bio(bio, queue_ns, &from);
 	return 0;
 }
 
@@ -63,6 +73,9 @@ static __always_inline int bio_split(struct bio *front)
 	__u64 queue_ns;
 	__u8 evidence;
 
+	/* Of a bio that is handed on the rest ends last, and with it all. What waits at the address of its front is not the front's. */
+	if (hands_bios_on)
+		end_unseen_bio(number_of(front));
 	if (!whole) {
 		forget_queued(number_of(front));
 		return 0;
@@ -85,11 +98,18 @@ static __always_inline int bio_split(struct bio *front)
 	return 0;
 }
 
+/*
+ * Requests are followed while rows are made of what ends: one that was issued before is met at its end, where what was seen of its bios
+ * still waits. Bios that are handed on are followed before too, because at their end nothing is to be learned of them.
+ */
+
 /* I: a request enters the scheduler. */
 static __always_inline int request_inserted(struct request *rq)
 {
 	struct inflight_request fresh, *entry, *state;
 
+	if (!makes_rows())
+		return 0;
 	entry = entry_of(number_of(rq));
 	if (stays_left_out(entry, rq))
 		return 0;
@@ -114,6 +134,8 @@ static __always_inline int request_issued(struct request *rq)
 {
 	struct inflight_request fresh, *entry, *state;
 
+	if (!makes_rows())
+		return 0;
 	entry = entry_of(number_of(rq));
 	if (stays_left_out(entry, rq)) {
 		forget_bios(rq);
@@ -144,7 +166,7 @@ static __always_inline int request_requeued(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
 
-	if (entry && entry->phase != PHASE_OVER && entry->phase != PHASE_LEFT_OUT) {
+	if (makes_rows() && entry && entry->phase != PHASE_OVER && entry->phase != PHASE_LEFT_OUT) {
 		if (entry->requeues < MAX_REQUEUES)
 			entry->requeues++;
 		entry->phase = PHASE_REQUEUED;
@@ -161,6 +183,8 @@ static __always_inline int request_merged(struct request *rq)
 	struct inflight_request *entry = entry_of(number_of(rq));
 	bool waiting;
 
+	if (!makes_rows())
+		return 0;
 	if (stays_left_out(entry, rq)) {
 		entry->phase = PHASE_OVER;
 		return 0;
@@ -196,6 +220,8 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 {
 	struct inflight_request fresh, *entry, *state;
 
+	if (!makes_rows())
+		return 0;
 	entry = entry_of(number_of(rq));
 	state = entry ? entry : &fresh;
 	if (stays_left_out(entry, rq)) {
@@ -218,6 +244,9 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 		describe_request(rq, state, GATHERER_COMPLETED);
 	state->bytes_done += bytes;
 	if (ends_with(rq, bytes)) {
+		/* A flush sequence ends after its data, and a request after all of its parts, whether anyone saw these end or not. */
+		if (state->issue_ns && state->phase == PHASE_UNDER_WAY && state->bytes_done < state->bytes)
+			state->bytes_done = state->bytes;
 		emit_request(state, error, bpf_ktime_get_ns());
 		state->phase = PHASE_OVER;
 	} else if (!entry) {
@@ -242,10 +271,17 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 
 ENTRY(block_bio_queue, bio_queued, struct bio)
 ENTRY(block_split, bio_split, struct bio)
+ENTRY(block_bio_remap, bio_remapped, struct bio)
 ENTRY(block_rq_insert, request_inserted, struct request)
 ENTRY(block_rq_issue, request_issued, struct request)
 ENTRY(block_rq_requeue, request_requeued, struct request)
 ENTRY(block_rq_merge, request_merged, struct request)
+
+SEC("?tp_btf/block_bio_complete")
+int TIMED_PROG(iostrata_block_bio_complete, struct request_queue *q, struct bio *bio)
+{
+	return bio_completed(bio);
+}
 
 SEC("?tp_btf/block_rq_complete")
 int TIMED_PROG(iostrata_block_rq_complete, struct request *rq, __s32 error, __u32 bytes)

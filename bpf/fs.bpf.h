@@ -216,6 +216,20 @@ static __always_inline void gather_fault(struct inode *inode)
 	gather_fs(inode, OP_FAULT, VIA_MAPPING, MISSING, PAGE_BYTES);
 }
 
+/*
+ * Whether pages come in to be written whole by a task that makes no calls: jbd2's thread takes the blocks of its log into the device's
+ * cache, fills them, and reads none.
+ */
+static __always_inline bool writes_journal(void)
+{
+	char comm[COMM_BYTES] = {};
+
+	if (!current_is_kernel_thread())
+		return false;
+	bpf_get_current_comm(comm, sizeof(comm));
+	return is_journal_thread(comm);
+}
+
 static __always_inline int page_filled(struct inode *inode, __u64 index, __u64 bytes)
 {
 	bool on_others = false;
@@ -223,7 +237,7 @@ static __always_inline int page_filled(struct inode *inode, __u64 index, __u64 b
 
 	if (via == VIA_MAPPING && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		gather_fault(inode);
-	gather_fs(inode, is_writing(call) ? OP_FILL_WRITE : OP_FILL, via, index * PAGE_BYTES, bytes);
+	gather_fs(inode, is_writing(call) || writes_journal() ? OP_FILL_WRITE : OP_FILL, via, index * PAGE_BYTES, bytes);
 	return 0;
 }
 

@@ -53,6 +53,7 @@ struct record_types {
 	enum event_class event_class;
 	enum maker maker;
 	enum phase phase;
+	enum io_class io_class;
 	enum timing timing;
 	struct sampling sampling;
 	struct server server;

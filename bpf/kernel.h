@@ -338,6 +338,7 @@ struct bio {
 	struct block_device *bi_bdev;
 	struct bvec_iter bi_iter;
 	unsigned int bi_opf;
+	unsigned char bi_status;
 	struct blkcg_gq *bi_blkg;
 	void *bi_end_io;
 	void *bi_private;

@@ -6,6 +6,7 @@
 #ifndef IOSTRATA_ORIGIN_H
 #define IOSTRATA_ORIGIN_H
 
+#include "disk.bpf.h"
 #include "owner.bpf.h"
 #include "parts.bpf.h"
 
@@ -41,11 +42,18 @@ static __always_inline bool is_journal_buffer(struct bio *bio)
 	return false;
 }
 
+/* The block device that this inode is. */
+static __always_inline struct block_device *device_of(struct inode *inode)
+{
+	struct bdev_inode *container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
+
+	return &container->bdev;
+}
+
 /* Whether a file system is mounted on the block device that this inode is. */
 static __always_inline bool is_mounted(struct inode *inode)
 {
-	struct bdev_inode *container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
-	struct block_device *bdev = &container->bdev;
+	struct block_device *bdev = device_of(inode);
 	struct super_block *super;
 
 	if (bpf_core_field_exists(((struct block_device___6_5 *)bdev)->bd_super))
@@ -73,6 +81,14 @@ static __always_inline bool is_device(struct file_page *file)
 	struct inode *inode = file->inode;
 
 	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK;
+}
+
+/* The device that a file lies on, or is; NULL where its file system does not name one. */
+static __always_inline struct block_device *device_under(struct file_page *file)
+{
+	struct inode *inode = file->inode;
+
+	return is_device(file) ? device_of(inode) : BPF_CORE_READ(inode, i_sb, s_bdev);
 }
 
 /* Pages of a mounted device, and of the inode that btrfs keeps its trees in. btrfs says of its super blocks what they are. */
@@ -271,7 +287,7 @@ static __always_inline void find_writer(struct bio *bio, __u32 flags, struct pro
 			bytes = gather_pages(bio, gatherer);
 		else if (!first || !first->wanted)
 			bytes = 0;
-		if (gatherer == GATHERER_QUEUED)
+		if (gatherer == GATHERER_QUEUED && (!hands_bios_on || is_counted_at(bio, device_under(&file))))
 			count_cleaned(&file, bytes);
 		if (evidence == EVIDENCE_PAGE) {
 			if (own_first_part(from, owner, gatherer))

@@ -3,6 +3,17 @@
 #ifndef IOSTRATA_RECORD_H
 #define IOSTRATA_RECORD_H
 
+/*
+ * Since when rows are made of what ends; 0: not yet, or no more. User space sets it between two readings of the kernel's counters. All
+ * programs are attached by then and detached after, which takes far too long to be held against counters.
+ */
+__u64 opened_ns = 0;
+
+static __always_inline bool makes_rows(void)
+{
+	return opened_ns;
+}
+
 /* `op`: enum req_op. */
 static __always_inline __u8 op_of(__u32 op, __u64 bytes)
 {
@@ -55,6 +66,9 @@ static __always_inline void count_own(struct inflight_request *state, __u8 op)
 	struct own_io none = {}, *own;
 	__u32 dev = state->from.origin.dev;
 
+	/* It is for the comparison with the kernel's counters. */
+	if (state->flags & REQUEST_UNCOUNTED)
+		return;
 	own = bpf_map_lookup_elem(&own_io, &dev);
 	if (!own) {
 		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
@@ -124,7 +138,7 @@ static __always_inline bool emit_parts(void *ring, struct inflight_request *stat
 /* The record of a request that is over; `end_ns` 0 where it is not known since when. */
 static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
 {
-	__u8 op = op_of(state->op, state->bytes_done);
+	__u8 op = state->op;
 	struct block_event_submitted *submitted;
 	struct block_event *event;
 	void *ring;

@@ -69,7 +69,7 @@ struct inflight_request {
 	/* enum request_flag */
 	__u16 flags;
 	__u16 bios;
-	/* enum req_op */
+	/* enum op, as it is of all its bytes */
 	__u8 op;
 	__u8 requeues;
 	__u8 own;
@@ -127,29 +127,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct own_io);
 } own_io SEC(".maps");
-
-/*
- * Arguments of tp_btf programs are typed, so they and what they point to are read with plain loads, which the kernel
- * makes safe; each costs a tenth of a bpf_probe_read_kernel().
- */
-static __always_inline __u32 dev_of_disk(struct gendisk *disk)
-{
-	return (__u32)disk->major << 20 | disk->first_minor;
-}
-
-static __always_inline struct gendisk *disk_of_bio(struct bio *bio)
-{
-	if (bpf_core_field_exists(bio->bi_bdev))
-		return bio->bi_bdev->bd_disk;
-	return ((struct bio___5_11 *)bio)->bi_disk;
-}
-
-static __always_inline struct gendisk *disk_of_request(struct request *rq)
-{
-	if (bpf_core_field_exists(((struct request___5_16 *)rq)->rq_disk))
-		return ((struct request___5_16 *)rq)->rq_disk;
-	return ((struct request_queue___since_5_15 *)rq->q)->disk;
-}
 
 /* Part of a flush sequence that has not ended (block/blk-flush.c). */
 static __always_inline bool in_flush_sequence(struct request *rq)

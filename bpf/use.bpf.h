@@ -154,7 +154,7 @@ static __always_inline bool is_own(struct inflight_request *state)
 /* What the request is. To be called when no merge can change it any more. */
 static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
-	state->op = rq->cmd_flags & REQ_OP_MASK;
+	state->op = op_of(rq->cmd_flags & REQ_OP_MASK, rq->__data_len);
 	state->flags = flags_of(rq->cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
 	state->bytes = rq->__data_len;
 	state->sector = rq->__sector;
@@ -229,7 +229,7 @@ static __always_inline void end_unseen(struct inflight_request *state)
 		/* Where it began went when it was handed back. */
 		if (state->phase == PHASE_REQUEUED && !state->bytes_done)
 			state->sector = MISSING;
-		if (!state->bytes_done)
+		if (state->bytes_done < state->bytes)
 			state->bytes_done = state->bytes;
 		if (account)
 			account->unseen_ends++;
@@ -249,6 +249,44 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 	}
 	end_unseen(entry);
 	return false;
+}
+
+/*
+ * A flush without data is never issued: it is met at its end, which takes what is known of its bio. What waits where a bio begins
+ * anew is of a flush that is over and whose end nobody saw. Of linkage and arguments as add_part().
+ */
+__noinline int end_unseen_flush(__u64 bio)
+{
+	struct queued_bio *slot = slot_of(bio);
+	struct account *account = account_of(CLASS_BLOCK);
+	struct inflight_request state;
+
+	__builtin_memset(&state, 0, sizeof(state));
+	/* Of one that was queued before, nobody was there to see the end. */
+	if (!slot || !makes_rows() || slot->queue_ns < opened_ns)
+		return 0;
+	state.request = bio;
+	state.queue_ns = slot->queue_ns;
+	copy_provenance(&state.from, &slot->from);
+	if (slot->check != check_of(bio, state.queue_ns, &state.from))
+		return 0;
+	slot->bio = 0;
+	state.op = OP_FLUSH;
+	state.flags = REQUEST_PREFLUSH;
+	state.bios = 1;
+	state.own = is_own(&state);
+	if (account)
+		account->unseen_ends++;
+	emit_request(&state, 0, 0);
+	return 0;
+}
+
+/* Whether a flush without data waits at the address of a bio. */
+static __always_inline bool waits_for_flush(__u64 bio)
+{
+	struct queued_bio *slot = slot_of(bio);
+
+	return slot && slot->from.origin.io_class == IO_FLUSH && slot->queue_ns;
 }
 
 #endif

@@ -35,6 +35,7 @@ type -P busybox             | busybox-static
 type -P mkfs.xfs            | xfsprogs
 type -P mkfs.btrfs          | btrfs-progs
 type -P dmsetup             | dmsetup
+type -P mdadm               | mdadm
 type -P blktrace            | blktrace
 type -P bindfs              | bindfs
 command -v zstd             | zstd

@@ -349,16 +349,15 @@ def test_the_analyzer_reads_it(out):
 
 
 def test_a_stacked_device_is_one_level_above_its_disk(booted, tmp_path):
-    """dm-linear sends its bios on to the disk: it has no requests of its own, and nothing is counted twice."""
+    """dm-linear sends its bios on to the disk: its rows are these, and nothing is counted twice."""
     capture = Capture(booted[1] / "dm/capture")
     devices = {device["name"]: device for device in capture.manifest["devices"]}
     assert (devices["nvme0n1"]["on"], devices["nvme0n1"]["level"]) == ([], 0)
     assert (devices["dm-0"]["on"], devices["dm-0"]["level"]) == (["nvme0n1"], 1)
-    rows = capture.sql("select dev, level, comm, sum(bytes)::bigint from {block} where op = 'write' group by all")
-    assert rows == [(devices["nvme0n1"]["dev"], 0, "dd", 2 * MIB)]
-    # The kernel counts the bios that pass through dm-0; as none of them is a request there, it has no book.
+    rows = capture.sql("select dev, level, comm, sum(bytes)::bigint from {block} where op = 'write' group by all order by level")
+    assert rows == [(devices["nvme0n1"]["dev"], 0, "dd", 2 * MIB), (devices["dm-0"]["dev"], 1, "dd", 2 * MIB)]
     assert (booted[1] / "dm/record.code").read_text().strip() == "0", (booted[1] / "dm/record.txt").read_text()
-    assert [book["device"] for book in capture.manifest["device_books"]] == ["nvme0n1"]
+    assert {book["device"]: book["hands_bios_on"] for book in capture.manifest["device_books"]} == {"nvme0n1": False, "dm-0": True}
     # What was asked of the one is what the other did.
     assert analyze("summary", capture.directory, "--out", tmp_path / "results").returncode == 0
     with open(tmp_path / "results/amplification.csv", newline="") as lines:

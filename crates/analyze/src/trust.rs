@@ -157,6 +157,11 @@ fn untold(capture: &Capture) -> Option<&'static str> {
     lines.into_iter().find(|(what, _)| lacks(capture, Layer::Block, what)).map(|(_, line)| line)
 }
 
+/// What there is to know of devices whose rows are what the kernel counted, as far as it did.
+pub fn device_remarks(manifest: &Manifest) -> Vec<String> {
+    devices::remarks(&manifest.device_books)
+}
+
 /// Which calls have no row, a line for each kind.
 fn not_recorded(manifest: &Manifest) -> Vec<String> {
     let mut lines: Vec<String> =

@@ -49,7 +49,7 @@ causes! {
     disk_full,
     /// A record that the recorder could not read.
     undecodable,
-    /// A call or a block request that is over, though nobody saw it end. Of calls, `without_row` says why.
+    /// A call that is over, though nobody saw it end: `without_row` says why. In older captures block requests too, of which rows are made now.
     unseen_end,
 }
 
@@ -90,7 +90,7 @@ pub struct Account {
     pub written: u64,
     /// Events lost, by cause.
     pub lost: Lost,
-    /// What the lost events can have carried at most.
+    /// What the lost events can have carried at most, and what may have ended without anyone having seen it.
     pub lost_io: Amounts,
 }
 
@@ -121,6 +121,9 @@ pub struct Incomplete {
     pub unidentified_requests: u64,
     /// Block requests whose end was not seen, only that they were over: rows without a duration.
     pub unseen_ends: u64,
+    /// Block requests that may have been under way at the stop, or over without anyone having seen it: their disk does not count
+    /// (`queue/iostats`). They have no row; what they carry is in `lost_io`.
+    pub unfinished_requests: u64,
     /// System calls by the 32-bit entry, in captures that do not say what they moved. Others have them in `without_row`.
     pub compat_calls: u64,
     /// Operations of aio and io_uring that were submitted and had not ended at the stop, as far as is known. They have no row.

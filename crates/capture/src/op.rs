@@ -168,7 +168,7 @@ words! {
         UringFallocate = "io_uring_fallocate",
         /// Pages that entered the page cache to be read: what a read or a page fault did not find there, and readahead.
         Fill = "fill",
-        /// Pages that entered the page cache within a call that writes to their file.
+        /// Pages that entered the page cache within a call that writes to their file, or for blocks that a journal writes.
         FillWrite = "fill_write",
         /// Major page faults of a mapped file that started to fill the page cache; `bytes` are the pages that were asked
         /// for.

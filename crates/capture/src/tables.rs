@@ -128,7 +128,7 @@ table! {
 }
 
 table! {
-    /// One block request, from the queueing of its first bio to its completion.
+    /// One block request, from the queueing of its first bio to its completion; of a device that makes no requests (dm, md, zram) one bio.
     BlockTable in "block", columns block, row BlockRow, builder BlockBuilder, view BlockView {
         /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
         /// known, when it completed.

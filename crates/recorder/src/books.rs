@@ -1,12 +1,21 @@
 //! The recorder's half of the books: what became of each event after the kernel handed it over.
 
 use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters};
+use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
 use crate::losses::{Cause, Losses};
-use crate::witness::Idle;
+use crate::unfinished::Settled;
+
+/// Rows of one device.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeviceRows {
+    /// Of requests that the kernel's counters have.
+    pub counted: DeviceCounters,
+    /// Of those that they leave out.
+    pub uncounted: DeviceCounters,
+}
 
 /// Events of one class by CPU, with what they carried.
 #[derive(Debug, Clone, Default)]
@@ -14,7 +23,7 @@ pub struct Tally {
     /// By CPU: events and the I/O in them.
     pub cpus: Vec<(u64, Amounts)>,
     /// Block rows by device, as the kernel counts.
-    pub devices: FxHashMap<i32, DeviceCounters>,
+    pub devices: FxHashMap<i32, DeviceRows>,
 }
 
 impl Tally {
@@ -39,7 +48,9 @@ impl Tally {
             sum.1.add(&part.1);
         }
         for (dev, part) in &other.devices {
-            self.devices.entry(*dev).or_default().add(part);
+            let rows = self.devices.entry(*dev).or_default();
+            rows.counted.add(&part.counted);
+            rows.uncounted.add(&part.uncounted);
         }
     }
 
@@ -58,8 +69,10 @@ impl Tally {
 pub struct Fate {
     /// Rows in finished parts.
     pub written: Tally,
-    /// Requests that were over at the stop, though nobody saw them end. The kernel side has not counted them as seen.
-    pub unseen_end: Tally,
+    /// Events that are known at the stop alone, with the first CPU's: the kernel side has not counted them as seen.
+    pub late: u64,
+    /// What may have happened, with the first CPU's: no event of its own.
+    pub unknown: Amounts,
 }
 
 /// Puts the kernel's accounts and the recorder's together.
@@ -69,6 +82,7 @@ pub fn settle(
     fates: &[Fate],
     losses: &Losses,
     skipped: Vec<Skipped>,
+    left: &Settled,
 ) -> Books {
     let mut accounts = Vec::new();
     for (class, name) in class_names.iter().enumerate() {
@@ -85,13 +99,15 @@ pub fn settle(
                 write_ops: seen.lost_write_ops,
                 write_bytes: seen.lost_write_bytes,
             };
-            for tally in [&channel_full, &write_failed, &disk_full, &undecodable, &fate.unseen_end] {
+            for tally in [&channel_full, &write_failed, &disk_full, &undecodable] {
                 lost_io.add(&tally.of(cpu).1);
             }
+            let (late, unknown) = if cpu == 0 { (fate.late, fate.unknown) } else { Default::default() };
+            lost_io.add(&unknown);
             let account = Account {
                 class: name.clone(),
                 cpu: cpu as u32,
-                seen: seen.seen + fate.unseen_end.of(cpu).0,
+                seen: seen.seen + late,
                 written: fate.written.of(cpu).0,
                 lost: Lost {
                     ring_full: seen.ring_full,
@@ -101,7 +117,7 @@ pub fn settle(
                     write_failed: write_failed.of(cpu).0,
                     disk_full: disk_full.of(cpu).0,
                     undecodable: undecodable.of(cpu).0,
-                    unseen_end: seen.unseen_end + fate.unseen_end.of(cpu).0,
+                    unseen_end: seen.unseen_end,
                 },
                 lost_io,
             };
@@ -111,11 +127,11 @@ pub fn settle(
             }
         }
     }
-    Books { accounts, skipped, incomplete: incomplete(kernel), without_row: Vec::new() }
+    Books { accounts, skipped, incomplete: incomplete(kernel, left), without_row: Vec::new() }
 }
 
-fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
-    let mut sum = Incomplete::default();
+fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
+    let mut sum = Incomplete { unseen_ends: left.ended, unfinished_requests: left.unknown, ..Incomplete::default() };
     for account in kernel.iter().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
@@ -123,45 +139,23 @@ fn incomplete(kernel: &[Vec<types::account>]) -> Incomplete {
     sum
 }
 
-/// How long a request may take of which the kernel keeps no count: one for a device's own flush.
-const LONGEST_UNCOUNTED_NS: u64 = 10_000_000_000;
-
-/// Whether a request must have completed when its disk was seen to be `idle`.
-fn had_ended(request: &types::inflight_request, idle: &[Idle]) -> bool {
-    let uncounted = u32::from(request.flags) & types::request_flag::REQUEST_UNCOUNTED.0 != 0;
-    let grace_ns = if uncounted { LONGEST_UNCOUNTED_NS } else { 0 };
-    idle.iter().any(|disk| {
-        disk.dev == request.from.origin.dev as i32 && request.issue_ns.saturating_add(grace_ns) < disk.at_ns
-    })
+/// What the kernel says of a device.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Kernel {
+    /// How far its counters moved while every end was seen.
+    pub moved: DeviceCounters,
+    /// How far they moved in the instants before and after, when ends were seen or not.
+    pub edges: DeviceCounters,
+    /// Whether it counted, as far as the readings tell.
+    pub counting: Counting,
+    /// The device makes no requests.
+    pub hands_bios_on: bool,
 }
 
-/// Counts requests that were issued, must have ended and were never seen to complete.
-pub fn count_unseen_ends(unfinished: &[types::inflight_request], idle: &[Idle]) -> Tally {
-    let mut tally = Tally::default();
-    for request in unfinished.iter().filter(|request| request.own == 0 && had_ended(request, idle)) {
-        let bytes = u64::from(request.bytes.max(request.bytes_done));
-        // The lowest bit of every operation that moves data towards the device (`op_is_write()`).
-        let io = if request.op & 1 == 1 {
-            Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() }
-        } else {
-            Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() }
-        };
-        // On which CPU it ended nobody knows.
-        tally.count(0, &io);
-    }
-    tally
-}
-
-/// Holds the rows of one device against how far the kernel's counters moved: `kernel` while everything was attached,
-/// `edges` while it was being attached and detached.
-pub fn settle_device(
-    device: &str,
-    kernel: DeviceCounters,
-    edges: DeviceCounters,
-    rows: DeviceCounters,
-    own: &types::own_io,
-) -> DeviceBook {
-    let rows = DeviceCounters { flush_ops: Some(rows.flush_ops.unwrap_or(0)), ..rows };
+/// Holds the rows of one device against how far the kernel's counters moved.
+pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types::own_io) -> DeviceBook {
+    let DeviceRows { counted, uncounted } = rows;
+    let rows = DeviceCounters { flush_ops: Some(counted.flush_ops.unwrap_or(0)), ..counted };
     let mut recorded = rows;
     // Device flushes have no owner and are never the recorder's; the kernel counts those that a flush sequence ended.
     recorded.add(&DeviceCounters {
@@ -179,8 +173,49 @@ pub fn settle_device(
         write_ops: own.write_ops,
         write_bytes: own.write_bytes,
     };
-    let balanced = recorded.within(&kernel, &edges);
-    DeviceBook { device: device.to_owned(), kernel, edges, rows, own, balanced }
+    let unseen_flushes =
+        if kernel.hands_bios_on { covers(&recorded, &kernel).then_some(0) } else { agree(&recorded, &kernel) };
+    DeviceBook {
+        device: device.to_owned(),
+        kernel: kernel.moved,
+        edges: kernel.edges,
+        rows,
+        counting: counting(kernel.counting, &rows, &uncounted),
+        uncounted,
+        unseen_flushes: unseen_flushes.unwrap_or(0),
+        hands_bios_on: kernel.hands_bios_on,
+        own,
+        balanced: unseen_flushes.is_some(),
+    }
+}
+
+/// Rows tell of a change that was taken back between two readings.
+fn counting(read: Counting, counted: &DeviceCounters, uncounted: &DeviceCounters) -> Counting {
+    match read {
+        Counting::Always if !uncounted.is_zero() => Counting::Partly,
+        Counting::Never if !counted.is_zero() => Counting::Partly,
+        read => read,
+    }
+}
+
+/// How many flushes lack a row, where all else is as the kernel counted; `None` where something else is not. A write of no bytes can
+/// only have been a flush, so this takes counters that leave no room for another one.
+fn agree(recorded: &DeviceCounters, kernel: &Kernel) -> Option<u64> {
+    if recorded.within(&kernel.moved, &kernel.edges) {
+        return Some(0);
+    }
+    let writes = kernel.moved.write_ops.saturating_sub(recorded.write_ops);
+    let flushes = kernel.moved.flush_ops.unwrap_or(0).saturating_sub(recorded.flush_ops.unwrap_or(0));
+    let mut filled = *recorded;
+    filled.add(&DeviceCounters { write_ops: writes, flush_ops: Some(flushes), ..DeviceCounters::default() });
+    let is_sure = DeviceBook::are_narrow(&kernel.moved, &kernel.edges);
+    (is_sure && filled.within(&kernel.moved, &kernel.edges)).then_some(writes + flushes)
+}
+
+/// Whether the rows have all bytes that the kernel counted of a device that hands bios on. Of what it counts, and in which pieces, each
+/// driver has a mind of its own, so rows may have more.
+fn covers(recorded: &DeviceCounters, kernel: &Kernel) -> bool {
+    recorded.read_bytes >= kernel.moved.read_bytes && recorded.write_bytes >= kernel.moved.write_bytes
 }
 
 #[cfg(test)]
@@ -206,44 +241,82 @@ mod tests {
             lost_write_bytes: 12288,
             ..types::account::default()
         };
-        let books = settle(&["block".into()], &[vec![types::account::default(), seen]], &[fate], &losses, vec![]);
+        let books = settle(
+            &["block".into()],
+            &[vec![types::account::default(), seen]],
+            &[fate],
+            &losses,
+            vec![],
+            &Settled::default(),
+        );
         assert_eq!(books.accounts.len(), 1);
         assert!(books.balanced());
         assert_eq!(books.lost(), 5);
         assert_eq!(books.lost_of("block").1.write_bytes, 5 * 4096);
     }
 
-    #[test]
-    fn only_what_an_idle_disk_must_have_done_counts_as_an_unseen_end() {
-        let request = |dev, op| {
-            let origin = types::origin { dev, ..Default::default() };
-            let from = types::provenance { origin, ..Default::default() };
-            types::inflight_request { from, op, bytes: 4096, issue_ns: 1, ..Default::default() }
-        };
-        let later = types::inflight_request { issue_ns: 9, ..request(1, 1) };
-        let flags = types::request_flag::REQUEST_UNCOUNTED.0 as u16;
-        let uncounted = types::inflight_request { flags, ..request(1, 1) };
-        let unfinished = [request(1, 0), request(1, 1), request(2, 1), later, uncounted];
-        let tally = count_unseen_ends(&unfinished, &[Idle { dev: 1, at_ns: 5 }]);
-        let expected = Amounts { read_ops: 1, read_bytes: 4096, write_ops: 1, write_bytes: 4096 };
-        assert_eq!(tally.cpus, [(2, expected)]);
-    }
-
     fn writes(write_ops: u64) -> DeviceCounters {
         DeviceCounters { write_ops, write_bytes: 100 * write_ops, ..DeviceCounters::default() }
+    }
+
+    /// The book of a disk whose counters moved by `moved` writes, and by `edges` while programs came and went.
+    fn book(moved: u64, edges: u64, rows: DeviceCounters, own: &types::own_io) -> DeviceBook {
+        let kernel = Kernel { moved: writes(moved), edges: writes(edges), ..Kernel::default() };
+        settle_device("sda", kernel, DeviceRows { counted: rows, ..DeviceRows::default() }, own)
     }
 
     #[test]
     fn rows_and_own_io_together_must_make_the_kernels_count() {
         let own = types::own_io { write_ops: 1, write_bytes: 100, ..types::own_io::default() };
-        assert!(settle_device("sda", writes(3), writes(0), writes(2), &own).balanced);
-        assert!(!settle_device("sda", writes(3), writes(0), writes(2), &types::own_io::default()).balanced);
+        assert!(book(3, 0, writes(2), &own).balanced);
+        assert!(!book(3, 0, writes(2), &types::own_io::default()).balanced);
     }
 
     #[test]
     fn what_a_busy_device_did_at_the_edges_may_be_in_the_rows_or_not() {
         let none = types::own_io::default();
-        let balanced = |rows| settle_device("sda", writes(3), writes(2), writes(rows), &none).balanced;
+        let balanced = |rows| book(3, 2, writes(rows), &none).balanced;
         assert_eq!([2, 3, 4, 5, 6].map(balanced), [false, true, true, true, false]);
+    }
+
+    #[test]
+    fn a_write_of_no_bytes_that_no_row_tells_of_is_a_flush_and_nothing_else_is() {
+        let none = types::own_io::default();
+        let of = |moved, edges, rows| {
+            let book = book(moved, edges, rows, &none);
+            (book.balanced, book.unseen_flushes)
+        };
+        let short = |write_bytes| DeviceCounters { write_ops: 1, write_bytes, ..DeviceCounters::default() };
+        assert_eq!(of(3, 0, short(300)), (true, 2));
+        assert_eq!(of(3, 0, short(299)), (false, 0), "a byte is missing");
+        assert_eq!(of(3, 0, short(301)), (false, 0));
+        assert_eq!(of(3, 1, short(400)), (false, 0), "the edge may hide a write that is missing");
+        assert_eq!(of(1, 0, DeviceCounters { read_ops: 1, ..short(100) }), (false, 0));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_count_is_held_against_nothing() {
+        let of = |counting, counted, uncounted| {
+            let kernel = Kernel { moved: writes(counted), counting, ..Kernel::default() };
+            let rows = DeviceRows { counted: writes(counted), uncounted: writes(uncounted) };
+            let book = settle_device("sda", kernel, rows, &types::own_io::default());
+            assert!(book.balanced && book.uncounted == writes(uncounted));
+            book.counting
+        };
+        assert_eq!(of(Counting::Never, 0, 5), Counting::Never);
+        assert_eq!(of(Counting::Always, 2, 0), Counting::Always);
+        assert_eq!(of(Counting::Always, 2, 5), Counting::Partly, "off and on again between two readings");
+        assert_eq!(of(Counting::Never, 2, 5), Counting::Partly);
+    }
+
+    #[test]
+    fn a_device_that_hands_bios_on_may_count_less_than_it_does_and_not_more() {
+        let of = |kernel_bytes| {
+            let moved = DeviceCounters { write_ops: 9, write_bytes: kernel_bytes, ..DeviceCounters::default() };
+            let kernel = Kernel { moved, hands_bios_on: true, ..Kernel::default() };
+            let rows = DeviceRows { counted: writes(2), ..DeviceRows::default() };
+            settle_device("zram0", kernel, rows, &types::own_io::default()).balanced
+        };
+        assert_eq!([0, 200, 201].map(of), [true, true, false]);
     }
 }

@@ -45,6 +45,10 @@ unsafe impl Record for types::inflight_request {}
 // SAFETY: as above.
 unsafe impl Record for types::request_bucket {}
 // SAFETY: as above.
+unsafe impl Record for types::queued_bucket {}
+// SAFETY: as above.
+unsafe impl Record for types::part_list {}
+// SAFETY: as above.
 unsafe impl Record for types::sampling {}
 // SAFETY: as above.
 unsafe impl Record for types::unseen_calls {}

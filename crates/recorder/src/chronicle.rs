@@ -17,6 +17,7 @@ use crate::classes::{CLASSES, CLOCK, Class, LOSS};
 use crate::clock;
 use crate::losses::Losses;
 use crate::sink::{Batch, ParquetSink, Sink, Totals};
+use crate::unfinished::Settled;
 
 /// How often losses are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -96,7 +97,8 @@ impl Chronicle {
 
     /// What was seen and lost until now. What was written is known at the end only.
     pub fn books(&self, accounts: &[Vec<types::account>]) -> Books {
-        settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new())
+        let nothing_left = Settled::default();
+        settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new(), &nothing_left)
     }
 
     fn is_step(&self, pair: &ClockPair) -> bool {

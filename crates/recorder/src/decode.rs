@@ -5,10 +5,10 @@ mod portrait;
 use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::Amounts;
-use iostrata_capture::manifest::DeviceCounters;
 use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 use iostrata_capture::tables::{BlockRow, FileRow, FsRow, ProcessRow, ShareRow, SyscallRow, VfsRow};
 
+use crate::books::DeviceRows;
 use crate::bpf::types;
 use crate::privacy::Veil;
 use crate::sampling::Rates;
@@ -363,10 +363,9 @@ pub fn file_amounts(op: Op, ret: i64) -> Amounts {
 }
 
 /// What a block row adds to its device's counters, as the kernel counts.
-pub fn add_to_counters(counters: &mut DeviceCounters, row: &BlockRow) {
-    if row.flags as u32 & types::request_flag::REQUEST_UNCOUNTED.0 != 0 && row.op != Op::DeviceFlush {
-        return;
-    }
+pub fn add_to_counters(rows: &mut DeviceRows, row: &BlockRow) {
+    let uncounted = row.flags as u32 & types::request_flag::REQUEST_UNCOUNTED.0 != 0 && row.op != Op::DeviceFlush;
+    let counters = if uncounted { &mut rows.uncounted } else { &mut rows.counted };
     let bytes = row.bytes as u64;
     match (row.op, row.op.direction()) {
         (_, Some(Direction::Read)) => {

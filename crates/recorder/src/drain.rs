@@ -159,10 +159,19 @@ impl Drain {
     }
 }
 
+/// What the kernel side had not given away when it was detached.
+#[derive(Default)]
+pub struct Late {
+    /// Events of the file system layer that were being gathered.
+    pub gathered: Vec<types::fs_event>,
+    /// Requests that were over without anyone having seen it.
+    pub requests: Vec<types::block_event_parts>,
+}
+
 /// A running drain thread.
 pub struct Draining {
     thread: JoinHandle<Result<()>>,
-    stop: Sender<Vec<types::fs_event>>,
+    stop: Sender<Late>,
 }
 
 impl Draining {
@@ -197,21 +206,15 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over and ends. To be called after detaching, with what the kernel
-    /// side was still gathering.
-    pub fn finish(self, gathered: Vec<types::fs_event>) -> Result<()> {
+    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
+    pub fn finish(self, late: Late) -> Result<()> {
         // Where the thread has ended already, joining it says why.
-        let _ = self.stop.send(gathered);
+        let _ = self.stop.send(late);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
 }
 
-fn run(
-    rings: &[MapHandle],
-    drain: Drain,
-    stop: &Receiver<Vec<types::fs_event>>,
-    ready: &Sender<Result<()>>,
-) -> Result<()> {
+fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<Result<()>>) -> Result<()> {
     let drain = RefCell::new(drain);
     let mut builder = RingBufferBuilder::new();
     for ring in rings {
@@ -233,8 +236,8 @@ fn run(
     };
     let _ = ready.send(Ok(()));
     loop {
-        let gathered = stop.try_recv().ok();
-        if gathered.is_none() {
+        let late = stop.try_recv().ok();
+        if late.is_none() {
             // A signal may cut the sleep short; the rings are read all the same.
             rings.poll_raw(POLL);
         }
@@ -242,8 +245,9 @@ fn run(
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
         drain.totals.drain.beat();
-        if let Some(gathered) = gathered {
-            gathered.iter().for_each(|event| drain.record(bytes_of(event)));
+        if let Some(late) = late {
+            late.gathered.iter().for_each(|event| drain.record(bytes_of(event)));
+            late.requests.iter().for_each(|event| drain.record(bytes_of(event)));
             drain.flush_all(Patience::UntilRoom);
             break;
         }

@@ -39,6 +39,7 @@ pub mod signals;
 pub mod sink;
 pub mod socket;
 pub mod status;
+pub mod unfinished;
 pub mod unseen;
 pub mod watch;
 pub mod witness;

@@ -2,22 +2,23 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
 use iostrata_capture::SCHEMA_VERSION;
-use iostrata_capture::ledger::Skipped;
-use iostrata_capture::manifest::{Device, DeviceCounters, Manifest, Server, State};
-use iostrata_capture::op::Layer;
+use iostrata_capture::ledger::{Amounts, Skipped};
+use iostrata_capture::manifest::{Device, Manifest, Server, State};
+use iostrata_capture::op::{Layer, Op};
 
-use crate::books::{Fate, Tally, count_unseen_ends, settle};
+use crate::books::{DeviceRows, Fate, Tally, settle};
 use crate::bpf::types;
 use crate::chronicle::Chronicle;
 use crate::classes;
 use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
-use crate::drain::Draining;
+use crate::drain::{Draining, Late};
 use crate::home::Home;
 use crate::host::{self, cgroups, devices, mounts, processes};
 use crate::levels::Levels;
@@ -36,9 +37,10 @@ use crate::signals;
 use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
 use crate::socket::Socket;
+use crate::unfinished::{self, Idle, Left, Settled};
 use crate::unseen;
 use crate::watch::Watch;
-use crate::witness::{self, Witness};
+use crate::witness::Witness;
 
 /// How a recording went.
 pub struct Outcome {
@@ -157,7 +159,7 @@ fn whole_devices(options: &Record) -> Vec<Device> {
     if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
         return Vec::new();
     }
-    recorded_devices(options).into_iter().filter(|device| devices::makes_requests(&device.name)).collect()
+    recorded_devices(options)
 }
 
 /// Records until told to stop.
@@ -170,11 +172,12 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let words = session::words()?;
     home.as_mut().map_or(Ok(()), Home::make)?;
     let out = home.as_ref().map(|home| home.directory.as_path());
-    let mut witness = Witness::before(whole_devices(options));
+    let mut witness = Witness::of(whole_devices(options));
     let mut objects = plan::objects();
     let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));
     let (plan, mut session) = started.inspect_err(|_| home.iter().for_each(Home::remove))?;
-    witness.attached();
+    session.open(&mut |edge| witness.at(edge))?;
+    let opened_ns = session.opened_ns();
     let held = options.command.as_deref().map(Held::start).transpose()?;
     session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
     let writer = out.and_then(privilege::writer_of);
@@ -234,22 +237,27 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let sampling = watch.governor.as_ref().map(Governor::summary);
     service.stop();
 
-    let idle = witness::idle_disks(&manifest.devices);
-    witness.detaching();
     let skipped = skipped(&session, &plan);
     manifest.maps = session.tables();
+    // Those that there are now: a disk may have come while it was recorded.
+    let idle = unfinished::idle_disks(&devices::all());
+    thread::sleep(unfinished::COMPLETING);
+    session.close(&mut |edge| witness.at(edge))?;
     session.detach();
-    witness.detached();
-    draining.finish(session.gathered()?)?;
+    let mut left = left(&session, &idle, opened_ns, &words.ops)?;
+    let requests = std::mem::take(&mut left.rows);
+    draining.finish(Late { gathered: session.gathered()?, requests })?;
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
     let of_class = |written| Fate { written, ..Fate::default() };
     let mut fates: Vec<Fate> = written.written.into_iter().map(of_class).collect();
-    if let Some(block) = fates.get_mut(classes::BLOCK) {
-        block.unseen_end = count_unseen_ends(&session.unfinished()?, &idle);
+    for (class, late, unknown) in
+        [(classes::BLOCK, left.ended, left.unknown_io), (classes::SHARE, left.shares, Amounts::default())]
+    {
+        fates.get_mut(class).into_iter().for_each(|fate| (fate.late, fate.unknown) = (late, unknown));
     }
     let accounts = session.accounts()?;
-    manifest.books = settle(&words.classes, &accounts, &fates, &losses, skipped);
+    manifest.books = settle(&words.classes, &accounts, &fates, &losses, skipped, &left);
     if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
         unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
     }
@@ -262,7 +270,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
                 "iostrata: {device}: went while it was recorded: there are no counters to hold its rows against\n"
             ));
         }
-        manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), |dev| session.own_io(dev))?;
+        let own = |dev| session.own_io(dev).map(|seen| left.with_own(dev, seen));
+        manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), own)?;
     }
     manifest.clock.pairs.push(clock::pair());
     manifest.state = State::Complete;
@@ -293,7 +302,16 @@ fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
     session.skipped().into_iter().map(named).collect()
 }
 
-fn rows_of(fates: &[Fate], dev: i32) -> DeviceCounters {
+/// What became of requests that nobody saw complete.
+fn left(session: &Session, idle: &[Idle], opened_ns: u64, op_words: &[String]) -> Result<Settled> {
+    let with_parts = |request| Ok((request, session.parts_of(&request)?));
+    let requests = session.unfinished()?.into_iter().map(with_parts).collect::<Result<_>>()?;
+    let left = Left { requests, flushes: session.unfinished_flushes(opened_ns)? };
+    let direction = |op: u8| Op::parse(op_words.get(usize::from(op))?)?.direction();
+    Ok(unfinished::settle(&left, idle, direction))
+}
+
+fn rows_of(fates: &[Fate], dev: i32) -> DeviceRows {
     let mut sum = Tally::default();
     for fate in fates {
         sum.add(&fate.written);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::HumanBytes;
-use iostrata_capture::ledger::Account;
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::ledger::{Account, Amounts};
+use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
 
 use crate::sink::Size;
 use crate::sink::live::Shown;
@@ -72,6 +72,10 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     for (count, what) in [
         (incomplete.unidentified_requests, "requests without a submitter: their queueing was not seen"),
         (incomplete.unseen_ends, "requests without a duration: their end was not seen"),
+        (
+            incomplete.unfinished_requests,
+            "requests of disks that do not count (queue/iostats): under way at the stop, or their end was not seen",
+        ),
         (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
     ] {
         if count > 0 {
@@ -81,7 +85,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     for without in &manifest.books.without_row {
         let _ = writeln!(text, "note      without a row: {}", without.text());
     }
-    for book in manifest.device_books.iter().filter(|book| !is_idle(&book.kernel) || !book.balanced) {
+    for book in manifest.device_books.iter().filter(|book| !is_idle(book)) {
         let _ = writeln!(text, "device    {}", device_line(book));
     }
     text
@@ -115,23 +119,53 @@ fn account_line(account: &Account, kept: &str) -> String {
     )
 }
 
-fn is_idle(counters: &DeviceCounters) -> bool {
-    let none = DeviceCounters { flush_ops: counters.flush_ops.map(|_| 0), ..DeviceCounters::default() };
-    *counters == none
+fn is_idle(book: &DeviceBook) -> bool {
+    book.balanced && book.kernel.is_zero() && book.rows.is_zero() && book.uncounted.is_zero()
+}
+
+/// `kernel 3 to 5 reads`: what the counters allow, where they moved in instants in which ends were seen or not.
+fn interval(least: u64, more: u64) -> String {
+    if more == 0 { least.to_string() } else { format!("{least} to {}", least.saturating_add(more)) }
+}
+
+fn side(name: &str, of: &DeviceCounters, more: &DeviceCounters) -> String {
+    format!(
+        "{name} {} reads {} B, {} writes {} B",
+        interval(of.read_ops, more.read_ops),
+        interval(of.read_bytes, more.read_bytes),
+        interval(of.write_ops, more.write_ops),
+        interval(of.write_bytes, more.write_bytes)
+    )
 }
 
 fn device_line(book: &DeviceBook) -> String {
-    let sides = [
-        ("kernel", book.kernel.read_ops, book.kernel.read_bytes, book.kernel.write_ops, book.kernel.write_bytes),
-        ("rows", book.rows.read_ops, book.rows.read_bytes, book.rows.write_ops, book.rows.write_bytes),
-        ("own", book.own.read_ops, book.own.read_bytes, book.own.write_ops, book.own.write_bytes),
-    ];
-    let sides: Vec<String> = sides
-        .iter()
-        .filter(|(name, read_ops, _, write_ops, _)| *name != "own" || read_ops + write_ops > 0)
-        .map(|(name, read_ops, read_bytes, write_ops, write_bytes)| {
-            format!("{name} {read_ops} reads {read_bytes} B, {write_ops} writes {write_bytes} B")
-        })
-        .collect();
-    format!("{}: {}: {}", book.device, sides.join("; "), verdict(book.balanced))
+    let none = DeviceCounters::default();
+    let Amounts { read_ops, read_bytes, write_ops, write_bytes } = book.own;
+    let own = DeviceCounters { read_ops, read_bytes, write_ops, write_bytes, ..none };
+    let mut sides = vec![side("kernel", &book.kernel, &book.edges), side("rows", &book.rows, &none)];
+    if !own.is_zero() {
+        sides.push(side("own", &own, &none));
+    }
+    if !book.uncounted.is_zero() {
+        sides.push(side("not counted by the kernel (queue/iostats)", &book.uncounted, &none));
+    }
+    format!("{}: {}: {}", book.device, sides.join("; "), device_verdict(book))
+}
+
+/// What the comparison came to. One that leaves room is no balance.
+fn device_verdict(book: &DeviceBook) -> String {
+    let flushes = match book.unseen_flushes {
+        0 => String::new(),
+        1 => ", but for a flush whose end nobody saw".to_owned(),
+        flushes => format!(", but for {flushes} flushes whose end nobody saw"),
+    };
+    let word = match book.counting {
+        _ if !book.balanced => verdict(false),
+        Counting::Never => "no witness",
+        _ if book.hands_bios_on => "no byte less than its driver counted",
+        _ if book.edges.is_zero() => verdict(true),
+        _ => "within what the kernel counted",
+    };
+    let partly = if book.counting == Counting::Partly { ", of which there are rows that it left out" } else { "" };
+    format!("{word}{flushes}{partly}")
 }

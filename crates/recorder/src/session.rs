@@ -13,10 +13,13 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::clock;
 use crate::fullness::Fullness;
 use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name};
 use crate::report::tell;
 use crate::unseen::Unseen;
+
+mod left;
 
 /// What is set before the programs are loaded.
 #[derive(Clone, Default)]
@@ -71,6 +74,19 @@ pub struct Refusal {
     pub why: String,
 }
 
+/// Moments at which it changes whether rows are made of requests that end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// The last instant in which none are.
+    Opening,
+    /// They are.
+    Open,
+    /// The last instant in which they are.
+    Closing,
+    /// None are any more.
+    Closed,
+}
+
 /// Loaded programs; detached when dropped.
 pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
@@ -107,6 +123,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()>
         open.maps.inode_owners.set_max_entries(1)?;
         open.maps.page_owners.set_max_entries(1)?;
         open.maps.queued.set_max_entries(1)?;
+        open.maps.bios.set_max_entries(1)?;
     }
     Ok(())
 }
@@ -139,7 +156,8 @@ fn shard_bytes(ring_bytes: u64, shards: u32) -> u32 {
 }
 
 impl<'obj> Session<'obj> {
-    /// Loads the programs, makes the rings and attaches. What is seen from now on waits in the rings.
+    /// Loads the programs, makes the rings and attaches. What is seen from now on waits in the rings; of requests nothing is made
+    /// before [`Session::open`].
     pub fn start(object: &'obj mut MaybeUninit<OpenObject>, settings: &Settings) -> Result<Self> {
         clear_complaints();
         let shards = crate::host::possible_cpus().clamp(1, 64);
@@ -179,6 +197,33 @@ impl<'obj> Session<'obj> {
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
             self.links.push((is_return(name), link.map_err(refusal)?));
         }
+        Ok(())
+    }
+
+    /// From now on requests that end become rows. `at` is told right before and after. All is attached by then, which takes long.
+    pub fn open(&mut self, at: &mut dyn FnMut(Edge)) -> Result<()> {
+        at(Edge::Opening);
+        self.set_opened_ns(u64::try_from(clock::monotonic_ns())?)?;
+        at(Edge::Open);
+        Ok(())
+    }
+
+    /// Requests that end become no rows any more. `at` is told right before and after.
+    pub fn close(&mut self, at: &mut dyn FnMut(Edge)) -> Result<()> {
+        at(Edge::Closing);
+        self.set_opened_ns(0)?;
+        at(Edge::Closed);
+        Ok(())
+    }
+
+    /// Since when requests that end become rows; 0 where they do not.
+    pub fn opened_ns(&self) -> u64 {
+        self.skeleton.maps.bss_data.as_ref().map_or(0, |data| data.opened_ns)
+    }
+
+    fn set_opened_ns(&mut self, opened_ns: u64) -> Result<()> {
+        let data = self.skeleton.maps.bss_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .bss"))?;
+        data.opened_ns = opened_ns;
         Ok(())
     }
 
@@ -266,42 +311,6 @@ impl<'obj> Session<'obj> {
             }
         }
         Ok(unseen)
-    }
-
-    /// Requests that were issued and that nobody saw complete. To be asked after detaching.
-    pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
-        let maps = &self.skeleton.maps;
-        let mut entries = Vec::new();
-        for key in maps.crowded.keys() {
-            entries.extend(
-                maps.crowded.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
-            );
-        }
-        let ways = types::request_bucket::default().way.len() as u32;
-        for key in maps.places.keys() {
-            let Some(place) = read_record::<u32>(&key) else { continue };
-            let bucket = maps.requests.lookup(&(place / ways).to_ne_bytes(), MapFlags::ANY)?;
-            let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
-            entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize].state));
-        }
-        let over = types::phase::PHASE_OVER.0 as u8;
-        entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.phase != over);
-        Ok(entries)
-    }
-
-    /// What was being gathered of the file system layer. To be asked after detaching.
-    pub fn gathered(&self) -> Result<Vec<types::fs_event>> {
-        let slots = &self.skeleton.maps.fs_slots;
-        let mut events = Vec::new();
-        for key in 0..slots.max_entries() {
-            let by_cpu = self.percpu::<types::fs_slot>(slots, &key.to_ne_bytes())?;
-            let gathered = by_cpu.into_iter().filter(|slot| slot.event.events > 0);
-            events.extend(gathered.map(|slot| types::fs_event {
-                duration_ns: slot.last_ns as i64 - slot.event.head.start_ns,
-                ..slot.event
-            }));
-        }
-        Ok(events)
     }
 
     /// Processes that serve a FUSE file system, by id and start. To be asked at the end.

@@ -1,41 +1,21 @@
 //! The kernel's own counters of each device, as the witness for its rows.
 //!
-//! They are read four times: before and after the programs are attached, before and after they are detached. On a device
-//! that works meanwhile, what it did between the outer and the inner reading may or may not have been seen; everything
-//! between the inner two must have been.
+//! They are read four times: right before and after requests that end begin to become rows, right before and after they cease to. On a
+//! device that works meanwhile, what it did between the outer and the inner reading may or may not be in rows; everything between the
+//! inner two must be.
 
 use std::thread;
 use std::time::Duration;
 
-use iostrata_capture::manifest::{Device, DeviceBook, DeviceCounters};
+use iostrata_capture::manifest::{Counting, Device, DeviceBook, DeviceCounters};
 
-use crate::books::settle_device;
+use crate::books::{DeviceRows, Kernel, settle_device};
 use crate::bpf::types;
-use crate::clock;
 use crate::host::devices;
+use crate::session::Edge;
 
 /// The kernel counts a request some instants after the program at its completion ran.
 const COUNTING: Duration = Duration::from_millis(5);
-
-/// A disk that had no request under way.
-#[derive(Debug, Clone, Copy)]
-pub struct Idle {
-    /// The disk.
-    pub dev: i32,
-    /// By the monotonic clock: what was issued before had completed.
-    pub at_ns: u64,
-}
-
-/// The disks that have no request under way now. To be asked before detaching: when it returns, the programs have seen the
-/// end of whatever had ended.
-pub fn idle_disks(disks: &[Device]) -> Vec<Idle> {
-    let at_ns = u64::try_from(clock::monotonic_ns()).unwrap_or(0);
-    let idle = disks.iter().filter(|disk| devices::is_idle(&disk.name));
-    let idle = idle.map(|disk| Idle { dev: disk.dev, at_ns }).collect();
-    // The kernel takes a request off the count before its completion runs in a softirq.
-    thread::sleep(COUNTING);
-    idle
-}
 
 /// A reading of one device.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +23,8 @@ struct Reading {
     counters: DeviceCounters,
     /// Tells a disk from another one that has its name later; none before Linux 5.15.
     sequence: Option<u64>,
+    /// Whether the kernel counts.
+    counts: bool,
 }
 
 /// Four readings of some devices.
@@ -53,46 +35,37 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// The first reading: nothing is attached.
-    pub fn before(devices: Vec<Device>) -> Self {
-        let mut witness = Witness { devices, readings: Vec::new() };
-        witness.read();
-        witness
+    /// A witness for `devices` that has seen nothing yet.
+    pub fn of(devices: Vec<Device>) -> Self {
+        Witness { devices, readings: Vec::new() }
     }
 
-    /// The second: everything is attached, and whatever completes now is seen.
-    pub fn attached(&mut self) {
-        thread::sleep(COUNTING);
-        self.read();
-    }
-
-    /// The third: everything still is.
-    pub fn detaching(&mut self) {
-        self.read();
-    }
-
-    /// The last: nothing is attached any more.
-    pub fn detached(&mut self) {
-        thread::sleep(COUNTING);
+    /// Reads, at each of these moments.
+    pub fn at(&mut self, edge: Edge) {
+        match edge {
+            Edge::Opening | Edge::Closing => {}
+            Edge::Open | Edge::Closed => thread::sleep(COUNTING),
+        }
         self.read();
     }
 
     fn read(&mut self) {
         let reading = |device: &Device| {
             let counters = devices::counters(&device.name).ok()?;
-            Some(Reading { counters, sequence: devices::sequence(&device.name) })
+            let counts = devices::is_counted(&device.name);
+            Some(Reading { counters, sequence: devices::sequence(&device.name), counts })
         };
         self.readings.push(self.devices.iter().map(reading).collect());
     }
 
     /// The four readings of the device at `at`; none where it is gone, or another has taken its place.
-    fn readings_of(&self, at: usize) -> Option<Vec<DeviceCounters>> {
+    fn readings_of(&self, at: usize) -> Option<Vec<Reading>> {
         let readings: Vec<Reading> = self.readings.iter().map(|reading| reading[at]).collect::<Option<_>>()?;
         let same = |pair: &[Reading]| {
             // Counters never go back by themselves.
             pair[0].sequence == pair[1].sequence && pair[1].counters.has_reached(&pair[0].counters)
         };
-        readings.windows(2).all(same).then(|| readings.iter().map(|reading| reading.counters).collect())
+        readings.windows(2).all(same).then_some(readings)
     }
 
     /// Devices that have no book, because they are gone or began anew.
@@ -104,17 +77,29 @@ impl Witness {
     /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's.
     pub fn settle<E>(
         &self,
-        rows: impl Fn(i32) -> DeviceCounters,
+        rows: impl Fn(i32) -> DeviceRows,
         own: impl Fn(i32) -> Result<types::own_io, E>,
     ) -> Result<Vec<DeviceBook>, E> {
         let mut books = Vec::new();
         for (at, device) in self.devices.iter().enumerate() {
-            if let Some([before, attached, detaching, detached]) = self.readings_of(at).as_deref() {
-                let inner = detaching.since(attached);
-                let edges = detached.since(before).since(&inner);
-                books.push(settle_device(&device.name, inner, edges, rows(device.dev), &own(device.dev)?));
+            let Some(readings) = self.readings_of(at) else { continue };
+            if let [before, attached, detaching, detached] = readings.as_slice() {
+                let moved = detaching.counters.since(&attached.counters);
+                let edges = detached.counters.since(&before.counters).since(&moved);
+                let hands_bios_on = !devices::makes_requests(&device.name);
+                let kernel = Kernel { moved, edges, counting: counting(&readings), hands_bios_on };
+                books.push(settle_device(&device.name, kernel, rows(device.dev), &own(device.dev)?));
             }
         }
         Ok(books)
+    }
+}
+
+/// Whether the kernel counted, as far as these readings tell.
+fn counting(readings: &[Reading]) -> Counting {
+    match readings.iter().filter(|reading| reading.counts).count() {
+        0 => Counting::Never,
+        count if count == readings.len() => Counting::Always,
+        _ => Counting::Partly,
     }
 }

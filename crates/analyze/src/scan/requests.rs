@@ -16,7 +16,7 @@ use crate::event::{Anomalies, Durations, PHASES, Phase, UNKNOWN, bytes, duration
 view! {
     /// Block requests.
     Requests of block {
-        ts_ns, dur_ns, queue_ns, insert_ns, pid, comm, start_ns, evidence, owned_bytes, shared_bytes, class, dev, bytes, op, flags, weight
+        ts_ns, dur_ns, queue_ns, insert_ns, pid, comm, start_ns, evidence, owned_bytes, shared_bytes, class, dev, bytes, op, weight
     }
 }
 
@@ -38,15 +38,12 @@ view! {
 view! {
     /// Parts of requests.
     Shares of share {
-        ts_ns, dev, op, flags, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
+        ts_ns, dev, op, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
     }
 }
 
 /// Whatever the device's own blocks are.
 const SECTOR_BYTES: i64 = 512;
-
-/// The flag of block requests that the kernel's I/O counters leave out.
-const NOT_IN_COUNTERS: i32 = 512;
 
 impl Events for BlockTable {
     const COLUMNS: &'static [&'static str] = Requests::COLUMNS;
@@ -106,7 +103,7 @@ impl Fold<'_> {
             return;
         }
         let (dev, op, class) = (view.dev.at(row), view.op.at(row), view.class.at(row));
-        let direction = counted_direction(op, view.flags.at(row));
+        let direction = op.direction();
         let takes = self.takes(dev);
         // A request without an owner may still say its cgroup and its file.
         let told = Told {
@@ -164,7 +161,7 @@ impl Fold<'_> {
             return;
         }
         let (op, class) = (view.op.at(row), view.class.at(row));
-        let direction = counted_direction(op, view.flags.at(row));
+        let direction = op.direction();
         let entities = self.settings.entities;
         let told = Told {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
@@ -192,11 +189,6 @@ fn durations(
     [dur_ns, queue_ns, insert_ns, device_ns(dur_ns, queue_ns, insert_ns)].map(|ns| duration(ns, anomalies))
 }
 
-/// So that the total of all systems equals the kernel's read and write counters of the devices.
-fn counted_direction(op: Op, flags: i32) -> Option<Direction> {
-    op.direction().filter(|_| flags & NOT_IN_COUNTERS == 0)
-}
-
 /// D2C: what remains of the whole after the queue and the scheduler; unknown where a part of it is.
 fn device_ns(dur_ns: Option<i64>, queue_ns: Option<i64>, insert_ns: Option<i64>) -> Option<i64> {
     // Sums of three 64-bit values need no more than 66 bits; a result beyond 64 is as impossible as a negative one.
@@ -215,14 +207,5 @@ mod tests {
         assert_eq!(device_ns(None, Some(3), Some(2)), None);
         assert_eq!(device_ns(Some(10), None, Some(2)), None);
         assert_eq!(device_ns(Some(i64::MIN), Some(i64::MAX), Some(i64::MAX)), Some(i64::MIN));
-    }
-
-    #[test]
-    fn requests_outside_the_kernels_counters_have_no_direction() {
-        assert_eq!(counted_direction(Op::Write, 1), Some(Direction::Write));
-        assert_eq!(counted_direction(Op::Write, NOT_IN_COUNTERS | 1), None);
-        assert_eq!(counted_direction(Op::Discard, 0), None);
-        assert_eq!(counted_direction(Op::DeviceFlush, 0), None);
-        assert_eq!(counted_direction(Op::Flush, 0), Some(Direction::Write));
     }
 }

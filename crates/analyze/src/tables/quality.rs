@@ -5,7 +5,7 @@ mod sanity;
 use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
-use iostrata_capture::manifest::{Manifest, State, WITHOUT_OWNERS};
+use iostrata_capture::manifest::{Counting, Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 use iostrata_capture::unseen::WithoutRow;
@@ -147,11 +147,17 @@ fn books(manifest: &Manifest, losses: &Losses) -> Check {
 
 fn devices(manifest: &Manifest) -> Check {
     let wrong = trust::unbalanced_devices(manifest);
-    let (verdict, found) = match (wrong.as_slice(), manifest.device_books.len()) {
-        ([], 0) => (Verdict::Note, "no device was recorded whole: the kernel's counters are no witness".to_owned()),
-        ([], 1) => (Verdict::Good, "the rows of one device are what the kernel counted".to_owned()),
-        ([], all) => (Verdict::Good, format!("the rows of {all} devices are what the kernel counted")),
-        (wrong, _) => (Verdict::Bad, wrong.join("; ")),
+    let remarks = trust::device_remarks(manifest);
+    let counted = manifest.device_books.iter().filter(|book| book.counting != Counting::Never).count();
+    // A device that was busy when the recording began or ended leaves a little room; where it is much there is a remark.
+    let exactly = manifest.device_books.iter().all(|book| book.edges.is_zero());
+    let how = if exactly { "" } else { ", give or take what devices did as it began and ended (within 1 %)" };
+    let (verdict, found) = match (wrong.as_slice(), remarks.as_slice(), counted) {
+        ([], [], 0) => (Verdict::Note, "no device was recorded whole: the kernel's counters are no witness".to_owned()),
+        ([], [], 1) => (Verdict::Good, format!("the rows of one device are what the kernel counted{how}")),
+        ([], [], all) => (Verdict::Good, format!("the rows of {all} devices are what the kernel counted{how}")),
+        ([], remarks, _) => (Verdict::Note, remarks.join("; ")),
+        (wrong, _, _) => (Verdict::Bad, wrong.join("; ")),
     };
     ("devices", verdict, found)
 }
@@ -179,6 +185,10 @@ fn ends(manifest: &Manifest) -> Check {
     let counts = [
         (incomplete.unseen_ends, "requests whose end nobody saw"),
         (incomplete.unidentified_requests, "requests whose submitter nobody saw"),
+        (
+            incomplete.unfinished_requests,
+            "requests of disks that keep no count, under way at the stop or without an end",
+        ),
         (incomplete.unfinished_async, "operations of aio or io_uring that had not ended"),
         (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),
     ];

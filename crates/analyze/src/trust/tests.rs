@@ -1,6 +1,6 @@
 use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
-use iostrata_capture::manifest::{DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
 use iostrata_capture::part::PartName;
 use iostrata_capture::unseen::{UnseenKind, WithoutRow};
 
@@ -144,12 +144,69 @@ fn a_device_whose_counters_differ_is_told_with_what_differs() {
         kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
         rows: DeviceCounters { write_ops: 1, write_bytes: 4096, ..Default::default() },
         edges: DeviceCounters::default(),
+        counting: Counting::Always,
+        uncounted: DeviceCounters::default(),
+        unseen_flushes: 0,
+        hands_bios_on: false,
         own: Amounts { write_ops: 2, ..Default::default() },
         balanced: false,
     };
     let trust = with(|m| m.device_books.push(book));
     let line = "the books of device vda do not balance: the kernel counted 8192 bytes written but 4096 recorded";
     assert_eq!((trust.notes, trust.complete), (vec![line.to_owned()], false));
+}
+
+#[test]
+fn a_device_whose_counters_are_no_witness_or_leave_room_is_remarked() {
+    let writes = |write_ops, write_bytes| DeviceCounters { write_ops, write_bytes, ..Default::default() };
+    let remarks = |book: DeviceBook| super::devices::remarks(&[book]);
+    let sound = DeviceBook {
+        device: "vda".into(),
+        kernel: writes(10, 1000),
+        rows: writes(10, 1000),
+        edges: DeviceCounters::default(),
+        counting: Counting::Always,
+        uncounted: DeviceCounters::default(),
+        unseen_flushes: 0,
+        hands_bios_on: false,
+        own: Amounts::default(),
+        balanced: true,
+    };
+    assert_eq!(remarks(sound.clone()), [""; 0]);
+    assert_eq!(remarks(DeviceBook { edges: writes(1, 10), ..sound.clone() }), [""; 0], "less than a hundredth");
+    let busy = remarks(DeviceBook { edges: writes(1, 100), ..sound.clone() }).concat();
+    assert!(busy.contains("0 bytes read and 1000 to 1100 written"), "{busy}");
+    let uncounted = writes(3, 300);
+    let never = remarks(DeviceBook { counting: Counting::Never, uncounted, ..sound.clone() }).concat();
+    assert!(never.contains("3 requests of 300 bytes have no witness"), "{never}");
+    let partly = remarks(DeviceBook { counting: Counting::Partly, uncounted, ..sound.clone() }).concat();
+    assert!(partly.contains("was changed while it was recorded"), "{partly}");
+    let idle = DeviceBook { counting: Counting::Never, kernel: writes(0, 0), rows: writes(0, 0), ..sound.clone() };
+    assert_eq!(remarks(idle), [""; 0], "it did nothing");
+    let flushes = remarks(DeviceBook { unseen_flushes: 2, ..sound.clone() }).concat();
+    assert!(flushes.starts_with("2 flushes of device vda without a row"), "{flushes}");
+    let bios = remarks(DeviceBook { hands_bios_on: true, ..sound }).concat();
+    assert!(bios.contains("its rows are bios"), "{bios}");
+}
+
+#[test]
+fn of_bios_only_missing_bytes_are_missing() {
+    let of = |write_bytes, balanced| {
+        let book = DeviceBook {
+            device: "zram0".into(),
+            kernel: DeviceCounters { write_ops: 9, write_bytes: 8192, ..Default::default() },
+            rows: DeviceCounters { write_ops: 1, write_bytes, ..Default::default() },
+            edges: DeviceCounters::default(),
+            counting: Counting::Always,
+            uncounted: DeviceCounters::default(),
+            unseen_flushes: 0,
+            hands_bios_on: true,
+            own: Amounts::default(),
+            balanced,
+        };
+        missing(&with(|m| m.device_books.push(book)))[Layer::Block as usize]
+    };
+    assert_eq!((of(8192, true), of(4096, false)), (Some(0), None));
 }
 
 /// What is missing, by layer; `None` where there may be more.
@@ -183,6 +240,10 @@ fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
         kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
         rows: DeviceCounters { write_ops, write_bytes, ..Default::default() },
         edges: DeviceCounters::default(),
+        counting: Counting::Always,
+        uncounted: DeviceCounters::default(),
+        unseen_flushes: 0,
+        hands_bios_on: false,
         own: Amounts::default(),
         balanced: false,
     };

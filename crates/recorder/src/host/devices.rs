@@ -81,6 +81,11 @@ pub fn makes_requests(name: &str) -> bool {
     Path::new("/sys/block").join(name).join("mq").exists()
 }
 
+/// Whether the kernel counts what a disk does (`/sys/block/DEV/queue/iostats`).
+pub fn is_counted(name: &str) -> bool {
+    line(&format!("/sys/block/{name}/queue/iostats")) != "0"
+}
+
 /// Whether a disk has no request under way (`/sys/block/DEV/inflight`).
 pub fn is_idle(name: &str) -> bool {
     let text = line(&format!("/sys/block/{name}/inflight"));

@@ -15,15 +15,19 @@ const fn tracepoint(name: &'static str, arguments: usize) -> Tracepoint {
     Tracepoint { name, arguments, needed: true }
 }
 
-/// In the order of attachment. Completion comes last, so that what it sees was seen before.
-const TRACEPOINTS: [Tracepoint; 6] = [
+/// In the order of attachment. Ends come last, so that what they see was seen before.
+const TRACEPOINTS: [Tracepoint; 7] = [
     tracepoint("block_bio_queue", 1),
     Tracepoint { needed: false, ..tracepoint("block_split", 2) },
+    tracepoint("block_bio_remap", 3),
     tracepoint("block_rq_insert", 1),
     tracepoint("block_rq_issue", 1),
     tracepoint("block_rq_requeue", 1),
     Tracepoint { needed: false, ..tracepoint("block_rq_merge", 1) },
 ];
+
+/// What tells of ends, of which rows are made.
+const ENDS: [&str; 2] = ["block_bio_complete", "block_rq_complete"];
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     // First of all: what turns dirty before anything else is attached has no owner.
@@ -36,7 +40,9 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
             None => {}
         }
     }
-    programs.push(required(kernel, "block_rq_complete", "iostrata_block_rq_complete")?);
+    for end in ENDS {
+        programs.push(required(kernel, end, &format!("iostrata_{end}"))?);
+    }
     Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() }])
 }
 

@@ -32,6 +32,8 @@ impl Host {
             ("block_rq_issue", 1),
             ("block_rq_requeue", 1),
             ("block_rq_merge", 1),
+            ("block_bio_remap", 3),
+            ("block_bio_complete", 2),
             ("block_rq_complete", 3),
         ];
         let functions = vec![
@@ -113,7 +115,7 @@ fn block(host: &Host) -> Result<Vec<String>, String> {
 #[test]
 fn completion_is_attached_last() {
     let programs = block(&Host::complete()).expect("everything is there");
-    assert_eq!(programs.len(), 8);
+    assert_eq!(programs.len(), 10);
     assert_eq!(programs.last().map(String::as_str), Some("iostrata_block_rq_complete"));
 }
 
@@ -133,7 +135,7 @@ fn tracepoints_that_have_the_queue_in_front_get_the_program_that_expects_it() {
 fn a_kernel_without_the_merge_tracepoint_can_do_without() {
     let mut host = Host::complete();
     host.tracepoints.remove("block_rq_merge");
-    assert_eq!(block(&host).expect("the rest is there").len(), 7);
+    assert_eq!(block(&host).expect("the rest is there").len(), 9);
 }
 
 #[test]

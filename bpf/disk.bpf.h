@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Disks: whose a bio or a request is, and which of them make requests of bios. */
+#ifndef IOSTRATA_DISK_H
+#define IOSTRATA_DISK_H
+
+/*
+ * Whether a bio has gone to a device that hands bios on (dm, md, zram) since the start. Most machines have none that is used, and
+ * do not pay for looking. Set once, never taken back.
+ */
+__u32 hands_bios_on = 0;
+
+/*
+ * Arguments of tp_btf programs are typed, so they and what they point to are read with plain loads, which the kernel
+ * makes safe; each costs a tenth of a bpf_probe_read_kernel().
+ */
+static __always_inline __u32 dev_of_disk(struct gendisk *disk)
+{
+	return (__u32)disk->major << 20 | disk->first_minor;
+}
+
+static __always_inline struct gendisk *disk_of_bio(struct bio *bio)
+{
+	if (bpf_core_field_exists(bio->bi_bdev))
+		return bio->bi_bdev->bd_disk;
+	return ((struct bio___5_11 *)bio)->bi_disk;
+}
+
+static __always_inline struct gendisk *disk_of_request(struct request *rq)
+{
+	if (bpf_core_field_exists(((struct request___5_16 *)rq)->rq_disk))
+		return ((struct request___5_16 *)rq)->rq_disk;
+	return ((struct request_queue___since_5_15 *)rq->q)->disk;
+}
+
+static __always_inline bool makes_requests(struct gendisk *disk)
+{
+	return disk->queue->mq_ops;
+}
+
+/* The disk that `bdev` is, or is a partition of; 0 where it makes requests. */
+static __always_inline __u32 hands_on(struct block_device *bdev)
+{
+	struct gendisk *disk = BPF_CORE_READ(bdev, bd_disk);
+
+	if (!disk || BPF_CORE_READ(disk, queue, mq_ops))
+		return 0;
+	return (__u32)BPF_CORE_READ(disk, major) << 20 | BPF_CORE_READ(disk, first_minor);
+}
+
+/*
+ * Whether this is the one place where it is counted that what a bio carries was written back: pages pass each device of a stack.
+ * It is the topmost, where that hands bios on, and else where requests are made. `bdev`: of the file system.
+ */
+static __always_inline bool is_counted_at(struct bio *bio, struct block_device *bdev)
+{
+	__u32 top = bdev ? hands_on(bdev) : 0;
+
+	return top ? top == dev_of_disk(disk_of_bio(bio)) : makes_requests(disk_of_bio(bio));
+}
+
+#endif

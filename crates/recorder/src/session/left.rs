@@ -1,0 +1,78 @@
+//! What is left in the maps of the kernel side at the end. To be asked for after detaching.
+
+use anyhow::Result;
+use libbpf_rs::{MapCore, MapFlags};
+
+use super::Session;
+use crate::bpf::{read_record, types};
+
+impl Session<'_> {
+    /// Requests that were issued, and bios on their way through a device, that nobody saw complete. To be asked after detaching.
+    pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
+        let maps = &self.skeleton.maps;
+        let mut bios = Vec::new();
+        for key in maps.bios.keys() {
+            bios.extend(
+                maps.bios.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
+            );
+        }
+        let mut entries = Vec::new();
+        for key in maps.crowded.keys() {
+            entries.extend(
+                maps.crowded.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
+            );
+        }
+        let ways = types::request_bucket::default().way.len() as u32;
+        for key in maps.places.keys() {
+            let Some(place) = read_record::<u32>(&key) else { continue };
+            let bucket = maps.requests.lookup(&(place / ways).to_ne_bytes(), MapFlags::ANY)?;
+            let bucket = bucket.and_then(|value| read_record::<types::request_bucket>(&value));
+            entries.extend(bucket.map(|bucket| bucket.way[(place % ways) as usize].state));
+        }
+        let over = types::phase::PHASE_OVER.0 as u8;
+        entries.retain(|state: &types::inflight_request| state.issue_ns != 0 && state.phase != over);
+        entries.extend(bios);
+        Ok(entries)
+    }
+
+    /// Flushes without data that were queued since `opened_ns` and that nobody saw complete. To be asked after detaching.
+    pub fn unfinished_flushes(&self, opened_ns: u64) -> Result<Vec<types::queued_bio>> {
+        let queued = &self.skeleton.maps.queued;
+        let mut flushes = Vec::new();
+        for key in 0..queued.max_entries() {
+            let bucket = queued.lookup(&key.to_ne_bytes(), MapFlags::ANY)?;
+            let bucket = bucket.and_then(|value| read_record::<types::queued_bucket>(&value));
+            flushes.extend(bucket.iter().flat_map(|bucket| bucket.way).filter(|waiting| {
+                waiting.bio != 0
+                    && waiting.queue_ns >= opened_ns
+                    && u32::from(waiting.from.origin.io_class) == types::io_class::IO_FLUSH.0
+            }));
+        }
+        Ok(flushes)
+    }
+
+    /// The parts of a request or bio that is unfinished; `None` where they are not known any more.
+    pub fn parts_of(&self, request: &types::inflight_request) -> Result<Option<types::part_list>> {
+        if request.from.origin.others == 0 {
+            return Ok(None);
+        }
+        let list = self.skeleton.maps.part_lists.lookup(&request.request.to_ne_bytes(), MapFlags::ANY)?;
+        let list = list.and_then(|value| read_record::<types::part_list>(&value));
+        Ok(list.filter(|list| list.queue_ns == request.queue_ns))
+    }
+
+    /// What was being gathered of the file system layer. To be asked after detaching.
+    pub fn gathered(&self) -> Result<Vec<types::fs_event>> {
+        let slots = &self.skeleton.maps.fs_slots;
+        let mut events = Vec::new();
+        for key in 0..slots.max_entries() {
+            let by_cpu = self.percpu::<types::fs_slot>(slots, &key.to_ne_bytes())?;
+            let gathered = by_cpu.into_iter().filter(|slot| slot.event.events > 0);
+            events.extend(gathered.map(|slot| types::fs_event {
+                duration_ns: slot.last_ns as i64 - slot.event.head.start_ns,
+                ..slot.event
+            }));
+        }
+        Ok(events)
+    }
+}

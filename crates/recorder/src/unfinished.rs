@@ -1,0 +1,281 @@
+//! Requests that nobody saw complete, at the stop: those that must be over become rows without a duration.
+//!
+//! A kernel may not run the programs at an end (docs/architecture.md). What was issued is known all the same, and a disk that has no
+//! request under way has done all that was asked of it.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use iostrata_capture::ledger::Amounts;
+use iostrata_capture::manifest::Device;
+use iostrata_capture::op::Direction;
+use rustc_hash::FxHashMap;
+
+use crate::bpf::{bytes_of, read_record, types};
+use crate::clock;
+use crate::host::devices;
+
+/// A missing value in a record (`bpf/events.h`).
+const MISSING: i64 = i64::MIN;
+
+/// How long a request may take of which the kernel keeps no count.
+const LONGEST_UNCOUNTED_NS: u64 = 10_000_000_000;
+
+/// The kernel takes a request off the count of those under way before its completion runs in a softirq.
+pub const COMPLETING: Duration = Duration::from_millis(5);
+
+/// A disk that had no request under way.
+#[derive(Debug, Clone, Copy)]
+pub struct Idle {
+    /// The disk.
+    pub dev: i32,
+    /// By the monotonic clock: what was issued before had completed.
+    pub at_ns: u64,
+}
+
+/// The disks that have no request under way now. To be asked [`COMPLETING`] before detaching.
+pub fn idle_disks(disks: &[Device]) -> Vec<Idle> {
+    let at_ns = u64::try_from(clock::monotonic_ns()).unwrap_or(0);
+    let idle = disks.iter().filter(|disk| devices::is_idle(&disk.name));
+    idle.map(|disk| Idle { dev: disk.dev, at_ns }).collect()
+}
+
+/// What is left of the kernel side's tables.
+pub struct Left {
+    /// Requests and bios that were not seen to end, each with its parts where it has several.
+    pub requests: Vec<(types::inflight_request, Option<types::part_list>)>,
+    /// Bios of flushes without data, which have no other entry.
+    pub flushes: Vec<types::queued_bio>,
+}
+
+/// What became of it.
+#[derive(Default)]
+pub struct Settled {
+    /// Of those that are over, as they would lie in a ring.
+    pub rows: Vec<types::block_event_parts>,
+    /// How many these are.
+    pub ended: u64,
+    /// How many parts the rows have beside their owners'.
+    pub shares: u64,
+    /// Of those that are over and the recorder's own, by disk.
+    pub own: FxHashMap<i32, types::own_io>,
+    /// How many may be over or under way.
+    pub unknown: u64,
+    /// What these carry.
+    pub unknown_io: Amounts,
+}
+
+/// Finds out which requests are over. `direction` tells that of an operation by its number.
+pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direction>) -> Settled {
+    let mut settled = Settled::default();
+    for (request, parts) in &left.requests {
+        match (fate(request, idle), request.own != 0) {
+            (Fate::UnderWay, _) | (Fate::Unknown, true) => {}
+            (Fate::Unknown, false) => {
+                settled.unknown += 1;
+                settled.unknown_io.add(&amounts(direction(request.op), u64::from(request.bytes)));
+            }
+            (Fate::Over, true) => settled.add_own(request, direction(request.op)),
+            (Fate::Over, false) => settled.add_row(request, parts.as_ref()),
+        }
+    }
+    // As long as a device still flushes, whoever waits for that does too.
+    let flushing: HashSet<u32> =
+        left.requests.iter().map(|(request, _)| request).filter(|r| is_device_flush(r)).map(dev_of).collect();
+    for bio in left.flushes.iter().filter(|bio| !flushing.contains(&bio.from.origin.dev)) {
+        if was_idle_after(bio.from.origin.dev, bio.queue_ns, idle) {
+            settled.add_row(&flush(bio), None);
+        }
+    }
+    settled
+}
+
+enum Fate {
+    Over,
+    UnderWay,
+    /// Its disk does not say whether it is idle.
+    Unknown,
+}
+
+fn dev_of(request: &types::inflight_request) -> u32 {
+    request.from.origin.dev
+}
+
+fn is_device_flush(request: &types::inflight_request) -> bool {
+    u32::from(request.op) == types::op::OP_DEVICE_FLUSH.0
+}
+
+fn was_idle_after(dev: u32, at_ns: u64, idle: &[Idle]) -> bool {
+    idle.iter().any(|disk| disk.dev == dev as i32 && at_ns < disk.at_ns)
+}
+
+fn fate(request: &types::inflight_request, idle: &[Idle]) -> Fate {
+    let began_ns = request.issue_ns.max(request.queue_ns);
+    let uncounted = u32::from(request.flags) & types::request_flag::REQUEST_UNCOUNTED.0 != 0;
+    if !uncounted {
+        return if was_idle_after(dev_of(request), began_ns, idle) { Fate::Over } else { Fate::UnderWay };
+    }
+    if was_idle_after(dev_of(request), began_ns.saturating_add(LONGEST_UNCOUNTED_NS), idle) {
+        return Fate::Over;
+    }
+    // The kernel counts no device flush, on whatever disk; what it carries is in nobody's sums.
+    if is_device_flush(request) { Fate::UnderWay } else { Fate::Unknown }
+}
+
+fn amounts(direction: Option<Direction>, bytes: u64) -> Amounts {
+    match direction {
+        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
+        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
+        None => Amounts::default(),
+    }
+}
+
+/// Where a request was when it was issued. The generated type has a union there.
+fn sector_of(request: &types::inflight_request) -> i64 {
+    let at = std::mem::offset_of!(types::inflight_request, __anon_inflight_request_1);
+    bytes_of(request).get(at..).and_then(read_record::<u64>).map_or(MISSING, u64::cast_signed)
+}
+
+/// The request that a flush without data was.
+fn flush(bio: &types::queued_bio) -> types::inflight_request {
+    types::inflight_request {
+        queue_ns: bio.queue_ns,
+        flags: types::request_flag::REQUEST_PREFLUSH.0 as u16,
+        bios: 1,
+        op: types::op::OP_FLUSH.0 as u8,
+        from: bio.from,
+        ..types::inflight_request::default()
+    }
+}
+
+impl Settled {
+    /// What of the recorder's own I/O was `seen` on a disk, with what was not seen to end.
+    pub fn with_own(&self, dev: i32, seen: types::own_io) -> types::own_io {
+        let unseen = self.own.get(&dev).copied().unwrap_or_default();
+        types::own_io {
+            read_ops: seen.read_ops + unseen.read_ops,
+            read_bytes: seen.read_bytes + unseen.read_bytes,
+            write_ops: seen.write_ops + unseen.write_ops,
+            write_bytes: seen.write_bytes + unseen.write_bytes,
+            ..seen
+        }
+    }
+
+    fn add_own(&mut self, request: &types::inflight_request, direction: Option<Direction>) {
+        let own = self.own.entry(dev_of(request) as i32).or_default();
+        let bytes = u64::from(request.bytes);
+        match direction {
+            Some(Direction::Read) => {
+                own.read_ops += 1;
+                own.read_bytes += bytes;
+            }
+            Some(Direction::Write) => {
+                own.write_ops += 1;
+                own.write_bytes += bytes;
+            }
+            None => {}
+        }
+    }
+
+    /// The record of a request that is over, with all of its bytes, as `fill_block_event()` makes it.
+    fn add_row(&mut self, request: &types::inflight_request, parts: Option<&types::part_list>) {
+        let first_ns = if request.insert_ns != 0 { request.insert_ns } else { request.issue_ns };
+        let between = |from: u64, until: u64| {
+            if from != 0 && until != 0 { until.wrapping_sub(from) as i64 } else { MISSING }
+        };
+        let is_flush = is_device_flush(request) || u32::from(request.op) == types::op::OP_FLUSH.0;
+        let began_ns = if request.queue_ns != 0 { request.queue_ns } else { first_ns };
+        let mut event = types::block_event_parts::default();
+        let row = &mut event.submitted.event;
+        row.head.event_class = types::event_class::CLASS_BLOCK.0 as u16;
+        row.head.op = request.op;
+        row.head.start_ns = began_ns as i64;
+        row.duration_ns = MISSING;
+        row.queue_ns = between(request.queue_ns, first_ns);
+        row.insert_ns = between(request.insert_ns, request.issue_ns);
+        let requeued = u32::from(request.phase) == types::phase::PHASE_REQUEUED.0;
+        row.sector = if is_flush || requeued { MISSING } else { sector_of(request) };
+        row.bytes = request.bytes;
+        row.flags = request.flags;
+        row.bios = request.bios;
+        row.requeues = u16::from(request.requeues);
+        row.origin = request.from.origin;
+        row.origin.owned_bytes = row.origin.owned_bytes.min(request.bytes);
+        event.submitted.submitter = request.from.submitter;
+        match parts {
+            Some(list) => {
+                event.others.copy_from_slice(&list.part[1..]);
+                self.shares += u64::from(request.from.origin.others);
+            }
+            None => event.submitted.event.origin.others = 0,
+        }
+        self.rows.push(event);
+        self.ended += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: u8 = types::op::OP_WRITE.0 as u8;
+
+    fn direction(op: u8) -> Option<Direction> {
+        match u32::from(op) {
+            op if op == types::op::OP_READ.0 => Some(Direction::Read),
+            op if op == types::op::OP_WRITE.0 || op == types::op::OP_FLUSH.0 => Some(Direction::Write),
+            _ => None,
+        }
+    }
+
+    fn request(dev: u32, op: u8) -> types::inflight_request {
+        let from = types::provenance {
+            origin: types::origin { dev, owned_bytes: 4096, ..Default::default() },
+            ..Default::default()
+        };
+        types::inflight_request { from, op, bytes: 4096, queue_ns: 1, issue_ns: 2, ..Default::default() }
+    }
+
+    fn settled(requests: &[types::inflight_request], flushes: &[types::queued_bio]) -> Settled {
+        let requests = requests.iter().map(|request| (*request, None)).collect();
+        let left = Left { requests, flushes: flushes.to_vec() };
+        settle(&left, &[Idle { dev: 1, at_ns: 20_000_000_000 }], direction)
+    }
+
+    #[test]
+    fn what_an_idle_disk_must_have_done_becomes_a_row_with_all_of_its_bytes() {
+        let later = types::inflight_request { issue_ns: 30_000_000_000, ..request(1, WRITE) };
+        let own = types::inflight_request { own: 1, ..request(1, WRITE) };
+        let settled = settled(&[request(1, WRITE), request(2, WRITE), later, own], &[]);
+        let rows: Vec<_> = settled.rows.iter().map(|row| row.submitted.event).collect();
+        assert_eq!(rows.len(), 1);
+        assert_eq!(
+            (rows[0].bytes, rows[0].duration_ns, rows[0].queue_ns, rows[0].head.start_ns),
+            (4096, MISSING, 1, 1)
+        );
+        assert_eq!((settled.own[&1].write_ops, settled.own[&1].write_bytes, settled.unknown), (1, 4096, 0));
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_count_a_late_request_may_be_over_or_not() {
+        let flags = types::request_flag::REQUEST_UNCOUNTED.0 as u16;
+        let early = types::inflight_request { flags, ..request(1, WRITE) };
+        let late = types::inflight_request { issue_ns: 19_000_000_000, ..early };
+        let device_flush = types::inflight_request { op: types::op::OP_DEVICE_FLUSH.0 as u8, ..late };
+        let settled = settled(&[early, late, device_flush], &[]);
+        assert_eq!((settled.rows.len(), settled.unknown), (1, 1));
+        assert_eq!(settled.unknown_io, Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() });
+    }
+
+    #[test]
+    fn a_flush_is_over_unless_its_disk_still_flushes() {
+        let flush = types::queued_bio { bio: 7, queue_ns: 5, from: request(1, WRITE).from, ..Default::default() };
+        let rows = settled(&[], &[flush]).rows;
+        let row = &rows[0].submitted.event;
+        assert_eq!((u32::from(row.head.op), row.bytes, row.sector), (types::op::OP_FLUSH.0, 0, MISSING));
+        let op = types::op::OP_DEVICE_FLUSH.0 as u8;
+        let flushing =
+            types::inflight_request { op, issue_ns: 19_999_999_999, flags: 512, bytes: 0, ..request(1, WRITE) };
+        assert!(settled(&[flushing], &[flush]).rows.is_empty());
+    }
+}
