@@ -64,7 +64,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
             });
         }
     };
-    push("total", Default::default(), &finished.total_flows, &Flows::default(), trust.captured);
+    push("total", Default::default(), &finished.total_flows, &Flows::default(), trust.captured_of_total());
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
@@ -86,6 +86,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
                 Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(*capture), file.dev) => {
                     without_device
                 }
+                Entity::Device(..) => trust.captured_of_total(),
                 _ => trust.captured,
             };
             let (name, id) = names.of(entity);

@@ -71,6 +71,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(lost(manifest, losses)));
         rows.push(of(books(manifest, losses)));
         rows.push(of(devices(manifest)));
+        rows.extend(filter(manifest).map(of));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
         rows.push(of(ends(manifest)));
         rows.push(of(clock(capture)));
@@ -147,6 +148,12 @@ fn devices(manifest: &Manifest) -> Check {
         (wrong, _) => (Verdict::Bad, wrong.join("; ")),
     };
     ("devices", verdict, found)
+}
+
+fn filter(manifest: &Manifest) -> Option<Check> {
+    let verdict = if trust::filter::is_bad(manifest) { Verdict::Bad } else { Verdict::Note };
+    let found = trust::filter::line(manifest)?;
+    Some(("filter", verdict, found.strip_prefix("filter: ").unwrap_or(&found).to_owned()))
 }
 
 fn layer(manifest: &Manifest, layer: Layer) -> Check {
@@ -281,7 +288,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `devices`, each layer, `operations`, `clock`, `sampling`, `begin`, `attribution`, \
+            "What was looked at: `recording`, `loss`, `books`, `devices`, `filter`, each layer, `operations`, `clock`, `sampling`, `begin`, `attribution`, \
              `values`.",
             |row| row.check,
         ),

@@ -25,16 +25,15 @@ pub struct Row {
 
 /// One row for each system, by name.
 pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
-    finished.systems.iter().map(|system| row(&system.name, &system.counts, trust)).collect()
+    finished.systems.iter().map(|system| row(&system.name, &system.counts, trust.captured, trust)).collect()
 }
 
 /// The row of all systems together.
 pub fn total(finished: &Finished, trust: &Trust) -> Row {
-    row("total", &finished.total, trust)
+    row("total", &finished.total, trust.captured_of_total(), trust)
 }
 
-fn row(system: &str, counts: &Counts, trust: &Trust) -> Row {
-    let captured = trust.captured;
+fn row(system: &str, counts: &Counts, captured: [bool; Layer::ALL.len()], trust: &Trust) -> Row {
     Row { system: system.to_owned(), counts: counts.clone(), captured, lost_events: trust.lost_events }
 }
 
