@@ -11,6 +11,23 @@
 
 enum { MAX_REQUEUES = 255 };
 
+/* Whether the owner filters let a bio through; what they leave out is counted. */
+static __always_inline bool claim_wanted(enum claim claim, struct bio *bio, struct provenance *from)
+{
+	__u32 dev = from->origin.dev;
+
+	if (claim == CLAIM_SELECTED) {
+		if (follows_use() && !bpf_map_lookup_elem(&used_devices, &dev))
+			use_device(dev);
+		return true;
+	}
+	if (claim == CLAIM_NOBODY && unowned_wanted(dev))
+		return true;
+	if (claim == CLAIM_NOBODY || from->origin.who.pid != config.recorder_pid)
+		count_left_out(dev, claim, bio->bi_opf & REQ_OP_MASK, bio->bi_iter.bi_size);
+	return false;
+}
+
 /* Q: a bio enters a device. Most make requests of bios; others hand them on. */
 static __always_inline int bio_queued(struct bio *bio)
 {
@@ -27,10 +44,19 @@ static __always_inline int bio_queued(struct bio *bio)
 		end_unseen_bio(number_of(bio));
 	from.origin.dev = dev_of_disk(disk);
 	is_sampled = samples_this_moment();
-	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
-	if (!device_wanted(from.origin.dev) || ((is_sampled || by_owner()) && !find_origin(bio, &from))) {
+	if (!disk_wanted(from.origin.dev)) {
 		forget_queued(number_of(bio));
 		return 0;
+	}
+	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
+	if (is_sampled || by_owner()) {
+		enum claim claim = find_origin(bio, &from);
+
+		if (by_owner() && !claim_wanted(claim, bio, &from)) {
+			if (becomes_request)
+				mark_filtered(number_of(bio));
+			return 0;
+		}
 	}
 	if (!is_sampled) {
 		if (becomes_request)
@@ -54,8 +80,7 @@ static __always_inline void queue_part(struct bio *part, __u64 number, struct qu
 	if (!slot)
 		return;
 	if (!find_again(part, from)) {
-		if (slot->bio == number)
-			slot->bio = 0;
+		mark_filtered(number);
 		return;
 	}
 	if (from->origin.others)
@@ -82,6 +107,10 @@ static __always_inline int bio_split(struct bio *front)
 	}
 	if (is_marked_left_out(whole)) {
 		mark_left_out(number_of(front));
+		return 0;
+	}
+	if (is_marked_filtered(whole)) {
+		mark_filtered(number_of(front));
 		return 0;
 	}
 	from = whole->from;
@@ -120,12 +149,15 @@ static __always_inline int request_inserted(struct request *rq)
 	}
 	state = entry ? entry : &fresh;
 	if (!meet_request(rq, state)) {
+		/* What the filters let through may be merged with it: decided when it is issued. */
+		if (state->phase == PHASE_FILTERED)
+			state->phase = PHASE_OVER;
 		keep_left_out(entry, state);
 		return 0;
 	}
 	state->insert_ns = bpf_ktime_get_ns();
 	if (!entry)
-		follow_request(rq, state);
+		make_entry(state);
 	return 0;
 }
 
@@ -150,6 +182,8 @@ static __always_inline int request_issued(struct request *rq)
 	}
 	state = entry ? entry : &fresh;
 	if (!meet_request(rq, state)) {
+		if (state->phase == PHASE_FILTERED)
+			state->phase = PHASE_LEFT_OUT;
 		if (state->phase == PHASE_LEFT_OUT)
 			forget_bios(rq);
 		keep_left_out(entry, state);
@@ -158,7 +192,7 @@ static __always_inline int request_issued(struct request *rq)
 	describe_request(rq, state, GATHERER_ISSUED);
 	state->issue_ns = bpf_ktime_get_ns();
 	if (!entry)
-		follow_request(rq, state);
+		make_entry(state);
 	return 0;
 }
 
@@ -233,6 +267,10 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	if (entry && entry->generation != rq->start_time_ns)
 		end_unseen(entry);
 	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state)) {
+		if (state->phase == PHASE_FILTERED) {
+			state->phase = PHASE_LEFT_OUT;
+			forget_bios(rq);
+		}
 		/* Over with this, or met again. */
 		if (state->phase == PHASE_LEFT_OUT && ends_with(rq, bytes))
 			state->phase = PHASE_OVER;
@@ -250,7 +288,7 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 		emit_request(state, error, bpf_ktime_get_ns());
 		state->phase = PHASE_OVER;
 	} else if (!entry) {
-		follow_request(rq, state);
+		make_entry(state);
 	}
 	return 0;
 }

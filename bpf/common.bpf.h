@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What every probe group uses: configuration, rings, books, filters. */
+/* What every probe group uses: configuration, rings, books. */
 #ifndef IOSTRATA_COMMON_H
 #define IOSTRATA_COMMON_H
 
@@ -28,23 +28,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct account);
 } accounts SEC(".maps");
-
-/* Key: process id; value: its start time. Members of the trees that are recorded. Written by user space and by fork. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: mostly empty, and written at fork only */
-	__type(key, __u32);
-	__type(value, __u64);
-} tree SEC(".maps");
-
-/* Key: kernel device number of a disk, a partition or a file system on one of them. Written by user space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, __u32);
-	__type(value, __u32);
-} devices SEC(".maps");
 
 /*
  * A pointer as a number to compare and to hash: its distance from an object of ours. The verifier lets nobody calculate
@@ -240,46 +223,6 @@ static __always_inline void identify_current(struct identity *who)
 	who->tid = ids;
 	who->cgroup_id = bpf_get_current_cgroup_id();
 	bpf_get_current_comm(who->comm, sizeof(who->comm));
-}
-
-static __always_inline bool by_owner(void)
-{
-	return config.filter_pid || config.filter_cgroup || config.filter_comm;
-}
-
-/* Whether the current task's I/O is to be recorded. */
-static __always_inline bool owner_wanted(void)
-{
-	if (config.filter_pid) {
-		__u32 pid = bpf_get_current_pid_tgid() >> 32;
-
-		if (!bpf_map_lookup_elem(&tree, &pid))
-			return false;
-	}
-	if (config.filter_cgroup && bpf_get_current_ancestor_cgroup_id(config.cgroup_level) != config.cgroup_id)
-		return false;
-	if (config.filter_comm) {
-		__u64 comm[2] = {};
-		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
-
-		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-			struct task_struct *task = client_of_current();
-
-			comm[0] = ((__u64 *)task->comm)[0];
-			comm[1] = ((__u64 *)task->comm)[1];
-		} else {
-			bpf_get_current_comm(comm, sizeof(comm));
-		}
-		if (comm[0] != wanted[0] || comm[1] != wanted[1])
-			return false;
-	}
-	return true;
-}
-
-static __always_inline bool device_wanted(__u32 dev)
-{
-	/* Most often there is one device, and its number is the disk's. */
-	return !config.filter_device || dev == config.filter_device || bpf_map_lookup_elem(&devices, &dev);
 }
 
 static __always_inline bool is_recorder(void)

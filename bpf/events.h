@@ -380,6 +380,31 @@ struct own_io {
 	__u64 discard_bytes;
 };
 
+/* What an owner filter leaves out of a disk's requests, by bios. */
+struct left_out_io {
+	/* Of processes that are not selected. The recorder's own are neither here nor there. */
+	struct own_io others;
+	/* Without an owner, before a selected process used the disk. */
+	struct own_io before_use;
+};
+
+/* What a device filter says of a device number. */
+enum device_use {
+	/* Stands on no disk that is wanted. */
+	DEVICE_LEFT_OUT,
+	/* A partition of a wanted disk, or a file system that stands on one. */
+	DEVICE_HAS_FILES,
+	/* A wanted disk: its requests are recorded. */
+	DEVICE_IS_DISK,
+};
+
+enum { MAX_LOWER_DISKS = 16, MAX_USED_DEVICES = 4096 };
+
+/* The whole disks that a device stands on, all the way down; 0 ends the list. */
+struct lower_disks {
+	__u32 disk[MAX_LOWER_DISKS];
+};
+
 /*
  * What is recorded where not everything is: what begins in one of 2^shift moments. Words of their own, so that each can be set
  * while programs read the others; a change lies ahead when it is told of.
@@ -399,7 +424,7 @@ struct config {
 	__u32 ring_shards;
 	__u64 wake_bytes;
 	__u32 filter_pid;
-	/* The first of the devices to let through; the others are in a map. */
+	/* The first of the disks to let through; the others are in a map. */
 	__u32 filter_device;
 	__u32 filter_cgroup;
 	__u32 filter_comm;
@@ -407,6 +432,8 @@ struct config {
 	/* The root of the recorder's mount of cgroups; 0: it has none. */
 	__u64 cgroup_root;
 	__u32 cgroup_level;
+	/* The recorder runs a command: a process that it forks is recorded from that exec on, by the count of its execs. 0: none. */
+	__u32 command_exec_id;
 	/* There is a limit to the CPU time that all of this may take. */
 	__u32 samples;
 	__u64 sampling_seed;

@@ -192,6 +192,8 @@ static __always_inline enum interest look_into(struct file_op *op, struct file *
 	op->serves = facts.type == S_IFCHR && facts.device == FUSE_DEVICE;
 	if (!kind_wanted(op->op, op->fd_kind) || !device_wanted(op->dev))
 		return UNWANTED;
+	if (config.filter_device && op->fd_kind == FD_MEMORY)
+		return UNWANTED;
 	met = met_slot(op->dev, op->ino);
 	return met && met->file != mark_of(op->dev, op->ino, facts.generation, facts.name_hash) ? UNMET : KNOWN;
 }
@@ -201,6 +203,9 @@ static __always_inline bool fill_wanted(struct file_op *op, struct file *file, _
 {
 	enum interest interest = look_into(op, file);
 
+	/* A directory that is opened, too: what is done to it by name is not recorded, but makes the file system write. */
+	if (follows_use() && op->fd_kind != FD_UNKNOWN && !bpf_map_lookup_elem(&used_devices, &op->dev))
+		use_inode((__u64)BPF_CORE_READ(file, f_inode));
 	if (interest == UNMET)
 		name_met(address_of(file), 0, pid, op->start_ns);
 	return interest != UNWANTED;

@@ -407,7 +407,8 @@ int TIMED_PROG(iostrata_jbd2_run_stats, __u32 dev, __u32 transaction, struct tra
 	struct fs_event event = { .offset_bytes = MISSING, .ino = MISSING, .dev = dev };
 	struct fs_call call = end_fs_call(OP_COMMIT);
 
-	if (!stats || !device_wanted(dev) || !owner_wanted())
+	/* A transaction is of all who changed something, so no owner filter leaves it out. */
+	if (!stats || !device_wanted(dev) || !unowned_wanted(dev))
 		return 0;
 	event.blocks = stats->rs_blocks_logged;
 	event.bytes = event.blocks * call.bytes;

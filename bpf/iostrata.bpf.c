@@ -12,6 +12,7 @@
 #include "events.h"
 
 #include "common.bpf.h"
+#include "filter.bpf.h"
 #include "sampling.bpf.h"
 #include "path.bpf.h"
 #include "process.bpf.h"
@@ -47,6 +48,9 @@ struct record_types {
 	struct own_io own;
 	struct unseen_calls unseen_calls;
 	enum known_opcode known_opcode;
+	struct left_out_io left_out;
+	struct lower_disks lower_disks;
+	enum device_use device_use;
 	enum fd_kind fd_kind;
 	enum request_flag request_flag;
 	enum op op;

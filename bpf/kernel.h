@@ -211,6 +211,20 @@ struct sighand_struct {
 	struct k_sigaction action[64];
 };
 
+struct pid_namespace {
+	unsigned int level;
+};
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int flags;
@@ -224,12 +238,24 @@ struct task_struct {
 	__u64 self_exec_id;
 	unsigned long maj_flt;
 	struct css_set *cgroups;
+	struct pid *thread_pid;
 	void *worker_private;
 	struct signal_struct *signal;
 	struct sighand_struct *sighand;
 	struct sigpending pending;
 	sigset_t blocked;
 	char comm[16];
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 
 struct io_wq { /* io_uring/io-wq.c */

@@ -142,8 +142,9 @@ struct page_walk {
 	__u32 page_left;
 	__u32 vector_left;
 	__u32 left;
-	/* Bytes of those whom the filters let through. */
+	/* Bytes of those whom the filters let through, and of those whom they do not. */
 	__u32 wanted;
+	__u32 filtered;
 };
 
 /* Key: enum gatherer, of those that look at pages. */
@@ -189,6 +190,8 @@ __noinline int walk_page(__u32 gatherer)
 		return 1;
 	if (find_file(walk->page, &file)) {
 		owner = find_owner(&file, &evidence);
+		if (owner && !owner->wanted)
+			walk->filtered += take;
 		if (owner && owner->wanted) {
 			struct part part = { .who = owner->who, .start_ns = owner->start_ns, .ino = file.key.inode.ino,
 					     .file_dev = file.key.inode.dev, .bytes = take, .evidence = EVIDENCE_PAGE,
@@ -231,8 +234,17 @@ static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
 	enter_vector(walk, BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
 	walk->left = BPF_CORE_READ(bio, bi_iter.bi_size);
 	walk->wanted = 0;
+	walk->filtered = 0;
 	walk_pages(gatherer);
 	return walk->wanted;
+}
+
+/* Of the pages that gather_pages() has gone through: bytes of those whom the filters do not let through. */
+static __always_inline __u32 filtered_bytes(__u32 gatherer)
+{
+	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
+
+	return walk ? walk->filtered : 0;
 }
 
 /* Puts the first part down as the owner's. Whether there is one. */
@@ -266,7 +278,7 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 }
 
 /* Pages of a file or of a device that are written back, by whomever. What of them is dirty no more is counted once, when they are queued. */
-static __always_inline void find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
+static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
 					__u32 gatherer)
 {
 	__u32 bytes = from->origin.owned_bytes;
@@ -277,11 +289,11 @@ static __always_inline void find_writer(struct bio *bio, __u32 flags, struct pro
 	/* First, because buffers of a file system may lie in memory that passes for pages of a file. */
 	if (is_flagged_metadata(flags)) {
 		from->origin.io_class = IO_METADATA;
-		return;
+		return CLAIM_NOBODY;
 	}
 	if (find_file(first_page(bio), &file)) {
 		if (!name_file(&file, from, flags))
-			return;
+			return CLAIM_NOBODY;
 		first = find_owner(&file, &evidence);
 		if (evidence == EVIDENCE_PAGE)
 			bytes = gather_pages(bio, gatherer);
@@ -291,15 +303,18 @@ static __always_inline void find_writer(struct bio *bio, __u32 flags, struct pro
 			count_cleaned(&file, bytes);
 		if (evidence == EVIDENCE_PAGE) {
 			if (own_first_part(from, owner, gatherer))
-				return;
+				return CLAIM_SELECTED;
+			if (by_owner() && filtered_bytes(gatherer))
+				return CLAIM_OTHERS;
 		} else if (first) {
 			*owner = *first;
 			from->origin.evidence = evidence;
-			return;
+			return owner->wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
 		}
 	}
 	if (find_cgroup(bio, owner))
 		from->origin.evidence = EVIDENCE_CGROUP;
+	return CLAIM_NOBODY;
 }
 
 /* Whether the kernel swaps: it says so of all that it writes, and the maker of what it reads. */
@@ -389,11 +404,12 @@ static __always_inline bool is_user_memory(struct bio *bio)
 	return mapping_of(head_of(page)) & PAGE_MAPPING_ANON || (find_file(page, &file) && is_in_memory(magic_of(&file)));
 }
 
-/* Class, owner and evidence of a bio; false where the filters do not let it through. In the context of its submitter. */
-static __always_inline bool find_origin(struct bio *bio, struct provenance *from)
+/* Class, owner and evidence of a bio, and whose it is to the owner filters. In the context of its submitter. */
+static __always_inline enum claim find_origin(struct bio *bio, struct provenance *from)
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
+	enum claim claim = CLAIM_NOBODY;
 	__u8 maker = maker_of(bio);
 	struct owner owner = {};
 
@@ -424,11 +440,12 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		else if (is_direct(maker))
 			name_direct(bio, maker, from);
 		else
-			find_writer(bio, flags, from, &owner, GATHERER_QUEUED);
+			claim = find_writer(bio, flags, from, &owner, GATHERER_QUEUED);
 	}
 	if (by_submitter) {
 		owned_by_current(&owner);
 		from->origin.evidence = EVIDENCE_DIRECT;
+		claim = owner.wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
 	} else {
 		struct identity submitter = {};
 
@@ -438,32 +455,30 @@ static __always_inline bool find_origin(struct bio *bio, struct provenance *from
 		__builtin_memcpy(from->submitter.comm, submitter.comm, COMM_BYTES);
 		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
 			from->origin.io_class = IO_JOURNAL;
-		/* What has no owner is recorded unless owners are chosen. */
-		if (from->origin.evidence == EVIDENCE_NONE || from->origin.evidence == EVIDENCE_CGROUP)
-			owner.wanted = !by_owner();
 	}
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
-	return owner.wanted;
+	return claim;
 }
 
 /*
  * What is left of a bio, or the part that was split off it: where its pages had owners of their own they are looked at again.
- * False where the filters do not let that part through.
+ * False where all of that part is of others than the filters let through.
  */
 static __always_inline bool find_again(struct bio *part, struct provenance *from)
 {
-	struct owner owner = { .wanted = !by_owner() };
+	struct owner owner = {};
+	enum claim claim;
 
 	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
 	if (from->origin.evidence != EVIDENCE_PAGE)
 		return true;
 	from->origin.evidence = EVIDENCE_NONE;
 	from->origin.others = 0;
-	find_writer(part, BPF_CORE_READ(part, bi_opf), from, &owner, GATHERER_SPLIT);
+	claim = find_writer(part, BPF_CORE_READ(part, bi_opf), from, &owner, GATHERER_SPLIT);
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
-	return owner.wanted;
+	return claim != CLAIM_OTHERS;
 }
 
 #endif

@@ -325,8 +325,10 @@ static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address
 	if (!mapping)
 		return 0;
 	known = remember_dirtier(index, mapping->host);
-	if (known)
+	if (known) {
+		note_use(dev_of_inode(mapping->host), mapping->host);
 		count_dirtied(known, mapping->host, bytes);
+	}
 	return 0;
 }
 

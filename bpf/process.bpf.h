@@ -317,6 +317,19 @@ int TIMED_PROG(iostrata_exec, struct task_struct *task)
 	return 0;
 }
 
+static __always_inline void add_to_tree(__u32 pid, __u64 start_ns)
+{
+	struct account *account;
+
+	if (!bpf_map_update_elem(&tree, &pid, &start_ns, BPF_ANY))
+		return;
+	account = account_of(CLASS_PROCESS);
+	if (account) {
+		account->seen++;
+		account->inflight_full++;
+	}
+}
+
 /* A child of a recorded process is recorded. Threads share their process id and are there already. */
 SEC("?tp_btf/sched_process_fork")
 int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *child)
@@ -327,14 +340,20 @@ int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *ch
 
 	if (parent_pid == child_pid || !bpf_map_lookup_elem(&tree, &parent_pid))
 		return 0;
-	if (bpf_map_update_elem(&tree, &child_pid, &start_ns, BPF_ANY)) {
-		struct account *account = account_of(CLASS_PROCESS);
+	add_to_tree(child_pid, start_ns);
+	return 0;
+}
 
-		if (account) {
-			account->seen++;
-			account->inflight_full++;
-		}
-	}
+/*
+ * A process that the recorder has started becomes the command: what it did before is the recorder's doing. The count of its execs
+ * tells the command's from that of the recorder's own launcher.
+ */
+SEC("?tp_btf/sched_process_exec")
+int TIMED_PROG(iostrata_exec_command, struct task_struct *task)
+{
+	if (config.command_exec_id && task->real_parent->tgid == config.recorder_pid &&
+	    task->self_exec_id == config.command_exec_id)
+		add_to_tree(task->tgid, task->group_leader->start_time);
 	return 0;
 }
 

@@ -42,8 +42,10 @@ enum phase {
 	PHASE_REQUEUED,
 	/* The entry waits for its next use. */
 	PHASE_OVER,
-	/* It began in a moment that is not recorded (sampling.bpf.h). */
+	/* It began in a moment that is not recorded (sampling.bpf.h), or an owner filter leaves it out. */
 	PHASE_LEFT_OUT,
+	/* Of a request that was met: its first bio is one that an owner filter leaves out. */
+	PHASE_FILTERED,
 };
 
 /*
@@ -200,6 +202,23 @@ static __always_inline void mark_left_out(__u64 bio)
 	slot->check = bio;
 }
 
+/* A bio that an owner filter leaves out. The mark stays until its request is issued, because bios of others may be merged with it. */
+static __always_inline void mark_filtered(__u64 bio)
+{
+	struct queued_bio *slot = slot_for(bio);
+
+	if (!slot)
+		return;
+	slot->bio = bio;
+	slot->queue_ns = 0;
+	slot->check = ~bio;
+}
+
+static __always_inline bool is_marked_filtered(struct queued_bio *slot)
+{
+	return by_owner() && !slot->queue_ns && slot->check == ~slot->bio;
+}
+
 static __always_inline bool is_marked_left_out(struct queued_bio *slot)
 {
 	return config.samples && !slot->queue_ns && slot->check == slot->bio;
@@ -216,6 +235,10 @@ static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 	if (is_marked_left_out(slot)) {
 		slot->bio = 0;
 		rq->phase = PHASE_LEFT_OUT;
+		return false;
+	}
+	if (is_marked_filtered(slot)) {
+		rq->phase = PHASE_FILTERED;
 		return false;
 	}
 	rq->queue_ns = slot->queue_ns;
@@ -300,7 +323,9 @@ __noinline int forget_bio(__u64 bio)
 
 __noinline int is_queued(__u64 bio)
 {
-	return !!slot_of(bio);
+	struct queued_bio *slot = slot_of(bio);
+
+	return slot && !is_marked_filtered(slot);
 }
 
 /* The entry of a request; NULL where it has none. No two CPUs handle one request at once. */
@@ -329,7 +354,7 @@ static __always_inline bool take_place(struct inflight_request *place, __u32 key
 	return true;
 }
 
-/* Makes the first entry of a request; an error where there is no room. */
+/* Makes the first entry of a request; an error where there is no room: then its completion is recorded without a start. */
 static __always_inline long make_entry(struct inflight_request *state)
 {
 	__u32 key = hash_of(state->request, REQUEST_BUCKETS);

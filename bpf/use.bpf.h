@@ -67,6 +67,7 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 		number = bio == rq->biotail || state->phase == PHASE_LEFT_OUT ? 0 : first_known(rq);
 		if (!number || !take_queued(number, state))
 			return false;
+		state->phase = PHASE_UNDER_WAY;
 	}
 	state->bio = number;
 	if (state->from.origin.others)
@@ -82,12 +83,12 @@ static __always_inline bool begins_left_out(struct request *rq)
 	return start_ns ? !in_sample(start_ns) : !samples_this_moment();
 }
 
-/* What is known of the other bios of a request that is left out: nobody will take it. */
+/* What is known of the bios of a request that is left out: nobody will take it. */
 static __always_inline void forget_bios(struct request *rq)
 {
 	struct bio *bio = rq->bio;
 
-	if (!bio || bio == rq->biotail)
+	if (!bio || (bio == rq->biotail && !by_owner()))
 		return;
 	for (int i = 0; i < MAX_BIOS; i++) {
 		if (!bio)
@@ -110,9 +111,9 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 	if (!take_first(rq, state) || state->from.origin.dev != dev) {
 		struct account *account = account_of(CLASS_BLOCK);
 
-		if (state->phase == PHASE_LEFT_OUT)
+		if (state->phase == PHASE_LEFT_OUT || state->phase == PHASE_FILTERED)
 			return false;
-		if (by_owner() || !device_wanted(dev)) {
+		if (!disk_wanted(dev) || !unowned_wanted(dev)) {
 			state->phase = PHASE_OVER;
 			return false;
 		}
@@ -162,22 +163,6 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->own = is_own(state);
 }
 
-/* Keeps what `meet_request` has filled, unless that is the request's entry already. */
-static __always_inline void follow_request(struct request *rq, struct inflight_request *state)
-{
-	if (make_entry(state) && by_owner()) {
-		/* Without an owner filter its completion is recorded all the same, without a start. */
-		struct account *account = account_of(CLASS_BLOCK);
-
-		if (account) {
-			account->seen++;
-			account->inflight_full++;
-			count_lost_io(account, rq->cmd_flags & 1 ? OP_WRITE : OP_READ,
-				      rq->__data_len);
-		}
-	}
-}
-
 /*
  * Whether the request has become older since it was met: one that absorbs an older one, before it is issued, takes that
  * one's start (attempt_merge() in block/blk-merge.c). A new use would be younger.
@@ -194,12 +179,12 @@ static __always_inline bool took_older_start(struct inflight_request *state, __u
 static __always_inline bool stays_left_out(struct inflight_request *entry, struct request *rq)
 {
 	/* As in took_older_start(). */
-	return config.samples && entry && entry->phase == PHASE_LEFT_OUT && rq->start_time_ns <= entry->generation;
+	return (config.samples || by_owner()) && entry && entry->phase == PHASE_LEFT_OUT && rq->start_time_ns <= entry->generation;
 }
 
 static __always_inline void keep_left_out(struct inflight_request *entry, struct inflight_request *state)
 {
-	if (!entry && config.samples && state->phase == PHASE_LEFT_OUT)
+	if (!entry && (config.samples || by_owner()) && state->phase == PHASE_LEFT_OUT)
 		make_entry(state);
 }
 

@@ -52,8 +52,12 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
         ([], None) => "nothing to analyze: no layer was captured".to_owned(),
         ([], Some(words)) => format!("nothing to analyze: no layer that was captured is asked for ({words})"),
         (layers, None) => format!(
-            "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded",
-            layers.join(", ")
+            "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded{}",
+            layers.join(", "),
+            captures
+                .iter()
+                .find_map(|capture| capture.manifest.filters.words())
+                .map_or(String::new(), |words| format!(" with {words}"))
         ),
         (layers, Some(words)) => {
             let certain = if *doubtful == Counts::default() { "" } else { " known to be" };

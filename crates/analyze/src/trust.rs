@@ -5,6 +5,7 @@
 
 mod books;
 mod devices;
+pub mod filter;
 mod gaps;
 mod missing;
 
@@ -42,6 +43,8 @@ pub struct Trust {
     pub missing: [Missing; Layer::ALL.len()],
     /// Whether not all was recorded of some capture (`--cpu-limit`), so that operations, bytes and percentiles are estimates.
     pub sampled: bool,
+    /// Whether a capture lacks what no process owns, without which there is no total of a device.
+    pub lacks_unowned: bool,
     /// Whether a part of their time is asked for.
     pub is_windowed: bool,
     /// Whether a part of what happened in it is asked for.
@@ -64,6 +67,7 @@ impl Trust {
             lost_events: Some(0),
             missing: by_layer(|layer| missing::of(captures, losses, windows, layer)),
             sampled: captures.iter().any(|capture| capture.manifest.greatest_weight() > 1),
+            lacks_unowned: captures.iter().any(|capture| capture.manifest.lacks_unowned()),
             complete: losses.iter().all(|of| of.excess.is_empty()),
             ..Trust::default()
         };
@@ -102,6 +106,11 @@ impl Trust {
         (!more).then_some(at_least)
     }
 
+    /// [`Trust::captured`] of a total, which has no device side where an owner filter left out what no process owns.
+    pub fn captured_of_total(&self) -> [bool; Layer::ALL.len()] {
+        if self.lacks_unowned { self.captured_without(Layer::Block) } else { self.captured }
+    }
+
     /// [`Trust::captured`] but for one layer.
     pub fn captured_without(&self, layer: Layer) -> [bool; Layer::ALL.len()] {
         by_layer(|of| of != layer && self.captured[of as usize])
@@ -109,6 +118,8 @@ impl Trust {
 
     fn judge(&mut self, capture: &Capture, about: &str) {
         let manifest = &capture.manifest;
+        self.notes.extend(filter::line(manifest).map(|line| format!("{about}{line}")));
+        self.complete &= !manifest.is_filter_idle();
         if manifest.state != State::Complete {
             self.complete = false;
             self.lost_events = None;

@@ -68,6 +68,9 @@ pub struct Manifest {
     pub probes: Vec<Probe>,
     /// What was let through.
     pub filters: Filters,
+    /// What came of the filters. None in captures of recorders that left out, under an owner filter, what has no owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered: Option<Filtered>,
     /// Block devices as they were at the start.
     pub devices: Vec<Device>,
     /// Mounted file systems as they were at the start.
@@ -138,6 +141,17 @@ pub struct Sampling {
 }
 
 impl Manifest {
+    /// Whether nothing came of what the filters name: the filter may not be what was meant.
+    pub fn is_filter_idle(&self) -> bool {
+        self.filters != Filters::default() && self.filtered.as_ref().is_some_and(|filtered| filtered.rows == Some(0))
+    }
+
+    /// Whether requests that no process owns are missing, so that no total of a device is whole: a recorder that left them out under an
+    /// owner filter.
+    pub fn lacks_unowned(&self) -> bool {
+        self.filters.by_owner() && self.filtered.as_ref().is_none_or(|filtered| filtered.has_more_disks)
+    }
+
     /// For how many events a row, or an event that was lost, stands at most.
     pub fn greatest_weight(&self) -> u64 {
         self.sampling.map_or(1, |sampling| u64::from(sampling.greatest_weight).max(1))
@@ -206,7 +220,7 @@ pub struct Probe {
 pub struct Filters {
     /// Whole disks by name.
     pub devices: Vec<String>,
-    /// Processes whose trees were recorded.
+    /// Processes whose trees were recorded, by their ids in the recorder's PID namespace; rows have those of the initial one.
     pub pids: Vec<u32>,
     /// Cgroup path whose subtree was recorded.
     pub cgroup: Option<String>,
@@ -221,6 +235,60 @@ impl Filters {
     pub fn by_owner(&self) -> bool {
         !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some() || self.command.is_some()
     }
+
+    /// The filters as they were given, such as `--device sda -- fio job.fio`; none where everything was recorded.
+    pub fn words(&self) -> Option<String> {
+        let mut words: Vec<String> = self.devices.iter().map(|name| format!("--device {name}")).collect();
+        words.extend(self.pids.iter().map(|pid| format!("--pid {pid}")));
+        words.extend(self.cgroup.iter().map(|path| format!("--cgroup {path}")));
+        words.extend(self.comm.iter().map(|name| format!("--comm {name}")));
+        words.extend(self.command.iter().map(|command| format!("-- {}", command.join(" "))));
+        (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
+/// What came of the filters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Filtered {
+    /// Rows of operations and requests that the filters were for: with an owner filter those of the selected processes, else all.
+    /// None where the recording was cut off.
+    pub rows: Option<u64>,
+    /// With an owner filter: the disks of which requests without an owner (journal, metadata, flushes, data whose owner is not
+    /// known) are recorded as well, so that totals are whole.
+    pub disks: Vec<FilteredDisk>,
+    /// Whether there were more disks than could be followed.
+    pub has_more_disks: bool,
+    /// With a device filter: file systems of which it could not be found out whether they stand on the disks, and so left out.
+    pub unmapped: Vec<Unmapped>,
+}
+
+/// A disk that the selected processes used, or that was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilteredDisk {
+    /// Its name; `major:minor` where it is gone.
+    pub name: String,
+    /// `major << 20 | minor`.
+    pub dev: i32,
+    /// When a selected process used it first, by the clock of `ts_ns`; none where it was recorded from the start.
+    pub since_ns: Option<i64>,
+    /// Left out: I/O of processes that are not selected.
+    pub others: Amounts,
+    /// Left out: I/O without an owner before `since_ns`.
+    pub before_use: Amounts,
+}
+
+/// A file system of which it is not known what it stands on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Unmapped {
+    /// `major << 20 | minor`.
+    pub dev: i32,
+    /// Its type, where that is known.
+    pub fs_type: Option<String>,
+    /// Rows that were left out.
+    pub rows: u64,
 }
 
 /// In [`LayerState::without`] of the application layer: operations of io_uring.

@@ -235,6 +235,7 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         layers: Layer::ALL.iter().map(|layer| (*layer, generated())).collect(),
         probes: Vec::new(),
         filters: Filters::default(),
+        filtered: None,
         mounts: devices.iter().map(mount).collect(),
         devices,
         books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },

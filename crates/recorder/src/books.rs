@@ -92,6 +92,7 @@ pub fn settle(
         let write_failed = of(Cause::WriteFailed);
         let disk_full = of(Cause::DiskFull);
         let undecodable = of(Cause::Undecodable);
+        let left_out = of(Cause::LeftOut);
         for (cpu, seen) in by_cpu.iter().enumerate() {
             let mut lost_io = Amounts {
                 read_ops: seen.lost_read_ops,
@@ -107,7 +108,7 @@ pub fn settle(
             let account = Account {
                 class: name.clone(),
                 cpu: cpu as u32,
-                seen: seen.seen + late,
+                seen: (seen.seen + late).saturating_sub(left_out.of(cpu).0),
                 written: fate.written.of(cpu).0,
                 lost: Lost {
                     ring_full: seen.ring_full,

@@ -8,6 +8,15 @@ mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/iostrata.skel.rs"));
 }
 
+// As above.
+#[allow(missing_docs, non_camel_case_types)]
+#[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
+#[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
+mod here_skeleton {
+    include!(concat!(env!("OUT_DIR"), "/here.skel.rs"));
+}
+
+pub use here_skeleton::{HereSkelBuilder, types as here_types};
 pub use skeleton::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, types};
 
 /// A plain C record of `bpf/events.h`: integers and arrays of integers, so that any bytes are a valid value.
@@ -54,6 +63,14 @@ unsafe impl Record for types::sampling {}
 unsafe impl Record for types::unseen_calls {}
 // SAFETY: as above.
 unsafe impl Record for types::server {}
+// SAFETY: as above.
+unsafe impl Record for types::left_out_io {}
+// SAFETY: as above.
+unsafe impl Record for types::lower_disks {}
+// SAFETY: as above, of bpf/here.h.
+unsafe impl Record for here_types::here {}
+// SAFETY: as above.
+unsafe impl Record for here_types::task_record {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
 // SAFETY: an integer.

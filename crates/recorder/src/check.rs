@@ -5,6 +5,7 @@ use std::fmt::Write;
 use iostrata_capture::op::Layer;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::here;
 use crate::host;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::session;
@@ -34,13 +35,16 @@ pub fn run() -> Findings {
             return Findings { usable: false, text };
         }
     };
+    let here = here::look();
+    let _ =
+        writeln!(text, "own ids       {}", here.as_ref().map_or_else(|why| format!("no: {why:#}"), |_| "yes".into()));
     let mut usable = false;
     for layer in Layer::ALL {
         usable |= check_layer(*layer, &kernel, &mut text);
     }
     let trees = probes::process_tree(&kernel).and_then(|programs| session::try_out(&programs));
     let _ = writeln!(text, "process trees {}", trees.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
-    Findings { usable, text }
+    Findings { usable: usable && here.is_ok(), text }
 }
 
 fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> bool {

@@ -10,7 +10,7 @@ use iostrata_capture::manifest::Privacy;
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
-use crate::host::{cgroups, devices, mounts};
+use crate::host::{cgroups, devices, mounts, processes};
 use crate::memory::Memory;
 use crate::options::{Filter, Live, MECHANISMS, Record};
 use crate::sink::MinFree;
@@ -25,8 +25,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost or \
-its books do not balance. With -- COMMAND, a command that failed gives its own code instead.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost, its \
+books do not balance, or nothing came of what the filters name. With -- COMMAND, a command that failed gives its own code instead.";
 
 const STATUS_CODES: &str = "Exit codes: 0 it goes on and all is well; 1 an error, or no answer; 2 wrong usage; 3 it goes on, but \
 something was lost or is wrong; 4 nothing is being recorded there.";
@@ -56,6 +56,8 @@ pub enum Command {
     Launch {
         /// Where the word comes from.
         gate: OsString,
+        /// The limit of open files that the command is to have.
+        files: String,
         /// The command.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
@@ -100,10 +102,11 @@ pub struct RecordArgs {
     /// Stop after this long, such as 60s, 5m or 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Record I/O of this disk only, such as nvme0n1; may be given several times.
+    /// Record I/O of this disk only, such as nvme0n1, and calls on the file systems that stand on it; may be given several times.
     #[arg(long, value_name = "DISK")]
     device: Vec<String>,
-    /// Record I/O of this process and its descendants only; may be given several times.
+    /// Record I/O of this process and its descendants only; may be given several times. As with --cgroup, --comm and COMMAND, what no
+    /// process owns (journal, metadata, flushes) is recorded too, on --device or else on the disks that the process uses.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
     /// Record I/O of this cgroup (version 2) and those below it only.
@@ -259,8 +262,12 @@ impl RecordArgs {
             }
         }
         for pid in &self.pid {
-            if !Path::new(&format!("/proc/{pid}")).exists() {
-                bail!("--pid {pid}: there is no such process");
+            match processes::process_of(*pid) {
+                None => bail!("--pid {pid}: there is no such process"),
+                Some(process) if process != *pid => {
+                    bail!("--pid {pid}: is a thread of process {process}; expected the process, --pid {process}")
+                }
+                Some(_) => {}
             }
         }
         if !self.pid.is_empty() && !self.command.is_empty() {

@@ -1,5 +1,9 @@
 //! The two clocks: monotonic, which the kernel side stamps with, and wall.
 
+use std::fs;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use iostrata_capture::manifest::{Clock, ClockPair};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -7,9 +11,42 @@ fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
-/// `CLOCK_MONOTONIC` now.
+/// By how much this process's monotonic clock is ahead of the initial time namespace's, which the kernel side stamps with.
+static AHEAD_NS: AtomicI64 = AtomicI64::new(0);
+
+/// Sets by how much this process's monotonic clock is ahead. To be called before any time is taken.
+pub fn set_ahead_ns(ahead_ns: i64) {
+    AHEAD_NS.store(ahead_ns, Relaxed);
+}
+
+/// `CLOCK_MONOTONIC` of the initial time namespace now.
 pub fn monotonic_ns() -> i64 {
+    local_monotonic_ns() - AHEAD_NS.load(Relaxed)
+}
+
+/// `CLOCK_MONOTONIC` as this process has it.
+pub fn local_monotonic_ns() -> i64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// What the kernel says a clock of this process's time namespace is ahead of the initial one's; none where it does not say.
+pub fn namespace_offset_ns(clock: &str) -> Option<i64> {
+    // The file is about the namespace that children get.
+    if fs::read_link("/proc/self/ns/time").ok()? != fs::read_link("/proc/self/ns/time_for_children").ok()? {
+        return None;
+    }
+    offset_in(&fs::read_to_string("/proc/self/timens_offsets").ok()?, clock)
+}
+
+/// The offset of `clock` in a text like /proc/PID/timens_offsets: name, seconds, nanoseconds.
+fn offset_in(text: &str, clock: &str) -> Option<i64> {
+    let of_clock = |line: &str| {
+        let mut words = line.split_whitespace();
+        let is_asked = words.next()? == clock;
+        let (seconds, nanoseconds): (i64, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        is_asked.then(|| seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
+    };
+    text.lines().find_map(of_clock)
 }
 
 /// Both clocks at one moment: of several readings, the one that took least time.
@@ -38,11 +75,25 @@ pub fn process_ns() -> u64 {
 /// Time since boot, sleep included, when `pair` was read: a moment ago, since when the machine has not slept.
 pub fn boot_ns_at(pair: &ClockPair) -> i64 {
     let monotonic_ns = monotonic_ns();
-    nanoseconds(clock_gettime(ClockId::Boottime)) - (monotonic_ns - pair.monotonic_ns)
+    let ahead_ns = namespace_offset_ns("boottime").unwrap_or(0);
+    nanoseconds(clock_gettime(ClockId::Boottime)) - ahead_ns - (monotonic_ns - pair.monotonic_ns)
 }
 
 /// The clock of a capture that starts now.
 pub fn start() -> Clock {
     let pair = pair();
     Clock { offset_ns: pair.wall_ns - pair.monotonic_ns, pairs: vec![pair] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_of_a_time_namespace_are_read_by_clock() {
+        let text = "monotonic           -3         5\nboottime        100000         0\n";
+        assert_eq!(offset_in(text, "monotonic"), Some(-2_999_999_995));
+        assert_eq!(offset_in(text, "boottime"), Some(100_000_000_000_000));
+        assert_eq!(offset_in("", "monotonic"), None);
+    }
 }

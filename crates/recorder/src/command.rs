@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result};
 
+use crate::limits;
 use crate::report::tell;
 
 /// The hidden subcommand that waits and then becomes the command.
@@ -30,15 +31,11 @@ impl Held {
         let child = Command::new(this)
             .arg(LAUNCH)
             .arg(format!("/proc/{}/fd/{}", std::process::id(), child_end.as_raw_fd()))
+            .arg(limits::files_before())
             .args(command)
             .spawn()
             .with_context(|| format!("cannot start {}", command.join(" ")))?;
         Ok(Held { child, gate, child_end })
-    }
-
-    /// The process id that the command will have.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Lets the command run. The pipe's end is to be kept until the child has ended: a slow one has yet to open it, and
@@ -51,13 +48,14 @@ impl Held {
 
 /// What the hidden subcommand does: waits for the word on the pipe, then becomes the command. Returns only on failure:
 /// 127 where there is no such command, 126 where it cannot be run, as shells do.
-pub fn launch(gate: &OsStr, command: &[OsString]) -> i32 {
+pub fn launch(gate: &OsStr, files: &str, command: &[OsString]) -> i32 {
     let mut word = [0u8; 1];
     let told = File::open(gate).and_then(|mut gate| gate.read(&mut word));
     // The recorder is gone, or gave up: the command must not run unrecorded.
     if !matches!(told, Ok(1)) {
         return 125;
     }
+    limits::restore_files(files);
     let Some((program, arguments)) = command.split_first() else { return 127 };
     let error = Command::new(program).args(arguments).exec();
     tell(&format!("iostrata: cannot run {}: {error}\n", program.display()));

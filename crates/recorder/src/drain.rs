@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender};
 use iostrata_capture::ledger::Amounts;
+use iostrata_capture::manifest::Unmapped;
+use iostrata_capture::op::Op;
 use iostrata_capture::table::TableBuilder;
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
@@ -18,6 +20,7 @@ use crate::books::Tally;
 use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
+use crate::device_filter::DeviceFilter;
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
 use crate::sink::{Batch, Sink, Totals};
@@ -40,8 +43,19 @@ enum Patience {
     UntilRoom,
 }
 
+/// What is kept of what the kernel side lets through, and counted.
+pub struct Filtering {
+    /// Of file systems; none without a device filter.
+    pub devices: Option<DeviceFilter>,
+    /// Whether processes are selected, so that what has no owner does not count.
+    pub by_owner: bool,
+}
+
 struct Drain {
     decoder: Decoder,
+    filtering: Filtering,
+    /// Rows of what the filters are for.
+    selected: u64,
     levels: Levels,
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
@@ -69,16 +83,29 @@ impl Drain {
         match class {
             SYSCALL => {
                 let row = self.decoder.syscall(record_at(bytes)?)?;
+                if !self.keeps(class, cpu, (row.dev, row.pid)) {
+                    return Some(());
+                }
+                self.selected += 1;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
                 self.builders.syscall.push(row);
             }
             VFS => {
                 let row = self.decoder.vfs(record_at(bytes)?)?;
+                if !self.keeps(class, cpu, (row.dev, row.pid)) {
+                    return Some(());
+                }
+                self.selected += 1;
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
                 self.builders.vfs.push(row);
             }
             FS => {
                 let row = self.decoder.fs(record_at(bytes)?)?;
+                if !self.keeps(class, cpu, (Some(row.dev), row.pid)) {
+                    return Some(());
+                }
+                // A transaction is of all who changed something.
+                self.selected += u64::from(row.op != Op::Commit || !self.filtering.by_owner);
                 self.waiting[class].count(cpu, &file_amounts(row.op, row.bytes));
                 self.builders.fs.push(row);
             }
@@ -90,6 +117,9 @@ impl Drain {
             }
             FILE => {
                 let row = self.decoder.file(record_at(bytes)?);
+                if !self.keeps(class, cpu, (Some(row.dev), row.pid)) {
+                    return Some(());
+                }
                 self.waiting[class].count(cpu, &Amounts::default());
                 self.builders.file.push(row);
             }
@@ -99,6 +129,18 @@ impl Drain {
             self.flush(class, Patience::None);
         }
         Some(())
+    }
+
+    /// Whether the device filter keeps a row of process `pid` on the file system, or device, `dev`.
+    fn keeps(&mut self, class: Class, cpu: u16, (dev, pid): (Option<i32>, i32)) -> bool {
+        let Some(devices) = &mut self.filtering.devices else { return true };
+        if dev.is_none_or(|dev| devices.keeps(dev, pid)) {
+            return true;
+        }
+        let mut one = Tally::default();
+        one.count(cpu, &Amounts::default());
+        self.losses.add(class, Cause::LeftOut, &one);
+        false
     }
 
     /// A request, with what others have in it.
@@ -122,6 +164,7 @@ impl Drain {
                 self.flush(SHARE, Patience::None);
             }
         }
+        self.selected += u64::from(row.pid.is_some() || !self.filtering.by_owner);
         let tally = &mut self.waiting[BLOCK];
         tally.count(cpu, &file_amounts(row.op, row.bytes));
         add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
@@ -152,6 +195,7 @@ impl Drain {
 
     fn flush_all(&mut self, patience: Patience) {
         self.flushed = Instant::now();
+        self.totals.selected.store(self.selected, Relaxed);
         for class in 0..CLASSES {
             self.flush(class, patience);
         }
@@ -170,7 +214,7 @@ pub struct Late {
 
 /// A running drain thread.
 pub struct Draining {
-    thread: JoinHandle<Result<()>>,
+    thread: JoinHandle<Result<Vec<Unmapped>>>,
     stop: Sender<Late>,
 }
 
@@ -183,11 +227,14 @@ impl Draining {
         levels: Levels,
         sink: Box<dyn Sink>,
         batch_age: Duration,
+        filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let drain = Drain {
             decoder,
+            filtering,
+            selected: 0,
             levels,
             sink,
             totals,
@@ -206,15 +253,16 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
-    pub fn finish(self, late: Late) -> Result<()> {
+    /// Empties the rings one last time, hands everything over and ends. To be called after detaching. File systems that a device
+    /// filter left out because nothing could be found out of them.
+    pub fn finish(self, late: Late) -> Result<Vec<Unmapped>> {
         // Where the thread has ended already, joining it says why.
         let _ = self.stop.send(late);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
 }
 
-fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<Result<()>>) -> Result<()> {
+fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<Result<()>>) -> Result<Vec<Unmapped>> {
     let drain = RefCell::new(drain);
     let mut builder = RingBufferBuilder::new();
     for ring in rings {
@@ -224,14 +272,14 @@ fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<
         });
         if let Err(error) = added {
             let _ = ready.send(Err(anyhow!("cannot read a ring: {error:#}")));
-            return Ok(());
+            return Ok(Vec::new());
         }
     }
     let rings = match builder.build() {
         Ok(rings) => rings,
         Err(error) => {
             let _ = ready.send(Err(anyhow!("cannot read the rings: {error:#}")));
-            return Ok(());
+            return Ok(Vec::new());
         }
     };
     let _ = ready.send(Ok(()));
@@ -245,15 +293,15 @@ fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
         drain.totals.drain.beat();
+        drain.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
         if let Some(late) = late {
             late.gathered.iter().for_each(|event| drain.record(bytes_of(event)));
             late.requests.iter().for_each(|event| drain.record(bytes_of(event)));
             drain.flush_all(Patience::UntilRoom);
-            break;
+            return Ok(drain.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default());
         }
         if drain.flushed.elapsed() >= drain.batch_age {
             drain.flush_all(Patience::None);
         }
     }
-    Ok(())
 }

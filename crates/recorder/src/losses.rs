@@ -17,6 +17,8 @@ pub enum Cause {
     DiskFull,
     /// A record that could not be read.
     Undecodable,
+    /// No loss: the device filter leaves it out, which the kernel side could not know.
+    LeftOut,
 }
 
 /// Events that the recorder lost, by class and cause.

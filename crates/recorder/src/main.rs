@@ -6,7 +6,7 @@ use clap::Parser;
 use iostrata_recorder::cli::{Cli, Command, FormatName, Usage};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report::{self, tell};
-use iostrata_recorder::{check, command, status};
+use iostrata_recorder::{check, command, limits, status};
 
 /// The capture is finished but not complete.
 const INCOMPLETE: u8 = 3;
@@ -36,10 +36,13 @@ fn run(what: Command) -> anyhow::Result<u8> {
             report::show(&text)?;
             Ok(code)
         }
-        Command::Launch { gate, command } => Ok(u8::try_from(command::launch(&gate, &command)).unwrap_or(1)),
+        Command::Launch { gate, files, command } => {
+            Ok(u8::try_from(command::launch(&gate, &files, &command)).unwrap_or(1))
+        }
         Command::Record(arguments) => {
             let options = arguments.options()?;
             check::require_privilege()?;
+            limits::raise_files();
             let outcome = record::run(&options)?;
             let out = options.out.as_deref().map(|out| (out, outcome.size));
             tell(&report::text(&outcome.manifest, out, outcome.live.as_ref()));
@@ -50,7 +53,8 @@ fn run(what: Command) -> anyhow::Result<u8> {
 
 fn exit_code(outcome: &Outcome) -> u8 {
     let manifest = &outcome.manifest;
-    let whole = manifest.books.balanced()
+    let whole = !manifest.is_filter_idle()
+        && manifest.books.balanced()
         && manifest.books.lost() == 0
         && manifest.device_books.iter().all(|book| book.balanced)
         && outcome.error.is_none();

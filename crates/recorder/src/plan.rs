@@ -7,6 +7,7 @@ use iostrata_capture::manifest::{LayerState, Probe};
 use iostrata_capture::op::Layer;
 use libbpf_rs::OpenObject;
 
+use crate::limits;
 use crate::options::Record;
 use crate::probes::{self, KernelFacts, Variant};
 use crate::session::{Refusal, Session, Settings};
@@ -111,9 +112,11 @@ pub fn start<'obj>(
         match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }) {
             Ok(session) => return Ok((plan, session)),
             Err(error) => match error.downcast::<Refusal>() {
+                // No fault of the program: another way to capture the layer would run into it as well.
+                Ok(refusal) if limits::is_about_files(&refusal.why) => return Err(limits::explain(refusal.into())),
                 Ok(refusal) if Layer::parse(plan.class_of(&refusal.program)).is_some() => refused.push(refusal),
                 Ok(refusal) => return Err(refusal.into()),
-                Err(error) => return Err(error),
+                Err(error) => return Err(limits::explain(error)),
             },
         }
     }

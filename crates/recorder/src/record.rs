@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::{Amounts, Skipped};
 use iostrata_capture::manifest::{Device, Manifest, Server, State};
@@ -18,10 +18,14 @@ use crate::classes;
 use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
-use crate::drain::{Draining, Late};
+use crate::device_filter::DeviceFilter;
+use crate::drain::{Draining, Filtering, Late};
+use crate::here::{self, Here};
 use crate::home::Home;
-use crate::host::{self, cgroups, devices, mounts, processes};
+use crate::host::places::Places;
+use crate::host::{self, cgroups, devices, mounts};
 use crate::levels::Levels;
+use crate::limits;
 use crate::losses::Losses;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
@@ -31,6 +35,7 @@ use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::report::tell;
 use crate::sampling::{Governor, Rates};
+use crate::selection;
 use crate::service::Service;
 use crate::session::{self, Session, Settings};
 use crate::signals;
@@ -56,39 +61,32 @@ pub struct Outcome {
     pub live: Option<Shown>,
 }
 
-/// The numbers that `--device` lets through: disks, their partitions, and mounted file systems on them, which may have
-/// numbers of their own (btrfs).
-fn device_numbers(wanted: &[Device]) -> Vec<i32> {
-    let mut numbers: Vec<i32> = Vec::new();
-    for device in wanted {
-        let names: Vec<String> = std::iter::once(&device.name)
-            .chain(device.partitions.iter().map(|p| &p.name))
-            .map(|name| format!("/dev/{name}"))
-            .collect();
-        numbers.push(device.dev);
-        numbers.extend(device.partitions.iter().map(|p| p.dev));
-        numbers.extend(mounts::all().iter().filter(|m| names.contains(&m.source)).map(|m| m.dev));
-    }
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
-}
-
 /// Everything but the programs, which the plan chooses.
-fn settings(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> Settings {
-    Settings {
+fn settings(
+    options: &Record,
+    kernel: &dyn KernelFacts,
+    op_words: &[String],
+    here: &Here,
+    places: Option<&mut Places>,
+) -> Result<Settings> {
+    Ok(Settings {
         programs: Vec::new(),
-        config: config(options, kernel, op_words),
+        config: config(options, kernel, op_words, here)?,
         ring_bytes: options.memory.ring_bytes,
-        devices: device_numbers(&options.filter.devices),
-    }
+        stands_on: if places.is_none() && options.manifest_filters().by_owner() {
+            selection::stands_on()
+        } else {
+            Vec::new()
+        },
+        devices: places.map(|places| selection::device_uses(&options.filter.devices, places)).unwrap_or_default(),
+    })
 }
 
-fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> types::config {
+fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here: &Here) -> Result<types::config> {
     let filter = &options.filter;
     let (rqf_flush_seq_bit, rqf_io_stat_bit) = probes::request_flag_bits(kernel);
     let mut config = types::config {
-        recorder_pid: std::process::id(),
+        recorder_pid: here.pid,
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
         rqf_flush_seq_bit,
@@ -102,7 +100,11 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
     if let Some(cgroup) = &filter.cgroup {
         config.filter_cgroup = 1;
         config.cgroup_id = cgroup.id;
-        config.cgroup_level = cgroup.level;
+        config.cgroup_level = cgroup.level(here.cgroup_level).map_err(|why| anyhow!(why))?;
+    }
+    if options.command.is_some() {
+        // After the launcher's own exec comes the command's.
+        config.command_exec_id = here.exec_id + 2;
     }
     if let Some(comm) = &filter.comm {
         config.filter_comm = 1;
@@ -119,7 +121,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String]) -> ty
         let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
         config.compat_op[usize::from(number)] = code as u8;
     }
-    config
+    Ok(config)
 }
 
 fn manifest(options: &Record, plan: &Plan) -> Manifest {
@@ -139,6 +141,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         layers: plan.layers.iter().cloned().collect(),
         probes: plan.probes.clone(),
         filters: options.manifest_filters(),
+        filtered: Some(selection::at_start(options)),
         devices: devices::all(),
         mounts: mounts::all(),
         books: Default::default(),
@@ -167,19 +170,27 @@ pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
     let caught = signals::catch()?;
     let kernel = VmlinuxBtf::load()?;
+    let here = here::look().context("cannot find out where the recorder runs").map_err(limits::explain)?;
+    clock::set_ahead_ns(here.monotonic_offset_ns);
     let mut home = options.out.as_deref().map(|out| Home::choose(out, options.resume)).transpose()?;
 
     let words = session::words()?;
+    let mut places = selection::places(options, &here);
+    let settings = settings(options, &kernel, &words.ops, &here, places.as_mut())?;
     home.as_mut().map_or(Ok(()), Home::make)?;
     let out = home.as_ref().map(|home| home.directory.as_path());
     let mut witness = Witness::of(whole_devices(options));
     let mut objects = plan::objects();
-    let started = plan::start(options, &kernel, &mut objects, &settings(options, &kernel, &words.ops));
+    let started = plan::start(options, &kernel, &mut objects, &settings);
     let (plan, mut session) = started.inspect_err(|_| home.iter().for_each(Home::remove))?;
+    // With the fork program attached, so that no child slips between.
+    let trees = if options.filter.pids.is_empty() { Ok(Vec::new()) } else { here.trees(&options.filter.pids) };
+    let trees = trees.inspect_err(|_| home.iter().for_each(Home::remove))?;
+    session.add_to_tree(&trees)?;
+    limits::check_files().inspect_err(|_| home.iter().for_each(Home::remove))?;
     session.open(&mut |edge| witness.at(edge))?;
     let opened_ns = session.opened_ns();
     let held = options.command.as_deref().map(Held::start).transpose()?;
-    session.add_to_tree(&held.iter().map(Held::pid).collect::<Vec<_>>())?;
     let writer = out.and_then(privilege::writer_of);
     let socket = home.as_ref().map(|home| Socket::make(&home.root, writer)).transpose();
     let socket = socket.inspect_err(|error| tell(&format!("iostrata: {error:#}; there is no status to be had\n")));
@@ -208,12 +219,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Levels::new(&manifest.devices),
         sink,
         outputs::batch_age(options),
+        Filtering {
+            devices: places
+                .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
+                .transpose()?,
+            by_owner: manifest.filters.by_owner(),
+        },
         shared(),
     )?;
-    // With the fork program attached, so that no child slips between.
-    for root in &options.filter.pids {
-        session.add_to_tree(&processes::tree(*root))?;
-    }
     out.map_or(Ok(()), |out| manifest.write(out))?;
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
@@ -246,7 +259,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     session.detach();
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
-    draining.finish(Late { gathered: session.gathered()?, requests })?;
+    let unmapped = draining.finish(Late { gathered: session.gathered()?, requests })?;
+    manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
     let of_class = |written| Fate { written, ..Fate::default() };

@@ -39,6 +39,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     if let Some(reason) = &manifest.stop_reason {
         let _ = writeln!(text, "stopped   {reason}");
     }
+    text.extend(filter_lines(manifest));
     for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.captured) {
         let _ = writeln!(text, "layer     {layer} not captured: {}", state.how);
     }
@@ -89,6 +90,34 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
         let _ = writeln!(text, "device    {}", device_line(book));
     }
     text
+}
+
+/// What came of the filters, where there are any.
+fn filter_lines(manifest: &Manifest) -> Vec<String> {
+    let (Some(words), Some(filtered)) = (manifest.filters.words(), &manifest.filtered) else { return Vec::new() };
+    let mut lines = vec![format!("filter    {words}\n")];
+    if manifest.is_filter_idle() {
+        lines.push("filter    warning: no row is of what the filter names\n".to_owned());
+    }
+    for disk in &filtered.disks {
+        let (read, written) = (HumanBytes(disk.others.read_bytes), HumanBytes(disk.others.write_bytes));
+        lines.push(format!(
+            "filter    {}: with what no process owns; left out of other processes: {read} read, {written} written\n",
+            disk.name
+        ));
+    }
+    if manifest.lacks_unowned() {
+        lines.push("filter    more disks than can be followed: there is no total of devices\n".to_owned());
+    }
+    for unmapped in &filtered.unmapped {
+        let fs_type = unmapped.fs_type.as_deref().unwrap_or("unknown type");
+        let (major, minor) = (unmapped.dev as u32 >> 20, unmapped.dev & 0xf_ffff);
+        lines.push(format!(
+            "filter    warning: {} rows left out on file system {major}:{minor} ({fs_type}), whose disk is not known\n",
+            unmapped.rows
+        ));
+    }
+    lines
 }
 
 /// ` (ring_full 3)`, or nothing where nothing was lost.

@@ -30,8 +30,10 @@ pub struct Settings {
     pub config: types::config,
     /// All rings together.
     pub ring_bytes: u64,
-    /// Device numbers of disks, partitions and file systems to let through.
-    pub devices: Vec<i32>,
+    /// With a device filter: what it says of disks, partitions and mounted file systems.
+    pub devices: Vec<(i32, types::device_use)>,
+    /// With an owner filter: the disks that a disk or a file system stands on.
+    pub stands_on: Vec<(i32, Vec<i32>)>,
 }
 
 /// libbpf's last complaints, for the reason of a failure.
@@ -96,9 +98,20 @@ pub struct Session<'obj> {
     fullness: Fullness,
 }
 
-/// Maps that only one layer's programs use: one entry is enough where the layer is not loaded.
-fn shrink_unused(open: &mut OpenIostrataSkel, programs: &[String]) -> Result<()> {
+/// Maps that only a filter or one layer's programs use: one entry is enough where there is none.
+fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }: &Settings) -> Result<()> {
     let has = |part: &str| programs.iter().any(|p| p.contains(part));
+    if config.filter_device == 0 {
+        open.maps.devices.set_max_entries(1)?;
+    }
+    if config.filter_pid == 0 {
+        open.maps.tree.set_max_entries(1)?;
+    }
+    if config.filter_pid == 0 && config.filter_cgroup == 0 && config.filter_comm == 0 {
+        open.maps.stands_on.set_max_entries(1)?;
+        open.maps.used_devices.set_max_entries(1)?;
+        open.maps.left_out.set_max_entries(1)?;
+    }
     if !has("sys_enter") {
         open.maps.calls.set_max_entries(1)?;
         open.maps.under_way.set_max_entries(1)?;
@@ -138,7 +151,7 @@ fn open<'obj>(
         let name = program.name().to_string_lossy().into_owned();
         program.set_autoload(settings.programs.contains(&name));
     }
-    shrink_unused(&mut open, &settings.programs)?;
+    shrink_unused(&mut open, settings)?;
     let shard_bytes = shard_bytes(settings.ring_bytes, shards);
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
@@ -168,8 +181,16 @@ impl<'obj> Session<'obj> {
         })?;
         let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new(), fullness: Fullness::default() };
         session.make_rings(shards, shard_bytes(settings.ring_bytes, shards))?;
-        for dev in &settings.devices {
-            session.skeleton.maps.devices.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+        let maps = &session.skeleton.maps;
+        for (dev, device_use) in &settings.devices {
+            maps.devices.update(&dev.to_ne_bytes(), &device_use.0.to_ne_bytes(), MapFlags::ANY)?;
+        }
+        for (dev, disks) in &settings.stands_on {
+            let mut lower = types::lower_disks::default();
+            for (to, disk) in lower.disk.iter_mut().zip(disks) {
+                *to = disk.cast_unsigned();
+            }
+            maps.stands_on.update(&dev.to_ne_bytes(), bytes_of(&lower), MapFlags::ANY)?;
         }
         session.attach(&settings.programs)?;
         Ok(session)
@@ -239,16 +260,45 @@ impl<'obj> Session<'obj> {
         self.rings.iter().map(|ring| MapHandle::try_from(ring).map_err(Into::into)).collect()
     }
 
-    /// Adds processes to the recorded trees.
-    pub fn add_to_tree(&self, pids: &[u32]) -> Result<()> {
-        for pid in pids {
-            // No start time: whatever frees this process id next is this process.
+    /// Adds processes, by their ids in the initial namespace and start times, to the recorded trees.
+    pub fn add_to_tree(&self, processes: &[(u32, u64)]) -> Result<()> {
+        for (pid, start_ns) in processes {
+            // A start time of 0: whatever frees this process id next is this process.
             let known = self.skeleton.maps.tree.lookup(&pid.to_ne_bytes(), MapFlags::ANY)?.is_some();
             if !known {
-                self.skeleton.maps.tree.update(&pid.to_ne_bytes(), &0u64.to_ne_bytes(), MapFlags::ANY)?;
+                self.skeleton.maps.tree.update(&pid.to_ne_bytes(), &start_ns.to_ne_bytes(), MapFlags::ANY)?;
             }
         }
         Ok(())
+    }
+
+    /// The map of what the device filter says, for whoever classifies file systems as they appear.
+    pub fn devices(&self) -> Result<MapHandle> {
+        Ok(MapHandle::try_from(&self.skeleton.maps.devices)?)
+    }
+
+    /// Disks and file systems that the selected processes used, and since when by the monotonic clock; whether there was room for all.
+    pub fn used_devices(&self) -> Result<(Vec<(i32, i64)>, bool)> {
+        let map = &self.skeleton.maps.used_devices;
+        let mut used = Vec::new();
+        for key in map.keys() {
+            let (Some(dev), Some(since)) = (read_record::<u32>(&key), map.lookup(&key, MapFlags::ANY)?) else {
+                continue;
+            };
+            used.push((dev.cast_signed(), read_record::<u64>(&since).unwrap_or(0).cast_signed()));
+        }
+        let has_room = used.len() < map.max_entries() as usize;
+        Ok((used, has_room))
+    }
+
+    /// What an owner filter left out of a disk's requests.
+    pub fn left_out(&self, dev: i32) -> Result<types::left_out_io> {
+        let mut sum = types::left_out_io::default();
+        for left_out in self.percpu::<types::left_out_io>(&self.skeleton.maps.left_out, &dev.to_ne_bytes())? {
+            add_own(&mut sum.others, &left_out.others);
+            add_own(&mut sum.before_use, &left_out.before_use);
+        }
+        Ok(sum)
     }
 
     /// The kernel side's books: for each class its accounts by CPU.
@@ -278,12 +328,7 @@ impl<'obj> Session<'obj> {
     pub fn own_io(&self, dev: i32) -> Result<types::own_io> {
         let mut sum = types::own_io::default();
         for own in self.percpu::<types::own_io>(&self.skeleton.maps.own_io, &dev.to_ne_bytes())? {
-            sum.read_ops += own.read_ops;
-            sum.read_bytes += own.read_bytes;
-            sum.write_ops += own.write_ops;
-            sum.write_bytes += own.write_bytes;
-            sum.discard_ops += own.discard_ops;
-            sum.discard_bytes += own.discard_bytes;
+            add_own(&mut sum, &own);
         }
         Ok(sum)
     }
@@ -341,6 +386,15 @@ impl<'obj> Session<'obj> {
         });
         counts.filter(|(_, misses)| *misses > 0).collect()
     }
+}
+
+fn add_own(sum: &mut types::own_io, more: &types::own_io) {
+    sum.read_ops += more.read_ops;
+    sum.read_bytes += more.read_bytes;
+    sum.write_ops += more.write_ops;
+    sum.write_bytes += more.write_bytes;
+    sum.discard_ops += more.discard_ops;
+    sum.discard_bytes += more.discard_bytes;
 }
 
 /// What the kernel tells of an object of ours by `name` (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which it does without

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 /// What a recording is told.
@@ -34,7 +34,9 @@ pub struct Caught(Signals);
 
 /// Keeps signals from ending the process. What they mean waits until it is listened to.
 pub fn catch() -> Result<Caught> {
-    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map(Caught).context("cannot listen for signals")
+    // A part that reaches the limit of file sizes (`ulimit -f`) is a write that fails, not the end. Handled and not ignored: the
+    // command inherits what is ignored.
+    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ]).map(Caught).context("cannot listen for signals")
 }
 
 impl Caught {
@@ -46,7 +48,7 @@ impl Caught {
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                for signal in signals.forever() {
+                for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
                     if teller.send(meaning(signal)).is_err() {
                         break;
                     }

@@ -57,6 +57,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         layers: Layer::ALL.iter().map(|layer| (*layer, state(layer))).collect(),
         probes: Vec::new(),
         filters: Filters::default(),
+        filtered: None,
         devices: known.disks.devices(),
         mounts: Vec::new(),
         books: Books {

@@ -65,7 +65,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         }
     };
     // What daemons did for themselves is in no total either, so that all of theirs may have been asked for.
-    push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured);
+    push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured_of_total());
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
@@ -87,6 +87,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
                 Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(*capture), file.dev) => {
                     without_device
                 }
+                Entity::Device(..) => trust.captured_of_total(),
                 _ => trust.captured,
             };
             let (name, id) = names.of(entity);

@@ -73,6 +73,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(lost(manifest, losses)));
         rows.push(of(books(manifest, losses)));
         rows.push(of(devices(manifest)));
+        rows.extend(filter(manifest).map(of));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
         rows.push(of(ends(manifest)));
         rows.push(of(sanity::counters(manifest)));
@@ -160,6 +161,12 @@ fn devices(manifest: &Manifest) -> Check {
         (wrong, _, _) => (Verdict::Bad, wrong.join("; ")),
     };
     ("devices", verdict, found)
+}
+
+fn filter(manifest: &Manifest) -> Option<Check> {
+    let verdict = if trust::filter::is_bad(manifest) { Verdict::Bad } else { Verdict::Note };
+    let found = trust::filter::line(manifest)?;
+    Some(("filter", verdict, found.strip_prefix("filter: ").unwrap_or(&found).to_owned()))
 }
 
 fn layer(manifest: &Manifest, layer: Layer) -> Check {
@@ -303,7 +310,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `devices`, each layer, `operations`, `counters` (whether they can be true), `classes` \
+            "What was looked at: `recording`, `loss`, `books`, `devices`, `filter`, each layer, `operations`, `counters` (whether they can be true), `classes` \
              (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
              `begin`, `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
             |row| row.check,

@@ -31,7 +31,8 @@ pub struct Row {
 /// One row for each system, by name, and that of all systems together.
 pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
     let systems = finished.systems.iter().map(|system| row(&system.name, &system.counts, trust));
-    let total = Row { served: finished.served.clone(), ..row(TOTAL, &finished.total, trust) };
+    let captured = trust.captured_of_total();
+    let total = Row { served: finished.served.clone(), captured, ..row(TOTAL, &finished.total, trust) };
     systems.chain([total]).collect()
 }
 

@@ -36,7 +36,7 @@ pub fn rows<'a>(finished: &'a Finished, losses: &[Losses], trust: &Trust) -> Vec
         let until_ns = window.since_ns.saturating_add(width_ns);
         // Of a recording that was cut off nobody knows what was lost, or when.
         let lost = trust.lost_events.map(|_| lost(&losses, (window.since_ns, until_ns)));
-        Row { window, captured: trust.captured, lost }
+        Row { window, captured: trust.captured_of_total(), lost }
     };
     finished.timeline.iter().map(row).collect()
 }

@@ -28,6 +28,7 @@ pub(crate) fn sound() -> Capture {
         layers: Layer::ALL.iter().map(|layer| (*layer, captured.clone())).collect(),
         probes: Vec::new(),
         filters: Default::default(),
+        filtered: None,
         devices: Vec::new(),
         mounts: Vec::new(),
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },

@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod docs;
+mod filters;
 mod fuzz;
 mod levels;
 mod loss;

@@ -66,6 +66,7 @@ impl Capture {
             layers: layers(captured),
             probes: Vec::new(),
             filters: Filters::default(),
+            filtered: None,
             devices: Vec::new(),
             mounts: Vec::new(),
             books: Books::default(),

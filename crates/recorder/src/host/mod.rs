@@ -4,6 +4,7 @@ pub mod cgroups;
 pub mod devices;
 pub mod kallsyms;
 pub mod mounts;
+pub mod places;
 pub mod processes;
 pub mod stack;
 

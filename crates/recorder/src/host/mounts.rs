@@ -1,15 +1,20 @@
 //! Mounted file systems, from /proc/self/mountinfo.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
 
 use iostrata_capture::manifest::Mount;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::dev_number;
 
 /// A mount, with what captures need not keep of it.
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// The kernel's number for the mount, which statx(2) tells of a file.
     id: u64,
+    /// What of its file system is mounted: a path within that.
+    pub root: String,
     /// The mount.
     pub mount: Mount,
     /// The options of its file system, as the file system prints them.
@@ -26,8 +31,59 @@ pub fn with_id(id: u64) -> Option<Entry> {
     entries().into_iter().find(|entry| entry.id == id)
 }
 
-fn entries() -> Vec<Entry> {
+/// Every mount that the recorder sees, with all that is known of it.
+pub fn entries() -> Vec<Entry> {
     parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// The mount of file system `dev` as process `pid` sees it, in whatever mount namespace that is.
+pub fn seen_by(pid: i32, dev: i32) -> Option<Entry> {
+    let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+    parse(&text).into_iter().find(|entry| entry.mount.dev == dev)
+}
+
+/// The mounts that the recorder sees, read anew when the kernel says that they have changed.
+pub struct Watched {
+    file: Option<File>,
+    /// As they were when they were last read.
+    pub entries: Vec<Entry>,
+}
+
+impl Watched {
+    /// As they are now.
+    pub fn new() -> Watched {
+        let mut watched = Watched { file: File::open("/proc/self/mountinfo").ok(), entries: Vec::new() };
+        watched.read();
+        watched
+    }
+
+    /// Whether they have changed since, and how they are now.
+    pub fn refresh(&mut self) -> bool {
+        let Some(file) = &self.file else { return false };
+        let mut polled = [PollFd::new(file, PollFlags::PRI)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // proc_pid_mountinfo(5): a change is an exceptional condition.
+        let has_changed = poll(&mut polled, Some(&now)).is_ok_and(|ready| ready > 0)
+            && polled[0].revents().intersects(PollFlags::PRI | PollFlags::ERR);
+        if has_changed {
+            self.read();
+        }
+        has_changed
+    }
+
+    fn read(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let mut text = String::new();
+        if file.rewind().and_then(|()| file.read_to_string(&mut text)).is_ok() {
+            self.entries = parse(&text);
+        }
+    }
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Watched::new()
+    }
 }
 
 fn parse(text: &str) -> Vec<Entry> {
@@ -41,7 +97,8 @@ fn parse_line(line: &str) -> Option<Entry> {
     let mut fixed = fixed.split(' ');
     let id = fixed.next()?.parse().ok()?;
     let (major, minor) = fixed.nth(1)?.split_once(':')?;
-    let target = fixed.nth(1)?;
+    let root = unescape(fixed.next()?);
+    let target = fixed.next()?;
     let mut rest = rest.split(' ');
     let fs_type = rest.next()?;
     let mount = Mount {
@@ -50,7 +107,7 @@ fn parse_line(line: &str) -> Option<Entry> {
         target: unescape(target),
         fs_type: fs_type.to_owned(),
     };
-    Some(Entry { id, mount, options: unescape(rest.next().unwrap_or_default()) })
+    Some(Entry { id, root, mount, options: unescape(rest.next().unwrap_or_default()) })
 }
 
 /// Space, tab, newline and backslash stand there as octal escapes.
@@ -60,7 +117,12 @@ fn unescape(text: &str) -> String {
 
 /// Where cgroup v2 is mounted.
 pub fn cgroup2() -> Option<String> {
-    all().into_iter().find(|mount| mount.fs_type == "cgroup2").map(|mount| mount.target)
+    cgroup2_entry().map(|entry| entry.mount.target)
+}
+
+/// The mount of cgroup v2.
+pub fn cgroup2_entry() -> Option<Entry> {
+    entries().into_iter().find(|entry| entry.mount.fs_type == "cgroup2")
 }
 
 #[cfg(test)]
@@ -72,7 +134,8 @@ mod tests {
         let text = "36 35 7:0 / /mnt/a\\040b rw,noatime master:1 - ext4 /dev/loop0 rw\n22 1 0:20 / /proc rw - proc proc rw\nnonsense\n";
         let mounts = parse(text);
         assert_eq!(mounts.len(), 2);
-        let Entry { id, mount, options } = &mounts[0];
+        let Entry { id, root, mount, options } = &mounts[0];
+        assert_eq!(root, "/");
         assert_eq!((*id, mount.dev, mount.target.as_str()), (36, 7 << 20, "/mnt/a b"));
         assert_eq!((mount.fs_type.as_str(), mount.source.as_str(), options.as_str()), ("ext4", "/dev/loop0", "rw"));
     }

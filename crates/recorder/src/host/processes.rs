@@ -1,43 +1,68 @@
-//! Processes: who descends from whom, from /proc.
+//! Processes: who descends from whom.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::path::Path;
 
-/// A process as /proc has it.
+/// A thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    ppid: u32,
+pub struct Task {
+    /// Its process in the initial namespace.
+    pub pid: u32,
+    /// Its own id there.
+    pub tid: u32,
+    /// The parent of the process there.
+    pub ppid: u32,
+    /// Its process in the recorder's namespace.
+    pub local_pid: u32,
+    /// Its own id there.
+    pub local_tid: u32,
+    /// When the process started; 0: not known.
+    pub start_ns: u64,
 }
 
-/// Parses /proc/PID/stat; the command name in parentheses may hold anything.
-fn parse_stat(text: &str) -> Option<Process> {
-    let pid = text.split(' ').next()?.parse().ok()?;
-    let after = text.get(text.rfind(')')? + 2..)?;
-    let ppid = after.split(' ').nth(1)?.parse().ok()?;
-    Some(Process { pid, ppid })
+/// The process of a thread or process `pid` of this PID namespace; none where there is none.
+pub fn process_of(pid: u32) -> Option<u32> {
+    // Bytes: the kernel cuts names wherever they are too long.
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// `root` and all its descendants that are alive; empty when `root` is not.
-pub fn tree(root: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut alive = false;
+/// Parses the parent in /proc/PID/stat; the command name in parentheses may hold anything.
+fn parent_in(stat: &[u8]) -> Option<u32> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let after = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    after.split(' ').nth(1)?.parse().ok()
+}
+
+/// The processes that /proc has, in the initial namespace.
+pub fn all() -> Vec<Task> {
+    let mut tasks = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        if name.to_string_lossy().parse::<u32>().is_err() {
-            continue;
-        }
-        let Ok(text) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        if let Some(process) = parse_stat(&text) {
-            alive |= process.pid == root;
-            children.entry(process.ppid).or_default().push(process.pid);
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
+        let stat = fs::read(Path::new("/proc").join(entry.file_name()).join("stat"));
+        if let Some(ppid) = stat.ok().and_then(|stat| parent_in(&stat)) {
+            tasks.push(Task { pid, tid: pid, ppid, local_pid: pid, local_tid: pid, start_ns: 0 });
         }
     }
+    tasks
+}
+
+/// Of `tasks` the process that this namespace calls `root` and all its descendants: ids in the initial namespace and start times.
+/// Empty where there is no such process.
+pub fn tree(tasks: &[Task], root: u32) -> Vec<(u32, u64)> {
+    let mut children: HashMap<u32, Vec<&Task>> = HashMap::new();
+    let processes = || tasks.iter().filter(|task| task.tid == task.pid);
+    processes().for_each(|task| children.entry(task.ppid).or_default().push(task));
+    let mut waiting: Vec<&Task> = processes().filter(|task| task.local_pid == root).collect();
+    let mut known = HashSet::new();
     let mut tree = Vec::new();
-    let mut waiting = if alive { vec![root] } else { Vec::new() };
-    while let Some(pid) = waiting.pop() {
-        waiting.extend(children.remove(&pid).unwrap_or_default());
-        tree.push(pid);
+    while let Some(task) = waiting.pop() {
+        if known.insert(task.pid) {
+            waiting.extend(children.remove(&task.pid).unwrap_or_default());
+            tree.push((task.pid, task.start_ns));
+        }
     }
     tree
 }
@@ -47,14 +72,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_name_with_parentheses_does_not_confuse() {
-        assert_eq!(parse_stat("42 (a) (b c) S 7 42 1 0"), Some(Process { pid: 42, ppid: 7 }));
-        assert_eq!(parse_stat("garbage"), None);
+    fn a_command_name_may_hold_anything() {
+        assert_eq!(parent_in(b"42 (a) (b c) S 7 42 1 0"), Some(7));
+        assert_eq!(parent_in(b"42 (cut within \xc3) S 9 42 1 0"), Some(9));
+        assert_eq!(parent_in(b"garbage"), None);
     }
 
     #[test]
-    fn the_tree_of_this_process_holds_it() {
-        assert!(tree(std::process::id()).contains(&std::process::id()));
-        assert!(tree(u32::MAX).is_empty());
+    fn descendants_are_found_by_the_ids_of_the_initial_namespace() {
+        let task = |pid, tid, ppid| Task {
+            pid,
+            tid,
+            ppid,
+            local_pid: pid - 100,
+            local_tid: tid - 100,
+            start_ns: u64::from(pid),
+        };
+        let tasks =
+            [task(101, 101, 1), task(102, 102, 101), task(102, 105, 101), task(103, 103, 102), task(104, 104, 1)];
+        let mut tree = super::tree(&tasks, 2);
+        tree.sort_unstable();
+        assert_eq!(tree, [(102, 102), (103, 103)]);
+        assert!(super::tree(&tasks, 5).is_empty(), "a thread is no process");
+    }
+
+    #[test]
+    fn this_process_is_there() {
+        let own = std::process::id();
+        assert_eq!(process_of(own), Some(own));
+        assert!(all().iter().any(|task| task.pid == own));
+        assert_eq!(process_of(u32::MAX), None);
     }
 }

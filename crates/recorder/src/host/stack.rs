@@ -1,11 +1,13 @@
 //! Which disk stands on which others, and how high that puts it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 
-use super::{dev_number, line, mounts};
+use super::mounts::{self, Entry};
+use super::{dev_number, line};
 
 /// Nothing is stacked higher; what seems to be stands on itself.
 const HIGHEST: u32 = 16;
@@ -38,6 +40,12 @@ pub fn below(disk: &str) -> Option<Vec<String>> {
 /// The name of the whole disk with number `dev`, or with a partition of that number.
 pub fn disk_of(dev: i32) -> Option<String> {
     whole_disk(&by_number(dev))
+}
+
+/// The name of the whole disk with number `dev`; none where that is a partition's, or no disk's.
+pub fn whole_disk_with(dev: i32) -> Option<String> {
+    let path = fs::canonicalize(by_number(dev)).ok()?;
+    if path.join("partition").exists() { None } else { Some(path.file_name()?.to_string_lossy().into_owned()) }
 }
 
 fn by_number(dev: i32) -> PathBuf {
@@ -77,19 +85,73 @@ fn disks_of(found: &Statx, left: u32) -> Option<Vec<String>> {
         return Some(vec![disk_of(dev_number(found.stx_dev_major, found.stx_dev_minor))?]);
     }
     // A number that stands for no device. Not looked up by number: btrfs has one for each subvolume and tells mounts another.
-    let mount = mounts::with_id(found.stx_mnt_id)?;
+    under(&mounts::with_id(found.stx_mnt_id)?, Path::new("/"), left)
+}
+
+/// The whole disks that a mounted file system keeps its files on, by name; `None` where that cannot be found out. Paths that its mount
+/// tells are looked for below `root`, then as they are.
+pub fn disks_under(mount: &Entry, root: &Path) -> Option<Vec<String>> {
+    let dev = mount.mount.dev;
+    if dev as u32 >> 20 != 0 {
+        return Some(vec![disk_of(dev)?]);
+    }
+    under(mount, root, HIGHEST)
+}
+
+fn under(mount: &Entry, root: &Path, left: u32) -> Option<Vec<String>> {
+    let look = |path: &Path| {
+        let within = path.strip_prefix("/").ok().and_then(|path| look_at(&root.join(path)));
+        within.or_else(|| look_at(path))
+    };
     match support(&mount.mount.fs_type, &mount.mount.source, &mount.options) {
         Support::NoDisk => Some(Vec::new()),
         Support::Device(path) => {
-            let device = look_at(&path)?;
+            let device = look(&path)?;
             pool(dev_number(device.stx_rdev_major, device.stx_rdev_minor))
         }
         Support::Directories(layers) => {
-            let disks = layers.iter().map(|layer| disks_of(&look_at(layer)?, left));
+            let disks = layers.iter().map(|layer| disks_of(&look(layer)?, left));
             Some(disks.collect::<Option<Vec<_>>>()?.concat())
         }
         Support::Unknown => None,
     }
+}
+
+/// Whether one of `disks` is one of `wanted` or stands on one, however far down; `None` where that cannot be found out.
+pub fn reaches(
+    disks: &[String],
+    wanted: &dyn Fn(&str) -> bool,
+    below: &dyn Fn(&str) -> Option<Vec<String>>,
+) -> Option<bool> {
+    let (mut waiting, mut known) = (disks.to_vec(), HashSet::new());
+    let mut is_certain = true;
+    while let Some(disk) = waiting.pop() {
+        if wanted(&disk) {
+            return Some(true);
+        }
+        if known.insert(disk.clone()) {
+            match below(&disk) {
+                Some(lower) => waiting.extend(lower),
+                None => is_certain = false,
+            }
+        }
+    }
+    is_certain.then_some(false)
+}
+
+/// The members of a dm or md device, and theirs. A file behind a loop device is another file system's, and so not among them.
+pub fn members(disk: &str) -> Vec<String> {
+    let (mut waiting, mut all) = (vec![disk.to_owned()], Vec::new());
+    while let Some(of) = waiting.pop() {
+        let slaves = fs::read_dir(Path::new("/sys/block").join(&of).join("slaves"));
+        for member in slaves.into_iter().flatten().flatten().filter_map(|member| whole_disk(&member.path())) {
+            if !all.contains(&member) {
+                all.push(member.clone());
+                waiting.push(member);
+            }
+        }
+    }
+    all
 }
 
 /// The disks of the btrfs of which device `dev` is one, or the disk of that device alone.
@@ -174,6 +236,25 @@ mod tests {
             assert_eq!(level_in(&table, disk), None, "{disk}");
         }
         assert_eq!(level_in(&[("dm-0", "dm-1"), ("dm-1", "dm-0")], "dm-0"), None, "a circle");
+    }
+
+    #[test]
+    fn what_stands_on_a_disk_reaches_it_through_whatever_lies_between() {
+        let below = |disk: &str| match disk {
+            "dm-0" => Some(vec!["md0".to_owned(), "sdc".to_owned()]),
+            "md0" => Some(vec!["sda".to_owned(), "sdb".to_owned()]),
+            "loop0" => None,
+            _ => Some(Vec::new()),
+        };
+        let reaches = |disks: &[&str], wanted: &str| {
+            let disks: Vec<String> = disks.iter().map(|disk| (*disk).to_owned()).collect();
+            super::reaches(&disks, &|disk| disk == wanted, &below)
+        };
+        assert_eq!(reaches(&["dm-0"], "sdb"), Some(true));
+        assert_eq!(reaches(&["dm-0"], "sdd"), Some(false));
+        assert_eq!(reaches(&["loop0", "sda"], "sda"), Some(true));
+        assert_eq!(reaches(&["loop0", "sda"], "sdb"), None, "what loop0 stands on is not known");
+        assert_eq!(reaches(&[], "sda"), Some(false), "files in memory");
     }
 
     #[test]

@@ -11,5 +11,6 @@ pub fn trees(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     Ok(vec![
         required(kernel, "sched_process_free", "iostrata_free")?,
         required(kernel, "sched_process_fork", "iostrata_fork")?,
+        required(kernel, "sched_process_exec", "iostrata_exec_command")?,
     ])
 }

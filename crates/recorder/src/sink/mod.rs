@@ -60,6 +60,8 @@ pub struct Totals {
     pub events: AtomicU64,
     /// Events lost on this side of the rings.
     pub lost: AtomicU64,
+    /// Rows of what the filters are for, at the last flush.
+    pub selected: AtomicU64,
     /// Bytes in finished parts.
     pub bytes: AtomicU64,
     /// Finished parts.

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Filters: by device, and by owner (process tree, cgroup, command name). An owner filter selects processes. Requests that no
+ * process owns (journal, metadata, flushes, data whose owner is not known) belong to a total as much as those of the selected
+ * processes, so they are recorded as well: on the disks of a device filter, else on the disks that the selected processes use.
+ */
+#ifndef IOSTRATA_FILTER_H
+#define IOSTRATA_FILTER_H
+
+/* Key: process id; value: its start time. Members of the trees that are recorded. Written by user space, at fork and at exec. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: mostly empty, and written at fork only */
+	__type(key, __u32);
+	__type(value, __u64);
+} tree SEC(".maps");
+
+/*
+ * Key: kernel device number of a disk, a partition or a file system; value: enum device_use. Written by user space, which
+ * adds file systems that are mounted later.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
+	__type(key, __u32);
+	__type(value, __u32);
+} devices SEC(".maps");
+
+/*
+ * Key: kernel device number of a file system or a disk; value: the disks that it stands on, as far as the kernel side cannot
+ * see them (btrfs; members of dm and md devices). Written by user space.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
+	__type(key, __u32);
+	__type(value, struct lower_disks);
+} stands_on SEC(".maps");
+
+/*
+ * Key: kernel device number of a disk or a file system; value: since when the selected processes use it. Empty unless there is
+ * an owner filter and no device filter. Full: requests without an owner are left out on further disks, which user space reports.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_USED_DEVICES);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
+	__type(key, __u32);
+	__type(value, __u64);
+} used_devices SEC(".maps");
+
+/* Key: kernel device number of the disk. What an owner filter leaves out. Of more disks than that it is not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct left_out_io);
+} left_out SEC(".maps");
+
+static __always_inline bool by_owner(void)
+{
+	return config.filter_pid || config.filter_cgroup || config.filter_comm;
+}
+
+/* Whether the current task's I/O is to be recorded. */
+static __always_inline bool owner_wanted(void)
+{
+	if (config.filter_pid) {
+		__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+		if (!bpf_map_lookup_elem(&tree, &pid))
+			return false;
+	}
+	if (config.filter_cgroup && bpf_get_current_ancestor_cgroup_id(config.cgroup_level) != config.cgroup_id)
+		return false;
+	if (config.filter_comm) {
+		__u64 comm[2] = {};
+		const volatile __u64 *wanted = (const volatile __u64 *)config.comm;
+
+		if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
+			struct task_struct *task = client_of_current();
+
+			comm[0] = ((__u64 *)task->comm)[0];
+			comm[1] = ((__u64 *)task->comm)[1];
+		} else {
+			bpf_get_current_comm(comm, sizeof(comm));
+		}
+		if (comm[0] != wanted[0] || comm[1] != wanted[1])
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Whether operations on files of this device number are to be recorded. Of a number that user space has not classified yet (a file
+ * system that was mounted later) they are: user space drops their records where it stands on no disk that is wanted.
+ */
+static __always_inline bool device_wanted(__u32 dev)
+{
+	__u32 *use;
+
+	/* Most often there is one device, and its number is the disk's. */
+	if (!config.filter_device || dev == config.filter_device)
+		return true;
+	use = bpf_map_lookup_elem(&devices, &dev);
+	return !use || *use != DEVICE_LEFT_OUT;
+}
+
+/* Whether requests of this disk are to be recorded. */
+static __always_inline bool disk_wanted(__u32 dev)
+{
+	__u32 *use;
+
+	if (!config.filter_device || dev == config.filter_device)
+		return true;
+	use = bpf_map_lookup_elem(&devices, &dev);
+	return use && *use == DEVICE_IS_DISK;
+}
+
+/* Whether what no process owns is recorded on this disk or file system. */
+static __always_inline bool unowned_wanted(__u32 dev)
+{
+	if (!by_owner() || config.filter_device)
+		return true;
+	return bpf_map_lookup_elem(&used_devices, &dev);
+}
+
+static __always_inline bool follows_use(void)
+{
+	return by_owner() && !config.filter_device;
+}
+
+static __always_inline void mark_used(__u32 dev)
+{
+	__u64 now_ns;
+
+	if (bpf_map_lookup_elem(&used_devices, &dev))
+		return;
+	now_ns = bpf_ktime_get_ns();
+	/* Fails where another CPU was first, or the map is full: user space sees that from its size. */
+	bpf_map_update_elem(&used_devices, &dev, &now_ns, BPF_NOEXIST);
+}
+
+/* A selected process uses a disk or a file system, and what that stands on. Few are new, so this is out of the way. */
+__noinline int use_device(__u32 dev)
+{
+	struct lower_disks *lower;
+
+	mark_used(dev);
+	lower = bpf_map_lookup_elem(&stands_on, &dev);
+	if (!lower)
+		return 0;
+	for (int i = 0; i < MAX_LOWER_DISKS; i++) {
+		if (!lower->disk[i])
+			break;
+		mark_used(lower->disk[i]);
+	}
+	return 0;
+}
+
+/* The file system of an inode, by the inode's address. */
+__noinline int use_inode(__u64 address)
+{
+	struct inode *inode = (struct inode *)address;
+	struct super_block *super = BPF_CORE_READ(inode, i_sb);
+	struct gendisk *disk;
+	__u32 dev = BPF_CORE_READ(super, s_dev);
+
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK) {
+		struct address_space *mapping = BPF_CORE_READ(inode, i_mapping);
+		struct bdev_inode *container;
+
+		mark_used(BPF_CORE_READ(inode, i_rdev));
+		/* The inode of the device file and that of the device differ: pages belong to the latter. */
+		inode = BPF_CORE_READ(mapping, host);
+		container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
+		disk = BPF_CORE_READ(container, bdev.bd_disk);
+	} else {
+		struct block_device *bdev = BPF_CORE_READ(super, s_bdev);
+
+		use_device(dev);
+		/* NULL of btrfs, which has several, and of what has none. */
+		disk = bdev ? BPF_CORE_READ(bdev, bd_disk) : 0;
+	}
+	if (disk)
+		use_device((__u32)BPF_CORE_READ(disk, major) << 20 | BPF_CORE_READ(disk, first_minor));
+	return 0;
+}
+
+/* A selected process does something to a file of device number `dev`. */
+static __always_inline void note_use(__u32 dev, struct inode *inode)
+{
+	if (follows_use() && !bpf_map_lookup_elem(&used_devices, &dev))
+		use_inode(address_of(inode));
+}
+
+/* Whose I/O a bio is, as owner filters tell. */
+enum claim { CLAIM_SELECTED, CLAIM_OTHERS, CLAIM_NOBODY };
+
+/* Counts what an owner filter leaves out of a disk's requests. `op`: of the bio. */
+static __always_inline void count_left_out(__u32 dev, enum claim claim, __u32 op, __u32 bytes)
+{
+	struct left_out_io none = {}, *sum = bpf_map_lookup_elem(&left_out, &dev);
+	struct own_io *io;
+
+	if (!sum) {
+		bpf_map_update_elem(&left_out, &dev, &none, BPF_NOEXIST);
+		sum = bpf_map_lookup_elem(&left_out, &dev);
+		if (!sum)
+			return;
+	}
+	io = claim == CLAIM_OTHERS ? &sum->others : &sum->before_use;
+	if (op == REQ_OP_READ) {
+		io->read_ops++;
+		io->read_bytes += bytes;
+	} else if (op == REQ_OP_DISCARD || op == REQ_OP_SECURE_ERASE) {
+		io->discard_ops++;
+		io->discard_bytes += bytes;
+	} else {
+		io->write_ops++;
+		io->write_bytes += bytes;
+	}
+}
+
+#endif

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Where the recorder itself runs. In a container its ids, its clock and its cgroups are not those of the initial namespaces, which are
+ * what the programs see. An object of its own, because what it tells is set in the other one before that is loaded.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "here.h"
+
+/* Key: 0. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct here);
+} here SEC(".maps");
+
+/* Run by the recorder (BPF_PROG_TEST_RUN), and so in its own context; attached to nothing. */
+SEC("?raw_tp")
+int iostrata_here(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u32 zero = 0;
+	struct here *is = bpf_map_lookup_elem(&here, &zero);
+
+	if (!is)
+		return 0;
+	is->pid = bpf_get_current_pid_tgid() >> 32;
+	is->exec_id = BPF_CORE_READ(task, self_exec_id);
+	is->pid_namespace_level = BPF_CORE_READ(task, thread_pid, level);
+	is->cgroup_level = BPF_CORE_READ(task, cgroups, dfl_cgrp, level);
+	is->now_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* The number that a task has in the namespace at this depth, which is that of whoever reads. */
+static __always_inline __u32 number_at(struct task_struct *task, __u32 level)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u64 numbers = (__u64)pid + bpf_core_field_offset(struct pid, numbers);
+	struct upid *upid = (struct upid *)(numbers + level * bpf_core_type_size(struct upid));
+
+	return BPF_CORE_READ(upid, nr);
+}
+
+const volatile __u32 pid_namespace_level = 0;
+
+/* All tasks that whoever reads can see: the kernel goes through those of the reader's PID namespace. */
+SEC("?iter/task")
+int iostrata_tasks(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct task_record record = {};
+
+	if (!task)
+		return 0;
+	record.pid = task->tgid;
+	record.tid = task->pid;
+	record.ppid = BPF_CORE_READ(task, real_parent, tgid);
+	record.local_pid = number_at(BPF_CORE_READ(task, group_leader), pid_namespace_level);
+	record.local_tid = number_at(task, pid_namespace_level);
+	record.start_ns = BPF_CORE_READ(task, group_leader, start_time);
+	bpf_seq_write(seq, &record, sizeof(record));
+	return 0;
+}
+
+/* Keeps the record type in the object's BTF, where the skeleton generator finds it. */
+const volatile struct task_record *task_record_in_btf = 0;
+
+char LICENSE[] SEC("license") = "GPL";

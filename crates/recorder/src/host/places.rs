@@ -1,0 +1,138 @@
+//! Which file systems stand on the disks that were asked for (`--device`). Their device numbers are not the disks': btrfs, overlayfs
+//! and others have numbers of their own, which mean another file system after they are unmounted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use iostrata_capture::manifest::{Device, Unmapped};
+use rustc_hash::FxHashMap;
+
+use super::mounts::{Entry, Watched, seen_by};
+use super::stack;
+
+/// Classifies device numbers of file systems.
+pub struct Places {
+    wanted: Vec<String>,
+    mounts: Watched,
+    /// Whether the mounts have changed since numbers were looked through.
+    has_changed: bool,
+    /// Whether processes that rows tell of can be looked up in /proc.
+    knows_pids: bool,
+    known: FxHashMap<i32, Known>,
+    unmapped: BTreeMap<i32, Unmapped>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    stands: Option<bool>,
+    /// Seen in the mount namespace of another process, where changes are not told of.
+    is_foreign: bool,
+}
+
+/// What became known of a device number: whether it stands on a wanted disk, none where it means nothing any more.
+pub type Change = (i32, Option<bool>);
+
+impl Places {
+    /// For these disks.
+    pub fn new(wanted: &[Device], knows_pids: bool) -> Places {
+        Places {
+            wanted: wanted.iter().map(|device| device.name.clone()).collect(),
+            mounts: Watched::new(),
+            has_changed: false,
+            knows_pids,
+            known: FxHashMap::default(),
+            unmapped: BTreeMap::new(),
+        }
+    }
+
+    fn reaches(&self, disks: &[String]) -> Option<bool> {
+        stack::reaches(disks, &|disk| self.wanted.iter().any(|wanted| wanted == disk), &stack::below)
+    }
+
+    fn find(&self, dev: i32, pid: i32) -> (Known, Option<String>) {
+        if dev as u32 >> 20 != 0 {
+            let disk = stack::disk_of(dev);
+            let stands = disk.and_then(|disk| self.reaches(&[disk]));
+            return (Known { stands, is_foreign: false }, None);
+        }
+        let of_mount =
+            |entry: &Entry, root: &Path| stack::disks_under(entry, root).and_then(|disks| self.reaches(&disks));
+        if let Some(entry) = self.mounts.entries.iter().find(|entry| entry.mount.dev == dev) {
+            let stands = of_mount(entry, Path::new("/"));
+            return (Known { stands, is_foreign: false }, Some(entry.mount.fs_type.clone()));
+        }
+        let foreign = if self.knows_pids { seen_by(pid, dev) } else { None };
+        let root = PathBuf::from(format!("/proc/{pid}/root"));
+        let stands = foreign.as_ref().and_then(|entry| of_mount(entry, &root));
+        (Known { stands, is_foreign: true }, foreign.map(|entry| entry.mount.fs_type))
+    }
+
+    /// Whether a disk or partition is a wanted disk, or stands on one.
+    pub fn stands(&mut self, dev: i32) -> Option<bool> {
+        let (known, _) = self.find(dev, 0);
+        self.known.insert(dev, known);
+        known.stands
+    }
+
+    /// The file systems that are mounted now, without a process.
+    pub fn mounted(&mut self) -> Vec<Change> {
+        let devs: Vec<i32> = self.mounts.entries.iter().map(|entry| entry.mount.dev).collect();
+        let mut changes = Vec::new();
+        for dev in devs {
+            if !self.known.contains_key(&dev) {
+                let (known, _) = self.find(dev, 0);
+                self.known.insert(dev, known);
+                changes.extend(known.stands.map(|stands| (dev, Some(stands))));
+            }
+        }
+        changes
+    }
+
+    /// Whether a row of process `pid` on file system `dev` is to be kept, and what is new to tell the kernel side. One of which
+    /// nothing can be found out is not, and is counted.
+    pub fn wants(&mut self, dev: i32, pid: i32) -> (bool, Option<Change>) {
+        if let Some(Known { stands: Some(stands), .. }) = self.known.get(&dev) {
+            return (*stands, None);
+        }
+        if let Some(unmapped) = self.unmapped.get_mut(&dev) {
+            unmapped.rows += 1;
+            return (false, None);
+        }
+        self.has_changed |= self.mounts.refresh();
+        let (known, fs_type) = self.find(dev, pid);
+        match known.stands {
+            Some(stands) => {
+                self.known.insert(dev, known);
+                (stands, Some((dev, Some(stands))))
+            }
+            None => {
+                self.unmapped.insert(dev, Unmapped { dev, fs_type, rows: 1 });
+                (false, None)
+            }
+        }
+    }
+
+    /// Forgets numbers that may mean another file system by now, and learns what is mounted since. To be called often.
+    pub fn refresh(&mut self) -> Vec<Change> {
+        let has_changed = self.mounts.refresh() || std::mem::take(&mut self.has_changed);
+        if !has_changed && !self.known.values().any(|known| known.is_foreign) {
+            return Vec::new();
+        }
+        let entries = &self.mounts.entries;
+        let is_gone = |dev: &i32, known: &Known| {
+            let is_mounted = || entries.iter().any(|entry| entry.mount.dev == *dev);
+            *dev as u32 >> 20 == 0 && (known.is_foreign || (has_changed && !is_mounted()))
+        };
+        let gone: Vec<i32> =
+            self.known.iter().filter(|(dev, known)| is_gone(dev, known)).map(|(dev, _)| *dev).collect();
+        self.known.retain(|dev, _| !gone.contains(dev));
+        let mut changes: Vec<Change> = gone.into_iter().map(|dev| (dev, None)).collect();
+        changes.extend(self.mounted());
+        changes
+    }
+
+    /// File systems of which nothing could be found out, with rows that were left out.
+    pub fn unmapped(self) -> Vec<Unmapped> {
+        self.unmapped.into_values().collect()
+    }
+}

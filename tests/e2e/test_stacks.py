@@ -1,0 +1,131 @@
+"""`--device` records the calls of every file system that stands on the disk, by whatever device number, whenever it was mounted."""
+
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from conftest import BIN, Disk, Loop, run
+
+WRITE = "import os,sys\nfor i in range(int(sys.argv[2])):\n    f=os.open(sys.argv[1]+str(i),os.O_WRONLY|os.O_CREAT)\n    os.write(f,bytes(4096))\n    os.close(f)\n"
+
+
+def write(prefix, count):
+    subprocess.run(["python3", "-c", WRITE, prefix, str(count)], check=True)
+
+
+def writes(capture, name):
+    """Writes of 4 KiB to files whose path has `name` in it."""
+    return capture.one(f"""
+        select count(*) from {{syscall}} s where op = 'write' and ret = 4096
+        and (dev, ino) in (select (dev, ino) from {{file}} where path like '%{name}%')""")[0]
+
+
+def mount_overlay(disk, name):
+    places = {part: disk.mount / f"{name}-{part}" for part in ("lower", "upper", "work", "merged")}
+    for place in places.values():
+        place.mkdir(exist_ok=True)
+    options = f"lowerdir={places['lower']},upperdir={places['upper']},workdir={places['work']}"
+    mounted = run("mount", "-t", "overlay", "overlay", "-o", options, places["merged"])
+    if mounted.returncode != 0:
+        pytest.skip(f"this kernel mounts no overlay: {mounted.stderr.strip()}")
+    return places["merged"]
+
+
+def test_overlays_on_the_disk_before_and_after_the_start(disk, record, tmp_path):
+    (tmp_path / "other-disk").mkdir()
+    other = Disk(tmp_path / "other-disk")
+    merged = [mount_overlay(disk, "before")]
+    elsewhere = mount_overlay(other, "elsewhere")
+    try:
+        recorder = record("--device", disk.name)
+        merged.append(mount_overlay(disk, "after"))
+        write(f"{merged[0]}/first-", 100)
+        write(f"{merged[1]}/second-", 80)
+        write(f"{elsewhere}/third-", 60)
+        capture = recorder.stop()
+        assert [writes(capture, name) for name in ("first-", "second-", "third-")] == [100, 80, 0]
+        assert capture.manifest["filtered"]["unmapped"] == []
+        capture.check_books()
+    finally:
+        for place in [*merged, elsewhere]:
+            subprocess.run(["umount", place], check=False)
+        other.close()
+
+
+def wait_until_drained(recorder, marker):
+    """Until the recorder has emptied its rings: what it has learned of mounts until now holds for what comes."""
+    def drained():
+        return json.loads(run(BIN / "iostrata", "status", recorder.out, "--format", "json").stdout)["drained_events"]
+
+    before, deadline = drained(), time.monotonic() + 60
+    marker.write_bytes(b"x")
+    while drained() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_overlay_in_another_mount_namespace(disk, record):
+    """As a container has it: the recorder does not see the mount, and the process that writes is still there when its rows are."""
+    for part in ("lower", "upper", "work", "merged"):
+        (disk.mount / part).mkdir()
+    recorder = record("--device", disk.name)
+    mount = f"mount -t overlay overlay -o lowerdir={disk.mount}/lower,upperdir={disk.mount}/upper,workdir={disk.mount}/work {disk.mount}/merged"
+    script = f"{mount} && exec python3 -c '{WRITE}print(\"written\", flush=True)\nsys.stdin.readline()' {disk.mount}/merged/hidden- 50"
+    container = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert container.stdout.readline() == "written\n"
+        capture = recorder.stop()
+    finally:
+        container.communicate("end\n")
+    assert writes(capture, "hidden-") == 50
+    assert capture.manifest["filtered"]["unmapped"] == []
+
+
+def test_a_number_that_means_another_file_system_later(disk, record, tmp_path):
+    """Overlays get the numbers of those that are gone."""
+    (tmp_path / "other-disk").mkdir()
+    other = Disk(tmp_path / "other-disk")
+    try:
+        recorder = record("--device", disk.name)
+        numbers = []
+        for turn in range(6):
+            on = (disk, other)[turn % 2]
+            merged = mount_overlay(on, f"turn{turn}")
+            numbers.append(merged.stat().st_dev)
+            write(f"{merged}/turn{turn}-", 20)
+            subprocess.run(["umount", merged], check=True)
+            for marker in ("one", "two"):
+                wait_until_drained(recorder, disk.mount / f"marker-{turn}-{marker}")
+        capture = recorder.stop()
+        assert [writes(capture, f"turn{turn}-") for turn in range(6)] == [20, 0] * 3, numbers
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_btrfs_by_its_second_device(when, recordable, record, tmp_path):
+    if "btrfs" not in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel has no btrfs")
+    disks = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        disks.append(Loop(tmp_path / name))
+    mount = tmp_path / "mnt"
+    mount.mkdir()
+    try:
+        subprocess.run(["mkfs.btrfs", "-q", "-f", *(disk.device for disk in disks)], check=True, capture_output=True)
+        mounting = ["mount", "-o", f"device={disks[1].device}", disks[0].device, mount]
+        if when == "before":
+            subprocess.run(mounting, check=True)
+        recorder = record("--device", disks[1].name)
+        if when == "after":
+            subprocess.run(mounting, check=True)
+        write(f"{mount}/btrfs-", 80)
+        capture = recorder.stop()
+        assert writes(capture, "btrfs-") == 80
+    finally:
+        subprocess.run(["umount", mount], check=False)
+        for disk in disks:
+            disk.close()
