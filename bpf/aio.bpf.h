@@ -83,12 +83,17 @@ enum { IOCB_UNWANTED, IOCB_BEGUN, IOCB_UNREADABLE };
  */
 __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 again)
 {
-	struct async_op async = { .op = { .start_ns = at_ns, .offset_bytes = MISSING, .requested_bytes = MISSING } };
-	struct file_op *op = &async.op;
+	struct async_op *async = begun_async();
 	enum interest interest;
+	struct file_op *op;
 	struct iocb_call call;
 	struct async_key key;
 
+	if (!async)
+		return IOCB_UNREADABLE;
+	op = &async->op;
+	*op = no_call;
+	op->start_ns = at_ns;
 	op->again = again;
 	if (bpf_probe_read_user(&call, sizeof(call), (void *)address + offsetof(struct iocb, call)))
 		return IOCB_UNREADABLE;
@@ -111,7 +116,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 aga
 			op->offset_bytes = range.offset;
 	}
 	key = key_of_iocb(address, context);
-	begin_async(&key, &async);
+	begin_async(&key, async);
 	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 

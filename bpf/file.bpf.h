@@ -35,6 +35,9 @@ struct file_op {
 	__u8 serves : 1;
 };
 
+/* What is known of a call before anything is. */
+static const struct file_op no_call = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
+
 static __always_inline bool is_internal(unsigned long sb_flags)
 {
 	return sb_flags & SB_NOUSER;

@@ -58,6 +58,21 @@ struct {
 	__type(value, struct async_op);
 } crowded_async SEC(".maps");
 
+/* Key: 0. Where what is known of an operation that begins is put together: old kernels have not the stack for it. Programs at system calls are not preempted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct async_op);
+} beginning SEC(".maps");
+
+static __always_inline struct async_op *begun_async(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&beginning, &zero);
+}
+
 /* What is known of an operation under way, and where it lies. */
 struct async_found {
 	struct async_bucket *bucket;

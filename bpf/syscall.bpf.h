@@ -183,9 +183,6 @@ static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offse
 	return true;
 }
 
-/* What is known of a call before anything is. */
-static const struct file_op no_call = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
-
 /* Both files of a copy, as far as they are to be recorded: the first of them is the call's own; false where there is none. */
 static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 {

@@ -11,6 +11,7 @@ fn words(ops: &[&str]) -> Words {
         evidences: list(&["none", "direct", "cgroup"]),
         vias: list(&["", "call"]),
         path_origins: list(&["", "namespace", "filesystem", "cut"]),
+        unseen: Vec::new(),
     }
 }
 

@@ -79,6 +79,11 @@ impl KernelFacts for Host {
     fn enum_value(&self, name: &str) -> Option<i64> {
         self.enums.get(name).copied()
     }
+    fn enum_members(&self, name: &str) -> Vec<(String, i64)> {
+        let prefix = if name == "io_uring_op" { "IORING_OP_" } else { "nothing else is asked for" };
+        let members = self.enums.iter().filter(|(member, _)| member.starts_with(prefix));
+        members.map(|(member, value)| ((*member).to_owned(), *value)).collect()
+    }
 }
 
 fn syscall(host: &Host) -> Variant {
@@ -98,14 +103,31 @@ fn io_uring_is_captured_where_its_tracepoints_tell_the_request() {
     assert_eq!(syscall(&host).without, ["io_uring"]);
     // 6.1.
     host.tracepoints.extend([("io_uring_submit_sqe", 2), ("io_uring_complete", 7)]);
+    assert_eq!(syscall(&host).without, ["io_uring"], "ends that pass unseen would be taken for those of others");
+    host.tracepoints.extend([("io_uring_req_failed", 4), ("io_uring_cqe_overflow", 5)]);
     let old = syscall(&host);
     assert!(old.without.is_empty());
     assert!(has(&old, "iostrata_io_uring_submit_sqe") && has(&old, "iostrata_io_uring_complete_apart"));
+    assert!(has(&old, "iostrata_io_uring_req_failed_ring") && has(&old, "iostrata_io_uring_cqe_overflow"));
     // 6.18.
     host.tracepoints.remove("io_uring_submit_sqe");
-    host.tracepoints.extend([("io_uring_submit_req", 1), ("io_uring_complete", 3)]);
+    host.tracepoints.extend([("io_uring_submit_req", 1), ("io_uring_complete", 3), ("io_uring_req_failed", 3)]);
     let new = syscall(&host);
     assert!(has(&new, "iostrata_io_uring_submit_req") && has(&new, "iostrata_io_uring_complete"));
+    assert!(has(&new, "iostrata_io_uring_req_failed"));
+}
+
+#[test]
+fn operations_of_io_uring_that_are_newer_than_the_recorder_are_named() {
+    let mut host = Host::complete();
+    host.enums.extend([
+        ("IORING_OP_WRITE", 23),
+        ("IORING_OP_PIPE", 62),
+        ("IORING_OP_NEWER", 63),
+        ("IORING_OP_LAST", 64),
+    ]);
+    assert_eq!(unknown_opcodes(&host), ["IORING_OP_NEWER"]);
+    assert_eq!([23, 200].map(|opcode| opcode_name(&host, opcode)), ["IORING_OP_WRITE", "operation 200"]);
 }
 
 fn block(host: &Host) -> Result<Vec<String>, String> {
