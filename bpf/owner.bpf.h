@@ -171,7 +171,7 @@ static __always_inline bool only_syncs(void)
 	struct task_struct *task;
 	struct pt_regs *registers;
 
-	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) || current_is_io_worker())
 		return false;
 	task = bpf_get_current_task_btf();
 	registers = (struct pt_regs *)bpf_task_pt_regs(task);
