@@ -289,6 +289,9 @@ struct xarray {
 struct address_space {
 	struct inode *host;
 	struct xarray i_pages;
+	struct {
+		int counter;
+	} i_mmap_writable;
 };
 
 struct page {
@@ -561,6 +564,7 @@ enum {
 	BPF_FS_MAGIC = 0xcafe4a11,
 	PSTOREFS_MAGIC = 0x6165676c,
 	EXT4_SUPER_MAGIC = 0xef53,
+	XFS_SUPER_MAGIC = 0x58465342,
 	BTRFS_SUPER_MAGIC = 0x9123683E,
 	OVERLAYFS_SUPER_MAGIC = 0x794c7630,
 	ECRYPTFS_SUPER_MAGIC = 0xf15f,

@@ -236,6 +236,12 @@ static __always_inline bool is_journal_thread(const char *comm)
 	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
 }
 
+/* ext4's thread that zeroes what `mkfs` left for later, straight to the device: no page tells what it is. */
+static __always_inline bool is_initializing_thread(const char *comm)
+{
+	return *(__u64 *)comm == 0x797a616c34747865ULL && *(__u64 *)(comm + 8) == 0x74696e69ULL; /* "ext4lazyinit" */
+}
+
 static __always_inline bool same_told(struct told *one, struct told *other)
 {
 	return one->start_ns == other->start_ns && one->exec_id == other->exec_id && one->cgroup_id == other->cgroup_id;

@@ -79,6 +79,7 @@ fn settings(
             Vec::new()
         },
         devices: places.map(|places| selection::device_uses(&options.filter.devices, places)).unwrap_or_default(),
+        machine_bytes: host::memory_bytes(),
     })
 }
 
@@ -275,6 +276,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
         unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
     }
+    manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
     manifest.servers = servers(&session, &manifest);
     // Rows that stand for several events are no match for what the kernel counted.
