@@ -138,6 +138,33 @@ struct {
 	__type(value, struct last_writer);
 } last_writers SEC(".maps");
 
+static __always_inline __u64 start_of_current(void)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return bpf_get_current_task_btf()->start_time;
+	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), start_time);
+}
+
+/* Whether the current task is the only one that has dirty pages of the inode, as far as this CPU remembers: most often it is. */
+static __always_inline bool writes_alone(struct last_writer *last, struct inode *inode, __u64 changes)
+{
+	return last->inode == number_of(inode) && last->changes == changes && last->super == number_of(inode->i_sb) &&
+	       last->ino == inode->i_ino && last->generation == inode->i_generation && last->task == bpf_get_current_task() &&
+	       last->start_ns == start_of_current();
+}
+
+/* Puts down that it is. `changes`: from before it was looked at who has dirty pages of the inode. */
+static __always_inline void remember_alone(struct last_writer *last, struct inode *inode, __u64 changes)
+{
+	last->inode = number_of(inode);
+	last->super = number_of(inode->i_sb);
+	last->ino = inode->i_ino;
+	last->generation = inode->i_generation;
+	last->task = bpf_get_current_task();
+	last->start_ns = start_of_current();
+	last->changes = changes;
+}
+
 /* Whether no page of the inode is dirty or on its way to the device. Its tree of pages is locked where one turns dirty. */
 static __always_inline bool is_clean(struct inode *inode)
 {
@@ -240,7 +267,8 @@ static __always_inline bool is_file_systems_own(struct inode *inode)
 }
 
 /* Remembers the current task for a folio that it makes dirty. What is known of the inode, where the filters let the folio's owner through. */
-static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 bytes, struct inode *host)
+static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 bytes, struct inode *host, struct last_writer *last,
+							      __u64 changes)
 {
 	struct inode_key key = { .dev = host->i_sb->s_dev, .ino = host->i_ino };
 	struct inode_owner *known = bpf_map_lookup_elem(&inode_owners, &key);
@@ -252,8 +280,10 @@ static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 b
 		if (!known)
 			return 0;
 	}
-	if (!known->shared_since && is_process(&known->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns))
+	if (!known->shared_since && is_process(&known->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns)) {
+		remember_alone(last, host, changes);
 		return known->first.wanted ? known : 0;
+	}
 	if (dirties_again() || is_file_systems_own(host))
 		return 0;
 	if (is_clean(host))
@@ -267,15 +297,24 @@ static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 b
 /* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
 static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
 {
+	__u32 zero = 0;
+	struct last_writer *last = bpf_map_lookup_elem(&last_writers, &zero);
+	__u64 *changes = bpf_map_lookup_elem(&owner_changes, &zero), changes_before;
 	struct inode_owner *known;
+	struct inode *inode;
 
 	/* The tracepoint allows for pages without a file. */
-	if (!mapping)
+	if (!mapping || !last || !changes)
 		return 0;
-	known = remember_dirtier(index, bytes, mapping->host);
+	inode = mapping->host;
+	changes_before = *changes;
+	if (!config.counts_dirty && writes_alone(last, inode, changes_before))
+		return 0;
+	known = remember_dirtier(index, bytes, inode, last, changes_before);
 	if (known) {
-		note_use(dev_of_inode(mapping->host), mapping->host);
-		count_dirtied(known, mapping->host, bytes);
+		note_use(dev_of_inode(inode), inode);
+		if (config.counts_dirty)
+			count_dirtied(known, inode, bytes);
 	}
 	return 0;
 }
@@ -291,21 +330,6 @@ SEC("?tp_btf/writeback_dirty_page")
 int TIMED_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
 	return page_dirtied(page->index, PAGE_BYTES, mapping);
-}
-
-static __always_inline __u64 start_of_current(void)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		return bpf_get_current_task_btf()->start_time;
-	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), start_time);
-}
-
-/* Whether the current task is the only one that has dirty pages of the inode, as far as this CPU remembers: most often it is. */
-static __always_inline bool writes_alone(struct last_writer *last, struct inode *inode, __u64 changes)
-{
-	return last->inode == number_of(inode) && last->changes == changes && last->super == number_of(inode->i_sb) &&
-	       last->ino == inode->i_ino && last->generation == inode->i_generation && last->task == bpf_get_current_task() &&
-	       last->start_ns == start_of_current();
 }
 
 /* Bytes of an inode are written, in the context of whoever does it, which has locked it. Pages that are clean turn dirty after this. */
@@ -335,13 +359,7 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	if (!known || known->generation != inode->i_generation)
 		return 0;
 	if (!known->shared_since && is_process(&known->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns)) {
-		last->inode = number_of(inode);
-		last->super = number_of(inode->i_sb);
-		last->ino = inode->i_ino;
-		last->generation = inode->i_generation;
-		last->task = bpf_get_current_task();
-		last->start_ns = start_of_current();
-		last->changes = changes_before;
+		remember_alone(last, inode, changes_before);
 		return 0;
 	}
 	if (is_clean(inode))

@@ -457,6 +457,8 @@ struct config {
 	 */
 	__u32 rqf_flush_seq_bit;
 	__u32 rqf_io_stat_bit;
+	/* How much is dirty is counted, because the recording may wait until it is written back. */
+	__u32 counts_dirty;
 	/* How many entries there are for pages. */
 	__u32 page_chunks;
 	/* enum told_writes */

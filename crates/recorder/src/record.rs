@@ -90,6 +90,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         recorder_pid: here.pid,
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
+        counts_dirty: u32::from(options.command.is_some()),
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),

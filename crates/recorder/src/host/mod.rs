@@ -37,7 +37,7 @@ pub fn describe() -> Host {
 /// The machine's memory.
 pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
-    (info.totalram as u64).saturating_mul(u64::from(info.mem_unit)).max(1)
+    info.totalram.saturating_mul(u64::from(info.mem_unit)).max(1)
 }
 
 /// CPUs that the kernel may ever bring up; per-CPU maps have as many values.
