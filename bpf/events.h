@@ -75,7 +75,8 @@ enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
 	X(FLUSH, "flush") X(DISCARD, "discard")
 
 /* How the owner of a request is known. */
-#define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")
+#define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")              \
+	X(FOLIO, "folio")
 
 /* Where a path begins: at the root of a mount namespace or of a file system; one that is cut, somewhere below. */
 #define PATH_ORIGINS(X) X(NONE, "") X(NAMESPACE, "namespace") X(FILESYSTEM, "filesystem") X(CUT, "cut")
@@ -359,6 +360,12 @@ struct account {
 	/* Of those whose I/O is recorded: file pages that turned dirty, and what of them went on its way to the device. */
 	__u64 dirtied_bytes;
 	__u64 cleaned_bytes;
+	/* Pages that were written back and whose writer had been remembered and was not any more. */
+	__u64 forgotten_bytes;
+	/* How many entries the tables of owners were given: inodes, chunks of pages, writers. */
+	__u64 inodes_remembered;
+	__u64 chunks_remembered;
+	__u64 writers_remembered;
 };
 
 /* Calls of one `unseen_kind`, and what they can have carried at most. */
@@ -415,6 +422,9 @@ struct sampling {
 	__u64 change_ns;
 };
 
+/* File systems of which each write is told. */
+enum told_writes { TOLD_WRITES_EXT4 = 1, TOLD_WRITES_XFS = 2 };
+
 /* One run of a program in so many is timed. */
 enum timing { TIMED_ONE_IN = 64 };
 
@@ -447,6 +457,12 @@ struct config {
 	 */
 	__u32 rqf_flush_seq_bit;
 	__u32 rqf_io_stat_bit;
+	/* How much is dirty is counted, because the recording may wait until it is written back. */
+	__u32 counts_dirty;
+	/* How many entries there are for pages. */
+	__u32 page_chunks;
+	/* enum told_writes */
+	__u32 told_writes;
 	char comm[COMM_BYTES];
 	/* Addresses of kernel functions; 0: the kernel has none of the name, or does not tell. */
 	struct known_maker makers[MAX_MAKERS];

@@ -189,6 +189,18 @@ static __always_inline bool is_writing(__u8 op)
 }
 
 /*
+ * Whether a page that enters the cache does so to be changed: then its inode is locked for changing by the current task, whoever
+ * asked for it (a call, io_uring, a worker of either, the loop driver, a server in the kernel). Where the lock does not say who
+ * has it (PREEMPT_RT), `call` tells.
+ */
+static __always_inline bool fills_to_write(struct inode *inode, __u8 call)
+{
+	if (!bpf_core_field_exists(inode->i_rwsem.owner))
+		return is_writing(call);
+	return (__u64)inode->i_rwsem.owner.counter == bpf_get_current_task();
+}
+
+/*
  * How the current process touches a page. A fault of user memory has no call; the entry code says so. A fault within a call,
  * which the kernel has on behalf of the caller's buffer, is one of another file than the call's.
  */
@@ -198,6 +210,9 @@ static __always_inline __u8 via_of_current(bool on_others)
 
 	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) || current_is_kernel_thread())
 		return VIA_NONE;
+	/* What such a one copies into a mapping by a fault passes for its call, too: nothing tells the two apart. */
+	if (current_is_io_worker())
+		return VIA_CALL;
 	registers = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	return (long)BPF_CORE_READ(registers, orig_ax) == -1 || on_others ? VIA_MAPPING : VIA_CALL;
 }
@@ -237,7 +252,7 @@ static __always_inline int page_filled(struct inode *inode, __u64 index, __u64 b
 
 	if (via == VIA_MAPPING && bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		gather_fault(inode);
-	gather_fs(inode, is_writing(call) || writes_journal() ? OP_FILL_WRITE : OP_FILL, via, index * PAGE_BYTES, bytes);
+	gather_fs(inode, fills_to_write(inode, call) || writes_journal() ? OP_FILL_WRITE : OP_FILL, via, index * PAGE_BYTES, bytes);
 	return 0;
 }
 

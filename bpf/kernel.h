@@ -76,6 +76,12 @@ struct hlist_head {
 
 struct address_space;
 
+struct rw_semaphore {
+	struct {
+		long counter;
+	} owner;
+};
+
 struct inode {
 	__u16 i_mode;
 	unsigned long i_ino;
@@ -86,6 +92,7 @@ struct inode {
 	unsigned int i_nlink;
 	__s64 i_size;
 	struct hlist_head i_dentry;
+	struct rw_semaphore i_rwsem;
 };
 
 struct dentry {
@@ -282,6 +289,9 @@ struct xarray {
 struct address_space {
 	struct inode *host;
 	struct xarray i_pages;
+	struct {
+		int counter;
+	} i_mmap_writable;
 };
 
 struct page {
@@ -464,6 +474,11 @@ struct transaction_run_stats_s {
 
 struct linux_binprm;
 
+/* Since 6.4 (kernel/vhost_task.c): threads of a process that never leave the kernel. */
+struct vhost_task {
+	void *data;
+};
+
 #pragma clang attribute pop
 
 /* Values of these differ between kernels: read them with bpf_core_enum_value(). */
@@ -499,7 +514,7 @@ enum req_flag_bits {
 enum { REQ_OP_MASK = 0xff };
 
 /* include/linux/sched.h, arch/x86/include/asm/thread_info.h */
-enum { PF_IO_WORKER = 0x10, PF_WQ_WORKER = 0x20, PF_KSWAPD = 0x20000, PF_LOCAL_THROTTLE = 0x100000, PF_KTHREAD = 0x200000, TS_COMPAT = 2 };
+enum { PF_IO_WORKER = 0x10, PF_WQ_WORKER = 0x20, PF_USER_WORKER = 0x4000, PF_KSWAPD = 0x20000, PF_LOCAL_THROTTLE = 0x100000, PF_KTHREAD = 0x200000, TS_COMPAT = 2 };
 
 /* uapi/linux/stat.h */
 enum { S_IFMT = 0170000, S_IFREG = 0100000, S_IFBLK = 0060000, S_IFDIR = 0040000, S_IFCHR = 0020000 };
@@ -549,6 +564,7 @@ enum {
 	BPF_FS_MAGIC = 0xcafe4a11,
 	PSTOREFS_MAGIC = 0x6165676c,
 	EXT4_SUPER_MAGIC = 0xef53,
+	XFS_SUPER_MAGIC = 0x58465342,
 	BTRFS_SUPER_MAGIC = 0x9123683E,
 	OVERLAYFS_SUPER_MAGIC = 0x794c7630,
 	ECRYPTFS_SUPER_MAGIC = 0xf15f,

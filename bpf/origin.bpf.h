@@ -8,6 +8,8 @@
 
 #include "disk.bpf.h"
 #include "owner.bpf.h"
+#include "pages.bpf.h"
+#include "dirty.bpf.h"
 #include "parts.bpf.h"
 
 /* What is beyond so many pages of a bio with several owners is nobody's: 16 MiB. */
@@ -40,27 +42,6 @@ static __always_inline bool is_journal_buffer(struct bio *bio)
 		if (config.journal_ends[i] && config.journal_ends[i] == end)
 			return true;
 	return false;
-}
-
-/* The block device that this inode is. */
-static __always_inline struct block_device *device_of(struct inode *inode)
-{
-	struct bdev_inode *container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
-
-	return &container->bdev;
-}
-
-/* Whether a file system is mounted on the block device that this inode is. */
-static __always_inline bool is_mounted(struct inode *inode)
-{
-	struct block_device *bdev = device_of(inode);
-	struct super_block *super;
-
-	if (bpf_core_field_exists(((struct block_device___6_5 *)bdev)->bd_super))
-		return BPF_CORE_READ((struct block_device___6_5 *)bdev, bd_super);
-	/* Since 6.6 the holder of a mounted device is the super block, which names the device in turn. */
-	super = BPF_CORE_READ(bdev, bd_holder);
-	return super && BPF_CORE_READ(super, s_bdev) == bdev;
 }
 
 static __always_inline unsigned long magic_of(struct file_page *file)
@@ -96,7 +77,7 @@ static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 {
 	if (is_device(file))
 		return is_flagged_metadata(flags) || is_mounted(file->inode);
-	return file->key.inode.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
+	return file->inode_key.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
 /* Puts down whose data a page of a file is; false where it is no data but metadata. A device is no file. */
@@ -108,8 +89,8 @@ static __always_inline bool name_file(struct file_page *file, struct provenance 
 	}
 	if (is_device(file))
 		return true;
-	from->origin.file_dev = file->key.inode.dev;
-	from->origin.ino = file->key.inode.ino;
+	from->origin.file_dev = file->inode_key.dev;
+	from->origin.ino = file->inode_key.ino;
 	return true;
 }
 
@@ -145,6 +126,9 @@ struct page_walk {
 	/* Bytes of those whom the filters let through, and of those whom they do not. */
 	__u32 wanted;
 	__u32 filtered;
+	/* Bytes of which it was known once whose they are. */
+	__u32 forgotten;
+	struct page_finder finder;
 };
 
 /* Key: enum gatherer, of those that look at pages. */
@@ -173,9 +157,9 @@ __noinline int walk_page(__u32 gatherer)
 	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
 	struct gathering *gathering = gathering_of(gatherer);
 	struct file_page file = {};
+	enum finding finding;
 	struct owner *owner;
 	__u32 take;
-	__u8 evidence;
 
 	if (!walk || !gathering)
 		return 1;
@@ -189,12 +173,15 @@ __noinline int walk_page(__u32 gatherer)
 	if (!take)
 		return 1;
 	if (find_file(walk->page, &file)) {
-		owner = find_owner(&file, &evidence);
-		if (owner && !owner->wanted)
+		finding = find_writer_of(&walk->finder, &file);
+		owner = &walk->finder.owner;
+		if (finding == FORGOTTEN)
+			walk->forgotten += take;
+		if (finding == FOUND && !owner->wanted)
 			walk->filtered += take;
-		if (owner && owner->wanted) {
-			struct part part = { .who = owner->who, .start_ns = owner->start_ns, .ino = file.key.inode.ino,
-					     .file_dev = file.key.inode.dev, .bytes = take, .evidence = EVIDENCE_PAGE,
+		if (finding == FOUND && owner->wanted) {
+			struct part part = { .who = owner->who, .start_ns = owner->start_ns, .ino = file.inode_key.ino,
+					     .file_dev = file.inode_key.dev, .bytes = take, .evidence = walk->finder.evidence,
 					     .io_class = IO_DATA };
 
 			gathering->next = part;
@@ -226,6 +213,7 @@ static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
 {
 	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
 	struct gathering *gathering = gathering_of(gatherer);
+	struct account *account;
 
 	if (!walk || !gathering)
 		return 0;
@@ -235,7 +223,13 @@ static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
 	walk->left = BPF_CORE_READ(bio, bi_iter.bi_size);
 	walk->wanted = 0;
 	walk->filtered = 0;
+	walk->forgotten = 0;
+	walk->finder.inode = 0;
+	walk->finder.writer = 0;
 	walk_pages(gatherer);
+	account = gatherer == GATHERER_QUEUED && walk->forgotten ? account_of(CLASS_BLOCK) : 0;
+	if (account)
+		account->forgotten_bytes += walk->forgotten;
 	return walk->wanted;
 }
 
@@ -258,7 +252,7 @@ static __always_inline bool own_first_part(struct provenance *from, struct owner
 	owner->start_ns = gathering->list.part[0].start_ns;
 	owner->wanted = true;
 	from->origin.owned_bytes = gathering->list.part[0].bytes;
-	from->origin.evidence = EVIDENCE_PAGE;
+	from->origin.evidence = gathering->list.part[0].evidence;
 	from->origin.others = gathering->list.count - 1;
 	return true;
 }
@@ -282,9 +276,8 @@ static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, stru
 					__u32 gatherer)
 {
 	__u32 bytes = from->origin.owned_bytes;
-	__u8 evidence = EVIDENCE_NONE;
 	struct file_page file = {};
-	struct owner *first;
+	bool shared;
 
 	/* First, because buffers of a file system may lie in memory that passes for pages of a file. */
 	if (is_flagged_metadata(flags)) {
@@ -294,21 +287,22 @@ static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, stru
 	if (find_file(first_page(bio), &file)) {
 		if (!name_file(&file, from, flags))
 			return CLAIM_NOBODY;
-		first = find_owner(&file, &evidence);
-		if (evidence == EVIDENCE_PAGE)
+		file.known = inode_owner_of(&file);
+		shared = file.known && file.known->shared_since;
+		if (shared)
 			bytes = gather_pages(bio, gatherer);
-		else if (!first || !first->wanted)
+		else if (!file.known || !file.known->first.wanted)
 			bytes = 0;
 		if (gatherer == GATHERER_QUEUED && (!hands_bios_on || is_counted_at(bio, device_under(&file))))
 			count_cleaned(&file, bytes);
-		if (evidence == EVIDENCE_PAGE) {
+		if (shared) {
 			if (own_first_part(from, owner, gatherer))
 				return CLAIM_SELECTED;
 			if (by_owner() && filtered_bytes(gatherer))
 				return CLAIM_OTHERS;
-		} else if (first) {
-			*owner = *first;
-			from->origin.evidence = evidence;
+		} else if (file.known && file.known->first.who.pid) {
+			*owner = file.known->first;
+			from->origin.evidence = EVIDENCE_INODE;
 			return owner->wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
 		}
 	}
@@ -455,6 +449,9 @@ static __always_inline enum claim find_origin(struct bio *bio, struct provenance
 		__builtin_memcpy(from->submitter.comm, submitter.comm, COMM_BYTES);
 		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
 			from->origin.io_class = IO_JOURNAL;
+		/* Zeroes, where the file system is to have its inodes. */
+		if (from->origin.io_class == IO_DATA && kernel_thread && is_initializing_thread(submitter.comm))
+			from->origin.io_class = IO_METADATA;
 	}
 	from->origin.who = owner.who;
 	from->origin.start_ns = owner.start_ns;
@@ -471,7 +468,7 @@ static __always_inline bool find_again(struct bio *part, struct provenance *from
 	enum claim claim;
 
 	from->origin.owned_bytes = BPF_CORE_READ(part, bi_iter.bi_size);
-	if (from->origin.evidence != EVIDENCE_PAGE)
+	if (from->origin.evidence != EVIDENCE_PAGE && from->origin.evidence != EVIDENCE_FOLIO)
 		return true;
 	from->origin.evidence = EVIDENCE_NONE;
 	from->origin.others = 0;

@@ -82,8 +82,8 @@ __noinline int add_part(__u32 gatherer)
 				part->ino = part->file_dev = 0;
 			return 0;
 		}
-		if (same_owner(part, &gathering->next) && part->ino == gathering->next.ino &&
-		    part->file_dev == gathering->next.file_dev) {
+		if (same_owner(part, &gathering->next) && part->evidence == gathering->next.evidence &&
+		    part->ino == gathering->next.ino && part->file_dev == gathering->next.file_dev) {
 			part->bytes += gathering->next.bytes;
 			return 0;
 		}
@@ -93,8 +93,13 @@ __noinline int add_part(__u32 gatherer)
 
 		if (same_owner(part, &gathering->next)) {
 			part->bytes += gathering->next.bytes;
-			part->ino = 0;
-			part->file_dev = 0;
+			if (part->ino != gathering->next.ino || part->file_dev != gathering->next.file_dev) {
+				part->ino = 0;
+				part->file_dev = 0;
+			}
+			/* Of two ways to know it the sum has the less certain one. */
+			if (gathering->next.evidence == EVIDENCE_FOLIO)
+				part->evidence = EVIDENCE_FOLIO;
 			return 0;
 		}
 	}

@@ -216,12 +216,30 @@ static __always_inline bool current_is_kernel_thread(void)
 }
 
 /*
+ * Threads that the kernel makes for a process and that never return to it: io_uring's workers and its polling thread, since 6.4
+ * those of vhost. Their registers are a copy of their maker's, from when they were made, and tell nothing of what they do.
+ */
+static __always_inline bool current_is_io_worker(void)
+{
+	/* Before there were any of vhost that flag had another meaning. */
+	__u32 workers = bpf_core_type_exists(struct vhost_task) ? PF_IO_WORKER | PF_USER_WORKER : PF_IO_WORKER;
+
+	return flags_of_current() & workers;
+}
+
+/*
  * jbd2's thread writes nothing but the journal, and some of it like any other buffer: revoke records and the journal's super
  * block (write_dirty_buffer() in fs/jbd2/revoke.c, jbd2_write_superblock()). Kernel threads get their names from the kernel.
  */
 static __always_inline bool is_journal_thread(const char *comm)
 {
 	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
+}
+
+/* ext4's thread that zeroes what `mkfs` left for later, straight to the device: no page tells what it is. */
+static __always_inline bool is_initializing_thread(const char *comm)
+{
+	return *(__u64 *)comm == 0x797a616c34747865ULL && *(__u64 *)(comm + 8) == 0x74696e69ULL; /* "ext4lazyinit" */
 }
 
 static __always_inline bool same_told(struct told *one, struct told *other)

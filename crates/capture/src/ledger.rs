@@ -130,6 +130,21 @@ pub struct Incomplete {
     pub unfinished_async: u64,
     /// What these can carry at most; `None` where that is not known.
     pub unfinished_io: Option<Amounts>,
+    /// Bytes of file contents written to devices whose owner had been known and was forgotten for want of room.
+    pub forgotten_owner_bytes: u64,
+}
+
+/// A table of the kernel side that forgets what was used least recently where it has no room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundedTable {
+    /// What it remembers.
+    pub name: String,
+    /// For how many it has room.
+    pub entries: u64,
+    /// How many it was given.
+    pub given: u64,
+    /// How many of these it did not have at the end any more.
+    pub forgotten: u64,
 }
 
 /// All accounts of a capture.
@@ -145,6 +160,9 @@ pub struct Books {
     /// Calls without a row, by kind.
     #[serde(default)]
     pub without_row: Vec<WithoutRow>,
+    /// The tables that tell whose dirty pages are.
+    #[serde(default)]
+    pub tables: Vec<BoundedTable>,
 }
 
 impl Books {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::files;
-use crate::ledger::Books;
+use crate::ledger::{Amounts, Books};
 use crate::{SCHEMA_VERSION, op::Layer};
 
 mod devices;

@@ -173,7 +173,7 @@ words! {
         /// Major page faults of a mapped file that started to fill the page cache; `bytes` are the pages that were asked
         /// for.
         Fault = "fault",
-        /// Pages that turned from clean to dirty.
+        /// Folios that turned from clean to dirty, of which less may have been written.
         Dirty = "dirty",
         /// An inode written back, by a flusher or a sync of the whole file system.
         Writeback = "writeback",
@@ -251,8 +251,11 @@ words! {
     Evidence {
         /// The owner submitted it itself, in its own context.
         Direct = "direct",
-        /// Its page was dirtied by the owner; other pages of that inode by other processes.
+        /// The owner was the last to write its page; other pages of that inode were written by other processes.
         Page = "page",
+        /// The owner was the last that was seen to change its page or the folio that it is in; other processes changed the same, or may
+        /// have done so unseen.
+        Folio = "folio",
         /// Its inode's dirty pages are the owner's alone.
         Inode = "inode",
         /// Only the cgroup that the block layer charges is known.

@@ -142,7 +142,7 @@ table! {
         insert_ns: Option<i64> => Delta,
         /// The owner: the process whose I/O it is, as `evidence` says; null where that is not known.
         pid: Option<i32> => Delta,
-        /// The owner's thread: the one that submitted it or dirtied the inode or page first.
+        /// The owner's thread: the one that submitted it, dirtied the inode first or wrote the page last.
         tid: Option<i32> => Delta,
         /// The command name of that thread at that time.
         comm: Comm => Dictionary,

@@ -128,7 +128,7 @@ pub fn settle(
             }
         }
     }
-    Books { accounts, skipped, incomplete: incomplete(kernel, left), without_row: Vec::new() }
+    Books { accounts, skipped, incomplete: incomplete(kernel, left), without_row: Vec::new(), tables: Vec::new() }
 }
 
 fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
@@ -136,6 +136,7 @@ fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
     for account in kernel.iter().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
+        sum.forgotten_owner_bytes += account.forgotten_bytes;
     }
     sum
 }

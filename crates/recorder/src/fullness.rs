@@ -64,7 +64,7 @@ fn effect(map: &str) -> &'static str {
         "devices" => "what is on the file systems that found no room is not recorded",
         "told" => "a process that was forgotten is told again",
         "named" => "a file that was forgotten is named again",
-        "inode_owners" | "page_owners" => "pages whose owner was forgotten are nobody's",
+        "inode_owners" | "page_owners" | "writers" => "pages whose owner was forgotten are nobody's",
         "part_lists" => "parts of a request that were forgotten are nobody's",
         "crowded" | "places" => "a request that finds no room has no submitter",
         "fs_calls" | "last_faults" => "pages that were brought in may be told as another's way",

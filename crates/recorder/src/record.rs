@@ -79,6 +79,7 @@ fn settings(
             Vec::new()
         },
         devices: places.map(|places| selection::device_uses(&options.filter.devices, places)).unwrap_or_default(),
+        machine_bytes: host::memory_bytes(),
     })
 }
 
@@ -89,6 +90,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         recorder_pid: here.pid,
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
+        counts_dirty: u32::from(options.command.is_some()),
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),
@@ -275,6 +277,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
         unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
     }
+    manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
     manifest.servers = servers(&session, &manifest);
     // Rows that stand for several events are no match for what the kernel counted.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
+use iostrata_capture::ledger::BoundedTable;
 use iostrata_capture::manifest::MapUse;
 use iostrata_capture::unseen::UnseenKind;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
@@ -15,7 +16,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLe
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
 use crate::clock;
 use crate::fullness::Fullness;
-use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name};
+use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name, told_writes};
 use crate::report::tell;
 use crate::unseen::Unseen;
 
@@ -34,7 +35,31 @@ pub struct Settings {
     pub devices: Vec<(i32, types::device_use)>,
     /// With an owner filter: the disks that a disk or a file system stands on.
     pub stands_on: Vec<(i32, Vec<i32>)>,
+    /// The machine's memory, by which the tables of dirty pages' owners are made; as small as can be where it is 0.
+    pub machine_bytes: u64,
 }
+
+/// How many inodes and how many pieces of files the kernel side remembers the writers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct OwnerTables {
+    inodes: u32,
+    page_chunks: u32,
+}
+
+impl OwnerTables {
+    /// By the machine's memory, of which a fifth may be dirty at once (`vm.dirty_ratio`). Both together take 0.3 % of it, at least
+    /// 20 MB and at most 500.
+    fn of(machine_bytes: u64) -> OwnerTables {
+        let entries = |each: u64, most: u64| (machine_bytes / each).clamp(LEAST_OWNERS, most) as u32;
+        match machine_bytes {
+            0 => OwnerTables { inodes: 1, page_chunks: 1 },
+            _ => OwnerTables { inodes: entries(256 << 10, 1 << 20), page_chunks: entries(64 << 10, 1 << 21) },
+        }
+    }
+}
+
+/// So many inodes and pieces of files are remembered on the smallest machine.
+const LEAST_OWNERS: u64 = 65536;
 
 /// libbpf's last complaints, for the reason of a failure.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -135,6 +160,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
         open.maps.crowded.set_max_entries(1)?;
         open.maps.inode_owners.set_max_entries(1)?;
         open.maps.page_owners.set_max_entries(1)?;
+        open.maps.writers.set_max_entries(1)?;
         open.maps.queued.set_max_entries(1)?;
         open.maps.bios.set_max_entries(1)?;
     }
@@ -151,12 +177,17 @@ fn open<'obj>(
         let name = program.name().to_string_lossy().into_owned();
         program.set_autoload(settings.programs.contains(&name));
     }
+    let owners = OwnerTables::of(settings.machine_bytes);
+    open.maps.inode_owners.set_max_entries(owners.inodes)?;
+    open.maps.page_owners.set_max_entries(owners.page_chunks)?;
     shrink_unused(&mut open, settings)?;
     let shard_bytes = shard_bytes(settings.ring_bytes, shards);
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
     data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
     data.config.misses_returns = u32::from(misses_returns(&settings.programs));
+    data.config.page_chunks = owners.page_chunks;
+    data.config.told_writes = told_writes(&settings.programs);
     data.config.ring_shards = shards;
     data.config.wake_bytes = u64::from(shard_bytes) / 4;
     Ok(open)
@@ -376,6 +407,21 @@ impl<'obj> Session<'obj> {
         self.fullness.uses()
     }
 
+    /// The tables of dirty pages' owners, and what they forgot. To be asked after detaching; empty without them.
+    pub fn owner_tables(&self) -> Result<Vec<BoundedTable>> {
+        let maps = &self.skeleton.maps;
+        let by_cpu = self.percpu::<types::account>(&maps.accounts, &types::event_class::CLASS_BLOCK.0.to_ne_bytes())?;
+        let given = |count: fn(&types::account) -> u64| by_cpu.iter().map(count).sum();
+        Ok([
+            bounded_table("inodes", &maps.inode_owners, given(|cpu| cpu.inodes_remembered)),
+            bounded_table("pieces of files", &maps.page_owners, given(|cpu| cpu.chunks_remembered)),
+            bounded_table("writers", &maps.writers, given(|cpu| cpu.writers_remembered)),
+        ]
+        .into_iter()
+        .filter(|table| table.entries > 1)
+        .collect())
+    }
+
     /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
     /// before detaching.
     pub fn skipped(&self) -> Vec<(String, u64)> {
@@ -395,6 +441,15 @@ fn add_own(sum: &mut types::own_io, more: &types::own_io) {
     sum.write_bytes += more.write_bytes;
     sum.discard_ops += more.discard_ops;
     sum.discard_bytes += more.discard_bytes;
+}
+
+/// What became of `given` entries of a map that nobody but the kernel takes entries from.
+fn bounded_table(name: &str, map: &impl MapCore, given: u64) -> BoundedTable {
+    let entries = u64::from(map.max_entries());
+    // Counting them takes a system call for each: not where there was room for all, even in the kernel's reserves by CPU.
+    let had_room = given < entries / 2;
+    let forgotten = if had_room { 0 } else { given.saturating_sub(map.keys().count() as u64) };
+    BoundedTable { name: name.to_owned(), entries, given, forgotten }
 }
 
 /// What the kernel tells of an object of ours by `name` (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which it does without
@@ -451,4 +506,17 @@ pub fn try_out(programs: &[String]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
     Session::start(&mut object, &settings).map(drop).map_err(|e| format!("{e:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_of_owners_follow_the_memory_within_bounds() {
+        let sizes = |gib: u64| OwnerTables::of(gib << 30);
+        assert_eq!(sizes(1), OwnerTables { inodes: 65_536, page_chunks: 65_536 });
+        assert_eq!(sizes(24), OwnerTables { inodes: 98_304, page_chunks: 393_216 });
+        assert_eq!(sizes(4096), OwnerTables { inodes: 1 << 20, page_chunks: 1 << 21 });
+    }
 }

@@ -37,7 +37,7 @@ paths! {
     Aio = "aio",
     /// by io_uring
     IoUring = "io_uring",
-    /// through mappings: the pages whose major faults read, and those that turned dirty
+    /// through mappings: the pages whose major faults read, and the folios that turned dirty
     Mapping = "mapping",
 }
 

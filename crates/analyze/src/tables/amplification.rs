@@ -41,14 +41,24 @@ pub struct Row {
 struct Unknown {
     /// Bytes that the application may have moved: lost, or of nobody in this scope.
     application: Option<u64>,
-    /// Bytes that the device may have moved for it: lost, or data without an owner.
+    /// Bytes that the device may have moved for it: lost, or data without an owner, or of folios that are counted as others'.
     device: Option<u64>,
+    /// Bytes of folios that are counted as its own and may be others'.
+    others: u64,
 }
 
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::with_capacity(DIRECTIONS.len() * (1 + finished.systems.len() + finished.entities.len()));
+    let total = finished.total_flows;
+    // Whose a folio is that several processes changed does not matter where all of them are one.
+    let several = |by_writer: bool, direction, flow: &Flow| {
+        let all = if by_writer { total.get(direction).of_evidence(Evidence::Folio) } else { 0 };
+        let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
+        (own, all.saturating_sub(own))
+    };
     let mut push = |scope, (name, id, process): (String, String, Told), flows: &Flows, nobodys: &Flows, captured| {
+        let by_writer = WRITERS.contains(&scope);
         for direction in DIRECTIONS.into_iter().filter(|direction| *flows.get(*direction) != Flow::default()) {
             rows.push(Row {
                 scope,
@@ -60,7 +70,12 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
                 captured,
                 told: trust.told,
                 is_part: trust.sampled || trust.is_windowed,
-                unknown: unknown(trust, direction, nobodys.get(direction)),
+                unknown: unknown(
+                    trust,
+                    direction,
+                    nobodys.get(direction),
+                    several(by_writer, direction, flows.get(direction)),
+                ),
             });
         }
     };
@@ -97,15 +112,20 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
     rows
 }
 
-/// `nobodys` is what in the scope is nobody's, of file contents.
-fn unknown(trust: &Trust, direction: Direction, nobodys: &Flow) -> Unknown {
+/// Scopes of those who write: of files and devices it is no question whose a folio is.
+const WRITERS: [&str; 3] = ["system", Scope::Process.name(), Scope::Cgroup.name()];
+
+/// `nobodys` is what in the scope is nobody's, of file contents; `several` is what of folios that several changed is the row's, and
+/// what is others'.
+fn unknown(trust: &Trust, direction: Direction, nobodys: &Flow, several: (u64, u64)) -> Unknown {
     let lost = |layer: Layer| trust.lost_io[layer as usize].map(|amounts| bytes(amounts, direction));
     let untold = trust.told.contains(&false);
     let application = lost(Layer::Syscall).zip(lost(Layer::Fs)).filter(|_| !untold);
     Unknown {
         application: application
             .map(|(calls, pages)| calls.saturating_add(pages).saturating_add(nobodys.application())),
-        device: lost(Layer::Block).map(|lost| lost.saturating_add(nobodys.data())),
+        device: lost(Layer::Block).map(|lost| lost.saturating_add(nobodys.data()).saturating_add(several.1)),
+        others: several.0,
     }
 }
 
@@ -135,10 +155,11 @@ impl Row {
         absorbed(&self.flow, &self.captured).filter(|_| !self.is_part)
     }
 
-    /// Device bytes by application bytes, with more of either; undefined where the application moved none.
-    fn ratio(&self, more_device: Option<u64>, more_application: Option<u64>) -> Option<f64> {
+    /// Device bytes by application bytes, with more and fewer of these; undefined where the application moved none.
+    fn ratio(&self, more_device: Option<u64>, fewer_device: u64, more_application: Option<u64>) -> Option<f64> {
         let asked = self.application().filter(|bytes| *bytes > 0)?;
-        let (above, below) = (self.device()?.saturating_add(more_device?), asked.saturating_add(more_application?));
+        let above = self.device()?.saturating_add(more_device?).saturating_sub(fewer_device);
+        let below = asked.saturating_add(more_application?);
         Some(above as f64 / below as f64)
     }
 }
@@ -197,7 +218,9 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns.push(integer("application_bytes".into(), "The sum of these that are known.".into(), Row::application));
     columns.push(integer(
         "cached_bytes".into(),
-        "Bytes of file contents that entered the page cache to be read, or turned dirty there.".into(),
+        "Bytes of file contents that entered the page cache to be read, or turned dirty there: of whole folios, of which less may have \
+         been written."
+            .into(),
         |row| row.has(Layer::Fs).then(|| row.flow.cached()),
     ));
     for class in IoClass::ALL.iter().filter(|class| !matches!(class, IoClass::Flush | IoClass::Discard)) {
@@ -231,18 +254,22 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns.push(decimal(
         "amplification",
         "`device_bytes` / `application_bytes`; empty where the application moved none.",
-        |row| row.ratio(Some(0), Some(0)),
+        |row| row.ratio(Some(0), 0, Some(0)),
     ));
     columns.push(decimal(
         "amplification_low",
-        "The same if all lost system calls, and in this scope nobody's, were of this row, and the application had used all that \
-         page faults brought in; empty if not known, as without the `fs` layer.",
-        |row| row.ratio(Some(0), row.unknown.application.map(|lost| lost.saturating_add(row.flow.mapped_ahead()))),
+        "The same if all lost system calls, and in this scope nobody's, were of this row, the application had used all that \
+         page faults brought in, and nothing of `evidence_folio_bytes` were of this row; empty if not known, as without the `fs` layer.",
+        |row| {
+            let application = row.unknown.application.map(|lost| lost.saturating_add(row.flow.mapped_ahead()));
+            row.ratio(Some(0), row.unknown.others, application)
+        },
     ));
     columns.push(decimal(
         "amplification_high",
-        "The same if all lost requests and all data without an owner were of this row; empty if not known.",
-        |row| row.ratio(row.unknown.device, Some(0)),
+        "The same if all lost requests, all data without an owner and, of systems, processes and cgroups, all `evidence_folio_bytes` \
+         were of this row; empty if not known.",
+        |row| row.ratio(row.unknown.device, 0, Some(0)),
     ));
     columns.push(text("exe", "Of a process the path of its executable, as in `process`; else empty.", |row| {
         &row.process.exe

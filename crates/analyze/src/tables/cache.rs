@@ -215,7 +215,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         calls("write_bytes", "Bytes that calls wrote through the page cache.", |calls| calls.write_bytes),
         ResultColumn::integer(
             "dirtied_bytes",
-            "Pages that turned from clean to dirty, by calls and mappings.",
+            "Bytes of the folios that turned from clean to dirty, by calls and mappings; less of them may have been written.",
             |row: &Row| row.has(&[Layer::Fs]).then(|| row.flows.get(Direction::Write).cached()),
         ),
         ResultColumn::integer(

@@ -111,7 +111,7 @@ fn page_bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     };
     ResultColumn {
         name: name(layer, direction, "bytes"),
-        doc: format!("Bytes of the pages that {what}."),
+        doc: format!("Bytes of the folios that {what}."),
         value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).bytes)),
     }
 }

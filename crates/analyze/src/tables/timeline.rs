@@ -104,7 +104,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         };
         columns.push(integer(
             format!("fs_{}_bytes", word(direction)),
-            format!("Bytes of the pages that {what}, as far as gathering them began in the window."),
+            format!("Bytes of the folios that {what}, as far as gathering them began in the window."),
             move |row| row.of(Layer::Fs, direction, |cell| cell.moved.bytes),
         ));
     }

@@ -34,6 +34,12 @@ pub fn describe() -> Host {
     }
 }
 
+/// The machine's memory.
+pub fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit)).max(1)
+}
+
 /// CPUs that the kernel may ever bring up; per-CPU maps have as many values.
 pub fn possible_cpus() -> u32 {
     // A list such as "0-3" or "0,2-3": the highest number counts.

@@ -1,6 +1,7 @@
 //! The device layer.
 
 use super::{KernelFacts, Variant, required};
+use crate::bpf::types;
 
 struct Tracepoint {
     name: &'static str,
@@ -29,6 +30,41 @@ const TRACEPOINTS: [Tracepoint; 7] = [
 /// What tells of ends, of which rows are made.
 const ENDS: [&str; 2] = ["block_bio_complete", "block_rq_complete"];
 
+/// What tells of each write of a file system: of pages that are dirty already nothing else does.
+struct Writes {
+    /// The kernel module, where it is one.
+    module: &'static str,
+    /// What is left out without.
+    without: &'static str,
+    /// The tracepoints, how many arguments each has, and the programs on them.
+    programs: &'static [(&'static str, usize, &'static str)],
+}
+
+const WRITES: [Writes; 2] = [
+    Writes {
+        module: "ext4",
+        without: "writes of ext4",
+        programs: &[
+            ("ext4_da_write_end", 4, "iostrata_ext4_da_write_end"),
+            ("ext4_write_end", 4, "iostrata_ext4_write_end"),
+            ("ext4_journalled_write_end", 4, "iostrata_ext4_journalled_write_end"),
+        ],
+    },
+    Writes {
+        module: "xfs",
+        without: "writes of xfs",
+        programs: &[("xfs_file_buffered_write", 2, "iostrata_xfs_buffered_write")],
+    },
+];
+
+/// The file systems of which `programs` tell each write, as bits of `enum told_writes`.
+pub fn told_writes(programs: &[String]) -> u32 {
+    let has = |part: &str| programs.iter().any(|program| program.contains(part));
+    let bit = |there: bool, bit: types::told_writes| if there { bit.0 } else { 0 };
+    bit(has("ext4_da_write_end"), types::told_writes::TOLD_WRITES_EXT4)
+        | bit(has("xfs_buffered_write"), types::told_writes::TOLD_WRITES_XFS)
+}
+
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     // First of all: what turns dirty before anything else is attached has no owner.
     let mut programs = vec![dirtied(kernel)?];
@@ -43,7 +79,29 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     for end in ENDS {
         programs.push(required(kernel, end, &format!("iostrata_{end}"))?);
     }
-    Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() }])
+    let mut own = Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() };
+    let mut all = own.clone();
+    for Writes { module, without, programs } in &WRITES {
+        // In front, with what else tells whose pages they are.
+        let names = programs.iter().map(|(_, _, program)| (*program).to_owned());
+        let is_there = |(tracepoint, arguments, _): &(&str, usize, &str)| {
+            kernel.tracepoint_arguments(tracepoint) == Some(*arguments)
+        };
+        let in_module = |(tracepoint, _, _): &(&str, usize, &str)| kernel.module_has_tracepoint(module, tracepoint);
+        if programs.iter().all(is_there) {
+            all.programs.splice(1..1, names.clone());
+            own.programs.splice(1..1, names);
+        } else if kernel.has_module(module) {
+            own.without.push(without);
+            if programs.iter().all(in_module) {
+                all.programs.splice(1..1, names);
+            } else {
+                all.without.push(without);
+            }
+        }
+    }
+    // A kernel that refuses a module's programs does not cost the rest.
+    Ok(if all == own { vec![own] } else { vec![all, own] })
 }
 
 /// The tracepoint at which a page turns dirty has a folio since 5.16.

@@ -13,7 +13,7 @@ mod vfs;
 
 use iostrata_capture::op::Layer;
 
-pub use block::request_flag_bits;
+pub use block::{request_flag_bits, told_writes};
 pub use btf::VmlinuxBtf;
 pub use makers::configure as configure_makers;
 pub use syscall::{compat_operations, opcode_name, operations as syscall_operations, unknown_opcodes};

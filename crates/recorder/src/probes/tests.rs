@@ -62,7 +62,7 @@ impl KernelFacts for Host {
         self.tracepoints.get(name).copied()
     }
     fn module_has_tracepoint(&self, module: &str, name: &str) -> bool {
-        self.modules.contains(&module) && name == "xfs_file_fsync"
+        self.modules.contains(&module) && matches!(name, "xfs_file_fsync" | "xfs_file_buffered_write")
     }
     fn has_module(&self, module: &str) -> bool {
         self.modules.contains(&module)
@@ -167,6 +167,29 @@ fn before_folios_pages_turned_dirty() {
     assert!(block(&host).is_err());
     host.tracepoints.insert("writeback_dirty_page", 2);
     assert_eq!(block(&host).expect("the rest is there")[0], "iostrata_dirty_page");
+}
+
+#[test]
+fn writes_are_told_by_the_kernel_or_a_module_or_said_not_to_be() {
+    let mut host = Host::complete();
+    let variants = |host: &Host| candidates(Layer::Block, host).expect("everything is there");
+    assert_eq!((variants(&host).len(), variants(&host)[0].without.len()), (1, 0));
+    host.modules = vec!["ext4", "xfs"];
+    let [all, own] = &variants(&host)[..] else { panic!("two ways") };
+    assert!(has(all, "iostrata_xfs_buffered_write") && !has(own, "iostrata_xfs_buffered_write"));
+    assert_eq!(
+        (&all.without[..], &own.without[..]),
+        (&["writes of ext4"][..], &["writes of ext4", "writes of xfs"][..])
+    );
+    // 5.10: of other arguments.
+    host.modules.clear();
+    let writes = ["ext4_da_write_end", "ext4_write_end", "ext4_journalled_write_end"].map(|name| (name, 4));
+    host.tracepoints.extend(writes.into_iter().chain([("xfs_file_buffered_write", 3)]));
+    let told = variants(&host).remove(0).programs;
+    assert!(told[1].contains("ext4") && !told.iter().any(|program| program.contains("xfs")), "{told:?}");
+    assert_eq!(told_writes(&told), 1);
+    host.tracepoints.insert("xfs_file_buffered_write", 2);
+    assert_eq!(told_writes(&variants(&host).remove(0).programs), 3);
 }
 
 #[test]
