@@ -28,12 +28,28 @@ static __always_inline bool claim_wanted(enum claim claim, struct bio *bio, stru
 	return false;
 }
 
+/*
+ * Key: 0. Where what is known of a bio is put together when it is queued: old kernels have not the stack for it. A program that
+ * interrupts another one on its CPU, and ends before that goes on, has the next level.
+ */
+enum { QUEUEING_LEVELS = 4 };
+struct queueing {
+	__u64 depth;
+	struct queued_as level[QUEUEING_LEVELS];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct queueing);
+} queueing SEC(".maps");
+
 /* Q: a bio enters a device. Most make requests of bios; others hand them on. */
-static __always_inline int bio_queued(struct bio *bio)
+static __always_inline void queue_bio(struct bio *bio, struct queued_as *as)
 {
+	struct provenance *from = &as->from;
 	struct gendisk *disk = disk_of_bio(bio);
 	bool is_sampled, becomes_request = makes_requests(disk);
-	struct provenance from = {};
 	__u64 queue_ns;
 
 	if (waits_for_flush(number_of(bio)))
@@ -42,34 +58,49 @@ static __always_inline int bio_queued(struct bio *bio)
 		hands_bios_on = 1;
 	if (hands_bios_on)
 		end_unseen_bio(number_of(bio));
-	from.origin.dev = dev_of_disk(disk);
+	from->origin.dev = dev_of_disk(disk);
 	is_sampled = samples_this_moment();
-	if (!disk_wanted(from.origin.dev)) {
+	if (!disk_wanted(from->origin.dev)) {
 		forget_queued(number_of(bio));
-		return 0;
+		return;
 	}
 	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
 	if (is_sampled || by_owner()) {
-		enum claim claim = find_origin(bio, &from);
+		enum claim claim = find_origin(bio, as);
 
-		if (by_owner() && !claim_wanted(claim, bio, &from)) {
+		if (by_owner() && !claim_wanted(claim, bio, from)) {
 			if (becomes_request)
 				mark_filtered(number_of(bio));
-			return 0;
+			return;
 		}
 	}
 	if (!is_sampled) {
 		if (becomes_request)
 			mark_left_out(number_of(bio));
-		return 0;
+		return;
 	}
 	queue_ns = bpf_ktime_get_ns();
-	if (from.origin.others)
-		keep_parts(number_of(bio), queue_ns, &from.origin, GATHERER_QUEUED);
+	if (from->origin.others)
+		keep_parts(number_of(bio), queue_ns, &from->origin, GATHERER_QUEUED);
 	if (becomes_request)
-		put_queued(number_of(bio), queue_ns, &from);
+		put_queued(number_of(bio), queue_ns, from);
 	else
-		begin_bio(bio, queue_ns, &from);
+		begin_bio(bio, queue_ns, from);
+}
+
+static __always_inline int bio_queued(struct bio *bio)
+{
+	__u32 zero = 0;
+	struct queueing *place = bpf_map_lookup_elem(&queueing, &zero);
+	struct queued_as *as;
+
+	if (!place)
+		return 0;
+	as = &place->level[place->depth & (QUEUEING_LEVELS - 1)];
+	place->depth++;
+	__builtin_memset(as, 0, sizeof(*as));
+	queue_bio(bio, as);
+	place->depth--;
 	return 0;
 }
 

@@ -398,14 +398,22 @@ static __always_inline bool is_user_memory(struct bio *bio)
 	return mapping_of(head_of(page)) & PAGE_MAPPING_ANON || (find_file(page, &file) && is_in_memory(magic_of(&file)));
 }
 
+/* What is found out of a bio when it is queued. */
+struct queued_as {
+	struct provenance from;
+	struct owner owner;
+	struct identity submitter;
+};
+
 /* Class, owner and evidence of a bio, and whose it is to the owner filters. In the context of its submitter. */
-static __always_inline enum claim find_origin(struct bio *bio, struct provenance *from)
+static __always_inline enum claim find_origin(struct bio *bio, struct queued_as *as)
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
 	enum claim claim = CLAIM_NOBODY;
 	__u8 maker = maker_of(bio);
-	struct owner owner = {};
+	struct provenance *from = &as->from;
+	struct owner *owner = &as->owner;
 
 	from->origin.owned_bytes = bytes;
 	from->origin.io_class = IO_DATA;
@@ -434,27 +442,27 @@ static __always_inline enum claim find_origin(struct bio *bio, struct provenance
 		else if (is_direct(maker))
 			name_direct(bio, maker, from);
 		else
-			claim = find_writer(bio, flags, from, &owner, GATHERER_QUEUED);
+			claim = find_writer(bio, flags, from, owner, GATHERER_QUEUED);
 	}
 	if (by_submitter) {
-		owned_by_current(&owner);
+		owned_by_current(owner);
 		from->origin.evidence = EVIDENCE_DIRECT;
-		claim = owner.wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
+		claim = owner->wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
 	} else {
-		struct identity submitter = {};
+		struct identity *submitter = &as->submitter;
 
-		identify_current(&submitter);
+		identify_current(submitter);
 		from->origin.has_submitter = 1;
-		from->submitter.pid = submitter.pid;
-		__builtin_memcpy(from->submitter.comm, submitter.comm, COMM_BYTES);
-		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter.comm))
+		from->submitter.pid = submitter->pid;
+		__builtin_memcpy(from->submitter.comm, submitter->comm, COMM_BYTES);
+		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter->comm))
 			from->origin.io_class = IO_JOURNAL;
 		/* Zeroes, where the file system is to have its inodes. */
-		if (from->origin.io_class == IO_DATA && kernel_thread && is_initializing_thread(submitter.comm))
+		if (from->origin.io_class == IO_DATA && kernel_thread && is_initializing_thread(submitter->comm))
 			from->origin.io_class = IO_METADATA;
 	}
-	from->origin.who = owner.who;
-	from->origin.start_ns = owner.start_ns;
+	from->origin.who = owner->who;
+	from->origin.start_ns = owner->start_ns;
 	return claim;
 }
 

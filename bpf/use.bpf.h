@@ -236,33 +236,43 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 	return false;
 }
 
+/* Key: 0. Where the row of a flush whose end nobody saw is put together: old kernels have not the stack for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct inflight_request);
+} unseen_flush SEC(".maps");
+
 /*
  * A flush without data is never issued: it is met at its end, which takes what is known of its bio. What waits where a bio begins
  * anew is of a flush that is over and whose end nobody saw. Of linkage and arguments as add_part().
  */
 __noinline int end_unseen_flush(__u64 bio)
 {
+	__u32 zero = 0;
+	struct inflight_request *state = bpf_map_lookup_elem(&unseen_flush, &zero);
 	struct queued_bio *slot = slot_of(bio);
-	struct account *account = account_of(CLASS_BLOCK);
-	struct inflight_request state;
+	struct account *account;
 
-	__builtin_memset(&state, 0, sizeof(state));
 	/* Of one that was queued before, nobody was there to see the end. */
-	if (!slot || !makes_rows() || slot->queue_ns < opened_ns)
+	if (!state || !slot || !makes_rows() || slot->queue_ns < opened_ns)
 		return 0;
-	state.request = bio;
-	state.queue_ns = slot->queue_ns;
-	copy_provenance(&state.from, &slot->from);
-	if (slot->check != check_of(bio, state.queue_ns, &state.from))
+	__builtin_memset(state, 0, sizeof(*state));
+	state->request = bio;
+	state->queue_ns = slot->queue_ns;
+	copy_provenance(&state->from, &slot->from);
+	if (slot->check != check_of(bio, state->queue_ns, &state->from))
 		return 0;
 	slot->bio = 0;
-	state.op = OP_FLUSH;
-	state.flags = REQUEST_PREFLUSH;
-	state.bios = 1;
-	state.own = is_own(&state);
+	state->op = OP_FLUSH;
+	state->flags = REQUEST_PREFLUSH;
+	state->bios = 1;
+	state->own = is_own(state);
+	account = account_of(CLASS_BLOCK);
 	if (account)
 		account->unseen_ends++;
-	emit_request(&state, 0, 0);
+	emit_request(state, 0, 0);
 	return 0;
 }
 

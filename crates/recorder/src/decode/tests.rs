@@ -80,8 +80,7 @@ fn write(to: &mut [i8], bytes: &[u8]) {
 
 #[test]
 fn a_process_is_read_from_a_record_of_either_kind() {
-    let mut short = types::process_event_short::default();
-    short.process = types::process_head {
+    let process = types::process_head {
         exe_origin: 1,
         exe_components: 2,
         cgroup_origin: 2,
@@ -89,6 +88,7 @@ fn a_process_is_read_from_a_record_of_either_kind() {
         cmdline_length: 10,
         ..Default::default()
     };
+    let mut short = types::process_event_short { process, ..Default::default() };
     write(&mut short.exe, b"dd\0bin\0junk");
     write(&mut short.cgroup, b"job-1\0");
     write(&mut short.cmdline, b"dd\0if=a\0\0\0TOKEN=left over");
