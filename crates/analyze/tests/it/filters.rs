@@ -18,7 +18,7 @@ fn with_command(filtered: Option<Filtered>) -> Capture {
 
 /// The last line of the table: the total.
 fn total(out: &str) -> Vec<&str> {
-    let line = out.lines().find(|line| line.starts_with(" total")).expect("a total");
+    let line = out.lines().find(|line| line.starts_with(" (total)")).expect("a total");
     line.split_whitespace().collect()
 }
 
@@ -28,7 +28,7 @@ fn without_what_no_process_owns_there_is_no_total_of_a_device() {
     with_command(None).write(place.path(), "run1");
     let (code, out, _) = run_text(place.path(), &["report", "run1", "--out", "results"]);
     assert_eq!(code, 0, "{out}");
-    assert_eq!(total(&out), ["total", "2", "20", "1", "20", "-", "-", "-", "-"]);
+    assert_eq!(total(&out), ["(total)", "2", "20", "1", "20", "-", "-", "-", "-"]);
     let said = "filter: --device sda -- etcd --data; journal, metadata, flushes and other I/O without an owner were not \
                 recorded, so totals of devices are empty";
     assert!(out.contains(said), "{out}");

@@ -36,8 +36,8 @@ fn threads_parts_and_captures_do_not_change_a_byte() {
     let place = tempfile::tempdir().expect("a temporary directory");
     many("whole", 0..9_000).write(place.path(), "whole");
     let expected = result(place.path(), &["whole", "--threads", "1"]);
-    // Two headers; three systems with two operations and one phase each above, one with three phases below.
-    assert_eq!(expected.lines().count(), 1 + 3 + 1 + 3 * (2 + 2 + 3), "{expected}");
+    // Two headers and a total; three systems with two operations and one phase each above, one with three phases below.
+    assert_eq!(expected.lines().count(), 1 + 3 + 1 + 1 + 3 * (2 + 2 + 3), "{expected}");
 
     let mut cut = many("cut", 0..9_000);
     cut.rows_per_part = 1_000;

@@ -210,10 +210,10 @@ fn what_was_not_seen_is_unknown_and_what_has_no_end_is_counted() {
     let traced = only(&[record(9, WRITE | META | C, 8, 4096)]);
     assert_eq!((traced.ts_ns, traced.dur_ns, traced.queue_ns, traced.submitter), (1_009, None, None, None));
     assert_eq!((traced.class, traced.flags), (IoClass::Metadata, 2));
-    // Not its queueing, but how it went on.
+    // Not its queueing, but how it went on: it begins at its insertion.
     let steps = [(4, I), (6, D), (9, C)];
     let traced = only(&steps.map(|(time, action)| record(time, WRITE | action, 8, 512)));
-    assert_eq!((traced.ts_ns, traced.dur_ns, traced.insert_ns), (1_009, None, Some(2)));
+    assert_eq!((traced.ts_ns, traced.dur_ns, traced.insert_ns), (1_004, Some(5), Some(2)));
     // When a request was allocated for it.
     assert_eq!(
         only(&[record(2, READ | G, 8, 512), record(3, READ | D, 8, 512), record(9, READ | C, 8, 512)]).dur_ns,
