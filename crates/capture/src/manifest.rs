@@ -143,7 +143,15 @@ pub struct Sampling {
 impl Manifest {
     /// Whether nothing came of what the filters name: the filter may not be what was meant.
     pub fn is_filter_idle(&self) -> bool {
-        self.filters != Filters::default() && self.filtered.as_ref().is_some_and(|filtered| filtered.rows == Some(0))
+        let nothing_came = self.filtered.as_ref().is_some_and(|filtered| filtered.rows == Some(0));
+        self.filters != Filters::default() && nothing_came && !self.saw_idle_devices()
+    }
+
+    /// Whether the filter was for devices alone, and the kernel's counters tell that these did nothing: then no row is the truth.
+    fn saw_idle_devices(&self) -> bool {
+        let idle = |book: &DeviceBook| [book.kernel.read_ops, book.kernel.write_ops, book.kernel.discard_ops] == [0; 3];
+        let is_mapped = self.filtered.as_ref().is_none_or(|filtered| filtered.unmapped.is_empty());
+        !self.filters.by_owner() && is_mapped && !self.device_books.is_empty() && self.device_books.iter().all(idle)
     }
 
     /// Whether requests that no process owns are missing, so that no total of a device is whole: a recorder that left them out under an
