@@ -149,7 +149,7 @@ def test_a_process_is_called_after_its_program_whichever_thread_works_first(disk
         assert results.returncode == 0, results.stderr
         summary = analyze("summary", capture.directory, "--out", tmp_path / f"summary{number}", "--format", "json")
         systems = {row["system"] for row in json.loads((tmp_path / f"summary{number}" / "summary.json").read_text())}
-        assert systems == {"ingest.py"}, summary.stdout
+        assert systems == {"ingest.py", "(total)"}, summary.stdout
         listed = [row for row in json.loads((tmp_path / f"results{number}" / "top.json").read_text()) if row["scope"] == "process"]
         assert {(row["name"], row["exe"], row["cmdline"]) for row in listed} == {(comm, exe, f"{sys.executable} {script} {disk.mount / 'file'}")}
 
