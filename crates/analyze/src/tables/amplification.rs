@@ -102,7 +102,8 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
                 Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(*capture), file.dev) => {
                     without_device
                 }
-                Entity::Device(..) => trust.captured_of_total(),
+                // Also of the row of what no device is known of.
+                _ if scope == Scope::Device => trust.captured_of_total(),
                 _ => trust.captured,
             };
             let (name, id) = names.of(entity);
