@@ -8,6 +8,8 @@
 #
 # Seen: written [1000, 1001, 1002, 1003]; read from pages of version 1: the same, of version 2: [4299262264296, 4307852198890]
 #
+# Why: core.py, read_data_page_v2(), calls delta_binary_unpack() without longval, which the reader of older pages sets for int64.
+#
 # Needs: python3 and its package index.
 set -eu
 
