@@ -1,6 +1,6 @@
 #!/bin/sh
-# Version: Linux 6.18.44 (x86-64). By the source: from 6.15 on, up to those that copy direct writes into pages
-# of their own (a change of 2026).
+# Version: Linux 6.18.44 (x86-64). By the source: from 6.15 on, and stable kernels that took the change (Debian's 6.12.117 has it), up to those
+# that copy direct writes into pages of their own (a change of 2026).
 #
 # Behaviour: write() to a file of btrfs opened with O_DIRECT dirties page cache folios and lets writeback write them, unless the file has no checksums
 # (nodatacow, nodatasum). The call succeeds, waits for the data and drops the folios, so neither flags nor the cache afterwards tell. fio --direct=1
