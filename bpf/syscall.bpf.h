@@ -36,7 +36,7 @@ static __always_inline bool has_sharers(struct file *file)
 	int tables;
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		tables = bpf_get_current_task_btf()->files->count.counter;
+		tables = HOP(bpf_get_current_task_btf())->files->count.counter;
 	else
 		tables = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, count.counter);
 	if (tables > 1)
