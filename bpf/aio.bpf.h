@@ -62,7 +62,7 @@ static __always_inline __u8 op_of_iocb(__u16 opcode)
 static __always_inline __u64 memory_of_current(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		return number_of(bpf_get_current_task_btf()->mm);
+		return number_of(HOP(bpf_get_current_task_btf())->mm);
 	return (__u64)BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), mm);
 }
 

@@ -237,7 +237,7 @@ static __always_inline int request_requeued(struct request *rq)
 		entry->phase = PHASE_REQUEUED;
 		/* It may merge again. What is known of all its bios is in `from`. */
 		if (!entry->bytes_done)
-			entry->bio = rq->bio ? number_of(rq->bio) : 0;
+			entry->bio = HOP(rq)->bio ? number_of(HOP(rq)->bio) : 0;
 	}
 	return 0;
 }

@@ -42,7 +42,7 @@ static __always_inline void count_dirtied(struct inode_owner *known, struct inod
 	struct account *account;
 
 	/* What has no disk, and what lies on another, never shows up as a request. */
-	if (!inode->i_sb->s_bdev || !device_wanted(inode->i_sb->s_dev))
+	if (!HOP(inode)->i_sb->s_bdev || !device_wanted(HOP(inode)->i_sb->s_dev))
 		return;
 	account = account_of(CLASS_BLOCK);
 	if (!account)
@@ -148,7 +148,7 @@ static __always_inline __u64 start_of_current(void)
 /* Whether the current task is the only one that has dirty pages of the inode, as far as this CPU remembers: most often it is. */
 static __always_inline bool writes_alone(struct last_writer *last, struct inode *inode, __u64 changes)
 {
-	return last->inode == number_of(inode) && last->changes == changes && last->super == number_of(inode->i_sb) &&
+	return last->inode == number_of(inode) && last->changes == changes && last->super == number_of(HOP(inode)->i_sb) &&
 	       last->ino == inode->i_ino && last->generation == inode->i_generation && last->task == bpf_get_current_task() &&
 	       last->start_ns == start_of_current();
 }
@@ -157,7 +157,7 @@ static __always_inline bool writes_alone(struct last_writer *last, struct inode 
 static __always_inline void remember_alone(struct last_writer *last, struct inode *inode, __u64 changes)
 {
 	last->inode = number_of(inode);
-	last->super = number_of(inode->i_sb);
+	last->super = number_of(HOP(inode)->i_sb);
 	last->ino = inode->i_ino;
 	last->generation = inode->i_generation;
 	last->task = bpf_get_current_task();
@@ -168,7 +168,7 @@ static __always_inline void remember_alone(struct last_writer *last, struct inod
 /* Whether no page of the inode is dirty or on its way to the device. Its tree of pages is locked where one turns dirty. */
 static __always_inline bool is_clean(struct inode *inode)
 {
-	return !(inode->i_mapping->i_pages.xa_flags >> FIRST_MARK);
+	return !(HOP(inode)->i_mapping->i_pages.xa_flags >> FIRST_MARK);
 }
 
 /* Whether the current task has the inode locked for changing. Where the lock does not say (PREEMPT_RT) nobody has. */
@@ -270,7 +270,7 @@ static __always_inline bool is_file_systems_own(struct inode *inode)
 static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 bytes, struct inode *host, struct last_writer *last,
 							      __u64 changes)
 {
-	struct inode_key key = { .dev = host->i_sb->s_dev, .ino = host->i_ino };
+	struct inode_key key = { .dev = HOP(host)->i_sb->s_dev, .ino = host->i_ino };
 	struct inode_owner *known = bpf_map_lookup_elem(&inode_owners, &key);
 	struct owner owner = {};
 	__u64 from, until;
@@ -306,7 +306,7 @@ static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address
 	/* The tracepoint allows for pages without a file. */
 	if (!mapping || !last || !changes)
 		return 0;
-	inode = mapping->host;
+	inode = HOP(mapping)->host;
 	changes_before = *changes;
 	if (!config.counts_dirty && writes_alone(last, inode, changes_before))
 		return 0;
@@ -352,7 +352,7 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	last->written_ids = bpf_get_current_pid_tgid();
 	last->from = from;
 	last->until = from + bytes;
-	key.dev = inode->i_sb->s_dev;
+	key.dev = HOP(inode)->i_sb->s_dev;
 	key.ino = inode->i_ino;
 	known = bpf_map_lookup_elem(&inode_owners, &key);
 	/* Of one that nothing is known of, all pages that were dirty are nobody's that is known. */
@@ -394,7 +394,7 @@ int TIMED_PROG(iostrata_xfs_buffered_write, struct kiocb *iocb, struct iov_iter 
 {
 	if (!iocb || !iter)
 		return 0;
-	return file_written(iocb->ki_filp->f_inode, iocb->ki_pos, iter->count);
+	return file_written(HOP(iocb)->ki_filp->f_inode, iocb->ki_pos, iter->count);
 }
 
 #endif

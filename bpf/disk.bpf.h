@@ -21,7 +21,7 @@ static __always_inline __u32 dev_of_disk(struct gendisk *disk)
 static __always_inline struct gendisk *disk_of_bio(struct bio *bio)
 {
 	if (bpf_core_field_exists(bio->bi_bdev))
-		return bio->bi_bdev->bd_disk;
+		return HOP(bio)->bi_bdev->bd_disk;
 	return ((struct bio___5_11 *)bio)->bi_disk;
 }
 
@@ -29,12 +29,12 @@ static __always_inline struct gendisk *disk_of_request(struct request *rq)
 {
 	if (bpf_core_field_exists(((struct request___5_16 *)rq)->rq_disk))
 		return ((struct request___5_16 *)rq)->rq_disk;
-	return ((struct request_queue___since_5_15 *)rq->q)->disk;
+	return ((struct request_queue___since_5_15 *)HOP(rq)->q)->disk;
 }
 
 static __always_inline bool makes_requests(struct gendisk *disk)
 {
-	return disk->queue->mq_ops;
+	return HOP(disk)->queue->mq_ops;
 }
 
 /* The disk that `bdev` is, or is a partition of; 0 where it makes requests. */

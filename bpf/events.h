@@ -348,6 +348,9 @@ struct account {
 	__u64 unidentified;
 	/* Requests that were over without anyone seeing their end: recorded without a duration. */
 	__u64 unseen_ends;
+	/* Calls that were followed: begun, and of these ended. */
+	__u64 calls_begun;
+	__u64 calls_ended;
 	/* Operations of aio and io_uring: submitted, and of these recorded or lost; with what they carry at most. */
 	__u64 async_begun;
 	__u64 async_begun_read_bytes;

@@ -132,7 +132,7 @@ static __always_inline struct file *file_of_fd(__u32 fd)
 	unsigned int slot_count;
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-		table = bpf_get_current_task_btf()->files->fdt;
+		table = HOP(bpf_get_current_task_btf())->files->fdt;
 		slot_count = table->max_fds;
 		slots = table->fd;
 	} else {

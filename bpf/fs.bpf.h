@@ -53,21 +53,21 @@ struct {
 /* What the file is; false where it is none that is to be recorded. */
 static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
 {
-	unsigned long magic = inode->i_sb->s_magic;
+	unsigned long magic = HOP(inode)->i_sb->s_magic;
 	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
 	__u8 kind = is_allocators(inode) ? FD_UNKNOWN : kind_of(inode->i_mode & S_IFMT, magic);
 
 	event->head.fd_kind = kind;
 	event->dev = dev_of_inode(inode);
 	event->ino = inode->i_ino;
-	if (kind != FD_BLOCK && (is_pseudo(magic, is_internal(inode->i_sb->s_flags)) || is_in_memory(magic)))
+	if (kind != FD_BLOCK && (is_pseudo(magic, is_internal(HOP(inode)->i_sb->s_flags)) || is_in_memory(magic)))
 		return false;
 	return device_wanted(event->dev);
 }
 
 static __always_inline void name_fs(struct fs_event *event, struct super_block *super)
 {
-	const char *name = super->s_type->name;
+	const char *name = HOP(super)->s_type->name;
 
 	bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), name);
 }
@@ -139,7 +139,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 		event->dev = what.dev;
 		event->via = via;
 		slot->generation = inode->i_generation;
-		name_fs(event, inode->i_sb);
+		name_fs(event, HOP(inode)->i_sb);
 		tell_current(now_ns);
 		meet_inode(inode, now_ns);
 	}
@@ -264,7 +264,7 @@ static __always_inline int page_turned_dirty(struct address_space *mapping, __u6
 	/* The tracepoint allows for pages without a file. */
 	if (!mapping)
 		return 0;
-	inode = mapping->host;
+	inode = HOP(mapping)->host;
 	call_on(inode, &on_others);
 	gather_fs(inode, OP_DIRTY, via_of_current(on_others && !is_metadata_inode(inode)), index * PAGE_BYTES, bytes);
 	return 0;
@@ -274,14 +274,14 @@ static __always_inline int page_turned_dirty(struct address_space *mapping, __u6
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
 int TIMED_PROG(iostrata_fs_fill, struct folio *folio)
 {
-	return page_filled(folio->mapping->host, folio->index, bytes_of(folio));
+	return page_filled(HOP(folio)->mapping->host, folio->index, bytes_of(folio));
 }
 
 /* Until 5.15. */
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
 int TIMED_PROG(iostrata_fs_fill_page, struct page___before_folio *page)
 {
-	return page_filled(page->mapping->host, page->index, PAGE_BYTES);
+	return page_filled(HOP(page)->mapping->host, page->index, PAGE_BYTES);
 }
 
 SEC("?tp_btf/writeback_dirty_folio")
@@ -321,7 +321,7 @@ static __always_inline struct fs_call end_fs_call(__u8 op)
 /* What the filters say of something that a kernel thread does to a file: as of the process that dirtied it. */
 static __always_inline bool inode_wanted(struct inode *inode)
 {
-	struct inode_key key = { .dev = inode->i_sb->s_dev, .ino = inode->i_ino };
+	struct inode_key key = { .dev = HOP(inode)->i_sb->s_dev, .ino = inode->i_ino };
 	struct inode_owner *owner;
 
 	if (!by_owner() || owner_wanted())
@@ -336,7 +336,7 @@ static __always_inline int inode_done(struct inode *inode, __u8 op, __u64 start_
 
 	if (is_recorder() || !inode || !fill_inode(&event, inode) || !inode_wanted(inode))
 		return 0;
-	name_fs(&event, inode->i_sb);
+	name_fs(&event, HOP(inode)->i_sb);
 	meet_inode(inode, start_ns);
 	emit_fs_event(&event, op, start_ns, bpf_ktime_get_ns());
 	return 0;
@@ -381,7 +381,7 @@ int TIMED_PROG(iostrata_xfs_file_fsync, struct xfs_inode *inode)
 SEC("?tp_btf/btrfs_sync_file")
 int TIMED_PROG(iostrata_btrfs_sync_file, struct file *file, int datasync)
 {
-	return file ? inode_done(file->f_inode, OP_SYNC_FILE, 0, 0) : 0;
+	return file ? inode_done(HOP(file)->f_inode, OP_SYNC_FILE, 0, 0) : 0;
 }
 
 static __always_inline int super_synced(struct super_block *super)

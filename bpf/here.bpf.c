@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Where the recorder itself runs. In a container its ids, its clock and its cgroups are not those of the initial namespaces, which are
+ * Where the recorder itself runs, and the tasks beside it. In a container its ids, its clock and its cgroups are not those of the initial namespaces, which are
  * what the programs see. An object of its own, because what it tells is set in the other one before that is loaded.
  */
 #include "kernel.h"
@@ -69,7 +69,32 @@ int iostrata_tasks(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Keeps the record type in the object's BTF, where the skeleton generator finds it. */
+/* What the kernel counted of each of these tasks; nothing of those that never moved a byte. */
+SEC("?iter/task")
+int iostrata_task_io(struct bpf_iter__task *ctx)
+{
+	struct seq_file *seq = ctx->meta->seq;
+	struct task_struct *task = ctx->task;
+	struct task_io io = {};
+
+	/* CONFIG_TASK_XACCT */
+	if (!task || !bpf_core_field_exists(struct task_io_accounting, rchar))
+		return 0;
+	io.read_bytes = task->ioac.rchar;
+	io.write_bytes = task->ioac.wchar;
+	io.ended_read_bytes = BPF_CORE_READ(task, signal, ioac.rchar);
+	io.ended_write_bytes = BPF_CORE_READ(task, signal, ioac.wchar);
+	if (!(io.read_bytes | io.write_bytes | io.ended_read_bytes | io.ended_write_bytes))
+		return 0;
+	io.pid = task->tgid;
+	io.tid = task->pid;
+	io.start_ns = BPF_CORE_READ(task, group_leader, start_time);
+	bpf_seq_write(seq, &io, sizeof(io));
+	return 0;
+}
+
+/* Keeps the record types in the object's BTF, where the skeleton generator finds it. */
 const volatile struct task_record *task_record_in_btf = 0;
+const volatile struct task_io *task_io_in_btf = 0;
 
 char LICENSE[] SEC("license") = "GPL";

@@ -31,4 +31,19 @@ struct task_record {
 	__u64 start_ns;
 };
 
+/* What the kernel counted of one thread, as /proc/PID/task/TID/io has it. */
+struct task_io {
+	/* The process and the thread in the initial namespace. */
+	__u32 pid;
+	__u32 tid;
+	/* When the process started. */
+	__u64 start_ns;
+	/* Bytes that calls of the thread moved: rchar and wchar. */
+	__u64 read_bytes;
+	__u64 write_bytes;
+	/* The same of all threads of its process that have ended. */
+	__u64 ended_read_bytes;
+	__u64 ended_write_bytes;
+};
+
 #endif

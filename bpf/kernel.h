@@ -201,8 +201,14 @@ struct sigpending {
 	sigset_t signal;
 };
 
+struct task_io_accounting { /* include/linux/task_io_accounting.h */
+	__u64 rchar;
+	__u64 wchar;
+};
+
 struct signal_struct {
 	struct sigpending shared_pending;
+	struct task_io_accounting ioac;
 };
 
 struct sigaction {
@@ -248,6 +254,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	void *worker_private;
 	struct signal_struct *signal;
+	struct task_io_accounting ioac;
 	struct sighand_struct *sighand;
 	struct sigpending pending;
 	sigset_t blocked;

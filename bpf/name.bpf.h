@@ -106,13 +106,13 @@ enum { EXT4_BAD_INO = 1 };
 /* The inode in which ext4's allocator keeps its block groups, which passes for a file in some versions. */
 static __always_inline bool is_allocators(struct inode *inode)
 {
-	return inode->i_sb->s_magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO;
+	return HOP(inode)->i_sb->s_magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO;
 }
 
 /* Of the device that a file lies on, or that it is. */
 static __always_inline __u32 dev_of_inode(struct inode *inode)
 {
-	return (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : inode->i_sb->s_dev;
+	return (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : HOP(inode)->i_sb->s_dev;
 }
 
 enum news { NEWS_NONE, NEWS_TO_TELL, NEWS_TOO_OFTEN };
@@ -211,7 +211,7 @@ __noinline int name_met(__u64 file_address, __u64 inode_address, __u32 pid, __u6
 /* An inode of which pages are seen: a file or a directory, or what a file system keeps as one and has no name for. */
 static __always_inline void meet_inode(struct inode *inode, __u64 at_ns)
 {
-	__u32 dev = inode->i_sb->s_dev, type = inode->i_mode & S_IFMT;
+	__u32 dev = HOP(inode)->i_sb->s_dev, type = inode->i_mode & S_IFMT;
 	struct met *met = met_slot(dev, inode->i_ino);
 
 	if (!met || met->inode == mark_of(dev, inode->i_ino, inode->i_generation, 0))

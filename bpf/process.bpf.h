@@ -192,9 +192,9 @@ static __always_inline struct told told_of_current(void)
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		struct task_struct *typed = bpf_get_current_task_btf();
 
-		is.start_ns = typed->group_leader->start_time;
+		is.start_ns = HOP(typed)->group_leader->start_time;
 		is.exec_id = typed->self_exec_id;
-		is.cgroup_id = typed->cgroups->dfl_cgrp->kn->id;
+		is.cgroup_id = HOP(typed)->cgroups->dfl_cgrp->kn->id;
 	} else {
 		is.start_ns = BPF_CORE_READ(task, group_leader, start_time);
 		is.exec_id = BPF_CORE_READ(task, self_exec_id);
@@ -369,9 +369,9 @@ int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *ch
 SEC("?tp_btf/sched_process_exec")
 int TIMED_PROG(iostrata_exec_command, struct task_struct *task)
 {
-	if (config.command_exec_id && task->real_parent->tgid == config.recorder_pid &&
+	if (config.command_exec_id && HOP(task)->real_parent->tgid == config.recorder_pid &&
 	    task->self_exec_id == config.command_exec_id)
-		add_to_tree(task->tgid, task->group_leader->start_time);
+		add_to_tree(task->tgid, HOP(task)->group_leader->start_time);
 	return 0;
 }
 
@@ -389,7 +389,7 @@ int TIMED_PROG(iostrata_free, struct task_struct *task)
 	 * Not the process: one of its threads, or the first one where another has called execve() and took over its id and its start
 	 * (de_thread() in fs/exec.c).
 	 */
-	if (task->group_leader != task)
+	if (HOP(task)->group_leader != task)
 		return 0;
 	start_ns = bpf_map_lookup_elem(&tree, &pid);
 	if (start_ns && (*start_ns == task->start_time || !*start_ns))

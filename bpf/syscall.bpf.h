@@ -36,7 +36,7 @@ static __always_inline bool has_sharers(struct file *file)
 	int tables;
 
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		tables = bpf_get_current_task_btf()->files->count.counter;
+		tables = HOP(bpf_get_current_task_btf())->files->count.counter;
 	else
 		tables = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, count.counter);
 	if (tables > 1)
@@ -235,6 +235,22 @@ static __always_inline bool is_compat(void)
 	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), thread_info.status) & TS_COMPAT;
 }
 
+static __always_inline void count_call_begun(void)
+{
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (account)
+		account->calls_begun++;
+}
+
+static __always_inline void count_call_ended(void)
+{
+	struct account *account = account_of(CLASS_SYSCALL);
+
+	if (account)
+		account->calls_ended++;
+}
+
 SEC("?tp_btf/sys_enter")
 int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 {
@@ -274,10 +290,14 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	known = bpf_map_lookup_elem(&calls, &tid);
 	if (known && known->interrupted)
 		take_up_call(&op, regs, number);
-	if (known)
+	if (known) {
 		*known = op;
-	else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY) && !op.left_out)
-		lose_file_op(&op, CLASS_SYSCALL);
+	} else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY)) {
+		if (!op.left_out)
+			lose_file_op(&op, CLASS_SYSCALL);
+		return 0;
+	}
+	count_call_begun();
 	return 0;
 }
 
@@ -384,6 +404,7 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 		emit_target(tid, op, ret);
 out:
 	op->op = OP_NONE;
+	count_call_ended();
 	return 0;
 }
 

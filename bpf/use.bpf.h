@@ -11,7 +11,7 @@ enum { MAX_BIOS = 256 };
 /* Of the bios of a request the first of which something is known. Its number, 0 for none. */
 static __always_inline __u64 first_known(struct request *rq)
 {
-	struct bio *bio = rq->bio;
+	struct bio *bio = HOP(rq)->bio;
 
 	for (int i = 0; i < MAX_BIOS; i++) {
 		if (!bio)
@@ -27,13 +27,13 @@ static __always_inline __u64 first_known(struct request *rq)
 static __always_inline void gather_bios(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
 	struct gathering *gathering = gathering_of(gatherer);
-	struct bio *bio = rq->bio;
+	struct bio *bio = HOP(rq)->bio;
 	struct part_list *list;
 
 	if (!bio)
 		return;
 	state->bios = 1;
-	if (!gathering || (bio == rq->biotail && !state->from.origin.others))
+	if (!gathering || (bio == HOP(rq)->biotail && !state->from.origin.others))
 		return;
 	list = parts_of(state->request, state->queue_ns, &state->from.origin);
 	if (list)
@@ -57,14 +57,14 @@ static __always_inline void gather_bios(struct request *rq, struct inflight_requ
 /* Moves what is known of the request's first bio, or else of the first that is known, into `state`. */
 static __always_inline bool take_first(struct request *rq, struct inflight_request *state)
 {
-	struct bio *bio = rq->bio;
+	struct bio *bio = HOP(rq)->bio;
 	__u64 number;
 
 	if (!bio)
 		return false;
 	number = number_of(bio);
 	if (!take_queued(number, state)) {
-		number = bio == rq->biotail || state->phase == PHASE_LEFT_OUT ? 0 : first_known(rq);
+		number = bio == HOP(rq)->biotail || state->phase == PHASE_LEFT_OUT ? 0 : first_known(rq);
 		if (!number || !take_queued(number, state))
 			return false;
 		state->phase = PHASE_UNDER_WAY;
@@ -86,9 +86,9 @@ static __always_inline bool begins_left_out(struct request *rq)
 /* What is known of the bios of a request that is left out: nobody will take it. */
 static __always_inline void forget_bios(struct request *rq)
 {
-	struct bio *bio = rq->bio;
+	struct bio *bio = HOP(rq)->bio;
 
-	if (!bio || (bio == rq->biotail && !by_owner()))
+	if (!bio || (bio == HOP(rq)->biotail && !by_owner()))
 		return;
 	for (int i = 0; i < MAX_BIOS; i++) {
 		if (!bio)
@@ -101,7 +101,7 @@ static __always_inline void forget_bios(struct request *rq)
 /* What is known of a request that is met for the first time; over or left out at once when it is not to be recorded. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
-	struct bio *bio = rq->bio;
+	struct bio *bio = HOP(rq)->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
 	state->request = number_of(rq);

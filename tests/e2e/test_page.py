@@ -106,7 +106,7 @@ def test_a_browser_shows_it_on_a_screen_and_on_a_phone(browser, tmp_path):
         assert shown["width"] <= width and shown["told"] == [] and shown["outside"] == []
         assert all(280 <= chart_width <= width and height > 150 and marks > 10 for chart_width, height, marks in shown["charts"]), shown["charts"]
         assert shown["letters"] >= 9, "too small to be read"
-        assert shown["first"].startswith("Good.") and shown["alarm"] == "note"
+        assert shown["first"] == "To know.\nfilter: --device nvme0n1" and shown["alarm"] == "note"
 
 
 def test_what_was_lost_is_said_first(browser, tmp_path):

@@ -3,6 +3,8 @@
 import csv
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 from conftest import analyze
 
@@ -24,9 +26,11 @@ def test_a_sound_capture_is_sound_and_one_that_was_tampered_with_is_not(disk, re
     capture = recorder.stop()
     found, maps = checks(capture.directory, tmp_path / "sound")
     assert found["classes"][0] == found["counters"][0] == found["ratios"][0] == "good", found
+    calls = {of["kind"]: of for of in capture.manifest["books"]["followed"]}["calls"]
+    assert calls["begun"] >= 64 and calls["begun"] == calls["ended"] + calls["under_way"] and found["begun"][0] == "good", found["begun"]
     # Each bounded table, with the size that the kernel side declares and no more in it than that.
     told = {used["map"]: used for used in capture.manifest["maps"]}
-    assert told.keys() == maps.keys() >= {"calls", "tree", "named", "inode_owners", "servers"}
+    assert told.keys() == maps.keys() >= {"calls", "named", "inode_owners", "servers"}
     assert all(0 <= used["peak"] <= used["entries"] and used["effect"] for used in told.values())
     assert told["calls"]["entries"] == 32768 and told["inode_owners"]["peak"] > 0
 
@@ -35,10 +39,75 @@ def test_a_sound_capture_is_sound_and_one_that_was_tampered_with_is_not(disk, re
     for book in manifest["device_books"]:
         book["rows"]["write_bytes"] += 512
     manifest["books"]["incomplete"]["unfinished_async"] = 2**64 - 10
+    calls, = (of for of in manifest["books"]["followed"] if of["kind"] == "calls")
+    calls["begun"] += 1
     manifest["maps"][0] |= {"peak": manifest["maps"][0]["entries"], "evicted": 3}
     path.write_text(json.dumps(manifest))
     found, maps = checks(capture.directory, tmp_path / "tampered")
     assert found["classes"][0] == "bad" and f"{disk.name}: " in found["classes"][1] and "written by class" in found["classes"][1]
     assert found["counters"][0] == "bad" and str(2**64 - 10) in found["counters"][1]
+    assert found["begun"][0] == "bad" and "which do not add up" in found["begun"][1], found["begun"]
     full = maps[manifest["maps"][0]["map"]]
     assert full["verdict"] == "note" and "3 evicted or without room: " + manifest["maps"][0]["effect"] in full["found"], full
+
+
+# Says that it is there, waits for a line, reads and writes by each kind of call that the kernel counts, and by one that it does not, then waits to be ended.
+WORK = """
+import os, socket, sys, threading
+place = sys.argv[1]
+print(flush=True)
+sys.stdin.readline()
+file = os.open(place, os.O_RDWR | os.O_CREAT)
+other = os.open(place + ".copy", os.O_RDWR | os.O_CREAT)
+os.write(file, bytes(10000)); os.pwrite(file, bytes(20000), 0); os.writev(file, [bytes(300), bytes(700)])
+os.pread(file, 4000, 0); os.preadv(file, [bytearray(500)], 0)
+os.copy_file_range(file, other, 6000, 0, 0)
+near, far = socket.socketpair()
+os.sendfile(near.fileno(), file, 0, 5000)
+out, into = os.pipe()
+os.splice(file, into, 3000, offset_src=0)
+thread = threading.Thread(target=lambda: os.pwrite(file, bytes(50000), 0))
+thread.start(); thread.join()
+print(flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk, record, tmp_path):
+    disk.settle()
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", WORK, disk.mount / "file"], **pipes) as worker:
+        def counted():
+            lines = Path(f"/proc/{worker.pid}/io").read_text().splitlines()
+            return {name: int(value) for name, value in (line.split(": ") for line in lines)}
+
+        # Its own start is over.
+        worker.stdout.readline()
+        recorder = record("--device", disk.name)
+        before = counted()
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+        worker.stdout.readline()
+        capture = recorder.stop()
+        moved = {name: value - before[name] for name, value in counted().items()}
+        worker.stdin.close()
+    book, = (book for book in capture.manifest["process_counters"]["processes"] if book["pid"] == worker.pid)
+    # The line that it read came later than the recorder looked first; what it reads last, after it looked again.
+    assert (book["read_bytes"], book["write_bytes"]) == (moved["rchar"], moved["wchar"])
+    files = "fd_kind = 'regular' and ret > 0 and pid = " + str(worker.pid)
+    read, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('pread64', 'preadv', 'preadv2', 'copy_file_range_in', 'sendfile_in', 'splice_in')")
+    wrote, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('write', 'pwrite64', 'writev', 'copy_file_range_out')")
+    # Of splice the kernel tells no process's counters; of pipes and sockets there is no row.
+    assert (read, wrote) == (4000 + 500 + 6000 + 5000 + 3000, 10000 + 20000 + 1000 + 6000 + 50000)
+    assert read - 3000 <= book["read_bytes"] and wrote <= book["write_bytes"] < wrote + 5000 + 100
+    found, _ = checks(capture.directory, tmp_path / "sound")
+    assert found["processes"][0] == "good", found["processes"]
+
+    path = capture.directory / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for of in manifest["process_counters"]["processes"]:
+        if of["pid"] == worker.pid:
+            of["write_bytes"] = wrote - 1
+    path.write_text(json.dumps(manifest))
+    found, _ = checks(capture.directory, tmp_path / "tampered")
+    assert found["processes"] == ("bad", f"process {worker.pid}: {wrote} bytes written by rows of calls, {wrote - 1} by the kernel")

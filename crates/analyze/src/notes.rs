@@ -17,6 +17,7 @@ pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Tr
     notes.extend(window_note(trust));
     notes.extend(memory_note(finished, trust));
     notes.extend(served_note(finished, trust));
+    notes.extend(mapping_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
     notes.extend(sampled_note(finished));
     notes.extend(anomalies_note(finished));
@@ -65,6 +66,27 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
         }
     };
     format!("{}: {what}", names.join(", "))
+}
+
+/// From which part of what was read through mappings on, and from which read amplification on, there is a note.
+const MOSTLY_MAPPED: (f64, f64) = (0.5, 2.0);
+
+/// Why read amplification is high where hardly anything was read by calls: a program that starts is read ahead in large pieces, and of
+/// these the pages that faulted alone count as asked for.
+fn mapping_note(finished: &Finished, trust: &Trust) -> Option<String> {
+    if [Layer::Syscall, Layer::Fs, Layer::Block].iter().any(|layer| !trust.captured_of_total()[*layer as usize]) {
+        return None;
+    }
+    let read = finished.total_flows.get(Direction::Read);
+    let share = read.mapped() as f64 / read.cached().max(1) as f64;
+    let ratio = read.device() as f64 / Some(read.application()).filter(|bytes| *bytes > 0)? as f64;
+    (share >= MOSTLY_MAPPED.0 && ratio >= MOSTLY_MAPPED.1).then(|| {
+        format!(
+            "R_AMP {ratio:.2}: {:.0} % of what entered the page cache to be read came by faults of mappings, as programs and libraries do \
+             when they start; of that only the pages that faulted count as read by the application",
+            share * 100.0
+        )
+    })
 }
 
 /// One layer's view of it: the same bytes pass the VFS again.

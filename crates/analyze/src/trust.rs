@@ -12,7 +12,7 @@ mod missing;
 use std::path::Path;
 
 use iostrata_capture::Capture;
-use iostrata_capture::ledger::{Amounts, Books};
+use iostrata_capture::ledger::{Amounts, Books, Followed};
 use iostrata_capture::manifest::{
     LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
 };
@@ -186,6 +186,10 @@ fn not_recorded(manifest: &Manifest) -> Vec<String> {
         lines
             .push(format!("not recorded: operations of aio and io_uring that had not ended at the stop: {unfinished}"));
     }
+    let unfinished = manifest.books.incomplete.unfinished_calls;
+    if unfinished > 0 {
+        lines.push(format!("not recorded: system calls that had not returned at the stop: {unfinished}"));
+    }
     lines
 }
 
@@ -316,6 +320,7 @@ fn calls_of_unknown_size(books: &Books) -> bool {
     incomplete.compat_calls > 0
         || (incomplete.unfinished_async > 0 && incomplete.unfinished_io.is_none())
         || books.without_row.iter().any(|without| without.io.is_none())
+        || books.followed.iter().any(Followed::has_unknown_bytes)
 }
 
 #[cfg(test)]

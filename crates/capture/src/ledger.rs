@@ -128,7 +128,9 @@ pub struct Incomplete {
     pub compat_calls: u64,
     /// Operations of aio and io_uring that were submitted and had not ended at the stop, as far as is known. They have no row.
     pub unfinished_async: u64,
-    /// What these can carry at most; `None` where that is not known.
+    /// System calls that had not returned at the stop. They have no row.
+    pub unfinished_calls: u64,
+    /// What both can carry at most; `None` where that is not known.
     pub unfinished_io: Option<Amounts>,
     /// Bytes of file contents written to devices whose owner had been known and was forgotten for want of room.
     pub forgotten_owner_bytes: u64,
@@ -147,6 +149,56 @@ pub struct BoundedTable {
     pub forgotten: u64,
 }
 
+/// What is followed from begin to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FollowedKind {
+    /// System calls.
+    Calls,
+    /// Operations of aio and io_uring.
+    Async,
+}
+
+/// Operations that were followed: those that began and have not ended must be in the tables of what is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// What they are.
+    pub kind: FollowedKind,
+    /// How many began.
+    pub begun: u64,
+    /// How many of these ended, as rows or as losses.
+    pub ended: u64,
+    /// How many were in the tables at the stop.
+    pub under_way: u64,
+}
+
+impl FollowedKind {
+    /// In words.
+    pub const fn doc(self) -> &'static str {
+        match self {
+            FollowedKind::Calls => "system calls",
+            FollowedKind::Async => "operations of aio and io_uring",
+        }
+    }
+}
+
+impl Followed {
+    /// Whether what is under way cannot be the difference of what began and what ended.
+    pub fn has_contradiction(&self) -> bool {
+        self.ended.checked_add(self.under_way).is_none_or(|known| known > self.begun)
+    }
+
+    /// Whether operations vanished that nobody knows the bytes of: of those of aio and io_uring, `unfinished_io` has what is left.
+    pub fn has_unknown_bytes(&self) -> bool {
+        self.has_contradiction() || (self.kind == FollowedKind::Calls && self.vanished() > 0)
+    }
+
+    /// How many vanished, neither ended nor under way.
+    pub fn vanished(&self) -> u64 {
+        self.begun.saturating_sub(self.ended).saturating_sub(self.under_way)
+    }
+}
+
 /// All accounts of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
@@ -163,6 +215,9 @@ pub struct Books {
     /// The tables that tell whose dirty pages are.
     #[serde(default)]
     pub tables: Vec<BoundedTable>,
+    /// System calls, and operations of aio and io_uring; empty where all was sampled.
+    #[serde(default)]
+    pub followed: Vec<Followed>,
 }
 
 impl Books {

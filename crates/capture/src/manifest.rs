@@ -12,8 +12,10 @@ use crate::ledger::{Amounts, Books};
 use crate::{SCHEMA_VERSION, op::Layer};
 
 mod devices;
+mod processes;
 
 pub use devices::{Counting, Device, DeviceBook, DeviceCounters, Partition};
+pub use processes::{ProcessBook, ProcessCounters};
 
 /// The manifest's name in the capture directory.
 pub const FILE_NAME: &str = "manifest.json";
@@ -82,6 +84,9 @@ pub struct Manifest {
     pub sampling: Option<Sampling>,
     /// Rows against the kernel's own counters, for each device that was recorded whole.
     pub device_books: Vec<DeviceBook>,
+    /// What the kernel counted of processes. None in captures of recorders that did not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_counters: Option<ProcessCounters>,
     /// Processes that served a FUSE file system while it was recorded: what they do to files serves calls on that one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<Server>,
@@ -148,7 +153,7 @@ impl Manifest {
     }
 
     /// Whether the filter was for devices alone, and the kernel's counters tell that these did nothing: then no row is the truth.
-    fn saw_idle_devices(&self) -> bool {
+    pub fn saw_idle_devices(&self) -> bool {
         let idle = |book: &DeviceBook| [book.kernel.read_ops, book.kernel.write_ops, book.kernel.discard_ops] == [0; 3];
         let is_mapped = self.filtered.as_ref().is_none_or(|filtered| filtered.unmapped.is_empty());
         !self.filters.by_owner() && is_mapped && !self.device_books.is_empty() && self.device_books.iter().all(idle)

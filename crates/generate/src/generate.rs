@@ -241,6 +241,7 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
+        process_counters: None,
         servers: Vec::new(),
         maps: Vec::new(),
     }

@@ -128,7 +128,14 @@ pub fn settle(
             }
         }
     }
-    Books { accounts, skipped, incomplete: incomplete(kernel, left), without_row: Vec::new(), tables: Vec::new() }
+    Books {
+        accounts,
+        skipped,
+        incomplete: incomplete(kernel, left),
+        without_row: Vec::new(),
+        tables: Vec::new(),
+        followed: Vec::new(),
+    }
 }
 
 fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {

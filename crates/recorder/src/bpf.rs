@@ -61,6 +61,10 @@ unsafe impl Record for types::part_list {}
 unsafe impl Record for types::sampling {}
 // SAFETY: as above.
 unsafe impl Record for types::unseen_calls {}
+// SAFETY: integers, and an address that nobody follows.
+unsafe impl Record for types::file_op {}
+// SAFETY: as above.
+unsafe impl Record for types::async_bucket {}
 // SAFETY: as above.
 unsafe impl Record for types::server {}
 // SAFETY: as above.
@@ -71,6 +75,8 @@ unsafe impl Record for types::lower_disks {}
 unsafe impl Record for here_types::here {}
 // SAFETY: as above.
 unsafe impl Record for here_types::task_record {}
+// SAFETY: as above.
+unsafe impl Record for here_types::task_io {}
 // SAFETY: an integer.
 unsafe impl Record for u32 {}
 // SAFETY: an integer.

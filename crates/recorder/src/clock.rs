@@ -49,13 +49,13 @@ fn offset_in(text: &str, clock: &str) -> Option<i64> {
     text.lines().find_map(of_clock)
 }
 
-/// Both clocks at one moment: of several readings, the one that took least time.
-pub fn pair() -> ClockPair {
+/// The monotonic clock and another one at one moment: of several readings, the one that took least time.
+fn beside(other: ClockId) -> (i64, i64) {
     let read = || {
         let before = monotonic_ns();
-        let wall_ns = nanoseconds(clock_gettime(ClockId::Realtime));
+        let other_ns = nanoseconds(clock_gettime(other));
         let after = monotonic_ns();
-        (after - before, ClockPair { monotonic_ns: before + (after - before) / 2, wall_ns })
+        (after - before, (before + (after - before) / 2, other_ns))
     };
     let mut best = read();
     for _ in 0..8 {
@@ -67,6 +67,12 @@ pub fn pair() -> ClockPair {
     best.1
 }
 
+/// Both clocks at one moment.
+pub fn pair() -> ClockPair {
+    let (monotonic_ns, wall_ns) = beside(ClockId::Realtime);
+    ClockPair { monotonic_ns, wall_ns }
+}
+
 /// CPU time that all threads of this process have taken.
 pub fn process_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime)).cast_unsigned()
@@ -74,9 +80,9 @@ pub fn process_ns() -> u64 {
 
 /// Time since boot, sleep included, when `pair` was read: a moment ago, since when the machine has not slept.
 pub fn boot_ns_at(pair: &ClockPair) -> i64 {
-    let monotonic_ns = monotonic_ns();
     let ahead_ns = namespace_offset_ns("boottime").unwrap_or(0);
-    nanoseconds(clock_gettime(ClockId::Boottime)) - ahead_ns - (monotonic_ns - pair.monotonic_ns)
+    let (monotonic_ns, boot_ns) = beside(ClockId::Boottime);
+    boot_ns - ahead_ns - (monotonic_ns - pair.monotonic_ns)
 }
 
 /// The clock of a capture that starts now.

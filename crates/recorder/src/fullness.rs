@@ -28,8 +28,7 @@ impl Fullness {
 
     /// Looks at those of `maps` that are bounded tables. One entry stands for a table that no program uses.
     pub fn look<'a>(&self, maps: impl Iterator<Item = Map<'a>>) {
-        let is_bounded = |map: &Map<'_>| matches!(map.map_type(), MapType::Hash | MapType::LruHash);
-        for map in maps.filter(|map| is_bounded(map) && map.max_entries() > 1) {
+        for map in maps.filter(|map| is_bounded(map.map_type()) && map.max_entries() > 1) {
             let name = map.name().to_string_lossy();
             self.see(&name, u64::from(map.max_entries()), map.keys().count() as u64);
         }
@@ -55,11 +54,30 @@ impl Fullness {
     }
 }
 
+/// Whether it is a table that entries come to as there is need for them.
+fn is_bounded(map_type: MapType) -> bool {
+    matches!(map_type, MapType::Hash | MapType::LruHash | MapType::PercpuHash)
+}
+
 /// What an entry of a bounded table that is gone, or found no room, does to the capture.
 fn effect(map: &str) -> &'static str {
     match map {
         "calls" | "targets" => "a call that finds no room is lost, and counted (inflight_full)",
         "vfs_ops" => "an operation of the VFS that finds no room is lost, and counted (inflight_full)",
+        "bios" => {
+            "a bio of a device that makes no requests is lost where it finds no room, and counted (inflight_full)"
+        }
+        "crowded_async" => {
+            "the operation of aio or io_uring that has waited longest in its bucket is lost, and counted (inflight_full)"
+        }
+        "interrupted" => "a call that the kernel begins anew after a signal is told as two",
+        "used_devices" | "stands_on" => {
+            "I/O without an owner of the disks and file systems that found no room is not recorded (filtered.has_more_disks)"
+        }
+        "left_out" => "what a filter left out of the disks that found no room is not counted",
+        "own_io" => {
+            "the recorder's own I/O on the disks that found no room is missing in their books, which do not balance"
+        }
         "tree" => "a child process that finds no room is not recorded",
         "devices" => "what is on the file systems that found no room is not recorded",
         "told" => "a process that was forgotten is told again",
@@ -75,7 +93,21 @@ fn effect(map: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+
     use super::*;
+    use crate::bpf::IostrataSkelBuilder;
+
+    #[test]
+    fn of_each_bounded_table_it_is_known_what_it_means_that_it_is_full() {
+        let mut object = std::mem::MaybeUninit::uninit();
+        let open = IostrataSkelBuilder::default().open(&mut object).expect("the object");
+        let maps = open.open_object().maps().filter(|map| is_bounded(map.map_type()));
+        let names: Vec<String> = maps.map(|map| map.name().to_string_lossy().into_owned()).collect();
+        assert!(names.len() > 20, "{names:?}");
+        let unknown: Vec<&String> = names.iter().filter(|name| effect(name).is_empty()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+    }
 
     #[test]
     fn the_most_that_was_seen_is_kept() {

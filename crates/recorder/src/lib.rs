@@ -32,6 +32,7 @@ pub mod plan;
 pub mod privacy;
 pub mod privilege;
 pub mod probes;
+pub mod process_io;
 pub mod progress;
 pub mod record;
 pub mod report;

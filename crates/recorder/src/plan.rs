@@ -96,12 +96,13 @@ fn not_captured(why: &str) -> LayerState {
 
 /// Loads and attaches the best that works, with the rest of `settings` as it is. What the kernel refuses is replaced by
 /// the next best way to capture the same layer, or by nothing; the kernel's verdict decides, because no feature test
-/// tells what it will say.
+/// tells what it will say. `before` is told before each attaching.
 pub fn start<'obj>(
     options: &Record,
     kernel: &dyn KernelFacts,
     objects: &'obj mut Objects,
     settings: &Settings,
+    before: &mut dyn FnMut(),
 ) -> Result<(Plan, Session<'obj>)> {
     let mut refused: Vec<Refusal> = Vec::new();
     for object in objects {
@@ -109,7 +110,7 @@ pub fn start<'obj>(
             let refusal = refused.iter().find(|refusal| variant.programs.contains(&refusal.program));
             refusal.map_or(Ok(()), |refusal| Err(refusal.why.clone()))
         })?;
-        match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }) {
+        match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }, before) {
             Ok(session) => return Ok((plan, session)),
             Err(error) => match error.downcast::<Refusal>() {
                 // No fault of the program: another way to capture the layer would run into it as well.

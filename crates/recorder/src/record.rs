@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::{Amounts, Skipped};
 use iostrata_capture::manifest::{Device, Manifest, Server, State};
-use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::op::{Direction, Layer, Op};
 
 use crate::books::{DeviceRows, Fate, Tally, settle};
 use crate::bpf::types;
@@ -33,6 +33,7 @@ use crate::plan::{self, Plan};
 use crate::privacy::Veil;
 use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
+use crate::process_io::ProcessIo;
 use crate::report::tell;
 use crate::sampling::{Governor, Rates};
 use crate::selection;
@@ -43,7 +44,7 @@ use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
 use crate::socket::Socket;
 use crate::unfinished::{self, Idle, Left, Settled};
-use crate::unseen;
+use crate::unseen::{self, InTables, at_most};
 use crate::watch::Watch;
 use crate::witness::Witness;
 
@@ -149,6 +150,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         books: Default::default(),
         sampling: None,
         device_books: Vec::new(),
+        process_counters: None,
         servers: Vec::new(),
         maps: Vec::new(),
     }
@@ -183,7 +185,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let out = home.as_ref().map(|home| home.directory.as_path());
     let mut witness = Witness::of(whole_devices(options));
     let mut objects = plan::objects();
-    let started = plan::start(options, &kernel, &mut objects, &settings);
+    let mut process_io = options.layers.contains(&Layer::Syscall).then(ProcessIo::load);
+    let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
+    let started = plan::start(options, &kernel, &mut objects, &settings, &mut before);
     let (plan, mut session) = started.inspect_err(|_| home.iter().for_each(Home::remove))?;
     // With the fork program attached, so that no child slips between.
     let trees = if options.filter.pids.is_empty() { Ok(Vec::new()) } else { here.trees(&options.filter.pids) };
@@ -259,6 +263,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     thread::sleep(unfinished::COMPLETING);
     session.close(&mut |edge| witness.at(edge))?;
     session.detach();
+    manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
     let unmapped = draining.finish(Late { gathered: session.gathered()?, requests })?;
@@ -275,7 +280,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let accounts = session.accounts()?;
     manifest.books = settle(&words.classes, &accounts, &fates, &losses, skipped, &left);
     if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
-        unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?);
+        let left = in_tables(&session, &words.ops)?;
+        unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?, &left);
     }
     manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
@@ -319,13 +325,27 @@ fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
     session.skipped().into_iter().map(named).collect()
 }
 
+/// Which calls and operations had not ended.
+fn in_tables(session: &Session, op_words: &[String]) -> Result<InTables> {
+    let mut left = InTables { asyncs: session.unfinished_async()?, ..InTables::default() };
+    let (calls, targets) = session.unfinished_calls()?;
+    left.calls = calls.len() as u64;
+    for call in calls.iter().chain(&targets) {
+        left.calls_io.add(&at_most(direction_of(op_words, call.op), call.requested_bytes));
+    }
+    Ok(left)
+}
+
+fn direction_of(op_words: &[String], op: u8) -> Option<Direction> {
+    Op::parse(op_words.get(usize::from(op))?)?.direction()
+}
+
 /// What became of requests that nobody saw complete.
 fn left(session: &Session, idle: &[Idle], opened_ns: u64, op_words: &[String]) -> Result<Settled> {
     let with_parts = |request| Ok((request, session.parts_of(&request)?));
     let requests = session.unfinished()?.into_iter().map(with_parts).collect::<Result<_>>()?;
     let left = Left { requests, flushes: session.unfinished_flushes(opened_ns)? };
-    let direction = |op: u8| Op::parse(op_words.get(usize::from(op))?)?.direction();
-    Ok(unfinished::settle(&left, idle, direction))
+    Ok(unfinished::settle(&left, idle, |op| direction_of(op_words, op)))
 }
 
 fn rows_of(fates: &[Fate], dev: i32) -> DeviceRows {

@@ -78,6 +78,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
             "requests of disks that do not count (queue/iostats): under way at the stop, or their end was not seen",
         ),
         (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
+        (incomplete.unfinished_calls, "system calls without a row: they had not returned"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");
@@ -98,6 +99,8 @@ fn filter_lines(manifest: &Manifest) -> Vec<String> {
     let mut lines = vec![format!("filter    {words}\n")];
     if manifest.is_filter_idle() {
         lines.push("filter    warning: no row is of what the filter names\n".to_owned());
+    } else if manifest.saw_idle_devices() && filtered.rows == Some(0) {
+        lines.push("filter    no row: the devices stood still, the kernel counted nothing on them either\n".to_owned());
     }
     for disk in &filtered.disks {
         let (read, written) = (HumanBytes(disk.others.read_bytes), HumanBytes(disk.others.write_bytes));

@@ -201,8 +201,12 @@ fn shard_bytes(ring_bytes: u64, shards: u32) -> u32 {
 
 impl<'obj> Session<'obj> {
     /// Loads the programs, makes the rings and attaches. What is seen from now on waits in the rings; of requests nothing is made
-    /// before [`Session::open`].
-    pub fn start(object: &'obj mut MaybeUninit<OpenObject>, settings: &Settings) -> Result<Self> {
+    /// before [`Session::open`]. `before` is told when all is loaded and nothing attached.
+    pub fn start(
+        object: &'obj mut MaybeUninit<OpenObject>,
+        settings: &Settings,
+        before: &mut dyn FnMut(),
+    ) -> Result<Self> {
         clear_complaints();
         let shards = crate::host::possible_cpus().clamp(1, 64);
         let open = open(object, settings, shards)?;
@@ -223,6 +227,7 @@ impl<'obj> Session<'obj> {
             }
             maps.stands_on.update(&dev.to_ne_bytes(), bytes_of(&lower), MapFlags::ANY)?;
         }
+        before();
         session.attach(&settings.programs)?;
         Ok(session)
     }
@@ -505,7 +510,7 @@ pub fn words() -> Result<Words> {
 pub fn try_out(programs: &[String]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
-    Session::start(&mut object, &settings).map(drop).map_err(|e| format!("{e:#}"))
+    Session::start(&mut object, &settings, &mut || {}).map(drop).map_err(|e| format!("{e:#}"))
 }
 
 #[cfg(test)]

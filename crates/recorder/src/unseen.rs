@@ -1,9 +1,13 @@
 //! Calls that were seen and have no row: what the kernel side counted of them, and what that leaves under way at the stop.
 
-use iostrata_capture::ledger::{Account, Amounts, Books};
+use iostrata_capture::ledger::{Account, Amounts, Books, Followed, FollowedKind};
+use iostrata_capture::op::Direction;
 use iostrata_capture::unseen::{UnseenKind, WithoutRow};
 
 use crate::bpf::types;
+
+/// More than this no call moves (MAX_RW_COUNT in include/linux/fs.h).
+const MOST_BYTES: u64 = 0x7fff_f000;
 
 /// What the kernel side counted, over all CPUs.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +27,21 @@ fn amounts(calls: &types::unseen_calls) -> Amounts {
     }
 }
 
+/// What a call carries at most that asks for so much; nothing where it moves no data.
+pub fn at_most(direction: Option<Direction>, requested_bytes: i64) -> Amounts {
+    // A missing value: nobody knows for how much.
+    let bytes = if requested_bytes == i64::MIN {
+        MOST_BYTES
+    } else {
+        u64::try_from(requested_bytes).unwrap_or(0).min(MOST_BYTES)
+    };
+    match direction {
+        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
+        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
+        None => Amounts::default(),
+    }
+}
+
 /// What was begun and had not ended when `accounts` were read: operations, with what they carry at most.
 fn under_way(accounts: &[types::account]) -> (u64, Amounts) {
     // By CPU an operation ends elsewhere than it began; the sums are what counts.
@@ -38,8 +57,30 @@ fn under_way(accounts: &[types::account]) -> (u64, Amounts) {
     (left(|a| a.async_begun, |a| a.async_ended), io)
 }
 
+/// What was in the tables of operations under way when nothing was attached any more.
+#[derive(Debug, Clone, Default)]
+pub struct InTables {
+    /// System calls.
+    pub calls: u64,
+    /// What these carry at most.
+    pub calls_io: Amounts,
+    /// Operations of aio and io_uring.
+    pub asyncs: u64,
+}
+
+fn followed(accounts: &[types::account], left: &InTables) -> Vec<Followed> {
+    let sum = |of: fn(&types::account) -> u64| accounts.iter().map(of).fold(0u64, u64::saturating_add);
+    let of = |kind, begun, ended, under_way| Followed { kind, begun, ended, under_way };
+    vec![
+        of(FollowedKind::Calls, sum(|a| a.calls_begun), sum(|a| a.calls_ended), left.calls),
+        of(FollowedKind::Async, sum(|a| a.async_begun), sum(|a| a.async_ended), left.asyncs),
+    ]
+}
+
 /// Puts down in `books` which calls have no row. `accounts` are those of `class` by CPU, read when nothing is attached any more.
-pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unseen: Unseen) {
+pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
+    books.followed = followed(accounts, in_tables);
+    books.incomplete.unfinished_calls = in_tables.calls;
     let (mut left, mut left_io) = under_way(accounts);
     let overflows = accounts.iter().map(|account| account.uring_overflows).fold(0u64, u64::saturating_add);
     let mut kinds = unseen.calls;
@@ -55,6 +96,7 @@ pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unsee
             left_io = Amounts::default();
         }
     }
+    left_io.add(&in_tables.calls_io);
     books.incomplete.unfinished_async = left;
     books.incomplete.unfinished_io = Some(left_io);
     let known = kinds.iter().filter(|(_, calls)| calls.ops > 0).map(|(kind, calls)| WithoutRow {
@@ -101,8 +143,20 @@ mod tests {
     fn settled(accounts: &[types::account]) -> Books {
         let calls = vec![(UnseenKind::UringNotTold, types::unseen_calls { ops: 1, ..Default::default() })];
         let mut books = Books::default();
-        settle(&mut books, "syscall", accounts, Unseen { calls, ..Unseen::default() });
+        settle(&mut books, "syscall", accounts, Unseen { calls, ..Unseen::default() }, &InTables::default());
         books
+    }
+
+    #[test]
+    fn calls_under_way_carry_what_they_were_asked_for() {
+        let mut books = Books::default();
+        let accounts = [types::account { calls_begun: 9, calls_ended: 8, ..begun_and_ended(4, 2) }];
+        let io = Amounts { write_ops: 1, write_bytes: 100, ..Amounts::default() };
+        settle(&mut books, "syscall", &accounts, Unseen::default(), &InTables { calls: 1, calls_io: io, asyncs: 2 });
+        assert_eq!((books.incomplete.unfinished_calls, books.incomplete.unfinished_async), (1, 2));
+        assert_eq!(books.incomplete.unfinished_io, Some(Amounts { read_bytes: 2 * 4096, ..io }));
+        let counts = |of: &Followed| (of.begun, of.ended, of.under_way);
+        assert_eq!(books.followed.iter().map(counts).collect::<Vec<_>>(), [(9, 8, 1), (4, 2, 2)]);
     }
 
     #[test]

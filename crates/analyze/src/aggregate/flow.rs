@@ -43,7 +43,7 @@ paths! {
 
 impl Path {
     /// The path of a row of the application layer.
-    pub fn of(op: Op) -> Path {
+    fn of(op: Op) -> Path {
         match op {
             Op::AioRead | Op::AioWrite | Op::AioFsync => Path::Aio,
             Op::UringRead
@@ -66,6 +66,7 @@ pub struct Flow {
     by_evidence: [u64; Evidence::ALL.len()],
     cached: u64,
     mapped: u64,
+    spliced: u64,
 }
 
 fn add(sum: &mut u64, bytes: u64) {
@@ -95,6 +96,11 @@ impl Flow {
     /// Bytes that page faults brought into the page cache.
     pub fn mapped(&self) -> u64 {
         self.mapped
+    }
+
+    /// Bytes of calls that the kernel counts in `rchar` or `wchar` of their process.
+    pub fn counted_calls(&self) -> u64 {
+        self.of_path(Path::Call).saturating_sub(self.spliced)
     }
 
     /// Bytes of file contents that entered the page cache, or turned dirty there.
@@ -134,6 +140,7 @@ impl Flow {
         pairs.for_each(|(sum, bytes)| add(sum, *bytes));
         add(&mut self.cached, other.cached);
         add(&mut self.mapped, other.mapped);
+        add(&mut self.spliced, other.spliced);
     }
 }
 
@@ -145,6 +152,8 @@ pub const STEP_BITS: u32 = 10;
 pub enum Step {
     /// The application moved it.
     Application(Path),
+    /// The application moved it by splice, of which the kernel tells no process's counters.
+    Spliced,
     /// It entered the page cache, or turned dirty there.
     Cache {
         /// By a fault that reads.
@@ -155,12 +164,21 @@ pub enum Step {
 }
 
 impl Step {
+    /// The step of a row of the application layer.
+    pub fn of(op: Op) -> Step {
+        match op {
+            Op::SpliceIn | Op::SpliceOut => Step::Spliced,
+            _ => Step::Application(Path::of(op)),
+        }
+    }
+
     /// The same in [`STEP_BITS`].
     #[inline]
     pub const fn code(self) -> u16 {
         match self {
             Step::Application(path) => path as u16,
             Step::Cache { mapped } => 0x100 | mapped as u16,
+            Step::Spliced => 0x300,
             Step::Device(class, evidence) => 0x200 | (class as u16) << 4 | evidence as u16,
         }
     }
@@ -171,6 +189,7 @@ impl Step {
         match code >> 8 {
             0 => Step::Application(Path::ALL[low % Path::ALL.len()]),
             1 => Step::Cache { mapped: low == 1 },
+            3 => Step::Spliced,
             _ => Step::Device(IoClass::ALL[high % IoClass::ALL.len()], Evidence::ALL[low % Evidence::ALL.len()]),
         }
     }
@@ -180,7 +199,7 @@ impl Step {
         let applications = Path::ALL.iter().map(|path| Step::Application(*path));
         let caches = [false, true].map(|mapped| Step::Cache { mapped });
         let evidences = |class: &'static IoClass| Evidence::ALL.iter().map(|evidence| Step::Device(*class, *evidence));
-        applications.chain(caches).chain(IoClass::ALL.iter().flat_map(evidences))
+        applications.chain([Step::Spliced]).chain(caches).chain(IoClass::ALL.iter().flat_map(evidences))
     }
 }
 
@@ -204,6 +223,10 @@ impl Flows {
         let flow = &mut self.0[direction as usize];
         match step {
             Step::Application(path) => add(&mut flow.by_path[path as usize], bytes),
+            Step::Spliced => {
+                add(&mut flow.by_path[Path::Call as usize], bytes);
+                add(&mut flow.spliced, bytes);
+            }
             Step::Cache { mapped } => {
                 add(&mut flow.cached, bytes);
                 if mapped {

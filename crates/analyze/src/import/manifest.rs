@@ -67,6 +67,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         },
         sampling: None,
         device_books: Vec::new(),
+        process_counters: None,
         servers: Vec::new(),
         maps: Vec::new(),
     }

@@ -10,7 +10,7 @@ use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::Told;
 use super::{Events, Fold, Taken};
-use crate::aggregate::flow::{Path, Step};
+use crate::aggregate::flow::Step;
 use crate::event::{UNKNOWN, duration};
 
 view! {
@@ -129,7 +129,7 @@ impl FileRow {
         let counted = match (self.kind, self.layer) {
             (Some(FdKind::Memory), _) => Counted::Memory,
             // Whose bytes operations of the VFS move, system calls tell.
-            (_, Layer::Syscall) if direction.is_some() => Counted::Whole(Some(Step::Application(Path::of(self.op)))),
+            (_, Layer::Syscall) if direction.is_some() => Counted::Whole(Some(Step::of(self.op))),
             _ => Counted::Whole(None),
         };
         let told = Told::done(self.process, self.file, Kind { layer: self.layer, direction, counted });

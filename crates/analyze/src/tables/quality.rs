@@ -79,6 +79,8 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(ends(manifest)));
         rows.extend(owners(manifest).map(of));
         rows.push(of(sanity::counters(manifest)));
+        rows.extend(sanity::followed(manifest).map(of));
+        rows.extend(sanity::processes(number, manifest, finished, trust).map(of));
         rows.extend(sanity::classes(number, capture, finished, trust).map(of));
         rows.extend(sanity::maps(manifest).into_iter().map(of));
         rows.push(of(clock(capture)));
@@ -199,6 +201,7 @@ fn ends(manifest: &Manifest) -> Check {
             "requests of disks that keep no count, under way at the stop or without an end",
         ),
         (incomplete.unfinished_async, "operations of aio or io_uring that had not ended"),
+        (incomplete.unfinished_calls, "system calls that had not returned"),
         (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),
     ];
     let found: Vec<String> = counts

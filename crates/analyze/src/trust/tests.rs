@@ -34,6 +34,7 @@ pub(crate) fn sound() -> Capture {
         books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
+        process_counters: None,
         servers: Vec::new(),
         maps: Vec::new(),
     };

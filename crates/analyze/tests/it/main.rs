@@ -10,6 +10,7 @@ mod filters;
 mod fuzz;
 mod levels;
 mod loss;
+mod notes;
 mod order;
 mod recover;
 mod report;

@@ -72,6 +72,7 @@ impl Capture {
             books: Books::default(),
             sampling: None,
             device_books: Vec::new(),
+            process_counters: None,
             servers: Vec::new(),
             maps: Vec::new(),
         };

@@ -61,6 +61,26 @@ impl Session<'_> {
         Ok(list.filter(|list| list.queue_ns == request.queue_ns))
     }
 
+    /// Calls that began and did not return, and the other files of those that copy. To be asked after detaching.
+    pub fn unfinished_calls(&self) -> Result<(Vec<types::file_op>, Vec<types::file_op>)> {
+        let maps = &self.skeleton.maps;
+        let mut calls = file_ops(&maps.calls)?;
+        calls.retain(|call| u32::from(call.op) != types::op::OP_NONE.0);
+        Ok((calls, file_ops(&maps.targets)?))
+    }
+
+    /// How many operations of aio and io_uring are in the tables of those under way. To be asked after detaching.
+    pub fn unfinished_async(&self) -> Result<u64> {
+        let maps = &self.skeleton.maps;
+        let mut left = maps.crowded_async.keys().count() as u64;
+        for key in 0..maps.under_way.max_entries() {
+            let bucket = maps.under_way.lookup(&key.to_ne_bytes(), MapFlags::ANY)?;
+            let bucket = bucket.and_then(|value| read_record::<types::async_bucket>(&value));
+            left += bucket.map_or(0, |bucket| bucket.way.iter().filter(|way| way.key.address != 0).count() as u64);
+        }
+        Ok(left)
+    }
+
     /// What was being gathered of the file system layer. To be asked after detaching.
     pub fn gathered(&self) -> Result<Vec<types::fs_event>> {
         let slots = &self.skeleton.maps.fs_slots;
@@ -75,4 +95,12 @@ impl Session<'_> {
         }
         Ok(events)
     }
+}
+
+fn file_ops(map: &impl MapCore) -> Result<Vec<types::file_op>> {
+    let mut ops = Vec::new();
+    for key in map.keys() {
+        ops.extend(map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<types::file_op>(&value)));
+    }
+    Ok(ops)
 }

@@ -1,7 +1,8 @@
 //! Checks that need no second witness: numbers of a capture that cannot be true together, whatever was recorded.
 
 use iostrata_capture::Capture;
-use iostrata_capture::manifest::{DeviceBook, Manifest, MapUse, State};
+use iostrata_capture::ledger::Followed;
+use iostrata_capture::manifest::{DeviceBook, Manifest, MapUse, ProcessBook, ProcessCounters, State};
 use iostrata_capture::op::{Direction, IoClass, Layer};
 
 use super::{Check, Verdict, percent};
@@ -47,6 +48,26 @@ pub fn counters(manifest: &Manifest) -> Check {
     }
 }
 
+/// Whether each operation that began is known to have ended or to be under way.
+pub fn followed(manifest: &Manifest) -> Option<Check> {
+    let (mut verdict, mut found) = (Verdict::Good, Vec::new());
+    for of in &manifest.books.followed {
+        let Followed { kind, begun, ended, under_way } = of;
+        let counts = format!("{begun} {} began, {ended} ended, {under_way} were under way", kind.doc());
+        let vanished = of.vanished();
+        if of.has_unknown_bytes() {
+            verdict = Verdict::Bad;
+            found.push(format!("{counts}, which do not add up"));
+        } else if vanished > 0 {
+            verdict = verdict.max(Verdict::Note);
+            found.push(format!("{counts}, {vanished} found no place to wait in: they are in the bounds alone"));
+        } else if *begun > 0 {
+            found.push(counts);
+        }
+    }
+    (!found.is_empty()).then(|| ("begun", verdict, found.join("; ")))
+}
+
 /// Whether the bytes of each device, added up by class from its rows, are those that the recorder counted when it wrote them.
 pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Trust) -> Option<Check> {
     let manifest = &capture.manifest;
@@ -85,6 +106,43 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
         }
         wrong => Some(("classes", Verdict::Bad, wrong.join("; "))),
     }
+}
+
+/// Whether system calls of processes moved no more than the kernel counted of them: it counts calls on pipes and sockets too, and so
+/// may have more, but not less.
+pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust: &Trust) -> Option<Check> {
+    let counters = manifest.process_counters.as_ref()?;
+    if !trust.captured[Layer::Syscall as usize] || trust.is_windowed || trust.is_selected || trust.sampled {
+        return None;
+    }
+    let ProcessCounters { processes, others, why_not } = counters;
+    if let Some(why) = why_not {
+        return Some(("processes", Verdict::Note, format!("not held against the kernel's counters: {why}")));
+    }
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for ProcessBook { pid, start_ns, read_bytes, write_bytes } in processes {
+        let process = Entity::Process(number, *pid, *start_ns);
+        let Ok(at) = finished.entities.binary_search_by(|(entity, _)| entity.cmp(&process)) else { continue };
+        checked += 1;
+        for (direction, counted) in DIRECTIONS.into_iter().zip([*read_bytes, *write_bytes]) {
+            let calls = finished.entities[at].1.get(direction).counted_calls();
+            if calls > counted {
+                wrong.push(format!(
+                    "process {pid}: {calls} bytes {} by rows of calls, {counted} by the kernel",
+                    done(direction)
+                ));
+            }
+        }
+    }
+    let others = if *others > 0 { format!("; {others} more are not known") } else { String::new() };
+    Some(match (wrong.as_slice(), checked) {
+        ([], 0) => ("processes", Verdict::Good, format!("none with calls was there to the end{others}")),
+        ([], _) => {
+            let found = format!("calls of {checked} that were there to the end moved no more than the kernel counted");
+            ("processes", Verdict::Good, format!("{found}{others}"))
+        }
+        (wrong, _) => ("processes", Verdict::Bad, wrong.join("; ")),
+    })
 }
 
 /// Why ratios of bytes are below 1 or above 100.
@@ -172,6 +230,7 @@ fn map(used: &MapUse) -> Check {
 mod tests {
     use super::*;
     use crate::aggregate::flow::{Path, Step};
+    use iostrata_capture::ledger::FollowedKind;
     use iostrata_capture::op::Evidence;
 
     fn manifest() -> Manifest {
@@ -237,5 +296,40 @@ mod tests {
             "{found}"
         );
         assert_eq!(check(0, 10_001, true).2, "write 100.010: data 100.000 %");
+    }
+
+    #[test]
+    fn what_began_has_ended_or_is_under_way() {
+        let check = |kind, begun, ended, under_way| {
+            let mut books = manifest();
+            books.books.followed = vec![Followed { kind, begun, ended, under_way }];
+            followed(&books).map(|(_, verdict, _)| verdict)
+        };
+        use FollowedKind::{Async, Calls};
+        assert_eq!(check(Calls, 0, 0, 0), None);
+        assert_eq!([check(Calls, 9, 8, 1), check(Async, 9, 8, 1)], [Some(Verdict::Good); 2]);
+        assert_eq!([check(Calls, 9, 7, 1), check(Async, 9, 7, 1)], [Some(Verdict::Bad), Some(Verdict::Note)]);
+        assert_eq!([check(Calls, 9, 9, 1), check(Async, u64::MAX, u64::MAX, 1)], [Some(Verdict::Bad); 2]);
+    }
+
+    #[test]
+    fn calls_that_moved_more_than_the_kernel_counted_are_a_fault_and_less_is_none() {
+        let check = |step: Step, counted: u64| {
+            let mut flows = crate::aggregate::flow::Flows::default();
+            flows.add(Direction::Write, step, 100);
+            let mut finished = crate::partial::Partial::default().finish(&[0; Layer::ALL.len()], Default::default());
+            finished.entities = vec![(Entity::Process(0, 7, 1), flows)];
+            let book = ProcessBook { pid: 7, start_ns: 1, read_bytes: 0, write_bytes: counted };
+            let counters = ProcessCounters { processes: vec![book], ..ProcessCounters::default() };
+            let manifest = Manifest { process_counters: Some(counters), ..manifest() };
+            let trust = Trust { captured: [true; Layer::ALL.len()], ..Trust::default() };
+            processes(0, &manifest, &finished, &trust).expect("counters")
+        };
+        let call = Step::Application(Path::Call);
+        assert_eq!([99, 100, 5000].map(|counted| check(call, counted).1), [Verdict::Bad, Verdict::Good, Verdict::Good]);
+        assert_eq!(check(call, 99).2, "process 7: 100 bytes written by rows of calls, 99 by the kernel");
+        for elsewhere in [Step::Application(Path::Aio), Step::Application(Path::IoUring), Step::Spliced] {
+            assert_eq!(check(elsewhere, 0).1, Verdict::Good, "of {elsewhere:?} the kernel tells no process's counters");
+        }
     }
 }
