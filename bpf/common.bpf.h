@@ -5,6 +5,9 @@
 
 const volatile struct config config = {};
 
+/* The key of a map that has one entry, for programs that have no room for it on the stack. */
+const volatile __u32 only_entry = 0;
+
 /* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 

@@ -192,9 +192,9 @@ static __always_inline struct told told_of_current(void)
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		struct task_struct *typed = bpf_get_current_task_btf();
 
-		is.start_ns = HOP(typed)->group_leader->start_time;
+		is.start_ns = typed->group_leader->start_time;
 		is.exec_id = typed->self_exec_id;
-		is.cgroup_id = HOP(typed)->cgroups->dfl_cgrp->kn->id;
+		is.cgroup_id = typed->cgroups->dfl_cgrp->kn->id;
 	} else {
 		is.start_ns = BPF_CORE_READ(task, group_leader, start_time);
 		is.exec_id = BPF_CORE_READ(task, self_exec_id);
@@ -279,20 +279,19 @@ __noinline int tell_anew(__u32 pid, __u64 start_ns, __u64 exec_id, __u64 cgroup_
 	struct told_key key = { .pid = pid, .cgroup_id = cgroup_id };
 	struct told_record *was = bpf_map_lookup_elem(&told, &key);
 	struct last_told *last;
-	__u32 zero = 0;
 
 	record.state = was && same_told(&was->what, &record.what) ? was->state : TOLD_NOTHING;
 	if (record.state == TOLD_NOTHING || record.state == TOLD_LOST) {
-		record.state = emit_process(start_ns, record.at_ns, record.state == TOLD_LOST);
+		record.state = emit_process(record.what.start_ns, record.at_ns, record.state == TOLD_LOST);
 		/* Where this fails the process is told, or its loss counted, once more. */
 		bpf_map_update_elem(&told, &key, &record, BPF_ANY);
 	}
-	last = bpf_map_lookup_elem(&last_told, &zero);
+	last = bpf_map_lookup_elem(&last_told, (void *)&only_entry);
 	/* Of what is to be told again, every CPU is to ask again. */
 	if (!last || record.state != TOLD_WHOLE)
 		return 0;
 	last->what = record.what;
-	last->pid = pid;
+	last->pid = key.pid;
 	return 0;
 }
 

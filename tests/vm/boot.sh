@@ -83,6 +83,8 @@ truncate -s "${memory_mib}M" "$work/results"
 #  oops=panic panic=-1 (with -no-reboot) end the emulator at once on a crash.
 #  tsc=reliable   A busy host can make the clock's watchdog distrust the TSC, and
 #                 the clock would change in the middle of a test.
+#  no_timer_check A busy host can be too late with the timer's interrupts while the
+#                 kernel tries them out, which then panics.
 #  loglevel=4     Errors only, so that the console shows the payload's output.
 # shellcheck disable=SC2054 # commas are QEMU's
 qemu=(
@@ -90,7 +92,7 @@ qemu=(
     -accel tcg,thread=single -machine q35 -cpu max,cx16=off,la57=off
     -smp "$cpus" -m "$memory_mib"
     -kernel "$cache/$line/vmlinuz" -initrd "$work/initramfs"
-    -append "console=ttyS0 loglevel=4 oops=panic panic=-1 tsc=reliable random.trust_cpu=on $append"
+    -append "console=ttyS0 loglevel=4 oops=panic panic=-1 tsc=reliable no_timer_check random.trust_cpu=on $append"
     -chardev "file,id=console,path=$out/console.log" -serial chardev:console
     # cache=unsafe: the guest's flushes need not reach the host's disk.
     -drive "file=$disk,if=none,id=disk,format=raw,cache=unsafe,discard=unmap,throttling.iops-total=$disk_iops"
