@@ -129,7 +129,9 @@ def check_latencies(capture, job, fios, ours, comm):
         assert 0 < row["p99_ns"] <= fio_p99 * BUCKET * DIGITS, (op, row, told)
         if job.direct and (job.engine != "io_uring" or job.depth == 1):
             assert row["p50_ns"] * 2 >= fio_p50, (op, row, told)
+    # Of syncs fio has no total latency, and the other one begins where the submission ends. There are few: the longest is compared.
     told = fios["sync"]["lat_ns"]
-    syncs = f"select count(*), coalesce(max(dur_ns), 0)::bigint from {{syscall}} where comm = '{comm}' and op in {SYNCS}"
-    count, longest = capture.one(syncs)
-    assert longest <= told["max"] or count < told["N"], (longest, told)
+    if told["N"] and job.engine not in ASYNCHRONOUS:
+        syncs = f"select count(*), max(dur_ns) from {{syscall}} where comm = '{comm}' and op in {SYNCS}"
+        count, longest = capture.one(syncs)
+        assert count < told["N"] or 0 < longest <= told["max"], (longest, told)
