@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -27,6 +27,9 @@ setup-figures:
 
 setup-bench:
 	@scripts/setup.sh build bench
+
+setup-soak:
+	@scripts/setup.sh build test soak
 
 build: setup-demo ## Build both programs
 	$(CARGO_BUILD)
@@ -55,11 +58,12 @@ test-e2e: setup build-all ## End-to-end tests: on this machine, and in virtual m
 
 test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py tests/e2e/test_differential_kernels.py
 
-soak: setup build-all ## The long form of what a capture must survive (about two hours)
+soak: setup-soak build-all ## The long form of what a capture must survive, and of what it is held against (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py)
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py \
+		test_stressors.py soak_rings.py)
 
 fuzz: setup build-all ## Fuzz what the analyzer reads, each of TARGETS for SECONDS (60); the long form is SECONDS=3600
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(TARGETS)

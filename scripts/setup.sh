@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else, on Debian or Ubuntu.
 #
-#   scripts/setup.sh GROUP...     groups: build, test, bench, figures
+#   scripts/setup.sh GROUP...     groups: build, test, soak, bench, figures
 #
 # Rust itself is expected to be there: its version is the user's choice.
 set -euo pipefail
@@ -38,10 +38,17 @@ type -P dmsetup             | dmsetup
 type -P mdadm               | mdadm
 type -P blktrace            | blktrace
 type -P bindfs              | bindfs
+command -v stress-ng        | stress-ng
 command -v zstd             | zstd
 command -v cpio             | cpio
 command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
+EOF
+    ;;
+    soak) cat <<'EOF'
+command -v db_bench         | rocksdb-tools
+command -v postmark         | postmark
+command -v sqlite3          | sqlite3
 EOF
     ;;
     bench) cat <<'EOF'
@@ -55,7 +62,7 @@ EOF
 python3 -c 'import ensurepip' | python3-venv
 EOF
     ;;
-    *) fail "no group $1, expected build, test, bench or figures" ;;
+    *) fail "no group $1, expected build, test, soak, bench or figures" ;;
     esac
 }
 

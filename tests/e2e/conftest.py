@@ -102,9 +102,11 @@ class Loop:
             "read_ops": fields[0],
             "read_merges": fields[1],
             "read_bytes": fields[2] * 512,
+            "read_ms": fields[3],
             "write_ops": fields[4],
             "write_merges": fields[5],
             "write_bytes": fields[6] * 512,
+            "write_ms": fields[7],
             "flush_ops": fields[15],
         }
 

@@ -25,3 +25,22 @@ def make_payload(tmp_path_factory, script, *programs):
     subprocess.run(["strip", "-o", small, BIN / "iostrata"], check=True)
     subprocess.run([VM / "payload.sh", directory, f"{small}=/usr/bin/iostrata", *programs], check=True)
     return directory
+
+
+def counters(path):
+    """Operations and bytes of a copy of /sys/block/DEVICE/stat."""
+    fields = [int(word) for word in path.read_text().split()]
+    return {"read": (fields[0], fields[2] * 512), "write": (fields[4], fields[6] * 512)}
+
+
+def check_counters(capture, out):
+    """
+    All rows of the disk lie between what it did around the workload and around the recording, of which there are copies of its counters: a
+    file system may write on its own between the two.
+    """
+    capture.check_device("nvme0n1", busy=True)
+    outer, inner = [[counters(out / f"stat.{name}") for name in pair] for pair in (("first", "last"), ("before", "after"))]
+    for direction, ops in (("read", "('read')"), ("write", "('write', 'flush', 'write_zeroes')")):
+        rows = capture.one(f"select count(*), sum(bytes)::bigint from {{block}} where op in {ops}")
+        least, most = [tuple(b - a for a, b in zip(*(stat[direction] for stat in stats))) for stats in (inner, outer)]
+        assert all(low <= value <= high for low, value, high in zip(least, rows, most)), (direction, least, rows, most)

@@ -1,6 +1,6 @@
 /*
- * Rings of io_uring that end their operations by every road that the kernel has. Prints what was done: bytes read, bytes written
- * and operations, as the completions say it.
+ * Rings of io_uring that end their operations by every road that the kernel has. Prints what was done: bytes read, bytes written,
+ * operations and, of these, failures, as the completions say it.
  *
  *     rings WHAT FILE N
  *
@@ -20,7 +20,7 @@
 enum { BLOCK = 4096, READV_FIXED = 60, WRITEV_FIXED = 61 };
 
 static struct io_uring ring;
-static long bytes_read, bytes_written, operations;
+static long bytes_read, bytes_written, operations, failures;
 
 static void check(long result, const char *what)
 {
@@ -182,6 +182,65 @@ static void vectors_of_registered(int file, char *buffer, int count)
 	}
 }
 
+/* A completion of whatever result: none, or an error, counts as an operation of no bytes. */
+static void reap_any(void)
+{
+	struct io_uring_cqe *cqe;
+
+	check(io_uring_wait_cqe(&ring, &cqe), "wait");
+	if (cqe->user_data) {
+		operations++;
+		bytes_read += cqe->res > 0 ? cqe->res : 0;
+		failures += cqe->res < 0;
+	}
+	io_uring_cqe_seen(&ring, cqe);
+}
+
+static void named_read(int file, char *buffer, long place, long name, unsigned char flags)
+{
+	struct io_uring_sqe *sqe = next();
+
+	io_uring_prep_read(sqe, file, buffer, BLOCK, place);
+	io_uring_sqe_set_flags(sqe, flags);
+	io_uring_sqe_set_data64(sqe, name);
+}
+
+/* Chains of four reads. The third is of the end of the file, which ends the chain: the fourth is cancelled before it begins. */
+static void linked(int file, char *buffer, int count)
+{
+	long end = lseek(file, 0, SEEK_END);
+
+	start(64, 0, 0);
+	for (int i = 0; i < count; i++) {
+		for (int link = 0; link < 4; link++)
+			named_read(file, buffer, link == 2 ? end : (long)i * BLOCK, 1, link < 3 ? IOSQE_IO_LINK : 0);
+		check(io_uring_submit(&ring), "submit");
+		for (int link = 0; link < 4; link++)
+			reap_any();
+	}
+}
+
+/* Reads that wait for one worker, and are cancelled while they do: some have been begun by then. */
+static void cancelled(int file, char *buffer, int count)
+{
+	unsigned workers[2] = { 1, 1 };
+	struct io_uring_sqe *sqe;
+
+	start(4096, 0, 8192);
+	check(io_uring_register_iowq_max_workers(&ring, workers), "workers");
+	for (int i = 0; i < count; i++)
+		named_read(file, buffer, (long)i * BLOCK, i + 1, IOSQE_ASYNC);
+	check(io_uring_submit(&ring), "submit");
+	for (int i = 0; i < count; i++) {
+		sqe = next();
+		io_uring_prep_cancel64(sqe, i + 1, 0);
+		io_uring_sqe_set_data64(sqe, 0);
+		check(io_uring_submit(&ring), "submit");
+	}
+	while (operations < count)
+		reap_any();
+}
+
 /* A read that stays under way, of a file that is none. */
 static void pending_read_of_eventfd(char *buffer)
 {
@@ -207,8 +266,11 @@ int main(int argc, char **argv)
 		start(64, 0, 4096);
 		deep(file, buffer, count, IOSQE_ASYNC);
 	} else if (!strcmp(what, "direct-polled")) {
-		start(64, IORING_SETUP_SQPOLL, 4096);
+		start(64, IORING_SETUP_SQPOLL, 65536);
 		deep(file, buffer, count, 0);
+	} else if (!strcmp(what, "direct-polled-workers")) {
+		start(64, IORING_SETUP_SQPOLL, 4096);
+		deep(file, buffer, count, IOSQE_ASYNC);
 	} else if (!strcmp(what, "overflow")) {
 		overflow(file, buffer, count);
 	} else if (!strcmp(what, "skip")) {
@@ -221,11 +283,15 @@ int main(int argc, char **argv)
 		splice_out_and_in(file, count);
 	} else if (!strcmp(what, "vectors")) {
 		vectors_of_registered(file, buffer, count);
+	} else if (!strcmp(what, "linked")) {
+		linked(file, buffer, count);
+	} else if (!strcmp(what, "direct-cancelled")) {
+		cancelled(file, buffer, count);
 	} else if (!strcmp(what, "eventfd")) {
 		pending_read_of_eventfd(buffer);
 	} else {
 		return 1;
 	}
-	printf("%ld %ld %ld\n", bytes_read, bytes_written, operations);
+	printf("%ld %ld %ld %ld\n", bytes_read, bytes_written, operations, failures);
 	return 0;
 }

@@ -1,11 +1,10 @@
 """fio as the witness: its own counts, bytes and percentiles, from its JSON, against ours of the same operations."""
 
 import csv
-import json
-import subprocess
 
 import pytest
-from conftest import Loop, analyze, require
+from conftest import Loop, analyze
+from fio import fio
 
 # fio's percentiles are middles of buckets that are a 64th wide.
 WITHIN = 0.02
@@ -32,16 +31,11 @@ def test_operations_bytes_and_percentiles_are_fios(engine, depth, ops, loop, rec
     copies): ours begins where that begins, as does fio's total latency.
     """
     recorder = record("--device", loop.name, "--comm", "fio", "--layers", "syscall,block")
-    output = subprocess.run(
-        [
-            require("fio"), "--name=known", f"--filename={loop.device}", "--size=256M", "--io_size=100G", "--number_ios=2500",
-            "--rw=randrw", "--bs=4M", "--direct=1", f"--ioengine={engine}", f"--iodepth={depth}", "--scramble_buffers=0",
-            "--clat_percentiles=1", "--lat_percentiles=1", f"--percentile_list={':'.join(PERCENTILES)}", "--output-format=json",
-        ],
-        check=True, capture_output=True, text=True,
-    ).stdout
+    [job] = fio(
+        "--name=known", f"--filename={loop.device}", "--size=256M", "--io_size=100G", "--number_ios=2500", "--rw=randrw", "--bs=4M",
+        "--direct=1", f"--ioengine={engine}", f"--iodepth={depth}", "--scramble_buffers=0", "--clat_percentiles=1", "--lat_percentiles=1",
+        f"--percentile_list={':'.join(PERCENTILES)}")
     capture = recorder.stop()
-    job = json.loads(output[output.index("{"):])["jobs"][0]
     result = analyze("latency", capture.directory, "--layer", "syscall", "--process", "fio", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "out" / "latency.csv", newline="") as lines:

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from conftest import Capture, analyze, require, run
-from machine import VM, fetch_kernel, make_payload
+from machine import VM, check_counters, fetch_kernel, make_payload
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -90,11 +90,6 @@ def out(booted, system):
     return booted[1] / system
 
 
-def counters(path):
-    fields = [int(word) for word in path.read_text().split()]
-    return {"read": (fields[0], fields[2] * 512), "write": (fields[4], fields[6] * 512)}
-
-
 def test_every_layer_is_captured_and_nothing_is_lost(line, out):
     assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
     capture = Capture(out / "capture")
@@ -106,14 +101,7 @@ def test_every_layer_is_captured_and_nothing_is_lost(line, out):
 
 
 def test_rows_are_the_devices_counters(out):
-    """Around the workload, and around the recording: a file system may write on its own between the two."""
-    capture = Capture(out / "capture")
-    capture.check_device("nvme0n1", busy=True)
-    outer, inner = [[counters(out / f"stat.{name}") for name in pair] for pair in (("first", "last"), ("before", "after"))]
-    for direction, ops in (("read", "('read')"), ("write", "('write', 'flush', 'write_zeroes')")):
-        rows = capture.one(f"select count(*), sum(bytes)::bigint from {{block}} where op in {ops}")
-        least, most = [tuple(b - a for a, b in zip(*(stat[direction] for stat in stats))) for stats in (inner, outer)]
-        assert all(low <= value <= high for low, value, high in zip(least, rows, most)), (direction, least, rows, most)
+    check_counters(Capture(out / "capture"), out)
 
 
 def test_the_workload_is_there_at_every_layer(out):

@@ -1,11 +1,11 @@
 """Operations that do not wait: every road by which one can end, and none of them taken for another's."""
 
-import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
+from fio import fio
 
 BLOCK = 4096
 MIB = 1 << 20
@@ -68,9 +68,25 @@ def lost_bytes(capture):
 @pytest.mark.parametrize("what, number", [
     ("direct-deep", 4096), ("direct-deep", 30000), ("direct-workers", 2000), ("direct-polled", 2000)])
 def test_each_operation_of_a_deep_ring_has_a_row(workload, what, number):
-    (read, _, operations), capture = workload("rings", what, number)
+    (read, _, operations, _), capture = workload("rings", what, number)
     assert counted(capture, "io_uring_read") == (operations, read) == (number, number * BLOCK)
     assert capture.one("select count(distinct offset_bytes), min(dur_ns) > 0 from {syscall} where op = 'io_uring_read'") == (number, True)
+    assert without_row(capture) == {} and capture.manifest["books"]["incomplete"]["unfinished_async"] == 0
+    capture.check_books()
+
+
+@pytest.mark.parametrize("what, number", [("linked", 100), ("direct-cancelled", 500)])
+def test_what_is_cancelled_before_it_begins_is_no_operation_and_leaves_nothing(workload, what, number):
+    (read, _, operations, failures), capture = workload("rings", what, number)
+    assert failures > 0
+    check_ends(capture, read, operations, failures)
+
+
+def check_ends(capture, read, operations, failures):
+    """A row for each that began. What is cancelled before that has no file yet: it is no operation of one, and nothing is left of it."""
+    rows = "select count(*), coalesce(sum(greatest(ret, 0)), 0)::bigint, count(*) filter (ret < 0) from {syscall} where op = 'io_uring_read'"
+    count, moved, failed = capture.one(rows)
+    assert (count - failed, moved) == (operations - failures, read) and failed <= failures
     assert without_row(capture) == {} and capture.manifest["books"]["incomplete"]["unfinished_async"] == 0
     capture.check_books()
 
@@ -81,17 +97,16 @@ def test_processes_that_have_the_same_addresses_are_told_apart(disk, record, opt
         (disk.mount / f"job.{job}.0").write_bytes(b"x" * 4 * MIB)
     disk.settle()
     recorder = record("--device", disk.name)
-    done = subprocess.run(
-        ["fio", "--name=job", f"--directory={disk.mount}", "--size=4M", "--rw=randwrite", "--bs=4k", "--ioengine=libaio", "--direct=1",
-         "--output-format=json", "--group_reporting", *options], check=True, capture_output=True, text=True).stdout
+    [job] = fio("--name=job", f"--directory={disk.mount}", "--size=4M", "--rw=randwrite", "--bs=4k", "--ioengine=libaio", "--direct=1",
+                "--group_reporting", *options)
     capture = recorder.stop()
-    write = json.loads(done[done.index("{"):])["jobs"][0]["write"]
+    write = job["write"]
     assert counted(capture, "aio_write") == (write["total_ios"], write["io_bytes"])
     capture.check_books()
 
 
 def test_completions_beyond_the_ring_are_counted_and_given_to_nobody(workload):
-    (read, written, _), capture = workload("rings", "overflow", 200, expected=None)
+    (read, written, *_), capture = workload("rings", "overflow", 200, expected=None)
     rows, bytes_of_rows = counted(capture, "io_uring_read")
     missing = without_row(capture).get("io_uring_not_told", 0)
     assert rows + missing == 200
@@ -104,7 +119,7 @@ def test_completions_beyond_the_ring_are_counted_and_given_to_nobody(workload):
 
 
 def test_operations_that_ask_for_no_completion_are_counted_with_their_bytes(workload):
-    (_, written, _), capture = workload("rings", "skip", 50, expected=3)
+    (_, written, *_), capture = workload("rings", "skip", 50, expected=3)
     assert without_row(capture) == {"io_uring_skipped": 50}
     assert lost_bytes(capture) == (0, written)
     assert counted(capture, "io_uring_write") == (0, 0)
@@ -123,7 +138,7 @@ def test_what_is_no_file_counts_as_no_operation_of_one(workload, what, number):
 
 def test_an_append_is_where_it_went(workload):
     number, size = 20, 3 * BLOCK
-    (_, written, _), capture = workload("rings", "append", number, size=size)
+    (_, written, *_), capture = workload("rings", "append", number, size=size)
     places = capture.sql("select offset_bytes from {syscall} where op = 'io_uring_write' order by ts_ns")
     assert places == [(size + i * BLOCK,) for i in range(number)] and written == number * BLOCK
 
@@ -134,7 +149,7 @@ def test_where_an_append_of_aio_went_is_not_known(workload):
 
 
 def test_splices_of_io_uring_are_rows_of_their_file(workload):
-    (read, written, _), capture = workload("rings", "splice", 64)
+    (read, written, *_), capture = workload("rings", "splice", 64)
     assert counted(capture, "io_uring_splice_in") == (64, read)
     assert counted(capture, "io_uring_splice_out") == (64, written)
     assert capture.one("select sum(offset_bytes) from {syscall} where op = 'io_uring_splice_in'") == (sum(i * BLOCK for i in range(64)),)
@@ -145,14 +160,17 @@ def test_vectors_of_registered_buffers_are_recorded(workload, programs, tmp_path
     probe.write_bytes(b"x" * BLOCK)
     if subprocess.run([programs / "rings", "vectors", probe, "1"], capture_output=True).returncode != 0:
         pytest.skip("this kernel has no vectors of registered buffers (Linux 6.15)")
-    (read, written, _), capture = workload("rings", "vectors", 64)
+    (read, written, *_), capture = workload("rings", "vectors", 64)
     assert counted(capture, "io_uring_read") == (32, read)
     assert counted(capture, "io_uring_write") == (32, written)
 
 
-@pytest.mark.parametrize("what", ["direct-workers", "direct-polled"])
+@pytest.mark.parametrize("what", [
+    "direct-workers", "direct-polled",
+    pytest.param("direct-polled-workers", marks=pytest.mark.xfail(
+        strict=True, reason="the client of a worker may be the thread that polls the ring, and the name is that thread's"))])
 def test_what_a_worker_does_has_its_clients_name(workload, what):
-    (read, _, operations), capture = workload("rings", what, 500, "--comm", "rings")
+    (read, _, operations, _), capture = workload("rings", what, 500, "--comm", "rings")
     assert counted(capture, "io_uring_read") == (operations, read)
     assert capture.one("select sum(owned_bytes) filter (comm = 'rings'), count(*) filter (comm like 'iou-%') from {block} where op = 'read'") == (read, 0)
 

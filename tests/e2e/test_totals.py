@@ -44,13 +44,13 @@ class Load:
         assert self.process.returncode == 0
 
 
-def at_device(capture, disk):
-    """What rows have of writes to a disk, and what was counted as left out there."""
+def at_device(capture, disk, way="write"):
+    """What rows have of writes to a disk, or reads of it, and what was counted as left out there."""
     major, minor = (int(word) for word in Path(f"/sys/block/{disk.name}/dev").read_text().split(":"))
     dev = major << 20 | minor
-    rows = capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where dev = {dev} and op in ('write', 'write_zeroes')")[0]
+    rows = capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where dev = {dev} and op in ('{way}', '{way}_zeroes')")[0]
     [filtered] = [of for of in capture.manifest["filtered"]["disks"] if of["dev"] == dev]
-    return rows, filtered["others"]["write_bytes"], filtered["before_use"]["write_bytes"]
+    return rows, filtered["others"][f"{way}_bytes"], filtered["before_use"][f"{way}_bytes"]
 
 
 def cgroup_of_test():

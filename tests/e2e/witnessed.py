@@ -1,0 +1,77 @@
+"""Commands beside which the kernel's own account is kept of all processes that they start, and rows of the same processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+# Runs a command for each line that it is told, and waits for whatever that leaves behind. The kernel adds the account of a process
+# that ended to that of the one that waited for it, so orphans are taken over and waited for too.
+WRAPPER = """
+import ctypes, json, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)
+def account():
+    with open("/proc/self/io") as lines:
+        return {name: int(value) for name, value in (line.split(":") for line in lines)}
+for line in sys.stdin:
+    before = account()
+    with open(sys.argv[1], "wb") as log:
+        code = subprocess.call(json.loads(line), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        pass
+    after = account()
+    print(json.dumps({name: after[name] - before[name] for name in after} | {"code": code}), flush=True)
+"""
+
+# What adds to `rchar` and `wchar`. Linux aio, io_uring and splice do not.
+READS = ("read", "pread64", "readv", "preadv", "preadv2", "sendfile_in", "copy_file_range_in")
+WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile_out", "copy_file_range_out")
+
+
+class Witnessed:
+    """A process that runs commands, of which `--pid` records them all."""
+
+    def __init__(self, log):
+        self.log = log
+        self.process = subprocess.Popen([sys.executable, "-c", WRAPPER, log], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = self.process.pid
+
+    def run(self, *command):
+        """The kernel's account of a command and all that it started, its exit code, and what it said last."""
+        self.process.stdin.write(json.dumps([str(word) for word in command]) + "\n")
+        self.process.stdin.flush()
+        account = json.loads(self.process.stdout.readline())
+        return account, account.pop("code"), self.log.read_text(errors="replace")[-2000:]
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def recorded(capture, during):
+    """
+    What rows of a time have, in a capture of these processes alone: bytes that calls returned, and the bytes that the kernel charges for
+    them. Those are read when a bio is submitted, and written when a page turns dirty or a bio that is not of the cache is submitted.
+    """
+    calls = f"select coalesce(sum(ret), 0)::bigint from {{{{syscall}}}} where {during} and ret > 0 and op in {{}}"
+    requests = f"select coalesce(sum(bytes), 0)::bigint from {{part}} where {during} and pid is not null and "
+    dirtied = f"select coalesce(sum(bytes), 0)::bigint from {{fs}} where {during} and op = 'dirty'"
+    return {
+        "rchar": capture.one(calls.format(READS))[0],
+        "wchar": capture.one(calls.format(WRITES))[0],
+        "read_bytes": capture.one(requests + "op = 'read'")[0],
+        "write_bytes": capture.one(dirtied)[0] + capture.one(requests + "op = 'write' and evidence = 'direct'")[0],
+    }
+
+
+def padding(capture, during, block):
+    """
+    How much zeroes direct writes need at most that end or begin within a block of their file. Where nothing was there before, the file
+    system fills it up, which the disk does and the kernel charges nobody with (`iomap_dio_zero` in fs/iomap/direct-io.c).
+    """
+    return capture.one(f"""
+        select coalesce(sum(offset_bytes % {block} + ({block} - (offset_bytes + ret) % {block}) % {block}), 0)::bigint from {{syscall}}
+        where {during} and ret > 0 and flags & {os.O_DIRECT} != 0 and op in {(*WRITES, "aio_write", "io_uring_write")}""")[0]

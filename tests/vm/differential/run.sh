@@ -1,0 +1,51 @@
+#!/bin/sh
+# Payload: has fio do the jobs of /payload/jobs, one a line after a name, on an ext4 of the emulated NVMe disk, in one recording of the
+# disk, and leaves the capture, fio's reports and the kernel's counters in /out. Each job is a program of its own name.
+set -eu
+
+mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1
+mkdir -p /mnt
+mount -o no_prefetch_block_bitmaps /dev/nvme0n1 /mnt 2>/dev/null || mount /dev/nvme0n1 /mnt
+
+# Files of their own are laid out before anything is recorded.
+while read -r name arguments; do
+	ln /payload/bin/fio "/payload/bin/$name"
+	mkdir "/mnt/$name"
+	# shellcheck disable=SC2086 # a list of words
+	"/payload/bin/$name" --directory="/mnt/$name" --output=/tmp/layout $arguments --create_only=1 --overwrite=1
+done </payload/jobs
+
+settle() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+}
+
+settle
+cp /sys/block/nvme0n1/stat /out/stat.first
+iostrata record --out /out/capture --device nvme0n1 2>/out/record.txt &
+recorder=$!
+tries=0
+until [ -e /out/capture/manifest.json ]; do
+	tries=$((tries + 1))
+	if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+		cat /out/record.txt
+		exit 1
+	fi
+	sleep 0.1
+done
+cp /sys/block/nvme0n1/stat /out/stat.before
+while read -r name arguments; do
+	# A kernel may refuse an engine or a way to use it; what fio says of it is the test's to judge.
+	# shellcheck disable=SC2086 # a list of words
+	"/payload/bin/$name" --directory="/mnt/$name" --output-format=json --output="/out/$name.json" $arguments 2>"/out/$name.err" &&
+		code=0 || code=$?
+	echo "$code" >"/out/$name.code"
+	settle
+done </payload/jobs
+cp /sys/block/nvme0n1/stat /out/stat.after
+kill -INT "$recorder"
+wait "$recorder" && code=0 || code=$?
+echo "$code" >/out/record.code
+cp /sys/block/nvme0n1/stat /out/stat.last
+cat /out/record.txt
+umount /mnt
