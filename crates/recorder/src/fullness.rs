@@ -59,6 +59,9 @@ impl Fullness {
 fn effect(map: &str) -> &'static str {
     match map {
         "calls" | "targets" => "a call that finds no room is lost, and counted (inflight_full)",
+        "cpu_waits" => {
+            "a call that finds no room does not tell for how long it waited for a CPU, and is counted (unmeasured_calls)"
+        }
         "vfs_ops" => "an operation of the VFS that finds no room is lost, and counted (inflight_full)",
         "tree" => "a child process that finds no room is not recorded",
         "devices" => "what is on the file systems that found no room is not recorded",

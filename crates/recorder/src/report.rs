@@ -78,6 +78,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
             "requests of disks that do not count (queue/iostats): under way at the stop, or their end was not seen",
         ),
         (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
+        (incomplete.unmeasured_calls, "calls of which it is not known how long they waited for a CPU (--run-queue)"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");
