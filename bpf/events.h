@@ -171,6 +171,13 @@ struct file_event {
 	__s32 open_flags;
 };
 
+/* The record of a system call, where it is asked for how long these wait for a CPU. */
+struct call_event {
+	struct file_event file;
+	/* MISSING where it is not known. */
+	__s64 runnable_ns;
+};
+
 /* Where a block request comes from. */
 struct origin {
 	/* The owner. */
@@ -360,6 +367,8 @@ struct account {
 	__u64 async_ended_write_bytes;
 	/* Completions of io_uring that found the completion ring full. */
 	__u64 uring_overflows;
+	/* Calls of which it was asked, and is not known, for how long they waited for a CPU. */
+	__u64 unmeasured;
 	/* Of those whose I/O is recorded: file pages that turned dirty, and what of them went on its way to the device. */
 	__u64 dirtied_bytes;
 	__u64 cleaned_bytes;
@@ -452,6 +461,8 @@ struct config {
 	__u64 sampling_seed;
 	/* Pages tell by what call they were touched, so calls are followed that are not recorded. */
 	__u32 follows_calls;
+	/* It is measured for how long calls wait for a CPU. */
+	__u32 run_queue;
 	/* The kernel may not tell of the return of a VFS function: kretprobes run out. */
 	__u32 misses_returns;
 	/*

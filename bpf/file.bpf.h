@@ -228,18 +228,10 @@ static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd
 	return 0;
 }
 
-/* The record of an operation that ended at a moment, by whoever began it. */
-static __always_inline void emit_file_event_at(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret,
-					       __u64 now_ns)
+/* `who`: who began it; NULL: the current task. */
+static __always_inline void fill_file_event(struct file_event *event, struct file_op *op, struct identity *who, __u16 event_class,
+					    __s64 ret, __u64 now_ns)
 {
-	struct file_event *event;
-	void *ring = ring_of_this_cpu();
-
-	if (!ring)
-		return;
-	event = reserve_event(ring, event_class, sizeof(*event), op->op, ret);
-	if (!event)
-		return;
 	fill_head(&event->head, event_class, op->op, op->fd_kind, op->start_ns);
 	if (who)
 		event->who = *who;
@@ -252,6 +244,21 @@ static __always_inline void emit_file_event_at(struct file_op *op, struct identi
 	event->ino = op->ino;
 	event->dev = op->dev;
 	event->open_flags = op->open_flags;
+}
+
+/* The record of an operation that ended at a moment, by whoever began it. */
+static __always_inline void emit_file_event_at(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret,
+					       __u64 now_ns)
+{
+	struct file_event *event;
+	void *ring = ring_of_this_cpu();
+
+	if (!ring)
+		return;
+	event = reserve_event(ring, event_class, sizeof(*event), op->op, ret);
+	if (!event)
+		return;
+	fill_file_event(event, op, who, event_class, ret, now_ns);
 	submit_event(event, sizeof(*event));
 }
 

@@ -89,6 +89,7 @@ static __always_inline void end_interrupted(__u32 tid)
 	if (!waits)
 		return;
 	emit_file_event_at(&waits->op, 0, CLASS_SYSCALL, -EINTR, waits->ended_ns);
+	count_unmeasured();
 	bpf_map_delete_elem(&interrupted, &tid);
 }
 

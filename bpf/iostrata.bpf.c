@@ -18,6 +18,7 @@
 #include "process.bpf.h"
 #include "name.bpf.h"
 #include "file.bpf.h"
+#include "run_queue.bpf.h"
 #include "interrupted.bpf.h"
 /* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
@@ -39,6 +40,7 @@ const char unseen_names[UNSEEN_COUNT][WORD_BYTES] = { UNSEEN(X) };
 /* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
 struct record_types {
 	struct file_event file;
+	struct call_event call;
 	struct block_event_parts block;
 	struct fs_slot fs;
 	struct process_event_short process_short;

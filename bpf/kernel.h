@@ -259,6 +259,11 @@ struct task_struct {
 	struct sigpending pending;
 	sigset_t blocked;
 	char comm[16];
+	unsigned int __state;
+};
+
+struct task_struct___5_13 {
+	long state;
 };
 
 struct seq_file;

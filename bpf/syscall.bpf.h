@@ -287,6 +287,8 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 		tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
 	tid = bpf_get_current_pid_tgid();
+	if (!op.left_out)
+		begin_cpu_wait(tid, op.start_ns);
 	known = bpf_map_lookup_elem(&calls, &tid);
 	if (known && known->interrupted)
 		take_up_call(&op, regs, number);
@@ -310,7 +312,7 @@ static __always_inline bool fill_opened(struct file_op *op, long ret)
 }
 
 /* The other file of a copy. */
-static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret)
+static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret, __s64 runnable_ns)
 {
 	struct file_op *target = bpf_map_lookup_elem(&targets, &tid);
 
@@ -318,7 +320,7 @@ static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64
 		return;
 	target->start_ns = source->start_ns;
 	settle_place(target, ret);
-	emit_file_event(target, CLASS_SYSCALL, ret);
+	emit_call(target, ret, runnable_ns);
 	bpf_map_delete_elem(&targets, &tid);
 }
 
@@ -366,6 +368,7 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 {
 	unsigned long number = regs->orig_ax;
 	struct file_op *op;
+	__s64 runnable_ns;
 	__u32 tid;
 
 	if (number < sizeof(config.compat_op) && config.compat_op[number] != OP_NONE && is_compat()) {
@@ -393,15 +396,16 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 			goto out;
 		ret = -EINTR;
 	}
+	runnable_ns = end_cpu_wait(tid, op->start_ns);
 	settle_place(op, ret);
 	if (is_open(op->op)) {
 		if (!fill_opened(op, ret))
 			goto out;
 		tell_current(op->start_ns);
 	}
-	emit_file_event(op, CLASS_SYSCALL, ret);
+	emit_call(op, ret, runnable_ns);
 	if (op->has_target)
-		emit_target(tid, op, ret);
+		emit_target(tid, op, ret, runnable_ns);
 out:
 	op->op = OP_NONE;
 	count_call_ended();
@@ -414,6 +418,7 @@ static __always_inline int forget_calls(__u32 tid)
 	end_interrupted(tid);
 	bpf_map_delete_elem(&calls, &tid);
 	bpf_map_delete_elem(&targets, &tid);
+	forget_cpu_wait(tid);
 	return 0;
 }
 

@@ -54,7 +54,10 @@ def payload(tmp_path_factory):
     dd = require("dd")
     paths = tmp_path_factory.mktemp("bin") / "paths"
     subprocess.run([require("clang"), "-O2", "-Wall", "-Werror", "-o", paths, VM / "record/paths.c"], check=True)
-    programs = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "dmsetup", f"{dd}=/payload/bin/dd", f"{paths}=/payload/bin/paths"]
+    cpu_waits = paths.with_name("cpu_waits")
+    subprocess.run([require("clang"), "-O2", "-Wall", "-Werror", "-o", cpu_waits, VM.parent / "e2e/cpu_waits.c"], check=True)
+    programs = ["mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "dmsetup", f"{dd}=/payload/bin/dd", f"{paths}=/payload/bin/paths",
+                f"{cpu_waits}=/payload/bin/cpu_waits"]
     return make_payload(tmp_path_factory, "record/run.sh", *programs)
 
 
@@ -144,6 +147,22 @@ def test_returns_that_no_kretprobe_is_left_for_are_counted(booted):
     assert set(rows) <= set(calls) and len(set(rows)) == len(rows) and len(calls) == 24 * 64
     assert len(rows) + missed == len(calls), (len(rows), missed)
     assert missed > 0 or line != "5.10"
+
+
+def test_calls_tell_for_how_long_they_waited_for_a_cpu(booted):
+    """Against what the kernel counts of the thread (schedstat), which is on a CPU that two busy loops want too."""
+    out = booted[1] / "run_queue"
+    assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    capture.check_books()
+    waited, times = [int(word) for word in (out / "schedstat").read_text().split()]
+    calls, runnable = capture.one("""
+        select count(runnable_ns), sum(runnable_ns)::bigint from {syscall} where comm = 'cpu_waits' and op in ('pwrite64', 'fdatasync')""")
+    print(f"{booted[0]}: {calls} calls waited {runnable / 1e6:.3f} ms, by the kernel {waited / 1e6:.3f} ms, {times} times on a CPU")
+    assert calls == 50 and capture.manifest["books"]["incomplete"]["unmeasured_calls"] == 0
+    # The kernel reads its clock a moment before it tells, which is long where each instruction is emulated.
+    assert waited > 0 and 0.3 * waited <= runnable <= 1.1 * waited + 100_000 * times
+    assert capture.one("select count(runnable_ns) from {syscall} where op like 'aio%' or runnable_ns > dur_ns") == (0,)
 
 
 def test_a_function_that_calls_itself_returns_twice(booted):

@@ -132,6 +132,8 @@ pub struct Incomplete {
     pub unfinished_calls: u64,
     /// What both can carry at most; `None` where that is not known.
     pub unfinished_io: Option<Amounts>,
+    /// System calls of which it was asked, and is not known, for how long they waited for a CPU (`--run-queue`): they have no `runnable_ns`.
+    pub unmeasured_calls: u64,
     /// Bytes of file contents written to devices whose owner had been known and was forgotten for want of room.
     pub forgotten_owner_bytes: u64,
 }

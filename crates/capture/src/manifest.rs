@@ -58,6 +58,9 @@ pub struct Manifest {
     /// What of command lines and paths is in the capture.
     #[serde(default)]
     pub privacy: Privacy,
+    /// Whether it was measured for how long system calls waited for a CPU (`runnable_ns`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub run_queue: bool,
     /// The recorder's command line.
     pub command_line: Vec<String>,
     /// The machine.

@@ -32,6 +32,8 @@ pub struct Column {
     pub nullable: bool,
     /// How values are laid out.
     pub layout: Layout,
+    /// Whether captures that were made before there was such a column are read as if all its values were missing.
+    pub added: bool,
     /// What the column means.
     pub doc: &'static str,
 }
@@ -88,12 +90,12 @@ pub fn read_column<'a, R: crate::column::Reader<'a>>(batch: &'a RecordBatch, nam
     R::new(column_of(batch, name)?).map_err(|what| format!("column {name} {what}"))
 }
 
-/// Declares a table: its marker type, row type, builder and view.
+/// Declares a table: its marker type, row type, builder and view. A column that was `added` is nullable, and may be missing from captures.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
         $table:ident in $folder:literal, columns $columns:ident, row $row:ident, builder $builder:ident, view $view:ident {
-            $($(#[doc = $col_doc:literal])+ $col:ident: $ty:ty => $layout:ident,)+
+            $($(#[doc = $col_doc:literal])+ $col:ident: $ty:ty => $layout:ident $($added:ident)?,)+
         }
     ) => {
         $(#[doc = $doc])+
@@ -146,6 +148,7 @@ macro_rules! table {
                     data_type: <$ty as $crate::column::Value>::data_type(),
                     nullable: <$ty as $crate::column::Value>::NULLABLE,
                     layout: $crate::table::Layout::$layout,
+                    added: !concat!($(stringify!($added))?).is_empty(),
                     doc: concat!($($col_doc,)+).trim_ascii(),
                 },)+]
             }

@@ -194,6 +194,7 @@ impl Stack {
                 ino: Some(request.file.ino),
                 offset_bytes: place.map(|(offset, _)| offset),
                 requested_bytes: place.map(|(_, bytes)| bytes),
+                runnable_ns: None,
                 ret,
                 flags: Some(RDWR | if process.profile.direct { DIRECT } else { 0 }),
                 weight: 1,

@@ -143,6 +143,7 @@ fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
     for account in kernel.iter().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
+        sum.unmeasured_calls += account.unmeasured;
         sum.forgotten_owner_bytes += account.forgotten_bytes;
     }
     sum

@@ -30,6 +30,8 @@ unsafe impl Record for types::event_head {}
 // SAFETY: as above.
 unsafe impl Record for types::file_event {}
 // SAFETY: as above.
+unsafe impl Record for types::call_event {}
+// SAFETY: as above.
 unsafe impl Record for types::block_event {}
 // SAFETY: as above.
 unsafe impl Record for types::block_event_submitted {}

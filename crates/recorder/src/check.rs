@@ -44,6 +44,8 @@ pub fn run() -> Findings {
     }
     let trees = probes::process_tree(&kernel).and_then(|programs| session::try_out(&programs));
     let _ = writeln!(text, "process trees {}", trees.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
+    let run_queue = probes::run_queue(&kernel).and_then(|programs| session::try_out(&programs));
+    let _ = writeln!(text, "run queue     {}", run_queue.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
     Findings { usable: usable && here.is_ok(), text }
 }
 

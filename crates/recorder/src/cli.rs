@@ -147,6 +147,10 @@ pub struct RecordArgs {
     /// recorded: what begins in one of 2, 4, … 256 moments, and each row says for how many events it stands.
     #[arg(long, value_name = "PCT", value_parser = cpu_limit)]
     cpu_limit: Option<f64>,
+    /// Measure for how long system calls wait for a CPU, runnable and not running: `runnable_ns` of each, and a column of
+    /// `iostrata-analyze path`. It costs something at each switch between threads, of all that run on the machine.
+    #[arg(long, requires = "out")]
+    run_queue: bool,
     /// What of command lines and paths the capture may have: all (none), hashes with a key that is not kept (hash), or nothing
     /// (drop). Names of programs stay in any case.
     #[arg(long, value_name = "LEVEL", default_value = "none")]
@@ -261,6 +265,9 @@ impl RecordArgs {
                 layers.push(layer);
             }
         }
+        if self.run_queue && !layers.contains(&Layer::Syscall) {
+            return Err(Usage("--run-queue: expected the layer syscall among --layers, it is of system calls").into());
+        }
         for pid in &self.pid {
             match processes::process_of(*pid) {
                 None => bail!("--pid {pid}: there is no such process"),
@@ -299,6 +306,7 @@ impl RecordArgs {
             max_disk_bytes: self.max_disk,
             memory,
             cpu_limit_percent: self.cpu_limit,
+            run_queue: self.run_queue,
             privacy: match self.privacy {
                 PrivacyName::None => Privacy::None,
                 PrivacyName::Hash => Privacy::Hash,

@@ -124,9 +124,9 @@ impl Decoder {
         self.rates.as_ref().map_or(1, |rates| rates.weight_at(head.start_ns))
     }
 
-    /// A system call.
+    /// A system call, or an operation of aio or io_uring; `call` where the record is of one of which it was measured how long it waited for a CPU.
     #[inline]
-    pub fn syscall(&self, event: &types::file_event) -> Option<SyscallRow> {
+    pub fn syscall(&self, event: &types::file_event, call: Option<&types::call_event>) -> Option<SyscallRow> {
         let head = &event.head;
         Some(SyscallRow {
             ts_ns: head.start_ns + self.clock_offset_ns,
@@ -141,6 +141,7 @@ impl Decoder {
             ino: known(event.ino),
             offset_bytes: known(event.offset_bytes),
             requested_bytes: known(event.requested_bytes),
+            runnable_ns: call.and_then(|call| known(call.runnable_ns)),
             ret: result_of(event.ret),
             flags: (event.open_flags >= 0).then_some(event.open_flags),
             weight: self.weight(head),

@@ -82,7 +82,7 @@ impl Drain {
     fn decode(&mut self, class: Class, cpu: u16, bytes: &[u8]) -> Option<()> {
         match class {
             SYSCALL => {
-                let row = self.decoder.syscall(record_at(bytes)?)?;
+                let row = self.decoder.syscall(record_at(bytes)?, record_at(bytes))?;
                 if !self.keeps(class, cpu, (row.dev, row.pid)) {
                     return Some(());
                 }

@@ -63,6 +63,9 @@ fn is_bounded(map_type: MapType) -> bool {
 fn effect(map: &str) -> &'static str {
     match map {
         "calls" | "targets" => "a call that finds no room is lost, and counted (inflight_full)",
+        "cpu_waits" => {
+            "a call that finds no room does not tell for how long it waited for a CPU, and is counted (unmeasured_calls)"
+        }
         "vfs_ops" => "an operation of the VFS that finds no room is lost, and counted (inflight_full)",
         "bios" => {
             "a bio of a device that makes no requests is lost where it finds no room, and counted (inflight_full)"

@@ -52,6 +52,8 @@ pub struct Record {
     pub cpu_limit_percent: Option<f64>,
     /// What of command lines and paths is recorded.
     pub privacy: Privacy,
+    /// Whether it is measured for how long calls wait for a CPU.
+    pub run_queue: bool,
 }
 
 /// A live view on standard output.

@@ -51,6 +51,11 @@ impl Plan {
             let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
             plan.programs.extend(trees.into_iter().map(|program| ("process", program)));
         }
+        if options.run_queue {
+            // Before calls are seen, so that of none a part of its wait is missing.
+            let told = probes::run_queue(kernel).map_err(|why| anyhow!("--run-queue: cannot be measured: {why}"))?;
+            plan.programs.extend(told.into_iter().map(|program| ("run queue", program)));
+        }
         for layer in Layer::ALL {
             if !options.layers.contains(layer) {
                 plan.layers.push((*layer, not_captured("not asked for")));

@@ -95,6 +95,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),
+        run_queue: u32::from(options.run_queue),
         // Any other at each start.
         sampling_seed: clock::monotonic_ns().cast_unsigned(),
         cgroup_root: mounts::cgroup2().and_then(|root| cgroups::id_of(Path::new(&root))).unwrap_or(0),
@@ -138,6 +139,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         stop_reason: None,
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
         privacy: options.privacy,
+        run_queue: options.run_queue,
         command_line: std::env::args().collect(),
         host: host::describe(),
         clock: clock::start(),

@@ -79,6 +79,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
         ),
         (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
         (incomplete.unfinished_calls, "system calls without a row: they had not returned"),
+        (incomplete.unmeasured_calls, "calls of which it is not known how long they waited for a CPU (--run-queue)"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");

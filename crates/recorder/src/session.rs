@@ -16,7 +16,7 @@ use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLe
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
 use crate::clock;
 use crate::fullness::Fullness;
-use crate::probes::{KernelFacts, is_return, misses_returns, opcode_name, told_writes};
+use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opcode_name, told_writes};
 use crate::report::tell;
 use crate::unseen::Unseen;
 
@@ -117,7 +117,7 @@ pub enum Edge {
 /// Loaded programs; detached when dropped.
 pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
-    /// In the order in which they were attached; whether each sees a function of the VFS return.
+    /// In the order in which they were attached; whether each is needed until nothing begins any more.
     links: Vec<(bool, Link)>,
     rings: Vec<MapHandle>,
     fullness: Fullness,
@@ -141,6 +141,9 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
         open.maps.calls.set_max_entries(1)?;
         open.maps.under_way.set_max_entries(1)?;
         open.maps.crowded_async.set_max_entries(1)?;
+    }
+    if config.run_queue == 0 {
+        open.maps.cpu_waits.set_max_entries(1)?;
     }
     if !has("vfs_") {
         open.maps.vfs_ops.set_max_entries(1)?;
@@ -252,7 +255,7 @@ impl<'obj> Session<'obj> {
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
             let link = program.attach();
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
-            self.links.push((is_return(name), link.map_err(refusal)?));
+            self.links.push((is_return(name) || is_of_run_queue(name), link.map_err(refusal)?));
         }
         Ok(())
     }
@@ -286,8 +289,9 @@ impl<'obj> Session<'obj> {
 
     /// Detaches everything. What is in the rings stays there.
     pub fn detach(&mut self) {
-        // First what begins operations: one whose return nobody is there to see would pass for one that was missed.
-        self.links.retain(|(is_return, _)| *is_return);
+        // First what begins operations: one whose return nobody is there to see would pass for one that was missed. And what makes rows of
+        // calls: one that waits for a CPU when nobody looks any more would seem not to have waited.
+        self.links.retain(|(is_last, _)| *is_last);
         self.links.clear();
     }
 

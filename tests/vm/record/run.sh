@@ -151,6 +151,12 @@ while [ "$(date +%s)" -lt "$until" ]; do
 done
 stop /out/limited
 
+# Calls beside busy loops on their CPU, and how long the kernel says that they waited for it.
+mkdir /out/run_queue
+start /out/run_queue --run-queue
+/payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
+stop /out/run_queue
+
 # By kretprobes, of which there may be too few.
 /payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 conv=fsync 2>/dev/null
 mkdir /out/kretprobes

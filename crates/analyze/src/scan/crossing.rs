@@ -17,7 +17,7 @@ use crate::entity::Places;
 
 view! {
     /// System calls.
-    pub Calls of syscall { ts_ns, dur_ns, pid, tid, comm, cgroup_id, op, fd_kind, dev, ino, offset_bytes, ret, flags, weight }
+    pub Calls of syscall { ts_ns, dur_ns, pid, tid, comm, cgroup_id, op, fd_kind, dev, ino, offset_bytes, runnable_ns, ret, flags, weight }
 }
 
 view! {
@@ -135,6 +135,11 @@ impl Fold<'_> {
             disk: dev.and_then(|dev| self.scan.mounted.get(&dev).copied()),
             position: view.offset_bytes.at(row),
             bytes: if direction.is_some() { u64::try_from(view.ret.at(row)).unwrap_or(0) } else { 0 },
+            runnable_ns: view
+                .runnable_ns
+                .at(row)
+                .and_then(|ns| u64::try_from(ns).ok())
+                .filter(|ns| *ns <= end_ns.abs_diff(ts_ns)),
             failed: view.ret.at(row) < 0,
             weight: self.weight(view.weight.at(row)),
             is_regular: file_kind == Some(FdKind::Regular),

@@ -19,13 +19,18 @@ pub const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each call 
     `O_DSYNC`, also waits for all that anybody queued meanwhile of its file, and of the journal on the disk that its file system is on, but not for what was written past the page cache; \
     `syncfs` and a sync of a block device for all writes to the disk, `sync` for all writes. The time of a call is `device` while at least one of \
     these requests was with the driver and the device, `queue` while some were under way but none there, `rest` for the rest; what was under way after \
-    the call was over does not count. Calls that waited for no request are `no_request`, with what they copied and what they waited for that others had asked for; \
+    the call was over does not count. \
+    Where it was measured (`record --run-queue`), what is left beside requests is `runnable` for as long as the thread could have run and had no CPU, \
+    and `rest`, `no_request` or `unknown` are the less for it. A call tells how long that was, and not when. While a thread sleeps until its only request is over it is \
+    not runnable; one that waits for several, or is preempted after it has queued one, may be so while some are under way. All of it counts as \
+    if it had been while none was, as far as it has room there; then `rest` is what is left at least, and `runnable_low_ns` how much of `runnable_ns` is certain. What has no room is \
+    in `queue` or `device`, which stay as they are, and counted in `runnable_under_way_ns`. Threads of the kernel that a call waits for (a journal's) wait for CPUs too: that is in `rest`. Calls that waited for no request are `no_request`, with what they copied and what they waited for that others had asked for; \
     syncs without any are `rest`. `unknown` are calls of which that cannot be told: those that went past the page cache or went on beside their thread and of which no request was found; those that one thread submitted together; \
     syncs of a file that lies on no disk that was recorded (an overlay, a network) and `msync`, which tells no file, unless a request of their own thread was found; \
     those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). In `queue` is also the time in which the block layer has the disk's cache emptied before a \
-    request; in `rest` that of writes that were queued before a sync began, and of aio until the program asked. The five \
-    together are the time of the calls. Two of them, `no_request` and `rest`, are what is left and no layer: whether a thread was in the file system, on \
-    a CPU or waiting for one is not told apart. Where block requests were not captured all five are empty.";
+    request; in `rest` that of writes that were queued before a sync began, and of aio until the program asked. The six \
+    together are the time of the calls. Two of them, `no_request` and `rest`, are what is left and no layer: whether a thread was in the file system or on \
+    a CPU, and without `--run-queue` waiting for one, is not told apart. Where block requests were not captured all six are empty, and `runnable` where it was not measured.";
 
 /// What a row is made from.
 pub struct Row<'a> {
@@ -36,6 +41,13 @@ pub struct Row<'a> {
     /// Whether requests were captured.
     has_requests: bool,
     lost_events: Option<u64>,
+}
+
+impl Row<'_> {
+    /// Whether it is known how much time went to this one of [`PARTS`].
+    fn knows(&self, part: &str) -> bool {
+        self.has_requests && (part != RUNNABLE || self.sums.measured > 0)
+    }
 }
 
 /// By scope; of each those that took most time first.
@@ -80,8 +92,7 @@ pub(super) fn lost(trust: &Trust) -> Option<u64> {
 
 /// The time of calls.
 pub(super) fn total_ns(spent: &Spent) -> u128 {
-    let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = *spent;
-    [rest_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
+    spent.total_ns()
 }
 
 /// As wide as a column is: more than 584 years are as many.
@@ -97,17 +108,25 @@ pub(super) fn average_ns(sums: &Sums) -> Option<u64> {
 /// Where time goes: name, what that is, and how much it is.
 type Where = (&'static str, &'static str, fn(&Spent) -> u128);
 
-const PARTS: [Where; 5] = [
+/// The one that is known only where it was measured.
+const RUNNABLE: &str = "runnable";
+
+const PARTS: [Where; 6] = [
     (
         "no_request",
-        "in calls that waited for no request: page cache, file system, on a CPU or waiting for one",
+        "in calls that waited for no request: page cache, file system, on a CPU or, where that was not measured, waiting for one",
         |spent| spent.cache_ns,
     ),
     (
         "rest",
         "in calls that waited for requests, while none of these was under way, and in syncs without any: in the file system, on a CPU or \
-         waiting for one, which is not told apart",
+         waiting for one where that was not measured, which is not told apart",
         |spent| spent.rest_ns,
+    ),
+    (
+        RUNNABLE,
+        "runnable and on no CPU, in place of `no_request`, `rest` or `unknown`. Empty where it was not measured",
+        |spent| spent.runnable_ns,
     ),
     ("queue", "while requests were queued or in the scheduler, and none with the device", |spent| spent.queue_ns),
     ("device", "while at least one request was with the driver and the device", |spent| spent.device_ns),
@@ -144,6 +163,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::integer("waited", "Those that waited for a request.", |row: &Row| {
             row.has_requests.then_some(row.sums.waited)
         }),
+        integer("measured", "Those of which it is known for how long they were runnable.", |sums| sums.measured),
         integer("total_ns", "The sum of their durations.", |sums| whole(total_ns(&sums.spent))),
         ResultColumn::integer("avg_ns", "The average of these, rounded.", |row: &Row| average_ns(row.sums)),
         integer("max_ns", "The longest of these.", |sums| sums.max_ns),
@@ -152,14 +172,30 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         columns.push(ResultColumn::integer(
             format!("{name}_ns"),
             format!("Of `total_ns`: {doc}."),
-            move |row: &Row| row.has_requests.then(|| whole(value(&row.sums.spent))),
+            move |row: &Row| row.knows(name).then(|| whole(value(&row.sums.spent))),
         ));
     }
+    let bounds: [Where; 2] = [
+        (
+            "runnable_low_ns",
+            "How much of `runnable_ns` is certain to have been while no request was under way. What is not may belong to `rest_ns`.",
+            |spent| spent.runnable_low_ns,
+        ),
+        (
+            "runnable_under_way_ns",
+            "For how long threads were runnable beside `runnable_ns`: while requests were under way, so that it is in `queue_ns` or `device_ns`. \
+             Both together are the sum of `runnable_ns` of the calls.",
+            |spent| spent.runnable_under_way_ns,
+        ),
+    ];
+    columns.extend(bounds.map(|(name, doc, value)| {
+        ResultColumn::integer(name, doc, move |row: &Row| row.knows(RUNNABLE).then(|| whole(value(&row.sums.spent))))
+    }));
     for (name, _, value) in PARTS {
         let doc = format!("`{name}_ns` / `total_ns`.");
         columns.push(ResultColumn::number(format!("{name}_share"), doc, move |row: &Row| {
             let (part, total) = (value(&row.sums.spent), total_ns(&row.sums.spent));
-            (row.has_requests && total > 0).then(|| part as f64 / total as f64)
+            (row.knows(name) && total > 0).then(|| part as f64 / total as f64)
         }));
     }
     columns.push(ResultColumn::integer(

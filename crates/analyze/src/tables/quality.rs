@@ -78,6 +78,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
         rows.push(of(ends(manifest)));
         rows.extend(owners(manifest).map(of));
+        rows.extend(run_queue(manifest).map(of));
         rows.push(of(sanity::counters(manifest)));
         rows.extend(sanity::followed(manifest).map(of));
         rows.extend(sanity::processes(number, manifest, finished, trust).map(of));
@@ -214,6 +215,15 @@ fn ends(manifest: &Manifest) -> Check {
         [] => ("operations", Verdict::Good, "all were seen from begin to end".to_owned()),
         found => ("operations", Verdict::Note, found.join(", ")),
     }
+}
+
+/// Whether calls tell for how long they waited for a CPU, where that was asked for.
+fn run_queue(manifest: &Manifest) -> Option<Check> {
+    let (verdict, found) = match manifest.books.incomplete.unmeasured_calls {
+        0 => (Verdict::Good, "system calls tell for how long they waited for a CPU".to_owned()),
+        calls => (Verdict::Note, format!("{calls} system calls do not tell for how long they waited for a CPU")),
+    };
+    manifest.run_queue.then_some(("run queue", verdict, found))
 }
 
 /// What the tables that tell whose dirty pages are had room for, where the manifest says.

@@ -5,7 +5,7 @@ use polars::prelude::*;
 use super::{Shown, first_of_each, listing};
 
 /// Headers and the columns of `path.csv` that they show.
-const COLUMNS: [(&str, &str); 12] = [
+const COLUMNS: [(&str, &str); 13] = [
     ("SCOPE", "scope"),
     ("NAME", "name"),
     ("KIND", "kind"),
@@ -15,6 +15,7 @@ const COLUMNS: [(&str, &str); 12] = [
     ("AVG", "avg_ns"),
     ("NO REQUEST", "no_request_share"),
     ("REST", "rest_share"),
+    ("RUNNABLE", "runnable_share"),
     ("QUEUE", "queue_share"),
     ("DEVICE", "device_share"),
     ("UNKNOWN", "unknown_share"),

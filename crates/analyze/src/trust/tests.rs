@@ -22,6 +22,7 @@ pub(crate) fn sound() -> Capture {
         recorder_version: String::new(),
         continues: None,
         privacy: Default::default(),
+        run_queue: false,
         command_line: Vec::new(),
         host: Default::default(),
         clock: Default::default(),

@@ -104,6 +104,7 @@ pub fn crossing(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_pa
         let op = CALLS[(*place % 8) as usize];
         let call = capture.syscall(*ts_ns, *pid, op, if op.direction().is_some() { 4_096 } else { 0 }, *dur_ns);
         (call.dev, call.ino, call.flags) = (Some(DISK), Some(place / 6), Some(if *reads { 0o10000 } else { 0o40000 }));
+        call.runnable_ns = (dur_ns % 3 > 0).then_some(dur_ns / 2);
         let by = (place % 5 > 0).then_some(*pid);
         let request = capture.block(ts_ns + place, by, if *reads { Op::Read } else { Op::Write }, 4_096, dur_ns / 2);
         (request.sector, request.file_dev, request.ino) = (Some(*ts_ns), Some(DISK), Some(place / 5));

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
@@ -29,6 +30,8 @@ pub struct OpenPart {
     looked: limits::Looked,
     /// The columns that are read.
     mask: ProjectionMask,
+    /// What is read, with columns that were added to the table after the part was written. None where the part has all of them.
+    filled: Option<SchemaRef>,
 }
 
 impl OpenPart {
@@ -48,7 +51,13 @@ impl OpenPart {
         // The Arrow schema that a file may have in it says nothing that the table does not, and is left alone.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let found = ArrowReaderMetadata::try_new(metadata.clone(), options()).map_err(error)?;
-        let schema = check_schema(part, found.schema(), &T::schema())?;
+        let added: Vec<&str> = T::columns().iter().filter(|column| column.added).map(|column| column.name).collect();
+        let expected = T::schema();
+        let schema = check_schema(part, found.schema(), &expected, &added)?;
+        let asked = expected.fields().iter().filter(|field| columns.contains(&field.name().as_str()));
+        let asked: Vec<FieldRef> = asked.cloned().collect();
+        let lacks_one = asked.iter().any(|field| schema.field_with_name(field.name()).is_err());
+        let filled = lacks_one.then(|| Arc::new(Schema::new(asked)));
         let chosen = schema.fields().iter().enumerate().filter(|(_, field)| columns.contains(&field.name().as_str()));
         let chosen: Vec<limits::Column> = chosen
             .map(|(place, field)| limits::Column {
@@ -59,7 +68,7 @@ impl OpenPart {
         let looked = limits::Looked::new(bytes, &metadata, chosen).map_err(error)?;
         let metadata = ArrowReaderMetadata::try_new(metadata, options().with_schema(schema)).map_err(error)?;
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), looked.places());
-        Ok(OpenPart { path: path.to_owned(), file, metadata, looked, mask })
+        Ok(OpenPart { path: path.to_owned(), file, metadata, looked, mask, filled })
     }
 
     /// How many row groups it has.
@@ -90,7 +99,7 @@ impl OpenPart {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
         let batches = builder.with_row_groups(groups.to_vec()).build().map_err(|e| Error::parquet(&self.path, e))?;
-        Ok(PartReader { path: self.path.clone(), batches })
+        Ok(PartReader { path: self.path.clone(), batches, filled: self.filled.clone() })
     }
 }
 
@@ -98,6 +107,7 @@ impl OpenPart {
 pub struct PartReader {
     path: PathBuf,
     batches: ParquetRecordBatchReader,
+    filled: Option<SchemaRef>,
 }
 
 impl PartReader {
@@ -136,17 +146,33 @@ impl Iterator for PartReader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.batches.next().map(|batch| batch.map_err(|e| Error::parquet(&self.path, e.into())))
+        let batch = self.batches.next()?.and_then(|batch| match &self.filled {
+            Some(schema) => fill(&batch, schema),
+            None => Ok(batch),
+        });
+        Some(batch.map_err(|e| Error::parquet(&self.path, e.into())))
     }
 }
 
-/// What to read the columns `found` in a part as, so that those of its table are as `expected`.
-fn check_schema(part: &PartFile, found: &Schema, expected: &Schema) -> Result<Arc<Schema>> {
+/// A batch with columns that its part does not have, too: all their values are missing.
+fn fill(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, ArrowError> {
+    let absent = |field: &FieldRef| new_null_array(field.data_type(), batch.num_rows());
+    let column = |field: &FieldRef| batch.column_by_name(field.name()).cloned().unwrap_or_else(|| absent(field));
+    RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())
+}
+
+/// What to read the columns `found` in a part as, so that those of its table are as `expected`. One of `added` may be missing.
+fn check_schema(part: &PartFile, found: &Schema, expected: &Schema, added: &[&str]) -> Result<Arc<Schema>> {
     let wrong = |what| Error::Schema { path: part.path().to_owned(), what };
     for field in expected.fields() {
         let name = field.name();
         let mut columns = found.fields().iter().filter(|column| column.name() == name);
-        let Some(column) = columns.next() else { return Err(wrong(format!("column {name} is missing"))) };
+        let Some(column) = columns.next() else {
+            if added.contains(&name.as_str()) {
+                continue;
+            }
+            return Err(wrong(format!("column {name} is missing")));
+        };
         if column.data_type() != stored(field.data_type()) {
             let stored = stored(field.data_type());
             return Err(wrong(format!("column {name} is {}, expected {stored}", column.data_type())));

@@ -1,10 +1,18 @@
 use std::fs;
 use std::path::Path;
 
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
+
 use super::*;
 use crate::column::{Comm, Reader};
-use crate::table::{Table, TableBuilder};
-use crate::tables::{BlockTable, ProcessBuilder, ProcessRow, ProcessTable, ProcessView};
+use crate::op::Op;
+use crate::table::{Layout, Table, TableBuilder};
+use crate::tables::{
+    BlockTable, ProcessBuilder, ProcessRow, ProcessTable, ProcessView, SyscallBuilder, SyscallRow, SyscallTable,
+    SyscallView,
+};
 
 fn process(ts_ns: i64, exe: Option<&str>) -> ProcessRow {
     ProcessRow {
@@ -53,6 +61,56 @@ fn a_part_of_another_table_is_refused_with_the_column_at_fault() {
     let error =
         PartReader::open::<BlockTable>(&PartFile::Whole(part.name.path(directory.path()))).err().expect("refused");
     assert!(error.to_string().ends_with("part-000001.parquet: column dur_ns is missing"), "{error}");
+}
+
+#[test]
+fn a_column_that_was_added_is_null_in_older_parts_and_no_other_may_be_missing() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let mut builder = SyscallBuilder::default();
+    builder.push(SyscallRow {
+        ts_ns: 1,
+        dur_ns: 9,
+        pid: 4,
+        tid: 4,
+        comm: Comm(*b"etcd\0\0\0\0\0\0\0\0\0\0\0\0"),
+        cgroup_id: 1,
+        op: Op::Fsync,
+        fd_kind: None,
+        dev: None,
+        ino: Some(12),
+        offset_bytes: None,
+        requested_bytes: None,
+        runnable_ns: Some(7),
+        ret: -5,
+        flags: None,
+        weight: 1,
+    });
+    let batch = builder.finish().expect("equal columns");
+    let written = |without: &str| {
+        let schema = batch.schema();
+        let kept = (0..batch.num_columns()).filter(|number| schema.field(*number).name() != without);
+        let batch = batch.project(&kept.collect::<Vec<_>>()).expect("its columns");
+        let path = directory.path().join(without);
+        let file = fs::File::create(&path).expect("a writable directory");
+        let properties = WriterProperties::builder().set_dictionary_enabled(false);
+        let words = SyscallTable::columns().into_iter().filter(|column| column.layout == Layout::Dictionary);
+        let properties = words.fold(properties, |properties, column| {
+            properties.set_column_dictionary_enabled(ColumnPath::from(column.name), true)
+        });
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).expect("a schema");
+        writer.write(&batch).expect("room");
+        writer.close().expect("room");
+        PartFile::Whole(path)
+    };
+    let read = |part: &PartFile| {
+        let batches: Vec<_> = PartReader::open::<SyscallTable>(part)?.collect::<Result<_>>()?;
+        let view = SyscallView::new(&batches[0]).expect("its own schema");
+        Ok::<_, Error>((view.rows, view.runnable_ns.at(0), view.ino.at(0), view.ret.at(0)))
+    };
+    assert_eq!(read(&written("nothing")).expect("whole"), (1, Some(7), Some(12), -5));
+    assert_eq!(read(&written("runnable_ns")).expect("an older part"), (1, None, Some(12), -5));
+    let error = read(&written("ino")).expect_err("refused");
+    assert!(error.to_string().ends_with("column ino is missing"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bpf::bytes_of;
+use crate::bpf::{bytes_of, record_at};
 use iostrata_capture::manifest::Privacy;
 
 fn words(ops: &[&str]) -> Words {
@@ -56,10 +56,23 @@ fn parts_take_what_the_owner_leaves_and_no_more_than_was_done() {
 #[test]
 fn an_operation_without_a_word_is_no_row() {
     let mut event = types::file_event::default();
-    assert!(decoder().syscall(&event).is_none());
+    assert!(decoder().syscall(&event, None).is_none());
     event.head.op = 200;
-    assert!(decoder().syscall(&event).is_none());
+    assert!(decoder().syscall(&event, None).is_none());
     assert!(Decoder::new(0, &words(&["frobnicate"]), veil(), None).is_err());
+}
+
+#[test]
+fn how_long_a_call_waited_for_a_cpu_is_null_where_it_was_not_measured_or_is_not_known() {
+    let mut call = types::call_event { runnable_ns: 30, ..Default::default() };
+    call.file.head.op = 2;
+    let runnable = |bytes: &[u8]| {
+        let event = record_at(bytes).expect("a whole record");
+        decoder().syscall(event, record_at(bytes)).expect("a known operation").runnable_ns
+    };
+    assert_eq!(runnable(bytes_of(&call)), Some(30));
+    assert_eq!(runnable(bytes_of(&types::call_event { runnable_ns: MISSING, ..call })), None);
+    assert_eq!(runnable(bytes_of(&call.file)), None);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod btf;
 mod fs;
 mod makers;
 mod process;
+mod run_queue;
 mod syscall;
 mod vfs;
 
@@ -16,6 +17,7 @@ use iostrata_capture::op::Layer;
 pub use block::{request_flag_bits, told_writes};
 pub use btf::VmlinuxBtf;
 pub use makers::configure as configure_makers;
+pub use run_queue::is_one as is_of_run_queue;
 pub use syscall::{compat_operations, opcode_name, operations as syscall_operations, unknown_opcodes};
 pub use vfs::{is_return, misses_returns};
 
@@ -77,6 +79,11 @@ pub fn processes(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
 /// Programs that follow process trees; needed where a filter does.
 pub fn process_tree(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     process::trees(kernel)
+}
+
+/// Programs that measure how long threads wait for a CPU within their calls; needed where that is asked for.
+pub fn run_queue(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
+    run_queue::told(kernel)
 }
 
 /// The first way that works, tried with `works`; or every reason why none does.

@@ -22,6 +22,8 @@ impl Host {
             ("sched_process_free", 1),
             ("sched_process_exit", 2),
             ("sched_process_exec", 3),
+            ("sched_switch", 4),
+            ("sched_wakeup", 1),
             ("writeback_dirty_folio", 2),
             ("mm_filemap_add_to_page_cache", 1),
             ("writeback_single_inode_start", 3),
@@ -240,6 +242,17 @@ fn what_may_be_freed_under_a_sleeper_is_not_used() {
     assert_eq!(tried(&host), "fentry/fexit");
     host.structs.clear();
     assert_eq!(tried(&host), "kprobe/kretprobe");
+}
+
+#[test]
+fn the_run_queue_is_told_by_two_tracepoints_and_needs_both() {
+    let mut host = Host::complete();
+    let programs = run_queue(&host).expect("both are there");
+    assert!(programs.len() == 2 && programs.iter().all(|program| is_of_run_queue(program)));
+    let of_layers = Layer::ALL.iter().flat_map(|layer| candidates(*layer, &host).expect("everything is there"));
+    assert!(!of_layers.flat_map(|variant| variant.programs).any(|program| is_of_run_queue(&program)));
+    host.tracepoints.remove("sched_wakeup");
+    assert_eq!(run_queue(&host), Err("the kernel has no tracepoint sched_wakeup".to_owned()));
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl Found {
 
     /// Where the time of `call` went.
     pub fn spent(&self, call: &Call) -> Spent {
+        let spent = self.by_requests(call);
+        call.runnable_ns.map_or(spent, |ns| spent.less_runnable(u128::from(ns)))
+    }
+
+    /// The same as far as requests tell.
+    fn by_requests(&self, call: &Call) -> Spent {
         let total_ns = u128::from(call.end_ns.abs_diff(call.ts_ns));
         let unknown = Spent { unknown_ns: total_ns, ..Spent::default() };
         if call.weight > 1 || self.is_unclear {

@@ -53,6 +53,8 @@ pub struct Call {
     pub position: Option<i64>,
     /// Bytes that it moved.
     pub bytes: u64,
+    /// For how long its thread was runnable and on no CPU, where that was measured.
+    pub runnable_ns: Option<u64>,
     /// Whether it failed.
     pub failed: bool,
     /// For how many calls it stands.

@@ -77,30 +77,64 @@ impl Forced {
     }
 }
 
-/// Where the time of calls went, in nanoseconds. All of them together are the time of the calls.
+/// Where the time of calls went, in nanoseconds. The first six together are the time of the calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Calls that waited for no request: the page cache.
     pub cache_ns: u128,
     /// No request that the call waits for was under way.
     pub rest_ns: u128,
+    /// Nor was the thread on a CPU, though it was runnable. How long it was is known of some calls, when is not: as if all of it that
+    /// has room there was while none was under way.
+    pub runnable_ns: u128,
     /// Some were, but none with the device: queued, or in the scheduler.
     pub queue_ns: u128,
     /// At least one was with the device.
     pub device_ns: u128,
     /// Which of these it was is not known.
     pub unknown_ns: u128,
+    /// What of `runnable_ns` had no room while requests were under way.
+    pub runnable_low_ns: u128,
+    /// For how long threads were runnable beside `runnable_ns`: it had no room while no requests were under way.
+    pub runnable_under_way_ns: u128,
 }
 
 impl Spent {
+    /// All of it.
+    pub fn total_ns(&self) -> u128 {
+        let Spent { cache_ns, rest_ns, runnable_ns, queue_ns, device_ns, unknown_ns, .. } = *self;
+        [rest_ns, runnable_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
+    }
+
+    /// The same of a call whose thread was runnable for so long. Where requests were under way, that was when these were, or when they were not:
+    /// it is taken off what is left beside these, as far as it has room there.
+    pub(super) fn less_runnable(mut self, runnable_ns: u128) -> Spent {
+        let under_way_ns = self.queue_ns.saturating_add(self.device_ns);
+        let is_told = self.unknown_ns == 0;
+        // A call has one of these three.
+        let left = match (is_told, self.cache_ns) {
+            (false, _) => &mut self.unknown_ns,
+            (true, 0) => &mut self.rest_ns,
+            (true, _) => &mut self.cache_ns,
+        };
+        self.runnable_ns = runnable_ns.min(*left);
+        *left -= self.runnable_ns;
+        self.runnable_under_way_ns = runnable_ns - self.runnable_ns;
+        self.runnable_low_ns = if is_told { runnable_ns.saturating_sub(under_way_ns) } else { 0 };
+        self
+    }
+
     pub(super) fn add(&mut self, other: &Spent, weight: u32) {
-        let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = other;
+        let Spent { cache_ns, rest_ns, runnable_ns, queue_ns, device_ns, unknown_ns, .. } = other;
         for (mine, more) in [
             (&mut self.cache_ns, cache_ns),
             (&mut self.rest_ns, rest_ns),
+            (&mut self.runnable_ns, runnable_ns),
             (&mut self.queue_ns, queue_ns),
             (&mut self.device_ns, device_ns),
             (&mut self.unknown_ns, unknown_ns),
+            (&mut self.runnable_low_ns, &other.runnable_low_ns),
+            (&mut self.runnable_under_way_ns, &other.runnable_under_way_ns),
         ] {
             *mine = mine.saturating_add(more.saturating_mul(u128::from(weight)));
         }

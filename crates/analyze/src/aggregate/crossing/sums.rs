@@ -33,6 +33,8 @@ pub struct Sums {
     pub failed: u64,
     /// Those that waited for a request.
     pub waited: u64,
+    /// Those of which it is known for how long they were runnable.
+    pub measured: u64,
     /// Those that moved bytes and waited for no request, where it is known that there was none.
     pub hits: Amount,
     /// Those that waited for a request, of the calls of which it would be known if there was none.
@@ -60,6 +62,7 @@ impl Sums {
             calls: Amount::default(),
             failed: 0,
             waited: 0,
+            measured: 0,
             hits: Amount::default(),
             misses: Amount::default(),
             file_bytes: 0,
@@ -80,6 +83,7 @@ impl Sums {
         for (mine, more) in [
             (&mut self.failed, other.failed),
             (&mut self.waited, other.waited),
+            (&mut self.measured, other.measured),
             (&mut self.file_bytes, other.file_bytes),
             (&mut self.pages, other.pages),
             (&mut self.untold, other.untold),
@@ -115,6 +119,7 @@ impl Sums {
         for (mine, more) in [
             (&mut self.failed, counted(call.failed)),
             (&mut self.waited, counted(waited)),
+            (&mut self.measured, counted(call.runnable_ns.is_some())),
             (&mut self.file_bytes, of_file.0),
             (&mut self.pages, of_file.1),
             (&mut self.untold, counted(!is_told)),

@@ -43,13 +43,14 @@ pub fn tail(frame: &DataFrame) -> Result<Figure> {
     words.drawn((&x, &y), &Marks::Lines(lines), legend(names.iter().map(String::as_str).enumerate()))
 }
 
-/// Columns of `path.csv` and what they are.
-const WAITS: [(&str, &str); 5] = [
-    ("no_request_share", "no request (page cache, CPU)"),
-    ("rest_share", "rest (file system, CPU)"),
-    ("queue_share", "queue"),
-    ("device_share", "device"),
-    ("unknown_share", "not known"),
+/// Columns of `path.csv`, what they are, and their colours: grey is what is not known.
+const WAITS: [(&str, &str, usize); 6] = [
+    ("no_request_share", "no request (page cache, CPU)", 4),
+    ("rest_share", "rest (file system, CPU)", 2),
+    ("runnable_share", "runnable (waiting for a CPU)", 3),
+    ("queue_share", "queue", 0),
+    ("device_share", "device", 1),
+    ("unknown_share", "not known", 6),
 ];
 
 /// How many kinds of calls have bars.
@@ -73,10 +74,14 @@ pub fn path(frame: &DataFrame) -> Result<Figure> {
     let labels: Vec<String> = kinds.iter().zip(&ops).map(label).collect();
     let mut from = vec![0.0; rows.len()];
     let mut cells = Vec::new();
-    // Grey is what is not known.
-    let of = [4, 2, 0, 1, 6];
-    for ((column, _), of) in WAITS.iter().zip(of) {
-        for (row, share) in rows.sums(column)?.into_iter().enumerate() {
+    let mut entries = Vec::new();
+    for (column, word, of) in WAITS {
+        let shares = rows.numbers(column)?;
+        // Not of what was not measured.
+        if shares.iter().any(Option::is_some) {
+            entries.push((of, word));
+        }
+        for (row, share) in shares.into_iter().map(Option::unwrap_or_default).enumerate() {
             let bottom = (rows.len() - 1 - row) as f64;
             if share > 0.0 {
                 let x = (from[row], from[row] + share);
@@ -86,7 +91,6 @@ pub fn path(frame: &DataFrame) -> Result<Figure> {
         }
     }
     let (x, y) = (Axis::linear("share of their time", 1.0, Unit::Share), Axis::things("", &labels, true));
-    let entries = WAITS.iter().zip(of).map(|((_, word), of)| (of, *word));
     words.drawn((&x, &y), &Marks::Cells(cells, Vec::new()), legend(entries))
 }
 

@@ -37,6 +37,7 @@ fn call(op: Op, name: &str, ret: i64) -> SyscallRow {
         ino: Some(12),
         offset_bytes: Some(4096),
         requested_bytes: Some(8192),
+        runnable_ns: None,
         ret,
         flags: None,
         weight: 1,

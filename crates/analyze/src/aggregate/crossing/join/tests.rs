@@ -21,6 +21,7 @@ fn call(ts_ns: i64, ns: i64, tid: i32, op: Op, waits: Waits) -> Call {
         disk: Some(DISK),
         position: Some(0),
         bytes: if op.direction().is_some() { 4_096 } else { 0 },
+        runnable_ns: None,
         failed: false,
         weight: 1,
         is_regular: true,
@@ -47,7 +48,7 @@ fn request(ts_ns: i64, ns: i64, tid: Option<i32>, op: Op) -> Request {
 }
 
 fn spent(call: &Call, found: &Found) -> [u128; 5] {
-    let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns } = found.spent(call);
+    let Spent { cache_ns, rest_ns, queue_ns, device_ns, unknown_ns, .. } = found.spent(call);
     [cache_ns, rest_ns, queue_ns, device_ns, unknown_ns]
 }
 
@@ -66,6 +67,39 @@ fn a_read_waits_for_what_its_thread_queued_within_it() {
     // From 20 to 30 and 90 to 100 requests are queued alone; from 30 to 70 with the device.
     assert_eq!(spent(&calls[0], &found[0]), [0, 40, 20, 40, 0]);
     assert_eq!(spent(&calls[1], &found[1]), [100, 0, 0, 0, 0]);
+}
+
+/// What is runnable, how much of it is certain, and what is beside it; where no request is under way, and where that is not known.
+fn runnable(call: &Call, found: &Found, ns: u64) -> ([u128; 3], u128, u128) {
+    let call = Call { runnable_ns: Some(ns), ..call.clone() };
+    let (without, spent) = (found.by_requests(&call), found.spent(&call));
+    assert_eq!((spent.total_ns(), spent.queue_ns, spent.device_ns), (100, without.queue_ns, without.device_ns));
+    assert_eq!(spent.runnable_ns + spent.runnable_under_way_ns, u128::from(ns));
+    let left = spent.cache_ns + spent.rest_ns;
+    ([spent.runnable_ns, spent.runnable_low_ns, spent.runnable_under_way_ns], left, spent.unknown_ns)
+}
+
+#[test]
+fn time_without_a_cpu_is_taken_off_what_is_left_beside_requests_and_nothing_twice() {
+    // 10 ns in the queue and 20 with the device: 70 are left.
+    let read = call(0, 100, 1, Op::Read, Waits::Own);
+    let found = join(std::slice::from_ref(&read), &[request(20, 30, Some(1), Op::Read)], &[]).remove(0);
+    assert_eq!(runnable(&read, &found, 0), ([0, 0, 0], 70, 0));
+    // All of it, or none, may have been while the request was under way.
+    assert_eq!(runnable(&read, &found, 25), ([25, 0, 0], 45, 0));
+    // At most 30 of it.
+    assert_eq!(runnable(&read, &found, 50), ([50, 20, 0], 20, 0));
+    // At least 10 of it.
+    assert_eq!(runnable(&read, &found, 80), ([70, 50, 10], 0, 0));
+    // Without requests there is no doubt.
+    assert_eq!(runnable(&read, &Found::default(), 60), ([60, 60, 0], 40, 0));
+    let sync = call(0, 100, 1, Op::Fsync, Waits::Journal);
+    assert_eq!(runnable(&sync, &Found::default(), 60), ([60, 60, 0], 40, 0));
+    // Of what was under way nothing is known, of the thread it is.
+    let direct = Call { is_direct: true, ..read.clone() };
+    assert_eq!(runnable(&direct, &Found::default(), 60), ([60, 0, 0], 0, 40));
+    assert_eq!(runnable(&direct, &Found::default(), 100), ([100, 0, 0], 0, 0));
+    assert_eq!(found.spent(&read).runnable_ns, 0);
 }
 
 #[test]
