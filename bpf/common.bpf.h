@@ -209,8 +209,11 @@ static __always_inline struct task_struct *client_of_current(void)
 	if (bpf_ksym_exists(bpf_rdonly_cast) && bpf_core_field_exists(struct io_worker, wq)) {
 		worker = task->worker_private;
 		client = worker ? BPF_CORE_READ(worker, wq, task) : 0;
-		if (client)
-			return bpf_rdonly_cast(client, bpf_core_type_id_kernel(struct task_struct));
+		if (client) {
+			client = bpf_rdonly_cast(client, bpf_core_type_id_kernel(struct task_struct));
+			/* Of a ring that is polled the workers are the polling thread's. */
+			return client->flags & PF_IO_WORKER ? client->group_leader : client;
+		}
 	}
 	return HOP(task)->group_leader;
 }

@@ -137,30 +137,17 @@ def at(make, jobs):
 files, bare = at(lambda directory: Files(directory, mebibytes=1536), FILES), at(Bare, BARE)
 
 
-def parameters(jobs, wrong=lambda _: None):
-    """Each job under its name; of those that are known to come out wrong the reason."""
-    for name, job in jobs.items():
-        reason = wrong(job)
-        marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-        yield pytest.param(name, job, id=job.name, marks=marks)
+def parameters(jobs):
+    """Each job under its name."""
+    return [pytest.param(name, job, id=job.name) for name, job in jobs.items()]
 
 
-def punted(job, on_disk):
-    """
-    Where a ring is polled by a thread of the kernel, and workers do what that may not wait for: all of it where fio asks for that, and
-    the first write to a file of ext4, which sets a time.
-    """
-    if "--sqthread_poll=1" in job.options and ("--force_async=1" in job.options or (job.rw == "randrw" and not on_disk)):
-        return "workers of a ring that is polled have the name of the thread that polls it, not that of its process"
-    return None
-
-
-@pytest.mark.parametrize("name, job", list(parameters(FILES, lambda job: punted(job, False))))
+@pytest.mark.parametrize("name, job", parameters(FILES))
 def test_files(files, name, job):
     check(files, name, job)
 
 
-@pytest.mark.parametrize("name, job", list(parameters(BARE, lambda job: punted(job, True))))
+@pytest.mark.parametrize("name, job", parameters(BARE))
 def test_a_disk_without_a_file_system(bare, name, job):
     check(bare, name, job)
 

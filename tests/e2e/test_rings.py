@@ -165,10 +165,7 @@ def test_vectors_of_registered_buffers_are_recorded(workload, programs, tmp_path
     assert counted(capture, "io_uring_write") == (32, written)
 
 
-@pytest.mark.parametrize("what", [
-    "direct-workers", "direct-polled",
-    pytest.param("direct-polled-workers", marks=pytest.mark.xfail(
-        strict=True, reason="the client of a worker may be the thread that polls the ring, and the name is that thread's"))])
+@pytest.mark.parametrize("what", ["direct-workers", "direct-polled", "direct-polled-workers"])
 def test_what_a_worker_does_has_its_clients_name(workload, what):
     (read, _, operations, _), capture = workload("rings", what, 500, "--comm", "rings")
     assert counted(capture, "io_uring_read") == (operations, read)

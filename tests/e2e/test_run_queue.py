@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import BIN, analyze, require, run
 
-# The kernel's clock of a run queue is read a moment before it switches, and a moment before it tells of it.
-SLACK_NS = 5_000
+# The kernel reads the clock of a run queue some moments before it tells of a switch, and a virtual CPU may be held up in each of them.
+SLACK = 1.5
 
 PARTS = ("no_request", "rest", "runnable", "queue", "device", "unknown")
 
@@ -55,7 +55,7 @@ def test_calls_wait_for_a_cpu_as_long_as_the_kernel_says(way, calls, ops, record
     assert known >= 0.9 * count
     # The program does nothing but calls, so what it waited it waited in them; but for what it was preempted between two.
     assert waited > 10_000_000, "nothing to wait for"
-    assert 0.5 * waited <= runnable <= waited + SLACK_NS * times
+    assert waited / 2 <= runnable <= SLACK * waited
 
     shown, rows = path_rows(capture, tmp_path / "out")
     assert "RUNNABLE" in shown
