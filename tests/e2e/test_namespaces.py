@@ -164,8 +164,8 @@ def test_a_cgroup_that_leaves_nothing_out(path, why, tmp_path, recordable):
 
 def test_a_limit_of_file_sizes_is_a_write_that_fails(disk, tmp_path, recordable):
     out = tmp_path / "run"
-    load = f"for i in range(200): open({str(disk.mount)!r} + f'/{{i}}', 'wb').write(os.urandom(9000))"
-    limited = ["prlimit", "--fsize=20000", BIN / "iostrata", "record", "--out", out, "--flush-interval", "100ms"]
+    load = f"for i in range(3000): open({str(disk.mount)!r} + f'/{{i}}', 'wb').write(os.urandom(5000))"
+    limited = ["prlimit", "--fsize=40000", BIN / "iostrata", "record", "--out", out, "--flush-interval", "100ms"]
     done = run(*limited, "--", sys.executable, "-c", f"import os, time\n{load}\ntime.sleep(1)\n")
     assert done.returncode == 3, (done.returncode, done.stderr)
     assert Capture(out).lost_events(), "nothing reached the limit"

@@ -66,7 +66,7 @@ near, far = socket.socketpair()
 os.sendfile(near.fileno(), file, 0, 5000)
 out, into = os.pipe()
 os.splice(file, into, 3000, offset_src=0)
-thread = threading.Thread(target=lambda: os.pwrite(file, bytes(50000), 0))
+thread = threading.Thread(target=lambda: os.pwrite(file, bytes(5_000_000), 0))
 thread.start(); thread.join()
 print(flush=True)
 sys.stdin.readline()
@@ -98,7 +98,7 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
     read, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('pread64', 'preadv', 'preadv2', 'copy_file_range_in', 'sendfile_in', 'splice_in')")
     wrote, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('write', 'pwrite64', 'writev', 'copy_file_range_out')")
     # Of splice the kernel tells no process's counters; of pipes and sockets there is no row.
-    assert (read, wrote) == (4000 + 500 + 6000 + 5000 + 3000, 10000 + 20000 + 1000 + 6000 + 50000)
+    assert (read, wrote) == (4000 + 500 + 6000 + 5000 + 3000, 10000 + 20000 + 1000 + 6000 + 5_000_000)
     assert read - 3000 <= book["read_bytes"] and wrote <= book["write_bytes"] < wrote + 5000 + 100
     found, _ = checks(capture.directory, tmp_path / "sound")
     assert found["processes"][0] == "good", found["processes"]

@@ -56,7 +56,7 @@ def test_whoever_asks_learns_how_a_recording_is(disk, record):
 
 def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(stalling, record, tmp_path):  # noqa: F811
     above, below = stalling
-    recorder = record("--comm", "fio", "--flush-interval", "1s", out=above.mount / "run")
+    recorder = record("--comm", Load.NAME, "--flush-interval", "1s", out=above.mount / "run")
     load = Load(15)
     try:
         time.sleep(2)

@@ -18,7 +18,7 @@ use crate::bpf::{HereSkelBuilder, here_types::task_io, read_record};
 const MOST_FOLLOWED: usize = 32_768;
 
 /// So many are in the manifest.
-const MOST_KEPT: usize = 256;
+const MOST_KEPT: usize = 32;
 
 /// A process, by id and start.
 type Key = (u32, u64);
