@@ -107,15 +107,16 @@ def check_operations(capture, job, fios, comm):
     assert rows == {}, "fio did nothing else"
 
 
-def check_latencies(capture, job, fios, ours, comm):
+def check_latencies(capture, job, fios, ours, comm, is_emulated=False):
     """
     Each row is within what fio calls the operation's latency, by the same clock: fio looks before it calls and after it has been told,
     so every operation takes no longer by ours than by fio's, and of any rank the same holds. It does so whatever else the machine does.
     What calls do not wait for is within fio's total latency; of those that wait the completion latency is enough.
 
     The other way round it is fio's own time that lies between, a microsecond or a few. Whoever is preempted is so within the call
-    nearly always, so for one in two operations to have taken twice as long by fio as by ours, where the device is waited for, ours
-    must be wrong. Deep rings are told of when fio gets round to it, so it does not hold there.
+    nearly always, so for one in two operations to have taken four times as long by fio as by ours, where the device is waited for, ours
+    must be wrong. Deep rings are told of when fio gets round to it, so it does not hold there, nor where a CPU is emulated, which is held
+    up anywhere.
     """
     for direction, op in zip(("read", "write"), CALLS[job.engine]):
         told = fios[direction]["lat_ns" if job.engine in ASYNCHRONOUS else "clat_ns"]
@@ -127,8 +128,8 @@ def check_latencies(capture, job, fios, ours, comm):
         if row["count"] < told["N"]:
             continue
         assert 0 < row["p99_ns"] <= fio_p99 * BUCKET * DIGITS, (op, row, told)
-        if job.direct and (job.engine != "io_uring" or job.depth == 1):
-            assert row["p50_ns"] * 2 >= fio_p50, (op, row, told)
+        if job.direct and not is_emulated and (job.engine != "io_uring" or job.depth == 1):
+            assert row["p50_ns"] * 4 >= fio_p50, (op, row, told)
     # Of syncs fio has no total latency, and the other one begins where the submission ends. There are few: the longest is compared.
     told = fios["sync"]["lat_ns"]
     if told["N"] and job.engine not in ASYNCHRONOUS:
