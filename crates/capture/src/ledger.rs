@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::op::Direction;
 use crate::unseen::WithoutRow;
 
 /// Declares the causes of loss once: the counters, their sum and their names.
@@ -68,6 +69,15 @@ pub struct Amounts {
 }
 
 impl Amounts {
+    /// One operation of so many bytes; nothing where it moves no data.
+    pub fn of(direction: Option<Direction>, bytes: u64) -> Amounts {
+        match direction {
+            Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
+            Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
+            None => Amounts::default(),
+        }
+    }
+
     /// Adds the amounts of `other`.
     pub fn add(&mut self, other: &Amounts) {
         self.read_ops = self.read_ops.saturating_add(other.read_ops);
@@ -217,7 +227,8 @@ pub struct Books {
     /// The tables that tell whose dirty pages are.
     #[serde(default)]
     pub tables: Vec<BoundedTable>,
-    /// System calls, and operations of aio and io_uring; empty where all was sampled.
+    /// System calls, and operations of aio and io_uring; empty without the application layer, and in captures of recorders that did not
+    /// count them.
     #[serde(default)]
     pub followed: Vec<Followed>,
 }

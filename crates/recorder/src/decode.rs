@@ -355,12 +355,7 @@ fn path_of(chars: &[i8], components: u8) -> Option<String> {
 
 /// What a file operation carried: bytes done.
 pub fn file_amounts(op: Op, ret: i64) -> Amounts {
-    let bytes = u64::try_from(ret).unwrap_or(0);
-    match op.direction() {
-        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
-        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
-        None => Amounts::default(),
-    }
+    Amounts::of(op.direction(), u64::try_from(ret).unwrap_or(0))
 }
 
 /// What a block row adds to its device's counters, as the kernel counts.

@@ -6,9 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
-use iostrata_capture::ledger::BoundedTable;
 use iostrata_capture::manifest::MapUse;
-use iostrata_capture::unseen::UnseenKind;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
@@ -21,6 +19,11 @@ use crate::report::tell;
 use crate::unseen::Unseen;
 
 mod left;
+mod owners;
+mod words;
+
+use owners::OwnerTables;
+pub use words::{Words, words};
 
 /// What is set before the programs are loaded.
 #[derive(Clone, Default)]
@@ -38,28 +41,6 @@ pub struct Settings {
     /// The machine's memory, by which the tables of dirty pages' owners are made; as small as can be where it is 0.
     pub machine_bytes: u64,
 }
-
-/// How many inodes and how many pieces of files the kernel side remembers the writers of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct OwnerTables {
-    inodes: u32,
-    page_chunks: u32,
-}
-
-impl OwnerTables {
-    /// By the machine's memory, of which a fifth may be dirty at once (`vm.dirty_ratio`). Both together take 0.3 % of it, at least
-    /// 20 MB and at most 500.
-    fn of(machine_bytes: u64) -> OwnerTables {
-        let entries = |each: u64, most: u64| (machine_bytes / each).clamp(LEAST_OWNERS, most) as u32;
-        match machine_bytes {
-            0 => OwnerTables { inodes: 1, page_chunks: 1 },
-            _ => OwnerTables { inodes: entries(256 << 10, 1 << 20), page_chunks: entries(64 << 10, 1 << 21) },
-        }
-    }
-}
-
-/// So many inodes and pieces of files are remembered on the smallest machine.
-const LEAST_OWNERS: u64 = 65536;
 
 /// libbpf's last complaints, for the reason of a failure.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -416,21 +397,6 @@ impl<'obj> Session<'obj> {
         self.fullness.uses()
     }
 
-    /// The tables of dirty pages' owners, and what they forgot. To be asked after detaching; empty without them.
-    pub fn owner_tables(&self) -> Result<Vec<BoundedTable>> {
-        let maps = &self.skeleton.maps;
-        let by_cpu = self.percpu::<types::account>(&maps.accounts, &types::event_class::CLASS_BLOCK.0.to_ne_bytes())?;
-        let given = |count: fn(&types::account) -> u64| by_cpu.iter().map(count).sum();
-        Ok([
-            bounded_table("inodes", &maps.inode_owners, given(|cpu| cpu.inodes_remembered)),
-            bounded_table("pieces of files", &maps.page_owners, given(|cpu| cpu.chunks_remembered)),
-            bounded_table("writers", &maps.writers, given(|cpu| cpu.writers_remembered)),
-        ]
-        .into_iter()
-        .filter(|table| table.entries > 1)
-        .collect())
-    }
-
     /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
     /// before detaching.
     pub fn skipped(&self) -> Vec<(String, u64)> {
@@ -452,15 +418,6 @@ fn add_own(sum: &mut types::own_io, more: &types::own_io) {
     sum.discard_bytes += more.discard_bytes;
 }
 
-/// What became of `given` entries of a map that nobody but the kernel takes entries from.
-fn bounded_table(name: &str, map: &impl MapCore, given: u64) -> BoundedTable {
-    let entries = u64::from(map.max_entries());
-    // Counting them takes a system call for each: not where there was room for all, even in the kernel's reserves by CPU.
-    let had_room = given < entries / 2;
-    let forgotten = if had_room { 0 } else { given.saturating_sub(map.keys().count() as u64) };
-    BoundedTable { name: name.to_owned(), entries, given, forgotten }
-}
-
 /// What the kernel tells of an object of ours by `name` (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which it does without
 /// any privilege.
 fn told_by_kernel(object: BorrowedFd, name: &str) -> Option<u64> {
@@ -469,63 +426,9 @@ fn told_by_kernel(object: BorrowedFd, name: &str) -> Option<u64> {
     value.trim().parse().ok()
 }
 
-/// The words of `bpf/events.h`, each list in the order of its numbers.
-pub struct Words {
-    /// Classes of events.
-    pub classes: Vec<String>,
-    /// Operations.
-    pub ops: Vec<String>,
-    /// Classes of requests.
-    pub io_classes: Vec<String>,
-    /// Evidence of owners.
-    pub evidences: Vec<String>,
-    /// Ways to a page.
-    pub vias: Vec<String>,
-    /// Beginnings of paths.
-    pub path_origins: Vec<String>,
-    /// Why calls have no row.
-    pub unseen: Vec<UnseenKind>,
-}
-
-fn unseen_kinds(words: &[String]) -> Result<Vec<UnseenKind>> {
-    let known = |word: &String| {
-        UnseenKind::parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
-    };
-    words.iter().map(known).collect()
-}
-
-/// Reads them from the object.
-pub fn words() -> Result<Words> {
-    let mut object = MaybeUninit::uninit();
-    let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
-    let data = open.maps.rodata_data.as_ref().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
-    Ok(Words {
-        classes: crate::bpf::words(&data.class_names),
-        ops: crate::bpf::words(&data.op_names),
-        io_classes: crate::bpf::words(&data.io_class_names),
-        evidences: crate::bpf::words(&data.evidence_names),
-        vias: crate::bpf::words(&data.via_names),
-        path_origins: crate::bpf::words(&data.path_origin_names),
-        unseen: unseen_kinds(&crate::bpf::words(&data.unseen_names))?,
-    })
-}
-
 /// Loads and attaches `programs` for a moment; why not, where it does not work.
 pub fn try_out(programs: &[String]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
     Session::start(&mut object, &settings, &mut || {}).map(drop).map_err(|e| format!("{e:#}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_tables_of_owners_follow_the_memory_within_bounds() {
-        let sizes = |gib: u64| OwnerTables::of(gib << 30);
-        assert_eq!(sizes(1), OwnerTables { inodes: 65_536, page_chunks: 65_536 });
-        assert_eq!(sizes(24), OwnerTables { inodes: 98_304, page_chunks: 393_216 });
-        assert_eq!(sizes(4096), OwnerTables { inodes: 1 << 20, page_chunks: 1 << 21 });
-    }
 }

@@ -73,7 +73,7 @@ pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direc
             (Fate::UnderWay, _) | (Fate::Unknown, true) => {}
             (Fate::Unknown, false) => {
                 settled.unknown += 1;
-                settled.unknown_io.add(&amounts(direction(request.op), u64::from(request.bytes)));
+                settled.unknown_io.add(&Amounts::of(direction(request.op), u64::from(request.bytes)));
             }
             (Fate::Over, true) => settled.add_own(request, direction(request.op)),
             (Fate::Over, false) => settled.add_row(request, parts.as_ref()),
@@ -120,14 +120,6 @@ fn fate(request: &types::inflight_request, idle: &[Idle]) -> Fate {
     }
     // The kernel counts no device flush, on whatever disk; what it carries is in nobody's sums.
     if is_device_flush(request) { Fate::UnderWay } else { Fate::Unknown }
-}
-
-fn amounts(direction: Option<Direction>, bytes: u64) -> Amounts {
-    match direction {
-        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
-        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
-        None => Amounts::default(),
-    }
 }
 
 /// Where a request was when it was issued. The generated type has a union there.

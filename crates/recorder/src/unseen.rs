@@ -35,11 +35,7 @@ pub fn at_most(direction: Option<Direction>, requested_bytes: i64) -> Amounts {
     } else {
         u64::try_from(requested_bytes).unwrap_or(0).min(MOST_BYTES)
     };
-    match direction {
-        Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
-        Some(Direction::Write) => Amounts { write_ops: 1, write_bytes: bytes, ..Amounts::default() },
-        None => Amounts::default(),
-    }
+    Amounts::of(direction, bytes)
 }
 
 /// What was begun and had not ended when `accounts` were read: operations, with what they carry at most.

@@ -4,24 +4,14 @@ use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags};
 
 use super::Session;
-use crate::bpf::{read_record, types};
+use crate::bpf::{Record, read_record, types};
 
 impl Session<'_> {
     /// Requests that were issued, and bios on their way through a device, that nobody saw complete. To be asked after detaching.
     pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
         let maps = &self.skeleton.maps;
-        let mut bios = Vec::new();
-        for key in maps.bios.keys() {
-            bios.extend(
-                maps.bios.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
-            );
-        }
-        let mut entries = Vec::new();
-        for key in maps.crowded.keys() {
-            entries.extend(
-                maps.crowded.lookup(&key, MapFlags::ANY)?.and_then(|v| read_record::<types::inflight_request>(&v)),
-            );
-        }
+        let bios = values::<types::inflight_request>(&maps.bios)?;
+        let mut entries = values::<types::inflight_request>(&maps.crowded)?;
         let ways = types::request_bucket::default().way.len() as u32;
         for key in maps.places.keys() {
             let Some(place) = read_record::<u32>(&key) else { continue };
@@ -64,9 +54,9 @@ impl Session<'_> {
     /// Calls that began and did not return, and the other files of those that copy. To be asked after detaching.
     pub fn unfinished_calls(&self) -> Result<(Vec<types::file_op>, Vec<types::file_op>)> {
         let maps = &self.skeleton.maps;
-        let mut calls = file_ops(&maps.calls)?;
+        let mut calls = values::<types::file_op>(&maps.calls)?;
         calls.retain(|call| u32::from(call.op) != types::op::OP_NONE.0);
-        Ok((calls, file_ops(&maps.targets)?))
+        Ok((calls, values(&maps.targets)?))
     }
 
     /// How many operations of aio and io_uring are in the tables of those under way. To be asked after detaching.
@@ -97,10 +87,11 @@ impl Session<'_> {
     }
 }
 
-fn file_ops(map: &impl MapCore) -> Result<Vec<types::file_op>> {
-    let mut ops = Vec::new();
+/// What there is in a map.
+fn values<T: Record>(map: &impl MapCore) -> Result<Vec<T>> {
+    let mut values = Vec::new();
     for key in map.keys() {
-        ops.extend(map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<types::file_op>(&value)));
+        values.extend(map.lookup(&key, MapFlags::ANY)?.and_then(|value| read_record::<T>(&value)));
     }
-    Ok(ops)
+    Ok(values)
 }

@@ -1,0 +1,50 @@
+//! The words that the kernel side has for what its records have as numbers.
+
+use std::mem::MaybeUninit;
+
+use anyhow::{Context, Result, anyhow};
+use iostrata_capture::unseen::UnseenKind;
+use libbpf_rs::skel::SkelBuilder;
+
+use crate::bpf::IostrataSkelBuilder;
+
+/// The words of `bpf/events.h`, each list in the order of its numbers.
+pub struct Words {
+    /// Classes of events.
+    pub classes: Vec<String>,
+    /// Operations.
+    pub ops: Vec<String>,
+    /// Classes of requests.
+    pub io_classes: Vec<String>,
+    /// Evidence of owners.
+    pub evidences: Vec<String>,
+    /// Ways to a page.
+    pub vias: Vec<String>,
+    /// Beginnings of paths.
+    pub path_origins: Vec<String>,
+    /// Why calls have no row.
+    pub unseen: Vec<UnseenKind>,
+}
+
+fn unseen_kinds(words: &[String]) -> Result<Vec<UnseenKind>> {
+    let known = |word: &String| {
+        UnseenKind::parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
+    };
+    words.iter().map(known).collect()
+}
+
+/// Reads them from the object.
+pub fn words() -> Result<Words> {
+    let mut object = MaybeUninit::uninit();
+    let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
+    let data = open.maps.rodata_data.as_ref().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
+    Ok(Words {
+        classes: crate::bpf::words(&data.class_names),
+        ops: crate::bpf::words(&data.op_names),
+        io_classes: crate::bpf::words(&data.io_class_names),
+        evidences: crate::bpf::words(&data.evidence_names),
+        vias: crate::bpf::words(&data.via_names),
+        path_origins: crate::bpf::words(&data.path_origin_names),
+        unseen: unseen_kinds(&crate::bpf::words(&data.unseen_names))?,
+    })
+}
