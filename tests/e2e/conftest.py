@@ -178,6 +178,11 @@ def overlay(disk):
     subprocess.run(["umount", directories.merged], check=True)
 
 
+def lost_so_far(health, table):
+    """Events of a table lost by cause, of what a recorder says of itself."""
+    return next((account["lost"] for account in health["classes"] if account["class"] == table), {})
+
+
 # Requests by owner, class and file: each byte of `block` once. What is nobody's has no pid.
 PARTS = """(
     select ts_ns, op, pid, start_ns, comm, cgroup_id, evidence, class, ino, owned_bytes as bytes from {block} where pid is not null
@@ -279,7 +284,7 @@ class Recorder:
     """`iostrata record`, running."""
 
     def __init__(self, out, *arguments, prefix=(), wait=True, segment="", stdout=subprocess.PIPE, stderr=subprocess.PIPE):
-        self.out = Path(out) / segment
+        self.root, self.out = Path(out), Path(out) / segment
         command = [*prefix, BIN / "iostrata", "record", "--out", out, *arguments]
         self.process = subprocess.Popen([str(word) for word in command], stdout=stdout, stderr=stderr, text=True)
         deadline = time.monotonic() + 60
@@ -297,6 +302,20 @@ class Recorder:
         self.text = self.process.communicate(timeout=60)[1]
         assert expected is None or self.process.returncode == expected, f"exit code {self.process.returncode}: {self.text}"
         return Capture(self.out)
+
+    def status(self):
+        """How it says that it is."""
+        told = run(BIN / "iostrata", "status", "--format", "json", self.root)
+        assert told.stdout, told.stderr
+        return json.loads(told.stdout)
+
+    def wait_until(self, holds, patience_s=180):
+        """Asks it how it is until `holds` of the answer, which is returned."""
+        deadline = time.monotonic() + patience_s
+        while not holds(health := self.status()):
+            assert time.monotonic() < deadline, health
+            time.sleep(0.1)
+        return health
 
     def peak_rss_bytes(self):
         status = Path(f"/proc/{self.process.pid}/status").read_text()

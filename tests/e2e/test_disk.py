@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Capture, Disk, analyze, summary_rows
+from conftest import Capture, Disk, analyze, lost_so_far, parts_of, summary_rows
 from test_load import fast_disk, fio  # noqa: F401, a fixture
 from test_survive import writer  # noqa: F401, a fixture
 
@@ -67,18 +67,21 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     watch = LeastFree(small.mount)
     watch.start()
     recorder = record("--device", disk.name, "--flush-interval", "500ms", "--rotate-interval", "1s", out=small.mount / "run")
+    recorder.wait_until(lambda health: health["paused"])
     time.sleep(SECONDS)
-    assert recorder.process.poll() is None, recorder.process.communicate()[1]
+    assert recorder.status()["paused"]
     least = watch.stop()
     full = sorted((small.mount / "run").glob("*/part-*.parquet"))
     ballast.unlink()
     resumed_ns = time.time_ns()
-    time.sleep(3)
+    before = recorder.wait_until(lambda health: not health["paused"])
+    recorder.wait_until(lambda health: health["parts"] > before["parts"] + 1)
     capture = recorder.stop(expected=3)
     print(f"{SECONDS} s on a full disk: {(least - reserve) / MIB:.2f} MiB free above the reserve, lost {capture.lost_events()}")
     assert "the recording pauses" in recorder.text and "the recording goes on" in recorder.text, recorder.text
     assert least >= reserve
-    assert {cause for _, cause in capture.lost_events()} == {"disk_full"}
+    causes = {cause for _, cause in capture.lost_events()}
+    assert "disk_full" in causes and "write_failed" not in causes, causes
     assert len(full) < len(capture.manifest["parts"])
     capture.check_books()
     assert capture.one(f"select count(*) > 0 from {{block}} where ts_ns > {resumed_ns}") == (True,)
@@ -98,7 +101,14 @@ def size_of(directory):
 def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, record):  # noqa: F811
     most = 16 * MIB
     recorder = record("--device", fast_disk.name, "--max-disk", "16MiB", "--rotate-interval", "2s", "--flush-interval", "1s")
-    load = threading.Thread(target=fio, args=(fast_disk, "--ioengine=psync", "--numjobs=4"), kwargs={"seconds": max(36, SECONDS)})
+
+    def work():
+        fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=SECONDS)
+        # A machine that is busy takes longer to fill it.
+        while size_of(recorder.out) + sum(removed["bytes"] for removed in parts_of(recorder.out)[1]) < 2 * most:
+            fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
+
+    load = threading.Thread(target=work)
     load.start()
     largest, manifest = 0, recorder.out / "manifest.json"
     began = manifest.stat()
@@ -110,7 +120,6 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
     capture = recorder.stop(expected=None)
     written = sum(removed["bytes"] for removed in capture.manifest["removed"]) + size_of(recorder.out)
     print(f"{written / MIB:.0f} MiB written within 16 MiB: at most {largest / MIB:.1f} MiB at a time")
-    assert written > most, "too slow to fill it"
     assert most // 2 < largest <= most and size_of(recorder.out) <= most
     capture.check_books()
     removed = {removed["table"]: removed for removed in capture.manifest["removed"]}
@@ -138,8 +147,13 @@ def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, recor
     watch = LeastFree(small.mount)
     watch.start()
     fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=12)
+    while not {removed["table"] for removed in parts_of(recorder.out)[1]} >= {"syscall", "block"}:
+        fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
     least = watch.stop()
-    capture = recorder.stop()
+    capture = recorder.stop(expected=None)
+    # A machine that is busy may lose some before they come to the writer.
+    causes = {cause for _, cause in capture.lost_events()}
+    assert not causes & {"disk_full", "write_failed"} and recorder.process.returncode == (3 if causes else 0), recorder.text
     assert "pauses" not in recorder.text and least >= reserve
     assert {removed["table"] for removed in capture.manifest["removed"]} >= {"syscall", "block"}
     assert {path.relative_to(capture.directory).as_posix() for path in capture.directory.glob("*/*.parquet")} == {
@@ -183,9 +197,9 @@ def check_written(recorder, told):
 def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, small, writer, record):  # noqa: F811
     subprocess.run(["mount", "-o", "remount,errors=remount-ro", small.mount], check=True)
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "2s", out=small.mount / "run")
-    time.sleep(3)
+    recorder.wait_until(lambda health: health["parts"] > 0)
     Path(f"/sys/fs/ext4/{small.name}/trigger_fs_error").write_text("test")
-    time.sleep(2)
+    recorder.wait_until(lambda health: lost_so_far(health, "block").get("write_failed", 0) > 0)
     text = stop_with_losses(recorder)
     assert "Read-only file system" in text
     told = check_told(text)
@@ -196,7 +210,8 @@ def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, sma
 
 def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, writer, record, tmp_path):  # noqa: F811
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "1s")
-    time.sleep(1.5)
+    recorder.wait_until(lambda health: health["parts"] > 0)
+    # The recorder answers under the number of its directory, which is gone then.
     shutil.rmtree(recorder.out)
     time.sleep(2)
     text = stop_with_losses(recorder)
@@ -219,9 +234,9 @@ def failing(recordable, tmp_path):
 
 def test_a_device_that_fails_costs_what_was_not_flushed(disk, failing, writer, record):  # noqa: F811
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "2s", out=failing.mount / "run")
-    time.sleep(2)
+    recorder.wait_until(lambda health: health["parts"] > 0)
     subprocess.run(["dd", "if=/dev/zero", f"of={failing.image.parent}/ballast", "bs=64k", "status=none"], capture_output=True)
-    time.sleep(4)
+    recorder.wait_until(lambda health: lost_so_far(health, "block").get("write_failed", 0) > 0)
     text = stop_with_losses(recorder)
     assert "Input/output error" in text or "Read-only file system" in text, text
     check_written(recorder, check_told(text))

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -11,36 +12,38 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Disk, require
+from conftest import Disk, lost_so_far, require
 
 SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 8
 MIB = 1 << 20
 
 
 class Load:
-    """200,000 reads and writes a second, if no other rate is given, of a file in memory, which the disks have no part in."""
+    """200,000 reads and writes a second, if no other rate is given, of a file in memory, which the disks have no part in: until stopped."""
 
     # Of the copy of fio that makes it: there may be others.
     NAME = "fio-of-a-test"
 
-    def __init__(self, seconds, rate=("--rate_iops=50k,50k",)):
+    def __init__(self, rate=("--rate_iops=50k,50k",)):
         self.file = Path("/dev/shm") / f"iostrata-test-{os.getpid()}"
         self.file.write_bytes(bytes(16 * MIB))
         self.programs = tempfile.TemporaryDirectory()
         program = shutil.copy(require("fio"), Path(self.programs.name) / self.NAME)
         command = [program, "--name=load", f"--filename={self.file}", "--size=16M", "--rw=randrw", "--bs=4k", "--ioengine=psync",
-                   "--numjobs=2", *rate, "--time_based", f"--runtime={seconds}", "--group_reporting", "--output-format=json"]
+                   "--numjobs=2", *rate, "--time_based", "--runtime=2h", "--group_reporting", "--output-format=json"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    def ios(self):
+    def stop(self):
+        """Reads and writes by its own count."""
+        self.process.send_signal(signal.SIGINT)
         output = self.process.communicate(timeout=60)[0]
         job = json.loads(output[output.index("{"):])["jobs"][0]
         return job["read"]["total_ios"] + job["write"]["total_ios"]
 
     def close(self):
+        # Asked, not killed: its jobs are processes of their own.
         if self.process.poll() is None:
-            self.process.kill()
-            self.process.communicate()
+            self.stop()
         self.file.unlink(missing_ok=True)
         self.programs.cleanup()
 
@@ -68,18 +71,33 @@ def watch_rss(recorder, peaks, over):
 def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, record):
     above, below = stalling
     recorder = record("--comm", Load.NAME, out=above.mount / "run")
-    load = Load(SECONDS + 8)
+    load = Load()
     rss, over = [], threading.Event()
     watcher = threading.Thread(target=watch_rss, args=(recorder, rss, over))
     watcher.start()
+
+    def seen(health):
+        return next((account["seen"] for account in health["classes"] if account["class"] == "syscall"), 0)
+
+    def thrown_away(health):
+        return lost_so_far(health, "syscall").get("channel_full", 0)
+
+    def kept(health):
+        return seen(health) - sum(lost_so_far(health, "syscall").values())
+
     try:
-        time.sleep(3)
+        recorder.wait_until(lambda health: kept(health) > 300_000)
         subprocess.run(["fsfreeze", "--freeze", below.mount], check=True)
         stalled_ns = time.time_ns()
+        # The drain goes on while nothing is written: what it has no room for it throws away, again and again.
+        full = recorder.wait_until(lambda health: thrown_away(health) > 200_000)
         time.sleep(SECONDS)
+        recorder.wait_until(lambda health: thrown_away(health) > thrown_away(full) + 200_000)
         subprocess.run(["fsfreeze", "--unfreeze", below.mount], check=True)
         resumed_ns = time.time_ns()
-        ios = load.ios()
+        again = recorder.wait_until(lambda health: health["writer_silent_ms"] < 1000)
+        recorder.wait_until(lambda health: kept(health) > kept(again) + 500_000)
+        ios = load.stop()
     finally:
         over.set()
         watcher.join()
@@ -87,18 +105,16 @@ def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, r
     peak = recorder.peak_rss_bytes()
     capture = recorder.stop(expected=3)
     accounts = [account for account in capture.manifest["books"]["accounts"] if account["class"] == "syscall"]
-    seen = sum(account["seen"] for account in accounts)
+    total = sum(account["seen"] for account in accounts)
     lost = capture.lost_events()
-    print(f"{SECONDS} s without a disk: {seen} calls seen, {ios} by fio's own count, lost {lost}; peak RSS {peak / MIB:.1f} MiB")
+    print(f"{SECONDS} s and more without a disk: {total} calls seen, {ios} by fio's own count, lost {lost}; peak RSS {peak / MIB:.1f} MiB")
     # The kernel counts by CPU and adds up now and then, so that the peak it tells may be a little below what it told before.
     assert 0 < max(*rss, peak) <= 64 * MIB, f"{max(rss) / MIB:.1f} MiB, {peak / MIB:.1f} MiB"
     # What is seen is fio's own count and what it does beside: files, its configuration.
-    assert 0 <= seen - ios < 1000
+    assert 0 <= total - ios < 1000
     capture.check_books()
-    # The drain went on: what it had no room for it threw away, and the rings did not fill up behind it.
-    assert lost["syscall", "channel_full"] > 0.5 * ios * SECONDS / (SECONDS + 8)
-    assert lost.get(("syscall", "ring_full"), 0) < 0.01 * seen, lost
-    # Rows and losses by time: both ends are whole, the middle is told.
+    # Rows and losses by time: there are rows of before and of after, and what had no room is told of the time between.
     assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns < {stalled_ns}") == (True,)
-    assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns > {resumed_ns} + 1000000000") == (True,)
-    assert capture.one(f"select min(ts_ns) > {stalled_ns} and max(since_ns) < {resumed_ns} + 2000000000 from {{loss}}") == (True,)
+    assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns > {resumed_ns}") == (True,)
+    between = f"ts_ns > {stalled_ns} and since_ns < {resumed_ns}"
+    assert capture.one(f"select sum(events) > 200000 from {{loss}} where cause = 'channel_full' and {between}") == (True,)

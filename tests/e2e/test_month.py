@@ -44,7 +44,7 @@ def taken(pid):
 
 
 def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
-    load = Load(SECONDS, rate=())
+    load = Load(rate=())
     samples = []
     try:
         # Of other processes of that name there may be more.

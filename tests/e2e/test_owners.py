@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Loop
+from conftest import Loop, require, run
 
 MIB = 1 << 20
 
@@ -344,6 +344,36 @@ def test_data_journal_and_metadata_are_told_apart_and_add_up(disk, record, actor
     assert all(row[:2] == ("none", None) and row[2].startswith("jbd2/") for row in journal), journal
     book = capture.check_device(disk.name, busy=True)
     assert sum(written.values()) == book["rows"]["write_bytes"]
+
+
+class Uninitialized(Loop):
+    """A file system of which mkfs has left the tables of inodes to be zeroed when it is mounted."""
+
+    def prepare(self):
+        subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", self.image], check=True)
+
+
+def test_what_ext4_zeroes_for_inodes_is_metadata_of_nobody(recordable, tmp_path, record):
+    disk, mount = Uninitialized(tmp_path), tmp_path / "mnt"
+    mount.mkdir()
+    try:
+        recorder = record("--device", disk.name)
+        # Without pauses.
+        subprocess.run(["mount", "-o", "init_itable=0", disk.device, mount], check=True)
+        try:
+            deadline = time.monotonic() + 180
+            while "ITABLE_ZEROED" not in (told := run(require("dumpe2fs"), disk.device, check=True).stdout):
+                assert time.monotonic() < deadline, told
+                time.sleep(0.1)
+        finally:
+            subprocess.run(["umount", mount], check=True)
+        capture = recorder.stop()
+        rows = capture.sql("select class, pid, sum(bytes) from {block} where submitter_comm = 'ext4lazyinit' and bytes > 0 group by all")
+        assert [row[:2] for row in rows] == [("metadata", None)] and rows[0][2] > 1 * MIB, rows
+        assert capture.one("select count(*) from {block} where class = 'data'") == (0,)
+        capture.check_device(disk.name, busy=True)
+    finally:
+        disk.close()
 
 
 def test_a_cold_sequential_read_is_mostly_readahead(disk, record):

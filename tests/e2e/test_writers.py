@@ -153,7 +153,8 @@ def test_as_many_pages_are_remembered_as_may_be_dirty(recordable, tmp_path, reco
         capture = recorder.stop()
         assert written(capture) == {actor.pid: mib * MIB // 2 for actor in writers}
         [table] = [table for table in capture.manifest["books"]["tables"] if table["name"] == "pieces of files"]
-        assert table["forgotten"] == 0 and pages // 32 <= table["given"] <= pages // 8, table
+        # A piece is for 16 pages; files of others that several write have some, too.
+        assert table["forgotten"] == 0 and pages // 32 <= table["given"] <= pages // 4, table
         assert capture.manifest["books"]["incomplete"]["forgotten_owner_bytes"] == 0
         row = quality(capture, tmp_path, "owners")
         assert row["verdict"] == "good" and f"pieces of files: {table['given']} remembered" in row["found"], row
