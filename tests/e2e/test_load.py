@@ -163,8 +163,9 @@ def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):
 
 def test_parts_rotate_by_size(fast_disk, record):
     recorder = record("--device", fast_disk.name, "--layers", "block", "--rotate-size", "64KiB")
-    fio(fast_disk, "--ioengine=psync", seconds=5)
-    capture = recorder.stop()
+    while len(list(recorder.out.glob("block/part-*.parquet"))) < 3:
+        fio(fast_disk, "--ioengine=psync", seconds=3)
+    capture = recorder.stop(expected=None)
     sizes = [part["bytes"] for part in capture.manifest["parts"] if part["table"] == "block"]
     assert len(sizes) > 2
     assert max(sizes) < 512 * 1024
