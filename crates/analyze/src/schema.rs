@@ -82,9 +82,10 @@ pub fn results() -> String {
          defined, never zero. System calls and VFS operations count as reads and writes only on regular files and block \
          devices; I/O on files in memory is left out of all. A block request belongs to its owner, with what rows \
          of `share` say is of others; what has no owner goes by its class: `(journal)`, `(metadata)`, `(flush)`, \
-         `(swap)`, `(discard)`, and `(unknown)` for data. Requests that the kernel's I/O counters \
-         leave out, discards and device flushes are in `latency.csv` but neither reads nor writes, so that reads and \
-         writes add up to the kernel's counters. A layer that one of several captures lacks is left out of all.",
+         `(swap)`, `(discard)`, and `(unknown)` for data. Discards, flushes of a device, and commands of zones and drivers are in \
+         `latency.csv` but neither reads nor writes; a flush that a sync asks for is a write of no bytes, as the kernel counts it. So \
+         reads and writes add up to the kernel's counters, where nothing was filtered by process or sampled, less the recorder's own I/O; of disks \
+         that keep no count (`queue/iostats` 0) they are more. A layer that one of several captures lacks is left out of all.",
     );
     text.push('\n');
     for table in tables::Table::ALL {

@@ -21,7 +21,7 @@ pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all o
 
 /// What the table of windows is.
 pub const WINDOWS_DOC: &str = "The working set: different blocks that operations of a layer touch in windows of time, at most 512 of them; those in \
-    which none is touched have no row. Up to 1024 different blocks of a window are counted; where there are more, one in 2, 4, …, and numbers \
+    which none is touched have no row. Up to 896 different blocks of a window are counted; where there are more, one in 2, 4, …, and numbers \
     are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted.";
 
 /// What a row is made from.

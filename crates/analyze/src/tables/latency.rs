@@ -16,7 +16,10 @@ pub const DOC: &str = "One row for each system, layer, operation and phase that 
     is not known are not counted in it. The bounds hold whatever durations those operations had that are missing, \
     `untimed` and `lost_events` together: with m of them a percentile lies between the recorded values of rank \
     ceil(q (n + m)) - m and ceil(q (n + m)), and has no upper bound where that is more than n, which is where more than \
-    1 - q of all are missing. Of an average, a least and a greatest value no bound is known once anything is missing.";
+    1 - q of all are missing. Of an average, a least and a greatest value no bound is known once anything is missing. What to compare it with: fio's \
+    `clat` is nearest to `syscall`, or to the operations of aio and io_uring; of buffered writes that is the copy into the page cache, not the disk; \
+    of Linux aio it goes on until the program asks for the end. `device` is from issue to completion (D2C), `total` from the queueing of the first \
+    bio (Q2C), which is longer than `r_await` and `w_await` of iostat by what came before the request was made.";
 
 /// In `marks` of what is an estimate, because not all of it was recorded.
 const SAMPLED: &str = "sampled";

@@ -97,7 +97,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         }),
         text(
             "cause",
-            "Why, as in `loss`; beside that `unseen_end` (a request that was over at the stop, though nobody saw it end), \
+            "Why, as in `loss`; beside that `unseen_end` (a call, or an operation of aio or io_uring, that is over and has no row; of earlier recorders a request, too), \
              `skipped` (a program that the kernel did not run; one may be of several events) and `cut_off` (what a recording that \
              was cut off may have lost from `since_ns` on, which is not known). Empty where it is not known.",
             |row| row.kind.cause,

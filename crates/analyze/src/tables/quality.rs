@@ -354,7 +354,8 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `devices`, `filter`, each layer, `operations`, `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
+            "What was looked at: `recording`, `loss`, `books`, `devices`, `filter`, each layer (`layer syscall`, …), `run queue` (how many calls have no time of it), `operations`, `begun` (what began is what ended and what was under way), \
+             `processes` (calls of each process against `/proc/PID/io`), `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
              (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
              `begin`, `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
             |row| row.check,

@@ -13,7 +13,8 @@ use crate::trust::Trust;
 
 /// What the table is.
 pub const DOC: &str = "`iostrata-analyze queue --out DIR`: one row for all operations of a layer, for those of each system and for those on each \
-    disk. An operation is under way from its begin to its end: a request from the queueing of its first bio to its completion. Operations whose \
+    disk. An operation is under way from its begin to its end: a request from the queueing of its first bio to its completion (Q2C), so \
+    in `block` this is the queue depth of the block layer, scheduler and plug included, which is more than that of the device (D2C). Operations whose \
     duration is not known are in `ops` and `untimed` alone. The span is from the first begin to the last end of the row's own \
     operations; of several captures \
     spans are added, and what is between them is nothing. With `--since` and `--until` operations count that began between, to their end: \

@@ -47,3 +47,18 @@ pub fn columns<R>(of: impl Fn(&R) -> (&Named, &'static str) + Copy + 'static) ->
         ResultColumn::text("id", "Of a disk its number, `major:minor`.", move |row| &of(row).0.id),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_takes_a_second_or_a_hundred_operations() {
+        // Two writes 39 microseconds apart are no 50,711 operations a second.
+        assert_eq!(rate_per_s(2, 39_439), None);
+        assert_eq!(rate_per_s(LEAST_OPS - 1, LEAST_NS - 1), None);
+        assert_eq!(rate_per_s(2, LEAST_NS), Some(2.0));
+        assert_eq!(rate_per_s(LEAST_OPS, LEAST_NS / 10), Some(1000.0));
+        assert_eq!(rate_per_s(LEAST_OPS, 0), None);
+    }
+}
