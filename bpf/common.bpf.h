@@ -21,7 +21,10 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 		 (typeof(pointer))bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(typeof(*(pointer)))) :              \
 		 (pointer))
 
-/* One ring per shard; user space creates the rings, so that their number and size follow the machine. */
+/*
+ * One ring per shard, and another one for what comes seldom; user space creates the rings, so that their number and size follow the
+ * machine.
+ */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);
@@ -29,7 +32,7 @@ struct ring {
 enum { MAX_SHARDS = 64 };
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, MAX_SHARDS);
+	__uint(max_entries, 2 * MAX_SHARDS);
 	__type(key, __u32);
 	__array(values, struct ring);
 } rings SEC(".maps");
@@ -134,13 +137,15 @@ static __always_inline void count_lost_io(struct account *account, __u8 op, __s6
 	}
 }
 
-static __always_inline void *ring_of_this_cpu(void)
+static __always_inline void *ring_of_this_cpu(__u32 event_class)
 {
 	__u32 shard = bpf_get_smp_processor_id();
 
 	/* Division only where there are more CPUs than shards. */
 	if (shard >= config.ring_shards)
 		shard = config.ring_shards ? shard % config.ring_shards : 0;
+	if (config.often_classes >> event_class & 1)
+		shard += config.ring_shards;
 	return bpf_map_lookup_elem(&rings, &shard);
 }
 

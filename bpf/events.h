@@ -445,6 +445,8 @@ struct config {
 	__u32 recorder_pid;
 	__u32 ring_shards;
 	__u64 wake_bytes;
+	/* Bits: the classes whose rings lie behind those of the others, because there may be far more of them. */
+	__u32 often_classes;
 	__u32 filter_pid;
 	/* The first of the disks to let through; the others are in a map. */
 	__u32 filter_device;

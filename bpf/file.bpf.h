@@ -251,7 +251,7 @@ static __always_inline void emit_file_event_at(struct file_op *op, struct identi
 					       __u64 now_ns)
 {
 	struct file_event *event;
-	void *ring = ring_of_this_cpu();
+	void *ring = ring_of_this_cpu(event_class);
 
 	if (!ring)
 		return;

@@ -76,7 +76,7 @@ static __always_inline void name_fs(struct fs_event *event, struct super_block *
 static __always_inline void hand_over(struct fs_event *gathered, struct account *account, __u64 duration_ns)
 {
 	struct fs_event *event;
-	void *ring = ring_of_this_cpu();
+	void *ring = ring_of_this_cpu(CLASS_FS);
 
 	if (!ring)
 		return;

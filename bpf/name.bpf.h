@@ -147,7 +147,7 @@ static __always_inline bool tell_name(struct inode_key *key, struct file *file, 
 	__u64 ticket = path_ticket();
 	struct path_walk *walk = walk_path(file, dentry, ticket);
 	struct name_event *event;
-	void *ring = ring_of_this_cpu();
+	void *ring = ring_of_this_cpu(CLASS_FILE);
 
 	if (!ring || !walk)
 		return false;

@@ -255,7 +255,7 @@ __noinline int emit_process(__u64 start_ns, __u64 at_ns, bool counted)
 {
 	struct account *account = account_of(CLASS_PROCESS);
 	struct portrait of = portrait_of_current(start_ns);
-	void *ring = ring_of_this_cpu();
+	void *ring = ring_of_this_cpu(CLASS_PROCESS);
 
 	if (!ring || !account)
 		return TOLD_NOTHING;

@@ -147,7 +147,7 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 		count_own(state, op);
 		return;
 	}
-	ring = ring_of_this_cpu();
+	ring = ring_of_this_cpu(CLASS_BLOCK);
 	if (!ring)
 		return;
 	if (state->from.origin.others) {

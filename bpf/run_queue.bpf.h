@@ -93,7 +93,7 @@ static __always_inline void emit_call(struct file_op *op, __s64 ret, __s64 runna
 		emit_file_event(op, CLASS_SYSCALL, ret);
 		return;
 	}
-	ring = ring_of_this_cpu();
+	ring = ring_of_this_cpu(CLASS_SYSCALL);
 	if (!ring)
 		return;
 	event = reserve_event(ring, CLASS_SYSCALL, sizeof(*event), op->op, ret);

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -139,6 +140,31 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
         assert ("p99?" in row["marks"].split()) == (row["p99_high_ns"] == "") == heavy, row
     if not {table for table, _ in capture.lost_events()} & {"process"}:
         assert not any("at_least" in row["marks"] for row in of_block), of_block
+
+
+def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
+    """A recorder that stands still meets far more calls than the rings hold, and beside them some requests, processes and files."""
+    often = disk.mount / "often"
+    often.write_bytes(b"x")
+    storm = f"import os\nfile = os.open('{often}', os.O_RDONLY)\nfor _ in range(200_000): os.pread(file, 1, 0)"
+    seldom = [f"dd if=/dev/zero of={disk.mount}/seldom{number} bs=4k count=1 oflag=direct status=none" for number in range(20)]
+    disk.settle()
+    recorder = record("--device", disk.name, "--ring-size", "1MiB")
+    try:
+        recorder.process.send_signal(signal.SIGSTOP)
+        subprocess.run(["sh", "-c", "\n".join(seldom[:10])], check=True)
+        subprocess.run([sys.executable, "-c", storm], check=True)
+        subprocess.run(["sh", "-c", "\n".join(seldom[10:])], check=True)
+    finally:
+        recorder.process.send_signal(signal.SIGCONT)
+    capture = recorder.stop(expected=3)
+    capture.check_books()
+    capture.check_device(disk.name, busy=True)
+    lost = capture.lost_events()
+    assert lost["syscall", "ring_full"] > 100_000 and not {table for table, _ in lost} - {"syscall", "vfs", "fs"}, lost
+    assert capture.one("select count(*) from {block} where comm = 'dd' and class = 'data' and op = 'write'") == (20,)
+    assert capture.one("select count(*) from {process} where comm = 'dd'") == (20,)
+    assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (20,)
 
 
 def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):

@@ -21,6 +21,10 @@ pub const CLASSES: usize = LOSS + 1;
 /// Where the recorder's own tables begin: what comes before are classes of the kernel side.
 const OWN: usize = event_class::CLASS_COUNT.0 as usize;
 
+/// Classes of which there may be far more events than of all others, which every ratio needs: these are lost first where there is more than
+/// anyone can take. They have rings of their own, and a part of the queue to the writer is not theirs.
+pub const OFTEN: [Class; 3] = [SYSCALL, VFS, FS];
+
 /// The recorder's own tables.
 pub const OWN_CLASSES: std::ops::Range<Class> = OWN..CLASSES;
 

@@ -12,6 +12,7 @@ use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
 use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
 use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opcode_name, told_writes};
@@ -165,7 +166,7 @@ fn open<'obj>(
     open.maps.inode_owners.set_max_entries(owners.inodes)?;
     open.maps.page_owners.set_max_entries(owners.page_chunks)?;
     shrink_unused(&mut open, settings)?;
-    let shard_bytes = shard_bytes(settings.ring_bytes, shards);
+    let rings = Rings::of(settings, shards);
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
     data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
@@ -173,13 +174,32 @@ fn open<'obj>(
     data.config.page_chunks = owners.page_chunks;
     data.config.told_writes = told_writes(&settings.programs);
     data.config.ring_shards = shards;
-    data.config.wake_bytes = u64::from(shard_bytes) / 4;
+    data.config.often_classes = rings.often_classes;
+    data.config.wake_bytes = u64::from(rings.bytes) / 4;
     Ok(open)
 }
 
+/// The rings: one for each shard, and a second one for each where there are classes of both kinds.
+struct Rings {
+    number: u32,
+    bytes: u32,
+    /// Bits: the classes that have the second ones.
+    often_classes: u32,
+}
+
+impl Rings {
+    fn of(settings: &Settings, shards: u32) -> Rings {
+        let has = |part: &str| settings.programs.iter().any(|p| p.contains(part));
+        let is_split = has("sys_enter") || has("vfs_") || has("fs_fill");
+        let often_classes = if is_split { OFTEN.iter().map(|class| 1 << class).sum() } else { 0 };
+        let number = if is_split { 2 * shards } else { shards };
+        Rings { number, bytes: ring_bytes(settings.ring_bytes, number), often_classes }
+    }
+}
+
 /// A ring's size is a power of two and at least a page.
-fn shard_bytes(ring_bytes: u64, shards: u32) -> u32 {
-    let share = (ring_bytes / u64::from(shards)).clamp(64 << 10, 1 << 30);
+fn ring_bytes(all_bytes: u64, rings: u32) -> u32 {
+    let share = (all_bytes / u64::from(rings)).clamp(64 << 10, 1 << 30);
     1 << share.ilog2()
 }
 
@@ -199,7 +219,7 @@ impl<'obj> Session<'obj> {
             None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
         let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new(), fullness: Fullness::default() };
-        session.make_rings(shards, shard_bytes(settings.ring_bytes, shards))?;
+        session.make_rings(&Rings::of(settings, shards))?;
         let maps = &session.skeleton.maps;
         for (dev, device_use) in &settings.devices {
             maps.devices.update(&dev.to_ne_bytes(), &device_use.0.to_ne_bytes(), MapFlags::ANY)?;
@@ -216,14 +236,15 @@ impl<'obj> Session<'obj> {
         Ok(session)
     }
 
-    fn make_rings(&mut self, shards: u32, bytes: u32) -> Result<()> {
+    /// Those of what comes seldom first, so that they are emptied first.
+    fn make_rings(&mut self, &Rings { number, bytes, .. }: &Rings) -> Result<()> {
         let options =
             bpf_map_create_opts { sz: size_of::<bpf_map_create_opts>() as _, ..bpf_map_create_opts::default() };
-        for shard in 0..shards {
+        for place in 0..number {
             let ring = MapHandle::create(MapType::RingBuf, Some("ring"), 0, 0, bytes, &options)
                 .with_context(|| format!("cannot make a ring of {bytes} bytes"))?;
             let fd = ring.as_fd().as_raw_fd();
-            self.skeleton.maps.rings.update(&shard.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)?;
+            self.skeleton.maps.rings.update(&place.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)?;
             self.rings.push(ring);
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::shelf::Size;
 use super::writer::Writer;
 use super::{Batch, Sink, Totals};
 use crate::books::Tally;
+use crate::classes::OFTEN;
 use crate::losses::Losses;
 use crate::memory::Memory;
 
@@ -77,10 +78,14 @@ impl ParquetSink {
         Ok((ParquetSink { channel, totals, queue_bytes }, thread))
     }
 
-    /// Whether a batch of `bytes` finds room in the queue. An empty one has room for any.
-    fn has_room(&self, bytes: u64) -> bool {
+    /// Whether a batch finds room in the queue. An empty one has room for any; what comes often leaves a quarter to the rest.
+    fn has_room(&self, batch: &Batch) -> bool {
+        let (queue_bytes, batches) = match OFTEN.contains(&batch.class) {
+            true => (self.queue_bytes / 4 * 3, CHANNEL_BATCHES / 4 * 3),
+            false => (self.queue_bytes, CHANNEL_BATCHES),
+        };
         let queued = self.totals.queued_bytes.load(Relaxed);
-        queued == 0 || queued + bytes <= self.queue_bytes
+        queued == 0 || queued + batch.bytes() <= queue_bytes && self.channel.len() < batches
     }
 
     fn send(&self, batch: Batch, send: impl FnOnce(Batch) -> Result<(), Batch>) -> Result<(), Batch> {
@@ -94,7 +99,7 @@ impl ParquetSink {
 
 impl Sink for ParquetSink {
     fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
-        if !self.has_room(batch.bytes()) {
+        if !self.has_room(&batch) {
             return Err(batch);
         }
         self.send(batch, |batch| {
@@ -106,7 +111,7 @@ impl Sink for ParquetSink {
 
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
         // Where the writer is gone the channel is empty, and says so when it is sent to.
-        while !self.has_room(batch.bytes()) && !self.channel.is_empty() {
+        while !self.has_room(&batch) && !self.channel.is_empty() {
             std::thread::sleep(LOOK);
         }
         self.send(batch, |batch| self.channel.send(batch).map_err(|e| e.0))
