@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
@@ -27,10 +28,13 @@ pub struct Author {
     is_new: bool,
     list: ListFile,
     part_bytes: u64,
+    id: PartsId,
 }
 
 /// Of folders: as far as the umask allows.
 const FOLDER_MODE: u32 = 0o777;
+/// What parts have in their footers as the capture that they are of. It is set before the first row is written, once.
+pub type PartsId = Arc<OnceLock<String>>;
 
 impl Author {
     /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`.
@@ -42,7 +46,7 @@ impl Author {
             return Err(Error::Schema { path: directory.path().to_owned(), what });
         }
         let directory = directory.keep()?;
-        Ok(Author { list: ListFile::create(&directory)?, directory, is_new, part_bytes })
+        Ok(Author { list: ListFile::create(&directory)?, directory, is_new, part_bytes, id: PartsId::default() })
     }
 
     /// The directory, and whether it was not there before.
@@ -50,11 +54,16 @@ impl Author {
         (&self.directory, self.is_new)
     }
 
+    /// What its parts have in their footers.
+    pub fn id(&self) -> &PartsId {
+        &self.id
+    }
+
     /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
     pub fn table<T: Table>(&self) -> Rows<T> {
         let (batches, waiting) = sync_channel(WAITING);
-        let (directory, part_bytes) = (self.directory.clone(), self.part_bytes);
-        let encoder = thread::spawn(move || encode::<T>(&directory, part_bytes, &waiting));
+        let (directory, part_bytes, id) = (self.directory.clone(), self.part_bytes, Arc::clone(&self.id));
+        let encoder = thread::spawn(move || encode::<T>((&directory, &id), part_bytes, &waiting));
         Rows { folder: self.directory.path().join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
@@ -65,7 +74,9 @@ impl Author {
 
     /// Writes the manifest, with which the directory becomes a capture. A table without rows gets a part without rows.
     pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
-        let empty = empty::fill_in(&self.directory)?;
+        let id = self.id.get().cloned();
+        let empty = empty::fill_in(&self.directory, id.as_deref())?;
+        let manifest = Manifest { parts_id: id, ..manifest.clone() };
         self.add(empty)?;
         manifest.write(&self.directory)
     }
@@ -106,7 +117,7 @@ impl<T: Table> Rows<T> {
     }
 }
 
-fn encode<T: Table>(capture: &Dir, part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
+fn encode<T: Table>(capture: (&Dir, &PartsId), part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut open: Option<PartWriter> = None;
     for batch in batches {
@@ -126,9 +137,9 @@ fn encode<T: Table>(capture: &Dir, part_bytes: u64, batches: &Receiver<RecordBat
     Ok(parts)
 }
 
-fn begin<T: Table>(capture: &Dir, finished: usize) -> Result<PartWriter> {
+fn begin<T: Table>((capture, id): (&Dir, &PartsId), finished: usize) -> Result<PartWriter> {
     if finished == 0 {
         capture.make_dir(T::NAME, FOLDER_MODE)?;
     }
-    PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX))
+    PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX), id.get().map(String::as_str))
 }

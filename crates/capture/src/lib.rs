@@ -20,6 +20,7 @@
 
 pub mod author;
 pub mod capture;
+pub mod census;
 pub mod column;
 pub mod dir;
 pub mod error;

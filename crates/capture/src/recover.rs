@@ -1,6 +1,7 @@
 //! Making a capture whole that its recorder could not finish: killed, or cut off with the machine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::capture::Lock;
 use crate::dir::Dir;
@@ -8,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartName, Torn, empty, finished, torn, whole_part};
+use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
 use crate::tables;
 
 /// What was recovered.
@@ -66,11 +67,11 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
     for table in tables::all() {
-        recover_table(directory, table.name, &listed, &mut recovered)?;
+        recover_table((directory, manifest.parts_id.as_deref()), table.name, &listed, &mut recovered)?;
     }
     // Where something is left to do, what is left may become the part of a table that has none.
     if recovered.unreadable.is_empty() {
-        recovered.filled = empty::fill_in(directory)?;
+        recovered.filled = empty::fill_in(directory, manifest.parts_id.as_deref())?;
     }
     let new = recovered.unlisted.iter().chain(&recovered.parts).chain(&recovered.filled).cloned();
     file.rewrite(&listed.list, &new.map(Entry::Finished).collect::<Vec<_>>())?;
@@ -82,7 +83,12 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     Ok(Some(recovered))
 }
 
-fn recover_table(directory: &Dir, table: &'static str, listed: &Listed, recovered: &mut Recovered) -> Result<()> {
+fn recover_table(
+    (directory, id): (&Dir, Option<&str>),
+    table: &'static str,
+    listed: &Listed,
+    recovered: &mut Recovered,
+) -> Result<()> {
     let folder = directory.sub(table);
     let whole = finished(&folder)?;
     for (number, place) in &whole {
@@ -92,7 +98,9 @@ fn recover_table(directory: &Dir, table: &'static str, listed: &Listed, recovere
             folder.remove(name.file())?;
             continue;
         }
-        match reading(place.path(), || whole_part(place, name)) {
+        match reading(place.path(), || {
+            own(place.path(), origin(place)?, id, name).and_then(|()| whole_part(place, name))
+        }) {
             Ok(_) if listed.list.get(name).is_some() => {}
             Ok(part) => recovered.unlisted.push(part),
             Err(error) => recovered.unreadable.push(error),
@@ -101,7 +109,9 @@ fn recover_table(directory: &Dir, table: &'static str, listed: &Listed, recovere
     for number in torn::unfinished(&folder)? {
         // One that was finished has only its log left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
-        match reading(folder.path(), || if finished { Ok(None) } else { recover_part(&folder, table, number) }) {
+        match reading(folder.path(), || {
+            if finished { Ok(None) } else { recover_part(&folder, PartName { table, number }, id) }
+        }) {
             Ok(Some(part)) => recovered.parts.push(part),
             Ok(None) => {
                 torn::remove(&folder, number)?;
@@ -113,7 +123,17 @@ fn recover_table(directory: &Dir, table: &'static str, listed: &Listed, recovere
     Ok(())
 }
 
+/// An error of a part that says that it is another one than `name` of the capture whose parts have `id`.
+fn own(path: &Path, origin: Option<Origin>, id: Option<&str>, name: PartName) -> Result<()> {
+    match origin.and_then(|origin| origin.contradicts(id, name)) {
+        Some(what) => Err(Error::Schema { path: path.to_owned(), what }),
+        None => Ok(()),
+    }
+}
+
 /// Makes a part whole; none where nothing of it had been flushed.
-fn recover_part(folder: &Dir, table: &'static str, number: u32) -> Result<Option<Part>> {
-    Torn::read(folder, number)?.map(|torn| torn.finish(table)).transpose()
+fn recover_part(folder: &Dir, name: PartName, id: Option<&str>) -> Result<Option<Part>> {
+    let Some(torn) = Torn::read(folder, name.number)? else { return Ok(None) };
+    own(torn.place.path(), torn.origin(), id, name)?;
+    torn.finish(name.table).map(Some)
 }

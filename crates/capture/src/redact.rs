@@ -14,7 +14,7 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Place, Replacement, finished, torn, whole_part};
+use crate::part::{PartFile, Place, Replacement, finished, origin, torn, whole_part};
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
@@ -141,7 +141,7 @@ fn count(part: &PartFile, words: usize) -> Result<(u64, u64)> {
 
 /// Writes the new part beside the old one.
 fn rewrite(directory: &Dir, number: u32, part: &PartFile, words: usize) -> Result<Part> {
-    let mut new = Replacement::create::<ProcessTable>(directory, number)?;
+    let mut new = Replacement::create::<ProcessTable>(directory, number, origin(part.place())?.as_ref())?;
     let mut outcome = Ok(());
     part.read::<ProcessTable>(|batch| {
         let batch = redacted(batch, words)?;

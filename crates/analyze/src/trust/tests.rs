@@ -15,6 +15,7 @@ pub(crate) fn sound() -> Capture {
     let captured = LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() };
     let manifest = Manifest {
         schema_version: 1,
+        parts_id: None,
         capture_id: "sound".into(),
         state: State::Complete,
         started_at: String::new(),
@@ -40,8 +41,15 @@ pub(crate) fn sound() -> Capture {
         servers: Vec::new(),
         maps: Vec::new(),
     };
-    let (list, torn, wall) = Default::default();
-    Capture { directory: "run1".into(), dir: Dir::open(".".as_ref()).expect("there"), manifest, list, torn, wall }
+    Capture {
+        directory: "run1".into(),
+        dir: Dir::open(".".as_ref()).expect("there"),
+        manifest,
+        list: Default::default(),
+        torn: Vec::new(),
+        census: Default::default(),
+        wall: Default::default(),
+    }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

@@ -261,7 +261,7 @@ fn verdict<'a>(of: &'a [(String, String)], check: &str) -> &'a str {
 fn a_capture_that_lost_too_much_is_called_bad_and_one_that_lost_little_is_not() {
     let (out, checks) = quality(lossy("much"), 3);
     assert!(
-        out.contains("37 of 1037 events lost, at most 3.568 % of a table")
+        out.contains("37 of 1038 events lost, at most 3.568 % of a table")
             && out.contains("Do not publish numbers from it"),
         "{out}"
     );

@@ -14,9 +14,9 @@ pub fn is_without_parts(directory: &Dir, table: &str) -> Result<bool> {
     Ok(finished(&directory.sub(table))?.is_empty())
 }
 
-/// Gives each table of the capture in `directory` that has no finished part one without rows. The parts, which are in no list yet.
+/// Gives each table of the capture in `directory`, whose parts have `id`, that has no finished part one without rows. The parts, which are in no list yet.
 /// A folder that is missing is made.
-pub fn fill_in(directory: &Dir) -> Result<Vec<Part>> {
+pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
     let fill = |table: &Declared| {
         if !is_without_parts(directory, table.name)? {
             return Ok(None);
@@ -25,7 +25,7 @@ pub fn fill_in(directory: &Dir) -> Result<Vec<Part>> {
         directory.make_dir_unless_there(table.name, FOLDER_MODE)?;
         // What is left there of a part that could not be finished keeps its number.
         let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
-        (table.create_part)(directory, number)?.finish().map(Some)
+        (table.create_part)(directory, number, id)?.finish().map(Some)
     };
     tables::all().iter().filter_map(|table| fill(table).transpose()).collect()
 }
@@ -43,11 +43,11 @@ mod tests {
         let directory = Dir::open(place.path()).expect("there");
         directory.make_dir(ClockTable::NAME, FOLDER_MODE).expect("room");
         (tables::all().into_iter().find(|table| table.name == ClockTable::NAME).expect("declared").create_part)(
-            &directory, 7,
+            &directory, 7, None,
         )
         .and_then(|part| part.finish())
         .expect("room");
-        let parts = fill_in(&directory).expect("room");
+        let parts = fill_in(&directory, Some("x")).expect("room");
         assert_eq!(parts.len(), tables::all().len() - 1);
         assert!(
             parts.iter().all(|part| part.rows == 0 && part.name.number == 1 && part.name.table != ClockTable::NAME)
@@ -59,6 +59,6 @@ mod tests {
             Ok(())
         });
         assert_eq!((read.is_ok(), batches), (true, 0));
-        assert!(fill_in(&directory).expect("nothing to do").is_empty());
+        assert!(fill_in(&directory, Some("x")).expect("nothing to do").is_empty());
     }
 }

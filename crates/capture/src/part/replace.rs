@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::writer::{ROW_GROUP_ROWS, properties};
-use super::{PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
+use super::{Origin, PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
@@ -22,13 +22,13 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Begins one of part `number` of table `T` in the capture directory `capture`.
-    pub(crate) fn create<T: Table>(capture: &Dir, number: u32) -> Result<Replacement> {
+    /// Begins one of part `number` of table `T` in the capture directory `capture`, which says that it is what the old one says.
+    pub(crate) fn create<T: Table>(capture: &Dir, number: u32, origin: Option<&Origin>) -> Result<Replacement> {
         let (folder, name) = (capture.sub(T::NAME), replacement_name(number));
         let path = folder.path().join(&name);
         let file = folder.create_file(&name)?;
         files::keep_owner(&folder, &finished_name(number), &file);
-        let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns())));
+        let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns(), origin)));
         let writer = writer.map_err(|e| Error::parquet(&path, e))?;
         Ok(Replacement { path, name: PartName { table: T::NAME, number }, writer })
     }

@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Settings {
     /// The capture directory; it and the folders of the tables in it are kept.
     pub directory: Dir,
+    /// The capture's id, which is in each part's footer.
+    pub capture_id: String,
     /// The segments before this one, in order.
     pub older: Vec<Dir>,
     /// Free space that is left on its file system.

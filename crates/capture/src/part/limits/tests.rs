@@ -26,8 +26,8 @@ fn part(directory: &Path, exe: String) -> PathBuf {
         cmdline: None,
         cgroup: None,
     });
-    let mut part =
-        PartWriter::create::<ProcessTable>(&Dir::open(directory).expect("there"), 1).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(&Dir::open(directory).expect("there"), 1, None)
+        .expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
     part.finish().expect("room").name.path(directory)
 }
