@@ -20,8 +20,9 @@ use iostrata_analyze::output::message;
 use iostrata_analyze::select::Selection;
 use iostrata_analyze::store::Partials;
 use iostrata_analyze::store::bundle::{Bundle, Writer, packed};
+use iostrata_capture::dir::Dir;
 use iostrata_capture::guard::reading;
-use iostrata_capture::part::{PartFile, PartReader, PartWriter};
+use iostrata_capture::part::{PartFile, PartReader, PartWriter, Place};
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, SyscallTable};
@@ -386,9 +387,13 @@ fn partials(capture: &Path, what: Analysis, file: &Path) -> Bundle {
 fn few<T: Table>(capture: &Path) {
     let whole = capture.join("whole");
     PARTS.iter().filter(|(table, _)| *table == T::NAME).for_each(|(_, part)| must(fs::write(&whole, part)));
-    let rows = PartReader::open::<T>(&PartFile::Whole(whole)).expect("a part").next().expect("rows").expect("readable");
+    let rows = PartReader::open::<T>(&PartFile::Whole(Place::named(&whole).expect("there")))
+        .expect("a part")
+        .next()
+        .expect("rows")
+        .expect("readable");
     must(fs::create_dir_all(capture.join(T::NAME)));
-    let mut writer = PartWriter::create::<T>(capture, 1).expect("room");
+    let mut writer = PartWriter::create::<T>(&Dir::open(capture).expect("there"), 1).expect("room");
     writer.write(&rows.slice(0, ROWS.min(rows.num_rows()))).expect("room");
     writer.finish().expect("room");
 }

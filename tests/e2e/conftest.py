@@ -338,6 +338,18 @@ def public_dir():
         yield Path(directory)
 
 
+NOBODY = 65534
+
+
+@pytest.fixture
+def theirs(public_dir):
+    """A directory of a user without any privilege."""
+    directory = public_dir / "theirs"
+    directory.mkdir(mode=0o755)
+    os.chown(directory, NOBODY, NOBODY)
+    return directory
+
+
 def install(program, directory):
     """A copy of one of the programs where every user may run it."""
     copy = directory / program

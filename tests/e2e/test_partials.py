@@ -54,7 +54,7 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
     (["partial", "--to", "x", "trace", "y"], "unrecognized subcommand 'trace'"),
     (["merge", "summary", "y"], "--from <FILE>"),
     (["merge", "--from", "nowhere.partial", "summary", "CAPTURE"], "nowhere.partial: cannot open: No such file or directory"),
-    (["partial", "--to", "nowhere/x", "summary", "CAPTURE"], "nowhere/.x."),
+    (["partial", "--to", "nowhere/x", "summary", "CAPTURE"], "nowhere: cannot open: No such file or directory"),
     (["partial", "--to", "x", "summary", "CAPTURE", "--out", "y"], "partial: --out is for what all shares come to"),
 ])
 def test_what_cannot_be_is_one_line(arguments, expected, generated, tmp_path):

@@ -5,11 +5,10 @@ import stat
 import time
 from pathlib import Path
 
-from conftest import TABLES
+from conftest import NOBODY, TABLES
 
 # include/uapi/linux/capability.h
 CAP_DAC_READ_SEARCH, CAP_KILL, CAP_BPF = 1 << 2, 1 << 5, 1 << 39
-NOBODY = 65534
 BY_SUDO = ("env", f"SUDO_UID={NOBODY}", f"SUDO_GID={NOBODY}")
 SECRET = "rosebud"
 
@@ -59,8 +58,9 @@ def test_what_is_not_needed_after_the_start_is_given_up(disk, record):
     check_files(capture.directory, 0)
 
 
-def test_under_sudo_the_recorder_becomes_who_asked_and_the_capture_is_theirs(disk, record):
-    recorder = record("--rotate-interval", "500ms", "--", "sh", "-c", "while cat /bin/sh > /dev/null; do sleep 0.1; done", prefix=BY_SUDO)
+def test_under_sudo_the_recorder_becomes_who_asked_and_the_capture_is_theirs(disk, record, theirs):
+    recorder = record(
+        "--rotate-interval", "500ms", "--", "sh", "-c", "while cat /bin/sh > /dev/null; do sleep 0.1; done", out=theirs / "run", prefix=BY_SUDO)
     time.sleep(1.5)
     check_threads(recorder, NOBODY, CAP_BPF | CAP_DAC_READ_SEARCH | CAP_KILL)
     # The command is still root's, as it would be under sudo, and is ended all the same.

@@ -3,19 +3,19 @@
 import os
 import time
 
-from conftest import BIN, Capture, analyze, run, summary_rows
+from conftest import BIN, NOBODY, Capture, analyze, run, summary_rows
 from survival import check_no_gaps, check_parts
 from test_disk import size_of
 from test_load import fast_disk, fio  # noqa: F401, a fixture
-from test_privilege import BY_SUDO, NOBODY, check_files
+from test_privilege import BY_SUDO, check_files
 from test_survive import BLOCKS, writer  # noqa: F401, a fixture
 
 MIB = 1 << 20
 SECOND = "segment-000002"
 
 
-def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path):  # noqa: F811
-    out = tmp_path / "run"
+def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs):  # noqa: F811
+    out = theirs / "run"
     options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms")
     first = record(*options, out=out, prefix=BY_SUDO)
     time.sleep(2)
@@ -64,8 +64,8 @@ def test_resume_begins_a_capture_where_there_is_none_and_touches_nothing_else(di
     assert [path.name for path in other.iterdir()] == ["letter"]
 
 
-def test_the_parts_of_earlier_segments_go_first(fast_disk, record, tmp_path):  # noqa: F811
-    out = tmp_path / "run"
+def test_the_parts_of_earlier_segments_go_first(fast_disk, record, theirs):  # noqa: F811
+    out = theirs / "run"
     first = record("--device", fast_disk.name, "--rotate-interval", "1s", out=out, prefix=BY_SUDO)
     fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=9)
     first.stop(expected=None)

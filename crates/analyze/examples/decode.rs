@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iostrata_analyze::aggregate::{Precision, Settings};
 use iostrata_analyze::scan::Source;
-use iostrata_capture::Capture;
+use iostrata_capture::{Capture, Dir};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -32,7 +32,7 @@ fn main() -> Result<(), Failure> {
         return Err("expected CAPTURE THREADS".into());
     };
     let mut work = Vec::new();
-    let capture = Capture::open(&PathBuf::from(capture))?;
+    let capture = Capture::open(&Dir::open(capture.as_ref())?)?;
     let settings = Settings::new(Precision::DEFAULT);
     for source in Source::ALL {
         work.extend(source.parts(&capture)?.iter().map(|part| (part.path().to_owned(), source.columns(&settings))));

@@ -1,7 +1,6 @@
 //! `about.json`: what each of the written files was made of, and by what.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use anyhow::Result;
 use iostrata_capture::Capture;
@@ -87,7 +86,7 @@ pub fn with(
     complete: bool,
 ) -> Result<Vec<u8>> {
     // What is there may be anything, and be of no use.
-    let known = fs::read(directory.path(FILE_NAME)).ok();
+    let known = directory.read(FILE_NAME);
     let mut about: About = known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default();
     let made = Made {
         results_version: tables::VERSION,

@@ -11,7 +11,6 @@ mod manifest;
 mod traced;
 mod unpacked;
 
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,12 +60,13 @@ const PART_BYTES: u64 = 128 << 20;
 
 /// Makes the capture.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
-    let was_there = import.out.exists();
     let author = Author::create(&import.out, PART_BYTES)?;
+    let (directory, is_new) = author.directory();
+    let directory = directory.clone();
     let made = write(import, author);
-    if made.is_err() && !was_there {
+    if made.is_err() && is_new {
         // Half of a trace is no capture, and would be in the way of the next try.
-        let _ = fs::remove_dir_all(&import.out);
+        let _ = directory.clear().and_then(|()| directory.remove_itself());
     }
     let known = made?;
     let (first, last) = known.span_ns.unwrap_or_default();
@@ -91,7 +91,7 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
                 lines::read(format, file, &mut gathered).with_context(|| not_a_trace(file))?;
             }
         }
-        Trace::Blktrace => blktrace::read(&import.files, &import.out, &mut gathered)?,
+        Trace::Blktrace => blktrace::read(&import.files, author.directory().0, &mut gathered)?,
     }
     let (block, known) = gathered.into_parts();
     let Some((first_ns, last_ns)) = known.span_ns else { bail!("there is no request in what was given") };

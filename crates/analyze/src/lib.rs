@@ -14,6 +14,8 @@
 //! others. [`import`] makes captures of published traces. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod about;
 pub mod aggregate;
 pub mod analysis;

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::guard::reading;
 use iostrata_capture::op::Layer;
 use iostrata_capture::segment::{segments, unbegun};
@@ -66,17 +67,18 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
         if !given.is_dir() {
             bail!("{}: no such directory, expected the directory of a capture", given.display());
         }
-        directories.extend(segments(given)?);
-        for segment in unbegun(given)? {
+        let given = Dir::open(given)?;
+        directories.extend(segments(&given)?);
+        for segment in unbegun(&given)? {
             let what = "has no manifest: its recorder ended before it began to record; left out";
-            print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.display()))))?;
+            print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.path().display()))))?;
         }
     }
     for directory in &directories {
-        let capture = reading(directory, || Capture::open(directory))?;
+        let capture = reading(directory.path(), || Capture::open(directory))?;
         if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
             let first = captures[first].directory.display();
-            bail!("{}: the same capture as {first}, which would count twice", directory.display());
+            bail!("{}: the same capture as {first}, which would count twice", directory.path().display());
         }
         captures.push(capture);
     }

@@ -1,14 +1,18 @@
 //! Where results go: files that appear whole or not at all, and a terminal that may go away.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use iostrata_capture::dir::Dir;
 
-/// A directory for results.
+/// A directory for results, which may be one that others may write to: no link in it is followed.
 #[derive(Debug)]
-pub struct Directory(PathBuf);
+pub struct Directory(Dir);
+
+/// Of directories that are made: as far as the umask allows.
+const MODE: u32 = 0o777;
 
 impl Directory {
     /// The directory at `path`, created if needed. An error if something else is there.
@@ -16,8 +20,7 @@ impl Directory {
         if path.exists() && !path.is_dir() {
             bail!("{}: not a directory, expected a directory for results", path.display());
         }
-        fs::create_dir_all(path).with_context(|| format!("{}: cannot create the directory", path.display()))?;
-        Ok(Directory(path.to_owned()))
+        Ok(Directory(if path.exists() { Dir::open(path) } else { Dir::create(path, MODE) }?))
     }
 
     /// Files that are to appear in it, none yet.
@@ -25,9 +28,16 @@ impl Directory {
         Files { directory: self, names: Vec::new() }
     }
 
-    /// The path of the file called `name`.
+    /// What the file called `name` is called in messages.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        self.0.path().join(name)
+    }
+
+    /// What is in the file called `name`, if it can be read.
+    pub fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.0.open_file(name).ok()?.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
     }
 }
 
@@ -53,14 +63,14 @@ impl Files<'_> {
     /// # Errors
     /// Where it cannot be written.
     pub fn add_with(&mut self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
-        let path = self.temporary(name);
+        let temporary = temporary(name);
         self.names.push(name.to_owned());
         let create = || -> Result<()> {
-            let mut to = BufWriter::new(File::create(&path)?);
+            let mut to = BufWriter::new(self.directory.0.create_file(&temporary)?);
             write(&mut to)?;
             Ok(to.into_inner().map_err(|error| error.into_error())?.sync_all()?)
         };
-        create().with_context(|| format!("{}: cannot write", path.display()))
+        create().with_context(|| format!("{}: cannot write", self.directory.path(&temporary).display()))
     }
 
     /// Their names, in the order in which they were written.
@@ -75,20 +85,21 @@ impl Files<'_> {
     pub fn finish(mut self) -> Result<()> {
         for name in std::mem::take(&mut self.names) {
             let path = self.directory.path(&name);
-            fs::rename(self.temporary(&name), &path).with_context(|| format!("{}: cannot replace", path.display()))?;
+            let renamed = self.directory.0.rename(temporary(&name), &name);
+            renamed.with_context(|| format!("{}: cannot replace", path.display()))?;
         }
         Ok(())
     }
+}
 
-    fn temporary(&self, name: &str) -> PathBuf {
-        self.directory.0.join(format!(".{name}.tmp"))
-    }
+fn temporary(name: &str) -> String {
+    format!(".{name}.tmp")
 }
 
 impl Drop for Files<'_> {
     /// Whatever made writing fail may also stop this; nobody takes the names for results.
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| drop(fs::remove_file(self.temporary(name))));
+        self.names.iter().for_each(|name| drop(self.directory.0.remove(temporary(name))));
     }
 }
 
@@ -126,6 +137,8 @@ pub fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     struct Gone(ErrorKind);

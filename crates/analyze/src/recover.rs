@@ -1,9 +1,10 @@
 //! The command `recover`: captures that were cut off become ordinary ones.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::segment::segments;
 
@@ -15,7 +16,7 @@ use crate::output::{one_line, print};
 pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     let mut outcome = Outcome::Complete;
     for capture in captures {
-        for directory in segments(capture)? {
+        for directory in segments(&Dir::open(capture)?)? {
             let recovered = recover(&directory)?;
             for error in recovered.iter().flat_map(|recovered| &recovered.unreadable) {
                 outcome = Outcome::Incomplete;
@@ -27,8 +28,8 @@ pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Re
     Ok(outcome)
 }
 
-fn line(directory: &Path, recovered: Option<&Recovered>) -> String {
-    let directory = directory.display();
+fn line(directory: &Dir, recovered: Option<&Recovered>) -> String {
+    let directory = directory.path().display();
     let Some(Recovered { parts, unlisted, empty, unreadable, .. }) = recovered else {
         return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
     };

@@ -1,9 +1,10 @@
 //! The command `redact`: arguments are taken out of the command lines of captures.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::redact::{Finished, Redacted};
 use iostrata_capture::segment::segments;
 
@@ -24,9 +25,9 @@ pub struct Redact {
 pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
     let mut directories = Vec::new();
     for capture in &redact.captures {
-        directories.extend(segments(capture)?);
+        directories.extend(segments(&Dir::open(capture)?)?);
     }
-    let finished = directories.iter().map(|directory| Finished::take(directory)).collect::<Result<Vec<_>, _>>()?;
+    let finished = directories.iter().map(Finished::take).collect::<Result<Vec<_>, _>>()?;
     for (directory, finished) in directories.iter().zip(&finished) {
         let redacted = finished.redact(redact.words)?;
         print(out, &format!("{}\n", one_line(&line(directory, redacted, redact.words))))?;
@@ -34,8 +35,8 @@ pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
     Ok(Outcome::Complete)
 }
 
-fn line(directory: &Path, Redacted { rows, changed, parts, unfinished }: Redacted, words: usize) -> String {
-    let directory = directory.display();
+fn line(directory: &Dir, Redacted { rows, changed, parts, unfinished }: Redacted, words: usize) -> String {
+    let directory = directory.path().display();
     let left = match words {
         0 => "nothing".to_owned(),
         1 => "the name of the program".to_owned(),

@@ -8,6 +8,7 @@ pub mod asked;
 pub mod bundle;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, Read};
@@ -17,6 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::Capture;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::part::Identity;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
@@ -151,7 +153,7 @@ pub struct Store {
     rules: Id,
     bundles: Vec<Bundle>,
     /// Where partials go: to one file, or to one for each capture; nowhere, if there is none.
-    to: Vec<PathBuf>,
+    to: Vec<Target>,
     writers: Mutex<BTreeMap<PathBuf, Writer>>,
     share: Option<(u64, u64)>,
     /// Whether nobody but this program wrote them, and what cannot be read is made anew.
@@ -191,14 +193,15 @@ impl Store {
                 for Capture { directory, .. } in captures {
                     let whole = given.iter().find(|given| directory.starts_with(given)).unwrap_or(directory);
                     let cache = beside(whole)?;
-                    to.push(cache.join(format!("{}.partial", unused(&cache)?)));
+                    let name = format!("{}.partial", unused(&cache)?);
+                    to.push(Target { directory: cache, name });
                 }
             }
             Partials::From(files) => bundles = opened(files, tool)?,
             Partials::To { share: of, file, from } => {
                 bundles = opened(from, tool)?;
                 share = Some(*of);
-                to.push(file.clone());
+                to.push(Target::named(file)?);
             }
         }
         let rules = match rules {
@@ -284,15 +287,16 @@ impl Store {
     /// Where it cannot be written.
     pub fn keep(&self, capture: usize, id: Option<Id>, kept: &Kept) -> Result<()> {
         self.made.fetch_add(1, Ordering::Relaxed);
-        let (Some(id), Some(path)) = (id, self.to.get(capture).or(self.to.first())) else { return Ok(()) };
+        let (Some(id), Some(to)) = (id, self.to.get(capture).or(self.to.first())) else { return Ok(()) };
         let raw = postcard::to_stdvec(kept)?;
         let packed = bundle::packed(&raw)?;
         // Whoever panicked while it held them ends the program; see `parallel::each`.
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !writers.contains_key(path) {
-            writers.insert(path.clone(), Writer::create(path, self.tool)?);
+        let path = to.path();
+        if !writers.contains_key(&path) {
+            writers.insert(path.clone(), to.create(self.tool)?);
         }
-        writers.get_mut(path).map_or(Ok(()), |writer| writer.add(id, &raw, &packed))
+        writers.get_mut(&path).map_or(Ok(()), |writer| writer.add(id, &raw, &packed))
     }
 
     /// Ends all files that were written.
@@ -301,16 +305,40 @@ impl Store {
     /// Where they cannot be.
     pub fn finish(self) -> Result<Used> {
         let mut writers = self.writers.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(_), Some(path)) = (self.share, self.to.first()) {
+        if let (Some(_), Some(to)) = (self.share, self.to.first()) {
             // A share may have nothing.
-            if !writers.contains_key(path) {
-                writers.insert(path.clone(), Writer::create(path, self.tool)?);
+            if let Entry::Vacant(entry) = writers.entry(to.path()) {
+                entry.insert(to.create(self.tool)?);
             }
         }
         for writer in writers.into_values() {
             writer.finish()?;
         }
         Ok(Used { found: self.found.into_inner(), made: self.made.into_inner() })
+    }
+}
+
+/// A file that partials go to.
+#[derive(Debug)]
+struct Target {
+    directory: Dir,
+    name: String,
+}
+
+impl Target {
+    /// The one at `path`, as a user named it.
+    fn named(path: &Path) -> Result<Target> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Target { directory: Dir::open(above)?, name })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join(&self.name)
+    }
+
+    fn create(&self, tool: Id) -> Result<Writer> {
+        Writer::within(&self.directory, &self.name, tool)
     }
 }
 
@@ -327,40 +355,40 @@ fn opened(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
 }
 
 /// The directory beside a capture in which its partials are kept, which is made if needed.
-fn beside(capture: &Path) -> Result<PathBuf> {
+fn beside(capture: &Path) -> Result<Dir> {
     let whole = capture.canonicalize().with_context(|| format!("{}: cannot be found", capture.display()))?;
     let Some(name) = whole.file_name() else {
         bail!("{}: has no name, so nothing can be kept beside it", capture.display());
     };
-    let cache = whole.with_file_name(format!("{}.partials", name.to_string_lossy()));
-    fs::create_dir_all(&cache).with_context(|| format!("{}: cannot create the directory", cache.display()))?;
-    Ok(cache)
+    // Whoever owns the directory above may put anything there: a link leads nowhere.
+    let above = Dir::open(whole.parent().unwrap_or(Path::new("/")))?;
+    let cache = format!("{}.partials", name.to_string_lossy());
+    above.make_dir_unless_there(&cache, 0o777)?;
+    Ok(above.sub(cache))
 }
 
 /// What is kept there by the program `tool`. What others left is removed: this one cannot use it.
-fn cached(cache: &Path, tool: Id) -> Result<Vec<Bundle>> {
+fn cached(cache: &Dir, tool: Id) -> Result<Vec<Bundle>> {
     let mut bundles = Vec::new();
     for number in numbers(cache)? {
-        let path = cache.join(format!("{number}.partial"));
-        match Bundle::open(&path) {
+        let name = format!("{number}.partial");
+        match Bundle::within(cache, &name) {
             Ok(bundle) if bundle.tool == tool => bundles.push(bundle),
-            _ => fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?,
+            _ => cache.remove(&name)?,
         }
     }
     Ok(bundles)
 }
 
-fn numbers(cache: &Path) -> Result<Vec<u64>> {
-    let entries = fs::read_dir(cache).with_context(|| format!("{}: cannot list", cache.display()))?;
+fn numbers(cache: &Dir) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.with_context(|| format!("{}: cannot list", cache.display()))?.file_name();
+    for name in cache.names()? {
         numbers.extend(name.to_string_lossy().strip_suffix(".partial").and_then(|number| number.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-fn unused(cache: &Path) -> Result<u64> {
+fn unused(cache: &Dir) -> Result<u64> {
     Ok(numbers(cache)?.last().map_or(1, |last| last.saturating_add(1)))
 }

@@ -2,13 +2,13 @@
 //!
 //! The recorder has its own way, because its rows come whether there is room for them or not.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
 
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part};
 use crate::manifest::Manifest;
@@ -22,21 +22,32 @@ const WAITING: usize = 8;
 /// A capture that is being written.
 #[derive(Debug)]
 pub struct Author {
-    directory: PathBuf,
+    directory: Dir,
+    /// Whether it was not there before.
+    is_new: bool,
     list: ListFile,
     part_bytes: u64,
 }
 
+/// Of folders: as far as the umask allows.
+const FOLDER_MODE: u32 = 0o777;
+
 impl Author {
     /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`.
     pub fn create(directory: &Path, part_bytes: u64) -> Result<Author> {
-        fs::create_dir_all(directory).map_err(|e| Error::io(directory, "create", e))?;
-        let mut found = fs::read_dir(directory).map_err(|e| Error::io(directory, "list", e))?;
-        if found.next().is_some() {
+        let is_new = !directory.exists();
+        let directory = if is_new { Dir::create(directory, FOLDER_MODE) } else { Dir::open(directory) }?;
+        if !directory.names()?.is_empty() {
             let what = "is not empty, expected a new directory or an empty one".to_owned();
-            return Err(Error::Schema { path: directory.to_owned(), what });
+            return Err(Error::Schema { path: directory.path().to_owned(), what });
         }
-        Ok(Author { directory: directory.to_owned(), list: ListFile::create(directory)?, part_bytes })
+        let directory = directory.keep()?;
+        Ok(Author { list: ListFile::create(&directory)?, directory, is_new, part_bytes })
+    }
+
+    /// The directory, and whether it was not there before.
+    pub fn directory(&self) -> (&Dir, bool) {
+        (&self.directory, self.is_new)
     }
 
     /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
@@ -44,7 +55,7 @@ impl Author {
         let (batches, waiting) = sync_channel(WAITING);
         let (directory, part_bytes) = (self.directory.clone(), self.part_bytes);
         let encoder = thread::spawn(move || encode::<T>(&directory, part_bytes, &waiting));
-        Rows { folder: self.directory.join(T::NAME), builder: T::Builder::default(), batches, encoder }
+        Rows { folder: self.directory.path().join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
     /// Takes the parts of a table into the list.
@@ -95,7 +106,7 @@ impl<T: Table> Rows<T> {
     }
 }
 
-fn encode<T: Table>(capture: &Path, part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
+fn encode<T: Table>(capture: &Dir, part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut open: Option<PartWriter> = None;
     for batch in batches {
@@ -115,10 +126,9 @@ fn encode<T: Table>(capture: &Path, part_bytes: u64, batches: &Receiver<RecordBa
     Ok(parts)
 }
 
-fn begin<T: Table>(capture: &Path, finished: usize) -> Result<PartWriter> {
-    let folder = capture.join(T::NAME);
+fn begin<T: Table>(capture: &Dir, finished: usize) -> Result<PartWriter> {
     if finished == 0 {
-        fs::create_dir(&folder).map_err(|e| Error::io(&folder, "create", e))?;
+        capture.make_dir(T::NAME, FOLDER_MODE)?;
     }
     PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX))
 }

@@ -1,10 +1,10 @@
 //! A capture as a whole: its manifest and its parts.
 
-use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
 
+use crate::dir::{Dir, irregular};
 use crate::error::{Error, Result};
-use crate::files;
 use crate::list::PartList;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, Torn, finished, torn};
@@ -15,8 +15,10 @@ use crate::wall::WallClock;
 /// A capture to be read.
 #[derive(Debug, Clone)]
 pub struct Capture {
-    /// Its directory.
+    /// What its directory is called.
     pub directory: PathBuf,
+    /// Its directory.
+    pub dir: Dir,
     /// Its manifest.
     pub manifest: Manifest,
     /// Its finished parts.
@@ -29,15 +31,18 @@ pub struct Capture {
 
 impl Capture {
     /// Opens the capture in `directory`. Every part that is listed must be there, whole.
-    pub fn open(directory: &Path) -> Result<Capture> {
+    pub fn open(directory: &Dir) -> Result<Capture> {
         let manifest = Manifest::read(directory)?;
         let list = PartList::read(directory)?;
         for (name, part) in list.parts() {
-            let path = name.path(directory);
-            let found = fs::symlink_metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?;
-            let size = found.len();
+            let path = name.path(directory.path());
+            let found = directory.sub(name.table).find(name.file()).map_err(|e| match e {
+                Error::Io { path, reason, .. } => Error::io(&path, "find the part", reason),
+                error => error,
+            })?;
+            let size = found.bytes;
             if !found.is_file() {
-                return Err(files::irregular(&path));
+                return Err(irregular(&path));
             }
             if size != part.bytes && Some(size) != part.replaced_bytes {
                 let what =
@@ -49,24 +54,31 @@ impl Capture {
         // What a recorder that came to its end left unfinished is in its books as lost.
         let tables = if manifest.state == State::Complete { Vec::new() } else { tables::all() };
         for table in tables {
-            let folder = directory.join(table.name);
+            let folder = directory.sub(table.name);
             for number in torn::unfinished(&folder)? {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
             }
         }
-        let mut capture = Capture { directory: directory.to_owned(), manifest, list, torn, wall: WallClock::default() };
+        let mut capture = Capture {
+            directory: directory.path().to_owned(),
+            dir: directory.clone(),
+            manifest,
+            list,
+            torn,
+            wall: WallClock::default(),
+        };
         capture.wall = WallClock::read(&capture.parts::<ClockTable>()?)?;
         Ok(capture)
     }
 
     /// The parts of table `T`, in order. A capture that was cut off may have more than are listed.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
-        let finished = finished(&self.directory.join(T::NAME))?;
+        let finished = finished(&self.dir.sub(T::NAME))?;
         // It may have been finished since the capture was opened.
         let torn = self.torn.iter().filter(|(table, _)| *table == T::NAME).map(|(_, torn)| torn);
         let torn = torn.filter(|torn| finished.binary_search_by_key(&torn.number(), |(number, _)| *number).is_err());
         let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
-        parts.extend(finished.iter().map(|(number, path)| (*number, PartFile::Whole(path.clone()))));
+        parts.extend(finished.iter().map(|(number, place)| (*number, PartFile::Whole(place.clone()))));
         parts.sort_by_key(|(number, _)| *number);
         Ok(parts.into_iter().map(|(_, part)| part).collect())
     }
@@ -83,24 +95,23 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock of the capture in `directory`; none where another process has it.
-    pub fn take(directory: &Path) -> Result<Option<Lock>> {
-        let path = directory.join(LOCK);
-        let file = files::open_with(&path, files::writable().create(true).truncate(false), "create")?;
+    pub fn take(directory: &Dir) -> Result<Option<Lock>> {
+        let file = directory.open_or_create(LOCK)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) => Err(Error::io(&path, "lock", e)),
+            Err(TryLockError::Error(e)) => Err(Error::io(&directory.path().join(LOCK), "lock", e)),
         }
     }
 
     /// Whether a process has the lock of the capture in `directory`.
-    pub fn is_taken(directory: &Path) -> bool {
-        let file = files::open(&directory.join(LOCK));
+    pub fn is_taken(directory: &Dir) -> bool {
+        let file = directory.open_file(LOCK);
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
     /// Removes what the lock leaves behind, from a directory that is to be left as it was.
-    pub fn remove(directory: &Path) {
-        let _ = fs::remove_file(directory.join(LOCK));
+    pub fn remove(directory: &Dir) {
+        let _ = directory.remove(LOCK);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This crate owns the tables and their columns ([`tables`]), the operations that rows name ([`op`]), the parts
 //! that hold rows ([`part`]), their list ([`list`]), the manifest beside them ([`manifest`]), the loss ledger in it
-//! ([`ledger`]), what becomes of a capture that was cut off ([`recover`]), how one is made of rows that are there already ([`author`]), what holds when a library gives up on a part
+//! ([`ledger`]), what becomes of a capture that was cut off ([`recover`]), how one is made of rows that are there already ([`author`]), how files in a directory that others may change are found ([`dir`]), what holds when a library gives up on a part
 //! ([`guard`]), and the rules that say which system a process belongs to ([`system`]). It knows nothing of BPF and nothing of
 //! analysis.
 //!
@@ -16,9 +16,12 @@
 //!   process/part-000001.parquet …
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod author;
 pub mod capture;
 pub mod column;
+pub mod dir;
 pub mod error;
 mod files;
 pub mod guard;
@@ -39,6 +42,7 @@ pub mod unseen;
 pub mod wall;
 
 pub use capture::Capture;
+pub use dir::Dir;
 pub use error::{Error, Result};
 
 /// The version of everything on disk. A reader refuses a capture with a higher one.

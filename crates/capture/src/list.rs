@@ -16,13 +16,12 @@ mod parts;
 mod tests;
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 
+use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::part::PartName;
 
 pub use file::ListFile;
@@ -116,9 +115,9 @@ pub enum Entry {
 
 /// Hands each entry of the list of the capture in `directory` to `take`, which may say what is wrong with it. Where the last
 /// whole line ends.
-pub fn read(directory: &Path, mut take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<u64> {
-    let path = directory.join(FILE_NAME);
-    let mut file = BufReader::new(files::open(&path)?);
+pub fn read(directory: &Dir, mut take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<u64> {
+    let path = directory.path().join(FILE_NAME);
+    let mut file = BufReader::new(directory.open_file(FILE_NAME)?);
     let mut line = Vec::new();
     let mut end = 0u64;
     for number in 1.. {

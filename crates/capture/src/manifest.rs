@@ -2,10 +2,10 @@
 //! ([`crate::list`]).
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::ledger::{Amounts, Books};
@@ -344,11 +344,11 @@ pub struct Mount {
 
 impl Manifest {
     /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
-    pub fn read(dir: &Path) -> Result<Manifest> {
-        let path = dir.join(FILE_NAME);
-        let text = match files::read(&path, MOST_BYTES) {
-            Err(Error::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && dir.is_dir() => {
-                return Err(Error::manifest(dir, format!("not a capture: there is no {FILE_NAME} in it")));
+    pub fn read(dir: &Dir) -> Result<Manifest> {
+        let path = dir.path().join(FILE_NAME);
+        let text = match files::read(dir, FILE_NAME, MOST_BYTES) {
+            Err(Error::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && dir.is_there() => {
+                return Err(Error::manifest(dir.path(), format!("not a capture: there is no {FILE_NAME} in it")));
             }
             text => text?,
         };
@@ -366,8 +366,8 @@ impl Manifest {
     }
 
     /// Writes the manifest into `dir` so that a reader finds either the old one or this one, whole.
-    pub fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(FILE_NAME);
+    pub fn write(&self, dir: &Dir) -> Result<()> {
+        let path = dir.path().join(FILE_NAME);
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
         text.push(b'\n');
         files::replace(dir, FILE_NAME, |file| file.write_all(&text).map_err(|e| Error::io(&path, "write", e)))

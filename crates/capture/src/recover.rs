@@ -1,10 +1,9 @@
 //! Making a capture whole that its recorder could not finish: killed, or cut off with the machine.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 use crate::capture::Lock;
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
@@ -50,13 +49,13 @@ impl Listed {
 ///
 /// # Errors
 /// Where a recorder is still at work on it, and where the manifest or the list cannot be read or written, or a folder not listed.
-pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
+pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     // Not even the lock is made in a capture that needs nothing.
     if Manifest::read(directory)?.state != State::Recording {
         return Ok(None);
     }
     let Some(_lock) = Lock::take(directory)? else {
-        return Err(Error::manifest(directory, "is still being recorded; stop the recorder first"));
+        return Err(Error::manifest(directory.path(), "is still being recorded; stop the recorder first"));
     };
     // Its recorder may have come to its end just now.
     let mut manifest = Manifest::read(directory)?;
@@ -83,17 +82,17 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     Ok(Some(recovered))
 }
 
-fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recovered: &mut Recovered) -> Result<()> {
-    let folder = directory.join(table);
+fn recover_table(directory: &Dir, table: &'static str, listed: &Listed, recovered: &mut Recovered) -> Result<()> {
+    let folder = directory.sub(table);
     let whole = finished(&folder)?;
-    for (number, path) in &whole {
+    for (number, place) in &whole {
         let name = PartName { table, number: *number };
         if listed.list.get(name).is_none() && listed.removed.contains(&name) {
             // The recorder was about to: its rows are counted as removed.
-            fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
+            folder.remove(name.file())?;
             continue;
         }
-        match reading(path, || whole_part(path, name)) {
+        match reading(place.path(), || whole_part(place, name)) {
             Ok(_) if listed.list.get(name).is_some() => {}
             Ok(part) => recovered.unlisted.push(part),
             Err(error) => recovered.unreadable.push(error),
@@ -102,7 +101,7 @@ fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recover
     for number in torn::unfinished(&folder)? {
         // One that was finished has only its log left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
-        match reading(&folder, || if finished { Ok(None) } else { recover_part(&folder, table, number) }) {
+        match reading(folder.path(), || if finished { Ok(None) } else { recover_part(&folder, table, number) }) {
             Ok(Some(part)) => recovered.parts.push(part),
             Ok(None) => {
                 torn::remove(&folder, number)?;
@@ -115,6 +114,6 @@ fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recover
 }
 
 /// Makes a part whole; none where nothing of it had been flushed.
-fn recover_part(folder: &Path, table: &'static str, number: u32) -> Result<Option<Part>> {
-    Torn::read(folder, number)?.map(|torn| torn.finish(folder, table)).transpose()
+fn recover_part(folder: &Dir, table: &'static str, number: u32) -> Result<Option<Part>> {
+    Torn::read(folder, number)?.map(|torn| torn.finish(table)).transpose()
 }

@@ -4,18 +4,17 @@
 //! of parts says that they come; they are renamed over the old ones; the list says that they are there. Where it was cut off, it is
 //! run again.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use crate::capture::Lock;
 use crate::column::Reader;
+use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Replacement, finished, torn, whole_part};
+use crate::part::{PartFile, Place, Replacement, finished, torn, whole_part};
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
@@ -34,38 +33,41 @@ pub struct Redacted {
 
 /// A recording that nobody writes to, as long as this is held.
 #[derive(Debug)]
-pub struct Finished<'a> {
-    directory: &'a Path,
+pub struct Finished {
+    directory: Dir,
     _lock: Lock,
 }
 
-impl<'a> Finished<'a> {
+impl Finished {
     /// Takes the recording in `directory`, which is a segment of a capture.
     ///
     /// # Errors
     /// Where it is still being recorded, or was cut off and not recovered.
-    pub fn take(directory: &'a Path) -> Result<Finished<'a>> {
+    pub fn take(directory: &Dir) -> Result<Finished> {
         // Not even the lock is made in what is no capture.
         Manifest::read(directory)?;
         let Some(lock) = Lock::take(directory)? else {
-            return Err(Error::manifest(directory, "is being written to, expected a capture that is finished"));
+            return Err(Error::manifest(directory.path(), "is being written to, expected a capture that is finished"));
         };
         if Manifest::read(directory)?.state == State::Recording {
-            return Err(Error::manifest(directory, "was cut off, expected a finished capture; `recover` makes it one"));
+            return Err(Error::manifest(
+                directory.path(),
+                "was cut off, expected a finished capture; `recover` makes it one",
+            ));
         }
-        Ok(Finished { directory, _lock: lock })
+        Ok(Finished { directory: directory.clone(), _lock: lock })
     }
 
     /// Leaves of each command line `words` words: the first is the name of the executable, the next ones are arguments as they
     /// were. With none there is no command line at all.
     pub fn redact(&self, words: usize) -> Result<Redacted> {
-        let (directory, folder) = (self.directory, self.directory.join(ProcessTable::NAME));
+        let (directory, folder) = (&self.directory, self.directory.sub(ProcessTable::NAME));
         let mut list = PartList::default();
         let mut file = ListFile::open(directory, |entry| list.take(entry))?;
         let mut redacted = Redacted::default();
         let mut replaced = Vec::new();
-        for (number, path) in finished(&folder)? {
-            let part = PartFile::Whole(path);
+        for (number, place) in finished(&folder)? {
+            let part = PartFile::Whole(place);
             let (rows, changed) = count(&part, words)?;
             redacted.rows += rows;
             if changed > 0 {
@@ -95,9 +97,9 @@ impl<'a> Finished<'a> {
         let listed: Vec<Part> = replaced.iter().filter(|part| list.get(part.name).is_some()).cloned().collect();
         file.append(&listed.iter().cloned().map(Entry::Replacing).collect::<Vec<_>>())?;
         for part in replaced {
-            Replacement::publish(self.directory, part.name)?;
+            Replacement::publish(&self.directory, part.name)?;
         }
-        files::sync_dir(&self.directory.join(ProcessTable::NAME))?;
+        self.directory.sub(ProcessTable::NAME).sync()?;
         changed.retain(|part| listed.iter().all(|new| new.name != part.name));
         changed.extend(listed);
         file.rewrite_with(list, &changed, &[])
@@ -106,7 +108,7 @@ impl<'a> Finished<'a> {
     /// The parts whose replacement was cut off, as they are: the old one or the new one.
     fn half_replaced(&self, list: &PartList) -> Result<Vec<Part>> {
         let names = list.parts().filter(|(_, kept)| kept.replaced_bytes.is_some()).map(|(name, _)| name);
-        names.map(|name| whole_part(&name.path(self.directory), name)).collect()
+        names.map(|name| whole_part(&Place::of(&self.directory, name), name)).collect()
     }
 }
 
@@ -138,7 +140,7 @@ fn count(part: &PartFile, words: usize) -> Result<(u64, u64)> {
 }
 
 /// Writes the new part beside the old one.
-fn rewrite(directory: &Path, number: u32, part: &PartFile, words: usize) -> Result<Part> {
+fn rewrite(directory: &Dir, number: u32, part: &PartFile, words: usize) -> Result<Part> {
     let mut new = Replacement::create::<ProcessTable>(directory, number)?;
     let mut outcome = Ok(());
     part.read::<ProcessTable>(|batch| {
@@ -167,12 +169,18 @@ fn redacted(batch: &RecordBatch, words: usize) -> std::result::Result<RecordBatc
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
     use crate::Capture;
     use crate::author::Author;
     use crate::column::Comm;
+    use crate::part::PartName;
     use crate::tables::ProcessRow;
+
+    fn dir(path: &Path) -> Dir {
+        Dir::open(path).expect("there")
+    }
 
     const ENVIRONMENT: &str = "/bin/cat /etc/hostname HOME=/root TOKEN=abc";
 
@@ -220,7 +228,7 @@ mod tests {
     }
 
     fn lines(place: &Path) -> Vec<Option<String>> {
-        let capture = Capture::open(place).expect("whole");
+        let capture = Capture::open(&dir(place)).expect("whole");
         let mut lines = Vec::new();
         for part in capture.parts::<ProcessTable>().expect("readable") {
             let take = |batch: &RecordBatch| {
@@ -246,7 +254,7 @@ mod tests {
     fn names_of_programs_are_left_and_it_may_be_done_twice() {
         let place = capture();
         let before = fs::metadata(place.path().join("process/part-000002.parquet")).expect("there").len();
-        let redacted = Finished::take(place.path()).expect("free").redact(1).expect("room");
+        let redacted = Finished::take(&dir(place.path())).expect("free").redact(1).expect("room");
         assert_eq!(redacted, Redacted { rows: 8193, changed: 4096, parts: 1, unfinished: 0 });
         let found = lines(place.path());
         assert_eq!(
@@ -257,10 +265,10 @@ mod tests {
         let list = fs::read_to_string(place.path().join("parts.jsonl")).expect("a list");
         assert!(!list.contains("replacing") && list.contains(&format!("\"bytes\":{before}")), "{list}");
         assert_eq!(names(&place.path().join("process")), ["part-000001.parquet", "part-000002.parquet"]);
-        let again = Finished::take(place.path()).expect("free").redact(1).expect("nothing to do");
+        let again = Finished::take(&dir(place.path())).expect("free").redact(1).expect("nothing to do");
         assert_eq!(again, Redacted { rows: 8193, ..Redacted::default() });
         assert_eq!(fs::read_to_string(place.path().join("parts.jsonl")).expect("a list"), list);
-        let none = Finished::take(place.path()).expect("free").redact(0).expect("room");
+        let none = Finished::take(&dir(place.path())).expect("free").redact(0).expect("room");
         assert_eq!((none.changed, none.parts), (4097, 2));
         assert!(lines(place.path()).iter().all(Option::is_none));
     }
@@ -278,23 +286,23 @@ mod tests {
         for steps in 0..4 {
             let place = capture();
             let at = place.path();
-            let part = PartFile::Whole(at.join("process/part-000001.parquet"));
-            let new = rewrite(at, 1, &part, 1).expect("room");
+            let part = PartFile::Whole(Place::of(&dir(at), PartName { table: "process", number: 1 }));
+            let new = rewrite(&dir(at), 1, &part, 1).expect("room");
             assert_eq!(names(&at.join("process"))[0], ".part-000001.parquet.new");
             let mut list = PartList::default();
-            let mut file = ListFile::open(at, |entry| list.take(entry)).expect("a list");
+            let mut file = ListFile::open(&dir(at), |entry| list.take(entry)).expect("a list");
             if steps > 0 {
                 file.append(&[Entry::Replacing(new.clone())]).expect("room");
             }
             if steps > 1 {
-                Replacement::publish(at, new.name).expect("room");
+                Replacement::publish(&dir(at), new.name).expect("room");
             }
             if steps > 2 {
                 file.rewrite_with(&list, std::slice::from_ref(&new), &[]).expect("room");
             }
             let changed = if steps > 1 { 0 } else { 4096 };
             assert_eq!(lines(at)[0].as_deref(), Some(if steps > 1 { "cat" } else { ENVIRONMENT }), "{steps}");
-            let redacted = Finished::take(at).expect("free").redact(1).expect("room");
+            let redacted = Finished::take(&dir(at)).expect("free").redact(1).expect("room");
             assert_eq!((redacted.rows, redacted.changed), (8193, changed), "{steps}");
             assert_eq!(lines(at)[0].as_deref(), Some("cat"), "{steps}");
             assert_eq!(names(&at.join("process")), ["part-000001.parquet", "part-000002.parquet"]);
@@ -307,12 +315,12 @@ mod tests {
     #[test]
     fn a_capture_that_is_written_to_or_was_cut_off_is_refused() {
         let place = capture();
-        let held = Finished::take(place.path()).expect("free");
-        let error = Finished::take(place.path()).expect_err("taken").to_string();
+        let held = Finished::take(&dir(place.path())).expect("free");
+        let error = Finished::take(&dir(place.path())).expect_err("taken").to_string();
         assert!(error.ends_with("is being written to, expected a capture that is finished"), "{error}");
         drop(held);
-        manifest(State::Recording).write(place.path()).expect("room");
-        let error = Finished::take(place.path()).expect_err("cut off").to_string();
+        manifest(State::Recording).write(&dir(place.path())).expect("room");
+        let error = Finished::take(&dir(place.path())).expect_err("cut off").to_string();
         assert!(error.ends_with("was cut off, expected a finished capture; `recover` makes it one"), "{error}");
     }
 
@@ -320,7 +328,7 @@ mod tests {
     fn what_was_never_finished_goes() {
         let place = capture();
         fs::write(place.path().join("process/.part-000003.parquet.tmp"), ENVIRONMENT).expect("room");
-        let redacted = Finished::take(place.path()).expect("free").redact(1).expect("room");
+        let redacted = Finished::take(&dir(place.path())).expect("free").redact(1).expect("room");
         assert_eq!(redacted.unfinished, 1);
         assert_eq!(names(&place.path().join("process")), ["part-000001.parquet", "part-000002.parquet"]);
     }

@@ -1,7 +1,6 @@
 //! Segments: a capture that was continued is several recordings, the later ones in folders of the first.
 
-use std::path::{Path, PathBuf};
-
+use crate::dir::Dir;
 use crate::error::Result;
 use crate::part::numbered;
 use crate::unbegun::Remains;
@@ -16,29 +15,29 @@ fn number(name: &str) -> Option<u32> {
 }
 
 /// The segments of the capture in `directory`, in order: each is a directory with a manifest and tables of its own.
-pub fn segments(directory: &Path) -> Result<Vec<PathBuf>> {
+pub fn segments(directory: &Dir) -> Result<Vec<Dir>> {
     let later = later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_none());
-    Ok(std::iter::once(directory.to_owned()).chain(later).collect())
+    Ok(std::iter::once(directory.clone()).chain(later).collect())
 }
 
 /// Folders of later segments whose recorders ended, or were ended, before they began to record.
-pub fn unbegun(directory: &Path) -> Result<Vec<PathBuf>> {
+pub fn unbegun(directory: &Dir) -> Result<Vec<Dir>> {
     Ok(later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_some()).collect())
 }
 
-fn later(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(numbered(directory, number)?.into_iter().map(|number| directory.join(folder(number))).collect())
+fn later(directory: &Dir) -> Result<Vec<Dir>> {
+    Ok(numbered(directory, number)?.into_iter().map(|number| directory.sub(folder(number))).collect())
 }
 
 /// The last folder of a later segment, whatever there is in it.
-pub fn last(directory: &Path) -> Result<Option<PathBuf>> {
+pub fn last(directory: &Dir) -> Result<Option<Dir>> {
     Ok(later(directory)?.pop())
 }
 
 /// Where the segment after `segments` goes.
-pub fn next(directory: &Path) -> Result<PathBuf> {
+pub fn next(directory: &Dir) -> Result<Dir> {
     let last = numbered(directory, number)?.into_iter().max().unwrap_or(1);
-    Ok(directory.join(folder(last.saturating_add(1))))
+    Ok(directory.sub(folder(last.saturating_add(1))))
 }
 
 #[cfg(test)]
@@ -47,18 +46,21 @@ mod tests {
 
     #[test]
     fn segments_are_in_the_order_of_their_numbers_and_nothing_else_is_one() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| directory.path().join(name);
-        assert_eq!(segments(directory.path()).expect("segments"), [directory.path()]);
-        assert_eq!(next(directory.path()).expect("a place"), at("segment-000002"));
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        let directory = Dir::open(place.path()).expect("there");
+        let paths = |found: Vec<Dir>| found.iter().map(|segment| segment.path().to_owned()).collect::<Vec<_>>();
+        let next = || next(&directory).expect("a place").path().to_owned();
+        assert_eq!(paths(segments(&directory).expect("segments")), [place.path()]);
+        assert_eq!(next(), at("segment-000002"));
         for name in ["segment-000010", "segment-000002", "segment-000001", "segment-x", "block"] {
             std::fs::create_dir(at(name)).expect("a folder");
         }
         std::fs::create_dir(at("segment-000004")).expect("a folder");
         std::fs::write(at("segment-000004/.lock"), "").expect("room");
-        assert_eq!(unbegun(directory.path()).expect("one"), [at("segment-000004")]);
-        let expected = [directory.path().to_owned(), at("segment-000002"), at("segment-000010")];
-        assert_eq!(segments(directory.path()).expect("segments"), expected);
-        assert_eq!(next(directory.path()).expect("a place"), at("segment-000011"));
+        assert_eq!(paths(unbegun(&directory).expect("one")), [at("segment-000004")]);
+        let expected = [place.path().to_owned(), at("segment-000002"), at("segment-000010")];
+        assert_eq!(paths(segments(&directory).expect("segments")), expected);
+        assert_eq!(next(), at("segment-000011"));
     }
 }

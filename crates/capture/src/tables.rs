@@ -4,8 +4,6 @@
 //! recording, so that differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
-use std::path::Path;
-
 use crate::column::Comm;
 use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 use crate::part::PartWriter;
@@ -344,7 +342,7 @@ pub struct Declared {
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// Opens a part of it: [`PartWriter::create`].
-    pub create_part: fn(&Path, u32) -> crate::error::Result<PartWriter>,
+    pub create_part: fn(&crate::dir::Dir, u32) -> crate::error::Result<PartWriter>,
 }
 
 fn declared<T: Table>() -> Declared {

@@ -1,41 +1,42 @@
 //! What a recorder leaves in its directory that ended before it began to record: no manifest, and no part that was finished.
 
-use std::collections::BTreeSet;
-use std::fs::{self, DirEntry};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 
 use crate::capture::LOCK;
-use crate::error::{Error, Result};
+use crate::dir::Dir;
+use crate::error::Result;
 use crate::files::temporary_name;
 use crate::part::is_unfinished;
 use crate::{list, manifest, tables};
 
 /// All that there is in such a directory, but the lock.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Remains {
-    files: BTreeSet<PathBuf>,
-    folders: BTreeSet<PathBuf>,
+    directory: Dir,
+    files: BTreeSet<OsString>,
+    /// By folder of a table: the files in it.
+    folders: BTreeMap<OsString, BTreeSet<OsString>>,
 }
 
 impl Remains {
     /// What there is in `directory`, if it is nothing but that: a single file or link that no recorder makes there, and it is
     /// somebody else's.
-    pub fn of(directory: &Path) -> Option<Remains> {
-        let mut remains = Remains::default();
+    pub fn of(directory: &Dir) -> Option<Remains> {
+        let mut remains = Remains { directory: directory.clone(), files: BTreeSet::new(), folders: BTreeMap::new() };
         let mut is_locked = false;
-        for entry in entries(directory)? {
-            let (name, kind, path) = (entry.file_name(), entry.file_type().ok()?, entry.path());
-            let name = name.to_str()?;
-            if name == LOCK && kind.is_file() {
+        for (name, found) in directory.entries().ok()? {
+            let text = name.to_str()?;
+            if text == LOCK && found.is_file() {
                 is_locked = true;
-            } else if kind.is_file() && is_of_the_start(name) {
-                remains.files.insert(path);
-            } else if kind.is_dir() && tables::all().iter().any(|table| table.name == name) {
-                for part in entries(&path)? {
-                    let is_part = part.file_type().ok()?.is_file() && is_unfinished(part.file_name().to_str()?);
-                    remains.files.insert(is_part.then(|| part.path())?);
+            } else if found.is_file() && is_of_the_start(text) {
+                remains.files.insert(name);
+            } else if found.is_dir() && tables::all().iter().any(|table| table.name == text) {
+                let parts = directory.sub(&name).entries().ok()?;
+                if !parts.iter().all(|(name, part)| part.is_file() && name.to_str().is_some_and(is_unfinished)) {
+                    return None;
                 }
-                remains.folders.insert(path);
+                remains.folders.insert(name, parts.into_iter().map(|(name, _)| name).collect());
             } else {
                 return None;
             }
@@ -48,20 +49,14 @@ impl Remains {
     /// # Errors
     /// Where something cannot be removed, as a folder that is not empty any more.
     pub fn remove(&self) -> Result<()> {
-        for file in &self.files {
-            fs::remove_file(file).map_err(|e| Error::io(file, "remove", e))?;
-        }
-        for folder in &self.folders {
-            fs::remove_dir(folder).map_err(|e| Error::io(folder, "remove", e))?;
+        self.files.iter().try_for_each(|file| self.directory.remove(file))?;
+        for (name, files) in &self.folders {
+            let folder = self.directory.sub(name);
+            files.iter().try_for_each(|file| folder.remove(file))?;
+            self.directory.remove_dir(name)?;
         }
         Ok(())
     }
-}
-
-/// Of a directory itself, not of one that a link leads to.
-fn entries(directory: &Path) -> Option<Vec<DirEntry>> {
-    let is_directory = fs::symlink_metadata(directory).is_ok_and(|found| found.is_dir());
-    fs::read_dir(directory).ok().filter(|_| is_directory)?.collect::<std::io::Result<_>>().ok()
 }
 
 /// The list of parts, and what is written before the list or the manifest gets its name.
@@ -72,11 +67,24 @@ fn is_of_the_start(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::{Path, PathBuf};
 
     use super::*;
 
-    fn littered(at: &Path) -> Remains {
+    fn of(path: &Path) -> Option<Remains> {
+        Remains::of(&Dir::open(path).expect("there"))
+    }
+
+    fn named(remains: &Remains, at: &Path) -> BTreeSet<PathBuf> {
+        let within = |(folder, files): (&OsString, &BTreeSet<OsString>)| {
+            files.iter().map(|file| at.join(folder).join(file)).chain([at.join(folder)]).collect::<Vec<_>>()
+        };
+        remains.files.iter().map(|file| at.join(file)).chain(remains.folders.iter().flat_map(within)).collect()
+    }
+
+    fn littered(at: &Path) -> BTreeSet<PathBuf> {
         fs::create_dir_all(at.join("block")).expect("room");
         let files = [
             "parts.jsonl",
@@ -87,7 +95,7 @@ mod tests {
         for name in [LOCK].iter().chain(&files) {
             fs::write(at.join(name), "").expect("room");
         }
-        Remains { files: files.map(|name| at.join(name)).into(), folders: [at.join("block")].into() }
+        files.iter().chain(&["block"]).map(|name| at.join(name)).collect()
     }
 
     #[test]
@@ -95,7 +103,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let at = |name: &str| place.path().join(name);
         let remains = littered(&at("run"));
-        assert_eq!(Remains::of(&at("run")), Some(remains));
+        assert_eq!(of(&at("run")).map(|found| named(&found, &at("run"))), Some(remains));
         type Make = fn(&Path);
         let others: [(&str, Make); 6] = [
             ("run/note", |path| fs::write(path, "").expect("room")),
@@ -107,13 +115,14 @@ mod tests {
         ];
         for (name, make) in others {
             make(&at(name));
-            assert_eq!(Remains::of(&at("run")), None, "{name}");
+            assert!(of(&at("run")).is_none(), "{name}");
             fs::remove_file(at(name)).or_else(|_| fs::remove_dir(at(name))).expect("just made");
         }
         symlink(at("run"), at("link")).expect("room");
-        assert_eq!(Remains::of(&at("link")), None);
+        let linked = Dir::open(place.path()).expect("there").sub("link");
+        assert!(Remains::of(&linked).is_none());
 
-        let remains = Remains::of(&at("run")).expect("as before");
+        let remains = of(&at("run")).expect("as before");
         fs::write(at("run/block/note"), "kept").expect("room");
         assert!(remains.remove().is_err() && at("run/block/note").exists());
     }
@@ -122,9 +131,9 @@ mod tests {
     fn a_folder_that_is_called_as_a_table_is_not_enough() {
         let place = tempfile::tempdir().expect("a directory");
         fs::create_dir(place.path().join("share")).expect("room");
-        assert_eq!(Remains::of(place.path()), None);
+        assert!(of(place.path()).is_none());
         fs::write(place.path().join(LOCK), "").expect("room");
-        Remains::of(place.path()).expect("made by a recorder").remove().expect("nothing in the way");
+        of(place.path()).expect("made by a recorder").remove().expect("nothing in the way");
         assert_eq!(fs::read_dir(place.path()).expect("there").count(), 1, "the lock");
     }
 }

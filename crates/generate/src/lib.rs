@@ -7,6 +7,8 @@
 //! [`options`] are the parameters, [`cast`] are the processes and files that these come to, [`stack`] makes the rows of one operation at
 //! every layer, [`layers`] has them and [`order`] lets each go when what it is of is over, [`generate`] lets all threads go on in turn and writes what comes.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod cast;
 pub mod cli;
 pub mod generate;

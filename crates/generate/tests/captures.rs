@@ -8,6 +8,7 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView};
 use iostrata_generate::generate;
 use iostrata_generate::options::Options;
@@ -32,7 +33,7 @@ fn options(out: &Path) -> Options {
 
 /// All parts by name.
 fn parts(capture: &Path) -> BTreeMap<String, Vec<u8>> {
-    let opened = Capture::open(capture).expect("a capture");
+    let opened = Capture::open(&Dir::open(capture).expect("there")).expect("a capture");
     let read = |(name, _): (iostrata_capture::part::PartName, _)| {
         (name.to_string(), fs::read(name.path(capture)).expect("listed"))
     };
@@ -57,7 +58,7 @@ fn books_say_what_is_there_and_rows_come_when_they_are_over() {
     let out = place.path().join("capture");
     let made = generate::run(&options(&out)).expect("room");
     assert!((30_000..30_020).contains(&made.events), "{made}");
-    let capture = Capture::open(&out).expect("a capture");
+    let capture = Capture::open(&Dir::open(&out).expect("there")).expect("a capture");
     let books = &capture.manifest.books;
     assert!(books.balanced());
     let rows =

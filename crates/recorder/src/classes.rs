@@ -1,9 +1,8 @@
 //! The classes of events: which table each fills. The one place where the kernel's list and the capture's tables meet.
 
-use std::path::Path;
-
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::part::PartWriter;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
@@ -67,7 +66,7 @@ macro_rules! classes {
         }
 
         /// Opens part `number` of the table that `class` fills.
-        pub fn open_part(class: Class, directory: &Path, number: u32) -> anyhow::Result<PartWriter> {
+        pub fn open_part(class: Class, directory: &Dir, number: u32) -> anyhow::Result<PartWriter> {
             match class {
                 $($name => Ok(PartWriter::create::<$table>(directory, number)?),)+
                 _ => anyhow::bail!("there is no class {class}"),

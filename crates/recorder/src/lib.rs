@@ -5,6 +5,8 @@
 //!                                     └── books: what was seen, written, lost ──────────────────► manifest
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod books;
 pub mod bpf;
 pub mod check;

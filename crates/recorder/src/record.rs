@@ -21,7 +21,7 @@ use crate::decode::Decoder;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Draining, Filtering, Late};
 use crate::here::{self, Here};
-use crate::home::Home;
+use crate::home::{Chosen, Home};
 use crate::host::places::Places;
 use crate::host::{self, cgroups, devices, mounts};
 use crate::levels::Levels;
@@ -178,32 +178,34 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let kernel = VmlinuxBtf::load()?;
     let here = here::look().context("cannot find out where the recorder runs").map_err(limits::explain)?;
     clock::set_ahead_ns(here.monotonic_offset_ns);
-    let mut home = options.out.as_deref().map(|out| Home::choose(out, options.resume)).transpose()?;
+    let chosen = options.out.as_deref().map(|out| Chosen::choose(out, options.resume)).transpose()?;
 
     let words = session::words()?;
     let mut places = selection::places(options, &here);
     let settings = settings(options, &kernel, &words.ops, &here, places.as_mut())?;
-    home.as_mut().map_or(Ok(()), Home::make)?;
-    let out = home.as_ref().map(|home| home.directory.as_path());
+    // What is made is taken away again, unless the recording begins.
+    let mut home = chosen.map(Chosen::make).transpose()?;
+    let out = home.as_ref().map(|home| home.directory.clone());
+    let out = out.as_ref();
     let mut witness = Witness::of(whole_devices(options));
     let mut objects = plan::objects();
     let mut process_io = options.layers.contains(&Layer::Syscall).then(ProcessIo::load);
     let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
     let started = plan::start(options, &kernel, &mut objects, &settings, &mut before);
-    let (plan, mut session) = started.inspect_err(|_| home.iter().for_each(Home::remove))?;
+    let (plan, mut session) = started?;
     // With the fork program attached, so that no child slips between.
-    let trees = if options.filter.pids.is_empty() { Ok(Vec::new()) } else { here.trees(&options.filter.pids) };
-    let trees = trees.inspect_err(|_| home.iter().for_each(Home::remove))?;
+    let trees = if options.filter.pids.is_empty() { Vec::new() } else { here.trees(&options.filter.pids)? };
     session.add_to_tree(&trees)?;
-    limits::check_files().inspect_err(|_| home.iter().for_each(Home::remove))?;
+    limits::check_files()?;
     session.open(&mut |edge| witness.at(edge))?;
     let opened_ns = session.opened_ns();
     let held = options.command.as_deref().map(Held::start).transpose()?;
-    let writer = out.and_then(privilege::writer_of);
+    let writer = home.as_ref().and_then(|home| home.writer);
     let socket = home.as_ref().map(|home| Socket::make(&home.root, writer)).transpose();
     let socket = socket.inspect_err(|error| tell(&format!("iostrata: {error:#}; there is no status to be had\n")));
     let socket = socket.unwrap_or_default();
-    privilege::give_up(writer, out, held.is_some())?;
+    // The capture may be another user's, though this segment of it is not.
+    privilege::give_up(writer, home.as_ref().map(|home| &home.root), held.is_some())?;
     let (teller, told) = caught.listen()?;
     let listening = socket.as_ref().map(|socket| socket.listen(teller.clone())).transpose();
     if let Err(error) = listening {
@@ -218,7 +220,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
     let outputs = Outputs::start(options, home.as_ref(), (&totals, &losses), teller);
-    let (sink, Outputs { keeper, own, live }) = outputs.inspect_err(|_| home.iter().for_each(Home::remove))?;
+    let (sink, Outputs { keeper, own, live }) = outputs?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
     let draining = Draining::start(
@@ -236,6 +238,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         shared(),
     )?;
     out.map_or(Ok(()), |out| manifest.write(out))?;
+    home.iter_mut().for_each(Home::begin);
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let disks = recorded_devices(options);

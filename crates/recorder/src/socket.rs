@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use crossbeam_channel::Sender;
+use iostrata_capture::dir::Dir;
 
 use crate::health::Health;
 use crate::privilege::{self, Invoker};
@@ -34,9 +35,9 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// The name of the socket for the capture in `directory`, however that is called.
-fn name(directory: &Path) -> Result<String> {
-    let meta = fs::metadata(directory).with_context(|| format!("cannot find {}", directory.display()))?;
-    Ok(format!("{:x}-{:x}", meta.dev(), meta.ino()))
+fn name(directory: &Dir) -> Result<String> {
+    let id = directory.id()?;
+    Ok(format!("{:x}-{:x}", id.dev, id.ino))
 }
 
 /// A socket; gone when dropped, where that is allowed by then. One that is left is not listened to, and says so.
@@ -47,7 +48,7 @@ pub struct Socket {
 
 impl Socket {
     /// Makes the one for the capture in `directory`, for `owner` and their group. Whoever asks for this holds the capture's lock.
-    pub fn make(directory: &Path, owner: Option<Invoker>) -> Result<Socket> {
+    pub fn make(directory: &Dir, owner: Option<Invoker>) -> Result<Socket> {
         let name = name(directory)?;
         let mut outcomes = folders().into_iter().map(|folder| bind(&folder, &name, owner));
         let first = outcomes.next().unwrap_or_else(|| bail!("there is no place for a socket"));
@@ -70,11 +71,13 @@ impl Socket {
 }
 
 impl Drop for Socket {
+    #[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
 fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
     let path = folder.join(name);
     let make = || {
@@ -101,8 +104,9 @@ pub fn answer(mut asked: UnixStream, health: &Health) {
 ///
 /// # Errors
 /// Where the recorder does not answer, or may not be asked.
-pub fn ask(directory: &Path) -> Result<Option<Health>> {
+pub fn ask(directory: &Dir) -> Result<Option<Health>> {
     let name = name(directory)?;
+    let directory = directory.path();
     let Some(stream) = folders().iter().find_map(|folder| connect(&folder.join(&name)).transpose()).transpose()? else {
         return Ok(None);
     };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use iostrata_capture::capture::Lock;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::segment::segments;
 
@@ -21,9 +22,10 @@ const OVER: u8 = 4;
 /// # Errors
 /// Where it is no capture, or its recorder does not answer.
 pub fn run(directory: &Path, json: bool) -> Result<(String, u8)> {
-    match socket::ask(directory)? {
+    let directory = Dir::open(directory)?;
+    match socket::ask(&directory)? {
         Some(health) => Ok((shown(&health, json)?, if health.complaints().is_empty() { 0 } else { ILL })),
-        None => over(directory).map(|text| (text, OVER)),
+        None => over(&directory).map(|text| (text, OVER)),
     }
 }
 
@@ -31,8 +33,8 @@ fn shown(health: &Health, json: bool) -> Result<String> {
     if json { Ok(serde_json::to_string(health)? + "\n") } else { Ok(health.text()) }
 }
 
-fn over(directory: &Path) -> Result<String> {
-    let newest = segments(directory)?.pop().unwrap_or_else(|| directory.to_owned());
+fn over(directory: &Dir) -> Result<String> {
+    let newest = segments(directory)?.pop().unwrap_or_else(|| directory.clone());
     let manifest = Manifest::read(&newest)?;
     let how = match manifest.state {
         State::Complete => format!(
@@ -46,5 +48,5 @@ fn over(directory: &Path) -> Result<String> {
             "the recording was cut off: `record --resume` goes on, `iostrata-analyze recover` makes it whole".to_owned()
         }
     };
-    Ok(format!("{}: not being recorded: {how}\n", newest.display()))
+    Ok(format!("{}: not being recorded: {how}\n", newest.path().display()))
 }

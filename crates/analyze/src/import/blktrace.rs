@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::WITHOUT_QUEUEING;
 
 use super::gathered::Gathered;
@@ -32,7 +33,7 @@ use requests::{Requests, Unfinished};
 use survey::Survey;
 
 /// Takes in the requests of `files`. What cannot be read twice is kept in a file below `out` meanwhile.
-pub fn read(files: &[PathBuf], out: &Path, gathered: &mut Gathered) -> Result<()> {
+pub fn read(files: &[PathBuf], out: &Dir, gathered: &mut Gathered) -> Result<()> {
     let mut survey = Survey::default();
     for path in files {
         let file = seekable(path, out).with_context(|| super::not_a_trace(path))?;
@@ -109,15 +110,14 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
 }
 
 /// A file that can be read twice, and at any place: one that is compressed, or that is none, is copied.
-fn seekable(path: &Path, out: &Path) -> Result<File> {
+fn seekable(path: &Path, out: &Dir) -> Result<File> {
     let (mut trace, is_packed) = unpacked::open(path)?;
     if path.to_str() != Some("-") && !is_packed && fs::metadata(path)?.is_file() {
         return Ok(File::open(path)?);
     }
-    let copy = out.join(".stream");
-    let mut file = File::options().read(true).write(true).create_new(true).open(&copy)?;
+    let mut file = out.create_file(".stream")?;
     // Gone from the directory at once, and from the disk when it is closed.
-    fs::remove_file(&copy)?;
+    out.remove(".stream")?;
     io::copy(&mut trace, &mut file)?;
     Ok(file)
 }

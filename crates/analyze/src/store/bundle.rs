@@ -1,12 +1,13 @@
 //! A file of partials: a header, partials one after the other, each with its length and checksum, and an end, without which the file was cut off.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use iostrata_capture::dir::Dir;
 
 use super::Id;
 
@@ -21,21 +22,46 @@ const END: Id = Id([0; 16]);
 
 /// Where a partial is in a file.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
+pub struct Span {
     at: u64,
     bytes: u64,
     raw_bytes: u64,
     crc: u32,
 }
 
+/// Where a file is.
+#[derive(Debug)]
+enum Place {
+    /// As a user named it.
+    Named(PathBuf),
+    /// In a directory that others may write to.
+    Within(Dir, String),
+}
+
+impl Place {
+    fn path(&self) -> PathBuf {
+        match self {
+            Place::Named(path) => path.clone(),
+            Place::Within(directory, name) => directory.path().join(name),
+        }
+    }
+
+    fn open(&self) -> Result<File> {
+        match self {
+            Place::Named(path) => File::open(path).with_context(|| format!("{}: cannot open", path.display())),
+            Place::Within(directory, name) => Ok(directory.open_file(name)?),
+        }
+    }
+}
+
 /// A file of partials that is there.
 #[derive(Debug)]
 pub struct Bundle {
-    path: PathBuf,
+    from: Place,
     /// The program that wrote it.
     pub tool: Id,
     /// Its partials.
-    pub places: HashMap<Id, Place>,
+    pub places: HashMap<Id, Span>,
 }
 
 impl Bundle {
@@ -44,7 +70,19 @@ impl Bundle {
     /// # Errors
     /// Where it cannot be read, is something else, or was cut off.
     pub fn open(path: &Path) -> Result<Bundle> {
-        let file = File::open(path).with_context(|| format!("{}: cannot open", path.display()))?;
+        Bundle::of(Place::Named(path.to_owned()))
+    }
+
+    /// What is in the file `name` of `directory`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, is something else, or was cut off.
+    pub fn within(directory: &Dir, name: &str) -> Result<Bundle> {
+        Bundle::of(Place::Within(directory.clone(), name.to_owned()))
+    }
+
+    fn of(from: Place) -> Result<Bundle> {
+        let (file, path) = (from.open()?, from.path());
         let length = file.metadata().with_context(|| format!("{}: cannot stat", path.display()))?.len();
         let read = |at: u64, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
         let mut header = [0; 32];
@@ -62,7 +100,7 @@ impl Bundle {
                 if place.bytes != places.len() as u64 || place.at != length {
                     bail!("{}: the file was changed: it ends otherwise than it says", path.display());
                 }
-                return Ok(Bundle { path: path.to_owned(), tool: Id::read(&header[16..]), places });
+                return Ok(Bundle { from, tool: Id::read(&header[16..]), places });
             }
             at = place.at.saturating_add(place.bytes);
             places.insert(id, place);
@@ -73,10 +111,10 @@ impl Bundle {
     ///
     /// # Errors
     /// Where it cannot be read, or is not what was written.
-    pub fn read(&self, place: &Place) -> Result<Vec<u8>> {
-        let Place { at, bytes, raw_bytes, crc } = *place;
-        let changed = || format!("{}: the partial at byte {at} is not what was written", self.path.display());
-        let file = File::open(&self.path).with_context(|| format!("{}: cannot open", self.path.display()))?;
+    pub fn read(&self, place: &Span) -> Result<Vec<u8>> {
+        let Span { at, bytes, raw_bytes, crc } = *place;
+        let changed = || format!("{}: the partial at byte {at} is not what was written", self.from.path().display());
+        let file = self.from.open()?;
         // It lies within the file, or there would be no end behind it.
         let mut packed = vec![0; usize::try_from(bytes).with_context(changed)?];
         file.read_exact_at(&mut packed, at).with_context(changed)?;
@@ -90,10 +128,10 @@ impl Bundle {
     }
 }
 
-fn parsed(head: &[u8; HEAD_BYTES], at: u64) -> (Id, Place) {
+fn parsed(head: &[u8; HEAD_BYTES], at: u64) -> (Id, Span) {
     let word = |from: usize| head[from..from + 8].iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     let crc = head[32..].iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    (Id::read(head), Place { at, bytes: word(16), raw_bytes: word(24), crc })
+    (Id::read(head), Span { at, bytes: word(16), raw_bytes: word(24), crc })
 }
 
 fn head(id: Id, bytes: u64, raw_bytes: u64, crc: u32) -> Vec<u8> {
@@ -103,22 +141,32 @@ fn head(id: Id, bytes: u64, raw_bytes: u64, crc: u32) -> Vec<u8> {
 /// A file of partials that is being written. It has its name when it is whole.
 #[derive(Debug)]
 pub struct Writer {
-    path: PathBuf,
-    temporary: PathBuf,
+    directory: Dir,
+    name: String,
+    temporary: String,
     file: BufWriter<File>,
     count: u64,
 }
 
 impl Writer {
-    /// A new one, by the program `tool`.
+    /// A new one at `path`, as a user named it, by the program `tool`.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn create(path: &Path, tool: Id) -> Result<Writer> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-        let file = File::create(&temporary).with_context(|| format!("{}: cannot create", temporary.display()))?;
-        let mut writer = Writer { path: path.to_owned(), temporary, file: BufWriter::new(file), count: 0 };
+        Writer::within(&Dir::open(above)?, &name, tool)
+    }
+
+    /// A new one in `directory`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn within(directory: &Dir, name: &str, tool: Id) -> Result<Writer> {
+        let temporary = format!(".{name}.{}.tmp", std::process::id());
+        let file = BufWriter::new(directory.create_file(&temporary)?);
+        let mut writer = Writer { directory: directory.clone(), name: name.to_owned(), temporary, file, count: 0 };
         writer.write(&[MAGIC, &tool.0[..]].concat())?;
         Ok(writer)
     }
@@ -140,21 +188,24 @@ impl Writer {
     pub fn finish(mut self) -> Result<u64> {
         self.write(&head(END, self.count, 0, 0))?;
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        synced.with_context(|| format!("{}: cannot write", self.temporary.display()))?;
-        let renamed = fs::rename(&self.temporary, &self.path);
-        renamed.with_context(|| format!("{}: cannot replace", self.path.display()))?;
+        synced.with_context(|| self.cannot_write())?;
+        self.directory.rename(&self.temporary, &self.name)?;
         Ok(self.count)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).with_context(|| format!("{}: cannot write", self.temporary.display()))
+        self.file.write_all(bytes).with_context(|| self.cannot_write())
+    }
+
+    fn cannot_write(&self) -> String {
+        format!("{}: cannot write", self.directory.path().join(&self.temporary).display())
     }
 }
 
 impl Drop for Writer {
     /// What was not finished is nothing. Of what was, the name is gone.
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.temporary);
+        let _ = self.directory.remove(&self.temporary);
     }
 }
 

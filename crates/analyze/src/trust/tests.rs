@@ -1,3 +1,4 @@
+use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
 use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
@@ -39,7 +40,8 @@ pub(crate) fn sound() -> Capture {
         servers: Vec::new(),
         maps: Vec::new(),
     };
-    Capture { directory: "run1".into(), manifest, list: Default::default(), torn: Vec::new(), wall: Default::default() }
+    let (list, torn, wall) = Default::default();
+    Capture { directory: "run1".into(), dir: Dir::open(".".as_ref()).expect("there"), manifest, list, torn, wall }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

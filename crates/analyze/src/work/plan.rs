@@ -64,7 +64,7 @@ pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Resul
 
 /// How large a part is. Whoever opens it says what is wrong with one that is gone.
 fn bytes(work: &Work) -> u64 {
-    work.part.path().metadata().map_or(0, |found| found.len())
+    work.part.place().bytes().unwrap_or(0)
 }
 
 /// A part in pieces of about so many bytes.

@@ -3,10 +3,15 @@
 use std::fs;
 use std::path::Path;
 
+use iostrata_capture::dir::Dir;
 use iostrata_capture::list::{self, Entry, ListFile};
 use iostrata_capture::op::Layer;
 
 use crate::support::{Capture, run, run_text, small};
+
+fn dir(path: &Path) -> Dir {
+    Dir::open(path).expect("there")
+}
 
 /// Runs with `arguments`, which must fail with exit code 1 and this one line.
 fn refused(place: &Path, arguments: &[&str], expected: &str) {
@@ -27,7 +32,7 @@ fn admit(capture: &Path, table: &str) {
         entries.push(entry);
         Ok(())
     };
-    list::read(capture, take).expect("a list");
+    list::read(&dir(capture), take).expect("a list");
     for entry in &mut entries {
         if let Entry::Finished(part) = entry
             && part.name.table == table
@@ -35,7 +40,7 @@ fn admit(capture: &Path, table: &str) {
             part.bytes = fs::metadata(part.name.path(capture)).expect("there").len();
         }
     }
-    ListFile::create(capture).and_then(|mut list| list.append(&entries)).expect("room");
+    ListFile::create(&dir(capture)).and_then(|mut list| list.append(&entries)).expect("room");
 }
 
 #[test]

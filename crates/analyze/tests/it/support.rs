@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use iostrata_capture::column::Comm;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::Books;
 use iostrata_capture::list::{Entry, ListFile};
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
@@ -244,24 +245,25 @@ impl Capture {
     pub fn write(&self, place: &Path, name: &str) -> PathBuf {
         let directory = place.join(name);
         fs::create_dir(&directory).expect("a fresh place");
-        let mut list = ListFile::create(&directory).expect("a fresh place");
-        list.append(&self.parts::<SyscallTable>(&directory, &self.syscall)).expect("room");
-        list.append(&self.parts::<VfsTable>(&directory, &self.vfs)).expect("room");
-        list.append(&self.parts::<FsTable>(&directory, &self.fs)).expect("room");
-        list.append(&self.parts::<BlockTable>(&directory, &self.block)).expect("room");
-        list.append(&self.parts::<ShareTable>(&directory, &self.share)).expect("room");
-        list.append(&self.parts::<ProcessTable>(&directory, &self.process)).expect("room");
-        list.append(&self.parts::<LossTable>(&directory, &self.loss)).expect("room");
-        list.append(&self.parts::<ClockTable>(&directory, &self.clock)).expect("room");
-        self.manifest.write(&directory).expect("room");
+        let capture = Dir::open(&directory).expect("there");
+        let mut list = ListFile::create(&capture).expect("a fresh place");
+        list.append(&self.parts::<SyscallTable>(&capture, &self.syscall)).expect("room");
+        list.append(&self.parts::<VfsTable>(&capture, &self.vfs)).expect("room");
+        list.append(&self.parts::<FsTable>(&capture, &self.fs)).expect("room");
+        list.append(&self.parts::<BlockTable>(&capture, &self.block)).expect("room");
+        list.append(&self.parts::<ShareTable>(&capture, &self.share)).expect("room");
+        list.append(&self.parts::<ProcessTable>(&capture, &self.process)).expect("room");
+        list.append(&self.parts::<LossTable>(&capture, &self.loss)).expect("room");
+        list.append(&self.parts::<ClockTable>(&capture, &self.clock)).expect("room");
+        self.manifest.write(&capture).expect("room");
         directory
     }
 
-    fn parts<T: Table<Row: Clone>>(&self, capture: &Path, rows: &[T::Row]) -> Vec<Entry> {
+    fn parts<T: Table<Row: Clone>>(&self, capture: &Dir, rows: &[T::Row]) -> Vec<Entry> {
         if rows.is_empty() {
             return Vec::new();
         }
-        fs::create_dir(capture.join(T::NAME)).expect("a fresh place");
+        capture.make_dir(T::NAME, 0o750).expect("a fresh place");
         let chunks = rows.chunks(self.rows_per_part.min(rows.len()));
         let last = chunks.len() - 1;
         let part = |(number, rows): (usize, &[T::Row])| {

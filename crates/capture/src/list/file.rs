@@ -1,31 +1,31 @@
 //! Appending to a list.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
 
 use super::{Entry, FILE_NAME, Part, PartList, read};
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 
 /// A list that is appended to. Nobody else writes to it: whoever does holds the capture's lock.
 #[derive(Debug)]
 pub struct ListFile {
-    directory: PathBuf,
+    directory: Dir,
     /// Where the last line ends that is known to be whole.
     bytes: u64,
 }
 
 impl ListFile {
     /// Begins the list of the capture in `directory`.
-    pub fn create(directory: &Path) -> Result<ListFile> {
+    pub fn create(directory: &Dir) -> Result<ListFile> {
         files::replace(directory, FILE_NAME, |_| Ok(()))?;
-        Ok(ListFile { directory: directory.to_owned(), bytes: 0 })
+        Ok(ListFile { directory: directory.clone(), bytes: 0 })
     }
 
     /// Goes on with the list of the capture in `directory`, whose entries are handed to `take`, as by [`read`].
-    pub fn open(directory: &Path, take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<ListFile> {
+    pub fn open(directory: &Dir, take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<ListFile> {
         let bytes = read(directory, take)?;
-        Ok(ListFile { directory: directory.to_owned(), bytes })
+        Ok(ListFile { directory: directory.clone(), bytes })
     }
 
     /// Its size.
@@ -35,18 +35,18 @@ impl ListFile {
 
     /// Whether this process may append to it.
     pub fn is_writable(&self) -> bool {
-        files::open_with(&self.directory.join(FILE_NAME), files::writable().append(true), "open").is_ok()
+        self.directory.open_to_append(FILE_NAME).is_ok()
     }
 
     /// Appends `entries`, durably. After an error none of them is in the list, and they may be appended again.
     pub fn append(&mut self, entries: &[Entry]) -> Result<()> {
-        let path = self.directory.join(FILE_NAME);
+        let path = self.directory.path().join(FILE_NAME);
         let mut lines = Vec::new();
         for entry in entries {
             write_line(&mut lines, entry).map_err(|e| Error::io(&path, "write", e))?;
         }
         // By its name each time: what was put in its place, or removed, is noticed.
-        let mut file = files::open_with(&path, files::writable().append(true), "open")?;
+        let mut file = self.directory.open_to_append(FILE_NAME)?;
         let found = file.metadata().map_err(|e| Error::io(&path, "stat", e))?.len();
         if found < self.bytes {
             let what = format!("has {found} bytes, expected {}: it was cut or changed", self.bytes);
@@ -74,7 +74,7 @@ impl ListFile {
 
     /// Likewise, where some parts of the list have been replaced by `replaced`.
     pub fn rewrite_with(&mut self, list: &PartList, replaced: &[Part], more: &[Entry]) -> Result<()> {
-        let path = self.directory.join(FILE_NAME);
+        let path = self.directory.path().join(FILE_NAME);
         let (mut bytes, mut copied) = (0, 0);
         files::replace(&self.directory, FILE_NAME, |file| {
             let mut write = |entry: &Entry| {

@@ -1,9 +1,9 @@
 //! What the lines of a list come to: the parts that are there, and sums of those that were removed.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::{Entry, Part, Removed, read};
+use crate::dir::Dir;
 use crate::error::Result;
 use crate::part::{self, PartName};
 use crate::table::Table;
@@ -60,7 +60,7 @@ impl Sum {
 
 impl PartList {
     /// Reads the list of the capture in `directory`.
-    pub fn read(directory: &Path) -> Result<PartList> {
+    pub fn read(directory: &Dir) -> Result<PartList> {
         let mut list = PartList::default();
         read(directory, |entry| list.take(entry))?;
         Ok(list)

@@ -5,6 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn dir(path: &Path) -> Dir {
+    Dir::open(path).expect("there")
+}
+
 fn name(table: &'static str, number: u32) -> PartName {
     PartName { table, number }
 }
@@ -20,7 +24,7 @@ fn finished(number: u32) -> Entry {
 /// A directory with a list of `entries`.
 fn listed(entries: &[Entry]) -> (tempfile::TempDir, ListFile) {
     let place = tempfile::tempdir().expect("a temporary directory");
-    let mut file = ListFile::create(place.path()).expect("a fresh place");
+    let mut file = ListFile::create(&dir(place.path())).expect("a fresh place");
     file.append(entries).expect("room");
     (place, file)
 }
@@ -36,7 +40,7 @@ fn folded(entries: &[Entry]) -> PartList {
 }
 
 fn error(place: &Path) -> String {
-    let error = PartList::read(place).expect_err("not a list").to_string();
+    let error = PartList::read(&dir(place)).expect_err("not a list").to_string();
     error.strip_prefix(&format!("{}/", place.display())).expect("the path").to_owned()
 }
 
@@ -49,7 +53,7 @@ fn each_part_has_a_line_when_it_is_finished_and_one_when_it_goes() {
     {"finished":{"table":"block","file":"block/part-000002.parquet","rows":10,"bytes":2,"first_ts_ns":1,"last_ts_ns":2}}
     {"removed":"block/part-000001.parquet"}
     "#);
-    let list = PartList::read(place.path()).expect("a list");
+    let list = PartList::read(&dir(place.path())).expect("a list");
     assert_eq!((list.len(), list.bytes(), list.last_ts_ns(), list.removed_until_ns()), (1, 2, Some(2), Some(1)));
     assert_eq!(file.bytes(), text(place.path()).len() as u64);
 }
@@ -90,15 +94,15 @@ fn a_last_line_that_was_cut_off_anywhere_is_left_out_and_cut_off_by_the_next_app
         fs::write(&path, &whole[..end]).expect("room");
         let lines = whole[..end].matches('\n').count() as u32;
         let expected = folded(&(1..=lines).map(finished).collect::<Vec<_>>());
-        assert_eq!(PartList::read(place.path()).expect("a list"), expected, "{end}");
-        let mut file = ListFile::open(place.path(), |_| Ok(())).expect("a list");
+        assert_eq!(PartList::read(&dir(place.path())).expect("a list"), expected, "{end}");
+        let mut file = ListFile::open(&dir(place.path()), |_| Ok(())).expect("a list");
         file.append(&[finished(7)]).expect("room");
         let expected: Vec<Entry> = (1..=lines).chain([7]).map(finished).collect();
-        assert_eq!(PartList::read(place.path()).expect("a list"), folded(&expected), "{end}");
+        assert_eq!(PartList::read(&dir(place.path())).expect("a list"), folded(&expected), "{end}");
     }
     // What a file system may show of a block that never reached the disk.
     fs::write(&path, whole.clone() + "{\"fin\0\0\0\0").expect("room");
-    assert_eq!(PartList::read(place.path()).expect("a list").len(), 2);
+    assert_eq!(PartList::read(&dir(place.path())).expect("a list").len(), 2);
 }
 
 #[test]
@@ -141,13 +145,13 @@ fn what_was_removed_stays_in_sums_when_its_lines_go() {
     file.rewrite(&list, &[finished(20)]).expect("room");
     let mut expected = list;
     expected.take(finished(20)).expect("new");
-    assert_eq!(PartList::read(place.path()).expect("a list"), expected);
+    assert_eq!(PartList::read(&dir(place.path())).expect("a list"), expected);
     insta::assert_snapshot!(text(place.path()).lines().next().expect("sums"), @r#"{"removed_sum":{"table":"block","parts":6,"rows":60,"bytes":21,"last_ts_ns":6}}"#);
     // As long as it is told to be, and with the times that are not in memory.
     assert_eq!(file.bytes(), text(place.path()).len() as u64);
     assert_eq!(text(place.path()).matches("\"first_ts_ns\":6").count(), 1);
     file.append(&[finished(21), Entry::Removed(name("block", 7))]).expect("room");
-    assert_eq!(PartList::read(place.path()).expect("a list").removed_until_ns(), Some(7));
+    assert_eq!(PartList::read(&dir(place.path())).expect("a list").removed_until_ns(), Some(7));
     assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 1);
 }
 
@@ -162,9 +166,12 @@ fn an_append_that_failed_half_way_leaves_a_list_and_is_made_up_for() {
         fs::rename(&path, &away).expect("there");
         file.append(&entries).expect_err("no list");
         fs::write(&path, fs::read_to_string(&away).expect("a list") + &left).expect("room");
-        assert!(PartList::read(place.path()).is_ok());
+        assert!(PartList::read(&dir(place.path())).is_ok());
         file.append(&entries).expect("room");
-        assert_eq!(PartList::read(place.path()).expect("a list"), folded(&[finished(1), finished(2), finished(3)]));
+        assert_eq!(
+            PartList::read(&dir(place.path())).expect("a list"),
+            folded(&[finished(1), finished(2), finished(3)])
+        );
     }
 }
 
@@ -241,11 +248,11 @@ proptest! {
                     let next = serde_json::to_string(&finished(999)).expect("a line");
                     fs::write(place.path().join(FILE_NAME), text(place.path()) + &next[..bytes]).expect("room");
                     list = PartList::default();
-                    file = ListFile::open(place.path(), |entry| list.take(entry)).expect("a list");
+                    file = ListFile::open(&dir(place.path()), |entry| list.take(entry)).expect("a list");
                 }
                 Event::Shorten => file.rewrite(&list, &[]).expect("room"),
             }
-            let read = PartList::read(place.path()).expect("a list");
+            let read = PartList::read(&dir(place.path())).expect("a list");
             prop_assert_eq!(&read, &list);
             there.sort_by_key(|part| part.name);
             let kept = |part: &Part| (part.name, Kept { rows: part.rows, bytes: part.bytes, replaced_bytes: None, last_ts_ns: part.last_ts_ns });

@@ -1,39 +1,33 @@
 //! Parts without rows, so that every table of a capture can be queried: a glob that matches nothing is an error in most readers.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
-
 use super::{finished, torn};
-use crate::error::{Error, Result};
+use crate::dir::Dir;
+use crate::error::Result;
 use crate::list::Part;
 use crate::tables::{self, Declared};
 
-/// The tables of the capture in `directory` that have no finished part.
-pub fn without_parts(directory: &Path) -> Result<Vec<Declared>> {
-    let mut without = Vec::new();
-    for table in tables::all() {
-        if finished(&directory.join(table.name))?.is_empty() {
-            without.push(table);
-        }
-    }
-    Ok(without)
+/// Of folders that are missing: as far as the umask allows.
+const FOLDER_MODE: u32 = 0o777;
+
+/// Whether the table called `table` of the capture in `directory` has no finished part.
+pub fn is_without_parts(directory: &Dir, table: &str) -> Result<bool> {
+    Ok(finished(&directory.sub(table))?.is_empty())
 }
 
 /// Gives each table of the capture in `directory` that has no finished part one without rows. The parts, which are in no list yet.
 /// A folder that is missing is made.
-pub fn fill_in(directory: &Path) -> Result<Vec<Part>> {
+pub fn fill_in(directory: &Dir) -> Result<Vec<Part>> {
     let fill = |table: &Declared| {
-        let folder = directory.join(table.name);
-        match fs::create_dir(&folder) {
-            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io(&folder, "create", e)),
-            _ => {}
+        if !is_without_parts(directory, table.name)? {
+            return Ok(None);
         }
+        let folder = directory.sub(table.name);
+        directory.make_dir_unless_there(table.name, FOLDER_MODE)?;
         // What is left there of a part that could not be finished keeps its number.
         let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
-        (table.create_part)(directory, number)?.finish()
+        (table.create_part)(directory, number)?.finish().map(Some)
     };
-    without_parts(directory)?.iter().map(fill).collect()
+    tables::all().iter().filter_map(|table| fill(table).transpose()).collect()
 }
 
 #[cfg(test)]
@@ -46,25 +40,25 @@ mod tests {
     #[test]
     fn each_table_gets_a_part_unless_it_has_one() {
         let place = tempfile::tempdir().expect("a temporary directory");
-        fs::create_dir(place.path().join(ClockTable::NAME)).expect("room");
+        let directory = Dir::open(place.path()).expect("there");
+        directory.make_dir(ClockTable::NAME, FOLDER_MODE).expect("room");
         (tables::all().into_iter().find(|table| table.name == ClockTable::NAME).expect("declared").create_part)(
-            place.path(),
-            7,
+            &directory, 7,
         )
         .and_then(|part| part.finish())
         .expect("room");
-        let parts = fill_in(place.path()).expect("room");
+        let parts = fill_in(&directory).expect("room");
         assert_eq!(parts.len(), tables::all().len() - 1);
         assert!(
             parts.iter().all(|part| part.rows == 0 && part.name.number == 1 && part.name.table != ClockTable::NAME)
         );
-        let vfs = finished(&place.path().join(VfsTable::NAME)).expect("a folder");
+        let vfs = finished(&directory.sub(VfsTable::NAME)).expect("a folder");
         let mut batches = 0;
         let read = PartFile::Whole(vfs[0].1.clone()).read::<VfsTable>(|_| {
             batches += 1;
             Ok(())
         });
         assert_eq!((read.is_ok(), batches), (true, 0));
-        assert!(fill_in(place.path()).expect("nothing to do").is_empty());
+        assert!(fill_in(&directory).expect("nothing to do").is_empty());
     }
 }

@@ -19,12 +19,13 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
 
 use super::limits::{self, MOST_FOOTER_BYTES};
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -40,9 +41,10 @@ pub(super) struct GroupLog {
 }
 
 impl GroupLog {
-    /// Begins the log of a part whose footer will be like `template`.
-    pub(super) fn create(path: PathBuf, template: FileMetaData) -> Result<GroupLog> {
-        let mut file = files::create(&path)?;
+    /// Begins the log `name` in `folder`, of a part whose footer will be like `template`.
+    pub(super) fn create(folder: &Dir, name: &str, template: FileMetaData) -> Result<GroupLog> {
+        let path = folder.path().join(name);
+        let mut file = folder.create_file(name)?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
         Ok(GroupLog { path, file, template, bytes: 0 })
     }
@@ -118,10 +120,10 @@ pub(super) struct Record {
     pub(super) metadata: ParquetMetaData,
 }
 
-/// The records of the log at `path`, as far as they are whole; what follows the first one that is not is of no use.
-pub(super) fn read(path: &Path) -> Result<Vec<Record>> {
+/// The records of the log `name` in `folder`, as far as they are whole; what follows the first one that is not is of no use.
+pub(super) fn read(folder: &Dir, name: &str) -> Result<Vec<Record>> {
     // It says of the columns again with every record what a footer says of them once.
-    let bytes = files::read(path, 2 * MOST_FOOTER_BYTES)?;
+    let bytes = files::read(folder, name, 2 * MOST_FOOTER_BYTES)?;
     let mut rest = bytes.strip_prefix(MAGIC).unwrap_or_default();
     let mut records = Vec::new();
     // Only the first one has no row group: of others like it a log could have any number.

@@ -15,7 +15,7 @@ mod shape;
 pub mod torn;
 mod writer;
 
-use std::fs;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -23,8 +23,9 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
+use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files::{self, open};
+use crate::files;
 use crate::list::Part;
 
 pub use name::PartName;
@@ -34,22 +35,74 @@ pub(crate) use replace::Replacement;
 pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 
+/// The file of a part: a name in the folder of a table.
+#[derive(Debug, Clone)]
+pub struct Place {
+    directory: Dir,
+    name: String,
+    path: PathBuf,
+}
+
+impl Place {
+    /// The file `name` in `directory`.
+    pub fn new(directory: &Dir, name: String) -> Place {
+        Place { directory: directory.clone(), path: directory.path().join(&name), name }
+    }
+
+    /// The file at `path`, as a user named it.
+    pub fn named(path: &Path) -> Result<Place> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Place { directory: Dir::open(above)?, name, path: path.to_owned() })
+    }
+
+    /// That of the finished part `name` of the capture in `capture`.
+    pub fn of(capture: &Dir, name: PartName) -> Place {
+        Place::new(&capture.sub(name.table), name.file())
+    }
+
+    /// What it is called in messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder.
+    pub fn directory(&self) -> &Dir {
+        &self.directory
+    }
+
+    /// Opens it to be read.
+    pub fn open(&self) -> Result<File> {
+        self.directory.open_file(&self.name)
+    }
+
+    /// How large it is.
+    pub fn bytes(&self) -> Result<u64> {
+        self.directory.find(&self.name).map(|found| found.bytes)
+    }
+}
+
 /// A part that can be read.
 #[derive(Debug, Clone)]
 pub enum PartFile {
     /// A finished one.
-    Whole(PathBuf),
+    Whole(Place),
     /// One that is still being written, or never was finished.
     Torn(Torn),
 }
 
 impl PartFile {
     /// The file.
-    pub fn path(&self) -> &Path {
+    pub fn place(&self) -> &Place {
         match self {
-            PartFile::Whole(path) => path,
-            PartFile::Torn(torn) => &torn.path,
+            PartFile::Whole(place) => place,
+            PartFile::Torn(torn) => &torn.place,
         }
+    }
+
+    /// What the file is called in messages.
+    pub fn path(&self) -> &Path {
+        self.place().path()
     }
 
     /// What a finished part is told by; `None` of one that may still grow.
@@ -57,8 +110,8 @@ impl PartFile {
     /// # Errors
     /// Where its footer cannot be read.
     pub fn identity(&self) -> Result<Option<Identity>> {
-        let PartFile::Whole(path) = self else { return Ok(None) };
-        let file = open(path)?;
+        let PartFile::Whole(place) = self else { return Ok(None) };
+        let (path, file) = (place.path(), place.open()?);
         let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
         let footer = limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?;
         let names = path.iter().rev().take(2).map(|name| name.to_string_lossy().into_owned());
@@ -88,9 +141,9 @@ fn replacement_number(name: &str) -> Option<u32> {
     finished_number(name.strip_prefix('.')?.strip_suffix(".new")?)
 }
 
-/// What the list of parts says of the finished part at `path`.
-pub(crate) fn whole_part(path: &Path, name: PartName) -> Result<Part> {
-    let file = open(path)?;
+/// What the list of parts says of the finished part at `place`.
+pub(crate) fn whole_part(place: &Place, name: PartName) -> Result<Part> {
+    let (path, file) = (place.path(), place.open()?);
     let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
     let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
     Ok(part_of(&metadata, name, bytes))
@@ -126,22 +179,18 @@ fn finished_name(number: u32) -> String {
 }
 
 /// The finished parts in the folder of a table, with their numbers, ascending.
-pub(crate) fn finished(folder: &Path) -> Result<Vec<(u32, PathBuf)>> {
-    let path = |number| (number, folder.join(finished_name(number)));
-    Ok(numbered(folder, finished_number)?.into_iter().map(path).collect())
+pub(crate) fn finished(folder: &Dir) -> Result<Vec<(u32, Place)>> {
+    let place = |number| (number, Place::new(folder, finished_name(number)));
+    Ok(numbered(folder, finished_number)?.into_iter().map(place).collect())
 }
 
 /// The numbers that the names in `folder` have by `of`, ascending; none where there is no such folder.
-pub(crate) fn numbered(folder: &Path, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|e| Error::io(folder, "list", e))?,
+pub(crate) fn numbered(folder: &Dir, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
+    let names = match folder.names() {
+        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names?,
     };
-    let mut numbers = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| Error::io(folder, "list", e))?.file_name();
-        numbers.extend(of(&name.to_string_lossy()));
-    }
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| of(&name.to_string_lossy())).collect();
     numbers.sort_unstable();
     numbers.dedup();
     Ok(numbers)

@@ -25,7 +25,12 @@ pub struct PartName {
 }
 
 impl PartName {
-    /// Where the part is, of the capture in `directory`.
+    /// What its file is called, in the folder of its table.
+    pub fn file(&self) -> String {
+        finished_name(self.number)
+    }
+
+    /// What the part is called, of the capture in `directory`.
     pub fn path(&self, directory: &Path) -> PathBuf {
         directory.join(self.to_string())
     }

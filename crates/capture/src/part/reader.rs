@@ -15,7 +15,6 @@ use parquet::file::statistics::Statistics;
 
 use super::{PartFile, limits};
 use crate::error::{Error, Result};
-use crate::files::open;
 use crate::guard::reading;
 use crate::table::Table;
 
@@ -40,8 +39,8 @@ impl OpenPart {
         let path = part.path();
         let error = |e| Error::parquet(path, e);
         let (file, metadata, bytes) = match part {
-            PartFile::Whole(path) => {
-                let file = open(path)?;
+            PartFile::Whole(place) => {
+                let file = place.open()?;
                 let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
                 let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
                 (file, Arc::new(metadata), bytes)

@@ -1,14 +1,14 @@
 //! Replacing a finished part by one of other values in the same rows: written beside it, durably, and renamed over it.
 
-use std::fs::{self, File};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::writer::{ROW_GROUP_ROWS, properties};
 use super::{PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
+use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::list::Part;
@@ -23,10 +23,11 @@ pub(crate) struct Replacement {
 
 impl Replacement {
     /// Begins one of part `number` of table `T` in the capture directory `capture`.
-    pub(crate) fn create<T: Table>(capture: &Path, number: u32) -> Result<Replacement> {
-        let path = capture.join(T::NAME).join(replacement_name(number));
-        let file = files::create(&path)?;
-        files::keep_owner(&capture.join(T::NAME).join(finished_name(number)), &file);
+    pub(crate) fn create<T: Table>(capture: &Dir, number: u32) -> Result<Replacement> {
+        let (folder, name) = (capture.sub(T::NAME), replacement_name(number));
+        let path = folder.path().join(&name);
+        let file = folder.create_file(&name)?;
+        files::keep_owner(&folder, &finished_name(number), &file);
         let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns())));
         let writer = writer.map_err(|e| Error::parquet(&path, e))?;
         Ok(Replacement { path, name: PartName { table: T::NAME, number }, writer })
@@ -50,21 +51,15 @@ impl Replacement {
         Ok(part_of(&metadata, self.name, bytes))
     }
 
-    /// Puts the one of part `name` of the capture in `capture` in its place. To be made durable by [`files::sync_dir`].
-    pub(crate) fn publish(capture: &Path, name: PartName) -> Result<()> {
-        let folder = capture.join(name.table);
-        let path = folder.join(finished_name(name.number));
-        fs::rename(folder.join(replacement_name(name.number)), &path).map_err(|e| Error::io(&path, "rename to", e))
+    /// Puts the one of part `name` of the capture in `capture` in its place. To be made durable by [`Dir::sync`].
+    pub(crate) fn publish(capture: &Dir, name: PartName) -> Result<()> {
+        capture.sub(name.table).rename(replacement_name(name.number), name.file())
     }
 
     /// Removes those in the folder of a table that were never put in their place.
-    pub(crate) fn remove_all(folder: &Path) -> Result<()> {
+    pub(crate) fn remove_all(folder: &Dir) -> Result<()> {
         for number in numbered(folder, replacement_number)? {
-            let path = folder.join(replacement_name(number));
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(&path, "remove", e)),
-                _ => {}
-            }
+            folder.remove(replacement_name(number))?;
         }
         Ok(())
     }

@@ -29,12 +29,20 @@ fn process(ts_ns: i64, exe: Option<&str>) -> ProcessRow {
     }
 }
 
+fn dir(path: &Path) -> Dir {
+    Dir::open(path).expect("there")
+}
+
+fn at(path: &Path) -> PartFile {
+    PartFile::Whole(Place::named(path).expect("there"))
+}
+
 fn written(directory: &Path) -> Part {
     fs::create_dir(directory.join("process")).expect("a fresh directory");
     let mut builder = ProcessBuilder::default();
     builder.push(process(20, Some("/usr/bin/etcd")));
     builder.push(process(10, None));
-    let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(&dir(directory), 1).expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
     part.finish().expect("room")
 }
@@ -45,7 +53,7 @@ fn a_finished_part_reads_back_and_leaves_no_temporary_file() {
     let part = written(directory.path());
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (2, Some(10), Some(20)));
     let path = part.name.path(directory.path());
-    let batches: Vec<_> = PartReader::open::<ProcessTable>(&PartFile::Whole(path.clone())).expect("whole").collect();
+    let batches: Vec<_> = PartReader::open::<ProcessTable>(&at(&path)).expect("whole").collect();
     let batch = batches[0].as_ref().expect("whole");
     let view = ProcessView::new(batch).expect("its own schema");
     assert_eq!(view.exe.at(0), Some("/usr/bin/etcd"));
@@ -58,8 +66,7 @@ fn a_finished_part_reads_back_and_leaves_no_temporary_file() {
 fn a_part_of_another_table_is_refused_with_the_column_at_fault() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let part = written(directory.path());
-    let error =
-        PartReader::open::<BlockTable>(&PartFile::Whole(part.name.path(directory.path()))).err().expect("refused");
+    let error = PartReader::open::<BlockTable>(&at(&part.name.path(directory.path()))).err().expect("refused");
     assert!(error.to_string().ends_with("part-000001.parquet: column dur_ns is missing"), "{error}");
 }
 
@@ -100,7 +107,7 @@ fn a_column_that_was_added_is_null_in_older_parts_and_no_other_may_be_missing() 
         let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).expect("a schema");
         writer.write(&batch).expect("room");
         writer.close().expect("room");
-        PartFile::Whole(path)
+        at(&path)
     };
     let read = |part: &PartFile| {
         let batches: Vec<_> = PartReader::open::<SyscallTable>(part)?.collect::<Result<_>>()?;
@@ -120,7 +127,7 @@ fn a_truncated_part_is_an_error_wherever_it_was_cut() {
     let whole = fs::read(&path).expect("readable");
     for length in [0, 3, 4, 8, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
         fs::write(&path, &whole[..length]).expect("room");
-        let error = PartReader::open::<ProcessTable>(&PartFile::Whole(path.clone())).err().expect("refused");
+        let error = PartReader::open::<ProcessTable>(&at(&path)).err().expect("refused");
         assert!(error.to_string().contains("not a readable Parquet file"), "{length}: {error}");
     }
 }
@@ -129,7 +136,7 @@ fn a_truncated_part_is_an_error_wherever_it_was_cut() {
 fn torn(directory: &Path) -> PathBuf {
     let folder = directory.join("process");
     fs::create_dir(&folder).expect("a fresh directory");
-    let mut part = PartWriter::create::<ProcessTable>(directory, 7).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(&dir(directory), 7).expect("a writable directory");
     for ts_ns in [30, 10, 20, 40] {
         let mut builder = ProcessBuilder::default();
         builder.push(process(ts_ns, Some("/usr/bin/etcd")));
@@ -154,13 +161,13 @@ fn times(part: &PartFile) -> Vec<i64> {
 fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flushed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let folder = torn(directory.path());
-    let torn = Torn::read(&folder, 7).expect("readable").expect("three row groups");
+    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     assert_eq!((torn.rows(), times(&PartFile::Torn(torn.clone()))), (3, vec![30, 10, 20]));
-    let part = torn.finish(&folder, "process").expect("room");
+    let part = torn.finish("process").expect("room");
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
     let path = part.name.path(directory.path());
     assert_eq!(part.bytes, fs::metadata(&path).expect("there").len());
-    assert_eq!(times(&PartFile::Whole(path)), [30, 10, 20]);
+    assert_eq!(times(&at(&path)), [30, 10, 20]);
     assert_eq!(fs::read_dir(&folder).expect("readable").count(), 1, "only the part is left");
     // A reader that opened it before still finds it.
     assert_eq!(times(&PartFile::Torn(torn)), [30, 10, 20]);
@@ -172,7 +179,8 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
     let folder = torn(directory.path());
     let (part, log) = (folder.join(temporary_name(7)), folder.join(log_name(7)));
     let (whole_part, whole_log) = (fs::read(&part).expect("readable"), fs::read(&log).expect("readable"));
-    let rows = || match Torn::read(&folder, 7).expect("readable") {
+    let opened = dir(&folder);
+    let rows = || match Torn::read(&opened, 7).expect("readable") {
         None => 0,
         Some(torn) => {
             let times = times(&PartFile::Torn(torn.clone()));
@@ -209,12 +217,26 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
     assert_eq!(rows(), 3);
 }
 
+#[test]
+fn a_part_that_has_a_name_elsewhere_is_not_made_whole() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let folder = torn(directory.path());
+    let elsewhere = directory.path().join("elsewhere");
+    fs::hard_link(folder.join(temporary_name(7)), &elsewhere).expect("room");
+    let before = fs::read(&elsewhere).expect("readable");
+    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
+    let error = torn.finish("process").expect_err("refused").to_string();
+    assert!(error.ends_with("has other names (hard links), expected a file that is nowhere else"), "{error}");
+    assert_eq!(fs::read(&elsewhere).expect("still there"), before);
+    fs::remove_file(&elsewhere).expect("there");
+    assert_eq!(torn.finish("process").expect("room").rows, 3);
+}
+
 /// Where the last row group ends, by the log.
 fn last_end(log: &[u8]) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let path = directory.path().join("log");
-    fs::write(&path, log).expect("room");
-    log::read(&path).expect("readable").last().expect("records").end as usize
+    fs::write(directory.path().join("log"), log).expect("room");
+    log::read(&dir(directory.path()), "log").expect("readable").last().expect("records").end as usize
 }
 
 #[test]
@@ -222,9 +244,9 @@ fn the_log_costs_a_part_no_more_than_its_footer() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let folder = torn(directory.path());
     let log = fs::metadata(folder.join(log_name(7))).expect("there").len();
-    let torn = Torn::read(&folder, 7).expect("readable").expect("three row groups");
+    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     let before = torn.metadata.row_groups()[2].columns().last().expect("columns").byte_range();
-    let part = torn.finish(&folder, ProcessTable::NAME).expect("room");
+    let part = torn.finish(ProcessTable::NAME).expect("room");
     let footer = part.bytes - before.0 - before.1;
     assert!(log < 3 * footer, "{log} against {footer}");
 }

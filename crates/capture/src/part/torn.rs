@@ -1,24 +1,23 @@
 //! Parts that were never finished: how far they go, and how they are made whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::log::{self, Record};
 use super::writer::publish;
-use super::{PartName, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
+use super::{PartName, Place, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
+use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files::{open, open_with};
 use crate::list::Part;
 
 /// A part without a footer, with what its log says of it.
 #[derive(Debug, Clone)]
 pub struct Torn {
     /// The file.
-    pub path: PathBuf,
+    pub place: Place,
     /// What its footer would say.
     pub(super) metadata: Arc<ParquetMetaData>,
     number: u32,
@@ -29,34 +28,34 @@ pub struct Torn {
 impl Torn {
     /// Part `number` in the folder `directory` of a table, as far as file and log agree. None where no row group of it was
     /// flushed, or where it has been finished meanwhile.
-    pub fn read(directory: &Path, number: u32) -> Result<Option<Torn>> {
-        let path = directory.join(temporary_name(number));
-        let records = match log::read(&directory.join(log_name(number))) {
+    pub fn read(directory: &Dir, number: u32) -> Result<Option<Torn>> {
+        let place = Place::new(directory, temporary_name(number));
+        let records = match log::read(directory, &log_name(number)) {
             Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
             records => records?,
         };
-        let file = match open(&path) {
+        let file = match place.open() {
             Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
         let Some(first) = records.first() else { return Ok(None) };
-        let whole = whole_records(file, &records).map_err(|e| Error::io(&path, "read", e))?;
+        let whole = whole_records(file, &records).map_err(|e| Error::io(place.path(), "read", e))?;
         let groups: Vec<RowGroupMetaData> =
             records[..whole].iter().flat_map(|record| record.metadata.row_groups().iter().cloned()).collect();
         let Some(last) = records[..whole].last().filter(|_| !groups.is_empty()) else { return Ok(None) };
         let template = first.metadata.file_metadata();
         let metadata = log::metadata(template, template.key_value_metadata().cloned(), groups);
-        Ok(Some(Torn::of(path, number, last.end, metadata)))
+        Ok(Some(Torn::of(place, number, last.end, metadata)))
     }
 
     /// Of a part whose row groups end at `end`.
-    pub(super) fn of(path: PathBuf, number: u32, end: u64, metadata: ParquetMetaData) -> Torn {
-        Torn { path, metadata: Arc::new(metadata), number, end }
+    pub(super) fn of(place: Place, number: u32, end: u64, metadata: ParquetMetaData) -> Torn {
+        Torn { place, metadata: Arc::new(metadata), number, end }
     }
 
     /// Opens the file. It may have got its name meanwhile.
     pub(super) fn open(&self) -> Result<File> {
-        open(&self.path).or_else(|_| open(&self.path.with_file_name(finished_name(self.number))))
+        self.place.open().or_else(|_| self.place.directory().open_file(finished_name(self.number)))
     }
 
     /// The number of the part.
@@ -70,14 +69,15 @@ impl Torn {
     }
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
-    pub fn finish(&self, directory: &Path, table: &'static str) -> Result<Part> {
-        let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(&self.path, e))?;
-        let mut file = open_with(&self.path, OpenOptions::new().write(true), "open")?;
+    pub fn finish(&self, table: &'static str) -> Result<Part> {
+        let (path, directory) = (self.place.path(), self.place.directory());
+        let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(path, e))?;
+        let mut file = directory.open_to_write(temporary_name(self.number))?;
         file.set_len(self.end)
             .and_then(|()| file.seek(SeekFrom::End(0)))
             .and_then(|_| file.write_all(&footer))
-            .map_err(|e| Error::io(&self.path, "write the footer of", e))?;
-        let bytes = publish(&file, &self.path, directory, self.number)?;
+            .map_err(|e| Error::io(path, "write the footer of", e))?;
+        let bytes = publish(&file, directory, self.number)?;
         remove(directory, self.number)?;
         Ok(part_of(&self.metadata, PartName { table, number: self.number }, bytes))
     }
@@ -108,17 +108,12 @@ fn whole_records(file: File, records: &[Record]) -> std::io::Result<usize> {
 }
 
 /// The numbers of parts in `directory` that were begun and not finished, ascending.
-pub fn unfinished(directory: &Path) -> Result<Vec<u32>> {
+pub fn unfinished(directory: &Dir) -> Result<Vec<u32>> {
     numbered(directory, unfinished_number)
 }
 
 /// Removes what is left of part `number`, but for the part itself.
-pub fn remove(directory: &Path, number: u32) -> Result<()> {
-    for path in [directory.join(temporary_name(number)), directory.join(log_name(number))] {
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(Error::io(&path, "remove", e)),
-            _ => {}
-        }
-    }
-    Ok(())
+pub fn remove(directory: &Dir, number: u32) -> Result<()> {
+    directory.remove(temporary_name(number))?;
+    directory.remove(log_name(number))
 }

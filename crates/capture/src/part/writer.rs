@@ -1,8 +1,8 @@
 //! Writing a part.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -11,9 +11,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
-use super::{PartName, Torn, finished_name, log_name, part_of, temporary_name, torn};
+use super::{PartName, Place, Torn, finished_name, log_name, part_of, temporary_name, torn};
+use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::list::Part;
 use crate::table::{Column, Layout, Table};
 
@@ -69,8 +69,9 @@ impl Write for Summed {
 /// A part that is being written.
 pub struct PartWriter {
     table: &'static str,
-    directory: PathBuf,
+    directory: Dir,
     number: u32,
+    /// What its file is called in messages.
     temporary: PathBuf,
     writer: ArrowWriter<Summed>,
     log: GroupLog,
@@ -83,22 +84,22 @@ pub struct PartWriter {
 impl PartWriter {
     /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists. After an error nothing is
     /// left of it.
-    pub fn create<T: Table>(capture: &Path, number: u32) -> Result<PartWriter> {
-        let directory = capture.join(T::NAME);
+    pub fn create<T: Table>(capture: &Dir, number: u32) -> Result<PartWriter> {
+        let directory = capture.sub(T::NAME);
         Self::create_in::<T>(directory.clone(), number).inspect_err(|_| drop(torn::remove(&directory, number)))
     }
 
-    fn create_in<T: Table>(directory: PathBuf, number: u32) -> Result<PartWriter> {
-        let temporary = directory.join(temporary_name(number));
+    fn create_in<T: Table>(directory: Dir, number: u32) -> Result<PartWriter> {
+        let temporary = directory.path().join(temporary_name(number));
         let properties = properties(&T::columns());
         let template = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.clone()))
             .and_then(ArrowWriter::close)
             .map_err(|e| Error::parquet(&temporary, e))?;
-        let file = files::create(&temporary)?;
+        let file = directory.create_file(temporary_name(number))?;
         let summed = Summed { file, bytes: 0, sum: crc32fast::Hasher::new() };
         let writer =
             ArrowWriter::try_new(summed, T::schema(), Some(properties)).map_err(|e| Error::parquet(&temporary, e))?;
-        let log = GroupLog::create(directory.join(log_name(number)), template.file_metadata().clone())?;
+        let log = GroupLog::create(&directory, &log_name(number), template.file_metadata().clone())?;
         let mut part =
             PartWriter { table: T::NAME, directory, number, temporary, writer, log, logged_groups: 0, synced: (0, 0) };
         part.log_groups()?;
@@ -166,7 +167,7 @@ impl PartWriter {
 
     fn close(mut self) -> Result<Part> {
         let metadata = self.writer.finish().map_err(|e| Error::parquet(&self.temporary, e))?;
-        let bytes = publish(&self.writer.inner().file, &self.temporary, &self.directory, self.number)?;
+        let bytes = publish(&self.writer.inner().file, &self.directory, self.number)?;
         // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
         let _ = torn::remove(&self.directory, self.number);
         Ok(part_of(&metadata, PartName { table: self.table, number: self.number }, bytes))
@@ -175,7 +176,7 @@ impl PartWriter {
     /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
     /// one. What was written since is lost; where this fails too, all of it is.
     pub fn salvage(self) -> Result<Option<Part>> {
-        let PartWriter { table, directory, number, temporary, writer, log, synced, .. } = self;
+        let PartWriter { table, directory, number, writer, log, synced, .. } = self;
         let (synced_groups, synced_bytes) = synced;
         let groups = writer.flushed_row_groups()[..synced_groups].to_vec();
         // It may still write what it has in its buffer, behind the last row group.
@@ -183,7 +184,8 @@ impl PartWriter {
         let salvaged = match groups.is_empty() {
             true => Ok(None),
             false => {
-                Torn::of(temporary, number, synced_bytes, log.metadata(groups)).finish(&directory, table).map(Some)
+                let place = Place::new(&directory, temporary_name(number));
+                Torn::of(place, number, synced_bytes, log.metadata(groups)).finish(table).map(Some)
             }
         };
         if !matches!(salvaged, Ok(Some(_))) {
@@ -194,13 +196,13 @@ impl PartWriter {
     }
 }
 
-/// Makes a finished part of the file at `temporary`, durably. Its size.
-pub(super) fn publish(file: &File, temporary: &Path, directory: &Path, number: u32) -> Result<u64> {
-    file.sync_all().map_err(|e| Error::io(temporary, "sync", e))?;
-    let bytes = file.metadata().map_err(|e| Error::io(temporary, "stat", e))?.len();
-    let path = directory.join(finished_name(number));
-    fs::rename(temporary, &path).map_err(|e| Error::io(&path, "rename to", e))?;
+/// Makes a finished part of `file`, which is the unfinished part `number` in `directory`, durably. Its size.
+pub(super) fn publish(file: &File, directory: &Dir, number: u32) -> Result<u64> {
+    let temporary = directory.path().join(temporary_name(number));
+    file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
+    let bytes = file.metadata().map_err(|e| Error::io(&temporary, "stat", e))?.len();
+    directory.rename(temporary_name(number), finished_name(number))?;
     // One that may or may not be there after a crash would be counted as lost and read all the same.
-    files::sync_dir(directory).inspect_err(|_| drop(fs::remove_file(&path)))?;
+    directory.sync().inspect_err(|_| drop(directory.remove(finished_name(number))))?;
     Ok(bytes)
 }

@@ -1,6 +1,5 @@
 //! The Parquet sink: a queue to a writer thread, bounded by what its batches take in memory.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use iostrata_capture::dir::Dir;
 
 use super::room::MinFree;
 use super::shelf::Size;
@@ -25,10 +25,10 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// How parts are made.
 pub struct Settings {
-    /// The capture directory; the folders of the tables exist.
-    pub directory: PathBuf,
+    /// The capture directory; it and the folders of the tables in it are kept.
+    pub directory: Dir,
     /// The segments before this one, in order.
-    pub older: Vec<PathBuf>,
+    pub older: Vec<Dir>,
     /// Free space that is left on its file system.
     pub min_free: MinFree,
     /// What the capture may take.

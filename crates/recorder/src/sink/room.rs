@@ -1,6 +1,6 @@
 //! Room on the disk of the capture: the recorder never fills it.
 
-use std::path::PathBuf;
+use iostrata_capture::dir::Dir;
 
 /// Free space that is left for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,14 @@ pub enum Verdict {
 
 /// Watches the room on one file system.
 pub struct Room {
-    directory: PathBuf,
+    directory: Dir,
     min_free: MinFree,
     full: bool,
 }
 
 impl Room {
     /// For the file system that has `directory`.
-    pub fn new(directory: PathBuf, min_free: MinFree) -> Room {
+    pub fn new(directory: Dir, min_free: MinFree) -> Room {
         Room { directory, min_free, full: false }
     }
 
@@ -68,9 +68,8 @@ impl Room {
 
     /// None of a file system that cannot be asked: it cannot be written to either, and that is told then.
     fn space(&self) -> Option<Space> {
-        let space = rustix::fs::statvfs(&self.directory).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
-        Some(Space { size_bytes: bytes(space.f_blocks), free_bytes: bytes(space.f_bavail) })
+        let (size_bytes, free_bytes) = self.directory.space()?;
+        Some(Space { size_bytes, free_bytes })
     }
 
     fn is_full(&self, space: Space, needed: u64) -> bool {
@@ -98,7 +97,7 @@ mod tests {
 
     #[test]
     fn it_pauses_before_the_reserve_is_touched_and_goes_on_with_room_to_spare() {
-        let mut room = Room::new("/".into(), MinFree::Percent(10));
+        let mut room = Room::new(Dir::open("/".as_ref()).expect("there"), MinFree::Percent(10));
         let mut judge = |free_bytes, needed| room.judge(Space { size_bytes: 1000, free_bytes }, needed);
         assert_eq!(judge(150, 50), Verdict::Room);
         assert_eq!(judge(149, 50), Verdict::Full { free_bytes: 149, least_bytes: 100 });

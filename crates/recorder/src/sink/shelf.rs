@@ -1,10 +1,7 @@
 //! The finished parts of a segment: their list on the disk, and what is still to be done about it.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::list::{Entry, ListFile, Part, PartList};
 use iostrata_capture::part::PartName;
 
@@ -25,7 +22,7 @@ pub struct Size {
 
 /// A segment's parts. Only where some of them may have to go is there memory for each.
 pub struct Shelf {
-    directory: PathBuf,
+    directory: Dir,
     file: ListFile,
     size: Size,
     /// Those that may have to go.
@@ -40,13 +37,13 @@ pub struct Shelf {
 
 impl Shelf {
     /// Of the segment in `directory`, which has none yet; `is_ring` says whether some may have to go again.
-    pub fn create(directory: &Path, is_ring: bool) -> Result<Shelf> {
+    pub fn create(directory: &Dir, is_ring: bool) -> Result<Shelf> {
         let file = ListFile::create(directory)?;
         Ok(Shelf::of(directory, file, is_ring.then(PartList::default)))
     }
 
     /// Of the segment in `directory`, which was recorded before; all of its parts may have to go.
-    pub fn open(directory: &Path) -> Result<Shelf> {
+    pub fn open(directory: &Dir) -> Result<Shelf> {
         let mut ring = PartList::default();
         let mut removed_lines = 0;
         let mut file = ListFile::open(directory, |entry| {
@@ -62,8 +59,8 @@ impl Shelf {
         Ok(Shelf { size, removed_lines, ..Shelf::of(directory, file, Some(ring)) })
     }
 
-    fn of(directory: &Path, file: ListFile, ring: Option<PartList>) -> Shelf {
-        let (directory, size) = (directory.to_owned(), Size::default());
+    fn of(directory: &Dir, file: ListFile, ring: Option<PartList>) -> Shelf {
+        let (directory, size) = (directory.clone(), Size::default());
         Shelf { directory, file, size, ring, unsaved: Vec::new(), removed_lines: 0, doomed: Vec::new() }
     }
 
@@ -122,13 +119,9 @@ impl Shelf {
     fn remove_doomed(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for name in std::mem::take(&mut self.doomed) {
-            let path = name.path(&self.directory);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    outcome = Err(e).with_context(|| format!("cannot remove {}", path.display()));
-                    self.doomed.push(name);
-                }
-                _ => {}
+            if let Err(error) = self.directory.sub(name.table).remove(name.file()) {
+                outcome = Err(error.into());
+                self.doomed.push(name);
             }
         }
         outcome

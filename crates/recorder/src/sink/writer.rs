@@ -77,7 +77,7 @@ impl Writer {
         let older = settings.older.iter().filter(|_| is_ring);
         Ok(Writer {
             room: Room::new(settings.directory.clone(), settings.min_free),
-            older: older.map(|directory| Shelf::open(directory)).collect::<Result<_>>()?,
+            older: older.map(Shelf::open).collect::<Result<_>>()?,
             shelf: Shelf::create(&settings.directory, is_ring)?,
             settings,
             totals,
@@ -187,7 +187,7 @@ impl Writer {
             Verdict::StillFull => false,
             Verdict::Full { free_bytes, least_bytes } => {
                 let [free, least] = [free_bytes, least_bytes].map(indicatif::HumanBytes);
-                let directory = self.settings.directory.display();
+                let directory = self.settings.directory.path().display();
                 tell(&format!(
                     "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
                      comes is counted as lost\n"
@@ -244,11 +244,11 @@ impl Writer {
 
     /// Gives every table that has no part one without rows, so that it can be queried.
     fn fill_in(&mut self) {
-        let without = empty::without_parts(&self.settings.directory).map_err(anyhow::Error::from);
-        let without = without.map_err(|error| self.note(Err(error))).unwrap_or_default();
-        for class in (0..CLASSES).filter(|class| without.iter().any(|table| table.name == table_of(*class))) {
-            let opened = self.open_part(class);
-            self.note(opened);
+        for class in 0..CLASSES {
+            let filled = empty::is_without_parts(&self.settings.directory, table_of(class));
+            let filled = filled.map_err(anyhow::Error::from);
+            let filled = filled.and_then(|is_without| if is_without { self.open_part(class) } else { Ok(()) });
+            self.note(filled);
             self.close(class);
         }
         self.save();

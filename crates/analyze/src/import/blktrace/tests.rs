@@ -262,7 +262,7 @@ fn import(files: &[Vec<u8>]) -> Result<(PathBuf, Known)> {
     let out = directory.join("capture");
     let author = Author::create(&out, 1 << 20)?;
     let mut gathered = Gathered::new(author.table());
-    let read = read(&paths, &out, &mut gathered);
+    let read = read(&paths, author.directory().0, &mut gathered);
     let (block, known) = gathered.into_parts();
     block.finish()?;
     fs::remove_dir_all(&directory)?;

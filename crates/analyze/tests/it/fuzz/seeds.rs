@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::op::Layer;
-use iostrata_capture::part::{PartFile, PartReader, PartWriter};
+use iostrata_capture::part::{PartFile, PartReader, PartWriter, Place};
 use iostrata_capture::table::{Layout, Table};
 use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
 use parquet::arrow::ArrowWriter;
@@ -193,7 +194,7 @@ impl<T: Table> Of<T> {
         let place = tempfile::tempdir().expect("a temporary directory");
         let path = place.path().join("part");
         fs::write(&path, part_of(T::NAME)).expect("room");
-        let mut batches = PartReader::open::<T>(&PartFile::Whole(path)).expect("a part");
+        let mut batches = PartReader::open::<T>(&PartFile::Whole(Place::named(&path).expect("there"))).expect("a part");
         let rows = batches.next().map_or_else(|| RecordBatch::new_empty(T::schema()), |batch| batch.expect("readable"));
         Of { rows, table: std::marker::PhantomData }
     }
@@ -237,7 +238,7 @@ impl<T: Table> Made for Of<T> {
 
     fn torn(&self, capture: &Path) {
         fs::create_dir(capture.join(T::NAME)).expect("a fresh directory");
-        let mut part = PartWriter::create::<T>(capture, 1).expect("a writable directory");
+        let mut part = PartWriter::create::<T>(&Dir::open(capture).expect("there"), 1).expect("a writable directory");
         for from in [0, 3] {
             part.write(&self.few(from)).expect("room");
             part.flush().expect("room");

@@ -5,7 +5,8 @@ use parquet::file::metadata::RowGroupMetaDataBuilder;
 
 use super::*;
 use crate::column::Comm;
-use crate::part::{PartFile, PartReader, PartWriter};
+use crate::dir::Dir;
+use crate::part::{PartFile, PartReader, PartWriter, Place};
 use crate::table::TableBuilder;
 use crate::tables::{ProcessBuilder, ProcessRow, ProcessTable, ProcessView};
 
@@ -25,7 +26,8 @@ fn part(directory: &Path, exe: String) -> PathBuf {
         cmdline: None,
         cgroup: None,
     });
-    let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
+    let mut part =
+        PartWriter::create::<ProcessTable>(&Dir::open(directory).expect("there"), 1).expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
     part.finish().expect("room").name.path(directory)
 }
@@ -83,19 +85,26 @@ fn a_page_or_a_text_that_is_too_large_is_refused() {
     // A few hundred bytes in the file.
     let path = part(directory.path(), "x".repeat(9 << 20));
     assert!(fs::metadata(&path).expect("there").len() < 20_000);
-    let error = PartReader::open::<ProcessTable>(&PartFile::Whole(path)).err().expect("refused").to_string();
+    let error = PartReader::open::<ProcessTable>(&PartFile::Whole(Place::named(&path).expect("there")))
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(error.contains("column exe: a page of 94371"), "{error}");
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = part(directory.path(), "x".repeat((16 << 10) + 1));
-    let mut batches = PartReader::open::<ProcessTable>(&PartFile::Whole(path)).expect("a small page");
+    let mut batches =
+        PartReader::open::<ProcessTable>(&PartFile::Whole(Place::named(&path).expect("there"))).expect("a small page");
     let batch = batches.next().expect("a row").expect("readable");
     let error = ProcessView::new(&batch).err().expect("refused");
     assert_eq!(error, "column exe holds a text of 16385 bytes, expected at most 16384");
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = part(directory.path(), "x".repeat(8_000_000));
-    let error = PartReader::open::<ProcessTable>(&PartFile::Whole(path)).err().expect("refused").to_string();
+    let error = PartReader::open::<ProcessTable>(&PartFile::Whole(Place::named(&path).expect("there")))
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(error.contains(" bytes that become 80") && error.ends_with(", expected at most 256 for one"), "{error}");
 }
 
