@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import Capture, Disk, analyze, summary_rows
+from conftest import BIN, Capture, Disk, analyze, run, summary_rows
 from test_load import fast_disk, fio  # noqa: F401, a fixture
 from test_survive import writer  # noqa: F401, a fixture
 
@@ -84,6 +84,31 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     assert capture.one(f"select count(*) > 0 from {{block}} where ts_ns > {resumed_ns}") == (True,)
     summary = analyze("summary", capture.directory)
     assert summary.returncode == 3 and "disk_full" in summary.stdout, summary.stdout
+
+
+def test_a_start_that_finds_no_room_leaves_nothing_in_the_way(recordable, tmp_path):
+    """A file system that has room for the first few files: whichever it is that cannot be made, the same command works when there is room."""
+    place = tmp_path / "place"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=2", "none", place], check=True)
+    command = [BIN / "iostrata", "record", "--out", place / "run", "--layers", "block", "--duration", "100ms"]
+    refused = 0
+    try:
+        # The directory, its lock, nine tables, the manifest, the list, and parts.
+        for inodes in range(1, 20):
+            subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", place], check=True)
+            started = run(*command)
+            if started.returncode != 1:
+                break
+            refused += 1
+            assert "No space left on device" in started.stderr and started.stderr.count("\n") == 1, (inodes, started)
+            assert list(place.iterdir()) == [], inodes
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", place], check=True)
+        shutil.rmtree(place / "run", ignore_errors=True)
+        assert refused == 13, refused
+        assert run(*command).returncode == 0
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def size_of(directory):

@@ -9,10 +9,12 @@ import signal
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from conftest import AS_NOBODY, BIN, ROOT, install, run
 from test_memory import Load, stalling  # noqa: F401, a fixture
+from test_privilege import BY_SUDO
 
 UNIT = ROOT / "packaging/iostrata.service"
 
@@ -89,6 +91,29 @@ def test_who_may_not_read_the_capture_learns_nothing(disk, record, public_dir):
     refused = run(*AS_NOBODY, program, "status", recorder.out)
     assert refused.returncode == 1 and "Permission denied" in refused.stderr, refused
     recorder.stop()
+
+
+def socket_of(out):
+    found = os.stat(out)
+    return Path(f"/run/iostrata/{found.st_dev:x}-{found.st_ino:x}")
+
+
+def test_sockets_that_nobody_listens_to_are_removed_by_the_next_recorder(disk, record, theirs):
+    killed = record("--device", disk.name, "--layers", "block")
+    # Under sudo the recorder may not remove its own at its end.
+    given_up = record("--device", disk.name, "--layers", "block", out=theirs / "run", prefix=BY_SUDO)
+    alive = record("--device", disk.name, "--layers", "block")
+    sockets = [socket_of(recorder.out) for recorder in (killed, given_up, alive)]
+    assert all(path.is_socket() for path in sockets)
+    killed.process.kill()
+    killed.process.communicate()
+    given_up.stop()
+    assert all(path.is_socket() for path in sockets)
+    record("--device", disk.name, "--layers", "block").stop()
+    assert [path.exists() for path in sockets] == [False, False, True]
+    assert status(alive.out).returncode == 0
+    alive.stop()
+    assert not sockets[2].exists()
 
 
 class Manager:

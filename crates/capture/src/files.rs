@@ -21,8 +21,32 @@ pub(crate) fn temporary_name(name: &str) -> String {
     format!(".{name}.tmp")
 }
 
+/// A file that is on the disk, whole, and has not got its name yet.
+#[derive(Debug)]
+pub struct Unnamed {
+    directory: Dir,
+    name: String,
+}
+
+impl Unnamed {
+    /// Gives it its name, durably.
+    pub fn publish(self) -> Result<()> {
+        self.directory.rename(temporary_name(&self.name), &self.name)?;
+        self.directory.sync()
+    }
+}
+
 /// Writes the file `name` in `directory` anew, so that a reader finds either the old one or this one, whole.
 pub(crate) fn replace(directory: &Dir, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    prepare(directory, name, write)?.publish()
+}
+
+/// Writes what is to become the file `name` in `directory`.
+pub(crate) fn prepare(
+    directory: &Dir,
+    name: &str,
+    write: impl FnOnce(&mut dyn Write) -> Result<()>,
+) -> Result<Unnamed> {
     let temporary = temporary_name(name);
     let path = directory.path().join(&temporary);
     let mut file = BufWriter::new(directory.create_file(&temporary)?);
@@ -30,8 +54,7 @@ pub(crate) fn replace(directory: &Dir, name: &str, write: impl FnOnce(&mut dyn W
     let file = file.into_inner().map_err(|e| Error::io(&path, "write", e.into_error()))?;
     keep_owner(directory, name, &file);
     file.sync_all().map_err(|e| Error::io(&path, "sync", e))?;
-    directory.rename(&temporary, name)?;
-    directory.sync()
+    Ok(Unnamed { directory: directory.clone(), name: name.to_owned() })
 }
 
 /// What is in the file `name`, unless that is more than `most` bytes.

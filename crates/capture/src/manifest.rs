@@ -11,6 +11,8 @@ use crate::files;
 use crate::ledger::{Amounts, Books};
 use crate::{SCHEMA_VERSION, op::Layer};
 
+pub use crate::files::Unnamed;
+
 mod devices;
 mod processes;
 
@@ -367,10 +369,15 @@ impl Manifest {
 
     /// Writes the manifest into `dir` so that a reader finds either the old one or this one, whole.
     pub fn write(&self, dir: &Dir) -> Result<()> {
+        self.prepare(dir)?.publish()
+    }
+
+    /// Writes it into `dir`, where no reader finds it before [`Unnamed::publish`]: what it takes of the disk it has then.
+    pub fn prepare(&self, dir: &Dir) -> Result<Unnamed> {
         let path = dir.path().join(FILE_NAME);
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;
         text.push(b'\n');
-        files::replace(dir, FILE_NAME, |file| file.write_all(&text).map_err(|e| Error::io(&path, "write", e)))
+        files::prepare(dir, FILE_NAME, |file| file.write_all(&text).map_err(|e| Error::io(&path, "write", e)))
     }
 }
 

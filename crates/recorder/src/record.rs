@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::{Amounts, Skipped};
-use iostrata_capture::manifest::{Device, Manifest, Server, State};
+use iostrata_capture::manifest::{Device, Manifest, Server, State, Unnamed};
 use iostrata_capture::op::{Direction, Layer, Op};
 
 use crate::books::{DeviceRows, Fate, Tally, settle};
@@ -216,6 +216,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut manifest = manifest(options, &plan);
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
+    // While there is nothing else: where there is no room for it, nothing is left of this start.
+    let unnamed = out.map(|out| manifest.prepare(out)).transpose()?;
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
@@ -237,7 +239,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         },
         shared(),
     )?;
-    out.map_or(Ok(()), |out| manifest.write(out))?;
+    unnamed.map_or(Ok(()), Unnamed::publish)?;
     home.iter_mut().for_each(Home::begin);
 
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -50,7 +50,10 @@ impl Socket {
     /// Makes the one for the capture in `directory`, for `owner` and their group. Whoever asks for this holds the capture's lock.
     pub fn make(directory: &Dir, owner: Option<Invoker>) -> Result<Socket> {
         let name = name(directory)?;
-        let mut outcomes = folders().into_iter().map(|folder| bind(&folder, &name, owner));
+        // A folder of the user's own is one that they may change meanwhile.
+        let by = |folder: &Path| owner.filter(|_| folder != Path::new(FOLDER));
+        let bound = |folder: PathBuf| privilege::acting_as(by(&folder), || bind(&folder, &name, owner));
+        let mut outcomes = folders().into_iter().map(bound);
         let first = outcomes.next().unwrap_or_else(|| bail!("there is no place for a socket"));
         first.or_else(|error| outcomes.find_map(Result::ok).ok_or(error))
     }
@@ -82,15 +85,34 @@ fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
     let path = folder.join(name);
     let make = || {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-        // Left by a recorder that was killed.
-        let _ = fs::remove_file(&path);
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
-        privilege::give_to(&path, owner)?;
+        remove_deserted(folder)?;
+        // It gets its name when it is listened to, so that nobody takes it for a deserted one.
+        let unnamed = folder.join(format!(".{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&unnamed);
+        let listener = UnixListener::bind(&unnamed)?;
+        fs::set_permissions(&unnamed, fs::Permissions::from_mode(0o660))?;
+        privilege::give_to(&unnamed, owner)?;
+        fs::rename(&unnamed, &path)?;
         Ok::<_, std::io::Error>(listener)
     };
     let listener = make().with_context(|| format!("cannot make {}", path.display()))?;
     Ok(Socket { path, listener })
+}
+
+/// Removes the sockets in `folder` that nobody listens to any more: of recorders that were killed, or that were not allowed to remove theirs by
+/// the time they ended.
+#[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
+fn remove_deserted(folder: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_socket()
+            && !entry.file_name().as_encoded_bytes().starts_with(b".")
+            && UnixStream::connect(entry.path()).is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
 }
 
 /// Answers whoever asks. That they are gone, or do not read, is their affair.
