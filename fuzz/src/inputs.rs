@@ -20,6 +20,7 @@ use iostrata_analyze::output::message;
 use iostrata_analyze::select::Selection;
 use iostrata_analyze::store::Partials;
 use iostrata_analyze::store::bundle::{Bundle, Writer, packed};
+use iostrata_analyze::trust::PartialRows;
 use iostrata_capture::guard::reading;
 use iostrata_capture::part::{PartFile, PartReader, PartWriter};
 use iostrata_capture::system::{Identity, Systems};
@@ -142,6 +143,8 @@ fn analysis(analysis: Analysis, capture: &Path) -> Analyze {
         threads: NonZeroUsize::MIN,
         memory: Budget::ANY,
         partials: Default::default(),
+        // What is made up is never what was written.
+        partial_rows: PartialRows::Taken,
         precision: Precision::DEFAULT,
         window: None,
         stretch_rows: None,
@@ -388,7 +391,7 @@ fn few<T: Table>(capture: &Path) {
     PARTS.iter().filter(|(table, _)| *table == T::NAME).for_each(|(_, part)| must(fs::write(&whole, part)));
     let rows = PartReader::open::<T>(&PartFile::Whole(whole)).expect("a part").next().expect("rows").expect("readable");
     must(fs::create_dir_all(capture.join(T::NAME)));
-    let mut writer = PartWriter::create::<T>(capture, 1).expect("room");
+    let mut writer = PartWriter::create::<T>(capture, 1, None).expect("room");
     writer.write(&rows.slice(0, ROWS.min(rows.num_rows()))).expect("room");
     writer.finish().expect("room");
 }

@@ -136,6 +136,13 @@ def without(copy, keep):
         parquet.write_table(rows, path, compression="zstd", use_dictionary=words)
         part["bytes"], part["rows"] = path.stat().st_size, rows.num_rows
     (copy / "parts.jsonl").write_text("".join(json.dumps({"finished": part}) + "\n" for part in listed))
+    # As if no more had been seen.
+    manifest = json.loads((copy / "manifest.json").read_text())
+    for part in listed:
+        written = part["rows"]
+        for account in (account for account in manifest["books"]["accounts"] if account["class"] == part["table"]):
+            account["written"], account["seen"], written = written, written + sum(account["lost"].values()), 0
+    (copy / "manifest.json").write_text(json.dumps(manifest))
     return copy
 
 

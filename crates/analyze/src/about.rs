@@ -42,6 +42,9 @@ struct Made {
     own_rules: bool,
     /// Whether all there is to know is in it.
     complete: bool,
+    /// Of tables that are not as they were written, how many rows of how many are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows_there: Vec<String>,
     captures: Vec<Source>,
 }
 
@@ -72,7 +75,8 @@ impl Source {
 /// Where it cannot be made.
 pub fn json(directory: &Directory, files: &[String], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
     let is_complete = results.trust.complete && results.finished.doubtful == Counts::default();
-    with(directory, files, options, results.captures.iter().map(Source::of).collect(), is_complete)
+    let captures = results.captures.iter().map(Source::of).collect();
+    with(directory, files, options, captures, (is_complete, results.trust.rows_there.clone()))
 }
 
 /// The file of `directory` after files were written to it that were made of `captures`.
@@ -84,7 +88,7 @@ pub fn with(
     files: &[String],
     options: &Analyze,
     captures: Vec<Source>,
-    complete: bool,
+    (complete, rows_there): (bool, Vec<String>),
 ) -> Result<Vec<u8>> {
     // What is there may be anything, and be of no use.
     let known = fs::read(directory.path(FILE_NAME)).ok();
@@ -101,6 +105,7 @@ pub fn with(
         exact: options.precision == Precision::Exact,
         own_rules: options.rules.is_some(),
         complete,
+        rows_there,
         captures,
     };
     about.files.extend(files.iter().map(|file| (file.clone(), made.clone())));

@@ -52,6 +52,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
+    trust.count(&captures, options.partial_rows, options.selection.selects_files());
     trust.is_windowed = options.selection.is_windowed();
     trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust)?;
@@ -90,12 +91,12 @@ pub fn analyzed<T>(
     Ok(made)
 }
 
-/// Reads a share of the events, and keeps its partials. How many there are.
-pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<Used> {
+/// Reads a share of the events, and keeps its partials. How many there are, and which tables are not as they were written, a line each.
+pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
     grounded(options, err, |mut ground| {
         ground.scan()?;
         let used = ground.store.take().map(Store::finish).transpose()?;
-        Ok(used.unwrap_or_default())
+        Ok((used.unwrap_or_default(), ground.trust.rows_there))
     })
 }
 
@@ -158,7 +159,8 @@ impl Ground<'_> {
     /// Whether there is anything of what was asked for, as it was asked for.
     fn check(&self, partial: &Partial) -> Result<()> {
         let Ground { options, captures, trust, .. } = self;
-        if partial.rows == 0 || !partial.selected {
+        // Of what is left out nobody knows whether there was anything, which is the result then.
+        if (partial.rows == 0 || !partial.selected) && !trust.withholds {
             bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
         }
         if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)

@@ -18,12 +18,14 @@ use crate::options::{self, Analysis};
 use crate::select::{Moment, Pattern, Selection};
 use crate::store::Partials;
 use crate::tables::top::By;
+use crate::trust::PartialRows;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
   1  an input or output is wrong; one line on standard error says which
   2  the command line is wrong
-  3  done, but the capture is incomplete: it was cut off, events were lost, or its books do not balance";
+  3  done, but the capture is incomplete: it was cut off, events were lost, its books do not balance,
+     or rows that were written are not there";
 
 /// Turns captures of `iostrata record` into amplification, latency and per-system tables.
 #[derive(Debug, Parser)]
@@ -231,6 +233,10 @@ struct How {
     /// What these files are: csv, parquet or json.
     #[arg(long, value_enum, default_value = "csv")]
     format: TypedFormat,
+    /// Analyze what is there of a capture of which not all rows are there that were written, or too many. Without it the layers
+    /// that are concerned are left out. Each output says how many of how many, and no total of the machine is given.
+    #[arg(long)]
+    partial_rows: bool,
     /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
@@ -488,6 +494,7 @@ impl How {
             selection: self.selection.into(),
             out: self.out,
             format: self.format.into(),
+            partial_rows: if self.partial_rows { PartialRows::Taken } else { PartialRows::LeftOut },
             rules: self.rules,
             level: self.level,
             threads: self.threads.unwrap_or_else(available),

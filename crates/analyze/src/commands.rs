@@ -50,10 +50,14 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if options.out.is_some() {
         bail!("partial: --out is for what all shares come to: merge them");
     }
-    let Used { made, .. } = analysis::share(options, err)?;
+    let (Used { made, .. }, rows_there) = analysis::share(options, err)?;
+    for line in &rows_there {
+        print(err, &format!("{}\n", one_line(&format!("warning: {line}"))))?;
+    }
     let units = if made == 1 { "partial" } else { "partials" };
     let text = format!("Wrote {}: {made} {units}, share {share} of {shares}.\n", file.display());
-    print(out, &text).map(|()| Outcome::Complete)
+    print(out, &text)?;
+    Ok(if rows_there.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
@@ -131,7 +135,7 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file_in(options.format));
     lines.extend(shown.legend(bounds.as_deref(), trust.sampled));
     let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
-    if is_summary && (!trust.complete || finished.doubtful != Counts::default()) {
+    if is_summary && !trust.is_partial && (!trust.complete || finished.doubtful != Counts::default()) {
         let bounds = terminal::summary::bounds(&Table::Summary.frame(results)?)?;
         lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
     }

@@ -33,6 +33,8 @@ struct Side {
     notes: Vec<String>,
     /// Whether all that its recorders saw is in it.
     complete: bool,
+    /// Of tables that are not as they were written, how many rows of how many are there.
+    rows_there: Vec<String>,
 }
 
 /// What a number is on both sides.
@@ -71,6 +73,8 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
                 side.notes.extend(notes.map(|note| format!("{}: {note}", capture.display())));
                 side.about.extend(results.captures.iter().map(|capture: &Capture| about::Source::of(capture)));
                 side.complete &= results.trust.complete;
+                let there = trust.rows_there.iter().map(|line| format!("{}: {line}", capture.display()));
+                side.rows_there.extend(there);
                 Ok(())
             })?;
         }
@@ -97,8 +101,10 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if let Some(out) = &options.analyze.out {
         let directory = Directory::create(out)?;
         let name = table::file_in(options.analyze.format);
+        let rows_there = sides.iter().flat_map(|side| side.rows_there.clone()).collect();
         let sources = sides.into_iter().flat_map(|side| side.about).collect();
-        let about = about::with(&directory, std::slice::from_ref(&name), &options.analyze, sources, is_complete)?;
+        let about =
+            about::with(&directory, std::slice::from_ref(&name), &options.analyze, sources, (is_complete, rows_there))?;
         let mut files = directory.files();
         files.add_with(&name, |to| options.analyze.format.write(&mut table, to))?;
         files.add(about::FILE_NAME, &about)?;

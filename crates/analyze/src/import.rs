@@ -80,7 +80,7 @@ pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 fn write(import: &Import, mut author: Author) -> Result<Known> {
-    let mut gathered = Gathered::new(author.table());
+    let mut gathered = Gathered::new(author.table(), (author.id().clone(), import.trace.name()));
     match import.trace {
         Trace::Lines(format) => {
             if !format.tells_durations() {

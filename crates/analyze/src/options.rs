@@ -13,6 +13,7 @@ use crate::memory::{Budget, Need};
 use crate::select::Selection;
 use crate::store::Partials;
 use crate::tables::top::By;
+use crate::trust::PartialRows;
 
 /// What is to be found out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +95,8 @@ pub struct Analyze {
     pub out: Option<PathBuf>,
     /// How tables are written there.
     pub format: Format,
+    /// What is done where not all rows are there that were written, or too many.
+    pub partial_rows: PartialRows,
     /// Rules that are asked before the built-in ones.
     pub rules: Option<PathBuf>,
     /// The level of stacked devices that totals are of.

@@ -20,6 +20,13 @@ pub fn captures() -> String {
          applicable, never zero.\n"
     );
     parts(&mut text);
+    section(
+        &mut text,
+        "## What a part says of itself",
+        "In the key-value metadata of its footer: `iostrata.capture` (`parts_id` of `manifest.json`: of a recording its `capture_id`), \
+         `iostrata.table` and `iostrata.part` (its number). So a copy of a part under another name, or a part of another capture, is known \
+         as one. Parts of earlier recorders have none of it.",
+    );
     for table in captured::all() {
         section(&mut text, &format!("## `{}`", table.name), table.doc);
         text.push_str("| column | type | meaning |\n| --- | --- | --- |\n");

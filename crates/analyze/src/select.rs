@@ -127,6 +127,11 @@ impl Selection {
         self.systems.is_empty() && self.entities.iter().all(Vec::is_empty)
     }
 
+    /// Whether names of files decide what is asked for.
+    pub fn selects_files(&self) -> bool {
+        !self.entities[Scope::File as usize].is_empty()
+    }
+
     /// Whether what is of `system` and of these entities is asked for.
     pub fn verdict(&self, names: &Names, system: &str, entities: &[Entity; Scope::ALL.len()]) -> Verdict {
         let mut verdict = Verdict::Selected;

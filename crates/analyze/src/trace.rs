@@ -54,7 +54,7 @@ struct Lanes {
 /// # Errors
 /// Where there are more than there is room for.
 pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
-    let Results { captures, names, finished, .. } = results;
+    let Results { captures, names, finished, trust, .. } = results;
     let spans = &finished.spans;
     if spans.more > 0 {
         let all = HumanCount(spans.more.saturating_add(spans.rows.len() as u64));
@@ -72,11 +72,15 @@ pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
     }
     tracks.name(&mut writer, names)?;
     let began = captures.first().map(|capture| utc(capture, first_ns));
-    let about = json!({
+    let mut about = json!({
         "tool": concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         "captures": captures.iter().map(Source::of).collect::<Vec<_>>(),
         "first_operation_at": began,
     });
+    // Only of one that is not as it was written.
+    if let (Value::Object(about), false) = (&mut about, trust.rows_there.is_empty()) {
+        about.insert("rows_there".to_owned(), trust.rows_there.clone().into());
+    }
     writer.text.extend_from_slice(b"\n],\"displayTimeUnit\":\"ns\",\"otherData\":");
     serde_json::to_writer(&mut writer.text, &about)?;
     writer.text.extend_from_slice(b"}\n");

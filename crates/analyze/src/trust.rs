@@ -8,6 +8,7 @@ mod devices;
 pub mod filter;
 mod gaps;
 mod missing;
+mod rows;
 
 use std::path::Path;
 
@@ -27,6 +28,7 @@ use crate::select::Window;
 use crate::time::utc;
 
 pub use missing::Missing;
+pub use rows::PartialRows;
 
 /// The judgement on one or several captures that are merged.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,6 +51,12 @@ pub struct Trust {
     pub is_windowed: bool,
     /// Whether a part of what happened in it is asked for.
     pub is_selected: bool,
+    /// Whether a layer that was captured is left out, because not all of its rows are there, or too many.
+    pub withholds: bool,
+    /// Whether what is there is analyzed though it is not all: there is no total of the machine then.
+    pub is_partial: bool,
+    /// How many rows of how many are there, a line for each table that is not as it was written.
+    pub rows_there: Vec<String>,
     /// Whether every capture is finished, lost nothing and has books that balance.
     pub complete: bool,
     /// What a reader of the result should know, a line each.
@@ -106,9 +114,14 @@ impl Trust {
         (!more).then_some(at_least)
     }
 
-    /// [`Trust::captured`] of a total, which has no device side where an owner filter left out what no process owns.
+    /// [`Trust::captured`] of a total, which has no device side where an owner filter left out what no process owns, and nothing where
+    /// not all rows are there.
     pub fn captured_of_total(&self) -> [bool; Layer::ALL.len()] {
-        if self.lacks_unowned { self.captured_without(Layer::Block) } else { self.captured }
+        match self {
+            Trust { is_partial: true, .. } => [false; Layer::ALL.len()],
+            Trust { lacks_unowned: true, .. } => self.captured_without(Layer::Block),
+            _ => self.captured,
+        }
     }
 
     /// [`Trust::captured`] but for one layer.

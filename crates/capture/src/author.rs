@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
@@ -25,7 +26,11 @@ pub struct Author {
     directory: PathBuf,
     list: ListFile,
     part_bytes: u64,
+    id: PartsId,
 }
+
+/// What parts have in their footers as the capture that they are of. It is set before the first row is written, once.
+pub type PartsId = Arc<OnceLock<String>>;
 
 impl Author {
     /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`.
@@ -36,14 +41,24 @@ impl Author {
             let what = "is not empty, expected a new directory or an empty one".to_owned();
             return Err(Error::Schema { path: directory.to_owned(), what });
         }
-        Ok(Author { directory: directory.to_owned(), list: ListFile::create(directory)?, part_bytes })
+        Ok(Author {
+            directory: directory.to_owned(),
+            list: ListFile::create(directory)?,
+            part_bytes,
+            id: PartsId::default(),
+        })
+    }
+
+    /// What its parts have in their footers.
+    pub fn id(&self) -> &PartsId {
+        &self.id
     }
 
     /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
     pub fn table<T: Table>(&self) -> Rows<T> {
         let (batches, waiting) = sync_channel(WAITING);
-        let (directory, part_bytes) = (self.directory.clone(), self.part_bytes);
-        let encoder = thread::spawn(move || encode::<T>(&directory, part_bytes, &waiting));
+        let (directory, part_bytes, id) = (self.directory.clone(), self.part_bytes, Arc::clone(&self.id));
+        let encoder = thread::spawn(move || encode::<T>((&directory, &id), part_bytes, &waiting));
         Rows { folder: self.directory.join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
@@ -54,7 +69,9 @@ impl Author {
 
     /// Writes the manifest, with which the directory becomes a capture. A table without rows gets a part without rows.
     pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
-        let empty = empty::fill_in(&self.directory)?;
+        let id = self.id.get().cloned();
+        let empty = empty::fill_in(&self.directory, id.as_deref())?;
+        let manifest = Manifest { parts_id: id, ..manifest.clone() };
         self.add(empty)?;
         manifest.write(&self.directory)
     }
@@ -95,7 +112,7 @@ impl<T: Table> Rows<T> {
     }
 }
 
-fn encode<T: Table>(capture: &Path, part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
+fn encode<T: Table>(capture: (&Path, &PartsId), part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut open: Option<PartWriter> = None;
     for batch in batches {
@@ -115,10 +132,10 @@ fn encode<T: Table>(capture: &Path, part_bytes: u64, batches: &Receiver<RecordBa
     Ok(parts)
 }
 
-fn begin<T: Table>(capture: &Path, finished: usize) -> Result<PartWriter> {
+fn begin<T: Table>((capture, id): (&Path, &PartsId), finished: usize) -> Result<PartWriter> {
     let folder = capture.join(T::NAME);
     if finished == 0 {
         fs::create_dir(&folder).map_err(|e| Error::io(&folder, "create", e))?;
     }
-    PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX))
+    PartWriter::create::<T>(capture, u32::try_from(finished + 1).unwrap_or(u32::MAX), id.get().map(String::as_str))
 }

@@ -3,14 +3,18 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::census::Census;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::list::PartList;
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Torn, finished, torn};
+use crate::part::{PartFile, PartName, Torn, torn};
 use crate::table::Table;
 use crate::tables::{self, ClockTable};
 use crate::wall::WallClock;
+
+/// How often a list is read that changes meanwhile.
+const TRIES: u32 = 4;
 
 /// A capture to be read.
 #[derive(Debug, Clone)]
@@ -23,28 +27,28 @@ pub struct Capture {
     pub list: PartList,
     /// By table: its parts that are not finished, as far as they had been flushed.
     pub torn: Vec<(&'static str, Torn)>,
+    /// What is there of it, and whether that is what was written.
+    pub census: Census,
     /// Its wall clock.
     pub wall: WallClock,
 }
 
 impl Capture {
-    /// Opens the capture in `directory`. Every part that is listed must be there, whole.
+    /// Opens the capture in `directory`, and counts what is there. Every part that is there must be whole.
     pub fn open(directory: &Path) -> Result<Capture> {
         let manifest = Manifest::read(directory)?;
-        let list = PartList::read(directory)?;
-        for (name, part) in list.parts() {
-            let path = name.path(directory);
-            let found = fs::symlink_metadata(&path).map_err(|e| Error::io(&path, "find the part", e))?;
-            let size = found.len();
-            if !found.is_file() {
-                return Err(files::irregular(&path));
-            }
-            if size != part.bytes && Some(size) != part.replaced_bytes {
-                let what =
-                    format!("has {size} bytes, but the list of parts says {}: it was cut or changed", part.bytes);
-                return Err(Error::Schema { path, what });
+        for _ in 1..TRIES {
+            let capture = Capture::counted(directory, manifest.clone())?;
+            // A recorder may have taken a part off the list since it was read, so that there is room for others.
+            if manifest.state != State::Recording || !capture.census.lacks_parts() {
+                return capture.timed();
             }
         }
+        Capture::counted(directory, manifest)?.timed()
+    }
+
+    fn counted(directory: &Path, manifest: Manifest) -> Result<Capture> {
+        let list = PartList::read(directory)?;
         let mut torn = Vec::new();
         // What a recorder that came to its end left unfinished is in its books as lost.
         let tables = if manifest.state == State::Complete { Vec::new() } else { tables::all() };
@@ -54,19 +58,28 @@ impl Capture {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
             }
         }
-        let mut capture = Capture { directory: directory.to_owned(), manifest, list, torn, wall: WallClock::default() };
-        capture.wall = WallClock::read(&capture.parts::<ClockTable>()?)?;
-        Ok(capture)
+        // After them: one that is finished meanwhile is found under either name.
+        let census = Census::take(directory, &manifest, &list, &torn)?;
+        Ok(Capture { directory: directory.to_owned(), manifest, list, torn, census, wall: WallClock::default() })
     }
 
-    /// The parts of table `T`, in order. A capture that was cut off may have more than are listed.
+    fn timed(self) -> Result<Capture> {
+        let wall = WallClock::read(&self.parts::<ClockTable>()?)?;
+        Ok(Capture { wall, ..self })
+    }
+
+    /// The parts of table `T` that were counted, in order. A capture that was cut off may have more than are listed. What says that it
+    /// is another part is none of them.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
-        let finished = finished(&self.directory.join(T::NAME))?;
-        // It may have been finished since the capture was opened.
+        let finished = self.census.numbers(T::NAME);
+        // It may have been finished while the capture was opened.
         let torn = self.torn.iter().filter(|(table, _)| *table == T::NAME).map(|(_, torn)| torn);
-        let torn = torn.filter(|torn| finished.binary_search_by_key(&torn.number(), |(number, _)| *number).is_err());
+        let torn = torn.filter(|torn| finished.binary_search(&torn.number()).is_err());
         let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
-        parts.extend(finished.iter().map(|(number, path)| (*number, PartFile::Whole(path.clone()))));
+        parts.extend(finished.iter().map(|number| {
+            let name = PartName { table: T::NAME, number: *number };
+            (*number, PartFile::Whole(name.path(&self.directory)))
+        }));
         parts.sort_by_key(|(number, _)| *number);
         Ok(parts.into_iter().map(|(_, part)| part).collect())
     }

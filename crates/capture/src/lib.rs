@@ -18,6 +18,7 @@
 
 pub mod author;
 pub mod capture;
+pub mod census;
 pub mod column;
 pub mod error;
 mod files;

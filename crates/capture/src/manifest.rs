@@ -42,6 +42,9 @@ pub struct Manifest {
     pub schema_version: u32,
     /// A random name for this capture (UUID).
     pub capture_id: String,
+    /// What each of its parts has in its footer as the capture that it is of. None in captures of recorders whose parts said nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts_id: Option<String>,
     /// The id of the segment before this one, where a capture was continued.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,

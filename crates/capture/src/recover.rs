@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartName, Torn, empty, finished, torn, whole_part};
+use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
 use crate::tables;
 
 /// What was recovered.
@@ -67,11 +67,11 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
     for table in tables::all() {
-        recover_table(directory, table.name, &listed, &mut recovered)?;
+        recover_table((directory, manifest.parts_id.as_deref()), table.name, &listed, &mut recovered)?;
     }
     // Where something is left to do, what is left may become the part of a table that has none.
     if recovered.unreadable.is_empty() {
-        recovered.filled = empty::fill_in(directory)?;
+        recovered.filled = empty::fill_in(directory, manifest.parts_id.as_deref())?;
     }
     let new = recovered.unlisted.iter().chain(&recovered.parts).chain(&recovered.filled).cloned();
     file.rewrite(&listed.list, &new.map(Entry::Finished).collect::<Vec<_>>())?;
@@ -83,7 +83,12 @@ pub fn recover(directory: &Path) -> Result<Option<Recovered>> {
     Ok(Some(recovered))
 }
 
-fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recovered: &mut Recovered) -> Result<()> {
+fn recover_table(
+    (directory, id): (&Path, Option<&str>),
+    table: &'static str,
+    listed: &Listed,
+    recovered: &mut Recovered,
+) -> Result<()> {
     let folder = directory.join(table);
     let whole = finished(&folder)?;
     for (number, path) in &whole {
@@ -93,7 +98,7 @@ fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recover
             fs::remove_file(path).map_err(|e| Error::io(path, "remove", e))?;
             continue;
         }
-        match reading(path, || whole_part(path, name)) {
+        match reading(path, || own(path, origin(path)?, id, name).and_then(|()| whole_part(path, name))) {
             Ok(_) if listed.list.get(name).is_some() => {}
             Ok(part) => recovered.unlisted.push(part),
             Err(error) => recovered.unreadable.push(error),
@@ -102,7 +107,10 @@ fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recover
     for number in torn::unfinished(&folder)? {
         // One that was finished has only its log left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
-        match reading(&folder, || if finished { Ok(None) } else { recover_part(&folder, table, number) }) {
+        match reading(
+            &folder,
+            || if finished { Ok(None) } else { recover_part(&folder, PartName { table, number }, id) },
+        ) {
             Ok(Some(part)) => recovered.parts.push(part),
             Ok(None) => {
                 torn::remove(&folder, number)?;
@@ -114,7 +122,17 @@ fn recover_table(directory: &Path, table: &'static str, listed: &Listed, recover
     Ok(())
 }
 
+/// An error of a part that says that it is another one than `name` of the capture whose parts have `id`.
+fn own(path: &Path, origin: Option<Origin>, id: Option<&str>, name: PartName) -> Result<()> {
+    match origin.and_then(|origin| origin.contradicts(id, name)) {
+        Some(what) => Err(Error::Schema { path: path.to_owned(), what }),
+        None => Ok(()),
+    }
+}
+
 /// Makes a part whole; none where nothing of it had been flushed.
-fn recover_part(folder: &Path, table: &'static str, number: u32) -> Result<Option<Part>> {
-    Torn::read(folder, number)?.map(|torn| torn.finish(folder, table)).transpose()
+fn recover_part(folder: &Path, name: PartName, id: Option<&str>) -> Result<Option<Part>> {
+    let Some(torn) = Torn::read(folder, name.number)? else { return Ok(None) };
+    own(&torn.path, torn.origin(), id, name)?;
+    torn.finish(folder, name.table).map(Some)
 }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Replacement, finished, torn, whole_part};
+use crate::part::{PartFile, Replacement, finished, origin, torn, whole_part};
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
@@ -139,7 +139,7 @@ fn count(part: &PartFile, words: usize) -> Result<(u64, u64)> {
 
 /// Writes the new part beside the old one.
 fn rewrite(directory: &Path, number: u32, part: &PartFile, words: usize) -> Result<Part> {
-    let mut new = Replacement::create::<ProcessTable>(directory, number)?;
+    let mut new = Replacement::create::<ProcessTable>(directory, number, origin(part.path())?.as_ref())?;
     let mut outcome = Ok(());
     part.read::<ProcessTable>(|batch| {
         let batch = redacted(batch, words)?;

@@ -344,7 +344,7 @@ pub struct Declared {
     /// The columns, in order.
     pub columns: Vec<Column>,
     /// Opens a part of it: [`PartWriter::create`].
-    pub create_part: fn(&Path, u32) -> crate::error::Result<PartWriter>,
+    pub create_part: fn(&Path, u32, Option<&str>) -> crate::error::Result<PartWriter>,
 }
 
 fn declared<T: Table>() -> Declared {

@@ -10,6 +10,7 @@ use iostrata_capture::author::{Author, Rows};
 use iostrata_capture::ledger::{Account, Amounts, Books, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair, Device, Filters, Host, LayerState, Manifest, Mount, State};
 use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::table::Table;
 use iostrata_capture::tables::{ClockRow, ClockTable, FileTable, ProcessTable};
 use rand::{RngExt, SeedableRng};
 use rand_distr::Exp1;
@@ -73,13 +74,16 @@ struct World<'a> {
 /// Makes the capture that `options` are of.
 pub fn run(options: &Options) -> Result<Made> {
     let mut author = Author::create(&options.out, options.part_bytes)?;
+    author.id().get_or_init(|| id(options));
     let cast = Cast::new(options);
     let mut processes: Rows<ProcessTable> = author.table();
     for process in 0..cast.processes.len() {
         processes.push(cast.process_row(process))?;
     }
+    let mut process_rows = cast.processes.len() as u64;
     for row in Cast::kernel_rows() {
         processes.push(row)?;
+        process_rows += 1;
     }
     author.add(processes.finish()?)?;
 
@@ -94,8 +98,11 @@ pub fn run(options: &Options) -> Result<Made> {
         dirty: vec![Dirty::default(); all_files],
     };
     let end_ns = world.run()?;
-    let World { cast, stack, files, .. } = world;
-    let (events, by_class) = (stack.layers.rows(), stack.layers.by_class());
+    let World { cast, stack, files, met, .. } = world;
+    let events = stack.layers.rows();
+    let files_met = met.iter().filter(|met| **met).count() as u64;
+    let told = [(ProcessTable::NAME, process_rows), (FileTable::NAME, files_met)];
+    let by_class = [stack.layers.by_class().as_slice(), &told].concat();
     let mut parts = stack.layers.finish()?;
     parts.extend(files.finish()?);
     let mut clock: Rows<ClockTable> = author.table();
@@ -193,6 +200,12 @@ impl World<'_> {
     }
 }
 
+/// What the capture is called.
+fn id(options: &Options) -> String {
+    let Options { seed, events, processes, threads, files, .. } = options;
+    format!("generated-{seed}-{events}-{processes}x{threads}-{files}")
+}
+
 fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Manifest {
     let time = |ts_ns: i64| {
         let (seconds, ns) = (ts_ns.div_euclid(1_000_000_000), ts_ns.rem_euclid(1_000_000_000));
@@ -218,10 +231,8 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
     };
     Manifest {
         schema_version: SCHEMA_VERSION,
-        capture_id: {
-            let Options { seed, events, processes, threads, files, .. } = options;
-            format!("generated-{seed}-{events}-{processes}x{threads}-{files}")
-        },
+        capture_id: id(options),
+        parts_id: None,
         continues: None,
         state: State::Complete,
         started_at: time(BEGIN_NS),

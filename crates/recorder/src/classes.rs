@@ -66,10 +66,10 @@ macro_rules! classes {
             }
         }
 
-        /// Opens part `number` of the table that `class` fills.
-        pub fn open_part(class: Class, directory: &Path, number: u32) -> anyhow::Result<PartWriter> {
+        /// Opens part `number` of the table that `class` fills, of the capture that is called `id`.
+        pub fn open_part(class: Class, directory: &Path, number: u32, id: &str) -> anyhow::Result<PartWriter> {
             match class {
-                $($name => Ok(PartWriter::create::<$table>(directory, number)?),)+
+                $($name => Ok(PartWriter::create::<$table>(directory, number, Some(id))?),)+
                 _ => anyhow::bail!("there is no class {class}"),
             }
         }

@@ -131,6 +131,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
 fn manifest(options: &Record, plan: &Plan) -> Manifest {
     Manifest {
         schema_version: SCHEMA_VERSION,
+        parts_id: None,
         continues: None,
         capture_id: host::line("/proc/sys/kernel/random/uuid"),
         state: State::Recording,
@@ -212,12 +213,13 @@ pub fn run(options: &Record) -> Result<Outcome> {
 
     let veil = Veil::new(options.privacy)?;
     let mut manifest = manifest(options, &plan);
+    manifest.parts_id = Some(manifest.capture_id.clone());
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
-    let outputs = Outputs::start(options, home.as_ref(), (&totals, &losses), teller);
+    let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs.inspect_err(|_| home.iter().for_each(Home::remove))?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());

@@ -1,7 +1,7 @@
 //! What is gathered while a trace is read: the rows, and what the manifest needs.
 
 use anyhow::Result;
-use iostrata_capture::author::Rows;
+use iostrata_capture::author::{PartsId, Rows};
 use iostrata_capture::tables::BlockTable;
 
 use super::disks::Disks;
@@ -10,6 +10,8 @@ use super::traced::Traced;
 /// The rows on their way, and what is known of them.
 pub struct Gathered {
     block: Rows<BlockTable>,
+    /// What parts are to have in their footers, and how that begins.
+    id: (PartsId, &'static str),
     /// Of all so far.
     pub known: Known,
 }
@@ -36,13 +38,18 @@ pub struct Known {
 }
 
 impl Gathered {
-    /// Begins with no row.
-    pub fn new(block: Rows<BlockTable>) -> Gathered {
-        Gathered { block, known: Known::default() }
+    /// Begins with no row. The first one says what parts have in their footers, after what that begins with: the same trace makes the same
+    /// parts.
+    pub fn new(block: Rows<BlockTable>, id: (PartsId, &'static str)) -> Gathered {
+        Gathered { block, id, known: Known::default() }
     }
 
     /// Takes in a request.
     pub fn push(&mut self, traced: &Traced) -> Result<()> {
+        let (id, kind) = &self.id;
+        id.get_or_init(|| {
+            format!("{kind}-{}-{}-{}-{}", traced.ts_ns, traced.dev, traced.sector.unwrap_or(0), traced.bytes)
+        });
         let end_ns = traced.ts_ns.saturating_add(traced.dur_ns.unwrap_or(0));
         let (first, last) = self.known.span_ns.unwrap_or((traced.ts_ns, end_ns));
         self.known.span_ns = Some((first.min(traced.ts_ns), last.max(end_ns)));

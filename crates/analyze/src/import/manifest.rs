@@ -44,6 +44,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
     Manifest {
         schema_version: SCHEMA_VERSION,
         capture_id: format!("{name}-{}-{}-{first_ns}-{last_ns}", file.unwrap_or_default(), known.rows),
+        parts_id: None,
         continues: None,
         state: State::Complete,
         started_at: time(first_ns),

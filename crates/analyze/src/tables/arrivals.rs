@@ -37,7 +37,7 @@ pub struct Row<'a> {
 pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
     for (layer, of) in finished.order.arrivals.iter().filter(|(layer, _)| trust.captured[**layer as usize]) {
-        for ((subject, way), sums) in of {
+        for ((subject, way), sums) in of.iter().filter(|((subject, _), _)| trust.gives(subject)) {
             rows.push(Row {
                 named: Named::of(subject, names),
                 layer: *layer,

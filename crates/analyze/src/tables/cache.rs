@@ -84,6 +84,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
     let cached =
         |flows: &Flows| flows.get(Direction::Read).cached().saturating_add(flows.get(Direction::Write).cached());
     let mut all: Vec<(Subject, (Calls, Flows))> = all.into_iter().collect();
+    all.retain(|(subject, _)| trust.gives(subject));
     all.retain(|(_, (calls, flows))| calls.reads.ops > 0 || calls.write_bytes > 0 || cached(flows) > 0);
     all.sort_by_key(|(subject, (calls, flows))| {
         let scope = match subject {

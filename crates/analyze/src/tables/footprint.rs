@@ -40,7 +40,7 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
         let (named, lost_events) = (Named::of(&subject, names), trust.known_lost(layer));
         Row { named, layer, touched, sampled: trust.sampled, lost_events }
     };
-    subjects.filter(|((layer, _), _)| trust.captured[*layer as usize]).map(row).collect()
+    subjects.filter(|((layer, subject), _)| trust.captured[*layer as usize] && trust.gives(subject)).map(row).collect()
 }
 
 /// The columns of `footprint.csv`, in order.
@@ -85,7 +85,7 @@ pub struct InWindow {
 /// By layer and time.
 pub fn windows(finished: &Finished, trust: &Trust) -> Vec<InWindow> {
     let windows = finished.footprint.windows().into_iter();
-    let captured = windows.filter(|(layer, _)| trust.captured[*layer as usize] && !trust.sampled);
+    let captured = windows.filter(|(layer, _)| trust.captured_of_total()[*layer as usize] && !trust.sampled);
     captured.map(|(layer, window)| InWindow { layer, window }).collect()
 }
 

@@ -14,11 +14,17 @@ use crate::trust::{self, Trust};
 /// What the table is.
 pub const DOC: &str = "What was lost when: one row for each time, table and cause, seconds that touch taken together; then what was lost at no \
     known time. For each table and cause the rows add up to the books in the manifest, of a recording that was cut off to its \
-    table `loss`. Times are those at which a loss was told: of events that the recorder had and could not write that is up to \
+    table `loss`; what is not as it was written has a row of its own beside these. Times are those at which a loss was told: of events that the recorder had and could not write that is up to \
     a flush interval after they happened.";
 
 /// How many episodes the terminal shows.
 const SHOWN: usize = 5;
+
+/// The causes of rows that are in the books, or in the list of parts, and not there; of more rows than were written; of rows that are not in the
+/// parts that were written, though as many.
+const NOT_THERE: &str = "not_there";
+const TOO_MANY: &str = "too_many";
+const CHANGED: &str = "changed";
 
 /// The cause of what a recording that was cut off may have lost after all that is known.
 const CUT_OFF: &str = "cut_off";
@@ -71,6 +77,15 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         };
         rows.extend(of.episodes.iter().map(|(kind, stretch)| row(*kind, Some(stretch.clone()), Some(stretch.events))));
         rows.extend(of.untimed.iter().map(|(kind, events)| row(*kind, None, Some(*events))));
+        for counted in capture.census.tables.iter().filter(|counted| counted.differs()) {
+            let (cause, events) = match counted.expected {
+                Some(expected) if counted.rows < expected => (NOT_THERE, Some(expected - counted.rows)),
+                Some(expected) if counted.rows > expected => (TOO_MANY, None),
+                _ => (CHANGED, None),
+            };
+            let there = row(Kind { table: counted.table, cause }, None, events);
+            rows.push(Row { rows: Some(counted.rows), ..there });
+        }
         if manifest.state != State::Complete {
             let unknown = row(Kind { table: "", cause: CUT_OFF }, None, None);
             rows.push(Row { since_ns: of.told_until_ns, ..unknown });
@@ -98,8 +113,10 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text(
             "cause",
             "Why, as in `loss`; beside that `unseen_end` (a request that was over at the stop, though nobody saw it end), \
-             `skipped` (a program that the kernel did not run; one may be of several events) and `cut_off` (what a recording that \
-             was cut off may have lost from `since_ns` on, which is not known). Empty where it is not known.",
+             `skipped` (a program that the kernel did not run; one may be of several events), `cut_off` (what a recording that \
+             was cut off may have lost from `since_ns` on, which is not known), and, of a table that is not as it was written, `not_there` \
+             (rows were written and are not there), `too_many` (more are there than were written) or `changed` (as many, but of other parts). \
+             Empty where it is not known.",
             |row| row.kind.cause,
         ),
         integer(
@@ -122,7 +139,8 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         integer("lost_events", "How many were lost; empty where nobody knows.", |row| row.events),
         integer(
             "rows",
-            "Rows of that table that ended in this time, also between the several times of one row. Empty where they were not counted (`share`, `process`, `file`), and \
+            "Rows of that table that ended in this time, also between the several times of one row; of `not_there`, `too_many` and `changed` all that are \
+             there. Empty where they were not counted (`share`, `process`, `file`), and \
              where some of them were removed to keep the capture within `--max-disk`.",
             |row| row.rows,
         ),

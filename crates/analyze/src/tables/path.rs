@@ -72,7 +72,11 @@ pub(super) fn all<'a>(
     takes: impl Fn(Kind) -> bool,
 ) -> Vec<((&'a Subject, Kind, Op), &'a Sums)> {
     let captured = trust.captured[Layer::Syscall as usize];
-    let crossings = finished.order.crossings.iter().filter(|((_, kind, _), _)| captured && takes(*kind));
+    let crossings = finished
+        .order
+        .crossings
+        .iter()
+        .filter(|((subject, kind, _), _)| captured && takes(*kind) && trust.gives(subject));
     let mut all: Vec<_> = crossings.map(|((subject, kind, op), sums)| ((subject, *kind, *op), sums)).collect();
     let scope = |subject: &Subject| match subject {
         Subject::All => None,

@@ -5,6 +5,7 @@ mod sanity;
 use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
+use iostrata_capture::census::Counted;
 use iostrata_capture::ledger::BoundedTable;
 use iostrata_capture::manifest::{Counting, Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
@@ -73,6 +74,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(recording(manifest)));
         rows.push(of(lost(manifest, losses)));
         rows.push(of(books(manifest, losses)));
+        rows.push(of(there(capture)));
         rows.push(of(devices(manifest)));
         rows.extend(filter(manifest).map(of));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
@@ -149,6 +151,26 @@ fn books(manifest: &Manifest, losses: &Losses) -> Check {
         [] => ("books", Verdict::Good, "every event that was seen is written or counted as lost".to_owned()),
         wrong => ("books", Verdict::Bad, wrong.join("; ")),
     }
+}
+
+/// Whether the rows that are there are those that were written.
+fn there(capture: &Capture) -> Check {
+    let census = &capture.census;
+    let wrong: Vec<String> = census.tables.iter().filter_map(Counted::line).collect();
+    let unmarked = census.tables.iter().fold(0u64, |sum, counted| sum.saturating_add(counted.unmarked));
+    let rows = census.tables.iter().fold(0u64, |sum, counted| sum.saturating_add(counted.rows));
+    let (verdict, found) = match (wrong.as_slice(), unmarked) {
+        ([], 0) if capture.manifest.state == State::Recording => {
+            (Verdict::Good, format!("the parts that are listed are there; {rows} rows in all"))
+        }
+        ([], 0) => (Verdict::Good, format!("all {rows} rows that were written, and not removed, are there once")),
+        ([], parts) => {
+            let what = "another program wrote them anew: only how many rows they have is known to be right";
+            (Verdict::Note, format!("{parts} parts do not say what they are, as the recorder's do; {what}"))
+        }
+        (wrong, _) => (Verdict::Bad, wrong.join("; ")),
+    };
+    ("rows", verdict, found)
 }
 
 fn devices(manifest: &Manifest) -> Check {
@@ -354,7 +376,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `devices`, `filter`, each layer, `operations`, `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
+            "What was looked at: `recording`, `loss`, `books`, `rows` (whether the rows that are there are those that were written), `devices`, `filter`, each layer, `operations`, `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
              (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
              `begin`, `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
             |row| row.check,

@@ -33,7 +33,7 @@ pub struct Row<'a> {
 }
 
 /// By layer and subject.
-pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
+pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &'a Trust) -> Vec<Row<'a>> {
     let row = |(layer, subject, sums): (Layer, &Subject, &'a Sums)| {
         let (named, lost_events) = (Named::of(subject, names), trust.known_lost(layer));
         Row { named, layer, sums, sampled: trust.sampled, lost_events }
@@ -41,9 +41,10 @@ pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row
     all(finished, trust).map(row).collect()
 }
 
-fn all<'a>(finished: &'a Finished, trust: &Trust) -> impl Iterator<Item = (Layer, &'a Subject, &'a Sums)> {
+fn all<'a>(finished: &'a Finished, trust: &'a Trust) -> impl Iterator<Item = (Layer, &'a Subject, &'a Sums)> {
     let queues = finished.order.queues.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
-    queues.flat_map(|(layer, of)| of.iter().map(move |(subject, sums)| (*layer, subject, sums)))
+    let rows = queues.flat_map(|(layer, of)| of.iter().map(move |(subject, sums)| (*layer, subject, sums)));
+    rows.filter(|(_, subject, _)| trust.gives(subject))
 }
 
 /// One number of operations under way.

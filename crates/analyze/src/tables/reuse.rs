@@ -36,7 +36,7 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     let reuses = finished.order.reuses.iter();
     for (layer, of) in reuses.filter(|(layer, _)| trust.captured[**layer as usize] && !trust.sampled) {
-        for (subject, sums) in of {
+        for (subject, sums) in of.iter().filter(|(subject, _)| trust.gives(subject)) {
             let named = std::rc::Rc::new(Named::of(subject, names));
             let mut hits = sums.missing();
             // A cache of less than what one block stands for is not told.

@@ -131,10 +131,11 @@ fn total_ops() -> ResultColumn<Row> {
     ResultColumn {
         name: "total_ops".into(),
         doc: "Rows of all captured layers but `fs`, where a row may be of many events: reads, writes, opens, closes, \
-              syncs, discards and all others."
+              syncs, discards and all others. Empty where there is no such layer."
             .into(),
         value: Value::Integer(Box::new(|row| {
-            let captured = OF_OPERATIONS.iter().filter(|layer| row.captured[**layer as usize]);
+            let mut captured = OF_OPERATIONS.iter().filter(|layer| row.captured[**layer as usize]).peekable();
+            captured.peek()?;
             Some(captured.fold(0, |sum: u64, layer| sum.saturating_add(row.counts.ops(*layer))))
         })),
     }

@@ -14,6 +14,7 @@ pub(crate) fn sound() -> Capture {
     let captured = LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() };
     let manifest = Manifest {
         schema_version: 1,
+        parts_id: None,
         capture_id: "sound".into(),
         state: State::Complete,
         started_at: String::new(),
@@ -39,7 +40,14 @@ pub(crate) fn sound() -> Capture {
         servers: Vec::new(),
         maps: Vec::new(),
     };
-    Capture { directory: "run1".into(), manifest, list: Default::default(), torn: Vec::new(), wall: Default::default() }
+    Capture {
+        directory: "run1".into(),
+        manifest,
+        list: Default::default(),
+        torn: Vec::new(),
+        census: Default::default(),
+        wall: Default::default(),
+    }
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

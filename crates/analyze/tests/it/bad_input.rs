@@ -71,7 +71,7 @@ fn a_newer_capture_is_refused() {
 }
 
 #[test]
-fn a_part_that_is_missing_or_has_another_size_is_refused() {
+fn a_part_that_was_cut_is_refused() {
     let place = with_capture(|capture| {
         let part = fs::OpenOptions::new().write(true).open(capture.join("block/part-000001.parquet")).expect("there");
         part.set_len(100).expect("room");
@@ -79,9 +79,6 @@ fn a_part_that_is_missing_or_has_another_size_is_refused() {
     let (code, _, err) = run_text(place.path(), &["summary", "run1"]);
     let expected = "iostrata-analyze: run1/block/part-000001.parquet: has 100 bytes, but the list of parts says";
     assert!(code == 1 && err.starts_with(expected) && err.lines().count() == 1, "{err}");
-    fs::remove_file(place.path().join("run1/block/part-000001.parquet")).expect("there");
-    let expected = "run1/block/part-000001.parquet: cannot find the part: No such file or directory (os error 2)";
-    refused(place.path(), &["run1"], expected);
 }
 
 #[test]
@@ -101,12 +98,15 @@ fn a_part_that_is_not_parquet_is_refused_whatever_the_number_of_threads() {
 
 #[test]
 fn a_part_of_another_table_is_refused() {
-    let place = with_capture(|capture| {
-        let part = |table: &str| capture.join(table).join("part-000001.parquet");
-        fs::copy(part("process"), part("block")).expect("room");
-        admit(capture, "block");
-    });
-    refused(place.path(), &["run1"], "run1/block/part-000001.parquet: column dur_ns is missing");
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut unmarked = small(Layer::ALL);
+    unmarked.manifest.parts_id = None;
+    let capture = unmarked.write(place.path(), "run1");
+    let part = |table: &str| capture.join(table).join("part-000001.parquet");
+    fs::copy(part("process"), part("block")).expect("room");
+    admit(&capture, "block");
+    let expected = "run1/block/part-000001.parquet: column dur_ns is missing";
+    refused(place.path(), &["run1", "--partial-rows"], expected);
 }
 
 #[test]
@@ -142,7 +142,8 @@ fn bytes_that_changed_on_disk_are_an_error_or_a_result_but_never_a_crash() {
         fs::write(&part, changed).expect("room");
         let (code, _, err) = run_text(place.path(), &["summary", "run1"]);
         match code {
-            0 => assert_eq!(err, ""),
+            // What it says of itself may be what changed.
+            0 | 3 => assert_eq!(err, ""),
             _ => {
                 refused += 1;
                 assert!(code == 1 && err.starts_with("iostrata-analyze: run1/block"), "{position}: {code} {err}");

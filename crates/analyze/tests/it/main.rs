@@ -14,6 +14,7 @@ mod notes;
 mod order;
 mod recover;
 mod report;
+mod rows;
 mod scale;
 mod since;
 mod store;

@@ -40,6 +40,7 @@ fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize
             threads: NonZeroUsize::new(threads).expect("not zero"),
             memory: Budget::ANY,
             partials: Default::default(),
+            partial_rows: Default::default(),
             precision: Precision::DEFAULT,
             window: None,
             stretch_rows: Some(stretch_rows),

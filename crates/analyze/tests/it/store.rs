@@ -31,6 +31,7 @@ fn report(captures: &[PathBuf], out: Option<PathBuf>, partials: Partials, stretc
         threads: NonZeroUsize::new(2).expect("not zero"),
         memory: Budget::ANY,
         partials,
+        partial_rows: Default::default(),
         precision: Precision::DEFAULT,
         window: None,
         stretch_rows: Some(stretch_rows),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use iostrata_capture::column::Comm;
-use iostrata_capture::ledger::Books;
+use iostrata_capture::ledger::{Account, Books};
 use iostrata_capture::list::{Entry, ListFile};
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
@@ -58,6 +58,7 @@ impl Capture {
             stopped_at: None,
             stop_reason: None,
             recorder_version: "0".into(),
+            parts_id: Some(id.into()),
             continues: None,
             privacy: Default::default(),
             run_queue: false,
@@ -253,8 +254,37 @@ impl Capture {
         list.append(&self.parts::<ProcessTable>(&directory, &self.process)).expect("room");
         list.append(&self.parts::<LossTable>(&directory, &self.loss)).expect("room");
         list.append(&self.parts::<ClockTable>(&directory, &self.clock)).expect("room");
-        self.manifest.write(&directory).expect("room");
+        self.settled().write(&directory).expect("room");
         directory
+    }
+
+    /// The manifest, whose books have as many rows written as there are; those of a recording that was cut off were never written.
+    fn settled(&self) -> Manifest {
+        let mut manifest = self.manifest.clone();
+        let rows = [
+            (SyscallTable::NAME, self.syscall.len()),
+            (VfsTable::NAME, self.vfs.len()),
+            (FsTable::NAME, self.fs.len()),
+            (BlockTable::NAME, self.block.len()),
+            (ShareTable::NAME, self.share.len()),
+            (ProcessTable::NAME, self.process.len()),
+        ];
+        for (class, rows) in rows.into_iter().filter(|_| manifest.state == State::Complete) {
+            let accounts = &mut manifest.books.accounts;
+            let known: u64 =
+                accounts.iter().filter(|account| account.class == class).map(|account| account.written).sum();
+            let missing = (rows as u64).saturating_sub(known);
+            if missing > 0 {
+                accounts.push(Account {
+                    class: class.into(),
+                    cpu: u32::MAX,
+                    seen: missing,
+                    written: missing,
+                    ..Account::default()
+                });
+            }
+        }
+        manifest
     }
 
     fn parts<T: Table<Row: Clone>>(&self, capture: &Path, rows: &[T::Row]) -> Vec<Entry> {
@@ -267,7 +297,8 @@ impl Capture {
         let part = |(number, rows): (usize, &[T::Row])| {
             let mut builder = T::Builder::default();
             rows.iter().for_each(|row| builder.push(row.clone()));
-            let mut writer = PartWriter::create::<T>(capture, number as u32 + 1).expect("writable");
+            let mut writer = PartWriter::create::<T>(capture, number as u32 + 1, self.manifest.parts_id.as_deref())
+                .expect("writable");
             writer.write(&builder.finish().expect("equal columns")).expect("room");
             if self.torn && number == last {
                 writer.flush().expect("room");

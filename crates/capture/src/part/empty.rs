@@ -20,9 +20,9 @@ pub fn without_parts(directory: &Path) -> Result<Vec<Declared>> {
     Ok(without)
 }
 
-/// Gives each table of the capture in `directory` that has no finished part one without rows. The parts, which are in no list yet.
+/// Gives each table of the capture in `directory`, whose parts have `id`, that has no finished part one without rows. The parts, which are in no list yet.
 /// A folder that is missing is made.
-pub fn fill_in(directory: &Path) -> Result<Vec<Part>> {
+pub fn fill_in(directory: &Path, id: Option<&str>) -> Result<Vec<Part>> {
     let fill = |table: &Declared| {
         let folder = directory.join(table.name);
         match fs::create_dir(&folder) {
@@ -31,7 +31,7 @@ pub fn fill_in(directory: &Path) -> Result<Vec<Part>> {
         }
         // What is left there of a part that could not be finished keeps its number.
         let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
-        (table.create_part)(directory, number)?.finish()
+        (table.create_part)(directory, number, id)?.finish()
     };
     without_parts(directory)?.iter().map(fill).collect()
 }
@@ -50,10 +50,11 @@ mod tests {
         (tables::all().into_iter().find(|table| table.name == ClockTable::NAME).expect("declared").create_part)(
             place.path(),
             7,
+            None,
         )
         .and_then(|part| part.finish())
         .expect("room");
-        let parts = fill_in(place.path()).expect("room");
+        let parts = fill_in(place.path(), Some("x")).expect("room");
         assert_eq!(parts.len(), tables::all().len() - 1);
         assert!(
             parts.iter().all(|part| part.rows == 0 && part.name.number == 1 && part.name.table != ClockTable::NAME)
@@ -65,6 +66,6 @@ mod tests {
             Ok(())
         });
         assert_eq!((read.is_ok(), batches), (true, 0));
-        assert!(fill_in(place.path()).expect("nothing to do").is_empty());
+        assert!(fill_in(place.path(), Some("x")).expect("nothing to do").is_empty());
     }
 }

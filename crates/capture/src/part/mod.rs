@@ -9,6 +9,7 @@ pub mod empty;
 mod limits;
 pub mod log;
 mod name;
+mod origin;
 mod reader;
 mod replace;
 mod shape;
@@ -29,6 +30,7 @@ use crate::list::Part;
 
 pub use name::PartName;
 pub(crate) use name::table;
+pub(crate) use origin::Origin;
 pub use reader::{OpenPart, PartReader};
 pub(crate) use replace::Replacement;
 pub use torn::Torn;
@@ -76,6 +78,43 @@ pub struct Identity {
     bytes: u64,
     /// The CRC-32 of its footer.
     footer: u32,
+}
+
+/// What is counted of a finished part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Rows in its row groups: those that are read.
+    pub(crate) rows: u64,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// The CRC-32 of its footer.
+    pub(crate) footer: u32,
+    /// What it says that it is.
+    pub(crate) origin: Option<Origin>,
+}
+
+impl Found {
+    /// What is counted of the part at `path`.
+    pub(crate) fn read(path: &Path) -> Result<Found> {
+        let file = open(path)?;
+        let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
+        let footer = limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?;
+        let metadata = limits::footer(&footer).map_err(|e| Error::parquet(path, e))?;
+        let origin = Origin::of(metadata.file_metadata());
+        Ok(Found { rows: rows_of(&metadata), bytes, footer: crc32fast::hash(&footer), origin })
+    }
+}
+
+/// Rows in the row groups of a part.
+fn rows_of(metadata: &ParquetMetaData) -> u64 {
+    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+    rows.fold(0, u64::saturating_add)
+}
+
+/// What the finished part at `path` says that it is.
+pub(crate) fn origin(path: &Path) -> Result<Option<Origin>> {
+    let metadata = limits::metadata(&open(path)?).map_err(|e| Error::parquet(path, e))?;
+    Ok(Origin::of(metadata.file_metadata()))
 }
 
 /// The name of a part that is to take another one's place. Readers take it for none.

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::writer::{ROW_GROUP_ROWS, properties};
-use super::{PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
+use super::{Origin, PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::list::Part;
@@ -22,12 +22,12 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Begins one of part `number` of table `T` in the capture directory `capture`.
-    pub(crate) fn create<T: Table>(capture: &Path, number: u32) -> Result<Replacement> {
+    /// Begins one of part `number` of table `T` in the capture directory `capture`, which says that it is what the old one says.
+    pub(crate) fn create<T: Table>(capture: &Path, number: u32, origin: Option<&Origin>) -> Result<Replacement> {
         let path = capture.join(T::NAME).join(replacement_name(number));
         let file = files::create(&path)?;
         files::keep_owner(&capture.join(T::NAME).join(finished_name(number)), &file);
-        let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns())));
+        let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns(), origin)));
         let writer = writer.map_err(|e| Error::parquet(&path, e))?;
         Ok(Replacement { path, name: PartName { table: T::NAME, number }, writer })
     }

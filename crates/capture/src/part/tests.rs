@@ -34,7 +34,7 @@ fn written(directory: &Path) -> Part {
     let mut builder = ProcessBuilder::default();
     builder.push(process(20, Some("/usr/bin/etcd")));
     builder.push(process(10, None));
-    let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(directory, 1, None).expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
     part.finish().expect("room")
 }
@@ -129,7 +129,7 @@ fn a_truncated_part_is_an_error_wherever_it_was_cut() {
 fn torn(directory: &Path) -> PathBuf {
     let folder = directory.join("process");
     fs::create_dir(&folder).expect("a fresh directory");
-    let mut part = PartWriter::create::<ProcessTable>(directory, 7).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(directory, 7, None).expect("a writable directory");
     for ts_ns in [30, 10, 20, 40] {
         let mut builder = ProcessBuilder::default();
         builder.push(process(ts_ns, Some("/usr/bin/etcd")));

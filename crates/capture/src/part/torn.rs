@@ -9,7 +9,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::log::{self, Record};
 use super::writer::publish;
-use super::{PartName, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
+use super::{Origin, PartName, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
 use crate::error::{Error, Result};
 use crate::files::{open, open_with};
 use crate::list::Part;
@@ -67,6 +67,11 @@ impl Torn {
     /// Rows in its row groups.
     pub fn rows(&self) -> u64 {
         u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
+    }
+
+    /// What it says that it is.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        Origin::of(self.metadata.file_metadata())
     }
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.

@@ -11,7 +11,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
 use super::log::GroupLog;
-use super::{PartName, Torn, finished_name, log_name, part_of, temporary_name, torn};
+use super::{Origin, PartName, Torn, finished_name, log_name, part_of, temporary_name, torn};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::list::Part;
@@ -23,8 +23,10 @@ pub const ROW_GROUP_ROWS: usize = 65_536;
 /// Pages of a row group that is small, a footer's first column, a directory that grows: more than it has ever been.
 const UNWRITTEN_SLACK_BYTES: u64 = 64 << 10;
 
-pub(super) fn properties(columns: &[Column]) -> WriterProperties {
+/// How a part with these columns is written, and what its footer says that it is.
+pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
+        .set_key_value_metadata(origin.map(Origin::keys))
         .set_created_by(concat!("iostrata ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         // Row groups end where batches do, so that whoever counts the events of batches knows what is in them.
@@ -81,16 +83,18 @@ pub struct PartWriter {
 }
 
 impl PartWriter {
-    /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists. After an error nothing is
-    /// left of it.
-    pub fn create<T: Table>(capture: &Path, number: u32) -> Result<PartWriter> {
+    /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists; its footer says that it is of
+    /// the capture whose parts have `id`. After an error nothing is left of it.
+    pub fn create<T: Table>(capture: &Path, number: u32, id: Option<&str>) -> Result<PartWriter> {
         let directory = capture.join(T::NAME);
-        Self::create_in::<T>(directory.clone(), number).inspect_err(|_| drop(torn::remove(&directory, number)))
+        let origin = id.map(|id| Origin::new(id, PartName { table: T::NAME, number }));
+        Self::create_in::<T>(directory.clone(), number, origin.as_ref())
+            .inspect_err(|_| drop(torn::remove(&directory, number)))
     }
 
-    fn create_in<T: Table>(directory: PathBuf, number: u32) -> Result<PartWriter> {
+    fn create_in<T: Table>(directory: PathBuf, number: u32, origin: Option<&Origin>) -> Result<PartWriter> {
         let temporary = directory.join(temporary_name(number));
-        let properties = properties(&T::columns());
+        let properties = properties(&T::columns(), origin);
         let template = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.clone()))
             .and_then(ArrowWriter::close)
             .map_err(|e| Error::parquet(&temporary, e))?;

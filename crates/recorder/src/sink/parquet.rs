@@ -27,6 +27,8 @@ const LOOK: Duration = Duration::from_millis(5);
 pub struct Settings {
     /// The capture directory; the folders of the tables exist.
     pub directory: PathBuf,
+    /// The capture's id, which is in each part's footer.
+    pub capture_id: String,
     /// The segments before this one, in order.
     pub older: Vec<PathBuf>,
     /// Free space that is left on its file system.

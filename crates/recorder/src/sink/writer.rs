@@ -233,7 +233,7 @@ impl Writer {
 
     fn open_part(&mut self, class: Class) -> Result<()> {
         let number = self.numbers[class] + 1;
-        let part = open_part(class, &self.settings.directory, number)?;
+        let part = open_part(class, &self.settings.directory, number, &self.settings.capture_id)?;
         self.numbers[class] = number;
         self.failed_at[class] = None;
         let now = Instant::now();

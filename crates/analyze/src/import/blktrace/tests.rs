@@ -261,7 +261,7 @@ fn import(files: &[Vec<u8>]) -> Result<(PathBuf, Known)> {
     }
     let out = directory.join("capture");
     let author = Author::create(&out, 1 << 20)?;
-    let mut gathered = Gathered::new(author.table());
+    let mut gathered = Gathered::new(author.table(), (author.id().clone(), "blktrace"));
     let read = read(&paths, &out, &mut gathered);
     let (block, known) = gathered.into_parts();
     block.finish()?;

@@ -237,7 +237,7 @@ impl<T: Table> Made for Of<T> {
 
     fn torn(&self, capture: &Path) {
         fs::create_dir(capture.join(T::NAME)).expect("a fresh directory");
-        let mut part = PartWriter::create::<T>(capture, 1).expect("a writable directory");
+        let mut part = PartWriter::create::<T>(capture, 1, None).expect("a writable directory");
         for from in [0, 3] {
             part.write(&self.few(from)).expect("room");
             part.flush().expect("room");

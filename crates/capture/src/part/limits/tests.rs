@@ -25,7 +25,7 @@ fn part(directory: &Path, exe: String) -> PathBuf {
         cmdline: None,
         cgroup: None,
     });
-    let mut part = PartWriter::create::<ProcessTable>(directory, 1).expect("a writable directory");
+    let mut part = PartWriter::create::<ProcessTable>(directory, 1, None).expect("a writable directory");
     part.write(&builder.finish().expect("equal columns")).expect("room");
     part.finish().expect("room").name.path(directory)
 }
