@@ -226,7 +226,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
         Levels::new(&manifest.devices),
         sink,
-        outputs::batch_age(options),
+        outputs::pace(options),
+        session.gathering()?,
         Filtering {
             devices: places
                 .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
@@ -268,7 +269,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
-    let unmapped = draining.finish(Late { gathered: session.gathered()?, requests })?;
+    let unmapped = draining.finish(Late { requests })?;
     manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
