@@ -20,7 +20,7 @@ use crate::report::tell;
 /// A program that no tracepoint runs.
 const GIVE: &str = "iostrata_fs_give";
 
-/// So many slots are looked at in one interrupt: FS_SLOTS_A_RUN in `bpf/fs.bpf.h`.
+/// So many slots are looked at in one interrupt: FS_SLOTS_A_RUN in `bpf/gather.bpf.h`.
 const SLOTS_A_RUN: u32 = 64;
 
 /// Whether a program is run by the recorder and attached to nothing.
