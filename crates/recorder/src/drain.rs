@@ -21,6 +21,7 @@ use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
+use crate::heap::Thrift;
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
 use crate::pace::{Pace, Waited};
@@ -29,6 +30,9 @@ use crate::sink::{Batch, Sink, Totals};
 
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
 const BATCH_ROWS: usize = 8_192;
+
+/// Bytes of texts in a batch, after which it is full too: names and command lines of up to some kilobytes would make it tens of megabytes.
+const BATCH_TEXT_BYTES: usize = 512 << 10;
 
 /// What to do where the sink has no room.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +63,7 @@ struct Drain {
     waiting: [Tally; CLASSES],
     losses: Arc<Losses>,
     gathering: Option<Gathering>,
+    thrift: Thrift,
     pace: Pace,
     flushed: Instant,
     /// When all that had been seen went on its way to the disk.
@@ -134,7 +139,7 @@ impl Drain {
             }
             _ => return None,
         }
-        if self.builders.rows(class) >= BATCH_ROWS {
+        if self.builders.rows(class) >= BATCH_ROWS || self.builders.text_bytes(class) >= BATCH_TEXT_BYTES {
             self.flush(class, Patience::None);
         }
         Some(())
@@ -221,6 +226,7 @@ impl Drain {
     /// When the rings have been emptied.
     fn end_turn(&mut self, due: Due) {
         self.totals.drain.beat();
+        self.thrift.look();
         self.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
         if due == Due::Nothing {
             return;
@@ -273,6 +279,7 @@ impl Draining {
         sink: Box<dyn Sink>,
         pace: Pace,
         gathering: Option<Gathering>,
+        thrift: Thrift,
         filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<Self> {
@@ -288,6 +295,7 @@ impl Draining {
             waiting: Default::default(),
             losses,
             gathering,
+            thrift,
             pace,
             flushed: Instant::now(),
             handed_on: Instant::now(),

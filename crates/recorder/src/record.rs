@@ -20,6 +20,7 @@ use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Draining, Filtering, Late};
+use crate::heap::Thrift;
 use crate::here::{self, Here};
 use crate::home::Home;
 use crate::host::places::Places;
@@ -228,6 +229,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         sink,
         outputs::pace(options),
         session.gathering()?,
+        Thrift::beyond(options.memory.thrift_bytes),
         Filtering {
             devices: places
                 .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))

@@ -16,6 +16,7 @@ use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
 use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part, table_of};
+use crate::heap::Thrift;
 use crate::losses::{Cause, Losses};
 use crate::report::tell;
 
@@ -94,6 +95,7 @@ impl Writer {
     /// Writes what comes until nobody is left to send.
     pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
         let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
+        let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
@@ -108,6 +110,7 @@ impl Writer {
             }
             self.rotate_and_flush();
             self.save();
+            thrift.look();
         }
         self.close_all();
         self.save();
