@@ -273,7 +273,9 @@ struct fs_slot {
 	struct fs_event event;
 	__u64 last_ns;
 	/* i_generation */
-	__u64 generation;
+	__u32 generation;
+	/* A program is at work on it. */
+	__u32 busy;
 };
 
 /* A process at its first I/O, after each exec, and in each cgroup. */

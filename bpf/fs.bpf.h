@@ -1,25 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * The file system layer: pages that enter the page cache, turn dirty and are written back, journal commits, syncs. What comes
- * page by page is gathered: a record is of all that one process did to one file in one way, on one CPU, within a second.
- */
+/* The file system layer: pages that enter the page cache, turn dirty and are written back, journal commits, syncs. */
 #ifndef IOSTRATA_FS_H
 #define IOSTRATA_FS_H
-
-enum { FS_SLOTS = 512 };
-
-static const __u64 GATHER_NS = 1000000000;
-
-/*
- * Key: a hash of process, file and kind. By CPU, and the programs are not preempted, so nobody else writes to a slot. One that
- * is wanted for something else gives its record away; user space takes what is left at the stop.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, FS_SLOTS);
-	__type(key, __u32);
-	__type(value, struct fs_slot);
-} fs_slots SEC(".maps");
 
 struct fs_call_key {
 	__u32 tid;
@@ -50,44 +32,6 @@ struct {
 	__type(value, __u64);
 } last_faults SEC(".maps");
 
-/* What the file is; false where it is none that is to be recorded. */
-static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
-{
-	unsigned long magic = HOP(inode)->i_sb->s_magic;
-	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
-	__u8 kind = is_allocators(inode) ? FD_UNKNOWN : kind_of(inode->i_mode & S_IFMT, magic);
-
-	event->head.fd_kind = kind;
-	event->dev = dev_of_inode(inode);
-	event->ino = inode->i_ino;
-	if (kind != FD_BLOCK && (is_pseudo(magic, is_internal(HOP(inode)->i_sb->s_flags)) || is_in_memory(magic)))
-		return false;
-	return device_wanted(event->dev);
-}
-
-static __always_inline void name_fs(struct fs_event *event, struct super_block *super)
-{
-	const char *name = HOP(super)->s_type->name;
-
-	bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), name);
-}
-
-/* The record of what was counted as seen when it began. */
-static __always_inline void hand_over(struct fs_event *gathered, struct account *account, __u64 duration_ns)
-{
-	struct fs_event *event;
-	void *ring = ring_of_this_cpu(CLASS_FS);
-
-	if (!ring)
-		return;
-	event = reserve_seen(ring, account, sizeof(*event), gathered->head.op, gathered->bytes);
-	if (!event)
-		return;
-	*event = *gathered;
-	event->duration_ns = duration_ns;
-	submit_event(event, sizeof(*event));
-}
-
 /* A record of its own, of the current task. */
 static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64 start_ns, __u64 end_ns)
 {
@@ -101,53 +45,6 @@ static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64
 	event->events = 1;
 	tell_current(event->head.start_ns);
 	hand_over(event, account, start_ns ? end_ns - start_ns : MISSING);
-}
-
-/* Adds pages to what the current process does to a file. */
-static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __s64 offset, __u64 bytes)
-{
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct fs_event what = { .via = via }, *event;
-	__u64 now_ns = bpf_ktime_get_ns();
-	struct account *account;
-	struct fs_slot *slot;
-	__u32 key;
-
-	if (pid == config.recorder_pid || !in_sample(now_ns) || !fill_inode(&what, inode) || !owner_wanted())
-		return;
-	key = hash_of(what.ino ^ (__u64)what.dev << 32 ^ (__u64)pid << 20 ^ op << 8 ^ via, FS_SLOTS);
-	slot = bpf_map_lookup_elem(&fs_slots, &key);
-	account = account_of(CLASS_FS);
-	if (!slot || !account)
-		return;
-	event = &slot->event;
-	if (event->events && (event->who.pid != pid || event->ino != what.ino || event->dev != what.dev || event->head.op != op ||
-			      event->via != via || slot->generation != inode->i_generation ||
-			      now_ns - event->head.start_ns > GATHER_NS || changed_between(event->head.start_ns, now_ns))) {
-		hand_over(event, account, slot->last_ns - event->head.start_ns);
-		event->events = 0;
-	}
-	if (!event->events) {
-		/* Counted when it begins, so that what is not handed over is missing in the books. */
-		account->seen++;
-		fill_head(&event->head, CLASS_FS, op, what.head.fd_kind, now_ns);
-		identify_current(&event->who);
-		event->offset_bytes = offset;
-		event->bytes = 0;
-		event->ino = what.ino;
-		event->blocks = MISSING;
-		event->dev = what.dev;
-		event->via = via;
-		slot->generation = inode->i_generation;
-		name_fs(event, HOP(inode)->i_sb);
-		tell_current(now_ns);
-		meet_inode(inode, now_ns);
-	}
-	event->events++;
-	event->bytes += bytes;
-	if (offset < event->offset_bytes)
-		event->offset_bytes = offset;
-	slot->last_ns = now_ns;
 }
 
 /* Pages of a block device, and of inodes that are no user's: a call on a file changes them too. */

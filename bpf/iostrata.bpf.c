@@ -24,6 +24,7 @@
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"
 #include "block.bpf.h"
+#include "gather.bpf.h"
 #include "fs.bpf.h"
 
 /* The words for classes and operations, read by user space from here so that they are written once. */

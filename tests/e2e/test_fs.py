@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,26 @@ def test_what_turns_dirty_is_what_the_kernel_charges_the_process_with(disk, reco
     assert pages(capture, writer.pid, path, "fill") == {}
     assert capture.one("select distinct fs from {fs} where op = 'dirty' and fd_kind = 'regular'") == ("ext4",)
     capture.check_books()
+
+
+def test_nothing_is_missing_or_double_where_what_is_gathered_is_taken_all_the_time(disk, record, actors):
+    """With the shortest interval the slots are emptied ten times a second, in interrupts of the very programs that fill them."""
+    disk.settle()
+    writers = [actors() for _ in range(4)]
+    paths = [disk.mount / f"file{number}" for number in range(len(writers))]
+    recorder = record("--layers", "fs", "--flush-interval", "100ms", *(word for writer in writers for word in ("--pid", str(writer.pid))))
+    before = [writer.io()["write_bytes"] for writer in writers]
+    # Small files, made and truncated: of each page the cache is told anew.
+    work = "[(lambda f: (f.write(b'x' * 65536), f.close()))(open({!r}, 'wb', buffering=0)) for _ in range(600)]"
+    threads = [threading.Thread(target=writer.do, args=(work.format(str(path)),)) for writer, path in zip(writers, paths)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    charged = [writer.io()["write_bytes"] - was for writer, was in zip(writers, before)]
+    capture = recorder.stop()
+    capture.check_books()
+    assert capture.lost() == 0
+    for writer, bytes_charged in zip(writers, charged):
+        assert capture.one(f"select sum(bytes)::bigint from {{fs}} where op = 'dirty' and pid = {writer.pid}") == (bytes_charged,)
 
 
 def test_a_large_write_is_a_handful_of_rows(disk, record, actors):

@@ -253,15 +253,21 @@ def threads_alive():
     return {int(task) for tasks in Path("/proc").glob("[0-9]*/task") for task in os.listdir(tasks)}
 
 
-def map_entries(name, recorder):
-    """The keys and values of a map that the recorder's programs use."""
+def maps(recorder):
+    """What bpftool tells of the maps that the recorder's programs use."""
+    found = []
     for descriptor in Path(f"/proc/{recorder.process.pid}/fdinfo").iterdir():
         fields = dict(line.split(":", 1) for line in descriptor.read_text().splitlines() if ":" in line)
-        if "map_id" not in fields:
-            continue
-        number = fields["map_id"].strip()
-        if json.loads(run("bpftool", "-j", "map", "show", "id", number, check=True).stdout)["name"] == name:
-            found = json.loads(run("bpftool", "-j", "map", "dump", "id", number, check=True).stdout)
+        if "map_id" in fields:
+            found.append(json.loads(run("bpftool", "-j", "map", "show", "id", fields["map_id"].strip(), check=True).stdout))
+    return found
+
+
+def map_entries(name, recorder):
+    """The keys and values of a map that the recorder's programs use."""
+    for known in maps(recorder):
+        if known["name"] == name:
+            found = json.loads(run("bpftool", "-j", "map", "dump", "id", str(known["id"]), check=True).stdout)
             whole = lambda words: bytes(int(word, 16) for word in words)
             return [(whole(entry["key"]), whole(entry["value"])) for entry in found]
     raise AssertionError(f"the recorder has no map {name}")
@@ -272,15 +278,27 @@ def entries(name, recorder):
     return {int.from_bytes(key[:4], "little") for key, _ in map_entries(name, recorder)}
 
 
+# Tables whose entries are taken away by a program and not by the kernel, as it does where least recently used ones make room: by thread,
+# by process, and by what no task has.
+BY_THREAD = ("calls", "targets", "interrupted", "cpu_waits", "vfs_ops")
+BY_PROCESS = ("tree",)
+BY_OTHERS = ("bios", "crowded_async", "devices", "left_out", "own_io", "places", "servers", "stands_on", "used_devices")
+
+
 def test_a_thread_that_calls_exec_leaves_nothing_under_its_own_id_and_the_process_goes_on(disk, record, tmp_path):
     program = compiled("thread_exec", tmp_path)
     (disk.mount / "file").write_bytes(b"x" * 64)
     execs, done, go = 50, tmp_path / "done", tmp_path / "go"
     script = f"{program} {execs} {disk.mount}/file; echo $? > {done}; while [ ! -e {go} ]; do sleep 0.05; done"
-    recorder = record("--layers", "syscall", "--", "sh", "-c", script)
+    recorder = record("--run-queue", "--", "sh", "-c", script)
+    tables = {known["name"] for known in maps(recorder) if known["type"] in ("hash", "percpu_hash")}
+    assert tables == {*BY_THREAD, *BY_PROCESS, *BY_OTHERS}, "a table that this test does not know"
     wait_for(lambda: done.exists() and done.read_text())
     # A thread may end between the look at the map and that at the threads; what is left over stays.
-    wait_for(lambda: not entries("calls", recorder) - threads_alive(), "no entries of threads that are gone")
+    for name in BY_THREAD + BY_PROCESS:
+        wait_for(lambda: not entries(name, recorder) - threads_alive(), f"no entries of threads that are gone in {name}")
+    assert entries("calls", recorder) and entries("cpu_waits", recorder), "the shell makes calls"
+    assert recorder.process.pid not in entries("tree", recorder) and entries("tree", recorder)
     go.touch()
     capture = recorder.finish()
     assert done.read_text() == "0\n"
@@ -291,8 +309,8 @@ def test_a_thread_that_calls_exec_leaves_nothing_under_its_own_id_and_the_proces
     assert capture.one("select count(*) from {process} where exe like '%/thread_exec'")[0] > execs
 
 
-def wait_for(condition, what="what is waited for"):
-    deadline = time.monotonic() + 30
+def wait_for(condition, what="what is waited for", seconds=30):
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)

@@ -376,6 +376,13 @@ def test_a_stacked_device_is_one_level_above_its_disk(booted, tmp_path):
     capture.check_device("nvme0n1", busy=True)
 
 
+def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(booted, tmp_path):
+    killed = shutil.copytree(booted[1] / "killed/capture", tmp_path / "killed")
+    recovered = analyze("recover", killed)
+    assert recovered.returncode == 0, recovered.stderr
+    assert Capture(killed).one("select sum(bytes)::bigint from {fs} where op = 'dirty' and comm = 'first'") == (64 * KIB,)
+
+
 def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
     out = booted[1] / "limited"
     assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()

@@ -85,6 +85,22 @@ def test_rows_come_while_it_records_and_nothing_follows_them(disk, table):
     assert select.select([table.stdout], [], [], 60)[0]
 
 
+def test_what_the_kernel_side_gathers_is_shown_though_nothing_follows_it(disk, actors):
+    """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""
+    writer, path = actors(), disk.mount / "file"
+    process = view("--pid", str(writer.pid), "--layers", "fs")
+    try:
+        assert process.stdout.readline().split() == HEADER
+        writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 65536); f.flush()")
+        shown = b""
+        while b"FS_DIRTY" not in shown:
+            assert select.select([process.stdout], [], [], 60)[0], "the row is still in the kernel"
+            shown += os.read(process.stdout.fileno(), 1 << 16)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_without_a_directory_nothing_is_left_behind(disk, tmp_path):
     target = disk.mount / "x"
     command = ["dd", "status=none", "if=/dev/zero", f"of={target}", "bs=4k", "count=3", "oflag=direct"]

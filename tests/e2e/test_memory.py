@@ -1,4 +1,4 @@
-"""What the recorder takes of the machine while the disk of the capture stands still."""
+"""What the recorder takes of the machine: while the disk of the capture stands still, and of names."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Disk, lost_so_far, require
+from test_identity import compiled, wait_for
 
 SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 8
 MIB = 1 << 20
@@ -120,3 +121,40 @@ def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, r
     assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns > {resumed_ns}") == (True,)
     between = f"ts_ns > {stalled_ns} and since_ns < {resumed_ns}"
     assert capture.one(f"select sum(events) > 200000 from {{loss}} where cause = 'channel_full' and {between}") == (True,)
+
+
+NAMES = 1_000_000 if os.environ.get("IOSTRATA_SOAK") else 100_000
+
+
+@pytest.fixture
+def in_memory():
+    """A directory of files in memory, which are named as fast as can be."""
+    directory = Path("/dev/shm") / f"iostrata-test-names-{os.getpid()}"
+    directory.mkdir()
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("name_bytes, byte, directory_bytes", [(16, ord("n"), 0), (255, ord("n"), 200), (255, 0xFF, 200)],
+                         ids=["short", "long", "not-utf-8"])
+def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, name_bytes, byte, directory_bytes):
+    """Each row is of a thread and of a file whose names no other row has. Where bytes are none of UTF-8 a path is three times as long in
+    a capture."""
+    program = compiled("many_names", tmp_path)
+    directory = in_memory / ("d" * directory_bytes)
+    directory.mkdir(exist_ok=True)
+    done, go = tmp_path / "done", tmp_path / "go"
+    script = f"{program} {NAMES} {directory} {name_bytes} {byte}; echo $? > {done}; while [ ! -e {go} ]; do sleep 0.05; done"
+    recorder = record("--wait-writeback", "0s", "--", "sh", "-c", script)
+    wait_for(lambda: done.exists() and done.read_text(), "the program's end", seconds=600)
+    peak = recorder.peak_rss_bytes()
+    go.touch()
+    capture = recorder.finish(expected=None)
+    assert done.read_text() == "0\n" and recorder.process.returncode in (0, 3)
+    capture.check_books()
+    seen = sum(account["seen"] for account in capture.manifest["books"]["accounts"] if account["class"] == "file")
+    names, longest = capture.one("select count(distinct path), max(length(path)) from {file}")
+    print(f"{seen} names, {names} of them recorded, the longest of {longest} characters; peak RSS {peak / MIB:.1f} MiB")
+    assert seen >= NAMES and names > NAMES / 10 and longest >= name_bytes + directory_bytes
+    assert capture.one("select count(distinct comm) > 10000 from {syscall}") == (True,)
+    assert 0 < peak <= 64 * MIB, f"{peak / MIB:.1f} MiB"

@@ -5,6 +5,7 @@ that the flush interval allows."""
 
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -107,3 +108,43 @@ def test_a_running_capture_can_be_looked_at(disk, writer, record, tmp_path):
     capture.check_books()
     # Of a machine that is busy some may be lost, which is told.
     assert recorder.process.returncode == (3 if capture.lost() else 0), recorder.text
+
+
+def has_dirtied(directory, path, pid):
+    """Bytes that the process has dirtied in the file by the rows of `fs`; nothing where there are none."""
+    capture = Capture(directory)
+    if not list(capture.directory.glob("fs/*.parquet")):
+        return None
+    return capture.one(f"select sum(bytes)::bigint from {{fs}} where op = 'dirty' and pid = {pid} and ino = {path.stat().st_ino}")[0]
+
+
+@pytest.mark.parametrize("interval", ["100ms", "2s"])
+def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(disk, record, actors, tmp_path, interval):
+    """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""
+    writer, path = actors(), disk.mount / "file"
+    recorder = record("--device", disk.name, "--layers", "fs", "--flush-interval", interval)
+    writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 65536); f.flush()")
+
+    # What a kill would leave: a copy of what is on the disk at that moment.
+    copies = 0
+    deadline = time.monotonic() + 60
+    while True:
+        copy = tmp_path / f"copy{copies}"
+        try:
+            shutil.copytree(recorder.out, copy)
+        except shutil.Error:
+            # A part got its name meanwhile.
+            shutil.rmtree(copy)
+            continue
+        recovered = analyze("recover", copy)
+        assert recovered.returncode == 0, recovered.stderr
+        if has_dirtied(copy, path, writer.pid) == 65536:
+            break
+        assert time.monotonic() < deadline, "the row is still in the kernel"
+        copies += 1
+        time.sleep(0.2)
+    recorder.process.kill()
+    recorder.process.communicate()
+    recovered = analyze("recover", recorder.out)
+    assert recovered.returncode == 0, recovered.stderr
+    assert has_dirtied(recorder.out, path, writer.pid) == 65536

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, StringBuilder};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
@@ -37,6 +37,11 @@ pub trait Builder<T>: Default + Send {
     fn push(&mut self, value: T);
     /// Takes what was gathered and leaves the builder empty.
     fn finish(&mut self) -> ArrayRef;
+    /// Bytes of the texts that were gathered, of which a row may have any number: what a batch takes does not follow from its rows alone.
+    #[inline]
+    fn text_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Reads one Arrow array as values.
@@ -184,9 +189,9 @@ impl<'a> Reader<'a> for &'a BooleanArray {
     }
 }
 
-/// Text that seldom repeats: one string a row.
+/// Text that seldom repeats: one string a row, gathered end to end.
 impl Value for Option<String> {
-    type Builder = Vec<Option<String>>;
+    type Builder = StringBuilder;
     type Reader<'a> = &'a StringArray;
     const NULLABLE: bool = true;
     fn data_type() -> DataType {
@@ -194,13 +199,16 @@ impl Value for Option<String> {
     }
 }
 
-impl Builder<Option<String>> for Vec<Option<String>> {
+impl Builder<Option<String>> for StringBuilder {
     #[inline]
     fn push(&mut self, value: Option<String>) {
-        Vec::push(self, value);
+        self.append_option(value);
     }
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(StringArray::from(std::mem::take(self)))
+        Arc::new(StringBuilder::finish(self))
+    }
+    fn text_bytes(&self) -> usize {
+        self.values_slice().len()
     }
 }
 

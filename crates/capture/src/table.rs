@@ -68,6 +68,8 @@ pub trait TableBuilder: Default + Send {
     fn push(&mut self, row: Self::Row);
     /// Rows gathered since the last [`TableBuilder::finish`].
     fn rows(&self) -> usize;
+    /// Bytes of the texts in these rows.
+    fn text_bytes(&self) -> usize;
     /// The rows gathered, as one batch; the builder is empty afterwards.
     fn finish(&mut self) -> Result<RecordBatch, arrow::error::ArrowError>;
 }
@@ -165,6 +167,10 @@ macro_rules! table {
 
             fn rows(&self) -> usize {
                 self.rows
+            }
+
+            fn text_bytes(&self) -> usize {
+                0 $(+ $crate::column::Builder::<$ty>::text_bytes(&self.$col))+
             }
 
             fn finish(&mut self) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError> {

@@ -1,5 +1,10 @@
 //! The kernel side as Rust sees it: the generated skeleton, and the one place where bytes become records.
 
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libbpf_rs::libbpf_sys::{BPF_F_TEST_RUN_ON_CPU, bpf_prog_test_run_opts, bpf_test_run_opts};
+
 // Generated: its lookups of maps and programs by name cannot fail for the object that it was generated from.
 #[allow(missing_docs, non_camel_case_types)]
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
@@ -108,6 +113,23 @@ pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
 pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
     // SAFETY: a `Record` has no padding that was never written: it came from bytes, all of which were.
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
+}
+
+/// Runs a program that is attached to nothing on a CPU, with what it finds as its arguments.
+pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Result<()> {
+    let mut options = bpf_test_run_opts {
+        sz: size_of::<bpf_test_run_opts>() as _,
+        ctx_in: arguments.as_ptr().cast(),
+        ctx_size_in: size_of_val(arguments) as u32,
+        flags: BPF_F_TEST_RUN_ON_CPU,
+        cpu,
+        ..bpf_test_run_opts::default()
+    };
+    // SAFETY: the options are valid, of the size that they tell, and all that they point to lives beyond the call, which only reads it.
+    match unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(-error)),
+    }
 }
 
 /// Words of `bpf/events.h` (`class_names`, `op_names`), each up to its NUL.

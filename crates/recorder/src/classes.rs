@@ -52,6 +52,14 @@ macro_rules! classes {
                 }
             }
 
+            /// Bytes of the texts in these rows.
+            pub fn text_bytes(&self, class: Class) -> usize {
+                match class {
+                    $($name => self.$field.text_bytes(),)+
+                    _ => 0,
+                }
+            }
+
             /// The rows of `class`, as one batch; its builder is empty afterwards.
             pub fn finish(&mut self, class: Class) -> Result<RecordBatch, ArrowError> {
                 match class {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender};
@@ -21,18 +21,18 @@ use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
 use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
+use crate::heap::Thrift;
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
+use crate::pace::{Pace, Waited};
+use crate::session::Gathering;
 use crate::sink::{Batch, Sink, Totals};
 
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
 const BATCH_ROWS: usize = 8_192;
 
-/// Rows wait at most this long for their batch to fill, where nobody looks at them meanwhile.
-pub const BATCH_AGE: Duration = Duration::from_secs(1);
-
-/// How long the thread sleeps when no ring is filling up. The rings hold more than comes in that time.
-const POLL: Duration = Duration::from_millis(100);
+/// Bytes of texts in a batch, after which it is full too: names and command lines of up to some kilobytes would make it tens of megabytes.
+const BATCH_TEXT_BYTES: usize = 512 << 10;
 
 /// What to do where the sink has no room.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +62,22 @@ struct Drain {
     builders: Builders,
     waiting: [Tally; CLASSES],
     losses: Arc<Losses>,
-    batch_age: Duration,
+    gathering: Option<Gathering>,
+    thrift: Thrift,
+    pace: Pace,
     flushed: Instant,
+    /// When all that had been seen went on its way to the disk.
+    handed_on: Instant,
+}
+
+/// What it is time for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    /// Rows have waited long enough for their batches to fill.
+    Batches,
+    /// All that was seen until now is to be made durable.
+    All,
 }
 
 impl Drain {
@@ -125,7 +139,7 @@ impl Drain {
             }
             _ => return None,
         }
-        if self.builders.rows(class) >= BATCH_ROWS {
+        if self.builders.rows(class) >= BATCH_ROWS || self.builders.text_bytes(class) >= BATCH_TEXT_BYTES {
             self.flush(class, Patience::None);
         }
         Some(())
@@ -193,6 +207,45 @@ impl Drain {
         }
     }
 
+    /// Before the rings are emptied: has the kernel side put into them what waits there and is due.
+    fn begin_turn(&mut self) -> Due {
+        let (due, waited) = match () {
+            () if self.handed_on.elapsed() >= self.pace.flush => (Due::All, Some(Waited::NOT)),
+            () if self.flushed.elapsed() >= self.pace.batch_age => (Due::Batches, self.pace.shown),
+            () => (Due::Nothing, None),
+        };
+        if let (Some(gathering), Some(waited)) = (&mut self.gathering, waited) {
+            gathering.give(waited);
+        }
+        if due == Due::All {
+            self.handed_on = Instant::now();
+        }
+        due
+    }
+
+    /// When the rings have been emptied.
+    fn end_turn(&mut self, due: Due) {
+        self.totals.drain.beat();
+        self.thrift.look();
+        self.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
+        if due == Due::Nothing {
+            return;
+        }
+        self.flush_all(Patience::None);
+        if due == Due::All {
+            self.sink.make_durable();
+        }
+    }
+
+    /// Everything is detached: hands over what is left. File systems of which nothing could be found out.
+    fn finish(&mut self, late: &Late) -> Result<Vec<Unmapped>> {
+        let gathered = self.gathering.as_ref().map(Gathering::rest).transpose()?.unwrap_or_default();
+        gathered.iter().for_each(|event| self.record(bytes_of(event)));
+        late.requests.iter().for_each(|event| self.record(bytes_of(event)));
+        self.flush_all(Patience::UntilRoom);
+        Ok(self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default())
+    }
+
     fn flush_all(&mut self, patience: Patience) {
         self.flushed = Instant::now();
         self.totals.selected.store(self.selected, Relaxed);
@@ -206,8 +259,6 @@ impl Drain {
 /// What the kernel side had not given away when it was detached.
 #[derive(Default)]
 pub struct Late {
-    /// Events of the file system layer that were being gathered.
-    pub gathered: Vec<types::fs_event>,
     /// Requests that were over without anyone having seen it.
     pub requests: Vec<types::block_event_parts>,
 }
@@ -219,14 +270,16 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// Starts to empty `rings` into `sink`; rows wait at most `batch_age` for their batch to fill. Errors of the set-up are
-    /// returned here.
+    /// Starts to empty `rings`, and what the kernel side gathers, into `sink`. Errors of the set-up are returned here.
+    #[expect(clippy::too_many_arguments, reason = "all that a drain is made of")]
     pub fn start(
         rings: Vec<MapHandle>,
         decoder: Decoder,
         levels: Levels,
         sink: Box<dyn Sink>,
-        batch_age: Duration,
+        pace: Pace,
+        gathering: Option<Gathering>,
+        thrift: Thrift,
         filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<Self> {
@@ -241,8 +294,11 @@ impl Draining {
             builders: Builders::default(),
             waiting: Default::default(),
             losses,
-            batch_age,
+            gathering,
+            thrift,
+            pace,
             flushed: Instant::now(),
+            handed_on: Instant::now(),
         };
         let (ready, is_ready) = crossbeam_channel::bounded(1);
         let thread = std::thread::Builder::new()
@@ -283,25 +339,20 @@ fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<
         }
     };
     let _ = ready.send(Ok(()));
+    let poll = drain.borrow().pace.poll;
     loop {
         let late = stop.try_recv().ok();
         if late.is_none() {
             // A signal may cut the sleep short; the rings are read all the same.
-            rings.poll_raw(POLL);
+            rings.poll_raw(poll);
         }
+        let due = if late.is_none() { drain.borrow_mut().begin_turn() } else { Due::Nothing };
         // Not only the rings that woke us: most never fill up far enough to.
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
-        drain.totals.drain.beat();
-        drain.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
+        drain.end_turn(due);
         if let Some(late) = late {
-            late.gathered.iter().for_each(|event| drain.record(bytes_of(event)));
-            late.requests.iter().for_each(|event| drain.record(bytes_of(event)));
-            drain.flush_all(Patience::UntilRoom);
-            return Ok(drain.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default());
-        }
-        if drain.flushed.elapsed() >= drain.batch_age {
-            drain.flush_all(Patience::None);
+            return drain.finish(&late);
         }
     }
 }

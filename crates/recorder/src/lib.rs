@@ -30,6 +30,7 @@ pub mod losses;
 pub mod memory;
 pub mod options;
 pub mod outputs;
+pub mod pace;
 pub mod plan;
 pub mod privacy;
 pub mod privilege;

@@ -19,6 +19,8 @@ pub struct Memory {
     pub queue_bytes: u64,
     /// Row groups that are being encoded.
     pub parts_bytes: u64,
+    /// Where the process takes more, what the allocator keeps is returned at once.
+    pub thrift_bytes: u64,
 }
 
 impl Memory {
@@ -33,7 +35,7 @@ impl Memory {
             return Err(format!("too little with rings of {rings}; expected at least {least}"));
         }
         let rest = all - taken;
-        Ok(Memory { ring_bytes, queue_bytes: rest / 8 * 3, parts_bytes: rest / 4 })
+        Ok(Memory { ring_bytes, queue_bytes: rest / 8 * 3, parts_bytes: rest / 4, thrift_bytes: all / 8 * 7 })
     }
 }
 
@@ -45,8 +47,12 @@ mod tests {
     fn what_is_given_out_is_not_more_than_there_is() {
         for all in [48, 64, 100, 1000, 100_000] {
             let memory = Memory::divide(all * MIB, None).expect("enough");
-            let Memory { ring_bytes, queue_bytes, parts_bytes } = memory;
+            let Memory { ring_bytes, queue_bytes, parts_bytes, thrift_bytes } = memory;
             assert!(OWN_BYTES + 2 * ring_bytes + queue_bytes + parts_bytes <= all * MIB, "{memory:?}");
+            assert!(
+                thrift_bytes < all * MIB && thrift_bytes > 2 * ring_bytes + queue_bytes + parts_bytes,
+                "{memory:?}"
+            );
             assert!(queue_bytes >= 4 * MIB && parts_bytes >= 3 * MIB, "{memory:?}");
         }
     }

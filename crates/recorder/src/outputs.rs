@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::Sender;
 
-use crate::drain::BATCH_AGE;
 use crate::home::Home;
 use crate::losses::Losses;
 use crate::options::Record;
+use crate::pace::Pace;
 use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Size, Tee, Totals, Written};
@@ -51,7 +50,8 @@ impl Outputs {
                     max_disk_bytes: options.max_disk_bytes,
                     rotate_bytes: options.rotate_bytes,
                     rotate_interval: options.rotate_interval,
-                    flush_interval: options.flush_interval.saturating_sub(batch_age(options)),
+                    flush_interval: options.flush_interval,
+                    tick: pace(options).tick,
                     memory: options.memory,
                 };
                 let (sink, writer) = ParquetSink::start(settings, (Arc::clone(totals), Arc::clone(losses)))?;
@@ -84,8 +84,7 @@ impl Keeper {
     }
 }
 
-/// How long rows may wait for their batch to fill.
-pub fn batch_age(options: &Record) -> Duration {
-    let longest = if options.live.is_some() { live::BATCH_AGE } else { BATCH_AGE };
-    longest.min(options.flush_interval / 2)
+/// How long rows may wait on their way.
+pub fn pace(options: &Record) -> Pace {
+    Pace::of(options.flush_interval, options.live.is_some())
 }

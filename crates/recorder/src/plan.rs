@@ -10,7 +10,7 @@ use libbpf_rs::OpenObject;
 use crate::limits;
 use crate::options::Record;
 use crate::probes::{self, KernelFacts, Variant};
-use crate::session::{Refusal, Session, Settings};
+use crate::session::{Refusal, Session, Settings, is_run_by_recorder};
 
 /// Loadings that are tried at most: one for each way to capture each layer, and the one that works.
 const ATTEMPTS: usize = 8;
@@ -80,7 +80,8 @@ impl Plan {
             let why: Vec<String> = plan.layers.iter().map(|(layer, state)| format!("{layer}: {}", state.how)).collect();
             bail!("no layer can be captured on this machine: {}", why.join("; "));
         }
-        plan.probes.extend(plan.programs().into_iter().map(|name| Probe { name, attached: true, why: None }));
+        let attached = plan.programs().into_iter().filter(|name| !is_run_by_recorder(name));
+        plan.probes.extend(attached.map(|name| Probe { name, attached: true, why: None }));
         Ok(plan)
     }
 

@@ -20,6 +20,7 @@ use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Draining, Filtering, Late};
+use crate::heap::Thrift;
 use crate::here::{self, Here};
 use crate::home::{Chosen, Home};
 use crate::host::places::Places;
@@ -232,7 +233,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
         Levels::new(&manifest.devices),
         sink,
-        outputs::batch_age(options),
+        outputs::pace(options),
+        session.gathering()?,
+        Thrift::beyond(options.memory.thrift_bytes),
         Filtering {
             devices: places
                 .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
@@ -275,7 +278,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
-    let unmapped = draining.finish(Late { gathered: session.gathered()?, requests })?;
+    let unmapped = draining.finish(Late { requests })?;
     manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;

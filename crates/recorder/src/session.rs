@@ -19,10 +19,12 @@ use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opc
 use crate::report::tell;
 use crate::unseen::Unseen;
 
+mod gathering;
 mod left;
 mod owners;
 mod words;
 
+pub use gathering::{Gathering, is_run_by_recorder};
 use owners::OwnerTables;
 pub use words::{Words, words};
 
@@ -251,7 +253,7 @@ impl<'obj> Session<'obj> {
     }
 
     fn attach(&mut self, programs: &[String]) -> Result<()> {
-        for name in programs {
+        for name in programs.iter().filter(|name| !is_run_by_recorder(name)) {
             clear_complaints();
             let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
@@ -350,8 +352,7 @@ impl<'obj> Session<'obj> {
     }
 
     fn percpu<T: Record>(&self, map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
-        let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
-        values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
+        percpu(map, key)
     }
 
     /// From when how much is recorded.
@@ -428,6 +429,12 @@ impl<'obj> Session<'obj> {
         });
         counts.filter(|(_, misses)| *misses > 0).collect()
     }
+}
+
+/// What a map has under `key`, by CPU.
+fn percpu<T: Record>(map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
+    let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
+    values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
 }
 
 fn add_own(sum: &mut types::own_io, more: &types::own_io) {

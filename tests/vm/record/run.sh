@@ -157,6 +157,18 @@ start /out/run_queue --run-queue
 /payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
 stop /out/run_queue
 
+# A write that nothing follows, and a recorder that is killed when something has been flushed.
+mkdir /out/killed
+filter=--comm=first start /out/killed --layers fs --flush-interval 500ms
+/payload/bin/first if=/dev/zero of=/mnt/kept bs=64k count=1 2>/dev/null
+tries=0
+until [ "$(stat -c %s /out/killed/capture/fs/.part-000001.parquet.tmp 2>/dev/null || echo 0)" -gt 4 ] || [ $tries -gt 600 ]; do
+	tries=$((tries + 1))
+	sleep 0.1
+done
+kill -KILL "$recorder"
+wait "$recorder" || true
+
 # By kretprobes, of which there may be too few.
 /payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 conv=fsync 2>/dev/null
 mkdir /out/kretprobes

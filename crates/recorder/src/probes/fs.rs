@@ -40,6 +40,8 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, dirty, dirtied)?,
         required(kernel, "writeback_single_inode_start", "iostrata_fs_writeback_start")?,
         required(kernel, "writeback_single_inode", "iostrata_fs_writeback")?,
+        // By which the recorder takes what is gathered.
+        "iostrata_fs_give".to_owned(),
     ];
     // The helper that tells a page fault from a call (5.15).
     let tells_faults = kernel.enum_value("BPF_FUNC_task_pt_regs").is_some();

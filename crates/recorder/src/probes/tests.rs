@@ -198,7 +198,7 @@ fn writes_are_told_by_the_kernel_or_a_module_or_said_not_to_be() {
 fn a_file_system_tells_what_it_has_a_tracepoint_for() {
     let mut host = Host::complete();
     let fs = |host: &Host| candidates(Layer::Fs, host).expect("everything is there").remove(0);
-    assert_eq!((fs(&host).programs.len(), fs(&host).without.len()), (4, 0));
+    assert_eq!((fs(&host).programs.len(), fs(&host).without.len()), (5, 0));
     host.modules = vec!["xfs", "btrfs"];
     assert!(has(&fs(&host), "iostrata_xfs_file_fsync"));
     assert_eq!(fs(&host).without, ["btrfs"]);

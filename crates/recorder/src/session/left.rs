@@ -70,21 +70,6 @@ impl Session<'_> {
         }
         Ok(left)
     }
-
-    /// What was being gathered of the file system layer. To be asked after detaching.
-    pub fn gathered(&self) -> Result<Vec<types::fs_event>> {
-        let slots = &self.skeleton.maps.fs_slots;
-        let mut events = Vec::new();
-        for key in 0..slots.max_entries() {
-            let by_cpu = self.percpu::<types::fs_slot>(slots, &key.to_ne_bytes())?;
-            let gathered = by_cpu.into_iter().filter(|slot| slot.event.events > 0);
-            events.extend(gathered.map(|slot| types::fs_event {
-                duration_ns: slot.last_ns as i64 - slot.event.head.start_ns,
-                ..slot.event
-            }));
-        }
-        Ok(events)
-    }
 }
 
 /// What there is in a map.

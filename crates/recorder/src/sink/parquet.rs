@@ -40,8 +40,10 @@ pub struct Settings {
     pub rotate_bytes: u64,
     /// A part is closed when it has been open this long.
     pub rotate_interval: Duration,
-    /// Rows of an open part are made durable after at most this long.
+    /// Rows of an open part are made durable after at most this long, if nobody has asked for it before.
     pub flush_interval: Duration,
+    /// How often open parts are looked at when no batch comes.
+    pub tick: Duration,
     /// What the queue and the open parts may take.
     pub memory: Memory,
 }
@@ -95,7 +97,9 @@ impl ParquetSink {
         self.totals.queued_bytes.fetch_add(bytes, Relaxed);
         send(batch).inspect_err(|_| {
             self.totals.queued_bytes.fetch_sub(bytes, Relaxed);
-        })
+        })?;
+        self.totals.queued.fetch_add(1, Relaxed);
+        Ok(())
     }
 }
 
@@ -117,5 +121,9 @@ impl Sink for ParquetSink {
             std::thread::sleep(LOOK);
         }
         self.send(batch, |batch| self.channel.send(batch).map_err(|e| e.0))
+    }
+
+    fn make_durable(&mut self) {
+        self.totals.durable_at.store(self.totals.queued.load(Relaxed), Relaxed);
     }
 }

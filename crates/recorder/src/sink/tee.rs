@@ -39,4 +39,8 @@ impl Sink for Tee {
         self.keeper.end_flush();
         self.views.iter_mut().for_each(|view| view.end_flush());
     }
+
+    fn make_durable(&mut self) {
+        self.keeper.make_durable();
+    }
 }

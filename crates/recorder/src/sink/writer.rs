@@ -16,11 +16,9 @@ use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
 use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part, table_of};
+use crate::heap::Thrift;
 use crate::losses::{Cause, Losses};
 use crate::report::tell;
-
-/// How often open parts are looked at when no batch comes, where nothing is due before.
-const TICK: Duration = Duration::from_millis(500);
 
 /// How long a class is left alone after it could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -65,6 +63,9 @@ pub struct Writer {
     /// The segments before this recording, in order, where parts of them may have to go, and its own.
     older: Vec<Shelf>,
     shelf: Shelf,
+    /// Batches that came, and of how many of them all is on the disk.
+    taken: u64,
+    durable: u64,
 }
 
 impl Writer {
@@ -86,26 +87,30 @@ impl Writer {
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
             written: vec![Tally::default(); CLASSES],
+            taken: 0,
+            durable: 0,
         })
     }
 
     /// Writes what comes until nobody is left to send.
     pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
         let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
-        let tick = TICK.min(self.settings.flush_interval / 4);
+        let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
-            match batches.recv_timeout(tick) {
+            match batches.recv_timeout(self.settings.tick) {
                 Ok(batch) => {
                     self.take(&batch);
                     self.totals.queued_bytes.fetch_sub(batch.bytes(), Relaxed);
+                    self.taken += 1;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.rotate_and_flush();
             self.save();
+            thrift.look();
         }
         self.close_all();
         self.save();
@@ -258,11 +263,16 @@ impl Writer {
         if self.totals.rotate.swap(false, Relaxed) {
             self.close_all();
         }
+        let durable_at = self.totals.durable_at.load(Relaxed);
+        let is_due = durable_at > self.durable && self.taken >= durable_at;
+        if is_due {
+            self.durable = durable_at;
+        }
         for class in 0..CLASSES {
             let Some(open) = self.open[class].as_mut() else { continue };
             if open.since.elapsed() >= self.settings.rotate_interval {
                 self.close(class);
-            } else if open.flushed_at.elapsed() >= self.settings.flush_interval
+            } else if (is_due || open.flushed_at.elapsed() >= self.settings.flush_interval)
                 && let Err(error) = open.flush()
             {
                 self.give_up(class, error.into());

@@ -36,9 +36,6 @@ const CHANNEL_BATCHES: usize = 16;
 /// Batches of processes that may wait; there is one at most in a flush.
 const PROCESS_BATCHES: usize = 64;
 
-/// Rows wait at most this long for their batch to fill; with the poll of the rings that makes a quarter of a second.
-pub const BATCH_AGE: Duration = Duration::from_millis(200);
-
 /// How long, after the recording, the reader has for what is waiting.
 const READER_TIME: Duration = Duration::from_secs(2);
 
