@@ -37,7 +37,7 @@ static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64
 {
 	struct account *account = account_of(CLASS_FS);
 
-	if (!account)
+	if (!account || !makes_rows())
 		return;
 	account->seen++;
 	fill_head(&event->head, CLASS_FS, op, event->head.fd_kind, start_ns ? start_ns : end_ns);

@@ -88,7 +88,7 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 	struct fs_slot *slot;
 	__u32 key;
 
-	if (pid == config.recorder_pid || !in_sample(now_ns) || !fill_inode(&what, inode) || !owner_wanted())
+	if (!makes_rows() || pid == config.recorder_pid || !in_sample(now_ns) || !fill_inode(&what, inode) || !owner_wanted())
 		return;
 	key = hash_of(what.ino ^ (__u64)what.dev << 32 ^ (__u64)pid << 20 ^ op << 8 ^ via, FS_SLOTS);
 	slot = bpf_map_lookup_elem(&fs_slots, &key);

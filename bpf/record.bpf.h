@@ -3,17 +3,6 @@
 #ifndef IOSTRATA_RECORD_H
 #define IOSTRATA_RECORD_H
 
-/*
- * Since when rows are made of what ends; 0: not yet, or no more. User space sets it between two readings of the kernel's counters. All
- * programs are attached by then and detached after, which takes far too long to be held against counters.
- */
-__u64 opened_ns = 0;
-
-static __always_inline bool makes_rows(void)
-{
-	return opened_ns;
-}
-
 /* `op`: enum req_op. */
 static __always_inline __u8 op_of(__u32 op, __u64 bytes)
 {

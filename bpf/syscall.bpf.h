@@ -259,7 +259,7 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	struct copy copy = {};
 	__u32 tid;
 
-	if ((unsigned long)number >= sizeof(config.syscall_op))
+	if (!makes_rows() || (unsigned long)number >= sizeof(config.syscall_op))
 		return 0;
 	op.op = config.syscall_op[number];
 	if ((op.op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
@@ -371,6 +371,8 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 	__s64 runnable_ns;
 	__u32 tid;
 
+	if (!makes_rows())
+		return 0;
 	if (number < sizeof(config.compat_op) && config.compat_op[number] != OP_NONE && is_compat()) {
 		compat_returned(number, regs, ret);
 		return 0;
@@ -415,6 +417,8 @@ out:
 /* The thread id is nobody's any more. The current thread had it. */
 static __always_inline int forget_calls(__u32 tid)
 {
+	if (!makes_rows())
+		return 0;
 	end_interrupted(tid);
 	bpf_map_delete_elem(&calls, &tid);
 	bpf_map_delete_elem(&targets, &tid);

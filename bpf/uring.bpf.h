@@ -145,6 +145,8 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 	__u32 flags = req->flags;
 	bool is_known = false;
 
+	if (!makes_rows())
+		return 0;
 	lose_stale(&key, UNSEEN_URING_NOT_TOLD);
 	op->op = op_of_uring(opcode);
 	if (op->op == OP_NONE && opcode != IORING_OP_URING_CMD && opcode < FIRST_UNKNOWN_OPCODE)
@@ -192,7 +194,7 @@ static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
 	struct file_op op;
 
 	/* A further completion of a request that has several, of which this is none of ours. */
-	if (!req)
+	if (!req || !makes_rows())
 		return 0;
 	found = find_async(&key);
 	if (!found.async)
@@ -236,7 +238,8 @@ static __always_inline int uring_refused(struct io_kiocb *req)
 {
 	struct async_key key = key_of_uring(req);
 
-	lose_stale(&key, UNSEEN_URING_NOT_TOLD);
+	if (makes_rows())
+		lose_stale(&key, UNSEEN_URING_NOT_TOLD);
 	return 0;
 }
 
@@ -259,7 +262,7 @@ int TIMED_PROG(iostrata_io_uring_cqe_overflow, void *ring)
 {
 	struct account *account = account_of(CLASS_SYSCALL);
 
-	if (account)
+	if (account && makes_rows())
 		account->uring_overflows++;
 	return 0;
 }

@@ -62,7 +62,7 @@ static __always_inline void enter_vfs(enum vfs_function function, __u8 op_code, 
 	bool sampled;
 	long error;
 
-	if (is_recorder() || !owner_wanted())
+	if (!makes_rows() || is_recorder() || !owner_wanted())
 		return;
 	key.tid = bpf_get_current_pid_tgid();
 	sampled = samples_this_moment();
@@ -100,6 +100,8 @@ static __always_inline void leave_vfs(enum vfs_function function, struct file *f
 {
 	struct vfs_key key = { .tid = bpf_get_current_pid_tgid(), .function = function };
 
+	if (!makes_rows())
+		return;
 	for (int stacked = 0; stacked < 2; stacked++) {
 		struct file_op *op;
 
@@ -177,6 +179,8 @@ static __always_inline int leave_all_vfs(__u32 tid)
 {
 	struct vfs_key key = { .tid = tid };
 
+	if (!makes_rows())
+		return 0;
 	for (int way = 0; way < VFS_FUNCTIONS * 2; way++) {
 		key.function = way / 2;
 		key.stacked = way % 2;

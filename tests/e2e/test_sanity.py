@@ -2,11 +2,14 @@
 
 import csv
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from conftest import analyze
+import pytest
+from conftest import analyze, require, summary_rows
 
 
 def checks(capture, out):
@@ -111,3 +114,37 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
     path.write_text(json.dumps(manifest))
     found, _ = checks(capture.directory, tmp_path / "tampered")
     assert found["processes"] == ("bad", f"process {worker.pid}: {wrote} bytes written by rows of calls, {wrote - 1} by the kernel")
+
+
+@pytest.mark.parametrize("engine", ["psync", "libaio", "io_uring"])
+@pytest.mark.parametrize("way", ["randread", "randwrite"])
+def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record, tmp_path, engine, way):
+    """Each direct call is one request, and the layers begin and end at one moment, so what is under way then lies within the bounds."""
+    path = disk.mount / "file"
+    path.write_bytes(bytes(32 << 20))
+    disk.settle()
+    command = [require("fio"), "--name=load", f"--filename={path}", "--size=32M", f"--rw={way}", "--bs=4k", "--direct=1", f"--ioengine={engine}",
+               "--iodepth=4", "--numjobs=2", "--thread", "--norandommap", "--time_based", "--runtime=2h"]
+    with open(tmp_path / "fio", "w") as output:
+        load = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        before = disk.stat()
+        while disk.stat()[f"{way[4:]}_ops"] - before[f"{way[4:]}_ops"] < 2000:
+            assert load.poll() is None, (tmp_path / "fio").read_text()
+            time.sleep(0.02)
+        recorder = record("--device", disk.name, "--ring-size", "64MiB", "--memory", "512MiB")
+        recorder.wait_until(lambda health: any(account["seen"] > 5000 for account in health["classes"] if account["class"] == "block"))
+        capture = recorder.stop(expected=None)
+    finally:
+        load.send_signal(signal.SIGINT)
+        load.wait()
+    assert capture.lost() == 0 and recorder.process.returncode == 0, recorder.text
+    found, _ = checks(capture.directory, tmp_path / "quality")
+    assert found["begun"][0] == "good", found["begun"]
+    done = analyze("summary", capture.directory, "--out", tmp_path / "summary")
+    assert done.returncode == 0, done.stdout + done.stderr
+    [row] = [row for row in summary_rows(tmp_path / "summary/summary.csv") if row["system"] == "fio"]
+    low, ratio, high = (float(row[f"{way[4:]}_amp_bytes{end}"]) for end in ("_low", "", "_high"))
+    assert low <= 1 <= high and low <= ratio <= high, (low, ratio, high, capture.manifest["books"]["incomplete"])
+    # No wider than what two jobs can have under way at either end, and narrow enough to say something.
+    assert high - low < 0.05, (low, high)

@@ -306,6 +306,7 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         }
         if layer == Layer::Syscall {
             sum.add(&manifest.books.incomplete.unfinished_io.unwrap_or_default());
+            sum.add(&manifest.books.incomplete.earlier_io);
         }
     }
     Some(sum)

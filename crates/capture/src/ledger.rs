@@ -142,6 +142,8 @@ pub struct Incomplete {
     pub unfinished_calls: u64,
     /// What both can carry at most; `None` where that is not known.
     pub unfinished_io: Option<Amounts>,
+    /// What requests carried that were queued before the recording began and ended in it: calls that asked for them have no row.
+    pub earlier_io: Amounts,
     /// System calls of which it was asked, and is not known, for how long they waited for a CPU (`--run-queue`): they have no `runnable_ns`.
     pub unmeasured_calls: u64,
     /// Bytes of file contents written to devices whose owner had been known and was forgotten for want of room.

@@ -49,6 +49,8 @@ pub struct Filtering {
     pub devices: Option<DeviceFilter>,
     /// Whether processes are selected, so that what has no owner does not count.
     pub by_owner: bool,
+    /// When the recording began, by the monotonic clock.
+    pub opened_ns: u64,
 }
 
 struct Drain {
@@ -68,6 +70,8 @@ struct Drain {
     flushed: Instant,
     /// When all that had been seen went on its way to the disk.
     handed_on: Instant,
+    /// What requests carried that were queued before the recording began.
+    earlier: Amounts,
 }
 
 /// What it is time for.
@@ -179,6 +183,9 @@ impl Drain {
             }
         }
         self.selected += u64::from(row.pid.is_some() || !self.filtering.by_owner);
+        if u64::try_from(event.head.start_ns).is_ok_and(|start_ns| start_ns < self.filtering.opened_ns) {
+            self.earlier.add(&file_amounts(row.op, row.bytes));
+        }
         let tally = &mut self.waiting[BLOCK];
         tally.count(cpu, &file_amounts(row.op, row.bytes));
         add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
@@ -237,13 +244,14 @@ impl Drain {
         }
     }
 
-    /// Everything is detached: hands over what is left. File systems of which nothing could be found out.
-    fn finish(&mut self, late: &Late) -> Result<Vec<Unmapped>> {
+    /// Everything is detached: hands over what is left.
+    fn finish(&mut self, late: &Late) -> Result<Drained> {
         let gathered = self.gathering.as_ref().map(Gathering::rest).transpose()?.unwrap_or_default();
         gathered.iter().for_each(|event| self.record(bytes_of(event)));
         late.requests.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
-        Ok(self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default())
+        let unmapped = self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
+        Ok(Drained { unmapped, earlier: self.earlier })
     }
 
     fn flush_all(&mut self, patience: Patience) {
@@ -256,6 +264,15 @@ impl Drain {
     }
 }
 
+/// What a drain knows at its end.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// File systems that a device filter left out because nothing could be found out of them.
+    pub unmapped: Vec<Unmapped>,
+    /// What requests carried that were queued before the recording began, and ended in it.
+    pub earlier: Amounts,
+}
+
 /// What the kernel side had not given away when it was detached.
 #[derive(Default)]
 pub struct Late {
@@ -265,7 +282,7 @@ pub struct Late {
 
 /// A running drain thread.
 pub struct Draining {
-    thread: JoinHandle<Result<Vec<Unmapped>>>,
+    thread: JoinHandle<Result<Drained>>,
     stop: Sender<Late>,
 }
 
@@ -299,6 +316,7 @@ impl Draining {
             pace,
             flushed: Instant::now(),
             handed_on: Instant::now(),
+            earlier: Amounts::default(),
         };
         let (ready, is_ready) = crossbeam_channel::bounded(1);
         let thread = std::thread::Builder::new()
@@ -309,16 +327,15 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over and ends. To be called after detaching. File systems that a device
-    /// filter left out because nothing could be found out of them.
-    pub fn finish(self, late: Late) -> Result<Vec<Unmapped>> {
+    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
+    pub fn finish(self, late: Late) -> Result<Drained> {
         // Where the thread has ended already, joining it says why.
         let _ = self.stop.send(late);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
 }
 
-fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<Result<()>>) -> Result<Vec<Unmapped>> {
+fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<Result<()>>) -> Result<Drained> {
     let drain = RefCell::new(drain);
     let mut builder = RingBufferBuilder::new();
     for ring in rings {
@@ -328,14 +345,14 @@ fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<
         });
         if let Err(error) = added {
             let _ = ready.send(Err(anyhow!("cannot read a ring: {error:#}")));
-            return Ok(Vec::new());
+            return Ok(Drained::default());
         }
     }
     let rings = match builder.build() {
         Ok(rings) => rings,
         Err(error) => {
             let _ = ready.send(Err(anyhow!("cannot read the rings: {error:#}")));
-            return Ok(Vec::new());
+            return Ok(Drained::default());
         }
     };
     let _ = ready.send(Ok(()));

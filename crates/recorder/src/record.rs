@@ -19,7 +19,7 @@ use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::device_filter::DeviceFilter;
-use crate::drain::{Draining, Filtering, Late};
+use crate::drain::{Drained, Draining, Filtering, Late};
 use crate::heap::Thrift;
 use crate::here::{self, Here};
 use crate::home::{Chosen, Home};
@@ -241,6 +241,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
                 .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
                 .transpose()?,
             by_owner: manifest.filters.by_owner(),
+            opened_ns,
         },
         shared(),
     )?;
@@ -278,7 +279,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
-    let unmapped = draining.finish(Late { requests })?;
+    let Drained { unmapped, earlier } = draining.finish(Late { requests })?;
     manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
@@ -295,6 +296,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         let left = in_tables(&session, &words.ops)?;
         unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?, &left);
     }
+    manifest.books.incomplete.earlier_io = earlier;
     manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
     manifest.servers = servers(&session, &manifest);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::{Account, Amounts, Lost};
 use iostrata_capture::list::{Entry, ListFile, Removed};
 use iostrata_capture::manifest::State;
@@ -254,7 +255,7 @@ fn quality_without(capture: Capture, code: i32, rows: u64) -> (String, Vec<(Stri
     let place = tempfile::tempdir().expect("a temporary directory");
     let directory = capture.write(place.path(), "run1");
     let removed = Removed { table: "syscall".into(), parts: 1, rows, bytes: 1, last_ts_ns: None };
-    let list = ListFile::open(&directory, |_| Ok(()));
+    let list = Dir::open(&directory).and_then(|capture| ListFile::open(&capture, |_| Ok(())));
     list.and_then(|mut list| list.append(&[Entry::RemovedSum(removed)])).expect("room");
     let (ended, out, _) = run_text(place.path(), &["quality", "run1", "--out", "results"]);
     assert_eq!(ended, code, "{out}");

@@ -137,7 +137,8 @@ pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust:
     }
     let others = if *others > 0 { format!("; {others} more are not known") } else { String::new() };
     Some(match (wrong.as_slice(), checked) {
-        ([], 0) => ("processes", Verdict::Good, format!("none with calls was there to the end{others}")),
+        ([], 0) if others.is_empty() => ("processes", Verdict::Good, "none with calls was there to the end".to_owned()),
+        ([], 0) => ("processes", Verdict::Note, format!("none with calls could be checked{others}")),
         ([], _) => {
             let found = format!("calls of {checked} that were there to the end moved no more than the kernel counted");
             ("processes", Verdict::Good, format!("{found}{others}"))
@@ -161,13 +162,15 @@ pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
             true if !has(Layer::Fs) => {
                 "what the page cache served or absorbed is not known without the layer fs".to_owned()
             }
-            true if flow.cached() > 0 => "the page cache served or absorbed the rest".to_owned(),
+            true if flow.cached() > 0 => {
+                "as where the page cache serves reads and absorbs writes (`cache` says how much it did)".to_owned()
+            }
             true => {
                 verdict = Verdict::Note;
                 let missing = flow.application().saturating_sub(flow.data());
                 format!(
-                    "not explained: {missing} bytes were {} past the page cache and are no device's; the files lie on no disk that was \
-                     recorded, or requests are missing",
+                    "{missing} bytes that were {} are no device's: they were in the page cache or dirty before, are holes, lie on no disk that \
+                     was recorded, or requests are missing",
                     done(direction)
                 )
             }
@@ -292,7 +295,7 @@ mod tests {
         assert_eq!(check(0, 49, false).1, Verdict::Good);
         let (_, verdict, found) = check(0, 49, true);
         assert_eq!(
-            (verdict, found.starts_with("write 0.490: not explained: 51 bytes were written")),
+            (verdict, found.starts_with("write 0.490: 51 bytes that were written are no device's")),
             (Verdict::Note, true),
             "{found}"
         );
