@@ -80,7 +80,10 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         }
     };
     // What daemons did for themselves is in no total either, so that all of theirs may have been asked for.
-    push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured_of_total());
+    // Of a part of the rows there is no total, of the machine or of a disk.
+    if !trust.is_partial {
+        push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured_of_total());
+    }
     let mut nobodys = Flows::default();
     let unowned = without_owner(IoClass::Data);
     finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
@@ -90,7 +93,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
     // What reaches the device for a file of an overlay or a network has another file, or none.
     let without_device = trust.captured_without(Layer::Block);
     let has = |disks: Option<&Disks>, dev| disks.is_some_and(|disks| disks.contains_key(&dev));
-    for scope in Scope::ALL {
+    for scope in Scope::ALL.into_iter().filter(|scope| !trust.is_partial || *scope != Scope::Device) {
         let mut nobodys = Flows::default();
         for (entity, flows) in &finished.entities {
             if matches!(entity, Entity::Nobody(of, IoClass::Data) if *of == scope) {
