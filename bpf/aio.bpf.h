@@ -73,28 +73,45 @@ static __always_inline struct async_key key_of_iocb(__u64 address, __u64 context
 	return key;
 }
 
+/*
+ * An iocb is submitted. Whether it was before, and is under way or its end was read from the ring in memory: which of the two, nobody
+ * knows.
+ */
+__noinline __u64 forget_iocb(__u64 address, __u64 context)
+{
+	struct async_key key = key_of_iocb(address, context);
+
+	return lose_stale(&key, UNSEEN_AIO_NOT_ASKED);
+}
+
 /* What became of an iocb, if not the address of its file, which is to be named. */
-enum { IOCB_UNWANTED, IOCB_BEGUN, IOCB_UNREADABLE };
+enum { IOCB_UNWANTED, IOCB_BEGUN, IOCB_UNREADABLE, IOCB_MAY_BE_LEFT };
+
+/* Whether another operation had its name. */
+enum { AGAIN_NO, AGAIN_YES, AGAIN_UNKNOWN };
 
 /*
  * Functions with linkage, here and below: the verifier goes through them once, however often a loop calls them.
- * `address`: of an iocb in user space. `at_ns`: when it was submitted. `again`: another operation had its name. What it leaves to its caller, old kernels have not the
- * stack for.
+ * `address`: of an iocb in user space. `at_ns`: when it was submitted. What it leaves to its caller, old kernels have not the stack for: so to
+ * forget what may be left of another operation.
  */
 __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 again)
 {
+	struct async_key key = key_of_iocb(address, context);
+	struct async_bucket *bucket = async_bucket_of(&key);
 	struct async_op *async = begun_async();
 	enum interest interest;
 	struct file_op *op;
 	struct iocb_call call;
-	struct async_key key;
 
-	if (!async)
+	if (!async || !bucket)
 		return IOCB_UNREADABLE;
+	if (again == AGAIN_UNKNOWN && may_be_left(bucket, &key))
+		return IOCB_MAY_BE_LEFT;
 	op = &async->op;
 	*op = no_call;
 	op->start_ns = at_ns;
-	op->again = again;
+	op->again = again == AGAIN_YES;
 	if (bpf_probe_read_user(&call, sizeof(call), (void *)address + offsetof(struct iocb, call)))
 		return IOCB_UNREADABLE;
 	op->op = op_of_iocb(call.opcode);
@@ -115,8 +132,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 aga
 		if (op->op == OP_AIO_READ || !(call.rw_flags & RWF_APPEND || op->open_flags & O_APPEND))
 			op->offset_bytes = range.offset;
 	}
-	key = key_of_iocb(address, context);
-	begin_async(&key, async);
+	begin_async_in(bucket, &key, async);
 	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
 }
 
@@ -153,17 +169,6 @@ __noinline int end_iocb(__u64 address, __u64 context)
 	return 0;
 }
 
-/*
- * An iocb is submitted. Whether it was before, and is under way or its end was read from the ring in memory: which of the two, nobody
- * knows.
- */
-__noinline __u64 forget_iocb(__u64 address, __u64 context)
-{
-	struct async_key key = key_of_iocb(address, context);
-
-	return lose_stale(&key, UNSEEN_AIO_NOT_ASKED);
-}
-
 /* As many iocbs as a stretch has, from where `pointers` are in user space: IOCB_UNREADABLE where there are no more. */
 __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64 at_ns)
 {
@@ -174,11 +179,13 @@ __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64
 			break;
 		if (bpf_probe_read_user(&iocb, sizeof(iocb), (void *)(pointers + i * sizeof(iocb))))
 			return IOCB_UNREADABLE;
-		begun = begin_iocb(iocb, context, at_ns, forget_iocb(iocb, context));
+		begun = begin_iocb(iocb, context, at_ns, AGAIN_UNKNOWN);
+		if (begun == IOCB_MAY_BE_LEFT)
+			begun = begin_iocb(iocb, context, at_ns, forget_iocb(iocb, context));
 		/* The kernel stops at the first that it cannot read. */
 		if (begun == IOCB_UNREADABLE)
 			return IOCB_UNREADABLE;
-		if (begun > IOCB_UNREADABLE)
+		if (begun > IOCB_MAY_BE_LEFT)
 			name_met(begun, 0, 0, at_ns);
 	}
 	return IOCB_UNWANTED;
@@ -233,6 +240,9 @@ static __always_inline __u64 most_at_once(__u64 context, __u64 count)
 
 	if ((__s64)count <= 0)
 		return 0;
+	/* So few can be gone through, and what the kernel does not take cancelled, as it is where there is no such context. */
+	if (count <= IOCBS_A_STRETCH)
+		return count;
 	if (bpf_probe_read_user(&ring, sizeof(ring), (void *)context))
 		return count;
 	if (ring.magic != AIO_RING_MAGIC)

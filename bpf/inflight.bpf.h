@@ -99,6 +99,12 @@ static __always_inline bool holds(struct async_way *way, struct async_key *key)
 	return has_key(way, key) && way->check == checksum((__u64 *)&way->async, sizeof(way->async));
 }
 
+/* False: nothing is left under this key, for sure. */
+static __always_inline bool may_be_left(struct async_bucket *bucket, struct async_key *key)
+{
+	return bucket->crowded || bucket->way[0].key.address == key->address || bucket->way[1].key.address == key->address;
+}
+
 static __always_inline struct async_found find_async(struct async_key *key)
 {
 	struct async_found found = { .bucket = async_bucket_of(key) };
@@ -194,12 +200,8 @@ static __always_inline void evict_older(struct async_bucket *bucket, struct asyn
 }
 
 /* An operation begins, of which nothing is under way. Who asked for it is told from the current task. */
-static __always_inline void begin_async(struct async_key *key, struct async_op *async)
+static __always_inline void begin_async_in(struct async_bucket *bucket, struct async_key *key, struct async_op *async)
 {
-	struct async_bucket *bucket = async_bucket_of(key);
-
-	if (!bucket)
-		return;
 	identify_current(&async->who);
 	count_begun(&async->op);
 	if (!bucket->way[0].key.address || has_key(&bucket->way[0], key)) {
@@ -211,6 +213,14 @@ static __always_inline void begin_async(struct async_key *key, struct async_op *
 	} else {
 		evict_older(bucket, key, async);
 	}
+}
+
+static __always_inline void begin_async(struct async_key *key, struct async_op *async)
+{
+	struct async_bucket *bucket = async_bucket_of(key);
+
+	if (bucket)
+		begin_async_in(bucket, key, async);
 }
 
 #endif

@@ -251,26 +251,16 @@ static __always_inline void count_call_ended(void)
 		account->calls_ended++;
 }
 
-SEC("?tp_btf/sys_enter")
-int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
+/* A call of the current task that may be recorded. */
+static __always_inline int call_begins(struct pt_regs *regs, long number, __u8 op_code, bool left_out)
 {
 	struct file_op op = no_call;
 	struct file_op *known;
 	struct copy copy = {};
 	__u32 tid;
 
-	if (!makes_rows() || (unsigned long)number >= sizeof(config.syscall_op))
-		return 0;
-	op.op = config.syscall_op[number];
-	if ((op.op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
-		return 0;
-	if (is_compat())
-		return 0;
-	op.left_out = !samples_this_moment();
-	if (number == NR_IO_SUBMIT) {
-		aio_submitted(regs->di, regs->si, regs->dx, op.left_out);
-		return 0;
-	}
+	op.op = op_code;
+	op.left_out = left_out;
 	if (op.left_out && !config.follows_calls)
 		return 0;
 	if (find_copy(op.op, regs, &copy)) {
@@ -300,6 +290,26 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 		return 0;
 	}
 	count_call_begun();
+	return 0;
+}
+
+SEC("?tp_btf/sys_enter")
+int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
+{
+	bool left_out;
+	__u8 op;
+
+	if (!makes_rows() || (unsigned long)number >= sizeof(config.syscall_op))
+		return 0;
+	op = config.syscall_op[number];
+	if ((op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
+		return 0;
+	if (is_compat())
+		return 0;
+	left_out = !samples_this_moment();
+	if (number != NR_IO_SUBMIT)
+		return call_begins(regs, number, op, left_out);
+	aio_submitted(regs->di, regs->si, regs->dx, left_out);
 	return 0;
 }
 
