@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak bench bench-analyze bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak repeat bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -59,6 +59,13 @@ test-e2e: setup build-all ## End-to-end tests: on this machine, and in virtual m
 test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 and 6.12
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py tests/e2e/test_differential_kernels.py
+
+# Those that compare two moments or wait for something: they have to pass whatever else the machine does.
+WAITING = $(addprefix tests/e2e/test_,disk.py live.py memory.py month.py record.py resume.py sampling.py service.py survive.py writeback.py fuse.py sanity.py)
+
+repeat: setup build-all ## Run TESTS (those that wait for something) TIMES times (30) beside BUSY busy processes (0)
+	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
+		PYTHONDONTWRITEBYTECODE=1 scripts/repeat.sh $(or $(TIMES),30) $(or $(BUSY),0) $(PYTHON) -m pytest -p no:cacheprovider -q -x $(or $(TESTS),$(WAITING))
 
 soak: setup-soak build-all ## The long form of what a capture must survive, and of what it is held against (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \

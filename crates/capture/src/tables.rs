@@ -37,8 +37,8 @@ table! {
         offset_bytes: Option<i64> => Delta,
         /// Bytes asked for; null where the call asks for none or the vector was too long to add up.
         requested_bytes: Option<i64> => Delta,
-        /// For how long of `dur_ns` its thread was runnable and on no CPU: it was preempted, or had been woken (a quota of CPU time that is
-        /// used up counts too). Null unless it was asked for (`record --run-queue`); of aio and io_uring; of calls that a signal
+        /// For how long of `dur_ns` its thread was runnable and on no CPU: it was preempted, or had been woken (on kernels that stop
+        /// a thread within a call whose cgroup has used up its quota of CPU time, that counts too). Null unless it was asked for (`record --run-queue`); of aio and io_uring; of calls that a signal
         /// interrupted and the kernel began anew; and where the kernel did not tell each change, which is counted
         /// (`unmeasured_calls` in the manifest).
         runnable_ns: Option<i64> => Delta added,

@@ -30,7 +30,7 @@ pub const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each call 
     those with a request whose times were not seen, and those that stand for others too (`--cpu-limit`). In `queue` is also the time in which the block layer has the disk's cache emptied before a \
     request; in `rest` that of writes that were queued before a sync began, and of aio until the program asked. The six \
     together are the time of the calls. Two of them, `no_request` and `rest`, are what is left and no layer: whether a thread was in the file system or on \
-    a CPU, and without `--run-queue` waiting for one, is not told apart. Where block requests were not captured all six are empty, and `runnable` where it was not measured.";
+    a CPU, and without `--run-queue` waiting for one, is not told apart. Where block requests were not captured all six are empty, and `runnable` where it was not measured of 95 % of the calls.";
 
 /// What a row is made from.
 pub struct Row<'a> {
@@ -46,8 +46,13 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// Whether it is known how much time went to this one of [`PARTS`].
     fn knows(&self, part: &str) -> bool {
-        self.has_requests && (part != RUNNABLE || self.sums.measured > 0)
+        self.has_requests && (part != RUNNABLE || is_mostly_measured(self.sums))
     }
+}
+
+/// Whether the calls of which it is known for how long they were runnable are nearly all: what there is of the others would be in other parts.
+fn is_mostly_measured(sums: &Sums) -> bool {
+    sums.measured > 0 && sums.measured.saturating_mul(20) >= sums.ops.saturating_mul(19)
 }
 
 /// By scope; of each those that took most time first.
@@ -129,7 +134,7 @@ const PARTS: [Where; 6] = [
     ),
     (
         RUNNABLE,
-        "runnable and on no CPU, in place of `no_request`, `rest` or `unknown`. Empty where it was not measured",
+        "runnable and on no CPU, in place of `no_request`, `rest` or `unknown`. Empty where it was not measured of 95 % of the calls",
         |spent| spent.runnable_ns,
     ),
     ("queue", "while requests were queued or in the scheduler, and none with the device", |spent| spent.queue_ns),
