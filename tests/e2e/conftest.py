@@ -335,7 +335,8 @@ def record(recordable, tmp_path):
     for recorder in started:
         if recorder.process.poll() is None:
             recorder.process.kill()
-            recorder.process.communicate()
+            # Not to the end of what it prints: a command that it ran may go on, and have the pipe.
+            recorder.process.wait()
 
 
 def require(program):

@@ -291,15 +291,17 @@ def test_a_thread_that_calls_exec_leaves_nothing_under_its_own_id_and_the_proces
     execs, done, go = 50, tmp_path / "done", tmp_path / "go"
     script = f"{program} {execs} {disk.mount}/file; echo $? > {done}; while [ ! -e {go} ]; do sleep 0.05; done"
     recorder = record("--run-queue", "--", "sh", "-c", script)
-    tables = {known["name"] for known in maps(recorder) if known["type"] in ("hash", "percpu_hash")}
-    assert tables == {*BY_THREAD, *BY_PROCESS, *BY_OTHERS}, "a table that this test does not know"
-    wait_for(lambda: done.exists() and done.read_text())
-    # A thread may end between the look at the map and that at the threads; what is left over stays, so it is there at another look.
-    for name in BY_THREAD + BY_PROCESS:
-        wait_for(lambda: not (entries(name, recorder) - threads_alive()) & entries(name, recorder), f"no entries of threads that are gone in {name}")
-    assert entries("calls", recorder) and entries("cpu_waits", recorder), "the shell makes calls"
-    assert recorder.process.pid not in entries("tree", recorder) and entries("tree", recorder)
-    go.touch()
+    try:
+        tables = {known["name"] for known in maps(recorder) if known["type"] in ("hash", "percpu_hash")}
+        assert tables == {*BY_THREAD, *BY_PROCESS, *BY_OTHERS}, "a table that this test does not know"
+        wait_for(lambda: done.exists() and done.read_text())
+        # A thread may end between the look at the map and that at the threads; what is left over stays, so it is there at another look.
+        for name in BY_THREAD + BY_PROCESS:
+            wait_for(lambda: not (entries(name, recorder) - threads_alive()) & entries(name, recorder), f"no entries of threads that are gone in {name}")
+        assert entries("calls", recorder) and entries("cpu_waits", recorder), "the shell makes calls"
+        assert recorder.process.pid not in entries("tree", recorder) and entries("tree", recorder)
+    finally:
+        go.touch()
     capture = recorder.finish()
     assert done.read_text() == "0\n"
     # Each thread is in the recorded tree.

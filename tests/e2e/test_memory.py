@@ -146,9 +146,11 @@ def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, n
     done, go = tmp_path / "done", tmp_path / "go"
     script = f"{program} {NAMES} {directory} {name_bytes} {byte}; echo $? > {done}; while [ ! -e {go} ]; do sleep 0.05; done"
     recorder = record("--wait-writeback", "0s", "--", "sh", "-c", script)
-    wait_for(lambda: done.exists() and done.read_text(), "the program's end", seconds=600)
-    peak = recorder.peak_rss_bytes()
-    go.touch()
+    try:
+        wait_for(lambda: done.exists() and done.read_text(), "the program's end", seconds=600)
+        peak = recorder.peak_rss_bytes()
+    finally:
+        go.touch()
     capture = recorder.finish(expected=None)
     assert done.read_text() == "0\n" and recorder.process.returncode in (0, 3)
     capture.check_books()

@@ -123,10 +123,11 @@ def test_what_a_loop_device_changes_in_a_file_is_not_its_makers(disk, record, ac
     subprocess.run(["sync", "-f", disk.mount], check=True)
     capture = recorder.stop()
     owners = capture.sql(f"""
-        select pid = {maker.pid} as maker, evidence, sum(bytes)::bigint from {{part}}
+        select pid = {maker.pid} as maker, list_distinct(list(evidence)), sum(bytes)::bigint from {{part}}
         where class = 'data' and op = 'write' group by all order by maker desc""")
-    # The file was clean when the loop device came: from then on it alone had dirty pages of it.
-    assert owners == [(True, "inode", 8 * MIB), (False, "inode", 4 * MIB)]
+    # The file was clean when the loop device came: from then on it alone had dirty pages of it, in one worker of the kernel or in several.
+    assert owners[0] == (True, ["inode"], 8 * MIB), owners
+    assert owners[1][::2] == (False, 4 * MIB) and set(owners[1][1]) <= {"inode", "page"} and len(owners) == 2, owners
 
 
 def test_pages_in_turn_are_each_their_writers(disk, record, actors):
