@@ -52,7 +52,7 @@ impl Row<'_> {
 
 /// Whether the calls of which it is known for how long they were runnable are nearly all: what there is of the others would be in other parts.
 fn is_mostly_measured(sums: &Sums) -> bool {
-    sums.measured > 0 && sums.measured.saturating_mul(20) >= sums.ops.saturating_mul(19)
+    sums.measured > 0 && sums.measured.saturating_mul(20) >= sums.calls.ops.saturating_mul(19)
 }
 
 /// By scope; of each those that took most time first.
