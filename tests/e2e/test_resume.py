@@ -16,7 +16,8 @@ SECOND = "segment-000002"
 
 def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs):  # noqa: F811
     out = theirs / "run"
-    options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms")
+    # With room for what waits on a machine that is busy.
+    options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms", "--memory", "256MiB")
     first = record(*options, out=out, prefix=BY_SUDO)
     time.sleep(2)
     first.process.kill()
@@ -29,7 +30,9 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs)
     time.sleep(1)
     third = run(BIN / "iostrata", "record", "--out", out, "--resume", "--duration", "1s")
     assert (third.returncode, third.stderr) == (1, f"iostrata: --out {out}: another recorder writes to it\n")
-    segments = [None, second.stop()]
+    segments = [None, second.stop(expected=None)]
+    # A machine that is busy may lose some calls, which is told.
+    assert second.process.returncode == (3 if segments[1].lost() else 0), second.text
     assert f"{out}: recovered" in second.text
     segments[0] = Capture(out)
     assert [segment.manifest["state"] for segment in segments] == ["recovered", "complete"]

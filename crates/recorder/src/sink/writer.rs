@@ -94,7 +94,8 @@ impl Writer {
 
     /// Writes what comes until nobody is left to send.
     pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
-        let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes);
+        // Of the part of the queue that what comes often may have.
+        let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes / 4 * 3);
         let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
