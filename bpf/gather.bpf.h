@@ -6,8 +6,8 @@
 #ifndef IOSTRATA_GATHER_H
 #define IOSTRATA_GATHER_H
 
-/* The slots of a CPU, and how many of them user space takes from at a time. */
-enum { FS_SLOTS = 512, FS_SLOTS_A_RUN = 64 };
+/* The slots of a CPU. */
+enum { FS_SLOTS = 512 };
 
 static const __u64 GATHER_NS = 1000000000;
 

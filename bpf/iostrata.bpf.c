@@ -62,6 +62,7 @@ struct record_types {
 	enum phase phase;
 	enum io_class io_class;
 	enum timing timing;
+	enum giving giving;
 	enum told_writes told_writes;
 	struct sampling sampling;
 	struct server server;

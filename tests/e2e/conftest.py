@@ -178,6 +178,22 @@ def overlay(disk):
     subprocess.run(["umount", directories.merged], check=True)
 
 
+def wait_for(holds, what="what is waited for", patience_s=180):
+    """Looks until it holds; what it was then."""
+    deadline = time.monotonic() + patience_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+    return found
+
+
+def health_of(directory):
+    """How the recorder that writes to a capture says that it is."""
+    told = run(BIN / "iostrata", "status", "--format", "json", directory)
+    assert told.returncode in (0, 3), told
+    return json.loads(told.stdout)
+
+
 def lost_so_far(health, table):
     """Events of a table lost by cause, of what a recorder says of itself."""
     return next((account["lost"] for account in health["classes"] if account["class"] == table), {})
@@ -305,9 +321,7 @@ class Recorder:
 
     def status(self):
         """How it says that it is."""
-        told = run(BIN / "iostrata", "status", "--format", "json", self.root)
-        assert told.stdout, told.stderr
-        return json.loads(told.stdout)
+        return health_of(self.root)
 
     def wait_until(self, holds, patience_s=180):
         """Asks it how it is until `holds` of the answer, which is returned."""
@@ -361,13 +375,16 @@ def public_dir():
 NOBODY = 65534
 
 
-@pytest.fixture
-def theirs(public_dir):
+def make_nobodys(directory):
     """A directory of a user without any privilege."""
-    directory = public_dir / "theirs"
     directory.mkdir(mode=0o755)
     os.chown(directory, NOBODY, NOBODY)
     return directory
+
+
+@pytest.fixture
+def theirs(public_dir):
+    return make_nobodys(public_dir / "theirs")
 
 
 def install(program, directory):

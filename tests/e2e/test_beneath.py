@@ -4,10 +4,9 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
-from conftest import AS_NOBODY, BIN, NOBODY, Capture, analyze, run
+from conftest import AS_NOBODY, BIN, NOBODY, Capture, analyze, health_of, make_nobodys, run, wait_for
 from test_disk import fill, small  # noqa: F401, a fixture
 from test_privilege import BY_SUDO
 from test_survive import writer  # noqa: F401, a fixture
@@ -24,13 +23,6 @@ def all_of(directory):
         content = path.read_bytes() if path.is_file() else None
         found[path] = (meta.st_ino, meta.st_mode, meta.st_uid, meta.st_nlink, meta.st_mtime_ns, content)
     return found
-
-
-def wait_for(what, is_so, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.05)
 
 
 def as_nobody(script, directory):
@@ -53,17 +45,9 @@ def make_elsewhere(place):
 
 def make_theirs(place):
     """A directory of a user without any privilege, with one for a capture in it."""
-    theirs = place / "theirs"
-    for directory in (theirs, theirs / "run"):
-        directory.mkdir(mode=0o755)
-        os.chown(directory, NOBODY, NOBODY)
+    theirs = make_nobodys(place / "theirs")
+    make_nobodys(theirs / "run")
     return theirs
-
-
-def status(out):
-    asked = run(BIN / "iostrata", "status", "--format", "json", out)
-    assert asked.returncode in (0, 3), asked
-    return json.loads(asked.stdout)
 
 
 def lost(told):
@@ -85,19 +69,19 @@ def swapped(recorder, theirs, elsewhere, swap, while_swapped=lambda lines: None)
     out = theirs / "run"
     lines = lambda of: (of / "parts.jsonl").read_text().splitlines()
     last = lambda: int([line for line in lines(out) if '"finished":{"table":"block"' in line][-1].split("block/part-")[1][:6])
-    wait_for("parts", lambda: sum('"table":"block"' in line for line in lines(out)) > 3)
+    wait_for(lambda: sum('"table":"block"' in line for line in lines(out)) > 3, "parts", 60)
     as_nobody(there, theirs)
     # Whatever it is called now.
     kept = theirs / "away" if what == "run" else out
-    began = status(kept)
+    began = health_of(kept)
     # It tries again each second, and loses again what comes.
-    wait_for("tries", lambda: status(kept)["elapsed_ms"] > began["elapsed_ms"] + 2_500)
-    assert lost(status(kept)) > lost(began)
+    wait_for(lambda: health_of(kept)["elapsed_ms"] > began["elapsed_ms"] + 2_500, "tries", 60)
+    assert lost(health_of(kept)) > lost(began)
     while_swapped(lambda: lines(kept))
     found = sorted(path.name for path in (theirs / what).iterdir())
     as_nobody(back, theirs)
     number = last()
-    wait_for("parts again", lambda: last() > number)
+    wait_for(lambda: last() > number, "parts again", 60)
     capture = recorder.stop(expected=3)
     assert all_of(elsewhere) == before
     # The one that is told may be of the moment between two names.
@@ -148,9 +132,9 @@ def test_root_deletes_nothing_where_the_owner_of_the_directory_leads(disk, small
         ballast = fill(small, space.f_blocks * space.f_frsize // 100 * 3)
         if "itself" in swap:
             # Nothing can be taken off a list that is not in its place.
-            wait_for("a pause", lambda: "paused" in run(BIN / "iostrata", "status", theirs / "away").stdout)
+            wait_for(lambda: "paused" in run(BIN / "iostrata", "status", theirs / "away").stdout, "a pause", 60)
         else:
-            wait_for("parts that are to go", lambda: removed() > 3)
+            wait_for(lambda: removed() > 3, "parts that are to go", 60)
         ballast.unlink()
 
     capture, _ = swapped(recorder, theirs, elsewhere, swap, fill_up)

@@ -7,11 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from conftest import analyze, require, run
+from conftest import analyze, require, run, wait_for
 
 TABLES = ("syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss")
 SECRET = "TOKEN=rosebud-7f3a"
@@ -309,13 +308,6 @@ def test_a_thread_that_calls_exec_leaves_nothing_under_its_own_id_and_the_proces
     found = capture.one(f"select count(*), count(distinct tid), count(distinct pid) from {{syscall}} where op = 'read' and ino = {inode}")
     assert found == (execs, execs, 1)
     assert capture.one("select count(*) from {process} where exe like '%/thread_exec'")[0] > execs
-
-
-def wait_for(condition, what="what is waited for", seconds=180):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def interrupted(disk, record, directory, *arguments):

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Disk, lost_so_far, require
-from test_identity import compiled, wait_for
+from conftest import Disk, lost_so_far, require, wait_for
+from test_identity import compiled
 
 SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 8
 MIB = 1 << 20
@@ -147,7 +147,7 @@ def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, n
     script = f"{program} {NAMES} {directory} {name_bytes} {byte}; echo $? > {done}; while [ ! -e {go} ]; do sleep 0.05; done"
     recorder = record("--wait-writeback", "0s", "--", "sh", "-c", script)
     try:
-        wait_for(lambda: done.exists() and done.read_text(), "the program's end", seconds=600)
+        wait_for(lambda: done.exists() and done.read_text(), "the program's end", patience_s=600)
         peak = recorder.peak_rss_bytes()
     finally:
         go.touch()

@@ -1,7 +1,6 @@
 """`--cpu-limit`: less is recorded where recorder and programs take more of a CPU than they may, and every row says what it stands for."""
 
 import csv
-import json
 import math
 import os
 import re
@@ -11,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, analyze, run
+from conftest import analyze
 from test_load import fast_disk, fio, ios  # noqa: F401
 
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -66,7 +65,7 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
             before, since = cpu_seconds(recorder), time.monotonic()
             over.wait(2)
             told.append((cpu_seconds(recorder) - before) / (time.monotonic() - since) * 100)
-            looks.append(json.loads(asked(recorder)))
+            looks.append(recorder.status())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -123,10 +122,6 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
         assert abs(int(latency[column]) - exact) <= exact / 500, (column, latency[column], exact)
 
 
-def asked(recorder):
-    return run(BIN / "iostrata", "status", recorder.out, "--format", "json").stdout
-
-
 def test_within_the_limit_everything_is_recorded(disk, record):
     recorder = record("--device", disk.name, "--layers", "block", "--cpu-limit", "90%")
     fio(disk, "--ioengine=psync", "--rate_iops=200", seconds=3)
@@ -142,7 +137,7 @@ def test_all_is_recorded_again_when_there_is_room(fast_disk, record):  # noqa: F
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "2")
     fio(fast_disk, "--ioengine=libaio", "--iodepth=8", seconds=4)
     deadline = time.monotonic() + 60
-    while json.loads(asked(recorder))["recorded_one_in"] > 1:
+    while recorder.status()["recorded_one_in"] > 1:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     time.sleep(0.2)
@@ -165,7 +160,7 @@ def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, rec
     """Writes of 1 MiB, of which the block layer makes several requests, and small ones that writeback merges."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "0.5")
     fio(fast_disk, "--ioengine=psync", "--rw=write", "--bs=1m", seconds=3)
-    assert json.loads(asked(recorder))["recorded_one_in"] > 1
+    assert recorder.status()["recorded_one_in"] > 1
     before, since = counters(fast_disk), time.time_ns()
     fio(fast_disk, "--ioengine=psync", "--rw=write", "--bs=1m", seconds=12)
     fio(fast_disk, "--ioengine=psync", "--rw=write", "--direct=0", "--fdatasync=64", seconds=12)

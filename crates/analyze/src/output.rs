@@ -5,14 +5,11 @@ use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use iostrata_capture::dir::Dir;
+use iostrata_capture::dir::{Dir, FOLDER_MODE};
 
 /// A directory for results, which may be one that others may write to: no link in it is followed.
 #[derive(Debug)]
 pub struct Directory(Dir);
-
-/// Of directories that are made: as far as the umask allows.
-const MODE: u32 = 0o777;
 
 impl Directory {
     /// The directory at `path`, created if needed. An error if something else is there.
@@ -20,7 +17,7 @@ impl Directory {
         if path.exists() && !path.is_dir() {
             bail!("{}: not a directory, expected a directory for results", path.display());
         }
-        Ok(Directory(if path.exists() { Dir::open(path) } else { Dir::create(path, MODE) }?))
+        Ok(Directory(if path.exists() { Dir::open(path) } else { Dir::create(path, FOLDER_MODE) }?))
     }
 
     /// Files that are to appear in it, none yet.

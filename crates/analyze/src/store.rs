@@ -18,7 +18,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::Capture;
-use iostrata_capture::dir::Dir;
+use iostrata_capture::dir::{Dir, FOLDER_MODE};
 use iostrata_capture::part::Identity;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
@@ -328,9 +328,8 @@ struct Target {
 impl Target {
     /// The one at `path`, as a user named it.
     fn named(path: &Path) -> Result<Target> {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Target { directory: Dir::open(above)?, name })
+        let (directory, name) = Dir::around(path)?;
+        Ok(Target { directory, name })
     }
 
     fn path(&self) -> PathBuf {
@@ -363,7 +362,7 @@ fn beside(capture: &Path) -> Result<Dir> {
     // Whoever owns the directory above may put anything there: a link leads nowhere.
     let above = Dir::open(whole.parent().unwrap_or(Path::new("/")))?;
     let cache = format!("{}.partials", name.to_string_lossy());
-    above.make_dir_unless_there(&cache, 0o777)?;
+    above.make_dir_unless_there(&cache, FOLDER_MODE)?;
     Ok(above.sub(cache))
 }
 

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
 
-use crate::dir::Dir;
+use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part};
 use crate::manifest::Manifest;
@@ -31,8 +31,6 @@ pub struct Author {
     id: PartsId,
 }
 
-/// Of folders: as far as the umask allows.
-const FOLDER_MODE: u32 = 0o777;
 /// What parts have in their footers as the capture that they are of. It is set before the first row is written, once.
 pub type PartsId = Arc<OnceLock<String>>;
 

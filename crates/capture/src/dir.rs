@@ -30,6 +30,9 @@ use beneath::beneath;
 
 pub use found::{Found, Id};
 
+/// Of directories that are made where nothing else was asked for: as far as the umask allows.
+pub const FOLDER_MODE: u32 = 0o777;
+
 /// Files are the owner's to write, the group's to read.
 const FILE_MODE: u32 = 0o640;
 
@@ -82,6 +85,13 @@ impl Dir {
         })
     }
 
+    /// The directory that the file at `path` is in, and what it is called there.
+    pub fn around(path: &Path) -> Result<(Dir, String)> {
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok((Dir::open(above)?, name))
+    }
+
     /// Makes a directory at `path`, where there is nothing, with mode `mode`, and those above it that are missing.
     pub fn create(path: &Path, mode: u32) -> Result<Dir> {
         let (above, missing) = Dir::open_above(path)?;
@@ -90,7 +100,7 @@ impl Dir {
         };
         let mut directory = above;
         for name in between {
-            directory.make_dir_unless_there(name, 0o777)?;
+            directory.make_dir_unless_there(name, FOLDER_MODE)?;
             directory = directory.sub(name);
         }
         directory.make_dir(last, mode)?;
@@ -359,7 +369,7 @@ impl Root {
     /// What the path that the user named leads to now.
     fn id_by_path(&self) -> Result<Id> {
         let stat = rustix::fs::stat(&self.path).map_err(|e| refused(&self.path, e))?;
-        Ok(Id { dev: stat.st_dev, ino: stat.st_ino })
+        Ok(Id::from(&stat))
     }
 }
 

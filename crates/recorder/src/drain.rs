@@ -183,11 +183,12 @@ impl Drain {
             }
         }
         self.selected += u64::from(row.pid.is_some() || !self.filtering.by_owner);
+        let io = file_amounts(row.op, row.bytes);
         if u64::try_from(event.head.start_ns).is_ok_and(|start_ns| start_ns < self.filtering.opened_ns) {
-            self.earlier.add(&file_amounts(row.op, row.bytes));
+            self.earlier.add(&io);
         }
         let tally = &mut self.waiting[BLOCK];
-        tally.count(cpu, &file_amounts(row.op, row.bytes));
+        tally.count(cpu, &io);
         add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
         self.builders.block.push(row);
         Some(())
@@ -245,10 +246,10 @@ impl Drain {
     }
 
     /// Everything is detached: hands over what is left.
-    fn finish(&mut self, late: &Late) -> Result<Drained> {
+    fn finish(&mut self, late: &[types::block_event_parts]) -> Result<Drained> {
         let gathered = self.gathering.as_ref().map(Gathering::rest).transpose()?.unwrap_or_default();
         gathered.iter().for_each(|event| self.record(bytes_of(event)));
-        late.requests.iter().for_each(|event| self.record(bytes_of(event)));
+        late.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
         let unmapped = self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
         Ok(Drained { unmapped, earlier: self.earlier })
@@ -273,12 +274,8 @@ pub struct Drained {
     pub earlier: Amounts,
 }
 
-/// What the kernel side had not given away when it was detached.
-#[derive(Default)]
-pub struct Late {
-    /// Requests that were over without anyone having seen it.
-    pub requests: Vec<types::block_event_parts>,
-}
+/// Requests that were over when everything was detached, without anyone having seen it.
+type Late = Vec<types::block_event_parts>;
 
 /// A running drain thread.
 pub struct Draining {
@@ -327,7 +324,7 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over and ends. To be called after detaching.
+    /// Empties the rings one last time, hands everything over, `late` requests too, and ends. To be called after detaching.
     pub fn finish(self, late: Late) -> Result<Drained> {
         // Where the thread has ended already, joining it says why.
         let _ = self.stop.send(late);

@@ -11,6 +11,7 @@ use iostrata_capture::ledger::Books;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
+use crate::heap;
 use crate::report;
 use crate::sink::Totals;
 
@@ -95,7 +96,7 @@ impl Health {
             drained_events: totals.events.load(Relaxed),
             parts: totals.parts.load(Relaxed),
             part_bytes: totals.bytes.load(Relaxed),
-            resident_bytes: resident_bytes().unwrap_or(0),
+            resident_bytes: heap::own_resident_bytes().unwrap_or(0),
             cpu_permille: totals.sampling.cpu_permille(),
             recorded_one_in: 1 << totals.sampling.step.load(Relaxed),
             over_cpu_limit: totals.sampling.is_over.load(Relaxed),
@@ -181,13 +182,6 @@ impl Health {
         }
         text
     }
-}
-
-/// The kernel's account of this process, in /proc/self/statm.
-fn resident_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]

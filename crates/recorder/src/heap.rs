@@ -33,6 +33,8 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+const STATM: &str = "/proc/self/statm";
+
 /// Returns pages that nobody uses to the kernel where the process takes much of what it may. Each thread that frees much has its own.
 #[derive(Debug)]
 pub struct Thrift {
@@ -44,24 +46,30 @@ pub struct Thrift {
 impl Thrift {
     /// For a process that is to return pages when it takes more than `most_bytes`.
     pub fn beyond(most_bytes: u64) -> Thrift {
-        Thrift { statm: File::open("/proc/self/statm").ok(), most_bytes }
+        Thrift { statm: File::open(STATM).ok(), most_bytes }
     }
 
     /// To be called often.
     pub fn look(&self) {
-        if self.resident_bytes().is_some_and(|bytes| bytes > self.most_bytes) {
+        if self.statm.as_ref().and_then(resident_bytes).is_some_and(|bytes| bytes > self.most_bytes) {
             // SAFETY: the name is a string of C, MALLCTL_ARENAS_ALL in jemalloc.h, and nothing is passed or returned by the pointers.
             unsafe { mallctl(c"arena.4096.purge".as_ptr(), null_mut(), null_mut(), null(), 0) };
         }
     }
+}
 
-    fn resident_bytes(&self) -> Option<u64> {
-        let mut text = [0; 128];
-        let length = self.statm.as_ref()?.read_at(&mut text, 0).ok()?;
-        let text = std::str::from_utf8(text.get(..length)?).ok()?;
-        let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
-        Some(pages * rustix::param::page_size() as u64)
-    }
+/// What the process takes of memory (RSS), by the kernel's account of it in `statm`; none where that is not to be read.
+fn resident_bytes(statm: &File) -> Option<u64> {
+    let mut text = [0; 128];
+    let length = statm.read_at(&mut text, 0).ok()?;
+    let text = std::str::from_utf8(text.get(..length)?).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+/// What this process takes now.
+pub fn own_resident_bytes() -> Option<u64> {
+    resident_bytes(&File::open(STATM).ok()?)
 }
 
 #[cfg(test)]
@@ -71,14 +79,14 @@ mod tests {
     #[test]
     fn what_nobody_uses_is_returned_where_there_is_little_left() {
         let thrift = Thrift::beyond(0);
-        let before = thrift.resident_bytes().expect("/proc is there");
+        let before = own_resident_bytes().expect("/proc is there");
         // Of a size of its own, so that no other test takes it.
         let large = vec![1u8; 48 << 20];
-        let with = thrift.resident_bytes().expect("/proc is there");
+        let with = own_resident_bytes().expect("/proc is there");
         assert!(with > before + (40 << 20), "{before} {with}");
         drop(large);
         thrift.look();
-        let after = thrift.resident_bytes().expect("/proc is there");
+        let after = own_resident_bytes().expect("/proc is there");
         assert!(after + (40 << 20) < with, "{with} {after}");
     }
 }

@@ -39,6 +39,13 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Of the queue, what batches of classes may take that come often (`classes::OFTEN`): the rest is for the others.
+    pub fn often_queue_bytes(&self) -> u64 {
+        self.queue_bytes / 4 * 3
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

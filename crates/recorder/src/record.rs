@@ -19,7 +19,7 @@ use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
 use crate::device_filter::DeviceFilter;
-use crate::drain::{Drained, Draining, Filtering, Late};
+use crate::drain::{Drained, Draining, Filtering};
 use crate::heap::Thrift;
 use crate::here::{self, Here};
 use crate::home::{Chosen, Home};
@@ -279,7 +279,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
     let requests = std::mem::take(&mut left.rows);
-    let Drained { unmapped, earlier } = draining.finish(Late { requests })?;
+    let Drained { unmapped, earlier } = draining.finish(requests)?;
     manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
     chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;

@@ -107,6 +107,12 @@ pub struct Session<'obj> {
     fullness: Fullness,
 }
 
+/// Whether there are programs for layers of operations on files, and not only for requests.
+fn follow_files(programs: &[String]) -> bool {
+    let has = |part: &str| programs.iter().any(|p| p.contains(part));
+    has("sys_enter") || has("vfs_") || has("fs_fill")
+}
+
 /// Maps that only a filter or one layer's programs use: one entry is enough where there is none.
 fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }: &Settings) -> Result<()> {
     let has = |part: &str| programs.iter().any(|p| p.contains(part));
@@ -137,7 +143,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
         open.maps.fs_calls.set_max_entries(1)?;
         open.maps.last_faults.set_max_entries(1)?;
     }
-    if !has("sys_enter") && !has("vfs_") && !has("fs_fill") {
+    if !follow_files(programs) {
         open.maps.named.set_max_entries(1)?;
     }
     if !has("block_") {
@@ -157,7 +163,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
 fn open<'obj>(
     object: &'obj mut MaybeUninit<OpenObject>,
     settings: &Settings,
-    shards: u32,
+    rings: &Rings,
 ) -> Result<OpenIostrataSkel<'obj>> {
     let mut open = IostrataSkelBuilder::default().open(object).context("cannot open the BPF object")?;
     for mut program in open.open_object_mut().progs_mut() {
@@ -168,14 +174,13 @@ fn open<'obj>(
     open.maps.inode_owners.set_max_entries(owners.inodes)?;
     open.maps.page_owners.set_max_entries(owners.page_chunks)?;
     shrink_unused(&mut open, settings)?;
-    let rings = Rings::of(settings, shards);
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
     data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
     data.config.misses_returns = u32::from(misses_returns(&settings.programs));
     data.config.page_chunks = owners.page_chunks;
     data.config.told_writes = told_writes(&settings.programs);
-    data.config.ring_shards = shards;
+    data.config.ring_shards = rings.shards;
     data.config.often_classes = rings.often_classes;
     data.config.wake_bytes = u64::from(rings.bytes) / 4;
     Ok(open)
@@ -183,6 +188,7 @@ fn open<'obj>(
 
 /// The rings: one for each shard, and a second one for each where there are classes of both kinds.
 struct Rings {
+    shards: u32,
     number: u32,
     bytes: u32,
     /// Bits: the classes that have the second ones.
@@ -190,12 +196,12 @@ struct Rings {
 }
 
 impl Rings {
-    fn of(settings: &Settings, shards: u32) -> Rings {
-        let has = |part: &str| settings.programs.iter().any(|p| p.contains(part));
-        let is_split = has("sys_enter") || has("vfs_") || has("fs_fill");
+    fn of(settings: &Settings) -> Rings {
+        let shards = crate::host::possible_cpus().clamp(1, 64);
+        let is_split = follow_files(&settings.programs);
         let often_classes = if is_split { OFTEN.iter().map(|class| 1 << class).sum() } else { 0 };
         let number = if is_split { 2 * shards } else { shards };
-        Rings { number, bytes: ring_bytes(settings.ring_bytes, number), often_classes }
+        Rings { shards, number, bytes: ring_bytes(settings.ring_bytes, number), often_classes }
     }
 }
 
@@ -214,14 +220,14 @@ impl<'obj> Session<'obj> {
         before: &mut dyn FnMut(),
     ) -> Result<Self> {
         clear_complaints();
-        let shards = crate::host::possible_cpus().clamp(1, 64);
-        let open = open(object, settings, shards)?;
+        let rings = Rings::of(settings);
+        let open = open(object, settings, &rings)?;
         let skeleton = open.load().map_err(|e| match refused_program() {
             Some(program) => Refusal { why: format!("the kernel refuses {program}: {e}"), program }.into(),
             None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
         let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new(), fullness: Fullness::default() };
-        session.make_rings(&Rings::of(settings, shards))?;
+        session.make_rings(&rings)?;
         let maps = &session.skeleton.maps;
         for (dev, device_use) in &settings.devices {
             maps.devices.update(&dev.to_ne_bytes(), &device_use.0.to_ne_bytes(), MapFlags::ANY)?;
@@ -338,7 +344,7 @@ impl<'obj> Session<'obj> {
     /// What an owner filter left out of a disk's requests.
     pub fn left_out(&self, dev: i32) -> Result<types::left_out_io> {
         let mut sum = types::left_out_io::default();
-        for left_out in self.percpu::<types::left_out_io>(&self.skeleton.maps.left_out, &dev.to_ne_bytes())? {
+        for left_out in percpu::<types::left_out_io>(&self.skeleton.maps.left_out, &dev.to_ne_bytes())? {
             add_own(&mut sum.others, &left_out.others);
             add_own(&mut sum.before_use, &left_out.before_use);
         }
@@ -348,11 +354,7 @@ impl<'obj> Session<'obj> {
     /// The kernel side's books: for each class its accounts by CPU.
     pub fn accounts(&self) -> Result<Vec<Vec<types::account>>> {
         let classes = types::event_class::CLASS_COUNT.0;
-        (0..classes).map(|class| self.percpu(&self.skeleton.maps.accounts, &class.to_ne_bytes())).collect()
-    }
-
-    fn percpu<T: Record>(&self, map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
-        percpu(map, key)
+        (0..classes).map(|class| percpu(&self.skeleton.maps.accounts, &class.to_ne_bytes())).collect()
     }
 
     /// From when how much is recorded.
@@ -363,14 +365,14 @@ impl<'obj> Session<'obj> {
 
     /// CPU time that the programs have taken, as far as they time themselves: from a sample of their runs.
     pub fn programs_ns(&self) -> Result<u64> {
-        let timed_ns: u64 = self.percpu::<u64>(&self.skeleton.maps.timed_ns, &0u32.to_ne_bytes())?.iter().sum();
+        let timed_ns: u64 = percpu::<u64>(&self.skeleton.maps.timed_ns, &0u32.to_ne_bytes())?.iter().sum();
         Ok(timed_ns * u64::from(types::timing::TIMED_ONE_IN.0))
     }
 
     /// The recorder's own I/O on a disk.
     pub fn own_io(&self, dev: i32) -> Result<types::own_io> {
         let mut sum = types::own_io::default();
-        for own in self.percpu::<types::own_io>(&self.skeleton.maps.own_io, &dev.to_ne_bytes())? {
+        for own in percpu::<types::own_io>(&self.skeleton.maps.own_io, &dev.to_ne_bytes())? {
             add_own(&mut sum, &own);
         }
         Ok(sum)
@@ -382,7 +384,7 @@ impl<'obj> Session<'obj> {
         let mut unseen = Unseen::default();
         for (key, kind) in (0u32..).zip(&words.unseen) {
             let mut sum = types::unseen_calls::default();
-            for calls in self.percpu::<types::unseen_calls>(&maps.unseen, &key.to_ne_bytes())? {
+            for calls in percpu::<types::unseen_calls>(&maps.unseen, &key.to_ne_bytes())? {
                 sum.ops += calls.ops;
                 sum.read_ops += calls.read_ops;
                 sum.read_bytes = sum.read_bytes.saturating_add(calls.read_bytes);
@@ -392,7 +394,7 @@ impl<'obj> Session<'obj> {
             unseen.calls.push((*kind, sum));
         }
         for opcode in 0..maps.unknown_opcodes.max_entries() {
-            let counts = self.percpu::<u64>(&maps.unknown_opcodes, &opcode.to_ne_bytes())?;
+            let counts = percpu::<u64>(&maps.unknown_opcodes, &opcode.to_ne_bytes())?;
             let sum: u64 = counts.iter().sum();
             if sum > 0 {
                 unseen.unknown_opcodes.push((opcode_name(kernel, opcode), sum));

@@ -154,9 +154,8 @@ impl Writer {
     /// # Errors
     /// Where it cannot be written.
     pub fn create(path: &Path, tool: Id) -> Result<Writer> {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        Writer::within(&Dir::open(above)?, &name, tool)
+        let (directory, name) = Dir::around(path)?;
+        Writer::within(&directory, &name, tool)
     }
 
     /// A new one in `directory`.

@@ -46,7 +46,12 @@ impl Found {
 
 impl Id {
     pub(super) fn of(handle: impl AsFd) -> rustix::io::Result<Id> {
-        let stat = rustix::fs::fstat(handle)?;
-        Ok(Id { dev: stat.st_dev, ino: stat.st_ino })
+        rustix::fs::fstat(handle).map(|stat| Id::from(&stat))
+    }
+}
+
+impl From<&Stat> for Id {
+    fn from(stat: &Stat) -> Id {
+        Id { dev: stat.st_dev, ino: stat.st_ino }
     }
 }

@@ -1,13 +1,10 @@
 //! Parts without rows, so that every table of a capture can be queried: a glob that matches nothing is an error in most readers.
 
 use super::{finished, torn};
-use crate::dir::Dir;
+use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::Result;
 use crate::list::Part;
 use crate::tables::{self, Declared};
-
-/// Of folders that are missing: as far as the umask allows.
-const FOLDER_MODE: u32 = 0o777;
 
 /// Whether the table called `table` of the capture in `directory` has no finished part.
 pub fn is_without_parts(directory: &Dir, table: &str) -> Result<bool> {

@@ -53,9 +53,8 @@ impl Place {
 
     /// The file at `path`, as a user named it.
     pub fn named(path: &Path) -> Result<Place> {
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Place { directory: Dir::open(above)?, name, path: path.to_owned() })
+        let (directory, name) = Dir::around(path)?;
+        Ok(Place { directory, name, path: path.to_owned() })
     }
 
     /// That of the finished part `name` of the capture in `capture`.
@@ -113,10 +112,8 @@ impl PartFile {
     /// Where its footer cannot be read.
     pub fn identity(&self) -> Result<Option<Identity>> {
         let PartFile::Whole(place) = self else { return Ok(None) };
-        let (path, file) = (place.path(), place.open()?);
-        let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
-        let footer = limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?;
-        let names = path.iter().rev().take(2).map(|name| name.to_string_lossy().into_owned());
+        let (bytes, footer) = length_and_footer(place)?;
+        let names = place.path().iter().rev().take(2).map(|name| name.to_string_lossy().into_owned());
         Ok(Some(Identity { name: names.collect(), bytes, footer: crc32fast::hash(&footer) }))
     }
 }
@@ -149,13 +146,18 @@ pub(crate) struct Found {
 impl Found {
     /// What is counted of the part at `place`.
     pub(crate) fn read(place: &Place) -> Result<Found> {
-        let (path, file) = (place.path(), place.open()?);
-        let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
-        let footer = limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?;
-        let metadata = limits::footer(&footer).map_err(|e| Error::parquet(path, e))?;
+        let (bytes, footer) = length_and_footer(place)?;
+        let metadata = limits::footer(&footer).map_err(|e| Error::parquet(place.path(), e))?;
         let origin = Origin::of(metadata.file_metadata());
         Ok(Found { rows: rows_of(&metadata), bytes, footer: crc32fast::hash(&footer), origin })
     }
+}
+
+/// How long the finished part at `place` is, and its footer as it is in the file.
+fn length_and_footer(place: &Place) -> Result<(u64, Vec<u8>)> {
+    let (path, file) = (place.path(), place.open()?);
+    let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
+    Ok((bytes, limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?))
 }
 
 /// Rows in the row groups of a part.

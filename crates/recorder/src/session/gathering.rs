@@ -20,9 +20,6 @@ use crate::report::tell;
 /// A program that no tracepoint runs.
 const GIVE: &str = "iostrata_fs_give";
 
-/// So many slots are looked at in one interrupt: FS_SLOTS_A_RUN in `bpf/gather.bpf.h`.
-const SLOTS_A_RUN: u32 = 64;
-
 /// Whether a program is run by the recorder and attached to nothing.
 pub fn is_run_by_recorder(program: &str) -> bool {
     program == GIVE
@@ -70,7 +67,7 @@ impl Gathering {
     fn give_before(&self, idle_ns: u64, begun_ns: u64) -> Result<()> {
         let waiting = percpu::<u64>(&self.waiting, &0u32.to_ne_bytes())?;
         for (cpu, _) in (0u32..).zip(waiting).filter(|(_, waits)| *waits != 0) {
-            for first in (0..self.slot_count).step_by(SLOTS_A_RUN as usize) {
+            for first in (0..self.slot_count).step_by(types::giving::FS_SLOTS_A_RUN.0 as usize) {
                 match run_on_cpu(self.give.as_fd(), cpu, &[u64::from(first), idle_ns, begun_ns]) {
                     Ok(()) => {}
                     // It was taken offline. What it has, it has until it is back, or the recording ends.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use iostrata_capture::ledger::BoundedTable;
 use libbpf_rs::MapCore;
 
-use super::Session;
+use super::{Session, percpu};
 use crate::bpf::types;
 
 /// How many inodes and how many pieces of files the kernel side remembers the writers of.
@@ -35,7 +35,7 @@ impl Session<'_> {
     /// The tables of dirty pages' owners, and what they forgot. To be asked after detaching; empty without them.
     pub fn owner_tables(&self) -> Result<Vec<BoundedTable>> {
         let maps = &self.skeleton.maps;
-        let by_cpu = self.percpu::<types::account>(&maps.accounts, &types::event_class::CLASS_BLOCK.0.to_ne_bytes())?;
+        let by_cpu = percpu::<types::account>(&maps.accounts, &types::event_class::CLASS_BLOCK.0.to_ne_bytes())?;
         let given = |count: fn(&types::account) -> u64| by_cpu.iter().map(count).sum();
         Ok([
             bounded_table("inodes", &maps.inode_owners, given(|cpu| cpu.inodes_remembered)),

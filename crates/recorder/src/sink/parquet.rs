@@ -63,7 +63,7 @@ pub struct Written {
 pub struct ParquetSink {
     channel: Sender<Batch>,
     totals: Arc<Totals>,
-    queue_bytes: u64,
+    memory: Memory,
 }
 
 impl ParquetSink {
@@ -73,20 +73,20 @@ impl ParquetSink {
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
         let (channel, batches) = bounded(CHANNEL_BATCHES);
-        let queue_bytes = settings.memory.queue_bytes;
+        let memory = settings.memory;
         let writer = Writer::new(settings, (Arc::clone(&totals), losses))?;
         let thread = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || writer.run(&batches))
             .context("cannot start the writer thread")?;
-        Ok((ParquetSink { channel, totals, queue_bytes }, thread))
+        Ok((ParquetSink { channel, totals, memory }, thread))
     }
 
     /// Whether a batch finds room in the queue. An empty one has room for any; what comes often leaves a quarter to the rest.
     fn has_room(&self, batch: &Batch) -> bool {
         let (queue_bytes, batches) = match OFTEN.contains(&batch.class) {
-            true => (self.queue_bytes / 4 * 3, CHANNEL_BATCHES / 4 * 3),
-            false => (self.queue_bytes, CHANNEL_BATCHES),
+            true => (self.memory.often_queue_bytes(), CHANNEL_BATCHES / 4 * 3),
+            false => (self.memory.queue_bytes, CHANNEL_BATCHES),
         };
         let queued = self.totals.queued_bytes.load(Relaxed);
         queued == 0 || queued + batch.bytes() <= queue_bytes && self.channel.len() < batches

@@ -95,7 +95,7 @@ impl Writer {
     /// Writes what comes until nobody is left to send.
     pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
         // Of the part of the queue that what comes often may have.
-        let mut courtesy = Courtesy::new(self.settings.memory.queue_bytes / 4 * 3);
+        let mut courtesy = Courtesy::new(self.settings.memory.often_queue_bytes());
         let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
