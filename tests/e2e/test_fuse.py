@@ -3,10 +3,9 @@
 import csv
 import os
 import subprocess
-import time
 
 import pytest
-from conftest import analyze, require
+from conftest import analyze, require, wait_for
 
 KIB = 1024
 BYTES = 4096 * KIB
@@ -72,10 +71,7 @@ def test_a_daemon_that_is_recorded_alone_counts(disk, bound, record, tmp_path):
     source, target = bound
     daemon = subprocess.Popen([require("bindfs"), "-f", "--no-allow-other", source, target])
     try:
-        until = time.monotonic() + 30
-        while not os.path.ismount(target):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        wait_for(lambda: os.path.ismount(target))
         recorder = record("--pid", str(daemon.pid))
         subprocess.run(["dd", "if=/dev/zero", f"of={target}/written", "bs=64k", "count=64", "conv=fsync", "status=none"], check=True)
         capture = recorder.stop()

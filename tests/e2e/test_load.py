@@ -3,20 +3,24 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import duckdb
 import pandas
 import pyarrow.parquet
 import pytest
-from conftest import Capture, Disk, analyze, require
+from conftest import Capture, Disk, analyze, require, wait_for
+from test_identity import compiled
 
 MIB = 1 << 20
 SECOND_NS = 1_000_000_000
+STORM_SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 5
 
 
 @pytest.fixture
@@ -165,6 +169,58 @@ def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
     assert capture.one("select count(*) from {block} where comm = 'dd' and class = 'data' and op = 'write'") == (20,)
     assert capture.one("select count(*) from {process} where comm = 'dd'") == (20,)
     assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (20,)
+
+
+def state_of(process):
+    return re.search(r"^State:\s+(\S)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1]
+
+
+def read_bytes_of(process):
+    """What its calls read, by the kernel's own count."""
+    return int(re.search(r"^rchar: (\d+)$", Path(f"/proc/{process}/io").read_text(), re.MULTILINE)[1])
+
+
+@pytest.mark.parametrize("options", [(), ("--ring-size", "256KiB")], ids=["default", "small-rings"])
+def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path, options):
+    """As many calls as two CPUs can make, for STORM_SECONDS, and beside them programs that begin, make a file and write to the disk."""
+    often, program = disk.mount / "often", compiled("storm", tmp_path)
+    often.write_bytes(b"x")
+    disk.settle()
+    recorder = record("--device", disk.name, *options)
+    storm = subprocess.Popen([program, often], start_new_session=True)
+    seldom, began = 0, time.monotonic()
+    try:
+        while time.monotonic() < began + STORM_SECONDS:
+            file = disk.mount / f"seldom{seldom}"
+            subprocess.run(["dd", "if=/dev/zero", f"of={file}", "bs=4k", "count=1", "oflag=direct", "status=none"], check=True)
+            seldom += 1
+        os.killpg(storm.pid, signal.SIGSTOP)
+        children = Path(f"/proc/{storm.pid}/task/{storm.pid}/children").read_text().split()
+        members = [storm.pid, *map(int, children)]
+        wait_for(lambda: all(state_of(member) == "T" for member in members))
+        storm_read = sum(read_bytes_of(member) for member in members)
+    finally:
+        os.killpg(storm.pid, signal.SIGKILL)
+        storm.wait()
+    peak = recorder.peak_rss_bytes()
+    capture = recorder.stop(expected=None)
+    capture.check_books()
+    capture.check_device(disk.name, busy=True)
+    lost, seen, lost_read = capture.lost_events(), Counter(), 0
+    for account in capture.manifest["books"]["accounts"]:
+        seen[account["class"]] += account["seen"]
+        lost_read += account["lost_io"]["read_bytes"] if account["class"] == "syscall" else 0
+    print(f"{STORM_SECONDS} s beside {seldom} programs: seen {dict(seen)}, lost {lost}, peak RSS {peak / MIB:.1f} MiB")
+    assert peak <= 64 * MIB
+    assert len(members) == 2 and seen["syscall"] > 10_000 * STORM_SECONDS
+    assert not {table for table, _ in lost} - {"syscall", "vfs", "fs"}, lost
+    assert recorder.process.returncode == (3 if lost else 0), recorder.text
+    assert capture.one("select count(*) from {block} where comm = 'dd' and class = 'data' and op = 'write'") == (seldom,)
+    assert capture.one(f"select count(distinct (pid, start_ns)) from {{process}} where cmdline like '% of={disk.mount}/seldom%'") == (seldom,)
+    assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (seldom,)
+    # What was lost of the calls is known to the byte. The kernel also counts what the loader read of a library elsewhere.
+    rows_read = capture.one("select sum(ret)::bigint from {syscall} where comm = 'storm' and op = 'pread64'")[0]
+    assert 0 <= storm_read - rows_read - lost_read < 4096, (storm_read, rows_read, lost_read)
 
 
 def test_finished_parts_stay_readable_after_kill_9(fast_disk, record):

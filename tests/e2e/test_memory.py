@@ -22,8 +22,8 @@ MIB = 1 << 20
 class Load:
     """200,000 reads and writes a second, if no other rate is given, of a file in memory, which the disks have no part in: until stopped."""
 
-    # Of the copy of fio that makes it: there may be others.
-    NAME = "fio-of-a-test"
+    # Of the copy of fio that makes it: there may be others, of tests that run beside this one too.
+    NAME = f"fio-{os.getpid()}"
 
     def __init__(self, rate=("--rate_iops=50k,50k",)):
         self.file = Path("/dev/shm") / f"iostrata-test-{os.getpid()}"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Capture, run
+from conftest import BIN, Capture, run, wait_for
 
 WRITER = "import os,sys\nsys.stdin.readline()\nf=os.open({path!r},os.O_WRONLY|os.O_CREAT)\nfor i in range({count}): os.write(f,bytes(4096))\n"
 NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
@@ -39,9 +39,7 @@ def test_the_recorder_in_a_pid_namespace_leaves_itself_out(disk, recordable):
     out = disk.mount / "run"
     command = [*NAMESPACE, BIN / "iostrata", "record", "--out", out, "--device", disk.name, "--duration", "3s", "--flush-interval", "200ms"]
     recorder = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (out / "manifest.json").exists() and recorder.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: (out / "manifest.json").exists() or recorder.poll() is not None)
     (disk.mount / "ns-file").write_bytes(bytes(1 << 20))
     subprocess.run(["sync", "-f", disk.mount], check=True)
     assert recorder.wait() == 0, recorder.stderr.read()
@@ -122,10 +120,7 @@ def test_a_name_that_is_cut_within_a_character(disk, record):
     named = f"open('/proc/self/comm', 'wb').write({name!r})\n" + code(disk.mount / "ns-file", 30)
     writer = subprocess.Popen([sys.executable, "-c", named], stdin=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
-        while Path(f"/proc/{writer.pid}/comm").read_bytes() != name[:15] + b"\n":
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: Path(f"/proc/{writer.pid}/comm").read_bytes() == name[:15] + b"\n")
         recorder = record("--pid", writer.pid)
         writer.communicate("go\n")
         assert writes(recorder.stop()) == 30

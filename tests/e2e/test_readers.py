@@ -1,14 +1,13 @@
 """Captures as other programs read them: every table that the documentation names, and every nanosecond."""
 
 import signal
-import time
 
 import duckdb
 import pandas
 import polars
 import pyarrow.dataset
 import pytest
-from conftest import BIN, ROOT, TABLES, run
+from conftest import BIN, ROOT, TABLES, run, wait_for
 
 FIXTURE = ROOT / "tests" / "fixtures" / "debian-6.12-nvme"
 
@@ -34,10 +33,7 @@ def test_a_table_without_rows_can_be_queried(disk, record, tmp_path):
 
 def test_a_capture_that_is_recovered_has_every_table(disk, record, tmp_path):
     recorder = record("--layers", "block", "--device", disk.name, "--flush-interval", "200ms")
-    until = time.monotonic() + 60
-    while not list(recorder.out.glob("clock/.part-*.groups")):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: list(recorder.out.glob("clock/.part-*.groups")))
     recorder.process.send_signal(signal.SIGKILL)
     recorder.process.wait()
     assert run(BIN / "iostrata-analyze", "recover", recorder.out).returncode == 0

@@ -2,11 +2,10 @@
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Disk, Loop, run
+from conftest import BIN, Disk, Loop, run, wait_for
 
 WRITE = "import os,sys\nfor i in range(int(sys.argv[2])):\n    f=os.open(sys.argv[1]+str(i),os.O_WRONLY|os.O_CREAT)\n    os.write(f,bytes(4096))\n    os.close(f)\n"
 
@@ -59,11 +58,9 @@ def wait_until_drained(recorder, marker):
     def drained():
         return json.loads(run(BIN / "iostrata", "status", recorder.out, "--format", "json").stdout)["drained_events"]
 
-    before, deadline = drained(), time.monotonic() + 60
+    before = drained()
     marker.write_bytes(b"x")
-    while drained() == before:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(lambda: drained() != before)
 
 
 def test_an_overlay_in_another_mount_namespace(disk, record):

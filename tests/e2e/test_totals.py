@@ -3,12 +3,11 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import BIN, analyze, run
+from conftest import BIN, analyze, run, wait_for
 
 # Appends and syncs: ext4 writes a journal for each, and metadata in the end. Waits for a line first.
 APPEND = """
@@ -22,13 +21,6 @@ with open({file!r}, "ab", buffering=0) as file:
 """
 
 
-def wait_until(is_so, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
-
-
 class Load:
     """A process that is there and does nothing until it is told to."""
 
@@ -37,7 +29,7 @@ class Load:
         code = APPEND.format(name=name, file=str(disk.mount / name), count=count)
         self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
         comm = Path(f"/proc/{self.process.pid}/comm")
-        wait_until(lambda: comm.read_text() == name + "\n")
+        wait_for(lambda: comm.read_text() == name + "\n")
 
     def run(self):
         self.process.communicate("go\n")
