@@ -147,6 +147,16 @@ __noinline int cancel_iocb(__u64 address, __u64 context)
 	return 0;
 }
 
+/* An operation of aio ended whose submission was not followed. */
+__noinline int unknown_iocb_ended(__u64 address, __s64 moved)
+{
+	struct iocb_call call;
+
+	if (moved <= 0 || !may_be_earlier() || bpf_probe_read_user(&call, sizeof(call), (void *)address + offsetof(struct iocb, call)))
+		return 0;
+	return count_earlier(op_of_iocb(call.opcode), call.fd, moved);
+}
+
 /* `address`: of an io_event in user space. */
 __noinline int end_iocb(__u64 address, __u64 context)
 {
@@ -159,7 +169,7 @@ __noinline int end_iocb(__u64 address, __u64 context)
 	key = key_of_iocb(event.iocb, context);
 	found = find_async(&key);
 	if (!found.async)
-		return 0;
+		return unknown_iocb_ended(event.iocb, event.res);
 	/* Of two that were under way with one iocb, nobody knows which this is the end of. */
 	if (found.async->op.again)
 		lose_unseen(&found.async->op, UNSEEN_AIO_SAME_IOCB);

@@ -360,6 +360,10 @@ struct account {
 	/* Calls that were followed: begun, and of these ended. */
 	__u64 calls_begun;
 	__u64 calls_ended;
+	/* Calls, and operations of aio and io_uring, that ended and had begun before rows were made, and what they moved. */
+	__u64 earlier_calls;
+	__u64 earlier_read_bytes;
+	__u64 earlier_write_bytes;
 	/* Operations of aio and io_uring: submitted, and of these recorded or lost; with what they carry at most. */
 	__u64 async_begun;
 	__u64 async_begun_read_bytes;

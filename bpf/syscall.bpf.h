@@ -6,6 +6,7 @@
 #ifndef IOSTRATA_SYSCALL_H
 #define IOSTRATA_SYSCALL_H
 
+#include "earlier.bpf.h"
 #include "inflight.bpf.h"
 #include "aio.bpf.h"
 #include "uring.bpf.h"
@@ -251,8 +252,8 @@ static __always_inline void count_call_ended(void)
 		account->calls_ended++;
 }
 
-/* A call of the current task that may be recorded. */
-static __always_inline int call_begins(struct pt_regs *regs, long number, __u8 op_code, bool left_out)
+/* A call of the current task that may be recorded. Whether it is followed. */
+static __always_inline bool call_begins(struct pt_regs *regs, long number, __u8 op_code, bool left_out)
 {
 	struct file_op op = no_call;
 	struct file_op *known;
@@ -262,15 +263,15 @@ static __always_inline int call_begins(struct pt_regs *regs, long number, __u8 o
 	op.op = op_code;
 	op.left_out = left_out;
 	if (op.left_out && !config.follows_calls)
-		return 0;
+		return false;
 	if (find_copy(op.op, regs, &copy)) {
 		if (!fill_copy(&op, &copy))
-			return 0;
+			return false;
 	} else if (is_without_file(op.op)) {
 		if (config.filter_device && op.op != OP_SYNC)
-			return 0;
+			return false;
 	} else if (!is_open(op.op) && !fill_call(&op, regs)) {
-		return 0;
+		return false;
 	}
 	/* Of an open it is not known yet whether it is of interest. */
 	if (!is_open(op.op) && !op.left_out)
@@ -287,10 +288,10 @@ static __always_inline int call_begins(struct pt_regs *regs, long number, __u8 o
 	} else if (bpf_map_update_elem(&calls, &tid, &op, BPF_ANY)) {
 		if (!op.left_out)
 			lose_file_op(&op, CLASS_SYSCALL);
-		return 0;
+		return false;
 	}
 	count_call_begun();
-	return 0;
+	return true;
 }
 
 SEC("?tp_btf/sys_enter")
@@ -302,14 +303,17 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	if (!makes_rows() || (unsigned long)number >= sizeof(config.syscall_op))
 		return 0;
 	op = config.syscall_op[number];
-	if ((op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder() || !owner_wanted())
+	if ((op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder())
 		return 0;
-	if (is_compat())
+	if (!owner_wanted() || is_compat()) {
+		know_caller();
 		return 0;
+	}
 	left_out = !samples_this_moment();
-	if (number != NR_IO_SUBMIT)
-		return call_begins(regs, number, op, left_out);
-	aio_submitted(regs->di, regs->si, regs->dx, left_out);
+	if (number == NR_IO_SUBMIT)
+		aio_submitted(regs->di, regs->si, regs->dx, left_out);
+	else if (!call_begins(regs, number, op, left_out))
+		know_caller();
 	return 0;
 }
 
@@ -373,6 +377,21 @@ static __always_inline void compat_returned(unsigned long number, struct pt_regs
 	}
 }
 
+/* A call ended whose begin was not followed. */
+static __always_inline void unknown_returned(__u8 op, struct pt_regs *regs, long ret)
+{
+	struct copy copy = {};
+
+	if (ret <= 0 || is_known_caller() || !may_be_earlier())
+		return;
+	if (find_copy(op, regs, &copy)) {
+		count_earlier(op, copy.in_fd, ret);
+		count_earlier(copy.out_op, copy.out_fd, ret);
+	} else {
+		count_earlier(op, regs->di, ret);
+	}
+}
+
 SEC("?tp_btf/sys_exit")
 int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 {
@@ -396,6 +415,8 @@ int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	tid = bpf_get_current_pid_tgid();
 	op = bpf_map_lookup_elem(&calls, &tid);
+	if (!op)
+		unknown_returned(config.syscall_op[number], regs, ret);
 	if (!op || op->op == OP_NONE)
 		return 0;
 	if (op->left_out) {

@@ -186,6 +186,18 @@ static __always_inline void fill_place(struct file_op *op, struct io_kiocb *req,
 	op->offset_bytes = res > 0 ? BPF_CORE_READ(rw, kiocb.ki_pos) - res : MISSING;
 }
 
+/*
+ * An operation of io_uring ended whose submission was not followed, or completed once more. It ends in the context of the process that
+ * asked for it, or of one of its workers.
+ */
+static __always_inline void unknown_uring_ended(struct io_kiocb *req, __s32 moved)
+{
+	__u8 op = op_of_uring(BPF_CORE_READ(req, opcode));
+
+	if (moved > 0 && (op == OP_URING_READ || op == OP_URING_WRITE) && may_be_earlier())
+		count_earlier_on(op, BPF_CORE_READ(req, file), moved);
+}
+
 /* Which file it was is certain only now: it may have been looked up after the submission. `req`: NULL for what has no request. */
 static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
 {
@@ -197,8 +209,10 @@ static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
 	if (!req || !makes_rows())
 		return 0;
 	found = find_async(&key);
-	if (!found.async)
+	if (!found.async) {
+		unknown_uring_ended(req, res);
 		return 0;
+	}
 	op = found.async->op;
 	fill_place(&op, req, res);
 	if (op.knows_file || fill_wanted(&op, BPF_CORE_READ(req, file), found.async->who.pid))

@@ -158,5 +158,5 @@ def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, n
     names, longest = capture.one("select count(distinct path), max(length(path)) from {file}")
     print(f"{seen} names, {names} of them recorded, the longest of {longest} characters; peak RSS {peak / MIB:.1f} MiB")
     assert seen >= NAMES and names > NAMES / 10 and longest >= name_bytes + directory_bytes
-    assert capture.one("select count(distinct comm) > 10000 from {syscall}") == (True,)
+    assert capture.one("select count(distinct comm) > 1000 from {syscall}") == (True,)
     assert 0 < peak <= 64 * MIB, f"{peak / MIB:.1f} MiB"

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import analyze, require, summary_rows
+from conftest import analyze, require, summary_rows, wait_for
 
 
 def checks(capture, out):
@@ -148,3 +148,49 @@ def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record,
     assert low <= 1 <= high and low <= ratio <= high, (low, ratio, high, capture.manifest["books"]["incomplete"])
     # No wider than what two jobs can have under way at either end, and narrow enough to say something.
     assert high - low < 0.05, (low, high)
+
+
+def keeps_waiting(pid, threads):
+    """Whether so many threads of the process wait for something that does not come soon, and no signal wakes them."""
+    def waiting():
+        return {stat for stat in Path(f"/proc/{pid}/task").glob("*/stat") if stat.read_text().rpartition(")")[2].split()[0] == "D"}
+
+    seen = waiting()
+    for _ in range(30):
+        time.sleep(0.01)
+        seen &= waiting()
+    return len(seen) >= threads
+
+
+@pytest.mark.parametrize("engine", ["psync", "sendfile", "libaio", "io_uring"])
+def test_calls_that_began_before_are_in_the_bounds(disk, record, tmp_path, engine):
+    """Writes that wait for a file system that is frozen when the recording begins reach the disk within it, and have no row."""
+    path = disk.mount / "file"
+    path.write_bytes(bytes(32 << 20))
+    disk.settle()
+    # To open a file for writing whose name is not in the cache would wait, too.
+    path.stat()
+    copy = f"import os; source = os.memfd_create('x'); os.write(source, bytes(1 << 20)); os.sendfile(os.open({str(path)!r}, os.O_WRONLY), source, 0, 1 << 20)"
+    fio = [require("fio"), "--name=load", f"--filename={path}", "--size=32M", "--rw=randwrite", "--bs=4k", "--direct=1", f"--ioengine={engine}",
+           "--iodepth=4", "--numjobs=2", "--thread", "--norandommap", "--io_size=4M"]
+    with open(tmp_path / "output", "w") as output:
+        subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
+        try:
+            load = subprocess.Popen([sys.executable, "-c", copy] if engine == "sendfile" else fio, stdout=output, stderr=output)
+            wait_for(lambda: keeps_waiting(load.pid, 1 if engine == "sendfile" else 2))
+            recorder = record("--device", disk.name)
+        finally:
+            subprocess.run(["fsfreeze", "--unfreeze", disk.mount], check=True)
+        assert load.wait() == 0, (tmp_path / "output").read_text()
+    subprocess.run(["sync", "-f", disk.mount], check=True)
+    capture = recorder.stop()
+    incomplete = capture.manifest["books"]["incomplete"]
+    written = capture.one("select coalesce(sum(ret), 0)::bigint from {syscall} where op in ('pwrite64', 'aio_write', 'io_uring_write', 'sendfile_out')")[0]
+    expected = 1 << 20 if engine == "sendfile" else 2 * (4 << 20)
+    assert incomplete["earlier_calls"] > 0 and written + incomplete["earlier_calls_io"]["write_bytes"] == expected, incomplete
+    done = analyze("summary", capture.directory, "--out", tmp_path / "summary")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "calls that had begun before the recording" in done.stdout + done.stderr
+    if engine != "sendfile":
+        [row] = [row for row in summary_rows(tmp_path / "summary/summary.csv") if row["system"] == "fio"]
+        assert float(row["write_amp_bytes_low"]) == 1 < float(row["write_amp_bytes"])

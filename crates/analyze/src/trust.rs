@@ -194,6 +194,10 @@ fn not_recorded(manifest: &Manifest) -> Vec<String> {
     if calls > 0 {
         lines.push(format!("not recorded: {}, whatever they did: {calls}", UnseenKind::Compat.doc()));
     }
+    let earlier = manifest.books.incomplete.earlier_calls;
+    if earlier > 0 {
+        lines.push(format!("not recorded: calls that had begun before the recording: {earlier}"));
+    }
     let unfinished = manifest.books.incomplete.unfinished_async;
     if unfinished > 0 {
         lines
@@ -307,6 +311,7 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         if layer == Layer::Syscall {
             sum.add(&manifest.books.incomplete.unfinished_io.unwrap_or_default());
             sum.add(&manifest.books.incomplete.earlier_io);
+            sum.add(&manifest.books.incomplete.earlier_calls_io);
         }
     }
     Some(sum)

@@ -144,6 +144,9 @@ fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
         sum.unmeasured_calls += account.unmeasured;
+        sum.earlier_calls += account.earlier_calls;
+        sum.earlier_calls_io.read_bytes += account.earlier_read_bytes;
+        sum.earlier_calls_io.write_bytes += account.earlier_write_bytes;
         sum.forgotten_owner_bytes += account.forgotten_bytes;
     }
     sum

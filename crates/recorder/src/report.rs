@@ -77,6 +77,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
             incomplete.unfinished_requests,
             "requests of disks that do not count (queue/iostats): under way at the stop, or their end was not seen",
         ),
+        (incomplete.earlier_calls, "calls without a row: they had begun before the recording"),
         (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
         (incomplete.unfinished_calls, "system calls without a row: they had not returned"),
         (incomplete.unmeasured_calls, "calls of which it is not known how long they waited for a CPU (--run-queue)"),

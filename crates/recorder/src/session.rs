@@ -129,6 +129,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
     }
     if !has("sys_enter") {
         open.maps.calls.set_max_entries(1)?;
+        open.maps.callers.set_max_entries(1)?;
         open.maps.under_way.set_max_entries(1)?;
         open.maps.crowded_async.set_max_entries(1)?;
     }

@@ -223,6 +223,7 @@ fn ends(manifest: &Manifest) -> Check {
             incomplete.unfinished_requests,
             "requests of disks that keep no count, under way at the stop or without an end",
         ),
+        (incomplete.earlier_calls, "calls that had begun before the recording"),
         (incomplete.unfinished_async, "operations of aio or io_uring that had not ended"),
         (incomplete.unfinished_calls, "system calls that had not returned"),
         (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),

@@ -206,7 +206,11 @@ pub(super) fn publish(file: &File, directory: &Dir, number: u32) -> Result<u64> 
     file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
     let bytes = file.metadata().map_err(|e| Error::io(&temporary, "stat", e))?.len();
     directory.rename(temporary_name(number), finished_name(number))?;
+    let Err(error) = directory.sync() else { return Ok(bytes) };
     // One that may or may not be there after a crash would be counted as lost and read all the same.
-    directory.sync().inspect_err(|_| drop(directory.remove(finished_name(number))))?;
-    Ok(bytes)
+    match directory.remove(finished_name(number)) {
+        // It stays, and is read. What is synced of it is all but its name.
+        Err(_) if directory.open_file(finished_name(number)).is_ok() => Ok(bytes),
+        _ => Err(error),
+    }
 }

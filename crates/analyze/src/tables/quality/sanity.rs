@@ -30,6 +30,7 @@ pub fn counters(manifest: &Manifest) -> Check {
         ("requests whose submitter nobody saw", incomplete.unidentified_requests),
         ("operations of aio or io_uring without an end", incomplete.unfinished_async),
         ("system calls by the 32-bit entry", incomplete.compat_calls),
+        ("calls that began before the recording", incomplete.earlier_calls),
         ("system calls without a time in the run queue", incomplete.unmeasured_calls),
     ]
     .into_iter()
