@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Calls and operations that began before rows were made and end while they are. They have no row, but what they ask for may reach a
- * device while it is recorded: so what they moved is counted.
+ * Calls and operations that began before rows were made. They have no row, but what they ask for may reach a device while it is recorded:
+ * so what they moved by their end, or may yet move where they do not end in time, is counted.
  */
 #ifndef IOSTRATA_EARLIER_H
 #define IOSTRATA_EARLIER_H
@@ -23,25 +23,25 @@ struct {
 	__type(value, struct callers);
 } callers SEC(".maps");
 
-/* The current thread begins a call that is not in `calls`. */
-static __always_inline void know_caller(void)
+/* A thread is in a call that is not in `calls` and is nothing to look for any more. */
+static __always_inline void know_caller(__u32 tid)
 {
-	__u32 tid = bpf_get_current_pid_tgid(), entry = tid / THREADS_AN_ENTRY;
+	__u32 entry = tid / THREADS_AN_ENTRY;
 	struct callers *of = bpf_map_lookup_elem(&callers, &entry);
 
 	if (of && !of->is_known[tid % THREADS_AN_ENTRY])
 		of->is_known[tid % THREADS_AN_ENTRY] = 1;
 }
 
-static __always_inline bool is_known_caller(void)
+static __always_inline bool is_known_caller(__u32 tid)
 {
-	__u32 tid = bpf_get_current_pid_tgid(), entry = tid / THREADS_AN_ENTRY;
+	__u32 entry = tid / THREADS_AN_ENTRY;
 	struct callers *of = bpf_map_lookup_elem(&callers, &entry);
 
 	return !of || of->is_known[tid % THREADS_AN_ENTRY];
 }
 
-/* One file that an earlier call was on. A function with linkage, here and below: the verifier goes through it once. */
+/* One file that an earlier call was on. */
 static __always_inline void count_earlier_on(__u8 op_code, struct file *file, __s64 bytes)
 {
 	struct file_op op = { .op = op_code };
@@ -56,7 +56,10 @@ static __always_inline void count_earlier_on(__u8 op_code, struct file *file, __
 		account->earlier_write_bytes += bytes;
 }
 
-/* The same by descriptor. What moved nothing, and what the filters leave out, is not counted. */
+/*
+ * The same by descriptor. What moved nothing, and what the filters leave out, is not counted. A function with linkage: the verifier goes
+ * through it once.
+ */
 __noinline int count_earlier(__u32 op_code, __u32 fd, __s64 bytes)
 {
 	if (bytes > 0 && moves_of(op_code) != MOVES_NOTHING)

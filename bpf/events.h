@@ -360,7 +360,7 @@ struct account {
 	/* Calls that were followed: begun, and of these ended. */
 	__u64 calls_begun;
 	__u64 calls_ended;
-	/* Calls, and operations of aio and io_uring, that ended and had begun before rows were made, and what they moved. */
+	/* Calls, and operations of aio and io_uring, that had begun before rows were made, and what they moved; those that did not end, at most. */
 	__u64 earlier_calls;
 	__u64 earlier_read_bytes;
 	__u64 earlier_write_bytes;

@@ -23,6 +23,7 @@
 /* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"
+#include "still_calling.bpf.h"
 #include "block.bpf.h"
 #include "gather.bpf.h"
 #include "fs.bpf.h"

@@ -306,14 +306,14 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	if ((op == OP_NONE && number != NR_IO_SUBMIT) || is_recorder())
 		return 0;
 	if (!owner_wanted() || is_compat()) {
-		know_caller();
+		know_caller(bpf_get_current_pid_tgid());
 		return 0;
 	}
 	left_out = !samples_this_moment();
 	if (number == NR_IO_SUBMIT)
 		aio_submitted(regs->di, regs->si, regs->dx, left_out);
 	else if (!call_begins(regs, number, op, left_out))
-		know_caller();
+		know_caller(bpf_get_current_pid_tgid());
 	return 0;
 }
 
@@ -382,7 +382,7 @@ static __always_inline void unknown_returned(__u8 op, struct pt_regs *regs, long
 {
 	struct copy copy = {};
 
-	if (ret <= 0 || is_known_caller() || !may_be_earlier())
+	if (ret <= 0 || is_known_caller(bpf_get_current_pid_tgid()) || !may_be_earlier())
 		return;
 	if (find_copy(op, regs, &copy)) {
 		count_earlier(op, copy.in_fd, ret);

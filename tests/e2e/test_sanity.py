@@ -194,3 +194,25 @@ def test_calls_that_began_before_are_in_the_bounds(disk, record, tmp_path, engin
     if engine != "sendfile":
         [row] = [row for row in summary_rows(tmp_path / "summary/summary.csv") if row["system"] == "fio"]
         assert float(row["write_amp_bytes_low"]) == 1 < float(row["write_amp_bytes"])
+
+
+@pytest.mark.parametrize("call", ["os.pwrite(file, bytes(1 << 20), 0)", "os.sendfile(file, source, 0, 1 << 20)", "os.writev(file, [bytes(1 << 20)])"],
+                         ids=["pwrite", "sendfile", "writev"])
+def test_a_call_that_began_before_and_never_ended_is_in_the_bounds(disk, record, call):
+    path = disk.mount / "file"
+    path.write_bytes(bytes(32 << 20))
+    code = f"import os; source = os.memfd_create('x'); os.write(source, bytes(1 << 20)); file = os.open({str(path)!r}, os.O_WRONLY); {call}"
+    disk.settle()
+    path.stat()
+    subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
+    try:
+        caller = subprocess.Popen([sys.executable, "-c", code])
+        wait_for(lambda: keeps_waiting(caller.pid, 1))
+        capture = record("--device", disk.name).stop()
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", disk.mount], check=True)
+    assert caller.wait() == 0
+    incomplete = capture.manifest["books"]["incomplete"]
+    # How much an array of buffers asks for is not looked at.
+    most = 0x7FFF_F000 if "writev" in call else 1 << 20
+    assert (incomplete["earlier_calls"], incomplete["earlier_calls_io"]["write_bytes"]) == (1, most), incomplete

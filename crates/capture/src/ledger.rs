@@ -144,10 +144,10 @@ pub struct Incomplete {
     pub unfinished_io: Option<Amounts>,
     /// What requests carried that were queued before the recording began and ended in it: calls that asked for them have no row.
     pub earlier_io: Amounts,
-    /// Calls, and operations of aio and io_uring, that ended in the recording and had begun before it. They have no row, though what they
-    /// asked for may have reached a device only then.
+    /// Calls that had begun before the recording and were under way in it, operations of aio and io_uring that also ended in it. They have
+    /// no row, though what they asked for may have reached a device only then.
     pub earlier_calls: u64,
-    /// What these moved.
+    /// What these moved; those that had not returned at the stop, at most.
     pub earlier_calls_io: Amounts,
     /// System calls of which it was asked, and is not known, for how long they waited for a CPU (`--run-queue`): they have no `runnable_ns`.
     pub unmeasured_calls: u64,

@@ -274,6 +274,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     // Those that there are now: a disk may have come while it was recorded.
     let idle = unfinished::idle_disks(&devices::all());
     thread::sleep(unfinished::COMPLETING);
+    session.count_still_calling()?;
     session.close(&mut |edge| witness.at(edge))?;
     session.detach();
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));

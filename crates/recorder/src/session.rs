@@ -19,11 +19,14 @@ use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opc
 use crate::report::tell;
 use crate::unseen::Unseen;
 
+mod earlier;
 mod gathering;
 mod left;
 mod owners;
 mod words;
 
+pub use earlier::STILL_CALLING;
+use earlier::StillCalling;
 pub use gathering::{Gathering, is_run_by_recorder};
 use owners::OwnerTables;
 pub use words::{Words, words};
@@ -103,6 +106,7 @@ pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
     /// In the order in which they were attached; whether each is needed until nothing begins any more.
     links: Vec<(bool, Link)>,
+    still_calling: StillCalling,
     rings: Vec<MapHandle>,
     fullness: Fullness,
 }
@@ -227,7 +231,13 @@ impl<'obj> Session<'obj> {
             Some(program) => Refusal { why: format!("the kernel refuses {program}: {e}"), program }.into(),
             None => anyhow!("cannot load the BPF object: {e:#}"),
         })?;
-        let mut session = Session { skeleton, links: Vec::new(), rings: Vec::new(), fullness: Fullness::default() };
+        let mut session = Session {
+            skeleton,
+            links: Vec::new(),
+            still_calling: StillCalling::default(),
+            rings: Vec::new(),
+            fullness: Fullness::default(),
+        };
         session.make_rings(&rings)?;
         let maps = &session.skeleton.maps;
         for (dev, device_use) in &settings.devices {
@@ -266,7 +276,12 @@ impl<'obj> Session<'obj> {
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
             let link = program.attach();
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
-            self.links.push((is_return(name) || is_of_run_queue(name), link.map_err(refusal)?));
+            let link = link.map_err(refusal)?;
+            if name == STILL_CALLING {
+                self.still_calling = StillCalling::attached(link)?;
+            } else {
+                self.links.push((is_return(name) || is_of_run_queue(name), link));
+            }
         }
         Ok(())
     }

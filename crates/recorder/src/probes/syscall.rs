@@ -6,6 +6,7 @@ use iostrata_capture::manifest::WITHOUT_IO_URING;
 
 use super::{KernelFacts, Variant, required};
 use crate::bpf::types::known_opcode;
+use crate::session::STILL_CALLING;
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     let mut programs = vec![
@@ -13,6 +14,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, "sched_process_exec", "iostrata_exec_calls")?,
         required(kernel, "sys_exit", "iostrata_sys_exit")?,
         required(kernel, "sys_enter", "iostrata_sys_enter")?,
+        STILL_CALLING.to_owned(),
     ];
     let uring = io_uring(kernel);
     let without = if uring.is_none() { vec![WITHOUT_IO_URING] } else { Vec::new() };

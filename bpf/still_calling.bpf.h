@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Calls that began before rows were made and have not ended when they are made no more: nothing tells of them, so the threads are looked at. */
+#ifndef IOSTRATA_STILL_CALLING_H
+#define IOSTRATA_STILL_CALLING_H
+
+/* At the top of the stack of a thread (task_pt_regs() in arch/x86/include/asm/processor.h), before Linux 5.15 told. */
+enum { STACK_BYTES = 16384 };
+
+static __always_inline struct pt_regs *registers_of(struct task_struct *task)
+{
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		return (struct pt_regs *)bpf_task_pt_regs(task);
+	return (struct pt_regs *)((__u64)BPF_CORE_READ(task, stack) + STACK_BYTES - bpf_core_type_size(struct pt_regs));
+}
+
+static __always_inline struct file *file_of_thread(struct task_struct *task, __u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots, *file = 0;
+
+	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+		return 0;
+	slots = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	return file;
+}
+
+/* What a call of a thread asks for; of an array of buffers that is not looked at. */
+static __always_inline __s64 asked_by(__u8 op, struct pt_regs *registers)
+{
+	switch (op) {
+	case OP_READ: case OP_WRITE: case OP_PREAD: case OP_PWRITE:
+		return at_most(asked_for(BPF_CORE_READ(registers, dx)));
+	case OP_SENDFILE_IN:
+		return at_most(asked_for(BPF_CORE_READ(registers, r10)));
+	case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN:
+		return at_most(asked_for(BPF_CORE_READ(registers, r8)));
+	}
+	return MOST_BYTES;
+}
+
+/*
+ * Read by the recorder just before rows are made no more: threads that are still in a call that began before rows were made. A thread that
+ * was interrupted in its own code shows no number of a call.
+ */
+SEC("?iter/task")
+int iostrata_still_calling(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct pt_regs *registers;
+	__u32 tid, pid, in_fd, out_fd;
+	unsigned long number;
+	__s64 bytes;
+	__u8 op;
+
+	if (!task || task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER) || task->tgid == config.recorder_pid)
+		return 0;
+	tid = task->pid;
+	pid = task->tgid;
+	if (bpf_map_lookup_elem(&calls, &tid) || is_known_caller(tid) || (config.filter_pid && !bpf_map_lookup_elem(&tree, &pid)))
+		return 0;
+	registers = registers_of(task);
+	number = BPF_CORE_READ(registers, orig_ax);
+	if (number >= sizeof(config.syscall_op))
+		return 0;
+	op = config.syscall_op[number];
+	if (moves_of(op) == MOVES_NOTHING)
+		return 0;
+	bytes = asked_by(op, registers);
+	in_fd = BPF_CORE_READ(registers, di);
+	know_caller(tid);
+	if (op == OP_SENDFILE_IN) {
+		out_fd = in_fd;
+		in_fd = BPF_CORE_READ(registers, si);
+		count_earlier_on(OP_SENDFILE_OUT, file_of_thread(task, out_fd), bytes);
+	} else if (op == OP_COPY_FILE_RANGE_IN || op == OP_SPLICE_IN) {
+		out_fd = BPF_CORE_READ(registers, dx);
+		count_earlier_on(op == OP_SPLICE_IN ? OP_SPLICE_OUT : OP_COPY_FILE_RANGE_OUT, file_of_thread(task, out_fd), bytes);
+	}
+	count_earlier_on(op, file_of_thread(task, in_fd), bytes);
+	return 0;
+}
+
+#endif
