@@ -163,7 +163,7 @@ impl Writer {
 
     /// What the capture takes with all that is still to be written.
     fn bytes(&self) -> u64 {
-        let open = self.open.iter().flatten().map(|open| open.part.bytes() + open.part.unwritten_bytes());
+        let open = self.open.iter().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
         open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
@@ -216,7 +216,7 @@ impl Writer {
         }
         let Some(open) = self.open[class].as_mut() else { return };
         match open.write(batch) {
-            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
+            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes || open.part.is_full() => self.close(class),
             Ok(()) => self.stay_small(),
             Err(error) => self.give_up(class, error.into()),
         }
@@ -230,10 +230,11 @@ impl Writer {
             return;
         }
         let Some((_, class)) = sizes.into_iter().max() else { return };
-        if let Some(open) = self.open[class].as_mut()
-            && let Err(error) = open.part.end_group()
-        {
-            self.give_up(class, error.into());
+        let Some(open) = self.open[class].as_mut() else { return };
+        match open.part.end_group() {
+            Ok(()) if open.part.is_full() => self.close(class),
+            Ok(()) => {}
+            Err(error) => self.give_up(class, error.into()),
         }
     }
 
@@ -273,10 +274,12 @@ impl Writer {
             let Some(open) = self.open[class].as_mut() else { continue };
             if open.since.elapsed() >= self.settings.rotate_interval {
                 self.close(class);
-            } else if (is_due || open.flushed_at.elapsed() >= self.settings.flush_interval)
-                && let Err(error) = open.flush()
-            {
-                self.give_up(class, error.into());
+            } else if is_due || open.flushed_at.elapsed() >= self.settings.flush_interval {
+                match open.flush() {
+                    Ok(()) if open.part.is_full() => self.close(class),
+                    Ok(()) => {}
+                    Err(error) => self.give_up(class, error.into()),
+                }
             }
         }
     }
@@ -334,3 +337,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
