@@ -1,18 +1,22 @@
 """What the recorder takes of the machine: while the disk of the capture stands still, and of names."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Disk, lost_so_far, require, wait_for
+from conftest import TABLES, Disk, analyze, lost_so_far, require, wait_for
+from pyarrow import parquet
+from survival import check_parts
 from test_identity import compiled
 
 SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 8
@@ -160,3 +164,77 @@ def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, n
     assert seen >= NAMES and names > NAMES / 10 and longest >= name_bytes + directory_bytes
     assert capture.one("select count(distinct comm) > 1000 from {syscall}") == (True,)
     assert 0 < peak <= 64 * MIB, f"{peak / MIB:.1f} MiB"
+
+
+# Rows of every table that the kernel side fills: a new file, pages of two processes in one request, a process that is new.
+IN_EVERY_TABLE = """
+import os, sys
+number = 0
+while True:
+    number += 1
+    path = f"{sys.argv[1]}/{number}"
+    f = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.pwrite(f, bytes(4096), 0)
+    child = os.fork()
+    if child == 0:
+        os.pwrite(f, bytes(4096), 4096)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.fsync(f)
+    os.close(f)
+    os.unlink(path)
+"""
+# Where their layers are captured.
+FILLED = {"syscall": "syscall", "vfs": "vfs", "fs": "fs", "block": "block", "share": "block", "process": "syscall", "file": "syscall"}
+# Row groups of each of these tables until the peak is looked at. While a part kept them in memory, 12 KB each, LITTLE MiB were passed before.
+GROUPS = 4_000 if os.environ.get("IOSTRATA_SOAK") else 150
+# What a part has at most (`MOST_GROUPS`): one that has so many is closed.
+MOST_GROUPS = 1_024
+# The least that is accepted.
+LITTLE = 43
+
+
+def groups_in_log(log):
+    """Row groups of a part that is being written: its log has a record for each, and one before them."""
+    data, at, records = log.read_bytes(), 16, 0
+    while len(data) >= at + 4 and (end := at + 8 + int.from_bytes(data[at:at + 4], "little")) <= len(data):
+        at, records = end, records + 1
+    return max(0, records - 1)
+
+
+def groups_of(directory, table):
+    """Row groups by part of a table, that of the open part last."""
+    finished = [parquet.ParquetFile(part).metadata.num_row_groups for part in sorted(directory.glob(f"{table}/*.parquet"))]
+    for log in directory.glob(f"{table}/.*.groups"):
+        with contextlib.suppress(FileNotFoundError):
+            finished.append(groups_in_log(log))
+    return finished
+
+
+def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the_rotation(disk, record, tmp_path):
+    recorder = record("--device", disk.name, "--flush-interval", "100ms", "--rotate-interval", "3650days", "--rotate-size", "1TiB",
+                      "--memory", f"{LITTLE}MiB")
+    layers = json.loads((recorder.out / "manifest.json").read_text())["layers"]
+    filled = [table for table, layer in FILLED.items() if layers[layer]["captured"]]
+    assert {"syscall", "fs", "block"} <= set(filled), layers
+    work = subprocess.Popen([sys.executable, "-c", IN_EVERY_TABLE, disk.mount])
+    began = time.monotonic()
+    try:
+        wait_for(lambda: all(sum(groups_of(recorder.out, table)) >= GROUPS for table in filled), f"{GROUPS} row groups", patience_s=300 + 2 * GROUPS)
+        peak = recorder.peak_rss_bytes()
+    finally:
+        work.kill()
+        work.wait()
+    took = time.monotonic() - began
+    capture = recorder.stop(expected=None)
+    assert recorder.process.returncode in (0, 3), recorder.text
+    capture.check_books()
+    check_parts(capture)
+    groups = {table: groups_of(capture.directory, table) for table in TABLES}
+    print(f"{took:.0f} s: row groups by part {groups}; peak RSS {peak / MIB:.1f} MiB")
+    assert all(sum(groups[table]) >= GROUPS for table in filled) and max(max(parts) for parts in groups.values()) <= MOST_GROUPS
+    # One that is closed early is full.
+    assert all(part == MOST_GROUPS for parts in groups.values() for part in parts[:-1])
+    assert 0 < peak <= LITTLE * MIB, f"{peak / MIB:.1f} MiB"
+    summary = analyze("summary", capture.directory, "--out", tmp_path / "results")
+    assert summary.returncode == recorder.process.returncode, summary.stderr

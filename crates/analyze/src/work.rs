@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Result;
 use iostrata_capture::guard::reading;
 use iostrata_capture::op::Layer;
-use iostrata_capture::part::{OpenPart, PartFile};
+use iostrata_capture::part::{MOST_GROUPS, OpenPart, PartFile};
 
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Finished as Ordered, Sequences, Span};
@@ -50,6 +50,9 @@ struct Stretch {
 
 /// So many parts a thread keeps open for its next task at most: where they are small a stretch of time may be of thousands.
 const MOST_OPEN: usize = 16;
+
+/// And so many row groups in these: what is known of each takes memory (7 KB).
+const MOST_OPEN_GROUPS: usize = MOST_GROUPS as usize;
 
 /// What a thread has made of the tasks that it took.
 struct Worker<'a> {
@@ -170,7 +173,8 @@ impl<'a> Worker<'a> {
             };
             let groups = groups(open.groups());
             self.fold(scan).read(*source, &mut open, &groups)?;
-            if self.open.len() < MOST_OPEN {
+            let groups: usize = self.open.values().chain([&open]).map(OpenPart::groups).sum();
+            if self.open.len() < MOST_OPEN && groups <= MOST_OPEN_GROUPS {
                 self.open.insert(number, open);
             }
             Ok(())

@@ -124,7 +124,7 @@ fn encode<T: Table>(capture: (&Dir, &PartsId), part_bytes: u64, batches: &Receiv
             None => begin::<T>(capture, parts.len())?,
         };
         part.write(&batch)?;
-        match part.bytes() < part_bytes {
+        match part.bytes() < part_bytes && !part.is_full() {
             true => open = Some(part),
             false => parts.push(part.finish()?),
         }

@@ -10,6 +10,9 @@ const OWN_BYTES: u64 = 20 * MIB;
 /// What queue and parts need at least together: a few batches, and a row group of each table.
 const LEAST_BYTES: u64 = 12 * MIB;
 
+/// What is known of a part that may have to go (measured).
+const LISTED_PART_BYTES: u64 = 75;
+
 /// What each consumer may take. Together, with what an allocator keeps between them, it is the memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
@@ -19,6 +22,9 @@ pub struct Memory {
     pub queue_bytes: u64,
     /// Row groups that are being encoded.
     pub parts_bytes: u64,
+    /// As many parts of a capture that is a ring are as small as they come; those beyond have a share of it each, so that there are no more than
+    /// twice as many.
+    pub small_parts: u64,
     /// Where the process takes more, what the allocator keeps is returned at once.
     pub thrift_bytes: u64,
 }
@@ -35,7 +41,13 @@ impl Memory {
             return Err(format!("too little with rings of {rings}; expected at least {least}"));
         }
         let rest = all - taken;
-        Ok(Memory { ring_bytes, queue_bytes: rest / 8 * 3, parts_bytes: rest / 4, thrift_bytes: all / 8 * 7 })
+        Ok(Memory {
+            ring_bytes,
+            queue_bytes: rest / 8 * 3,
+            parts_bytes: rest / 4,
+            small_parts: all / 32 / LISTED_PART_BYTES,
+            thrift_bytes: all / 8 * 7,
+        })
     }
 }
 
@@ -54,8 +66,9 @@ mod tests {
     fn what_is_given_out_is_not_more_than_there_is() {
         for all in [48, 64, 100, 1000, 100_000] {
             let memory = Memory::divide(all * MIB, None).expect("enough");
-            let Memory { ring_bytes, queue_bytes, parts_bytes, thrift_bytes } = memory;
-            assert!(OWN_BYTES + 2 * ring_bytes + queue_bytes + parts_bytes <= all * MIB, "{memory:?}");
+            let Memory { ring_bytes, queue_bytes, parts_bytes, small_parts, thrift_bytes } = memory;
+            let listed_bytes = 2 * small_parts * LISTED_PART_BYTES;
+            assert!(OWN_BYTES + 2 * ring_bytes + queue_bytes + parts_bytes + listed_bytes <= all * MIB, "{memory:?}");
             assert!(
                 thrift_bytes < all * MIB && thrift_bytes > 2 * ring_bytes + queue_bytes + parts_bytes,
                 "{memory:?}"

@@ -16,20 +16,42 @@
 //!
 //! Numbers are little endian. The first record of a log has no row group; it has the key-value metadata, which the others
 //! leave out.
+//!
+//! Whoever writes a part keeps nothing of its row groups in memory: the footer, in the end, is copied from the log.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
+use parquet::file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData};
 
+use super::footer::{self, Frame, Groups};
 use super::limits::{self, MOST_FOOTER_BYTES};
+use super::shape::Pieces;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::files;
 
 const MAGIC: &[u8; 16] = b"iostrata groups1";
+
+/// The length and the checksum of a record, and what is in it before the footer.
+const HEAD_BYTES: usize = 8;
+const BEFORE_FOOTER_BYTES: usize = 12;
+
+/// So much of a log is read at once.
+const READ_BYTES: usize = 1 << 16;
+
+/// How far a part goes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// Where its row groups end.
+    pub(super) end: u64,
+    /// Where what the log has of them ends.
+    pub(super) log_end: u64,
+    /// The row groups.
+    pub(super) groups: Groups,
+}
 
 /// A log that is being written.
 pub(super) struct GroupLog {
@@ -37,46 +59,70 @@ pub(super) struct GroupLog {
     file: File,
     /// What the footers have in common.
     template: FileMetaData,
-    bytes: u64,
+    frame: Frame,
+    extent: Extent,
 }
 
 impl GroupLog {
-    /// Begins the log `name` in `folder`, of a part whose footer will be like `template`.
-    pub(super) fn create(folder: &Dir, name: &str, template: FileMetaData) -> Result<GroupLog> {
+    /// Begins the log `name` in `folder`, of a part whose footer will be like that of `template`, a file without rows.
+    pub(super) fn create(folder: &Dir, name: &str, template: &ParquetMetaData) -> Result<GroupLog> {
         let path = folder.path().join(name);
+        let whole = footer::whole(template).map_err(|e| Error::parquet(&path, e))?;
+        let (thrift, pieces) = footer::taken_apart(&whole).map_err(|e| Error::parquet(&path, e))?;
+        let frame = Frame::of(thrift, &pieces);
         let mut file = folder.create_file(name)?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
-        Ok(GroupLog { path, file, template, bytes: 0 })
+        let extent = Extent { log_end: MAGIC.len() as u64, ..Extent::default() };
+        Ok(GroupLog { path, file, template: template.file_metadata().clone(), frame, extent })
     }
 
-    /// Appends `groups`, which end at `end` in the part; `sum` is the checksum of the part since the last record.
-    pub(super) fn append(&mut self, end: u64, sum: u32, groups: &[RowGroupMetaData]) -> Result<()> {
-        let keys = self.template.key_value_metadata().filter(|_| self.bytes == 0).cloned();
-        let metadata = metadata(&self.template, keys, groups.to_vec());
-        let footer = footer(&metadata).map_err(|e| Error::parquet(&self.path, e))?;
-        let mut body = Vec::with_capacity(footer.len() + 12);
+    /// Appends a row group, which ends at `end` in the part, or none as the first record; `sum` is the checksum of the part since the
+    /// last record.
+    pub(super) fn append(&mut self, end: u64, sum: u32, group: Option<RowGroupMetaData>) -> Result<()> {
+        let keys = self.template.key_value_metadata().filter(|_| group.is_none()).cloned();
+        let metadata = footer::metadata(&self.template, keys, group.into_iter().collect());
+        let error = |e| Error::parquet(&self.path, e);
+        let footer = footer::whole(&metadata).map_err(error)?;
+        let (_, pieces) = footer::taken_apart(&footer).map_err(error)?;
+        let mut body = Vec::with_capacity(footer.len() + BEFORE_FOOTER_BYTES);
         body.extend(end.to_le_bytes());
         body.extend(sum.to_le_bytes());
         body.extend(footer);
         let length = u32::try_from(body.len())
-            .map_err(|_| Error::parquet(&self.path, ParquetError::General("a footer of more than 4 GiB".to_owned())))?;
-        let mut record = Vec::with_capacity(body.len() + 8);
+            .map_err(|_| error(ParquetError::General("a footer of more than 4 GiB".to_owned())))?;
+        let mut record = Vec::with_capacity(body.len() + HEAD_BYTES);
         record.extend(length.to_le_bytes());
         record.extend(crc32fast::hash(&body).to_le_bytes());
         record.extend(body);
         self.file.write_all(&record).map_err(|e| Error::io(&self.path, "write", e))?;
-        self.bytes += record.len() as u64;
+        let groups = Groups::of(metadata.row_groups(), pieces.groups.len() as u64);
+        let Extent { log_end, groups: before, .. } = self.extent;
+        self.extent = Extent { end, log_end: log_end + record.len() as u64, groups: before.with(groups) };
         Ok(())
     }
 
-    /// Size of all records.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+    /// What was appended.
+    pub(super) fn extent(&self) -> &Extent {
+        &self.extent
     }
 
-    /// The metadata of the part, if it ended with these row groups.
-    pub(super) fn metadata(&self, groups: Vec<RowGroupMetaData>) -> ParquetMetaData {
-        metadata(&self.template, self.template.key_value_metadata().cloned(), groups)
+    /// How long the footer of the part is, if it ends with what was appended.
+    pub(super) fn footer_bytes(&self) -> u64 {
+        self.frame.bytes(&self.extent.groups)
+    }
+
+    /// Writes the footer of the part as it was when the log went as far as `extent`.
+    pub(super) fn write_footer(&self, out: &mut impl Write, extent: &Extent) -> io::Result<()> {
+        self.frame.write(out, &extent.groups, |out| {
+            let mut copied = 0;
+            let mut records = Records::of(&self.file, extent.log_end)?;
+            while let Some(record) = records.next()? {
+                let groups = record.groups();
+                out.write_all(groups)?;
+                copied += groups.len() as u64;
+            }
+            Ok(copied)
+        })
     }
 
     /// Makes what was appended durable.
@@ -85,69 +131,119 @@ impl GroupLog {
     }
 }
 
-/// The footer of a file with `metadata`: Thrift, its length, `PAR1`.
-pub(super) fn footer(metadata: &ParquetMetaData) -> std::result::Result<Vec<u8>, ParquetError> {
-    let mut bytes = Vec::new();
-    ParquetMetaDataWriter::new(&mut bytes, metadata).finish()?;
-    Ok(bytes)
-}
-
-/// The metadata of a file with `groups`.
-pub(super) fn metadata(
-    template: &FileMetaData,
-    keys: Option<Vec<KeyValue>>,
-    groups: Vec<RowGroupMetaData>,
-) -> ParquetMetaData {
-    let rows = groups.iter().fold(0i64, |sum, group| sum.saturating_add(group.num_rows()));
-    let file = FileMetaData::new(
-        template.version(),
-        rows,
-        template.created_by().map(str::to_owned),
-        keys,
-        template.schema_descr_ptr(),
-        template.column_orders().cloned(),
-    );
-    ParquetMetaData::new(file, groups)
-}
-
 /// One record of a log.
 pub(super) struct Record {
     /// Where its row groups end in the part.
     pub(super) end: u64,
     /// The checksum of the part from the end of the record before.
     pub(super) sum: u32,
-    /// The footer of its row groups.
-    pub(super) metadata: ParquetMetaData,
+    /// It, from its end in the part on.
+    body: Vec<u8>,
+    pieces: Pieces,
 }
 
-/// The records of the log `name` in `folder`, as far as they are whole; what follows the first one that is not is of no use.
-pub(super) fn read(folder: &Dir, name: &str) -> Result<Vec<Record>> {
-    // It says of the columns again with every record what a footer says of them once.
-    let bytes = files::read(folder, name, 2 * MOST_FOOTER_BYTES)?;
-    let mut rest = bytes.strip_prefix(MAGIC).unwrap_or_default();
-    let mut records = Vec::new();
-    // Only the first one has no row group: of others like it a log could have any number.
-    while let Some((record, after)) = take_record(rest)
-        && (records.is_empty() || record.metadata.num_row_groups() > 0)
-    {
-        records.push(record);
-        rest = after;
+impl Record {
+    fn of(body: Vec<u8>) -> Option<Record> {
+        let (end, rest) = body.split_first_chunk::<8>()?;
+        let (sum, footer) = rest.split_first_chunk::<4>()?;
+        let (end, sum) = (u64::from_le_bytes(*end), u32::from_le_bytes(*sum));
+        let (_, pieces) = footer::taken_apart(footer).ok()?;
+        Some(Record { end, sum, body, pieces })
     }
-    Ok(records)
+
+    /// The Thrift of its footer.
+    fn thrift(&self) -> &[u8] {
+        let end = self.body.len().saturating_sub(footer::TAIL_BYTES);
+        self.body.get(BEFORE_FOOTER_BYTES..end).unwrap_or_default()
+    }
+
+    /// What tells of its row groups, as a footer has it.
+    pub(super) fn groups(&self) -> &[u8] {
+        self.thrift().get(self.pieces.groups.clone()).unwrap_or_default()
+    }
+
+    /// How many row groups it has.
+    pub(super) fn count(&self) -> u64 {
+        self.pieces.count
+    }
+
+    /// What its footer says.
+    pub(super) fn metadata(&self) -> std::result::Result<ParquetMetaData, ParquetError> {
+        limits::footer(self.thrift())
+    }
+
+    /// What is around the row groups in the footer of its part, where it is the first one.
+    pub(super) fn frame(&self) -> Frame {
+        Frame::of(self.thrift(), &self.pieces)
+    }
 }
 
-fn take_record(bytes: &[u8]) -> Option<(Record, &[u8])> {
-    let (length, bytes) = bytes.split_first_chunk::<4>()?;
-    let (sum, bytes) = bytes.split_first_chunk::<4>()?;
-    let (body, after) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
-        return None;
+/// The records of a log, as far as they are whole; what follows the first one that is not is of no use.
+pub(super) struct Records<'a> {
+    log: BufReader<At<'a>>,
+    /// Bytes of it that are left.
+    left: u64,
+}
+
+impl Records<'_> {
+    /// Those in the first `bytes` of `log`.
+    pub(super) fn of(log: &File, bytes: u64) -> io::Result<Records<'_>> {
+        let mut records = Records { log: BufReader::with_capacity(READ_BYTES, At { file: log, at: 0 }), left: bytes };
+        let mut magic = [0; MAGIC.len()];
+        if !records.take(&mut magic)? || magic != *MAGIC {
+            records.left = 0;
+        }
+        Ok(records)
     }
-    let (end, body) = body.split_first_chunk::<8>()?;
-    let (sum, footer) = body.split_first_chunk::<4>()?;
-    // The last 8 bytes are the footer's length and `PAR1`.
-    let thrift = footer.split_at_checked(footer.len().checked_sub(8)?)?.0;
-    let metadata = limits::footer(thrift).ok()?;
-    let record = Record { end: u64::from_le_bytes(*end), sum: u32::from_le_bytes(*sum), metadata };
-    Some((record, after))
+
+    /// The next one.
+    pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
+        let record = self.read()?;
+        if record.is_none() {
+            self.left = 0;
+        }
+        Ok(record)
+    }
+
+    fn read(&mut self) -> io::Result<Option<Record>> {
+        let mut head = [0; HEAD_BYTES];
+        if !self.take(&mut head)? {
+            return Ok(None);
+        }
+        let [a, b, c, d, sum @ ..] = head;
+        let length = u64::from(u32::from_le_bytes([a, b, c, d]));
+        if length > self.left.min(MOST_FOOTER_BYTES) {
+            return Ok(None);
+        }
+        let mut body = vec![0; usize::try_from(length).unwrap_or(0)];
+        if !self.take(&mut body)? || crc32fast::hash(&body) != u32::from_le_bytes(sum) {
+            return Ok(None);
+        }
+        Ok(Record::of(body))
+    }
+
+    /// Whether there was as much as `bytes` takes.
+    fn take(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(false) };
+        self.left = left;
+        match self.log.read_exact(bytes) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Reads a file from where it is, and leaves alone where the next write goes.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }

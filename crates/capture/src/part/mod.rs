@@ -6,6 +6,8 @@
 //! never finished is read and made whole as far as it was flushed ([`torn`]).
 
 pub mod empty;
+mod footer;
+mod groups;
 mod limits;
 pub mod log;
 mod name;
@@ -20,15 +22,17 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
+use self::footer::Groups;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::list::Part;
 
+pub use footer::MOST_GROUPS;
 pub use name::PartName;
 pub(crate) use name::table;
 pub(crate) use origin::Origin;
@@ -149,7 +153,7 @@ impl Found {
         let (bytes, footer) = length_and_footer(place)?;
         let metadata = limits::footer(&footer).map_err(|e| Error::parquet(place.path(), e))?;
         let origin = Origin::of(metadata.file_metadata());
-        Ok(Found { rows: rows_of(&metadata), bytes, footer: crc32fast::hash(&footer), origin })
+        Ok(Found { rows: rows_of(metadata.row_groups()), bytes, footer: crc32fast::hash(&footer), origin })
     }
 }
 
@@ -160,9 +164,9 @@ fn length_and_footer(place: &Place) -> Result<(u64, Vec<u8>)> {
     Ok((bytes, limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?))
 }
 
-/// Rows in the row groups of a part.
-fn rows_of(metadata: &ParquetMetaData) -> u64 {
-    let rows = metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
+/// Rows in row groups of a part.
+fn rows_of(groups: &[RowGroupMetaData]) -> u64 {
+    let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
     rows.fold(0, u64::saturating_add)
 }
 
@@ -187,24 +191,24 @@ pub(crate) fn whole_part(place: &Place, name: PartName) -> Result<Part> {
     let (path, file) = (place.path(), place.open()?);
     let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
     let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
-    Ok(part_of(&metadata, name, bytes))
+    Ok(part_of(&groups_of(&metadata), name, bytes))
 }
 
-/// What the list of parts says of a finished part with `metadata`.
-fn part_of(metadata: &ParquetMetaData, name: PartName, bytes: u64) -> Part {
-    let range = range_ns(metadata);
-    Part {
-        name,
-        rows: u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0),
-        bytes,
-        first_ts_ns: range.map(|r| r.0),
-        last_ts_ns: range.map(|r| r.1),
-    }
+/// The row groups of a finished part with `metadata`.
+fn groups_of(metadata: &ParquetMetaData) -> Groups {
+    let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+    Groups { rows, ..Groups::of(metadata.row_groups(), 0) }
+}
+
+/// What the list of parts says of a finished part with `groups`.
+fn part_of(groups: &Groups, name: PartName, bytes: u64) -> Part {
+    let Groups { rows, range_ns, .. } = *groups;
+    Part { name, rows, bytes, first_ts_ns: range_ns.map(|range| range.0), last_ts_ns: range_ns.map(|range| range.1) }
 }
 
 /// The least and the greatest `ts_ns`, by the statistics of the row groups.
-fn range_ns(metadata: &ParquetMetaData) -> Option<(i64, i64)> {
-    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+fn range_ns(groups: &[RowGroupMetaData]) -> Option<(i64, i64)> {
+    let columns = groups.iter().flat_map(|group| group.columns());
     columns
         .filter(|column| column.column_path().string() == "ts_ns")
         .filter_map(|column| match column.statistics() {

@@ -45,7 +45,7 @@ impl OpenPart {
                 let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
                 (file, Arc::new(metadata), bytes)
             }
-            PartFile::Torn(torn) => (torn.open()?, torn.metadata.clone(), torn.end),
+            PartFile::Torn(torn) => (torn.open()?, Arc::new(torn.metadata().map_err(error)?), torn.end),
         };
         // The Arrow schema that a file may have in it says nothing that the table does not, and is left alone.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::writer::{ROW_GROUP_ROWS, properties};
-use super::{Origin, PartName, finished_name, numbered, part_of, replacement_name, replacement_number};
+use super::{Origin, PartName, finished_name, groups_of, numbered, part_of, replacement_name, replacement_number};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
@@ -48,7 +48,7 @@ impl Replacement {
         let file = self.writer.inner();
         file.sync_all().map_err(|e| Error::io(&self.path, "sync", e))?;
         let bytes = file.metadata().map_err(|e| Error::io(&self.path, "stat", e))?.len();
-        Ok(part_of(&metadata, self.name, bytes))
+        Ok(part_of(&groups_of(&metadata), self.name, bytes))
     }
 
     /// Puts the one of part `name` of the capture in `capture` in its place. To be made durable by [`Dir::sync`].

@@ -4,7 +4,10 @@
 //! they are, sets memory aside for as many columns as a group claims to have, and goes down as deep as groups are nested. So
 //! only what the recorder writes passes: these fields, of these types, and no list that is longer than it has bytes.
 
+mod pieces;
+
 use Shape::{Bool, Byte, Bytes, List, Number, Struct};
+pub(super) use pieces::{Pieces, pieces};
 
 /// The type of a value.
 pub(super) enum Shape {
@@ -89,8 +92,8 @@ const ROW_GROUP: Shape = Struct(&[
 const FOOTER: Shape = Struct(&[
     (1, Number),
     (SCHEMA, List(&SCHEMA_ELEMENT)),
-    (3, Number),
-    (4, List(&ROW_GROUP)),
+    (ROWS, Number),
+    (GROUPS, List(&ROW_GROUP)),
     (5, List(&KEY_VALUE)),
     (6, Bytes),
     (7, List(&Struct(&[(1, NOTHING)]))),
@@ -106,6 +109,8 @@ const PAGE: Shape = Struct(&[
 ]);
 
 const SCHEMA: i16 = 2;
+const ROWS: i16 = 3;
+const GROUPS: i16 = 4;
 const NAME: i16 = 4;
 const CHILDREN: i16 = 5;
 
@@ -219,6 +224,12 @@ impl Walker<'_, '_> {
     }
 
     fn list(&mut self, of: &Shape) -> Result<(), Flaw> {
+        let count = self.list_head(of)?;
+        (0..count).try_for_each(|_| self.value(of))
+    }
+
+    /// How many elements a list has.
+    fn list_head(&mut self, of: &Shape) -> Result<u64, Flaw> {
         let head = self.take(1)?[0];
         let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
         // Each takes a byte at least.
@@ -229,31 +240,37 @@ impl Walker<'_, '_> {
         if count > 0 && !fits(head & 0xf, of) {
             return Err(self.wrong("has a list of another type than expected"));
         }
-        (0..count).try_for_each(|_| self.value(of))
+        Ok(count)
     }
 
     fn structure(&mut self, fields: &[(i16, Shape)]) -> Result<(), Flaw> {
         let mut last = 0i16;
-        loop {
-            let head = self.take(1)?[0];
-            if head & 0xf == 0 {
-                return Ok(());
-            }
-            let number = match head >> 4 {
-                0 => self.long_number()?,
-                delta => last.saturating_add(i16::from(delta)),
-            };
-            self.path.push(number);
-            let Some((_, shape)) = fields.iter().find(|(known, _)| *known == number && number > last) else {
-                return Err(self.wrong("has a field that the recorder does not write"));
-            };
-            if !fits(head & 0xf, shape) {
-                return Err(self.wrong("has a field of another type than expected"));
-            }
+        while let Some((number, shape)) = self.field(fields, last)? {
             self.value(shape)?;
             self.path.pop();
             last = number;
         }
+        Ok(())
+    }
+
+    /// The next field of a structure, which is on the path from now on; none at the end of the structure.
+    fn field<'s>(&mut self, fields: &'s [(i16, Shape)], last: i16) -> Result<Option<(i16, &'s Shape)>, Flaw> {
+        let head = self.take(1)?[0];
+        if head & 0xf == 0 {
+            return Ok(None);
+        }
+        let number = match head >> 4 {
+            0 => self.long_number()?,
+            delta => last.saturating_add(i16::from(delta)),
+        };
+        self.path.push(number);
+        let Some((_, shape)) = fields.iter().find(|(known, _)| *known == number && number > last) else {
+            return Err(self.wrong("has a field that the recorder does not write"));
+        };
+        if !fits(head & 0xf, shape) {
+            return Err(self.wrong("has a field of another type than expected"));
+        }
+        Ok(Some((number, shape)))
     }
 
     fn long_number(&mut self) -> Result<i16, Flaw> {

@@ -5,6 +5,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use super::log::Records;
 use super::*;
 use crate::column::{Comm, Reader};
 use crate::op::Op;
@@ -235,8 +236,11 @@ fn a_part_that_has_a_name_elsewhere_is_not_made_whole() {
 /// Where the last row group ends, by the log.
 fn last_end(log: &[u8]) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    fs::write(directory.path().join("log"), log).expect("room");
-    log::read(&dir(directory.path()), "log").expect("readable").last().expect("records").end as usize
+    let path = directory.path().join("log");
+    fs::write(&path, log).expect("room");
+    let file = File::open(&path).expect("there");
+    let mut records = Records::of(&file, log.len() as u64).expect("readable");
+    std::iter::from_fn(|| records.next().expect("readable")).last().expect("records").end as usize
 }
 
 #[test]
@@ -245,7 +249,8 @@ fn the_log_costs_a_part_no_more_than_its_footer() {
     let folder = torn(directory.path());
     let log = fs::metadata(folder.join(log_name(7))).expect("there").len();
     let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
-    let before = torn.metadata.row_groups()[2].columns().last().expect("columns").byte_range();
+    let metadata = torn.metadata().expect("a footer");
+    let before = metadata.row_groups()[2].columns().last().expect("columns").byte_range();
     let part = torn.finish(ProcessTable::NAME).expect("room");
     let footer = part.bytes - before.0 - before.1;
     assert!(log < 3 * footer, "{log} against {footer}");

@@ -1,25 +1,33 @@
 //! Parts that were never finished: how far they go, and how they are made whole.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
-use super::log::{self, Record};
-use super::writer::publish;
+use super::footer::{Groups, TAIL_BYTES};
+use super::limits::{self, MOST_FOOTER_BYTES};
+use super::log::{Record, Records};
+use super::writer::{publish, reopen};
 use super::{Origin, PartName, Place, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::Part;
+
+/// It says of the columns again with every record what a footer says of them once.
+const MOST_LOG_BYTES: u64 = 2 * MOST_FOOTER_BYTES;
 
 /// A part without a footer, with what its log says of it.
 #[derive(Debug, Clone)]
 pub struct Torn {
     /// The file.
     pub place: Place,
-    /// What its footer would say.
-    pub(super) metadata: Arc<ParquetMetaData>,
+    /// Its footer would be this, with what ends a file. Made anew of that each time: as a library has it, it is far larger.
+    footer: Arc<[u8]>,
+    groups: Groups,
+    origin: Option<Origin>,
     number: u32,
     /// Where the last row group ends.
     pub(super) end: u64,
@@ -29,28 +37,43 @@ impl Torn {
     /// Part `number` in the folder `directory` of a table, as far as file and log agree. None where no row group of it was
     /// flushed, or where it has been finished meanwhile.
     pub fn read(directory: &Dir, number: u32) -> Result<Option<Torn>> {
-        let place = Place::new(directory, temporary_name(number));
-        let records = match log::read(directory, &log_name(number)) {
-            Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
-            records => records?,
+        let (place, log) = (Place::new(directory, temporary_name(number)), Place::new(directory, log_name(number)));
+        let (Some(log_file), Some(file)) = (unless_gone(log.open())?, unless_gone(place.open())?) else {
+            return Ok(None);
         };
-        let file = match place.open() {
-            Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let Some(first) = records.first() else { return Ok(None) };
-        let whole = whole_records(file, &records).map_err(|e| Error::io(place.path(), "read", e))?;
-        let groups: Vec<RowGroupMetaData> =
-            records[..whole].iter().flat_map(|record| record.metadata.row_groups().iter().cloned()).collect();
-        let Some(last) = records[..whole].last().filter(|_| !groups.is_empty()) else { return Ok(None) };
-        let template = first.metadata.file_metadata();
-        let metadata = log::metadata(template, template.key_value_metadata().cloned(), groups);
-        Ok(Some(Torn::of(place, number, last.end, metadata)))
+        let log_error = |e| Error::io(log.path(), "read", e);
+        let bytes = log_file.metadata().map_err(log_error)?.len();
+        most(&log, bytes, MOST_LOG_BYTES)?;
+        let mut records = Records::of(&log_file, bytes).map_err(log_error)?;
+        let mut part = Summed { file: BufReader::with_capacity(1 << 16, file), end: 0 };
+        let (mut groups, mut told, mut first) = (Groups::default(), Vec::new(), None);
+        while let Some(record) = records.next().map_err(log_error)? {
+            // Only the first one has no row group: of others like it a log could have any number.
+            if first.is_some() && record.count() == 0 {
+                break;
+            }
+            let Ok(metadata) = record.metadata() else { break };
+            if !part.has(&record).map_err(|e| Error::io(place.path(), "read", e))? {
+                break;
+            }
+            first.get_or_insert_with(|| (record.frame(), Origin::of(metadata.file_metadata())));
+            groups = groups.with(Groups::of(metadata.row_groups(), record.groups().len() as u64));
+            told.extend_from_slice(record.groups());
+        }
+        let Some((frame, origin)) = first.filter(|_| groups.count > 0) else { return Ok(None) };
+        most(&place, frame.bytes(&groups), MOST_FOOTER_BYTES)?;
+        let mut footer = Vec::new();
+        let made = frame.write(&mut footer, &groups, |footer| {
+            footer.append(&mut told);
+            Ok(groups.bytes)
+        });
+        made.map_err(|e| Error::io(place.path(), "make the footer of", e))?;
+        Ok(Some(Torn { place, footer: footer.into(), groups, origin, number, end: part.end }))
     }
 
-    /// Of a part whose row groups end at `end`.
-    pub(super) fn of(place: Place, number: u32, end: u64, metadata: ParquetMetaData) -> Torn {
-        Torn { place, metadata: Arc::new(metadata), number, end }
+    /// What its footer would say.
+    pub(super) fn metadata(&self) -> std::result::Result<ParquetMetaData, ParquetError> {
+        limits::footer(&self.footer[..self.footer.len().saturating_sub(TAIL_BYTES)])
     }
 
     /// Opens the file. It may have got its name meanwhile.
@@ -65,37 +88,46 @@ impl Torn {
 
     /// Rows in its row groups.
     pub fn rows(&self) -> u64 {
-        u64::try_from(self.metadata.file_metadata().num_rows()).unwrap_or(0)
+        self.groups.rows
     }
 
     /// What it says that it is.
     pub(crate) fn origin(&self) -> Option<Origin> {
-        Origin::of(self.metadata.file_metadata())
+        self.origin.clone()
     }
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
     pub fn finish(&self, table: &'static str) -> Result<Part> {
-        let (path, directory) = (self.place.path(), self.place.directory());
-        let footer = log::footer(&self.metadata).map_err(|e| Error::parquet(path, e))?;
-        let mut file = directory.open_to_write(temporary_name(self.number))?;
-        file.set_len(self.end)
-            .and_then(|()| file.seek(SeekFrom::End(0)))
-            .and_then(|_| file.write_all(&footer))
-            .map_err(|e| Error::io(path, "write the footer of", e))?;
+        let directory = self.place.directory();
+        let mut file = reopen(directory, self.number, self.end)?;
+        file.write_all(&self.footer).map_err(|e| Error::io(self.place.path(), "write the footer of", e))?;
         let bytes = publish(&file, directory, self.number)?;
         remove(directory, self.number)?;
-        Ok(part_of(&self.metadata, PartName { table, number: self.number }, bytes))
+        Ok(part_of(&self.groups, PartName { table, number: self.number }, bytes))
     }
 }
 
-/// How many of `records` have the bytes in `file` that they are about.
-fn whole_records(file: File, records: &[Record]) -> std::io::Result<usize> {
-    let mut file = BufReader::with_capacity(1 << 16, file);
-    let mut begin = 0u64;
-    for (index, record) in records.iter().enumerate() {
-        let Some(length) = record.end.checked_sub(begin) else { return Ok(index) };
+/// None of a file that is not there.
+fn unless_gone(opened: Result<File>) -> Result<Option<File>> {
+    match opened {
+        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// A part whose row groups are held against what a log says of them, from the first on.
+struct Summed {
+    file: BufReader<File>,
+    /// Where the last one ended.
+    end: u64,
+}
+
+impl Summed {
+    /// Whether it has the bytes that the next record is about.
+    fn has(&mut self, record: &Record) -> std::io::Result<bool> {
+        let Some(length) = record.end.checked_sub(self.end) else { return Ok(false) };
         let mut sum = crc32fast::Hasher::new();
-        let mut left = file.by_ref().take(length);
+        let mut left = self.file.by_ref().take(length);
         let mut chunk = [0u8; 1 << 14];
         loop {
             let read = left.read(&mut chunk)?;
@@ -104,12 +136,23 @@ fn whole_records(file: File, records: &[Record]) -> std::io::Result<usize> {
             }
             sum.update(&chunk[..read]);
         }
-        if left.limit() > 0 || sum.finalize() != record.sum {
-            return Ok(index);
+        let has = left.limit() == 0 && sum.finalize() == record.sum;
+        if has {
+            self.end = record.end;
         }
-        begin = record.end;
+        Ok(has)
     }
-    Ok(records.len())
+}
+
+/// An error of a file of which more than `most` bytes, `bytes`, would have to be in memory.
+fn most(place: &Place, bytes: u64, most: u64) -> Result<()> {
+    match bytes > most {
+        true => {
+            let what = format!("row groups that take {bytes} bytes to tell of, expected at most {most}");
+            Err(Error::parquet(place.path(), ParquetError::General(what)))
+        }
+        false => Ok(()),
+    }
 }
 
 /// The numbers of parts in `directory` that were begun and not finished, ascending.

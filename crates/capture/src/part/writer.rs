@@ -1,17 +1,19 @@
 //! Writing a part.
 
 use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-use super::log::GroupLog;
-use super::{Origin, PartName, Place, Torn, finished_name, log_name, part_of, temporary_name, torn};
+use super::footer::MOST_GROUPS;
+use super::groups::GroupWriter;
+use super::log::{Extent, GroupLog};
+use super::{Origin, PartName, finished_name, log_name, part_of, temporary_name, torn};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::Part;
@@ -32,6 +34,8 @@ pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterP
         // Row groups end where batches do, so that whoever counts the events of batches knows what is in them.
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
+        // Where the pages of a column are is of use only with what is in each of them, which is not written.
+        .set_offset_index_disabled(true)
         .set_dictionary_enabled(false);
     for column in columns {
         let path = ColumnPath::from(column.name);
@@ -75,12 +79,11 @@ pub struct PartWriter {
     number: u32,
     /// What its file is called in messages.
     temporary: PathBuf,
-    writer: ArrowWriter<Summed>,
-    log: GroupLog,
-    logged_groups: usize,
-    /// Row groups that are known to be on the disk, and where the last of them ends. After a sync that failed nobody knows of any
-    /// other, and the next one would say nothing of them.
-    synced: (usize, u64),
+    groups: GroupWriter<Summed>,
+    pub(super) log: GroupLog,
+    /// As far as it is known to be on the disk. After a sync that failed nobody knows of any more, and the next one would say
+    /// nothing of it.
+    synced: Extent,
 }
 
 impl PartWriter {
@@ -95,72 +98,73 @@ impl PartWriter {
 
     fn create_in<T: Table>(directory: Dir, number: u32, origin: Option<&Origin>) -> Result<PartWriter> {
         let temporary = directory.path().join(temporary_name(number));
-        let properties = properties(&T::columns(), origin);
-        let template = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties.clone()))
-            .and_then(ArrowWriter::close)
-            .map_err(|e| Error::parquet(&temporary, e))?;
         let file = directory.create_file(temporary_name(number))?;
         let summed = Summed { file, bytes: 0, sum: crc32fast::Hasher::new() };
-        let writer =
-            ArrowWriter::try_new(summed, T::schema(), Some(properties)).map_err(|e| Error::parquet(&temporary, e))?;
-        let log = GroupLog::create(&directory, &log_name(number), template.file_metadata().clone())?;
-        let mut part =
-            PartWriter { table: T::NAME, directory, number, temporary, writer, log, logged_groups: 0, synced: (0, 0) };
-        part.log_groups()?;
+        let (groups, empty) = GroupWriter::begin(summed, T::schema(), properties(&T::columns(), origin))
+            .map_err(|e| Error::parquet(&temporary, e))?;
+        let log = GroupLog::create(&directory, &log_name(number), &empty)?;
+        let synced = Extent::default();
+        let mut part = PartWriter { table: T::NAME, directory, number, temporary, groups, log, synced };
+        part.groups.out().flush().map_err(|e| Error::io(&part.temporary, "write", e))?;
+        part.take_down(None)?;
         Ok(part)
     }
 
     /// Appends a batch of the table's schema. A row group that it fills is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
-        if self.writer.in_progress_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
+        self.groups.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
+        if self.groups.rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
     /// Makes what was written until now durable, so that it can be recovered.
     pub fn flush(&mut self) -> Result<()> {
-        if self.writer.in_progress_rows() > 0 {
-            self.end_group()?;
-        }
-        let logged = (self.logged_groups, self.writer.inner().bytes);
-        if self.synced != logged {
-            self.writer.inner().file.sync_data().map_err(|e| Error::io(&self.temporary, "sync", e))?;
+        self.end_group()?;
+        if self.synced != *self.log.extent() {
+            self.groups.out().inner().file.sync_data().map_err(|e| Error::io(&self.temporary, "sync", e))?;
             self.log.sync()?;
-            self.synced = logged;
+            self.synced = *self.log.extent();
         }
         Ok(())
     }
 
-    /// Ends the row group that is being encoded, and with it gives back its memory.
+    /// Ends the row group that is being encoded, if there is one, and with it gives back its memory.
     pub fn end_group(&mut self) -> Result<()> {
-        self.writer.flush().map_err(|e| Error::parquet(&self.temporary, e))?;
-        self.log_groups()
+        match self.groups.end().map_err(|e| Error::parquet(&self.temporary, e))? {
+            Some(group) => self.take_down(Some(group)),
+            None => Ok(()),
+        }
     }
 
-    /// Puts the row groups that are new in the file into the log.
-    fn log_groups(&mut self) -> Result<()> {
-        self.writer.sync().map_err(|e| Error::io(&self.temporary, "write", e))?;
-        let summed = self.writer.inner_mut();
+    /// Puts a row group that is new in the file into the log.
+    fn take_down(&mut self, group: Option<RowGroupMetaData>) -> Result<()> {
+        let summed = self.groups.out().inner_mut();
         let (end, sum) = (summed.bytes, std::mem::take(&mut summed.sum).finalize());
-        let groups = self.writer.flushed_row_groups();
-        self.log.append(end, sum, &groups[self.logged_groups..])?;
-        self.logged_groups = groups.len();
-        Ok(())
+        self.log.append(end, sum, group)
     }
 
-    /// What the row group that is being encoded takes in memory.
+    /// Whether it has as many row groups as a part may have, and is to be finished.
+    pub fn is_full(&self) -> bool {
+        self.log.extent().groups.count >= MOST_GROUPS
+    }
+
+    /// What the row group that is being encoded takes in memory. There is nothing else of which it could be much.
     pub fn memory_bytes(&self) -> u64 {
-        self.writer.memory_size() as u64
+        self.groups.memory_bytes() as u64
     }
 
-    /// Size of the part so far: what is on disk and what waits in memory.
+    /// Size of the part so far: what is on disk, what waits in memory, and the footer.
     pub fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.groups.written_bytes() + self.groups.encoded_bytes()) as u64 + self.log.footer_bytes()
+    }
+
+    /// What it and its log have on the disk.
+    pub fn on_disk_bytes(&self) -> u64 {
+        self.groups.written_bytes() as u64 + self.log.extent().log_end
     }
 
     /// What finishing the part will at most add to what it has on disk.
     pub fn unwritten_bytes(&self) -> u64 {
-        // The footer is about as large as the log.
-        self.writer.in_progress_size() as u64 + 2 * self.log.bytes() + UNWRITTEN_SLACK_BYTES
+        self.groups.encoded_bytes() as u64 + self.log.footer_bytes() + UNWRITTEN_SLACK_BYTES
     }
 
     /// Closes the part and gives it its name. After an error nothing is left of it.
@@ -170,34 +174,49 @@ impl PartWriter {
     }
 
     fn close(mut self) -> Result<Part> {
-        let metadata = self.writer.finish().map_err(|e| Error::parquet(&self.temporary, e))?;
-        let bytes = publish(&self.writer.inner().file, &self.directory, self.number)?;
+        self.end_group()?;
+        let PartWriter { table, directory, number, temporary, mut groups, log, .. } = self;
+        let out = groups.out();
+        log.write_footer(out, log.extent()).and_then(|()| out.flush()).map_err(|e| footer_error(&temporary, e))?;
+        let bytes = publish(&out.inner().file, &directory, number)?;
         // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
-        let _ = torn::remove(&self.directory, self.number);
-        Ok(part_of(&metadata, PartName { table: self.table, number: self.number }, bytes))
+        let _ = torn::remove(&directory, number);
+        Ok(part_of(&log.extent().groups, PartName { table, number }, bytes))
     }
 
     /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
     /// one. What was written since is lost; where this fails too, all of it is.
     pub fn salvage(self) -> Result<Option<Part>> {
-        let PartWriter { table, directory, number, writer, log, synced, .. } = self;
-        let (synced_groups, synced_bytes) = synced;
-        let groups = writer.flushed_row_groups()[..synced_groups].to_vec();
+        let PartWriter { table, directory, number, temporary, groups, log, synced } = self;
         // It may still write what it has in its buffer, behind the last row group.
-        drop(writer);
-        let salvaged = match groups.is_empty() {
-            true => Ok(None),
-            false => {
-                let place = Place::new(&directory, temporary_name(number));
-                Torn::of(place, number, synced_bytes, log.metadata(groups)).finish(table).map(Some)
-            }
+        drop(groups);
+        let salvaged = match synced.groups.count {
+            0 => Ok(None),
+            _ => reopen(&directory, number, synced.end).and_then(|file| {
+                let mut out = BufWriter::new(file);
+                let written = log.write_footer(&mut out, &synced).and_then(|()| out.flush());
+                written.map_err(|e| footer_error(&temporary, e))?;
+                let bytes = publish(out.get_ref(), &directory, number)?;
+                Ok(Some(part_of(&synced.groups, PartName { table, number }, bytes)))
+            }),
         };
-        if !matches!(salvaged, Ok(Some(_))) {
-            // Whatever made the part fail may also stop this; the names are such as no reader takes for a part's.
-            let _ = torn::remove(&directory, number);
-        }
+        // Whatever made the part fail may also stop this; the names are such as no reader takes for a part's.
+        let _ = torn::remove(&directory, number);
         salvaged
     }
+}
+
+fn footer_error(path: &Path, reason: std::io::Error) -> Error {
+    Error::io(path, "write the footer of", reason)
+}
+
+/// The unfinished part `number` in `directory`, without what it has behind `end`, where the next write goes.
+pub(super) fn reopen(directory: &Dir, number: u32, end: u64) -> Result<File> {
+    let mut file = directory.open_to_write(temporary_name(number))?;
+    file.set_len(end)
+        .and_then(|()| file.seek(SeekFrom::End(0)))
+        .map_err(|e| footer_error(&directory.path().join(temporary_name(number)), e))?;
+    Ok(file)
 }
 
 /// Makes a finished part of `file`, which is the unfinished part `number` in `directory`, durably. Its size.

@@ -163,7 +163,7 @@ impl Writer {
 
     /// What the capture takes with all that is still to be written.
     fn bytes(&self) -> u64 {
-        let open = self.open.iter().flatten().map(|open| open.part.bytes() + open.part.unwritten_bytes());
+        let open = self.open.iter().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
         open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
@@ -216,10 +216,26 @@ impl Writer {
         }
         let Some(open) = self.open[class].as_mut() else { return };
         match open.write(batch) {
-            Ok(()) if open.part.bytes() >= self.settings.rotate_bytes => self.close(class),
+            Ok(()) if self.is_due(class) => self.close(class),
             Ok(()) => self.stay_small(),
             Err(error) => self.give_up(class, error.into()),
         }
+    }
+
+    /// Whether a part is to be closed: it is as large as it may be, or as old, or has as many row groups. One that is small stays open where
+    /// parts may have to go again, of each of which something is known, and there are many.
+    fn is_due(&self, class: Class) -> bool {
+        let Some(Open { part, since, .. }) = &self.open[class] else { return false };
+        let Settings { rotate_bytes, rotate_interval, .. } = self.settings;
+        let is_due = part.bytes() >= rotate_bytes || since.elapsed() >= rotate_interval;
+        part.is_full() || is_due && part.bytes() >= self.least_bytes()
+    }
+
+    /// What a part has at least that is closed for its size or age.
+    fn least_bytes(&self) -> u64 {
+        let parts: u64 = self.older.iter().chain([&self.shelf]).map(|shelf| shelf.size().parts).sum();
+        let small_parts = self.settings.memory.small_parts.max(1);
+        self.settings.max_disk_bytes.filter(|_| parts >= small_parts).map_or(0, |most| most / small_parts)
     }
 
     /// Ends the largest row group where those that are being encoded have come to take more than they may.
@@ -230,10 +246,11 @@ impl Writer {
             return;
         }
         let Some((_, class)) = sizes.into_iter().max() else { return };
-        if let Some(open) = self.open[class].as_mut()
-            && let Err(error) = open.part.end_group()
-        {
-            self.give_up(class, error.into());
+        let Some(open) = self.open[class].as_mut() else { return };
+        match open.part.end_group() {
+            Ok(()) if open.part.is_full() => self.close(class),
+            Ok(()) => {}
+            Err(error) => self.give_up(class, error.into()),
         }
     }
 
@@ -265,18 +282,21 @@ impl Writer {
             self.close_all();
         }
         let durable_at = self.totals.durable_at.load(Relaxed);
-        let is_due = durable_at > self.durable && self.taken >= durable_at;
-        if is_due {
+        let is_wanted = durable_at > self.durable && self.taken >= durable_at;
+        if is_wanted {
             self.durable = durable_at;
         }
         for class in 0..CLASSES {
-            let Some(open) = self.open[class].as_mut() else { continue };
-            if open.since.elapsed() >= self.settings.rotate_interval {
+            if self.is_due(class) {
                 self.close(class);
-            } else if (is_due || open.flushed_at.elapsed() >= self.settings.flush_interval)
-                && let Err(error) = open.flush()
-            {
-                self.give_up(class, error.into());
+            }
+            let Some(open) = self.open[class].as_mut() else { continue };
+            if is_wanted || open.flushed_at.elapsed() >= self.settings.flush_interval {
+                match open.flush() {
+                    Ok(()) if open.part.is_full() => self.close(class),
+                    Ok(()) => {}
+                    Err(error) => self.give_up(class, error.into()),
+                }
             }
         }
     }
@@ -334,3 +354,6 @@ impl Writer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
