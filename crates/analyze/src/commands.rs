@@ -113,7 +113,7 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Cache => terminal::cache::table(&Table::Cache.frame(results)?),
         Analysis::Quality => {
             let Results { captures, known, finished, trust, .. } = results;
-            let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));
+            let worst = quality::worst(&quality::rows(captures, known, finished, trust));
             terminal::quality::table(&Table::Quality.frame(results)?, worst)
         }
         Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),

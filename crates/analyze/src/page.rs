@@ -77,7 +77,7 @@ pub fn html(
     format: Format,
 ) -> Result<Vec<u8>> {
     let Results { captures, known, finished, trust, .. } = results;
-    let checks = quality::rows(captures, &known.losses, finished, trust);
+    let checks = quality::rows(captures, known, finished, trust);
     let source = |capture: &iostrata_capture::Capture| {
         let manifest = &capture.manifest;
         Source {

@@ -42,6 +42,7 @@ pub mod unbegun;
 pub mod unseen;
 pub mod wall;
 
+pub mod whole;
 pub use capture::Capture;
 pub use dir::Dir;
 pub use error::{Error, Result};

@@ -19,11 +19,13 @@ use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opc
 use crate::report::tell;
 use crate::unseen::Unseen;
 
+mod barrier;
 mod gathering;
 mod left;
 mod owners;
 mod words;
 
+pub use barrier::Barrier;
 pub use gathering::{Gathering, is_run_by_recorder};
 use owners::OwnerTables;
 pub use words::{Words, words};

@@ -53,6 +53,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         recorder_version: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         privacy: Default::default(),
         run_queue: false,
+        whole_until_ns: None,
         command_line: std::env::args().collect(),
         host: Host { hostname: name.to_owned(), ..Host::default() },
         clock: Clock { offset_ns, pairs: vec![pair(first_ns), pair(last_ns)] },
