@@ -244,3 +244,56 @@ def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
         assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
         assert "has records of device 8:0 on CPU 1 of the same time as" in result.stderr and "it would count twice" in result.stderr, result.stderr
         assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.parametrize("count", [200_000, 300_000])
+def test_an_import_makes_no_capture_that_the_analyzer_refuses_for_its_disks(count, tmp_path):
+    """The manifest, which has them all, is read up to 64 MiB."""
+    with open(tmp_path / "trace.csv", "w") as file:
+        file.writelines(f"{number},R,0,512,{1577808000000000 + number}\n" for number in range(count))
+    result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
+    if result.returncode == 0:
+        assert f"{count:,} requests of {count} disks" in result.stdout
+        for command in ("summary", "latency", "quality"):
+            told = analyze(command, tmp_path / "capture")
+            assert told.returncode == 0, told.stderr
+    else:
+        assert count == 300_000, result.stderr
+        check_refused(result, tmp_path / "capture", "trace.csv: not a trace that can be read: line 2", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 2")
+
+
+def check_refused(result, capture, *words):
+    assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr, result.stderr
+    assert not capture.exists()
+
+
+def test_names_of_disks_count_with_their_bytes(tmp_path):
+    with open(tmp_path / "trace.csv", "w") as file:
+        file.writelines(f"{number}{'x' * 60_000},R,0,512,{1577808000000000 + number}\n" for number in range(1_500))
+    result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
+    check_refused(result, tmp_path / "capture", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 10")
+
+
+def test_requests_that_are_all_alike_can_be_analyzed(tmp_path):
+    """They take so little that a reader would not believe it of larger row groups."""
+    (tmp_path / "trace.csv").write_text("0,R,0,512,1577808000000626\n" * 1_000_000)
+    assert imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv").returncode == 0
+    for command in ("summary", "latency", "quality", "queue", "pattern"):
+        told = analyze(command, tmp_path / "capture")
+        assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_greatest_values_that_a_trace_may_have_can_be_analyzed(name, tmp_path):
+    lines = {
+        "msr": ["208678456368547758,h,0,Read,9223372036854775296,9223372036854775807,92233720368547758", "116444736000000000,h,0,Write,0,0,0"],
+        "alibaba": ["0,R,9223372036854775296,9223372036854775807,9223372036854775", "0,W,0,0,0"],
+        "tencent": ["9223372036,9223372036854775807,18014398509481983,0,1", "0,0,0,1,1"],
+    }[name]
+    (tmp_path / "trace.csv").write_text("\n".join(reversed(lines)) + "\n")
+    result = imported(name, tmp_path / "capture", tmp_path / "trace.csv")
+    assert result.returncode == 0, result.stderr
+    told = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
+    assert told.returncode == 0, told.stderr

@@ -62,7 +62,7 @@ const PART_BYTES: u64 = 128 << 20;
 
 /// Makes the capture.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
-    let author = Author::create(&import.out, PART_BYTES)?;
+    let author = Author::create(&import.out, PART_BYTES)?.of_rows_alike();
     let (directory, is_new) = author.directory();
     let directory = directory.clone();
     let made = write(import, author);

@@ -23,7 +23,7 @@ pub use processes::{ProcessBook, ProcessCounters};
 pub const FILE_NAME: &str = "manifest.json";
 
 /// The most that is read of one. The books of 8,192 CPUs take half of it.
-const MOST_BYTES: u64 = 64 << 20;
+pub const MOST_BYTES: u64 = 64 << 20;
 
 /// How far the recording has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
