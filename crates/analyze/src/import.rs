@@ -76,7 +76,7 @@ pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let (rows, disks) = (HumanCount(known.rows), known.disks.count());
     let mut text =
         format!("{rows} requests of {disks} disks in {seconds}: {}\n", one_line(&import.out.display().to_string()));
-    known.remarks.iter().for_each(|remark| text.push_str(&format!("{remark}\n")));
+    known.remarks.iter().for_each(|remark| text.push_str(&format!("{}\n", one_line(remark))));
     print(out, &text)?;
     Ok(if known.incomplete || known.is_cut_off { Outcome::Incomplete } else { Outcome::Complete })
 }
