@@ -443,8 +443,11 @@ struct sampling {
 /* File systems of which each write is told. */
 enum told_writes { TOLD_WRITES_EXT4 = 1, TOLD_WRITES_XFS = 2 };
 
-/* Of the slots of a CPU in which events of the file system layer are gathered user space takes from so many at a time. */
-enum giving { FS_SLOTS_A_RUN = 64 };
+/*
+ * Of the slots of a CPU in which events of the file system layer are gathered user space takes from so many at a time. What is left in
+ * them, as bits: something that is not to be given yet, and something that is.
+ */
+enum giving { FS_SLOTS_A_RUN = 64, FS_LATER = 1, FS_DUE = 2 };
 
 /* One run of a program in so many is timed. */
 enum timing { TIMED_ONE_IN = 64 };

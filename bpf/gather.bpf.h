@@ -131,8 +131,8 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 }
 
 /*
- * Gives away what this slot has, where nothing was added to it since `idle_ns` or it was begun before `begun_ns`. Whether something is
- * left in it. A function with linkage, which the verifier goes through once. It counts nothing: the program that was interrupted may
+ * Gives away what this slot has, where nothing was added to it since `idle_ns` or it was begun before `begun_ns`. What is
+ * left in it: FS_LATER, FS_DUE, or 0. A function with linkage, which the verifier goes through once. It counts nothing: the program that was interrupted may
  * be counting. What finds no room in the ring stays where it is, and is tried again.
  */
 __noinline int give_slot(__u32 key, __u64 idle_ns, __u64 begun_ns)
@@ -142,22 +142,23 @@ __noinline int give_slot(__u32 key, __u64 idle_ns, __u64 begun_ns)
 	void *ring;
 
 	if (!slot)
-		return false;
+		return 0;
+	/* What it has may be due, and given away by the program that was interrupted only after this. */
 	if (slot->busy)
-		return true;
+		return FS_DUE;
 	if (!slot->event.events)
-		return false;
+		return 0;
 	if (slot->last_ns >= idle_ns && (__u64)slot->event.head.start_ns >= begun_ns)
-		return true;
+		return FS_LATER;
 	ring = ring_of_this_cpu(CLASS_FS);
 	event = ring ? bpf_ringbuf_reserve(ring, sizeof(*event), 0) : 0;
 	if (!event)
-		return true;
+		return FS_DUE;
 	*event = slot->event;
 	event->duration_ns = slot->last_ns - event->head.start_ns;
 	submit_event(event, sizeof(*event));
 	slot->event.events = 0;
-	return false;
+	return 0;
 }
 
 /*
@@ -168,17 +169,17 @@ SEC("?raw_tp")
 int TIMED_PROG(iostrata_fs_give, __u64 first, __u64 idle_ns, __u64 begun_ns)
 {
 	__u64 *waiting = bpf_map_lookup_elem(&fs_waiting, (void *)&only_entry);
-	bool is_left = false;
+	int left = 0;
 
 	if (!waiting)
 		return 0;
 	if (!first)
 		*waiting = 0;
 	for (__u32 i = 0; i < FS_SLOTS_A_RUN; i++)
-		is_left |= give_slot(first + i, idle_ns, begun_ns);
-	if (is_left)
+		left |= give_slot(first + i, idle_ns, begun_ns);
+	if (left)
 		*waiting = 1;
-	return 0;
+	return left;
 }
 
 #endif

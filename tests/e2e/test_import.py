@@ -3,6 +3,8 @@
 import csv
 import json
 import random
+import re
+import struct
 import subprocess
 
 import duckdb
@@ -39,6 +41,15 @@ def write_trace(name, path, header=False):
 
 def imported(name, out, *files):
     return run(BIN / "iostrata-analyze", "import", "--format", name, "--out", out, *files)
+
+
+def check_cut_off(result, capture, remark):
+    """An import of a trace that was cut off says so, and so does whoever analyzes it: what is missing is not known, and not zero."""
+    assert result.returncode == 3 and result.stderr == "" and remark in result.stdout, result.stdout + result.stderr
+    summary = analyze("summary", capture)
+    assert summary.returncode == 3 and "was cut off" in summary.stderr, summary.stderr
+    assert remark in json.loads((capture / "manifest.json").read_text())["layers"]["block"]["how"]
+    assert re.search(r" recording +bad ", analyze("quality", capture).stdout)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -99,11 +110,18 @@ def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
         assert result.returncode == 0 and "20,000 requests of 3 disks" in result.stdout, result.stderr
     plain, packed = [[part.read_bytes() for part in sorted((tmp_path / out / "block").iterdir())] for out in ("plain", "packed")]
     assert packed == plain
-    # Cut off: as much as there is of it is not taken for all.
-    (tmp_path / "cut.csv").write_bytes(parts[0][:-20])
+    # Cut off: as much as there is of it is taken, and not for all.
+    (tmp_path / "cut.csv").write_bytes(parts[0][: len(parts[0]) // 2])
     result = imported("alibaba", tmp_path / "cut", tmp_path / "cut.csv")
-    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "cut.csv: not a trace that can be read" in result.stderr, result.stderr
-    assert not (tmp_path / "cut").exists()
+    if result.returncode == 1:
+        # Not one line: xz has it in one block.
+        assert pack == "xz" and result.stderr.count("\n") == 1 and "cut.csv: not a trace that can be read" in result.stderr, result.stderr
+        assert not (tmp_path / "cut").exists()
+        return
+    check_cut_off(result, tmp_path / "cut", "cut.csv: cut off: what is compressed in it was cut off; what is whole before is taken")
+    rows = "select ts_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
+    cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in ("cut", "plain")]
+    assert 0 < len(cut) < len(whole) / 2 and cut == whole[: len(cut)]
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -147,3 +165,135 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
     result = imported("msr", tmp_path, tmp_path / "trace.csv")
     assert result.returncode == 1 and "is not empty" in result.stderr and (tmp_path / "trace.csv").exists()
     assert "No such file" in imported("msr", tmp_path / "capture", tmp_path / "nowhere.csv").stderr
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_a_trace_that_was_cut_off_all_is_taken_that_is_whole(name, tmp_path):
+    write_trace(name, tmp_path / "trace.csv")
+    assert imported(name, tmp_path / "whole", tmp_path / "trace.csv").returncode == 0
+    text = (tmp_path / "trace.csv").read_bytes()
+    begin = text.rindex(b"\n", 0, -2) + 1
+    for number, end in enumerate([text.rindex(b",") - 1, begin + 3]):
+        (tmp_path / "cut.csv").write_bytes(text[:end])
+        result = imported(name, tmp_path / f"cut{number}", tmp_path / "cut.csv")
+        check_cut_off(result, tmp_path / f"cut{number}", f"cut.csv: cut off: its last {end - begin} bytes are no whole line; what is whole before is taken")
+        rows = "select ts_ns, dur_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
+        cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "whole")]
+        assert cut == whole[:-1]
+    # Whether the last line is whole without its end nobody knows: it is taken, and that is said.
+    (tmp_path / "open.csv").write_bytes(text.rstrip(b"\r\n"))
+    result = imported(name, tmp_path / "open", tmp_path / "open.csv")
+    assert result.returncode == 0 and "open.csv: its last line has no end: if it was cut off within a number, that one is wrong" in result.stdout
+    assert "20,000 requests" in result.stdout
+    # Broken anywhere else it is none.
+    (tmp_path / "broken.csv").write_bytes(text[:-30] + b"\n" + text[:1000])
+    result = imported(name, tmp_path / "broken", tmp_path / "broken.csv")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_trace_that_is_given_twice_is_refused(name, tmp_path):
+    write_trace(name, tmp_path / "trace.csv")
+    text = (tmp_path / "trace.csv").read_bytes()
+    (tmp_path / "copy.csv").write_bytes(text)
+    (tmp_path / "begin.csv").write_bytes(text[: text.index(b"\n", 5_000) + 1])
+    (tmp_path / "packed.csv").write_bytes(subprocess.run([require("gzip"), "-c"], input=text, check=True, capture_output=True).stdout)
+    for other in ("trace", "copy", "begin", "packed"):
+        result = imported(name, tmp_path / "capture", tmp_path / "trace.csv", tmp_path / f"{other}.csv")
+        assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+        assert f"{other}.csv: not a trace that can be read: its first" in result.stderr and "it would count twice" in result.stderr, result.stderr
+        assert not (tmp_path / "capture").exists()
+    # Its two halves are it.
+    half = text.index(b"\n", len(text) // 2) + 1
+    (tmp_path / "first.csv").write_bytes(text[:half])
+    (tmp_path / "second.csv").write_bytes(text[half:])
+    assert "20,000 requests" in imported(name, tmp_path / "capture", tmp_path / "first.csv", tmp_path / "second.csv").stdout
+
+
+def blktrace(cpu, requests):
+    """Records of one CPU: requests of 8 sectors of the disk 8:0, each queued, issued and completed."""
+    records = []
+    for number in range(requests):
+        for step, action in ((1, 1), (2, 7), (3, 8)):
+            head = struct.pack("<IIQQIIIIIHH", 0x65617407, 3 * number + step, 1000 * number + step, 8 * number, 4096, 1 << 16 | action, 42, 8 << 20, cpu, 0, 4)
+            records.append(head + b"text")
+    return b"".join(records)
+
+
+def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
+    files = [tmp_path / f"sda.blktrace.{cpu}" for cpu in range(2)]
+    for cpu, file in enumerate(files):
+        file.write_bytes(blktrace(cpu, 100))
+    assert "200 requests of 1 disks" in imported("blktrace", tmp_path / "whole", *files).stdout
+    # Its last record was not written to its end: the completion of its last request.
+    files[0].write_bytes(blktrace(0, 100)[:-20])
+    result = imported("blktrace", tmp_path / "cut", *files)
+    check_cut_off(result, tmp_path / "cut", "sda.blktrace.0: cut off: its last 32 bytes are no whole record; what is whole before is taken")
+    assert "199 requests" in result.stdout
+    assert duckdb.sql(f"select count(*) from '{tmp_path}/cut/block/*.parquet'").fetchall() == [(199,)]
+    # What of the other CPU ended after the last record that is whole is more than is known of this one.
+    assert "left out: 1 row of what ended after 1970-01-01T00:00:00.000Z" in analyze("summary", tmp_path / "cut").stdout
+    broken = bytearray(blktrace(0, 100))
+    broken[52 * 150 + 1] ^= 0xFF
+    files[0].write_bytes(broken)
+    result = imported("blktrace", tmp_path / "broken", *files)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "sda.blktrace.0: not a trace that can be read: record 151" in result.stderr, result.stderr
+    for other in (blktrace(1, 100), blktrace(1, 7)[:-9], blktrace(0, 3) + blktrace(1, 1)):
+        files[0].write_bytes(other)
+        result = imported("blktrace", tmp_path / "twice", *files)
+        assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+        assert "has records of device 8:0 on CPU 1 of the same time as" in result.stderr and "it would count twice" in result.stderr, result.stderr
+        assert not (tmp_path / "twice").exists()
+
+
+@pytest.mark.parametrize("count", [200_000, 300_000])
+def test_an_import_makes_no_capture_that_the_analyzer_refuses_for_its_disks(count, tmp_path):
+    """The manifest, which has them all, is read up to 64 MiB."""
+    with open(tmp_path / "trace.csv", "w") as file:
+        file.writelines(f"{number},R,0,512,{1577808000000000 + number}\n" for number in range(count))
+    result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
+    if result.returncode == 0:
+        assert f"{count:,} requests of {count} disks" in result.stdout
+        for command in ("summary", "latency", "quality"):
+            told = analyze(command, tmp_path / "capture")
+            assert told.returncode == 0, told.stderr
+    else:
+        assert count == 300_000, result.stderr
+        check_refused(result, tmp_path / "capture", "trace.csv: not a trace that can be read: line 2", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 2")
+
+
+def check_refused(result, capture, *words):
+    assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr, result.stderr
+    assert not capture.exists()
+
+
+def test_names_of_disks_count_with_their_bytes(tmp_path):
+    with open(tmp_path / "trace.csv", "w") as file:
+        file.writelines(f"{number}{'x' * 60_000},R,0,512,{1577808000000000 + number}\n" for number in range(1_500))
+    result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
+    check_refused(result, tmp_path / "capture", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 10")
+
+
+def test_requests_that_are_all_alike_can_be_analyzed(tmp_path):
+    """They take so little that a reader would not believe it of larger row groups."""
+    (tmp_path / "trace.csv").write_text("0,R,0,512,1577808000000626\n" * 1_000_000)
+    assert imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv").returncode == 0
+    for command in ("summary", "latency", "quality", "queue", "pattern"):
+        told = analyze(command, tmp_path / "capture")
+        assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_greatest_values_that_a_trace_may_have_can_be_analyzed(name, tmp_path):
+    lines = {
+        "msr": ["208678456368547758,h,0,Read,9223372036854775296,9223372036854775807,92233720368547758", "116444736000000000,h,0,Write,0,0,0"],
+        "alibaba": ["0,R,9223372036854775296,9223372036854775807,9223372036854775", "0,W,0,0,0"],
+        "tencent": ["9223372036,9223372036854775807,18014398509481983,0,1", "0,0,0,1,1"],
+    }[name]
+    (tmp_path / "trace.csv").write_text("\n".join(reversed(lines)) + "\n")
+    result = imported(name, tmp_path / "capture", tmp_path / "trace.csv")
+    assert result.returncode == 0, result.stderr
+    told = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
+    assert told.returncode == 0, told.stderr

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Precision;
 use crate::aggregate::count::Counts;
+use crate::format::Format;
 use crate::levels::Wanted;
 use crate::options::Analyze;
 use crate::output::Directory;
@@ -37,6 +38,9 @@ struct Made {
     level: Option<i32>,
     /// Whether all durations were kept.
     exact: bool,
+    /// Whether names that a spreadsheet would take for a formula have an apostrophe before them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    safe_csv: bool,
     /// Whether rules were given beside the built-in ones.
     own_rules: bool,
     /// Whether all there is to know is in it.
@@ -102,6 +106,7 @@ pub fn with(
             Wanted::Level(level) => Some(level),
         },
         exact: options.precision == Precision::Exact,
+        safe_csv: options.format == Format::SafeCsv,
         own_rules: options.rules.is_some(),
         complete,
         rows_there,

@@ -25,6 +25,7 @@ use crate::scan::{Scan, Source};
 use crate::select::Window;
 use crate::store::{Store, Used};
 use crate::tables::Results;
+use crate::tail::Tail;
 use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
 
@@ -53,11 +54,13 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
     trust.count(&captures, options.partial_rows, options.selection.selects_files());
+    let tails: Vec<Tail> = captures.iter().map(|capture| Tail::load(capture, options.memory)).collect::<Result<_>>()?;
+    trust.notes.extend(trust::tail::lines(&captures, &tails));
     trust.is_windowed = options.selection.is_windowed();
     trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
-    let known = Known::load(&captures, &rules, &choice, (losses, options.needs_entities()))?;
+    let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()))?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let store = Store::open(&options.partials, &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
@@ -118,6 +121,7 @@ impl Ground<'_> {
             losses: &known.losses[capture],
             servers: &known.servers[capture],
             window: self.windows[capture],
+            tail: &known.tails[capture],
             selection: &options.selection,
             names,
             named_by: named_by[capture].as_deref(),

@@ -233,6 +233,10 @@ struct How {
     /// What these files are: csv, parquet or json.
     #[arg(long, value_enum, default_value = "csv")]
     format: TypedFormat,
+    /// Write CSV for spreadsheets: an apostrophe stands before each name that begins with `=`, `+`, `-`, `@`, a tab or an end of a line, so that it is not
+    /// taken for a formula, and names are in quotes. Names are not exact then.
+    #[arg(long)]
+    safe_csv: bool,
     /// Analyze what is there of a capture of which not all rows are there that were written, or too many. Without it the layers
     /// that are concerned are left out. Each output says how many of how many, and no total of the machine is given.
     #[arg(long)]
@@ -493,7 +497,7 @@ impl How {
             captures,
             selection: self.selection.into(),
             out: self.out,
-            format: self.format.into(),
+            format: if self.safe_csv { Format::SafeCsv } else { self.format.into() },
             partial_rows: if self.partial_rows { PartialRows::Taken } else { PartialRows::LeftOut },
             rules: self.rules,
             level: self.level,

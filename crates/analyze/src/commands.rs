@@ -55,7 +55,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         print(err, &format!("{}\n", one_line(&format!("warning: {line}"))))?;
     }
     let units = if made == 1 { "partial" } else { "partials" };
-    let text = format!("Wrote {}: {made} {units}, share {share} of {shares}.\n", file.display());
+    let text = format!("Wrote {}: {made} {units}, share {share} of {shares}.\n", one_line(&file.display().to_string()));
     print(out, &text)?;
     Ok(if rows_there.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }
@@ -113,7 +113,7 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         Analysis::Cache => terminal::cache::table(&Table::Cache.frame(results)?),
         Analysis::Quality => {
             let Results { captures, known, finished, trust, .. } = results;
-            let worst = quality::worst(&quality::rows(captures, &known.losses, finished, trust));
+            let worst = quality::worst(&quality::rows(captures, known, finished, trust));
             terminal::quality::table(&Table::Quality.frame(results)?, worst)
         }
         Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
@@ -159,7 +159,8 @@ fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec
         let mut frame = table.frame(results)?;
         files.add_with(&table.file_in(options.format), |to| options.format.write(&mut frame, to))?;
     }
-    let paths: Vec<String> = files.names().iter().map(|name| directory.path(name).display().to_string()).collect();
+    let paths: Vec<String> =
+        files.names().iter().map(|name| one_line(&directory.path(name).display().to_string())).collect();
     let about = about::json(directory, files.names(), options, results)?;
     files.add(about::FILE_NAME, &about)?;
     files.finish()?;

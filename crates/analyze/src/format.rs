@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
-use polars::prelude::{AnyValue, Column, DataFrame, DataType};
+use polars::prelude::{AnyValue, Column, DataFrame, DataType, PolarsResult, QuoteStyle};
 
 use crate::frame::csv;
 
@@ -16,6 +16,8 @@ pub enum Format {
     /// RFC 4180, with a header.
     #[default]
     Csv,
+    /// The same for spreadsheets, which take a text that begins in a certain way for a formula: an apostrophe stands before it.
+    SafeCsv,
     /// Whole numbers as 64 bits with a sign, so that everything can read them; what is beyond is the greatest of these.
     Parquet,
     /// An array of objects, one for each row, with the columns in order.
@@ -26,7 +28,7 @@ impl Format {
     /// What names of files end in, without the dot.
     pub const fn extension(self) -> &'static str {
         match self {
-            Format::Csv => "csv",
+            Format::Csv | Format::SafeCsv => "csv",
             Format::Parquet => "parquet",
             Format::Json => "json",
         }
@@ -38,11 +40,28 @@ impl Format {
     /// Where it has a column of a type that no table has, or cannot be written.
     pub fn write(self, frame: &mut DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
         match self {
-            Format::Csv => Ok(csv(frame, to)?),
+            Format::Csv => Ok(csv(frame, to, QuoteStyle::Necessary)?),
+            // Where the separator is another one than the comma, what is behind it in a text would be a cell of its own.
+            Format::SafeCsv => Ok(csv(&mut harmless(frame)?, to, QuoteStyle::NonNumeric)?),
             Format::Parquet => parquet(frame, to),
             Format::Json => json(frame, to),
         }
     }
+}
+
+/// What a text begins with that a spreadsheet takes for a formula, or skips before one (OWASP, CSV Injection); the last four are the first
+/// four in full width.
+const OF_FORMULAS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// The table with an apostrophe before each text that begins so. Numbers are left as they are.
+fn harmless(frame: &DataFrame) -> PolarsResult<DataFrame> {
+    let mut harmless = frame.clone();
+    for column in frame.columns().iter().filter(|column| *column.dtype() == DataType::String) {
+        let of = |text: &str| if text.starts_with(OF_FORMULAS) { format!("'{text}") } else { text.to_owned() };
+        let texts = column.str()?.iter().map(|text| text.map(of)).collect::<Vec<_>>();
+        harmless.with_column(Column::new(column.name().clone(), texts))?;
+    }
+    Ok(harmless)
 }
 
 fn parquet(frame: &DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
@@ -147,9 +166,32 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_no_formula_where_that_is_asked_for() {
+        let columns: Vec<ResultColumn<(&str, i64)>> = vec![
+            ResultColumn::text("name", "", |row: &(&str, i64)| row.0),
+            ResultColumn::signed("stride_bytes", "", |row: &(&str, i64)| Some(row.1)),
+        ];
+        let names = [
+            "=1+2", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠1", "a=1;=2", "", "'=",
+            " =1", "/a",
+        ];
+        let rows: Vec<(&str, i64)> = names.iter().map(|name| (*name, -5)).collect();
+        let mut table = frame(&columns, &rows).expect("declared columns");
+        let safe = String::from_utf8(written(Format::SafeCsv, &mut table)).expect("UTF-8");
+        let exact = String::from_utf8(written(Format::Csv, &mut table)).expect("UTF-8");
+        let mut expected = "name,stride_bytes\n".to_owned();
+        for (number, name) in names.iter().enumerate() {
+            let name = if number < 11 { format!("'{name}") } else { (*name).to_owned() };
+            expected.push_str(&if name.is_empty() { ",-5\n".to_owned() } else { format!("\"{name}\",-5\n") });
+        }
+        assert_eq!(safe.replace("\"\",", ","), expected);
+        assert!(exact.contains("\n=1+2,-5\n+1,-5\n-1,-5\n"), "{exact}");
+    }
+
+    #[test]
     fn a_table_without_rows_is_one_too() {
         let mut empty = table().head(Some(0));
-        for format in [Format::Csv, Format::Parquet, Format::Json] {
+        for format in [Format::Csv, Format::SafeCsv, Format::Parquet, Format::Json] {
             assert!(!written(format, &mut empty).is_empty());
         }
         assert_eq!(written(Format::Json, &mut empty), b"[\n]\n");

@@ -126,13 +126,13 @@ pub fn plus(column: &Column, amount: Option<u64>) -> Column {
     }
 }
 
-/// The table as CSV.
-pub fn csv(frame: &mut DataFrame, to: &mut (impl io::Write + Send)) -> PolarsResult<()> {
+/// The table as CSV, with quotes around these cells.
+pub fn csv(frame: &mut DataFrame, to: &mut (impl io::Write + Send), quoted: QuoteStyle) -> PolarsResult<()> {
     // The library would make a table of nulls for the header alone, which takes longer than the rows of most tables. No name of ours
     // has anything in it that RFC 4180 wants quoted.
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
     writeln!(to, "{}", names.join(","))?;
-    CsvWriter::new(to).include_header(false).finish(frame)
+    CsvWriter::new(to).include_header(false).with_quote_style(quoted).finish(frame)
 }
 
 /// The documentation of `columns` as a Markdown table.
@@ -166,7 +166,7 @@ mod tests {
             let numbers = Column::new("x".into(), vec![1u64; values.len()]);
             let mut frame = DataFrame::new(values.len(), vec![numbers, column(values)]).expect("of one height");
             let mut bytes = Vec::new();
-            csv(&mut frame, &mut bytes).expect("room");
+            csv(&mut frame, &mut bytes, QuoteStyle::Necessary).expect("room");
             String::from_utf8(bytes).expect("a text")
         };
         assert_eq!(written(Vec::new()), "x,y_bytes\n");

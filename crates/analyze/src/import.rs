@@ -3,6 +3,7 @@
 //! A reader ([`lines`], [`blktrace`]) makes requests of a trace ([`traced`]), which are gathered as rows ([`gathered`]); what is known
 //! at the end is in the [`manifest`].
 
+mod begun;
 mod blktrace;
 mod disks;
 mod gathered;
@@ -23,6 +24,7 @@ use iostrata_capture::tables::{ClockRow, ClockTable};
 
 use crate::commands::Outcome;
 use crate::output::{one_line, print};
+use begun::Begun;
 use gathered::{Gathered, Known};
 
 /// What is to be made a capture of.
@@ -60,7 +62,7 @@ const PART_BYTES: u64 = 128 << 20;
 
 /// Makes the capture.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
-    let author = Author::create(&import.out, PART_BYTES)?;
+    let author = Author::create(&import.out, PART_BYTES)?.of_rows_alike();
     let (directory, is_new) = author.directory();
     let directory = directory.clone();
     let made = write(import, author);
@@ -74,9 +76,9 @@ pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let (rows, disks) = (HumanCount(known.rows), known.disks.count());
     let mut text =
         format!("{rows} requests of {disks} disks in {seconds}: {}\n", one_line(&import.out.display().to_string()));
-    known.remarks.iter().for_each(|remark| text.push_str(&format!("{remark}\n")));
+    known.remarks.iter().for_each(|remark| text.push_str(&format!("{}\n", one_line(remark))));
     print(out, &text)?;
-    Ok(if known.incomplete { Outcome::Incomplete } else { Outcome::Complete })
+    Ok(if known.incomplete || known.is_cut_off { Outcome::Incomplete } else { Outcome::Complete })
 }
 
 fn write(import: &Import, mut author: Author) -> Result<Known> {
@@ -87,8 +89,9 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
                 gathered.known.without.push(WITHOUT_DURATIONS);
                 gathered.known.remarks.push("the trace has no durations".to_owned());
             }
+            let mut begun = Begun::default();
             for file in &import.files {
-                lines::read(format, file, &mut gathered).with_context(|| not_a_trace(file))?;
+                lines::read(format, file, &mut begun, &mut gathered).with_context(|| not_a_trace(file))?;
             }
         }
         Trace::Blktrace => blktrace::read(&import.files, author.directory().0, &mut gathered)?,
@@ -103,6 +106,11 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
     author.add(clock.finish()?)?;
     author.finish(&manifest::of(import, &known, (first_ns, last_ns)))?;
     Ok(known)
+}
+
+/// What is said of a file that was cut off.
+fn cut_off(file: &Path, what: &str) -> String {
+    format!("{}: cut off: {what}; what is whole before is taken", file.display())
 }
 
 fn not_a_trace(file: &Path) -> String {

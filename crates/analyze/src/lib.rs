@@ -50,6 +50,7 @@ pub mod select;
 pub mod servers;
 pub mod store;
 pub mod tables;
+pub mod tail;
 pub mod terminal;
 pub mod time;
 pub mod trace;

@@ -19,6 +19,7 @@ use crate::options::Analyze;
 use crate::output::{one_line, print};
 use crate::owners::Owners;
 use crate::servers::Servers;
+use crate::tail::Tail;
 use crate::trust::Trust;
 
 /// What is known of captures beside their events, in their order.
@@ -33,6 +34,8 @@ pub struct Known<'a> {
     pub mounted: Vec<Disks>,
     /// What they lost.
     pub losses: Vec<Losses>,
+    /// What is left out at their ends.
+    pub tails: Vec<Tail>,
     /// Their processes that serve others.
     pub servers: Vec<Servers>,
 }
@@ -43,7 +46,7 @@ impl<'a> Known<'a> {
         captures: &[Capture],
         rules: &'a Systems,
         choice: &Choice,
-        (losses, with_files): (Vec<Losses>, bool),
+        (losses, tails, with_files): (Vec<Losses>, Vec<Tail>, bool),
     ) -> Result<Known<'a>> {
         let files = |capture| if with_files { Files::load(capture) } else { Ok(Files::default()) };
         let of = |(number, capture): (usize, &Capture)| disks(&capture.manifest, &|dev| choice.takes(number, dev));
@@ -53,6 +56,7 @@ impl<'a> Known<'a> {
             disks: captures.iter().enumerate().map(of).collect(),
             mounted: captures.iter().map(|capture| disks(&capture.manifest, &|_| true)).collect(),
             losses,
+            tails,
             servers: captures.iter().map(Servers::load).collect::<Result<_>>()?,
         })
     }

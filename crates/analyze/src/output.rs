@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::{Dir, FOLDER_MODE};
+use iostrata_capture::plain;
 
 /// A directory for results, which may be one that others may write to: no link in it is followed.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Drop for Files<'_> {
 
 /// Writes `text` to the terminal or pipe `to`. A reader that has seen enough is no error.
 pub fn print(to: &mut dyn Write, text: &str) -> Result<()> {
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+    match to.write_all(plain::lines(text).as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(()),
     }
@@ -121,15 +122,9 @@ pub fn message(error: &anyhow::Error) -> String {
     one_line(&message)
 }
 
-/// `text` on one line and without control characters: names in it were chosen by whoever ran on the recorded machine,
-/// and a terminal would obey them.
+/// `text` on one line, with what a terminal would obey or not show as [`plain::visible`] has it.
 pub fn one_line(text: &str) -> String {
-    let printable = text.trim().chars().map(|c| match c {
-        '\n' | '\t' => ' ',
-        c if c.is_control() => char::REPLACEMENT_CHARACTER,
-        c => c,
-    });
-    printable.collect()
+    plain::visible(&text.trim().replace(['\n', '\t'], " ")).into_owned()
 }
 
 #[cfg(test)]
@@ -184,7 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_replaced() {
-        assert_eq!(one_line("a\x1b[2Jb\nc\t\u{9b}"), "a\u{fffd}[2Jb c \u{fffd}");
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(one_line("a\x1b[2Jb\nc\t\u{9b}\u{202e}"), "a\\x1b[2Jb c \\u{9b}\\u{202e}");
+        let mut printed = Vec::new();
+        print(&mut printed, "a\x1b\nb\u{2066}\n").expect("room");
+        assert_eq!(String::from_utf8(printed).expect("text"), "a\\x1b\nb\\u{2066}\n");
     }
 }

@@ -7,8 +7,9 @@ mod listing;
 mod read;
 
 use anyhow::{Context, Result};
+use iostrata_capture::plain;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 
 use crate::format::Format;
@@ -77,7 +78,7 @@ pub fn html(
     format: Format,
 ) -> Result<Vec<u8>> {
     let Results { captures, known, finished, trust, .. } = results;
-    let checks = quality::rows(captures, &known.losses, finished, trust);
+    let checks = quality::rows(captures, known, finished, trust);
     let source = |capture: &iostrata_capture::Capture| {
         let manifest = &capture.manifest;
         Source {
@@ -111,6 +112,11 @@ pub fn html(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    // Marks that turn the direction of writing would turn what is behind a name, too.
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() => escape_formatter(out, state, &plain::lines(text).as_ref().into()),
+        _ => escape_formatter(out, state, value),
+    });
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
     environment.set_syntax(syntax.build().context("the page's syntax")?);

@@ -4,12 +4,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use iostrata_capture::Capture;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::segment::segments;
 
 use crate::commands::Outcome;
+use crate::memory::Budget;
 use crate::output::{one_line, print};
+use crate::tail::Tail;
+use crate::trust;
 
 /// Recovers each of `captures`, with all its segments, and says on `out` what came of it, a line each; on `err`, a line for each
 /// part that cannot be read.
@@ -22,10 +26,18 @@ pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Re
                 outcome = Outcome::Incomplete;
                 print(err, &format!("{}\n", one_line(&format!("warning: left as it is: {error}"))))?;
             }
-            print(out, &format!("{}\n", one_line(&line(&directory, recovered.as_ref()))))?;
+            let end = if recovered.is_some() { end(&directory) } else { None };
+            let line = line(&directory, recovered.as_ref()) + &end.map(|end| format!("; {end}")).unwrap_or_default();
+            print(out, &format!("{}\n", one_line(&line)))?;
         }
     }
     Ok(outcome)
+}
+
+/// Up to when it is whole. What cannot be read for that is told by the analysis that reads it.
+fn end(directory: &Dir) -> Option<String> {
+    let capture = Capture::open(directory).ok()?;
+    trust::tail::line(&capture, &Tail::load(&capture, Budget::ANY).ok()?)
 }
 
 fn line(directory: &Dir, recovered: Option<&Recovered>) -> String {

@@ -41,6 +41,7 @@ use crate::partial::Partial;
 use crate::select::{Selection, Window};
 use crate::servers::Servers;
 use crate::store::asked::Asked as Questions;
+use crate::tail::Tail;
 use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use crossing::Stretch;
@@ -72,6 +73,8 @@ pub struct Scan<'a> {
     pub servers: &'a Servers,
     /// When the events began that are asked for. That is never before some tables lack what the ring of parts removed.
     pub window: Window,
+    /// What is left out at its end.
+    pub tail: &'a Tail,
     /// What is asked for.
     pub selection: &'a Selection,
     /// What entities are called.
@@ -394,10 +397,11 @@ impl<'a> Fold<'a> {
         {
             let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| (first_ns..=last_ns).contains(&end_ns));
             let ends = self.settings.ordered.queue && end_ns.is_some() && self.is_within(ts_ns);
+            let ends = ends && !self.is_beyond(ts_ns, dur_ns);
             return if ends { Taken::End } else { Taken::Nothing };
         }
         self.count_end(ts_ns, dur_ns);
-        if !self.is_within(ts_ns) {
+        if !self.is_within(ts_ns) || self.is_beyond(ts_ns, dur_ns) {
             return Taken::Nothing;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);
@@ -429,6 +433,21 @@ impl<'a> Fold<'a> {
     #[inline]
     fn is_within(&self, ts_ns: i64) -> bool {
         self.scan.window.reaches((ts_ns, ts_ns))
+    }
+
+    /// Whether what began then, and took so long, ended when not all is there any more. What is left out for that depends on when it is looked.
+    #[inline]
+    fn is_beyond(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
+        let is_beyond = self.scan.tail.leaves_out(ts_ns, dur_ns);
+        self.note_beyond(is_beyond)
+    }
+
+    #[inline]
+    fn note_beyond(&mut self, is_beyond: bool) -> bool {
+        if is_beyond {
+            self.whose.questions.iter_mut().for_each(Questions::leave_out);
+        }
+        is_beyond
     }
 
     /// Whether requests of device `dev` are in the totals.

@@ -138,6 +138,8 @@ struct Scope<'a> {
     capture: (usize, &'a str),
     settings: Settings,
     window: (Option<i64>, Option<i64>),
+    /// Where what is left out at the end stays so.
+    whole_until_ns: Option<i64>,
     disks: BTreeMap<i32, i32>,
     mounted: BTreeMap<i32, i32>,
     taken: &'a [i32],
@@ -232,6 +234,7 @@ impl Store {
             // It is where time is cut that matters.
             settings: Settings { stretch_rows: 0, ..*settings },
             window: (scan.window.after_ns, scan.window.until_ns),
+            whole_until_ns: scan.tail.whole_until_ns.filter(|_| !scan.tail.grows),
             disks: sorted(scan.disks),
             mounted: sorted(scan.mounted),
             taken: scan.choice.taken(scan.capture),

@@ -260,9 +260,7 @@ impl Table {
             Table::Path => frame::frame(&path::columns(), &path::rows(finished, names, trust)),
             Table::Sync => frame::frame(&sync::columns(), &sync::rows(finished, names, trust)),
             Table::Cache => frame::frame(&cache::columns(), &cache::rows(finished, names, &known.disks, trust)),
-            Table::Quality => {
-                frame::frame(&quality::columns(), &quality::rows(captures, &known.losses, finished, trust))
-            }
+            Table::Quality => frame::frame(&quality::columns(), &quality::rows(captures, known, finished, trust)),
             Table::Top(by, most) => frame::frame(&top::columns(), &top::rows(finished, names, trust, (by, most))),
             Table::Loss => frame::frame(&lost::columns(), &lost::rows(captures, &known.losses, finished, trust)),
         }

@@ -9,6 +9,7 @@ pub mod filter;
 mod gaps;
 mod missing;
 mod rows;
+pub mod tail;
 
 use std::path::Path;
 

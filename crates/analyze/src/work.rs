@@ -100,6 +100,8 @@ impl<'a> Worker<'a> {
             self.add(kept, unit.first(), sequences);
         } else if store.takes(number) {
             let kept = self.make(scan, unit, &sources)?;
+            // What is left out at the end of a capture that grows is there the next time.
+            let id = id.filter(|_| !(scan.tail.grows && kept.asked.leaves_out()));
             store.keep(scan.capture, id, &kept)?;
             self.add(kept, unit.first(), sequences);
         }

@@ -12,13 +12,17 @@ use arrow::array::RecordBatch;
 use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part};
-use crate::manifest::Manifest;
-use crate::part::{PartWriter, empty};
+use crate::manifest::{MOST_BYTES, Manifest};
+use crate::part::{PartWriter, ROW_GROUP_ROWS, empty};
 use crate::table::{Table, TableBuilder};
 
 /// Rows that are handed over at once, and batches of a table that wait to be encoded.
 const BATCH_ROWS: usize = 8_192;
 const WAITING: usize = 8;
+
+/// Rows of a group in which all may be alike. Readers take no more than 8 for a byte of a part (`part/limits.rs`); of `block` 65,536 rows that are
+/// the same take 7.6 KB, most of which is there once for each column and group.
+const ALIKE_ROWS: usize = 4 * BATCH_ROWS;
 
 /// A capture that is being written.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ pub struct Author {
     is_new: bool,
     list: ListFile,
     part_bytes: u64,
+    group_rows: usize,
     id: PartsId,
 }
 
@@ -44,7 +49,14 @@ impl Author {
             return Err(Error::Schema { path: directory.path().to_owned(), what });
         }
         let directory = directory.keep()?;
-        Ok(Author { list: ListFile::create(&directory)?, directory, is_new, part_bytes, id: PartsId::default() })
+        let (list, group_rows) = (ListFile::create(&directory)?, ROW_GROUP_ROWS);
+        Ok(Author { list, directory, is_new, part_bytes, group_rows, id: PartsId::default() })
+    }
+
+    /// For rows that may be all alike: a row group ends when it has as many as readers believe that its few bytes stand for. To be said
+    /// before a table is asked for.
+    pub fn of_rows_alike(self) -> Author {
+        Author { group_rows: ALIKE_ROWS, ..self }
     }
 
     /// The directory, and whether it was not there before.
@@ -60,8 +72,9 @@ impl Author {
     /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
     pub fn table<T: Table>(&self) -> Rows<T> {
         let (batches, waiting) = sync_channel(WAITING);
-        let (directory, part_bytes, id) = (self.directory.clone(), self.part_bytes, Arc::clone(&self.id));
-        let encoder = thread::spawn(move || encode::<T>((&directory, &id), part_bytes, &waiting));
+        let (directory, id) = (self.directory.clone(), Arc::clone(&self.id));
+        let most = (self.part_bytes, self.group_rows);
+        let encoder = thread::spawn(move || encode::<T>((&directory, &id), most, &waiting));
         Rows { folder: self.directory.path().join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
@@ -73,11 +86,21 @@ impl Author {
     /// Writes the manifest, with which the directory becomes a capture. A table without rows gets a part without rows.
     pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
         let id = self.id.get().cloned();
+        fits(manifest).map_err(|what| Error::manifest(self.directory.path(), what))?;
         let empty = empty::fill_in(&self.directory, id.as_deref())?;
         let manifest = Manifest { parts_id: id, ..manifest.clone() };
         self.add(empty)?;
         manifest.write(&self.directory)
     }
+}
+
+/// What is wrong with the size of a manifest: no reader would take it.
+fn fits(manifest: &Manifest) -> std::result::Result<(), String> {
+    let bytes = serde_json::to_vec_pretty(manifest).map_err(|e| e.to_string())?.len() as u64;
+    if bytes >= MOST_BYTES {
+        return Err(format!("its manifest would have {bytes} bytes, expected less than {MOST_BYTES}"));
+    }
+    Ok(())
 }
 
 /// The rows of a table on their way into parts.
@@ -115,8 +138,13 @@ impl<T: Table> Rows<T> {
     }
 }
 
-fn encode<T: Table>(capture: (&Dir, &PartsId), part_bytes: u64, batches: &Receiver<RecordBatch>) -> Result<Vec<Part>> {
+fn encode<T: Table>(
+    capture: (&Dir, &PartsId),
+    (part_bytes, group_rows): (u64, usize),
+    batches: &Receiver<RecordBatch>,
+) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
+    let mut in_group = 0;
     let mut open: Option<PartWriter> = None;
     for batch in batches {
         let mut part = match open.take() {
@@ -124,6 +152,11 @@ fn encode<T: Table>(capture: (&Dir, &PartsId), part_bytes: u64, batches: &Receiv
             None => begin::<T>(capture, parts.len())?,
         };
         part.write(&batch)?;
+        in_group += batch.num_rows();
+        if in_group >= group_rows {
+            part.end_group()?;
+            in_group = 0;
+        }
         match part.bytes() < part_bytes && !part.is_full() {
             true => open = Some(part),
             false => parts.push(part.finish()?),

@@ -12,6 +12,7 @@ use crate::part::{PartFile, PartName, Place, Torn, torn};
 use crate::table::Table;
 use crate::tables::{self, ClockTable};
 use crate::wall::WallClock;
+use crate::whole;
 
 /// How often a list is read that changes meanwhile.
 const TRIES: u32 = 4;
@@ -31,6 +32,9 @@ pub struct Capture {
     pub torn: Vec<(&'static str, Torn)>,
     /// What is there of it, and whether that is what was written.
     pub census: Census,
+    /// Of one that did not come to its end: the moment up to which all is there that had ended, of all CPUs and in all tables; none where
+    /// nobody knows.
+    pub whole_until_ns: Option<i64>,
     /// Its wall clock.
     pub wall: WallClock,
 }
@@ -50,6 +54,12 @@ impl Capture {
     }
 
     fn counted(directory: &Dir, manifest: Manifest) -> Result<Capture> {
+        // Before the parts: what is there of them then is all that this moment promises, or more.
+        let whole_until_ns = match manifest.state {
+            State::Complete => None,
+            State::Recovered => manifest.whole_until_ns,
+            State::Recording => whole::read(directory)?,
+        };
         let list = PartList::read(directory)?;
         let mut torn = Vec::new();
         // What a recorder that came to its end left unfinished is in its books as lost.
@@ -69,6 +79,7 @@ impl Capture {
             list,
             torn,
             census,
+            whole_until_ns,
             wall: WallClock::default(),
         })
     }

@@ -31,6 +31,7 @@ pub mod list;
 pub mod manifest;
 pub mod op;
 pub mod part;
+pub mod plain;
 pub mod program;
 pub mod recover;
 pub mod redact;
@@ -41,6 +42,7 @@ pub mod tables;
 pub mod unbegun;
 pub mod unseen;
 pub mod wall;
+pub mod whole;
 
 pub use capture::Capture;
 pub use dir::Dir;

@@ -23,7 +23,7 @@ pub use processes::{ProcessBook, ProcessCounters};
 pub const FILE_NAME: &str = "manifest.json";
 
 /// The most that is read of one. The books of 8,192 CPUs take half of it.
-const MOST_BYTES: u64 = 64 << 20;
+pub const MOST_BYTES: u64 = 64 << 20;
 
 /// How far the recording has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +66,10 @@ pub struct Manifest {
     /// Whether it was measured for how long system calls waited for a CPU (`runnable_ns`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub run_queue: bool,
+    /// Where the recorder was cut off and its parts were made whole: the moment, in the time of `ts_ns`, up to which all that had ended is
+    /// there, of all CPUs and in all tables. Of what ended later some rows are there and others are not. None where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_until_ns: Option<i64>,
     /// The recorder's command line.
     pub command_line: Vec<String>,
     /// The machine.

@@ -11,6 +11,7 @@ use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
 use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
 use crate::tables;
+use crate::whole;
 
 /// What was recovered.
 #[derive(Debug, Default)]
@@ -63,6 +64,7 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     if manifest.state != State::Recording {
         return Ok(None);
     }
+    let whole_until_ns = whole::read(directory)?;
     let mut listed = Listed::default();
     let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
@@ -78,8 +80,12 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     // Where something is left to do it may be run again.
     if recovered.unreadable.is_empty() {
         manifest.state = State::Recovered;
+        manifest.whole_until_ns = whole_until_ns;
     }
     manifest.write(directory)?;
+    if manifest.state == State::Recovered {
+        whole::remove(directory);
+    }
     Ok(Some(recovered))
 }
 

@@ -8,7 +8,7 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::files::temporary_name;
 use crate::part::is_unfinished;
-use crate::{list, manifest, tables};
+use crate::{list, manifest, tables, whole};
 
 /// All that there is in such a directory, but the lock.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ impl Remains {
     }
 }
 
-/// The list of parts, and what is written before the list or the manifest gets its name.
+/// The list of parts, until when all is whole, and what is written before the list or the manifest gets its name.
 fn is_of_the_start(name: &str) -> bool {
     let unnamed = [list::FILE_NAME, manifest::FILE_NAME].map(temporary_name);
-    name == list::FILE_NAME || unnamed.iter().any(|unnamed| unnamed == name)
+    [list::FILE_NAME, whole::FILE_NAME].contains(&name) || unnamed.iter().any(|unnamed| unnamed == name)
 }
 
 #[cfg(test)]
@@ -88,6 +88,7 @@ mod tests {
         fs::create_dir_all(at.join("block")).expect("room");
         let files = [
             "parts.jsonl",
+            ".whole",
             ".manifest.json.tmp",
             "block/.part-000001.parquet.tmp",
             "block/.part-000001.parquet.groups",

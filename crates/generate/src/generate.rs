@@ -241,6 +241,7 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         recorder_version: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         privacy: Default::default(),
         run_queue: false,
+        whole_until_ns: None,
         command_line: std::env::args().collect(),
         host: Host { hostname: "generated".to_owned(), cpus: 1, ..Host::default() },
         clock: Clock { offset_ns: BEGIN_NS, pairs: vec![pair(BEGIN_NS), pair(end_ns)] },

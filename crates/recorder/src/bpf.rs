@@ -115,8 +115,8 @@ pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
     unsafe { std::slice::from_raw_parts(std::ptr::from_ref(record).cast(), size_of::<T>()) }
 }
 
-/// Runs a program that is attached to nothing on a CPU, with what it finds as its arguments.
-pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Result<()> {
+/// Runs a program that is attached to nothing on a CPU, with what it finds as its arguments. What it returns.
+pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Result<u32> {
     let mut options = bpf_test_run_opts {
         sz: size_of::<bpf_test_run_opts>() as _,
         ctx_in: arguments.as_ptr().cast(),
@@ -127,7 +127,7 @@ pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Resul
     };
     // SAFETY: the options are valid, of the size that they tell, and all that they point to lives beyond the call, which only reads it.
     match unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) } {
-        0 => Ok(()),
+        0 => Ok(options.retval),
         error => Err(io::Error::from_raw_os_error(-error)),
     }
 }

@@ -19,11 +19,13 @@ use libbpf_rs::{MapHandle, RingBufferBuilder};
 use crate::books::Tally;
 use crate::bpf::{bytes_of, record_at, types};
 use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
+use crate::clock;
 use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
 use crate::heap::Thrift;
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
+use crate::moments::Moments;
 use crate::pace::{Pace, Waited};
 use crate::session::Gathering;
 use crate::sink::{Batch, Sink, Totals};
@@ -65,10 +67,11 @@ struct Drain {
     waiting: [Tally; CLASSES],
     losses: Arc<Losses>,
     gathering: Option<Gathering>,
+    moments: Moments,
     thrift: Thrift,
     pace: Pace,
     flushed: Instant,
-    /// When all that had been seen went on its way to the disk.
+    /// When it was begun to send all that had been seen on its way to the disk.
     handed_on: Instant,
     /// What requests carried that were queued before the recording began.
     earlier: Amounts,
@@ -80,8 +83,9 @@ enum Due {
     Nothing,
     /// Rows have waited long enough for their batches to fill.
     Batches,
-    /// All that was seen until now is to be made durable.
-    All,
+    /// All that was seen until now is to be made durable. By the monotonic clock, the moment of which all that had ended by then is in
+    /// the rings, if there is one.
+    All(Option<i64>),
 }
 
 impl Drain {
@@ -217,18 +221,21 @@ impl Drain {
 
     /// Before the rings are emptied: has the kernel side put into them what waits there and is due.
     fn begin_turn(&mut self) -> Due {
-        let (due, waited) = match () {
-            () if self.handed_on.elapsed() >= self.pace.flush => (Due::All, Some(Waited::NOT)),
-            () if self.flushed.elapsed() >= self.pace.batch_age => (Due::Batches, self.pace.shown),
-            () => (Due::Nothing, None),
-        };
-        if let (Some(gathering), Some(waited)) = (&mut self.gathering, waited) {
-            gathering.give(waited);
-        }
-        if due == Due::All {
+        if self.handed_on.elapsed() >= self.pace.flush && !self.moments.is_asked() {
+            self.moments.ask();
             self.handed_on = Instant::now();
         }
-        due
+        if let Some(moment_ns) = self.moments.take() {
+            let is_all = self.gathering.as_mut().is_none_or(|gathering| gathering.give(Waited::NOT));
+            return Due::All(moment_ns.filter(|_| is_all));
+        }
+        if self.flushed.elapsed() < self.pace.batch_age {
+            return Due::Nothing;
+        }
+        if let (Some(gathering), Some(waited)) = (&mut self.gathering, self.pace.shown) {
+            gathering.give(waited);
+        }
+        Due::Batches
     }
 
     /// When the rings have been emptied.
@@ -240,9 +247,13 @@ impl Drain {
             return;
         }
         self.flush_all(Patience::None);
-        if due == Due::All {
-            self.sink.make_durable();
+        if let Due::All(moment_ns) = due {
+            self.make_durable(moment_ns);
         }
+    }
+
+    fn make_durable(&mut self, moment_ns: Option<i64>) {
+        self.sink.make_durable(moment_ns.map(|ns| ns.saturating_add(self.decoder.clock_offset_ns)));
     }
 
     /// Everything is detached: hands over what is left.
@@ -251,6 +262,8 @@ impl Drain {
         gathered.iter().for_each(|event| self.record(bytes_of(event)));
         late.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
+        // Nothing ends any more that would become a row.
+        self.make_durable(Some(clock::monotonic_ns()));
         let unmapped = self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
         Ok(Drained { unmapped, earlier: self.earlier })
     }
@@ -292,7 +305,7 @@ impl Draining {
         levels: Levels,
         sink: Box<dyn Sink>,
         pace: Pace,
-        gathering: Option<Gathering>,
+        (gathering, moments): (Option<Gathering>, Moments),
         thrift: Thrift,
         filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
@@ -309,6 +322,7 @@ impl Draining {
             waiting: Default::default(),
             losses,
             gathering,
+            moments,
             thrift,
             pace,
             flushed: Instant::now(),

@@ -28,6 +28,7 @@ pub mod levels;
 pub mod limits;
 pub mod losses;
 pub mod memory;
+pub mod moments;
 pub mod options;
 pub mod outputs;
 pub mod pace;

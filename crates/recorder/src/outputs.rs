@@ -36,7 +36,7 @@ impl Outputs {
     /// Starts what the options ask for. Where the live view is all there is, its end is told to `teller`.
     pub fn start(
         options: &Record,
-        (home, capture_id): (Option<&Home>, &str),
+        (home, capture_id, began_ns): (Option<&Home>, &str, i64),
         (totals, losses): (&Arc<Totals>, &Arc<Losses>),
         teller: Sender<Told>,
     ) -> Result<(Box<dyn Sink>, Outputs)> {
@@ -45,6 +45,7 @@ impl Outputs {
                 let settings = ParquetSettings {
                     directory: home.directory.clone(),
                     capture_id: capture_id.to_owned(),
+                    began_ns,
                     older: home.older.clone(),
                     min_free: options.min_free,
                     max_disk_bytes: options.max_disk_bytes,

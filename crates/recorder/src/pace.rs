@@ -12,6 +12,9 @@ const LIVE_BATCH_AGE: Duration = Duration::from_millis(200);
 /// How long the drain sleeps at most when no ring is filling up. The rings hold more than comes in that time.
 const POLL: Duration = Duration::from_millis(100);
 
+/// How long it takes to find a moment up to which all is in the rings, as a rule.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// How often the writer looks at its clock at least when no batch comes.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -55,8 +58,8 @@ impl Pace {
         Pace {
             poll,
             batch_age: batch_age.min(flush_interval / 2),
-            // The drain notices late by a sleep, the writer by a tick; and some of it for the work itself.
-            flush: flush_interval.saturating_sub(poll + tick + flush_interval / 40),
+            // The drain notices late by a sleep, the writer by a tick; and some of it for the moment and the work itself.
+            flush: flush_interval.saturating_sub(poll + tick + MOMENT.min(flush_interval / 10) + flush_interval / 40),
             tick,
             shown: is_live.then_some(LIVE),
         }

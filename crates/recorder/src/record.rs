@@ -10,6 +10,7 @@ use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::ledger::{Amounts, Skipped};
 use iostrata_capture::manifest::{Device, Manifest, Server, State, Unnamed};
 use iostrata_capture::op::{Direction, Layer, Op};
+use iostrata_capture::whole;
 
 use crate::books::{DeviceRows, Fate, Tally, settle};
 use crate::bpf::types;
@@ -28,6 +29,7 @@ use crate::host::{self, cgroups, devices, mounts};
 use crate::levels::Levels;
 use crate::limits;
 use crate::losses::Losses;
+use crate::moments::Moments;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
@@ -142,6 +144,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         recorder_version: env!("CARGO_PKG_VERSION").to_owned(),
         privacy: options.privacy,
         run_queue: options.run_queue,
+        whole_until_ns: None,
         command_line: std::env::args().collect(),
         host: host::describe(),
         clock: clock::start(),
@@ -224,7 +227,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
     let losses = Arc::new(Losses::default());
-    let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id), (&totals, &losses), teller);
+    let began_ns = manifest.clock.offset_ns.saturating_add_unsigned(opened_ns);
+    let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id, began_ns), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
@@ -234,7 +238,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Levels::new(&manifest.devices),
         sink,
         outputs::pace(options),
-        session.gathering()?,
+        (session.gathering()?, Moments::start(session.barrier()?)?),
         Thrift::beyond(options.memory.thrift_bytes),
         Filtering {
             devices: places
@@ -318,6 +322,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let unwritten = out.and_then(|out| manifest.write(out).err());
     if let Some(error) = &unwritten {
         tell(&format!("iostrata: {error:#}; `iostrata-analyze recover` makes a capture of what is there\n"));
+    }
+    if let (Some(out), None) = (out, &unwritten) {
+        whole::remove(out);
     }
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, for it may take a while: the capture is finished.

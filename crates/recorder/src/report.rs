@@ -9,19 +9,20 @@ use anyhow::Context;
 use indicatif::HumanBytes;
 use iostrata_capture::ledger::{Account, Amounts};
 use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::plain;
 
 use crate::sink::Size;
 use crate::sink::live::Shown;
 
 /// Prints on standard error. That nobody may be listening there is no reason to end a recording.
 pub fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    let _ = std::io::stderr().write_all(plain::lines(text).as_bytes());
 }
 
 /// Prints on standard output what was asked for. A reader that has seen enough is no error.
 pub fn show(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(()),
     }

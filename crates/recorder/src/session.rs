@@ -19,12 +19,14 @@ use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opc
 use crate::report::tell;
 use crate::unseen::Unseen;
 
+mod barrier;
 mod earlier;
 mod gathering;
 mod left;
 mod owners;
 mod words;
 
+pub use barrier::Barrier;
 pub use earlier::STILL_CALLING;
 use earlier::StillCalling;
 pub use gathering::{Gathering, is_run_by_recorder};

@@ -6,6 +6,7 @@ use anyhow::Result;
 use iostrata_capture::capture::Lock;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::plain;
 use iostrata_capture::segment::segments;
 
 use crate::health::Health;
@@ -30,7 +31,7 @@ pub fn run(directory: &Path, json: bool) -> Result<(String, u8)> {
 }
 
 fn shown(health: &Health, json: bool) -> Result<String> {
-    if json { Ok(serde_json::to_string(health)? + "\n") } else { Ok(health.text()) }
+    if json { Ok(plain::json(&serde_json::to_string(health)?).into_owned() + "\n") } else { Ok(health.text()) }
 }
 
 fn over(directory: &Dir) -> Result<String> {

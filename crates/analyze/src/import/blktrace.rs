@@ -15,7 +15,7 @@ mod survey;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,14 +30,14 @@ use names::Names;
 use piece::Ended;
 use record::{Event, Notice};
 use requests::{Requests, Unfinished};
-use survey::Survey;
+use survey::{Cut, Survey};
 
 /// Takes in the requests of `files`. What cannot be read twice is kept in a file below `out` meanwhile.
 pub fn read(files: &[PathBuf], out: &Dir, gathered: &mut Gathered) -> Result<()> {
     let mut survey = Survey::default();
     for path in files {
-        let file = seekable(path, out).with_context(|| super::not_a_trace(path))?;
-        survey.look_through(&Arc::new(file), path).with_context(|| super::not_a_trace(path))?;
+        let (file, is_cut) = seekable(path, out).with_context(|| super::not_a_trace(path))?;
+        survey.look_through(&Arc::new(file), path, is_cut).with_context(|| super::not_a_trace(path))?;
     }
     let offset_ns = survey.clock.offset_ns();
     for (device, disk) in &survey.disks {
@@ -72,6 +72,10 @@ pub fn read(files: &[PathBuf], out: &Dir, gathered: &mut Gathered) -> Result<()>
         gathered.known.without.push(WITHOUT_QUEUEING);
     }
     gathered.known.incomplete = survey.missing > 0;
+    for cut in &survey.cut {
+        let until_ns = cut.until.map(|until| offset_ns.unwrap_or(0).saturating_add_unsigned(until));
+        gathered.known.cut_off(until_ns);
+    }
     gathered.known.remarks = remarks((&survey, offset_ns.is_some()), &left);
     Ok(())
 }
@@ -84,6 +88,12 @@ fn push(gathered: &mut Gathered, request: &Ended) -> Result<()> {
 /// What is to be said of what is not in the rows.
 fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<String> {
     let mut remarks = Vec::new();
+    for Cut { path, bytes, .. } in &survey.cut {
+        remarks.push(match bytes {
+            0 => super::cut_off(path, "what is compressed in it was cut off"),
+            _ => super::cut_off(path, &format!("its last {bytes} bytes are no whole record")),
+        });
+    }
     let missing = survey.missing;
     if missing > 0 {
         remarks.push(format!("{missing} records of the trace are missing, by their numbers"));
@@ -109,17 +119,20 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     remarks
 }
 
-/// A file that can be read twice, and at any place: one that is compressed, or that is none, is copied.
-fn seekable(path: &Path, out: &Dir) -> Result<File> {
+/// A file that can be read twice, and at any place: one that is compressed, or that is none, is copied. Whether what is compressed was cut
+/// off.
+fn seekable(path: &Path, out: &Dir) -> Result<(File, bool)> {
     let (mut trace, is_packed) = unpacked::open(path)?;
     if path.to_str() != Some("-") && !is_packed && fs::metadata(path)?.is_file() {
-        return Ok(File::open(path)?);
+        return Ok((File::open(path)?, false));
     }
     let mut file = out.create_file(".stream")?;
     // Gone from the directory at once, and from the disk when it is closed.
     out.remove(".stream")?;
-    io::copy(&mut trace, &mut file)?;
-    Ok(file)
+    match io::copy(&mut trace, &mut file) {
+        Err(error) if is_packed && error.kind() == ErrorKind::UnexpectedEof => Ok((file, true)),
+        copied => copied.map(|_| (file, false)).map_err(Into::into),
+    }
 }
 
 #[cfg(test)]

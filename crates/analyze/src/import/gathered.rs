@@ -33,8 +33,23 @@ pub struct Known {
     pub without: Vec<&'static str>,
     /// Whether the trace itself shows that some of it is missing.
     pub incomplete: bool,
+    /// Whether it was cut off.
+    pub is_cut_off: bool,
+    /// Where it was: up to when all is there, since 1970; none where that is not known.
+    pub whole_until_ns: Option<i64>,
     /// What else is to be said.
     pub remarks: Vec<String>,
+}
+
+impl Known {
+    /// A file was cut off, which has all until then; none where it has nothing.
+    pub fn cut_off(&mut self, until_ns: Option<i64>) {
+        self.whole_until_ns = match self.is_cut_off {
+            true => self.whole_until_ns.zip(until_ns).map(|(one, other)| one.min(other)),
+            false => until_ns,
+        };
+        self.is_cut_off = true;
+    }
 }
 
 impl Gathered {

@@ -1,11 +1,12 @@
 //! Published traces that are lines of text: how a file is read, and what its lines mean.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::op::Op;
 
+use super::begun::Begun;
 use super::gathered::Gathered;
 use super::traced::Traced;
 use super::unpacked;
@@ -19,18 +20,28 @@ const MOST_LINE_BYTES: u64 = 1 << 16;
 /// What some programs write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Takes in the requests of a file, and says which line is wrong and how.
-pub fn read(format: Format, path: &Path, gathered: &mut Gathered) -> Result<()> {
-    let mut lines = BufReader::with_capacity(1 << 20, unpacked::open(path)?.0);
+/// Takes in the requests of a file, and says which line is wrong and how. Of one that was cut off those are taken that are whole.
+pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathered) -> Result<()> {
+    let (lines, is_packed) = unpacked::open(path)?;
+    let mut lines = BufReader::with_capacity(1 << 20, lines);
     let mut line = Vec::new();
+    // When the last request began.
+    let mut last_ns = None;
+    begun.file(path);
     // The first of the empty lines that may be at the end, and nowhere else.
     let mut empty = None;
     for number in 1u64.. {
         line.clear();
         // What has no end of a line is no text, and not to be kept in memory.
-        if lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
+        match lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Err(error) if is_packed && error.kind() == ErrorKind::UnexpectedEof && last_ns.is_some() => {
+                gathered.known.cut_off(last_ns);
+                gathered.known.remarks.push(super::cut_off(path, "what is compressed in it was cut off"));
+                break;
+            }
+            read => read?,
+        };
         if line.len() as u64 == MOST_LINE_BYTES {
             bail!("line {number} is longer than {MOST_LINE_BYTES} bytes");
         }
@@ -47,12 +58,27 @@ pub fn read(format: Format, path: &Path, gathered: &mut Gathered) -> Result<()> 
         if number == 1 && format.is_header(&fields) {
             continue;
         }
-        let told = format.parse(&fields).map_err(|what| anyhow!("line {number}: {what}"))?;
+        let has_end = line.ends_with(b"\n");
+        let told = match format.parse(&fields) {
+            Err(_) if !has_end && last_ns.is_some() => {
+                gathered.known.cut_off(last_ns);
+                let what = format!("its last {} bytes are no whole line", line.len());
+                gathered.known.remarks.push(super::cut_off(path, &what));
+                break;
+            }
+            told => told.map_err(|what| anyhow!("line {number}: {what}"))?,
+        };
+        begun.line(text)?;
+        if !has_end {
+            let what = "its last line has no end: if it was cut off within a number, that one is wrong";
+            gathered.known.remarks.push(format!("{}: {what}", path.display()));
+        }
         let dev = gathered.known.disks.named(&told.disk).with_context(|| format!("line {number}"))?;
         let traced = Traced::new(dev, told.ts_ns, told.op, told.sector, told.bytes);
         gathered.push(&Traced { dur_ns: told.dur_ns, ..traced })?;
+        last_ns = Some(told.ts_ns);
     }
-    Ok(())
+    begun.end()
 }
 
 /// What the lines of a trace are.

@@ -1,5 +1,6 @@
 //! Columns of tables, as what a page is made from.
 
+use iostrata_capture::plain;
 use polars::prelude::*;
 
 /// A table, whose rows were chosen.
@@ -35,10 +36,10 @@ impl<'a> Rows<'a> {
         self.rows.len()
     }
 
-    /// Their texts in a column; empty where there is none.
+    /// Their texts in a column, as they are shown; empty where there is none.
     pub fn texts(&self, column: &str) -> PolarsResult<Vec<String>> {
         let values = self.frame.column(column)?.str()?;
-        Ok(self.rows.iter().map(|row| values.get(*row).unwrap_or_default().to_owned()).collect())
+        Ok(self.rows.iter().map(|row| plain::visible(values.get(*row).unwrap_or_default()).into_owned()).collect())
     }
 
     /// Their numbers in a column.

@@ -103,7 +103,7 @@ fn result(partial: Partial) -> String {
         frame::frame(&columns, &summary::rows(&finished, &trust)).expect("declared columns"),
         frame::frame(&latency::columns(), &latency::rows(&finished, &trust)).expect("declared columns"),
     ] {
-        frame::csv(&mut frame, &mut text).expect("room");
+        frame::csv(&mut frame, &mut text, polars::prelude::QuoteStyle::Necessary).expect("room");
     }
     let Finished { memory, anomalies, left_out, during, rows, entities, active, .. } = finished;
     let active: Vec<_> = active

@@ -111,6 +111,9 @@ impl Fold<'_> {
         if !reaches || !is_on_disk || file_kind == Some(FdKind::Memory) {
             return;
         }
+        if self.is_beyond(ts_ns, Some(view.dur_ns.at(row))) {
+            return;
+        }
         let (dev, ino) = (view.dev.at(row), view.ino.at(row));
         let direction = op.direction();
         let kind = Kind { layer: Layer::Syscall, direction, counted: Counted::Whole(None) };
@@ -169,10 +172,11 @@ impl Fold<'_> {
     pub(super) fn cross_requests(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Requests::new(batch)?;
         let (choice, capture) = (self.scan.choice, self.scan.capture);
-        let Some(stretch) = &mut self.crossing else { return Ok(()) };
         for row in 0..view.rows {
             let ts_ns = view.ts_ns.at(row);
-            if stretch.has(ts_ns) {
+            let is_beyond = self.is_beyond(ts_ns, view.dur_ns.at(row));
+            let Some(stretch) = &mut self.crossing else { return Ok(()) };
+            if stretch.has(ts_ns) && !is_beyond {
                 let request = request(&view, row, choice.takes(capture, view.dev.at(row)));
                 stretch.crossed.requests.push(request);
             }
@@ -183,10 +187,15 @@ impl Fold<'_> {
     /// Takes parts of requests that were queued in the stretch.
     pub(super) fn cross_shares(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Shares::new(batch)?;
+        let tail = self.scan.tail;
+        let mut is_left_out = false;
         let Some(stretch) = &mut self.crossing else { return Ok(()) };
-        for row in
-            (0..view.rows).filter(|row| stretch.span.0 <= view.ts_ns.at(*row) && view.ts_ns.at(*row) <= stretch.span.1)
-        {
+        let (first_ns, last_ns) = stretch.span;
+        for row in (0..view.rows).filter(|row| (first_ns..=last_ns).contains(&view.ts_ns.at(*row))) {
+            if tail.leaves_out_part(view.ts_ns.at(row), view.dev.at(row), view.sector.at(row)) {
+                is_left_out = true;
+                continue;
+            }
             if let (Some(dev), Some(ino), Ok(bytes)) =
                 (view.file_dev.at(row), view.ino.at(row), u64::try_from(view.bytes.at(row)))
             {
@@ -194,14 +203,18 @@ impl Fold<'_> {
                 stretch.crossed.shares.push(Share { of, file: (dev, ino), bytes });
             }
         }
+        self.note_beyond(is_left_out);
         Ok(())
     }
 
     /// Takes commits that ended in the stretch.
     pub(super) fn cross_commits(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Commits::new(batch)?;
-        let Some(stretch) = &mut self.crossing else { return Ok(()) };
         for row in (0..view.rows).filter(|row| view.op.at(*row) == Op::Commit) {
+            if self.is_beyond(view.ts_ns.at(row), view.dur_ns.at(row)) {
+                continue;
+            }
+            let Some(stretch) = &mut self.crossing else { return Ok(()) };
             let end = end_ns(view.ts_ns.at(row), view.dur_ns.at(row)).filter(|end_ns| stretch.has(*end_ns));
             let blocks = view.blocks.at(row).and_then(|blocks| u64::try_from(blocks).ok()).unwrap_or(0);
             let commit = end.map(|end_ns| Commit { end_ns, dev: view.dev.at(row), blocks });

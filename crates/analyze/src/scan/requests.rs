@@ -38,7 +38,7 @@ view! {
 view! {
     /// Parts of requests.
     Shares of share {
-        ts_ns, dev, op, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
+        ts_ns, dev, sector, op, pid, comm, cgroup_id, start_ns, evidence, class, file_dev, ino, bytes, weight
     }
 }
 
@@ -152,7 +152,8 @@ impl Fold<'_> {
     #[inline]
     fn share(&mut self, view: &Shares, row: usize) {
         let ts_ns = view.ts_ns.at(row);
-        if !self.is_within(ts_ns) {
+        let is_beyond = self.scan.tail.leaves_out_part(ts_ns, view.dev.at(row), view.sector.at(row));
+        if !self.is_within(ts_ns) || self.note_beyond(is_beyond) {
             return;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);

@@ -24,6 +24,8 @@ pub struct Asked {
     began: Option<(i64, i64)>,
     /// The last moment at which something ended.
     ended_ns: Option<i64>,
+    /// Whether something was left out because, as the capture is now, not all is there of when it ended.
+    leaves_out: bool,
     /// All answers in these times.
     answers: Id,
 }
@@ -40,6 +42,17 @@ impl Asked {
     #[inline]
     pub fn ended(&mut self, ns: i64) {
         self.ended_ns = self.ended_ns.max(Some(ns));
+    }
+
+    /// Something was left out because not all is there of when it ended.
+    #[inline]
+    pub fn leave_out(&mut self) {
+        self.leaves_out = true;
+    }
+
+    /// Whether something was.
+    pub fn leaves_out(&self) -> bool {
+        self.leaves_out
     }
 
     /// It is asked whose this is.

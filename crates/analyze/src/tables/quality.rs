@@ -1,5 +1,6 @@
 //! `quality.csv`: whether captures can be trusted, a check in each row.
 
+mod end;
 mod sanity;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,7 @@ use iostrata_capture::unseen::WithoutRow;
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::Flows;
 use crate::frame::{ResultColumn, Value};
+use crate::load::Known;
 use crate::loss::Losses;
 use crate::partial::Finished;
 use crate::trust::{self, Trust, events};
@@ -66,9 +68,9 @@ const MOST_UNOWNED: [f64; 2] = [0.01, 0.05];
 const MOST_DRIFT_NS: u64 = 100_000_000;
 
 /// The checks of each capture, then those of all together.
-pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust: &Trust) -> Vec<Row> {
+pub fn rows(captures: &[Capture], known: &Known, finished: &Finished, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (number, (capture, losses)) in captures.iter().zip(losses).enumerate() {
+    for (number, (capture, losses)) in captures.iter().zip(&known.losses).enumerate() {
         let manifest = &capture.manifest;
         let of = |(check, verdict, found): Check| Row { capture: manifest.capture_id.clone(), check, verdict, found };
         rows.push(of(recording(manifest)));
@@ -89,6 +91,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         rows.push(of(clock(capture)));
         rows.extend(sampled(manifest).map(of));
         rows.extend(removed(capture).map(of));
+        rows.extend(known.tails.get(number).and_then(|tail| end::check(capture, tail)).map(of));
     }
     let of = |(check, verdict, found): Check| Row { capture: String::new(), check, verdict, found };
     let has_owners = !captures.iter().any(|capture| trust::lacks(capture, Layer::Block, WITHOUT_OWNERS));

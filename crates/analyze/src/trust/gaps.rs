@@ -17,10 +17,10 @@ pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
     })
 }
 
-/// When a recording ended; where it was cut off, the last moment that a finished part tells of.
+/// When a recording ended; where it was cut off, the moment up to which it is whole, or the last one that a finished part tells of.
 fn end(capture: &Capture) -> Option<String> {
     match &capture.manifest.stopped_at {
         Some(stopped_at) => utc_of(stopped_at),
-        None => capture.list.last_ts_ns().map(|ts_ns| utc(capture, ts_ns)),
+        None => capture.whole_until_ns.or(capture.list.last_ts_ns()).map(|ts_ns| utc(capture, ts_ns)),
     }
 }

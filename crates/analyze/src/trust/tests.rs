@@ -25,6 +25,7 @@ pub(crate) fn sound() -> Capture {
         continues: None,
         privacy: Default::default(),
         run_queue: false,
+        whole_until_ns: None,
         command_line: Vec::new(),
         host: Default::default(),
         clock: Default::default(),
@@ -48,6 +49,7 @@ pub(crate) fn sound() -> Capture {
         list: Default::default(),
         torn: Vec::new(),
         census: Default::default(),
+        whole_until_ns: None,
         wall: Default::default(),
     }
 }

@@ -3,9 +3,9 @@
 use std::fs;
 
 use iostrata_capture::manifest::State;
-use iostrata_capture::op::Layer;
+use iostrata_capture::op::{Layer, Op};
 
-use crate::support::{run_text, small};
+use crate::support::{Capture, run_text, small};
 
 #[test]
 fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recovered() {
@@ -27,7 +27,7 @@ fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recove
     insta::assert_snapshot!(err, @"warning: torn: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost at its end is not known; 14 rows are of 5 unfinished parts, which `iostrata-analyze recover` makes whole");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows");
+    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows; not known: up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others");
     let (code, _, err) = run_text(place.path(), &["summary", "torn", "--out", "after"]);
     assert_eq!(code, 3);
     insta::assert_snapshot!(err, @"warning: torn: the recording was cut off and recovered: rows that had not been flushed are missing, and what was lost at its end is not known");
@@ -75,6 +75,66 @@ fn a_part_that_cannot_be_read_keeps_no_other_from_being_recovered() {
 }
 
 #[test]
+fn what_ended_when_not_all_is_there_is_left_out_and_said() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(Layer::ALL);
+    (capture.manifest.state, capture.torn, capture.rows_per_part) = (State::Recording, true, 7);
+    // Of the twenty writes to the disk nine were over by then, and of the calls and operations of the VFS all but the fdatasync.
+    capture.whole_until_ns = Some(100_200);
+    // Two parts of requests: one that was over by then, and one that began before and ended later.
+    capture.block(115, Some(1), Op::Write, 8_192, 100_000).sector = Some(8);
+    capture.share(Some(2), 1_024);
+    capture.block(115, Some(1), Op::Write, 8_192, 200_000).sector = Some(16);
+    capture.share(Some(2), 2_048);
+    let directory = capture.write(place.path(), "torn");
+    let mut kept = capture.clone();
+    (kept.whole_until_ns, kept.torn) = (None, false);
+    let is_over = |ts_ns: i64, dur_ns: Option<i64>| ts_ns + dur_ns.unwrap_or_default() <= 100_200;
+    kept.syscall.retain(|row| is_over(row.ts_ns, Some(row.dur_ns)));
+    kept.vfs.retain(|row| is_over(row.ts_ns, Some(row.dur_ns)));
+    kept.fs.retain(|row| is_over(row.ts_ns, row.dur_ns));
+    kept.block.retain(|row| is_over(row.ts_ns, row.dur_ns));
+    kept.share.retain(|row| row.sector != Some(16));
+    let rows = |of: &Capture| of.syscall.len() + of.vfs.len() + of.fs.len() + of.block.len() + of.share.len();
+    let left_out = rows(&capture) - rows(&kept);
+    assert!(left_out > 12 && kept.share.len() + 1 == capture.share.len());
+    kept.write(place.path(), "kept");
+
+    let results = |directory: &str, to: &str| {
+        let (code, text, err) = run_text(place.path(), &["report", directory, "--out", to]);
+        assert_eq!(code, 3, "{err}");
+        let files =
+            ["summary", "latency", "amplification", "path", "sync", "queue", "footprint", "timeline", "cache", "sizes"];
+        (text, files.map(|name| fs::read_to_string(place.path().join(to).join(format!("{name}.csv"))).expect(name)))
+    };
+    let line = format!(
+        "left out: {left_out} rows of what ended after 1970-01-01T00:00:00.000Z: up to then everything is there, of all CPUs and in all \
+         tables, but for what is counted as lost"
+    );
+    let (before, torn) = results("torn", "before");
+    assert!(before.contains(&line), "{before}");
+    assert_eq!(torn, results("kept", "expected").1);
+    let (code, out, _) = run_text(place.path(), &["recover", "torn"]);
+    assert_eq!(code, 0);
+    assert!(out.ends_with(&format!("; {line}\n")), "{out}");
+    assert!(!directory.join(".whole").exists());
+    let manifest = fs::read_to_string(directory.join("manifest.json")).expect("a manifest");
+    assert!(manifest.contains("\"whole_until_ns\": 100200"), "{manifest}");
+    let (after, recovered) = results("torn", "after");
+    assert!(after.contains(&line), "{after}");
+    assert_eq!(recovered, torn);
+    let (_, quality, _) = run_text(place.path(), &["quality", "torn"]);
+    let check = quality.lines().find(|line| line.contains(" end ")).expect("a check");
+    assert!(check.contains(" note ") && check.contains(&format!("{left_out} rows of what ended after")), "{check}");
+    // One that came to its end is not cut, whatever there is beside it.
+    capture.manifest.state = State::Complete;
+    capture.torn = false;
+    capture.write(place.path(), "whole");
+    let (_, whole, _) = run_text(place.path(), &["summary", "whole"]);
+    assert!(!whole.contains("left out"), "{whole}");
+}
+
+#[test]
 fn what_the_recorder_was_about_to_do_with_its_list_is_done() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = small(Layer::ALL);
@@ -89,7 +149,7 @@ fn what_the_recorder_was_about_to_do_with_its_list_is_done() {
     fs::write(&path, format!("{before}\n{line}\n{}", &last[..30])).expect("room");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str(), removed.exists()), (0, "", false));
-    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed");
+    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed; not known: up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others");
     let recovered = fs::read_to_string(&path).expect("a list");
     let sums = "{\"removed_sum\":{\"table\":\"syscall\",\"parts\":1,\"rows\":10,";
     assert!(recovered.starts_with(sums) && recovered.contains(&format!("{last}\n")), "{recovered}");

@@ -11,6 +11,7 @@ use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
 use iostrata_analyze::output::message;
 use iostrata_analyze::store::Partials;
+use iostrata_capture::manifest::State;
 use iostrata_capture::op::Layer;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -249,6 +250,33 @@ fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
         // What was there before is a half, two thirds, three quarters of it; of each table the end is new as long as it grows.
         assert!(found * 10 >= all * [3, 5, 6][step] && found < all, "{pieces:?}");
     }
+}
+
+#[test]
+fn what_is_left_out_at_the_end_of_a_capture_that_grows_is_read_again() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let directory = place.path().join("capture");
+    let operations: Vec<_> = (0..400i64).map(|at| (10 * at, 7, at % 3 == 0, 1 + (at % 3) as i32, at % 16)).collect();
+    let mut grown = crossing("grows", &operations, 20);
+    grown.manifest.state = State::Recording;
+    let captures = [directory.clone()];
+    for until_ns in [1_000, 2_000, 3_000, i64::MAX] {
+        let _ = fs::remove_dir_all(&directory);
+        grown.whole_until_ns = Some(until_ns);
+        grown.write(place.path(), "capture");
+        let (printed, cached) = written(&captures, Partials::Cached, 20).expect("a result");
+        assert!(cached == fresh(&captures), "until {until_ns}");
+        let again = written(&captures, Partials::Cached, 20).expect("a result");
+        assert!(again.1 == cached && printed.contains("events"), "until {until_ns}");
+    }
+    // Once it is known that it grows no more, all of it is kept.
+    grown.manifest.state = State::Recovered;
+    (grown.manifest.whole_until_ns, grown.whole_until_ns) = (Some(2_000), None);
+    let _ = fs::remove_dir_all(&directory);
+    grown.write(place.path(), "capture");
+    let (_, cached) = written(&captures, Partials::Cached, 20).expect("a result");
+    let (printed, again) = written(&captures, Partials::Cached, 20).expect("a result");
+    assert!(cached == again && printed.contains(KEPT), "{printed}");
 }
 
 proptest! {

@@ -17,8 +17,10 @@ use iostrata_capture::tables::{
     BlockRow, BlockTable, ClockRow, ClockTable, FsRow, FsTable, LossRow, LossTable, ProcessRow, ProcessTable, ShareRow,
     ShareTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
 };
+use iostrata_capture::whole::WholeFile;
 
 /// Rows and a manifest that become a capture on disk.
+#[derive(Clone)]
 pub struct Capture {
     pub manifest: Manifest,
     pub syscall: Vec<SyscallRow>,
@@ -32,6 +34,8 @@ pub struct Capture {
     pub rows_per_part: usize,
     /// Whether the last part of each table was never finished.
     pub torn: bool,
+    /// Up to when all is there, where the recorder has written that down.
+    pub whole_until_ns: Option<i64>,
 }
 
 pub fn comm(name: &str) -> Comm {
@@ -63,6 +67,7 @@ impl Capture {
             continues: None,
             privacy: Default::default(),
             run_queue: false,
+            whole_until_ns: None,
             command_line: vec!["iostrata".into()],
             host: Host::default(),
             clock: Clock::default(),
@@ -91,6 +96,7 @@ impl Capture {
             clock: Vec::new(),
             rows_per_part: usize::MAX,
             torn: false,
+            whole_until_ns: None,
         }
     }
 
@@ -257,6 +263,9 @@ impl Capture {
         list.append(&self.parts::<LossTable>(&capture, &self.loss)).expect("room");
         list.append(&self.parts::<ClockTable>(&capture, &self.clock)).expect("room");
         self.settled().write(&capture).expect("room");
+        if let Some(until_ns) = self.whole_until_ns {
+            WholeFile::create(&capture, until_ns).expect("room");
+        }
         directory
     }
 

@@ -20,6 +20,9 @@ use crate::report::tell;
 /// A program that no tracepoint runs.
 const GIVE: &str = "iostrata_fs_give";
 
+/// How often a slot is asked for that is not given.
+const TRIES: u32 = 4;
+
 /// Whether a program is run by the recorder and attached to nothing.
 pub fn is_run_by_recorder(program: &str) -> bool {
     program == GIVE
@@ -51,32 +54,45 @@ impl Session<'_> {
 }
 
 impl Gathering {
-    /// Has the kernel side put into the rings what has waited so long.
-    pub fn give(&mut self, waited: Waited) {
+    /// Has the kernel side put into the rings what has waited so long. Whether all of that is there; of a CPU that was taken offline that
+    /// cannot be had.
+    pub fn give(&mut self, waited: Waited) -> bool {
         let now_ns = clock::monotonic_ns().cast_unsigned();
         let before = |age: std::time::Duration| now_ns.saturating_sub(age.as_nanos() as u64).saturating_add(1);
         let given = self.give_before(before(waited.idle), before(waited.begun));
-        if let (Err(error), false) = (given, self.has_failed) {
+        if let (Err(error), false) = (&given, self.has_failed) {
             self.has_failed = true;
             tell(&format!(
                 "iostrata: {error:#}; rows of fs may come late, and a kill may cost more than --flush-interval\n"
             ));
         }
+        given.unwrap_or(false)
     }
 
-    fn give_before(&self, idle_ns: u64, begun_ns: u64) -> Result<()> {
+    fn give_before(&self, idle_ns: u64, begun_ns: u64) -> Result<bool> {
+        let mut is_all = true;
         let waiting = percpu::<u64>(&self.waiting, &0u32.to_ne_bytes())?;
         for (cpu, _) in (0u32..).zip(waiting).filter(|(_, waits)| *waits != 0) {
             for first in (0..self.slot_count).step_by(types::giving::FS_SLOTS_A_RUN.0 as usize) {
-                match run_on_cpu(self.give.as_fd(), cpu, &[u64::from(first), idle_ns, begun_ns]) {
-                    Ok(()) => {}
+                match self.give_some(cpu, &[u64::from(first), idle_ns, begun_ns]) {
+                    Ok(is_given) => is_all &= is_given,
                     // It was taken offline. What it has, it has until it is back, or the recording ends.
                     Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => break,
                     Err(error) => return Err(not_run(cpu, error)),
                 }
             }
         }
-        Ok(())
+        Ok(is_all)
+    }
+
+    /// What is due of some slots of a CPU. A slot that a program is at work on, which was interrupted, is free when it is asked again.
+    fn give_some(&self, cpu: u32, arguments: &[u64]) -> io::Result<bool> {
+        for _ in 0..TRIES {
+            if run_on_cpu(self.give.as_fd(), cpu, arguments)? & types::giving::FS_DUE.0 == 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What is still being gathered. To be asked after detaching, by whoever asks for the rest: what is given is there no more.

@@ -51,8 +51,9 @@ pub trait Sink: Send {
     fn put(&mut self, batch: Batch) -> Result<(), Batch>;
     /// Learns that all that has happened until now has been handed over.
     fn end_flush(&mut self) {}
-    /// Makes durable, in its own time, what has been handed over until now.
-    fn make_durable(&mut self) {}
+    /// Makes durable, in its own time, what has been handed over until now. Where a moment is told, in the time of `ts_ns`, all that had
+    /// ended by then has been, or is counted as lost.
+    fn make_durable(&mut self, _whole_until_ns: Option<i64>) {}
 }
 
 /// Running totals for people to look at; the books are kept elsewhere.
@@ -72,10 +73,6 @@ pub struct Totals {
     pub paused: AtomicBool,
     /// Bytes of the batches that wait for the writer, and of the one that it has.
     pub queued_bytes: AtomicU64,
-    /// Batches that were handed to the writer.
-    pub queued: AtomicU64,
-    /// When the writer has taken so many batches, it makes durable what it has.
-    pub durable_at: AtomicU64,
     /// The first thing that went wrong with writing.
     pub error: OnceLock<String>,
     /// What of all that happens is recorded.

@@ -21,6 +21,17 @@ use crate::memory::Memory;
 /// Batches that may wait for the writer, however small they are.
 const CHANNEL_BATCHES: usize = 256;
 
+/// So many wishes for what was sent to be made durable may wait besides. One that finds no room comes again after the flush interval.
+const CHANNEL_WISHES: usize = 8;
+
+/// What the writer is sent.
+pub enum Sent {
+    /// Rows.
+    Batch(Batch),
+    /// What was sent before is to be made durable. Where a moment is told, all that had ended by then was sent.
+    Durable(Option<i64>),
+}
+
 /// How often a sender that waits for room looks for it.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -30,6 +41,8 @@ pub struct Settings {
     pub directory: Dir,
     /// The capture's id, which is in each part's footer.
     pub capture_id: String,
+    /// Before when nothing is recorded, in the time of `ts_ns`.
+    pub began_ns: i64,
     /// The segments before this one, in order.
     pub older: Vec<Dir>,
     /// Free space that is left on its file system.
@@ -61,7 +74,7 @@ pub struct Written {
 /// The sending side.
 #[derive(Clone)]
 pub struct ParquetSink {
-    channel: Sender<Batch>,
+    channel: Sender<Sent>,
     totals: Arc<Totals>,
     memory: Memory,
 }
@@ -72,7 +85,7 @@ impl ParquetSink {
         settings: Settings,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<(ParquetSink, JoinHandle<Written>)> {
-        let (channel, batches) = bounded(CHANNEL_BATCHES);
+        let (channel, batches) = bounded(CHANNEL_BATCHES + CHANNEL_WISHES);
         let memory = settings.memory;
         let writer = Writer::new(settings, (Arc::clone(&totals), losses))?;
         let thread = std::thread::Builder::new()
@@ -92,14 +105,16 @@ impl ParquetSink {
         queued == 0 || queued + batch.bytes() <= queue_bytes && self.channel.len() < batches
     }
 
-    fn send(&self, batch: Batch, send: impl FnOnce(Batch) -> Result<(), Batch>) -> Result<(), Batch> {
+    fn send(&self, batch: Batch, send: impl FnOnce(Sent) -> Result<(), Sent>) -> Result<(), Batch> {
         let bytes = batch.bytes();
         self.totals.queued_bytes.fetch_add(bytes, Relaxed);
-        send(batch).inspect_err(|_| {
-            self.totals.queued_bytes.fetch_sub(bytes, Relaxed);
-        })?;
-        self.totals.queued.fetch_add(1, Relaxed);
-        Ok(())
+        match send(Sent::Batch(batch)) {
+            Err(Sent::Batch(batch)) => {
+                self.totals.queued_bytes.fetch_sub(bytes, Relaxed);
+                Err(batch)
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -108,11 +123,7 @@ impl Sink for ParquetSink {
         if !self.has_room(&batch) {
             return Err(batch);
         }
-        self.send(batch, |batch| {
-            self.channel.try_send(batch).map_err(|e| match e {
-                TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
-            })
-        })
+        self.send(batch, |sent| self.channel.try_send(sent).map_err(TrySendError::into_inner))
     }
 
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
@@ -120,10 +131,10 @@ impl Sink for ParquetSink {
         while !self.has_room(&batch) && !self.channel.is_empty() {
             std::thread::sleep(LOOK);
         }
-        self.send(batch, |batch| self.channel.send(batch).map_err(|e| e.0))
+        self.send(batch, |sent| self.channel.send(sent).map_err(|e| e.0))
     }
 
-    fn make_durable(&mut self) {
-        self.totals.durable_at.store(self.totals.queued.load(Relaxed), Relaxed);
+    fn make_durable(&mut self, whole_until_ns: Option<i64>) {
+        let _ = self.channel.try_send(Sent::Durable(whole_until_ns));
     }
 }

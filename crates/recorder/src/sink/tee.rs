@@ -40,7 +40,7 @@ impl Sink for Tee {
         self.views.iter_mut().for_each(|view| view.end_flush());
     }
 
-    fn make_durable(&mut self) {
-        self.keeper.make_durable();
+    fn make_durable(&mut self, whole_until_ns: Option<i64>) {
+        self.keeper.make_durable(whole_until_ns);
     }
 }

@@ -8,9 +8,10 @@ use anyhow::Result;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use iostrata_capture::list::Part;
 use iostrata_capture::part::{PartWriter, empty};
+use iostrata_capture::whole::WholeFile;
 
 use super::courtesy::Courtesy;
-use super::parquet::{Settings, Written};
+use super::parquet::{Sent, Settings, Written};
 use super::room::{Room, Verdict};
 use super::shelf::Shelf;
 use super::{Batch, Totals};
@@ -63,9 +64,8 @@ pub struct Writer {
     /// The segments before this recording, in order, where parts of them may have to go, and its own.
     older: Vec<Shelf>,
     shelf: Shelf,
-    /// Batches that came, and of how many of them all is on the disk.
-    taken: u64,
-    durable: u64,
+    /// Until when all is on the disk.
+    whole: WholeFile,
 }
 
 impl Writer {
@@ -80,6 +80,7 @@ impl Writer {
             room: Room::new(settings.directory.clone(), settings.min_free),
             older: older.map(Shelf::open).collect::<Result<_>>()?,
             shelf: Shelf::create(&settings.directory, is_ring)?,
+            whole: WholeFile::create(&settings.directory, settings.began_ns)?,
             settings,
             totals,
             losses,
@@ -87,30 +88,34 @@ impl Writer {
             numbers: vec![0; CLASSES],
             failed_at: vec![None; CLASSES],
             written: vec![Tally::default(); CLASSES],
-            taken: 0,
-            durable: 0,
         })
     }
 
     /// Writes what comes until nobody is left to send.
-    pub fn run(mut self, batches: &Receiver<Batch>) -> Written {
+    pub fn run(mut self, sent: &Receiver<Sent>) -> Written {
         // Of the part of the queue that what comes often may have.
         let mut courtesy = Courtesy::new(self.settings.memory.often_queue_bytes());
         let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
-            match batches.recv_timeout(self.settings.tick) {
-                Ok(batch) => {
+            let mut is_due = false;
+            let mut whole_until_ns = None;
+            match sent.recv_timeout(self.settings.tick) {
+                Ok(Sent::Batch(batch)) => {
                     self.take(&batch);
                     self.totals.queued_bytes.fetch_sub(batch.bytes(), Relaxed);
-                    self.taken += 1;
                 }
+                Ok(Sent::Durable(until_ns)) => (is_due, whole_until_ns) = (true, until_ns),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            self.rotate_and_flush();
+            let is_durable = self.rotate_and_flush(is_due);
             self.save();
+            if let Some(until_ns) = whole_until_ns.filter(|_| is_durable) {
+                let told = self.whole.tell(until_ns).map_err(Into::into);
+                self.note(told);
+            }
             thrift.look();
         }
         self.close_all();
@@ -216,7 +221,7 @@ impl Writer {
         }
         let Some(open) = self.open[class].as_mut() else { return };
         match open.write(batch) {
-            Ok(()) if self.is_due(class) => self.close(class),
+            Ok(()) if self.is_due(class) => drop(self.close(class)),
             Ok(()) => self.stay_small(),
             Err(error) => self.give_up(class, error.into()),
         }
@@ -248,7 +253,7 @@ impl Writer {
         let Some((_, class)) = sizes.into_iter().max() else { return };
         let Some(open) = self.open[class].as_mut() else { return };
         match open.part.end_group() {
-            Ok(()) if open.part.is_full() => self.close(class),
+            Ok(()) if open.part.is_full() => drop(self.close(class)),
             Ok(()) => {}
             Err(error) => self.give_up(class, error.into()),
         }
@@ -277,46 +282,57 @@ impl Writer {
         self.save();
     }
 
-    fn rotate_and_flush(&mut self) {
+    /// Closes parts that are due, and makes durable what is in the others, where that is. Whether nothing was lost of what was.
+    fn rotate_and_flush(&mut self, is_wanted: bool) -> bool {
+        let mut is_whole = true;
         if self.totals.rotate.swap(false, Relaxed) {
-            self.close_all();
-        }
-        let durable_at = self.totals.durable_at.load(Relaxed);
-        let is_wanted = durable_at > self.durable && self.taken >= durable_at;
-        if is_wanted {
-            self.durable = durable_at;
+            is_whole &= self.close_all();
         }
         for class in 0..CLASSES {
             if self.is_due(class) {
-                self.close(class);
+                is_whole &= self.close(class);
             }
             let Some(open) = self.open[class].as_mut() else { continue };
             if is_wanted || open.flushed_at.elapsed() >= self.settings.flush_interval {
                 match open.flush() {
-                    Ok(()) if open.part.is_full() => self.close(class),
+                    Ok(()) if open.part.is_full() => is_whole &= self.close(class),
                     Ok(()) => {}
-                    Err(error) => self.give_up(class, error.into()),
+                    Err(error) => {
+                        self.give_up(class, error.into());
+                        is_whole = false;
+                    }
                 }
             }
         }
+        is_whole
     }
 
-    fn close_all(&mut self) {
-        (0..CLASSES).for_each(|class| self.close(class));
+    fn close_all(&mut self) -> bool {
+        let mut is_whole = true;
+        for class in 0..CLASSES {
+            is_whole &= self.close(class);
+        }
+        is_whole
     }
 
-    fn close(&mut self, class: Class) {
-        let Some(open) = self.open[class].as_mut() else { return };
+    /// Finishes the part of a class, if there is one. Whether nothing of it was lost.
+    fn close(&mut self, class: Class) -> bool {
+        let Some(open) = self.open[class].as_mut() else { return true };
         // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
         if let Err(error) = open.flush() {
-            return self.give_up(class, error.into());
+            self.give_up(class, error.into());
+            return false;
         }
-        let Some(open) = self.open[class].take() else { return };
+        let Some(open) = self.open[class].take() else { return true };
         match open.part.finish() {
-            Ok(part) => self.keep(class, part, &open.flushed),
+            Ok(part) => {
+                self.keep(class, part, &open.flushed);
+                true
+            }
             Err(error) => {
                 self.lose(class, &open.flushed);
                 self.note(Err(error.into()));
+                false
             }
         }
     }

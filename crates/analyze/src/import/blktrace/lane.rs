@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-use super::record::{HEADER_BYTES, KEPT_BYTES, Record};
+use super::record::{HEADER_BYTES, KEPT_BYTES, Record, is_within, may_begin};
 
 /// So many bytes are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -24,12 +24,14 @@ pub struct Lane {
     buffer: Vec<u8>,
     /// How much of the buffer was given out.
     used: usize,
+    /// The begin of a record with which its last place ends.
+    cut: u64,
 }
 
 impl Lane {
     /// A reader of the records in these places of `file`.
     pub fn new(file: Arc<File>, places: VecDeque<Range<u64>>) -> Lane {
-        Lane { file, places, left: 0..0, buffer: Vec::new(), used: 0 }
+        Lane { file, places, left: 0..0, buffer: Vec::new(), used: 0, cut: 0 }
     }
 
     /// Where in the file the next record begins.
@@ -38,7 +40,12 @@ impl Lane {
         self.left.start.saturating_sub(buffered)
     }
 
-    /// The next record, or what is wrong with it.
+    /// When there is no other record: how many bytes of one there are at the end, whose rest was cut off.
+    pub fn cut_bytes(&self) -> u64 {
+        self.cut
+    }
+
+    /// The next record, or what is wrong with it. What the file ends with may be the begin of one.
     pub fn next(&mut self) -> Result<Option<Record>> {
         while self.used == self.buffer.len() && self.left.is_empty() {
             match self.places.pop_front() {
@@ -48,17 +55,33 @@ impl Lane {
         }
         let at = self.at();
         let Some(header) = self.ahead(HEADER_BYTES)?.first_chunk() else {
-            bail!("byte {at}: the file ends in the middle of a record, expected {HEADER_BYTES} bytes");
+            if may_begin(&self.buffer[self.used..]) && self.places.is_empty() {
+                return Ok(self.cut_off());
+            }
+            bail!("byte {at}: the file ends with what is no record, expected {HEADER_BYTES} bytes that begin as one");
         };
         let mut record = Record::parse(header).map_err(|what| anyhow::anyhow!("byte {at}: {what}"))?;
         let payload_bytes = usize::from(record.payload_bytes);
         let whole = self.ahead(HEADER_BYTES + payload_bytes)?;
         let Some(payload) = whole.get(HEADER_BYTES..HEADER_BYTES + payload_bytes) else {
-            bail!("byte {at}: the file ends in the middle of a record, expected {payload_bytes} bytes after it");
+            // A record that says too much of its length would be taken for the last one, with all those after it.
+            if !is_within(whole.get(HEADER_BYTES..).unwrap_or_default()) && self.places.is_empty() {
+                return Ok(self.cut_off());
+            }
+            bail!(
+                "byte {at}: a record with {payload_bytes} bytes after it, expected fewer: others follow before these end"
+            );
         };
         record.keep(payload.get(..KEPT_BYTES).unwrap_or(payload));
         self.used += HEADER_BYTES + payload_bytes;
         Ok(Some(record))
+    }
+
+    /// Gives out what is left, which is no whole record.
+    fn cut_off(&mut self) -> Option<Record> {
+        self.cut = (self.buffer.len() - self.used) as u64;
+        self.used = self.buffer.len();
+        None
     }
 
     /// What comes next: so many bytes, or fewer where the place ends.

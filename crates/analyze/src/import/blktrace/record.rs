@@ -128,6 +128,19 @@ pub enum Kind {
     DriverOut,
 }
 
+/// Whether these bytes may be the first of a record, as far as they go.
+pub fn may_begin(bytes: &[u8]) -> bool {
+    let word = MAGIC | VERSION;
+    [word.to_le_bytes(), word.to_be_bytes()]
+        .iter()
+        .any(|magic| bytes.iter().zip(magic).all(|(byte, of_magic)| byte == of_magic))
+}
+
+/// Whether the first of a record are somewhere within these bytes.
+pub fn is_within(bytes: &[u8]) -> bool {
+    bytes.windows(size_of::<u32>()).any(may_begin)
+}
+
 impl Record {
     /// The record of these bytes, or what is wrong with them. What follows it is not there yet.
     pub fn parse(header: &[u8; HEADER_BYTES]) -> Result<Record, String> {

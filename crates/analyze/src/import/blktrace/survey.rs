@@ -32,9 +32,28 @@ pub struct Survey {
     pub tells_queueing: bool,
     /// How many records are not there, by the numbers of those that are.
     pub missing: u64,
+    /// Files that were cut off.
+    pub cut: Vec<Cut>,
+    /// By device and CPU: from when until when there are records, and in which file.
+    spans: HashMap<(u32, u32), Vec<(Span, usize)>, RandomState>,
+    files: Vec<PathBuf>,
     /// From which device bios were sent on to which of those that were traced.
     remaps: BTreeSet<(u32, u32)>,
     last_of: HashMap<(u32, u32), u32, RandomState>,
+}
+
+/// From the first time of the trace to the last.
+type Span = (u64, u64);
+
+/// A file that ends in the middle of something.
+#[derive(Debug)]
+pub struct Cut {
+    /// The file.
+    pub path: PathBuf,
+    /// How many bytes at its end are no whole record; none where it is what it was compressed to that was cut off.
+    pub bytes: u64,
+    /// Up to when everything is there that was in it; none where there is no whole record in it.
+    pub until: Option<u64>,
 }
 
 /// A reader, and of which file.
@@ -113,11 +132,13 @@ struct Look {
     by_cpu: BTreeMap<u32, (u64, VecDeque<Range<u64>>)>,
     places: usize,
     devices: BTreeSet<u32>,
+    /// By device and CPU.
+    spans: HashMap<(u32, u32), Span, RandomState>,
 }
 
 impl Survey {
-    /// Looks at all records of a file.
-    pub fn look_through(&mut self, file: &Arc<File>, path: &Path) -> Result<()> {
+    /// Looks at all records of a file; `is_cut` says that more of them were there once.
+    pub fn look_through(&mut self, file: &Arc<File>, path: &Path, is_cut: bool) -> Result<()> {
         let size = file.metadata()?.len();
         let mut lane = Lane::new(file.clone(), once(0..size).collect());
         let mut look = Look { is_in_order: true, is_in_pieces: true, ..Look::default() };
@@ -128,6 +149,11 @@ impl Survey {
                 .and_then(|()| look.see(&record, begin..lane.at()))
                 .with_context(|| format!("record {number}"))?;
         }
+        let (bytes, size) = (lane.cut_bytes(), size - lane.cut_bytes());
+        if is_cut || bytes > 0 {
+            self.cut.push(Cut { path: path.to_owned(), bytes, until: look.until() });
+        }
+        self.compare(path, &look)?;
         let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.rsplit_once(".blktrace."));
         for device in &look.devices {
             let disk = self.disks.entry(*device).or_default();
@@ -141,6 +167,25 @@ impl Survey {
         };
         let source = |places| Source { lane: Lane::new(file.clone(), places), path: path.to_owned() };
         self.lanes.extend(places.into_iter().map(source));
+        Ok(())
+    }
+
+    /// Holds a file against those before it: what happened on one CPU to one disk is in one file.
+    fn compare(&mut self, path: &Path, look: &Look) -> Result<()> {
+        let number = self.files.len();
+        self.files.push(path.to_owned());
+        for ((device, cpu), (first, last)) in &look.spans {
+            let known = self.spans.entry((*device, *cpu)).or_default();
+            if let Some((_, other)) = known.iter().find(|((begin, end), _)| first <= end && begin <= last) {
+                bail!(
+                    "has records of device {}:{} on CPU {cpu} of the same time as {}, expected each part of a trace once: it would count twice",
+                    device >> 20,
+                    device & 0xf_ffff,
+                    self.files[*other].display()
+                );
+            }
+            known.push(((*first, *last), number));
+        }
         Ok(())
     }
 
@@ -183,6 +228,15 @@ impl Survey {
 }
 
 impl Look {
+    /// Up to when everything is there that was in a file which was cut off. Of one that has its CPUs one after the other, any may lack what
+    /// followed.
+    fn until(&self) -> Option<u64> {
+        match self.is_in_order {
+            true => Some(self.last).filter(|_| !self.spans.is_empty()),
+            false => self.by_cpu.values().map(|(last, _)| *last).min(),
+        }
+    }
+
     fn see(&mut self, record: &Record, place: Range<u64>) -> Result<()> {
         self.devices.insert(record.device);
         let is_notice = matches!(record.event(), Event::Notice(_));
@@ -208,6 +262,8 @@ impl Look {
                 record.time
             );
         }
+        *last = record.time;
+        let (_, last) = self.spans.entry((record.device, record.cpu)).or_insert((record.time, record.time));
         *last = record.time;
         self.is_in_order &= record.time >= self.last;
         self.last = record.time;

@@ -282,13 +282,76 @@ fn the_records_of_one_file_may_be_in_pieces_of_one_cpu_each() {
     assert!(format!("{error:#}").contains("record 2: its time is 4, expected no less than 5 ns"), "{error:#}");
 }
 
-/// Records as they may be, or nearly.
-fn likely() -> impl Strategy<Value = Vec<u8>> {
+/// Of three CPUs, with a request that is over at 3, 13, 23, ... of each.
+fn on_cpu(cpu: u32, requests: u64) -> Vec<u8> {
+    let request = |number: u64| {
+        let (at, sequence) = (10 * number, 3 * number as u32);
+        let one =
+            |step, action| bytes_of(at + step, READ | action, 8 * number, 512, cpu, sequence + step as u32, b"text");
+        [one(1, Q), one(2, D), one(3, C)].concat()
+    };
+    (0..requests).flat_map(request).collect()
+}
+
+#[test]
+fn of_a_file_that_was_cut_off_all_is_taken_that_is_whole() {
+    let record = on_cpu(0, 1).len() / 3;
+    for cut in 1..record {
+        let first = on_cpu(0, 3);
+        let (_, known) = import(&[first[..first.len() - cut].to_vec(), on_cpu(1, 5)]).expect("what is whole");
+        // The completion of its third request is not there; what of the other file is later than that is known to be more than all.
+        assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (7, true, Some(22)), "{cut} bytes less");
+        let remark = format!("its last {} bytes are no whole record; what is whole before is taken", record - cut);
+        assert!(known.remarks[0].ends_with(&remark), "{:?}", known.remarks);
+    }
+    let (_, known) = import(&[on_cpu(0, 3), on_cpu(1, 5)]).expect("a trace");
+    assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (8, false, None));
+    // With nothing of it but the begin of a record nobody knows up to when all is there.
+    let (_, known) = import(&[on_cpu(0, 1)[..7].to_vec(), on_cpu(1, 5)]).expect("what is whole");
+    assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (5, true, None));
+}
+
+#[test]
+fn a_file_that_is_broken_in_its_middle_is_none() {
+    let mut broken = on_cpu(0, 3);
+    // The record before the last says that so much more follows it.
+    let record = broken.len() / 9;
+    broken[7 * record + 46] = 250;
+    let error = import(&[broken]).expect_err("others follow");
+    assert!(format!("{error:#}").contains("a record with 250 bytes after it, expected fewer"), "{error:#}");
+    let mut broken = on_cpu(0, 3);
+    broken[4 * record + 1] ^= 0xff;
+    assert!(format!("{:#}", import(&[broken]).expect_err("no record")).contains("expected a record of blktrace"));
+    let behind = [on_cpu(0, 3), b"text".to_vec()].concat();
+    assert!(format!("{:#}", import(&[behind]).expect_err("no record")).contains("ends with what is no record"));
+}
+
+#[test]
+fn what_is_given_twice_would_count_twice() {
+    let merged = [on_cpu(0, 1), on_cpu(1, 1)].concat();
+    for (one, other) in [
+        (on_cpu(0, 3), on_cpu(0, 3)),
+        (on_cpu(0, 3), on_cpu(0, 1)),
+        (merged.clone(), on_cpu(1, 9)),
+        (on_cpu(1, 9)[..700].to_vec(), merged),
+    ] {
+        let error = import(&[one, other]).map(|_| ()).expect_err("the same");
+        let error = format!("{error:#}");
+        assert!(
+            error.contains("has records of device 8:0 on CPU") && error.ends_with("it would count twice"),
+            "{error}"
+        );
+    }
+}
+
+/// Records as they may be, or nearly, of three CPUs from one on.
+fn likely(first_cpu: u32) -> impl Strategy<Value = Vec<u8>> {
     let action = prop_oneof![Just(Q), Just(G), Just(R), Just(D), Just(C), Just(I), Just(X), 0u32..20];
     let category = prop_oneof![Just(READ), Just(WRITE), Just(WRITE | FLUSH), Just(FLUSH), Just(NOTIFY), any::<u32>()];
     let sector = prop_oneof![0u64..64, any::<u64>()];
     let bytes = prop_oneof![Just(0u32), Just(512), Just(4096), Just(8192), any::<u32>()];
-    let one = (0u64..100, action, category, sector, bytes, 0u32..3, proptest::collection::vec(any::<u8>(), 0..40));
+    let cpu = first_cpu..first_cpu + 3;
+    let one = (0u64..100, action, category, sector, bytes, cpu, proptest::collection::vec(any::<u8>(), 0..40));
     proptest::collection::vec(one, 0..60).prop_map(|records| {
         let mut time = 0;
         let mut all = Vec::new();
@@ -307,12 +370,22 @@ proptest! {
     }
 
     #[test]
-    fn any_records_become_requests_and_a_cut_is_told(first in likely(), second in likely(), cut in 0usize..4096) {
+    fn any_records_become_requests_and_a_cut_is_told(first in likely(0), second in likely(3), cut in 0usize..4096) {
         let whole = import(&[first.clone(), second.clone()]);
         prop_assert!(whole.is_ok(), "{:#}", whole.err().map(|error| format!("{error:#}")).unwrap_or_default());
-        let cut = cut % (first.len() + 1);
-        if let Err(error) = import(&[first[..cut].to_vec(), second]) {
-            prop_assert!(format!("{error:#}").contains("the file ends in the middle of a record"), "{error:#}");
+        let mut cut = cut % (first.len() + 1);
+        let found = import(&[first[..cut].to_vec(), second]);
+        prop_assert!(found.is_ok(), "{:#}", found.err().map(|error| format!("{error:#}")).unwrap_or_default());
+        let is_told = found.is_ok_and(|(_, known)| known.is_cut_off);
+        // Whether it was cut between two records.
+        let mut rest = first.as_slice();
+        while let Some(header) = rest.first_chunk::<48>() {
+            let length = 48 + usize::from(u16::from_le_bytes([header[46], header[47]]));
+            if length > cut {
+                break;
+            }
+            (rest, cut) = (&rest[length..], cut - length);
         }
+        prop_assert_eq!(is_told, cut > 0);
     }
 }

@@ -1,10 +1,10 @@
 //! How a row looks: as a line of a table, or as a JSON object.
 
-use std::borrow::Cow;
 use std::fmt::{self, Display};
 use std::io::Write;
 
 use chrono::DateTime;
+use iostrata_capture::plain;
 
 use super::Format;
 use super::row::Row;
@@ -35,11 +35,11 @@ impl Format {
             Format::Text => columns!(
                 out,
                 DateTime::from_timestamp_nanos(row.ts_ns).format("%H:%M:%S%.6f"),
-                printable(row.system),
+                plain::visible(row.system),
                 row.event,
                 Known(row.pid),
                 Known(row.tid),
-                printable(row.comm.unwrap_or("-")),
+                plain::visible(row.comm.unwrap_or("-")),
                 Known(row.bytes),
                 Known(row.offset_bytes),
                 Known(row.lat_ns.map(|ns| ns as f64 / 1e3)),
@@ -47,7 +47,8 @@ impl Format {
             ),
             Format::Json => {
                 // Fails on what JSON has no form for, of which a row has nothing.
-                let _ = serde_json::to_writer(&mut *out, row);
+                let text = serde_json::to_string(row).unwrap_or_default();
+                out.extend_from_slice(plain::json(&text).as_bytes());
                 out.push(b'\n');
             }
         }
@@ -73,9 +74,4 @@ impl Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>1$}", self.0, f.width().unwrap_or(0))
     }
-}
-
-/// A process calls itself what it likes: not all of that is for a terminal.
-fn printable(name: &str) -> Cow<'_, str> {
-    if name.contains(char::is_control) { name.replace(char::is_control, "?").into() } else { name.into() }
 }

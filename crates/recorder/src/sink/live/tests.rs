@@ -156,7 +156,7 @@ fn a_flush_becomes_a_table_in_order_of_time() {
     05:06:07.000008 dd           SYSCALL_WRITE             71      72 dd                   8192          4096        1.3   8192
     05:06:07.000008 dd           SYSCALL_PREAD64           71      72 dd                      -          4096        1.3     -9
     05:06:07.000008 dd           SYSCALL_IO_URING_SYNC_FILE_RANGE      71      72 dd                      -          4096        1.3      0
-    05:06:07.000008 a?[2J b      VFS_FSYNC                 71      72 a?[2J b                 -             -        0.7      0
+    05:06:07.000008 a\x1b[2J b   VFS_FSYNC                 71      72 a\x1b[2J b              -             -        0.7      0
     ");
 }
 

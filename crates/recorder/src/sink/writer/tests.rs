@@ -21,6 +21,7 @@ fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u6
     let directory = Dir::open(place.path()).expect("there");
     let settings = Settings {
         directory: directory.clone(),
+        began_ns: 0,
         capture_id: "0123456789abcdef".to_owned(),
         older: Vec::new(),
         min_free: MinFree::Bytes(0),

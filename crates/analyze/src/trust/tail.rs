@@ -1,0 +1,34 @@
+//! What is said of the end of a capture that was cut off, or is still being recorded.
+
+use iostrata_capture::Capture;
+use iostrata_capture::manifest::State;
+
+use super::about;
+use crate::tail::Tail;
+use crate::time::utc;
+
+/// A line for each of `captures` that did not come to its end.
+pub fn lines(captures: &[Capture], tails: &[Tail]) -> Vec<String> {
+    let lines = captures.iter().zip(tails).filter_map(|(capture, tail)| Some((capture, line(capture, tail)?)));
+    lines.map(|(capture, line)| format!("{}{line}", about(captures, capture))).collect()
+}
+
+/// Up to when a capture is whole that did not come to its end, and what is left out for that.
+pub fn line(capture: &Capture, tail: &Tail) -> Option<String> {
+    let what = if tail.whole_until_ns.is_some() { "left out" } else { "not known" };
+    Some(format!("{what}: {}", found(capture, tail)?))
+}
+
+/// The same without the word for it.
+pub fn found(capture: &Capture, tail: &Tail) -> Option<String> {
+    if capture.manifest.state == State::Complete {
+        return None;
+    }
+    let Some(until_ns) = tail.whole_until_ns else {
+        let what = "up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others";
+        return Some(what.to_owned());
+    };
+    let rows = if tail.rows == 1 { "1 row".to_owned() } else { format!("{} rows", tail.rows) };
+    let why = "up to then everything is there, of all CPUs and in all tables, but for what is counted as lost";
+    Some(format!("{rows} of what ended after {}: {why}", utc(capture, until_ns)))
+}

@@ -1,0 +1,143 @@
+//! Until when a capture is whole that is being recorded, or whose recorder was cut off.
+//!
+//! Rows of different tables and CPUs reach the disk at different moments. At the end of a capture that was cut off there is a stretch of
+//! time of which some rows are there and others are not. So with each flush the recorder writes down a moment up to which everything is
+//! on the disk that had ended by then, of all CPUs and in all tables, or is counted as lost. Readers leave out what ended later.
+//!
+//! It is in the file `.whole`, which has two places for it that are written in turn, so that one of them is whole whenever the machine
+//! stops: a line with the moment, in the time of `ts_ns`, and its checksum. Writing over it costs no more than one sync, whatever the
+//! length of the recording. The file is gone when the recording has come to its end, or was recovered.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use crate::dir::Dir;
+use crate::error::{Error, Result};
+use crate::files;
+
+/// What the file is called in the capture directory.
+pub const FILE_NAME: &str = ".whole";
+
+/// Where the second place begins: no disk writes less than a page of the page cache apart from the next one.
+const SECOND: u64 = 4096;
+
+/// Digits and sign of a moment, its checksum, and what is between and behind them.
+const LINE_BYTES: usize = 20 + 1 + 8 + 1;
+
+/// More no such file has.
+const MOST_BYTES: u64 = SECOND + LINE_BYTES as u64;
+
+/// The file, while it is written.
+#[derive(Debug)]
+pub struct WholeFile {
+    path: PathBuf,
+    file: File,
+    until_ns: i64,
+    is_second_next: bool,
+}
+
+impl WholeFile {
+    /// Begins it in `directory`, in which nothing was recorded before `since_ns`.
+    pub fn create(directory: &Dir, since_ns: i64) -> Result<WholeFile> {
+        let path = directory.path().join(FILE_NAME);
+        let file = directory.create_file(FILE_NAME)?;
+        // Both places, so that there is room for either from now on.
+        let written = [0, SECOND].iter().try_for_each(|place| file.write_all_at(&line(since_ns), *place));
+        let written = written.and_then(|()| file.sync_all());
+        written.map_err(|e| Error::io(&path, "write", e))?;
+        Ok(WholeFile { path, file, until_ns: since_ns, is_second_next: true })
+    }
+
+    /// Writes down, durably, that all is on the disk that had ended at `until_ns`. A moment before one that was told says nothing.
+    pub fn tell(&mut self, until_ns: i64) -> Result<()> {
+        if until_ns <= self.until_ns {
+            return Ok(());
+        }
+        let place = if self.is_second_next { SECOND } else { 0 };
+        let written = self.file.write_all_at(&line(until_ns), place).and_then(|()| self.file.sync_data());
+        written.map_err(|e| Error::io(&self.path, "write", e))?;
+        (self.until_ns, self.is_second_next) = (until_ns, !self.is_second_next);
+        Ok(())
+    }
+}
+
+fn line(until_ns: i64) -> [u8; LINE_BYTES] {
+    let digits = format!("{until_ns:020}");
+    let text = format!("{digits} {:08x}\n", crc32fast::hash(digits.as_bytes()));
+    let mut line = [b' '; LINE_BYTES];
+    line.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+    line
+}
+
+/// The moment that a line tells; none where it is not whole.
+fn told(line: &[u8]) -> Option<i64> {
+    let digits = std::str::from_utf8(line.get(..20)?).ok()?;
+    let until_ns = digits.parse().ok()?;
+    (self::line(until_ns) == *line.get(..LINE_BYTES)?).then_some(until_ns)
+}
+
+/// Until when the capture in `directory` is whole, as far as it says; none where it does not: it came to its end, or its recorder did
+/// not know.
+///
+/// # Errors
+/// Where there is such a file and it cannot be read.
+pub fn read(directory: &Dir) -> Result<Option<i64>> {
+    let bytes = match files::read(directory, FILE_NAME, MOST_BYTES) {
+        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let second = bytes.get(SECOND as usize..).and_then(told);
+    Ok(told(&bytes).max(second))
+}
+
+/// Removes the file of a capture that needs it no more. One that stays says nothing of a capture that came to its end.
+pub fn remove(directory: &Dir) {
+    let _ = directory.remove(FILE_NAME);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_last_moment_that_was_told_is_read() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Dir::open(place.path()).expect("there");
+        assert_eq!(read(&directory).expect("nothing"), None);
+        let mut file = WholeFile::create(&directory, 100).expect("room");
+        assert_eq!(read(&directory).expect("a moment"), Some(100));
+        for (until_ns, last) in [(200, 200), (i64::MAX - 1, i64::MAX - 1), (300, i64::MAX - 1), (i64::MAX, i64::MAX)] {
+            file.tell(until_ns).expect("room");
+            assert_eq!(read(&directory).expect("a moment"), Some(last));
+        }
+        remove(&directory);
+        assert_eq!(read(&directory).expect("nothing"), None);
+    }
+
+    #[test]
+    fn one_that_was_cut_off_while_it_was_written_leaves_the_one_before() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Dir::open(place.path()).expect("there");
+        let path = place.path().join(FILE_NAME);
+        let mut file = WholeFile::create(&directory, -5).expect("room");
+        file.tell(1_000).expect("room");
+        file.tell(2_000).expect("room");
+        let whole = fs::read(&path).expect("a file");
+        for (begin, before) in [(0, 1_000), (SECOND as usize, 2_000)] {
+            for byte in begin..begin + LINE_BYTES - 1 {
+                let mut torn = whole.clone();
+                torn[byte] ^= 1;
+                fs::write(&path, &torn).expect("room");
+                assert_eq!(read(&directory).expect("the other one"), Some(before), "byte {byte}");
+            }
+        }
+        fs::write(&path, &whole[..7]).expect("room");
+        assert_eq!(read(&directory).expect("none"), None);
+        fs::write(&path, vec![b'0'; 1 << 20]).expect("room");
+        assert!(read(&directory).expect_err("too long").to_string().ends_with("expected less"));
+    }
+}

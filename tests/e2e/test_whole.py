@@ -1,0 +1,145 @@
+"""A recorder that is killed: what the analyzer shows of all CPUs ends at one moment, up to which all is there.
+
+A process on each CPU writes numbered records, and notes when each write had returned, so that it is known of every one whether it was over before
+another. The rings of CPUs, and the parts of tables, reach the disk at different moments."""
+
+import json
+import mmap
+import os
+import random
+import re
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import Capture, Recorder, analyze
+
+ROUNDS = 40 if os.environ.get("IOSTRATA_SOAK") else 4
+# More than are written in a test.
+RECORDS = 1 << 21
+
+WRITE_ON = f"""
+import mmap, os, struct, sys, time
+path, log, cpu = sys.argv[1:]
+os.sched_setaffinity(0, [int(cpu)])
+f = os.open(path, os.O_RDWR | os.O_CREAT)
+with open(log, "r+b") as file:
+    done = mmap.mmap(file.fileno(), {RECORDS * 8})
+for number in range({RECORDS}):
+    os.pwrite(f, b"x", number)
+    struct.pack_into("<q", done, 8 * number, time.monotonic_ns())
+    time.sleep(0.0001)
+"""
+
+
+class Writer:
+    """Writes byte after byte of a file, each by a call."""
+
+    def __init__(self, directory, log, cpu):
+        self.path, self.log = directory / f"file{cpu}", log
+        log.write_bytes(b"")
+        os.truncate(log, RECORDS * 8)
+        self.process = subprocess.Popen([sys.executable, "-c", WRITE_ON, self.path, log, str(cpu)])
+
+    def done_ns(self):
+        """When each write had returned, by the monotonic clock."""
+        with open(self.log, "r+b") as file, mmap.mmap(file.fileno(), 0) as log:
+            times = struct.unpack(f"<{RECORDS}q", log)
+        return times[: times.index(0)]
+
+
+@pytest.fixture
+def writers(disk, tmp_path):
+    """A process on each CPU."""
+    writers = [Writer(disk.mount, tmp_path / f"log{cpu}", cpu) for cpu in sorted(os.sched_getaffinity(0))]
+    yield writers
+    for writer in writers:
+        writer.process.kill()
+        writer.process.wait()
+
+
+def shown(out, to):
+    """By process, the first and the last number that the analyzer shows, and how many: one file, one byte a call."""
+    traced = analyze("trace", out, "--layer", "syscall", "--out", to)
+    assert traced.returncode == 3, traced.stderr
+    numbers = {}
+    for event in json.loads((to / "trace.json").read_text())["traceEvents"]:
+        if event["ph"] == "X" and event["name"] == "pwrite64":
+            numbers.setdefault(event["pid"], []).append(event["args"]["offset_bytes"])
+    return {pid: (min(of), max(of), len(of)) for pid, of in numbers.items()}
+
+
+def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers, tmp_path):
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    for number in range(ROUNDS):
+        out = tmp_path / f"run{number}"
+        recorder = Recorder(out, "--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "700ms")
+        # Until everything has been flushed at least once, and then at any moment.
+        deadline = time.monotonic() + 120
+        while len(found := shown_or_none(out, tmp_path / "looked")) < len(writers):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        time.sleep(chance.uniform(0, 0.7))
+        recorder.process.kill()
+        recorder.process.communicate()
+
+        before = shown(out, tmp_path / "before")
+        recovered = analyze("recover", out)
+        assert recovered.returncode == 0, recovered.stderr
+        left_out = re.search(r"left out: (\d+) rows? of what ended after (\S+): ", recovered.stdout)
+        assert left_out, recovered.stdout
+        after = shown(out, tmp_path / "after")
+        assert after == before
+
+        capture = Capture(out)
+        until_ns = capture.manifest["whole_until_ns"]
+        offset_ns = capture.manifest["clock"]["offset_ns"]
+        for writer in writers:
+            done_ns = [ns + offset_ns for ns in writer.done_ns()]
+            first, last, count = after[writer.process.pid]
+            # Nothing between is missing, all that was over by then is shown, and nothing that was over later: of the write after the last one
+            # the return was noted later, and the last one began after the return of that before it was noted.
+            assert count == last - first + 1, (writer.process.pid, first, last, count)
+            assert done_ns[last - 1] < until_ns < done_ns[last + 1], (until_ns, done_ns[last - 1 : last + 2])
+        # However that moment is known: none of them shows what is later than something that another one lacks.
+        for one in writers:
+            for other in writers:
+                lacking, last = after[one.process.pid][1] + 1, after[other.process.pid][1]
+                assert one.done_ns()[lacking] > other.done_ns()[last - 1], (one.process.pid, other.process.pid)
+
+        # It is said, and counted: of what there is in the files, which other readers read.
+        over_ns = "coalesce(ts_ns + dur_ns, ts_ns)"
+        rows = sum(
+            capture.one(f"select count(*) from {{{table}}} where {over_ns} > {until_ns}")[0] for table in ("syscall", "vfs", "fs", "block")
+        )
+        # Parts of requests go with these.
+        rows += capture.one(f"""
+            select count(*) from {{share}} of where ts_ns > {until_ns} or exists (
+                select 1 from {{block}} where ts_ns = of.ts_ns and dev = of.dev and sector is not distinct from of.sector and {over_ns} > {until_ns})""")[0]
+        assert int(left_out[1]) == rows, recovered.stdout
+        summary = analyze("summary", out)
+        assert f"left out: {left_out[1]} row" in summary.stdout, summary.stdout
+        quality = analyze("quality", out)
+        assert re.search(rf"end +note +{left_out[1]} row", quality.stdout), quality.stdout
+
+
+def shown_or_none(out, to):
+    """What is shown of one that is being recorded."""
+    looked = analyze("trace", out, "--layer", "syscall", "--out", to)
+    return shown(out, to) if looked.returncode == 3 else {}
+
+
+def test_a_recording_that_came_to_its_end_says_nothing_of_that(disk, writers, record, tmp_path):
+    recorder = record("--device", disk.name, "--flush-interval", "300ms")
+    recorder.wait_until(lambda health: health["drained_events"] > 1000)
+    assert (recorder.out / ".whole").exists()
+    capture = recorder.stop()
+    assert not (capture.directory / ".whole").exists()
+    assert "whole_until_ns" not in capture.manifest
+    traced = analyze("trace", capture.directory, "--layer", "syscall", "--out", tmp_path / "trace")
+    assert traced.returncode == 0, traced.stderr
+    assert "left out" not in traced.stdout
