@@ -189,6 +189,7 @@ def test_of_a_trace_that_was_cut_off_all_is_taken_that_is_whole(name, tmp_path):
     (tmp_path / "broken.csv").write_bytes(text[:-30] + b"\n" + text[:1000])
     result = imported(name, tmp_path / "broken", tmp_path / "broken.csv")
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "broken").exists()
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -83,22 +83,13 @@ pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
 
 fn write(import: &Import, mut author: Author) -> Result<Known> {
     let mut gathered = Gathered::new(author.table(), (author.id().clone(), import.trace.name()));
-    match import.trace {
-        Trace::Lines(format) => {
-            if !format.tells_durations() {
-                gathered.known.without.push(WITHOUT_DURATIONS);
-                gathered.known.remarks.push("the trace has no durations".to_owned());
-            }
-            let mut begun = Begun::default();
-            for file in &import.files {
-                lines::read(format, file, &mut begun, &mut gathered).with_context(|| not_a_trace(file))?;
-            }
-        }
-        Trace::Blktrace => blktrace::read(&import.files, author.directory().0, &mut gathered)?,
-    }
+    let read = read(import, &author, &mut gathered);
     let (block, known) = gathered.into_parts();
+    // Before anything is taken away again, nobody may be writing any more.
+    let parts = block.finish();
+    read?;
     let Some((first_ns, last_ns)) = known.span_ns else { bail!("there is no request in what was given") };
-    author.add(block.finish()?)?;
+    author.add(parts?)?;
     let mut clock: Rows<ClockTable> = author.table();
     for ts_ns in [first_ns, last_ns] {
         clock.push(ClockRow { ts_ns, wall_ns: ts_ns, boot_ns: ts_ns.saturating_sub(first_ns) })?;
@@ -106,6 +97,21 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
     author.add(clock.finish()?)?;
     author.finish(&manifest::of(import, &known, (first_ns, last_ns)))?;
     Ok(known)
+}
+
+fn read(import: &Import, author: &Author, gathered: &mut Gathered) -> Result<()> {
+    let Trace::Lines(format) = import.trace else {
+        return blktrace::read(&import.files, author.directory().0, gathered);
+    };
+    if !format.tells_durations() {
+        gathered.known.without.push(WITHOUT_DURATIONS);
+        gathered.known.remarks.push("the trace has no durations".to_owned());
+    }
+    let mut begun = Begun::default();
+    for file in &import.files {
+        lines::read(format, file, &mut begun, gathered).with_context(|| not_a_trace(file))?;
+    }
+    Ok(())
 }
 
 /// What is said of a file that was cut off.

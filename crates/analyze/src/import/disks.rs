@@ -88,9 +88,8 @@ mod tests {
             let error = (0..MOST_DISKS).find_map(|number| disks.named(format!("{name}{number}").as_bytes()).err());
             let error = error.expect("more than fit").to_string();
             assert!(error.contains("(64.00 MiB), expected at most") && !error.contains('\n'), "{error}");
-            let listed = serde_json::to_vec_pretty(&serde_json::json!({ "devices": disks.devices() }))
-                .expect("text")
-                .len() as u64;
+            let listed = BTreeMap::from([("devices", disks.devices())]);
+            let listed = serde_json::to_vec_pretty(&listed).expect("text").len() as u64;
             assert!(listed <= MOST_BYTES - OTHERS_BYTES && listed > MOST_BYTES / 2, "{listed} bytes of {name}");
         }
     }
