@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from conftest import Capture, Recorder, analyze
+from conftest import Capture, analyze
 
 ROUNDS = 40 if os.environ.get("IOSTRATA_SOAK") else 4
 # More than are written in a test.
@@ -71,13 +71,13 @@ def shown(out, to):
     return {pid: (min(of), max(of), len(of)) for pid, of in numbers.items()}
 
 
-def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers, tmp_path):
+def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers, record, tmp_path):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     print(f"seed {seed}")
     for number in range(ROUNDS):
         out = tmp_path / f"run{number}"
-        recorder = Recorder(out, "--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "700ms")
+        recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "700ms", out=out)
         # Until everything has been flushed at least once, and then at any moment.
         deadline = time.monotonic() + 120
         while len(found := shown_or_none(out, tmp_path / "looked")) < len(writers):
