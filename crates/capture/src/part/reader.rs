@@ -125,9 +125,21 @@ impl PartReader {
 
 impl PartReader {
     /// Hands each batch that is left to `take`, which may say what is wrong with it.
-    pub fn each(self, mut take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+    pub fn each(self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+        self.each_unless(|| None, take)
+    }
+
+    /// The same until `refuses` says why no more is to be read, which is asked before each batch.
+    pub fn each_unless(
+        self,
+        mut refuses: impl FnMut() -> Option<String>,
+        mut take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>,
+    ) -> Result<()> {
         let path = self.path.clone();
         for batch in self {
+            if let Some(what) = refuses() {
+                return Err(Error::Refused { what });
+            }
             take(&batch?).map_err(|what| Error::Schema { path: path.clone(), what })?;
         }
         Ok(())
@@ -137,7 +149,16 @@ impl PartReader {
 impl PartFile {
     /// Hands each batch of a part of table `T` to `take`, as [`PartReader::each`], within [`reading`].
     pub fn read<T: Table>(&self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
-        reading(self.path(), || PartReader::open::<T>(self)?.each(take))
+        self.read_unless::<T>(|| None, take)
+    }
+
+    /// The same until `refuses` says why no more is to be read, as [`PartReader::each_unless`].
+    pub fn read_unless<T: Table>(
+        &self,
+        refuses: impl FnMut() -> Option<String>,
+        take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        reading(self.path(), || PartReader::open::<T>(self)?.each_unless(refuses, take))
     }
 }
 
