@@ -1,11 +1,19 @@
 """What the analyzer may take of memory."""
 
+import csv
+import os
 import sys
 
 import pytest
-from conftest import BIN, run
+from conftest import BIN, run, summary_rows
 
 MIB = 1 << 20
+
+# Processes that each read a file once, and what those must fit.
+PROCESSES, FITS, LITTLE = (1_000_000, 512, 64) if os.environ.get("IOSTRATA_SOAK") else (200_000, 160, 40)
+
+# A moment passes before what takes too much is noticed.
+BEYOND = 64
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +56,66 @@ def test_what_would_take_more_is_refused_in_time(capture, tmp_path):
     assert most < 160 * MIB and not any((tmp_path / "out").glob("*.csv"))
     code, said, _ = peak("summary", capture, "--memory", "1MiB")
     assert code == 2 and "no less than 32.0 MiB" in said
+
+
+@pytest.fixture(scope="module", params=["sh", "own"])
+def short_lived(generate, request):
+    """A capture of very many processes: with one name, in one system, or each with a name, an executable, a cgroup and a system of its own."""
+    name = ("--short-lived-name", "sh") if request.param == "sh" else ()
+    return request.param, generate("--events", 20_000, "--short-lived", PROCESSES, *name)
+
+
+def table(file):
+    with open(file, newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def test_very_many_short_lived_processes_fit(short_lived, tmp_path):
+    kind, capture = short_lived
+    for analysis in ("quality", "latency", "summary"):
+        code, said, most = peak(analysis, capture, "--memory", f"{FITS}MiB", "--threads", 2, "--out", tmp_path / analysis)
+        print(f"{PROCESSES} processes, {kind}: {analysis} {most / MIB:.0f} MiB")
+        assert code == 0, said
+        assert most <= FITS * MIB, f"{analysis}: {most / MIB:.0f} MiB of {FITS}"
+    # Each of them is there, with what it read and what it is called.
+    rows = summary_rows(tmp_path / "summary/summary.csv")
+    assert len(rows) >= (PROCESSES if kind == "own" else 1)
+    mine = [row for row in rows if row["system"] == "sh" or row["system"].startswith("job")]
+    assert len(mine) == (PROCESSES if kind == "own" else 1)
+    assert sum(int(row["syscall_read_ops"]) for row in mine) == PROCESSES
+    processes = {}
+    for row in table(tmp_path / "summary/amplification.csv"):
+        if row["scope"] == "process" and " --job " in row["cmdline"]:
+            number = int(row["cmdline"].split(" --job ")[1].split()[0])
+            assert row["name"] == ("sh" if kind == "sh" else f"job{number}"[:15])
+            processes[number] = processes.get(number, 0) + int(row["call_bytes"])
+    assert len(processes) == PROCESSES and set(processes.values()) == {4096}
+    calls = sum(int(row["count"]) for row in table(tmp_path / "summary/latency.csv")
+                if row["layer"] == "syscall" and (row["system"] == "sh" or row["system"].startswith("job")))
+    assert calls == PROCESSES
+    # On a terminal those are shown that did most.
+    shown = run(BIN / "iostrata-analyze", "summary", capture).stdout
+    assert ("systems that did fewer operations are not shown" in shown) == (kind == "own") and len(shown.splitlines()) < 1_200
+
+
+def test_no_command_takes_much_more_than_it_may(short_lived, tmp_path):
+    kind, capture = short_lived
+    refused = set()
+    commands = [(analysis, capture) for analysis in (
+        "quality", "summary", "amplification", "latency", "timeline", "sizes", "heatmap", "footprint", "pattern", "arrivals", "queue", "path", "sync",
+        "cache", "trace", "top", "report")]
+    commands += [("compare", capture, capture), ("partial", "--to", tmp_path / "share", "summary", capture)]
+    for command in commands:
+        analysis, out = command[0], tmp_path / command[0]
+        results = () if analysis == "partial" else ("--out", out)
+        code, said, most = peak(*command, "--memory", f"{LITTLE}MiB", "--threads", 2, *results)
+        print(f"{PROCESSES} processes, {kind}: {analysis} {code} {most / MIB:.0f} MiB")
+        assert most <= (LITTLE + BEYOND) * MIB, f"{analysis}: {most / MIB:.0f} MiB of {LITTLE}"
+        if code == 1:
+            refused.add(analysis)
+            assert len(said.splitlines()) == 1 and f"this takes more than {LITTLE}.0 MiB of memory" in said and "--memory" in said, said
+            assert not out.exists() or not any(out.iterdir())
+        else:
+            assert code in (0, 3), said
+    # As many as that fit nowhere: the test saw refusals.
+    assert {"summary", "trace", "report"} <= refused, refused

@@ -4,6 +4,8 @@ The queries are those of the benchmark, so this also shows that what it compares
 """
 
 import csv
+import json
+import shutil
 import sys
 from collections import defaultdict
 
@@ -126,3 +128,36 @@ def test_the_same_parameters_make_the_same_capture(capture, generate, tmp_path):
     assert all((capture / name).read_bytes() == (again / name).read_bytes() for name in names)
     refused = run(BIN / "iostrata-generate", "--out", again)
     assert refused.returncode == 1 and refused.stderr == f"iostrata-generate: {again}: is not empty, expected a new directory or an empty one\n"
+
+
+def test_row_groups_of_one_row_are_the_same_result(generate, tmp_path):
+    """Written anew by pyarrow, another program, with each row in a row group of its own."""
+    from pyarrow import parquet
+
+    capture = generate("--events", 9_000, "--files", 50)
+    groups = tmp_path / "groups"
+    shutil.copytree(capture, groups)
+    alone = 0
+    for part in sorted(groups.glob("*/*.parquet")):
+        told = parquet.read_metadata(part)
+        if told.num_rows == 0:
+            continue
+        columns = [told.row_group(0).column(index) for index in range(told.num_columns)]
+        words = [column.path_in_schema for column in columns if any("DICTIONARY" in encoding for encoding in column.encodings)]
+        parquet.write_table(parquet.read_table(part), part, compression="zstd", use_dictionary=words, row_group_size=1)
+        alone += parquet.read_metadata(part).num_row_groups
+    assert alone >= 9_000
+    # What the list of parts says of their sizes goes with them.
+    lines = [json.loads(line) for line in (groups / "parts.jsonl").read_text().splitlines()]
+    for line in lines:
+        if "finished" in line:
+            line["finished"]["bytes"] = (groups / line["finished"]["file"]).stat().st_size
+    (groups / "parts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def results(capture, out):
+        result = analyze("report", capture, "--out", out)
+        assert result.returncode == 0, result.stderr
+        # That another program wrote the parts is noted by `quality`.
+        return {file.name: file.read_bytes() for file in out.glob("*.csv") if file.name != "quality.csv"}
+    expected, found = results(capture, tmp_path / "expected"), results(groups, tmp_path / "found")
+    assert found == expected and len(found) >= 18

@@ -298,3 +298,35 @@ def test_the_greatest_values_that_a_trace_may_have_can_be_analyzed(name, tmp_pat
     assert result.returncode == 0, result.stderr
     told = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
     assert told.returncode == 0, told.stderr
+
+
+def test_sizes_that_no_disk_has_cost_what_others_do(tmp_path):
+    """A look at each of their blocks would take a second for some thirty lines, and so hours."""
+    rng, lines = random.Random(3), 200_000
+    ranges = {"Read": [], "Write": []}
+    with open(tmp_path / "trace.csv", "w") as file:
+        for number in range(lines):
+            size = rng.choice((1 << 42, 1 << 50, (1 << 62) - 512, 4096))
+            offset = rng.randrange((1 << 62) // 512) * 512
+            way = rng.choice(("Read", "Write"))
+            file.write(f"{128166372000000000 + number * 10},src1,0,{way},{offset},{size},1000\n")
+            ranges[way].append((offset // 4096, -(-(offset + size) // 4096)))
+    result = imported("msr", tmp_path / "capture", tmp_path / "trace.csv")
+    assert result.returncode == 0, result.stderr
+
+    def different(ranges):
+        blocks, reached = 0, 0
+        for first, end in sorted(ranges):
+            blocks, reached = blocks + max(end - max(first, reached), 0), max(end, reached)
+        return blocks
+
+    result = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "out/footprint.csv", newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["scope"] == "all"]
+    # The small ones are nearly all within the large ones; one in some of them is looked at.
+    for column, of in (("unique_read_blocks", ranges["Read"]), ("unique_write_blocks", ranges["Write"]), ("unique_blocks", sum(ranges.values(), []))):
+        assert abs(int(row[column]) - different(of)) <= lines, (column, row[column], different(of))
+    with open(tmp_path / "out/reuse.csv", newline="") as file:
+        touched = {row["touched_blocks"] for row in csv.DictReader(file) if row["scope"] == "all"}
+    assert all(0 < int(blocks) <= 2 * lines for blocks in touched), touched

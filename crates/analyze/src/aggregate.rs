@@ -12,6 +12,7 @@ pub mod flow;
 pub mod footprint;
 pub mod heatmap;
 pub mod latency;
+pub mod packed;
 pub mod pattern;
 pub mod queue;
 pub mod reuse;

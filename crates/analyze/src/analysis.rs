@@ -60,7 +60,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust)?;
     trust.keep(|layer| options.selection.takes_layer(layer));
-    let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()))?;
+    let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let store = Store::open(&options.partials, &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
@@ -84,6 +84,7 @@ pub fn analyzed<T>(
         // Of one that was cut off only its rows say it.
         trust.sampled |= partial.sampled.rows > 0;
         trust.doubt(&partial.doubtful);
+        options.memory.check()?;
         let finished = partial.finish(&trust.missing.map(|missing| missing.at_least), order);
         let results = Results { captures, known, names, finished, trust };
         Ok((then(&results, choice, directory.as_ref(), used)?, results.trust.warnings))
@@ -108,6 +109,7 @@ impl Ground<'_> {
     fn scan(&self) -> Result<(Partial, sequence::Finished)> {
         let Ground { options, captures, choice, known, names, trust, store, .. } = self;
         let settings = options.settings();
+        let threads = options.room(&settings, known.names());
         let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
         let scan = |capture: usize| Scan {
             capture,
@@ -125,6 +127,8 @@ impl Ground<'_> {
             selection: &options.selection,
             names,
             named_by: named_by[capture].as_deref(),
+            memory: options.memory,
+            most_accounts: options.memory.accounts(threads),
         };
         let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
         let mut work = Vec::new();
@@ -134,7 +138,7 @@ impl Ground<'_> {
                 work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
             }
         }
-        let room = (options.room(&settings), options.memory);
+        let room = (threads, options.memory);
         let read = |settings: Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
         let again =
             |ordered| Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };

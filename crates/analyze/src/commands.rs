@@ -7,11 +7,13 @@ use polars::prelude::PolarsResult;
 
 use crate::aggregate::count::Counts;
 use crate::analysis::{self, analyzed};
+use crate::format::File;
+use crate::frame::frame;
 use crate::levels::Choice;
 use crate::options::{Analysis, Analyze, Command};
 use crate::output::{Directory, one_line, print};
 use crate::store::{Partials, Used};
-use crate::tables::{Results, Table, latency, loss as lost, quality};
+use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
 
@@ -97,11 +99,15 @@ fn from_files(Used { found, made }: Used) -> String {
 /// The result for people.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
-        Analysis::Summary | Analysis::Report | Analysis::Compare => {
-            terminal::summary::table(&Table::Summary.frame(results)?)
-        }
+        Analysis::Summary | Analysis::Report | Analysis::Compare => of_systems(results, |places| {
+            let rows: Vec<_> = summary::of_systems(&results.finished, &results.trust, places).collect();
+            terminal::summary::table(&frame(&summary::columns(results.trust.lost_io), &rows)?)
+        }),
         Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
-        Analysis::Latency => terminal::latency::table(&Table::Latency.frame(results)?),
+        Analysis::Latency => of_systems(results, |places| {
+            let rows: Vec<_> = latency::of_systems(&results.finished, &results.trust, places).collect();
+            terminal::latency::table(&frame(&latency::columns(), &rows)?)
+        }),
         Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
         Analysis::Heatmap => Ok(terminal::heatmap::table(&results.finished.heatmap, results.captures, &results.trust)),
         Analysis::Footprint => terminal::footprint::table(&Table::Footprint.frame(results)?),
@@ -125,6 +131,23 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     }
 }
 
+/// More systems are not shown on a terminal.
+const MOST_SYSTEMS: usize = 1_000;
+
+/// The table of the systems at the places that it is given: where there are many, of those that did most operations.
+fn of_systems(results: &Results, table: impl FnOnce(Vec<usize>) -> PolarsResult<Shown>) -> PolarsResult<Shown> {
+    let systems = &results.finished.systems;
+    let places = systems.busiest(MOST_SYSTEMS);
+    let left_out = systems.len() - places.len();
+    let mut shown = table(places)?;
+    if left_out > 0 {
+        shown.text.push_str(&format!(
+            "\n{left_out} systems that did fewer operations are not shown; --out writes all rows\n"
+        ));
+    }
+    Ok(shown)
+}
+
 /// The lines below the table.
 fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
     let Results { captures, known, finished, trust, .. } = results;
@@ -136,7 +159,8 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(shown.legend(bounds.as_deref(), trust.sampled));
     let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
     if is_summary && !trust.is_partial && (!trust.complete || finished.doubtful != Counts::default()) {
-        let bounds = terminal::summary::bounds(&Table::Summary.frame(results)?)?;
+        let total: Vec<_> = summary::of_systems(finished, trust, []).collect();
+        let bounds = terminal::summary::bounds(&frame(&summary::columns(trust.lost_io), &total)?)?;
         lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
     }
     lines.extend(notes::of(captures, choice, finished, trust));
@@ -153,11 +177,17 @@ fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec
             .add(page::FILE_NAME, &page::html(&tables, results, (options.selection.words(), notes), options.format)?)?;
     }
     if let Analysis::Trace(most) = options.analysis {
-        files.add(trace::FILE_NAME, &trace::json(results, most)?)?;
+        files.add_with(trace::FILE_NAME, |to| trace::json(results, most, options.memory, to))?;
     }
     for table in &tables {
-        let mut frame = table.frame(results)?;
-        files.add_with(&table.file_in(options.format), |to| options.format.write(&mut frame, to))?;
+        files.add_with(&table.file_in(options.format), |to| {
+            let mut file = File::new(options.format, to);
+            table.frames(results, &mut |mut frame| {
+                options.memory.check()?;
+                file.add(&mut frame)
+            })?;
+            file.finish()
+        })?;
     }
     let paths: Vec<String> =
         files.names().iter().map(|name| one_line(&directory.path(name).display().to_string())).collect();
@@ -169,7 +199,7 @@ fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec
         _ => format!("\nWrote {}.\n", paths.join("")),
     };
     if tables.contains(&Table::Latency) {
-        let percentiles = latency::note(&latency::rows(&results.finished, &results.trust));
+        let percentiles = latency::note(latency::rows(&results.finished, &results.trust));
         text.extend(percentiles.map(|note| format!("{note}\n")));
     }
     Ok(text)

@@ -1,14 +1,14 @@
 //! Whom bytes are counted for beside systems: processes, cgroups, files and devices.
 
-use std::collections::HashMap;
+use std::fmt;
 
-use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, IoClass, Layer};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Moved;
-use crate::aggregate::flow::{Flows, Step};
+use crate::aggregate::flow::{Flows, Kept as KeptFlows, Step};
+use crate::index::Index;
 
 /// A device number as `major:minor`.
 pub fn device_number(dev: i32) -> String {
@@ -109,24 +109,25 @@ pub struct Places(pub [Place; Scope::ALL.len()]);
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Kept", into = "Kept")]
 pub struct Entities {
-    /// Keyed at random: whoever makes a capture cannot make entities that collide.
-    places: HashMap<Entity, Place, RandomState>,
+    places: Index,
     all: Vec<Entity>,
     /// The flows of each, of those at its end perhaps not yet.
-    flows: Vec<Flows>,
+    flows: Vec<KeptFlows>,
     /// What each did, as far as that was asked for.
     active: Vec<Activity>,
 }
 
 /// Them in a file, by their places.
 #[derive(Serialize, Deserialize)]
-struct Kept(Vec<Entity>, Vec<Flows>, Vec<Activity>);
+struct Kept(Vec<Entity>, Vec<KeptFlows>, Vec<Activity>);
 
 impl From<Kept> for Entities {
     fn from(Kept(all, flows, active): Kept) -> Entities {
-        let numbered = all.iter().enumerate();
-        let places = numbered.map(|(number, entity)| (*entity, Place(u32::try_from(number).unwrap_or(u32::MAX))));
-        Entities { places: places.collect(), all, flows, active }
+        let mut entities = Entities { flows, active, ..Entities::default() };
+        for entity in all {
+            entities.place(entity);
+        }
+        entities
     }
 }
 
@@ -139,12 +140,16 @@ impl From<Entities> for Kept {
 impl Entities {
     /// Where `entity` is counted.
     pub fn place(&mut self, entity: Entity) -> Place {
-        let all = &mut self.all;
-        *self.places.entry(entity).or_insert_with(|| {
-            all.push(entity);
-            // A table of four billion is beyond any memory.
-            Place(u32::try_from(all.len() - 1).unwrap_or(u32::MAX))
-        })
+        let Entities { places, all, .. } = self;
+        let hash = places.hash(&entity);
+        if let Some(place) = places.find(hash, |place| all[place as usize] == entity) {
+            return Place(place);
+        }
+        // A table of four billion is beyond any memory.
+        let place = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        all.push(entity);
+        places.add(hash, place, |places, place| places.hash(&all[place as usize]));
+        Place(place)
     }
 
     /// The entity that is counted at `place`.
@@ -169,7 +174,7 @@ impl Entities {
     }
 
     #[inline]
-    fn flows(&mut self, place: u32) -> &mut Flows {
+    fn flows(&mut self, place: u32) -> &mut KeptFlows {
         of_place(&mut self.flows, place, self.all.len())
     }
 
@@ -209,12 +214,56 @@ impl Entities {
     }
 
     /// All entities that have bytes, in order.
-    pub fn finish(self) -> Vec<(Entity, Flows)> {
-        let flows = self.all.into_iter().zip(self.flows);
-        let mut all = Vec::with_capacity(flows.len());
-        all.extend(flows.filter(|(_, flows)| *flows != Flows::default()));
-        all.sort_unstable_by_key(|(entity, _)| *entity);
-        all
+    pub fn finish(self) -> Finished {
+        let Entities { all, flows, places, .. } = self;
+        drop(places);
+        let has_bytes = |place: &u32| flows.get(*place as usize).is_some_and(|flows| !flows.is_empty());
+        let mut order: Vec<u32> = (0..u32::try_from(all.len()).unwrap_or(u32::MAX)).filter(has_bytes).collect();
+        order.sort_unstable_by_key(|place| all[*place as usize]);
+        Finished { all, flows, order }
+    }
+}
+
+/// Entities that have bytes, in order.
+#[derive(Default)]
+pub struct Finished {
+    all: Vec<Entity>,
+    flows: Vec<KeptFlows>,
+    order: Vec<u32>,
+}
+
+impl fmt::Debug for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|(entity, flows)| (entity, flows.get()))).finish()
+    }
+}
+
+impl FromIterator<(Entity, Flows)> for Finished {
+    fn from_iter<T: IntoIterator<Item = (Entity, Flows)>>(all: T) -> Finished {
+        let mut entities = Entities::default();
+        for (entity, flows) in all {
+            let Place(place) = entities.place(entity);
+            entities.flows(place).combine(&flows.into());
+        }
+        entities.finish()
+    }
+}
+
+impl Finished {
+    /// Each with its bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (Entity, &KeptFlows)> {
+        self.order.iter().map(|place| (self.all[*place as usize], &self.flows[*place as usize]))
+    }
+
+    /// Those of one scope.
+    pub fn of(&self, scope: Scope) -> impl Iterator<Item = (Entity, &KeptFlows)> {
+        self.iter().filter(move |(entity, _)| entity.scope() == scope)
+    }
+
+    /// The bytes of an entity, if it has any.
+    pub fn get(&self, entity: &Entity) -> Option<Flows> {
+        let at = self.order.binary_search_by(|place| self.all[*place as usize].cmp(entity)).ok()?;
+        Some(self.flows[self.order[at] as usize].get())
     }
 }
 

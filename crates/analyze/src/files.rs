@@ -1,117 +1,165 @@
-//! The names of files, and which file an inode number was when: the capture's file table.
-
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+//! The names of files, and which file an inode number was when: the capture's file table. A row of it takes some thirty bytes here, and a path a few
+//! more where there are so many that they are packed.
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;
 use iostrata_capture::tables::{FileTable, FileView};
-use smallvec::SmallVec;
 
 use crate::entity::{FileId, device_number};
+use crate::memory::Budget;
+use crate::texts::Records;
 
-/// A path, and where in the capture it was told.
-struct Name {
-    rank: u8,
-    ts_ns: i64,
-    path: String,
+/// An inode number from some moment on.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    from_ns: i64,
+    ino: i64,
+    generation: i64,
+    dev: i32,
+    /// The number of the path that is best to show, below its rank; [`NO_PATH`] where none is known.
+    path: u32,
 }
+
+/// The bits of [`Row::path`] above the number.
+const RANK_SHIFT: u32 = 30;
+
+/// Of no rank that there is.
+const NO_PATH: u32 = u32::MAX;
 
 /// The files of a capture. Memory follows the number of files, not of rows.
 #[derive(Default)]
 pub struct Files {
-    /// By device and inode number: the generation of the number from some moment on, ascending.
-    generations: HashMap<(i32, i64), Generations, RandomState>,
-    /// Of each file the path that is best to show.
-    names: HashMap<FileId, Name, RandomState>,
+    /// By device, inode number and time.
+    rows: Vec<Row>,
+    /// Their numbers by device, inode and generation; none where that is the same order.
+    by_generation: Vec<u32>,
+    /// Inode numbers that several files have at once, in order.
+    several: Vec<(i32, i64)>,
+    /// Paths as they are shown.
+    paths: Records<1>,
 }
 
-/// Most numbers have only one, which then lies where the number was found.
-type Generations = SmallVec<[(i64, i64); 1]>;
-
 impl Files {
-    /// Reads the file table of `capture`.
-    pub fn load(capture: &Capture) -> Result<Files> {
+    /// Reads the file table of `capture`, within `memory`.
+    ///
+    /// # Errors
+    /// Where the table cannot be read, or takes more memory than it may.
+    pub fn load(capture: &Capture, memory: Budget) -> Result<Files> {
         let mut files = Files::default();
         for part in capture.parts::<FileTable>()? {
-            part.read::<FileTable>(|batch| files.add_batch(batch))?;
+            part.read_unless::<FileTable>(|| memory.refusal(), |batch| files.add_batch(batch))?;
         }
         files.settle();
         Ok(files)
     }
 
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Puts the rows of each number in order. Where a file comes back after another one, both have the number at once
     /// (subvolumes of btrfs): which of them a row is of is not known.
     fn settle(&mut self) {
-        self.generations.retain(|_, spans| {
-            if spans.len() < 2 {
-                return true;
-            }
-            spans.sort_unstable();
-            // Other names of the same file.
-            spans.dedup_by_key(|(_, generation)| *generation);
-            let distinct: HashSet<i64> = spans.iter().map(|(_, generation)| *generation).collect();
-            distinct.len() == spans.len()
-        });
+        let Files { rows, by_generation, several, .. } = self;
+        let of_file = |row: &Row| (row.dev, row.ino, row.generation);
+        rows.sort_unstable_by_key(of_file);
+        for file in rows.chunk_by_mut(|one, other| of_file(one) == of_file(other)) {
+            let rank = |path: u32| path >> RANK_SHIFT;
+            let named = file.iter().filter(|row| row.path != NO_PATH);
+            let best = named.max_by_key(|row| (rank(row.path), row.from_ns, row.path)).map_or(NO_PATH, |row| row.path);
+            file.iter_mut().for_each(|row| row.path = best);
+        }
+        rows.sort_unstable_by_key(|row| (row.dev, row.ino, row.from_ns, row.generation));
+        // Other names of the same file.
+        rows.dedup_by_key(|row| of_file(row));
+        let mut generations = Vec::new();
+        for number in rows.chunk_by(|one, other| (one.dev, one.ino) == (other.dev, other.ino)) {
+            generations.clear();
+            generations.extend(number.iter().map(|row| row.generation));
+            generations.sort_unstable();
+            generations.dedup();
+            several.extend((generations.len() < number.len()).then_some((number[0].dev, number[0].ino)));
+        }
+        if !rows.is_sorted_by_key(of_file) {
+            by_generation.extend(0..u32::try_from(rows.len()).unwrap_or(u32::MAX));
+            by_generation.sort_unstable_by_key(|number| of_file(&rows[*number as usize]));
+        }
     }
 
     fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {
         let view = FileView::new(batch)?;
-        // Most rows are of a file each, and tables that grow are written anew.
-        self.generations.reserve(view.rows);
-        self.names.reserve(view.rows);
         (0..view.rows).for_each(|row| self.add(&view, row));
         Ok(())
     }
 
     fn add(&mut self, view: &FileView, row: usize) {
-        let (ts_ns, dev, ino, generation) =
+        let (from_ns, dev, ino, generation) =
             (view.ts_ns.at(row), view.dev.at(row), view.ino.at(row), view.generation.at(row));
-        self.generations.entry((dev, ino)).or_default().push((ts_ns, generation));
-        if let Some((path, origin)) = view.path.at(row).zip(view.path_origin.at(row)) {
-            let name = Name { rank: rank(origin), ts_ns, path: shown(path, origin, dev) };
-            match self.names.entry(FileId { dev, ino, generation: Some(generation) }) {
-                Entry::Vacant(place) => drop(place.insert(name)),
-                Entry::Occupied(mut was) => {
-                    if (name.rank, name.ts_ns) >= (was.get().rank, was.get().ts_ns) {
-                        was.insert(name);
-                    }
-                }
-            }
+        let path = view.path.at(row).zip(view.path_origin.at(row));
+        let path = path.map_or(NO_PATH, |(path, origin)| {
+            let number = self.paths.add([&shown(path, origin, dev)]);
+            // As many are beyond any memory.
+            rank(origin) << RANK_SHIFT | number.min((1 << RANK_SHIFT) - 1)
+        });
+        self.rows.push(Row { from_ns, ino, generation, dev, path });
+    }
+
+    /// The rows of a number that are looked at: none where several files have it at once. And the place behind the last of them that does not
+    /// begin after `ts_ns`.
+    fn spans(&self, (dev, ino): (i32, i64), ts_ns: i64) -> (&[Row], usize) {
+        let after = self.rows.partition_point(|row| (row.dev, row.ino, row.from_ns) <= (dev, ino, ts_ns));
+        let is_of = |row: &Row| (row.dev, row.ino) == (dev, ino);
+        let is_met =
+            self.rows.get(after).is_some_and(is_of) || after.checked_sub(1).is_some_and(|at| is_of(&self.rows[at]));
+        if !is_met || self.several.binary_search(&(dev, ino)).is_ok() {
+            return (&[], 0);
         }
+        let begin = self.rows[..after].partition_point(|row| (row.dev, row.ino) < (dev, ino));
+        let end = after + self.rows[after..].partition_point(|row| (row.dev, row.ino) <= (dev, ino));
+        (&self.rows[begin..end], after - begin)
     }
 
     /// The file that had an inode number at `ts_ns`: by its last row not after it, or by its first where all are later.
     /// And the first and the last moment at which that is so.
     pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> (FileId, (i64, i64)) {
-        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], SmallVec::as_slice);
-        let after = spans.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
+        let (spans, after) = self.spans((dev, ino), ts_ns);
         let span = spans.get(after.saturating_sub(1));
-        let from_ns = span.filter(|_| after >= 2).map_or(i64::MIN, |(from_ns, _)| *from_ns);
-        let last_ns = spans.get(after.max(1)).map_or(i64::MAX, |(next_ns, _)| next_ns.saturating_sub(1));
-        (FileId { dev, ino, generation: span.map(|(_, generation)| *generation) }, (from_ns, last_ns))
+        let from_ns = span.filter(|_| after >= 2).map_or(i64::MIN, |span| span.from_ns);
+        let last_ns = spans.get(after.max(1)).map_or(i64::MAX, |next| next.from_ns.saturating_sub(1));
+        (FileId { dev, ino, generation: span.map(|span| span.generation) }, (from_ns, last_ns))
     }
 
     /// The generations that an inode number had between two moments, each from when on.
-    pub fn all(&self, (dev, ino): (i32, i64), (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
-        let spans = self.generations.get(&(dev, ino)).map_or(&[][..], SmallVec::as_slice);
-        let found = spans.partition_point(|(from_ns, _)| *from_ns <= first_ns).saturating_sub(1);
+    pub fn all(&self, number: (i32, i64), (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
+        let (spans, after) = self.spans(number, first_ns);
+        let found = after.saturating_sub(1);
         let (found, later) = spans.split_at((found + 1).min(spans.len()));
-        let later = later.iter().take_while(move |(from_ns, _)| *from_ns <= last_ns).copied();
-        found.last().map(|(_, generation)| (i64::MIN, *generation)).into_iter().chain(later)
+        let later = later.iter().take_while(move |span| span.from_ns <= last_ns);
+        let later = later.map(|span| (span.from_ns, span.generation));
+        found.last().map(|span| (i64::MIN, span.generation)).into_iter().chain(later)
     }
 
     /// The path of a file: the last one of those that say most.
-    pub fn name(&self, file: FileId) -> Option<&str> {
-        self.names.get(&file).map(|name| name.path.as_str())
+    pub fn name(&self, file: FileId) -> Option<String> {
+        let file = (file.dev, file.ino, file.generation?);
+        let of_file = |row: &Row| (row.dev, row.ino, row.generation);
+        let at = if self.by_generation.is_empty() {
+            self.rows.binary_search_by_key(&file, of_file).ok()?
+        } else {
+            let of_number = |number: &u32| of_file(&self.rows[*number as usize]);
+            self.by_generation[self.by_generation.binary_search_by_key(&file, of_number).ok()?] as usize
+        };
+        let path = Some(self.rows[at].path).filter(|path| *path != NO_PATH)?;
+        let [path] = self.paths.get(path & ((1 << RANK_SHIFT) - 1));
+        Some(path)
     }
 }
 
-fn rank(origin: PathOrigin) -> u8 {
+fn rank(origin: PathOrigin) -> u32 {
     match origin {
         PathOrigin::Namespace => 2,
         PathOrigin::Filesystem => 1,
@@ -170,7 +218,7 @@ mod tests {
             files(vec![row(20, 5, at_root("/new")), row(10, 4, at_root("/old")), row(15, 4, at_root("/moved"))]);
         let at = |ts_ns| files.find(DEV, 12, ts_ns).0;
         assert_eq!([0, 10, 19, 20, 99].map(|ts_ns| at(ts_ns).generation), [4, 4, 4, 5, 5].map(Some));
-        assert_eq!([10, 20].map(|ts_ns| files.name(at(ts_ns))), [Some("/moved"), Some("/new")]);
+        assert_eq!([10, 20].map(|ts_ns| files.name(at(ts_ns))), ["/moved", "/new"].map(|path| Some(path.to_owned())));
         assert_eq!(
             [0, 10, 19, 20, 99].map(|ts_ns| files.find(DEV, 12, ts_ns).1),
             [(i64::MIN, 19), (i64::MIN, 19), (i64::MIN, 19), (20, i64::MAX), (20, i64::MAX),]
@@ -181,7 +229,7 @@ mod tests {
     }
 
     fn name_in(files: &Files) -> Option<String> {
-        files.name(files.find(DEV, 12, 0).0).map(str::to_owned)
+        files.name(files.find(DEV, 12, 0).0)
     }
 
     #[test]

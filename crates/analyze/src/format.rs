@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray}
 use parquet::arrow::ArrowWriter;
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, PolarsResult, QuoteStyle};
 
-use crate::frame::csv;
+use crate::frame::{csv, csv_rows};
 
 /// How tables are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -39,14 +39,80 @@ impl Format {
     /// # Errors
     /// Where it has a column of a type that no table has, or cannot be written.
     pub fn write(self, frame: &mut DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
-        match self {
-            Format::Csv => Ok(csv(frame, to, QuoteStyle::Necessary)?),
-            // Where the separator is another one than the comma, what is behind it in a text would be a cell of its own.
-            Format::SafeCsv => Ok(csv(&mut harmless(frame)?, to, QuoteStyle::NonNumeric)?),
-            Format::Parquet => parquet(frame, to),
-            Format::Json => json(frame, to),
-        }
+        let mut file = File::new(self, to);
+        file.add(frame)?;
+        file.finish()
     }
+}
+
+/// The file of a table, of which the rows come some at a time: all of them may be more than there is memory for.
+pub struct File<'a, W: Write + Send> {
+    format: Format,
+    /// Where it goes; in a file of Parquet that was begun it is the writer's.
+    to: Option<&'a mut W>,
+    parquet: Option<ArrowWriter<&'a mut W>>,
+    /// Whether some came.
+    is_begun: bool,
+    has_rows: bool,
+}
+
+impl<'a, W: Write + Send> File<'a, W> {
+    /// A file without rows yet.
+    pub fn new(format: Format, to: &'a mut W) -> File<'a, W> {
+        File { format, to: Some(to), parquet: None, is_begun: false, has_rows: false }
+    }
+
+    /// Adds rows, which have the columns of those before.
+    ///
+    /// # Errors
+    /// Where there is a column of a type that no table has, or they cannot be written.
+    pub fn add(&mut self, frame: &mut DataFrame) -> Result<()> {
+        let is_first = !std::mem::replace(&mut self.is_begun, true);
+        match (self.format, &mut self.to) {
+            (Format::Csv, Some(to)) => some_csv(is_first, frame, to, QuoteStyle::Necessary)?,
+            // Where the separator is another one than the comma, what is behind it in a text would be a cell of its own.
+            (Format::SafeCsv, Some(to)) => some_csv(is_first, &mut harmless(frame)?, to, QuoteStyle::NonNumeric)?,
+            (Format::Json, Some(to)) => {
+                if is_first {
+                    to.write_all(b"[")?;
+                }
+                json(frame, to, self.has_rows)?;
+            }
+            (Format::Parquet, to) => {
+                let batch = batch(frame)?;
+                if let Some(to) = to.take() {
+                    self.parquet = Some(ArrowWriter::try_new(to, batch.schema(), None)?);
+                }
+                self.parquet.as_mut().map_or(Ok(()), |writer| writer.write(&batch))?;
+            }
+            (_, None) => {}
+        }
+        self.has_rows |= frame.height() > 0;
+        Ok(())
+    }
+
+    /// Ends it, to which a table without rows was added if there are none.
+    ///
+    /// # Errors
+    /// Where the end cannot be written.
+    pub fn finish(self) -> Result<()> {
+        if let (Format::Json, Some(to)) = (self.format, self.to) {
+            to.write_all(b"\n]\n")?;
+        }
+        if let Some(writer) = self.parquet {
+            writer.close()?;
+        }
+        Ok(())
+    }
+}
+
+fn some_csv(
+    is_first: bool,
+    frame: &mut DataFrame,
+    to: &mut (impl Write + Send),
+    quoted: QuoteStyle,
+) -> PolarsResult<()> {
+    if is_first { csv(frame, to, quoted) } else { csv_rows(frame, to, quoted) }
 }
 
 /// What a text begins with that a spreadsheet takes for a formula, or skips before one (OWASP, CSV Injection); the last four are the first
@@ -64,14 +130,10 @@ fn harmless(frame: &DataFrame) -> PolarsResult<DataFrame> {
     Ok(harmless)
 }
 
-fn parquet(frame: &DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
+fn batch(frame: &DataFrame) -> Result<RecordBatch> {
     let columns = frame.columns().iter().map(|column| Ok((column.name().as_str(), array(column)?)));
     let columns = columns.collect::<Result<Vec<(&str, ArrayRef)>>>()?;
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?;
-    let mut writer = ArrowWriter::try_new(to, batch.schema(), None)?;
-    writer.write(&batch)?;
-    writer.close()?;
-    Ok(())
+    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
 }
 
 fn array(column: &Column) -> Result<ArrayRef> {
@@ -87,12 +149,11 @@ fn array(column: &Column) -> Result<ArrayRef> {
     })
 }
 
-fn json(frame: &DataFrame, to: &mut impl Write) -> Result<()> {
+fn json(frame: &DataFrame, to: &mut impl Write, has_rows: bool) -> Result<()> {
     let names = frame.columns().iter().map(|column| Ok(serde_json::to_string(column.name().as_str())?));
     let names = names.collect::<Result<Vec<String>>>()?;
-    to.write_all(b"[")?;
     for row in 0..frame.height() {
-        let mut text = String::from(if row == 0 { "\n{" } else { ",\n{" });
+        let mut text = String::from(if row == 0 && !has_rows { "\n{" } else { ",\n{" });
         for (place, (name, column)) in names.iter().zip(frame.columns()).enumerate() {
             let value = value(&column.get(row)?).with_context(|| format!("column {}", column.name()))?;
             text.push_str(if place == 0 { "" } else { ", " });
@@ -101,7 +162,7 @@ fn json(frame: &DataFrame, to: &mut impl Write) -> Result<()> {
         text.push('}');
         to.write_all(text.as_bytes())?;
     }
-    Ok(to.write_all(b"\n]\n")?)
+    Ok(())
 }
 
 fn value(value: &AnyValue) -> Result<String> {
@@ -186,6 +247,27 @@ mod tests {
         }
         assert_eq!(safe.replace("\"\",", ","), expected);
         assert!(exact.contains("\n=1+2,-5\n+1,-5\n-1,-5\n"), "{exact}");
+    }
+
+    #[test]
+    fn a_table_of_which_the_rows_come_one_by_one_is_the_same() {
+        for format in [Format::Csv, Format::Json] {
+            let mut bytes = Vec::new();
+            let mut file = File::new(format, &mut bytes);
+            for row in 0..2 {
+                file.add(&mut table().slice(row, 1)).expect("room");
+            }
+            file.finish().expect("room");
+            assert_eq!(bytes, written(format, &mut table()));
+        }
+        let mut bytes = Vec::new();
+        let mut file = File::new(Format::Parquet, &mut bytes);
+        (0..2).for_each(|row| file.add(&mut table().slice(row, 1)).expect("room"));
+        file.finish().expect("room");
+        let mut on_disk = tempfile::tempfile().expect("room");
+        on_disk.write_all(&bytes).expect("room");
+        let read = ParquetRecordBatchReaderBuilder::try_new(on_disk).expect("a file").build().expect("rows");
+        assert_eq!(read.map(|batch| batch.expect("readable").num_rows()).sum::<usize>(), 2);
     }
 
     #[test]

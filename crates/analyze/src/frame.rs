@@ -132,6 +132,11 @@ pub fn csv(frame: &mut DataFrame, to: &mut (impl io::Write + Send), quoted: Quot
     // has anything in it that RFC 4180 wants quoted.
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
     writeln!(to, "{}", names.join(","))?;
+    csv_rows(frame, to, quoted)
+}
+
+/// The rows of the table as CSV, without a header.
+pub fn csv_rows(frame: &mut DataFrame, to: &mut (impl io::Write + Send), quoted: QuoteStyle) -> PolarsResult<()> {
     CsvWriter::new(to).include_header(false).with_quote_style(quoted).finish(frame)
 }
 

@@ -15,6 +15,7 @@ use crate::disks::{Disks, disks};
 use crate::files::Files;
 use crate::levels::{self, Choice, Wanted};
 use crate::loss::Losses;
+use crate::memory::Budget;
 use crate::options::Analyze;
 use crate::output::{one_line, print};
 use crate::owners::Owners;
@@ -41,24 +42,32 @@ pub struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Reads it, files only where they matter. The size of it follows the number of processes and files, not of events.
+    /// Reads it within `memory`, files only where they matter. The size of it follows the number of processes and files, not of events.
     pub fn load(
         captures: &[Capture],
         rules: &'a Systems,
         choice: &Choice,
         (losses, tails, with_files): (Vec<Losses>, Vec<Tail>, bool),
+        memory: Budget,
     ) -> Result<Known<'a>> {
-        let files = |capture| if with_files { Files::load(capture) } else { Ok(Files::default()) };
+        let files = |capture| if with_files { Files::load(capture, memory) } else { Ok(Files::default()) };
         let of = |(number, capture): (usize, &Capture)| disks(&capture.manifest, &|dev| choice.takes(number, dev));
         Ok(Known {
-            owners: captures.iter().map(|capture| Owners::load(capture, rules)).collect::<Result<_>>()?,
+            owners: captures.iter().map(|capture| Owners::load(capture, rules, memory)).collect::<Result<_>>()?,
             files: captures.iter().map(files).collect::<Result<_>>()?,
             disks: captures.iter().enumerate().map(of).collect(),
             mounted: captures.iter().map(|capture| disks(&capture.manifest, &|_| true)).collect(),
             losses,
             tails,
-            servers: captures.iter().map(Servers::load).collect::<Result<_>>()?,
+            servers: captures.iter().map(|capture| Servers::load(capture, memory)).collect::<Result<_>>()?,
         })
+    }
+}
+
+impl Known<'_> {
+    /// How many rows the tables of processes and files have.
+    pub fn names(&self) -> usize {
+        self.owners.iter().map(Owners::rows).chain(self.files.iter().map(Files::rows)).sum()
     }
 }
 

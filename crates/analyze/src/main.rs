@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use iostrata_analyze::commands::{self, Outcome};
 use iostrata_analyze::memory::allocator::give_back_large_pieces;
+use iostrata_analyze::memory::watch;
 use iostrata_analyze::{cli, output};
 
 /// A result that is there but incomplete.
@@ -13,6 +14,7 @@ const INCOMPLETE: u8 = 3;
 fn main() -> ExitCode {
     give_back_large_pieces();
     let command = cli::parse();
+    watch::begin(command.memory());
     match commands::run(&command, &mut io::stdout().lock(), &mut io::stderr()) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(INCOMPLETE),

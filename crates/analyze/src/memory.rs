@@ -1,6 +1,7 @@
 //! What the program may take of memory (`--memory`): how much is done at once follows it, and what would take more is refused.
 
 pub mod allocator;
+pub mod watch;
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -9,6 +10,7 @@ use anyhow::{Result, bail};
 use bytesize::ByteSize;
 
 use crate::aggregate::Settings;
+use allocator::page_bytes;
 
 /// What it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +39,31 @@ impl Need {
         }
         need
     }
+
+    /// With what so many processes and files take.
+    pub fn with_names(self, names: usize) -> Need {
+        let (once, of_thread) = OF_A_NAME;
+        let names = names as u64;
+        Need {
+            once: self.once.saturating_add(names.saturating_mul(once)),
+            of_thread: self.of_thread.saturating_add(names.saturating_mul(of_thread)),
+        }
+    }
 }
 
 /// An operation whose order is looked at, while it is sorted and made a sequence of.
 const OF_A_ROW: u64 = 512;
+
+/// An account with what is remembered of whose rows it has.
+const OF_AN_ACCOUNT: u64 = 256;
+
+/// More accounts are not kept open, and no fewer, where there is little memory: what comes of rows is added up for each of these, in place of for
+/// each row.
+const MOST_ACCOUNTS: usize = 1 << 18;
+const FEWEST_ACCOUNTS: usize = 1 << 13;
+
+/// What a row of the tables of processes and files takes while events are read: itself, and of each thread what comes of the process or file.
+const OF_A_NAME: (u64, u64) = (64, 192);
 
 /// As many operations as are looked at together at least, whatever there is: with fewer, each row would be read again and again.
 const FEWEST_ROWS: u64 = 1 << 13;
@@ -68,28 +91,42 @@ impl Budget {
         (self.0.0 / 2 / OF_A_ROW / threads.get() as u64).clamp(FEWEST_ROWS.min(most), most)
     }
 
-    /// Whether more than that is taken by now, where the kernel tells.
+    /// As many accounts may each of `threads` keep open: a sixteenth of the budget.
+    pub fn accounts(self, threads: NonZeroUsize) -> usize {
+        let room = usize::try_from(self.0.0 / 16 / OF_AN_ACCOUNT / threads.get() as u64).unwrap_or(usize::MAX);
+        room.clamp(FEWEST_ACCOUNTS, MOST_ACCOUNTS)
+    }
+
+    /// Why no more is to be read: more than that is taken by now, where the kernel tells.
+    pub fn refusal(self) -> Option<String> {
+        self.refusal_beyond(ByteSize(0))
+    }
+
+    /// Why, where it is by more than `slack`.
+    fn refusal_beyond(self, slack: ByteSize) -> Option<String> {
+        let taken = resident().filter(|taken| taken.0 > self.0.0.saturating_add(slack.0))?;
+        Some(format!(
+            "this takes more than {} of memory, {} by now: expected more (--memory), or less that is asked for (--since, --until, --layer, \
+             --process, …)",
+            self.0.display().iec(),
+            taken.display().iec()
+        ))
+    }
+
+    /// Whether more than that is taken by now.
     ///
     /// # Errors
     /// Where it is.
     pub fn check(self) -> Result<()> {
-        match resident() {
-            Some(taken) if taken > self.0 => bail!(
-                "this takes more than {} of memory, {} by now: expected more (--memory), or less that is asked for (--since, --until, --layer, \
-                 --process, …)",
-                self.0.display().iec(),
-                taken.display().iec()
-            ),
-            _ => Ok(()),
-        }
+        self.refusal().map_or(Ok(()), |why| bail!("{why}"))
     }
 }
 
-/// What is resident of this process (`VmRSS`, proc_pid_status(5)).
+/// What is resident of this process (`resident` of `/proc/PID/statm`, proc_pid_statm(5)), which is told in pages.
 fn resident() -> Option<ByteSize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok().map(ByteSize::kib)
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(ByteSize(pages.saturating_mul(page_bytes())))
 }
 
 #[cfg(test)]
@@ -120,6 +157,10 @@ mod tests {
         assert_eq!(more.stretch_rows(threads(16), 1 << 19), 1 << 15);
         assert_eq!(little.stretch_rows(threads(64), 1 << 19), FEWEST_ROWS);
         assert_eq!(little.stretch_rows(threads(1), 7), 7, "a test may want fewer");
+        assert_eq!([little, Budget::ANY].map(|budget| budget.accounts(threads(2))), [FEWEST_ACCOUNTS, MOST_ACCOUNTS]);
+        // A million processes leave room for one thread.
+        assert_eq!(more.threads(threads(8), summary.with_names(1_000_000)), threads(1));
+        assert_eq!(more.threads(threads(8), summary.with_names(20_000)), threads(8));
     }
 
     #[test]

@@ -29,17 +29,17 @@ impl<'a> Names<'a> {
         match *entity {
             Entity::Process(capture, pid, start_ns) => {
                 let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));
-                (told.map(|told| told.comm.to_string()).unwrap_or_default(), format!("{pid}@{start_ns}"))
+                (told.map(|told| told.comm).unwrap_or_default(), format!("{pid}@{start_ns}"))
             }
             Entity::Cgroup(capture, id) => {
                 let owners = self.owners.get(capture);
-                (owners.and_then(|owners| owners.cgroup(id)).unwrap_or_default().to_owned(), id.to_string())
+                (owners.and_then(|owners| owners.cgroup(id)).unwrap_or_default(), id.to_string())
             }
             Entity::File(capture, file) => {
                 let FileId { dev, ino, generation } = file;
                 let generation = generation.map(|generation| format!("@{generation}")).unwrap_or_default();
                 let name = self.files.get(capture).and_then(|files| files.name(file)).unwrap_or_default();
-                (name.to_owned(), format!("{}:{ino}{generation}", device_number(dev)))
+                (name, format!("{}:{ino}{generation}", device_number(dev)))
             }
             Entity::Device(capture, dev) => {
                 let device = self.devices.get(capture).and_then(|devices| devices.get(&dev));
@@ -53,6 +53,6 @@ impl<'a> Names<'a> {
     pub fn told(&self, entity: &Entity) -> Told {
         let Entity::Process(capture, pid, start_ns) = *entity else { return Told::default() };
         let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));
-        told.cloned().unwrap_or_default()
+        told.unwrap_or_default()
     }
 }

@@ -1,5 +1,7 @@
 //! What to know about a result, a line each.
 
+use std::collections::BTreeSet;
+
 use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::system::without_owner;
@@ -118,12 +120,14 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
     if !trust.captured[Layer::Syscall as usize] {
         return None;
     }
-    let written = |system: &FinishedSystem| system.counts.moved(Layer::Block, Direction::Write).bytes;
-    let unowned: Vec<String> = finished
-        .systems
-        .iter()
-        .filter(|system| IoClass::ALL.iter().any(|class| system.name == without_owner(*class)) && written(system) > 0)
-        .map(|system| format!("{} {}", written(system), system.name))
+    let written = |system: &FinishedSystem| system.counts().moved(Layer::Block, Direction::Write).bytes;
+    let unowned: BTreeSet<&str> = IoClass::ALL.iter().map(|class| without_owner(*class)).collect();
+    let unowned: Vec<String> = unowned
+        .into_iter()
+        .filter_map(|name| finished.systems.called(name))
+        .map(|system| (written(&system), system.name))
+        .filter(|(bytes, _)| *bytes > 0)
+        .map(|(bytes, name)| format!("{bytes} {name}"))
         .collect();
     (!unowned.is_empty()).then(|| {
         format!(

@@ -174,12 +174,12 @@ impl Analyze {
             ..new
         };
         let most = self.stretch_rows.unwrap_or(new.stretch_rows);
-        Settings { stretch_rows: self.memory.stretch_rows(self.room(&settings), most), ..settings }
+        Settings { stretch_rows: self.memory.stretch_rows(self.room(&settings, 0), most), ..settings }
     }
 
-    /// As many threads as there is room for, to keep that.
-    pub fn room(&self, settings: &Settings) -> NonZeroUsize {
-        self.memory.threads(self.threads, Need::of(settings, self.crosses()))
+    /// As many threads as there is room for, to keep that of so many processes and files.
+    pub fn room(&self, settings: &Settings, names: usize) -> NonZeroUsize {
+        self.memory.threads(self.threads, Need::of(settings, self.crosses()).with_names(names))
     }
 }
 
@@ -213,4 +213,15 @@ pub enum Command {
     Redact(crate::redact::Redact),
     /// The documentation of tables and columns.
     Schema,
+}
+
+impl Command {
+    /// What it may take of memory. What makes, repairs or changes captures takes little, whatever their size.
+    pub fn memory(&self) -> Budget {
+        match self {
+            Command::Analyze(options) | Command::Partial(options) => options.memory,
+            Command::Compare(options) => options.analyze.memory,
+            Command::Import(_) | Command::Recover(_) | Command::Redact(_) | Command::Schema => Budget::ANY,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::{Dir, FOLDER_MODE};
@@ -63,6 +64,7 @@ impl Files<'_> {
     pub fn add_with(&mut self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
         let temporary = temporary(name);
         self.names.push(name.to_owned());
+        unfinished(|all| all.push((self.directory.0.clone(), temporary.clone())));
         let create = || -> Result<()> {
             let mut to = BufWriter::new(self.directory.0.create_file(&temporary)?);
             write(&mut to)?;
@@ -90,6 +92,18 @@ impl Files<'_> {
     }
 }
 
+/// Files that are being written in this process.
+static UNFINISHED: Mutex<Vec<(Dir, String)>> = Mutex::new(Vec::new());
+
+fn unfinished<T>(with: impl FnOnce(&mut Vec<(Dir, String)>) -> T) -> T {
+    with(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Removes all files that are being written, because the program ends.
+pub fn remove_unfinished() {
+    unfinished(|all| all.drain(..).for_each(|(directory, name)| drop(directory.remove(name))));
+}
+
 fn temporary(name: &str) -> String {
     format!(".{name}.tmp")
 }
@@ -98,6 +112,7 @@ impl Drop for Files<'_> {
     /// Whatever made writing fail may also stop this; nobody takes the names for results.
     fn drop(&mut self) {
         self.names.iter().for_each(|name| drop(self.directory.0.remove(temporary(name))));
+        unfinished(|all| all.retain(|(directory, _)| directory.path() != self.directory.0.path()));
     }
 }
 

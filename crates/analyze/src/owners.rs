@@ -1,7 +1,9 @@
 //! Which system an event belongs to: the capture's process table, judged once by the rules and shared by all threads.
+//!
+//! There may be a million processes, each of which lived for a moment: a row of the table takes some forty bytes here, and what it is called a few
+//! more, packed.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
@@ -11,10 +13,12 @@ use iostrata_capture::column::Reader;
 use iostrata_capture::system::{Identity, Systems, of_a_process};
 use iostrata_capture::tables::{ProcessTable, ProcessView};
 
+use crate::memory::Budget;
+use crate::texts::{List, Names, Records};
+
 /// What a process was from some moment on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    from_ns: i64,
     /// An index below [`Owners::systems`].
     pub system: usize,
     /// When the process started.
@@ -23,9 +27,9 @@ pub struct Span {
 
 /// A span, and the first and the last moment at which it is the one to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Found<'a> {
+pub struct Found {
     /// The span.
-    pub span: &'a Span,
+    pub span: Span,
     /// From when until when.
     pub held: (i64, i64),
 }
@@ -34,77 +38,78 @@ pub struct Found<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Told {
     /// Its command name, which is that of its first thread, and never that of what is no process.
-    pub comm: Arc<str>,
+    pub comm: String,
     /// The path of its executable; empty where it is not known.
-    pub exe: Arc<str>,
+    pub exe: String,
     /// Its command line; empty where it is not known.
-    pub cmdline: Arc<str>,
+    pub cmdline: String,
 }
 
-/// Texts of which most are there many times.
-#[derive(Default)]
-struct Texts(HashSet<Arc<str>>);
-
-impl Texts {
-    fn one(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
-            return Arc::clone(known);
-        }
-        let new: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&new));
-        new
-    }
+/// A row of the process table.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    from_ns: i64,
+    start_ns: i64,
+    pid: i32,
+    system: u32,
+    /// The number of what it is called, and before [`Owners::settle`] its own.
+    text: u32,
 }
 
-/// One process.
+/// What is looked for while the table is read.
 #[derive(Default)]
-struct Started {
-    /// What was told last.
-    told: Told,
-    /// Its spans, ascending. A process table may claim that a process was executed anew any number of times.
-    spans: Vec<Span>,
+struct Met {
+    names: Names,
+    cgroups: HashMap<i64, u32, RandomState>,
+}
+
+/// In which order rows are looked at.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// Those of a process id.
+    OfPid(i32),
+    /// Those of a process id and start.
+    OfStart(i32, i64),
 }
 
 /// The systems of a capture's processes over time.
 pub struct Owners<'a> {
     rules: &'a Systems,
-    names: Vec<String>,
-    /// By pid, ascending.
-    of_pid: HashMap<i32, Vec<Span>, RandomState>,
-    /// By pid and start.
-    started: HashMap<(i32, i64), Started, RandomState>,
-    /// Paths of cgroups by id.
-    cgroups: HashMap<i64, String>,
+    names: List,
+    /// By process id and time, and where that is the same, as they came.
+    rows: Vec<Row>,
+    /// Their numbers by process id, start and time; none where that is the same order.
+    by_start: Vec<u32>,
+    /// Command name, executable, command line, and path of the cgroup.
+    texts: Records<4>,
+    /// By id of a cgroup the record that has its path.
+    cgroups: Vec<(i64, u32)>,
 }
 
 impl<'a> Owners<'a> {
-    /// Reads the process table of `capture`. Its size follows the number of processes, not of events.
-    pub fn load(capture: &Capture, rules: &'a Systems) -> Result<Owners<'a>> {
-        let (names, of_pid, started, cgroups) = Default::default();
-        let mut owners = Owners { rules, names, of_pid, started, cgroups };
-        let mut known = (HashMap::new(), Texts::default());
+    /// Reads the process table of `capture`, within `memory`. Its size follows the number of processes, not of events.
+    ///
+    /// # Errors
+    /// Where the table cannot be read, or takes more memory than it may.
+    pub fn load(capture: &Capture, rules: &'a Systems, memory: Budget) -> Result<Owners<'a>> {
+        let (names, rows, by_start, texts, cgroups) = Default::default();
+        let mut owners = Owners { rules, names, rows, by_start, texts, cgroups };
+        let mut met = Met::default();
         for part in capture.parts::<ProcessTable>()? {
-            part.read::<ProcessTable>(|batch| owners.add_batch(batch, &mut known))?;
+            part.read_unless::<ProcessTable>(|| memory.refusal(), |batch| owners.add_batch(batch, &mut met))?;
         }
-        let started = owners.started.values_mut().map(|started| &mut started.spans);
-        for spans in owners.of_pid.values_mut().chain(started) {
-            // Stable: of rows of the same moment the later one in the capture counts, whatever the sort.
-            spans.sort_by_key(|span| span.from_ns);
-        }
+        owners.names = met.names.into_list();
+        owners.settle(met.cgroups);
         Ok(owners)
     }
 
-    fn add_batch(
-        &mut self,
-        batch: &RecordBatch,
-        known: &mut (HashMap<String, usize>, Texts),
-    ) -> std::result::Result<(), String> {
+    fn add_batch(&mut self, batch: &RecordBatch, met: &mut Met) -> std::result::Result<(), String> {
         let view = ProcessView::new(batch)?;
-        (0..view.rows).for_each(|row| self.add(&view, row, known));
+        (0..view.rows).for_each(|row| self.add(&view, row, met));
         Ok(())
     }
 
-    fn add(&mut self, view: &ProcessView, row: usize, (known, texts): &mut (HashMap<String, usize>, Texts)) {
+    fn add(&mut self, view: &ProcessView, row: usize, Met { names, cgroups }: &mut Met) {
         let name = self.rules.name_of(&Identity {
             exe: view.exe.at(row),
             cmdline: view.cmdline.at(row),
@@ -112,23 +117,46 @@ impl<'a> Owners<'a> {
             comm: view.comm.at(row),
             kernel_thread: view.kernel_thread.at(row),
         });
-        let names = &mut self.names;
-        let system = *known.entry(name).or_insert_with_key(|name| {
-            names.push(name.clone());
-            names.len() - 1
-        });
-        let (pid, start_ns) = (view.pid.at(row), view.start_ns.at(row));
-        let span = Span { from_ns: view.ts_ns.at(row), system, start_ns };
-        self.of_pid.entry(pid).or_default().push(span);
-        let started = self.started.entry((pid, start_ns)).or_default();
-        started.spans.push(span);
+        let system = names.number(&name);
         let comm = of_a_process(view.comm.at(row).unwrap_or_default().to_owned());
-        let mut text = |text: Option<&str>| texts.one(text.unwrap_or_default());
-        started.told =
-            Told { comm: text(Some(&comm)), exe: text(view.exe.at(row)), cmdline: text(view.cmdline.at(row)) };
-        if let Some(path) = view.cgroup.at(row) {
-            self.cgroups.insert(view.cgroup_id.at(row), path.to_owned());
+        let [exe, cmdline, cgroup] = [view.exe.at(row), view.cmdline.at(row), view.cgroup.at(row)];
+        let text = [Some(comm.as_str()), exe, cmdline, cgroup].map(Option::unwrap_or_default);
+        let text = self.texts.add(text);
+        let (from_ns, start_ns, pid) = (view.ts_ns.at(row), view.start_ns.at(row), view.pid.at(row));
+        self.rows.push(Row { from_ns, start_ns, pid, system, text });
+        if cgroup.is_some() {
+            cgroups.insert(view.cgroup_id.at(row), text);
         }
+    }
+
+    /// Puts rows in order. Of rows of the same moment the later one in the capture counts.
+    fn settle(&mut self, cgroups: HashMap<i64, u32, RandomState>) {
+        let Owners { rows, by_start, .. } = self;
+        rows.sort_unstable_by_key(|row| (row.pid, row.from_ns, row.text));
+        let of_start = |row: &Row| (row.pid, row.start_ns, row.from_ns, row.text);
+        if !rows.is_sorted_by_key(of_start) {
+            by_start.extend(0..u32::try_from(rows.len()).unwrap_or(u32::MAX));
+            by_start.sort_unstable_by_key(|number| of_start(&rows[*number as usize]));
+        }
+        // A process is called what was told last.
+        let place = |at: usize| if by_start.is_empty() { at } else { by_start[at] as usize };
+        let mut begin = 0;
+        while let Some(Row { pid, start_ns, .. }) = rows.get(begin).map(|_| rows[place(begin)]) {
+            let alike = (begin..rows.len()).take_while(|at| {
+                let row = &rows[place(*at)];
+                (row.pid, row.start_ns) == (pid, start_ns)
+            });
+            let (count, last) = alike.fold((0, 0), |(count, last), at| (count + 1, rows[place(at)].text.max(last)));
+            (begin..begin + count).for_each(|at| rows[place(at)].text = last);
+            begin += count;
+        }
+        self.cgroups.extend(cgroups);
+        self.cgroups.sort_unstable();
+    }
+
+    /// How many rows it has.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
     }
 
     /// How many systems the process table has; their indexes are below this.
@@ -138,24 +166,24 @@ impl<'a> Owners<'a> {
 
     /// The name of the system with this index.
     pub fn name(&self, system: usize) -> &str {
-        &self.names[system]
+        self.names.get(system as u32)
     }
 
     /// What process `pid` was at `ts_ns`: by its last row not after it, or by its first row where all are later; `None`
     /// where the process table does not have the pid.
-    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<Found<'_>> {
-        at(self.of_pid.get(&pid)?, ts_ns)
+    pub fn find(&self, pid: i32, ts_ns: i64) -> Option<Found> {
+        self.at(Order::OfPid(pid), ts_ns)
     }
 
     /// What the process was that started at `start_ns`, by its last row not after `ts_ns` or else its first one: not what the one
     /// was that had its id at another time.
-    pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<Found<'_>> {
-        at(&self.started.get(&(pid, start_ns))?.spans, ts_ns)
+    pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<Found> {
+        self.at(Order::OfStart(pid, start_ns), ts_ns)
     }
 
     /// What process `pid` was between two moments: each system and start, and from when on it was that.
     pub fn all(&self, pid: i32, within: (i64, i64)) -> impl Iterator<Item = (i64, &str, i64)> {
-        self.among(self.of_pid.get(&pid), within)
+        self.among(Order::OfPid(pid), within)
     }
 
     /// What the process was between two moments that started at `start_ns`, likewise.
@@ -164,44 +192,94 @@ impl<'a> Owners<'a> {
         (pid, start_ns): (i32, i64),
         within: (i64, i64),
     ) -> impl Iterator<Item = (i64, &str, i64)> {
-        self.among(self.started.get(&(pid, start_ns)).map(|started| &started.spans), within)
+        self.among(Order::OfStart(pid, start_ns), within)
     }
 
-    fn among(
-        &self,
-        spans: Option<&Vec<Span>>,
-        (first_ns, last_ns): (i64, i64),
-    ) -> impl Iterator<Item = (i64, &str, i64)> {
-        let spans = spans.map_or(&[][..], Vec::as_slice);
-        let found = spans.partition_point(|span| span.from_ns <= first_ns).saturating_sub(1);
-        let (found, later) = spans.split_at((found + 1).min(spans.len()));
-        let later = later.iter().take_while(move |span| span.from_ns <= last_ns).map(|span| (span.from_ns, span));
-        let all = found.last().map(|span| (i64::MIN, span)).into_iter().chain(later);
-        all.map(|(from_ns, span)| (from_ns, self.name(span.system), span.start_ns))
+    fn row(&self, order: Order, place: usize) -> &Row {
+        match order {
+            Order::OfStart(..) if !self.by_start.is_empty() => &self.rows[self.by_start[place] as usize],
+            _ => &self.rows[place],
+        }
+    }
+
+    /// How many rows are before the first of which `is_before` does not hold.
+    fn partition(&self, order: Order, is_before: impl Fn(&Row) -> bool) -> usize {
+        let (mut begin, mut end) = (0, self.rows.len());
+        while begin < end {
+            let middle = begin + (end - begin) / 2;
+            if is_before(self.row(order, middle)) { begin = middle + 1 } else { end = middle }
+        }
+        begin
+    }
+
+    /// Whether the row at this place, if there is one, is of those that are looked at.
+    fn is_of(&self, order: Order, place: usize) -> bool {
+        place < self.rows.len() && {
+            let row = self.row(order, place);
+            match order {
+                Order::OfPid(pid) => row.pid == pid,
+                Order::OfStart(pid, start_ns) => (row.pid, row.start_ns) == (pid, start_ns),
+            }
+        }
+    }
+
+    /// The place behind the last of them that does not begin after `ts_ns`.
+    fn after(&self, order: Order, ts_ns: i64) -> usize {
+        match order {
+            Order::OfPid(pid) => self.partition(order, |row| (row.pid, row.from_ns) <= (pid, ts_ns)),
+            Order::OfStart(pid, start_ns) => {
+                self.partition(order, |row| (row.pid, row.start_ns, row.from_ns) <= (pid, start_ns, ts_ns))
+            }
+        }
+    }
+
+    /// The last of them that does not begin after `ts_ns`, or the first where all do.
+    fn at(&self, order: Order, ts_ns: i64) -> Option<Found> {
+        let after = self.after(order, ts_ns);
+        let is_before = |places: usize| after.checked_sub(places).is_some_and(|place| self.is_of(order, place));
+        let place = if is_before(1) { after - 1 } else { after };
+        if !self.is_of(order, place) {
+            return None;
+        }
+        let row = self.row(order, place);
+        let from_ns = if is_before(2) { row.from_ns } else { i64::MIN };
+        // Of spans that begin at once the last is found.
+        let has_next = self.is_of(order, place + 1);
+        let next = if has_next { self.row(order, place + 1).from_ns.saturating_sub(1) } else { i64::MAX };
+        Some(Found { span: Span { system: row.system as usize, start_ns: row.start_ns }, held: (from_ns, next) })
+    }
+
+    fn among(&self, order: Order, (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, &str, i64)> {
+        let after = self.after(order, first_ns);
+        let is_found = after.checked_sub(1).is_some_and(|place| self.is_of(order, place));
+        let first = if is_found { after - 1 } else { after };
+        let places = (first..self.rows.len()).take_while(move |place| self.is_of(order, *place));
+        let rows = places.enumerate().map(move |(number, place)| (number == 0, self.row(order, place)));
+        // The first is what it was until the second.
+        let rows = rows.take_while(move |(is_first, row)| *is_first || row.from_ns <= last_ns);
+        rows.map(|(is_first, row)| {
+            (if is_first { i64::MIN } else { row.from_ns }, self.name(row.system as usize), row.start_ns)
+        })
     }
 
     /// What a process is called that the process table has.
-    pub fn told(&self, pid: i32, start_ns: i64) -> Option<&Told> {
-        self.started.get(&(pid, start_ns)).map(|started| &started.told)
+    pub fn told(&self, pid: i32, start_ns: i64) -> Option<Told> {
+        let order = Order::OfStart(pid, start_ns);
+        let place = self.partition(order, |row| (row.pid, row.start_ns) < (pid, start_ns));
+        let text = self.is_of(order, place).then(|| self.row(order, place).text)?;
+        let [comm, exe, cmdline, _] = self.texts.get(text);
+        Some(Told { comm, exe, cmdline })
     }
 
     /// The path of a cgroup that a process in the process table was in.
-    pub fn cgroup(&self, id: i64) -> Option<&str> {
-        self.cgroups.get(&id).map(String::as_str)
+    pub fn cgroup(&self, id: i64) -> Option<String> {
+        let at = self.cgroups.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let [.., path] = self.texts.get(self.cgroups[at].1);
+        Some(path)
     }
 
     /// The name of the system of a process of which nothing but the command name is known.
     pub fn by_comm(&self, comm: Option<&str>) -> String {
         self.rules.name_of(&Identity { comm, ..Identity::default() })
     }
-}
-
-/// The last of `spans` that does not begin after `ts_ns`, or the first where all do.
-fn at(spans: &[Span], ts_ns: i64) -> Option<Found<'_>> {
-    let after = spans.partition_point(|span| span.from_ns <= ts_ns);
-    let span = spans.get(after.saturating_sub(1))?;
-    let from_ns = if after < 2 { i64::MIN } else { span.from_ns };
-    // Of spans that begin at once the last is found.
-    let next = spans.get(after.max(1)).map_or(i64::MAX, |next| next.from_ns.saturating_sub(1));
-    Some(Found { span, held: (from_ns, next) })
 }

@@ -1,14 +1,11 @@
 //! A partial: everything that a scan keeps of some rows. Partials merge in any order to the same result.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::LostByLayer;
 use crate::aggregate::activity::Activity;
-use crate::aggregate::count::Counts;
-use crate::aggregate::flow::Flows;
+use crate::aggregate::count::{Counts, Kept as KeptCounts};
+use crate::aggregate::flow::{Flows, Kept as KeptFlows};
 use crate::aggregate::footprint::Footprint;
 use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
@@ -16,27 +13,24 @@ use crate::aggregate::sequence;
 use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::spans::{self, Spans};
 use crate::aggregate::timeline::{self, Timeline};
-use crate::entity::{Entities, Entity};
+use crate::entity::{self, Entities, Entity};
 use crate::event::Anomalies;
 use crate::levels::LeftOut;
 use crate::loss::during::During;
+use crate::texts::{List, Names};
 
-/// The aggregates of one system. A new aggregate is a field here, and a line in each of the verbs below.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// The aggregates of one system, of which there may be as many as processes. A new aggregate is a field here, and a line in each of the verbs below.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct System {
     /// Operations and bytes.
-    pub counts: Counts,
+    pub counts: KeptCounts,
     /// Durations.
     pub latency: Latencies,
     /// Bytes from the application to the device.
-    pub flows: Flows,
+    pub flows: KeptFlows,
 }
 
 impl System {
-    fn empty() -> Self {
-        System { counts: Counts::default(), latency: Latencies::empty(), flows: Flows::default() }
-    }
-
     fn combine(&mut self, other: Self) {
         self.counts.combine(&other.counts);
         self.latency.combine(other.latency);
@@ -68,7 +62,7 @@ impl Sampled {
 /// What some rows come to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Partial {
-    slots: HashMap<String, u32, RandomState>,
+    slots: Names,
     systems: Vec<System>,
     /// Bytes by process, cgroup, file and device.
     pub entities: Entities,
@@ -109,7 +103,7 @@ pub struct Partial {
 #[derive(Debug)]
 pub struct Finished {
     /// By system.
-    pub systems: Vec<FinishedSystem>,
+    pub systems: Systems,
     /// All systems together, but for what serves calls of others.
     pub total: Counts,
     /// Bytes of all systems together, but for what serves calls of others.
@@ -119,7 +113,7 @@ pub struct Finished {
     /// Bytes of that.
     pub served_flows: Flows,
     /// Bytes by process, cgroup, file and device, in order.
-    pub entities: Vec<(Entity, Flows)>,
+    pub entities: entity::Finished,
     /// What each of these did, in order, if that was asked for.
     pub active: Vec<(Entity, Activity)>,
     /// I/O on files in memory, in no system.
@@ -154,36 +148,99 @@ pub struct Finished {
     pub rows: u64,
 }
 
-/// What the rows of one system come to.
+/// What the rows of all systems come to, in order of their names.
 #[derive(Debug)]
-pub struct FinishedSystem {
+pub struct Systems {
+    names: List,
+    all: Vec<System>,
+    order: Vec<u32>,
+    lost: LostByLayer,
+}
+
+/// What the rows of one system come to.
+#[derive(Debug, Clone, Copy)]
+pub struct FinishedSystem<'a> {
     /// The system's name.
-    pub name: String,
+    pub name: &'a str,
+    system: &'a System,
+    lost: &'a LostByLayer,
+}
+
+impl FinishedSystem<'_> {
     /// Operations and bytes.
-    pub counts: Counts,
+    pub fn counts(&self) -> Counts {
+        self.system.counts.get()
+    }
+
+    /// How many operations.
+    pub fn ops(&self) -> u64 {
+        self.system.counts.ops()
+    }
+
     /// Bytes from the application to the device.
-    pub flows: Flows,
+    pub fn flows(&self) -> Flows {
+        self.system.flows.get()
+    }
+
     /// Distributions of durations.
-    pub latency: Distributions,
+    pub fn latency(&self) -> Distributions {
+        self.system.latency.distributions(self.lost)
+    }
+}
+
+impl Systems {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The one at this place in order.
+    pub fn at(&self, place: usize) -> FinishedSystem<'_> {
+        let slot = self.order[place];
+        FinishedSystem { name: self.names.get(slot), system: &self.all[slot as usize], lost: &self.lost }
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = FinishedSystem<'_>> {
+        (0..self.len()).map(|place| self.at(place))
+    }
+
+    /// The system of this name.
+    pub fn called(&self, name: &str) -> Option<FinishedSystem<'_>> {
+        let at = self.order.binary_search_by(|slot| self.names.get(*slot).cmp(name)).ok()?;
+        Some(self.at(at))
+    }
+
+    /// The places of those that did most operations, at most so many, in order.
+    pub fn busiest(&self, most: usize) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.len()).collect();
+        if places.len() > most {
+            places.sort_by_cached_key(|place| std::cmp::Reverse(self.at(*place).ops()));
+            places.truncate(most);
+            places.sort_unstable();
+        }
+        places
+    }
 }
 
 impl Partial {
     /// The slot of the system called `name`, for [`Partial::system`].
     pub fn slot(&mut self, name: &str) -> u32 {
-        if let Some(slot) = self.slots.get(name) {
-            return *slot;
+        let slot = self.slots.number(name);
+        if slot as usize >= self.systems.len() {
+            self.systems.push(System::default());
         }
-        // As many systems are beyond any memory.
-        let slot = u32::try_from(self.systems.len()).unwrap_or(u32::MAX);
-        self.systems.push(System::empty());
-        self.slots.insert(name.to_owned(), slot);
         slot
     }
 
     /// Whether it can be added to others: one from a file may claim anything.
     pub fn is_sound(&self) -> bool {
-        self.slots.len() == self.systems.len()
-            && self.slots.values().all(|slot| (*slot as usize) < self.systems.len())
+        self.slots.list().len() == self.systems.len()
             && self.timeline.as_ref().is_none_or(Timeline::is_sound)
             && self.sizes.as_ref().is_none_or(Sizes::is_sound)
             && self.heatmap.as_ref().is_none_or(Heatmap::is_sound)
@@ -192,9 +249,7 @@ impl Partial {
 
     /// The names of systems by slot.
     pub fn names(&self) -> Vec<&str> {
-        let mut names = vec![""; self.systems.len()];
-        self.slots.iter().for_each(|(name, slot)| names[*slot as usize] = name);
-        names
+        self.slots.list().iter().collect()
     }
 
     /// The system in `slot`, which [`Partial::slot`] of this partial returned.
@@ -213,15 +268,13 @@ impl Partial {
 
     /// Adds the rows that `other` has seen.
     pub fn combine(&mut self, other: Partial) {
-        let mut theirs: Vec<Option<System>> = other.systems.into_iter().map(Some).collect();
-        let mut slots = vec![u32::MAX; theirs.len()];
-        for (name, slot) in other.slots {
-            if let Some(system) = theirs[slot as usize].take() {
-                let mine = self.slot(&name);
-                self.system(mine).combine(system);
-                slots[slot as usize] = mine;
-            }
+        let mut slots = Vec::with_capacity(other.systems.len());
+        for (name, system) in other.slots.list().iter().zip(other.systems) {
+            let mine = self.slot(name);
+            self.system(mine).combine(system);
+            slots.push(mine);
         }
+        drop(other.slots);
         let places = self.entities.combine(other.entities);
         self.memory.combine(&other.memory);
         self.served.combine(&other.served);
@@ -257,16 +310,15 @@ impl Partial {
         let spans = spans.unwrap_or_default();
         let mut total = Counts::default();
         let mut total_flows = Flows::default();
-        let mut theirs: Vec<Option<System>> = self.systems.into_iter().map(Some).collect();
-        let mut systems = Vec::with_capacity(theirs.len());
-        for (name, slot) in self.slots {
-            if let Some(System { counts, latency, flows }) = theirs[slot as usize].take() {
-                total.combine(&counts);
-                total_flows.combine(&flows);
-                systems.push(FinishedSystem { name, counts, flows, latency: latency.finish(lost) });
-            }
+        let (names, mut all) = (self.slots.into_list(), self.systems);
+        for System { counts, latency, flows } in &mut all {
+            total.combine(&counts.get());
+            total_flows.combine(&flows.get());
+            latency.finish(lost);
         }
-        systems.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut by_name: Vec<u32> = (0..u32::try_from(all.len()).unwrap_or(u32::MAX)).collect();
+        by_name.sort_unstable_by(|one, other| names.get(*one).cmp(names.get(*other)));
+        let systems = Systems { names, all, order: by_name, lost: *lost };
         total.take_off(&self.served);
         total_flows.take_off(&self.served_flows);
         let Partial {

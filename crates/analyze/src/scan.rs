@@ -35,6 +35,7 @@ use crate::files::Files;
 use crate::levels::Choice;
 use crate::loss::Losses;
 use crate::loss::during::Windows;
+use crate::memory::Budget;
 use crate::names::Names;
 use crate::owners::Owners;
 use crate::partial::Partial;
@@ -81,6 +82,10 @@ pub struct Scan<'a> {
     pub names: &'a Names<'a>,
     /// The parts that tell it, if these are known and all of them whole.
     pub named_by: Option<&'a [Identity]>,
+    /// What the program may take of memory.
+    pub memory: Budget,
+    /// How many accounts are kept open.
+    pub most_accounts: usize,
 }
 
 /// Declares the tables that are scanned, each with the layer that it belongs to.
@@ -211,6 +216,9 @@ pub enum Reach {
 /// The column of when operations began, in all tables.
 pub const BEGIN: &str = "ts_ns";
 
+/// Once for so many batches it is asked whether there is still memory to be had.
+const ASKED_BATCHES: u32 = 4;
+
 /// No recorder lets a row stand for more.
 const MOST_WEIGHT: u32 = 1 << 15;
 
@@ -291,7 +299,14 @@ impl<'a> Fold<'a> {
         self.windows = self.scan.losses.windows(source);
         self.during = vec![0; self.windows.map_or(0, Windows::places)];
         let groups: Vec<usize> = groups.iter().copied().filter(|group| self.needs(part, *group)).collect();
-        part.read(&groups)?.each(|batch| self.batch(source, batch))?;
+        let memory = self.scan.memory;
+        let mut passed = 0u32;
+        // Of few rows it costs more to ask than they can take.
+        let refuses = || {
+            passed = passed.wrapping_add(1);
+            if passed.is_multiple_of(ASKED_BATCHES) { memory.refusal() } else { None }
+        };
+        part.read(&groups)?.each_unless(refuses, |batch| self.batch(source, batch))?;
         if self.windows.is_some() {
             self.partial.during.add(self.scan.capture, source, std::mem::take(&mut self.during));
         }
@@ -375,7 +390,7 @@ impl<'a> Fold<'a> {
         for ((account, Done { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
             accounts.add(*account, (u64::from(*ops), *bytes), *ns);
         }
-        durations.add(layer, chunk);
+        durations.add(layer, chunk, partial);
         timeline.iter_mut().for_each(|timeline| keep::moments(timeline, layer, chunk));
         sizes.iter_mut().for_each(|sizes| keep::sizes(sizes, layer, chunk));
         heatmap.iter_mut().for_each(|heatmap| keep::spots(heatmap, (layer, self.scan.capture), chunk));
@@ -383,7 +398,7 @@ impl<'a> Fold<'a> {
         spans.iter_mut().for_each(|spans| keep::spans(spans, layer, accounts, chunk));
         order.iter_mut().for_each(|order| keep::points(&mut order.points, accounts, chunk));
         chunk.clear();
-        if accounts.are_many(whose.remembered()) {
+        if accounts.are_many(whose.remembered(), self.scan.most_accounts) {
             accounts.close(self.scan.capture, partial);
             whose.forget();
         }

@@ -13,6 +13,8 @@ use iostrata_capture::manifest::Server;
 use iostrata_capture::tables::{FileTable, file};
 use iostrata_capture::view;
 
+use crate::memory::Budget;
+
 view! {
     /// On what file systems files are, and who met them.
     Met of file { fs, pid }
@@ -27,17 +29,20 @@ pub struct Servers(HashSet<Server, RandomState>);
 
 impl Servers {
     /// Those of `capture`; none where nobody else used a file system of theirs. Reads no table of a capture that has none.
-    pub fn load(capture: &Capture) -> Result<Servers> {
+    pub fn load(capture: &Capture, memory: Budget) -> Result<Servers> {
         let servers = &capture.manifest.servers;
         let mut is_used = false;
         for part in if servers.is_empty() { Vec::new() } else { capture.parts::<FileTable>()? } {
-            part.read::<FileTable>(|batch| {
-                let view = Met::new(batch)?;
-                let by_others = |row: usize| !servers.iter().any(|server| server.pid == view.pid.at(row));
-                is_used |=
-                    (0..view.rows).any(|row| SERVED.contains(&view.fs.at(row).unwrap_or_default()) && by_others(row));
-                Ok(())
-            })?;
+            part.read_unless::<FileTable>(
+                || memory.refusal(),
+                |batch| {
+                    let view = Met::new(batch)?;
+                    let by_others = |row: usize| !servers.iter().any(|server| server.pid == view.pid.at(row));
+                    is_used |= (0..view.rows)
+                        .any(|row| SERVED.contains(&view.fs.at(row).unwrap_or_default()) && by_others(row));
+                    Ok(())
+                },
+            )?;
         }
         Ok(Servers(if is_used { servers.iter().copied().collect() } else { HashSet::default() }))
     }

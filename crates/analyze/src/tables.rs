@@ -20,11 +20,12 @@ pub mod sync;
 pub mod timeline;
 pub mod top;
 
+use anyhow::Result;
 use iostrata_capture::Capture;
 use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::format::Format;
-use crate::frame;
+use crate::frame::{self, ResultColumn};
 use crate::load::Known;
 use crate::names::Names;
 use crate::options::Analysis;
@@ -236,16 +237,34 @@ impl Table {
         format!("{}.{}", file.strip_suffix(".csv").unwrap_or(file), format.extension())
     }
 
+    /// The rows of the table of `results`, in one or several tables: of each system, process, cgroup and file there are some at a time, because
+    /// all of them may be more than there is memory for.
+    ///
+    /// # Errors
+    /// That of `take`.
+    pub fn frames(self, results: &Results, take: &mut dyn FnMut(DataFrame) -> Result<()>) -> Result<()> {
+        let Results { known, names, finished, trust, .. } = results;
+        match self {
+            Table::Summary => some_at_a_time(&summary::columns(trust.lost_io), summary::rows(finished, trust), take),
+            Table::Amplification => {
+                let rows = amplification::rows(finished, names, &known.disks, trust);
+                some_at_a_time(&amplification::columns(), rows, take)
+            }
+            Table::Latency => some_at_a_time(&latency::columns(), latency::rows(finished, trust), take),
+            _ => take(self.frame(results)?),
+        }
+    }
+
     /// The table of `results`.
     pub fn frame(self, results: &Results) -> PolarsResult<DataFrame> {
         let Results { captures, known, names, finished, trust } = results;
         match self {
-            Table::Summary => frame::frame(&summary::columns(trust.lost_io), &summary::rows(finished, trust)),
+            Table::Summary => all(&summary::columns(trust.lost_io), summary::rows(finished, trust)),
             Table::Amplification => {
                 let rows = amplification::rows(finished, names, &known.disks, trust);
-                frame::frame(&amplification::columns(), &rows)
+                all(&amplification::columns(), rows)
             }
-            Table::Latency => frame::frame(&latency::columns(), &latency::rows(finished, trust)),
+            Table::Latency => all(&latency::columns(), latency::rows(finished, trust)),
             Table::Timeline => frame::frame(&timeline::columns(), &timeline::rows(finished, &known.losses, trust)),
             Table::Sizes => frame::frame(&sizes::columns(), &sizes::rows(finished, trust)),
             Table::HeatmapLatency => frame::frame(&heatmap::duration_columns(), &heatmap::durations(finished, trust)),
@@ -263,6 +282,31 @@ impl Table {
             Table::Quality => frame::frame(&quality::columns(), &quality::rows(captures, known, finished, trust)),
             Table::Top(by, most) => frame::frame(&top::columns(), &top::rows(finished, names, trust, (by, most))),
             Table::Loss => frame::frame(&lost::columns(), &lost::rows(captures, &known.losses, finished, trust)),
+        }
+    }
+}
+
+/// As many rows are made a table of at once.
+const ROWS: usize = 1 << 14;
+
+fn all<R>(columns: &[ResultColumn<R>], rows: impl Iterator<Item = R>) -> PolarsResult<DataFrame> {
+    frame::frame(columns, &rows.collect::<Vec<R>>())
+}
+
+/// Hands over at least one table, which has no rows where there are none.
+fn some_at_a_time<R>(
+    columns: &[ResultColumn<R>],
+    mut rows: impl Iterator<Item = R>,
+    take: &mut dyn FnMut(DataFrame) -> Result<()>,
+) -> Result<()> {
+    let mut some = Vec::new();
+    loop {
+        some.clear();
+        some.extend(rows.by_ref().take(ROWS));
+        let is_last = some.len() < ROWS;
+        take(frame::frame(columns, &some)?)?;
+        if is_last {
+            return Ok(());
         }
     }
 }

@@ -5,6 +5,7 @@
 //! for operations that were under way at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 
 use anyhow::{Result, bail};
 use indicatif::HumanCount;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::about::Source;
 use crate::aggregate::spans::{Finished, Span};
 use crate::entity::{Entity, Scope};
+use crate::memory::Budget;
 use crate::names::Names;
 use crate::output::one_line;
 use crate::tables::Results;
@@ -25,6 +27,9 @@ pub const FILE_NAME: &str = "trace.json";
 
 /// How many operations there are in a file unless the user wants more: viewers in a browser take no more with ease.
 pub const MOST: usize = 1_000_000;
+
+/// Once for so many operations it is asked whether there is still memory to be had: each process and disk has lanes.
+const CHECKED_ROWS: usize = 1 << 12;
 
 /// An event of the format. Times are in microseconds.
 #[derive(Serialize)]
@@ -49,11 +54,11 @@ struct Lanes {
     free_ns: Vec<(usize, i64)>,
 }
 
-/// The file of the operations that were asked for.
+/// Writes the file of the operations that were asked for, which need not be in memory as a whole.
 ///
 /// # Errors
-/// Where there are more than there is room for.
-pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
+/// Where there are more than there is room for, or it cannot be written.
+pub fn json(results: &Results, most: usize, memory: Budget, mut to: &mut impl Write) -> Result<()> {
     let Results { captures, names, finished, trust, .. } = results;
     let spans = &finished.spans;
     if spans.more > 0 {
@@ -64,9 +69,13 @@ pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
         );
     }
     let first_ns = spans.rows.first().map_or(0, |span| span.ts_ns);
-    let mut writer = Writer { text: b"{\"traceEvents\":[\n".to_vec(), is_first: true };
+    to.write_all(b"{\"traceEvents\":[\n")?;
+    let mut writer = Writer { to: &mut to, is_first: true };
     let mut tracks = Tracks::default();
-    for span in &spans.rows {
+    for (number, span) in spans.rows.iter().enumerate() {
+        if number.is_multiple_of(CHECKED_ROWS) {
+            memory.check()?;
+        }
         let (pid, tid) = tracks.of(spans, span);
         slices(&mut writer, (spans, names), span, (pid, tid, first_ns))?;
     }
@@ -81,24 +90,23 @@ pub fn json(results: &Results, most: usize) -> Result<Vec<u8>> {
     if let (Value::Object(about), false) = (&mut about, trust.rows_there.is_empty()) {
         about.insert("rows_there".to_owned(), trust.rows_there.clone().into());
     }
-    writer.text.extend_from_slice(b"\n],\"displayTimeUnit\":\"ns\",\"otherData\":");
-    serde_json::to_writer(&mut writer.text, &about)?;
-    writer.text.extend_from_slice(b"}\n");
-    Ok(writer.text)
+    to.write_all(b"\n],\"displayTimeUnit\":\"ns\",\"otherData\":")?;
+    serde_json::to_writer(&mut to, &about)?;
+    Ok(to.write_all(b"}\n")?)
 }
 
 /// Events, a line each.
-struct Writer {
-    text: Vec<u8>,
+struct Writer<'a, W> {
+    to: &'a mut W,
     is_first: bool,
 }
 
-impl Writer {
+impl<W: Write> Writer<'_, W> {
     fn add(&mut self, event: &impl Serialize) -> Result<()> {
         if !std::mem::take(&mut self.is_first) {
-            self.text.extend_from_slice(b",\n");
+            self.to.write_all(b",\n")?;
         }
-        Ok(serde_json::to_writer(&mut self.text, event)?)
+        Ok(serde_json::to_writer(&mut self.to, event)?)
     }
 }
 
@@ -108,7 +116,7 @@ fn microseconds(ns: i64) -> f64 {
 
 /// The slice of an operation, and within that of a request its time at the device.
 fn slices(
-    writer: &mut Writer,
+    writer: &mut Writer<impl Write>,
     (spans, names): (&Finished, &Names),
     span: &Span,
     (pid, tid, first_ns): (usize, usize, i64),
@@ -200,7 +208,7 @@ impl Tracks {
         (*pid, self.lanes)
     }
 
-    fn name(&self, writer: &mut Writer, names: &Names) -> Result<()> {
+    fn name(&self, writer: &mut Writer<impl Write>, names: &Names) -> Result<()> {
         let mut told = |name: &str, (pid, tid): (usize, usize), args: Value| {
             writer.add(&json!({"name": name, "ph": "M", "pid": pid, "tid": tid, "args": args}))
         };

@@ -59,6 +59,12 @@ pub enum Error {
         /// What was found and what was expected.
         what: String,
     },
+    /// Whoever reads had enough.
+    #[error("{what}")]
+    Refused {
+        /// Why.
+        what: String,
+    },
 }
 
 /// Shorthand for this crate.

@@ -7,7 +7,7 @@ use iostrata_capture::tables::{FileRow, ProcessRow};
 use rand_distr::Zipf;
 
 use crate::options::Options;
-use crate::profile::{PROFILES, Profile};
+use crate::profile::{PROFILES, Profile, SHORT_LIVED};
 
 /// The moment at which every capture begins: 2026-01-01, in nanoseconds since the Unix epoch.
 pub const BEGIN_NS: i64 = 1_767_225_600_000_000_000;
@@ -25,6 +25,10 @@ const FIRST_PID: u32 = 1_000;
 const FIRST_INO: u64 = 10_000;
 const FIRST_CGROUP: i64 = 5_000;
 
+/// As many ids short-lived processes have in turn, and from which on their cgroups go.
+const SHORT_LIVED_PIDS: u32 = 1 << 19;
+const SHORT_LIVED_CGROUP: i64 = 1_000_000;
+
 /// Everyone and everything.
 #[derive(Debug)]
 pub struct Cast {
@@ -36,6 +40,8 @@ pub struct Cast {
     pub choice: Zipf<f64>,
     disks: u32,
     file_bytes: u64,
+    /// The first id of short-lived processes, and their command name where they have one in common.
+    short_lived: (i32, Option<String>),
 }
 
 /// A process.
@@ -49,6 +55,8 @@ pub struct Process {
     pub cgroup_id: i64,
     /// The command name of its threads.
     pub comm: Comm,
+    /// When it started.
+    pub start_ns: i64,
 }
 
 /// A file as the layers name it.
@@ -81,6 +89,7 @@ impl Cast {
                 pid: (FIRST_PID + number * (options.threads + 1)) as i32,
                 cgroup_id: FIRST_CGROUP + i64::from(number),
                 comm: Comm::of(profile.comm),
+                start_ns: START_NS,
             }
         };
         let files_of_each = options.files.div_ceil(options.processes);
@@ -92,7 +101,41 @@ impl Cast {
                 .unwrap_or_else(|_| unreachable!("at least one file, and an exponent that is not negative")),
             disks: options.devices,
             file_bytes: options.file_bytes,
+            short_lived: (
+                FIRST_PID.saturating_add(options.processes.saturating_mul(options.threads + 1)) as i32,
+                options.short_lived_name.clone(),
+            ),
         }
+    }
+
+    /// Short-lived process `number`, which starts at `start_ns`, and its row. Ids come round again, as they do in a kernel.
+    pub fn short_lived(&self, number: u32, start_ns: i64) -> (Process, ProcessRow) {
+        let (first_pid, common) = &self.short_lived;
+        let pid = first_pid.saturating_add((number % SHORT_LIVED_PIDS) as i32);
+        let (name, exe) = match common {
+            Some(name) => (name.clone(), format!("/usr/bin/{name}")),
+            None => (format!("job{number}"), format!("/opt/jobs/{:03}/job{number}", number % 1_000)),
+        };
+        let (cgroup_id, cgroup) = match common {
+            Some(_) => (SHORT_LIVED_CGROUP, "/system.slice/jobs.service".to_owned()),
+            None => (SHORT_LIVED_CGROUP + i64::from(number), format!("/jobs.slice/job-{number}.scope")),
+        };
+        let comm = Comm::of(&name);
+        let process = Process { profile: &SHORT_LIVED, pid, cgroup_id, comm, start_ns };
+        let row = ProcessRow {
+            ts_ns: start_ns,
+            pid,
+            ppid: 1,
+            start_ns,
+            comm,
+            kernel_thread: false,
+            cgroup_id,
+            // With `-c` an interpreter is a program of its own, not the script that it runs.
+            cmdline: Some(format!("{exe} -c run --job {number} --input /srv/jobs/{number}.json")),
+            exe: Some(exe),
+            cgroup: Some(cgroup),
+        };
+        (process, row)
     }
 
     /// File `of_process`, from 0 on, of process number `process`.
@@ -126,13 +169,13 @@ impl Cast {
 
     /// The row of process number `process`.
     pub fn process_row(&self, process: usize) -> ProcessRow {
-        let Process { profile, pid, cgroup_id, comm } = self.processes[process];
+        let Process { profile, pid, cgroup_id, comm, start_ns } = self.processes[process];
         let name = profile.exe.rsplit('/').next().unwrap_or_default();
         ProcessRow {
             ts_ns: BEGIN_NS,
             pid,
             ppid: 1,
-            start_ns: START_NS,
+            start_ns,
             comm,
             kernel_thread: false,
             cgroup_id,

@@ -43,6 +43,12 @@ struct Cli {
     /// The share of reads through the page cache that find what they want there.
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = share)]
     hit_ratio: f64,
+    /// Processes beside those, spread over the time of the capture, each of which reads a file once and ends. Their rows are not among --events.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
+    short_lived: u32,
+    /// The command name of all short-lived processes. Without it each has a name, an executable and a cgroup of its own; command lines always differ.
+    #[arg(long, value_name = "NAME")]
+    short_lived_name: Option<String>,
     /// Close a part when it has grown to this size.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = part_size)]
     part_size: u64,
@@ -63,6 +69,8 @@ pub fn parse() -> Options {
         skew: cli.skew,
         devices: cli.devices,
         hit_ratio: cli.hit_ratio,
+        short_lived: cli.short_lived,
+        short_lived_name: cli.short_lived_name,
         part_bytes: cli.part_size,
     }
 }

@@ -65,7 +65,10 @@ struct World<'a> {
     cast: Cast,
     rng: Pcg64Mcg,
     stack: Stack,
+    processes: Rows<ProcessTable>,
     files: Rows<FileTable>,
+    /// Short-lived processes so far, and the rows that they brought.
+    short_lived: (u32, u64),
     /// By file: whether it was met, and what of it is dirty.
     met: Vec<bool>,
     dirty: Vec<Dirty>,
@@ -80,12 +83,11 @@ pub fn run(options: &Options) -> Result<Made> {
     for process in 0..cast.processes.len() {
         processes.push(cast.process_row(process))?;
     }
-    let mut process_rows = cast.processes.len() as u64;
+    let mut process_rows = cast.processes.len() as u64 + u64::from(options.short_lived);
     for row in Cast::kernel_rows() {
         processes.push(row)?;
         process_rows += 1;
     }
-    author.add(processes.finish()?)?;
 
     let all_files = cast.files_of_each as usize * cast.processes.len();
     let mut world = World {
@@ -93,17 +95,20 @@ pub fn run(options: &Options) -> Result<Made> {
         cast,
         rng: Pcg64Mcg::seed_from_u64(options.seed),
         stack: Stack::new(Layers::new(&author)),
+        processes,
         files: author.table(),
+        short_lived: (0, 0),
         met: vec![false; all_files],
         dirty: vec![Dirty::default(); all_files],
     };
     let end_ns = world.run()?;
-    let World { cast, stack, files, met, .. } = world;
+    let World { cast, stack, processes, files, met, .. } = world;
     let events = stack.layers.rows();
     let files_met = met.iter().filter(|met| **met).count() as u64;
     let told = [(ProcessTable::NAME, process_rows), (FileTable::NAME, files_met)];
     let by_class = [stack.layers.by_class().as_slice(), &told].concat();
     let mut parts = stack.layers.finish()?;
+    parts.extend(processes.finish()?);
     parts.extend(files.finish()?);
     let mut clock: Rows<ClockTable> = author.table();
     for ts_ns in [BEGIN_NS, end_ns] {
@@ -132,18 +137,51 @@ impl World<'_> {
             next.push(Reverse((BEGIN_NS + self.pause(count, ROWS_OF_AN_OPERATION), thread)));
         }
         let (mut operations, mut last_ns) = (0u64, BEGIN_NS);
-        while self.stack.layers.rows() < self.options.events
+        while self.stack.layers.rows() - self.short_lived.1 < self.options.events
             && let Some(Reverse((ts_ns, number))) = next.pop()
         {
+            while let Some(due_ns) = self.next_short_lived().filter(|due_ns| *due_ns < ts_ns) {
+                last_ns = last_ns.max(self.live_shortly(due_ns)?);
+            }
             self.stack.layers.until(ts_ns)?;
             let end_ns = self.operation(&mut threads[number], ts_ns)?;
             operations += 1;
             last_ns = last_ns.max(end_ns);
-            let rows = self.stack.layers.rows() as f64 / operations as f64;
+            let rows = (self.stack.layers.rows() - self.short_lived.1) as f64 / operations as f64;
             let pause_ns = self.pause(count, rows);
             next.push(Reverse(((ts_ns + pause_ns).max(end_ns), number)));
         }
+        while let Some(due_ns) = self.next_short_lived() {
+            last_ns = last_ns.max(self.live_shortly(due_ns)?);
+        }
         Ok(last_ns)
+    }
+
+    /// When the next short-lived process starts: they are spread evenly over the time that the events take on average.
+    fn next_short_lived(&self) -> Option<i64> {
+        let (number, of) = (self.short_lived.0, self.options.short_lived);
+        let length_ns = self.options.events as f64 / self.options.events_per_second * 1e9;
+        (number < of).then(|| BEGIN_NS + (length_ns * f64::from(number) / f64::from(of)) as i64)
+    }
+
+    /// A short-lived process reads a file of another one. When that is over.
+    fn live_shortly(&mut self, start_ns: i64) -> Result<i64> {
+        let (number, rows_before) = (self.short_lived.0, self.stack.layers.rows());
+        let (process, row) = self.cast.short_lived(number, start_ns);
+        self.processes.push(row)?;
+        let ts_ns = start_ns + 1_000;
+        self.stack.layers.until(ts_ns)?;
+        let of = number as usize % self.cast.processes.len();
+        let file = self.cast.file(of, 0);
+        if !std::mem::replace(&mut self.met[file.number as usize], true) {
+            self.files.push(self.cast.file_row(of, file, ts_ns)).context("a file's name")?;
+        }
+        let actor = Actor { process: &process, tid: process.pid, ts_ns };
+        let bytes = i64::from(process.profile.sizes[0]);
+        let request = Request { op: process.profile.calls[0], file, offset: 0, bytes, hit: !number.is_multiple_of(8) };
+        let end_ns = self.stack.run(&mut self.rng, actor, request, &mut self.dirty[file.number as usize]);
+        self.short_lived = (number + 1, self.short_lived.1 + self.stack.layers.rows() - rows_before);
+        Ok(end_ns)
     }
 
     fn threads(&self) -> Vec<Thread> {
@@ -202,8 +240,9 @@ impl World<'_> {
 
 /// What the capture is called.
 fn id(options: &Options) -> String {
-    let Options { seed, events, processes, threads, files, .. } = options;
-    format!("generated-{seed}-{events}-{processes}x{threads}-{files}")
+    let Options { seed, events, processes, threads, files, short_lived, .. } = options;
+    let beside = if *short_lived > 0 { format!("-{short_lived}") } else { String::new() };
+    format!("generated-{seed}-{events}-{processes}x{threads}-{files}{beside}")
 }
 
 fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Manifest {

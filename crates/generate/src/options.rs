@@ -27,6 +27,10 @@ pub struct Options {
     pub devices: u32,
     /// Reads through the page cache that find what they want there.
     pub hit_ratio: f64,
+    /// Processes beside those, each of which reads a file once and ends. Their rows are not among `events`.
+    pub short_lived: u32,
+    /// The command name of all short-lived processes; without it each has a name, an executable and a cgroup of its own.
+    pub short_lived_name: Option<String>,
     /// A part is closed when it has this size.
     pub part_bytes: u64,
 }

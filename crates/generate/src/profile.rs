@@ -26,6 +26,18 @@ pub struct Profile {
 
 const KIB: u32 = 1024;
 
+/// A process that reads something once and ends.
+pub const SHORT_LIVED: Profile = Profile {
+    exe: "",
+    comm: "",
+    calls: [Op::Read, Op::Write],
+    direct: false,
+    reads: 1.0,
+    sequential: 1.0,
+    writes_per_sync: 0,
+    sizes: &[4 * KIB],
+};
+
 /// The systems.
 pub const PROFILES: [Profile; 6] = [
     Profile {

@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_distr::LogNormal;
 use rand_pcg::Pcg64Mcg;
 
-use crate::cast::{File, JOURNAL, Process, START_NS, WORKER};
+use crate::cast::{File, JOURNAL, Process, WORKER};
 use crate::layers::Layers;
 
 /// What a page is in the page cache, and what the kernel reads ahead at once.
@@ -354,7 +354,7 @@ impl Stack {
                 tid: owned.then_some(tid),
                 comm: if owned { process.comm } else { Comm::default() },
                 cgroup_id: owned.then_some(process.cgroup_id),
-                start_ns: owned.then_some(START_NS),
+                start_ns: owned.then_some(process.start_ns),
                 evidence: io.evidence,
                 owned_bytes: if owned { io.bytes } else { 0 },
                 shared_bytes: 0,

@@ -2,14 +2,14 @@
 
 #![allow(clippy::expect_used, reason = "helpers of tests are not inside a test function, where it is allowed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::dir::Dir;
-use iostrata_capture::tables::{BlockTable, BlockView, SyscallTable, SyscallView};
+use iostrata_capture::tables::{BlockTable, BlockView, ProcessTable, ProcessView, SyscallTable, SyscallView};
 use iostrata_generate::generate;
 use iostrata_generate::options::Options;
 
@@ -26,6 +26,8 @@ fn options(out: &Path) -> Options {
         skew: 1.0,
         devices: 2,
         hit_ratio: 0.7,
+        short_lived: 0,
+        short_lived_name: None,
         // Several of each of the larger tables.
         part_bytes: 64 << 10,
     }
@@ -87,6 +89,35 @@ fn books_say_what_is_there_and_rows_come_when_they_are_over() {
         .expect("readable");
     }
     assert_eq!(calls, rows("syscall"));
+}
+
+#[test]
+fn short_lived_processes_have_a_row_and_a_read_each_beside_the_events() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    for (name, names) in [(None, 3_000), (Some("sh".to_owned()), 1)] {
+        let out = place.path().join(names.to_string());
+        let made = generate::run(&Options { short_lived: 3_000, short_lived_name: name, ..options(&out) });
+        let made = made.expect("room");
+        // Each reads once, in two layers, and one in eight of them what is not in the page cache: a request and its pages.
+        assert!((36_750..36_770).contains(&made.events), "{made}");
+        let capture = Capture::open(&Dir::open(&out).expect("there")).expect("a capture");
+        assert!(capture.manifest.books.balanced());
+        let (mut comms, mut lines, mut starts) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        for part in capture.parts::<ProcessTable>().expect("listed") {
+            part.read::<ProcessTable>(|batch| {
+                let view = ProcessView::new(batch)?;
+                for row in (0..view.rows).filter(|row| view.cmdline.at(*row).unwrap_or_default().contains(" --job ")) {
+                    comms.extend(view.comm.at(row).map(str::to_owned));
+                    lines.extend(view.cmdline.at(row).map(str::to_owned));
+                    starts.push(view.start_ns.at(row));
+                }
+                Ok(())
+            })
+            .expect("readable");
+        }
+        assert_eq!((comms.len(), lines.len(), starts.len()), (names, 3_000, 3_000));
+        assert!(starts.is_sorted());
+    }
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
+use super::packed::Packed;
+
 /// Both directions, in the order of columns.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
@@ -98,6 +100,95 @@ impl Counts {
     }
 }
 
+/// Sums of a [`Moved`]: operations, bytes, operations whose duration is not known, durations.
+const SUMS: usize = 4;
+const LAYERS: usize = Layer::ALL.len();
+const _: () = assert!(LAYERS + LAYERS * DIRECTIONS.len() * SUMS <= u8::MAX as usize);
+
+/// No sum of durations is greater: that of as many operations as can be counted, each of a month.
+const MOST_NS: u128 = u128::MAX >> 2;
+
+/// [`Counts`] of one of very many, of which most sums are zero. Before those of reads and writes are, by layer, operations that are neither.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Counts", into = "Counts")]
+pub struct Kept(Packed);
+
+impl From<Counts> for Kept {
+    fn from(counts: Counts) -> Kept {
+        let mut kept = Kept::default();
+        for layer in Layer::ALL {
+            let moved = DIRECTIONS.map(|direction| *counts.moved(*layer, direction));
+            let others = moved.iter().fold(counts.ops(*layer), |ops, moved| ops.saturating_sub(moved.ops));
+            kept.add(*layer, None, &Moved { ops: others, ..Moved::default() });
+            DIRECTIONS.iter().zip(&moved).for_each(|(direction, moved)| kept.add(*layer, Some(*direction), moved));
+        }
+        kept
+    }
+}
+
+impl From<Kept> for Counts {
+    fn from(kept: Kept) -> Counts {
+        kept.get()
+    }
+}
+
+impl Kept {
+    /// Adds operations of `layer`; without a direction they are neither reads nor writes.
+    pub fn add(&mut self, layer: Layer, direction: Option<Direction>, Moved { ops, bytes, timed, sum_ns }: &Moved) {
+        let Some(direction) = direction else {
+            return self.0.add(layer as u8, (*ops).into(), u64::MAX.into());
+        };
+        let first = LAYERS + (layer as usize * DIRECTIONS.len() + direction as usize) * SUMS;
+        for (number, sum) in [*ops, *bytes, ops.saturating_sub(*timed)].into_iter().enumerate() {
+            self.0.add((first + number) as u8, sum.into(), u64::MAX.into());
+        }
+        self.0.add((first + 3) as u8, *sum_ns, MOST_NS);
+    }
+
+    /// Adds the sums of `other`.
+    pub fn combine(&mut self, other: &Kept) {
+        for (number, sum) in other.0.each() {
+            let is_time = usize::from(number) >= LAYERS && (usize::from(number) - LAYERS) % SUMS == 3;
+            self.0.add(number, sum, if is_time { MOST_NS } else { u64::MAX.into() });
+        }
+    }
+
+    /// All of them.
+    pub fn get(&self) -> Counts {
+        let mut counts = Counts::default();
+        for (number, sum) in self.0.each() {
+            let (number, count) = (usize::from(number), u64::try_from(sum).unwrap_or(u64::MAX));
+            let Some(place) = number.checked_sub(LAYERS) else {
+                counts.ops[number] = count;
+                continue;
+            };
+            let of_layer = counts.moved.get_mut(place / SUMS / DIRECTIONS.len());
+            let Some(moved) = of_layer.map(|of_layer| &mut of_layer[place / SUMS % DIRECTIONS.len()]) else { continue };
+            match place % SUMS {
+                0 => moved.ops = count,
+                1 => moved.bytes = count,
+                // Of those whose duration is not known, until all are there.
+                2 => moved.timed = count,
+                _ => moved.sum_ns = sum,
+            }
+        }
+        for (ops, moved) in counts.ops.iter_mut().zip(&mut counts.moved) {
+            for moved in moved {
+                moved.timed = moved.ops.saturating_sub(moved.timed);
+                *ops = ops.saturating_add(moved.ops);
+            }
+        }
+        counts
+    }
+
+    /// All operations.
+    pub fn ops(&self) -> u64 {
+        let is_ops = |number: usize| number.checked_sub(LAYERS).is_none_or(|place| place % SUMS == 0);
+        let ops = self.0.each().filter(|(number, _)| is_ops(usize::from(*number)));
+        ops.fold(0, |sum, (_, ops)| sum.saturating_add(u64::try_from(ops).unwrap_or(u64::MAX)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +227,29 @@ mod tests {
             [(0, 0), (5, 2), (4, 3), (u128::MAX, 1)].map(|(sum, of)| average(sum, of)),
             [None, Some(3), Some(1), Some(u64::MAX)]
         );
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_added() {
+        let (mut counts, mut kept) = (Counts::default(), Kept::default());
+        let mut number = 1u64;
+        for layer in Layer::ALL {
+            for direction in [None, Some(Direction::Read), Some(Direction::Write)] {
+                for _ in 0..3 {
+                    number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    let ops = number >> 40;
+                    let sums = Moved { ops, bytes: number, timed: ops / 3, sum_ns: number.into() };
+                    counts.add(*layer, direction, &sums);
+                    kept.add(*layer, direction, &sums);
+                }
+            }
+        }
+        assert_eq!(kept.get(), counts);
+        assert_eq!(kept.ops(), Layer::ALL.iter().map(|layer| counts.ops(*layer)).sum::<u64>());
+        assert_eq!(Kept::from(counts.clone()).get(), counts);
+        let mut twice = kept.clone();
+        twice.combine(&kept);
+        counts.combine(&counts.clone());
+        assert_eq!(twice.get(), counts);
     }
 }

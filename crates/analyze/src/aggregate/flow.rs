@@ -5,6 +5,7 @@ use iostrata_capture::op::{Direction, Evidence, IoClass, Op};
 use serde::{Deserialize, Serialize};
 
 use super::count::DIRECTIONS;
+use super::packed::Packed;
 
 /// Declares the ways of application bytes once: name on disk and meaning.
 macro_rules! paths {
@@ -248,5 +249,117 @@ impl Flows {
     /// Adds the bytes of `other`.
     pub fn combine(&mut self, other: &Flows) {
         self.0.iter_mut().zip(&other.0).for_each(|(mine, theirs)| mine.combine(theirs));
+    }
+}
+
+/// Where the sums of a [`Flow`] are among those of a [`Kept`].
+const PATHS: usize = 0;
+const CLASSES: usize = PATHS + Path::ALL.len();
+const EVIDENCES: usize = CLASSES + IoClass::ALL.len();
+const CACHED: usize = EVIDENCES + Evidence::ALL.len();
+const MAPPED: usize = CACHED + 1;
+const SPLICED: usize = MAPPED + 1;
+const SUMS: usize = SPLICED + 1;
+const _: () = assert!(SUMS * DIRECTIONS.len() <= u8::MAX as usize);
+
+impl Flow {
+    fn sum(&mut self, number: usize) -> Option<&mut u64> {
+        match number {
+            CACHED => Some(&mut self.cached),
+            MAPPED => Some(&mut self.mapped),
+            SPLICED => Some(&mut self.spliced),
+            _ if number < CLASSES => self.by_path.get_mut(number - PATHS),
+            _ if number < EVIDENCES => self.by_class.get_mut(number - CLASSES),
+            _ => self.by_evidence.get_mut(number - EVIDENCES),
+        }
+    }
+}
+
+impl Step {
+    /// Which sums it adds to.
+    fn sums(self) -> [Option<usize>; 2] {
+        match self {
+            Step::Application(path) => [Some(PATHS + path as usize), None],
+            Step::Spliced => [Some(PATHS + Path::Call as usize), Some(SPLICED)],
+            Step::Cache { mapped } => [Some(CACHED), mapped.then_some(MAPPED)],
+            Step::Device(class, evidence) => [Some(CLASSES + class as usize), Some(EVIDENCES + evidence as usize)],
+        }
+    }
+}
+
+/// [`Flows`] of one of very many, of which most sums are zero.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Flows", into = "Flows")]
+pub struct Kept(Packed);
+
+impl From<Flows> for Kept {
+    fn from(Flows(mut flows): Flows) -> Kept {
+        let mut kept = Packed::default();
+        for (direction, flow) in flows.iter_mut().enumerate() {
+            for number in 0..SUMS {
+                let sum = flow.sum(number).copied().unwrap_or_default();
+                kept.add((direction * SUMS + number) as u8, u128::from(sum), u64::MAX.into());
+            }
+        }
+        Kept(kept)
+    }
+}
+
+impl From<Kept> for Flows {
+    fn from(kept: Kept) -> Flows {
+        kept.get()
+    }
+}
+
+impl Kept {
+    /// Adds bytes that took `step`.
+    pub fn add(&mut self, direction: Direction, step: Step, bytes: u64) {
+        for number in step.sums().into_iter().flatten() {
+            self.0.add((direction as usize * SUMS + number) as u8, bytes.into(), u64::MAX.into());
+        }
+    }
+
+    /// Adds the bytes of `other`.
+    pub fn combine(&mut self, other: &Kept) {
+        other.0.each().for_each(|(number, bytes)| self.0.add(number, bytes, u64::MAX.into()));
+    }
+
+    /// All of them.
+    pub fn get(&self) -> Flows {
+        let mut flows = Flows::default();
+        for (number, bytes) in self.0.each() {
+            let (direction, number) = (usize::from(number) / SUMS, usize::from(number) % SUMS);
+            let sum = flows.0.get_mut(direction).and_then(|flow| flow.sum(number));
+            sum.into_iter().for_each(|sum| *sum = u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
+        flows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod kept {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_was_added() {
+        let (mut flows, mut kept) = (Flows::default(), Kept::default());
+        assert!(kept.is_empty() && kept.get() == flows);
+        for (step, direction) in Step::all().zip(DIRECTIONS.into_iter().cycle()) {
+            for bytes in [1, u64::MAX / 2, u64::from(step.code()) << 20] {
+                flows.add(direction, step, bytes);
+                kept.add(direction, step, bytes);
+            }
+        }
+        assert_eq!(kept.get(), flows);
+        assert_eq!(Kept::from(flows).get(), flows);
+        let mut twice = kept.clone();
+        twice.combine(&kept);
+        flows.combine(&flows.clone());
+        assert_eq!(twice.get(), flows);
     }
 }

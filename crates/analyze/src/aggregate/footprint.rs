@@ -3,7 +3,11 @@
 //! Where there are more different blocks than there is room for, those are kept whose hash is below a threshold, which is halved each time
 //! they are too many (spatially hashed sampling: Waldspurger et al., FAST 2015). What is kept then follows from the set of blocks alone,
 //! whatever the order in which they came, and each of them has been counted from the first time on.
+//!
+//! Of an operation that is long the range is kept in place of its blocks, which are counted without an estimate: what it costs does not follow its size.
 
+mod kept;
+mod ranges;
 mod sampled;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Precision;
 use super::sequence::{BySubject, Owners, Subject};
 use crate::entity::{Entities, Entity, FileId, Place, Places, Scope};
-use sampled::Sampled;
+use kept::{Kept, Limits};
 pub use sampled::is_sampled;
 
 /// The size of a block.
@@ -32,6 +36,9 @@ pub const MOST_WINDOWS: u64 = 512;
 
 /// Windows are at least that long.
 const LEAST_WINDOW_NS: i64 = 1 << 20;
+
+/// An operation that touches more blocks is long: 64 MiB.
+const LONG_BLOCKS: u64 = 1 << 14;
 
 /// One operation touches no more blocks than that: the kernel counts the bytes of a request in 32 bits, and a call moves less.
 const MOST_OF_ONE: u64 = (1 << 20) + 1;
@@ -87,7 +94,12 @@ impl Touch {
     pub fn blocks(&self) -> (u64, u64) {
         let first = self.position / BLOCK_BYTES;
         let end = self.position.saturating_add(self.bytes).div_ceil(BLOCK_BYTES);
-        (first, end.saturating_sub(first).min(MOST_OF_ONE))
+        (first, end.saturating_sub(first))
+    }
+
+    /// Whether it can have touched them: a size that no operation has is a mistake of who wrote it down.
+    pub fn can_be(&self) -> bool {
+        self.blocks().1 <= MOST_OF_ONE
     }
 
     /// The hash of each block that it touches.
@@ -112,39 +124,37 @@ pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space
 pub struct Blocks {
     /// How many blocks operations touched, by direction.
     touched: [u64; 2],
-    sampled: Sampled,
+    kept: Kept,
 }
 
 impl Blocks {
-    fn new(most: usize) -> Blocks {
-        Blocks { touched: [0; 2], sampled: Sampled::new(most) }
+    fn new(limits: Limits) -> Blocks {
+        Blocks { touched: [0; 2], kept: Kept::new(limits) }
     }
 
     fn add(&mut self, touch: &Touch) {
         let direction = touch.direction as usize;
         let touched = touch.blocks().1.saturating_mul(touch.ops);
         self.touched[direction] = self.touched[direction].saturating_add(touched);
-        for hash in touch.hashes() {
-            self.sampled.touch(hash, touch.direction);
-        }
+        self.kept.add(touch);
     }
 
     fn combine(&mut self, other: Blocks) {
         for (mine, theirs) in self.touched.iter_mut().zip(other.touched) {
             *mine = mine.saturating_add(theirs);
         }
-        self.sampled.combine(other.sampled);
+        self.kept.combine(other.kept);
     }
 
     fn finish(&self) -> Finished {
-        let way = |direction: usize| {
-            let unique = self.sampled.in_direction(direction);
+        let [read, write, unique] = self.kept.different();
+        let way = |direction: usize, unique: u64| {
             let touched = self.touched[direction];
             // Of how often blocks are touched nothing is estimated: one that is touched more often than all others may not be kept.
             let again = (touched > 0).then(|| touched.saturating_sub(unique) as f64 / touched as f64);
             Way { touched, unique, again }
         };
-        Finished { ways: [way(0), way(1)], unique: self.sampled.all(), one_in: self.sampled.one_in() }
+        Finished { ways: [way(0, read), way(1, write)], unique, one_in: self.kept.sampled.one_in() }
     }
 }
 
@@ -175,23 +185,20 @@ pub struct Finished {
 struct Windows {
     width_ns: i64,
     ends: Option<(i64, i64)>,
-    most: usize,
-    windows: HashMap<i64, Sampled, RandomState>,
+    limits: Limits,
+    windows: HashMap<i64, Kept, RandomState>,
 }
 
 impl Windows {
-    fn new(most: usize) -> Windows {
-        Windows { width_ns: LEAST_WINDOW_NS, ends: None, most, windows: HashMap::default() }
+    fn new(limits: Limits) -> Windows {
+        Windows { width_ns: LEAST_WINDOW_NS, ends: None, limits, windows: HashMap::default() }
     }
 
     fn add(&mut self, touch: &Touch) {
         let number = |windows: &Windows| touch.ts_ns.div_euclid(windows.width_ns);
         self.reach((number(self), number(self)));
-        let (number, most) = (number(self), self.most);
-        let window = self.windows.entry(number).or_insert_with(|| Sampled::new(most));
-        for hash in touch.hashes() {
-            window.touch(hash, touch.direction);
-        }
+        let (number, limits) = (number(self), self.limits);
+        self.windows.entry(number).or_insert_with(|| Kept::new(limits)).add(touch);
     }
 
     fn reach(&mut self, (first, last): (i64, i64)) {
@@ -211,9 +218,9 @@ impl Windows {
         }
     }
 
-    fn put(&mut self, number: i64, of: Sampled) {
-        let most = self.most;
-        self.windows.entry(number).or_insert_with(|| Sampled::new(most)).combine(of);
+    fn put(&mut self, number: i64, of: Kept) {
+        let limits = self.limits;
+        self.windows.entry(number).or_insert_with(|| Kept::new(limits)).combine(of);
     }
 
     fn combine(&mut self, mut other: Windows) {
@@ -225,12 +232,15 @@ impl Windows {
     }
 
     fn finish(self) -> Vec<Window> {
-        let window = |(number, of): (&i64, &Sampled)| Window {
-            since_ns: number.saturating_mul(self.width_ns),
-            width_ns: self.width_ns.unsigned_abs(),
-            ways: [of.in_direction(0), of.in_direction(1)],
-            unique: of.all(),
-            one_in: of.one_in(),
+        let window = |(number, of): (&i64, &Kept)| {
+            let [read, write, unique] = of.different();
+            Window {
+                since_ns: number.saturating_mul(self.width_ns),
+                width_ns: self.width_ns.unsigned_abs(),
+                ways: [read, write],
+                unique,
+                one_in: of.sampled.one_in(),
+            }
         };
         let mut windows: Vec<Window> = self.windows.iter().map(window).collect();
         windows.sort_unstable_by_key(|window| window.since_ns);
@@ -273,7 +283,7 @@ impl Walk {
 
     /// Adds an operation of `layer` that is of the system in `slot` and on the disk at `device`.
     pub fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
-        let limit = |most: usize| if self.precision == Precision::Exact { usize::MAX } else { most };
+        let limit = |most: usize| (if self.precision == Precision::Exact { usize::MAX } else { most }, LONG_BLOCKS);
         let (of_subject, of_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
         let taken = self
             .layers
@@ -333,7 +343,7 @@ impl Footprint {
 
     /// How often the threshold of all blocks of each layer was halved.
     pub fn halved(&self) -> [u32; Layer::ALL.len()] {
-        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.sampled.halved());
+        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.kept.halved());
         std::array::from_fn(|layer| of(Layer::ALL[layer]))
     }
 
@@ -347,85 +357,4 @@ impl Footprint {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn touch(ts_ns: i64, position: u64, bytes: u64, direction: Direction) -> Touch {
-        Touch { ts_ns, direction, space: Space(7), position, bytes, ops: 1 }
-    }
-
-    fn of(touches: &[Touch], most: usize) -> Footprint {
-        let (mut blocks, mut windows) = (Blocks::new(most), Windows::new(most));
-        touches.iter().for_each(|touch| {
-            blocks.add(touch);
-            windows.add(touch);
-        });
-        Footprint {
-            subjects: BTreeMap::from([((Layer::Block, Subject::All), blocks)]),
-            windows: BTreeMap::from([(Layer::Block, windows)]),
-        }
-    }
-
-    #[test]
-    fn each_block_that_an_operation_has_a_byte_of_is_touched() {
-        let blocks = |position, bytes| touch(0, position, bytes, Direction::Read).blocks();
-        assert_eq!(
-            [blocks(0, 0), blocks(0, 1), blocks(0, 4_096), blocks(4_095, 2), blocks(8_192, 4_097)],
-            [(0, 0), (0, 1), (0, 1), (0, 2), (2, 2)]
-        );
-        assert_eq!(blocks(u64::MAX, u64::MAX).1, 1, "no more than there are numbers for");
-    }
-
-    #[test]
-    fn what_is_written_again_is_an_overwrite() {
-        let writes = [(0, 8_192), (4_096, 8_192), (0, 4_096)].map(|(at, bytes)| touch(0, at, bytes, Direction::Write));
-        let reads = [touch(0, 0, 4_096, Direction::Read)];
-        let found = of(&[&writes[..], &reads].concat(), 100).subjects();
-        let Finished { ways: [read, write], unique, one_in } = &found[&(Layer::Block, Subject::All)];
-        assert_eq!((read.touched, read.unique, read.again), (1, 1, Some(0.0)));
-        assert_eq!((write.touched, write.unique, write.again), (5, 3, Some(0.4)));
-        assert_eq!((*unique, *one_in), (3, 1));
-    }
-
-    #[test]
-    fn one_block_that_is_written_all_the_time_moves_no_share_whether_it_is_looked_at_or_not() {
-        for hot in 0..8 {
-            let mut blocks: Vec<Touch> =
-                (0..40_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Write)).collect();
-            blocks.extend((0..40_000).map(|_| touch(0, hot * 4_096, 4_096, Direction::Write)));
-            let found = of(&blocks, 1 << 12).subjects();
-            let Finished { ways: [_, write], one_in, .. } = &found[&(Layer::Block, Subject::All)];
-            assert!(*one_in > 1 && write.again.is_some_and(|share| (share - 0.5).abs() < 0.03), "{write:?}");
-        }
-    }
-
-    #[test]
-    fn an_estimate_is_near() {
-        let blocks: Vec<Touch> = (0..500_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Read)).collect();
-        let found = of(&blocks, 1 << 12).subjects();
-        let Finished { unique, one_in, .. } = found[&(Layer::Block, Subject::All)].clone();
-        assert!(one_in == 128 || one_in == 256, "{one_in}");
-        // Of some 3,000 blocks the standard deviation is 1.8 %.
-        assert!(unique.abs_diff(500_000) < 40_000, "{unique}");
-    }
-
-    proptest! {
-        #[test]
-        fn any_partition_tells_the_same(
-            tagged in prop::collection::vec(((0i64..4_000_000_000, 0u64..64, 1u64..20_000, any::<bool>()), 0..3usize), 0..100),
-            most in 1usize..40,
-        ) {
-            let touches = |wanted: Option<usize>| -> Vec<Touch> {
-                let chosen = tagged.iter().filter(|(_, tag)| wanted.is_none_or(|wanted| *tag == wanted));
-                let way = |reads: bool| if reads { Direction::Read } else { Direction::Write };
-                chosen.map(|((ns, block, bytes, reads), _)| touch(*ns, block * 4_096, *bytes, way(*reads))).collect()
-            };
-            let mut sum = of(&touches(Some(1)), most);
-            sum.combine(of(&touches(Some(2)), most));
-            sum.combine(of(&touches(Some(0)), most));
-            let told = |footprint: Footprint| format!("{:?} {:?}", footprint.subjects(), footprint.windows());
-            prop_assert!(told(sum) == told(of(&touches(None), most)));
-        }
-    }
-}
+mod tests;

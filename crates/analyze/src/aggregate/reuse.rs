@@ -184,6 +184,9 @@ impl Reuse {
             let space = space(layer, &point.places, owners.entities);
             let (Some(direction), Some(position), Some(space)) = (point.direction, position, space) else { continue };
             let touch = Touch { ts_ns: point.ts_ns, direction, space, position, bytes: point.bytes, ops: 1 };
+            if !touch.can_be() {
+                continue;
+            }
             let touched = touch.blocks().1;
             subjects.each(point.subject(), |touches| touches.touched = touches.touched.saturating_add(touched));
             for hash in touch.hashes().filter(|hash| is_sampled(*hash, halved)) {

@@ -141,6 +141,25 @@ impl Sample {
         self.count.saturating_add(self.gathered.len() as u64)
     }
 
+    /// Whether nothing is known of it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count() == 0 && self.untimed == 0
+    }
+
+    /// Its values, where they are no more than so many and stand for one each, and it is nothing else; and how many are kept of it as they are.
+    pub(super) fn plain(&self, most: usize) -> Option<(Vec<u64>, usize)> {
+        let Values::Few(few) = &self.values else { return None };
+        let is_plain = self.untimed == 0 && few.iter().all(|(_, weight)| *weight == 1);
+        let values = few.iter().map(|(ns, _)| *ns).chain(self.gathered.iter().copied());
+        (is_plain && few.len() + self.gathered.len() <= most).then(|| (values.collect(), self.limit))
+    }
+
+    /// No values, of which so many are to be kept as they are.
+    pub(super) fn limited(limit: usize) -> Sample {
+        let precision = if limit == usize::MAX { Precision::Exact } else { Precision::Histogram { above: limit } };
+        Sample::empty(precision)
+    }
+
     /// Their sum.
     pub fn sum(&self) -> u128 {
         self.gathered.iter().fold(self.sum, |sum, ns| sum.saturating_add(u128::from(*ns)))

@@ -96,12 +96,14 @@ impl Spans {
     pub fn finish(self, entities: &Entities, systems: Vec<String>) -> Finished {
         let entities = entities.each();
         let mut rows = self.rows;
-        rows.sort_by_cached_key(|span| {
-            let owners = span.places.0.map(|place| entities[place.index()]);
+        let key = |span: &Span| {
             let what = (span.layer as usize, span.op as usize, span.position, span.bytes);
             // The longer first, so that what is within it comes after it.
-            (span.ts_ns, std::cmp::Reverse(span.total_ns), what, span.device_ns, span.ops, owners)
-        });
+            (span.ts_ns, std::cmp::Reverse(span.total_ns), what, span.device_ns, span.ops)
+        };
+        let owners = |span: &Span| span.places.0.map(|place| entities[place.index()]);
+        // In place: keys of all of them would take more than they do. What is equal in all of these is the same.
+        rows.sort_unstable_by(|one, other| key(one).cmp(&key(other)).then_with(|| owners(one).cmp(&owners(other))));
         Finished { rows, entities, systems, more: self.more }
     }
 }

@@ -16,3 +16,16 @@ pub fn give_back_large_pieces() {
         }
     }
 }
+
+/// What the kernel counts memory in.
+pub fn page_bytes() -> u64 {
+    #[cfg(unix)]
+    {
+        // SAFETY: sysconf() tells a number, and changes nothing.
+        #[allow(unsafe_code, reason = "the standard library does not tell it")]
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        u64::try_from(bytes).unwrap_or(4_096)
+    }
+    #[cfg(not(unix))]
+    4_096
+}

@@ -100,8 +100,9 @@ fn result(partial: Partial) -> String {
     let columns = summary::columns(trust.lost_io);
     let mut text = Vec::new();
     for mut frame in [
-        frame::frame(&columns, &summary::rows(&finished, &trust)).expect("declared columns"),
-        frame::frame(&latency::columns(), &latency::rows(&finished, &trust)).expect("declared columns"),
+        frame::frame(&columns, &summary::rows(&finished, &trust).collect::<Vec<_>>()).expect("declared columns"),
+        frame::frame(&latency::columns(), &latency::rows(&finished, &trust).collect::<Vec<_>>())
+            .expect("declared columns"),
     ] {
         frame::csv(&mut frame, &mut text, polars::prelude::QuoteStyle::Necessary).expect("room");
     }

@@ -64,9 +64,6 @@ const LEFT_OUT: u32 = 0;
 /// Room for so many from the beginning.
 const EXPECTED: usize = 1 << 14;
 
-/// More are not kept open: some 30 MiB.
-const MOST: usize = 1 << 18;
-
 impl Accounts {
     /// None that is asked for.
     pub fn new(activity: bool) -> Self {
@@ -115,9 +112,9 @@ impl Accounts {
         }
     }
 
-    /// Whether there are so many, or so many are `remembered`, that they are to be closed.
-    pub fn are_many(&self, remembered: usize) -> bool {
-        self.all.len().max(remembered) >= MOST
+    /// Whether there are `most` of them, or so many are `remembered`, so that they are to be closed.
+    pub fn are_many(&self, remembered: usize, most: usize) -> bool {
+        self.all.len().max(remembered) >= most
     }
 
     /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.

@@ -161,7 +161,7 @@ impl Fold<'_> {
             None => whose.open((partial, accounts), &key, (ts_ns, comm)),
         };
         let places = accounts.places(account).filter(|_| account.slot != NO_SLOT);
-        if accounts.are_many(whose.remembered()) {
+        if accounts.are_many(whose.remembered(), self.scan.most_accounts) {
             accounts.close(self.scan.capture, partial);
             whose.forget();
         }

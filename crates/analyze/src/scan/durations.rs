@@ -15,10 +15,21 @@ const OPERATIONS: usize = Layer::ALL.len() * Op::ALL.len();
 /// No series, where there may be one.
 const NONE: u32 = u32::MAX;
 
+/// As many systems have series here. The durations of others, of which there may be a million with one operation each, go where they are kept at once.
+const SYSTEMS: u32 = 256;
+
 /// The durations of one operation of a layer in one system.
 struct Series {
     of: (u32, Layer, Op),
     phases: [Sample; PHASES],
+}
+
+/// The duration of a phase of a row: of one that it has and is not known, `None`; nothing of one that it does not have.
+fn told(chunk: &Chunk, phase: Phase, row: usize) -> Option<Option<u64>> {
+    let known = |phase: Phase| Some(chunk.durations[phase as usize][row]).filter(|ns| *ns != UNKNOWN);
+    let ns = known(phase);
+    // A request that never was inserted went past the scheduler, if the rest of it is known.
+    (ns.is_some() || phase != Phase::Insert || known(Phase::Total).is_none()).then_some(ns)
 }
 
 /// All series of one partial.
@@ -37,19 +48,35 @@ impl Durations {
         Durations { precision, series: Vec::new(), by_operation: Vec::new(), of_row: Vec::new() }
     }
 
-    /// Adds those of a chunk of `layer`.
-    pub fn add(&mut self, layer: Layer, chunk: &Chunk) {
+    /// Adds those of a chunk of `layer`, some of them to `partial`.
+    pub fn add(&mut self, layer: Layer, chunk: &Chunk, partial: &mut Partial) {
         let mut of_row = std::mem::take(&mut self.of_row);
         of_row.clear();
         of_row.extend(chunk.accounts.iter().zip(&chunk.done).map(|(account, Done { ops, op, .. })| {
             // What is gathered is of many moments, and its time of none.
-            let is_timed = account.slot != NO_SLOT && *ops > 0 && !op.is_gathered();
+            let is_timed = account.slot < SYSTEMS && *ops > 0 && !op.is_gathered();
             if is_timed { self.find(account.slot, layer, *op) } else { NONE }
         }));
         for phase in Phase::of(layer) {
             self.add_phase(*phase, chunk, &of_row);
         }
         self.of_row = of_row;
+        self.add_others(layer, chunk, partial);
+    }
+
+    /// Adds those of systems that have no series.
+    fn add_others(&self, layer: Layer, chunk: &Chunk, partial: &mut Partial) {
+        let rows = chunk.accounts.iter().zip(&chunk.done).enumerate();
+        let others = rows.filter(|(_, (account, done))| {
+            account.slot >= SYSTEMS && account.slot != NO_SLOT && done.ops > 0 && !done.op.is_gathered()
+        });
+        for (row, (account, Done { ops, op, .. })) in others {
+            for phase in Phase::of(layer) {
+                let latency = &mut partial.system(account.slot).latency;
+                let add = |ns| latency.update((layer, *op, *phase), ns, u64::from(*ops), self.precision);
+                told(chunk, *phase, row).into_iter().for_each(add);
+            }
+        }
     }
 
     fn add_phase(&mut self, phase: Phase, chunk: &Chunk, of_row: &[u32]) {
@@ -59,8 +86,7 @@ impl Durations {
             let sample = &mut series.phases[phase as usize];
             if *ns != UNKNOWN {
                 sample.update(*ns, u64::from(*ops));
-            } else if phase != Phase::Insert || chunk.durations[Phase::Total as usize][row] == UNKNOWN {
-                // A request that never was inserted went past the scheduler, if the rest of it is known.
+            } else if told(chunk, phase, row).is_some() {
                 sample.update_untimed(u64::from(*ops));
             }
         }

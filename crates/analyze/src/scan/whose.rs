@@ -104,7 +104,7 @@ impl<'a> Whose<'a> {
     }
 
     /// What the process table has of the row's process.
-    fn find(&self, told: &Told, ts_ns: i64) -> Option<Found<'a>> {
+    fn find(&self, told: &Told, ts_ns: i64) -> Option<Found> {
         let owners = self.scan.owners;
         match told.process {
             // Its request may be long after its end.

@@ -48,72 +48,79 @@ struct Unknown {
 }
 
 /// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
-pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(DIRECTIONS.len() * (1 + finished.systems.len() + finished.entities.len()));
+pub fn rows<'a>(
+    finished: &'a Finished,
+    names: &'a Names,
+    disks: &'a [Disks],
+    trust: &'a Trust,
+) -> impl Iterator<Item = Row> + use<'a> {
     let total = finished.total_flows;
     // Whose a folio is that several processes changed does not matter where all of them are one.
-    let several = |by_writer: bool, direction, flow: &Flow| {
+    let several = move |by_writer: bool, direction, flow: &Flow| {
         let all = if by_writer { total.get(direction).of_evidence(Evidence::Folio) } else { 0 };
         let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
         (own, all.saturating_sub(own))
     };
-    let mut push = |scope, (name, id, process): (String, String, Told), flows: &Flows, nobodys: &Flows, captured| {
+    let both = move |scope, (name, id, process): (String, String, Told), flows: Flows, nobodys: Flows, captured| {
         let by_writer = WRITERS.contains(&scope);
-        for direction in DIRECTIONS.into_iter().filter(|direction| *flows.get(*direction) != Flow::default()) {
-            rows.push(Row {
-                scope,
-                name: name.clone(),
-                id: id.clone(),
-                process: process.clone(),
+        let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
+        moved.map(move |direction| Row {
+            scope,
+            name: name.clone(),
+            id: id.clone(),
+            process: process.clone(),
+            direction,
+            flow: *flows.get(direction),
+            captured,
+            told: trust.told,
+            is_part: trust.sampled || trust.is_windowed,
+            unknown: unknown(
+                trust,
                 direction,
-                flow: *flows.get(direction),
-                captured,
-                told: trust.told,
-                is_part: trust.sampled || trust.is_windowed,
-                unknown: unknown(
-                    trust,
-                    direction,
-                    nobodys.get(direction),
-                    several(by_writer, direction, flows.get(direction)),
-                ),
-            });
-        }
+                nobodys.get(direction),
+                several(by_writer, direction, flows.get(direction)),
+            ),
+        })
     };
     // What daemons did for themselves is in no total either, so that all of theirs may have been asked for.
     // Of a part of the rows there is no total, of the machine or of a disk.
-    if !trust.is_partial {
-        push("total", Default::default(), &finished.total_flows, &finished.served_flows, trust.captured_of_total());
-    }
-    let mut nobodys = Flows::default();
-    let unowned = without_owner(IoClass::Data);
-    finished.systems.iter().filter(|system| system.name == unowned).for_each(|s| nobodys.combine(&s.flows));
-    for system in &finished.systems {
-        push("system", (system.name.clone(), String::new(), Told::default()), &system.flows, &nobodys, trust.captured);
-    }
-    // What reaches the device for a file of an overlay or a network has another file, or none.
-    let without_device = trust.captured_without(Layer::Block);
+    let of_total = (!trust.is_partial)
+        .then(|| both("total", Default::default(), total, finished.served_flows, trust.captured_of_total()));
+    let nobodys =
+        finished.systems.called(without_owner(IoClass::Data)).map(|system| system.flows()).unwrap_or_default();
+    let of_systems = finished.systems.iter().flat_map(move |system| {
+        let named = (system.name.to_owned(), String::new(), Told::default());
+        both("system", named, system.flows(), nobodys, trust.captured)
+    });
+    let scopes = Scope::ALL.into_iter().filter(|scope| !trust.is_partial || *scope != Scope::Device);
+    let of_entities = scopes.flat_map(move |scope| {
+        let nobodys = finished.entities.get(&Entity::Nobody(scope, IoClass::Data)).unwrap_or_default();
+        finished.entities.of(scope).flat_map(move |(entity, flows)| {
+            let (flows, (name, id)) = (flows.get(), names.of(&entity));
+            let captured = captured((entity, scope), &flows, disks, trust);
+            both(scope.name(), (name, id, names.told(&entity)), flows, nobodys, captured)
+        })
+    });
+    of_total.into_iter().flatten().chain(of_systems).chain(of_entities)
+}
+
+/// The layers that a row of an entity has.
+fn captured(
+    (entity, scope): (Entity, Scope),
+    flows: &Flows,
+    disks: &[Disks],
+    trust: &Trust,
+) -> [bool; Layer::ALL.len()] {
     let has = |disks: Option<&Disks>, dev| disks.is_some_and(|disks| disks.contains_key(&dev));
-    for scope in Scope::ALL.into_iter().filter(|scope| !trust.is_partial || *scope != Scope::Device) {
-        let mut nobodys = Flows::default();
-        for (entity, flows) in &finished.entities {
-            if matches!(entity, Entity::Nobody(of, IoClass::Data) if *of == scope) {
-                nobodys.combine(flows);
-            }
+    match entity {
+        // What reaches the device for a file of an overlay or a network has another file, or none.
+        Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(capture), file.dev) => {
+            trust.captured_without(Layer::Block)
         }
-        for (entity, flows) in finished.entities.iter().filter(|(entity, _)| entity.scope() == scope) {
-            let captured = match entity {
-                Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(*capture), file.dev) => {
-                    without_device
-                }
-                // Also of the row of what no device is known of.
-                _ if scope == Scope::Device => trust.captured_of_total(),
-                _ => trust.captured,
-            };
-            let (name, id) = names.of(entity);
-            push(scope.name(), (name, id, names.told(entity)), flows, &nobodys, captured);
-        }
+        // Also of the row of what no device is known of.
+        _ if scope == Scope::Device => trust.captured_of_total(),
+        _ => trust.captured,
     }
-    rows
 }
 
 /// Scopes of those who write: of files and devices it is no question whose a folio is.

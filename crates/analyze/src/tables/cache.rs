@@ -55,13 +55,13 @@ pub struct Row {
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut all: BTreeMap<Subject, (Calls, Flows)> = BTreeMap::new();
     all.entry(Subject::All).or_default().1 = finished.total_flows;
-    for system in &finished.systems {
-        all.entry(Subject::System(system.name.clone())).or_default().1 = system.flows;
+    for system in finished.systems.iter() {
+        all.entry(Subject::System(system.name.to_owned())).or_default().1 = system.flows();
     }
     let scopes = [Scope::Process, Scope::File, Scope::Device];
-    for (entity, flows) in &finished.entities {
+    for (entity, flows) in finished.entities.iter() {
         if scopes.contains(&entity.scope()) && !matches!(entity, Entity::Nobody(..)) {
-            all.entry(Subject::Entity(*entity)).or_default().1 = *flows;
+            all.entry(Subject::Entity(entity)).or_default().1 = flows.get();
         }
     }
     for ((subject, kind, _), sums) in &finished.order.crossings {

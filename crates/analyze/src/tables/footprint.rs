@@ -16,13 +16,14 @@ pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all o
     on block devices themselves are left out. A block of each capture is another one. Up to 57344 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
     chosen by a hash, is looked at, and the numbers of different blocks, and with them the shares, are estimates: of n that were \
     looked at, which is the number divided by `one_in`, with a standard deviation of 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
-    With `--exact` all are counted, in memory that grows with them. What was touched before the capture began is not known: the first time in \
+    With `--exact` all are counted, in memory that grows with them. An operation of more than 64 MiB is kept as a range, \
+    of which all blocks are counted, and not estimated. What was touched before the capture began is not known: the first time in \
     it counts as the first. Of a sample (`--cpu-limit`) different blocks are not known.";
 
 /// What the table of windows is.
 pub const WINDOWS_DOC: &str = "The working set: different blocks that operations of a layer touch in windows of time, at most 512 of them; those in \
     which none is touched have no row. Up to 896 different blocks of a window are counted; where there are more, one in 2, 4, …, and numbers \
-    are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted.";
+    are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted, and of operations of more than 64 MiB always.";
 
 /// What a row is made from.
 pub struct Row {

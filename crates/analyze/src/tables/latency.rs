@@ -41,12 +41,12 @@ pub struct Row {
 }
 
 impl Row {
-    fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: &Distribution, trust: &Trust) -> Row {
+    fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: Distribution, trust: &Trust) -> Row {
         let lost = trust.missing[layer as usize];
         // What a file system tells that has a duration is recorded in any case.
         let sampled = trust.sampled && layer != Layer::Fs;
-        let marks = if sampled { SAMPLED.to_owned() } else { marks(distribution, lost) };
-        Row { system: system.to_owned(), layer, op, phase, distribution: distribution.clone(), lost, sampled, marks }
+        let marks = if sampled { SAMPLED.to_owned() } else { marks(&distribution, lost) };
+        Row { system: system.to_owned(), layer, op, phase, distribution, lost, sampled, marks }
     }
 
     /// What is missing and may be of this row. That none is known where there may be some is not zero.
@@ -79,21 +79,32 @@ fn marks(distribution: &Distribution, lost: Missing) -> String {
 }
 
 /// One row for each distribution: systems by name, the rest in order of declaration.
-pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
-    let of_system = |system: &crate::partial::FinishedSystem| {
-        let row = |(key, distribution): &((Layer, Op, Phase), Distribution)| {
-            Row::new(&system.name, *key, distribution, trust)
-        };
-        system.latency.iter().map(row).collect::<Vec<_>>()
-    };
-    finished.systems.iter().flat_map(of_system).collect()
+pub fn rows(finished: &Finished, trust: &Trust) -> impl Iterator<Item = Row> {
+    of_systems(finished, trust, 0..finished.systems.len())
+}
+
+/// Those of the systems at these places.
+pub fn of_systems(
+    finished: &Finished,
+    trust: &Trust,
+    places: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = Row> {
+    places.into_iter().map(|place| finished.systems.at(place)).flat_map(move |system| {
+        let row = |(key, distribution)| Row::new(system.name, key, distribution, trust);
+        system.latency().into_iter().map(row).collect::<Vec<_>>()
+    })
 }
 
 /// What to know of the percentiles in `rows`, where something is missing of them.
-pub fn note(rows: &[Row]) -> Option<String> {
-    let moved =
-        || rows.iter().filter(|row| !row.sampled).flat_map(Row::quantiles).filter(|quantile| quantile.may_have_moved());
-    let (all, unbounded) = (moved().count(), moved().filter(|quantile| quantile.high_ns.is_none()).count());
+pub fn note(rows: impl Iterator<Item = Row>) -> Option<String> {
+    let (mut all, mut unbounded, mut has_more) = (0u64, 0u64, false);
+    for row in rows {
+        has_more |= row.lost.more;
+        for quantile in row.quantiles().filter(|quantile| !row.sampled && quantile.may_have_moved()) {
+            all += 1;
+            unbounded += u64::from(quantile.high_ns.is_none());
+        }
+    }
     let mut parts = Vec::new();
     if all > 0 {
         let percentiles = if all == 1 { "percentile" } else { "percentiles" };
@@ -104,7 +115,7 @@ pub fn note(rows: &[Row]) -> Option<String> {
             "of {unbounded} there is no upper bound, because more than 1 - p of the operations may be missing"
         ));
     }
-    if rows.iter().any(|row| row.lost.more) {
+    if has_more {
         parts.push("more may be missing than is known".to_owned());
     }
     (!parts.is_empty()).then(|| format!("Column marks of latency.csv: {}.", parts.join("; ")))

@@ -306,12 +306,12 @@ fn attribution(finished: &Finished, has_owners: bool) -> Check {
         return ("attribution", Verdict::Note, found.to_owned());
     }
     let unowned = without_owner(IoClass::Data);
-    let nobodys = finished.systems.iter().find(|system| system.name == unowned);
+    let nobodys = finished.systems.called(unowned);
     // What may be asked for is nobody's that is known.
     let doubtful = DIRECTIONS
         .iter()
         .fold(0u64, |sum, direction| sum.saturating_add(finished.doubtful.moved(Layer::Block, *direction).bytes));
-    let nobodys = nobodys.map_or(0, |system| system.flows.device()).saturating_add(doubtful);
+    let nobodys = nobodys.map_or(0, |system| system.flows().device()).saturating_add(doubtful);
     let all = finished.total_flows.device().saturating_add(doubtful);
     if all == 0 {
         return ("attribution", Verdict::Note, "no byte was moved by a device".to_owned());

@@ -16,8 +16,8 @@ pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: the reuse distanc
     empty when the capture began, and all that touches a block, reads and writes, brought it in. Of blocks as many are looked at as for \
     `unique_blocks` of all operations of the layer (`footprint.csv`): where that is one in more than one, distances and shares are estimates \
     (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. What is done to block devices themselves is in the layer of requests \
-    alone. Several captures are taken one by one, each with \
-    an empty cache. Of a sample (`--cpu-limit`) there are no distances.";
+    alone. Operations of more than 4 GiB, which no \
+    kernel does at once, are left out. Several captures are taken one by one, each with an empty cache. Of a sample (`--cpu-limit`) there are no distances.";
 
 /// What a row is made from.
 pub struct Row {

@@ -29,16 +29,28 @@ pub struct Row {
 }
 
 /// One row for each system, by name, and that of all systems together.
-pub fn rows(finished: &Finished, trust: &Trust) -> Vec<Row> {
-    let systems = finished.systems.iter().map(|system| row(&system.name, &system.counts, trust));
-    let captured = trust.captured_of_total();
-    let total = Row { served: finished.served.clone(), captured, ..row(TOTAL, &finished.total, trust) };
-    systems.chain([total]).collect()
+pub fn rows(finished: &Finished, trust: &Trust) -> impl Iterator<Item = Row> {
+    of_systems(finished, trust, 0..finished.systems.len())
 }
 
-fn row(system: &str, counts: &Counts, trust: &Trust) -> Row {
+/// The rows of the systems at these places, and that of all systems together.
+pub fn of_systems(
+    finished: &Finished,
+    trust: &Trust,
+    places: impl IntoIterator<Item = usize>,
+) -> impl Iterator<Item = Row> {
+    let systems = places.into_iter().map(|place| finished.systems.at(place));
+    systems.map(|system| row(system.name, system.counts(), trust)).chain([total(finished, trust)])
+}
+
+fn total(finished: &Finished, trust: &Trust) -> Row {
+    let captured = trust.captured_of_total();
+    Row { served: finished.served.clone(), captured, ..row(TOTAL, finished.total.clone(), trust) }
+}
+
+fn row(system: &str, counts: Counts, trust: &Trust) -> Row {
     let captured = trust.captured;
-    let (system, counts, served) = (system.to_owned(), counts.clone(), Counts::default());
+    let (system, served) = (system.to_owned(), Counts::default());
     Row { system, counts, served, captured, lost_events: trust.lost_events }
 }
 

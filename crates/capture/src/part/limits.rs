@@ -5,12 +5,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use parquet::basic::Compression;
-use parquet::column::page::{Page, PageReader};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
+use super::small;
 use crate::column::MOST_WORD_BYTES;
 
 /// A footer: some 30,000 row groups.
@@ -79,6 +78,7 @@ pub(super) fn footer(thrift: &[u8]) -> Result<ParquetMetaData> {
 }
 
 /// A column that is to be read.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     /// Its place in the part.
     pub(super) place: usize,
@@ -122,6 +122,16 @@ impl Looked {
         Ok(Looked { bytes, columns, groups: vec![false; metadata.num_row_groups()], inflated: 0 })
     }
 
+    /// The columns that are to be read.
+    pub(super) fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// The size of the part.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The places of the columns that are to be read.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         self.columns.iter().map(|column| column.place)
@@ -161,7 +171,7 @@ fn name(chunk: &ColumnChunkMetaData) -> String {
 }
 
 /// Where the pages of a column begin, and how many bytes they take.
-fn range(chunk: &ColumnChunkMetaData) -> Result<(u64, u64)> {
+pub(super) fn range(chunk: &ColumnChunkMetaData) -> Result<(u64, u64)> {
     let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
     Ok((u64::try_from(begin)?, u64::try_from(chunk.compressed_size())?))
 }
@@ -185,7 +195,7 @@ fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, wor
             if !words || at != begin || header.values.saturating_mul(4) > header.uncompressed_bytes {
                 return refused(format!("a dictionary of {} values where none can be", header.values));
             }
-            dictionary(file, group, chunk)?;
+            dictionary(file, at, &header, chunk)?;
         } else {
             within(header, MOST_PAGE_BYTES)?;
             values = values.saturating_add(header.values);
@@ -226,12 +236,12 @@ fn header(file: &File, at: u64, left: u64) -> Result<PageHeader> {
     }
 }
 
-/// Whether no word of a dictionary is longer than one may be: a decoder may repeat it in every row.
-fn dictionary(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData) -> Result<()> {
-    let rows = usize::try_from(group.num_rows())?;
-    let mut pages = SerializedPageReader::new(std::sync::Arc::new(file.try_clone()?), chunk, rows, None)?;
-    let Some(Page::DictionaryPage { buf, .. }) = pages.get_next_page()? else { return refused("no dictionary") };
-    let mut rest = buf.as_ref();
+/// Whether no word of the dictionary at `at` is longer than one may be: a decoder may repeat it in every row.
+fn dictionary(file: &File, at: u64, header: &PageHeader, chunk: &ColumnChunkMetaData) -> Result<()> {
+    let mut packed = vec![0; usize::try_from(header.compressed_bytes)?];
+    file.read_exact_at(&mut packed, at + header.header_bytes)?;
+    let words = small::decompressed(&packed, header, chunk.compression())?;
+    let mut rest = words.as_slice();
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
         if length > MOST_WORD_BYTES {

@@ -15,6 +15,7 @@ mod origin;
 mod reader;
 mod replace;
 mod shape;
+mod small;
 pub mod torn;
 mod writer;
 

@@ -11,9 +11,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 use parquet::file::statistics::Statistics;
 
-use super::{PartFile, limits};
+use super::{PartFile, limits, small};
 use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::table::Table;
@@ -95,17 +96,54 @@ impl OpenPart {
         let look = |group: &usize| looked.look(file, metadata.metadata(), *group);
         groups.iter().try_for_each(look).map_err(|e| Error::parquet(path, e))?;
         let file = self.file.try_clone().map_err(|e| Error::io(&self.path, "open", e))?;
+        let (path, filled) = (self.path.clone(), self.filled.clone());
+        if small::are_small(self.looked.bytes(), self.groups()) {
+            let (metadata, mask) = (self.metadata.clone(), self.mask.clone());
+            let columns = self.looked.columns().to_vec();
+            let small = Small { file, metadata, columns, mask, groups: groups.to_vec(), taken: 0 };
+            return Ok(PartReader { path, batches: None, small: Some(small), filled });
+        }
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
         let batches = builder.with_row_groups(groups.to_vec()).build().map_err(|e| Error::parquet(&self.path, e))?;
-        Ok(PartReader { path: self.path.clone(), batches, filled: self.filled.clone() })
+        Ok(PartReader { path, batches: Some(batches), small: None, filled })
+    }
+}
+
+/// Small row groups, of which some at a time are read.
+struct Small {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    columns: Vec<limits::Column>,
+    mask: ProjectionMask,
+    groups: Vec<usize>,
+    taken: usize,
+}
+
+impl Small {
+    /// The batches of the next ones; none where all were taken.
+    fn next(&mut self) -> std::result::Result<Option<ParquetRecordBatchReader>, ParquetError> {
+        let end = self.groups.len().min(self.taken + small::AT_A_TIME);
+        let groups = &self.groups[self.taken..end];
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let (bytes, metadata) = small::unpacked(&self.file, self.metadata.metadata(), groups, &self.columns)?;
+        let options =
+            ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(self.metadata.schema().clone());
+        let metadata = ArrowReaderMetadata::try_new(Arc::new(metadata), options)?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
+        let builder = builder.with_projection(self.mask.clone()).with_batch_size(READ_BATCH_ROWS);
+        self.taken = end;
+        builder.build().map(Some)
     }
 }
 
 /// The batches of one part, each of the schema of its table.
 pub struct PartReader {
     path: PathBuf,
-    batches: ParquetRecordBatchReader,
+    batches: Option<ParquetRecordBatchReader>,
+    small: Option<Small>,
     filled: Option<SchemaRef>,
 }
 
@@ -125,9 +163,21 @@ impl PartReader {
 
 impl PartReader {
     /// Hands each batch that is left to `take`, which may say what is wrong with it.
-    pub fn each(self, mut take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+    pub fn each(self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
+        self.each_unless(|| None, take)
+    }
+
+    /// The same until `refuses` says why no more is to be read, which is asked before each batch.
+    pub fn each_unless(
+        self,
+        mut refuses: impl FnMut() -> Option<String>,
+        mut take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>,
+    ) -> Result<()> {
         let path = self.path.clone();
         for batch in self {
+            if let Some(what) = refuses() {
+                return Err(Error::Refused { what });
+            }
             take(&batch?).map_err(|what| Error::Schema { path: path.clone(), what })?;
         }
         Ok(())
@@ -137,7 +187,16 @@ impl PartReader {
 impl PartFile {
     /// Hands each batch of a part of table `T` to `take`, as [`PartReader::each`], within [`reading`].
     pub fn read<T: Table>(&self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
-        reading(self.path(), || PartReader::open::<T>(self)?.each(take))
+        self.read_unless::<T>(|| None, take)
+    }
+
+    /// The same until `refuses` says why no more is to be read, as [`PartReader::each_unless`].
+    pub fn read_unless<T: Table>(
+        &self,
+        refuses: impl FnMut() -> Option<String>,
+        take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        reading(self.path(), || PartReader::open::<T>(self)?.each_unless(refuses, take))
     }
 }
 
@@ -145,11 +204,24 @@ impl Iterator for PartReader {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.batches.next()?.and_then(|batch| match &self.filled {
-            Some(schema) => fill(&batch, schema),
-            None => Ok(batch),
-        });
-        Some(batch.map_err(|e| Error::parquet(&self.path, e.into())))
+        loop {
+            if let Some(batch) = self.batches.as_mut().and_then(Iterator::next) {
+                let batch = batch.and_then(|batch| match &self.filled {
+                    Some(schema) => fill(&batch, schema),
+                    None => Ok(batch),
+                });
+                return Some(batch.map_err(|e| Error::parquet(&self.path, e.into())));
+            }
+            match self.small.as_mut()?.next() {
+                Ok(Some(batches)) => self.batches = Some(batches),
+                Ok(None) => return None,
+                Err(error) => {
+                    self.small = None;
+                    self.batches = None;
+                    return Some(Err(Error::parquet(&self.path, error)));
+                }
+            }
+        }
     }
 }
 

@@ -167,6 +167,8 @@ pub(super) struct PageHeader {
     pub(super) values: i64,
     /// How they are encoded.
     pub(super) encoding: i64,
+    /// How it is encoded which of them are null, and which repeat.
+    pub(super) levels: [i64; 2],
 }
 
 /// A page of a dictionary.
@@ -183,6 +185,7 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Flaw> {
         // Of a page of values, of a dictionary. The recorder writes none of the second form of the former.
         [5 | 7, 1] => (header.values, kinds) = (value, kinds + 1),
         [5 | 7, 2] => header.encoding = value,
+        [5, field @ (3 | 4)] => header.levels[usize::from(field == 4)] = value,
         _ => {}
     })?;
     header.header_bytes = length as u64;

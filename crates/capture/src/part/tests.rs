@@ -64,6 +64,51 @@ fn a_finished_part_reads_back_and_leaves_no_temporary_file() {
 }
 
 #[test]
+fn small_row_groups_read_back_some_hundred_at_once_in_whatever_order_they_are_asked_for() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    fs::create_dir(directory.path().join("process")).expect("a fresh directory");
+    let row = |number: i64| {
+        let mut row = process(number * 7, Some("/usr/bin/etcd").filter(|_| number % 3 > 0));
+        row.comm = Comm::of(&format!("job{}", number % 5));
+        row.kernel_thread = number % 2 == 0;
+        row
+    };
+    let mut part = PartWriter::create::<ProcessTable>(&dir(directory.path()), 1, None).expect("a writable directory");
+    for number in 0..1_000 {
+        let mut builder = ProcessBuilder::default();
+        (0..number % 4).for_each(|_| builder.push(row(number)));
+        part.write(&builder.finish().expect("equal columns")).expect("room");
+        part.end_group().expect("room");
+    }
+    let part = part.finish().expect("room");
+    let path = at(&part.name.path(directory.path()));
+    let columns: Vec<&str> = ProcessTable::columns().iter().map(|column| column.name).collect();
+    let mut open = OpenPart::new::<ProcessTable>(&path, &columns).expect("whole");
+    // Without rows there is no row group.
+    assert_eq!(open.groups(), 750);
+    let groups: Vec<usize> = (0..open.groups()).rev().filter(|group| group % 10 > 0).collect();
+    let (mut batches, mut read) = (0, Vec::new());
+    for batch in open.read(&groups).expect("whole") {
+        let batch = batch.expect("whole");
+        let view = ProcessView::new(&batch).expect("its own schema");
+        batches += 1;
+        read.extend((0..view.rows).map(|row| {
+            let words = [view.comm.at(row), view.exe.at(row), view.cmdline.at(row)];
+            (view.ts_ns.at(row), words.map(|word| word.map(str::to_owned)), view.kernel_thread.at(row))
+        }));
+    }
+    let numbers: Vec<i64> = (0..1_000).filter(|number| number % 4 > 0).collect();
+    let expected = groups.iter().flat_map(|group| {
+        let ProcessRow { ts_ns, comm, exe, cmdline, kernel_thread, .. } = row(numbers[*group]);
+        let told = (ts_ns, [Some(comm.text()), exe, cmdline], kernel_thread);
+        vec![told; numbers[*group] as usize % 4]
+    });
+    assert_eq!(read, expected.collect::<Vec<_>>());
+    // One for each row group would be as many.
+    assert_eq!(batches, groups.len().div_ceil(256));
+}
+
+#[test]
 fn a_part_of_another_table_is_refused_with_the_column_at_fault() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let part = written(directory.path());

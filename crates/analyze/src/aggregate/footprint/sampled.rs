@@ -7,6 +7,8 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::Direction;
 use serde::{Deserialize, Serialize};
 
+use super::ranges::Long;
+
 /// Whether a block is looked at after the threshold was halved so often.
 pub fn is_sampled(hash: u64, halved: u32) -> bool {
     hash.leading_zeros() >= halved
@@ -17,7 +19,19 @@ const WAYS: u64 = 0b11;
 
 /// A block by its hash, and which way it was touched.
 #[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
-struct Block(u64);
+pub struct Block(u64);
+
+impl Block {
+    /// A block of that hash that was touched.
+    pub fn touched(hash: u64, direction: Direction) -> Block {
+        Block(hash & !WAYS | 1 << direction as u64)
+    }
+
+    /// What its hash can be.
+    pub fn hashes(self) -> impl Iterator<Item = u64> {
+        (0..=WAYS).map(move |bits| self.0 & !WAYS | bits)
+    }
+}
 
 impl PartialEq for Block {
     fn eq(&self, other: &Block) -> bool {
@@ -48,7 +62,7 @@ impl Sampled {
 
     /// A block was touched.
     pub fn touch(&mut self, hash: u64, direction: Direction) {
-        self.put(Block(hash & !WAYS | 1 << direction as u64));
+        self.put(Block::touched(hash, direction));
     }
 
     fn put(&mut self, block: Block) {
@@ -85,6 +99,11 @@ impl Sampled {
         other.kept.into_iter().for_each(|block| self.put(block));
     }
 
+    /// For how many there is room.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// How often the threshold was halved.
     pub fn halved(&self) -> u32 {
         self.halved
@@ -95,14 +114,19 @@ impl Sampled {
         1u64.checked_shl(self.halved).unwrap_or(u64::MAX)
     }
 
-    /// How many different blocks there are, whichever way they were touched: an estimate, where not all are kept.
-    pub fn all(&self) -> u64 {
-        self.estimate(self.kept.len())
-    }
-
-    /// How many different blocks were touched in a direction.
-    pub fn in_direction(&self, direction: usize) -> u64 {
-        self.estimate(self.kept.iter().filter(|block| block.0 >> direction & 1 == 1).count())
+    /// How many different blocks there are by direction and, last, whichever way they were touched, those of long operations included: an estimate,
+    /// where not all are kept.
+    pub fn different(&self, long: &Long) -> [u64; 3] {
+        let covered = long.finish();
+        [0b01, 0b10, WAYS].map(|ways| {
+            let is_of = |block: &Block| block.0 & ways != 0;
+            let Some([read, write, both]) = &covered else {
+                return self.estimate(self.kept.iter().filter(|block| is_of(block)).count());
+            };
+            let covered = [read, write, both][ways as usize - 1];
+            let others = self.kept.iter().filter(|block| is_of(block) && !covered.has(**block)).count();
+            self.estimate(others).saturating_add(covered.blocks())
+        })
     }
 
     fn estimate(&self, kept: usize) -> u64 {

@@ -88,11 +88,7 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
         };
         let of_device = Entity::Device(number, dev);
         // Of a level that is left out there is nothing.
-        let Some((_, flows)) =
-            finished.entities.iter().find(|(entity, flows)| *entity == of_device && flows.device() > 0)
-        else {
-            continue;
-        };
+        let Some(flows) = finished.entities.get(&of_device).filter(|flows| flows.device() > 0) else { continue };
         devices += 1;
         for (direction, counted) in DIRECTIONS.into_iter().zip([rows.read_bytes, rows.write_bytes]) {
             let sum = flows.get(direction).device();
@@ -124,10 +120,10 @@ pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust:
     let (mut checked, mut wrong) = (0, Vec::new());
     for ProcessBook { pid, start_ns, read_bytes, write_bytes } in processes {
         let process = Entity::Process(number, *pid, *start_ns);
-        let Ok(at) = finished.entities.binary_search_by(|(entity, _)| entity.cmp(&process)) else { continue };
+        let Some(flows) = finished.entities.get(&process) else { continue };
         checked += 1;
         for (direction, counted) in DIRECTIONS.into_iter().zip([*read_bytes, *write_bytes]) {
-            let calls = finished.entities[at].1.get(direction).counted_calls();
+            let calls = flows.get(direction).counted_calls();
             if calls > counted {
                 wrong.push(format!(
                     "process {pid}: {calls} bytes {} by rows of calls, {counted} by the kernel",
@@ -323,7 +319,7 @@ mod tests {
             let mut flows = crate::aggregate::flow::Flows::default();
             flows.add(Direction::Write, step, 100);
             let mut finished = crate::partial::Partial::default().finish(&[0; Layer::ALL.len()], Default::default());
-            finished.entities = vec![(Entity::Process(0, 7, 1), flows)];
+            finished.entities = std::iter::once((Entity::Process(0, 7, 1), flows)).collect();
             let book = ProcessBook { pid: 7, start_ns: 1, read_bytes: 0, write_bytes: counted };
             let counters = ProcessCounters { processes: vec![book], ..ProcessCounters::default() };
             let manifest = Manifest { process_counters: Some(counters), ..manifest() };

@@ -41,8 +41,15 @@ fn nothing_passes_that_says_to_be_another_thing_or_more_than_there_is() {
 fn the_header_of_a_page_tells_what_the_page_claims() {
     // A page of 3 values, 300 bytes of which 20 are in the file; encoded as differences.
     let header = [0x15, 0, 0x15, 0xd8, 4, 0x15, 40, 0x2c, 0x15, 6, 0x15, 10, 0x15, 6, 0x15, 6, 0, 0];
-    let expected =
-        PageHeader { header_bytes: 18, kind: 0, uncompressed_bytes: 300, compressed_bytes: 20, values: 3, encoding: 5 };
+    let expected = PageHeader {
+        header_bytes: 18,
+        kind: 0,
+        uncompressed_bytes: 300,
+        compressed_bytes: 20,
+        values: 3,
+        encoding: 5,
+        levels: [3, 3],
+    };
     assert_eq!(page_header(&header), Ok(expected));
     assert_eq!(page_header(&[&header[..], &[0xff; 9]].concat()), Ok(expected));
     for length in 0..header.len() {

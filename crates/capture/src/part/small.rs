@@ -1,0 +1,163 @@
+//! Row groups that are small: what is done for each column of each of them must cost little.
+//!
+//! The parquet crate makes a decompressor, and a compressor that nobody needs, for each column of a row group, and zstd asks the CPU what it can do each
+//! time, for which a virtual machine is left: 20 µs and more, where a row takes a tenth of one. So pages are decompressed here, by one decompressor for a
+//! thread, and the crate reads a few row groups at a time from memory, as if they had never been compressed.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use parquet::basic::Compression;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+
+use super::limits::{Column, range};
+use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
+
+type Result<T> = std::result::Result<T, ParquetError>;
+
+/// Row groups are small that have no more bytes than that on average.
+const SMALL_BYTES: u64 = 64 << 10;
+
+/// Of fewer row groups it does not matter.
+const FEWEST: usize = 16;
+
+/// As many are read at a time: their footer is in memory a second time.
+pub(super) const AT_A_TIME: usize = 256;
+
+thread_local! {
+    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Whether a part of `bytes` has small row groups.
+pub(super) fn are_small(bytes: u64, groups: usize) -> bool {
+    groups >= FEWEST && bytes / groups as u64 <= SMALL_BYTES
+}
+
+/// What a page comes to, which says how much that is.
+pub(super) fn decompressed(packed: &[u8], header: &PageHeader, compression: Compression) -> Result<Vec<u8>> {
+    let size = usize::try_from(header.uncompressed_bytes)?;
+    if compression == Compression::UNCOMPRESSED {
+        return Ok(packed.to_vec());
+    }
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    let bytes = UNPACKER.with_borrow_mut(|unpacker| {
+        let unpacker = match unpacker {
+            Some(unpacker) => unpacker,
+            None => unpacker.insert(zstd::bulk::Decompressor::new()?),
+        };
+        unpacker.decompress(packed, size)
+    })?;
+    if bytes.len() != size {
+        return Err(ParquetError::General(format!("a page of {} bytes, expected {size}", bytes.len())));
+    }
+    Ok(bytes)
+}
+
+/// Some row groups as they are in memory, with metadata of them alone. Their pages were looked at before, and no other columns than these are read.
+pub(super) fn unpacked(
+    file: &File,
+    metadata: &ParquetMetaData,
+    groups: &[usize],
+    columns: &[Column],
+) -> Result<(Bytes, ParquetMetaData)> {
+    // No page is at the beginning of a file.
+    let mut bytes = b"PAR1".to_vec();
+    let mut unpacked = Vec::with_capacity(groups.len());
+    for group in groups.iter().filter_map(|group| metadata.row_groups().get(*group)) {
+        let mut chunks = group.columns().to_vec();
+        for column in columns {
+            if let Some(chunk) = chunks.get_mut(column.place) {
+                *chunk = self::chunk(file, chunk, &mut bytes)?;
+            }
+        }
+        unpacked.push(group.clone().into_builder().set_column_metadata(chunks).build()?);
+    }
+    Ok((bytes.into(), ParquetMetaData::new(metadata.file_metadata().clone(), unpacked)))
+}
+
+/// Appends the pages of a column, decompressed. Where they are then.
+fn chunk(file: &File, chunk: &ColumnChunkMetaData, to: &mut Vec<u8>) -> Result<ColumnChunkMetaData> {
+    let (begin, length) = range(chunk)?;
+    let mut packed = vec![0; usize::try_from(length)?];
+    file.read_exact_at(&mut packed, begin)?;
+    let (first, mut dictionary, mut data) = (to.len(), None, None);
+    let mut rest = packed.as_slice();
+    while !rest.is_empty() {
+        let header = shape::page_header(rest).map_err(|flaw| wrong(&flaw))?;
+        let short = || ParquetError::General("a page that is cut".to_owned());
+        let body = rest.get(usize::try_from(header.header_bytes)?..).ok_or_else(short)?;
+        let (page, after) = body.split_at_checked(usize::try_from(header.compressed_bytes)?).ok_or_else(short)?;
+        let page = decompressed(page, &header, chunk.compression())?;
+        let place = if header.kind == DICTIONARY_PAGE { &mut dictionary } else { &mut data };
+        place.get_or_insert(i64::try_from(to.len())?);
+        write_header(&header, page.len(), to);
+        to.extend_from_slice(&page);
+        rest = after;
+    }
+    let length = i64::try_from(to.len() - first)?;
+    let chunk = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED);
+    let chunk = chunk.set_total_compressed_size(length).set_total_uncompressed_size(length);
+    let first = i64::try_from(first)?;
+    chunk.set_dictionary_page_offset(dictionary).set_data_page_offset(data.unwrap_or(first)).build()
+}
+
+fn wrong(flaw: &Flaw) -> ParquetError {
+    ParquetError::General(format!("the header of a page {flaw}"))
+}
+
+/// A header of Thrift's compact protocol, of a page of `bytes` that is not compressed.
+fn write_header(header: &PageHeader, bytes: usize, to: &mut Vec<u8>) {
+    /// A number, as a field whose number is so many after the one before.
+    fn number(value: i64, after: u8, to: &mut Vec<u8>) {
+        const I32: u8 = 5;
+        to.push(after << 4 | I32);
+        let mut rest = (value << 1 ^ value >> 63) as u64;
+        while rest >= 0x80 {
+            to.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        to.push(rest as u8);
+    }
+    const STRUCT: u8 = 12;
+    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+    number(header.kind, 1, to);
+    number(bytes, 1, to);
+    number(bytes, 1, to);
+    // Field 7 is of a dictionary, field 5 of values.
+    let after = if header.kind == DICTIONARY_PAGE { 4 } else { 2 };
+    to.push(after << 4 | STRUCT);
+    number(header.values, 1, to);
+    number(header.encoding, 1, to);
+    if header.kind != DICTIONARY_PAGE {
+        number(header.levels[0], 1, to);
+        number(header.levels[1], 1, to);
+    }
+    // The ends of both structures.
+    to.extend_from_slice(&[0, 0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_that_is_written_says_what_it_said() {
+        for kind in [0, DICTIONARY_PAGE] {
+            let header = PageHeader { kind, values: 70_000, encoding: 8, levels: [3, 3], ..PageHeader::default() };
+            let mut bytes = Vec::new();
+            write_header(&header, 1 << 20, &mut bytes);
+            let read = shape::page_header(&bytes).expect("a header");
+            assert_eq!((read.kind, read.values, read.encoding), (kind, 70_000, 8));
+            assert_eq!((read.uncompressed_bytes, read.compressed_bytes), (1 << 20, 1 << 20));
+            assert_eq!(
+                (read.header_bytes as usize, read.levels),
+                (bytes.len(), if kind == 0 { [3, 3] } else { [0, 0] })
+            );
+        }
+    }
+}
