@@ -69,7 +69,7 @@ repeat: setup build-all ## Run TESTS (those that wait for something) TIMES times
 
 soak: setup-soak build-all ## The long form of what a capture must survive, and of what it is held against (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \
-		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py test_budget.py \
+		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs -s $(PYTEST_ARGS) $(addprefix tests/e2e/,test_survive.py test_powercut.py test_disk.py test_memory.py test_processes.py test_month.py test_budget.py test_load.py test_whole.py \
 		test_stressors.py soak_rings.py)
 
 fuzz: setup build-all ## Fuzz what the analyzer reads, each of TARGETS for SECONDS (60); the long form is SECONDS=3600

@@ -238,3 +238,18 @@ def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the
     assert 0 < peak <= LITTLE * MIB, f"{peak / MIB:.1f} MiB"
     summary = analyze("summary", capture.directory, "--out", tmp_path / "results")
     assert summary.returncode == recorder.process.returncode, summary.stderr
+
+
+def test_maps_of_the_kernel_side_take_what_is_said_of_them(record):
+    """They are no process's memory. Those of owners follow the machine's, within bounds; the others have their sizes."""
+    recorder = record()
+    locked = {}
+    for info in Path(f"/proc/{recorder.process.pid}/fdinfo").iterdir():
+        told = dict(re.findall(r"^(map_id|memlock):\s+(\d+)", info.read_text(), re.M))
+        if "map_id" in told:
+            locked[told["map_id"]] = int(told["memlock"])
+    recorder.stop(expected=None)
+    memory = int(re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
+    taken = sum(locked.values())
+    print(f"{len(locked)} maps, {taken / MIB:.1f} MiB of {memory / MIB:.0f}")
+    assert len(locked) > 30 and taken < 60 * MIB + min(max(0.0035 * memory, 20 * MIB), 500 * MIB)
