@@ -115,10 +115,10 @@ def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
     result = imported("alibaba", tmp_path / "cut", tmp_path / "cut.csv")
     if result.returncode == 1:
         # Not one line: xz has it in one block.
-        assert pack == "xz" and result.stderr.count("\n") == 1 and "cut.csv: not a trace that can be read" in result.stderr, result.stderr
+        assert pack == "xz" and result.stderr.count("\n") == 1 and "cut.csv: cannot be imported" in result.stderr, result.stderr
         assert not (tmp_path / "cut").exists()
         return
-    check_cut_off(result, tmp_path / "cut", "cut.csv: cut off: what is compressed in it was cut off; what is whole before is taken")
+    check_cut_off(result, tmp_path / "cut", "cut.csv: cut off: its compressed data ends early; everything complete before that was imported")
     rows = "select ts_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
     cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in ("cut", "plain")]
     assert 0 < len(cut) < len(whole) / 2 and cut == whole[: len(cut)]
@@ -176,14 +176,14 @@ def test_of_a_trace_that_was_cut_off_all_is_taken_that_is_whole(name, tmp_path):
     for number, end in enumerate([text.rindex(b",") - 1, begin + 3]):
         (tmp_path / "cut.csv").write_bytes(text[:end])
         result = imported(name, tmp_path / f"cut{number}", tmp_path / "cut.csv")
-        check_cut_off(result, tmp_path / f"cut{number}", f"cut.csv: cut off: its last {end - begin} bytes are no whole line; what is whole before is taken")
+        check_cut_off(result, tmp_path / f"cut{number}", f"cut.csv: cut off: its last {end - begin} bytes are an incomplete line; everything complete before that was imported")
         rows = "select ts_ns, dur_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
         cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "whole")]
         assert cut == whole[:-1]
     # Whether the last line is whole without its end nobody knows: it is taken, and that is said.
     (tmp_path / "open.csv").write_bytes(text.rstrip(b"\r\n"))
     result = imported(name, tmp_path / "open", tmp_path / "open.csv")
-    assert result.returncode == 0 and "open.csv: its last line has no end: if it was cut off within a number, that one is wrong" in result.stdout
+    assert result.returncode == 0 and "open.csv: its last line has no newline: if it was cut off within a number, that number is wrong" in result.stdout
     assert "20,000 requests" in result.stdout
     # Broken anywhere else it is none.
     (tmp_path / "broken.csv").write_bytes(text[:-30] + b"\n" + text[:1000])
@@ -202,7 +202,7 @@ def test_a_trace_that_is_given_twice_is_refused(name, tmp_path):
     for other in ("trace", "copy", "begin", "packed"):
         result = imported(name, tmp_path / "capture", tmp_path / "trace.csv", tmp_path / f"{other}.csv")
         assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
-        assert f"{other}.csv: not a trace that can be read: its first" in result.stderr and "it would count twice" in result.stderr, result.stderr
+        assert f"{other}.csv: cannot be imported: its first" in result.stderr and "it would count twice" in result.stderr, result.stderr
         assert not (tmp_path / "capture").exists()
     # Its two halves are it.
     half = text.index(b"\n", len(text) // 2) + 1
@@ -229,21 +229,21 @@ def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
     # Its last record was not written to its end: the completion of its last request.
     files[0].write_bytes(blktrace(0, 100)[:-20])
     result = imported("blktrace", tmp_path / "cut", *files)
-    check_cut_off(result, tmp_path / "cut", "sda.blktrace.0: cut off: its last 32 bytes are no whole record; what is whole before is taken")
+    check_cut_off(result, tmp_path / "cut", "sda.blktrace.0: cut off: its last 32 bytes are an incomplete record; everything complete before that was imported")
     assert "199 requests" in result.stdout
     assert duckdb.sql(f"select count(*) from '{tmp_path}/cut/block/*.parquet'").fetchall() == [(199,)]
     # What of the other CPU ended after the last record that is whole is more than is known of this one.
-    assert "left out: 1 row of what ended after 1970-01-01T00:00:00.000Z" in analyze("summary", tmp_path / "cut").stdout
+    assert "left out: 1 row that ended after 1970-01-01T00:00:00.000Z" in analyze("summary", tmp_path / "cut").stdout
     broken = bytearray(blktrace(0, 100))
     broken[52 * 150 + 1] ^= 0xFF
     files[0].write_bytes(broken)
     result = imported("blktrace", tmp_path / "broken", *files)
-    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "sda.blktrace.0: not a trace that can be read: record 151" in result.stderr, result.stderr
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and "sda.blktrace.0: cannot be imported: record 151" in result.stderr, result.stderr
     for other in (blktrace(1, 100), blktrace(1, 7)[:-9], blktrace(0, 3) + blktrace(1, 1)):
         files[0].write_bytes(other)
         result = imported("blktrace", tmp_path / "twice", *files)
         assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
-        assert "has records of device 8:0 on CPU 1 of the same time as" in result.stderr and "it would count twice" in result.stderr, result.stderr
+        assert "has records of device 8:0 on CPU 1 in the same time range as" in result.stderr and "it would count twice" in result.stderr, result.stderr
         assert not (tmp_path / "twice").exists()
 
 
@@ -260,7 +260,7 @@ def test_an_import_makes_no_capture_that_the_analyzer_refuses_for_its_disks(coun
             assert told.returncode == 0, told.stderr
     else:
         assert count == 300_000, result.stderr
-        check_refused(result, tmp_path / "capture", "trace.csv: not a trace that can be read: line 2", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 2")
+        check_refused(result, tmp_path / "capture", "trace.csv: cannot be imported: line 2", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 2")
 
 
 def check_refused(result, capture, *words):

@@ -90,7 +90,7 @@ def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers
         before = shown(out, tmp_path / "before")
         recovered = analyze("recover", out)
         assert recovered.returncode == 0, recovered.stderr
-        left_out = re.search(r"left out: (\d+) rows? of what ended after (\S+): ", recovered.stdout)
+        left_out = re.search(r"left out: (\d+) rows? that ended after (\S+): ", recovered.stdout)
         assert left_out, recovered.stdout
         after = shown(out, tmp_path / "after")
         assert after == before

@@ -235,7 +235,7 @@ struct How {
     format: TypedFormat,
     /// Write CSV for spreadsheets: an apostrophe stands before each name that begins with `=`, `+`, `-`, `@`, a tab or an end of a line, so that it is not
     /// taken for a formula, and names are in quotes. Names are not exact then.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "format")]
     safe_csv: bool,
     /// Analyze what is there of a capture of which not all rows are there that were written, or too many. Without it the layers
     /// that are concerned are left out. Each output says how many of how many, and no total of the machine is given.

@@ -116,9 +116,9 @@ fn read(import: &Import, author: &Author, gathered: &mut Gathered) -> Result<()>
 
 /// What is said of a file that was cut off.
 fn cut_off(file: &Path, what: &str) -> String {
-    format!("{}: cut off: {what}; what is whole before is taken", file.display())
+    format!("{}: cut off: {what}; everything complete before that was imported", file.display())
 }
 
 fn not_a_trace(file: &Path) -> String {
-    format!("{}: not a trace that can be read", file.display())
+    format!("{}: cannot be imported", file.display())
 }

@@ -106,7 +106,7 @@ impl Budget {
     fn refusal_beyond(self, slack: ByteSize) -> Option<String> {
         let taken = resident().filter(|taken| taken.0 > self.0.0.saturating_add(slack.0))?;
         Some(format!(
-            "this takes more than {} of memory, {} by now: expected more (--memory), or less that is asked for (--since, --until, --layer, \
+            "this takes more than {} of memory, {} now: expected a larger --memory, or a narrower selection (--since, --until, --layer, \
              --process, …)",
             self.0.display().iec(),
             taken.display().iec()

@@ -101,7 +101,7 @@ pub fn results() -> String {
         "Names stand in CSV as they are, and whoever ran on the recorded machine chose them. A spreadsheet takes a cell for a formula that begins with `=`, \
          `+`, `-` or `@`. With `--safe-csv` an apostrophe stands before each text that begins with one of these, also in full width (`＝`, `＋`, \
          `－`, `＠`), or with a tab or an end of a line, and all texts are in quotes, because where the separator is a semicolon what is behind one \
-         would be a cell of its own. Numbers are as they are, also those below zero, and so are JSON and Parquet. Names are not exact then; \
+         would be a cell of its own. Numbers are as they are, also those below zero, and so are JSON and Parquet (the option cannot be combined with --format). Names are not exact then; \
          `about.json` says it (`safe_csv`).",
     );
     for table in tables::Table::ALL {

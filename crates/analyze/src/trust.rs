@@ -223,7 +223,9 @@ fn cut_off(capture: &Capture) -> String {
     let directory = capture.directory.display();
     let missing = "rows that had not been flushed are missing, and what was lost at its end is not known";
     if capture.manifest.state == State::Recovered {
-        return format!("warning: {directory}: the recording was cut off and recovered: {missing}");
+        return format!(
+            "warning: {directory}: the capture was cut off and recovered: rows at its end are missing, and what was lost there is not known"
+        );
     }
     let torn = match capture.torn.len() {
         0 => String::new(),

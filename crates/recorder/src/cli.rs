@@ -121,7 +121,7 @@ pub struct RecordArgs {
     /// Do without this mechanism of the kernel; may be given several times.
     #[arg(long, value_name = "MECHANISM", value_parser = MECHANISMS)]
     avoid: Vec<String>,
-    /// Close a part when it has grown to this size. It is closed in any case when it has 1,024 row groups, of which each flush ends one.
+    /// Close a part when it has grown to this size. It is also closed when it has 1,024 row groups; each flush ends the open row group.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, requires = "out")]
     rotate_size: u64,
     /// Close a part when it has been open this long.

@@ -35,7 +35,9 @@ impl Moments {
                 let waited = barrier.wait();
                 if let (Err(error), false) = (&waited, has_failed) {
                     has_failed = true;
-                    tell(&format!("iostrata: {error:#}; after a kill it is not known until when all rows are there\n"));
+                    tell(&format!(
+                        "iostrata: {error:#}; after a kill it will not be known up to when the capture is complete\n"
+                    ));
                 }
                 if tell_found.send(waited.is_ok().then_some(moment_ns)).is_err() {
                     break;

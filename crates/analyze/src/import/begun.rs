@@ -55,7 +55,7 @@ impl Begun {
             let common = last.sums.len().min(other.sums.len());
             if common > 0 && last.sums[common - 1] == other.sums[common - 1] {
                 bail!(
-                    "its first {common} requests are those of {}, expected each part of a trace once: it would count twice",
+                    "its first {common} requests are also the first of {}, expected each file once: it would count twice",
                     other.path.display()
                 );
             }
@@ -84,7 +84,7 @@ mod tests {
         let error = taken(&[&["x"], &["a", "b", "c"], &["a", "b"]]).expect_err("the begin").to_string();
         assert_eq!(
             error,
-            "its first 2 requests are those of 1.csv, expected each part of a trace once: it would count twice"
+            "its first 2 requests are also the first of 1.csv, expected each file once: it would count twice"
         );
         assert!(taken(&[&["a"], &["a", "b", "c"]]).is_err());
         let lines: Vec<String> = (0..3 * LINES).map(|line| line.to_string()).collect();

@@ -90,8 +90,8 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     let mut remarks = Vec::new();
     for Cut { path, bytes, .. } in &survey.cut {
         remarks.push(match bytes {
-            0 => super::cut_off(path, "what is compressed in it was cut off"),
-            _ => super::cut_off(path, &format!("its last {bytes} bytes are no whole record")),
+            0 => super::cut_off(path, "its compressed data ends early"),
+            _ => super::cut_off(path, &format!("its last {bytes} bytes are an incomplete record")),
         });
     }
     let missing = survey.missing;

@@ -37,7 +37,7 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
             Ok(0) => break,
             Err(error) if is_packed && error.kind() == ErrorKind::UnexpectedEof && last_ns.is_some() => {
                 gathered.known.cut_off(last_ns);
-                gathered.known.remarks.push(super::cut_off(path, "what is compressed in it was cut off"));
+                gathered.known.remarks.push(super::cut_off(path, "its compressed data ends early"));
                 break;
             }
             read => read?,
@@ -62,7 +62,7 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
         let told = match format.parse(&fields) {
             Err(_) if !has_end && last_ns.is_some() => {
                 gathered.known.cut_off(last_ns);
-                let what = format!("its last {} bytes are no whole line", line.len());
+                let what = format!("its last {} bytes are an incomplete line", line.len());
                 gathered.known.remarks.push(super::cut_off(path, &what));
                 break;
             }
@@ -70,7 +70,7 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
         };
         begun.line(text)?;
         if !has_end {
-            let what = "its last line has no end: if it was cut off within a number, that one is wrong";
+            let what = "its last line has no newline: if it was cut off within a number, that number is wrong";
             gathered.known.remarks.push(format!("{}: {what}", path.display()));
         }
         let dev = gathered.known.disks.named(&told.disk).with_context(|| format!("line {number}"))?;

@@ -384,7 +384,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
              `run queue` (how many calls have no time of it), `operations`, `begun` (what began is what ended and what was under way), \
              `processes` (calls of each process against `/proc/PID/io`), `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
              (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
-             `begin`, `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
+             `begin`, `end` (up to when a capture that was cut off is complete), `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
             |row| row.check,
         ),
         text(

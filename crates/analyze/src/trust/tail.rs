@@ -25,10 +25,11 @@ pub fn found(capture: &Capture, tail: &Tail) -> Option<String> {
         return None;
     }
     let Some(until_ns) = tail.whole_until_ns else {
-        let what = "up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others";
+        let what =
+            "up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others";
         return Some(what.to_owned());
     };
     let rows = if tail.rows == 1 { "1 row".to_owned() } else { format!("{} rows", tail.rows) };
-    let why = "up to then everything is there, of all CPUs and in all tables, but for what is counted as lost";
-    Some(format!("{rows} of what ended after {}: {why}", utc(capture, until_ns)))
+    let why = "up to then the capture is complete for all CPUs and tables, except for events counted as lost";
+    Some(format!("{rows} that ended after {}: {why}", utc(capture, until_ns)))
 }

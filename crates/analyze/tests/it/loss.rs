@@ -142,7 +142,7 @@ fn of_a_recording_that_was_cut_off_what_is_known_is_used_and_called_the_least() 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)
     not captured: block (the kernel refused fentry)
-    not known: up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others
+    not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others
     lost at least 35 events until 2026-11-22T06:00:07.000Z: syscall 5 channel_full, 30 ring_full; what was lost after that is not known
     2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events of syscall (ring_full), 13.0 % of all in that time
     2026-11-22T06:00:06.000Z to 2026-11-22T06:00:07.000Z: lost 5 events of syscall (channel_full), 4.8 % of all in that time

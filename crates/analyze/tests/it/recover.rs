@@ -27,10 +27,10 @@ fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recove
     insta::assert_snapshot!(err, @"warning: torn: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost at its end is not known; 14 rows are of 5 unfinished parts, which `iostrata-analyze recover` makes whole");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows; not known: up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others");
+    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows; not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
     let (code, _, err) = run_text(place.path(), &["summary", "torn", "--out", "after"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(err, @"warning: torn: the recording was cut off and recovered: rows that had not been flushed are missing, and what was lost at its end is not known");
+    insta::assert_snapshot!(err, @"warning: torn: the capture was cut off and recovered: rows at its end are missing, and what was lost there is not known");
     assert_eq!(results("before"), results("after"));
     // Of what is known of the one that came to its end it differs in bounds and losses only.
     let (code, whole, _) = run_text(place.path(), &["summary", "whole"]);
@@ -108,8 +108,8 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
         (text, files.map(|name| fs::read_to_string(place.path().join(to).join(format!("{name}.csv"))).expect(name)))
     };
     let line = format!(
-        "left out: {left_out} rows of what ended after 1970-01-01T00:00:00.000Z: up to then everything is there, of all CPUs and in all \
-         tables, but for what is counted as lost"
+        "left out: {left_out} rows that ended after 1970-01-01T00:00:00.000Z: up to then the capture is complete for all CPUs and tables, \
+         except for events counted as lost"
     );
     let (before, torn) = results("torn", "before");
     assert!(before.contains(&line), "{before}");
@@ -125,13 +125,13 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
     assert_eq!(recovered, torn);
     let (_, quality, _) = run_text(place.path(), &["quality", "torn"]);
     let check = quality.lines().find(|line| line.split_whitespace().nth(1) == Some("end")).expect("a check");
-    assert!(check.contains(" note ") && check.contains(&format!("{left_out} rows of what ended after")), "{check}");
+    assert!(check.contains(" note ") && check.contains(&format!("{left_out} rows that ended after")), "{check}");
     // One that came to its end is not cut, whatever there is beside it.
     capture.manifest.state = State::Complete;
     capture.torn = false;
     capture.write(place.path(), "whole");
     let (_, whole, _) = run_text(place.path(), &["summary", "whole"]);
-    assert!(!whole.contains("what ended after"), "{whole}");
+    assert!(!whole.contains("that ended after"), "{whole}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn what_the_recorder_was_about_to_do_with_its_list_is_done() {
     fs::write(&path, format!("{before}\n{line}\n{}", &last[..30])).expect("room");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str(), removed.exists()), (0, "", false));
-    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed; not known: up to when everything is there, of all CPUs and in all tables; rows of some may end earlier than those of others");
+    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed; not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
     let recovered = fs::read_to_string(&path).expect("a list");
     let sums = "{\"removed_sum\":{\"table\":\"syscall\",\"parts\":1,\"rows\":10,";
     assert!(recovered.starts_with(sums) && recovered.contains(&format!("{last}\n")), "{recovered}");

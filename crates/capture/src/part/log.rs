@@ -1,6 +1,6 @@
 //! The log beside a part that is being written: what a Parquet footer would say of the row groups that are in it.
 //!
-//! One record after the other, each for the row groups since the one before, so that a part costs the log as much as its
+//! One record after the other, each for one row group, so that a part costs the log as much as its
 //! footer, however often it is flushed. A record holds the footer of these row groups as Parquet has it and two checksums,
 //! its own and that of the bytes of the part that it is about: so a record can be believed whatever a power cut left of
 //! either file, in whichever order they reached the disk.

@@ -30,6 +30,6 @@ impl Barrier {
         // run without a tick.
         let ring = self.ring.as_fd().as_raw_fd();
         let updated = self.rings.update(&0u32.to_ne_bytes(), &ring.to_ne_bytes(), MapFlags::ANY);
-        updated.context("cannot wait for the programs of the kernel side")
+        updated.context("cannot wait for running BPF programs to end")
     }
 }

@@ -17,7 +17,7 @@ pub struct StillCalling(Option<(Link, Iter)>);
 impl StillCalling {
     /// Made at the start, because it takes privileges.
     pub fn attached(link: Link) -> Result<StillCalling> {
-        let iter = Iter::new(&link).context("cannot make an iterator of threads")?;
+        let iter = Iter::new(&link).context("cannot create the BPF iterator over tasks")?;
         Ok(StillCalling(Some((link, iter))))
     }
 }
@@ -27,6 +27,6 @@ impl Session<'_> {
     pub fn count_still_calling(&mut self) -> Result<()> {
         let Some((_, mut iter)) = self.still_calling.0.take() else { return Ok(()) };
         // The program writes nothing: what it finds is in its counts.
-        iter.read_to_end(&mut Vec::new()).map(|_| ()).context("cannot go through the threads")
+        iter.read_to_end(&mut Vec::new()).map(|_| ()).context("cannot read the BPF iterator over tasks")
     }
 }

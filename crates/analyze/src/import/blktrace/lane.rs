@@ -58,7 +58,9 @@ impl Lane {
             if may_begin(&self.buffer[self.used..]) && self.places.is_empty() {
                 return Ok(self.cut_off());
             }
-            bail!("byte {at}: the file ends with what is no record, expected {HEADER_BYTES} bytes that begin as one");
+            bail!(
+                "byte {at}: the last bytes of the file are not the start of a record, expected a header of {HEADER_BYTES} bytes"
+            );
         };
         let mut record = Record::parse(header).map_err(|what| anyhow::anyhow!("byte {at}: {what}"))?;
         let payload_bytes = usize::from(record.payload_bytes);
@@ -69,7 +71,7 @@ impl Lane {
                 return Ok(self.cut_off());
             }
             bail!(
-                "byte {at}: a record with {payload_bytes} bytes after it, expected fewer: others follow before these end"
+                "byte {at}: a record with {payload_bytes} bytes after it, expected fewer: another record begins within them"
             );
         };
         record.keep(payload.get(..KEPT_BYTES).unwrap_or(payload));

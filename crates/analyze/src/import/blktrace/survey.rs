@@ -178,7 +178,7 @@ impl Survey {
             let known = self.spans.entry((*device, *cpu)).or_default();
             if let Some((_, other)) = known.iter().find(|((begin, end), _)| first <= end && begin <= last) {
                 bail!(
-                    "has records of device {}:{} on CPU {cpu} of the same time as {}, expected each part of a trace once: it would count twice",
+                    "has records of device {}:{} on CPU {cpu} in the same time range as {}, expected each file once: it would count twice",
                     device >> 20,
                     device & 0xf_ffff,
                     self.files[*other].display()

@@ -301,7 +301,10 @@ fn of_a_file_that_was_cut_off_all_is_taken_that_is_whole() {
         let (_, known) = import(&[first[..first.len() - cut].to_vec(), on_cpu(1, 5)]).expect("what is whole");
         // The completion of its third request is not there; what of the other file is later than that is known to be more than all.
         assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (7, true, Some(22)), "{cut} bytes less");
-        let remark = format!("its last {} bytes are no whole record; what is whole before is taken", record - cut);
+        let remark = format!(
+            "its last {} bytes are an incomplete record; everything complete before that was imported",
+            record - cut
+        );
         assert!(known.remarks[0].ends_with(&remark), "{:?}", known.remarks);
     }
     let (_, known) = import(&[on_cpu(0, 3), on_cpu(1, 5)]).expect("a trace");
@@ -323,7 +326,7 @@ fn a_file_that_is_broken_in_its_middle_is_none() {
     broken[4 * record + 1] ^= 0xff;
     assert!(format!("{:#}", import(&[broken]).expect_err("no record")).contains("expected a record of blktrace"));
     let behind = [on_cpu(0, 3), b"text".to_vec()].concat();
-    assert!(format!("{:#}", import(&[behind]).expect_err("no record")).contains("ends with what is no record"));
+    assert!(format!("{:#}", import(&[behind]).expect_err("no record")).contains("are not the start of a record"));
 }
 
 #[test]
