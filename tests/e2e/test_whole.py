@@ -14,7 +14,7 @@ import sys
 import time
 
 import pytest
-from conftest import Capture, analyze
+from conftest import Capture, analyze, wait_for
 
 ROUNDS = 40 if os.environ.get("IOSTRATA_SOAK") else 4
 # More than are written in a test.
@@ -143,3 +143,11 @@ def test_a_recording_that_came_to_its_end_says_nothing_of_that(disk, writers, re
     traced = analyze("trace", capture.directory, "--layer", "syscall", "--out", tmp_path / "trace")
     assert traced.returncode == 0, traced.stderr
     assert "left out" not in traced.stdout
+
+
+def test_what_is_in_finished_parts_is_not_left_out_for_a_long_flush_interval(disk, writers, record):
+    """The moment up to which all is there goes on where parts are closed more often than they would be flushed."""
+    recorder = record("--device", disk.name, "--flush-interval", "1h", "--rotate-interval", "500ms")
+    done = wait_for(lambda: (told := analyze("summary", recorder.out)).returncode == 3 and "python" in told.stdout and told)
+    assert re.search(r"left out: \d+ rows? that ended after ", done.stdout + done.stderr), done.stdout + done.stderr
+    recorder.stop(expected=None)

@@ -67,7 +67,9 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
             format!("nothing to analyze: there is nothing of {} that is{certain} {words}", layers.join(", "))
         }
     };
-    format!("{}: {what}", names.join(", "))
+    let left_out = trust.notes.iter().filter(|note| note.contains("left out: "));
+    let left_out: String = left_out.map(|note| format!("; {note}")).collect();
+    format!("{}: {what}{left_out}", names.join(", "))
 }
 
 /// From which part of what was read through mappings on, and from which read amplification on, there is a note.

@@ -87,5 +87,7 @@ impl Keeper {
 
 /// How long rows may wait on their way.
 pub fn pace(options: &Record) -> Pace {
-    Pace::of(options.flush_interval, options.live.is_some())
+    // Up to when all is there is told with each flush, so a capture whose parts are closed more often is flushed as often: what is in
+    // finished parts and later than that moment would be left out.
+    Pace::of(options.flush_interval.min(options.rotate_interval), options.live.is_some())
 }
