@@ -125,24 +125,30 @@ static __always_inline void fill_file(struct file_op *op, struct file *file, str
 	op->open_flags = facts->flags;
 }
 
+/* The file that a thread has at a descriptor. */
+static __always_inline struct file *file_of_thread(struct task_struct *task, __u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slots, *file = 0;
+
+	if (!table || fd >= BPF_CORE_READ(table, max_fds))
+		return 0;
+	slots = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	return file;
+}
+
+/* The one that the current thread has. */
 static __always_inline struct file *file_of_fd(__u32 fd)
 {
-	struct file **slots, *file = 0;
+	struct file *file = 0;
 	struct fdtable *table;
-	unsigned int slot_count;
 
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
-		table = HOP(bpf_get_current_task_btf())->files->fdt;
-		slot_count = table->max_fds;
-		slots = table->fd;
-	} else {
-		table = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt);
-		slot_count = BPF_CORE_READ(table, max_fds);
-		slots = BPF_CORE_READ(table, fd);
-	}
-	if (fd >= slot_count)
-		return 0;
-	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
+	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
+		return file_of_thread((struct task_struct *)bpf_get_current_task(), fd);
+	table = HOP(bpf_get_current_task_btf())->files->fdt;
+	if (fd < table->max_fds)
+		bpf_probe_read_kernel(&file, sizeof(file), table->fd + fd);
 	return file;
 }
 

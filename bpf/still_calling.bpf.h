@@ -13,18 +13,6 @@ static __always_inline struct pt_regs *registers_of(struct task_struct *task)
 	return (struct pt_regs *)((__u64)BPF_CORE_READ(task, stack) + STACK_BYTES - bpf_core_type_size(struct pt_regs));
 }
 
-static __always_inline struct file *file_of_thread(struct task_struct *task, __u32 fd)
-{
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
-	struct file **slots, *file = 0;
-
-	if (!table || fd >= BPF_CORE_READ(table, max_fds))
-		return 0;
-	slots = BPF_CORE_READ(table, fd);
-	bpf_probe_read_kernel(&file, sizeof(file), slots + fd);
-	return file;
-}
-
 /* What a call of a thread asks for; of an array of buffers that is not looked at. */
 static __always_inline __s64 asked_by(__u8 op, struct pt_regs *registers)
 {
@@ -48,8 +36,9 @@ int iostrata_still_calling(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
 	struct pt_regs *registers;
-	__u32 tid, pid, in_fd, out_fd;
+	struct copy copy = {};
 	unsigned long number;
+	__u32 tid, pid, fd;
 	__s64 bytes;
 	__u8 op;
 
@@ -67,17 +56,13 @@ int iostrata_still_calling(struct bpf_iter__task *ctx)
 	if (moves_of(op) == MOVES_NOTHING)
 		return 0;
 	bytes = asked_by(op, registers);
-	in_fd = BPF_CORE_READ(registers, di);
+	fd = BPF_CORE_READ(registers, di);
 	know_caller(tid);
-	if (op == OP_SENDFILE_IN) {
-		out_fd = in_fd;
-		in_fd = BPF_CORE_READ(registers, si);
-		count_earlier_on(OP_SENDFILE_OUT, file_of_thread(task, out_fd), bytes);
-	} else if (op == OP_COPY_FILE_RANGE_IN || op == OP_SPLICE_IN) {
-		out_fd = BPF_CORE_READ(registers, dx);
-		count_earlier_on(op == OP_SPLICE_IN ? OP_SPLICE_OUT : OP_COPY_FILE_RANGE_OUT, file_of_thread(task, out_fd), bytes);
+	if (find_copied(op, fd, BPF_CORE_READ(registers, si), BPF_CORE_READ(registers, dx), &copy)) {
+		count_earlier_on(copy.out_op, file_of_thread(task, copy.out_fd), bytes);
+		fd = copy.in_fd;
 	}
-	count_earlier_on(op, file_of_thread(task, in_fd), bytes);
+	count_earlier_on(op, file_of_thread(task, fd), bytes);
 	return 0;
 }
 

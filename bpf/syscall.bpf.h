@@ -147,26 +147,37 @@ struct copy {
 	__u64 bytes;
 };
 
-static __always_inline bool find_copy(__u8 op, struct pt_regs *regs, struct copy *copy)
+/* Which descriptors a call copies between, by its first arguments. Whether it copies. */
+static __always_inline bool find_copied(__u8 op, __u64 first, __u64 second, __u64 third, struct copy *copy)
 {
 	switch (op) {
 	case OP_SENDFILE_IN:
 		copy->out_op = OP_SENDFILE_OUT;
-		copy->out_fd = regs->di;
-		copy->in_fd = regs->si;
-		copy->in_offset = (__s64 *)regs->dx;
-		copy->bytes = regs->r10;
+		copy->out_fd = first;
+		copy->in_fd = second;
 		return true;
 	case OP_COPY_FILE_RANGE_IN: case OP_SPLICE_IN:
 		copy->out_op = op == OP_SPLICE_IN ? OP_SPLICE_OUT : OP_COPY_FILE_RANGE_OUT;
-		copy->in_fd = regs->di;
-		copy->in_offset = (__s64 *)regs->si;
-		copy->out_fd = regs->dx;
-		copy->out_offset = (__s64 *)regs->r10;
-		copy->bytes = regs->r8;
+		copy->in_fd = first;
+		copy->out_fd = third;
 		return true;
 	}
 	return false;
+}
+
+static __always_inline bool find_copy(__u8 op, struct pt_regs *regs, struct copy *copy)
+{
+	if (!find_copied(op, regs->di, regs->si, regs->dx, copy))
+		return false;
+	if (op == OP_SENDFILE_IN) {
+		copy->in_offset = (__s64 *)regs->dx;
+		copy->bytes = regs->r10;
+	} else {
+		copy->in_offset = (__s64 *)regs->si;
+		copy->out_offset = (__s64 *)regs->r10;
+		copy->bytes = regs->r8;
+	}
+	return true;
 }
 
 /* One file of a copy; false where it is none that is to be recorded. */
@@ -384,7 +395,7 @@ static __always_inline void unknown_returned(__u8 op, struct pt_regs *regs, long
 
 	if (ret <= 0 || is_known_caller(bpf_get_current_pid_tgid()) || !may_be_earlier())
 		return;
-	if (find_copy(op, regs, &copy)) {
+	if (find_copied(op, regs->di, regs->si, regs->dx, &copy)) {
 		count_earlier(op, copy.in_fd, ret);
 		count_earlier(copy.out_op, copy.out_fd, ret);
 	} else {
