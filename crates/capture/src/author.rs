@@ -144,7 +144,6 @@ fn encode<T: Table>(
     batches: &Receiver<RecordBatch>,
 ) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
-    let mut in_group = 0;
     let mut open: Option<PartWriter> = None;
     for batch in batches {
         let mut part = match open.take() {
@@ -152,10 +151,8 @@ fn encode<T: Table>(
             None => begin::<T>(capture, parts.len())?,
         };
         part.write(&batch)?;
-        in_group += batch.num_rows();
-        if in_group >= group_rows {
+        if part.group_rows() >= group_rows {
             part.end_group()?;
-            in_group = 0;
         }
         match part.bytes() < part_bytes && !part.is_full() {
             true => open = Some(part),

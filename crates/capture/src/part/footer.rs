@@ -110,10 +110,11 @@ impl Frame {
     }
 }
 
-/// The type of a list's elements.
-const STRUCT: u8 = 0xc;
+/// The type of a structure in Thrift's compact protocol.
+pub(super) const STRUCT: u8 = 0xc;
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+/// Appends a number as that protocol has it.
+pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         out.push(value as u8 & 0x7f | 0x80);
         value >>= 7;

@@ -13,6 +13,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::footer::{STRUCT, varint};
 use super::limits::{Column, range};
 use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
 
@@ -116,14 +117,8 @@ fn write_header(header: &PageHeader, bytes: usize, to: &mut Vec<u8>) {
     fn number(value: i64, after: u8, to: &mut Vec<u8>) {
         const I32: u8 = 5;
         to.push(after << 4 | I32);
-        let mut rest = (value << 1 ^ value >> 63) as u64;
-        while rest >= 0x80 {
-            to.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        to.push(rest as u8);
+        varint(to, (value << 1 ^ value >> 63) as u64);
     }
-    const STRUCT: u8 = 12;
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     number(header.kind, 1, to);
     number(bytes, 1, to);

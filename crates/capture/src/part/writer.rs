@@ -113,7 +113,7 @@ impl PartWriter {
     /// Appends a batch of the table's schema. A row group that it fills is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.groups.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
-        if self.groups.rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
+        if self.group_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
     /// Makes what was written until now durable, so that it can be recovered.
@@ -140,6 +140,11 @@ impl PartWriter {
         let summed = self.groups.out().inner_mut();
         let (end, sum) = (summed.bytes, std::mem::take(&mut summed.sum).finalize());
         self.log.append(end, sum, group)
+    }
+
+    /// Rows of the row group that is being encoded.
+    pub fn group_rows(&self) -> usize {
+        self.groups.rows()
     }
 
     /// Whether it has as many row groups as a part may have, and is to be finished.
