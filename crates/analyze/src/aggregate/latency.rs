@@ -138,19 +138,17 @@ impl Latencies {
     fn spread(&mut self) {
         let few = std::mem::take(&mut self.few);
         for (index, ns) in Latencies::each_of_few(&few) {
-            let limit = self.limit;
-            let place = self.samples.partition_point(|(known, _)| *known < index);
-            if self.samples.get(place).is_none_or(|(known, _)| *known != index) {
-                self.samples.insert(place, (index, Kind::Open(Box::new(Sample::limited(limit)))));
-            }
-            if let Kind::Open(sample) = &mut self.samples[place].1 {
-                sample.update(ns, 1);
-            }
+            self.open(index).update(ns, 1);
         }
     }
 
     fn sample(&mut self, index: u16) -> &mut Sample {
         self.spread();
+        self.open(index)
+    }
+
+    /// The sample of this index, which is a new one if there is none, whatever few durations there are.
+    fn open(&mut self, index: u16) -> &mut Sample {
         let place = self.samples.partition_point(|(known, _)| *known < index);
         let limit = self.limit;
         let new = || Kind::Open(Box::new(Sample::limited(limit)));
@@ -212,14 +210,14 @@ impl Latencies {
 
     /// The distributions that have a duration, of what is finished.
     pub fn distributions(&self, lost: &LostByLayer) -> Distributions {
-        let few = Latencies { few: self.few.clone(), limit: self.limit, samples: Vec::new() };
-        let of_few = (!self.few.is_empty()).then(|| {
-            let mut few = few;
+        let all = if self.few.is_empty() {
+            self.samples.clone()
+        } else {
+            let mut few = Latencies { few: self.few.clone(), limit: self.limit, samples: Vec::new() };
             few.spread();
             few.finish(lost);
             few.samples
-        });
-        let all = of_few.unwrap_or_else(|| self.samples.clone());
+        };
         let finished = |(index, kind)| match kind {
             Kind::Finished(distribution) => Some((key(index), *distribution)),
             Kind::Open(_) => None,

@@ -15,7 +15,7 @@ mod survey;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     let mut remarks = Vec::new();
     for Cut { path, bytes, .. } in &survey.cut {
         remarks.push(match bytes {
-            0 => super::cut_off(path, "its compressed data ends early"),
+            0 => super::cut_off(path, unpacked::CUT_OFF),
             _ => super::cut_off(path, &format!("its last {bytes} bytes are an incomplete record")),
         });
     }
@@ -130,7 +130,7 @@ fn seekable(path: &Path, out: &Dir) -> Result<(File, bool)> {
     // Gone from the directory at once, and from the disk when it is closed.
     out.remove(".stream")?;
     match io::copy(&mut trace, &mut file) {
-        Err(error) if is_packed && error.kind() == ErrorKind::UnexpectedEof => Ok((file, true)),
+        Err(error) if unpacked::is_cut_off(is_packed, &error) => Ok((file, true)),
         copied => copied.map(|_| (file, false)).map_err(Into::into),
     }
 }

@@ -1,6 +1,6 @@
 //! Published traces that are lines of text: how a file is read, and what its lines mean.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -35,9 +35,9 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
         // What has no end of a line is no text, and not to be kept in memory.
         match lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) => break,
-            Err(error) if is_packed && error.kind() == ErrorKind::UnexpectedEof && last_ns.is_some() => {
+            Err(error) if unpacked::is_cut_off(is_packed, &error) && last_ns.is_some() => {
                 gathered.known.cut_off(last_ns);
-                gathered.known.remarks.push(super::cut_off(path, "its compressed data ends early"));
+                gathered.known.remarks.push(super::cut_off(path, unpacked::CUT_OFF));
                 break;
             }
             read => read?,

@@ -1,7 +1,7 @@
 //! Files of traces as they are published: most are compressed. How is told by their first bytes, whatever they are called.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Result};
+use std::io::{BufReader, Cursor, Error, ErrorKind, Read, Result};
 use std::path::Path;
 
 use lzma_rust2::XzReader;
@@ -39,6 +39,14 @@ pub fn open(path: &Path) -> Result<(Box<dyn Read>, bool)> {
         Some("-") => unpack(Box::new(std::io::stdin())),
         _ => unpack(Box::new(File::open(path)?)),
     }
+}
+
+/// What is said of a file whose compressed data was cut off.
+pub const CUT_OFF: &str = "its compressed data ends early";
+
+/// Whether an error of a file from [`open`], which is compressed or not, says that it was cut off.
+pub fn is_cut_off(is_packed: bool, error: &Error) -> bool {
+    is_packed && error.kind() == ErrorKind::UnexpectedEof
 }
 
 fn unpack(mut packed: Box<dyn Read>) -> Result<(Box<dyn Read>, bool)> {
