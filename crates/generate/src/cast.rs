@@ -59,6 +59,25 @@ pub struct Process {
     pub start_ns: i64,
 }
 
+impl Process {
+    /// Its row, as it was at `ts_ns`.
+    fn row(&self, ts_ns: i64, (exe, cmdline): (String, String), cgroup: String) -> ProcessRow {
+        let Process { pid, cgroup_id, comm, start_ns, .. } = *self;
+        ProcessRow {
+            ts_ns,
+            pid,
+            ppid: 1,
+            start_ns,
+            comm,
+            kernel_thread: false,
+            cgroup_id,
+            exe: Some(exe),
+            cmdline: Some(cmdline),
+            cgroup: Some(cgroup),
+        }
+    }
+}
+
 /// A file as the layers name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct File {
@@ -122,19 +141,9 @@ impl Cast {
         };
         let comm = Comm::of(&name);
         let process = Process { profile: &SHORT_LIVED, pid, cgroup_id, comm, start_ns };
-        let row = ProcessRow {
-            ts_ns: start_ns,
-            pid,
-            ppid: 1,
-            start_ns,
-            comm,
-            kernel_thread: false,
-            cgroup_id,
-            // With `-c` an interpreter is a program of its own, not the script that it runs.
-            cmdline: Some(format!("{exe} -c run --job {number} --input /srv/jobs/{number}.json")),
-            exe: Some(exe),
-            cgroup: Some(cgroup),
-        };
+        // With `-c` an interpreter is a program of its own, not the script that it runs.
+        let cmdline = format!("{exe} -c run --job {number} --input /srv/jobs/{number}.json");
+        let row = process.row(start_ns, (exe, cmdline), cgroup);
         (process, row)
     }
 
@@ -169,20 +178,11 @@ impl Cast {
 
     /// The row of process number `process`.
     pub fn process_row(&self, process: usize) -> ProcessRow {
-        let Process { profile, pid, cgroup_id, comm, start_ns } = self.processes[process];
-        let name = profile.exe.rsplit('/').next().unwrap_or_default();
-        ProcessRow {
-            ts_ns: BEGIN_NS,
-            pid,
-            ppid: 1,
-            start_ns,
-            comm,
-            kernel_thread: false,
-            cgroup_id,
-            exe: Some(profile.exe.to_owned()),
-            cmdline: Some(format!("{} --instance {process}", profile.exe)),
-            cgroup: Some(format!("/system.slice/{name}-{process}.service")),
-        }
+        let of = &self.processes[process];
+        let exe = of.profile.exe;
+        let name = exe.rsplit('/').next().unwrap_or_default();
+        let cmdline = format!("{exe} --instance {process}");
+        of.row(BEGIN_NS, (exe.to_owned(), cmdline), format!("/system.slice/{name}-{process}.service"))
     }
 
     /// The rows of the threads of the kernel.
