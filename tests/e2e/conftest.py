@@ -26,6 +26,16 @@ def run(*command, **options):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
 
 
+def threads_in(pid, state):
+    """The threads of a process that are in a state, as proc_pid_stat(5) has it: `D` waits in the kernel, `T` was stopped."""
+    return {stat for stat in Path(f"/proc/{pid}/task").glob("*/stat") if stat.read_text().rpartition(")")[2].split()[0] == state}
+
+
+def process_io(pid):
+    """What the kernel counted of a process."""
+    return {name: int(value) for name, value in (line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())}
+
+
 def analyze(*arguments):
     return run(BIN / "iostrata-analyze", *arguments)
 

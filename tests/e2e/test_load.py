@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import duckdb
 import pandas
 import pyarrow.parquet
 import pytest
-from conftest import Capture, Disk, analyze, require, wait_for
+from conftest import Capture, Disk, analyze, process_io, require, threads_in, wait_for
 from test_identity import compiled
 
 MIB = 1 << 20
@@ -171,15 +170,6 @@ def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
     assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (20,)
 
 
-def state_of(process):
-    return re.search(r"^State:\s+(\S)", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)[1]
-
-
-def read_bytes_of(process):
-    """What its calls read, by the kernel's own count."""
-    return int(re.search(r"^rchar: (\d+)$", Path(f"/proc/{process}/io").read_text(), re.MULTILINE)[1])
-
-
 @pytest.mark.parametrize("options", [(), ("--ring-size", "256KiB")], ids=["default", "small-rings"])
 def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path, options):
     """As many calls as two CPUs can make, for STORM_SECONDS, and beside them programs that begin, make a file and write to the disk."""
@@ -197,8 +187,8 @@ def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path
         os.killpg(storm.pid, signal.SIGSTOP)
         children = Path(f"/proc/{storm.pid}/task/{storm.pid}/children").read_text().split()
         members = [storm.pid, *map(int, children)]
-        wait_for(lambda: all(state_of(member) == "T" for member in members))
-        storm_read = sum(read_bytes_of(member) for member in members)
+        wait_for(lambda: all(threads_in(member, "T") for member in members))
+        storm_read = sum(process_io(member)["rchar"] for member in members)
     finally:
         os.killpg(storm.pid, signal.SIGKILL)
         storm.wait()

@@ -3,10 +3,9 @@
 import os
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
-from conftest import Loop, require, run, wait_for
+from conftest import Loop, require, run, threads_in, wait_for
 
 MIB = 1 << 20
 
@@ -201,7 +200,7 @@ def test_bios_that_are_merged_keep_their_owners(disk, record, actors, scheduler)
 def wait_for_waiting(actor, count):
     """Until so many threads of the actor wait for their I/O."""
     deadline = time.monotonic() + 60
-    while sum(stat.read_text().rpartition(")")[2].split()[0] == "D" for stat in Path(f"/proc/{actor.pid}/task").glob("*/stat")) < count:
+    while len(threads_in(actor.pid, "D")) < count:
         if time.monotonic() > deadline:
             pytest.skip("this kernel's loop driver writes to a file system that is frozen")
         time.sleep(0.01)

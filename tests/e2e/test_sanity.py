@@ -6,10 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import analyze, require, summary_rows, wait_for
+from conftest import analyze, process_io, require, summary_rows, threads_in, wait_for
 
 
 def checks(capture, out):
@@ -80,19 +79,15 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
     disk.settle()
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with subprocess.Popen([sys.executable, "-c", WORK, disk.mount / "file"], **pipes) as worker:
-        def counted():
-            lines = Path(f"/proc/{worker.pid}/io").read_text().splitlines()
-            return {name: int(value) for name, value in (line.split(": ") for line in lines)}
-
         # Its own start is over.
         worker.stdout.readline()
         recorder = record("--device", disk.name)
-        before = counted()
+        before = process_io(worker.pid)
         worker.stdin.write("\n")
         worker.stdin.flush()
         worker.stdout.readline()
         capture = recorder.stop()
-        moved = {name: value - before[name] for name, value in counted().items()}
+        moved = {name: value - before[name] for name, value in process_io(worker.pid).items()}
         worker.stdin.close()
     book, = (book for book in capture.manifest["process_counters"]["processes"] if book["pid"] == worker.pid)
     # The line that it read came later than the recorder looked first; what it reads last, after it looked again.
@@ -152,13 +147,10 @@ def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record,
 
 def keeps_waiting(pid, threads):
     """Whether so many threads of the process wait for something that does not come soon, and no signal wakes them."""
-    def waiting():
-        return {stat for stat in Path(f"/proc/{pid}/task").glob("*/stat") if stat.read_text().rpartition(")")[2].split()[0] == "D"}
-
-    seen = waiting()
+    seen = threads_in(pid, "D")
     for _ in range(30):
         time.sleep(0.01)
-        seen &= waiting()
+        seen &= threads_in(pid, "D")
     return len(seen) >= threads
 
 
