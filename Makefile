@@ -10,11 +10,14 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; where there is neither root nor sudo the tests that need it say so and are skipped.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak repeat bench bench-analyze bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-lint setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak repeat bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+setup-lint:
+	@scripts/setup.sh build test lint
 
 setup: ## Install what building and testing need
 	@scripts/setup.sh build test
@@ -39,10 +42,11 @@ demo: build ## Record a small workload on a loop device and print its summary
 
 test: setup lint test-unit bench-smoke test-e2e ## Run every test
 
-lint: setup ## Formatting and clippy
+lint: setup-lint ## Formatting, clippy, and what dependencies may be
 	cargo fmt --all --check
 	rustfmt --check --edition 2024 fuzz/src/lib.rs fuzz/targets/*.rs
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	scripts/dependencies.sh
 	shellcheck -x scripts/*.sh .ci/run fuzz/rustc-wrapper tests/vm/*.sh tests/vm/*/*.sh
 
 test-unit: setup build-all ## Tests of the crates, without privilege

@@ -133,7 +133,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 aga
 			op->offset_bytes = range.offset;
 	}
 	begin_async_in(bucket, &key, async);
-	return interest == UNMET ? (__u64)op->file : IOCB_BEGUN;
+	return interest == UNMET ? op->file_address : IOCB_BEGUN;
 }
 
 /* The kernel did not take it. */

@@ -43,7 +43,7 @@ static __always_inline void begin_bio(struct bio *bio, __u64 queue_ns, struct pr
 	__builtin_memset(state, 0, offsetof(struct inflight_request, from));
 	state->request = number;
 	state->queue_ns = queue_ns;
-	state->sector = bio->bi_iter.bi_sector;
+	state->bio_or_sector = bio->bi_iter.bi_sector;
 	state->bytes = state->bytes_done = bytes;
 	state->flags = flags_of(bio->bi_opf);
 	state->bios = 1;

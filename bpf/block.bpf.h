@@ -237,7 +237,7 @@ static __always_inline int request_requeued(struct request *rq)
 		entry->phase = PHASE_REQUEUED;
 		/* It may merge again. What is known of all its bios is in `from`. */
 		if (!entry->bytes_done)
-			entry->bio = HOP(rq)->bio ? number_of(HOP(rq)->bio) : 0;
+			entry->bio_or_sector = HOP(rq)->bio ? number_of(HOP(rq)->bio) : 0;
 	}
 	return 0;
 }
@@ -258,11 +258,11 @@ static __always_inline int request_merged(struct request *rq)
 		return 0;
 	waiting = !entry->issue_ns || (entry->phase == PHASE_REQUEUED && !entry->bytes_done);
 	entry->phase = PHASE_OVER;
-	if (!waiting || !entry->bio)
+	if (!waiting || !entry->bio_or_sector)
 		return 0;
 	if (entry->from.origin.others)
-		move_parts(entry->request, entry->bio, entry->queue_ns, &entry->from.origin);
-	put_queued(entry->bio, entry->queue_ns, &entry->from);
+		move_parts(entry->request, entry->bio_or_sector, entry->queue_ns, &entry->from.origin);
+	put_queued(entry->bio_or_sector, entry->queue_ns, &entry->from);
 	return 0;
 }
 

@@ -235,7 +235,7 @@ static __always_inline struct inode_owner *remember_inode(struct inode_key *key,
 	long failed;
 
 	if (is_clean(host))
-		owned_by_current(&fresh.first);
+		owned_by_current(&fresh.first, device_wanted(dev_of_inode(host)));
 	else
 		fresh.shared_since = chunks_told_now();
 	failed = bpf_map_update_elem(&inode_owners, key, &fresh, is_there ? BPF_ANY : BPF_NOEXIST);
@@ -250,9 +250,9 @@ static __always_inline struct inode_owner *remember_inode(struct inode_key *key,
 }
 
 /* Nothing of the inode is dirty: it begins anew, as the current task's alone. */
-static __always_inline bool begin_anew(struct inode_owner *known)
+static __always_inline bool begin_anew(struct inode_owner *known, struct inode *host)
 {
-	owned_by_current(&known->first);
+	owned_by_current(&known->first, device_wanted(dev_of_inode(host)));
 	known->epoch_ns = bpf_ktime_get_ns();
 	known->shared_since = 0;
 	known->is_vague = 0;
@@ -287,8 +287,8 @@ static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 b
 	if (dirties_again() || is_file_systems_own(host))
 		return 0;
 	if (is_clean(host))
-		return begin_anew(known) ? known : 0;
-	owned_by_current(&owner);
+		return begin_anew(known, host) ? known : 0;
+	owned_by_current(&owner, device_wanted(dev_of_inode(host)));
 	find_written(host, &from, &until);
 	remember_writer(&key, known, &owner, index, index + bytes / PAGE_BYTES - 1, from, until, true);
 	return owner.wanted ? known : 0;
@@ -364,7 +364,7 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	}
 	if (is_clean(inode))
 		return 0;
-	owned_by_current(&owner);
+	owned_by_current(&owner, device_wanted(dev_of_inode(inode)));
 	remember_writer(&key, known, &owner, from / PAGE_BYTES, (from + bytes - 1) / PAGE_BYTES, from, from + bytes, false);
 	return 0;
 }

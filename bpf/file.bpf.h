@@ -9,7 +9,7 @@ struct file_op {
 	__s64 offset_bytes;
 	__s64 requested_bytes;
 	__s64 ino;
-	struct file *file; /* only compared */
+	__u64 file_address; /* only compared */
 	__s32 dev;
 	__s32 open_flags;
 	__u32 fd;
@@ -113,7 +113,7 @@ static __always_inline struct file_facts look_at(struct file *file)
 /* Fills in what the file is; FD_UNKNOWN when it is none that is recorded. */
 static __always_inline void fill_file(struct file_op *op, struct file *file, struct file_facts *facts)
 {
-	op->file = file;
+	op->file_address = (__u64)file;
 	op->fd_kind = kind_of(facts->type, facts->magic);
 	if (op->fd_kind != FD_BLOCK && is_pseudo(facts->magic, facts->is_internal))
 		op->fd_kind = FD_UNKNOWN;

@@ -28,9 +28,8 @@
 #include "gather.bpf.h"
 #include "fs.bpf.h"
 
-/* The words for classes and operations, read by user space from here so that they are written once. */
+/* The words for operations, what requests carry, evidence and origins, read by user space from here so that they are written once. */
 #define X(id, word) word,
-const char class_names[CLASS_COUNT][WORD_BYTES] = { EVENT_CLASSES(X) };
 const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
 const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
 const char evidence_names[EVIDENCE_COUNT][WORD_BYTES] = { EVIDENCES(X) };

@@ -445,7 +445,7 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 			claim = find_writer(bio, flags, from, owner, GATHERER_QUEUED);
 	}
 	if (by_submitter) {
-		owned_by_current(owner);
+		owned_by_current(owner, true);
 		from->origin.evidence = EVIDENCE_DIRECT;
 		claim = owner->wanted ? CLAIM_SELECTED : CLAIM_OTHERS;
 	} else {

@@ -137,8 +137,11 @@ static __always_inline struct inode_owner *inode_owner_of(struct file_page *page
 	return inode && inode->generation == page->generation ? inode : 0;
 }
 
-/* The current process is the owner, and told where the filters let it through. The recorder tells nobody of itself. */
-static __always_inline void owned_by_current(struct owner *owner)
+/*
+ * The current process is the owner, of something on a disk or file system that is recorded (`on_recorded`) or of pages that lie elsewhere. It is
+ * told where the filters let it through and its disk: it may do nothing else that is recorded. The recorder tells nobody of itself.
+ */
+static __always_inline void owned_by_current(struct owner *owner, bool on_recorded)
 {
 	struct told is = told_of_current();
 
@@ -149,7 +152,7 @@ static __always_inline void owned_by_current(struct owner *owner)
 		return;
 	}
 	owner->wanted = owner_wanted();
-	if (owner->wanted)
+	if (owner->wanted && on_recorded)
 		tell_process(owner->who.pid, is, 0);
 }
 

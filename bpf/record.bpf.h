@@ -87,7 +87,7 @@ static __always_inline void fill_block_event(struct block_event *event, struct i
 	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
 	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
 	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
-	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : state->sector;
+	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : (__s64)state->bio_or_sector;
 	event->bytes = state->bytes_done;
 	event->error = error;
 	event->flags = state->flags;

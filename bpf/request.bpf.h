@@ -59,12 +59,11 @@ struct inflight_request {
 	__u64 queue_ns;
 	__u64 insert_ns;
 	__u64 issue_ns;
-	union {
-		/* Before it is issued or issued again: the bio that `from` is of, 0 for none. Others may come before it and after it. */
-		__u64 bio;
-		/* As the request was when it was issued. */
-		__s64 sector;
-	};
+	/*
+	 * Before it is issued or issued again: the bio that `from` is of, 0 for none. Others may come before it and after it. From then on its
+	 * sector, as it was when it was issued.
+	 */
+	__u64 bio_or_sector;
 	/* As the request was when it was issued. */
 	__u32 bytes;
 	__u32 bytes_done;

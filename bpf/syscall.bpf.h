@@ -67,7 +67,7 @@ static __always_inline void settle_place(struct file_op *op, long ret)
 	if (!op->appends && !op->shares_position)
 		return;
 	file = op->by_position ? file_of_fd(op->fd) : 0;
-	if (!file || file != op->file || (op->appends && !moved)) {
+	if (!file || (__u64)file != op->file_address || (op->appends && !moved)) {
 		op->offset_bytes = MISSING;
 		return;
 	}

@@ -69,7 +69,7 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 			return false;
 		state->phase = PHASE_UNDER_WAY;
 	}
-	state->bio = number;
+	state->bio_or_sector = number;
 	if (state->from.origin.others)
 		move_parts(number, state->request, state->queue_ns, &state->from.origin);
 	return true;
@@ -123,7 +123,7 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 		}
 		__builtin_memset(&state->from.origin, 0, sizeof(state->from.origin));
 		state->from.origin.dev = dev;
-		state->bio = 0;
+		state->bio_or_sector = 0;
 		state->queue_ns = state->generation;
 		state->from.origin.io_class = class_of_request(rq->cmd_flags);
 		/* A device flush has no bio and no one owner. */
@@ -158,7 +158,7 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 	state->op = op_of(rq->cmd_flags & REQ_OP_MASK, rq->__data_len);
 	state->flags = flags_of(rq->cmd_flags) | (is_counted(rq) ? 0 : REQUEST_UNCOUNTED);
 	state->bytes = rq->__data_len;
-	state->sector = rq->__sector;
+	state->bio_or_sector = rq->__sector;
 	gather_bios(rq, state, gatherer);
 	state->own = is_own(state);
 }
@@ -213,7 +213,7 @@ static __always_inline void end_unseen(struct inflight_request *state)
 	if (state->phase != PHASE_OVER && state->issue_ns) {
 		/* Where it began went when it was handed back. */
 		if (state->phase == PHASE_REQUEUED && !state->bytes_done)
-			state->sector = MISSING;
+			state->bio_or_sector = MISSING;
 		if (state->bytes_done < state->bytes)
 			state->bytes_done = state->bytes;
 		if (account)

@@ -107,7 +107,7 @@ static __always_inline void leave_vfs(enum vfs_function function, struct file *f
 
 		key.stacked = stacked;
 		op = bpf_map_lookup_elem(&vfs_ops, &key);
-		if (!op || (file && op->file != file))
+		if (!op || (file && op->file_address != (__u64)file))
 			continue;
 		emit_file_event(op, CLASS_VFS, ret);
 		bpf_map_delete_elem(&vfs_ops, &key);

@@ -30,6 +30,9 @@ async def execute(path: Path, results: Path, scratch: Path, turn: asyncio.Semaph
             return f"{path.stem}: {error.evalue if error.ename == 'Missing' else error}"
         finally:
             await kernel.shutdown_kernel(now=True)
+            # Of one that was ended while it wrote.
+            for form in ("pdf", "svg"):
+                (results / f".{path.stem}.{form}.tmp").unlink(missing_ok=True)
     return None
 
 

@@ -162,10 +162,14 @@ def save(figure, results: Results, name: str, title: str, *notes: str) -> None:
     made = results.provenance()
     subject = f"Captures: {made['recorded']}." + (f" Only {made['only']}." if made["only"] else "")
     # No dates: what the figure is of is in it, and when it was drawn would make other bytes each time.
-    figure.savefig(results.directory / f"{name}.pdf", metadata={
-        "Title": title, "Subject": subject, "Keywords": made["captures"], "Creator": made["tool"], "CreationDate": None})
-    figure.savefig(results.directory / f"{name}.svg", metadata={
-        "Title": title, "Description": subject, "Source": made["captures"], "Creator": made["tool"], "Date": None})
+    for form, metadata in {
+        "pdf": {"Title": title, "Subject": subject, "Keywords": made["captures"], "Creator": made["tool"], "CreationDate": None},
+        "svg": {"Title": title, "Description": subject, "Source": made["captures"], "Creator": made["tool"], "Date": None},
+    }.items():
+        # A figure is whole or not there, whatever ends this meanwhile.
+        unfinished = results.directory / f".{name}.{form}.tmp"
+        figure.savefig(unfinished, format=form, metadata=metadata)
+        unfinished.replace(results.directory / f"{name}.{form}")
 
 
 def shown(name: str, most: int = 18) -> str:

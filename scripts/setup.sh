@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and nothing else, on Debian or Ubuntu.
 #
-#   scripts/setup.sh GROUP...     groups: build, test, soak, bench, figures
+#   scripts/setup.sh GROUP...     groups: build, test, lint, soak, bench, figures
 #
 # Rust itself is expected to be there: its version is the user's choice.
 set -euo pipefail
@@ -45,6 +45,10 @@ command -v xz               | xz-utils
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 EOF
     ;;
+    lint) cat <<'EOF'
+command -v git              | git
+EOF
+    ;;
     soak) cat <<'EOF'
 command -v db_bench         | rocksdb-tools
 command -v postmark         | postmark
@@ -62,7 +66,7 @@ EOF
 python3 -c 'import ensurepip' | python3-venv
 EOF
     ;;
-    *) fail "no group $1, expected build, test, soak, bench or figures" ;;
+    *) fail "no group $1, expected build, test, lint, soak, bench or figures" ;;
     esac
 }
 
@@ -112,9 +116,21 @@ install_python() {
     echo "$pins" >"$venv/pins"
 }
 
-command -v cargo >/dev/null || fail "there is no cargo; install Rust 1.89 or newer (package rustup or cargo, or rustup itself)"
+# From source: Debian has no package of it.
+install_deny() {
+    local version=0.20.2
+    [[ $("$cache/tools/bin/cargo-deny" --version 2>/dev/null) != "cargo-deny $version" ]] || return 0
+    echo "setup: installing cargo-deny $version"
+    cargo install -q cargo-deny --version "$version" --locked --root "$cache/tools" --target-dir "$cache/tools/target" ||
+        fail "cargo could not install cargo-deny $version"
+    rm -rf "$cache/tools/target"
+}
+
+oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+command -v cargo >/dev/null || fail "there is no cargo; install Rust $oldest or newer (package rustup, or rustup itself)"
 install_packages "$@"
 for group in "$@"; do
     if [[ $group == test ]]; then install_browser; fi
+    if [[ $group == lint ]]; then install_deny; fi
     if [[ $group == test || $group == figures ]]; then install_python; fi
 done

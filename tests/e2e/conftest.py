@@ -26,11 +26,6 @@ def run(*command, **options):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
 
 
-def threads_in(pid, state):
-    """The threads of a process that are in a state, as proc_pid_stat(5) has it: `D` waits in the kernel, `T` was stopped."""
-    return {stat for stat in Path(f"/proc/{pid}/task").glob("*/stat") if stat.read_text().rpartition(")")[2].split()[0] == state}
-
-
 def process_io(pid):
     """What the kernel counted of a process."""
     return {name: int(value) for name, value in (line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())}
@@ -155,7 +150,8 @@ class Disk(Loop):
         Path("/proc/sys/vm/drop_caches").write_text("3")
 
     def close(self):
-        subprocess.run(["umount", self.mount], check=False)
+        # Whoever has just ended may still hold it.
+        wait_for(lambda: not os.path.ismount(self.mount) or run("umount", self.mount).returncode == 0, f"{self.mount} is in use", 30)
         super().close()
 
 
@@ -195,6 +191,12 @@ def wait_for(holds, what="what is waited for", patience_s=180):
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
     return found
+
+
+def whole_until_ns(directory):
+    """Of a capture that is being recorded the moment that its recorder wrote down last (docs/reliability.md)."""
+    text = (directory / ".whole").read_bytes()
+    return max(int(text[place : place + 20]) for place in (0, 4096))
 
 
 def health_of(directory):
@@ -244,6 +246,17 @@ def parts_of(directory):
             assert event == "removed_sum", line
             remove(**what)
     return list(parts.values()), list(removed.values())
+
+
+def relist(directory):
+    """Makes the list of a capture say of its parts what they are, where somebody has written them anew; the parts."""
+    listed, _ = parts_of(directory)
+    for part in listed:
+        path = directory / part["file"]
+        part["bytes"] = path.stat().st_size
+        part["rows"], part["first_ts_ns"], part["last_ts_ns"] = duckdb.sql(f"select count(*), min(ts_ns), max(ts_ns) from '{path}'").fetchall()[0]
+    (directory / "parts.jsonl").write_text("".join(json.dumps({"finished": part}) + "\n" for part in listed))
+    return listed
 
 
 class Capture:

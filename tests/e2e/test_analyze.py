@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import BIN, ROOT, Capture, analyze, parts_of, run
+from conftest import BIN, ROOT, Capture, analyze, relist, run
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 
@@ -118,10 +118,7 @@ def with_losses(copy, chance, how_many, prefer):
     (copy / "loss").mkdir(exist_ok=True)
     write_part(pyarrow.table(columns), copy / "loss/part-000001.parquet")
 
-    listed, _ = parts_of(copy)
-    for part in listed:
-        part["bytes"], part["rows"] = (copy / part["file"]).stat().st_size, parquet.read_metadata(copy / part["file"]).num_rows
-    (copy / "parts.jsonl").write_text("".join(json.dumps({"finished": part}) + "\n" for part in listed))
+    relist(copy)
     manifest = json.loads((copy / "manifest.json").read_text())
     accounts = [account for account in manifest["books"]["accounts"] if account["class"] == "syscall"]
     for account in accounts:

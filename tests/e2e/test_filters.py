@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import Disk
 
 WRITE = "dd if=/dev/zero of={path} bs=4k count={count} oflag=direct status=none"
 
@@ -111,3 +112,47 @@ def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
     assert rows == [("dd", True, 1 << 20)]
     nobodys = capture.one("select sum(bytes) from {block} where op = 'write' and class = 'data' and pid is null")
     assert nobodys == (1 << 20,)
+
+
+@pytest.fixture
+def other_disk(recordable, tmp_path):
+    (tmp_path / "other-disk").mkdir()
+    other = Disk(tmp_path / "other-disk")
+    yield other
+    other.close()
+
+
+# Turns pages dirty in each way in which somebody becomes their owner: the first of a clean file, beside another process, again when all are clean,
+# by a mapping.
+DIRTY = """if True:
+    f = os.open({path!r}, os.O_RDWR | os.O_CREAT)
+    os.write(f, b'x' * 16384)
+    os.fsync(f)
+    os.write(f, b'x' * 16384)
+    m = mmap.mmap(f, 16384)
+    m[0:8192] = b'y' * 8192
+"""
+
+
+def test_who_changes_files_of_other_disks_has_no_row(disk, other_disk, record, actors):
+    """Of those who change files of the recorded disk each has one, though no call of theirs was recorded."""
+    there, beside, elsewhere, shares = (actors() for _ in range(4))
+    both = actors()
+    recorder = record("--device", disk.name, "--layers", "block")
+    paths = [where.mount / name for where in (disk, other_disk) for name in ("file", "both")]
+    dirty = {path: f"exec({DIRTY.format(path=str(path))!r})" for path in paths}
+    there.do(dirty[disk.mount / "file"])
+    beside.do(dirty[disk.mount / "file"])
+    elsewhere.do(dirty[other_disk.mount / "file"])
+    shares.do(dirty[other_disk.mount / "file"])
+    both.do(dirty[other_disk.mount / "both"])
+    both.do(dirty[disk.mount / "both"])
+    for mount in (disk.mount, other_disk.mount):
+        subprocess.run(["sync", "-f", mount], check=True)
+    capture = recorder.stop()
+    told = {pid for pid, in capture.sql("select distinct pid from {process}")}
+    assert {there.pid, beside.pid, both.pid} <= told
+    assert not told & {elsewhere.pid, shares.pid}
+    # And so it is of everybody: whoever has a row owns something.
+    owners = {pid for pid, in capture.sql("select distinct pid from {part} where pid is not null")}
+    assert {there.pid, beside.pid, both.pid} <= owners <= told

@@ -4,14 +4,13 @@ The queries are those of the benchmark, so this also shows that what it compares
 """
 
 import csv
-import json
 import shutil
 import sys
 from collections import defaultdict
 
 import duckdb
 import pytest
-from conftest import BIN, ROOT, analyze, run, summary_rows
+from conftest import BIN, ROOT, analyze, relist, run, summary_rows
 
 sys.path.insert(0, str(ROOT / "bench"))
 import queries  # noqa: E402
@@ -148,11 +147,7 @@ def test_row_groups_of_one_row_are_the_same_result(generate, tmp_path):
         alone += parquet.read_metadata(part).num_row_groups
     assert alone >= 9_000
     # What the list of parts says of their sizes goes with them.
-    lines = [json.loads(line) for line in (groups / "parts.jsonl").read_text().splitlines()]
-    for line in lines:
-        if "finished" in line:
-            line["finished"]["bytes"] = (groups / line["finished"]["file"]).stat().st_size
-    (groups / "parts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    relist(groups)
 
     def results(capture, out):
         result = analyze("report", capture, "--out", out)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import proc
 import pytest
 from conftest import analyze, require, run, wait_for
 
@@ -249,17 +250,13 @@ def is_told(recorder, pid):
 
 
 def threads_alive():
-    return {int(task) for tasks in Path("/proc").glob("[0-9]*/task") for task in os.listdir(tasks)}
+    return {int(path.parent.name) for path, _ in proc.texts("/proc/[0-9]*/task/*/comm")}
 
 
 def maps(recorder):
     """What bpftool tells of the maps that the recorder's programs use."""
-    found = []
-    for descriptor in Path(f"/proc/{recorder.process.pid}/fdinfo").iterdir():
-        fields = dict(line.split(":", 1) for line in descriptor.read_text().splitlines() if ":" in line)
-        if "map_id" in fields:
-            found.append(json.loads(run("bpftool", "-j", "map", "show", "id", fields["map_id"].strip(), check=True).stdout))
-    return found
+    ids = [open_file["map_id"] for open_file in proc.descriptors(recorder.process.pid) if "map_id" in open_file]
+    return [json.loads(run("bpftool", "-j", "map", "show", "id", id, check=True).stdout) for id in ids]
 
 
 def map_entries(name, recorder):

@@ -1,11 +1,14 @@
 """Published traces as captures: what the analyzer counts is what DuckDB counts in the trace itself."""
 
+import bz2
 import csv
 import json
+import lzma
 import random
 import re
 import struct
 import subprocess
+import zlib
 
 import duckdb
 import pytest
@@ -110,18 +113,39 @@ def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
         assert result.returncode == 0 and "20,000 requests of 3 disks" in result.stdout, result.stderr
     plain, packed = [[part.read_bytes() for part in sorted((tmp_path / out / "block").iterdir())] for out in ("plain", "packed")]
     assert packed == plain
-    # Cut off: as much as there is of it is taken, and not for all.
-    (tmp_path / "cut.csv").write_bytes(parts[0][: len(parts[0]) // 2])
-    result = imported("alibaba", tmp_path / "cut", tmp_path / "cut.csv")
-    if result.returncode == 1:
-        # Not one line: xz has it in one block.
-        assert pack == "xz" and result.stderr.count("\n") == 1 and "cut.csv: cannot be imported" in result.stderr, result.stderr
-        assert not (tmp_path / "cut").exists()
-        return
-    check_cut_off(result, tmp_path / "cut", "cut.csv: cut off: its compressed data ends early; everything complete before that was imported")
     rows = "select ts_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
-    cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in ("cut", "plain")]
-    assert 0 < len(cut) < len(whole) / 2 and cut == whole[: len(cut)]
+    for number, share in enumerate((0.5, 0.97)):
+        # Cut off: as much as can be decoded is taken.
+        cut_off = parts[0][: int(len(parts[0]) * share)]
+        (tmp_path / "cut.csv").write_bytes(cut_off)
+        result = imported("alibaba", tmp_path / f"cut{number}", tmp_path / "cut.csv")
+        check_cut_off(result, tmp_path / f"cut{number}", "cut.csv: cut off: its compressed data ends early; everything complete before that was imported")
+        cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "plain")]
+        decoded = {"gzip": lambda: zlib.decompressobj(31).decompress(cut_off), "xz": lambda: lzma.LZMADecompressor().decompress(cut_off),
+                   "zstd": lambda: subprocess.run([require("zstd"), "-dc"], input=cut_off, capture_output=True).stdout}[pack]()
+        # The decoder of xz waits for some 20 bytes before it begins a symbol: a few lines.
+        missing = decoded.count(b"\n") - len(cut)
+        assert 0 <= missing <= (5 if pack == "xz" else 0) and len(cut) > 1_000 and cut == whole[: len(cut)]
+    # Not the first block of zstd, nor a line of the others: nothing to take.
+    (tmp_path / "short.csv").write_bytes(parts[0][:40])
+    check_refused(imported("alibaba", tmp_path / "short", tmp_path / "short.csv"), tmp_path / "short", "short.csv: cannot be imported: its compressed data ends early\n")
+    # What is behind it is not called an early end.
+    (tmp_path / "behind.csv").write_bytes(parts[0] + b"0,R,0,512,5\n")
+    check_refused(imported("alibaba", tmp_path / "behind", tmp_path / "behind.csv"), tmp_path / "behind",
+                  f': behind its {pack} data there is something else, which begins with "0,R,0,512,": take it off')
+    damaged = bytearray(parts[0])
+    damaged[len(damaged) // 2: len(damaged) // 2 + 40] = bytes(40)
+    (tmp_path / "damaged.csv").write_bytes(damaged)
+    result = imported("alibaba", tmp_path / "damaged", tmp_path / "damaged.csv")
+    check_refused(result, tmp_path / "damaged", "damaged.csv: cannot be imported: ")
+    # What can be decoded of it may be wrong first.
+    assert re.search(rf"its {pack} data is damaged$|: line \d+: .*expected", result.stderr.strip()), result.stderr
+
+
+def test_other_compressions_are_refused_by_their_names(tmp_path):
+    (tmp_path / "trace.csv").write_bytes(bz2.compress(b"0,R,0,512,5\n"))
+    check_refused(imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv"), tmp_path / "capture",
+                  "it is compressed by bzip2, expected gzip, zstd, xz or none: unpack it first, `bzip2 -dc FILE`, `-` reads that")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -180,16 +204,48 @@ def test_of_a_trace_that_was_cut_off_all_is_taken_that_is_whole(name, tmp_path):
         rows = "select ts_ns, dur_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
         cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "whole")]
         assert cut == whole[:-1]
-    # Whether the last line is whole without its end nobody knows: it is taken, and that is said.
-    (tmp_path / "open.csv").write_bytes(text.rstrip(b"\r\n"))
-    result = imported(name, tmp_path / "open", tmp_path / "open.csv")
-    assert result.returncode == 0 and "open.csv: its last line has no newline: if it was cut off within a number, that number is wrong" in result.stdout
-    assert "20,000 requests" in result.stdout
+    # Nor is one taken that can be read without its end: its last number may lack digits.
+    whole = text.rstrip(b"\r\n")
+    for number, end in enumerate([len(whole), len(whole) - 1]):
+        (tmp_path / "open.csv").write_bytes(text[:end])
+        result = imported(name, tmp_path / f"open{number}", tmp_path / "open.csv")
+        what = "a line without a newline, which may be cut off within a number (add one if it is not)"
+        check_cut_off(result, tmp_path / f"open{number}", f"open.csv: cut off: its last {end - begin} bytes are {what}; everything complete before that was imported")
+        assert "19,999 requests" in result.stdout
+    (tmp_path / "only.csv").write_bytes(text[:text.index(b"\n")].rstrip(b"\r"))
+    check_refused(imported(name, tmp_path / "only", tmp_path / "only.csv"), tmp_path / "only", "a line without a newline", "there is no request before it")
     # Broken anywhere else it is none.
     (tmp_path / "broken.csv").write_bytes(text[:-30] + b"\n" + text[:1000])
     result = imported(name, tmp_path / "broken", tmp_path / "broken.csv")
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
     assert not (tmp_path / "broken").exists()
+
+
+def test_an_import_is_never_spoken_of_as_a_recording(tmp_path):
+    lines = [f"{128166372000000000 + 10_000_000 * second},src1,0,Read,0,512,10\n" for second in range(4)]
+    for name, text, rows in (("whole", lines[0], "1 request of 1 disk in 1us"), ("cut", "".join(lines)[:-5], "3 requests of 1 disk in 2s")):
+        (tmp_path / f"{name}.csv").write_text(text)
+        capture, is_cut = tmp_path / name, name == "cut"
+        result = imported("msr", capture, tmp_path / f"{name}.csv")
+        assert result.returncode == (3 if is_cut else 0) and result.stdout.startswith(rows), result.stdout
+        from_trace = "imported from a trace (msr)" + (" that was cut off" if is_cut else "")
+        recovered = analyze("recover", capture)
+        assert recovered.returncode == 0 and f"nothing to recover, it was {from_trace}" in recovered.stdout
+        status = run(BIN / "iostrata", "status", capture)
+        assert status.returncode == 4 and status.stdout == f"{capture}: not a recording: it was imported from a trace (msr)\n"
+        for command in ("summary", "latency", "queue", "top", "quality", "report", "trace"):
+            told = analyze(command, capture, "--out", tmp_path / "out")
+            # One check is called that.
+            words = (told.stdout + told.stderr).replace(str(tmp_path), "").replace(" recording  ", "")
+            assert told.returncode == (3 if is_cut else 0) and not re.search(r"record(ed|er|ing)|at least 0|\b1 (rows|operations|requests|events|disks)\b|CPU", words), words
+            assert is_cut == (f"warning: {capture}: {from_trace}: what followed is missing" in told.stderr)
+        with open(tmp_path / "out" / "quality.csv", newline="") as lines:
+            found = {row["check"]: (row["verdict"], row["found"]) for row in csv.DictReader(lines)}
+        assert not re.search(r"record(ed|er|ing)\b|at least 0", " ".join(text for _, text in found.values())), found
+        assert found["recording"] == ("bad" if is_cut else "good", from_trace) and "clock" not in found
+        with open(tmp_path / "out" / "loss.csv", newline="") as lines:
+            # From the last moment on that the trace has.
+            assert [(row["cause"], row["since_ns"]) for row in csv.DictReader(lines)] == ([("cut_off", "1172163602000000000")] if is_cut else [])
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -225,7 +281,7 @@ def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
     files = [tmp_path / f"sda.blktrace.{cpu}" for cpu in range(2)]
     for cpu, file in enumerate(files):
         file.write_bytes(blktrace(cpu, 100))
-    assert "200 requests of 1 disks" in imported("blktrace", tmp_path / "whole", *files).stdout
+    assert "200 requests of 1 disk " in imported("blktrace", tmp_path / "whole", *files).stdout
     # Its last record was not written to its end: the completion of its last request.
     files[0].write_bytes(blktrace(0, 100)[:-20])
     result = imported("blktrace", tmp_path / "cut", *files)
@@ -289,28 +345,46 @@ def test_requests_that_are_all_alike_can_be_analyzed(tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_greatest_values_that_a_trace_may_have_can_be_analyzed(name, tmp_path):
     lines = {
-        "msr": ["208678456368547758,h,0,Read,9223372036854775296,9223372036854775807,92233720368547758", "116444736000000000,h,0,Write,0,0,0"],
-        "alibaba": ["0,R,9223372036854775296,9223372036854775807,9223372036854775", "0,W,0,0,0"],
-        "tencent": ["9223372036,9223372036854775807,18014398509481983,0,1", "0,0,0,1,1"],
+        "msr": ["208678456368547758,h,0,Read,9223090561878064640,281474976710656,0", "116444736000000000,h,0,Write,0,0,92233720368547758"],
+        "alibaba": ["0,R,9223090561878064640,281474976710656,9223372036854775", "0,W,0,0,0"],
+        "tencent": ["9223372036,18013848753668095,549755813888,0,1", "0,0,0,1,1"],
     }[name]
     (tmp_path / "trace.csv").write_text("\n".join(reversed(lines)) + "\n")
     result = imported(name, tmp_path / "capture", tmp_path / "trace.csv")
     assert result.returncode == 0, result.stderr
     told = analyze("report", tmp_path / "capture", "--out", tmp_path / "out")
     assert told.returncode == 0, told.stderr
+    with open(tmp_path / "out" / "quality.csv", newline="") as rows:
+        assert {row["check"]: row["verdict"] for row in csv.DictReader(rows)}["values"] == "good"
+
+
+@pytest.mark.parametrize("name, line, expected", [
+    ("msr", "128166372000012345,h,0,Read,0,281474976710657,1", 'Size is "281474976710657", expected at most 281474976710656 bytes (256 TiB)'),
+    ("msr", "208678456368547758,h,0,Read,0,512,1", 'ResponseTime is "1", expected a request that ends before 2^63 ns since 1970'),
+    ("msr", "128166372000012345,h,0,Read,9223372036854775296,512,1", 'Offset is "9223372036854775296", expected a request that ends below 2^63 bytes'),
+    ("alibaba", "0,R,0,9223372036854775807,1", 'length is "9223372036854775807", expected at most 281474976710656 bytes (256 TiB)'),
+    ("tencent", "1,0,549755813889,0,1", 'Size is "549755813889", expected at most 281474976710656 bytes (256 TiB)'),
+    ("tencent", "1,18014398509481984,0,0,1", 'Offset is "18014398509481984", expected a request that ends below 2^63 bytes'),
+])
+def test_a_line_whose_values_cannot_be_true_is_refused(name, line, expected, tmp_path):
+    good = {"msr": "128166372000012345,h,0,Read,0,512,1", "alibaba": "0,R,0,512,1", "tencent": "1,0,1,0,1"}[name]
+    (tmp_path / "trace.csv").write_text(f"{good}\n{line}\n{good}\n")
+    check_refused(imported(name, tmp_path / "capture", tmp_path / "trace.csv"), tmp_path / "capture", f"trace.csv: cannot be imported: line 2: {expected}")
 
 
 def test_sizes_that_no_disk_has_cost_what_others_do(tmp_path):
     """A look at each of their blocks would take a second for some thirty lines, and so hours."""
     rng, lines = random.Random(3), 200_000
-    ranges = {"Read": [], "Write": []}
+    ranges, possible = {"Read": [], "Write": []}, 0
     with open(tmp_path / "trace.csv", "w") as file:
         for number in range(lines):
-            size = rng.choice((1 << 42, 1 << 50, (1 << 62) - 512, 4096))
-            offset = rng.randrange((1 << 62) // 512) * 512
+            size = rng.choice(((1 << 32) - 512, 1 << 33, 1 << 42, (1 << 44) - 512, 4096))
+            offset = rng.randrange((1 << 55) // 512) * 512
             way = rng.choice(("Read", "Write"))
             file.write(f"{128166372000000000 + number * 10},src1,0,{way},{offset},{size},1000\n")
-            ranges[way].append((offset // 4096, -(-(offset + size) // 4096)))
+            first, end = offset // 4096, -(-(offset + size) // 4096)
+            ranges[way].append((first, end))
+            possible += end - first if size < 1 << 32 else 0
     result = imported("msr", tmp_path / "capture", tmp_path / "trace.csv")
     assert result.returncode == 0, result.stderr
 
@@ -329,4 +403,4 @@ def test_sizes_that_no_disk_has_cost_what_others_do(tmp_path):
         assert abs(int(row[column]) - different(of)) <= lines, (column, row[column], different(of))
     with open(tmp_path / "out/reuse.csv", newline="") as file:
         touched = {row["touched_blocks"] for row in csv.DictReader(file) if row["scope"] == "all"}
-    assert all(0 < int(blocks) <= 2 * lines for blocks in touched), touched
+    assert touched == {str(possible)}

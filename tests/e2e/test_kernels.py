@@ -382,7 +382,6 @@ def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(boote
     assert recovered.returncode == 0, recovered.stderr
     capture = Capture(killed)
     assert capture.one("select sum(bytes)::bigint from {fs} where op = 'dirty' and comm = 'first'") == (64 * KIB,)
-    # Up to when all is there is known; it may have been killed between that flush and the word of it.
     assert "left out: " in recovered.stdout and capture.manifest["whole_until_ns"] > 0, recovered.stdout
 
 

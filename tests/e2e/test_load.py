@@ -14,7 +14,8 @@ import duckdb
 import pandas
 import pyarrow.parquet
 import pytest
-from conftest import Capture, Disk, analyze, process_io, require, threads_in, wait_for
+from conftest import Capture, Disk, analyze, process_io, require, wait_for
+from proc import children_of, threads_in
 from test_identity import compiled
 
 MIB = 1 << 20
@@ -185,8 +186,7 @@ def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path
             subprocess.run(["dd", "if=/dev/zero", f"of={file}", "bs=4k", "count=1", "oflag=direct", "status=none"], check=True)
             seldom += 1
         os.killpg(storm.pid, signal.SIGSTOP)
-        children = Path(f"/proc/{storm.pid}/task/{storm.pid}/children").read_text().split()
-        members = [storm.pid, *map(int, children)]
+        members = {storm.pid} | children_of(storm.pid)
         wait_for(lambda: all(threads_in(member, "T") for member in members))
         storm_read = sum(process_io(member)["rchar"] for member in members)
     finally:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TABLES, Disk, analyze, lost_so_far, require, wait_for
+from proc import descriptors
 from pyarrow import parquet
 from survival import check_parts
 from test_identity import compiled
@@ -243,11 +244,7 @@ def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the
 def test_maps_of_the_kernel_side_take_what_is_said_of_them(record):
     """They are no process's memory. Those of owners follow the machine's, within bounds; the others have their sizes."""
     recorder = record()
-    locked = {}
-    for info in Path(f"/proc/{recorder.process.pid}/fdinfo").iterdir():
-        told = dict(re.findall(r"^(map_id|memlock):\s+(\d+)", info.read_text(), re.M))
-        if "map_id" in told:
-            locked[told["map_id"]] = int(told["memlock"])
+    locked = {open_file["map_id"]: int(open_file["memlock"]) for open_file in descriptors(recorder.process.pid) if "map_id" in open_file}
     recorder.stop(expected=None)
     memory = int(re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1]) * 1024
     taken = sum(locked.values())

@@ -6,6 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
+from proc import descriptors
 from test_memory import Load
 
 # In an hour some million events a second would be a month of a thousand a second; as many as there are will do.
@@ -30,15 +31,8 @@ def requests_of_the_disks():
 def taken(pid):
     """Resident memory, open files, and memory of the kernel side's maps, which are files of the process: had beforehand, and taken by entry."""
     rss = int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
-    files = os.listdir(f"/proc/{pid}/fdinfo")
-    maps = {}
-    for file in files:
-        try:
-            text = Path(f"/proc/{pid}/fdinfo/{file}").read_text()
-        except FileNotFoundError:
-            continue
-        if found := re.search(r"map_flags:\s+0x([0-9a-f]+)\n(?:.*\n)*?memlock:\s+(\d+)\nmap_id:\s+(\d+)", text):
-            maps[found[3]] = (int(found[1], 16) & 1, int(found[2]))
+    files = list(descriptors(pid))
+    maps = {file["map_id"]: (int(file["map_flags"], 16) & 1, int(file["memlock"])) for file in files if "map_id" in file}
     assert {by_entry for by_entry, _ in maps.values()} == {0, 1}
     return rss, len(files), *(sum(size for by_entry, size in maps.values() if by_entry == which) for which in (0, 1))
 

@@ -90,7 +90,7 @@ def test_what_pages_named_is_named_again_by_who_opens_it(disk, record, actors):
 
 def test_a_loop_devices_backing_file_has_a_name(disk, record):
     """Nobody has it open but the kernel: known by its pages, on the file system below."""
-    recorder = record()
+    recorder = record("--layers", "fs,block")
     (disk.mount / "file").write_bytes(b"x" * 256 * KIB)
     sync(disk.mount)
     capture = recorder.stop()
@@ -133,8 +133,8 @@ def test_a_process_in_a_mount_namespace_of_its_own_has_its_own_path(disk, record
 
 def test_a_file_of_an_overlay_has_its_path_there_and_its_place_below(overlay, record, actors):
     """As in a container: the call is on the overlay, the pages are the lower file system's."""
-    recorder = record()
     writer, path = actors(), overlay.merged / "new"
+    recorder = record("--pid", str(writer.pid))
     writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 4096); f.close()")
     capture = recorder.stop()
     seen, below = path.stat(), (overlay.upper / "new").stat()

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import ROOT, analyze, parts_of
+from conftest import ROOT, analyze, relist
 from test_analyze import with_losses
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
@@ -124,21 +124,17 @@ def without(copy, keep):
     from pyarrow import parquet
 
     shutil.copytree(FIXTURE, copy)
-    listed, _ = parts_of(copy)
-    for part in listed:
-        path = copy / part["file"]
+    for path in sorted(copy.glob("*/*.parquet")):
         metadata = parquet.read_metadata(path)
         if metadata.num_row_groups == 0:
             continue
         columns = [metadata.row_group(0).column(index) for index in range(metadata.num_columns)]
         words = [column.path_in_schema for column in columns if any("DICTIONARY" in encoding for encoding in column.encodings)]
-        rows = keep(part["table"], parquet.read_table(path))
+        rows = keep(path.parent.name, parquet.read_table(path))
         parquet.write_table(rows, path, compression="zstd", use_dictionary=words)
-        part["bytes"], part["rows"] = path.stat().st_size, rows.num_rows
-    (copy / "parts.jsonl").write_text("".join(json.dumps({"finished": part}) + "\n" for part in listed))
     # As if no more had been seen.
     manifest = json.loads((copy / "manifest.json").read_text())
-    for part in listed:
+    for part in relist(copy):
         written = part["rows"]
         for account in (account for account in manifest["books"]["accounts"] if account["class"] == part["table"]):
             account["written"], account["seen"], written = written, written + sum(account["lost"].values()), 0

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
-from conftest import BIN, analyze, run
+from conftest import BIN, analyze, require, run
 from test_live import rest_of, view
 
 # How each is shown. A carriage return and an end of a line would make another line of what is behind it.
@@ -16,6 +18,10 @@ SHOWN = {
     "\u200f": "\\u{200f}", "\u2028": "\\u{2028}", "\u2029": "\\u{2029}", "\u202a": "\\u{202a}", "\u202b": "\\u{202b}", "\u202c": "\\u{202c}",
     "\u202d": "\\u{202d}", "\u202e": "\\u{202e}", "\u2066": "\\u{2066}", "\u2067": "\\u{2067}", "\u2068": "\\u{2068}", "\u2069": "\\u{2069}",
     "\ufeff": "\\u{feff}", "\U000e0041": "\\u{e0041}",
+    # Seen as nothing, or changing what is beside them: fillers, joiners, variation selectors, tags.
+    "\u034f": "\\u{34f}", "\u115f": "\\u{115f}", "\u1160": "\\u{1160}", "\u180b": "\\u{180b}", "\u180f": "\\u{180f}", "\u3164": "\\u{3164}",
+    "\ufe00": "\\u{fe00}", "\ufe0f": "\\u{fe0f}", "\uffa0": "\\u{ffa0}", "\U000e0000": "\\u{e0000}", "\U000e0100": "\\u{e0100}",
+    "\U000e01ef": "\\u{e01ef}",
 }
 NAME = "n" + "m".join(SHOWN) + "o"
 AS_SHOWN = "n" + "m".join(SHOWN.values()) + "o"
@@ -76,8 +82,93 @@ def test_the_page_has_none_of_them(imported, tmp_path):
 def test_the_recorder_escapes_them_in_messages(tmp_path):
     for arguments in (["status", tmp_path / NAME], ["record", "--out", tmp_path / "x", "--device", NAME], ["record", "--live", "--rules", tmp_path / NAME]):
         result = run(BIN / "iostrata", *arguments)
-        assert result.returncode in (1, 2), result
+        assert result.returncode == 1, result
         check(result.stdout + result.stderr, AS_SHOWN)
+
+
+# Command lines that clap refuses, with what it says of them, and such as the programs refuse themselves.
+REFUSED = [
+    ("iostrata", [NAME], 2),
+    ("iostrata", ["record", f"--{NAME}"], 2),
+    ("iostrata", ["record", f"--pid={NAME}"], 2),
+    ("iostrata", ["record", "--layers", NAME], 2),
+    ("iostrata", ["record", "--rotate-size", NAME, "--out", "x"], 2),
+    ("iostrata", ["record", "--privacy", NAME], 2),
+    ("iostrata", ["status", "--format", NAME, "x"], 2),
+    ("iostrata", ["check", NAME], 2),
+    ("iostrata-analyze", [NAME], 2),
+    ("iostrata-analyze", ["summary", "x", f"--{NAME}"], 2),
+    ("iostrata-analyze", ["summary", "x", f"--level={NAME}"], 2),
+    ("iostrata-analyze", ["summary", "x", "--since", NAME], 2),
+    ("iostrata-analyze", ["summary", "x", "--file", f"[{NAME}"], 2),
+    ("iostrata-analyze", ["import", "--format", NAME, "x", "--out", "y"], 2),
+    ("iostrata-analyze", ["top", "x", "--by", NAME], 2),
+    ("iostrata-generate", [NAME], 2),
+    ("iostrata-generate", [f"--{NAME}"], 2),
+    ("iostrata-generate", ["--out", "x", "--events", NAME], 2),
+    ("iostrata-generate", ["--out", "x", "--file-size", NAME], 2),
+    ("iostrata-generate", ["--out", f"/dev/null/{NAME}"], 1),
+]
+
+
+@pytest.mark.parametrize("colors", [False, True])
+@pytest.mark.parametrize("program, arguments, code", REFUSED)
+def test_no_program_prints_what_was_typed_as_it_is(program, arguments, code, colors):
+    result = run(BIN / program, *arguments, env={**os.environ, "CLICOLOR_FORCE": "1"} if colors else os.environ)
+    assert result.returncode == code and result.stdout == "", result
+    # Colors are clap's own: select graphic rendition, of numbers, and nothing else.
+    text = re.sub(r"\x1b\[[0-9;]*m", "", result.stderr) if colors else result.stderr
+    assert (text != result.stderr) == (colors and code == 2), repr(result.stderr)
+    check(text, AS_SHOWN)
+
+
+@pytest.mark.parametrize("program", ["iostrata", "iostrata-analyze", "iostrata-generate"])
+def test_colors_in_what_was_typed_are_not_taken_for_claps_own(program):
+    result = run(BIN / program, "--a\x1b[31mb", env={**os.environ, "CLICOLOR_FORCE": "1"})
+    assert result.returncode == 2 and "--a\\x1b[31mb" in result.stderr and "\x1b[31mb" not in result.stderr, result
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--no-such-option"])
+@pytest.mark.parametrize("program", ["iostrata", "iostrata-analyze", "iostrata-generate"])
+def test_what_a_program_is_called_is_harmless_too(program, option):
+    result = subprocess.run([NAME, option], executable=BIN / program, capture_output=True, text=True)
+    assert result.returncode == (2 if option == "--no-such-option" else 0)
+    check(result.stdout + result.stderr)
+    assert program in result.stdout or AS_SHOWN in result.stdout + result.stderr
+
+
+def test_bytes_that_are_no_text_are_refused_without_them():
+    result = subprocess.run([BIN / "iostrata-generate", "--out", "x", "--events", b"\xff\x1b[2J\x9b"], capture_output=True)
+    assert result.returncode == 2 and b"\xff" not in result.stderr and b"\x1b" not in result.stderr, result
+
+
+@pytest.mark.parametrize("program, arguments", [
+    ("iostrata", ["status", "/nowhere/a\nb"]),
+    ("iostrata", ["record", "--live", "--rules", "/nowhere/a\nb"]),
+    ("iostrata-analyze", ["summary", "/nowhere/a\nb"]),
+    ("iostrata-generate", ["--out", "/dev/null/a\nb"]),
+])
+def test_a_message_is_one_line_whatever_a_path_is(program, arguments):
+    result = run(BIN / program, *arguments)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and re.search(r"/a(\\n| )b", result.stderr), result
+
+
+# Characters of a class of Perl's, which has Unicode's own properties.
+OF_CLASS = r"""binmode STDOUT, ":utf8"; for (1 .. 0xd7ff, 0xe000 .. 0x10ffff) { print chr if chr =~ /%s/ }"""
+
+
+def test_all_that_unicode_has_shown_as_nothing_is_escaped():
+    found = subprocess.run([require("perl"), "-e", OF_CLASS % r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]"], capture_output=True, check=True).stdout.decode()
+    assert len(found) > 4_000 and set(SHOWN) <= set(found)
+    shown = "".join({"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(one) or (f"\\x{ord(one):02x}" if one <= "\x7f" else f"\\u{{{ord(one):x}}}") for one in found)
+    result = run(BIN / "iostrata-generate", "--out", "x", "--events", f"a{found}b", encoding="utf-8")
+    assert result.returncode == 2 and f"'a{shown}b'" in result.stderr and not set(result.stderr) & (set(found) - {"\n"})
+    # Of what people write in, all is shown: letters, marks, numbers, signs, symbols and spaces.
+    written = subprocess.run([require("perl"), "-e", OF_CLASS % r"[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}]"], capture_output=True, check=True).stdout.decode()
+    written = "".join(one for one in written if one not in found and one not in "'`")
+    for at in range(0, len(written), 20_000):
+        result = run(BIN / "iostrata-generate", "--out", "x", "--events", f"a{written[at : at + 20_000]}b", encoding="utf-8")
+        assert f"'a{written[at : at + 20_000]}b'" in result.stderr
 
 
 CALL_ITSELF = """

@@ -5,11 +5,11 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from conftest import Capture, analyze, require
 from machine import VM, fetch_kernel, make_payload
+from proc import children_of
 from survival import check_no_gaps, check_parts
 
 LINE = "6.12"
@@ -25,14 +25,10 @@ def payload(tmp_path_factory):
     return make_payload(tmp_path_factory, "powercut/run.sh", "mkfs.ext4", f"{require('dd')}=/usr/local/bin/dd")
 
 
-def children(pid):
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def emulator_of(boot):
     """The emulator that `boot.sh` runs, by way of `timeout`."""
-    for child in children(boot.pid):
-        for grandchild in children(child):
+    for child in children_of(boot.pid):
+        for grandchild in children_of(child):
             if "qemu" in os.readlink(f"/proc/{grandchild}/exe"):
                 return grandchild
     return None

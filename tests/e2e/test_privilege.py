@@ -2,9 +2,8 @@
 
 import os
 import stat
-import time
-from pathlib import Path
 
+import proc
 from conftest import NOBODY, TABLES
 
 # include/uapi/linux/capability.h
@@ -15,8 +14,8 @@ SECRET = "rosebud"
 
 def threads(recorder):
     """What the kernel says of each thread of the recorder: /proc/PID/task/TID/status."""
-    statuses = Path(f"/proc/{recorder.process.pid}/task").glob("*/status")
-    return [dict(line.split(":\t", 1) for line in status.read_text().splitlines() if ":\t" in line) for status in statuses]
+    statuses = proc.texts(f"/proc/{recorder.process.pid}/task/*/status")
+    return [dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line) for _, status in statuses]
 
 
 def check_files(directory, uid):
@@ -61,7 +60,7 @@ def test_what_is_not_needed_after_the_start_is_given_up(disk, record):
 def test_under_sudo_the_recorder_becomes_who_asked_and_the_capture_is_theirs(disk, record, theirs):
     recorder = record(
         "--rotate-interval", "500ms", "--", "sh", "-c", "while cat /bin/sh > /dev/null; do sleep 0.1; done", out=theirs / "run", prefix=BY_SUDO)
-    time.sleep(1.5)
+    recorder.wait_until(lambda health: health["parts"] > len(TABLES))
     check_threads(recorder, NOBODY, CAP_BPF | CAP_DAC_READ_SEARCH | CAP_KILL)
     # The command is still root's, as it would be under sudo, and is ended all the same.
     capture = recorder.stop()

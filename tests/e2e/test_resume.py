@@ -3,7 +3,7 @@
 import os
 import time
 
-from conftest import BIN, NOBODY, Capture, analyze, parts_of, run, summary_rows
+from conftest import BIN, NOBODY, Capture, analyze, parts_of, run, summary_rows, wait_for, whole_until_ns
 from survival import check_no_gaps, check_parts
 from test_disk import size_of
 from test_load import fast_disk, fio  # noqa: F401, a fixture
@@ -19,7 +19,8 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs)
     # With room for what waits on a machine that is busy.
     options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms", "--memory", "256MiB")
     first = record(*options, out=out, prefix=BY_SUDO)
-    time.sleep(2)
+    began_ns = time.time_ns()
+    wait_for(lambda: whole_until_ns(out) > began_ns + 1_000_000_000, "the first flushes")
     first.process.kill()
     first.process.communicate()
     refused = run(BIN / "iostrata", "record", "--out", out, "--duration", "1s")

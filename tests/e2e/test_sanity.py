@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from conftest import analyze, process_io, require, summary_rows, threads_in, wait_for
+from conftest import analyze, process_io, require, summary_rows, wait_for
+from proc import threads_in
 
 
 def checks(capture, out):

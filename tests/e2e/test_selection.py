@@ -161,7 +161,7 @@ def test_the_disk_of_a_file_is_the_same_whatever_the_layers(capture, tables):
 
 @pytest.mark.parametrize("wrong", [
     (("--since", "soon"), 2, "expected a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s"),
-    (("--since", "2s", "--until", "1s"), 1, "--until is not after --since"),
+    (("--since", "2s", "--until", "1s"), 2, "--until is not after --since"),
     (("--process", "nosuch"), 1, "nothing to analyze: there is nothing of syscall, vfs, fs, block that is known to be process nosuch"),
     (("--file", "a{b"), 2, "expected a name or a glob such as `ceph-*`"),
     (("--layer", "disk"), 2, "expected one of syscall, vfs, fs, block"),

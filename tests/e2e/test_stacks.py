@@ -1,11 +1,12 @@
 """`--device` records the calls of every file system that stands on the disk, by whatever device number, whenever it was mounted."""
 
-import json
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from conftest import BIN, Disk, Loop, run, wait_for
+from conftest import Disk, Loop, run, wait_for
 
 WRITE = "import os,sys\nfor i in range(int(sys.argv[2])):\n    f=os.open(sys.argv[1]+str(i),os.O_WRONLY|os.O_CREAT)\n    os.write(f,bytes(4096))\n    os.close(f)\n"
 
@@ -55,29 +56,55 @@ def test_overlays_on_the_disk_before_and_after_the_start(disk, record, tmp_path)
 
 def wait_until_drained(recorder, marker):
     """Until the recorder has emptied its rings: what it has learned of mounts until now holds for what comes."""
-    def drained():
-        return json.loads(run(BIN / "iostrata", "status", recorder.out, "--format", "json").stdout)["drained_events"]
-
-    before = drained()
+    before = recorder.status()["drained_events"]
     marker.write_bytes(b"x")
-    wait_for(lambda: drained() != before)
+    wait_for(lambda: recorder.status()["drained_events"] != before)
+
+
+WAITS = 'print("written", flush=True)\nsys.stdin.readline()'
+
+
+def container(disk, name, then):
+    """Writes to an overlay on the disk that no other process sees, then does as a script says."""
+    for part in ("lower", "upper", "work", "merged"):
+        (disk.mount / name / part).mkdir(parents=True)
+    place = disk.mount / name
+    mount = f"mount -t overlay overlay -o lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work {place}/merged"
+    command = ["unshare", "-m", "sh", "-c", f"{mount} && stat -c %d {place}/merged && exec python3 -c '{WRITE}{then}' {place}/merged/{name}- 50"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_an_overlay_in_another_mount_namespace(disk, record):
     """As a container has it: the recorder does not see the mount, and the process that writes is still there when its rows are."""
-    for part in ("lower", "upper", "work", "merged"):
-        (disk.mount / part).mkdir()
     recorder = record("--device", disk.name)
-    mount = f"mount -t overlay overlay -o lowerdir={disk.mount}/lower,upperdir={disk.mount}/upper,workdir={disk.mount}/work {disk.mount}/merged"
-    script = f"{mount} && exec python3 -c '{WRITE}print(\"written\", flush=True)\nsys.stdin.readline()' {disk.mount}/merged/hidden- 50"
-    container = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    hidden = container(disk, "hidden", WAITS)
     try:
-        assert container.stdout.readline() == "written\n"
+        assert hidden.stdout.readline() and hidden.stdout.readline() == "written\n"
         capture = recorder.stop()
     finally:
-        container.communicate("end\n")
+        hidden.communicate("end\n")
     assert writes(capture, "hidden-") == 50
     assert capture.manifest["filtered"]["unmapped"] == []
+
+
+def test_a_number_that_meant_nothing_is_looked_for_again(disk, record):
+    """One container is gone before anyone looks at its rows; the next one gets the number of its overlay, and stays."""
+    recorder = record("--device", disk.name)
+    recorder.process.send_signal(signal.SIGSTOP)
+    first = container(disk, "short", "")
+    [number] = first.communicate()[0].split()
+    recorder.process.send_signal(signal.SIGCONT)
+    wait_until_drained(recorder, disk.mount / "marker")
+    time.sleep(1.5)  # Longer than it is left alone.
+    second = container(disk, "long", WAITS)
+    try:
+        assert [second.stdout.readline(), second.stdout.readline()] == [f"{number}\n", "written\n"]
+        capture = recorder.stop()
+    finally:
+        second.communicate("end\n")
+    assert (writes(capture, "short-"), writes(capture, "long-")) == (0, 50)
+    [unmapped] = capture.manifest["filtered"]["unmapped"]
+    assert unmapped["dev"] == int(number) and unmapped["rows"] >= 50
 
 
 def test_a_number_that_means_another_file_system_later(disk, record, tmp_path):
@@ -92,6 +119,8 @@ def test_a_number_that_means_another_file_system_later(disk, record, tmp_path):
             merged = mount_overlay(on, f"turn{turn}")
             numbers.append(merged.stat().st_dev)
             write(f"{merged}/turn{turn}-", 20)
+            # Of a file system that is gone when its rows are looked at nobody could say what it stood on.
+            wait_until_drained(recorder, disk.mount / f"marker-{turn}-mounted")
             subprocess.run(["umount", merged], check=True)
             for marker in ("one", "two"):
                 wait_until_drained(recorder, disk.mount / f"marker-{turn}-{marker}")

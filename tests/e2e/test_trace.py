@@ -85,4 +85,4 @@ def test_more_than_there_is_room_for_is_refused(tmp_path):
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "expected at most 100: ask for less" in result.stderr
     assert not (tmp_path / "out/trace.json").exists()
     result = analyze("trace", FIXTURE)
-    assert result.returncode == 1 and "expected --out DIR" in result.stderr
+    assert result.returncode == 2 and "expected --out DIR" in result.stderr

@@ -8,15 +8,18 @@ import mmap
 import os
 import random
 import re
+import signal
 import struct
 import subprocess
 import sys
 import time
 
 import pytest
-from conftest import Capture, analyze, wait_for
+from conftest import Capture, analyze, wait_for, whole_until_ns
+from test_load import fast_disk  # noqa: F401
 
 ROUNDS = 40 if os.environ.get("IOSTRATA_SOAK") else 4
+LOSSES = 40 if os.environ.get("IOSTRATA_SOAK") else 8
 # More than are written in a test.
 RECORDS = 1 << 21
 
@@ -151,3 +154,32 @@ def test_what_is_in_finished_parts_is_not_left_out_for_a_long_flush_interval(dis
     done = wait_for(lambda: (told := analyze("summary", recorder.out)).returncode == 3 and "python" in told.stdout and told)
     assert re.search(r"left out: \d+ rows? that ended after ", done.stdout + done.stderr), done.stdout + done.stderr
     recorder.stop(expected=None)
+
+
+def test_what_was_lost_before_that_moment_is_on_the_disk_too(fast_disk, record, tmp_path):  # noqa: F811
+    """A recorder that stood still for a moment loses requests, and is killed as soon as it says that all is there up to a later moment."""
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    print(f"seed {seed}")
+    for number in range(LOSSES):
+        out = tmp_path / f"run{number}"
+        recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB", "--flush-interval", "200ms", out=out)
+        before = fast_disk.stat()
+        # Losses are looked at once a second as well: now and then just before.
+        time.sleep(chance.uniform(0, 1))
+        recorder.process.send_signal(signal.SIGSTOP)
+        subprocess.run(["dd", f"if=/dev/{fast_disk.name}", "of=/dev/null", "iflag=direct", "bs=4k", "count=2000", "status=none"], check=True)
+        over_ns = time.time_ns()
+        recorder.process.send_signal(signal.SIGCONT)
+        wait_for(lambda out=out, since=over_ns: whole_until_ns(out) > since, "the moment")
+        recorder.process.kill()
+        recorder.process.communicate()
+        after = fast_disk.stat()
+        recovered = analyze("recover", out)
+        assert recovered.returncode == 0, recovered.stderr
+        capture = Capture(out)
+        assert capture.manifest["whole_until_ns"] > over_ns
+        happened = sum(after[key] - before[key] for key in ("read_ops", "write_ops"))
+        rows = capture.one("select count(*) from {block} where op in ('read', 'write', 'flush')")[0]
+        [lost] = capture.one("select coalesce(sum(events), 0) from {loss} where class = 'block' and cause = 'ring_full'")
+        assert rows < happened and rows + lost == happened, (rows, lost, happened)

@@ -2,10 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
+from conftest import wait_for
+from proc import children_of
 
 MIB = 1 << 20
 
@@ -76,8 +77,7 @@ def test_what_was_not_written_back_in_time_is_told(disk, record):
 def test_a_signal_ends_the_waiting(disk, record):
     disk.settle()
     recorder = record("--device", disk.name, *writer(disk, f"; rm {disk.mount}/file; echo gone >{disk.mount}/gone"))
-    while not (disk.mount / "gone").exists():
-        time.sleep(0.05)
-    time.sleep(1)
+    wait_for((disk.mount / "gone").exists)
+    wait_for(lambda: not children_of(recorder.process.pid), "the command's end")
     capture = recorder.stop(signal.SIGINT)
     assert capture.manifest["stop_reason"] == "SIGINT, after the command had ended"

@@ -3,13 +3,14 @@
 //! ```text
 //! decode CAPTURE THREADS
 //! ```
+#![allow(clippy::disallowed_macros, reason = "for developers")]
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iostrata_analyze::aggregate::{Precision, Settings};
-use iostrata_analyze::scan::Source;
+use iostrata_analyze::scan::EVENT_TABLES;
 use iostrata_capture::{Capture, Dir};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -34,8 +35,8 @@ fn main() -> Result<(), Failure> {
     let mut work = Vec::new();
     let capture = Capture::open(&Dir::open(capture.as_ref())?)?;
     let settings = Settings::new(Precision::DEFAULT);
-    for source in Source::ALL {
-        work.extend(source.parts(&capture)?.iter().map(|part| (part.path().to_owned(), source.columns(&settings))));
+    for table in &EVENT_TABLES {
+        work.extend(table.parts(&capture)?.iter().map(|part| (part.path().to_owned(), table.columns(&settings))));
     }
     let (next, rows) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let run = || -> Result<(), Failure> {

@@ -64,7 +64,7 @@ pub struct Ordered {
     pub arrivals: bool,
     /// How many are under way.
     pub queue: bool,
-    /// How far back blocks were touched before: by layer, how often the threshold of blocks that are looked at is halved.
+    /// How far back blocks were touched before: by layer, how often the number of blocks that are looked at is halved.
     pub reuse: Option<[u32; Layer::ALL.len()]>,
     /// What calls wait for. It reads other columns than all else, and is asked for alone.
     pub crossing: bool,

@@ -21,7 +21,7 @@ use crate::notes;
 use crate::options::Analyze;
 use crate::output::{Directory, one_line, print};
 use crate::partial::Partial;
-use crate::scan::{Scan, Source};
+use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
 use crate::store::{Store, Used};
 use crate::tables::Results;
@@ -133,9 +133,9 @@ impl Ground<'_> {
         let scans: Vec<Scan> = (0..captures.len()).map(scan).collect();
         let mut work = Vec::new();
         for (capture, scan) in captures.iter().zip(&scans) {
-            for source in Source::ALL.iter().filter(|source| trust.captured[source.layer() as usize]) {
-                let parts = source.parts(capture)?;
-                work.extend(parts.into_iter().map(|part| Work { scan, source: *source, part }));
+            for table in EVENT_TABLES.iter().filter(|table| trust.captured[table.layer as usize]) {
+                let parts = table.parts(capture)?;
+                work.extend(parts.into_iter().map(|part| Work { scan, table, part }));
             }
         }
         let room = (threads, options.memory);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use iostrata_capture::message;
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
@@ -417,7 +418,7 @@ fn level(typed: &str) -> Result<Wanted, String> {
 
 /// What the user typed, as options. Prints help or a usage error and ends the process where that is what it takes.
 pub fn parse() -> options::Command {
-    Cli::parse().command.into()
+    message::parsed::<Cli>().command.into()
 }
 
 impl From<Command> for options::Command {

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use iostrata_capture::exit::Usage;
 use polars::prelude::PolarsResult;
 
 use crate::aggregate::count::Counts;
@@ -11,7 +12,7 @@ use crate::format::File;
 use crate::frame::frame;
 use crate::levels::Choice;
 use crate::options::{Analysis, Analyze, Command};
-use crate::output::{Directory, one_line, print};
+use crate::output::{Directory, count, one_line, print};
 use crate::store::{Partials, Used};
 use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
@@ -50,21 +51,24 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         bail!("partial: {} cannot be merged, expected another analysis", options.analysis.name());
     }
     if options.out.is_some() {
-        bail!("partial: --out is for what all shares come to: merge them");
+        bail!(Usage("partial: --out is for what all shares come to: merge them".to_owned()));
     }
-    let (Used { made, .. }, rows_there) = analysis::share(options, err)?;
+    let (Used { made, open, .. }, rows_there) = analysis::share(options, err)?;
     for line in &rows_there {
         print(err, &format!("{}\n", one_line(&format!("warning: {line}"))))?;
     }
-    let units = if made == 1 { "partial" } else { "partials" };
-    let text = format!("Wrote {}: {made} {units}, share {share} of {shares}.\n", one_line(&file.display().to_string()));
+    let (units, file) = (count(made - open.min(made), "partial"), one_line(&file.display().to_string()));
+    let mut text = format!("Wrote {file}: {units}, share {share} of {shares}.\n");
+    if open > 0 {
+        text.push_str(&format!("{} not kept: {UNFINISHED}.\n", count(open, "more piece")));
+    }
     print(out, &text)?;
     Ok(if rows_there.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     if matches!(options.analysis, Analysis::Report | Analysis::Trace(_)) && options.out.is_none() {
-        bail!("{}: nowhere to write all of it, expected --out DIR", options.analysis.name());
+        bail!(Usage(format!("{}: nowhere to write all of it, expected --out DIR", options.analysis.name())));
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory, used| {
         let shown = shown(options.analysis, results)?;
@@ -85,16 +89,23 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 }
 
 /// What came from files of partials.
-fn from_files(Used { found, made }: Used) -> String {
-    match (found, made) {
+fn from_files(Used { found, made, open }: Used) -> String {
+    let all = found.saturating_add(made);
+    let text = match (found, made) {
         (_, 0) => "All of it was kept from before: no events were read.".to_owned(),
+        (0, _) if open == made => return format!("Nothing of it can be kept: {UNFINISHED}; all events were read."),
         (0, _) => "Nothing of it was kept from before: all events were read.".to_owned(),
-        _ => format!(
-            "{found} of {} pieces of it were kept from before; the events of the others were read.",
-            found + made
-        ),
+        _ => format!("{found} of {all} pieces of it were kept from before; the events of the others were read."),
+    };
+    match open {
+        0 => text,
+        1 => format!("{text} 1 piece cannot be kept: {UNFINISHED}."),
+        _ => format!("{text} {open} pieces cannot be kept: {UNFINISHED}."),
     }
 }
+
+/// Why what a piece comes to is not kept.
+const UNFINISHED: &str = "the capture is not finished, and what it comes to may change (`iostrata-analyze recover` finishes one that was cut off)";
 
 /// The result for people.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
@@ -124,8 +135,9 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
         }
         Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
         Analysis::Trace(_) => {
-            let count = indicatif::HumanCount(results.finished.spans.rows.len() as u64);
-            Ok(Shown { text: format!("{count} operations\n"), is_marked: false })
+            let operations = results.finished.spans.rows.len() as u64;
+            let what = if operations == 1 { "operation" } else { "operations" };
+            Ok(Shown { text: format!("{} {what}\n", indicatif::HumanCount(operations)), is_marked: false })
         }
         Analysis::Timeline => terminal::timeline::table(&Table::Timeline.frame(results)?, results.captures),
     }

@@ -1,4 +1,4 @@
-//! What the analyses know of an event: the phases of an operation, and values that cannot be true.
+//! What the analyses know of an event: the phases of an operation.
 
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
@@ -56,42 +56,3 @@ pub type Durations = [u64; PHASES];
 
 /// In place of a duration that nobody knows; no clock of 63 bits tells one that long.
 pub const UNKNOWN: u64 = u64::MAX;
-
-/// A duration that a row tells. What is negative cannot be true: it is not known, and counted in `anomalies`.
-#[inline]
-pub fn duration(ns: Option<i64>, anomalies: &mut Anomalies) -> u64 {
-    let Some(ns) = ns else { return UNKNOWN };
-    u64::try_from(ns).unwrap_or_else(|_| {
-        anomalies.negative_durations = anomalies.negative_durations.saturating_add(1);
-        UNKNOWN
-    })
-}
-
-/// Bytes that a row tells. What is negative cannot be true: it counts as nothing, and in `anomalies`.
-#[inline]
-pub fn bytes(bytes: i64, anomalies: &mut Anomalies) -> u64 {
-    u64::try_from(bytes).unwrap_or_else(|_| {
-        anomalies.negative_bytes = anomalies.negative_bytes.saturating_add(1);
-        0
-    })
-}
-
-/// Values that cannot be true and were therefore not used. The rows that hold them still count as operations.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Anomalies {
-    /// Durations, or differences of durations, below zero.
-    pub negative_durations: u64,
-    /// Byte counts below zero.
-    pub negative_bytes: u64,
-    /// Rows that stand for no event, or for more than any can.
-    pub bad_weights: u64,
-}
-
-impl Anomalies {
-    /// Adds the counts of `other`.
-    pub fn combine(&mut self, other: Anomalies) {
-        self.negative_durations = self.negative_durations.saturating_add(other.negative_durations);
-        self.negative_bytes = self.negative_bytes.saturating_add(other.negative_bytes);
-        self.bad_weights = self.bad_weights.saturating_add(other.bad_weights);
-    }
-}

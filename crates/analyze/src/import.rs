@@ -11,6 +11,7 @@ pub mod lines;
 mod manifest;
 mod traced;
 mod unpacked;
+mod xz;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,7 @@ use iostrata_capture::manifest::WITHOUT_DURATIONS;
 use iostrata_capture::tables::{ClockRow, ClockTable};
 
 use crate::commands::Outcome;
-use crate::output::{one_line, print};
+use crate::output::{count, one_line, print};
 use begun::Begun;
 use gathered::{Gathered, Known};
 
@@ -63,33 +64,32 @@ const PART_BYTES: u64 = 128 << 20;
 /// Makes the capture.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let author = Author::create(&import.out, PART_BYTES)?.of_rows_alike();
-    let (directory, is_new) = author.directory();
-    let directory = directory.clone();
-    let made = write(import, author);
-    if made.is_err() && is_new {
-        // Half of a trace is no capture, and would be in the way of the next try.
-        let _ = directory.clear().and_then(|()| directory.remove_itself());
-    }
-    let known = made?;
+    let known = write(import, author)?;
     let (first, last) = known.span_ns.unwrap_or_default();
-    let seconds = humantime::format_duration(Duration::from_secs(last.abs_diff(first) / 1_000_000_000));
-    let (rows, disks) = (HumanCount(known.rows), known.disks.count());
-    let mut text =
-        format!("{rows} requests of {disks} disks in {seconds}: {}\n", one_line(&import.out.display().to_string()));
+    let (rows, disks) = (HumanCount(known.rows), count(known.disks.count() as u64, "disk"));
+    let requests = if known.rows == 1 { "request" } else { "requests" };
+    let time = humantime::format_duration(rounded(last.abs_diff(first)));
+    let mut text = format!("{rows} {requests} of {disks} in {time}: {}\n", one_line(&import.out.display().to_string()));
     known.remarks.iter().for_each(|remark| text.push_str(&format!("{}\n", one_line(remark))));
     print(out, &text)?;
     Ok(if known.incomplete || known.is_cut_off { Outcome::Incomplete } else { Outcome::Complete })
+}
+
+/// To seconds, and what is short to a unit that it has some of.
+fn rounded(ns: u64) -> Duration {
+    let units = [1_000_000_000u64, 1_000_000, 1_000];
+    let unit = units.into_iter().find(|unit| ns >= 10 * unit).unwrap_or(1);
+    Duration::from_nanos(ns / unit * unit)
 }
 
 fn write(import: &Import, mut author: Author) -> Result<Known> {
     let mut gathered = Gathered::new(author.table(), (author.id().clone(), import.trace.name()));
     let read = read(import, &author, &mut gathered);
     let (block, known) = gathered.into_parts();
-    // Before anything is taken away again, nobody may be writing any more.
-    let parts = block.finish();
     read?;
+    let parts = block.finish()?;
     let Some((first_ns, last_ns)) = known.span_ns else { bail!("there is no request in what was given") };
-    author.add(parts?)?;
+    author.add(parts)?;
     let mut clock: Rows<ClockTable> = author.table();
     for ts_ns in [first_ns, last_ns] {
         clock.push(ClockRow { ts_ns, wall_ns: ts_ns, boot_ns: ts_ns.saturating_sub(first_ns) })?;
@@ -101,7 +101,7 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
 
 fn read(import: &Import, author: &Author, gathered: &mut Gathered) -> Result<()> {
     let Trace::Lines(format) = import.trace else {
-        return blktrace::read(&import.files, author.directory().0, gathered);
+        return blktrace::read(&import.files, author.directory(), gathered);
     };
     if !format.tells_durations() {
         gathered.known.without.push(WITHOUT_DURATIONS);

@@ -10,7 +10,7 @@
 //! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`memory`] how much of that at once, [`progress`] shows how far that is, [`store`] keeps partials in files, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
 //! whose a row is, [`names`] what that is called; [`texts`] has millions of texts, [`index`] finds values by number. [`tables`] declares the columns of the results and says which command
 //! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them, [`page`] draws them. [`trace`] has operations one by one, for viewers of traces. [`trust`] says what the
-//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know. [`compare`] holds captures against
+//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know; [`valid`], which times and sizes can be true. [`compare`] holds captures against
 //! others. [`import`] makes captures of published traces. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
 //! `iostrata-capture`.
 
@@ -57,4 +57,5 @@ pub mod texts;
 pub mod time;
 pub mod trace;
 pub mod trust;
+pub mod valid;
 pub mod work;

@@ -8,17 +8,18 @@
 pub mod during;
 pub mod episodes;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
-use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::ledger::Lost;
 use iostrata_capture::manifest::{Manifest, State};
-use iostrata_capture::tables::{self, LossTable, LossView};
+use iostrata_capture::tables::{LossTable, LossView};
+use iostrata_capture::{Capture, TableId};
 
-use crate::scan::Source;
+use crate::scan::{EVENT_TABLES, EventTable};
 use during::Windows;
 use episodes::{Episodes, Stretch};
 
@@ -29,33 +30,37 @@ pub const MOST: usize = 1_000;
 pub const SKIPPED: &str = "skipped";
 
 /// What was lost and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// The table; empty where it is not known, or all of them.
-    pub table: &'static str,
+    /// The table; none where it is not known, or all of them.
+    pub table: Option<TableId>,
     /// The cause; empty where it is not known.
     pub cause: &'static str,
 }
 
-/// The words that a kind may have.
-struct Words {
-    tables: Vec<&'static str>,
-    causes: Vec<&'static str>,
-}
-
-impl Words {
-    fn new() -> Words {
-        Words {
-            tables: tables::all().iter().map(|table| table.name).collect(),
-            causes: Lost::default().by_cause().iter().map(|(cause, _)| *cause).collect(),
-        }
+impl Kind {
+    /// From words that may be anything.
+    fn of(table: &str, cause: &str) -> Kind {
+        let known = Lost::CAUSES.iter().find(|known| **known == cause).copied();
+        Kind { table: TableId::parse(table), cause: known.unwrap_or_default() }
     }
 
-    /// From words that may be anything.
-    fn kind(&self, table: &str, cause: &str) -> Kind {
-        let known =
-            |words: &[&'static str], word| words.iter().find(|known| **known == word).copied().unwrap_or_default();
-        Kind { table: known(&self.tables, table), cause: known(&self.causes, cause) }
+    /// The table's name; empty where it is not known, or all of them.
+    pub fn table_name(&self) -> &'static str {
+        self.table.map_or("", TableId::name)
+    }
+}
+
+/// By name, as in `loss.csv`.
+impl Ord for Kind {
+    fn cmp(&self, other: &Kind) -> Ordering {
+        (self.table_name(), self.cause).cmp(&(other.table_name(), other.cause))
+    }
+}
+
+impl PartialOrd for Kind {
+    fn partial_cmp(&self, other: &Kind) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -82,12 +87,11 @@ pub struct Losses {
     /// The last moment that a row of `loss` tells of.
     pub told_until_ns: Option<i64>,
     /// By table: the times in which its rows are counted.
-    windows: BTreeMap<Source, Windows>,
+    windows: BTreeMap<TableId, Windows>,
 }
 
 /// The rows of the table `loss`, as they are read.
 struct Told {
-    words: Words,
     sums: BTreeMap<Kind, u64>,
     episodes: BTreeMap<Kind, Episodes>,
     until_ns: Option<i64>,
@@ -106,9 +110,9 @@ impl Losses {
         Ok(told.settle(&capture.manifest))
     }
 
-    /// The times in which rows of `source` are to be counted; none where nothing of it was lost at a known time.
-    pub fn windows(&self, source: Source) -> Option<&Windows> {
-        self.windows.get(&source)
+    /// The times in which rows of `table` are to be counted; none where nothing of it was lost at a known time.
+    pub fn windows(&self, table: TableId) -> Option<&Windows> {
+        self.windows.get(&table)
     }
 
     /// All that is known to be lost, by table and cause.
@@ -120,16 +124,17 @@ impl Losses {
         sums
     }
 
-    /// What is known to be lost of the table called `table`.
-    pub fn of_table(&self, table: &str) -> u64 {
+    /// What is known to be lost of `table`; with `None`, of tables that are not known.
+    pub fn of_table(&self, table: impl Into<Option<TableId>>) -> u64 {
+        let table = table.into();
         let sums = self.by_kind();
         let of_table = sums.iter().filter(|(kind, _)| kind.table == table);
         of_table.fold(0, |sum, (_, events)| sum.saturating_add(*events))
     }
 
-    /// What was lost of the table called `table` in times that were over at `until_ns`.
-    pub fn until(&self, table: &str, until_ns: i64) -> u64 {
-        let over = self.episodes.iter().filter(|(kind, of)| kind.table == table && of.until_ns <= until_ns);
+    /// What was lost of `table` in times that were over at `until_ns`.
+    pub fn until(&self, table: TableId, until_ns: i64) -> u64 {
+        let over = self.episodes.iter().filter(|(kind, of)| kind.table == Some(table) && of.until_ns <= until_ns);
         over.fold(0, |sum, (_, stretch)| sum.saturating_add(stretch.events))
     }
 }
@@ -141,7 +146,7 @@ fn add(sums: &mut BTreeMap<Kind, u64>, kind: Kind, events: u64) {
 
 impl Told {
     fn new() -> Told {
-        Told { words: Words::new(), sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
+        Told { sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
     }
 
     fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {
@@ -153,7 +158,7 @@ impl Told {
     fn add(&mut self, view: &LossView, row: usize) {
         // Nothing, or less, cannot have been lost.
         let Some(events) = u64::try_from(view.events.at(row)).ok().filter(|events| *events > 0) else { return };
-        let kind = self.words.kind(view.class.at(row).unwrap_or_default(), view.cause.at(row).unwrap_or_default());
+        let kind = Kind::of(view.class.at(row).unwrap_or_default(), view.cause.at(row).unwrap_or_default());
         let (since_ns, until_ns) = (view.since_ns.at(row), view.ts_ns.at(row));
         add(&mut self.sums, kind, events);
         self.until_ns = self.until_ns.max(Some(until_ns));
@@ -166,7 +171,7 @@ impl Told {
 
     /// Holds the rows against the books, which know also what only the end of a recording tells.
     fn settle(self, manifest: &Manifest) -> Losses {
-        let booked = booked(manifest, &self.words);
+        let booked = booked(manifest);
         let mut losses = Losses { told_until_ns: self.until_ns, ..Losses::default() };
         // The books of a recording that was cut off were never written.
         let compared = if manifest.state == State::Complete { &self.sums } else { &BTreeMap::new() };
@@ -192,11 +197,11 @@ impl Told {
             |(kind, sum): (Kind, u64)| (kind, sum.saturating_sub(timed.get(&kind).copied().unwrap_or_default()));
         losses.untimed = all.into_iter().map(untimed).filter(|(_, events)| *events > 0).collect();
         losses.episodes.sort_by_key(|(kind, stretch)| (stretch.since_ns, stretch.until_ns, *kind));
-        for source in Source::ALL.iter().filter(|source| source.tells_ends()) {
-            let of_table = losses.episodes.iter().filter(|(kind, _)| kind.table == source.name());
+        for EventTable { id, .. } in EVENT_TABLES.iter().filter(|table| table.has_ends) {
+            let of_table = losses.episodes.iter().filter(|(kind, _)| kind.table == Some(*id));
             let mut times = of_table.map(|(_, stretch)| (stretch.since_ns, stretch.until_ns)).peekable();
             if times.peek().is_some() {
-                losses.windows.insert(*source, Windows::new(times));
+                losses.windows.insert(*id, Windows::new(times));
             }
         }
         losses
@@ -204,16 +209,15 @@ impl Told {
 }
 
 /// What the books of a capture say was lost.
-fn booked(manifest: &Manifest, words: &Words) -> BTreeMap<Kind, u64> {
+fn booked(manifest: &Manifest) -> BTreeMap<Kind, u64> {
     let mut sums = BTreeMap::new();
     for account in &manifest.books.accounts {
         for (cause, events) in account.lost.by_cause().into_iter().filter(|(_, events)| *events > 0) {
-            add(&mut sums, words.kind(&account.class, cause), events);
+            add(&mut sums, Kind::of(&account.class, cause), events);
         }
     }
     for skipped in manifest.books.skipped.iter().filter(|skipped| skipped.recursion > 0) {
-        let table = words.kind(&skipped.class, "").table;
-        add(&mut sums, Kind { table, cause: SKIPPED }, skipped.recursion);
+        add(&mut sums, Kind { cause: SKIPPED, ..Kind::of(&skipped.class, "") }, skipped.recursion);
     }
     sums
 }

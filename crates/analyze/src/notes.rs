@@ -22,7 +22,7 @@ pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Tr
     notes.extend(mapping_note(finished, trust));
     notes.extend(writeback_note(finished, trust));
     notes.extend(sampled_note(finished));
-    notes.extend(anomalies_note(finished));
+    notes.extend(values_notes(finished));
     notes
 }
 
@@ -54,6 +54,9 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
     let what = match (captured.as_slice(), options.selection.words()) {
         ([], None) => "nothing to analyze: no layer was captured".to_owned(),
         ([], Some(words)) => format!("nothing to analyze: no layer that was captured is asked for ({words})"),
+        (_, None) if captures.iter().all(|capture| capture.manifest.is_imported()) => {
+            "nothing to analyze: no request of the trace is left".to_owned()
+        }
         (layers, None) => format!(
             "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded{}",
             layers.join(", "),
@@ -150,12 +153,7 @@ fn sampled_note(finished: &Finished) -> Option<String> {
     })
 }
 
-fn anomalies_note(finished: &Finished) -> Option<String> {
-    let anomalies = finished.anomalies;
-    (anomalies != Default::default()).then(|| {
-        format!(
-            "ignored: {} durations and {} byte counts below zero and {} weights, which cannot be true",
-            anomalies.negative_durations, anomalies.negative_bytes, anomalies.bad_weights
-        )
-    })
+fn values_notes(finished: &Finished) -> Vec<String> {
+    let ignored = finished.checked.ignored().map(|ignored| format!("ignored, because it cannot be true: {ignored}"));
+    ignored.into_iter().chain(finished.checked.overflown()).collect()
 }

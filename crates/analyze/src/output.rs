@@ -3,23 +3,27 @@
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use iostrata_capture::dir::{Dir, FOLDER_MODE};
+use iostrata_capture::dir::{Dir, FOLDER_MODE, Undo};
 use iostrata_capture::plain;
 
 /// A directory for results, which may be one that others may write to: no link in it is followed.
 #[derive(Debug)]
-pub struct Directory(Dir);
+pub struct Directory {
+    dir: Dir,
+    _undo: Undo,
+}
 
 impl Directory {
-    /// The directory at `path`, created if needed. An error if something else is there.
+    /// The directory at `path`, created if needed. An error if something else is there. Until the files of it are finished what is made is taken
+    /// away again.
     pub fn create(path: &Path) -> Result<Directory> {
         if path.exists() && !path.is_dir() {
             bail!("{}: not a directory, expected a directory for results", path.display());
         }
-        Ok(Directory(if path.exists() { Dir::open(path) } else { Dir::create(path, FOLDER_MODE) }?))
+        let (dir, undo) = Dir::begin(path, FOLDER_MODE)?;
+        Ok(Directory { dir, _undo: undo })
     }
 
     /// Files that are to appear in it, none yet.
@@ -29,13 +33,13 @@ impl Directory {
 
     /// What the file called `name` is called in messages.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.dir.path().join(name)
     }
 
     /// What is in the file called `name`, if it can be read.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.0.open_file(name).ok()?.read_to_end(&mut bytes).ok()?;
+        self.dir.open_file(name).ok()?.read_to_end(&mut bytes).ok()?;
         Some(bytes)
     }
 }
@@ -64,13 +68,14 @@ impl Files<'_> {
     pub fn add_with(&mut self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
         let temporary = temporary(name);
         self.names.push(name.to_owned());
-        unfinished(|all| all.push((self.directory.0.clone(), temporary.clone())));
-        let create = || -> Result<()> {
-            let mut to = BufWriter::new(self.directory.0.create_file(&temporary)?);
+        let file = self.directory.dir.create_file_for(&temporary, name)?;
+        let written = || -> Result<()> {
+            let mut to = BufWriter::new(file);
             write(&mut to)?;
             Ok(to.into_inner().map_err(|error| error.into_error())?.sync_all()?)
         };
-        create().with_context(|| format!("{}: cannot write", self.directory.path(&temporary).display()))
+        // Not as what it is called until then, which nobody asked for.
+        written().with_context(|| format!("{}: cannot write", self.directory.path(name).display()))
     }
 
     /// Their names, in the order in which they were written.
@@ -81,27 +86,13 @@ impl Files<'_> {
     /// Gives them their names.
     ///
     /// # Errors
-    /// Where one of these is taken by what no file can replace.
+    /// Where one of these is taken by what no file can replace; then none has its name.
     pub fn finish(mut self) -> Result<()> {
-        for name in std::mem::take(&mut self.names) {
-            let path = self.directory.path(&name);
-            let renamed = self.directory.0.rename(temporary(&name), &name);
-            renamed.with_context(|| format!("{}: cannot replace", path.display()))?;
-        }
+        let names: Vec<_> = self.names.iter().map(|name| (temporary(name), name.clone())).collect();
+        self.directory.dir.rename_all(&names)?;
+        self.names.clear();
         Ok(())
     }
-}
-
-/// Files that are being written in this process.
-static UNFINISHED: Mutex<Vec<(Dir, String)>> = Mutex::new(Vec::new());
-
-fn unfinished<T>(with: impl FnOnce(&mut Vec<(Dir, String)>) -> T) -> T {
-    with(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Removes all files that are being written, because the program ends.
-pub fn remove_unfinished() {
-    unfinished(|all| all.drain(..).for_each(|(directory, name)| drop(directory.remove(name))));
 }
 
 fn temporary(name: &str) -> String {
@@ -111,8 +102,7 @@ fn temporary(name: &str) -> String {
 impl Drop for Files<'_> {
     /// Whatever made writing fail may also stop this; nobody takes the names for results.
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| drop(self.directory.0.remove(temporary(name))));
-        unfinished(|all| all.retain(|(directory, _)| directory.path() != self.directory.0.path()));
+        self.names.iter().for_each(|name| drop(self.directory.dir.remove(temporary(name))));
     }
 }
 
@@ -135,6 +125,11 @@ pub fn message(error: &anyhow::Error) -> String {
         }
     }
     one_line(&message)
+}
+
+/// `1 row`, `2 rows`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// `text` on one line, with what a terminal would obey or not show as [`plain::visible`] has it.
@@ -188,9 +183,11 @@ mod tests {
         write(&directory, &[("x.csv", "old")]).expect("room");
         fs::create_dir(directory.path(".y.csv.tmp")).expect("room");
         let error = write(&directory, &[("x.csv", "new"), ("y.csv", "y")]).expect_err("in the way");
-        assert!(error.to_string().ends_with(".y.csv.tmp: cannot write"), "{error}");
+        assert!(error.to_string().ends_with("/y.csv: cannot create: Is a directory (os error 21)"), "{error}");
         assert_eq!(fs::read(directory.path("x.csv")).expect("there"), b"old");
         assert!(!directory.path(".x.csv.tmp").exists());
+        let refused = directory.files().add_with("z.csv", |_| bail!("there is no memory")).expect_err("refused");
+        assert!(message(&refused).ends_with("/z.csv: cannot write: there is no memory"), "{refused:#}");
     }
 
     #[test]

@@ -60,7 +60,8 @@ struct Row {
 #[derive(Default)]
 struct Met {
     names: Names,
-    cgroups: HashMap<i64, u32, RandomState>,
+    /// By id of a cgroup when it had which path, last.
+    cgroups: HashMap<i64, (i64, u32), RandomState>,
 }
 
 /// In which order rows are looked at.
@@ -125,12 +126,13 @@ impl<'a> Owners<'a> {
         let (from_ns, start_ns, pid) = (view.ts_ns.at(row), view.start_ns.at(row), view.pid.at(row));
         self.rows.push(Row { from_ns, start_ns, pid, system, text });
         if cgroup.is_some() {
-            cgroups.insert(view.cgroup_id.at(row), text);
+            let last = cgroups.entry(view.cgroup_id.at(row)).or_insert((from_ns, text));
+            *last = (*last).max((from_ns, text));
         }
     }
 
     /// Puts rows in order. Of rows of the same moment the later one in the capture counts.
-    fn settle(&mut self, cgroups: HashMap<i64, u32, RandomState>) {
+    fn settle(&mut self, cgroups: HashMap<i64, (i64, u32), RandomState>) {
         let Owners { rows, by_start, .. } = self;
         rows.sort_unstable_by_key(|row| (row.pid, row.from_ns, row.text));
         let of_start = |row: &Row| (row.pid, row.start_ns, row.from_ns, row.text);
@@ -146,11 +148,13 @@ impl<'a> Owners<'a> {
                 let row = &rows[place(*at)];
                 (row.pid, row.start_ns) == (pid, start_ns)
             });
-            let (count, last) = alike.fold((0, 0), |(count, last), at| (count + 1, rows[place(at)].text.max(last)));
+            // They are in the order of their time, and of one moment in that of the capture.
+            let count = alike.count();
+            let last = rows[place(begin + count - 1)].text;
             (begin..begin + count).for_each(|at| rows[place(at)].text = last);
             begin += count;
         }
-        self.cgroups.extend(cgroups);
+        self.cgroups.extend(cgroups.into_iter().map(|(id, (_, text))| (id, text)));
         self.cgroups.sort_unstable();
     }
 

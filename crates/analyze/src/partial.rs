@@ -14,10 +14,10 @@ use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::spans::{self, Spans};
 use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{self, Entities, Entity};
-use crate::event::Anomalies;
 use crate::levels::LeftOut;
 use crate::loss::during::During;
 use crate::texts::{List, Names};
+use crate::valid::Checked;
 
 /// The aggregates of one system, of which there may be as many as processes. A new aggregate is a field here, and a line in each of the verbs below.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -76,8 +76,8 @@ pub struct Partial {
     pub doubtful: Counts,
     /// Whether there was anything that is asked for.
     pub selected: bool,
-    /// Values that could not be used.
-    pub anomalies: Anomalies,
+    /// What is known of the values of rows.
+    pub checked: Checked,
     /// Requests of other levels than the one that totals are of, in no system.
     pub left_out: LeftOut,
     /// Rows in the times in which something was lost.
@@ -122,8 +122,8 @@ pub struct Finished {
     pub doubtful: Counts,
     /// Whether there was anything that is asked for.
     pub selected: bool,
-    /// Values that could not be used.
-    pub anomalies: Anomalies,
+    /// What is known of the values of rows.
+    pub checked: Checked,
     /// Requests of other levels than the one that totals are of, in no system.
     pub left_out: LeftOut,
     /// Rows in the times in which something was lost.
@@ -281,7 +281,7 @@ impl Partial {
         self.served_flows.combine(&other.served_flows);
         self.doubtful.combine(&other.doubtful);
         self.selected |= other.selected;
-        self.anomalies.combine(other.anomalies);
+        self.checked.combine(other.checked);
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
         self.sampled.combine(other.sampled);
@@ -327,7 +327,7 @@ impl Partial {
             served_flows,
             doubtful,
             selected,
-            anomalies,
+            checked,
             left_out,
             during,
             sampled,
@@ -355,7 +355,7 @@ impl Partial {
             memory,
             doubtful,
             selected,
-            anomalies,
+            checked,
             left_out,
             during,
             sampled,

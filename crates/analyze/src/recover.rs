@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use iostrata_capture::Capture;
 use iostrata_capture::dir::Dir;
+use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::segment::segments;
 
 use crate::commands::Outcome;
 use crate::memory::Budget;
-use crate::output::{one_line, print};
+use crate::output::{count, one_line, print};
 use crate::tail::Tail;
 use crate::trust;
 
@@ -41,24 +42,28 @@ fn end(directory: &Dir) -> Option<String> {
 }
 
 fn line(directory: &Dir, recovered: Option<&Recovered>) -> String {
+    let manifest = Manifest::read(directory).ok().filter(Manifest::is_imported);
     let directory = directory.path().display();
+    if let (None, Some(manifest)) = (recovered, manifest) {
+        let from = manifest.imported_from().unwrap_or_default();
+        return match manifest.state {
+            State::Complete => format!("{directory}: nothing to recover, it was {from}"),
+            _ => format!("{directory}: nothing to recover, it was {from} that was cut off: import the whole trace"),
+        };
+    }
     let Some(Recovered { parts, unlisted, empty, unreadable, .. }) = recovered else {
         return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
     };
     let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));
-    let mut text = format!("{directory}: recovered {} with {rows} rows", count(parts.len(), "part"));
+    let mut text = format!("{directory}: recovered {} with {}", count(parts.len() as u64, "part"), count(rows, "row"));
     if !unlisted.is_empty() {
-        text.push_str(&format!("; {} finished and not yet listed", count(unlisted.len(), "part")));
+        text.push_str(&format!("; {} finished and not yet listed", count(unlisted.len() as u64, "part")));
     }
     if *empty > 0 {
-        text.push_str(&format!("; {} of which nothing had been flushed", count(*empty as usize, "part")));
+        text.push_str(&format!("; {} of which nothing had been flushed", count(u64::from(*empty), "part")));
     }
     if !unreadable.is_empty() {
-        text.push_str(&format!("; {} that cannot be read", count(unreadable.len(), "part")));
+        text.push_str(&format!("; {} that cannot be read", count(unreadable.len() as u64, "part")));
     }
     text
-}
-
-fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use iostrata_capture::dir::Dir;
+use iostrata_capture::dir::{Dir, Undo};
 use iostrata_capture::redact::{Finished, Redacted};
 use iostrata_capture::segment::segments;
 
 use crate::commands::Outcome;
-use crate::output::{one_line, print};
+use crate::output::{count, one_line, print};
 
 /// What is to be taken out of which captures.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,15 +23,18 @@ pub struct Redact {
 /// Rewrites each capture, and says on `out` what came of it, a line for each segment. Where one of them cannot be had, none is
 /// changed.
 pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
-    let mut directories = Vec::new();
+    let (mut directories, mut undo) = (Vec::new(), Vec::new());
     for capture in &redact.captures {
-        directories.extend(segments(&Dir::open(capture)?)?);
+        let directory = Dir::open(capture)?;
+        undo.push(directory.undoable());
+        directories.extend(segments(&directory)?);
     }
     let finished = directories.iter().map(Finished::take).collect::<Result<Vec<_>, _>>()?;
     for (directory, finished) in directories.iter().zip(&finished) {
         let redacted = finished.redact(redact.words)?;
         print(out, &format!("{}\n", one_line(&line(directory, redacted, redact.words))))?;
     }
+    undo.iter().for_each(Undo::keep);
     Ok(Outcome::Complete)
 }
 
@@ -54,8 +57,4 @@ fn line(directory: &Dir, Redacted { rows, changed, parts, unfinished }: Redacted
         text.push_str(&format!("; removed {} that had never been finished", count(unfinished, "part")));
     }
     text
-}
-
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -10,16 +10,13 @@ mod operations;
 mod pages;
 mod remembered;
 mod requests;
+mod table;
 pub(crate) mod told;
 mod whose;
 
-use arrow::array::RecordBatch;
+use iostrata_capture::Result;
 use iostrata_capture::op::{Layer, Op};
-use iostrata_capture::part::{Identity, OpenPart, PartFile};
-use iostrata_capture::table::Table;
-use iostrata_capture::tables::{BlockTable, FsTable, ShareTable, SyscallTable, VfsTable};
-use iostrata_capture::{Capture, Result};
-use serde::{Deserialize, Serialize};
+use iostrata_capture::part::{Identity, OpenPart};
 
 use crate::aggregate::Settings;
 use crate::aggregate::crossing::{Crossed, Crossing};
@@ -43,10 +40,13 @@ use crate::select::{Selection, Window};
 use crate::servers::Servers;
 use crate::store::asked::Asked as Questions;
 use crate::tail::Tail;
+use crate::valid::end_ns;
 use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use crossing::Stretch;
 use durations::Durations;
+use table::Events;
+pub use table::{EVENT_TABLES, EventTable, Reach};
 use told::Told;
 use whose::Whose;
 
@@ -86,131 +86,6 @@ pub struct Scan<'a> {
     pub memory: Budget,
     /// How many accounts are kept open.
     pub most_accounts: usize,
-}
-
-/// Declares the tables that are scanned, each with the layer that it belongs to.
-macro_rules! sources {
-    ($($source:ident: $table:ty => $layer:expr;)+) => {
-        /// A table that is scanned.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum Source { $(#[doc = concat!("Rows of [`", stringify!($table), "`].")] $source,)+ }
-
-        impl Source {
-            /// Every table.
-            pub const ALL: &'static [Source] = &[$(Source::$source,)+];
-
-            /// The layer that its rows are about.
-            pub const fn layer(self) -> Layer {
-                match self { $(Source::$source => $layer,)+ }
-            }
-
-            /// Its name, which is also that of its class in the books.
-            pub const fn name(self) -> &'static str {
-                match self { $(Source::$source => <$table>::NAME,)+ }
-            }
-
-            /// Its parts in `capture`.
-            pub fn parts(self, capture: &Capture) -> Result<Vec<PartFile>> {
-                match self { $(Source::$source => capture.parts::<$table>(),)+ }
-            }
-
-            /// The columns of it that are looked at.
-            pub fn columns(self, settings: &Settings) -> Vec<&'static str> {
-                if settings.ordered.crossing {
-                    return match self { $(Source::$source => <$table as Events>::OF_CROSSING.to_vec(),)+ };
-                }
-                let asked = [true, settings.entities, settings.sizes, settings.positions()];
-                let columns = match self {
-                    $(Source::$source => [
-                        <$table as Events>::COLUMNS,
-                        <$table as Events>::OF_ENTITIES,
-                        <$table as Events>::OF_SIZES,
-                        <$table as Events>::OF_PLACES,
-                    ],)+
-                };
-                columns.iter().zip(asked).filter(|(_, asked)| *asked).flat_map(|(columns, _)| *columns).copied().collect()
-            }
-
-            /// Opens a part of it to read these columns.
-            pub fn open(self, part: &PartFile, columns: &[&str]) -> Result<OpenPart> {
-                match self { $(Source::$source => OpenPart::new::<$table>(part, columns),)+ }
-            }
-        }
-
-        impl Fold<'_> {
-            fn batch(&mut self, source: Source, batch: &RecordBatch) -> std::result::Result<(), String> {
-                if self.crossing.is_some() {
-                    return match source { $(Source::$source => <$table as Events>::cross(batch, self),)+ };
-                }
-                match source { $(Source::$source => <$table as Events>::fold(batch, self),)+ }
-            }
-        }
-    };
-}
-
-sources! {
-    Syscall: SyscallTable => Layer::Syscall;
-    Vfs: VfsTable => Layer::Vfs;
-    Fs: FsTable => Layer::Fs;
-    Block: BlockTable => Layer::Block;
-    Share: ShareTable => Layer::Block;
-}
-
-impl Source {
-    /// Whether its rows tell when something ended. A part of a request does not.
-    pub const fn tells_ends(self) -> bool {
-        !matches!(self, Source::Share)
-    }
-
-    /// When its rows are looked at to tell what calls wait for.
-    pub const fn reach(self) -> Reach {
-        match self {
-            Source::Syscall => Reach::Through,
-            Source::Vfs => Reach::Never,
-            Source::Fs => Reach::Ends,
-            Source::Block | Source::Share => Reach::Begin,
-        }
-    }
-
-    /// Whether each of its rows is an operation, which has an order among others.
-    pub const fn has_order(self) -> bool {
-        matches!(self, Source::Syscall | Source::Vfs | Source::Block)
-    }
-}
-
-/// A table whose rows are events.
-trait Events: Table {
-    /// The columns that are looked at.
-    const COLUMNS: &'static [&'static str];
-    /// Those that are looked at beside these where it matters which cgroup, file and disk a row is of.
-    const OF_ENTITIES: &'static [&'static str] = &[];
-    /// Those that are looked at beside these where sizes are counted.
-    const OF_SIZES: &'static [&'static str] = &[];
-    /// Those that are looked at beside these where it is looked at where operations are.
-    const OF_PLACES: &'static [&'static str] = &[];
-    /// Those that alone are looked at to tell what calls wait for.
-    const OF_CROSSING: &'static [&'static str] = &[];
-
-    /// Adds the rows of `batch`, or says which column is wrong and how.
-    fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
-
-    /// Takes the rows of `batch` to tell what calls wait for.
-    fn cross(_batch: &RecordBatch, _fold: &mut Fold) -> std::result::Result<(), String> {
-        Ok(())
-    }
-}
-
-/// In which stretches of time a row is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// In none.
-    Never,
-    /// In that in which it began.
-    Begin,
-    /// In those in which it began and ended.
-    Ends,
-    /// In these and in all between.
-    Through,
 }
 
 /// The column of when operations began, in all tables.
@@ -294,9 +169,10 @@ impl<'a> Fold<'a> {
         self.whose.questions.take().unwrap_or_default()
     }
 
-    /// Folds some row groups of a part of `source`. After an error it is of no use: it holds some of their rows.
-    pub fn read(&mut self, source: Source, part: &mut OpenPart, groups: &[usize]) -> Result<()> {
-        self.windows = self.scan.losses.windows(source);
+    /// Folds some row groups of a part of `table`. After an error it is of no use: it holds some of their rows.
+    pub fn read(&mut self, table: &EventTable, part: &mut OpenPart, groups: &[usize]) -> Result<()> {
+        let add = if self.crossing.is_some() { table.cross } else { table.fold };
+        self.windows = self.scan.losses.windows(table.id);
         self.during = vec![0; self.windows.map_or(0, Windows::places)];
         let groups: Vec<usize> = groups.iter().copied().filter(|group| self.needs(part, *group)).collect();
         let memory = self.scan.memory;
@@ -306,9 +182,9 @@ impl<'a> Fold<'a> {
             passed = passed.wrapping_add(1);
             if passed.is_multiple_of(ASKED_BATCHES) { memory.refusal() } else { None }
         };
-        part.read(&groups)?.each_unless(refuses, |batch| self.batch(source, batch))?;
+        part.read(&groups)?.each_unless(refuses, |batch| add(batch, self))?;
         if self.windows.is_some() {
-            self.partial.during.add(self.scan.capture, source, std::mem::take(&mut self.during));
+            self.partial.during.add(self.scan.capture, table.id, std::mem::take(&mut self.during));
         }
         self.timeline.iter_mut().for_each(Timeline::settle);
         Ok(())
@@ -340,7 +216,8 @@ impl<'a> Fold<'a> {
             return Sequence { crossing, ..Sequence::default() };
         }
         let Some(Order { span, mut points }) = self.order.take() else { return Sequence::default() };
-        points.sort_by_key(|point| point.ts_ns);
+        // Their times are sorted, and each of them, which are large, is moved once.
+        points.sort_by_cached_key(|point| point.ts_ns);
         let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
         Sequence::of((layer, &points), span, &owners, &self.settings)
     }
@@ -390,6 +267,7 @@ impl<'a> Fold<'a> {
         for ((account, Done { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
             accounts.add(*account, (u64::from(*ops), *bytes), *ns);
         }
+        chunk.check(layer, &mut partial.checked);
         durations.add(layer, chunk, partial);
         timeline.iter_mut().for_each(|timeline| keep::moments(timeline, layer, chunk));
         sizes.iter_mut().for_each(|sizes| keep::sizes(sizes, layer, chunk));
@@ -434,7 +312,7 @@ impl<'a> Fold<'a> {
     /// lost are told apart when an event is over.
     #[inline]
     fn count_end(&mut self, ts_ns: i64, dur_ns: Option<i64>) {
-        let end_ns = || ts_ns.saturating_add(dur_ns.unwrap_or_default().max(0));
+        let end_ns = || end_ns(ts_ns, dur_ns).unwrap_or(ts_ns);
         self.whose.questions.iter_mut().for_each(|questions| questions.ended(end_ns()));
         if let Some(windows) = self.windows {
             let end_ns = end_ns();
@@ -470,7 +348,7 @@ impl<'a> Fold<'a> {
         self.scan.choice.takes(self.scan.capture, dev)
     }
 
-    /// For how many events a row stands. What cannot be is one, and counts in `anomalies`.
+    /// For how many events a row stands. What cannot be is one, and is counted.
     #[inline]
     fn weight(&mut self, weight: i32) -> u32 {
         match u32::try_from(weight) {
@@ -480,15 +358,10 @@ impl<'a> Fold<'a> {
                 weight
             }
             _ => {
-                let anomalies = &mut self.partial.anomalies;
-                anomalies.bad_weights = anomalies.bad_weights.saturating_add(1);
+                let checked = &mut self.partial.checked;
+                checked.bad_weights = checked.bad_weights.saturating_add(1);
                 1
             }
         }
     }
-}
-
-/// When what began at `ts_ns` ended, if that is known and can be true.
-pub(crate) fn end_ns(ts_ns: i64, dur_ns: Option<i64>) -> Option<i64> {
-    ts_ns.checked_add(dur_ns.filter(|ns| *ns >= 0)?)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use arrow::datatypes::DataType;
 use iostrata_capture::op::{FdKind, Op};
-use iostrata_capture::{SCHEMA_VERSION, list, tables as captured};
+use iostrata_capture::{SCHEMA_VERSION, TableId, list};
 
 use crate::event::Phase;
 use crate::{frame, tables};
@@ -25,12 +25,13 @@ pub fn captures() -> String {
         "## What a part says of itself",
         "In the key-value metadata of its footer: `iostrata.capture` (`parts_id` of `manifest.json`: of a recording its `capture_id`), \
          `iostrata.table` and `iostrata.part` (its number). So a copy of a part under another name, or a part of another capture, is known \
-         as one. Parts of earlier recorders have none of it.",
+         as one. Parts of earlier recorders have none of it. The Arrow schema there has an entry `pandas`, from which pandas knows which integers may be \
+         missing.",
     );
-    for table in captured::all() {
-        section(&mut text, &format!("## `{}`", table.name), table.doc);
+    for table in TableId::ALL {
+        section(&mut text, &format!("## `{table}`"), table.declared().doc);
         text.push_str("| column | type | meaning |\n| --- | --- | --- |\n");
-        for column in &table.columns {
+        for column in (table.declared().columns)() {
             let null = if column.nullable { " or null" } else { "" };
             let _ = writeln!(text, "| `{}` | {}{null} | {} |", column.name, kind(&column.data_type), column.doc);
         }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
 use globset::{Glob, GlobSet};
 use iostrata_capture::Capture;
+use iostrata_capture::exit::Usage;
 use iostrata_capture::op::{IoClass, Layer};
 use iostrata_capture::system::{NOBODYS, without_owner};
 
@@ -173,7 +174,7 @@ impl Selection {
             windows.push(Window { after_ns: capture.list.removed_until_ns().max(after_ns), until_ns });
         }
         if is_empty {
-            bail!("--until is not after --since, so there is nothing between them");
+            bail!(Usage("--until is not after --since, so there is nothing between them".to_owned()));
         }
         Ok(windows)
     }

@@ -6,6 +6,7 @@
 
 pub mod asked;
 pub mod bundle;
+mod places;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use iostrata_capture::Capture;
-use iostrata_capture::dir::{Dir, FOLDER_MODE};
+use iostrata_capture::dir::{Dir, Undo};
 use iostrata_capture::part::Identity;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
@@ -29,6 +30,7 @@ use crate::partial::Partial;
 use crate::scan::Scan;
 use asked::Asked;
 use bundle::{Bundle, Writer};
+use places::{Target, Undos, beside, cached, opened, unused};
 
 /// What is done with partials in files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,11 +159,14 @@ pub struct Store {
     /// Where partials go: to one file, or to one for each capture; nowhere, if there is none.
     to: Vec<Target>,
     writers: Mutex<BTreeMap<PathBuf, Writer>>,
+    /// What was made for them is taken away again unless all are finished.
+    undo: Undos,
     share: Option<(u64, u64)>,
     /// Whether nobody but this program wrote them, and what cannot be read is made anew.
     is_cache: bool,
     found: AtomicU64,
     made: AtomicU64,
+    open: AtomicU64,
 }
 
 /// How many units there were.
@@ -171,6 +176,8 @@ pub struct Used {
     pub found: u64,
     /// Those that were read.
     pub made: u64,
+    /// Those of these that are not kept, because what they come to may change: the capture is not finished.
+    pub open: u64,
 }
 
 impl Store {
@@ -184,17 +191,20 @@ impl Store {
         given: &[PathBuf],
         rules: Option<&Path>,
     ) -> Result<Option<Store>> {
-        let (mut bundles, mut to, mut share) = (Vec::new(), Vec::new(), None);
+        let (mut bundles, mut to, mut share, mut undo) = (Vec::new(), Vec::new(), None, Vec::new());
         let tool = if *partials == Partials::None { return Ok(None) } else { Id::of_program()? };
         match partials {
             Partials::None => {}
             Partials::Cached => {
                 for directory in given {
-                    bundles.extend(cached(&beside(directory)?, tool)?);
+                    let (cache, made) = beside(directory)?;
+                    undo.push(made);
+                    bundles.extend(cached(&cache, tool)?);
                 }
                 for Capture { directory, .. } in captures {
                     let whole = given.iter().find(|given| directory.starts_with(given)).unwrap_or(directory);
-                    let cache = beside(whole)?;
+                    let (cache, made) = beside(whole)?;
+                    undo.push(made);
                     let name = format!("{}.partial", unused(&cache)?);
                     to.push(Target { directory: cache, name });
                 }
@@ -203,16 +213,19 @@ impl Store {
             Partials::To { share: of, file, from } => {
                 bundles = opened(from, tool)?;
                 share = Some(*of);
-                to.push(Target::named(file)?);
+                let (directory, name, made) = Dir::begin_around(file)?;
+                undo.push(made);
+                to.push(Target { directory, name });
             }
         }
         let rules = match rules {
             Some(file) => Id::of_bytes(&fs::read(file).with_context(|| format!("{}: cannot read", file.display()))?),
             None => Id::default(),
         };
-        let (writers, found, made) = Default::default();
+        let (writers, found, made, open) = Default::default();
         let is_cache = *partials == Partials::Cached;
-        Ok(Some(Store { tool, rules, bundles, to, writers, share, is_cache, found, made }))
+        let undo = Undos(undo);
+        Ok(Some(Store { tool, rules, bundles, to, writers, undo, share, is_cache, found, made, open }))
     }
 
     /// The id of what all units of a scan have in common; none, where what they come to may change.
@@ -290,6 +303,7 @@ impl Store {
     /// Where it cannot be written.
     pub fn keep(&self, capture: usize, id: Option<Id>, kept: &Kept) -> Result<()> {
         self.made.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(u64::from(id.is_none()), Ordering::Relaxed);
         let (Some(id), Some(to)) = (id, self.to.get(capture).or(self.to.first())) else { return Ok(()) };
         let raw = postcard::to_stdvec(kept)?;
         let packed = bundle::packed(&raw)?;
@@ -317,80 +331,7 @@ impl Store {
         for writer in writers.into_values() {
             writer.finish()?;
         }
-        Ok(Used { found: self.found.into_inner(), made: self.made.into_inner() })
+        self.undo.0.iter().for_each(Undo::keep);
+        Ok(Used { found: self.found.into_inner(), made: self.made.into_inner(), open: self.open.into_inner() })
     }
-}
-
-/// A file that partials go to.
-#[derive(Debug)]
-struct Target {
-    directory: Dir,
-    name: String,
-}
-
-impl Target {
-    /// The one at `path`, as a user named it.
-    fn named(path: &Path) -> Result<Target> {
-        let (directory, name) = Dir::around(path)?;
-        Ok(Target { directory, name })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join(&self.name)
-    }
-
-    fn create(&self, tool: Id) -> Result<Writer> {
-        Writer::within(&self.directory, &self.name, tool)
-    }
-}
-
-/// What is in files that a user gave.
-fn opened(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
-    let open = |file: &PathBuf| {
-        let bundle = Bundle::open(file)?;
-        if bundle.tool != tool {
-            bail!("{}: written by another build of iostrata-analyze, expected one by this", file.display());
-        }
-        Ok(bundle)
-    };
-    files.iter().map(open).collect()
-}
-
-/// The directory beside a capture in which its partials are kept, which is made if needed.
-fn beside(capture: &Path) -> Result<Dir> {
-    let whole = capture.canonicalize().with_context(|| format!("{}: cannot be found", capture.display()))?;
-    let Some(name) = whole.file_name() else {
-        bail!("{}: has no name, so nothing can be kept beside it", capture.display());
-    };
-    // Whoever owns the directory above may put anything there: a link leads nowhere.
-    let above = Dir::open(whole.parent().unwrap_or(Path::new("/")))?;
-    let cache = format!("{}.partials", name.to_string_lossy());
-    above.make_dir_unless_there(&cache, FOLDER_MODE)?;
-    Ok(above.sub(cache))
-}
-
-/// What is kept there by the program `tool`. What others left is removed: this one cannot use it.
-fn cached(cache: &Dir, tool: Id) -> Result<Vec<Bundle>> {
-    let mut bundles = Vec::new();
-    for number in numbers(cache)? {
-        let name = format!("{number}.partial");
-        match Bundle::within(cache, &name) {
-            Ok(bundle) if bundle.tool == tool => bundles.push(bundle),
-            _ => cache.remove(&name)?,
-        }
-    }
-    Ok(bundles)
-}
-
-fn numbers(cache: &Dir) -> Result<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for name in cache.names()? {
-        numbers.extend(name.to_string_lossy().strip_suffix(".partial").and_then(|number| number.parse::<u64>().ok()));
-    }
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-fn unused(cache: &Dir) -> Result<u64> {
-    Ok(numbers(cache)?.last().map_or(1, |last| last.saturating_add(1)))
 }

@@ -11,13 +11,14 @@ use anyhow::Result;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use foldhash::fast::RandomState;
-use iostrata_capture::Capture;
 use iostrata_capture::guard::reading;
 use iostrata_capture::manifest::State;
 use iostrata_capture::part::OpenPart;
+use iostrata_capture::{Capture, TableId};
 
 use crate::memory::Budget;
-use crate::scan::{BEGIN, Source, end_ns};
+use crate::scan::{BEGIN, EVENT_TABLES, EventTable};
+use crate::valid::end_ns;
 
 /// How long an operation was under way.
 const DURATION: &str = "dur_ns";
@@ -58,8 +59,8 @@ impl Tail {
             return Ok(tail);
         }
         // `share` after `block`, which says of which requests.
-        for source in Source::ALL {
-            tail.add(*source, capture, memory)?;
+        for table in &EVENT_TABLES {
+            tail.add(table, capture, memory)?;
         }
         Ok(tail)
     }
@@ -76,23 +77,23 @@ impl Tail {
         self.whole_until_ns.is_some() && (self.leaves_out(ts_ns, None) || self.requests.contains(&(ts_ns, dev, sector)))
     }
 
-    fn add(&mut self, source: Source, capture: &Capture, memory: Budget) -> Result<()> {
+    fn add(&mut self, table: &EventTable, capture: &Capture, memory: Budget) -> Result<()> {
         let mut columns = vec![BEGIN];
-        if source.tells_ends() {
+        if table.has_ends {
             columns.push(DURATION);
         }
-        if !source.tells_ends() || source == Source::Block {
+        if !table.has_ends || table.id == TableId::Block {
             columns.extend(REQUEST);
         }
-        if source == Source::Block {
+        if table.id == TableId::Block {
             columns.push(SHARED);
         }
-        for part in source.parts(capture)? {
+        for part in table.parts(capture)? {
             reading(part.path(), || {
-                let mut open = source.open(&part, &columns)?;
+                let mut open = table.open(&part, &columns)?;
                 let reaching: Vec<usize> =
-                    (0..open.groups()).filter(|group| self.reaches(source, &open, *group)).collect();
-                open.read(&reaching)?.each(|batch| self.add_batch(source, batch))
+                    (0..open.groups()).filter(|group| self.reaches(table, &open, *group)).collect();
+                open.read(&reaching)?.each(|batch| self.add_batch(table, batch))
             })?;
             memory.check()?;
         }
@@ -100,27 +101,27 @@ impl Tail {
     }
 
     /// Whether something in a row group may be left out, as far as the part tells.
-    fn reaches(&self, source: Source, part: &OpenPart, group: usize) -> bool {
+    fn reaches(&self, table: &EventTable, part: &OpenPart, group: usize) -> bool {
         let Some((_, begin_ns)) = part.bounds(group, BEGIN) else { return true };
         let last_ns = match part.bounds(group, DURATION) {
-            Some((_, longest_ns)) if source.tells_ends() => begin_ns.saturating_add(longest_ns.max(0)),
-            None if source.tells_ends() => return true,
+            Some((_, longest_ns)) if table.has_ends => begin_ns.saturating_add(longest_ns.max(0)),
+            None if table.has_ends => return true,
             _ => begin_ns,
         };
-        let has_parts = !source.tells_ends() && self.first_ns.is_some_and(|first_ns| begin_ns >= first_ns);
+        let has_parts = !table.has_ends && self.first_ns.is_some_and(|first_ns| begin_ns >= first_ns);
         has_parts || self.whole_until_ns.is_some_and(|until_ns| last_ns > until_ns)
     }
 
-    fn add_batch(&mut self, source: Source, batch: &RecordBatch) -> Result<(), String> {
+    fn add_batch(&mut self, table: &EventTable, batch: &RecordBatch) -> Result<(), String> {
         let begins = column::<Int64Type>(batch, BEGIN)?;
-        let durations = source.tells_ends().then(|| column::<Int64Type>(batch, DURATION)).transpose()?;
-        let request = match source {
-            Source::Block | Source::Share => {
+        let durations = table.has_ends.then(|| column::<Int64Type>(batch, DURATION)).transpose()?;
+        let request = match table.id {
+            TableId::Block | TableId::Share => {
                 Some((column::<Int32Type>(batch, REQUEST[0])?, column::<Int64Type>(batch, REQUEST[1])?))
             }
             _ => None,
         };
-        let shared = (source == Source::Block).then(|| column::<Int64Type>(batch, SHARED)).transpose()?;
+        let shared = (table.id == TableId::Block).then(|| column::<Int64Type>(batch, SHARED)).transpose()?;
         let at = |of: &PrimitiveArray<Int64Type>, row: usize| of.is_valid(row).then(|| of.value(row));
         for row in 0..begins.len() {
             let ts_ns = begins.value(row);

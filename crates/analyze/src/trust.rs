@@ -14,6 +14,7 @@ pub mod tail;
 use std::path::Path;
 
 use iostrata_capture::Capture;
+use iostrata_capture::TableId;
 use iostrata_capture::ledger::{Amounts, Books, Followed};
 use iostrata_capture::manifest::{
     LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
@@ -24,7 +25,6 @@ use iostrata_capture::unseen::UnseenKind;
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Path as FlowPath;
 use crate::loss::Losses;
-use crate::scan::Source;
 use crate::select::Window;
 use crate::time::utc;
 
@@ -222,6 +222,11 @@ fn removed(capture: &Capture) -> Option<String> {
 fn cut_off(capture: &Capture) -> String {
     let directory = capture.directory.display();
     let missing = "rows that had not been flushed are missing, and what was lost at its end is not known";
+    if let Some(from) = capture.manifest.imported_from() {
+        return format!(
+            "warning: {directory}: {from} that was cut off: what followed is missing, and how much that was is not known"
+        );
+    }
     if capture.manifest.state == State::Recovered {
         return format!(
             "warning: {directory}: the capture was cut off and recovered: rows at its end are missing, and what was lost there is not known"
@@ -255,7 +260,7 @@ pub fn about(captures: &[Capture], capture: &Capture) -> String {
 
 /// `1 event`, `2 events`.
 pub fn events(count: u64) -> String {
-    format!("{count} event{}", if count == 1 { "" } else { "s" })
+    crate::output::count(count, "event")
 }
 
 fn not_captured(captures: &[Capture], layer: Layer) -> Option<String> {
@@ -308,8 +313,8 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
         if !known {
             return None;
         }
-        for source in Source::ALL.iter().filter(|source| source.layer() == layer) {
-            sum.add(&manifest.books.lost_of(source.name()).1);
+        for table in TableId::ALL.iter().filter(|table| table.layer() == Some(layer)) {
+            sum.add(&manifest.books.lost_of(table.name()).1);
         }
         if layer == Layer::Syscall {
             sum.add(&manifest.books.incomplete.unfinished_io.unwrap_or_default());

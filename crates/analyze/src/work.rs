@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
+use iostrata_capture::TableId;
 use iostrata_capture::guard::reading;
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::{MOST_GROUPS, OpenPart, PartFile};
@@ -18,7 +19,7 @@ use crate::memory::Budget;
 use crate::parallel::each;
 use crate::partial::Partial;
 use crate::progress::Progress;
-use crate::scan::{Fold, Scan, Source};
+use crate::scan::{EventTable, Fold, Scan};
 use crate::store::{Id, Kept, Store};
 use unit::Unit;
 
@@ -27,7 +28,7 @@ pub struct Work<'a> {
     /// What the part's capture is scanned with.
     pub scan: &'a Scan<'a>,
     /// The table that the part is of.
-    pub source: Source,
+    pub table: &'static EventTable,
     /// The part.
     pub part: PartFile,
 }
@@ -93,13 +94,13 @@ impl<'a> Worker<'a> {
         };
         let scope = self.scopes.get(&scan.capture);
         let id = scope.map(|scope| unit.id(self.work, store, *scope)).transpose()?.flatten();
-        let sources = unit.sources(self.work);
+        let tables = unit.tables(self.work);
         let found = id.map(|id| store.find(id)).transpose()?.flatten();
-        if let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &sources)) {
+        if let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &tables)) {
             store.found();
             self.add(kept, unit.first(), sequences);
         } else if store.takes(number) {
-            let kept = self.make(scan, unit, &sources)?;
+            let kept = self.make(scan, unit, &tables)?;
             // What is left out at the end of a capture that grows is there the next time.
             let id = id.filter(|_| !(scan.tail.grows && kept.asked.leaves_out()));
             store.keep(scan.capture, id, &kept)?;
@@ -109,13 +110,13 @@ impl<'a> Worker<'a> {
     }
 
     /// What a unit of a capture comes to.
-    fn make(&self, scan: &'a Scan<'a>, unit: &Unit, sources: &[Source]) -> Result<Kept> {
+    fn make(&self, scan: &'a Scan<'a>, unit: &Unit, tables: &[TableId]) -> Result<Kept> {
         let mut alone = Worker::new(self.work, self.settings, (None, self.scopes));
         let sequences = Mutex::new(Sequences::default());
         alone.fold(scan).keep_questions();
         unit.tasks.iter().try_for_each(|task| alone.take(task, &sequences))?;
         let mut asked = alone.fold(scan).questions();
-        asked.settle(scan, sources);
+        asked.settle(scan, tables);
         let first = unit.first();
         let runs = sequences.into_inner().unwrap_or_else(PoisonError::into_inner).runs();
         let sequences =
@@ -143,15 +144,15 @@ impl<'a> Worker<'a> {
             Task::Stretch(Stretch { number, span, groups }) => {
                 let Some((first, _)) = groups.first() else { return Ok(()) };
                 let work = self.work;
-                let Work { scan, source, .. } = &work[*first];
+                let Work { scan, table, .. } = &work[*first];
                 self.fold(scan).begin_sequence(*span);
                 self.open.retain(|open, _| groups.iter().any(|(part, _)| open == part));
                 for (part, groups) in groups {
                     self.read(*part, |_| groups.clone())?;
                 }
-                let sequence = self.fold(scan).end_sequence(source.layer());
+                let sequence = self.fold(scan).end_sequence(table.layer);
                 // Whoever panicked while it held them ends the program; see `each`.
-                let of = if self.settings.ordered.crossing { Layer::Syscall } else { source.layer() };
+                let of = if self.settings.ordered.crossing { Layer::Syscall } else { table.layer };
                 let mut sequences = sequences.lock().unwrap_or_else(PoisonError::into_inner);
                 sequences.add((scan.capture, of), *number, sequence);
                 Ok(())
@@ -167,14 +168,14 @@ impl<'a> Worker<'a> {
     /// Reads the row groups that `groups` chooses, of as many as it is told.
     fn read(&mut self, number: usize, groups: impl FnOnce(usize) -> Vec<usize>) -> Result<()> {
         let work = self.work;
-        let Work { scan, source, part } = &work[number];
+        let Work { scan, table, part } = &work[number];
         let read = || {
             let mut open = match self.open.remove(&number) {
                 Some(open) => open,
-                None => source.open(part, &source.columns(&self.settings))?,
+                None => table.open(part, &table.columns(&self.settings))?,
             };
             let groups = groups(open.groups());
-            self.fold(scan).read(*source, &mut open, &groups)?;
+            self.fold(scan).read(table, &mut open, &groups)?;
             let groups: usize = self.open.values().chain([&open]).map(OpenPart::groups).sum();
             if self.open.len() < MOST_OPEN && groups <= MOST_OPEN_GROUPS {
                 self.open.insert(number, open);

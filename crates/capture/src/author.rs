@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use arrow::array::RecordBatch;
 
-use crate::dir::{Dir, FOLDER_MODE};
+use crate::dir::{Dir, FOLDER_MODE, Undo};
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part};
 use crate::manifest::{MOST_BYTES, Manifest};
@@ -28,8 +28,8 @@ const ALIKE_ROWS: usize = 4 * BATCH_ROWS;
 #[derive(Debug)]
 pub struct Author {
     directory: Dir,
-    /// Whether it was not there before.
-    is_new: bool,
+    /// Half a capture is none, and would be in the way of the next try.
+    undo: Undo,
     list: ListFile,
     part_bytes: u64,
     group_rows: usize,
@@ -40,17 +40,17 @@ pub struct Author {
 pub type PartsId = Arc<OnceLock<String>>;
 
 impl Author {
-    /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`.
+    /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`. Unless it is finished,
+    /// all that is made is taken away again.
     pub fn create(directory: &Path, part_bytes: u64) -> Result<Author> {
-        let is_new = !directory.exists();
-        let directory = if is_new { Dir::create(directory, FOLDER_MODE) } else { Dir::open(directory) }?;
+        let (directory, undo) = Dir::begin(directory, FOLDER_MODE)?;
         if !directory.names()?.is_empty() {
             let what = "is not empty, expected a new directory or an empty one".to_owned();
             return Err(Error::Schema { path: directory.path().to_owned(), what });
         }
         let directory = directory.keep()?;
         let (list, group_rows) = (ListFile::create(&directory)?, ROW_GROUP_ROWS);
-        Ok(Author { list, directory, is_new, part_bytes, group_rows, id: PartsId::default() })
+        Ok(Author { list, directory, undo, part_bytes, group_rows, id: PartsId::default() })
     }
 
     /// For rows that may be all alike: a row group ends when it has as many as readers believe that its few bytes stand for. To be said
@@ -59,9 +59,9 @@ impl Author {
         Author { group_rows: ALIKE_ROWS, ..self }
     }
 
-    /// The directory, and whether it was not there before.
-    pub fn directory(&self) -> (&Dir, bool) {
-        (&self.directory, self.is_new)
+    /// The directory.
+    pub fn directory(&self) -> &Dir {
+        &self.directory
     }
 
     /// What its parts have in their footers.
@@ -90,7 +90,9 @@ impl Author {
         let empty = empty::fill_in(&self.directory, id.as_deref())?;
         let manifest = Manifest { parts_id: id, ..manifest.clone() };
         self.add(empty)?;
-        manifest.write(&self.directory)
+        manifest.write(&self.directory)?;
+        self.undo.keep();
+        Ok(())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
+use crate::TableId;
 use crate::census::Census;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use crate::list::PartList;
 use crate::manifest::{Manifest, State};
 use crate::part::{PartFile, PartName, Place, Torn, torn};
 use crate::table::Table;
-use crate::tables::{self, ClockTable};
+use crate::tables::ClockTable;
 use crate::wall::WallClock;
 use crate::whole;
 
@@ -29,7 +30,7 @@ pub struct Capture {
     /// Its finished parts.
     pub list: PartList,
     /// By table: its parts that are not finished, as far as they had been flushed.
-    pub torn: Vec<(&'static str, Torn)>,
+    pub torn: Vec<(TableId, Torn)>,
     /// What is there of it, and whether that is what was written.
     pub census: Census,
     /// Of one that did not come to its end: the moment up to which all is there that had ended, of all CPUs and in all tables; none where
@@ -58,16 +59,16 @@ impl Capture {
         let whole_until_ns = match manifest.state {
             State::Complete => None,
             State::Recovered => manifest.whole_until_ns,
-            State::Recording => whole::read(directory)?,
+            State::Recording => whole::read(directory, manifest.parts_id.as_deref()),
         };
         let list = PartList::read(directory)?;
         let mut torn = Vec::new();
         // What a recorder that came to its end left unfinished is in its books as lost.
-        let tables = if manifest.state == State::Complete { Vec::new() } else { tables::all() };
+        let tables = if manifest.state == State::Complete { &[] } else { TableId::ALL };
         for table in tables {
-            let folder = directory.sub(table.name);
+            let folder = directory.sub(table.name());
             for number in torn::unfinished(&folder)? {
-                torn.extend(Torn::read(&folder, number)?.map(|part| (table.name, part)));
+                torn.extend(Torn::read(&folder, number)?.map(|part| (*table, part)));
             }
         }
         // After them: one that is finished meanwhile is found under either name.
@@ -92,17 +93,19 @@ impl Capture {
     /// The parts of table `T` that were counted, in order. A capture that was cut off may have more than are listed. What says that it
     /// is another part is none of them.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
-        let finished = self.census.numbers(T::NAME);
+        let finished = self.census.numbers(T::ID);
         // It may have been finished while the capture was opened.
-        let torn = self.torn.iter().filter(|(table, _)| *table == T::NAME).map(|(_, torn)| torn);
+        let torn = self.torn.iter().filter(|(table, _)| *table == T::ID).map(|(_, torn)| torn);
         let torn = torn.filter(|torn| finished.binary_search(&torn.number()).is_err());
         let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
         parts.extend(finished.iter().map(|number| {
-            let name = PartName { table: T::NAME, number: *number };
+            let name = PartName { table: T::ID, number: *number };
             (*number, PartFile::Whole(Place::of(&self.dir, name)))
         }));
         parts.sort_by_key(|(number, _)| *number);
-        Ok(parts.into_iter().map(|(_, part)| part).collect())
+        let folder = self.dir.sub(T::NAME);
+        let others = self.census.others(T::ID).iter().map(|name| PartFile::Whole(Place::new(&folder, name.clone())));
+        Ok(parts.into_iter().map(|(_, part)| part).chain(others).collect())
     }
 }
 

@@ -13,19 +13,17 @@ use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::list::{Kept, PartList};
 use crate::manifest::{Manifest, State};
-use crate::op::Layer;
-use crate::part::{Found, PartName, Place, Torn, finished};
-use crate::table::Table;
-use crate::tables::{self, ShareTable};
+use crate::part::{Found, PartName, Place, Torn, copy_of, finished, others};
+use crate::{ByTable, TableId};
 
 /// Of more parts than that it is only told how many there are that something is wrong with.
 const MOST_TOLD: usize = 4;
 
 /// What is there of a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
     /// The table.
-    pub table: &'static str,
+    pub table: TableId,
     /// Rows of the parts that are read.
     pub rows: u64,
     /// Rows that there should be; none where nobody knows, as of a capture that is still being recorded.
@@ -34,13 +32,24 @@ pub struct Counted {
     pub wrong: Vec<String>,
     /// Parts that say that they are something else, likewise. They are not read.
     pub foreign: Vec<String>,
-    /// Parts that do not say what they are, though the recorder wrote it: another program has written them anew.
-    pub unmarked: u64,
+    /// Parts that another program has written anew: they do not say what they are, as the recorder's do, have another size than the list says,
+    /// or another name than any part of a recorder.
+    pub rewritten: u64,
+    /// Files of other names than parts have that are none of the table: copies, or with other columns. They are not read.
+    pub stray: Vec<String>,
     /// The numbers of the finished parts that are read, ascending.
     numbers: Vec<u32>,
+    /// The names of other files that are read, in order.
+    others: Vec<String>,
 }
 
 impl Counted {
+    /// Nothing yet of a table.
+    fn of(table: TableId) -> Counted {
+        let (wrong, foreign, stray, numbers, others) = Default::default();
+        Counted { table, rows: 0, expected: None, wrong, foreign, rewritten: 0, stray, numbers, others }
+    }
+
     /// Whether rows that are read are not those that were written, as far as counts and footers tell.
     pub fn is_off(&self) -> bool {
         !self.wrong.is_empty() || self.expected.is_some_and(|expected| expected != self.rows)
@@ -62,7 +71,7 @@ impl Counted {
             Some(expected) => format!("{rows} of {expected} rows are there"),
             None => format!("{rows} rows are there, of how many is not known"),
         };
-        let parts: Vec<&String> = self.foreign.iter().chain(&self.wrong).collect();
+        let parts: Vec<&String> = self.foreign.iter().chain(&self.wrong).chain(&self.stray).collect();
         let mut told: Vec<String> = parts.iter().take(MOST_TOLD).map(|part| (*part).clone()).collect();
         if parts.len() > MOST_TOLD {
             told.push(format!("and {} more parts", parts.len() - MOST_TOLD));
@@ -81,7 +90,7 @@ pub struct Census {
 
 impl Census {
     /// What is there of a table.
-    pub fn of(&self, table: &str) -> Option<&Counted> {
+    pub fn of(&self, table: TableId) -> Option<&Counted> {
         self.tables.iter().find(|counted| counted.table == table)
     }
 
@@ -91,8 +100,13 @@ impl Census {
     }
 
     /// The numbers of the finished parts of a table that are read.
-    pub(crate) fn numbers(&self, table: &str) -> &[u32] {
+    pub(crate) fn numbers(&self, table: TableId) -> &[u32] {
         self.of(table).map_or(&[], |counted| &counted.numbers)
+    }
+
+    /// The names of the other files of a table that are read.
+    pub(crate) fn others(&self, table: TableId) -> &[String] {
+        self.of(table).map_or(&[], |counted| &counted.others)
     }
 
     /// Counts what is in `directory`.
@@ -103,23 +117,23 @@ impl Census {
         directory: &Dir,
         manifest: &Manifest,
         list: &PartList,
-        torn: &[(&'static str, Torn)],
+        torn: &[(TableId, Torn)],
     ) -> Result<Census> {
-        let mut listed: BTreeMap<&str, BTreeMap<u32, Kept>> = BTreeMap::new();
+        let mut listed: ByTable<BTreeMap<u32, Kept>> = ByTable::default();
         for (name, kept) in list.parts() {
-            listed.entry(name.table).or_default().insert(name.number, *kept);
+            listed[name.table].insert(name.number, *kept);
         }
-        let removed: BTreeMap<String, u64> = list.removed().map(|removed| (removed.table, removed.rows)).collect();
-        let none = BTreeMap::new();
-        let count = |table: &'static str| {
-            let listed = listed.get(table).unwrap_or(&none);
+        let mut removed_rows: ByTable<Option<u64>> = ByTable::default();
+        list.removed().for_each(|removed| removed_rows[removed.table] = Some(removed.rows));
+        let count = |&table: &TableId| {
             let torn = torn.iter().filter(|(of, _)| *of == table).map(|(_, torn)| torn);
-            let mut counting =
-                Counting { directory, manifest, listed, counted: Counted { table, ..Counted::default() } };
-            counting.count(removed.get(table).copied(), torn)?;
+            let (footers, unlisted, changed) = Default::default();
+            let (listed, counted) = (&listed[table], Counted::of(table));
+            let mut counting = Counting { directory, manifest, listed, counted, footers, unlisted, changed };
+            counting.count(removed_rows[table], torn)?;
             Ok(counting.counted)
         };
-        Ok(Census { tables: tables::all().iter().map(|table| count(table.name)).collect::<Result<_>>()? })
+        Ok(Census { tables: TableId::ALL.iter().map(count).collect::<Result<_>>()? })
     }
 }
 
@@ -132,52 +146,125 @@ struct Counting<'a> {
     manifest: &'a Manifest,
     listed: &'a BTreeMap<u32, Kept>,
     counted: Counted,
+    /// By length and footer: the part that has it.
+    footers: HashMap<(u64, u32), Which>,
+    /// Parts that are not in the list: what they are called, their rows, and whether they say what they are.
+    unlisted: Vec<(String, u64, bool)>,
+    /// What is not as the list says, which another program may have divided otherwise.
+    changed: Vec<String>,
+}
+
+/// A part of a table: by its number, or by the place of its name among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Part(u32),
+    Other(usize),
 }
 
 impl Counting<'_> {
     fn count<'t>(&mut self, removed_rows: Option<u64>, torn: impl Iterator<Item = &'t Torn>) -> Result<()> {
         let is_recording = self.manifest.state == State::Recording;
         let table = self.counted.table;
+        let folder = self.directory.sub(table.name());
         let mut found = BTreeSet::new();
-        let mut unlisted = Vec::new();
-        // By length and footer: the part that has it.
-        let mut footers: HashMap<(u64, u32), u32> = HashMap::new();
         let first_listed = self.listed.first_key_value().map(|(number, _)| *number);
-        for (number, place) in finished(&self.directory.sub(table))? {
-            let name = PartName { table, number };
+        for (number, place) in finished(&folder)? {
             let kept = self.listed.get(&number);
             // Taken off the list, and not deleted yet, or the recorder could not: its rows are counted as removed. The oldest go first.
-            let is_removed = removed_rows.is_some() && first_listed.map_or(!is_recording, |first| number < first);
-            if kept.is_none() && is_removed {
+            let is_oldest = first_listed.map_or(!is_recording, |first| number < first);
+            let is_removed = kept.is_none() && removed_rows.is_some() && is_oldest;
+            // Nothing is missing where such a one cannot be read.
+            let part = self.read(&place, kept).or_else(|error| if is_removed { Ok(None) } else { Err(error) })?;
+            let Some(part) = part else { continue };
+            if is_removed && (self.id().is_none() || part.has_number(number)) {
                 continue;
             }
-            let Some(part) = self.read(&place, kept)? else { continue };
             found.insert(number);
-            let id = self.manifest.parts_id.as_deref();
-            if let Some(what) = part.origin.as_ref().and_then(|origin| origin.contradicts(id, name)) {
-                self.counted.foreign.push(format!("{name} {what}"));
-                continue;
-            }
-            self.counted.unmarked += u64::from(part.origin.is_none() && id.is_some());
-            self.counted.rows = self.counted.rows.saturating_add(part.rows);
-            self.counted.numbers.push(number);
-            let first = *footers.entry((part.bytes, part.footer)).or_insert(number);
-            if first != number && part.rows > 0 {
-                self.counted.wrong.push(format!("{name} is a copy of {}", PartName { table, number: first }));
-            }
-            match kept {
-                Some(kept) => self.counted.wrong.extend(change(name, &part, kept)),
-                None => unlisted.push((name, part.rows, part.origin.is_some())),
-            }
+            self.count_part(PartName { table, number }, &part, kept);
+        }
+        // A recorder writes no others.
+        let others = if is_recording { Vec::new() } else { others(&folder)? };
+        for (at, file) in others.iter().enumerate() {
+            self.count_other((at, file), &others, &Place::new(&folder, file.clone()));
         }
         for torn in torn.filter(|torn| !found.contains(&torn.number())) {
             self.counted.rows = self.counted.rows.saturating_add(torn.rows());
         }
-        let lacking = self.listed.keys().filter(|number| !found.contains(number));
-        let lacking = lacking.map(|number| format!("{} {MISSING}", PartName { table, number: *number }));
-        self.counted.wrong.extend(lacking);
-        self.settle(removed_rows.unwrap_or(0), &unlisted, is_recording);
+        // Without an empty part nothing is missing: many programs write none.
+        let lacking = self.listed.iter().filter(|(number, kept)| kept.rows > 0 && !found.contains(number));
+        let lacking = lacking.map(|(&number, _)| format!("{} {MISSING}", PartName { table, number }));
+        self.changed.extend(lacking);
+        self.settle(removed_rows.unwrap_or(0), is_recording);
         Ok(())
+    }
+
+    /// What all parts of the capture say that they are of; none where its recorder wrote nothing of it.
+    fn id(&self) -> Option<&str> {
+        self.manifest.parts_id.as_deref()
+    }
+
+    /// Counts a part that is called as a recorder calls it.
+    fn count_part(&mut self, name: PartName, part: &Found, kept: Option<&Kept>) {
+        let PartName { table, number } = name;
+        let origin = part.origin.as_ref();
+        let copied = origin.and_then(|origin| origin.copied(self.id(), name)).filter(|first| {
+            // Of a copy there are as many rows.
+            part.rows > 0 && self.listed.get(&first.number).is_none_or(|first| first.rows == part.rows)
+        });
+        if let Some(what) = origin.and_then(|origin| origin.strange(self.id(), table)).or(copied.map(copy_of)) {
+            self.counted.foreign.push(format!("{name} {what}"));
+            return;
+        }
+        let is_of_a_recorder = self.id().is_none() || part.has_number(number);
+        let is_rewritten = !is_of_a_recorder || kept.is_some_and(|kept| !has_size(kept, part.bytes));
+        self.counted.rewritten += u64::from(is_rewritten);
+        self.counted.rows = self.counted.rows.saturating_add(part.rows);
+        self.counted.numbers.push(number);
+        let first = *self.footers.entry((part.bytes, part.footer)).or_insert(Which::Part(number));
+        let copied = match first {
+            Which::Part(first) if first != number && part.rows > 0 => Some(PartName { table, number: first }),
+            _ => None,
+        };
+        match (kept, copied) {
+            (_, Some(first)) => self.counted.wrong.push(format!("{name} {}", copy_of(first))),
+            (Some(kept), None) if is_rewritten => self.changed.extend(change(name, part, kept)),
+            (Some(kept), None) => self.counted.wrong.extend(change(name, part, kept)),
+            (None, None) => {}
+        }
+        if kept.is_none() {
+            self.unlisted.push((name.to_string(), part.rows, part.origin.is_some()));
+        }
+    }
+
+    /// Counts the file `file` of another name than parts have, which is one of `others`.
+    fn count_other(&mut self, (at, file): (usize, &str), others: &[String], place: &Place) {
+        let table = self.counted.table;
+        let name = format!("{table}/{file}");
+        let part = match self.read(place, None) {
+            Ok(Some(part)) => part,
+            Ok(None) => return,
+            Err(error) => {
+                self.counted.stray.push(format!("{name} cannot be read ({error})"));
+                return;
+            }
+        };
+        let lacking = part.lacks(table).map(|column| format!("has no column {column}"));
+        let strange = lacking.or_else(|| part.origin.as_ref()?.strange(self.id(), table));
+        // Without statistics footers of different parts may be the same.
+        let footer = part.range_ns.filter(|_| strange.is_none()).map(|_| (part.bytes, part.footer));
+        let first = footer.map(|footer| *self.footers.entry(footer).or_insert(Which::Other(at)));
+        let copied = first.filter(|first| *first != Which::Other(at)).map(|first| match first {
+            Which::Part(number) => copy_of(PartName { table, number }),
+            Which::Other(first) => copy_of(format_args!("{table}/{}", others[first])),
+        });
+        if let Some(what) = strange.or(copied) {
+            self.counted.stray.push(format!("{name} {what}"));
+            return;
+        }
+        self.counted.rewritten += 1;
+        self.counted.rows = self.counted.rows.saturating_add(part.rows);
+        self.counted.others.push(file.to_owned());
+        self.unlisted.push((name, part.rows, false));
     }
 
     /// What is counted of a part; none where it is gone.
@@ -198,23 +285,26 @@ impl Counting<'_> {
         }
     }
 
-    /// Holds what was counted against what there should be.
-    fn settle(&mut self, removed_rows: u64, unlisted: &[(PartName, u64, bool)], is_recording: bool) {
+    /// Compares what was counted with what there should be.
+    fn settle(&mut self, removed_rows: u64, is_recording: bool) {
         let listed_rows = self.listed.values().fold(0u64, |sum, kept| sum.saturating_add(kept.rows));
         let written = booked(self.manifest, self.counted.table).map(|written| written.saturating_sub(removed_rows));
         // A recording goes on, and the books of one that was cut off were never written.
         self.counted.expected = if is_recording { None } else { Some(written.unwrap_or(listed_rows)) };
+        // As many rows as there should be are there, in other parts.
+        let is_divided_anew = self.counted.rewritten > 0 && self.counted.expected == Some(self.counted.rows);
         // A recorder that could not write to the list at its end leaves parts that are not in it. It has counted their rows, but for those of
         // its own tables.
-        let is_explained = is_recording || written == Some(self.counted.rows);
+        let is_explained = is_recording || is_divided_anew || written == Some(self.counted.rows);
         let is_complete = self.manifest.state == State::Complete;
-        for (name, rows, says_so) in unlisted.iter().filter(|_| !is_explained) {
+        for (name, rows, says_so) in self.unlisted.iter().filter(|_| !is_explained) {
             if is_complete && written.is_none() && *says_so {
                 self.counted.expected = self.counted.expected.map(|expected| expected.saturating_add(*rows));
             } else {
                 self.counted.wrong.push(format!("{name} is not in the list of parts"));
             }
         }
+        self.counted.wrong.extend(self.changed.drain(..).filter(|_| !is_divided_anew));
     }
 }
 
@@ -223,22 +313,23 @@ fn has_size(kept: &Kept, size: u64) -> bool {
     size == kept.bytes || kept.replaced_bytes == Some(size)
 }
 
-/// What is not as the list says of a part that is there.
+/// What is not as the list says of a part that is there. Another size alone is none: another program compresses otherwise.
 fn change(name: PartName, found: &Found, kept: &Kept) -> Option<String> {
     if found.rows != kept.rows {
         return Some(format!("{name} has {} rows, the list of parts says {}", found.rows, kept.rows));
     }
-    let (size, bytes) = (found.bytes, kept.bytes);
-    (!has_size(kept, size)).then(|| format!("{name} has {size} bytes, the list of parts says {bytes}"))
+    let last_ns = found.range_ns.map(|(_, last_ns)| last_ns);
+    let differs = last_ns.zip(kept.last_ts_ns).is_some_and(|(found, kept)| found != kept);
+    differs.then(|| format!("{name} has rows of other times than the list of parts says"))
 }
 
 /// How many rows of a table were written by the books; none where these do not say.
-fn booked(manifest: &Manifest, table: &str) -> Option<u64> {
+fn booked(manifest: &Manifest, table: TableId) -> Option<u64> {
     if manifest.state != State::Complete {
         return None;
     }
-    let mut accounts = manifest.books.accounts.iter().filter(|account| account.class == table).peekable();
+    let mut accounts = manifest.books.accounts.iter().filter(|account| account.class == table.name()).peekable();
     // A CPU that saw nothing has no account. Of its own tables the recorder keeps none, and the generator once kept some of its layers alone.
-    let has_account = accounts.peek().is_some() || Layer::parse(table).is_some() || table == ShareTable::NAME;
+    let has_account = accounts.peek().is_some() || table.layer().is_some();
     has_account.then(|| accounts.fold(0u64, |sum, account| sum.saturating_add(account.written)))
 }

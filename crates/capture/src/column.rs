@@ -12,7 +12,7 @@ use arrow::datatypes::DataType;
 mod words;
 
 /// No text is longer: a path has at most 4,096 bytes, each of which may have become a character that stands for any other.
-const MOST_TEXT_BYTES: usize = 16 << 10;
+pub(crate) const MOST_TEXT_BYTES: usize = 16 << 10;
 
 /// No word is longer: a command name has at most 15 such bytes.
 pub(crate) const MOST_WORD_BYTES: usize = 64;

@@ -10,9 +10,11 @@
 //! and not the place where the rest goes.
 
 mod beneath;
+mod change;
 mod found;
 #[cfg(test)]
 mod tests;
+pub(crate) mod undo;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,15 +22,17 @@ use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use beneath::beneath;
+use undo::{Log, Noting};
 
 pub use found::{Found, Id};
+pub use undo::Undo;
 
 /// Of directories that are made where nothing else was asked for: as far as the umask allows.
 pub const FOLDER_MODE: u32 = 0o777;
@@ -56,6 +60,8 @@ struct Root {
     handle: OwnedFd,
     id: Id,
     path: PathBuf,
+    /// What was made below it, where that may have to be taken away again.
+    log: OnceLock<Log>,
 }
 
 /// A directory that cannot become another one, because it is held open.
@@ -75,7 +81,7 @@ impl Dir {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path, flags, Mode::empty()).and_then(|handle| Ok((Id::of(&handle)?, handle)));
         let (id, handle) = opened.map_err(|e| refused(shown, e))?;
-        let root = Root { handle, id, path: path.to_owned() };
+        let root = Root { handle, id, path: path.to_owned(), log: OnceLock::new() };
         Ok(Dir {
             root: Arc::new(root),
             below: PathBuf::new(),
@@ -90,21 +96,6 @@ impl Dir {
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((Dir::open(above)?, name))
-    }
-
-    /// Makes a directory at `path`, where there is nothing, with mode `mode`, and those above it that are missing.
-    pub fn create(path: &Path, mode: u32) -> Result<Dir> {
-        let (above, missing) = Dir::open_above(path)?;
-        let Some((last, between)) = missing.split_last() else {
-            return Err(Error::io(path, "create", ErrorKind::AlreadyExists.into()));
-        };
-        let mut directory = above;
-        for name in between {
-            directory.make_dir_unless_there(name, FOLDER_MODE)?;
-            directory = directory.sub(name);
-        }
-        directory.make_dir(last, mode)?;
-        Ok(directory.sub(last))
     }
 
     /// The lowest directory on the way to `path` that is there, and the names that are missing below it.
@@ -234,13 +225,24 @@ impl Dir {
         let path = self.within(name)?;
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(FILE_MODE) } else { Mode::empty() };
         // Opening a pipe waits for its other end, unless it is told not to.
-        let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(self.handle()?, name, flags | careful, mode) {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let mut noting = if flags.contains(OFlags::CREATE) { self.note(&path)? } else { Noting::default() };
+        let handle = self.handle()?;
+        let open = |more| rustix::fs::openat(&handle, name, flags | more, mode);
+        let file = match open(if noting.is_on() { OFlags::EXCL } else { OFlags::empty() }) {
+            Err(Errno::EXIST) => {
+                noting = Noting::default();
+                open(OFlags::empty())
+            }
+            file => file,
+        };
+        let file = match file {
             // A link; a pipe without a reader, or a socket.
             Err(Errno::LOOP | Errno::NXIO) => return Err(irregular(&path)),
             file => file.map_err(|e| Error::io(&path, action, e.into()))?,
         };
         let stat = rustix::fs::fstat(&file).map_err(|e| Error::io(&path, "stat", e.into()))?;
+        noting.add(&self.below, name, Id::from(&stat), false);
         if !Found::of(&stat).is_file() {
             return Err(irregular(&path));
         }
@@ -251,98 +253,12 @@ impl Dir {
         Ok(file.into())
     }
 
-    /// Makes a new file in the place of what an earlier writer may have left there under the same name, and of nothing that this leads to.
-    pub fn create_file(&self, name: impl AsRef<OsStr>) -> Result<File> {
-        let name = name.as_ref();
-        let path = self.within(name)?;
-        let handle = self.handle()?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new = || rustix::fs::openat(&handle, name, flags, Mode::from_raw_mode(FILE_MODE));
-        let made = match new() {
-            Err(Errno::EXIST) => rustix::fs::unlinkat(&handle, name, AtFlags::empty()).and_then(|()| new()),
-            made => made,
-        };
-        made.map(File::from).map_err(|e| Error::io(&path, "create", e.into()))
-    }
-
     /// What there is under `name`.
     pub fn find(&self, name: impl AsRef<OsStr>) -> Result<Found> {
         let name = name.as_ref();
         let path = self.within(name)?;
         let stat = rustix::fs::statat(self.handle()?, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.map(|stat| Found::of(&stat)).map_err(|e| Error::io(&path, "find", e.into()))
-    }
-
-    /// Names the file `from` `to`, in the place of what is called so.
-    pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<()> {
-        self.within(from.as_ref())?;
-        let path = self.within(to.as_ref())?;
-        let handle = self.handle()?;
-        let renamed = rustix::fs::renameat(&handle, from.as_ref(), &handle, to.as_ref());
-        renamed.map_err(|e| Error::io(&path, "rename to", e.into()))
-    }
-
-    /// Removes the file, or link, `name`. That there is none is no error.
-    pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
-        self.unlink(name.as_ref(), AtFlags::empty())
-    }
-
-    /// Removes the directory `name`, which has to be empty. That there is none is no error.
-    pub fn remove_dir(&self, name: impl AsRef<OsStr>) -> Result<()> {
-        self.unlink(name.as_ref(), AtFlags::REMOVEDIR)
-    }
-
-    fn unlink(&self, name: &OsStr, flags: AtFlags) -> Result<()> {
-        let path = self.within(name)?;
-        match rustix::fs::unlinkat(self.handle()?, name, flags) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(Error::io(&path, "remove", e.into())),
-        }
-    }
-
-    /// Removes all that is in it.
-    pub fn clear(&self) -> Result<()> {
-        for (name, found) in self.entries()? {
-            if found.is_dir() {
-                self.sub(&name).clear()?;
-                self.remove_dir(&name)?;
-            } else {
-                self.remove(&name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the directory itself, which has to be empty and to be below the one that was opened.
-    pub fn remove_itself(&self) -> Result<()> {
-        let (Some(above), Some(name)) = (self.below.parent(), self.below.file_name()) else {
-            return Err(Error::io(&self.path, "remove", ErrorKind::InvalidInput.into()));
-        };
-        let path = self.path.parent().unwrap_or(&self.path).to_owned();
-        let root = Arc::clone(&self.root);
-        Dir { root, below: above.to_owned(), path, kept: None, inside: Arc::default() }.remove_dir(name)
-    }
-
-    /// Makes the directory `name`, with mode `mode`; nothing may be there yet.
-    pub fn make_dir(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
-        let name = name.as_ref();
-        let path = self.within(name)?;
-        let made = rustix::fs::mkdirat(self.handle()?, name, Mode::from_raw_mode(mode));
-        made.map_err(|e| Error::io(&path, "create", e.into()))
-    }
-
-    /// Likewise, unless there is something. Whether that is a directory whoever uses it is told.
-    pub fn make_dir_unless_there(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
-        match self.make_dir(name, mode) {
-            Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::AlreadyExists => Ok(()),
-            made => made,
-        }
-    }
-
-    /// Makes renames in it durable.
-    pub fn sync(&self) -> Result<()> {
-        let handle = self.enter(OFlags::RDONLY)?;
-        rustix::fs::fsync(handle).map_err(|e| Error::io(&self.path, "sync", e.into()))
     }
 
     /// The names of all that is in it.

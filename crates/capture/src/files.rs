@@ -48,12 +48,17 @@ pub(crate) fn prepare(
     write: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<Unnamed> {
     let temporary = temporary_name(name);
-    let path = directory.path().join(&temporary);
-    let mut file = BufWriter::new(directory.create_file(&temporary)?);
-    write(&mut file)?;
-    let file = file.into_inner().map_err(|e| Error::io(&path, "write", e.into_error()))?;
-    keep_owner(directory, name, &file);
-    file.sync_all().map_err(|e| Error::io(&path, "sync", e))?;
+    let path = directory.path().join(name);
+    let file = directory.create_file_for(&temporary, name)?;
+    let written = || {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        let file = file.into_inner().map_err(|e| Error::io(&path, "write", e.into_error()))?;
+        keep_owner(directory, name, &file);
+        file.sync_all().map_err(|e| Error::io(&path, "sync", e))
+    };
+    // The file is as it was, and there is nothing beside it.
+    written().inspect_err(|_| drop(directory.remove(&temporary)))?;
     Ok(Unnamed { directory: directory.clone(), name: name.to_owned() })
 }
 

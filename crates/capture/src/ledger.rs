@@ -17,6 +17,9 @@ macro_rules! causes {
         pub struct Lost { $($(#[doc = $doc])+ pub $cause: u64,)+ }
 
         impl Lost {
+            /// All causes, in order of declaration.
+            pub const CAUSES: &'static [&'static str] = &[$(stringify!($cause),)+];
+
             /// The sum over all causes.
             pub fn total(&self) -> u64 {
                 0u64 $(.saturating_add(self.$cause))+

@@ -17,9 +17,11 @@ mod tests;
 
 use std::io::{BufRead, BufReader, Read};
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::error::Category;
 
+use crate::TableId;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::part::PartName;
@@ -69,7 +71,7 @@ impl TryFrom<PartText> for Part {
     fn try_from(text: PartText) -> std::result::Result<Part, String> {
         let PartText { table, file, rows, bytes, first_ts_ns, last_ts_ns } = text;
         let name: PartName = file.parse()?;
-        if table != name.table {
+        if table != name.table.name() {
             return Err(format!("{file:?} is no part of table {table:?}, expected one of the same table"));
         }
         Ok(Part { name, rows, bytes, first_ts_ns, last_ts_ns })
@@ -79,15 +81,20 @@ impl TryFrom<PartText> for Part {
 impl From<Part> for PartText {
     fn from(part: Part) -> PartText {
         let Part { name, rows, bytes, first_ts_ns, last_ts_ns } = part;
-        PartText { table: name.table.to_owned(), file: name.to_string(), rows, bytes, first_ts_ns, last_ts_ns }
+        PartText { table: name.table.name().to_owned(), file: name.to_string(), rows, bytes, first_ts_ns, last_ts_ns }
     }
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<TableId, D::Error> {
+    TableId::named(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// The oldest parts of a table, which are not in the capture any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// The table.
-    pub table: String,
+    #[serde(deserialize_with = "named")]
+    pub table: TableId,
     /// How many parts.
     pub parts: u64,
     /// Their rows.

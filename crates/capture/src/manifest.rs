@@ -14,6 +14,7 @@ use crate::{SCHEMA_VERSION, op::Layer};
 pub use crate::files::Unnamed;
 
 mod devices;
+mod imported;
 mod processes;
 
 pub use devices::{Counting, Device, DeviceBook, DeviceCounters, Partition};

@@ -1,43 +1,43 @@
 //! Texts for people to look at. Names were chosen by whoever ran on the recorded machine, or made the capture: a terminal would obey what is
 //! in them, and marks that turn the direction of writing would make a name look like another one.
 //!
-//! All that is printed for people goes through here, of both binaries: tables, notes, messages, the live view. What programs read, CSV,
-//! Parquet and the values of JSON, is exact.
+//! All that is printed for people goes through here, of all programs: tables, notes, messages ([`crate::message`]), the live view. What programs
+//! read, CSV, Parquet and the values of JSON, is exact.
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::OnceLock;
 
-/// Characters that are not seen, but do something to others (Unicode 16, category Cf), and the two that end a line or paragraph.
-const UNSEEN: [(char, char); 21] = [
-    ('\u{ad}', '\u{ad}'),
-    ('\u{600}', '\u{605}'),
-    ('\u{61c}', '\u{61c}'),
-    ('\u{6dd}', '\u{6dd}'),
-    ('\u{70f}', '\u{70f}'),
-    ('\u{890}', '\u{891}'),
-    ('\u{8e2}', '\u{8e2}'),
-    ('\u{180e}', '\u{180e}'),
-    ('\u{200b}', '\u{200f}'),
-    ('\u{2028}', '\u{202e}'),
-    ('\u{2060}', '\u{2064}'),
-    ('\u{2066}', '\u{206f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{fff9}', '\u{fffb}'),
-    ('\u{110bd}', '\u{110bd}'),
-    ('\u{110cd}', '\u{110cd}'),
-    ('\u{13430}', '\u{1343f}'),
-    ('\u{1bca0}', '\u{1bca3}'),
-    ('\u{1d173}', '\u{1d17a}'),
-    ('\u{e0001}', '\u{e0001}'),
-    ('\u{e0020}', '\u{e007f}'),
-];
+use regex_syntax::hir::{Class, Hir, HirKind};
+
+/// What is not seen, or changes what is beside it: controls, formats (as those that turn the direction of writing), ends of lines and paragraphs, and
+/// what is ignored where nothing better is known to show it (fillers of Hangul, variation selectors, tags). Properties of Unicode 16, of which the
+/// crate that reads regular expressions has tables.
+const HIDDEN: &str = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]";
+
+/// The ranges of these, in order.
+fn hidden() -> &'static [(char, char)] {
+    static RANGES: OnceLock<Vec<(char, char)>> = OnceLock::new();
+    RANGES.get_or_init(|| {
+        let parsed = regex_syntax::parse(HIDDEN);
+        match parsed.as_ref().map(Hir::kind) {
+            Ok(HirKind::Class(Class::Unicode(class))) => {
+                class.ranges().iter().map(|one| (one.start(), one.end())).collect()
+            }
+            // A test knows that it is a class. All that is not ASCII is better than nothing.
+            _ => vec![('\0', '\x1f'), ('\x7f', char::MAX)],
+        }
+    })
+}
 
 /// Whether a character is none to be shown.
 fn is_hidden(c: char) -> bool {
-    match c {
-        ' '..='~' => false,
-        _ => c.is_control() || UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c)),
+    if matches!(c, ' '..='~') {
+        return false;
     }
+    let ranges = hidden();
+    let after = ranges.partition_point(|(first, _)| *first <= c);
+    after > 0 && c <= ranges[after - 1].1
 }
 
 /// A name, with what is not to be shown in the form of `\n`, `\x1b` or `\u{202e}`.
@@ -106,6 +106,8 @@ mod tests {
             ("\u{200e}\u{200f}\u{61c}\u{feff}\u{ad}", "\\u{200e}\\u{200f}\\u{61c}\\u{feff}\\u{ad}"),
             ("\u{2028}\u{2029}", "\\u{2028}\\u{2029}"),
             ("tag \u{e0041}", "tag \\u{e0041}"),
+            ("\u{3164}\u{115f}\u{ffa0}\u{34f}", "\\u{3164}\\u{115f}\\u{ffa0}\\u{34f}"),
+            ("a\u{fe0f}\u{e0100}\u{180b}", "a\\u{fe0f}\\u{e0100}\\u{180b}"),
             // As systemd calls its units: shown as it is.
             ("dev-disk\\x2dby", "dev-disk\\x2dby"),
         ] {
@@ -113,6 +115,21 @@ mod tests {
             assert!(!visible(name).contains(is_hidden));
         }
         assert_eq!(lines("a\x1b\nb\r\n"), "a\\x1b\nb\\r\n");
+    }
+
+    #[test]
+    fn the_ranges_are_those_of_unicode() {
+        let ranges = hidden();
+        assert_eq!(ranges[0], ('\0', '\x1f'));
+        assert!(ranges.len() > 20 && ranges.is_sorted() && !ranges.contains(&('\x7f', char::MAX)));
+        for c in
+            ['\u{ad}', '\u{600}', '\u{605}', '\u{2065}', '\u{fff0}', '\u{fffb}', '\u{e0000}', '\u{e0fff}', '\u{1bca3}']
+        {
+            assert!(is_hidden(c), "{c:?}");
+        }
+        for c in ['\u{ae}', '\u{606}', '\u{301}', '\u{fffc}', '\u{fffd}', '\u{dffff}', '\u{e1000}', char::MAX] {
+            assert!(!is_hidden(c), "{c:?}");
+        }
     }
 
     #[test]

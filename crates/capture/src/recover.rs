@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::TableId;
 use crate::capture::Lock;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -10,7 +11,6 @@ use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
 use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
-use crate::tables;
 use crate::whole;
 
 /// What was recovered.
@@ -64,12 +64,12 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     if manifest.state != State::Recording {
         return Ok(None);
     }
-    let whole_until_ns = whole::read(directory)?;
+    let whole_until_ns = whole::read(directory, manifest.parts_id.as_deref());
     let mut listed = Listed::default();
     let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
-    for table in tables::all() {
-        recover_table((directory, manifest.parts_id.as_deref()), table.name, &listed, &mut recovered)?;
+    for table in TableId::ALL {
+        recover_table((directory, manifest.parts_id.as_deref()), *table, &listed, &mut recovered)?;
     }
     // Where something is left to do, what is left may become the part of a table that has none.
     if recovered.unreadable.is_empty() {
@@ -91,11 +91,11 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
 
 fn recover_table(
     (directory, id): (&Dir, Option<&str>),
-    table: &'static str,
+    table: TableId,
     listed: &Listed,
     recovered: &mut Recovered,
 ) -> Result<()> {
-    let folder = directory.sub(table);
+    let folder = directory.sub(table.name());
     let whole = finished(&folder)?;
     for (number, place) in &whole {
         let name = PartName { table, number: *number };

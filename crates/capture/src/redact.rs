@@ -14,7 +14,7 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Place, Replacement, finished, origin, torn, whole_part};
+use crate::part::{PartFile, Place, Replacement, finished, origin, others, torn, whole_part};
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
@@ -62,6 +62,11 @@ impl Finished {
     /// were. With none there is no command line at all.
     pub fn redact(&self, words: usize) -> Result<Redacted> {
         let (directory, folder) = (&self.directory, self.directory.sub(ProcessTable::NAME));
+        // What another program wrote has the same command lines, in a file that is in no list.
+        if let Some(name) = others(&folder)?.first() {
+            let what = "is no part of a recorder, and may have command lines: expected it gone, or the capture as it was recorded";
+            return Err(Error::Schema { path: folder.path().join(name), what: what.to_owned() });
+        }
         let mut list = PartList::default();
         let mut file = ListFile::open(directory, |entry| list.take(entry))?;
         let mut redacted = Redacted::default();
@@ -173,6 +178,7 @@ mod tests {
 
     use super::*;
     use crate::Capture;
+    use crate::TableId;
     use crate::author::Author;
     use crate::column::Comm;
     use crate::part::PartName;
@@ -286,7 +292,7 @@ mod tests {
         for steps in 0..4 {
             let place = capture();
             let at = place.path();
-            let part = PartFile::Whole(Place::of(&dir(at), PartName { table: "process", number: 1 }));
+            let part = PartFile::Whole(Place::of(&dir(at), PartName { table: TableId::Process, number: 1 }));
             let new = rewrite(&dir(at), 1, &part, 1).expect("room");
             assert_eq!(names(&at.join("process"))[0], ".part-000001.parquet.new");
             let mut list = PartList::default();

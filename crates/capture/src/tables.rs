@@ -4,6 +4,7 @@
 //! recording, so that differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are
 //! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
 
+use crate::TableId;
 use crate::column::Comm;
 use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 use crate::part::PartWriter;
@@ -11,15 +12,15 @@ use crate::table::{Column, Table, table};
 
 table! {
     /// One I/O system call on a regular file or a block device, when it has returned.
-    SyscallTable in "syscall", columns syscall, row SyscallRow, builder SyscallBuilder, view SyscallView {
+    SyscallTable of Syscall, columns syscall, row SyscallRow, builder SyscallBuilder, view SyscallView {
         /// When the call was entered.
         ts_ns: i64 => Delta,
         /// Entry to return.
-        dur_ns: i64 => Delta,
+        dur_ns: i64 => Split,
         /// Process (thread group) id, as the initial pid namespace has it.
         pid: i32 => Delta,
         /// Thread id.
-        tid: i32 => Delta,
+        tid: i32 => Split,
         /// The thread's command name.
         comm: Comm => Dictionary,
         /// The cgroup v2 id (inode number of its directory).
@@ -34,9 +35,9 @@ table! {
         ino: Option<i64> => Delta,
         /// Where in the file it began: the argument, or the file position for read and write. Null where that is not certain: for an
         /// append of Linux aio, and where others moved the position meanwhile.
-        offset_bytes: Option<i64> => Delta,
+        offset_bytes: Option<i64> => Split,
         /// Bytes asked for; null where the call asks for none or the vector was too long to add up.
-        requested_bytes: Option<i64> => Delta,
+        requested_bytes: Option<i64> => Split,
         /// For how long of `dur_ns` its thread was runnable and on no CPU: it was preempted, or had been woken (on kernels that stop
         /// a thread within a call whose cgroup has used up its quota of CPU time, that counts too). Null unless it was asked for (`record --run-queue`); of aio and io_uring; of calls that a signal
         /// interrupted and the kernel began anew; and where the kernel did not tell each change, which is counted
@@ -54,15 +55,15 @@ table! {
 
 table! {
     /// One read, write or sync in the virtual file system, when it has returned.
-    VfsTable in "vfs", columns vfs, row VfsRow, builder VfsBuilder, view VfsView {
+    VfsTable of Vfs, columns vfs, row VfsRow, builder VfsBuilder, view VfsView {
         /// When the function was entered.
         ts_ns: i64 => Delta,
         /// Entry to return.
-        dur_ns: i64 => Delta,
+        dur_ns: i64 => Split,
         /// Process (thread group) id, as the initial pid namespace has it.
         pid: i32 => Delta,
         /// Thread id.
-        tid: i32 => Delta,
+        tid: i32 => Split,
         /// The thread's command name.
         comm: Comm => Dictionary,
         /// The cgroup v2 id (inode number of its directory).
@@ -76,9 +77,9 @@ table! {
         /// Inode number of the file.
         ino: Option<i64> => Delta,
         /// Where in the file it began.
-        offset_bytes: Option<i64> => Delta,
+        offset_bytes: Option<i64> => Split,
         /// Bytes asked for.
-        requested_bytes: Option<i64> => Delta,
+        requested_bytes: Option<i64> => Split,
         /// Bytes done, 0, or a negative errno.
         ret: i64 => Delta,
         /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
@@ -90,17 +91,17 @@ table! {
 table! {
     /// Something in a file system. Pages that enter the page cache or turn dirty are gathered: a row is of all that one
     /// process did to one file in one way, on one CPU, within a second.
-    FsTable in "fs", columns fs, row FsRow, builder FsBuilder, view FsView {
+    FsTable of Fs, columns fs, row FsRow, builder FsBuilder, view FsView {
         /// When it began.
-        ts_ns: i64 => Delta,
+        ts_ns: i64 => Split,
         /// How long it took; of what is gathered, from the first to the last. Null where the kernel does not tell.
-        dur_ns: Option<i64> => Delta,
+        dur_ns: Option<i64> => Split,
         /// What happened.
         op: Op => Dictionary,
         /// Process (thread group) id, as the initial pid namespace has it: the one in whose context it happened.
-        pid: i32 => Delta,
+        pid: i32 => Split,
         /// Thread id, of the first event.
-        tid: i32 => Delta,
+        tid: i32 => Split,
         /// The thread's command name.
         comm: Comm => Dictionary,
         /// The cgroup v2 id (inode number of its directory).
@@ -115,11 +116,11 @@ table! {
         /// Device that holds the file; for a block device, the device itself.
         dev: i32 => Delta,
         /// Inode number of the file; null for a journal or a file system as a whole.
-        ino: Option<i64> => Delta,
+        ino: Option<i64> => Split,
         /// Where in the file; of what is gathered, the lowest.
-        offset_bytes: Option<i64> => Delta,
+        offset_bytes: Option<i64> => Split,
         /// Bytes of the pages or, of a commit, of the blocks.
-        bytes: i64 => Delta,
+        bytes: i64 => Split,
         /// How many events the row is: folios, faults, or 1.
         events: i64 => Delta,
         /// Blocks that a commit logged.
@@ -132,21 +133,21 @@ table! {
 
 table! {
     /// One block request, from the queueing of its first bio to its completion; of a device that makes no requests (dm, md, zram) one bio.
-    BlockTable in "block", columns block, row BlockRow, builder BlockBuilder, view BlockView {
+    BlockTable of Block, columns block, row BlockRow, builder BlockBuilder, view BlockView {
         /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
         /// known, when it completed.
         ts_ns: i64 => Delta,
         /// Q2C: queueing to completion; null where the start or the end was not seen.
-        dur_ns: Option<i64> => Delta,
+        dur_ns: Option<i64> => Split,
         /// Queueing to the first of insertion into the scheduler and issue: allocation, throttling, plugging, merging.
-        queue_ns: Option<i64> => Delta,
+        queue_ns: Option<i64> => Split,
         /// I2D: insertion into the scheduler to issue; null for a request that went to the driver directly. The time in
         /// the driver and device (D2C) is `dur_ns - queue_ns - coalesce(insert_ns, 0)`.
-        insert_ns: Option<i64> => Delta,
+        insert_ns: Option<i64> => Split,
         /// The owner: the process whose I/O it is, as `evidence` says; null where that is not known.
         pid: Option<i32> => Delta,
         /// The owner's thread: the one that submitted it, dirtied the inode first or wrote the page last.
-        tid: Option<i32> => Delta,
+        tid: Option<i32> => Split,
         /// The command name of that thread at that time.
         comm: Comm => Dictionary,
         /// The owner's cgroup v2 id; where only the cgroup is known, that cgroup.
@@ -178,7 +179,7 @@ table! {
         /// of such a disk. The same bytes may show at every level: add only rows of one. Null where it is not known.
         level: Option<i32> => Delta,
         /// First sector, in units of 512 bytes; null for a request without a place.
-        sector: Option<i64> => Delta,
+        sector: Option<i64> => Split,
         /// Bytes completed.
         bytes: i64 => Delta,
         /// What was asked of the device.
@@ -201,13 +202,13 @@ table! {
 table! {
     /// A part of a block request that is not its owner's, or not of its class or file. Parts of one request have its
     /// `ts_ns`, `dev` and `sector`.
-    ShareTable in "share", columns share, row ShareRow, builder ShareBuilder, view ShareView {
+    ShareTable of Share, columns share, row ShareRow, builder ShareBuilder, view ShareView {
         /// The `ts_ns` of the request.
         ts_ns: i64 => Delta,
         /// The disk of the request.
         dev: i32 => Delta,
         /// The first sector of the request.
-        sector: Option<i64> => Delta,
+        sector: Option<i64> => Split,
         /// What was asked of the device.
         op: Op => Dictionary,
         /// Flags of the request, as in `block`.
@@ -215,7 +216,7 @@ table! {
         /// Whose part it is; null where that is not known.
         pid: Option<i32> => Delta,
         /// The owner's thread.
-        tid: Option<i32> => Delta,
+        tid: Option<i32> => Split,
         /// The command name of that thread.
         comm: Comm => Dictionary,
         /// The owner's cgroup v2 id.
@@ -241,7 +242,7 @@ table! {
     /// A process as it was at its first recorded I/O, again after each exec, and in each cgroup in which it does any. An event belongs
     /// to the row of its pid with the greatest `ts_ns` that is not after it. One that does I/O within an exec, which may be the
     /// reading of its program, has a row for that without a command line, and a nanosecond later the one that counts.
-    ProcessTable in "process", columns process, row ProcessRow, builder ProcessBuilder, view ProcessView {
+    ProcessTable of Process, columns process, row ProcessRow, builder ProcessBuilder, view ProcessView {
         /// When it was seen.
         ts_ns: i64 => Delta,
         /// Process (thread group) id, as the initial pid namespace has it.
@@ -271,7 +272,7 @@ table! {
     /// The name of a file when it was first met in the recording, and again when it is met under another name or its inode
     /// number is another file's. An event belongs to the row of its `dev` and `ino` with the greatest `ts_ns` that is not
     /// after it, or else to the first one.
-    FileTable in "file", columns file, row FileRow, builder FileBuilder, view FileView {
+    FileTable of File, columns file, row FileRow, builder FileBuilder, view FileView {
         /// When it was met: the start of the operation.
         ts_ns: i64 => Delta,
         /// Device that holds the file; for a block device, the device itself.
@@ -304,7 +305,7 @@ table! {
     /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds, and one at
     /// once (a tenth of a second) where wall time has moved by a step. `wall_ns - ts_ns` is how far it has since the start of the
     /// recording; it holds until the next row.
-    ClockTable in "clock", columns clock, row ClockRow, builder ClockBuilder, view ClockView {
+    ClockTable of Clock, columns clock, row ClockRow, builder ClockBuilder, view ClockView {
         /// When they were read, in the time of the capture: never set back, and no faster or slower than the kernel's stamps.
         ts_ns: i64 => Delta,
         /// The wall clock (`CLOCK_REALTIME`), nanoseconds since the Unix epoch.
@@ -317,7 +318,7 @@ table! {
 table! {
     /// Events that were seen and lost between two moments, at most a second apart unless the recording was paused. Nothing was lost
     /// where there is no row. The books in the manifest have the sums.
-    LossTable in "loss", columns loss, row LossRow, builder LossBuilder, view LossView {
+    LossTable of Loss, columns loss, row LossRow, builder LossBuilder, view LossView {
         /// Until when.
         ts_ns: i64 => Delta,
         /// Since when: the look before.
@@ -333,111 +334,42 @@ table! {
     }
 }
 
-/// A table's declaration as data: name, meaning, columns.
+/// A table's declaration as data.
+#[derive(Clone, Copy)]
 pub struct Declared {
-    /// The folder that holds the parts.
-    pub name: &'static str,
+    /// The table.
+    pub id: TableId,
     /// What one row is.
     pub doc: &'static str,
     /// The columns, in order.
-    pub columns: Vec<Column>,
+    pub columns: fn() -> Vec<Column>,
     /// Opens a part of it: [`PartWriter::create`].
     pub create_part: fn(&crate::dir::Dir, u32, Option<&str>) -> crate::error::Result<PartWriter>,
 }
 
-fn declared<T: Table>() -> Declared {
-    Declared { name: T::NAME, doc: T::DOC, columns: T::columns(), create_part: PartWriter::create::<T> }
+const fn declared<T: Table>() -> Declared {
+    Declared { id: T::ID, doc: T::DOC, columns: T::columns, create_part: PartWriter::create::<T> }
 }
 
-/// Every table of a capture.
-pub fn all() -> Vec<Declared> {
-    vec![
-        declared::<SyscallTable>(),
-        declared::<VfsTable>(),
-        declared::<FsTable>(),
-        declared::<BlockTable>(),
-        declared::<ShareTable>(),
-        declared::<ProcessTable>(),
-        declared::<FileTable>(),
-        declared::<ClockTable>(),
-        declared::<LossTable>(),
-    ]
+/// Every table of a capture, in the order of [`TableId`].
+static ALL: [Declared; TableId::COUNT] = [
+    declared::<SyscallTable>(),
+    declared::<VfsTable>(),
+    declared::<FsTable>(),
+    declared::<BlockTable>(),
+    declared::<ShareTable>(),
+    declared::<ProcessTable>(),
+    declared::<FileTable>(),
+    declared::<ClockTable>(),
+    declared::<LossTable>(),
+];
+
+impl TableId {
+    /// How it is declared.
+    pub fn declared(self) -> &'static Declared {
+        &ALL[self as usize]
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::table::TableBuilder;
-
-    fn row(ts_ns: i64, insert_ns: Option<i64>, comm: &[u8], op: Op) -> BlockRow {
-        let mut name = Comm::default();
-        name.0[..comm.len()].copy_from_slice(comm);
-        BlockRow {
-            ts_ns,
-            dur_ns: Some(10),
-            queue_ns: Some(1),
-            insert_ns,
-            pid: Some(7),
-            tid: Some(8),
-            comm: name,
-            cgroup_id: None,
-            start_ns: Some(1),
-            evidence: Evidence::Direct,
-            owned_bytes: 4096,
-            shared_bytes: 0,
-            submitter_pid: None,
-            submitter_comm: Comm::default(),
-            class: IoClass::Data,
-            file_dev: None,
-            ino: None,
-            dev: 7 << 20,
-            level: Some(0),
-            sector: Some(16),
-            bytes: 4096,
-            op,
-            flags: 0,
-            error: 0,
-            bios: 1,
-            requeues: 0,
-            weight: 1,
-        }
-    }
-
-    #[test]
-    fn rows_read_back_as_they_were_pushed() {
-        let mut builder = BlockBuilder::default();
-        builder.push(row(5, None, b"dd", Op::Write));
-        builder.push(row(6, Some(3), b"", Op::Read));
-        builder.push(row(7, None, b"dd", Op::Write));
-        assert_eq!(builder.rows(), 3);
-        let batch = builder.finish().expect("columns of equal length");
-        assert_eq!(builder.rows(), 0);
-
-        use crate::column::Reader;
-        let view = BlockView::new(&batch).expect("the declared schema");
-        assert_eq!(view.rows, 3);
-        assert_eq!(view.ts_ns.at(2), 7);
-        assert_eq!(view.insert_ns.at(0), None);
-        assert_eq!(view.insert_ns.at(1), Some(3));
-        assert_eq!(view.comm.at(0), Some("dd"));
-        assert_eq!(view.comm.at(1), None);
-        assert_eq!(view.op.at(1), Op::Read);
-        assert_eq!(view.cgroup_id.at(1), None);
-    }
-
-    #[test]
-    fn a_batch_of_another_table_is_named_as_wrong() {
-        let batch = ProcessBuilder::default().finish().expect("columns of equal length");
-        let error = BlockView::new(&batch).err().expect("a process batch is no block batch");
-        assert_eq!(error, "column dur_ns is missing");
-    }
-
-    #[test]
-    fn column_names_carry_their_unit_and_are_documented() {
-        for table in all() {
-            for column in &table.columns {
-                assert!(column.doc.ends_with('.'), "{}.{}: {:?}", table.name, column.name, column.doc);
-            }
-        }
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::files::temporary_name;
 use crate::part::is_unfinished;
-use crate::{list, manifest, tables, whole};
+use crate::{TableId, list, manifest, whole};
 
 /// All that there is in such a directory, but the lock.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Remains {
                 is_locked = true;
             } else if found.is_file() && is_of_the_start(text) {
                 remains.files.insert(name);
-            } else if found.is_dir() && tables::all().iter().any(|table| table.name == text) {
+            } else if found.is_dir() && TableId::parse(text).is_some() {
                 let parts = directory.sub(&name).entries().ok()?;
                 if !parts.iter().all(|(name, part)| part.is_file() && name.to_str().is_some_and(is_unfinished)) {
                     return None;

@@ -5,11 +5,11 @@
 //! on the disk that had ended by then, of all CPUs and in all tables, or is counted as lost. Readers leave out what ended later.
 //!
 //! It is in the file `.whole`, which has two places for it that are written in turn, so that one of them is whole whenever the machine
-//! stops: a line with the moment, in the time of `ts_ns`, and its checksum. Writing over it costs no more than one sync, whatever the
-//! length of the recording. The file is gone when the recording has come to its end, or was recovered.
+//! stops: a line with the moment, in the time of `ts_ns`, and a checksum of it and of the capture's id, so that the file of another
+//! capture says nothing of this one. Writing over it costs no more than one sync, whatever the length of the recording. The file is gone
+//! when the recording has come to its end, or was recovered.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -34,20 +34,21 @@ const MOST_BYTES: u64 = SECOND + LINE_BYTES as u64;
 pub struct WholeFile {
     path: PathBuf,
     file: File,
+    capture_id: String,
     until_ns: i64,
     is_second_next: bool,
 }
 
 impl WholeFile {
-    /// Begins it in `directory`, in which nothing was recorded before `since_ns`.
-    pub fn create(directory: &Dir, since_ns: i64) -> Result<WholeFile> {
+    /// Begins it in `directory`, for the capture whose parts have `capture_id`, of which nothing was recorded before `since_ns`.
+    pub fn create(directory: &Dir, capture_id: &str, since_ns: i64) -> Result<WholeFile> {
         let path = directory.path().join(FILE_NAME);
         let file = directory.create_file(FILE_NAME)?;
         // Both places, so that there is room for either from now on.
-        let written = [0, SECOND].iter().try_for_each(|place| file.write_all_at(&line(since_ns), *place));
+        let written = [0, SECOND].iter().try_for_each(|place| file.write_all_at(&line(capture_id, since_ns), *place));
         let written = written.and_then(|()| file.sync_all());
         written.map_err(|e| Error::io(&path, "write", e))?;
-        Ok(WholeFile { path, file, until_ns: since_ns, is_second_next: true })
+        Ok(WholeFile { path, file, capture_id: capture_id.to_owned(), until_ns: since_ns, is_second_next: true })
     }
 
     /// Writes down, durably, that all is on the disk that had ended at `until_ns`. A moment before one that was told says nothing.
@@ -56,40 +57,36 @@ impl WholeFile {
             return Ok(());
         }
         let place = if self.is_second_next { SECOND } else { 0 };
-        let written = self.file.write_all_at(&line(until_ns), place).and_then(|()| self.file.sync_data());
+        let written =
+            self.file.write_all_at(&line(&self.capture_id, until_ns), place).and_then(|()| self.file.sync_data());
         written.map_err(|e| Error::io(&self.path, "write", e))?;
         (self.until_ns, self.is_second_next) = (until_ns, !self.is_second_next);
         Ok(())
     }
 }
 
-fn line(until_ns: i64) -> [u8; LINE_BYTES] {
+fn line(capture_id: &str, until_ns: i64) -> [u8; LINE_BYTES] {
     let digits = format!("{until_ns:020}");
-    let text = format!("{digits} {:08x}\n", crc32fast::hash(digits.as_bytes()));
+    let text = format!("{digits} {:08x}\n", crc32fast::hash(format!("{capture_id} {digits}").as_bytes()));
     let mut line = [b' '; LINE_BYTES];
     line.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
     line
 }
 
-/// The moment that a line tells; none where it is not whole.
-fn told(line: &[u8]) -> Option<i64> {
+/// The moment that a line tells; none where it is not whole, or of another capture.
+fn told(capture_id: &str, line: &[u8]) -> Option<i64> {
     let digits = std::str::from_utf8(line.get(..20)?).ok()?;
     let until_ns = digits.parse().ok()?;
-    (self::line(until_ns) == *line.get(..LINE_BYTES)?).then_some(until_ns)
+    (self::line(capture_id, until_ns) == *line.get(..LINE_BYTES)?).then_some(until_ns)
 }
 
-/// Until when the capture in `directory` is whole, as far as it says; none where it does not: it came to its end, or its recorder did
-/// not know.
-///
-/// # Errors
-/// Where there is such a file and it cannot be read.
-pub fn read(directory: &Dir) -> Result<Option<i64>> {
-    let bytes = match files::read(directory, FILE_NAME, MOST_BYTES) {
-        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(None),
-        bytes => bytes?,
-    };
-    let second = bytes.get(SECOND as usize..).and_then(told);
-    Ok(told(&bytes).max(second))
+/// Until when the capture in `directory`, whose parts have `capture_id`, is whole, as far as it says. None where it does not: it came to
+/// its end, its recorder did not know, or what is called so is no such file, or cannot be read. Then nobody knows, which is said wherever
+/// the capture is used, and its rows are there all the same.
+pub fn read(directory: &Dir, capture_id: Option<&str>) -> Option<i64> {
+    let bytes = files::read(directory, FILE_NAME, MOST_BYTES).ok()?;
+    let told = |place: u64| bytes.get(place as usize..).and_then(|line| told(capture_id.unwrap_or_default(), line));
+    told(0).max(told(SECOND))
 }
 
 /// Removes the file of a capture that needs it no more. One that stays says nothing of a capture that came to its end.
@@ -100,22 +97,25 @@ pub fn remove(directory: &Dir) {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
+
+    const ID: &str = "0123456789abcdef";
 
     #[test]
     fn the_last_moment_that_was_told_is_read() {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
-        assert_eq!(read(&directory).expect("nothing"), None);
-        let mut file = WholeFile::create(&directory, 100).expect("room");
-        assert_eq!(read(&directory).expect("a moment"), Some(100));
+        assert_eq!(read(&directory, Some(ID)), None);
+        let mut file = WholeFile::create(&directory, ID, 100).expect("room");
+        assert_eq!(read(&directory, Some(ID)), Some(100));
         for (until_ns, last) in [(200, 200), (i64::MAX - 1, i64::MAX - 1), (300, i64::MAX - 1), (i64::MAX, i64::MAX)] {
             file.tell(until_ns).expect("room");
-            assert_eq!(read(&directory).expect("a moment"), Some(last));
+            assert_eq!(read(&directory, Some(ID)), Some(last));
         }
         remove(&directory);
-        assert_eq!(read(&directory).expect("nothing"), None);
+        assert_eq!(read(&directory, Some(ID)), None);
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
         let path = place.path().join(FILE_NAME);
-        let mut file = WholeFile::create(&directory, -5).expect("room");
+        let mut file = WholeFile::create(&directory, ID, -5).expect("room");
         file.tell(1_000).expect("room");
         file.tell(2_000).expect("room");
         let whole = fs::read(&path).expect("a file");
@@ -132,12 +132,34 @@ mod tests {
                 let mut torn = whole.clone();
                 torn[byte] ^= 1;
                 fs::write(&path, &torn).expect("room");
-                assert_eq!(read(&directory).expect("the other one"), Some(before), "byte {byte}");
+                assert_eq!(read(&directory, Some(ID)), Some(before), "byte {byte}");
             }
         }
         fs::write(&path, &whole[..7]).expect("room");
-        assert_eq!(read(&directory).expect("none"), None);
+        assert_eq!(read(&directory, Some(ID)), None);
         fs::write(&path, vec![b'0'; 1 << 20]).expect("room");
-        assert!(read(&directory).expect_err("too long").to_string().ends_with("expected less"));
+        assert_eq!(read(&directory, Some(ID)), None);
+    }
+
+    #[test]
+    fn that_of_another_capture_and_what_is_no_such_file_say_nothing() {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = Dir::open(place.path()).expect("there");
+        let path = place.path().join(FILE_NAME);
+        WholeFile::create(&directory, ID, 100).expect("room").tell(200).expect("room");
+        assert_eq!(read(&directory, Some(ID)), Some(200));
+        for other in [None, Some(""), Some("0123456789abcdee")] {
+            assert_eq!(read(&directory, other), None, "{other:?}");
+        }
+        let elsewhere = place.path().join("elsewhere");
+        fs::rename(&path, &elsewhere).expect("room");
+        symlink(&elsewhere, &path).expect("room");
+        assert_eq!(read(&directory, Some(ID)), None, "a link");
+        fs::remove_file(&path).expect("there");
+        fs::create_dir(&path).expect("room");
+        assert_eq!(read(&directory, Some(ID)), None, "a directory");
+        fs::remove_dir(&path).expect("empty");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).expect("room");
+        assert_eq!(read(&directory, Some(ID)), None, "a pipe");
     }
 }

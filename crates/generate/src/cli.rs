@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use iostrata_capture::message;
 
 use crate::options::Options;
 
@@ -56,7 +57,7 @@ struct Cli {
 
 /// What the user typed, as options. Prints help or a usage error and ends the process where that is what it takes.
 pub fn parse() -> Options {
-    let cli = Cli::parse();
+    let cli: Cli = message::parsed();
     Options {
         out: cli.out,
         events: cli.events,

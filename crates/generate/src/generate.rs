@@ -5,13 +5,12 @@ use std::collections::BinaryHeap;
 use std::fmt;
 
 use anyhow::{Context, Result};
-use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::author::{Author, Rows};
 use iostrata_capture::ledger::{Account, Amounts, Books, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair, Device, Filters, Host, LayerState, Manifest, Mount, State};
 use iostrata_capture::op::{Layer, Op};
-use iostrata_capture::table::Table;
 use iostrata_capture::tables::{ClockRow, ClockTable, FileTable, ProcessTable};
+use iostrata_capture::{SCHEMA_VERSION, TableId};
 use rand::{RngExt, SeedableRng};
 use rand_distr::Exp1;
 use rand_pcg::Pcg64Mcg;
@@ -105,8 +104,8 @@ pub fn run(options: &Options) -> Result<Made> {
     let World { cast, stack, processes, files, met, .. } = world;
     let events = stack.layers.rows();
     let files_met = met.iter().filter(|met| **met).count() as u64;
-    let told = [(ProcessTable::NAME, process_rows), (FileTable::NAME, files_met)];
-    let by_class = [stack.layers.by_class().as_slice(), &told].concat();
+    let told = [(TableId::Process, process_rows), (TableId::File, files_met)];
+    let by_table = [stack.layers.by_table().as_slice(), &told].concat();
     let mut parts = stack.layers.finish()?;
     parts.extend(processes.finish()?);
     parts.extend(files.finish()?);
@@ -122,7 +121,7 @@ pub fn run(options: &Options) -> Result<Made> {
         duration_ns: end_ns - BEGIN_NS,
     };
     author.add(parts)?;
-    author.finish(&manifest(options, &cast, &by_class, end_ns))?;
+    author.finish(&manifest(options, &cast, &by_table, end_ns))?;
     Ok(made)
 }
 
@@ -245,15 +244,15 @@ fn id(options: &Options) -> String {
     format!("generated-{seed}-{events}-{processes}x{threads}-{files}{beside}")
 }
 
-fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], end_ns: i64) -> Manifest {
+fn manifest(options: &Options, cast: &Cast, by_table: &[(TableId, u64)], end_ns: i64) -> Manifest {
     let time = |ts_ns: i64| {
         let (seconds, ns) = (ts_ns.div_euclid(1_000_000_000), ts_ns.rem_euclid(1_000_000_000));
         humantime::format_rfc3339(std::time::UNIX_EPOCH + std::time::Duration::new(seconds as u64, ns as u32))
             .to_string()
     };
     let generated = || LayerState { captured: true, how: "generated".to_owned(), without: Vec::new() };
-    let account = |(class, rows): &(&str, u64)| Account {
-        class: (*class).to_owned(),
+    let account = |(table, rows): &(TableId, u64)| Account {
+        class: table.name().to_owned(),
         cpu: 0,
         seen: *rows,
         written: *rows,
@@ -290,7 +289,7 @@ fn manifest(options: &Options, cast: &Cast, by_class: &[(&'static str, u64)], en
         filtered: None,
         mounts: devices.iter().map(mount).collect(),
         devices,
-        books: Books { accounts: by_class.iter().map(account).collect(), ..Books::default() },
+        books: Books { accounts: by_table.iter().map(account).collect(), ..Books::default() },
         sampling: None,
         device_books: Vec::new(),
         process_counters: None,

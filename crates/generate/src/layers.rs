@@ -1,10 +1,9 @@
 //! The tables of all layers, on their way into the capture.
 
-use iostrata_capture::Result;
 use iostrata_capture::author::Author;
 use iostrata_capture::list::Part;
-use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, FsTable, SyscallTable, VfsTable};
+use iostrata_capture::{Result, TableId};
 
 use crate::order::Ordered;
 
@@ -41,16 +40,16 @@ impl Layers {
 
     /// How many rows there are.
     pub fn rows(&self) -> u64 {
-        self.by_class().iter().map(|(_, rows)| rows).sum()
+        self.by_table().iter().map(|(_, rows)| rows).sum()
     }
 
-    /// The same by the name of the table.
-    pub fn by_class(&self) -> [(&'static str, u64); 4] {
+    /// The same by table.
+    pub fn by_table(&self) -> [(TableId, u64); 4] {
         [
-            (SyscallTable::NAME, self.syscall.rows()),
-            (VfsTable::NAME, self.vfs.rows()),
-            (FsTable::NAME, self.fs.rows()),
-            (BlockTable::NAME, self.block.rows()),
+            (TableId::Syscall, self.syscall.rows()),
+            (TableId::Vfs, self.vfs.rows()),
+            (TableId::Fs, self.fs.rows()),
+            (TableId::Block, self.block.rows()),
         ]
     }
 

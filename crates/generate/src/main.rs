@@ -1,20 +1,25 @@
 //! `iostrata-generate`: see `iostrata-generate --help`.
 
-use std::io::Write;
+#![deny(clippy::disallowed_methods)]
+
 use std::process::ExitCode;
 
+use anyhow::Context;
+use iostrata_capture::ending;
+use iostrata_capture::message::{show, tell};
 use iostrata_generate::{cli, generate};
 
 fn main() -> ExitCode {
     let options = cli::parse();
-    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
-    match generate::run(&options) {
+    let outcome = ending::on_signals().context("cannot listen for signals").and_then(|()| generate::run(&options));
+    ending::wait();
+    match outcome {
         Ok(made) => {
-            let _ = writeln!(out, "{made}");
+            let _ = show(&format!("{made}\n"));
             ExitCode::SUCCESS
         }
         Err(error) => {
-            let _ = writeln!(err, "iostrata-generate: {error:#}");
+            tell(&format!("iostrata-generate: {error:#}\n"));
             ExitCode::FAILURE
         }
     }

@@ -63,8 +63,9 @@ fn books_say_what_is_there_and_rows_come_when_they_are_over() {
     let capture = Capture::open(&Dir::open(&out).expect("there")).expect("a capture");
     let books = &capture.manifest.books;
     assert!(books.balanced());
-    let rows =
-        |table: &str| capture.list.parts().filter(|(name, _)| name.table == table).map(|(_, part)| part.rows).sum();
+    let rows = |table: &str| {
+        capture.list.parts().filter(|(name, _)| name.table.name() == table).map(|(_, part)| part.rows).sum()
+    };
     for account in &books.accounts {
         let rows: u64 = rows(&account.class);
         assert_eq!(rows, account.written, "{}", account.class);

@@ -1,11 +1,13 @@
 //! The recorder's half of the books: what became of each event after the kernel handed it over.
 
+use iostrata_capture::ByTable;
 use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
 use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
 use crate::losses::{Cause, Losses};
+use crate::session::Accounts;
 use crate::unfinished::Settled;
 
 /// Rows of one device.
@@ -77,17 +79,16 @@ pub struct Fate {
 
 /// Puts the kernel's accounts and the recorder's together.
 pub fn settle(
-    class_names: &[String],
-    kernel: &[Vec<types::account>],
-    fates: &[Fate],
+    kernel: &Accounts,
+    fates: &ByTable<Fate>,
     losses: &Losses,
     skipped: Vec<Skipped>,
     left: &Settled,
 ) -> Books {
     let mut accounts = Vec::new();
-    for (class, name) in class_names.iter().enumerate() {
-        let (Some(by_cpu), Some(fate)) = (kernel.get(class), fates.get(class)) else { continue };
-        let of = |cause| losses.of(class, cause);
+    for (table, by_cpu) in kernel.iter() {
+        let fate = &fates[table];
+        let of = |cause| losses.of(table, cause);
         let channel_full = of(Cause::ChannelFull);
         let write_failed = of(Cause::WriteFailed);
         let disk_full = of(Cause::DiskFull);
@@ -106,7 +107,7 @@ pub fn settle(
             let (late, unknown) = if cpu == 0 { (fate.late, fate.unknown) } else { Default::default() };
             lost_io.add(&unknown);
             let account = Account {
-                class: name.clone(),
+                class: table.name().to_owned(),
                 cpu: cpu as u32,
                 seen: (seen.seen + late).saturating_sub(left_out.of(cpu).0),
                 written: fate.written.of(cpu).0,
@@ -138,9 +139,9 @@ pub fn settle(
     }
 }
 
-fn incomplete(kernel: &[Vec<types::account>], left: &Settled) -> Incomplete {
+fn incomplete(kernel: &Accounts, left: &Settled) -> Incomplete {
     let mut sum = Incomplete { unseen_ends: left.ended, unfinished_requests: left.unknown, ..Incomplete::default() };
-    for account in kernel.iter().flatten() {
+    for account in kernel.values().flatten() {
         sum.unidentified_requests += account.unidentified;
         sum.unseen_ends += account.unseen_ends;
         sum.unmeasured_calls += account.unmeasured;
@@ -233,6 +234,8 @@ fn covers(recorded: &DeviceCounters, kernel: &Kernel) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use iostrata_capture::TableId;
+
     use super::*;
 
     #[test]
@@ -245,8 +248,8 @@ mod tests {
         let losses = Losses::default();
         let mut one = Tally::default();
         one.count(1, &io);
-        losses.add(0, Cause::ChannelFull, &one);
-        losses.add(0, Cause::WriteFailed, &one);
+        losses.add(TableId::Block, Cause::ChannelFull, &one);
+        losses.add(TableId::Block, Cause::WriteFailed, &one);
         let seen = types::account {
             seen: 10,
             ring_full: 3,
@@ -254,14 +257,10 @@ mod tests {
             lost_write_bytes: 12288,
             ..types::account::default()
         };
-        let books = settle(
-            &["block".into()],
-            &[vec![types::account::default(), seen]],
-            &[fate],
-            &losses,
-            vec![],
-            &Settled::default(),
-        );
+        let (mut kernel, mut fates) = (Accounts::default(), ByTable::default());
+        kernel[TableId::Block] = vec![types::account::default(), seen];
+        fates[TableId::Block] = fate;
+        let books = settle(&kernel, &fates, &losses, vec![], &Settled::default());
         assert_eq!(books.accounts.len(), 1);
         assert!(books.balanced());
         assert_eq!(books.lost(), 5);

@@ -22,7 +22,10 @@ pub struct Findings {
 pub fn run() -> Findings {
     session::quiet_libbpf();
     let mut text = String::new();
-    let host = host::describe();
+    let host = match host::describe() {
+        Ok(host) => host,
+        Err(error) => return Findings { usable: false, text: format!("CPUs          no: {error:#}\n") },
+    };
     let _ = writeln!(text, "kernel        {} {}", host.kernel, host.arch);
     let _ = writeln!(text, "privilege     {}", privilege());
     let kernel = match VmlinuxBtf::load() {

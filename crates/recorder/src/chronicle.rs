@@ -8,18 +8,26 @@ use std::time::{Duration, Instant};
 use iostrata_capture::column::Comm;
 use iostrata_capture::ledger::{Books, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair};
+use iostrata_capture::message::tell;
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{ClockBuilder, ClockRow, LossBuilder, LossRow};
+use iostrata_capture::{ByTable, TableId};
 
-use crate::books::{Fate, Tally, settle};
-use crate::bpf::types;
-use crate::classes::{CLASSES, CLOCK, Class, LOSS};
+use crate::books::{Tally, settle};
 use crate::clock;
 use crate::losses::Losses;
+use crate::pace::BATCH_AGE;
+use crate::session::{Accounts, SharedAccounts};
 use crate::sink::{Batch, ParquetSink, Sink, Totals};
 use crate::unfinished::Settled;
 
-/// How often losses are looked at.
+/// How often the clocks are looked at.
+const CLOCK_LOOK: Duration = Duration::from_millis(100);
+
+/// The name of [`Lost::channel_full`] in the table.
+const CHANNEL_FULL: &str = "channel_full";
+
+/// How often losses are looked at, besides at each flush.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How often the clocks are told of.
@@ -28,17 +36,25 @@ const CLOCKS: Duration = Duration::from_secs(10);
 /// A wall clock that is so far from where it was last told to be was set, or the machine slept: that is told at once.
 const STEP_NS: u64 = 500_000;
 
+/// What was seen and lost until now, by the kernel side's `accounts` and the recorder's own `losses`. What was written is known at the end only.
+pub fn books_until_now(accounts: &Accounts, losses: &Losses) -> Books {
+    settle(accounts, &ByTable::default(), losses, Vec::new(), &Settled::default())
+}
+
 /// Writes the recorder's own tables.
 pub struct Chronicle {
     sink: Option<ParquetSink>,
-    class_names: Vec<String>,
-    offset_ns: i64,
     losses: Arc<Losses>,
+    accounts: SharedAccounts,
+    has_failed: bool,
+    offset_ns: i64,
     totals: Arc<Totals>,
     /// By class and CPU: what was lost when it was last told.
     told: HashMap<(String, u32), Lost>,
     told_ns: i64,
+    began_ns: i64,
     looked: Instant,
+    losses_looked: Instant,
     clocks_told: Option<Instant>,
     /// By how much wall time was ahead of the monotonic clock then.
     told_offset_ns: i64,
@@ -47,22 +63,26 @@ pub struct Chronicle {
 }
 
 impl Chronicle {
-    /// For a recording that has the clock `start`. Its pair is the first row: wall time may have moved since it was read.
+    /// For a recording that has the clock `start` and began at `began_ns`, in the time of `ts_ns`. The clock's pair is the first row: wall time
+    /// may have moved since it was read.
     pub fn start(
         sink: Option<ParquetSink>,
-        class_names: Vec<String>,
-        start: &Clock,
-        (totals, losses): (Arc<Totals>, Arc<Losses>),
+        (losses, accounts): (Arc<Losses>, SharedAccounts),
+        (start, began_ns): (&Clock, i64),
+        totals: Arc<Totals>,
     ) -> Chronicle {
         let mut chronicle = Chronicle {
             sink,
-            class_names,
-            offset_ns: start.offset_ns,
             losses,
+            accounts,
+            has_failed: false,
+            offset_ns: start.offset_ns,
             totals,
             told: HashMap::new(),
-            told_ns: clock::monotonic_ns() + start.offset_ns,
+            told_ns: began_ns,
+            began_ns,
             looked: Instant::now(),
+            losses_looked: Instant::now(),
             clocks_told: None,
             told_offset_ns: start.offset_ns,
             patient: false,
@@ -73,32 +93,26 @@ impl Chronicle {
         chronicle
     }
 
-    /// Writes down what is due. To be called often; `accounts` are the kernel side's.
-    pub fn look(&mut self, accounts: &[Vec<types::account>]) {
-        if self.sink.is_none() {
+    /// Writes down what is due. To be called often.
+    pub fn look(&mut self) {
+        if self.sink.is_none() || self.looked.elapsed() < CLOCK_LOOK {
             return;
         }
         let pair = clock::pair();
         if self.clocks_told.is_none_or(|at| at.elapsed() >= CLOCKS) || self.is_step(&pair) {
             self.tell_clocks(&pair);
         }
-        if self.looked.elapsed() >= LOOK {
-            self.tell_losses(accounts);
-            self.looked = Instant::now();
+        self.looked = Instant::now();
+        if self.losses_looked.elapsed() >= LOOK {
+            self.tell_losses();
         }
     }
 
-    /// The last words: everything is detached, and what was lost on the way to the writer is known.
-    pub fn finish(mut self, accounts: &[Vec<types::account>]) {
+    /// The last words: everything is detached, and what was lost on the way to the writer is known. As [`Chronicle::tell_losses`].
+    pub fn finish(&mut self) -> Option<u64> {
         self.patient = true;
         self.tell_clocks(&clock::pair());
-        self.tell_losses(accounts);
-    }
-
-    /// What was seen and lost until now. What was written is known at the end only.
-    pub fn books(&self, accounts: &[Vec<types::account>]) -> Books {
-        let nothing_left = Settled::default();
-        settle(&self.class_names, accounts, &vec![Fate::default(); CLASSES], &self.losses, Vec::new(), &nothing_left)
+        self.tell_losses()
     }
 
     fn is_step(&self, pair: &ClockPair) -> bool {
@@ -110,24 +124,40 @@ impl Chronicle {
         let mut rows = ClockBuilder::default();
         let ts_ns = pair.monotonic_ns + self.offset_ns;
         rows.push(ClockRow { ts_ns, wall_ns: pair.wall_ns, boot_ns: clock::boot_ns_at(pair) });
-        if self.send(CLOCK, rows) {
+        if self.send(TableId::Clock, rows) {
             self.clocks_told = Some(Instant::now());
             self.told_offset_ns = pair.wall_ns - pair.monotonic_ns;
         }
     }
 
-    /// What cannot be handed over now is part of what is told next.
-    fn tell_losses(&mut self, accounts: &[Vec<types::account>]) {
+    /// Queues what was lost since it was last told. Returns how many events the writer had lost by then; `None` if the rows could not be
+    /// queued, so that what they say is part of what is told next.
+    pub fn tell_losses(&mut self) -> Option<u64> {
+        self.sink.as_ref()?;
+        self.losses_looked = Instant::now();
+        let accounts = match self.accounts.read() {
+            Ok(accounts) => accounts,
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    tell(&format!("iostrata: {error:#}; losses are recorded late; after a kill they may be missing\n"));
+                }
+                return None;
+            }
+        };
         let now_ns = clock::monotonic_ns() + self.offset_ns;
-        let books = self.books(accounts);
+        // Before the sums, which therefore have them.
+        let in_writing = self.losses.in_writing();
+        let books = books_until_now(&accounts, &self.losses);
         let mut rows = LossBuilder::default();
         for account in &books.accounts {
             let told = self.told.get(&(account.class.clone(), account.cpu)).copied().unwrap_or_default();
             for ((cause, sum), (_, told)) in account.lost.by_cause().into_iter().zip(told.by_cause()) {
                 if sum > told {
+                    // The rows of a batch had waited for it to be full.
+                    let waited_ns = if cause == CHANNEL_FULL { BATCH_AGE.as_nanos() as i64 } else { 0 };
                     rows.push(LossRow {
                         ts_ns: now_ns,
-                        since_ns: self.told_ns,
+                        since_ns: self.told_ns.saturating_sub(waited_ns).max(self.began_ns),
                         class: Comm::of(&account.class),
                         cpu: i32::try_from(account.cpu).unwrap_or(i32::MAX),
                         cause: Comm::of(cause),
@@ -136,21 +166,32 @@ impl Chronicle {
                 }
             }
         }
-        if rows.rows() == 0 || self.send(LOSS, rows) {
-            self.told_ns = now_ns;
-            self.told =
-                books.accounts.into_iter().map(|account| ((account.class, account.cpu), account.lost)).collect();
+        if rows.rows() > 0 && !self.send(TableId::Loss, rows) {
+            return None;
         }
+        self.told_ns = now_ns;
+        self.told = books.accounts.into_iter().map(|account| ((account.class, account.cpu), account.lost)).collect();
+        Some(in_writing)
     }
 
-    fn send<B: TableBuilder>(&mut self, class: Class, mut rows: B) -> bool {
+    fn send<B: TableBuilder>(&mut self, table: TableId, mut rows: B) -> bool {
         let Some(sink) = self.sink.as_mut() else { return false };
         // There is no room on the disk for anything but the last words.
         if self.totals.paused.load(Relaxed) && !self.patient {
             return false;
         }
-        let batch = rows.finish().map(|rows| Batch { class, rows, tally: Tally::default() });
+        let batch = rows.finish().map(|rows| Batch { table, rows, tally: Tally::default() });
         let mut hand_over = |batch| if self.patient { sink.put(batch) } else { sink.offer(batch) };
         batch.is_ok_and(|batch| hand_over(batch).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_that_is_told_of_an_earlier_time_is_one() {
+        assert!(Lost::default().by_cause().iter().any(|(name, _)| *name == CHANNEL_FULL));
     }
 }

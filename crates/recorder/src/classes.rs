@@ -1,100 +1,103 @@
-//! The classes of events: which table each fills. The one place where the kernel's list and the capture's tables meet.
+//! What the recorder knows of tables: which of them come often, the numbers that the kernel side has for them, and rows that wait for their batch.
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use iostrata_capture::dir::Dir;
-use iostrata_capture::part::PartWriter;
+use iostrata_capture::TableId;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{
     BlockTable, ClockTable, FileTable, FsTable, LossTable, ProcessTable, ShareTable, SyscallTable, VfsTable,
 };
 
-use crate::bpf::types::event_class;
+use crate::bpf::types::event_class as kernel;
 
-/// A class of events: an index into the class names of `bpf/events.h`.
-pub type Class = usize;
-
-/// How many classes there are.
-pub const CLASSES: usize = LOSS + 1;
-
-/// Where the recorder's own tables begin: what comes before are classes of the kernel side.
-const OWN: usize = event_class::CLASS_COUNT.0 as usize;
-
-/// Classes of which there may be far more events than of all others, which every ratio needs: these are lost first where there is more than
+/// Tables that may get far more rows than all others, which every ratio needs: their events are lost first where there is more than
 /// anyone can take. They have rings of their own, and a part of the queue to the writer is not theirs.
-pub const OFTEN: [Class; 3] = [SYSCALL, VFS, FS];
+pub const OFTEN: [TableId; 3] = [TableId::Syscall, TableId::Vfs, TableId::Fs];
 
-/// The recorder's own tables.
-pub const OWN_CLASSES: std::ops::Range<Class> = OWN..CLASSES;
+/// How many tables the kernel side makes events of: the first ones.
+const KERNEL_CLASSES: usize = kernel::CLASS_COUNT.0 as usize;
 
-macro_rules! classes {
-    ($($name:ident = $number:expr, $field:ident: $table:ty;)+) => {
-        $(
-            #[doc = concat!("Events of the table `", stringify!($field), "`.")]
-            pub const $name: Class = $number as Class;
-        )+
+const _: () = {
+    let numbers = [
+        (kernel::CLASS_SYSCALL.0, TableId::Syscall),
+        (kernel::CLASS_VFS.0, TableId::Vfs),
+        (kernel::CLASS_FS.0, TableId::Fs),
+        (kernel::CLASS_BLOCK.0, TableId::Block),
+        (kernel::CLASS_SHARE.0, TableId::Share),
+        (kernel::CLASS_PROCESS.0, TableId::Process),
+        (kernel::CLASS_FILE.0, TableId::File),
+    ];
+    assert!(numbers.len() == KERNEL_CLASSES, "a class without a table");
+    let mut place = 0;
+    while place < numbers.len() {
+        assert!(numbers[place].0 as usize == numbers[place].1 as usize, "bpf/events.h has another order than TableId");
+        place += 1;
+    }
+    let mut place = 0;
+    while place < TableId::COUNT {
+        assert!(TableId::ALL[place].is_recorders() == (place >= KERNEL_CLASSES), "a table of nobody");
+        place += 1;
+    }
+};
 
-        /// Gathers rows, by class.
+/// The tables that the kernel side makes events of.
+pub fn of_kernel() -> impl Iterator<Item = TableId> {
+    TableId::ALL.iter().copied().take(KERNEL_CLASSES)
+}
+
+/// The table whose events have this number on the kernel side.
+pub fn of_number(number: u32) -> Option<TableId> {
+    of_kernel().nth(usize::try_from(number).ok()?)
+}
+
+macro_rules! builders {
+    ($($id:ident in $field:ident: $table:ty;)+) => {
+        /// Gathers rows, by table.
         #[derive(Default)]
         pub struct Builders {
             $(
-                #[doc = concat!("Rows of `", stringify!($field), "`.")]
+                #[doc = concat!("Rows of the table `", stringify!($field), "`.")]
                 pub $field: <$table as Table>::Builder,
             )+
         }
 
+        const _: () = {
+            $(assert!(<$table as Table>::ID as usize == TableId::$id as usize, "a builder of another table");)+
+        };
+
         impl Builders {
-            /// Rows of `class` gathered since the last [`Builders::finish`].
-            pub fn rows(&self, class: Class) -> usize {
-                match class {
-                    $($name => self.$field.rows(),)+
-                    _ => 0,
+            /// Rows of `table` gathered since the last [`Builders::finish`].
+            pub fn rows(&self, table: TableId) -> usize {
+                match table {
+                    $(TableId::$id => self.$field.rows(),)+
                 }
             }
 
             /// Bytes of the texts in these rows.
-            pub fn text_bytes(&self, class: Class) -> usize {
-                match class {
-                    $($name => self.$field.text_bytes(),)+
-                    _ => 0,
+            pub fn text_bytes(&self, table: TableId) -> usize {
+                match table {
+                    $(TableId::$id => self.$field.text_bytes(),)+
                 }
             }
 
-            /// The rows of `class`, as one batch; its builder is empty afterwards.
-            pub fn finish(&mut self, class: Class) -> Result<RecordBatch, ArrowError> {
-                match class {
-                    $($name => self.$field.finish(),)+
-                    _ => Err(ArrowError::InvalidArgumentError(format!("there is no class {class}"))),
+            /// The rows of `table`, as one batch; its builder is empty afterwards.
+            pub fn finish(&mut self, table: TableId) -> Result<RecordBatch, ArrowError> {
+                match table {
+                    $(TableId::$id => self.$field.finish(),)+
                 }
-            }
-        }
-
-        /// The name of the table that `class` fills.
-        pub fn table_of(class: Class) -> &'static str {
-            match class {
-                $($name => <$table as Table>::NAME,)+
-                _ => "",
-            }
-        }
-
-        /// Opens part `number` of the table that `class` fills, of the capture that is called `id`.
-        pub fn open_part(class: Class, directory: &Dir, number: u32, id: &str) -> anyhow::Result<PartWriter> {
-            match class {
-                $($name => Ok(PartWriter::create::<$table>(directory, number, Some(id))?),)+
-                _ => anyhow::bail!("there is no class {class}"),
             }
         }
     };
 }
 
-classes! {
-    SYSCALL = event_class::CLASS_SYSCALL.0, syscall: SyscallTable;
-    VFS = event_class::CLASS_VFS.0, vfs: VfsTable;
-    BLOCK = event_class::CLASS_BLOCK.0, block: BlockTable;
-    PROCESS = event_class::CLASS_PROCESS.0, process: ProcessTable;
-    SHARE = event_class::CLASS_SHARE.0, share: ShareTable;
-    FS = event_class::CLASS_FS.0, fs: FsTable;
-    FILE = event_class::CLASS_FILE.0, file: FileTable;
-    CLOCK = OWN, clock: ClockTable;
-    LOSS = OWN + 1, loss: LossTable;
+builders! {
+    Syscall in syscall: SyscallTable;
+    Vfs in vfs: VfsTable;
+    Fs in fs: FsTable;
+    Block in block: BlockTable;
+    Share in share: ShareTable;
+    Process in process: ProcessTable;
+    File in file: FileTable;
+    Clock in clock: ClockTable;
+    Loss in loss: LossTable;
 }

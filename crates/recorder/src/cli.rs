@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use iostrata_capture::exit::Usage;
 use iostrata_capture::manifest::Privacy;
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
@@ -74,11 +75,6 @@ pub struct StatusArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: FormatName,
 }
-
-/// A command line that cannot be meant, which the parser itself does not notice.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(&'static str);
 
 /// `iostrata record`.
 #[derive(Debug, Args)]
@@ -221,7 +217,8 @@ fn min_free(text: &str) -> Result<MinFree, String> {
 
 fn cpu_limit(text: &str) -> Result<f64, String> {
     let percent: Option<f64> = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
-    let most = 100.0 * f64::from(crate::host::possible_cpus());
+    let cpus = crate::host::possible_cpus().map_err(|e| format!("{e:#}"))?;
+    let most = 100.0 * f64::from(cpus);
     percent
         .filter(|percent| (0.1..=most).contains(percent))
         .ok_or_else(|| format!("expected percent of one CPU, from 0.1 to {most} on this machine"))
@@ -246,12 +243,13 @@ impl RecordArgs {
     /// What was typed, looked up and checked.
     pub fn options(self) -> Result<Record> {
         if self.out.is_none() && !self.live {
-            return Err(Usage("record: expected --out DIR, --live, or both").into());
+            bail!(Usage("record: expected --out DIR, --live, or both".to_owned()));
         }
         if let Some(comm) = &self.comm
             && (comm.is_empty() || comm.len() > 15)
         {
-            bail!("--comm {comm}: expected 1 to 15 bytes, the kernel keeps no more of a command's name");
+            let why = "expected 1 to 15 bytes, the kernel keeps no more of a command's name";
+            bail!(Usage(format!("--comm {comm}: {why}")));
         }
         let mut layers: Vec<Layer> = Vec::new();
         for name in &self.layers {
@@ -266,7 +264,7 @@ impl RecordArgs {
             }
         }
         if self.run_queue && !layers.contains(&Layer::Syscall) {
-            return Err(Usage("--run-queue: expected the layer syscall among --layers, it is of system calls").into());
+            bail!(Usage("--run-queue: expected the layer syscall among --layers, it is of system calls".to_owned()));
         }
         for pid in &self.pid {
             match processes::process_of(*pid) {
@@ -278,7 +276,7 @@ impl RecordArgs {
             }
         }
         if !self.pid.is_empty() && !self.command.is_empty() {
-            bail!("--pid and -- COMMAND: expected one of them, each names the processes to record");
+            bail!(Usage("--pid and -- COMMAND: expected one of them, each names the processes to record".to_owned()));
         }
         let filter = Filter {
             devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
@@ -287,7 +285,7 @@ impl RecordArgs {
             comm: self.comm,
         };
         let memory = Memory::divide(self.memory, self.ring_size)
-            .map_err(|why| anyhow!("--memory {}: {why}", bytesize::ByteSize(self.memory)))?;
+            .map_err(|why| Usage(format!("--memory {}: {why}", bytesize::ByteSize(self.memory))))?;
         let live = self.live.then(|| live(self.format, self.rules.as_deref())).transpose()?;
         Ok(Record {
             out: self.out,

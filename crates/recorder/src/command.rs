@@ -8,9 +8,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result};
+use iostrata_capture::message::tell;
 
 use crate::limits;
-use crate::report::tell;
 
 /// The hidden subcommand that waits and then becomes the command.
 pub const LAUNCH: &str = "launch-when-told";

@@ -14,11 +14,13 @@ use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::Unmapped;
 use iostrata_capture::op::Op;
 use iostrata_capture::table::TableBuilder;
+use iostrata_capture::{ByTable, TableId};
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::books::Tally;
 use crate::bpf::{bytes_of, record_at, types};
-use crate::classes::{BLOCK, Builders, CLASSES, Class, FILE, FS, PROCESS, SHARE, SYSCALL, VFS};
+use crate::chronicle::Chronicle;
+use crate::classes::{Builders, OFTEN, of_number};
 use crate::clock;
 use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
@@ -28,7 +30,7 @@ use crate::losses::{Cause, Losses};
 use crate::moments::Moments;
 use crate::pace::{Pace, Waited};
 use crate::session::Gathering;
-use crate::sink::{Batch, Sink, Totals};
+use crate::sink::{Batch, Sink, Totals, Whole};
 
 /// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
 const BATCH_ROWS: usize = 8_192;
@@ -64,10 +66,11 @@ struct Drain {
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
     builders: Builders,
-    waiting: [Tally; CLASSES],
+    waiting: ByTable<Tally>,
     losses: Arc<Losses>,
     gathering: Option<Gathering>,
     moments: Moments,
+    chronicle: Chronicle,
     thrift: Thrift,
     pace: Pace,
     flushed: Instant,
@@ -92,76 +95,78 @@ impl Drain {
     fn record(&mut self, bytes: &[u8]) {
         self.totals.events.fetch_add(1, Relaxed);
         let Some(head) = record_at::<types::event_head>(bytes) else { return };
-        let class = Class::from(head.event_class);
-        if self.decode(class, head.cpu, bytes).is_none() {
+        let table = of_number(head.event_class.into());
+        if table.and_then(|table| self.decode(table, head.cpu, bytes)).is_none() {
             let mut one = Tally::default();
             one.count(head.cpu, &Amounts::default());
-            self.losses.add(class, Cause::Undecodable, &one);
+            if let Some(table) = table {
+                self.losses.add(table, Cause::Undecodable, &one);
+            }
             self.totals.lost.fetch_add(1, Relaxed);
         }
     }
 
-    fn decode(&mut self, class: Class, cpu: u16, bytes: &[u8]) -> Option<()> {
-        match class {
-            SYSCALL => {
+    fn decode(&mut self, table: TableId, cpu: u16, bytes: &[u8]) -> Option<()> {
+        match table {
+            TableId::Syscall => {
                 let row = self.decoder.syscall(record_at(bytes)?, record_at(bytes))?;
-                if !self.keeps(class, cpu, (row.dev, row.pid)) {
+                if !self.keeps(table, cpu, (row.dev, row.pid)) {
                     return Some(());
                 }
                 self.selected += 1;
-                self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
+                self.waiting[table].count(cpu, &file_amounts(row.op, row.ret));
                 self.builders.syscall.push(row);
             }
-            VFS => {
+            TableId::Vfs => {
                 let row = self.decoder.vfs(record_at(bytes)?)?;
-                if !self.keeps(class, cpu, (row.dev, row.pid)) {
+                if !self.keeps(table, cpu, (row.dev, row.pid)) {
                     return Some(());
                 }
                 self.selected += 1;
-                self.waiting[class].count(cpu, &file_amounts(row.op, row.ret));
+                self.waiting[table].count(cpu, &file_amounts(row.op, row.ret));
                 self.builders.vfs.push(row);
             }
-            FS => {
+            TableId::Fs => {
                 let row = self.decoder.fs(record_at(bytes)?)?;
-                if !self.keeps(class, cpu, (Some(row.dev), row.pid)) {
+                if !self.keeps(table, cpu, (Some(row.dev), row.pid)) {
                     return Some(());
                 }
                 // A transaction is of all who changed something.
                 self.selected += u64::from(row.op != Op::Commit || !self.filtering.by_owner);
-                self.waiting[class].count(cpu, &file_amounts(row.op, row.bytes));
+                self.waiting[table].count(cpu, &file_amounts(row.op, row.bytes));
                 self.builders.fs.push(row);
             }
-            BLOCK => self.decode_block(cpu, bytes)?,
-            PROCESS => {
+            TableId::Block => self.decode_block(cpu, bytes)?,
+            TableId::Process => {
                 let row = self.decoder.process(&Portrait::at(bytes)?);
-                self.waiting[class].count(cpu, &Amounts::default());
+                self.waiting[table].count(cpu, &Amounts::default());
                 self.builders.process.push(row);
             }
-            FILE => {
+            TableId::File => {
                 let row = self.decoder.file(record_at(bytes)?);
-                if !self.keeps(class, cpu, (Some(row.dev), row.pid)) {
+                if !self.keeps(table, cpu, (Some(row.dev), row.pid)) {
                     return Some(());
                 }
-                self.waiting[class].count(cpu, &Amounts::default());
+                self.waiting[table].count(cpu, &Amounts::default());
                 self.builders.file.push(row);
             }
             _ => return None,
         }
-        if self.builders.rows(class) >= BATCH_ROWS || self.builders.text_bytes(class) >= BATCH_TEXT_BYTES {
-            self.flush(class, Patience::None);
+        if self.builders.rows(table) >= BATCH_ROWS || self.builders.text_bytes(table) >= BATCH_TEXT_BYTES {
+            self.flush(table, Patience::None);
         }
         Some(())
     }
 
     /// Whether the device filter keeps a row of process `pid` on the file system, or device, `dev`.
-    fn keeps(&mut self, class: Class, cpu: u16, (dev, pid): (Option<i32>, i32)) -> bool {
+    fn keeps(&mut self, table: TableId, cpu: u16, (dev, pid): (Option<i32>, i32)) -> bool {
         let Some(devices) = &mut self.filtering.devices else { return true };
         if dev.is_none_or(|dev| devices.keeps(dev, pid)) {
             return true;
         }
         let mut one = Tally::default();
         one.count(cpu, &Amounts::default());
-        self.losses.add(class, Cause::LeftOut, &one);
+        self.losses.add(table, Cause::LeftOut, &one);
         false
     }
 
@@ -179,11 +184,11 @@ impl Drain {
             for share in self.decoder.shares(&mut row, event)? {
                 // The operation is the request's.
                 let io = Amounts { read_ops: 0, write_ops: 0, ..file_amounts(share.op, share.bytes) };
-                self.waiting[SHARE].count(cpu, &io);
+                self.waiting[TableId::Share].count(cpu, &io);
                 self.builders.share.push(share);
             }
-            if self.builders.rows(SHARE) >= BATCH_ROWS {
-                self.flush(SHARE, Patience::None);
+            if self.builders.rows(TableId::Share) >= BATCH_ROWS {
+                self.flush(TableId::Share, Patience::None);
             }
         }
         self.selected += u64::from(row.pid.is_some() || !self.filtering.by_owner);
@@ -191,24 +196,24 @@ impl Drain {
         if u64::try_from(event.head.start_ns).is_ok_and(|start_ns| start_ns < self.filtering.opened_ns) {
             self.earlier.add(&io);
         }
-        let tally = &mut self.waiting[BLOCK];
+        let tally = &mut self.waiting[TableId::Block];
         tally.count(cpu, &io);
         add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
         self.builders.block.push(row);
         Some(())
     }
 
-    fn flush(&mut self, class: Class, patience: Patience) {
-        let rows = self.builders.finish(class);
-        let tally = std::mem::take(&mut self.waiting[class]);
+    fn flush(&mut self, table: TableId, patience: Patience) {
+        let rows = self.builders.finish(table);
+        let tally = std::mem::take(&mut self.waiting[table]);
         let lost = match rows {
             Ok(rows) if rows.num_rows() == 0 => return,
-            Ok(rows) => self.send(patience, Batch { class, rows, tally }).err().map(|batch| batch.tally),
+            Ok(rows) => self.send(patience, Batch { table, rows, tally }).err().map(|batch| batch.tally),
             Err(_) => Some(tally),
         };
         if let Some(tally) = lost {
             self.totals.lost.fetch_add(tally.events(), Relaxed);
-            self.losses.add(class, Cause::ChannelFull, &tally);
+            self.losses.add(table, Cause::ChannelFull, &tally);
         }
     }
 
@@ -243,17 +248,24 @@ impl Drain {
         self.totals.drain.beat();
         self.thrift.look();
         self.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
-        if due == Due::Nothing {
-            return;
+        if due != Due::Nothing {
+            self.flush_all(Patience::None);
         }
-        self.flush_all(Patience::None);
         if let Due::All(moment_ns) = due {
-            self.make_durable(moment_ns);
+            // What was lost until then first: a moment of which that is not on the disk is none.
+            let lost_in_writing = moment_ns.and_then(|_| self.chronicle.tell_losses());
+            self.make_durable(moment_ns, lost_in_writing);
         }
+        // After what may lose something, so that it is told of the time since the last look, and after it was told, so that this is not done twice.
+        self.chronicle.look();
     }
 
-    fn make_durable(&mut self, moment_ns: Option<i64>) {
-        self.sink.make_durable(moment_ns.map(|ns| ns.saturating_add(self.decoder.clock_offset_ns)));
+    fn make_durable(&mut self, moment_ns: Option<i64>, lost_in_writing: Option<u64>) {
+        let whole = moment_ns.zip(lost_in_writing).map(|(moment_ns, lost_in_writing)| Whole {
+            until_ns: moment_ns.saturating_add(self.decoder.clock_offset_ns),
+            lost_in_writing,
+        });
+        self.sink.make_durable(whole);
     }
 
     /// Everything is detached: hands over what is left.
@@ -263,7 +275,9 @@ impl Drain {
         late.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
         // Nothing ends any more that would become a row.
-        self.make_durable(Some(clock::monotonic_ns()));
+        let now_ns = clock::monotonic_ns();
+        let lost_in_writing = self.chronicle.finish();
+        self.make_durable(Some(now_ns), lost_in_writing);
         let unmapped = self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
         Ok(Drained { unmapped, earlier: self.earlier })
     }
@@ -271,9 +285,9 @@ impl Drain {
     fn flush_all(&mut self, patience: Patience) {
         self.flushed = Instant::now();
         self.totals.selected.store(self.selected, Relaxed);
-        for class in 0..CLASSES {
-            self.flush(class, patience);
-        }
+        // What comes often last: it leaves no room for the others.
+        let seldom = TableId::ALL.iter().filter(|table| !OFTEN.contains(table));
+        seldom.chain(&OFTEN).for_each(|table| self.flush(*table, patience));
         self.sink.end_flush();
     }
 }
@@ -306,6 +320,7 @@ impl Draining {
         sink: Box<dyn Sink>,
         pace: Pace,
         (gathering, moments): (Option<Gathering>, Moments),
+        chronicle: Chronicle,
         thrift: Thrift,
         filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
@@ -323,6 +338,7 @@ impl Draining {
             losses,
             gathering,
             moments,
+            chronicle,
             thrift,
             pace,
             flushed: Instant::now(),

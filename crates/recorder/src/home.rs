@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::capture::Lock;
-use iostrata_capture::dir::Dir;
+use iostrata_capture::dir::{Dir, Undo};
 use iostrata_capture::manifest::Manifest;
+use iostrata_capture::message::tell;
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::unbegun::Remains;
-use iostrata_capture::{Error, segment, tables};
+use iostrata_capture::{Error, TableId, segment};
 
 use crate::privilege::{self, Invoker};
-use crate::report::tell;
 
 /// Directories are the owner's to write, the group's to read.
 const MODE: u32 = 0o750;
@@ -49,10 +49,11 @@ impl Chosen {
         match place {
             Place::New => {
                 let writer = privilege::invoker();
-                let made = privilege::acting_as(writer, || Ok(Dir::create(&path, MODE)?));
-                let root = made.with_context(|| format!("--out: cannot make {}{}", path.display(), by(writer)))?;
+                let made = privilege::acting_as(writer, || Ok(Dir::begin(&path, MODE)?));
+                let (root, undo) =
+                    made.with_context(|| format!("--out: cannot make {}{}", path.display(), by(writer)))?;
                 let mut home = Home::of(root.clone(), root, writer);
-                home.is_made = true;
+                home.undo = Some(undo);
                 home.furnished(false)
             }
             Place::Empty(root) => Home::at(root.clone(), root).furnished(false),
@@ -111,7 +112,9 @@ pub struct Home {
     pub older: Vec<Dir>,
     /// The id of the last of them.
     pub continues: Option<String>,
-    /// Whether the directory was not there before.
+    /// Where the capture's directory was not there before: takes it away again, with those above it that were missing.
+    undo: Option<Undo>,
+    /// Whether the segment was not there before.
     is_made: bool,
     /// Whether what is in it was made for this recording.
     is_ours: bool,
@@ -128,6 +131,7 @@ impl Home {
             writer,
             older,
             continues: None,
+            undo: None,
             is_made: false,
             is_ours: false,
             has_begun: false,
@@ -175,7 +179,7 @@ impl Home {
             let remains = Remains::of(&root);
             remains.ok_or_else(|| anyhow!("--out {shown}: another recorder has written to it"))?.remove()?;
         }
-        let names = || tables::all().into_iter().map(|table| table.name);
+        let names = || TableId::ALL.iter().map(|table| table.name());
         // Each was not there before: what somebody else has put there meanwhile is not written to.
         let made = privilege::acting_as(self.writer, || Ok(names().try_for_each(|name| root.make_dir(name, MODE))?));
         made.context("--out")?;
@@ -205,6 +209,7 @@ impl Home {
     /// The recording has begun: what there is stays.
     pub fn begin(&mut self) {
         self.has_begun = true;
+        self.undo.iter().for_each(Undo::keep);
     }
 }
 

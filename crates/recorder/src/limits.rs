@@ -6,14 +6,14 @@ use std::sync::OnceLock;
 use anyhow::{Error, Result, anyhow, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::classes::CLASSES;
+use iostrata_capture::TableId;
 
 /// The soft limit of open files that the process was started with; none: unlimited.
 static FILES_BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
 /// Descriptors that a recording opens after it has attached: for each table a part, its log and a directory, while an older part
 /// is closed; and what threads, sockets and readings of /proc take.
-const FILES_LATER: u64 = 6 * CLASSES as u64 + 16;
+const FILES_LATER: u64 = 6 * TableId::COUNT as u64 + 16;
 
 /// Raises the soft limit of open files to the hard one: rings, maps and programs are descriptors. The command gets its own back.
 pub fn raise_files() {

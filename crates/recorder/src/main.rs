@@ -1,21 +1,19 @@
 //! `iostrata`: parse, build options, run, print one error.
 
+#![deny(clippy::disallowed_methods)]
+
 use std::process::ExitCode;
 
-use clap::Parser;
-use iostrata_recorder::cli::{Cli, Command, FormatName, Usage};
+use anyhow::Context;
+use iostrata_capture::exit::{INCOMPLETE, USAGE, Usage};
+use iostrata_capture::message::{self, show, tell, tell_all};
+use iostrata_recorder::cli::{Cli, Command, FormatName};
 use iostrata_recorder::record::{self, Outcome};
-use iostrata_recorder::report::{self, tell};
+use iostrata_recorder::report;
 use iostrata_recorder::{check, command, limits, status};
 
-/// The capture is finished but not complete.
-const INCOMPLETE: u8 = 3;
-
-/// The command line cannot be meant.
-const USAGE: u8 = 2;
-
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match run(message::parsed::<Cli>().command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             tell(&format!("iostrata: {error:#}\n"));
@@ -28,12 +26,12 @@ fn run(what: Command) -> anyhow::Result<u8> {
     match what {
         Command::Check => {
             let findings = check::run();
-            report::show(&findings.text)?;
+            print(&findings.text)?;
             Ok(u8::from(!findings.usable))
         }
         Command::Status(arguments) => {
             let (text, code) = status::run(&arguments.directory, arguments.format == FormatName::Json)?;
-            report::show(&text)?;
+            print(&text)?;
             Ok(code)
         }
         Command::Launch { gate, files, command } => {
@@ -45,10 +43,14 @@ fn run(what: Command) -> anyhow::Result<u8> {
             limits::raise_files();
             let outcome = record::run(&options)?;
             let out = options.out.as_deref().map(|out| (out, outcome.size));
-            tell(&report::text(&outcome.manifest, out, outcome.live.as_ref()));
+            tell_all(&report::text(&outcome.manifest, out, outcome.live.as_ref()));
             Ok(exit_code(&outcome))
         }
     }
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    show(text).context("cannot write to standard output")
 }
 
 fn exit_code(outcome: &Outcome) -> u8 {

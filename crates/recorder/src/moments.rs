@@ -8,9 +8,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use iostrata_capture::message::tell;
 
 use crate::clock;
-use crate::report::tell;
 use crate::session::Barrier;
 
 /// The clock of the kernel side may be behind by some nanoseconds where it is adjusted; this is more.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Rows wait at most so long for their batch to fill, where nobody looks at them meanwhile.
-const BATCH_AGE: Duration = Duration::from_secs(1);
+pub const BATCH_AGE: Duration = Duration::from_secs(1);
 
 /// The same where somebody does; with the poll of the rings that makes a quarter of a second.
 const LIVE_BATCH_AGE: Duration = Duration::from_millis(200);

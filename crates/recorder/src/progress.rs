@@ -18,6 +18,7 @@ pub struct Progress {
 impl Progress {
     /// A line on standard error, if that is a terminal and no live view (`live`) is on the way to the same one.
     pub fn start(live: bool) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "nothing is printed")]
         let visible = !live && std::io::stderr().is_terminal();
         let bar = if visible { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {

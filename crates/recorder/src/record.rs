@@ -7,15 +7,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
-use iostrata_capture::ledger::{Amounts, Skipped};
+use iostrata_capture::ledger::Skipped;
 use iostrata_capture::manifest::{Device, Manifest, Server, State, Unnamed};
+use iostrata_capture::message::tell;
 use iostrata_capture::op::{Direction, Layer, Op};
 use iostrata_capture::whole;
+use iostrata_capture::{ByTable, TableId};
 
 use crate::books::{DeviceRows, Fate, Tally, settle};
 use crate::bpf::types;
 use crate::chronicle::Chronicle;
-use crate::classes;
 use crate::clock;
 use crate::command::{Held, exit_code};
 use crate::decode::Decoder;
@@ -37,7 +38,6 @@ use crate::privacy::Veil;
 use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::process_io::ProcessIo;
-use crate::report::tell;
 use crate::sampling::{Governor, Rates};
 use crate::selection;
 use crate::service::Service;
@@ -131,8 +131,8 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
     Ok(config)
 }
 
-fn manifest(options: &Record, plan: &Plan) -> Manifest {
-    Manifest {
+fn manifest(options: &Record, plan: &Plan) -> Result<Manifest> {
+    Ok(Manifest {
         schema_version: SCHEMA_VERSION,
         parts_id: None,
         continues: None,
@@ -146,7 +146,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         run_queue: options.run_queue,
         whole_until_ns: None,
         command_line: std::env::args().collect(),
-        host: host::describe(),
+        host: host::describe()?,
         clock: clock::start(),
         layers: plan.layers.iter().cloned().collect(),
         probes: plan.probes.clone(),
@@ -160,7 +160,7 @@ fn manifest(options: &Record, plan: &Plan) -> Manifest {
         process_counters: None,
         servers: Vec::new(),
         maps: Vec::new(),
-    }
+    })
 }
 
 /// The devices whose requests are recorded.
@@ -218,7 +218,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     }
 
     let veil = Veil::new(options.privacy)?;
-    let mut manifest = manifest(options, &plan);
+    let mut manifest = manifest(options, &plan)?;
     manifest.parts_id = Some(manifest.capture_id.clone());
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
@@ -231,7 +231,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id, began_ns), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs?;
     let shared = || (Arc::clone(&totals), Arc::clone(&losses));
-    let mut chronicle = Chronicle::start(own, words.classes.clone(), &manifest.clock, shared());
+    let chronicle = (Arc::clone(&losses), session.shared_accounts()?);
     let draining = Draining::start(
         session.rings()?,
         Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
@@ -239,6 +239,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         sink,
         outputs::pace(options),
         (session.gathering()?, Moments::start(session.barrier()?)?),
+        Chronicle::start(own, chronicle, (&manifest.clock, began_ns), Arc::clone(&totals)),
         Thrift::beyond(options.memory.thrift_bytes),
         Filtering {
             devices: places
@@ -263,7 +264,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         told: &told,
         totals: &totals,
         session: &session,
-        chronicle: &mut chronicle,
+        losses: &losses,
         service: &mut service,
         governor,
         capture_id: &manifest.capture_id,
@@ -286,21 +287,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let requests = std::mem::take(&mut left.rows);
     let Drained { unmapped, earlier } = draining.finish(requests)?;
     manifest.filtered = Some(selection::at_end(options, &manifest, &session, &totals, unmapped)?);
-    chronicle.finish(&session.accounts()?);
     let written = keeper.finish()?;
-    let of_class = |written| Fate { written, ..Fate::default() };
-    let mut fates: Vec<Fate> = written.written.into_iter().map(of_class).collect();
-    for (class, late, unknown) in
-        [(classes::BLOCK, left.ended, left.unknown_io), (classes::SHARE, left.shares, Amounts::default())]
-    {
-        fates.get_mut(class).into_iter().for_each(|fate| (fate.late, fate.unknown) = (late, unknown));
-    }
+    let mut fates = written.written.map(|written| Fate { written, ..Fate::default() });
+    (fates[TableId::Block].late, fates[TableId::Block].unknown) = (left.ended, left.unknown_io);
+    fates[TableId::Share].late = left.shares;
     let accounts = session.accounts()?;
-    manifest.books = settle(&words.classes, &accounts, &fates, &losses, skipped, &left);
-    if let (Some(class), Some(calls)) = (words.classes.get(classes::SYSCALL), accounts.get(classes::SYSCALL)) {
-        let left = in_tables(&session, &words.ops)?;
-        unseen::settle(&mut manifest.books, class, calls, session.unseen(&words, &kernel)?, &left);
-    }
+    manifest.books = settle(&accounts, &fates, &losses, skipped, &left);
+    let (calls, under_way) = (&accounts[TableId::Syscall], in_tables(&session, &words.ops)?);
+    unseen::settle(&mut manifest.books, calls, session.unseen(&words, &kernel)?, &under_way);
     manifest.books.incomplete.earlier_io = earlier;
     manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
@@ -313,7 +307,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
             ));
         }
         let own = |dev| session.own_io(dev).map(|seen| left.with_own(dev, seen));
-        manifest.device_books = witness.settle(|dev| rows_of(&fates, dev), own)?;
+        manifest.device_books = witness.settle((|dev| rows_of(&fates, dev), &left.moved), own)?;
     }
     manifest.clock.pairs.push(clock::pair());
     manifest.state = State::Complete;
@@ -370,9 +364,9 @@ fn left(session: &Session, idle: &[Idle], opened_ns: u64, op_words: &[String]) -
     Ok(unfinished::settle(&left, idle, |op| direction_of(op_words, op)))
 }
 
-fn rows_of(fates: &[Fate], dev: i32) -> DeviceRows {
+fn rows_of(fates: &ByTable<Fate>, dev: i32) -> DeviceRows {
     let mut sum = Tally::default();
-    for fate in fates {
+    for fate in fates.values() {
         sum.add(&fate.written);
     }
     sum.devices.remove(&dev).unwrap_or_default()

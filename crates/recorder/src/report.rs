@@ -1,32 +1,15 @@
 //! The end of a recording in words: what was captured and whether the books balance.
 
 use std::fmt::Write;
-use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use indicatif::HumanBytes;
 use iostrata_capture::ledger::{Account, Amounts};
 use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
-use iostrata_capture::plain;
 
 use crate::sink::Size;
 use crate::sink::live::Shown;
-
-/// Prints on standard error. That nobody may be listening there is no reason to end a recording.
-pub fn tell(text: &str) {
-    let _ = std::io::stderr().write_all(plain::lines(text).as_bytes());
-}
-
-/// Prints on standard output what was asked for. A reader that has seen enough is no error.
-pub fn show(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout();
-    match out.write_all(plain::lines(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
-        _ => Ok(()),
-    }
-}
 
 /// Lines for the terminal; `out` is where the capture is, if it was kept, and what its parts take.
 pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown>) -> String {

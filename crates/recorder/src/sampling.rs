@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use iostrata_capture::manifest::Sampling;
+use iostrata_capture::message::tell;
 
 use crate::bpf::types;
 use crate::clock;
-use crate::report::tell;
 use crate::session::Session;
 
 /// The last step: one in 256.

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::manifest::MapUse;
+use iostrata_capture::message::tell_all;
 use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
@@ -16,9 +17,9 @@ use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
 use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opcode_name, told_writes};
-use crate::report::tell;
 use crate::unseen::Unseen;
 
+mod accounts;
 mod barrier;
 mod earlier;
 mod gathering;
@@ -26,6 +27,7 @@ mod left;
 mod owners;
 mod words;
 
+pub use accounts::{Accounts, SharedAccounts};
 pub use barrier::Barrier;
 pub use earlier::STILL_CALLING;
 use earlier::StillCalling;
@@ -58,7 +60,7 @@ pub fn quiet_libbpf() {
     fn keep(_: PrintLevel, message: String) {
         if let Ok(mut complaints) = COMPLAINTS.lock() {
             if std::env::var_os("IOSTRATA_LIBBPF_LOG").is_some() {
-                tell(&message);
+                tell_all(&message);
             }
             complaints.truncate(200);
             complaints.push(message);
@@ -203,12 +205,12 @@ struct Rings {
 }
 
 impl Rings {
-    fn of(settings: &Settings) -> Rings {
-        let shards = crate::host::possible_cpus().clamp(1, 64);
+    fn of(settings: &Settings) -> Result<Rings> {
+        let shards = crate::host::possible_cpus()?.clamp(1, 64);
         let is_split = follow_files(&settings.programs);
-        let often_classes = if is_split { OFTEN.iter().map(|class| 1 << class).sum() } else { 0 };
+        let often_classes = if is_split { OFTEN.iter().map(|table| 1 << *table as u32).sum() } else { 0 };
         let number = if is_split { 2 * shards } else { shards };
-        Rings { shards, number, bytes: ring_bytes(settings.ring_bytes, number), often_classes }
+        Ok(Rings { shards, number, bytes: ring_bytes(settings.ring_bytes, number), often_classes })
     }
 }
 
@@ -227,7 +229,7 @@ impl<'obj> Session<'obj> {
         before: &mut dyn FnMut(),
     ) -> Result<Self> {
         clear_complaints();
-        let rings = Rings::of(settings);
+        let rings = Rings::of(settings)?;
         let open = open(object, settings, &rings)?;
         let skeleton = open.load().map_err(|e| match refused_program() {
             Some(program) => Refusal { why: format!("the kernel refuses {program}: {e}"), program }.into(),
@@ -367,12 +369,6 @@ impl<'obj> Session<'obj> {
             add_own(&mut sum.before_use, &left_out.before_use);
         }
         Ok(sum)
-    }
-
-    /// The kernel side's books: for each class its accounts by CPU.
-    pub fn accounts(&self) -> Result<Vec<Vec<types::account>>> {
-        let classes = types::event_class::CLASS_COUNT.0;
-        (0..classes).map(|class| percpu(&self.skeleton.maps.accounts, &class.to_ne_bytes())).collect()
     }
 
     /// From when how much is recorded.

@@ -37,6 +37,9 @@ fn shown(health: &Health, json: bool) -> Result<String> {
 fn over(directory: &Dir) -> Result<String> {
     let newest = segments(directory)?.pop().unwrap_or_else(|| directory.clone());
     let manifest = Manifest::read(&newest)?;
+    if let Some(from) = manifest.imported_from() {
+        return Ok(format!("{}: not a recording: it was {from}\n", newest.path().display()));
+    }
     let how = match manifest.state {
         State::Complete => format!(
             "the recording ended at {} ({})",

@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use iostrata_capture::ledger::Amounts;
-use iostrata_capture::manifest::Device;
+use iostrata_capture::manifest::{Device, DeviceCounters};
 use iostrata_capture::op::Direction;
 use rustc_hash::FxHashMap;
 
-use crate::bpf::{bytes_of, read_record, types};
+use crate::bpf::types;
 use crate::clock;
 use crate::host::devices;
 
@@ -63,6 +63,9 @@ pub struct Settled {
     pub unknown: u64,
     /// What these carry.
     pub unknown_io: Amounts,
+    /// By disk: bytes of requests under way that were moved already. The kernel counts them as they are moved, which for a write in a flush
+    /// sequence is before the last flush, and the request when it ends.
+    pub moved: FxHashMap<i32, DeviceCounters>,
 }
 
 /// Finds out which requests are over. `direction` tells that of an operation by its number.
@@ -70,7 +73,8 @@ pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direc
     let mut settled = Settled::default();
     for (request, parts) in &left.requests {
         match (fate(request, idle), request.own != 0) {
-            (Fate::UnderWay, _) | (Fate::Unknown, true) => {}
+            (Fate::UnderWay, _) => settled.add_moved(request, direction(request.op)),
+            (Fate::Unknown, true) => {}
             (Fate::Unknown, false) => {
                 settled.unknown += 1;
                 settled.unknown_io.add(&Amounts::of(direction(request.op), u64::from(request.bytes)));
@@ -122,12 +126,6 @@ fn fate(request: &types::inflight_request, idle: &[Idle]) -> Fate {
     if is_device_flush(request) { Fate::UnderWay } else { Fate::Unknown }
 }
 
-/// Where a request was when it was issued. The generated type has a union there.
-fn sector_of(request: &types::inflight_request) -> i64 {
-    let at = std::mem::offset_of!(types::inflight_request, __anon_inflight_request_1);
-    bytes_of(request).get(at..).and_then(read_record::<u64>).map_or(MISSING, u64::cast_signed)
-}
-
 /// The request that a flush without data was.
 fn flush(bio: &types::queued_bio) -> types::inflight_request {
     types::inflight_request {
@@ -150,6 +148,19 @@ impl Settled {
             write_ops: seen.write_ops + unseen.write_ops,
             write_bytes: seen.write_bytes + unseen.write_bytes,
             ..seen
+        }
+    }
+
+    fn add_moved(&mut self, request: &types::inflight_request, direction: Option<Direction>) {
+        let is_counted = u32::from(request.flags) & types::request_flag::REQUEST_UNCOUNTED.0 == 0;
+        if !is_counted || request.bytes_done == 0 {
+            return;
+        }
+        let moved = self.moved.entry(dev_of(request) as i32).or_default();
+        match direction {
+            Some(Direction::Read) => moved.read_bytes += u64::from(request.bytes_done),
+            Some(Direction::Write) => moved.write_bytes += u64::from(request.bytes_done),
+            None => {}
         }
     }
 
@@ -186,7 +197,7 @@ impl Settled {
         row.queue_ns = between(request.queue_ns, first_ns);
         row.insert_ns = between(request.insert_ns, request.issue_ns);
         let requeued = u32::from(request.phase) == types::phase::PHASE_REQUEUED.0;
-        row.sector = if is_flush || requeued { MISSING } else { sector_of(request) };
+        row.sector = if is_flush || requeued { MISSING } else { request.bio_or_sector.cast_signed() };
         row.bytes = request.bytes;
         row.flags = request.flags;
         row.bios = request.bios;
@@ -246,6 +257,21 @@ mod tests {
             (4096, MISSING, 1, 1)
         );
         assert_eq!((settled.own[&1].write_ops, settled.own[&1].write_bytes, settled.unknown), (1, 4096, 0));
+    }
+
+    #[test]
+    fn of_what_is_under_way_the_bytes_are_known_that_were_moved() {
+        let op = types::op::OP_READ.0 as u8;
+        let under_way = types::inflight_request { issue_ns: 30_000_000_000, ..request(1, WRITE) };
+        let moved = types::inflight_request { bytes_done: 1024, ..under_way };
+        let own = types::inflight_request { own: 1, ..moved };
+        let read = types::inflight_request { op, bytes_done: 512, ..under_way };
+        let flags = types::request_flag::REQUEST_UNCOUNTED.0 as u16;
+        let uncounted = types::inflight_request { flags, ..moved };
+        let over = types::inflight_request { bytes_done: 1024, ..request(1, WRITE) };
+        let settled = settled(&[under_way, moved, own, read, uncounted, over], &[]);
+        assert_eq!(settled.rows.len(), 1);
+        assert_eq!((settled.moved[&1].write_bytes, settled.moved[&1].read_bytes), (2048, 512));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Calls that were seen and have no row: what the kernel side counted of them, and what that leaves under way at the stop.
 
+use iostrata_capture::TableId;
 use iostrata_capture::ledger::{Account, Amounts, Books, Followed, FollowedKind};
 use iostrata_capture::op::Direction;
 use iostrata_capture::unseen::{UnseenKind, WithoutRow};
@@ -73,8 +74,8 @@ fn followed(accounts: &[types::account], left: &InTables) -> Vec<Followed> {
     ]
 }
 
-/// Puts down in `books` which calls have no row. `accounts` are those of `class` by CPU, read when nothing is attached any more.
-pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
+/// Puts down in `books` which calls have no row. `accounts` are those of system calls by CPU, read when nothing is attached any more.
+pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
     books.followed = followed(accounts, in_tables);
     books.incomplete.unfinished_calls = in_tables.calls;
     let (mut left, mut left_io) = under_way(accounts);
@@ -84,7 +85,7 @@ pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unsee
         // Of what is left, those are over whose completion is known to have found no room. Which of them they were is not.
         let over = overflows.saturating_sub(calls.ops).min(left);
         if over > 0 {
-            lose(books, class, over, &left_io);
+            lose(books, over, &left_io);
             calls.ops = calls.ops.saturating_add(over);
             calls.read_bytes = calls.read_bytes.saturating_add(left_io.read_bytes);
             calls.write_bytes = calls.write_bytes.saturating_add(left_io.write_bytes);
@@ -111,7 +112,8 @@ pub fn settle(books: &mut Books, class: &str, accounts: &[types::account], unsee
 }
 
 /// Counts calls as lost that were not counted as seen before. On which CPU they ended nobody knows.
-fn lose(books: &mut Books, class: &str, calls: u64, io: &Amounts) {
+fn lose(books: &mut Books, calls: u64, io: &Amounts) {
+    let class = TableId::Syscall.name();
     if !books.accounts.iter().any(|account| account.class == class && account.cpu == 0) {
         books.accounts.push(Account { class: class.to_owned(), ..Account::default() });
     }
@@ -139,7 +141,7 @@ mod tests {
     fn settled(accounts: &[types::account]) -> Books {
         let calls = vec![(UnseenKind::UringNotTold, types::unseen_calls { ops: 1, ..Default::default() })];
         let mut books = Books::default();
-        settle(&mut books, "syscall", accounts, Unseen { calls, ..Unseen::default() }, &InTables::default());
+        settle(&mut books, accounts, Unseen { calls, ..Unseen::default() }, &InTables::default());
         books
     }
 
@@ -148,7 +150,7 @@ mod tests {
         let mut books = Books::default();
         let accounts = [types::account { calls_begun: 9, calls_ended: 8, ..begun_and_ended(4, 2) }];
         let io = Amounts { write_ops: 1, write_bytes: 100, ..Amounts::default() };
-        settle(&mut books, "syscall", &accounts, Unseen::default(), &InTables { calls: 1, calls_io: io, asyncs: 2 });
+        settle(&mut books, &accounts, Unseen::default(), &InTables { calls: 1, calls_io: io, asyncs: 2 });
         assert_eq!((books.incomplete.unfinished_calls, books.incomplete.unfinished_async), (1, 2));
         assert_eq!(books.incomplete.unfinished_io, Some(Amounts { read_bytes: 2 * 4096, ..io }));
         let counts = |of: &Followed| (of.begun, of.ended, of.under_way);

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use crossbeam_channel::Receiver;
 use iostrata_capture::manifest::Device;
+use iostrata_capture::message::{tell, tell_all};
 
-use crate::bpf::types;
-use crate::chronicle::Chronicle;
+use crate::chronicle::books_until_now;
 use crate::health::Health;
 use crate::host::devices;
+use crate::losses::Losses;
 use crate::options::Record;
 use crate::progress::Progress;
-use crate::report::tell;
 use crate::sampling::Governor;
 use crate::service::Service;
-use crate::session::Session;
+use crate::session::{Accounts, Session};
 use crate::signals::Told;
 use crate::sink::Totals;
 use crate::socket;
@@ -44,8 +44,8 @@ pub struct Watch<'a> {
     pub totals: &'a Totals,
     /// The kernel side.
     pub session: &'a Session<'a>,
-    /// Sees the kernel side's accounts at each look.
-    pub chronicle: &'a mut Chronicle,
+    /// What was seen and lost.
+    pub losses: &'a Losses,
     /// Keeps to the limit of CPU time, where there is one.
     pub governor: Option<Governor<'a>>,
     /// Told how things stand.
@@ -75,7 +75,7 @@ impl Watch<'_> {
             }
             let lost = self
                 .look()?
-                .iter()
+                .values()
                 .flatten()
                 .map(|a| a.ring_full + a.inflight_full + a.missed_return + a.unseen_end)
                 .sum();
@@ -94,7 +94,7 @@ impl Watch<'_> {
         match self.told.recv_timeout(time) {
             Ok(Told::Stop(why)) => return Ok(Some(why)),
             Ok(Told::Rotate) => self.totals.rotate.store(true, Relaxed),
-            Ok(Told::Status) => tell(&self.health()?.text()),
+            Ok(Told::Status) => tell_all(&self.health()?.text()),
             Ok(Told::Asked(stream)) => socket::answer(stream, &self.health()?),
             Err(_) => {}
         }
@@ -102,20 +102,19 @@ impl Watch<'_> {
     }
 
     fn health(&self) -> Result<Health> {
-        let books = self.chronicle.books(&self.session.accounts()?);
+        let books = books_until_now(&self.session.accounts()?, self.losses);
         Ok(Health::take(self.capture_id, self.started, self.totals, &books))
     }
 
-    /// The kernel side's accounts, after the chronicle has seen them.
-    fn look(&mut self) -> Result<Vec<Vec<types::account>>> {
+    /// The kernel side's accounts, after everyone has looked who is to look often.
+    fn look(&mut self) -> Result<Accounts> {
         let accounts = self.session.accounts()?;
-        self.chronicle.look(&accounts);
         self.session.look_at_tables();
         if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
             tell(&format!("iostrata: {error:#}; what is recorded under --cpu-limit stays as it is\n"));
         }
-        let (chronicle, totals) = (&self.chronicle, self.totals);
-        let health = || Health::take(self.capture_id, self.started, totals, &chronicle.books(&accounts));
+        let (losses, totals) = (self.losses, self.totals);
+        let health = || Health::take(self.capture_id, self.started, totals, &books_until_now(&accounts, losses));
         self.service.tick(totals, health);
         Ok(accounts)
     }
@@ -150,9 +149,9 @@ impl Watch<'_> {
 }
 
 /// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
-fn dirty_bytes(accounts: &[Vec<types::account>]) -> u64 {
+fn dirty_bytes(accounts: &Accounts) -> u64 {
     let (mut dirtied, mut cleaned) = (0u64, 0u64);
-    for account in accounts.iter().flatten() {
+    for account in accounts.values().flatten() {
         dirtied = dirtied.wrapping_add(account.dirtied_bytes);
         cleaned = cleaned.wrapping_add(account.cleaned_bytes);
     }

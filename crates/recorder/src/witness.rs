@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use iostrata_capture::manifest::{Counting, Device, DeviceBook, DeviceCounters};
+use rustc_hash::FxHashMap;
 
 use crate::books::{DeviceRows, Kernel, settle_device};
 use crate::bpf::types;
@@ -74,10 +75,11 @@ impl Witness {
         missing.map(|(_, device)| device.name.as_str()).collect()
     }
 
-    /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's.
+    /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's, `part` the bytes that
+    /// requests under way at the end had moved, which are counted by then and in no row.
     pub fn settle<E>(
         &self,
-        rows: impl Fn(i32) -> DeviceRows,
+        (rows, part): (impl Fn(i32) -> DeviceRows, &FxHashMap<i32, DeviceCounters>),
         own: impl Fn(i32) -> Result<types::own_io, E>,
     ) -> Result<Vec<DeviceBook>, E> {
         let mut books = Vec::new();
@@ -87,6 +89,9 @@ impl Witness {
                 let moved = detaching.counters.since(&attached.counters);
                 let edges = detached.counters.since(&before.counters).since(&moved);
                 let hands_bios_on = !devices::makes_requests(&device.name);
+                // What is under way there are bios, which are counted as a whole.
+                let part = part.get(&device.dev).filter(|_| !hands_bios_on).copied().unwrap_or_default();
+                let (moved, edges) = with_edge(moved, edges, part);
                 let kernel = Kernel { moved, edges, counting: counting(&readings), hands_bios_on };
                 books.push(settle_device(&device.name, kernel, rows(device.dev), &own(device.dev)?));
             }
@@ -95,11 +100,43 @@ impl Witness {
     }
 }
 
+/// What lies between the inner readings and what beside them, where `part` of the former is in no row yet.
+fn with_edge(moved: DeviceCounters, edges: DeviceCounters, part: DeviceCounters) -> (DeviceCounters, DeviceCounters) {
+    let read_bytes = part.read_bytes.min(moved.read_bytes);
+    let write_bytes = part.write_bytes.min(moved.write_bytes);
+    let sure = DeviceCounters {
+        read_bytes: moved.read_bytes - read_bytes,
+        write_bytes: moved.write_bytes - write_bytes,
+        ..moved
+    };
+    let open = DeviceCounters {
+        read_bytes: edges.read_bytes + read_bytes,
+        write_bytes: edges.write_bytes + write_bytes,
+        ..edges
+    };
+    (sure, open)
+}
+
 /// Whether the kernel counted, as far as these readings tell.
 fn counting(readings: &[Reading]) -> Counting {
     match readings.iter().filter(|reading| reading.counts).count() {
         0 => Counting::Never,
         count if count == readings.len() => Counting::Always,
         _ => Counting::Partly,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_moved_of_requests_under_way_may_be_in_rows_or_not() {
+        let counters = |write_ops, write_bytes| DeviceCounters { write_ops, write_bytes, ..DeviceCounters::default() };
+        let (sure, open) = with_edge(counters(127, 16_107_520), counters(3, 5_120), counters(0, 1_024));
+        assert_eq!((sure, open), (counters(127, 16_106_496), counters(3, 6_144)));
+        // All that was counted came before the first of the inner readings.
+        let (sure, open) = with_edge(counters(0, 512), counters(1, 0), counters(0, 1_024));
+        assert_eq!((sure, open), (counters(0, 0), counters(1, 512)));
     }
 }

@@ -46,6 +46,8 @@ layers() {
 	done
 	/payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 2>/dev/null
 	sync
+	# Before 5.18 the other leaves a file's last pages, which the CPU that wrote them has yet to put into the lists of all.
+	/payload/bin/evict if=/mnt/buffered iflag=nocache of=/dev/null count=0 2>/dev/null
 	echo 3 >/proc/sys/vm/drop_caches
 	/payload/bin/dd if=/mnt/buffered of=/dev/null bs=64k 2>/dev/null
 	/payload/bin/dd if=/mnt/later of=/dev/null bs=64k iflag=direct 2>/dev/null
@@ -103,7 +105,7 @@ in_cgroup() {
 	sh -c 'echo $$ >"/sys/fs/cgroup/$0/cgroup.procs"; exec "$@"' "$@"
 }
 
-for name in crowd layered first second deleted successor straight charged billed; do cp /payload/bin/dd "/payload/bin/$name"; done
+for name in crowd evict layered first second deleted successor straight charged billed; do cp /payload/bin/dd "/payload/bin/$name"; done
 for way in aio uring mapped unsynced appender sender copier; do cp /payload/bin/paths "/payload/bin/$way"; done
 mkdir -p /mnt
 for system in ext4 xfs btrfs; do
@@ -157,12 +159,18 @@ start /out/run_queue --run-queue
 /payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
 stop /out/run_queue
 
-# A write that nothing follows, and a recorder that is killed when something has been flushed.
+# A write that nothing follows, and a recorder that is killed when it says that all of that second is on the disk.
+whole_s() {
+	for place in 1 4097; do
+		tail -c +$place /out/killed/capture/.whole 2>/dev/null | head -c 20 | cut -c 2-11
+	done | sort -n | tail -n 1
+}
 mkdir /out/killed
 filter=--comm=first start /out/killed --layers fs --flush-interval 500ms
 /payload/bin/first if=/dev/zero of=/mnt/kept bs=64k count=1 2>/dev/null
+written_s=$(date +%s)
 tries=0
-until [ "$(stat -c %s /out/killed/capture/fs/.part-000001.parquet.tmp 2>/dev/null || echo 0)" -gt 4 ] || [ $tries -gt 600 ]; do
+until found_s=$(whole_s) && [ "${found_s:-0}" -gt "$written_s" ] || [ $tries -gt 600 ]; do
 	tries=$((tries + 1))
 	sleep 0.1
 done

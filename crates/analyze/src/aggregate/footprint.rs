@@ -20,7 +20,6 @@ use super::Precision;
 use super::sequence::{BySubject, Owners, Subject};
 use crate::entity::{Entities, Entity, FileId, Place, Places, Scope};
 use kept::{Kept, Limits};
-pub use sampled::is_sampled;
 
 /// The size of a block.
 pub const BLOCK_BYTES: u64 = 4_096;
@@ -43,6 +42,12 @@ const LONG_BLOCKS: u64 = 1 << 14;
 /// One operation touches no more blocks than that: the kernel counts the bytes of a request in 32 bits, and a call moves less.
 const MOST_OF_ONE: u64 = (1 << 20) + 1;
 
+/// Of distances of reuse, blocks are looked at one by one up to so many, each as often as it was touched,
+const LEAST_LOOKS: u64 = 1 << 24;
+
+/// and beyond that up to so many for each operation: what they cost follows the operations, whatever sizes these claim.
+const LOOKS_OF_ONE: u64 = 64;
+
 /// A hash of words that is the same on every machine and in every run.
 fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
     // The finalizer of splitmix64 (Steele et al., OOPSLA 2014), word by word.
@@ -52,6 +57,11 @@ fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
         mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ mixed >> 31
     })
+}
+
+/// How often a number of blocks is halved so that there are no more than there is room for, which is not none.
+fn halvings(blocks: u64, room: u64) -> u32 {
+    blocks.div_ceil(room).max(1).next_power_of_two().ilog2()
 }
 
 /// A file or a disk, in which blocks have numbers.
@@ -104,8 +114,20 @@ impl Touch {
 
     /// The hash of each block that it touches.
     pub fn hashes(&self) -> impl Iterator<Item = u64> {
+        self.hashes_of(0)
+    }
+
+    /// The hash of each block that it touches, of one in 2^`halved`: of so many neighbours that one which a hash of them all says. What it costs
+    /// follows how many these are, not how many blocks there are.
+    pub fn hashes_of(&self, halved: u32) -> impl Iterator<Item = u64> {
         let (space, (first, count)) = (self.space.0, self.blocks());
-        (first..first + count).map(move |block| hash([space, block]))
+        let (halved, end) = (halved.min(u64::BITS - 1), first.saturating_add(count));
+        let groups = if count == 0 { 0..0 } else { first >> halved..((end - 1) >> halved) + 1 };
+        let one_of = move |group: u64| match halved {
+            0 => group,
+            _ => group << halved | hash([space, group, u64::from(halved)]) & ((1 << halved) - 1),
+        };
+        groups.map(one_of).filter(move |block| (first..end).contains(block)).map(move |block| hash([space, block]))
     }
 }
 
@@ -124,25 +146,47 @@ pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space
 pub struct Blocks {
     /// How many blocks operations touched, by direction.
     touched: [u64; 2],
+    /// Operations that there can be, and how many blocks these touched.
+    possible: (u64, u64),
     kept: Kept,
 }
 
 impl Blocks {
     fn new(limits: Limits) -> Blocks {
-        Blocks { touched: [0; 2], kept: Kept::new(limits) }
+        Blocks { touched: [0; 2], possible: (0, 0), kept: Kept::new(limits) }
     }
 
     fn add(&mut self, touch: &Touch) {
         let direction = touch.direction as usize;
         let touched = touch.blocks().1.saturating_mul(touch.ops);
         self.touched[direction] = self.touched[direction].saturating_add(touched);
+        if touch.can_be() {
+            self.add_possible((touch.ops, touched));
+        }
         self.kept.add(touch);
+    }
+
+    fn add_possible(&mut self, (operations, touched): (u64, u64)) {
+        let (all, all_touched) = self.possible;
+        self.possible = (all.saturating_add(operations), all_touched.saturating_add(touched));
+    }
+
+    /// How often the number of blocks that distances of reuse look at is halved: so that there is room for the different ones, and that
+    /// what is touched again and again by operations that are long is not looked at for longer than they are worth.
+    fn halved(&self) -> u32 {
+        if self.kept.sampled.most() == usize::MAX {
+            return 0;
+        }
+        let (operations, touched) = self.possible;
+        let looks = operations.saturating_mul(LOOKS_OF_ONE).max(LEAST_LOOKS);
+        self.kept.halved().max(halvings(touched, looks))
     }
 
     fn combine(&mut self, other: Blocks) {
         for (mine, theirs) in self.touched.iter_mut().zip(other.touched) {
             *mine = mine.saturating_add(theirs);
         }
+        self.add_possible(other.possible);
         self.kept.combine(other.kept);
     }
 
@@ -341,9 +385,9 @@ impl Footprint {
         self.subjects.iter().map(|(of, blocks)| (of.clone(), blocks.finish())).collect()
     }
 
-    /// How often the threshold of all blocks of each layer was halved.
+    /// Of each layer, how often the number of blocks that distances of reuse look at is halved.
     pub fn halved(&self) -> [u32; Layer::ALL.len()] {
-        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, |blocks| blocks.kept.halved());
+        let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, Blocks::halved);
         std::array::from_fn(|layer| of(Layer::ALL[layer]))
     }
 

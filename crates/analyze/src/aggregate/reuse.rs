@@ -1,5 +1,5 @@
 //! How far back blocks were touched before: the stack distance of Mattson et al. (IBM Systems Journal 1970), from which follows what an LRU cache
-//! of any size would have hit. Of the blocks those are looked at whose hash is below a threshold, and distances between them stand for as
+//! of any size would have hit. Of the blocks one in so many is looked at, which a hash says, and distances between them stand for as
 //! many times more (SHARDS: Waldspurger et al., FAST 2015). Stretches of time are put together as in PARDA (Niu et al., IPDPS 2012):
 //! what is touched first in the later one is looked up in what the earlier one left.
 
@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 
-use super::footprint::{Touch, is_sampled, space};
+use super::footprint::{Touch, space};
 use super::sequence::{BySubject, Owners, Point, Subject};
 
 /// Distances up to a power of two, and more than half of it.
@@ -189,7 +189,7 @@ impl Reuse {
             }
             let touched = touch.blocks().1;
             subjects.each(point.subject(), |touches| touches.touched = touches.touched.saturating_add(touched));
-            for hash in touch.hashes().filter(|hash| is_sampled(*hash, halved)) {
+            for hash in touch.hashes_of(halved) {
                 subjects.each(point.subject(), |touches| touches.touch(hash, one_in(halved)));
             }
         }
@@ -251,7 +251,10 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
+    use super::super::footprint::Space;
     use super::*;
+    use crate::entity::Entity;
+    use iostrata_capture::op::Direction;
     use proptest::prelude::*;
 
     fn of(hashes: &[u64]) -> Touches {
@@ -286,6 +289,28 @@ mod tests {
             stack.push(*hash);
         }
         assert_eq!((of(&hashes).again, told(&of(&hashes)).2), (again, stack));
+    }
+
+    #[test]
+    fn a_file_that_is_read_in_turn_again_and_again_has_its_size_as_the_distance() {
+        let turn = |number: u64| Touch {
+            ts_ns: 0,
+            direction: Direction::Read,
+            space: Space::of(&Entity::Device(0, 1)).expect("a disk has places"),
+            position: (number % 4) << 30,
+            bytes: 1 << 30,
+            ops: 1,
+        };
+        for halved in [5, 9, 12] {
+            let mut touches = Touches::default();
+            for number in 0..40 {
+                turn(number).hashes_of(halved).for_each(|hash| touches.touch(hash, one_in(halved)));
+            }
+            // 4 GiB are 2^20 blocks; a smaller cache would hit none.
+            assert_eq!(touches.firsts.len() as u64 * one_in(halved), 1 << 20);
+            assert_eq!(touches.again[20] * one_in(halved), 9 << 20);
+            assert_eq!(touches.again.iter().sum::<u64>(), touches.again[20]);
+        }
     }
 
     proptest! {

@@ -54,8 +54,9 @@ impl Begun {
         for other in others {
             let common = last.sums.len().min(other.sums.len());
             if common > 0 && last.sums[common - 1] == other.sums[common - 1] {
+                let first = if common == 1 { "request is".to_owned() } else { format!("{common} requests are") };
                 bail!(
-                    "its first {common} requests are also the first of {}, expected each file once: it would count twice",
+                    "its first {first} also the first of {}, expected each file once: it would count twice",
                     other.path.display()
                 );
             }

@@ -39,7 +39,7 @@ pub fn read(files: &[PathBuf], out: &Dir, gathered: &mut Gathered) -> Result<()>
         let (file, is_cut) = seekable(path, out).with_context(|| super::not_a_trace(path))?;
         survey.look_through(&Arc::new(file), path, is_cut).with_context(|| super::not_a_trace(path))?;
     }
-    let offset_ns = survey.clock.offset_ns();
+    let offset_ns = survey.offset_ns()?;
     for (device, disk) in &survey.disks {
         gathered.known.disks.add(*device as i32, disk.name(*device), survey.level_of(*device))?;
     }
@@ -96,7 +96,10 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     }
     let missing = survey.missing;
     if missing > 0 {
-        remarks.push(format!("{missing} records of the trace are missing, by their numbers"));
+        remarks.push(match missing {
+            1 => "1 record of the trace is missing, by its number".to_owned(),
+            _ => format!("{missing} records of the trace are missing, by their numbers"),
+        });
     }
     if !survey.tells_queueing {
         remarks.push(
@@ -107,13 +110,27 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     if !has_clock {
         remarks.push("the trace has no time of day: times are its own, as if since 1970".to_owned());
     }
-    for (count, what) in [
-        (left.issued, "issued requests had not completed when the trace ended: they have no row"),
-        (left.waiting, "bios or requests were not issued before the trace ended: they have no row"),
-        (left.forgotten, "were too many to be under way at once, and are left out"),
+    for (count, one, several) in [
+        (
+            left.issued,
+            "issued request had not completed when the trace ended: it has no row",
+            "issued requests had not completed when the trace ended: they have no row",
+        ),
+        (
+            left.waiting,
+            "bio or request was not issued before the trace ended: it has no row",
+            "bios or requests were not issued before the trace ended: they have no row",
+        ),
+        (
+            left.forgotten,
+            "bio or request was one too many to be under way at once, and is left out",
+            "bios or requests were too many to be under way at once, and are left out",
+        ),
     ] {
-        if count > 0 {
-            remarks.push(format!("{count} {what}"));
+        match count {
+            0 => {}
+            1 => remarks.push(format!("1 {one}")),
+            _ => remarks.push(format!("{count} {several}")),
         }
     }
     remarks

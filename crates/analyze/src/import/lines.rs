@@ -10,6 +10,7 @@ use super::begun::Begun;
 use super::gathered::Gathered;
 use super::traced::Traced;
 use super::unpacked;
+use crate::valid::{self, MOST_BYTES, MOST_BYTES_WORDS};
 
 /// Of a sector, whatever the disk's own blocks are.
 const SECTOR_BYTES: i64 = 512;
@@ -40,6 +41,8 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
                 gathered.known.remarks.push(super::cut_off(path, unpacked::CUT_OFF));
                 break;
             }
+            // Whoever looks for it knows then how far it was read.
+            Err(error) if number > 1 => return Err(error).with_context(|| format!("after line {}", number - 1)),
             read => read?,
         };
         if line.len() as u64 == MOST_LINE_BYTES {
@@ -58,21 +61,26 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
         if number == 1 && format.is_header(&fields) {
             continue;
         }
-        let has_end = line.ends_with(b"\n");
-        let told = match format.parse(&fields) {
-            Err(_) if !has_end && last_ns.is_some() => {
-                gathered.known.cut_off(last_ns);
-                let what = format!("its last {} bytes are an incomplete line", line.len());
-                gathered.known.remarks.push(super::cut_off(path, &what));
-                break;
+        let told = format.parse(&fields);
+        if !line.ends_with(b"\n") {
+            // All lines of these formats have an end. Of one that can be read the last number may lack digits, and be wrong.
+            let bytes = line.len();
+            let what = match told {
+                Ok(_) => format!(
+                    "its last {bytes} bytes are a line without a newline, which may be cut off within a number (add one if it is not)"
+                ),
+                Err(_) if last_ns.is_some() => format!("its last {bytes} bytes are an incomplete line"),
+                Err(what) => bail!("line {number}: {what}"),
+            };
+            if last_ns.is_none() {
+                bail!("{what}; there is no request before it");
             }
-            told => told.map_err(|what| anyhow!("line {number}: {what}"))?,
-        };
-        begun.line(text)?;
-        if !has_end {
-            let what = "its last line has no newline: if it was cut off within a number, that number is wrong";
-            gathered.known.remarks.push(format!("{}: {what}", path.display()));
+            gathered.known.cut_off(last_ns);
+            gathered.known.remarks.push(super::cut_off(path, &what));
+            break;
         }
+        let told = told.map_err(|what| anyhow!("line {number}: {what}"))?;
+        begun.line(text)?;
         let dev = gathered.known.disks.named(&told.disk).with_context(|| format!("line {number}"))?;
         let traced = Traced::new(dev, told.ts_ns, told.op, told.sector, told.bytes);
         gathered.push(&Traced { dur_ns: told.dur_ns, ..traced })?;
@@ -170,7 +178,7 @@ impl Format {
             word if word.eq_ignore_ascii_case(write) => Ok(Op::Write),
             _ => Err(wrong(column, &[read, write].map(String::from_utf8_lossy).join(" or "))),
         };
-        Ok(match self {
+        let told = match self {
             Format::Msr => Told {
                 disk: [text(1), b"_", text(2)].concat(),
                 ts_ns: {
@@ -200,7 +208,23 @@ impl Format {
                 sector: number(1, 1)?,
                 bytes: number(2, SECTOR_BYTES)?,
             },
-        })
+        };
+        let (offset, size) = match self {
+            Format::Msr => (4, 5),
+            Format::Alibaba => (2, 3),
+            Format::Tencent => (1, 2),
+        };
+        if valid::bytes(told.bytes).is_none() {
+            return Err(wrong(size, &format!("at most {MOST_BYTES} bytes ({MOST_BYTES_WORDS})")));
+        }
+        let position = told.sector.checked_mul(SECTOR_BYTES);
+        if position.and_then(|position| valid::range_end(position, told.bytes)).is_none() {
+            return Err(wrong(offset, "a request that ends below 2^63 bytes"));
+        }
+        if told.dur_ns.is_some() && valid::end_ns(told.ts_ns, told.dur_ns).is_none() {
+            return Err(wrong(6, "a request that ends before 2^63 ns since 1970"));
+        }
+        Ok(told)
     }
 }
 
@@ -246,6 +270,36 @@ mod tests {
         ] {
             assert_eq!(parse(Format::Alibaba, line), Err(expected.to_owned()));
         }
+        for (format, line, expected) in [
+            (
+                Format::Alibaba,
+                "0,R,0,281474976710657,1",
+                "length is \"281474976710657\", expected at most 281474976710656 bytes (256 TiB)",
+            ),
+            (
+                Format::Tencent,
+                "1,0,549755813889,1,1",
+                "Size is \"549755813889\", expected at most 281474976710656 bytes (256 TiB)",
+            ),
+            (
+                Format::Alibaba,
+                "0,R,9223372036854775296,512,1",
+                "offset is \"9223372036854775296\", expected a request that ends below 2^63 bytes",
+            ),
+            (
+                Format::Tencent,
+                "1,18014398509481984,1,1,1",
+                "Offset is \"18014398509481984\", expected a request that ends below 2^63 bytes",
+            ),
+            (
+                Format::Msr,
+                "208678456368547758,a,0,Read,0,0,1",
+                "ResponseTime is \"1\", expected a request that ends before 2^63 ns since 1970",
+            ),
+        ] {
+            assert_eq!(parse(format, line), Err(expected.to_owned()));
+        }
+        parse(Format::Msr, "208678456368547758,a,0,Read,9223090561878064640,281474976710656,0").expect("the greatest");
         assert!(parse(Format::Msr, "1,a,0,Read,0,0,0").is_err_and(|what| what.contains("a Windows time after 1970")));
     }
 

@@ -1,10 +1,15 @@
 //! Files of traces as they are published: most are compressed. How is told by their first bytes, whatever they are called.
+//!
+//! Decoders say in words of their own what is wrong with a file. Here that becomes one of few things, in words for whoever has the file.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Error, ErrorKind, Read, Result};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 use std::path::Path;
 
-use lzma_rust2::XzReader;
+use flate2::bufread::GzDecoder;
+use zstd::stream::read::Decoder as ZstdDecoder;
+
+use super::xz::Xz;
 
 /// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +26,39 @@ const MAGIC: [(&[u8], Packing); 3] = [
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], Packing::Xz),
 ];
 
-/// Bytes of the longest of these.
-const MAGIC_BYTES: usize = 6;
+/// What begins files that are compressed otherwise, and the program that unpacks them.
+const OTHERS: [(&[u8], &str, &str); 5] = [
+    (b"BZh", "bzip2", "bzip2 -dc"),
+    (&[b'P', b'K', 3, 4], "zip", "unzip -p"),
+    (&[4, 0x22, 0x4d, 0x18], "lz4", "lz4 -dc"),
+    (b"LZIP\x01", "lzip", "lzip -dc"),
+    (&[0x1f, 0x9d], "compress", "uncompress -c"),
+];
 
-/// What a window of xz may take: that of `xz -9` is half of it. zstd has the same limit of its own.
+/// In a bzip2 file, behind its beginning and a digit: what no text has.
+const BZIP2_BLOCK: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
+
+/// Bytes of the longest of these.
+const MAGIC_BYTES: usize = 10;
+
+/// A skippable frame of zstd begins with this, behind a byte that ends on it.
+const ZSTD_SKIPPABLE: (u8, &[u8]) = (0x50, &[0x2a, 0x4d, 0x18]);
+
+/// The largest window. That of `xz -9` is half of it. zstd has the same limit of its own.
 const MOST_WINDOW_KIB: u32 = 128 << 10;
 
 impl Packing {
     fn of(first: &[u8]) -> Option<Packing> {
-        MAGIC.iter().find(|(magic, _)| first.starts_with(magic)).map(|(_, packing)| *packing)
+        let found = MAGIC.iter().find(|(magic, _)| first.starts_with(magic)).map(|(_, packing)| *packing);
+        found.or(is_skippable(first, true).then_some(Packing::Zstd))
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Packing::Gzip => "gzip",
+            Packing::Zstd => "zstd",
+            Packing::Xz => "xz",
+        }
     }
 }
 
@@ -49,32 +78,215 @@ pub fn is_cut_off(is_packed: bool, error: &Error) -> bool {
     is_packed && error.kind() == ErrorKind::UnexpectedEof
 }
 
-fn unpack(mut packed: Box<dyn Read>) -> Result<(Box<dyn Read>, bool)> {
-    let mut first = Vec::with_capacity(MAGIC_BYTES);
-    packed.by_ref().take(MAGIC_BYTES as u64).read_to_end(&mut first)?;
-    let packing = Packing::of(&first);
-    let whole = BufReader::new(Cursor::new(first).chain(packed));
-    let unpacked: Box<dyn Read> = match packing {
-        None => Box::new(whole),
-        // Several in a row are one file: `cat a.gz b.gz`, and what compresses in parallel.
-        Some(Packing::Gzip) => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
-        Some(Packing::Zstd) => Box::new(zstd::stream::read::Decoder::with_buffer(whole)?),
-        Some(Packing::Xz) => Box::new(XzReader::new_mem_limit(whole, true, MOST_WINDOW_KIB)),
-    };
-    Ok((unpacked, packing.is_some()))
+fn unpack(packed: Box<dyn Read>) -> Result<(Box<dyn Read>, bool)> {
+    let mut input = Input { ahead: Vec::new(), taken: 0, rest: BufReader::new(packed) };
+    let first = input.first()?;
+    let packing = Packing::of(first);
+    if let (None, Some((_, name, program))) = (packing, other(first)) {
+        let what = format!(
+            "it is compressed by {name}, expected gzip, zstd, xz or none: unpack it first, `{program} FILE`, `-` reads that"
+        );
+        return Err(Error::new(ErrorKind::InvalidData, what));
+    }
+    Ok(match packing {
+        None => (Box::new(input), false),
+        Some(packing) => (Box::new(Unpacked { packing, now: Now::Between(input), members: 0 }), true),
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn other(first: &[u8]) -> Option<&'static (&'static [u8], &'static str, &'static str)> {
+    let found = OTHERS.iter().find(|(magic, ..)| first.starts_with(magic))?;
+    (found.1 != "bzip2" || first.get(4..) == Some(BZIP2_BLOCK)).then_some(found)
+}
 
-    #[test]
-    fn what_is_shorter_than_any_magic_is_read_as_it_is() {
-        for text in ["", "1", "\u{1f}", "12345"] {
-            let (mut read, packed) = unpack(Box::new(Cursor::new(text))).expect("readable");
-            let mut found = String::new();
-            read.read_to_string(&mut found).expect("text");
-            assert_eq!((found.as_str(), packed), (text, false));
+/// Whether a skippable frame of zstd begins so, or, where not all of it is there, may.
+fn is_skippable(first: &[u8], is_whole: bool) -> bool {
+    let (low, rest) = ZSTD_SKIPPABLE;
+    let behind = first.get(1..).unwrap_or_default();
+    let goes_on = if is_whole { behind.starts_with(rest) } else { rest.starts_with(behind) };
+    goes_on && first.first().is_some_and(|byte| byte & 0xf0 == low)
+}
+
+/// A file, of which it is looked at what comes next before that is read.
+struct Input {
+    ahead: Vec<u8>,
+    /// How much of that was read.
+    taken: usize,
+    rest: BufReader<Box<dyn Read>>,
+}
+
+impl Input {
+    /// The next bytes, as many as are needed to know what they are.
+    fn first(&mut self) -> Result<&[u8]> {
+        self.ahead.drain(..self.taken);
+        self.taken = 0;
+        let missing = MAGIC_BYTES.saturating_sub(self.ahead.len());
+        self.rest.by_ref().take(missing as u64).read_to_end(&mut self.ahead)?;
+        Ok(&self.ahead)
+    }
+}
+
+impl BufRead for Input {
+    fn fill_buf(&mut self) -> Result<&[u8]> {
+        if self.taken < self.ahead.len() { Ok(&self.ahead[self.taken..]) } else { self.rest.fill_buf() }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        if self.taken < self.ahead.len() { self.taken += bytes } else { self.rest.consume(bytes) }
+    }
+}
+
+impl Read for Input {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        let buffer = self.fill_buf()?;
+        let bytes = buffer.len().min(into.len());
+        into[..bytes].copy_from_slice(&buffer[..bytes]);
+        self.consume(bytes);
+        Ok(bytes)
+    }
+}
+
+/// What a compressed file is read with. Several members, frames or streams in a row are one file: `cat a.gz b.gz`, and what compresses in
+/// parallel.
+struct Unpacked {
+    packing: Packing,
+    now: Now,
+    /// How many of them were read to their end.
+    members: u64,
+}
+
+/// Where in a file it is read.
+enum Now {
+    /// Before the first of them, or behind one.
+    Between(Input),
+    /// Within one.
+    Gzip(Box<GzDecoder<Input>>),
+    Zstd(Box<ZstdDecoder<'static, Input>>),
+    Xz(Box<Xz<Input>>),
+    /// Nothing more is read.
+    Ended,
+}
+
+impl Read for Unpacked {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let read = match &mut self.now {
+                Now::Ended => return Ok(0),
+                Now::Between(_) => {
+                    let Now::Between(input) = std::mem::replace(&mut self.now, Now::Ended) else { return Ok(0) };
+                    self.now = self.next(input)?;
+                    continue;
+                }
+                Now::Gzip(decoder) => decoder.read(into),
+                Now::Zstd(decoder) => decoder.read(into),
+                Now::Xz(decoder) => decoder.read(into),
+            };
+            match read {
+                Ok(0) => self.now = std::mem::replace(&mut self.now, Now::Ended).behind(),
+                Ok(bytes) => return Ok(bytes),
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error),
+                Err(error) => {
+                    self.now = Now::Ended;
+                    return Err(said(self.packing, &error).unwrap_or(error));
+                }
+            }
+            self.members += 1;
         }
     }
 }
+
+impl Now {
+    /// Behind what was read to its end.
+    fn behind(self) -> Now {
+        match self {
+            Now::Gzip(decoder) => Now::Between(decoder.into_inner()),
+            Now::Zstd(decoder) => Now::Between(decoder.finish()),
+            Now::Xz(decoder) => Now::Between(decoder.into_inner()),
+            now @ (Now::Between(_) | Now::Ended) => now,
+        }
+    }
+}
+
+impl Unpacked {
+    /// Begins what comes next in the file.
+    fn next(&self, mut input: Input) -> Result<Now> {
+        // Zeros fill up blocks, of tapes and in the .xz file format.
+        if self.members > 0 {
+            loop {
+                let buffer = input.fill_buf()?;
+                if buffer.is_empty() {
+                    return Ok(Now::Ended);
+                }
+                let (zeros, all) = (buffer.iter().take_while(|byte| **byte == 0).count(), buffer.len());
+                input.consume(zeros);
+                if zeros < all {
+                    break;
+                }
+            }
+        }
+        let first = input.first()?;
+        match self.begins(first) {
+            Begins::This => {}
+            Begins::Early => return Err(Error::new(ErrorKind::UnexpectedEof, CUT_OFF)),
+            Begins::Other => {
+                let (name, shown) = (self.packing.name(), first.escape_ascii());
+                let what = format!(
+                    "behind its {name} data there is something else, which begins with \"{shown}\": take it off, or import both by themselves"
+                );
+                return Err(Error::new(ErrorKind::InvalidData, what));
+            }
+        }
+        Ok(match self.packing {
+            Packing::Gzip => Now::Gzip(Box::new(GzDecoder::new(input))),
+            Packing::Zstd => Now::Zstd(Box::new(ZstdDecoder::with_buffer(input)?.single_frame())),
+            Packing::Xz => Now::Xz(Box::new(Xz::new(input, MOST_WINDOW_KIB))),
+        })
+    }
+
+    fn begins(&self, first: &[u8]) -> Begins {
+        let magic = MAGIC.iter().find(|(_, packing)| *packing == self.packing).map_or(&[][..], |(magic, _)| magic);
+        let skips = |is_whole: bool| self.packing == Packing::Zstd && is_skippable(first, is_whole);
+        match () {
+            () if first.starts_with(magic) || skips(true) => Begins::This,
+            () if magic.starts_with(first) || skips(false) => Begins::Early,
+            () => Begins::Other,
+        }
+    }
+}
+
+/// What comes next in a file.
+enum Begins {
+    /// More of the same kind.
+    This,
+    /// The first bytes of it, and no more.
+    Early,
+    /// Something else.
+    Other,
+}
+
+/// What is said of an error of a decoder; nothing where the file itself could not be read.
+fn said(packing: Packing, error: &Error) -> Option<Error> {
+    if error.raw_os_error().is_some() {
+        return None;
+    }
+    let name = packing.name();
+    // Decoders have no other way to tell of a window.
+    let is_window = error.kind() == ErrorKind::OutOfMemory || error.to_string().contains("too much memory");
+    Some(match error.kind() {
+        ErrorKind::UnexpectedEof => Error::new(ErrorKind::UnexpectedEof, CUT_OFF),
+        _ if is_window => {
+            let most = MOST_WINDOW_KIB >> 10;
+            Error::new(
+                ErrorKind::InvalidData,
+                format!("its {name} data needs a window of more than {most} MiB: compress it anew with a smaller one"),
+            )
+        }
+        _ => Error::new(ErrorKind::InvalidData, format!("its {name} data is damaged")),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scan::Source;
+use iostrata_capture::TableId;
 
 /// The times of one table that rows are counted for. They may overlap: between each two of their ends is a place of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,12 +48,12 @@ impl Windows {
 
 /// By number of the capture and table: rows by place.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct During(BTreeMap<(usize, Source), Vec<u64>>);
+pub struct During(BTreeMap<(usize, TableId), Vec<u64>>);
 
 impl During {
     /// Adds rows of one part, by place.
-    pub fn add(&mut self, capture: usize, source: Source, counts: Vec<u64>) {
-        let sums = self.0.entry((capture, source)).or_default();
+    pub fn add(&mut self, capture: usize, table: TableId, counts: Vec<u64>) {
+        let sums = self.0.entry((capture, table)).or_default();
         if sums.len() < counts.len() {
             sums.resize(counts.len(), 0);
         }
@@ -62,14 +62,14 @@ impl During {
 
     /// Adds what `other` has counted.
     pub fn combine(&mut self, other: During) {
-        for ((capture, source), counts) in other.0 {
-            self.add(capture, source, counts);
+        for ((capture, table), counts) in other.0 {
+            self.add(capture, table, counts);
         }
     }
 
     /// Rows of a table by place; `None` where there were none to be counted.
-    pub fn of(&self, capture: usize, source: Source) -> Option<&Vec<u64>> {
-        self.0.get(&(capture, source))
+    pub fn of(&self, capture: usize, table: TableId) -> Option<&Vec<u64>> {
+        self.0.get(&(capture, table))
     }
 }
 
@@ -92,15 +92,15 @@ mod tests {
     #[test]
     fn counts_of_parts_add_up_whatever_their_order() {
         let (mut one, mut other) = (During::default(), During::default());
-        one.add(0, Source::Block, vec![1, 2]);
-        other.add(0, Source::Block, vec![0, 5, 7]);
-        other.add(1, Source::Block, vec![u64::MAX]);
-        other.add(1, Source::Block, vec![1]);
+        one.add(0, TableId::Block, vec![1, 2]);
+        other.add(0, TableId::Block, vec![0, 5, 7]);
+        other.add(1, TableId::Block, vec![u64::MAX]);
+        other.add(1, TableId::Block, vec![1]);
         let mut sum = one.clone();
         sum.combine(other.clone());
         other.combine(one);
         assert_eq!(sum, other);
-        assert_eq!(sum.of(0, Source::Block), Some(&vec![1, 7, 7]));
-        assert_eq!((sum.of(1, Source::Block), sum.of(2, Source::Block)), (Some(&vec![u64::MAX]), None));
+        assert_eq!(sum.of(0, TableId::Block), Some(&vec![1, 7, 7]));
+        assert_eq!((sum.of(1, TableId::Block), sum.of(2, TableId::Block)), (Some(&vec![u64::MAX]), None));
     }
 }

@@ -28,11 +28,11 @@ fn settled(rows: Vec<LossRow>, books: Books, state: State) -> Losses {
 }
 
 fn times(losses: &Losses) -> Vec<(&str, &str, i64, i64, u64)> {
-    let time = |(kind, of): &(Kind, Stretch)| (kind.table, kind.cause, of.since_ns, of.until_ns, of.events);
+    let time = |(kind, of): &(Kind, Stretch)| (kind.table_name(), kind.cause, of.since_ns, of.until_ns, of.events);
     losses.episodes.iter().map(time).collect()
 }
 
-const SYSCALL: Kind = Kind { table: "syscall", cause: "ring_full" };
+const SYSCALL: Kind = Kind { table: Some(TableId::Syscall), cause: "ring_full" };
 
 #[test]
 fn what_the_table_tells_and_what_only_the_books_have_make_the_books() {
@@ -51,14 +51,20 @@ fn what_the_table_tells_and_what_only_the_books_have_make_the_books() {
     let losses = settled(rows, books, State::Complete);
     assert_eq!(times(&losses), [("syscall", "ring_full", 0, 2, 12), ("syscall", "ring_full", 5, 6, 3)]);
     let untimed = [
-        (Kind { table: "", cause: SKIPPED }, 2),
+        (Kind { table: None, cause: SKIPPED }, 2),
         (SYSCALL, 3),
-        (Kind { table: "syscall", cause: "unseen_end" }, 8),
-        (Kind { table: "vfs", cause: SKIPPED }, 2),
+        (Kind { table: Some(TableId::Syscall), cause: "unseen_end" }, 8),
+        (Kind { table: Some(TableId::Vfs), cause: SKIPPED }, 2),
     ];
     assert_eq!(losses.untimed, BTreeMap::from(untimed));
-    assert_eq!((losses.of_table("syscall"), losses.of_table("vfs"), losses.of_table("block")), (26, 2, 0));
-    assert_eq!((losses.until("syscall", 5), losses.until("syscall", 6), losses.until("vfs", 9)), (12, 15, 0));
+    assert_eq!(
+        (losses.of_table(TableId::Syscall), losses.of_table(TableId::Vfs), losses.of_table(TableId::Block)),
+        (26, 2, 0)
+    );
+    assert_eq!(
+        (losses.until(TableId::Syscall, 5), losses.until(TableId::Syscall, 6), losses.until(TableId::Vfs, 9)),
+        (12, 15, 0)
+    );
     assert_eq!((losses.excess, losses.told_until_ns), (vec![], Some(6)));
 }
 
@@ -69,10 +75,10 @@ fn a_table_that_tells_more_than_the_books_is_told() {
     let rows = || vec![row(0, 1, "syscall", "ring_full", 5)];
     let losses = settled(rows(), books(), State::Complete);
     assert_eq!(losses.excess, [Excess { kind: SYSCALL, told: 5, booked: 2 }]);
-    assert_eq!((losses.of_table("syscall"), losses.untimed.len()), (5, 0));
+    assert_eq!((losses.of_table(TableId::Syscall), losses.untimed.len()), (5, 0));
     // The books of a recording that was cut off are not there yet.
     let cut_off = settled(rows(), books(), State::Recording);
-    assert_eq!((cut_off.of_table("syscall"), cut_off.excess.len(), cut_off.told_until_ns), (5, 0, Some(1)));
+    assert_eq!((cut_off.of_table(TableId::Syscall), cut_off.excess.len(), cut_off.told_until_ns), (5, 0, Some(1)));
 }
 
 #[test]
@@ -88,8 +94,8 @@ fn what_cannot_be_true_or_is_not_known_takes_no_time_and_no_amount() {
     ];
     let losses = settled(rows, Books::default(), State::Recording);
     assert_eq!(times(&losses), [("vfs", "ring_full", i64::MIN, i64::MAX, u64::MAX), ("", "", 0, 1, 5)]);
-    assert_eq!(losses.untimed, BTreeMap::from([(Kind { table: "block", cause: "ring_full" }, 4)]));
-    assert!(losses.windows(Source::Vfs).is_some() && losses.windows(Source::Block).is_none());
+    assert_eq!(losses.untimed, BTreeMap::from([(Kind { table: Some(TableId::Block), cause: "ring_full" }, 4)]));
+    assert!(losses.windows(TableId::Vfs).is_some() && losses.windows(TableId::Block).is_none());
 }
 
 fn any_row() -> impl Strategy<Value = LossRow> {
@@ -109,17 +115,16 @@ proptest! {
         complete in any::<bool>(),
     ) {
         let mut expected: BTreeMap<Kind, u64> = BTreeMap::new();
-        let words = Words::new();
         let mut accounts = Vec::new();
         let mut books: BTreeMap<Kind, u64> = BTreeMap::new();
         for (class, ring_full, disk_full) in booked {
             accounts.push(account(class, Lost { ring_full, disk_full, ..Lost::default() }));
-            add(&mut books, words.kind(class, "ring_full"), ring_full);
-            add(&mut books, words.kind(class, "disk_full"), disk_full);
+            add(&mut books, Kind::of(class, "ring_full"), ring_full);
+            add(&mut books, Kind::of(class, "disk_full"), disk_full);
         }
         for row in &rows {
             let events = u64::try_from(row.events).unwrap_or(0);
-            add(&mut expected, words.kind(&row.class.text(), &row.cause.text()), events);
+            add(&mut expected, Kind::of(&row.class.text(), &row.cause.text()), events);
         }
         let too_many = expected.iter().filter(|(kind, told)| **told > books.get(kind).copied().unwrap_or(0)).count();
         for (kind, events) in books {

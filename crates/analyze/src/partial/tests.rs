@@ -1,5 +1,6 @@
 //! Merge laws: whatever the partition and the order, the CSV files have the same bytes.
 
+use iostrata_capture::TableId;
 use proptest::prelude::*;
 
 use super::*;
@@ -10,9 +11,9 @@ use crate::aggregate::sample::Sample;
 use crate::entity::{Entity, Places, Scope};
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::frame;
-use crate::scan::Source;
 use crate::tables::{latency, summary};
 use crate::trust::Trust;
+use crate::valid::Checked;
 use iostrata_capture::op::{Direction, IoClass, Layer, Op};
 
 /// Few values before a histogram, so that small tests have both forms and the change between them.
@@ -81,8 +82,16 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
             partial.entities.add(places, (direction, Step::Cache { mapped: false }, bytes));
         }
         partial.left_out.add(0, dev, direction, (bytes, ops));
-        partial.during.add(dev as usize, Source::Block, vec![0, bytes]);
-        partial.anomalies.combine(Anomalies { negative_durations: 1, negative_bytes: dev as u64, bad_weights: 2 });
+        partial.during.add(dev as usize, TableId::Block, vec![0, bytes]);
+        partial.checked.combine(Checked {
+            negative_durations: 1,
+            late_ends: bytes,
+            negative_bytes: dev as u64,
+            great_bytes: 3,
+            bad_weights: 2,
+            all_bytes: bytes.into(),
+            all_ns: u128::MAX / 100,
+        });
         partial.sampled.add(ops);
         partial.rows += 1;
     }
@@ -106,13 +115,13 @@ fn result(partial: Partial) -> String {
     ] {
         frame::csv(&mut frame, &mut text, polars::prelude::QuoteStyle::Necessary).expect("room");
     }
-    let Finished { memory, anomalies, left_out, during, rows, entities, active, .. } = finished;
+    let Finished { memory, checked, left_out, during, rows, entities, active, .. } = finished;
     let active: Vec<_> = active
         .iter()
         .map(|(entity, activity)| (entity, Layer::ALL.iter().map(|layer| activity.all(*layer)).collect::<Vec<_>>()))
         .collect();
     format!(
-        "{}{memory:?}{anomalies:?}{left_out:?}{during:?}{rows}{entities:?}{active:?}",
+        "{}{memory:?}{checked:?}{left_out:?}{during:?}{rows}{entities:?}{active:?}",
         String::from_utf8(text).expect("UTF-8")
     )
 }

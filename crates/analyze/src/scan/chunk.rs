@@ -5,7 +5,8 @@ use iostrata_capture::op::{Direction, Layer, Op};
 
 use super::accounts::AccountId;
 use super::told::{Key, Told};
-use crate::event::{Durations, PHASES, Phase};
+use crate::event::{Durations, PHASES, Phase, UNKNOWN};
+use crate::valid::Checked;
 
 /// How many rows of a batch are taken at once: their columns fit into the CPU's cache.
 pub const CHUNK_ROWS: usize = 1_024;
@@ -68,6 +69,20 @@ impl Chunk {
         self.done.push(done);
         for phase in Phase::of(layer) {
             self.durations[*phase as usize].push(durations[*phase as usize]);
+        }
+    }
+
+    /// Adds up what the entries have of bytes and of time: an upper bound for every sum in the results.
+    pub fn check(&self, layer: Layer, checked: &mut Checked) {
+        for Done { bytes, ops, size, bios, .. } in &self.done {
+            // Sums of sizes and of bios are of whole operations, those of bytes of what is whose.
+            let whole = u64::from(*ops).saturating_mul((*size).max(u64::from(*bios)));
+            checked.all_bytes = checked.all_bytes.saturating_add(u128::from(whole.max(*bytes)));
+        }
+        for (row, Done { ops, .. }) in self.done.iter().enumerate() {
+            let known = Phase::of(layer).iter().filter_map(|phase| self.durations[*phase as usize].get(row));
+            let longest = known.filter(|ns| **ns != UNKNOWN).max().copied().unwrap_or(0);
+            checked.all_ns = checked.all_ns.saturating_add(u128::from(longest) * u128::from(*ops));
         }
     }
 

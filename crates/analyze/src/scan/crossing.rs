@@ -8,12 +8,12 @@ use iostrata_capture::view;
 
 use super::Fold;
 use super::accounts::NO_SLOT;
-use super::end_ns;
 use super::kind::{Counted, Kind};
 use super::told::{Key, Told};
 use crate::aggregate::crossing::{Call, Commit, Crossed, Request, Share, Waits};
 use crate::aggregate::sequence::Span;
 use crate::entity::Places;
+use crate::valid::{self, end_ns};
 
 view! {
     /// System calls.
@@ -137,7 +137,7 @@ impl Fold<'_> {
             dev,
             disk: dev.and_then(|dev| self.scan.mounted.get(&dev).copied()),
             position: view.offset_bytes.at(row),
-            bytes: if direction.is_some() { u64::try_from(view.ret.at(row)).unwrap_or(0) } else { 0 },
+            bytes: if direction.is_some() { valid::bytes(view.ret.at(row)).unwrap_or(0) } else { 0 },
             runnable_ns: view
                 .runnable_ns
                 .at(row)
@@ -196,8 +196,8 @@ impl Fold<'_> {
                 is_left_out = true;
                 continue;
             }
-            if let (Some(dev), Some(ino), Ok(bytes)) =
-                (view.file_dev.at(row), view.ino.at(row), u64::try_from(view.bytes.at(row)))
+            if let (Some(dev), Some(ino), Some(bytes)) =
+                (view.file_dev.at(row), view.ino.at(row), valid::bytes(view.bytes.at(row)))
             {
                 let of = (view.ts_ns.at(row), view.dev.at(row), view.sector.at(row));
                 stretch.crossed.shares.push(Share { of, file: (dev, ino), bytes });
@@ -216,7 +216,7 @@ impl Fold<'_> {
             }
             let Some(stretch) = &mut self.crossing else { return Ok(()) };
             let end = end_ns(view.ts_ns.at(row), view.dur_ns.at(row)).filter(|end_ns| stretch.has(*end_ns));
-            let blocks = view.blocks.at(row).and_then(|blocks| u64::try_from(blocks).ok()).unwrap_or(0);
+            let blocks = view.blocks.at(row).and_then(valid::bytes).unwrap_or(0);
             let commit = end.map(|end_ns| Commit { end_ns, dev: view.dev.at(row), blocks });
             stretch.crossed.commits.extend(commit);
         }
@@ -226,10 +226,10 @@ impl Fold<'_> {
 
 fn request(view: &Requests, row: usize, is_taken: bool) -> Request {
     let ts_ns = view.ts_ns.at(row);
-    let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let bytes = |bytes: i64| valid::bytes(bytes).unwrap_or(0);
     let (op, class) = (view.op.at(row), view.class.at(row));
     let (queue_ns, insert_ns) = (view.queue_ns.at(row), view.insert_ns.at(row));
-    let issued_ns = queue_ns.and_then(|ns| ts_ns.checked_add(ns)?.checked_add(insert_ns.unwrap_or(0)));
+    let issued_ns = end_ns(ts_ns, queue_ns).and_then(|ns| end_ns(ns, insert_ns.or(Some(0))));
     // An order to empty the device's cache has no time in the queue: the block layer makes a command of its own of it.
     let issued_ns = if op == Op::Flush { issued_ns.or(Some(ts_ns)) } else { issued_ns };
     let all = bytes(view.bytes.at(row));

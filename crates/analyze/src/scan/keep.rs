@@ -4,7 +4,6 @@ use iostrata_capture::op::Layer;
 
 use super::accounts::{AccountId, Accounts, NO_SLOT};
 use super::chunk::{Asked, Chunk, Done};
-use super::end_ns;
 use crate::aggregate::footprint::{Touch, Walk, space};
 use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
 use crate::aggregate::sequence::Point;
@@ -13,6 +12,7 @@ use crate::aggregate::spans::{Span, Spans};
 use crate::aggregate::timeline::{Moment, Timeline};
 use crate::entity::{Entities, Scope};
 use crate::event::{Phase, UNKNOWN};
+use crate::valid::end_ns;
 
 /// What is asked for and in a system, each with its account and its duration, if that is known.
 fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {

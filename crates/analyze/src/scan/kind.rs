@@ -5,8 +5,15 @@ use iostrata_capture::op::{Direction, Layer};
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{STEP_BITS, Step};
 
+// Widths and places of the fields of a code, from the lowest bit: step, what it counts in, direction, layer.
+const COUNTED_BITS: u32 = 3;
+const DIRECTION_BITS: u32 = 2;
+const LAYER_BITS: u32 = Layer::ALL.len().next_power_of_two().ilog2();
+const DIRECTION_AT: u32 = STEP_BITS + COUNTED_BITS;
+const LAYER_AT: u32 = DIRECTION_AT + DIRECTION_BITS;
+
 /// Bits of [`Kind::code`].
-pub const KIND_BITS: u32 = STEP_BITS + 7;
+pub const KIND_BITS: u32 = LAYER_AT + LAYER_BITS;
 
 /// What all rows of an account are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,21 +51,21 @@ impl Kind {
             Counted::LeftOut => (4, 0),
         };
         let direction = self.direction.map_or(2, |direction| direction as u32);
-        u32::from(step) | counted << STEP_BITS | direction << (STEP_BITS + 3) | (self.layer as u32) << (STEP_BITS + 5)
+        u32::from(step) | counted << STEP_BITS | direction << DIRECTION_AT | (self.layer as u32) << LAYER_AT
     }
 
     /// The kind of a [`Kind::code`].
     pub fn of_code(code: u32) -> Kind {
         let step = Step::of_code(code as u16 & ((1 << STEP_BITS) - 1));
-        let counted = match code >> STEP_BITS & 7 {
+        let counted = match code >> STEP_BITS & ((1 << COUNTED_BITS) - 1) {
             0 => Counted::Whole(None),
             1 => Counted::Whole(Some(step)),
             2 => Counted::Way(step),
             3 => Counted::Memory,
             _ => Counted::LeftOut,
         };
-        let direction = DIRECTIONS.get((code >> (STEP_BITS + 3) & 3) as usize).copied();
-        Kind { layer: Layer::ALL[(code >> (STEP_BITS + 5) & 3) as usize], direction, counted }
+        let direction = DIRECTIONS.get((code >> DIRECTION_AT & ((1 << DIRECTION_BITS) - 1)) as usize).copied();
+        Kind { layer: Layer::ALL[(code >> LAYER_AT & ((1 << LAYER_BITS) - 1)) as usize], direction, counted }
     }
 
     /// Whether they count in a system.

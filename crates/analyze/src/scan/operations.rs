@@ -9,9 +9,10 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::Told;
-use super::{Events, Fold, Taken};
+use super::{Events, Fold, Reach, Taken};
 use crate::aggregate::flow::Step;
-use crate::event::{UNKNOWN, duration};
+use crate::event::UNKNOWN;
+use crate::valid::Checked;
 
 view! {
     /// System calls.
@@ -67,6 +68,8 @@ impl Events for SyscallTable {
     const OF_ENTITIES: &'static [&'static str] = CallEntities::COLUMNS;
     const OF_PLACES: &'static [&'static str] = CallPlaces::COLUMNS;
     const OF_CROSSING: &'static [&'static str] = super::crossing::Calls::COLUMNS;
+    const HAS_ORDER: bool = true;
+    const REACH: Reach = Reach::Through;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Calls::new(batch)?;
@@ -86,6 +89,8 @@ impl Events for VfsTable {
     const COLUMNS: &'static [&'static str] = Operations::COLUMNS;
     const OF_ENTITIES: &'static [&'static str] = OperationEntities::COLUMNS;
     const OF_PLACES: &'static [&'static str] = OperationPlaces::COLUMNS;
+    const HAS_ORDER: bool = true;
+    const REACH: Reach = Reach::Never;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Operations::new(batch)?;
@@ -115,13 +120,18 @@ struct FileRow {
 }
 
 impl FileRow {
-    /// Which way data move, and how many bytes of them.
+    /// Which way data move.
     #[inline]
-    fn moved(&self) -> (Option<Direction>, u64) {
+    fn direction(&self) -> Option<Direction> {
         let moves_data = matches!(self.kind, Some(FdKind::Regular | FdKind::Block | FdKind::Memory));
-        let direction = self.op.direction().filter(|_| moves_data);
+        self.op.direction().filter(|_| moves_data)
+    }
+
+    /// How many bytes of them.
+    #[inline]
+    fn moved(&self, checked: &mut Checked) -> u64 {
         // A negative result is an errno: the call moved nothing.
-        (direction, if direction.is_some() { u64::try_from(self.ret).unwrap_or(0) } else { 0 })
+        if self.direction().is_some() { checked.bytes(self.ret.max(0)) } else { 0 }
     }
 
     #[inline]
@@ -144,7 +154,7 @@ impl FileRow {
 impl Fold<'_> {
     #[inline]
     fn operation(&mut self, row: &FileRow) {
-        let (direction, bytes) = row.moved();
+        let direction = row.direction();
         match self.counts(row.ts_ns, Some(row.dur_ns)) {
             Taken::Whole => {}
             Taken::End => {
@@ -154,7 +164,8 @@ impl Fold<'_> {
             Taken::Nothing => return,
         }
         let ops = self.weight(row.weight);
-        let total = duration(Some(row.dur_ns), &mut self.partial.anomalies);
+        let checked = &mut self.partial.checked;
+        let (bytes, total) = (row.moved(checked), checked.duration(row.ts_ns, Some(row.dur_ns)).unwrap_or(UNKNOWN));
         let (moved, position) = (bytes.saturating_mul(u64::from(ops)), row.offset_bytes.filter(|offset| *offset >= 0));
         let done = Done { bytes: moved, ops, op: row.op, direction, bios: 0, size: bytes, position };
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
@@ -181,9 +192,11 @@ mod tests {
             weight: 1,
             offset_bytes: None,
         };
-        assert_eq!(row.moved(), (Some(Direction::Read), 0));
+        let mut checked = Checked::default();
+        assert_eq!((row.direction(), row.moved(&mut checked)), (Some(Direction::Read), 0));
         for kind in [None, Some(FdKind::Directory)] {
-            assert_eq!(FileRow { kind, ret: 7, ..row }.moved(), (None, 0));
+            let row = FileRow { kind, ret: 7, ..row };
+            assert_eq!((row.direction(), row.moved(&mut checked)), (None, 0));
         }
     }
 
@@ -202,7 +215,7 @@ mod tests {
             weight: 1,
             offset_bytes: None,
         };
-        assert!(!row.told(row.moved().0).kind.is_systems());
+        assert!(!row.told(row.direction()).kind.is_systems());
         assert!(FileRow { kind: None, ..row }.told(None).kind.is_systems());
     }
 }

@@ -9,18 +9,19 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::Told;
-use super::{Events, Fold, Taken};
+use super::{Events, Fold, Reach, Taken};
 use crate::aggregate::flow::{Path, Step};
-use crate::event::{PHASES, UNKNOWN, bytes, duration};
+use crate::event::{PHASES, UNKNOWN};
 
 view! {
     /// What file systems do.
-    Doings of fs { ts_ns, dur_ns, op, pid, comm, cgroup_id, via, fd_kind, dev, ino, bytes, weight }
+    Doings of fs { ts_ns, dur_ns, op, pid, comm, cgroup_id, via, fd_kind, dev, ino, bytes, blocks, weight }
 }
 
 impl Events for FsTable {
     const COLUMNS: &'static [&'static str] = Doings::COLUMNS;
     const OF_CROSSING: &'static [&'static str] = super::crossing::Commits::COLUMNS;
+    const REACH: Reach = Reach::Ends;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Doings::new(batch)?;
@@ -40,9 +41,11 @@ impl Fold<'_> {
             return;
         }
         let ops = self.weight(view.weight.at(row));
-        let anomalies = &mut self.partial.anomalies;
-        let total = if op.is_gathered() { UNKNOWN } else { duration(dur_ns, anomalies) };
-        let bytes = bytes(view.bytes.at(row), anomalies).saturating_mul(u64::from(ops));
+        let checked = &mut self.partial.checked;
+        let total = checked.duration(ts_ns, dur_ns.filter(|_| !op.is_gathered())).unwrap_or(UNKNOWN);
+        let bytes = checked.bytes(view.bytes.at(row)).saturating_mul(u64::from(ops));
+        // `sync` adds them up, in a scan of its own.
+        checked.bytes(view.blocks.at(row).unwrap_or(0));
         let entities = self.settings.entities;
         let file = if entities { (Some(view.dev.at(row)), view.ino.at(row)) } else { (None, None) };
         let kind = Kind { layer: Layer::Fs, direction: op.direction(), counted: Counted::Whole(None) };

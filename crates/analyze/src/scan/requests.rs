@@ -9,9 +9,10 @@ use iostrata_capture::view;
 use super::chunk::Done;
 use super::kind::{Counted, Kind};
 use super::told::{Disk, Start, Told};
-use super::{Events, Fold, Taken};
+use super::{Events, Fold, Reach, Taken};
 use crate::aggregate::flow::Step;
-use crate::event::{Anomalies, Durations, PHASES, Phase, UNKNOWN, bytes, duration};
+use crate::event::{Durations, PHASES, Phase, UNKNOWN};
+use crate::valid::Checked;
 
 view! {
     /// Block requests.
@@ -51,6 +52,8 @@ impl Events for BlockTable {
     const OF_SIZES: &'static [&'static str] = Merged::COLUMNS;
     const OF_PLACES: &'static [&'static str] = Places::COLUMNS;
     const OF_CROSSING: &'static [&'static str] = super::crossing::Requests::COLUMNS;
+    const HAS_ORDER: bool = true;
+    const REACH: Reach = Reach::Begin;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
@@ -72,6 +75,8 @@ impl Events for BlockTable {
 impl Events for ShareTable {
     const COLUMNS: &'static [&'static str] = Shares::COLUMNS;
     const OF_CROSSING: &'static [&'static str] = super::crossing::Shares::COLUMNS;
+    const HAS_ENDS: bool = false;
+    const REACH: Reach = Reach::Begin;
 
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Shares::new(batch)?;
@@ -120,22 +125,23 @@ impl Fold<'_> {
             };
         }
         let ops = self.weight(view.weight.at(row));
-        let anomalies = &mut self.partial.anomalies;
-        let all = bytes(view.bytes.at(row), anomalies);
+        let checked = &mut self.partial.checked;
+        let all = checked.bytes(view.bytes.at(row));
         if !takes {
             let kind = Kind { layer: Layer::Block, direction, counted: Counted::LeftOut };
             let told = Told::nobodys(dev, class, kind);
             let done = Done { ops, ..Done::part(all.saturating_mul(u64::from(ops)), op, direction) };
             return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
         }
-        let mut durations = durations((dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), anomalies);
+        let mut durations = durations(ts_ns, (dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), checked);
         if self.scan.begins_late {
             // What it took is without the queue, which nobody knows.
-            durations[Phase::Device as usize] = duration(device_ns(dur_ns, Some(0), view.insert_ns.at(row)), anomalies);
+            let device_ns = device_ns(dur_ns, Some(0), view.insert_ns.at(row));
+            durations[Phase::Device as usize] = checked.duration(ts_ns, device_ns).unwrap_or(UNKNOWN);
             durations[Phase::Total as usize] = UNKNOWN;
         }
-        let owned = bytes(view.owned_bytes.at(row), anomalies);
-        let rest = all.saturating_sub(bytes(view.shared_bytes.at(row), anomalies));
+        let owned = checked.bytes(view.owned_bytes.at(row));
+        let rest = all.saturating_sub(checked.bytes(view.shared_bytes.at(row)));
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
         // A zone says where it appended only when it has: until then the sector is its first.
         let sector = sector.filter(|_| op != Op::ZoneAppend);
@@ -173,7 +179,7 @@ impl Fold<'_> {
             kind: kind(direction, class, view.evidence.at(row)),
         };
         let weight = self.weight(view.weight.at(row));
-        let bytes = bytes(view.bytes.at(row), &mut self.partial.anomalies).saturating_mul(u64::from(weight));
+        let bytes = self.partial.checked.bytes(view.bytes.at(row)).saturating_mul(u64::from(weight));
         self.chunk.push(Layer::Block, (row, ts_ns), &told, Done::part(bytes, op, direction), &NOT_TIMED);
     }
 }
@@ -184,10 +190,12 @@ const NOT_TIMED: Durations = [UNKNOWN; PHASES];
 /// By phase, of the whole, the queue and the scheduler.
 #[inline]
 fn durations(
+    ts_ns: i64,
     (dur_ns, queue_ns, insert_ns): (Option<i64>, Option<i64>, Option<i64>),
-    anomalies: &mut Anomalies,
+    checked: &mut Checked,
 ) -> Durations {
-    [dur_ns, queue_ns, insert_ns, device_ns(dur_ns, queue_ns, insert_ns)].map(|ns| duration(ns, anomalies))
+    [dur_ns, queue_ns, insert_ns, device_ns(dur_ns, queue_ns, insert_ns)]
+        .map(|ns| checked.duration(ts_ns, ns).unwrap_or(UNKNOWN))
 }
 
 /// D2C: what remains of the whole after the queue and the scheduler; unknown where a part of it is.

@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
+use iostrata_capture::TableId;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::Id;
+
+use crate::scan::Scan;
 use crate::scan::told::{Start, Told};
-use crate::scan::{Scan, Source};
 
 /// What was asked, and what the answers were.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -66,16 +68,16 @@ impl Asked {
     }
 
     /// Keeps the answers, which are those of now.
-    pub fn settle(&mut self, scan: &Scan, sources: &[Source]) {
-        self.answers = self.answers(scan, sources);
+    pub fn settle(&mut self, scan: &Scan, tables: &[TableId]) {
+        self.answers = self.answers(scan, tables);
     }
 
     /// Whether the answers are still the same.
-    pub fn holds(&self, scan: &Scan, sources: &[Source]) -> bool {
-        self.answers == self.answers(scan, sources)
+    pub fn holds(&self, scan: &Scan, tables: &[TableId]) -> bool {
+        self.answers == self.answers(scan, tables)
     }
 
-    fn answers(&self, scan: &Scan, sources: &[Source]) -> Id {
+    fn answers(&self, scan: &Scan, tables: &[TableId]) -> Id {
         let mut answers = SipHasher13::new();
         // The recorder tells at its end who served others.
         scan.servers.all().hash(&mut answers);
@@ -90,9 +92,9 @@ impl Asked {
                 scan.files.all(*file, began).for_each(|of| (file, of).hash(&mut answers));
             }
         }
-        for (source, ended_ns) in sources.iter().zip(self.ended_ns.into_iter().cycle()) {
-            let windows = scan.losses.windows(*source).map_or(&[][..], |windows| windows.until(ended_ns));
-            answers.write(source.name().as_bytes());
+        for (table, ended_ns) in tables.iter().zip(self.ended_ns.into_iter().cycle()) {
+            let windows = scan.losses.windows(*table).map_or(&[][..], |windows| windows.until(ended_ns));
+            answers.write(table.name().as_bytes());
             windows.hash(&mut answers);
         }
         Id::of(answers.finish128())

@@ -12,7 +12,7 @@ use iostrata_capture::dir::Dir;
 use super::Id;
 
 /// How a file begins, with the version of its layout.
-const MAGIC: &[u8; 16] = b"iostrata-part-01";
+const MAGIC: &[u8; 16] = b"iostrata-part-02";
 
 /// What stands before each partial: its id, its length, that once it is decompressed, and the CRC-32 of what is there.
 const HEAD_BYTES: usize = 16 + 8 + 8 + 4;
@@ -123,7 +123,11 @@ impl Bundle {
         }
         let mut raw = Vec::new();
         let unpacked = zstd::Decoder::with_buffer(packed.as_slice()).with_context(changed)?;
-        unpacked.take(raw_bytes).read_to_end(&mut raw).with_context(changed)?;
+        unpacked.take(raw_bytes.saturating_add(1)).read_to_end(&mut raw).with_context(changed)?;
+        // No checksum has what stands before it.
+        if raw.len() as u64 != raw_bytes {
+            bail!(changed());
+        }
         Ok(raw)
     }
 }
@@ -164,7 +168,7 @@ impl Writer {
     /// Where it cannot be written.
     pub fn within(directory: &Dir, name: &str, tool: Id) -> Result<Writer> {
         let temporary = format!(".{name}.{}.tmp", std::process::id());
-        let file = BufWriter::new(directory.create_file(&temporary)?);
+        let file = BufWriter::new(directory.create_file_for(&temporary, name)?);
         let mut writer = Writer { directory: directory.clone(), name: name.to_owned(), temporary, file, count: 0 };
         writer.write(&[MAGIC, &tool.0[..]].concat())?;
         Ok(writer)
@@ -197,7 +201,7 @@ impl Writer {
     }
 
     fn cannot_write(&self) -> String {
-        format!("{}: cannot write", self.directory.path().join(&self.temporary).display())
+        format!("{}: cannot write", self.directory.path().join(&self.name).display())
     }
 }
 

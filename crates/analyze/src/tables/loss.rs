@@ -1,13 +1,12 @@
 //! `loss.csv`, one row for each episode, and the same in a few lines for the terminal.
 
-use iostrata_capture::Capture;
 use iostrata_capture::manifest::State;
+use iostrata_capture::{Capture, TableId};
 
 use crate::frame::{ResultColumn, Value};
 use crate::loss::episodes::Stretch;
 use crate::loss::{Kind, Losses};
 use crate::partial::Finished;
-use crate::scan::Source;
 use crate::time::utc;
 use crate::trust::{self, Trust};
 
@@ -59,11 +58,11 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         let capture_id = &manifest.capture_id;
         let whole_from_ns = capture.list.removed_until_ns();
         let rows_during = |kind: Kind, stretch: &Stretch| {
-            let source = *Source::ALL.iter().find(|source| source.name() == kind.table)?;
-            let windows = of.windows(source)?;
+            let table = kind.table?;
+            let windows = of.windows(table)?;
             let removed = whole_from_ns.is_some_and(|from_ns| stretch.since_ns <= from_ns);
-            let counts = finished.during.of(number, source);
-            let counted = trust.captured[source.layer() as usize] && !removed;
+            let counts = finished.during.of(number, table);
+            let counted = table.layer().is_some_and(|layer| trust.captured[layer as usize]) && !removed;
             counted.then(|| windows.between(counts, stretch.since_ns, stretch.until_ns))
         };
         let row = |kind, stretch: Option<Stretch>, events| Row {
@@ -83,12 +82,13 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
                 Some(expected) if counted.rows > expected => (TOO_MANY, None),
                 _ => (CHANGED, None),
             };
-            let there = row(Kind { table: counted.table, cause }, None, events);
+            let there = row(Kind { table: Some(counted.table), cause }, None, events);
             rows.push(Row { rows: Some(counted.rows), ..there });
         }
         if manifest.state != State::Complete {
-            let unknown = row(Kind { table: "", cause: CUT_OFF }, None, None);
-            rows.push(Row { since_ns: of.told_until_ns, ..unknown });
+            let unknown = row(Kind { table: None, cause: CUT_OFF }, None, None);
+            // Up to that moment all is there, or is in a row above.
+            rows.push(Row { since_ns: capture.whole_until_ns.or(of.told_until_ns), ..unknown });
         }
     }
     rows
@@ -108,13 +108,13 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     vec![
         text("capture", "`capture_id` in its manifest.", |row| &row.capture),
         text("table", "The table that the events belong to; empty where it is not known, or all.", |row| {
-            row.kind.table
+            row.kind.table_name()
         }),
         text(
             "cause",
             "Why, as in `loss`; beside that `unseen_end` (a call, or an operation of aio or io_uring, that is over and has no row; of earlier recorders a request, too), \
-             `skipped` (a program that the kernel did not run; one may be of several events), `cut_off` (what a recording that \
-             was cut off may have lost from `since_ns` on, which is not known), and, of a table that is not as it was written, `not_there` \
+             `skipped` (a program that the kernel did not run; one may be of several events), `cut_off` (what a recording, or a trace, that \
+             was cut off lacks from `since_ns` on, which is not known), and, of a table that is not as it was written, `not_there` \
              (rows were written and are not there), `too_many` (more are there than were written) or `changed` (as many, but of other parts). \
              Empty where it is not known.",
             |row| row.kind.cause,
@@ -196,7 +196,8 @@ fn episodes(capture: &Capture, timed: &[&Row]) -> Vec<String> {
 
 /// What is known of the losses of a capture that was cut off.
 fn at_least(capture: &Capture, losses: &Losses) -> Option<String> {
-    let until_ns = losses.told_until_ns.filter(|_| capture.manifest.state != State::Complete)?;
+    losses.told_until_ns.filter(|_| capture.manifest.state != State::Complete)?;
+    let until_ns = capture.whole_until_ns.or(losses.told_until_ns)?;
     let by_kind = losses.by_kind();
     let events = by_kind.values().fold(0u64, |sum, events| sum.saturating_add(*events));
     Some(format!(
@@ -212,7 +213,7 @@ fn by_table(sums: impl Iterator<Item = (Kind, u64)>) -> String {
     let mut text = String::new();
     let mut last = None;
     for (kind, events) in sums {
-        let table = if kind.table.is_empty() { "any table" } else { kind.table };
+        let table = kind.table.map_or("any table", TableId::name);
         match last.replace(kind.table) {
             Some(before) if before == kind.table => text.push_str(", "),
             Some(_) => text.push_str(&format!("; {table} ")),
@@ -224,7 +225,7 @@ fn by_table(sums: impl Iterator<Item = (Kind, u64)>) -> String {
 }
 
 fn name(kind: Kind) -> String {
-    let table = if kind.table.is_empty() { "a table that is not known" } else { kind.table };
+    let table = kind.table.map_or("a table that is not known", TableId::name);
     let cause = if kind.cause.is_empty() { "cause not known" } else { kind.cause };
     format!("{table} ({cause})")
 }

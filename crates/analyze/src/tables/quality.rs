@@ -1,7 +1,9 @@
 //! `quality.csv`: whether captures can be trusted, a check in each row.
 
 mod end;
+mod imported;
 mod sanity;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -47,6 +49,7 @@ impl Verdict {
 }
 
 /// A check.
+#[derive(Clone)]
 pub struct Row {
     /// `capture_id`; empty of all captures together.
     capture: String,
@@ -73,14 +76,16 @@ pub fn rows(captures: &[Capture], known: &Known, finished: &Finished, trust: &Tr
     for (number, (capture, losses)) in captures.iter().zip(&known.losses).enumerate() {
         let manifest = &capture.manifest;
         let of = |(check, verdict, found): Check| Row { capture: manifest.capture_id.clone(), check, verdict, found };
-        rows.push(of(recording(manifest)));
-        rows.push(of(lost(manifest, losses)));
-        rows.push(of(books(manifest, losses)));
+        let is_imported = manifest.is_imported();
+        rows.extend(match is_imported {
+            true => imported::checks(manifest, losses).into_iter().map(of).collect(),
+            false => [recording(manifest), lost(manifest, losses), books(manifest, losses)].map(of).to_vec(),
+        });
         rows.push(of(there(capture)));
-        rows.push(of(devices(manifest)));
+        rows.extend((!is_imported).then(|| of(devices(manifest))));
         rows.extend(filter(manifest).map(of));
         rows.extend(Layer::ALL.iter().map(|at| of(layer(manifest, *at))));
-        rows.push(of(ends(manifest)));
+        rows.extend((!is_imported).then(|| of(ends(manifest))));
         rows.extend(owners(manifest).map(of));
         rows.extend(run_queue(manifest).map(of));
         rows.push(of(sanity::counters(manifest)));
@@ -88,7 +93,7 @@ pub fn rows(captures: &[Capture], known: &Known, finished: &Finished, trust: &Tr
         rows.extend(sanity::processes(number, manifest, finished, trust).map(of));
         rows.extend(sanity::classes(number, capture, finished, trust).map(of));
         rows.extend(sanity::maps(manifest).into_iter().map(of));
-        rows.push(of(clock(capture)));
+        rows.extend((!is_imported).then(|| of(clock(capture))));
         rows.extend(sampled(manifest).map(of));
         rows.extend(removed(capture).map(of));
         rows.extend(known.tails.get(number).and_then(|tail| end::check(capture, tail)).map(of));
@@ -97,7 +102,7 @@ pub fn rows(captures: &[Capture], known: &Known, finished: &Finished, trust: &Tr
     let has_owners = !captures.iter().any(|capture| trust::lacks(capture, Layer::Block, WITHOUT_OWNERS));
     rows.extend(trust.captured[Layer::Block as usize].then(|| of(attribution(finished, has_owners))));
     rows.extend(sanity::ratios(finished, trust).map(of));
-    rows.push(of(values(finished)));
+    rows.push(of(values::check(finished)));
     rows
 }
 
@@ -119,7 +124,9 @@ fn lost(manifest: &Manifest, losses: &Losses) -> Check {
     let lost = losses.by_kind().values().fold(0u64, |sum, events| sum.saturating_add(*events));
     let seen = manifest.books.accounts.iter().fold(0u64, |sum, account| sum.saturating_add(account.seen));
     if manifest.state != State::Complete {
-        return ("loss", Verdict::Bad, format!("at least {} lost; of how many is not known", events(lost)));
+        let known =
+            if lost == 0 { "none that is known of".to_owned() } else { format!("at least {} lost", events(lost)) };
+        return ("loss", Verdict::Bad, format!("{known}; what was lost at the end is not known"));
     }
     // Half of a layer is not little because another has thousands of times as many.
     let mut by_class: HashMap<&str, (u64, u64)> = HashMap::new();
@@ -160,17 +167,21 @@ fn books(manifest: &Manifest, losses: &Losses) -> Check {
 fn there(capture: &Capture) -> Check {
     let census = &capture.census;
     let wrong: Vec<String> = census.tables.iter().filter_map(Counted::line).collect();
-    let unmarked = census.tables.iter().fold(0u64, |sum, counted| sum.saturating_add(counted.unmarked));
+    let rewritten = census.tables.iter().fold(0u64, |sum, counted| sum.saturating_add(counted.rewritten));
     let rows = census.tables.iter().fold(0u64, |sum, counted| sum.saturating_add(counted.rows));
-    let (verdict, found) = match (wrong.as_slice(), unmarked) {
-        ([], 0) if capture.manifest.state == State::Recording => {
-            (Verdict::Good, format!("the parts that are listed are there; {rows} rows in all"))
-        }
-        ([], 0) => (Verdict::Good, format!("all {rows} rows that were written, and not removed, are there once")),
-        ([], parts) => {
-            let what = "another program wrote them anew: only how many rows they have is known to be right";
-            (Verdict::Note, format!("{parts} parts do not say what they are, as the recorder's do; {what}"))
-        }
+    let is_recording = capture.manifest.state == State::Recording;
+    let mut notes: Vec<String> = census.tables.iter().flat_map(|counted| counted.stray.iter().cloned()).collect();
+    if rewritten > 0 {
+        let parts = if rewritten == 1 { "1 part was".to_owned() } else { format!("{rewritten} parts were") };
+        notes.insert(0, format!("{parts} written anew by another program, which says nothing of what is in the rows"));
+    }
+    let there = match is_recording {
+        true => format!("the parts that are listed are there; {rows} rows in all"),
+        false => format!("all {rows} rows that were written, and not removed, are there once"),
+    };
+    let (verdict, found) = match (wrong.as_slice(), notes.as_slice()) {
+        ([], []) => (Verdict::Good, there),
+        ([], notes) => (Verdict::Note, format!("{there}; {}", notes.join("; "))),
         (wrong, _) => (Verdict::Bad, wrong.join("; ")),
     };
     ("rows", verdict, found)
@@ -349,16 +360,6 @@ fn evidence(flows: &Flows) -> BTreeMap<Evidence, u64> {
     Evidence::ALL.iter().map(|evidence| (*evidence, of(evidence))).collect()
 }
 
-fn values(finished: &Finished) -> Check {
-    let anomalies = finished.anomalies;
-    let counts = [anomalies.negative_durations, anomalies.negative_bytes, anomalies.bad_weights];
-    let wrong = counts.iter().fold(0u64, |sum, count| sum.saturating_add(*count));
-    match wrong {
-        0 => ("values", Verdict::Good, format!("none of {} rows has a value that cannot be true", finished.rows)),
-        wrong => ("values", Verdict::Bad, format!("{wrong} values cannot be true, and were ignored")),
-    }
-}
-
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
     // What is there is not nothing.
@@ -384,7 +385,8 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
              `run queue` (how many calls have no time of it), `operations`, `begun` (what began is what ended and what was under way), \
              `processes` (calls of each process against `/proc/PID/io`), `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
              (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
-             `begin`, `end` (up to when a capture that was cut off is complete), `attribution`, `ratios` (why one is below 1 or above 100), `values`.",
+             `begin`, `end` (up to when a capture that was cut off is complete), `attribution`, `ratios` (why one is below 1 or above 100), \
+             `values` (sizes, durations and weights that cannot be true, and sums beyond 2^63).",
             |row| row.check,
         ),
         text(

@@ -13,8 +13,9 @@ use crate::trust::Trust;
 pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: the reuse distance (stack distance) of 4 KiB blocks, read or written, of all operations \
     of a layer, of each system and on each disk: how many different blocks an LRU cache must have room for so that a block is still in it when \
     it is touched again. One row for each power of two up to the greatest distance, with what a cache of that size would have hit if it was \
-    empty when the capture began, and all that touches a block, reads and writes, brought it in. Of blocks as many are looked at as for \
-    `unique_blocks` of all operations of the layer (`footprint.csv`): where that is one in more than one, distances and shares are estimates \
+    empty when the capture began, and all that touches a block, reads and writes, brought it in. One block in \
+    `one_in` is looked at: all of them while there are up to 57,344 different ones and up to 16 million looks; beyond that, as many as there is \
+    room for, and up to 64 for each operation on average. Where that is not all, distances and shares are estimates \
     (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. What is done to block devices themselves is in the layer of requests \
     alone. Operations of more than 4 GiB, which no \
     kernel does at once, are left out. Several captures are taken one by one, each with an empty cache. Of a sample (`--cpu-limit`) there are no distances.";

@@ -1,5 +1,6 @@
 //! `timeline.csv`: what happened when, one row for each window of time.
 
+use iostrata_capture::TableId;
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::count::DIRECTIONS;
@@ -9,7 +10,6 @@ use crate::frame::{ResultColumn, Value};
 use crate::loss::Losses;
 use crate::loss::episodes::Stretch;
 use crate::partial::Finished;
-use crate::scan::Source;
 use crate::tables::summary::{OF_OPERATIONS, word};
 use crate::trust::Trust;
 
@@ -43,8 +43,8 @@ pub fn rows<'a>(finished: &'a Finished, losses: &[Losses], trust: &Trust) -> Vec
 
 /// What was lost of the captured layers, each with its time.
 fn told(losses: &[Losses], trust: &Trust) -> Vec<Stretch> {
-    let layer = |table: &str| Source::ALL.iter().find(|source| source.name() == table).map(|source| source.layer());
-    let is_captured = |table: &str| layer(table).is_none_or(|layer| trust.captured[layer as usize]);
+    let is_captured =
+        |table: Option<TableId>| table.and_then(TableId::layer).is_none_or(|layer| trust.captured[layer as usize]);
     let episodes = losses.iter().flat_map(|losses| &losses.episodes);
     episodes.filter(|(kind, _)| is_captured(kind.table)).map(|(_, stretch)| stretch.clone()).collect()
 }

@@ -1,10 +1,8 @@
 //! How many rows of a layer are missing, as far as that is known.
 
-use iostrata_capture::Capture;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::op::Layer;
-use iostrata_capture::table::Table;
-use iostrata_capture::tables::ProcessTable;
+use iostrata_capture::{Capture, TableId};
 
 use super::{books, left_out, skipped};
 use crate::loss::Losses;
@@ -24,8 +22,8 @@ pub fn of(captures: &[Capture], losses: &[Losses], windows: &[Window], layer: La
     let mut sum = Missing::default();
     for ((capture, losses), window) in captures.iter().zip(losses).zip(windows) {
         // What was over by then had begun before. When what was lost later had begun, nobody knows.
-        let left_out = window.after_ns.map_or(0, |after_ns| losses.until(layer.name(), after_ns));
-        let known = losses.of_table(layer.name()).saturating_sub(left_out);
+        let left_out = window.after_ns.map_or(0, |after_ns| losses.until(layer.table(), after_ns));
+        let known = losses.of_table(layer.table()).saturating_sub(left_out);
         sum.at_least = sum.at_least.saturating_add(known);
         sum.more |= more(&capture.manifest, losses, layer);
     }
@@ -39,7 +37,7 @@ fn more(manifest: &Manifest, losses: &Losses, layer: Layer) -> bool {
         || left_out(manifest, layer)
         || !losses.excess.is_empty()
         // Nobody knows of which table they were.
-        || losses.of_table("") > 0
+        || losses.of_table(None) > 0
         // Whose operations are those of a process that was never told? Some rows lack them, and others have them too many.
-        || losses.of_table(ProcessTable::NAME) > 0
+        || losses.of_table(TableId::Process) > 0
 }

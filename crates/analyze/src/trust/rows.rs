@@ -1,15 +1,12 @@
 //! Rows that are there, held against those that were written: a capture is a folder, and folders are copied in part, filtered and
 //! tidied up.
 
-use iostrata_capture::Capture;
 use iostrata_capture::census::Counted;
 use iostrata_capture::op::Layer;
-use iostrata_capture::table::Table;
-use iostrata_capture::tables::{FileTable, LossTable, ProcessTable};
+use iostrata_capture::{Capture, TableId};
 
 use super::{Trust, about, by_layer};
 use crate::aggregate::sequence::Subject;
-use crate::scan::Source;
 
 /// What is done about a table of which not all rows are there, or too many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Trust {
                     PartialRows::LeftOut if concerned.contains(&true) => {
                         let layers = names(concerned);
                         // Its own name tells which one it is.
-                        let layers = if layers == counted.table { String::new() } else { format!("{layers}: ") };
+                        let layers = if layers == counted.table.name() { String::new() } else { format!("{layers}: ") };
                         format!("left out: {layers}{line}; --partial-rows analyzes what is there")
                     }
                     PartialRows::LeftOut => format!("not as it was written: {line}"),
@@ -57,8 +54,8 @@ impl Trust {
     fn distrust(&mut self, counted: &Counted, concerned: [bool; Layer::ALL.len()], partial: PartialRows) {
         self.complete = false;
         self.lost_events = None;
-        let has_losses = counted.table == LossTable::NAME && counted.is_off();
-        let own = Source::ALL.iter().find(|source| source.name() == counted.table).map(|source| source.layer());
+        let has_losses = counted.table == TableId::Loss && counted.is_off();
+        let own = counted.table.layer();
         let lacking = counted.expected.map_or(0, |expected| expected.saturating_sub(counted.rows));
         for layer in Layer::ALL.iter().filter(|layer| concerned[**layer as usize] || has_losses) {
             let at = *layer as usize;
@@ -83,10 +80,9 @@ impl Trust {
 /// The layers whose numbers a table of which rows are missing, or too many, would make wrong.
 fn concerned(counted: &Counted, selects_files: bool) -> [bool; Layer::ALL.len()] {
     // Whose operations all of them are depends on it. What says that it is another part is not read.
-    let is_of_all = (counted.table == ProcessTable::NAME || (counted.table == FileTable::NAME && selects_files))
-        && counted.is_off();
-    let is_own = |layer| Source::ALL.iter().any(|source| source.name() == counted.table && source.layer() == layer);
-    by_layer(|layer| is_of_all || is_own(layer))
+    let is_of_all =
+        (counted.table == TableId::Process || (counted.table == TableId::File && selects_files)) && counted.is_off();
+    by_layer(|layer| is_of_all || counted.table.layer() == Some(layer))
 }
 
 fn names(layers: [bool; Layer::ALL.len()]) -> String {

@@ -4,6 +4,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::manifest::State;
 
 use super::about;
+use crate::output::count;
 use crate::tail::Tail;
 use crate::time::utc;
 
@@ -24,12 +25,21 @@ pub fn found(capture: &Capture, tail: &Tail) -> Option<String> {
     if capture.manifest.state == State::Complete {
         return None;
     }
+    // A trace has neither tables nor a recorder that counts.
+    let is_imported = capture.manifest.is_imported();
     let Some(until_ns) = tail.whole_until_ns else {
-        let what =
-            "up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others";
+        let what = match is_imported {
+            true => "up to when the trace is complete",
+            false => {
+                "up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others"
+            }
+        };
         return Some(what.to_owned());
     };
-    let rows = if tail.rows == 1 { "1 row".to_owned() } else { format!("{} rows", tail.rows) };
-    let why = "up to then the capture is complete for all CPUs and tables, except for events counted as lost";
+    let rows = count(tail.rows, "row");
+    let why = match is_imported {
+        true => "up to then the trace is complete",
+        false => "up to then the capture is complete for all CPUs and tables, except for events counted as lost",
+    };
     Some(format!("{rows} that ended after {}: {why}", utc(capture, until_ns)))
 }

@@ -1,3 +1,4 @@
+use iostrata_capture::TableId;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
@@ -283,10 +284,11 @@ fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
 #[test]
 fn what_was_lost_before_the_oldest_row_that_is_left_is_missing_of_nothing() {
     let mut capture = sound();
-    let table = "syscall".into();
+    let table = TableId::Syscall;
     let removed = Removed { table, parts: 1, rows: 5, bytes: 9, last_ts_ns: Some(100) };
     capture.list.take(Entry::RemovedSum(removed)).expect("a table");
-    let stretch = |since, until| (Kind { table: "syscall", cause: "ring_full" }, Stretch::new(since, until, 7, 0));
+    let stretch =
+        |since, until| (Kind { table: Some(TableId::Syscall), cause: "ring_full" }, Stretch::new(since, until, 7, 0));
     let mut losses = Losses::default();
     losses.episodes = vec![stretch(0, 100), stretch(100, 101)];
     let of = |window: Window| {
@@ -348,7 +350,7 @@ fn what_happened_between_two_segments_is_said_to_be_nowhere() {
     first.manifest.state = State::Recovered;
     first.manifest.stopped_at = None;
     for (number, last_ts_ns) in [(1, Some(1_767_323_000_000_000_000)), (2, None)] {
-        let name = PartName { table: "block", number };
+        let name = PartName { table: TableId::Block, number };
         let part = Part { name, rows: 1, bytes: 1, first_ts_ns: None, last_ts_ns };
         first.list.take(Entry::Finished(part)).expect("a new part");
     }

@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use iostrata_capture::TableId;
 use iostrata_capture::guard::reading;
 use iostrata_capture::part::OpenPart;
 
@@ -16,7 +17,8 @@ use super::{Stretch, Task, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
 use crate::parallel::each;
-use crate::scan::{BEGIN, Reach, Source, end_ns};
+use crate::scan::{BEGIN, EventTable, Reach};
+use crate::valid::end_ns;
 
 /// Pieces have at most about this size, so that threads end at about the same time.
 const MOST_PIECE_BYTES: u64 = 8 << 20;
@@ -36,23 +38,25 @@ const DURATION: &str = "dur_ns";
 /// All of it, in order.
 pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    let of = |work: &Work| (work.scan.capture, work.source);
+    let of = |work: &Work| (work.scan.capture, work.table.id);
     let all_bytes = work.iter().fold(0u64, |sum, work| sum.saturating_add(bytes(work)));
     let piece_bytes = all_bytes / (PIECES_OF_A_THREAD * threads.get() as u64);
     let piece_bytes = piece_bytes.clamp(LEAST_PIECE_BYTES, MOST_PIECE_BYTES);
     let mut first = 0;
     if settings.ordered.crossing {
         for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
-            let table = Table { work: capture, first, reach: Source::reach, most: settings.stretch_rows.max(1) };
+            let table =
+                Stretched { work: capture, first, reach: |table| table.reach, most: settings.stretch_rows.max(1) };
             tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
             first += capture.len();
         }
         return Ok(tasks);
     }
     for alike in work.chunk_by(|one, other| of(one) == of(other)) {
-        if settings.ordered.any() && alike[0].source.has_order() {
-            let reach = if settings.ordered.queue { |_| Reach::Ends } else { |_| Reach::Begin };
-            let table = Table { work: alike, first, reach, most: settings.stretch_rows.max(1) };
+        if settings.ordered.any() && alike[0].table.has_order {
+            let reach =
+                if settings.ordered.queue { |_: &EventTable| Reach::Ends } else { |_: &EventTable| Reach::Begin };
+            let table = Stretched { work: alike, first, reach, most: settings.stretch_rows.max(1) };
             tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
         } else {
             tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work, piece_bytes)));
@@ -74,17 +78,17 @@ fn pieces(part: usize, work: &Work, piece_bytes: u64) -> impl Iterator<Item = Ta
 }
 
 /// A table of a capture, or several that are looked at together.
-struct Table<'a> {
+struct Stretched<'a> {
     work: &'a [Work<'a>],
     /// The place of its first part in all work.
     first: usize,
     /// In which stretches a row is read.
-    reach: fn(Source) -> Reach,
+    reach: fn(&EventTable) -> Reach,
     /// About how many rows a stretch has.
     most: u64,
 }
 
-impl Table<'_> {
+impl Stretched<'_> {
     fn stretches(&self, threads: NonZeroUsize) -> Result<Vec<Stretch>> {
         let rows = self.rows(threads)?;
         let sum = rows.iter().flatten().fold(0u64, |sum, rows| sum.saturating_add(*rows));
@@ -120,12 +124,12 @@ impl Table<'_> {
         take: impl Fn(&mut T, usize, &mut OpenPart) -> iostrata_capture::Result<()> + Sync,
     ) -> Result<Vec<T>> {
         let take = |state: &mut T, number: usize| {
-            let Work { source, part, .. } = &self.work[number];
-            let reach = (self.reach)(*source);
+            let Work { table, part, .. } = &self.work[number];
+            let reach = (self.reach)(table);
             if reach == Reach::Never {
                 return Ok(());
             }
-            Ok(reading(part.path(), || take(state, number, &mut source.open(part, columns(reach))?))?)
+            Ok(reading(part.path(), || take(state, number, &mut table.open(part, columns(reach))?))?)
         };
         each(self.work.len(), threads, T::default, take, |state| state)
     }
@@ -148,9 +152,9 @@ impl Table<'_> {
     /// Cuts the time of its rows. Where that is, follows from the parts up to there alone: a table that grows is cut where it was before, and then
     /// anew.
     fn spans(&self, threads: NonZeroUsize) -> Result<Vec<Span>> {
-        let mut sources: Vec<Source> = self.work.iter().map(|work| work.source).collect();
-        sources.dedup();
-        let most = (self.most / sources.len().max(1) as u64).max(1);
+        let mut tables: Vec<TableId> = self.work.iter().map(|work| work.table.id).collect();
+        tables.dedup();
+        let most = (self.most / tables.len().max(1) as u64).max(1);
         // Enough that no stretch is much longer than another.
         let one_in = usize::try_from((most / 16).clamp(1, SAMPLED)).unwrap_or(1);
         let states = self.each(
@@ -173,9 +177,9 @@ impl Table<'_> {
         let mut parts = states.concat();
         parts.sort_unstable_by_key(|(number, _)| *number);
         let mut begins = Vec::new();
-        for source in sources {
-            let of_source = parts.iter().filter(|(number, _)| self.work[*number].source == source);
-            let sampled = of_source.flat_map(|(_, sampled)| sampled);
+        for table in tables {
+            let of_table = parts.iter().filter(|(number, _)| self.work[*number].table.id == table);
+            let sampled = of_table.flat_map(|(_, sampled)| sampled);
             let rows_to_cut = usize::try_from(most.div_ceil(one_in as u64)).unwrap_or(usize::MAX);
             begins.extend(sampled.skip(rows_to_cut).step_by(rows_to_cut));
         }
@@ -191,7 +195,7 @@ impl Table<'_> {
     fn found(&self, spans: &[Span], threads: NonZeroUsize) -> Result<Vec<(usize, usize, usize)>> {
         let columns = |reach| -> &[&str] { if reach == Reach::Begin { &[BEGIN] } else { &[BEGIN, DURATION] } };
         let states = self.each(columns, threads, |state: &mut Vec<(usize, usize, usize)>, part, open| {
-            let reach = (self.reach)(self.work[part].source);
+            let reach = (self.reach)(self.work[part].table);
             for group in 0..open.groups() {
                 let mut has = vec![false; spans.len()];
                 open.read(&[group])?.each(|batch| mark(batch, (spans, reach), &mut has))?;

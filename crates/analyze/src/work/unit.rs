@@ -1,10 +1,10 @@
 //! Units: tasks that are done by one thread, one after the other, and whose result may be kept in a file.
 
 use anyhow::Result;
+use iostrata_capture::TableId;
 use iostrata_capture::guard::reading;
 
 use super::{Stretch, Task, Work};
-use crate::scan::Source;
 use crate::store::{Id, Made, Store};
 
 /// So many stretches are kept together: fewer would be many small partials, more would leave threads without work.
@@ -63,11 +63,11 @@ impl Unit {
     }
 
     /// The tables that it is of.
-    pub fn sources(&self, work: &[Work]) -> Vec<Source> {
-        let mut sources: Vec<Source> = self.parts().iter().map(|(part, _)| work[*part].source).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        sources
+    pub fn tables(&self, work: &[Work]) -> Vec<TableId> {
+        let mut tables: Vec<TableId> = self.parts().iter().map(|(part, _)| work[*part].table.id).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        tables
     }
 
     /// What tells it from all others; none, where a part of it may still grow.

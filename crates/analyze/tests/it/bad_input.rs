@@ -35,7 +35,7 @@ fn admit(capture: &Path, table: &str) {
     list::read(&dir(capture), take).expect("a list");
     for entry in &mut entries {
         if let Entry::Finished(part) = entry
-            && part.name.table == table
+            && part.name.table.name() == table
         {
             part.bytes = fs::metadata(part.name.path(capture)).expect("there").len();
         }

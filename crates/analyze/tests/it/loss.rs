@@ -177,6 +177,14 @@ fn a_recording_that_was_cut_off_without_a_word_of_losses_has_not_lost_zero() {
         (vec!["".into()], vec!["".into()], vec!["at_least".into()])
     );
     assert_eq!(csv(place.path(), "loss.csv").lines().nth(1), Some("cut,,cut_off,,,,,,,"));
+    // Up to a moment that is known all rows are there.
+    capture.manifest.whole_until_ns = Some(1_795_327_208_000_000_000);
+    capture.write(place.path(), "run2");
+    run_text(place.path(), &["summary", "run2", "--out", "results"]);
+    let cut_off = "cut,,cut_off,1795327208000000000,,,,,,";
+    assert_eq!(csv(place.path(), "loss.csv").lines().nth(1), Some(cut_off));
+    let (_, out, _) = run_text(place.path(), &["quality", "run2"]);
+    assert!(out.contains("none that is known of; what was lost at the end is not known"), "{out}");
 }
 
 #[test]
@@ -255,7 +263,7 @@ fn quality(capture: Capture, code: i32) -> (String, Vec<(String, String)>) {
 fn quality_without(capture: Capture, code: i32, rows: u64) -> (String, Vec<(String, String)>) {
     let place = tempfile::tempdir().expect("a temporary directory");
     let directory = capture.write(place.path(), "run1");
-    let removed = Removed { table: "syscall".into(), parts: 1, rows, bytes: 1, last_ts_ns: None };
+    let removed = Removed { table: iostrata_capture::TableId::Syscall, parts: 1, rows, bytes: 1, last_ts_ns: None };
     let list = Dir::open(&directory).and_then(|capture| ListFile::open(&capture, |_| Ok(())));
     list.and_then(|mut list| list.append(&[Entry::RemovedSum(removed)])).expect("room");
     let (ended, out, _) = run_text(place.path(), &["quality", "run1", "--out", "results"]);

@@ -20,3 +20,4 @@ mod since;
 mod store;
 mod summary;
 mod support;
+mod values;

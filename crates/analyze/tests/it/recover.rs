@@ -1,9 +1,12 @@
 //! Captures that were cut off, and the command that makes them whole.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
+use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::State;
 use iostrata_capture::op::{Layer, Op};
+use iostrata_capture::whole::WholeFile;
 
 use crate::support::{Capture, run_text, small};
 
@@ -132,6 +135,38 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
     capture.write(place.path(), "whole");
     let (_, whole, _) = run_text(place.path(), &["summary", "whole"]);
     assert!(!whole.contains("that ended after"), "{whole}");
+}
+
+/// The file may be of an earlier recording, or no file at all; what is told of it is not needed to recover the rows.
+#[test]
+fn what_is_no_moment_of_this_capture_is_not_believed_and_keeps_nothing_from_being_recovered() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut capture = small(Layer::ALL);
+    (capture.manifest.state, capture.torn, capture.rows_per_part) = (State::Recording, true, 7);
+    capture.manifest.parts_id = Some("0123456789abcdef".to_owned());
+    capture.whole_until_ns = Some(100_200);
+    let told = "left out: ";
+    let not_known = "not known: up to when the capture is complete";
+    for (name, expected) in [("own", told), ("other", not_known), ("directory", not_known), ("link", not_known)] {
+        let directory = capture.write(place.path(), name);
+        let file = directory.join(".whole");
+        let kept = place.path().join("whole");
+        fs::rename(&file, &kept).expect("there");
+        match name {
+            "own" => drop(fs::copy(&kept, &file).expect("room")),
+            "other" => drop(WholeFile::create(&Dir::open(&directory).expect("there"), "0123456789abcdee", 100_200)),
+            "directory" => fs::create_dir(&file).expect("room"),
+            _ => symlink(&kept, &file).expect("room"),
+        }
+        let (_, before, _) = run_text(place.path(), &["summary", name]);
+        assert!(before.contains(expected), "{name}: {before}");
+        let (code, out, err) = run_text(place.path(), &["recover", name]);
+        assert_eq!(code, 0, "{name}: {err}");
+        assert!(out.contains(expected), "{name}: {out}");
+        let (code, after, _) = run_text(place.path(), &["quality", name]);
+        assert_eq!(code, 3);
+        assert!(after.contains(expected.trim_end_matches(": ")) || expected == told, "{name}: {after}");
+    }
 }
 
 #[test]

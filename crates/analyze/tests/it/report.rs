@@ -169,5 +169,5 @@ fn without_a_place_to_write_to_it_is_refused() {
     let place = tempfile::tempdir().expect("a temporary directory");
     small(Layer::ALL).write(place.path(), "run1");
     let (code, _, err) = run_text(place.path(), &["report", "run1"]);
-    assert_eq!((code, err.as_str()), (1, "iostrata-analyze: report: nowhere to write all of it, expected --out DIR\n"));
+    assert_eq!((code, err.as_str()), (2, "iostrata-analyze: report: nowhere to write all of it, expected --out DIR\n"));
 }

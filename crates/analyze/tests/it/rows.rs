@@ -57,7 +57,7 @@ fn relist(capture: &Path, change: impl FnOnce(&mut Vec<Entry>)) {
 }
 
 fn of_table(entry: &Entry, table: &str) -> bool {
-    matches!(entry, Entry::Finished(part) if part.name.table == table)
+    matches!(entry, Entry::Finished(part) if part.name.table.name() == table)
 }
 
 /// Takes the line of a part off.

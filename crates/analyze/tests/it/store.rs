@@ -164,12 +164,17 @@ fn a_cache_is_used_and_one_that_was_changed_is_read_anew() {
     assert!(again == whole && printed.contains(KEPT), "{printed}");
     let cache = place.path().join("capture.partials");
     let kept = cache.join("1.partial");
-    let mut bytes = fs::read(&kept).expect("there");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&kept, &bytes).expect("room");
-    let (printed, again) = analyzed();
-    assert!(again == whole && !printed.contains(KEPT), "{printed}");
+    let (first_head, middle) = (32, fs::read(&kept).expect("there").len() / 2);
+    // Among the partials, and the size of the first one, which is another one then.
+    for at in [middle, first_head + 24, first_head + 26] {
+        fs::remove_dir_all(&cache).expect("there");
+        assert!(analyzed().1 == whole);
+        let mut bytes = fs::read(&kept).expect("there");
+        bytes[at] ^= 1;
+        fs::write(&kept, &bytes).expect("room");
+        let (printed, again) = analyzed();
+        assert!(again == whole && !printed.contains(KEPT), "{at}: {printed}");
+    }
     // What another program left is of no use.
     fs::write(cache.join("7.partial"), b"old").expect("room");
     assert!(analyzed().1 == whole);
@@ -250,6 +255,28 @@ fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
         // What was there before is a half, two thirds, three quarters of it; of each table the end is new as long as it grows.
         assert!(found * 10 >= all * [3, 5, 6][step] && found < all, "{pieces:?}");
     }
+}
+
+#[test]
+fn why_nothing_is_kept_of_a_capture_that_was_cut_off_is_said() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let operations: Vec<_> = (0..40i64).map(|at| (10 * at, 7, at % 3 == 0, 1 + (at % 3) as i32, at % 16)).collect();
+    let mut cut = crossing("cut", &operations, 1_000);
+    cut.manifest.state = State::Recording;
+    cut.torn = true;
+    cut.write(place.path(), "capture");
+    let captures = [place.path().join("capture")];
+    let file = place.path().join("all.partial");
+    let partials = Partials::To { share: (1, 1), file: file.clone(), from: Vec::new() };
+    let mut printed = Vec::new();
+    run(&Command::Partial(Box::new(report(&captures, None, partials, 20))), &mut printed, &mut Vec::new())
+        .expect("a share");
+    let said = String::from_utf8(printed).expect("UTF-8");
+    let why = "the capture is not finished, and what it comes to may change (`iostrata-analyze recover` finishes one that was cut off)";
+    assert!(said.contains(": 0 partials, share 1 of 1.\n") && said.contains(&format!(" not kept: {why}.\n")), "{said}");
+    let (said, merged) = written(&captures, Partials::From(vec![file]), 20).expect("a result");
+    assert!(merged == fresh(&captures));
+    assert!(said.contains(&format!("Nothing of it can be kept: {why}; all events were read.\n")), "{said}");
 }
 
 #[test]

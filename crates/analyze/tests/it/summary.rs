@@ -282,30 +282,6 @@ fn an_event_belongs_to_the_process_row_before_it_or_else_to_the_first() {
 }
 
 #[test]
-fn what_cannot_be_true_is_counted_and_not_used() {
-    let place = tempfile::tempdir().expect("a temporary directory");
-    let mut capture = small(ALL);
-    capture.syscall(500, 1, Op::Read, i64::MAX, -1);
-    capture.syscall(501, 1, Op::Read, i64::MAX, i64::MIN);
-    capture.syscall(502, 1, Op::Read, i64::MAX, i64::MAX);
-    capture.block(503, Some(1), Op::Read, i64::MIN, 100).queue_ns = Some(200);
-    capture.block(504, Some(1), Op::Read, -1, i64::MIN);
-    capture.syscall(505, 1, Op::Fsync, 0, 1).weight = 0;
-    capture.syscall(506, 1, Op::Fsync, 0, 1).weight = i32::MAX;
-    capture.write(place.path(), "run1");
-    let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
-    assert_eq!(code, 0);
-    assert!(
-        out.contains("ignored: 6 durations and 4 byte counts below zero and 2 weights, which cannot be true\n"),
-        "{out}"
-    );
-    let summary = place.path().join("results/summary.csv");
-    assert_eq!(column(&summary, "syscall_read_bytes")[2], u64::MAX.to_string());
-    assert_eq!(column(&summary, "syscall_read_avg_ns")[2], i64::MAX.to_string());
-    assert_eq!(column(&summary, "block_read_bytes")[2], "0");
-}
-
-#[test]
 fn rows_that_stand_for_several_events_count_for_these_and_the_results_say_so() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = Capture::empty("sampled", ALL);
@@ -375,4 +351,30 @@ fn help_says_what_exit_codes_mean() {
     let output = run(Path::new("."), &["summary", "--help"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("Exit codes:") && text.contains("  3  done, but"), "{text}");
+}
+
+#[test]
+fn a_process_is_called_what_it_was_last_in_whatever_order_its_rows_stand() {
+    let mut capture = small(Layer::ALL);
+    let (start_ns, pid) = (1, 4_711);
+    for (ts_ns, name, cgroup) in [(10, "sh", "/first"), (20, "python3", "/second"), (30, "etcd", "/last")] {
+        let process = capture.process(ts_ns, pid, name, Some(&format!("/usr/bin/{name}")));
+        (process.start_ns, process.cgroup_id, process.cgroup) = (start_ns, 77, Some(cgroup.to_owned()));
+    }
+    let call = capture.syscall(40, pid, Op::Write, 4_096, 1_000);
+    call.cgroup_id = 77;
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let mut told = Vec::new();
+    for name in ["forward", "backward"] {
+        let directory = capture.write(place.path(), name);
+        let out = place.path().join("out");
+        let arguments = ["top", directory.to_str().expect("UTF-8"), "--out", out.to_str().expect("UTF-8")];
+        let (code, _, error) = run_text(place.path(), &arguments);
+        assert_eq!((code, error.as_str()), (0, ""));
+        told.push(fs::read_to_string(out.join("top.csv")).expect("a table"));
+        capture.process.reverse();
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains("etcd") && told[0].contains("/last"), "{}", told[0]);
+    assert!(!told[0].contains("python3") && !told[0].contains("/first") && !told[0].contains("/second"), "{}", told[0]);
 }

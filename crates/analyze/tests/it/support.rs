@@ -264,7 +264,7 @@ impl Capture {
         list.append(&self.parts::<ClockTable>(&capture, &self.clock)).expect("room");
         self.settled().write(&capture).expect("room");
         if let Some(until_ns) = self.whole_until_ns {
-            WholeFile::create(&capture, until_ns).expect("room");
+            WholeFile::create(&capture, self.manifest.parts_id.as_deref().unwrap_or_default(), until_ns).expect("room");
         }
         directory
     }

@@ -36,7 +36,6 @@ fn all(folder: &Dir) -> Vec<(&'static str, Result<()>)> {
         ("remove a directory", folder.remove_dir("part")),
         ("make", folder.make_dir("part", 0o750)),
         ("make unless there", folder.make_dir_unless_there("part", 0o750)),
-        ("clear", folder.clear()),
         ("sync", folder.sync()),
         ("names", folder.names().map(drop)),
         ("entries", folder.entries().map(drop)),
@@ -152,10 +151,6 @@ fn what_a_symbolic_link_points_to_is_not_touched() {
     assert!(directory.create_file("part").expect("a new file").metadata().is_ok_and(|made| made.len() == 0));
     assert_eq!(fs::read_to_string(&secret).expect("still there"), "kept");
     assert!(directory.find("part").expect("the new file").is_file());
-    // A directory that is cleared loses the link, and not what is behind it.
-    symlink(place.path().join("elsewhere"), place.path().join("run/link")).expect("room");
-    directory.clear().expect("nothing in the way");
-    assert_eq!(fs::read_dir(place.path().join("run")).expect("there").count(), 0);
     assert_eq!(fs::read_to_string(&secret).expect("still there"), "kept");
 }
 
@@ -193,4 +188,68 @@ fn without_openat2_it_is_the_same_step_by_step() {
             assert_eq!(opened[0].is_ok(), [".", "a", "a/b", "block"].contains(&path), "{path}");
         }
     }
+}
+
+/// Names of all that is below a directory.
+fn names_below(path: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("a name").path();
+        names.push(path.file_name().expect("a name").to_string_lossy().into_owned());
+        if path.is_dir() {
+            names.extend(names_below(&path));
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_made_and_not_kept_is_taken_away_and_nothing_else() {
+    let (place, _) = place();
+    let at = |name: &str| place.path().join(name);
+    fs::write(at("run/old"), "old").expect("room");
+    let before = names_below(place.path());
+    for path in ["run", "run/new/deep"] {
+        let (directory, undo) = Dir::begin(&at(path), 0o700).expect("room");
+        directory.create_file(".part.tmp").expect("room");
+        directory.rename(".part.tmp", "part").expect("there");
+        directory.make_dir("folder", 0o700).expect("room");
+        directory.sub("folder").open_or_create("lock").expect("room");
+        directory.create_file("gone").and_then(|_| directory.remove("gone")).expect("room");
+        drop(undo);
+        assert_eq!(names_below(place.path()), before, "{path}");
+        let error = directory.create_file("late").expect_err("it is over").to_string();
+        assert!(error.ends_with("late: not created: the command has already failed"), "{error}");
+    }
+    // What somebody else has put there, and what has replaced something, stays.
+    let (directory, undo) = Dir::begin(&at("run"), 0o700).expect("there");
+    directory.make_dir("folder", 0o700).and_then(|()| directory.create_file("mine").map(drop)).expect("room");
+    fs::write(at("run/folder/theirs"), "").expect("room");
+    // Made while the other is there: a file system may give the number of one that is gone to the next.
+    fs::write(at("run/other"), "theirs").and_then(|()| fs::rename(at("run/other"), at("run/mine"))).expect("room");
+    directory.open_or_create("old").expect("there");
+    directory.create_file(".old.tmp").and_then(|_| directory.rename(".old.tmp", "old")).expect("room");
+    drop(undo);
+    assert!(at("run/folder/theirs").exists() && at("run/old").exists());
+    assert_eq!(fs::read_to_string(at("run/mine")).expect("theirs"), "theirs");
+}
+
+#[test]
+fn what_is_kept_stays_with_all_its_names_at_once() {
+    let (place, _) = place();
+    let at = |name: &str| place.path().join(name);
+    let (directory, undo) = Dir::begin(&at("out"), 0o700).expect("room");
+    for name in ["a", "b"] {
+        directory.create_file(format!(".{name}.tmp")).expect("room");
+    }
+    directory.make_dir("b", 0o700).expect("room");
+    let names = [(".a.tmp", "a"), (".b.tmp", "b")];
+    let error = directory.rename_all(&names).expect_err("a directory").to_string();
+    assert!(error.ends_with("/out/b: cannot replace: is a directory"), "{error}");
+    assert!(!at("out/a").exists());
+    directory.remove_dir("b").and_then(|()| directory.rename_all(&names)).expect("nothing in the way");
+    directory.create_file("later").expect("room");
+    drop(undo);
+    assert_eq!(names_below(&at("out")), ["a", "b", "later"]);
 }

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Entry, Part, Removed, read};
+use crate::TableId;
 use crate::dir::Dir;
 use crate::error::Result;
-use crate::part::{self, PartName};
-use crate::table::Table;
-use crate::tables::{ClockTable, FileTable, LossTable, ProcessTable};
-
-/// Tables that rows of the others refer to, or that tell of the recording as a whole.
-const REFERENCES: [&str; 4] = [ProcessTable::NAME, FileTable::NAME, ClockTable::NAME, LossTable::NAME];
+use crate::part::PartName;
 
 /// What is kept in memory of a part that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +24,7 @@ pub struct Kept {
 /// The parts of a capture. Some tens of bytes for each that is there, and nothing for one that was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartList {
-    tables: BTreeMap<&'static str, TableParts>,
+    tables: BTreeMap<TableId, TableParts>,
 }
 
 /// Those of a table.
@@ -71,7 +67,7 @@ impl PartList {
         match entry {
             Entry::Finished(part) => self.add(&part),
             Entry::Replacing(part) => {
-                match self.tables.get_mut(part.name.table).and_then(|t| t.kept.get_mut(&part.name.number)) {
+                match self.tables.get_mut(&part.name.table).and_then(|t| t.kept.get_mut(&part.name.number)) {
                     Some(kept) if kept.rows == part.rows => {
                         kept.replaced_bytes = Some(part.bytes);
                         Ok(())
@@ -84,7 +80,7 @@ impl PartList {
                 None => Err(format!("{name} was removed, expected a part that is there")),
             },
             Entry::RemovedSum(Removed { table, parts, rows, bytes, last_ts_ns }) => {
-                let table = self.tables.entry(part::table(&table)?).or_default();
+                let table = self.tables.entry(table).or_default();
                 table.removed.add(Sum { parts, rows, bytes, last_ts_ns });
                 Ok(())
             }
@@ -104,7 +100,7 @@ impl PartList {
 
     /// Takes a part off, and adds it to what was removed; none where it is not there.
     pub fn remove(&mut self, name: PartName) -> Option<Kept> {
-        let table = self.tables.get_mut(name.table)?;
+        let table = self.tables.get_mut(&name.table)?;
         let part = table.kept.remove(&name.number)?;
         let Kept { rows, bytes, last_ts_ns, .. } = part;
         table.kept_bytes = table.kept_bytes.saturating_sub(bytes);
@@ -114,13 +110,13 @@ impl PartList {
 
     /// The part of this name.
     pub fn get(&self, name: PartName) -> Option<&Kept> {
-        self.tables.get(name.table)?.kept.get(&name.number)
+        self.tables.get(&name.table)?.kept.get(&name.number)
     }
 
     /// The parts that are there, by table and number.
     pub fn parts(&self) -> impl Iterator<Item = (PartName, &Kept)> {
         self.tables.iter().flat_map(|(table, parts)| {
-            parts.kept.iter().map(|(number, part)| (PartName { table, number: *number }, part))
+            parts.kept.iter().map(|(number, part)| (PartName { table: *table, number: *number }, part))
         })
     }
 
@@ -143,7 +139,7 @@ impl PartList {
     pub fn removed(&self) -> impl Iterator<Item = Removed> {
         let some = self.tables.iter().filter(|(_, parts)| parts.removed.parts > 0);
         some.map(|(table, TableParts { removed: Sum { parts, rows, bytes, last_ts_ns }, .. })| Removed {
-            table: (*table).to_owned(),
+            table: *table,
             parts: *parts,
             rows: *rows,
             bytes: *bytes,
@@ -153,7 +149,7 @@ impl PartList {
 
     /// Until when rows of events may be missing, because the parts that had them were removed. What is after that is there.
     pub fn removed_until_ns(&self) -> Option<i64> {
-        let events = self.tables.iter().filter(|(table, _)| !REFERENCES.contains(*table));
+        let events = self.tables.iter().filter(|(table, _)| !table.is_reference());
         events.filter_map(|(_, parts)| parts.removed.last_ts_ns).max()
     }
 
@@ -166,12 +162,12 @@ impl PartList {
     /// to have come to make more than `most_reference_bytes`. Of a table that is the first one, since a part is finished before
     /// the next one is begun; of several tables the one whose last row is oldest.
     pub fn oldest(&self, most_reference_bytes: u64) -> Option<PartName> {
-        let references = self.tables.iter().filter(|(table, _)| REFERENCES.contains(*table));
+        let references = self.tables.iter().filter(|(table, _)| table.is_reference());
         let too_many =
             references.fold(0u64, |sum, (_, parts)| sum.saturating_add(parts.kept_bytes)) > most_reference_bytes;
-        let tables = self.tables.iter().filter(|(table, _)| REFERENCES.contains(*table) == too_many);
+        let tables = self.tables.iter().filter(|(table, _)| table.is_reference() == too_many);
         let firsts = tables.filter_map(|(table, parts)| Some((table, parts.kept.first_key_value()?)));
         let (table, (number, _)) = firsts.min_by_key(|(_, (_, part))| part.last_ts_ns)?;
-        Some(PartName { table, number: *number })
+        Some(PartName { table: *table, number: *number })
     }
 }

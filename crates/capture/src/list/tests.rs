@@ -9,16 +9,16 @@ fn dir(path: &Path) -> Dir {
     Dir::open(path).expect("there")
 }
 
-fn name(table: &'static str, number: u32) -> PartName {
+fn name(table: TableId, number: u32) -> PartName {
     PartName { table, number }
 }
 
-fn part(table: &'static str, number: u32, bytes: u64, last_ts_ns: Option<i64>) -> Part {
+fn part(table: TableId, number: u32, bytes: u64, last_ts_ns: Option<i64>) -> Part {
     Part { name: name(table, number), rows: 10, bytes, first_ts_ns: last_ts_ns.map(|ts_ns| ts_ns - 1), last_ts_ns }
 }
 
 fn finished(number: u32) -> Entry {
-    Entry::Finished(part("block", number, u64::from(number), Some(i64::from(number))))
+    Entry::Finished(part(TableId::Block, number, u64::from(number), Some(i64::from(number))))
 }
 
 /// A directory with a list of `entries`.
@@ -47,7 +47,7 @@ fn error(place: &Path) -> String {
 #[test]
 fn each_part_has_a_line_when_it_is_finished_and_one_when_it_goes() {
     let (place, mut file) = listed(&[finished(1), finished(2)]);
-    file.append(&[Entry::Removed(name("block", 1))]).expect("room");
+    file.append(&[Entry::Removed(name(TableId::Block, 1))]).expect("room");
     insta::assert_snapshot!(text(place.path()), @r#"
     {"finished":{"table":"block","file":"block/part-000001.parquet","rows":10,"bytes":1,"first_ts_ns":0,"last_ts_ns":1}}
     {"finished":{"table":"block","file":"block/part-000002.parquet","rows":10,"bytes":2,"first_ts_ns":1,"last_ts_ns":2}}
@@ -62,11 +62,11 @@ fn each_part_has_a_line_when_it_is_finished_and_one_when_it_goes() {
 fn the_oldest_events_go_first_and_names_stay_while_they_are_few() {
     let mut list = PartList::default();
     for part in [
-        part("process", 1, 30, Some(1)),
-        part("block", 1, 50, Some(7)),
-        part("syscall", 1, 60, Some(5)),
-        part("syscall", 2, 70, None),
-        part("file", 1, 20, Some(2)),
+        part(TableId::Process, 1, 30, Some(1)),
+        part(TableId::Block, 1, 50, Some(7)),
+        part(TableId::Syscall, 1, 60, Some(5)),
+        part(TableId::Syscall, 2, 70, None),
+        part(TableId::File, 1, 20, Some(2)),
     ] {
         list.take(Entry::Finished(part)).expect("new");
     }
@@ -77,11 +77,11 @@ fn the_oldest_events_go_first_and_names_stay_while_they_are_few() {
     }
     assert_eq!(gone, [60, 70, 50]);
     assert_eq!((list.removed_until_ns(), list.bytes()), (Some(7), 50));
-    let syscall = Removed { table: "syscall".into(), parts: 2, rows: 20, bytes: 130, last_ts_ns: Some(5) };
-    assert_eq!(list.removed().nth(1), Some(syscall));
+    let syscall = Removed { table: TableId::Syscall, parts: 2, rows: 20, bytes: 130, last_ts_ns: Some(5) };
+    assert_eq!(list.removed().next(), Some(syscall));
     // More than they may be: now they go.
-    assert_eq!(list.oldest(49), Some(name("process", 1)));
-    list.remove(name("process", 1)).expect("there");
+    assert_eq!(list.oldest(49), Some(name(TableId::Process, 1)));
+    list.remove(name(TableId::Process, 1)).expect("there");
     assert_eq!(list.removed_until_ns(), Some(7), "an event lacks nothing but a name");
 }
 
@@ -121,6 +121,12 @@ fn a_line_that_is_none_is_named_with_its_number_and_what_was_expected() {
     let known = "expected one of `finished`, `replacing`, `removed`, `removed_sum`";
     assert_eq!(told(r#"{"lost":1}"#), format!("parts.jsonl:2: unknown variant `lost`, {known}"));
     assert_eq!(told(r#"{"finished":{"table":"block"}}"#), "parts.jsonl:2: missing field `file`");
+    let sum = r#"{"removed_sum":{"table":"blocks","parts":1,"rows":7,"bytes":9404,"last_ts_ns":9}}"#;
+    assert!(
+        told(sum).starts_with("parts.jsonl:2: \"blocks\" is no table, expected one of syscall, vfs"),
+        "{}",
+        told(sum)
+    );
     let other = second.replace("\"table\":\"block\"", "\"table\":\"vfs\"");
     let what = r#""block/part-000002.parquet" is no part of table "vfs", expected one of the same table"#;
     assert_eq!(told(&other), format!("parts.jsonl:2: {what}"));
@@ -138,7 +144,7 @@ fn a_line_that_is_none_is_named_with_its_number_and_what_was_expected() {
 #[test]
 fn what_was_removed_stays_in_sums_when_its_lines_go() {
     let mut entries: Vec<Entry> = (1..=9).map(finished).collect();
-    entries.extend((1..=6).map(|number| Entry::Removed(name("block", number))));
+    entries.extend((1..=6).map(|number| Entry::Removed(name(TableId::Block, number))));
     let (place, mut file) = listed(&entries);
     let list = folded(&entries);
     fs::write(place.path().join(".parts.jsonl.tmp"), "of an earlier attempt").expect("room");
@@ -150,7 +156,7 @@ fn what_was_removed_stays_in_sums_when_its_lines_go() {
     // As long as it is told to be, and with the times that are not in memory.
     assert_eq!(file.bytes(), text(place.path()).len() as u64);
     assert_eq!(text(place.path()).matches("\"first_ts_ns\":6").count(), 1);
-    file.append(&[finished(21), Entry::Removed(name("block", 7))]).expect("room");
+    file.append(&[finished(21), Entry::Removed(name(TableId::Block, 7))]).expect("room");
     assert_eq!(PartList::read(&dir(place.path())).expect("a list").removed_until_ns(), Some(7));
     assert_eq!(fs::read_dir(place.path()).expect("a directory").count(), 1);
 }
@@ -221,7 +227,7 @@ proptest! {
     /// The list against a plain account of parts that are there and parts that are gone.
     #[test]
     fn lines_come_to_what_has_happened(events in events()) {
-        let tables = ["syscall", "block", "file"];
+        let tables = [TableId::Syscall, TableId::Block, TableId::File];
         let (place, mut file) = listed(&[]);
         let (mut list, mut numbers) = (PartList::default(), [0; 3]);
         let (mut there, mut gone): (Vec<Part>, Vec<Part>) = Default::default();

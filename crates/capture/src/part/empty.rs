@@ -1,30 +1,30 @@
 //! Parts without rows, so that every table of a capture can be queried: a glob that matches nothing is an error in most readers.
 
 use super::{finished, torn};
+use crate::TableId;
 use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::Result;
 use crate::list::Part;
-use crate::tables::{self, Declared};
 
-/// Whether the table called `table` of the capture in `directory` has no finished part.
-pub fn is_without_parts(directory: &Dir, table: &str) -> Result<bool> {
-    Ok(finished(&directory.sub(table))?.is_empty())
+/// Whether `table` of the capture in `directory` has no finished part.
+pub fn is_without_parts(directory: &Dir, table: TableId) -> Result<bool> {
+    Ok(finished(&directory.sub(table.name()))?.is_empty())
 }
 
 /// Gives each table of the capture in `directory`, whose parts have `id`, that has no finished part one without rows. The parts, which are in no list yet.
 /// A folder that is missing is made.
 pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
-    let fill = |table: &Declared| {
-        if !is_without_parts(directory, table.name)? {
+    let fill = |table: &TableId| {
+        if !is_without_parts(directory, *table)? {
             return Ok(None);
         }
-        let folder = directory.sub(table.name);
-        directory.make_dir_unless_there(table.name, FOLDER_MODE)?;
+        let folder = directory.sub(table.name());
+        directory.make_dir_unless_there(table.name(), FOLDER_MODE)?;
         // What is left there of a part that could not be finished keeps its number.
         let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
-        (table.create_part)(directory, number, id)?.finish().map(Some)
+        (table.declared().create_part)(directory, number, id)?.finish().map(Some)
     };
-    tables::all().iter().filter_map(|table| fill(table).transpose()).collect()
+    TableId::ALL.iter().filter_map(|table| fill(table).transpose()).collect()
 }
 
 #[cfg(test)]
@@ -39,16 +39,10 @@ mod tests {
         let place = tempfile::tempdir().expect("a temporary directory");
         let directory = Dir::open(place.path()).expect("there");
         directory.make_dir(ClockTable::NAME, FOLDER_MODE).expect("room");
-        (tables::all().into_iter().find(|table| table.name == ClockTable::NAME).expect("declared").create_part)(
-            &directory, 7, None,
-        )
-        .and_then(|part| part.finish())
-        .expect("room");
+        (TableId::Clock.declared().create_part)(&directory, 7, None).and_then(|part| part.finish()).expect("room");
         let parts = fill_in(&directory, Some("x")).expect("room");
-        assert_eq!(parts.len(), tables::all().len() - 1);
-        assert!(
-            parts.iter().all(|part| part.rows == 0 && part.name.number == 1 && part.name.table != ClockTable::NAME)
-        );
+        assert_eq!(parts.len(), TableId::COUNT - 1);
+        assert!(parts.iter().all(|part| part.rows == 0 && part.name.number == 1 && part.name.table != TableId::Clock));
         let vfs = finished(&directory.sub(VfsTable::NAME)).expect("a folder");
         let mut batches = 0;
         let read = PartFile::Whole(vfs[0].1.clone()).read::<VfsTable>(|_| {

@@ -4,22 +4,24 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 
-use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
-use super::small;
-use crate::column::MOST_WORD_BYTES;
+use super::codec;
+use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader, VALUES_PAGE};
+use crate::column::{MOST_TEXT_BYTES, MOST_WORD_BYTES};
 
 /// A footer: some 30,000 row groups.
 pub(super) const MOST_FOOTER_BYTES: u64 = 64 << 20;
 
-/// A page once it is decompressed. The recorder ends one soon after 1 MiB.
+/// A page once it is decompressed. The recorder ends one soon after 1 MiB, DuckDB not before its row group ends, which has 122,880 rows.
 const MOST_PAGE_BYTES: i64 = 8 << 20;
 
+/// The same of texts, of which a row may have a long one.
+const MOST_TEXT_PAGE_BYTES: i64 = 32 << 20;
+
 /// The same of a dictionary, which the recorder ends sooner.
-const MOST_DICTIONARY_BYTES: i64 = 2 << 20;
+const MOST_DICTIONARY_BYTES: i64 = 8 << 20;
 
 /// The least that is asked of a header at once: all of it, most often.
 const HEADER_BYTES: usize = 256;
@@ -30,13 +32,16 @@ const MOST_HEADER_BYTES: usize = 64 << 10;
 /// Rows that a byte of a part can stand for. One that tells anything at all takes a bit.
 const ROWS_IN_BYTE: u64 = 8;
 
-/// Bytes of pages, once decompressed, that a byte of a part can stand for. Rows that were recorded are not so much alike: each
-/// has a time of its own.
+/// Bytes of pages, once decompressed, that a byte of a part can stand for, beside [`VALUE_BYTES`] of each value: how many of these there
+/// can be follows from the rows. Texts that were recorded are not so much alike.
 const MOST_INFLATION: u64 = 256;
 
-/// How values may be laid out: plain, in runs, as differences, by dictionary (under its old number too). The decoders of the
+/// What a number takes, with whether it is null.
+const VALUE_BYTES: u64 = 9;
+
+/// How values may be laid out: plain, in runs, as differences, by dictionary (under its old number too), split by bytes. The decoders of the
 /// others set memory aside before they look.
-const ENCODINGS: [i64; 5] = [0, 2, 3, 5, 8];
+const ENCODINGS: [i64; 6] = [0, 2, 3, 5, 8, 9];
 
 type Result<T> = std::result::Result<T, ParquetError>;
 
@@ -77,13 +82,43 @@ pub(super) fn footer(thrift: &[u8]) -> Result<ParquetMetaData> {
     ParquetMetaDataReader::decode_metadata(thrift)
 }
 
+/// What the values of a column are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Numbers of so many bytes.
+    Numbers(i64),
+    /// Booleans, which nobody puts in a dictionary.
+    Booleans,
+    /// Texts, of which each row gets its own.
+    Texts,
+    /// Words, which stay in a dictionary.
+    Words,
+}
+
+impl Values {
+    /// The least that one takes in a dictionary, in bytes; none of what cannot be in one.
+    fn least_bytes(self) -> Option<i64> {
+        match self {
+            Values::Numbers(bytes) => Some(bytes),
+            Values::Booleans => None,
+            // The length of a text.
+            Values::Texts | Values::Words => Some(4),
+        }
+    }
+
+    /// How large a page may be once it is decompressed.
+    fn most_page_bytes(self) -> i64 {
+        if self == Values::Texts { MOST_TEXT_PAGE_BYTES } else { MOST_PAGE_BYTES }
+    }
+}
+
 /// A column that is to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     /// Its place in the part.
     pub(super) place: usize,
-    /// Whether its values are words of a dictionary.
-    pub(super) words: bool,
+    /// What its values are.
+    pub(super) values: Values,
 }
 
 /// What of a part was looked at. Row groups are looked at when they are to be read: there may be many, of which few are.
@@ -96,6 +131,8 @@ pub(super) struct Looked {
     groups: Vec<bool>,
     /// What the pages of these groups come to once they are decompressed.
     inflated: u64,
+    /// Whether all of their pages are such as the recorder writes.
+    are_recorders: bool,
 }
 
 impl Looked {
@@ -119,7 +156,7 @@ impl Looked {
         if rows > bytes.saturating_mul(ROWS_IN_BYTE) {
             return refused(format!("claims {rows} rows in {bytes} bytes, expected at most {ROWS_IN_BYTE} a byte"));
         }
-        Ok(Looked { bytes, columns, groups: vec![false; metadata.num_row_groups()], inflated: 0 })
+        Ok(Looked { bytes, columns, groups: vec![false; metadata.num_row_groups()], inflated: 0, are_recorders: true })
     }
 
     /// The columns that are to be read.
@@ -130,6 +167,11 @@ impl Looked {
     /// The size of the part.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether all pages that were looked at are such as the recorder writes.
+    pub(super) fn are_recorders(&self) -> bool {
+        self.are_recorders
     }
 
     /// The places of the columns that are to be read.
@@ -145,10 +187,11 @@ impl Looked {
         if std::mem::replace(looked, true) {
             return Ok(());
         }
-        for Column { place, words } in &self.columns {
+        for Column { place, values } in &self.columns {
             let Some(chunk) = group.columns().get(*place) else { return refused("lacks a column of its table") };
-            let inflated = self::chunk(file, group, chunk, *words).map_err(|e| about(chunk, &e))?;
-            self.inflated = self.inflated.saturating_add(inflated);
+            let pages = self::chunk(file, group, chunk, *values).map_err(|e| about(chunk, &e))?;
+            self.inflated = self.inflated.saturating_add(pages.inflated);
+            self.are_recorders &= pages.are_recorders;
         }
         let Looked { bytes, inflated, .. } = *self;
         if inflated > bytes.saturating_mul(MOST_INFLATION) {
@@ -172,18 +215,34 @@ fn name(chunk: &ColumnChunkMetaData) -> String {
 
 /// Where the pages of a column begin, and how many bytes they take.
 pub(super) fn range(chunk: &ColumnChunkMetaData) -> Result<(u64, u64)> {
-    let begin = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+    // As the library sees it: what is looked at must be what it reads.
+    let data = chunk.data_page_offset();
+    let begin = chunk.dictionary_page_offset().unwrap_or(data);
+    // Arrow C++ says 0 where there are no rows, and so no page of values.
+    if begin > data && data != 0 {
+        return refused("a dictionary behind the values");
+    }
     Ok((u64::try_from(begin)?, u64::try_from(chunk.compressed_size())?))
 }
 
-/// Goes through the headers of all pages of a column. What they come to once they are decompressed.
-fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, words: bool) -> Result<u64> {
-    if !matches!(chunk.compression(), Compression::UNCOMPRESSED | Compression::ZSTD(_)) {
-        return refused(format!("compressed by {:?}, expected ZSTD", chunk.compression()));
+/// What the pages of a column come to.
+struct Pages {
+    /// Bytes once they are decompressed, and texts of a dictionary are in all rows.
+    inflated: u64,
+    /// Whether the recorder would write such.
+    are_recorders: bool,
+}
+
+/// Goes through the headers of all pages of a column.
+fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, values: Values) -> Result<Pages> {
+    let compression = chunk.compression();
+    if !codec::is_known(compression) {
+        return refused(format!("compressed by {compression:?}, expected ZSTD, SNAPPY or UNCOMPRESSED"));
     }
+    let mut pages = Pages { inflated: 0, are_recorders: codec::is_recorders(compression) };
     let (begin, length) = range(chunk)?;
     let (mut at, end) = (begin, begin.saturating_add(length));
-    let (mut values, mut inflated) = (0i64, 0u64);
+    let (mut count, mut longest) = (0i64, 0);
     while at < end {
         let header = header(file, at, end - at)?;
         let left = end - at - header.header_bytes;
@@ -192,21 +251,38 @@ fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, wor
         }
         if header.kind == DICTIONARY_PAGE {
             within(header, MOST_DICTIONARY_BYTES)?;
-            if !words || at != begin || header.values.saturating_mul(4) > header.uncompressed_bytes {
+            // It may have more than the rows use: Arrow keeps the whole dictionary of a slice.
+            let most = values.least_bytes().map_or(-1, |least_bytes| header.uncompressed_bytes / least_bytes);
+            if at != begin || header.values > most {
                 return refused(format!("a dictionary of {} values where none can be", header.values));
             }
-            dictionary(file, at, &header, chunk)?;
+            pages.are_recorders &= values == Values::Words;
+            match values {
+                Values::Numbers(_) | Values::Booleans => {}
+                Values::Texts => longest = dictionary(file, at, &header, chunk, MOST_TEXT_BYTES)?,
+                // Stays one: no word is there more than once.
+                Values::Words => drop(dictionary(file, at, &header, chunk, MOST_WORD_BYTES)?),
+            }
         } else {
-            within(header, MOST_PAGE_BYTES)?;
-            values = values.saturating_add(header.values);
+            within(header, values.most_page_bytes())?;
+            if header.values == 0 && group.num_rows() > 0 {
+                return refused("a page without values, after which a reader may look for no more");
+            }
+            pages.are_recorders &= header.kind == VALUES_PAGE;
+            count = count.saturating_add(header.values);
         }
         at += header.header_bytes + header.compressed_bytes.unsigned_abs();
-        inflated = inflated.saturating_add(header.uncompressed_bytes.unsigned_abs());
+        // How many values there can be follows from the rows, but for those of a dictionary.
+        let is_dictionary = header.kind == DICTIONARY_PAGE;
+        let in_rows = if is_dictionary { 0 } else { header.values.unsigned_abs().saturating_mul(VALUE_BYTES) };
+        let inflated = header.uncompressed_bytes.unsigned_abs().saturating_sub(in_rows);
+        pages.inflated = pages.inflated.saturating_add(inflated);
     }
-    if values != group.num_rows() {
-        return refused(format!("{values} values, expected {}", group.num_rows()));
+    if count != group.num_rows() {
+        return refused(format!("{count} values, expected {}", group.num_rows()));
     }
-    Ok(inflated)
+    pages.inflated = pages.inflated.saturating_add(count.unsigned_abs().saturating_mul(longest));
+    Ok(pages)
 }
 
 fn within(header: PageHeader, most: i64) -> Result<()> {
@@ -214,8 +290,10 @@ fn within(header: PageHeader, most: i64) -> Result<()> {
     if !(0..=most).contains(&uncompressed_bytes) {
         return refused(format!("a page of {uncompressed_bytes} bytes once decompressed, expected at most {most}"));
     }
-    if values < 0 || !ENCODINGS.contains(&encoding) {
-        return refused(format!("a page of {values} values of encoding {encoding}, which the recorder does not write"));
+    // The library reads numbers of 32 bits, and takes what is beyond for another one.
+    let fits = |number: i64| (0..=i64::from(i32::MAX)).contains(&number);
+    if !fits(values) || !fits(header.compressed_bytes) || !ENCODINGS.contains(&encoding) {
+        return refused(format!("a page of {values} values of encoding {encoding}, expected one of {ENCODINGS:?}"));
     }
     Ok(())
 }
@@ -236,20 +314,21 @@ fn header(file: &File, at: u64, left: u64) -> Result<PageHeader> {
     }
 }
 
-/// Whether no word of the dictionary at `at` is longer than one may be: a decoder may repeat it in every row.
-fn dictionary(file: &File, at: u64, header: &PageHeader, chunk: &ColumnChunkMetaData) -> Result<()> {
+/// How long the longest text of the dictionary at `at` is, which may be `most`: a decoder may repeat it in every row.
+fn dictionary(file: &File, at: u64, header: &PageHeader, chunk: &ColumnChunkMetaData, most: usize) -> Result<u64> {
     let mut packed = vec![0; usize::try_from(header.compressed_bytes)?];
     file.read_exact_at(&mut packed, at + header.header_bytes)?;
-    let words = small::decompressed(&packed, header, chunk.compression())?;
-    let mut rest = words.as_slice();
+    let words = codec::decompressed(&packed, header, chunk.compression())?;
+    let (mut rest, mut longest) = (words.as_slice(), 0);
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
-        if length > MOST_WORD_BYTES {
-            return refused(format!("a word of {length} bytes, expected at most {MOST_WORD_BYTES}"));
+        if length > most {
+            return refused(format!("a word of {length} bytes, expected at most {most}"));
         }
+        longest = longest.max(length as u64);
         rest = after.get(length..).unwrap_or_default();
     }
-    Ok(())
+    Ok(longest)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ use parquet::file::metadata::{FileMetaData, ParquetMetaData, RowGroupMetaData};
 use super::footer::{self, Frame, Groups};
 use super::limits::{self, MOST_FOOTER_BYTES};
 use super::shape::Pieces;
+use super::{finished_name, log_name};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 
@@ -64,13 +65,13 @@ pub(super) struct GroupLog {
 }
 
 impl GroupLog {
-    /// Begins the log `name` in `folder`, of a part whose footer will be like that of `template`, a file without rows.
-    pub(super) fn create(folder: &Dir, name: &str, template: &ParquetMetaData) -> Result<GroupLog> {
-        let path = folder.path().join(name);
+    /// Begins the log of part `number` in `folder`, whose footer will be like that of `template`, a file without rows. Errors are of the part.
+    pub(super) fn create(folder: &Dir, number: u32, template: &ParquetMetaData) -> Result<GroupLog> {
+        let path = folder.path().join(finished_name(number));
         let whole = footer::whole(template).map_err(|e| Error::parquet(&path, e))?;
         let (thrift, pieces) = footer::taken_apart(&whole).map_err(|e| Error::parquet(&path, e))?;
         let frame = Frame::of(thrift, &pieces);
-        let mut file = folder.create_file(name)?;
+        let mut file = folder.create_file_for(log_name(number), finished_name(number))?;
         file.write_all(MAGIC).map_err(|e| Error::io(&path, "write", e))?;
         let extent = Extent { log_end: MAGIC.len() as u64, ..Extent::default() };
         Ok(GroupLog { path, file, template: template.file_metadata().clone(), frame, extent })

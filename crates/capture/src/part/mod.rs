@@ -5,6 +5,7 @@
 //! beside it ([`log`]) has what a Parquet footer would say of the row groups that are in the file: with it, a part that was
 //! never finished is read and made whole as far as it was flushed ([`torn`]).
 
+mod codec;
 pub mod empty;
 mod footer;
 mod groups;
@@ -12,6 +13,7 @@ mod limits;
 pub mod log;
 mod name;
 mod origin;
+mod pandas;
 mod reader;
 mod replace;
 mod shape;
@@ -25,9 +27,11 @@ use std::path::{Path, PathBuf};
 
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::SchemaDescPtr;
 use serde::Serialize;
 
 use self::footer::Groups;
+use crate::TableId;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
@@ -35,8 +39,7 @@ use crate::list::Part;
 
 pub use footer::MOST_GROUPS;
 pub use name::PartName;
-pub(crate) use name::table;
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, copy_of};
 pub use reader::{OpenPart, PartReader};
 pub(crate) use replace::Replacement;
 pub use torn::Torn;
@@ -64,7 +67,7 @@ impl Place {
 
     /// That of the finished part `name` of the capture in `capture`.
     pub fn of(capture: &Dir, name: PartName) -> Place {
-        Place::new(&capture.sub(name.table), name.file())
+        Place::new(&capture.sub(name.table.name()), name.file())
     }
 
     /// What it is called in messages.
@@ -136,7 +139,7 @@ pub struct Identity {
 }
 
 /// What is counted of a finished part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Found {
     /// Rows in its row groups: those that are read.
     pub(crate) rows: u64,
@@ -144,17 +147,34 @@ pub(crate) struct Found {
     pub(crate) bytes: u64,
     /// The CRC-32 of its footer.
     pub(crate) footer: u32,
+    /// Between which `ts_ns` its rows are, where its statistics say it.
+    pub(crate) range_ns: Option<(i64, i64)>,
     /// What it says that it is.
     pub(crate) origin: Option<Origin>,
+    schema: SchemaDescPtr,
 }
 
 impl Found {
+    /// Whether it says that it is the part of that number.
+    pub(crate) fn has_number(&self, number: u32) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.number() == number)
+    }
+
     /// What is counted of the part at `place`.
     pub(crate) fn read(place: &Place) -> Result<Found> {
         let (bytes, footer) = length_and_footer(place)?;
         let metadata = limits::footer(&footer).map_err(|e| Error::parquet(place.path(), e))?;
         let origin = Origin::of(metadata.file_metadata());
-        Ok(Found { rows: rows_of(metadata.row_groups()), bytes, footer: crc32fast::hash(&footer), origin })
+        let (rows, range_ns) = (rows_of(metadata.row_groups()), range_ns(metadata.row_groups()));
+        let schema = metadata.file_metadata().schema_descr_ptr();
+        Ok(Found { rows, bytes, footer: crc32fast::hash(&footer), range_ns, origin, schema })
+    }
+
+    /// A column that every part of `table` has, and this one lacks.
+    pub(crate) fn lacks(&self, table: TableId) -> Option<&'static str> {
+        let has = |name: &str| self.schema.columns().iter().any(|column| column.name() == name);
+        let mut columns = (table.declared().columns)().into_iter();
+        columns.find(|column| !column.added && !has(column.name)).map(|column| column.name)
     }
 }
 
@@ -230,13 +250,27 @@ pub(crate) fn finished(folder: &Dir) -> Result<Vec<(u32, Place)>> {
     Ok(numbered(folder, finished_number)?.into_iter().map(place).collect())
 }
 
+/// The names of other parts in the folder of a table, in order: programs that write a table anew call their files as they like. What begins with a dot
+/// or a line is for none of them a part (Hive, Spark, Arrow).
+pub(crate) fn others(folder: &Dir) -> Result<Vec<String>> {
+    let is_other =
+        |name: &String| name.ends_with(".parquet") && !name.starts_with(['.', '_']) && finished_number(name).is_none();
+    let mut others: Vec<String> = names_in(folder)?.into_iter().filter(is_other).collect();
+    others.sort_unstable();
+    Ok(others)
+}
+
+/// The names in `folder`; none where there is no such folder.
+fn names_in(folder: &Dir) -> Result<Vec<String>> {
+    match folder.names() {
+        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        names => Ok(names?.iter().map(|name| name.to_string_lossy().into_owned()).collect()),
+    }
+}
+
 /// The numbers that the names in `folder` have by `of`, ascending; none where there is no such folder.
 pub(crate) fn numbered(folder: &Dir, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
-    let names = match folder.names() {
-        Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names?,
-    };
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| of(&name.to_string_lossy())).collect();
+    let mut numbers: Vec<u32> = names_in(folder)?.iter().filter_map(|name| of(name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     Ok(numbers)

@@ -3,23 +3,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::LazyLock;
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{finished_name, finished_number};
-use crate::tables;
-
-/// The names of all tables.
-static TABLES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| tables::all().into_iter().map(|table| table.name).collect());
+use crate::TableId;
 
 /// A table and a number: `block/part-000001.parquet`. It cannot lead out of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartName {
     /// The table.
-    pub table: &'static str,
+    pub table: TableId,
     /// The number, from 1 on, within the table.
     pub number: u32,
 }
@@ -48,7 +43,7 @@ impl FromStr for PartName {
     fn from_str(text: &str) -> Result<PartName, String> {
         let parts = text.split_once('/').and_then(|(table, file)| Some((table, finished_number(file)?)));
         let (name, number) = parts.ok_or_else(|| format!("{text:?} is no part, expected TABLE/part-NNNNNN.parquet"))?;
-        Ok(PartName { table: table(name)?, number })
+        Ok(PartName { table: TableId::named(name)?, number })
     }
 }
 
@@ -64,19 +59,13 @@ impl<'de> Deserialize<'de> for PartName {
     }
 }
 
-/// The table that is called `name`.
-pub(crate) fn table(name: &str) -> Result<&'static str, String> {
-    let known = TABLES.iter().find(|known| **known == name);
-    known.copied().ok_or_else(|| format!("{name:?} is no table, expected one of {}", TABLES.join(", ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_name_is_of_a_table_and_has_one_form() {
-        let name = PartName { table: "block", number: 1_000_000 };
+        let name = PartName { table: TableId::Block, number: 1_000_000 };
         assert_eq!(name.to_string().parse(), Ok(name));
         assert_eq!(name.path(Path::new("run1")), Path::new("run1/block/part-1000000.parquet"));
         for wrong in

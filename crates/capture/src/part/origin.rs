@@ -1,9 +1,12 @@
 //! What a part says of itself in its footer: of which capture and table it is, and its number. So a copy of it under another name, or
 //! a part of another capture, is known as one. Earlier recorders wrote nothing of it.
 
+use std::fmt;
+
 use parquet::file::metadata::{FileMetaData, KeyValue};
 
 use super::PartName;
+use crate::TableId;
 
 const CAPTURE: &str = "iostrata.capture";
 const TABLE: &str = "iostrata.table";
@@ -26,7 +29,7 @@ pub struct Origin {
 impl Origin {
     /// Of part `name` of a capture.
     pub(crate) fn new(capture: &str, name: PartName) -> Origin {
-        Origin { capture: capture.to_owned(), table: name.table.to_owned(), number: name.number }
+        Origin { capture: capture.to_owned(), table: name.table.name().to_owned(), number: name.number }
     }
 
     /// What a footer says, if it says anything. What is not there of it is of no capture, of no table, or number 0.
@@ -51,34 +54,49 @@ impl Origin {
     /// What a part is instead of part `name` of the capture whose parts have `id`, as a predicate; none where it is that one. In a
     /// capture whose manifest has no such id nothing is known of its parts, and none is another one's.
     pub(crate) fn contradicts(&self, id: Option<&str>, name: PartName) -> Option<String> {
+        self.strange(id, name.table).or_else(|| self.copied(id, name).map(copy_of))
+    }
+
+    /// What a part is instead of one of `table`, likewise.
+    pub(crate) fn strange(&self, id: Option<&str>, table: TableId) -> Option<String> {
         let id = id?;
         let short = |text: &str| text.chars().take(MOST_CHARS).collect::<String>();
         if self.capture != id {
             return Some(format!("is a part of another capture ({})", short(&self.capture)));
         }
-        if self.table != name.table {
-            return Some(format!("is a part of table {}", short(&self.table)));
-        }
-        (self.number != name.number).then(|| {
-            let PartName { table, .. } = name;
-            format!("is a copy of {}", PartName { table, number: self.number })
-        })
+        (self.table != table.name()).then(|| format!("is a part of table {}", short(&self.table)))
     }
+
+    /// The other part of the table of `name` that it says to be. Programs that keep what footers say put the number of one part on the rows of many.
+    pub(crate) fn copied(&self, id: Option<&str>, name: PartName) -> Option<PartName> {
+        (id.is_some() && self.number != name.number).then_some(PartName { number: self.number, ..name })
+    }
+
+    /// The number.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+/// What is said of a part that is the same as another one.
+pub(crate) fn copy_of(first: impl fmt::Display) -> String {
+    format!("is a copy of {first}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TableId;
 
     #[test]
     fn a_part_is_the_one_that_it_was_written_as_and_no_other() {
         let name = |table, number| PartName { table, number };
-        let origin = Origin::new("a", name("block", 3));
+        let origin = Origin::new("a", name(TableId::Block, 3));
         let said = |id, table, number| origin.contradicts(id, name(table, number));
-        assert_eq!(said(Some("a"), "block", 3), None);
-        assert_eq!(said(None, "vfs", 7), None);
-        assert_eq!(said(Some("b"), "block", 3).as_deref(), Some("is a part of another capture (a)"));
-        assert_eq!(said(Some("a"), "vfs", 3).as_deref(), Some("is a part of table block"));
-        assert_eq!(said(Some("a"), "block", 4).as_deref(), Some("is a copy of block/part-000003.parquet"));
+        assert_eq!(said(Some("a"), TableId::Block, 3), None);
+        assert_eq!(said(None, TableId::Vfs, 7), None);
+        assert_eq!(said(Some("b"), TableId::Block, 3).as_deref(), Some("is a part of another capture (a)"));
+        assert_eq!(said(Some("a"), TableId::Vfs, 3).as_deref(), Some("is a part of table block"));
+        assert_eq!(said(Some("a"), TableId::Block, 4).as_deref(), Some("is a copy of block/part-000003.parquet"));
     }
 }

@@ -59,12 +59,8 @@ impl OpenPart {
         let lacks_one = asked.iter().any(|field| schema.field_with_name(field.name()).is_err());
         let filled = lacks_one.then(|| Arc::new(Schema::new(asked)));
         let chosen = schema.fields().iter().enumerate().filter(|(_, field)| columns.contains(&field.name().as_str()));
-        let chosen: Vec<limits::Column> = chosen
-            .map(|(place, field)| limits::Column {
-                place,
-                words: matches!(field.data_type(), DataType::Dictionary(..)),
-            })
-            .collect();
+        let chosen: Vec<limits::Column> =
+            chosen.map(|(place, field)| limits::Column { place, values: values(field.data_type()) }).collect();
         let looked = limits::Looked::new(bytes, &metadata, chosen).map_err(error)?;
         let metadata = ArrowReaderMetadata::try_new(metadata, options().with_schema(schema)).map_err(error)?;
         let mask = ProjectionMask::leaves(metadata.parquet_schema(), looked.places());
@@ -97,7 +93,7 @@ impl OpenPart {
         groups.iter().try_for_each(look).map_err(|e| Error::parquet(path, e))?;
         let file = self.file.try_clone().map_err(|e| Error::io(&self.path, "open", e))?;
         let (path, filled) = (self.path.clone(), self.filled.clone());
-        if small::are_small(self.looked.bytes(), self.groups()) {
+        if self.looked.are_recorders() && small::are_small(self.looked.bytes(), self.groups()) {
             let (metadata, mask) = (self.metadata.clone(), self.mask.clone());
             let columns = self.looked.columns().to_vec();
             let small = Small { file, metadata, columns, mask, groups: groups.to_vec(), taken: 0 };
@@ -257,6 +253,17 @@ fn check_schema(part: &PartFile, found: &Schema, expected: &Schema, added: &[&st
         Err(_) => column.as_ref().clone(),
     };
     Ok(Arc::new(Schema::new(found.fields().iter().map(read_as).collect::<Vec<_>>())))
+}
+
+/// What the values of a column of this type are.
+fn values(data_type: &DataType) -> limits::Values {
+    match data_type {
+        DataType::Dictionary(..) => limits::Values::Words,
+        DataType::Utf8 => limits::Values::Texts,
+        other => {
+            other.primitive_width().map_or(limits::Values::Booleans, |bytes| limits::Values::Numbers(bytes as i64))
+        }
+    }
 }
 
 /// What Parquet has of a type: dictionaries are but a way to keep texts.

@@ -25,12 +25,12 @@ impl Replacement {
     /// Begins one of part `number` of table `T` in the capture directory `capture`, which says that it is what the old one says.
     pub(crate) fn create<T: Table>(capture: &Dir, number: u32, origin: Option<&Origin>) -> Result<Replacement> {
         let (folder, name) = (capture.sub(T::NAME), replacement_name(number));
-        let path = folder.path().join(&name);
-        let file = folder.create_file(&name)?;
+        let path = folder.path().join(finished_name(number));
+        let file = folder.create_file_for(&name, finished_name(number))?;
         files::keep_owner(&folder, &finished_name(number), &file);
         let writer = ArrowWriter::try_new(file, T::schema(), Some(properties(&T::columns(), origin)));
         let writer = writer.map_err(|e| Error::parquet(&path, e))?;
-        Ok(Replacement { path, name: PartName { table: T::NAME, number }, writer })
+        Ok(Replacement { path, name: PartName { table: T::ID, number }, writer })
     }
 
     /// Appends a batch of the table's schema.
@@ -53,7 +53,7 @@ impl Replacement {
 
     /// Puts the one of part `name` of the capture in `capture` in its place. To be made durable by [`Dir::sync`].
     pub(crate) fn publish(capture: &Dir, name: PartName) -> Result<()> {
-        capture.sub(name.table).rename(replacement_name(name.number), name.file())
+        capture.sub(name.table.name()).rename(replacement_name(name.number), name.file())
     }
 
     /// Removes those in the folder of a table that were never put in their place.

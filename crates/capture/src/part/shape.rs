@@ -2,7 +2,7 @@
 //!
 //! Both are Thrift in its compact form. Its decoder takes the bytes of a field for what it expects there, whatever they say that
 //! they are, sets memory aside for as many columns as a group claims to have, and goes down as deep as groups are nested. So
-//! only what the recorder writes passes: these fields, of these types, and no list that is longer than it has bytes.
+//! only what the recorder and the usual writers write passes: these fields, of these types, and no list that is longer than it has bytes.
 
 mod pieces;
 
@@ -39,8 +39,25 @@ const STATISTICS: Shape = Struct(&[
     (9, Number),
 ]);
 
-/// What a number in a column means: a text, an integer of so many bits.
-const LOGICAL_TYPE: Shape = Struct(&[(1, NOTHING), (10, Struct(&[(1, Byte), (2, Bool)]))]);
+/// What a value of a column means: a text (1), an integer of so many bits (10). The others are of columns that somebody added: decimals, times, and what
+/// has no more to it than its name.
+const LOGICAL_TYPE: Shape = Struct(&[
+    (1, NOTHING),
+    (4, NOTHING),
+    (5, Struct(&[(1, Number), (2, Number)])),
+    (6, NOTHING),
+    (7, TIME),
+    (8, TIME),
+    (10, Struct(&[(1, Byte), (2, Bool)])),
+    (11, NOTHING),
+    (12, NOTHING),
+    (13, NOTHING),
+    (14, NOTHING),
+    (15, NOTHING),
+]);
+
+/// Whether it is in UTC, and in milli-, micro- or nanoseconds.
+const TIME: Shape = Struct(&[(1, Bool), (2, Struct(&[(1, NOTHING), (2, NOTHING), (3, NOTHING)]))]);
 
 const SCHEMA_ELEMENT: Shape = Struct(&[
     (1, Number),
@@ -96,7 +113,7 @@ const FOOTER: Shape = Struct(&[
     (GROUPS, List(&ROW_GROUP)),
     (5, List(&KEY_VALUE)),
     (6, Bytes),
-    (7, List(&Struct(&[(1, NOTHING)]))),
+    (7, List(&Struct(&[(1, NOTHING), (2, NOTHING)]))),
 ]);
 
 const PAGE: Shape = Struct(&[
@@ -106,6 +123,19 @@ const PAGE: Shape = Struct(&[
     (4, Number),
     (5, Struct(&[(1, Number), (2, Number), (3, Number), (4, Number), (5, STATISTICS)])),
     (7, Struct(&[(1, Number), (2, Number), (3, Bool)])),
+    (
+        8,
+        Struct(&[
+            (1, Number),
+            (2, Number),
+            (3, Number),
+            (4, Number),
+            (5, Number),
+            (6, Number),
+            (7, Bool),
+            (8, STATISTICS),
+        ]),
+    ),
 ]);
 
 const SCHEMA: i16 = 2;
@@ -171,25 +201,31 @@ pub(super) struct PageHeader {
     pub(super) levels: [i64; 2],
 }
 
-/// A page of a dictionary.
+/// A page of values, of a dictionary, and of values in the second form, which the recorder does not write.
+pub(super) const VALUES_PAGE: i64 = 0;
 pub(super) const DICTIONARY_PAGE: i64 = 2;
+pub(super) const VALUES_PAGE_V2: i64 = 3;
 
 /// The header at the beginning of `bytes`.
 pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Flaw> {
     let mut header = PageHeader::default();
-    let mut kinds = 0;
+    let (mut kinds, mut described) = (0, 0);
     let length = walk(bytes, &PAGE, &mut |path, value| match *path {
         [1] => header.kind = value,
         [2] => header.uncompressed_bytes = value,
         [3] => header.compressed_bytes = value,
-        // Of a page of values, of a dictionary. The recorder writes none of the second form of the former.
-        [5 | 7, 1] => (header.values, kinds) = (value, kinds + 1),
-        [5 | 7, 2] => header.encoding = value,
+        // Of a page of values, of a dictionary, of values in the second form.
+        [field @ (5 | 7 | 8), 1] => (header.values, described, kinds) = (value, field, kinds + 1),
+        [5 | 7, 2] | [8, 4] => header.encoding = value,
         [5, field @ (3 | 4)] => header.levels[usize::from(field == 4)] = value,
         _ => {}
     })?;
     header.header_bytes = length as u64;
-    if kinds == 1 { Ok(header) } else { Err(Flaw::Wrong(format!("is of {kinds} kinds at once, expected one"))) }
+    match (described, header.kind) {
+        _ if kinds != 1 => Err(Flaw::Wrong(format!("is of {kinds} kinds at once, expected one"))),
+        (5, VALUES_PAGE) | (7, DICTIONARY_PAGE) | (8, VALUES_PAGE_V2) => Ok(header),
+        (_, kind) => Err(Flaw::Wrong(format!("is of kind {kind} and describes another"))),
+    }
 }
 
 /// Goes through a value of `shape` at the beginning of `bytes` and tells `visit` of each number and each text within
@@ -262,23 +298,20 @@ impl Walker<'_, '_> {
         if head & 0xf == 0 {
             return Ok(None);
         }
+        // A number of its own, in place of the distance from the last, has only what leaves out fifteen: no such structure is there. Of that form a decoder
+        // may make another number than is meant, which is then another field.
         let number = match head >> 4 {
-            0 => self.long_number()?,
+            0 => return Err(self.wrong("has a field that no writer of captures writes")),
             delta => last.saturating_add(i16::from(delta)),
         };
         self.path.push(number);
         let Some((_, shape)) = fields.iter().find(|(known, _)| *known == number && number > last) else {
-            return Err(self.wrong("has a field that the recorder does not write"));
+            return Err(self.wrong("has a field that no writer of captures writes"));
         };
         if !fits(head & 0xf, shape) {
             return Err(self.wrong("has a field of another type than expected"));
         }
         Ok(Some((number, shape)))
-    }
-
-    fn long_number(&mut self) -> Result<i16, Flaw> {
-        let value = self.varint()?;
-        i16::try_from(value >> 1).map_err(|_| self.wrong("has a field that the recorder does not write"))
     }
 
     fn varint(&mut self) -> Result<u64, Flaw> {

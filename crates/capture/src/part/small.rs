@@ -1,10 +1,9 @@
 //! Row groups that are small: what is done for each column of each of them must cost little.
 //!
 //! The parquet crate makes a decompressor, and a compressor that nobody needs, for each column of a row group, and zstd asks the CPU what it can do each
-//! time, for which a virtual machine is left: 20 µs and more, where a row takes a tenth of one. So pages are decompressed here, by one decompressor for a
-//! thread, and the crate reads a few row groups at a time from memory, as if they had never been compressed.
+//! time, for which a virtual machine is left: 20 µs and more, where a row takes a tenth of one. So pages are decompressed by one decompressor for a
+//! thread ([`super::codec`]), and the crate reads a few row groups at a time from memory, as if they had never been compressed.
 
-use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
@@ -13,6 +12,7 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::codec::decompressed;
 use super::footer::{STRUCT, varint};
 use super::limits::{Column, range};
 use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
@@ -28,35 +28,9 @@ const FEWEST: usize = 16;
 /// As many are read at a time: their footer is in memory a second time.
 pub(super) const AT_A_TIME: usize = 256;
 
-thread_local! {
-    static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
 /// Whether a part of `bytes` has small row groups.
 pub(super) fn are_small(bytes: u64, groups: usize) -> bool {
     groups >= FEWEST && bytes / groups as u64 <= SMALL_BYTES
-}
-
-/// What a page comes to, which says how much that is.
-pub(super) fn decompressed(packed: &[u8], header: &PageHeader, compression: Compression) -> Result<Vec<u8>> {
-    let size = usize::try_from(header.uncompressed_bytes)?;
-    if compression == Compression::UNCOMPRESSED {
-        return Ok(packed.to_vec());
-    }
-    if size == 0 {
-        return Ok(Vec::new());
-    }
-    let bytes = UNPACKER.with_borrow_mut(|unpacker| {
-        let unpacker = match unpacker {
-            Some(unpacker) => unpacker,
-            None => unpacker.insert(zstd::bulk::Decompressor::new()?),
-        };
-        unpacker.decompress(packed, size)
-    })?;
-    if bytes.len() != size {
-        return Err(ParquetError::General(format!("a page of {} bytes, expected {size}", bytes.len())));
-    }
-    Ok(bytes)
 }
 
 /// Some row groups as they are in memory, with metadata of them alone. Their pages were looked at before, and no other columns than these are read.

@@ -7,6 +7,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::log::Records;
 use super::*;
+use crate::TableId;
 use crate::column::{Comm, Reader};
 use crate::op::Op;
 use crate::table::{Layout, Table, TableBuilder};
@@ -209,7 +210,7 @@ fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flush
     let folder = torn(directory.path());
     let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     assert_eq!((torn.rows(), times(&PartFile::Torn(torn.clone()))), (3, vec![30, 10, 20]));
-    let part = torn.finish("process").expect("room");
+    let part = torn.finish(TableId::Process).expect("room");
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
     let path = part.name.path(directory.path());
     assert_eq!(part.bytes, fs::metadata(&path).expect("there").len());
@@ -271,11 +272,11 @@ fn a_part_that_has_a_name_elsewhere_is_not_made_whole() {
     fs::hard_link(folder.join(temporary_name(7)), &elsewhere).expect("room");
     let before = fs::read(&elsewhere).expect("readable");
     let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
-    let error = torn.finish("process").expect_err("refused").to_string();
+    let error = torn.finish(TableId::Process).expect_err("refused").to_string();
     assert!(error.ends_with("has other names (hard links), expected a file that is nowhere else"), "{error}");
     assert_eq!(fs::read(&elsewhere).expect("still there"), before);
     fs::remove_file(&elsewhere).expect("there");
-    assert_eq!(torn.finish("process").expect("room").rows, 3);
+    assert_eq!(torn.finish(TableId::Process).expect("room").rows, 3);
 }
 
 /// Where the last row group ends, by the log.
@@ -296,7 +297,7 @@ fn the_log_costs_a_part_no_more_than_its_footer() {
     let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     let metadata = torn.metadata().expect("a footer");
     let before = metadata.row_groups()[2].columns().last().expect("columns").byte_range();
-    let part = torn.finish(ProcessTable::NAME).expect("room");
+    let part = torn.finish(ProcessTable::ID).expect("room");
     let footer = part.bytes - before.0 - before.1;
     assert!(log < 3 * footer, "{log} against {footer}");
 }

@@ -12,6 +12,7 @@ use super::limits::{self, MOST_FOOTER_BYTES};
 use super::log::{Record, Records};
 use super::writer::{publish, reopen};
 use super::{Origin, PartName, Place, finished_name, log_name, numbered, part_of, temporary_name, unfinished_number};
+use crate::TableId;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::Part;
@@ -97,7 +98,7 @@ impl Torn {
     }
 
     /// Writes the footer behind the last row group and makes it a finished part of `table`.
-    pub fn finish(&self, table: &'static str) -> Result<Part> {
+    pub fn finish(&self, table: TableId) -> Result<Part> {
         let directory = self.place.directory();
         let mut file = reopen(directory, self.number, self.end)?;
         file.write_all(&self.footer).map_err(|e| Error::io(self.place.path(), "write the footer of", e))?;

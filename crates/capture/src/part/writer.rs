@@ -13,7 +13,8 @@ use parquet::schema::types::ColumnPath;
 use super::footer::MOST_GROUPS;
 use super::groups::GroupWriter;
 use super::log::{Extent, GroupLog};
-use super::{Origin, PartName, finished_name, log_name, part_of, temporary_name, torn};
+use super::{Origin, PartName, finished_name, pandas, part_of, temporary_name, torn};
+use crate::TableId;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::Part;
@@ -41,6 +42,7 @@ pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterP
         let path = ColumnPath::from(column.name);
         properties = match column.layout {
             Layout::Delta => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            Layout::Split => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
             // Without a least and a greatest word: every row group has them all, and comparing each row's costs as much as
             // encoding it.
             Layout::Dictionary => properties
@@ -74,11 +76,11 @@ impl Write for Summed {
 
 /// A part that is being written.
 pub struct PartWriter {
-    table: &'static str,
+    table: TableId,
     directory: Dir,
     number: u32,
-    /// What its file is called in messages.
-    temporary: PathBuf,
+    /// What its file is called in messages: as when it is finished.
+    path: PathBuf,
     groups: GroupWriter<Summed>,
     pub(super) log: GroupLog,
     /// As far as it is known to be on the disk. After a sync that failed nobody knows of any more, and the next one would say
@@ -91,28 +93,28 @@ impl PartWriter {
     /// the capture whose parts have `id`. After an error nothing is left of it.
     pub fn create<T: Table>(capture: &Dir, number: u32, id: Option<&str>) -> Result<PartWriter> {
         let directory = capture.sub(T::NAME);
-        let origin = id.map(|id| Origin::new(id, PartName { table: T::NAME, number }));
+        let origin = id.map(|id| Origin::new(id, PartName { table: T::ID, number }));
         Self::create_in::<T>(directory.clone(), number, origin.as_ref())
             .inspect_err(|_| drop(torn::remove(&directory, number)))
     }
 
     fn create_in<T: Table>(directory: Dir, number: u32, origin: Option<&Origin>) -> Result<PartWriter> {
-        let temporary = directory.path().join(temporary_name(number));
-        let file = directory.create_file(temporary_name(number))?;
+        let path = directory.path().join(finished_name(number));
+        let file = directory.create_file_for(temporary_name(number), finished_name(number))?;
         let summed = Summed { file, bytes: 0, sum: crc32fast::Hasher::new() };
-        let (groups, empty) = GroupWriter::begin(summed, T::schema(), properties(&T::columns(), origin))
-            .map_err(|e| Error::parquet(&temporary, e))?;
-        let log = GroupLog::create(&directory, &log_name(number), &empty)?;
+        let (groups, empty) = GroupWriter::begin(summed, pandas::schema::<T>(), properties(&T::columns(), origin))
+            .map_err(|e| Error::parquet(&path, e))?;
+        let log = GroupLog::create(&directory, number, &empty)?;
         let synced = Extent::default();
-        let mut part = PartWriter { table: T::NAME, directory, number, temporary, groups, log, synced };
-        part.groups.out().flush().map_err(|e| Error::io(&part.temporary, "write", e))?;
+        let mut part = PartWriter { table: T::ID, directory, number, path, groups, log, synced };
+        part.groups.out().flush().map_err(|e| Error::io(&part.path, "write", e))?;
         part.take_down(None)?;
         Ok(part)
     }
 
     /// Appends a batch of the table's schema. A row group that it fills is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.groups.write(batch).map_err(|e| Error::parquet(&self.temporary, e))?;
+        self.groups.write(batch).map_err(|e| Error::parquet(&self.path, e))?;
         if self.group_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
@@ -120,7 +122,7 @@ impl PartWriter {
     pub fn flush(&mut self) -> Result<()> {
         self.end_group()?;
         if self.synced != *self.log.extent() {
-            self.groups.out().inner().file.sync_data().map_err(|e| Error::io(&self.temporary, "sync", e))?;
+            self.groups.out().inner().file.sync_data().map_err(|e| Error::io(&self.path, "sync", e))?;
             self.log.sync()?;
             self.synced = *self.log.extent();
         }
@@ -129,7 +131,7 @@ impl PartWriter {
 
     /// Ends the row group that is being encoded, if there is one, and with it gives back its memory.
     pub fn end_group(&mut self) -> Result<()> {
-        match self.groups.end().map_err(|e| Error::parquet(&self.temporary, e))? {
+        match self.groups.end().map_err(|e| Error::parquet(&self.path, e))? {
             Some(group) => self.take_down(Some(group)),
             None => Ok(()),
         }
@@ -180,9 +182,9 @@ impl PartWriter {
 
     fn close(mut self) -> Result<Part> {
         self.end_group()?;
-        let PartWriter { table, directory, number, temporary, mut groups, log, .. } = self;
+        let PartWriter { table, directory, number, path, mut groups, log, .. } = self;
         let out = groups.out();
-        log.write_footer(out, log.extent()).and_then(|()| out.flush()).map_err(|e| footer_error(&temporary, e))?;
+        log.write_footer(out, log.extent()).and_then(|()| out.flush()).map_err(|e| footer_error(&path, e))?;
         let bytes = publish(&out.inner().file, &directory, number)?;
         // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
         let _ = torn::remove(&directory, number);
@@ -192,7 +194,7 @@ impl PartWriter {
     /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
     /// one. What was written since is lost; where this fails too, all of it is.
     pub fn salvage(self) -> Result<Option<Part>> {
-        let PartWriter { table, directory, number, temporary, groups, log, synced } = self;
+        let PartWriter { table, directory, number, path, groups, log, synced } = self;
         // It may still write what it has in its buffer, behind the last row group.
         drop(groups);
         let salvaged = match synced.groups.count {
@@ -200,7 +202,7 @@ impl PartWriter {
             _ => reopen(&directory, number, synced.end).and_then(|file| {
                 let mut out = BufWriter::new(file);
                 let written = log.write_footer(&mut out, &synced).and_then(|()| out.flush());
-                written.map_err(|e| footer_error(&temporary, e))?;
+                written.map_err(|e| footer_error(&path, e))?;
                 let bytes = publish(out.get_ref(), &directory, number)?;
                 Ok(Some(part_of(&synced.groups, PartName { table, number }, bytes)))
             }),
@@ -220,15 +222,15 @@ pub(super) fn reopen(directory: &Dir, number: u32, end: u64) -> Result<File> {
     let mut file = directory.open_to_write(temporary_name(number))?;
     file.set_len(end)
         .and_then(|()| file.seek(SeekFrom::End(0)))
-        .map_err(|e| footer_error(&directory.path().join(temporary_name(number)), e))?;
+        .map_err(|e| footer_error(&directory.path().join(finished_name(number)), e))?;
     Ok(file)
 }
 
 /// Makes a finished part of `file`, which is the unfinished part `number` in `directory`, durably. Its size.
 pub(super) fn publish(file: &File, directory: &Dir, number: u32) -> Result<u64> {
-    let temporary = directory.path().join(temporary_name(number));
-    file.sync_all().map_err(|e| Error::io(&temporary, "sync", e))?;
-    let bytes = file.metadata().map_err(|e| Error::io(&temporary, "stat", e))?.len();
+    let path = directory.path().join(finished_name(number));
+    file.sync_all().map_err(|e| Error::io(&path, "sync", e))?;
+    let bytes = file.metadata().map_err(|e| Error::io(&path, "stat", e))?.len();
     directory.rename(temporary_name(number), finished_name(number))?;
     let Err(error) = directory.sync() else { return Ok(bytes) };
     // One that may or may not be there after a crash would be counted as lost and read all the same.

@@ -5,7 +5,6 @@ use iostrata_capture::manifest::Privacy;
 fn words(ops: &[&str]) -> Words {
     let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     Words {
-        classes: Vec::new(),
         ops: list(ops),
         io_classes: list(&["data", "journal"]),
         evidences: list(&["none", "direct", "cgroup"]),

@@ -10,6 +10,7 @@ pub mod stack;
 
 use std::fs;
 
+use anyhow::{Context, Result};
 use iostrata_capture::manifest::Host;
 
 /// `major << 20 | minor`, as the kernel has it internally and as captures have it.
@@ -23,15 +24,18 @@ pub fn line(path: &str) -> String {
 }
 
 /// The machine, for the manifest.
-pub fn describe() -> Host {
+///
+/// # Errors
+/// Where it is not known how many CPUs it may have.
+pub fn describe() -> Result<Host> {
     let uname = rustix::system::uname();
-    Host {
+    Ok(Host {
         hostname: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
         arch: uname.machine().to_string_lossy().into_owned(),
         boot_id: line("/proc/sys/kernel/random/boot_id"),
-        cpus: possible_cpus(),
-    }
+        cpus: possible_cpus()?,
+    })
 }
 
 /// The machine's memory.
@@ -41,9 +45,10 @@ pub fn memory_bytes() -> u64 {
 }
 
 /// CPUs that the kernel may ever bring up; per-CPU maps have as many values.
-pub fn possible_cpus() -> u32 {
-    // A list such as "0-3" or "0,2-3": the highest number counts.
-    let list = line("/sys/devices/system/cpu/possible");
-    let last = list.rsplit([',', '-']).next().and_then(|n| n.parse::<u32>().ok());
-    last.map_or(1, |n| n + 1)
+///
+/// # Errors
+/// Where the kernel does not say (`/sys/devices/system/cpu/possible`).
+pub fn possible_cpus() -> Result<u32> {
+    let count = libbpf_rs::num_possible_cpus().context("cannot tell how many CPUs there are")?;
+    Ok(u32::try_from(count)?)
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use iostrata_capture::manifest::{Device, Unmapped};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::mounts::{Entry, Watched, seen_by};
 use super::stack;
@@ -20,7 +21,13 @@ pub struct Places {
     knows_pids: bool,
     known: FxHashMap<i32, Known>,
     unmapped: BTreeMap<i32, Unmapped>,
+    /// Those of these that were looked for since [`Places::refresh`] began anew: that takes a while, and there may be many rows.
+    not_found: FxHashSet<i32>,
+    began_anew: Instant,
 }
+
+/// A number of which nothing was found out is looked for again after that: by then it may mean a file system of another process.
+const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -42,6 +49,8 @@ impl Places {
             knows_pids,
             known: FxHashMap::default(),
             unmapped: BTreeMap::new(),
+            not_found: FxHashSet::default(),
+            began_anew: Instant::now(),
         }
     }
 
@@ -94,8 +103,8 @@ impl Places {
         if let Some(Known { stands: Some(stands), .. }) = self.known.get(&dev) {
             return (*stands, None);
         }
-        if let Some(unmapped) = self.unmapped.get_mut(&dev) {
-            unmapped.rows += 1;
+        if self.not_found.contains(&dev) {
+            self.unmapped.entry(dev).and_modify(|unmapped| unmapped.rows += 1);
             return (false, None);
         }
         self.has_changed |= self.mounts.refresh();
@@ -106,7 +115,10 @@ impl Places {
                 (stands, Some((dev, Some(stands))))
             }
             None => {
-                self.unmapped.insert(dev, Unmapped { dev, fs_type, rows: 1 });
+                self.not_found.insert(dev);
+                let unmapped = self.unmapped.entry(dev).or_insert(Unmapped { dev, fs_type: None, rows: 0 });
+                unmapped.rows += 1;
+                unmapped.fs_type = fs_type.or(unmapped.fs_type.take());
                 (false, None)
             }
         }
@@ -115,6 +127,10 @@ impl Places {
     /// Forgets numbers that may mean another file system by now, and learns what is mounted since. To be called often.
     pub fn refresh(&mut self) -> Vec<Change> {
         let has_changed = self.mounts.refresh() || std::mem::take(&mut self.has_changed);
+        if has_changed || self.began_anew.elapsed() >= AGAIN {
+            self.not_found.clear();
+            self.began_anew = Instant::now();
+        }
         if !has_changed && !self.known.values().any(|known| known.is_foreign) {
             return Vec::new();
         }

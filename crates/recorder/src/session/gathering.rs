@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{Context, Result};
+use iostrata_capture::message::tell;
 use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapCore, MapHandle};
 use rustix::io::Errno;
@@ -15,7 +16,6 @@ use super::{Session, percpu};
 use crate::bpf::{run_on_cpu, types};
 use crate::clock;
 use crate::pace::Waited;
-use crate::report::tell;
 
 /// A program that no tracepoint runs.
 const GIVE: &str = "iostrata_fs_give";

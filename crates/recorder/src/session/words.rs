@@ -10,8 +10,6 @@ use crate::bpf::IostrataSkelBuilder;
 
 /// The words of `bpf/events.h`, each list in the order of its numbers.
 pub struct Words {
-    /// Classes of events.
-    pub classes: Vec<String>,
     /// Operations.
     pub ops: Vec<String>,
     /// Classes of requests.
@@ -39,7 +37,6 @@ pub fn words() -> Result<Words> {
     let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
     let data = open.maps.rodata_data.as_ref().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     Ok(Words {
-        classes: crate::bpf::words(&data.class_names),
         ops: crate::bpf::words(&data.op_names),
         io_classes: crate::bpf::words(&data.io_class_names),
         evidences: crate::bpf::words(&data.evidence_names),

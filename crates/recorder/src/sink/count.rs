@@ -2,33 +2,32 @@
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use iostrata_capture::ByTable;
 
 use super::{Batch, Sink};
 use crate::books::Tally;
-use crate::classes::CLASSES;
 
 /// Takes every batch and keeps its account only.
 pub struct CountingSink {
-    tallies: Vec<Tally>,
+    tallies: ByTable<Tally>,
     /// Hands the counts over when the sink is gone.
-    done: Sender<Vec<Tally>>,
+    done: Sender<ByTable<Tally>>,
 }
 
 /// What a [`CountingSink`] leaves behind.
-pub struct Counts(Receiver<Vec<Tally>>);
+pub struct Counts(Receiver<ByTable<Tally>>);
 
 impl CountingSink {
     /// A sink, and where its counts come from.
     pub fn start() -> (CountingSink, Counts) {
         let (done, counts) = bounded(1);
-        (CountingSink { tallies: vec![Tally::default(); CLASSES], done }, Counts(counts))
+        (CountingSink { tallies: ByTable::default(), done }, Counts(counts))
     }
 }
 
 impl Sink for CountingSink {
     fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
-        let Some(tally) = self.tallies.get_mut(batch.class) else { return Err(batch) };
-        tally.add(&batch.tally);
+        self.tallies[batch.table].add(&batch.tally);
         Ok(())
     }
 
@@ -44,8 +43,8 @@ impl Drop for CountingSink {
 }
 
 impl Counts {
-    /// By class: the events taken. Waits until the sink is gone.
-    pub fn get(self) -> Result<Vec<Tally>> {
+    /// By table: the events taken. Waits until the sink is gone.
+    pub fn get(self) -> Result<ByTable<Tally>> {
         self.0.recv().map_err(|_| anyhow!("the counting sink left no counts"))
     }
 }

@@ -1,5 +1,6 @@
 //! Where drained batches go. A sink takes batches and never makes the drain wait.
 
+mod completeness;
 mod count;
 mod courtesy;
 pub mod live;
@@ -13,9 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::RecordBatch;
+use iostrata_capture::TableId;
 
 use crate::books::Tally;
-use crate::classes::Class;
 use crate::health::Pulse;
 use crate::sampling::Standing;
 
@@ -25,11 +26,11 @@ pub use room::MinFree;
 pub use shelf::Size;
 pub use tee::Tee;
 
-/// Rows of one class, with the account of their events.
+/// Rows of one table, with the account of their events.
 #[derive(Clone)]
 pub struct Batch {
-    /// The class, which says the table.
-    pub class: Class,
+    /// The table.
+    pub table: TableId,
     /// The rows.
     pub rows: RecordBatch,
     /// How many events they are, by CPU.
@@ -51,9 +52,17 @@ pub trait Sink: Send {
     fn put(&mut self, batch: Batch) -> Result<(), Batch>;
     /// Learns that all that has happened until now has been handed over.
     fn end_flush(&mut self) {}
-    /// Makes durable, in its own time, what has been handed over until now. Where a moment is told, in the time of `ts_ns`, all that had
-    /// ended by then has been, or is counted as lost.
-    fn make_durable(&mut self, _whole_until_ns: Option<i64>) {}
+    /// Makes durable, in its own time, what has been handed over until now, and until when that is all, where it is known.
+    fn make_durable(&mut self, _whole: Option<Whole>) {}
+}
+
+/// All that had ended by a moment has been handed over, or is lost, which has been handed over too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole {
+    /// The moment, in the time of `ts_ns`.
+    pub until_ns: i64,
+    /// The writer's own losses that were counted by then ([`crate::losses::Losses::in_writing`]). Those that come after are not told yet.
+    pub lost_in_writing: u64,
 }
 
 /// Running totals for people to look at; the books are kept elsewhere.

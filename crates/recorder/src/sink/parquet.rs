@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use iostrata_capture::ByTable;
 use iostrata_capture::dir::Dir;
 
 use super::room::MinFree;
 use super::shelf::Size;
 use super::writer::Writer;
-use super::{Batch, Sink, Totals};
+use super::{Batch, Sink, Totals, Whole};
 use crate::books::Tally;
 use crate::classes::OFTEN;
 use crate::losses::Losses;
@@ -28,8 +29,8 @@ const CHANNEL_WISHES: usize = 8;
 pub enum Sent {
     /// Rows.
     Batch(Batch),
-    /// What was sent before is to be made durable. Where a moment is told, all that had ended by then was sent.
-    Durable(Option<i64>),
+    /// What was sent before is to be made durable, and until when that is all, where it is known.
+    Durable(Option<Whole>),
 }
 
 /// How often a sender that waits for room looks for it.
@@ -65,8 +66,8 @@ pub struct Settings {
 pub struct Written {
     /// The parts that are there.
     pub size: Size,
-    /// By class: events whose rows are in finished parts.
-    pub written: Vec<Tally>,
+    /// By table: events whose rows are in finished parts.
+    pub written: ByTable<Tally>,
     /// The first thing that went wrong.
     pub error: Option<String>,
 }
@@ -97,7 +98,7 @@ impl ParquetSink {
 
     /// Whether a batch finds room in the queue. An empty one has room for any; what comes often leaves a quarter to the rest.
     fn has_room(&self, batch: &Batch) -> bool {
-        let (queue_bytes, batches) = match OFTEN.contains(&batch.class) {
+        let (queue_bytes, batches) = match OFTEN.contains(&batch.table) {
             true => (self.memory.often_queue_bytes(), CHANNEL_BATCHES / 4 * 3),
             false => (self.memory.queue_bytes, CHANNEL_BATCHES),
         };
@@ -134,7 +135,7 @@ impl Sink for ParquetSink {
         self.send(batch, |sent| self.channel.send(sent).map_err(|e| e.0))
     }
 
-    fn make_durable(&mut self, whole_until_ns: Option<i64>) {
-        let _ = self.channel.try_send(Sent::Durable(whole_until_ns));
+    fn make_durable(&mut self, whole: Option<Whole>) {
+        let _ = self.channel.try_send(Sent::Durable(whole));
     }
 }

@@ -119,7 +119,7 @@ impl Shelf {
     fn remove_doomed(&mut self) -> Result<()> {
         let mut outcome = Ok(());
         for name in std::mem::take(&mut self.doomed) {
-            if let Err(error) = self.directory.sub(name.table).remove(name.file()) {
+            if let Err(error) = self.directory.sub(name.table.name()).remove(name.file()) {
                 outcome = Err(error.into());
                 self.doomed.push(name);
             }

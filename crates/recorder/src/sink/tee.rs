@@ -1,6 +1,6 @@
 //! One stream of batches for several sinks.
 
-use super::{Batch, Sink};
+use super::{Batch, Sink, Whole};
 
 /// Hands every batch to a keeper, whose answer counts in the books, and to views, which take what they have room for and
 /// see to their own misses.
@@ -40,7 +40,7 @@ impl Sink for Tee {
         self.views.iter_mut().for_each(|view| view.end_flush());
     }
 
-    fn make_durable(&mut self, whole_until_ns: Option<i64>) {
-        self.keeper.make_durable(whole_until_ns);
+    fn make_durable(&mut self, whole: Option<Whole>) {
+        self.keeper.make_durable(whole);
     }
 }

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use iostrata_capture::list::Part;
+use iostrata_capture::message::tell;
 use iostrata_capture::part::{PartWriter, empty};
-use iostrata_capture::whole::WholeFile;
+use iostrata_capture::{ByTable, TableId};
 
+use super::completeness::Completeness;
 use super::courtesy::Courtesy;
 use super::parquet::{Sent, Settings, Written};
 use super::room::{Room, Verdict};
 use super::shelf::Shelf;
 use super::{Batch, Totals};
 use crate::books::Tally;
-use crate::classes::{CLASSES, Class, OWN_CLASSES, open_part, table_of};
 use crate::heap::Thrift;
 use crate::losses::{Cause, Losses};
-use crate::report::tell;
 
-/// How long a class is left alone after it could not be written.
+/// How long a table is left alone after it could not be written.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A part that is being written, with the events in it.
@@ -55,17 +55,17 @@ pub struct Writer {
     totals: Arc<Totals>,
     losses: Arc<Losses>,
     room: Room,
-    open: Vec<Option<Open>>,
-    numbers: Vec<u32>,
-    /// By class: when it could not be written.
-    failed_at: Vec<Option<Instant>>,
-    /// By class: events whose rows are in finished parts.
-    written: Vec<Tally>,
+    open: ByTable<Option<Open>>,
+    numbers: ByTable<u32>,
+    /// By table: when it could not be written.
+    failed_at: ByTable<Option<Instant>>,
+    /// By table: events whose rows are in finished parts.
+    written: ByTable<Tally>,
     /// The segments before this recording, in order, where parts of them may have to go, and its own.
     older: Vec<Shelf>,
     shelf: Shelf,
     /// Until when all is on the disk.
-    whole: WholeFile,
+    complete: Completeness,
 }
 
 impl Writer {
@@ -80,14 +80,14 @@ impl Writer {
             room: Room::new(settings.directory.clone(), settings.min_free),
             older: older.map(Shelf::open).collect::<Result<_>>()?,
             shelf: Shelf::create(&settings.directory, is_ring)?,
-            whole: WholeFile::create(&settings.directory, settings.began_ns)?,
+            complete: Completeness::begin(&settings.directory, &settings.capture_id, settings.began_ns)?,
             settings,
             totals,
             losses,
-            open: (0..CLASSES).map(|_| None).collect(),
-            numbers: vec![0; CLASSES],
-            failed_at: vec![None; CLASSES],
-            written: vec![Tally::default(); CLASSES],
+            open: ByTable::default(),
+            numbers: ByTable::default(),
+            failed_at: ByTable::default(),
+            written: ByTable::default(),
         })
     }
 
@@ -100,24 +100,27 @@ impl Writer {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
             let mut is_due = false;
-            let mut whole_until_ns = None;
+            let mut whole = None;
             match sent.recv_timeout(self.settings.tick) {
                 Ok(Sent::Batch(batch)) => {
                     self.take(&batch);
                     self.totals.queued_bytes.fetch_sub(batch.bytes(), Relaxed);
                 }
-                Ok(Sent::Durable(until_ns)) => (is_due, whole_until_ns) = (true, until_ns),
+                Ok(Sent::Durable(told)) => (is_due, whole) = (true, told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            self.write_missing_losses();
             let is_durable = self.rotate_and_flush(is_due);
             self.save();
-            if let Some(until_ns) = whole_until_ns.filter(|_| is_durable) {
-                let told = self.whole.tell(until_ns).map_err(Into::into);
+            if let Some(whole) = whole.filter(|_| is_durable) {
+                let told = self.complete.tell(whole, self.losses.in_writing());
                 self.note(told);
             }
             thrift.look();
         }
+        self.failed_at[TableId::Loss] = None;
+        self.write_missing_losses();
         self.close_all();
         self.save();
         self.fill_in();
@@ -125,17 +128,28 @@ impl Writer {
     }
 
     fn take(&mut self, batch: &Batch) {
-        let class = batch.class;
+        let table = batch.table;
         let needed = batch.bytes();
         self.stay_within(needed);
+        if !self.complete.came(batch) {
+            return;
+        }
         // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
-        if !OWN_CLASSES.contains(&class) && !self.has_room(needed) {
-            self.losses.add(class, Cause::DiskFull, &batch.tally);
+        if !table.is_recorders() && !self.has_room(needed) {
+            self.losses.add(table, Cause::DiskFull, &batch.tally);
             self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
-        } else if self.failed_at[class].is_some_and(|at| at.elapsed() < RETRY) {
-            self.lose(class, &batch.tally);
+        } else if self.failed_at[table].is_some_and(|at| at.elapsed() < RETRY) {
+            self.lose(table, &batch.tally);
         } else {
             self.write(batch);
+        }
+    }
+
+    /// Writes rows of `loss` again that could not be written.
+    fn write_missing_losses(&mut self) {
+        if self.failed_at[TableId::Loss].is_none_or(|at| at.elapsed() >= RETRY) {
+            let missing = self.complete.missing();
+            missing.iter().for_each(|batch| self.take(batch));
         }
     }
 
@@ -146,7 +160,7 @@ impl Writer {
         while self.bytes() + needed > most {
             if self.take_off_oldest(most) {
                 taken = true;
-            } else if self.open.iter().any(Option::is_some) {
+            } else if self.open.values().any(Option::is_some) {
                 // All of it is in parts that are open.
                 self.close_all();
             } else {
@@ -168,13 +182,13 @@ impl Writer {
 
     /// What the capture takes with all that is still to be written.
     fn bytes(&self) -> u64 {
-        let open = self.open.iter().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
+        let open = self.open.values().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
         open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
     /// What open parts, the manifest and the list may still take.
     fn unwritten_bytes(&self) -> u64 {
-        let open = self.open.iter().flatten().map(|open| open.part.unwritten_bytes());
+        let open = self.open.values().flatten().map(|open| open.part.unwritten_bytes());
         open.sum::<u64>() + self.shelf.unwritten_bytes()
     }
 
@@ -210,27 +224,27 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &Batch) {
-        let class = batch.class;
-        if self.open[class].is_none()
-            && let Err(error) = self.open_part(class)
+        let table = batch.table;
+        if self.open[table].is_none()
+            && let Err(error) = self.open_part(table)
         {
-            self.failed_at[class] = Some(Instant::now());
-            self.lose(class, &batch.tally);
+            self.failed_at[table] = Some(Instant::now());
+            self.lose(table, &batch.tally);
             self.note(Err(error));
             return;
         }
-        let Some(open) = self.open[class].as_mut() else { return };
+        let Some(open) = self.open[table].as_mut() else { return };
         match open.write(batch) {
-            Ok(()) if self.is_due(class) => drop(self.close(class)),
+            Ok(()) if self.is_due(table) => drop(self.close(table)),
             Ok(()) => self.stay_small(),
-            Err(error) => self.give_up(class, error.into()),
+            Err(error) => self.give_up(table, error.into()),
         }
     }
 
     /// Whether a part is to be closed: it is as large as it may be, or as old, or has as many row groups. One that is small stays open where
     /// parts may have to go again, of each of which something is known, and there are many.
-    fn is_due(&self, class: Class) -> bool {
-        let Some(Open { part, since, .. }) = &self.open[class] else { return false };
+    fn is_due(&self, table: TableId) -> bool {
+        let Some(Open { part, since, .. }) = &self.open[table] else { return false };
         let Settings { rotate_bytes, rotate_interval, .. } = self.settings;
         let is_due = part.bytes() >= rotate_bytes || since.elapsed() >= rotate_interval;
         part.is_full() || is_due && part.bytes() >= self.least_bytes()
@@ -245,39 +259,39 @@ impl Writer {
 
     /// Ends the largest row group where those that are being encoded have come to take more than they may.
     fn stay_small(&mut self) {
-        let parts = self.open.iter().enumerate().filter_map(|(class, open)| Some((class, open.as_ref()?)));
-        let sizes: Vec<(u64, Class)> = parts.map(|(class, open)| (open.part.memory_bytes(), class)).collect();
+        let parts = self.open.iter().filter_map(|(table, open)| Some((table, open.as_ref()?)));
+        let sizes: Vec<(u64, TableId)> = parts.map(|(table, open)| (open.part.memory_bytes(), table)).collect();
         if sizes.iter().map(|(bytes, _)| bytes).sum::<u64>() <= self.settings.memory.parts_bytes {
             return;
         }
-        let Some((_, class)) = sizes.into_iter().max() else { return };
-        let Some(open) = self.open[class].as_mut() else { return };
+        let Some((_, table)) = sizes.into_iter().max() else { return };
+        let Some(open) = self.open[table].as_mut() else { return };
         match open.part.end_group() {
-            Ok(()) if open.part.is_full() => drop(self.close(class)),
+            Ok(()) if open.part.is_full() => drop(self.close(table)),
             Ok(()) => {}
-            Err(error) => self.give_up(class, error.into()),
+            Err(error) => self.give_up(table, error.into()),
         }
     }
 
-    fn open_part(&mut self, class: Class) -> Result<()> {
-        let number = self.numbers[class] + 1;
-        let part = open_part(class, &self.settings.directory, number, &self.settings.capture_id)?;
-        self.numbers[class] = number;
-        self.failed_at[class] = None;
+    fn open_part(&mut self, table: TableId) -> Result<()> {
+        let number = self.numbers[table] + 1;
+        let part = (table.declared().create_part)(&self.settings.directory, number, Some(&self.settings.capture_id))?;
+        self.numbers[table] = number;
+        self.failed_at[table] = None;
         let now = Instant::now();
         let (flushed, pending) = Default::default();
-        self.open[class] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
+        self.open[table] = Some(Open { part, flushed, pending, since: now, flushed_at: now });
         Ok(())
     }
 
     /// Gives every table that has no part one without rows, so that it can be queried.
     fn fill_in(&mut self) {
-        for class in 0..CLASSES {
-            let filled = empty::is_without_parts(&self.settings.directory, table_of(class));
+        for table in TableId::ALL.iter().copied() {
+            let filled = empty::is_without_parts(&self.settings.directory, table);
             let filled = filled.map_err(anyhow::Error::from);
-            let filled = filled.and_then(|is_without| if is_without { self.open_part(class) } else { Ok(()) });
+            let filled = filled.and_then(|is_without| if is_without { self.open_part(table) } else { Ok(()) });
             self.note(filled);
-            self.close(class);
+            self.close(table);
         }
         self.save();
     }
@@ -288,17 +302,23 @@ impl Writer {
         if self.totals.rotate.swap(false, Relaxed) {
             is_whole &= self.close_all();
         }
-        for class in 0..CLASSES {
-            if self.is_due(class) {
-                is_whole &= self.close(class);
+        for table in TableId::ALL.iter().copied() {
+            if self.is_due(table) {
+                is_whole &= self.close(table);
             }
-            let Some(open) = self.open[class].as_mut() else { continue };
+            let Some(open) = self.open[table].as_mut() else { continue };
             if is_wanted || open.flushed_at.elapsed() >= self.settings.flush_interval {
-                match open.flush() {
-                    Ok(()) if open.part.is_full() => is_whole &= self.close(class),
-                    Ok(()) => {}
+                let flushed = open.flush();
+                let is_full = open.part.is_full();
+                match flushed {
+                    Ok(()) => {
+                        self.complete.synced(table);
+                        if is_full {
+                            is_whole &= self.close(table);
+                        }
+                    }
                     Err(error) => {
-                        self.give_up(class, error.into());
+                        self.give_up(table, error.into());
                         is_whole = false;
                     }
                 }
@@ -308,56 +328,60 @@ impl Writer {
     }
 
     fn close_all(&mut self) -> bool {
-        let mut is_whole = true;
-        for class in 0..CLASSES {
-            is_whole &= self.close(class);
-        }
-        is_whole
+        TableId::ALL.iter().filter(|table| !self.close(**table)).count() == 0
     }
 
-    /// Finishes the part of a class, if there is one. Whether nothing of it was lost.
-    fn close(&mut self, class: Class) -> bool {
-        let Some(open) = self.open[class].as_mut() else { return true };
+    /// Finishes the part of a table, if there is one. Whether nothing of it was lost.
+    fn close(&mut self, table: TableId) -> bool {
+        let Some(open) = self.open[table].as_mut() else { return true };
         // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
         if let Err(error) = open.flush() {
-            self.give_up(class, error.into());
+            self.give_up(table, error.into());
             return false;
         }
-        let Some(open) = self.open[class].take() else { return true };
+        self.complete.synced(table);
+        let Some(open) = self.open[table].take() else { return true };
         match open.part.finish() {
             Ok(part) => {
-                self.keep(class, part, &open.flushed);
+                self.keep(table, part, &open.flushed);
                 true
             }
             Err(error) => {
-                self.lose(class, &open.flushed);
+                self.lose(table, &open.flushed);
+                self.complete.gone(table);
                 self.note(Err(error.into()));
                 false
             }
         }
     }
 
-    fn keep(&mut self, class: Class, part: Part, tally: &Tally) {
+    fn keep(&mut self, table: TableId, part: Part, tally: &Tally) {
         self.totals.bytes.fetch_add(part.bytes, Relaxed);
         self.totals.parts.fetch_add(1, Relaxed);
         self.shelf.add(part);
-        self.written[class].add(tally);
+        self.written[table].add(tally);
     }
 
     /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
-    fn give_up(&mut self, class: Class, error: anyhow::Error) {
-        let Some(open) = self.open[class].take() else { return };
-        self.failed_at[class] = Some(Instant::now());
-        self.lose(class, &open.pending);
+    fn give_up(&mut self, table: TableId, error: anyhow::Error) {
+        let Some(open) = self.open[table].take() else { return };
+        self.failed_at[table] = Some(Instant::now());
+        self.lose(table, &open.pending);
         self.note(Err(error));
         match open.part.salvage() {
-            Ok(Some(part)) => self.keep(class, part, &open.flushed),
-            _ => self.lose(class, &open.flushed),
+            Ok(Some(part)) => self.keep(table, part, &open.flushed),
+            // Nothing was on the disk.
+            Ok(None) => self.lose(table, &open.flushed),
+            Err(_) => {
+                self.lose(table, &open.flushed);
+                self.complete.gone(table);
+            }
         }
     }
 
-    fn lose(&mut self, class: Class, tally: &Tally) {
-        self.losses.add(class, Cause::WriteFailed, tally);
+    fn lose(&mut self, table: TableId, tally: &Tally) {
+        self.complete.missed(table);
+        self.losses.add(table, Cause::WriteFailed, tally);
         self.totals.lost.fetch_add(tally.events(), Relaxed);
     }
 

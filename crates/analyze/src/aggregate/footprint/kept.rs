@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Touch;
 use super::ranges::Long;
 use super::sampled::Sampled;
+use super::{Touch, halvings};
 
 /// Different blocks: of operations that are long, and of others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ impl Kept {
     /// How often the threshold of blocks is halved so that there is room for those of long operations too, if they are looked at one by one.
     pub fn halved(&self) -> u32 {
         let room = u64::try_from(self.sampled.most()).unwrap_or(u64::MAX).max(1);
-        self.sampled.halved().max(self.long.possible().div_ceil(room).max(1).next_power_of_two().ilog2())
+        self.sampled.halved().max(halvings(self.long.possible(), room))
     }
 }
 

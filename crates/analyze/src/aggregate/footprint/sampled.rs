@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ranges::Long;
 
 /// Whether a block is looked at after the threshold was halved so often.
-pub fn is_sampled(hash: u64, halved: u32) -> bool {
+fn is_sampled(hash: u64, halved: u32) -> bool {
     hash.leading_zeros() >= halved
 }
 

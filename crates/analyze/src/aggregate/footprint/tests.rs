@@ -89,7 +89,40 @@ fn an_operation_costs_the_same_whatever_size_it_claims() {
     assert_eq!(of(&touches, MOST_BLOCKS).windows().len(), 191);
 }
 
+#[test]
+fn distances_of_reuse_cost_what_operations_do_and_not_what_they_move() {
+    // Each touches what a kernel can at most: all blocks of these would be 73 billion.
+    let largest = touch(0, 0, 1 << 32, Direction::Read);
+    let touches = Touch { ops: 70_000, ..largest };
+    let halved = of(&[touches], MOST_BLOCKS).halved()[Layer::Block as usize];
+    let looks = largest.hashes_of(halved).count();
+    assert!((64..=256).contains(&looks), "{looks} blocks of each");
+    // Where operations are many, their own number is the bound.
+    let many = Touch { ops: 1 << 40, bytes: 1 << 20, ..largest };
+    assert_eq!(many.hashes_of(of(&[many], MOST_BLOCKS).halved()[Layer::Block as usize]).count(), 64);
+    // A kernel's ordinary sizes are looked at block by block until there are very many.
+    let ordinary = Touch { ops: 100_000, bytes: 1 << 19, ..largest };
+    assert_eq!(of(&[ordinary], MOST_BLOCKS).halved(), [0; 4]);
+    // All that are asked for are, whatever it takes.
+    assert_eq!(of(&[touches], usize::MAX).halved(), [0; 4]);
+}
+
 proptest! {
+    #[test]
+    fn of_neighbours_the_same_is_looked_at_whoever_touches_them(
+        (first, blocks, cut) in (0u64..1_000, 1u64..500, 0u64..500),
+        halved in 0u32..12,
+    ) {
+        let hashes = |first: u64, blocks: u64| -> Vec<u64> {
+            touch(0, first * 4_096, blocks * 4_096, Direction::Read).hashes_of(halved).collect()
+        };
+        let cut = cut.min(blocks);
+        prop_assert_eq!(hashes(first, blocks), [hashes(first, cut), hashes(first + cut, blocks - cut)].concat());
+        prop_assert_eq!(hashes(first << halved, blocks << halved).len() as u64, blocks);
+        let all: BTreeSet<u64> = touch(0, first * 4_096, blocks * 4_096, Direction::Read).hashes().collect();
+        prop_assert!(hashes(first, blocks).iter().all(|hash| all.contains(hash)));
+    }
+
     #[test]
     fn ranges_and_blocks_are_together_what_a_set_of_blocks_is(
         touched in prop::collection::vec((0u64..200, 1u64..130_000, any::<bool>()), 0..80),

@@ -34,6 +34,8 @@ pub struct Survey {
     pub missing: u64,
     /// Files that were cut off.
     pub cut: Vec<Cut>,
+    /// The last record of each file.
+    latest: Vec<Latest>,
     /// By device and CPU: from when until when there are records, and in which file.
     spans: HashMap<(u32, u32), Vec<(Span, usize)>, RandomState>,
     files: Vec<PathBuf>,
@@ -54,6 +56,14 @@ pub struct Cut {
     pub bytes: u64,
     /// Up to when everything is there that was in it; none where there is no whole record in it.
     pub until: Option<u64>,
+}
+
+/// The record of a file with the latest time.
+#[derive(Debug)]
+struct Latest {
+    path: PathBuf,
+    number: u64,
+    time: u64,
 }
 
 /// A reader, and of which file.
@@ -142,13 +152,18 @@ impl Survey {
         let size = file.metadata()?.len();
         let mut lane = Lane::new(file.clone(), once(0..size).collect());
         let mut look = Look { is_in_order: true, is_in_pieces: true, ..Look::default() };
+        let mut latest = Latest { path: path.to_owned(), number: 0, time: 0 };
         for number in 1u64.. {
             let begin = lane.at();
             let Some(record) = lane.next().with_context(|| format!("record {number}"))? else { break };
             self.see(&record)
                 .and_then(|()| look.see(&record, begin..lane.at()))
                 .with_context(|| format!("record {number}"))?;
+            if record.time >= latest.time {
+                (latest.number, latest.time) = (number, record.time);
+            }
         }
+        self.latest.push(latest);
         let (bytes, size) = (lane.cut_bytes(), size - lane.cut_bytes());
         if is_cut || bytes > 0 {
             self.cut.push(Cut { path: path.to_owned(), bytes, until: look.until() });
@@ -168,6 +183,23 @@ impl Survey {
         let source = |places| Source { lane: Lane::new(file.clone(), places), path: path.to_owned() };
         self.lanes.extend(places.into_iter().map(source));
         Ok(())
+    }
+
+    /// What is added to a time of the trace for the time since 1970, if that is known.
+    ///
+    /// # Errors
+    /// Where a record was at a time that is none.
+    pub fn offset_ns(&self) -> Result<Option<i64>> {
+        let Some(offset_ns) = self.clock.offset_ns() else { return Ok(None) };
+        for Latest { path, number, time } in &self.latest {
+            if offset_ns.checked_add_unsigned(*time).is_none() {
+                bail!(
+                    "{}: record {number}: its time is {time} ns, expected one before 2^63 ns since 1970",
+                    crate::import::not_a_trace(path)
+                );
+            }
+        }
+        Ok(Some(offset_ns))
     }
 
     /// Holds a file against those before it: what happened on one CPU to one disk is in one file.
@@ -205,6 +237,10 @@ impl Survey {
     }
 
     fn see(&mut self, record: &Record) -> Result<()> {
+        // Times of rows, and all that is reckoned with them, are signed.
+        if i64::try_from(record.time).is_err() {
+            bail!("its time is {} ns, expected less than 2^63", record.time);
+        }
         self.clock.see(record);
         match record.event() {
             // Their numbers are none.
@@ -233,7 +269,8 @@ impl Look {
     fn until(&self) -> Option<u64> {
         match self.is_in_order {
             true => Some(self.last).filter(|_| !self.spans.is_empty()),
-            false => self.by_cpu.values().map(|(last, _)| *last).min(),
+            // Notices alone say nothing of requests.
+            false => self.spans.keys().filter_map(|(_, cpu)| Some(self.by_cpu.get(cpu)?.0)).min(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Checks that need no second witness: numbers of a capture that cannot be true together, whatever was recorded.
 
 use iostrata_capture::Capture;
-use iostrata_capture::ledger::Followed;
+use iostrata_capture::ledger::{Account, Followed};
 use iostrata_capture::manifest::{DeviceBook, Manifest, MapUse, ProcessBook, ProcessCounters, State};
 use iostrata_capture::op::{Direction, IoClass, Layer};
 
@@ -37,11 +37,25 @@ pub fn counters(manifest: &Manifest) -> Check {
     .filter(|(_, count)| *count > MOST)
     .map(|(what, count)| format!("{count} {what}"))
     .collect();
-    for account in &manifest.books.accounts {
+    let accounts = &manifest.books.accounts;
+    for account in accounts {
         let (class, cpu, lost) = (&account.class, account.cpu, account.lost.total());
         if account.seen.max(account.written).max(lost) > MOST || lost > account.seen {
             let counts = format!("{} seen, {} written and {lost} lost", account.seen, account.written);
             wrong.push(format!("{class} on CPU {cpu}: {counts}"));
+        }
+    }
+    // Each may be true, and their sum not.
+    let sum = |of: fn(&Account) -> u64| accounts.iter().map(|account| u128::from(of(account))).sum::<u128>();
+    for (what, sum) in [
+        ("events seen", sum(|account| account.seen)),
+        ("bytes of reads that were lost", sum(|account| account.lost_io.read_bytes)),
+        ("bytes of writes that were lost", sum(|account| account.lost_io.write_bytes)),
+        ("reads that were lost", sum(|account| account.lost_io.read_ops)),
+        ("writes that were lost", sum(|account| account.lost_io.write_ops)),
+    ] {
+        if sum > u128::from(MOST) {
+            wrong.push(format!("{sum} {what} on all CPUs"));
         }
     }
     match wrong.as_slice() {
@@ -253,6 +267,14 @@ mod tests {
         let mut lost = manifest();
         lost.books.accounts[0].lost.ring_full = lost.books.accounts[0].seen + 1;
         assert_eq!(counters(&lost).1, Verdict::Bad);
+        let mut sum = manifest();
+        sum.books.accounts.truncate(2);
+        sum.books.accounts.iter_mut().for_each(|account| account.lost_io.write_bytes = MOST);
+        let (_, verdict, found) = counters(&sum);
+        assert_eq!(
+            (verdict, found.as_str()),
+            (Verdict::Bad, "cannot be true: 18446744073709551614 bytes of writes that were lost on all CPUs")
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! memory, and without a panic of its own.
 //!
 //! The inputs go through a process that has little memory and is watched, because what is looked for would end this one.
+#![allow(clippy::disallowed_macros, reason = "for developers")]
 
 #[path = "../../../../../fuzz/src/inputs.rs"]
 mod inputs;

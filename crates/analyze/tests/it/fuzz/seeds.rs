@@ -224,6 +224,7 @@ impl<T: Table> Made for Of<T> {
             let path = ColumnPath::from(column.name);
             match column.layout {
                 Layout::Delta => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+                Layout::Split => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
                 Layout::Dictionary => properties.set_column_dictionary_enabled(path, true),
                 Layout::Plain => properties.set_column_encoding(path, Encoding::PLAIN),
             }

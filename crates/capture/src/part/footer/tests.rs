@@ -7,13 +7,15 @@ use arrow::datatypes::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
+use crate::TableId;
 use crate::column::MOST_WORD_BYTES;
 use crate::dir::Dir;
 use crate::part::limits::MOST_FOOTER_BYTES;
+use crate::part::pandas;
 use crate::part::writer::properties;
 use crate::part::{Origin, PartFile, PartName, PartReader, PartWriter, Place, Torn};
 use crate::table::{Column, Table};
-use crate::tables::{ClockTable, ProcessTable, SyscallTable, all};
+use crate::tables::{ClockTable, ProcessTable, SyscallTable};
 
 /// As long as the id of a capture is.
 const ID: &str = "0123456789abcdef";
@@ -43,7 +45,7 @@ fn begun<T: Table>(directory: &Path) -> PartWriter {
 }
 
 fn add_groups<T: Table>(part: &mut PartWriter, count: u64) {
-    let batch = longest_row(T::schema());
+    let batch = longest_row(pandas::schema::<T>());
     for _ in 0..count {
         part.write(&batch).expect("room");
         part.end_group().expect("room");
@@ -52,10 +54,10 @@ fn add_groups<T: Table>(part: &mut PartWriter, count: u64) {
 
 /// The file that the library's own writer makes of the same rows.
 fn by_the_library<T: Table>(count: u64) -> Vec<u8> {
-    let origin = Origin::new(ID, PartName { table: T::NAME, number: 1 });
+    let origin = Origin::new(ID, PartName { table: T::ID, number: 1 });
     let properties = properties(&T::columns(), Some(&origin));
-    let mut writer = ArrowWriter::try_new(Vec::new(), T::schema(), Some(properties)).expect("a schema");
-    let batch = longest_row(T::schema());
+    let mut writer = ArrowWriter::try_new(Vec::new(), pandas::schema::<T>(), Some(properties)).expect("a schema");
+    let batch = longest_row(pandas::schema::<T>());
     for _ in 0..count {
         writer.write(&batch).expect("room");
         writer.flush().expect("room");
@@ -109,19 +111,20 @@ fn a_part_is_full_before_a_reader_refuses_it() {
 
 #[test]
 fn a_full_part_of_any_table_has_a_footer_that_a_reader_takes() {
-    for table in all() {
+    for table in TableId::ALL {
+        let columns = (table.declared().columns)();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        fs::create_dir(directory.path().join(table.name)).expect("a writable directory");
+        fs::create_dir(directory.path().join(table.name())).expect("a writable directory");
         let capture = Dir::open(directory.path()).expect("there");
-        let mut part = (table.create_part)(&capture, 1, Some(ID)).expect("room");
+        let mut part = (table.declared().create_part)(&capture, 1, Some(ID)).expect("room");
         let field = |column: &Column| Field::new(column.name, column.data_type.clone(), column.nullable);
-        let fields: Vec<Field> = table.columns.iter().map(field).collect();
+        let fields: Vec<Field> = columns.iter().map(field).collect();
         part.write(&longest_row(Arc::new(Schema::new(fields)))).expect("room");
         part.end_group().expect("room");
         let Groups { count, bytes, .. } = part.log.extent().groups;
         // Where it is in a long file takes more digits, of which a column has three numbers and the row group one.
-        let longer = 10 * (3 * table.columns.len() as u64 + 1);
-        assert!(count == 1 && bytes > 20 * table.columns.len() as u64, "{}: {bytes}", table.name);
-        assert!((bytes + longer) * MOST_GROUPS < MOST_FOOTER_BYTES / 2, "{}: {bytes}", table.name);
+        let longer = 10 * (3 * columns.len() as u64 + 1);
+        assert!(count == 1 && bytes > 20 * columns.len() as u64, "{}: {bytes}", table.name());
+        assert!((bytes + longer) * MOST_GROUPS < MOST_FOOTER_BYTES / 2, "{}: {bytes}", table.name());
     }
 }

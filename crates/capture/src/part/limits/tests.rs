@@ -1,10 +1,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
 use parquet::file::metadata::RowGroupMetaDataBuilder;
+use parquet::file::properties::{WriterProperties, WriterVersion};
 
 use super::*;
-use crate::column::Comm;
+use crate::column::{Comm, Reader};
 use crate::dir::Dir;
 use crate::part::{PartFile, PartReader, PartWriter, Place};
 use crate::table::TableBuilder;
@@ -40,7 +43,8 @@ fn said(change: impl Fn(RowGroupMetaData) -> Vec<RowGroupMetaData>) -> String {
     let mut builder = metadata(&file).expect("whole").into_builder();
     let groups = builder.take_row_groups().into_iter().flat_map(change).collect();
     // `ts_ns`, `pid` and `comm`.
-    let columns = [(0, false), (1, false), (4, true)].map(|(place, words)| Column { place, words });
+    let columns = [(0, Values::Numbers(8)), (1, Values::Numbers(4)), (4, Values::Words)];
+    let columns = columns.map(|(place, values)| Column { place, values });
     let metadata = builder.set_row_groups(groups).build();
     let look = |mut looked: Looked| (0..metadata.num_row_groups()).try_for_each(|at| looked.look(&file, &metadata, at));
     let looked = Looked::new(bytes, &metadata, columns.into()).and_then(look);
@@ -82,14 +86,13 @@ fn what_metadata_claims_must_be_in_the_file() {
 #[test]
 fn a_page_or_a_text_that_is_too_large_is_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    // A few hundred bytes in the file.
-    let path = part(directory.path(), "x".repeat(9 << 20));
-    assert!(fs::metadata(&path).expect("there").len() < 20_000);
+    let path = part(directory.path(), "x".repeat(33 << 20));
+    assert!(fs::metadata(&path).expect("there").len() < 60_000);
     let error = PartReader::open::<ProcessTable>(&PartFile::Whole(Place::named(&path).expect("there")))
         .err()
         .expect("refused")
         .to_string();
-    assert!(error.contains("column exe: a page of 94371"), "{error}");
+    assert!(error.contains("column exe: a page of 34603"), "{error}");
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = part(directory.path(), "x".repeat((16 << 10) + 1));
@@ -106,6 +109,69 @@ fn a_page_or_a_text_that_is_too_large_is_refused() {
         .expect("refused")
         .to_string();
     assert!(error.contains(" bytes that become 80") && error.ends_with(", expected at most 256 for one"), "{error}");
+}
+
+/// A part of `rows` processes that were started as `exe`, as another program writes it.
+fn anew(directory: &Path, rows: i32, exe: &str, properties: WriterProperties) -> PathBuf {
+    let mut builder = ProcessBuilder::default();
+    for pid in 0..rows {
+        builder.push(ProcessRow {
+            ts_ns: pid.into(),
+            pid,
+            ppid: 1,
+            start_ns: 1,
+            comm: Comm::of("etcd"),
+            kernel_thread: false,
+            cgroup_id: 1,
+            exe: Some(exe.to_owned()),
+            cmdline: None,
+            cgroup: None,
+        });
+    }
+    let (path, batch) = (directory.join("anew.parquet"), builder.finish().expect("equal columns"));
+    let mut writer = ArrowWriter::try_new(File::create(&path).expect("room"), batch.schema(), Some(properties))
+        .expect("a schema that Parquet has");
+    writer.write(&batch).expect("room");
+    writer.close().expect("room");
+    path
+}
+
+#[test]
+fn other_codecs_and_pages_of_the_second_form_are_read() {
+    for compression in [Compression::SNAPPY, Compression::UNCOMPRESSED] {
+        for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let properties = WriterProperties::builder().set_compression(compression).set_writer_version(version);
+            // The encodings of texts and numbers that the crate would choose for the second version are others.
+            let properties = properties.set_dictionary_enabled(true).build();
+            let path = anew(directory.path(), 3_000, "/usr/bin/etcd", properties);
+            let (mut rows, mut sum) = (0, 0);
+            let part = PartFile::Whole(Place::named(&path).expect("there"));
+            part.read::<ProcessTable>(|batch| {
+                let view = ProcessView::new(batch)?;
+                rows += (0..view.rows).filter(|row| view.exe.at(*row) == Some("/usr/bin/etcd")).count();
+                sum += (0..view.rows).map(|row| view.pid.at(row)).sum::<i32>();
+                Ok(())
+            })
+            .expect("readable");
+            assert_eq!((rows, sum), (3_000, 2_999 * 1_500), "{compression:?} {version:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_of_a_dictionary_counts_in_each_row() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = anew(directory.path(), 4_000, &"x".repeat(16_000), WriterProperties::builder().build());
+    assert!(fs::metadata(&path).expect("there").len() < 100_000);
+    let refused = |path: &Path| {
+        let part = PartFile::Whole(Place::named(path).expect("there"));
+        PartReader::open::<ProcessTable>(&part).err().expect("refused").to_string()
+    };
+    let error = refused(&path);
+    assert!(error.contains(" bytes that become 64") && error.ends_with(", expected at most 256 for one"), "{error}");
+    let longer = refused(&anew(directory.path(), 1, &"x".repeat(16_385), WriterProperties::builder().build()));
+    assert!(longer.ends_with("column exe: a word of 16385 bytes, expected at most 16384"), "{longer}");
 }
 
 #[test]

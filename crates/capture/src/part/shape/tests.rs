@@ -32,8 +32,10 @@ fn nothing_passes_that_says_to_be_another_thing_or_more_than_there_is() {
     assert_eq!(wrong(&[0x29, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x07, 0]), "has a list of 2147483647 elements in 1 bytes");
     assert_eq!(wrong(&[0x28, 0, 0]), "has a field of another type than expected (field 2)");
     assert_eq!(wrong(&[0x29, 0x15, 1, 0]), "has a list of another type than expected (field 2)");
-    assert_eq!(wrong(&[0x8c, 0, 0]), "has a field that the recorder does not write (field 8)");
-    assert_eq!(wrong(&[0x15, 2, 0x05, 2, 2, 0]), "has a field that the recorder does not write (field 1)");
+    assert_eq!(wrong(&[0x8c, 0, 0]), "has a field that no writer of captures writes (field 8)");
+    // The same field once more, by a number of its own; of 3 some decoders make 1, others -2.
+    assert_eq!(wrong(&[0x15, 2, 0x05, 2, 2, 0]), "has a field that no writer of captures writes");
+    assert_eq!(wrong(&[0x05, 3, 2, 0]), "has a field that no writer of captures writes");
     assert_eq!(wrong(&[[0x15].as_slice(), &[0xff; 11]].concat()), "has a number of more than 64 bits (field 1)");
 }
 
@@ -57,4 +59,20 @@ fn the_header_of_a_page_tells_what_the_page_claims() {
     }
     let none = page_header(&[0x15, 0, 0x15, 0, 0x15, 0, 0]).expect_err("wrong").to_string();
     assert_eq!(none, "is of 0 kinds at once, expected one");
+    // The second form: 3 values, of which none is null, in 3 rows; a dictionary's keys, two bytes of levels, not compressed.
+    let second = [0x15, 6, 0x15, 20, 0x15, 20, 0x5c, 0x15, 6, 0x15, 0, 0x15, 6, 0x15, 16, 0x15, 4, 0x15, 0, 0x12, 0, 0];
+    let expected = PageHeader {
+        header_bytes: 22,
+        kind: VALUES_PAGE_V2,
+        uncompressed_bytes: 10,
+        compressed_bytes: 10,
+        values: 3,
+        encoding: 8,
+        levels: [0, 0],
+    };
+    assert_eq!(page_header(&second), Ok(expected));
+    let mut another = header;
+    another[1] = 4;
+    let error = page_header(&another).expect_err("wrong").to_string();
+    assert_eq!(error, "is of kind 2 and describes another");
 }

@@ -20,10 +20,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use iostrata_capture::TableId;
 use iostrata_capture::system::Systems;
 
 use super::{Batch, Sink};
-use crate::classes::{Class, PROCESS};
 use crate::signals::Told;
 
 use row::is_operation;
@@ -91,7 +91,7 @@ enum End {
 }
 
 enum Message {
-    Rows(Class, RecordBatch),
+    Rows(TableId, RecordBatch),
     EndOfFlush,
 }
 
@@ -149,16 +149,16 @@ impl LiveSink {
 
 impl Sink for LiveSink {
     fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
-        if batch.class == PROCESS {
+        if batch.table == TableId::Process {
             let full = self.processes.try_send(batch.rows.clone()).is_err();
             return if full { Err(batch) } else { Ok(()) };
         }
-        if !is_operation(batch.class) {
+        if !is_operation(batch.table) {
             return Ok(());
         }
         let count = batch.rows.num_rows() as u64;
         self.rows.came.fetch_add(count, Relaxed);
-        if self.operations.try_send(Message::Rows(batch.class, batch.rows.clone())).is_err() {
+        if self.operations.try_send(Message::Rows(batch.table, batch.rows.clone())).is_err() {
             self.rows.refused.fetch_add(count, Relaxed);
             return Err(batch);
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use iostrata_capture::TableId;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
 use iostrata_capture::system::without_owner;
@@ -10,7 +11,6 @@ use iostrata_capture::tables::{BlockView, FsView, SyscallView, VfsView};
 use serde::Serialize;
 
 use super::processes::Processes;
-use crate::classes::{BLOCK, Class, FS, SYSCALL, VFS};
 
 /// The unit of sector numbers.
 const SECTOR_BYTES: i64 = 512;
@@ -89,9 +89,9 @@ fn is_one(weight: &i32) -> bool {
     *weight == 1
 }
 
-/// Whether rows of `class` are operations, which are shown.
-pub fn is_operation(class: Class) -> bool {
-    matches!(class, SYSCALL | VFS | FS | BLOCK)
+/// Whether rows of `table` are operations, which are shown.
+pub fn is_operation(table: TableId) -> bool {
+    matches!(table, TableId::Syscall | TableId::Vfs | TableId::Fs | TableId::Block)
 }
 
 /// The columns of a batch of operations.
@@ -133,13 +133,13 @@ macro_rules! file_row {
 
 impl<'a> Operations<'a> {
     /// The columns of `rows`; none where they are not operations.
-    pub fn new(class: Class, rows: &'a RecordBatch) -> Option<Self> {
+    pub fn new(table: TableId, rows: &'a RecordBatch) -> Option<Self> {
         // The recorder made the batch: it has the columns.
-        match class {
-            SYSCALL => SyscallView::new(rows).ok().map(Operations::Syscall),
-            VFS => VfsView::new(rows).ok().map(Operations::Vfs),
-            FS => FsView::new(rows).ok().map(Operations::Fs),
-            BLOCK => BlockView::new(rows).ok().map(Operations::Block),
+        match table {
+            TableId::Syscall => SyscallView::new(rows).ok().map(Operations::Syscall),
+            TableId::Vfs => VfsView::new(rows).ok().map(Operations::Vfs),
+            TableId::Fs => FsView::new(rows).ok().map(Operations::Fs),
+            TableId::Block => BlockView::new(rows).ok().map(Operations::Block),
             _ => None,
         }
     }

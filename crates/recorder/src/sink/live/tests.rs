@@ -3,6 +3,7 @@ use std::io::{PipeReader, Read};
 use std::time::Instant;
 
 use crossbeam_channel::bounded;
+use iostrata_capture::TableId;
 use iostrata_capture::column::Comm;
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Op};
 use iostrata_capture::table::TableBuilder;
@@ -11,7 +12,6 @@ use iostrata_capture::tables::{
 };
 
 use super::*;
-use crate::classes::{BLOCK, SYSCALL, VFS};
 use crate::sink::{CountingSink, Tee};
 
 /// 2026-03-04 05:06:07.000008 UTC.
@@ -91,13 +91,13 @@ fn process(pid: i32, exe: &str) -> ProcessRow {
     }
 }
 
-fn batch<B: TableBuilder>(class: Class, rows: Vec<B::Row>) -> Batch {
+fn batch<B: TableBuilder>(table: TableId, rows: Vec<B::Row>) -> Batch {
     let mut builder = B::default();
     let count = rows.len();
     rows.into_iter().for_each(|row| builder.push(row));
     let mut tally = crate::books::Tally::default();
     (0..count).for_each(|_| tally.count(0, &Default::default()));
-    Batch { class, rows: builder.finish().expect("columns of equal length"), tally }
+    Batch { table, rows: builder.finish().expect("columns of equal length"), tally }
 }
 
 fn start(format: Format, on_end: Option<Sender<Told>>) -> (LiveSink, Showing, PipeReader) {
@@ -130,10 +130,10 @@ fn printed(format: Format) -> (String, Shown) {
     let calls = vec![call(Op::Write, "dd", 8192), call(Op::Pread, "dd", -9), call(Op::UringSyncFileRange, "dd", 0)];
     let requests = vec![request(Op::Write, Some(30), IoClass::Data), request(Op::Read, None, IoClass::Journal)];
     for batch in [
-        batch::<SyscallBuilder>(SYSCALL, calls),
-        batch::<VfsBuilder>(VFS, vec![vfs]),
-        batch::<BlockBuilder>(BLOCK, requests),
-        batch::<ProcessBuilder>(PROCESS, vec![process(30, "/usr/bin/etcd")]),
+        batch::<SyscallBuilder>(TableId::Syscall, calls),
+        batch::<VfsBuilder>(TableId::Vfs, vec![vfs]),
+        batch::<BlockBuilder>(TableId::Block, requests),
+        batch::<ProcessBuilder>(TableId::Process, vec![process(30, "/usr/bin/etcd")]),
     ] {
         assert!(sink.offer(batch).is_ok());
     }
@@ -181,7 +181,7 @@ fn a_reader_that_stands_still_costs_the_books_nothing() {
     let mut tee = Tee::new(Box::new(keeper), vec![Box::new(sink)]);
     let rows_of_a_batch = 1_000;
     let calls: Vec<_> = (0..rows_of_a_batch).map(|_| call(Op::Write, "dd", 1)).collect();
-    let full = batch::<SyscallBuilder>(SYSCALL, calls);
+    let full = batch::<SyscallBuilder>(TableId::Syscall, calls);
     let batches = 2 * CHANNEL_BATCHES as u64 + 10;
     let began = Instant::now();
     for _ in 0..batches {
@@ -193,7 +193,7 @@ fn a_reader_that_stands_still_costs_the_books_nothing() {
     drop(tee);
 
     let taken = counts.get().expect("counts");
-    assert_eq!(taken[SYSCALL].events(), (batches + 1) * rows_of_a_batch);
+    assert_eq!(taken[TableId::Syscall].events(), (batches + 1) * rows_of_a_batch);
     let shown = showing.finish();
     assert_eq!(shown.shown + shown.not_shown, (batches + 1) * rows_of_a_batch);
     assert!(shown.shown > 0 && shown.not_shown > shown.shown);
@@ -209,10 +209,10 @@ fn a_reader_that_stands_still_costs_the_books_nothing() {
 fn names_arrive_while_the_reader_stands_still() {
     let (mut sink, showing, mut reader) = start(Format::Json, None);
     let calls: Vec<_> = (0..2_000).map(|_| call(Op::Write, "dd", 1)).collect();
-    sink.offer(batch::<SyscallBuilder>(SYSCALL, calls)).ok().expect("room");
+    sink.offer(batch::<SyscallBuilder>(TableId::Syscall, calls)).ok().expect("room");
     sink.end_flush();
     for pid in 0..3 * PROCESS_BATCHES as i32 {
-        let one = batch::<ProcessBuilder>(PROCESS, vec![process(pid, "/usr/bin/etcd")]);
+        let one = batch::<ProcessBuilder>(TableId::Process, vec![process(pid, "/usr/bin/etcd")]);
         let began = Instant::now();
         while sink.offer(one.clone()).is_err() {
             assert!(began.elapsed() < READER_TIME, "nobody takes process {pid}");
@@ -235,7 +235,7 @@ fn a_reader_that_goes_away_is_noticed_while_nothing_happens() {
     reader.read_exact(&mut [0; 4]).expect("the header");
     drop(reader);
     assert!(matches!(ended.recv_timeout(READER_TIME), Ok(Told::Stop("standard output was closed"))));
-    let late = batch::<SyscallBuilder>(SYSCALL, vec![call(Op::Write, "dd", 1)]);
+    let late = batch::<SyscallBuilder>(TableId::Syscall, vec![call(Op::Write, "dd", 1)]);
     // Whether it is still taken depends on whether the thread is gone already; shown it is not.
     let _ = sink.offer(late);
     drop(sink);

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use iostrata_capture::TableId;
+use iostrata_capture::message::tell;
 use iostrata_capture::system::Systems;
 
 use super::processes::Processes;
 use super::row::{Events, Operations};
 use super::stream::Stream;
 use super::{End, Format, Message, Rows};
-use crate::classes::Class;
-use crate::report::tell;
 use crate::sink::courtesy;
 
 /// Rows that are put in order together at most; more come in a flush only at 300,000 operations a second.
@@ -36,7 +36,7 @@ pub struct View {
     line: Vec<u8>,
     /// Rows among the lines that wait in the stream.
     waiting: u64,
-    held: Vec<(Class, RecordBatch)>,
+    held: Vec<(TableId, RecordBatch)>,
     rows: Arc<Rows>,
     time_up: Arc<AtomicBool>,
     /// Refused rows that were told of, and when.
@@ -98,12 +98,12 @@ impl View {
         }
     }
 
-    /// Prints the rows that are held, in order of time: they come by class, and from several CPUs.
+    /// Prints the rows that are held, in order of time: they come by table, and from several CPUs.
     fn show(&mut self) -> Result<(), End> {
         self.learn();
         self.note()?;
         let held = std::mem::take(&mut self.held);
-        let batches: Vec<Operations> = held.iter().filter_map(|(class, rows)| Operations::new(*class, rows)).collect();
+        let batches: Vec<Operations> = held.iter().filter_map(|(table, rows)| Operations::new(*table, rows)).collect();
         let mut order: Vec<(i64, usize, usize)> = Vec::new();
         for (number, batch) in batches.iter().enumerate() {
             order.extend(batch.times().iter().enumerate().map(|(row, ts_ns)| (*ts_ns, number, row)));

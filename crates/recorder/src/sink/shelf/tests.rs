@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::Path;
 
+use iostrata_capture::TableId;
+
 use super::*;
 
 fn dir(path: &Path) -> Dir {
@@ -8,7 +10,7 @@ fn dir(path: &Path) -> Dir {
 }
 
 fn part(number: u32) -> Part {
-    let name = PartName { table: "block", number };
+    let name = PartName { table: TableId::Block, number };
     Part { name, rows: 1, bytes: 100, first_ts_ns: None, last_ts_ns: Some(i64::from(number)) }
 }
 

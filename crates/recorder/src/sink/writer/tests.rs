@@ -1,14 +1,14 @@
 use std::fs;
 
+use iostrata_capture::TableId;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::list::{Entry, read};
 use iostrata_capture::part::MOST_GROUPS;
-use iostrata_capture::table::{Table, TableBuilder};
-use iostrata_capture::tables::{ClockBuilder, ClockRow, ClockTable};
+use iostrata_capture::table::TableBuilder;
+use iostrata_capture::tables::{ClockBuilder, ClockRow};
 
 use super::super::{MinFree, ParquetSink, Sink};
 use super::*;
-use crate::classes::CLOCK;
 use crate::memory::Memory;
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// `small_parts` are given.
 fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u64>) -> Vec<u64> {
     let place = tempfile::tempdir().expect("a temporary directory");
-    (0..CLASSES).for_each(|class| fs::create_dir(place.path().join(table_of(class))).expect("room"));
+    TableId::ALL.iter().for_each(|table| fs::create_dir(place.path().join(table.name())).expect("room"));
     let directory = Dir::open(place.path()).expect("there");
     let settings = Settings {
         directory: directory.clone(),
@@ -45,15 +45,15 @@ fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u6
         builder.push(ClockRow { ts_ns: number as i64, wall_ns: 1, boot_ns: 2 });
         let (rows, mut tally) = (builder.finish().expect("equal columns"), Tally::default());
         tally.count(0, &Default::default());
-        assert!(sink.put(Batch { class: CLOCK, rows, tally }).is_ok());
+        assert!(sink.put(Batch { table: TableId::Clock, rows, tally }).is_ok());
     }
     drop(sink);
     let written = writer.join().expect("no panic");
-    assert_eq!((written.error, written.written[CLOCK].events()), (None, batches));
+    assert_eq!((written.error, written.written[TableId::Clock].events()), (None, batches));
     let mut rows = Vec::new();
     let read = read(&directory, |entry| {
         rows.extend(match entry {
-            Entry::Finished(part) if part.name.table == ClockTable::NAME => Some(part.rows),
+            Entry::Finished(part) if part.name.table == TableId::Clock => Some(part.rows),
             _ => None,
         });
         Ok(())
