@@ -42,6 +42,8 @@ command -v stress-ng        | stress-ng
 command -v zstd             | zstd
 command -v cpio             | cpio
 command -v xz               | xz-utils
+type -P bpftool             | bpftool
+command -v pkill            | procps
 test -e /usr/share/keyrings/debian-archive-keyring.gpg | debian-archive-keyring
 EOF
     ;;
