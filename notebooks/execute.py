@@ -43,8 +43,9 @@ async def main(results: Path) -> int:
     turn = asyncio.Semaphore(os.cpu_count() or 1)
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as scratch:
-        # Nothing of the user's own settings, and nothing left behind.
-        os.environ.update(IOSTRATA_RESULTS=str(results.resolve()), IPYTHONDIR=scratch, JUPYTER_RUNTIME_DIR=scratch, PYTHONDONTWRITEBYTECODE="1")
+        # Nothing of the user's own settings, and nothing left behind: a kernel that is ended while it starts leaves the file that says how to reach it.
+        tempfile.tempdir = scratch
+        os.environ.update(TMPDIR=scratch, IOSTRATA_RESULTS=str(results.resolve()), IPYTHONDIR=scratch, JUPYTER_RUNTIME_DIR=scratch, PYTHONDONTWRITEBYTECODE="1")
         failed = [reason for reason in await asyncio.gather(*(execute(path, results, Path(scratch), turn) for path in paths)) if reason]
     for reason in failed:
         print(f"figures: {reason}", file=sys.stderr)

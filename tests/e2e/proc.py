@@ -1,6 +1,8 @@
 """Reading what /proc tells of processes that go on: what is listed may be gone when it is read."""
 
+import ctypes
 import glob
+import mmap
 from pathlib import Path
 
 
@@ -34,3 +36,15 @@ def swapped_bytes(pid):
     """What of a process's memory is in swap, or on its way there. The kernel leaves pages in memory that a CPU has yet to put into the lists of all."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmSwap"].split()[0]) << 10
+
+
+def cached_bytes(path):
+    """Bytes of a file that are in the page cache (mincore(2))."""
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED) as mapped:
+        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
+        first = ctypes.c_char.from_buffer(mapped)
+        failed = ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages)
+        # The mapping cannot end while something points into it.
+        del first
+    assert not failed, ctypes.get_errno()
+    return mmap.PAGESIZE * sum(page & 1 for page in pages)

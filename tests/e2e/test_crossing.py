@@ -8,6 +8,7 @@ import subprocess
 import duckdb
 import pytest
 from conftest import ROOT, analyze, require
+from proc import cached_bytes
 from test_load import fast_disk  # noqa: F401
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
@@ -154,6 +155,7 @@ def test_reads_through_the_cache_hit_and_miss(disk, record, tmp_path):
     found = {}
     for name, options in {"cold": ("--rw=read", "--invalidate=1"), "warm": ("--rw=read", "--invalidate=0"),
                           "random": ("--rw=randread", "--invalidate=1", "--io_size=1M", "--fadvise_hint=0")}.items():
+        missing = (16 << 20) - cached_bytes(disk.mount / "file")
         capture, job = recorded(record, disk, tmp_path / name, "--bs=4k", "--ioengine=psync", *options)
         row = cache_of(capture.directory, tmp_path / f"{name}-out", "--file", "*/file")["all", ""]
         assert int(row["read_ops"]) == job["read"]["total_ios"] and int(row["read_bytes"]) == job["read"]["io_bytes"]
@@ -161,13 +163,15 @@ def test_reads_through_the_cache_hit_and_miss(disk, record, tmp_path):
             select (select coalesce(sum(bytes), 0)::bigint from {fs} where op = 'fill' and fd_kind = 'regular'),
                 (select coalesce(sum(bytes), 0)::bigint from {block} where class = 'readahead' and ino is not null)""")
         assert (int(row["filled_bytes"]), int(row["readahead_bytes"])) == (filled, ahead)
-        found[name] = row
+        found[name] = {**row, "missing_bytes": missing}
     cold, warm, random = (found[name] for name in ("cold", "warm", "random"))
     # Each page came in once; most calls found it there, because it was read ahead.
     assert int(cold["filled_bytes"]) == 16 << 20 and float(cold["hit_pages_share"]) == 0 and 0.5 < float(cold["hit_ops_share"]) < 1
     assert 0 < int(cold["readahead_bytes"]) <= 16 << 20 and cold["unused_bytes"] == "0"
-    # But for what the kernel may have dropped.
-    assert int(warm["filled_bytes"]) < 1 << 20 and min(float(warm["hit_ops_share"]), float(warm["hit_pages_share"])) > 0.95
+    # But for what the kernel may have dropped since the first time, as a virtual machine does that gives memory back.
+    missing = warm["missing_bytes"]
+    assert abs(int(warm["filled_bytes"]) - missing) < 1 << 19, warm
+    assert min(float(warm["hit_ops_share"]), float(warm["hit_pages_share"])) > 0.95 - missing / (16 << 20), warm
     # Reads around each place bring in more than is used.
     filled = int(random["filled_bytes"])
     assert int(random["unused_bytes"]) == max(0, filled - (1 << 20)) and int(random["miss_ops"]) > 100
