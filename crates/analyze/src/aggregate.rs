@@ -51,6 +51,8 @@ pub struct Settings {
     pub spans: Option<usize>,
     /// What is asked for that depends on the order of operations.
     pub ordered: Ordered,
+    /// Whether operations, bytes and durations are counted, or were, and rows are read again for what depends on their order.
+    pub counts: bool,
     /// About how many rows are looked at together where it depends on their order. The result does not depend on it, memory does.
     pub stretch_rows: u64,
 }
@@ -66,7 +68,7 @@ pub struct Ordered {
     pub queue: bool,
     /// How far back blocks were touched before: by layer, how often the number of blocks that are looked at is halved.
     pub reuse: Option<[u32; Layer::ALL.len()]>,
-    /// What calls wait for. It reads other columns than all else, and is asked for alone.
+    /// What calls wait for.
     pub crossing: bool,
 }
 
@@ -74,6 +76,11 @@ impl Ordered {
     /// Whether anything is asked for.
     pub fn any(self) -> bool {
         self != Ordered::default()
+    }
+
+    /// Whether anything is asked for of each layer by itself.
+    pub fn of_layers(self) -> bool {
+        Ordered { crossing: false, ..self }.any()
     }
 }
 
@@ -91,14 +98,15 @@ impl Settings {
             footprint: false,
             spans: None,
             ordered,
-            // With four times as many it takes as long, and a quarter more memory.
-            stretch_rows: 1 << 17,
+            counts: true,
+            // With twice as many it takes as long, and an eighth more memory.
+            stretch_rows: 1 << 15,
         }
     }
 
     /// Whether it is looked at where in files and on disks operations are.
     pub fn positions(&self) -> bool {
-        self.heatmap || self.footprint || self.spans.is_some() || self.ordered.any()
+        self.heatmap || self.footprint || self.spans.is_some() || self.ordered.of_layers()
     }
 }
 

@@ -140,17 +140,19 @@ impl Ground<'_> {
         }
         let room = (threads, options.memory);
         let read = |settings: Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
-        let again =
-            |ordered| Settings { ordered, stretch_rows: settings.stretch_rows, ..Settings::new(options.precision) };
-        let (partial, mut order) = read(settings, "reading")?;
+        // Alone it is found with what is counted; with all the rest it would be too much to have in memory at once.
+        let crosses_apart = settings.ordered.crossing && settings.ordered.of_layers();
+        let ordered = Ordered { crossing: settings.ordered.crossing && !crosses_apart, ..settings.ordered };
+        let (partial, mut order) = read(Settings { ordered, ..settings }, "reading")?;
+        let new = Settings { stretch_rows: settings.stretch_rows, counts: false, ..Settings::new(options.precision) };
         if let Some(footprint) = &partial.footprint {
             // How far back blocks were touched is asked of those alone that there is room for, which is known by now.
             let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
-            order.reuses = read(again(ordered), "reading again: reuse of blocks")?.1.reuses;
+            order.reuses = read(Settings { ordered, ..new }, "reading again: reuse of blocks")?.1.reuses;
         }
-        if options.crosses() {
+        if crosses_apart {
             let ordered = Ordered { crossing: true, ..Ordered::default() };
-            order.crossings = read(again(ordered), "reading again: what calls wait for")?.1.crossings;
+            order.crossings = read(Settings { ordered, ..new }, "reading again: what calls wait for")?.1.crossings;
         }
         Ok((partial, order))
     }

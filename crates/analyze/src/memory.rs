@@ -25,11 +25,11 @@ pub struct Need {
 
 impl Need {
     /// Of what it is known to do. Measured with captures of 20,000 files (docs/analyzing.md).
-    pub fn of(settings: &Settings, reads_again: bool) -> Need {
+    pub fn of(settings: &Settings) -> Need {
         // Open parts, pages that are being decoded, histograms.
         let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };
         for (is_asked, once, of_thread) in [
-            (settings.ordered.any() || reads_again, 64 << 20, 40 << 20),
+            (settings.ordered.any(), 64 << 20, 40 << 20),
             (settings.footprint, 64 << 20, 56 << 20),
             (settings.heatmap, 48 << 20, 12 << 20),
         ] {
@@ -142,7 +142,7 @@ mod tests {
     fn less_memory_is_less_at_once() {
         let little = Budget::new(ByteSize::mib(64));
         let mut settings = Settings::new(Precision::DEFAULT);
-        let summary = Need::of(&settings, false);
+        let summary = Need::of(&settings);
         assert_eq!(
             (little.threads(threads(8), summary), Budget::ANY.threads(threads(8), summary)),
             (threads(1), threads(8))
@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(Budget::new(ByteSize(1)).threads(threads(8), summary), threads(1));
         let more = Budget::new(ByteSize::mib(512));
         assert_eq!(more.threads(threads(64), summary), threads(28));
-        (settings.heatmap, settings.footprint) = (true, true);
-        assert_eq!(more.threads(threads(64), Need::of(&settings, true)), threads(2));
+        (settings.heatmap, settings.footprint, settings.ordered.crossing) = (true, true, true);
+        assert_eq!(more.threads(threads(64), Need::of(&settings)), threads(2));
         assert_eq!(Budget::ANY.stretch_rows(threads(64), 1 << 18), 1 << 18);
         assert_eq!(more.stretch_rows(threads(1), 1 << 18), 1 << 18);
         assert_eq!(more.stretch_rows(threads(16), 1 << 19), 1 << 15);

@@ -147,7 +147,7 @@ impl Analyze {
     }
 
     /// Whether it is asked for what calls wait for.
-    pub fn crosses(&self) -> bool {
+    fn crosses(&self) -> bool {
         [Analysis::Path, Analysis::Sync, Analysis::Cache].into_iter().any(|analysis| self.does(analysis))
     }
 
@@ -169,7 +169,7 @@ impl Analyze {
                 arrivals: self.does(Analysis::Arrivals),
                 queue: self.does(Analysis::Queue),
                 reuse: None,
-                crossing: false,
+                crossing: self.crosses(),
             },
             ..new
         };
@@ -179,7 +179,7 @@ impl Analyze {
 
     /// As many threads as there is room for, to keep that of so many processes and files.
     pub fn room(&self, settings: &Settings, names: usize) -> NonZeroUsize {
-        self.memory.threads(self.threads, Need::of(settings, self.crosses()).with_names(names))
+        self.memory.threads(self.threads, Need::of(settings).with_names(names))
     }
 }
 

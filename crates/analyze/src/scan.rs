@@ -7,9 +7,12 @@ mod durations;
 mod keep;
 mod kind;
 mod operations;
+mod order;
 mod pages;
+mod pile;
 mod remembered;
 mod requests;
+mod stretches;
 mod table;
 pub(crate) mod told;
 mod whose;
@@ -17,12 +20,13 @@ mod whose;
 use iostrata_capture::Result;
 use iostrata_capture::op::{Layer, Op};
 use iostrata_capture::part::{Identity, OpenPart};
+use iostrata_capture::table::Table;
+use iostrata_capture::tables::SyscallTable;
 
 use crate::aggregate::Settings;
-use crate::aggregate::crossing::{Crossed, Crossing};
-use crate::aggregate::footprint::Walk;
+use crate::aggregate::footprint;
 use crate::aggregate::heatmap::Heatmap;
-use crate::aggregate::sequence::{Owners as Owning, Point, Sequence, Span};
+use crate::aggregate::sequence::Owners as Owning;
 use crate::aggregate::sizes::Sizes;
 use crate::aggregate::spans::Spans;
 use crate::aggregate::timeline::Timeline;
@@ -43,8 +47,10 @@ use crate::tail::Tail;
 use crate::valid::end_ns;
 use accounts::Accounts;
 use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
-use crossing::Stretch;
+use crossing::Known;
 use durations::Durations;
+use order::Order;
+use stretches::Source;
 use table::Events;
 pub use table::{EVENT_TABLES, EventTable, Reach};
 use told::Told;
@@ -97,21 +103,21 @@ const ASKED_BATCHES: u32 = 4;
 /// No recorder lets a row stand for more.
 const MOST_WEIGHT: u32 = 1 << 15;
 
+/// For how many events a row stands, if that can be.
+#[inline]
+fn possible_weight(weight: i32) -> Option<u32> {
+    u32::try_from(weight).ok().filter(|weight| (1..=MOST_WEIGHT).contains(weight))
+}
+
 /// What of a row is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
     /// All of it.
     Whole,
-    /// When it ended: it began before the stretch of time that is looked at.
+    /// When it ended: it began before the stretches of time that are looked at.
     End,
     /// Nothing.
     Nothing,
-}
-
-/// A stretch of time of which the order of operations is looked at.
-struct Order {
-    span: Span,
-    points: Vec<Point>,
 }
 
 /// A partial that is being filled with rows of one capture.
@@ -125,10 +131,11 @@ pub struct Fold<'a> {
     timeline: Option<Timeline>,
     sizes: Option<Sizes>,
     heatmap: Option<Heatmap>,
-    footprint: Option<Walk>,
+    footprint: Option<footprint::Walk>,
     spans: Option<Spans>,
     order: Option<Order>,
-    crossing: Option<Stretch>,
+    /// Whose calls of the batch are, where that is asked for.
+    known: Known,
     chunk: Chunk,
     /// Times in which something of the table was lost that is being read.
     windows: Option<&'a Windows>,
@@ -149,10 +156,10 @@ impl<'a> Fold<'a> {
             timeline: settings.windows.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
             heatmap: settings.heatmap.then(Heatmap::new),
-            footprint: settings.footprint.then(|| Walk::new(settings.precision)),
+            footprint: settings.footprint.then(|| footprint::Walk::new(settings.precision)),
             spans: settings.spans.map(Spans::new),
             order: None,
-            crossing: None,
+            known: Known::default(),
             chunk: Chunk::default(),
             windows: None,
             during: Vec::new(),
@@ -170,8 +177,14 @@ impl<'a> Fold<'a> {
     }
 
     /// Folds some row groups of a part of `table`. After an error it is of no use: it holds some of their rows.
-    pub fn read(&mut self, table: &EventTable, part: &mut OpenPart, groups: &[usize]) -> Result<()> {
-        let add = if self.crossing.is_some() { table.cross } else { table.fold };
+    pub fn read(
+        &mut self,
+        table: &EventTable,
+        part: &mut OpenPart,
+        (groups, source): (&[usize], Source),
+    ) -> Result<()> {
+        self.order.iter_mut().for_each(|order| order.stretches.read(source, table.has_order));
+        let crosses = self.crosses();
         self.windows = self.scan.losses.windows(table.id);
         self.during = vec![0; self.windows.map_or(0, Windows::places)];
         let groups: Vec<usize> = groups.iter().copied().filter(|group| self.needs(part, *group)).collect();
@@ -182,7 +195,13 @@ impl<'a> Fold<'a> {
             passed = passed.wrapping_add(1);
             if passed.is_multiple_of(ASKED_BATCHES) { memory.refusal() } else { None }
         };
-        part.read(&groups)?.each_unless(refuses, |batch| add(batch, self))?;
+        part.read(&groups)?.each_unless(refuses, |batch| {
+            self.known.begin(if crosses && table.id == SyscallTable::ID { batch.num_rows() } else { 0 });
+            if self.settings.counts || self.settings.ordered.of_layers() {
+                (table.fold)(batch, self)?;
+            }
+            if crosses { (table.cross)(batch, self) } else { Ok(()) }
+        })?;
         if self.windows.is_some() {
             self.partial.during.add(self.scan.capture, table.id, std::mem::take(&mut self.during));
         }
@@ -195,31 +214,8 @@ impl<'a> Fold<'a> {
     fn needs(&self, part: &OpenPart, group: usize) -> bool {
         // What was lost is held against all that ended then, and what is kept for later may be asked about such losses. What calls that are not asked for waited
         // for is nobody else's.
-        let all_matter = self.windows.is_some() || self.whose.questions.is_some() || self.crossing.is_some();
+        let all_matter = self.windows.is_some() || self.whose.questions.is_some() || self.crosses();
         all_matter || part.bounds(group, BEGIN).is_none_or(|between| self.scan.window.reaches(between))
-    }
-
-    /// From now on rows are taken of this stretch of time alone, and their order is looked at.
-    pub fn begin_sequence(&mut self, span: Span) {
-        if self.settings.ordered.crossing {
-            self.crossing = Some(Stretch { span, crossed: Crossed::default() });
-        } else {
-            self.order = Some(Order { span, points: Vec::new() });
-        }
-    }
-
-    /// The sequence of what was read since then. Operations of `layer` that began at the same time are in the order in which they were read.
-    pub fn end_sequence(&mut self, layer: Layer) -> Sequence {
-        if let Some(Stretch { span, crossed }) = self.crossing.take() {
-            let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
-            let crossing = Some(Crossing::of(crossed, span, &owners, self.settings.precision));
-            return Sequence { crossing, ..Sequence::default() };
-        }
-        let Some(Order { span, mut points }) = self.order.take() else { return Sequence::default() };
-        // Their times are sorted, and each of them, which are large, is moved once.
-        points.sort_by_cached_key(|point| point.ts_ns);
-        let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
-        Sequence::of((layer, &points), span, &owners, &self.settings)
     }
 
     /// The partial of all rows.
@@ -253,7 +249,19 @@ impl<'a> Fold<'a> {
     /// Counts what is in the chunk, and makes it empty.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
         let Fold {
-            partial, whose, accounts, durations, timeline, sizes, heatmap, footprint, spans, order, chunk, ..
+            partial,
+            whose,
+            accounts,
+            durations,
+            timeline,
+            sizes,
+            heatmap,
+            footprint,
+            spans,
+            order,
+            known,
+            chunk,
+            ..
         } = self;
         if let Some(questions) = &mut whose.questions {
             chunk.asked.iter().for_each(|asked| questions.began(asked.ts_ns));
@@ -274,7 +282,11 @@ impl<'a> Fold<'a> {
         heatmap.iter_mut().for_each(|heatmap| keep::spots(heatmap, (layer, self.scan.capture), chunk));
         footprint.iter_mut().for_each(|walk| keep::touches(walk, layer, (accounts, &partial.entities), chunk));
         spans.iter_mut().for_each(|spans| keep::spans(spans, layer, accounts, chunk));
-        order.iter_mut().for_each(|order| keep::points(&mut order.points, accounts, chunk));
+        known.add(accounts, chunk);
+        let ordered = &self.settings.ordered;
+        if let Some(order) = order.as_mut().filter(|_| ordered.of_layers()) {
+            keep::points(&mut order.stretches, (layer, ordered.queue), accounts, chunk);
+        }
         chunk.clear();
         if accounts.are_many(whose.remembered(), self.scan.most_accounts) {
             accounts.close(self.scan.capture, partial);
@@ -285,10 +297,10 @@ impl<'a> Fold<'a> {
     /// Counts the row of what began at `ts_ns`, if it is asked for as far as that decides. What of it is.
     #[inline]
     fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Taken {
-        if let Some(Order { span: (first_ns, last_ns), .. }) = &self.order
-            && !(first_ns..=last_ns).contains(&&ts_ns)
+        if let Some(Order { stretches, .. }) = &self.order
+            && !stretches.has(ts_ns)
         {
-            let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| (first_ns..=last_ns).contains(&end_ns));
+            let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| stretches.has(*end_ns));
             let ends = self.settings.ordered.queue && end_ns.is_some() && self.is_within(ts_ns);
             let ends = ends && !self.is_beyond(ts_ns, dur_ns);
             return if ends { Taken::End } else { Taken::Nothing };
@@ -301,7 +313,7 @@ impl<'a> Fold<'a> {
         Taken::Whole
     }
 
-    /// Takes the end of an operation that began before the stretch of time that is looked at, and is counted elsewhere.
+    /// Takes the end of an operation that began before the stretches of time that are looked at, and is counted elsewhere.
     fn end(&mut self, layer: Layer, row: (usize, i64), told: &Told, (op, dur_ns): (Op, Option<i64>)) {
         let mut durations: Timed = [UNKNOWN; PHASES];
         durations[Phase::Total as usize] = dur_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(UNKNOWN);
@@ -343,6 +355,12 @@ impl<'a> Fold<'a> {
         is_beyond
     }
 
+    /// Whether what began at `ts_ns` is in the stretches of time that are looked at, if there are any.
+    #[inline]
+    fn is_looked_at(&self, ts_ns: i64) -> bool {
+        self.order.as_ref().is_none_or(|order| order.stretches.has(ts_ns))
+    }
+
     /// Whether requests of device `dev` are in the totals.
     fn takes(&self, dev: i32) -> bool {
         self.scan.choice.takes(self.scan.capture, dev)
@@ -351,13 +369,13 @@ impl<'a> Fold<'a> {
     /// For how many events a row stands. What cannot be is one, and is counted.
     #[inline]
     fn weight(&mut self, weight: i32) -> u32 {
-        match u32::try_from(weight) {
-            Ok(1) => 1,
-            Ok(weight @ 2..=MOST_WEIGHT) => {
+        match possible_weight(weight) {
+            Some(1) => 1,
+            Some(weight) => {
                 self.partial.sampled.add(u64::from(weight));
                 weight
             }
-            _ => {
+            None => {
                 let checked = &mut self.partial.checked;
                 checked.bad_weights = checked.bad_weights.saturating_add(1);
                 1

@@ -1,4 +1,4 @@
-//! What of captures is read in one go: pieces of parts and, where the order of operations is looked at, stretches of time.
+//! What of captures is read in one go: pieces of parts and, where the order of operations is looked at, stretches of time that follow each other.
 
 mod plan;
 mod unit;
@@ -37,16 +37,33 @@ pub struct Work<'a> {
 enum Task {
     /// Piece number `piece` of the `pieces` of a part, by its place in the work.
     Piece { part: usize, piece: usize, pieces: usize },
-    /// What began in a stretch of time.
-    Stretch(Stretch),
+    /// What began in some stretches of time.
+    Stretches(Stretches),
 }
 
-/// Stretch `number` of the time of a table.
-struct Stretch {
-    number: usize,
-    span: Span,
-    /// The row groups that have something of it, by the place of their part in the work.
-    groups: Vec<(usize, Vec<usize>)>,
+/// Stretches of the time of a capture that follow each other.
+struct Stretches {
+    /// The number of the first.
+    first: usize,
+    spans: Vec<Span>,
+    /// The row groups that have something of them, in the order in which they are read.
+    reads: Vec<Read>,
+}
+
+/// Row groups of a part, none of which has anything of earlier ones of the stretches.
+struct Read {
+    /// The first of the stretches of which they may have something.
+    stretch: usize,
+    /// The place of the part in the work.
+    part: usize,
+    groups: Vec<usize>,
+}
+
+impl Read {
+    /// Where operations began at the same time, those of the part that comes first are first, and in a part those of the row group that does.
+    fn source(&self) -> u64 {
+        (self.part as u64) << 32 | self.groups.first().copied().unwrap_or(0) as u64
+    }
 }
 
 /// So many parts a thread keeps open for its next task at most: where they are small a stretch of time may be of thousands.
@@ -139,25 +156,33 @@ impl<'a> Worker<'a> {
             Task::Piece { part, piece, pieces } => {
                 let end = |groups: usize, piece: usize| groups * piece / pieces;
                 self.open.retain(|open, _| open == part);
-                self.read(*part, |groups| (end(groups, *piece)..end(groups, piece + 1)).collect())
+                self.read(*part, |groups| ((end(groups, *piece)..end(groups, piece + 1)).collect(), 0))
             }
-            Task::Stretch(Stretch { number, span, groups }) => {
-                let Some((first, _)) = groups.first() else { return Ok(()) };
-                let work = self.work;
-                let Work { scan, table, .. } = &work[*first];
-                self.fold(scan).begin_sequence(*span);
-                self.open.retain(|open, _| groups.iter().any(|(part, _)| open == part));
-                for (part, groups) in groups {
-                    self.read(*part, |_| groups.clone())?;
-                }
-                let sequence = self.fold(scan).end_sequence(table.layer);
-                // Whoever panicked while it held them ends the program; see `each`.
-                let of = if self.settings.ordered.crossing { Layer::Syscall } else { table.layer };
-                let mut sequences = sequences.lock().unwrap_or_else(PoisonError::into_inner);
-                sequences.add((scan.capture, of), *number, sequence);
-                Ok(())
-            }
+            Task::Stretches(stretches) => self.take_stretches(stretches, sequences),
         }
+    }
+
+    fn take_stretches(&mut self, stretches: &Stretches, all: &Mutex<Sequences>) -> Result<()> {
+        let Stretches { first, spans, reads } = stretches;
+        let Some(Read { part, .. }) = reads.first() else { return Ok(()) };
+        let work = self.work;
+        let scan = work[*part].scan;
+        let of_capture = work.iter().filter(|work| work.scan.capture == scan.capture && work.table.has_order);
+        let mut layers: Vec<Layer> = of_capture.map(|work| work.table.layer).collect();
+        layers.dedup();
+        self.fold(scan).begin_stretches(spans.clone(), &layers);
+        self.open.retain(|open, _| reads.iter().any(|read| open == &read.part));
+        for read in reads {
+            self.fold(scan).pass_stretches(read.stretch);
+            self.read(read.part, |_| (read.groups.clone(), read.source()))?;
+        }
+        let sequences = self.fold(scan).end_stretches();
+        // Whoever panicked while it held them ends the program; see `each`.
+        let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+        for (layer, sequence) in sequences {
+            all.put((scan.capture, layer), (*first, first + spans.len()), sequence);
+        }
+        Ok(())
     }
 
     fn fold(&mut self, scan: &'a Scan<'a>) -> &mut Fold<'a> {
@@ -165,8 +190,8 @@ impl<'a> Worker<'a> {
         self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings))
     }
 
-    /// Reads the row groups that `groups` chooses, of as many as it is told.
-    fn read(&mut self, number: usize, groups: impl FnOnce(usize) -> Vec<usize>) -> Result<()> {
+    /// Reads the row groups that `groups` chooses, of as many as it is told, with the number of the source that they are.
+    fn read(&mut self, number: usize, groups: impl FnOnce(usize) -> (Vec<usize>, u64)) -> Result<()> {
         let work = self.work;
         let Work { scan, table, part } = &work[number];
         let read = || {
@@ -174,8 +199,8 @@ impl<'a> Worker<'a> {
                 Some(open) => open,
                 None => table.open(part, &table.columns(&self.settings))?,
             };
-            let groups = groups(open.groups());
-            self.fold(scan).read(table, &mut open, &groups)?;
+            let (groups, source) = groups(open.groups());
+            self.fold(scan).read(table, &mut open, (&groups, source))?;
             let groups: usize = self.open.values().chain([&open]).map(OpenPart::groups).sum();
             if self.open.len() < MOST_OPEN && groups <= MOST_OPEN_GROUPS {
                 self.open.insert(number, open);
@@ -198,7 +223,7 @@ pub fn scan_all(
     (threads, memory): (NonZeroUsize, Budget),
     (store, what): (Option<&Store>, &'static str),
 ) -> Result<(Partial, Ordered)> {
-    let units = unit::units(plan::tasks(work, &settings, threads)?, store.is_some());
+    let units = unit::units(plan::tasks(work, &settings, threads, store.is_some())?, store.is_some());
     let mut scopes = BTreeMap::new();
     for (store, Work { scan, .. }) in store.iter().flat_map(|store| work.iter().map(move |work| (store, work))) {
         if !scopes.contains_key(&scan.capture) {

@@ -74,6 +74,34 @@ impl Intervals {
     }
 }
 
+/// The number of the interval of each of [`SCALES_NS`] in which a moment is.
+type Numbers = [i64; SCALES_NS.len()];
+
+/// Finds these for moments of which most are in the same intervals as the one before.
+struct Clock {
+    numbers: Numbers,
+    /// For which moments they hold.
+    from_ns: i64,
+    until_ns: i64,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { numbers: [0; SCALES_NS.len()], from_ns: 0, until_ns: 0 }
+    }
+
+    fn at(&mut self, ts_ns: i64) -> Numbers {
+        if !(self.from_ns..self.until_ns).contains(&ts_ns) {
+            self.numbers = SCALES_NS.map(|scale_ns| ts_ns.div_euclid(scale_ns));
+            // Each scale is a multiple of the shortest one: within its interval the others do not change.
+            let passed_ns = ts_ns.rem_euclid(SCALES_NS[0]);
+            self.from_ns = ts_ns.saturating_sub(passed_ns);
+            self.until_ns = ts_ns.saturating_add(SCALES_NS[0] - passed_ns);
+        }
+        self.numbers
+    }
+}
+
 /// Operations in order; at least one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stream {
@@ -88,19 +116,19 @@ struct Stream {
 }
 
 impl Stream {
-    fn of(at: (i64, u32), precision: Precision) -> Stream {
-        let (ts_ns, ops) = (at.0, u64::from(at.1));
-        let intervals = SCALES_NS.map(|scale_ns| Intervals::of(ts_ns.div_euclid(scale_ns), ops));
+    fn of(at: (i64, u32), numbers: Numbers, precision: Precision) -> Stream {
+        let ops = u64::from(at.1);
+        let intervals = numbers.map(|number| Intervals::of(number, ops));
         Stream { first: at, last: at, ops, gaps: Sample::empty(precision), squares: 0, intervals }
     }
 
-    fn push(&mut self, at: (i64, u32)) {
-        let (ts_ns, ops) = (at.0, u64::from(at.1));
+    fn push(&mut self, at: (i64, u32), numbers: Numbers) {
+        let ops = u64::from(at.1);
         self.go_to(at);
         self.last = at;
         self.ops = self.ops.saturating_add(ops);
-        for (intervals, scale_ns) in self.intervals.iter_mut().zip(SCALES_NS) {
-            intervals.add(ts_ns.div_euclid(scale_ns), ops);
+        for (intervals, number) in self.intervals.iter_mut().zip(numbers) {
+            intervals.add(number, ops);
         }
     }
 
@@ -136,23 +164,49 @@ type Streams = [Option<Stream>; WAYS.len()];
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Arrivals(HashMap<Subject, Streams, RandomState>);
 
-impl Arrivals {
-    /// Of points in the order of their time.
-    pub fn of(points: &[Point], owners: &Owners, precision: Precision) -> Arrivals {
-        let mut subjects: BySubject<Streams> = BySubject::default();
+/// The streams of a layer, while operations are taken.
+pub struct Walk {
+    precision: Precision,
+    clock: Clock,
+    subjects: BySubject<Streams>,
+}
+
+impl Walk {
+    /// No operations yet.
+    pub fn new(precision: Precision) -> Walk {
+        Walk { precision, clock: Clock::new(), subjects: BySubject::default() }
+    }
+
+    /// Takes points in the order of their time.
+    pub fn add(&mut self, points: &[Point]) {
+        let Walk { precision, clock, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0) {
-            let at = (point.ts_ns, point.ops);
+            let (at, numbers) = ((point.ts_ns, point.ops), clock.at(point.ts_ns));
             subjects.each(point.subject(), |streams| {
                 for (stream, way) in streams.iter_mut().zip(WAYS) {
                     match stream {
                         _ if way.is_some() && way != point.direction => {}
-                        Some(stream) => stream.push(at),
-                        None => *stream = Some(Stream::of(at, precision)),
+                        Some(stream) => stream.push(at, numbers),
+                        None => *stream = Some(Stream::of(at, numbers, *precision)),
                     }
                 }
             });
         }
-        Arrivals(subjects.finish(owners))
+    }
+
+    /// The streams of all that was taken.
+    pub fn finish(self, owners: &Owners) -> Arrivals {
+        Arrivals(self.subjects.finish(owners))
+    }
+}
+
+impl Arrivals {
+    /// Of points in the order of their time.
+    #[cfg(test)]
+    pub fn of(points: &[Point], owners: &Owners, precision: Precision) -> Arrivals {
+        let mut walk = Walk::new(precision);
+        walk.add(points);
+        walk.finish(owners)
     }
 
     /// Adds what came next.

@@ -8,6 +8,7 @@ pub mod rows;
 pub mod spent;
 pub mod sums;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
@@ -24,8 +25,8 @@ use serde::{Deserialize, Serialize};
 pub use spent::{Forced, Kind, Spent};
 pub use sums::{Amount, Sums};
 
-/// Sums by subject, kind and call.
-type BySubject = HashMap<(Subject, Kind, Op), Sums, RandomState>;
+/// Sums by subject, kind and call. They are large, and a table has more places than it has things.
+type BySubject = HashMap<(Subject, Kind, Op), Box<Sums>, RandomState>;
 
 /// A call that reaches beyond the stretch of time that was looked at.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ struct Beyond {
     found: Found,
 }
 
-/// What the calls of a stretch of time waited for.
+/// What the calls of a stretch of time, or of several that follow each other, waited for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Crossing {
     span: Span,
@@ -59,16 +60,29 @@ pub struct Crossed {
     pub commits: Vec<Commit>,
 }
 
-impl Crossing {
-    /// Of what was read of `span`.
-    pub fn of(crossed: Crossed, span: Span, owners: &Owners, precision: Precision) -> Crossing {
+/// What calls waited for, while stretches of time that follow each other are taken.
+pub struct Walk {
+    precision: Precision,
+    /// Of calls that are within a stretch.
+    by_place: ByPlace,
+    /// Of all others.
+    crossing: Option<Crossing>,
+}
+
+impl Walk {
+    /// No stretches yet.
+    pub fn new(precision: Precision) -> Walk {
+        Walk { precision, by_place: ByPlace::default(), crossing: None }
+    }
+
+    /// Takes what was read of `span`. Slots and places are the same in all stretches.
+    pub fn add(&mut self, crossed: Crossed, span: Span, owners: &Owners) {
         let Crossed { mut calls, mut requests, shares, mut commits } = crossed;
         calls.sort_by_key(|call| (call.identity(), call.whose.map(|(slot, _)| slot)));
         put_shares(&mut requests, shares);
         requests.sort_unstable();
         commits.sort_unstable();
         let found = join(&calls, &requests, &commits);
-        let mut by_place: HashMap<(Whose, Kind, Op), Sums, RandomState> = HashMap::default();
         let (mut beyond, mut last, mut ordinal) = (HashMap::default(), None, 0);
         for (call, found) in calls.into_iter().zip(found) {
             let identity = call.identity();
@@ -81,19 +95,34 @@ impl Crossing {
             }
             let spent = found.spent(&call);
             for whose in whose(&call) {
-                let new = || Sums::empty(whose.durations(call.kind(), precision));
-                by_place.entry((whose, call.kind(), call.op)).or_insert_with(new).count(&call, &found, &spent);
+                self.by_place.sums((whose, call.kind(), call.op), self.precision).count(&call, &found, &spent);
             }
         }
-        let named = |((whose, kind, op), sums): ((Whose, _, _), _)| Some(((whose.subject(owners)?, kind, op), sums));
-        Crossing { span, precision, sums: by_place.into_iter().filter_map(named).collect(), beyond }
+        let next = Crossing { span, precision: self.precision, sums: BySubject::default(), beyond };
+        match &mut self.crossing {
+            Some(crossing) => crossing.append(next),
+            crossing @ None => *crossing = Some(next),
+        }
     }
 
+    /// What the calls of all that was taken waited for; nothing, if nothing was.
+    pub fn finish(self, owners: &Owners) -> Option<Crossing> {
+        let mut crossing = self.crossing?;
+        for ((whose, kind, op), sums) in self.by_place.all() {
+            if let Some(subject) = whose.subject(owners) {
+                add(&mut crossing.sums, (subject, kind, op), sums);
+            }
+        }
+        Some(crossing)
+    }
+}
+
+impl Crossing {
     /// Adds what came next.
     pub fn append(&mut self, next: Crossing) {
         self.span.1 = next.span.1;
         for (of, sums) in next.sums {
-            self.entry(of).combine(sums);
+            add(&mut self.sums, of, sums);
         }
         let mut ended = Vec::new();
         for (key, theirs) in next.beyond {
@@ -123,7 +152,7 @@ impl Crossing {
     fn entry(&mut self, of: (Subject, Kind, Op)) -> &mut Sums {
         let precision = self.precision;
         let durations = durations(!is_fine(&of.0), of.1, precision);
-        self.sums.entry(of).or_insert_with(|| Sums::empty(durations))
+        self.sums.entry(of).or_insert_with(|| Box::new(Sums::empty(durations)))
     }
 
     /// Adds all of it, of one capture, to what those of other captures come to.
@@ -133,12 +162,19 @@ impl Crossing {
         }
         for (of, theirs) in self.sums {
             match sums.get_mut(&of) {
-                Some(mine) => mine.combine(theirs),
+                Some(mine) => mine.combine(*theirs),
                 None => {
-                    sums.insert(of, theirs);
+                    sums.insert(of, *theirs);
                 }
             }
         }
+    }
+}
+
+fn add(all: &mut BySubject, of: (Subject, Kind, Op), sums: Box<Sums>) {
+    match all.entry(of) {
+        Entry::Occupied(mut mine) => mine.get_mut().combine(*sums),
+        Entry::Vacant(place) => drop(place.insert(sums)),
     }
 }
 
@@ -162,7 +198,7 @@ fn put_shares(requests: &mut [Request], shares: Vec<Share>) {
 }
 
 /// Whose a call is, by its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     All,
     System(u32),
@@ -181,7 +217,46 @@ fn whose(call: &Call) -> impl Iterator<Item = Whose> {
     call.whose.into_iter().flat_map(all)
 }
 
+/// Sums by whose calls they are, and by what these are, of which there are few of one.
+#[derive(Default)]
+struct ByPlace {
+    /// Of each number that [`Whose::number`] has.
+    all: Vec<Vec<OfPlace>>,
+}
+
+/// Sums of calls of one kind that are one's.
+type OfPlace = (Whose, Kind, Op, Box<Sums>);
+
+impl ByPlace {
+    fn sums(&mut self, (whose, kind, op): (Whose, Kind, Op), precision: Precision) -> &mut Sums {
+        let number = whose.number();
+        if self.all.len() <= number {
+            self.all.resize_with(number + 1, Vec::new);
+        }
+        let of_number = &mut self.all[number];
+        let known = of_number.iter().position(|(theirs, kinds, ops, _)| (*theirs, *kinds, *ops) == (whose, kind, op));
+        let known = known.unwrap_or_else(|| {
+            of_number.push((whose, kind, op, Box::new(Sums::empty(whose.durations(kind, precision)))));
+            of_number.len() - 1
+        });
+        &mut of_number[known].3
+    }
+
+    fn all(self) -> impl Iterator<Item = ((Whose, Kind, Op), Box<Sums>)> {
+        self.all.into_iter().flatten().map(|(whose, kind, op, sums)| ((whose, kind, op), sums))
+    }
+}
+
 impl Whose {
+    /// A small number, which several may have.
+    fn number(self) -> usize {
+        match self {
+            Whose::All => 0,
+            Whose::System(slot) => slot as usize,
+            Whose::Fine(place) | Whose::Disk(place) => place.index(),
+        }
+    }
+
     /// The same by name; `None` of what is nobody's.
     fn subject(self, owners: &Owners) -> Option<Subject> {
         let entity = |place| Some(owners.entity(place)).filter(|entity| !matches!(entity, Entity::Nobody(..)));

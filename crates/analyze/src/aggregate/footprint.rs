@@ -50,13 +50,16 @@ const LOOKS_OF_ONE: u64 = 64;
 
 /// A hash of words that is the same on every machine and in every run.
 fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
-    // The finalizer of splitmix64 (Steele et al., OOPSLA 2014), word by word.
-    words.into_iter().fold(0, |hash: u64, word| {
-        let mut mixed = (hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    })
+    words.into_iter().fold(0, mix)
+}
+
+/// The finalizer of splitmix64 (Steele et al., OOPSLA 2014), of a word after others that have this hash.
+#[inline]
+fn mix(hash: u64, word: u64) -> u64 {
+    let mut mixed = (hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// How often a number of blocks is halved so that there are no more than there is room for, which is not none.
@@ -121,24 +124,27 @@ impl Touch {
     /// follows how many these are, not how many blocks there are.
     pub fn hashes_of(&self, halved: u32) -> impl Iterator<Item = u64> {
         let (space, (first, count)) = (self.space.0, self.blocks());
+        let of_space = hash([space]);
         let (halved, end) = (halved.min(u64::BITS - 1), first.saturating_add(count));
         let groups = if count == 0 { 0..0 } else { first >> halved..((end - 1) >> halved) + 1 };
         let one_of = move |group: u64| match halved {
             0 => group,
             _ => group << halved | hash([space, group, u64::from(halved)]) & ((1 << halved) - 1),
         };
-        groups.map(one_of).filter(move |block| (first..end).contains(block)).map(move |block| hash([space, block]))
+        groups.map(one_of).filter(move |block| (first..end).contains(block)).map(move |block| mix(of_space, block))
     }
+}
+
+/// The place of what positions of an operation of `layer` at these places are in.
+fn place_of(layer: Layer, places: &Places) -> Place {
+    // Positions on a block device itself may be those on a partition, or on a volume over several disks.
+    let scope = if layer == Layer::Block { Scope::Device } else { Scope::File };
+    places.0[scope as usize]
 }
 
 /// In which space positions of an operation of `layer` at these places are.
 pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
-    let of = |scope: Scope| entities.of(places.0[scope as usize]);
-    match (layer, of(Scope::File)) {
-        (Layer::Block, _) => Space::of(&of(Scope::Device)),
-        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
-        (_, file) => Space::of(&file),
-    }
+    Space::of(&entities.of(place_of(layer, places)))
 }
 
 /// The blocks of one subject.
@@ -156,14 +162,15 @@ impl Blocks {
         Blocks { touched: [0; 2], possible: (0, 0), kept: Kept::new(limits) }
     }
 
-    fn add(&mut self, touch: &Touch) {
+    /// Adds those that an operation touches; without `hashes`, where all that are kept of these are known already.
+    fn add(&mut self, touch: &Touch, hashes: Option<&[u64]>) -> bool {
         let direction = touch.direction as usize;
         let touched = touch.blocks().1.saturating_mul(touch.ops);
         self.touched[direction] = self.touched[direction].saturating_add(touched);
         if touch.can_be() {
             self.add_possible((touch.ops, touched));
         }
-        self.kept.add(touch);
+        hashes.is_none_or(|hashes| self.kept.add(touch, hashes))
     }
 
     fn add_possible(&mut self, (operations, touched): (u64, u64)) {
@@ -238,11 +245,11 @@ impl Windows {
         Windows { width_ns: LEAST_WINDOW_NS, ends: None, limits, windows: HashMap::default() }
     }
 
-    fn add(&mut self, touch: &Touch) {
+    fn add(&mut self, touch: &Touch, hashes: &[u64]) {
         let number = |windows: &Windows| touch.ts_ns.div_euclid(windows.width_ns);
         self.reach((number(self), number(self)));
         let (number, limits) = (number(self), self.limits);
-        self.windows.entry(number).or_insert_with(|| Kept::new(limits)).add(touch);
+        self.windows.entry(number).or_insert_with(|| Kept::new(limits)).add(touch, hashes);
     }
 
     fn reach(&mut self, (first, last): (i64, i64)) {
@@ -315,28 +322,52 @@ struct Taken {
 
 /// The blocks of all layers, while operations are taken.
 pub struct Walk {
-    precision: Precision,
+    /// How many blocks are kept of a subject.
+    most: usize,
+    most_in_window: usize,
     layers: BTreeMap<Layer, Taken>,
+    /// The hash of each block of the operation that is being taken.
+    hashes: Vec<u64>,
+    /// By place, as far as it was asked for.
+    spaces: Vec<Option<Option<Space>>>,
 }
 
 impl Walk {
     /// No operations yet.
     pub fn new(precision: Precision) -> Walk {
-        Walk { precision, layers: BTreeMap::new() }
+        let limit = |most: usize| if precision == Precision::Exact { usize::MAX } else { most };
+        let (most, most_in_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
+        Walk { most, most_in_window, layers: BTreeMap::new(), hashes: Vec::new(), spaces: Vec::new() }
+    }
+
+    /// The same as [`space`], which is asked for once for each place.
+    pub fn space(&mut self, layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
+        let place = place_of(layer, places);
+        if self.spaces.len() <= place.index() {
+            self.spaces.resize(place.index() + 1, None);
+        }
+        *self.spaces[place.index()].get_or_insert_with(|| Space::of(&entities.of(place)))
     }
 
     /// Adds an operation of `layer` that is of the system in `slot` and on the disk at `device`.
     pub fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
-        let limit = |most: usize| (if self.precision == Precision::Exact { usize::MAX } else { most }, LONG_BLOCKS);
-        let (of_subject, of_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
+        let (of_subject, of_window) = ((self.most, LONG_BLOCKS), (self.most_in_window, LONG_BLOCKS));
         let taken = self
             .layers
             .entry(layer)
             .or_insert_with(|| Taken { subjects: BySubject::default(), windows: Windows::new(of_window) });
-        taken.subjects.each((slot, device), |blocks| {
-            blocks.get_or_insert_with(|| Blocks::new(of_subject)).add(touch);
+        let hashes = &mut self.hashes;
+        hashes.clear();
+        if touch.blocks().1 <= LONG_BLOCKS {
+            hashes.extend(touch.hashes());
+        }
+        // What a system or a disk knows, all together know or have no room for: they keep one in as many blocks or more.
+        let mut known = false;
+        taken.subjects.each_and_all((slot, device), |blocks, is_all| {
+            let hashes = (!(is_all && known)).then_some(hashes.as_slice());
+            known |= blocks.get_or_insert_with(|| Blocks::new(of_subject)).add(touch, hashes);
         });
-        taken.windows.add(touch);
+        taken.windows.add(touch, hashes);
     }
 
     /// The footprint of all that was added.

@@ -243,36 +243,71 @@ impl<'a> Numbers<'a> {
 
     fn number(&mut self, entity: Entity) -> u32 {
         let all = &mut *self.all;
-        *self.known.entry(entity).or_insert_with(|| {
-            all.push(entity);
-            // As many are beyond any memory.
-            u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
-        })
+        *self.known.entry(entity).or_insert_with(|| numbered(all, entity))
     }
 }
 
-impl Pattern {
-    /// Of points of `layer` in the order of their time.
-    pub fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
-        let mut pattern = Pattern::default();
-        let mut numbers = Numbers::of(&mut pattern.entities);
-        let mut known: HashMap<Place, u32, RandomState> = HashMap::default();
-        let mut number = |place| *known.entry(place).or_insert_with(|| numbers.number(owners.entity(place)));
+/// Adds an entity, and says its number.
+fn numbered(all: &mut Vec<Entity>, entity: Entity) -> u32 {
+    all.push(entity);
+    // As many are beyond any memory.
+    u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
+}
+
+/// The streams of a layer, while operations are taken.
+pub struct Walk {
+    layer: Layer,
+    pattern: Pattern,
+    /// The number of the entity at each place, once it is asked for.
+    numbers: Vec<Option<u32>>,
+}
+
+impl Walk {
+    /// No operations of `layer` yet.
+    pub fn new(layer: Layer) -> Walk {
+        Walk { layer, pattern: Pattern::default(), numbers: Vec::new() }
+    }
+
+    /// Takes points in the order of their time.
+    pub fn add(&mut self, points: &[Point], owners: &Owners) {
+        let Walk { layer, pattern: Pattern { entities, streams }, numbers } = self;
+        let mut number = |place: Place, entity: Entity| {
+            if numbers.len() <= place.index() {
+                numbers.resize(place.index() + 1, None);
+            }
+            *numbers[place.index()].get_or_insert_with(|| numbered(entities, entity))
+        };
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let (Some(direction), Some(begin)) = (point.direction, point.position) else { continue };
             let at = At { ts_ns: point.ts_ns, begin, bytes: point.bytes, ops: point.ops };
-            let Some(space) = space(layer, point, owners) else { continue };
+            let Some(space) = space(*layer, point, owners) else { continue };
+            let of_space = owners.entity(space);
             for who in SCOPES.map(|scope| point.places.0[scope as usize]) {
-                if !has_positions_in(&owners.entity(who), &owners.entity(space)) {
+                let entity = owners.entity(who);
+                if !has_positions_in(&entity, &of_space) {
                     continue;
                 }
-                match pattern.streams.entry((number(who), number(space), direction)) {
+                match streams.entry((number(who, entity), number(space, of_space), direction)) {
                     Entry::Occupied(mut stream) => stream.get_mut().push(at),
                     Entry::Vacant(place) => drop(place.insert(Stream::of(at))),
                 }
             }
         }
-        pattern
+    }
+
+    /// The streams of all that was taken.
+    pub fn finish(self) -> Pattern {
+        self.pattern
+    }
+}
+
+impl Pattern {
+    /// Of points of `layer` in the order of their time.
+    #[cfg(test)]
+    fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
+        let mut walk = Walk::new(layer);
+        walk.add(points, owners);
+        walk.finish()
     }
 
     /// Whether it can be added to others.

@@ -62,10 +62,14 @@ fn add(time_ns: &mut BTreeMap<i64, u128>, depth: i64, ns: u128) {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Queue(HashMap<Subject, Depth, RandomState>);
 
-impl Queue {
-    /// Of points in the order of their time, those included that began before `span` and ended in it.
-    pub fn of(points: &[Point], (first_ns, last_ns): Span, owners: &Owners) -> Queue {
-        let mut subjects: BySubject<Depth> = BySubject::default();
+/// How many operations of a layer are under way, while operations are taken.
+#[derive(Default)]
+pub struct Walk(BySubject<Depth>);
+
+impl Walk {
+    /// Takes points in the order of their time, those included that began before `span` and ended in it.
+    pub fn add(&mut self, points: &[Point], (first_ns, last_ns): Span) {
+        let Walk(subjects) = self;
         let mut changes: Vec<(i64, i64, usize)> = Vec::with_capacity(2 * points.len());
         for (number, point) in points.iter().enumerate() {
             let is_new = point.ops > 0;
@@ -91,7 +95,21 @@ impl Queue {
         for (ns, change, number) in changes {
             subjects.each(points[number].subject(), |depth| depth.push(ns, change));
         }
-        Queue(subjects.finish(owners))
+    }
+
+    /// How many of all that was taken are under way.
+    pub fn finish(self, owners: &Owners) -> Queue {
+        Queue(self.0.finish(owners))
+    }
+}
+
+impl Queue {
+    /// Of points in the order of their time, those included that began before `span` and ended in it.
+    #[cfg(test)]
+    fn of(points: &[Point], span: Span, owners: &Owners) -> Queue {
+        let mut walk = Walk::default();
+        walk.add(points, span);
+        walk.finish(owners)
     }
 
     /// Adds what came next.

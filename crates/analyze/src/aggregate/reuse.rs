@@ -175,13 +175,25 @@ pub struct Reuse {
     subjects: HashMap<Subject, Touches, RandomState>,
 }
 
-impl Reuse {
-    /// Of points of `layer` in the order of their time; of blocks one in 2^`halved`.
-    pub fn of(layer: Layer, points: &[Point], owners: &Owners, halved: u32) -> Reuse {
-        let mut subjects: BySubject<Touches> = BySubject::default();
+/// Of a layer, while operations are taken.
+pub struct Walk {
+    layer: Layer,
+    halved: u32,
+    subjects: BySubject<Touches>,
+}
+
+impl Walk {
+    /// No operations of `layer` yet; of blocks one in 2^`halved` is looked at.
+    pub fn new(layer: Layer, halved: u32) -> Walk {
+        Walk { layer, halved, subjects: BySubject::default() }
+    }
+
+    /// Takes points in the order of their time.
+    pub fn add(&mut self, points: &[Point], owners: &Owners) {
+        let Walk { layer, halved, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let position = point.position.and_then(|position| u64::try_from(position).ok());
-            let space = space(layer, &point.places, owners.entities);
+            let space = space(*layer, &point.places, owners.entities);
             let (Some(direction), Some(position), Some(space)) = (point.direction, position, space) else { continue };
             let touch = Touch { ts_ns: point.ts_ns, direction, space, position, bytes: point.bytes, ops: 1 };
             if !touch.can_be() {
@@ -189,13 +201,19 @@ impl Reuse {
             }
             let touched = touch.blocks().1;
             subjects.each(point.subject(), |touches| touches.touched = touches.touched.saturating_add(touched));
-            for hash in touch.hashes_of(halved) {
-                subjects.each(point.subject(), |touches| touches.touch(hash, one_in(halved)));
+            for hash in touch.hashes_of(*halved) {
+                subjects.each(point.subject(), |touches| touches.touch(hash, one_in(*halved)));
             }
         }
-        Reuse { halved, subjects: subjects.finish(owners) }
     }
 
+    /// All that was taken.
+    pub fn finish(self, owners: &Owners) -> Reuse {
+        Reuse { halved: self.halved, subjects: self.subjects.finish(owners) }
+    }
+}
+
+impl Reuse {
     /// Adds what came next.
     pub fn append(&mut self, next: Reuse) {
         let one_in = one_in(self.halved);

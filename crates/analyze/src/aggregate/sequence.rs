@@ -89,14 +89,19 @@ impl<T> Default for BySubject<T> {
 
 impl<T: Default> BySubject<T> {
     /// Does something to all subjects that an operation is of: of the system in that slot, and on the disk at that place.
-    pub fn each(&mut self, (slot, device): (u32, Place), mut take: impl FnMut(&mut T)) {
+    pub fn each(&mut self, subject: (u32, Place), mut take: impl FnMut(&mut T)) {
+        self.each_and_all(subject, |of, _| take(of));
+    }
+
+    /// The same, all operations together last.
+    pub fn each_and_all(&mut self, (slot, device): (u32, Place), mut take: impl FnMut(&mut T, bool)) {
         let slot = slot as usize;
         if self.systems.len() <= slot {
             self.systems.resize_with(slot + 1, || None);
         }
-        take(self.all.get_or_insert_default());
-        take(self.systems[slot].get_or_insert_default());
-        take(self.devices.entry(device).or_default());
+        take(self.systems[slot].get_or_insert_default(), false);
+        take(self.devices.entry(device).or_default(), false);
+        take(self.all.get_or_insert_default(), true);
     }
 
     /// All of them, without what is on no disk that is known.
@@ -110,7 +115,7 @@ impl<T: Default> BySubject<T> {
     }
 }
 
-/// What is kept of one stretch of time.
+/// What is kept of a stretch of time, or of several that follow each other.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sequence {
     /// Where operations are, one after the other.
@@ -125,19 +130,47 @@ pub struct Sequence {
     pub crossing: Option<Crossing>,
 }
 
-impl Sequence {
-    /// Of points in the order of their time, some of which began before `span`.
-    pub fn of((layer, points): (Layer, &[Point]), span: Span, owners: &Owners, settings: &Settings) -> Sequence {
+/// What is kept of stretches of time that follow each other, while operations of a layer are taken.
+pub struct Walk {
+    pattern: Option<pattern::Walk>,
+    arrivals: Option<arrivals::Walk>,
+    queue: Option<queue::Walk>,
+    reuse: Option<reuse::Walk>,
+}
+
+impl Walk {
+    /// No operations of `layer` yet.
+    pub fn new(layer: Layer, settings: &Settings) -> Walk {
         let (ordered, precision) = (settings.ordered, settings.precision);
-        Sequence {
-            pattern: ordered.pattern.then(|| Pattern::of(layer, points, owners)),
-            arrivals: ordered.arrivals.then(|| Arrivals::of(points, owners, precision)),
-            queue: ordered.queue.then(|| Queue::of(points, span, owners)),
-            reuse: ordered.reuse.map(|halved| Reuse::of(layer, points, owners, halved[layer as usize])),
-            crossing: None,
+        Walk {
+            pattern: ordered.pattern.then(|| pattern::Walk::new(layer)),
+            arrivals: ordered.arrivals.then(|| arrivals::Walk::new(precision)),
+            queue: ordered.queue.then(queue::Walk::default),
+            reuse: ordered.reuse.map(|halved| reuse::Walk::new(layer, halved[layer as usize])),
         }
     }
 
+    /// Takes points of the next stretch, in the order of their time, some of which began before `span`. Slots and places are the same in all stretches.
+    pub fn add(&mut self, points: &[Point], span: Span, owners: &Owners) {
+        self.pattern.iter_mut().for_each(|walk| walk.add(points, owners));
+        self.arrivals.iter_mut().for_each(|walk| walk.add(points));
+        self.queue.iter_mut().for_each(|walk| walk.add(points, span));
+        self.reuse.iter_mut().for_each(|walk| walk.add(points, owners));
+    }
+
+    /// The sequence of all that was taken.
+    pub fn finish(self, owners: &Owners) -> Sequence {
+        Sequence {
+            pattern: self.pattern.map(pattern::Walk::finish),
+            arrivals: self.arrivals.map(|walk| walk.finish(owners)),
+            queue: self.queue.map(|walk| walk.finish(owners)),
+            reuse: self.reuse.map(|walk| walk.finish(owners)),
+            crossing: None,
+        }
+    }
+}
+
+impl Sequence {
     /// Whether it can be put together with others: one from a file may claim anything.
     pub fn is_sound(&self) -> bool {
         self.pattern.as_ref().is_none_or(Pattern::is_sound)
@@ -170,6 +203,7 @@ pub struct Sequences(BTreeMap<Of, BTreeMap<usize, (usize, Sequence)>>);
 
 impl Sequences {
     /// Adds the sequence of stretch `number`.
+    #[cfg(test)]
     pub fn add(&mut self, of: Of, number: usize, sequence: Sequence) {
         self.put(of, (number, number + 1), sequence);
     }

@@ -6,12 +6,12 @@ use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Layer, Op};
 use iostrata_capture::tables::{block, fs, share, syscall};
 use iostrata_capture::view;
 
-use super::Fold;
-use super::accounts::NO_SLOT;
+use super::accounts::{Accounts, NO_SLOT};
+use super::chunk::Chunk;
 use super::kind::{Counted, Kind};
 use super::told::{Key, Told};
-use crate::aggregate::crossing::{Call, Commit, Crossed, Request, Share, Waits};
-use crate::aggregate::sequence::Span;
+use super::{Fold, Order, possible_weight};
+use crate::aggregate::crossing::{Call, Commit, Request, Share, Waits};
 use crate::entity::Places;
 use crate::valid::{self, end_ns};
 
@@ -74,22 +74,40 @@ fn is_async(op: Op) -> bool {
     )
 }
 
-/// A stretch of time of which is looked at what calls wait for.
-pub struct Stretch {
-    /// Which.
-    pub span: Span,
-    /// What was read of it.
-    pub crossed: Crossed,
-}
+/// Whose a call is: the slot of its system, and its process, cgroup, file and disk; none, if it is not asked for.
+type Its = Option<(u32, Places)>;
 
-impl Stretch {
-    fn has(&self, ns: i64) -> bool {
-        (self.span.0..=self.span.1).contains(&ns)
+/// Whose the calls of a batch are, by row, as far as that was found when they were counted.
+#[derive(Debug, Default)]
+pub struct Known(Vec<Option<Its>>);
+
+impl Known {
+    /// Of a batch of so many calls nothing is known yet.
+    pub fn begin(&mut self, rows: usize) {
+        self.0.clear();
+        self.0.resize(rows, None);
+    }
+
+    /// Takes from a chunk of them whose they are.
+    pub fn add(&mut self, accounts: &Accounts, chunk: &Chunk) {
+        if self.0.is_empty() {
+            return;
+        }
+        for (asked, account) in chunk.asked.iter().zip(&chunk.accounts) {
+            let places = accounts.places(*account).filter(|_| account.slot != NO_SLOT);
+            if let Some(known) = self.0.get_mut(asked.row as usize) {
+                *known = Some(places.map(|places| (account.slot, places)));
+            }
+        }
+    }
+
+    fn of(&self, row: usize) -> Option<Its> {
+        self.0.get(row).copied().flatten()
     }
 }
 
 impl Fold<'_> {
-    /// Takes calls that reach into the stretch.
+    /// Takes calls that reach into the stretches.
     pub(super) fn cross_calls(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Calls::new(batch)?;
         for row in 0..view.rows {
@@ -101,13 +119,14 @@ impl Fold<'_> {
     fn cross_call(&mut self, view: &Calls, row: usize) {
         let (ts_ns, op, file_kind, flags) =
             (view.ts_ns.at(row), view.op.at(row), view.fd_kind.at(row), view.flags.at(row));
-        let Some(stretch) = &self.crossing else { return };
+        let Some(Order { stretches, .. }) = &self.order else { return };
         let (Some(waits), Some(end_ns)) = (waits(op, file_kind, flags), end_ns(ts_ns, Some(view.dur_ns.at(row))))
         else {
             return;
         };
         let is_on_disk = matches!(file_kind, Some(FdKind::Regular | FdKind::Block)) || op.direction().is_none();
-        let reaches = ts_ns <= stretch.span.1 && end_ns >= stretch.span.0;
+        let (first_ns, last_ns) = stretches.span();
+        let reaches = ts_ns <= last_ns && end_ns >= first_ns;
         if !reaches || !is_on_disk || file_kind == Some(FdKind::Memory) {
             return;
         }
@@ -116,14 +135,18 @@ impl Fold<'_> {
         }
         let (dev, ino) = (view.dev.at(row), view.ino.at(row));
         let direction = op.direction();
-        let kind = Kind { layer: Layer::Syscall, direction, counted: Counted::Whole(None) };
-        let mut told = Told::done((view.pid.at(row), Some(view.cgroup_id.at(row))), (dev, ino), kind);
-        if file_kind == Some(FdKind::Block) {
-            // Requests of a block device name no file.
-            told.file = None;
-        }
+        // Requests of a block device name no file.
+        let file = dev.zip(ino).filter(|_| file_kind != Some(FdKind::Block));
         // What is not asked for has requests too, which are not those of others.
-        let whose = self.is_within(ts_ns).then(|| self.whose(&told, ts_ns, view.comm.at(row))).flatten();
+        let whose = match self.known.of(row) {
+            _ if !self.is_within(ts_ns) => None,
+            Some(known) => known,
+            None => {
+                let kind = Kind { layer: Layer::Syscall, direction, counted: Counted::Whole(None) };
+                let told = Told::done((view.pid.at(row), Some(view.cgroup_id.at(row))), (dev, ino), kind);
+                self.whose(&Told { file, ..told }, ts_ns, view.comm.at(row))
+            }
+        };
         let call = Call {
             ts_ns,
             end_ns,
@@ -133,7 +156,7 @@ impl Fold<'_> {
             waits,
             is_async: is_async(op),
             is_direct: flags.is_some_and(|flags| flags & O_DIRECT != 0),
-            file: told.file,
+            file,
             dev,
             disk: dev.and_then(|dev| self.scan.mounted.get(&dev).copied()),
             position: view.offset_bytes.at(row),
@@ -144,15 +167,16 @@ impl Fold<'_> {
                 .and_then(|ns| u64::try_from(ns).ok())
                 .filter(|ns| *ns <= end_ns.abs_diff(ts_ns)),
             failed: view.ret.at(row) < 0,
-            weight: self.weight(view.weight.at(row)),
+            weight: possible_weight(view.weight.at(row)).unwrap_or(1),
             is_regular: file_kind == Some(FdKind::Regular),
             whose,
         };
-        self.crossing.iter_mut().for_each(|stretch| stretch.crossed.calls.push(call.clone()));
+        let Some(Order { stretches, .. }) = &mut self.order else { return };
+        stretches.crossed_between((ts_ns, end_ns)).for_each(|crossed| crossed.calls.push(call.clone()));
     }
 
     /// Whose a row is, if that is asked for.
-    fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> Option<(u32, Places)> {
+    fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> Its {
         let Fold { whose, partial, accounts, .. } = self;
         let key = Key::of(told);
         whose.questions.iter_mut().for_each(|questions| questions.began(ts_ns));
@@ -168,57 +192,58 @@ impl Fold<'_> {
         places.map(|places| (account.slot, places))
     }
 
-    /// Takes requests that were queued in the stretch.
+    /// Takes requests that were queued in the stretches.
     pub(super) fn cross_requests(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Requests::new(batch)?;
         let (choice, capture) = (self.scan.choice, self.scan.capture);
         for row in 0..view.rows {
             let ts_ns = view.ts_ns.at(row);
             let is_beyond = self.is_beyond(ts_ns, view.dur_ns.at(row));
-            let Some(stretch) = &mut self.crossing else { return Ok(()) };
-            if stretch.has(ts_ns) && !is_beyond {
-                let request = request(&view, row, choice.takes(capture, view.dev.at(row)));
-                stretch.crossed.requests.push(request);
+            let Some(Order { stretches, .. }) = &mut self.order else { return Ok(()) };
+            if let Some(crossed) = stretches.crossed(ts_ns).filter(|_| !is_beyond) {
+                crossed.requests.push(request(&view, row, choice.takes(capture, view.dev.at(row))));
             }
         }
         Ok(())
     }
 
-    /// Takes parts of requests that were queued in the stretch.
+    /// Takes parts of requests that were queued in the stretches.
     pub(super) fn cross_shares(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Shares::new(batch)?;
         let tail = self.scan.tail;
         let mut is_left_out = false;
-        let Some(stretch) = &mut self.crossing else { return Ok(()) };
-        let (first_ns, last_ns) = stretch.span;
-        for row in (0..view.rows).filter(|row| (first_ns..=last_ns).contains(&view.ts_ns.at(*row))) {
-            if tail.leaves_out_part(view.ts_ns.at(row), view.dev.at(row), view.sector.at(row)) {
+        let Some(Order { stretches, .. }) = &mut self.order else { return Ok(()) };
+        for row in 0..view.rows {
+            let of = (view.ts_ns.at(row), view.dev.at(row), view.sector.at(row));
+            let Some(crossed) = stretches.crossed(of.0) else { continue };
+            if tail.leaves_out_part(of.0, of.1, of.2) {
                 is_left_out = true;
                 continue;
             }
             if let (Some(dev), Some(ino), Some(bytes)) =
                 (view.file_dev.at(row), view.ino.at(row), valid::bytes(view.bytes.at(row)))
             {
-                let of = (view.ts_ns.at(row), view.dev.at(row), view.sector.at(row));
-                stretch.crossed.shares.push(Share { of, file: (dev, ino), bytes });
+                crossed.shares.push(Share { of, file: (dev, ino), bytes });
             }
         }
         self.note_beyond(is_left_out);
         Ok(())
     }
 
-    /// Takes commits that ended in the stretch.
+    /// Takes commits that ended in the stretches.
     pub(super) fn cross_commits(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Commits::new(batch)?;
         for row in (0..view.rows).filter(|row| view.op.at(*row) == Op::Commit) {
-            if self.is_beyond(view.ts_ns.at(row), view.dur_ns.at(row)) {
+            let (ts_ns, dur_ns) = (view.ts_ns.at(row), view.dur_ns.at(row));
+            if self.is_beyond(ts_ns, dur_ns) {
                 continue;
             }
-            let Some(stretch) = &mut self.crossing else { return Ok(()) };
-            let end = end_ns(view.ts_ns.at(row), view.dur_ns.at(row)).filter(|end_ns| stretch.has(*end_ns));
+            let Some((Order { stretches, .. }, end_ns)) = self.order.as_mut().zip(end_ns(ts_ns, dur_ns)) else {
+                continue;
+            };
             let blocks = view.blocks.at(row).and_then(valid::bytes).unwrap_or(0);
-            let commit = end.map(|end_ns| Commit { end_ns, dev: view.dev.at(row), blocks });
-            stretch.crossed.commits.extend(commit);
+            let commit = Commit { end_ns, dev: view.dev.at(row), blocks };
+            stretches.crossed(end_ns).into_iter().for_each(|crossed| crossed.commits.push(commit.clone()));
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use iostrata_capture::op::Layer;
 
 use super::accounts::{AccountId, Accounts, NO_SLOT};
 use super::chunk::{Asked, Chunk, Done};
-use crate::aggregate::footprint::{Touch, Walk, space};
+use super::stretches::Stretches;
+use crate::aggregate::footprint::{Touch, Walk};
 use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
 use crate::aggregate::sequence::Point;
 use crate::aggregate::sizes::{Sized, Sizes};
@@ -45,15 +46,14 @@ pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, 
             continue;
         };
         let device = places.0[Scope::Device as usize];
-        let space = space(layer, &places, entities);
-        if let Some(space) = space.filter(|_| ops > 0 && size > 0) {
+        if let Some(space) = walk.space(layer, &places, entities).filter(|_| ops > 0 && size > 0) {
             let (ts_ns, ops) = (asked.ts_ns, u64::from(ops));
             walk.add(layer, &Touch { ts_ns, direction, space, position, bytes: size, ops }, (account.slot, device));
         }
     }
 }
 
-pub fn points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
+pub fn points(stretches: &mut Stretches, (layer, ends): (Layer, bool), accounts: &Accounts, chunk: &Chunk) {
     // Bytes of an operation that is counted elsewhere have neither a number nor a duration.
     for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
         wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
@@ -61,7 +61,8 @@ pub fn points(points: &mut Vec<Point>, accounts: &Accounts, chunk: &Chunk) {
         let Some(places) = accounts.places(account) else { continue };
         let end_ns = end_ns(asked.ts_ns, ns.and_then(|ns| i64::try_from(ns).ok()));
         let ts_ns = asked.ts_ns;
-        points.push(Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places });
+        let point = Point { ts_ns, end_ns, position, bytes: size, ops, direction, slot: account.slot, places };
+        stretches.point(layer, point, ends);
     }
 }
 

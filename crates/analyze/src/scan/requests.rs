@@ -159,7 +159,7 @@ impl Fold<'_> {
     fn share(&mut self, view: &Shares, row: usize) {
         let ts_ns = view.ts_ns.at(row);
         let is_beyond = self.scan.tail.leaves_out_part(ts_ns, view.dev.at(row), view.sector.at(row));
-        if !self.is_within(ts_ns) || self.note_beyond(is_beyond) {
+        if !self.is_looked_at(ts_ns) || !self.is_within(ts_ns) || self.note_beyond(is_beyond) {
             return;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);

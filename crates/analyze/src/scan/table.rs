@@ -10,8 +10,8 @@ use iostrata_capture::{Capture, Result, TableId};
 use super::Fold;
 use crate::aggregate::Settings;
 
-/// In which stretches of time a row is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In which stretches of time a row is looked at: each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// In none.
     Never,
@@ -45,7 +45,7 @@ pub trait Events: Table {
     const OF_SIZES: Columns = &[];
     /// Those that are looked at beside these where it is looked at where operations are.
     const OF_PLACES: Columns = &[];
-    /// Those that alone are looked at to tell what calls wait for.
+    /// Those that are looked at to tell what calls wait for.
     const OF_CROSSING: Columns = &[];
     /// Whether its rows tell when something ended.
     const HAS_ENDS: bool = true;
@@ -81,7 +81,7 @@ pub struct EventTable {
     /// [`Events::HAS_ORDER`].
     pub has_order: bool,
     /// [`Events::REACH`].
-    pub reach: Reach,
+    reach: Reach,
     pub(super) fold: Add,
     pub(super) cross: Add,
     columns: [Columns; 4],
@@ -126,11 +126,25 @@ impl EventTable {
 
     /// The columns of it that are looked at.
     pub fn columns(&self, settings: &Settings) -> Vec<&'static str> {
-        if settings.ordered.crossing {
+        if !settings.counts && !settings.ordered.of_layers() {
             return self.of_crossing.to_vec();
         }
-        let asked = [true, settings.entities, settings.sizes, settings.positions()];
-        self.columns.iter().zip(asked).filter(|(_, asked)| *asked).flat_map(|(columns, _)| *columns).copied().collect()
+        let asked = [true, settings.entities, settings.sizes, settings.positions(), settings.ordered.crossing];
+        let columns = self.columns.iter().chain([&self.of_crossing]).zip(asked).filter(|(_, asked)| *asked);
+        let mut columns: Vec<&str> = columns.flat_map(|(columns, _)| *columns).copied().collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// In which stretches of time its rows are looked at.
+    pub fn reach(&self, settings: &Settings) -> Reach {
+        let of_layer = match settings.ordered {
+            ordered if !self.has_order || !ordered.of_layers() => Reach::Never,
+            ordered if ordered.queue => Reach::Ends,
+            _ => Reach::Begin,
+        };
+        if settings.ordered.crossing { self.reach.max(of_layer) } else { of_layer }
     }
 
     /// Opens a part of it to read these columns.

@@ -1,9 +1,10 @@
 //! Cuts work into tasks.
 //!
-//! Parts are in the order in which operations ended, roughly. To look at the order in which they began, their time is cut into stretches
-//! of about as many rows each, and each stretch is read from all row groups that have something of it. For that the column of times is read
-//! twice before: once for where to cut, once for what has what.
+//! Parts are in the order in which operations ended, roughly. To look at the order in which they began, the time of a capture is cut into stretches
+//! of about as many rows each. Some stretches that follow each other are read together, from all row groups that have something of any of them: a row group
+//! at an end of them is read twice, all others once. For that the column of times is read twice before: once for where to cut, once for what has what.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
@@ -13,11 +14,11 @@ use iostrata_capture::TableId;
 use iostrata_capture::guard::reading;
 use iostrata_capture::part::OpenPart;
 
-use super::{Stretch, Task, Work};
+use super::{Read, Stretches, Task, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
 use crate::parallel::each;
-use crate::scan::{BEGIN, EventTable, Reach};
+use crate::scan::{BEGIN, Reach};
 use crate::valid::end_ns;
 
 /// Pieces have at most about this size, so that threads end at about the same time.
@@ -35,33 +36,34 @@ const SAMPLED: u64 = 1_024;
 /// The column that says how long an operation was under way.
 const DURATION: &str = "dur_ns";
 
+/// So many stretches are read together at most: with fewer, more row groups are read twice.
+const TOGETHER: usize = 16;
+
+/// And so many, always, where what comes of them is kept: with fewer there would be many small partials, with more there would be less to be shared among
+/// machines, and more to be read again of a capture that grows.
+const KEPT_TOGETHER: usize = 8;
+
 /// All of it, in order.
-pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize) -> Result<Vec<Task>> {
+pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize, are_kept: bool) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    let of = |work: &Work| (work.scan.capture, work.table.id);
     let all_bytes = work.iter().fold(0u64, |sum, work| sum.saturating_add(bytes(work)));
     let piece_bytes = all_bytes / (PIECES_OF_A_THREAD * threads.get() as u64);
     let piece_bytes = piece_bytes.clamp(LEAST_PIECE_BYTES, MOST_PIECE_BYTES);
+    let is_stretched = |work: &Work| work.table.reach(settings) != Reach::Never;
     let mut first = 0;
-    if settings.ordered.crossing {
-        for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
-            let table =
-                Stretched { work: capture, first, reach: |table| table.reach, most: settings.stretch_rows.max(1) };
-            tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
-            first += capture.len();
+    for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
+        if capture.iter().any(is_stretched) {
+            let stretched = Stretched { work: capture, first, settings };
+            let together = |stretches: usize| match are_kept {
+                true => KEPT_TOGETHER,
+                false => (stretches / (PIECES_OF_A_THREAD as usize * threads.get())).clamp(1, TOGETHER),
+            };
+            tasks.extend(stretched.stretches(threads, together)?.into_iter().map(Task::Stretches));
         }
-        return Ok(tasks);
-    }
-    for alike in work.chunk_by(|one, other| of(one) == of(other)) {
-        if settings.ordered.any() && alike[0].table.has_order {
-            let reach =
-                if settings.ordered.queue { |_: &EventTable| Reach::Ends } else { |_: &EventTable| Reach::Begin };
-            let table = Stretched { work: alike, first, reach, most: settings.stretch_rows.max(1) };
-            tasks.extend(table.stretches(threads)?.into_iter().map(Task::Stretch));
-        } else {
-            tasks.extend(alike.iter().enumerate().flat_map(|(number, work)| pieces(first + number, work, piece_bytes)));
-        }
-        first += alike.len();
+        // Of all others there is nothing to be found but what is counted.
+        let others = capture.iter().enumerate().filter(|(_, work)| settings.counts && !is_stretched(work));
+        tasks.extend(others.flat_map(|(number, work)| pieces(first + number, work, piece_bytes)));
+        first += capture.len();
     }
     Ok(tasks)
 }
@@ -77,27 +79,19 @@ fn pieces(part: usize, work: &Work, piece_bytes: u64) -> impl Iterator<Item = Ta
     (0..pieces).map(move |piece| Task::Piece { part, piece, pieces })
 }
 
-/// A table of a capture, or several that are looked at together.
+/// The tables of a capture that are looked at in the order of time, together.
 struct Stretched<'a> {
     work: &'a [Work<'a>],
     /// The place of its first part in all work.
     first: usize,
-    /// In which stretches a row is read.
-    reach: fn(&EventTable) -> Reach,
-    /// About how many rows a stretch has.
-    most: u64,
+    settings: &'a Settings,
 }
 
 impl Stretched<'_> {
-    fn stretches(&self, threads: NonZeroUsize) -> Result<Vec<Stretch>> {
+    fn stretches(&self, threads: NonZeroUsize, together: impl Fn(usize) -> usize) -> Result<Vec<Stretches>> {
         let rows = self.rows(threads)?;
         let sum = rows.iter().flatten().fold(0u64, |sum, rows| sum.saturating_add(*rows));
-        let spans = if sum <= self.most { vec![(i64::MIN, i64::MAX)] } else { self.spans(threads)? };
-        let mut stretches: Vec<Stretch> = spans
-            .iter()
-            .enumerate()
-            .map(|(number, span)| Stretch { number, span: *span, groups: Vec::new() })
-            .collect();
+        let spans = if sum <= self.most() { vec![(i64::MIN, i64::MAX)] } else { self.spans(threads)? };
         let found = match spans.len() {
             1 => rows
                 .iter()
@@ -106,14 +100,39 @@ impl Stretched<'_> {
                 .collect(),
             _ => self.found(&spans, threads)?,
         };
+        let together = together(spans.len());
+        let mut all: Vec<Stretches> = spans
+            .chunks(together)
+            .enumerate()
+            .map(|(number, spans)| Stretches { first: number * together, spans: spans.to_vec(), reads: Vec::new() })
+            .collect();
+        // Each row group in the first of the stretches of which it has something.
+        let mut firsts: Vec<BTreeMap<(usize, usize), usize>> = all.iter().map(|_| BTreeMap::new()).collect();
         for (stretch, part, group) in found {
-            let groups = &mut stretches[stretch].groups;
-            match groups.last_mut().filter(|(last, _)| *last == self.first + part) {
-                Some((_, groups)) => groups.push(group),
-                None => groups.push((self.first + part, vec![group])),
+            firsts[stretch / together].entry((part, group)).or_insert(stretch % together);
+        }
+        for (stretches, firsts) in all.iter_mut().zip(firsts) {
+            let mut order: Vec<_> = firsts.into_iter().map(|((part, group), stretch)| (stretch, part, group)).collect();
+            order.sort_unstable();
+            for (stretch, part, group) in order {
+                let part = self.first + part;
+                // Only those that follow each other, so that what is read at once has its place among all others.
+                let follows = |read: &&mut Read| {
+                    (read.stretch, read.part) == (stretch, part)
+                        && read.groups.last().is_some_and(|last| last + 1 == group)
+                };
+                match stretches.reads.last_mut().filter(follows) {
+                    Some(read) => read.groups.push(group),
+                    None => stretches.reads.push(Read { stretch, part, groups: vec![group] }),
+                }
             }
         }
-        Ok(stretches)
+        Ok(all)
+    }
+
+    /// About how many rows a stretch has.
+    fn most(&self) -> u64 {
+        self.settings.stretch_rows.max(1)
     }
 
     /// Opens its parts, and does something to each.
@@ -125,7 +144,7 @@ impl Stretched<'_> {
     ) -> Result<Vec<T>> {
         let take = |state: &mut T, number: usize| {
             let Work { table, part, .. } = &self.work[number];
-            let reach = (self.reach)(table);
+            let reach = table.reach(self.settings);
             if reach == Reach::Never {
                 return Ok(());
             }
@@ -149,12 +168,13 @@ impl Stretched<'_> {
         Ok(rows)
     }
 
-    /// Cuts the time of its rows. Where that is, follows from the parts up to there alone: a table that grows is cut where it was before, and then
-    /// anew.
+    /// Cuts the time of its rows, that of each table by itself. Where that is, follows from the parts up to there alone: a table that grows is cut where
+    /// it was before, and then anew. All cuts together are as far from each other as those of a table of all rows on average, since what has fewer rows is cut more seldom.
     fn spans(&self, threads: NonZeroUsize) -> Result<Vec<Span>> {
-        let mut tables: Vec<TableId> = self.work.iter().map(|work| work.table.id).collect();
+        let stretched = self.work.iter().filter(|work| work.table.reach(self.settings) != Reach::Never);
+        let mut tables: Vec<TableId> = stretched.map(|work| work.table.id).collect();
         tables.dedup();
-        let most = (self.most / tables.len().max(1) as u64).max(1);
+        let most = self.most();
         // Enough that no stretch is much longer than another.
         let one_in = usize::try_from((most / 16).clamp(1, SAMPLED)).unwrap_or(1);
         let states = self.each(
@@ -195,7 +215,7 @@ impl Stretched<'_> {
     fn found(&self, spans: &[Span], threads: NonZeroUsize) -> Result<Vec<(usize, usize, usize)>> {
         let columns = |reach| -> &[&str] { if reach == Reach::Begin { &[BEGIN] } else { &[BEGIN, DURATION] } };
         let states = self.each(columns, threads, |state: &mut Vec<(usize, usize, usize)>, part, open| {
-            let reach = (self.reach)(self.work[part].table);
+            let reach = self.work[part].table.reach(self.settings);
             for group in 0..open.groups() {
                 let mut has = vec![false; spans.len()];
                 open.read(&[group])?.each(|batch| mark(batch, (spans, reach), &mut has))?;

@@ -4,11 +4,8 @@ use anyhow::Result;
 use iostrata_capture::TableId;
 use iostrata_capture::guard::reading;
 
-use super::{Stretch, Task, Work};
+use super::{Read, Stretches, Task, Work};
 use crate::store::{Id, Made, Store};
-
-/// So many stretches are kept together: fewer would be many small partials, more would leave threads without work.
-const STRETCHES: usize = 4;
 
 /// Tasks that follow each other.
 pub struct Unit {
@@ -34,10 +31,6 @@ impl Task {
     fn goes_with(&self, last: &Task) -> bool {
         match (last, self) {
             (Task::Piece { part: last, .. }, Task::Piece { part, .. }) => last == part,
-            // Where a table begins, its stretches are counted anew.
-            (Task::Stretch(Stretch { number: last, .. }), Task::Stretch(Stretch { number, .. })) => {
-                *number == last + 1 && !number.is_multiple_of(STRETCHES)
-            }
             _ => false,
         }
     }
@@ -50,7 +43,9 @@ impl Unit {
         for task in &self.tasks {
             match task {
                 Task::Piece { part, .. } => parts.push((*part, Vec::new())),
-                Task::Stretch(Stretch { groups, .. }) => parts.extend(groups.iter().cloned()),
+                Task::Stretches(Stretches { reads, .. }) => {
+                    parts.extend(reads.iter().map(|Read { part, groups, .. }| (*part, groups.clone())));
+                }
             }
         }
         parts.dedup();
@@ -74,8 +69,8 @@ impl Unit {
     pub fn id(&self, work: &[Work], store: &Store, scope: Id) -> Result<Option<Id>> {
         let mut made = Made { spans: Vec::new(), parts: Vec::new() };
         for task in &self.tasks {
-            if let Task::Stretch(Stretch { span, .. }) = task {
-                made.spans.push(*span);
+            if let Task::Stretches(Stretches { spans, .. }) = task {
+                made.spans.extend(spans);
             }
         }
         for (part, groups) in self.parts() {
@@ -89,7 +84,7 @@ impl Unit {
     /// The number of its first stretch.
     pub fn first(&self) -> usize {
         match self.tasks.first() {
-            Some(Task::Stretch(Stretch { number, .. })) => *number,
+            Some(Task::Stretches(Stretches { first, .. })) => *first,
             _ => 0,
         }
     }

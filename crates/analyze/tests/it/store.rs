@@ -242,7 +242,7 @@ fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
         grown.process = whole.process.clone();
         grown.write(place.path(), "capture");
         let captures = [directory.clone()];
-        let (printed, cached) = written(&captures, Partials::Cached, 20).expect("a result");
+        let (printed, cached) = written(&captures, Partials::Cached, 4).expect("a result");
         assert!(cached == fresh(&captures), "step {step}");
         let line = printed.lines().find(|line| line.contains("kept from before")).expect("said").to_owned();
         let numbers = line.split(' ').filter_map(|word| word.parse::<u64>().ok());

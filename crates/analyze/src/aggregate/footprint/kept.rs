@@ -22,14 +22,17 @@ impl Kept {
         Kept { sampled: Sampled::new(most), long: Long::default(), long_blocks }
     }
 
-    /// Adds those that an operation touches.
-    pub fn add(&mut self, touch: &Touch) {
+    /// Adds those that an operation touches, of which these are the hashes unless it is long. Whether all of them had been touched that way before.
+    pub fn add(&mut self, touch: &Touch, hashes: &[u64]) -> bool {
         if touch.blocks().1 > self.long_blocks {
-            return self.long.add(touch);
+            self.long.add(touch);
+            return false;
         }
-        for hash in touch.hashes() {
-            self.sampled.touch(hash, touch.direction);
+        let mut known = true;
+        for hash in hashes {
+            known &= self.sampled.touch(*hash, touch.direction);
         }
+        known
     }
 
     /// Adds those of another one, with as much room.

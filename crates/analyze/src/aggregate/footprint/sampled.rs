@@ -60,19 +60,21 @@ impl Sampled {
         Sampled { most, halved: 0, kept: HashSet::default() }
     }
 
-    /// A block was touched.
-    pub fn touch(&mut self, hash: u64, direction: Direction) {
-        self.put(Block::touched(hash, direction));
+    /// A block was touched. Whether it is known that it had been touched that way before.
+    #[inline]
+    pub fn touch(&mut self, hash: u64, direction: Direction) -> bool {
+        is_sampled(hash, self.halved) && self.put(Block::touched(hash, direction))
     }
 
-    fn put(&mut self, block: Block) {
+    fn put(&mut self, block: Block) -> bool {
         if !is_sampled(block.0, self.halved) {
-            return;
+            return false;
         }
         match self.kept.get(&block).copied() {
-            Some(known) if known.0 | block.0 == known.0 => {}
+            Some(known) if known.0 | block.0 == known.0 => true,
             Some(known) => {
                 self.kept.replace(Block(known.0 | block.0));
+                false
             }
             None => {
                 // Before it is there: a table that becomes larger is twice as large.
@@ -82,6 +84,7 @@ impl Sampled {
                 if is_sampled(block.0, self.halved) {
                     self.kept.insert(block);
                 }
+                false
             }
         }
     }
@@ -96,7 +99,9 @@ impl Sampled {
     /// Adds those of another one, with as much room.
     pub fn combine(&mut self, other: Self) {
         self.halve_to(other.halved);
-        other.kept.into_iter().for_each(|block| self.put(block));
+        for block in other.kept {
+            self.put(block);
+        }
     }
 
     /// For how many there is room.

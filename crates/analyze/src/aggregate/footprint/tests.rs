@@ -12,12 +12,42 @@ fn touch(ts_ns: i64, position: u64, bytes: u64, direction: Direction) -> Touch {
 fn of(touches: &[Touch], most: usize) -> Footprint {
     let (mut blocks, mut windows) = (Blocks::new((most, 8)), Windows::new((most, 8)));
     touches.iter().for_each(|touch| {
-        blocks.add(touch);
-        windows.add(touch);
+        let hashes: Vec<u64> = if touch.blocks().1 > 8 { Vec::new() } else { touch.hashes().collect() };
+        blocks.add(touch, Some(&hashes));
+        windows.add(touch, &hashes);
     });
     Footprint {
         subjects: BTreeMap::from([((Layer::Block, Subject::All), blocks)]),
         windows: BTreeMap::from([(Layer::Block, windows)]),
+    }
+}
+
+proptest! {
+    #[test]
+    fn all_together_know_what_a_system_or_a_disk_knows(
+        touched in prop::collection::vec((0u64..3_000, 1u64..9, any::<bool>(), 0u32..3), 1..2_000),
+    ) {
+        use crate::aggregate::sequence::{Owners, Subject};
+        use crate::entity::Entities;
+
+        let mut entities = Entities::default();
+        let devices = [1, 2].map(|disk| entities.place(Entity::Device(0, disk)));
+        let mut walk = Walk::new(Precision::DEFAULT);
+        walk.most = 64;
+        let touches = touched.iter().map(|(block, blocks, reads, slot)| {
+            let direction = if *reads { Direction::Read } else { Direction::Write };
+            (touch(0, block * BLOCK_BYTES, blocks * BLOCK_BYTES, direction), *slot)
+        });
+        let touches: Vec<(Touch, u32)> = touches.collect();
+        for (touch, slot) in &touches {
+            walk.add(Layer::Block, touch, (*slot, devices[*slot as usize % 2]));
+        }
+        let found = walk.finish(&Owners { systems: &["one", "other", "third"], entities: &entities }).subjects();
+        let mut alone = Blocks::new((64, LONG_BLOCKS));
+        for (touch, _) in &touches {
+            alone.add(touch, Some(&touch.hashes().collect::<Vec<_>>()));
+        }
+        prop_assert_eq!(&found[&(Layer::Block, Subject::All)], &alone.finish());
     }
 }
 

@@ -1,0 +1,265 @@
+//! Stretches of time that follow each other and are read together, each row group once: what rows leave in each until all of it is there, and its
+//! order is looked at.
+
+use iostrata_capture::op::{Direction, Layer};
+
+use super::pile::Pile;
+use crate::aggregate::crossing::{Call, Commit, Crossed, Request, Share};
+use crate::aggregate::sequence::{Point, Span};
+use crate::entity::Places;
+
+/// The row groups that are being read, by a number that grows in the order in which operations that began at the same time are told apart.
+pub type Source = u64;
+
+/// A point in fewer bytes: it may be a while until all of its stretch was read.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    ts_ns: i64,
+    end_ns: i64,
+    position: i64,
+    bytes: u64,
+    places: Places,
+    ops: u32,
+    slot: u32,
+    direction: Option<Direction>,
+    has_end: bool,
+    has_position: bool,
+}
+
+impl From<Point> for Kept {
+    fn from(point: Point) -> Kept {
+        let Point { ts_ns, end_ns, position, bytes, ops, direction, slot, places } = point;
+        let (has_end, has_position) = (end_ns.is_some(), position.is_some());
+        let (end_ns, position) = (end_ns.unwrap_or_default(), position.unwrap_or_default());
+        Kept { ts_ns, end_ns, position, bytes, places, ops, slot, direction, has_end, has_position }
+    }
+}
+
+impl From<Kept> for Point {
+    fn from(kept: Kept) -> Point {
+        let Kept { ts_ns, end_ns, position, bytes, places, ops, slot, direction, has_end, has_position } = kept;
+        let (end_ns, position) = (has_end.then_some(end_ns), has_position.then_some(position));
+        Point { ts_ns, end_ns, position, bytes, ops, direction, slot, places }
+    }
+}
+
+/// Operations of a layer that began in one stretch, or ended there, by their source.
+#[derive(Debug, Default)]
+pub struct Points(Vec<(Source, Pile<Kept>)>);
+
+impl Points {
+    fn push(&mut self, source: Source, point: Point) {
+        match self.0.last_mut().filter(|(last, _)| *last == source) {
+            Some((_, points)) => points.push(point.into()),
+            None => {
+                let mut points = Pile::default();
+                points.push(point.into());
+                self.0.push((source, points));
+            }
+        }
+    }
+
+    /// In the order of their time, and those of the same time in the order of their sources.
+    pub fn in_order(mut self) -> Vec<Point> {
+        self.0.sort_by_key(|(source, _)| *source);
+        let mut all = Vec::with_capacity(self.0.iter().map(|(_, points)| points.len()).sum());
+        self.0.into_iter().for_each(|(_, points)| all.extend(points.into_iter().map(Point::from)));
+        if !all.is_sorted_by_key(|point| point.ts_ns) {
+            // Their times are sorted, and each of them, which are large, is moved once.
+            all.sort_by_cached_key(|point| point.ts_ns);
+        }
+        all
+    }
+}
+
+/// What is needed to tell what calls wait for, while it is read.
+#[derive(Debug, Default)]
+pub struct Crossing {
+    /// Calls that reach into the stretch.
+    pub calls: Pile<Call>,
+    /// Requests that were queued in it.
+    pub requests: Pile<Request>,
+    /// Parts of these that are other files'.
+    pub shares: Pile<Share>,
+    /// Commits that ended in it.
+    pub commits: Pile<Commit>,
+}
+
+impl Crossing {
+    /// All of it.
+    pub fn all(self) -> Crossed {
+        let Crossing { calls, requests, shares, commits } = self;
+        Crossed {
+            calls: calls.into_vec(),
+            requests: requests.into_vec(),
+            shares: shares.into_vec(),
+            commits: commits.into_vec(),
+        }
+    }
+}
+
+/// What rows have left of one stretch.
+#[derive(Debug, Default)]
+struct Left {
+    points: [Points; Layer::ALL.len()],
+    crossed: Crossing,
+}
+
+/// All that is of one stretch.
+pub struct Whole {
+    /// When it was.
+    pub span: Span,
+    /// Its operations, by layer.
+    pub points: [Points; Layer::ALL.len()],
+    /// What is needed to tell what calls wait for.
+    pub crossed: Crossing,
+}
+
+/// Stretches of time, each of which begins where the one before it ends.
+#[derive(Debug)]
+pub struct Stretches {
+    spans: Vec<Span>,
+    left: Vec<Left>,
+    /// That of the row before, which is most often that of the next.
+    last: usize,
+    /// How many were taken.
+    taken: usize,
+    /// What is being read.
+    source: Source,
+    /// Whether the order of its rows is looked at.
+    has_order: bool,
+}
+
+impl Stretches {
+    /// Nothing of any of them yet; there is at least one.
+    pub fn new(spans: Vec<Span>) -> Stretches {
+        let left = spans.iter().map(|_| Left::default()).collect();
+        Stretches { spans, left, last: 0, taken: 0, source: 0, has_order: false }
+    }
+
+    /// What is read from now on.
+    pub fn read(&mut self, source: Source, has_order: bool) {
+        (self.source, self.has_order) = (source, has_order);
+    }
+
+    /// From the first moment to the last.
+    pub fn span(&self) -> Span {
+        let ends = self.spans.first().zip(self.spans.last());
+        ends.map_or((i64::MAX, i64::MIN), |((first_ns, _), (_, last_ns))| (*first_ns, *last_ns))
+    }
+
+    /// Whether a moment is in any of them.
+    pub fn has(&self, ns: i64) -> bool {
+        let (first_ns, last_ns) = self.span();
+        (first_ns..=last_ns).contains(&ns)
+    }
+
+    /// The stretch of a moment, if it is in one.
+    fn at(&mut self, ns: i64) -> Option<usize> {
+        if self.spans.get(self.last).is_some_and(|(first_ns, last_ns)| (*first_ns..=*last_ns).contains(&ns)) {
+            return Some(self.last);
+        }
+        let found = self.spans.partition_point(|(_, last_ns)| *last_ns < ns);
+        self.spans.get(found).filter(|(first_ns, _)| *first_ns <= ns)?;
+        self.last = found;
+        Some(found)
+    }
+
+    /// Leaves an operation of `layer` in the stretch in which it began and, with `ends`, in that in which it ended.
+    pub fn point(&mut self, layer: Layer, point: Point, ends: bool) {
+        if !self.has_order {
+            return;
+        }
+        let (layer, source) = (layer as usize, self.source);
+        let began = self.at(point.ts_ns);
+        if let Some(began) = began {
+            self.left[began].points[layer].push(source, point);
+        }
+        let ended =
+            point.end_ns.filter(|_| ends).and_then(|end_ns| self.at(end_ns)).filter(|ended| Some(*ended) != began);
+        if let Some(ended) = ended {
+            self.left[ended].points[layer].push(source, Point { ops: 0, ..point });
+        }
+    }
+
+    /// What is needed to tell what calls wait for, of the stretch of a moment.
+    pub fn crossed(&mut self, ns: i64) -> Option<&mut Crossing> {
+        self.at(ns).map(|stretch| &mut self.left[stretch].crossed)
+    }
+
+    /// The same of all stretches that an operation reaches into.
+    pub fn crossed_between(&mut self, (begin_ns, end_ns): Span) -> impl Iterator<Item = &mut Crossing> {
+        let (first_ns, last_ns) = self.span();
+        let reaches = begin_ns <= last_ns && end_ns >= first_ns;
+        let ends = reaches.then(|| (self.at(begin_ns.max(first_ns)), self.at(end_ns.min(last_ns))));
+        let range = match ends {
+            Some((Some(first), Some(last))) if first <= last => first..last + 1,
+            _ => 0..0,
+        };
+        self.left[range].iter_mut().map(|left| &mut left.crossed)
+    }
+
+    /// All that is of the next one that was not taken yet, if it is before stretch `until`.
+    pub fn next_before(&mut self, until: usize) -> Option<Whole> {
+        let number = self.taken;
+        let (span, left) = self.spans.get(number).zip(self.left.get_mut(number)).filter(|_| number < until)?;
+        self.taken += 1;
+        let Left { points, crossed } = std::mem::take(left);
+        Some(Whole { span: *span, points, crossed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aggregate::sequence::tests::{Told, points};
+
+    const LAYER: Layer = Layer::Block;
+
+    fn taken(stretches: &mut Stretches) -> Vec<Vec<(i64, u32)>> {
+        let of = |Whole { mut points, .. }: Whole| std::mem::take(&mut points[LAYER as usize]).in_order();
+        let told = |points: Vec<Point>| points.iter().map(|point| (point.ts_ns, point.ops)).collect();
+        std::iter::from_fn(|| stretches.next_before(usize::MAX)).map(of).map(told).collect()
+    }
+
+    #[test]
+    fn an_operation_is_where_it_began_and_where_it_ended() {
+        let timed = |ns| Told { ns, ..Told::default() };
+        points(&[(1, timed(Some(1))), (5, timed(Some(20))), (12, timed(Some(90))), (25, timed(None))], |points, _| {
+            for ends in [false, true] {
+                let mut stretches = Stretches::new(vec![(i64::MIN, 9), (10, 19), (20, 29)]);
+                stretches.read(0, true);
+                points.iter().for_each(|point| stretches.point(LAYER, *point, ends));
+                let third = if ends { vec![(5, 0), (25, 1)] } else { vec![(25, 1)] };
+                assert_eq!(taken(&mut stretches), [vec![(1, 1), (5, 1)], vec![(12, 1)], third]);
+            }
+        });
+    }
+
+    #[test]
+    fn operations_of_the_same_time_are_in_the_order_of_the_row_groups() {
+        let told = |system| Told { system, ..Told::default() };
+        points(&[(7, told(0)), (7, told(1)), (7, told(2)), (3, told(3))], |points, _| {
+            let mut stretches = Stretches::new(vec![(0, 9)]);
+            for (source, point) in [(4, 2), (2, 0), (2, 1), (9, 3)] {
+                stretches.read(source, true);
+                stretches.point(LAYER, points[point], true);
+            }
+            let mut whole = stretches.next_before(1).expect("one");
+            assert!(stretches.next_before(1).is_none());
+            let slots: Vec<u32> =
+                std::mem::take(&mut whole.points[LAYER as usize]).in_order().iter().map(|point| point.slot).collect();
+            assert_eq!(slots, [3, 0, 1, 2]);
+        });
+    }
+
+    #[test]
+    fn a_call_is_in_every_stretch_that_it_reaches_into() {
+        let mut stretches = Stretches::new(vec![(0, 9), (10, 19), (20, 29)]);
+        for (span, reached) in [((3, 4), 1), ((-5, 0), 1), ((9, 10), 2), ((-1, 99), 3), ((30, 40), 0), ((-9, -1), 0)] {
+            assert_eq!(stretches.crossed_between(span).count(), reached, "{span:?}");
+        }
+        assert!(stretches.crossed(-1).is_none() && stretches.crossed(30).is_none() && stretches.crossed(29).is_some());
+        assert!(!stretches.has(-1) && stretches.has(0) && stretches.has(29) && !stretches.has(30));
+    }
+}
