@@ -50,7 +50,7 @@ use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use crossing::Known;
 use durations::Durations;
 use order::Order;
-use stretches::Source;
+use pile::Source;
 use table::Events;
 pub use table::{EVENT_TABLES, EventTable, Reach};
 use told::Told;

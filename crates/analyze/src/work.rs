@@ -223,7 +223,7 @@ pub fn scan_all(
     (threads, memory): (NonZeroUsize, Budget),
     (store, what): (Option<&Store>, &'static str),
 ) -> Result<(Partial, Ordered)> {
-    let units = unit::units(plan::tasks(work, &settings, threads, store.is_some())?, store.is_some());
+    let units = unit::units(plan::tasks(work, &settings, (threads, memory), store.is_some())?, store.is_some());
     let mut scopes = BTreeMap::new();
     for (store, Work { scan, .. }) in store.iter().flat_map(|store| work.iter().map(move |work| (store, work))) {
         if !scopes.contains_key(&scan.capture) {

@@ -172,7 +172,7 @@ impl Fold<'_> {
             whose,
         };
         let Some(Order { stretches, .. }) = &mut self.order else { return };
-        stretches.crossed_between((ts_ns, end_ns)).for_each(|crossed| crossed.calls.push(call.clone()));
+        stretches.call(&call);
     }
 
     /// Whose a row is, if that is asked for.
@@ -200,8 +200,8 @@ impl Fold<'_> {
             let ts_ns = view.ts_ns.at(row);
             let is_beyond = self.is_beyond(ts_ns, view.dur_ns.at(row));
             let Some(Order { stretches, .. }) = &mut self.order else { return Ok(()) };
-            if let Some(crossed) = stretches.crossed(ts_ns).filter(|_| !is_beyond) {
-                crossed.requests.push(request(&view, row, choice.takes(capture, view.dev.at(row))));
+            if stretches.has(ts_ns) && !is_beyond {
+                stretches.request(request(&view, row, choice.takes(capture, view.dev.at(row))));
             }
         }
         Ok(())
@@ -215,7 +215,9 @@ impl Fold<'_> {
         let Some(Order { stretches, .. }) = &mut self.order else { return Ok(()) };
         for row in 0..view.rows {
             let of = (view.ts_ns.at(row), view.dev.at(row), view.sector.at(row));
-            let Some(crossed) = stretches.crossed(of.0) else { continue };
+            if !stretches.has(of.0) {
+                continue;
+            }
             if tail.leaves_out_part(of.0, of.1, of.2) {
                 is_left_out = true;
                 continue;
@@ -223,7 +225,7 @@ impl Fold<'_> {
             if let (Some(dev), Some(ino), Some(bytes)) =
                 (view.file_dev.at(row), view.ino.at(row), valid::bytes(view.bytes.at(row)))
             {
-                crossed.shares.push(Share { of, file: (dev, ino), bytes });
+                stretches.share(Share { of, file: (dev, ino), bytes });
             }
         }
         self.note_beyond(is_left_out);
@@ -242,8 +244,7 @@ impl Fold<'_> {
                 continue;
             };
             let blocks = view.blocks.at(row).and_then(valid::bytes).unwrap_or(0);
-            let commit = Commit { end_ns, dev: view.dev.at(row), blocks };
-            stretches.crossed(end_ns).into_iter().for_each(|crossed| crossed.commits.push(commit.clone()));
+            stretches.commit(Commit { end_ns, dev: view.dev.at(row), blocks });
         }
         Ok(())
     }

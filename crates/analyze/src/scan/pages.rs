@@ -44,7 +44,7 @@ impl Fold<'_> {
         let checked = &mut self.partial.checked;
         let total = checked.duration(ts_ns, dur_ns.filter(|_| !op.is_gathered())).unwrap_or(UNKNOWN);
         let bytes = checked.bytes(view.bytes.at(row)).saturating_mul(u64::from(ops));
-        // `sync` adds them up, in a scan of its own.
+        // `sync` adds them up.
         checked.bytes(view.blocks.at(row).unwrap_or(0));
         let entities = self.settings.entities;
         let file = if entities { (Some(view.dev.at(row)), view.ino.at(row)) } else { (None, None) };

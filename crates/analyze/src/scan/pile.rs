@@ -5,7 +5,7 @@ const TOGETHER: usize = 512;
 
 /// Things in the order in which they came. A vector that grows is moved again and again, and half of it is empty.
 #[derive(Debug)]
-pub struct Pile<T>(Vec<Vec<T>>);
+struct Pile<T>(Vec<Vec<T>>);
 
 impl<T> Default for Pile<T> {
     fn default() -> Self {
@@ -16,12 +16,12 @@ impl<T> Default for Pile<T> {
 impl<T> Pile<T> {
     /// Adds one.
     #[inline]
-    pub fn push(&mut self, thing: T) {
+    fn push(&mut self, thing: T) {
         match self.0.last_mut().filter(|last| last.len() < TOGETHER) {
             Some(last) => last.push(thing),
             None => {
-                // Most piles are large or nothing at all.
-                let mut last = Vec::with_capacity(TOGETHER);
+                // Of many sources there may be little each.
+                let mut last = if self.0.is_empty() { Vec::new() } else { Vec::with_capacity(TOGETHER) };
                 last.push(thing);
                 self.0.push(last);
             }
@@ -29,20 +29,49 @@ impl<T> Pile<T> {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.0.last().map_or(0, |last| (self.0.len() - 1) * TOGETHER + last.len())
     }
 
-    /// All of them.
-    pub fn into_vec(self) -> Vec<T> {
-        let mut all = Vec::with_capacity(self.len());
-        self.0.into_iter().for_each(|more| all.extend(more));
-        all
+    /// Each of them.
+    fn each(self) -> impl Iterator<Item = T> {
+        self.0.into_iter().flatten()
+    }
+}
+
+/// The row groups that are being read, by a number that grows in the order in which what is alike is told apart.
+pub type Source = u64;
+
+/// Things by their source: in whatever order sources are read, in the end they are in that of their numbers.
+#[derive(Debug)]
+pub struct BySource<T>(Vec<(Source, Pile<T>)>);
+
+impl<T> Default for BySource<T> {
+    fn default() -> Self {
+        BySource(Vec::new())
+    }
+}
+
+impl<T> BySource<T> {
+    /// Adds one.
+    #[inline]
+    pub fn push(&mut self, source: Source, thing: T) {
+        match self.0.last_mut().filter(|(last, _)| *last == source) {
+            Some((_, pile)) => pile.push(thing),
+            None => {
+                let mut pile = Pile::default();
+                pile.push(thing);
+                self.0.push((source, pile));
+            }
+        }
     }
 
-    /// Each of them.
-    pub fn into_iter(self) -> impl Iterator<Item = T> {
-        self.0.into_iter().flatten()
+    /// All of them, those of a source in the order in which they came.
+    pub fn in_order<U>(mut self, of: impl Fn(T) -> U) -> Vec<U> {
+        self.0.sort_by_key(|(source, _)| *source);
+        let mut all = Vec::with_capacity(self.0.iter().map(|(_, pile)| pile.len()).sum());
+        self.0.into_iter().for_each(|(_, pile)| all.extend(pile.each().map(&of)));
+        all
     }
 }
 
@@ -53,13 +82,19 @@ mod tests {
     #[test]
     fn a_pile_has_all_in_order() {
         for count in [0, 1, TOGETHER - 1, TOGETHER, TOGETHER + 1, 5 * TOGETHER] {
-            let (mut pile, mut other) = (Pile::default(), Pile::default());
-            (0..count).for_each(|thing| {
-                pile.push(thing);
-                other.push(thing);
-            });
+            let mut pile = Pile::default();
+            (0..count).for_each(|thing| pile.push(thing));
             assert_eq!(pile.len(), count);
-            assert!(pile.into_vec().into_iter().eq(0..count) && other.into_iter().eq(0..count));
+            assert!(pile.each().eq(0..count));
         }
+    }
+
+    #[test]
+    fn things_are_in_the_order_of_their_sources() {
+        let mut piles = BySource::default();
+        for (source, thing) in [(3, 'e'), (1, 'a'), (1, 'b'), (2, 'd'), (3, 'f'), (1, 'c')] {
+            piles.push(source, thing);
+        }
+        assert_eq!(piles.in_order(|thing| thing).iter().collect::<String>(), "abcdef");
     }
 }

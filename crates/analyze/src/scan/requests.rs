@@ -120,7 +120,8 @@ impl Fold<'_> {
             kind: kind(direction, class, view.evidence.at(row)),
         };
         if taken == Taken::End {
-            return if takes {
+            // Without the queue nobody knows how long it took as a whole, so that it has no begin either.
+            return if takes && !self.scan.begins_late {
                 self.end(Layer::Block, (row, ts_ns), &told, (op, dur_ns))
             };
         }

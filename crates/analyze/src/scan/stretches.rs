@@ -1,15 +1,14 @@
 //! Stretches of time that follow each other and are read together, each row group once: what rows leave in each until all of it is there, and its
 //! order is looked at.
 
+use std::convert::identity;
+
 use iostrata_capture::op::{Direction, Layer};
 
-use super::pile::Pile;
+use super::pile::{BySource, Source};
 use crate::aggregate::crossing::{Call, Commit, Crossed, Request, Share};
 use crate::aggregate::sequence::{Point, Span};
 use crate::entity::Places;
-
-/// The row groups that are being read, by a number that grows in the order in which operations that began at the same time are told apart.
-pub type Source = u64;
 
 /// A point in fewer bytes: it may be a while until all of its stretch was read.
 #[derive(Debug, Clone, Copy)]
@@ -43,27 +42,14 @@ impl From<Kept> for Point {
     }
 }
 
-/// Operations of a layer that began in one stretch, or ended there, by their source.
+/// Operations of a layer that began in one stretch, or ended there.
 #[derive(Debug, Default)]
-pub struct Points(Vec<(Source, Pile<Kept>)>);
+pub struct Points(BySource<Kept>);
 
 impl Points {
-    fn push(&mut self, source: Source, point: Point) {
-        match self.0.last_mut().filter(|(last, _)| *last == source) {
-            Some((_, points)) => points.push(point.into()),
-            None => {
-                let mut points = Pile::default();
-                points.push(point.into());
-                self.0.push((source, points));
-            }
-        }
-    }
-
     /// In the order of their time, and those of the same time in the order of their sources.
-    pub fn in_order(mut self) -> Vec<Point> {
-        self.0.sort_by_key(|(source, _)| *source);
-        let mut all = Vec::with_capacity(self.0.iter().map(|(_, points)| points.len()).sum());
-        self.0.into_iter().for_each(|(_, points)| all.extend(points.into_iter().map(Point::from)));
+    pub fn in_order(self) -> Vec<Point> {
+        let mut all = self.0.in_order(Point::from);
         if !all.is_sorted_by_key(|point| point.ts_ns) {
             // Their times are sorted, and each of them, which are large, is moved once.
             all.sort_by_cached_key(|point| point.ts_ns);
@@ -75,25 +61,21 @@ impl Points {
 /// What is needed to tell what calls wait for, while it is read.
 #[derive(Debug, Default)]
 pub struct Crossing {
-    /// Calls that reach into the stretch.
-    pub calls: Pile<Call>,
-    /// Requests that were queued in it.
-    pub requests: Pile<Request>,
-    /// Parts of these that are other files'.
-    pub shares: Pile<Share>,
-    /// Commits that ended in it.
-    pub commits: Pile<Commit>,
+    calls: BySource<Call>,
+    requests: BySource<Request>,
+    shares: BySource<Share>,
+    commits: BySource<Commit>,
 }
 
 impl Crossing {
-    /// All of it.
+    /// All of it, of each kind in the order of sources.
     pub fn all(self) -> Crossed {
         let Crossing { calls, requests, shares, commits } = self;
         Crossed {
-            calls: calls.into_vec(),
-            requests: requests.into_vec(),
-            shares: shares.into_vec(),
-            commits: commits.into_vec(),
+            calls: calls.in_order(identity),
+            requests: requests.in_order(identity),
+            shares: shares.in_order(identity),
+            commits: commits.in_order(identity),
         }
     }
 }
@@ -173,30 +155,47 @@ impl Stretches {
         let (layer, source) = (layer as usize, self.source);
         let began = self.at(point.ts_ns);
         if let Some(began) = began {
-            self.left[began].points[layer].push(source, point);
+            self.left[began].points[layer].0.push(source, point.into());
         }
         let ended =
             point.end_ns.filter(|_| ends).and_then(|end_ns| self.at(end_ns)).filter(|ended| Some(*ended) != began);
         if let Some(ended) = ended {
-            self.left[ended].points[layer].push(source, Point { ops: 0, ..point });
+            self.left[ended].points[layer].0.push(source, Point { ops: 0, ..point }.into());
         }
     }
 
-    /// What is needed to tell what calls wait for, of the stretch of a moment.
-    pub fn crossed(&mut self, ns: i64) -> Option<&mut Crossing> {
-        self.at(ns).map(|stretch| &mut self.left[stretch].crossed)
+    /// Leaves a call in all stretches that it reaches into.
+    pub fn call(&mut self, call: &Call) {
+        let (first_ns, last_ns) = self.span();
+        if call.ts_ns > last_ns || call.end_ns < first_ns {
+            return;
+        }
+        let (source, ends) = (self.source, (self.at(call.ts_ns.max(first_ns)), self.at(call.end_ns.min(last_ns))));
+        let (Some(first), Some(last)) = ends else { return };
+        for stretch in first..last + 1 {
+            self.left[stretch].crossed.calls.push(source, call.clone());
+        }
     }
 
-    /// The same of all stretches that an operation reaches into.
-    pub fn crossed_between(&mut self, (begin_ns, end_ns): Span) -> impl Iterator<Item = &mut Crossing> {
-        let (first_ns, last_ns) = self.span();
-        let reaches = begin_ns <= last_ns && end_ns >= first_ns;
-        let ends = reaches.then(|| (self.at(begin_ns.max(first_ns)), self.at(end_ns.min(last_ns))));
-        let range = match ends {
-            Some((Some(first), Some(last))) if first <= last => first..last + 1,
-            _ => 0..0,
-        };
-        self.left[range].iter_mut().map(|left| &mut left.crossed)
+    /// Leaves a request in the stretch in which it was queued.
+    pub fn request(&mut self, request: Request) {
+        if let Some(stretch) = self.at(request.ts_ns) {
+            self.left[stretch].crossed.requests.push(self.source, request);
+        }
+    }
+
+    /// Leaves a part of a request in the stretch in which that was queued.
+    pub fn share(&mut self, share: Share) {
+        if let Some(stretch) = self.at(share.of.0) {
+            self.left[stretch].crossed.shares.push(self.source, share);
+        }
+    }
+
+    /// Leaves a commit in the stretch in which it ended.
+    pub fn commit(&mut self, commit: Commit) {
+        if let Some(stretch) = self.at(commit.end_ns) {
+            self.left[stretch].crossed.commits.push(self.source, commit);
+        }
     }
 
     /// All that is of the next one that was not taken yet, if it is before stretch `until`.
@@ -254,12 +253,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_in_every_stretch_that_it_reaches_into() {
+    fn a_moment_is_in_one_stretch_or_none() {
         let mut stretches = Stretches::new(vec![(0, 9), (10, 19), (20, 29)]);
-        for (span, reached) in [((3, 4), 1), ((-5, 0), 1), ((9, 10), 2), ((-1, 99), 3), ((30, 40), 0), ((-9, -1), 0)] {
-            assert_eq!(stretches.crossed_between(span).count(), reached, "{span:?}");
+        for (ns, stretch) in
+            [(0, Some(0)), (9, Some(0)), (29, Some(2)), (10, Some(1)), (-1, None), (30, None), (5, Some(0))]
+        {
+            assert_eq!((stretches.at(ns), stretches.has(ns)), (stretch, stretch.is_some()), "{ns}");
         }
-        assert!(stretches.crossed(-1).is_none() && stretches.crossed(30).is_none() && stretches.crossed(29).is_some());
-        assert!(!stretches.has(-1) && stretches.has(0) && stretches.has(29) && !stretches.has(30));
     }
 }

@@ -17,6 +17,7 @@ use iostrata_capture::part::OpenPart;
 use super::{Read, Stretches, Task, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
+use crate::memory::Budget;
 use crate::parallel::each;
 use crate::scan::{BEGIN, Reach};
 use crate::valid::end_ns;
@@ -36,7 +37,7 @@ const SAMPLED: u64 = 1_024;
 /// The column that says how long an operation was under way.
 const DURATION: &str = "dur_ns";
 
-/// So many stretches are read together at most: with fewer, more row groups are read twice.
+/// So many stretches are read together at most, if there is room for all of their rows: with fewer, more row groups are read twice.
 const TOGETHER: usize = 16;
 
 /// And so many, always, where what comes of them is kept: with fewer there would be many small partials, with more there would be less to be shared among
@@ -44,11 +45,19 @@ const TOGETHER: usize = 16;
 const KEPT_TOGETHER: usize = 8;
 
 /// All of it, in order.
-pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize, are_kept: bool) -> Result<Vec<Task>> {
+pub fn tasks(
+    work: &[Work],
+    settings: &Settings,
+    (threads, memory): (NonZeroUsize, Budget),
+    are_kept: bool,
+) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     let all_bytes = work.iter().fold(0u64, |sum, work| sum.saturating_add(bytes(work)));
     let piece_bytes = all_bytes / (PIECES_OF_A_THREAD * threads.get() as u64);
     let piece_bytes = piece_bytes.clamp(LEAST_PIECE_BYTES, MOST_PIECE_BYTES);
+    // Of rows in no order nothing is passed on before all were read.
+    let rows = memory.stretch_rows(threads, settings.stretch_rows.saturating_mul(TOGETHER as u64));
+    let most = usize::try_from(rows / settings.stretch_rows.max(1)).unwrap_or(TOGETHER).clamp(1, TOGETHER);
     let is_stretched = |work: &Work| work.table.reach(settings) != Reach::Never;
     let mut first = 0;
     for capture in work.chunk_by(|one, other| one.scan.capture == other.scan.capture) {
@@ -56,7 +65,7 @@ pub fn tasks(work: &[Work], settings: &Settings, threads: NonZeroUsize, are_kept
             let stretched = Stretched { work: capture, first, settings };
             let together = |stretches: usize| match are_kept {
                 true => KEPT_TOGETHER,
-                false => (stretches / (PIECES_OF_A_THREAD as usize * threads.get())).clamp(1, TOGETHER),
+                false => (stretches / (PIECES_OF_A_THREAD as usize * threads.get())).clamp(1, most),
             };
             tasks.extend(stretched.stretches(threads, together)?.into_iter().map(Task::Stretches));
         }

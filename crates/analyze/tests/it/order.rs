@@ -9,7 +9,7 @@ use iostrata_analyze::commands::{Outcome, run};
 use iostrata_analyze::levels::Wanted;
 use iostrata_analyze::memory::Budget;
 use iostrata_analyze::options::{Analysis, Analyze, Command};
-use iostrata_capture::manifest::Device;
+use iostrata_capture::manifest::{Device, WITHOUT_QUEUEING};
 use iostrata_capture::op::{IoClass, Layer, Op};
 use proptest::prelude::*;
 
@@ -137,20 +137,27 @@ proptest! {
         operations in operations(),
         stretch_rows in 1u64..40,
         rows_per_part in 1usize..50,
+        is_late in any::<bool>(),
     ) {
+        // Some traces do not tell when requests were queued.
+        let written_as = |mut capture: Capture, place: &Path, name: &str| {
+            let without = if is_late { vec![WITHOUT_QUEUEING.to_owned()] } else { Vec::new() };
+            capture.manifest.layers.entry(Layer::Block).and_modify(|state| state.without = without);
+            capture.write(place, name);
+        };
         let place = tempfile::tempdir().expect("a temporary directory");
         let mut operations = operations;
         // Rows are in order of their ends, as a recorder writes them; of several at one time the order is that of the parts.
         operations.sort_by_key(|(ts_ns, dur_ns, ..)| ts_ns + dur_ns);
         operations.dedup_by_key(|(ts_ns, ..)| *ts_ns);
-        capture("whole", &operations, 1_000).write(place.path(), "whole");
-        capture("parts", &operations, rows_per_part).write(place.path(), "parts");
+        written_as(capture("whole", &operations, 1_000), place.path(), "whole");
+        written_as(capture("parts", &operations, rows_per_part), place.path(), "parts");
         let whole = written(place.path(), &[place.path().join("whole")], u64::MAX, 1);
         let parts = written(place.path(), &[place.path().join("parts")], stretch_rows, 2);
         prop_assert!(parts == whole, "{whole}\n{parts}");
 
-        crossing("crossing", &operations, 1_000).write(place.path(), "crossing");
-        crossing("crossing-parts", &operations, rows_per_part).write(place.path(), "crossing-parts");
+        written_as(crossing("crossing", &operations, 1_000), place.path(), "crossing");
+        written_as(crossing("crossing-parts", &operations, rows_per_part), place.path(), "crossing-parts");
         let whole = written(place.path(), &[place.path().join("crossing")], u64::MAX, 1);
         let parts = written(place.path(), &[place.path().join("crossing-parts")], stretch_rows, 2);
         prop_assert!(parts == whole, "{whole}\n{parts}");
