@@ -97,6 +97,12 @@ class Loop:
         self.device = run("losetup", "-f", "--show", self.image, check=True).stdout.strip()
         self.name = self.device.removeprefix("/dev/")
 
+    @property
+    def number(self):
+        """Its device number, as rows have it."""
+        major, minor = (int(word) for word in Path(f"/sys/block/{self.name}/dev").read_text().split(":"))
+        return major << 20 | minor
+
     def prepare(self):
         """What is to be done with the image before there is a device."""
 

@@ -91,19 +91,13 @@ def test_a_cgroup_and_those_made_below_it_later(disk, record):
     assert paths == [(f"/{cgroup.name}",), (f"/{cgroup.name}/later",)]
 
 
-def number_of(disk):
-    """The device number of a disk, as rows have it."""
-    major, minor = (int(word) for word in Path(f"/sys/block/{disk.name}/dev").read_text().split(":"))
-    return major << 20 | minor
-
-
 def test_a_device_only(disk, record, tmp_path):
     recorder = record("--device", disk.name)
     write(disk.mount / "a", 5)
     (tmp_path / "elsewhere").write_bytes(b"x" * 4096)
     capture = recorder.stop()
     numbers = capture.sql("select distinct dev from {syscall} where dev is not null union select distinct dev from {block}")
-    assert numbers == [(number_of(disk),)]
+    assert numbers == [(disk.number,)]
 
 
 def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
@@ -116,7 +110,7 @@ def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
         where op = 'write' and class = 'data' and pid is not null group by all""")
     assert rows == [("dd", True, 1 << 20)]
     # The shell has read from the system's disk, so that what nobody owns is recorded there too, and that others write there.
-    nobodys = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and pid is null and dev = {number_of(disk)}")
+    nobodys = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and pid is null and dev = {disk.number}")
     assert nobodys == (1 << 20,)
 
 

@@ -38,10 +38,8 @@ class Load:
 
 def at_device(capture, disk, way="write"):
     """What rows have of writes to a disk, or reads of it, and what was counted as left out there."""
-    major, minor = (int(word) for word in Path(f"/sys/block/{disk.name}/dev").read_text().split(":"))
-    dev = major << 20 | minor
-    rows = capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where dev = {dev} and op in ('{way}', '{way}_zeroes')")[0]
-    [filtered] = [of for of in capture.manifest["filtered"]["disks"] if of["dev"] == dev]
+    rows = capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where dev = {disk.number} and op in ('{way}', '{way}_zeroes')")[0]
+    [filtered] = [of for of in capture.manifest["filtered"]["disks"] if of["dev"] == disk.number]
     return rows, filtered["others"][f"{way}_bytes"], filtered["before_use"][f"{way}_bytes"]
 
 
