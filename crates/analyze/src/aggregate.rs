@@ -104,6 +104,11 @@ impl Settings {
         }
     }
 
+    /// Whether rows are counted, or looked at one after the other; if not, only what calls wait for is.
+    pub fn folds(&self) -> bool {
+        self.counts || self.ordered.of_layers()
+    }
+
     /// Whether it is looked at where in files and on disks operations are.
     pub fn positions(&self) -> bool {
         self.heatmap || self.footprint || self.spans.is_some() || self.ordered.of_layers()

@@ -105,6 +105,36 @@ impl Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Places(pub [Place; Scope::ALL.len()]);
 
+impl Places {
+    /// The place of what positions of an operation of `layer` are in.
+    pub fn of_positions(&self, layer: Layer) -> Place {
+        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
+        let scope = if layer == Layer::Block { Scope::Device } else { Scope::File };
+        self.0[scope as usize]
+    }
+}
+
+/// What was found of places, by their numbers, so that it is looked for once for each.
+#[derive(Debug)]
+pub struct PerPlace<T>(Vec<Option<T>>);
+
+impl<T> Default for PerPlace<T> {
+    fn default() -> Self {
+        PerPlace(Vec::new())
+    }
+}
+
+impl<T> PerPlace<T> {
+    /// What was found of `place`, or what `find` finds.
+    #[inline]
+    pub fn of(&mut self, place: Place, find: impl FnOnce() -> T) -> &mut T {
+        if self.0.len() <= place.index() {
+            self.0.resize_with(place.index() + 1, || None);
+        }
+        self.0[place.index()].get_or_insert_with(find)
+    }
+}
+
 /// The flows of every entity. Memory follows the number of processes, cgroups and files, not of rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Kept", into = "Kept")]

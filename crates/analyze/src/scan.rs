@@ -50,7 +50,7 @@ use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
 use crossing::Known;
 use durations::Durations;
 use order::Order;
-use pile::Source;
+pub use pile::Source;
 use table::Events;
 pub use table::{EVENT_TABLES, EventTable, Reach};
 use told::Told;
@@ -197,7 +197,7 @@ impl<'a> Fold<'a> {
         };
         part.read(&groups)?.each_unless(refuses, |batch| {
             self.known.begin(if crosses && table.id == SyscallTable::ID { batch.num_rows() } else { 0 });
-            if self.settings.counts || self.settings.ordered.of_layers() {
+            if self.settings.folds() {
                 (table.fold)(batch, self)?;
             }
             if crosses { (table.cross)(batch, self) } else { Ok(()) }

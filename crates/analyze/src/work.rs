@@ -19,7 +19,7 @@ use crate::memory::Budget;
 use crate::parallel::each;
 use crate::partial::Partial;
 use crate::progress::Progress;
-use crate::scan::{EventTable, Fold, Scan};
+use crate::scan::{EventTable, Fold, Scan, Source};
 use crate::store::{Id, Kept, Store};
 use unit::Unit;
 
@@ -61,7 +61,7 @@ struct Read {
 
 impl Read {
     /// Where operations began at the same time, those of the part that comes first are first, and in a part those of the row group that does.
-    fn source(&self) -> u64 {
+    fn source(&self) -> Source {
         (self.part as u64) << 32 | self.groups.first().copied().unwrap_or(0) as u64
     }
 }
@@ -156,7 +156,7 @@ impl<'a> Worker<'a> {
             Task::Piece { part, piece, pieces } => {
                 let end = |groups: usize, piece: usize| groups * piece / pieces;
                 self.open.retain(|open, _| open == part);
-                self.read(*part, |groups| ((end(groups, *piece)..end(groups, piece + 1)).collect(), 0))
+                self.read(*part, 0, |groups| (end(groups, *piece)..end(groups, piece + 1)).collect())
             }
             Task::Stretches(stretches) => self.take_stretches(stretches, sequences),
         }
@@ -174,7 +174,7 @@ impl<'a> Worker<'a> {
         self.open.retain(|open, _| reads.iter().any(|read| open == &read.part));
         for read in reads {
             self.fold(scan).pass_stretches(read.stretch);
-            self.read(read.part, |_| (read.groups.clone(), read.source()))?;
+            self.read(read.part, read.source(), |_| read.groups.clone())?;
         }
         let sequences = self.fold(scan).end_stretches();
         // Whoever panicked while it held them ends the program; see `each`.
@@ -190,8 +190,8 @@ impl<'a> Worker<'a> {
         self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings))
     }
 
-    /// Reads the row groups that `groups` chooses, of as many as it is told, with the number of the source that they are.
-    fn read(&mut self, number: usize, groups: impl FnOnce(usize) -> (Vec<usize>, u64)) -> Result<()> {
+    /// Reads the row groups that `groups` chooses, of as many as it is told.
+    fn read(&mut self, number: usize, source: Source, groups: impl FnOnce(usize) -> Vec<usize>) -> Result<()> {
         let work = self.work;
         let Work { scan, table, part } = &work[number];
         let read = || {
@@ -199,7 +199,7 @@ impl<'a> Worker<'a> {
                 Some(open) => open,
                 None => table.open(part, &table.columns(&self.settings))?,
             };
-            let (groups, source) = groups(open.groups());
+            let groups = groups(open.groups());
             self.fold(scan).read(table, &mut open, (&groups, source))?;
             let groups: usize = self.open.values().chain([&open]).map(OpenPart::groups).sum();
             if self.open.len() < MOST_OPEN && groups <= MOST_OPEN_GROUPS {

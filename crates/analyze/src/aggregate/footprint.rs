@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Precision;
 use super::sequence::{BySubject, Owners, Subject};
-use crate::entity::{Entities, Entity, FileId, Place, Places, Scope};
+use crate::entity::{Entities, Entity, FileId, PerPlace, Place, Places};
 use kept::{Kept, Limits};
 
 /// The size of a block.
@@ -65,6 +65,11 @@ fn mix(hash: u64, word: u64) -> u64 {
 /// How often a number of blocks is halved so that there are no more than there is room for, which is not none.
 fn halvings(blocks: u64, room: u64) -> u32 {
     blocks.div_ceil(room).max(1).next_power_of_two().ilog2()
+}
+
+/// One in so many blocks is looked at, when their number was halved so often.
+pub fn one_in(halved: u32) -> u64 {
+    1u64.checked_shl(halved).unwrap_or(u64::MAX)
 }
 
 /// A file or a disk, in which blocks have numbers.
@@ -135,16 +140,16 @@ impl Touch {
     }
 }
 
-/// The place of what positions of an operation of `layer` at these places are in.
-fn place_of(layer: Layer, places: &Places) -> Place {
-    // Positions on a block device itself may be those on a partition, or on a volume over several disks.
-    let scope = if layer == Layer::Block { Scope::Device } else { Scope::File };
-    places.0[scope as usize]
-}
+/// The spaces of places.
+#[derive(Debug, Default)]
+pub struct Spaces(PerPlace<Option<Space>>);
 
-/// In which space positions of an operation of `layer` at these places are.
-pub fn space(layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
-    Space::of(&entities.of(place_of(layer, places)))
+impl Spaces {
+    /// In which space positions of an operation of `layer` at these places are.
+    pub fn of(&mut self, layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
+        let place = places.of_positions(layer);
+        *self.0.of(place, || Space::of(&entities.of(place)))
+    }
 }
 
 /// The blocks of one subject.
@@ -328,8 +333,8 @@ pub struct Walk {
     layers: BTreeMap<Layer, Taken>,
     /// The hash of each block of the operation that is being taken.
     hashes: Vec<u64>,
-    /// By place, as far as it was asked for.
-    spaces: Vec<Option<Option<Space>>>,
+    /// The files and disks that positions are in.
+    pub spaces: Spaces,
 }
 
 impl Walk {
@@ -337,16 +342,7 @@ impl Walk {
     pub fn new(precision: Precision) -> Walk {
         let limit = |most: usize| if precision == Precision::Exact { usize::MAX } else { most };
         let (most, most_in_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
-        Walk { most, most_in_window, layers: BTreeMap::new(), hashes: Vec::new(), spaces: Vec::new() }
-    }
-
-    /// The same as [`space`], which is asked for once for each place.
-    pub fn space(&mut self, layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
-        let place = place_of(layer, places);
-        if self.spaces.len() <= place.index() {
-            self.spaces.resize(place.index() + 1, None);
-        }
-        *self.spaces[place.index()].get_or_insert_with(|| Space::of(&entities.of(place)))
+        Walk { most, most_in_window, layers: BTreeMap::new(), hashes: Vec::new(), spaces: Spaces::default() }
     }
 
     /// Adds an operation of `layer` that is of the system in `slot` and on the disk at `device`.

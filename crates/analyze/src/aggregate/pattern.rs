@@ -9,7 +9,7 @@ use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
 use super::sequence::{Owners, Point, recorded_together};
-use crate::entity::{Entity, Place, Scope};
+use crate::entity::{Entity, PerPlace, Place, Scope};
 
 /// A jump goes farther than that.
 pub const JUMP_BYTES: u64 = 1_000_000;
@@ -258,29 +258,24 @@ fn numbered(all: &mut Vec<Entity>, entity: Entity) -> u32 {
 pub struct Walk {
     layer: Layer,
     pattern: Pattern,
-    /// The number of the entity at each place, once it is asked for.
-    numbers: Vec<Option<u32>>,
+    /// The number of the entity at each place.
+    numbers: PerPlace<u32>,
 }
 
 impl Walk {
     /// No operations of `layer` yet.
     pub fn new(layer: Layer) -> Walk {
-        Walk { layer, pattern: Pattern::default(), numbers: Vec::new() }
+        Walk { layer, pattern: Pattern::default(), numbers: PerPlace::default() }
     }
 
     /// Takes points in the order of their time.
     pub fn add(&mut self, points: &[Point], owners: &Owners) {
         let Walk { layer, pattern: Pattern { entities, streams }, numbers } = self;
-        let mut number = |place: Place, entity: Entity| {
-            if numbers.len() <= place.index() {
-                numbers.resize(place.index() + 1, None);
-            }
-            *numbers[place.index()].get_or_insert_with(|| numbered(entities, entity))
-        };
+        let mut number = |place: Place, entity: Entity| *numbers.of(place, || numbered(entities, entity));
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let (Some(direction), Some(begin)) = (point.direction, point.position) else { continue };
             let at = At { ts_ns: point.ts_ns, begin, bytes: point.bytes, ops: point.ops };
-            let Some(space) = space(*layer, point, owners) else { continue };
+            let space = point.places.of_positions(*layer);
             let of_space = owners.entity(space);
             for who in SCOPES.map(|scope| point.places.0[scope as usize]) {
                 let entity = owners.entity(who);
@@ -333,16 +328,6 @@ impl Pattern {
         for ((who, _, direction), stream) in self.streams {
             sums.entry((self.entities[who as usize], direction)).or_default().combine(stream.sums());
         }
-    }
-}
-
-/// In which space the positions of a point are.
-fn space(layer: Layer, point: &Point, owners: &Owners) -> Option<Place> {
-    let at = |scope: Scope| point.places.0[scope as usize];
-    match layer {
-        Layer::Block => Some(at(Scope::Device)),
-        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
-        _ => Some(at(Scope::File)).filter(|file| matches!(owners.entity(*file), Entity::File(..))),
     }
 }
 

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 
-use super::footprint::{Touch, space};
+use super::footprint::{Spaces, Touch, one_in};
 use super::sequence::{BySubject, Owners, Point, Subject};
 
 /// Distances up to a power of two, and more than half of it.
@@ -179,21 +179,22 @@ pub struct Reuse {
 pub struct Walk {
     layer: Layer,
     halved: u32,
+    spaces: Spaces,
     subjects: BySubject<Touches>,
 }
 
 impl Walk {
     /// No operations of `layer` yet; of blocks one in 2^`halved` is looked at.
     pub fn new(layer: Layer, halved: u32) -> Walk {
-        Walk { layer, halved, subjects: BySubject::default() }
+        Walk { layer, halved, spaces: Spaces::default(), subjects: BySubject::default() }
     }
 
     /// Takes points in the order of their time.
     pub fn add(&mut self, points: &[Point], owners: &Owners) {
-        let Walk { layer, halved, subjects } = self;
+        let Walk { layer, halved, spaces, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let position = point.position.and_then(|position| u64::try_from(position).ok());
-            let space = space(*layer, &point.places, owners.entities);
+            let space = spaces.of(*layer, &point.places, owners.entities);
             let (Some(direction), Some(position), Some(space)) = (point.direction, position, space) else { continue };
             let touch = Touch { ts_ns: point.ts_ns, direction, space, position, bytes: point.bytes, ops: 1 };
             if !touch.can_be() {
@@ -237,10 +238,6 @@ impl Reuse {
             }
         }
     }
-}
-
-fn one_in(halved: u32) -> u64 {
-    1u64.checked_shl(halved).unwrap_or(u64::MAX)
 }
 
 /// How far back blocks of a subject were touched before.

@@ -125,9 +125,7 @@ impl Fold<'_> {
             return;
         };
         let is_on_disk = matches!(file_kind, Some(FdKind::Regular | FdKind::Block)) || op.direction().is_none();
-        let (first_ns, last_ns) = stretches.span();
-        let reaches = ts_ns <= last_ns && end_ns >= first_ns;
-        if !reaches || !is_on_disk || file_kind == Some(FdKind::Memory) {
+        if !stretches.reaches((ts_ns, end_ns)) || !is_on_disk || file_kind == Some(FdKind::Memory) {
             return;
         }
         if self.is_beyond(ts_ns, Some(view.dur_ns.at(row))) {

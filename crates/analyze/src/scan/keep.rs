@@ -46,7 +46,7 @@ pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, 
             continue;
         };
         let device = places.0[Scope::Device as usize];
-        if let Some(space) = walk.space(layer, &places, entities).filter(|_| ops > 0 && size > 0) {
+        if let Some(space) = walk.spaces.of(layer, &places, entities).filter(|_| ops > 0 && size > 0) {
             let (ts_ns, ops) = (asked.ts_ns, u64::from(ops));
             walk.add(layer, &Touch { ts_ns, direction, space, position, bytes: size, ops }, (account.slot, device));
         }

@@ -136,6 +136,12 @@ impl Stretches {
         (first_ns..=last_ns).contains(&ns)
     }
 
+    /// Whether what was under way between two moments was so in any of them.
+    pub fn reaches(&self, (begin_ns, end_ns): Span) -> bool {
+        let (first_ns, last_ns) = self.span();
+        begin_ns <= last_ns && end_ns >= first_ns
+    }
+
     /// The stretch of a moment, if it is in one.
     fn at(&mut self, ns: i64) -> Option<usize> {
         if self.spans.get(self.last).is_some_and(|(first_ns, last_ns)| (*first_ns..=*last_ns).contains(&ns)) {
@@ -166,14 +172,14 @@ impl Stretches {
 
     /// Leaves a call in all stretches that it reaches into.
     pub fn call(&mut self, call: &Call) {
-        let (first_ns, last_ns) = self.span();
-        if call.ts_ns > last_ns || call.end_ns < first_ns {
+        if !self.reaches((call.ts_ns, call.end_ns)) {
             return;
         }
-        let (source, ends) = (self.source, (self.at(call.ts_ns.max(first_ns)), self.at(call.end_ns.min(last_ns))));
+        let (first_ns, last_ns) = self.span();
+        let ends = (self.at(call.ts_ns.max(first_ns)), self.at(call.end_ns.min(last_ns)));
         let (Some(first), Some(last)) = ends else { return };
-        for stretch in first..last + 1 {
-            self.left[stretch].crossed.calls.push(source, call.clone());
+        for left in &mut self.left[first..=last] {
+            left.crossed.calls.push(self.source, call.clone());
         }
     }
 

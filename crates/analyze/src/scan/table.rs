@@ -126,7 +126,7 @@ impl EventTable {
 
     /// The columns of it that are looked at.
     pub fn columns(&self, settings: &Settings) -> Vec<&'static str> {
-        if !settings.counts && !settings.ordered.of_layers() {
+        if !settings.folds() {
             return self.of_crossing.to_vec();
         }
         let asked = [true, settings.entities, settings.sizes, settings.positions(), settings.ordered.crossing];

@@ -116,7 +116,7 @@ impl Sampled {
 
     /// One in so many blocks is kept.
     pub fn one_in(&self) -> u64 {
-        1u64.checked_shl(self.halved).unwrap_or(u64::MAX)
+        super::one_in(self.halved)
     }
 
     /// How many different blocks there are by direction and, last, whichever way they were touched, those of long operations included: an estimate,
