@@ -75,7 +75,7 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
     assert "sampled" in recorder.text and "NOT BALANCED" not in recorder.text, recorder.text
     capture.check_books()
     assert capture.lost() == 0
-    assert health["recorded_one_in"] > 1 and health["cpu_permille"] > 0
+    assert any(look["recorded_one_in"] > 1 for look in looks) and health["cpu_permille"] > 0, looks
     # Or it is told: to look at what passes takes more, where others make hundreds of thousands of calls a second.
     assert taken < 1.5 * limit or any(look["over_cpu_limit"] for look in looks), (told, looks)
 
@@ -84,7 +84,8 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
     greatest = sampling["greatest_weight"]
     for table in ("syscall", "block"):
         weights = {weight for weight, in capture.sql(f"select distinct weight from {{{table}}}")}
-        assert max(weights) == greatest > 1 and weights <= {2**step for step in range(9)}, weights
+        # The greatest may have come so late, or for so short, that nothing began while it was so.
+        assert 1 < max(weights) <= greatest and weights <= {2**step for step in range(9)}, (weights, greatest)
     reads, writes = (a + b for a, b in zip(first, second, strict=True))
     for table, own in (("syscall", "op in ('pread64', 'pwrite64')"), ("block", "class = 'data'")):
         for op, happened in (("read", reads), ("write", writes)):

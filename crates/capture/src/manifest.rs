@@ -152,7 +152,7 @@ pub enum Privacy {
 pub struct Sampling {
     /// What recorder and kernel programs together might take of a CPU.
     pub cpu_limit_percent: f64,
-    /// The greatest weight of a row; 1 where all was recorded.
+    /// No row has a greater weight: the most that one stood for at any moment, in which nothing need have begun; 1 where all was recorded.
     pub greatest_weight: u32,
     /// How long rows had more than 1.
     pub sampled_ms: u64,
