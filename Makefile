@@ -64,12 +64,9 @@ test-kernels: setup build-all ## Only the virtual machines: Debian's 5.10, 6.1 a
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
 		PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m pytest -p no:cacheprovider -rs tests/e2e/test_kernels.py tests/e2e/test_differential_kernels.py
 
-# Those that compare two moments or wait for something: they have to pass whatever else the machine does.
-WAITING = $(addprefix tests/e2e/test_,disk.py live.py memory.py month.py record.py resume.py sampling.py service.py survive.py writeback.py fuse.py sanity.py)
-
-repeat: setup build-all ## Run TESTS (those that wait for something) TIMES times (30) beside BUSY busy processes (0)
+repeat: setup build-all ## Run TESTS (those marked moments) TIMES times (30) beside BUSY busy processes (0): they must pass whatever else the machine does
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release \
-		PYTHONDONTWRITEBYTECODE=1 scripts/repeat.sh $(or $(TIMES),30) $(or $(BUSY),0) $(PYTHON) -m pytest -p no:cacheprovider -q -x $(or $(TESTS),$(WAITING))
+		PYTHONDONTWRITEBYTECODE=1 scripts/repeat.sh $(or $(TIMES),30) $(or $(BUSY),0) $(PYTHON) -m pytest -p no:cacheprovider -q -x $(or $(TESTS),-m moments tests/e2e)
 
 soak: setup-soak build-all ## The long form of what a capture must survive, and of what it is held against (about two hours)
 	$(SUDO) env "PATH=$(PATH)" IOSTRATA_CACHE=$(IOSTRATA_CACHE) IOSTRATA_BIN=$(CARGO_TARGET_DIR)/release IOSTRATA_SOAK=1 \

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 
+import pytest
 from conftest import analyze
 
 MIB = 1 << 20
@@ -24,6 +25,7 @@ def one(rows, **wanted):
     return row
 
 
+@pytest.mark.moments
 def test_every_scope_adds_up_to_the_devices_counters(disk, record, actors, tmp_path):
     old = disk.mount / "old"
     old.write_bytes(bytes(4 * MIB))
@@ -100,6 +102,7 @@ def test_direct_io_is_its_files_too(disk, record, actors, tmp_path):
         assert row["evidence_direct_bytes"] == str(count * MIB) and float(row["amplification"]) == 1
 
 
+@pytest.mark.moments
 def test_an_overlay_counts_nothing_twice(disk, overlay, record, actors, tmp_path):
     """The call is on the overlay's file, the pages and the requests are of another."""
     (overlay.lower / "old").write_bytes(bytes(2 * MIB))

@@ -149,6 +149,7 @@ def cache_of(capture, out, *arguments):
         return {(row["scope"], row["name"]): row for row in csv.DictReader(lines)}
 
 
+@pytest.mark.moments
 def test_reads_through_the_cache_hit_and_miss(disk, record, tmp_path):
     (disk.mount / "file").write_bytes(bytes(16 << 20))
     subprocess.run(["sync", "-f", disk.mount], check=True)

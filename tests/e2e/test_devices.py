@@ -111,6 +111,7 @@ def running(*command):
         process.wait()
 
 
+@pytest.mark.moments
 def test_a_recording_within_a_load_has_narrow_edges_and_says_what_the_counters_allow(loop, record, tmp_path):
     """The load goes on before and after, so the counters leave room: how much is said, and it is little."""
     fio = [require("fio"), "--name=load", f"--filename={loop.device}", "--rw=randwrite", "--bs=4k", "--direct=1", "--ioengine=psync",

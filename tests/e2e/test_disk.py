@@ -60,6 +60,7 @@ def fill(disk, leave):
     return ballast
 
 
+@pytest.mark.moments
 def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk, small, writer, record):  # noqa: F811
     space = os.statvfs(small.mount)
     reserve = space.f_blocks * space.f_frsize // 100 * 5
@@ -124,6 +125,7 @@ def size_of(directory):
     return total
 
 
+@pytest.mark.moments
 def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, record):  # noqa: F811
     most = 16 * MIB
     recorder = record("--device", fast_disk.name, "--max-disk", "16MiB", "--rotate-interval", "2s", "--flush-interval", "1s")
@@ -164,6 +166,7 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
         assert counted > 0 and sum(int(row[column]) for row in rows) == counted, column
 
 
+@pytest.mark.moments
 def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, record):  # noqa: F811
     """Others take the room that the capture may have: what is left of it is the newest."""
     space = os.statvfs(small.mount)
@@ -220,6 +223,7 @@ def check_written(recorder, told):
         assert rows == written, table
 
 
+@pytest.mark.moments
 def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, small, writer, record):  # noqa: F811
     subprocess.run(["mount", "-o", "remount,errors=remount-ro", small.mount], check=True)
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "2s", out=small.mount / "run")
@@ -234,6 +238,7 @@ def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, sma
     check_written(recorder, told)
 
 
+@pytest.mark.moments
 def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, writer, record, tmp_path):  # noqa: F811
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "1s")
     recorder.wait_until(lambda health: health["parts"] > 0)

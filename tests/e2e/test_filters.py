@@ -62,6 +62,7 @@ def test_a_command_name(disk, record):
     assert writes(capture, "block")[0] == 5
 
 
+@pytest.mark.moments
 def test_a_cgroup_and_those_made_below_it_later(disk, record):
     mount = subprocess.run(["findmnt", "-nt", "cgroup2", "-o", "TARGET"], capture_output=True, text=True).stdout.split()
     if not mount:

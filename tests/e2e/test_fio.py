@@ -27,6 +27,7 @@ def loop(recordable, public_dir):
     ("libaio", 4, {"read": "aio_read", "write": "aio_write"}),
     ("io_uring", 2, {"read": "io_uring_read", "write": "io_uring_write"}),
 ])
+@pytest.mark.moments
 def test_operations_bytes_and_percentiles_are_fios(engine, depth, ops, loop, record, tmp_path):
     """
     Of what waits and what does not. Where it does not, fio's completion latency leaves out the submission (in which a loop device

@@ -168,6 +168,7 @@ def test_a_command_that_a_signal_ends_leaves_what_was_there_before(name, place, 
     case.check_it_works()
 
 
+@pytest.mark.moments
 def test_a_signal_that_is_ignored_at_the_start_stays_ignored(made, tmp_path):
     """As with nohup(1)."""
     case = Case("generate", "new", made, tmp_path)
@@ -197,6 +198,7 @@ def test_no_result_is_replaced_unless_all_can_be(made, tmp_path):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.moments
 def test_figures_that_a_signal_ends_are_whole_or_not_there(tmp_path):
     """Those that are finished stay."""
     results, scratch = tmp_path / "results", tmp_path / "scratch"

@@ -80,11 +80,13 @@ def test_what_dd_wrote_is_in_the_table_with_its_owner(disk, table, tmp_path):
     assert "capture " not in report and "NOT BALANCED" not in report and "taken" in report
 
 
+@pytest.mark.moments
 def test_rows_come_while_it_records_and_nothing_follows_them(disk, table):
     dd("if=/dev/zero", f"of={disk.mount}/x", "bs=4k", "count=1", "oflag=direct")
     assert select.select([table.stdout], [], [], 60)[0]
 
 
+@pytest.mark.moments
 def test_what_the_kernel_side_gathers_is_shown_though_nothing_follows_it(disk, actors):
     """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""
     writer, path = actors(), disk.mount / "file"
@@ -120,6 +122,7 @@ def test_a_command_that_fails_gives_its_code(recordable):
     assert process.returncode == 7 and "the command ended with code 7" in report
 
 
+@pytest.mark.moments
 def test_json_says_what_the_capture_says(disk, record, tmp_path):
     rules = tmp_path / "rules.toml"
     rules.write_text('[[system]]\nname = "copier"\nrules = [{ exe = "*/dd", cmdline = "*copied*" }]\n')
@@ -176,6 +179,7 @@ for _ in sys.stdin:
 """
 
 
+@pytest.mark.moments
 def test_a_reader_that_stands_still_loses_nothing_of_the_capture(disk, record):
     reading, writing = os.pipe()
     recorder = record("--device", disk.name, "--live", "--format", "json", stdout=writing)
@@ -202,6 +206,7 @@ def test_a_reader_that_stands_still_loses_nothing_of_the_capture(disk, record):
         assert len([json.loads(line) for line in late]) == shown
 
 
+@pytest.mark.moments
 def test_a_slow_reader_is_told_what_it_does_not_see(disk):
     process = view("--device", disk.name)
     process.stdout.readline()
@@ -228,6 +233,7 @@ def test_a_reader_that_goes_away_ends_a_recording_for_it_alone(table):
     table.stdout, table.stderr = None, None
 
 
+@pytest.mark.moments
 def test_a_reader_that_goes_away_leaves_the_capture_alone(disk, record):
     reading, writing = os.pipe()
     recorder = record("--device", disk.name, "--live", stdout=writing)

@@ -49,6 +49,7 @@ def ios(output):
     return job["read"]["total_ios"], job["write"]["total_ios"]
 
 
+@pytest.mark.moments
 def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
     """psync, eight jobs: every operation that fio says it did is a row, at both layers, or is counted as lost."""
     fio(fast_disk, "--ioengine=psync", "--runtime=1")
@@ -72,6 +73,7 @@ def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
     print(f"{reads + writes} operations, {lost} events lost, {rss / MIB:.0f} MiB")
 
 
+@pytest.mark.moments
 def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tmp_path, record):
     """The recording begins and ends in the middle of the load: rows lie between the inner and the outer readings."""
     command = ["fio", "--name=test", f"--filename={fast_disk.mount}/fio", "--size=64M", "--rw=randrw", "--bs=4k",
@@ -96,6 +98,7 @@ def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tm
     assert book["edges"]["read_ops"] > 0 and book["rows"]["read_ops"] > 1000, book
 
 
+@pytest.mark.moments
 def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     """Rings of the smallest size and a recorder that is stopped for a while: the loss is the kernel's count of it."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB")
@@ -171,6 +174,7 @@ def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
     assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (20,)
 
 
+@pytest.mark.moments
 @pytest.mark.parametrize("options", [(), ("--ring-size", "256KiB")], ids=["default", "small-rings"])
 def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path, options):
     """As many calls as two CPUs can make, for STORM_SECONDS, and beside them programs that begin, make a file and write to the disk."""

@@ -74,6 +74,7 @@ def watch_rss(recorder, peaks, over):
         peaks.append(int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024)
 
 
+@pytest.mark.moments
 def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, record):
     above, below = stalling
     recorder = record("--comm", Load.NAME, out=above.mount / "run")
@@ -140,6 +141,7 @@ def in_memory():
     shutil.rmtree(directory)
 
 
+@pytest.mark.moments
 @pytest.mark.parametrize("name_bytes, byte, directory_bytes", [(16, ord("n"), 0), (255, ord("n"), 200), (255, 0xFF, 200)],
                          ids=["short", "long", "not-utf-8"])
 def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, name_bytes, byte, directory_bytes):
@@ -212,6 +214,7 @@ def groups_of(directory, table):
     return finished
 
 
+@pytest.mark.moments
 def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the_rotation(disk, record, tmp_path):
     recorder = record("--device", disk.name, "--flush-interval", "100ms", "--rotate-interval", "3650days", "--rotate-size", "1TiB",
                       "--memory", f"{LITTLE}MiB")
@@ -241,6 +244,7 @@ def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the
     assert summary.returncode == recorder.process.returncode, summary.stderr
 
 
+@pytest.mark.moments
 def test_maps_of_the_kernel_side_take_what_is_said_of_them(record):
     """They are no process's memory. Those of owners follow the machine's, within bounds; the others have their sizes."""
     recorder = record()

@@ -6,6 +6,7 @@ import statistics
 import time
 from pathlib import Path
 
+import pytest
 from proc import descriptors
 from test_memory import Load
 
@@ -37,6 +38,7 @@ def taken(pid):
     return rss, len(files), *(sum(size for by_entry, size in maps.values() if by_entry == which) for which in (0, 1))
 
 
+@pytest.mark.moments
 def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
     load = Load(rate=())
     samples = []

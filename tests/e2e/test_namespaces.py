@@ -68,6 +68,7 @@ def test_a_process_in_a_pid_namespace(disk, tmp_path, recordable):
     assert writes(Capture(out)) == 50
 
 
+@pytest.mark.moments
 def test_a_cgroup_in_a_cgroup_namespace(disk, tmp_path, recordable):
     mount = run("findmnt", "-nt", "cgroup2", "-o", "TARGET").stdout.split()
     if not mount:
@@ -100,6 +101,7 @@ def test_a_cgroup_in_a_cgroup_namespace(disk, tmp_path, recordable):
                     time.sleep(0.05)
 
 
+@pytest.mark.moments
 def test_a_time_namespace_does_not_move_the_rows(disk, tmp_path, recordable):
     out = tmp_path / "run"
     command = [sys.executable, "-c", code(disk.mount / "ns-file", 10)]
@@ -157,6 +159,7 @@ def test_a_cgroup_that_leaves_nothing_out(path, why, tmp_path, recordable):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.moments
 def test_a_limit_of_file_sizes_is_a_write_that_fails(disk, tmp_path, recordable):
     out = tmp_path / "run"
     load = f"for i in range(3000): open({str(disk.mount)!r} + f'/{{i}}', 'wb').write(os.urandom(5000))"

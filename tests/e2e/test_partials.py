@@ -64,6 +64,7 @@ def test_what_cannot_be_is_one_line(arguments, code, expected, generated, tmp_pa
     assert len(result.stderr.splitlines()) == 1 or "Usage: " in result.stderr or "For more information" in result.stderr
 
 
+@pytest.mark.moments
 def test_a_recording_is_analyzed_again_at_the_cost_of_what_is_new(disk, record, tmp_path):
     load = subprocess.Popen(
         [require("fio"), "--name=grow", f"--directory={disk.mount}", "--size=32M", "--rw=randrw", "--bs=4k", "--ioengine=psync", "--numjobs=2",

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pyarrow.parquet
+import pytest
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -210,6 +211,7 @@ def test_an_interrupted_recorder_still_says_what_it_has(disk, record):
     assert "balanced" in recorder.text and "NOT BALANCED" not in recorder.text
 
 
+@pytest.mark.moments
 def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
     recorder = record("--device", disk.name, "--layers", "block")
     before_ns = time.time_ns()
@@ -235,6 +237,7 @@ def told(recorder, signal_number, reached, seconds=180):
         time.sleep(0.02)
 
 
+@pytest.mark.moments
 def test_sighup_closes_the_parts_and_the_recording_goes_on(disk, record):
     recorder = record("--device", disk.name)
     demo_workload(disk)
@@ -249,6 +252,7 @@ def test_sighup_closes_the_parts_and_the_recording_goes_on(disk, record):
     capture.check_books()
 
 
+@pytest.mark.moments
 def test_sigusr1_tells_how_it_is_and_sigterm_stops(disk, record, tmp_path):
     errors = tmp_path / "errors"
     with open(errors, "w") as stderr:

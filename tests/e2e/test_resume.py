@@ -3,6 +3,7 @@
 import os
 import time
 
+import pytest
 from conftest import BIN, NOBODY, Capture, analyze, parts_of, run, summary_rows, wait_for, whole_until_ns
 from survival import check_no_gaps, check_parts
 from test_disk import size_of
@@ -14,6 +15,7 @@ MIB = 1 << 20
 SECOND = "segment-000002"
 
 
+@pytest.mark.moments
 def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs):  # noqa: F811
     out = theirs / "run"
     # With room for what waits on a machine that is busy.

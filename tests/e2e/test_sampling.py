@@ -46,6 +46,7 @@ def standard_error(capture, source, amount):
     return math.sqrt(periods * (squares - total * total / periods) / (periods - 1))
 
 
+@pytest.mark.moments
 def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, record, timed, tmp_path):  # noqa: F811
     limit = 3
     # What it takes just to look at what passes grows with the operations, and a machine may do more of them than the limit is enough for.
@@ -129,6 +130,7 @@ def test_within_the_limit_everything_is_recorded(disk, record):
     capture.check_device(disk.name)
 
 
+@pytest.mark.moments
 def test_all_is_recorded_again_when_there_is_room(fast_disk, record):  # noqa: F811
     """After the load no request passes for one whose beginning was not seen, and the rest of the books is whole."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "4")
@@ -152,6 +154,7 @@ def counters(disk):
     return fields[4], fields[6] * 512
 
 
+@pytest.mark.moments
 def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, record):  # noqa: F811
     """Writes of 1 MiB, of which the block layer makes several requests, and small ones that writeback merges."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "0.5")

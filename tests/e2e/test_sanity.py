@@ -76,6 +76,7 @@ sys.stdin.readline()
 """
 
 
+@pytest.mark.moments
 def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk, record, tmp_path):
     disk.settle()
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -112,6 +113,7 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
     assert found["processes"] == ("bad", f"process {worker.pid}: {wrote} bytes written by rows of calls, {wrote - 1} by the kernel")
 
 
+@pytest.mark.moments
 @pytest.mark.parametrize("engine", ["psync", "libaio", "io_uring"])
 @pytest.mark.parametrize("way", ["randread", "randwrite"])
 def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record, tmp_path, engine, way):
@@ -155,6 +157,7 @@ def keeps_waiting(pid, threads):
     return len(seen) >= threads
 
 
+@pytest.mark.moments
 @pytest.mark.parametrize("engine", ["psync", "sendfile", "libaio", "io_uring"])
 def test_calls_that_began_before_are_in_the_bounds(disk, record, tmp_path, engine):
     """Writes that wait for a file system that is frozen when the recording begins reach the disk within it, and have no row."""

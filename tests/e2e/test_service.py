@@ -32,6 +32,7 @@ def write(disk, count):
             os.fsync(file.fileno())
 
 
+@pytest.mark.moments
 def test_whoever_asks_learns_how_a_recording_is(disk, record, tmp_path):
     errors = tmp_path / "errors"
     with open(errors, "w") as stderr:
@@ -58,6 +59,7 @@ def test_whoever_asks_learns_how_a_recording_is(disk, record, tmp_path):
     assert "(SIGTERM)" in over.stdout
 
 
+@pytest.mark.moments
 def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(stalling, record, tmp_path):  # noqa: F811
     above, below = stalling
     recorder = record("--comm", Load.NAME, "--flush-interval", "1s", out=above.mount / "run")

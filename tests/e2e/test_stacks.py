@@ -87,6 +87,7 @@ def test_an_overlay_in_another_mount_namespace(disk, record):
     assert capture.manifest["filtered"]["unmapped"] == []
 
 
+@pytest.mark.moments
 def test_a_number_that_meant_nothing_is_looked_for_again(disk, record):
     """One container is gone before anyone looks at its rows; the next one gets the number of its overlay, and stays."""
     recorder = record("--device", disk.name)

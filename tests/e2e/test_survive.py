@@ -45,6 +45,7 @@ def writer(disk):
     process.wait()
 
 
+@pytest.mark.moments
 def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp_path):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
@@ -95,6 +96,7 @@ def test_a_second_recorder_and_recover_keep_away_from_a_running_one(disk, record
     assert "nothing to recover" in analyze("recover", recorder.out).stdout
 
 
+@pytest.mark.moments
 def test_a_running_capture_can_be_looked_at(disk, writer, record, tmp_path):
     """What has been flushed is in a summary while the recorder goes on; and nothing of it is disturbed."""
     recorder = record("--device", disk.name, "--flush-interval", "300ms")
@@ -118,6 +120,7 @@ def has_dirtied(directory, path, pid):
     return capture.one(f"select sum(bytes)::bigint from {{fs}} where op = 'dirty' and pid = {pid} and ino = {path.stat().st_ino}")[0]
 
 
+@pytest.mark.moments
 @pytest.mark.parametrize("interval", ["100ms", "2s"])
 def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(disk, record, actors, tmp_path, interval):
     """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""

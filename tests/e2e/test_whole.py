@@ -74,6 +74,7 @@ def shown(out, to):
     return {pid: (min(of), max(of), len(of)) for pid, of in numbers.items()}
 
 
+@pytest.mark.moments
 def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers, record, tmp_path):
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
@@ -156,6 +157,7 @@ def test_what_is_in_finished_parts_is_not_left_out_for_a_long_flush_interval(dis
     recorder.stop(expected=None)
 
 
+@pytest.mark.moments
 def test_what_was_lost_before_that_moment_is_on_the_disk_too(fast_disk, record, tmp_path):  # noqa: F811
     """A recorder that stood still for a moment loses requests, and is killed as soon as it says that all is there up to a later moment."""
     seed = random.randrange(1 << 32)

@@ -35,6 +35,7 @@ def written(capture):
         where op = 'write' and class = 'data' group by 1""")
 
 
+@pytest.mark.moments
 def test_the_recording_goes_on_until_the_command_is_written_back(disk, record, soon):
     disk.settle()
     capture = record("--device", disk.name, *writer(disk), wait=False).finish()
@@ -64,6 +65,7 @@ def test_of_a_page_all_is_clean_when_its_blocks_are_written(disk, record, writte
     assert size <= dirty and (size < dirty or "bs=4096" in written)
 
 
+@pytest.mark.moments
 def test_what_was_not_written_back_in_time_is_told(disk, record):
     disk.settle()
     recorder = record("--device", disk.name, "--wait-writeback", "0s", *writer(disk), wait=False)
