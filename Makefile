@@ -95,7 +95,7 @@ bench-smoke: setup build-all ## Each for seconds, to see that they run
 	$(SUDO) env "PATH=$(PATH)" python3 -B bench/writeback.py --iostrata $(CARGO_TARGET_DIR)/release/iostrata --smoke
 	$(BENCH_ANALYZE) --smoke
 
-docs: ## Write docs/schema.md and docs/csv.md from the declarations
+docs: ## Write docs/reference/schema.md and docs/reference/csv.md from the declarations
 	UPDATE_DOCS=1 cargo test --release --workspace --locked --test it docs
 
 figures: setup-figures $(if $(RESULTS),,build) ## Draw the figures of RESULTS, or of the recorded captures in tests/fixtures

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns runs into the tables that go to the terminal and into docs/performance.md."""
+"""Turns runs into the tables that go to the terminal and into docs/measurements/performance.md."""
 import os
 import platform
 import time

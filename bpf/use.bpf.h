@@ -203,7 +203,7 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 
 /*
  * The request is used anew, so its last use is over, but nobody saw it complete: a program that was active on this CPU is not run
- * again by what interrupts it, and a kernel may have reasons of its own (docs/architecture.md). Its bytes are
+ * again by what interrupts it, and a kernel may have reasons of its own (docs/explanation/architecture.md). Its bytes are
  * known since the issue; when it ended is not.
  */
 static __always_inline void end_unseen(struct inflight_request *state)

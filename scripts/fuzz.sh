@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes what the analyzer reads, from the seeds of its tests and the corpus on (docs/reliability.md).
+# Fuzzes what the analyzer reads, from the seeds of its tests and the corpus on (docs/explanation/reliability.md).
 #
 #   scripts/fuzz.sh SECONDS [TARGET...]     targets: manifest, list, sidecar, rules, parquet, partial, import; all of them without one
 #

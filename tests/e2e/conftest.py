@@ -200,7 +200,7 @@ def wait_for(holds, what="what is waited for", patience_s=180):
 
 
 def whole_until_ns(directory):
-    """Of a capture that is being recorded the moment that its recorder wrote down last (docs/reliability.md)."""
+    """Of a capture that is being recorded the moment that its recorder wrote down last (docs/explanation/reliability.md)."""
     text = (directory / ".whole").read_bytes()
     return max(int(text[place : place + 20]) for place in (0, 4096))
 

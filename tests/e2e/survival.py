@@ -37,7 +37,7 @@ def check_parts(capture):
     assert left == [], "only finished parts are left"
 
 
-# Requests whose end the kernel side did not see (docs/architecture.md) wait for the next use of their tag: a recorder that is
+# Requests whose end the kernel side did not see (docs/explanation/architecture.md) wait for the next use of their tag: a recorder that is
 # killed never learns of them. They come in bursts of up to a queue.
 UNSEEN_REQUESTS = 256
 

@@ -5,11 +5,11 @@ import re
 import pytest
 from conftest import ROOT
 
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+PAGES = sorted([*ROOT.glob("docs/**/*.md"), ROOT / "README.md"])
 FILES = [file.relative_to(ROOT).as_posix() for place in ("crates", "tests", "bpf", "bench", "scripts", "findings", "fuzz") for file in (ROOT / place).rglob("*.*")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_a_page_names_are_there(page):
     # Of C there are the kernel's files, too.
     named = re.findall(r"`((?:[\w./-]+\.rs)|(?:(?:crates|tests|bpf|bench|scripts|findings|fuzz)/[\w./-]+\.\w+)|(?:(?:test|soak)_\w+\.\w+))(?:::[^`]*)?`", page.read_text())
@@ -19,6 +19,13 @@ def test_files_that_a_page_names_are_there(page):
 
 @pytest.mark.parametrize("page", ["reliability.md", "safety.md"])
 def test_promises_name_their_tests(page):
-    sections = re.split(r"^## ", (ROOT / "docs" / page).read_text(), flags=re.MULTILINE)[1:]
+    sections = re.split(r"^## ", (ROOT / "docs" / "explanation" / page).read_text(), flags=re.MULTILINE)[1:]
     without = [section.splitlines()[0] for section in sections if not re.search(r"`[\w/]*(?:test_\w+\.py|tests\.rs|rows\.rs)", section)]
     assert len(sections) > 3 and not without, without
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_of_a_page_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    missing = sorted({link for link in links if "://" not in link and not (page.parent / link).exists()})
+    assert not missing, missing

@@ -24,7 +24,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of what it is known to do. Measured with captures of 20,000 files (docs/analyzing.md).
+    /// Of what it is known to do. Measured with captures of 20,000 files (docs/measurements/analyzing.md).
     pub fn of(settings: &Settings) -> Need {
         // Open parts, pages that are being decoded, histograms.
         let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };

@@ -1,4 +1,4 @@
-//! The documentation of everything that can be read, made from the declarations: of captures `docs/schema.md`, of results `docs/csv.md`.
+//! The documentation of everything that can be read, made from the declarations: of captures `docs/reference/schema.md`, of results `docs/reference/csv.md`.
 
 use std::fmt::Write;
 

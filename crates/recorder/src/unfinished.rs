@@ -1,6 +1,6 @@
 //! Requests that nobody saw complete, at the stop: those that must be over become rows without a duration.
 //!
-//! A kernel may not run the programs at an end (docs/architecture.md). What was issued is known all the same, and a disk that has no
+//! A kernel may not run the programs at an end (docs/explanation/architecture.md). What was issued is known all the same, and a disk that has no
 //! request under way has done all that was asked of it.
 
 use std::collections::HashSet;

@@ -274,7 +274,7 @@ pub struct Finished {
 }
 
 /// Whether all that happened between two operations, each with its time and for how many it stands, was recorded: one of many stands for
-/// more only while moments are sampled, and in a moment everything is recorded (docs/sampling.md).
+/// more only while moments are sampled, and in a moment everything is recorded (docs/explanation/sampling.md).
 pub fn recorded_together((earlier_ns, earlier_ops): (i64, u32), (later_ns, later_ops): (i64, u32)) -> bool {
     const PERIOD_NS: u64 = 1 << 28;
     let weight = u64::from(earlier_ops.max(later_ops));

@@ -19,7 +19,7 @@ use crate::trust::Trust;
 pub const DOC: &str = "Bytes on their way from the application to the device, one row for each system, process, cgroup, file and device and \
     each direction that has any. Each scope has all bytes once, and what is nobody's in a row of its own, so the rows of \
     one scope add up to the kernel's counters of the devices. How an owner is known, and what remains uncertain: \
-    docs/attribution.md. Memory follows the number of processes, cgroups and files.";
+    docs/explanation/attribution.md. Memory follows the number of processes, cgroups and files.";
 
 /// What a row is made from.
 pub struct Row {

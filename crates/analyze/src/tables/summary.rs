@@ -61,7 +61,7 @@ pub type LostIo = [Option<Amounts>; Layer::ALL.len()];
 pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     let mut columns = vec![ResultColumn {
         name: "system".into(),
-        doc: "The system, by the rules; a process that no rule knows is a system named after its program (docs/names.md). `(total)` in the last row.".into(),
+        doc: "The system, by the rules; a process that no rule knows is a system named after its program (docs/explanation/names.md). `(total)` in the last row.".into(),
         value: Value::Text(Box::new(|row: &Row| &row.system)),
     }];
     for layer in Layer::ALL {

@@ -1,4 +1,4 @@
-//! `docs/schema.md` and `docs/csv.md` are what the declarations say.
+//! `docs/reference/schema.md` and `docs/reference/csv.md` are what the declarations say.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,12 +9,12 @@ use iostrata_analyze::tables::Table;
 #[test]
 fn the_documentation_of_tables_is_up_to_date() {
     for (name, generated) in [("schema.md", schema::captures()), ("csv.md", schema::results())] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, &generated).expect("writable");
         }
         let stored = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(stored == generated, "docs/{name} is out of date: run the tests once with UPDATE_DOCS=1");
+        assert!(stored == generated, "docs/reference/{name} is out of date: run the tests once with UPDATE_DOCS=1");
     }
 }
 

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::list::Part;
 use crate::table::{Column, Layout, Table};
 
-/// Rows in a row group. More bought nothing in size and costs memory (measured: `docs/performance.md`).
+/// Rows in a row group. More bought nothing in size and costs memory (measured: `docs/measurements/performance.md`).
 pub const ROW_GROUP_ROWS: usize = 65_536;
 
 /// Pages of a row group that is small, a footer's first column, a directory that grows: more than it has ever been.
