@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The application layer: Linux aio. Nothing tells when an operation completes, so it ends when the program learns of it from
- * io_getevents(). An io_event in user space names the iocb that it is of.
+ * System call layer: Linux aio. No event reports the completion of an operation, so it ends when the program gets its
+ * result from io_getevents(). An io_event in user space names its iocb.
  */
 #ifndef IOSTRATA_AIO_H
 #define IOSTRATA_AIO_H
 
-/* uapi/linux/aio_abi.h, in the parts in which it is read: old kernels have no stack for the whole. */
+/* uapi/linux/aio_abi.h, in the parts in which it is read: the whole does not fit on the stack on older kernels. */
 struct iocb_call {
 	__u32 rw_flags;
 	__u16 opcode;
@@ -32,7 +32,10 @@ struct io_event {
 };
 enum { IOCB_PREAD = 0, IOCB_PWRITE = 1, IOCB_FSYNC = 2, IOCB_FDSYNC = 3, IOCB_PREADV = 7, IOCB_PWRITEV = 8 };
 
-/* fs/aio.c, struct aio_ring: the front of a context's memory, whose address is its id. The kernel takes no more than `nr` at once. */
+/*
+ * fs/aio.c, struct aio_ring: start of a context's memory; its address is the context's ID. The kernel takes no more
+ * than `nr` operations at once.
+ */
 struct aio_ring {
 	__u32 id;
 	__u32 nr;
@@ -42,7 +45,10 @@ struct aio_ring {
 };
 enum { AIO_RING_MAGIC = 0xa10a10a1 };
 
-/* One call is gone through in stretches, so that the verifier need not follow each turn; more than all of them are lost, and counted. */
+/*
+ * A call is processed in batches, so that the verifier need not follow each iteration. Operations beyond all batches
+ * are lost, and counted.
+ */
 enum { IOCBS_A_STRETCH = 256, STRETCHES = 256 };
 
 static __always_inline __u8 op_of_iocb(__u16 opcode)
@@ -58,7 +64,10 @@ static __always_inline __u8 op_of_iocb(__u16 opcode)
 	return OP_NONE;
 }
 
-/* The memory that addresses of the current task are of, as a number: no two processes that are alive have the same, unless they share it. */
+/*
+ * Returns the address space (mm) of the current task as a number: no two processes that are alive have the same, unless
+ * they share it.
+ */
 static __always_inline __u64 memory_of_current(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
@@ -74,8 +83,8 @@ static __always_inline struct async_key key_of_iocb(__u64 address, __u64 context
 }
 
 /*
- * An iocb is submitted. Whether it was before, and is under way or its end was read from the ring in memory: which of the two, nobody
- * knows.
+ * Ends what is left of an earlier operation with an iocb that is submitted. Returns whether there was one. It is in
+ * flight, or its end was read from the ring in memory: which of the two is unknown.
  */
 __noinline __u64 forget_iocb(__u64 address, __u64 context)
 {
@@ -84,16 +93,16 @@ __noinline __u64 forget_iocb(__u64 address, __u64 context)
 	return lose_stale(&key, UNSEEN_AIO_NOT_ASKED);
 }
 
-/* What became of an iocb, if not the address of its file, which is to be named. */
+/* Result for an iocb, if not the address of its file, which needs a file record. */
 enum { IOCB_UNWANTED, IOCB_BEGUN, IOCB_UNREADABLE, IOCB_MAY_BE_LEFT };
 
-/* Whether another operation had its name. */
+/* Presence of another operation with the same key. */
 enum { AGAIN_NO, AGAIN_YES, AGAIN_UNKNOWN };
 
 /*
- * Functions with linkage, here and below: the verifier goes through them once, however often a loop calls them.
- * `address`: of an iocb in user space. `at_ns`: when it was submitted. What it leaves to its caller, old kernels have not the stack for: so to
- * forget what may be left of another operation.
+ * Begins an operation. Global functions, here and below: the verifier checks them once, however often a loop calls
+ * them. `address`: of an iocb in user space. `at_ns`: time of the submission. The caller does what does not fit on the
+ * stack on older kernels, such as ending an earlier operation with the same key.
  */
 __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 again)
 {
@@ -128,7 +137,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 aga
 		op->requested_bytes = asked_for(range.bytes);
 		if (call.opcode == IOCB_PREADV || call.opcode == IOCB_PWRITEV)
 			op->requested_bytes = vector_bytes((struct iovec *)range.buffer, range.bytes);
-		/* Where an append went only the kernel's iocb tells, which is gone when the program asks. */
+		/* Only the kernel's iocb has the offset of an append, and it is gone when the program gets the result. */
 		if (op->op == OP_AIO_READ || !(call.rw_flags & RWF_APPEND || op->open_flags & O_APPEND))
 			op->offset_bytes = range.offset;
 	}
@@ -136,7 +145,7 @@ __noinline __u64 begin_iocb(__u64 address, __u64 context, __u64 at_ns, __u64 aga
 	return interest == UNMET ? op->file_address : IOCB_BEGUN;
 }
 
-/* The kernel did not take it. */
+/* Removes an operation that the kernel did not take. */
 __noinline int cancel_iocb(__u64 address, __u64 context)
 {
 	struct async_key key = key_of_iocb(address, context);
@@ -147,7 +156,7 @@ __noinline int cancel_iocb(__u64 address, __u64 context)
 	return 0;
 }
 
-/* An operation of aio ended whose submission was not followed. */
+/* Handles the end of an aio operation with an untracked submission. */
 __noinline int unknown_iocb_ended(__u64 address, __s64 moved)
 {
 	struct iocb_call call;
@@ -157,7 +166,7 @@ __noinline int unknown_iocb_ended(__u64 address, __s64 moved)
 	return count_earlier(op_of_iocb(call.opcode), call.fd, moved);
 }
 
-/* `address`: of an io_event in user space. */
+/* Ends an operation. `address`: of an io_event in user space. */
 __noinline int end_iocb(__u64 address, __u64 context)
 {
 	struct async_found found;
@@ -170,7 +179,7 @@ __noinline int end_iocb(__u64 address, __u64 context)
 	found = find_async(&key);
 	if (!found.async)
 		return unknown_iocb_ended(event.iocb, event.res);
-	/* Of two that were under way with one iocb, nobody knows which this is the end of. */
+	/* It is unknown which of two operations in flight with one iocb this event ends. */
 	if (found.async->op.again)
 		lose_unseen(&found.async->op, UNSEEN_AIO_SAME_IOCB);
 	else
@@ -179,7 +188,7 @@ __noinline int end_iocb(__u64 address, __u64 context)
 	return 0;
 }
 
-/* As many iocbs as a stretch has, from where `pointers` are in user space: IOCB_UNREADABLE where there are no more. */
+/* Begins one batch of iocbs; `pointers`: addresses of iocbs in user space. IOCB_UNREADABLE: there are no more. */
 __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64 at_ns)
 {
 	__u64 iocb, begun;
@@ -192,7 +201,7 @@ __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64
 		begun = begin_iocb(iocb, context, at_ns, AGAIN_UNKNOWN);
 		if (begun == IOCB_MAY_BE_LEFT)
 			begun = begin_iocb(iocb, context, at_ns, forget_iocb(iocb, context));
-		/* The kernel stops at the first that it cannot read. */
+		/* The kernel stops at the first iocb that it cannot read. */
 		if (begun == IOCB_UNREADABLE)
 			return IOCB_UNREADABLE;
 		if (begun > IOCB_MAY_BE_LEFT)
@@ -201,7 +210,7 @@ __noinline __u64 begin_stretch(__u64 pointers, __u64 count, __u64 context, __u64
 	return IOCB_UNWANTED;
 }
 
-/* The submission is not recorded: what an earlier use of its iocbs left behind is over all the same. */
+/* Handles a batch that is not recorded: earlier operations with its iocbs have ended nevertheless. */
 __noinline __u64 forget_stretch(__u64 pointers, __u64 count, __u64 context)
 {
 	__u64 iocb;
@@ -241,8 +250,8 @@ __noinline __u64 end_stretch(__u64 events, __u64 count, __u64 context)
 }
 
 /*
- * How many of `count` the kernel may take at once; 0 where there is no such context. User space may have written what is read here,
- * and before a context is used for the first time it cannot be read.
+ * Returns the number of `count` operations that the kernel may take at once; 0: there is no such context. User space
+ * may have written what is read here, and before the first use of a context it cannot be read.
  */
 static __always_inline __u64 most_at_once(__u64 context, __u64 count)
 {
@@ -250,7 +259,10 @@ static __always_inline __u64 most_at_once(__u64 context, __u64 count)
 
 	if ((__s64)count <= 0)
 		return 0;
-	/* So few can be gone through, and what the kernel does not take cancelled, as it is where there is no such context. */
+	/*
+	 * A number this small can be processed. Operations that the kernel does not take are then cancelled, also if
+	 * there is no such context.
+	 */
 	if (count <= IOCBS_A_STRETCH)
 		return count;
 	if (bpf_probe_read_user(&ring, sizeof(ring), (void *)context))
@@ -278,7 +290,7 @@ static __always_inline void aio_submitted(__u64 context, __u64 count, __u64 poin
 		else
 			stop = begin_stretch(pointers + first * sizeof(__u64), count - first, context, at_ns);
 	}
-	/* What others have begun on this CPU meanwhile tells a process that need not be told, which does no harm. */
+	/* Operations that others have begun on this CPU meanwhile may cause a needless process record, which is harmless. */
 	if (account->async_begun != begun_before)
 		tell_current(at_ns);
 }
@@ -288,7 +300,10 @@ static __always_inline bool is_aio(unsigned long number)
 	return number == NR_IO_SUBMIT || number == NR_IO_GETEVENTS || number == NR_IO_PGETEVENTS;
 }
 
-/* What was begun and the kernel did not take. `taken`: as the call says; what of it is beyond all stretches is lost. */
+/*
+ * Removes operations that were begun and that the kernel did not take. `taken`: return value of the call; operations
+ * beyond all batches are lost.
+ */
 static __always_inline void aio_taken(__u64 context, __u64 count, __u64 pointers, __u64 taken)
 {
 	__u64 first, stop = IOCB_UNWANTED;
@@ -305,7 +320,7 @@ static __always_inline void aio_taken(__u64 context, __u64 count, __u64 pointers
 	}
 }
 
-/* `ret`: how many were taken, or how many events are told. */
+/* `ret`: number of operations taken, or of events returned. */
 static __always_inline void aio_returned(unsigned long number, struct pt_regs *regs, long ret)
 {
 	__u64 told = ret > 0 ? ret : 0, context = regs->di, events = regs->r10, first;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Devices that hand bios on and make no requests of them: dm, md, zram, bcache, the heads of multipath. What is recorded of them is
- * bios, from Q to the end of the bio (block_bio_complete), which the kernel tells of those bios only that no request took along.
+ * Bio-based devices, which pass bios on and create no requests: dm, md, zram, bcache, the heads of multipath. Their
+ * bios are recorded, from Q to the end of the bio (block_bio_complete). The kernel reports that end only for bios that
+ * were not part of a request.
  */
 #ifndef IOSTRATA_BIO_H
 #define IOSTRATA_BIO_H
@@ -9,8 +10,9 @@
 enum { MAX_BIOS_UNDER_WAY = 65536 };
 
 /*
- * Key: number_of() the bio. Bios on their way through such a device, as requests of one bio that are never inserted or issued. A hash
- * table, because they may be many and stay long, and none may crowd out another. One that finds no room is counted as lost.
+ * Key: number_of() the bio; value: the bio in flight in such a device, as a request of one bio that is never inserted
+ * or issued. Written at Q, deleted at the end of the bio. A hash table, because there may be many bios that stay long,
+ * and none may evict another one. Full: the bio is counted as lost (`inflight_full`).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -22,7 +24,7 @@ struct {
 
 enum bio_builder { BUILDER_QUEUED, BUILDER_REMAPPED, BUILDER_COUNT };
 
-/* Key: enum bio_builder. Where an entry is put together, which is too large for a program's stack. */
+/* Key: enum bio_builder. Scratch space for an entry, which is too large for a program's stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, BUILDER_COUNT);
@@ -30,7 +32,7 @@ struct {
 	__type(value, struct inflight_request);
 } next_bio SEC(".maps");
 
-/* A bio whose origin is known begins. */
+/* Begins a bio with a known origin. */
 static __always_inline void begin_bio(struct bio *bio, __u64 queue_ns, struct provenance *from)
 {
 	__u32 builder = BUILDER_QUEUED, bytes = bio->bi_iter.bi_size;
@@ -60,7 +62,10 @@ static __always_inline void begin_bio(struct bio *bio, __u64 queue_ns, struct pr
 	}
 }
 
-/* A bio begins where another one waits for its end, which nobody saw or the kernel does not tell. Of linkage and arguments as add_part(). */
+/*
+ * Ends an entry at the address of a bio that begins: its end was not seen, or the kernel does not report it. A global
+ * function, with arguments like those of add_part().
+ */
 __noinline int end_unseen_bio(__u64 number)
 {
 	struct inflight_request *state = bpf_map_lookup_elem(&bios, &number);
@@ -77,7 +82,10 @@ __noinline int end_unseen_bio(__u64 number)
 	return 0;
 }
 
-/* The negative errno of a status of the block layer (`blk_errors` in block/blk-core.c); those that it has added lately are I/O errors here. */
+/*
+ * Returns the negative errno of a block layer status (`blk_errors` in block/blk-core.c); statuses that were added
+ * lately are I/O errors here.
+ */
 static __always_inline __s32 error_of(__u8 status)
 {
 	switch (status) {
@@ -105,13 +113,13 @@ static __always_inline __s32 error_of(__u8 status)
 	return -5;
 }
 
-/* The end of a bio that no request took along. */
+/* Handles the end of a bio that was not part of a request. */
 static __always_inline int bio_completed(struct bio *bio)
 {
 	__u64 number = number_of(bio);
 	struct inflight_request *state = hands_bios_on ? bpf_map_lookup_elem(&bios, &number) : 0;
 
-	/* Of a device that makes requests: it failed before there was one. */
+	/* On a request-based device: it failed before there was a request. */
 	if (!state) {
 		forget_queued(number);
 		return 0;
@@ -123,8 +131,9 @@ static __always_inline int bio_completed(struct bio *bio)
 }
 
 /*
- * A bio goes on to another disk as it is, without being queued anew: multipath heads, md where it keeps no counters. Its end is that of
- * the request below, so of the disk above it is not known. Partitions, which bios are mapped from before they are queued, are of one disk.
+ * Handles a bio that goes on to another disk as it is, without being queued again: multipath heads, md without I/O
+ * counters. Its end is that of the request below, so it is unknown for the disk above. A bio is mapped from a partition
+ * before it is queued, and a partition is on the same disk.
  */
 static __always_inline int bio_remapped(struct bio *bio)
 {

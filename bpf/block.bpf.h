@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The device layer: the programs at Q, I, D, C and at what happens to a request between them. */
+/* Block layer: programs at Q, I, D, C and at the events of a request between them. */
 #ifndef IOSTRATA_BLOCK_H
 #define IOSTRATA_BLOCK_H
 
@@ -11,7 +11,7 @@
 
 enum { MAX_REQUEUES = 255 };
 
-/* Whether the owner filters let a bio through; what they leave out is counted. */
+/* Returns whether the owner filters select a bio; counts a bio that they exclude. */
 static __always_inline bool claim_wanted(enum claim claim, struct bio *bio, struct provenance *from)
 {
 	__u32 dev = from->origin.dev;
@@ -29,8 +29,8 @@ static __always_inline bool claim_wanted(enum claim claim, struct bio *bio, stru
 }
 
 /*
- * Key: 0. Where what is known of a bio is put together when it is queued: old kernels have not the stack for it. A program that
- * interrupts another one on its CPU, and ends before that goes on, has the next level.
+ * Key: 0. Scratch space for a bio that is queued: it does not fit on the stack on older kernels. A program that
+ * interrupts another one on its CPU, and ends before that one goes on, uses the next level.
  */
 enum { QUEUEING_LEVELS = 4 };
 struct queueing {
@@ -44,7 +44,7 @@ struct {
 	__type(value, struct queueing);
 } queueing SEC(".maps");
 
-/* Q: a bio enters a device. Most make requests of bios; others hand them on. */
+/* Q: a bio enters a device. Most devices are request-based: they create requests from bios. Bio-based devices pass bios on. */
 static __always_inline void queue_bio(struct bio *bio, struct queued_as *as)
 {
 	struct provenance *from = &as->from;
@@ -64,7 +64,10 @@ static __always_inline void queue_bio(struct bio *bio, struct queued_as *as)
 		forget_queued(number_of(bio));
 		return;
 	}
-	/* Where owners are chosen, what they wrote is counted when it is written back, whether that is recorded or not. */
+	/*
+	 * With an owner filter, the dirty bytes of a process are counted when they are written back, whether that is
+	 * recorded or not.
+	 */
 	if (is_sampled || by_owner()) {
 		enum claim claim = find_origin(bio, as);
 
@@ -104,7 +107,7 @@ static __always_inline int bio_queued(struct bio *bio)
 	return 0;
 }
 
-/* One of the two parts of a bio that was split goes on in `slot`, unless the filters do not let it through. */
+/* Queues one of the two parts of a split bio in `slot`, unless the filters exclude it. */
 static __always_inline void queue_part(struct bio *part, __u64 number, struct queued_bio *slot, __u64 queue_ns,
 				       struct provenance *from)
 {
@@ -119,7 +122,10 @@ static __always_inline void queue_part(struct bio *part, __u64 number, struct qu
 	fill_slot(slot, number, queue_ns, from);
 }
 
-/* The front of a split bio is a new bio, made and sent on by whoever queued the whole, of which the rest remains. */
+/*
+ * Handles a split. The front of a split bio is a new bio, created and submitted by the submitter of the whole bio,
+ * which keeps the rest.
+ */
 static __always_inline int bio_split(struct bio *front)
 {
 	struct bio *rest = front->bi_private;
@@ -129,7 +135,10 @@ static __always_inline int bio_split(struct bio *front)
 	__u64 queue_ns;
 	__u8 evidence;
 
-	/* Of a bio that is handed on the rest ends last, and with it all. What waits at the address of its front is not the front's. */
+	/*
+	 * On a bio-based device the rest ends last, and with it the whole. An entry at the address of the front is not
+	 * the front's.
+	 */
 	if (hands_bios_on)
 		end_unseen_bio(number_of(front));
 	if (!whole) {
@@ -146,7 +155,7 @@ static __always_inline int bio_split(struct bio *front)
 	}
 	from = whole->from;
 	queue_ns = whole->queue_ns;
-	/* Of the copy, as in take_queued(). */
+	/* The check is of the copy, as in take_queued(). */
 	if (whole->check != check_of(number, queue_ns, &from)) {
 		forget_queued(number_of(front));
 		return 0;
@@ -159,8 +168,9 @@ static __always_inline int bio_split(struct bio *front)
 }
 
 /*
- * Requests are followed while rows are made of what ends: one that was issued before is met at its end, where what was seen of its bios
- * still waits. Bios that are handed on are followed before too, because at their end nothing is to be learned of them.
+ * Requests are tracked in the recording window: a request that was issued before is first seen at its completion, where
+ * the data of its bios is still stored. Bios of bio-based devices are tracked before the window too, because their
+ * completion has no such data.
  */
 
 /* I: a request enters the scheduler. */
@@ -180,7 +190,7 @@ static __always_inline int request_inserted(struct request *rq)
 	}
 	state = entry ? entry : &fresh;
 	if (!meet_request(rq, state)) {
-		/* What the filters let through may be merged with it: decided when it is issued. */
+		/* Bios that the filters select may be merged with it: decided at issue. */
 		if (state->phase == PHASE_FILTERED)
 			state->phase = PHASE_OVER;
 		keep_left_out(entry, state);
@@ -227,6 +237,7 @@ static __always_inline int request_issued(struct request *rq)
 	return 0;
 }
 
+/* Handles a request that the driver returns. */
 static __always_inline int request_requeued(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
@@ -235,14 +246,14 @@ static __always_inline int request_requeued(struct request *rq)
 		if (entry->requeues < MAX_REQUEUES)
 			entry->requeues++;
 		entry->phase = PHASE_REQUEUED;
-		/* It may merge again. What is known of all its bios is in `from`. */
+		/* It may be merged again. `from` describes all its bios. */
 		if (!entry->bytes_done)
 			entry->bio_or_sector = HOP(rq)->bio ? number_of(HOP(rq)->bio) : 0;
 	}
 	return 0;
 }
 
-/* The request was absorbed by another one, which completes with its bytes: what is known of them waits for that one. */
+/* Handles a request that was merged into another one, which completes with its bytes: its data is stored for that one. */
 static __always_inline int request_merged(struct request *rq)
 {
 	struct inflight_request *entry = entry_of(number_of(rq));
@@ -267,8 +278,8 @@ static __always_inline int request_merged(struct request *rq)
 }
 
 /*
- * Whether a request is over with these `bytes`: when all are done, and when it is the last step of its flush sequence. A request with
- * data completes once for the data and once more, without bytes, at the end of the sequence.
+ * Returns whether a request ends with these `bytes`: all bytes are done, and this is the last step of its flush
+ * sequence. A request with data completes once for the data and once more, without bytes, at the end of the sequence.
  */
 static __always_inline bool ends_with(struct request *rq, __u32 bytes)
 {
@@ -278,8 +289,8 @@ static __always_inline bool ends_with(struct request *rq, __u32 bytes)
 }
 
 /*
- * C: some bytes of a request completed. An empty flush is never inserted or issued, only the block layer's own flush command is;
- * so it is met here.
+ * C: some bytes of a request completed. An empty flush is never inserted or issued, only the block layer's own flush
+ * command is; so it is first seen here.
  */
 static __always_inline int request_completed(struct request *rq, __s32 error, __u32 bytes)
 {
@@ -294,7 +305,7 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 			entry->phase = PHASE_OVER;
 		return 0;
 	}
-	/* What was left of an earlier use, by a merge that nobody saw or an end that nobody saw. */
+	/* Left over from an earlier use, after an unseen merge or an unseen end. */
 	if (entry && entry->generation != rq->start_time_ns)
 		end_unseen(entry);
 	if ((!entry || entry->phase == PHASE_OVER) && !meet_request(rq, state)) {
@@ -302,18 +313,21 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 			state->phase = PHASE_LEFT_OUT;
 			forget_bios(rq);
 		}
-		/* Over with this, or met again. */
+		/* Ended, or seen again. */
 		if (state->phase == PHASE_LEFT_OUT && ends_with(rq, bytes))
 			state->phase = PHASE_OVER;
 		keep_left_out(entry, state);
 		return 0;
 	}
-	/* Met here, or failed before it was issued, or issued again. */
+	/* First seen here, or failed before it was issued, or issued again. */
 	if ((!state->issue_ns || state->phase == PHASE_REQUEUED) && !state->bytes_done)
 		describe_request(rq, state, GATHERER_COMPLETED);
 	state->bytes_done += bytes;
 	if (ends_with(rq, bytes)) {
-		/* A flush sequence ends after its data, and a request after all of its parts, whether anyone saw these end or not. */
+		/*
+		 * A flush sequence ends after its data, and a request after all of its parts, whether these ends were
+		 * seen or not.
+		 */
 		if (state->issue_ns && state->phase == PHASE_UNDER_WAY && state->bytes_done < state->bytes)
 			state->bytes_done = state->bytes;
 		emit_request(state, error, bpf_ktime_get_ns());
@@ -325,8 +339,8 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 }
 
 /*
- * Before 5.11 these tracepoints had the queue as their first argument (kernel commit a54895fa057c, and for issue also
- * in 5.10.137). User space counts the arguments in the kernel's BTF and loads one program of each pair.
+ * Before 5.11 these tracepoints had the queue as their first argument (removed by kernel commit a54895fa057c, and for
+ * issue also in 5.10.137). User space counts the arguments in the kernel's BTF, and loads one program of each pair.
  */
 #define PROGRAM(tracepoint, suffix, type, call, ...)                                                                   \
 	SEC("?tp_btf/" #tracepoint)                                                                                    \
@@ -338,20 +352,29 @@ static __always_inline int request_completed(struct request *rq, __s32 error, __
 	PROGRAM(tracepoint, , type, handler(subject))                                                                  \
 	PROGRAM(tracepoint, _q, type, handler(subject), struct request_queue *q)
 
+/* block_bio_queue: Q. Stores the origin of the bio. */
 ENTRY(block_bio_queue, bio_queued, struct bio)
+/* block_split: a bio is split in two. Both get the origin of the whole. */
 ENTRY(block_split, bio_split, struct bio)
+/* block_bio_remap: a bio is passed on to another disk. Emits the record of the bio at the disk above. */
 ENTRY(block_bio_remap, bio_remapped, struct bio)
+/* block_rq_insert: I. Stores the time. */
 ENTRY(block_rq_insert, request_inserted, struct request)
+/* block_rq_issue: D. Stores the time and describes the request. */
 ENTRY(block_rq_issue, request_issued, struct request)
+/* block_rq_requeue: the driver returns a request. Counts the requeue. */
 ENTRY(block_rq_requeue, request_requeued, struct request)
+/* block_rq_merge: a request is merged into another one. Moves its origin to that one. */
 ENTRY(block_rq_merge, request_merged, struct request)
 
+/* block_bio_complete: end of a bio that was not part of a request. Emits its record on a bio-based device. */
 SEC("?tp_btf/block_bio_complete")
 int TIMED_PROG(iostrata_block_bio_complete, struct request_queue *q, struct bio *bio)
 {
 	return bio_completed(bio);
 }
 
+/* block_rq_complete: C. Emits the record of a request that ends. */
 SEC("?tp_btf/block_rq_complete")
 int TIMED_PROG(iostrata_block_rq_complete, struct request *rq, __s32 error, __u32 bytes)
 {

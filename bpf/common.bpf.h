@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What every probe group uses: configuration, rings, books. */
+/* Definitions for all groups of programs: configuration, rings, event accounting. */
 #ifndef IOSTRATA_COMMON_H
 #define IOSTRATA_COMMON_H
 
 const volatile struct config config = {};
 
-/* The key of a map that has one entry, for programs that have no room for it on the stack. */
+/* Key of a map with one entry, for programs without stack space for it. */
 const volatile __u32 only_entry = 0;
 
-/* Since 6.2: gives a pointer that was read somewhere its type, and so plain loads. */
+/* Since 6.2: gives a pointer that was read from memory its BTF type, so that direct loads are possible. */
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
 /*
- * A pointer that a program was given, or the current task, to load another pointer through. For each such load from a pointer that it
- * trusts, the verifier (since 6.3) looks through the names of all types of the kernel, several times; three quarters of the time that
- * it took to load the programs went there. Of one that was cast it trusts nothing, and looks nothing up.
+ * Casts a program argument or the current task before another pointer is loaded through it. For each such load through
+ * a trusted pointer, the verifier (since 6.3) searches the names of all kernel types several times. These searches took
+ * three quarters of the time to load the programs. A cast pointer is untrusted, and the verifier searches nothing.
  */
 #define HOP(pointer)                                                                                                   \
 	(bpf_ksym_exists(bpf_rdonly_cast) ?                                                                            \
@@ -22,8 +22,9 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 		 (pointer))
 
 /*
- * One ring per shard, and another one for what comes seldom; user space creates the rings, so that their number and size follow the
- * machine.
+ * Key: shard, plus `ring_shards` for frequent event classes; value: ring buffer. A shard has a ring for rare event
+ * classes and another one for frequent ones. Written by user space, which creates the rings, so that their number and
+ * size follow the machine. Ring full: the record is counted as lost (`ring_full`).
  */
 struct ring {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -38,9 +39,10 @@ struct {
 } rings SEC(".maps");
 
 /*
- * Since when rows are made of what ends, and calls that begin are followed; 0: not yet, or no more. The same for all layers, and what is
- * under way at the end stays in its table, to be counted. User space sets it between two readings of the kernel's counters. All programs are
- * attached by then and detached after, one by one, which takes far too long.
+ * Start of the recording window: events that end are recorded, and calls that begin are tracked; 0: not yet, or no
+ * longer. The same for all layers. Operations in flight at the end stay in their tables and are counted from there.
+ * User space sets it between two readings of the kernel's device counters. All programs are attached by then and
+ * detached after, one by one, which takes far too long to delimit the window.
  */
 __u64 opened_ns = 0;
 
@@ -49,7 +51,7 @@ static __always_inline bool makes_rows(void)
 	return opened_ns;
 }
 
-/* Key: event class. Per CPU, because two programs of one class may run at once. */
+/* Key: event class; value: event accounting. Per CPU, because two programs of one class may run at once. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CLASS_COUNT);
@@ -58,8 +60,8 @@ struct {
 } accounts SEC(".maps");
 
 /*
- * A pointer as a number to compare and to hash: its distance from an object of ours. The verifier lets nobody calculate
- * with a pointer that it knows the type of, but it takes the difference of two for a plain number.
+ * Returns a number for a pointer, to compare and to hash: its distance from an object of these programs. The verifier
+ * rejects arithmetic on a typed pointer, but it treats the difference of two pointers as a scalar.
  */
 static __always_inline __u64 number_of(const void *pointer)
 {
@@ -70,7 +72,7 @@ static __always_inline __u64 number_of(const void *pointer)
 	return number;
 }
 
-/* The address itself, to compare with one that was never more than a number. Dearer than number_of(). */
+/* Returns the address itself, to compare with an address that was always a scalar. More expensive than number_of(). */
 static __always_inline __u64 address_of(const void *pointer)
 {
 	__u64 address = 0;
@@ -79,24 +81,24 @@ static __always_inline __u64 address_of(const void *pointer)
 	return address;
 }
 
-/* number_of() an address that is a number already; `known` is any pointer that has a type. */
+/* Returns number_of() for an address that is already a scalar; `known` is any typed pointer. */
 static __always_inline __u64 number_of_address(__u64 address, const void *known)
 {
 	return address - address_of(known) + number_of(known);
 }
 
-/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. `buckets`: a power of two. */
+/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. `buckets` is a power of two. */
 static __always_inline __u32 hash_of(__u64 number, __u32 buckets)
 {
 	return number * 0x9e3779b97f4a7c15ULL >> 40 & (buckets - 1);
 }
 
-/* Tells whether something that two CPUs may have written at once is what one of them wrote. */
+/* Checksum for data that two CPUs may have written at once: it matches only if the data is from one of them. */
 static __always_inline __u64 checksum(const __u64 *words, __u32 bytes)
 {
 	__u64 sum = 0;
 
-	/* Each word turned by another amount, so that two exchanged ones do not go unnoticed. */
+	/* Rotates each word by a different amount, so that two exchanged words are detected. */
 	for (__u32 i = 0; i < bytes / sizeof(__u64); i++)
 		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
 	return sum;
@@ -107,7 +109,7 @@ static __always_inline struct account *account_of(__u32 event_class)
 	return bpf_map_lookup_elem(&accounts, &event_class);
 }
 
-/* What a call moves at most that asks for so much. MISSING: nobody knows for how much. */
+/* Returns the upper bound of the bytes that a call with this request size moves. MISSING: the request size is unknown. */
 static __always_inline __u64 at_most(__s64 requested_bytes)
 {
 	if (requested_bytes == MISSING || requested_bytes > MOST_BYTES)
@@ -115,7 +117,7 @@ static __always_inline __u64 at_most(__s64 requested_bytes)
 	return requested_bytes > 0 ? requested_bytes : 0;
 }
 
-/* Which way an operation moves bytes, if it does. */
+/* Direction of an operation's data. */
 enum moves { MOVES_NOTHING, MOVES_IN, MOVES_OUT };
 
 static __always_inline enum moves moves_of(__u8 op)
@@ -134,7 +136,7 @@ static __always_inline enum moves moves_of(__u8 op)
 	return MOVES_NOTHING;
 }
 
-/* Adds what a lost event can have carried. */
+/* Adds an upper bound of the I/O of a lost event. */
 static __always_inline void count_lost_io(struct account *account, __u8 op, __s64 bytes)
 {
 	__u64 amount = bytes == MISSING ? MOST_BYTES : bytes > 0 ? bytes : 0;
@@ -153,7 +155,7 @@ static __always_inline void *ring_of_this_cpu(__u32 event_class)
 {
 	__u32 shard = bpf_get_smp_processor_id();
 
-	/* Division only where there are more CPUs than shards. */
+	/* Divides only if there are more CPUs than shards. */
 	if (shard >= config.ring_shards)
 		shard = config.ring_shards ? shard % config.ring_shards : 0;
 	if (config.often_classes >> event_class & 1)
@@ -161,10 +163,10 @@ static __always_inline void *ring_of_this_cpu(__u32 event_class)
 	return bpf_map_lookup_elem(&rings, &shard);
 }
 
-/* BPF_RINGBUF_HDR_SZ: in front of each record. */
+/* BPF_RINGBUF_HDR_SZ: size of the header before each record. */
 enum { RECORD_HEADER_BYTES = 8 };
 
-/* As reserve_event(), of a record that was counted as seen before. */
+/* Like reserve_event(), for a record that was already counted as seen. */
 static __always_inline void *reserve_seen(void *ring, struct account *account, __u64 size, __u8 op, __s64 bytes)
 {
 	void *event = bpf_ringbuf_reserve(ring, size, 0);
@@ -177,8 +179,8 @@ static __always_inline void *reserve_seen(void *ring, struct account *account, _
 }
 
 /*
- * Room for one record, counted as seen; NULL when there is none, counted as lost with at most `bytes` in it.
- * Every reserve_event() that gives a record is followed by submit_event().
+ * Reserves space for one record and counts the record as seen. NULL if there is no space: the record is counted as lost
+ * with at most `bytes` of data. Every record that reserve_event() returns is passed to submit_event().
  */
 static __always_inline void *reserve_event(void *ring, __u32 event_class, __u64 size, __u8 op, __s64 bytes)
 {
@@ -191,8 +193,8 @@ static __always_inline void *reserve_event(void *ring, __u32 event_class, __u64 
 }
 
 /*
- * Hands a record over. The consumer is woken by the one record in every `wake_bytes` of the ring that reaches over a
- * multiple of it, not once per event; what comes between it finds by its own poll.
+ * Submits a record. The record that crosses a multiple of `wake_bytes` wakes the consumer: one wakeup per `wake_bytes`
+ * of the ring, not one per event. The consumer finds the records in between by polling.
  */
 static __always_inline void submit_event(void *event, __u64 size)
 {
@@ -213,8 +215,9 @@ static __always_inline void fill_head(struct event_head *head, __u16 event_class
 }
 
 /*
- * Whom the current task works for: itself, or, if it is a worker of io_uring, the thread that the worker is of. A thread that polls
- * a ring for its process does not tell whose the ring is, so there it is the process's first thread.
+ * Returns the task that the current task works for: itself or, for an io_uring worker, the thread that the worker
+ * belongs to. An SQPOLL thread does not identify the thread that its ring belongs to, so the result is the first thread
+ * of the process.
  */
 static __always_inline struct task_struct *client_of_current(void)
 {
@@ -228,19 +231,19 @@ static __always_inline struct task_struct *client_of_current(void)
 		client = worker ? BPF_CORE_READ(worker, wq, task) : 0;
 		if (client) {
 			client = bpf_rdonly_cast(client, bpf_core_type_id_kernel(struct task_struct));
-			/* Of a ring that is polled the workers are the polling thread's. */
+			/* The workers of an SQPOLL ring belong to the polling thread. */
 			return client->flags & PF_IO_WORKER ? client->group_leader : client;
 		}
 	}
 	return HOP(task)->group_leader;
 }
 
-/* The current task. Never call this where the current task is whoever was interrupted. */
+/* Identifies the current task. Must not be called where the current task is one that was interrupted. */
 static __always_inline void identify_current(struct identity *who)
 {
 	__u64 ids;
 
-	/* Since 5.11 the current task is to be had with its type: one call in place of three. */
+	/* Since 5.11 the current task is available as a typed pointer: one call instead of three. */
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		struct task_struct *task = client_of_current();
 

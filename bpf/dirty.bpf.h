@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who changes pages of files: at the moment at which a folio turns dirty and, where the file system tells of each write, at every
- * write. And how much is dirty still of those whose I/O is recorded.
+ * Processes that change pages of files: stored when a folio becomes dirty and, if the file system has an event for each
+ * write, at every write. Also counts how much of the recorded processes' data is still dirty.
  */
 #ifndef IOSTRATA_DIRTY_H
 #define IOSTRATA_DIRTY_H
 
-/* System calls in which the kernel writes pages back, and dirties again what it could not write: not their caller's. */
+/*
+ * Returns whether the current system call writes pages back. In it the kernel dirties pages again that it could not
+ * write: these are not its caller's.
+ */
 static __always_inline bool only_syncs(void)
 {
 	struct task_struct *task;
@@ -25,7 +28,7 @@ static __always_inline bool only_syncs(void)
 
 static __always_inline __u64 bytes_of(struct folio *folio)
 {
-	/* The flags come first in every kernel; what type they have does not matter here. */
+	/* The flags are the first member in every kernel; their type does not matter here. */
 	unsigned long flags = *(unsigned long *)folio;
 	struct folio___6_14 *old = (struct folio___6_14 *)folio;
 
@@ -36,12 +39,12 @@ static __always_inline __u64 bytes_of(struct folio *folio)
 	return bpf_core_field_exists(old->_folio_nr_pages) ? (__u64)BPF_CORE_READ(old, _folio_nr_pages) * PAGE_BYTES : PAGE_BYTES;
 }
 
-/* Dirty pages of those whose I/O is recorded, so that a recording can wait until they are written back. */
+/* Counts dirty pages of recorded processes, so that a recording can wait until they are written back. */
 static __always_inline void count_dirtied(struct inode_owner *known, struct inode *inode, __u64 bytes)
 {
 	struct account *account;
 
-	/* What has no disk, and what lies on another, never shows up as a request. */
+	/* Pages without a disk, and pages on another disk, never appear as requests. */
 	if (!HOP(inode)->i_sb->s_bdev || !device_wanted(HOP(inode)->i_sb->s_dev))
 		return;
 	account = account_of(CLASS_BLOCK);
@@ -52,8 +55,9 @@ static __always_inline void count_dirtied(struct inode_owner *known, struct inod
 }
 
 /*
- * Whether no page of a file is dirty any more when one of them is on its way to the device. Of the marks of its tree of pages
- * (include/linux/xarray.h: the upper bits, in a place that depends on the kernel's configuration) that page's is then the only one.
+ * Returns whether no page of a file is dirty any more when one of them is submitted for writeback. The mark of that
+ * page is then the only one of the file's xarray (include/linux/xarray.h: the upper bits, at a position that depends on
+ * the kernel's configuration).
  */
 static __always_inline bool is_last_dirty(struct file_page *file)
 {
@@ -64,8 +68,9 @@ static __always_inline bool is_last_dirty(struct file_page *file)
 }
 
 /*
- * `bytes` of those whose I/O is recorded go to the device. Of a page that turned dirty that may be less than all: what lies beyond the
- * file's end, and blocks of it that were not changed, are not written. So with its last dirty page all of the file is clean.
+ * Counts `bytes` of recorded processes that go to the device. They may be less than the page that became dirty: bytes
+ * beyond the end of the file, and blocks that were not changed, are not written. So with its last dirty page the whole
+ * file is clean.
  */
 static __always_inline void count_cleaned(struct file_page *file, __u64 bytes)
 {
@@ -88,9 +93,9 @@ static __always_inline void count_cleaned(struct file_page *file, __u64 bytes)
 }
 
 /*
- * Whether the current task is one that dirties again what it could not write back, which is not its own: the kernel's writeback,
- * reclaim and journal, and callers of fsync(). Other kernel threads change pages for somebody; those of a loop device and of an
- * NFS server for clients on this machine say so by PF_LOCAL_THROTTLE.
+ * Returns whether the current task is one that dirties pages again that it could not write back, and that are not its
+ * own: the kernel's writeback, reclaim and journal threads, and callers of fsync(). Other kernel threads change pages
+ * on behalf of others; those of a loop device and of an NFS server for clients on this machine have PF_LOCAL_THROTTLE.
  */
 static __always_inline bool dirties_again(void)
 {
@@ -114,23 +119,24 @@ static __always_inline void count_owner_change(void)
 		__sync_fetch_and_add(changes, 1);
 }
 
-/* Who wrote last on this CPU. */
+/* Last writer on this CPU. */
 struct last_writer {
-	/* An inode that nobody else has dirty pages of, as of so many changes of owners. */
+	/* Inode of which no other process has dirty pages, as of `changes`, the number of owner changes. */
 	__u64 inode;
 	__u64 super;
 	__u64 ino;
 	__u64 generation;
 	__u64 changes;
-	/* The thread: its address and when it started. */
+	/* Thread: its address and its start time. */
 	__u64 task;
 	__u64 start_ns;
-	/* The last write to an inode that may be of several: inode, thread, and bytes from and until. */
+	/* Last write to an inode that may be of several processes: inode, thread, start and end in bytes. */
 	__u64 written_inode;
 	__u64 written_ids;
 	__u64 from;
 	__u64 until;
 };
+/* Key: 0; value: the last writer on this CPU. Written when pages become dirty and at writes. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -145,7 +151,7 @@ static __always_inline __u64 start_of_current(void)
 	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), start_time);
 }
 
-/* Whether the current task is the only one that has dirty pages of the inode, as far as this CPU remembers: most often it is. */
+/* Returns whether the current task is the only one with dirty pages of the inode, as far as this CPU knows: the common case. */
 static __always_inline bool writes_alone(struct last_writer *last, struct inode *inode, __u64 changes)
 {
 	return last->inode == number_of(inode) && last->changes == changes && last->super == number_of(HOP(inode)->i_sb) &&
@@ -153,7 +159,7 @@ static __always_inline bool writes_alone(struct last_writer *last, struct inode 
 	       last->start_ns == start_of_current();
 }
 
-/* Puts down that it is. `changes`: from before it was looked at who has dirty pages of the inode. */
+/* Stores that it is. `changes`: value from before the owner of the inode's dirty pages was looked up. */
 static __always_inline void remember_alone(struct last_writer *last, struct inode *inode, __u64 changes)
 {
 	last->inode = number_of(inode);
@@ -165,13 +171,16 @@ static __always_inline void remember_alone(struct last_writer *last, struct inod
 	last->changes = changes;
 }
 
-/* Whether no page of the inode is dirty or on its way to the device. Its tree of pages is locked where one turns dirty. */
+/* Returns whether no page of the inode is dirty or under writeback. Its xarray is locked when a page becomes dirty. */
 static __always_inline bool is_clean(struct inode *inode)
 {
 	return !(HOP(inode)->i_mapping->i_pages.xa_flags >> FIRST_MARK);
 }
 
-/* Whether the current task has the inode locked for changing. Where the lock does not say (PREEMPT_RT) nobody has. */
+/*
+ * Returns whether the current task holds the inode's lock for writing. False for every task if the lock does not record
+ * its owner (PREEMPT_RT).
+ */
 static __always_inline bool is_changing(struct inode *inode)
 {
 	return bpf_core_field_exists(inode->i_rwsem.owner) && (__u64)inode->i_rwsem.owner.counter == bpf_get_current_task();
@@ -185,7 +194,7 @@ static __always_inline void share_inode(struct inode_owner *known)
 	count_owner_change();
 }
 
-/* Remembers the current task, `owner`, for pages of an inode that several processes change. */
+/* Stores the current task, `owner`, as the writer of pages of an inode that several processes change. */
 static __always_inline void remember_writer(struct inode_key *key, struct inode_owner *known, struct owner *owner, __u64 first,
 					    __u64 last, __u64 from, __u64 until, bool were_clean)
 {
@@ -205,14 +214,14 @@ static __always_inline void remember_writer(struct inode_key *key, struct inode_
 	telling->were_clean = were_clean;
 	telling->is_first = is_process(&known->first, owner->who.pid, owner->start_ns);
 	telling->writer = number_of_writer(owner);
-	/* A page that is not told would pass for the first owner's. */
+	/* A page without an entry would be attributed to the first owner. */
 	if (!telling->writer || tell_pages(zero))
 		known->is_vague = 1;
 }
 
 /*
- * What the current task has just written of the folio that turns dirty, if it was told: then the file system has locked the inode. From
- * and until, in bytes; else all of it.
+ * Finds what the current task has just written of the folio that becomes dirty, if the write had an event: then the
+ * file system has locked the inode. Start and end, in bytes; otherwise all of the folio.
  */
 static __always_inline void find_written(struct inode *inode, __u64 *from, __u64 *until)
 {
@@ -227,7 +236,7 @@ static __always_inline void find_written(struct inode *inode, __u64 *from, __u64
 	}
 }
 
-/* What is known of an inode of which nothing was. */
+/* Creates the entry of an inode that has none. */
 static __always_inline struct inode_owner *remember_inode(struct inode_key *key, struct inode *host, bool is_there)
 {
 	struct inode_owner fresh = { .generation = host->i_generation, .epoch_ns = bpf_ktime_get_ns() }, *known;
@@ -249,7 +258,7 @@ static __always_inline struct inode_owner *remember_inode(struct inode_key *key,
 	return known && known->generation == host->i_generation ? known : 0;
 }
 
-/* Nothing of the inode is dirty: it begins anew, as the current task's alone. */
+/* No page of the inode is dirty: the current task becomes its only owner. */
 static __always_inline bool begin_anew(struct inode_owner *known, struct inode *host)
 {
 	owned_by_current(&known->first, device_wanted(dev_of_inode(host)));
@@ -260,13 +269,16 @@ static __always_inline bool begin_anew(struct inode_owner *known, struct inode *
 	return known->first.wanted;
 }
 
-/* Pages of a mounted device are metadata, which belongs to nobody. */
+/* Pages of a mounted device are metadata, which is not attributable to a process. */
 static __always_inline bool is_file_systems_own(struct inode *inode)
 {
 	return (inode->i_mode & S_IFMT) == S_IFBLK && is_mounted((struct inode *)address_of(inode));
 }
 
-/* Remembers the current task for a folio that it makes dirty. What is known of the inode, where the filters let the folio's owner through. */
+/*
+ * Stores the current task as the one that makes a folio dirty. Returns the entry of the inode if the filters select the
+ * folio's owner.
+ */
 static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 bytes, struct inode *host, struct last_writer *last,
 							      __u64 changes)
 {
@@ -294,7 +306,7 @@ static __always_inline struct inode_owner *remember_dirtier(__u64 index, __u64 b
 	return owner.wanted ? known : 0;
 }
 
-/* A page turns dirty, in the context of whoever changes it: write(), a page fault of a mapping, a file system. */
+/* A page becomes dirty, in the context of the task that changes it: write(), a page fault of a mapping, a file system. */
 static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address_space *mapping)
 {
 	__u32 zero = 0;
@@ -303,7 +315,7 @@ static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address
 	struct inode_owner *known;
 	struct inode *inode;
 
-	/* The tracepoint allows for pages without a file. */
+	/* The tracepoint allows pages without a file. */
 	if (!mapping || !last || !changes)
 		return 0;
 	inode = HOP(mapping)->host;
@@ -319,20 +331,24 @@ static __always_inline int page_dirtied(__u64 index, __u64 bytes, struct address
 	return 0;
 }
 
+/* writeback_dirty_folio: a folio becomes dirty. Stores its owner. */
 SEC("?tp_btf/writeback_dirty_folio")
 int TIMED_PROG(iostrata_dirty_folio, struct folio *folio, struct address_space *mapping)
 {
 	return page_dirtied(folio->index, bytes_of(folio), mapping);
 }
 
-/* Until 5.15. */
+/* Until 5.15: writeback_dirty_page. */
 SEC("?tp_btf/writeback_dirty_page")
 int TIMED_PROG(iostrata_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
 	return page_dirtied(page->index, PAGE_BYTES, mapping);
 }
 
-/* Bytes of an inode are written, in the context of whoever does it, which has locked it. Pages that are clean turn dirty after this. */
+/*
+ * Bytes of an inode are written, in the context of the task that does it, which has locked the inode. Clean pages
+ * become dirty after this.
+ */
 static __always_inline int file_written(struct inode *inode, __u64 from, __u64 bytes)
 {
 	__u32 zero = 0;
@@ -342,7 +358,7 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	struct inode_key key = {};
 	struct owner owner = {};
 
-	/* To the verifier, arguments of a module's tracepoint may be NULL. */
+	/* For the verifier, arguments of a module's tracepoint may be NULL. */
 	if (!inode || !bytes || !last || !changes)
 		return 0;
 	changes_before = *changes;
@@ -355,7 +371,7 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	key.dev = HOP(inode)->i_sb->s_dev;
 	key.ino = inode->i_ino;
 	known = bpf_map_lookup_elem(&inode_owners, &key);
-	/* Of one that nothing is known of, all pages that were dirty are nobody's that is known. */
+	/* For an inode without an entry, all pages that were dirty have an unknown owner. */
 	if (!known || known->generation != inode->i_generation)
 		return 0;
 	if (!known->shared_since && is_process(&known->first, bpf_get_current_pid_tgid() >> 32, told_of_current().start_ns)) {
@@ -369,7 +385,10 @@ static __always_inline int file_written(struct inode *inode, __u64 from, __u64 b
 	return 0;
 }
 
-/* Each write of ext4 ends in one of these, piece by piece, before what it wrote turns dirty. */
+/*
+ * ext4_da_write_end, ext4_write_end, ext4_journalled_write_end: each write of ext4 ends in one of these, piece by
+ * piece, before its pages become dirty.
+ */
 SEC("?tp_btf/ext4_da_write_end")
 int TIMED_PROG(iostrata_ext4_da_write_end, struct inode *inode, __s64 offset, unsigned int length, unsigned int copied)
 {
@@ -388,7 +407,7 @@ int TIMED_PROG(iostrata_ext4_journalled_write_end, struct inode *inode, __s64 of
 	return file_written(inode, offset, copied);
 }
 
-/* As a write of XFS begins, of all of it. With these arguments since 5.12. */
+/* xfs_file_buffered_write: at the start of a write of XFS, for all of it. With these arguments since 5.12. */
 SEC("?tp_btf/xfs_file_buffered_write")
 int TIMED_PROG(iostrata_xfs_buffered_write, struct kiocb *iocb, struct iov_iter *iter)
 {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Disks: whose a bio or a request is, and which of them make requests of bios. */
+/* Disks: the disk of a bio or request, and whether it is request-based or bio-based. */
 #ifndef IOSTRATA_DISK_H
 #define IOSTRATA_DISK_H
 
 /*
- * Whether a bio has gone to a device that hands bios on (dm, md, zram) since the start. Most machines have none that is used, and
- * do not pay for looking. Set once, never taken back.
+ * Set once a bio has been submitted to a bio-based device (dm, md, zram) since the start. Most machines use none, and
+ * skip the lookups. Never reset.
  */
 __u32 hands_bios_on = 0;
 
 /*
- * Arguments of tp_btf programs are typed, so they and what they point to are read with plain loads, which the kernel
- * makes safe; each costs a tenth of a bpf_probe_read_kernel().
+ * Arguments of tp_btf programs are typed, so they and what they point to are read with direct loads, which the kernel
+ * makes safe. Each costs a tenth of a bpf_probe_read_kernel().
  */
 static __always_inline __u32 dev_of_disk(struct gendisk *disk)
 {
@@ -37,7 +37,7 @@ static __always_inline bool makes_requests(struct gendisk *disk)
 	return HOP(disk)->queue->mq_ops;
 }
 
-/* The disk that `bdev` is, or is a partition of; 0 where it makes requests. */
+/* Returns the disk that `bdev` is, or is a partition of; 0 if it is request-based. */
 static __always_inline __u32 hands_on(struct block_device *bdev)
 {
 	struct gendisk *disk = BPF_CORE_READ(bdev, bd_disk);
@@ -48,8 +48,9 @@ static __always_inline __u32 hands_on(struct block_device *bdev)
 }
 
 /*
- * Whether this is the one place where it is counted that what a bio carries was written back: pages pass each device of a stack.
- * It is the topmost, where that hands bios on, and else where requests are made. `bdev`: of the file system.
+ * Returns whether the writeback of a bio's pages is counted at this device. Pages pass each device of a stack and are
+ * counted once: at the topmost device if that is bio-based, otherwise where requests are created. `bdev`: device of the
+ * file system.
  */
 static __always_inline bool is_counted_at(struct bio *bio, struct block_device *bdev)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Calls and operations that began before rows were made. They have no row, but what they ask for may reach a device while it is recorded:
- * so what they moved by their end, or may yet move where they do not end in time, is counted.
+ * Calls and operations that began before the recording. They have no row, but their I/O may reach a device during the
+ * recording. So the bytes that they moved by their end are counted, or an upper bound if they do not end in time.
  */
 #ifndef IOSTRATA_EARLIER_H
 #define IOSTRATA_EARLIER_H
 
-/* As many threads as Linux has ids for (PID_MAX_LIMIT in include/linux/threads.h), by so many in an entry. */
+/* Maximum number of thread IDs of Linux (PID_MAX_LIMIT in include/linux/threads.h), and thread IDs per entry. */
 enum { MOST_THREADS = 4 << 20, THREADS_AN_ENTRY = 64 };
 
 /*
- * Key: thread id by THREADS_AN_ENTRY; value: which of these began a call since rows are made and are not in `calls`. The end of a call of
- * any other thread that is not in `calls` is that of one that began before.
+ * Key: thread ID divided by THREADS_AN_ENTRY; value: the threads that began a call since the recording began and are
+ * not in `calls`. The end of a call of any other thread that is not in `calls` is that of a call that began before.
+ * Written by know_caller(). Never full: it has room for every thread ID.
  */
 struct callers {
 	__u8 is_known[THREADS_AN_ENTRY];
@@ -23,7 +24,7 @@ struct {
 	__type(value, struct callers);
 } callers SEC(".maps");
 
-/* A thread is in a call that is not in `calls` and is nothing to look for any more. */
+/* Marks a thread that is in a call that is not in `calls`, or that needs no further check. */
 static __always_inline void know_caller(__u32 tid)
 {
 	__u32 entry = tid / THREADS_AN_ENTRY;
@@ -41,7 +42,7 @@ static __always_inline bool is_known_caller(__u32 tid)
 	return !of || of->is_known[tid % THREADS_AN_ENTRY];
 }
 
-/* One file that an earlier call was on. */
+/* Counts one file of an earlier call. */
 static __always_inline void count_earlier_on(__u8 op_code, struct file *file, __s64 bytes)
 {
 	struct file_op op = { .op = op_code };
@@ -57,8 +58,8 @@ static __always_inline void count_earlier_on(__u8 op_code, struct file *file, __
 }
 
 /*
- * The same by descriptor. What moved nothing, and what the filters leave out, is not counted. A function with linkage: the verifier goes
- * through it once.
+ * The same by descriptor. Calls that moved nothing, and calls that the filters exclude, are not counted. A global
+ * function: the verifier checks it once.
  */
 __noinline int count_earlier(__u32 op_code, __u32 fd, __s64 bytes)
 {
@@ -67,7 +68,7 @@ __noinline int count_earlier(__u32 op_code, __u32 fd, __s64 bytes)
 	return 0;
 }
 
-/* Whether the end of something that nothing is known of is that of an operation that the filters let through. */
+/* Returns whether the end of an unknown operation is that of an operation that the filters select. */
 static __always_inline bool may_be_earlier(void)
 {
 	return !is_recorder() && owner_wanted();

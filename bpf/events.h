@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything that crosses between kernel and user space, declared once. Rust uses the types that the skeleton generator
- * derives from this file. Values are raw: nanoseconds of CLOCK_MONOTONIC, bytes, kernel device numbers.
+ * Data shared by kernel and user space, declared once. Rust uses the types that the skeleton generator derives from
+ * this file. Values are raw: nanoseconds of CLOCK_MONOTONIC, bytes, kernel device numbers.
  */
 #ifndef IOSTRATA_EVENTS_H
 #define IOSTRATA_EVENTS_H
 
 /*
- * Each class of events has its own books and fills one table. The classes are the first tables of the capture format (`TableId`), in the same
- * order; `classes.rs` checks that when it is compiled. Events of `share` come with records of `block`.
+ * Event classes. Each class has its own event accounting and fills one table. The classes are the first tables of the
+ * capture format (`TableId`), in the same order; `classes.rs` checks the order at compile time. Events of `share` come
+ * with records of `block`.
  */
 enum event_class {
 	CLASS_SYSCALL, CLASS_VFS, CLASS_FS, CLASS_BLOCK, CLASS_SHARE, CLASS_PROCESS, CLASS_FILE, CLASS_COUNT
 };
 
 /*
- * Operations: an identifier and the word that the capture format has for it. Both sides take the words from
- * `op_names`, so a new operation is added here and in the capture format only. New ones go last.
+ * Operations: identifier and name in the capture format. Both sides take the names from `op_names`, so a new operation
+ * is added here and in the capture format only. New operations go last.
  */
 #define OPS(X)                                                                                                         \
 	X(NONE, "")                                                                                                    \
@@ -47,16 +48,17 @@ enum event_class {
 	X(CREAT, "creat") X(OPEN_BY_HANDLE_AT, "open_by_handle_at")
 
 /*
- * Calls that were seen and have no row, by why their end is not known. The words are those of the capture format
- * (`WithoutRow`).
+ * Calls that were seen and have no row, by the reason why their end is unknown. The names are those of the capture
+ * format (`WithoutRow`).
  */
 #define UNSEEN(X)                                                                                                      \
 	X(AIO_NOT_ASKED, "aio_not_asked") X(AIO_SAME_IOCB, "aio_same_iocb") X(URING_SKIPPED, "io_uring_skipped")        \
 	X(URING_NOT_TOLD, "io_uring_not_told") X(COMPAT, "compat")
 
-/* uapi/linux/io_uring.h: of later operations of io_uring nobody knows what they move (IORING_OP_LAST of Linux 6.18). */
+/* uapi/linux/io_uring.h: IORING_OP_LAST of Linux 6.18. The data transfer of this and later opcodes is unknown. */
 enum known_opcode { FIRST_UNKNOWN_OPCODE = 63 };
 
+/* Reason why a call has no row. */
 #define X(id, word) UNSEEN_##id,
 enum unseen_kind { UNSEEN(X) UNSEEN_COUNT };
 #undef X
@@ -65,22 +67,25 @@ enum unseen_kind { UNSEEN(X) UNSEEN_COUNT };
 enum op { OPS(X) OP_COUNT };
 #undef X
 
-/* What kind of file an operation was on. */
+/* Type of the file that an operation accesses. */
 enum fd_kind { FD_UNKNOWN, FD_REGULAR, FD_BLOCK, FD_MEMORY, FD_DIRECTORY };
 
-/* What a request carries. */
+/* I/O classes: content of a request. */
 #define IO_CLASSES(X)                                                                                                  \
 	X(DATA, "data") X(METADATA, "metadata") X(JOURNAL, "journal") X(READAHEAD, "readahead") X(SWAP, "swap")        \
 	X(FLUSH, "flush") X(DISCARD, "discard")
 
-/* How the owner of a request is known. */
+/* Evidence for the owner of a request. */
 #define EVIDENCES(X) X(NONE, "none") X(DIRECT, "direct") X(PAGE, "page") X(INODE, "inode") X(CGROUP, "cgroup")              \
 	X(FOLIO, "folio")
 
-/* Where a path begins: at the root of a mount namespace or of a file system; one that is cut, somewhere below. */
+/*
+ * Start of a path: the root of a mount namespace or of a file system. `cut`: a truncated path, which starts somewhere
+ * below a root.
+ */
 #define PATH_ORIGINS(X) X(NONE, "") X(NAMESPACE, "namespace") X(FILESYSTEM, "filesystem") X(CUT, "cut")
 
-/* How a process came to touch a page of a file. */
+/* Access by which a process touched a page of a file: a system call or a memory mapping. */
 #define VIAS(X) X(NONE, "") X(CALL, "call") X(MAPPING, "mapping")
 
 #define X(id, word) IO_##id,
@@ -99,14 +104,14 @@ enum via_word { VIAS(X) VIA_COUNT };
 enum path_origin { PATH_ORIGINS(X) PATH_ORIGIN_COUNT };
 #undef X
 
-/* Which part of the kernel made a bio, by the function that the bio calls at its end. */
+/* Part of the kernel that created a bio, identified by the completion function of the bio (bi_end_io). */
 enum maker {
 	MAKER_UNKNOWN,
-	/* O_DIRECT: the submitter's own data. Of two of its makers the bio leads to the file. */
+	/* O_DIRECT: the submitter's own data. With _IOMAP and _DIO, the bio leads to the file. */
 	MAKER_DIRECT,
 	MAKER_DIRECT_IOMAP,
 	MAKER_DIRECT_DIO,
-	/* Buffer heads: a journal's blocks, or pages of a block device. */
+	/* Buffer heads: blocks of a journal, or pages of a block device. */
 	MAKER_BUFFERS,
 	MAKER_JOURNAL,
 	MAKER_METADATA,
@@ -115,12 +120,13 @@ enum maker {
 
 enum { MAX_MAKERS = 16, MAX_JOURNAL_ENDS = 4 };
 
+/* Completion function of the bios of one creator: address in the kernel and enum maker. */
 struct known_maker {
 	__u64 address;
 	__u64 maker;
 };
 
-/* Request flags as the capture has them; the kernel's own bits move between versions. */
+/* Request flags in the capture format. The kernel's own bits differ between versions. */
 enum request_flag {
 	REQUEST_SYNC = 1,
 	REQUEST_META = 2,
@@ -134,12 +140,12 @@ enum request_flag {
 	REQUEST_UNCOUNTED = 512,
 };
 
-/* A missing value, for every signed field below. */
+/* Missing value of every signed field below. */
 #define MISSING (-0x7fffffffffffffffLL - 1)
 
 enum { COMM_BYTES = 16, FS_BYTES = 16, PATH_BYTES = 512, CMDLINE_BYTES = 512, CMDLINE_TAIL_BYTES = 256, WORD_BYTES = 24 };
 
-/* Who did it. All zero: not known. */
+/* Thread that performed an operation. All zero: unknown. */
 struct identity {
 	__u32 pid;
 	__u32 tid;
@@ -147,7 +153,7 @@ struct identity {
 	char comm[COMM_BYTES];
 };
 
-/* At the front of every record. */
+/* Header of every record. */
 struct event_head {
 	__u16 event_class;
 	__u16 cpu;
@@ -157,7 +163,7 @@ struct event_head {
 	__s64 start_ns;
 };
 
-/* A system call or a VFS operation on a file. */
+/* System call or VFS operation on a file. */
 struct file_event {
 	struct event_head head;
 	struct identity who;
@@ -170,42 +176,42 @@ struct file_event {
 	__s32 open_flags;
 };
 
-/* The record of a system call, where it is asked for how long these wait for a CPU. */
+/* Record of a system call if run-queue latency is measured (`record --run-queue`). */
 struct call_event {
 	struct file_event file;
-	/* MISSING where it is not known. */
+	/* Run-queue latency within the call. MISSING: unknown. */
 	__s64 runnable_ns;
 };
 
-/* Where a block request comes from. */
+/* Origin of a block request. */
 struct origin {
-	/* The owner. */
+	/* Owner of the request. */
 	struct identity who;
-	/* When the owner's process started; 0: not known. */
+	/* Start time of the owner's process; 0: unknown. */
 	__u64 start_ns;
-	/* The file, where its pages tell or its maker does; 0 where not. */
+	/* File, if the pages or the creator of the request identify it; otherwise 0. */
 	__u64 ino;
 	__u32 file_dev;
-	/* The disk. */
+	/* Disk. */
 	__u32 dev;
-	/* What of the request is the owner's. */
+	/* Bytes of the request that belong to the owner. */
 	__u32 owned_bytes;
 	__u8 evidence;
 	__u8 io_class;
-	/* There is a `struct submitter`. */
+	/* A `struct submitter` is present. */
 	__u8 has_submitter;
-	/* How many parts there are beside the owner's. */
+	/* Number of parts besides the owner's. */
 	__u8 others;
 };
 
-/* Who submitted it, where that is not the owner itself. */
+/* Submitter of a request, if it is not the owner itself. */
 struct submitter {
 	__u32 pid;
 	__u32 reserved;
 	char comm[COMM_BYTES];
 };
 
-/* A completed block request. */
+/* Completed block request. */
 struct block_event {
 	struct event_head head;
 	__s64 duration_ns;
@@ -221,17 +227,17 @@ struct block_event {
 	struct origin origin;
 };
 
-/* The record of one that `has_submitter`. */
+/* Record of a request with `has_submitter`. */
 struct block_event_submitted {
 	struct block_event event;
 	struct submitter submitter;
 };
 
-/* A part of a request: what is of one owner, one class and one file. */
+/* Part of a request: the bytes of one owner, one I/O class and one file. */
 struct part {
 	struct identity who;
 	__u64 start_ns;
-	/* 0: none, or several. */
+	/* 0: no file, or several files. */
 	__u64 ino;
 	__u32 file_dev;
 	__u32 bytes;
@@ -242,24 +248,24 @@ struct part {
 
 enum { MAX_PARTS = 8 };
 
-/* The record of one with parts beside the owner's; of value are as many as its origin says. */
+/* Record of a request with parts besides the owner's. Only the first `origin.others` elements are valid. */
 struct block_event_parts {
 	struct block_event_submitted submitted;
 	struct part others[MAX_PARTS - 1];
 };
 
-/* Something in a file system; `events` of one kind that one process did to one file, where they are many. */
+/* Event in a file system, or an aggregate of many: `events` of one kind that one process caused on one file. */
 struct fs_event {
 	struct event_head head;
 	struct identity who;
-	/* From the first to the last of the events, or of the one. */
+	/* Time from the first to the last event, or duration of the only one. */
 	__s64 duration_ns;
-	/* The lowest of the events. */
+	/* Lowest offset of the events. */
 	__s64 offset_bytes;
 	__u64 bytes;
 	__u64 events;
 	__s64 ino;
-	/* Of a journal. */
+	/* Journal blocks. */
 	__s64 blocks;
 	__s32 dev;
 	__u8 via;
@@ -267,20 +273,20 @@ struct fs_event {
 	char fs[FS_BYTES];
 };
 
-/* Events that are being gathered. None: free. */
+/* Slot in which events are aggregated. `event.events` is 0: free. */
 struct fs_slot {
 	struct fs_event event;
 	__u64 last_ns;
 	/* i_generation */
 	__u32 generation;
-	/* A program is at work on it. */
+	/* A program is updating the slot. */
 	__u32 busy;
 };
 
-/* A process at its first I/O, after each exec, and in each cgroup. */
+/* Process record: emitted at the first I/O of a process, after each exec, and in each cgroup. */
 struct process_head {
 	struct event_head head;
-	/* The thread, but the name is that of the process. */
+	/* Thread that does the I/O; `comm` is the name of the process. */
 	struct identity who;
 	__u64 process_start_ns;
 	__u32 ppid;
@@ -290,7 +296,7 @@ struct process_head {
 	__u8 exe_components;
 	__u8 cgroup_origin;
 	__u8 cgroup_components;
-	/* Something is missing between the two pieces of the command line. */
+	/* A piece is missing between `cmdline` and `cmdline_tail`. */
 	__u8 cmdline_cut;
 	__u16 cmdline_length;
 	__u16 cmdline_tail_length;
@@ -299,10 +305,10 @@ struct process_head {
 
 enum { SHORT_PATH_BYTES = 96, SHORT_CMDLINE_BYTES = 160 };
 
-/* The record of one whose texts are short, as most are. */
+/* Process record with short strings, which is the common case. */
 struct process_event_short {
 	struct process_head process;
-	/* Names from the executable up to the root, each ended by a NUL. */
+	/* Path components from the executable up to the root, each terminated by a NUL. */
 	char exe[SHORT_PATH_BYTES];
 	char cgroup[SHORT_PATH_BYTES];
 	char cmdline[SHORT_CMDLINE_BYTES];
@@ -313,79 +319,82 @@ struct process_event_long {
 	char exe[PATH_BYTES];
 	char cgroup[PATH_BYTES];
 	char cmdline[CMDLINE_BYTES];
-	/* The end of one that is longer. */
+	/* End of a command line that does not fit in `cmdline`. */
 	char cmdline_tail[CMDLINE_TAIL_BYTES];
 };
 
-/* A file when it was first met, or under a new name. */
+/* File record: emitted when a file is first seen, or under a new name. */
 struct name_event {
 	struct event_head head;
 	__s64 ino;
 	__s32 dev;
-	/* i_generation: tells the file from others that have its inode number at other times. */
+	/* i_generation: distinguishes the file from others that have its inode number at other times. */
 	__u32 generation;
-	/* Who met it. */
+	/* Process that accessed the file. */
 	__u32 pid;
-	/* The mount namespace that the path is of. */
+	/* Mount namespace of the path. */
 	__u32 mount_namespace;
 	__u8 path_origin;
 	__u8 components;
-	/* No directory has it any more. */
+	/* No directory entry for the file is left. */
 	__u8 deleted;
 	__u8 reserved[5];
 	char fs[FS_BYTES];
-	/* Names from the file up, each ended by a NUL. */
+	/* Path components from the file upwards, each terminated by a NUL. */
 	char path[PATH_BYTES];
 };
 
-/* The books of one class on one CPU. */
+/* Event accounting of one class on one CPU. Losses are counted by cause. */
 struct account {
 	__u64 seen;
 	__u64 ring_full;
 	__u64 inflight_full;
-	/* Operations that the kernel did not tell the end of. */
+	/* Operations that ended without a return event from the kernel. */
 	__u64 missed_return;
-	/* What the lost events can have carried at most. */
+	/* Upper bounds of the I/O in lost events. */
 	__u64 lost_read_ops;
 	__u64 lost_read_bytes;
 	__u64 lost_write_ops;
 	__u64 lost_write_bytes;
-	/* Calls that are over, though nothing told of their end; by kind in `unseen`. */
+	/* Calls that have ended without an end event; by kind in `unseen`. */
 	__u64 unseen_end;
-	/* Not losses, but told: requests whose queueing was not seen. */
+	/* Not lost, but reported: requests that were not seen when they were queued. */
 	__u64 unidentified;
-	/* Requests that were over without anyone seeing their end: recorded without a duration. */
+	/* Requests with an unseen completion: recorded without a duration. */
 	__u64 unseen_ends;
-	/* Calls that were followed: begun, and of these ended. */
+	/* Tracked calls: begun and, of these, ended. */
 	__u64 calls_begun;
 	__u64 calls_ended;
-	/* Calls, and operations of aio and io_uring, that had begun before rows were made, and what they moved; those that did not end, at most. */
+	/*
+	 * Calls and operations of aio and io_uring that began before the recording, and the bytes that they moved. An
+	 * upper bound for those that did not end.
+	 */
 	__u64 earlier_calls;
 	__u64 earlier_read_bytes;
 	__u64 earlier_write_bytes;
-	/* Operations of aio and io_uring: submitted, and of these recorded or lost; with what they carry at most. */
+	/* Operations of aio and io_uring: submitted and, of these, recorded or lost; with upper bounds of their bytes. */
 	__u64 async_begun;
 	__u64 async_begun_read_bytes;
 	__u64 async_begun_write_bytes;
 	__u64 async_ended;
 	__u64 async_ended_read_bytes;
 	__u64 async_ended_write_bytes;
-	/* Completions of io_uring that found the completion ring full. */
+	/* io_uring completions that found the completion queue full. */
 	__u64 uring_overflows;
-	/* Calls of which it was asked, and is not known, for how long they waited for a CPU. */
+	/* Calls with an unknown run-queue latency although it is measured. */
 	__u64 unmeasured;
-	/* Of those whose I/O is recorded: file pages that turned dirty, and what of them went on its way to the device. */
+	/* Bytes of file pages of recorded processes: dirtied and, of these, submitted for writeback. */
 	__u64 dirtied_bytes;
 	__u64 cleaned_bytes;
-	/* Pages that were written back and whose writer had been remembered and was not any more. */
+	/* Bytes of pages that were written back after the entry of their writer was evicted. */
 	__u64 forgotten_bytes;
-	/* How many entries the tables of owners were given: inodes, chunks of pages, writers. */
+	/* Entries added to the owner tables: inodes, chunks of pages, writers. */
 	__u64 inodes_remembered;
 	__u64 chunks_remembered;
 	__u64 writers_remembered;
 };
 
-/* Calls of one `unseen_kind`, and what they can have carried at most. */
+/* Calls of one `unseen_kind`, with upper bounds of their I/O. */
 struct unseen_calls {
 	__u64 ops;
 	__u64 read_ops;
@@ -404,34 +413,35 @@ struct own_io {
 	__u64 discard_bytes;
 };
 
-/* What an owner filter leaves out of a disk's requests, by bios. */
+/* I/O of a disk that an owner filter excludes, counted by bio. */
 struct left_out_io {
-	/* Of processes that are not selected. The recorder's own are neither here nor there. */
+	/* I/O of processes that are not selected. The recorder's own I/O is in neither sum. */
 	struct own_io others;
-	/* Without an owner, before a selected process used the disk. */
+	/* I/O without an owner, before a selected process used the disk. */
 	struct own_io before_use;
 };
 
-/* What a device filter says of a device number. */
+/* Result of a device filter for a device number. */
 enum device_use {
-	/* Stands on no disk that is wanted. */
+	/* Not on a selected disk. */
 	DEVICE_LEFT_OUT,
-	/* A partition of a wanted disk, or a file system that stands on one. */
+	/* Partition of a selected disk, or file system on one. */
 	DEVICE_HAS_FILES,
-	/* A wanted disk: its requests are recorded. */
+	/* Selected disk: its requests are recorded. */
 	DEVICE_IS_DISK,
 };
 
 enum { MAX_LOWER_DISKS = 16, MAX_USED_DEVICES = 4096 };
 
-/* The whole disks that a device stands on, all the way down; 0 ends the list. */
+/* Whole disks below a device, down through all levels; 0 ends the list. */
 struct lower_disks {
 	__u32 disk[MAX_LOWER_DISKS];
 };
 
 /*
- * What is recorded where not everything is: what begins in one of 2^shift moments. Words of their own, so that each can be set
- * while programs read the others; a change lies ahead when it is told of.
+ * Sampling factor: operations that begin in one of 2^shift time slices are recorded. `change_ns` is the time of the
+ * change from `shift_before` to `shift_after`; it lies in the future when it is set. Separate words, so that each can
+ * be set while programs read the others.
  */
 struct sampling {
 	__u64 shift_before;
@@ -439,62 +449,68 @@ struct sampling {
 	__u64 change_ns;
 };
 
-/* File systems of which each write is told. */
+/* File systems with an event for each write. */
 enum told_writes { TOLD_WRITES_EXT4 = 1, TOLD_WRITES_XFS = 2 };
 
 /*
- * Of the slots of a CPU in which events of the file system layer are gathered user space takes from so many at a time. What is left in
- * them, as bits: something that is not to be given yet, and something that is.
+ * Number of slots of a CPU that user space drains at once, in which events of the file system layer are aggregated.
+ * Bits for what remains in them: FS_LATER, a record that is not due yet; FS_DUE, a record that is due.
  */
 enum giving { FS_SLOTS_A_RUN = 64, FS_LATER = 1, FS_DUE = 2 };
 
-/* One run of a program in so many is timed. */
+/* Sampling factor of run times: one program run in TIMED_ONE_IN is timed. */
 enum timing { TIMED_ONE_IN = 64 };
 
-/* Set before the programs are loaded. The neutral value of each is zero. */
+/* Set before the programs are loaded. The neutral value of each field is zero. */
 struct config {
 	__u32 recorder_pid;
 	__u32 ring_shards;
 	__u64 wake_bytes;
-	/* Bits: the classes whose rings lie behind those of the others, because there may be far more of them. */
+	/*
+	 * Bits: frequent event classes. Their rings follow those of the other classes, because their events may be far
+	 * more frequent.
+	 */
 	__u32 often_classes;
 	__u32 filter_pid;
-	/* The first of the disks to let through; the others are in a map. */
+	/* First selected disk; the others are in the map `devices`. */
 	__u32 filter_device;
 	__u32 filter_cgroup;
 	__u32 filter_comm;
 	__u64 cgroup_id;
-	/* The root of the recorder's mount of cgroups; 0: it has none. */
+	/* Root of the recorder's cgroup mount; 0: it has no mount. */
 	__u64 cgroup_root;
 	__u32 cgroup_level;
-	/* The recorder runs a command: a process that it forks is recorded from that exec on, by the count of its execs. 0: none. */
+	/*
+	 * The recorder runs a command. A process that it forks is recorded from the exec with this `self_exec_id`. 0:
+	 * no command.
+	 */
 	__u32 command_exec_id;
-	/* There is a limit to the CPU time that all of this may take. */
+	/* The CPU time of the programs and the recorder is limited (`--cpu-limit`), so events may be sampled. */
 	__u32 samples;
 	__u64 sampling_seed;
-	/* Pages tell by what call they were touched, so calls are followed that are not recorded. */
+	/* Pages are attributed to the call that touched them, so calls that are not recorded are tracked too. */
 	__u32 follows_calls;
-	/* It is measured for how long calls wait for a CPU. */
+	/* The run-queue latency of calls is measured. */
 	__u32 run_queue;
-	/* The kernel may not tell of the return of a VFS function: kretprobes run out. */
+	/* The kernel may miss the return of a VFS function: kretprobe instances run out. */
 	__u32 misses_returns;
 	/*
-	 * Bits of rq_flags. User space looks them up: they were macros, then values of an enum without a name, which
-	 * CO-RE cannot find.
+	 * Bits of rq_flags. User space looks them up: they were macros, then values of an anonymous enum, which CO-RE
+	 * cannot find.
 	 */
 	__u32 rqf_flush_seq_bit;
 	__u32 rqf_io_stat_bit;
-	/* How much is dirty is counted, because the recording may wait until it is written back. */
+	/* Dirty bytes are counted, because the recording may wait until they are written back. */
 	__u32 counts_dirty;
-	/* How many entries there are for pages. */
+	/* Number of entries in `page_owners`. */
 	__u32 page_chunks;
 	/* enum told_writes */
 	__u32 told_writes;
 	char comm[COMM_BYTES];
-	/* Addresses of kernel functions; 0: the kernel has none of the name, or does not tell. */
+	/* Addresses of kernel functions; 0: the kernel has no function of that name, or does not expose its address. */
 	struct known_maker makers[MAX_MAKERS];
 	__u64 journal_ends[MAX_JOURNAL_ENDS];
-	/* By system call number: enum op; the same of the 32-bit table. */
+	/* enum op by system call number; `compat_op` is that of the 32-bit table. */
 	__u8 syscall_op[512];
 	__u8 compat_op[512];
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Operations on files, as the system call and the VFS groups see them. */
+/* Operations on files, for system calls and the VFS. */
 #ifndef IOSTRATA_FILE_H
 #define IOSTRATA_FILE_H
 
-/* An operation under way. */
+/* Operation in flight. */
 struct file_op {
 	__u64 start_ns;
 	__s64 offset_bytes;
@@ -16,26 +16,26 @@ struct file_op {
 	__u8 op;
 	__u8 fd_kind;
 	__u8 appends : 1;
-	/* A copy, whose other file waits in `targets`. */
+	/* A copy; its other file is in `targets`. */
 	__u8 has_target : 1;
-	/* On a file system that has its files on another one. */
+	/* On a stacked file system, which has its files on another one. */
 	__u8 stacked : 1;
-	/* Followed and not recorded. */
+	/* Tracked but not recorded. */
 	__u8 left_out : 1;
-	/* Another one may be under way that has the same name (aio). */
+	/* Another operation with the same key may be in flight (aio). */
 	__u8 again : 1;
-	/* What the file is was found out at the submission (io_uring). */
+	/* The file was looked up at the submission (io_uring). */
 	__u8 knows_file : 1;
-	/* At the position of its descriptor, and whether others move that too. */
+	/* At the position of its descriptor, and whether others move that position too. */
 	__u8 by_position : 1;
 	__u8 shares_position : 1;
-	/* An earlier call of the thread was interrupted, and the kernel begins it anew. */
+	/* An earlier call of the thread was interrupted, and the kernel restarts it. */
 	__u8 interrupted : 1;
-	/* On /dev/fuse: whoever calls serves a file system. */
+	/* On /dev/fuse: the caller serves a file system. */
 	__u8 serves : 1;
 };
 
-/* What is known of a call before anything is. */
+/* Initial state of a call, with nothing known. */
 static const struct file_op no_call = { .offset_bytes = MISSING, .requested_bytes = MISSING, .ino = MISSING, .dev = -1, .open_flags = -1 };
 
 static __always_inline bool is_internal(unsigned long sb_flags)
@@ -44,8 +44,9 @@ static __always_inline bool is_internal(unsigned long sb_flags)
 }
 
 /*
- * Whether a file system stores nothing: its files are doors into the kernel. Those that nobody can mount say so by a flag
- * (init_pseudo() in fs/libfs.c): pipes, sockets, pidfs and whatever comes to be one. The others have to be known.
+ * Returns whether a file system stores nothing: its files are interfaces to the kernel. File systems that cannot be
+ * mounted have a flag (init_pseudo() in fs/libfs.c): pipes, sockets, pidfs and future ones. The others have to be
+ * listed.
  */
 static __always_inline bool is_pseudo(unsigned long magic, bool is_internal)
 {
@@ -60,13 +61,13 @@ static __always_inline bool is_pseudo(unsigned long magic, bool is_internal)
 	return is_internal && !is_in_memory(magic);
 }
 
-/* Whether a file system with this magic has its files on another one. */
+/* Returns whether a file system with this magic number is stacked: it has its files on another one. */
 static __always_inline bool is_stacked(unsigned long magic)
 {
 	return magic == OVERLAYFS_SUPER_MAGIC || magic == ECRYPTFS_SUPER_MAGIC;
 }
 
-/* What is looked at of a file. */
+/* Facts about a file. */
 struct file_facts {
 	unsigned long magic;
 	unsigned long ino;
@@ -76,7 +77,7 @@ struct file_facts {
 	__u32 generation;
 	__u32 name_hash;
 	__u16 type;
-	/* SB_NOUSER: nobody can mount its file system. */
+	/* SB_NOUSER: its file system cannot be mounted. */
 	__u8 is_internal;
 };
 
@@ -110,7 +111,7 @@ static __always_inline struct file_facts look_at(struct file *file)
 	return facts;
 }
 
-/* Fills in what the file is; FD_UNKNOWN when it is none that is recorded. */
+/* Fills in the file; `fd_kind` is FD_UNKNOWN if the file is not recorded. */
 static __always_inline void fill_file(struct file_op *op, struct file *file, struct file_facts *facts)
 {
 	op->file_address = (__u64)file;
@@ -125,7 +126,7 @@ static __always_inline void fill_file(struct file_op *op, struct file *file, str
 	op->open_flags = facts->flags;
 }
 
-/* The file that a thread has at a descriptor. */
+/* Returns the file of a thread's descriptor. */
 static __always_inline struct file *file_of_thread(struct task_struct *task, __u32 fd)
 {
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
@@ -138,7 +139,7 @@ static __always_inline struct file *file_of_thread(struct task_struct *task, __u
 	return file;
 }
 
-/* The one that the current thread has. */
+/* Returns the file of the current thread's descriptor. */
 static __always_inline struct file *file_of_fd(__u32 fd)
 {
 	struct file *file = 0;
@@ -153,8 +154,9 @@ static __always_inline struct file *file_of_fd(__u32 fd)
 }
 
 /*
- * Key: a process that reads or writes /dev/fuse, by its id and start; value: nothing. Read by user space at the stop. What such a
- * process does to files serves calls on its file system, and is not to be added to these. Full: bytes of one more are counted twice.
+ * Key: a process that reads or writes /dev/fuse, by its ID and start time; value: unused. Written by meet_server(),
+ * read by user space at the stop. File operations of such a process serve calls on its file system, and are not added
+ * to these. Full: the bytes of a further process are counted twice.
  */
 struct server {
 	__u64 start_ns;
@@ -177,7 +179,7 @@ static __always_inline void meet_server(void)
 		bpf_map_update_elem(&servers, &server, &met, BPF_ANY);
 }
 
-/* Directories are of interest only where they are synced. */
+/* Directories matter only if they are synced. */
 static __always_inline bool kind_wanted(__u8 op, __u8 kind)
 {
 	if (kind == FD_DIRECTORY)
@@ -185,10 +187,10 @@ static __always_inline bool kind_wanted(__u8 op, __u8 kind)
 	return kind != FD_UNKNOWN;
 }
 
-/* How much there is to do about a file. */
+/* Interest in a file: not recorded, recorded and recently seen, recorded and not recently seen. */
 enum interest { UNWANTED, KNOWN, UNMET };
 
-/* Fills in what the file is, and whether it is one that is to be recorded and, then, to be named. */
+/* Fills in the file. Returns whether it is recorded and, if so, whether its record may have to be emitted. */
 static __always_inline enum interest look_into(struct file_op *op, struct file *file)
 {
 	struct file_facts facts;
@@ -207,12 +209,12 @@ static __always_inline enum interest look_into(struct file_op *op, struct file *
 	return met && met->file != mark_of(op->dev, op->ino, facts.generation, facts.name_hash) ? UNMET : KNOWN;
 }
 
-/* Fills in what the file is, and names it; false where it is none that is to be recorded. `pid`: as name_met(). */
+/* Fills in the file, and emits its record; false if the file is not recorded. `pid`: as in name_met(). */
 static __always_inline bool fill_wanted(struct file_op *op, struct file *file, __u32 pid)
 {
 	enum interest interest = look_into(op, file);
 
-	/* A directory that is opened, too: what is done to it by name is not recorded, but makes the file system write. */
+	/* Also for a directory that is opened: operations on its entries are not recorded, but make the file system write. */
 	if (follows_use() && op->fd_kind != FD_UNKNOWN && !bpf_map_lookup_elem(&used_devices, &op->dev))
 		use_inode((__u64)BPF_CORE_READ(file, f_inode));
 	if (interest == UNMET)
@@ -220,7 +222,7 @@ static __always_inline bool fill_wanted(struct file_op *op, struct file *file, _
 	return interest != UNWANTED;
 }
 
-/* The file that a descriptor names, filled in; NULL where it is none that is to be recorded. */
+/* Returns the file of a descriptor, filled in; NULL if the file is not recorded. */
 static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd)
 {
 	struct file *file = file_of_fd(fd);
@@ -228,13 +230,13 @@ static __always_inline struct file *fill_descriptor(struct file_op *op, __u32 fd
 	op->fd = fd;
 	if (fill_wanted(op, file, 0))
 		return file;
-	/* The current task is the one that calls. */
+	/* The current task is the caller. */
 	if (op->serves)
 		meet_server();
 	return 0;
 }
 
-/* `who`: who began it; NULL: the current task. */
+/* `who`: thread that began the operation; NULL: the current task. */
 static __always_inline void fill_file_event(struct file_event *event, struct file_op *op, struct identity *who, __u16 event_class,
 					    __s64 ret, __u64 now_ns)
 {
@@ -252,7 +254,7 @@ static __always_inline void fill_file_event(struct file_event *event, struct fil
 	event->open_flags = op->open_flags;
 }
 
-/* The record of an operation that ended at a moment, by whoever began it. */
+/* Emits the record of an operation that ended at `now_ns`, for the thread that began it. */
 static __always_inline void emit_file_event_at(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret,
 					       __u64 now_ns)
 {
@@ -268,7 +270,7 @@ static __always_inline void emit_file_event_at(struct file_op *op, struct identi
 	submit_event(event, sizeof(*event));
 }
 
-/* The same of one that ends now. */
+/* The same for an operation that ends now. */
 static __always_inline void emit_file_event_of(struct file_op *op, struct identity *who, __u16 event_class, __s64 ret)
 {
 	emit_file_event_at(op, who, event_class, ret, bpf_ktime_get_ns());
@@ -279,7 +281,7 @@ static __always_inline void emit_file_event(struct file_op *op, __u16 event_clas
 	emit_file_event_of(op, 0, event_class, ret);
 }
 
-/* An operation that was seen and is lost. Its account, for the cause. */
+/* Counts an operation that was seen and is lost. Returns the account, for the cause. */
 static __always_inline struct account *lose_seen(struct file_op *op, __u32 event_class)
 {
 	struct account *account = account_of(event_class);
@@ -291,7 +293,7 @@ static __always_inline struct account *lose_seen(struct file_op *op, __u32 event
 	return account;
 }
 
-/* An operation that cannot be followed for want of room. */
+/* Counts an operation as lost that cannot be tracked for lack of space. */
 static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
 {
 	struct account *account = lose_seen(op, event_class);
@@ -300,7 +302,7 @@ static __always_inline void lose_file_op(struct file_op *op, __u32 event_class)
 		account->inflight_full++;
 }
 
-/* Key: enum unseen_kind. */
+/* Key: enum unseen_kind; value: calls without a row. Written by count_unseen(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, UNSEEN_COUNT);
@@ -308,7 +310,7 @@ struct {
 	__type(value, struct unseen_calls);
 } unseen SEC(".maps");
 
-/* Counts calls of one kind that carried at most so much. */
+/* Counts calls of one kind, with upper bounds of their I/O. */
 static __always_inline void count_unseen(__u32 kind, __u64 ops, __u64 read_ops, __u64 read_bytes, __u64 write_ops, __u64 write_bytes)
 {
 	struct unseen_calls *calls = bpf_map_lookup_elem(&unseen, &kind);
@@ -329,7 +331,10 @@ static __always_inline void count_unseen(__u32 kind, __u64 ops, __u64 read_ops, 
 	calls->write_bytes += write_bytes;
 }
 
-/* A call that has no row, because nothing tells of its end: of which kind that is. It moved at most `bytes`. */
+/*
+ * Counts a call that has no row, because no event reports its end. `kind`: the reason. `bytes`: the upper bound of what
+ * it moved.
+ */
 static __always_inline void lose_unseen_bytes(__u8 op, __s64 bytes, __u32 kind)
 {
 	bool in = moves_of(op) == MOVES_IN, out = moves_of(op) == MOVES_OUT;
@@ -342,7 +347,7 @@ static __always_inline void lose_unseen(struct file_op *op, __u32 kind)
 	lose_unseen_bytes(op->op, at_most(op->requested_bytes), kind);
 }
 
-/* Operations of aio of which not even the direction is known. */
+/* Counts aio operations of unknown direction. */
 static __always_inline void lose_unknown_aio(__u64 ops, __u32 kind)
 {
 	count_unseen(kind, ops, ops, ops * MOST_BYTES, ops, ops * MOST_BYTES);
@@ -350,13 +355,13 @@ static __always_inline void lose_unknown_aio(__u64 ops, __u32 kind)
 
 enum { MAX_VECTORS = 64 };
 
-/* What a call asks for; MISSING where the capture has no number for it: none that large is done. */
+/* Returns the requested bytes; MISSING if the capture has no number for them: no call of that size is executed. */
 static __always_inline __s64 asked_for(__u64 bytes)
 {
 	return (__s64)bytes < 0 ? MISSING : bytes;
 }
 
-/* The sum of an iovec array, MISSING when it is longer than is added up here or cannot be read. */
+/* Returns the sum of an iovec array; MISSING if it has more than MAX_VECTORS elements or cannot be read. */
 static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long count)
 {
 	__s64 sum = 0;
@@ -368,7 +373,7 @@ static __always_inline __s64 vector_bytes(struct iovec *vector, unsigned long co
 
 		if (i >= count)
 			break;
-		/* No sum of two that are refused by themselves is taken for one that is not. */
+		/* Checked one by one: the sum of two lengths that the kernel refuses could pass for a valid one. */
 		if (bpf_probe_read_user(&length, sizeof(length), &vector[i].iov_len) || (__s64)length < 0 || sum > MOST_BYTES)
 			return MISSING;
 		sum += length;

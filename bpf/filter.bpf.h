@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Filters: by device, and by owner (process tree, cgroup, command name). An owner filter selects processes. Requests that no
- * process owns (journal, metadata, flushes, data whose owner is not known) belong to a total as much as those of the selected
- * processes, so they are recorded as well: on the disks of a device filter, else on the disks that the selected processes use.
+ * Filters by device and by owner (process tree, cgroup, command name). An owner filter selects processes. Requests
+ * without an owning process (journal, metadata, flushes, data with an unknown owner) are part of the totals like those
+ * of the selected processes, so they are recorded as well: on the disks of a device filter, otherwise on the disks that
+ * the selected processes use.
  */
 #ifndef IOSTRATA_FILTER_H
 #define IOSTRATA_FILTER_H
 
-/* Key: process id; value: its start time. Members of the trees that are recorded. Written by user space, at fork and at exec. */
+/*
+ * Key: process ID; value: its start time. Processes of the recorded trees. Written by user space, at fork and at exec.
+ * Full: the process is not recorded, and counted as lost in the class `process`.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -17,8 +21,8 @@ struct {
 } tree SEC(".maps");
 
 /*
- * Key: kernel device number of a disk, a partition or a file system; value: enum device_use. Written by user space, which
- * adds file systems that are mounted later.
+ * Key: kernel device number of a disk, a partition or a file system; value: enum device_use. Written by user space,
+ * which adds file systems that are mounted later.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -29,8 +33,8 @@ struct {
 } devices SEC(".maps");
 
 /*
- * Key: kernel device number of a file system or a disk; value: the disks that it stands on, as far as the kernel side cannot
- * see them (btrfs; members of dm and md devices). Written by user space.
+ * Key: kernel device number of a file system or a disk; value: the disks below it that the kernel side cannot see
+ * (btrfs; members of dm and md devices). Written by user space.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -41,8 +45,9 @@ struct {
 } stands_on SEC(".maps");
 
 /*
- * Key: kernel device number of a disk or a file system; value: since when the selected processes use it. Empty unless there is
- * an owner filter and no device filter. Full: requests without an owner are left out on further disks, which user space reports.
+ * Key: kernel device number of a disk or a file system; value: time since which the selected processes use it. Written
+ * by mark_used(). Empty unless there is an owner filter and no device filter. Full: requests without an owner are
+ * excluded on further disks, which user space reports.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -52,7 +57,10 @@ struct {
 	__type(value, __u64);
 } used_devices SEC(".maps");
 
-/* Key: kernel device number of the disk. What an owner filter leaves out. Of more disks than that it is not counted. */
+/*
+ * Key: kernel device number of the disk; value: I/O that an owner filter excludes. Written by count_left_out(). Full:
+ * excluded I/O of further disks is not counted.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 1024);
@@ -65,7 +73,7 @@ static __always_inline bool by_owner(void)
 	return config.filter_pid || config.filter_cgroup || config.filter_comm;
 }
 
-/* Whether the current task's I/O is to be recorded. */
+/* Returns whether the current task's I/O is recorded. */
 static __always_inline bool owner_wanted(void)
 {
 	if (config.filter_pid) {
@@ -95,21 +103,22 @@ static __always_inline bool owner_wanted(void)
 }
 
 /*
- * Whether operations on files of this device number are to be recorded. Of a number that user space has not classified yet (a file
- * system that was mounted later) they are: user space drops their records where it stands on no disk that is wanted.
+ * Returns whether operations on files of this device number are recorded. Those of a number that user space has not
+ * classified yet (a file system that was mounted later) are: user space drops their records if the file system is not
+ * on a selected disk.
  */
 static __always_inline bool device_wanted(__u32 dev)
 {
 	__u32 *use;
 
-	/* Most often there is one device, and its number is the disk's. */
+	/* In most cases there is one device, and its number is the disk's. */
 	if (!config.filter_device || dev == config.filter_device)
 		return true;
 	use = bpf_map_lookup_elem(&devices, &dev);
 	return !use || *use != DEVICE_LEFT_OUT;
 }
 
-/* Whether requests of this disk are to be recorded. */
+/* Returns whether requests of this disk are recorded. */
 static __always_inline bool disk_wanted(__u32 dev)
 {
 	__u32 *use;
@@ -120,7 +129,7 @@ static __always_inline bool disk_wanted(__u32 dev)
 	return use && *use == DEVICE_IS_DISK;
 }
 
-/* Whether what no process owns is recorded on this disk or file system. */
+/* Returns whether I/O without an owning process is recorded on this disk or file system. */
 static __always_inline bool unowned_wanted(__u32 dev)
 {
 	if (!by_owner() || config.filter_device)
@@ -140,11 +149,11 @@ static __always_inline void mark_used(__u32 dev)
 	if (bpf_map_lookup_elem(&used_devices, &dev))
 		return;
 	now_ns = bpf_ktime_get_ns();
-	/* Fails where another CPU was first, or the map is full: user space sees that from its size. */
+	/* Fails if another CPU was first, or if the map is full: user space detects that by the map's size. */
 	bpf_map_update_elem(&used_devices, &dev, &now_ns, BPF_NOEXIST);
 }
 
-/* A selected process uses a disk or a file system, and what that stands on. Few are new, so this is out of the way. */
+/* Marks a disk or file system, and the disks below it, as used by a selected process. Not inlined, because few are new. */
 __noinline int use_device(__u32 dev)
 {
 	struct lower_disks *lower;
@@ -161,7 +170,7 @@ __noinline int use_device(__u32 dev)
 	return 0;
 }
 
-/* The file system of an inode, by the inode's address. */
+/* Marks the file system of an inode as used, by the inode's address. */
 __noinline int use_inode(__u64 address)
 {
 	struct inode *inode = (struct inode *)address;
@@ -182,7 +191,7 @@ __noinline int use_inode(__u64 address)
 		struct block_device *bdev = BPF_CORE_READ(super, s_bdev);
 
 		use_device(dev);
-		/* NULL of btrfs, which has several, and of what has none. */
+		/* NULL for btrfs, which has several devices, and for file systems without a device. */
 		disk = bdev ? BPF_CORE_READ(bdev, bd_disk) : 0;
 	}
 	if (disk)
@@ -190,17 +199,17 @@ __noinline int use_inode(__u64 address)
 	return 0;
 }
 
-/* A selected process does something to a file of device number `dev`. */
+/* Notes that a selected process accesses a file of device number `dev`. */
 static __always_inline void note_use(__u32 dev, struct inode *inode)
 {
 	if (follows_use() && !bpf_map_lookup_elem(&used_devices, &dev))
 		use_inode(address_of(inode));
 }
 
-/* Whose I/O a bio is, as owner filters tell. */
+/* Owner of a bio with respect to the owner filters: a selected process, another process, or none. */
 enum claim { CLAIM_SELECTED, CLAIM_OTHERS, CLAIM_NOBODY };
 
-/* Counts what an owner filter leaves out of a disk's requests. `op`: of the bio. */
+/* Counts the I/O of a disk that an owner filter excludes. `op`: operation of the bio. */
 static __always_inline void count_left_out(__u32 dev, enum claim claim, __u32 op, __u32 bytes)
 {
 	struct left_out_io none = {}, *sum = bpf_map_lookup_elem(&left_out, &dev);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The file system layer: pages that enter the page cache, turn dirty and are written back, journal commits, syncs. */
+/* File system layer: pages that enter the page cache, become dirty and are written back, journal commits, syncs. */
 #ifndef IOSTRATA_FS_H
 #define IOSTRATA_FS_H
 
@@ -13,7 +13,10 @@ struct fs_call {
 	__u64 bytes;
 };
 
-/* Operations under way, by thread. LRU: one that is forgotten is recorded without a duration. */
+/*
+ * Key: thread and operation; value: the operation in flight. Written at the start of an operation, deleted at its end.
+ * LRU: an evicted operation is recorded without a duration.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
@@ -22,8 +25,9 @@ struct {
 } fs_calls SEC(".maps");
 
 /*
- * Key: thread id; value: its count of major faults at its last fill by a fault, and when it started: another thread may have had
- * its id, and as many. LRU: a fault may count twice.
+ * Key: thread ID; value: its count of major faults at its last page cache fill by a fault, plus its start time: another
+ * thread may have had its ID, and as many faults. Written by gather_fault(). LRU: after an eviction a fault may count
+ * twice.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -32,7 +36,7 @@ struct {
 	__type(value, __u64);
 } last_faults SEC(".maps");
 
-/* A record of its own, of the current task. */
+/* Emits the record of a single event, for the current task. */
 static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64 start_ns, __u64 end_ns)
 {
 	struct account *account = account_of(CLASS_FS);
@@ -47,7 +51,7 @@ static __always_inline void emit_fs_event(struct fs_event *event, __u8 op, __u64
 	hand_over(event, account, start_ns ? end_ns - start_ns : MISSING);
 }
 
-/* Pages of a block device, and of inodes that are no user's: a call on a file changes them too. */
+/* Returns whether an inode is a block device, or internal to a file system: a call on a file changes their pages too. */
 static __always_inline bool is_metadata_inode(struct inode *inode)
 {
 	return (inode->i_mode & S_IFMT) != S_IFREG || is_allocators(inode);
@@ -58,7 +62,7 @@ static __always_inline bool is_own_file(struct file_op *call, struct inode *inod
 	return call->ino == inode->i_ino && call->dev == dev_of_inode(inode);
 }
 
-/* The call under way that the page of `inode` is touched for: OP_NONE where there is none, or where it is on other files. */
+/* Returns the call in flight for which a page of `inode` is touched: OP_NONE if there is none, or if it is on other files. */
 static __always_inline __u8 call_on(struct inode *inode, bool *on_others)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -71,7 +75,7 @@ static __always_inline __u8 call_on(struct inode *inode, bool *on_others)
 	target = call->has_target ? bpf_map_lookup_elem(&targets, &tid) : 0;
 	if (target && is_own_file(target, inode))
 		return target->op;
-	/* The pages of a file that is stacked are another's. */
+	/* The pages of a stacked file are another file's. */
 	if (call->stacked)
 		return call->op;
 	if (target && target->stacked)
@@ -86,9 +90,9 @@ static __always_inline bool is_writing(__u8 op)
 }
 
 /*
- * Whether a page that enters the cache does so to be changed: then its inode is locked for changing by the current task, whoever
- * asked for it (a call, io_uring, a worker of either, the loop driver, a server in the kernel). Where the lock does not say who
- * has it (PREEMPT_RT), `call` tells.
+ * Returns whether a page enters the page cache to be changed: then its inode is locked for writing by the current task,
+ * whatever requested it (a call, io_uring, a worker of either, the loop driver, a server in the kernel). If the lock
+ * does not record its owner (PREEMPT_RT), `call` decides.
  */
 static __always_inline bool fills_to_write(struct inode *inode, __u8 call)
 {
@@ -98,8 +102,8 @@ static __always_inline bool fills_to_write(struct inode *inode, __u8 call)
 }
 
 /*
- * How the current process touches a page. A fault of user memory has no call; the entry code says so. A fault within a call,
- * which the kernel has on behalf of the caller's buffer, is one of another file than the call's.
+ * Returns how the current process touches a page. A fault of user memory has no system call; the entry code marks it. A
+ * fault within a call, which the kernel takes on behalf of the caller's buffer, is on another file than the call's.
  */
 static __always_inline __u8 via_of_current(bool on_others)
 {
@@ -107,14 +111,14 @@ static __always_inline __u8 via_of_current(bool on_others)
 
 	if (!bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs) || current_is_kernel_thread())
 		return VIA_NONE;
-	/* What such a one copies into a mapping by a fault passes for its call, too: nothing tells the two apart. */
+	/* A fault of such a thread on a mapping counts as its call, too: nothing distinguishes the two. */
 	if (current_is_io_worker())
 		return VIA_CALL;
 	registers = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	return (long)BPF_CORE_READ(registers, orig_ax) == -1 || on_others ? VIA_MAPPING : VIA_CALL;
 }
 
-/* A major fault, at its first fill: the count of the thread is the same for all fills of one. */
+/* Counts a major fault, at its first fill: the thread's count is the same for all fills of one fault. */
 static __always_inline void gather_fault(struct inode *inode)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -129,8 +133,8 @@ static __always_inline void gather_fault(struct inode *inode)
 }
 
 /*
- * Whether pages come in to be written whole by a task that makes no calls: jbd2's thread takes the blocks of its log into the device's
- * cache, fills them, and reads none.
+ * Returns whether pages enter the page cache to be overwritten completely by a task that makes no calls: jbd2's thread
+ * takes the blocks of its log into the device's page cache, fills them, and reads none.
  */
 static __always_inline bool writes_journal(void)
 {
@@ -158,7 +162,7 @@ static __always_inline int page_turned_dirty(struct address_space *mapping, __u6
 	struct inode *inode;
 	bool on_others = false;
 
-	/* The tracepoint allows for pages without a file. */
+	/* The tracepoint allows pages without a file. */
 	if (!mapping)
 		return 0;
 	inode = HOP(mapping)->host;
@@ -167,27 +171,31 @@ static __always_inline int page_turned_dirty(struct address_space *mapping, __u6
 	return 0;
 }
 
-/* Arguments of the oldest of these tracepoints are pages; both names are of one tracepoint, of which one program is loaded. */
+/*
+ * mm_filemap_add_to_page_cache: a folio enters the page cache. Aggregated by process, file and access. The oldest
+ * variant of the tracepoint passes a page; one of the two programs is loaded.
+ */
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
 int TIMED_PROG(iostrata_fs_fill, struct folio *folio)
 {
 	return page_filled(HOP(folio)->mapping->host, folio->index, bytes_of(folio));
 }
 
-/* Until 5.15. */
+/* Until 5.15, with a page. */
 SEC("?tp_btf/mm_filemap_add_to_page_cache")
 int TIMED_PROG(iostrata_fs_fill_page, struct page___before_folio *page)
 {
 	return page_filled(HOP(page)->mapping->host, page->index, PAGE_BYTES);
 }
 
+/* writeback_dirty_folio: a folio becomes dirty. Aggregated by process, file and access. */
 SEC("?tp_btf/writeback_dirty_folio")
 int TIMED_PROG(iostrata_fs_dirty, struct folio *folio, struct address_space *mapping)
 {
 	return page_turned_dirty(mapping, folio->index, bytes_of(folio));
 }
 
-/* Until 5.15. */
+/* Until 5.15: writeback_dirty_page. */
 SEC("?tp_btf/writeback_dirty_page")
 int TIMED_PROG(iostrata_fs_dirty_page, struct page___before_folio *page, struct address_space *mapping)
 {
@@ -199,7 +207,7 @@ static __always_inline void begin_fs_call(__u8 op, __u64 bytes)
 	struct fs_call_key key = { .tid = bpf_get_current_pid_tgid(), .op = op };
 	struct fs_call call = { .start_ns = bpf_ktime_get_ns(), .bytes = bytes };
 
-	/* Where this fails the operation is recorded without a duration. */
+	/* If this fails, the operation is recorded without a duration. */
 	bpf_map_update_elem(&fs_calls, &key, &call, BPF_ANY);
 }
 
@@ -215,7 +223,7 @@ static __always_inline struct fs_call end_fs_call(__u8 op)
 	return none;
 }
 
-/* What the filters say of something that a kernel thread does to a file: as of the process that dirtied it. */
+/* Returns whether the filters select what a kernel thread does to a file: as for the process that dirtied it. */
 static __always_inline bool inode_wanted(struct inode *inode)
 {
 	struct inode_key key = { .dev = HOP(inode)->i_sb->s_dev, .ino = inode->i_ino };
@@ -239,6 +247,7 @@ static __always_inline int inode_done(struct inode *inode, __u8 op, __u64 start_
 	return 0;
 }
 
+/* writeback_single_inode_start: writeback of an inode begins. */
 SEC("?tp_btf/writeback_single_inode_start")
 int TIMED_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writeback_control *control, unsigned long pages)
 {
@@ -246,7 +255,10 @@ int TIMED_PROG(iostrata_fs_writeback_start, struct inode *inode, struct writebac
 	return 0;
 }
 
-/* `pages`: how many there were to write; what is left of them, `control` says. */
+/*
+ * writeback_single_inode: writeback of an inode ends. Emits its record. `pages`: pages to write; `control` has the
+ * number that is left.
+ */
 SEC("?tp_btf/writeback_single_inode")
 int TIMED_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_control *control, unsigned long pages)
 {
@@ -255,6 +267,7 @@ int TIMED_PROG(iostrata_fs_writeback, struct inode *inode, struct writeback_cont
 	return inode_done(inode, OP_WRITEBACK, call.start_ns, (pages - control->nr_to_write) * PAGE_BYTES);
 }
 
+/* ext4_sync_file_enter: fsync of an ext4 file begins. */
 SEC("?tp_btf/ext4_sync_file_enter")
 int TIMED_PROG(iostrata_ext4_sync_file_enter, struct file *file, int datasync)
 {
@@ -262,13 +275,17 @@ int TIMED_PROG(iostrata_ext4_sync_file_enter, struct file *file, int datasync)
 	return 0;
 }
 
+/* ext4_sync_file_exit: fsync of an ext4 file ends. Emits its record. */
 SEC("?tp_btf/ext4_sync_file_exit")
 int TIMED_PROG(iostrata_ext4_sync_file_exit, struct inode *inode, int ret)
 {
 	return inode_done(inode, OP_SYNC_FILE, end_fs_call(OP_SYNC_FILE).start_ns, 0);
 }
 
-/* Neither XFS nor btrfs tells when it is done. To the verifier, arguments of a module's tracepoint may be NULL. */
+/*
+ * xfs_file_fsync, btrfs_sync_file: fsync of a file begins. Emits its record, without a duration. Neither XFS nor btrfs
+ * reports its end. For the verifier, arguments of a module's tracepoint may be NULL.
+ */
 SEC("?tp_btf/xfs_file_fsync")
 int TIMED_PROG(iostrata_xfs_file_fsync, struct xfs_inode *inode)
 {
@@ -292,6 +309,7 @@ static __always_inline int super_synced(struct super_block *super)
 	return 0;
 }
 
+/* ext4_sync_fs, btrfs_sync_fs: sync of a whole file system. Emits its record, without a duration. */
 SEC("?tp_btf/ext4_sync_fs")
 int TIMED_PROG(iostrata_ext4_sync_fs, struct super_block *super, int wait)
 {
@@ -304,6 +322,7 @@ int TIMED_PROG(iostrata_btrfs_sync_fs, struct btrfs_fs_info *info, int wait)
 	return info ? super_synced(info->sb) : 0;
 }
 
+/* jbd2_start_commit: a journal commit begins. */
 SEC("?tp_btf/jbd2_start_commit")
 int TIMED_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct transaction_s *transaction)
 {
@@ -312,14 +331,14 @@ int TIMED_PROG(iostrata_jbd2_start_commit, struct journal_s *journal, struct tra
 	return 0;
 }
 
-/* In the same thread, when the transaction is on its device. */
+/* jbd2_run_stats: a journal commit ends. Emits its record. In the same thread, when the transaction is on its device. */
 SEC("?tp_btf/jbd2_run_stats")
 int TIMED_PROG(iostrata_jbd2_run_stats, __u32 dev, __u32 transaction, struct transaction_run_stats_s *stats)
 {
 	struct fs_event event = { .offset_bytes = MISSING, .ino = MISSING, .dev = dev };
 	struct fs_call call = end_fs_call(OP_COMMIT);
 
-	/* A transaction is of all who changed something, so no owner filter leaves it out. */
+	/* A transaction belongs to all processes that changed something, so no owner filter excludes it. */
 	if (!stats || !device_wanted(dev) || !unowned_wanted(dev))
 		return 0;
 	event.blocks = stats->rs_blocks_logged;

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What comes page by page is gathered: a record is of all that one process did to one file in one way, on one CPU, within a second, or
- * until user space takes it.
+ * Aggregation of events that occur page by page: a record covers all that one process did to one file by one kind of
+ * access, on one CPU, within a second, or until user space takes it.
  */
 #ifndef IOSTRATA_GATHER_H
 #define IOSTRATA_GATHER_H
 
-/* The slots of a CPU. */
+/* Slots per CPU. */
 enum { FS_SLOTS = 512 };
 
 static const __u64 GATHER_NS = 1000000000;
 
 /*
- * Key: a hash of process, file and kind. By CPU, and the programs are not preempted, so nobody else writes to a slot but the program
- * by which user space takes what has waited long enough (iostrata_fs_give). That one runs in an interrupt of the same CPU and leaves
- * alone a slot that is busy. A slot that is wanted for something else gives its record away; what is left at the stop user space takes.
+ * Key: a hash of process, file and kind; value: a slot. Per CPU, and the programs are not preempted, so nothing else
+ * writes to a slot but the program by which user space takes records that have waited long enough (iostrata_fs_give).
+ * That one runs in an interrupt of the same CPU and skips a slot that is busy. A slot that is needed for other events
+ * submits its record; user space reads what is left at the stop.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -23,7 +24,10 @@ struct {
 	__type(value, struct fs_slot);
 } fs_slots SEC(".maps");
 
-/* Key: 0. Not 0: this CPU may have records in its slots, so that user space does not interrupt a CPU for nothing. */
+/*
+ * Key: 0; value: not 0 if this CPU may have records in its slots, so that user space does not interrupt a CPU for
+ * nothing. Written by note_waiting() and iostrata_fs_give.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -31,11 +35,11 @@ struct {
 	__type(value, __u64);
 } fs_waiting SEC(".maps");
 
-/* What the file is; false where it is none that is to be recorded. */
+/* Fills in the file; false if it is not recorded. */
 static __always_inline bool fill_inode(struct fs_event *event, struct inode *inode)
 {
 	unsigned long magic = HOP(inode)->i_sb->s_magic;
-	/* FD_UNKNOWN: what a file system keeps in an inode of its own, for no one's file. */
+	/* FD_UNKNOWN: an inode that a file system has for its own data, which is no user's file. */
 	__u8 kind = is_allocators(inode) ? FD_UNKNOWN : kind_of(inode->i_mode & S_IFMT, magic);
 
 	event->head.fd_kind = kind;
@@ -53,7 +57,7 @@ static __always_inline void name_fs(struct fs_event *event, struct super_block *
 	bpf_probe_read_kernel_str(event->fs, sizeof(event->fs), name);
 }
 
-/* The record of what was counted as seen when it began. */
+/* Submits an aggregate that was counted in `seen` when it was opened. */
 static __always_inline void hand_over(struct fs_event *gathered, struct account *account, __u64 duration_ns)
 {
 	struct fs_event *event;
@@ -69,7 +73,10 @@ static __always_inline void hand_over(struct fs_event *gathered, struct account 
 	submit_event(event, sizeof(*event));
 }
 
-/* This CPU has a record in a slot. After the slot is marked as busy, so that whoever empties the slots does not forget it. */
+/*
+ * Notes that this CPU has a record in a slot. Called after the slot is marked as busy, so that the program that empties
+ * the slots does not miss it.
+ */
 static __always_inline void note_waiting(void)
 {
 	__u64 *waiting = bpf_map_lookup_elem(&fs_waiting, (void *)&only_entry);
@@ -78,7 +85,7 @@ static __always_inline void note_waiting(void)
 		*waiting = 1;
 }
 
-/* Adds pages to what the current process does to a file. */
+/* Adds pages to the events of the current process on a file. */
 static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __s64 offset, __u64 bytes)
 {
 	__u32 pid = bpf_get_current_pid_tgid() >> 32;
@@ -105,7 +112,10 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 		event->events = 0;
 	}
 	if (!event->events) {
-		/* Counted when it begins, so that what is not handed over is missing in the books. */
+		/*
+		 * Counted in `seen` when it is opened, so that a record that is not submitted is missing in the event
+		 * accounting.
+		 */
 		account->seen++;
 		note_waiting();
 		fill_head(&event->head, CLASS_FS, op, what.head.fd_kind, now_ns);
@@ -131,9 +141,10 @@ static __always_inline void gather_fs(struct inode *inode, __u8 op, __u8 via, __
 }
 
 /*
- * Gives away what this slot has, where nothing was added to it since `idle_ns` or it was begun before `begun_ns`. What is
- * left in it: FS_LATER, FS_DUE, or 0. A function with linkage, which the verifier goes through once. It counts nothing: the program that was interrupted may
- * be counting. What finds no room in the ring stays where it is, and is tried again.
+ * Submits the record of this slot if nothing was added to it since `idle_ns` or it was opened before `begun_ns`.
+ * Returns what is left in the slot: FS_LATER, FS_DUE, or 0. A global function: the verifier checks it once. It counts
+ * nothing: the interrupted program may be counting. A record that finds no space in the ring stays in the slot, and is
+ * tried again.
  */
 __noinline int give_slot(__u32 key, __u64 idle_ns, __u64 begun_ns)
 {
@@ -143,7 +154,7 @@ __noinline int give_slot(__u32 key, __u64 idle_ns, __u64 begun_ns)
 
 	if (!slot)
 		return 0;
-	/* What it has may be due, and given away by the program that was interrupted only after this. */
+	/* Its record may be due, and the interrupted program submits it only after this. */
 	if (slot->busy)
 		return FS_DUE;
 	if (!slot->event.events)
@@ -162,8 +173,9 @@ __noinline int give_slot(__u32 key, __u64 idle_ns, __u64 begun_ns)
 }
 
 /*
- * Run by user space on each CPU whose slots hold something (BPF_PROG_TEST_RUN), and attached to nothing: else a record would lie in
- * its slot until the slot is wanted for something else. A few slots a run, because it is in an interrupt; the first is slot `first`.
+ * Run by user space on each CPU with records in its slots (BPF_PROG_TEST_RUN), and attached to nothing: otherwise a
+ * record would stay in its slot until the slot is needed for other events. Handles a few slots per run, because it is
+ * in an interrupt; the first is slot `first`.
  */
 SEC("?raw_tp")
 int TIMED_PROG(iostrata_fs_give, __u64 first, __u64 idle_ns, __u64 begun_ns)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Where the recorder itself runs, and the tasks beside it. In a container its ids, its clock and its cgroups are not those of the initial namespaces, which are
- * what the programs see. An object of its own, because what it tells is set in the other one before that is loaded.
+ * Identity of the recorder, and the tasks that it can see. In a container its IDs, its clock and its cgroups are not
+ * those of the initial namespaces, which are what the programs see. A separate object, because its results are set in
+ * the other one before that is loaded.
  */
 #include "kernel.h"
 
@@ -11,7 +12,7 @@
 
 #include "here.h"
 
-/* Key: 0. */
+/* Key: 0; value: the recorder as the kernel sees it. Written by iostrata_here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -19,7 +20,10 @@ struct {
 	__type(value, struct here);
 } here SEC(".maps");
 
-/* Run by the recorder (BPF_PROG_TEST_RUN), and so in its own context; attached to nothing. */
+/*
+ * Run by the recorder (BPF_PROG_TEST_RUN), and so in its own context; attached to nothing. Records the identity of the
+ * recorder.
+ */
 SEC("?raw_tp")
 int iostrata_here(void *ctx)
 {
@@ -37,7 +41,7 @@ int iostrata_here(void *ctx)
 	return 0;
 }
 
-/* The number that a task has in the namespace at this depth, which is that of whoever reads. */
+/* Returns the ID that a task has in the namespace at this depth, which is the reader's. */
 static __always_inline __u32 number_at(struct task_struct *task, __u32 level)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
@@ -49,7 +53,7 @@ static __always_inline __u32 number_at(struct task_struct *task, __u32 level)
 
 const volatile __u32 pid_namespace_level = 0;
 
-/* All tasks that whoever reads can see: the kernel goes through those of the reader's PID namespace. */
+/* Task iterator: all tasks that the reader can see. The kernel iterates over those of the reader's PID namespace. */
 SEC("?iter/task")
 int iostrata_tasks(struct bpf_iter__task *ctx)
 {
@@ -69,7 +73,7 @@ int iostrata_tasks(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* What the kernel counted of each of these tasks; nothing of those that never moved a byte. */
+/* Task iterator: the kernel's I/O counters of each of these tasks, except those that never moved a byte. */
 SEC("?iter/task")
 int iostrata_task_io(struct bpf_iter__task *ctx)
 {
@@ -93,7 +97,7 @@ int iostrata_task_io(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Keeps the record types in the object's BTF, where the skeleton generator finds it. */
+/* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
 const volatile struct task_record *task_record_in_btf = 0;
 const volatile struct task_io *task_io_in_btf = 0;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What here.bpf.c tells user space. */
+/* Data that here.bpf.c passes to user space. */
 #ifndef IOSTRATA_HERE_H
 #define IOSTRATA_HERE_H
 
@@ -7,9 +7,9 @@
 struct here {
 	/* CLOCK_MONOTONIC of the initial time namespace. */
 	__u64 now_ns;
-	/* Process id in the initial namespace. */
+	/* Process ID in the initial namespace. */
 	__u32 pid;
-	/* How often the process has called exec, its ancestors included. */
+	/* Number of execs of the process, its ancestors included. */
 	__u32 exec_id;
 	/* Depth of its PID namespace: 0 is the initial one. */
 	__u32 pid_namespace_level;
@@ -17,7 +17,7 @@ struct here {
 	__u32 cgroup_level;
 };
 
-/* A thread that the recorder can see. */
+/* Thread that the recorder can see. */
 struct task_record {
 	/* In the initial namespace: the process, the thread, the parent process. */
 	__u32 pid;
@@ -27,16 +27,16 @@ struct task_record {
 	__u32 local_pid;
 	__u32 local_tid;
 	__u32 reserved;
-	/* When the process started. */
+	/* Start time of the process. */
 	__u64 start_ns;
 };
 
-/* What the kernel counted of one thread, as /proc/PID/task/TID/io has it. */
+/* Kernel's I/O counters of one thread, as in /proc/PID/task/TID/io. */
 struct task_io {
 	/* The process and the thread in the initial namespace. */
 	__u32 pid;
 	__u32 tid;
-	/* When the process started. */
+	/* Start time of the process. */
 	__u64 start_ns;
 	/* Bytes that calls of the thread moved: rchar and wchar. */
 	__u64 read_bytes;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Operations that do not wait, from submission to completion: where what is known of them lies meanwhile. Each that begins
- * ends in one of three ways, all of them counted: a row, a loss, or being under way at the stop.
+ * Asynchronous operations, from submission to completion: tables of the operations in flight. Each operation that
+ * begins ends in one of three ways, all of them counted: a row, a loss, or in flight at the stop.
  */
 #ifndef IOSTRATA_INFLIGHT_H
 #define IOSTRATA_INFLIGHT_H
 
 /*
- * What names an operation. Of io_uring: its request in the kernel, which nobody else has while it is under way. Of Linux aio:
- * its iocb, with the context and the memory that these addresses are of; a forked process has the same addresses.
+ * Key of an operation. io_uring: the address of its request in the kernel, which is unique while the request is in
+ * flight. Linux aio: the address of its iocb, with the context and the address space (mm) of these addresses; a forked
+ * process has the same addresses.
  */
 struct async_key {
 	__u64 address;
@@ -22,7 +23,7 @@ struct async_op {
 };
 
 struct async_way {
-	/* Its address is 0: free. */
+	/* The address is 0: free. */
 	struct async_key key;
 	__u64 check;
 	struct async_op async;
@@ -32,15 +33,16 @@ enum { ASYNC_BUCKETS = 16384, ASYNC_WAYS = 2, CROWDED_ASYNC = 131072 };
 
 struct async_bucket {
 	struct async_way way[ASYNC_WAYS];
-	/* How many of this bucket found no way and are in `crowded_async`. */
+	/* Number of operations of this bucket that found no free way and are in `crowded_async`. */
 	__u64 crowded;
-	/* Up to whole cache lines. */
+	/* Padding to whole cache lines. */
 	__u64 reserved;
 };
 
 /*
- * Key: a hash of the operation's key. An array, because hash tables cost more than all the rest. Two CPUs may write one way at
- * once; `check` tells when they did: then neither has it, and the sums of what began and what ended tell that one is missing.
+ * Key: a hash of the operation's key. An array, because hash tables cost more than all the rest. Two CPUs may write one
+ * way at once. `check` detects that: then neither operation is found, and the sums of begun and ended operations show
+ * that one is missing. Written at submission and completion. Bucket full: the operation is stored in `crowded_async`.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -49,16 +51,22 @@ struct {
 	__type(value, struct async_bucket);
 } under_way SEC(".maps");
 
-/* Those whose bucket was full: a ring may have 32,768 under way. Full: the one that has waited longest in the bucket is lost. */
+/*
+ * Key: the operation's key. Operations with a full bucket in `under_way`: a ring may have 32,768 in flight. Full: the
+ * oldest operation of the bucket is lost.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, CROWDED_ASYNC);
-	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: most machines never have so many */
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: most machines never have that many */
 	__type(key, struct async_key);
 	__type(value, struct async_op);
 } crowded_async SEC(".maps");
 
-/* Key: 0. Where what is known of an operation that begins is put together: old kernels have not the stack for it. Programs at system calls are not preempted. */
+/*
+ * Key: 0. Scratch space for an operation that begins: it does not fit on the stack on older kernels. Programs at system
+ * calls are not preempted.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -73,12 +81,12 @@ static __always_inline struct async_op *begun_async(void)
 	return bpf_map_lookup_elem(&beginning, &zero);
 }
 
-/* What is known of an operation under way, and where it lies. */
+/* Operation in flight, and its location. */
 struct async_found {
 	struct async_bucket *bucket;
-	/* NULL: it is not known. */
+	/* NULL: the operation is unknown. */
 	struct async_op *async;
-	/* The way in the bucket, or ASYNC_WAYS in `crowded_async`. */
+	/* Way in the bucket, or ASYNC_WAYS: in `crowded_async`. */
 	__u32 place;
 };
 
@@ -99,7 +107,7 @@ static __always_inline bool holds(struct async_way *way, struct async_key *key)
 	return has_key(way, key) && way->check == checksum((__u64 *)&way->async, sizeof(way->async));
 }
 
-/* False: nothing is left under this key, for sure. */
+/* False: there is certainly no entry with this key. */
 static __always_inline bool may_be_left(struct async_bucket *bucket, struct async_key *key)
 {
 	return bucket->crowded || bucket->way[0].key.address == key->address || bucket->way[1].key.address == key->address;
@@ -123,7 +131,7 @@ static __always_inline struct async_found find_async(struct async_key *key)
 	return found;
 }
 
-/* What an operation carries at most, by direction, added to sums of ours. */
+/* Adds the upper bound of an operation's bytes to the sum of its direction. */
 static __always_inline void add_carried(__u64 *read_bytes, __u64 *write_bytes, struct file_op *op)
 {
 	enum moves moves = moves_of(op->op);
@@ -154,7 +162,7 @@ static __always_inline void count_ended(struct file_op *op)
 	add_carried(&account->async_ended_read_bytes, &account->async_ended_write_bytes, op);
 }
 
-/* Gives up what was found; whoever calls has made a row of it, or counted it as lost. */
+/* Removes an operation that was found. The caller has emitted its row, or counted it as lost. */
 static __always_inline void end_async(struct async_found *found, struct async_key *key)
 {
 	count_ended(&found->async->op);
@@ -167,7 +175,8 @@ static __always_inline void end_async(struct async_found *found, struct async_ke
 }
 
 /*
- * What is left under this key is over, though nothing told of its end: the key is used anew. Whether there was any.
+ * Counts an entry with this key as lost: the key is reused, so its operation has ended without an end event. Returns
+ * whether there was one.
  */
 static __always_inline bool lose_stale(struct async_key *key, __u32 unseen)
 {
@@ -187,7 +196,7 @@ static __always_inline void take_way(struct async_way *way, struct async_key *ke
 	way->check = checksum((__u64 *)async, sizeof(*async));
 }
 
-/* No room for it anywhere: the older one of its bucket is given up for it. */
+/* Evicts the older operation of the bucket, which is lost, because no space is left anywhere. */
 static __always_inline void evict_older(struct async_bucket *bucket, struct async_key *key, struct async_op *async)
 {
 	struct async_way *older = &bucket->way[0];
@@ -199,7 +208,7 @@ static __always_inline void evict_older(struct async_bucket *bucket, struct asyn
 	take_way(older, key, async);
 }
 
-/* An operation begins, of which nothing is under way. Who asked for it is told from the current task. */
+/* Begins an operation with no entry in flight. The current task requests it. */
 static __always_inline void begin_async_in(struct async_bucket *bucket, struct async_key *key, struct async_op *async)
 {
 	identify_current(&async->who);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Calls that a signal interrupts. The kernel's own codes for that (include/linux/errno.h) reach no program: it sees EINTR, or
- * nothing, because the kernel begins the call anew when the signal has been handled. Then it is one call that took longer.
+ * Calls that a signal interrupts. The kernel's internal error codes for that (include/linux/errno.h) reach no program.
+ * A program sees EINTR, or nothing, because the kernel restarts the call when the signal has been handled. A restarted
+ * call is one call that took longer.
  */
 #ifndef IOSTRATA_INTERRUPTED_H
 #define IOSTRATA_INTERRUPTED_H
@@ -11,11 +12,14 @@ enum { EINTR = 4, ERESTARTSYS = 512, ERESTARTNOINTR = 513, ERESTARTNOHAND = 514,
 struct interrupted {
 	struct file_op op;
 	__u64 ended_ns;
-	/* What tells the call from others of the thread. */
+	/* Checksum that distinguishes the call from others of the thread. */
 	__u64 call;
 };
 
-/* Key: thread id; value: its call that is to begin anew. Full: the call is one that ended, and another one that began. */
+/*
+ * Key: thread ID; value: its call that is to be restarted. Written at the interruption. Full: the call is recorded as
+ * one that ended, and the restart as another one.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
@@ -24,7 +28,10 @@ struct {
 	__type(value, struct interrupted);
 } interrupted SEC(".maps");
 
-/* The number of the lowest bit that is set. As a loop that it does not see through: clang 14 crashes over its own __builtin_ctzll(). */
+/*
+ * Returns the number of the lowest set bit. A loop that clang does not recognize: clang 14 crashes on its own
+ * __builtin_ctzll().
+ */
 static __always_inline __u32 lowest_bit(__u64 bits)
 {
 	__u32 number = 0;
@@ -44,7 +51,10 @@ static __always_inline bool is_interruption(long ret)
 	return ret == -ERESTARTSYS || ret == -ERESTARTNOINTR || ret == -ERESTARTNOHAND || ret == -ERESTART_RESTARTBLOCK;
 }
 
-/* Begun anew, a call has the registers that it had: its number, its arguments, and where it was made. */
+/*
+ * Returns a checksum of the registers. A restarted call has the same ones: its number, its arguments, its instruction
+ * pointer and its stack pointer.
+ */
 static __always_inline __u64 call_of(struct pt_regs *regs, long number)
 {
 	__u64 words[] = { number, regs->ip, regs->sp, regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 };
@@ -53,9 +63,10 @@ static __always_inline __u64 call_of(struct pt_regs *regs, long number)
 }
 
 /*
- * A function with linkage, which the verifier goes through once, and not for each bit in all that comes after.
- * Whether the kernel begins the call anew (handle_signal() in arch/x86/kernel/signal.c): by the handler of the signal that is
- * delivered first, one of the thread before one of the process. Where there is none, the process ends, which shows, or it goes on.
+ * Returns whether the kernel restarts the call (handle_signal() in arch/x86/kernel/signal.c). The handler of the signal
+ * that is delivered first decides; signals of the thread come before those of the process. Without a handler, the
+ * process ends, which is visible, or the call goes on. A global function: the verifier checks it once, and not for each
+ * bit in all code that follows.
  */
 __noinline int begins_anew(long ret)
 {
@@ -81,7 +92,7 @@ __noinline int begins_anew(long ret)
 	return ret == -ERESTARTSYS && (BPF_CORE_READ(action, sa.sa_flags) & SA_RESTART);
 }
 
-/* A call that was never begun anew: its thread ended, or left it for something else. */
+/* Ends a call that was never restarted: its thread ended, or continued with something else. */
 static __always_inline void end_interrupted(__u32 tid)
 {
 	struct interrupted *waits = bpf_map_lookup_elem(&interrupted, &tid);
@@ -93,7 +104,7 @@ static __always_inline void end_interrupted(__u32 tid)
 	bpf_map_delete_elem(&interrupted, &tid);
 }
 
-/* The current thread's call was interrupted. False where it is over with that, for the program too. */
+/* Stores the interrupted call of the current thread. False if the call has ended for the program too. */
 static __always_inline bool interrupt_call(struct file_op *op, struct pt_regs *regs, long ret)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -101,7 +112,7 @@ static __always_inline bool interrupt_call(struct file_op *op, struct pt_regs *r
 
 	if (op->has_target || !begins_anew(ret))
 		return false;
-	/* Of a handler in whose own call another signal came. */
+	/* Another signal during a call of a signal handler. */
 	if (op->interrupted)
 		end_interrupted(tid);
 	now.op = *op;
@@ -111,7 +122,10 @@ static __always_inline bool interrupt_call(struct file_op *op, struct pt_regs *r
 	return op->interrupted;
 }
 
-/* The current thread begins a call, and has one that was interrupted: where that is this one, it began when that did. */
+/*
+ * The current thread begins a call and has an interrupted one: if this call is its restart, it keeps the start of the
+ * interrupted one.
+ */
 static __always_inline void take_up_call(struct file_op *op, struct pt_regs *regs, long number)
 {
 	__u32 tid = bpf_get_current_pid_tgid();

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The kernel side of iostrata. One object, so that all groups share the rings, the books and the filters; every program
- * starts switched off and user space loads those of the layers asked for. A new group is a file and a line here.
+ * Kernel side of iostrata. One object, so that all groups of programs share the rings, the event accounting and the
+ * filters. No program is loaded by default; user space loads those of the selected layers. A new group is a file and a
+ * line here.
  */
 #include "kernel.h"
 
@@ -20,7 +21,7 @@
 #include "file.bpf.h"
 #include "run_queue.bpf.h"
 #include "interrupted.bpf.h"
-/* First, because it is what kernels refuse: then the rest has not been loaded for nothing. */
+/* First, because these are the programs that kernels refuse: the others are then not loaded in vain. */
 #include "vfs.bpf.h"
 #include "syscall.bpf.h"
 #include "still_calling.bpf.h"
@@ -28,7 +29,7 @@
 #include "gather.bpf.h"
 #include "fs.bpf.h"
 
-/* The words for operations, what requests carry, evidence and origins, read by user space from here so that they are written once. */
+/* Names of operations, I/O classes, evidence and path origins. User space reads them from here, so that they are written once. */
 #define X(id, word) word,
 const char op_names[OP_COUNT][WORD_BYTES] = { OPS(X) };
 const char io_class_names[IO_CLASS_COUNT][WORD_BYTES] = { IO_CLASSES(X) };
@@ -69,5 +70,5 @@ struct record_types {
 };
 const volatile struct record_types *record_types_in_btf = 0;
 
-/* kprobe and the GPL-only helpers (bpf_probe_read_kernel, ring buffers) need it. */
+/* Required by kprobes and GPL-only helpers (bpf_probe_read_kernel, ring buffers). */
 char LICENSE[] SEC("license") = "GPL";

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel types that the programs read, and of each only the members that are read. CO-RE relocates every access to
- * where the running kernel has the member, so order, size and the rest do not matter. A member that only some kernels
- * have is asked for with bpf_core_field_exists(); an alternative shape of a type is named ___ and the last kernel
- * version that has it, or `___since_` and the first.
+ * Kernel types that the programs read, each with only the members that are read. CO-RE relocates every access to the
+ * member's offset in the running kernel, so order, size and other members do not matter. bpf_core_field_exists() tests
+ * for a member that only some kernels have. An alternative layout of a type is named ___ and the last kernel version
+ * that has it, or `___since_` and the first.
  */
 #ifndef IOSTRATA_KERNEL_H
 #define IOSTRATA_KERNEL_H
 
-/* libbpf's headers take the register names of the kernel itself when they see this. */
+/* libbpf's headers use the kernel's own register names if this is defined. */
 #define __VMLINUX_H__
 
 typedef unsigned char __u8;
@@ -26,7 +26,7 @@ typedef _Bool bool;
 
 enum { false = 0, true = 1 };
 
-/* uapi/linux/bpf.h: what libbpf's headers and the programs name. */
+/* uapi/linux/bpf.h: values that libbpf's headers and the programs use. */
 enum bpf_map_type {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
@@ -41,7 +41,7 @@ enum { BPF_ANY = 0, BPF_NOEXIST = 1, BPF_EXIST = 2 };
 enum { BPF_RB_NO_WAKEUP = 1, BPF_RB_FORCE_WAKEUP = 2 };
 enum bpf_func_id { BPF_FUNC_get_current_task_btf = 158, BPF_FUNC_task_pt_regs = 175 };
 
-/* The vmlinux BTF checks are by name; attributes make every access below relocatable. */
+/* Types are matched with the vmlinux BTF by name; the attribute makes every access below relocatable. */
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct pt_regs { /* x86-64: arch/x86/include/asm/ptrace.h */
@@ -282,7 +282,7 @@ struct io_wq { /* io_uring/io-wq.c */
 	struct task_struct *task;
 };
 
-struct io_worker { /* io_uring/io-wq.c: the `worker_private` of a worker of io_uring */
+struct io_worker { /* io_uring/io-wq.c: `worker_private` of an io_uring worker */
 	struct io_wq *wq;
 };
 
@@ -311,7 +311,7 @@ struct page {
 	unsigned long compound_head;
 };
 
-/* Before 5.16 there were no folios. */
+/* Before 5.16, without folios. */
 struct page___before_folio {
 	struct address_space *mapping;
 	unsigned long index;
@@ -356,7 +356,7 @@ struct block_device {
 	void *bd_holder;
 };
 
-/* Until 6.5 a mounted device named its super block. */
+/* Until 6.5 a mounted block device refers to its super block. */
 struct block_device___6_5 {
 	struct super_block *bd_super;
 };
@@ -395,7 +395,7 @@ struct bio {
 	struct bio_vec *bi_io_vec;
 };
 
-/* Before 5.12 a bio named its disk and a partition number. */
+/* Before 5.12 a bio refers to its disk and a partition number. */
 struct bio___5_11 {
 	struct gendisk *bi_disk;
 };
@@ -411,7 +411,7 @@ struct request {
 	__u64 start_time_ns;
 };
 
-/* Before 5.17 a request named its disk (kernel commit f3fa33acca9f). */
+/* Before 5.17 a request refers to its disk (kernel commit f3fa33acca9f). */
 struct request___5_16 {
 	struct gendisk *rq_disk;
 };
@@ -434,13 +434,13 @@ struct dio { /* fs/direct-io.c */
 	struct inode *inode;
 };
 
-struct io_rw { /* io_uring/rw.c: lies over the front of a request */
+struct io_rw { /* io_uring/rw.c: overlays the start of a request */
 	struct kiocb kiocb;
 	__u64 addr;
 	__u32 len;
 };
 
-struct io_splice { /* io_uring/splice.c: as above */
+struct io_splice { /* io_uring/splice.c: overlays the start of a request */
 	__s64 off_out;
 	__s64 off_in;
 	__u64 len;
@@ -448,7 +448,7 @@ struct io_splice { /* io_uring/splice.c: as above */
 	unsigned int flags;
 };
 
-struct io_cqe { /* until the file has been looked up, of its descriptor */
+struct io_cqe { /* the request's file descriptor, until the file is looked up */
 	int fd;
 };
 
@@ -487,14 +487,14 @@ struct transaction_run_stats_s {
 
 struct linux_binprm;
 
-/* Since 6.4 (kernel/vhost_task.c): threads of a process that never leave the kernel. */
+/* Since 6.4 (kernel/vhost_task.c): threads of a process that never return to user space. */
 struct vhost_task {
 	void *data;
 };
 
 #pragma clang attribute pop
 
-/* Values of these differ between kernels: read them with bpf_core_enum_value(). */
+/* The values of these enums differ between kernels: read them with bpf_core_enum_value(). */
 enum pageflags { PG_head = 6 };
 
 enum req_op {
@@ -509,7 +509,7 @@ enum req_op {
 	REQ_OP_DRV_OUT = 35,
 };
 
-/* `enum req_opf` until 6.0, with zone append as its only other number here. */
+/* `enum req_opf` until 6.0; zone append is the only operation used here with another number. */
 enum { REQ_OP_ZONE_APPEND_UNTIL_6_0 = 13 };
 
 enum req_flag_bits {
@@ -538,7 +538,7 @@ enum { FUSE_DEVICE = 10 << 20 | 229 };
 /* uapi/asm-generic/fcntl.h, uapi/linux/fs.h, include/linux/fs.h */
 enum { O_APPEND = 02000, RWF_APPEND = 0x10, IOCB_APPEND = 0x10 };
 
-/* include/linux/fs.h, MAX_RW_COUNT: no call moves more. */
+/* include/linux/fs.h, MAX_RW_COUNT: maximum bytes per call. */
 static const __s64 MOST_BYTES = 0x7ffff000;
 
 /* uapi/asm-generic/signal-defs.h */
@@ -557,7 +557,7 @@ enum {
 	NR_IO_PGETEVENTS = 333,
 };
 
-/* uapi/linux/btrfs_tree.h: BTRFS_BTREE_INODE_OBJECTID, whose pages are the trees of the file system. */
+/* uapi/linux/btrfs_tree.h: BTRFS_BTREE_INODE_OBJECTID. Its pages are the trees of the file system. */
 enum { BTRFS_BTREE_INODE = 1 };
 
 /* uapi/linux/magic.h */
@@ -596,7 +596,10 @@ enum {
 	XENFS_SUPER_MAGIC = 0xabba1974,
 };
 
-/* Magic numbers that their file systems keep for themselves: ipc/mqueue.c, fs/nfsd/nfsctl.c, fs/fuse/control.c, virt/kvm/guest_memfd.c */
+/*
+ * Magic numbers that only the sources of their file systems define: ipc/mqueue.c, fs/nfsd/nfsctl.c, fs/fuse/control.c,
+ * virt/kvm/guest_memfd.c
+ */
 enum {
 	MQUEUE_MAGIC = 0x19800202,
 	NFSD_MAGIC = 0x6e667364,

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The names of files, told when a file is first met and when it is met under another name. Where a process has it open the
- * path is the one that this process sees; where only pages of it are seen, its place in its file system.
+ * File records: emitted when a file is first seen, and when it is seen under another name. If a process has the file
+ * open, the path is the one that this process sees. If only pages of the file are seen, it is the path in the file
+ * system.
  */
 #ifndef IOSTRATA_NAME_H
 #define IOSTRATA_NAME_H
 
 enum { NAMED_FILES = 65536, MET_FILES = 1024 };
 
-/* So many rows of one file within a second: two hard links of it that are used in turn are not told for ever. */
+/* Maximum number of records per file and second: two hard links that are used in turn do not cause records for ever. */
 enum { MAX_NAMES = 16 };
 
 static const __u64 NAMES_NS = 1000000000;
@@ -20,18 +21,18 @@ struct inode_key {
 };
 
 struct named {
-	/* i_generation: tells the inode from a later one with its number. */
+	/* i_generation: distinguishes the inode from a later one with its number. */
 	__u32 generation;
-	/* The kernel's hash of the name and of the directory's address; 0: without a name. */
+	/* The kernel's hash of the name and of the directory's address; 0: no name. */
 	__u32 name_hash;
-	/* Told as a process sees it. */
+	/* Emitted with the path that a process sees. */
 	__u32 by_file;
-	/* How often since. */
+	/* Number of records since `since_ns`. */
 	__u32 times;
 	__u64 since_ns;
 };
 
-/* What was told of each file. LRU: one that is forgotten is told again. */
+/* Key: inode; value: the last file record. Written by name_met(). LRU: the record of an evicted file is emitted again. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, NAMED_FILES);
@@ -39,15 +40,15 @@ struct {
 	__type(value, struct named);
 } named SEC(".maps");
 
-/* What needs no look at `named`, as one number each: what is half written cannot be read. */
+/* Files that need no lookup in `named`, as one word each: a word cannot be read half written. */
 struct met {
 	__u64 file;
 	__u64 inode;
 };
 
 /*
- * Key: the inode number, folded: files that were made one after the other do not get into each other's way, as they would by
- * a hash. Met lately on this CPU, by an open file and by its pages.
+ * Key: inode number, folded. Files that were created one after the other do not collide, as they would with a hash.
+ * Value: file recently seen on this CPU, by an open file and by its pages. Written by name_met().
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -63,13 +64,16 @@ static __always_inline struct met *met_slot(__u32 dev, __u64 ino)
 	return bpf_map_lookup_elem(&met, &slot);
 }
 
-/* For one inode number another with each generation and name: multiplying by an odd number loses nothing. */
+/*
+ * Returns a number that differs for each generation and name of one inode number: multiplication by an odd number loses
+ * nothing.
+ */
 static __always_inline __u64 mark_of(__u32 dev, __u64 ino, __u32 generation, __u32 name_hash)
 {
 	return (ino ^ (__u64)dev << 32) * 0x9e3779b97f4a7c15ULL ^ ((__u64)generation << 32 | name_hash) * 0xc2b2ae3d27d4eb4fULL;
 }
 
-/* One of the names that an inode has in memory; NULL where it has none. */
+/* Returns one of the cached names (dentries) of an inode; NULL if it has none. */
 static __always_inline struct dentry *alias_of(struct inode *inode)
 {
 	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
@@ -79,7 +83,7 @@ static __always_inline struct dentry *alias_of(struct inode *inode)
 	return (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
 }
 
-/* Whether the files of a file system with this magic have no device. */
+/* Returns whether the files of a file system with this magic number have no device. */
 static __always_inline bool is_in_memory(unsigned long magic)
 {
 	switch (magic) {
@@ -100,24 +104,25 @@ static __always_inline __u8 kind_of(__u16 type, unsigned long magic)
 	return is_in_memory(magic) ? FD_MEMORY : FD_REGULAR;
 }
 
-/* fs/ext4/ext4.h; fs/ext4/mballoc.c uses it for its cache. */
+/* fs/ext4/ext4.h; fs/ext4/mballoc.c uses this inode number for its cache. */
 enum { EXT4_BAD_INO = 1 };
 
-/* The inode in which ext4's allocator keeps its block groups, which passes for a file in some versions. */
+/* Returns whether this is the inode in which ext4's allocator caches its block groups. It looks like a file in some versions. */
 static __always_inline bool is_allocators(struct inode *inode)
 {
 	return HOP(inode)->i_sb->s_magic == EXT4_SUPER_MAGIC && inode->i_ino == EXT4_BAD_INO;
 }
 
-/* Of the device that a file lies on, or that it is. */
+/* Returns the device that a file is on, or that it is. */
 static __always_inline __u32 dev_of_inode(struct inode *inode)
 {
 	return (inode->i_mode & S_IFMT) == S_IFBLK ? inode->i_rdev : HOP(inode)->i_sb->s_dev;
 }
 
+/* Decision about a file record: not needed, to be emitted, or suppressed by the rate limit. */
 enum news { NEWS_NONE, NEWS_TO_TELL, NEWS_TOO_OFTEN };
 
-/* Whether what a file `is` is to be told, after what it `was`. */
+/* Decides whether a record is emitted for what a file `is`, after what it `was`. */
 static __always_inline enum news find_news(struct named *was, struct named *is)
 {
 	bool same;
@@ -127,7 +132,7 @@ static __always_inline enum news find_news(struct named *was, struct named *is)
 	same = was->generation == is->generation;
 	if (same && is->by_file && was->by_file && was->name_hash == is->name_hash)
 		return NEWS_NONE;
-	/* Its pages tell one of its names only: enough where it had none. */
+	/* Pages lead to only one of the file's names: enough if the file had none. */
 	if (same && !is->by_file && (was->by_file || was->name_hash || !is->name_hash))
 		return NEWS_NONE;
 	if (is->since_ns - was->since_ns > NAMES_NS)
@@ -139,7 +144,7 @@ static __always_inline enum news find_news(struct named *was, struct named *is)
 	return NEWS_TO_TELL;
 }
 
-/* False where it was lost, or where another program came between: then it is tried again. */
+/* Emits a file record. False if it was lost, or if another program took over the walk: then it is tried again. */
 static __always_inline bool tell_name(struct inode_key *key, struct file *file, struct inode *inode, struct dentry *dentry,
 				      __u32 pid, __u64 at_ns, __u8 kind)
 {
@@ -171,9 +176,9 @@ static __always_inline bool tell_name(struct inode_key *key, struct file *file, 
 }
 
 /*
- * A file that was not met lately on this CPU: told, unless it was. A function with linkage, which the verifier goes through
- * once for each program. `file_address`: 0 where only the inode is known. `pid`: 0 is the current process. `at_ns`: not after
- * the start of what it is met in; 0 is now.
+ * Emits the record of a file that was not recently seen on this CPU, unless it was emitted. A global function: the
+ * verifier checks it once for each program. `file_address`: 0 if only the inode is known. `pid`: 0 is the current
+ * process. `at_ns`: not after the start of the operation on the file; 0: now.
  */
 __noinline int name_met(__u64 file_address, __u64 inode_address, __u32 pid, __u64 at_ns)
 {
@@ -193,10 +198,10 @@ __noinline int name_met(__u64 file_address, __u64 inode_address, __u32 pid, __u6
 	at_ns = at_ns ? at_ns : is.since_ns;
 	news = find_news(bpf_map_lookup_elem(&named, &key), &is);
 	if (news == NEWS_TO_TELL) {
-		/* What was lost is tried again. */
+		/* A lost record is tried again. */
 		if (!tell_name(&key, file, inode, dentry, pid, at_ns, kind))
 			return 0;
-		/* Where this fails it is told once more, which does no harm. */
+		/* If this fails, the record is emitted once more, which is harmless. */
 		bpf_map_update_elem(&named, &key, &is, BPF_ANY);
 	}
 	met = met_slot(key.dev, key.ino);
@@ -208,7 +213,7 @@ __noinline int name_met(__u64 file_address, __u64 inode_address, __u32 pid, __u6
 	return 0;
 }
 
-/* An inode of which pages are seen: a file or a directory, or what a file system keeps as one and has no name for. */
+/* Handles an inode with pages that were seen: a file or a directory, or an internal inode of a file system, which has no name. */
 static __always_inline void meet_inode(struct inode *inode, __u64 at_ns)
 {
 	__u32 dev = HOP(inode)->i_sb->s_dev, type = inode->i_mode & S_IFMT;

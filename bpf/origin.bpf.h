@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where a bio comes from: its class, whose it is and how that is known. The function that a bio calls at its end tells which
- * part of the kernel made it; user space looks the addresses up by name. Its first page tells the file.
+ * Origin of a bio: its class, its owner and the evidence for that. The completion function of a bio identifies the part
+ * of the kernel that created it; user space looks the addresses up by name. The first page of a bio identifies the
+ * file.
  */
 #ifndef IOSTRATA_ORIGIN_H
 #define IOSTRATA_ORIGIN_H
@@ -12,17 +13,17 @@
 #include "dirty.bpf.h"
 #include "parts.bpf.h"
 
-/* What is beyond so many pages of a bio with several owners is nobody's: 16 MiB. */
+/* Bytes beyond this number of pages of a bio with several owners are unattributed: 16 MiB. */
 enum { MAX_PAGES = 4096 };
 
-/* All that is known of where a bio comes from. */
+/* Origin of a bio, with its submitter. */
 struct provenance {
 	struct origin origin;
-	/* Of value where the origin says so. */
+	/* Valid if `origin.has_submitter` is set. */
 	struct submitter submitter;
 };
 
-/* Which part of the kernel made a bio. */
+/* Returns the part of the kernel that created a bio. */
 static __always_inline __u8 maker_of(struct bio *bio)
 {
 	__u64 end = (__u64)bio->bi_end_io;
@@ -33,7 +34,10 @@ static __always_inline __u8 maker_of(struct bio *bio)
 	return MAKER_UNKNOWN;
 }
 
-/* Journal blocks and the blocks of a device's own page cache go through buffer heads; what these call tells them apart. */
+/*
+ * Journal blocks and blocks of a device's own page cache go through buffer heads; their completion functions (b_end_io)
+ * distinguish them.
+ */
 static __always_inline bool is_journal_buffer(struct bio *bio)
 {
 	__u64 end = (__u64)BPF_CORE_READ((struct buffer_head *)bio->bi_private, b_end_io);
@@ -46,7 +50,7 @@ static __always_inline bool is_journal_buffer(struct bio *bio)
 
 static __always_inline unsigned long magic_of(struct file_page *file)
 {
-	/* A copy: BPF_CORE_READ would take ours for a kernel type. */
+	/* A copy: BPF_CORE_READ would treat `file` as a kernel type. */
 	struct inode *inode = file->inode;
 
 	return BPF_CORE_READ(inode, i_sb, s_magic);
@@ -64,7 +68,7 @@ static __always_inline bool is_device(struct file_page *file)
 	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK;
 }
 
-/* The device that a file lies on, or is; NULL where its file system does not name one. */
+/* Returns the device that a file is on, or is; NULL if its file system does not name one. */
 static __always_inline struct block_device *device_under(struct file_page *file)
 {
 	struct inode *inode = file->inode;
@@ -72,7 +76,10 @@ static __always_inline struct block_device *device_under(struct file_page *file)
 	return is_device(file) ? device_of(inode) : BPF_CORE_READ(inode, i_sb, s_bdev);
 }
 
-/* Pages of a mounted device, and of the inode that btrfs keeps its trees in. btrfs says of its super blocks what they are. */
+/*
+ * Returns whether a page is metadata: pages of a mounted device, and pages of the inode of btrfs's trees. btrfs flags
+ * its super blocks as metadata.
+ */
 static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 {
 	if (is_device(file))
@@ -80,7 +87,7 @@ static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 	return file->inode_key.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
-/* Puts down whose data a page of a file is; false where it is no data but metadata. A device is no file. */
+/* Fills in the file of a page; false if the page is not data but metadata. A device is not a file. */
 static __always_inline bool name_file(struct file_page *file, struct provenance *from, __u32 flags)
 {
 	if (is_metadata(file, flags)) {
@@ -101,13 +108,13 @@ static __always_inline struct bio_vec *first_vector(struct bio *bio)
 	return (struct bio_vec *)(vectors + BPF_CORE_READ(bio, bi_iter.bi_idx) * bpf_core_type_size(struct bio_vec));
 }
 
-/* The page that is `offset` into the memory that begins with `page`: a vector may be of many. */
+/* Returns the page at `offset` in the memory that begins with `page`: a vector may have many pages. */
 static __always_inline struct page *page_at(struct page *page, __u32 offset)
 {
 	return (struct page *)((__u64)page + (__u64)(offset / PAGE_BYTES) * bpf_core_type_size(struct page));
 }
 
-/* Of what is left of a bio: the part that was split off it may have taken some of the vector. */
+/* Returns the first page of what is left of a bio: the part that was split off may have taken some of the vector. */
 static __always_inline struct page *first_page(struct bio *bio)
 {
 	struct bio_vec *vector = first_vector(bio);
@@ -115,23 +122,23 @@ static __always_inline struct page *first_page(struct bio *bio)
 	return page_at(BPF_CORE_READ(vector, bv_page), BPF_CORE_READ(vector, bv_offset) + BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
 }
 
-/* A walk over the pages of a bio. */
+/* Walk over the pages of a bio. */
 struct page_walk {
 	struct bio_vec *vector;
-	/* The page to look at, and what is left of it, of its vector and of the bio. */
+	/* Next page, and bytes left of it, of its vector and of the bio. */
 	struct page *page;
 	__u32 page_left;
 	__u32 vector_left;
 	__u32 left;
-	/* Bytes of those whom the filters let through, and of those whom they do not. */
+	/* Bytes of owners that the filters select, and of owners that they exclude. */
 	__u32 wanted;
 	__u32 filtered;
-	/* Bytes of which it was known once whose they are. */
+	/* Bytes with an owner that was evicted. */
 	__u32 forgotten;
 	struct page_finder finder;
 };
 
-/* Key: enum gatherer, of those that look at pages. */
+/* Key: enum gatherer, of those that look at pages; value: the walk of that program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, GATHERER_SPLIT + 1);
@@ -139,7 +146,7 @@ struct {
 	__type(value, struct page_walk);
 } walks SEC(".maps");
 
-/* Goes to the next vector, of which `done` bytes are not the bio's any more. */
+/* Goes to the next vector; `done` bytes of it no longer belong to the bio. */
 static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
 {
 	struct bio_vec *vector = walk->vector;
@@ -151,7 +158,7 @@ static __always_inline void enter_vector(struct page_walk *walk, __u32 done)
 	walk->vector = (void *)vector + bpf_core_type_size(struct bio_vec);
 }
 
-/* One page, added to the parts; 1 at the end of the bio. Of linkage and arguments as add_part(). */
+/* Adds one page to the parts; returns 1 at the end of the bio. A global function, with arguments like those of add_part(). */
 __noinline int walk_page(__u32 gatherer)
 {
 	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
@@ -196,7 +203,7 @@ __noinline int walk_page(__u32 gatherer)
 	return 0;
 }
 
-/* As many pages as are looked at. Of linkage and arguments as add_part(). */
+/* Walks up to MAX_PAGES pages. A global function, with arguments like those of add_part(). */
 __noinline int walk_pages(__u32 gatherer)
 {
 	for (int i = 0; i < MAX_PAGES; i++)
@@ -206,8 +213,8 @@ __noinline int walk_pages(__u32 gatherer)
 }
 
 /*
- * Gathers whose the pages of a bio are, for an inode that is shared: page by page, up to a bound. What is beyond it is
- * nobody's. How many bytes are of those whom the filters let through.
+ * Collects the owners of a bio's pages, for an inode that is shared: page by page, up to a bound. Bytes beyond it are
+ * unattributed. Returns the bytes of owners that the filters select.
  */
 static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
 {
@@ -233,7 +240,7 @@ static __always_inline __u32 gather_pages(struct bio *bio, __u32 gatherer)
 	return walk->wanted;
 }
 
-/* Of the pages that gather_pages() has gone through: bytes of those whom the filters do not let through. */
+/* Returns the bytes of owners that the filters exclude, of the pages that gather_pages() has walked. */
 static __always_inline __u32 filtered_bytes(__u32 gatherer)
 {
 	struct page_walk *walk = bpf_map_lookup_elem(&walks, &gatherer);
@@ -241,7 +248,7 @@ static __always_inline __u32 filtered_bytes(__u32 gatherer)
 	return walk ? walk->filtered : 0;
 }
 
-/* Puts the first part down as the owner's. Whether there is one. */
+/* Makes the first part the owner's. Returns whether there is one. */
 static __always_inline bool own_first_part(struct provenance *from, struct owner *owner, __u32 gatherer)
 {
 	struct gathering *gathering = gathering_of(gatherer);
@@ -257,7 +264,7 @@ static __always_inline bool own_first_part(struct provenance *from, struct owner
 	return true;
 }
 
-/* The cgroup that the block layer charges, where it is below the root. */
+/* Finds the cgroup that the block layer charges, if it is below the root. */
 static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 {
 	struct cgroup *cgroup;
@@ -271,7 +278,10 @@ static __always_inline bool find_cgroup(struct bio *bio, struct owner *owner)
 	return true;
 }
 
-/* Pages of a file or of a device that are written back, by whomever. What of them is dirty no more is counted once, when they are queued. */
+/*
+ * Finds the owner of pages of a file or of a device that are written back, by any task. Bytes that are no longer dirty
+ * are counted once, when they are queued.
+ */
 static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, struct provenance *from, struct owner *owner,
 					__u32 gatherer)
 {
@@ -279,7 +289,7 @@ static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, stru
 	struct file_page file = {};
 	bool shared;
 
-	/* First, because buffers of a file system may lie in memory that passes for pages of a file. */
+	/* First, because buffers of a file system may lie in memory that looks like pages of a file. */
 	if (is_flagged_metadata(flags)) {
 		from->origin.io_class = IO_METADATA;
 		return CLAIM_NOBODY;
@@ -311,7 +321,7 @@ static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, stru
 	return CLAIM_NOBODY;
 }
 
-/* Whether the kernel swaps: it says so of all that it writes, and the maker of what it reads. */
+/* Returns whether the bio is swap I/O: the kernel flags what it writes, and the completion function identifies what it reads. */
 static __always_inline bool is_swap(__u32 flags, __u8 maker)
 {
 	return maker == MAKER_SWAP || (bpf_core_enum_value_exists(enum req_flag_bits, __REQ_SWAP) &&
@@ -329,7 +339,7 @@ static __always_inline __u8 class_of_read(__u32 flags, __u8 maker)
 	return IO_DATA;
 }
 
-/* Of a request whose bios were not seen, or that has none. */
+/* Returns the class of a request with unseen bios, or without bios. */
 static __always_inline __u8 class_of_request(__u32 flags)
 {
 	switch (flags & REQ_OP_MASK) {
@@ -350,7 +360,7 @@ static __always_inline bool is_direct(__u8 maker)
 	return maker == MAKER_DIRECT || maker == MAKER_DIRECT_IOMAP || maker == MAKER_DIRECT_DIO;
 }
 
-/* Direct I/O names its file where what the bio belongs to does: its pages are memory of a process. */
+/* Fills in the file of direct I/O if the object that the bio belongs to names it: its pages are memory of a process. */
 static __always_inline void name_direct(struct bio *bio, __u8 maker, struct provenance *from)
 {
 	struct inode *inode = 0;
@@ -372,21 +382,22 @@ static __always_inline void name_direct(struct bio *bio, __u8 maker, struct prov
 	from->origin.file_dev = BPF_CORE_READ(inode, i_sb, s_dev);
 }
 
-/* A read into the page cache names its file by its pages; those of a mounted device are the file system's own. */
+/* Fills in the file of a read into the page cache by its pages; pages of a mounted device are the file system's own. */
 static __always_inline void reads_file(struct bio *bio, __u32 flags, struct provenance *from)
 {
 	struct file_page file = {};
 
 	if (is_flagged_metadata(flags) || !find_file(first_page(bio), &file))
 		return;
-	/* The other way round: direct I/O from a device to shared memory, whose maker is not known. */
+	/* Skips the reverse: direct I/O from a device to shared memory, with an unknown creator. */
 	if (!is_in_memory(magic_of(&file)))
 		name_file(&file, from, flags);
 }
 
 /*
- * Direct I/O whose maker is not known (btrfs, by kernel version; what dm and md make of any): memory of a process, shared memory
- * included, sent by a process. Swapping sends such pages too, in whose context it may be; so only where makers are known at all.
+ * Returns whether a bio with an unknown creator is direct I/O (btrfs, by kernel version; bios that dm and md create):
+ * memory of a process, shared memory included, submitted by a process. Swapping submits such pages too, in the context
+ * of any process; so only if creators are known at all.
  */
 static __always_inline bool is_user_memory(struct bio *bio)
 {
@@ -398,14 +409,17 @@ static __always_inline bool is_user_memory(struct bio *bio)
 	return mapping_of(head_of(page)) & PAGE_MAPPING_ANON || (find_file(page, &file) && is_in_memory(magic_of(&file)));
 }
 
-/* What is found out of a bio when it is queued. */
+/* Data about a bio, determined when it is queued. */
 struct queued_as {
 	struct provenance from;
 	struct owner owner;
 	struct identity submitter;
 };
 
-/* Class, owner and evidence of a bio, and whose it is to the owner filters. In the context of its submitter. */
+/*
+ * Finds class, owner and evidence of a bio. Returns its owner with respect to the owner filters. In the context of its
+ * submitter.
+ */
 static __always_inline enum claim find_origin(struct bio *bio, struct queued_as *as)
 {
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
@@ -457,7 +471,7 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 		__builtin_memcpy(from->submitter.comm, submitter->comm, COMM_BYTES);
 		if (from->origin.io_class == IO_METADATA && kernel_thread && is_journal_thread(submitter->comm))
 			from->origin.io_class = IO_JOURNAL;
-		/* Zeroes, where the file system is to have its inodes. */
+		/* Zeroes, at the future location of the file system's inodes. */
 		if (from->origin.io_class == IO_DATA && kernel_thread && is_initializing_thread(submitter->comm))
 			from->origin.io_class = IO_METADATA;
 	}
@@ -467,8 +481,8 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 }
 
 /*
- * What is left of a bio, or the part that was split off it: where its pages had owners of their own they are looked at again.
- * False where all of that part is of others than the filters let through.
+ * For what is left of a bio, or the part that was split off it: if its pages had owners of their own, they are looked
+ * up again. False if all of that part belongs to owners that the filters exclude.
  */
 static __always_inline bool find_again(struct bio *part, struct provenance *from)
 {

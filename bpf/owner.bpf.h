@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Whose dirty pages they are. A page is written to the device long after it was changed, by a kernel worker or by whoever
- * calls fsync(). So who changed it is remembered: for each inode the process that dirtied it first since it had no dirty page, and page
- * by page once a second process changes the same inode. What is not remembered any more is not known; nothing here guesses.
+ * Owners of dirty pages. A page is written to the device long after it was changed, by a kernel worker or by a caller
+ * of fsync(). So the process that changed it is stored: for each inode the process that dirtied it first since it had
+ * no dirty page, and for each page once a second process changes the same inode. The owner of an evicted entry is
+ * unknown; nothing here guesses.
  */
 #ifndef IOSTRATA_OWNER_H
 #define IOSTRATA_OWNER_H
@@ -11,29 +12,32 @@ enum { PAGE_BYTES = 4096 };
 
 struct owner {
 	struct identity who;
-	/* When its process started. */
+	/* Start time of its process. */
 	__u64 start_ns;
-	/* Whether the filters let it through. */
+	/* True if the filters select it. */
 	__u64 wanted;
 };
 
 struct inode_owner {
-	/* Of every page that `page_owners` says nothing of. Nobody, where pages were dirty before anything was known of the inode. */
+	/* Owner of every page without an entry in `page_owners`. Zero if pages were dirty before the inode had an entry. */
 	struct owner first;
-	/* i_generation: tells the inode from a later one with its number. */
+	/* i_generation: distinguishes the inode from a later one with its number. */
 	__u64 generation;
-	/* When the first dirtied it: what `page_owners` has from before is over. */
+	/* Time at which the first owner dirtied the inode: entries of `page_owners` from before are invalid. */
 	__u64 epoch_ns;
 	/* chunks_told_now() when a second process came; 0 while there is none. */
 	__u64 shared_since;
-	/* Not all that was written since then could be told. */
+	/* Not all writes since then could be stored. */
 	__u64 is_vague;
-	/* Bytes of those whose I/O is recorded that turned dirty, and that are not dirty any more. Both only grow. */
+	/* Bytes of recorded processes that became dirty, and bytes that are no longer dirty. Both only grow. */
 	__u64 dirtied_bytes;
 	__u64 cleaned_bytes;
 };
 
-/* LRU: an inode that is forgotten has no owner. User space sets how many, by the machine's memory. */
+/*
+ * Key: inode; value: its owner. Written when pages become dirty. LRU: an evicted inode has no owner. User space sets
+ * the size by the machine's memory.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -41,7 +45,7 @@ struct {
 	__type(value, struct inode_owner);
 } inode_owners SEC(".maps");
 
-/* Key: 0. How often an inode has got another owner or a second one. */
+/* Key: 0; value: how often an inode got another owner or a second one. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -49,13 +53,13 @@ struct {
 	__type(value, __u64);
 } owner_changes SEC(".maps");
 
-/* A page of a file. */
+/* Page of a file. */
 struct file_page {
 	struct inode_key inode_key;
 	__u64 index;
 	__u64 generation;
 	struct inode *inode;
-	/* What is remembered of the inode. Filled by find_writer(). */
+	/* Entry of the inode. Filled in by find_writer(). */
 	struct inode_owner *known;
 };
 
@@ -66,10 +70,10 @@ static __always_inline struct page *head_of(struct page *page)
 	return head & 1 ? (struct page *)(head - 1) : page;
 }
 
-/* include/linux/page-flags.h: low bits of a mapping that is none of a file. */
+/* include/linux/page-flags.h: low bits of a mapping that is not of a file. */
 enum { PAGE_MAPPING_ANON = 1, PAGE_MAPPING_FLAGS = 3 };
 
-/* Marks of an xarray lie above this bit of its flags, and nothing else does. */
+/* The marks of an xarray are above this bit of its flags, and nothing else is. */
 enum { FIRST_MARK = 20 };
 
 static __always_inline unsigned long mapping_of(struct page *head)
@@ -79,7 +83,7 @@ static __always_inline unsigned long mapping_of(struct page *head)
 	return (unsigned long)BPF_CORE_READ((struct page___before_folio *)head, mapping);
 }
 
-/* False for a page that belongs to no file: anonymous memory, a buffer of a file system or a driver. */
+/* Finds the file of a page. False for a page that belongs to no file: anonymous memory, a buffer of a file system or a driver. */
 static __always_inline bool find_file(struct page *page, struct file_page *file)
 {
 	struct page *head = head_of(page);
@@ -108,7 +112,7 @@ static __always_inline bool is_process(struct owner *owner, __u32 pid, __u64 sta
 	return owner->who.pid == pid && owner->start_ns == start_ns;
 }
 
-/* The block device that this inode is. */
+/* Returns the block device that this inode is. */
 static __always_inline struct block_device *device_of(struct inode *inode)
 {
 	struct bdev_inode *container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
@@ -116,7 +120,7 @@ static __always_inline struct block_device *device_of(struct inode *inode)
 	return &container->bdev;
 }
 
-/* Whether a file system is mounted on the block device that this inode is. */
+/* Returns whether a file system is mounted on the block device that this inode is. */
 static __always_inline bool is_mounted(struct inode *inode)
 {
 	struct block_device *bdev = device_of(inode);
@@ -124,12 +128,12 @@ static __always_inline bool is_mounted(struct inode *inode)
 
 	if (bpf_core_field_exists(((struct block_device___6_5 *)bdev)->bd_super))
 		return BPF_CORE_READ((struct block_device___6_5 *)bdev, bd_super);
-	/* Since 6.6 the holder of a mounted device is the super block, which names the device in turn. */
+	/* Since 6.6 the holder of a mounted device is the super block, which refers to the device in turn. */
 	super = BPF_CORE_READ(bdev, bd_holder);
 	return super && BPF_CORE_READ(super, s_bdev) == bdev;
 }
 
-/* What is remembered of a page's inode; NULL: nothing. */
+/* Returns the entry of a page's inode; NULL: none. */
 static __always_inline struct inode_owner *inode_owner_of(struct file_page *page)
 {
 	struct inode_owner *inode = bpf_map_lookup_elem(&inode_owners, &page->inode_key);
@@ -138,8 +142,9 @@ static __always_inline struct inode_owner *inode_owner_of(struct file_page *page
 }
 
 /*
- * The current process is the owner, of something on a disk or file system that is recorded (`on_recorded`) or of pages that lie elsewhere. It is
- * told where the filters let it through and its disk: it may do nothing else that is recorded. The recorder tells nobody of itself.
+ * Makes the current process the owner of something on a recorded disk or file system (`on_recorded`), or of pages
+ * elsewhere. Emits a process record if the filters select the process and the disk: the process may do no other
+ * recorded I/O. The recorder emits no record of itself.
  */
 static __always_inline void owned_by_current(struct owner *owner, bool on_recorded)
 {

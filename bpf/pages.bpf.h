@@ -1,38 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pages of files that several processes write: for each the process that wrote it last, as long as the file has dirty pages.
- * Neighbouring pages share an entry, and an entry names its writers by numbers, so that a file of which every page is dirty takes
- * little more than one of which few are.
+ * Pages of files that several processes write: for each page the process that wrote it last, as long as the file has
+ * dirty pages. Neighbouring pages share an entry, and an entry refers to its writers by numbers, so that a file with
+ * every page dirty takes little more than one with few dirty pages.
  */
 #ifndef IOSTRATA_PAGES_H
 #define IOSTRATA_PAGES_H
 
 enum { CHUNK_PAGES = 16, MAX_WRITERS = 16384 };
 
-/* Of one write no more is remembered at once: 16 MiB. */
+/* Maximum part of one write that is stored at once: 16 MiB. */
 enum { MAX_TOLD_CHUNKS = 256 };
 
-/* A page's writer: the id of its thread (PID_MAX_LIMIT is 2^22), what tells it from others that had the id, and marks. 0: nobody. */
+/*
+ * Writer of a page: the ID of its thread (PID_MAX_LIMIT is 2^22), a version that distinguishes it from others that had
+ * the ID, and marks. 0: none.
+ */
 enum { WRITER_TID_BITS = 22, WRITER_VERSIONS = 256, WRITER_TRIES = 4 };
 static const __u32 WRITER_BITS = (1U << 30) - 1;
-/* It turned dirty with the folio that it is in; nobody was seen to write it. */
+/* The page became dirty with its folio; no write to it was seen. */
 static const __u32 WITH_FOLIO = 1U << 30;
 /* Others had written parts of it before. */
 static const __u32 SEVERAL = 1U << 31;
 
 struct page_key {
 	struct inode_key inode;
-	/* Of the first page, in chunks. */
+	/* Index of the first page, in chunks. */
 	__u64 chunk;
 };
 
 struct page_chunk {
-	/* Of the inode's owners, from when the entry is. */
+	/* `epoch_ns` of the inode's entry when this entry was created. */
 	__u64 epoch_ns;
 	__u32 writer[CHUNK_PAGES];
 };
 
-/* LRU. User space sets how many, by the machine's memory: `page_chunks` of the configuration. */
+/*
+ * Key: inode and chunk; value: writers of the chunk's pages. Written by tell_chunk(). LRU: pages of an evicted entry
+ * are unattributed. User space sets the size by the machine's memory: `page_chunks` of the configuration.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 65536);
@@ -40,7 +46,10 @@ struct {
 	__type(value, struct page_chunk);
 } page_owners SEC(".maps");
 
-/* Key: a page's writer, without marks. LRU: pages of one that is forgotten are nobody's, and counted. */
+/*
+ * Key: writer of a page, without marks; value: its owner. Written by number_of_writer(). LRU: pages of an evicted
+ * writer are unattributed, and counted.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, MAX_WRITERS);
@@ -48,7 +57,7 @@ struct {
 	__type(value, struct owner);
 } writers SEC(".maps");
 
-/* Key: 0. How many entries `page_owners` was given, and one: tells whether it can have forgotten any. */
+/* Key: 0; value: number of entries added to `page_owners`. Shows whether any can have been evicted. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -56,6 +65,7 @@ struct {
 	__type(value, __u64);
 } chunks_told SEC(".maps");
 
+/* Returns the number of entries added, plus one, so that it is never 0. */
 static __always_inline __u64 chunks_told_now(void)
 {
 	__u32 zero = 0;
@@ -64,7 +74,7 @@ static __always_inline __u64 chunks_told_now(void)
 	return count ? *count + 1 : 1;
 }
 
-/* Whether an entry that was made since `since` can have been forgotten. */
+/* Returns whether an entry that was created since `since` can have been evicted. */
 static __always_inline bool may_be_forgotten(__u64 since)
 {
 	return chunks_told_now() - since > config.page_chunks / 2;
@@ -78,7 +88,7 @@ static __always_inline bool same_writer(struct owner *one, struct owner *other)
 	       one->start_ns == other->start_ns;
 }
 
-/* The number of a writer; 0 where there is none to be had. */
+/* Returns the number of a writer; 0 if none is available. */
 static __always_inline __u32 number_of_writer(struct owner *owner)
 {
 	__u64 *words = (__u64 *)&owner->who;
@@ -103,23 +113,24 @@ static __always_inline __u32 number_of_writer(struct owner *owner)
 	return 0;
 }
 
-/* Pages that are to be told, for the functions below. */
+/* Written pages to be stored, for the functions below. */
 struct telling {
 	struct page_key key;
 	__u64 epoch_ns;
-	/* The pages: first and last. */
+	/* Pages: first and last. */
 	__u64 first;
 	__u64 last;
-	/* Bytes of the file that were written: from, until. */
+	/* Bytes of the file that were written: start and end. */
 	__u64 from;
 	__u64 until;
 	__u32 writer;
 	/* No page was dirty. */
 	__u16 were_clean;
-	/* The writer is the one of every page that is not told. */
+	/* The writer is the owner of every page without an entry. */
 	__u16 is_first;
 	struct page_chunk fresh;
 };
+/* Key: 0. Arguments of the functions below. Written by remember_writer(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -127,7 +138,7 @@ struct {
 	__type(value, struct telling);
 } tellings SEC(".maps");
 
-/* What is told of page `page` from now on, of which `was` was told. */
+/* Returns the new writer of page `page`, with `was` as the old one. */
 static __always_inline __u32 told_page(struct telling *telling, __u64 page, __u32 was)
 {
 	__u64 begin = page * PAGE_BYTES, end = begin + PAGE_BYTES;
@@ -141,13 +152,13 @@ static __always_inline __u32 told_page(struct telling *telling, __u64 page, __u3
 		return was;
 	if ((was & WRITER_BITS) == telling->writer)
 		return was & ~WITH_FOLIO;
-	/* What is on its way to the device is this writer's alone. */
+	/* The data that goes to the device is this writer's alone. */
 	if ((telling->from <= begin && telling->until >= end) || was & WITH_FOLIO || (!was && telling->is_first))
 		return telling->writer;
 	return telling->writer | SEVERAL;
 }
 
-/* One entry. A function with linkage, as add_part(). An error where it cannot be kept. */
+/* Stores one entry. A global function, like add_part(). Returns an error if the entry cannot be stored. */
 __noinline int tell_chunk(__u32 zero)
 {
 	struct telling *telling = bpf_map_lookup_elem(&tellings, &zero);
@@ -180,7 +191,7 @@ __noinline int tell_chunk(__u32 zero)
 	return 0;
 }
 
-/* All of them. An error where that is not all. Of linkage as tell_chunk(). */
+/* Stores all entries. Returns an error if not all are stored. A global function, like tell_chunk(). */
 __noinline int tell_pages(__u32 zero)
 {
 	struct telling *telling = bpf_map_lookup_elem(&tellings, &zero);
@@ -197,7 +208,7 @@ __noinline int tell_pages(__u32 zero)
 	return telling->key.chunk * CHUNK_PAGES <= telling->last;
 }
 
-/* The pages of one file that are looked at one after the other, and what is known of the last. */
+/* Lookup of pages of one file, one after the other, and the result for the last page. */
 struct page_finder {
 	/* Address of the inode; 0: none yet. */
 	__u64 inode;
@@ -211,14 +222,14 @@ struct page_finder {
 	struct owner owner;
 };
 
-/* Whether the file system tells of each write, not only of pages that turn dirty. */
+/* Returns whether the file system has an event for each write, not only for pages that become dirty. */
 static __always_inline bool tells_writes(unsigned long magic)
 {
 	return (magic == EXT4_SUPER_MAGIC && config.told_writes & TOLD_WRITES_EXT4) ||
 	       (magic == XFS_SUPER_MAGIC && config.told_writes & TOLD_WRITES_XFS);
 }
 
-/* Whether others may have changed dirty pages of the file unseen: by a mapping, or by calls that its file system does not tell of. */
+/* Returns whether others may have changed dirty pages of the file unseen: by a mapping, or by calls without an event. */
 static __always_inline bool may_change_unseen(struct inode *inode)
 {
 	return !tells_writes(BPF_CORE_READ(inode, i_sb, s_magic)) ||
@@ -256,7 +267,7 @@ static __always_inline void look_at_chunk(struct page_finder *finder, __u64 inde
 
 enum finding { FOUND, NOBODYS, FORGOTTEN };
 
-/* Who wrote a page, into `finder`. */
+/* Finds the writer of a page, into `finder`. */
 static __always_inline enum finding find_writer_of(struct page_finder *finder, struct file_page *file)
 {
 	__u32 told, number;
@@ -284,7 +295,7 @@ static __always_inline enum finding find_writer_of(struct page_finder *finder, s
 		finder->owner = *writer;
 		return FOUND;
 	}
-	/* The first one's, from before there was a second; unless its entry can have been forgotten. */
+	/* The first owner's, from before there was a second one; unless its entry can have been evicted. */
 	if (finder->known.shared_since && may_be_forgotten(finder->known.shared_since))
 		return FORGOTTEN;
 	finder->writer = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The parts of a bio or a request, where there is more than one: pages of several processes, or bios of several owners,
- * classes or files that were merged. Part 0 is the owner's; its record says of the others what they are.
+ * Parts of a bio or a request, if there is more than one: pages of several processes, or merged bios of several owners,
+ * classes or files. Part 0 is the owner's; the record carries the others.
  */
 #ifndef IOSTRATA_PARTS_H
 #define IOSTRATA_PARTS_H
@@ -9,13 +9,19 @@
 enum { PART_LISTS = 4096 };
 
 struct part_list {
-	/* When the bio, or the first of the request, was queued: tells the list from that of an earlier use of the address. */
+	/*
+	 * Time at which the bio, or the first bio of the request, was queued: distinguishes the list from that of an
+	 * earlier use of the address.
+	 */
 	__u64 queue_ns;
 	__u64 count;
 	struct part part[MAX_PARTS];
 };
 
-/* Key: number_of() the bio or request with several parts. LRU: parts that are forgotten are nobody's. */
+/*
+ * Key: number_of() the bio or request with several parts. Written by keep_parts() and move_parts(). LRU: evicted parts
+ * are unattributed.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, PART_LISTS);
@@ -23,16 +29,16 @@ struct {
 	__type(value, struct part_list);
 } part_lists SEC(".maps");
 
-/* Who gathers parts. One program may interrupt the other on its CPU, so each has a place of its own. */
+/* Program that collects parts. One may interrupt another one on its CPU, so each has its own entry. */
 enum gatherer { GATHERER_QUEUED, GATHERER_SPLIT, GATHERER_ISSUED, GATHERER_COMPLETED, GATHERER_COUNT };
 
 struct gathering {
-	/* What is to be added. */
+	/* Part to be added. */
 	struct part next;
 	struct part_list list;
 };
 
-/* Key: enum gatherer. */
+/* Key: enum gatherer; value: parts being collected. Written by the program of that number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, GATHERER_COUNT);
@@ -51,16 +57,16 @@ static __always_inline bool same_owner(struct part *one, struct part *other)
 	       (one->who.pid || one->who.cgroup_id == other->who.cgroup_id);
 }
 
-/* What is nobody's and of the first part's class is told by being in no part. */
+/* Returns whether a part needs no entry: unattributed bytes of the first part's class are those in no part. */
 static __always_inline bool goes_without_saying(struct part *first, struct part *next)
 {
 	return !next->who.pid && next->io_class == first->io_class && (!next->who.cgroup_id || same_owner(first, next));
 }
 
 /*
- * Adds `next` to the list. Where there is no room for another file of an owner, the owner's first part becomes one of several
- * files; where there is none for another owner, it stays nobody's. A function with linkage: the verifier goes through it once,
- * however often it is called. It finds what it works on in a map, because before 5.12 such functions can be given numbers only.
+ * Adds `next` to the list. Without room for another file of an owner, the owner's first part becomes one of several
+ * files; without room for another owner, its bytes stay unattributed. A global function: the verifier checks it once,
+ * however often it is called. It finds its data in a map, because before 5.12 such functions take only scalars.
  */
 __noinline int add_part(__u32 gatherer)
 {
@@ -77,7 +83,7 @@ __noinline int add_part(__u32 gatherer)
 			return 0;
 		}
 		if (!i && goes_without_saying(part, &gathering->next)) {
-			/* Nobody's either, but of another file. */
+			/* Unattributed as well, but of another file. */
 			if (!part->who.pid && part->ino != gathering->next.ino)
 				part->ino = part->file_dev = 0;
 			return 0;
@@ -97,7 +103,7 @@ __noinline int add_part(__u32 gatherer)
 				part->ino = 0;
 				part->file_dev = 0;
 			}
-			/* Of two ways to know it the sum has the less certain one. */
+			/* With two kinds of evidence, the sum gets the less certain one. */
 			if (gathering->next.evidence == EVIDENCE_FOLIO)
 				part->evidence = EVIDENCE_FOLIO;
 			return 0;
@@ -106,7 +112,7 @@ __noinline int add_part(__u32 gatherer)
 	return 0;
 }
 
-/* Keeps what was gathered, for a bio or request that was queued at `queue_ns`, and says in its origin that there is more. */
+/* Stores the collected parts of a bio or request that was queued at `queue_ns`, and their number in its origin. */
 static __always_inline void keep_parts(__u64 number, __u64 queue_ns, struct origin *origin, __u32 gatherer)
 {
 	struct gathering *gathering = gathering_of(gatherer);
@@ -126,7 +132,7 @@ static __always_inline struct part_list *parts_of(__u64 number, __u64 queue_ns, 
 	return list && list->queue_ns == queue_ns ? list : 0;
 }
 
-/* A bio becomes a request, or the other way round where a request is merged into another: its parts go along. */
+/* Moves parts along when a bio becomes a request, or a request becomes a bio again because it is merged into another one. */
 static __always_inline void move_parts(__u64 from, __u64 to, __u64 queue_ns, struct origin *origin)
 {
 	struct part_list *list = parts_of(from, queue_ns, origin);

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Paths: names from a file up through its directories and mounts. Directories that are renamed meanwhile are not noticed, as
- * they are by the kernel's own d_path(), which takes a lock for it.
+ * Paths: names from a file up through its directories and mounts. Renames of directories during the walk are not
+ * detected. The kernel's own d_path() detects them, and takes a lock for it.
  */
 #ifndef IOSTRATA_PATH_H
 #define IOSTRATA_PATH_H
 
-/* How many names and mounts a walk goes up, and what a name can take with its NUL. */
+/* Maximum number of names and mounts per walk, and maximum size of a name with its NUL. */
 enum { PATH_DEPTH = 64, NAME_ROOM = 256 };
 
 struct path_walk {
-	/* Whose walk it is: a program that is interrupted by another one on its CPU finds another ticket. */
+	/* Identifies the walk: a program that is interrupted by another one on its CPU finds another ticket. */
 	__u64 ticket;
 	struct dentry *dentry;
-	/* Of the mount; NULL: up to the root of the file system and no further. */
+	/* Root of the mount; NULL: the walk ends at the root of the file system. */
 	struct dentry *root;
 	struct mount *mount;
-	/* Of a walk through cgroups. */
+	/* Current directory of a walk through cgroups. */
 	struct kernfs_node *node;
 	__u32 length;
 	__u32 components;
-	/* A mount was left for the one that it is mounted on. */
+	/* The walk has continued from a mount to the mount that it is mounted on. */
 	__u32 left_mount;
 	__u32 mount_namespace;
 	/* enum path_origin */
@@ -31,7 +31,7 @@ struct path_walk {
 
 enum walk { WALK_FILE, WALK_CGROUP, WALKS };
 
-/* Key: enum walk. The walks under way on this CPU. */
+/* Key: enum walk; value: a walk in progress on this CPU. Written by walk_path() and walk_cgroup(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, WALKS);
@@ -44,10 +44,10 @@ static __always_inline struct path_walk *path_walk(__u32 walk)
 	return bpf_map_lookup_elem(&path_walks, &walk);
 }
 
-/* At the root of a mount: goes on where it is mounted. 1 when there is nothing above. */
+/* Continues at the mount point of the mount, from the mount's root. Returns 1 if there is nothing above. */
 static __always_inline int leave_mount(struct path_walk *walk)
 {
-	/* Copies, here and below: BPF_CORE_READ would take the walk itself for a kernel type. */
+	/* Copies, here and below: BPF_CORE_READ would treat the walk itself as a kernel type. */
 	struct mount *mount = walk->mount, *above = BPF_CORE_READ(mount, mnt_parent);
 	struct mnt_namespace *namespace;
 
@@ -59,13 +59,13 @@ static __always_inline int leave_mount(struct path_walk *walk)
 		return 0;
 	}
 	namespace = BPF_CORE_READ(mount, mnt_ns);
-	/* NULL after a lazy unmount, an error for the kernel's own mounts. */
+	/* NULL after a lazy unmount, an error pointer for the kernel's own mounts. */
 	if (namespace && (unsigned long)namespace < (unsigned long)-4095) {
 		walk->origin = PATH_FROM_NAMESPACE;
 		walk->mount_namespace = BPF_CORE_READ(namespace, ns.inum);
 		return 1;
 	}
-	/* Mounted nowhere: what is left is its place in its file system, where the walk has not left that. */
+	/* Not mounted anywhere: the path within the file system remains, unless the walk has left that file system. */
 	walk->root = 0;
 	if (walk->left_mount)
 		walk->origin = PATH_FROM_NONE;
@@ -73,8 +73,8 @@ static __always_inline int leave_mount(struct path_walk *walk)
 }
 
 /*
- * Appends one name or leaves one mount; 1 when the walk is over. A function with linkage that finds its state in a map: the
- * verifier goes through it once for all steps of a walk.
+ * Appends one name or leaves one mount. Returns 1 at the end of the walk. A global function with its state in a map:
+ * the verifier checks it once for all steps of a walk.
  */
 __noinline int walk_up(__u64 ticket)
 {
@@ -91,7 +91,7 @@ __noinline int walk_up(__u64 ticket)
 		return leave_mount(walk);
 	parent = BPF_CORE_READ(dentry, d_parent);
 	if (dentry == parent) {
-		/* Else it hangs in the air: reached by a file handle, or moved away from below its mount. */
+		/* Otherwise the dentry is disconnected: reached by a file handle, or moved out from below its mount. */
 		bool whole = !walk->left_mount && dentry == BPF_CORE_READ(dentry, d_sb, s_root);
 
 		walk->origin = whole ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
@@ -101,7 +101,7 @@ __noinline int walk_up(__u64 ticket)
 	if (at >= PATH_BYTES)
 		return 1;
 	name = BPF_CORE_READ(dentry, d_name.name);
-	/* Said once more, where it is used: older verifiers forget what was said of a copy. */
+	/* Bounds `at` again where it is used: older verifiers do not keep the bounds of a copy. */
 	barrier_var(at);
 	at &= PATH_BYTES - 1;
 	length = bpf_probe_read_kernel_str(walk->names + at, NAME_ROOM, name);
@@ -118,8 +118,8 @@ __noinline int walk_up(__u64 ticket)
 }
 
 /*
- * Goes up from a file as whoever opened it sees it, or, without one, from `dentry` within its file system. What it found is
- * of value while the walk has the ticket; NULL where it has lost it.
+ * Walks up from a file, as the process that opened it sees the path, or, without a file, from `dentry` within its file
+ * system. The result is valid as long as the walk has the ticket. Returns NULL if it has lost the ticket.
  */
 static __always_inline struct path_walk *walk_path(struct file *file, struct dentry *dentry, __u64 ticket)
 {
@@ -158,7 +158,7 @@ static __always_inline struct kernfs_node *node_above(struct kernfs_node *node)
 	return BPF_CORE_READ(renamed, __parent);
 }
 
-/* As walk_up(), through the directories of cgroups. */
+/* Like walk_up(), through the directories of cgroups. */
 __noinline int walk_cgroup_up(__u64 ticket)
 {
 	struct path_walk *walk = path_walk(WALK_CGROUP);
@@ -174,7 +174,7 @@ __noinline int walk_cgroup_up(__u64 ticket)
 	above = node_above(node);
 	id = BPF_CORE_READ(node, id);
 	if (!above || id == config.cgroup_root) {
-		/* One that lies elsewhere has no path as the recorder sees them. */
+		/* A cgroup elsewhere has no path in the recorder's view. */
 		walk->origin = id == config.cgroup_root || !config.cgroup_root ? PATH_FROM_FILESYSTEM : PATH_FROM_NONE;
 		return 1;
 	}
@@ -198,7 +198,7 @@ __noinline int walk_cgroup_up(__u64 ticket)
 	return 0;
 }
 
-/* As walk_path(), from a cgroup's directory up to the root of the recorder's mount of them. */
+/* Like walk_path(), from a cgroup's directory up to the root of the recorder's cgroup mount. */
 static __always_inline struct path_walk *walk_cgroup(struct kernfs_node *node, __u64 ticket)
 {
 	struct path_walk *walk = path_walk(WALK_CGROUP);
@@ -216,7 +216,10 @@ static __always_inline struct path_walk *walk_cgroup(struct kernfs_node *node, _
 	return walk->ticket == ticket ? walk : 0;
 }
 
-/* Copies the names that a walk found, up to `size`; where they begin, which is nowhere if another program came between. */
+/*
+ * Copies up to `size` bytes of the names that a walk found. Returns the start of the path, which is PATH_FROM_NONE if
+ * another program has taken over the walk.
+ */
 static __always_inline __u8 take_names(char *names, __u32 size, struct path_walk *walk, __u64 ticket)
 {
 	bpf_probe_read_kernel(names, size, walk->names);
@@ -228,7 +231,7 @@ static __always_inline __u8 take_path(char path[PATH_BYTES], struct path_walk *w
 	return take_names(path, PATH_BYTES, walk, ticket);
 }
 
-/* One for each walk. */
+/* Returns a different ticket for each walk. */
 static __always_inline __u64 path_ticket(void)
 {
 	return bpf_ktime_get_ns() << 16 ^ bpf_get_current_pid_tgid();

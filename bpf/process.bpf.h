@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Processes: who they are, told once at their first recorded I/O, again after exec, and in each cgroup in which they do any; and
- * which of them belong to the recorded trees. It is told from the kernel side, because a process of a millisecond is gone before
- * anyone could read its /proc entry, and a cgroup of one before anyone could find its directory.
+ * Process records: emitted at the first recorded I/O of a process, again after exec, and in each cgroup in which the
+ * process does I/O. Also tracks which processes belong to the recorded trees. The kernel side emits these records,
+ * because a process that lives for a millisecond exits before its /proc entry can be read, and a cgroup that lives as
+ * long is removed before its directory can be found.
  */
 #ifndef IOSTRATA_PROCESS_H
 #define IOSTRATA_PROCESS_H
 
-/* What a row of a process is about. */
+/* Subject of a process record. */
 struct told {
 	__u64 start_ns;
-	/* Counts the process's execs. */
+	/* Number of the process's execs. */
 	__u64 exec_id;
-	/* Of the thread that does the I/O. */
+	/* Cgroup of the thread that does the I/O. */
 	__u64 cgroup_id;
 };
 
+/* State of a process's record. */
 enum told_state {
-	/* Nothing was told. */
+	/* No record was emitted. */
 	TOLD_NOTHING,
 	TOLD_WHOLE,
-	/* Within an exec, before the arguments are there: told again when that is over. */
+	/* Emitted during an exec, before the arguments are present: emitted again at the end of the exec. */
 	TOLD_IN_EXEC,
-	/* There was no room for the record, which was counted once: tried again, and counted no more. */
+	/* The ring was full, and the record was counted as lost once: it is tried again, and not counted again. */
 	TOLD_LOST,
 };
 
@@ -34,13 +36,16 @@ struct told_key {
 
 struct told_record {
 	struct told what;
-	/* Of which time. */
+	/* Time of the record. */
 	__u64 at_ns;
 	/* enum told_state */
 	__u64 state;
 };
 
-/* What was told of each process in each cgroup. LRU: one that is forgotten is told again. */
+/*
+ * Key: process ID and cgroup; value: the last process record. Written by the program that emits a record. LRU: the
+ * record of an evicted process is emitted again.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 16384);
@@ -49,8 +54,9 @@ struct {
 } told SEC(".maps");
 
 /*
- * Key: 0. Who was told last on this CPU, which is most often who asks again: saves the hash. A task that is preempted
- * between the writes leaves what belongs to no process, which only sends the next one to the hash.
+ * Key: 0; value: the process of the last record on this CPU, which is usually the one that does the next I/O: saves the
+ * hash table lookup. A task that is preempted between the writes leaves an entry that matches no process, and the next
+ * task uses the hash table.
  */
 struct last_told {
 	__u64 pid;
@@ -63,20 +69,20 @@ struct {
 	__type(value, struct last_told);
 } last_told SEC(".maps");
 
-/* What there is to tell of a process. */
+/* Contents of a process record. */
 struct portrait {
 	struct task_struct *task;
-	/* NULL: it has none. Their names are of value while the walk has the ticket. */
+	/* NULL: none. The names are valid as long as the walk has the ticket. */
 	struct path_walk *exe;
 	struct path_walk *cgroup;
 	__u64 exe_ticket;
 	__u64 cgroup_ticket;
-	/* Where its arguments are in user space, and how many bytes of them there are. */
+	/* Address of the arguments in user space, and their length in bytes. */
 	unsigned long arguments;
 	__u64 length;
 	__u64 start_ns;
 	bool is_kernel_thread;
-	/* Its arguments are not there yet. */
+	/* The arguments are not present yet. */
 	bool in_exec;
 };
 
@@ -91,7 +97,7 @@ static __always_inline struct portrait portrait_of_current(__u64 start_ns)
 	of.is_kernel_thread = BPF_CORE_READ(task, flags) & PF_KTHREAD;
 	of.cgroup_ticket = path_ticket();
 	of.cgroup = walk_cgroup(BPF_CORE_READ(task, cgroups, dfl_cgrp, kn), of.cgroup_ticket);
-	/* Kernel threads borrow the memory of processes. */
+	/* Kernel threads borrow the mm of processes. */
 	if (!mm || of.is_kernel_thread)
 		return of;
 	file = BPF_CORE_READ(mm, exe_file);
@@ -99,8 +105,8 @@ static __always_inline struct portrait portrait_of_current(__u64 start_ns)
 	if (file)
 		of.exe = walk_path(file, BPF_CORE_READ(file, f_path.dentry), of.exe_ticket);
 	/*
-	 * Within an exec the begin of the arguments is set long before their end (setup_arg_pages(), create_elf_tables()), and what
-	 * lies behind them is the environment, of which not a byte is read.
+	 * During an exec, arg_start is set long before arg_end (setup_arg_pages(), create_elf_tables()). The
+	 * environment follows the arguments; no byte of it is read.
 	 */
 	of.arguments = BPF_CORE_READ(mm, arg_start);
 	end = BPF_CORE_READ(mm, arg_end);
@@ -117,13 +123,13 @@ static __always_inline bool is_short(struct portrait *of)
 
 static __always_inline void fill_process(struct process_head *process, struct portrait *of, __u64 at_ns)
 {
-	/* A copy: BPF_CORE_READ would take the portrait itself for a kernel type. */
+	/* A copy: BPF_CORE_READ would treat the portrait itself as a kernel type. */
 	struct task_struct *task = of->task;
 
-	/* Just before what is told when the exec is over, which is of the same I/O. */
+	/* 1 ns before the record that is emitted at the end of the exec, for the same I/O. */
 	fill_head(&process->head, CLASS_PROCESS, OP_NONE, FD_UNKNOWN, at_ns - of->in_exec);
 	identify_current(&process->who);
-	/* The process's own name is its first thread's: whichever thread does I/O first may have any. */
+	/* The name of a process is that of its first thread: the thread that does I/O first may have any name. */
 	BPF_CORE_READ_INTO(&process->who.comm, task, group_leader, comm);
 	process->process_start_ns = of->start_ns;
 	process->ppid = BPF_CORE_READ(task, real_parent, tgid);
@@ -138,7 +144,10 @@ static __always_inline void fill_process(struct process_head *process, struct po
 	process->reserved = 0;
 }
 
-/* The process reads its own arguments, so a fault means that they are swapped out: then there are none. Up to `most` bytes of them. */
+/*
+ * Reads up to `most` bytes of the arguments. The process reads its own arguments, so a fault means that they are
+ * swapped out: then the result is empty.
+ */
 static __always_inline __u64 read_arguments(char *to, __u64 most, unsigned long from, __u64 length)
 {
 	if (length > most)
@@ -188,7 +197,7 @@ static __always_inline struct told told_of_current(void)
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct told is = {};
 
-	/* Since 5.11 the current task is to be had with its type, and so by plain loads. */
+	/* Since 5.11 the current task is available as a typed pointer, and so by direct loads. */
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)) {
 		struct task_struct *typed = bpf_get_current_task_btf();
 
@@ -216,27 +225,32 @@ static __always_inline bool current_is_kernel_thread(void)
 }
 
 /*
- * Threads that the kernel makes for a process and that never return to it: io_uring's workers and its polling thread, since 6.4
- * those of vhost. Their registers are a copy of their maker's, from when they were made, and tell nothing of what they do.
+ * Returns whether the current task is a thread that the kernel creates for a process and that never returns to user
+ * space: io_uring workers and SQPOLL threads, since 6.4 also vhost threads. Its registers are a copy of its creator's
+ * from the time of its creation, and say nothing about its work.
  */
 static __always_inline bool current_is_io_worker(void)
 {
-	/* Before there were any of vhost that flag had another meaning. */
+	/* Before there were vhost threads, the flag had another meaning. */
 	__u32 workers = bpf_core_type_exists(struct vhost_task) ? PF_IO_WORKER | PF_USER_WORKER : PF_IO_WORKER;
 
 	return flags_of_current() & workers;
 }
 
 /*
- * jbd2's thread writes nothing but the journal, and some of it like any other buffer: revoke records and the journal's super
- * block (write_dirty_buffer() in fs/jbd2/revoke.c, jbd2_write_superblock()). Kernel threads get their names from the kernel.
+ * Returns whether this is the name of jbd2's thread, which writes only the journal. It writes some of the journal like
+ * any other buffer: revoke records and the journal's super block (write_dirty_buffer() in fs/jbd2/revoke.c,
+ * jbd2_write_superblock()). Kernel threads get their names from the kernel.
  */
 static __always_inline bool is_journal_thread(const char *comm)
 {
 	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
 }
 
-/* ext4's thread that zeroes what `mkfs` left for later, straight to the device: no page tells what it is. */
+/*
+ * Returns whether this is the name of ext4's thread that zeroes what `mkfs` left for later, directly on the device: no
+ * page identifies the content.
+ */
 static __always_inline bool is_initializing_thread(const char *comm)
 {
 	return *(__u64 *)comm == 0x797a616c34747865ULL && *(__u64 *)(comm + 8) == 0x74696e69ULL; /* "ext4lazyinit" */
@@ -248,8 +262,8 @@ static __always_inline bool same_told(struct told *one, struct told *other)
 }
 
 /*
- * A record of the current process. What came of it (enum told_state); `counted`: that an earlier one was lost is in the books
- * already. A function with linkage, here and below, which the verifier goes through once.
+ * Emits a record of the current process. Returns enum told_state. `counted`: the loss of an earlier record is already
+ * counted. A global function, here and below: the verifier checks it once.
  */
 __noinline int emit_process(__u64 start_ns, __u64 at_ns, bool counted)
 {
@@ -270,9 +284,7 @@ __noinline int emit_process(__u64 start_ns, __u64 at_ns, bool counted)
 	return TOLD_LOST;
 }
 
-/*
- * Tells who the current process is, unless that was told: the way that is seldom gone.
- */
+/* Emits a record of the current process unless one was emitted: the slow path. */
 __noinline int tell_anew(__u32 pid, __u64 start_ns, __u64 exec_id, __u64 cgroup_id, __u64 at_ns)
 {
 	struct told_record record = { .what = { start_ns, exec_id, cgroup_id }, .at_ns = at_ns ? at_ns : bpf_ktime_get_ns() };
@@ -283,11 +295,11 @@ __noinline int tell_anew(__u32 pid, __u64 start_ns, __u64 exec_id, __u64 cgroup_
 	record.state = was && same_told(&was->what, &record.what) ? was->state : TOLD_NOTHING;
 	if (record.state == TOLD_NOTHING || record.state == TOLD_LOST) {
 		record.state = emit_process(record.what.start_ns, record.at_ns, record.state == TOLD_LOST);
-		/* Where this fails the process is told, or its loss counted, once more. */
+		/* If this fails, the record is emitted, or its loss counted, once more. */
 		bpf_map_update_elem(&told, &key, &record, BPF_ANY);
 	}
 	last = bpf_map_lookup_elem(&last_told, (void *)&only_entry);
-	/* Of what is to be told again, every CPU is to ask again. */
+	/* Not stored for a record that is emitted again: every CPU must look that up again. */
 	if (!last || record.state != TOLD_WHOLE)
 		return 0;
 	last->what = record.what;
@@ -296,8 +308,8 @@ __noinline int tell_anew(__u32 pid, __u64 start_ns, __u64 exec_id, __u64 cgroup_
 }
 
 /*
- * Tells who the current process is, `pid` and `is`, unless that was told. `at_ns` is not after the start of the I/O
- * that asks for it; 0 is now.
+ * Emits a record of the current process, `pid` and `is`, unless one was emitted. `at_ns` is not after the start of the
+ * I/O that causes the record; 0: now.
  */
 static __always_inline void tell_process(__u32 pid, struct told is, __u64 at_ns)
 {
@@ -315,7 +327,10 @@ static __always_inline void tell_current(__u64 at_ns)
 	tell_process(bpf_get_current_pid_tgid() >> 32, told_of_current(), at_ns);
 }
 
-/* An exec is over: a process that was told within it, at the reading of its program, is told again, now with its arguments. */
+/*
+ * sched_process_exec: if a process record was emitted during the exec, when the program was read, emits it again with
+ * the arguments.
+ */
 SEC("?tp_btf/sched_process_exec")
 int TIMED_PROG(iostrata_exec, struct task_struct *task)
 {
@@ -329,11 +344,12 @@ int TIMED_PROG(iostrata_exec, struct task_struct *task)
 	if (!was || was->state != TOLD_IN_EXEC || !same_told(&was->what, &is))
 		return 0;
 	state = emit_process(is.start_ns, was->at_ns, false);
-	/* Without arguments at all it is whole too. Where this one is lost, it is tried again at the next I/O. */
+	/* A process without any arguments is complete too. If this record is lost, it is tried again at the next I/O. */
 	was->state = state == TOLD_IN_EXEC ? TOLD_WHOLE : state;
 	return 0;
 }
 
+/* Adds a process to `tree`, or counts it as lost. */
 static __always_inline void add_to_tree(__u32 pid, __u64 start_ns)
 {
 	struct account *account;
@@ -347,7 +363,10 @@ static __always_inline void add_to_tree(__u32 pid, __u64 start_ns)
 	}
 }
 
-/* A child of a recorded process is recorded. Threads share their process id and are there already. */
+/*
+ * sched_process_fork: adds the child of a recorded process to `tree`. Threads share their process ID, which is present
+ * already.
+ */
 SEC("?tp_btf/sched_process_fork")
 int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -362,8 +381,9 @@ int TIMED_PROG(iostrata_fork, struct task_struct *parent, struct task_struct *ch
 }
 
 /*
- * A process that the recorder has started becomes the command: what it did before is the recorder's doing. The count of its execs
- * tells the command's from that of the recorder's own launcher.
+ * sched_process_exec: adds a process that the recorder has started to `tree` when it becomes the command. Its earlier
+ * actions are the recorder's. The number of its execs distinguishes the exec of the command from that of the recorder's
+ * own launcher.
  */
 SEC("?tp_btf/sched_process_exec")
 int TIMED_PROG(iostrata_exec_command, struct task_struct *task)
@@ -375,8 +395,8 @@ int TIMED_PROG(iostrata_exec_command, struct task_struct *task)
 }
 
 /*
- * The task is gone for good. Not at exit: closing files at exit does I/O that is still the process's own. The start
- * time guards the entry of a new process that got the same id meanwhile.
+ * sched_process_free: removes a process from `tree`. Not at exit: closing files at exit does I/O that still belongs to
+ * the process. The start time protects the entry of a new process that got the same ID meanwhile.
  */
 SEC("?tp_btf/sched_process_free")
 int TIMED_PROG(iostrata_free, struct task_struct *task)
@@ -385,8 +405,8 @@ int TIMED_PROG(iostrata_free, struct task_struct *task)
 	__u64 *start_ns;
 
 	/*
-	 * Not the process: one of its threads, or the first one where another has called execve() and took over its id and its start
-	 * (de_thread() in fs/exec.c).
+	 * Not the process: one of its threads, or its first thread after another one called execve() and took over its
+	 * ID and its start time (de_thread() in fs/exec.c).
 	 */
 	if (HOP(task)->group_leader != task)
 		return 0;

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The record of a block request that is over. */
+/* Record of a block request that has ended. */
 #ifndef IOSTRATA_RECORD_H
 #define IOSTRATA_RECORD_H
 
-/* `op`: enum req_op. */
+/* Returns the operation of a request. `op`: enum req_op. */
 static __always_inline __u8 op_of(__u32 op, __u64 bytes)
 {
 	switch (op) {
 	case REQ_OP_READ:
 		return OP_READ;
 	case REQ_OP_WRITE:
-		/* An empty write is a flush as its submitter sees it. */
+		/* An empty write is a flush from its submitter's view. */
 		return bytes ? OP_WRITE : OP_FLUSH;
 	case REQ_OP_FLUSH:
 		return OP_DEVICE_FLUSH;
@@ -55,14 +55,17 @@ static __always_inline void count_own(struct inflight_request *state, __u8 op)
 	struct own_io none = {}, *own;
 	__u32 dev = state->from.origin.dev;
 
-	/* It is for the comparison with the kernel's counters. */
+	/* The counts are checked against the kernel's device counters, which do not include this request. */
 	if (state->flags & REQUEST_UNCOUNTED)
 		return;
 	own = bpf_map_lookup_elem(&own_io, &dev);
 	if (!own) {
 		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
 		own = bpf_map_lookup_elem(&own_io, &dev);
-		/* More disks than the map holds: the device's books will not balance, which says it. */
+		/*
+		 * More disks than the map has entries: the check against the kernel's device counters fails for this
+		 * disk, which reveals it.
+		 */
 		if (!own)
 			return;
 	}
@@ -95,12 +98,12 @@ static __always_inline void fill_block_event(struct block_event *event, struct i
 	event->requeues = state->requeues;
 	event->reserved = 0;
 	event->origin = state->from.origin;
-	/* The parts of a split bio have the whole's. */
+	/* The parts of a split bio have the value of the whole bio. */
 	if (state->from.origin.owned_bytes > state->bytes_done)
 		event->origin.owned_bytes = state->bytes_done;
 }
 
-/* The record of a request with several parts. False where they are not known any more. */
+/* Emits the record of a request with several parts. False if the parts are no longer known. */
 static __always_inline bool emit_parts(void *ring, struct inflight_request *state, __u8 op, __s32 error, __u64 end_ns)
 {
 	struct part_list *list = parts_of(state->request, state->queue_ns, &state->from.origin);
@@ -124,7 +127,7 @@ static __always_inline bool emit_parts(void *ring, struct inflight_request *stat
 	return true;
 }
 
-/* The record of a request that is over; `end_ns` 0 where it is not known since when. */
+/* Emits the record of a request that has ended; `end_ns` is 0 if the end time is unknown. */
 static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
 {
 	__u8 op = state->op;

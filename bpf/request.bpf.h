@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The device layer: every request from the queueing of its first bio (Q) over insertion (I) and issue (D) to completion
- * (C). A request is known by its `struct request *`. Who queued it is known at Q only: insertion, issue and completion
- * may run in kblockd or in an interrupt, so what Q saw waits in `queued` until the bio's request turns up.
+ * Block layer: every request from the queueing of its first bio (Q) over insertion (I) and issue (D) to completion (C).
+ * A request is identified by its `struct request *`. The submitter is known at Q only: insertion, issue and completion
+ * may run in kblockd or in an interrupt, so the data from Q stays in `queued` until the bio's request appears.
  */
 #ifndef IOSTRATA_REQUEST_H
 #define IOSTRATA_REQUEST_H
 
 enum { QUEUED_BUCKETS = 8192, QUEUED_WAYS = 2 };
 
-/* What was seen when a bio was queued. */
+/* Data of a bio, from when it was queued. */
 struct queued_bio {
 	__u64 bio; /* 0: free */
 	__u64 check;
 	__u64 queue_ns;
 	struct provenance from;
-	/* Up to whole cache lines. */
+	/* Padding to whole cache lines. */
 	__u64 reserved[2];
 };
 
@@ -24,53 +24,55 @@ struct queued_bucket {
 };
 
 /*
- * Key: a hash of the bio's address. An array and no hash map, because every bio writes here and few stay longer than it
- * takes to make a request of them: 2 MiB, no allocation, two cache lines a bio. Two CPUs may write one slot at once;
- * `check` tells when they did. A bio that lost its slot is recorded without an identity and counted.
+ * Key: a hash of the bio's address. Written at Q. An array and not a hash map, because every bio writes here and few
+ * stay longer than it takes to create their request: 2 MiB, no allocation, two cache lines per bio. Two CPUs may write
+ * one slot at once; `check` detects that. Bucket full: the older bio loses its slot. A bio that lost its slot is
+ * recorded without an identity, and counted.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, QUEUED_BUCKETS);
-	__uint(map_flags, 1 << 10); /* BPF_F_MMAPABLE: begins with a page, so buckets begin with a cache line */
+	__uint(map_flags, 1 << 10); /* BPF_F_MMAPABLE: page-aligned, so buckets begin with a cache line */
 	__type(key, __u32);
 	__type(value, struct queued_bucket);
 } queued SEC(".maps");
 
+/* Phase of a use of a request. */
 enum phase {
 	PHASE_UNDER_WAY,
-	/* The driver handed it back. */
+	/* The driver returned it. */
 	PHASE_REQUEUED,
 	/* The entry waits for its next use. */
 	PHASE_OVER,
-	/* It began in a moment that is not recorded (sampling.bpf.h), or an owner filter leaves it out. */
+	/* It began in a time slice that is not recorded (sampling.bpf.h), or an owner filter excludes it. */
 	PHASE_LEFT_OUT,
-	/* Of a request that was met: its first bio is one that an owner filter leaves out. */
+	/* A request just seen: its first bio is one that an owner filter excludes. */
 	PHASE_FILTERED,
 };
 
 /*
- * A request between its insertion or issue and its completion. It goes back and forth between the CPUs that issue and
+ * Request between its insertion or issue and its completion. It moves back and forth between the CPUs that issue and
  * complete; all but the submitter is two cache lines.
  */
 struct inflight_request {
-	/* number_of() the request; 0: a place that nobody has taken. */
+	/* number_of() the request; 0: a free slot. */
 	__u64 request;
 	__u64 generation;
 	__u64 queue_ns;
 	__u64 insert_ns;
 	__u64 issue_ns;
 	/*
-	 * Before it is issued or issued again: the bio that `from` is of, 0 for none. Others may come before it and after it. From then on its
-	 * sector, as it was when it was issued.
+	 * Before the issue, or before it is issued again: the bio that `from` describes, 0 for none. Other bios may
+	 * come before it and after it. From then on its sector, as of the issue.
 	 */
 	__u64 bio_or_sector;
-	/* As the request was when it was issued. */
+	/* As of the issue. */
 	__u32 bytes;
 	__u32 bytes_done;
 	/* enum request_flag */
 	__u16 flags;
 	__u16 bios;
-	/* enum op, as it is of all its bytes */
+	/* enum op, for all its bytes */
 	__u8 op;
 	__u8 requeues;
 	__u8 own;
@@ -84,14 +86,15 @@ enum { REQUEST_BUCKETS = 8192, REQUEST_WAYS = 2 };
 struct request_bucket {
 	struct request_place {
 		struct inflight_request state;
-		/* Up to whole cache lines. */
+		/* Padding to whole cache lines. */
 		__u64 reserved[5];
 	} way[REQUEST_WAYS];
 };
 
 /*
- * Key: a hash of the request's address. Requests are few, as many as the devices have tags, and are used again and again:
- * so each keeps a place of its own for good, and neither finding it nor a new use costs a hash table's work.
+ * Key: a hash of the request's address. Written at I, D and C. Requests are few, as many as the devices have tags, and
+ * are reused: so each keeps its own slot permanently, and neither a lookup nor a new use costs a hash table operation.
+ * Bucket full: the request is stored in `crowded`.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -101,18 +104,22 @@ struct {
 	__type(value, struct request_bucket);
 } requests SEC(".maps");
 
-/* Key: bucket and way of a place in `requests` that is taken. Two CPUs may want one place: BPF_NOEXIST lets one have it. */
+/*
+ * Key: bucket and way of a slot in `requests` that is in use; value: the request. Written by take_place(). Two CPUs may
+ * want one slot: BPF_NOEXIST gives it to one of them. Never full: it has room for every slot.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, REQUEST_BUCKETS * REQUEST_WAYS);
-	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as there are requests, and made once */
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as there are requests, and created once */
 	__type(key, __u32);
 	__type(value, __u64);
 } places SEC(".maps");
 
 /*
- * Key: number_of() the request. Those that found no place in `requests`. LRU, because devices go and their requests stay.
- * An entry that cannot be made: the request is recorded without its start.
+ * Key: number_of() the request; value: a request that found no slot in `requests`. Written by make_entry(). LRU,
+ * because devices disappear and their requests stay. If an entry cannot be created, the request is recorded without its
+ * start.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -121,7 +128,10 @@ struct {
 	__type(value, struct inflight_request);
 } crowded SEC(".maps");
 
-/* Key: kernel device number of the disk. The recorder's own requests, left out of the tables. */
+/*
+ * Key: kernel device number of the disk; value: the recorder's own requests, which are excluded from the tables.
+ * Written by count_own(). Full: the check against the kernel's device counters fails for further disks.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 1024);
@@ -129,13 +139,13 @@ struct {
 	__type(value, struct own_io);
 } own_io SEC(".maps");
 
-/* Part of a flush sequence that has not ended (block/blk-flush.c). */
+/* Returns whether a request is part of a flush sequence that has not ended (block/blk-flush.c). */
 static __always_inline bool in_flush_sequence(struct request *rq)
 {
 	return rq->rq_flags >> config.rqf_flush_seq_bit & 1;
 }
 
-/* Whether the kernel's I/O counters have this request. */
+/* Returns whether the kernel's I/O counters include this request. */
 static __always_inline bool is_counted(struct request *rq)
 {
 	return rq->rq_flags >> config.rqf_io_stat_bit & 1;
@@ -162,7 +172,7 @@ static __always_inline struct queued_bucket *bucket_of(__u64 bio)
 	return bpf_map_lookup_elem(&queued, &key);
 }
 
-/* The slot to write `bio` to: its own, a free one, or the one that has waited longest. */
+/* Returns the slot to write `bio` to: its own, a free one, or the oldest. */
 static __always_inline struct queued_bio *slot_for(__u64 bio)
 {
 	struct queued_bucket *bucket = bucket_of(bio);
@@ -189,7 +199,7 @@ static __always_inline struct queued_bio *slot_of(__u64 bio)
 	return 0;
 }
 
-/* Of a bio that was queued in a moment that is not recorded no more is kept than that. */
+/* Marks a bio that was queued in a time slice that is not recorded. Only the mark is stored. */
 static __always_inline void mark_left_out(__u64 bio)
 {
 	struct queued_bio *slot = slot_for(bio);
@@ -201,7 +211,10 @@ static __always_inline void mark_left_out(__u64 bio)
 	slot->check = bio;
 }
 
-/* A bio that an owner filter leaves out. The mark stays until its request is issued, because bios of others may be merged with it. */
+/*
+ * Marks a bio that an owner filter excludes. The mark stays until its request is issued, because bios of other owners
+ * may be merged with it.
+ */
 static __always_inline void mark_filtered(__u64 bio)
 {
 	struct queued_bio *slot = slot_for(bio);
@@ -223,7 +236,10 @@ static __always_inline bool is_marked_left_out(struct queued_bio *slot)
 	return config.samples && !slot->queue_ns && slot->check == slot->bio;
 }
 
-/* Moves what is known of a bio into `rq` and frees its slot; false when nothing reliable is known, and where it is known that it is left out. */
+/*
+ * Moves the data of a bio into `rq` and frees its slot; false if there is no reliable data, or if the bio is marked as
+ * excluded.
+ */
 static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 {
 	struct queued_bio *slot = slot_of(bio);
@@ -244,7 +260,7 @@ static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 	copy_provenance(&rq->from, &slot->from);
 	check = slot->check;
 	slot->bio = 0;
-	/* Of the copy, because another CPU may have written the slot meanwhile. */
+	/* The check is of the copy, because another CPU may have written the slot meanwhile. */
 	if (check == check_of(bio, rq->queue_ns, &rq->from))
 		return true;
 	rq->queue_ns = 0;
@@ -252,7 +268,7 @@ static __always_inline bool take_queued(__u64 bio, struct inflight_request *rq)
 	return false;
 }
 
-/* `from` is no part of a slot: the check is of what was meant, not of what two CPUs may have written together. */
+/* `from` is not part of a slot: the check is of the intended data, not of what two CPUs may have written together. */
 static __always_inline void fill_slot(struct queued_bio *slot, __u64 bio, __u64 queue_ns, struct provenance *from)
 {
 	slot->bio = bio;
@@ -269,7 +285,7 @@ static __always_inline void put_queued(__u64 bio, __u64 queue_ns, struct provena
 		fill_slot(slot, bio, queue_ns, from);
 }
 
-/* The bio is not followed: what an earlier one at its address left behind is not its own. */
+/* The bio is not tracked: an entry of an earlier bio at its address is not its own. */
 static __always_inline void forget_queued(__u64 bio)
 {
 	struct queued_bio *slot = slot_of(bio);
@@ -289,7 +305,10 @@ static __always_inline void fill_part(struct part *part, struct provenance *from
 	part->io_class = from->origin.io_class;
 }
 
-/* Adds what is known of a bio to the parts of its request, and gives its slot back. Of linkage and arguments as add_part(). */
+/*
+ * Adds the data of a bio to the parts of its request, and frees its slot. A global function, with arguments like those
+ * of add_part().
+ */
 __noinline int gather_bio(__u64 bio, __u32 gatherer)
 {
 	struct gathering *gathering = gathering_of(gatherer);
@@ -313,7 +332,7 @@ __noinline int gather_bio(__u64 bio, __u32 gatherer)
 	return 0;
 }
 
-/* forget_queued() for loops. Of linkage and arguments as add_part(). */
+/* forget_queued() for loops. A global function, with arguments like those of add_part(). */
 __noinline int forget_bio(__u64 bio)
 {
 	forget_queued(bio);
@@ -327,7 +346,7 @@ __noinline int is_queued(__u64 bio)
 	return slot && !is_marked_filtered(slot);
 }
 
-/* The entry of a request; NULL where it has none. No two CPUs handle one request at once. */
+/* Returns the entry of a request; NULL if it has none. No two CPUs handle one request at once. */
 static __always_inline struct inflight_request *entry_of(__u64 request)
 {
 	__u32 key = hash_of(request, REQUEST_BUCKETS);
@@ -339,7 +358,7 @@ static __always_inline struct inflight_request *entry_of(__u64 request)
 		return &bucket->way[0].state;
 	if (bucket->way[1].state.request == request)
 		return &bucket->way[1].state;
-	/* It cannot have been crowded out of a bucket that has room. */
+	/* A bucket with a free way has no overflow entries. */
 	return bucket->way[1].state.request ? bpf_map_lookup_elem(&crowded, &request) : 0;
 }
 
@@ -353,7 +372,10 @@ static __always_inline bool take_place(struct inflight_request *place, __u32 key
 	return true;
 }
 
-/* Makes the first entry of a request; an error where there is no room: then its completion is recorded without a start. */
+/*
+ * Creates the first entry of a request. Returns an error if there is no space: then its completion is recorded without
+ * a start.
+ */
 static __always_inline long make_entry(struct inflight_request *state)
 {
 	__u32 key = hash_of(state->request, REQUEST_BUCKETS);

@@ -1,30 +1,33 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long threads wait for a CPU within their system calls (`record --run-queue`): runnable, and not running. Without that option the
- * programs here are not loaded, and the verifier removes what the others have of it.
+ * Run-queue latency of threads within their system calls (`record --run-queue`): time runnable and not running. Without
+ * that option the programs of this file are not loaded, and the verifier removes the related code of the others.
  *
- * A thread is on a CPU, asleep, or runnable. What takes it from one to the next is told under the lock of its run queue, in order: that it
- * leaves a CPU, that it is woken, that it gets a CPU. A change that does not follow from the last one tells that one in between passed
- * unseen: then nobody knows for how long the thread has waited in this call.
+ * A thread is on a CPU, asleep, or runnable. Tracepoints report its transitions under the lock of its run queue, in
+ * order: it leaves a CPU, it is woken, it gets a CPU. A transition that does not follow from the last one shows that
+ * one in between was missed: then the run-queue latency of the thread in this call is unknown.
  */
 #ifndef IOSTRATA_RUN_QUEUE_H
 #define IOSTRATA_RUN_QUEUE_H
 
-/* `since_ns` of a thread that waits for no CPU. */
+/* Values of `since_ns` for a thread that does not wait for a CPU. */
 enum { ON_CPU = 0, ASLEEP = 1 };
 
 struct cpu_wait {
-	/* When its call began; 0: it is in none. */
+	/* Start of the call; 0: not in a call. */
 	__u64 call_ns;
-	/* Since when it is runnable; ON_CPU or ASLEEP. */
+	/* Time since which the thread is runnable; ON_CPU or ASLEEP. */
 	__u64 since_ns;
-	/* For how long it was in this call. */
+	/* Run-queue latency in this call. */
 	__u64 waited_ns;
-	/* A change passed unseen. */
+	/* A transition was missed. */
 	__u64 is_unclear;
 };
 
-/* Key: thread id. The entry stays for the thread's life, as that in `calls`. Full: of the call it is not known how long it waited. */
+/*
+ * Key: thread ID; value: state of the thread. The entry stays for the thread's life, like that in `calls`. Full: the
+ * run-queue latency of the call is unknown, and counted as such.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
@@ -43,11 +46,11 @@ static __always_inline void begin_cpu_wait(__u32 tid, __u64 now_ns)
 	if (known)
 		*known = begun;
 	else
-		/* One that fails shows at the end of the call, and is counted there. */
+		/* A failure is detected, and counted, at the end of the call. */
 		bpf_map_update_elem(&cpu_waits, &tid, &begun, BPF_ANY);
 }
 
-/* A call has a row, and nobody knows for how long it waited for a CPU. */
+/* Counts a call that has a row and an unknown run-queue latency. */
 static __always_inline void count_unmeasured(void)
 {
 	struct account *account = account_of(CLASS_SYSCALL);
@@ -57,8 +60,8 @@ static __always_inline void count_unmeasured(void)
 }
 
 /*
- * How long the current thread has waited for a CPU in its call, which is over. MISSING, and counted, where that is not known, as of a call
- * that was interrupted and begun anew: it began earlier than what was begun here.
+ * Returns the run-queue latency of the current thread in its call, which has ended. MISSING, and counted, if it is
+ * unknown, as for a call that was interrupted and restarted: it began earlier than the call that was begun here.
  */
 static __always_inline __s64 end_cpu_wait(__u32 tid, __u64 call_ns)
 {
@@ -83,7 +86,7 @@ static __always_inline void forget_cpu_wait(__u32 tid)
 		bpf_map_delete_elem(&cpu_waits, &tid);
 }
 
-/* The record of a call of the current task. */
+/* Emits the record of a call of the current task. */
 static __always_inline void emit_call(struct file_op *op, __s64 ret, __s64 runnable_ns)
 {
 	struct call_event *event;
@@ -104,13 +107,13 @@ static __always_inline void emit_call(struct file_op *op, __s64 ret, __s64 runna
 	submit_event(event, sizeof(*event));
 }
 
-/* Of a thread that is in a call; NULL of others, whatever they wait for. */
+/* Returns the state of a thread that is in a call; NULL for other threads, whatever they wait for. */
 static __always_inline struct cpu_wait *cpu_wait_of(struct task_struct *task)
 {
 	struct cpu_wait *wait;
 	__u32 tid = task->pid;
 
-	/* A CPU that has nothing to do. */
+	/* The idle task. */
 	if (!tid)
 		return 0;
 	wait = bpf_map_lookup_elem(&cpu_waits, &tid);
@@ -118,8 +121,9 @@ static __always_inline struct cpu_wait *cpu_wait_of(struct task_struct *task)
 }
 
 /*
- * Whether a thread that leaves its CPU stays runnable. By its state, not by the one that the tracepoint tells since 5.18: that is
- * still to sleep where a signal keeps it from it. Nobody else makes it runnable before it has left.
+ * Returns whether a thread that leaves its CPU stays runnable. Reads the thread's state, not the one that the
+ * tracepoint passes since 5.18: the latter still says that the thread sleeps if a signal prevents that. Nothing else
+ * makes the thread runnable before it has left.
  */
 static __always_inline bool stays_runnable(bool is_preempted, struct task_struct *task)
 {
@@ -129,6 +133,7 @@ static __always_inline bool stays_runnable(bool is_preempted, struct task_struct
 	return is_preempted || !((struct task_struct___5_13 *)task)->state;
 }
 
+/* sched_switch: notes when a thread leaves a CPU, and adds the wait of the thread that gets it. */
 SEC("?tp_btf/sched_switch")
 int TIMED_PROG(iostrata_sched_switch, bool is_preempted, struct task_struct *leaves, struct task_struct *comes)
 {
@@ -150,7 +155,7 @@ int TIMED_PROG(iostrata_sched_switch, bool is_preempted, struct task_struct *lea
 	return 0;
 }
 
-/* Of one that is on a CPU still, or runnable already, nothing changes. */
+/* sched_wakeup: a sleeping thread becomes runnable. Nothing changes for a thread that is still on a CPU, or already runnable. */
 SEC("?tp_btf/sched_wakeup")
 int TIMED_PROG(iostrata_sched_wakeup, struct task_struct *task)
 {

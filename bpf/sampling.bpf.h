@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What `--cpu-limit` does: the programs time themselves, and where they and user space take more than the limit, only what
- * begins in some moments is recorded. Moments and not single events, so that what is recorded has its neighbours: sequences,
- * queue depths and merges stay as they are. Each period has one such moment, at a place that is drawn anew for each, so that nobody's
- * rhythm is in step with it; it is a power of two of it, so every event has the same chance and counts for as many as that chance
- * is one in.
+ * Sampling (`--cpu-limit`): the programs measure their own run time. If they and user space exceed the limit, only
+ * operations that begin in some time slices are recorded. Time slices, not single events, are sampled, so that recorded
+ * events keep their neighbours: sequences, queue depths and merges stay intact. Each period has one recorded time
+ * slice. Its position is drawn again for each period, so that no periodic workload is in step with it. Its share of the
+ * period is a power of two, so every event has the same probability, one in N, and a recorded event has weight N.
  */
 #ifndef IOSTRATA_SAMPLING_H
 #define IOSTRATA_SAMPLING_H
 
-/* About a quarter of a second: at one in 256 a moment is a millisecond. */
+/* About a quarter of a second: at one in 256 a time slice is 1 ms. */
 enum { PERIOD_SHIFT = 28 };
 
-/* Key: 0. Written by user space, one word at a time. */
+/* Key: 0; value: sampling factors. Written by user space, one word at a time. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -27,7 +27,7 @@ static __always_inline struct sampling *sampling_now(void)
 	return config.samples ? bpf_map_lookup_elem(&sampling, &zero) : 0;
 }
 
-/* Every bit of the result depends on every bit of `number` (the finalizer of splitmix64). */
+/* Mixes a number: every bit of the result depends on every bit of `number` (the finalizer of splitmix64). */
 static __always_inline __u64 mix(__u64 number)
 {
 	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9ULL;
@@ -35,7 +35,7 @@ static __always_inline __u64 mix(__u64 number)
 	return number ^ number >> 31;
 }
 
-/* Whether what begins at `at_ns` is recorded. */
+/* Returns whether operations that begin at `at_ns` are recorded. */
 static __always_inline bool in_sample(__u64 at_ns)
 {
 	struct sampling *now = sampling_now();
@@ -53,7 +53,7 @@ static __always_inline bool samples_this_moment(void)
 	return !config.samples || in_sample(bpf_ktime_get_ns());
 }
 
-/* Whether something between these moments counts for another number of events than what is after them. */
+/* Returns whether the sampling factor changes after `from_ns` and not later than `until_ns`. */
 static __always_inline bool changed_between(__u64 from_ns, __u64 until_ns)
 {
 	struct sampling *now = sampling_now();
@@ -61,7 +61,7 @@ static __always_inline bool changed_between(__u64 from_ns, __u64 until_ns)
 	return now && from_ns < now->change_ns && now->change_ns <= until_ns;
 }
 
-/* Key: 0. What the timed runs of the programs took. */
+/* Key: 0; value: sum of the run times of the timed runs. Written at the end of each timed run. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -69,10 +69,10 @@ struct {
 	__type(value, __u64);
 } timed_ns SEC(".maps");
 
-/* The most that a run is taken to have had of its CPU: one that seems to take longer was interrupted. */
+/* Upper bound of the CPU time of a run: a run that seems to take longer was interrupted. */
 enum { LONGEST_RUN_NS = 65536 };
 
-/* 0: this run is not timed. */
+/* Returns the start of a timed run; 0: this run is not timed. */
 static __always_inline __u64 run_begins(void)
 {
 	return config.samples && !(bpf_get_prandom_u32() % TIMED_ONE_IN) ? bpf_ktime_get_ns() : 0;

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Calls that began before rows were made and have not ended when they are made no more: nothing tells of them, so the threads are looked at. */
+/* Calls that began before the recording and have not ended at its stop: no event reports them, so the threads are examined. */
 #ifndef IOSTRATA_STILL_CALLING_H
 #define IOSTRATA_STILL_CALLING_H
 
-/* At the top of the stack of a thread (task_pt_regs() in arch/x86/include/asm/processor.h), before Linux 5.15 told. */
+/*
+ * Location of the registers: at the top of a thread's stack (task_pt_regs() in arch/x86/include/asm/processor.h), for
+ * kernels before 5.15, which have no helper for it.
+ */
 enum { STACK_BYTES = 16384 };
 
 static __always_inline struct pt_regs *registers_of(struct task_struct *task)
@@ -13,7 +16,7 @@ static __always_inline struct pt_regs *registers_of(struct task_struct *task)
 	return (struct pt_regs *)((__u64)BPF_CORE_READ(task, stack) + STACK_BYTES - bpf_core_type_size(struct pt_regs));
 }
 
-/* What a call of a thread asks for; of an array of buffers that is not looked at. */
+/* Returns the upper bound of the bytes that a thread's call requests. iovec arrays are not read. */
 static __always_inline __s64 asked_by(__u8 op, struct pt_regs *registers)
 {
 	switch (op) {
@@ -28,8 +31,8 @@ static __always_inline __s64 asked_by(__u8 op, struct pt_regs *registers)
 }
 
 /*
- * Read by the recorder just before rows are made no more: threads that are still in a call that began before rows were made. A thread that
- * was interrupted in its own code shows no number of a call.
+ * Task iterator, read by the recorder just before the end of the recording window: counts the I/O of threads that are
+ * still in a call that began before the window. A thread that was interrupted in user space has no system call number.
  */
 SEC("?iter/task")
 int iostrata_still_calling(struct bpf_iter__task *ctx)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The application layer: I/O system calls on regular files and block devices, from entry to return. The file is looked
- * at on entry, because after the return another thread may have closed it; only open has to wait for the return.
+ * System call layer: I/O system calls on regular files and block devices, from entry to return. The file is looked up
+ * on entry, because another thread may have closed it by the return; only open has to wait for the return.
  */
 #ifndef IOSTRATA_SYSCALL_H
 #define IOSTRATA_SYSCALL_H
@@ -12,8 +12,9 @@
 #include "uring.bpf.h"
 
 /*
- * Key: thread id; value: its system call under way, `op` being OP_NONE between two. The entry stays for the thread's
- * life, which saves an insertion and a deletion for each call. Full: the call is counted as lost.
+ * Key: thread ID; value: its system call in flight; `op` is OP_NONE between two calls. The entry stays for the thread's
+ * life, which saves an insertion and a deletion for each call. Written at sys_enter, deleted at the end of the thread.
+ * Full: the call is counted as lost (`inflight_full`).
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -22,7 +23,10 @@ struct {
 	__type(value, struct file_op);
 } calls SEC(".maps");
 
-/* Key: thread id; value: the file that its call copies to, where the one it copies from is in `calls`. */
+/*
+ * Key: thread ID; value: the target file of a copying call that has its source file in `calls`. Written at sys_enter,
+ * deleted at sys_exit. Full: the operation on the target file is counted as lost (`inflight_full`).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
@@ -31,7 +35,10 @@ struct {
 	__type(value, struct file_op);
 } targets SEC(".maps");
 
-/* Whether others than this thread may move the position of a file: threads that have its descriptor, processes that have its description. */
+/*
+ * Returns whether others than this thread may move the position of a file: threads that share its descriptor, processes
+ * that share its open file description.
+ */
 static __always_inline bool has_sharers(struct file *file)
 {
 	int tables;
@@ -47,7 +54,7 @@ static __always_inline bool has_sharers(struct file *file)
 	return BPF_CORE_READ((struct file___6_12 *)file, f_count.counter) > 1;
 }
 
-/* The place of a call that goes by the file's position, as far as it is known before it. settle_place() looks again. */
+/* Returns the offset of a call at the file position, as far as it is known before the call. settle_place() checks it again. */
 static __always_inline __s64 place_by_position(struct file_op *op, struct file *file)
 {
 	op->by_position = 1;
@@ -56,8 +63,8 @@ static __always_inline __s64 place_by_position(struct file_op *op, struct file *
 }
 
 /*
- * After a call that went by a position or to the end of its file: where the position is now tells where it was done. Where others may
- * have moved it meanwhile it has to agree with what was seen before; otherwise the place is not known.
+ * After a call at the file position or an append: the position is now at the end of its I/O. If others may have moved
+ * it meanwhile, it has to agree with what was seen before; otherwise the offset is unknown.
  */
 static __always_inline void settle_place(struct file_op *op, long ret)
 {
@@ -78,7 +85,7 @@ static __always_inline void settle_place(struct file_op *op, long ret)
 		op->offset_bytes = MISSING;
 }
 
-/* Offset and bytes asked for, as each call has them in its arguments. */
+/* Fills in the offset and the requested bytes from the arguments of the call. */
 static __always_inline void fill_arguments(struct file_op *op, struct file *file, struct pt_regs *regs)
 {
 	switch (op->op) {
@@ -125,7 +132,7 @@ static __always_inline bool is_write(__u8 op)
 	return op == OP_WRITE || op == OP_PWRITE || op == OP_WRITEV || op == OP_PWRITEV || op == OP_PWRITEV2;
 }
 
-/* Calls that name their file by its path or not at all: of which device it is nobody knows here. */
+/* Returns whether a call names its file by its path or not at all: the device is unknown here. */
 static __always_inline bool is_without_file(__u8 op)
 {
 	switch (op) {
@@ -136,18 +143,18 @@ static __always_inline bool is_without_file(__u8 op)
 	return false;
 }
 
-/* A call that copies from one descriptor to another: either or both may be files. */
+/* Copy from one descriptor to another: either or both may be files. */
 struct copy {
 	__u8 out_op;
 	__u32 in_fd;
 	__u32 out_fd;
-	/* Where user space has the offsets; NULL: the file's position. */
+	/* Addresses of the offsets in user space; NULL: the file position. */
 	__s64 *in_offset;
 	__s64 *out_offset;
 	__u64 bytes;
 };
 
-/* Which descriptors a call copies between, by its first arguments. Whether it copies. */
+/* Finds the descriptors that a call copies between, by its first arguments. Returns whether it copies. */
 static __always_inline bool find_copied(__u8 op, __u64 first, __u64 second, __u64 third, struct copy *copy)
 {
 	switch (op) {
@@ -180,7 +187,7 @@ static __always_inline bool find_copy(__u8 op, struct pt_regs *regs, struct copy
 	return true;
 }
 
-/* One file of a copy; false where it is none that is to be recorded. */
+/* Fills in one file of a copy; false if it is not recorded. */
 static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offset, __u64 bytes)
 {
 	struct file *file = fill_descriptor(op, fd);
@@ -195,7 +202,7 @@ static __always_inline bool fill_side(struct file_op *op, __u32 fd, __s64 *offse
 	return true;
 }
 
-/* Both files of a copy, as far as they are to be recorded: the first of them is the call's own; false where there is none. */
+/* Fills in both files of a copy, if they are recorded: the first of them is the call's own; false if there is none. */
 static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 {
 	bool has_target, left_out = op->left_out;
@@ -203,7 +210,7 @@ static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 	struct file_op *target;
 	__u8 in_op = op->op;
 
-	/* One after the other in the same place: old kernels have no stack for two. */
+	/* One after the other in the same variable: two do not fit on the stack on older kernels. */
 	op->op = copy->out_op;
 	has_target = fill_side(op, copy->out_fd, copy->out_offset, copy->bytes);
 	if (has_target && bpf_map_update_elem(&targets, &tid, op, BPF_ANY)) {
@@ -226,7 +233,7 @@ static __always_inline bool fill_copy(struct file_op *op, struct copy *copy)
 	return true;
 }
 
-/* The file that a descriptor names, and the arguments that go with it; false where it is not to be recorded. */
+/* Fills in the file of a descriptor and the arguments of the call; false if the file is not recorded. */
 static __always_inline bool fill_call(struct file_op *op, struct pt_regs *regs)
 {
 	struct file *file = fill_descriptor(op, regs->di);
@@ -239,7 +246,7 @@ static __always_inline bool fill_call(struct file_op *op, struct pt_regs *regs)
 	return true;
 }
 
-/* The number means another call in the 32-bit table. */
+/* Returns whether the call is of the 32-bit table, in which the number means another call. */
 static __always_inline bool is_compat(void)
 {
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
@@ -263,7 +270,7 @@ static __always_inline void count_call_ended(void)
 		account->calls_ended++;
 }
 
-/* A call of the current task that may be recorded. Whether it is followed. */
+/* Begins a call of the current task that may be recorded. Returns whether it is tracked. */
 static __always_inline bool call_begins(struct pt_regs *regs, long number, __u8 op_code, bool left_out)
 {
 	struct file_op op = no_call;
@@ -284,7 +291,7 @@ static __always_inline bool call_begins(struct pt_regs *regs, long number, __u8 
 	} else if (!is_open(op.op) && !fill_call(&op, regs)) {
 		return false;
 	}
-	/* Of an open it is not known yet whether it is of interest. */
+	/* For an open it is not known yet whether the file is recorded. */
 	if (!is_open(op.op) && !op.left_out)
 		tell_current(0);
 	op.start_ns = bpf_ktime_get_ns();
@@ -305,6 +312,7 @@ static __always_inline bool call_begins(struct pt_regs *regs, long number, __u8 
 	return true;
 }
 
+/* sys_enter: begins tracking a call, and the operations of io_submit(). */
 SEC("?tp_btf/sys_enter")
 int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 {
@@ -328,7 +336,7 @@ int TIMED_PROG(iostrata_sys_enter, struct pt_regs *regs, long number)
 	return 0;
 }
 
-/* An open is known by what it opened. One that failed has no device, so a device filter leaves it out. */
+/* Fills in the file that an open returns. A failed open has no device, so a device filter excludes it. */
 static __always_inline bool fill_opened(struct file_op *op, long ret)
 {
 	if (ret < 0)
@@ -336,7 +344,7 @@ static __always_inline bool fill_opened(struct file_op *op, long ret)
 	return fill_descriptor(op, ret);
 }
 
-/* The other file of a copy. */
+/* Emits the record of the other file of a copy. */
 static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64 ret, __s64 runnable_ns)
 {
 	struct file_op *target = bpf_map_lookup_elem(&targets, &tid);
@@ -349,7 +357,7 @@ static __always_inline void emit_target(__u32 tid, struct file_op *source, __s64
 	bpf_map_delete_elem(&targets, &tid);
 }
 
-/* One file that a call of a 32-bit program was on: what it moved has no row. */
+/* Counts one file of a call of a 32-bit program: the bytes that it moved have no row. */
 static __always_inline void lose_compat(__u8 op_code, __u32 fd, long ret)
 {
 	struct file_op op = { .op = op_code };
@@ -359,8 +367,8 @@ static __always_inline void lose_compat(__u8 op_code, __u32 fd, long ret)
 }
 
 /*
- * The 32-bit table has other numbers, arguments in other registers (arch/x86/entry/entry_64_compat.S) and other structures, and its
- * calls are not recorded: they are counted, with what they moved.
+ * Counts a call of the 32-bit table, with the bytes that it moved. The table has other numbers, arguments in other
+ * registers (arch/x86/entry/entry_64_compat.S) and other structures, and its calls are not recorded.
  */
 static __always_inline void compat_returned(unsigned long number, struct pt_regs *regs, long ret)
 {
@@ -380,7 +388,7 @@ static __always_inline void compat_returned(unsigned long number, struct pt_regs
 	} else if (is_open(op) && ret >= 0) {
 		lose_compat(op, ret, 0);
 	} else if (is_open(op) || is_without_file(op)) {
-		/* Of which device it is nobody knows here. */
+		/* The device is unknown here. */
 		if (!config.filter_device)
 			lose_unseen_bytes(op, 0, UNSEEN_COMPAT);
 	} else {
@@ -388,7 +396,7 @@ static __always_inline void compat_returned(unsigned long number, struct pt_regs
 	}
 }
 
-/* A call ended whose begin was not followed. */
+/* Handles the end of a call with an untracked start. */
 static __always_inline void unknown_returned(__u8 op, struct pt_regs *regs, long ret)
 {
 	struct copy copy = {};
@@ -403,6 +411,7 @@ static __always_inline void unknown_returned(__u8 op, struct pt_regs *regs, long
 	}
 }
 
+/* sys_exit: emits the record of a call. Ends aio operations at io_getevents(). */
 SEC("?tp_btf/sys_exit")
 int TIMED_PROG(iostrata_sys_exit, struct pt_regs *regs, long ret)
 {
@@ -456,7 +465,7 @@ out:
 	return 0;
 }
 
-/* The thread id is nobody's any more. The current thread had it. */
+/* Removes the state of a thread ID that is no longer in use. The current thread had it. */
 static __always_inline int forget_calls(__u32 tid)
 {
 	if (!makes_rows())
@@ -468,13 +477,17 @@ static __always_inline int forget_calls(__u32 tid)
 	return 0;
 }
 
+/* sched_process_exit: removes the state of a thread. */
 SEC("?tp_btf/sched_process_exit")
 int TIMED_PROG(iostrata_exit, struct task_struct *task)
 {
 	return forget_calls(task->pid);
 }
 
-/* A thread that calls execve() gets the id of its process: its own is gone, and nothing else tells of that. */
+/*
+ * sched_process_exec: a thread that calls execve() takes over the ID of its process. Its own ID is gone, and no other
+ * event reports that.
+ */
 SEC("?tp_btf/sched_process_exec")
 int TIMED_PROG(iostrata_exec_calls, struct task_struct *task, int old_pid)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The application layer: io_uring. A request is told of when it is submitted and when its completion is put down. It has no
- * completion where it asked for none (IOSQE_CQE_SKIP_SUCCESS), and none that is told of where the completion ring was full; its
- * memory is used again all the same. So whatever begins at an address ends what was left there.
+ * System call layer: io_uring. Tracepoints report a request at its submission and at its completion. A request has no
+ * completion if it suppresses it (IOSQE_CQE_SKIP_SUCCESS), and none that is reported if the completion queue is full;
+ * its memory is reused all the same. So a request that begins at an address ends what was left there.
  */
 #ifndef IOSTRATA_URING_H
 #define IOSTRATA_URING_H
@@ -27,10 +27,13 @@ enum {
 /* The lower bits of a request's flags are those of its submission (IOSQE_*). */
 enum { URING_FIXED_FILE = 1, URING_BUFFER_SELECT = 1 << 5, URING_SKIPS_COMPLETION = 1 << 6 };
 
-/* uapi/linux/io_uring.h: the file that is spliced from is one of the ring's own table. */
+/* uapi/linux/io_uring.h: the source file of the splice is in the ring's fixed file table. */
 enum { SPLICE_FD_IN_FIXED = 1U << 31 };
 
-/* Key: opcode. Requests that may have moved bytes of files and have no row, because they are of an operation that is not known here. */
+/*
+ * Key: opcode; value: number of requests that may have moved file data and have no row, because their opcode is unknown
+ * here. Written at submission.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 256);
@@ -78,7 +81,7 @@ static __always_inline void count_unknown(__u32 opcode)
 		(*count)++;
 }
 
-/* Which bytes a read or write asks for. */
+/* Fills in the byte range of a read or write. */
 static __always_inline void fill_range(struct file_op *op, struct io_kiocb *req, __u8 opcode, __u32 flags)
 {
 	struct io_rw *rw = (struct io_rw *)req;
@@ -87,7 +90,7 @@ static __always_inline void fill_range(struct file_op *op, struct io_kiocb *req,
 	if (has_vector(opcode))
 		op->requested_bytes = vector_bytes((struct iovec *)BPF_CORE_READ(rw, addr), op->requested_bytes);
 	else if (flags & URING_BUFFER_SELECT && !op->requested_bytes)
-		/* As much as the buffer has that the kernel will choose. */
+		/* Up to the size of the buffer that the kernel will select. */
 		op->requested_bytes = MISSING;
 	op->offset_bytes = BPF_CORE_READ(rw, kiocb.ki_pos);
 	/* -1: the file's position. */
@@ -96,8 +99,8 @@ static __always_inline void fill_range(struct file_op *op, struct io_kiocb *req,
 }
 
 /*
- * A splice is between a file and a pipe, and which of its two ends is the file is to be found out. The one that is read is looked up
- * while it is spliced, so it is looked at now; what it is in the ring's own table is not known.
+ * Looks up the file of a splice, which is between a file and a pipe: either end may be the file. The source is looked
+ * up by the kernel during the splice, so it is looked up now. If it is in the ring's fixed file table, it is unknown.
  */
 static __always_inline enum interest look_at_splice(struct file_op *op, struct io_kiocb *req, bool *is_known)
 {
@@ -121,8 +124,8 @@ static __always_inline enum interest look_at_splice(struct file_op *op, struct i
 }
 
 /*
- * Whether the file of a request is one that is recorded, as far as that can be told before it is issued: a descriptor may be
- * looked up, the ring's own table not.
+ * Returns whether the file of a request is recorded, as far as that is known before the request is issued: a descriptor
+ * can be looked up, the ring's fixed file table cannot.
  */
 static __always_inline bool may_be_wanted(struct file_op *op, struct io_kiocb *req, __u32 flags)
 {
@@ -135,7 +138,7 @@ static __always_inline bool may_be_wanted(struct file_op *op, struct io_kiocb *r
 	return !file || look_into(&looked, file) != UNWANTED;
 }
 
-/* In the context of the submitter, or of the thread that polls for it, which is one of its own. */
+/* Handles a submission. In the context of the submitter or of the SQPOLL thread, which is one of the submitter's own. */
 static __always_inline int uring_submitted(struct io_kiocb *req)
 {
 	struct async_op async = { .op = { .offset_bytes = MISSING, .requested_bytes = MISSING } };
@@ -174,7 +177,7 @@ static __always_inline int uring_submitted(struct io_kiocb *req)
 	return 0;
 }
 
-/* An append, and what is done at the file's position, ends where the kernel's position is now. */
+/* Fills in the offset of an append, and of I/O at the file position: the kernel's position is now at its end. */
 static __always_inline void fill_place(struct file_op *op, struct io_kiocb *req, __s32 res)
 {
 	struct io_rw *rw = (struct io_rw *)req;
@@ -187,8 +190,8 @@ static __always_inline void fill_place(struct file_op *op, struct io_kiocb *req,
 }
 
 /*
- * An operation of io_uring ended whose submission was not followed, or completed once more. It ends in the context of the process that
- * asked for it, or of one of its workers.
+ * Handles the completion of a request with an untracked submission, or a further completion. In the context of the
+ * process that submitted it, or of one of its workers.
  */
 static __always_inline void unknown_uring_ended(struct io_kiocb *req, __s32 moved)
 {
@@ -198,14 +201,17 @@ static __always_inline void unknown_uring_ended(struct io_kiocb *req, __s32 move
 		count_earlier_on(op, BPF_CORE_READ(req, file), moved);
 }
 
-/* Which file it was is certain only now: it may have been looked up after the submission. `req`: NULL for what has no request. */
+/*
+ * Handles a completion. The file is certain only now: it may have been looked up after the submission. `req`: NULL for
+ * a completion without a request.
+ */
 static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
 {
 	struct async_key key = { .address = (__u64)req };
 	struct async_found found;
 	struct file_op op;
 
-	/* A further completion of a request that has several, of which this is none of ours. */
+	/* A further completion of a request with several completions; such a request is not tracked. */
 	if (!req || !makes_rows())
 		return 0;
 	found = find_async(&key);
@@ -221,33 +227,35 @@ static __always_inline int uring_completed(struct io_kiocb *req, __s32 res)
 	return 0;
 }
 
+/* io_uring_submit_req: a request is submitted. */
 SEC("?tp_btf/io_uring_submit_req")
 int TIMED_PROG(iostrata_io_uring_submit_req, struct io_kiocb *req)
 {
 	return uring_submitted(req);
 }
 
-/* Until 6.4. */
+/* Until 6.4: io_uring_submit_sqe. */
 SEC("?tp_btf/io_uring_submit_sqe")
 int TIMED_PROG(iostrata_io_uring_submit_sqe, struct io_kiocb *req)
 {
 	return uring_submitted(req);
 }
 
+/* io_uring_complete: a request completes. Emits its record. */
 SEC("?tp_btf/io_uring_complete")
 int TIMED_PROG(iostrata_io_uring_complete, void *ring, void *req, struct io_uring_cqe *cqe)
 {
 	return uring_completed(req, BPF_CORE_READ(cqe, res));
 }
 
-/* Where the tracepoint has the completion's members one by one. */
+/* The same where the tracepoint passes the members of the completion one by one. */
 SEC("?tp_btf/io_uring_complete")
 int TIMED_PROG(iostrata_io_uring_complete_apart, void *ring, void *req, __u64 user_data, int res)
 {
 	return uring_completed(req, res);
 }
 
-/* A submission that the kernel refuses is not told of as one, and completes at once. */
+/* Handles a submission that the kernel refuses: it is not reported as a submission, and completes at once. */
 static __always_inline int uring_refused(struct io_kiocb *req)
 {
 	struct async_key key = key_of_uring(req);
@@ -257,6 +265,7 @@ static __always_inline int uring_refused(struct io_kiocb *req)
 	return 0;
 }
 
+/* io_uring_req_failed: the kernel refuses a submission. */
 SEC("?tp_btf/io_uring_req_failed")
 int TIMED_PROG(iostrata_io_uring_req_failed, void *sqe, struct io_kiocb *req)
 {
@@ -270,7 +279,10 @@ int TIMED_PROG(iostrata_io_uring_req_failed_ring, void *sqe, void *ring, struct 
 	return uring_refused(req);
 }
 
-/* The completion ring is full. Which request it was is not told, only how many: what is left of them is no longer under way. */
+/*
+ * io_uring_cqe_overflow: the completion queue is full. The tracepoint does not identify the request, so only the number
+ * is counted: that many of the remaining entries are no longer in flight.
+ */
 SEC("?tp_btf/io_uring_cqe_overflow")
 int TIMED_PROG(iostrata_io_uring_cqe_overflow, void *ring)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A use of a request: what is known of it when it is first met, what it is, whether it is recorded, and how it is told from the next
- * use of the same request.
+ * Use of a request: its data when it is first seen, its description, whether it is recorded, and how it is
+ * distinguished from the next use of the same request.
  */
 #ifndef IOSTRATA_USE_H
 #define IOSTRATA_USE_H
 
 enum { MAX_BIOS = 256 };
 
-/* Of the bios of a request the first of which something is known. Its number, 0 for none. */
+/* Returns the number of the first bio of a request with data in `queued`; 0: none. */
 static __always_inline __u64 first_known(struct request *rq)
 {
 	struct bio *bio = HOP(rq)->bio;
@@ -23,7 +23,10 @@ static __always_inline __u64 first_known(struct request *rq)
 	return 0;
 }
 
-/* The parts of a request: those of the bio that `state` was made of and those of its other bios, which give their slots back. */
+/*
+ * Collects the parts of a request: those of the bio that `state` was created from and those of its other bios, and
+ * frees their slots.
+ */
 static __always_inline void gather_bios(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
 	struct gathering *gathering = gathering_of(gatherer);
@@ -50,11 +53,11 @@ static __always_inline void gather_bios(struct request *rq, struct inflight_requ
 	}
 	keep_parts(state->request, state->queue_ns, &state->from.origin, gatherer);
 	state->from.origin.owned_bytes = gathering->list.part[0].bytes;
-	/* The owner's may have become one of several files. */
+	/* The owner's part may have become one of several files. */
 	state->from.origin.ino = gathering->list.part[0].ino;
 }
 
-/* Moves what is known of the request's first bio, or else of the first that is known, into `state`. */
+/* Moves the data of the request's first bio, or otherwise of the first bio with data, into `state`. */
 static __always_inline bool take_first(struct request *rq, struct inflight_request *state)
 {
 	struct bio *bio = HOP(rq)->bio;
@@ -75,7 +78,7 @@ static __always_inline bool take_first(struct request *rq, struct inflight_reque
 	return true;
 }
 
-/* Whether a request of whose bios nothing is known began in a moment that is not recorded. */
+/* Returns whether a request with unknown bios began in a time slice that is not recorded. */
 static __always_inline bool begins_left_out(struct request *rq)
 {
 	__u64 start_ns = rq->start_time_ns;
@@ -83,7 +86,7 @@ static __always_inline bool begins_left_out(struct request *rq)
 	return start_ns ? !in_sample(start_ns) : !samples_this_moment();
 }
 
-/* What is known of the bios of a request that is left out: nobody will take it. */
+/* Removes the data of the bios of a request that is excluded: nothing will use it. */
 static __always_inline void forget_bios(struct request *rq)
 {
 	struct bio *bio = HOP(rq)->bio;
@@ -98,14 +101,14 @@ static __always_inline void forget_bios(struct request *rq)
 	}
 }
 
-/* What is known of a request that is met for the first time; over or left out at once when it is not to be recorded. */
+/* Fills in a request that is first seen. False if it is not recorded; its phase is then set accordingly. */
 static __always_inline bool meet_request(struct request *rq, struct inflight_request *state)
 {
 	struct bio *bio = HOP(rq)->bio;
 	__u32 dev = dev_of_disk(disk_of_request(rq));
 
 	state->request = number_of(rq);
-	/* Neither the number, by which other CPUs look for places, nor the submitter, which is of value only where it was filled. */
+	/* Neither the number, by which other CPUs look for slots, nor the submitter, which is valid only if it was filled in. */
 	__builtin_memset(&state->generation, 0, offsetof(struct inflight_request, from.submitter) - sizeof(state->request));
 	state->generation = rq->start_time_ns;
 	if (!take_first(rq, state) || state->from.origin.dev != dev) {
@@ -126,14 +129,14 @@ static __always_inline bool meet_request(struct request *rq, struct inflight_req
 		state->bio_or_sector = 0;
 		state->queue_ns = state->generation;
 		state->from.origin.io_class = class_of_request(rq->cmd_flags);
-		/* A device flush has no bio and no one owner. */
+		/* A device flush has no bio and no single owner. */
 		if (account && bio)
 			account->unidentified++;
 	}
 	return true;
 }
 
-/* Whether the request is the recorder's own. One that others have a part in is theirs too. */
+/* Returns whether the request is the recorder's own. A request with parts of others is theirs too. */
 static __always_inline bool is_own(struct inflight_request *state)
 {
 	struct part_list *list;
@@ -152,7 +155,7 @@ static __always_inline bool is_own(struct inflight_request *state)
 	return list;
 }
 
-/* What the request is. To be called when no merge can change it any more. */
+/* Describes the request. Must be called when no merge can change it any more. */
 static __always_inline void describe_request(struct request *rq, struct inflight_request *state, __u32 gatherer)
 {
 	state->op = op_of(rq->cmd_flags & REQ_OP_MASK, rq->__data_len);
@@ -164,8 +167,8 @@ static __always_inline void describe_request(struct request *rq, struct inflight
 }
 
 /*
- * Whether the request has become older since it was met: one that absorbs an older one, before it is issued, takes that
- * one's start (attempt_merge() in block/blk-merge.c). A new use would be younger.
+ * Returns whether the request has become older since it was first seen: one that absorbs an older one, before it is
+ * issued, takes over that one's start time (attempt_merge() in block/blk-merge.c). A new use would be younger.
  */
 static __always_inline bool took_older_start(struct inflight_request *state, __u64 generation)
 {
@@ -173,8 +176,9 @@ static __always_inline bool took_older_start(struct inflight_request *state, __u
 }
 
 /*
- * Whether it was decided that this use of the request is left out. One that is met for the first time gets an entry for that, so
- * that what comes to be its first bio by a merge, or when some of its bytes are done, does not decide again.
+ * Returns whether this use of the request was excluded. A request that is excluded when first seen gets an entry for
+ * that, so that the decision is not made again when a merge gives it another first bio, or when some of its bytes are
+ * done.
  */
 static __always_inline bool stays_left_out(struct inflight_request *entry, struct request *rq)
 {
@@ -188,7 +192,7 @@ static __always_inline void keep_left_out(struct inflight_request *entry, struct
 		make_entry(state);
 }
 
-/* Whether `state` is of this use of the request and not left over from an earlier one. */
+/* Returns whether `state` is of this use of the request and not left over from an earlier one. */
 static __always_inline bool same_use(struct inflight_request *state, struct request *rq, bool inserting)
 {
 	__u64 generation = rq->start_time_ns;
@@ -197,21 +201,21 @@ static __always_inline bool same_use(struct inflight_request *state, struct requ
 		return false;
 	if (state->generation != generation)
 		return took_older_start(state, generation);
-	/* Kept only where the queue keeps statistics: without it, a second issue needs a requeue in between. */
+	/* The start time is set only if the queue keeps statistics: without it, a second issue needs a requeue in between. */
 	return generation || state->phase == PHASE_REQUEUED || (!inserting && !state->issue_ns);
 }
 
 /*
- * The request is used anew, so its last use is over, but nobody saw it complete: a program that was active on this CPU is not run
- * again by what interrupts it, and a kernel may have reasons of its own (docs/explanation/architecture.md). Its bytes are
- * known since the issue; when it ended is not.
+ * Ends the previous use of a request that is reused: it has ended, but its completion was not seen. A program that was
+ * active on this CPU is not run again by an interrupt, and a kernel may have reasons of its own
+ * (docs/explanation/architecture.md). Its bytes are known since the issue; its end time is not.
  */
 static __always_inline void end_unseen(struct inflight_request *state)
 {
 	struct account *account = account_of(CLASS_BLOCK);
 
 	if (state->phase != PHASE_OVER && state->issue_ns) {
-		/* Where it began went when it was handed back. */
+		/* Its sector was lost when it was returned. */
 		if (state->phase == PHASE_REQUEUED && !state->bytes_done)
 			state->bio_or_sector = MISSING;
 		if (state->bytes_done < state->bytes)
@@ -223,7 +227,7 @@ static __always_inline void end_unseen(struct inflight_request *state)
 	state->phase = PHASE_OVER;
 }
 
-/* Whether `entry` is of the use of the request that goes on here. What is left of an earlier use ends. */
+/* Returns whether `entry` is of the use of the request that goes on here. Ends an earlier use. */
 static __always_inline bool continues_use(struct inflight_request *entry, struct request *rq, bool inserting)
 {
 	if (!entry)
@@ -236,7 +240,7 @@ static __always_inline bool continues_use(struct inflight_request *entry, struct
 	return false;
 }
 
-/* Key: 0. Where the row of a flush whose end nobody saw is put together: old kernels have not the stack for it. */
+/* Key: 0. Scratch space for the row of a flush with an unseen end: it does not fit on the stack on older kernels. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -245,8 +249,9 @@ struct {
 } unseen_flush SEC(".maps");
 
 /*
- * A flush without data is never issued: it is met at its end, which takes what is known of its bio. What waits where a bio begins
- * anew is of a flush that is over and whose end nobody saw. Of linkage and arguments as add_part().
+ * Ends a flush without data that was not seen to end. Such a flush is never issued: it is first seen at its end, which
+ * takes the data of its bio. If that data is still stored at the address of a bio that begins, the flush has ended
+ * unseen. A global function, with arguments like those of add_part().
  */
 __noinline int end_unseen_flush(__u64 bio)
 {
@@ -255,7 +260,7 @@ __noinline int end_unseen_flush(__u64 bio)
 	struct queued_bio *slot = slot_of(bio);
 	struct account *account;
 
-	/* Of one that was queued before, nobody was there to see the end. */
+	/* The end of a flush that was queued before the recording window could not be seen. */
 	if (!state || !slot || !makes_rows() || slot->queue_ns < opened_ns)
 		return 0;
 	__builtin_memset(state, 0, sizeof(*state));
@@ -276,7 +281,7 @@ __noinline int end_unseen_flush(__u64 bio)
 	return 0;
 }
 
-/* Whether a flush without data waits at the address of a bio. */
+/* Returns whether a flush without data is stored at the address of a bio. */
 static __always_inline bool waits_for_flush(__u64 bio)
 {
 	struct queued_bio *slot = slot_of(bio);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The operating-system layer: reads, writes and syncs in the VFS, whoever asks for them (system calls, the loop driver,
- * nfsd, overlayfs). fentry or kprobe on entry, fexit or kretprobe on return, by what the kernel has; all share what is below.
+ * VFS layer: reads, writes and syncs in the VFS, from all callers (system calls, the loop driver, nfsd, overlayfs).
+ * fentry or kprobe on entry, fexit or kretprobe on return, depending on the kernel. All variants share the code below.
  */
 #ifndef IOSTRATA_VFS_H
 #define IOSTRATA_VFS_H
 
 /*
- * One thread may be in two functions at once (overlayfs writes to the file below), and twice in one of them (it syncs the file
- * below), so both are in the key.
+ * One thread may be in two functions at once (overlayfs writes to the file below), and twice in one of them (it syncs
+ * the file below), so both are in the key.
  */
 struct vfs_key {
 	__u32 tid;
@@ -16,7 +16,10 @@ struct vfs_key {
 	__u16 stacked;
 };
 
-/* Value: the operation under way. Full: the operation is counted as lost. */
+/*
+ * Key: thread, function and stacking; value: the operation in flight. Written on entry, deleted on return. Full: the
+ * operation is counted as lost (`inflight_full`).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 32768);
@@ -24,11 +27,13 @@ struct {
 	__type(value, struct file_op);
 } vfs_ops SEC(".maps");
 
+/* Probed functions. */
 enum vfs_function { VFS_READ, VFS_WRITE, VFS_READV, VFS_WRITEV, VFS_ITER_READ, VFS_ITER_WRITE, VFS_FSYNC, VFS_FUNCTIONS };
 
 /*
- * The thread has left this function and the kernel did not tell: all kretprobes of the function were in use (there are as many as
- * CPUs, or ten; a thread that waits for a disk uses one), or the program was skipped.
+ * Ends an operation with a missed return: the thread has left this function, and the kernel did not report it. All
+ * kretprobe instances of the function were in use (there are as many as CPUs, or ten; a thread that waits for a disk
+ * uses one), or the program was skipped.
  */
 static __always_inline void end_missed(struct vfs_key *key)
 {
@@ -43,7 +48,7 @@ static __always_inline void end_missed(struct vfs_key *key)
 	bpf_map_delete_elem(&vfs_ops, key);
 }
 
-/* Before an operation on `file` begins: its return must not pass for that of an earlier one. */
+/* Before an operation on `file` begins: its return must not be matched with an earlier operation. */
 static __always_inline void end_all_missed(struct vfs_key *key, struct file *file)
 {
 	end_missed(key);
@@ -95,7 +100,7 @@ static __always_inline int vfs_entered(enum vfs_function function, __u8 op_code,
 	return 0;
 }
 
-/* `file`: that of the function that returns, NULL where it is not told. */
+/* `file`: file of the function that returns; NULL if it is unknown. */
 static __always_inline void leave_vfs(enum vfs_function function, struct file *file, __s64 ret)
 {
 	struct vfs_key key = { .tid = bpf_get_current_pid_tgid(), .function = function };
@@ -133,15 +138,16 @@ static __always_inline __s64 position(__s64 *at)
 	return offset_bytes;
 }
 
-/* The iterator's count; its place in the struct moves, CO-RE finds it. */
+/* Returns the count of the iterator; its offset in the struct varies, and CO-RE finds it. */
 static __always_inline __s64 iter_bytes(struct iov_iter *iter)
 {
 	return BPF_CORE_READ(iter, count);
 }
 
 /*
- * For each function: how it is entered by fentry, and the same by kprobe. The return needs nothing but its value. The
- * number of arguments before the return value is what fexit needs to find it, so it is written out.
+ * Programs of each function: entry by fentry and by kprobe, return by fexit and by kretprobe. Entry begins an
+ * operation; return emits its record. The return needs only its value. fexit needs the number of arguments before the
+ * return value to find it, so they are written out.
  */
 #define VFS_FUNCTION(name, id, op_code, args, requested, offset)                                                       \
 	SEC("?fentry/" #name)                                                                                          \
@@ -174,7 +180,7 @@ VFS_FUNCTION(vfs_iter_read, VFS_ITER_READ, OP_READ, (struct file * file, struct 
 VFS_FUNCTION(vfs_iter_write, VFS_ITER_WRITE, OP_WRITE, (struct file * file, struct iov_iter *iter, __s64 *at, int flags), iter_bytes(iter), position(at))
 VFS_FUNCTION(vfs_fsync_range, VFS_FSYNC, OP_FSYNC, (struct file * file, __s64 start, __s64 end, int datasync), MISSING, start)
 
-/* What a thread was in whose id is nobody's any more, it has left. */
+/* Ends all operations of a thread that no longer exists. */
 static __always_inline int leave_all_vfs(__u32 tid)
 {
 	struct vfs_key key = { .tid = tid };
@@ -189,13 +195,14 @@ static __always_inline int leave_all_vfs(__u32 tid)
 	return 0;
 }
 
+/* sched_process_exit: the thread ends. */
 SEC("?tp_btf/sched_process_exit")
 int TIMED_PROG(iostrata_vfs_exit, struct task_struct *task)
 {
 	return leave_all_vfs(task->pid);
 }
 
-/* As iostrata_exec_calls. */
+/* sched_process_exec: like iostrata_exec_calls. */
 SEC("?tp_btf/sched_process_exec")
 int TIMED_PROG(iostrata_vfs_exec, struct task_struct *task, int old_pid)
 {
