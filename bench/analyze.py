@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How fast captures are analyzed: `iostrata-analyze summary` beside DuckDB and Polars computing the same tables from the same
-files, and beside the parquet crate alone decoding the columns that are needed; and `latency` of system calls beside DuckDB asked for
-that alone.
+"""Analysis speed: `iostrata-analyze summary` compared with DuckDB and Polars, which compute the same tables from the same files, and
+with the parquet crate, which only decodes the required columns. `latency` of system calls is compared with the one DuckDB query for
+that table.
 
-Everything runs in turn within each round, each in a process of its own, with the files in the page cache. Of the Python libraries the
-time is that of their queries, without the start of the interpreter; of ours that of the whole process.
+Each round runs every program once, in its own process, with the files in the page cache. The time of a Python library covers its
+queries, without interpreter startup. The time of iostrata covers the whole process.
 """
 import argparse
 import json
@@ -26,7 +26,7 @@ MIB = 1 << 20
 
 
 def measured(command):
-    """Seconds and peak memory of a process; what it printed."""
+    """Runs a process. Returns its seconds, its peak memory and its output."""
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     out, err = process.stdout.read(), process.stderr.read()
@@ -38,14 +38,14 @@ def measured(command):
 
 
 def queried(library, capture, which, threads):
-    """The same of one library's queries, in a process of its own; its own seconds."""
+    """Runs the queries of one library in its own process. Returns the seconds that it reports and its peak memory."""
     _, rss, out = measured([sys.executable, "-B", __file__, "--child", library, "--capture", capture, "--which", which,
                             "--threads", str(threads)])
     return json.loads(out)["seconds"], rss
 
 
 def child(options):
-    """Runs the queries of one library and prints how long they took."""
+    """Runs the queries of one library and prints their duration."""
     capture = options.capture
     if options.child == "duckdb":
         import duckdb
@@ -69,17 +69,17 @@ def child(options):
 
 
 def capture_of(options, place, events):
-    """A capture of so many events, made where it is not there yet."""
+    """Path of a capture with `events` events; generates it if it does not exist."""
     capture = place / f"events-{events}"
     if not (capture / "manifest.json").exists():
         shutil.rmtree(capture, ignore_errors=True)
         seconds, _, said = measured([options.generate, "--events", str(events), "--out", capture])
-        print(f"made in {seconds:.1f} s: {said.strip()}", file=sys.stderr)
+        print(f"generated in {seconds:.1f} s: {said.strip()}", file=sys.stderr)
     return capture
 
 
 def round_of(options, capture):
-    """Everything once, in turn."""
+    """Runs every program once."""
     scratch = tempfile.mkdtemp(prefix="iostrata-bench.")
     threads = ["--threads", str(options.threads)]
     try:
@@ -97,16 +97,16 @@ def round_of(options, capture):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--analyze", help="the iostrata-analyze to measure")
-    parser.add_argument("--generate", help="the iostrata-generate that makes captures")
-    parser.add_argument("--decode", help="the example `decode` of the analyze crate")
-    parser.add_argument("--events", default="1000000,10000000,100000000", help="sizes of captures")
-    parser.add_argument("--place", type=Path, help="where captures are kept [default: a temporary directory]")
+    parser.add_argument("--analyze", help="iostrata-analyze program to measure")
+    parser.add_argument("--generate", help="iostrata-generate program that makes the captures")
+    parser.add_argument("--decode", help="program of the example `decode` of the analyze crate")
+    parser.add_argument("--events", default="1000000,10000000,100000000", help="capture sizes in events, comma-separated")
+    parser.add_argument("--place", type=Path, help="directory for the captures [default: a temporary directory]")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--without-polars", action="store_true")
-    parser.add_argument("--smoke", action="store_true", help="one small capture once, to see that it runs")
-    parser.add_argument("--markdown", type=Path, help="also write the table there")
+    parser.add_argument("--smoke", action="store_true", help="one round on one small capture, as a functional test")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     parser.add_argument("--child", choices=("duckdb", "polars"), help=argparse.SUPPRESS)
     parser.add_argument("--capture", help=argparse.SUPPRESS)
     parser.add_argument("--which", help=argparse.SUPPRESS)
@@ -125,7 +125,7 @@ def main():
             results = {}
             for number in range(rounds + 1):
                 for name, result in round_of(options, capture):
-                    # The first round only brings the files into the page cache.
+                    # The first round only warms the page cache.
                     if number:
                         results.setdefault(name, []).append(result)
             for name, of_name in results.items():
@@ -139,7 +139,7 @@ def main():
     finally:
         if not options.place:
             shutil.rmtree(place)
-    head = ["events", "what", "seconds", "least–most", "million events/s", "iostrata takes × of it", "peak MiB"]
+    head = ["events", "program", "seconds", "min–max", "million events/s", "iostrata time ÷ this", "peak RSS MiB"]
     text = f"{machine()}, {options.threads} threads\n\n{table(head, rows)}\n"
     print(text)
     if options.markdown:

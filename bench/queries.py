@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `iostrata-analyze summary` computes, asked of DuckDB and of Polars over the same files.
+"""The computations of `iostrata-analyze summary` as queries for DuckDB and Polars on the same files.
 
-Equal in what is read, grouped and summed: operations, bytes and average durations by system, layer and direction; bytes by
+The queries read, group and sum the same data: operations, bytes and average durations by system, layer and direction; bytes by
 system, process, cgroup, file and device, by class and evidence; the distribution of every duration by system, layer, operation
-and phase, with exact percentiles. Less in what follows: no losses, bounds, levels, file generations or names. Systems are known by
-the executable, and a process has one row, as in captures of `iostrata-generate`.
+and phase, with exact percentiles. They omit losses, bounds, levels, file generations and names. The executable determines the
+system, and a process has one row, as in captures of `iostrata-generate`.
 """
 
 QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999, 0.9999)
 
 SYSTEMS = {"minio": "MinIO", "ceph-osd": "Ceph", "etcd": "etcd", "postgres": "PostgreSQL", "glusterfsd": "GlusterFS", "fio": "fio"}
 
-# What is nobody's goes by what it carries.
+# System names of unattributed requests, by class.
 UNOWNED = {"journal": "(journal)", "metadata": "(metadata)", "flush": "(flush)", "swap": "(swap)", "discard": "(discard)"}
 
 GATHERED = ("fill", "fill_write", "fault", "dirty")
 
 
 def duckdb_views(capture):
-    """Names for what is in the capture."""
+    """Views of the tables of the capture, with system and direction."""
     systems = " ".join(f"when '{exe}' then '{name}'" for exe, name in SYSTEMS.items())
     yield f"""create view owner as select pid, case split_part(exe, '/', -1) {systems} else split_part(comm, '/', 1) end as system
         from read_parquet('{capture}/process/*.parquet')"""
@@ -32,14 +32,14 @@ def duckdb_views(capture):
 
 
 def duckdb_summary():
-    """Operations, bytes and averages."""
+    """Operations, bytes and average durations."""
     for table, size in (("syscall", "greatest(ret, 0)"), ("vfs", "greatest(ret, 0)"), ("fs", "bytes"), ("block", "bytes")):
         yield f"""select system, direction, count(*), sum({size} * weight), avg(dur_ns)
             from {table} group by all order by all"""
 
 
 def duckdb_amplification():
-    """Bytes by whom and what they belong to."""
+    """Bytes by owner, file, device, class and evidence."""
     scopes = "grouping sets ((system, direction), (pid, direction), (cgroup_id, direction), (dev, ino, direction), (dev, direction))"
     yield f"""select system, pid, cgroup_id, dev, ino, direction, sum(greatest(ret, 0) * weight)
         from syscall where fd_kind in ('regular', 'block') group by {scopes} order by all"""
@@ -55,7 +55,7 @@ def duckdb_amplification():
 
 
 def duckdb_latency(tables=("syscall", "vfs", "fs", "block")):
-    """Distributions."""
+    """Latency distributions."""
     def distribution(value):
         return f"count({value}), avg({value}), min({value}), max({value}), quantile_disc({value}, {list(QUANTILES)})"
 
@@ -69,7 +69,7 @@ def duckdb_latency(tables=("syscall", "vfs", "fs", "block")):
 
 
 def polars_frames(polars, capture):
-    """The tables, with the system of each row."""
+    """Lazy frames of the tables, with the system of each row."""
     owner = polars.scan_parquet(f"{capture}/process/*.parquet").select(
         "pid", polars.col("exe").str.split("/").list.last().replace(SYSTEMS).alias("system"))
     reads = ["read", "pread64", "readv", "preadv", "preadv2", "fill", "fault"]
@@ -81,7 +81,7 @@ def polars_frames(polars, capture):
 
 
 def polars_queries(polars, capture):
-    """The same three results as lazy frames."""
+    """The same three results as the DuckDB queries, as lazy frames."""
     col = polars.col
     frames = polars_frames(polars, capture)
     size = {"syscall": col("ret").clip(0), "vfs": col("ret").clip(0), "fs": col("bytes"), "block": col("bytes")}

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What recording costs: fio untraced, under `iostrata record`, under bpftrace and under `perf record`.
+"""Recording overhead: fio untraced, under `iostrata record`, under bpftrace and under `perf record`.
 
-All variants in every round, in an order that turns from round to round, each between two untraced runs and compared with
-their mean, because a machine drifts by more than the differences that matter here. Run by `make bench-record`, as root.
-Exit code 1: a variant of iostrata failed, lost events without saying so, or has books that do not balance. Never timing.
+Every round runs all variants, in rotating order. Each run is between two untraced runs and is compared with their mean, because
+machine drift exceeds the differences of interest. Run by `make bench-record`, as root.
+Exit code 1: a variant of iostrata failed, lost events without reporting them, or has inconsistent event accounting. Timing never
+fails the benchmark.
 """
 import argparse
 import contextlib
@@ -33,7 +34,7 @@ class Run(NamedTuple):
 
 @dataclass
 class Results:
-    """Everything measured, by variant."""
+    """All measurements, by variant."""
 
     runs: dict
     not_measured: dict = field(default_factory=dict)
@@ -42,13 +43,13 @@ class Results:
     problems: list = field(default_factory=list)
 
     def kernel_ns(self, name):
-        """Time in kernel programs per block event, where it was measured."""
+        """Time in BPF programs per block event, if measured."""
         events, by_name = self.programs.get(name, (0, {}))
         return sum(ns for ns, _ in by_name.values()) / events if events else None
 
 
 def traced(tracer, seconds, around=lambda tracer: {}):
-    """One run of fio under a tracer: what fio did, what the tracer found, what `around` saw before and after."""
+    """Runs fio under a tracer. Returns the load, the findings and the results of `around` before and after."""
     try:
         tracer.start()
         before = around(tracer)
@@ -60,12 +61,12 @@ def traced(tracer, seconds, around=lambda tracer: {}):
 
 
 def against(load, before, after):
-    """Throughput against the mean of two runs."""
+    """Throughput relative to the mean of two runs."""
     return 2 * load.iops / (before.iops + after.iops)
 
 
 def one_round(number, variants, ground, seconds, results):
-    """Every variant once, and an untraced run before the first and after each."""
+    """Runs every variant once, with an untraced run before the first and after each."""
     bases = [testbed.fio(ground, seconds)]
     for variant in variants:
         name = variant.name
@@ -79,13 +80,13 @@ def one_round(number, variants, ground, seconds, results):
         results.notes |= {f"{name}: {note}" for note in found.notes}
         results.problems += [f"{name}, round {number}: {problem}" for problem in found.problems]
         results.runs[name].append(Run(number, load, against(load, bases[-2], bases[-1]), found))
-    # Untraced against its neighbours: what this machine's noise alone does to such a ratio.
+    # Untraced runs relative to their neighbours: the noise of this machine in the ratio.
     for before, base, after in zip(bases, bases[1:], bases[2:]):
         results.runs[UNTRACED].append(Run(number, base, against(base, before, after), None))
 
 
 def kernel_time(variant, ground, seconds, results):
-    """A run apart with the kernel's statistics switched on, which slow every program down a little."""
+    """Runs once more with `bpf_stats_enabled`, which slows every BPF program down a little."""
     print(f"kernel time: {variant.name}", file=sys.stderr)
     try:
         with testbed.sysctl("kernel.bpf_stats_enabled", 1):
@@ -99,7 +100,7 @@ def kernel_time(variant, ground, seconds, results):
 
 
 def measure(args, stack):
-    """All rounds."""
+    """Runs all rounds."""
     ground = testbed.make(stack)
     testbed.lay_file(ground)
     if Iostrata.binary.is_file():
@@ -122,7 +123,7 @@ def measure(args, stack):
 
 
 def failures(results):
-    """What makes the benchmark fail: iostrata not measured, or not honest. Other tools are company, not subject."""
+    """Reasons for the benchmark to fail: iostrata not measured, or with problems. Other tools are only a reference."""
     ours = tuple(tracer.name for tracer in TRACERS if issubclass(tracer, Iostrata))
     return [f"{name}: {why}" for name, why in results.not_measured.items() if name in ours] + [
         problem for problem in results.problems if problem.startswith(ours)]
@@ -131,12 +132,12 @@ def failures(results):
 def arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/iostrata/target")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="how often every variant runs (default: 9)")
-    parser.add_argument("--seconds", type=int, default=6, help="how long fio runs each time (default: 6)")
-    parser.add_argument("--smoke", action="store_true", help="one round of one second: does the benchmark work?")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--rounds", type=int, default=9, help="number of rounds (default: 9)")
+    parser.add_argument("--seconds", type=int, default=6, help="duration of each fio run in seconds (default: 6)")
+    parser.add_argument("--smoke", action="store_true", help="one round of one second, as a functional test")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the report to this file")
     parser.add_argument("--iostrata", type=Path, metavar="FILE", default=target / "release/iostrata",
-                        help="the recorder (default: %(default)s)")
+                        help="recorder program (default: %(default)s)")
     args = parser.parse_args()
     if args.smoke:
         args.rounds = args.seconds = 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turns runs into the tables that go to the terminal and into docs/measurements/performance.md."""
+"""Renders runs as the tables of the terminal output and of docs/measurements/performance.md."""
 import os
 import platform
 import time
@@ -12,7 +12,7 @@ NONE = "–"
 
 
 def machine():
-    """What a number means nothing without."""
+    """Machine, kernel, fio version and date of the measurement."""
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown CPU")
     return (f"Linux {platform.release()}, {model}, {os.cpu_count()} cores, {run('fio', '--version').strip()}, "
@@ -20,7 +20,7 @@ def machine():
 
 
 def table(head, rows):
-    """A Markdown table: the first column left, numbers right."""
+    """Markdown table with the first column left-aligned and the others right-aligned."""
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -30,7 +30,7 @@ def ratio(over, under, digits=1):
 
 
 def middle_half(values):
-    """Between which two values the middle half of them lies."""
+    """Interquartile range."""
     if len(values) < 2:
         return NONE
     low, _, high = quantiles(values, n=4, method="inclusive")
@@ -38,7 +38,7 @@ def middle_half(values):
 
 
 def cost_row(name, runs, kernel_ns):
-    """One variant: medians for rates, the worst for memory, sums for what was lost."""
+    """Row of one variant: medians of rates, maximum of memory, sum of lost events."""
     kept = [run.kept for run in runs]
     found = [run.found for run in runs if run.found]
     ios, events = sum(run.load.ios for run in runs), sum(f.events for f in found)
@@ -58,44 +58,44 @@ def cost_row(name, runs, kernel_ns):
 
 
 def costs(results):
-    """The main table. A variant that was not measured has a row that says so."""
-    head = ["variant", "throughput kept", "middle half", "IOPS", "CPU s per 1M I/O", "CPU s to start", "lost",
+    """Main table. The row of a variant without measurements has the reason."""
+    head = ["variant", "relative throughput", "IQR", "IOPS", "CPU s per 1M I/O", "startup CPU s", "lost",
             "events per I/O", "bytes per event", "kernel ns per event", "peak RSS MiB"]
     rows = []
     for name, runs in results.runs.items():
         if runs:
             rows.append(cost_row(name, runs, results.kernel_ns(name)))
         else:
-            why = results.not_measured.get(name) or "it failed, see below"
+            why = results.not_measured.get(name) or "failed, see below"
             rows.append([name, f"not measured: {why}"] + [NONE] * (len(head) - 2))
     return table(head, rows)
 
 
 def programs(results):
-    """What each kernel program costs, in runs of their own because counting costs too."""
+    """Cost of each BPF program, from separate runs because the statistics have a cost."""
     rows = []
     for variant, (events, by_name) in results.programs.items():
-        # Rare programs (a split, a requeue) are no part of the cost.
+        # Rare programs (split, requeue) do not contribute to the cost.
         common = {name: (ns, count) for name, (ns, count) in by_name.items() if count * 100 > events}
         for name, (ns, count) in sorted(common.items(), key=lambda item: -item[1][0]):
             rows.append([variant, name, ratio(count, events, 2), ratio(ns, count, 0), ratio(ns, events)])
-    return table(["variant", "kernel program", "runs per event", "ns per run", "ns per event"], rows)
+    return table(["variant", "BPF program", "runs per event", "ns per run", "ns per event"], rows)
 
 
 def every_run(results):
-    """Each run on its own, with what the recorder's books say."""
+    """Table of single runs, with the event accounting of the recorder."""
     rows = [[f"{name}, round {run.round}", f"{run.load.iops:,.0f}", f"{run.kept:.3f}", f"{run.found.lost:,}",
              run.found.books or NONE]
             for name, runs in results.runs.items() for run in runs if run.found]
-    return table(["run", "IOPS", "throughput kept", "lost", "books"], rows)
+    return table(["run", "IOPS", "relative throughput", "lost", "event accounting"], rows)
 
 
 def render(results, rounds, seconds):
-    """The whole report as Markdown."""
+    """Complete report as Markdown."""
     text = [machine(),
             f"fio: 4 KiB random read/write, queue depth 8, libaio, direct, one job on CPU 0, ext4 on a loop device over "
-            f"tmpfs; {rounds} round(s) of {seconds} s, variants interleaved. Throughput kept: against the "
-            f"untraced runs before and after. Lost: over all rounds. perf writes two events a request.", costs(results)]
+            f"tmpfs; {rounds} round(s) of {seconds} s, variants interleaved. Relative throughput: compared with the "
+            f"untraced runs before and after. Lost: sum of all rounds. perf writes two events per request.", costs(results)]
     text += [programs(results)] if results.programs else []
     text += [every_run(results)]
     text += ["\n".join(f"- {note}" for note in sorted(results.notes))] if results.notes else []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ground every variant is measured on: ext4 on a loop device whose backing file lies on a tmpfs of its own.
+"""Test bed of every variant: ext4 on a loop device with its backing file on a separate tmpfs.
 
-Memory behind the device, because a real disk would hide what a tracer costs. Whatever is made here is taken away again
-by the `ExitStack` it is made on, in reverse order, however the benchmark ends.
+The device is in memory because a real disk would hide the cost of a tracer. The `ExitStack` removes everything in reverse order,
+however the benchmark ends.
 """
 import contextlib
 import json
@@ -20,14 +20,14 @@ TRACEFS = Path("/sys/kernel/tracing")
 
 
 class Load(NamedTuple):
-    """What fio did in one run."""
+    """I/O count and IOPS of one fio run."""
 
     ios: int
     iops: float
 
 
 class Ground(NamedTuple):
-    """Where fio works, and where tracers may write without touching the device that is measured."""
+    """Mount point and device under test, and a scratch directory for tracers that is not on that device."""
 
     mounted: Path
     device: str
@@ -36,7 +36,7 @@ class Ground(NamedTuple):
 
 
 def run(*command, check=True):
-    """Runs a command; its standard output. What it printed on failure is the message."""
+    """Runs a command. Returns its standard output; on failure its output is the error message."""
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(map(str, command))}: {(done.stderr or done.stdout).strip()}")
@@ -44,20 +44,20 @@ def run(*command, check=True):
 
 
 def exit_on_signals():
-    """SIGTERM and SIGHUP end the process as SIGINT does, through every clean-up."""
+    """Makes SIGTERM and SIGHUP end the process like SIGINT, with all clean-up."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def mount_tracefs():
-    """bpftrace and perf need tracefs; it stays mounted, as on any other machine."""
+    """Mounts tracefs, which bpftrace and perf need. It stays mounted, as on any other machine."""
     if not (TRACEFS / "events").is_dir():
         run("mount", "-t", "tracefs", "tracefs", TRACEFS)
 
 
 @contextlib.contextmanager
 def sysctl(name, value):
-    """Sets a sysctl for a while."""
+    """Sets a sysctl and restores it."""
     path = Path("/proc/sys", *name.split("."))
     before = path.read_text()
     path.write_text(f"{value}\n")
@@ -68,7 +68,7 @@ def sysctl(name, value):
 
 
 def make(stack, image_bytes=GIB):
-    """Makes the file system on a device of so many bytes."""
+    """Creates the file system on a device of `image_bytes` bytes."""
     top = Path(tempfile.mkdtemp(prefix="iostrata-bench."))
     stack.callback(top.rmdir)
     run("mount", "-t", "tmpfs", "-o", "size=75%,mode=700", "iostrata-bench", top)
@@ -80,7 +80,7 @@ def make(stack, image_bytes=GIB):
         file.truncate(image_bytes)
     loop = run("losetup", "--find", "--show", image).strip()
     stack.callback(run, "losetup", "-d", loop)
-    # Nothing initialised lazily: that would be I/O in the background of the first rounds.
+    # Lazy initialization would cause background I/O in the first rounds.
     run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", loop)
     run("mount", "-o", "noatime", loop, mounted)
     stack.callback(run, "umount", mounted)
@@ -89,13 +89,13 @@ def make(stack, image_bytes=GIB):
 
 
 def lay_file(ground):
-    """Writes the file that fio works on once in full, so that no run allocates blocks or converts extents."""
+    """Writes the fio file completely, so that no run allocates blocks or converts extents."""
     run("fio", "--name=lay", f"--filename={ground.mounted / 'file'}", f"--size={FILE_SIZE}", "--rw=write", "--bs=1M",
         "--fallocate=none", "--end_fsync=1")
 
 
 def fio(ground, seconds):
-    """One run of random reads and writes."""
+    """Runs random reads and writes once."""
     text = run("fio", "--name=bench", f"--filename={ground.mounted / 'file'}", f"--size={FILE_SIZE}", "--rw=randrw", "--bs=4k",
                "--iodepth=8", "--ioengine=libaio", "--direct=1", "--numjobs=1", "--cpus_allowed=0", "--time_based",
                f"--runtime={seconds}", "--output-format=json")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tracers under comparison: how each is started, when it is ready, and what it says it recorded and lost."""
+"""Tracers under comparison: start command, readiness check, and recorded and lost events of each."""
 import json
 import os
 import re
@@ -20,7 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass
 class Findings:
-    """What one traced run cost and recorded."""
+    """Cost and results of one traced run."""
 
     cpu_s: float = 0.0
     startup_cpu_s: float = 0.0
@@ -35,7 +35,7 @@ class Findings:
 
 
 class Tracer:
-    """A program that records what fio does; one object for each run."""
+    """A program that records the I/O of fio; one object per run."""
 
     name = ""
     tool = ""
@@ -47,7 +47,7 @@ class Tracer:
 
     @classmethod
     def why_not(cls):
-        """Why it cannot be measured here; nothing when it can."""
+        """Reason why it cannot be measured here; None if it can."""
         return None if shutil.which(cls.tool) else f"{cls.tool} is not installed"
 
     def start(self):
@@ -58,18 +58,18 @@ class Tracer:
         deadline = time.monotonic() + READY_TIMEOUT
         while not self.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.tool} did not get ready: {self.last_words()}")
+                raise RuntimeError(f"{self.tool} did not become ready: {self.last_words()}")
             time.sleep(0.02)
         time.sleep(self.settle_s)
         self.startup_cpu_s = self.cpu_so_far()
 
     def cpu_so_far(self):
-        """Setting up (the BPF verifier, a compiler) is no cost per I/O, so it is told apart."""
+        """CPU time so far. Startup (BPF verifier, compiler) is not a cost per I/O, so it is reported separately."""
         after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(after_name[11]) + int(after_name[12])) / TICKS
 
     def stop(self):
-        """Ends the tracer as a user would, and says what it cost. `wait4`, because only it tells of this one child."""
+        """Ends the tracer with SIGINT. Returns its cost and results. `wait4`, because it reports the usage of a single child."""
         os.kill(self.process.pid, signal.SIGINT)
         deadline = time.monotonic() + STOP_TIMEOUT
         pid = 0
@@ -85,7 +85,7 @@ class Tracer:
         return findings
 
     def clean_up(self):
-        """Leaves neither process nor files behind."""
+        """Removes the process and the files."""
         if self.process and self.process.returncode is None:
             self.process.kill()
             self.process.wait()
@@ -95,7 +95,7 @@ class Tracer:
         return (self.out / "messages").read_text(errors="replace")
 
     def last_words(self):
-        return " / ".join(self.messages().strip().splitlines()[-3:]) or "it said nothing"
+        return " / ".join(self.messages().strip().splitlines()[-3:]) or "no output"
 
     def command(self):
         raise NotImplementedError
@@ -122,7 +122,7 @@ class Iostrata(Tracer):
 
     @classmethod
     def use_copy(cls, ground):
-        """So that a build meanwhile does not change what is measured."""
+        """Copies the recorder, so that a concurrent build does not change the measured program."""
         Iostrata.binary = Path(shutil.copy(cls.binary, ground.scratch / "iostrata"))
 
     def command(self):
@@ -135,9 +135,9 @@ class Iostrata(Tracer):
         return self.manifest().exists()
 
     def read(self, findings):
-        # 3: finished, but events were lost or the books do not balance; which of them, the manifest tells.
+        # 3: finished, but events were lost or the event accounting is inconsistent; the manifest has the details.
         if self.process.returncode not in (0, 3):
-            raise RuntimeError(f"iostrata ended with {self.process.returncode}: {self.last_words()}")
+            raise RuntimeError(f"iostrata exited with {self.process.returncode}: {self.last_words()}")
         manifest = json.loads(self.manifest().read_text())
         if manifest["state"] != "complete":
             raise RuntimeError(f"iostrata left its capture in state {manifest['state']}")
@@ -147,41 +147,41 @@ class Iostrata(Tracer):
             if part["table"] == "block":
                 findings.events += part["rows"]
                 findings.bytes += part["bytes"]
-        findings.notes = {f"{layer} is not in the capture: {state['how']}"
+        findings.notes = {f"{layer} layer not captured: {state['how']}"
                           for layer, state in manifest["layers"].items()
-                          if not state["captured"] and state["how"] != "not asked for"}
+                          if not state["captured"] and state["how"] != "not selected"}
         self.check_books(manifest, findings)
 
     def check_books(self, manifest, findings):
-        """Losing is allowed here, losing without saying so is not."""
+        """Checks the event accounting: reported losses are allowed here, unreported losses are problems."""
         accounts, skipped = manifest["books"]["accounts"], manifest["books"]["skipped"]
         lost = {account["class"]: 0 for account in accounts}
         for account in accounts:
             lost[account["class"]] += sum(account["lost"].values())
             if account["seen"] != account["written"] + sum(account["lost"].values()):
-                findings.problems.append(f"books not balanced: {account}")
+                findings.problems.append(f"inconsistent event accounting: {account}")
         skips = sum(program["recursion"] for program in skipped)
         findings.lost = sum(lost.values()) + skips
         book = next((b for b in manifest["device_books"] if b["device"] == self.ground.device), None)
         if book is None:
-            findings.problems.append(f"no device book of {self.ground.device}")
+            findings.problems.append(f"no device counters of {self.ground.device} in the manifest")
             return
         ops = {way: book["kernel"][way] - book["rows"][way] - book["own"][way] for way in ("read_ops", "write_ops")}
         missing = sum(ops.values())
         if not book["balanced"] and not 0 < missing <= lost.get("block", 0) + skips:
             findings.problems.append(
-                f"{self.ground.device} not balanced: kernel − rows − own = {ops['read_ops']} reads, "
+                f"{self.ground.device} inconsistent: kernel − rows − own = {ops['read_ops']} reads, "
                 f"{ops['write_ops']} writes, but {lost.get('block', 0)} block events counted as lost, {skips} skipped")
-        findings.books = ("balanced" if not findings.problems else "NOT BALANCED") + (
+        findings.books = ("consistent" if not findings.problems else "INCONSISTENT") + (
             "" if book["balanced"] else f", {self.ground.device} off by {missing}")
 
     def program_ids(self):
-        """The programs that this very process holds; another recorder may be running."""
+        """Ids of the BPF programs of this process; another recorder may be running."""
         fds = Path(f"/proc/{self.process.pid}/fdinfo").iterdir()
         return {int(i) for fd in fds for i in re.findall(r"^prog_id:\s*(\d+)$", fd.read_text(), re.M)}
 
     def programs(self):
-        """Time and number of runs of each program so far; to be called while `bpf_stats_enabled` is set."""
+        """Run time and run count of each BPF program so far; requires `bpf_stats_enabled`."""
         ids = self.program_ids()
         shown = [p for p in json.loads(run("bpftool", "prog", "show", "-j"))
                  if p["id"] in ids and p.get("name", "").startswith("iostrata_")]
@@ -196,7 +196,7 @@ class IostrataBlock(Iostrata):
 
 
 class Bpftrace(Tracer):
-    """One printed line for each request, and nothing in it but the latency: the cheapest that such a script can be."""
+    """One printed line per request, with the latency only: the cheapest possible script of this kind."""
 
     name = "bpftrace, latency per request"
     tool = "bpftrace"
@@ -213,7 +213,7 @@ class Bpftrace(Tracer):
         return ["bpftrace", "-o", self.out / "lines", "-e", self.script.replace("DEV", str(self.ground.dev))]
 
     def ready(self):
-        # Written when it begins to attach; `settle_s` covers the rest. What a BEGIN probe prints stays in a buffer.
+        # Printed when attaching starts; `settle_s` covers the rest. The output of a BEGIN probe stays in a buffer.
         lines = self.out / "lines"
         return lines.exists() and b"Attaching" in lines.read_bytes()
 
@@ -228,12 +228,12 @@ class Bpftrace(Tracer):
 
 
 def lost_by_bpftrace(text):
-    """bpftrace says `Lost N events` where its output goes, whenever it notices."""
+    """Sum of the lines `Lost N events` that bpftrace writes into its output."""
     return sum(int(n) for n in re.findall(r"Lost (\d+) events", text))
 
 
 class Perf(Tracer):
-    """`perf record` on issue and completion; no build ids, which are of no use here and cost time at the end."""
+    """`perf record` on issue and completion, without build ids, which are not needed here and cost time at the end."""
 
     name = "perf record, issue + complete"
     tool = "perf"
@@ -253,12 +253,12 @@ class Perf(Tracer):
 
 
 def perf_records(path):
-    """The records of a perf.data file (tools/perf/Documentation/perf.data-file-format.txt). `perf report --stats` counts
-    the records that tell of losses, not the losses. Read in pieces: a child inherits its parent's peak RSS."""
+    """Records of a perf.data file (tools/perf/Documentation/perf.data-file-format.txt). `perf report --stats` counts the
+    PERF_RECORD_LOST records, not the lost events. Reads in pieces: a child inherits its parent's peak RSS."""
     with open(path, "rb", buffering=1 << 20) as file:
         magic, _, _, _, _, offset, left = struct.unpack("<8s6Q", file.read(56))
         if magic != b"PERFILE2":
-            raise RuntimeError(f"{path}: not a perf.data file of this machine")
+            raise RuntimeError(f"{path}: expected a perf.data file of this machine")
         file.seek(offset)
         while left > 0:
             kind, _, size = struct.unpack("<IHH", file.read(8))

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs to know whose dirty pages they are: a buffered write of 1 GiB, untraced and under `iostrata record`.
+"""Overhead of dirty page attribution: a buffered write of 1 GiB, untraced and under `iostrata record`.
 
-Each variant once a round, in an order that turns, each between two untraced runs and compared with their mean. Two times:
-until the data is in the page cache, and until it is on the device. Run by `make bench-writeback`, as root.
-Exit code 1: a variant failed, lost events without saying so, or has books that do not balance. Never timing.
+Every round runs each variant once, in rotating order, between two untraced runs, and compares it with their mean. Two times: until
+the data is in the page cache, and until it is on the device. Run by `make bench-writeback`, as root.
+Exit code 1: a variant failed, lost events without reporting them, or has inconsistent event accounting. Timing never fails the
+benchmark.
 """
 import argparse
 import contextlib
@@ -24,7 +25,7 @@ UNTRACED = "untraced"
 
 
 class Times(NamedTuple):
-    """How long one write took."""
+    """Times of one write."""
 
     cached_s: float
     synced_s: float
@@ -43,7 +44,7 @@ def write(ground, mib):
 
 
 def traced(variant, ground, mib):
-    """The same under the recorder, and what it says of it."""
+    """Writes under the recorder. Returns the times and the findings."""
     tracer = variant(ground, ground.scratch / "run")
     try:
         tracer.start()
@@ -54,7 +55,7 @@ def traced(variant, ground, mib):
 
 
 def measure(args, stack):
-    """For each variant its times against its neighbours', and what was found."""
+    """Runs all rounds. Returns relative times, times and findings by variant."""
     ground = testbed.make(stack, 2 * testbed.GIB)
     Iostrata.use_copy(ground)
     results = {name: [] for name in (UNTRACED, *(variant.name for variant in VARIANTS))}
@@ -73,12 +74,12 @@ def measure(args, stack):
 
 
 def against(times, before, after):
-    """How many times as long as the mean of two others."""
+    """Times relative to the mean of two runs."""
     return Times(*(2 * mine / (one + other) for mine, one, other in zip(times, before, after)))
 
 
 def render(results, args):
-    """The table, and what the machine is."""
+    """Machine and table."""
     rows = []
     for name, runs in results.items():
         ratios, times, found = zip(*runs)
@@ -92,20 +93,20 @@ def render(results, args):
             row.append(", ".join(f"{name} {median(f.rows.get(name, 0) for f in found) / gib:,.0f}" for name in sorted(tables)))
             row += [f"{median(f.cpu_s for f in found) / gib:.2f}", f"{sum(f.lost for f in found)}"]
         rows.append(row + [report.NONE] * (8 - len(row)))
-    head = ["variant", "s to the cache", "s to the device", "cache, against untraced", "device, against untraced",
-            "rows per GiB", "recorder's CPU s per GiB", "lost"]
+    head = ["variant", "s to page cache", "s to device", "page cache, relative to untraced",
+            "device, relative to untraced", "rows per GiB", "recorder CPU s per GiB", "lost"]
     return (f"{report.machine()}\n\n`dd` of {args.mib} MiB into a new file, then `sync -f`; ext4 on a loop device over tmpfs; "
-            f"{args.rounds} round(s). Medians; in brackets the middle half.\n\n{report.table(head, rows)}\n")
+            f"{args.rounds} round(s). Medians; IQR in parentheses.\n\n{report.table(head, rows)}\n")
 
 
 def arguments():
     target = Path(os.environ.get("CARGO_TARGET_DIR") or Path.home() / ".cache/iostrata/target")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="how often every variant runs (default: 9)")
-    parser.add_argument("--mib", type=int, default=1024, help="how much is written each time (default: 1024)")
-    parser.add_argument("--smoke", action="store_true", help="one round of 64 MiB: does the benchmark work?")
+    parser.add_argument("--rounds", type=int, default=9, help="number of rounds (default: 9)")
+    parser.add_argument("--mib", type=int, default=1024, help="size of each write in MiB (default: 1024)")
+    parser.add_argument("--smoke", action="store_true", help="one round of 64 MiB, as a functional test")
     parser.add_argument("--iostrata", type=Path, metavar="FILE", default=target / "release/iostrata",
-                        help="the recorder (default: %(default)s)")
+                        help="recorder program (default: %(default)s)")
     args = parser.parse_args()
     if args.smoke:
         args.rounds, args.mib = 1, 64

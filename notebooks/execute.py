@@ -1,4 +1,4 @@
-"""Runs every notebook on the tables in a directory, each in a kernel of its own, as many at once as there are CPUs."""
+"""Runs every notebook on the tables in a directory, each in its own kernel, one per CPU at a time."""
 
 import asyncio
 import os
@@ -15,22 +15,22 @@ NOTEBOOKS = Path(__file__).resolve().parent
 
 
 async def execute(path: Path, results: Path, scratch: Path, turn: asyncio.Semaphore) -> str | None:
-    """Runs one, and says why it could not draw its figure."""
+    """Runs one notebook. Returns the reason if it could not draw its figure."""
     async with turn:
-        # If it fails there is no figure, rather than an old one of other tables.
+        # A failed run must not leave an old figure of other tables.
         for form in ("pdf", "svg"):
             (results / f"{path.stem}.{form}").unlink(missing_ok=True)
-        # Sockets in a directory of ours: nobody else on the machine can listen, or connect.
+        # Sockets in a private directory: no other user of the machine can listen or connect.
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(scratch / path.stem))
         client = NotebookClient(nbformat.read(path, as_version=4), km=kernel, timeout=None, resources={"metadata": {"path": str(NOTEBOOKS)}})
         try:
             await client.async_execute()
         except CellExecutionError as error:
-            # What is missing is one line; of anything else it matters where it happened.
+            # Missing results are one line; any other error needs its traceback.
             return f"{path.stem}: {error.evalue if error.ename == 'Missing' else error}"
         finally:
             await kernel.shutdown_kernel(now=True)
-            # Of one that was ended while it wrote.
+            # Left by a kernel that was interrupted while writing.
             for form in ("pdf", "svg"):
                 (results / f".{path.stem}.{form}.tmp").unlink(missing_ok=True)
     return None
@@ -38,12 +38,12 @@ async def execute(path: Path, results: Path, scratch: Path, turn: asyncio.Semaph
 
 async def main(results: Path) -> int:
     if not (results / "about.json").exists():
-        print(f"figures: there are no results in {results}: `iostrata-analyze report CAPTURE --out {results}` writes some", file=sys.stderr)
+        print(f"figures: no results in {results}: run `iostrata-analyze report CAPTURE --out {results}`", file=sys.stderr)
         return 1
     turn = asyncio.Semaphore(os.cpu_count() or 1)
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     with tempfile.TemporaryDirectory() as scratch:
-        # Nothing of the user's own settings, and nothing left behind: a kernel that is ended while it starts leaves the file that says how to reach it.
+        # Ignore the user's settings and leave no files behind: a kernel that is interrupted at startup leaves its connection file.
         tempfile.tempdir = scratch
         os.environ.update(TMPDIR=scratch, IOSTRATA_RESULTS=str(results.resolve()), IPYTHONDIR=scratch, JUPYTER_RUNTIME_DIR=scratch, PYTHONDONTWRITEBYTECODE="1")
         failed = [reason for reason in await asyncio.gather(*(execute(path, results, Path(scratch), turn) for path in paths)) if reason]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Records a small workload on an ext4 loop device and prints what iostrata-analyze makes of it. Where this machine lets
-# nobody load BPF programs, it says so and analyzes the recorded capture in tests/fixtures instead.
+# Records a small workload on an ext4 loop device and prints the report of iostrata-analyze. If BPF programs cannot be loaded on
+# this machine, it prints the reason and analyzes the recorded capture in tests/fixtures instead.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,15 +12,15 @@ if [[ $(id -u) -ne 0 ]]; then sudo=$(command -v sudo || true); fi
 
 instead() {
     echo "demo: $1"
-    echo "demo: so this is the recorded capture $fixture:"
+    echo "demo: showing the recorded capture $fixture instead:"
     echo
     "$bin/iostrata-analyze" summary "$fixture"
     exit
 }
 
-if [[ $(id -u) -ne 0 && -z $sudo ]]; then instead "recording needs root, and there is no sudo"; fi
+if [[ $(id -u) -ne 0 && -z $sudo ]]; then instead "recording needs root, and sudo is not installed"; fi
 if ! checked=$($sudo "$bin/iostrata" check); then
-    instead "BPF programs cannot be loaded on this machine: $(grep -E '^(privilege|BTF)|not captured' <<<"$checked" | head -n 3 | tr -s ' \n' ' ')"
+    instead "cannot load BPF programs on this machine: $(grep -E '^(privilege|BTF)|not captured' <<<"$checked" | head -n 3 | tr -s ' \n' ' ')"
 fi
 
 work=$(mktemp -d)
@@ -36,7 +36,7 @@ trap cleanup EXIT
 mkdir "$work/mnt"
 truncate -s 256M "$work/disk.img"
 mkfs.ext4 -q "$work/disk.img"
-device=$($sudo losetup -f --show "$work/disk.img") || instead "there is no loop device to record"
+device=$($sudo losetup -f --show "$work/disk.img") || instead "no loop device available to record"
 $sudo mount "$device" "$work/mnt"
 
 echo "demo: recording ${device#/dev/}"
@@ -52,7 +52,7 @@ echo "demo: 10 MiB with one fdatasync"
 dd_in_root if=/dev/zero of="$work/mnt/large" bs=1M count=10 conv=fdatasync
 echo "demo: ten synchronous writes of 4 KiB"
 for i in {1..10}; do dd_in_root if=/dev/zero of="$work/mnt/small-$i" bs=4k count=1 oflag=sync; done
-echo "demo: 5 MiB left to writeback"
+echo "demo: 5 MiB buffered, written by writeback"
 dd_in_root if=/dev/zero of="$work/mnt/later" bs=1M count=5
 $sudo sync -f "$work/mnt/later"
 echo "demo: a cold read of 10 MiB"
@@ -64,4 +64,4 @@ wait "$recorder"
 recorder=
 echo
 mkdir -p results
-"$bin/iostrata-analyze" report "$work/run1" --out results # what `make figures RESULTS=results` draws
+"$bin/iostrata-analyze" report "$work/run1" --out results # input of `make figures RESULTS=results`

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Draws the figures of the recorded captures in tests/fixtures, each into a directory of its own below DIR.
+# Draws the figures of the recorded captures in tests/fixtures, each into its own directory below DIR.
 #
 #   scripts/figures.sh [DIR]     default: results/figures
 set -euo pipefail
@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 for capture in tests/fixtures/*/; do
     results=$out/$(basename "$capture")
-    # These captures are a few seconds long, so windows of a second would show nothing.
+    # These captures are a few seconds long: one-second windows would be too coarse.
     for analysis in report "timeline --window 50ms"; do
         # shellcheck disable=SC2086 # words
         "$bin/iostrata-analyze" $analysis "$capture" --out "$results" >/dev/null || [[ $? -eq 3 ]] # 3: the capture is incomplete

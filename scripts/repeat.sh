@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: repeat.sh TIMES BUSY PYTEST ARGUMENTS...
 #
-# The same tests so many times, beside so many processes that do nothing but keep a CPU busy. Ends with the first run that fails.
+# Runs the same tests TIMES times, next to BUSY processes that each keep a CPU busy. Stops at the first failed run.
 set -u
 
 cd "$(dirname "$0")/.." || exit
@@ -18,6 +18,6 @@ for ((hog = 0; hog < busy; hog++)); do
 done
 
 for ((run = 1; run <= times; run++)); do
-    "$@" || { echo "run $run of $times failed, beside $busy busy processes" >&2; exit 1; }
+    "$@" || { echo "run $run of $times failed, with $busy busy processes" >&2; exit 1; }
 done
-echo "$times runs passed, beside $busy busy processes"
+echo "$times runs passed, with $busy busy processes"

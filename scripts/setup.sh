@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what is missing, and nothing else, on Debian or Ubuntu.
+# Installs missing packages on Debian or Ubuntu.
 #
 #   scripts/setup.sh GROUP...     groups: build, test, lint, soak, bench, figures
 #
-# Rust itself is expected to be there: its version is the user's choice.
+# Rust must be installed already: its version is the user's choice.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -11,7 +11,7 @@ cache=${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
-# What each group needs: a probe that succeeds where it is there, and the package that brings it.
+# Requirements of each group: a probe that succeeds if the requirement is met, and the package that provides it.
 needs() {
     case $1 in
     build) cat <<'EOF'
@@ -68,7 +68,7 @@ EOF
 python3 -c 'import ensurepip' | python3-venv
 EOF
     ;;
-    *) fail "no group $1, expected build, test, lint, soak, bench or figures" ;;
+    *) fail "unknown group $1, expected build, test, lint, soak, bench or figures" ;;
     esac
 }
 
@@ -84,9 +84,9 @@ install_packages() {
     local packages sudo=
     packages=$(missing "$@" | tr '\n' ' ')
     [[ -n $packages ]] || return 0
-    command -v apt-get >/dev/null || fail "these packages are missing, and there is no apt-get to install them: $packages"
+    command -v apt-get >/dev/null || fail "missing packages, and apt-get is not installed: $packages"
     if [[ $(id -u) -ne 0 ]]; then
-        sudo=$(command -v sudo) || fail "these packages are missing, and there is no root or sudo to install them: $packages"
+        sudo=$(command -v sudo) || fail "missing packages, and installing them needs root or sudo: $packages"
     fi
     echo "setup: installing $packages"
     $sudo apt-get update -q >/dev/null
@@ -95,7 +95,7 @@ install_packages() {
         fail "apt-get could not install: $packages"
 }
 
-# For the test of the report's page, which is skipped without: not every distribution has a browser as a package.
+# The test of the report page needs a browser and is skipped without one: not every distribution packages a browser.
 install_browser() {
     local sudo=
     if command -v chromium || command -v chromium-browser || command -v google-chrome; then return 0; fi >/dev/null
@@ -103,22 +103,22 @@ install_browser() {
     echo "setup: installing chromium"
     $sudo apt-get update -q >/dev/null
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium >/dev/null ||
-        echo "setup: there is no package chromium: the report's page is not looked at in a browser"
+        echo "setup: cannot install package chromium: the report page is not tested in a browser"
 }
 
-# A virtual environment with the pinned packages, made anew when the pins change.
+# Creates a virtual environment with the pinned packages, again whenever the pins change.
 install_python() {
     local pins venv=$cache/venv
     pins=$(cat tests/requirements.txt notebooks/requirements.txt | sha256sum | cut -d' ' -f1)
     [[ ! -e $venv/pins || $(<"$venv/pins") != "$pins" ]] || return 0
-    echo "setup: making $venv"
+    echo "setup: creating $venv"
     rm -rf "$venv"
     python3 -m venv "$venv"
     "$venv/bin/pip" install -q --disable-pip-version-check -r tests/requirements.txt -r notebooks/requirements.txt
     echo "$pins" >"$venv/pins"
 }
 
-# From source: Debian has no package of it.
+# From source: Debian has no cargo-deny package.
 install_deny() {
     local version=0.20.2
     [[ $("$cache/tools/bin/cargo-deny" --version 2>/dev/null) != "cargo-deny $version" ]] || return 0
@@ -129,7 +129,7 @@ install_deny() {
 }
 
 oldest=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-command -v cargo >/dev/null || fail "there is no cargo; install Rust $oldest or newer (package rustup, or rustup itself)"
+command -v cargo >/dev/null || fail "cargo not found: install Rust $oldest or newer (package rustup, or rustup itself)"
 install_packages "$@"
 for group in "$@"; do
     if [[ $group == test ]]; then install_browser; fi

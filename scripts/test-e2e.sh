@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Usage: test-e2e.sh PYTEST ARGUMENTS...
 #
-# The end-to-end tests in two processes, so that no CPU waits. What records on the machine itself goes one by one: such tests empty its page
-# cache, count its processes and load it. All others, offline or in virtual machines, go beside them and get the CPU time that they leave;
-# what they print is shown when both are over.
+# Runs the end-to-end tests in two processes, to use all CPUs. Tests that record on the machine itself run one at a time: they drop its page
+# cache, count its processes and load it. All other tests, offline or in virtual machines, run in parallel at lower priority. Their output
+# appears when both have ended.
 set -u
 
 cd "$(dirname "$0")/.." || exit
 printed=$(mktemp)
 children=()
-# Nobody outlives this, and what was printed is shown however it ends.
+# Ends all children and prints the output, however the script ends.
 # shellcheck disable=SC2317,SC2329 # The trap calls it.
 over() {
     trap '' INT TERM
@@ -32,7 +32,7 @@ wait "${children[0]}"
 beside=$?
 children=()
 
-# 5: none of the tests was asked for.
+# 5: no tests were selected.
 for code in "$machine" "$beside"; do
     if [[ $code -ne 0 && $code -ne 5 ]]; then exit "$code"; fi
 done

@@ -1,7 +1,7 @@
-//! One input of a kind, taken through what a call of the analyzer takes it through.
+//! Runs one input of a kind through the same code as a call of the analyzer.
 //!
-//! The fuzz targets and the test that holds the analyzer to the corpus (`crates/analyze/tests/it/fuzz.rs`) run the same
-//! functions. An input may be refused, and then on one line; whatever else happens is a finding.
+//! The fuzz targets and the regression test of the corpus (`crates/analyze/tests/it/fuzz`) run the same functions. The
+//! analyzer may reject an input with a one-line error; any other failure is a finding.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -29,7 +29,7 @@ use iostrata_capture::table::Table;
 use iostrata_capture::tables::{BlockTable, SyscallTable};
 use tempfile::TempDir;
 
-/// The kinds of input, by the name of their target.
+/// Kinds of input, by target name.
 pub const KINDS: [(&str, Run); 7] = [
     ("manifest", manifest),
     ("list", list),
@@ -40,7 +40,7 @@ pub const KINDS: [(&str, Run); 7] = [
     ("import", import),
 ];
 
-/// Takes an input through the program.
+/// Runs an input through the program.
 pub type Run = fn(&Stage, &[u8]);
 
 macro_rules! fixture {
@@ -51,37 +51,37 @@ macro_rules! fixture {
     };
 }
 
-/// Parts that a recorder wrote.
+/// Parts written by a recorder.
 pub const PARTS: [(&str, &[u8]); 7] = fixture!("syscall", "vfs", "fs", "block", "share", "process", "file");
 
-/// The manifest of their capture.
+/// Manifest of the capture of [`PARTS`].
 pub const MANIFEST: &str = include_str!("../../tests/fixtures/debian-6.12-nvme/manifest.json");
 
-/// Their list.
+/// List of [`PARTS`].
 pub const LIST: &str = include_str!("../../tests/fixtures/debian-6.12-nvme/parts.jsonl");
 
-/// How many of the parts are left out of captures that are about something else, for speed.
+/// Number of the leading [`PARTS`] that captures for other inputs omit, for speed.
 pub const LARGE: usize = 3;
 
-/// Every table that a capture may have, in the order in which inputs number them.
+/// All tables of a capture, in the order of their numbers in inputs.
 const TABLES: [&str; 9] = ["syscall", "vfs", "fs", "block", "share", "process", "file", "clock", "loss"];
 
-/// Directories in memory or wherever temporary files go, in which inputs become captures.
+/// Temporary directory, in memory if possible, in which inputs become captures.
 pub struct Stage {
     place: TempDir,
 }
 
 impl Stage {
-    /// An empty one. From now on a panic of this project ends the process, also where the analyzer would have made an error of
-    /// it: only the libraries that decode parts may give up that way.
+    /// Creates an empty stage. From then on a panic in this project aborts the process, also where the analyzer would convert it
+    /// into an error: only the libraries that decode parts may panic.
     pub fn new() -> std::io::Result<Stage> {
-        // The analyzer's own hook first, then the one around it.
+        // Installs the panic hook of the analyzer first, then wraps it.
         let _ = reading(Path::new("."), || Ok(()));
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             let place = info.location().map_or("", |location| location.file());
             if place.contains("crates/analyze/") || place.contains("crates/capture/") {
-                eprintln!("a panic of the project: {info}");
+                eprintln!("panic in the project: {info}");
                 abort();
             }
             before(info);
@@ -89,7 +89,7 @@ impl Stage {
         Ok(Stage { place: tempfile::tempdir()? })
     }
 
-    /// A directory without anything in it.
+    /// Creates an empty directory.
     fn fresh(&self) -> PathBuf {
         let directory = self.place.path().join("capture");
         let _ = fs::remove_dir_all(&directory);
@@ -98,15 +98,15 @@ impl Stage {
     }
 }
 
-/// The stage has to stand: a full disk is no finding.
+/// Exits on errors of the test setup: a full disk is not a finding.
 fn must<T>(result: std::io::Result<T>) -> T {
     result.unwrap_or_else(|error| {
-        eprintln!("the input cannot be laid out: {error}");
+        eprintln!("cannot write the input: {error}");
         std::process::exit(77)
     })
 }
 
-/// Writes the file at `path` below `directory`, with the folder that it is in.
+/// Writes the file at `path` below `directory`, and creates its folder.
 fn put(directory: &Path, path: &str, bytes: &[u8]) {
     let path = directory.join(path);
     if let Some(folder) = path.parent() {
@@ -115,7 +115,7 @@ fn put(directory: &Path, path: &str, bytes: &[u8]) {
     must(fs::write(path, bytes));
 }
 
-/// `command`, which may be refused on one line.
+/// Runs `command`, which may fail with a one-line error.
 fn run(command: &Command) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     if let Err(error) = commands::run(command, &mut out, &mut err) {
@@ -144,7 +144,7 @@ fn analysis(analysis: Analysis, capture: &Path) -> Analyze {
         threads: NonZeroUsize::MIN,
         memory: Budget::ANY,
         partials: Default::default(),
-        // What is made up is never what was written.
+        // Generated parts never match the recorded row counts.
         partial_rows: PartialRows::Taken,
         precision: Precision::DEFAULT,
         window: None,
@@ -156,7 +156,7 @@ fn recover(capture: &Path) {
     run(&Command::Recover(vec![capture.to_owned()]));
 }
 
-/// The bytes of a manifest beside parts that are as they should be.
+/// The bytes of a manifest, next to valid parts.
 pub fn manifest(stage: &Stage, input: &[u8]) {
     let capture = stage.fresh();
     put_parts(&capture);
@@ -167,7 +167,7 @@ pub fn manifest(stage: &Stage, input: &[u8]) {
     summary(&capture);
 }
 
-/// The bytes of a list beside such parts, of a capture that was cut off.
+/// The bytes of a list, next to valid parts, in an incomplete capture.
 pub fn list(stage: &Stage, input: &[u8]) {
     let capture = stage.fresh();
     put_parts(&capture);
@@ -182,7 +182,7 @@ fn put_parts(capture: &Path) {
     PARTS[LARGE..].iter().for_each(|(table, part)| put(capture, &format!("{table}/part-000001.parquet"), part));
 }
 
-/// A rules file, and what becomes of processes by it.
+/// A rules file, applied to processes.
 pub fn rules(stage: &Stage, input: &[u8]) {
     let path = stage.place.path().join("rules.toml");
     must(fs::write(&path, input));
@@ -204,44 +204,44 @@ pub fn rules(stage: &Stage, input: &[u8]) {
     }
 }
 
-/// The manifest of a capture that its recorder finished, or one that was cut off.
+/// Manifest of a complete capture, or of an incomplete one.
 fn small_manifest(cut_off: bool) -> String {
     let between = |from: &str, to: &str| {
         let text = &MANIFEST[MANIFEST.find(from).unwrap_or(0)..];
         &text[..text.find(to).unwrap_or(text.len())]
     };
-    // What a call reads each time, and nothing here is about.
+    // Every call reads the probes, and no input concerns them.
     let probes = between("\"probes\"", "\"filters\"");
     let text = MANIFEST.replace(probes, "\"probes\": [],");
     if cut_off { text.replacen("\"complete\"", "\"recording\"", 1) } else { text }
 }
 
-/// A manifest, and a list without a part.
+/// Writes a manifest and an empty list of parts.
 fn put_unlisted(capture: &Path, cut_off: bool) {
     put(capture, "manifest.json", small_manifest(cut_off).as_bytes());
     put(capture, "parts.jsonl", b"");
 }
 
-/// Requests, so that there is something to analyze beside tables that others refer to.
+/// Writes block requests, so that a table that others refer to has events to go with.
 fn requests(capture: &Path, table: &str) {
     for (name, part) in PARTS.iter().filter(|(name, _)| *name == "block" && ["process", "file"].contains(&table)) {
         put(capture, &format!("{name}/part-000001.parquet"), part);
     }
 }
 
-/// What the first byte of an input says: which table, and two choices.
+/// Decodes the first byte of an input: the table and two flags.
 fn head(input: &[u8]) -> Option<(&'static str, bool, bool, &[u8])> {
     let (first, rest) = input.split_first()?;
     Some((TABLES[usize::from(first & 0xf) % TABLES.len()], first & 0x80 != 0, first & 0x40 != 0, rest))
 }
 
-/// A finished part: the whole file, or the footer and what is before it, so that changes of either leave the file's frame whole.
+/// A finished part: the whole file, or the body and the footer separately, so that mutations of either leave the file's frame valid.
 ///
 /// | bytes | |
 /// | --- | --- |
-/// | 1 | the table; 0x80: what follows is the whole file; 0x40: the capture was cut off |
+/// | 1 | the table; 0x80: the rest is the whole file; 0x40: the capture is incomplete |
 /// | 2 | length of the footer, little endian |
-/// | … | what is between the magic number and the footer, then the footer without its length |
+/// | … | the bytes between the magic number and the footer, then the footer without its length |
 pub fn parquet(stage: &Stage, input: &[u8]) {
     let Some((table, whole, cut_off, rest)) = head(input) else { return };
     let part = if whole { rest.to_vec() } else { framed(rest) };
@@ -261,12 +261,11 @@ fn framed(rest: &[u8]) -> Vec<u8> {
     [b"PAR1".as_slice(), rest, &(length as u32).to_le_bytes(), b"PAR1"].concat()
 }
 
-/// A part that was never finished and its log: as they are, or with the checksums that belong to them, which no change by
-/// chance would meet.
+/// An unfinished part and its log: unchanged, or with valid checksums, which a random mutation would not match.
 ///
 /// | bytes | |
 /// | --- | --- |
-/// | 1 | the table; 0x80: as they are |
+/// | 1 | the table; 0x80: unchanged |
 /// | 2 | length of the part, little endian |
 /// | … | the part, then the log |
 pub fn sidecar(stage: &Stage, input: &[u8]) {
@@ -285,7 +284,7 @@ pub fn sidecar(stage: &Stage, input: &[u8]) {
     recover(&capture);
 }
 
-/// Gives each record of `log` the checksums of itself and of what it is about (`crates/capture/src/part/log.rs`).
+/// Sets the checksums of each record of `log`: of the record and of the bytes that it covers (`crates/capture/src/part/log.rs`).
 fn sign(part: &[u8], log: &mut [u8]) {
     let mut begin = 0;
     let mut rest = log.get_mut(16..).unwrap_or_default();
@@ -305,15 +304,15 @@ fn sign(part: &[u8], log: &mut [u8]) {
     }
 }
 
-/// What traces are, in the order in which inputs number it.
+/// Trace formats, in the order of their numbers in inputs.
 const TRACES: [Trace; 4] =
     [Trace::Blktrace, Trace::Lines(Format::Msr), Trace::Lines(Format::Alibaba), Trace::Lines(Format::Tencent)];
 
-/// A trace of another program. What is made a capture of can be analyzed.
+/// A trace of another program. If the import succeeds, the analysis of the capture must succeed.
 ///
 /// | bytes | |
 /// | --- | --- |
-/// | 1 | what the trace is; 0x80: it is in two files |
+/// | 1 | the trace format; 0x80: the trace is in two files |
 /// | 2 | length of the first of two, little endian |
 /// | … | the file, or both |
 pub fn import(stage: &Stage, input: &[u8]) {
@@ -334,13 +333,13 @@ pub fn import(stage: &Stage, input: &[u8]) {
         Ok(_) => [Analysis::Summary, Analysis::Pattern, Analysis::Queue].iter().for_each(|what| {
             let command = Command::Analyze(Box::new(analysis(*what, &out)));
             let made = commands::run(&command, &mut Vec::new(), &mut Vec::new());
-            assert!(made.is_ok(), "it cannot be analyzed: {made:?}");
+            assert!(made.is_ok(), "the imported capture cannot be analyzed: {made:?}");
         }),
         Err(error) => told_on_one_line(&error),
     }
 }
 
-/// What partials are of, in the order in which inputs number it.
+/// Analyses of partials, in the order of their numbers in inputs.
 pub const ANALYSES: [Analysis; 9] = [
     Analysis::Summary,
     Analysis::Timeline,
@@ -353,11 +352,11 @@ pub const ANALYSES: [Analysis; 9] = [
     Analysis::Path,
 ];
 
-/// A file of partials that is merged: all of it, or what one of its partials is before it is compressed.
+/// A file of partials to merge: the whole file, or one of its partials, uncompressed.
 ///
 /// | bytes | |
 /// | --- | --- |
-/// | 1 | the analysis; 0x80: what follows is the whole file |
+/// | 1 | the analysis; 0x80: the rest is the whole file |
 /// | … | the file, or the largest partial of a small capture |
 pub fn partial(stage: &Stage, input: &[u8]) {
     let Some((first, rest)) = input.split_first() else { return };
@@ -373,7 +372,7 @@ pub fn partial(stage: &Stage, input: &[u8]) {
     run(&Command::Analyze(Box::new(Analyze { partials: Partials::From(vec![file]), ..analysis(what, &capture) })));
 }
 
-/// The partials of a capture with little in it, in a file.
+/// Writes the partials of a small capture into a file.
 fn partials(capture: &Path, what: Analysis, file: &Path) -> Bundle {
     put_unlisted(capture, false);
     if what == Analysis::Path {
@@ -383,32 +382,32 @@ fn partials(capture: &Path, what: Analysis, file: &Path) -> Bundle {
     }
     let partials = Partials::To { share: (1, 1), file: file.to_owned(), from: Vec::new() };
     run(&Command::Partial(Box::new(Analyze { out: None, partials, ..analysis(what, capture) })));
-    Bundle::open(file).expect("it was written just now")
+    Bundle::open(file).expect("written above")
 }
 
-/// The first rows of a table.
+/// Writes the first rows of a table as a part.
 fn few<T: Table>(capture: &Path) {
     let whole = capture.join("whole");
     PARTS.iter().filter(|(table, _)| *table == T::NAME).for_each(|(_, part)| must(fs::write(&whole, part)));
-    let rows = PartReader::open::<T>(&PartFile::Whole(Place::named(&whole).expect("there")))
+    let rows = PartReader::open::<T>(&PartFile::Whole(Place::named(&whole).expect("exists")))
         .expect("a part")
         .next()
         .expect("rows")
         .expect("readable");
     must(fs::create_dir_all(capture.join(T::NAME)));
-    let mut writer = PartWriter::create::<T>(&Dir::open(capture).expect("there"), 1, None).expect("room");
+    let mut writer = PartWriter::create::<T>(&Dir::open(capture).expect("exists"), 1, None).expect("room");
     writer.write(&rows.slice(0, ROWS.min(rows.num_rows()))).expect("room");
     writer.finish().expect("room");
 }
 
-/// How many rows partials are of.
+/// Number of rows in the capture of partials.
 const ROWS: usize = 16;
 
-/// The largest partial of an analysis of that capture.
+/// Returns the largest partial of an analysis of the small capture.
 pub fn largest(stage: &Stage, what: Analysis) -> Vec<u8> {
     let capture = stage.fresh();
     let bundle = partials(&capture, what, &capture.join("partials"));
-    let raws = bundle.places.values().map(|place| bundle.read(place).expect("it was written just now"));
+    let raws = bundle.places.values().map(|place| bundle.read(place).expect("written above"));
     raws.max_by_key(Vec::len).unwrap_or_default()
 }
 

@@ -1,3 +1,3 @@
-//! What the fuzz targets share.
+//! Shared code of the fuzz targets.
 
 pub mod inputs;

@@ -7,5 +7,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     static STAGE: OnceLock<Stage> = OnceLock::new();
-    partial(STAGE.get_or_init(|| Stage::new().expect("a place for temporary files")), input);
+    partial(STAGE.get_or_init(|| Stage::new().expect("temporary directory")), input);
 });

@@ -1,6 +1,6 @@
 /*
- * The calls of a 32-bit program, by the entry that a 64-bit one may use too. Prints how many of them were on the file, and which
- * bytes they read and wrote.
+ * Makes the calls of a 32-bit program, by the entry that a 64-bit one may use too. Prints the number of calls on the file, and
+ * the bytes read and written.
  *
  *     compat FILE
  */

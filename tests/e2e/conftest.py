@@ -1,4 +1,4 @@
-"""End-to-end tests: the real programs, real I/O, and witnesses that the project did not write."""
+"""End-to-end tests: the real programs, real I/O, and independent checks from outside the project."""
 
 import contextlib
 import csv
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*command, **options):
-    """Runs a command and returns it finished, with its output as text."""
+    """Runs a command to its end and returns it, with its output as text."""
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, **options)
 
 
 def process_io(pid):
-    """What the kernel counted of a process."""
+    """Returns the kernel's I/O counters of a process."""
     return {name: int(value) for name, value in (line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())}
 
 
@@ -36,7 +36,7 @@ def analyze(*arguments):
 
 
 def summary_rows(file):
-    """The rows of a summary.csv, one for each system: the last, of all of them, adds up to what these do."""
+    """Returns the rows of a summary.csv, one for each system, and checks that the total row is their sum."""
     with open(file, newline="") as lines:
         *rows, total = csv.DictReader(lines)
     assert total["system"] == "(total)"
@@ -50,7 +50,7 @@ def summary_rows(file):
 
 @pytest.fixture(scope="session")
 def generate(tmp_path_factory):
-    """Makes captures of `iostrata-generate`, the same for the same parameters."""
+    """Creates captures with `iostrata-generate`, the same for the same parameters."""
     def make(*parameters, out=None):
         out = out or tmp_path_factory.mktemp("generated") / "capture"
         made = run(BIN / "iostrata-generate", *parameters, "--out", out)
@@ -60,7 +60,7 @@ def generate(tmp_path_factory):
 
 
 def why_not_recordable():
-    """Why this machine cannot record, or nothing."""
+    """Returns the reason why this machine cannot record, or None."""
     if os.geteuid() != 0:
         return "recording needs root"
     checked = run(BIN / "iostrata", "check")
@@ -80,13 +80,13 @@ def recordable():
 
 
 def pytest_itemcollected(item):
-    """What records on the machine itself is told from the rest, for `scripts/test-e2e.sh`."""
+    """Marks tests that record on the machine itself, for `scripts/test-e2e.sh`."""
     if "recordable" in item.fixturenames:
         item.add_marker(pytest.mark.machine)
 
 
 class Loop:
-    """A loop device of our own."""
+    """A loop device for one test."""
 
     def __init__(self, directory, mebibytes=256):
         self.image = directory / "disk.img"
@@ -99,15 +99,15 @@ class Loop:
 
     @property
     def number(self):
-        """Its device number, as rows have it."""
+        """Returns its device number, as in rows."""
         major, minor = (int(word) for word in Path(f"/sys/block/{self.name}/dev").read_text().split(":"))
         return major << 20 | minor
 
     def prepare(self):
-        """What is to be done with the image before there is a device."""
+        """Prepares the image before the device exists."""
 
     def stat(self):
-        """The kernel's counters by the fields of Documentation/block/stat.rst; sectors as bytes."""
+        """Returns the kernel's counters by the fields of Documentation/block/stat.rst; sectors as bytes."""
         fields = [int(word) for word in Path(f"/sys/block/{self.name}/stat").read_text().split()]
         return {
             "read_ops": fields[0],
@@ -122,7 +122,7 @@ class Loop:
         }
 
     def choose_scheduler(self, name):
-        """Sets the I/O scheduler, which a loop device would keep for whoever gets it next."""
+        """Sets the I/O scheduler; `close` restores it, because a loop device keeps it for its next user."""
         setting = Path(f"/sys/block/{self.name}/queue/scheduler")
         offered = setting.read_text()
         if name not in offered:
@@ -143,20 +143,20 @@ class Disk(Loop):
         super().__init__(backing or directory, mebibytes)
         self.mount = directory / "mnt"
         self.mount.mkdir()
-        # ext4 would read its bitmaps ahead in the background, in whatever is recorded just then.
+        # ext4 would read its bitmaps ahead in the background, during any recording.
         subprocess.run(["mount", "-o", "no_prefetch_block_bitmaps", self.device, self.mount], check=True)
 
     def prepare(self):
-        # No lazy initialization: its writes would come from nobody's workload at nobody's time.
+        # No lazy initialization: its writes belong to no workload and occur at any time.
         subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image], check=True)
 
     def settle(self):
-        """Writes everything back and empties the cache, so that nothing of before is done later."""
+        """Writes everything back and drops the cache, so that no earlier I/O is completed later."""
         subprocess.run(["sync", "-f", self.mount], check=True)
         Path("/proc/sys/vm/drop_caches").write_text("3")
 
     def close(self):
-        # Whoever has just ended may still hold it.
+        # A process that has just ended may still use it.
         wait_for(lambda: not os.path.ismount(self.mount) or run("umount", self.mount).returncode == 0, f"{self.mount} is in use", 30)
         super().close()
 
@@ -191,7 +191,7 @@ def overlay(disk):
 
 
 def wait_for(holds, what="what is waited for", patience_s=180):
-    """Looks until it holds; what it was then."""
+    """Polls until `holds` returns a true value, and returns that value."""
     deadline = time.monotonic() + patience_s
     while not (found := holds()):
         assert time.monotonic() < deadline, what
@@ -200,24 +200,24 @@ def wait_for(holds, what="what is waited for", patience_s=180):
 
 
 def whole_until_ns(directory):
-    """Of a capture that is being recorded the moment that its recorder wrote down last (docs/explanation/reliability.md)."""
+    """Returns the last completeness time written by the recorder of a running capture (docs/explanation/reliability.md)."""
     text = (directory / ".whole").read_bytes()
     return max(int(text[place : place + 20]) for place in (0, 4096))
 
 
 def health_of(directory):
-    """How the recorder that writes to a capture says that it is."""
+    """Returns the status of the recorder of a capture."""
     told = run(BIN / "iostrata", "status", "--format", "json", directory)
     assert told.returncode in (0, 3), told
     return json.loads(told.stdout)
 
 
 def lost_so_far(health, table):
-    """Events of a table lost by cause, of what a recorder says of itself."""
+    """Returns the lost events of a table by cause, from the status of a recorder."""
     return next((account["lost"] for account in health["classes"] if account["class"] == table), {})
 
 
-# Requests by owner, class and file: each byte of `block` once. What is nobody's has no pid.
+# Requests by owner, class and file: each byte of `block` once. Unattributed bytes have no pid.
 PARTS = """(
     select ts_ns, op, pid, start_ns, comm, cgroup_id, evidence, class, ino, owned_bytes as bytes from {block} where pid is not null
     union all
@@ -232,7 +232,7 @@ TABLES = ("syscall", "vfs", "fs", "block", "share", "process", "file", "clock", 
 
 
 def parts_of(directory):
-    """The finished parts that the list of a capture has, and by table what was removed. A last line without an end is none."""
+    """Returns the finished parts in the list of a capture, and the removed ones by table. A last line without a newline is ignored."""
     parts, removed = {}, {}
 
     def remove(table, **what):
@@ -255,7 +255,7 @@ def parts_of(directory):
 
 
 def relist(directory):
-    """Makes the list of a capture say of its parts what they are, where somebody has written them anew; the parts."""
+    """Updates the list of a capture after its parts were rewritten, and returns the parts."""
     listed, _ = parts_of(directory)
     for part in listed:
         path = directory / part["file"]
@@ -275,7 +275,7 @@ class Capture:
         self.manifest["parts"], self.manifest["removed"] = parts_of(self.directory)
 
     def sql(self, query):
-        """The rows of a query in which {block}, {syscall}, … stand for tables, and {part} for PARTS."""
+        """Returns the rows of a query in which {block}, {syscall}, … represent tables, and {part} represents PARTS."""
         tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in TABLES}
         tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
@@ -284,7 +284,7 @@ class Capture:
         return self.sql(query)[0]
 
     def lost_events(self):
-        """Events lost by class and cause, where there are any."""
+        """Returns the non-zero numbers of lost events by class and cause."""
         lost = {}
         for account in self.manifest["books"]["accounts"]:
             for cause, count in account["lost"].items():
@@ -296,11 +296,11 @@ class Capture:
         return sum(self.lost_events().values())
 
     def unseen_ends(self):
-        """Requests of which only is known that they are over: rows without a duration."""
+        """Returns the number of requests that ended without a captured end: rows without a duration."""
         return self.manifest["books"]["incomplete"]["unseen_ends"]
 
     def check_books(self):
-        """Every event seen is a row of a finished part or counted as lost; rows are counted by DuckDB."""
+        """Checks that every event seen is a row of a finished part or counted as lost; rows are counted by DuckDB."""
         accounts = self.manifest["books"]["accounts"]
         assert accounts, "no accounts at all"
         for account in accounts:
@@ -309,7 +309,7 @@ class Capture:
             written = sum(account["written"] for account in accounts if account["class"] == table)
             removed = sum(removed["rows"] for removed in self.manifest["removed"] if removed["table"] == table)
             assert self.one(f"select count(*) + {removed} from {{{table}}}") == (written,), table
-        # What was lost when adds up to what was lost at all.
+        # The rows of `loss` add up to the total losses.
         told = dict(((table, cause), events) for table, cause, events in self.sql("select class, cause, sum(events)::bigint from {loss} group by all"))
         lost = self.lost_events()
         unseen = {key: told.pop(key) for key in list(told) if key[1] == "unseen_end"}
@@ -317,8 +317,8 @@ class Capture:
         assert told == {(table, cause): events for (table, cause), events in lost.items() if cause != "unseen_end"}
 
     def check_device(self, name, busy=False):
-        """Rows and the recorder's own I/O make the kernel's counters: to the byte, unless the device may have been busy
-        when the recording began or ended."""
+        """Checks that rows and the recorder's own I/O equal the kernel's counters: to the byte, unless the device may have been busy when
+        the recording began or ended."""
         book = next(book for book in self.manifest["device_books"] if book["device"] == name)
         assert book["balanced"], book
         assert busy or not any(book["edges"].values()), book
@@ -326,7 +326,7 @@ class Capture:
 
 
 class Recorder:
-    """`iostrata record`, running."""
+    """A running `iostrata record`."""
 
     def __init__(self, out, *arguments, prefix=(), wait=True, segment="", stdout=subprocess.PIPE, stderr=subprocess.PIPE):
         self.root, self.out = Path(out), Path(out) / segment
@@ -349,11 +349,11 @@ class Recorder:
         return Capture(self.out)
 
     def status(self):
-        """How it says that it is."""
+        """Returns its status."""
         return health_of(self.root)
 
     def wait_until(self, holds, patience_s=180):
-        """Asks it how it is until `holds` of the answer, which is returned."""
+        """Polls its status until `holds` accepts it, and returns the status."""
         deadline = time.monotonic() + patience_s
         while not holds(health := self.status()):
             assert time.monotonic() < deadline, health
@@ -367,7 +367,7 @@ class Recorder:
 
 @pytest.fixture
 def record(recordable, tmp_path):
-    """Starts recorders; ends those that a failed test left running."""
+    """Starts recorders; kills those that a failed test left running."""
     started = []
 
     def start(*arguments, out=None, **options):
@@ -378,12 +378,12 @@ def record(recordable, tmp_path):
     for recorder in started:
         if recorder.process.poll() is None:
             recorder.process.kill()
-            # Not to the end of what it prints: a command that it ran may go on, and have the pipe.
+            # Not to the end of its output: a command that it ran may continue, and hold the pipe open.
             recorder.process.wait()
 
 
 def require(program):
-    """The path of a program that `make setup` installs."""
+    """Returns the path of a program that `make setup` installs."""
     path = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     assert path, f"{program} is missing: run `make setup`"
     return path
@@ -395,7 +395,7 @@ AS_NOBODY = [shutil.which("setpriv"), "--reuid=65534", "--regid=65534", "--clear
 
 @pytest.fixture
 def public_dir():
-    """A directory that every user may enter; pytest's own are for the one who runs it."""
+    """A directory that every user may enter; pytest's own directories are restricted to its user."""
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
         yield Path(directory)
@@ -405,7 +405,7 @@ NOBODY = 65534
 
 
 def make_nobodys(directory):
-    """A directory of a user without any privilege."""
+    """Creates a directory of a user without any privilege."""
     directory.mkdir(mode=0o755)
     os.chown(directory, NOBODY, NOBODY)
     return directory
@@ -417,19 +417,19 @@ def theirs(public_dir):
 
 
 def install(program, directory):
-    """A copy of one of the programs where every user may run it."""
+    """Copies one of the programs to a directory where every user may run it."""
     copy = directory / program
     shutil.copy(BIN / program, copy)
     copy.chmod(0o755)
     return copy
 
 
-# Runs what it is told line by line, so that a test decides which process does what and when.
+# Executes its input line by line, so that a test controls which process does what and when.
 OBEY = "import mmap, os, sys\nfor line in sys.stdin:\n    exec(line)\n    print('done', flush=True)"
 
 
 class Actor:
-    """A process that does what it is told."""
+    """A process that executes lines of Python on request."""
 
     def __init__(self):
         self.process = subprocess.Popen([sys.executable, "-c", OBEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -441,7 +441,7 @@ class Actor:
         assert self.process.stdout.readline() == "done\n", line
 
     def io(self):
-        """The kernel's own account of this process, /proc/PID/io."""
+        """Returns the kernel's I/O counters of this process, /proc/PID/io."""
         with open(f"/proc/{self.pid}/io") as lines:
             return {key: int(value) for key, value in (line.split(":") for line in lines)}
 
@@ -452,12 +452,12 @@ class Actor:
 
 @pytest.fixture
 def actors():
-    """Starts actors; all are gone at the end of the test."""
+    """Starts actors; all have ended at the end of the test."""
     with contextlib.ExitStack() as stack:
 
         def start():
             actor = Actor()
-            # Gone, not only told to go: what it has open keeps a file system mounted.
+            # Waits for the end of the process: its open files keep a file system mounted.
             stack.callback(actor.process.wait)
             stack.callback(actor.process.kill)
             return actor

@@ -1,9 +1,9 @@
 /*
- * Linux aio, used in every way that the kernel allows. Prints bytes and operations, as the events say it.
+ * Uses Linux aio in every way that the kernel allows. Prints bytes and operations, as reported by the events.
  *
  *     contexts WHAT FILE N [CONTEXT]
  *
- * The file is there, 4096 bytes for each operation; CONTEXT is how many operations the context is for.
+ * The file must exist, with 4096 bytes for each operation; CONTEXT is the capacity of the context in operations.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -39,7 +39,7 @@ static void count(struct io_event *event)
 	operations++;
 }
 
-/* By the call, or, where the program reads the ring by itself, from memory. */
+/* By the call, or from memory if the program reads the ring itself. */
 static void reap(long wanted, int from_memory)
 {
 	struct ring *ring = (struct ring *)context;
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	if (file < 0 || posix_memalign((void **)&buffer, BLOCK, BLOCK))
 		return 1;
 	if (!strcmp(argv[1], "refused")) {
-		/* Neither a context nor a request: the kernel takes nothing. */
+		/* Neither a context nor a request: the kernel accepts nothing. */
 		printf("%ld\n", syscall(SYS_io_submit, 0L, -1L, (void *)0));
 		return 0;
 	}
@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 					  .aio_offset = appends ? 0 : i * BLOCK };
 		pointers[i] = &iocbs[i];
 	}
-	/* The same iocb again, while it is under way. */
+	/* The same iocb again, while it is in flight. */
 	if (!strcmp(argv[1], "again"))
 		for (long i = 1; i < number; i++)
 			pointers[i] = &iocbs[0];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Does nothing but calls on a file, on a CPU that two busy loops want too, and tells how long the kernel says that it waited for this CPU
- * meanwhile: /proc/thread-self/schedstat has the nanoseconds on a CPU and in its run queue, and how often it got it.
+ * Only makes calls on a file, on a CPU shared with two busy loops, and prints the kernel's wait time for this CPU in the meantime:
+ * /proc/thread-self/schedstat has the nanoseconds on a CPU and in its run queue, and the number of times on the CPU.
  *
  *   cpu_waits sync|read FILE CALLS
  *
- * sync: a write of 4 KiB and fdatasync, so often. read: a read of all of the file, so often.
+ * sync: CALLS times a write of 4 KiB and fdatasync. read: CALLS times a read of the whole file.
  */
 #define _GNU_SOURCE
 #include <err.h>

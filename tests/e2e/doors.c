@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Makes calls on files of kinds that pass for regular ones by their mode, as far as this kernel has them, and prints what each is and its
- * inode number.
+ * Makes calls on files of types that look like regular ones by their mode, as far as this kernel has them, and prints the type and the
+ * inode number of each.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static void use(const char *name, int file)
 
 	if (file < 0 || fstat(file, &status))
 		return;
-	/* Whether they work does not matter. */
+	/* Their success does not matter. */
 	(void)!read(file, bytes, sizeof(bytes));
 	(void)!ftruncate(file, 4096);
 	(void)!fsync(file);

@@ -1,4 +1,4 @@
-"""fio as the witness: its own counts, bytes and percentiles, from its JSON, against rows of the same operations."""
+"""fio as an independent check: counts, bytes and percentiles from its JSON, compared with rows of the same operations."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from conftest import analyze, require
 
-# What fio's engines have rows as: reads, writes.
+# Operations in rows of fio's engines: reads, writes.
 CALLS = {
     "sync": ("read", "write"),
     "psync": ("pread64", "pwrite64"),
@@ -18,7 +18,7 @@ CALLS = {
 }
 ASYNCHRONOUS = ("libaio", "io_uring")
 SYNCS = ("fsync", "fdatasync", "aio_fsync", "io_uring_fsync", "sync_file_range", "io_uring_sync_file_range")
-# What moves no bytes and is no sync: fio opens its files, and asks for their room.
+# Operations that move no bytes and are no sync: fio opens its files, and allocates their space.
 ASIDE = ("open", "openat", "close", "fallocate", "ftruncate", "unlink", "unlinkat")
 # A bucket of fio's histogram is a 64th of its values wide, and a percentile is the middle of one. Ours have three digits.
 BUCKET = 1 + 1 / 64
@@ -26,18 +26,18 @@ DIGITS = 1 + 1 / 1000
 
 
 def fio(*arguments, program=None):
-    """Runs fio, or a copy of it under another name; the jobs of its report."""
+    """Runs fio, or a copy of it under another name, and returns the jobs of its report."""
     command = [program or require("fio"), "--output-format=json", *map(str, arguments)]
     return jobs_of(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def jobs_of(report):
-    """The jobs of a report in JSON, before which there may be messages."""
+    """Returns the jobs of a JSON report, which messages may precede."""
     return json.loads(report[report.index("{"):])["jobs"]
 
 
 class Job(NamedTuple):
-    """What fio does, counted in operations."""
+    """A job of fio, with its size in operations."""
 
     engine: str
     rw: str
@@ -46,7 +46,7 @@ class Job(NamedTuple):
     how: str
     depth: int
     cache: str
-    # By each of the jobs.
+    # Operations of each of the jobs.
     operations: int
     options: tuple = ()
 
@@ -61,7 +61,7 @@ class Job(NamedTuple):
         return self.cache == "direct"
 
     def arguments(self):
-        """The clock is the one that the kernel side reads, and latencies are of whole operations too, not of parts alone."""
+        """Returns fio's arguments: with the clock of the kernel side, and with latencies of whole operations in addition to their parts."""
         size = [] if any(option.startswith("--size") for option in self.options) else ["--size=8M"]
         return [
             "--name=job", f"--ioengine={self.engine}", f"--rw={self.rw}", f"--bs={self.bs}", f"--numjobs={self.jobs}",
@@ -72,7 +72,7 @@ class Job(NamedTuple):
 
 
 def latencies(capture, out):
-    """p50 and p99 of system calls by system, which is called like the program, and by operation."""
+    """Returns p50 and p99 of system calls by system, which is named after the program, and by operation."""
     result = analyze("latency", capture.directory, "--layer", "syscall", "--out", out)
     assert result.returncode in (0, 3), result.stderr
     with open(out / "latency.csv", newline="") as lines:
@@ -81,7 +81,7 @@ def latencies(capture, out):
 
 
 def lost_operations(capture):
-    """Reads and writes that the books count instead of a row, and whether there are any."""
+    """Returns the numbers of reads and writes that the event accounting counts instead of a row."""
     books = capture.manifest["books"]
     amounts = [account["lost_io"] for account in books["accounts"] if account["class"] == "syscall"]
     amounts.append(books["incomplete"]["unfinished_io"])
@@ -89,7 +89,7 @@ def lost_operations(capture):
 
 
 def check_operations(capture, job, fios, comm):
-    """Every operation and byte of fio's has a row, and nothing else of fio's has one; what has none is counted as lost or under way."""
+    """Checks that every operation and byte of fio has a row and that fio has no other rows; the rest is counted as lost or in flight."""
     reads, writes = CALLS[job.engine]
     rows = {op: (count, moved) for op, count, moved in capture.sql(f"""
         select op, count(*), sum(ret)::bigint from {{syscall}} where comm = '{comm}' and op not in {ASIDE} group by all""")}
@@ -97,10 +97,10 @@ def check_operations(capture, job, fios, comm):
     for direction, op, lost in zip(("read", "write"), (reads, writes), lost_operations(capture)):
         count, moved = rows.pop(op, (0, 0))
         told = fios[direction]
-        # Whose the lost ones were is not known.
+        # The owner of the lost operations is unknown.
         assert told["total_ios"] - lost <= count <= told["total_ios"], (op, count, lost, told["total_ios"])
         assert moved == told["io_bytes"] or lost, (op, moved, told["io_bytes"])
-    # fio 3.33 counts what is no fsync (fdatasync, sync_file_range) beyond the end of an array; each has a latency all the same.
+    # fio 3.33 counts syncs other than fsync (fdatasync, sync_file_range) beyond the end of an array; each has a latency all the same.
     told = fios["sync"]["lat_ns"]["N"]
     assert syncs == told or capture.lost(), (syncs, told)
     assert fios["sync"]["total_ios"] in (0, told)
@@ -108,15 +108,15 @@ def check_operations(capture, job, fios, comm):
 
 
 def check_latencies(capture, job, fios, ours, comm, is_emulated=False):
-    """
-    Each row is within what fio calls the operation's latency, by the same clock: fio looks before it calls and after it has been told,
-    so every operation takes no longer by ours than by fio's, and of any rank the same holds. It does so whatever else the machine does.
-    What calls do not wait for is within fio's total latency; of those that wait the completion latency is enough.
+    """Checks latencies against fio's.
 
-    The other way round it is fio's own time that lies between, a microsecond or a few. Whoever is preempted is so within the call
-    nearly always, so for one in two operations to have taken four times as long by fio as by ours, where the device is waited for, ours
-    must be wrong. Deep rings are told of when fio gets round to it, so it does not hold there, nor where a CPU is emulated, which is held
-    up anywhere.
+    Each row lies within fio's latency of the operation, by the same clock: fio reads the clock before the call and after its completion, so
+    every operation takes no longer by our rows than by fio, and the same holds for each rank, whatever the load of the machine. For
+    asynchronous engines the bound is fio's total latency; for synchronous ones the completion latency is sufficient.
+
+    In the other direction the difference is fio's own time, a microsecond or a few. Preemption falls nearly always within the call, so rows
+    are wrong if the median by fio is more than four times ours where operations wait for the device. fio reaps deep rings late, so this is
+    not checked for them, nor on an emulated CPU, which may stall anywhere.
     """
     for direction, op in zip(("read", "write"), CALLS[job.engine]):
         told = fios[direction]["lat_ns" if job.engine in ASYNCHRONOUS else "clat_ns"]
@@ -130,7 +130,8 @@ def check_latencies(capture, job, fios, ours, comm, is_emulated=False):
         assert 0 < row["p99_ns"] <= fio_p99 * BUCKET * DIGITS, (op, row, told)
         if job.direct and not is_emulated and (job.engine != "io_uring" or job.depth == 1):
             assert row["p50_ns"] * 4 >= fio_p50, (op, row, told)
-    # Of syncs fio has no total latency, and the other one begins where the submission ends. There are few: the longest is compared.
+    # fio has no total latency of syncs, and the completion latency begins at the end of the submission. There are few syncs: the longest is
+    # compared.
     told = fios["sync"]["lat_ns"]
     if told["N"] and job.engine not in ASYNCHRONOUS:
         syncs = f"select count(*), max(dur_ns) from {{syscall}} where comm = '{comm}' and op in {SYNCS}"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * interrupted FILE FLAGS INTERRUPTIONS: splices five bytes from a pipe, which come after 400 ms, to FILE, while a timer interrupts it so
- * many times. FLAGS: `restart`, `end` or `work`: the handler is one after which the call goes on, or ends, or goes on after the handler
- * has written to the file too. Prints what the call returned, how often it was made, and how long it took.
+ * interrupted FILE FLAGS INTERRUPTIONS: splices five bytes from a pipe, which arrive after 400 ms, to FILE, while a timer interrupts it
+ * INTERRUPTIONS times. FLAGS: `restart`, `end` or `work`: after the handler the call restarts, or ends, or restarts after the handler has
+ * written to the file too. Prints the return value of the call, the number of attempts, and the duration.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,4 @@
-"""What tests in virtual machines have in common."""
+"""Common functions of tests in virtual machines."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ VM = ROOT / "tests/vm"
 
 
 def fetch_kernel(line):
-    """Gets Debian's kernel of this line; skips the test where it cannot be had."""
+    """Downloads Debian's kernel of this line; skips the test if it is not available."""
     fetched = run(VM / "kernels.sh", line)
     if fetched.returncode == 77:
         pytest.skip(f"kernel {line} cannot be had here: {(fetched.stderr or fetched.stdout).strip()}")
@@ -18,7 +18,7 @@ def fetch_kernel(line):
 
 
 def make_payload(tmp_path_factory, script, *programs):
-    """A payload of the recorder without its symbols and `programs`, each `FILE` or `FILE=PLACE`, with their libraries."""
+    """Builds a payload of the recorder without its symbols and of `programs`, each `FILE` or `FILE=PLACE`, with their libraries."""
     directory = tmp_path_factory.mktemp("payload")
     shutil.copy(VM / script, directory)
     small = tmp_path_factory.mktemp("bin") / "iostrata"
@@ -28,15 +28,14 @@ def make_payload(tmp_path_factory, script, *programs):
 
 
 def counters(path):
-    """Operations and bytes of a copy of /sys/block/DEVICE/stat."""
+    """Returns operations and bytes of a copy of /sys/block/DEVICE/stat."""
     fields = [int(word) for word in path.read_text().split()]
     return {"read": (fields[0], fields[2] * 512), "write": (fields[4], fields[6] * 512)}
 
 
 def check_counters(capture, out):
-    """
-    All rows of the disk lie between what it did around the workload and around the recording, of which there are copies of its counters: a
-    file system may write on its own between the two.
+    """Checks that the rows of the disk lie between its counters around the workload and those around the recording, of which there are
+    copies: a file system may write on its own between the two.
     """
     capture.check_device("nvme0n1", busy=True)
     outer, inner = [[counters(out / f"stat.{name}") for name in pair] for pair in (("first", "last"), ("before", "after"))]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * many_names N DIRECTORY NAME_BYTES BYTE: N times a thread with a name of its own makes, writes and removes a file with a name of its own,
- * which has NAME_BYTES bytes, most of which are BYTE (a number).
+ * many_names N DIRECTORY NAME_BYTES BYTE: N times a thread with a unique name creates, writes and removes a file with a unique name of
+ * NAME_BYTES bytes, most of which are BYTE (a number).
  */
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Opens a file by each of the calls that do. */
+/* Opens a file by each of the calls for it. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -1,10 +1,10 @@
 /*
- * Rings of io_uring that end their operations by every road that the kernel has. Prints what was done: bytes read, bytes written,
- * operations and, of these, failures, as the completions say it.
+ * io_uring rings with operations that end in every way that the kernel has. Prints bytes read, bytes written, operations and, of
+ * these, failures, as reported by the completions.
  *
  *     rings WHAT FILE N
  *
- * The file is there, 4096 bytes for each operation. Links against liburing.
+ * The file must exist, with 4096 bytes for each operation. Links against liburing.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -65,7 +65,7 @@ static void start(unsigned entries, unsigned flags, unsigned completions)
 	check(io_uring_queue_init_params(entries, &ring, &params), "init");
 }
 
-/* All of them under way at once. */
+/* All of them in flight at once. */
 static void deep(int file, char *buffer, int count, unsigned char flags)
 {
 	struct io_uring_sqe *sqe;
@@ -80,7 +80,7 @@ static void deep(int file, char *buffer, int count, unsigned char flags)
 		reap(&bytes_read);
 }
 
-/* More completions than the ring has room for; then writes, whose requests lie where those of the reads lay. */
+/* More completions than the ring has room for; then writes, with requests at the addresses of the reads'. */
 static void overflow(int file, char *buffer, int count)
 {
 	start(8, 0, 16);
@@ -97,7 +97,7 @@ static void overflow(int file, char *buffer, int count)
 	}
 }
 
-/* Writes that ask for no completion; the fsync that waits for them has one. */
+/* Writes that request no completion; the fsync that waits for them has one. */
 static void skip(int file, char *buffer, int count)
 {
 	struct io_uring_sqe *sqe;
@@ -132,7 +132,7 @@ static void multishot(int count)
 	}
 }
 
-/* To the end of a file, by each way to say so. */
+/* To the end of a file, by each notation for it. */
 static void append(const char *path, char *buffer, int count)
 {
 	int file = open(path, O_WRONLY | O_APPEND), other = open(path, O_WRONLY);
@@ -182,7 +182,7 @@ static void vectors_of_registered(int file, char *buffer, int count)
 	}
 }
 
-/* A completion of whatever result: none, or an error, counts as an operation of no bytes. */
+/* A completion without bytes, or with an error, counts as an operation of no bytes. */
 static void reap_any(void)
 {
 	struct io_uring_cqe *cqe;
@@ -205,7 +205,9 @@ static void named_read(int file, char *buffer, long place, long name, unsigned c
 	io_uring_sqe_set_data64(sqe, name);
 }
 
-/* Chains of four reads. The third is of the end of the file, which ends the chain: the fourth is cancelled before it begins. */
+/*
+ * Chains of four reads. The third reads at the end of the file, which breaks the chain: the fourth is cancelled before it begins.
+ */
 static void linked(int file, char *buffer, int count)
 {
 	long end = lseek(file, 0, SEEK_END);
@@ -220,7 +222,7 @@ static void linked(int file, char *buffer, int count)
 	}
 }
 
-/* Reads that wait for one worker, and are cancelled while they do: some have been begun by then. Those that wait longest first. */
+/* Reads that wait for one worker, and are cancelled while they wait: some have begun by then. The longest waiting ones first. */
 static void cancelled_once(int file, char *buffer, int count)
 {
 	struct io_uring_sqe *sqe;
@@ -239,7 +241,7 @@ static void cancelled_once(int file, char *buffer, int count)
 		reap_any();
 }
 
-/* Until there were such: a worker that is alone on its CPU may be done with all of them before the first is cancelled. */
+/* Repeated until some were cancelled: a worker alone on its CPU may complete all of them before the first cancellation. */
 static void cancelled(int file, char *buffer, int count)
 {
 	unsigned workers[2] = { 1, 1 };
@@ -250,7 +252,7 @@ static void cancelled(int file, char *buffer, int count)
 		cancelled_once(file, buffer, count);
 }
 
-/* A read that stays under way, of a file that is none. */
+/* A read that stays in flight, on something that is no file. */
 static void pending_read_of_eventfd(char *buffer)
 {
 	start(8, 0, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Makes processes for so many seconds, as fast as it can: each takes a name of its own, writes one byte of the file at the offset that
- * is its number, and is gone. Prints how many there were.
+ * Creates processes for a number of seconds, as fast as possible: each sets its own name, writes one byte of the file at the offset given
+ * by its number, and exits. Prints their number.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ int main(int count, char **words)
 	if (file < 0)
 		return 2;
 	for (; now() < end; number++) {
-		/* The child has the parent's memory, which saves most of what a process costs; it may only call the kernel. */
+		/* The child shares the parent's memory, which saves most of the cost of a process; it may only make system calls. */
 		char name[16];
 		pid_t child;
 

@@ -1,6 +1,5 @@
-"""
-What only `make soak` runs, by its name: as many operations in flight, ends without room, chains that break and programs that their threads
-run anew as there can be.
+"""Tests run only by `make soak`, by their name: maximum numbers of operations in flight, full completion rings, broken chains, and programs
+that their own threads restart.
 """
 
 import subprocess

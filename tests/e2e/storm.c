@@ -1,4 +1,4 @@
-/* Two processes that read a byte of the file FILE from the page cache, again and again, until a signal ends them: storm FILE */
+/* Two processes that read a byte of the file FILE from the page cache repeatedly, until a signal ends them: storm FILE */
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-"""What is checked of a capture that was cut off."""
+"""Checks of an incomplete capture."""
 
 import sys
 
@@ -8,7 +8,7 @@ import pyarrow.parquet
 
 
 def rows_by_reader(capture):
-    """Rows of each table, as three readers count them that know nothing of us; none of them may fail."""
+    """Returns the rows of each table, as counted by three independent readers; none of them may fail."""
     tables = sorted(folder.name for folder in capture.directory.iterdir() if folder.is_dir())
     counts = []
     for table in tables:
@@ -27,7 +27,7 @@ def rows_by_reader(capture):
 
 
 def check_parts(capture):
-    """Every reader reads every part, and has the rows that the manifest says; nothing else is left."""
+    """Checks that every reader reads every part and counts the rows in the list, and that nothing else is left."""
     listed = {}
     for part in capture.manifest["parts"]:
         listed[part["table"]] = listed.get(part["table"], 0) + part["rows"]
@@ -37,18 +37,18 @@ def check_parts(capture):
     assert left == [], "only finished parts are left"
 
 
-# Requests whose end the kernel side did not see (docs/explanation/architecture.md) wait for the next use of their tag: a recorder that is
-# killed never learns of them. They come in bursts of up to a queue.
+# Requests without a captured end (docs/explanation/architecture.md) wait for the next use of their tag, so a killed recorder never records
+# them. They come in bursts of up to a queue.
 UNSEEN_REQUESTS = 256
 
 
 def check_no_gaps(capture, blocks, who):
-    """Of those who write the `blocks` of a file in turn nothing is missing between the first and the last, up to when the capture is
-    complete, but what is in its table of losses. When the last one ended."""
+    """Checks that writers of the `blocks` of a file in turn have no gaps up to the completeness time, except for the events in `loss`.
+    Returns the end of the last write."""
     last_ns = 0
     until_ns = capture.manifest.get("whole_until_ns", sys.maxsize)
     for table, block, most in [("syscall", "offset_bytes // 4096", 0), ("block", "sector // 8", UNSEEN_REQUESTS)]:
-        # Killed before the first flush there is no part, or one without rows.
+        # Killed before the first flush, the capture has no part, or one without rows.
         if not list(capture.directory.glob(f"{table}/*.parquet")) or capture.one(f"select count(*) from {{{table}}}") == (0,):
             continue
         rows = capture.sql(f"""
@@ -57,7 +57,7 @@ def check_no_gaps(capture, blocks, who):
         assert rows, f"nothing in {table}"
         known = [(pid, number) for pid, number, end_ns in rows if (end_ns or 0) <= until_ns]
         missing = sum((after - before - 1) % blocks for (pid, before), (same, after) in zip(known, known[1:]) if pid == same)
-        # A machine that is busy may lose some.
+        # A busy machine may lose some.
         [lost] = capture.one(f"select coalesce(sum(events), 0) from {{loss}} where class = '{table}'")
         assert missing <= most + lost, f"{missing} of {len(known)} rows are missing in {table}, and {lost} are counted as lost"
         last_ns = max([last_ns, *(end for _, _, end in rows if end)])

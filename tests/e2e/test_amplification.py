@@ -54,13 +54,13 @@ def test_every_scope_adds_up_to_the_devices_counters(disk, record, actors, tmp_p
         (row,) = [row for row in rows if row["id"].startswith(f"{actor.pid}@") and row["direction"] == direction]
         return row
 
-    # Three MiB were asked for, of which one was deleted before anyone wrote it back.
+    # Three MiB were written, of which one was deleted before writeback.
     wrote = of(writer, "write")
     assert (wrote["call_bytes"], wrote["device_bytes"], wrote["absorbed_bytes"]) == (3 * MIB, 2 * MIB, MIB)
     assert abs(float(wrote["amplification"]) - 2 / 3) < 1e-9 and wrote["evidence_inode_bytes"] == str(2 * MIB)
     mapped = of(mapper, "write")
     assert (mapped["mapping_bytes"], mapped["call_bytes"], mapped["device_bytes"]) == (MIB, 0, MIB)
-    # The second read of the same file comes from the cache.
+    # The second read of the same file is served by the cache.
     read = of(reader, "read")
     assert (read["call_bytes"], read["cached_bytes"], read["device_bytes"]) == (8 * MIB, 4 * MIB, 4 * MIB)
     assert read["device_readahead_bytes"] > 3 * MIB and float(read["amplification"]) == 0.5
@@ -104,7 +104,7 @@ def test_direct_io_is_its_files_too(disk, record, actors, tmp_path):
 
 @pytest.mark.moments
 def test_an_overlay_counts_nothing_twice(disk, overlay, record, actors, tmp_path):
-    """The call is on the overlay's file, the pages and the requests are of another."""
+    """A write through an overlay is counted once, though call, pages and requests belong to different files."""
     (overlay.lower / "old").write_bytes(bytes(2 * MIB))
     disk.settle()
     actor, merged = actors(), overlay.merged
@@ -117,7 +117,7 @@ def test_an_overlay_counts_nothing_twice(disk, overlay, record, actors, tmp_path
     assert (wrote["application_bytes"], wrote["mapping_bytes"], wrote["cached_bytes"], wrote["device_bytes"]) == (MIB, 0, MIB, MIB)
     assert (read["application_bytes"], read["mapping_bytes"], read["cached_bytes"]) == (2 * MIB, 0, 2 * MIB)
     assert read["device_data_bytes"] + read["device_readahead_bytes"] == 2 * MIB
-    # Beside it the blocks that say where the file is.
+    # Its bitmaps and extents are read as well.
     assert read["amplification_low"] == read["amplification"] and 1 <= float(read["amplification"]) < 1.01
     above = one(rows, scope="file", direction="write", name=str(merged / "new"))
     assert (above["application_bytes"], above["amplification"], above["amplification_high"]) == (MIB, "", "")
@@ -149,7 +149,7 @@ def test_what_a_sequential_reader_of_a_mapping_used_is_between_the_bounds(disk, 
     recorder = record("--device", disk.name)
     reader.do("x = m[:]")
     rows = amplification(recorder.stop(), tmp_path / "results")
-    # By its pages alone: the descriptor was open before, and no call was made on it.
+    # By its pages alone: the descriptor was opened before, and no call was made on it.
     (name,) = {row["name"] for row in rows if row["id"].startswith(f"7:{path.stat().st_dev & 0xff}:{path.stat().st_ino}@")}
     assert name == f"[7:{path.stat().st_dev & 0xff}]/old"
     row = one(rows, scope="file", direction="read", name=name)

@@ -25,7 +25,7 @@ def summarized(capture, out, *options):
 
 
 def test_sums_are_duckdbs_sums(tmp_path):
-    """Systems of the fixture are command names, or classes of what nobody owns, so each is one GROUP BY."""
+    """Sums equal DuckDB's: systems of the fixture are command names, or classes of unowned requests, so each is one GROUP BY."""
     rows = summarized(FIXTURE, tmp_path)
     capture = Capture(FIXTURE)
     compared = 0
@@ -39,7 +39,7 @@ def test_sums_are_duckdbs_sums(tmp_path):
         for direction, ops in kinds.items():
             where = "" if layer == "block" else "and fd_kind in ('regular', 'block')"
             nobodys = "case when class in ('data', 'readahead') then '(unknown)' else '(' || class || ')' end"
-            # The process's: threads may have names of their own.
+            # Command name of the process: threads may have their own names.
             process = "coalesce((select any_value(p.comm) from {process} p where p.pid = t.pid), comm)"
             system = f"coalesce({process}, {nobodys})" if layer == "block" else process
             sums = capture.sql(f"""
@@ -72,12 +72,12 @@ def test_percentiles_are_the_nearest_rank_of_duckdbs_values(tmp_path):
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
 LOOK_NS = 50_000_000
-# Each row so many times, so that there are enough of them for histograms and for losses that move nothing.
+# Repeats each row, so that there are enough for histograms and for losses that change nothing.
 COPIES = 20
 
 
 def write_part(rows, part):
-    """As the recorder does it: dictionaries of words only, which is all that the analyzer takes."""
+    """Writes a part in the recorder's format: dictionaries for enum values only, the only format that the analyzer accepts."""
     from pyarrow import parquet, types
 
     words = [field.name for field in rows.schema if types.is_dictionary(field.type) or types.is_string(field.type)]
@@ -85,8 +85,8 @@ def write_part(rows, part):
 
 
 def with_losses(copy, chance, how_many, prefer):
-    """The fixture, its rows of `syscall` many times over, without some of them: a table `loss` and books tell of these, the
-    books alone of three more."""
+    """Returns the fixture with repeated rows of `syscall`, some of them removed: table `loss` and the event accounting count these, the
+    event accounting alone three more."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -133,7 +133,7 @@ def with_losses(copy, chance, how_many, prefer):
 
 
 def check_loss(capture, rows):
-    """`loss.csv` against the books, and against what DuckDB makes of `loss` and `syscall`."""
+    """Checks `loss.csv` against the event accounting, and against DuckDB's results for `loss` and `syscall`."""
     sums = {}
     for row in rows:
         sums[row["table"], row["cause"]] = sums.get((row["table"], row["cause"]), 0) + int(row["lost_events"])
@@ -156,7 +156,7 @@ def check_loss(capture, rows):
 
 
 def check_bounds(capture, rows):
-    """The percentiles of all that happened, which the capture lacks some of, lie within the bounds; what is not marked is right."""
+    """Checks that the percentiles of all events, including lost ones, lie within the bounds; unmarked ones are exact."""
     lost, compared, marked = capture.lost(), 0, 0
     for row in rows:
         if row["layer"] != "syscall":
@@ -171,7 +171,7 @@ def check_bounds(capture, rows):
                 continue
             truth, printed = nearest_rank(values, quantile), int(row[f"{name}_ns"])
             assert int(row[f"{name}_low_ns"] or 0) <= truth <= int(row[f"{name}_high_ns"] or truth), (row, name, truth)
-            # In whole numbers: 1 - 0.9 is not 0.1.
+            # In integers: 1 - 0.9 is not 0.1.
             supported = lost * 10_000 <= (lost + count) * (10_000 - round(quantile * 10_000))
             assert (row[f"{name}_high_ns"] != "") == supported, (row, name)
             marks = row["marks"].split()
@@ -185,7 +185,8 @@ def check_bounds(capture, rows):
 
 @pytest.mark.parametrize("options", [(), ("--exact",)])
 def test_the_percentiles_of_what_was_lost_too_lie_within_the_bounds(tmp_path, options):
-    """A property, over what is lost (anything, the fastest, the slowest) and how much; a seed that fails is printed."""
+    """The percentiles of all events, including lost ones, lie within the bounds, whatever was lost (any events, the fastest, the slowest)
+    and how much; a failing seed is printed."""
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     compared = marked = 0
@@ -196,7 +197,7 @@ def test_the_percentiles_of_what_was_lost_too_lie_within_the_bounds(tmp_path, op
         out = tmp_path / f"out{number}"
         result = analyze("summary", capture.directory, "--out", out, *options)
         assert result.returncode == 3, result.stderr
-        assert "lost at no known time: syscall 3 unseen_end" in result.stdout and "% of all in that time" in result.stdout
+        assert "lost at an unknown time: syscall 3 unseen_end" in result.stdout and "% of all events in that time" in result.stdout
         capture.check_books()
         check_loss(capture, table(out, "loss.csv"))
         of_round = check_bounds(capture, table(out, "latency.csv"))

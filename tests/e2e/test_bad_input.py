@@ -1,4 +1,4 @@
-"""Bad input is one clear line, a non-zero exit, and nothing damaged."""
+"""Bad input results in one clear line, a non-zero exit code, and no damage."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from conftest import AS_NOBODY, BIN, install, run
 
 
 def refused(*arguments, code=1):
-    """What is said of a command line that cannot be meant (2), or of what it names (1)."""
+    """Returns the message for an invalid command line (2), or for an invalid file (1)."""
     result = run(BIN / "iostrata", *arguments)
     assert result.returncode == code, result
     assert result.stdout == ""
@@ -105,7 +105,7 @@ def test_no_privilege(public_dir):
 
 
 def test_output_that_nobody_takes():
-    """A full disk is an error on one line, a reader that has seen enough is none."""
+    """A full disk is an error on one line, a closed pipe is no error."""
     with open("/dev/full", "w") as full:
         result = subprocess.run([BIN / "iostrata", "check"], stdout=full, stderr=subprocess.PIPE, text=True)
     assert (result.returncode, result.stderr) == (1, "iostrata: cannot write to standard output: No space left on device (os error 28)\n")

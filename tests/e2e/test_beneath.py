@@ -1,4 +1,5 @@
-"""Directories of others: nothing is made, changed or deleted anywhere but in the directory that was named, whatever its owner does meanwhile."""
+"""Directories of other users: files are created, changed and deleted only in the directory that was named, whatever its owner does during
+the recording."""
 
 import json
 import os
@@ -12,11 +13,11 @@ from test_privilege import BY_SUDO
 from test_survive import writer  # noqa: F401, a fixture
 
 SECOND = "segment-000002"
-LINK = "is a link or no directory, expected a directory"
+LINK = "is a symbolic link or not a directory, expected a directory"
 
 
 def all_of(directory):
-    """Everything in it, as it is: what it is, whose, when it was changed, and its bytes."""
+    """Returns inode, mode, owner, links, modification time and content of everything in a directory."""
     found = {}
     for path in [directory, *sorted(directory.rglob("*"))]:
         meta = path.lstat()
@@ -30,7 +31,7 @@ def as_nobody(script, directory):
 
 
 def make_elsewhere(place):
-    """A directory of root's with the names of parts, finished and unfinished ones, in the folder of a table and beside it."""
+    """Creates a directory of root with files named like parts, finished and unfinished, in a table folder and beside it."""
     elsewhere = place / "elsewhere"
     for folder in (elsewhere, elsewhere / "block"):
         folder.mkdir(mode=0o755)
@@ -44,7 +45,7 @@ def make_elsewhere(place):
 
 
 def make_theirs(place):
-    """A directory of a user without any privilege, with one for a capture in it."""
+    """Creates a directory of a user without any privilege, with one for a capture in it."""
     theirs = make_nobodys(place / "theirs")
     make_nobodys(theirs / "run")
     return theirs
@@ -54,7 +55,7 @@ def lost(told):
     return sum(sum(of_class["lost"].values()) for of_class in told["classes"])
 
 
-# How the owner of the directory makes a name mean another directory, and what of the capture it is.
+# Ways in which the owner of the directory makes a name refer to another directory, and the part of the capture concerned.
 SWAPS = {
     "a table's folder by a link": ("run/block", "mv run/block run/away; ln -s ../../elsewhere/block run/block", "rm run/block; mv run/away run/block"),
     "a table's folder by a directory": ("run/block", "mv run/block run/away; mkdir run/block", "rmdir run/block; mv run/away run/block"),
@@ -63,7 +64,8 @@ SWAPS = {
 
 
 def swapped(recorder, theirs, elsewhere, swap, while_swapped=lambda lines: None):
-    """A recording in whose directory names mean something else for a while; `while_swapped` is told how to see the list of parts."""
+    """Makes a name in the directory of a recording refer to something else for a while; `while_swapped` receives a function that reads the
+    list of parts."""
     before = all_of(elsewhere)
     what, there, back = SWAPS[swap]
     out = theirs / "run"
@@ -71,10 +73,10 @@ def swapped(recorder, theirs, elsewhere, swap, while_swapped=lambda lines: None)
     last = lambda: int([line for line in lines(out) if '"finished":{"table":"block"' in line][-1].split("block/part-")[1][:6])
     wait_for(lambda: sum('"table":"block"' in line for line in lines(out)) > 3, "parts", 60)
     as_nobody(there, theirs)
-    # Whatever it is called now.
+    # The directory under its current name.
     kept = theirs / "away" if what == "run" else out
     began = health_of(kept)
-    # It tries again each second, and loses again what comes.
+    # The recorder retries each second, and loses the new events each time.
     wait_for(lambda: health_of(kept)["elapsed_ms"] > began["elapsed_ms"] + 2_500, "tries", 60)
     assert lost(health_of(kept)) > lost(began)
     while_swapped(lambda: lines(kept))
@@ -84,8 +86,8 @@ def swapped(recorder, theirs, elsewhere, swap, while_swapped=lambda lines: None)
     wait_for(lambda: last() > number, "parts again", 60)
     capture = recorder.stop(expected=3)
     assert all_of(elsewhere) == before
-    # The one that is told may be of the moment between two names.
-    errors = ("is another directory than it was", LINK, "No such file or directory")
+    # The reported error may be from the time between two names.
+    errors = ("is another directory than at the start", LINK, "No such file or directory")
     assert any(error in recorder.text for error in errors), recorder.text
     if "itself" in swap:
         check_sums(capture)
@@ -95,7 +97,7 @@ def swapped(recorder, theirs, elsewhere, swap, while_swapped=lambda lines: None)
 
 
 def check_sums(capture):
-    """Every event is a row or counted as lost. When that was is not known of all: rows of `loss` were lost as well."""
+    """Checks that every event is a row or counted as lost. The time of some losses is unknown: rows of `loss` were lost as well."""
     for account in capture.manifest["books"]["accounts"]:
         assert account["seen"] == account["written"] + sum(account["lost"].values()), account
     written = sum(account["written"] for account in capture.manifest["books"]["accounts"] if account["class"] == "block")
@@ -121,7 +123,7 @@ def test_root_writes_nothing_where_the_owner_of_the_directory_leads(disk, writer
 
 @pytest.mark.parametrize("swap", SWAPS)
 def test_root_deletes_nothing_where_the_owner_of_the_directory_leads(disk, small, writer, record, swap):  # noqa: F811
-    """The oldest parts have to go just then, because the disk is full."""
+    """The oldest parts are deleted at that time, because the disk is full."""
     elsewhere, theirs = make_elsewhere(small.mount), make_theirs(small.mount)
     recorder = record("--device", disk.name, "--layers", "block", "--max-disk", "40MiB", *OFTEN, out=theirs / "run")
     space = os.statvfs(small.mount)
@@ -131,14 +133,14 @@ def test_root_deletes_nothing_where_the_owner_of_the_directory_leads(disk, small
         assert removed() == 0
         ballast = fill(small, space.f_blocks * space.f_frsize // 100 * 3)
         if "itself" in swap:
-            # Nothing can be taken off a list that is not in its place.
+            # Nothing can be removed from a list that is not in its place.
             wait_for(lambda: "paused" in run(BIN / "iostrata", "status", theirs / "away").stdout, "a pause", 60)
         else:
             wait_for(lambda: removed() > 3, "parts that are to go", 60)
         ballast.unlink()
 
     capture, _ = swapped(recorder, theirs, elsewhere, swap, fill_up)
-    # Gone are those of the capture, as soon as its folder was there again.
+    # The parts of the capture are deleted as soon as its folder is back.
     listed = {part["file"] for part in capture.manifest["parts"]}
     assert {path.relative_to(capture.directory).as_posix() for path in capture.directory.glob("*/*.parquet")} == listed
     assert {removed["table"] for removed in capture.manifest["removed"]} == {"block"}
@@ -146,7 +148,7 @@ def test_root_deletes_nothing_where_the_owner_of_the_directory_leads(disk, small
 
 
 def cut_off(capture):
-    """Makes a finished capture one whose recorder was killed, with a part of `block` that was never finished."""
+    """Makes a finished capture incomplete, with a part of `block` that was never finished, as after a kill of its recorder."""
     manifest = json.loads((capture / "manifest.json").read_text())
     (capture / "manifest.json").write_text(json.dumps({**manifest, "state": "recording"}))
     (capture / "block/.part-000099.parquet.tmp").write_text("torn")
@@ -154,7 +156,7 @@ def cut_off(capture):
 
 @pytest.fixture
 def two_captures(generate, tmp_path):
-    """Two captures that were cut off."""
+    """Two incomplete captures."""
     made = generate("--events", 20_000, out=tmp_path / "run")
     shutil.copytree(made, tmp_path / "other")
     for capture in (made, tmp_path / "other"):
@@ -176,7 +178,7 @@ def test_neither_recover_nor_redact_follow_a_linked_table_folder(two_captures, t
     refused = analyze(command, capture)
     assert (refused.returncode, refused.stderr) == (1, f"iostrata-analyze: {capture}/{table}: {LINK}\n")
     assert all_of(tmp_path / "elsewhere") == before
-    # With the folder in its place again it is as it should be.
+    # With the folder back in its place the command succeeds.
     (capture / table).unlink()
     (tmp_path / "elsewhere").rename(capture / table)
     assert analyze(command, capture).returncode == 0
@@ -236,11 +238,11 @@ def test_under_sudo_nothing_is_made_where_who_asked_may_not(disk, public_dir, th
         assert refused.returncode == 1 and f"iostrata: --out: cannot make {out} as user {NOBODY}" in refused.stderr, refused
         assert "Permission denied" in refused.stderr and refused.stderr.count("\n") == 1, refused
     assert list(root_owned.iterdir()) == []
-    # A link of theirs leads to nothing more.
+    # A link of that user leads to nothing more.
     (theirs / "link").symlink_to(root_owned)
     assert record(theirs / "link/x").returncode == 1
     assert list(root_owned.iterdir()) == []
-    # Where they may, all of it is theirs, what was missing above it too.
+    # Where the user has permission, everything belongs to that user, including missing parents.
     assert record(theirs / "x/y").returncode == 0
     assert {path.lstat().st_uid for path in theirs.rglob("*")} - {NOBODY} == {0}, "but for the link that root made"
     assert {path.name for path in theirs.rglob("*") if path.lstat().st_uid == 0} == {"link"}

@@ -1,4 +1,4 @@
-"""blktrace's own files as captures: what is in them is what blkparse and btt say, and what the recorder saw of the same requests."""
+"""Imports of blktrace's files: they agree with blkparse and btt, and with the recorder's rows of the same requests."""
 
 import csv
 import json
@@ -15,9 +15,9 @@ from conftest import BIN, Capture, analyze, require, run
 from machine import VM, fetch_kernel, make_payload
 
 LINES = ["5.10", "6.1", "6.12"]
-# Requests take 1/60 s each: what tracing itself takes of an emulated processor's time is nothing beside that.
+# Requests take 1/60 s each: compared with that, the tracing overhead on an emulated processor is negligible.
 IOPS = 60
-# Of averages, as the project promises.
+# Tolerance of averages, as documented by the project.
 TOLERANCE = 0.01
 
 Q2C, D2C = "dur_ns", "dur_ns - queue_ns - coalesce(insert_ns, 0)"
@@ -27,12 +27,12 @@ def imported(out, *files, **options):
     return run(BIN / "iostrata-analyze", "import", "--format", "blktrace", "--out", out, *files, **options)
 
 
-# What blktrace, blkparse and btt of one run say.
+# Output of blktrace, blkparse and btt of one run.
 
 
 @pytest.fixture(scope="module", params=LINES)
 def left(request, tmp_path_factory):
-    """What a machine left behind, whose disk blktrace and the recorder looked at, at the same time."""
+    """Output of a machine with blktrace and the recorder on the same disk at the same time."""
     line = request.param
     fetch_kernel(line)
     programs = ["mkfs.ext4", "fstrim", "blktrace", f"{require('dd')}=/usr/local/bin/dd"]
@@ -62,7 +62,7 @@ def phase(request, left, tmp_path_factory):
 
 
 def btt(merged):
-    """The averages of all devices in nanoseconds and how many bios they are of, by btt's name."""
+    """Returns btt's averages over all devices in nanoseconds, with the number of bios, by btt's name."""
     told = run(require("btt"), "-i", merged, cwd=merged.parent)
     assert told.returncode == 0, told.stderr
     rows = re.findall(r"^(\w2\w)\s+[\d.]+\s+([\d.]+)\s+[\d.]+\s+(\d+)$", told.stdout, re.MULTILINE)
@@ -70,7 +70,7 @@ def btt(merged):
 
 
 def by_request(part, trace, recorded, which=""):
-    """A time of each request: by the trace, and by the capture."""
+    """Returns a time of each request: from the trace, and from the capture."""
     timed = f"""select op, sector, bytes, row_number() over (partition by op, sector, bytes order by ts_ns), {part} from {{block}} {which}"""
     theirs, ours = [{tuple(of): ns for *of, ns in capture.sql(timed)} for capture in (trace, recorded)]
     assert theirs.keys() == ours.keys()
@@ -79,7 +79,7 @@ def by_request(part, trace, recorded, which=""):
 
 @pytest.mark.parametrize("phase", ["single"], indirect=True)
 def test_averages_are_those_of_btt(phase):
-    """Both of the import and of the recorder itself. btt's averages are of bios, and of a flush sequence up to its data."""
+    """Averages of the import, and of the recorder's rows, equal btt's. btt's averages are over bios, and for a flush sequence up to its data."""
     _, _, trace, recorded, merged = phase
     theirs = btt(merged)
     assert theirs["Q2C"][1] == theirs["D2C"][1] == 300
@@ -88,7 +88,7 @@ def test_averages_are_those_of_btt(phase):
     for part in (Q2C, D2C):
         pairs = by_request(part, trace, recorded)
         assert len(pairs) == 300
-        # An emulated processor may wait for its turn between the one's look at the clock and the other's. That is few requests, or the averages differ.
+        # An emulated processor may be descheduled between the two clock readings. That affects few requests, or the averages differ.
         steady = sorted(pairs, key=lambda pair: abs(pair[0] - pair[1]))[:-6]
         off = sum(ours for _, ours in steady) / sum(blktraces for blktraces, _ in steady) - 1
         print(f"{recorded.directory}: {part} {off}")
@@ -109,12 +109,12 @@ def test_counts_and_bytes_are_those_of_blkparse(phase):
         assert theirs[f"{way}", "Merges"][0] == merges
         assert theirs[f"{way}s", "Completed"][1] == kib
     assert theirs["Reads", "Completed"][0] == ours["Read"][3]
-    # Those of a flush sequence complete once more at its end.
+    # Requests of a flush sequence complete once more at its end.
     assert theirs["Writes", "Completed"][0] >= ours["Write"][3]
 
 
 def test_every_request_is_one_of_the_recorder(phase):
-    """Operation, place, size, merges and who queued it are the same of each; times are, on the whole."""
+    """Operation, sector, size, merges and submitter of each request equal the recorder's; times agree in the median."""
     name, _, trace, recorded, _ = phase
     assert (trace.manifest["devices"][0]["name"], len(trace.manifest["devices"])) == ("nvme0n1", 1)
     row = """op, sector, bytes, bios, requeues, error, dev, flags & 59, coalesce(submitter_comm, comm), insert_ns is null,
@@ -124,8 +124,8 @@ def test_every_request_is_one_of_the_recorder(phase):
     operations = {operation for operation, *_ in ours}
     assert operations >= ({"read", "write"} if name == "single" else {"read", "write", "flush", "device_flush", "discard"})
     assert name == "single" or max(bios for _, _, _, bios, *_ in ours) > 1
-    # Request by request, and the median: an emulated processor may wait for its turn between the one's look at the clock and the other's. The wall clock
-    # is told once by the one, and read often by the other.
+    # Per request, and the median: an emulated processor may be descheduled between the two clock readings. blktrace reads the wall clock once, the
+    # recorder often.
     off_ns = statistics.median(abs(ours - blktraces) for blktraces, ours in by_request("ts_ns", trace, recorded))
     assert off_ns < 50_000_000, off_ns
     for part in (Q2C, D2C):
@@ -141,17 +141,17 @@ def test_what_the_trace_cannot_know_is_not_there(phase):
         0, 0, 0, 0, 0, "none", "none")
     assert trace.one("select count(*) from {block} where submitter_pid is null and op != 'device_flush'") == (0,)
     assert trace.manifest["books"]["incomplete"]["unidentified_requests"] == 0
-    # Not flagged are the superblock and what is read or written by way of the disk's own pages.
+    # Not flagged are the superblock, and reads and writes through the disk's own pages.
     classes = "select class, count(*) from {block} where op in ('read', 'write') group by all"
     ours, theirs = dict(trace.sql(classes)), dict(recorded.sql(classes))
-    # Linux 5.10 does not mark what the journal writes as metadata.
+    # Linux 5.10 does not mark journal writes as metadata.
     marked, = recorded.one("select count(*) from {block} where class = 'journal' and flags & 2 > 0 and op = 'write'")
     assert sum(ours.values()) == sum(theirs.values()) and ours.get("journal", 0) == marked, (ours, theirs)
     assert marked in (0, theirs.get("journal", 0)), theirs
 
 
 def test_a_merged_stream_is_the_files(phase, tmp_path):
-    """`blkparse -d` counts time from the first record, and leaves that of notices as it was."""
+    """The import of a merged stream equals that of the files: `blkparse -d` counts time from the first record, and leaves that of notices unchanged."""
     _, directory, trace, _, merged = phase
     result = run(BIN / "iostrata-analyze", "import", "--format", "blktrace", "--out", tmp_path / "stream", "-", stdin=merged.open())
     assert result.returncode == 0, result.stderr
@@ -160,7 +160,7 @@ def test_a_merged_stream_is_the_files(phase, tmp_path):
     assert stream.sql(f"select {row} from {{block}} order by all") == trace.sql(f"select {row} from {{block}} order by all")
     starts = [capture.one("select min(ts_ns) from {block}")[0] for capture in (stream, trace)]
     assert abs(starts[0] - starts[1]) < 50_000_000, starts
-    # And with the CPUs' records one after the other, as of `blktrace -o -`.
+    # The same with the CPUs' records one after another, as from `blktrace -o -`.
     pieces = b"".join(file.read_bytes() for file in sorted(directory.glob("nvme0n1.blktrace.*")))
     (tmp_path / "pieces").write_bytes(pieces)
     assert imported(tmp_path / "again", tmp_path / "pieces").returncode == 0
@@ -168,7 +168,7 @@ def test_a_merged_stream_is_the_files(phase, tmp_path):
     assert Capture(tmp_path / "again").sql(f"select {row} from {{block}} order by all") == trace.sql(f"select {row} from {{block}} order by all")
 
 
-# Traces made here.
+# Synthetic traces.
 
 DISK, OTHER = 8 << 20, 8 << 20 | 16
 READ, WRITE, SYNC, META, NOTIFY = (1 << bit for bit in (16, 17, 19, 28, 26))
@@ -178,7 +178,7 @@ BEGIN_NS = 1_700_000_000_000_000_000
 
 
 class Trace:
-    """Records, with those that are in every trace first."""
+    """A trace, which begins with the records that every trace has."""
 
     def __init__(self, order="<", device=DISK, cpu=0, clock=True):
         self.order, self.device, self.cpu, self.sequence, self.bytes = order, device, cpu, 0, b""
@@ -219,7 +219,7 @@ def test_both_byte_orders_are_read(order, tmp_path):
 
 
 def latency(capture):
-    """The rows of latency.csv, as dictionaries, and what the command says."""
+    """Returns the rows of latency.csv, as dictionaries, and the output of the command."""
     told = analyze("latency", capture, "--exact", "--out", capture.parent / "latency")
     assert told.returncode == 0, told.stderr
     with open(capture.parent / "latency" / "latency.csv", newline="") as lines:
@@ -228,7 +228,7 @@ def latency(capture):
 
 @pytest.mark.parametrize("inserts", [False, True])
 def test_of_a_trace_that_has_no_queueing_the_device_is_timed(inserts, tmp_path):
-    """As of `blktrace -a issue -a complete`. A request of which one end alone is there has no duration."""
+    """Without queueing events (`blktrace -a issue -a complete`) the device phase is measured. A request with only one end has no duration."""
     trace, took = Trace(), [20 + number % 7 for number in range(1000)]
     for number, ns in enumerate(took):
         if inserts:
@@ -236,7 +236,7 @@ def test_of_a_trace_that_has_no_queueing_the_device_is_timed(inserts, tmp_path):
         trace.add(103 + number * 50, "D", number * 8, 4096, READ).add(103 + number * 50 + ns, "C", number * 8, 4096, READ)
     trace.add(90_000, "C", 80_000, 512, READ)
     result = imported(tmp_path / "out", trace.write(tmp_path / "sda.blktrace.0"))
-    assert result.returncode == 0 and "the phase `device` (D2C) is known alone" in result.stdout, result.stdout + result.stderr
+    assert result.returncode == 0 and "`device` (D2C) is the only known phase" in result.stdout, result.stdout + result.stderr
     found, said = latency(tmp_path / "out")
     by_phase = {row["phase"]: row for row in found}
     assert by_phase.keys() == ({"device", "insert"} if inserts else {"device"})
@@ -245,7 +245,7 @@ def test_of_a_trace_that_has_no_queueing_the_device_is_timed(inserts, tmp_path):
     assert [device[name] for name in ("count", "untimed", "min_ns", "p50_ns", "p99_ns", "max_ns")] == [
         "1000", "1", *(str(ns) for ns in (ranked[0], ranked[499], ranked[989], ranked[-1]))]
     assert not inserts or (by_phase["insert"]["min_ns"], by_phase["insert"]["max_ns"]) == ("3", "3")
-    assert "not known: when requests were queued" in said
+    assert "not known: queueing times of requests" in said
 
 
 @pytest.mark.parametrize("pack", ["gzip", "zstd", "xz"])
@@ -264,7 +264,8 @@ def test_compressed_files_are_those_that_were_compressed(pack, tmp_path):
 
 
 def test_cpus_and_disks_are_put_in_order_of_time(tmp_path):
-    """Queued on one CPU, completed on another; each disk for itself. The number of its files gives no order."""
+    """CPUs and disks are sorted by time: requests queued on one CPU and completed on another, each disk separately. The numbers of files give no
+    order."""
     first, second = Trace(), Trace(cpu=1, clock=False)
     other = Trace(device=OTHER, clock=False)
     for number in range(1000):
@@ -281,10 +282,10 @@ def test_cpus_and_disks_are_put_in_order_of_time(tmp_path):
 
 def test_merges_requeues_errors_and_splits(tmp_path):
     trace = Trace()
-    # A back merge, a front merge, and two requests that become one.
+    # A back merge, a front merge, and two requests that are merged into one.
     trace.add(10, "Q", 8, 4096).add(11, "G", 8, 4096).add(12, "Q", 16, 4096).add(13, "M", 16, 4096).add(14, "Q", 0, 4096).add(15, "F", 0, 4096)
     trace.add(16, "Q", 24, 4096).add(17, "G", 24, 4096).add(18, "M", 24, 4096).add(20, "D", 0, 16384).add(30, "C", 0, 16384)
-    # Handed back, and failed in the end.
+    # Requeued, and failed in the end.
     trace.add(40, "Q", 100, 512).add(41, "D", 100, 512).add(42, "R", 100, 512).add(45, "D", 100, 512).add(50, "C", 100, 512, error=-5)
     # Split in two.
     trace.add(60, "Q", 200, 8192).add(61, "X", 200, 4096, payload=struct.pack(">Q", 208)).add(62, "D", 200, 4096).add(63, "D", 208, 4096)
@@ -325,12 +326,12 @@ def test_a_disk_that_sends_its_bios_on_is_a_level_above(tmp_path):
 
 
 @pytest.mark.parametrize("change, expected", [
-    # Cut off before anything in it came to its end: what is whole of it is no request.
-    (lambda whole: whole[:-1], "there is no request in what was given"),
+    # Truncated before any request completed: there is no request in it.
+    (lambda whole: whole[:-1], "the trace files have no requests"),
     (lambda whole: whole[:56] + b"x" * 200, "record 2: byte 56: begins with 0x787878"),
-    (lambda whole: whole[:56 - 5], "there is no request in what was given"),
+    (lambda whole: whole[:56 - 5], "the trace files have no requests"),
     (lambda whole: b"\x08" + whole[1:], "record 1: byte 0: is of version 8 of blktrace's format, expected 7"),
-    (lambda whole: b"\0" * 4096, "begins with 0x00000000, expected a record of blktrace"), (lambda whole: b"", "there is no request in what was given"),
+    (lambda whole: b"\0" * 4096, "begins with 0x00000000, expected a record of blktrace"), (lambda whole: b"", "the trace files have no requests"),
 ])
 def test_what_is_no_trace_is_refused_and_leaves_nothing(change, expected, tmp_path):
     whole = Trace().add(10, "Q", 8, 4096).add(20, "C", 8, 4096).bytes
@@ -360,5 +361,5 @@ def test_memory_does_not_follow_the_length_of_the_trace(tmp_path):
         peaks[requests] = peak
         assert duckdb.sql(f"select count(*), sum(bytes)::bigint, max(dur_ns) from '{tmp_path}/{requests}/block/*.parquet'").fetchall() == [(requests, requests * 4096, 200)]
     print(f"peak MiB by requests: {peaks}")
-    # 400,000 requests are 58 MB of trace. Of their rows a row group is kept, however many there are.
+    # 400,000 requests are 58 MB of trace. One row group of their rows is kept in memory, whatever their number.
     assert peaks[400_000] < peaks[20_000] + 40, peaks

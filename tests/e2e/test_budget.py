@@ -1,4 +1,4 @@
-"""What the analyzer may take of memory."""
+"""Memory limit of the analyzer."""
 
 import csv
 import os
@@ -9,10 +9,10 @@ from conftest import BIN, run, summary_rows
 
 MIB = 1 << 20
 
-# Processes that each read a file once, and what those must fit.
+# Number of processes that each read a file once, and the limit that is sufficient for them.
 PROCESSES, FITS, LITTLE = (1_000_000, 512, 64) if os.environ.get("IOSTRATA_SOAK") else (200_000, 160, 40)
 
-# A moment passes before what takes too much is noticed.
+# An excess is detected with a delay.
 BEYOND = 64
 
 
@@ -21,7 +21,7 @@ def capture(generate):
     return generate("--events", 3_000_000, "--processes", 60, "--files", 20_000)
 
 
-# A process that was forked has its parent's memory for a moment, and the kernel remembers: so this small one starts it, and no test runner.
+# A forked process has its parent's memory for a moment, which the kernel includes in the peak: so this small process starts it, not the test runner.
 WITNESS = """
 import resource, subprocess, sys
 code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
@@ -30,7 +30,7 @@ print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def peak(*arguments):
-    """Exit code, standard error, and the greatest memory that was resident, as the kernel counts it."""
+    """Returns exit code, standard error, and the peak resident memory, as counted by the kernel."""
     told = run(sys.executable, "-c", WITNESS, BIN / "iostrata-analyze", *arguments)
     code, most = map(int, told.stdout.split())
     return code, told.stderr, most
@@ -39,7 +39,7 @@ def peak(*arguments):
 def test_less_memory_is_the_same_result(capture, tmp_path):
     for analysis, size in (("summary", 128), ("queue", 256), ("path", 256), ("pattern", 320), ("footprint", 384), ("report", 512)):
         results = []
-        # As much as is taken unless something else is asked for, by more threads than there are CPUs.
+        # The default limit, with more threads than CPUs.
         for options, size in ((("--threads", 8), 512), (("--threads", 2, "--memory", f"{size}MiB"), size)):
             out = tmp_path / f"{analysis}{size}{len(options)}"
             code, said, most = peak(analysis, capture, *options, "--out", out)
@@ -51,16 +51,16 @@ def test_less_memory_is_the_same_result(capture, tmp_path):
 
 def test_what_would_take_more_is_refused_in_time(capture, tmp_path):
     code, said, most = peak("latency", capture, "--exact", "--memory", "64MiB", "--threads", 2, "--out", tmp_path / "out")
-    assert code == 1 and len(said.splitlines()) == 1 and "this takes more than 64.0 MiB of memory" in said and "--since" in said, said
-    # A piece of a part is read before it is noticed.
+    assert code == 1 and len(said.splitlines()) == 1 and "memory limit of 64.0 MiB exceeded" in said and "--since" in said, said
+    # A piece of a part is read before the excess is detected.
     assert most < 160 * MIB and not any((tmp_path / "out").glob("*.csv"))
     code, said, _ = peak("summary", capture, "--memory", "1MiB")
-    assert code == 2 and "no less than 32.0 MiB" in said
+    assert code == 2 and "at least 32.0 MiB" in said
 
 
 @pytest.fixture(scope="module", params=["sh", "own"])
 def short_lived(generate, request):
-    """A capture of very many processes: with one name, in one system, or each with a name, an executable, a cgroup and a system of its own."""
+    """A capture of very many processes: with one name, in one system, or each with its own name, executable, cgroup and system."""
     name = ("--short-lived-name", "sh") if request.param == "sh" else ()
     return request.param, generate("--events", 20_000, "--short-lived", PROCESSES, *name)
 
@@ -77,7 +77,7 @@ def test_very_many_short_lived_processes_fit(short_lived, tmp_path):
         print(f"{PROCESSES} processes, {kind}: {analysis} {most / MIB:.0f} MiB")
         assert code == 0, said
         assert most <= FITS * MIB, f"{analysis}: {most / MIB:.0f} MiB of {FITS}"
-    # Each of them is there, with what it read and what it is called.
+    # Each of them is present, with its reads and its name.
     rows = summary_rows(tmp_path / "summary/summary.csv")
     assert len(rows) >= (PROCESSES if kind == "own" else 1)
     mine = [row for row in rows if row["system"] == "sh" or row["system"].startswith("job")]
@@ -93,9 +93,9 @@ def test_very_many_short_lived_processes_fit(short_lived, tmp_path):
     calls = sum(int(row["count"]) for row in table(tmp_path / "summary/latency.csv")
                 if row["layer"] == "syscall" and (row["system"] == "sh" or row["system"].startswith("job")))
     assert calls == PROCESSES
-    # On a terminal those are shown that did most.
+    # A terminal shows those with the most operations.
     shown = run(BIN / "iostrata-analyze", "summary", capture).stdout
-    assert ("systems that did fewer operations are not shown" in shown) == (kind == "own") and len(shown.splitlines()) < 1_200
+    assert ("systems with fewer operations are not shown" in shown) == (kind == "own") and len(shown.splitlines()) < 1_200
 
 
 def test_no_command_takes_much_more_than_it_may(short_lived, tmp_path):
@@ -113,9 +113,9 @@ def test_no_command_takes_much_more_than_it_may(short_lived, tmp_path):
         assert most <= (LITTLE + BEYOND) * MIB, f"{analysis}: {most / MIB:.0f} MiB of {LITTLE}"
         if code == 1:
             refused.add(analysis)
-            assert len(said.splitlines()) == 1 and f"this takes more than {LITTLE}.0 MiB of memory" in said and "--memory" in said, said
+            assert len(said.splitlines()) == 1 and f"memory limit of {LITTLE}.0 MiB exceeded" in said and "--memory" in said, said
             assert not out.exists() or not any(out.iterdir())
         else:
             assert code in (0, 3), said
-    # As many as that fit nowhere: the test saw refusals.
+    # These fit nowhere, so the test did exercise refusals.
     assert {"summary", "trace", "report"} <= refused, refused

@@ -1,4 +1,4 @@
-"""Captures held against others: the numbers are those of the single analyses, the intervals those of numpy's resampling."""
+"""Comparison of captures: the numbers equal those of the single analyses, the intervals those of numpy's resampling."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def before(generate):
 
 @pytest.fixture(scope="module")
 def after(generate):
-    """With a worse page cache."""
+    """Creates the captures after the change, with a worse page cache."""
     return repeats(generate, 101, "--hit-ratio", "0.4")
 
 
@@ -41,7 +41,7 @@ def test_repeats_that_differ_are_told_by_how_much(before, after, tmp_path):
     worse = rows["summary", "system=etcd", "read_amp_bytes"]
     assert "worse" in worse["marks"].split() and float(worse["change_low"]) > 0.3
     assert rows["cache", "scope=all", "hit_ops_share"]["marks"] == "worse"
-    # Means are those of what each capture says by itself.
+    # Means are those of the values of the single captures.
     for table, columns, value in (("latency", ("system", "layer", "op", "phase"), "p99_ns"), ("summary", ("system",), "read_amp_bytes")):
         values = {}
         for side, captures in (("before", before), ("after", after)):
@@ -68,7 +68,7 @@ def test_repeats_that_differ_are_told_by_how_much(before, after, tmp_path):
 
 
 def interval(before, after):
-    """The expanded percentile interval of five values on each side; 2.776 is Student's quantile of four degrees of freedom."""
+    """Returns the expanded percentile interval of five values on each side; 2.776 is Student's quantile of four degrees of freedom."""
     random = numpy.random.default_rng(1)
     draws = [random.choice(side, (200_000, REPEATS)).mean(axis=1) for side in (before, after)]
     tail = NormalDist().cdf(-2.776 * (REPEATS / (REPEATS - 1)) ** 0.5)
@@ -91,7 +91,7 @@ def test_two_recordings_are_compared_by_their_windows(before, after, tmp_path):
     assert all(float(row["difference"]) == 0 for row in same.values()) and "0 of" in text
     about = json.loads((tmp_path / "one" / "about.json").read_text())["files"]["compare.csv"]
     assert about["analysis"] == "compare" and len(about["captures"]) == 2
-    # Twice the same bytes, and in each form.
+    # The same bytes twice, and in each format.
     compared(tmp_path / "again", before[0], after[0], "--threads", "1")
     assert (tmp_path / "again" / "compare.csv").read_bytes() == (tmp_path / "one" / "compare.csv").read_bytes()
     assert analyze("compare", before[0], after[0], "--out", tmp_path / "json", "--format", "json").returncode == 0

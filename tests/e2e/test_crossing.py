@@ -1,4 +1,4 @@
-"""Where the time of calls goes and what syncs force out: against DuckDB, which joins calls and requests, and against fio's own account."""
+"""Latency breakdown of calls, and data written by syncs: against DuckDB, which joins calls and requests, and against fio's report."""
 
 import csv
 import json
@@ -16,14 +16,14 @@ PARTS = ("no_request", "rest", "queue", "device", "unknown")
 
 
 def fio(disk, *arguments):
-    """Runs fio on a file of its own; what it says of it."""
+    """Runs fio on a file of its own and returns its report."""
     command = [require("fio"), "--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", "--output-format=json", *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output[output.index("{"):])["jobs"][0]
 
 
 def table(name, capture, out, *arguments):
-    """The rows of a table by scope, name and call. The last requests before a recording ends may be unseen, which is told."""
+    """Returns the rows of a table by scope, name and call. The last requests before the end of a recording may be lost, which the exit code reports."""
     result = analyze(name, capture, "--out", out, *arguments)
     assert result.returncode in (0, 3), result.stderr
     with open(out / f"{name}.csv", newline="") as lines:
@@ -41,7 +41,7 @@ def test_direct_reads_are_what_the_requests_of_their_threads_are(fast_disk, reco
     capture, job = recorded(record, fast_disk, tmp_path / "run", "--rw=randread", "--bs=4k", "--ioengine=psync", "--direct=1", "--numjobs=2",
                             "--group_reporting", "--io_size=8M")
     row = table("path", capture.directory, tmp_path / "out")["system", "fio", "direct_read", "pread64"]
-    # As DuckDB joins them: each request is within the one call of its thread, with all of its time.
+    # As joined by DuckDB: each request is within the one call of its thread, with all of its time.
     ops, total, queued, device, joined = capture.one("""
         with calls as (select tid, ts_ns, ts_ns + dur_ns as end_ns, dur_ns from {syscall} where op = 'pread64' and flags & 16384 <> 0),
         joined as (select c.ts_ns, queue_ns + coalesce(insert_ns, 0) as queued, b.dur_ns from calls c
@@ -59,7 +59,7 @@ def test_what_is_in_the_page_cache_waits_for_nothing(disk, record, tmp_path):
     subprocess.run(["sync", "-f", disk.mount], check=True)
     capture, job = recorded(record, disk, tmp_path / "run", "--rw=read", "--bs=4k", "--ioengine=psync", "--invalidate=0")
     row = table("path", capture.directory, tmp_path / "out", "--file", "*/file")["all", "", "read", "pread64"]
-    # The kernel may have dropped pages of it.
+    # The kernel may have dropped pages of the file.
     dropped, = capture.one("select count(*) from {block} where op = 'read'")
     assert int(row["ops"]) == job["read"]["total_ios"] and int(row["waited"]) <= dropped < 100
     assert float(row["no_request_share"]) == 1 if dropped == 0 else float(row["no_request_share"]) > 0.5
@@ -84,7 +84,7 @@ def test_each_sync_forces_out_what_was_written_before_it(call, options, disk, re
     kind = "sync_write" if call == "pwrite64" else "sync"
     rows = table("sync", capture.directory, tmp_path / "out")
     row = rows["all", "", kind, call]
-    # fio does not sync after the last write, and has no count of fdatasync.
+    # fio does not sync after the last write, and does not count fdatasync.
     written = job["write"]["total_ios"] - (kind == "sync")
     assert job["write"]["total_ios"] == 128 and (call != "fsync" or written == job["sync"]["total_ios"])
     assert int(row["ops"]) == written and row["failed"] == "0"
@@ -94,14 +94,14 @@ def test_each_sync_forces_out_what_was_written_before_it(call, options, disk, re
     journal, blocks, commits = capture.one("""
         select (select coalesce(sum(bytes), 0)::bigint from {block} where class = 'journal'),
             (select coalesce(sum(blocks), 0)::bigint from {fs} where op = 'commit'), (select count(*) from {fs} where op = 'commit')""")
-    # Each write appends, and so changes the size of the file, which goes through the journal.
+    # Each write appends, and so changes the file size, which is journaled.
     assert written <= int(row["commits"]) <= commits and 0 < int(row["journal_blocks"]) <= blocks
     assert 0.95 * journal <= int(row["journal_bytes"]) <= journal
-    # The same of the process, the file and the disk.
+    # The same values for the process, the file and the disk.
     for scope in ("process", "file", "device"):
         (other,) = [row for (of, _, _, op), row in rows.items() if (of, op) == (scope, call)]
         assert [other[name] for name in ("ops", "data_bytes", "commits")] == [row[name] for name in ("ops", "data_bytes", "commits")]
-    # Time: that of the calls, most of which is spent on requests.
+    # Time of the calls, most of which is spent on requests.
     path = table("path", capture.directory, tmp_path / "out")["all", "", kind, call]
     total, = capture.one(f"select sum(dur_ns)::bigint from {{syscall}} where op = '{call}'")
     assert int(path["total_ns"]) == int(row["total_ns"]) == total and int(path["waited"]) >= written
@@ -115,7 +115,7 @@ def test_operations_that_go_on_beside_their_thread_have_their_own_requests(fast_
         row = table("path", capture.directory, tmp_path / "out")["system", "fio", "direct_read", op]
         assert int(row["ops"]) == job["read"]["total_ios"] == 1024
         assert int(row["waited"]) >= 0.99 * 1024 and float(row["unknown_share"]) < 0.02, row
-        # Each request is one operation's: their times together are those of the requests, but for what the program was told late.
+        # Each request belongs to one operation: their total time is that of the requests, except for late completions to the program.
         queued, device = capture.one("""
             select sum(queue_ns + coalesce(insert_ns, 0))::bigint, sum(dur_ns - queue_ns - coalesce(insert_ns, 0))::bigint
             from {block} where op = 'read' and evidence = 'direct' and comm = 'fio' and class = 'data'""")
@@ -143,7 +143,7 @@ def test_without_requests_time_is_not_told_apart(tmp_path):
 
 
 def cache_of(capture, out, *arguments):
-    """Rows of cache.csv by scope and name."""
+    """Returns rows of cache.csv by scope and name."""
     assert analyze("cache", capture, "--out", out, *arguments).returncode in (0, 3)
     with open(out / "cache.csv", newline="") as lines:
         return {(row["scope"], row["name"]): row for row in csv.DictReader(lines)}
@@ -166,14 +166,14 @@ def test_reads_through_the_cache_hit_and_miss(disk, record, tmp_path):
         assert (int(row["filled_bytes"]), int(row["readahead_bytes"])) == (filled, ahead)
         found[name] = {**row, "missing_bytes": missing}
     cold, warm, random = (found[name] for name in ("cold", "warm", "random"))
-    # Each page came in once; most calls found it there, because it was read ahead.
+    # Each page was filled once; most calls hit, because of readahead.
     assert int(cold["filled_bytes"]) == 16 << 20 and float(cold["hit_pages_share"]) == 0 and 0.5 < float(cold["hit_ops_share"]) < 1
     assert 0 < int(cold["readahead_bytes"]) <= 16 << 20 and cold["unused_bytes"] == "0"
-    # But for what the kernel may have dropped since the first time, as a virtual machine does that gives memory back.
+    # Except for pages that the kernel may have dropped since the first read, as in a virtual machine that returns memory.
     missing = warm["missing_bytes"]
     assert abs(int(warm["filled_bytes"]) - missing) < 1 << 19, warm
     assert min(float(warm["hit_ops_share"]), float(warm["hit_pages_share"])) > 0.95 - missing / (16 << 20), warm
-    # Reads around each place bring in more than is used.
+    # Reads around each offset fill more pages than are used.
     filled = int(random["filled_bytes"])
     assert int(random["unused_bytes"]) == max(0, filled - (1 << 20)) and int(random["miss_ops"]) > 100
 
@@ -203,7 +203,7 @@ def test_what_the_cache_did_is_duckdbs(tmp_path):
     (expected,) = duckdb.sql(query).fetchall()
     row = rows["all", ""]
     assert tuple(int(row[name]) for name in ("read_ops", "read_bytes", "filled_bytes", "dirtied_bytes", "readahead_bytes")) == expected
-    # What it absorbed is what amplification.csv says.
+    # Absorbed bytes equal those in amplification.csv.
     assert analyze("amplification", FIXTURE, "--out", tmp_path / "amplification").returncode == 0
     with open(tmp_path / "amplification" / "amplification.csv", newline="") as lines:
         absorbed = {(row["scope"].replace("total", "all"), row["name"], row["id"], row["direction"]): row["absorbed_bytes"] for row in csv.DictReader(lines)}
@@ -217,7 +217,7 @@ def test_what_the_cache_did_is_duckdbs(tmp_path):
 
 
 def test_direct_writes_of_others_are_nothing_that_a_sync_forced_out(disk, record, tmp_path):
-    """One thread writes past the cache, another syncs the same file over and over."""
+    """Direct writes of another thread are not attributed to a sync: one thread writes past the cache, another syncs the same file repeatedly."""
     (disk.mount / "file").write_bytes(bytes(16 << 20))
     subprocess.run(["sync", "-f", disk.mount], check=True)
     recorder = record("--device", disk.name, out=tmp_path / "run")

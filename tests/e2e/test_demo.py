@@ -11,11 +11,12 @@ def test_the_demo_prints_a_summary(recordable, tmp_path):
     result = run(ROOT / "scripts/demo.sh", env={**os.environ, "CARGO_TARGET_DIR": str(BIN.parent)})
     assert result.returncode == 0, result.stderr
     assert "SYSTEM" in result.stdout and "dd" in result.stdout
-    assert "balanced" in result.stderr and "NOT BALANCED" not in result.stderr
+    assert ": consistent" in result.stderr and "INCONSISTENT" not in result.stderr
 
 
 def test_without_privilege_it_says_so_and_shows_the_recorded_capture(public_dir):
-    """As nobody, and without sudo: in PATH are only the few programs that the script needs to find that out."""
+    """Without privilege and without sudo the demo says so and shows the recorded capture; PATH has only the few programs that the script
+    needs to find that out."""
     programs = public_dir / "target/release"
     binaries = public_dir / "bin"
     for directory in (programs, binaries):
@@ -33,5 +34,5 @@ def test_without_privilege_it_says_so_and_shows_the_recorded_capture(public_dir)
         env={"PATH": str(binaries), "CARGO_TARGET_DIR": str(public_dir / "target"), "HOME": "/"},
     )
     assert result.returncode == 0, result.stderr
-    assert "recording needs root, and there is no sudo" in result.stdout
+    assert "recording needs root, and sudo is not installed" in result.stdout
     assert "debian-6.12-nvme" in result.stdout and "SYSTEM" in result.stdout

@@ -1,4 +1,4 @@
-"""A fixed set of fio's jobs, each of them held against fio's own report and against the kernel's counters of the disk."""
+"""A fixed set of fio jobs, each checked against fio's own report and against the kernel's counters of the disk."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from conftest import Disk, Loop, Recorder, require
 from fio import CALLS, Job, check_latencies, check_operations, fio, latencies
 
-# engine, what, size, jobs, as what, depth, by the cache or not, operations of each job, what else
+# engine, rw, size, jobs, processes or threads, depth, buffered or direct, operations of each job, other options
 JOBS = [Job(*row) for row in (
     ("sync", "randread", "4k", 1, "processes", 1, "buffered", 4000),
     ("sync", "write", "512", 4, "processes", 1, "buffered", 2000),
@@ -53,7 +53,7 @@ JOBS = [Job(*row) for row in (
 
 
 class Files(Disk):
-    """Files of an ext4, some for each job, laid out by fio."""
+    """Files on ext4, separate for each job, laid out by fio."""
 
     def arguments_for(self, name, job):
         (self.mount / name).mkdir()
@@ -63,7 +63,7 @@ class Files(Disk):
 
 
 class Bare(Loop):
-    """A disk without a file system, which all jobs share. Whoever closes it last writes it back."""
+    """A disk without a file system, shared by all jobs. The last close writes it back."""
 
     def arguments_for(self, _, job):
         return [*job.arguments(), f"--filename={self.device}"]
@@ -73,7 +73,7 @@ class Bare(Loop):
 
 
 class Done(NamedTuple):
-    """What fio says of a job, what the kernel counted of the disk meanwhile, and from when until when, in the time of the capture."""
+    """fio's report of a job, the increase of the disk's kernel counters, and begin and end in the time of the capture."""
 
     fios: dict
     kernel: dict
@@ -82,7 +82,7 @@ class Done(NamedTuple):
 
 
 class Differential:
-    """All jobs in one recording, each by a program of its own name."""
+    """All jobs in one recording, each by a program with its own name."""
 
     def __init__(self, place, jobs, directory):
         programs = directory / "bin"
@@ -122,7 +122,7 @@ BARE = named(job for job in JOBS if job.direct and not any(option.startswith(("-
 
 
 def at(make, jobs):
-    """A fixture: all of the jobs done there."""
+    """Returns a fixture with all jobs done on one target."""
     @pytest.fixture(scope="module")
     def done(recordable, tmp_path_factory):
         directory = tmp_path_factory.mktemp("differential")
@@ -138,7 +138,7 @@ files, bare = at(lambda directory: Files(directory, mebibytes=1536), FILES), at(
 
 
 def parameters(jobs):
-    """Each job under its name."""
+    """Returns each job as a parameter with its name."""
     return [pytest.param(name, job, id=job.name) for name, job in jobs.items()]
 
 
@@ -170,28 +170,28 @@ def check(differential, name, job):
 
 
 def check_device(capture, done):
-    """All that the kernel counted of the disk while a job went on, and was written back, is in rows of that time, to the byte."""
+    """Checks that everything the kernel counted during a job and its writeback is in rows of that time, to the byte."""
     then = f"ts_ns between {done.began_ns} and {done.ended_ns}"
-    # A flush without data whose end nobody saw has no row, which the whole recording tells.
+    # A flush without data and without a captured end has no row; the whole recording has their number.
     unseen = sum(book.get("unseen_flushes") or 0 for book in capture.manifest["device_books"])
     for direction, ops in (("read", "('read')"), ("write", "('write', 'flush', 'write_zeroes')")):
         count, moved = capture.one(f"select count(*), coalesce(sum(bytes), 0)::bigint from {{block}} where {then} and op in {ops}")
         counted = done.kernel[f"{direction}_ops"]
         assert moved == done.kernel[f"{direction}_bytes"] and counted - unseen <= count <= counted, (direction, count, moved, done.kernel)
-        # The kernel's time of a request begins when it is allocated, which is before it is inserted or issued, and ends after the
-        # program at its end ran. It adds up nanoseconds and shows whole milliseconds.
+        # The kernel's time of a request begins at its allocation, which precedes insertion and issue, and ends after the program at its end
+        # ran. It sums nanoseconds and shows whole milliseconds.
         parts = "coalesce(sum(dur_ns - coalesce(queue_ns, dur_ns)), 0)::bigint"
         spent = capture.one(f"select {parts} from {{block}} where {then} and op = '{direction}'")[0]
         assert spent <= (done.kernel[f"{direction}_ms"] + 1) * 1_000_000, (direction, spent, done.kernel)
 
 
 def check_direct(capture, name, job, fios):
-    """What is not cached the disk does, all of it and no more, while those who asked wait or the operation is under way."""
+    """Checks that the disk does all direct I/O and no more, while the caller waits or the operation is in flight."""
     for direction, call in zip(("read", "write"), CALLS[job.engine]):
         data = f"from {{block}} where op = '{direction}' and class = 'data' and comm = '{name}' and evidence = 'direct'"
         bios, requests, timed, moved = capture.one(f"select coalesce(sum(bios), 0)::bigint, count(*), count(dur_ns), coalesce(sum(bytes), 0)::bigint {data}")
         assert moved == fios[direction]["io_bytes"], direction
-        # One request for each: so the longest, the second longest and so on are no longer than the calls that they are of.
+        # One request for each operation: so the longest, the second longest and so on are no longer than their calls.
         if bios == requests == timed == fios[direction]["total_ios"] > 0:
             ranks = "quantile_disc(dur_ns, [0.5, 0.9, 0.99, 1.0])"
             [device] = capture.one(f"select {ranks} {data}")

@@ -1,4 +1,4 @@
-"""Some of fio's jobs on Debian's 5.10, 6.1 and 6.12 in virtual machines, held against its report and the kernel's counters."""
+"""Some fio jobs on Debian's 5.10, 6.1 and 6.12 in virtual machines, checked against fio's report and the kernel's counters."""
 
 import pytest
 from conftest import Capture, require, run
@@ -29,7 +29,7 @@ def payload(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=["5.10", "6.1", "6.12"])
 def booted(request, payload, tmp_path_factory):
-    """What a kernel's machine left behind: the line and the directory."""
+    """Output of a kernel's machine: the line and the directory."""
     fetch_kernel(request.param)
     out = tmp_path_factory.mktemp("vm") / request.param
     machine = run(VM / "boot.sh", "--kernel", request.param, "--payload", payload, "--out", out, "--timeout", "400", "--modules", "ext4")
@@ -38,7 +38,7 @@ def booted(request, payload, tmp_path_factory):
 
 
 def report(out, name, job):
-    """What fio says of a job; skips the test where the kernel has not what fio asks of it."""
+    """Returns fio's report of a job; skips the test if the kernel lacks what fio needs."""
     code, said = [(out / f"{name}.{what}").read_text().strip() for what in ("code", "err")]
     if code != "0" and any(refusal in said for refusal in ("Function not implemented", "Operation not supported", "Invalid argument")):
         pytest.skip(f"this kernel refuses {job.name}: {said.splitlines()[-1]}")
@@ -62,7 +62,7 @@ def test_operations_and_latencies_are_fios(booted, name, job, tmp_path):
 @pytest.mark.parametrize("name, job", [(name, job) for name, job in JOBS.items() if job.direct],
                          ids=[job.name for job in JOBS.values() if job.direct])
 def test_what_is_not_cached_the_disk_does(booted, name, job):
-    """Of whatever engine: what is read and written is its process's, to the byte."""
+    """With every engine, direct reads and writes are attributed to their process, to the byte."""
     _, out = booted
     fios, capture = report(out, name, job), Capture(out / "capture")
     for direction in ("read", "write"):

@@ -1,4 +1,4 @@
-"""The disk that the capture is written to: never filled, and no reason to stop or to lose without counting when it fails."""
+"""The disk that the capture is written to is never filled, and its failure neither stops the recording nor causes uncounted losses."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ SECONDS = 600 if os.environ.get("IOSTRATA_SOAK") else 12
 
 @pytest.fixture
 def small(recordable, tmp_path):
-    """A file system of 64 MiB to write captures to."""
+    """A file system of 64 MiB for captures."""
     (tmp_path / "small").mkdir()
     small = Disk(tmp_path / "small", mebibytes=64)
     yield small
@@ -35,7 +35,7 @@ def free_bytes(path):
 
 
 class LeastFree(threading.Thread):
-    """Looks at the free space of a file system all the time."""
+    """Polls the free space of a file system and keeps the minimum."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
@@ -52,7 +52,7 @@ class LeastFree(threading.Thread):
 
 
 def fill(disk, leave):
-    """Takes so much of the free space that `leave` bytes are left."""
+    """Allocates free space until `leave` bytes are left."""
     ballast = disk.mount / "ballast"
     with open(ballast, "wb") as file:
         os.posix_fallocate(file.fileno(), 0, free_bytes(disk.mount) - leave)
@@ -70,7 +70,7 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     recorder = record("--device", disk.name, "--flush-interval", "500ms", "--rotate-interval", "1s", out=small.mount / "run")
     recorder.wait_until(lambda health: health["paused"])
     time.sleep(SECONDS)
-    # What closing the parts gave back may be taken once more.
+    # Space that closing the parts freed may be used once more.
     recorder.wait_until(lambda health: health["paused"])
     least = watch.stop()
     full = sorted((small.mount / "run").glob("*/part-*.parquet"))
@@ -80,7 +80,7 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
     recorder.wait_until(lambda health: health["parts"] > before["parts"] + 1)
     capture = recorder.stop(expected=3)
     print(f"{SECONDS} s on a full disk: {(least - reserve) / MIB:.2f} MiB free above the reserve, lost {capture.lost_events()}")
-    assert "the recording pauses" in recorder.text and "the recording goes on" in recorder.text, recorder.text
+    assert "the recording pauses" in recorder.text and "the recording continues" in recorder.text, recorder.text
     assert least >= reserve
     causes = {cause for _, cause in capture.lost_events()}
     assert "disk_full" in causes and "write_failed" not in causes, causes
@@ -92,14 +92,15 @@ def test_a_full_disk_pauses_the_recording_which_goes_on_when_there_is_room(disk,
 
 
 def test_a_start_that_finds_no_room_leaves_nothing_in_the_way(recordable, tmp_path):
-    """A file system that has room for the first few files: whichever it is that cannot be made, the same command works when there is room."""
+    """A failed start leaves nothing behind: on a file system with room for the first few files, the same command works later, whichever file cannot
+    be created."""
     place = tmp_path / "place"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=2", "none", place], check=True)
     command = [BIN / "iostrata", "record", "--out", place / "run", "--layers", "block", "--duration", "100ms"]
     refused = 0
     try:
-        # The directory, its lock, nine tables, the manifest, the list, up to when all is whole, and parts.
+        # The directory, its lock, nine tables, the manifest, the list, the completeness file, and parts.
         for inodes in range(1, 20):
             subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", place], check=True)
             started = run(*command)
@@ -117,7 +118,7 @@ def test_a_start_that_finds_no_room_leaves_nothing_in_the_way(recordable, tmp_pa
 
 
 def size_of(directory):
-    """What its files take, as far as they are still there."""
+    """Returns the total size of the files that still exist."""
     total = 0
     for path in directory.rglob("*"):
         with contextlib.suppress(FileNotFoundError):
@@ -132,7 +133,7 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
 
     def work():
         fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=SECONDS)
-        # A machine that is busy takes longer to fill it.
+        # A busy machine takes longer to fill it.
         while size_of(recorder.out) + sum(removed["bytes"] for removed in parts_of(recorder.out)[1]) < 2 * most:
             fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
 
@@ -143,7 +144,7 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
     while load.is_alive():
         largest = max(largest, size_of(recorder.out))
         time.sleep(0.02)
-    # What a part costs is its own: the manifest is not written again for it.
+    # The cost of a part is independent of the others: the manifest is not rewritten.
     assert (manifest.stat().st_ino, manifest.stat().st_mtime_ns) == (began.st_ino, began.st_mtime_ns)
     capture = recorder.stop(expected=None)
     written = sum(removed["bytes"] for removed in capture.manifest["removed"]) + size_of(recorder.out)
@@ -152,10 +153,10 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
     capture.check_books()
     removed = {removed["table"]: removed for removed in capture.manifest["removed"]}
     assert set(removed) >= {"syscall", "block"} and not set(removed) & {"process", "file", "clock", "loss"}
-    # The names of those whose rows are left are there, though they are older than any of these.
+    # Processes of the remaining rows are named, though their rows are older than any of these.
     assert capture.one("select count(*) from {process}")[0] > 0
 
-    # The analyzer takes all tables from the same moment on: as much as DuckDB counts from there.
+    # The analyzer reads all tables from the same time on: its sums equal DuckDB's from there.
     from_ns = max(removed["last_ts_ns"] for removed in capture.manifest["removed"])
     out = recorder.out.parent / "results"
     summary = analyze("summary", recorder.out, "--out", out)
@@ -168,7 +169,7 @@ def test_a_capture_stays_within_its_room_and_what_is_left_is_whole(fast_disk, re
 
 @pytest.mark.moments
 def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, record):  # noqa: F811
-    """Others take the room that the capture may have: what is left of it is the newest."""
+    """The oldest parts are removed before the recording pauses: when others use the space of the capture, the newest rows remain."""
     space = os.statvfs(small.mount)
     reserve = space.f_blocks * space.f_frsize // 100 * 5
     fill(small, reserve + 6 * MIB)
@@ -180,7 +181,7 @@ def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, recor
         fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
     least = watch.stop()
     capture = recorder.stop(expected=None)
-    # A machine that is busy may lose some before they come to the writer.
+    # A busy machine may lose some before they reach the writer.
     causes = {cause for _, cause in capture.lost_events()}
     assert not causes & {"disk_full", "write_failed"} and recorder.process.returncode == (3 if causes else 0), recorder.text
     assert "pauses" not in recorder.text and least >= reserve
@@ -192,14 +193,14 @@ def test_the_oldest_parts_go_before_the_recording_pauses(fast_disk, small, recor
 
 
 def books(text):
-    """Seen, written and lost of each class, as the recorder says at its end."""
-    found = re.findall(r"books +(\w+) +seen (\d+) = written (\d+) \+ lost (\d+)", text)
-    assert found, text
+    """Returns recorded and lost events of each class, from the recorder's summary."""
+    found = re.findall(r"^events +(\w+): (\d+) recorded, (\d+) lost(?: \([^)]*\))?$", text, re.MULTILINE)
+    assert found and len(found) == len(re.findall(r"^events +\w+: ", text, re.MULTILINE)), text
     return {name: tuple(int(count) for count in counts) for name, *counts in found}
 
 
 def stop_with_losses(recorder):
-    """What a recorder says at its end that is still there, though it could not write everything."""
+    """Stops a recorder that could not write everything, and returns its messages."""
     assert recorder.process.poll() is None
     recorder.process.send_signal(signal.SIGTERM)
     text = recorder.process.communicate(timeout=60)[1]
@@ -210,14 +211,13 @@ def stop_with_losses(recorder):
 def check_told(text):
     assert "panicked" not in text
     told = books(text)
-    assert all(seen == written + lost for seen, written, lost in told.values()), text
-    assert told["block"][2] > 0
+    assert told["block"][1] > 0
     return told
 
 
 def check_written(recorder, told):
-    """What the recorder says is written is there and readable, no more and no less."""
-    for table, (_, written, _) in told.items():
+    """Checks that the rows reported as written exist and are readable, no more and no less."""
+    for table, (written, _) in told.items():
         files = [str(file) for file in recorder.out.glob(f"{table}/part-*.parquet")]
         rows = len(duckdb.sql(f"select * from read_parquet({files})").fetchall()) if files else 0
         assert rows == written, table
@@ -242,7 +242,7 @@ def test_a_file_system_that_turns_read_only_costs_what_was_not_flushed(disk, sma
 def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, writer, record, tmp_path):  # noqa: F811
     recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "1s")
     recorder.wait_until(lambda health: health["parts"] > 0)
-    # The recorder answers under the number of its directory, which is gone then.
+    # The recorder is found by the inode number of its directory, which is gone then.
     shutil.rmtree(recorder.out)
     time.sleep(2)
     text = stop_with_losses(recorder)
@@ -252,7 +252,7 @@ def test_a_removed_directory_is_told_and_all_that_went_with_it_is_counted(disk, 
 
 @pytest.fixture
 def failing(recordable, tmp_path):
-    """A file system whose image lies on another one that is nearly full: what it writes there fails with EIO."""
+    """A file system with an image on another one that is nearly full: writes to it fail with EIO."""
     below, above = tmp_path / "below", tmp_path / "above"
     below.mkdir()
     above.mkdir()

@@ -1,4 +1,4 @@
-"""What the documentation names is there: a promise whose test was renamed has none."""
+"""Everything that the documentation names exists: a statement with a renamed test is unchecked."""
 
 import re
 
@@ -11,7 +11,7 @@ FILES = [file.relative_to(ROOT).as_posix() for place in ("crates", "tests", "bpf
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_files_that_a_page_names_are_there(page):
-    # Of C there are the kernel's files, too.
+    # Names of C files may also be the kernel's.
     named = re.findall(r"`((?:[\w./-]+\.rs)|(?:(?:crates|tests|bpf|bench|scripts|findings|fuzz)/[\w./-]+\.\w+)|(?:(?:test|soak)_\w+\.\w+))(?:::[^`]*)?`", page.read_text())
     missing = sorted({name for name in named if not any(f"/{file}".endswith(f"/{name.removeprefix('./')}") for file in FILES)})
     assert not missing, missing

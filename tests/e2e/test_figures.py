@@ -1,4 +1,4 @@
-"""The notebooks: the same bytes each time, what the tables say and nothing else, and no silence about what is missing."""
+"""The notebooks draw the same bytes each time, show exactly the values in the tables, and mark what is missing."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def cells(name, kind="code"):
 
 
 def drawn(name, results):
-    """The figure of a notebook, run in this process: what is in it can be asked for."""
+    """Runs the notebook of a figure in this process, so that its content can be inspected."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -59,7 +59,7 @@ def first(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def lossy(generate, tmp_path_factory):
-    """Results of a capture with several systems whose books tell of losses."""
+    """Results of a capture with several systems and counted losses."""
     capture = generate("--events", 60_000, "--files", 300, "--events-per-second", 10_000)
     manifest = json.loads((capture / "manifest.json").read_text())
     for account in manifest["books"]["accounts"]:
@@ -78,7 +78,7 @@ def read(results, name):
 
 
 def test_the_same_captures_make_the_same_bytes(first, tmp_path):
-    """Again, somewhere else, with another time zone, order of hashes, and taste of whoever runs it."""
+    """The same captures give the same bytes in another place, with another time zone, hash order and user settings."""
     settings = tmp_path / "settings"
     settings.mkdir()
     (settings / "matplotlibrc").write_text("font.size: 30\nsvg.fonttype: none\npdf.fonttype: 3\nfigure.facecolor: red\n")
@@ -200,7 +200,7 @@ def test_lines_and_points_are_those_of_the_tables(lossy):
 @pytest.mark.parametrize("name", FIGURES)
 def test_losses_are_told_in_the_figure(name, lossy):
     said = texts(drawn(name, lossy))
-    assert "Events were lost: block 300, syscall 60, vfs 5." in said
+    assert "Lost events: block 300, syscall 60, vfs 5." in said
 
 
 def test_a_percentile_without_an_upper_bound_has_an_arrow(lossy):
@@ -218,7 +218,7 @@ def test_an_empty_table_makes_a_figure_that_says_so(name, first, tmp_path):
     shutil.copy(first / "about.json", tmp_path)
     figure = drawn(name, tmp_path)
     said = texts(figure)
-    assert re.search(r"no [a-z ]+: there are none in the .* layer", said), said
+    assert re.search(r"no [a-z ]+: none recorded in the .* layer", said), said
     assert not any(axes.patches or axes.images for axes in figure.axes)
     assert (tmp_path / f"{name}.pdf").exists() and (tmp_path / f"{name}.svg").exists()
 
@@ -232,10 +232,10 @@ def test_a_layer_that_is_not_there_is_told_and_so_is_a_recording_that_was_cut_of
     assert analyze("report", capture, "--out", tmp_path / "out", "--layer", "block", "--layer", "vfs").returncode == 3
     for name in FIGURES:
         said = texts(drawn(name, tmp_path / "out"))
-        assert "No vfs layer (the kernel lets nobody)." in said and "No syscall layer (left out)." in said, name
-        assert "how much was lost is not known" in said and "Only layer" in said, name
+        assert "No vfs layer data (the kernel lets nobody)." in said and "No syscall layer data (excluded)." in said, name
+        assert "the number of lost events is unknown" in said and "Filter: layer" in said, name
         if name not in ("data_transfer", "heatmap_offset"):
-            assert "the capture has no syscall layer (left out)" in said, name
+            assert "no syscall layer data (excluded)" in said, name
 
 
 def draw(results, **env):
@@ -245,18 +245,18 @@ def draw(results, **env):
 def test_results_that_are_missing_are_one_line(tmp_path):
     result = draw(tmp_path / "nowhere")
     assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.count("\n") == 1 and f"there are no results in {tmp_path}/nowhere" in result.stderr
+    assert result.stderr.count("\n") == 1 and f"no results in {tmp_path}/nowhere" in result.stderr
 
 
 def test_what_can_be_drawn_of_a_summary_is_drawn(tmp_path):
-    """Each figure that cannot be is one line, and an old one of it does not stay."""
+    """Every figure that a summary allows is drawn; each other one is reported on one line, and its old file is removed."""
     assert analyze("summary", FIXTURE, "--out", tmp_path).returncode == 0
     (tmp_path / "path.svg").write_text("of other tables")
     result = draw(tmp_path)
     tables = {"efficiency": "queue", "heatmap_latency": "heatmap_latency", "heatmap_offset": "heatmap_offset", "path": "path", "timeline": "timeline"}
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        f"figures: {name}: there is no {table}.csv in {tmp_path}: `iostrata-analyze report CAPTURE --out DIR` writes it" for name, table in tables.items()]
+        f"figures: {name}: no {table}.csv in {tmp_path}: run `iostrata-analyze report CAPTURE --out DIR`" for name, table in tables.items()]
     assert {file.stem for file in tmp_path.glob("*.svg")} == set(FIGURES) - tables.keys()
 
 
@@ -267,7 +267,7 @@ def test_tables_of_different_captures_make_no_figure(first, tmp_path):
     about = json.loads((first / "about.json").read_text())
     about["files"]["path.csv"]["captures"][0]["capture_id"] = "another"
     (tmp_path / "mixed/about.json").write_text(json.dumps(about))
-    with pytest.raises(Exception, match="of different captures"):
+    with pytest.raises(Exception, match="from different captures"):
         drawn("path", tmp_path / "mixed")
     matplotlib.pyplot.close("all")
 
@@ -278,5 +278,5 @@ def test_names_are_drawn_as_they_are_and_a_sample_is_called_one(lossy, tmp_path)
     table.to_csv(tmp_path / "odd/latency.csv", index=False)
     figure = drawn("operations", tmp_path / "odd")
     assert {"nan", "$x_{2}$", "a?b?"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
-    assert "Sampled (--cpu-limit): numbers are estimates." in texts(figure)
+    assert "Sampled (--cpu-limit): values are estimates." in texts(figure)
     ElementTree.parse(tmp_path / "odd/operations.svg")

@@ -1,4 +1,4 @@
-"""Filters let through what they name, and nothing else."""
+"""Filters record what they name, and nothing else."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def writes(capture, table="syscall"):
 
 
 def test_a_command_and_its_children_and_nobody_else(disk, record):
-    """The command's grandchildren count; a process beside it does not, though it writes to the same disk meanwhile."""
+    """A command's grandchildren are recorded, a process beside it that writes to the same disk is not."""
     beside = subprocess.Popen(["sh", "-c", f"while :; do {WRITE.format(path=disk.mount / 'beside', count=1)}; done"])
     try:
         script = f"{WRITE.format(path=disk.mount / 'a', count=3)}; sh -c '{WRITE.format(path=disk.mount / 'b', count=4)}; :'"
@@ -57,7 +57,7 @@ def test_a_command_name(disk, record):
     capture = recorder.stop()
     owned = "select distinct comm from {block} where pid is not null"
     assert capture.sql(f"select distinct comm from {{syscall}} union {owned}") == [("dd",)]
-    # What no process owns is a part of the total.
+    # Unowned requests are part of the total.
     assert capture.one("select count(*) from {block} where class = 'journal'")[0] > 0
     assert writes(capture, "block")[0] == 5
 
@@ -102,7 +102,8 @@ def test_a_device_only(disk, record, tmp_path):
 
 
 def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
-    """The command's pages are written by a kernel worker, which is no child of it. Another file's, dirty since before, are nobody's."""
+    """Pages of the command are attributed to it though a kernel worker, which is not its child, writes them back; another file that was dirty before
+    is unattributed."""
     (disk.mount / "other").write_bytes(bytes(1 << 20))
     script = f"dd if=/dev/zero of={disk.mount}/file bs=64k count=16 status=none; sync -f {disk.mount}"
     capture = record("--", "sh", "-c", script).finish()
@@ -110,7 +111,7 @@ def test_what_a_worker_writes_back_for_a_command_is_the_commands(disk, record):
         select comm, submitter_comm like 'kworker%', sum(owned_bytes) from {block}
         where op = 'write' and class = 'data' and pid is not null group by all""")
     assert rows == [("dd", True, 1 << 20)]
-    # The shell has read from the system's disk, so that what nobody owns is recorded there too, and that others write there.
+    # The shell has read from the system's disk, so unowned requests are recorded there too, and others write there.
     nobodys = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and pid is null and dev = {disk.number}")
     assert nobodys == (1 << 20,)
 
@@ -123,8 +124,8 @@ def other_disk(recordable, tmp_path):
     other.close()
 
 
-# Turns pages dirty in each way in which somebody becomes their owner: the first of a clean file, beside another process, again when all are clean,
-# by a mapping.
+# Dirties pages in each way that makes a process their owner: the first of a clean file, beside another process, again when all are clean, by a
+# mapping.
 DIRTY = """if True:
     f = os.open({path!r}, os.O_RDWR | os.O_CREAT)
     os.write(f, b'x' * 16384)
@@ -136,7 +137,7 @@ DIRTY = """if True:
 
 
 def test_who_changes_files_of_other_disks_has_no_row(disk, other_disk, record, actors):
-    """Of those who change files of the recorded disk each has one, though no call of theirs was recorded."""
+    """Only processes that change files of the recorded disk have a row, even without a recorded call."""
     there, beside, elsewhere, shares = (actors() for _ in range(4))
     both = actors()
     recorder = record("--device", disk.name, "--layers", "block")
@@ -154,6 +155,6 @@ def test_who_changes_files_of_other_disks_has_no_row(disk, other_disk, record, a
     told = {pid for pid, in capture.sql("select distinct pid from {process}")}
     assert {there.pid, beside.pid, both.pid} <= told
     assert not told & {elsewhere.pid, shares.pid}
-    # And so it is of everybody: whoever has a row owns something.
+    # The same for all processes: each one with a row owns something.
     owners = {pid for pid, in capture.sql("select distinct pid from {part} where pid is not null")}
     assert {there.pid, beside.pid, both.pid} <= owners <= told

@@ -1,4 +1,4 @@
-"""fio as the witness: its own counts, bytes and percentiles, from its JSON, against ours of the same operations."""
+"""fio as an independent check: counts, bytes and percentiles from its JSON, compared with rows of the same operations."""
 
 import csv
 
@@ -6,10 +6,10 @@ import pytest
 from conftest import Loop, analyze
 from fio import BUCKET, DIGITS, fio
 
-# A rank, its column, and a rank so little lower that an operation of a hundred, and three of the longest, lie between.
+# A rank, its column, and a slightly lower rank, with one operation of a hundred, or three of the longest, in between.
 RANKS = {"50": ("p50_ns", "49"), "90": ("p90_ns", "89"), "95": ("p95_ns", "94"), "99": ("p99_ns", "98"), "99.9": ("p999_ns", "99.6")}
 PERCENTILE_LIST = sorted({*RANKS, *(lower for _, lower in RANKS.values())}, key=float)
-# Of operations of 4 MiB, what fio itself does between its two looks at the clock and the call.
+# fio's own time between its two clock readings and the call, for operations of 4 MiB.
 FIOS_OWN = 0.05
 MIB = 1 << 20
 
@@ -21,7 +21,7 @@ def loop(recordable, public_dir):
     loop.close()
 
 
-# Few under way: io_uring completes where nobody looks, and fio's time goes on until it does.
+# Low queue depths: io_uring completes asynchronously, and fio's latency includes the time until it reaps.
 @pytest.mark.parametrize("engine, depth, ops", [
     ("psync", 1, {"read": "pread64", "write": "pwrite64"}),
     ("libaio", 4, {"read": "aio_read", "write": "aio_write"}),
@@ -29,13 +29,14 @@ def loop(recordable, public_dir):
 ])
 @pytest.mark.moments
 def test_operations_bytes_and_percentiles_are_fios(engine, depth, ops, loop, record, tmp_path):
-    """
-    Of what waits and what does not. Where it does not, fio's completion latency leaves out the submission (in which a loop device
-    copies): ours begins where that begins, as does fio's total latency.
+    """Operations, bytes and percentiles equal fio's, for synchronous and asynchronous engines.
 
-    By the same clock, each operation is within what fio calls it, so of every rank ours is no more than fio's. The other way, what
-    is held up between fio's look at the clock and the call is further up in fio's list than in ours: ours is no less than fio's of a
-    rank that leaves out some.
+    For asynchronous engines fio's completion latency excludes the submission (in which a loop device copies): our duration begins with the
+    submission, as does fio's total latency.
+
+    By the same clock each operation lies within fio's latency, so for every rank our percentile is no more than fio's. In the other
+    direction, delays between fio's clock reading and the call move operations up in fio's ranking: our percentile is no less than fio's of
+    a slightly lower rank.
     """
     recorder = record("--device", loop.name, "--comm", "fio", "--layers", "syscall,block")
     [job] = fio(

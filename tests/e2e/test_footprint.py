@@ -1,4 +1,4 @@
-"""Which blocks are touched, against DuckDB; and of a workload of which it is known."""
+"""Blocks touched, against DuckDB, and for a known workload."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ def capture(generate):
 
 
 def footprint(capture, out, *arguments):
-    """The rows of both tables."""
+    """Returns the rows of both tables."""
     result = analyze("footprint", capture, "--out", out, *arguments)
     assert result.returncode == 0, result.stderr
 
@@ -29,7 +29,7 @@ def footprint(capture, out, *arguments):
 
 
 def touched(capture, layer):
-    """A view of all blocks that reads and writes touch, each as often as they do."""
+    """Creates a view of all blocks that reads and writes touch, once for each access."""
     size, begin = ("bytes", "sector * 512") if layer == "block" else ("ret", "offset_bytes")
     data = "true" if layer == "block" else "fd_kind in ('regular', 'block')"
     connection = duckdb.connect()
@@ -68,7 +68,8 @@ def test_blocks_are_duckdbs(layer, capture, tmp_path):
         since: tuple(counts) for since, _, _, *counts in by_window}
     assert 128 < len(windows) <= 512
 
-    # Without all of them: the same where there is room, and near it elsewhere; by any number of threads the same bytes.
+    # With sampled blocks the results are equal where there is room for all, and close elsewhere; any number of threads gives the same
+    # bytes.
     estimates, _ = footprint(capture, tmp_path / "one", "--layer", layer, "--threads", 1)
     footprint(capture, tmp_path / "five", "--layer", layer, "--threads", 5)
     for name in ("footprint.csv", "footprint_windows.csv"):
@@ -84,7 +85,7 @@ def test_blocks_are_duckdbs(layer, capture, tmp_path):
 
 
 def test_a_workload_touches_what_it_was_told_to(disk, record, tmp_path):
-    """4 MiB read twice, and the first MiB of it written four times."""
+    """A known workload has the expected footprint: 4 MiB read twice, and the first MiB of it written four times."""
     file = disk.mount / "file"
     file.write_bytes(bytes(4 << 20))
     disk.settle()
@@ -99,14 +100,14 @@ def test_a_workload_touches_what_it_was_told_to(disk, record, tmp_path):
     names = ("read_blocks", "write_blocks", "unique_read_blocks", "unique_write_blocks", "unique_blocks")
     assert [int(of_calls[name]) for name in names] == [2048, 1024, 1024, 256, 1024]
     assert (of_calls["reread_share"], of_calls["overwrite_share"], of_calls["footprint_bytes"]) == ("0.5", "0.75", str(4 << 20))
-    # On the disk the file may begin within a block of 4 KiB, and each request then has a bit of one more.
+    # On the disk the file may begin within a block of 4 KiB, and each request then touches one more block.
     for name, exact, more in zip(names, (2048, 1024, 1024, 256, 1024), (128, 64, 4, 4, 4)):
         assert exact <= int(of_requests[name]) <= exact + more, name
     assert float(of_requests["overwrite_share"]) == pytest.approx(0.75, abs=0.03) and float(of_requests["reread_share"]) == pytest.approx(0.5, abs=0.05)
 
 
 def stack_distances(touches):
-    """By power of two: how often a block is touched at that distance again; and how many first times there are. Slow and plain."""
+    """Computes reuse distances in the direct, slow form: number of touches by power of two, and number of first touches."""
     stack, again, seen = [], {}, set()
     for block in touches:
         if block in seen:

@@ -1,4 +1,4 @@
-"""The file system layer: the page cache, writeback, journal and sync, against the kernel's own accounts."""
+"""The file system layer (page cache, writeback, journal and sync) against the kernel's own counters."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ MIB = 1 << 20
 
 
 def pages(capture, pid, path, op):
-    """Bytes that the process did this to in the file, by how it came to it."""
+    """Returns the bytes of an operation of the process on the file, by access path."""
     number = path.stat().st_ino
     return dict(capture.sql(
         f"select via, sum(bytes)::bigint from {{fs}} where op = '{op}' and pid = {pid} and ino = {number} group by via"
@@ -19,7 +19,7 @@ def pages(capture, pid, path, op):
 
 
 def majors(pid):
-    """Major faults of a process so far (proc(5), stat, field 12)."""
+    """Returns the number of major faults of a process so far (proc(5), stat, field 12)."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[9])
 
 
@@ -33,14 +33,14 @@ def cold(disk, mib):
 def test_what_turns_dirty_is_what_the_kernel_charges_the_process_with(disk, record, actors):
     disk.settle()
     writer, path = actors(), disk.mount / "file"
-    # On whatever device: the kernel's account is of all that the process dirties.
+    # On any device: the kernel counts everything that the process dirties.
     recorder = record("--pid", str(writer.pid))
     before = writer.io()["write_bytes"]
     writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * (8 << 20)); f.flush()")
     charged = writer.io()["write_bytes"] - before
     capture = recorder.stop()
     assert pages(capture, writer.pid, path, "dirty") == {"call": 8 * MIB}
-    # Beside the data, what the file system keeps about it: the kernel charges that to the process too.
+    # In addition to the data, metadata of the file system: the kernel charges it to the process too.
     everything = f"select sum(bytes)::bigint from {{fs}} where op = 'dirty' and pid = {writer.pid}"
     assert capture.one(everything) == (charged,)
     assert pages(capture, writer.pid, path, "fill_write") == {"call": 8 * MIB}
@@ -50,13 +50,14 @@ def test_what_turns_dirty_is_what_the_kernel_charges_the_process_with(disk, reco
 
 
 def test_nothing_is_missing_or_double_where_what_is_gathered_is_taken_all_the_time(disk, record, actors):
-    """With the shortest interval the slots are emptied ten times a second, in interrupts of the very programs that fill them."""
+    """No event is missing or duplicated if aggregated rows are collected continuously: at the shortest interval the slots are emptied ten
+    times a second, in interrupts of the programs that fill them."""
     disk.settle()
     writers = [actors() for _ in range(4)]
     paths = [disk.mount / f"file{number}" for number in range(len(writers))]
     recorder = record("--layers", "fs", "--flush-interval", "100ms", *(word for writer in writers for word in ("--pid", str(writer.pid))))
     before = [writer.io()["write_bytes"] for writer in writers]
-    # Small files, made and truncated: of each page the cache is told anew.
+    # Small files, created and truncated: each page enters the cache again.
     work = "[(lambda f: (f.write(b'x' * 65536), f.close()))(open({!r}, 'wb', buffering=0)) for _ in range(600)]"
     threads = [threading.Thread(target=writer.do, args=(work.format(str(path)),)) for writer, path in zip(writers, paths)]
     [thread.start() for thread in threads]
@@ -87,7 +88,7 @@ def test_what_is_written_through_a_mapping_says_so(disk, record, actors):
     recorder = record("--device", disk.name)
     writer = actors()
     writer.do(f"f = open({str(path)!r}, 'r+b'); m = mmap.mmap(f.fileno(), 0); m[:] = b'y' * len(m)")
-    # Into the mapping by a call on another file: a fault all the same, in the kernel and for the caller.
+    # Into the mapping by a call on another file: also a fault, for the kernel and for the caller.
     other = disk.mount / "other"
     writer.do(f"g = open({str(other)!r}, 'w+b', buffering=0); g.truncate(1 << 20); n = mmap.mmap(g.fileno(), 0)")
     writer.do(f"z = open({str(path)!r}, 'rb', buffering=0); z.readinto(n)")
@@ -100,7 +101,7 @@ def test_a_cold_read_fills_the_cache_and_a_warm_one_does_not(disk, record, actor
     path = cold(disk, 8)
     recorder = record("--device", disk.name)
     reader = actors()
-    # What it needs to read at all is in the cache from now on.
+    # From now on everything that the read itself needs is cached.
     reader.do("len(open('/proc/self/stat', 'rb').read())")
     before = reader.io()["read_bytes"]
     reader.do(f"len(open({str(path)!r}, 'rb').read())")
@@ -144,7 +145,7 @@ def test_commits_log_what_the_journal_writes(disk, record, actors):
     )
     block_bytes = os.statvfs(disk.mount).f_bsize
     assert commits >= 50 and size == blocks * block_bytes and longest > 0
-    # The journal's super block is written beside them now and then.
+    # The journal's superblock is also written now and then.
     journal = capture.one("select sum(bytes)::bigint from {block} where class = 'journal' and op = 'write'")[0]
     assert 0 <= journal - size <= 4 * block_bytes, (journal, size, commits)
     assert capture.sql("select distinct comm[:5], ino from {fs} where op = 'commit'") == [("jbd2/", None)]
@@ -157,7 +158,8 @@ def test_commits_log_what_the_journal_writes(disk, record, actors):
 
 
 def test_what_the_allocator_reads_is_nobodys_file(disk, record):
-    """ext4 reads its block groups into the page cache at the first write; no call asked for that, and no page fault."""
+    """Block groups that ext4's allocator reads into the page cache at the first write belong to no file: neither a call nor a page fault
+    requested them."""
     disk.settle()
     recorder = record("--device", disk.name)
     subprocess.run(["dd", "if=/dev/zero", f"of={disk.mount / 'file'}", "bs=4k", "count=1", "conv=fsync", "status=none"], check=True)

@@ -1,4 +1,4 @@
-"""Pages that io_uring's workers bring into the cache or change: told by what they are for, not by whose registers a worker has."""
+"""Pages that io_uring workers fill or dirty are classified by the operation, not by the registers of the worker."""
 
 import csv
 import subprocess
@@ -20,8 +20,9 @@ def uring_workers(tmp_path):
 
 
 def test_reads_by_workers_are_no_faults_of_a_mapping(uring_workers, disk, record, tmp_path):
-    """
-    Every byte is read by a call that is told, so nothing is left to have come by a mapping. What was not in the cache is no hit.
+    """Reads by workers are not counted as faults of a mapping.
+
+    Every byte is read by a recorded call, so no byte remains for mappings. Bytes that were not cached are no hits.
     """
     path = disk.mount / "cold"
     path.write_bytes(bytes(RINGS * READS << 16))
@@ -41,7 +42,7 @@ def test_reads_by_workers_are_no_faults_of_a_mapping(uring_workers, disk, record
 
 
 def test_what_a_buffered_writer_brings_into_the_cache_is_not_read(disk, record):
-    """fio writes by io_uring, whose workers do it for want of a file system that does not wait. Nothing is read."""
+    """Fills for a buffered io_uring write are no reads: fio's writes are done by workers because the file system cannot avoid blocking."""
     disk.settle()
     path = disk.mount / "written"
     recorder = record("--device", disk.name)
@@ -56,7 +57,8 @@ def test_what_a_buffered_writer_brings_into_the_cache_is_not_read(disk, record):
 
 
 def test_what_a_write_must_read_first_is_no_read_of_its_caller(disk, record, actors):
-    """A part of a page is written into a cold file: the page is read for the write. The same by another is a read."""
+    """A fill for a partial page write is no read of the caller: the write of part of a page in a cold file reads the page; the same page
+    read by another process is a read."""
     path = disk.mount / "cold"
     path.write_bytes(bytes(MIB))
     disk.settle()

@@ -1,4 +1,4 @@
-"""What a daemon does for calls on its FUSE file system is counted once in totals: bindfs, from Debian, hands each call on."""
+"""I/O of a daemon for calls on its FUSE file system is counted once in totals: bindfs, from Debian, forwards each call."""
 
 import csv
 import os
@@ -10,7 +10,7 @@ from conftest import analyze, require, wait_for
 KIB = 1024
 BYTES = 4096 * KIB
 
-# A cold read, and a write that is synced, of one file through the file system of a daemon.
+# A cold read and a synced write of one file through the file system of a daemon.
 WORK = """
 {bindfs} -f --no-allow-other "$1" "$2" & daemon=$!
 while ! mountpoint -q "$2"; do sleep 0.05; done
@@ -23,7 +23,7 @@ wait $daemon
 
 @pytest.fixture
 def bound(disk):
-    """A directory with a file of which nothing is cached, and one to mount it on."""
+    """A directory with an uncached file, and a mount point for it."""
     source, target = disk.mount / "source", disk.mount / "target"
     source.mkdir()
     target.mkdir()
@@ -33,7 +33,7 @@ def bound(disk):
 
 
 def tables(capture, out):
-    # Where processes were selected, the loop device is a disk like the one that programs are read from.
+    # With selected processes, the loop device is a disk like the one that programs are read from.
     told = analyze("report", capture.directory, "--out", out)
     assert told.returncode == 0, told.stderr
     def read(name):
@@ -48,26 +48,26 @@ def test_calls_on_fuse_and_those_of_its_daemon_are_counted_once(disk, bound, rec
     daemon, total = summary["bindfs"], summary["(total)"]
     for direction in ("read", "write"):
         column = f"syscall_{direction}_bytes"
-        # Both rows are shown, each with what it did.
+        # Both rows are shown, each with its own I/O.
         assert int(summary["dd"][column]) >= BYTES and int(daemon[column]) >= BYTES
         everyone = sum(int(row[column]) for system, row in summary.items() if system != "(total)")
         assert int(total[column]) == everyone - int(daemon[column]) and total[f"served_{direction}_bytes"] == daemon[column]
         assert sum(int(window[column]) for window in timeline) == int(total[column])
         of_total, = (row for row in amplification if row["scope"] == "total" and row["direction"] == direction)
         assert int(of_total["call_bytes"]) == int(total[column])
-        # All that the daemon did may have been its own: the bounds have room for that.
+        # All I/O of the daemon may have been its own: the bounds include that.
         assert float(of_total["amplification_low"]) <= int(of_total["device_bytes"]) / everyone < float(of_total["amplification"])
         low = float(total[f"{direction}_amp_bytes_low"])
         assert low == pytest.approx(int(total[f"block_{direction}_bytes"]) / everyone)
-    # The file that was written reaches the device once.
+    # The written file reaches the device once.
     dev, = (device["dev"] for device in capture.manifest["devices"] if device["name"] == disk.name)
     data, = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and dev = {dev}")
     assert data == BYTES and 1.0 <= float(total["write_amp_bytes"]) < 1.2, total
-    assert "counted once: daemons of FUSE file systems" in said
+    assert "counted once: FUSE daemons serve calls" in said
 
 
 def test_a_daemon_that_is_recorded_alone_counts(disk, bound, record, tmp_path):
-    """Its calls are the uppermost that were recorded then."""
+    """A daemon that is recorded alone is counted: its calls are then the topmost recorded ones."""
     source, target = bound
     daemon = subprocess.Popen([require("bindfs"), "-f", "--no-allow-other", source, target])
     try:

@@ -1,6 +1,5 @@
-"""Captures of `iostrata-generate`: large enough for histograms, with thousands of files, and DuckDB to hold every cell against.
-
-The queries are those of the benchmark, so this also shows that what it compares is equal.
+"""Captures of `iostrata-generate`: large enough for histograms, with thousands of files, and every cell is compared with DuckDB. The
+queries are those of the benchmark, which also shows that the benchmark compares equal results.
 """
 
 import csv
@@ -24,7 +23,7 @@ def capture(generate):
 
 @pytest.fixture(scope="module")
 def tables(capture, tmp_path_factory):
-    """What the analyzer says, table by table."""
+    """Returns the analyzer's results, table by table."""
     out = tmp_path_factory.mktemp("results")
     result = analyze("summary", capture, "--out", out, "--threads", 3)
     assert result.returncode == 0, result.stderr
@@ -63,7 +62,7 @@ def test_operations_and_bytes_are_duckdbs(tables, ask):
 
 
 def test_bytes_of_every_process_cgroup_file_and_disk_are_duckdbs(capture, tables, ask):
-    """By class and by evidence too, and what is nobody's."""
+    """Bytes of every process, cgroup, file and disk equal DuckDB's, also by class, by evidence, and for unattributed bytes."""
     classes = ("data", "metadata", "journal", "readahead", "swap", "flush", "discard")
     evidences = ("direct", "page", "inode", "cgroup", "none")
     expected = defaultdict(lambda: defaultdict(int))
@@ -130,7 +129,7 @@ def test_the_same_parameters_make_the_same_capture(capture, generate, tmp_path):
 
 
 def test_row_groups_of_one_row_are_the_same_result(generate, tmp_path):
-    """Written anew by pyarrow, another program, with each row in a row group of its own."""
+    """Row groups of one row give the same result: rewritten by pyarrow with each row in a row group of its own."""
     from pyarrow import parquet
 
     capture = generate("--events", 9_000, "--files", 50)
@@ -146,13 +145,13 @@ def test_row_groups_of_one_row_are_the_same_result(generate, tmp_path):
         parquet.write_table(parquet.read_table(part), part, compression="zstd", use_dictionary=words, row_group_size=1)
         alone += parquet.read_metadata(part).num_row_groups
     assert alone >= 9_000
-    # What the list of parts says of their sizes goes with them.
+    # The list of parts is updated to the new sizes.
     relist(groups)
 
     def results(capture, out):
         result = analyze("report", capture, "--out", out)
         assert result.returncode == 0, result.stderr
-        # That another program wrote the parts is noted by `quality`.
+        # `quality` notes that another program wrote the parts.
         return {file.name: file.read_bytes() for file in out.glob("*.csv") if file.name != "quality.csv"}
     expected, found = results(capture, tmp_path / "expected"), results(groups, tmp_path / "found")
     assert found == expected and len(found) >= 18

@@ -1,4 +1,4 @@
-"""Operations in time and duration, and requests in time and place, against DuckDB."""
+"""Operations by time and duration, and requests by time and device offset, against DuckDB."""
 
 import csv
 
@@ -34,7 +34,7 @@ def test_cells_of_durations_are_duckdbs(layer, way, capture, heatmap):
     windows = {int(row["since_ns"]) // width for row in heatmap[0]}
     assert 250 <= max(windows) - min(windows) < 1000
     size = "bytes" if layer == "block" else "greatest(ret, 0)"
-    # Four classes to each power of two: of what is left after the first bit, two more.
+    # Four classes per power of two: two more bits after the first.
     first = "greatest(floor(log2(greatest(dur_ns, 1)))::bigint - 2, 0)"
     found = duckdb.sql(f"""select ts_ns // {width} * {width}, (dur_ns >> {first}) << {first}, count(*), sum({size})::bigint
         from read_parquet('{capture}/{layer}/*.parquet') where op in {OPS[way]} and dur_ns is not null group by all""").fetchall()

@@ -1,4 +1,4 @@
-"""Published traces as captures: what the analyzer counts is what DuckDB counts in the trace itself."""
+"""Published traces as captures: the analyzer's counts equal DuckDB's counts of the trace itself."""
 
 import bz2
 import csv
@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from conftest import BIN, analyze, require, run
 
-# A column name, its type in DuckDB, and how a request of the trace is written.
+# Column names, and the notation of one request of the trace.
 FORMATS = {
     "msr": ("Timestamp, Hostname, DiskNumber, Type, Offset, Size, ResponseTime",
             lambda us, disk, write, sector, sectors, ns: (128166372000000000 + us * 10, "src1", disk, ["Read", "Write"][write], sector * 512, sectors * 512, ns // 100)),
@@ -26,7 +26,7 @@ FORMATS = {
 
 
 def requests(count=20_000):
-    """Requests of three disks, in order of time."""
+    """Generates requests to three disks, in order of time."""
     rng, us = random.Random(1), 0
     for _ in range(count):
         us += rng.randrange(1, 400)
@@ -47,10 +47,10 @@ def imported(name, out, *files):
 
 
 def check_cut_off(result, capture, remark):
-    """An import of a trace that was cut off says so, and so does whoever analyzes it: what is missing is not known, and not zero."""
+    """Checks that an import of a truncated trace reports the truncation, and that analyses of it do: the missing part is unknown, not zero."""
     assert result.returncode == 3 and result.stderr == "" and remark in result.stdout, result.stdout + result.stderr
     summary = analyze("summary", capture)
-    assert summary.returncode == 3 and "was cut off" in summary.stderr, summary.stderr
+    assert summary.returncode == 3 and "was truncated" in summary.stderr, summary.stderr
     assert remark in json.loads((capture / "manifest.json").read_text())["layers"]["block"]["how"]
     assert re.search(r" recording +bad ", analyze("quality", capture).stdout)
 
@@ -93,7 +93,7 @@ def test_a_trace_can_be_analyzed(name, tmp_path):
     assert disks == ({"src1_0", "src1_1", "src1_2"} if name == "msr" else {"0", "1", "2"})
     with open(tmp_path / "out" / "latency.csv", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["phase"] == "total"]
-    # Only one of the traces says how long a request took.
+    # Only one of the traces has durations of requests.
     assert bool(rows) == (name == "msr") and all(int(row["count"]) > 0 for row in rows)
     again = tmp_path / "again"
     assert imported(name, again, tmp_path / "trace.csv").returncode == 0
@@ -102,7 +102,7 @@ def test_a_trace_can_be_analyzed(name, tmp_path):
 
 @pytest.mark.parametrize("pack", ["gzip", "zstd", "xz"])
 def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
-    """The first half and the second, compressed one by one and put together, as by what compresses in parallel."""
+    """Compressed files are read under any name: both halves, compressed one by one and concatenated, as by parallel compressors."""
     write_trace("alibaba", tmp_path / "trace.csv")
     text = (tmp_path / "trace.csv").read_bytes()
     half = text.index(b"\n", len(text) // 2) + 1
@@ -115,37 +115,37 @@ def test_compressed_files_are_read_whatever_they_are_called(pack, tmp_path):
     assert packed == plain
     rows = "select ts_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
     for number, share in enumerate((0.5, 0.97)):
-        # Cut off: as much as can be decoded is taken.
+        # Truncated: everything that can be decoded is imported.
         cut_off = parts[0][: int(len(parts[0]) * share)]
         (tmp_path / "cut.csv").write_bytes(cut_off)
         result = imported("alibaba", tmp_path / f"cut{number}", tmp_path / "cut.csv")
-        check_cut_off(result, tmp_path / f"cut{number}", "cut.csv: cut off: its compressed data ends early; everything complete before that was imported")
+        check_cut_off(result, tmp_path / f"cut{number}", "cut.csv: truncated: its compressed data ends early; everything complete before that was imported")
         cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "plain")]
         decoded = {"gzip": lambda: zlib.decompressobj(31).decompress(cut_off), "xz": lambda: lzma.LZMADecompressor().decompress(cut_off),
                    "zstd": lambda: subprocess.run([require("zstd"), "-dc"], input=cut_off, capture_output=True).stdout}[pack]()
-        # The decoder of xz waits for some 20 bytes before it begins a symbol: a few lines.
+        # The decoder of xz needs some 20 bytes ahead of a symbol: a few lines.
         missing = decoded.count(b"\n") - len(cut)
         assert 0 <= missing <= (5 if pack == "xz" else 0) and len(cut) > 1_000 and cut == whole[: len(cut)]
-    # Not the first block of zstd, nor a line of the others: nothing to take.
+    # Less than the first block of zstd, or a line of the others: nothing to import.
     (tmp_path / "short.csv").write_bytes(parts[0][:40])
     check_refused(imported("alibaba", tmp_path / "short", tmp_path / "short.csv"), tmp_path / "short", "short.csv: cannot be imported: its compressed data ends early\n")
-    # What is behind it is not called an early end.
+    # Trailing data is not reported as an early end.
     (tmp_path / "behind.csv").write_bytes(parts[0] + b"0,R,0,512,5\n")
     check_refused(imported("alibaba", tmp_path / "behind", tmp_path / "behind.csv"), tmp_path / "behind",
-                  f': behind its {pack} data there is something else, which begins with "0,R,0,512,": take it off')
+                  f': its {pack} data is followed by other data, which begins with "0,R,0,512,": remove it')
     damaged = bytearray(parts[0])
     damaged[len(damaged) // 2: len(damaged) // 2 + 40] = bytes(40)
     (tmp_path / "damaged.csv").write_bytes(damaged)
     result = imported("alibaba", tmp_path / "damaged", tmp_path / "damaged.csv")
     check_refused(result, tmp_path / "damaged", "damaged.csv: cannot be imported: ")
-    # What can be decoded of it may be wrong first.
+    # The decoded text may be invalid before the damage is detected.
     assert re.search(rf"its {pack} data is damaged$|: line \d+: .*expected", result.stderr.strip()), result.stderr
 
 
 def test_other_compressions_are_refused_by_their_names(tmp_path):
     (tmp_path / "trace.csv").write_bytes(bz2.compress(b"0,R,0,512,5\n"))
     check_refused(imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv"), tmp_path / "capture",
-                  "it is compressed by bzip2, expected gzip, zstd, xz or none: unpack it first, `bzip2 -dc FILE`, `-` reads that")
+                  "it is compressed by bzip2, expected gzip, zstd, xz or none: decompress it first, `bzip2 -dc FILE`, and import `-` (standard input)")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -167,14 +167,14 @@ def test_an_import_is_not_bad_for_what_a_trace_cannot_tell(name, tmp_path):
     with open(tmp_path / "out" / "quality.csv", newline="") as lines:
         verdicts = {row["check"]: (row["verdict"], row["found"]) for row in csv.DictReader(lines)}
     assert "bad" not in {verdict for verdict, _ in verdicts.values()}, verdicts
-    assert verdicts["attribution"] == ("note", "a trace that was imported tells no owners: systems, processes and files of requests are not known")
+    assert verdicts["attribution"] == ("note", "an imported trace has no owners: systems, processes and files of requests are not known")
     assert ("without owners, durations" in verdicts["layer block"][1]) == (name != "msr")
 
 
 @pytest.mark.parametrize("text, expected", [
     ("0,R,0,512,5\n\n0,R,0,512,6\n", "line 2 is empty, expected a request: there are others after it"),
     ("0,R,0,512\n", "line 1: 4 columns, expected 5: device_id,opcode,offset,length,timestamp"),
-    ("0,R,0,512,5\n0,Q,0,512,6\n", "line 2: opcode is \"Q\", expected R or W"), ("", "there is no request in what was given"),
+    ("0,R,0,512,5\n0,Q,0,512,6\n", "line 2: opcode is \"Q\", expected R or W"), ("", "the trace files have no requests"),
     ("0" * 100_000, "line 1 is longer than 65536 bytes"), ("0,R,7,512,5\n", "expected a multiple of 512"), ("\0\xff,,,,\n", "timestamp is"),
 ])
 def test_what_is_no_trace_is_refused_and_leaves_nothing(text, expected, tmp_path):
@@ -200,21 +200,21 @@ def test_of_a_trace_that_was_cut_off_all_is_taken_that_is_whole(name, tmp_path):
     for number, end in enumerate([text.rindex(b",") - 1, begin + 3]):
         (tmp_path / "cut.csv").write_bytes(text[:end])
         result = imported(name, tmp_path / f"cut{number}", tmp_path / "cut.csv")
-        check_cut_off(result, tmp_path / f"cut{number}", f"cut.csv: cut off: its last {end - begin} bytes are an incomplete line; everything complete before that was imported")
+        check_cut_off(result, tmp_path / f"cut{number}", f"cut.csv: truncated: its last {end - begin} bytes are an incomplete line; everything complete before that was imported")
         rows = "select ts_ns, dur_ns, dev, op, sector, bytes from '{}/block/*.parquet'"
         cut, whole = [duckdb.sql(rows.format(tmp_path / out)).fetchall() for out in (f"cut{number}", "whole")]
         assert cut == whole[:-1]
-    # Nor is one taken that can be read without its end: its last number may lack digits.
+    # A line without its end is also excluded: its last number may lack digits.
     whole = text.rstrip(b"\r\n")
     for number, end in enumerate([len(whole), len(whole) - 1]):
         (tmp_path / "open.csv").write_bytes(text[:end])
         result = imported(name, tmp_path / f"open{number}", tmp_path / "open.csv")
-        what = "a line without a newline, which may be cut off within a number (add one if it is not)"
-        check_cut_off(result, tmp_path / f"open{number}", f"open.csv: cut off: its last {end - begin} bytes are {what}; everything complete before that was imported")
+        what = "a line without a newline, which may be truncated within a number (add one if it is not)"
+        check_cut_off(result, tmp_path / f"open{number}", f"open.csv: truncated: its last {end - begin} bytes are {what}; everything complete before that was imported")
         assert "19,999 requests" in result.stdout
     (tmp_path / "only.csv").write_bytes(text[:text.index(b"\n")].rstrip(b"\r"))
     check_refused(imported(name, tmp_path / "only", tmp_path / "only.csv"), tmp_path / "only", "a line without a newline", "there is no request before it")
-    # Broken anywhere else it is none.
+    # Broken anywhere else, it is not a truncated trace.
     (tmp_path / "broken.csv").write_bytes(text[:-30] + b"\n" + text[:1000])
     result = imported(name, tmp_path / "broken", tmp_path / "broken.csv")
     assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
@@ -228,23 +228,23 @@ def test_an_import_is_never_spoken_of_as_a_recording(tmp_path):
         capture, is_cut = tmp_path / name, name == "cut"
         result = imported("msr", capture, tmp_path / f"{name}.csv")
         assert result.returncode == (3 if is_cut else 0) and result.stdout.startswith(rows), result.stdout
-        from_trace = "imported from a trace (msr)" + (" that was cut off" if is_cut else "")
+        from_trace = "imported from a trace (msr)" + (" that was truncated" if is_cut else "")
         recovered = analyze("recover", capture)
         assert recovered.returncode == 0 and f"nothing to recover, it was {from_trace}" in recovered.stdout
         status = run(BIN / "iostrata", "status", capture)
         assert status.returncode == 4 and status.stdout == f"{capture}: not a recording: it was imported from a trace (msr)\n"
         for command in ("summary", "latency", "queue", "top", "quality", "report", "trace"):
             told = analyze(command, capture, "--out", tmp_path / "out")
-            # One check is called that.
+            # One check has this name.
             words = (told.stdout + told.stderr).replace(str(tmp_path), "").replace(" recording  ", "")
             assert told.returncode == (3 if is_cut else 0) and not re.search(r"record(ed|er|ing)|at least 0|\b1 (rows|operations|requests|events|disks)\b|CPU", words), words
-            assert is_cut == (f"warning: {capture}: {from_trace}: what followed is missing" in told.stderr)
+            assert is_cut == (f"warning: {capture}: {from_trace}: the rest is missing" in told.stderr)
         with open(tmp_path / "out" / "quality.csv", newline="") as lines:
             found = {row["check"]: (row["verdict"], row["found"]) for row in csv.DictReader(lines)}
         assert not re.search(r"record(ed|er|ing)\b|at least 0", " ".join(text for _, text in found.values())), found
         assert found["recording"] == ("bad" if is_cut else "good", from_trace) and "clock" not in found
         with open(tmp_path / "out" / "loss.csv", newline="") as lines:
-            # From the last moment on that the trace has.
+            # From the last time in the trace on.
             assert [(row["cause"], row["since_ns"]) for row in csv.DictReader(lines)] == ([("cut_off", "1172163602000000000")] if is_cut else [])
 
 
@@ -260,7 +260,7 @@ def test_a_trace_that_is_given_twice_is_refused(name, tmp_path):
         assert result.returncode == 1 and result.stderr.count("\n") == 1, result.stderr
         assert f"{other}.csv: cannot be imported: its first" in result.stderr and "it would count twice" in result.stderr, result.stderr
         assert not (tmp_path / "capture").exists()
-    # Its two halves are it.
+    # Its two halves are accepted together.
     half = text.index(b"\n", len(text) // 2) + 1
     (tmp_path / "first.csv").write_bytes(text[:half])
     (tmp_path / "second.csv").write_bytes(text[half:])
@@ -268,7 +268,7 @@ def test_a_trace_that_is_given_twice_is_refused(name, tmp_path):
 
 
 def blktrace(cpu, requests):
-    """Records of one CPU: requests of 8 sectors of the disk 8:0, each queued, issued and completed."""
+    """Returns records of one CPU: requests of 8 sectors on disk 8:0, each queued, issued and completed."""
     records = []
     for number in range(requests):
         for step, action in ((1, 1), (2, 7), (3, 8)):
@@ -282,14 +282,14 @@ def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
     for cpu, file in enumerate(files):
         file.write_bytes(blktrace(cpu, 100))
     assert "200 requests of 1 disk " in imported("blktrace", tmp_path / "whole", *files).stdout
-    # Its last record was not written to its end: the completion of its last request.
+    # Its last record is truncated: the completion of its last request.
     files[0].write_bytes(blktrace(0, 100)[:-20])
     result = imported("blktrace", tmp_path / "cut", *files)
-    check_cut_off(result, tmp_path / "cut", "sda.blktrace.0: cut off: its last 32 bytes are an incomplete record; everything complete before that was imported")
+    check_cut_off(result, tmp_path / "cut", "sda.blktrace.0: truncated: its last 32 bytes are an incomplete record; everything complete before that was imported")
     assert "199 requests" in result.stdout
     assert duckdb.sql(f"select count(*) from '{tmp_path}/cut/block/*.parquet'").fetchall() == [(199,)]
-    # What of the other CPU ended after the last record that is whole is more than is known of this one.
-    assert "left out: 1 row that ended after 1970-01-01T00:00:00.000Z" in analyze("summary", tmp_path / "cut").stdout
+    # Requests of the other CPU that ended after this CPU's last complete record are excluded.
+    assert "excluded: 1 row that ended after 1970-01-01T00:00:00.000Z" in analyze("summary", tmp_path / "cut").stdout
     broken = bytearray(blktrace(0, 100))
     broken[52 * 150 + 1] ^= 0xFF
     files[0].write_bytes(broken)
@@ -305,7 +305,7 @@ def test_blktraces_files_are_taken_as_far_as_they_are_whole_and_once(tmp_path):
 
 @pytest.mark.parametrize("count", [200_000, 300_000])
 def test_an_import_makes_no_capture_that_the_analyzer_refuses_for_its_disks(count, tmp_path):
-    """The manifest, which has them all, is read up to 64 MiB."""
+    """An import never creates a capture that the analyzer refuses because of its disks: the manifest with all of them is read up to 64 MiB."""
     with open(tmp_path / "trace.csv", "w") as file:
         file.writelines(f"{number},R,0,512,{1577808000000000 + number}\n" for number in range(count))
     result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
@@ -316,7 +316,7 @@ def test_an_import_makes_no_capture_that_the_analyzer_refuses_for_its_disks(coun
             assert told.returncode == 0, told.stderr
     else:
         assert count == 300_000, result.stderr
-        check_refused(result, tmp_path / "capture", "trace.csv: cannot be imported: line 2", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 2")
+        check_refused(result, tmp_path / "capture", "trace.csv: cannot be imported: line 2", "disks than fit in the manifest of a capture (64.00 MiB), expected at most 2")
 
 
 def check_refused(result, capture, *words):
@@ -330,11 +330,11 @@ def test_names_of_disks_count_with_their_bytes(tmp_path):
     with open(tmp_path / "trace.csv", "w") as file:
         file.writelines(f"{number}{'x' * 60_000},R,0,512,{1577808000000000 + number}\n" for number in range(1_500))
     result = imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv")
-    check_refused(result, tmp_path / "capture", "disks than the manifest of a capture has room for (64.00 MiB), expected at most 10")
+    check_refused(result, tmp_path / "capture", "disks than fit in the manifest of a capture (64.00 MiB), expected at most 10")
 
 
 def test_requests_that_are_all_alike_can_be_analyzed(tmp_path):
-    """They take so little that a reader would not believe it of larger row groups."""
+    """Identical requests can be analyzed: they are so small that a reader would refuse larger row groups."""
     (tmp_path / "trace.csv").write_text("0,R,0,512,1577808000000626\n" * 1_000_000)
     assert imported("alibaba", tmp_path / "capture", tmp_path / "trace.csv").returncode == 0
     for command in ("summary", "latency", "quality", "queue", "pattern"):
@@ -373,7 +373,7 @@ def test_a_line_whose_values_cannot_be_true_is_refused(name, line, expected, tmp
 
 
 def test_sizes_that_no_disk_has_cost_what_others_do(tmp_path):
-    """A look at each of their blocks would take a second for some thirty lines, and so hours."""
+    """Impossible sizes cost no more than others: checking each block would take a second per thirty lines, and so hours."""
     rng, lines = random.Random(3), 200_000
     ranges, possible = {"Read": [], "Write": []}, 0
     with open(tmp_path / "trace.csv", "w") as file:
@@ -398,7 +398,7 @@ def test_sizes_that_no_disk_has_cost_what_others_do(tmp_path):
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "out/footprint.csv", newline="") as file:
         [row] = [row for row in csv.DictReader(file) if row["scope"] == "all"]
-    # The small ones are nearly all within the large ones; one in some of them is looked at.
+    # The small ones lie almost entirely within the large ones; a sample of their blocks is checked.
     for column, of in (("unique_read_blocks", ranges["Read"]), ("unique_write_blocks", ranges["Write"]), ("unique_blocks", sum(ranges.values(), []))):
         assert abs(int(row[column]) - different(of)) <= lines, (column, row[column], different(of))
     with open(tmp_path / "out/reuse.csv", newline="") as file:

@@ -1,4 +1,4 @@
-"""Debian's 5.10, 6.1 and 6.12 in virtual machines, ext4, xfs and btrfs: every layer captured, books balanced, counters equal."""
+"""Debian's 5.10, 6.1 and 6.12 in virtual machines, ext4, xfs and btrfs: every layer captured, event accounting consistent, counters equal."""
 
 import csv
 import os
@@ -13,12 +13,12 @@ from machine import VM, check_counters, fetch_kernel, make_payload
 KIB = 1024
 MIB = 1024 * KIB
 
-# How the VFS layer is expected to be captured. 5.10 cannot give fentry programs an argument of type `loff_t *`.
+# Expected attach type of the VFS layer. 5.10 cannot pass arguments of type `loff_t *` to fentry programs.
 KERNELS = {"5.10": "kprobe/fexit", "6.1": "fentry/fexit", "6.12": "fentry/fexit"}
 
 SYSTEMS = ("ext4", "xfs", "btrfs")
 
-# What the programs of `tests/vm/record/run.sh` write, by name.
+# Bytes written by the programs of `tests/vm/record/run.sh`, by name.
 WRITTEN = {
     "dd": 512 * 4 * KIB + 10 * 4 * KIB + MIB,
     "first": MIB,
@@ -36,15 +36,15 @@ WRITTEN = {
     "appender": 400 * KIB,
 }
 
-# Those that go by the page cache on btrfs of some versions only.
+# Programs that use the page cache only on some versions of btrfs.
 DIRECT = ("straight", "aio", "uring")
 
-# What of a table is whose: threads of io_uring have names of their own.
+# Program by process: threads of io_uring have their own names.
 PROGRAM = "(select distinct pid, split_part(exe, '/', -1) as program from {process} where exe like '/payload/bin/%')"
 
 
 def written(line):
-    """io_uring is not recorded before 6.0."""
+    """Returns the bytes written by program: io_uring is not recorded before 6.0."""
     return {name: size for name, size in WRITTEN.items() if (line, name) != ("5.10", "uring")}
 
 
@@ -63,7 +63,7 @@ def payload(tmp_path_factory):
 
 @pytest.fixture(scope="session", params=KERNELS)
 def booted(request, payload, tmp_path_factory):
-    """What a kernel's machine left behind: the line and the directory."""
+    """Output of a kernel's machine: the line and the directory."""
     line = request.param
     fetch_kernel(line)
     out = tmp_path_factory.mktemp("vm") / line
@@ -108,7 +108,7 @@ def test_rows_are_the_devices_counters(out):
 
 
 def test_the_workload_is_there_at_every_layer(out):
-    """512 writes of 4 KiB, 10 of 4 KiB and 16 of 64 KiB; 2 MiB read cold and 1 MiB read directly."""
+    """The workload appears at every layer: 512 writes of 4 KiB, 10 of 4 KiB and 16 of 64 KiB; 2 MiB of cold reads and 1 MiB of direct reads."""
     capture = Capture(out / "capture")
     for table in ("syscall", "vfs"):
         assert capture.one(
@@ -117,7 +117,7 @@ def test_the_workload_is_there_at_every_layer(out):
         reads = f"select sum(ret) from {{{table}}} where op = 'read' and comm = 'dd' and fd_kind = 'regular'"
         assert capture.one(reads) == (3 * MIB,), table
     assert capture.one("select count(*) from {syscall} where op = 'fdatasync'") == (1,)
-    # fdatasync, and what O_SYNC writes come to.
+    # fdatasync, and the syncs of O_SYNC writes.
     assert capture.one("select count(*) from {vfs} where op = 'fsync' and comm = 'dd'")[0] >= 1
     blocks = capture.one("select sum(bytes) from {block} where op = 'read' and comm = 'dd'")[0]
     assert 3 * MIB <= blocks < 4 * MIB
@@ -128,7 +128,7 @@ def crowd(capture, table):
 
 
 def test_as_many_operations_as_there_are_may_wait_at_once(out):
-    """24 threads, each of 64 reads that wait for the disk. A function that 24 threads are in returns 24 times."""
+    """All operations may wait at once: 24 threads, each with 64 reads that wait for the disk. A function with 24 threads in it returns 24 times."""
     capture = Capture(out / "capture")
     calls = crowd(capture, "syscall")
     assert (len(calls), sum(ret for *_, ret in calls)) == (24 * 64, 24 * 64 * 4 * KIB)
@@ -136,7 +136,8 @@ def test_as_many_operations_as_there_are_may_wait_at_once(out):
 
 
 def test_returns_that_no_kretprobe_is_left_for_are_counted(booted):
-    """There are as many as CPUs or ten, by configuration. What is there is right, and what is not is known."""
+    """Returns without a free kretprobe are counted: there are as many as CPUs, or ten, depending on the configuration. The rows present are correct,
+    and the number of missing ones is known."""
     line, out = booted[0], booted[1] / "kretprobes"
     assert (out / "record.code").read_text().strip() in ("0", "3"), (out / "record.txt").read_text()
     capture = Capture(out / "capture")
@@ -150,7 +151,7 @@ def test_returns_that_no_kretprobe_is_left_for_are_counted(booted):
 
 
 def test_calls_tell_for_how_long_they_waited_for_a_cpu(booted):
-    """Against what the kernel counts of the thread (schedstat), which is on a CPU that two busy loops want too."""
+    """The run-queue latency of calls agrees with the kernel's counters of the thread (schedstat) on a CPU shared with two busy loops."""
     out = booted[1] / "run_queue"
     assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
     capture = Capture(out / "capture")
@@ -160,13 +161,13 @@ def test_calls_tell_for_how_long_they_waited_for_a_cpu(booted):
         select count(runnable_ns), sum(runnable_ns)::bigint from {syscall} where comm = 'cpu_waits' and op in ('pwrite64', 'fdatasync')""")
     print(f"{booted[0]}: {calls} calls waited {runnable / 1e6:.3f} ms, by the kernel {waited / 1e6:.3f} ms, {times} times on a CPU")
     assert calls == 50 and capture.manifest["books"]["incomplete"]["unmeasured_calls"] == 0
-    # The kernel reads its clock a moment before it tells, which is long where each instruction is emulated.
+    # The kernel reads its clock a moment before it reports, which is long where each instruction is emulated.
     assert waited > 0 and 0.3 * waited <= runnable <= 1.1 * waited + 100_000 * times
     assert capture.one("select count(runnable_ns) from {syscall} where op like 'aio%' or runnable_ns > dur_ns") == (0,)
 
 
 def test_a_function_that_calls_itself_returns_twice(booted):
-    """fsync on overlayfs: of the file above and of the one below."""
+    """A function that calls itself returns twice: fsync on overlayfs, of the upper and of the lower file."""
     out = booted[1] / "layered"
     assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
     capture = Capture(out / "capture")
@@ -179,27 +180,27 @@ def test_a_function_that_calls_itself_returns_twice(booted):
 
 
 def test_data_is_its_writers_and_nobody_elses(line, out, system):
-    """Also what was synced by another process, and long after the writer was gone."""
+    """Data is attributed to its writer only, also if another process synced it, or if the writer ended long before."""
     capture = Capture(out / "capture")
     owned = dict(capture.sql("""
         select p.exe, sum(b.bytes)::bigint from {part} b join {process} p using (pid, start_ns)
         where b.op = 'write' and b.class = 'data' group by all order by all"""))
-    # Whatever of the deleted file was written before it was deleted was its writer's.
+    # Data of the deleted file that was written back before its deletion belongs to its writer.
     owned.pop("/payload/bin/deleted", None)
     assert owned == {f"/payload/bin/{name}": size for name, size in written(line).items()}
-    # But for what was dirty before anyone looked.
+    # Except for data that was dirty before the recording.
     unowned = "select sum(bytes)::bigint, min(evidence), max(evidence) from {part} where op = 'write' and class = 'data' and pid is null"
     assert capture.one(unowned) == (128 * KIB, "cgroup", "cgroup")
     evidence = dict(capture.sql("select comm, min(evidence) from {part} where op = 'write' and class = 'data' group by comm"))
     for name in DIRECT[:2]:
         assert evidence.pop(name) in ({"direct"} if system != "btrfs" else {"direct", "inode"})
-    # Of files that several write the pages are certain where each write is told: by a file system that is no module, or since 5.11.
+    # Pages of files with several writers are certain where each write is reported: by a built-in file system, or since 5.11.
     told = system == "ext4" or (system == "xfs" and line != "5.10")
     assert evidence["first"] == evidence["second"] == ("page" if told else "folio") and evidence["successor"] == "inode", evidence
 
 
 def charged(out, name):
-    """The bytes that the kernel charges a cgroup, and its id. io.stat is the block layer's own account of what a worker wrote back."""
+    """Returns the bytes that the kernel charges to a cgroup, and its ID. io.stat is the block layer's own count of writeback by workers."""
     return int(re.search(r"wbytes=(\d+)", (out / f"{name}.stat").read_text())[1]), int((out / f"{name}.id").read_text())
 
 
@@ -214,7 +215,7 @@ def test_the_cgroup_that_the_kernel_charges_is_the_owners(out, name, size):
 
 
 def test_what_was_dirty_before_has_the_cgroup_that_the_kernel_charges(out):
-    """Who wrote it, nobody saw."""
+    """Data that was dirty before the recording has the cgroup that the kernel charges: its writer is unknown."""
     capture = Capture(out / "capture")
     bytes_charged, cgroup = charged(out, "early")
     parts = capture.sql(f"select distinct evidence, pid, comm from {{part}} where cgroup_id = {cgroup} and op = 'write'")
@@ -233,7 +234,7 @@ def test_the_page_cache_is_told_of_as_it_was_used(line, out, system):
     vias = "select distinct comm, via from {fs} where op = 'dirty' and fd_kind = 'regular' and comm in ('dd', 'mapped', 'unsynced') order by 1"
     by_mapping, by_call = (None, None) if line == "5.10" else ("mapping", "call")
     assert capture.sql(vias) == [("dd", by_call), ("mapped", by_mapping), ("unsynced", by_mapping)]
-    # The oldest brings a page in for the read that finds the end of the file.
+    # 5.10 fills a page for the read that finds the end of the file.
     filled = "select sum(bytes)::bigint from {fs} where op = 'fill' and comm = 'dd' and fd_kind = 'regular'"
     assert capture.one(filled) == (2 * MIB + (4 * KIB if line == "5.10" else 0),)
     assert capture.one("select distinct fs from {fs} where comm = 'dd' and fd_kind = 'regular'") == (system,)
@@ -241,7 +242,7 @@ def test_the_page_cache_is_told_of_as_it_was_used(line, out, system):
 
 def test_syncs_and_commits_are_told_where_the_kernel_does(line, out, system):
     capture = Capture(out / "capture")
-    # Modules tell since 5.11.
+    # Modules report them since 5.11.
     silent = capture.manifest["layers"]["fs"].get("without", [])
     assert silent == (["mappings", "xfs", "btrfs"] if line == "5.10" else [])
     syncs, ended = capture.one("select count(*), count(dur_ns) from {fs} where op = 'sync_file' and comm = 'dd'")
@@ -253,7 +254,7 @@ def test_syncs_and_commits_are_told_where_the_kernel_does(line, out, system):
 
 
 def test_files_have_their_paths(out, system):
-    """Also one that is deleted, and the next, which may have got its inode number."""
+    """Files have their paths, including a deleted one and its successor, which may have the same inode number."""
     capture = Capture(out / "capture")
     told = capture.sql("""
         select n.path, sum(s.ret)::bigint from (select * from {syscall} where op = 'write' and fd_kind = 'regular') s
@@ -272,7 +273,7 @@ def test_files_have_their_paths(out, system):
         select distinct b.op, n.path from {block} b left join {file} n on b.file_dev = n.dev and b.ino = n.ino
         where b.class = 'data' and b.evidence = 'direct' and b.comm in ('dd', 'straight', 'aio')
         and (b.op = 'write' or n.path != '/mnt/buffered' or n.path is null) group by all order by all""")
-    # The makers of btrfs's bios do not tell.
+    # The code that creates btrfs's bios does not report the file.
     if system == "btrfs":
         assert {path for _, path in direct} <= {None, "/mnt/later"}, direct
     else:
@@ -299,7 +300,7 @@ def test_every_way_moves_what_was_asked(line, out):
 
 
 def test_what_a_process_moved_is_what_the_kernel_charges_it_with(line, out):
-    """/proc/PID/io, of each way of moving bytes: pages that turned dirty and direct writes, and what was read for it."""
+    """Bytes of a process equal the kernel's charges in /proc/PID/io, for each I/O path: dirtied pages and direct writes, and reads."""
     capture = Capture(out / "capture")
     dirtied = f"select program, op, sum(bytes)::bigint from {{fs}} join {PROGRAM} using (pid) where op = 'dirty' group by all"
     direct = f"""
@@ -341,7 +342,7 @@ def test_classes_and_durations(out, system):
     capture = Capture(out / "capture")
     assert capture.one("select count(*) from {block} where class in ('data', 'readahead') and op = 'read' and pid is null") == (0,)
     classes = {row[0] for row in capture.sql("select distinct class from {block} where op = 'write'")}
-    # btrfs has a log of its own only for fsync, whose blocks are tree blocks as any other.
+    # btrfs has a separate log only for fsync, and its blocks are ordinary tree blocks.
     assert classes == {"data", "metadata"} | ({"journal"} if system != "btrfs" else set()), classes
     nobodys = capture.sql("select distinct evidence, pid from {block} where class in ('journal', 'metadata') and op = 'write'")
     assert nobodys == [("none", None)]
@@ -358,7 +359,7 @@ def test_the_analyzer_reads_it(out):
 
 
 def test_a_stacked_device_is_one_level_above_its_disk(booted, tmp_path):
-    """dm-linear sends its bios on to the disk: its rows are these, and nothing is counted twice."""
+    """A stacked device is one level above its disk: rows of dm-linear are the bios that it forwards to the disk, and nothing is counted twice."""
     capture = Capture(booted[1] / "dm/capture")
     devices = {device["name"]: device for device in capture.manifest["devices"]}
     assert (devices["nvme0n1"]["on"], devices["nvme0n1"]["level"]) == ([], 0)
@@ -367,7 +368,7 @@ def test_a_stacked_device_is_one_level_above_its_disk(booted, tmp_path):
     assert rows == [(devices["nvme0n1"]["dev"], 0, "dd", 2 * MIB), (devices["dm-0"]["dev"], 1, "dd", 2 * MIB)]
     assert (booted[1] / "dm/record.code").read_text().strip() == "0", (booted[1] / "dm/record.txt").read_text()
     assert {book["device"]: book["hands_bios_on"] for book in capture.manifest["device_books"]} == {"nvme0n1": False, "dm-0": True}
-    # What was asked of the one is what the other did.
+    # Requests to the upper device equal those of the lower one.
     assert analyze("summary", capture.directory, "--out", tmp_path / "results").returncode == 0
     with open(tmp_path / "results/amplification.csv", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["scope"] == "device" and row["direction"] == "write"]
@@ -382,7 +383,7 @@ def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(boote
     assert recovered.returncode == 0, recovered.stderr
     capture = Capture(killed)
     assert capture.one("select sum(bytes)::bigint from {fs} where op = 'dirty' and comm = 'first'") == (64 * KIB,)
-    assert "left out: " in recovered.stdout and capture.manifest["whole_until_ns"] > 0, recovered.stdout
+    assert "excluded: " in recovered.stdout and capture.manifest["whole_until_ns"] > 0, recovered.stdout
 
 
 def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
@@ -395,9 +396,9 @@ def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
     for table in ("syscall", "vfs", "fs", "block"):
         weights = [weight for weight, in capture.sql(f"select distinct weight from {{{table}}} order by weight")]
         assert set(weights) <= {2**step for step in range(9)}, (table, weights)
-        # Of pages there is a row now and then, so none of those seconds may be of a moment that is recorded.
+        # Rows of pages are rare, so all of them may fall outside the sampled time slices.
         assert table == "fs" or weights[-1] > 1, (table, weights)
-    # What was left out is not taken for something whose beginning was not seen.
+    # Excluded requests are not counted as requests without a captured start.
     unseen = capture.one("select count(*) filter (submitter_pid is null and pid is null and op = 'write') from {block}")[0]
     assert unseen == 0 and capture.manifest["books"]["incomplete"]["unidentified_requests"] == 0
     assert analyze("summary", capture.directory).returncode == 0

@@ -1,4 +1,4 @@
-"""A command that fails, or that a signal ends, leaves what was there before and nothing else, so that the same command works afterwards."""
+"""A command that fails, or that a signal ends, leaves only what existed before, so that the same command works afterwards."""
 
 import json
 import os
@@ -13,14 +13,14 @@ import time
 import pytest
 from conftest import BIN, ROOT, run
 
-# Those that end a program.
+# Signals that end a program.
 ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
-# So large may a file be that a command writes: too small for any of them to come to its end.
+# File size limit for commands: too small for any of them to complete.
 LIMIT_BYTES = 300
 
 
 def tree(directory):
-    """All that is in a directory, with what is in it."""
+    """Returns everything in a directory, with contents."""
     found = {}
     for above, folders, files in os.walk(directory):
         found.update({os.path.join(above, name): None for name in folders})
@@ -32,7 +32,7 @@ def tree(directory):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, generate):
-    """What commands read: a capture, one that was cut off, a trace, a file of partials."""
+    """Input of the commands: a capture, an incomplete one, a trace, a file of partials."""
     place = tmp_path_factory.mktemp("made")
     generate("--events", 300_000, out=place / "capture")
     generate("--events", 20_000, out=place / "cut")
@@ -49,7 +49,7 @@ def made(tmp_path_factory, generate):
 
 ANALYZE = [BIN / "iostrata-analyze"]
 
-# Each command, of what was made (M) and of copies of it (C) with its output (O). Each has to write more than LIMIT_BYTES into a file.
+# Each command, with prepared input (M), copies of it (C) and its output (O). Each must write more than LIMIT_BYTES to a file.
 COMMANDS = {
     "import": [*ANALYZE, "import", "--format", "alibaba", "--out", "O", "M/trace.csv"],
     "generate": [BIN / "iostrata-generate", "--events", "200000", "--out", "O"],
@@ -65,7 +65,7 @@ COMMANDS = {
     "recover": [*ANALYZE, "recover", "C/cut"],
 }
 
-# Where an output goes: deep below what there is, or into a directory that is there and empty.
+# Location of the output: deep below existing directories, or in an existing, empty one.
 PLACES = {"new": "new/deep/out", "empty": "out"}
 
 
@@ -75,7 +75,7 @@ def end_by_signals():
 
 
 class Case:
-    """A command in a place of its own."""
+    """A command in a directory of its own."""
 
     def __init__(self, name, place, made, directory):
         self.directory, self.out = directory / "place", directory / "place" / PLACES[place]
@@ -105,7 +105,7 @@ class Case:
         assert not left
 
     def start(self, **options):
-        # What runs these tests may itself have been started with signals ignored, which its children would inherit.
+        # The test runner may itself have been started with ignored signals, which its children would inherit.
         options.setdefault("preexec_fn", end_by_signals)
         return subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
@@ -120,14 +120,14 @@ def test_a_command_that_fails_leaves_what_was_there_before(name, place, made, tm
     case = Case(name, place, made, tmp_path)
     failed = run(*case.command, preexec_fn=limited)
     assert failed.returncode == 1 and failed.stderr.count("\n") == 1 and "File too large" in failed.stderr, failed
-    # It names what was asked for, and not what that is called until it is whole.
+    # The message names the requested file, not its temporary name.
     assert f": {case.directory}/" in failed.stderr and not re.search(r"/\.[^/ :]+", failed.stderr), failed.stderr
     case.check_nothing_is_left()
     case.check_it_works()
 
 
 def stopped_midway(case, is_midway):
-    """The command, stopped while it is in the middle of what it does."""
+    """Starts the command, and stops it in the middle of its work."""
     for _ in range(50):
         process = case.start()
         while process.poll() is None and not is_midway():
@@ -135,7 +135,7 @@ def stopped_midway(case, is_midway):
         process.send_signal(signal.SIGSTOP)
         if process.poll() is None and is_midway():
             return process
-        # It was faster.
+        # The command was faster.
         process.send_signal(signal.SIGCONT)
         process.communicate()
         for name in sorted(set(tree(case.directory)) - set(case.before), reverse=True):
@@ -143,7 +143,7 @@ def stopped_midway(case, is_midway):
     raise AssertionError("it was never seen in the middle of what it does")
 
 
-# What there is in the middle of it, which is gone or has another name at the end.
+# Files that exist in the middle of the work, and are gone or renamed at the end.
 MIDWAY = {"import": ".part-*.tmp", "generate": ".part-*.tmp", "partial": ".partials.*.tmp", "cache": ".1.partial.*.tmp"}
 
 
@@ -156,7 +156,7 @@ def test_a_command_that_a_signal_ends_leaves_what_was_there_before(name, place, 
     def is_midway():
         if name in MIDWAY:
             return any(case.directory.rglob(MIDWAY[name]))
-        # Results have their names at the end. One that is being written is there before.
+        # Results get their names at the end. A temporary file exists before.
         return any(case.out.glob(".*.tmp")) and not (case.out / "about.json").exists()
 
     process = stopped_midway(case, is_midway)
@@ -170,7 +170,7 @@ def test_a_command_that_a_signal_ends_leaves_what_was_there_before(name, place, 
 
 @pytest.mark.moments
 def test_a_signal_that_is_ignored_at_the_start_stays_ignored(made, tmp_path):
-    """As with nohup(1)."""
+    """A signal that is ignored at the start stays ignored, as with nohup(1)."""
     case = Case("generate", "new", made, tmp_path)
     process = case.start(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     while process.poll() is None and not any(case.directory.rglob(".part-*.tmp")):
@@ -200,7 +200,7 @@ def test_no_result_is_replaced_unless_all_can_be(made, tmp_path):
 
 @pytest.mark.moments
 def test_figures_that_a_signal_ends_are_whole_or_not_there(tmp_path):
-    """Those that are finished stay."""
+    """Figures that a signal ends are complete or absent: finished ones stay."""
     results, scratch = tmp_path / "results", tmp_path / "scratch"
     scratch.mkdir()
     assert run(*ANALYZE, "report", ROOT / "tests/fixtures/debian-6.12-nvme", "--out", results).returncode == 0

@@ -1,4 +1,4 @@
-"""Stacked devices: every request says its level, and no total adds two."""
+"""Stacked devices: every request has its level, and no total adds two levels."""
 
 import shutil
 import subprocess
@@ -20,10 +20,10 @@ def lower(recordable, tmp_path):
 
 @pytest.fixture
 def upper(lower, tmp_path):
-    """A disk whose file lies on another: ext4 on loop on ext4 on loop."""
+    """A disk with its file on another one: ext4 on loop on ext4 on loop."""
     (tmp_path / "upper").mkdir()
     disk = Disk(tmp_path / "upper", backing=lower.mount)
-    # Blocks that the file has already: else what is written to the upper one also changes metadata of the lower.
+    # The file's blocks are allocated in advance: otherwise writes to the upper disk also change metadata of the lower one.
     subprocess.run(["fallocate", "-l", str(64 * MIB), disk.mount / "data"], check=True)
     write(disk, "data", 64)
     lower.settle()
@@ -42,7 +42,7 @@ def device(capture, name):
 
 
 def summary(capture, out, *options):
-    """The sum of a column over all systems, and what was printed."""
+    """Returns the sum of a column over all systems, and the output."""
     result = analyze("summary", capture.directory, "--out", out, *options)
     assert result.returncode == 0, result.stderr
     rows = summary_rows(out / "summary.csv")
@@ -93,7 +93,7 @@ def test_a_device_alone_is_taken_whatever_its_level(lower, upper, record, tmp_pa
     counted = moved(before, upper.stat())
     total, text = summary(recorder.stop(), tmp_path / "results")
     assert total("block_write_bytes") == counted["write_bytes"] >= 8 * MIB
-    assert "left out" not in text
+    assert "excluded: " not in text
 
 
 def test_a_device_that_appears_later_has_its_level(lower, record, tmp_path):
@@ -112,7 +112,7 @@ def test_a_device_that_appears_later_has_its_level(lower, record, tmp_path):
 
 
 def test_a_disk_without_others_below_is_the_lowest(disk, record, tmp_path):
-    """The file of a loop device in memory is on no disk."""
+    """A disk without others below has the lowest level: the file of a loop device in memory is on no disk."""
     shm = subprocess.run(["findmnt", "-no", "FSTYPE", "/dev/shm"], capture_output=True, text=True, check=False).stdout.split()
     if not shm or shm[-1] != "tmpfs":
         pytest.skip("/dev/shm is not tmpfs here")
@@ -137,7 +137,7 @@ def why_no_dm():
 
 
 def test_dm_linear_is_a_level_of_its_own(lower, record, tmp_path):
-    """Its rows are the bios that go to it; they go on to the disk below under that disk's name."""
+    """dm-linear is a separate level: its rows are the bios sent to it, which continue to the disk below under that disk's name."""
     if reason := why_no_dm():
         pytest.skip(reason)
     image = tmp_path / "dm.img"

@@ -1,4 +1,4 @@
-"""The live view shows what is recorded, and costs the recording nothing."""
+"""The live view shows what is recorded, without cost to the recording."""
 
 import json
 import os
@@ -20,25 +20,25 @@ LIVE_LINE = re.compile(r"^live      (\d+) rows shown, (\d+) not shown(?:: (.*))?
 
 
 def live_line(text):
-    """Rows shown, rows not shown, and why, as the recorder says at its end."""
+    """Returns rows shown, rows not shown, and the reason, from the recorder's final report."""
     shown, not_shown, why = LIVE_LINE.search(text).groups()
     return int(shown), int(not_shown), why
 
 
 def operations(capture):
-    """Rows of the capture that a live view shows."""
+    """Returns the number of rows of the capture that a live view shows."""
     return sum(part["rows"] for part in capture.manifest["parts"] if part["table"] in ("syscall", "vfs", "fs", "block"))
 
 
 def view(*arguments, **options):
-    """`iostrata record --live` without a capture, running."""
+    """A running `iostrata record --live` without a capture."""
     command = [BIN / "iostrata", "record", "--live", *arguments]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([str(word) for word in command], text=True, **{**streams, **options})
 
 
 def rest_of(process):
-    """What comes on both streams until the end. `communicate` would leave out what `readline` has read ahead."""
+    """Returns the rest of both streams. `communicate` would omit data that `readline` has buffered."""
     text, report = process.stdout.read(), process.stderr.read()
     process.wait(timeout=60)
     return text, report
@@ -46,7 +46,7 @@ def rest_of(process):
 
 @pytest.fixture
 def table(recordable, disk):
-    """A live table of the disk that has begun."""
+    """Starts a live table of the disk, and waits for its first rows."""
     process = view("--device", disk.name)
     assert process.stdout.readline().split() == HEADER
     yield process
@@ -74,10 +74,10 @@ def test_what_dd_wrote_is_in_the_table_with_its_owner(disk, table, tmp_path):
     owned = [row for row in rows if row[2] == "BLOCK_WRITE" and row[1] == "dd"]
     assert sum(int(row[6]) for row in owned) >= 4 * 65536
     assert {tuple(row[3:6]) for row in owned} == {tuple(written[0][3:6])}
-    # The journal is nobody's, and nobody has no process.
+    # Journal requests are unattributed, and have no process.
     journal = [row for row in rows if row[1] == "(journal)"]
     assert journal and all(row[3:6] == ["-", "-", "-"] for row in journal)
-    assert "capture " not in report and "NOT BALANCED" not in report and "taken" in report
+    assert "capture " not in report and "INCONSISTENT" not in report and "processed" in report
 
 
 @pytest.mark.moments
@@ -88,7 +88,8 @@ def test_rows_come_while_it_records_and_nothing_follows_them(disk, table):
 
 @pytest.mark.moments
 def test_what_the_kernel_side_gathers_is_shown_though_nothing_follows_it(disk, actors):
-    """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""
+    """Aggregated rows are shown though no event follows: a record of `fs` stays in the kernel until its slot is needed for something else,
+    which never happens here."""
     writer, path = actors(), disk.mount / "file"
     process = view("--pid", str(writer.pid), "--layers", "fs")
     try:
@@ -161,7 +162,7 @@ def test_json_says_what_the_capture_says(disk, record, tmp_path):
         assert (bytes_shown,) == capture.one(f"select sum(ret) from {{syscall}} where op = '{op}' and ret >= 0")
     assert sum(row["bytes"] for row in rows if row["system"] == "copier" and row["event"] == "SYSCALL_WRITE") == 2 * MIB
 
-    # Whose it is, as the analyzer says afterwards from the same rules.
+    # The owner according to the analyzer, by the same rules.
     result = analyze("summary", capture.directory, "--rules", rules, "--out", tmp_path / "results")
     assert result.returncode == 0, result.stderr
     requests = Counter((row["system"], row["op"]) for row in rows if row["layer"] == "block")
@@ -189,7 +190,7 @@ def test_a_reader_that_stands_still_loses_nothing_of_the_capture(disk, record):
         writer.stdin.write("go\n")
         writer.stdin.flush()
         assert writer.stdout.readline() == "done\n"
-        # So few at once find room however busy the machine is: what would be lost, would be because nobody reads.
+        # This number of events fits into the rings however busy the machine is: only a missing reader could cause a loss.
         wait_for(lambda: (health := recorder.status())["drained_events"] >= 5_000 * burst and health["queued_bytes"] == 0)
     writer.communicate()
     capture = recorder.stop()
@@ -201,7 +202,7 @@ def test_a_reader_that_stands_still_loses_nothing_of_the_capture(disk, record):
     shown, not_shown, why = live_line(recorder.text)
     assert shown + not_shown == operations(capture)
     assert not_shown > shown > 0 and why == "the output was too slow"
-    # What was shown is what a late reader finds, in whole lines.
+    # A late reader receives exactly the rows shown, in complete lines.
     with os.fdopen(reading) as late:
         assert len([json.loads(line) for line in late]) == shown
 
@@ -211,7 +212,7 @@ def test_a_slow_reader_is_told_what_it_does_not_see(disk):
     process = view("--device", disk.name)
     process.stdout.readline()
     subprocess.run([sys.executable, "-c", MANY_WRITES, disk.mount / "x"], input="go\n" * 60, stdout=subprocess.DEVNULL, text=True, check=True)
-    # Now it reads on.
+    # The reader continues now.
     time.sleep(1)
     seen = [process.stdout.readline()]
     while "not shown" not in seen[-1]:
@@ -226,7 +227,7 @@ def test_a_slow_reader_is_told_what_it_does_not_see(disk):
 
 def test_a_reader_that_goes_away_ends_a_recording_for_it_alone(table):
     table.stdout.close()
-    # Even though nothing is printed meanwhile.
+    # Although nothing is printed in the meantime.
     assert table.wait(timeout=10) == 0
     report = table.stderr.read()
     assert re.search("^stopped   standard output was closed$", report, re.MULTILINE), report
@@ -264,7 +265,7 @@ def test_nobody_listening_at_all_is_no_crash(disk):
 
 
 def test_on_a_terminal_no_progress_line_is_drawn_over_the_table(disk):
-    """Of a recording that is long enough for a progress line, and of a table that has rows."""
+    """On a terminal no progress line is drawn over the table, for a recording long enough for a progress line, and a table with rows."""
     master, slave = pty.openpty()
     write = f"dd if=/dev/zero of={disk.mount}/x bs=4k count=8 oflag=direct status=none; sleep 2"
     process = view("--", "sh", "-c", write, stdout=slave, stderr=slave)

@@ -1,4 +1,4 @@
-"""Under load: nothing is lost, or it is counted to the event; memory stays bounded; finished parts stay readable."""
+"""Under load nothing is lost, or it is counted to the event; memory stays bounded; finished parts stay readable."""
 
 import csv
 import json
@@ -25,7 +25,7 @@ STORM_SECONDS = 60 if os.environ.get("IOSTRATA_SOAK") else 5
 
 @pytest.fixture
 def fast_disk(recordable, tmp_path):
-    """A disk in memory: as many operations a second as this machine can do."""
+    """A disk in memory with the maximum IOPS of this machine."""
     memory = Path("/dev/shm") / f"iostrata-{os.getpid()}"
     memory.mkdir()
     disk = Disk(tmp_path, backing=memory)
@@ -36,7 +36,7 @@ def fast_disk(recordable, tmp_path):
 
 
 def fio(disk, *options, seconds=3):
-    """4 KiB random reads and writes; fio's own account of them."""
+    """Runs 4 KiB random reads and writes, and returns fio's report."""
     command = [
         require("fio"), "--name=test", f"--filename={disk.mount}/fio", "--size=64M", "--rw=randrw", "--bs=4k",
         "--direct=1", "--time_based", f"--runtime={seconds}", "--output-format=json", *options,
@@ -51,7 +51,8 @@ def ios(output):
 
 @pytest.mark.moments
 def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
-    """psync, eight jobs: every operation that fio says it did is a row, at both layers, or is counted as lost."""
+    """fio and the capture agree on every operation: with psync and eight jobs, every operation of fio is a row at both layers, or is
+    counted as lost."""
     fio(fast_disk, "--ioengine=psync", "--runtime=1")
     recorder = record("--device", fast_disk.name)
     output = fio(fast_disk, "--ioengine=psync", "--numjobs=8", "--group_reporting")
@@ -66,7 +67,7 @@ def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
     assert (recorder.process.returncode == 0) == (lost == 0)
     if lost == 0:
         capture.check_device(fast_disk.name, busy=True)
-        # Two that are neighbours may become one request.
+        # Two neighbours may be merged into one request.
         for table, op, count in (("syscall", "('pread64', 'pwrite64')", "count(*)"), ("block", "('read', 'write')", "sum(bios)")):
             rows = dict(capture.sql(f"select op, {count} from {{{table}}} where comm = 'fio' and op in {op} group by op"))
             assert sorted(rows.values()) == sorted((reads, writes)), table
@@ -75,7 +76,8 @@ def test_fio_and_the_capture_agree_on_every_operation(fast_disk, record):
 
 @pytest.mark.moments
 def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tmp_path, record):
-    """The recording begins and ends in the middle of the load: rows lie between the inner and the outer readings."""
+    """A device that is busy at both ends is still checked against its counters: the recording begins and ends during the load, and rows lie
+    between the inner and the outer readings."""
     command = ["fio", "--name=test", f"--filename={fast_disk.mount}/fio", "--size=64M", "--rw=randrw", "--bs=4k",
                "--direct=1", "--ioengine=psync", "--numjobs=4", "--time_based", "--runtime=60"]
     require("fio")
@@ -92,7 +94,7 @@ def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tm
         load.terminate()
         load.wait()
     capture.check_books()
-    # What was over at the stop without anyone seeing it end is a row.
+    # Requests that ended without a captured end at the stop have a row.
     assert capture.lost() == 0 and recorder.process.returncode == 0, recorder.text
     book = capture.check_device(fast_disk.name, busy=True)
     assert book["edges"]["read_ops"] > 0 and book["rows"]["read_ops"] > 1000, book
@@ -100,7 +102,8 @@ def test_a_device_that_is_busy_at_both_ends_has_books_all_the_same(fast_disk, tm
 
 @pytest.mark.moments
 def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
-    """Rings of the smallest size and a recorder that is stopped for a while: the loss is the kernel's count of it."""
+    """Events that do not fit into the rings are counted exactly: with minimum ring size and a recorder that is stopped for a while, the
+    losses equal the kernel's count."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB")
     before = fast_disk.stat()
     stopped_ns = time.time_ns()
@@ -116,15 +119,16 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
     causes = {cause: sum(account["lost"][cause] for account in accounts) for cause in accounts[0]["lost"]}
     assert causes.pop("ring_full") > 0
     assert not any(causes.values()), causes
-    # The lost requests with their bytes and the rows make what the kernel counted.
+    # Lost requests, with their bytes, and rows add up to the kernel's counters.
     lost = {key: sum(account["lost_io"][key] for account in accounts) for key in accounts[0]["lost_io"]}
     book = next(book for book in capture.manifest["device_books"] if book["device"] == fast_disk.name)
     assert not book["balanced"]
     for key in ("read_ops", "read_bytes", "write_ops", "write_bytes"):
         assert book["rows"][key] + lost[key] == book["kernel"][key] == after[key] - before[key], key
-    assert "NOT BALANCED" in recorder.text
+    assert "INCONSISTENT" in recorder.text
 
-    # The analyzer says when: while the recorder stood still. What is lost explains what the device has more, so no more is missing.
+    # The analyzer shows the time of the losses, while the recorder was stopped. They explain the excess of the device's counters, so no
+    # more is missing.
     results = recorder.out.parent / "results"
     summary = analyze("summary", recorder.out, "--out", results)
     assert summary.returncode == 3, summary.stderr
@@ -150,7 +154,8 @@ def test_what_the_rings_cannot_hold_is_counted_to_the_event(fast_disk, record):
 
 
 def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
-    """A recorder that stands still meets far more calls than the rings hold, and beside them some requests, processes and files."""
+    """Rare events are not lost together with frequent ones: a stopped recorder has far more calls than the rings hold, and in addition some
+    requests, processes and files."""
     often = disk.mount / "often"
     often.write_bytes(b"x")
     storm = f"import os\nfile = os.open('{often}', os.O_RDONLY)\nfor _ in range(200_000): os.pread(file, 1, 0)"
@@ -177,7 +182,8 @@ def test_what_comes_seldom_is_not_lost_with_what_comes_often(disk, record):
 @pytest.mark.moments
 @pytest.mark.parametrize("options", [(), ("--ring-size", "256KiB")], ids=["default", "small-rings"])
 def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path, options):
-    """As many calls as two CPUs can make, for STORM_SECONDS, and beside them programs that begin, make a file and write to the disk."""
+    """A storm of calls causes no loss of rare events: as many calls as two CPUs can make, for STORM_SECONDS, and in addition programs that
+    start, create a file and write to the disk."""
     often, program = disk.mount / "often", compiled("storm", tmp_path)
     often.write_bytes(b"x")
     disk.settle()
@@ -212,7 +218,7 @@ def test_a_storm_of_calls_costs_nothing_of_what_is_seldom(disk, record, tmp_path
     assert capture.one("select count(*) from {block} where comm = 'dd' and class = 'data' and op = 'write'") == (seldom,)
     assert capture.one(f"select count(distinct (pid, start_ns)) from {{process}} where cmdline like '% of={disk.mount}/seldom%'") == (seldom,)
     assert capture.one("select count(*) from {file} where path like '%/seldom%'") == (seldom,)
-    # What was lost of the calls is known to the byte. The kernel also counts what the loader read of a library elsewhere.
+    # The lost bytes of calls are known exactly. The kernel also counts the loader's reads of a library elsewhere.
     rows_read = capture.one("select sum(ret)::bigint from {syscall} where comm = 'storm' and op = 'pread64'")[0]
     assert 0 <= storm_read - rows_read - lost_read < 4096, (storm_read, rows_read, lost_read)
 

@@ -1,4 +1,4 @@
-"""What the recorder takes of the machine: while the disk of the capture stands still, and of names."""
+"""Memory of the recorder: while the disk of the capture stalls, and for names."""
 
 import contextlib
 import json
@@ -25,9 +25,9 @@ MIB = 1 << 20
 
 
 class Load:
-    """200,000 reads and writes a second, if no other rate is given, of a file in memory, which the disks have no part in: until stopped."""
+    """200,000 reads and writes per second, unless another rate is given, of a file in memory, without disk I/O, until stopped."""
 
-    # Of the copy of fio that makes it: there may be others, of tests that run beside this one too.
+    # Name of this test's copy of fio: tests that run at the same time may have others.
     NAME = f"fio-{os.getpid()}"
 
     def __init__(self, rate=("--rate_iops=50k,50k",)):
@@ -40,14 +40,14 @@ class Load:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def stop(self):
-        """Reads and writes by its own count."""
+        """Stops fio and returns its own count of reads and writes."""
         self.process.send_signal(signal.SIGINT)
         output = self.process.communicate(timeout=60)[0]
         job = json.loads(output[output.index("{"):])["jobs"][0]
         return job["read"]["total_ios"] + job["write"]["total_ios"]
 
     def close(self):
-        # Asked, not killed: its jobs are processes of their own.
+        # Stopped by fio itself, not killed: its jobs are separate processes.
         if self.process.poll() is None:
             self.stop()
         self.file.unlink(missing_ok=True)
@@ -56,7 +56,7 @@ class Load:
 
 @pytest.fixture
 def stalling(recordable, tmp_path):
-    """A disk that stands still where the one below it is frozen, and that one."""
+    """A disk that stalls while the one below it is frozen, and the one below."""
     disks = []
     for name in ("below", "above"):
         (tmp_path / name).mkdir()
@@ -96,7 +96,7 @@ def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, r
         recorder.wait_until(lambda health: kept(health) > 300_000)
         subprocess.run(["fsfreeze", "--freeze", below.mount], check=True)
         stalled_ns = time.time_ns()
-        # The drain goes on while nothing is written: what it has no room for it throws away, again and again.
+        # The drain continues while nothing is written: it repeatedly drops what it has no room for.
         full = recorder.wait_until(lambda health: thrown_away(health) > 200_000)
         time.sleep(SECONDS)
         recorder.wait_until(lambda health: thrown_away(health) > thrown_away(full) + 200_000)
@@ -115,14 +115,14 @@ def test_a_disk_that_stands_still_costs_counted_events_and_no_memory(stalling, r
     total = sum(account["seen"] for account in accounts)
     lost = capture.lost_events()
     print(f"{SECONDS} s and more without a disk: {total} calls seen, {ios} by fio's own count, lost {lost}; peak RSS {peak / MIB:.1f} MiB")
-    # The kernel counts by CPU and adds up now and then, so that the peak it tells may be a little below what it told before.
+    # The kernel counts per CPU and sums up now and then, so the reported peak may be slightly below an earlier value.
     assert 0 < max(*rss, peak) <= 64 * MIB, f"{max(rss) / MIB:.1f} MiB, {peak / MIB:.1f} MiB"
-    # What is seen is fio's own count and what it does beside: files, its configuration.
+    # The events seen are fio's own count and its other I/O: files, its configuration.
     assert 0 <= total - ios < 1000
     capture.check_books()
-    # What is seldom, and every ratio needs, is not lost with the calls.
+    # Rare events, which every ratio needs, are not lost together with calls.
     assert not {table for table, _ in lost} - {"syscall", "vfs", "fs"}, lost
-    # Rows and losses by time: there are rows of before and of after, and what had no room is told of the time between.
+    # Rows and losses by time: there are rows from before and after, and losses in between.
     assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns < {stalled_ns}") == (True,)
     assert capture.one(f"select count(*) > 100000 from {{syscall}} where ts_ns > {resumed_ns}") == (True,)
     between = f"ts_ns > {stalled_ns} and since_ns < {resumed_ns}"
@@ -134,7 +134,7 @@ NAMES = 1_000_000 if os.environ.get("IOSTRATA_SOAK") else 100_000
 
 @pytest.fixture
 def in_memory():
-    """A directory of files in memory, which are named as fast as can be."""
+    """A directory of files in memory, for a maximum rate of names."""
     directory = Path("/dev/shm") / f"iostrata-test-names-{os.getpid()}"
     directory.mkdir()
     yield directory
@@ -145,8 +145,8 @@ def in_memory():
 @pytest.mark.parametrize("name_bytes, byte, directory_bytes", [(16, ord("n"), 0), (255, ord("n"), 200), (255, 0xFF, 200)],
                          ids=["short", "long", "not-utf-8"])
 def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, name_bytes, byte, directory_bytes):
-    """Each row is of a thread and of a file whose names no other row has. Where bytes are none of UTF-8 a path is three times as long in
-    a capture."""
+    """New names in every row cost no more memory: the thread name and the file name of each row are unique. Bytes that are not UTF-8 make a path
+    three times as long in a capture."""
     program = compiled("many_names", tmp_path)
     directory = in_memory / ("d" * directory_bytes)
     directory.mkdir(exist_ok=True)
@@ -169,7 +169,7 @@ def test_a_name_in_every_row_costs_no_more_memory(record, in_memory, tmp_path, n
     assert 0 < peak <= 64 * MIB, f"{peak / MIB:.1f} MiB"
 
 
-# Rows of every table that the kernel side fills: a new file, pages of two processes in one request, a process that is new.
+# Rows of every table that the kernel side fills: a new file, pages of two processes in one request, a new process.
 IN_EVERY_TABLE = """
 import os, sys
 number = 0
@@ -187,18 +187,18 @@ while True:
     os.close(f)
     os.unlink(path)
 """
-# Where their layers are captured.
+# Layers of the tables, if captured.
 FILLED = {"syscall": "syscall", "vfs": "vfs", "fs": "fs", "block": "block", "share": "block", "process": "syscall", "file": "syscall"}
-# Row groups of each of these tables until the peak is looked at. While a part kept them in memory, 12 KB each, LITTLE MiB were passed before.
+# Row groups of each of these tables until the peak is checked. When a part kept them in memory, 12 KB each, it exceeded LITTLE MiB earlier.
 GROUPS = 4_000 if os.environ.get("IOSTRATA_SOAK") else 150
-# What a part has at most (`MOST_GROUPS`): one that has so many is closed.
+# Maximum of a part (`MOST_GROUPS`): a part with this number is closed.
 MOST_GROUPS = 1_024
-# The least that is accepted.
+# The minimum that is accepted.
 LITTLE = 43
 
 
 def groups_in_log(log):
-    """Row groups of a part that is being written: its log has a record for each, and one before them."""
+    """Returns the number of row groups of a part that is being written: its log has a record for each, and one before them."""
     data, at, records = log.read_bytes(), 16, 0
     while len(data) >= at + 4 and (end := at + 8 + int.from_bytes(data[at:at + 4], "little")) <= len(data):
         at, records = end, records + 1
@@ -206,7 +206,7 @@ def groups_in_log(log):
 
 
 def groups_of(directory, table):
-    """Row groups by part of a table, that of the open part last."""
+    """Returns the number of row groups by part of a table, that of the open part last."""
     finished = [parquet.ParquetFile(part).metadata.num_row_groups for part in sorted(directory.glob(f"{table}/*.parquet"))]
     for log in directory.glob(f"{table}/.*.groups"):
         with contextlib.suppress(FileNotFoundError):
@@ -237,7 +237,7 @@ def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the
     groups = {table: groups_of(capture.directory, table) for table in TABLES}
     print(f"{took:.0f} s: row groups by part {groups}; peak RSS {peak / MIB:.1f} MiB")
     assert all(sum(groups[table]) >= GROUPS for table in filled) and max(max(parts) for parts in groups.values()) <= MOST_GROUPS
-    # One that is closed early is full.
+    # A part that is closed early is full.
     assert all(part == MOST_GROUPS for parts in groups.values() for part in parts[:-1])
     assert 0 < peak <= LITTLE * MIB, f"{peak / MIB:.1f} MiB"
     summary = analyze("summary", capture.directory, "--out", tmp_path / "results")
@@ -246,7 +246,8 @@ def test_row_groups_cost_no_memory_however_short_the_flush_interval_and_long_the
 
 @pytest.mark.moments
 def test_maps_of_the_kernel_side_take_what_is_said_of_them(record):
-    """They are no process's memory. Those of owners follow the machine's, within bounds; the others have their sizes."""
+    """BPF maps take the documented amount of memory, which belongs to no process. Maps of owners scale with the machine's memory, within bounds; the
+    others have fixed sizes."""
     recorder = record()
     locked = {open_file["map_id"]: int(open_file["memlock"]) for open_file in descriptors(recorder.process.pid) if "map_id" in open_file}
     recorder.stop(expected=None)

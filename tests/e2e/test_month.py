@@ -1,4 +1,4 @@
-"""A month of events, as fast as they go: what the recorder takes of the machine does not grow with them."""
+"""A month of events at maximum rate: the resources of the recorder do not grow with the number of events."""
 
 import os
 import re
@@ -10,18 +10,19 @@ import pytest
 from proc import descriptors
 from test_memory import Load
 
-# In an hour some million events a second would be a month of a thousand a second; as many as there are will do.
+# About a million events per second for an hour equal a month at a thousand per second; the machine's maximum rate is sufficient.
 SECONDS = int(os.environ.get("IOSTRATA_MONTH_SECONDS", 3600 if os.environ.get("IOSTRATA_SOAK") else 20))
-# What the allocator keeps settles in the first minute.
+# The memory retained by the allocator settles in the first minute.
 GROWTH = 1.02 if SECONDS >= 600 else 1.10
-# Maps that take memory for each entry (BPF_F_NO_PREALLOC) take this much; all others have theirs beforehand.
+# Entry size of maps that allocate on demand (BPF_F_NO_PREALLOC); all others are preallocated.
 ENTRY = 72
 # In the map of forked processes an entry stays as long as the process lives.
 FORKED = 16
 
 
 def requests_of_the_disks():
-    """As many requests as the disks can have: tags of the queues, of the I/O scheduler's, and one for flushes. Each has an entry once it was used."""
+    """Returns the maximum number of requests of the disks: tags of the queues and of the I/O scheduler, and one for flushes. Each has an
+    entry after its first use."""
     requests = 0
     for disk in Path("/sys/block").iterdir():
         for queue in disk.glob("mq/*"):
@@ -30,7 +31,7 @@ def requests_of_the_disks():
 
 
 def taken(pid):
-    """Resident memory, open files, and memory of the kernel side's maps, which are files of the process: had beforehand, and taken by entry."""
+    """Returns resident memory, open files, and memory of the maps, which are files of the process: preallocated, and allocated on demand."""
     rss = int(re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
     files = list(descriptors(pid))
     maps = {file["map_id"]: (int(file["map_flags"], 16) & 1, int(file["memlock"])) for file in files if "map_id" in file}
@@ -43,7 +44,7 @@ def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
     load = Load(rate=())
     samples = []
     try:
-        # Of other processes of that name there may be more.
+        # Other processes of that name may exist.
         recorder = record("--pid", load.process.pid, "--rotate-interval", f"{max(1, SECONDS // 60)}s", "--max-disk", "1GiB")
         began = time.monotonic()
         while time.monotonic() - began < SECONDS:
@@ -56,7 +57,7 @@ def test_what_the_recorder_takes_does_not_grow_with_the_events(record):
     seen = sum(account["seen"] for account in capture.manifest["books"]["accounts"])
     parts = len(capture.manifest["parts"]) + sum(removed["parts"] for removed in capture.manifest["removed"])
     tenth = len(samples) // 10
-    # Of open files the fewest: a part that is finished and one that begins are open together, now and then.
+    # The minimum of open files: a part that is finished and one that begins are open together now and then.
     of = (statistics.median, min, statistics.median, statistics.median)
     tenths = [[take(values) for take, values in zip(of, zip(*samples[begin:begin + tenth]))] for begin in range(0, 10 * tenth, tenth)]
     second, last = tenths[1], tenths[-1]

@@ -1,4 +1,4 @@
-"""The names of files, against what is known of them by construction."""
+"""Names of files, against names known by construction."""
 
 import os
 import subprocess
@@ -15,19 +15,19 @@ def sync(mount):
 
 
 def names(capture, ino, columns="path, path_origin", dev=None):
-    """The different rows of an inode number, in the order of time."""
+    """Returns the distinct rows of an inode number, in order of time."""
     where = f"ino = {ino}" + (f" and dev = {device(dev)}" if dev else "")
     rows = capture.sql(f"select {columns} from {{file}} where {where} order by ts_ns")
     return [row for at, row in enumerate(rows) if row not in rows[:at]]
 
 
 def device(number):
-    """A device number as the kernel has it."""
+    """Returns a device number in the kernel's encoding."""
     return os.major(number) << 20 | os.minor(number)
 
 
 def namespace_of(pid):
-    """The number of its mount namespace: mnt:[4026531841]."""
+    """Returns the number of a mount namespace: mnt:[4026531841]."""
     return int(os.readlink(f"/proc/{pid}/ns/mnt")[5:-1])
 
 
@@ -89,7 +89,7 @@ def test_what_pages_named_is_named_again_by_who_opens_it(disk, record, actors):
 
 
 def test_a_loop_devices_backing_file_has_a_name(disk, record):
-    """Nobody has it open but the kernel: known by its pages, on the file system below."""
+    """A loop device's backing file has a name: only the kernel has it open, and it is known by its pages, on the file system below."""
     recorder = record("--layers", "fs,block")
     (disk.mount / "file").write_bytes(b"x" * 256 * KIB)
     sync(disk.mount)
@@ -116,7 +116,7 @@ def test_a_path_leads_over_a_mount_below_another(disk, record, actors):
 
 
 def test_a_process_in_a_mount_namespace_of_its_own_has_its_own_path(disk, record):
-    """A file that the recorder's side has under one path, a container under another."""
+    """A process in its own mount namespace has its own path: a file has one path for the recorder, and another in a container."""
     outside = disk.mount / "outside"
     outside.mkdir()
     (outside / "file").write_bytes(b"x" * 4096)
@@ -132,7 +132,8 @@ def test_a_process_in_a_mount_namespace_of_its_own_has_its_own_path(disk, record
 
 
 def test_a_file_of_an_overlay_has_its_path_there_and_its_place_below(overlay, record, actors):
-    """As in a container: the call is on the overlay, the pages are the lower file system's."""
+    """A file of an overlay has its path there and its location below, as in a container: the call is on the overlay, the pages belong to
+    the lower file system."""
     writer, path = actors(), overlay.merged / "new"
     recorder = record("--pid", str(writer.pid))
     writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 4096); f.close()")
@@ -166,14 +167,14 @@ def test_a_file_that_gets_a_used_inode_number_gets_a_row(disk, record, actors):
     if len(set(numbers)) > 1:
         pytest.skip("the file system did not use the number again")
     assert names(capture, numbers[0], "path, deleted") == [(f"{disk.mount}/one", False), (f"{disk.mount}/two", False)]
-    # By the rule that the table states, each write is its file's.
+    # By the rule documented for the table, each write belongs to its file.
     asof = """select n.path, count(*) from (select * from {syscall} where op = 'write' and ino = %d) s
         asof join (select * from {file} where ino = %d) n on s.ts_ns >= n.ts_ns group by 1 order by 1""" % (numbers[0], numbers[0])
     assert capture.sql(asof) == [(f"{disk.mount}/one", 1), (f"{disk.mount}/two", 1)]
 
 
 def test_a_file_that_was_renamed_is_named_again_when_it_is_met_again(disk, record, actors):
-    """Written under one name and moved to another, as databases and object stores do."""
+    """A renamed file is named again at its next access: written under one name and moved to another, as databases and object stores do."""
     writer, path = actors(), disk.mount / "file.tmp"
     recorder = record("--device", disk.name)
     writer.do(f"f = open({str(path)!r}, 'wb', buffering=0); f.write(b'x' * 4096)")
@@ -216,7 +217,7 @@ def test_a_path_that_is_too_long_is_told_as_cut(disk, record, actors):
         [(found, origin)] = names(capture, file.stat().st_ino)
         assert origin == "cut" and not found.startswith("/") and str(file).endswith("/" + found), found
         assert found.count("/") >= (2 if file == path else 50)
-    # A name as long as a name can be is none of them.
+    # A name of maximum length is not truncated.
     assert names(capture, whole.stat().st_ino) == [(str(whole), "namespace")]
 
 
@@ -243,7 +244,8 @@ def test_a_synced_directory_and_the_root_of_a_file_system_are_named(disk, record
 
 
 def test_files_of_a_file_system_that_is_mounted_nowhere_are_named_within_it(disk, record, actors):
-    """After a lazy unmount the path that a process once opened is nowhere."""
+    """Files of a file system that is not mounted anywhere are named relative to it: after a lazy unmount the path that a process once
+    opened no longer exists."""
     directory = disk.mount / "directory"
     directory.mkdir()
     writer = actors()
@@ -281,7 +283,7 @@ os.sync()
     subprocess.run([sys.executable, "-c", script], check=True)
     sync(disk.mount)
     capture = recorder.stop()
-    # Files that share a request are in `share`, as long as they can be told apart; 1 is the number of what ext4 keeps for itself.
+    # Files that share a request are in `share`, as long as they can be distinguished; 1 is the number of ext4's internal inode.
     for table, dev, where, least in (("block", "file_dev", "class = 'data'", 30), ("share", "file_dev", "class = 'data'", 1),
                                      ("fs", "dev", "fd_kind = 'regular' and t.ino > 1", 301), ("syscall", "dev", "ret >= 0", 301)):
         met, unnamed = capture.one(f"""

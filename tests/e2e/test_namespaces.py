@@ -1,4 +1,4 @@
-"""In containers ids, clocks and cgroups are others than those that the kernel programs see; limits are the user's."""
+"""In containers IDs, clocks and cgroups differ from those that the kernel programs see; filters use the user's."""
 
 import os
 import subprocess
@@ -35,7 +35,8 @@ def test_a_command_in_a_pid_namespace(disk, tmp_path, recordable):
 
 
 def test_the_recorder_in_a_pid_namespace_leaves_itself_out(disk, recordable):
-    """Its capture is on the disk that it records: rows and its own requests make what the kernel counted."""
+    """A recorder in a PID namespace excludes itself: its capture is on the recorded disk, and rows and its own requests equal the kernel's
+    counters."""
     out = disk.mount / "run"
     command = [*NAMESPACE, BIN / "iostrata", "record", "--out", out, "--device", disk.name, "--duration", "3s", "--flush-interval", "200ms"]
     recorder = subprocess.Popen([str(word) for word in command], stderr=subprocess.PIPE, text=True)
@@ -49,7 +50,7 @@ def test_the_recorder_in_a_pid_namespace_leaves_itself_out(disk, recordable):
 
 
 def test_a_process_in_a_pid_namespace(disk, tmp_path, recordable):
-    """--pid is what that namespace calls the process."""
+    """--pid is the process ID in the recorder's namespace."""
     out = tmp_path / "run"
     (tmp_path / "gate").mkdir()
     gate = tmp_path / "gate/fifo"
@@ -78,7 +79,7 @@ def test_a_cgroup_in_a_cgroup_namespace(disk, tmp_path, recordable):
     inner.mkdir(parents=True)
     out = tmp_path / "run"
     (tmp_path / "writer.py").write_text(code(disk.mount / "ns-file", 25))
-    # The namespace's root is the outer one; cgroups are mounted anew in it, as a container's runtime does.
+    # The namespace's root is the outer one; cgroups are mounted again in it, as a container runtime does.
     script = f"""
         mount -t cgroup2 none {tmp_path}/cgroups || exit 8
         {BIN}/iostrata record --out {out} --cgroup /inner 2>{tmp_path}/err & recorder=$!
@@ -117,7 +118,7 @@ def test_a_time_namespace_does_not_move_the_rows(disk, tmp_path, recordable):
 
 
 def test_a_name_that_is_cut_within_a_character(disk, record):
-    """The kernel keeps fifteen bytes of a name, whatever they are of."""
+    """A name may be truncated within a character: the kernel stores fifteen bytes, whatever the characters."""
     name = "é".encode() * 8
     named = f"open('/proc/self/comm', 'wb').write({name!r})\n" + code(disk.mount / "ns-file", 30)
     writer = subprocess.Popen([sys.executable, "-c", named], stdin=subprocess.PIPE, text=True)
@@ -150,7 +151,7 @@ def test_a_thread_is_no_process(tmp_path, recordable):
     assert done.stderr == f"iostrata: --pid {known[0]}: is a thread of process {os.getpid()}; expected the process, --pid {os.getpid()}\n"
 
 
-@pytest.mark.parametrize(("path", "why"), [("", "expected the path of a cgroup, got an empty one"), ("/", "is the root, of which every process is one")])
+@pytest.mark.parametrize(("path", "why"), [("", "expected the path of a cgroup, got an empty one"), ("/", "is the root, which contains every process")])
 def test_a_cgroup_that_leaves_nothing_out(path, why, tmp_path, recordable):
     if not run("findmnt", "-nt", "cgroup2").stdout:
         pytest.skip("cgroup v2 is not mounted here")

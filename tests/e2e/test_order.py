@@ -1,4 +1,4 @@
-"""What depends on the order of operations, against DuckDB's window functions; and of workloads of fio whose order is known."""
+"""Results that depend on the order of operations, against DuckDB's window functions, and for fio workloads with a known order."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ from conftest import BIN, ROOT, analyze, require, run
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 READS = ("read", "pread64", "readv", "preadv", "preadv2", "aio_read", "io_uring_read")
 WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "aio_write", "io_uring_write", "flush")
-# As many rows that a table of them is cut into stretches of time, which threads look at one by one.
+# Enough rows for a table to be cut into periods that threads process one by one.
 EVENTS = 3_000_000
 
 
@@ -22,7 +22,7 @@ def capture(generate):
 
 
 def table(name, capture, out, *arguments, code=0):
-    """The rows of one of the tables that the analysis of that name writes."""
+    """Returns the rows of one of the tables that the analysis of that name writes."""
     result = analyze(name.removesuffix("_depth"), capture, "--out", out, *arguments)
     assert result.returncode == code, result.stderr
     with open(out / f"{name}.csv", newline="") as lines:
@@ -30,7 +30,7 @@ def table(name, capture, out, *arguments, code=0):
 
 
 def ask(capture, layer, query):
-    """Of operations in order, each with its place, its size and whose it is."""
+    """Queries operations in order, each with its offset, its size and its owner."""
     parts = f"read_parquet('{capture}/{layer}/*.parquet', filename = true, file_row_number = true)"
     size, begin = ("bytes", "sector * 512") if layer == "block" else ("greatest(ret, 0)", "offset_bytes")
     file = "file_dev, ino, dev" if layer == "block" else "dev, ino"
@@ -118,7 +118,7 @@ def test_how_many_are_under_way_is_duckdbs(layer, capture, tmp_path):
     span = sum(expected.values())
     assert [int(row[name]) for name in ("ops", "untimed", "span_ns", "busy_ns", "max_in_flight")] == [
         ops, untimed, span, span - expected.get(0, 0), max(expected)]
-    # Little's law, counted both ways.
+    # Little's law, computed in both forms.
     assert float(row["avg_in_flight"]) == pytest.approx(sum(depth * ns for depth, ns in expected.items()) / span)
     assert float(row["littles_law_in_flight"]) == pytest.approx(float(row["avg_in_flight"])) and abs(int(row["avg_ns"]) - average) <= 0.5
 
@@ -134,7 +134,7 @@ def test_the_same_bytes_by_any_number_of_threads(name, capture, tmp_path):
 
 
 def fio(disk, *arguments):
-    """Runs fio on a file of its own; what it says of it."""
+    """Runs fio on a file of its own and returns its report."""
     command = [require("fio"), "--name=known", f"--filename={disk.mount / 'file'}", "--size=16M", "--output-format=json", *arguments]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(output[output.index("{"):])["jobs"][0]
@@ -167,14 +167,14 @@ def test_under_way_are_as_many_as_the_workload_keeps_so(disk, record, tmp_path):
         depths = {int(row["in_flight"]): float(row["time_share"]) for row in csv.DictReader(lines) if row["scope"] == "all"}
     (row,) = [row for row in rows if row["scope"] == "all"]
     assert job["read"]["total_ios"] <= int(row["ops"])
-    # fio says of how much of its submissions the queue was that full; while it submits one call is under way besides.
+    # fio reports the share of its submissions at this queue depth; one more call is in flight during a submission.
     assert job["iodepth_level"]["8"] > 90 and 7 <= float(row["p50_in_flight"]) <= 9
     assert int(row["max_in_flight"]) <= 10 and sum(depths.values()) == pytest.approx(1)
     assert float(row["avg_in_flight"]) == pytest.approx(float(row["littles_law_in_flight"]))
 
 
 def test_a_timer_is_even_and_independent_operations_are_not(tmp_path):
-    """In a trace, since a machine that is busy keeps no times."""
+    """A timer is regular and independent operations are not: in a synthetic trace, since a busy machine does not keep exact times."""
     found, chance = {}, random.Random(1)
     for process, step_us in (("linear", lambda: 3_000), ("poisson", lambda: chance.expovariate(1 / 3_000))):
         trace, capture, us = tmp_path / f"{process}.csv", tmp_path / process, 0.0
@@ -186,7 +186,8 @@ def test_a_timer_is_even_and_independent_operations_are_not(tmp_path):
         assert imported.returncode == 0, imported.stderr
         (found[process],) = [row for row in table("arrivals", capture, tmp_path / "out") if (row["scope"], row["direction"]) == ("all", "read")]
     assert all(int(row["ops"]) == 20_000 for row in found.values()), found
-    # Of independent arrivals both are 1; of a timer whose gaps are all the same both are 0, but for what the ends of windows cut.
+    # Both are 1 for independent arrivals; both are 0 for a timer with equal interarrival times, except for the truncation at the ends of
+    # windows.
     for column in ("gap_scv", "dispersion_100ms"):
         assert float(found["poisson"][column]) == pytest.approx(1, abs=0.15), found["poisson"]
         assert float(found["linear"][column]) < 0.01, found["linear"]

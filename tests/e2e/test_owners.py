@@ -1,4 +1,4 @@
-"""Whose write is it: workloads whose true answer is known by construction."""
+"""Attribution of writes, for workloads with a known result."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ def sync(disk):
 
 
 def owned(capture):
-    """Bytes of data written to the device by owner; None: nobody's."""
+    """Returns the bytes of data written to the device by owner; None is unattributed."""
     return dict(capture.sql("""
         select pid, sum(bytes)::bigint from {part} where op = 'write' and class in ('data', 'swap') group by pid"""))
 
@@ -40,8 +40,8 @@ def test_each_writer_owns_its_bytes_and_who_syncs_owns_none(disk, record, actors
     third.do(f"f = os.open({str(disk.mount)!r}, os.O_RDONLY); os.fsync(f); os.sync()")
     capture = recorder.stop()
     assert owned(capture) == {one.pid: MIB, other.pid: 2 * MIB}
-    # The kernel's account also has the metadata that a process dirties itself: on a file system without a journal, which
-    # this machine's own may be, an access time is enough for a page.
+    # The kernel's count also includes metadata that a process dirties itself: on a file system without a journal, such as this machine's
+    # may be, an access time is enough for a page.
     assert all(0 <= pages - data <= 4 * 4096 for pages, data in zip(counted, (MIB, 2 * MIB))), counted
     assert evidence(capture, one.pid) == ["inode"]
     capture.check_books()
@@ -71,7 +71,7 @@ def test_a_writer_that_is_gone_still_owns_what_a_worker_writes(disk, record, act
     assert owned(capture) == {writer.pid: 3 * MIB}
     workers = capture.sql("select distinct submitter_comm from {block} where class = 'data' and op = 'write'")
     assert all(comm.startswith("kworker") for (comm,) in workers), workers
-    # The name and the start time are the writer's, as it was.
+    # Name and start time are the writer's at that time.
     name = f"select distinct b.comm, p.exe from {{block}} b join {{process}} p using (pid, start_ns) where pid = {writer.pid}"
     comm, exe = capture.one(name)
     assert comm.startswith("python") and "python" in exe
@@ -110,7 +110,8 @@ def test_two_processes_that_write_one_file_own_each_its_half(disk, record, actor
 
 
 def test_what_a_loop_device_changes_in_a_file_is_not_its_makers(disk, record, actors):
-    """The pages are dirtied by a worker of the kernel, like those that writeback could not write; but it changes them."""
+    """Changes of a loop device to a file are not attributed to the file's creator: the pages are dirtied by a kernel worker, like pages
+    that writeback failed to write, but the worker does change them."""
     maker, image = actors(), disk.mount / "image"
     recorder = record("--device", disk.name)
     maker.do(f"f = open({str(image)!r}, 'wb'); f.write(b'x' * (8 << 20)); f.flush(); os.fsync(f.fileno()); f.close()")
@@ -125,13 +126,14 @@ def test_what_a_loop_device_changes_in_a_file_is_not_its_makers(disk, record, ac
     owners = capture.sql(f"""
         select pid = {maker.pid} as maker, list_distinct(list(evidence)), sum(bytes)::bigint from {{part}}
         where class = 'data' and op = 'write' group by all order by maker desc""")
-    # The file was clean when the loop device came: from then on it alone had dirty pages of it, in one worker of the kernel or in several.
+    # The file was clean when the loop device was attached: from then on only it had dirty pages of the file, in one kernel worker or in
+    # several.
     assert owners[0] == (True, ["inode"], 8 * MIB), owners
     assert owners[1][::2] == (False, 4 * MIB) and set(owners[1][1]) <= {"inode", "page"} and len(owners) == 2, owners
 
 
 def test_pages_in_turn_are_each_their_writers(disk, record, actors):
-    """Every other page by another process: requests carry pages of both, and say of both how many."""
+    """Alternating pages are attributed to their writers: requests carry pages of two processes, and rows give the number of each."""
     path = disk.mount / "file"
     path.write_bytes(bytes(MIB))
     disk.settle()
@@ -172,15 +174,15 @@ def test_only_what_a_filter_lets_through_has_a_part_in_a_shared_request(disk, re
 
 @pytest.mark.parametrize("scheduler", ["none", "mq-deadline"])
 def test_bios_that_are_merged_keep_their_owners(disk, record, actors, scheduler):
-    """Direct writes of two processes to neighbouring blocks, while the queue is held up by others: whatever is merged into
-    whatever, each has what it wrote."""
+    """Merged bios keep their owners: direct writes of two processes to neighbouring blocks, while others hold up the queue, are attributed
+    correctly whatever is merged."""
     disk.choose_scheduler(scheduler)
     path = disk.mount / "file"
     path.write_bytes(bytes(8 * MIB))
     disk.settle()
     recorder = record("--device", disk.name)
     one, other = actors(), actors()
-    # Threads, so that many requests wait at once and those that are neighbours can meet.
+    # Threads, so that many requests wait at once and neighbours can be merged.
     for actor, first in ((one, 0), (other, 1)):
         actor.do("import threading; b = mmap.mmap(-1, 4096); b[:] = b'd' * 4096")
         actor.do(f"f = os.open({str(path)!r}, os.O_RDWR | os.O_DIRECT)")
@@ -199,7 +201,7 @@ def test_bios_that_are_merged_keep_their_owners(disk, record, actors, scheduler)
 
 
 def wait_for_waiting(actor, count):
-    """Until so many threads of the actor wait for their I/O."""
+    """Waits until this number of threads of the actor waits for I/O."""
     deadline = time.monotonic() + 60
     while len(threads_in(actor.pid, "D")) < count:
         if time.monotonic() > deadline:
@@ -209,15 +211,15 @@ def wait_for_waiting(actor, count):
 
 @pytest.fixture
 def upper(disk):
-    """A device whose image lies on a file system that can be frozen."""
+    """A device with its image on a file system that can be frozen."""
     upper = Loop(disk.mount)
     yield upper
     upper.close()
 
 
 def test_requests_that_absorb_others_keep_all_owners(disk, upper, record, actors):
-    """One that absorbs an older one takes its start from it, and its start is what tells one use of a request from the next.
-    One that is absorbed need not begin with the bio that it was made of."""
+    """Requests that absorb others keep all owners: a request that absorbs an older one takes its start time, which distinguishes uses of a
+    request, and an absorbed request need not begin with its first bio."""
     upper.choose_scheduler("mq-deadline")
     recorder = record("--device", upper.name)
     one, other = actors(), actors()
@@ -225,12 +227,12 @@ def test_requests_that_absorb_others_keep_all_owners(disk, upper, record, actors
         actor.do("import threading; b = mmap.mmap(-1, 4096); b[:] = b'd' * 4096; t = []")
         actor.do(f"f = os.open({upper.device!r}, os.O_RDWR | os.O_DIRECT)")
         actor.do("w = lambda p: (t.append(threading.Thread(target=os.pwritev, args=(f, [b], p << 12))), t[-1].start())")
-    # What a frozen file system holds up uses up the device's tags, so that what follows waits and can merge.
+    # Requests held up by a frozen file system use up the device's tags, so that later ones wait and can be merged.
     subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
     try:
         one.do("[w(1024 + 4 * p) for p in range(140)]")
         wait_for_waiting(one, 140)
-        # The last of each group closes its gap, so that a request grows by it, then by the request behind.
+        # The last one of each group closes the gap, so that a request grows by it, and then by the request after it.
         older_behind = [(one, 2), (other, 0), (one, 1)]
         grown_in_front = [(one, 18), (other, 17), (one, 15), (other, 16)]
         waiting = {one: 140, other: 0}
@@ -251,7 +253,7 @@ def test_requests_that_absorb_others_keep_all_owners(disk, upper, record, actors
 
 
 def small_files(disk, writers, count):
-    """Neighbours on the disk, written by the writers in turn; their inode numbers by writer."""
+    """Creates files that are neighbours on the disk, written by alternating writers; returns writers by inode number."""
     disk.settle()
     for number in range(count):
         path = disk.mount / f"small-{number:03}"
@@ -320,8 +322,9 @@ def test_direct_writes_are_their_submitters(disk, record):
 
 
 def test_data_journal_and_metadata_are_told_apart_and_add_up(disk, record, actors):
-    """4 KiB appends, each with fsync: the sum of the classes is the device's own counter."""
-    # Blocks of a directory that is gone must not be replayed: from then on the journal has revoke records too.
+    """Data, journal and metadata are distinguished and add up: for 4 KiB appends, each with fsync, the sum of the classes equals the
+    device's counter."""
+    # Blocks of a deleted directory must not be replayed: from then on the journal has revoke records too.
     for name in range(300):
         (disk.mount / "gone" / f"{name:0200}").parent.mkdir(exist_ok=True)
         (disk.mount / "gone" / f"{name:0200}").touch()
@@ -348,7 +351,7 @@ def test_data_journal_and_metadata_are_told_apart_and_add_up(disk, record, actor
 
 
 class Uninitialized(Loop):
-    """A file system of which mkfs has left the tables of inodes to be zeroed when it is mounted."""
+    """A file system with inode tables that are zeroed only after it is mounted."""
 
     def prepare(self):
         subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=0", self.image], check=True)
@@ -413,15 +416,16 @@ def test_swapping_is_told_as_such(recordable, tmp_path, record, actors):
     finally:
         subprocess.run(["losetup", "-d", device], check=True)
     sums = dict(capture.sql("select op, sum(bytes)::bigint from {block} where class = 'swap' group by all"))
-    # What is read back may still be there; memory of others goes the same way where the kernel looks for what is cold (DAMON).
+    # Pages may still be cached when they are read back; memory of other processes is also paged out if the kernel looks for cold pages
+    # (DAMON).
     assert sums["write"] >= paged_out > 3 * MIB and set(sums) <= {"read", "write"}, sums
     assert capture.one("select count(*) from {block} where class != 'swap' and op in ('read', 'write')") == (0,)
-    # Memory of whoever it is; reclaim that writes it may run in any process.
+    # Memory of any process; reclaim that writes it may run in any process.
     assert capture.sql("select distinct pid from {block} where op = 'write'") == [(None,)]
 
 
 def test_swapping_that_began_before_the_recording_is_told_as_such(disk, upper, record, actors):
-    """Of a request that was under way nothing is known but its flags."""
+    """Swap I/O that began before the recording is classified as such: only the flags of a request in flight are known."""
     subprocess.run(["mkswap", "-q", upper.device], check=True, capture_output=True)
     swapped = subprocess.run(["swapon", upper.device], capture_output=True, text=True)
     if swapped.returncode != 0:
@@ -429,7 +433,7 @@ def test_swapping_that_began_before_the_recording_is_told_as_such(disk, upper, r
     try:
         actor = actors()
         actor.do("m = mmap.mmap(-1, 1 << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS); m[:] = os.urandom(len(m))")
-        # What a frozen file system holds up is under way for as long.
+        # Requests held up by a frozen file system are in flight for as long.
         subprocess.run(["fsfreeze", "--freeze", disk.mount], check=True)
         try:
             actor.do("m.madvise(21)")

@@ -1,4 +1,4 @@
-"""The report's page, as a reader's browser shows it."""
+"""The report's page, as shown by a browser."""
 
 import html
 import json
@@ -14,9 +14,9 @@ from test_analyze import with_losses
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 TITLES = [
-    "Amplification", "From the application to the device", "Sizes", "Latency", "What calls wait for", "Queue depth", "Operations over time",
-    "Throughput over time", "Latency over time", "Depth over time", "Latency of syscall operations", "Latency of block operations",
-    "Places on nvme0n1", "What a cache would hold",
+    "Amplification", "Bytes transferred by stage", "I/O sizes", "Latency distribution", "Latency breakdown by layer", "Queue depth", "IOPS over time",
+    "Throughput over time", "Latency over time", "Queue depth over time", "Latency heat map, syscall", "Latency heat map, block",
+    "Device offset over time, nvme0n1", "Hit-ratio curve (LRU)",
 ]
 PHONE = 390
 
@@ -35,7 +35,7 @@ def browser():
     return found[0]
 
 
-# What a reader sees: how wide the page is, whether charts and words are where they can be seen, what the browser complained of.
+# Visible state: width of the page, whether charts and texts are visible, and complaints of the browser.
 LOOK = """<script>
 const told = [];
 window.addEventListener('error', event => told.push(String(event.message)), true);
@@ -60,18 +60,18 @@ window.addEventListener('load', () => {
 </script>""".replace("<script>", "<script data-test>", 1)
 
 
-# Without a network, where that may be taken away.
+# Without a network, if that can be disabled.
 ALONE = ["unshare", "--net"] if os.geteuid() == 0 else []
 
 
 def seen(browser, page, place, width):
-    """The page in a real browser, with a script of ours that tells what there is to be seen."""
+    """Opens the page in a real browser, with a script that reports what is visible."""
     copy = place / f"seen-{width}.html"
     policy = "script-src 'unsafe-inline'; "
     assert page.count("default-src 'none'; ") == 1
     page = page.replace("default-src 'none'; ", "default-src 'none'; " + policy)
     copy.write_text(page.replace("</title>", "</title>" + LOOK, 1))
-    # A window is no narrower than 500 pixels, a frame in it is.
+    # A window is no narrower than 500 pixels, a frame in it can be.
     frame = place / f"frame-{width}.html"
     frame.write_text(f"<body style='margin:0'><iframe src='{copy.name}' style='border:0;width:{width}px;height:8000px' onload=\""
                      "setTimeout(() => document.title = this.contentDocument.title, 0)\"></iframe>")
@@ -88,14 +88,14 @@ def seen(browser, page, place, width):
 def test_the_page_needs_nothing_else_and_is_the_same_each_time(tmp_path):
     page = page_of(FIXTURE, tmp_path / "a")
     assert page == page_of(FIXTURE, tmp_path / "b", "--threads", 1)
-    # The name of a namespace is no address that anything is fetched from.
+    # The name of an XML namespace is an address from which nothing is fetched.
     addresses = set(re.findall(r"[a-z]+://[^\s\"'<]*", page))
     assert addresses <= {"http://www.w3.org/2000/svg"} and "<script" not in page and not re.search(r"\b(src|href)=|url\(|@import", page)
     about = json.loads((tmp_path / "a/about.json").read_text())["files"]
     assert about["report.html"] == about["summary.csv"]
     assert json.loads((FIXTURE / "manifest.json").read_text())["capture_id"] in page
     page = page_of(FIXTURE, tmp_path / "c", "--format", "parquet", "--process", "dd")
-    assert "summary.parquet" in page and "summary.csv" not in page and "Only: " in page
+    assert "summary.parquet" in page and "summary.csv" not in page and "Filter: " in page
 
 
 def test_a_browser_shows_it_on_a_screen_and_on_a_phone(browser, tmp_path):
@@ -106,21 +106,21 @@ def test_a_browser_shows_it_on_a_screen_and_on_a_phone(browser, tmp_path):
         assert shown["width"] <= width and shown["told"] == [] and shown["outside"] == []
         assert all(280 <= chart_width <= width and height > 150 and marks > 10 for chart_width, height, marks in shown["charts"]), shown["charts"]
         assert shown["letters"] >= 9, "too small to be read"
-        assert shown["first"] == "To know.\nfilter: --device nvme0n1" and shown["alarm"] == "note"
+        assert shown["first"] == "Data quality: see notes.\nfilter: --device nvme0n1" and shown["alarm"] == "note"
 
 
 def test_what_was_lost_is_said_first(browser, tmp_path):
     with_losses(tmp_path / "lossy", random.Random(3), how_many=400, prefer=1)
     page = page_of(tmp_path / "lossy", tmp_path / "out", expected=(3,))
     shown = seen(browser, page, tmp_path, PHONE)
-    assert shown["alarm"] == "alert" and shown["first"].startswith("Read this first.")
+    assert shown["alarm"] == "alert" and shown["first"].startswith("Data quality: not reliable.")
     assert re.search(r"loss: 403 of \d+ events lost", shown["first"]), shown["first"]
-    assert page.index("events lost") < page.index("<svg") and "What was lost when" in page
+    assert page.index("events lost") < page.index("<svg") and "<h2>Lost events</h2>" in page
     assert shown["titles"] == TITLES and shown["told"] == []
 
 
 def without(copy, keep):
-    """The fixture with the rows alone that `keep` leaves of each table."""
+    """Returns the fixture with only those rows of each table that `keep` selects."""
     from pyarrow import parquet
 
     shutil.copytree(FIXTURE, copy)
@@ -153,11 +153,11 @@ def test_one_event_no_event_and_a_layer_that_is_missing(browser, tmp_path):
     assert not (tmp_path / "of-none/report.html").exists()
     lacking = without(tmp_path / "lacking", lambda table, rows: rows.slice(0, 0) if table in ("block", "share") else rows)
     manifest = json.loads((lacking / "manifest.json").read_text())
-    manifest["layers"]["block"].update(captured=False, how="not asked for")
+    manifest["layers"]["block"].update(captured=False, how="not selected")
     (lacking / "manifest.json").write_text(json.dumps(manifest))
     page = page_of(lacking, tmp_path / "of-lacking", expected=(0, 3))
     shown = seen(browser, page, tmp_path, PHONE)
-    assert "layer block" in shown["first"] and "Latency of block operations" not in shown["titles"] and shown["told"] == []
+    assert "layer block" in shown["first"] and "Latency heat map, block" not in shown["titles"] and shown["told"] == []
 
 
 def test_torn_parts_and_other_versions_are_refused_and_hosts_are_named(tmp_path, generate):
@@ -181,7 +181,7 @@ def test_torn_parts_and_other_versions_are_refused_and_hosts_are_named(tmp_path,
 
 
 def test_names_of_programs_are_words_and_no_markup(browser, tmp_path):
-    """Whoever runs on the recorded machine chooses them."""
+    """Names of programs are text, not markup: processes on the recorded machine choose them."""
     import pyarrow
 
     name = "<b>&\"'x"

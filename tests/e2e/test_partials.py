@@ -1,4 +1,4 @@
-"""Partials in files: of shares that are merged, and of a capture that goes on growing."""
+"""Partial results in files: merging of shares, and analysis of a growing capture."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import analyze, require
 
-KEPT = "All of it was kept from before: no events were read."
+KEPT = "All partial results were reused; no events were read."
 
 
 def files(directory):
@@ -16,7 +16,7 @@ def files(directory):
 
 def report(capture, out, *options):
     result = analyze("report", capture, "--out", out, *options)
-    # A capture that is being written is not whole.
+    # A capture that is being written is incomplete.
     assert result.returncode in (0, 3) and (out / "report.html").exists(), result.stderr
     return files(out), result.stdout
 
@@ -41,8 +41,8 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
         return result.stdout
 
     first = shares("first")
-    found = re.search(r"^(\d+) of (\d+) pieces of it were kept from before; the events of the others were read\.$", merged("one", first), re.M)
-    # No share knows of how many blocks all are, which decides how many of them are looked at twice.
+    found = re.search(r"^(\d+) of (\d+) partial results were reused; the events of the others were read\.$", merged("one", first), re.M)
+    # A share does not know the total number of blocks, which determines how many of them are sampled twice.
     assert 0.5 < int(found[1]) / int(found[2]) < 1
     second = shares("second", *first)
     assert KEPT in merged("both", first + second)
@@ -55,12 +55,12 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
     (["merge", "summary", "y"], 2, "--from <FILE>"),
     (["merge", "--from", "nowhere.partial", "summary", "CAPTURE"], 1, "nowhere.partial: cannot open: No such file or directory"),
     (["partial", "--to", "nowhere/x", "summary", "CAPTURE"], 1, "nowhere: cannot open: No such file or directory"),
-    (["partial", "--to", "x", "summary", "CAPTURE", "--out", "y"], 2, "partial: --out is for what all shares come to"),
+    (["partial", "--to", "x", "summary", "CAPTURE", "--out", "y"], 2, "partial: --out does not apply to a share"),
 ])
 def test_what_cannot_be_is_one_line(arguments, code, expected, generated, tmp_path):
     result = analyze(*(generated if word == "CAPTURE" else word for word in arguments))
     assert result.returncode == code and expected in result.stderr, result.stderr
-    # The parser shows how it is called as well.
+    # The parser prints its usage as well.
     assert len(result.stderr.splitlines()) == 1 or "Usage: " in result.stderr or "For more information" in result.stderr
 
 
@@ -69,7 +69,7 @@ def test_a_recording_is_analyzed_again_at_the_cost_of_what_is_new(disk, record, 
     load = subprocess.Popen(
         [require("fio"), "--name=grow", f"--directory={disk.mount}", "--size=32M", "--rw=randrw", "--bs=4k", "--ioengine=psync", "--numjobs=2",
          "--fsync=64", "--rate_iops=2k,2k", "--time_based", "--runtime=10"], stdout=subprocess.DEVNULL)
-    # What fio's processes do is theirs; who starts late is named late.
+    # I/O of fio's processes is attributed to them; a process that starts late is named late.
     recorder = record("--device", disk.name, "--rotate-interval", "1s", "--flush-interval", "300ms")
     said = []
     for number in range(3):
@@ -83,8 +83,8 @@ def test_a_recording_is_analyzed_again_at_the_cost_of_what_is_new(disk, record, 
     assert last == fresh
     assert "all events were read" in said[0]
     for printed in (*said[1:], printed):
-        found = re.search(r"^(\d+) of (\d+) pieces of it were kept from before", printed, re.M)
-        # Of tables with an order it is half a million rows that are kept together: here only parts of the others.
+        found = re.search(r"^(\d+) of (\d+) partial results were reused", printed, re.M)
+        # For ordered tables the unit of caching is half a million rows: here only the others have several units.
         assert found and int(found[1]) >= 2, printed
     again, printed = report(capture.directory, tmp_path / "again", "--cache")
     assert again == fresh and KEPT in printed

@@ -1,4 +1,4 @@
-"""Every way in: what a program asks for by other calls than read and write, and by calls that do not wait."""
+"""Every I/O path: requests by calls other than read and write, and by asynchronous calls."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from conftest import BIN, run
 KIB = 1024
 MIB = 1024 * KIB
 
-# Copies between files of its own directory, by every call that copies in the kernel; prints the kernel's account of it.
+# Copies between files of its own directory, by every call that copies in the kernel; prints the kernel's counters of it.
 COPIER = """
 import os, sys
 os.chdir(sys.argv[1])
@@ -57,7 +57,7 @@ def test_copies_between_files_count_on_both_sides(disk, record):
         ("splice_in", 0, 16384, 16384, "regular"),
         ("splice_out", 262144, 16384, 16384, "regular"),
     ]
-    # The kernel's own account of the process has the first two pairs; it leaves splice out.
+    # The kernel's counters of the process include the first two pairs, but not splice.
     by_account = tuple(int(word) for word in copier.stdout.split())
     copied = "op like 'sendfile_%' or op like 'copy_%'"
     assert by_account == capture.one(
@@ -88,7 +88,7 @@ except FileNotFoundError:
 
 
 def fio(disk, engine, *options, direct=1):
-    """A workload by an engine; fio's own count of reads and writes, in operations and bytes."""
+    """Runs a workload with an engine; returns fio's own count of reads and writes, in operations and bytes."""
     subprocess.run(["fio", "--name=job", f"--filename={disk.mount}/file", "--size=16M", "--rw=write", "--bs=1M"],
                    check=True, capture_output=True)
     command = ["fio", "--name=job", f"--filename={disk.mount}/file", "--size=16M", "--rw=randrw", "--bs=4k-64k",
@@ -130,7 +130,7 @@ def test_calls_that_do_not_wait_are_recorded_from_submission_to_completion(disk,
         assert capture.one("select count(*) from {syscall} where op = 'io_uring_fsync'") == (syncs,) and syncs > 0
     assert capture.manifest["books"]["incomplete"]["unfinished_async"] == 0
     if direct:
-        # What the program asked for is what the device was given, and who asked is the owner.
+        # Bytes requested by the program equal those of the device, and the program is the owner.
         owned = capture.sql("""
             select op, sum(b.owned_bytes) from {block} b where class = 'data' and evidence = 'direct' and submitter_pid is null
             and pid in (select pid from {syscall} where op like '%_write') group by op order by op""")
@@ -139,7 +139,7 @@ def test_calls_that_do_not_wait_are_recorded_from_submission_to_completion(disk,
     capture.check_device(disk.name, busy=True)
 
 
-# Linux aio by hand: a write and an fsync that are asked for, a write that is refused, a write of which nobody asks.
+# Linux aio by hand: a write and an fsync with completions fetched, a rejected write, and a write without a fetched completion.
 SUBMITTER = """
 import ctypes, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)

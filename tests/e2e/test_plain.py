@@ -1,4 +1,4 @@
-"""Names that a terminal would obey, or that would turn the direction of writing: people see them escaped, programs get them as they are."""
+"""Names with control characters or bidirectional marks: people see them escaped, programs receive them unchanged."""
 
 import csv
 import json
@@ -12,13 +12,13 @@ import pytest
 from conftest import BIN, analyze, require, run
 from test_live import rest_of, view
 
-# How each is shown. A carriage return and an end of a line would make another line of what is behind it.
+# Escaped form of each. A carriage return and a newline would make another line of the text after it.
 SHOWN = {
     "\x1b": "\\x1b", "\x07": "\\x07", "\x7f": "\\x7f", "\x9b": "\\u{9b}", "\xad": "\\u{ad}", "\u061c": "\\u{61c}", "\u200b": "\\u{200b}", "\u200e": "\\u{200e}",
     "\u200f": "\\u{200f}", "\u2028": "\\u{2028}", "\u2029": "\\u{2029}", "\u202a": "\\u{202a}", "\u202b": "\\u{202b}", "\u202c": "\\u{202c}",
     "\u202d": "\\u{202d}", "\u202e": "\\u{202e}", "\u2066": "\\u{2066}", "\u2067": "\\u{2067}", "\u2068": "\\u{2068}", "\u2069": "\\u{2069}",
     "\ufeff": "\\u{feff}", "\U000e0041": "\\u{e0041}",
-    # Seen as nothing, or changing what is beside them: fillers, joiners, variation selectors, tags.
+    # Invisible characters, or characters that change their neighbours: fillers, joiners, variation selectors, tags.
     "\u034f": "\\u{34f}", "\u115f": "\\u{115f}", "\u1160": "\\u{1160}", "\u180b": "\\u{180b}", "\u180f": "\\u{180f}", "\u3164": "\\u{3164}",
     "\ufe00": "\\u{fe00}", "\ufe0f": "\\u{fe0f}", "\uffa0": "\\u{ffa0}", "\U000e0000": "\\u{e0000}", "\U000e0100": "\\u{e0100}",
     "\U000e01ef": "\\u{e01ef}",
@@ -28,7 +28,7 @@ AS_SHOWN = "n" + "m".join(SHOWN.values()) + "o"
 
 
 def check(text, *shown):
-    """None of them is there, and what stands for them is."""
+    """Checks that none of the raw characters is in the text, and that their escapes are."""
     assert not set(text) & set(SHOWN), repr(text)
     for name in shown:
         assert name in text, text
@@ -36,7 +36,7 @@ def check(text, *shown):
 
 @pytest.fixture
 def imported(tmp_path):
-    """A capture in a directory of such a name, of disks of such names: one has all, each of the others has one."""
+    """A capture in a directory with such a name, of disks with such names: one has all characters, each of the others has one."""
     names = [NAME, *(f"x{character}y" for character in SHOWN)]
     lines = [f"{name},{'RW'[number % 2]},{4096 * number},4096,{1577808000000000 + number}\n" for number, name in enumerate(names * 3)]
     (tmp_path / f"{NAME}.csv").write_text("".join(lines), encoding="utf-8", newline="")
@@ -50,7 +50,7 @@ def test_all_that_the_analyzer_prints_is_harmless(imported, tmp_path):
     tables = ("top", "pattern", "arrivals", "queue", "footprint", "sizes", "heatmap", "latency", "summary", "timeline", "quality", "amplification", "cache")
     for command in tables:
         result = analyze(command, imported, "--out", tmp_path / command, "--partial-rows")
-        # Of a capture that has none of what is asked for an error says so, with its name.
+        # For a capture without the selected rows the error includes its name.
         assert result.returncode in (0, 1), result.stderr
         check(result.stdout + result.stderr, *([AS_SHOWN] if command in ("top", "pattern") or result.returncode == 1 else []))
     for arguments in (["top", imported, "--device", NAME], ["summary", imported, imported], ["summary", f"{imported}{NAME}"], ["recover", imported],
@@ -86,7 +86,7 @@ def test_the_recorder_escapes_them_in_messages(tmp_path):
         check(result.stdout + result.stderr, AS_SHOWN)
 
 
-# Command lines that clap refuses, with what it says of them, and such as the programs refuse themselves.
+# Command lines that clap refuses, with its messages, and others that the programs refuse themselves.
 REFUSED = [
     ("iostrata", [NAME], 2),
     ("iostrata", ["record", f"--{NAME}"], 2),
@@ -116,7 +116,7 @@ REFUSED = [
 def test_no_program_prints_what_was_typed_as_it_is(program, arguments, code, colors):
     result = run(BIN / program, *arguments, env={**os.environ, "CLICOLOR_FORCE": "1"} if colors else os.environ)
     assert result.returncode == code and result.stdout == "", result
-    # Colors are clap's own: select graphic rendition, of numbers, and nothing else.
+    # Colors are clap's own: SGR sequences with numbers, and nothing else.
     text = re.sub(r"\x1b\[[0-9;]*m", "", result.stderr) if colors else result.stderr
     assert (text != result.stderr) == (colors and code == 2), repr(result.stderr)
     check(text, AS_SHOWN)
@@ -153,7 +153,7 @@ def test_a_message_is_one_line_whatever_a_path_is(program, arguments):
     assert result.returncode == 1 and result.stderr.count("\n") == 1 and re.search(r"/a(\\n| )b", result.stderr), result
 
 
-# Characters of a class of Perl's, which has Unicode's own properties.
+# Characters of a Perl character class, which uses Unicode's own properties.
 OF_CLASS = r"""binmode STDOUT, ":utf8"; for (1 .. 0xd7ff, 0xe000 .. 0x10ffff) { print chr if chr =~ /%s/ }"""
 
 
@@ -163,7 +163,7 @@ def test_all_that_unicode_has_shown_as_nothing_is_escaped():
     shown = "".join({"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(one) or (f"\\x{ord(one):02x}" if one <= "\x7f" else f"\\u{{{ord(one):x}}}") for one in found)
     result = run(BIN / "iostrata-generate", "--out", "x", "--events", f"a{found}b", encoding="utf-8")
     assert result.returncode == 2 and f"'a{shown}b'" in result.stderr and not set(result.stderr) & (set(found) - {"\n"})
-    # Of what people write in, all is shown: letters, marks, numbers, signs, symbols and spaces.
+    # Of written text everything is shown: letters, marks, numbers, signs, symbols and spaces.
     written = subprocess.run([require("perl"), "-e", OF_CLASS % r"[\p{L}\p{M}\p{N}\p{P}\p{S}\p{Zs}]"], capture_output=True, check=True).stdout.decode()
     written = "".join(one for one in written if one not in found and one not in "'`")
     for at in range(0, len(written), 20_000):
@@ -186,7 +186,7 @@ while sys.stdin.readline():
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_live_view_shows_what_a_process_calls_itself(disk, form, tmp_path):
-    # As many as fit into the name of a thread.
+    # The maximum number that fits into a thread name.
     name = "p\x1b\x9b\u202e\u2066\u200f"
     process = subprocess.Popen([sys.executable, "-c", CALL_ITSELF, disk.mount / "file", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     out = tmp_path / NAME

@@ -1,4 +1,4 @@
-"""A machine that loses power while it records: its emulator is killed, its disk recovered."""
+"""A machine that loses power during a recording: its emulator is killed, its disk repaired."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from survival import check_no_gaps, check_parts
 LINE = "6.12"
 ROUNDS = 30 if os.environ.get("IOSTRATA_SOAK") else 2
 FLUSH_INTERVAL_S = 0.5
-# The machine's clock begins at a whole second, and its emulated processors take their time for a flush.
+# The machine's clock begins at a whole second, and a flush takes a while on emulated processors.
 SLACK_S = 5.0
 
 
@@ -26,7 +26,7 @@ def payload(tmp_path_factory):
 
 
 def emulator_of(boot):
-    """The emulator that `boot.sh` runs, by way of `timeout`."""
+    """Returns the emulator that `boot.sh` runs, by way of `timeout`."""
     for child in children_of(boot.pid):
         for grandchild in children_of(child):
             if "qemu" in os.readlink(f"/proc/{grandchild}/exe"):
@@ -35,7 +35,7 @@ def emulator_of(boot):
 
 
 def cut_power(payload, directory, after_s):
-    """Boots, lets it record for a while, kills it: the image of its disk, and when it was killed."""
+    """Boots the machine, lets it record for a while, and kills it; returns the image of its disk, and the time of the kill."""
     image, out = directory / "disk.img", directory / "out"
     command = [VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out, "--disk", image, "--timeout", "200"]
     boot = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -62,7 +62,7 @@ def test_a_power_cut_costs_at_most_what_was_not_flushed(recordable, payload, tmp
         image, killed_ns = cut_power(payload, directory, chance.uniform(1, 8))
         mount = directory / "mnt"
         mount.mkdir()
-        # As the machine would at its next boot: ext4 goes through its journal.
+        # As at the machine's next boot: ext4 replays its journal.
         subprocess.run(["mount", "-o", "loop", image, mount], check=True)
         try:
             recovered = analyze("recover", mount / "run")
@@ -70,7 +70,7 @@ def test_a_power_cut_costs_at_most_what_was_not_flushed(recordable, payload, tmp
             capture = Capture(mount / "run")
             check_parts(capture)
             last_ns = check_no_gaps(capture, 4096, "comm = 'dd'")
-            # A cut in the first moments may come before the first flush of one of the tables.
+            # A very early cut may precede the first flush of one of the tables.
             if list(capture.directory.glob("block/*.parquet")):
                 rows += capture.one("select count(*) from {block}")[0]
         finally:

@@ -1,4 +1,4 @@
-"""What the recorder may do once it records, whose its files are, and what stands in them."""
+"""Privileges of the recorder while it records, the owner of its files, and their content."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ SECRET = "rosebud"
 
 
 def threads(recorder):
-    """What the kernel says of each thread of the recorder: /proc/PID/task/TID/status."""
+    """Returns the kernel's status of each thread of the recorder: /proc/PID/task/TID/status."""
     statuses = proc.texts(f"/proc/{recorder.process.pid}/task/*/status")
     return [dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line) for _, status in statuses]
 
@@ -62,7 +62,7 @@ def test_under_sudo_the_recorder_becomes_who_asked_and_the_capture_is_theirs(dis
         "--rotate-interval", "500ms", "--", "sh", "-c", "while cat /bin/sh > /dev/null; do sleep 0.1; done", out=theirs / "run", prefix=BY_SUDO)
     recorder.wait_until(lambda health: health["parts"] > len(TABLES))
     check_threads(recorder, NOBODY, CAP_BPF | CAP_DAC_READ_SEARCH | CAP_KILL)
-    # The command is still root's, as it would be under sudo, and is ended all the same.
+    # The command still runs as root, as under sudo, and is ended all the same.
     capture = recorder.stop()
     assert "did not end" not in recorder.text
     assert len(capture.manifest["parts"]) > len(TABLES)
@@ -84,7 +84,7 @@ def test_a_directory_of_somebody_else_that_was_there_before_is_written_to_by_roo
 
 
 def texts(capture):
-    """All that a capture says in words, the manifest included."""
+    """Returns all texts of a capture, including the manifest."""
     found = [(capture.directory / "manifest.json").read_text()]
     for table in TABLES:
         for part in capture.directory.glob(f"{table}/*.parquet"):

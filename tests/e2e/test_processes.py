@@ -1,4 +1,4 @@
-"""Processes that come and go faster than anyone could look at them."""
+"""Processes that come and go faster than they could be looked up."""
 
 import os
 import subprocess
@@ -34,12 +34,12 @@ def test_processes_that_live_for_a_moment_have_their_own_names_and_leave_nothing
     print(f"{sum(made)} processes, {sum(made) / SECONDS:.0f} a second; lost {lost}")
     assert sum(made) / SECONDS > 2000, "too slow to tell anything"
     capture.check_books()
-    # The recorded tree has room for 65,536 processes at a time: had any been left in it, it would have overflowed.
+    # The recorded tree has room for 65,536 processes at a time: leaked entries would have overflowed it.
     assert sum(made) > 65_536 / 8 and ("process", "inflight_full") not in lost and ("syscall", "inflight_full") not in lost
 
     written = capture.one("select count(*) from {syscall} where op = 'pwrite64'")[0]
     assert sum(made) - lost.get(("syscall", "ring_full"), 0) <= written <= sum(made)
-    # Each call has the name of the process that made it, and so has the process.
+    # Each call has the name of the process that made it, and so does the process.
     assert capture.one("select count(*) from {syscall} where op = 'pwrite64' and comm != 'p' || offset_bytes") == (0,)
     wrong = capture.one("""
         select count(*), count(*) filter (where p.comm != s.comm) from {syscall} s

@@ -1,4 +1,4 @@
-"""A line that says how far a long scan is: on a terminal, and nowhere else."""
+"""The progress line of a long scan is shown on a terminal only."""
 
 import os
 import pty
@@ -8,7 +8,7 @@ from conftest import BIN, analyze
 
 
 def on_a_terminal(*arguments):
-    """What a terminal sees on standard error."""
+    """Returns the standard error as shown by a terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([BIN / "iostrata-analyze", *arguments], stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)

@@ -1,4 +1,4 @@
-"""Captures as other programs read them: every table that the documentation names, and every nanosecond."""
+"""Captures as read by other programs: every documented table, and every nanosecond."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ FIXTURE = ROOT / "tests" / "fixtures" / "debian-6.12-nvme"
 
 
 def counts(capture):
-    """Rows by table, on which all readers agree. None may find a table missing."""
+    """Returns rows by table, on which all readers agree. No table may be missing for any of them."""
     found = {}
     for table in TABLES:
         files = f"{capture}/{table}/*.parquet"
@@ -26,7 +26,8 @@ def counts(capture):
 
 
 def test_a_table_without_rows_can_be_queried(disk, record, tmp_path):
-    """Of layers that were not asked for, or that the kernel does not let be captured, and what nothing happened in."""
+    """A table without rows can be queried: of layers that were not selected, or cannot be captured on the kernel, and tables without
+    events."""
     capture = record("--layers", "block", "--", "dd", "if=/dev/zero", f"of={disk.mount}/x", "bs=4k", "count=8", "oflag=direct", "status=none").finish()
     rows = counts(capture.directory)
     assert rows["block"] > 0 and rows["clock"] > 0 and rows["loss"] == rows["syscall"] == rows["vfs"] == rows["fs"] == rows["share"] == 0
@@ -52,7 +53,7 @@ def test_an_import_has_every_table(tmp_path):
 
 
 def test_pandas_reads_every_value_exactly_whatever_is_asked_for(tmp_path):
-    """Of integers that may be missing it makes floats, unless a file says what they are."""
+    """pandas reads every value exactly for any query: without metadata it converts nullable integers to floats."""
     out = tmp_path / "capture"
     subprocess.run([BIN / "iostrata-generate", "--events", "20000", "--out", out], check=True, capture_output=True)
     missing = 0
@@ -69,8 +70,8 @@ def test_pandas_reads_every_value_exactly_whatever_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("backend", ["pyarrow", "numpy_nullable"])
 def test_pandas_reads_nullable_nanoseconds_exactly_with_a_nullable_back_end(backend):
-    """Of a capture of before, whose files do not say what these are: by default such a column becomes one of floats, which have no room for
-    nanoseconds since 1970."""
+    """pandas reads nullable nanoseconds exactly with a nullable back end, from an older capture without metadata: by default such a column
+    becomes floats, which cannot represent nanoseconds since 1970."""
     query = f"select start_ns from '{FIXTURE}/block/*.parquet'"
     truth = [ns for ns, in duckdb.sql(query).fetchall()]
     assert None in truth

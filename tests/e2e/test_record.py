@@ -1,4 +1,4 @@
-"""What is recorded on this machine is what happened: against the kernel's counters and workloads of known truth."""
+"""Recordings on this machine are correct: against the kernel's counters and known workloads."""
 
 import os
 import re
@@ -51,7 +51,7 @@ def test_the_demo_workload_is_recorded_to_the_byte(disk, record):
     assert reads[2] - reads[0] == delta["read_merges"]
     assert writes[2] - writes[0] == delta["write_merges"]
 
-    # What dd was told to do, to the byte.
+    # The workload of dd, to the byte.
     assert capture.one("select count(*), sum(ret) from {syscall} where op = 'write' and comm = 'dd'") == (25, 15 * MIB + 40 * KIB)
     assert capture.one("select sum(ret) from {syscall} where op = 'read' and comm = 'dd' and offset_bytes is not null") == (10 * MIB,)
     assert capture.one("select count(*) from {syscall} where op = 'fdatasync'") == (1,)
@@ -165,7 +165,8 @@ def test_pid_is_the_process_and_tid_the_thread(disk, record):
 
 
 def test_the_recorders_own_io_is_counted_apart(disk, record):
-    """The capture lies on the device that is recorded: rows and own I/O together make the kernel's counters."""
+    """The recorder's own I/O is counted separately: the capture is on the recorded device, and rows and own I/O together equal the kernel's
+    counters."""
     disk.settle()
     recorder = record("--device", disk.name, "--rotate-interval", "300ms", out=disk.mount / "capture")
     demo_workload(disk)
@@ -208,7 +209,7 @@ def test_an_interrupted_recorder_still_says_what_it_has(disk, record):
     capture = recorder.stop(signal.SIGINT)
     assert capture.manifest["stop_reason"] == "SIGINT"
     assert capture.one("select count(*) from {block} where comm = 'dd' and op = 'write'")[0] >= 8
-    assert "balanced" in recorder.text and "NOT BALANCED" not in recorder.text
+    assert ": consistent" in recorder.text and "INCONSISTENT" not in recorder.text
 
 
 @pytest.mark.moments
@@ -221,15 +222,15 @@ def test_the_clocks_are_read_at_both_ends_and_between(disk, record):
     rows = capture.sql("select ts_ns, wall_ns, boot_ns from {clock} order by ts_ns")
     assert len(rows) >= 3
     assert rows[0][:2] == (capture.manifest["clock"]["pairs"][0]["wall_ns"],) * 2
-    # Nobody stepped the clock: wall time is that of the capture, to what NTP may bend in these seconds.
+    # The clock was not stepped: wall time equals capture time, within the NTP adjustment of these seconds.
     assert all(abs(wall - ts) < 1_000_000 for ts, wall, _ in rows)
     assert rows[0][1] <= before_ns + 1_000_000_000 and rows[-1][1] >= after_ns
-    # Nor did the machine sleep.
+    # The machine was not suspended either.
     assert max(boot - ts for ts, _, boot in rows) - min(boot - ts for ts, _, boot in rows) < 1_000_000
 
 
 def told(recorder, signal_number, reached, seconds=180):
-    """Sends a signal and waits for what it is to bring about."""
+    """Sends a signal and waits for its effect."""
     recorder.process.send_signal(signal_number)
     deadline = time.monotonic() + seconds
     while not reached():

@@ -1,4 +1,4 @@
-"""`iostrata-analyze redact`: what was in command lines is gone, and nothing else."""
+"""`iostrata-analyze redact` removes the contents of command lines, and nothing else."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 from conftest import TABLES, Capture, analyze
 
 SECRET = "rosebud-7f3a"
-# Rows but for their command lines.
+# Rows without their command lines.
 REST = "select * exclude (cmdline) from {process} order by all"
 
 
@@ -17,7 +17,7 @@ def work(disk, number):
 
 
 def words(directory):
-    """The bytes of all files of a capture that are not compressed, and all texts in its tables."""
+    """Returns the bytes of all uncompressed files of a capture, and all texts in its tables."""
     capture = Capture(directory)
     found = []
     for table in TABLES:
@@ -80,7 +80,7 @@ def test_a_capture_that_is_being_recorded_is_refused_and_none_is_changed(recorde
     refused = analyze("redact", recorded)
     recorder.stop()
     assert refused.returncode == 1 and not refused.stdout
-    assert refused.stderr.count("\n") == 1 and "is being written to, expected a capture that is finished" in refused.stderr
+    assert refused.stderr.count("\n") == 1 and "is being written, expected a finished capture" in refused.stderr
     assert any(SECRET in word for word in words(recorded))
     done = analyze("redact", recorded)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
@@ -95,7 +95,7 @@ def test_a_capture_that_was_cut_off_is_to_be_recovered_first(disk, record, tmp_p
     recorder.process.kill()
     recorder.process.communicate()
     refused = analyze("redact", recorder.out)
-    assert refused.returncode == 1 and "was cut off, expected a finished capture; `recover` makes it one" in refused.stderr
+    assert refused.returncode == 1 and "is incomplete (recording interrupted), expected a finished capture: run `recover` first" in refused.stderr
     assert analyze("recover", recorder.out).returncode == 0
     assert analyze("redact", recorder.out).returncode == 0
     assert not any(SECRET in word for word in words(recorder.out))

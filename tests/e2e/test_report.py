@@ -1,4 +1,4 @@
-"""All analyses at once, and tables in each form."""
+"""All analyses at once, and tables in each format."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A capture that is continued after its recorder ended: by a crash, by a reboot, or because it was told to."""
+"""A capture that is continued after its recorder ended: by a crash, by a reboot, or on request."""
 
 import os
 import time
@@ -18,7 +18,7 @@ SECOND = "segment-000002"
 @pytest.mark.moments
 def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs):  # noqa: F811
     out = theirs / "run"
-    # With room for what waits on a machine that is busy.
+    # With room for waiting events on a busy machine.
     options = ("--device", disk.name, "--layers", "syscall,block", "--flush-interval", "300ms", "--memory", "256MiB")
     first = record(*options, out=out, prefix=BY_SUDO)
     began_ns = time.time_ns()
@@ -34,7 +34,7 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs)
     third = run(BIN / "iostrata", "record", "--out", out, "--resume", "--duration", "1s")
     assert (third.returncode, third.stderr) == (1, f"iostrata: --out {out}: another recorder writes to it\n")
     segments = [None, second.stop(expected=None)]
-    # A machine that is busy may lose some calls, which is told.
+    # A busy machine may lose some calls, which is reported.
     assert second.process.returncode == (3 if segments[1].lost() else 0), second.text
     assert f"{out}: recovered" in second.text
     segments[0] = Capture(out)
@@ -43,16 +43,16 @@ def test_a_capture_goes_on_after_a_crash(disk, writer, record, tmp_path, theirs)
     segments[1].check_books()
     check_files(out, NOBODY)
 
-    # Each is whole in itself, the second after the first, and a summary is of both.
+    # Each segment is complete, the second follows the first, and a summary covers both.
     ends = [check_no_gaps(segment, BLOCKS, f"pid = {writer.pid}") for segment in segments]
     assert ends[0] < segments[1].one(f"select min(ts_ns) from {{syscall}} where pid = {writer.pid}")[0]
     for segment in segments:
         check_parts(segment)
     summary = analyze("summary", out, "--out", tmp_path / "results")
-    assert summary.returncode == 3 and "was cut off and recovered" in summary.stderr, summary.stderr
-    assert f"before {out}/{SECOND} went on" in summary.stdout, summary.stdout
+    assert summary.returncode == 3 and "was interrupted and recovered" in summary.stderr, summary.stderr
+    assert f"before {out}/{SECOND} continued" in summary.stdout, summary.stdout
     rows = summary_rows(tmp_path / "results/summary.csv")
-    # Of the one that was cut off what had ended up to when everything is there.
+    # The rows of the interrupted one up to its completeness time.
     until_ns = segments[0].manifest["whole_until_ns"]
     over = [f"coalesce(ts_ns + dur_ns, ts_ns) <= {until_ns}", "true"]
     counted = sum(segment.one(f"select count(*) from {{block}} where op = 'write' and {so_far}")[0] for segment, so_far in zip(segments, over))
@@ -80,7 +80,7 @@ def test_the_parts_of_earlier_segments_go_first(fast_disk, record, theirs):  # n
         fio(fast_disk, "--ioengine=psync", "--numjobs=4", seconds=3)
     first.stop(expected=None)
     before = size_of(out)
-    # As where root has recovered it meanwhile.
+    # As after a repair by root in the meantime.
     os.chown(out / "parts.jsonl", 0, 0)
     second = record(
         "--device", fast_disk.name, "--rotate-interval", "1s", "--resume", "--max-disk", "16MiB", out=out, segment=SECOND, prefix=BY_SUDO)
@@ -95,7 +95,7 @@ def test_the_parts_of_earlier_segments_go_first(fast_disk, record, theirs):  # n
     assert not last.manifest["removed"] or not [part for part in first.manifest["parts"] if part["table"] in ("syscall", "block")]
     last.check_books()
     check_files(out, NOBODY)
-    # What the first one wrote is there or was removed.
+    # Rows written by the first one are present or were removed.
     for table in ("syscall", "block"):
         written = sum(account["written"] for account in first.manifest["books"]["accounts"] if account["class"] == table)
         listed = [*first.manifest["parts"], *first.manifest["removed"]]
@@ -105,7 +105,8 @@ def test_the_parts_of_earlier_segments_go_first(fast_disk, record, theirs):  # n
 
 
 def test_a_recorder_that_ended_before_it_began_is_in_nobodys_way(disk, record, tmp_path):
-    """What it leaves has no manifest: at first in the capture's own directory, then in that of a segment."""
+    """A recorder that ended before it began does not block the next one: it leaves no manifest, first in the capture's own directory, then
+    in that of a segment."""
     out = tmp_path / "run"
 
     def litter(directory):
@@ -128,20 +129,20 @@ def test_a_recorder_that_ended_before_it_began_is_in_nobodys_way(disk, record, t
     litter(out / SECOND)
     summary = analyze("summary", out, "--out", tmp_path / "results")
     assert (summary.returncode, summary.stderr) == (
-        0, f"warning: {out}/{SECOND}: has no manifest: its recorder ended before it began to record; left out\n")
+        0, f"warning: {out}/{SECOND}: has no manifest: its recorder ended before the recording began; skipped\n")
     writes += recorded(SECOND)
     summary = analyze("summary", out, "--out", tmp_path / "results")
     assert (summary.returncode, summary.stderr) == (0, "")
     rows = summary_rows(tmp_path / "results/summary.csv")
     assert sum(int(row["block_write_ops"]) for row in rows) == writes
 
-    # Anything else is somebody's.
+    # Any other file belongs to somebody else.
     litter(out / "segment-000003")
     litter(tmp_path / "mine")
     for capture, directory in ((out, out / "segment-000003"), (tmp_path / "mine", tmp_path / "mine")):
         (directory / "block/note").touch()
         refused = run(BIN / "iostrata", "record", "--out", capture, "--resume", "--duration", "1s")
         assert refused.returncode == 1, refused.stderr
-        assert refused.stderr.endswith(f"{directory}: not a capture: there is no manifest.json in it\n"), refused.stderr
+        assert refused.stderr.endswith(f"{directory}: not a capture: manifest.json is missing\n"), refused.stderr
         assert (directory / "block/note").exists() and (directory / "block/.part-000001.parquet.tmp").exists()
     assert analyze("summary", out).returncode == 1

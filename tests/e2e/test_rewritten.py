@@ -1,4 +1,4 @@
-"""Captures whose parts another program has written anew: the same rows, compressed, laid out, named and divided otherwise."""
+"""Captures with parts rewritten by another program: the same rows, with another compression, encoding, name and division."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ FIXTURE = ROOT / "tests" / "fixtures" / "debian-6.12-nvme"
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory):
-    """A capture of several row groups a table, and of several parts in some."""
+    """A capture of several row groups per table, and of several parts in some."""
     out = tmp_path_factory.mktemp("generated") / "capture"
     subprocess.run([BIN / "iostrata-generate", "--events", "300000", "--out", out], check=True, capture_output=True)
     return out
@@ -44,7 +44,7 @@ def from_the_end(path):
     pyarrow.parquet.write_table(pyarrow.parquet.ParquetFile(path).read().sort_by([("ts_ns", "descending")]), path)
 
 
-# What each does to a part, whose name stays.
+# Changes to a part that keep its name.
 PARTS = {
     "pyarrow": by_pyarrow(),
     "pyarrow-zstd": by_pyarrow(compression="zstd"),
@@ -65,13 +65,13 @@ def part_by_part(write):
 
 
 def renamed(folder):
-    """As Spark calls them."""
+    """File names as written by Spark."""
     for number, path in enumerate(sorted(folder.glob("*.parquet"), reverse=True)):
         path.rename(folder / f"part-{number:05d}-6a1c2f00-c000.snappy.parquet")
 
 
 def in_one_file(folder):
-    """pyarrow keeps what the footer of the first part says: its number, too."""
+    """pyarrow copies the footer metadata of the first part, including its number."""
     name = "data.parquet" if folder.name != "block" else "part-000001.parquet"
     paths = sorted(folder.glob("*.parquet"))
     table = pyarrow.concat_tables([pyarrow.parquet.ParquetFile(path).read() for path in paths])
@@ -81,7 +81,7 @@ def in_one_file(folder):
 
 
 def divided_anew(folder):
-    """Under names that a recorder has, two parts where there was one, which both say that they are the first."""
+    """Two parts with a recorder's names in place of one, both with the number of the first one in their footers."""
     paths = sorted(folder.glob("*.parquet"))
     table = pyarrow.concat_tables([pyarrow.parquet.ParquetFile(path).read() for path in paths])
     for path in paths:
@@ -92,7 +92,7 @@ def divided_anew(folder):
 
 
 def in_many_files(folder):
-    """As partitioned writers do, with the marks that they leave."""
+    """Names as written by partitioned writers, with their marker files."""
     for path in sorted(folder.glob("*.parquet")):
         table = polars.read_parquet(path)
         path.unlink()
@@ -108,7 +108,7 @@ FOLDERS |= {"renamed": renamed, "in-one-file": in_one_file, "in-many-files": in_
 
 
 def copy_of(capture, out, change):
-    """The capture with what `change` makes of the folder of each table."""
+    """Returns a copy of the capture with the folder of each table changed by `change`."""
     shutil.copytree(capture, out)
     for table in TABLES:
         change(out / table)
@@ -116,7 +116,7 @@ def copy_of(capture, out, change):
 
 
 def results(capture, out, *options):
-    """All tables of a report. What is said of the rows that are there differs, in `quality`, `about` and on the page."""
+    """Returns all tables of a report. The description of the rows present differs, in `quality`, `about` and on the page."""
     told = analyze("report", capture, "--out", out, *options)
     assert told.returncode == 0, told.stderr + told.stdout
     return {path.name: path.read_bytes() for path in out.glob("*.csv") if path.name != "quality.csv"}
@@ -136,7 +136,7 @@ def test_results_are_those_of_the_original(way, generated, original, tmp_path):
         assert found.keys() == original[capture].keys() and len(found) > 15
         assert [name for name in found if found[name] != original[capture][name]] == []
         verdict, what = rows_check(place / "capture")
-        assert verdict == "note" and "written anew by another program" in what, what
+        assert verdict == "note" and "rewritten by another program" in what, what
 
 
 def test_filtered_rows_are_refused_unless_they_are_asked_for(tmp_path):
@@ -148,10 +148,10 @@ def test_filtered_rows_are_refused_unless_they_are_asked_for(tmp_path):
 
     capture = copy_of(FIXTURE, tmp_path / "capture", filter_block)
     whole, there = (polars.read_parquet(place / "block/*.parquet") for place in (FIXTURE, capture))
-    said = f"block: {len(there)} of {len(whole)} rows are there"
+    said = f"block: {len(there)} of {len(whole)} rows present"
     assert 0 < len(there) < len(whole)
     refused = analyze("summary", capture)
-    assert refused.returncode == 3 and f"left out: {said}" in refused.stdout + refused.stderr, refused
+    assert refused.returncode == 3 and f"excluded: {said}" in refused.stdout + refused.stderr, refused
     taken = analyze("summary", capture, "--partial-rows", "--out", tmp_path / "out")
     assert taken.returncode == 3 and f"partial rows: {said}" in taken.stdout + taken.stderr, taken
     [(read, written)] = duckdb.sql(f"select sum(block_read_bytes), sum(block_write_bytes) from '{tmp_path}/out/summary.csv'").fetchall()
@@ -159,7 +159,7 @@ def test_filtered_rows_are_refused_unless_they_are_asked_for(tmp_path):
 
 
 def rows_check(capture):
-    """What `quality` says of the rows that are there."""
+    """Returns the check of `quality` on the rows present."""
     out = capture.with_name("quality")
     told = analyze("quality", capture, "--out", out)
     assert told.returncode in (0, 3), told.stderr
@@ -182,7 +182,7 @@ def test_rows_that_are_there_twice_in_a_part_that_was_written_anew_are_too_many(
     PARTS[write](capture / "block/anew.parquet")
     rows = len(polars.read_parquet(FIXTURE / "block/*.parquet"))
     told = analyze("summary", capture)
-    said = f"left out: block: {2 * rows} rows are there, {rows} were written (block/anew.parquet is not in the list of parts)"
+    said = f"excluded: block: {2 * rows} rows present, {rows} written (block/anew.parquet is not in the list of parts)"
     assert told.returncode == 3 and said in told.stdout + told.stderr, told
 
 
@@ -197,15 +197,16 @@ def test_a_file_of_something_else_is_left_alone(table, original, tmp_path):
 
 
 def test_a_table_of_the_recorders_own_that_is_there_twice_is_too_much(tmp_path):
-    """No account of the recorder has its rows, so the list of parts says how many there are."""
+    """Two copies of a table that the recorder itself fills are detected: it has no event account, so the list of parts gives the expected
+    number of rows."""
     capture = copy_of(FIXTURE, tmp_path / "capture", lambda folder: None)
     pyarrow.parquet.write_table(pyarrow.parquet.ParquetFile(capture / "clock/part-000001.parquet").read(), capture / "clock/all.parquet")
     verdict, found = rows_check(capture)
-    assert verdict == "bad" and "were written (clock/all.parquet is not in the list of parts)" in found, found
+    assert verdict == "bad" and "written (clock/all.parquet is not in the list of parts)" in found, found
 
 
 def test_arguments_are_not_left_in_files_that_a_recorder_did_not_write(tmp_path):
     capture = copy_of(FIXTURE, tmp_path / "capture", lambda folder: None)
     shutil.copy(capture / "process/part-000001.parquet", capture / "process/mine.parquet")
     told = analyze("redact", capture)
-    assert told.returncode == 1 and "process/mine.parquet: is no part of a recorder, and may have command lines" in told.stderr, told
+    assert told.returncode == 1 and "process/mine.parquet: was not written by the recorder and may contain command lines" in told.stderr, told

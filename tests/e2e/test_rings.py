@@ -1,4 +1,4 @@
-"""Operations that do not wait: every road by which one can end, and none of them taken for another's."""
+"""Asynchronous operations: every way in which one can end, none confused with another."""
 
 import os
 import subprocess
@@ -23,12 +23,13 @@ def programs(tmp_path_factory):
 
 @pytest.fixture
 def workload(disk, programs, record):
-    """Runs one of the programs on a file of a disk, recorded; its own count, and the capture."""
+    """Runs one of the programs on a file of a disk during a recording; returns its own count, and the capture."""
     def run(program, what, number, *options, expected=0, size=None, arguments=()):
         path = disk.mount / "file"
         path.write_bytes(b"x" * (size or max(number, 1) * BLOCK))
         disk.settle()
-        recorder = record("--device", disk.name, *options)
+        # Room for all records at once: on a busy machine nobody may drain the rings while tens of thousands of operations complete.
+        recorder = record("--device", disk.name, "--memory", "256MiB", "--ring-size", "64MiB", *options)
         done = subprocess.run([programs / program, what, path, str(number), *map(str, arguments)], capture_output=True, text=True)
         capture = recorder.stop(expected=expected)
         capture.text = recorder.text
@@ -39,7 +40,7 @@ def workload(disk, programs, record):
 
 
 def every_number_fits(value):
-    """Numbers of a manifest are read by languages that have signed 64-bit ones."""
+    """Checks that numbers of a manifest fit into signed 64-bit integers, as some languages read them."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):
@@ -58,7 +59,7 @@ def without_row(capture):
 
 
 def lost_bytes(capture):
-    """What lost calls and those under way can have carried: read, written."""
+    """Returns the upper bound of the bytes of lost calls and of those in flight: read, written."""
     books = capture.manifest["books"]
     amounts = [account["lost_io"] for account in books["accounts"] if account["class"] == "syscall"]
     amounts.append(books["incomplete"]["unfinished_io"])
@@ -83,7 +84,8 @@ def test_what_is_cancelled_before_it_begins_is_no_operation_and_leaves_nothing(w
 
 
 def check_ends(capture, read, operations, failures):
-    """A row for each that began. What is cancelled before that has no file yet: it is no operation of one, and nothing is left of it."""
+    """Checks that each operation that began has a row. An operation cancelled before that has no file yet: it is not counted, and leaves
+    nothing behind."""
     rows = "select count(*), coalesce(sum(greatest(ret, 0)), 0)::bigint, count(*) filter (ret < 0) from {syscall} where op = 'io_uring_read'"
     count, moved, failed = capture.one(rows)
     assert (count - failed, moved) == (operations - failures, read) and failed <= failures
@@ -112,7 +114,7 @@ def test_completions_beyond_the_ring_are_counted_and_given_to_nobody(workload):
     assert rows + missing == 200
     assert bytes_of_rows == rows * BLOCK and read - bytes_of_rows == lost_bytes(capture)[0]
     assert counted(capture, "io_uring_write") == (200, written)
-    # No write has the begin of a read, half a second before.
+    # No write has the start time of a read, half a second earlier.
     assert capture.one("select count(*) from {syscall} where op like 'io_uring_%' and ret != requested_bytes") == (0,)
     assert capture.one("select max(dur_ns) < 400000000 from {syscall} where op = 'io_uring_write'") == (True,)
     capture.check_books()
@@ -169,7 +171,7 @@ def test_vectors_of_registered_buffers_are_recorded(workload, programs, tmp_path
 def test_what_a_worker_does_has_its_clients_name(workload, what):
     (read, _, operations, _), capture = workload("rings", what, 500, "--comm", "rings")
     assert counted(capture, "io_uring_read") == (operations, read)
-    # Of a request whose queueing was not seen, which is counted, nobody is the owner.
+    # Requests without a captured queueing, which are counted, have no owner.
     owned, unowned, unowned_bytes, workers = capture.one("""select sum(owned_bytes) filter (comm = 'rings'), count(*) filter (evidence = 'none'),
         coalesce(sum(bytes) filter (evidence = 'none'), 0), count(*) filter (comm like 'iou-%') from {block} where op = 'read'""")
     assert (owned + unowned_bytes, workers) == (read, 0)
@@ -208,7 +210,7 @@ def test_no_end_is_given_to_one_of_two_that_have_one_name(workload):
     capture.check_books()
 
 
-# Four processes write through one descriptor, whose position they share; each place is written once.
+# Four processes write through one descriptor with a shared position; each offset is written once.
 SHARERS = """
 import os, sys
 file = os.open(sys.argv[1], os.O_WRONLY | int(sys.argv[2]))

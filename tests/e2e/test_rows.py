@@ -1,4 +1,4 @@
-"""Rows of a recording held against what was written, by witnesses: pyarrow reads what parts say of themselves, and filters one."""
+"""Rows of a recording compared with the rows written, by independent means: pyarrow reads the metadata of parts, and filters one."""
 
 import csv
 import os
@@ -8,7 +8,7 @@ from conftest import analyze, parts_of
 
 
 def rows_check(capture, out):
-    """Exit code of `quality`, and what it says of the rows."""
+    """Returns the exit code of `quality`, and its finding on the rows."""
     result = analyze("quality", capture, "--out", out)
     with open(out / "quality.csv", newline="") as file:
         [row] = [row for row in csv.DictReader(file) if row["check"] == "rows"]
@@ -33,7 +33,7 @@ def test_each_part_of_a_recording_says_what_it_is_and_rows_that_are_gone_or_ther
         assert told == [capture.manifest["capture_id"], part["table"], str(int(part["file"][-14:-8]))], part
     assert rows_check(capture.directory, tmp_path / "out")[1] == "good"
 
-    # pyarrow keeps what a footer says; so does a copy.
+    # pyarrow keeps the footer metadata; so does a copy.
     block = max((part for part in listed if part["table"] == "block"), key=lambda part: part["rows"])
     written = sum(part["rows"] for part in listed if part["table"] == "block")
     filtered = shutil.copytree(capture.directory, tmp_path / "filtered")
@@ -42,14 +42,14 @@ def test_each_part_of_a_recording_says_what_it_is_and_rows_that_are_gone_or_ther
     words = [column.path_in_schema for column in columns if any("DICTIONARY" in encoding for encoding in column.encodings)]
     parquet.write_table(table.slice(1), filtered / block["file"], compression="zstd", use_dictionary=words)
     code, verdict, found = rows_check(filtered, tmp_path / "out")
-    assert (code, verdict) == (3, "bad") and f"block: {written - 1} of {written} rows are there" in found, found
+    assert (code, verdict) == (3, "bad") and f"block: {written - 1} of {written} rows present" in found, found
     copied = shutil.copytree(capture.directory, tmp_path / "copied")
     shutil.copy(copied / block["file"], copied / "block/part-000099.parquet")
     code, verdict, found = rows_check(copied, tmp_path / "out")
     assert (code, verdict) == (3, "bad") and f"block/part-000099.parquet is a copy of {block['file']}" in found, found
-    # What is there is analyzed where that is asked for: of what is filtered all but one row, and no total.
+    # Present rows are analyzed on request: all but one of the filtered part, and no total.
     result = analyze("summary", filtered, "--partial-rows", "--out", tmp_path / "out")
-    assert result.returncode == 3 and f"block: {written - 1} of {written} rows are there" in result.stdout, result.stdout
+    assert result.returncode == 3 and f"block: {written - 1} of {written} rows present" in result.stdout, result.stdout
     with open(tmp_path / "out/summary.csv", newline="") as file:
         rows = {row["system"]: row for row in csv.DictReader(file)}
     ops = sum(int(row["block_read_ops"]) + int(row["block_write_ops"]) for system, row in rows.items() if system != "(total)")

@@ -1,4 +1,4 @@
-"""For how long calls wait for a CPU: against what the kernel counts of the thread itself (/proc/PID/task/TID/schedstat)."""
+"""Run-queue latency of calls, against the kernel's counters of the thread itself (/proc/PID/task/TID/schedstat)."""
 
 import csv
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import BIN, analyze, require, run
 
-# The kernel reads the clock of a run queue some moments before it tells of a switch, and a virtual CPU may be held up in each of them.
+# The kernel reads the clock of a run queue shortly before it reports a switch, and a virtual CPU may be descheduled in between each time.
 SLACK = 1.5
 
 PARTS = ("no_request", "rest", "runnable", "queue", "device", "unknown")
@@ -22,7 +22,7 @@ def cpu_waits(tmp_path_factory):
 
 @pytest.fixture
 def recorded(cpu_waits, disk, record):
-    """A recording of so many calls beside two busy loops on their CPU; how long the kernel says that they waited for it, and how often."""
+    """Records this number of calls beside two busy loops on their CPU; returns the kernel's wait time and number of waits."""
     def start(way, calls, *arguments):
         (disk.mount / "file").write_bytes(bytes(8 << 20))
         disk.settle()
@@ -49,11 +49,11 @@ def test_calls_wait_for_a_cpu_as_long_as_the_kernel_says(way, calls, ops, record
         select count(*), count(runnable_ns), sum(runnable_ns)::bigint, max(runnable_ns - dur_ns) from {{syscall}} where op in ({names})""")
     print(f"{way}: {count} calls, {known} measured, {runnable / 1e6:.3f} ms in calls, {waited / 1e6:.3f} ms by the kernel, {times} times on a CPU")
     assert count == calls * len(ops) and longest <= 0
-    # What is not known is null, and counted. (A kernel may not run programs while threads of process 1 leave a CPU.)
+    # Unknown values are null, and counted. (A kernel may not run programs while threads of process 1 leave a CPU.)
     unmeasured = capture.manifest["books"]["incomplete"]["unmeasured_calls"]
     assert capture.one("select count(*) from {syscall} where runnable_ns is null") == (unmeasured,)
     assert known >= 0.9 * count
-    # The program does nothing but calls, so what it waited it waited in them; but for what it was preempted between two.
+    # The program makes calls only, so its waits were in calls, except for preemption between two.
     assert waited > 10_000_000, "nothing to wait for"
     assert waited / 2 <= runnable <= SLACK * waited
 
@@ -67,7 +67,7 @@ def test_calls_wait_for_a_cpu_as_long_as_the_kernel_says(way, calls, ops, record
         assert 0 <= int(row["runnable_low_ns"]) <= int(row["runnable_ns"])
         assert sum(int(row[f"{part}_ns"]) for part in PARTS) == int(row["total_ns"])
         assert sum(float(row[f"{part}_share"]) for part in PARTS) == pytest.approx(1)
-    # Beside busy loops it is most of what is left beside the requests, and was all in that before.
+    # Beside busy loops it is most of the time outside requests; without this measurement it would be included there.
     slowest = rows[ops[-1]]
     assert int(slowest["runnable_ns"]) > int(slowest["rest_ns"]) + int(slowest["no_request_ns"])
 

@@ -1,11 +1,11 @@
-"""CSV whose names no spreadsheet takes for formulas, where that is asked for."""
+"""CSV with names that no spreadsheet interprets as formulas, on request."""
 
 import csv
 import json
 
 from conftest import BIN, analyze, run
 
-# What a spreadsheet takes for a formula, and what it does not.
+# Texts that a spreadsheet interprets as formulas, and texts that it does not.
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠1"]
 NAMES = [*FORMULAS, "a;=1", "'=1", "sda"]
 
@@ -48,5 +48,5 @@ def test_no_name_is_a_formula_where_that_is_asked_for(tmp_path):
         if about.exists():
             assert all(made["safe_csv"] for made in json.loads(about.read_text())["files"].values())
     assert found >= set(FORMULAS), found
-    # In quotes, so that what is behind a semicolon is no cell of its own.
+    # Quoted, so that the text after a semicolon is no separate cell.
     assert '"a;=1"' in (tmp_path / "top-safe" / "top.csv").read_text() and '"a;=1"' not in (tmp_path / "top-exact" / "top.csv").read_text()

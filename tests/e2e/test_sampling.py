@@ -1,4 +1,4 @@
-"""`--cpu-limit`: less is recorded where recorder and programs take more of a CPU than they may, and every row says what it stands for."""
+"""`--cpu-limit`: recording is sampled where recorder and programs exceed the CPU limit, and every row has the number of events that it represents."""
 
 import csv
 import math
@@ -18,7 +18,7 @@ STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 
 @pytest.fixture
 def timed():
-    """The kernel's own account of what programs take."""
+    """Enables the kernel's own statistics of the run time of programs."""
     before = STATS.read_text()
     STATS.write_text("1")
     yield
@@ -26,7 +26,7 @@ def timed():
 
 
 def cpu_seconds(recorder):
-    """What the process has taken by its own account in /proc, and its programs by the kernel's."""
+    """Returns the CPU time of the process, by /proc, and of its programs, by the kernel's statistics."""
     process = Path(f"/proc/{recorder.process.pid}")
     fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -39,7 +39,8 @@ PERIOD_NS = 1 << 28
 
 
 def standard_error(capture, source, amount):
-    """Of the weighted sum of an amount: one moment is drawn in each period, independently, so it is as the sums of the periods differ."""
+    """Returns the standard error of the weighted sum of an amount, from the variance of the sums of the periods: one time slice is drawn
+    independently in each period."""
     periods, total, squares = capture.one(f"""
         select max(period) - min(period) + 1, sum(x), sum(x * x) from (
             select ts_ns // {PERIOD_NS} as period, sum(weight * {amount})::double as x from {source} group by 1)""")
@@ -49,11 +50,11 @@ def standard_error(capture, source, amount):
 @pytest.mark.moments
 def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, record, timed, tmp_path):  # noqa: F811
     limit = 3
-    # What it takes just to look at what passes grows with the operations, and a machine may do more of them than the limit is enough for.
+    # The cost of examining events grows with the operations, and a machine may do more of them than the limit allows.
     load = ("--ioengine=psync", "--rate_iops=8000")
     fio(fast_disk, "--ioengine=psync", seconds=1)
     recorder = record("--device", fast_disk.name, "--layers", "syscall,fs,block", "--cpu-limit", limit)
-    # It does not know of the load before it has seen some of it.
+    # The controller does not know the load before it has measured some of it.
     first = ios(fio(fast_disk, *load, seconds=6))
     told, looks, over = [], [], threading.Event()
 
@@ -69,15 +70,15 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
     second = ios(fio(fast_disk, *load, seconds=16))
     over.set()
     watcher.join()
-    # As a rule, not in each stretch: it finds out afterwards that there was more to do.
+    # In the median, not in each interval: the controller reacts after the load changed.
     taken = statistics.median(told)
     health = looks[-1]
     capture = recorder.stop()
-    assert "sampled" in recorder.text and "NOT BALANCED" not in recorder.text, recorder.text
+    assert "sampled" in recorder.text and "INCONSISTENT" not in recorder.text, recorder.text
     capture.check_books()
     assert capture.lost() == 0
     assert any(look["recorded_one_in"] > 1 for look in looks) and health["cpu_permille"] > 0, looks
-    # Or it is told: to look at what passes takes more, where others make hundreds of thousands of calls a second.
+    # Otherwise the excess is reported: examining events costs more, if others make hundreds of thousands of calls per second.
     assert taken < 1.5 * limit or any(look["over_cpu_limit"] for look in looks), (told, looks)
 
     sampling = capture.manifest["sampling"]
@@ -85,7 +86,7 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
     greatest = sampling["greatest_weight"]
     for table in ("syscall", "block"):
         weights = {weight for weight, in capture.sql(f"select distinct weight from {{{table}}}")}
-        # The greatest may have come so late, or for so short, that nothing began while it was so.
+        # The maximum weight may have been in force so late, or so briefly, that no event began in that time.
         assert 1 < max(weights) <= greatest and weights <= {2**step for step in range(9)}, (weights, greatest)
     reads, writes = (a + b for a, b in zip(first, second, strict=True))
     for table, own in (("syscall", "op in ('pread64', 'pwrite64')"), ("block", "class = 'data'")):
@@ -98,7 +99,7 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
             assert abs(estimate - happened) < max(0.1 * happened, 4 * error) and 2 * error < happened, (table, op, estimate, happened, error)
             assert bytes_done == 4096 * estimate
 
-    # What the analyzer makes of it is what the weights say, and it says that these are estimates.
+    # The analyzer's results equal the weighted sums, and are marked as estimates.
     out = tmp_path / "results"
     done = analyze("summary", capture.directory, "--out", out)
     assert done.returncode == 0 and "are estimates" in done.stdout + done.stderr, done.stdout + done.stderr
@@ -132,11 +133,12 @@ def test_within_the_limit_everything_is_recorded(disk, record):
 
 @pytest.mark.moments
 def test_all_is_recorded_again_when_there_is_room(fast_disk, record):  # noqa: F811
-    """After the load no request passes for one whose beginning was not seen, and the rest of the books is whole."""
+    """Everything is recorded again when the load ends: later requests are not counted as requests without a captured start, and the event accounting
+    is consistent."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "4")
     fio(fast_disk, "--ioengine=libaio", "--iodepth=32", seconds=4)
     assert recorder.status()["recorded_one_in"] > 1
-    # What other disks cost counts too: a machine that is at work on them must find room below the limit.
+    # The cost for other disks counts too: on a machine that uses them the cost must fit below the limit.
     recorder.wait_until(lambda health: health["recorded_one_in"] == 1)
     time.sleep(0.2)
     marked = time.time_ns()
@@ -156,7 +158,7 @@ def counters(disk):
 
 @pytest.mark.moments
 def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, record):  # noqa: F811
-    """Writes of 1 MiB, of which the block layer makes several requests, and small ones that writeback merges."""
+    """Merged and split requests add up to the device's counters: writes of 1 MiB, which the block layer splits, and small ones that writeback merges."""
     recorder = record("--device", fast_disk.name, "--layers", "block", "--cpu-limit", "0.5")
     fio(fast_disk, "--ioengine=psync", "--rw=write", "--bs=1m", seconds=3)
     assert recorder.status()["recorded_one_in"] > 1
@@ -178,11 +180,11 @@ def test_merged_and_split_requests_add_up_to_the_devices_counters(fast_disk, rec
 def test_a_command_under_a_limit_is_recorded_alone_and_waited_for(fast_disk, record):  # noqa: F811
     path = fast_disk.mount / "fio"
     options = ["--size=32M", "--rw=randwrite", "--bs=4k", "--time_based", "--runtime=5", "--fdatasync=32", "--end_fsync=1"]
-    # Longer than the test has patience.
+    # Longer than the test waits.
     recorder = record("--device", fast_disk.name, "--layers", "syscall,block", "--cpu-limit", "0.5", "--wait-writeback", "1h", "--",
                       "fio", "--name=test", f"--filename={path}", *options, wait=False)
     capture = recorder.finish()
-    assert "had not been written back" not in recorder.text, recorder.text
+    assert "were not written back" not in recorder.text, recorder.text
     capture.check_books()
     assert capture.manifest["sampling"]["greatest_weight"] > 1
     assert capture.one("select count(*) from {block} where class = 'data' and comm is distinct from 'fio'") == (0,)

@@ -1,4 +1,4 @@
-"""What `quality` finds without a second witness: numbers that cannot be true together, and how full the kernel side's tables were."""
+"""Checks of `quality` without a second source: contradictory numbers, and the usage of BPF maps."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from proc import threads_in
 
 
 def checks(capture, out):
-    """Verdict and finding, by check; of maps by their names."""
+    """Returns verdict and finding by check, and rows of maps by name."""
     told = analyze("quality", capture, "--out", out)
     assert told.returncode == 0, told.stderr
     with open(out / "quality.csv", newline="") as lines:
@@ -31,7 +31,7 @@ def test_a_sound_capture_is_sound_and_one_that_was_tampered_with_is_not(disk, re
     assert found["classes"][0] == found["counters"][0] == found["ratios"][0] == "good", found
     calls = {of["kind"]: of for of in capture.manifest["books"]["followed"]}["calls"]
     assert calls["begun"] >= 64 and calls["begun"] == calls["ended"] + calls["under_way"] and found["begun"][0] == "good", found["begun"]
-    # Each bounded table, with the size that the kernel side declares and no more in it than that.
+    # Each bounded map, with its declared size and no more entries than that.
     told = {used["map"]: used for used in capture.manifest["maps"]}
     assert told.keys() == maps.keys() >= {"calls", "named", "inode_owners", "servers"}
     assert all(0 <= used["peak"] <= used["entries"] and used["effect"] for used in told.values())
@@ -49,12 +49,13 @@ def test_a_sound_capture_is_sound_and_one_that_was_tampered_with_is_not(disk, re
     found, maps = checks(capture.directory, tmp_path / "tampered")
     assert found["classes"][0] == "bad" and f"{disk.name}: " in found["classes"][1] and "written by class" in found["classes"][1]
     assert found["counters"][0] == "bad" and str(2**64 - 10) in found["counters"][1]
-    assert found["begun"][0] == "bad" and "which do not add up" in found["begun"][1], found["begun"]
+    assert found["begun"][0] == "bad" and ": inconsistent" in found["begun"][1], found["begun"]
     full = maps[manifest["maps"][0]["map"]]
-    assert full["verdict"] == "note" and "3 evicted or without room: " + manifest["maps"][0]["effect"] in full["found"], full
+    assert full["verdict"] == "note" and "3 evicted or rejected: " + manifest["maps"][0]["effect"] in full["found"], full
 
 
-# Says that it is there, waits for a line, reads and writes by each kind of call that the kernel counts, and by one that it does not, then waits to be ended.
+# Announces itself, waits for a line, reads and writes by each kind of call that the kernel counts, and by one that it does not, then waits to be
+# ended.
 WORK = """
 import os, socket, sys, threading
 place = sys.argv[1]
@@ -81,7 +82,7 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
     disk.settle()
     pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with subprocess.Popen([sys.executable, "-c", WORK, disk.mount / "file"], **pipes) as worker:
-        # Its own start is over.
+        # Its own start has ended.
         worker.stdout.readline()
         recorder = record("--device", disk.name)
         before = process_io(worker.pid)
@@ -92,12 +93,12 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
         moved = {name: value - before[name] for name, value in process_io(worker.pid).items()}
         worker.stdin.close()
     book, = (book for book in capture.manifest["process_counters"]["processes"] if book["pid"] == worker.pid)
-    # The line that it read came later than the recorder looked first; what it reads last, after it looked again.
+    # It read the line after the recorder's first reading of the counters; its last read follows the final reading.
     assert (book["read_bytes"], book["write_bytes"]) == (moved["rchar"], moved["wchar"])
     files = "fd_kind = 'regular' and ret > 0 and pid = " + str(worker.pid)
     read, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('pread64', 'preadv', 'preadv2', 'copy_file_range_in', 'sendfile_in', 'splice_in')")
     wrote, = capture.one(f"select sum(ret) from {{syscall}} where {files} and op in ('write', 'pwrite64', 'writev', 'copy_file_range_out')")
-    # Of splice the kernel tells no process's counters; of pipes and sockets there is no row.
+    # The kernel does not count splice for a process; pipes and sockets have no rows.
     assert (read, wrote) == (4000 + 500 + 6000 + 5000 + 3000, 10000 + 20000 + 1000 + 6000 + 5_000_000)
     assert read - 3000 <= book["read_bytes"] and wrote <= book["write_bytes"] < wrote + 5000 + 100
     found, _ = checks(capture.directory, tmp_path / "sound")
@@ -117,7 +118,8 @@ def test_calls_of_a_process_are_held_against_what_the_kernel_counted_of_it(disk,
 @pytest.mark.parametrize("engine", ["psync", "libaio", "io_uring"])
 @pytest.mark.parametrize("way", ["randread", "randwrite"])
 def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record, tmp_path, engine, way):
-    """Each direct call is one request, and the layers begin and end at one moment, so what is under way then lies within the bounds."""
+    """The bounds of a recording during a load include the true value: each direct call is one request, and the layers begin and end at the same time,
+    so operations in flight then lie within the bounds."""
     path = disk.mount / "file"
     path.write_bytes(bytes(32 << 20))
     disk.settle()
@@ -144,12 +146,12 @@ def test_the_bounds_of_a_recording_within_a_load_have_what_is_true(disk, record,
     [row] = [row for row in summary_rows(tmp_path / "summary/summary.csv") if row["system"] == "fio"]
     low, ratio, high = (float(row[f"{way[4:]}_amp_bytes{end}"]) for end in ("_low", "", "_high"))
     assert low <= 1 <= high and low <= ratio <= high, (low, ratio, high, capture.manifest["books"]["incomplete"])
-    # No wider than what two jobs can have under way at either end, and narrow enough to say something.
+    # No wider than what two jobs can have in flight at either end, and narrow enough to be useful.
     assert high - low < 0.05, (low, high)
 
 
 def keeps_waiting(pid, threads):
-    """Whether so many threads of the process wait for something that does not come soon, and no signal wakes them."""
+    """Whether this number of threads of the process keeps waiting in a state that no signal interrupts."""
     seen = threads_in(pid, "D")
     for _ in range(30):
         time.sleep(0.01)
@@ -160,11 +162,12 @@ def keeps_waiting(pid, threads):
 @pytest.mark.moments
 @pytest.mark.parametrize("engine", ["psync", "sendfile", "libaio", "io_uring"])
 def test_calls_that_began_before_are_in_the_bounds(disk, record, tmp_path, engine):
-    """Writes that wait for a file system that is frozen when the recording begins reach the disk within it, and have no row."""
+    """Calls that began before the recording are in the bounds: writes that wait for a file system frozen at the start of the recording reach the disk
+    in it, and have no row."""
     path = disk.mount / "file"
     path.write_bytes(bytes(32 << 20))
     disk.settle()
-    # To open a file for writing whose name is not in the cache would wait, too.
+    # Opening a file for writing with an uncached name would wait, too.
     path.stat()
     copy = f"import os; source = os.memfd_create('x'); os.write(source, bytes(1 << 20)); os.sendfile(os.open({str(path)!r}, os.O_WRONLY), source, 0, 1 << 20)"
     fio = [require("fio"), "--name=load", f"--filename={path}", "--size=32M", "--rw=randwrite", "--bs=4k", "--direct=1", f"--ioengine={engine}",
@@ -186,7 +189,7 @@ def test_calls_that_began_before_are_in_the_bounds(disk, record, tmp_path, engin
     assert incomplete["earlier_calls"] > 0 and written + incomplete["earlier_calls_io"]["write_bytes"] == expected, incomplete
     done = analyze("summary", capture.directory, "--out", tmp_path / "summary")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "calls that had begun before the recording" in done.stdout + done.stderr
+    assert "calls in flight when the recording began" in done.stdout + done.stderr
     if engine != "sendfile":
         [row] = [row for row in summary_rows(tmp_path / "summary/summary.csv") if row["system"] == "fio"]
         assert float(row["write_amp_bytes_low"]) == 1 < float(row["write_amp_bytes"])
@@ -209,6 +212,6 @@ def test_a_call_that_began_before_and_never_ended_is_in_the_bounds(disk, record,
         subprocess.run(["fsfreeze", "--unfreeze", disk.mount], check=True)
     assert caller.wait() == 0
     incomplete = capture.manifest["books"]["incomplete"]
-    # How much an array of buffers asks for is not looked at.
+    # The bytes requested by an array of buffers are not examined.
     most = 0x7FFF_F000 if "writev" in call else 1 << 20
     assert (incomplete["earlier_calls"], incomplete["earlier_calls_io"]["write_bytes"]) == (1, most), incomplete

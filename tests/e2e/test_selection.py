@@ -1,4 +1,4 @@
-"""What of a capture is asked for: windows of time, layers, systems, processes, cgroups, files and devices, against DuckDB."""
+"""Filters of an analysis: time ranges, layers, systems, processes, cgroups, files and devices, against DuckDB."""
 
 import csv
 from datetime import datetime, timezone
@@ -25,7 +25,7 @@ def ask(capture):
 
 @pytest.fixture
 def tables(tmp_path):
-    """What a command says of a capture with a selection, by table."""
+    """Returns the results of a command for a capture with a selection, by table."""
     def of(command, capture, *selection):
         out = tmp_path / "results"
         result = analyze(command, capture, "--out", out, *selection)
@@ -39,13 +39,13 @@ def tables(tmp_path):
 
 
 def totals(tables):
-    """Operations and bytes of all systems together."""
+    """Returns operations and bytes of all systems together."""
     columns = [f"{layer}_{way}_{unit}" for layer in ("syscall", "vfs", "block") for way in ("read", "write") for unit in ("ops", "bytes")]
     return {column: sum(int(row[column] or 0) for row in tables["summary"]) for column in columns}
 
 
 def asked(ask, where, layers=("syscall", "vfs", "block")):
-    """The same by DuckDB; `where` is by layer."""
+    """Returns the same from DuckDB; `where` is by layer."""
     found = {}
     for layer in ("syscall", "vfs", "block"):
         size = "bytes" if layer == "block" else "greatest(ret, 0)"
@@ -75,7 +75,7 @@ def test_a_window_has_what_began_in_it_and_two_windows_have_all(capture, tables,
 def test_a_time_after_the_start_is_counted_from_the_start(capture, tables, ask):
     (start,) = ask("select min(ts_ns) from read_parquet('{capture}/*/*.parquet', union_by_name=true)")
     result, shown = tables("summary", capture, "--since", "1ms", "--until", "20ms")
-    assert "only: from 1ms after the start on, until 20ms after the start" in shown
+    assert "only: since 1ms after the start, until 20ms after the start" in shown
     assert 0 < totals(result)["syscall_read_ops"] < totals(tables("summary", capture)[0])["syscall_read_ops"]
     assert start > 0
 
@@ -91,7 +91,7 @@ def test_what_is_selected_by_id_is_that_and_nothing_else(scope, capture, tables,
         "process": lambda layer: f"pid = {key[0]}",
         "cgroup": lambda layer: f"cgroup_id = {key[0]}",
         "file": lambda layer: f"{'file_dev' if layer == 'block' else 'dev'} = {key[0]} and ino = {key[-1]}",
-        # Files lie on a partition of the disk, which is the next number.
+        # Files are on a partition of the disk, which is the next number.
         "device": lambda layer: f"dev = {key[0] + (layer != 'block')}",
     }[scope]
     result, _ = tables("summary", capture, f"--{scope}", name)
@@ -118,7 +118,7 @@ def test_a_layer_and_a_system(capture, tables, ask):
 
 
 def test_what_is_nobodys_may_be_what_is_asked_for(tables):
-    """A request whose owner is not known is in no process, and may be of any."""
+    """Unattributed requests may match a filter: a request with an unknown owner belongs to no process, and may belong to any."""
     whole, _ = tables("summary", FIXTURE)
     (nobodys,) = (row for row in whole["latency"] if (row["system"], row["phase"]) == ("(unknown)", "total"))
     assert (nobodys["op"], nobodys["count"]) == ("write", "1")
@@ -132,12 +132,12 @@ def test_what_is_nobodys_may_be_what_is_asked_for(tables):
 
 
 def test_what_has_no_name_that_is_known_may_be_what_is_asked_for(tables):
-    """A cgroup whose path no process told, and files that are known by their file system alone."""
+    """Objects without a known name may match a filter: a cgroup without a known path, and files known by their file system only."""
     whole, _ = tables("summary", FIXTURE)
     nameless = [row for row in whole["amplification"] if row["scope"] == "cgroup" and row["id"] and not row["name"] and row["direction"] == "write"]
     assert nameless
     result, shown = tables("summary", FIXTURE, "--cgroup", "/charged")
-    assert "may be asked for too, which nobody knows" in shown and "with what is missing, the total lies within" in shown
+    assert "may match the filters (owner or name unknown)" in shown and "bounds of the total with missing events" in shown
     (row,) = (row for row in result["amplification"] if (row["scope"], row["direction"]) == ("total", "write"))
     doubtful = sum(int(row["device_bytes"]) for row in nameless)
     assert float(row["amplification_high"]) * int(row["application_bytes"]) >= int(row["device_bytes"]) + doubtful
@@ -160,12 +160,12 @@ def test_the_disk_of_a_file_is_the_same_whatever_the_layers(capture, tables):
 
 
 @pytest.mark.parametrize("wrong", [
-    (("--since", "soon"), 2, "expected a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s"),
+    (("--since", "soon"), 2, "expected a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s"),
     (("--since", "2s", "--until", "1s"), 2, "--until is not after --since"),
-    (("--process", "nosuch"), 1, "nothing to analyze: there is nothing of syscall, vfs, fs, block that is known to be process nosuch"),
+    (("--process", "nosuch"), 1, "nothing to analyze: no rows of syscall, vfs, fs, block are known to match the filters (process nosuch)"),
     (("--file", "a{b"), 2, "expected a name or a glob such as `ceph-*`"),
     (("--layer", "disk"), 2, "expected one of syscall, vfs, fs, block"),
-    (("--since", "9000h"), 1, "there is nothing of syscall, vfs, fs, block that is from 1year"),
+    (("--since", "9000h"), 1, "no rows of syscall, vfs, fs, block match the filters (since 1year"),
 ])
 def test_a_selection_that_cannot_be_is_told(wrong):
     arguments, code, message = wrong

@@ -1,4 +1,4 @@
-"""A recorder that nobody watches: what it tells a service manager and whoever asks, and the unit that starts it."""
+"""A recorder without supervision: its notifications to a service manager, its status, and the unit that starts it."""
 
 import configparser
 import json
@@ -73,7 +73,7 @@ def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(
         subprocess.run(["fsfreeze", "--unfreeze", below.mount], check=True)
         load.close()
     assert ill.returncode == 3, ill
-    assert "warning   the disk has not taken anything for" in ill.stdout and "events were lost" in ill.stdout, ill.stdout
+    assert "warning   the disk has not accepted any writes for" in ill.stdout and "events lost" in ill.stdout, ill.stdout
 
     recorder.process.send_signal(signal.SIGSTOP)
     silent = status(recorder.out)
@@ -82,7 +82,7 @@ def test_a_recorder_that_is_ill_or_silent_or_gone_is_told_from_one_that_is_well(
     recorder.process.kill()
     recorder.process.communicate()
     gone = status(recorder.out)
-    assert gone.returncode == 4 and "the recording was cut off" in gone.stdout, gone
+    assert gone.returncode == 4 and "the recording was interrupted" in gone.stdout, gone
     for nothing in (tmp_path / "nowhere", tmp_path):
         refused = status(nothing)
         assert refused.returncode == 1 and refused.stderr.count("\n") == 1, refused
@@ -103,7 +103,7 @@ def socket_of(out):
 
 def test_sockets_that_nobody_listens_to_are_removed_by_the_next_recorder(disk, record, theirs):
     killed = record("--device", disk.name, "--layers", "block")
-    # Under sudo the recorder may not remove its own at its end.
+    # Under sudo the recorder may lack the permission to remove its own socket at its end.
     given_up = record("--device", disk.name, "--layers", "block", out=theirs / "run", prefix=BY_SUDO)
     alive = record("--device", disk.name, "--layers", "block")
     sockets = [socket_of(recorder.out) for recorder in (killed, given_up, alive)]
@@ -120,7 +120,7 @@ def test_sockets_that_nobody_listens_to_are_removed_by_the_next_recorder(disk, r
 
 
 class Manager:
-    """What a service manager listens to: sd_notify(3)."""
+    """The receiving end of a service manager: sd_notify(3)."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -128,7 +128,7 @@ class Manager:
         self.heard = []
 
     def hear(self, seconds, enough=lambda texts: False):
-        """All that comes in that time, with when, or until it is enough."""
+        """Returns all messages of a period with their times, or until `enough` holds."""
         until = time.monotonic() + seconds
         while not enough([text for _, text in self.heard]) and (left := until - time.monotonic()) > 0:
             self.socket.settimeout(left)
@@ -147,10 +147,10 @@ def test_a_service_manager_is_told_when_it_begins_lives_and_ends(disk, record, t
     assert heard[0] == "READY=1"
     assert any(text.startswith("STATUS=recording for") for text in heard), heard
     beats = [at for at, text in manager.heard if text == "WATCHDOG=1"]
-    # As often as it is expected, but for a machine that is busy now and then.
+    # At the expected interval, except for delays on a busy machine.
     assert len(beats) > 6 and statistics.median(after - before for before, after in zip(beats, beats[1:])) < 2
 
-    # One that hangs says nothing.
+    # A hung recorder sends nothing.
     recorder.process.send_signal(signal.SIGSTOP)
     manager.hear(0.5)
     manager.heard.clear()
@@ -179,7 +179,8 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path):
 
 
 def test_the_unit_leaves_the_recorder_what_it_needs(disk, record):
-    """With the capabilities that the unit names, and no others, everything is captured that is captured with all."""
+    """The unit grants the recorder what it needs: with the capabilities in the unit, and no others, everything is captured that is captured
+    with all."""
     setpriv = shutil.which("setpriv")
     if not setpriv:
         pytest.skip("there is no setpriv here")

@@ -1,4 +1,4 @@
-"""What tests start is there because `scripts/setup.sh` installs it: a machine on which something else has brought it hides that."""
+"""Programs that tests start are installed by `scripts/setup.sh`: a machine that already has them hides a missing package."""
 
 import ast
 import re
@@ -7,13 +7,13 @@ import shutil
 import pytest
 from conftest import ROOT, run
 
-# They come with what Rust and Python users have.
+# They are part of the Rust and Python installations.
 GIVEN = {"python3", "gcc", "strip"}
 STARTERS = {"run", "Popen", "check_output", "check_call", "call"}
 
 
 def commands(source, callers):
-    """The programs that are named as what a test calls with."""
+    """Returns the programs that tests run."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call) or not node.args:
             continue
@@ -26,7 +26,7 @@ def commands(source, callers):
 
 
 def packages():
-    """What `scripts/setup.sh` installs before tests run."""
+    """Returns the packages that `scripts/setup.sh` installs before tests run."""
     groups = dict(re.findall(r"^    (\w+)\) cat <<'EOF'\n(.+?)^EOF$", (ROOT / "scripts/setup.sh").read_text(), re.MULTILINE | re.DOTALL))
     return {line.rpartition(" | ")[2].strip() for group in ("build", "test", "lint") for line in groups[group].splitlines()}
 
@@ -35,7 +35,7 @@ def of_tests(callers):
     return {name for file in (ROOT / "tests/e2e").glob("*.py") for name in commands(file.read_text(), callers)}
 
 
-# What a test looks for before it needs it may be missing.
+# Programs that a test looks for before it needs them may be missing.
 STARTED = sorted(of_tests(STARTERS) - of_tests({"which"}) - GIVEN)
 
 
@@ -48,7 +48,7 @@ def test_programs_are_found_in_tests():
 def test_setup_installs_what_tests_start(name):
     place = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert place, f"{name} is not there, and scripts/setup.sh has run"
-    # Which of two directories, that are one, the package names depends on its age.
+    # The age of a package determines which of two equivalent directories it names.
     owners = [run("dpkg-query", "-S", path).stdout for path in (place, place.removeprefix("/usr"), f"/usr{place}")]
     (owner,) = {line.split(":")[0] for found in owners for line in found.splitlines() if not line.startswith("diversion")}
     is_essential = run("dpkg-query", "-Wf", "${Essential}", owner).stdout == "yes"

@@ -1,4 +1,4 @@
-"""How large operations are, against DuckDB; and of a workload whose sizes are known."""
+"""Sizes of operations, against DuckDB, and for a workload with known sizes."""
 
 import csv
 
@@ -11,7 +11,7 @@ OPS = {"read": ("read", "pread64", "readv", "preadv"), "write": ("write", "pwrit
 
 
 def sizes(capture, out, *selection):
-    """The rows of `sizes.csv`."""
+    """Returns the rows of `sizes.csv`."""
     result = analyze("sizes", capture, "--out", out, *selection)
     assert result.returncode == 0, result.stderr
     with open(out / "sizes.csv", newline="") as lines:
@@ -19,10 +19,10 @@ def sizes(capture, out, *selection):
 
 
 def expected(capture, layer, way):
-    """By the greatest size of the class: operations, bytes, bios, average and exact percentiles, where there are enough values."""
+    """Returns, by the maximum size of the class: operations, bytes, bios, average and exact percentiles, where there are enough values."""
     size = "bytes" if layer == "block" else "greatest(ret, 0)"
     bios = "sum(bios)" if layer == "block" else "null"
-    # Data of calls on what is neither a file nor a block device is none.
+    # Only calls on regular files and block devices count as data.
     data = "true" if layer == "block" else "fd_kind in ('regular', 'block')"
     query = f"""select case when {size} = 0 then 0 else (2 ** ceil(log2({size})))::bigint end as class, count(*), sum({size}), {bios},
         avg(dur_ns), max(dur_ns), count(dur_ns), quantile_disc(dur_ns, [0.5, 0.9, 0.99])
@@ -62,7 +62,7 @@ def test_requests_of_a_real_capture_count_whole_whoever_owns_parts_of_them(way, 
 
 
 def test_of_one_process_there_are_its_sizes(tmp_path):
-    """Appends of one size are all of one class."""
+    """Sizes of one process are available: appends of one size all fall into one class."""
     (row,) = sizes(FIXTURE, tmp_path, "--process", "appender", "--layer", "syscall")
     query = f"""select count(*), min(ret), max(ret) from read_parquet('{FIXTURE}/syscall/*.parquet')
         where comm = 'appender' and op = 'write' and fd_kind = 'regular'"""

@@ -1,4 +1,4 @@
-"""Devices that hand bios on and make no requests, on Debian's 5.10, 6.1 and 6.12 in virtual machines: rows are bios."""
+"""Devices that remap bios and make no requests, on Debian's 5.10, 6.1 and 6.12 in virtual machines: rows are bios."""
 
 import csv
 
@@ -26,7 +26,7 @@ def booted(request, payload, tmp_path_factory):
 
 
 def counted(out, device):
-    """What the kernel counted of a device: bytes read and written."""
+    """Returns the kernel's counters of a device: bytes read and written."""
     def fields(name):
         return [int(word) for word in (out / device / name).read_text().split()]
     before, after = fields("stat.before"), fields("stat.after")
@@ -39,14 +39,14 @@ def test_a_bio_that_is_handed_on_is_a_row(booted, device, tmp_path):
     capture.check_books()
     assert (booted / device / "record.code").read_text().strip() == "0", (booted / device / "record.txt").read_text()
     rows = capture.sql("select op, comm, class, evidence, level, sum(bytes)::bigint from {block} group by all order by op")
-    # The witness: the kernel's own counters of the device. Some kernels look for partitions when one that was written to is closed.
+    # Checked against the kernel's own counters of the device. Some kernels look for partitions when a written device is closed.
     read, written = counted(booted, device)
     assert (read - MIB, written) in ((0, 2 * MIB), (4096, 2 * MIB))
     assert rows == [("read", "dd", "data", "direct", 1, read), ("write", "dd", "data", "direct", 1, written)]
     [book] = capture.manifest["device_books"]
     assert book["device"] == device and book["hands_bios_on"] and book["balanced"], book
     assert (book["kernel"]["read_bytes"], book["kernel"]["write_bytes"]) == (read, written)
-    # How long it took is known where the kernel tells the end, and never made up where it does not.
+    # The duration is known where the kernel reports the end, and null elsewhere.
     untimed = capture.one("select count(*) from {block} where dur_ns is null")[0]
     assert untimed == capture.unseen_ends()
     if device != "md1":
@@ -65,5 +65,5 @@ def test_what_is_written_back_through_a_stack_is_its_writers_once(booted):
     rows = capture.one("select sum(bytes)::bigint from {block} where op = 'write' and class = 'data' and comm = 'dd' and level = 1")
     assert rows == (MIB,), (booted / "owned/record.txt").read_text()
     began, ended = (int((booted / "owned" / name).read_text()) for name in ("began", "ended"))
-    # The wait ends when all is written back, which the kernel does within 35 s; without an end it would take 40 and say so.
+    # The wait ends when everything is written back, which the kernel does within 35 s; without that event it would take 40 s and report it.
     assert "not written back" not in (booted / "owned/record.txt").read_text() and ended - began < 120

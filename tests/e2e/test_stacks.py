@@ -1,4 +1,4 @@
-"""`--device` records the calls of every file system that stands on the disk, by whatever device number, whenever it was mounted."""
+"""`--device` records the calls of every file system above the disk, whatever its device number, and whenever it was mounted."""
 
 import signal
 import subprocess
@@ -16,7 +16,7 @@ def write(prefix, count):
 
 
 def writes(capture, name):
-    """Writes of 4 KiB to files whose path has `name` in it."""
+    """Returns the number of 4 KiB writes to files with `name` in their path."""
     return capture.one(f"""
         select count(*) from {{syscall}} s where op = 'write' and ret = 4096
         and (dev, ino) in (select (dev, ino) from {{file}} where path like '%{name}%')""")[0]
@@ -55,7 +55,7 @@ def test_overlays_on_the_disk_before_and_after_the_start(disk, record, tmp_path)
 
 
 def wait_until_drained(recorder, marker):
-    """Until the recorder has emptied its rings: what it has learned of mounts until now holds for what comes."""
+    """Waits until the recorder has emptied its rings: its current knowledge of mounts applies to later events."""
     before = recorder.status()["drained_events"]
     marker.write_bytes(b"x")
     wait_for(lambda: recorder.status()["drained_events"] != before)
@@ -65,7 +65,7 @@ WAITS = 'print("written", flush=True)\nsys.stdin.readline()'
 
 
 def container(disk, name, then):
-    """Writes to an overlay on the disk that no other process sees, then does as a script says."""
+    """Writes to an overlay on the disk that no other process sees, then runs a script."""
     for part in ("lower", "upper", "work", "merged"):
         (disk.mount / name / part).mkdir(parents=True)
     place = disk.mount / name
@@ -75,7 +75,8 @@ def container(disk, name, then):
 
 
 def test_an_overlay_in_another_mount_namespace(disk, record):
-    """As a container has it: the recorder does not see the mount, and the process that writes is still there when its rows are."""
+    """An overlay in another mount namespace, as in a container: the recorder does not see the mount, and the writing process still exists
+    when its rows are processed."""
     recorder = record("--device", disk.name)
     hidden = container(disk, "hidden", WAITS)
     try:
@@ -89,14 +90,15 @@ def test_an_overlay_in_another_mount_namespace(disk, record):
 
 @pytest.mark.moments
 def test_a_number_that_meant_nothing_is_looked_for_again(disk, record):
-    """One container is gone before anyone looks at its rows; the next one gets the number of its overlay, and stays."""
+    """An unknown device number is looked up again: one container is gone before its rows are processed; the next one gets the number of its
+    overlay, and stays."""
     recorder = record("--device", disk.name)
     recorder.process.send_signal(signal.SIGSTOP)
     first = container(disk, "short", "")
     [number] = first.communicate()[0].split()
     recorder.process.send_signal(signal.SIGCONT)
     wait_until_drained(recorder, disk.mount / "marker")
-    time.sleep(1.5)  # Longer than it is left alone.
+    time.sleep(1.5)  # Longer than the interval between lookups.
     second = container(disk, "long", WAITS)
     try:
         assert [second.stdout.readline(), second.stdout.readline()] == [f"{number}\n", "written\n"]
@@ -109,7 +111,7 @@ def test_a_number_that_meant_nothing_is_looked_for_again(disk, record):
 
 
 def test_a_number_that_means_another_file_system_later(disk, record, tmp_path):
-    """Overlays get the numbers of those that are gone."""
+    """A device number that is reused for another file system is recognized: overlays get the numbers of unmounted ones."""
     (tmp_path / "other-disk").mkdir()
     other = Disk(tmp_path / "other-disk")
     try:
@@ -120,7 +122,7 @@ def test_a_number_that_means_another_file_system_later(disk, record, tmp_path):
             merged = mount_overlay(on, f"turn{turn}")
             numbers.append(merged.stat().st_dev)
             write(f"{merged}/turn{turn}-", 20)
-            # Of a file system that is gone when its rows are looked at nobody could say what it stood on.
+            # The disks below a file system that is gone when its rows are processed cannot be determined.
             wait_until_drained(recorder, disk.mount / f"marker-{turn}-mounted")
             subprocess.run(["umount", merged], check=True)
             for marker in ("one", "two"):

@@ -1,6 +1,5 @@
-"""
-Whatever can be done to a file system, by programs that others wrote to find its faults: held against the kernel's own account of the
-processes (`/proc/PID/io`) and of the disk.
+"""File system stress tests by third-party programs: checked against the kernel's own counters of the processes (`/proc/PID/io`) and of the
+disk.
 
 The long form (`make soak`) has every stressor of stress-ng's classes `io` and `filesystem`, db_bench, postmark and sqlite3; the short one
 two stressors.
@@ -18,12 +17,12 @@ from witnessed import Witnessed, padding, recorded
 
 SOAK = bool(os.environ.get("IOSTRATA_SOAK"))
 SECONDS = 4 if SOAK else 2
-# Exit codes of stress-ng: it would not begin, one of the stressor's own checks failed, the machine or the kernel lacks what it needs.
+# Exit codes of stress-ng: it refused to start, one of the stressor's own checks failed, the machine or the kernel lacks a requirement.
 REFUSED, CHECK_FAILED, NO_ROOM, LACKS = 1, 2, 3, 4
 
 
 def stress(name):
-    """One stressor, which takes no more of the disk than there is."""
+    """Returns the command of one stressor, within the size of the disk."""
     def command(place):
         return [require("stress-ng"), f"--{name}", "1", "--timeout", f"{SECONDS}s", "--temp-path", place, "--hdd-bytes", "64M",
                 "--fallocate-bytes", "64M", "--iomix-bytes", "32M", "--copy-file-bytes", "128M", "--readahead-bytes", "64M",
@@ -32,7 +31,7 @@ def stress(name):
 
 
 def stressors():
-    """Those of the classes, as the installed stress-ng has them."""
+    """Returns the stressors of the classes in the installed stress-ng."""
     if not SOAK:
         return ["hdd", "aiol"]
     names = set()
@@ -56,7 +55,7 @@ def postmark(place):
 
 
 def sqlite3(journal):
-    """Each row is a transaction; then a read of all that is not in the program's own cache, and the file anew."""
+    """Runs each row as a transaction, then reads everything that is not in the program's own cache, and rewrites the file."""
     def command(place):
         rows = "".join(f"insert into t values ({number}, randomblob({100 + number % 5000}));\n" for number in range(500))
         queries = "select sum(length(b)) from t; update t set b = randomblob(3000) where a % 3 = 0; delete from t where a % 7 = 0; vacuum;"
@@ -78,7 +77,7 @@ if SOAK:
 
 
 class Done(NamedTuple):
-    """What the kernel charged a command with, how it ended, and from when until when it ran and was written back."""
+    """The kernel's counters of a command, its exit code and output, and begin and end including writeback."""
 
     account: dict
     code: int
@@ -114,7 +113,7 @@ class Stressed:
         self.disk.settle()
         began_ns = time.monotonic_ns()
         account, code, said = load.run(*words)
-        # Of a file that is there no longer nothing is written back, and what others have left would be in their way.
+        # Deleted files are not written back, and leftovers of other commands would interfere.
         self.disk.settle()
         return Done(account, code, said, began_ns, time.monotonic_ns())
 
@@ -131,9 +130,10 @@ def stressed(recordable, tmp_path_factory):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_what_a_command_moved_is_what_the_kernel_says(name, stressed):
-    """
-    Calls have no more bytes than the kernel saw them move, which also counts pipes, sockets and what is no call of theirs; the disks moved
-    for them exactly what the kernel charges them with.
+    """Bytes of a command agree with the kernel's counters.
+
+    Calls have no more bytes than the kernel counted, which also includes pipes, sockets and other transfers; disk I/O equals the kernel's
+    charges exactly.
     """
     capture, done = stressed.capture, stressed.done[name]
     assert done.code in (0, REFUSED, CHECK_FAILED, NO_ROOM, LACKS), done.said
@@ -153,7 +153,7 @@ def test_what_a_command_moved_is_what_the_kernel_says(name, stressed):
 
 
 def test_everything_that_the_disk_did_is_in_rows_or_counted(stressed):
-    """As another process's, or as from before the first use of the disk."""
+    """All I/O of the disk is in rows or counted, as that of another process, or as that before the first use of the disk."""
     stressed.capture.check_books()
     for way in ("read", "write"):
         rows, others, before_use = at_device(stressed.capture, stressed.disk, way)

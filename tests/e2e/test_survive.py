@@ -1,7 +1,5 @@
-"""A recorder that is killed: what had been flushed is there and readable, and no more than a flush interval is gone.
-
-The workload writes one block after the other, so what a capture has of it can have neither gaps nor another end than the one
-that the flush interval allows."""
+"""A recorder that is killed: flushed data is present and readable, and no more than a flush interval is lost. The workload writes one block
+after the other, so a capture of it can have no gaps, and no other end than the flush interval allows."""
 
 import os
 import random
@@ -16,10 +14,10 @@ from conftest import BIN, Capture, Recorder, analyze, run
 from survival import check_no_gaps, check_parts
 
 ROUNDS = 200 if os.environ.get("IOSTRATA_SOAK") else 6
-# Few enough to lie in one extent of the disk.
+# Few enough for one extent of the disk.
 BLOCKS = 1024
 FLUSH_INTERVAL_S = 0.3
-# Between a flush that is due and its end on a machine that is busy with something else.
+# Delay between a due flush and its end on a busy machine.
 SLACK_S = 1.0
 
 WRITE_ON = f"""
@@ -35,7 +33,7 @@ while True:
 
 @pytest.fixture
 def writer(disk):
-    """A process that writes the blocks of a file in turn, for ever."""
+    """A process that writes the blocks of a file in turn, forever."""
     path = disk.mount / "file"
     path.write_bytes(bytes(BLOCKS << 12))
     disk.settle()
@@ -62,16 +60,16 @@ def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp
         recorder.process.kill()
         recorder.process.communicate()
 
-        # The analyzer on its own reads what is there, and says what it is.
+        # The analyzer alone reads the rows present, and reports the state of the capture.
         before = analyze("summary", out, "--out", tmp_path / "before")
         nothing = "nothing to analyze" in before.stderr
-        assert nothing or (before.returncode == 3 and "was cut off" in before.stderr), before.stderr
+        assert nothing or (before.returncode == 3 and "was interrupted" in before.stderr), before.stderr
         recovered = analyze("recover", out)
         assert recovered.returncode == 0, recovered.stderr
         after = analyze("summary", out, "--out", tmp_path / "after")
         assert nothing == ("nothing to analyze" in after.stderr), after.stderr
         if not nothing:
-            assert after.returncode == 3 and "was cut off and recovered" in after.stderr, after.stderr
+            assert after.returncode == 3 and "was interrupted and recovered" in after.stderr, after.stderr
             for name in ("summary.csv", "amplification.csv", "latency.csv", "loss.csv"):
                 assert (tmp_path / "before" / name).read_bytes() == (tmp_path / "after" / name).read_bytes(), name
 
@@ -80,7 +78,7 @@ def test_whenever_it_is_killed_everything_flushed_is_recovered(disk, writer, tmp
         last_ns = max(began_ns, check_no_gaps(capture, BLOCKS, f"pid = {writer.pid}"))
         lost.append((killed_ns - last_ns) / 1e9)
         assert "nothing to recover" in analyze("recover", out).stdout
-    # A flush that is due may come late where the machine is busy, but not as a rule.
+    # A due flush may be late on a busy machine, but not in general.
     assert statistics.median(lost) < FLUSH_INTERVAL_S + SLACK_S, lost
     print(f"killed {ROUNDS} times: lost {min(lost):.3f} to {max(lost):.3f} s, on average {sum(lost) / len(lost):.3f} s")
 
@@ -98,7 +96,7 @@ def test_a_second_recorder_and_recover_keep_away_from_a_running_one(disk, record
 
 @pytest.mark.moments
 def test_a_running_capture_can_be_looked_at(disk, writer, record, tmp_path):
-    """What has been flushed is in a summary while the recorder goes on; and nothing of it is disturbed."""
+    """A running capture can be analyzed: flushed rows are in a summary while the recorder continues, undisturbed."""
     recorder = record("--device", disk.name, "--flush-interval", "300ms")
     deadline = time.monotonic() + 180
     looked = None
@@ -108,12 +106,12 @@ def test_a_running_capture_can_be_looked_at(disk, writer, record, tmp_path):
     assert looked.returncode == 3 and "unfinished part" in looked.stderr, looked.stderr
     capture = recorder.stop(expected=None)
     capture.check_books()
-    # Of a machine that is busy some may be lost, which is told.
+    # A busy machine may lose some, which is reported.
     assert recorder.process.returncode == (3 if capture.lost() else 0), recorder.text
 
 
 def has_dirtied(directory, path, pid):
-    """Bytes that the process has dirtied in the file by the rows of `fs`; nothing where there are none."""
+    """Returns the bytes that the process has dirtied in the file by the rows of `fs`; None if there are none."""
     capture = Capture(directory)
     if not list(capture.directory.glob("fs/*.parquet")):
         return None
@@ -123,12 +121,13 @@ def has_dirtied(directory, path, pid):
 @pytest.mark.moments
 @pytest.mark.parametrize("interval", ["100ms", "2s"])
 def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(disk, record, actors, tmp_path, interval):
-    """A record of `fs` lies in the kernel until its slot is wanted for something else, which here never is."""
+    """Aggregated rows are flushed though no event follows: a record of `fs` stays in the kernel until its slot is needed for something
+    else, which never happens here."""
     writer, path = actors(), disk.mount / "file"
     recorder = record("--device", disk.name, "--layers", "fs", "--flush-interval", interval)
     writer.do(f"f = open({str(path)!r}, 'wb'); f.write(b'x' * 65536); f.flush()")
 
-    # What a kill would leave: a copy of what is on the disk at that moment.
+    # As after a kill: a copy of the disk's state at that time.
     copies = 0
     deadline = time.monotonic() + 180
     while True:
@@ -136,7 +135,7 @@ def test_what_the_kernel_side_gathers_is_flushed_though_nothing_follows_it(disk,
         try:
             shutil.copytree(recorder.out, copy)
         except shutil.Error:
-            # A part got its name meanwhile.
+            # A part was renamed in the meantime.
             shutil.rmtree(copy)
             continue
         recovered = analyze("recover", copy)

@@ -1,4 +1,4 @@
-"""What happened when, against DuckDB."""
+"""Operations over time, against DuckDB."""
 
 import csv
 
@@ -67,7 +67,7 @@ def test_how_many_are_under_way_is_the_time_that_they_take_in_the_window(layer, 
     for row in timeline[0]:
         assert float(row[f"{layer}_in_flight"]) == pytest.approx(int(spent.get(int(row["since_ns"]), 0)) / WINDOW_NS, abs=1e-9)
     assert max(spent.values()) > 0
-    # All of it is in some window: Little's law over the whole.
+    # Every operation is in some window: Little's law over the whole.
     ((total,),) = ask(f"select sum(dur_ns) from read_parquet('{{capture}}/{layer}/*.parquet')")
     assert sum(float(row[f"{layer}_in_flight"]) for row in timeline[0]) == pytest.approx(int(total) / WINDOW_NS)
 
@@ -89,7 +89,7 @@ def test_the_same_bytes_by_any_number_of_threads_and_a_window_is_a_selection(cap
 def test_windows_that_are_too_many_are_refused_and_by_itself_they_become_wider(capture, tmp_path):
     refused = analyze("timeline", capture, "--window", "1us")
     assert refused.returncode == 1 and refused.stdout == "" and refused.stderr.count("\n") == 1
-    assert "--window 1us: there would be more than 10000 windows, expected at least " in refused.stderr
+    assert "--window 1us: more than 10000 windows, expected a window of at least " in refused.stderr
     assert analyze("timeline", capture, "--window", "0s").returncode == 2
     shown = analyze("timeline", capture)
     assert shown.returncode == 0 and "IN_FLIGHT" in shown.stdout

@@ -1,4 +1,4 @@
-"""Who did most, against DuckDB."""
+"""Top users of I/O, against DuckDB."""
 
 import csv
 
@@ -26,17 +26,17 @@ def top(capture, out, *options):
 
 
 def expected(capture):
-    """By scope, layer and id: the sums."""
+    """Returns the sums by scope, layer and ID."""
     found = {}
     number = "printf('%d:%d', {0} >> 20, {0} & 1048575)".format
     for layer in LAYERS:
         size, file = ("bytes", "file_dev") if layer == "block" else ("greatest(ret, 0)", "dev")
-        # Files lie on a partition of the disk, which is the next number.
+        # Files are on a partition of the disk, which is the next number.
         disk = "dev" if layer == "block" else "(dev - 1)"
         ids = {"process": "rows.pid || '@' || process.start_ns", "cgroup": "rows.cgroup_id::varchar",
                "file": f"{number(file)} || ':' || ino || '@1'", "device": number(disk)}
         for scope, name in ids.items():
-            # What has no owner goes by what it carries.
+            # Unowned requests are grouped by class.
             name = f"coalesce({name}, '(' || class || ')')" if layer == "block" else name
             for who, *sums in duckdb.connect().execute(f"""select {name}, count(*), count(*) filter (way = 'read'), count(*) filter (way = 'write'),
                     coalesce(sum({size}) filter (way = 'read'), 0), coalesce(sum({size}) filter (way = 'write'), 0), coalesce(sum(dur_ns), 0)

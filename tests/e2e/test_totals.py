@@ -1,4 +1,4 @@
-"""With an owner filter, totals are those of the disk: what no process owns is recorded, what others own is left out and counted."""
+"""With an owner filter totals are those of the disk: unowned I/O is recorded, I/O of other owners is excluded and counted."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ with open({file!r}, "ab", buffering=0) as file:
 
 
 class Load:
-    """A process that is there and does nothing until it is told to."""
+    """A process that does nothing until it is started."""
 
     def __init__(self, disk, name, count=40):
         self.bytes = 5000 * count
@@ -37,7 +37,7 @@ class Load:
 
 
 def at_device(capture, disk, way="write"):
-    """What rows have of writes to a disk, or reads of it, and what was counted as left out there."""
+    """Returns the bytes in rows of writes to a disk, or reads of it, and the bytes counted as excluded there."""
     rows = capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where dev = {disk.number} and op in ('{way}', '{way}_zeroes')")[0]
     [filtered] = [of for of in capture.manifest["filtered"]["disks"] if of["dev"] == disk.number]
     return rows, filtered["others"][f"{way}_bytes"], filtered["before_use"][f"{way}_bytes"]
@@ -55,7 +55,8 @@ def cgroup_of_test():
 @pytest.mark.parametrize("with_device", [True, False], ids=["device", "alone"])
 @pytest.mark.parametrize("by", ["command", "pid", "comm", "cgroup"])
 def test_the_total_is_what_the_device_counted(by, with_device, disk, record, tmp_path):
-    """Journal and metadata included, to the byte. Appending 5,000 bytes at a time and syncing writes several times as much."""
+    """The total equals the device's counter to the byte, including journal and metadata. Appending 5,000 bytes at a time with syncs writes
+    several times as much."""
     name, load, cgroup = f"total-{by}"[:15], None, None
     device = ["--device", disk.name] if with_device else []
     if by == "command":
@@ -84,14 +85,14 @@ def test_the_total_is_what_the_device_counted(by, with_device, disk, record, tmp
     kernel = after["write_bytes"] - before["write_bytes"]
     assert kernel > 2 * application
     assert rows + others + before_use == kernel
-    # Nobody else wrote, but the `sync` that ended the test.
+    # There was no other writer, except for the `sync` that ended the test.
     assert rows == kernel
     capture.check_books()
 
     results = tmp_path / "results"
     analyzed = analyze("amplification", capture.directory, "--out", results)
     assert analyzed.returncode == 0, analyzed.stderr
-    assert "I/O without an owner is that of " in analyzed.stdout and "filter: " in analyzed.stdout
+    assert "unattributed I/O is that of " in analyzed.stdout and "filter: " in analyzed.stdout
     [(asked, ratio)] = duckdb.sql(f"""
         select application_bytes, amplification from '{results}/amplification.csv'
         where scope = 'device' and name = '{disk.name}' and direction = 'write'""").fetchall()
@@ -100,7 +101,8 @@ def test_the_total_is_what_the_device_counted(by, with_device, disk, record, tmp
 
 
 def test_what_others_write_is_left_out_and_counted(disk, record):
-    """A process that was not selected writes data of its own beside, which is in no row; every byte of the device is somewhere."""
+    """Writes of other processes are excluded and counted: a process that is not selected writes its own data, which is in no row; every
+    byte of the device is accounted for."""
     selected, other = Load(disk, "selected"), Load(disk, "other", count=200)
     disk.settle()
     before = disk.stat()
@@ -124,20 +126,21 @@ def test_what_others_write_is_left_out_and_counted(disk, record):
 def test_a_filter_that_names_nothing_is_told(record, tmp_path):
     recorder = record("--comm", "no-such-name", "--duration", "500ms")
     capture = recorder.finish(expected=3)
-    assert "warning: no row is of what the filter names" in recorder.text
+    assert "warning: no rows match the filter" in recorder.text
     quality = analyze("quality", capture.directory)
-    assert quality.returncode == 1 and quality.stderr.endswith("expected I/O while it was recorded with --comm no-such-name\n")
+    assert quality.returncode == 1 and quality.stderr.endswith("expected I/O during the recording with --comm no-such-name\n")
 
 
 def test_a_device_that_stood_still_is_told(disk, record):
     disk.settle()
     recorder = record("--device", disk.name, "--duration", "500ms")
     recorder.finish()
-    assert "filter    no row: the devices stood still, the kernel counted nothing on them either" in recorder.text
+    assert "filter    no rows: the devices were idle, and the kernel counted no I/O on them" in recorder.text
 
 
 def test_the_launcher_is_not_in_the_commands_capture(record):
-    """The recorder starts a process that becomes the command. What it reads to come up is not the command's."""
+    """The launcher is not in the command's capture: the recorder starts a process that becomes the command, and reads during its startup
+    are not attributed to the command."""
     Path("/proc/sys/vm/drop_caches").write_text("3")
     capture = record("--", "cat", "/etc/hostname").finish()
     assert capture.sql("select distinct comm from {process} where not kernel_thread") == [("cat",)]

@@ -1,4 +1,4 @@
-"""Operations one by one, in the format of Chrome's and Perfetto's trace viewers."""
+"""Single operations, in the format of Chrome's and Perfetto's trace viewers."""
 
 import json
 from collections import defaultdict
@@ -30,7 +30,7 @@ def test_every_operation_is_a_slice_of_its_time(whole):
     for layer in ("syscall", "vfs", "block"):
         found = sorted((event["name"], round(event["ts"] * 1000), round(event["dur"] * 1000)) for event in slices if event["cat"] == layer)
         first = capture.one("select min(ts) from (select min(ts_ns) ts from {syscall} union all select min(ts_ns) from {vfs} union all select min(ts_ns) from {block})")[0]
-        # Files in memory reach no device and are left out, as everywhere.
+        # Files in memory reach no device and are excluded, as everywhere.
         known = sorted(capture.sql(f"select op, ts_ns - {first}, dur_ns from {{{layer}}} where dur_ns is not null"))
         assert set(found) <= set(known) and len(found) >= 0.9 * len(known) > 100, layer
     assert {"sync_file", "commit"} <= {event["name"] for event in slices if event["cat"] == "fs"}
@@ -39,7 +39,7 @@ def test_every_operation_is_a_slice_of_its_time(whole):
 
 
 def test_slices_of_a_lane_lie_beside_or_within_each_other(whole):
-    """What overlaps otherwise is drawn wrong, or not at all."""
+    """Slices of a lane are disjoint or nested: other overlaps are drawn incorrectly, or not at all."""
     lanes = defaultdict(list)
     for event in of_phase(whole, "X"):
         begin = round(event["ts"] * 1000)
@@ -60,7 +60,7 @@ def test_processes_and_disks_have_their_names(whole):
     assert "disk nvme0n1 259:0" in names.values()
     for event in of_phase(whole, "X"):
         assert names[event["pid"]].startswith("disk ") == (event["cat"] == "block")
-        # Processes have their ids as numbers, of which none was given twice here.
+        # Processes have their IDs as numbers, none of which was reused here.
         if event["cat"] == "syscall":
             assert event["args"]["process"].split("@")[0] == f"{names[event['pid']]} {event['pid']}"
     owners = {event["args"].get("process", "").split()[0] for event in of_phase(whole, "X") if event["cat"] == "block" and "process" in event["args"]}
@@ -82,7 +82,7 @@ def test_it_is_the_same_each_time_and_of_what_is_asked_for(tmp_path, generate):
 
 def test_more_than_there_is_room_for_is_refused(tmp_path):
     result = analyze("trace", FIXTURE, "--out", tmp_path / "out", "--most", 100)
-    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "expected at most 100: ask for less" in result.stderr
+    assert result.returncode == 1 and len(result.stderr.splitlines()) == 1 and "expected at most 100: narrow the selection" in result.stderr
     assert not (tmp_path / "out/trace.json").exists()
     result = analyze("trace", FIXTURE)
     assert result.returncode == 2 and "expected --out DIR" in result.stderr

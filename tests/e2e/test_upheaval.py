@@ -1,4 +1,4 @@
-"""A machine that changes while it is recorded: its wall clock is stepped, a processor and the disk go and come back."""
+"""A machine that changes during a recording: its wall clock is stepped, a processor and the disk are removed and added again."""
 
 import json
 
@@ -13,7 +13,7 @@ HOUR_NS = 3600 * 10**9
 
 @pytest.fixture(scope="module")
 def left(tmp_path_factory):
-    """What the machine left behind."""
+    """Output of the machine."""
     fetch_kernel(LINE)
     payload = make_payload(tmp_path_factory, "upheaval/run.sh", f"{require('dd')}=/usr/local/bin/dd")
     out = tmp_path_factory.mktemp("vm") / "out"
@@ -44,12 +44,12 @@ def test_steps_of_the_wall_clock_bend_no_duration_and_no_order(left):
         assert order == [phase + number for phase in PHASES for number in range(20)], table
         span = capture.one(f"select max(ts_ns) - min(ts_ns) from {{{table}}} where {where}")[0]
         assert 5 * 10**9 < span < HOUR_NS / 4
-    # The table of the clocks tells by how much wall time was elsewhere, and from when.
+    # The table `clock` records the offset of the wall clock, and its start.
     steps = [round((wall - ts) / HOUR_NS, 2) for ts, wall in capture.sql("select ts_ns, wall_ns from {clock} order by ts_ns")]
-    # The first row is the clock of the manifest itself, however late the first look at the clocks was.
+    # The first row is the clock of the manifest itself, however late the first reading of the clocks was.
     assert steps[0] == 0 and 1 in steps and steps[-1] == 0, steps
     assert len(steps) >= 4 and set(steps) == {0, 1}, steps
-    # So what the wall clock said of each write is known.
+    # The wall-clock time of each write is therefore known.
     hours = capture.sql("""
         select sector // 8 // 100, round(avg(clock.wall_ns - clock.ts_ns) / 3.6e12, 2)
         from {block} as block asof join {clock} as clock on block.ts_ns >= clock.ts_ns
@@ -58,12 +58,13 @@ def test_steps_of_the_wall_clock_bend_no_duration_and_no_order(left):
 
 
 def test_a_machine_that_sleeps_bends_nothing_and_the_clocks_tell(left):
-    """The time of the capture stands still meanwhile; that of the wall and that since boot go on."""
+    """A suspended machine distorts no durations, and the clocks show it: capture time stands still in the meantime, wall time and boot time
+    continue."""
     capture = Capture(left / "capture")
     clocks = capture.sql("select ts_ns, boot_ns - ts_ns, wall_ns - ts_ns from {clock} order by ts_ns")
     slept = [(now[1] - before[1]) / 1e9 for before, now in zip(clocks, clocks[1:])]
     assert 3 < max(slept) < 15 and sum(abs(one) for one in slept) - max(slept) < 0.001, slept
-    # Told at once: it is known which writes were before and which after.
+    # Recorded at once: it is known which writes were before and which after.
     woke = clocks[slept.index(max(slept)) + 1][0]
     last, first = capture.one("""
         select max(ts_ns + dur_ns) filter (sector // 800 = 5), min(ts_ns) filter (sector // 800 = 6) from {block}

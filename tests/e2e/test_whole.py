@@ -1,7 +1,6 @@
-"""A recorder that is killed: what the analyzer shows of all CPUs ends at one moment, up to which all is there.
-
-A process on each CPU writes numbered records, and notes when each write had returned, so that it is known of every one whether it was over before
-another. The rings of CPUs, and the parts of tables, reach the disk at different moments."""
+"""A recorder that is killed: what the analyzer shows of all CPUs ends at one time, up to which it is complete. A process on each CPU writes
+numbered records, and logs the return of each write, so that the order of ends is known. The rings of CPUs, and the parts of tables, reach
+the disk at different times."""
 
 import json
 import mmap
@@ -38,7 +37,7 @@ for number in range({RECORDS}):
 
 
 class Writer:
-    """Writes byte after byte of a file, each by a call."""
+    """Writes a file byte by byte, each by a call."""
 
     def __init__(self, directory, log, cpu):
         self.path, self.log = directory / f"file{cpu}", log
@@ -47,7 +46,7 @@ class Writer:
         self.process = subprocess.Popen([sys.executable, "-c", WRITE_ON, self.path, log, str(cpu)])
 
     def done_ns(self):
-        """When each write had returned, by the monotonic clock."""
+        """Returns the time at which each write had returned, by the monotonic clock."""
         with open(self.log, "r+b") as file, mmap.mmap(file.fileno(), 0) as log:
             times = struct.unpack(f"<{RECORDS}q", log)
         return times[: times.index(0)]
@@ -64,7 +63,7 @@ def writers(disk, tmp_path):
 
 
 def shown(out, to):
-    """By process, the first and the last number that the analyzer shows, and how many: one file, one byte a call."""
+    """Returns, by process, the first and the last number that the analyzer shows, and their count: one file, one byte per call."""
     traced = analyze("trace", out, "--layer", "syscall", "--out", to)
     assert traced.returncode == 3, traced.stderr
     numbers = {}
@@ -82,7 +81,7 @@ def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers
     for number in range(ROUNDS):
         out = tmp_path / f"run{number}"
         recorder = record("--device", disk.name, "--flush-interval", "300ms", "--rotate-interval", "700ms", out=out)
-        # Until everything has been flushed at least once, and then at any moment.
+        # Until everything has been flushed at least once, and then at any time.
         deadline = time.monotonic() + 120
         while len(found := shown_or_none(out, tmp_path / "looked")) < len(writers):
             assert time.monotonic() < deadline, found
@@ -94,7 +93,7 @@ def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers
         before = shown(out, tmp_path / "before")
         recovered = analyze("recover", out)
         assert recovered.returncode == 0, recovered.stderr
-        left_out = re.search(r"left out: (\d+) rows? that ended after (\S+): ", recovered.stdout)
+        left_out = re.search(r"excluded: (\d+) rows? that ended after (\S+): ", recovered.stdout)
         assert left_out, recovered.stdout
         after = shown(out, tmp_path / "after")
         assert after == before
@@ -105,34 +104,34 @@ def test_what_is_shown_of_all_cpus_after_a_kill_ends_at_one_moment(disk, writers
         for writer in writers:
             done_ns = [ns + offset_ns for ns in writer.done_ns()]
             first, last, count = after[writer.process.pid]
-            # Nothing between is missing, all that was over by then is shown, and nothing that was over later: of the write after the last one
-            # the return was noted later, and the last one began after the return of that before it was noted.
+            # There are no gaps, all writes that had ended by then are shown, and none that ended later: the return of the write after the
+            # last one was logged later, and the last one began after the return of its predecessor was logged.
             assert count == last - first + 1, (writer.process.pid, first, last, count)
             assert done_ns[last - 1] < until_ns < done_ns[last + 1], (until_ns, done_ns[last - 1 : last + 2])
-        # However that moment is known: none of them shows what is later than something that another one lacks.
+        # Independently of that time: no process shows a write that is later than one that another process lacks.
         for one in writers:
             for other in writers:
                 lacking, last = after[one.process.pid][1] + 1, after[other.process.pid][1]
                 assert one.done_ns()[lacking] > other.done_ns()[last - 1], (one.process.pid, other.process.pid)
 
-        # It is said, and counted: of what there is in the files, which other readers read.
+        # The excluded rows are reported with their number: of the rows in the files, which other readers read.
         over_ns = "coalesce(ts_ns + dur_ns, ts_ns)"
         rows = sum(
             capture.one(f"select count(*) from {{{table}}} where {over_ns} > {until_ns}")[0] for table in ("syscall", "vfs", "fs", "block")
         )
-        # Parts of requests go with these.
+        # Shares of requests are excluded with them.
         rows += capture.one(f"""
             select count(*) from {{share}} of where ts_ns > {until_ns} or exists (
                 select 1 from {{block}} where ts_ns = of.ts_ns and dev = of.dev and sector is not distinct from of.sector and {over_ns} > {until_ns})""")[0]
         assert int(left_out[1]) == rows, recovered.stdout
         summary = analyze("summary", out)
-        assert f"left out: {left_out[1]} row" in summary.stdout, summary.stdout
+        assert f"excluded: {left_out[1]} row" in summary.stdout, summary.stdout
         quality = analyze("quality", out)
         assert re.search(rf"end +note +{left_out[1]} row", quality.stdout), quality.stdout
 
 
 def shown_or_none(out, to):
-    """What is shown of one that is being recorded."""
+    """Returns what is shown of a running recording."""
     looked = analyze("trace", out, "--layer", "syscall", "--out", to)
     return shown(out, to) if looked.returncode == 3 else {}
 
@@ -146,20 +145,22 @@ def test_a_recording_that_came_to_its_end_says_nothing_of_that(disk, writers, re
     assert "whole_until_ns" not in capture.manifest
     traced = analyze("trace", capture.directory, "--layer", "syscall", "--out", tmp_path / "trace")
     assert traced.returncode == 0, traced.stderr
-    assert "left out" not in traced.stdout
+    assert "excluded: " not in traced.stdout
 
 
 def test_what_is_in_finished_parts_is_not_left_out_for_a_long_flush_interval(disk, writers, record):
-    """The moment up to which all is there goes on where parts are closed more often than they would be flushed."""
+    """Rows in finished parts are not excluded because of a long flush interval: the completeness time also advances where parts are closed
+    more often than they are flushed."""
     recorder = record("--device", disk.name, "--flush-interval", "1h", "--rotate-interval", "500ms")
     done = wait_for(lambda: (told := analyze("summary", recorder.out)).returncode == 3 and "python" in told.stdout and told)
-    assert re.search(r"left out: \d+ rows? that ended after ", done.stdout + done.stderr), done.stdout + done.stderr
+    assert re.search(r"excluded: \d+ rows? that ended after ", done.stdout + done.stderr), done.stdout + done.stderr
     recorder.stop(expected=None)
 
 
 @pytest.mark.moments
 def test_what_was_lost_before_that_moment_is_on_the_disk_too(fast_disk, record, tmp_path):  # noqa: F811
-    """A recorder that stood still for a moment loses requests, and is killed as soon as it says that all is there up to a later moment."""
+    """Losses before the completeness time are on the disk too: a recorder that was stopped for a moment loses requests, and is killed as
+    soon as it states a later completeness time."""
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     print(f"seed {seed}")
@@ -167,7 +168,7 @@ def test_what_was_lost_before_that_moment_is_on_the_disk_too(fast_disk, record, 
         out = tmp_path / f"run{number}"
         recorder = record("--device", fast_disk.name, "--layers", "block", "--ring-size", "64KiB", "--flush-interval", "200ms", out=out)
         before = fast_disk.stat()
-        # Losses are looked at once a second as well: now and then just before.
+        # Losses are also checked once a second: now and then just before.
         time.sleep(chance.uniform(0, 1))
         recorder.process.send_signal(signal.SIGSTOP)
         subprocess.run(["dd", f"if=/dev/{fast_disk.name}", "of=/dev/null", "iflag=direct", "bs=4k", "count=2000", "status=none"], check=True)

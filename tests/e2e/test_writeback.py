@@ -1,4 +1,4 @@
-"""What a command leaves dirty when it ends is its own when it is written back."""
+"""Pages that a command leaves dirty when it ends are attributed to it at writeback."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ SETTINGS = {"dirty_expire_centisecs": "100", "dirty_writeback_centisecs": "100"}
 
 @pytest.fixture
 def soon():
-    """The kernel writes back after two seconds instead of half a minute."""
+    """Sets the kernel's writeback delay to two seconds instead of half a minute."""
     files = {Path("/proc/sys/vm") / name: value for name, value in SETTINGS.items()}
     before = {file: file.read_text() for file in files}
     for file, value in files.items():
@@ -46,7 +46,7 @@ def test_the_recording_goes_on_until_the_command_is_written_back(disk, record, s
 
 def test_a_command_that_left_nothing_dirty_is_not_waited_for(disk, record):
     disk.settle()
-    # Longer than the test has patience.
+    # Longer than the test waits.
     capture = record("--device", disk.name, "--wait-writeback", "1h", *writer(disk, " conv=fsync"), wait=False).finish()
     assert [row[:2] for row in written(capture)] == [("dd", 3 * MIB)]
     assert capture.manifest["stop_reason"] == "the command ended"
@@ -54,7 +54,8 @@ def test_a_command_that_left_nothing_dirty_is_not_waited_for(disk, record):
 
 @pytest.mark.parametrize("written", [["count=1"], ["bs=4096", "count=3", "seek=5"], ["bs=1025", "count=1", "seek=700"]])
 def test_of_a_page_all_is_clean_when_its_blocks_are_written(disk, record, written):
-    """The file system has blocks of 1 KiB: a file's end is less than a page, and so is what has no data before it."""
+    """A page is clean when all its blocks are written: the file system has blocks of 1 KiB, so the end of a file is less than a page, and
+    so is a part after a hole."""
     assert os.statvfs(disk.mount).f_bsize == 1024
     dd = ["dd", "if=/dev/zero", f"of={disk.mount}/file", *written, "conv=fsync", "status=none"]
     capture = record("--device", disk.name, "--wait-writeback", "1h", "--", *dd, wait=False).finish()
@@ -71,7 +72,7 @@ def test_what_was_not_written_back_in_time_is_told(disk, record):
     recorder = record("--device", disk.name, "--wait-writeback", "0s", *writer(disk), wait=False)
     capture = recorder.finish()
     assert written(capture) == []
-    reason = f"the command ended; {3 * MIB} bytes that it wrote had not been written back"
+    reason = f"the command ended; {3 * MIB} bytes that it wrote were not written back"
     assert capture.manifest["stop_reason"] == reason
     assert reason in recorder.text
 

@@ -1,4 +1,4 @@
-"""Several processes write one file: whose each page is, against what the writers did. Folios are pages, or many pages each."""
+"""Several processes write one file: the owner of each page, against the known writes. Folios are single pages, or many pages each."""
 
 import csv
 import os
@@ -13,7 +13,7 @@ PAGE = 4096
 
 
 def written(capture):
-    """Bytes of data written to the device, by owner."""
+    """Returns the bytes of data written to the device, by owner."""
     return dict(capture.sql("""
         select pid, sum(bytes)::bigint from {part} where op = 'write' and class = 'data' group by pid"""))
 
@@ -24,7 +24,7 @@ def by_evidence(capture):
 
 
 def shared_file(disk, mib, read_before):
-    """A file that is on the device; where it was read before, it is in the cache in folios as large as the kernel makes them."""
+    """A file that is on the device; if it was read before, it is cached in folios as large as the kernel makes them."""
     path = disk.mount / "shared"
     path.write_bytes(bytes(mib * MIB))
     disk.settle()
@@ -51,7 +51,8 @@ def quality(capture, tmp_path, check):
 
 @pytest.mark.parametrize("read_before", [False, True])
 def test_each_has_what_it_wrote_of_folios_that_both_changed(disk, record, actors, read_before):
-    """Every other 8 KiB by another, one after the other: the second finds the folios dirty, if they are large."""
+    """Each process owns its bytes of folios that both changed: alternating 8 KiB writes, one after the other; the second process finds the
+    folios dirty, if they are large."""
     path = shared_file(disk, 16, read_before)
     recorder = record("--device", disk.name)
     writers = [open_for(actors(), path) for _ in range(2)]
@@ -67,9 +68,10 @@ def test_each_has_what_it_wrote_of_folios_that_both_changed(disk, record, actors
 @pytest.mark.parametrize("read_before", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_whoever_wrote_a_page_last_has_it(disk, record, actors, read_before, seed):
-    """
-    Writers, places and sizes by chance, and now and then a sync. What one process alone wrote since the last is never in doubt where it
-    was written in pages; where several wrote parts of one page this is said.
+    """The last writer of a page owns it, for random writers, offsets and sizes with occasional syncs.
+
+    Pages written by one process only since the last sync are never uncertain, if written in whole pages; where several processes wrote
+    parts of one page, the rows say so.
     """
     chance, mib = random.Random(seed), 4
     path = shared_file(disk, mib, read_before)
@@ -79,7 +81,7 @@ def test_whoever_wrote_a_page_last_has_it(disk, record, actors, read_before, see
     truth, several, dirty = {}, 0, {}
 
     def settle():
-        """Of a page the blocks that were written go to the device, as its last writer's."""
+        """Writes a page's blocks back to the device, attributed to its last writer."""
         nonlocal several
         sync(path)
         for owner, in_doubt, blocks in dirty.values():
@@ -114,7 +116,8 @@ def test_whoever_wrote_a_page_last_has_it(disk, record, actors, read_before, see
 
 
 def test_a_mapping_beside_a_writer_leaves_doubt_and_it_is_said(disk, record, actors, tmp_path):
-    """Stores into a dirty page by a mapping are told by nothing, so what a file's writers have is not certain while it is mapped."""
+    """A mapping beside a writer leaves doubt, which is reported: stores into a dirty page by a mapping are not traced, so owners of the
+    file's pages are uncertain while it is mapped."""
     path = shared_file(disk, 1, False)
     recorder = record("--device", disk.name)
     writer, mapper = open_for(actors(), path), open_for(actors(), path)
@@ -125,7 +128,7 @@ def test_a_mapping_beside_a_writer_leaves_doubt_and_it_is_said(disk, record, act
     assert written(capture) == {writer.pid: MIB // 2, mapper.pid: MIB // 2}
     assert by_evidence(capture) == {"folio": MIB}
     row = quality(capture, tmp_path, "attribution")
-    assert row["verdict"] == "note" and f"{MIB} bytes are of pages or folios that several" in row["found"], row
+    assert row["verdict"] == "note" and f"{MIB} bytes of pages or folios that several" in row["found"], row
     assert analyze("amplification", capture.directory, "--out", tmp_path / "out").returncode == 0
     with open(tmp_path / "out" / "amplification.csv", newline="") as lines:
         rows = [row for row in csv.DictReader(lines) if row["scope"] == "process" and int(row["evidence_folio_bytes"])]
@@ -136,7 +139,7 @@ def test_a_mapping_beside_a_writer_leaves_doubt_and_it_is_said(disk, record, act
 
 
 def test_as_many_pages_are_remembered_as_may_be_dirty(recordable, tmp_path, record, actors):
-    """Every other page of 512 MiB, which is twice as many as 65,536."""
+    """As many pages are remembered as may be dirty: every other page of 512 MiB, which is twice as many as 65,536."""
     disk, mib = Disk(tmp_path, mebibytes=800), 512
     try:
         path = disk.mount / "shared"
@@ -153,17 +156,17 @@ def test_as_many_pages_are_remembered_as_may_be_dirty(recordable, tmp_path, reco
         capture = recorder.stop()
         assert written(capture) == {actor.pid: mib * MIB // 2 for actor in writers}
         [table] = [table for table in capture.manifest["books"]["tables"] if table["name"] == "pieces of files"]
-        # A piece is for 16 pages; files of others that several write have some, too.
+        # An entry covers 16 pages; other files with several writers have some, too.
         assert table["forgotten"] == 0 and pages // 32 <= table["given"] <= pages // 4, table
         assert capture.manifest["books"]["incomplete"]["forgotten_owner_bytes"] == 0
         row = quality(capture, tmp_path, "owners")
-        assert row["verdict"] == "good" and f"pieces of files: {table['given']} remembered" in row["found"], row
+        assert row["verdict"] == "good" and f"pieces of files: {table['given']} added" in row["found"], row
     finally:
         disk.close()
 
 
 def test_a_file_that_is_clean_begins_anew(disk, record, actors):
-    """Whoever dirties a clean file has it alone, whoever wrote it before."""
+    """A clean file starts again: the process that dirties it owns it alone, whoever wrote it before."""
     path = shared_file(disk, 1, False)
     recorder = record("--device", disk.name)
     writers = [open_for(actors(), path) for _ in range(2)]
@@ -176,7 +179,8 @@ def test_a_file_that_is_clean_begins_anew(disk, record, actors):
 
 
 def test_pages_that_were_dirty_before_are_not_taken_for_whose_file_it_is_now(disk, record, actors):
-    """One process has dirty pages when the recording begins; another writes other pages then."""
+    """Pages that were dirty before the recording are not attributed to the current writer of the file: one process has dirty pages at the
+    start; another writes other pages then."""
     path = shared_file(disk, 1, False)
     before, after = open_for(actors(), path), open_for(actors(), path)
     before.do(f"os.pwrite(f, b'1' * {MIB // 2}, 0)")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * thread_exec N FILE: N times a thread that is not the first one reads a little of the file and then runs this program anew. Its
- * thread id is gone by that, and no tracepoint of an end tells.
+ * thread_exec N FILE: N times a thread other than the first one reads a little of the file and then executes this program again. Its thread
+ * ID disappears by that, and no tracepoint reports an end.
  */
 #include <fcntl.h>
 #include <pthread.h>

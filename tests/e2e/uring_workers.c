@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Reads places of a cold file by workers of io_uring, and maps nothing: uring_workers FILE RINGS. Each of RINGS rings reads 16 places,
- * 4 KiB each, 64 KiB apart. Meanwhile its thread is in user mode and has faults, so the workers that the kernel makes on its return from
- * one get the registers of a fault.
+ * Reads parts of a cold file by io_uring workers, without a mapping: uring_workers FILE RINGS. Each of RINGS rings reads 16 places, 4 KiB
+ * each, 64 KiB apart. In the meantime its thread is in user mode and has faults, so workers that the kernel creates on its return from a
+ * fault get the registers of that fault.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static long read_places(int file, long first, char *buffer)
 		fail("io_uring_enter");
 	head = (unsigned *)(cq + p.cq_off.head);
 	for (int done = 0; done < READS;) {
-		/* New memory each time: so there are faults, on whose way back the workers are made. */
+		/* New memory each time: this causes faults, and the workers are created on the return from them. */
 		volatile char *heap = mmap(0, HEAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		for (int at = 0; at < HEAP; at += BYTES)

@@ -1,12 +1,12 @@
-"""Commands beside which the kernel's own account is kept of all processes that they start, and rows of the same processes."""
+"""Commands with the kernel's own counters of all processes that they start, and rows of the same processes."""
 
 import json
 import os
 import subprocess
 import sys
 
-# Runs a command for each line that it is told, and waits for whatever that leaves behind. The kernel adds the account of a process
-# that ended to that of the one that waited for it, so orphans are taken over and waited for too.
+# Runs a command for each line of input, and waits for all processes that it leaves behind. The kernel adds the counters of an ended process
+# to those of the process that waited for it, so orphans are adopted and waited for too.
 WRAPPER = """
 import ctypes, json, os, subprocess, sys
 ctypes.CDLL(None).prctl(36, 1)
@@ -26,13 +26,13 @@ for line in sys.stdin:
     print(json.dumps({name: after[name] - before[name] for name in after} | {"code": code}), flush=True)
 """
 
-# What adds to `rchar` and `wchar`. Linux aio, io_uring and splice do not.
+# Operations that count in `rchar` and `wchar`. Linux aio, io_uring and splice do not.
 READS = ("read", "pread64", "readv", "preadv", "preadv2", "sendfile_in", "copy_file_range_in")
 WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2", "sendfile_out", "copy_file_range_out")
 
 
 class Witnessed:
-    """A process that runs commands, of which `--pid` records them all."""
+    """A process that runs commands, all of which `--pid` records."""
 
     def __init__(self, log):
         self.log = log
@@ -40,7 +40,7 @@ class Witnessed:
         self.pid = self.process.pid
 
     def run(self, *command):
-        """The kernel's account of a command and all that it started, its exit code, and what it said last."""
+        """Returns the kernel's counters of a command and all its descendants, its exit code, and the end of its output."""
         self.process.stdin.write(json.dumps([str(word) for word in command]) + "\n")
         self.process.stdin.flush()
         account = json.loads(self.process.stdout.readline())
@@ -52,9 +52,8 @@ class Witnessed:
 
 
 def recorded(capture, during):
-    """
-    What rows of a time have, in a capture of these processes alone: bytes that calls returned, and the bytes that the kernel charges for
-    them. Those are read when a bio is submitted, and written when a page turns dirty or a bio that is not of the cache is submitted.
+    """Returns the bytes of rows of a period, in a capture of these processes only: bytes returned by calls, and bytes that the kernel
+    charges to them. Those are read when a bio is submitted, and written when a page becomes dirty or a direct bio is submitted.
     """
     calls = f"select coalesce(sum(ret), 0)::bigint from {{{{syscall}}}} where {during} and ret > 0 and op in {{}}"
     requests = f"select coalesce(sum(bytes), 0)::bigint from {{part}} where {during} and pid is not null and "
@@ -68,9 +67,9 @@ def recorded(capture, during):
 
 
 def padding(capture, during, block):
-    """
-    How much zeroes direct writes need at most that end or begin within a block of their file. Where nothing was there before, the file
-    system fills it up, which the disk does and the kernel charges nobody with (`iomap_dio_zero` in fs/iomap/direct-io.c).
+    """Returns the maximum of zeroes needed for direct writes that end or begin within a block of their file. Where no data existed before,
+    the file system zero-fills the block, which the disk writes and the kernel charges to no process (`iomap_dio_zero` in
+    fs/iomap/direct-io.c).
     """
     return capture.one(f"""
         select coalesce(sum(offset_bytes % {block} + ({block} - (offset_bytes + ret) % {block}) % {block}), 0)::bigint from {{syscall}}

@@ -8,11 +8,11 @@
 #
 # LINE: 5.10, 6.1 or 6.12, fetched by kernels.sh before. The payload's run.sh is
 # run as root in /payload; DIR/root/ is laid over / (see payload.sh). It finds an
-# empty disk at /dev/nvme0n1 and leaves results in /out, which arrive in --out
+# empty disk at /dev/nvme0n1 and writes results to /out, which arrive in --out
 # (a directory that is new or empty), next to console.log. The shell there is
-# dash, the other tools are busybox's where the payload brings no real ones.
-# --disk: the disk is this file, which stays. --disk-iops: it does so many requests
-# a second and no more.
+# dash, the other tools are busybox's unless the payload includes the real ones.
+# --disk: the disk is this file, which is kept. --disk-iops: limits the disk to
+# this number of requests per second.
 #
 # Exit code: run.sh's; 125 when the machine did not come up, crashed or ran out
 # of time (then with the console's last lines); 2 for wrong usage or a missing
@@ -48,7 +48,7 @@ done
 [[ -f $cache/$line/vmlinuz ]] || usage "no $line kernel in $cache: run tests/vm/kernels.sh $line"
 command -v qemu-system-x86_64 >/dev/null || usage "no qemu-system-x86_64 (package qemu-system-x86)"
 mkdir -p "$out"
-# Results of an earlier run would pass for this one's.
+# Results of an earlier run would be mistaken for this one's.
 [[ -z $(ls -A "$out") ]] || usage "$out isn't empty"
 
 work=$(mktemp -d)
@@ -59,32 +59,33 @@ cleanup() {
     rm -rf "$work"
 }
 trap cleanup EXIT
-# So that the EXIT trap runs, and no emulator is left behind, when interrupted.
+# Runs the EXIT trap on an interrupt, so that no emulator is left behind.
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 "$here/initramfs.sh" "$cache/$line" "$payload" "$work/initramfs" "$modules" || exit 2
 truncate -s "${disk_mib}M" "${disk:=$work/disk}"
-# Sparse; as large as the memory, so that what fits into /out fits here.
+# Sparse; as large as the memory, so that all that fits into /out fits here.
 truncate -s "${memory_mib}M" "$work/results"
 
-# Why these. The first two are bugs of Debian 12's QEMU 7.2, each seen here:
+# Reasons for these options. The first two work around bugs of Debian 12's QEMU
+# 7.2, each observed here:
 #  thread=single  With a host thread for each virtual processor, one may translate
 #                 code that another is patching (static keys, ftrace, kprobes, BPF
-#                 trampolines) and keep what it saw in between, an int3: "Oops:
+#                 trampolines) and keep the intermediate state, an int3: "Oops:
 #                 int3" in some boots, and a hang in every run that traces under
-#                 load. In turns on one thread they are still two processors for
+#                 load. Alternating on one thread they are still two processors for
 #                 the kernel. The price: one waits up to 0.1 s for its turn while
-#                 the other computes, so --cpus 1 is the faster one for patching.
-#  cx16=off       cmpxchg16b, in every kmalloc of 6.12, sometimes leaves garbage in
-#                 the flags register: one boot in six ended in some crash.
-#  la57=off       Four levels of page tables, as most machines have.
+#                 the other computes, so --cpus 1 is faster for patching.
+#  cx16=off       cmpxchg16b, used in every kmalloc of 6.12, sometimes corrupts
+#                 the flags register: one boot in six ended in a crash.
+#  la57=off       Four levels of page tables, as on most machines.
 # And for the kernel:
 #  oops=panic panic=-1 (with -no-reboot) end the emulator at once on a crash.
 #  tsc=reliable   A busy host can make the clock's watchdog distrust the TSC, and
-#                 the clock would change in the middle of a test.
-#  no_timer_check A busy host can be too late with the timer's interrupts while the
-#                 kernel tries them out, which then panics.
+#                 the clock source would change during a test.
+#  no_timer_check A busy host can deliver the timer's interrupts too late while the
+#                 kernel tests them, which then panics.
 #  loglevel=4     Errors only, so that the console shows the payload's output.
 # shellcheck disable=SC2054 # commas are QEMU's
 qemu=(
@@ -108,7 +109,8 @@ wait "$qemu_pid" || qemu_code=$?
 qemu_pid=''
 seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
 
-# An empty result disk is no tar; one whose writing was cut has no exit code.
+# An empty result disk is not a tar file; an incompletely written one has no exit
+# code.
 code=$(tar -x -O -f "$work/results" vm/exit-code 2>/dev/null || true)
 if [[ $qemu_code -ne 0 || ! $code =~ ^[0-9]+$ ]]; then
     if [[ $qemu_code -eq 124 || $qemu_code -eq 137 ]]; then

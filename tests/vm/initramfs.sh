@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes the virtual machine's initramfs; boot.sh calls it.
+# Builds the initramfs of the virtual machine; called by boot.sh.
 #
 #   tests/vm/initramfs.sh KERNEL_DIR PAYLOAD_DIR OUTPUT "MODULE..."
 #
-# In it: busybox and its links, this folder's `init`, the payload at /payload
+# It contains busybox and its links, this folder's `init`, the payload at /payload
 # with its root/ laid over /, and the named kernel modules with what they depend
 # on. Not compressed: an emulated processor would unpack it slowly.
 set -euo pipefail
@@ -16,30 +16,30 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 release=$(<"$kernel/release")
 module_dir=lib/modules/$release
 
-# The modules that init needs for itself: the disk that the results leave on is
-# a virtio one (see init).
+# Modules that init itself needs: results are written to a virtio disk (see
+# init).
 own_modules=(virtio_pci virtio_blk)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 root=$work/initramfs
 
-# Lays directory $1 over the initramfs. Destinations are removed first: writing
-# through one of busybox's links would overwrite busybox itself.
+# Copies directory $1 over the initramfs. Destinations are removed first:
+# writing through one of busybox's links would overwrite busybox itself.
 overlay() { cp -a --remove-destination "$1/." "$root/"; }
 
 busybox=$(type -P busybox) || fail "no busybox (package busybox-static)"
 if ldd "$busybox" >/dev/null 2>&1; then fail "$busybox isn't static (package busybox-static)"; fi
 mkdir -p "$root"/{bin,sbin,usr/bin,usr/sbin,lib,lib64,etc,dev,proc,sys,run,tmp,mnt,root,out,payload}
 cp "$busybox" "$root/bin/busybox"
-# Links made here rather than by init, so that the payload's real programs
-# replace them below.
+# Links are created here rather than by init, so that the payload's real
+# programs replace them below.
 while read -r applet; do
     if [[ $applet != bin/busybox ]]; then ln -s /bin/busybox "$root/$applet"; fi
 done < <("$busybox" --list-full)
-# A shell other than busybox's, which runs its own applet whatever PATH says: a
-# payload that brings mkfs or dd along gets those (but not below busybox's
-# `timeout`, `xargs`, ...: name them with their whole path there).
+# A shell other than busybox's, which runs its own applet regardless of PATH: a
+# payload with a real mkfs or dd uses those (except below busybox's `timeout`,
+# `xargs`, ...: call them there with their full path).
 "$here/payload.sh" "$work" dash=/bin/sh
 overlay "$work/root"
 echo 'root:x:0:0:root:/root:/bin/sh
@@ -48,9 +48,9 @@ echo 'root:x:0:
 nogroup:x:65534:' >"$root/etc/group"
 install -m 755 "$here/init" "$root/init"
 
-# Prints the paths of the modules named and of all that they depend on, as lines
-# of modules.dep. Built-in modules need no file. '-' and '_' mean the same in a
-# module's name, but not in its file's name.
+# Prints the paths of the named modules and of all their dependencies, as lines
+# of modules.dep. Built-in modules need no file. '-' and '_' are equivalent in a
+# module's name, but not in its file name.
 needed_modules() {
     awk -v wanted="$*" -v builtin="$kernel/$module_dir/modules.builtin" '
         function name(path) { sub(/.*\//, "", path); sub(/\.ko$/, "", path); gsub(/-/, "_", path); return path }
@@ -80,7 +80,7 @@ cp "$kernel/$module_dir/modules.builtin" "$root/$module_dir/"
 while IFS=: read -r path _; do
     install -D -m 644 "$kernel/$module_dir/$path" "$root/$module_dir/$path"
 done <"$root/$module_dir/modules.dep"
-# What init loads before run.sh: not the virtio ones.
+# Modules that init loads before run.sh: not the virtio ones.
 printf '%s\n' "${modules[@]}" >"$root/etc/modules"
 
 cp -a "$payload/." "$root/payload/"

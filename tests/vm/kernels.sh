@@ -6,15 +6,15 @@
 # For each line it leaves, outside of the checkout, in
 # ${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-~/.cache}/iostrata}/kernels/LINE/:
 #   vmlinuz  config  release  lib/modules/RELEASE/ (uncompressed, with modules.dep)
-# and prints "LINE RELEASE DIRECTORY". A line that is there already costs no
+# and prints "LINE RELEASE DIRECTORY". A line that exists already needs no
 # network; remove its directory to fetch the suite's newest kernel again.
 #
-# Exit code: 0 all there; 77 (skip) a line can't be had from this machine's
-# mirror; 1 anything else.
+# Exit code: 0 all present; 77 (skip) a line is not available from this machine's
+# mirror; 1 any other error.
 set -euo pipefail
 
 # Name of the stamp file in each cached line. Change it whenever this script
-# lays the directory out differently, so that older caches are fetched anew.
+# changes the layout of the directory, so that older caches are fetched again.
 LAYOUT=.layout-1
 
 CACHE="${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}/kernels"
@@ -23,7 +23,7 @@ KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 say() { echo "kernels.sh: $*" >&2; }
 skip() { say "skipped: $*"; exit 77; }
 
-# The Debian suite whose kernel is of that line.
+# Returns the Debian suite with a kernel of this line.
 suite_of() {
     case "$1" in
         5.10) echo bullseye ;;
@@ -33,12 +33,13 @@ suite_of() {
     esac
 }
 
-# The Debian mirror that this machine itself is configured to use: no host name
-# is written in here, so that a machine behind a mirror or a proxy just works.
+# Returns the Debian mirror that this machine is configured to use: no host name
+# is hard-coded, so that it works behind a mirror or a proxy.
 # shellcheck disable=SC2016 # apt-get fills in the formats' variables
 machine_mirror() {
     local format all mirror
-    # The label (unlike the origin) tells the archive from debian-security.
+    # The label (unlike the origin) distinguishes the archive from
+    # debian-security.
     format='$(ORIGIN)|$(LABEL)|$(COMPONENT)|$(REPO_URI)'
     all=$(apt-get indextargets --format "$format" 2>/dev/null || true)
     mirror=$(sed -n 's/^Debian|Debian|main|//p' <<<"$all" | sed -n 1p)
@@ -61,14 +62,14 @@ machine_mirror() {
 
 # A private apt: its state, cache and sources are all in directory $1, so the
 # machine's own apt is neither changed nor locked. The machine's apt.conf.d is
-# still read, because proxies and the like are set there.
+# still read, because it may configure a proxy.
 write_apt_conf() {
     local dir=$1 suite=$2 keyring=$3
     mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
     : >"$dir/status"
     echo "deb [arch=amd64 signed-by=$keyring] $MIRROR $suite main" >"$dir/sources.list"
-    # The #clear lines: hooks such as container images set them up act on the
-    # machine's own cache; the DEP-11 index is of no use here.
+    # The #clear lines: hooks such as those of container images act on the
+    # machine's own cache; the DEP-11 index is not needed.
     cat >"$dir/apt.conf" <<EOF
 Dir::State "$dir";
 Dir::State::lists "$dir/lists";
@@ -90,8 +91,9 @@ Acquire::Retries "3";
 EOF
 }
 
-# The newest archive keyring of the machine's own (verified) suite, unpacked
-# into directory $1: a machine older than a suite may lack that suite's keys.
+# Returns the newest archive keyring of the machine's own (verified) suite,
+# unpacked into directory $1: a machine older than a suite may lack that suite's
+# keys.
 newer_keyring() {
     local dir=$1
     mkdir -p "$dir/keyring"
@@ -101,7 +103,7 @@ newer_keyring() {
 }
 
 # Reads the suite's package list. Signatures are always verified: there is no
-# "trusted=yes" here, a kernel that can't be verified is not booted.
+# "trusted=yes" here, an unverified kernel is not booted.
 update() {
     local dir=$1 suite=$2 keyring
     write_apt_conf "$dir" "$suite" "$KEYRING"
@@ -113,7 +115,8 @@ update() {
         apt-get -c "$dir/apt.conf" -q update >"$dir/update.log" 2>&1 && return 0
     fi
     cat "$dir/update.log" >&2
-    # Suites leave the mirrors some years after their end: nothing to repair here.
+    # Suites leave the mirrors some years after their end: not an error of this
+    # script.
     if grep -q 'does not have a Release file' "$dir/update.log"; then
         say "skipped: this machine's Debian mirror has no suite '$suite' (any more)"
         return 77
@@ -149,7 +152,7 @@ unpack() {
     mv "$modules" "$kernel/lib/modules/$release"
     # Unpacked once here, not in every (slow, emulated) boot.
     find "$kernel/lib/modules" -name '*.ko.xz' -print0 | xargs -0 -r -n 64 xz -d
-    # modules.dep isn't in the package: its postinst makes it.
+    # modules.dep is not in the package: its postinst creates it.
     busybox depmod -b "$kernel" "$release"
     touch "$kernel/$LAYOUT"
 }
@@ -166,16 +169,16 @@ for line in "$@"; do
         [[ -n $MIRROR ]] || MIRROR=$(machine_mirror)
         [[ -n $MIRROR ]] || skip "this machine's apt has no Debian archive configured (is it Ubuntu?), and the test kernels are Debian's"
         mkdir -p "$CACHE"
-        # One fetch at a time; whoever waited finds the line there.
+        # One fetch at a time; a waiting process finds the line present.
         exec 9>"$CACHE/.lock"
         flock 9
     fi
     if [[ ! -e $CACHE/$line/$LAYOUT ]]; then
         # On the cache's file system, so that the last step is one rename and
-        # nobody ever sees half a kernel.
+        # the directory is never incomplete.
         work=$(mktemp -d "$CACHE/.fetch-XXXXXX")
         trap 'rm -rf "$work"' EXIT
-        # In a subshell with its own 'set -e', which an '||' would switch off.
+        # In a subshell with its own 'set -e', which an '||' would disable.
         set +e
         (set -e; fetch "$line" "$work")
         code=$?

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Puts binaries and the shared libraries that they need into a payload directory.
+# Copies binaries and the shared libraries that they need into a payload directory.
 #
 #   tests/vm/payload.sh PAYLOAD_DIR BINARY[=/PATH/IN/VM]...
 #
-# BINARY is a path or a name to look up in PATH. Everything goes below
+# BINARY is a path or a name to look up in PATH. Everything is copied below
 # PAYLOAD_DIR/root/, which boot.sh lays over / of the virtual machine: the ELF
 # interpreter and the libraries keep their absolute paths, because that is where
 # the dynamic linker looks for them. So does the binary, unless another path is
-# given. Libraries that a program loads itself at run time (dlopen) aren't seen.
+# given. Libraries that a program loads at run time (dlopen) are not detected.
 set -euo pipefail
 
 fail() { echo "payload.sh: $*" >&2; exit 1; }
@@ -15,8 +15,8 @@ fail() { echo "payload.sh: $*" >&2; exit 1; }
 root=$1/root
 shift
 
-# Copies file $1 to the path $2 of the virtual machine. Links are followed:
-# the libraries' names are what is asked for, not where they lead on the host.
+# Copies file $1 to the path $2 of the virtual machine. Links are followed: the
+# libraries are needed under the links' names, not under those of their targets.
 copy() {
     mkdir -p "$root/$(dirname "$2")"
     cp -L --preserve=mode "$1" "$root/$2"
@@ -24,7 +24,7 @@ copy() {
 
 for spec in "$@"; do
     name=${spec%%=*}
-    # sbin isn't in every user's PATH, mkfs and the like are there.
+    # sbin is not in every user's PATH, but contains mkfs and the like.
     binary=$(PATH="$PATH:/usr/sbin:/sbin" type -P "$name") || fail "no such program: $name"
     binary=$(cd "$(dirname "$binary")" && pwd)/$(basename "$binary")
     target=$binary

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Proves the virtual machine harness on every kernel line: boots each, writes to
-# its disk, and checks on the host what came back.
+# Tests the virtual machine harness on every kernel line: boots each, writes to
+# its disk, and checks the results on the host.
 #
 #   tests/vm/smoke.sh [LINE...]
 #
-# Exit code: 0 passed, 77 nothing failed but some kernel could not be had, 1 failed.
+# Exit code: 0 passed, 77 nothing failed but some kernel was not available, 1 failed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -30,7 +30,7 @@ check() {
     after=$(awk '{ print $7 }' "$out/stat.after")
     echo "smoke.sh: $line: $((after - before)) sectors written, at least $written_sectors expected" >&2
     [[ $((after - before)) -ge $written_sectors ]] || echo "$((after - before)) sectors written"
-    # What iostrata's programs rest on; the last one is what fentry needs.
+    # Requirements of iostrata's programs; the last one is needed for fentry.
     for option in BPF_SYSCALL BPF_EVENTS DEBUG_INFO_BTF FTRACE KPROBES DYNAMIC_FTRACE_WITH_DIRECT_CALLS; do
         grep -q "^CONFIG_$option=y" "$cache/$line/config" || echo "CONFIG_$option is off"
     done

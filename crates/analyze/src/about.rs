@@ -1,4 +1,4 @@
-//! `about.json`: what each of the written files was made of, and by what.
+//! `about.json`: provenance of each written file.
 
 use std::collections::BTreeMap;
 
@@ -14,44 +14,44 @@ use crate::options::Analyze;
 use crate::output::Directory;
 use crate::tables::{self, Results};
 
-/// The name of the file.
+/// Name of the file.
 pub const FILE_NAME: &str = "about.json";
 
-/// What is known of the files in a directory, by name. A file that is written anew takes the place of what was known of it.
+/// Known provenance of the files in a directory, by name. A rewritten file replaces its entry.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct About {
     files: BTreeMap<String, Made>,
 }
 
-/// What a file was made of.
+/// Provenance of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Made {
-    /// [`tables::VERSION`].
+    /// Version of the tables, [`tables::VERSION`].
     results_version: u32,
-    /// The program and its version.
+    /// Program and version.
     tool: String,
-    /// The analysis.
+    /// Analysis.
     analysis: String,
-    /// What of the captures was asked for, in words; none where it was all.
+    /// Filters in words; none if there were none.
     only: Option<String>,
-    /// The level of stacked devices that was asked for; none is the lowest of those recorded.
+    /// Requested level of stacked devices; none is the lowest of those recorded.
     level: Option<i32>,
-    /// Whether all durations were kept.
+    /// Whether all durations were kept for exact percentiles.
     exact: bool,
-    /// Whether names that a spreadsheet would take for a formula have an apostrophe before them.
+    /// Whether names that a spreadsheet would read as formulas have an apostrophe before them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     safe_csv: bool,
-    /// Whether rules were given beside the built-in ones.
+    /// Whether rules were given in addition to the built-in ones.
     own_rules: bool,
-    /// Whether all there is to know is in it.
+    /// Whether the result is complete.
     complete: bool,
-    /// Of tables that are not as they were written, how many rows of how many are there.
+    /// Present and expected row counts of tables that are not as they were written.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     rows_there: Vec<String>,
     captures: Vec<Source>,
 }
 
-/// A capture.
+/// Identity of a capture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     capture_id: String,
@@ -61,7 +61,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// That which `capture` is.
+    /// Returns the identity of `capture`.
     pub fn of(capture: &Capture) -> Source {
         Source {
             capture_id: capture.manifest.capture_id.clone(),
@@ -72,20 +72,20 @@ impl Source {
     }
 }
 
-/// The file of `directory` after files of these names were written to it, made of `results`.
+/// Returns the content of the file of `directory` after files of these names, made from `results`, were written to it.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// If it cannot be serialized.
 pub fn json(directory: &Directory, files: &[String], options: &Analyze, results: &Results) -> Result<Vec<u8>> {
     let is_complete = results.trust.complete && results.finished.doubtful == Counts::default();
     let captures = results.captures.iter().map(Source::of).collect();
     with(directory, files, options, captures, (is_complete, results.trust.rows_there.clone()))
 }
 
-/// The file of `directory` after files were written to it that were made of `captures`.
+/// Returns the content of the file of `directory` after files made from `captures` were written to it.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// If it cannot be serialized.
 pub fn with(
     directory: &Directory,
     files: &[String],
@@ -93,7 +93,7 @@ pub fn with(
     captures: Vec<Source>,
     (complete, rows_there): (bool, Vec<String>),
 ) -> Result<Vec<u8>> {
-    // What is there may be anything, and be of no use.
+    // An existing file may have any content; an unreadable one is replaced.
     let known = directory.read(FILE_NAME);
     let mut about: About = known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default();
     let made = Made {

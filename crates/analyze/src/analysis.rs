@@ -1,4 +1,4 @@
-//! An analysis from options to results, whatever is made of these.
+//! Analysis from options to results, for any output.
 
 use std::io::Write;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use crate::tail::Tail;
 use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
 
-/// All that is known before events are read.
+/// Context that is known before events are read.
 struct Ground<'a> {
     options: &'a Analyze,
     captures: &'a [Capture],
@@ -42,7 +42,7 @@ struct Ground<'a> {
     store: Option<Store>,
 }
 
-/// Reads what is known before events are, and hands it to `then`. Warnings go to `err`.
+/// Loads everything that is needed before events are read and passes it to `then`. Warnings go to `err`.
 fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground) -> Result<T>) -> Result<T> {
     let rules = match &options.rules {
         Some(file) => Systems::with_file(file)?,
@@ -67,8 +67,8 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     then(Ground { options, captures, windows, choice, known, names, trust, directory, store })
 }
 
-/// Does what is asked for, and hands the results to `then`, with the devices whose requests are in the totals, the directory for files, and how many
-/// partials were there before. Warnings go to `err`.
+/// Runs the analysis and passes the results to `then`, with the devices that the totals count, the output directory, and the use of partial
+/// results. Warnings go to `err`.
 pub fn analyzed<T>(
     options: &Analyze,
     err: &mut dyn Write,
@@ -79,9 +79,9 @@ pub fn analyzed<T>(
         ground.check(&partial)?;
         let used = ground.store.take().map(Store::finish).transpose()?;
         let Ground { captures, choice, known, names, mut trust, directory, .. } = ground;
-        // Nothing instead of a zero.
+        // An empty cell instead of a zero.
         trust.keep(|layer| layer != Layer::Block || choice.is_whole());
-        // Of one that was cut off only its rows say it.
+        // In an incomplete capture only the rows show that it was sampled.
         trust.sampled |= partial.sampled.rows > 0;
         trust.doubt(&partial.doubtful);
         options.memory.check()?;
@@ -95,7 +95,7 @@ pub fn analyzed<T>(
     Ok(made)
 }
 
-/// Reads a share of the events, and keeps its partials. How many there are, and which tables are not as they were written, a line each.
+/// Reads a share of the events and keeps its partial results. Returns their use, and a line for each table that is not as it was written.
 pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
     grounded(options, err, |mut ground| {
         ground.scan()?;
@@ -105,7 +105,7 @@ pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String
 }
 
 impl Ground<'_> {
-    /// What all rows that are asked for come to, and what depends on their order.
+    /// Scans all selected rows. Returns their sums and what depends on their order.
     fn scan(&self) -> Result<(Partial, sequence::Finished)> {
         let Ground { options, captures, choice, known, names, trust, store, .. } = self;
         let settings = options.settings();
@@ -140,24 +140,25 @@ impl Ground<'_> {
         }
         let room = (threads, options.memory);
         let read = |settings: Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
-        // Alone it is found with what is counted; with all the rest it would be too much to have in memory at once.
+        // Alone, correlation runs together with counting; with all other ordered analyses it would take too much memory.
         let crosses_apart = settings.ordered.crossing && settings.ordered.of_layers();
         let ordered = Ordered { crossing: settings.ordered.crossing && !crosses_apart, ..settings.ordered };
         let (partial, mut order) = read(Settings { ordered, ..settings }, "reading")?;
         let new = Settings { stretch_rows: settings.stretch_rows, counts: false, ..Settings::new(options.precision) };
         if let Some(footprint) = &partial.footprint {
-            // How far back blocks were touched is asked of those alone that there is room for, which is known by now.
+            // Reuse distances are computed only for the sampled blocks that fit into memory; their number is known by now.
             let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
-            order.reuses = read(Settings { ordered, ..new }, "reading again: reuse of blocks")?.1.reuses;
+            order.reuses = read(Settings { ordered, ..new }, "reading again: reuse distances")?.1.reuses;
         }
         if crosses_apart {
             let ordered = Ordered { crossing: true, ..Ordered::default() };
-            order.crossings = read(Settings { ordered, ..new }, "reading again: what calls wait for")?.1.crossings;
+            order.crossings =
+                read(Settings { ordered, ..new }, "reading again: latency breakdown of calls")?.1.crossings;
         }
         Ok((partial, order))
     }
 
-    /// The parts that tell what entities of `capture` are called, where that matters to what is kept and all of them are whole.
+    /// Returns the parts that name the entities of `capture`, if names affect the stored partial results and all of these parts are complete.
     fn named_by(&self, capture: &Capture) -> Result<Option<Vec<Identity>>> {
         if self.store.is_none() || self.options.selection.takes_all() {
             return Ok(None);
@@ -166,10 +167,10 @@ impl Ground<'_> {
         Ok(parts.map(|part| part.identity()).collect::<iostrata_capture::Result<Option<Vec<_>>>>()?)
     }
 
-    /// Whether there is anything of what was asked for, as it was asked for.
+    /// Checks that the result has rows, and has the requested windows.
     fn check(&self, partial: &Partial) -> Result<()> {
         let Ground { options, captures, trust, .. } = self;
-        // Of what is left out nobody knows whether there was anything, which is the result then.
+        // With excluded layers, an empty result is valid: they may have had matching rows.
         if (partial.rows == 0 || !partial.selected) && !trust.withholds {
             bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
         }
@@ -179,7 +180,7 @@ impl Ground<'_> {
             let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
             let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
             bail!(
-                "--window {window}: there would be more than {most} windows, expected at least {enough} or a shorter time (--since, --until)"
+                "--window {window}: more than {most} windows, expected a window of at least {enough} or a shorter time (--since, --until)"
             );
         }
         Ok(())

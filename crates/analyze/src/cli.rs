@@ -1,4 +1,4 @@
-//! The command line, and how it becomes [`crate::options`].
+//! Command line, and its conversion to [`crate::options`].
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -23,10 +23,10 @@ use crate::trust::PartialRows;
 
 const EXIT_CODES: &str = "Exit codes:
   0  done
-  1  an input or output is wrong; one line on standard error says which
-  2  the command line is wrong
-  3  done, but the capture is incomplete: it was cut off, events were lost, its books do not balance,
-     or rows that were written are not there";
+  1  input or output error; one line on standard error names it
+  2  usage error
+  3  done, but the capture is incomplete: the recording was interrupted, events were lost, the event accounting is inconsistent,
+     or written rows are missing";
 
 /// Turns captures of `iostrata record` into amplification, latency and per-system tables.
 #[derive(Debug, Parser)]
@@ -40,102 +40,96 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Analysis(Typed),
-    /// Write operations one by one as trace.json, which Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing) open: needs --out.
+    /// Export each operation to trace.json for Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing); requires --out.
     #[command(after_help = EXIT_CODES)]
     Trace(OneByOne),
-    /// Hold a capture, or repeats (--before, --after), against others: what differs by more than chance, with confidence intervals; with --out also
-    /// write compare.csv.
+    /// Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also write
+    /// compare.csv.
     #[command(after_help = EXIT_CODES)]
     Compare(Compare),
-    /// Make a capture, with only a block layer, of a block trace: a published one, or blktrace's own files.
+    /// Import a block trace as a capture with only a block layer: a published trace, or the files of blktrace.
     #[command(after_help = EXIT_CODES)]
     Import(Import),
-    /// Read a share of the events for an analysis, and write what that comes to into a file: shares may be read on several machines, and merged.
+    /// Analyze a share of the events and write the partial results to a file. Shares may be read on several machines and merged.
     #[command(after_help = EXIT_CODES)]
     Partial(Partial),
-    /// Do an analysis with what `partial` wrote for it. What is in none of the files is read.
+    /// Run an analysis with files of `partial`. Events of partial results that are in none of the files are read.
     #[command(after_help = EXIT_CODES)]
     Merge(Merge),
-    /// Make captures whole whose recorder was killed or cut off: unfinished parts become ordinary Parquet files, up to what
-    /// had been flushed.
+    /// Repair captures of a killed or crashed recorder: unfinished parts become ordinary Parquet files, up to the last flush.
     #[command(after_help = EXIT_CODES)]
     Recover(Recover),
-    /// Rewrite the command lines of processes in captures: of each only the name of the program is left, unless --words says otherwise.
+    /// Rewrite the command lines of processes in captures: only the program name is kept, or --words words.
     #[command(after_help = EXIT_CODES)]
     Redact(Redact),
     /// Print the documentation of all tables and CSV columns as Markdown.
     Schema,
 }
 
-/// Analyses whose partials can be merged.
+/// Analyses with partial results that can be merged.
 #[derive(Debug, Subcommand)]
 enum Typed {
     /// Print operations and amplification by system; with --out also write these, and amplification, latency and loss.
     #[command(after_help = EXIT_CODES)]
     Summary(Analyze),
-    /// Print bytes on their way from the application to the device, and what they were amplified by; with --out also write
-    /// amplification.csv.
+    /// Print bytes from the application to the device, and their amplification; with --out also write amplification.csv.
     #[command(after_help = EXIT_CODES)]
     Amplification(Analyze),
-    /// Print how long operations took; with --out also write latency.csv.
+    /// Print latency averages, percentiles and maximums; with --out also write latency.csv.
     #[command(after_help = EXIT_CODES)]
     Latency(Analyze),
-    /// Print what happened when: operations, bytes, durations, how many were under way, amplification and loss by window of time;
-    /// with --out also write timeline.csv.
+    /// Print operations, bytes, latency, queue depth, amplification and loss by time window; with --out also write timeline.csv.
     #[command(after_help = EXIT_CODES)]
     Timeline(Timeline),
-    /// Print how large operations are, how long each size takes, and how many bios make a request; with --out also write
-    /// sizes.csv.
+    /// Print operation sizes, the latency of each size, and the bios per request; with --out also write sizes.csv.
     #[command(after_help = EXIT_CODES)]
     Sizes(Analyze),
-    /// Draw how long operations took when; with --out also write heatmap_latency.csv, and heatmap_offset.csv of where on the disk requests
-    /// were when.
+    /// Draw latency over time; with --out also write heatmap_latency.csv, and heatmap_offset.csv of the device offsets of requests over time.
     #[command(after_help = EXIT_CODES)]
     Heatmap(Analyze),
-    /// Print how many different blocks of files and disks are read and written, and how many again; with --out also write footprint.csv,
-    /// and footprint_windows.csv of the working set over time.
+    /// Print distinct blocks of files and disks that are read and written, rereads and overwrites; with --out also write footprint.csv, and
+    /// footprint_windows.csv of the working set over time.
     #[command(after_help = EXIT_CODES)]
     Footprint(Analyze),
-    /// Print where operations are, one after the other: how many are sequential, jump or keep a stride, by disk, file and process; with
-    /// --out also write pattern.csv.
+    /// Print the access pattern by disk, file and process: shares of sequential, jumping and strided operations; with --out also write pattern.csv.
     #[command(after_help = EXIT_CODES)]
     Pattern(Analyze),
-    /// Print when operations begin, one after the other: the times between them, and how bursty they are; with --out also write
-    /// arrivals.csv.
+    /// Print interarrival times of operations and their burstiness; with --out also write arrivals.csv.
     #[command(after_help = EXIT_CODES)]
     Arrivals(Analyze),
-    /// Print how many operations are under way, held against Little's law; with --out also write queue.csv and queue_depth.csv.
+    /// Print queue depth (operations in flight) and check it against Little's law; with --out also write queue.csv and queue_depth.csv.
     #[command(after_help = EXIT_CODES)]
     Queue(Analyze),
-    /// Print where the time of calls went: no request (page cache, CPU), queue, device, and the rest (file system, CPU); with --out also write path.csv.
+    /// Print the latency breakdown of calls: no request (page cache, CPU), queue, device, and the rest (file system, CPU); with --out also write
+    /// path.csv.
     #[command(after_help = EXIT_CODES)]
     Path(Analyze),
-    /// Print how long syncs took and what they forced out; with --out also write sync.csv.
+    /// Print the latency of syncs and the I/O that they force; with --out also write sync.csv.
     #[command(after_help = EXIT_CODES)]
     Sync(Analyze),
-    /// Print what the page cache did: hits, what was read ahead, what it absorbed; with --out also write cache.csv.
+    /// Print page cache statistics: hits, readahead, absorbed writes; with --out also write cache.csv.
     #[command(after_help = EXIT_CODES)]
     Cache(Analyze),
-    /// Do all of these at once: print the summary, write every table, and report.html, a page with charts that needs nothing else.
+    /// Run all of these analyses: print the summary, write every table, and report.html, a self-contained page with charts.
     #[command(after_help = EXIT_CODES)]
     Report(Analyze),
-    /// Print whether captures can be trusted: loss, layers, attribution, clocks; with --out also write quality.csv.
+    /// Print data quality checks: loss, layers, attribution, clocks; with --out also write quality.csv.
     #[command(after_help = EXIT_CODES)]
     Quality(Analyze),
-    /// Print which processes, cgroups, files and disks did most; with --out also write top.csv.
+    /// Print the most active processes, cgroups, files and disks; with --out also write top.csv.
     #[command(after_help = EXIT_CODES)]
     Top(Top),
 }
 
 #[derive(Debug, Args)]
 struct Import {
-    /// What the trace is.
+    /// Trace format.
     #[arg(long, value_enum)]
     format: TypedTrace,
-    /// Its files, CSV in order of time, as they are or compressed by gzip, zstd or xz; `-` is standard input.
+    /// Trace files, plain or compressed with gzip, zstd or xz; `-` is standard input. CSV files must be in time order.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Where the capture goes: a new directory, or an empty one.
+    /// Capture directory to create; it must be new or empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -144,11 +138,11 @@ struct Import {
 enum TypedTrace {
     /// MSR Cambridge: CSV with response times.
     Msr,
-    /// Alibaba block traces: CSV without.
+    /// Alibaba block traces: CSV without response times.
     Alibaba,
-    /// Tencent CBS: CSV without, and with times in seconds.
+    /// Tencent CBS: CSV without response times, and with times in seconds.
     Tencent,
-    /// What blktrace(8) writes: all DEVICE.blktrace.CPU of one or of several devices, or a stream of `blkparse -d` or `blktrace -o -`.
+    /// Output of blktrace(8): all DEVICE.blktrace.CPU of one or of several devices, or a stream of `blkparse -d` or `blktrace -o -`.
     Blktrace,
 }
 
@@ -165,27 +159,27 @@ impl From<TypedTrace> for Trace {
 
 #[derive(Debug, Args)]
 struct Partial {
-    /// Which share, and of how many: 2/5 is the second of five.
+    /// Share of the work: 2/5 is the second of five.
     #[arg(long, value_name = "N/M", default_value = "1/1", value_parser = share)]
     share: (u64, u64),
-    /// The file.
+    /// Output file.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
-    /// A file that is there already, whose partials are not made again; may be given several times. A report of many blocks takes two rounds: the second
-    /// with the files of all shares of the first.
+    /// Reuse partial results from FILE (repeatable). A report on many blocks takes two rounds: the second with the files of all shares of the
+    /// first.
     #[arg(long, value_name = "FILE")]
     from: Vec<PathBuf>,
-    /// The analysis, with its options.
+    /// Analysis, with its options.
     #[command(subcommand)]
     analysis: Box<Typed>,
 }
 
 #[derive(Debug, Args)]
 struct Merge {
-    /// A file that `partial` wrote. May be given several times.
+    /// File written by `partial` (repeatable).
     #[arg(long, value_name = "FILE", required = true)]
     from: Vec<PathBuf>,
-    /// The analysis, with the options that `partial` was given.
+    /// Analysis, with the same options as for `partial`.
     #[command(subcommand)]
     analysis: Box<Typed>,
 }
@@ -202,7 +196,7 @@ struct Redact {
     /// Capture directories.
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
-    /// How many words of each command line to leave: 1 is the name of the program, 0 leaves no command line at all.
+    /// Words to keep of each command line: 1 is the program name, 0 removes the command line.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     words: usize,
 }
@@ -223,62 +217,61 @@ struct Analyze {
     how: How,
 }
 
-/// How captures are analyzed, and where results go.
+/// Options of all analyses: filters, resources and output.
 #[derive(Debug, Args)]
 struct How {
     #[command(flatten)]
     selection: Selecting,
-    /// Write tables into this directory, which is created if needed.
+    /// Write tables to this directory; it is created if needed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What these files are: csv, parquet or json.
+    /// Format of these tables.
     #[arg(long, value_enum, default_value = "csv")]
     format: TypedFormat,
-    /// Write CSV for spreadsheets: an apostrophe stands before each name that begins with `=`, `+`, `-`, `@`, a tab or an end of a line, so that it is not
-    /// taken for a formula, and names are in quotes. Names are not exact then.
+    /// Write CSV for spreadsheets: an apostrophe precedes each name that begins with `=`, `+`, `-`, `@`, a tab or an end of line, so that it is not
+    /// read as a formula, and names are quoted. Names are then not exact.
     #[arg(long, conflicts_with = "format")]
     safe_csv: bool,
-    /// Analyze what is there of a capture of which not all rows are there that were written, or too many. Without it the layers
-    /// that are concerned are left out. Each output says how many of how many, and no total of the machine is given.
+    /// Analyze captures with missing or surplus rows. Without it the affected layers are excluded. Each output states the rows present and the rows
+    /// written, and gives no machine total.
     #[arg(long)]
     partial_rows: bool,
-    /// Rules (TOML) that say which system a process belongs to, asked before the built-in ones.
+    /// Rules (TOML) that assign processes to systems; they precede the built-in rules.
     #[arg(long, value_name = "FILE")]
     rules: Option<PathBuf>,
-    /// Which level of stacked devices (loop, dm, md) requests and ratios are taken at: `lowest` of those recorded, or a
-    /// number; 0 are disks that stand on no other.
+    /// Level of stacked devices (loop, dm, md) for requests and ratios: `lowest` of those recorded, or a number; level 0 is a disk on no other
+    /// device.
     #[arg(long, value_name = "N", default_value = "lowest", value_parser = level)]
     level: Wanted,
-    /// Threads that scan [default: one for each CPU].
+    /// Scan threads [default: one per CPU].
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// What it may take of memory: less is done at once where that is little, and what would take more is refused.
+    /// Memory limit. A low limit reduces parallelism; work that needs more is refused.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = memory)]
     memory: Budget,
-    /// Keep every duration for exact percentiles, in memory that grows with the capture: 16 bytes for each.
+    /// Keep every duration for exact percentiles; memory grows with the capture, by 16 bytes per duration.
     #[arg(long)]
     exact: bool,
-    /// Keep what has been counted in CAPTURE.partials beside each capture, and use what is there: of a capture that has grown only what is new is
-    /// read.
+    /// Cache partial results in CAPTURE.partials beside each capture, and reuse them: of a capture that has grown only the new events are read.
     #[arg(long)]
     cache: bool,
 }
 
 #[derive(Debug, Args)]
 struct Compare {
-    /// Two capture directories: the one that is known, and the one that is held against it.
+    /// Two capture directories: the baseline, and the one to compare with it.
     #[arg(value_names = ["BEFORE", "AFTER"], num_args = 2, required_unless_present = "before", conflicts_with = "before")]
     captures: Vec<PathBuf>,
-    /// Repeats of what is known: captures of the same workload.
+    /// Repeats of the baseline: captures of the same workload.
     #[arg(long, value_name = "CAPTURE", num_args = 1.., requires = "after")]
     before: Vec<PathBuf>,
-    /// Repeats of what is held against it.
+    /// Repeats to compare with the baseline.
     #[arg(long, value_name = "CAPTURE", num_args = 1.., requires = "before")]
     after: Vec<PathBuf>,
-    /// How often an interval is to have the true value, in percent.
+    /// Confidence level of the intervals, in percent.
     #[arg(long, value_name = "PERCENT", default_value = "95", value_parser = confidence)]
     confidence: f64,
-    /// How long the windows are that are resampled where there is one capture on each side.
+    /// Length of the time windows that are resampled if there is one capture on each side.
     #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
     #[command(flatten)]
@@ -292,7 +285,7 @@ fn confidence(typed: &str) -> Result<f64, String> {
 
 #[derive(Debug, Args)]
 struct Timeline {
-    /// How long a window is, such as 100ms [default: 1s, doubled until there are at most 5000].
+    /// Window length, such as 100ms [default: 1s, doubled until there are at most 5000 windows].
     #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
     #[command(flatten)]
@@ -301,7 +294,7 @@ struct Timeline {
 
 #[derive(Debug, Args)]
 struct OneByOne {
-    /// How many operations there may be at most; viewers take no more than some millions.
+    /// Maximum number of operations; viewers handle a few million at most.
     #[arg(long, value_name = "N", default_value_t = crate::trace::MOST)]
     most: usize,
     #[command(flatten)]
@@ -310,10 +303,10 @@ struct OneByOne {
 
 #[derive(Debug, Args)]
 struct Top {
-    /// By what one does more than another.
+    /// Sort key.
     #[arg(long, value_enum, default_value = "bytes")]
     by: TypedBy,
-    /// How many have a row of their own in each scope and layer; all others have one together.
+    /// Rows per scope and layer; the rest is summed as (others).
     #[arg(long, value_name = "N", default_value = "100")]
     most: usize,
     #[command(flatten)]
@@ -342,11 +335,11 @@ impl From<TypedFormat> for Format {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum TypedBy {
-    /// Bytes, read and written.
+    /// Bytes read and written.
     Bytes,
     /// Operations.
     Ops,
-    /// The sum of their durations.
+    /// Sum of operation durations.
     Time,
 }
 
@@ -363,42 +356,41 @@ impl From<TypedBy> for By {
 fn memory(typed: &str) -> Result<Budget, String> {
     let least = Budget::LEAST;
     let size = typed.parse().ok().filter(|size: &ByteSize| *size >= least);
-    size.map(Budget::new)
-        .ok_or_else(|| format!("expected a size such as 512MiB, and no less than {}", least.display().iec()))
+    size.map(Budget::new).ok_or_else(|| format!("expected a size such as 512MiB, at least {}", least.display().iec()))
 }
 
 fn window(typed: &str) -> Result<Duration, String> {
     let window =
         humantime::parse_duration(typed).ok().filter(|window| i64::try_from(window.as_nanos()).is_ok_and(|ns| ns > 0));
-    window.ok_or_else(|| "expected a time above zero, such as 1s or 100ms".to_owned())
+    window.ok_or_else(|| "expected a duration above zero, such as 1s or 100ms".to_owned())
 }
 
-/// What of the captures is asked for. Names are globs, which may be given several times.
+/// Filters. Names are globs, and options may be repeated.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What of the captures is asked for")]
+#[command(next_help_heading = "Filters")]
 struct Selecting {
-    /// Only what began then or later: a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s.
+    /// Only operations that began at this time or later: a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s.
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     since: Option<Moment>,
-    /// Only what began before.
+    /// Only operations that began before this time.
     #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
     until: Option<Moment>,
-    /// Only this layer: syscall, vfs, fs or block. May be given several times.
+    /// Only this layer: syscall, vfs, fs or block (repeatable).
     #[arg(long = "layer", value_name = "LAYER", value_parser = layer)]
     layers: Vec<Layer>,
-    /// Only systems of this name, which may be a glob such as `ceph*`. May be given several times, as all that follow.
+    /// Only systems with this name, or a glob such as `ceph*`. Repeatable, as are the filters below.
     #[arg(long = "system", value_name = "NAME", value_parser = Pattern::parse)]
     systems: Vec<Pattern>,
-    /// Only processes of this id, or of this command name.
+    /// Only processes with this id or command name.
     #[arg(long = "process", value_name = "PID|NAME", value_parser = Pattern::parse)]
     processes: Vec<Pattern>,
-    /// Only cgroups of this path or id.
+    /// Only cgroups with this path or id.
     #[arg(long = "cgroup", value_name = "PATH|ID", value_parser = Pattern::parse)]
     cgroups: Vec<Pattern>,
-    /// Only files of this path, such as `/var/lib/*.wal`, or of this id: major:minor:inode.
+    /// Only files with this path, such as `/var/lib/*.wal`, or this id: major:minor:inode.
     #[arg(long = "file", value_name = "PATH|ID", value_parser = Pattern::parse)]
     files: Vec<Pattern>,
-    /// Only what is done to disks of this name, or of this number: major:minor.
+    /// Only operations on disks with this name, or this number: major:minor.
     #[arg(long = "device", value_name = "NAME|ID", value_parser = Pattern::parse)]
     devices: Vec<Pattern>,
 }
@@ -416,7 +408,7 @@ fn level(typed: &str) -> Result<Wanted, String> {
     }
 }
 
-/// What the user typed, as options. Prints help or a usage error and ends the process where that is what it takes.
+/// Parses the command line into options. Prints help or a usage error and exits if required.
 pub fn parse() -> options::Command {
     message::parsed::<Cli>().command.into()
 }

@@ -1,4 +1,4 @@
-//! What the program does: each command from options to output.
+//! Commands of the program, from options to output.
 
 use std::io::Write;
 
@@ -18,12 +18,12 @@ use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
 use crate::terminal::{self, Shown};
 use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
 
-/// How a command ended.
+/// Outcome of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// With all there is to know.
+    /// The result is complete.
     Complete,
-    /// With a result that lacks something that the recorder saw.
+    /// The result lacks something that the recorder saw.
     Incomplete,
 }
 
@@ -42,16 +42,16 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     }
 }
 
-/// Writes the partials of a share of the work.
+/// Writes the partial results of a share of the work.
 fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     let Partials::To { share: (share, shares), file, .. } = &options.partials else {
-        bail!("partial: nowhere to write it, expected a file");
+        bail!("partial: no output file given, expected --to FILE");
     };
     if matches!(options.analysis, Analysis::Trace(_) | Analysis::Compare) {
         bail!("partial: {} cannot be merged, expected another analysis", options.analysis.name());
     }
     if options.out.is_some() {
-        bail!(Usage("partial: --out is for what all shares come to: merge them".to_owned()));
+        bail!(Usage("partial: --out does not apply to a share, expected it with `merge`".to_owned()));
     }
     let (Used { made, open, .. }, rows_there) = analysis::share(options, err)?;
     for line in &rows_there {
@@ -60,7 +60,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let (units, file) = (count(made - open.min(made), "partial"), one_line(&file.display().to_string()));
     let mut text = format!("Wrote {file}: {units}, share {share} of {shares}.\n");
     if open > 0 {
-        text.push_str(&format!("{} not kept: {UNFINISHED}.\n", count(open, "more piece")));
+        text.push_str(&format!("{} not kept: {UNFINISHED}.\n", count(open, "more partial")));
     }
     print(out, &text)?;
     Ok(if rows_there.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
@@ -88,26 +88,27 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-/// What came from files of partials.
+/// Describes how many partial results came from files.
 fn from_files(Used { found, made, open }: Used) -> String {
     let all = found.saturating_add(made);
     let text = match (found, made) {
-        (_, 0) => "All of it was kept from before: no events were read.".to_owned(),
-        (0, _) if open == made => return format!("Nothing of it can be kept: {UNFINISHED}; all events were read."),
-        (0, _) => "Nothing of it was kept from before: all events were read.".to_owned(),
-        _ => format!("{found} of {all} pieces of it were kept from before; the events of the others were read."),
+        (_, 0) => "All partial results were reused; no events were read.".to_owned(),
+        (0, _) if open == made => return format!("No partial result can be kept: {UNFINISHED}; all events were read."),
+        (0, _) => "No partial result was reused; all events were read.".to_owned(),
+        _ => format!("{found} of {all} partial results were reused; the events of the others were read."),
     };
     match open {
         0 => text,
-        1 => format!("{text} 1 piece cannot be kept: {UNFINISHED}."),
-        _ => format!("{text} {open} pieces cannot be kept: {UNFINISHED}."),
+        1 => format!("{text} 1 partial result cannot be kept: {UNFINISHED}."),
+        _ => format!("{text} {open} partial results cannot be kept: {UNFINISHED}."),
     }
 }
 
-/// Why what a piece comes to is not kept.
-const UNFINISHED: &str = "the capture is not finished, and what it comes to may change (`iostrata-analyze recover` finishes one that was cut off)";
+/// Reason why a partial result is not kept.
+const UNFINISHED: &str =
+    "the capture is not finished, and its results may change (`iostrata-analyze recover` repairs an interrupted one)";
 
-/// The result for people.
+/// Builds the table for the terminal.
 fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     match analysis {
         Analysis::Summary | Analysis::Report | Analysis::Compare => of_systems(results, |places| {
@@ -143,24 +144,24 @@ fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
     }
 }
 
-/// More systems are not shown on a terminal.
+/// Maximum number of systems on the terminal.
 const MOST_SYSTEMS: usize = 1_000;
 
-/// The table of the systems at the places that it is given: where there are many, of those that did most operations.
+/// Builds the table of the systems at these positions: all of them, or those with the most operations if there are more than the maximum.
 fn of_systems(results: &Results, table: impl FnOnce(Vec<usize>) -> PolarsResult<Shown>) -> PolarsResult<Shown> {
     let systems = &results.finished.systems;
     let places = systems.busiest(MOST_SYSTEMS);
     let left_out = systems.len() - places.len();
     let mut shown = table(places)?;
     if left_out > 0 {
-        shown.text.push_str(&format!(
-            "\n{left_out} systems that did fewer operations are not shown; --out writes all rows\n"
-        ));
+        shown
+            .text
+            .push_str(&format!("\n{left_out} systems with fewer operations are not shown; --out writes all rows\n"));
     }
     Ok(shown)
 }
 
-/// The lines below the table.
+/// Returns the lines below the table.
 fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
     let Results { captures, known, finished, trust, .. } = results;
     let mut lines: Vec<String> = options.selection.words().map(|words| format!("only: {words}")).into_iter().collect();
@@ -173,17 +174,17 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     if is_summary && !trust.is_partial && (!trust.complete || finished.doubtful != Counts::default()) {
         let total: Vec<_> = summary::of_systems(finished, trust, []).collect();
         let bounds = terminal::summary::bounds(&frame(&summary::columns(trust.lost_io), &total)?)?;
-        lines.extend(bounds.map(|bounds| format!("with what is missing, the total lies within: {bounds}")));
+        lines.extend(bounds.map(|bounds| format!("bounds of the total with missing events: {bounds}")));
     }
     lines.extend(notes::of(captures, choice, finished, trust));
     Ok(lines)
 }
 
-/// Writes the tables that are asked for, a report with a page on which these `notes` are too, and says so.
+/// Writes the tables of the analysis, and for a report a page with these `notes`. Returns the text that names the files.
 fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec<String>) -> Result<String> {
     let tables = Table::of(options.analysis);
     let mut files = directory.files();
-    // One after the other, so that no two are in memory at once.
+    // One after the other, so that memory has only one of them at a time.
     if options.analysis == Analysis::Report {
         files
             .add(page::FILE_NAME, &page::html(&tables, results, (options.selection.words(), notes), options.format)?)?;

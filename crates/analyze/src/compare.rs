@@ -1,4 +1,4 @@
-//! Holds captures against others: what differs, and whether that is more than chance.
+//! Comparison of captures: metrics that differ, and the significance of the differences.
 
 mod bootstrap;
 mod measures;
@@ -18,43 +18,43 @@ use crate::{about, frame, notes, terminal};
 use bootstrap::{Intervals, Measured, intervals};
 use measures::{Measures, Metric, TABLES};
 
-/// Fewer repeats say little, whatever their interval.
+/// Minimum number of repeats; with fewer, an interval says little.
 const FEW: usize = 5;
 
-/// What is known of one side.
+/// Results of one side.
 #[derive(Default)]
 struct Side {
-    /// Of each capture.
+    /// Metrics of each capture.
     measures: Vec<Measures>,
     about: Vec<about::Source>,
-    /// How long windows of time are in each.
+    /// Length of the time windows in each capture.
     windows_ns: Vec<i64>,
-    /// What to know of them.
+    /// Notes on the captures.
     notes: Vec<String>,
-    /// Whether all that its recorders saw is in it.
+    /// Whether the captures are complete.
     complete: bool,
-    /// Of tables that are not as they were written, how many rows of how many are there.
+    /// Present and expected row counts of tables that are not as they were written.
     rows_there: Vec<String>,
 }
 
-/// What a number is on both sides.
+/// Metric on both sides.
 #[derive(Debug)]
 pub struct Compared {
-    /// Which number.
+    /// Metric.
     pub metric: Metric,
-    /// How many values there are, before and after.
+    /// Numbers of values, before and after.
     pub values: [usize; 2],
-    /// Their means.
+    /// Means, before and after.
     pub means: [f64; 2],
-    /// Where the true difference lies, if that can be said.
+    /// Confidence intervals of the difference, if there are enough values.
     pub intervals: Option<Intervals>,
-    /// What to know of it.
+    /// Marks of the row.
     pub marks: Vec<&'static str>,
 }
 
 pub use bootstrap::Interval;
 
-/// Compares, and says or writes what was found.
+/// Compares, and prints or writes the result.
 pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     let mut sides = Vec::new();
     for captures in [&options.before, &options.after] {
@@ -86,7 +86,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     {
         let [least, most] = [least, most].map(|ns| humantime::format_duration(Duration::from_nanos(ns.unsigned_abs())));
         bail!(
-            "windows of time are {least} long in one capture and {most} in another, expected --window {most} or a shorter time"
+            "time windows are {least} long in one capture and {most} in another, expected --window {most} or a shorter time"
         );
     }
     let is_complete = sides.iter().all(|side| side.complete);
@@ -96,7 +96,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let notes = sides.iter().flat_map(|side| &side.notes);
     notes.for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
     if !is_complete {
-        text.push_str("\nsomething is missing of a capture (see above); what it lacks may be the difference\n");
+        text.push_str("\na capture is incomplete (see above); the missing events may explain differences\n");
     }
     if let Some(out) = &options.analyze.out {
         let directory = Directory::create(out)?;
@@ -115,7 +115,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-/// Every number that both sides have.
+/// Compares every metric that both sides have.
 fn compare(before: &Side, after: &Side, confidence: f64, is_complete: bool) -> Vec<Compared> {
     let of_one = before.measures.len() == 1 && after.measures.len() == 1;
     let Some(first) = before.measures.first() else { return Vec::new() };
@@ -151,7 +151,7 @@ fn compare(before: &Side, after: &Side, confidence: f64, is_complete: bool) -> V
     compared.collect()
 }
 
-/// Whether more of it is better: of durations and ratios of amplification it is worse, of rates and hits better, of all else neither.
+/// Whether more is better: worse for durations and amplification, better for rates of calls and hits, neither for all else.
 fn more_is_better(metric: &Metric) -> Option<bool> {
     let column = metric.column.as_str();
     let is_duration = ["avg_ns", "max_ns"].iter().any(|end| column.ends_with(end))

@@ -1,21 +1,21 @@
-//! The devices of a capture, as its manifest has them: it may claim any number of them, and that they stand on each other.
+//! Devices of a capture, from its manifest. The manifest may name any number of devices and any stacking, even cycles.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use iostrata_capture::manifest::{Device, Manifest};
 
-/// By number of a device or file system of a capture: the disk whose requests are what is done to it.
+/// Disk that counts the requests of each device or file system, by device number.
 pub type Disks = HashMap<i32, i32, RandomState>;
 
-/// The devices by number; of several that have one number the first.
+/// Returns the devices by number; of several with one number the first.
 pub fn by_number(manifest: &Manifest) -> HashMap<i32, &Device> {
     manifest.devices.iter().rev().map(|device| (device.dev, device)).collect()
 }
 
-/// The disk whose requests are what is done to each device and file system of a capture. File systems on a disk or partition
-/// have its device number, others (btrfs) are mounted from it. Where the disk has no requests in the totals (`takes`) it is the
-/// one that it stands on; of several none, because what is done to one of them is not known.
+/// Returns the disk that counts the requests of each device and file system of a capture. File systems on a disk or partition have its device
+/// number; others (btrfs) are mounted from it. If the totals do not count the disk (`takes`), it is the disk below. With several disks below there
+/// is none, because the target disk is not known.
 pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Disks {
     let mut mounted: HashMap<&str, Vec<i32>> = HashMap::new();
     for mount in &manifest.mounts {
@@ -35,7 +35,7 @@ pub fn disks(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Disks {
     disks
 }
 
-/// For each device of the manifest the first one that is taken, on the way from it down.
+/// Returns, for each device of the manifest, the first counted device from it downwards.
 fn down_to_taken(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Vec<Option<i32>> {
     let devices = &manifest.devices;
     let places: HashMap<&str, usize> = devices.iter().enumerate().rev().map(|(at, d)| (d.name.as_str(), at)).collect();
@@ -47,13 +47,13 @@ fn down_to_taken(manifest: &Manifest, takes: &dyn Fn(i32) -> bool) -> Vec<Option
             if let Some(below) = found[at] {
                 break below;
             }
-            // What is met again on the way stands on itself, and so on nothing.
+            // A device that is reached again is in a cycle, and stands on no disk.
             found[at] = Some(None);
             way.push(at);
             let disk = &devices[at];
             match disk.on.as_slice() {
                 _ if takes(disk.dev) => break Some(disk.dev),
-                // Nothing reached it.
+                // No request reached this disk.
                 [] => break Some(disk.dev),
                 [below] => match places.get(below.as_str()) {
                     Some(place) => at = *place,
@@ -104,7 +104,7 @@ mod tests {
         let loops =
             vec![device(1, "a", &["b"]), device(2, "b", &["a"]), device(3, "c", &["c"]), device(4, "d", &["x"])];
         assert_eq!(disks(&manifest(loops, &[]), &|_| false), Disks::default());
-        // As many as it takes for a look at all of them for each to be seen.
+        // Enough devices for a quadratic search to be noticed.
         let tower = (0..200_000).map(|at| device(at, &at.to_string(), &[&(at + 1).to_string()]));
         let tower: Vec<Device> = tower.chain([device(200_000, "200000", &[])]).collect();
         assert_eq!(disks(&manifest(tower, &[]), &|_| false).get(&0), Some(&200_000));

@@ -1,4 +1,4 @@
-//! Whom bytes are counted for beside systems: processes, cgroups, files and devices.
+//! Entities that bytes are counted for besides systems: processes, cgroups, files and devices.
 
 use std::fmt;
 
@@ -15,16 +15,16 @@ pub fn device_number(dev: i32) -> String {
     format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff)
 }
 
-/// By what bytes are told apart.
+/// Kind of entity by which bytes are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {
-    /// By process.
+    /// Process.
     Process,
-    /// By cgroup.
+    /// Cgroup.
     Cgroup,
-    /// By file.
+    /// File.
     File,
-    /// By disk.
+    /// Disk.
     Device,
 }
 
@@ -32,7 +32,7 @@ impl Scope {
     /// Every scope.
     pub const ALL: [Scope; 4] = [Scope::Process, Scope::Cgroup, Scope::File, Scope::Device];
 
-    /// Its name in `amplification.csv`.
+    /// Returns its name in `amplification.csv`.
     pub const fn name(self) -> &'static str {
         match self {
             Scope::Process => "process",
@@ -50,27 +50,27 @@ pub struct FileId {
     pub dev: i32,
     /// Inode number.
     pub ino: i64,
-    /// Which of the files that have had this number; `None` where the file table does not tell.
+    /// Generation: distinguishes files with the same inode number over time; `None` if the file table has none.
     pub generation: Option<i64>,
 }
 
-/// One of them, within the capture of that number.
+/// Entity of the capture with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Entity {
-    /// A process, from its start on: capture, process id, start in nanoseconds.
+    /// Process: capture, process id, start in nanoseconds.
     Process(usize, i32, i64),
-    /// A cgroup: capture, id.
+    /// Cgroup: capture, id.
     Cgroup(usize, i64),
-    /// A file: capture, and which it is there.
+    /// File: capture, file id.
     File(usize, FileId),
-    /// A disk: capture, device number.
+    /// Disk: capture, device number.
     Device(usize, i32),
-    /// What in this scope is nobody's, by what it carries.
+    /// Unattributed I/O of a scope, by class.
     Nobody(Scope, IoClass),
 }
 
 impl Entity {
-    /// What the entity is one of.
+    /// Returns its scope.
     pub fn scope(&self) -> Scope {
         match self {
             Entity::Process(..) => Scope::Process,
@@ -82,7 +82,7 @@ impl Entity {
     }
 }
 
-/// By what nobody's bytes are told apart: readahead is data that nobody has asked for yet.
+/// Returns the class by which unattributed bytes are grouped. Readahead counts as data: no process has requested it yet.
 pub const fn class_of_nobody(class: IoClass) -> IoClass {
     match class {
         IoClass::Readahead => IoClass::Data,
@@ -90,31 +90,31 @@ pub const fn class_of_nobody(class: IoClass) -> IoClass {
     }
 }
 
-/// Where an entity's bytes are counted, in the [`Entities`] that told it.
+/// Index of an entity in its [`Entities`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Place(u32);
 
 impl Place {
-    /// Its number.
+    /// Returns the index.
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// Where bytes are counted: one place in each scope, in the order of [`Scope::ALL`].
+/// Entities that an operation counts for: one in each scope, in the order of [`Scope::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Places(pub [Place; Scope::ALL.len()]);
 
 impl Places {
-    /// The place of what positions of an operation of `layer` are in.
+    /// Returns the entity that the offsets of an operation of `layer` refer to.
     pub fn of_positions(&self, layer: Layer) -> Place {
-        // Positions on a block device itself may be those on a partition, or on a volume over several disks.
+        // Offsets on a block device may be relative to a partition, or to a volume over several disks.
         let scope = if layer == Layer::Block { Scope::Device } else { Scope::File };
         self.0[scope as usize]
     }
 }
 
-/// What was found of places, by their numbers, so that it is looked for once for each.
+/// Cache of one value per entity, by index.
 #[derive(Debug)]
 pub struct PerPlace<T>(Vec<Option<T>>);
 
@@ -125,7 +125,7 @@ impl<T> Default for PerPlace<T> {
 }
 
 impl<T> PerPlace<T> {
-    /// What was found of `place`, or what `find` finds.
+    /// Returns the value of `place`; computes it with `find` the first time.
     #[inline]
     pub fn of(&mut self, place: Place, find: impl FnOnce() -> T) -> &mut T {
         if self.0.len() <= place.index() {
@@ -135,19 +135,19 @@ impl<T> PerPlace<T> {
     }
 }
 
-/// The flows of every entity. Memory follows the number of processes, cgroups and files, not of rows.
+/// Byte flows of every entity. Memory grows with the number of processes, cgroups and files, not of rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Kept", into = "Kept")]
 pub struct Entities {
     places: Index,
     all: Vec<Entity>,
-    /// The flows of each, of those at its end perhaps not yet.
+    /// Flows by index; entities at the end may have no element yet.
     flows: Vec<KeptFlows>,
-    /// What each did, as far as that was asked for.
+    /// Activity by index, if requested.
     active: Vec<Activity>,
 }
 
-/// Them in a file, by their places.
+/// Serialized form, by index.
 #[derive(Serialize, Deserialize)]
 struct Kept(Vec<Entity>, Vec<KeptFlows>, Vec<Activity>);
 
@@ -168,27 +168,27 @@ impl From<Entities> for Kept {
 }
 
 impl Entities {
-    /// Where `entity` is counted.
+    /// Returns the index of `entity`; adds it if it is new.
     pub fn place(&mut self, entity: Entity) -> Place {
         let Entities { places, all, .. } = self;
         let hash = places.hash(&entity);
         if let Some(place) = places.find(hash, |place| all[place as usize] == entity) {
             return Place(place);
         }
-        // A table of four billion is beyond any memory.
+        // Four billion entities exceed any memory.
         let place = u32::try_from(all.len()).unwrap_or(u32::MAX);
         all.push(entity);
         places.add(hash, place, |places, place| places.hash(&all[place as usize]));
         Place(place)
     }
 
-    /// The entity that is counted at `place`.
+    /// Returns the entity with the index `place`.
     #[inline]
     pub fn of(&self, Place(place): Place) -> Entity {
         self.all[place as usize]
     }
 
-    /// Adds bytes for all whose they are.
+    /// Adds bytes for each entity in `places`.
     #[inline]
     pub fn add(&mut self, places: Places, (direction, step, bytes): (Direction, Step, u64)) {
         for Place(place) in places.0 {
@@ -196,7 +196,7 @@ impl Entities {
         }
     }
 
-    /// Adds operations for all whose they are.
+    /// Adds operations for each entity in `places`.
     pub fn count(&mut self, places: Places, (layer, direction): (Layer, Option<Direction>), sums: &Moved) {
         for Place(place) in places.0 {
             self.active(place).add(layer, direction, sums);
@@ -213,12 +213,12 @@ impl Entities {
         of_place(&mut self.active, place, self.all.len())
     }
 
-    /// Every entity, by the number of its place.
+    /// Returns every entity, by index.
     pub fn each(&self) -> Vec<Entity> {
         self.all.clone()
     }
 
-    /// Adds what `other` has. Where its places are here, by their numbers.
+    /// Adds the contents of `other`. Returns the indexes of its entities here, by their indexes there.
     pub fn combine(&mut self, other: Entities) -> Vec<Place> {
         let (mut flows, mut active) = (other.flows.into_iter(), other.active.into_iter());
         let mut places = Vec::with_capacity(other.all.len());
@@ -235,7 +235,7 @@ impl Entities {
         places
     }
 
-    /// What each did, in order, as far as that was asked for.
+    /// Returns the activity of each entity, in order, if requested.
     pub fn finish_active(&mut self) -> Vec<(Entity, Activity)> {
         let active = std::mem::take(&mut self.active);
         let mut active: Vec<_> = self.all.iter().copied().zip(active).collect();
@@ -243,7 +243,7 @@ impl Entities {
         active
     }
 
-    /// All entities that have bytes, in order.
+    /// Returns all entities with bytes, in order.
     pub fn finish(self) -> Finished {
         let Entities { all, flows, places, .. } = self;
         drop(places);
@@ -254,7 +254,7 @@ impl Entities {
     }
 }
 
-/// Entities that have bytes, in order.
+/// Entities with bytes, in order.
 #[derive(Default)]
 pub struct Finished {
     all: Vec<Entity>,
@@ -280,24 +280,24 @@ impl FromIterator<(Entity, Flows)> for Finished {
 }
 
 impl Finished {
-    /// Each with its bytes.
+    /// Iterates over the entities and their bytes.
     pub fn iter(&self) -> impl Iterator<Item = (Entity, &KeptFlows)> {
         self.order.iter().map(|place| (self.all[*place as usize], &self.flows[*place as usize]))
     }
 
-    /// Those of one scope.
+    /// Iterates over the entities of one scope.
     pub fn of(&self, scope: Scope) -> impl Iterator<Item = (Entity, &KeptFlows)> {
         self.iter().filter(move |(entity, _)| entity.scope() == scope)
     }
 
-    /// The bytes of an entity, if it has any.
+    /// Returns the bytes of an entity, if it has any.
     pub fn get(&self, entity: &Entity) -> Option<Flows> {
         let at = self.order.binary_search_by(|place| self.all[*place as usize].cmp(entity)).ok()?;
         Some(self.flows[self.order[at] as usize].get())
     }
 }
 
-/// What there is for a place, of `all` places, some of which it may not have been made for yet.
+/// Returns the element of `place`. Extends the elements to `all` entities if it has none yet.
 #[inline]
 fn of_place<T: Clone + Default>(of_each: &mut Vec<T>, place: u32, all: usize) -> &mut T {
     let place = place as usize;

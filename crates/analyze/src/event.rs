@@ -1,4 +1,4 @@
-//! What the analyses know of an event: the phases of an operation.
+//! Phases of an operation.
 
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Declares the phases of an operation once: name on disk and meaning.
 macro_rules! phases {
     ($($(#[doc = $doc:literal])+ $phase:ident = $name:literal,)+) => {
-        /// A stretch of time within an operation.
+        /// Phase of an operation.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum Phase { $($(#[doc = $doc])+ $phase,)+ }
 
@@ -28,13 +28,13 @@ macro_rules! phases {
 }
 
 phases! {
-    /// The whole operation: entry to return of a call, queueing to completion of a block request (Q2C).
+    /// The whole operation: from entry to return of a call, from queueing to completion of a block request (Q2C).
     Total = "total",
-    /// Of a block request: queueing to the first of insertion into the scheduler and issue.
+    /// Block request: from queueing to insertion into the scheduler or issue, whichever is first.
     Queue = "queue",
-    /// Of a block request: insertion into the scheduler to issue (I2D); not counted where it went past the scheduler.
+    /// Block request: from insertion into the scheduler to issue (I2D); not counted if it bypassed the scheduler.
     Insert = "insert",
-    /// Of a block request: issue to completion (D2C), in the driver and the device.
+    /// Block request: from issue to completion (D2C), in the driver and the device.
     Device = "device",
 }
 
@@ -48,11 +48,11 @@ impl Phase {
     }
 }
 
-/// How many phases an operation has at most.
+/// Maximum number of phases of an operation.
 pub const PHASES: usize = Phase::ALL.len();
 
-/// How long each phase took, in nanoseconds, or [`UNKNOWN`].
+/// Duration of each phase in nanoseconds, or [`UNKNOWN`].
 pub type Durations = [u64; PHASES];
 
-/// In place of a duration that nobody knows; no clock of 63 bits tells one that long.
+/// Unknown duration; no 63-bit clock measures one this long.
 pub const UNKNOWN: u64 = u64::MAX;

@@ -1,5 +1,5 @@
-//! The names of files, and which file an inode number was when: the capture's file table. A row of it takes some thirty bytes here, and a path a few
-//! more where there are so many that they are packed.
+//! File table of a capture: paths of files, and the generations of inode numbers over time. A row takes about thirty bytes in memory; a path takes
+//! a few more if there are enough paths to be compressed.
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
@@ -12,33 +12,33 @@ use crate::entity::{FileId, device_number};
 use crate::memory::Budget;
 use crate::texts::Records;
 
-/// An inode number from some moment on.
+/// Generation of an inode number from `from_ns` on.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     from_ns: i64,
     ino: i64,
     generation: i64,
     dev: i32,
-    /// The number of the path that is best to show, below its rank; [`NO_PATH`] where none is known.
+    /// Number of the best path to show, with its rank in the upper bits; [`NO_PATH`] if none is known.
     path: u32,
 }
 
-/// The bits of [`Row::path`] above the number.
+/// Position of the rank in [`Row::path`].
 const RANK_SHIFT: u32 = 30;
 
-/// Of no rank that there is.
+/// Value that no rank and number have.
 const NO_PATH: u32 = u32::MAX;
 
-/// The files of a capture. Memory follows the number of files, not of rows.
+/// Files of a capture. Memory grows with the number of files, not of rows.
 #[derive(Default)]
 pub struct Files {
-    /// By device, inode number and time.
+    /// Rows by device, inode number and time.
     rows: Vec<Row>,
-    /// Their numbers by device, inode and generation; none where that is the same order.
+    /// Row numbers by device, inode and generation; empty if that is the order of `rows`.
     by_generation: Vec<u32>,
-    /// Inode numbers that several files have at once, in order.
+    /// Inode numbers that several files have at the same time, in order.
     several: Vec<(i32, i64)>,
-    /// Paths as they are shown.
+    /// Paths as shown.
     paths: Records<1>,
 }
 
@@ -46,7 +46,7 @@ impl Files {
     /// Reads the file table of `capture`, within `memory`.
     ///
     /// # Errors
-    /// Where the table cannot be read, or takes more memory than it may.
+    /// If the table cannot be read, or exceeds the memory limit.
     pub fn load(capture: &Capture, memory: Budget) -> Result<Files> {
         let mut files = Files::default();
         for part in capture.parts::<FileTable>()? {
@@ -56,13 +56,13 @@ impl Files {
         Ok(files)
     }
 
-    /// How many rows it has.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// Puts the rows of each number in order. Where a file comes back after another one, both have the number at once
-    /// (subvolumes of btrfs): which of them a row is of is not known.
+    /// Sorts the rows of each inode number. If a file comes back after another one, both have the number at the same time (subvolumes of btrfs),
+    /// and the rows cannot be attributed to either.
     fn settle(&mut self) {
         let Files { rows, by_generation, several, .. } = self;
         let of_file = |row: &Row| (row.dev, row.ino, row.generation);
@@ -102,14 +102,14 @@ impl Files {
         let path = view.path.at(row).zip(view.path_origin.at(row));
         let path = path.map_or(NO_PATH, |(path, origin)| {
             let number = self.paths.add([&shown(path, origin, dev)]);
-            // As many are beyond any memory.
+            // More paths exceed any memory.
             rank(origin) << RANK_SHIFT | number.min((1 << RANK_SHIFT) - 1)
         });
         self.rows.push(Row { from_ns, ino, generation, dev, path });
     }
 
-    /// The rows of a number that are looked at: none where several files have it at once. And the place behind the last of them that does not
-    /// begin after `ts_ns`.
+    /// Returns the rows of an inode number, none if several files have it at the same time, and the position after the last row that begins at or
+    /// before `ts_ns`.
     fn spans(&self, (dev, ino): (i32, i64), ts_ns: i64) -> (&[Row], usize) {
         let after = self.rows.partition_point(|row| (row.dev, row.ino, row.from_ns) <= (dev, ino, ts_ns));
         let is_of = |row: &Row| (row.dev, row.ino) == (dev, ino);
@@ -123,8 +123,8 @@ impl Files {
         (&self.rows[begin..end], after - begin)
     }
 
-    /// The file that had an inode number at `ts_ns`: by its last row not after it, or by its first where all are later.
-    /// And the first and the last moment at which that is so.
+    /// Returns the file that had an inode number at `ts_ns`, from its last row at or before that time, or from its first row if all are later. Also
+    /// returns the first and the last moment of that period.
     pub fn find(&self, dev: i32, ino: i64, ts_ns: i64) -> (FileId, (i64, i64)) {
         let (spans, after) = self.spans((dev, ino), ts_ns);
         let span = spans.get(after.saturating_sub(1));
@@ -133,7 +133,7 @@ impl Files {
         (FileId { dev, ino, generation: span.map(|span| span.generation) }, (from_ns, last_ns))
     }
 
-    /// The generations that an inode number had between two moments, each from when on.
+    /// Returns the generations of an inode number between two moments, each with its start.
     pub fn all(&self, number: (i32, i64), (first_ns, last_ns): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
         let (spans, after) = self.spans(number, first_ns);
         let found = after.saturating_sub(1);
@@ -143,7 +143,7 @@ impl Files {
         found.last().map(|span| (i64::MIN, span.generation)).into_iter().chain(later)
     }
 
-    /// The path of a file: the last one of those that say most.
+    /// Returns the path of a file: the latest of those with the highest rank.
     pub fn name(&self, file: FileId) -> Option<String> {
         let file = (file.dev, file.ino, file.generation?);
         let of_file = |row: &Row| (row.dev, row.ino, row.generation);
@@ -167,7 +167,7 @@ fn rank(origin: PathOrigin) -> u32 {
     }
 }
 
-/// A path that begins with `/` is one from the root of a mount namespace.
+/// Returns the path as shown. Only a path from the root of a mount namespace begins with `/`.
 fn shown(path: &str, origin: PathOrigin, dev: i32) -> String {
     match origin {
         PathOrigin::Namespace => path.to_owned(),

@@ -1,4 +1,4 @@
-//! Tables as files: CSV, Parquet or JSON.
+//! Output files of tables: CSV, Parquet or JSON.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use polars::prelude::{AnyValue, Column, DataFrame, DataType, PolarsResult, Quote
 
 use crate::frame::{csv, csv_rows};
 
-/// How tables are written.
+/// Format of tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// RFC 4180, with a header.
     #[default]
     Csv,
-    /// The same for spreadsheets, which take a text that begins in a certain way for a formula: an apostrophe stands before it.
+    /// CSV for spreadsheets, which read some texts as formulas: an apostrophe precedes these.
     SafeCsv,
-    /// Whole numbers as 64 bits with a sign, so that everything can read them; what is beyond is the greatest of these.
+    /// Parquet. Integers are 64-bit signed, so that all readers can read them; larger values become the maximum.
     Parquet,
-    /// An array of objects, one for each row, with the columns in order.
+    /// Array of objects, one per row, with the columns in order.
     Json,
 }
 
 impl Format {
-    /// What names of files end in, without the dot.
+    /// Returns the file extension without the dot.
     pub const fn extension(self) -> &'static str {
         match self {
             Format::Csv | Format::SafeCsv => "csv",
@@ -34,10 +34,10 @@ impl Format {
         }
     }
 
-    /// Writes the file that holds `frame`.
+    /// Writes `frame` as a file.
     ///
     /// # Errors
-    /// Where it has a column of a type that no table has, or cannot be written.
+    /// If a column has an unsupported type, or on a write error.
     pub fn write(self, frame: &mut DataFrame, to: &mut (impl Write + Send)) -> Result<()> {
         let mut file = File::new(self, to);
         file.add(frame)?;
@@ -45,32 +45,32 @@ impl Format {
     }
 }
 
-/// The file of a table, of which the rows come some at a time: all of them may be more than there is memory for.
+/// Output file of a table. Rows are added in batches: all of them may exceed memory.
 pub struct File<'a, W: Write + Send> {
     format: Format,
-    /// Where it goes; in a file of Parquet that was begun it is the writer's.
+    /// Output; a started Parquet writer owns it.
     to: Option<&'a mut W>,
     parquet: Option<ArrowWriter<&'a mut W>>,
-    /// Whether some came.
+    /// Whether rows were added.
     is_begun: bool,
     has_rows: bool,
 }
 
 impl<'a, W: Write + Send> File<'a, W> {
-    /// A file without rows yet.
+    /// Creates a file without rows.
     pub fn new(format: Format, to: &'a mut W) -> File<'a, W> {
         File { format, to: Some(to), parquet: None, is_begun: false, has_rows: false }
     }
 
-    /// Adds rows, which have the columns of those before.
+    /// Adds rows with the same columns as the previous ones.
     ///
     /// # Errors
-    /// Where there is a column of a type that no table has, or they cannot be written.
+    /// If a column has an unsupported type, or on a write error.
     pub fn add(&mut self, frame: &mut DataFrame) -> Result<()> {
         let is_first = !std::mem::replace(&mut self.is_begun, true);
         match (self.format, &mut self.to) {
             (Format::Csv, Some(to)) => some_csv(is_first, frame, to, QuoteStyle::Necessary)?,
-            // Where the separator is another one than the comma, what is behind it in a text would be a cell of its own.
+            // If the separator is not the comma, the text after a separator would be a cell of its own.
             (Format::SafeCsv, Some(to)) => some_csv(is_first, &mut harmless(frame)?, to, QuoteStyle::NonNumeric)?,
             (Format::Json, Some(to)) => {
                 if is_first {
@@ -91,10 +91,10 @@ impl<'a, W: Write + Send> File<'a, W> {
         Ok(())
     }
 
-    /// Ends it, to which a table without rows was added if there are none.
+    /// Completes the file. A table without rows must have been added if there are none.
     ///
     /// # Errors
-    /// Where the end cannot be written.
+    /// If the end cannot be written.
     pub fn finish(self) -> Result<()> {
         if let (Format::Json, Some(to)) = (self.format, self.to) {
             to.write_all(b"\n]\n")?;
@@ -115,11 +115,11 @@ fn some_csv(
     if is_first { csv(frame, to, quoted) } else { csv_rows(frame, to, quoted) }
 }
 
-/// What a text begins with that a spreadsheet takes for a formula, or skips before one (OWASP, CSV Injection); the last four are the first
-/// four in full width.
+/// First characters that a spreadsheet reads as a formula, or skips before one (OWASP, CSV Injection). The last four are the first four in full
+/// width.
 const OF_FORMULAS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
 
-/// The table with an apostrophe before each text that begins so. Numbers are left as they are.
+/// Returns the table with an apostrophe before each such text. Numbers are unchanged.
 fn harmless(frame: &DataFrame) -> PolarsResult<DataFrame> {
     let mut harmless = frame.clone();
     for column in frame.columns().iter().filter(|column| *column.dtype() == DataType::String) {

@@ -1,27 +1,27 @@
-//! Tables of results: a column is declared once, and header, values and documentation come from that declaration.
+//! Result tables: each column is declared once, with its header, values and documentation.
 
 use std::fmt::Write as _;
 use std::io;
 
 use polars::prelude::*;
 
-/// One column of a result whose rows are made from `R`.
+/// Column of a result with rows of type `R`.
 pub struct ResultColumn<R> {
-    /// The header, with its unit.
+    /// Header, with the unit.
     pub name: String,
-    /// What the column means.
+    /// Meaning of the column.
     pub doc: String,
-    /// Where its values come from.
+    /// Source of its values.
     pub value: Value<R>,
 }
 
 impl<R> ResultColumn<R> {
-    /// Of texts.
+    /// Creates a column of texts.
     pub fn text(name: impl Into<String>, doc: impl Into<String>, value: impl Fn(&R) -> &str + 'static) -> Self {
         ResultColumn { name: name.into(), doc: doc.into(), value: Value::Text(Box::new(value)) }
     }
 
-    /// Of whole numbers.
+    /// Creates a column of unsigned integers.
     pub fn integer(
         name: impl Into<String>,
         doc: impl Into<String>,
@@ -30,7 +30,7 @@ impl<R> ResultColumn<R> {
         ResultColumn { name: name.into(), doc: doc.into(), value: Value::Integer(Box::new(value)) }
     }
 
-    /// Of whole numbers that may be below zero.
+    /// Creates a column of signed integers.
     pub fn signed(
         name: impl Into<String>,
         doc: impl Into<String>,
@@ -39,7 +39,7 @@ impl<R> ResultColumn<R> {
         ResultColumn { name: name.into(), doc: doc.into(), value: Value::Signed(Box::new(value)) }
     }
 
-    /// Of numbers.
+    /// Creates a column of floating-point numbers.
     pub fn number(
         name: impl Into<String>,
         doc: impl Into<String>,
@@ -49,19 +49,19 @@ impl<R> ResultColumn<R> {
     }
 }
 
-/// Where the values of a column come from.
+/// Source of the values of a column.
 pub enum Value<R> {
-    /// A text of the row; an empty one is an empty cell.
+    /// Text of the row; an empty text is an empty cell.
     Text(TextOf<R>),
-    /// A text that is made for the row; an empty one is an empty cell.
+    /// Text made for the row; an empty text is an empty cell.
     Words(WordsOf<R>),
-    /// A whole number of the row; `None` is an empty cell.
+    /// Unsigned integer of the row; `None` is an empty cell.
     Integer(IntegerOf<R>),
-    /// A whole number of the row that may be below zero; `None` is an empty cell.
+    /// Signed integer of the row; `None` is an empty cell.
     Signed(SignedOf<R>),
-    /// A number of the row; `None` is an empty cell.
+    /// Number of the row; `None` is an empty cell.
     Number(NumberOf<R>),
-    /// A number made from the columns declared before this one.
+    /// Number made from the columns declared before this one.
     Derived(FromColumns),
 }
 
@@ -73,7 +73,7 @@ type NumberOf<R> = Box<dyn Fn(&R) -> Option<f64>>;
 type FromColumns = Box<dyn Fn(&DataFrame) -> PolarsResult<Column>>;
 
 impl<R> Value<R> {
-    /// What kind of value it is, in prose.
+    /// Returns the type of value for the documentation.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) | Value::Words(_) => "text",
@@ -83,7 +83,7 @@ impl<R> Value<R> {
     }
 }
 
-/// The table of `rows`.
+/// Builds the table of `rows`.
 pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFrame> {
     let mut frame = DataFrame::new(rows.len(), Vec::new())?;
     for column in columns {
@@ -107,18 +107,18 @@ pub fn frame<R>(columns: &[ResultColumn<R>], rows: &[R]) -> PolarsResult<DataFra
     Ok(frame)
 }
 
-/// The column called `name` as numbers that can be divided.
+/// Returns the column `name` as floating-point numbers.
 pub fn number(frame: &DataFrame, name: &str) -> PolarsResult<Column> {
     frame.column(name)?.cast(&DataType::Float64)
 }
 
-/// `numerator / denominator`; empty where either is, and where the denominator is zero.
+/// Returns `numerator / denominator`; empty if either is empty or the denominator is zero.
 pub fn ratio(numerator: &Column, denominator: &Column) -> PolarsResult<Column> {
     let quotient = (numerator / denominator)?;
     Ok(quotient.f64()?.apply(|value| value.filter(|v| v.is_finite())).into_column())
 }
 
-/// `column + amount`; all empty where the amount is not known.
+/// Returns `column + amount`; all cells are empty if the amount is unknown.
 pub fn plus(column: &Column, amount: Option<u64>) -> Column {
     match amount {
         Some(amount) => column + (amount as f64),
@@ -126,21 +126,21 @@ pub fn plus(column: &Column, amount: Option<u64>) -> Column {
     }
 }
 
-/// The table as CSV, with quotes around these cells.
+/// Writes the table as CSV with this quoting.
 pub fn csv(frame: &mut DataFrame, to: &mut (impl io::Write + Send), quoted: QuoteStyle) -> PolarsResult<()> {
-    // The library would make a table of nulls for the header alone, which takes longer than the rows of most tables. No name of ours
-    // has anything in it that RFC 4180 wants quoted.
+    // The library would build a table of nulls for the header alone, which takes longer than the rows of most tables. No column name contains a
+    // character that RFC 4180 requires to be quoted.
     let names: Vec<&str> = frame.columns().iter().map(|column| column.name().as_str()).collect();
     writeln!(to, "{}", names.join(","))?;
     csv_rows(frame, to, quoted)
 }
 
-/// The rows of the table as CSV, without a header.
+/// Writes the rows of the table as CSV, without a header.
 pub fn csv_rows(frame: &mut DataFrame, to: &mut (impl io::Write + Send), quoted: QuoteStyle) -> PolarsResult<()> {
     CsvWriter::new(to).include_header(false).with_quote_style(quoted).finish(frame)
 }
 
-/// The documentation of `columns` as a Markdown table.
+/// Returns the documentation of `columns` as a Markdown table.
 pub fn markdown<R>(columns: &[ResultColumn<R>]) -> String {
     let mut text = String::from("| column | type | meaning |\n| --- | --- | --- |\n");
     for column in columns {

@@ -1,7 +1,7 @@
-//! Block traces of other programs as captures that have only a block layer, so that they can be analyzed beside one's own.
+//! Import of block traces of other programs as captures with only a block layer, so that they can be analyzed together with recorded captures.
 //!
-//! A reader ([`lines`], [`blktrace`]) makes requests of a trace ([`traced`]), which are gathered as rows ([`gathered`]); what is known
-//! at the end is in the [`manifest`].
+//! A reader ([`lines`], [`blktrace`]) makes requests of a trace ([`traced`]), which are collected as rows ([`gathered`]). The [`manifest`]
+//! describes the result.
 
 mod begun;
 mod blktrace;
@@ -28,28 +28,28 @@ use crate::output::{count, one_line, print};
 use begun::Begun;
 use gathered::{Gathered, Known};
 
-/// What is to be made a capture of.
+/// Options of an import.
 #[derive(Debug, Clone)]
 pub struct Import {
-    /// What the trace is.
+    /// Format of the trace.
     pub trace: Trace,
-    /// Its files, compressed or not; `-` is standard input. Those of lines are in order of time.
+    /// Trace files, compressed or not; `-` is standard input. Text files are in time order.
     pub files: Vec<PathBuf>,
-    /// Where the capture goes: a new directory, or an empty one.
+    /// Output directory, new or empty.
     pub out: PathBuf,
 }
 
-/// What a trace is.
+/// Kind of trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
-    /// Lines of text, a request each.
+    /// Lines of text, one request each.
     Lines(lines::Format),
-    /// The records of blktrace(8).
+    /// Records of blktrace(8).
     Blktrace,
 }
 
 impl Trace {
-    /// Its name.
+    /// Returns its name.
     pub const fn name(self) -> &'static str {
         match self {
             Trace::Lines(format) => format.name(),
@@ -58,10 +58,10 @@ impl Trace {
     }
 }
 
-/// A part is closed when it has so many bytes.
+/// Size in bytes at which a part is closed.
 const PART_BYTES: u64 = 128 << 20;
 
-/// Makes the capture.
+/// Runs the import.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
     let author = Author::create(&import.out, PART_BYTES)?.of_rows_alike();
     let known = write(import, author)?;
@@ -75,7 +75,7 @@ pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
     Ok(if known.incomplete || known.is_cut_off { Outcome::Incomplete } else { Outcome::Complete })
 }
 
-/// To seconds, and what is short to a unit that it has some of.
+/// Rounds to seconds; short times are rounded to a smaller unit.
 fn rounded(ns: u64) -> Duration {
     let units = [1_000_000_000u64, 1_000_000, 1_000];
     let unit = units.into_iter().find(|unit| ns >= 10 * unit).unwrap_or(1);
@@ -88,7 +88,9 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
     let (block, known) = gathered.into_parts();
     read?;
     let parts = block.finish()?;
-    let Some((first_ns, last_ns)) = known.span_ns else { bail!("there is no request in what was given") };
+    let Some((first_ns, last_ns)) = known.span_ns else {
+        bail!("the trace files have no requests, expected at least one")
+    };
     author.add(parts)?;
     let mut clock: Rows<ClockTable> = author.table();
     for ts_ns in [first_ns, last_ns] {
@@ -114,9 +116,9 @@ fn read(import: &Import, author: &Author, gathered: &mut Gathered) -> Result<()>
     Ok(())
 }
 
-/// What is said of a file that was cut off.
+/// Returns the message about a truncated file.
 fn cut_off(file: &Path, what: &str) -> String {
-    format!("{}: cut off: {what}; everything complete before that was imported", file.display())
+    format!("{}: truncated: {what}; everything complete before that was imported", file.display())
 }
 
 fn not_a_trace(file: &Path) -> String {

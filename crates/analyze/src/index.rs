@@ -1,33 +1,33 @@
-//! Numbers of values that lie in order elsewhere, found by value: four bytes each in a table that is half full or more, where a map would have
-//! the value a second time.
+//! Hash index of values that are stored elsewhere in order: four bytes per value in a table that is at least half full. A map would store each
+//! value a second time.
 
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
-/// No number.
+/// Marker of a free slot.
 const FREE: u32 = u32::MAX;
 
-/// The fewest places of a table that has any.
+/// Minimum number of slots of a table that is not empty.
 const FEWEST: usize = 16;
 
-/// An index over values with numbers from 0 on. Keyed at random: whoever makes a capture cannot make values that collide.
+/// Index over values with numbers from 0 on. The hash keys are random: the author of a capture cannot choose values that collide.
 #[derive(Debug, Clone, Default)]
 pub struct Index {
-    /// A power of two of them, or none.
+    /// Slots; their number is a power of two, or zero.
     places: Vec<u32>,
     numbers: usize,
     keys: RandomState,
 }
 
 impl Index {
-    /// The hash of a value, for the other two.
+    /// Returns the hash of a value, for [`Index::find`] and [`Index::add`].
     #[inline]
     pub fn hash(&self, value: &(impl Hash + ?Sized)) -> u64 {
         self.keys.hash_one(value)
     }
 
-    /// The number of the value of this hash for which `is` holds.
+    /// Returns the number of the value with this hash for which `is` returns true.
     #[inline]
     pub fn find(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
         let mask = self.places.len().checked_sub(1)?;
@@ -41,7 +41,7 @@ impl Index {
         }
     }
 
-    /// Adds the number of a value of this hash that is not in it; `hash_of` tells that of any that is.
+    /// Adds the number of a new value with this hash; `hash_of` returns the hash of a value in the index.
     pub fn add(&mut self, hash: u64, number: u32, hash_of: impl Fn(&Self, u32) -> u64) {
         if (self.numbers + 1) * 8 > self.places.len() * 7 {
             let grown = vec![FREE; (self.places.len() * 2).max(FEWEST)];

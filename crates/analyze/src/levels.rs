@@ -1,10 +1,9 @@
-//! Levels of stacked devices: which requests a total is made of.
+//! Levels of stacked devices: selection of the requests that a total counts.
 //!
-//! What is written to a loop device shows there, and again at the disk under its file. So a total is of one level, and the
-//! devices of all others are left out of it. The level is chosen before the scan, from the devices that have requests: each
-//! capture is looked through for them, which takes two columns of `block`. The manifest alone would not do: it has the
-//! disks of the machine as they were at the start, not those that came later or the ones whose requests were recorded.
-//! A device keeps its level throughout a capture, so parts of requests (`share`), which name the device only, go with it.
+//! A write to a loop device appears there, and again at the disk below its backing file. So a total counts one level and excludes the devices of
+//! all others. The level is chosen before the scan, from the devices with requests. Finding them takes two columns of `block` of each capture. The
+//! manifest is not enough: it has the disks of the machine at the start, lacks later ones, and does not say which disks have recorded requests. A
+//! device keeps its level throughout a capture, so parts of requests (`share`), which have only the device, follow it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
@@ -27,20 +26,20 @@ use crate::entity::device_number;
 use crate::parallel::each;
 use crate::trust;
 
-/// The level that totals are asked for.
+/// Requested level of totals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Wanted {
-    /// The lowest of those whose requests were recorded.
+    /// Lowest level with recorded requests.
     #[default]
     Lowest,
-    /// This one; 0 are devices that stand on no other.
+    /// This level; 0 is a device on no other.
     Level(i32),
 }
 
-/// The levels of the devices of a capture by device number; `None` where it is not known.
+/// Levels of the devices of a capture by device number; `None` if unknown.
 pub type Levels = BTreeMap<i32, Option<i32>>;
 
-/// The devices that have requests in `capture`, looked for by so many threads.
+/// Returns the devices with requests in `capture`, found by this number of threads.
 pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
     let parts = capture.parts::<BlockTable>()?;
     let look = |found: &mut Pairs, task: usize| {
@@ -51,7 +50,7 @@ pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
             let groups: Vec<usize> = (end(piece)..end(piece + 1)).collect();
             open.read(&groups)?.each(|batch| add(found, batch))
         });
-        // What cannot be read here, the scan cannot read either: it tells, in the order of the parts of all tables.
+        // Errors are ignored here: the scan meets the same ones and reports them in the order of the parts of all tables.
         drop(looked);
         Ok(())
     };
@@ -59,7 +58,7 @@ pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
     let mut levels = Levels::new();
     for (dev, level) in found.into_iter().flatten() {
         if *levels.entry(dev).or_insert(level) != level {
-            // At two levels: a total of either would lack some of its requests.
+            // At two levels: a total of either would lack some of the requests.
             levels.insert(dev, None);
         }
     }
@@ -69,8 +68,8 @@ pub fn seen(capture: &Capture, threads: NonZeroUsize) -> Result<Levels> {
     Ok(levels)
 }
 
-/// Where processes were selected, what a loop device writes to the disk below is its kernel thread's and not in the capture: then nothing is
-/// counted twice where loop devices are taken for disks that stand on no other, and much would be missing where they are not.
+/// Adjusts the levels of a capture that was filtered by process. There the I/O of a loop device on the disk below belongs to its kernel thread and
+/// is not in the capture. If loop devices count as disks on no other device, nothing is counted twice; otherwise much would be missing.
 fn cut_loops(levels: &mut Levels, devices: &[Device]) {
     for (dev, level) in levels.iter_mut() {
         let known = devices
@@ -81,7 +80,7 @@ fn cut_loops(levels: &mut Levels, devices: &[Device]) {
     }
 }
 
-/// Nothing is stacked higher.
+/// Maximum stacking depth.
 const MOST_LEVELS: u32 = 16;
 
 fn level_over(device: &Device, devices: &[Device], left: u32) -> Option<i32> {
@@ -94,7 +93,7 @@ fn level_over(device: &Device, devices: &[Device], left: u32) -> Option<i32> {
     lower.into_iter().try_fold(0, |level, lower| Some(level.max(level_over(lower?, devices, left)? + 1)))
 }
 
-/// Device numbers with their levels, as rows have them.
+/// Device numbers with their levels in rows.
 type Pairs = HashSet<(i32, Option<i32>), RandomState>;
 
 fn add(found: &mut Pairs, batch: &RecordBatch) -> std::result::Result<(), String> {
@@ -110,21 +109,21 @@ fn add(found: &mut Pairs, batch: &RecordBatch) -> std::result::Result<(), String
     Ok(())
 }
 
-/// The devices that totals are of.
+/// Devices that totals count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
-    /// The level; `None` where no device's is known.
+    /// Level; `None` if no device has a known one.
     level: Option<i32>,
-    /// The devices with requests, by capture.
+    /// Devices with requests, by capture.
     seen: Vec<Levels>,
-    /// Those taken, by capture, ascending.
+    /// Counted devices, by capture, ascending.
     taken: Vec<Vec<i32>>,
 }
 
 impl Choice {
-    /// The devices at the level `wanted`, of those `seen` in each capture. It is one level for all captures: a total over
-    /// several adds no two either. Where no level is known, a device that is its capture's only one is taken: it stands on
-    /// nothing that was recorded. A level that is asked for must be there, unless nothing is.
+    /// Selects the devices at the level `wanted` from those `seen` in each capture. All captures have the same level, so that a total over several
+    /// captures does not add two levels. If no level is known, a device that is the only one of its capture is counted: no recorded device is below
+    /// it. A requested level must exist, unless there are no requests.
     pub fn of(seen: Vec<Levels>, wanted: Wanted) -> Result<Choice> {
         let known: BTreeSet<i32> = seen.iter().flat_map(|levels| levels.values()).flatten().copied().collect();
         let level = match wanted {
@@ -132,8 +131,8 @@ impl Choice {
             Wanted::Level(level) if known.contains(&level) || seen.iter().all(Levels::is_empty) => Some(level),
             Wanted::Level(level) => {
                 let known: Vec<String> = known.iter().map(i32::to_string).collect();
-                let known = if known.is_empty() { "none that is known".to_owned() } else { known.join(", ") };
-                bail!("--level {level}: there is no request at that level, expected one that was recorded: {known}");
+                let known = if known.is_empty() { "none is known".to_owned() } else { known.join(", ") };
+                bail!("--level {level}: no requests at that level, expected a recorded one: {known}");
             }
         };
         let at = |levels: &Levels| -> Vec<i32> {
@@ -146,23 +145,23 @@ impl Choice {
         Ok(Choice { level, taken: seen.iter().map(at).collect(), seen })
     }
 
-    /// Whether the totals have what they should: not so where a capture has requests and none of them is taken, because its
-    /// devices are at other levels, or at none that is known and one may stand on another.
+    /// Whether the totals are complete. They are not if a capture has requests and none is counted, because its devices are at other levels, or at
+    /// unknown levels and may be stacked.
     pub fn is_whole(&self) -> bool {
         self.seen.iter().zip(&self.taken).all(|(seen, taken)| seen.is_empty() || !taken.is_empty())
     }
 
-    /// The devices of capture number `capture` whose requests are in the totals, ascending.
+    /// Returns the counted devices of capture number `capture`, ascending.
     pub fn taken(&self, capture: usize) -> &[i32] {
         self.taken.get(capture).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether requests of device `dev` of capture number `capture` are in the totals.
+    /// Whether the totals count requests of device `dev` of capture number `capture`.
     pub fn takes(&self, capture: usize, dev: i32) -> bool {
         self.taken.get(capture).is_some_and(|taken| taken.binary_search(&dev).is_ok())
     }
 
-    /// A line for each level of each capture whose requests are left out: `left_out` has what they come to.
+    /// Returns a line for each level of each capture with excluded requests; `left_out` has their sums.
     pub fn notes(&self, captures: &[Capture], left_out: &LeftOut) -> Vec<String> {
         let mut by_level: BTreeMap<(usize, Option<i32>), (Vec<String>, Requests)> = BTreeMap::new();
         let devices: Vec<_> = captures.iter().map(|capture| by_number(&capture.manifest)).collect();
@@ -175,24 +174,24 @@ impl Choice {
         let mut notes = Vec::new();
         for ((number, level), (names, sum)) in by_level {
             let about = captures.get(number).map(|capture| trust::about(captures, capture)).unwrap_or_default();
-            notes.push(format!("{about}left out: {}; {}", sum.of(level, &names.join(", ")), self.totals()));
+            notes.push(format!("{about}excluded: {}; {}", sum.of(level, &names.join(", ")), self.totals()));
         }
         notes
     }
 
-    /// What the totals are of.
+    /// Describes the devices that the totals count.
     fn totals(&self) -> String {
         match self.level {
             Some(level) if self.is_whole() => format!("the totals are of level {level}, see --level"),
             Some(level) => {
-                format!("the totals would be of level {level}, which not every capture has: there is none, see --level")
+                format!("no totals: not every capture has level {level}, see --level")
             }
-            None => "which of them stands on which is not known, so there is no total".to_owned(),
+            None => "no totals: the stacking of these devices is unknown".to_owned(),
         }
     }
 }
 
-/// The device's name, with what it stands on.
+/// Returns the name of the device, with the devices below it.
 fn name_of(device: Option<&Device>, dev: i32) -> String {
     match device {
         Some(device) if device.on.is_empty() => device.name.clone(),
@@ -201,7 +200,7 @@ fn name_of(device: Option<&Device>, dev: i32) -> String {
     }
 }
 
-/// What requests come to.
+/// Sums of requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Requests {
     count: u64,
@@ -219,24 +218,24 @@ impl Requests {
     fn of(&self, level: Option<i32>, names: &str) -> String {
         let Requests { count, read_bytes, write_bytes } = self;
         let requests = if *count == 1 { "request" } else { "requests" };
-        let of = level.map_or("of a level that is not known".to_owned(), |level| format!("at level {level}"));
+        let of = level.map_or("at an unknown level".to_owned(), |level| format!("at level {level}"));
         format!("{count} {requests} {of} ({names}), {read_bytes} bytes read and {write_bytes} written")
     }
 }
 
-/// Requests that are in no total, by number of the capture and device.
+/// Requests in no total, by number of the capture and device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut(BTreeMap<(usize, i32), Requests>);
 
 impl LeftOut {
-    /// Adds so many requests of `bytes` together; without a direction these count as neither read nor written.
+    /// Adds `count` requests with the sum `bytes`; without a direction they are neither reads nor writes.
     pub fn add(&mut self, capture: usize, dev: i32, direction: Option<Direction>, (bytes, count): (u64, u64)) {
         let of = |wanted| if direction == Some(wanted) { bytes } else { 0 };
         let (read_bytes, write_bytes) = (of(Direction::Read), of(Direction::Write));
         self.0.entry((capture, dev)).or_default().combine(Requests { count, read_bytes, write_bytes });
     }
 
-    /// Adds what `other` has.
+    /// Adds the sums of `other`.
     pub fn combine(&mut self, other: LeftOut) {
         for (device, requests) in other.0 {
             self.0.entry(device).or_default().combine(requests);
@@ -252,7 +251,7 @@ mod tests {
         of.iter().copied().collect()
     }
 
-    /// What is taken of devices 1 to 4 in each capture.
+    /// Counted devices of 1 to 4 in each capture.
     fn taken(seen: &[Levels], wanted: Wanted) -> Vec<Vec<i32>> {
         let choice = Choice::of(seen.to_vec(), wanted).expect("a level that is there");
         (0..seen.len()).map(|capture| (1..5).filter(|dev| choice.takes(capture, *dev)).collect()).collect()
@@ -264,7 +263,7 @@ mod tests {
         assert_eq!(taken(std::slice::from_ref(&stack), Wanted::Lowest), [[1, 3]]);
         assert_eq!(taken(std::slice::from_ref(&stack), Wanted::Level(1)), [[2]]);
         let error = Choice::of(vec![stack], Wanted::Level(7)).expect_err("there is none").to_string();
-        assert_eq!(error, "--level 7: there is no request at that level, expected one that was recorded: 0, 1");
+        assert_eq!(error, "--level 7: no requests at that level, expected a recorded one: 0, 1");
         assert_eq!(taken(&[levels(&[(2, Some(3)), (3, Some(2))])], Wanted::Lowest), [[3]]);
     }
 

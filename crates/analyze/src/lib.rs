@@ -1,4 +1,4 @@
-//! Turns captures into tables.
+//! Analysis of captures: tables from recorded events.
 //!
 //! ```text
 //! part ─ scan ─► Partial ─┐
@@ -6,13 +6,18 @@
 //! part ─ scan ─► Partial ─┘
 //! ```
 //!
-//! [`analysis`] goes from options to results. [`load`] reads what is known of captures beside their events, [`select`] says what of these is asked for. [`scan`] folds one part into a
-//! [`partial::Partial`], [`work`] says what is read in one go, [`parallel`] does that on several threads, [`memory`] how much of that at once, [`progress`] shows how far that is, [`store`] keeps partials in files, [`aggregate`] holds what a partial keeps. [`owners`] and [`files`] say
-//! whose a row is, [`names`] what that is called; [`texts`] has millions of texts, [`index`] finds values by number. [`tables`] declares the columns of the results and says which command
-//! writes which, [`frame`] makes tables of them, [`format`] files of these, [`about`] says what they were made of, [`terminal`] shows them, [`page`] draws them. [`trace`] has operations one by one, for viewers of traces. [`trust`] says what the
-//! result is worth: layers that are missing, events that were lost; [`loss`], when that was; [`notes`], what else to know; [`valid`], which times and sizes can be true. [`compare`] holds captures against
-//! others. [`import`] makes captures of published traces. [`recover`] makes captures whole that were cut off. What is on disk, and which system a process belongs to, is the business of
-//! `iostrata-capture`.
+//! [`analysis`] goes from options to results. [`load`] reads everything of captures except their events, and [`select`] filters. [`scan`] folds one
+//! part into a [`partial::Partial`].
+//! [`work`] plans the units of reading, [`parallel`] runs them on threads, [`memory`] limits how many run at once, [`progress`] shows the progress,
+//! [`store`] keeps partial results in files, and [`aggregate`] has the contents of a partial result.
+//! [`owners`] and [`files`] attribute rows, [`names`] names entities, [`texts`] stores millions of texts, and [`index`] finds values by number.
+//! [`tables`] declares the columns of the results and the tables of each command, [`frame`] builds tables from them, [`format`] writes them as
+//! files, [`about`] records their provenance, [`terminal`] prints them, and [`page`] draws them. [`trace`] exports individual operations for trace
+//! viewers.
+//! [`trust`] judges the quality of a result: missing layers and lost events. [`loss`] has the times of losses, [`notes`] other remarks, and
+//! [`valid`] checks times and sizes.
+//! [`compare`] compares captures, [`import`] imports traces, and [`recover`] repairs incomplete captures. The crate `iostrata-capture` has the
+//! format on disk and the rules for systems.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

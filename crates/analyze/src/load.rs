@@ -1,4 +1,4 @@
-//! What is read of captures before their events.
+//! Loading of everything in captures except their events.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -23,26 +23,26 @@ use crate::servers::Servers;
 use crate::tail::Tail;
 use crate::trust::Trust;
 
-/// What is known of captures beside their events, in their order.
+/// Contents of captures except their events, in the order of the captures.
 pub struct Known<'a> {
-    /// Their processes.
+    /// Processes.
     pub owners: Vec<Owners<'a>>,
-    /// Their files.
+    /// Files.
     pub files: Vec<Files>,
-    /// The disks of their file systems.
+    /// Disks that count the requests of devices and file systems.
     pub disks: Vec<Disks>,
-    /// The disks that these are directly on.
+    /// Disks that devices and file systems are directly on.
     pub mounted: Vec<Disks>,
-    /// What they lost.
+    /// Lost events.
     pub losses: Vec<Losses>,
-    /// What is left out at their ends.
+    /// Excluded ends of incomplete captures.
     pub tails: Vec<Tail>,
-    /// Their processes that serve others.
+    /// Processes that serve I/O of others.
     pub servers: Vec<Servers>,
 }
 
 impl<'a> Known<'a> {
-    /// Reads it within `memory`, files only where they matter. The size of it follows the number of processes and files, not of events.
+    /// Loads within `memory`; files only if they are needed. The size grows with the number of processes and files, not of events.
     pub fn load(
         captures: &[Capture],
         rules: &'a Systems,
@@ -65,7 +65,7 @@ impl<'a> Known<'a> {
 }
 
 impl Known<'_> {
-    /// How many rows the tables of processes and files have.
+    /// Number of rows of the tables of processes and files.
     pub fn names(&self) -> usize {
         self.owners.iter().map(Owners::rows).chain(self.files.iter().map(Files::rows)).sum()
     }
@@ -83,7 +83,7 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
         let given = Dir::open(given)?;
         directories.extend(segments(&given)?);
         for segment in unbegun(&given)? {
-            let what = "has no manifest: its recorder ended before it began to record; left out";
+            let what = "has no manifest: its recorder ended before the recording began; skipped";
             print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.path().display()))))?;
         }
     }
@@ -91,14 +91,14 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
         let capture = reading(directory.path(), || Capture::open(directory))?;
         if let Some(first) = known.insert(capture.manifest.capture_id.clone(), captures.len()) {
             let first = captures[first].directory.display();
-            bail!("{}: the same capture as {first}, which would count twice", directory.path().display());
+            bail!("{}: the same capture as {first}, expected each capture once", directory.path().display());
         }
         captures.push(capture);
     }
     Ok(captures)
 }
 
-/// The level that totals are of. Where requests were not captured, or nothing that is asked for has to do with a device, there is none to choose.
+/// Chooses the stacking level of totals. There is none if requests were not captured or the selection does not involve devices.
 pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<Choice> {
     let matters =
         options.needs_entities() || options.selection.takes_layer(Layer::Block) || options.level != Wanted::Lowest;

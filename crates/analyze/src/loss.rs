@@ -1,9 +1,9 @@
-//! What was lost when: the table `loss` of a capture, held against the books in its manifest.
+//! Losses over time: the table `loss` of a capture, checked against the event accounting in its manifest.
 //!
-//! The table is read before the scan, which then counts the rows of each table in the times when something of it was lost
-//! ([`during`]). Seconds that touch become one episode ([`episodes`]), and there are never more than [`MOST`] for a table and
-//! cause, so memory does not follow the length of a capture. What the books have and no row of `loss` is kept without a time, so
-//! that everything together is what the books say. [`crate::tables::loss`] makes `loss.csv` and the lines on the terminal.
+//! The table is read before the scan, which then counts the rows of each table in its loss windows ([`during`]). Adjacent seconds become one
+//! episode ([`episodes`]). There are at most [`MOST`] per table and cause, so memory does not grow with the length of a capture. Losses that are in
+//! the manifest but not in a row of `loss` have no time; with them the sum equals the manifest. [`crate::tables::loss`] makes `loss.csv` and the
+//! lines on the terminal.
 
 pub mod during;
 pub mod episodes;
@@ -23,35 +23,35 @@ use crate::scan::{EVENT_TABLES, EventTable};
 use during::Windows;
 use episodes::{Episodes, Stretch};
 
-/// How many episodes of one table and cause are kept apart: one for each ten minutes of a week.
+/// Maximum number of episodes of one table and cause: one per ten minutes of a week.
 pub const MOST: usize = 1_000;
 
-/// The cause of events that belong to a program which the kernel skipped.
+/// Cause of events of a program that the kernel skipped.
 pub const SKIPPED: &str = "skipped";
 
-/// What was lost and why.
+/// Kind of loss: table and cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// The table; none where it is not known, or all of them.
+    /// Table; none if it is unknown, or all of them.
     pub table: Option<TableId>,
-    /// The cause; empty where it is not known.
+    /// Cause; empty if unknown.
     pub cause: &'static str,
 }
 
 impl Kind {
-    /// From words that may be anything.
+    /// Parses words, which may have any content.
     fn of(table: &str, cause: &str) -> Kind {
         let known = Lost::CAUSES.iter().find(|known| **known == cause).copied();
         Kind { table: TableId::parse(table), cause: known.unwrap_or_default() }
     }
 
-    /// The table's name; empty where it is not known, or all of them.
+    /// Returns the name of the table; empty if it is unknown, or all of them.
     pub fn table_name(&self) -> &'static str {
         self.table.map_or("", TableId::name)
     }
 }
 
-/// By name, as in `loss.csv`.
+/// Order by name, as in `loss.csv`.
 impl Ord for Kind {
     fn cmp(&self, other: &Kind) -> Ordering {
         (self.table_name(), self.cause).cmp(&(other.table_name(), other.cause))
@@ -64,33 +64,33 @@ impl PartialOrd for Kind {
     }
 }
 
-/// Events of which the table `loss` tells more than the books.
+/// Losses of which the table `loss` has more than the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excess {
-    /// What was lost and why.
+    /// Table and cause.
     pub kind: Kind,
-    /// What the rows of `loss` add up to.
+    /// Sum of the rows of `loss`.
     pub told: u64,
-    /// What the books say.
+    /// Sum in the manifest.
     pub booked: u64,
 }
 
-/// What one capture lost.
+/// Losses of one capture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Losses {
-    /// When, in order of time.
+    /// Losses with a time, in order of time.
     pub episodes: Vec<(Kind, Stretch)>,
-    /// What no row of `loss` has the time of.
+    /// Losses without a row of `loss`, and so without a time.
     pub untimed: BTreeMap<Kind, u64>,
-    /// Where the table and the books contradict each other.
+    /// Contradictions between the table and the manifest.
     pub excess: Vec<Excess>,
-    /// The last moment that a row of `loss` tells of.
+    /// Last moment that a row of `loss` covers.
     pub told_until_ns: Option<i64>,
-    /// By table: the times in which its rows are counted.
+    /// Loss windows, by table.
     windows: BTreeMap<TableId, Windows>,
 }
 
-/// The rows of the table `loss`, as they are read.
+/// Rows of the table `loss` while it is read.
 struct Told {
     sums: BTreeMap<Kind, u64>,
     episodes: BTreeMap<Kind, Episodes>,
@@ -98,10 +98,10 @@ struct Told {
 }
 
 impl Losses {
-    /// What `capture` lost.
+    /// Loads the losses of `capture`.
     ///
     /// # Errors
-    /// Where a part of its table `loss` cannot be read.
+    /// If a part of its table `loss` cannot be read.
     pub fn load(capture: &Capture) -> Result<Losses> {
         let mut told = Told::new();
         for part in capture.parts::<LossTable>()? {
@@ -110,12 +110,12 @@ impl Losses {
         Ok(told.settle(&capture.manifest))
     }
 
-    /// The times in which rows of `table` are to be counted; none where nothing of it was lost at a known time.
+    /// Returns the loss windows of `table`; none if it has no losses with a time.
     pub fn windows(&self, table: TableId) -> Option<&Windows> {
         self.windows.get(&table)
     }
 
-    /// All that is known to be lost, by table and cause.
+    /// Returns all known losses, by table and cause.
     pub fn by_kind(&self) -> BTreeMap<Kind, u64> {
         let mut sums = self.untimed.clone();
         for (kind, stretch) in &self.episodes {
@@ -124,7 +124,7 @@ impl Losses {
         sums
     }
 
-    /// What is known to be lost of `table`; with `None`, of tables that are not known.
+    /// Returns the known losses of `table`; with `None`, those of unknown tables.
     pub fn of_table(&self, table: impl Into<Option<TableId>>) -> u64 {
         let table = table.into();
         let sums = self.by_kind();
@@ -132,7 +132,7 @@ impl Losses {
         of_table.fold(0, |sum, (_, events)| sum.saturating_add(*events))
     }
 
-    /// What was lost of `table` in times that were over at `until_ns`.
+    /// Returns the losses of `table` in windows that ended at or before `until_ns`.
     pub fn until(&self, table: TableId, until_ns: i64) -> u64 {
         let over = self.episodes.iter().filter(|(kind, of)| kind.table == Some(table) && of.until_ns <= until_ns);
         over.fold(0, |sum, (_, stretch)| sum.saturating_add(stretch.events))
@@ -156,24 +156,24 @@ impl Told {
     }
 
     fn add(&mut self, view: &LossView, row: usize) {
-        // Nothing, or less, cannot have been lost.
+        // Zero or negative counts are invalid.
         let Some(events) = u64::try_from(view.events.at(row)).ok().filter(|events| *events > 0) else { return };
         let kind = Kind::of(view.class.at(row).unwrap_or_default(), view.cause.at(row).unwrap_or_default());
         let (since_ns, until_ns) = (view.since_ns.at(row), view.ts_ns.at(row));
         add(&mut self.sums, kind, events);
         self.until_ns = self.until_ns.max(Some(until_ns));
-        // A time that ends before it begins is none: what was lost then stays without one.
+        // A window that ends before it begins is invalid: its losses have no time.
         if since_ns <= until_ns {
             let stretch = Stretch::new(since_ns, until_ns, events, view.cpu.at(row));
             self.episodes.entry(kind).or_insert_with(|| Episodes::new(MOST)).add(stretch);
         }
     }
 
-    /// Holds the rows against the books, which know also what only the end of a recording tells.
+    /// Compares the rows with the manifest, which also has losses that are known only at the end of a recording.
     fn settle(self, manifest: &Manifest) -> Losses {
         let booked = booked(manifest);
         let mut losses = Losses { told_until_ns: self.until_ns, ..Losses::default() };
-        // The books of a recording that was cut off were never written.
+        // The manifest of an incomplete recording has no accounting.
         let compared = if manifest.state == State::Complete { &self.sums } else { &BTreeMap::new() };
         for (kind, told) in compared {
             let booked = booked.get(kind).copied().unwrap_or_default();
@@ -208,7 +208,7 @@ impl Told {
     }
 }
 
-/// What the books of a capture say was lost.
+/// Returns the losses in the manifest.
 fn booked(manifest: &Manifest) -> BTreeMap<Kind, u64> {
     let mut sums = BTreeMap::new();
     for account in &manifest.books.accounts {

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Incomplete) => ExitCode::from(INCOMPLETE),
         Err(error) => {
-            // Where even standard error is gone, the exit code is all that is left to say it with.
+            // Without standard error, only the exit code reports the failure.
             tell(&format!("iostrata-analyze: {}\n", output::message(&error)));
             if error.is::<Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }

@@ -1,4 +1,4 @@
-//! What the program may take of memory (`--memory`): how much is done at once follows it, and what would take more is refused.
+//! Memory limit of the program (`--memory`): parallelism follows it, and work that needs more is refused.
 
 pub mod allocator;
 pub mod watch;
@@ -12,11 +12,11 @@ use bytesize::ByteSize;
 use crate::aggregate::Settings;
 use allocator::page_bytes;
 
-/// What it may take.
+/// Memory limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget(ByteSize);
 
-/// What an analysis needs, about: what there is once, and what each thread has of its own.
+/// Approximate memory need of an analysis: a part that is needed once, and a part that is needed by each thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
     once: u64,
@@ -24,7 +24,7 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of what it is known to do. Measured with captures of 20,000 files (docs/measurements/analyzing.md).
+    /// Returns the need of an analysis with these settings. Measured with captures of 20,000 files (docs/measurements/analyzing.md).
     pub fn of(settings: &Settings) -> Need {
         // Open parts, pages that are being decoded, histograms.
         let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };
@@ -40,7 +40,7 @@ impl Need {
         need
     }
 
-    /// With what so many processes and files take.
+    /// Adds the need of this number of processes and files.
     pub fn with_names(self, names: usize) -> Need {
         let (once, of_thread) = OF_A_NAME;
         let names = names as u64;
@@ -51,78 +51,79 @@ impl Need {
     }
 }
 
-/// An operation whose order is looked at, while it is sorted and made a sequence of.
+/// Bytes per operation of a stretch while it is sorted and processed in time order.
 const OF_A_ROW: u64 = 512;
 
-/// An account with what is remembered of whose rows it has.
+/// Bytes per accumulator, with its entry in the attribution cache.
 const OF_AN_ACCOUNT: u64 = 256;
 
-/// More accounts are not kept open, and no fewer, where there is little memory: what comes of rows is added up for each of these, in place of for
-/// each row.
+/// Maximum number of open accumulators, and their minimum with little memory. Rows are first summed in these accumulators, instead of in every
+/// total for each row.
 const MOST_ACCOUNTS: usize = 1 << 18;
 const FEWEST_ACCOUNTS: usize = 1 << 13;
 
-/// What a row of the tables of processes and files takes while events are read: itself, and of each thread what comes of the process or file.
+/// Bytes per row of the tables of processes and files while events are read: once for the row, and per thread for the results of the process or
+/// file.
 const OF_A_NAME: (u64, u64) = (64, 192);
 
-/// As many operations as are looked at together at least, whatever there is: with fewer, each row would be read again and again.
+/// Minimum number of operations in a stretch, whatever the memory: with fewer, each row would be read many times.
 const FEWEST_ROWS: u64 = 1 << 13;
 
 impl Budget {
-    /// As much as it needs.
+    /// No limit.
     pub const ANY: Budget = Budget(ByteSize(u64::MAX));
 
-    /// What the program takes before it has read anything is near this.
+    /// Smallest limit; approximately the memory of the program before it reads anything.
     pub const LEAST: ByteSize = ByteSize(32 << 20);
 
-    /// So much.
+    /// Limit of `size`.
     pub const fn new(size: ByteSize) -> Budget {
         Budget(size)
     }
 
-    /// As many of `threads` as there is room for.
+    /// Returns how many of `threads` fit into memory.
     pub fn threads(self, threads: NonZeroUsize, need: Need) -> NonZeroUsize {
         let room = usize::try_from(self.0.0.saturating_sub(need.once) / need.of_thread.max(1)).unwrap_or(usize::MAX);
         NonZeroUsize::new(room).map_or(NonZeroUsize::MIN, |room| threads.min(room))
     }
 
-    /// Of so many rows, at most `most`, the order may be looked at together by each of `threads`: half of the budget.
+    /// Returns the number of rows, at most `most`, in a stretch of each of `threads`; they take half of the limit.
     pub fn stretch_rows(self, threads: NonZeroUsize, most: u64) -> u64 {
         (self.0.0 / 2 / OF_A_ROW / threads.get() as u64).clamp(FEWEST_ROWS.min(most), most)
     }
 
-    /// As many accounts may each of `threads` keep open: a sixteenth of the budget.
+    /// Returns the number of accumulators that each of `threads` may keep open: a sixteenth of the limit.
     pub fn accounts(self, threads: NonZeroUsize) -> usize {
         let room = usize::try_from(self.0.0 / 16 / OF_AN_ACCOUNT / threads.get() as u64).unwrap_or(usize::MAX);
         room.clamp(FEWEST_ACCOUNTS, MOST_ACCOUNTS)
     }
 
-    /// Why no more is to be read: more than that is taken by now, where the kernel tells.
+    /// Returns a message if the limit is exceeded now, where the kernel reports memory use.
     pub fn refusal(self) -> Option<String> {
         self.refusal_beyond(ByteSize(0))
     }
 
-    /// Why, where it is by more than `slack`.
+    /// Returns a message if the limit is exceeded by more than `slack`.
     fn refusal_beyond(self, slack: ByteSize) -> Option<String> {
         let taken = resident().filter(|taken| taken.0 > self.0.0.saturating_add(slack.0))?;
         Some(format!(
-            "this takes more than {} of memory, {} now: expected a larger --memory, or a narrower selection (--since, --until, --layer, \
+            "memory limit of {} exceeded, {} in use: expected a larger --memory, or a narrower selection (--since, --until, --layer, \
              --process, …)",
             self.0.display().iec(),
             taken.display().iec()
         ))
     }
 
-    /// Whether more than that is taken by now.
+    /// Checks memory use against the limit.
     ///
     /// # Errors
-    /// Where it is.
+    /// If the limit is exceeded.
     pub fn check(self) -> Result<()> {
         self.refusal().map_or(Ok(()), |why| bail!("{why}"))
     }
 }
 
-/// What is resident of this process (`resident` of `/proc/PID/statm`, proc_pid_statm(5)), which is told in pages.
+/// Returns the resident memory of this process (`resident` of `/proc/PID/statm`, proc_pid_statm(5), in pages).
 fn resident() -> Option<ByteSize> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(little.stretch_rows(threads(64), 1 << 19), FEWEST_ROWS);
         assert_eq!(little.stretch_rows(threads(1), 7), 7, "a test may want fewer");
         assert_eq!([little, Budget::ANY].map(|budget| budget.accounts(threads(2))), [FEWEST_ACCOUNTS, MOST_ACCOUNTS]);
-        // A million processes leave room for one thread.
+        // A million processes fit into memory with one thread only.
         assert_eq!(more.threads(threads(8), summary.with_names(1_000_000)), threads(1));
         assert_eq!(more.threads(threads(8), summary.with_names(20_000)), threads(8));
     }
@@ -168,6 +169,6 @@ mod tests {
         assert!(resident().is_some_and(|taken| taken > ByteSize::mib(1)));
         assert!(Budget::ANY.check().is_ok());
         let error = Budget::new(ByteSize::kib(1)).check().expect_err("any process takes more");
-        assert!(error.to_string().starts_with("this takes more than 1.0 KiB of memory"), "{error}");
+        assert!(error.to_string().starts_with("memory limit of 1.0 KiB exceeded"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! What entities are called.
+//! Names of entities.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::entity::{Entity, FileId, device_number};
 use crate::files::Files;
 use crate::owners::{Owners, Told};
 
-/// The names of entities.
+/// Names of the entities of captures.
 pub struct Names<'a> {
     devices: Vec<HashMap<i32, &'a Device>>,
     owners: &'a [Owners<'a>],
@@ -19,12 +19,12 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// From these captures, their processes and their files, in the same order.
+    /// Creates the names from captures, their processes and their files, in the same order.
     pub fn new(captures: &'a [Capture], owners: &'a [Owners<'a>], files: &'a [Files]) -> Self {
         Names { devices: captures.iter().map(|c| by_number(&c.manifest)).collect(), owners, files }
     }
 
-    /// The name of an entity, which may be empty, and its id. A partial from a file may have entities of captures that there are not.
+    /// Returns the name of an entity, which may be empty, and its id. A partial result from a file may have entities of captures that do not exist.
     pub fn of(&self, entity: &Entity) -> (String, String) {
         match *entity {
             Entity::Process(capture, pid, start_ns) => {
@@ -49,7 +49,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What a process is called; nothing of what is none.
+    /// Returns the names of a process; empty for other entities.
     pub fn told(&self, entity: &Entity) -> Told {
         let Entity::Process(capture, pid, start_ns) = *entity else { return Told::default() };
         let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));

@@ -1,4 +1,4 @@
-//! What to know about a result, a line each.
+//! Notes on a result, one line each.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::options::Analyze;
 use crate::partial::{Finished, FinishedSystem, Sampled};
 use crate::trust::Trust;
 
-/// The lines about what was scanned.
+/// Returns the notes on the scanned rows.
 pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Trust) -> Vec<String> {
     let mut notes = choice.notes(captures, &finished.left_out);
     notes.extend(doubtful_note(&finished.doubtful));
@@ -26,7 +26,7 @@ pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Tr
     notes
 }
 
-/// What may be asked for. Only bounds tell of it.
+/// Note on rows that may match the filters. They count in bounds only.
 fn doubtful_note(doubtful: &Counts) -> Option<String> {
     let of_layer = |layer: &Layer| {
         let bytes = |direction| doubtful.moved(*layer, direction).bytes;
@@ -36,29 +36,28 @@ fn doubtful_note(doubtful: &Counts) -> Option<String> {
     };
     let layers: Vec<String> = Layer::ALL.iter().filter_map(of_layer).collect();
     (!layers.is_empty()).then(|| {
-        format!("may be asked for too, which nobody knows, and is in no number but in bounds: {}", layers.join("; "))
+        format!("may match the filters (owner or name unknown); counted in bounds only: {}", layers.join("; "))
     })
 }
 
 fn window_note(trust: &Trust) -> Option<String> {
-    let note =
-        "of a window of time: what was written back, or read ahead, on the other side of its ends is not in ratios";
+    let note = "time window: writeback and readahead beyond its ends are not in the ratios";
     trust.is_windowed.then(|| note.to_owned())
 }
 
-/// Why there is nothing to tell.
+/// Explains an empty result.
 pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful: &Counts) -> String {
     let names: Vec<String> = captures.iter().map(|capture| capture.directory.display().to_string()).collect();
     let captured = Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]);
     let captured: Vec<&str> = captured.map(|layer| layer.name()).collect();
     let what = match (captured.as_slice(), options.selection.words()) {
         ([], None) => "nothing to analyze: no layer was captured".to_owned(),
-        ([], Some(words)) => format!("nothing to analyze: no layer that was captured is asked for ({words})"),
+        ([], Some(words)) => format!("nothing to analyze: no captured layer matches the filters ({words})"),
         (_, None) if captures.iter().all(|capture| capture.manifest.is_imported()) => {
-            "nothing to analyze: no request of the trace is left".to_owned()
+            "nothing to analyze: no request of the trace remains".to_owned()
         }
         (layers, None) => format!(
-            "nothing to analyze: there is not a single row of {}; expected I/O while it was recorded{}",
+            "nothing to analyze: no rows of {}; expected I/O during the recording{}",
             layers.join(", "),
             captures
                 .iter()
@@ -66,20 +65,20 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
                 .map_or(String::new(), |words| format!(" with {words}"))
         ),
         (layers, Some(words)) => {
-            let certain = if *doubtful == Counts::default() { "" } else { " known to be" };
-            format!("nothing to analyze: there is nothing of {} that is{certain} {words}", layers.join(", "))
+            let certain = if *doubtful == Counts::default() { "" } else { "are known to " };
+            format!("nothing to analyze: no rows of {} {certain}match the filters ({words})", layers.join(", "))
         }
     };
-    let left_out = trust.notes.iter().filter(|note| note.contains("left out: "));
+    let left_out = trust.notes.iter().filter(|note| note.contains("excluded: "));
     let left_out: String = left_out.map(|note| format!("; {note}")).collect();
     format!("{}: {what}{left_out}", names.join(", "))
 }
 
-/// From which part of what was read through mappings on, and from which read amplification on, there is a note.
+/// Minimum share of bytes read through mappings, and minimum read amplification, for a note.
 const MOSTLY_MAPPED: (f64, f64) = (0.5, 2.0);
 
-/// Why read amplification is high where hardly anything was read by calls: a program that starts is read ahead in large pieces, and of
-/// these the pages that faulted alone count as asked for.
+/// Explains high read amplification with few bytes read by calls. A program that starts is read ahead in large pieces, of which only the pages that
+/// faulted count as read by the application.
 fn mapping_note(finished: &Finished, trust: &Trust) -> Option<String> {
     if [Layer::Syscall, Layer::Fs, Layer::Block].iter().any(|layer| !trust.captured_of_total()[*layer as usize]) {
         return None;
@@ -89,14 +88,14 @@ fn mapping_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let ratio = read.device() as f64 / Some(read.application()).filter(|bytes| *bytes > 0)? as f64;
     (share >= MOSTLY_MAPPED.0 && ratio >= MOSTLY_MAPPED.1).then(|| {
         format!(
-            "R_AMP {ratio:.2}: {:.0} % of what entered the page cache to be read came by faults of mappings, as programs and libraries do \
-             when they start; of that only the pages that faulted count as read by the application",
+            "R_AMP {ratio:.2}: {:.0} % of the bytes read into the page cache came through faults of mappings, as when programs and libraries \
+             start; only the pages that faulted count as read by the application",
             share * 100.0
         )
     })
 }
 
-/// One layer's view of it: the same bytes pass the VFS again.
+/// Counts one layer only: the same bytes pass the VFS again.
 fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
     let rows = finished.memory.ops(layer);
@@ -104,17 +103,17 @@ fn memory_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let bytes = moved(Direction::Read).saturating_add(moved(Direction::Write));
     (rows > 0).then(|| {
         let operations = if rows == 1 { "operation" } else { "operations" };
-        format!("left out: {rows} {layer} {operations} ({bytes} bytes) on files in memory, which reach no device")
+        format!("excluded: {rows} {layer} {operations} ({bytes} bytes) on files in memory, which reach no device")
     })
 }
 
-/// One layer's view of it, as of files in memory.
+/// Counts one layer only, as for files in memory.
 fn served_note(finished: &Finished, trust: &Trust) -> Option<String> {
     let layer = *[Layer::Syscall, Layer::Vfs].iter().find(|layer| trust.captured[**layer as usize])?;
     let [read, write] = [Direction::Read, Direction::Write].map(|direction| finished.served.moved(layer, direction));
     (finished.served.ops(layer) > 0).then(|| {
         format!(
-            "counted once: daemons of FUSE file systems serve calls on these; of their own calls {} reads ({} bytes) and {} writes ({} \
+            "counted once: FUSE daemons serve calls that are counted already; of their own calls {} reads ({} bytes) and {} writes ({} \
              bytes) are in no total",
             read.ops, read.bytes, write.ops, write.bytes
         )
@@ -136,7 +135,7 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
         .collect();
     (!unowned.is_empty()).then(|| {
         format!(
-            "bytes written to devices that no one process caused: {}; they are in W_AMP of the total row only",
+            "bytes written to devices, not attributable to a process: {}; they are in W_AMP of the total row only",
             unowned.join(", ")
         )
     })
@@ -146,7 +145,7 @@ fn sampled_note(finished: &Finished) -> Option<String> {
     let Sampled { rows, greatest } = finished.sampled;
     (rows > 0).then(|| {
         format!(
-            "sampled: {rows} of {} rows stand for up to {greatest} events each (--cpu-limit): operations, bytes, ratios and \
+            "sampled: {rows} of {} rows represent up to {greatest} events each (--cpu-limit): operations, bytes, ratios and \
              percentiles are estimates",
             finished.rows
         )
@@ -154,6 +153,6 @@ fn sampled_note(finished: &Finished) -> Option<String> {
 }
 
 fn values_notes(finished: &Finished) -> Vec<String> {
-    let ignored = finished.checked.ignored().map(|ignored| format!("ignored, because it cannot be true: {ignored}"));
+    let ignored = finished.checked.ignored().map(|ignored| format!("ignored, invalid: {ignored}"));
     ignored.into_iter().chain(finished.checked.overflown()).collect()
 }

@@ -1,4 +1,4 @@
-//! What a run is asked to do, whoever asks: no command line, no defaults.
+//! Options of a run, without a command line and without defaults.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,49 +15,49 @@ use crate::store::Partials;
 use crate::tables::top::By;
 use crate::trust::PartialRows;
 
-/// What is to be found out.
+/// Analysis to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Analysis {
-    /// Operations, bytes and amplification by system, and all that goes with it.
+    /// Operations, bytes and amplification by system, with latency and loss.
     Summary,
     /// Bytes from the application to the device, by system, process, cgroup, file and device.
     Amplification,
-    /// Distributions of durations.
+    /// Latency distributions.
     Latency,
-    /// What happened when.
+    /// Operations, bytes, latency, queue depth and loss by time window.
     Timeline,
-    /// How large operations are.
+    /// Operation sizes.
     Sizes,
-    /// Where operations are in time and duration, and requests in time and place.
+    /// Distributions of operations over time and latency, and of requests over time and device offset.
     Heatmap,
-    /// Which blocks of files and disks operations touch.
+    /// Distinct blocks of files and disks that operations touch.
     Footprint,
-    /// Where operations are, one after the other.
+    /// Access pattern: offsets of consecutive operations.
     Pattern,
-    /// When they begin, one after the other.
+    /// Interarrival times.
     Arrivals,
-    /// How many are under way.
+    /// Queue depth.
     Queue,
-    /// Where the time of calls goes, across layers.
+    /// Latency breakdown of calls by layer.
     Path,
-    /// What syncs force out, and how long they take.
+    /// Latency of syncs and the I/O that they force.
     Sync,
-    /// What the page cache did for reads and writes.
+    /// Page cache statistics of reads and writes.
     Cache,
-    /// All there is.
+    /// All analyses.
     Report,
-    /// What other captures are held against.
+    /// Metrics that are compared with those of other captures.
     Compare,
-    /// Operations one by one, no more than so many.
+    /// Individual operations, at most this many.
     Trace(usize),
-    /// Whether captures can be trusted.
+    /// Data quality checks.
     Quality,
-    /// Who did most: by what, and how many in each scope and layer.
+    /// Most active entities: sort key, and rows per scope and layer.
     Top(By, usize),
 }
 
 impl Analysis {
-    /// Its command.
+    /// Returns the name of its command.
     pub const fn name(self) -> &'static str {
         match self {
             Analysis::Summary => "summary",
@@ -82,50 +82,50 @@ impl Analysis {
     }
 }
 
-/// What an analysis is asked to do.
+/// Options of an analysis.
 #[derive(Debug, Clone)]
 pub struct Analyze {
-    /// What is to be found out.
+    /// Analysis to run.
     pub analysis: Analysis,
     /// Captures, merged into one result.
     pub captures: Vec<PathBuf>,
-    /// What of them.
+    /// Filters on the captures.
     pub selection: Selection,
-    /// Where CSV files go; without it none are written.
+    /// Output directory; without it no tables are written.
     pub out: Option<PathBuf>,
-    /// How tables are written there.
+    /// Format of the tables.
     pub format: Format,
-    /// What is done where not all rows are there that were written, or too many.
+    /// Handling of tables with missing or surplus rows.
     pub partial_rows: PartialRows,
-    /// Rules that are asked before the built-in ones.
+    /// File of rules that precede the built-in ones.
     pub rules: Option<PathBuf>,
-    /// The level of stacked devices that totals are of.
+    /// Stacking level of the devices that totals count.
     pub level: Wanted,
-    /// Threads that scan.
+    /// Number of scan threads.
     pub threads: NonZeroUsize,
-    /// What it may take of memory.
+    /// Memory limit.
     pub memory: Budget,
-    /// What is done with partials in files.
+    /// Use of files of partial results.
     pub partials: Partials,
-    /// How percentiles are kept.
+    /// Precision of percentiles.
     pub precision: Precision,
-    /// About how many rows are looked at together where it depends on their order; without it as many as there is room for.
+    /// Approximate number of rows in a stretch that is processed in time order; without it as many as fit into memory.
     pub stretch_rows: Option<u64>,
-    /// How long the windows of a timeline are; without it a second, or as much as there is room for.
+    /// Length of the windows of a timeline; without it one second, or more if there would be too many windows.
     pub window: Option<Duration>,
 }
 
-/// How long the windows of a timeline are at least, unless the user wants something else.
+/// Minimum length of the windows of a timeline, unless the user requests another.
 const WINDOW: Duration = Duration::from_secs(1);
 
 impl Analyze {
-    /// Whether `analysis` is to be done, alone or among all.
+    /// Whether `analysis` runs, alone or as part of several.
     fn does(&self, analysis: Analysis) -> bool {
         let is_compared = matches!(analysis, Analysis::Timeline | Analysis::Path | Analysis::Sync | Analysis::Cache);
         [analysis, Analysis::Report].contains(&self.analysis) || self.analysis == Analysis::Compare && is_compared
     }
 
-    /// Whether it matters to what is asked for which cgroup, file and disk something is of.
+    /// Whether the result depends on the cgroups, files and disks of operations.
     pub fn needs_entities(&self) -> bool {
         let of_analysis = match self.analysis {
             Analysis::Latency | Analysis::Timeline | Analysis::Sizes | Analysis::Heatmap | Analysis::Quality => false,
@@ -146,12 +146,12 @@ impl Analyze {
         of_analysis || self.selection.entities.iter().any(|patterns| !patterns.is_empty())
     }
 
-    /// Whether it is asked for what calls wait for.
+    /// Whether the waits of calls in lower layers are requested.
     fn crosses(&self) -> bool {
         [Analysis::Path, Analysis::Sync, Analysis::Cache].into_iter().any(|analysis| self.does(analysis))
     }
 
-    /// What a scan is to keep for it.
+    /// Returns the scan settings of the analysis.
     pub fn settings(&self) -> Settings {
         let width_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
         let windows = Windows { width_ns, most: if self.window.is_some() { MOST_WINDOWS } else { MOST_UNASKED } };
@@ -177,46 +177,46 @@ impl Analyze {
         Settings { stretch_rows: self.memory.stretch_rows(self.room(&settings, 0), most), ..settings }
     }
 
-    /// As many threads as there is room for, to keep that of so many processes and files.
+    /// Returns the number of threads that fit into memory, with this many processes and files.
     pub fn room(&self, settings: &Settings, names: usize) -> NonZeroUsize {
         self.memory.threads(self.threads, Need::of(settings).with_names(names))
     }
 }
 
-/// What a comparison is asked to do.
+/// Options of a comparison.
 #[derive(Debug, Clone)]
 pub struct Compare {
-    /// Captures, each a repeat.
+    /// Baseline captures, each a repeat.
     pub before: Vec<PathBuf>,
-    /// Those that are held against them.
+    /// Captures that are compared with the baseline.
     pub after: Vec<PathBuf>,
-    /// How each is analyzed, and where results go.
+    /// Options of the analysis of each capture, and of the output.
     pub analyze: Analyze,
-    /// How often an interval is to have the true value, such as 0.95.
+    /// Confidence level of the intervals, such as 0.95.
     pub confidence: f64,
 }
 
-/// What the program is asked to do.
+/// Command of the program.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// An analysis of captures.
+    /// Analysis of captures.
     Analyze(Box<Analyze>),
-    /// A comparison of captures.
+    /// Comparison of captures.
     Compare(Box<Compare>),
-    /// A share of an analysis of captures, to be merged later.
+    /// Share of an analysis of captures, to be merged later.
     Partial(Box<Analyze>),
-    /// A capture of a published trace.
+    /// Import of a trace as a capture.
     Import(Import),
-    /// Captures that were cut off are made whole.
+    /// Repair of incomplete captures.
     Recover(Vec<PathBuf>),
-    /// Take arguments out of command lines.
+    /// Removal of arguments from recorded command lines.
     Redact(crate::redact::Redact),
-    /// The documentation of tables and columns.
+    /// Documentation of tables and columns.
     Schema,
 }
 
 impl Command {
-    /// What it may take of memory. What makes, repairs or changes captures takes little, whatever their size.
+    /// Returns the memory limit. Commands that create, repair or rewrite captures need little memory, whatever the size of the captures.
     pub fn memory(&self) -> Budget {
         match self {
             Command::Analyze(options) | Command::Partial(options) => options.memory,

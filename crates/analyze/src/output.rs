@@ -1,4 +1,4 @@
-//! Where results go: files that appear whole or not at all, and a terminal that may go away.
+//! Output of results: files that appear complete or not at all, and terminals that may close.
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::{Dir, FOLDER_MODE, Undo};
 use iostrata_capture::plain;
 
-/// A directory for results, which may be one that others may write to: no link in it is followed.
+/// Directory for results. Others may have write access to it: no link in it is followed.
 #[derive(Debug)]
 pub struct Directory {
     dir: Dir,
@@ -16,8 +16,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// The directory at `path`, created if needed. An error if something else is there. Until the files of it are finished what is made is taken
-    /// away again.
+    /// Opens the directory at `path`; creates it if needed. It is an error if something else is there. New directories are removed again unless the
+    /// files are finished.
     pub fn create(path: &Path) -> Result<Directory> {
         if path.exists() && !path.is_dir() {
             bail!("{}: not a directory, expected a directory for results", path.display());
@@ -26,17 +26,17 @@ impl Directory {
         Ok(Directory { dir, _undo: undo })
     }
 
-    /// Files that are to appear in it, none yet.
+    /// Starts a set of files in it.
     pub fn files(&self) -> Files<'_> {
         Files { directory: self, names: Vec::new() }
     }
 
-    /// What the file called `name` is called in messages.
+    /// Returns the path of the file `name` for messages.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// What is in the file called `name`, if it can be read.
+    /// Returns the content of the file `name`, if it can be read.
     pub fn read(&self, name: &str) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         self.dir.open_file(name).ok()?.read_to_end(&mut bytes).ok()?;
@@ -44,8 +44,7 @@ impl Directory {
     }
 }
 
-/// Files that are being written. Each is complete on disk before the first takes its name, so that a full disk leaves the results of an earlier
-/// run as they were.
+/// Files that are being written. All are complete on disk before the first gets its name, so that a full disk leaves earlier results unchanged.
 #[derive(Debug)]
 pub struct Files<'a> {
     directory: &'a Directory,
@@ -53,18 +52,18 @@ pub struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Writes one.
+    /// Writes a file.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         self.add_with(name, |to| Ok(to.write_all(bytes)?))
     }
 
-    /// Writes one that need never be in memory as a whole.
+    /// Writes a file that need not be in memory as a whole.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn add_with(&mut self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> Result<()>) -> Result<()> {
         let temporary = temporary(name);
         self.names.push(name.to_owned());
@@ -74,19 +73,19 @@ impl Files<'_> {
             write(&mut to)?;
             Ok(to.into_inner().map_err(|error| error.into_error())?.sync_all()?)
         };
-        // Not as what it is called until then, which nobody asked for.
+        // Messages name the final file, not the temporary one.
         written().with_context(|| format!("{}: cannot write", self.directory.path(name).display()))
     }
 
-    /// Their names, in the order in which they were written.
+    /// Returns the names of the files, in the order of writing.
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Gives them their names.
+    /// Renames the files to their final names.
     ///
     /// # Errors
-    /// Where one of these is taken by what no file can replace; then none has its name.
+    /// If one of these names belongs to something that a file cannot replace; then no file is renamed.
     pub fn finish(mut self) -> Result<()> {
         let names: Vec<_> = self.names.iter().map(|name| (temporary(name), name.clone())).collect();
         self.directory.dir.rename_all(&names)?;
@@ -100,13 +99,13 @@ fn temporary(name: &str) -> String {
 }
 
 impl Drop for Files<'_> {
-    /// Whatever made writing fail may also stop this; nobody takes the names for results.
+    /// The cause of a failed write may also make this fail; the temporary names are not mistaken for results.
     fn drop(&mut self) {
         self.names.iter().for_each(|name| drop(self.directory.dir.remove(temporary(name))));
     }
 }
 
-/// Writes `text` to the terminal or pipe `to`. A reader that has seen enough is no error.
+/// Writes `text` to the terminal or pipe `to`. A reader that closes early is no error.
 pub fn print(to: &mut dyn Write, text: &str) -> Result<()> {
     match to.write_all(plain::lines(text).as_bytes()).and_then(|()| to.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
@@ -114,7 +113,7 @@ pub fn print(to: &mut dyn Write, text: &str) -> Result<()> {
     }
 }
 
-/// What went wrong, on one line. A cause that the message before it already quotes is not repeated.
+/// Formats an error on one line. A cause that the previous message already quotes is not repeated.
 pub fn message(error: &anyhow::Error) -> String {
     let mut message = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -127,12 +126,12 @@ pub fn message(error: &anyhow::Error) -> String {
     one_line(&message)
 }
 
-/// `1 row`, `2 rows`.
+/// Formats a number with a noun: `1 row`, `2 rows`.
 pub fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// `text` on one line, with what a terminal would obey or not show as [`plain::visible`] has it.
+/// Returns `text` on one line; control and invisible characters are escaped by [`plain::visible`].
 pub fn one_line(text: &str) -> String {
     plain::visible(&text.trim().replace(['\n', '\t'], " ")).into_owned()
 }

@@ -1,7 +1,6 @@
-//! Which system an event belongs to: the capture's process table, judged once by the rules and shared by all threads.
+//! Attribution of events to systems: the process table of a capture, evaluated once by the rules and shared by all threads.
 //!
-//! There may be a million processes, each of which lived for a moment: a row of the table takes some forty bytes here, and what it is called a few
-//! more, packed.
+//! There may be a million short-lived processes. A row of the table takes about forty bytes in memory, and its compressed names a few more.
 
 use std::collections::HashMap;
 
@@ -16,82 +15,82 @@ use iostrata_capture::tables::{ProcessTable, ProcessView};
 use crate::memory::Budget;
 use crate::texts::{List, Names, Records};
 
-/// What a process was from some moment on.
+/// System and start of a process from some time on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// An index below [`Owners::systems`].
+    /// Index below [`Owners::systems`].
     pub system: usize,
-    /// When the process started.
+    /// Start of the process.
     pub start_ns: i64,
 }
 
-/// A span, and the first and the last moment at which it is the one to be found.
+/// Result of a lookup: a span, and the period in which lookups return it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found {
-    /// The span.
+    /// Span.
     pub span: Span,
-    /// From when until when.
+    /// First and last moment of the period.
     pub held: (i64, i64),
 }
 
-/// What a process is called.
+/// Names of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Told {
-    /// Its command name, which is that of its first thread, and never that of what is no process.
+    /// Command name of its first thread; empty for anything other than a process.
     pub comm: String,
-    /// The path of its executable; empty where it is not known.
+    /// Path of the executable; empty if unknown.
     pub exe: String,
-    /// Its command line; empty where it is not known.
+    /// Command line; empty if unknown.
     pub cmdline: String,
 }
 
-/// A row of the process table.
+/// Row of the process table.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     from_ns: i64,
     start_ns: i64,
     pid: i32,
     system: u32,
-    /// The number of what it is called, and before [`Owners::settle`] its own.
+    /// Number of the texts of the process; before [`Owners::settle`], of the row.
     text: u32,
 }
 
-/// What is looked for while the table is read.
+/// State while the table is read.
 #[derive(Default)]
 struct Met {
     names: Names,
-    /// By id of a cgroup when it had which path, last.
+    /// Time and number of the texts with the latest path, by cgroup id.
     cgroups: HashMap<i64, (i64, u32), RandomState>,
 }
 
-/// In which order rows are looked at.
+/// Key of a lookup.
 #[derive(Debug, Clone, Copy)]
 enum Order {
-    /// Those of a process id.
+    /// Rows of a process id.
     OfPid(i32),
-    /// Those of a process id and start.
+    /// Rows of a process id and start.
     OfStart(i32, i64),
 }
 
-/// The systems of a capture's processes over time.
+/// Systems of the processes of a capture over time.
 pub struct Owners<'a> {
     rules: &'a Systems,
     names: List,
-    /// By process id and time, and where that is the same, as they came.
+    /// Rows by process id and time, then in the order of the capture.
     rows: Vec<Row>,
-    /// Their numbers by process id, start and time; none where that is the same order.
+    /// Row numbers by process id, start and time; empty if that is the order of `rows`.
     by_start: Vec<u32>,
     /// Command name, executable, command line, and path of the cgroup.
     texts: Records<4>,
-    /// By id of a cgroup the record that has its path.
+    /// Number of the texts with the path, by cgroup id.
     cgroups: Vec<(i64, u32)>,
 }
 
 impl<'a> Owners<'a> {
-    /// Reads the process table of `capture`, within `memory`. Its size follows the number of processes, not of events.
+    /// Reads the process table of `capture`, within `memory`. The size grows with the number of processes, not of events.
     ///
     /// # Errors
-    /// Where the table cannot be read, or takes more memory than it may.
+    /// If the table cannot be read, or exceeds the memory limit.
     pub fn load(capture: &Capture, rules: &'a Systems, memory: Budget) -> Result<Owners<'a>> {
         let (names, rows, by_start, texts, cgroups) = Default::default();
         let mut owners = Owners { rules, names, rows, by_start, texts, cgroups };
@@ -131,7 +130,7 @@ impl<'a> Owners<'a> {
         }
     }
 
-    /// Puts rows in order. Of rows of the same moment the later one in the capture counts.
+    /// Sorts the rows. Of rows with the same time the last in the capture counts.
     fn settle(&mut self, cgroups: HashMap<i64, (i64, u32), RandomState>) {
         let Owners { rows, by_start, .. } = self;
         rows.sort_unstable_by_key(|row| (row.pid, row.from_ns, row.text));
@@ -140,7 +139,7 @@ impl<'a> Owners<'a> {
             by_start.extend(0..u32::try_from(rows.len()).unwrap_or(u32::MAX));
             by_start.sort_unstable_by_key(|number| of_start(&rows[*number as usize]));
         }
-        // A process is called what was told last.
+        // The latest names of a process apply to all of its rows.
         let place = |at: usize| if by_start.is_empty() { at } else { by_start[at] as usize };
         let mut begin = 0;
         while let Some(Row { pid, start_ns, .. }) = rows.get(begin).map(|_| rows[place(begin)]) {
@@ -148,7 +147,7 @@ impl<'a> Owners<'a> {
                 let row = &rows[place(*at)];
                 (row.pid, row.start_ns) == (pid, start_ns)
             });
-            // They are in the order of their time, and of one moment in that of the capture.
+            // They are in time order, and at the same time in the order of the capture.
             let count = alike.count();
             let last = rows[place(begin + count - 1)].text;
             (begin..begin + count).for_each(|at| rows[place(at)].text = last);
@@ -158,39 +157,39 @@ impl<'a> Owners<'a> {
         self.cgroups.sort_unstable();
     }
 
-    /// How many rows it has.
+    /// Number of rows.
     pub fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many systems the process table has; their indexes are below this.
+    /// Number of systems in the process table; their indexes are below it.
     pub fn systems(&self) -> usize {
         self.names.len()
     }
 
-    /// The name of the system with this index.
+    /// Returns the name of the system with this index.
     pub fn name(&self, system: usize) -> &str {
         self.names.get(system as u32)
     }
 
-    /// What process `pid` was at `ts_ns`: by its last row not after it, or by its first row where all are later; `None`
-    /// where the process table does not have the pid.
+    /// Returns the span of process `pid` at `ts_ns`: that of its last row at or before that time, or of its first row if all are later. `None` if
+    /// the process table does not have the pid.
     pub fn find(&self, pid: i32, ts_ns: i64) -> Option<Found> {
         self.at(Order::OfPid(pid), ts_ns)
     }
 
-    /// What the process was that started at `start_ns`, by its last row not after `ts_ns` or else its first one: not what the one
-    /// was that had its id at another time.
+    /// Returns the span of the process that started at `start_ns`: that of its last row at or before `ts_ns`, or of its first row. Other processes
+    /// with the same id do not count.
     pub fn find_started(&self, pid: i32, start_ns: i64, ts_ns: i64) -> Option<Found> {
         self.at(Order::OfStart(pid, start_ns), ts_ns)
     }
 
-    /// What process `pid` was between two moments: each system and start, and from when on it was that.
+    /// Returns the systems and starts of process `pid` between two moments, each with the time from which it applies.
     pub fn all(&self, pid: i32, within: (i64, i64)) -> impl Iterator<Item = (i64, &str, i64)> {
         self.among(Order::OfPid(pid), within)
     }
 
-    /// What the process was between two moments that started at `start_ns`, likewise.
+    /// Returns the same for the process that started at `start_ns`.
     pub fn all_started(
         &self,
         (pid, start_ns): (i32, i64),
@@ -206,7 +205,7 @@ impl<'a> Owners<'a> {
         }
     }
 
-    /// How many rows are before the first of which `is_before` does not hold.
+    /// Number of rows before the first for which `is_before` is false.
     fn partition(&self, order: Order, is_before: impl Fn(&Row) -> bool) -> usize {
         let (mut begin, mut end) = (0, self.rows.len());
         while begin < end {
@@ -216,7 +215,7 @@ impl<'a> Owners<'a> {
         begin
     }
 
-    /// Whether the row at this place, if there is one, is of those that are looked at.
+    /// Whether there is a row at this position that matches the key.
     fn is_of(&self, order: Order, place: usize) -> bool {
         place < self.rows.len() && {
             let row = self.row(order, place);
@@ -227,7 +226,7 @@ impl<'a> Owners<'a> {
         }
     }
 
-    /// The place behind the last of them that does not begin after `ts_ns`.
+    /// Returns the position after the last matching row that begins at or before `ts_ns`.
     fn after(&self, order: Order, ts_ns: i64) -> usize {
         match order {
             Order::OfPid(pid) => self.partition(order, |row| (row.pid, row.from_ns) <= (pid, ts_ns)),
@@ -237,7 +236,7 @@ impl<'a> Owners<'a> {
         }
     }
 
-    /// The last of them that does not begin after `ts_ns`, or the first where all do.
+    /// Returns the last matching row that begins at or before `ts_ns`, or the first if all are later.
     fn at(&self, order: Order, ts_ns: i64) -> Option<Found> {
         let after = self.after(order, ts_ns);
         let is_before = |places: usize| after.checked_sub(places).is_some_and(|place| self.is_of(order, place));
@@ -247,7 +246,7 @@ impl<'a> Owners<'a> {
         }
         let row = self.row(order, place);
         let from_ns = if is_before(2) { row.from_ns } else { i64::MIN };
-        // Of spans that begin at once the last is found.
+        // The last of several spans with the same begin is returned.
         let has_next = self.is_of(order, place + 1);
         let next = if has_next { self.row(order, place + 1).from_ns.saturating_sub(1) } else { i64::MAX };
         Some(Found { span: Span { system: row.system as usize, start_ns: row.start_ns }, held: (from_ns, next) })
@@ -259,14 +258,14 @@ impl<'a> Owners<'a> {
         let first = if is_found { after - 1 } else { after };
         let places = (first..self.rows.len()).take_while(move |place| self.is_of(order, *place));
         let rows = places.enumerate().map(move |(number, place)| (number == 0, self.row(order, place)));
-        // The first is what it was until the second.
+        // The first row applies until the second.
         let rows = rows.take_while(move |(is_first, row)| *is_first || row.from_ns <= last_ns);
         rows.map(|(is_first, row)| {
             (if is_first { i64::MIN } else { row.from_ns }, self.name(row.system as usize), row.start_ns)
         })
     }
 
-    /// What a process is called that the process table has.
+    /// Returns the names of a process in the process table.
     pub fn told(&self, pid: i32, start_ns: i64) -> Option<Told> {
         let order = Order::OfStart(pid, start_ns);
         let place = self.partition(order, |row| (row.pid, row.start_ns) < (pid, start_ns));
@@ -275,14 +274,14 @@ impl<'a> Owners<'a> {
         Some(Told { comm, exe, cmdline })
     }
 
-    /// The path of a cgroup that a process in the process table was in.
+    /// Returns the path of a cgroup of a process in the process table.
     pub fn cgroup(&self, id: i64) -> Option<String> {
         let at = self.cgroups.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let [.., path] = self.texts.get(self.cgroups[at].1);
         Some(path)
     }
 
-    /// The name of the system of a process of which nothing but the command name is known.
+    /// Returns the name of the system of a process with only a known command name.
     pub fn by_comm(&self, comm: Option<&str>) -> String {
         self.rules.name_of(&Identity { comm, ..Identity::default() })
     }

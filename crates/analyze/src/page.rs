@@ -1,4 +1,4 @@
-//! `report.html`: a report on one page that needs nothing else, neither a network nor scripts.
+//! `report.html`: a self-contained report on one page, without scripts or network access.
 
 mod axis;
 mod chart;
@@ -19,23 +19,23 @@ use crate::tables::{Results, Table};
 use figures::Figure;
 use listing::Listing;
 
-/// The name of the file.
+/// File name of the page.
 pub const FILE_NAME: &str = "report.html";
 
 const TEMPLATE: &str = include_str!("page/report.html");
 
-/// What the page says.
+/// Data of the page template.
 #[derive(Serialize)]
 struct Page {
     title: String,
     tool: &'static str,
     captures: Vec<Source>,
-    /// What of them was asked for, in words.
+    /// Filters of the analysis, in words.
     only: Option<String>,
     verdict: &'static str,
-    /// Checks that found something to know.
+    /// Data-quality checks with a verdict other than good.
     found: Vec<Found>,
-    /// What to know of the result, a line each.
+    /// Notes on the result, one line each.
     notes: Vec<String>,
     figures: Vec<Figure>,
     listings: Vec<Listing>,
@@ -66,11 +66,11 @@ struct File {
     doc: String,
 }
 
-/// The page of a report: of `tables`, which are in files of that format, with what was asked for in words and the lines that are
+/// Renders the report page of `tables`, stored in files of `format`. `only` describes the filters in words; `notes` are the lines
 /// printed below the summary.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// Returns an error if a chart, a table or the template cannot be rendered.
 pub fn html(
     tables: &[Table],
     results: &Results,
@@ -86,14 +86,14 @@ pub fn html(
             host: one_line(&manifest.host.hostname),
             kernel: one_line(&manifest.host.kernel),
             from: one_line(&manifest.started_at),
-            to: manifest.stopped_at.as_deref().map_or_else(|| "not known".to_owned(), one_line),
+            to: manifest.stopped_at.as_deref().map_or_else(|| "unknown".to_owned(), one_line),
             command: one_line(&manifest.command_line.join(" ")),
         }
     };
     let hosts: Vec<String> = captures.iter().map(|capture| one_line(&capture.manifest.host.hostname)).collect();
     let found = checks.iter().filter(|check| check.verdict != Verdict::Good);
     let page = Page {
-        title: format!("I/O of {}", distinct(hosts).join(", ")),
+        title: format!("I/O report: {}", distinct(hosts).join(", ")),
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         captures: captures.iter().map(source).collect(),
         only,
@@ -112,7 +112,7 @@ pub fn html(
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    // Marks that turn the direction of writing would turn what is behind a name, too.
+    // A bidirectional control character in a name would also reorder the text after the name.
     environment.set_formatter(|out, state, value| match value.as_str() {
         Some(text) if !value.is_safe() => escape_formatter(out, state, &plain::lines(text).as_ref().into()),
         _ => escape_formatter(out, state, value),
@@ -126,7 +126,7 @@ pub fn html(
     Ok(html.into_bytes())
 }
 
-/// Each of them once, in their order.
+/// Removes duplicates; keeps the order of first occurrence.
 fn distinct(names: Vec<String>) -> Vec<String> {
     let mut seen: Vec<String> = Vec::new();
     names.into_iter().for_each(|name| {
@@ -137,7 +137,7 @@ fn distinct(names: Vec<String>) -> Vec<String> {
     seen
 }
 
-/// As Markdown has it, without its marks.
+/// Returns the first sentence of a Markdown text, without backticks.
 fn first_sentence(doc: &str) -> String {
     let end = doc.find(". ").map_or(doc.len(), |end| end + 1);
     doc[..end].replace('`', "")

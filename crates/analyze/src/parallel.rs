@@ -1,15 +1,16 @@
-//! Does many things at once. Each thread takes the next that nobody has, and keeps what comes of them together, so that memory follows the
-//! number of threads, not of things.
+//! Parallel execution of tasks. Each thread takes the next free task and accumulates its results, so that memory grows with the number of threads,
+//! not of tasks.
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
 
-/// Does things 0 to `count`. Each thread has a state of its own from `begin`, which `take` adds to; what `finish` makes of these is returned.
+/// Runs tasks 0 to `count`. Each thread starts with a state from `begin`; `take` adds the result of a task to it. Returns the results of `finish`
+/// for these states.
 ///
 /// # Errors
-/// That of the first thing that has one, whatever the number of threads: things are taken in order, and one that was taken is finished.
+/// The error of the first task that fails, for any number of threads: tasks are taken in order, and a task that was taken is finished.
 pub fn each<T, R: Send>(
     count: usize,
     threads: NonZeroUsize,
@@ -41,7 +42,7 @@ pub fn each<T, R: Send>(
         match result {
             Ok(Ok(state)) => states.push(state),
             Ok(Err(error)) => errors.push(error),
-            Err(_) => bail!("a thread ended unexpectedly; this is a mistake in iostrata-analyze"),
+            Err(_) => bail!("a thread ended unexpectedly; this is a bug in iostrata-analyze"),
         }
     }
     match errors.into_iter().min_by_key(|(index, _)| *index) {

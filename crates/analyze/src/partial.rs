@@ -1,4 +1,4 @@
-//! A partial: everything that a scan keeps of some rows. Partials merge in any order to the same result.
+//! Partial results: everything that a scan keeps of some rows. Partial results merge in any order to the same result.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +19,12 @@ use crate::loss::during::During;
 use crate::texts::{List, Names};
 use crate::valid::Checked;
 
-/// The aggregates of one system, of which there may be as many as processes. A new aggregate is a field here, and a line in each of the verbs below.
+/// Aggregates of one system. There may be as many systems as processes. A new aggregate is a field here, and a line in each of the methods below.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct System {
     /// Operations and bytes.
     pub counts: KeptCounts,
-    /// Durations.
+    /// Latency.
     pub latency: Latencies,
     /// Bytes from the application to the device.
     pub flows: KeptFlows,
@@ -38,17 +38,17 @@ impl System {
     }
 }
 
-/// Rows that stand for more than one event each.
+/// Rows that represent more than one event each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sampled {
-    /// How many.
+    /// Number of such rows.
     pub rows: u64,
-    /// For how many events one of them stands at most; 0 where there are none.
+    /// Maximum weight of these rows; 0 if there are none.
     pub greatest: u64,
 }
 
 impl Sampled {
-    /// Adds a row that stands for `weight` events.
+    /// Adds a row that represents `weight` events.
     pub fn add(&mut self, weight: u64) {
         self.combine(Sampled { rows: 1, greatest: weight });
     }
@@ -59,96 +59,96 @@ impl Sampled {
     }
 }
 
-/// What some rows come to.
+/// Sums and aggregates of some rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Partial {
     slots: Names,
     systems: Vec<System>,
     /// Bytes by process, cgroup, file and device.
     pub entities: Entities,
-    /// I/O on files in memory, which is left out of the systems because it reaches no device.
+    /// I/O on files in memory. It is in no system because it reaches no device.
     pub memory: Counts,
-    /// What of the systems serves calls that are counted too, and is in no total.
+    /// Operations of the systems that serve calls that are counted too; in no total.
     pub served: Counts,
-    /// Bytes of that.
+    /// Bytes of these operations.
     pub served_flows: Flows,
-    /// What may be asked for, and is in no system because nobody knows whose it is.
+    /// Unattributed operations that may match the filters; in no system.
     pub doubtful: Counts,
-    /// Whether there was anything that is asked for.
+    /// Whether any row matched the filters.
     pub selected: bool,
-    /// What is known of the values of rows.
+    /// Checks of the values of rows.
     pub checked: Checked,
-    /// Requests of other levels than the one that totals are of, in no system.
+    /// Requests of other levels than that of the totals; in no system.
     pub left_out: LeftOut,
-    /// Rows in the times in which something was lost.
+    /// Rows per loss window.
     pub during: During,
-    /// Rows that stand for more than one event.
+    /// Rows that represent more than one event.
     pub sampled: Sampled,
-    /// What happened when, if that was asked for.
+    /// Aggregates by time window, if requested.
     pub timeline: Option<Timeline>,
-    /// How large operations are, if that was asked for.
+    /// Operation sizes, if requested.
     pub sizes: Option<Sizes>,
-    /// Where operations are in time, duration and place, if that was asked for.
+    /// Operations by time, latency and offset, if requested.
     pub heatmap: Option<Heatmap>,
-    /// Which blocks are touched, if that was asked for.
+    /// Touched blocks, if requested.
     pub footprint: Option<Footprint>,
-    /// Operations one by one, if that was asked for.
+    /// Individual operations, if requested.
     #[serde(skip)]
     pub spans: Option<Spans>,
-    /// All rows, those in no system included.
+    /// Number of rows, including those in no system.
     pub rows: u64,
 }
 
-/// What all rows come to, systems in order of their names.
+/// Result of all rows.
 #[derive(Debug)]
 pub struct Finished {
-    /// By system.
+    /// Results by system.
     pub systems: Systems,
-    /// All systems together, but for what serves calls of others.
+    /// All systems together, except operations that serve calls of others.
     pub total: Counts,
-    /// Bytes of all systems together, but for what serves calls of others.
+    /// Bytes of all systems together, except operations that serve calls of others.
     pub total_flows: Flows,
-    /// What of the systems serves calls of others.
+    /// Operations of the systems that serve calls of others.
     pub served: Counts,
-    /// Bytes of that.
+    /// Bytes of these operations.
     pub served_flows: Flows,
     /// Bytes by process, cgroup, file and device, in order.
     pub entities: entity::Finished,
-    /// What each of these did, in order, if that was asked for.
+    /// Activity of each of these, in order, if requested.
     pub active: Vec<(Entity, Activity)>,
     /// I/O on files in memory, in no system.
     pub memory: Counts,
-    /// What may be asked for, and is in no system because nobody knows whose it is.
+    /// Unattributed operations that may match the filters; in no system.
     pub doubtful: Counts,
-    /// Whether there was anything that is asked for.
+    /// Whether any row matched the filters.
     pub selected: bool,
-    /// What is known of the values of rows.
+    /// Checks of the values of rows.
     pub checked: Checked,
-    /// Requests of other levels than the one that totals are of, in no system.
+    /// Requests of other levels than that of the totals; in no system.
     pub left_out: LeftOut,
-    /// Rows in the times in which something was lost.
+    /// Rows per loss window.
     pub during: During,
-    /// Rows that stand for more than one event.
+    /// Rows that represent more than one event.
     pub sampled: Sampled,
-    /// What happened when, if that was asked for.
+    /// Aggregates by time window, if requested.
     pub timeline: Vec<timeline::Finished>,
-    /// How long a window of it is.
+    /// Length of a time window.
     pub window_ns: i64,
-    /// How large operations are, if that was asked for.
+    /// Operation sizes, if requested.
     pub sizes: Vec<sizes::Finished>,
-    /// Where operations are in time, duration and place, if that was asked for.
+    /// Operations by time, latency and offset, if requested.
     pub heatmap: heatmap::Finished,
-    /// Which blocks are touched, if that was asked for.
+    /// Touched blocks, if requested.
     pub footprint: Footprint,
-    /// Operations one by one, if that was asked for.
+    /// Individual operations, if requested.
     pub spans: spans::Finished,
-    /// What depends on the order of operations, if that was asked for.
+    /// Results that depend on the order of operations, if requested.
     pub order: sequence::Finished,
-    /// All rows, those in no system included.
+    /// Number of rows, including those in no system.
     pub rows: u64,
 }
 
-/// What the rows of all systems come to, in order of their names.
+/// Results of all systems, in order of their names.
 #[derive(Debug)]
 pub struct Systems {
     names: List,
@@ -157,66 +157,66 @@ pub struct Systems {
     lost: LostByLayer,
 }
 
-/// What the rows of one system come to.
+/// Result of one system.
 #[derive(Debug, Clone, Copy)]
 pub struct FinishedSystem<'a> {
-    /// The system's name.
+    /// Name of the system.
     pub name: &'a str,
     system: &'a System,
     lost: &'a LostByLayer,
 }
 
 impl FinishedSystem<'_> {
-    /// Operations and bytes.
+    /// Returns operations and bytes.
     pub fn counts(&self) -> Counts {
         self.system.counts.get()
     }
 
-    /// How many operations.
+    /// Number of operations.
     pub fn ops(&self) -> u64 {
         self.system.counts.ops()
     }
 
-    /// Bytes from the application to the device.
+    /// Returns bytes from the application to the device.
     pub fn flows(&self) -> Flows {
         self.system.flows.get()
     }
 
-    /// Distributions of durations.
+    /// Returns latency distributions.
     pub fn latency(&self) -> Distributions {
         self.system.latency.distributions(self.lost)
     }
 }
 
 impl Systems {
-    /// How many there are.
+    /// Number of systems.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no system.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// The one at this place in order.
+    /// Returns the system at this position in the order.
     pub fn at(&self, place: usize) -> FinishedSystem<'_> {
         let slot = self.order[place];
         FinishedSystem { name: self.names.get(slot), system: &self.all[slot as usize], lost: &self.lost }
     }
 
-    /// All of them, by name.
+    /// Iterates over all systems, by name.
     pub fn iter(&self) -> impl Iterator<Item = FinishedSystem<'_>> {
         (0..self.len()).map(|place| self.at(place))
     }
 
-    /// The system of this name.
+    /// Returns the system with this name.
     pub fn called(&self, name: &str) -> Option<FinishedSystem<'_>> {
         let at = self.order.binary_search_by(|slot| self.names.get(*slot).cmp(name)).ok()?;
         Some(self.at(at))
     }
 
-    /// The places of those that did most operations, at most so many, in order.
+    /// Returns the positions of the systems with the most operations, at most `most`, in order.
     pub fn busiest(&self, most: usize) -> Vec<usize> {
         let mut places: Vec<usize> = (0..self.len()).collect();
         if places.len() > most {
@@ -229,7 +229,7 @@ impl Systems {
 }
 
 impl Partial {
-    /// The slot of the system called `name`, for [`Partial::system`].
+    /// Returns the slot of the system `name`, for [`Partial::system`].
     pub fn slot(&mut self, name: &str) -> u32 {
         let slot = self.slots.number(name);
         if slot as usize >= self.systems.len() {
@@ -238,7 +238,7 @@ impl Partial {
         slot
     }
 
-    /// Whether it can be added to others: one from a file may claim anything.
+    /// Whether it is consistent and can be merged: a file may have any content.
     pub fn is_sound(&self) -> bool {
         self.slots.list().len() == self.systems.len()
             && self.timeline.as_ref().is_none_or(Timeline::is_sound)
@@ -247,17 +247,17 @@ impl Partial {
             && self.footprint.as_ref().is_none_or(Footprint::is_sound)
     }
 
-    /// The names of systems by slot.
+    /// Returns the names of systems by slot.
     pub fn names(&self) -> Vec<&str> {
         self.slots.list().iter().collect()
     }
 
-    /// The system in `slot`, which [`Partial::slot`] of this partial returned.
+    /// Returns the system in `slot`, which [`Partial::slot`] of this partial result returned.
     pub fn system(&mut self, slot: u32) -> &mut System {
         &mut self.systems[slot as usize]
     }
 
-    /// All of them together: the first is taken as it is.
+    /// Merges all of them into the first.
     pub fn sum(partials: impl IntoIterator<Item = Partial>) -> Partial {
         let add = |mut sum: Partial, partial| {
             sum.combine(partial);
@@ -266,7 +266,7 @@ impl Partial {
         partials.into_iter().reduce(add).unwrap_or_default()
     }
 
-    /// Adds the rows that `other` has seen.
+    /// Merges the rows of `other`.
     pub fn combine(&mut self, other: Partial) {
         let mut slots = Vec::with_capacity(other.systems.len());
         for (name, system) in other.slots.list().iter().zip(other.systems) {
@@ -301,7 +301,7 @@ impl Partial {
         self.rows = self.rows.saturating_add(other.rows);
     }
 
-    /// The result, when `lost` is not in it; `order` is of the same rows.
+    /// Returns the result, which lacks the events in `lost`; `order` must be from the same rows.
     pub fn finish(mut self, lost: &LostByLayer, order: sequence::Finished) -> Finished {
         let spans = self.spans.take().map(|spans| {
             let by_slot = self.names().into_iter().map(str::to_owned).collect();
@@ -371,7 +371,7 @@ impl Partial {
     }
 }
 
-/// Adds to what may not have been asked for.
+/// Merges optional aggregates.
 fn combine<T>(mine: &mut Option<T>, theirs: Option<T>, combine: fn(&mut T, T)) {
     match (mine, theirs) {
         (Some(mine), Some(theirs)) => combine(mine, theirs),

@@ -1,14 +1,14 @@
-//! How far a scan is, on a terminal, where it takes long.
+//! Progress of a long scan on a terminal.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// What is done before is not worth a line.
+/// Delay before the line appears; shorter scans show none.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// A line on standard error, if that is a terminal.
+/// Progress line on standard error, if that is a terminal.
 pub struct Progress {
     bar: ProgressBar,
     began: Instant,
@@ -16,7 +16,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of so many steps, which `what` says.
+    /// Creates the progress of `steps` steps with the label `what`.
     pub fn of(steps: usize, what: &'static str) -> Progress {
         let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {percent} %  {eta} left") {
@@ -26,18 +26,18 @@ impl Progress {
         Progress { bar, began: Instant::now(), shown: OnceLock::new() }
     }
 
-    /// One more is done.
+    /// Counts a finished step.
     pub fn step(&self) {
         self.bar.inc(1);
         if self.began.elapsed() >= QUIET {
-            // Where standard error is no terminal this stays hidden.
+            // If standard error is no terminal, the line stays hidden.
             self.shown.get_or_init(|| self.bar.set_draw_target(ProgressDrawTarget::stderr()));
         }
     }
 }
 
 impl Drop for Progress {
-    /// Takes the line away, whatever ended the scan.
+    /// Removes the line, however the scan ended.
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! The command `recover`: captures that were cut off become ordinary ones.
+//! The command `recover`: converts incomplete captures to ordinary ones.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,8 +16,7 @@ use crate::output::{count, one_line, print};
 use crate::tail::Tail;
 use crate::trust;
 
-/// Recovers each of `captures`, with all its segments, and says on `out` what came of it, a line each; on `err`, a line for each
-/// part that cannot be read.
+/// Recovers each of `captures`, with all its segments. Prints a line for each segment on `out`, and a line for each unreadable part on `err`.
 pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     let mut outcome = Outcome::Complete;
     for capture in captures {
@@ -25,7 +24,7 @@ pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Re
             let recovered = recover(&directory)?;
             for error in recovered.iter().flat_map(|recovered| &recovered.unreadable) {
                 outcome = Outcome::Incomplete;
-                print(err, &format!("{}\n", one_line(&format!("warning: left as it is: {error}"))))?;
+                print(err, &format!("{}\n", one_line(&format!("warning: left unchanged: {error}"))))?;
             }
             let end = if recovered.is_some() { end(&directory) } else { None };
             let line = line(&directory, recovered.as_ref()) + &end.map(|end| format!("; {end}")).unwrap_or_default();
@@ -35,7 +34,7 @@ pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Re
     Ok(outcome)
 }
 
-/// Up to when it is whole. What cannot be read for that is told by the analysis that reads it.
+/// Returns the time until which the capture is complete. Read errors are left to the analysis, which reports them.
 fn end(directory: &Dir) -> Option<String> {
     let capture = Capture::open(directory).ok()?;
     trust::tail::line(&capture, &Tail::load(&capture, Budget::ANY).ok()?)
@@ -48,22 +47,24 @@ fn line(directory: &Dir, recovered: Option<&Recovered>) -> String {
         let from = manifest.imported_from().unwrap_or_default();
         return match manifest.state {
             State::Complete => format!("{directory}: nothing to recover, it was {from}"),
-            _ => format!("{directory}: nothing to recover, it was {from} that was cut off: import the whole trace"),
+            _ => {
+                format!("{directory}: nothing to recover, it was {from} that was truncated: import the complete trace")
+            }
         };
     }
     let Some(Recovered { parts, unlisted, empty, unreadable, .. }) = recovered else {
-        return format!("{directory}: nothing to recover, the recording came to its end or was recovered before");
+        return format!("{directory}: nothing to recover, the recording is complete or was recovered before");
     };
     let rows = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rows));
     let mut text = format!("{directory}: recovered {} with {}", count(parts.len() as u64, "part"), count(rows, "row"));
     if !unlisted.is_empty() {
-        text.push_str(&format!("; {} finished and not yet listed", count(unlisted.len() as u64, "part")));
+        text.push_str(&format!("; {} finished but not listed", count(unlisted.len() as u64, "part")));
     }
     if *empty > 0 {
-        text.push_str(&format!("; {} of which nothing had been flushed", count(u64::from(*empty), "part")));
+        text.push_str(&format!("; {} without flushed rows", count(u64::from(*empty), "part")));
     }
     if !unreadable.is_empty() {
-        text.push_str(&format!("; {} that cannot be read", count(unreadable.len() as u64, "part")));
+        text.push_str(&format!("; {} unreadable", count(unreadable.len() as u64, "part")));
     }
     text
 }

@@ -1,4 +1,4 @@
-//! The command `redact`: arguments are taken out of the command lines of captures.
+//! The command `redact`: removes arguments from the command lines in captures.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,17 +11,16 @@ use iostrata_capture::segment::segments;
 use crate::commands::Outcome;
 use crate::output::{count, one_line, print};
 
-/// What is to be taken out of which captures.
+/// Options of a redaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redact {
-    /// The captures, with all their segments.
+    /// Captures, with all their segments.
     pub captures: Vec<PathBuf>,
-    /// How many words of each command line are left; the first is the program's name.
+    /// Number of words to keep of each command line; the first is the program name.
     pub words: usize,
 }
 
-/// Rewrites each capture, and says on `out` what came of it, a line for each segment. Where one of them cannot be had, none is
-/// changed.
+/// Rewrites each capture and prints a line for each segment on `out`. If one capture is not accessible, none is changed.
 pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
     let (mut directories, mut undo) = (Vec::new(), Vec::new());
     for capture in &redact.captures {
@@ -42,19 +41,19 @@ fn line(directory: &Dir, Redacted { rows, changed, parts, unfinished }: Redacted
     let directory = directory.path().display();
     let left = match words {
         0 => "nothing".to_owned(),
-        1 => "the name of the program".to_owned(),
-        words => format!("the name of the program and {}", count(words as u64 - 1, "word")),
+        1 => "the program name".to_owned(),
+        words => format!("the program name and {}", count(words as u64 - 1, "word")),
     };
     let mut text = match changed {
-        0 => format!("{directory}: nothing to rewrite: no command line of {} has more than {left}", count(rows, "row")),
+        0 => format!("{directory}: nothing to rewrite: no command line in {} has more than {left}", count(rows, "row")),
         _ => format!(
-            "{directory}: rewrote {}: {changed} command lines of {} have {left}",
+            "{directory}: rewrote {}: {changed} command lines in {} now have {left}",
             count(parts, "part"),
             count(rows, "row")
         ),
     };
     if unfinished > 0 {
-        text.push_str(&format!("; removed {} that had never been finished", count(unfinished, "part")));
+        text.push_str(&format!("; removed {} that were never finished", count(unfinished, "part")));
     }
     text
 }

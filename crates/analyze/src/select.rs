@@ -1,4 +1,4 @@
-//! What of the captures is asked for: a window of time, layers, systems, processes, cgroups, files and devices.
+//! Filters on captures: a time window, layers, systems, processes, cgroups, files and devices.
 
 use std::time::Duration;
 
@@ -13,32 +13,32 @@ use iostrata_capture::system::{NOBODYS, without_owner};
 use crate::entity::{Entity, Scope};
 use crate::names::Names;
 
-/// A moment, as a user tells it.
+/// Time given by a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
-    /// By the wall clock of the recorded machine.
+    /// Wall-clock time of the recorded machine.
     Wall(DateTime<Utc>),
-    /// So long after the first of the captures began.
+    /// Offset from the start of the first capture.
     AfterStart(Duration),
 }
 
 impl Moment {
-    /// From `2026-11-22T16:00:00Z`, or from `5m 30s`.
+    /// Parses `2026-11-22T16:00:00Z` or `5m 30s`.
     ///
     /// # Errors
-    /// What was expected instead.
+    /// The expected format.
     pub fn parse(typed: &str) -> Result<Moment, String> {
         if let Ok(time) = DateTime::parse_from_rfc3339(typed) {
             return Ok(Moment::Wall(time.to_utc()));
         }
         let after_start = humantime::parse_duration(typed).map(Moment::AfterStart);
         after_start.map_err(|_| {
-            "expected a time such as 2026-11-22T16:00:00Z, or how long after the start, such as 5m30s".to_owned()
+            "expected a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s".to_owned()
         })
     }
 }
 
-/// Names that a user asks for: a glob, and how it was typed.
+/// Name filter: a glob, and the text as typed.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     typed: String,
@@ -46,39 +46,39 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// From what the user typed.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// What was expected instead.
+    /// The expected format.
     pub fn parse(typed: &str) -> Result<Pattern, String> {
         let set = Glob::new(typed).and_then(|glob| GlobSet::builder().add(glob).build());
         set.map(|glob| Pattern { typed: typed.to_owned(), glob })
             .map_err(|_| "expected a name or a glob such as `ceph-*`".to_owned())
     }
 
-    /// Whether it can be nothing but an id, which everything has.
+    /// Whether it can match ids only, which every entity has.
     fn is_id(&self) -> bool {
         self.typed.chars().all(|letter| letter.is_ascii_digit() || ":@".contains(letter))
     }
 
-    /// Whether it asks for a word in parentheses, which stands for what is nobody's. No glob means that by chance.
+    /// Whether it starts with a parenthesis, as do the names of unattributed I/O. Globs do not match these names.
     fn asks_for_nobodys(&self) -> bool {
         self.typed.starts_with('(')
     }
 
-    /// Whether a name or an id is asked for; of an id with an `@` it is enough what stands before it.
+    /// Whether the name or the id matches; of an id with an `@`, the part before it is enough.
     fn matches(&self, name: &str, id: &str) -> bool {
         let before = id.split_once('@').map_or(id, |(before, _)| before);
         [name, id, before].iter().any(|text| !text.is_empty() && self.glob.is_match(text))
     }
 }
 
-/// What a user asks for. Of each kind one must match; where none is given, all do.
+/// Filters. Of each kind one must match; an empty kind matches everything.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// What began before is left out.
+    /// Excludes events that began earlier.
     pub since: Option<Moment>,
-    /// What began then or later is left out.
+    /// Excludes events that began at this time or later.
     pub until: Option<Moment>,
     /// Layers.
     pub layers: Vec<Layer>,
@@ -88,28 +88,28 @@ pub struct Selection {
     pub entities: [Vec<Pattern>; Scope::ALL.len()],
 }
 
-/// Whether something is asked for.
+/// Result of a filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is.
+    /// Matches.
     Selected,
-    /// It may be: whose it is nobody knows.
+    /// May match: the owner or name is unknown.
     Doubtful,
-    /// It is not.
+    /// Does not match.
     LeftOut,
 }
 
-/// Times in which rows of a capture are asked for, by `ts_ns`.
+/// Selected times of a capture, by `ts_ns`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// What began then or before is left out.
+    /// Excludes events that began at this time or before.
     pub after_ns: Option<i64>,
-    /// What began then or later is left out.
+    /// Excludes events that began at this time or later.
     pub until_ns: Option<i64>,
 }
 
 impl Window {
-    /// Whether something that began from the first of these times up to the last may be asked for.
+    /// Whether an event that began between these times, inclusive, may be selected.
     #[inline]
     pub fn reaches(self, (first_ns, last_ns): (i64, i64)) -> bool {
         self.after_ns.is_none_or(|after_ns| last_ns > after_ns)
@@ -118,22 +118,22 @@ impl Window {
 }
 
 impl Selection {
-    /// Whether `layer` is asked for.
+    /// Whether `layer` is selected.
     pub fn takes_layer(&self, layer: Layer) -> bool {
         self.layers.is_empty() || self.layers.contains(&layer)
     }
 
-    /// Whether all systems, processes, cgroups, files and devices are asked for.
+    /// Whether all systems, processes, cgroups, files and devices are selected.
     pub fn takes_all(&self) -> bool {
         self.systems.is_empty() && self.entities.iter().all(Vec::is_empty)
     }
 
-    /// Whether names of files decide what is asked for.
+    /// Whether the selection depends on names of files.
     pub fn selects_files(&self) -> bool {
         !self.entities[Scope::File as usize].is_empty()
     }
 
-    /// Whether what is of `system` and of these entities is asked for.
+    /// Evaluates the filters for `system` and these entities.
     pub fn verdict(&self, names: &Names, system: &str, entities: &[Entity; Scope::ALL.len()]) -> Verdict {
         let mut verdict = Verdict::Selected;
         let mut ask = |patterns: &[Pattern], (name, id): (&str, &str), is_nobodys: bool, is_unknown: bool| {
@@ -159,10 +159,10 @@ impl Selection {
         verdict
     }
 
-    /// The window of each of `captures`.
+    /// Returns the window of each of `captures`.
     ///
     /// # Errors
-    /// Where it ends before it begins, or a manifest does not say when its capture began.
+    /// If the window ends before it begins, or a manifest has no valid start time.
     pub fn windows(&self, captures: &[Capture]) -> Result<Vec<Window>> {
         let mut windows = Vec::with_capacity(captures.len());
         let mut is_empty = !captures.is_empty();
@@ -174,24 +174,24 @@ impl Selection {
             windows.push(Window { after_ns: capture.list.removed_until_ns().max(after_ns), until_ns });
         }
         if is_empty {
-            bail!(Usage("--until is not after --since, so there is nothing between them".to_owned()));
+            bail!(Usage("--until is not after --since, expected a later time".to_owned()));
         }
         Ok(windows)
     }
 
-    /// Whether it is about some time.
+    /// Whether it has a time window.
     pub fn is_windowed(&self) -> bool {
         self.since.is_some() || self.until.is_some()
     }
 
-    /// What is asked for, in words; none where it is all.
+    /// Describes the filters in words; none if there are none.
     pub fn words(&self) -> Option<String> {
         let moment = |moment: &Moment| match moment {
             Moment::Wall(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
             Moment::AfterStart(after) => format!("{} after the start", humantime::format_duration(*after)),
         };
         let mut words = Vec::new();
-        words.extend(self.since.iter().map(|since| format!("from {} on", moment(since))));
+        words.extend(self.since.iter().map(|since| format!("since {}", moment(since))));
         words.extend(self.until.iter().map(|until| format!("until {}", moment(until))));
         let mut list = |what: &str, names: Vec<&str>| {
             if !names.is_empty() {
@@ -207,11 +207,11 @@ impl Selection {
     }
 }
 
-/// Whether an entity may have a name that is asked for, beside the one that is known of it.
+/// Whether the entity may have a requested name besides the known one.
 fn may_be_called_otherwise(entity: &Entity, name: &str, patterns: &[Pattern]) -> bool {
     let mut names = patterns.iter().filter(|pattern| !pattern.is_id());
     match entity {
-        // One that is not known from the root of a mount namespace may be any from there.
+        // A path that is not from the root of a mount namespace may have any such path.
         Entity::File(..) if !name.starts_with('/') => {
             names.any(|pattern| name.is_empty() || pattern.typed.starts_with('/'))
         }
@@ -219,12 +219,12 @@ fn may_be_called_otherwise(entity: &Entity, name: &str, patterns: &[Pattern]) ->
     }
 }
 
-/// When a moment was, in the time of `capture`.
+/// Converts a time to the monotonic time of `capture`.
 fn ts_ns(moment: Moment, capture: &Capture, captures: &[Capture]) -> Result<i64> {
     let ns = |time: DateTime<Utc>| time.timestamp_nanos_opt();
     let ts_ns = match moment {
         Moment::Wall(time) => ns(time).map(|wall_ns| capture.wall.reaches(wall_ns)),
-        // At the start both clocks agree, and what is done to the wall clock later has nothing to do with it.
+        // At the start both clocks agree; later changes of the wall clock do not matter.
         Moment::AfterStart(after) => {
             let starts: Vec<DateTime<Utc>> = captures.iter().map(start).collect::<Result<_>>()?;
             let after = chrono::Duration::from_std(after).ok();
@@ -232,10 +232,10 @@ fn ts_ns(moment: Moment, capture: &Capture, captures: &[Capture]) -> Result<i64>
             time.and_then(ns)
         }
     };
-    ts_ns.context("--since or --until is a time that no clock tells")
+    ts_ns.context("--since or --until is out of range, expected a time in 64-bit nanoseconds")
 }
 
-/// When a capture began.
+/// Returns the start of a capture.
 fn start(capture: &Capture) -> Result<DateTime<Utc>> {
     let told = &capture.manifest.started_at;
     let time = DateTime::parse_from_rfc3339(told);
@@ -309,7 +309,7 @@ mod tests {
             Selection { since: Moment::parse("10s").ok(), layers: vec![Layer::Block], ..Selection::default() };
         selection.entities[Scope::File as usize] = vec![pattern("*.wal"), pattern("*.sst")];
         let words = selection.words().expect("something");
-        assert_eq!(words, "from 10s after the start on, layer block, file *.wal or *.sst");
+        assert_eq!(words, "since 10s after the start, layer block, file *.wal or *.sst");
         assert_eq!(Selection::default().words(), None);
     }
 }

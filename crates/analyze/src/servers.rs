@@ -1,7 +1,7 @@
-//! Processes whose calls serve those of others: what a daemon of a FUSE file system does to files, it does for calls on its own.
+//! Processes that serve the calls of others: the I/O of a FUSE daemon on files serves the calls on its own file system.
 //!
-//! In totals these bytes are counted where an application asked for them, once. Whether it did is told by the table `file`: where a filter
-//! left calls on such a file system out, those of its daemon are the uppermost that were recorded, and count.
+//! Totals count these bytes once, for the application that requested them. The table `file` shows whether calls of applications were recorded. If a
+//! filter excluded the calls on such a file system, those of its daemon are the uppermost that were recorded, and count.
 
 use std::collections::HashSet;
 
@@ -16,19 +16,19 @@ use iostrata_capture::view;
 use crate::memory::Budget;
 
 view! {
-    /// On what file systems files are, and who met them.
+    /// File systems of files, and the processes that first used the files.
     Met of file { fs, pid }
 }
 
-/// What /proc/filesystems calls them.
+/// Types of FUSE file systems in /proc/filesystems.
 const SERVED: [&str; 2] = ["fuse", "fuseblk"];
 
-/// Those of a capture whose calls are in no total.
+/// Serving processes of a capture; their calls are in no total.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Servers(HashSet<Server, RandomState>);
 
 impl Servers {
-    /// Those of `capture`; none where nobody else used a file system of theirs. Reads no table of a capture that has none.
+    /// Loads those of `capture`; none if no other process used their file systems. Reads no table if the capture has no servers.
     pub fn load(capture: &Capture, memory: Budget) -> Result<Servers> {
         let servers = &capture.manifest.servers;
         let mut is_used = false;
@@ -47,17 +47,17 @@ impl Servers {
         Ok(Servers(if is_used { servers.iter().copied().collect() } else { HashSet::default() }))
     }
 
-    /// Whether there is none.
+    /// Whether there is no serving process.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the process that started then is one.
+    /// Whether the process with this id and start is one.
     pub fn has(&self, pid: i32, start_ns: i64) -> bool {
         self.0.contains(&Server { pid, start_ns })
     }
 
-    /// All of them, in order.
+    /// Returns all of them, in order.
     pub fn all(&self) -> Vec<(i32, i64)> {
         let mut all: Vec<(i32, i64)> = self.0.iter().map(|server| (server.pid, server.start_ns)).collect();
         all.sort_unstable();

@@ -1,8 +1,9 @@
-//! Partials in files: those of another machine that read its share of a capture, and those of an earlier analysis of a capture that has grown since.
+//! Partial results in files: those of another machine that read its share of a capture, and those of an earlier analysis of a capture that has
+//! grown since.
 //!
-//! Work is cut into units: parts, or stretches of time where the order of operations matters. What a unit comes to has an [id](Id) that says all it was
-//! made of (the rows, the settings, the program), and beside it [what else it depends on](asked). Whoever finds a partial by the id of a unit, and
-//! that to hold still, need not read its rows.
+//! Work is divided into units: parts, or time ranges if the order of operations matters. The result of a unit has an [id](Id) of all its inputs
+//! (the rows, the settings, the program), and a record of [the lookups](asked) that it depends on. A unit with a stored result of the same id and
+//! unchanged lookups is not read.
 
 pub mod asked;
 pub mod bundle;
@@ -32,29 +33,29 @@ use asked::Asked;
 use bundle::{Bundle, Writer};
 use places::{Target, Undos, beside, cached, opened, unused};
 
-/// What is done with partials in files.
+/// Use of partial results in files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Partials {
-    /// Nothing.
+    /// No use.
     #[default]
     None,
-    /// They are kept beside the captures, and looked for there.
+    /// Cached beside the captures and reused from there.
     Cached,
-    /// They are taken from these files.
+    /// Read from these files.
     From(Vec<PathBuf>),
-    /// Those of a share of the work are written to a file.
+    /// Written to a file, for a share of the work.
     To {
-        /// Which share, from 1 on, and of how many.
+        /// Number of the share, from 1 on, and the number of shares.
         share: (u64, u64),
-        /// The file.
+        /// Output file.
         file: PathBuf,
-        /// Files of partials that are there already. How far back blocks were touched is counted of as many of them as there is room for, which only all
-        /// shares together tell: where it was too much for a share, it takes a second round.
+        /// Files with existing partial results. Reuse distances are computed for as many blocks as fit into memory; only all shares together
+        /// determine that number. If one share had too many blocks, a second round is needed.
         from: Vec<PathBuf>,
     },
 }
 
-/// Tells one thing from all others: 128 bits of a hash of all that it is.
+/// Identity of a value: a 128-bit hash of its contents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Id([u8; 16]);
 
@@ -72,7 +73,7 @@ impl Id {
         Id::of(hasher.finish128())
     }
 
-    /// A piece at a time: this program is larger than most partials.
+    /// Reads the file in pieces: the executable is larger than most partial results.
     fn of_file(mut file: File) -> io::Result<Id> {
         let (mut hasher, mut piece) = (SipHasher13::new(), vec![0; 1 << 20]);
         loop {
@@ -87,14 +88,14 @@ impl Id {
         Ok(Id::of_bytes(&postcard::to_stdvec(value)?))
     }
 
-    /// From the first bytes of more.
+    /// Reads an id from the first bytes of a slice.
     fn read(bytes: &[u8]) -> Id {
         let mut id = [0; 16];
         id.iter_mut().zip(bytes).for_each(|(id, byte)| *id = *byte);
         Id(id)
     }
 
-    /// Of this program: another one may count otherwise.
+    /// Returns the id of this executable: another build may compute other results.
     fn of_program() -> Result<Id> {
         static KNOWN: OnceLock<Id> = OnceLock::new();
         if let Some(id) = KNOWN.get() {
@@ -105,14 +106,14 @@ impl Id {
     }
 }
 
-/// What a unit comes to.
+/// Result of a unit.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Kept {
-    /// What does not depend on the order of operations.
+    /// Aggregates that do not depend on the order of operations.
     pub partial: Partial,
-    /// What does, by number of the first stretch and of the one after the last, counted from the first of the unit.
+    /// Aggregates that do, with the number of the first stretch and of the one after the last, counted from the first of the unit.
     pub sequences: Vec<(Of, (usize, usize), Sequence)>,
-    /// What both depend on beside the rows.
+    /// Lookups that both depend on, besides the rows.
     pub asked: Asked,
 }
 
@@ -123,16 +124,16 @@ impl Kept {
     }
 }
 
-/// What makes the rows of a unit, in one capture.
+/// Inputs that determine the rows of a unit, in one capture.
 #[derive(Debug, Serialize)]
 pub struct Made {
-    /// Where time was cut; nothing, where whole parts are read.
+    /// Time ranges; none if whole parts are read.
     pub spans: Vec<Span>,
-    /// Parts, and which of their row groups.
+    /// Parts and the row groups of each.
     pub parts: Vec<(Identity, Vec<usize>)>,
 }
 
-/// What makes all units of a scan of a capture.
+/// Inputs that are common to all units of a scan of a capture.
 #[derive(Serialize)]
 struct Scope<'a> {
     tool: Id,
@@ -140,7 +141,7 @@ struct Scope<'a> {
     capture: (usize, &'a str),
     settings: Settings,
     window: (Option<i64>, Option<i64>),
-    /// Where what is left out at the end stays so.
+    /// End of the complete range, if it is final.
     whole_until_ns: Option<i64>,
     disks: BTreeMap<i32, i32>,
     mounted: BTreeMap<i32, i32>,
@@ -149,42 +150,42 @@ struct Scope<'a> {
     names: Option<Id>,
 }
 
-/// Partials in files.
+/// Store of partial results in files.
 #[derive(Debug)]
 pub struct Store {
     tool: Id,
-    /// The rules that say which system a process is of.
+    /// Id of the rules for systems.
     rules: Id,
     bundles: Vec<Bundle>,
-    /// Where partials go: to one file, or to one for each capture; nowhere, if there is none.
+    /// Output files: one file, or one per capture; empty if nothing is written.
     to: Vec<Target>,
     writers: Mutex<BTreeMap<PathBuf, Writer>>,
-    /// What was made for them is taken away again unless all are finished.
+    /// Removes new files and directories unless all files are finished.
     undo: Undos,
     share: Option<(u64, u64)>,
-    /// Whether nobody but this program wrote them, and what cannot be read is made anew.
+    /// Whether the files are a cache that only this program writes; unreadable entries are computed again.
     is_cache: bool,
     found: AtomicU64,
     made: AtomicU64,
     open: AtomicU64,
 }
 
-/// How many units there were.
+/// Numbers of units.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Used {
-    /// Those found in files.
+    /// Units found in files.
     pub found: u64,
-    /// Those that were read.
+    /// Units that were read.
     pub made: u64,
-    /// Those of these that are not kept, because what they come to may change: the capture is not finished.
+    /// Units that were read but not kept, because the capture is not finished and their results may change.
     pub open: u64,
 }
 
 impl Store {
-    /// What is to be done for `captures`, which are in the directories `given`, segments in that of the first; none where that is nothing.
+    /// Opens the store for `captures`, which are in the directories `given`, segments in that of the first; none if files are not used.
     ///
     /// # Errors
-    /// Where files of partials cannot be read, or are of another program.
+    /// If files of partial results cannot be read, or are of another build.
     pub fn open(
         partials: &Partials,
         captures: &[Capture],
@@ -228,15 +229,15 @@ impl Store {
         Ok(Some(Store { tool, rules, bundles, to, writers, undo, share, is_cache, found, made, open }))
     }
 
-    /// The id of what all units of a scan have in common; none, where what they come to may change.
+    /// Returns the id of the inputs that are common to all units of a scan; none if results may still change.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If it does not fit into memory.
     pub fn scope(&self, scan: &Scan, settings: &Settings) -> Result<Option<Id>> {
         let names = match scan.named_by {
             _ if scan.selection.takes_all() => None,
             Some(parts) => Some(Id::of_value(&parts)?),
-            // Names may change until the tables that have them are whole.
+            // Names may change until the tables with names are complete.
             None => return Ok(None),
         };
         let sorted = |disks: &crate::disks::Disks| disks.iter().map(|(dev, disk)| (*dev, *disk)).collect();
@@ -244,7 +245,7 @@ impl Store {
             tool: self.tool,
             rules: self.rules,
             capture: (scan.capture, scan.capture_id),
-            // It is where time is cut that matters.
+            // The time ranges in the id of each unit replace this setting.
             settings: Settings { stretch_rows: 0, ..*settings },
             window: (scan.window.after_ns, scan.window.until_ns),
             whole_until_ns: scan.tail.whole_until_ns.filter(|_| !scan.tail.grows),
@@ -257,18 +258,18 @@ impl Store {
         Id::of_value(&scope).map(Some)
     }
 
-    /// The id of a unit.
+    /// Returns the id of a unit.
     ///
     /// # Errors
-    /// Where there is no memory for it.
+    /// If it does not fit into memory.
     pub fn id(&self, scope: Id, made: &Made) -> Result<Id> {
         Id::of_value(&(scope, made))
     }
 
-    /// What is kept of the unit with this id. What cannot be read in a cache is as if it were not there.
+    /// Returns the stored result of the unit with this id. Unreadable entries of a cache are ignored.
     ///
     /// # Errors
-    /// Where it is in a file that was given, and is not what was written there.
+    /// If the entry of a given file is corrupt.
     pub fn find(&self, id: Id) -> Result<Option<Kept>> {
         for bundle in &self.bundles {
             let Some(place) = bundle.places.get(&id) else { continue };
@@ -282,12 +283,12 @@ impl Store {
         Ok(None)
     }
 
-    /// Whether unit `number` is to be read, if it was not found.
+    /// Whether unit `number` must be read if it was not found.
     pub fn takes(&self, number: usize) -> bool {
         self.share.is_none_or(|(share, shares)| number as u64 % shares.max(1) == share.saturating_sub(1))
     }
 
-    /// Whether a share of the work is all that is done.
+    /// Whether only a share of the work is done.
     pub fn is_share(&self) -> bool {
         self.share.is_some()
     }
@@ -297,17 +298,17 @@ impl Store {
         self.found.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Keeps what a unit of capture number `capture` comes to; without an id it is only counted.
+    /// Stores the result of a unit of capture number `capture`; without an id it is only counted.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn keep(&self, capture: usize, id: Option<Id>, kept: &Kept) -> Result<()> {
         self.made.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(u64::from(id.is_none()), Ordering::Relaxed);
         let (Some(id), Some(to)) = (id, self.to.get(capture).or(self.to.first())) else { return Ok(()) };
         let raw = postcard::to_stdvec(kept)?;
         let packed = bundle::packed(&raw)?;
-        // Whoever panicked while it held them ends the program; see `parallel::each`.
+        // A panic of a thread that held the lock ends the program; see `parallel::each`.
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let path = to.path();
         if !writers.contains_key(&path) {
@@ -316,14 +317,14 @@ impl Store {
         writers.get_mut(&path).map_or(Ok(()), |writer| writer.add(id, &raw, &packed))
     }
 
-    /// Ends all files that were written.
+    /// Completes all files.
     ///
     /// # Errors
-    /// Where they cannot be.
+    /// If a file cannot be completed.
     pub fn finish(self) -> Result<Used> {
         let mut writers = self.writers.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let (Some(_), Some(to)) = (self.share, self.to.first()) {
-            // A share may have nothing.
+            // A share may have no units.
             if let Entry::Vacant(entry) = writers.entry(to.path()) {
                 entry.insert(to.create(self.tool)?);
             }

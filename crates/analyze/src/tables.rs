@@ -1,4 +1,4 @@
-//! The tables that can be written, each with its columns in a module of its own, and which command writes which.
+//! Tables of results and the commands that write them. Each table has a module with its columns.
 
 pub mod amplification;
 pub mod arrivals;
@@ -34,23 +34,23 @@ use crate::trust::Trust;
 use loss as lost;
 use top::By;
 
-/// The version of all tables: of their columns, and of what these mean.
+/// Version of all tables: of the columns and their meaning.
 pub const VERSION: u32 = 1;
 
-/// How many of each scope and layer are in a report.
+/// Rows of each scope and layer in the `top` table of a report.
 const TOP: usize = 100;
 
-/// What tables are made from.
+/// Input of all tables.
 pub struct Results<'a> {
-    /// The captures.
+    /// Captures.
     pub captures: &'a [Capture],
-    /// What is known of them beside their events.
+    /// Data of the captures other than events.
     pub known: &'a Known<'a>,
-    /// What their entities are called.
+    /// Names of their entities.
     pub names: &'a Names<'a>,
-    /// What their events come to.
+    /// Aggregates of their events.
     pub finished: Finished,
-    /// What that is worth.
+    /// Completeness and reliability of the captures.
     pub trust: Trust,
 }
 
@@ -69,13 +69,13 @@ pub enum Table {
     Sizes,
     /// [`quality`].
     Quality,
-    /// [`heatmap`], of time and duration.
+    /// [`heatmap`], by time and duration.
     HeatmapLatency,
-    /// [`heatmap`], of time and place.
+    /// [`heatmap`], by time and device offset.
     HeatmapOffset,
     /// [`footprint`].
     Footprint,
-    /// [`footprint`], by window of time.
+    /// [`footprint`], by time window.
     FootprintWindows,
     /// [`reuse`].
     Reuse,
@@ -85,7 +85,7 @@ pub enum Table {
     Arrivals,
     /// [`queue`].
     Queue,
-    /// [`queue`], for how long how many were under way.
+    /// [`queue`], time at each queue depth.
     QueueDepth,
     /// [`path`].
     Path,
@@ -100,7 +100,7 @@ pub enum Table {
 }
 
 impl Table {
-    /// The tables that `analysis` writes.
+    /// Tables that `analysis` writes.
     pub fn of(analysis: Analysis) -> Vec<Table> {
         match analysis {
             Analysis::Summary => vec![Table::Summary, Table::Amplification, Table::Latency, Table::Loss],
@@ -120,16 +120,16 @@ impl Table {
                 let top = |table| if matches!(table, Table::Top(..)) { Table::Top(By::Bytes, TOP) } else { table };
                 Table::ALL.map(top).to_vec()
             }
-            // What it writes is no table.
+            // Its own output is not a table.
             Analysis::Trace(_) => vec![Table::Loss],
-            // It has a table of its own.
+            // Its table is in [`compare`], which is not a `Table`.
             Analysis::Compare => Vec::new(),
             Analysis::Quality => vec![Table::Quality, Table::Loss],
             Analysis::Top(by, most) => vec![Table::Top(by, most), Table::Loss],
         }
     }
 
-    /// The name of its file.
+    /// Name of the CSV file.
     pub const fn file(self) -> &'static str {
         match self {
             Table::Summary => "summary.csv",
@@ -155,7 +155,7 @@ impl Table {
         }
     }
 
-    /// Every table.
+    /// All tables.
     pub const ALL: [Table; 20] = [
         Table::Summary,
         Table::Amplification,
@@ -179,7 +179,7 @@ impl Table {
         Table::Loss,
     ];
 
-    /// What it is.
+    /// Documentation of the table.
     pub const fn doc(self) -> &'static str {
         match self {
             Table::Summary => summary::DOC,
@@ -205,7 +205,7 @@ impl Table {
         }
     }
 
-    /// The documentation of its columns, as Markdown.
+    /// Documentation of the columns, in Markdown.
     pub fn columns(self) -> String {
         match self {
             Table::Summary => frame::markdown(&summary::columns(Default::default())),
@@ -231,17 +231,17 @@ impl Table {
         }
     }
 
-    /// The name of its file in a format.
+    /// Name of the file in `format`.
     pub fn file_in(self, format: Format) -> String {
         let file = self.file();
         format!("{}.{}", file.strip_suffix(".csv").unwrap_or(file), format.extension())
     }
 
-    /// The rows of the table of `results`, in one or several tables: of each system, process, cgroup and file there are some at a time, because
-    /// all of them may be more than there is memory for.
+    /// Passes the rows of the table to `take`, in one or several frames. Tables with a row for each system, process, cgroup or file are split,
+    /// because all their rows may not fit in memory.
     ///
     /// # Errors
-    /// That of `take`.
+    /// The error of `take`.
     pub fn frames(self, results: &Results, take: &mut dyn FnMut(DataFrame) -> Result<()>) -> Result<()> {
         let Results { known, names, finished, trust, .. } = results;
         match self {
@@ -255,7 +255,7 @@ impl Table {
         }
     }
 
-    /// The table of `results`.
+    /// Builds the whole table in one frame.
     pub fn frame(self, results: &Results) -> PolarsResult<DataFrame> {
         let Results { captures, known, names, finished, trust } = results;
         match self {
@@ -286,14 +286,14 @@ impl Table {
     }
 }
 
-/// As many rows are made a table of at once.
+/// Rows per frame.
 const ROWS: usize = 1 << 14;
 
 fn all<R>(columns: &[ResultColumn<R>], rows: impl Iterator<Item = R>) -> PolarsResult<DataFrame> {
     frame::frame(columns, &rows.collect::<Vec<R>>())
 }
 
-/// Hands over at least one table, which has no rows where there are none.
+/// Passes at least one frame; without rows it is an empty one.
 fn some_at_a_time<R>(
     columns: &[ResultColumn<R>],
     mut rows: impl Iterator<Item = R>,

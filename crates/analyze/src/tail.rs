@@ -1,9 +1,9 @@
-//! The end of a capture that was cut off, or is still being recorded: what ended when not all is there any more, and is left out.
+//! End of a capture that is incomplete or still being recorded: events after the complete range are excluded.
 //!
-//! Up to a moment that the recorder wrote down ([`iostrata_capture::whole`]) everything is there, of all CPUs and in all tables. Of what
-//! ended later some rows had reached the disk and others had not: counted, they would make one process or layer look busier than
-//! another. What ended is found before the scan, in the few row groups that reach so far, because parts of requests (`share`) do not tell
-//! when their request ended, and because it is to be said how much is left out.
+//! The recorder writes down a time up to which the rows of all CPUs and tables are on the disk ([`iostrata_capture::whole`]). Of events that ended
+//! later, only some rows had reached the disk. If counted, they would make one process or layer look busier than another. These events are found
+//! before the scan, in the few row groups that extend that far: parts of requests (`share`) do not have the end of their request, and the number of
+//! excluded rows is reported.
 
 use std::collections::HashSet;
 
@@ -20,58 +20,58 @@ use crate::memory::Budget;
 use crate::scan::{BEGIN, EVENT_TABLES, EventTable};
 use crate::valid::end_ns;
 
-/// How long an operation was under way.
+/// Column with the duration of an operation.
 const DURATION: &str = "dur_ns";
 
-/// What says which request a part is of, beside when it began, in `block` and in `share`.
+/// Columns that, together with its begin, identify a request in `block` and in `share`.
 const REQUEST: [&str; 2] = ["dev", "sector"];
 
-/// In `block`: how much of a request is in rows of `share`.
+/// Column of `block` with the bytes of a request that are in rows of `share`.
 const SHARED: &str = "shared_bytes";
 
-/// When a request began, its device and its first sector.
+/// Begin of a request, its device and its first sector.
 type Request = (i64, i32, Option<i64>);
 
-/// What is left out at the end of one capture.
+/// Excluded end of one capture.
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
-    /// Up to when all is there; none of a capture that came to its end, and where nobody knows.
+    /// End of the complete range; none for a complete capture, and if unknown.
     pub whole_until_ns: Option<i64>,
-    /// Whether that moment may come to be a later one.
+    /// Whether that time may still increase.
     pub grows: bool,
-    /// Rows of events that ended later.
+    /// Number of rows of events that ended later.
     pub rows: u64,
-    /// Requests among them that have parts.
+    /// Excluded requests that have parts.
     requests: HashSet<Request, RandomState>,
-    /// When the first of these began.
+    /// Begin of the first of these requests.
     first_ns: Option<i64>,
 }
 
 impl Tail {
-    /// Of `capture`.
+    /// Finds the excluded rows of `capture`.
     ///
     /// # Errors
-    /// Where a part that reaches so far cannot be read, and where there is more of it than there is memory for.
+    /// If a part that extends that far cannot be read, or the requests do not fit into memory.
     pub fn load(capture: &Capture, memory: Budget) -> Result<Tail> {
         let grows = capture.manifest.state == State::Recording;
         let mut tail = Tail { whole_until_ns: capture.whole_until_ns, grows, ..Tail::default() };
         if tail.whole_until_ns.is_none() {
             return Ok(tail);
         }
-        // `share` after `block`, which says of which requests.
+        // `share` after `block`, which has the requests.
         for table in &EVENT_TABLES {
             tail.add(table, capture, memory)?;
         }
         Ok(tail)
     }
 
-    /// Whether what began then, and took so long, is left out. What does not tell how long it took is looked at when it began.
+    /// Whether an event with this begin and duration is excluded. Without a duration its begin counts.
     #[inline]
     pub fn leaves_out(&self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
         self.whole_until_ns.is_some_and(|until_ns| end_ns(ts_ns, dur_ns).unwrap_or(ts_ns) > until_ns)
     }
 
-    /// Whether a part of a request is left out, with its request.
+    /// Whether a part of a request is excluded, together with its request.
     #[inline]
     pub fn leaves_out_part(&self, ts_ns: i64, dev: i32, sector: Option<i64>) -> bool {
         self.whole_until_ns.is_some() && (self.leaves_out(ts_ns, None) || self.requests.contains(&(ts_ns, dev, sector)))
@@ -100,7 +100,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Whether something in a row group may be left out, as far as the part tells.
+    /// Whether a row group may have excluded rows, by the statistics of the part.
     fn reaches(&self, table: &EventTable, part: &OpenPart, group: usize) -> bool {
         let Some((_, begin_ns)) = part.bounds(group, BEGIN) else { return true };
         let last_ns = match part.bounds(group, DURATION) {

@@ -1,4 +1,4 @@
-//! Results as tables for people.
+//! Results as tables on the terminal.
 
 pub mod amplification;
 pub mod arrivals;
@@ -23,34 +23,34 @@ use polars::prelude::*;
 
 use crate::output::one_line;
 
-/// A table for people.
+/// Table on the terminal.
 pub struct Shown {
-    /// Its lines.
+    /// Lines of the table.
     pub text: String,
-    /// Whether a number in it has a [`MARK`].
+    /// Whether any number has a [`MARK`].
     pub is_marked: bool,
 }
 
 impl Shown {
-    /// What a mark means, where there is one; `file` has bounds of the numbers, if there are any.
+    /// Explains the mark, if there is one; `file` has bounds of the numbers, if there are any.
     pub fn legend(&self, file: Option<&str>, sampled: bool) -> Option<String> {
         let what = match (sampled, file) {
-            (true, _) => "an estimate, which has no bounds".to_owned(),
-            (false, None) => "what is missing may have changed it".to_owned(),
-            (false, Some(file)) => format!("what is missing may have changed it; its bounds are in {file} (--out)"),
+            (true, _) => "an estimate without bounds".to_owned(),
+            (false, None) => "missing events may have changed it".to_owned(),
+            (false, Some(file)) => format!("missing events may have changed it; its bounds are in {file} (--out)"),
         };
         self.is_marked.then(|| format!("{MARK} before a number: {what}"))
     }
 }
 
-/// A cell.
+/// Cell of a table.
 struct Cell {
     text: String,
-    /// Whether what is missing may have changed it.
+    /// Whether missing events may have changed it.
     is_marked: bool,
 }
 
-/// Cells below a header, with a line above the last `sums` rows. Of the columns so many as `texts` are no numbers.
+/// Builds a table with a line above the last `sums` rows. The first `texts` columns are left-aligned.
 fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
     let mut table = Table::new();
     table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
@@ -64,13 +64,13 @@ fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Sh
     }
     let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     if sums > 0 {
-        // The style knows one line below the header and none before the total.
+        // The style has a line below the header and none before the total.
         lines.insert(lines.len().saturating_sub(sums), lines.get(1).cloned().unwrap_or_default());
     }
     Shown { text: lines.join("\n") + "\n", is_marked }
 }
 
-/// The same without rows all of whose numbers are nothing; how many these are stands below. Those of `--out` have them.
+/// Builds the table without rows of zeros; their number is below the table. The files of `--out` have them.
 fn table_but_zeros(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
     let last = rows.len().saturating_sub(sums);
     let has_some = |row: &[Cell]| row.iter().skip(texts).any(|cell| !is_nothing(&cell.text));
@@ -84,13 +84,14 @@ fn table_but_zeros(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: us
     shown
 }
 
-/// Whether a cell says that there is nothing: zero in any unit, or not known or not defined.
+/// Whether a cell is zero in any unit, unknown or undefined.
 fn is_nothing(text: &str) -> bool {
     let number = text.split(' ').next().unwrap_or_default();
     text == "-" || number.parse::<f64>().is_ok_and(|number| number == 0.0)
 }
 
-/// Some rows of a frame: columns by their headers, of which the first `texts` are no numbers. Units are those that names of columns tell.
+/// Builds a table from rows of a frame. `columns` has headers and columns; the first `texts` are left-aligned. The suffix of a column name gives
+/// the unit.
 fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: usize) -> PolarsResult<Shown> {
     let cell = |row: usize, column: &str| -> PolarsResult<Cell> {
         Ok(Cell { text: with_unit(column, &frame.column(column)?.get(row)?), is_marked: false })
@@ -100,7 +101,7 @@ fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: u
     Ok(table_but_zeros(&columns.iter().map(|(header, _)| *header).collect::<Vec<_>>(), rows, texts, 0))
 }
 
-/// The first `most` rows of those that have the same in all of the columns `of` and follow each other.
+/// Returns the first `most` rows of each run of rows with the same values in the columns `of`.
 fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Vec<usize>> {
     let (mut rows, mut last, mut number) = (Vec::new(), None, 0);
     for row in 0..frame.height() {
@@ -113,7 +114,7 @@ fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Ve
     Ok(rows)
 }
 
-/// A value of a column, in the unit that its name tells.
+/// Formats a value of a column, in the unit given by the column name.
 pub fn with_unit(column: &str, value: &AnyValue) -> String {
     match value {
         AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(*ns),
@@ -124,10 +125,10 @@ pub fn with_unit(column: &str, value: &AnyValue) -> String {
     }
 }
 
-/// How much of a command line is shown beside numbers, in characters.
+/// Maximum length of a command line in a table, in characters.
 const COMMAND: usize = 48;
 
-/// The begin of a text.
+/// Shortens a text.
 fn shortened(text: &str) -> String {
     let text = one_line(text);
     match text.char_indices().nth(COMMAND) {
@@ -136,10 +137,10 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Before a number that what is missing may have changed.
+/// Mark before a number that missing events may have changed.
 const MARK: &str = "~";
 
-/// Whether a ratio is printed otherwise than one of its bounds.
+/// Whether the printed ratio differs from one of its printed bounds.
 fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<bool> {
     if frame.column(column)?.get(row)?.is_null() {
         return Ok(false);
@@ -151,7 +152,7 @@ fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<b
     Ok(ratio != low? || ratio != high?)
 }
 
-/// One value: two decimals for ratios, `-` for what is not known or not defined.
+/// Formats a value: two decimals for ratios, `-` for unknown or undefined.
 fn text(value: &AnyValue) -> String {
     match value {
         AnyValue::Null => "-".to_owned(),
@@ -162,7 +163,7 @@ fn text(value: &AnyValue) -> String {
     }
 }
 
-/// Nanoseconds with three digits, in the unit that suits them.
+/// Formats nanoseconds with three digits in a suitable unit.
 fn duration(ns: u64) -> String {
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
     let Some((size, unit)) = units.into_iter().find(|(size, _)| ns >= *size) else { return format!("{ns} ns") };

@@ -1,5 +1,5 @@
-//! Texts of which there may be millions: names that are looked for while rows are read, and records of texts that are needed at the end, for
-//! those that are listed.
+//! Storage for millions of texts: names that are looked up while rows are read, and records of texts that are needed only for listed entities at
+//! the end.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::Index;
 
-/// Texts by number, one behind the other.
+/// Texts by number, stored one after the other.
 #[derive(Debug, Clone, Default)]
 pub struct List {
     bytes: String,
@@ -18,30 +18,30 @@ pub struct List {
 }
 
 impl List {
-    /// The text of this number.
+    /// Returns the text with this number.
     pub fn get(&self, number: u32) -> &str {
         let number = number as usize;
         let begin = if number == 0 { 0 } else { self.ends[number - 1] };
         &self.bytes[begin..self.ends[number]]
     }
 
-    /// How many there are.
+    /// Number of texts.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no texts.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// All of them, by number.
+    /// Iterates over all texts, by number.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).map(|number| self.get(number as u32))
     }
 }
 
-/// Different names, by number in the order in which they came: the bytes of each, and some fifteen beside.
+/// Distinct names, numbered in the order of addition. Each takes its bytes and about fifteen more.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct Names {
@@ -66,14 +66,14 @@ impl From<Names> for Vec<String> {
 }
 
 impl Names {
-    /// The number of `name`, which is a new one if it is not there.
+    /// Returns the number of `name`; adds it if it is new.
     pub fn number(&mut self, name: &str) -> u32 {
         let Names { list, index } = self;
         let hash = index.hash(name);
         if let Some(number) = index.find(hash, |number| list.get(number) == name) {
             return number;
         }
-        // As many are beyond any memory.
+        // More names exceed any memory.
         let number = u32::try_from(list.len()).unwrap_or(u32::MAX);
         list.bytes.push_str(name);
         list.ends.push(list.bytes.len());
@@ -81,46 +81,46 @@ impl Names {
         number
     }
 
-    /// All of them.
+    /// Returns all names.
     pub fn list(&self) -> &List {
         &self.list
     }
 
-    /// All of them, when none is looked for any more.
+    /// Returns all names, when no more are looked up.
     pub fn into_list(self) -> List {
         self.list
     }
 }
 
-/// Records lie together in blocks of this size: a larger one takes longer to read one of, a smaller one is packed worse.
+/// Size of a block of records. A larger block takes longer for each read, a smaller one compresses worse.
 const BLOCK_BYTES: usize = 16 << 10;
 
-/// As many blocks are kept as they are, or unpacked: 4 MiB. Those of most captures never are packed.
+/// Maximum number of uncompressed blocks, and of cached decompressed ones: 4 MiB. Most captures have fewer blocks, and none is compressed.
 const UNPACKED: usize = 256;
 
-/// Texts that are alike are most of what a capture with many has: any level packs them.
+/// Compression level. Captures with many texts have mostly similar ones, for which any level is enough.
 const LEVEL: i32 = 1;
 
-/// Records of `N` texts each, by number in the order in which they came. Those of a capture with many are packed: of a process whose command line
-/// is unlike others', some ten bytes are left.
+/// Records of `N` texts each, numbered in the order of addition. With many records they are compressed: a process with a unique command line takes
+/// about ten bytes.
 pub struct Records<const N: usize> {
     blocks: Vec<Block>,
-    /// The records that are in no block yet, and the number of the first of them.
+    /// Records in no block yet, and the number of the first of them.
     open: (Vec<u8>, u32),
     len: u32,
     packer: Option<zstd::bulk::Compressor<'static>>,
     unpacked: Mutex<Unpacked>,
 }
 
-/// Records that follow each other.
+/// Consecutive records.
 struct Block {
     first: u32,
-    /// Their size where they are packed.
+    /// Uncompressed size, if compressed.
     packed_from: Option<u32>,
     bytes: Box<[u8]>,
 }
 
-/// Blocks that were unpacked last, by number.
+/// Most recently decompressed blocks, by number.
 #[derive(Default)]
 struct Unpacked {
     blocks: HashMap<usize, Vec<u8>, RandomState>,
@@ -141,11 +141,11 @@ impl<const N: usize> fmt::Debug for Records<N> {
 }
 
 impl<const N: usize> Records<N> {
-    /// Adds a record. Its number.
+    /// Adds a record and returns its number.
     pub fn add(&mut self, record: [&str; N]) -> u32 {
         let number = self.len;
         for text in record {
-            // No column holds a longer one.
+            // No column has a longer text.
             let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
             self.open.0.extend_from_slice(&length.to_le_bytes());
             self.open.0.extend_from_slice(text.as_bytes());
@@ -171,7 +171,7 @@ impl<const N: usize> Records<N> {
         self.packer.as_mut()?.compress(bytes).ok()
     }
 
-    /// The record of this number; empty texts where there is none.
+    /// Returns the record with this number; empty texts if there is none.
     pub fn get(&self, number: u32) -> [String; N] {
         let at = self.blocks.partition_point(|block| block.first <= number);
         if number >= self.open.1 {
@@ -181,7 +181,7 @@ impl<const N: usize> Records<N> {
             return std::array::from_fn(|_| String::new());
         };
         let Some(size) = block.packed_from else { return nth(&block.bytes, number - block.first) };
-        // Whoever panicked while it held them ends the program; see `parallel::each`.
+        // A panic of a thread that held the lock ends the program; see `parallel::each`.
         let mut unpacked = self.unpacked.lock().unwrap_or_else(PoisonError::into_inner);
         let Unpacked { blocks, unpacker } = &mut *unpacked;
         if !blocks.contains_key(&at) {
@@ -198,7 +198,7 @@ impl<const N: usize> Records<N> {
     }
 }
 
-/// Record `number` of those in `bytes`.
+/// Returns record `number` of `bytes`.
 fn nth<const N: usize>(mut bytes: &[u8], number: u32) -> [String; N] {
     let mut next = || {
         let (length, rest) = bytes.split_first_chunk().unwrap_or((&[0; 4], &[]));
@@ -241,7 +241,7 @@ mod tests {
         for number in (0..200_000).step_by(997).chain([0, 199_999, 123_456, 3]) {
             assert_eq!(records.get(number), record(number));
         }
-        assert!(records.unpacked.lock().expect("nobody panicked").blocks.len() <= UNPACKED);
+        assert!(records.unpacked.lock().expect("no panic").blocks.len() <= UNPACKED);
         assert_eq!(records.get(200_000), [""; 3].map(str::to_owned));
     }
 }

@@ -1,14 +1,14 @@
-//! Moments in words.
+//! Formatting of times.
 
 use chrono::{DateTime, SecondsFormat};
 use iostrata_capture::Capture;
 
-/// What the wall clock said at `ts_ns` of `capture`, to the millisecond, in UTC (RFC 3339).
+/// Returns the wall-clock time at `ts_ns` of `capture`, in milliseconds, in UTC (RFC 3339).
 pub fn utc(capture: &Capture, ts_ns: i64) -> String {
     DateTime::from_timestamp_nanos(capture.wall.at(ts_ns)).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-/// The same of a time that is written in a manifest; none where it is no time.
+/// Formats a time from a manifest in the same format; none if it is invalid.
 pub fn utc_of(text: &str) -> Option<String> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     Some(time.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true))

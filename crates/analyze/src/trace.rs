@@ -1,8 +1,8 @@
-//! `trace.json`: operations one by one, for trace viewers.
+//! `trace.json`: individual operations for trace viewers.
 //!
-//! The format is Chrome's Trace Event Format, JSON, which Perfetto reads too. A viewer shows what is of one process together, and slices of one
-//! thread below each other only if one is within the other. So a process here is a process or a disk, and a thread a lane: as many as it takes
-//! for operations that were under way at once.
+//! The format is Chrome's Trace Event Format, JSON, which Perfetto reads too. A viewer groups the slices of a process, and stacks slices of one
+//! thread only if one is within the other. So a process here is a process or a disk, and a thread is a lane: there are as many lanes as operations
+//! in flight at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -22,16 +22,16 @@ use crate::output::one_line;
 use crate::tables::Results;
 use crate::time::utc;
 
-/// The name of the file.
+/// Name of the file.
 pub const FILE_NAME: &str = "trace.json";
 
-/// How many operations there are in a file unless the user wants more: viewers in a browser take no more with ease.
+/// Default maximum number of operations: viewers in a browser handle no more easily.
 pub const MOST: usize = 1_000_000;
 
-/// Once for so many operations it is asked whether there is still memory to be had: each process and disk has lanes.
+/// Number of operations between checks of the memory limit: each process and disk has lanes.
 const CHECKED_ROWS: usize = 1 << 12;
 
-/// An event of the format. Times are in microseconds.
+/// Event of the format. Times are in microseconds.
 #[derive(Serialize)]
 struct Event<'a> {
     name: &'a str,
@@ -47,24 +47,24 @@ struct Event<'a> {
     args: Map<String, Value>,
 }
 
-/// Lanes of one layer of a process or disk: when the last operation of each ended.
+/// Lanes of one layer of a process or disk.
 #[derive(Default)]
 struct Lanes {
-    /// Numbers of the lanes, and when each is free.
+    /// Numbers of the lanes, and the time from which each is free.
     free_ns: Vec<(usize, i64)>,
 }
 
-/// Writes the file of the operations that were asked for, which need not be in memory as a whole.
+/// Writes the file of the selected operations, which need not be in memory as a whole.
 ///
 /// # Errors
-/// Where there are more than there is room for, or it cannot be written.
+/// If there are more operations than the maximum, or on a write error.
 pub fn json(results: &Results, most: usize, memory: Budget, mut to: &mut impl Write) -> Result<()> {
     let Results { captures, names, finished, trust, .. } = results;
     let spans = &finished.spans;
     if spans.more > 0 {
         let all = HumanCount(spans.more.saturating_add(spans.rows.len() as u64));
         bail!(
-            "{all} operations are asked for, expected at most {}: ask for less (--since, --until, --process, --layer, …) or allow more (--most)",
+            "{all} operations match, expected at most {}: narrow the selection (--since, --until, --process, --layer, …) or raise the limit (--most)",
             HumanCount(most as u64)
         );
     }
@@ -86,7 +86,7 @@ pub fn json(results: &Results, most: usize, memory: Budget, mut to: &mut impl Wr
         "captures": captures.iter().map(Source::of).collect::<Vec<_>>(),
         "first_operation_at": began,
     });
-    // Only of one that is not as it was written.
+    // Only for captures with missing or surplus rows.
     if let (Value::Object(about), false) = (&mut about, trust.rows_there.is_empty()) {
         about.insert("rows_there".to_owned(), trust.rows_there.clone().into());
     }
@@ -95,7 +95,7 @@ pub fn json(results: &Results, most: usize, memory: Budget, mut to: &mut impl Wr
     Ok(to.write_all(b"}\n")?)
 }
 
-/// Events, a line each.
+/// Writer of events, one per line.
 struct Writer<'a, W> {
     to: &'a mut W,
     is_first: bool,
@@ -114,7 +114,7 @@ fn microseconds(ns: i64) -> f64 {
     ns as f64 / 1_000.0
 }
 
-/// The slice of an operation, and within that of a request its time at the device.
+/// Writes the slice of an operation. The slice of a request contains that of its time at the device.
 fn slices(
     writer: &mut Writer<impl Write>,
     (spans, names): (&Finished, &Names),
@@ -126,7 +126,7 @@ fn slices(
     let duration = |ns: u64| microseconds(i64::try_from(ns).unwrap_or(i64::MAX));
     let (ph, dur, s) = match span.total_ns {
         Some(ns) => ("X", Some(duration(ns)), None),
-        // Nobody knows how long it took.
+        // The duration is unknown.
         None => ("i", None, Some("t")),
     };
     let args = arguments((spans, names), span);
@@ -158,7 +158,7 @@ fn arguments((spans, names): (&Finished, &Names), span: &Span) -> Map<String, Va
         [(Scope::Process, "process"), (Scope::File, "file"), (Scope::Device, "device"), (Scope::Cgroup, "cgroup")];
     for (scope, word) in scopes {
         let (name, id) = names.of(&spans.owner(span, scope));
-        // What is shown is chosen by whoever ran there.
+        // Programs on the recorded machine choose the names.
         let words = [one_line(&name), id].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         if !words.is_empty() {
             add(word, words.into());
@@ -175,17 +175,17 @@ fn arguments((spans, names): (&Finished, &Names), span: &Span) -> Map<String, Va
     args
 }
 
-/// No process id is as great: the kernel's `PID_MAX_LIMIT`.
+/// Limit of process ids: the kernel's `PID_MAX_LIMIT`.
 const BEYOND_PIDS: usize = 1 << 22;
 
-/// Which process and lane operations are shown in.
+/// Assignment of operations to processes and lanes of the viewer.
 #[derive(Default)]
 struct Tracks {
-    /// Processes and disks by their numbers, and lanes of each layer.
+    /// Numbers of processes and disks, and the lanes of each layer.
     of: BTreeMap<Entity, (usize, BTreeMap<Layer, Lanes>)>,
-    /// Process ids that are the numbers of processes.
+    /// Process ids that are used as numbers.
     pids: BTreeSet<usize>,
-    /// Lanes so far.
+    /// Number of lanes.
     lanes: usize,
 }
 
@@ -230,7 +230,7 @@ impl Tracks {
     }
 }
 
-/// The id of a process, unless another one that had it is shown under it: an id is given again, and other machines give the same.
+/// Returns the id of a process as its number, unless another process already uses it: ids are reused, and occur on several machines.
 fn process_id(entity: &Entity, taken: &mut BTreeSet<usize>) -> Option<usize> {
     let Entity::Process(_, pid, _) = entity else { return None };
     let pid = usize::try_from(*pid).ok().filter(|pid| (1..BEYOND_PIDS).contains(pid))?;

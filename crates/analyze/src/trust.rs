@@ -1,7 +1,6 @@
-//! What a result is worth: layers that were not captured, events that were lost, books that do not balance.
+//! Reliability of a result: layers not captured, lost events, inconsistent event accounting.
 //!
-//! [`Trust`] is a judgement on manifests, lists of parts and what the table `loss` tells. It comes before the scan, which skips what was not
-//! captured.
+//! [`Trust`] is derived from manifests, lists of parts and the table `loss`. It is made before the scan, which skips layers that were not captured.
 
 mod books;
 mod devices;
@@ -31,43 +30,43 @@ use crate::time::utc;
 pub use missing::Missing;
 pub use rows::PartialRows;
 
-/// The judgement on one or several captures that are merged.
+/// Reliability of one or several merged captures.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Trust {
-    /// By layer: whether every capture has it. A sum over some captures of a layer that others lack would be no sum.
+    /// Whether every capture has the layer, by layer. A sum over some of the captures would not be a total.
     pub captured: [bool; Layer::ALL.len()],
-    /// By layer: what lost events can have carried at most; `None` where that is not known.
+    /// Upper bound of the I/O of lost events, by layer; `None` if unknown.
     pub lost_io: [Option<Amounts>; Layer::ALL.len()],
-    /// By way of application bytes: whether every capture tells of it.
+    /// Whether every capture has the path, by path of application bytes.
     pub told: [bool; FlowPath::ALL.len()],
-    /// Events lost, of all captures and tables; `None` where a recording was cut off, which says nothing of them.
+    /// Number of lost events of all captures and tables; `None` if a recording was interrupted, because it has no count.
     pub lost_events: Option<u64>,
-    /// By layer: rows that are missing.
+    /// Missing rows, by layer.
     pub missing: [Missing; Layer::ALL.len()],
-    /// Whether not all was recorded of some capture (`--cpu-limit`), so that operations, bytes and percentiles are estimates.
+    /// Whether a capture was sampled (`--cpu-limit`), so that operations, bytes and percentiles are estimates.
     pub sampled: bool,
-    /// Whether a capture lacks what no process owns, without which there is no total of a device.
+    /// Whether a capture lacks unowned I/O, without which there is no total of a device.
     pub lacks_unowned: bool,
-    /// Whether a part of their time is asked for.
+    /// Whether a time window is selected.
     pub is_windowed: bool,
-    /// Whether a part of what happened in it is asked for.
+    /// Whether other filters are set.
     pub is_selected: bool,
-    /// Whether a layer that was captured is left out, because not all of its rows are there, or too many.
+    /// Whether a captured layer is excluded because of missing or surplus rows.
     pub withholds: bool,
-    /// Whether what is there is analyzed though it is not all: there is no total of the machine then.
+    /// Whether existing rows are analyzed although some are missing: then there is no machine total.
     pub is_partial: bool,
-    /// How many rows of how many are there, a line for each table that is not as it was written.
+    /// Present and expected row counts, one line for each table that is not as it was written.
     pub rows_there: Vec<String>,
-    /// Whether every capture is finished, lost nothing and has books that balance.
+    /// Whether every capture is finished, lost no events and has consistent event accounting.
     pub complete: bool,
-    /// What a reader of the result should know, a line each.
+    /// Notes for readers of the result, one per line.
     pub notes: Vec<String>,
-    /// What a user should do something about, a line each.
+    /// Warnings for users, one per line.
     pub warnings: Vec<String>,
 }
 
 impl Trust {
-    /// The judgement on `captures`, which lost these `losses`, as far as it is about these times of each.
+    /// Derives it from `captures` with these `losses`, for these times of each.
     pub fn of(captures: &[Capture], losses: &[Losses], windows: &[Window]) -> Trust {
         let mut trust = Trust {
             captured: by_layer(|layer| captures.iter().all(|c| state(c, layer).is_some_and(|s| s.captured))),
@@ -90,13 +89,13 @@ impl Trust {
         trust
     }
 
-    /// Leaves out the layers that `wanted` does not have, as if they were not captured.
+    /// Excludes the layers for which `wanted` is false, as if they were not captured.
     pub fn keep(&mut self, wanted: impl Fn(Layer) -> bool) {
         Layer::ALL.iter().for_each(|layer| self.captured[*layer as usize] &= wanted(*layer));
         FlowPath::ALL.iter().for_each(|path| self.told[*path as usize] &= self.captured[told_by(*path) as usize]);
     }
 
-    /// Takes what may be asked for, and is not in the result because nobody knows whose it is, for as good as lost.
+    /// Treats unattributed events that may match the filters as lost when computing bounds.
     pub fn doubt(&mut self, doubtful: &Counts) {
         for layer in Layer::ALL {
             let missing = &mut self.missing[*layer as usize].at_least;
@@ -109,14 +108,13 @@ impl Trust {
         }
     }
 
-    /// How many events of a layer are missing; `None` where that is not known.
+    /// Number of missing events of a layer; `None` if unknown.
     pub fn known_lost(&self, layer: Layer) -> Option<u64> {
         let Missing { at_least, more } = self.missing[layer as usize];
         (!more).then_some(at_least)
     }
 
-    /// [`Trust::captured`] of a total, which has no device side where an owner filter left out what no process owns, and nothing where
-    /// not all rows are there.
+    /// Returns [`Trust::captured`] for a total. It has no device side if an owner filter excluded unowned I/O, and nothing if rows are missing.
     pub fn captured_of_total(&self) -> [bool; Layer::ALL.len()] {
         match self {
             Trust { is_partial: true, .. } => [false; Layer::ALL.len()],
@@ -125,7 +123,7 @@ impl Trust {
         }
     }
 
-    /// [`Trust::captured`] but for one layer.
+    /// Returns [`Trust::captured`] without one layer.
     pub fn captured_without(&self, layer: Layer) -> [bool; Layer::ALL.len()] {
         by_layer(|of| of != layer && self.captured[of as usize])
     }
@@ -155,81 +153,82 @@ impl Trust {
     }
 }
 
-/// A line for each class of events whose books do not balance.
+/// Returns a line for each class of events with inconsistent accounting.
 pub fn unbalanced_books(manifest: &Manifest) -> Vec<String> {
     books::unbalanced(&manifest.books).collect()
 }
 
-/// A line for each device whose rows are not what the kernel counted.
+/// Returns a line for each device with rows that differ from the kernel's counters.
 pub fn unbalanced_devices(manifest: &Manifest) -> Vec<String> {
     devices::unbalanced(&manifest.device_books).collect()
 }
 
-/// Whether `layer` of a capture is captured but for `what`.
+/// Whether `layer` of a capture was captured without `what`.
 pub fn lacks(capture: &Capture, layer: Layer, what: &str) -> bool {
     state(capture, layer).is_some_and(|state| state.lacks(what))
 }
 
-/// What a trace that was imported does not tell of the time that requests took.
+/// Describes the times of requests that an imported trace lacks.
 fn untold(capture: &Capture) -> Option<&'static str> {
     let lines = [
         (
             WITHOUT_QUEUEING,
-            "not known: when requests were queued; they begin at insertion or issue, and of phases there is only device (D2C)",
+            "not known: queueing times of requests; requests begin at insertion or issue, and have only the phase device (D2C)",
         ),
-        (WITHOUT_DURATIONS, "not known: how long requests took, which the trace does not tell"),
+        (WITHOUT_DURATIONS, "not known: durations of requests, which the trace lacks"),
     ];
     lines.into_iter().find(|(what, _)| lacks(capture, Layer::Block, what)).map(|(_, line)| line)
 }
 
-/// What there is to know of devices whose rows are what the kernel counted, as far as it did.
+/// Returns remarks on devices that are consistent with the kernel's counters, as far as the kernel counted.
 pub fn device_remarks(manifest: &Manifest) -> Vec<String> {
     devices::remarks(&manifest.device_books)
 }
 
-/// Which calls have no row, a line for each kind.
+/// Returns a line for each kind of calls without a row.
 fn not_recorded(manifest: &Manifest) -> Vec<String> {
     let mut lines: Vec<String> =
         manifest.books.without_row.iter().map(|without| format!("not recorded: {}", without.text())).collect();
     let calls = manifest.books.incomplete.compat_calls;
     if calls > 0 {
-        lines.push(format!("not recorded: {}, whatever they did: {calls}", UnseenKind::Compat.doc()));
+        lines.push(format!("not recorded: {}, of any kind: {calls}", UnseenKind::Compat.doc()));
     }
     let earlier = manifest.books.incomplete.earlier_calls;
     if earlier > 0 {
-        lines.push(format!("not recorded: calls that had begun before the recording: {earlier}"));
+        lines.push(format!("not recorded: calls in flight when the recording began: {earlier}"));
     }
     let unfinished = manifest.books.incomplete.unfinished_async;
     if unfinished > 0 {
-        lines
-            .push(format!("not recorded: operations of aio and io_uring that had not ended at the stop: {unfinished}"));
+        lines.push(format!("not recorded: aio and io_uring operations in flight at the stop: {unfinished}"));
     }
     let unfinished = manifest.books.incomplete.unfinished_calls;
     if unfinished > 0 {
-        lines.push(format!("not recorded: system calls that had not returned at the stop: {unfinished}"));
+        lines.push(format!("not recorded: system calls in flight at the stop: {unfinished}"));
     }
     lines
 }
 
-/// What is said of a capture whose oldest parts were removed. It is whole from then on.
+/// Describes the removal of the oldest parts of a capture. The capture is complete from then on.
 fn removed(capture: &Capture) -> Option<String> {
     let until = utc(capture, capture.list.removed_until_ns()?);
     let rows = capture.list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
-    Some(format!("left out: what began until {until}: {rows} rows were removed to keep the capture within --max-disk"))
+    Some(format!(
+        "excluded: events that began until {until}: {rows} rows were removed to keep the capture within --max-disk"
+    ))
 }
 
-/// What is known of a capture whose recorder has not finished it.
+/// Describes an incomplete capture.
 fn cut_off(capture: &Capture) -> String {
     let directory = capture.directory.display();
-    let missing = "rows that had not been flushed are missing, and what was lost at its end is not known";
+    let missing = "unflushed rows are missing, and the losses at its end are unknown";
     if let Some(from) = capture.manifest.imported_from() {
         return format!(
-            "warning: {directory}: {from} that was cut off: what followed is missing, and how much that was is not known"
+            "warning: {directory}: {from} that was truncated: the rest is missing, and its size is unknown"
         );
     }
     if capture.manifest.state == State::Recovered {
         return format!(
-            "warning: {directory}: the capture was cut off and recovered: rows at its end are missing, and what was lost there is not known"
+            "warning: {directory}: the capture was interrupted and recovered: rows at its end are missing, and the losses there are unknown"
         );
     }
     let torn = match capture.torn.len() {
@@ -237,12 +236,12 @@ fn cut_off(capture: &Capture) -> String {
         parts => {
             let rows = capture.torn.iter().fold(0u64, |sum, (_, torn)| sum.saturating_add(torn.rows()));
             format!(
-                "; {rows} rows are of {parts} unfinished part{}, which `iostrata-analyze recover` makes whole",
+                "; {rows} rows are in {parts} unfinished part{}, which `iostrata-analyze recover` repairs",
                 if parts == 1 { "" } else { "s" }
             )
         }
     };
-    format!("warning: {directory}: the recording was cut off, or still runs: {missing}{torn}")
+    format!("warning: {directory}: the recording was interrupted or is still running: {missing}{torn}")
 }
 
 fn by_layer<T>(of: impl Fn(Layer) -> T) -> [T; Layer::ALL.len()] {
@@ -253,12 +252,12 @@ fn state(capture: &Capture, layer: Layer) -> Option<&LayerState> {
     capture.manifest.layers.get(&layer)
 }
 
-/// The name of `capture` before a line about it; nothing where there is only one.
+/// Returns the name of `capture` before a line about it; empty if there is only one.
 pub fn about(captures: &[Capture], capture: &Capture) -> String {
     if captures.len() > 1 { format!("{}: ", capture.directory.display()) } else { String::new() }
 }
 
-/// `1 event`, `2 events`.
+/// Formats a number of events: `1 event`, `2 events`.
 pub fn events(count: u64) -> String {
     crate::output::count(count, "event")
 }
@@ -276,11 +275,11 @@ fn not_captured(captures: &[Capture], layer: Layer) -> Option<String> {
     Some(match (captures.len(), missing.len()) {
         (1, _) => format!("not captured: {layer} ({why})"),
         (all, some) if all == some => format!("not captured: {layer} ({}: {why})", directory.display()),
-        _ => format!("left out: {layer}, because {} does not have it ({why})", directory.display()),
+        _ => format!("excluded: {layer}, not captured in {} ({why})", directory.display()),
     })
 }
 
-/// The layer whose rows tell what an application moves on `path`.
+/// Returns the layer with the rows of application bytes on `path`.
 const fn told_by(path: FlowPath) -> Layer {
     match path {
         FlowPath::Call | FlowPath::Aio | FlowPath::IoUring => Layer::Syscall,
@@ -288,7 +287,7 @@ const fn told_by(path: FlowPath) -> Layer {
     }
 }
 
-/// Whether `capture` has what an application moves on `path`.
+/// Whether `capture` has application bytes on `path`.
 fn tells(capture: &Capture, path: FlowPath) -> bool {
     let without = match path {
         FlowPath::Call | FlowPath::Aio => None,
@@ -299,8 +298,8 @@ fn tells(capture: &Capture, path: FlowPath) -> bool {
         .is_some_and(|of| of.captured && !of.without.iter().any(|what| Some(what.as_str()) == without))
 }
 
-/// What `captures` can have lost of `layer`; `None` unless the books say so and can be believed, and all was recorded that was not
-/// lost.
+/// Returns the upper bound of the lost I/O of `layer` in `captures`. `None` unless the event accounting has it and is consistent, and all events
+/// were recorded or lost.
 fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
     let mut sum = Amounts::default();
     for capture in captures {
@@ -325,13 +324,13 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
     Some(sum)
 }
 
-/// Whether a program that `layer` depends on was skipped. One that is for no layer's table serves all of them.
+/// Whether a program of `layer` was skipped. A program without a table of one layer serves all layers.
 fn skipped(books: &Books, layer: Layer) -> bool {
     let concerns = |class: &str| Layer::parse(class).is_none_or(|of| of == layer);
     books.skipped.iter().any(|skipped| skipped.recursion > 0 && concerns(&skipped.class))
 }
 
-/// Whether something is missing of `layer` whose size no book has: bytes that a device counted and no row tells, calls of 32-bit
+/// Whether I/O of `layer` is missing with a size that is not in the accounting: bytes that a device counted and no row has, calls of 32-bit
 /// programs.
 fn left_out(manifest: &Manifest, layer: Layer) -> bool {
     match layer {
@@ -341,7 +340,7 @@ fn left_out(manifest: &Manifest, layer: Layer) -> bool {
     }
 }
 
-/// Whether there were calls of which nobody knows what they moved.
+/// Whether there were calls of unknown size.
 fn calls_of_unknown_size(books: &Books) -> bool {
     let incomplete = &books.incomplete;
     incomplete.compat_calls > 0

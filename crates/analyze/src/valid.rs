@@ -1,60 +1,60 @@
-//! Which times and sizes can be true: the one rule for all that reads rows, and for all that makes rows of a trace.
+//! Validity of times and sizes: the same rule for all readers of rows, and for all imports of traces.
 //!
-//! A value that cannot be true is not used, in any result alike, and is counted ([`Checked`]). Nor can a sum be true that is too great for
-//! the columns of the results: that is noticed in sums that have room for more.
+//! An invalid value is ignored in all results and counted ([`Checked`]). A sum is invalid if it exceeds the range of the columns of results; wider
+//! sums detect that.
 
 use serde::{Deserialize, Serialize};
 
 use crate::output::count;
 
-/// No operation moves more bytes: Linux has at most 2 GiB in a call and less than 4 GiB in a request.
+/// Maximum number of bytes of an operation: Linux has at most 2 GiB in a call and less than 4 GiB in a request.
 pub const MOST_BYTES: u64 = 1 << 48;
 
-/// [`MOST_BYTES`], in words.
+/// [`MOST_BYTES`] as text.
 pub const MOST_BYTES_WORDS: &str = "256 TiB";
 
-/// What columns of results have room for. A sum of some of what was added up is never greater than the sum of all.
+/// Maximum value of columns of results. A partial sum never exceeds the sum of all.
 const MOST_SUM: u128 = i64::MAX as u128;
 
-/// The bytes of an operation, if they can be true.
+/// Returns the bytes of an operation, if valid.
 #[inline]
 pub fn bytes(bytes: i64) -> Option<u64> {
     u64::try_from(bytes).ok().filter(|bytes| *bytes <= MOST_BYTES)
 }
 
-/// When what began at `ts_ns` and took `dur_ns` ended, if that is known and can be true: times are 64-bit numbers of nanoseconds.
+/// Returns the end of an operation with this begin and duration, if known and valid: times are 64-bit nanoseconds.
 #[inline]
 pub fn end_ns(ts_ns: i64, dur_ns: Option<i64>) -> Option<i64> {
     ts_ns.checked_add(dur_ns.filter(|ns| *ns >= 0)?)
 }
 
-/// Where on a disk, or in a file, a range ends, in bytes, if that can be true: positions are 64-bit numbers of bytes.
+/// Returns the end of a range on a disk or in a file, in bytes, if valid: offsets are 64-bit bytes.
 pub fn range_end(position: i64, bytes: i64) -> Option<i64> {
     position.checked_add(bytes).filter(|_| position >= 0 && bytes >= 0)
 }
 
-/// Values of rows, looked at one by one. Those that cannot be true were not used; the rows that hold them still count as operations.
+/// Counts of invalid values in rows. Such values are ignored; their rows still count as operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
-    /// Durations, or differences of durations, below zero.
+    /// Negative durations, or negative differences of durations.
     pub negative_durations: u64,
-    /// Durations that end beyond any time.
+    /// Durations with an end beyond the range of times.
     pub late_ends: u64,
-    /// Sizes below zero.
+    /// Negative sizes.
     pub negative_bytes: u64,
-    /// Sizes that no operation has.
+    /// Sizes above the maximum.
     pub great_bytes: u64,
-    /// Rows that stand for no event, or for more than any can.
+    /// Weights of zero, and weights above the maximum.
     pub bad_weights: u64,
-    /// All bytes of all rows, those of parts of requests once more: no sum in the results is greater. What else is counted by size, such as
-    /// bios, is less of each row, or it is in here.
+    /// Sum of all bytes of all rows, with parts of requests counted once more: no sum in the results is greater. Other counts by size, such as
+    /// bios, are smaller for each row, or are included.
     pub all_bytes: u128,
-    /// The longest duration of each row, added up.
+    /// Sum of the longest duration of each row.
     pub all_ns: u128,
 }
 
 impl Checked {
-    /// Adds what is known of other rows.
+    /// Adds the counts of other rows.
     pub fn combine(&mut self, other: Checked) {
         for (mine, more) in [
             (&mut self.negative_durations, other.negative_durations),
@@ -69,7 +69,7 @@ impl Checked {
         self.all_ns = self.all_ns.saturating_add(other.all_ns);
     }
 
-    /// Bytes that a row tells: nothing where they cannot be true.
+    /// Returns the bytes of a row; zero if invalid.
     #[inline]
     pub fn bytes(&mut self, told: i64) -> u64 {
         bytes(told).unwrap_or_else(|| {
@@ -79,7 +79,7 @@ impl Checked {
         })
     }
 
-    /// A duration that a row tells of what began at `ts_ns`; `None` where it tells none, and where it cannot be true.
+    /// Returns the duration of a row that began at `ts_ns`; `None` if there is none or it is invalid.
     #[inline]
     pub fn duration(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Option<u64> {
         let told = dur_ns?;
@@ -91,7 +91,7 @@ impl Checked {
         u64::try_from(told).ok()
     }
 
-    /// What of the values cannot be true, by kind; nothing where all can.
+    /// Lists the invalid values by kind; none if all are valid.
     pub fn ignored(&self) -> Option<String> {
         let above = format!(" above {MOST_BYTES_WORDS}");
         let kinds: Vec<String> = [
@@ -108,7 +108,7 @@ impl Checked {
         (!kinds.is_empty()).then(|| kinds.join(", "))
     }
 
-    /// Which sums are too great for the columns of results.
+    /// Lists the sums that exceed the range of the columns of results.
     pub fn overflown(&self) -> Option<String> {
         let sums: Vec<String> = [(self.all_bytes, "bytes"), (self.all_ns, "nanoseconds of durations")]
             .into_iter()
@@ -116,7 +116,7 @@ impl Checked {
             .map(|(sum, what)| format!("{sum} {what}"))
             .collect();
         (!sums.is_empty())
-            .then(|| format!("all rows together have {}, beyond 2^63: sums end there", sums.join(" and ")))
+            .then(|| format!("all rows sum to {}, beyond 2^63: sums are capped there", sums.join(" and ")))
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
     fn a_sum_is_told_as_soon_as_a_column_has_no_room_for_it() {
         let sums = |all_bytes, all_ns| Checked { all_bytes, all_ns, ..Checked::default() }.overflown();
         assert_eq!(sums(MOST_SUM, MOST_SUM), None);
-        let told = "all rows together have 9223372036854775808 bytes, beyond 2^63: sums end there";
+        let told = "all rows sum to 9223372036854775808 bytes, beyond 2^63: sums are capped there";
         assert_eq!(sums(MOST_SUM + 1, 0).as_deref(), Some(told));
         assert!(sums(0, u128::MAX).is_some_and(|told| told.contains("nanoseconds of durations")));
     }

@@ -1,6 +1,6 @@
-//! Writing a capture out of rows that are there already: those of a generator, or of a trace of another kind.
+//! Writing a capture from existing rows: those of a generator, or of another program's trace.
 //!
-//! The recorder has its own way, because its rows come whether there is room for them or not.
+//! The recorder has its own writer, because its rows arrive whether or not there is room for them.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,19 +16,19 @@ use crate::manifest::{MOST_BYTES, Manifest};
 use crate::part::{PartWriter, ROW_GROUP_ROWS, empty};
 use crate::table::{Table, TableBuilder};
 
-/// Rows that are handed over at once, and batches of a table that wait to be encoded.
+/// Rows per batch, and batches of a table that wait to be encoded.
 const BATCH_ROWS: usize = 8_192;
 const WAITING: usize = 8;
 
-/// Rows of a group in which all may be alike. Readers take no more than 8 for a byte of a part (`part/limits.rs`); of `block` 65,536 rows that are
-/// the same take 7.6 KB, most of which is there once for each column and group.
+/// Rows of a row group in which all may be equal. Readers accept at most 8 rows per byte of a part (`part/limits.rs`); 65,536 equal
+/// rows of `block` take 7.6 KB, most of which is a fixed cost of each column and group.
 const ALIKE_ROWS: usize = 4 * BATCH_ROWS;
 
-/// A capture that is being written.
+/// Capture that is being written.
 #[derive(Debug)]
 pub struct Author {
     directory: Dir,
-    /// Half a capture is none, and would be in the way of the next try.
+    /// An unfinished capture is unusable and would block the next attempt.
     undo: Undo,
     list: ListFile,
     part_bytes: u64,
@@ -36,12 +36,12 @@ pub struct Author {
     id: PartsId,
 }
 
-/// What parts have in their footers as the capture that they are of. It is set before the first row is written, once.
+/// Capture ID in the footers of parts. It is set once, before the first row is written.
 pub type PartsId = Arc<OnceLock<String>>;
 
 impl Author {
-    /// Begins a capture in `directory`, which does not exist yet or is empty. A part is closed when it has `part_bytes`. Unless it is finished,
-    /// all that is made is taken away again.
+    /// Begins a capture in `directory`, which must not exist yet or be empty. A part is closed when it reaches `part_bytes`. Unless
+    /// the capture is finished, everything created is removed again.
     pub fn create(directory: &Path, part_bytes: u64) -> Result<Author> {
         let (directory, undo) = Dir::begin(directory, FOLDER_MODE)?;
         if !directory.names()?.is_empty() {
@@ -53,23 +53,23 @@ impl Author {
         Ok(Author { list, directory, undo, part_bytes, group_rows, id: PartsId::default() })
     }
 
-    /// For rows that may be all alike: a row group ends when it has as many as readers believe that its few bytes stand for. To be said
-    /// before a table is asked for.
+    /// Limits row groups to the number of rows that readers accept for the few bytes of equal rows. Must be called before a table
+    /// is opened.
     pub fn of_rows_alike(self) -> Author {
         Author { group_rows: ALIKE_ROWS, ..self }
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn directory(&self) -> &Dir {
         &self.directory
     }
 
-    /// What its parts have in their footers.
+    /// Returns the capture ID of its parts.
     pub fn id(&self) -> &PartsId {
         &self.id
     }
 
-    /// The rows of table `T`, which is asked for once. They are encoded by a thread of their own.
+    /// Opens table `T` for rows, once. A separate thread encodes them.
     pub fn table<T: Table>(&self) -> Rows<T> {
         let (batches, waiting) = sync_channel(WAITING);
         let (directory, id) = (self.directory.clone(), Arc::clone(&self.id));
@@ -78,12 +78,12 @@ impl Author {
         Rows { folder: self.directory.path().join(T::NAME), builder: T::Builder::default(), batches, encoder }
     }
 
-    /// Takes the parts of a table into the list.
+    /// Adds the parts of a table to the list.
     pub fn add(&mut self, parts: Vec<Part>) -> Result<()> {
         self.list.append(&parts.into_iter().map(Entry::Finished).collect::<Vec<_>>())
     }
 
-    /// Writes the manifest, with which the directory becomes a capture. A table without rows gets a part without rows.
+    /// Writes the manifest, which makes the directory a capture. A table without rows gets a part without rows.
     pub fn finish(mut self, manifest: &Manifest) -> Result<()> {
         let id = self.id.get().cloned();
         fits(manifest).map_err(|what| Error::manifest(self.directory.path(), what))?;
@@ -96,7 +96,7 @@ impl Author {
     }
 }
 
-/// What is wrong with the size of a manifest: no reader would take it.
+/// Checks the size of a manifest: readers refuse larger ones.
 fn fits(manifest: &Manifest) -> std::result::Result<(), String> {
     let bytes = serde_json::to_vec_pretty(manifest).map_err(|e| e.to_string())?.len() as u64;
     if bytes >= MOST_BYTES {
@@ -105,7 +105,7 @@ fn fits(manifest: &Manifest) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// The rows of a table on their way into parts.
+/// Rows of a table that are being written to parts.
 pub struct Rows<T: Table> {
     folder: PathBuf,
     builder: T::Builder,
@@ -114,13 +114,13 @@ pub struct Rows<T: Table> {
 }
 
 impl<T: Table> Rows<T> {
-    /// Appends a row. That it cannot be written [`Rows::finish`] tells.
+    /// Appends a row. Write errors are returned by [`Rows::finish`].
     pub fn push(&mut self, row: T::Row) -> Result<()> {
         self.builder.push(row);
         if self.builder.rows() == BATCH_ROWS { self.hand_over() } else { Ok(()) }
     }
 
-    /// Ends the last part. All parts.
+    /// Ends the last part and returns all parts.
     pub fn finish(mut self) -> Result<Vec<Part>> {
         if self.builder.rows() > 0 {
             self.hand_over()?;
@@ -134,7 +134,7 @@ impl<T: Table> Rows<T> {
 
     fn hand_over(&mut self) -> Result<()> {
         let batch = self.builder.finish().map_err(|e| Error::parquet(&self.folder, e.into()))?;
-        // Nobody takes it any more after an error, which the end tells of.
+        // After an error nobody receives it; [`Rows::finish`] returns the error.
         let _ = self.batches.send(batch);
         Ok(())
     }

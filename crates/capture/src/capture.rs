@@ -1,4 +1,4 @@
-//! A capture as a whole: its manifest and its parts.
+//! Capture as a whole: its manifest and its parts.
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
@@ -15,38 +15,38 @@ use crate::tables::ClockTable;
 use crate::wall::WallClock;
 use crate::whole;
 
-/// How often a list is read that changes meanwhile.
+/// Number of attempts to read a list that changes during the read.
 const TRIES: u32 = 4;
 
-/// A capture to be read.
+/// Capture opened for reading.
 #[derive(Debug, Clone)]
 pub struct Capture {
-    /// What its directory is called.
+    /// Path of the directory.
     pub directory: PathBuf,
-    /// Its directory.
+    /// Handle of the directory.
     pub dir: Dir,
-    /// Its manifest.
+    /// Manifest.
     pub manifest: Manifest,
-    /// Its finished parts.
+    /// Finished parts.
     pub list: PartList,
-    /// By table: its parts that are not finished, as far as they had been flushed.
+    /// Unfinished parts by table, as far as they were flushed.
     pub torn: Vec<(TableId, Torn)>,
-    /// What is there of it, and whether that is what was written.
+    /// Rows present, compared with the rows written.
     pub census: Census,
-    /// Of one that did not come to its end: the moment up to which all is there that had ended, of all CPUs and in all tables; none where
-    /// nobody knows.
+    /// For an incomplete capture: time up to which the rows of ended events are complete on all CPUs and in all tables;
+    /// none if unknown.
     pub whole_until_ns: Option<i64>,
-    /// Its wall clock.
+    /// Wall clock.
     pub wall: WallClock,
 }
 
 impl Capture {
-    /// Opens the capture in `directory`, and counts what is there. Every part that is there must be whole.
+    /// Opens the capture in `directory`, and counts its rows. Every part in it must be complete.
     pub fn open(directory: &Dir) -> Result<Capture> {
         let manifest = Manifest::read(directory)?;
         for _ in 1..TRIES {
             let capture = Capture::counted(directory, manifest.clone())?;
-            // A recorder may have taken a part off the list since it was read, so that there is room for others.
+            // A recorder may have removed a part from the list since it was read, to free space.
             if manifest.state != State::Recording || !capture.census.lacks_parts() {
                 return capture.timed();
             }
@@ -55,7 +55,7 @@ impl Capture {
     }
 
     fn counted(directory: &Dir, manifest: Manifest) -> Result<Capture> {
-        // Before the parts: what is there of them then is all that this moment promises, or more.
+        // Before the parts: the rows found afterwards are complete up to this time, or later.
         let whole_until_ns = match manifest.state {
             State::Complete => None,
             State::Recovered => manifest.whole_until_ns,
@@ -63,7 +63,7 @@ impl Capture {
         };
         let list = PartList::read(directory)?;
         let mut torn = Vec::new();
-        // What a recorder that came to its end left unfinished is in its books as lost.
+        // Parts left unfinished by a recorder that completed are counted as lost in its event accounting.
         let tables = if manifest.state == State::Complete { &[] } else { TableId::ALL };
         for table in tables {
             let folder = directory.sub(table.name());
@@ -71,7 +71,7 @@ impl Capture {
                 torn.extend(Torn::read(&folder, number)?.map(|part| (*table, part)));
             }
         }
-        // After them: one that is finished meanwhile is found under either name.
+        // After the unfinished parts: a part that is finished in between is found under either name.
         let census = Census::take(directory, &manifest, &list, &torn)?;
         Ok(Capture {
             directory: directory.path().to_owned(),
@@ -90,11 +90,11 @@ impl Capture {
         Ok(Capture { wall, ..self })
     }
 
-    /// The parts of table `T` that were counted, in order. A capture that was cut off may have more than are listed. What says that it
-    /// is another part is none of them.
+    /// Returns the counted parts of table `T`, in order. An incomplete capture may have more than are listed. Parts that
+    /// claim to be another part are excluded.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
         let finished = self.census.numbers(T::ID);
-        // It may have been finished while the capture was opened.
+        // The part may have been finished while the capture was opened.
         let torn = self.torn.iter().filter(|(table, _)| *table == T::ID).map(|(_, torn)| torn);
         let torn = torn.filter(|torn| finished.binary_search(&torn.number()).is_err());
         let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
@@ -109,17 +109,17 @@ impl Capture {
     }
 }
 
-/// The name of the file that is locked.
+/// Name of the lock file.
 pub const LOCK: &str = ".lock";
 
-/// Held by whoever writes to a capture; given back when dropped, and by the kernel when its process ends, however it does.
+/// Lock held by the writer of a capture; released when dropped, and by the kernel at any end of the process.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of the capture in `directory`; none where another process has it.
+    /// Takes the lock of the capture in `directory`; `None` if another process holds it.
     pub fn take(directory: &Dir) -> Result<Option<Lock>> {
         let file = directory.open_or_create(LOCK)?;
         match file.try_lock() {
@@ -129,13 +129,13 @@ impl Lock {
         }
     }
 
-    /// Whether a process has the lock of the capture in `directory`.
+    /// Whether a process holds the lock of the capture in `directory`.
     pub fn is_taken(directory: &Dir) -> bool {
         let file = directory.open_file(LOCK);
         file.is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// Removes what the lock leaves behind, from a directory that is to be left as it was.
+    /// Removes the lock file from a directory that must be left unchanged.
     pub fn remove(directory: &Dir) {
         let _ = directory.remove(LOCK);
     }

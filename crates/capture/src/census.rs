@@ -1,9 +1,9 @@
-//! What is there of a capture, counted by table and held against what was written: the books of the manifest, less what was removed, and
-//! the list of parts.
+//! Census of a capture: rows present per table, checked against the rows written (event accounting of the manifest, less what
+//! was removed) and the list of parts.
 //!
-//! A capture is a folder that people copy, filter and tidy up. What is counted are the rows that would be read. A part says in its footer
-//! what it was written as ([`crate::part`]), so one that is another one's copy, or of another capture, is known and not read. Parts of
-//! earlier recorders do not say it: of those only counts, and footers that are the same to the byte, tell.
+//! People copy, filter and clean up capture folders. The census counts the rows that would be read. The footer of a part states
+//! its origin ([`crate::part`]), so a copy of another part, or a part of another capture, is detected and not read. Parts of
+//! earlier recorders have no origin: for them only counts and byte-identical footers are checked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
@@ -16,60 +16,60 @@ use crate::manifest::{Manifest, State};
 use crate::part::{Found, PartName, Place, Torn, copy_of, finished, others};
 use crate::{ByTable, TableId};
 
-/// Of more parts than that it is only told how many there are that something is wrong with.
+/// Maximum number of faulty parts listed by name; of more, only the number is given.
 const MOST_TOLD: usize = 4;
 
-/// What is there of a table.
+/// Count of one table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
-    /// The table.
+    /// Table.
     pub table: TableId,
     /// Rows of the parts that are read.
     pub rows: u64,
-    /// Rows that there should be; none where nobody knows, as of a capture that is still being recorded.
+    /// Number of rows expected; none if unknown, as in a capture that is still being recorded.
     pub expected: Option<u64>,
-    /// Parts that are missing, were changed, or are in no list, a predicate each.
+    /// Parts that are missing, modified or unlisted, one predicate each.
     pub wrong: Vec<String>,
-    /// Parts that say that they are something else, likewise. They are not read.
+    /// Parts with another origin, one predicate each. They are not read.
     pub foreign: Vec<String>,
-    /// Parts that another program has written anew: they do not say what they are, as the recorder's do, have another size than the list says,
-    /// or another name than any part of a recorder.
+    /// Number of parts rewritten by another program: unlike the recorder's parts they state no origin, differ in size from the
+    /// list, or have another name than any part of a recorder.
     pub rewritten: u64,
-    /// Files of other names than parts have that are none of the table: copies, or with other columns. They are not read.
+    /// Files with non-part names that do not belong to the table: copies, or files with other columns. They are not read.
     pub stray: Vec<String>,
-    /// The numbers of the finished parts that are read, ascending.
+    /// Numbers of the finished parts that are read, ascending.
     numbers: Vec<u32>,
-    /// The names of other files that are read, in order.
+    /// Names of the other files that are read, in order.
     others: Vec<String>,
 }
 
 impl Counted {
-    /// Nothing yet of a table.
+    /// Creates an empty count of a table.
     fn of(table: TableId) -> Counted {
         let (wrong, foreign, stray, numbers, others) = Default::default();
         Counted { table, rows: 0, expected: None, wrong, foreign, rewritten: 0, stray, numbers, others }
     }
 
-    /// Whether rows that are read are not those that were written, as far as counts and footers tell.
+    /// Whether the rows read differ from the rows written, as far as counts and footers show.
     pub fn is_off(&self) -> bool {
         !self.wrong.is_empty() || self.expected.is_some_and(|expected| expected != self.rows)
     }
 
-    /// Whether anything is not as it was written: its rows, or parts that do not belong to it.
+    /// Whether anything differs from what was written: rows, or parts that do not belong to the capture.
     pub fn differs(&self) -> bool {
         self.is_off() || !self.foreign.is_empty()
     }
 
-    /// How many rows of how many: `block: 200 of 561 rows are there (…)`. None where there is nothing to be said.
+    /// Returns the row counts and the faulty parts: `block: 200 of 561 rows present (…)`. `None` if nothing differs.
     pub fn line(&self) -> Option<String> {
         if !self.differs() {
             return None;
         }
         let Counted { table, rows, .. } = self;
         let count = match self.expected {
-            Some(expected) if *rows > expected => format!("{rows} rows are there, {expected} were written"),
-            Some(expected) => format!("{rows} of {expected} rows are there"),
-            None => format!("{rows} rows are there, of how many is not known"),
+            Some(expected) if *rows > expected => format!("{rows} rows present, {expected} written"),
+            Some(expected) => format!("{rows} of {expected} rows present"),
+            None => format!("{rows} rows present, number written unknown"),
         };
         let parts: Vec<&String> = self.foreign.iter().chain(&self.wrong).chain(&self.stray).collect();
         let mut told: Vec<String> = parts.iter().take(MOST_TOLD).map(|part| (*part).clone()).collect();
@@ -81,38 +81,38 @@ impl Counted {
     }
 }
 
-/// What is there of all tables, in the order of their declaration.
+/// Counts of all tables, in order of declaration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Census {
-    /// By table.
+    /// Counts by table.
     pub tables: Vec<Counted>,
 }
 
 impl Census {
-    /// What is there of a table.
+    /// Returns the count of a table.
     pub fn of(&self, table: TableId) -> Option<&Counted> {
         self.tables.iter().find(|counted| counted.table == table)
     }
 
-    /// Whether a part that is listed is not there.
+    /// Whether a listed part is missing.
     pub(crate) fn lacks_parts(&self) -> bool {
         self.tables.iter().any(|counted| counted.wrong.iter().any(|part| part.ends_with(MISSING)))
     }
 
-    /// The numbers of the finished parts of a table that are read.
+    /// Returns the numbers of the finished parts of a table that are read.
     pub(crate) fn numbers(&self, table: TableId) -> &[u32] {
         self.of(table).map_or(&[], |counted| &counted.numbers)
     }
 
-    /// The names of the other files of a table that are read.
+    /// Returns the names of the other files of a table that are read.
     pub(crate) fn others(&self, table: TableId) -> &[String] {
         self.of(table).map_or(&[], |counted| &counted.others)
     }
 
-    /// Counts what is in `directory`.
+    /// Counts the parts in `directory`.
     ///
     /// # Errors
-    /// Where a part cannot be read, or is no regular file.
+    /// Returns an error if a part cannot be read, or is not a regular file.
     pub(crate) fn take(
         directory: &Dir,
         manifest: &Manifest,
@@ -137,24 +137,24 @@ impl Census {
     }
 }
 
-/// How the predicate of a part ends that is not there.
-const MISSING: &str = "is not there";
+/// End of the predicate of a missing part.
+const MISSING: &str = "is missing";
 
-/// A table that is being counted.
+/// Table during its count.
 struct Counting<'a> {
     directory: &'a Dir,
     manifest: &'a Manifest,
     listed: &'a BTreeMap<u32, Kept>,
     counted: Counted,
-    /// By length and footer: the part that has it.
+    /// Part by length and footer.
     footers: HashMap<(u64, u32), Which>,
-    /// Parts that are not in the list: what they are called, their rows, and whether they say what they are.
+    /// Unlisted parts: name, rows, and whether they state their origin.
     unlisted: Vec<(String, u64, bool)>,
-    /// What is not as the list says, which another program may have divided otherwise.
+    /// Differences from the list that are allowed if another program divided the rows otherwise.
     changed: Vec<String>,
 }
 
-/// A part of a table: by its number, or by the place of its name among the others.
+/// Part of a table, by number, or by index among the other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Which {
     Part(u32),
@@ -170,10 +170,11 @@ impl Counting<'_> {
         let first_listed = self.listed.first_key_value().map(|(number, _)| *number);
         for (number, place) in finished(&folder)? {
             let kept = self.listed.get(&number);
-            // Taken off the list, and not deleted yet, or the recorder could not: its rows are counted as removed. The oldest go first.
+            // Removed from the list, but not deleted yet, or the recorder failed to delete it: its rows are counted as removed.
+            // The oldest parts go first.
             let is_oldest = first_listed.map_or(!is_recording, |first| number < first);
             let is_removed = kept.is_none() && removed_rows.is_some() && is_oldest;
-            // Nothing is missing where such a one cannot be read.
+            // An unreadable part of these does not lose any rows.
             let part = self.read(&place, kept).or_else(|error| if is_removed { Ok(None) } else { Err(error) })?;
             let Some(part) = part else { continue };
             if is_removed && (self.id().is_none() || part.has_number(number)) {
@@ -190,7 +191,7 @@ impl Counting<'_> {
         for torn in torn.filter(|torn| !found.contains(&torn.number())) {
             self.counted.rows = self.counted.rows.saturating_add(torn.rows());
         }
-        // Without an empty part nothing is missing: many programs write none.
+        // A missing empty part loses no rows: many programs write none.
         let lacking = self.listed.iter().filter(|(number, kept)| kept.rows > 0 && !found.contains(number));
         let lacking = lacking.map(|(&number, _)| format!("{} {MISSING}", PartName { table, number }));
         self.changed.extend(lacking);
@@ -198,17 +199,17 @@ impl Counting<'_> {
         Ok(())
     }
 
-    /// What all parts of the capture say that they are of; none where its recorder wrote nothing of it.
+    /// Returns the capture ID in all parts of the capture; `None` if its recorder wrote none.
     fn id(&self) -> Option<&str> {
         self.manifest.parts_id.as_deref()
     }
 
-    /// Counts a part that is called as a recorder calls it.
+    /// Counts a part with a recorder's name.
     fn count_part(&mut self, name: PartName, part: &Found, kept: Option<&Kept>) {
         let PartName { table, number } = name;
         let origin = part.origin.as_ref();
         let copied = origin.and_then(|origin| origin.copied(self.id(), name)).filter(|first| {
-            // Of a copy there are as many rows.
+            // A copy has the same number of rows.
             part.rows > 0 && self.listed.get(&first.number).is_none_or(|first| first.rows == part.rows)
         });
         if let Some(what) = origin.and_then(|origin| origin.strange(self.id(), table)).or(copied.map(copy_of)) {
@@ -236,7 +237,7 @@ impl Counting<'_> {
         }
     }
 
-    /// Counts the file `file` of another name than parts have, which is one of `others`.
+    /// Counts the file `file`, one of `others`, with another name than parts have.
     fn count_other(&mut self, (at, file): (usize, &str), others: &[String], place: &Place) {
         let table = self.counted.table;
         let name = format!("{table}/{file}");
@@ -250,7 +251,7 @@ impl Counting<'_> {
         };
         let lacking = part.lacks(table).map(|column| format!("has no column {column}"));
         let strange = lacking.or_else(|| part.origin.as_ref()?.strange(self.id(), table));
-        // Without statistics footers of different parts may be the same.
+        // Without statistics, footers of different parts may be identical.
         let footer = part.range_ns.filter(|_| strange.is_none()).map(|_| (part.bytes, part.footer));
         let first = footer.map(|footer| *self.footers.entry(footer).or_insert(Which::Other(at)));
         let copied = first.filter(|first| *first != Which::Other(at)).map(|first| match first {
@@ -267,16 +268,16 @@ impl Counting<'_> {
         self.unlisted.push((name, part.rows, false));
     }
 
-    /// What is counted of a part; none where it is gone.
+    /// Returns the data that is counted of a part; `None` if it is gone.
     fn read(&self, place: &Place, kept: Option<&Kept>) -> Result<Option<Found>> {
         let gone = |error: &Error| matches!(error, Error::Io { reason, .. } if reason.kind() == ErrorKind::NotFound);
         match reading(place.path(), || Found::read(place)) {
             Err(error) if gone(&error) => Ok(None),
-            // What it lacks says more than why it cannot be read.
+            // A difference in size says more than the decoder's error.
             Err(Error::Parquet { path, reason }) => match (kept, place.bytes()) {
                 (Some(kept), Ok(size)) if !has_size(kept, size) => {
                     let bytes = kept.bytes;
-                    let what = format!("has {size} bytes, but the list of parts says {bytes}: it was cut or changed");
+                    let what = format!("has {size} bytes, but the list of parts says {bytes}: truncated or modified");
                     Err(Error::Schema { path, what })
                 }
                 _ => Err(Error::Parquet { path, reason }),
@@ -285,16 +286,16 @@ impl Counting<'_> {
         }
     }
 
-    /// Compares what was counted with what there should be.
+    /// Compares the counts with the expected ones.
     fn settle(&mut self, removed_rows: u64, is_recording: bool) {
         let listed_rows = self.listed.values().fold(0u64, |sum, kept| sum.saturating_add(kept.rows));
         let written = booked(self.manifest, self.counted.table).map(|written| written.saturating_sub(removed_rows));
-        // A recording goes on, and the books of one that was cut off were never written.
+        // A recording continues, and an interrupted one has no final event accounting.
         self.counted.expected = if is_recording { None } else { Some(written.unwrap_or(listed_rows)) };
-        // As many rows as there should be are there, in other parts.
+        // The expected number of rows is present, in other parts.
         let is_divided_anew = self.counted.rewritten > 0 && self.counted.expected == Some(self.counted.rows);
-        // A recorder that could not write to the list at its end leaves parts that are not in it. It has counted their rows, but for those of
-        // its own tables.
+        // A recorder that could not write the list at its end leaves unlisted parts. It has counted their rows, except for
+        // those of its own tables.
         let is_explained = is_recording || is_divided_anew || written == Some(self.counted.rows);
         let is_complete = self.manifest.state == State::Complete;
         for (name, rows, says_so) in self.unlisted.iter().filter(|_| !is_explained) {
@@ -308,28 +309,29 @@ impl Counting<'_> {
     }
 }
 
-/// Whether a part that is listed so may have this size.
+/// Whether a part with this list entry may have this size.
 fn has_size(kept: &Kept, size: u64) -> bool {
     size == kept.bytes || kept.replaced_bytes == Some(size)
 }
 
-/// What is not as the list says of a part that is there. Another size alone is none: another program compresses otherwise.
+/// Returns the difference of a part from its list entry. A different size alone is none: another program compresses otherwise.
 fn change(name: PartName, found: &Found, kept: &Kept) -> Option<String> {
     if found.rows != kept.rows {
         return Some(format!("{name} has {} rows, the list of parts says {}", found.rows, kept.rows));
     }
     let last_ns = found.range_ns.map(|(_, last_ns)| last_ns);
     let differs = last_ns.zip(kept.last_ts_ns).is_some_and(|(found, kept)| found != kept);
-    differs.then(|| format!("{name} has rows of other times than the list of parts says"))
+    differs.then(|| format!("{name} has another maximum ts_ns than the list of parts says"))
 }
 
-/// How many rows of a table were written by the books; none where these do not say.
+/// Returns the number of rows written to a table by the event accounting; `None` if it does not say.
 fn booked(manifest: &Manifest, table: TableId) -> Option<u64> {
     if manifest.state != State::Complete {
         return None;
     }
     let mut accounts = manifest.books.accounts.iter().filter(|account| account.class == table.name()).peekable();
-    // A CPU that saw nothing has no account. Of its own tables the recorder keeps none, and the generator once kept some of its layers alone.
+    // A CPU without events has no account. The recorder keeps none for its own tables, and the generator once kept those of
+    // some of its layers only.
     let has_account = accounts.peek().is_some() || table.layer().is_some();
     has_account.then(|| accounts.fold(0u64, |sum, account| sum.saturating_add(account.written)))
 }

@@ -1,7 +1,7 @@
-//! How one value of a row becomes an Arrow column and back.
+//! Conversion of a row's values to Arrow columns and back.
 //!
-//! A type that implements [`Value`] can be a field of a row. It says which Arrow type holds it, how values are
-//! gathered into a column ([`Value::Builder`]) and how they are read from one ([`Value::Reader`]).
+//! A type that implements [`Value`] can be a field of a row. It defines its Arrow type, the builder that collects values
+//! into a column ([`Value::Builder`]) and the reader of a column ([`Value::Reader`]).
 
 use std::sync::Arc;
 
@@ -11,33 +11,33 @@ use arrow::datatypes::DataType;
 
 mod words;
 
-/// No text is longer: a path has at most 4,096 bytes, each of which may have become a character that stands for any other.
+/// Maximum length of a text: a path has at most 4,096 bytes, and each byte may have become a replacement character.
 pub(crate) const MOST_TEXT_BYTES: usize = 16 << 10;
 
-/// No word is longer: a command name has at most 15 such bytes.
+/// Maximum length of a dictionary value: a command name has at most 15 such bytes.
 pub(crate) const MOST_WORD_BYTES: usize = 64;
 
 pub use words::{Word, WordReader, Words};
 
-/// A value that a column can hold.
+/// Value of a column.
 pub trait Value: Sized {
-    /// Gathers values into a column.
+    /// Builder of a column.
     type Builder: Builder<Self>;
-    /// Reads values from a column.
+    /// Reader of a column.
     type Reader<'a>: Reader<'a>;
-    /// Whether the column may hold nulls.
+    /// Whether the column may contain nulls.
     const NULLABLE: bool;
-    /// The Arrow type of the column.
+    /// Returns the Arrow type of the column.
     fn data_type() -> DataType;
 }
 
-/// Gathers values into one Arrow array.
+/// Collects values into one Arrow array.
 pub trait Builder<T>: Default + Send {
     /// Appends a value.
     fn push(&mut self, value: T);
-    /// Takes what was gathered and leaves the builder empty.
+    /// Returns the collected values and leaves the builder empty.
     fn finish(&mut self) -> ArrayRef;
-    /// Bytes of the texts that were gathered, of which a row may have any number: what a batch takes does not follow from its rows alone.
+    /// Bytes of the collected texts. A text has any length, so the row count does not give the memory of a batch.
     #[inline]
     fn text_bytes(&self) -> usize {
         0
@@ -46,16 +46,16 @@ pub trait Builder<T>: Default + Send {
 
 /// Reads one Arrow array as values.
 pub trait Reader<'a>: Sized {
-    /// What a row's cell reads as.
+    /// Value of one cell.
     type Item;
-    /// A reader of `array`, or what was expected of the array instead.
+    /// Creates a reader of `array`, or returns the mismatch as an error text.
     fn new(array: &'a dyn Array) -> Result<Self, String>;
-    /// The value at `row`, which is below the array's length.
+    /// Returns the value at `row`, which must be below the array's length.
     fn at(&self, row: usize) -> Self::Item;
 }
 
-/// For how many values a builder makes room that has just handed over so many: the next batch is most likely as large. A power of two, so that
-/// buffers are of few sizes, and an allocator finds those that were freed of use for the next.
+/// Initial capacity after a batch of `values` values: the next batch is most likely as large. A power of two, so that
+/// buffers have few sizes and an allocator can reuse freed ones.
 fn room_for_next(values: usize) -> usize {
     values.next_power_of_two()
 }
@@ -86,7 +86,7 @@ macro_rules! integer {
             type Item = $native;
             fn new(array: &'a dyn Array) -> Result<Self, String> {
                 if array.null_count() > 0 {
-                    return Err("holds nulls where none may be".into());
+                    return Err("has nulls, expected none".into());
                 }
                 Ok(downcast::<$array>(array)?.values())
             }
@@ -132,8 +132,8 @@ macro_rules! integer {
 integer!(i64, Int64Array, DataType::Int64);
 integer!(i32, Int32Array, DataType::Int32);
 
-/// Gathers integers of which some are missing. What is there is a byte a row until the end, because setting single bits
-/// costs more than packing all of them at once.
+/// Collects nullable integers. Validity is one byte per row until the end, because setting single bits costs more than
+/// packing all of them at once.
 #[derive(Default)]
 pub struct Nullable<T> {
     values: Vec<T>,
@@ -147,7 +147,7 @@ impl<T: Default> Nullable<T> {
         self.values.push(value.unwrap_or_default());
     }
 
-    /// Takes what was gathered.
+    /// Takes the collected values.
     fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
         let valid = self.valid.contains(&false).then(|| NullBuffer::from(self.valid.as_slice()));
         self.valid.clear();
@@ -179,7 +179,7 @@ impl<'a> Reader<'a> for &'a BooleanArray {
     type Item = bool;
     fn new(array: &'a dyn Array) -> Result<Self, String> {
         if array.null_count() > 0 {
-            return Err("holds nulls where none may be".into());
+            return Err("has nulls, expected none".into());
         }
         downcast::<BooleanArray>(array)
     }
@@ -189,7 +189,7 @@ impl<'a> Reader<'a> for &'a BooleanArray {
     }
 }
 
-/// Text that seldom repeats: one string a row, gathered end to end.
+/// Text that seldom repeats: one string per row, stored back to back.
 impl Value for Option<String> {
     type Builder = StringBuilder;
     type Reader<'a> = &'a StringArray;
@@ -223,31 +223,31 @@ impl<'a> Reader<'a> for &'a StringArray {
     }
 }
 
-/// A command name as the kernel keeps it (`TASK_COMM_LEN`): at most 15 bytes and a NUL. All zero means unknown.
+/// Command name as the kernel stores it (`TASK_COMM_LEN`): at most 15 bytes and a NUL. All zero means unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Comm(pub [u8; 16]);
 
 impl Comm {
-    /// The first 15 bytes of `word`.
+    /// Takes the first 15 bytes of `word`.
     pub fn of(word: &str) -> Comm {
         let mut bytes = [0; 16];
         bytes.iter_mut().take(15).zip(word.bytes()).for_each(|(to, from)| *to = from);
         Comm(bytes)
     }
 
-    /// The name up to its NUL, with bytes that are not UTF-8 replaced.
+    /// Returns the name up to its NUL, with invalid UTF-8 replaced.
     pub fn text(&self) -> String {
         let end = self.0.iter().position(|b| *b == 0).unwrap_or(self.0.len());
         String::from_utf8_lossy(&self.0[..end]).into_owned()
     }
 }
 
-/// The texts in `array`. Whoever keeps them may keep one for each row, so none may be longer than it can be.
+/// Returns the texts in `array`. A caller may store one per row, so the length of each is limited to `most`.
 fn texts(array: &dyn Array, most: usize) -> Result<&StringArray, String> {
     let texts = downcast::<StringArray>(array)?;
     let longest = texts.offsets().lengths().max().unwrap_or(0);
     if longest > most {
-        return Err(format!("holds a text of {longest} bytes, expected at most {most}"));
+        return Err(format!("has a text of {longest} bytes, expected at most {most}"));
     }
     Ok(texts)
 }

@@ -1,13 +1,14 @@
-//! Directories as handles: what is below one is found from there, and never by way of a link.
+//! Directory handles: everything below a directory is found from its handle, and never through a symbolic link.
 //!
-//! A capture may lie in a directory that somebody else may change, while this process may do more than they. A path that is looked up
-//! anew each time leads wherever they point it meanwhile: a folder of a table that has become a link would have parts made, replaced and
-//! deleted elsewhere. So the directory that a user named is opened once, and everything in it is found from that handle, within it and without
-//! links (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`). Files are opened in the folder that was found so, by a name of one
-//! word. One that is written to has no other name, for that may be elsewhere.
+//! A capture may be in a directory that another user can change, while this process has more privileges. A path that is
+//! resolved again each time leads wherever that user points it: a table folder replaced by a link would make this process
+//! create, replace and delete parts elsewhere. The directory that a user named is therefore opened once, and everything in it
+//! is found from that handle, below it and without links (`openat2` with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`). Files
+//! are opened in the folder found like this, by a single-component name. A file that is written to must have no other hard link,
+//! because that may be elsewhere.
 //!
-//! A folder that is written to over time is kept ([`Dir::keep`]): should its name come to mean another directory, that is an error
-//! and not the place where the rest goes.
+//! A folder that is written to over time is pinned ([`Dir::keep`]): if its name comes to refer to another directory, this is an
+//! error, and nothing is written there.
 
 mod beneath;
 mod change;
@@ -34,37 +35,37 @@ use undo::{Log, Noting};
 pub use found::{Found, Id};
 pub use undo::Undo;
 
-/// Of directories that are made where nothing else was asked for: as far as the umask allows.
+/// Mode of directories that are created without a requested mode: limited by the umask.
 pub const FOLDER_MODE: u32 = 0o777;
 
-/// Files are the owner's to write, the group's to read.
+/// Mode of files: writable by the owner, readable by the group.
 const FILE_MODE: u32 = 0o640;
 
-/// A directory.
+/// Directory.
 #[derive(Debug, Clone)]
 pub struct Dir {
     root: Arc<Root>,
-    /// Where it is below the root; empty, where it is that.
+    /// Path below the root; empty for the root itself.
     below: PathBuf,
-    /// What it is called in messages.
+    /// Path for messages.
     path: PathBuf,
-    /// Which directory it has to be.
+    /// Directory that this one must be.
     kept: Option<Arc<Kept>>,
-    /// Directories in it that are kept.
+    /// Pinned directories in it.
     inside: Arc<Vec<Dir>>,
 }
 
-/// The directory that a user named.
+/// Directory that the user named.
 #[derive(Debug)]
 struct Root {
     handle: OwnedFd,
     id: Id,
     path: PathBuf,
-    /// What was made below it, where that may have to be taken away again.
+    /// Log of what was created below it, if that may have to be removed again.
     log: OnceLock<Log>,
 }
 
-/// A directory that cannot become another one, because it is held open.
+/// Directory that cannot become another one, because it is held open.
 #[derive(Debug)]
 struct Kept {
     handle: OwnedFd,
@@ -72,7 +73,7 @@ struct Kept {
 }
 
 impl Dir {
-    /// The directory at `path`, as a user named it: links on the way to it are followed.
+    /// Opens the directory at `path`, as a user named it: links on the path are followed.
     pub fn open(path: &Path) -> Result<Dir> {
         Dir::open_as(path, path)
     }
@@ -91,14 +92,14 @@ impl Dir {
         })
     }
 
-    /// The directory that the file at `path` is in, and what it is called there.
+    /// Returns the directory of the file at `path`, and the file's name in it.
     pub fn around(path: &Path) -> Result<(Dir, String)> {
         let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok((Dir::open(above)?, name))
     }
 
-    /// The lowest directory on the way to `path` that is there, and the names that are missing below it.
+    /// Returns the lowest existing directory on `path`, and the names that are missing below it.
     fn open_above(path: &Path) -> Result<(Dir, Vec<OsString>)> {
         let (mut at, mut missing) = (path, Vec::new());
         loop {
@@ -116,7 +117,7 @@ impl Dir {
         }
     }
 
-    /// The directory `name` in this one, which need not be there. It is looked for each time it is used, unless it is kept.
+    /// Returns the directory `name` in this one, which need not exist. It is looked up at each use, unless it is pinned.
     pub fn sub(&self, name: impl AsRef<OsStr>) -> Dir {
         let name = name.as_ref();
         if let Some(kept) = self.inside.iter().find(|kept| kept.path.file_name() == Some(name)) {
@@ -126,7 +127,7 @@ impl Dir {
         Dir { root, below: self.below.join(name), path: self.path.join(name), kept: None, inside: Arc::default() }
     }
 
-    /// This one, which from now on has to be the directory that it is now, and to be found where it is now.
+    /// Pins this directory: from now on its path must lead to the directory that it leads to now.
     pub fn keep(mut self) -> Result<Dir> {
         let handle = self.handle()?;
         let id = Id::of(&handle).map_err(|e| refused(&self.path, e))?;
@@ -134,35 +135,35 @@ impl Dir {
         Ok(self)
     }
 
-    /// This one, of which likewise those called `names` are kept.
+    /// Pins the directories `names` in this one in the same manner.
     pub fn keep_inside(mut self, names: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Dir> {
         self.inside = Arc::new(names.into_iter().map(|name| self.sub(name).keep()).collect::<Result<_>>()?);
         Ok(self)
     }
 
-    /// What it is called in messages. Nothing is to be opened by it.
+    /// Returns the path for messages. Nothing is opened by it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Which directory it is.
+    /// Returns the identity of the directory.
     pub fn id(&self) -> Result<Id> {
         Id::of(self.handle()?).map_err(|e| refused(&self.path, e))
     }
 
-    /// Whether there is such a directory.
+    /// Whether the directory exists.
     pub fn is_there(&self) -> bool {
         self.handle().is_ok()
     }
 
-    /// Its owner.
+    /// Returns its user and group.
     pub fn owner(&self) -> Result<(u32, u32)> {
         let stat = rustix::fs::fstat(self.handle()?).map_err(|e| refused(&self.path, e))?;
         Ok((stat.st_uid, stat.st_gid))
     }
 
-    /// How large its file system is, and how much of that is free for this process; of one that cannot be asked, nothing. Where it is
-    /// kept, that costs one system call.
+    /// Returns the size of its file system and the free space available to this process; `None` if unknown. For a pinned
+    /// directory this costs one system call.
     pub fn space(&self) -> Option<(u64, u64)> {
         let space = match &self.kept {
             Some(kept) => rustix::fs::fstatvfs(&kept.handle),
@@ -173,7 +174,7 @@ impl Dir {
         Some((bytes(space.f_blocks), bytes(space.f_bavail)))
     }
 
-    /// A handle of it that what is in it is found from.
+    /// Returns a handle from which its contents are found.
     fn handle(&self) -> Result<OwnedFd> {
         self.enter(OFlags::PATH)
     }
@@ -185,14 +186,14 @@ impl Dir {
         if let Some(kept) = &self.kept {
             let is_it = Id::of(&handle).map_err(|e| refused(&self.path, e))? == kept.id;
             if !is_it || self.root.id_by_path()? != self.root.id {
-                let what = "is another directory than it was, expected the one that was there at the start".to_owned();
+                let what = "is another directory than at the start, expected the same one".to_owned();
                 return Err(Error::Schema { path: self.path.clone(), what });
             }
         }
         Ok(handle)
     }
 
-    /// The path of a file or directory in it, which is called by a word.
+    /// Returns the path of a file or directory in it, given by a single-component name.
     fn within(&self, name: &OsStr) -> Result<PathBuf> {
         let mut words = Path::new(name).components();
         match (words.next(), words.next()) {
@@ -201,22 +202,22 @@ impl Dir {
         }
     }
 
-    /// Opens the regular file `name` to be read.
+    /// Opens the regular file `name` for reading.
     pub fn open_file(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.regular(name.as_ref(), OFlags::RDONLY, "open")
     }
 
-    /// Opens the regular file `name` to be written to.
+    /// Opens the regular file `name` for writing.
     pub fn open_to_write(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.regular(name.as_ref(), OFlags::WRONLY, "open")
     }
 
-    /// Opens the regular file `name` to be appended to.
+    /// Opens the regular file `name` for appending.
     pub fn open_to_append(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.regular(name.as_ref(), OFlags::WRONLY | OFlags::APPEND, "open")
     }
 
-    /// Opens the regular file `name` to be written to, which is made where there is none.
+    /// Opens the regular file `name` for writing, and creates it if it does not exist.
     pub fn open_or_create(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.regular(name.as_ref(), OFlags::WRONLY | OFlags::CREATE, "create")
     }
@@ -224,7 +225,7 @@ impl Dir {
     fn regular(&self, name: &OsStr, flags: OFlags, action: &'static str) -> Result<File> {
         let path = self.within(name)?;
         let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(FILE_MODE) } else { Mode::empty() };
-        // Opening a pipe waits for its other end, unless it is told not to.
+        // Without O_NONBLOCK, opening a pipe waits for its other end.
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut noting = if flags.contains(OFlags::CREATE) { self.note(&path)? } else { Noting::default() };
         let handle = self.handle()?;
@@ -237,7 +238,7 @@ impl Dir {
             file => file,
         };
         let file = match file {
-            // A link; a pipe without a reader, or a socket.
+            // A symbolic link; a pipe without a reader, or a socket.
             Err(Errno::LOOP | Errno::NXIO) => return Err(irregular(&path)),
             file => file.map_err(|e| Error::io(&path, action, e.into()))?,
         };
@@ -247,13 +248,13 @@ impl Dir {
             return Err(irregular(&path));
         }
         if flags.contains(OFlags::WRONLY) && stat.st_nlink > 1 {
-            let what = "has other names (hard links), expected a file that is nowhere else".to_owned();
+            let what = "has other hard links, expected a file with one".to_owned();
             return Err(Error::Schema { path, what });
         }
         Ok(file.into())
     }
 
-    /// What there is under `name`.
+    /// Returns the type, size and owner of `name`.
     pub fn find(&self, name: impl AsRef<OsStr>) -> Result<Found> {
         let name = name.as_ref();
         let path = self.within(name)?;
@@ -261,7 +262,7 @@ impl Dir {
         stat.map(|stat| Found::of(&stat)).map_err(|e| Error::io(&path, "find", e.into()))
     }
 
-    /// The names of all that is in it.
+    /// Returns the names of its entries.
     pub fn names(&self) -> Result<Vec<OsString>> {
         let error = |e: Errno| Error::io(&self.path, "list", e.into());
         let mut names = Vec::new();
@@ -275,14 +276,14 @@ impl Dir {
         Ok(names)
     }
 
-    /// All that is in it.
+    /// Returns its entries.
     pub fn entries(&self) -> Result<Vec<(OsString, Found)>> {
         self.names()?.into_iter().map(|name| self.find(&name).map(|found| (name, found))).collect()
     }
 }
 
 impl Root {
-    /// What the path that the user named leads to now.
+    /// Returns the identity of the directory to which the user's path leads now.
     fn id_by_path(&self) -> Result<Id> {
         let stat = rustix::fs::stat(&self.path).map_err(|e| refused(&self.path, e))?;
         Ok(Id::from(&stat))
@@ -292,14 +293,14 @@ impl Root {
 fn refused(path: &Path, error: Errno) -> Error {
     match error {
         Errno::LOOP | Errno::NOTDIR | Errno::XDEV => {
-            let what = "is a link or no directory, expected a directory".to_owned();
+            let what = "is a symbolic link or not a directory, expected a directory".to_owned();
             Error::Schema { path: path.to_owned(), what }
         }
         error => Error::io(path, "open", error.into()),
     }
 }
 
-/// Of what is not a file that has an end.
+/// Creates the error for a file that is not regular, and may have no end.
 pub(crate) fn irregular(path: &Path) -> Error {
     Error::Schema { path: path.to_owned(), what: "is not a regular file, expected one".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! How a program ends that a signal, or a lack of memory, ends in the middle of what it does: without what it made so far.
+//! Termination of a program by a signal, or for lack of memory: unfinished output is removed.
 
 use std::io;
 use std::mem;
@@ -11,14 +11,15 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::dir::undo::undo_all;
 
-/// Held for ever by whoever ends the program.
+/// Locked for good by the thread that ends the program.
 static ENDING: Mutex<()> = Mutex::new(());
 
-/// From now on signals that end the program do so when what it made and has not kept ([`crate::dir::Undo`]) is gone. One that the program was
-/// begun with ignored, as with `nohup`, stays ignored. A file that reaches the limit of sizes (`ulimit -f`) is a write that fails, and not the end.
+/// Installs handlers of terminating signals: the program ends after its unfinished output ([`crate::dir::Undo`]) is removed. A
+/// signal that was ignored at the start of the program, as with `nohup`, stays ignored. A file that reaches the size limit
+/// (`ulimit -f`) is a failed write and does not end the program.
 ///
 /// # Errors
-/// Where signals cannot be listened for.
+/// Returns an error if the handlers cannot be installed.
 pub fn on_signals() -> io::Result<()> {
     let ignored = ignored();
     let ending = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
@@ -32,20 +33,20 @@ pub fn on_signals() -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }
 
-/// Takes away what the program made and has not kept. Whoever calls this ends the program: all others stop where they would make something, or
-/// say how it ended ([`wait`]).
+/// Removes unfinished output. The caller ends the program: all other threads block before they create something or report their
+/// outcome ([`wait`]).
 pub fn begin() {
     mem::forget(ENDING.lock().unwrap_or_else(PoisonError::into_inner));
     undo_all();
 }
 
-/// Waits for the end of the program, if it is ended: to be called before it says how it ended, since what fails by then may fail for that
-/// reason alone.
+/// Blocks while the program is being ended. Must be called before the program reports its outcome, because a failure may then
+/// be caused by the termination alone.
 pub fn wait() {
     drop(ENDING.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// The signals that are ignored, a bit each (`SigIgn` of proc_pid_status(5)); none, where that is not told.
+/// Returns the ignored signals, one bit each (`SigIgn` of proc_pid_status(5)); 0 if unknown.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

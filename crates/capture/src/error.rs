@@ -1,87 +1,87 @@
-//! What can be wrong with a capture, always with the path at fault.
+//! Errors of captures, always with the path.
 
 use std::path::{Path, PathBuf};
 
-/// A capture that cannot be written or read.
+/// Error while writing or reading a capture.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The operating system refused.
+    /// Error of the operating system.
     #[error("{path}: cannot {action}: {reason}", path = path.display())]
     Io {
-        /// The file or directory at fault.
+        /// File or directory.
         path: PathBuf,
-        /// What was attempted, as a verb phrase.
+        /// Attempted action, as a verb phrase.
         action: &'static str,
-        /// The reason.
+        /// Reason.
         reason: std::io::Error,
     },
-    /// A part is not readable Parquet.
+    /// Part that is not readable Parquet.
     #[error("{path}: not a readable Parquet file: {reason}", path = path.display())]
     Parquet {
-        /// The part.
+        /// Path of the part.
         path: PathBuf,
-        /// The reason.
+        /// Reason.
         reason: parquet::errors::ParquetError,
     },
-    /// A part is Parquet but not of the table it should hold.
+    /// Part with another schema than that of its table.
     #[error("{path}: {what}", path = path.display())]
     Schema {
-        /// The part.
+        /// Path of the part.
         path: PathBuf,
-        /// Which column, what was found, what was expected.
+        /// Column, what was found, what was expected.
         what: String,
     },
-    /// The manifest is missing, unreadable or of a newer version.
+    /// Manifest that is missing, unreadable or of a newer version.
     #[error("{path}: {what}", path = path.display())]
     Manifest {
-        /// The manifest, or the directory without one.
+        /// Path of the manifest, or of the directory without one.
         path: PathBuf,
         /// What was found and what was expected.
         what: String,
     },
-    /// The list of parts has a line that is none.
+    /// Invalid line in the list of parts.
     #[error("{path}:{line}: {what}", path = path.display())]
     List {
-        /// The list.
+        /// Path of the list.
         path: PathBuf,
-        /// Line, counted from 1.
+        /// Line number, counted from 1.
         line: u64,
         /// What was found and what was expected.
         what: String,
     },
-    /// A rules file has a mistake.
+    /// Mistake in a rules file.
     #[error("{path}:{line}: {what}")]
     Rules {
-        /// The rules file as the user named it.
+        /// Rules file as the user named it.
         path: String,
-        /// Line, counted from 1.
+        /// Line number, counted from 1.
         line: usize,
         /// What was found and what was expected.
         what: String,
     },
-    /// Whoever reads had enough.
+    /// Read that the caller stopped.
     #[error("{what}")]
     Refused {
-        /// Why.
+        /// Reason.
         what: String,
     },
 }
 
-/// Shorthand for this crate.
+/// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An operating-system error on `path` while trying to `action`.
+    /// Creates an operating system error on `path` for the attempted `action`.
     pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Error::Io { path: path.to_owned(), action, reason: source }
     }
 
-    /// A Parquet error in `path`.
+    /// Creates a Parquet error for `path`.
     pub fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
         Error::Parquet { path: path.to_owned(), reason: source }
     }
 
-    /// A manifest at `path` that is not what it should be.
+    /// Creates an error about an invalid manifest at `path`.
     pub fn manifest(path: &Path, what: impl Into<String>) -> Self {
         Error::Manifest { path: path.to_owned(), what: what.into() }
     }

@@ -1,12 +1,12 @@
 //! Exit codes that the programs share.
 
-/// What was asked for is there, and something of it is missing, which was said.
+/// The result is incomplete, which a message reported.
 pub const INCOMPLETE: u8 = 3;
 
-/// The command line cannot be meant, as the parser says it.
+/// The command line is invalid; the same code as that of the parser.
 pub const USAGE: u8 = 2;
 
-/// A command line that cannot be meant, which the parser itself does not notice.
+/// Invalid command line that the parser itself does not detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);

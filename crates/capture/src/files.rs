@@ -1,4 +1,4 @@
-//! Reading a file of a capture whole, and writing one anew.
+//! Reading a complete file of a capture, and replacing one atomically.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 
-/// Gives `new`, which takes the place of the file `name`, to who has that, as far as this process may.
+/// Gives `new`, which replaces the file `name`, the owner of the old file, as far as this process is permitted.
 pub(crate) fn keep_owner(directory: &Dir, name: &str, new: &File) {
     if let Ok(old) = directory.find(name) {
         let (user, group) = old.owner();
@@ -16,12 +16,12 @@ pub(crate) fn keep_owner(directory: &Dir, name: &str, new: &File) {
     }
 }
 
-/// What a file is called until it gets its name.
+/// Returns the temporary name of a file that is to be called `name`.
 pub(crate) fn temporary_name(name: &str) -> String {
     format!(".{name}.tmp")
 }
 
-/// A file that is on the disk, whole, and has not got its name yet.
+/// Complete file on disk that still has its temporary name.
 #[derive(Debug)]
 pub struct Unnamed {
     directory: Dir,
@@ -29,19 +29,19 @@ pub struct Unnamed {
 }
 
 impl Unnamed {
-    /// Gives it its name, durably.
+    /// Gives the file its final name, durably.
     pub fn publish(self) -> Result<()> {
         self.directory.rename(temporary_name(&self.name), &self.name)?;
         self.directory.sync()
     }
 }
 
-/// Writes the file `name` in `directory` anew, so that a reader finds either the old one or this one, whole.
+/// Replaces the file `name` in `directory` atomically: a reader finds either the old or the new one, complete.
 pub(crate) fn replace(directory: &Dir, name: &str, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     prepare(directory, name, write)?.publish()
 }
 
-/// Writes what is to become the file `name` in `directory`.
+/// Writes the future file `name` in `directory` under its temporary name.
 pub(crate) fn prepare(
     directory: &Dir,
     name: &str,
@@ -57,17 +57,17 @@ pub(crate) fn prepare(
         keep_owner(directory, name, &file);
         file.sync_all().map_err(|e| Error::io(&path, "sync", e))
     };
-    // The file is as it was, and there is nothing beside it.
+    // On an error the old file is unchanged, and the temporary one is removed.
     written().inspect_err(|_| drop(directory.remove(&temporary)))?;
     Ok(Unnamed { directory: directory.clone(), name: name.to_owned() })
 }
 
-/// What is in the file `name`, unless that is more than `most` bytes.
+/// Reads the file `name`; an error if it has more than `most` bytes.
 pub(crate) fn read(directory: &Dir, name: &str, most: u64) -> Result<Vec<u8>> {
     read_all(&directory.path().join(name), directory.open_file(name)?, most)
 }
 
-/// What is in `file`, which is at `path`, unless that is more than `most` bytes.
+/// Reads `file`, which is at `path`; an error if it has more than `most` bytes.
 pub(crate) fn read_all(path: &Path, file: File, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| Error::io(path, "read", e))?;

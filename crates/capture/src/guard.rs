@@ -1,7 +1,7 @@
-//! Keeps a part that breaks its decoder from breaking the program.
+//! Conversion of decoder panics into errors.
 //!
-//! The Parquet and Arrow crates check most of what they read, but some damaged files make them panic. Whoever reads a
-//! part does so inside [`reading`], where a panic is an error about that part.
+//! The Parquet and Arrow crates check most of their input, but some damaged files make them panic. Parts are read inside
+//! [`reading`], where a panic becomes an error about the part.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -15,7 +15,7 @@ thread_local! {
     static READING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `read`, which reads the part at `path`. What `read` was changing is of no use after an error.
+/// Runs `read`, which reads the part at `path`. State that `read` was changing is unusable after an error.
 pub fn reading<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     be_quiet_while_reading();
     let before = READING.replace(true);
@@ -28,7 +28,8 @@ pub fn reading<T>(path: &Path, read: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// The user gets one line about the part, not a backtrace. Panics anywhere else are told as ever.
+/// Silences the panic hook while reading: the user gets one line about the part, not a backtrace. Other panics are reported
+/// as usual.
 fn be_quiet_while_reading() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -43,7 +44,7 @@ fn be_quiet_while_reading() {
 
 fn text(cause: &(dyn Any + Send)) -> &str {
     let owned = cause.downcast_ref::<String>().map(String::as_str);
-    owned.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("the decoder gave up")
+    owned.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("the decoder failed")
 }
 
 #[cfg(test)]

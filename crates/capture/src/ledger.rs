@@ -1,14 +1,14 @@
-//! The loss ledger: every event that was seen is either written or lost to a named cause.
+//! Event accounting: every event that was seen is either written or lost to a named cause.
 //!
-//! Events are counted by class and CPU, in the kernel where they are seen and here where they are written. The books
-//! balance when `seen = written + lost` for each class and CPU.
+//! Events are counted by class and CPU, in the kernel where they are seen and here where they are written. The accounting is
+//! consistent when `seen = written + lost` for each class and CPU.
 
 use serde::{Deserialize, Serialize};
 
 use crate::op::Direction;
 use crate::unseen::WithoutRow;
 
-/// Declares the causes of loss once: the counters, their sum and their names.
+/// Declares the causes of loss once: counters, their sum and their names.
 macro_rules! causes {
     ($($(#[doc = $doc:literal])+ $cause:ident,)+) => {
         /// Events that were seen and are not in the capture, by cause.
@@ -17,10 +17,10 @@ macro_rules! causes {
         pub struct Lost { $($(#[doc = $doc])+ pub $cause: u64,)+ }
 
         impl Lost {
-            /// All causes, in order of declaration.
+            /// Names of all causes, in order of declaration.
             pub const CAUSES: &'static [&'static str] = &[$(stringify!($cause),)+];
 
-            /// The sum over all causes.
+            /// Returns the sum over all causes.
             pub fn total(&self) -> u64 {
                 0u64 $(.saturating_add(self.$cause))+
             }
@@ -30,7 +30,7 @@ macro_rules! causes {
                 $(self.$cause = self.$cause.saturating_add(other.$cause);)+
             }
 
-            /// Causes and counts, in order of declaration.
+            /// Returns causes and counts, in order of declaration.
             pub fn by_cause(&self) -> Vec<(&'static str, u64)> {
                 vec![$((stringify!($cause), self.$cause),)+]
             }
@@ -41,38 +41,39 @@ macro_rules! causes {
 causes! {
     /// No room in the ring buffer between kernel and recorder.
     ring_full,
-    /// No room in the kernel's table of operations under way.
+    /// No room in the kernel's table of operations in flight.
     inflight_full,
-    /// The kernel did not tell of the return of a VFS function: it ran out of kretprobes, of which each waiting thread uses one.
+    /// The kernel did not report the return of a VFS function: it ran out of kretprobes, of which each waiting thread uses one.
     missed_return,
-    /// The writer was behind and its queue full.
+    /// The writer fell behind and its queue was full.
     channel_full,
-    /// The disk refused the part.
+    /// The part could not be written to the disk.
     write_failed,
-    /// The recording paused: the disk had less free space than is to be left.
+    /// The recording was paused: free space on the disk was below the limit.
     disk_full,
-    /// A record that the recorder could not read.
+    /// Record that the recorder could not decode.
     undecodable,
-    /// A call that is over, though nobody saw it end: `without_row` says why. In older captures block requests too, of which rows are made now.
+    /// Call that has ended without a captured end; `without_row` has the reason. In older captures also block requests, which
+    /// have rows now.
     unseen_end,
 }
 
-/// Bytes and operations by direction: of I/O that was lost, or left out on purpose.
+/// Operations and bytes by direction, of lost or deliberately excluded I/O.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Amounts {
     /// Reads.
     pub read_ops: u64,
-    /// Bytes read; of lost events, at most these.
+    /// Bytes read; for lost events, an upper bound.
     pub read_bytes: u64,
     /// Writes.
     pub write_ops: u64,
-    /// Bytes written; of lost events, at most these.
+    /// Bytes written; for lost events, an upper bound.
     pub write_bytes: u64,
 }
 
 impl Amounts {
-    /// One operation of so many bytes; nothing where it moves no data.
+    /// Returns one operation of `bytes` bytes; nothing if it moves no data.
     pub fn of(direction: Option<Direction>, bytes: u64) -> Amounts {
         match direction {
             Some(Direction::Read) => Amounts { read_ops: 1, read_bytes: bytes, ..Amounts::default() },
@@ -90,20 +91,20 @@ impl Amounts {
     }
 }
 
-/// The account of one class of events on one CPU.
+/// Event counts of one class on one CPU.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The table that the events belong to.
+    /// Table that the events belong to.
     pub class: String,
-    /// The CPU on which they completed.
+    /// CPU on which the events completed.
     pub cpu: u32,
-    /// Events that the kernel side saw and that pass the filters.
+    /// Events that the kernel side saw and that passed the filters.
     pub seen: u64,
     /// Rows in finished parts.
     pub written: u64,
     /// Events lost, by cause.
     pub lost: Lost,
-    /// What the lost events can have carried at most, and what may have ended without anyone having seen it.
+    /// Upper bound of the I/O of lost events, and of events that may have ended unseen.
     pub lost_io: Amounts,
 }
 
@@ -114,148 +115,149 @@ impl Account {
     }
 }
 
-/// A kernel program that the kernel did not run because it was already running on that CPU.
+/// Kernel program that the kernel skipped because it was already running on that CPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
-    /// The table that its events belong to; empty where they serve every table.
+    /// Table that its events belong to; empty if they serve every table.
     #[serde(default)]
     pub class: String,
-    /// The program.
+    /// Name of the program.
     pub program: String,
-    /// How often (`recursion_misses`). What those events carried is not known.
+    /// Number of skips (`recursion_misses`). The I/O of those events is unknown.
     pub recursion: u64,
 }
 
-/// What is in the capture, but less completely than the rest.
+/// Incompletely recorded events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Incomplete {
-    /// Block requests whose queueing was not seen: rows without a submitter.
+    /// Block requests without a captured queueing: rows without a submitter.
     pub unidentified_requests: u64,
-    /// Block requests whose end was not seen, only that they were over: rows without a duration.
+    /// Block requests that ended without a captured end: rows without a duration.
     pub unseen_ends: u64,
-    /// Block requests that may have been under way at the stop, or over without anyone having seen it: their disk does not count
-    /// (`queue/iostats`). They have no row; what they carry is in `lost_io`.
+    /// Block requests that may have been in flight at the stop, or have ended unseen: their disk does not count
+    /// (`queue/iostats`). They have no row; `lost_io` includes their I/O.
     pub unfinished_requests: u64,
-    /// System calls by the 32-bit entry, in captures that do not say what they moved. Others have them in `without_row`.
+    /// System calls by the 32-bit entry, in captures without their bytes. Other captures have them in `without_row`.
     pub compat_calls: u64,
-    /// Operations of aio and io_uring that were submitted and had not ended at the stop, as far as is known. They have no row.
+    /// aio and io_uring operations that were submitted and had not ended at the stop, as far as is known. They have no row.
     pub unfinished_async: u64,
     /// System calls that had not returned at the stop. They have no row.
     pub unfinished_calls: u64,
-    /// What both can carry at most; `None` where that is not known.
+    /// Upper bound of the I/O of both; `None` if unknown.
     pub unfinished_io: Option<Amounts>,
-    /// What requests carried that were queued before the recording began and ended in it: calls that asked for them have no row.
+    /// I/O of requests that were queued before the recording and ended in it: the calls that requested it have no row.
     pub earlier_io: Amounts,
-    /// Calls that had begun before the recording and were under way in it, operations of aio and io_uring that also ended in it. They have
-    /// no row, though what they asked for may have reached a device only then.
+    /// Calls that began before the recording and were in flight in it, and aio and io_uring operations that also ended in it.
+    /// They have no row, though the I/O that they requested may have reached a device only during the recording.
     pub earlier_calls: u64,
-    /// What these moved; those that had not returned at the stop, at most.
+    /// I/O of these calls; for those that had not returned at the stop, an upper bound.
     pub earlier_calls_io: Amounts,
-    /// System calls of which it was asked, and is not known, for how long they waited for a CPU (`--run-queue`): they have no `runnable_ns`.
+    /// System calls with unknown run-queue latency although `--run-queue` was set: they have no `runnable_ns`.
     pub unmeasured_calls: u64,
-    /// Bytes of file contents written to devices whose owner had been known and was forgotten for want of room.
+    /// Bytes of file contents written to devices after their known owner was evicted for lack of room.
     pub forgotten_owner_bytes: u64,
 }
 
-/// A table of the kernel side that forgets what was used least recently where it has no room.
+/// Kernel-side table that evicts the least recently used entry when it is full.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoundedTable {
-    /// What it remembers.
+    /// Contents of the table.
     pub name: String,
-    /// For how many it has room.
+    /// Capacity in entries.
     pub entries: u64,
-    /// How many it was given.
+    /// Number of entries inserted.
     pub given: u64,
-    /// How many of these it did not have at the end any more.
+    /// Number of inserted entries that were no longer present at the end.
     pub forgotten: u64,
 }
 
-/// What is followed from begin to end.
+/// Kind of operations that are followed from begin to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FollowedKind {
     /// System calls.
     Calls,
-    /// Operations of aio and io_uring.
+    /// aio and io_uring operations.
     Async,
 }
 
-/// Operations that were followed: those that began and have not ended must be in the tables of what is under way.
+/// Followed operations: those that began and have not ended must be in the tables of operations in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Followed {
-    /// What they are.
+    /// Kind of the operations.
     pub kind: FollowedKind,
-    /// How many began.
+    /// Number of operations that began.
     pub begun: u64,
-    /// How many of these ended, as rows or as losses.
+    /// Number of these that ended, as rows or as losses.
     pub ended: u64,
-    /// How many were in the tables at the stop.
+    /// Number of operations in the tables at the stop.
     pub under_way: u64,
 }
 
 impl FollowedKind {
-    /// In words.
+    /// Returns the name for people.
     pub const fn doc(self) -> &'static str {
         match self {
             FollowedKind::Calls => "system calls",
-            FollowedKind::Async => "operations of aio and io_uring",
+            FollowedKind::Async => "aio and io_uring operations",
         }
     }
 }
 
 impl Followed {
-    /// Whether what is under way cannot be the difference of what began and what ended.
+    /// Whether the number in flight exceeds the difference of begun and ended.
     pub fn has_contradiction(&self) -> bool {
         self.ended.checked_add(self.under_way).is_none_or(|known| known > self.begun)
     }
 
-    /// Whether operations vanished that nobody knows the bytes of: of those of aio and io_uring, `unfinished_io` has what is left.
+    /// Whether operations with unknown bytes vanished. For aio and io_uring, `unfinished_io` includes the bytes of vanished
+    /// operations.
     pub fn has_unknown_bytes(&self) -> bool {
         self.has_contradiction() || (self.kind == FollowedKind::Calls && self.vanished() > 0)
     }
 
-    /// How many vanished, neither ended nor under way.
+    /// Returns the number of operations that vanished, neither ended nor in flight.
     pub fn vanished(&self) -> u64 {
         self.begun.saturating_sub(self.ended).saturating_sub(self.under_way)
     }
 }
 
-/// All accounts of a capture.
+/// Event accounting of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Books {
-    /// By class and CPU.
+    /// Event counts by class and CPU.
     pub accounts: Vec<Account>,
     /// Programs that were skipped at least once.
     pub skipped: Vec<Skipped>,
-    /// Rows that lack something.
+    /// Incompletely recorded events.
     #[serde(default)]
     pub incomplete: Incomplete,
     /// Calls without a row, by kind.
     #[serde(default)]
     pub without_row: Vec<WithoutRow>,
-    /// The tables that tell whose dirty pages are.
+    /// Tables that identify the owners of dirty pages.
     #[serde(default)]
     pub tables: Vec<BoundedTable>,
-    /// System calls, and operations of aio and io_uring; empty without the application layer, and in captures of recorders that did not
-    /// count them.
+    /// Followed system calls, and aio and io_uring operations; empty without the application layer, and in captures of
+    /// recorders that did not count them.
     #[serde(default)]
     pub followed: Vec<Followed>,
 }
 
 impl Books {
-    /// Whether every account balances.
+    /// Whether the counts of every class and CPU are consistent.
     pub fn balanced(&self) -> bool {
         self.accounts.iter().all(Account::balanced)
     }
 
-    /// Events lost over all classes, skipped programs included.
+    /// Returns the number of events lost over all classes, including skipped programs.
     pub fn lost(&self) -> u64 {
         let counted = self.accounts.iter().fold(0u64, |sum, a| sum.saturating_add(a.lost.total()));
         self.skipped.iter().fold(counted, |sum, s| sum.saturating_add(s.recursion))
     }
 
-    /// Events lost of one class, and what they can have carried.
+    /// Returns the number of lost events of one class, and the upper bound of their I/O.
     pub fn lost_of(&self, class: &str) -> (u64, Amounts) {
         let mut events = 0;
         let mut amounts = Amounts::default();
@@ -266,7 +268,7 @@ impl Books {
         (events, amounts)
     }
 
-    /// One account for each class, CPUs added up, in order of first appearance.
+    /// Returns one account for each class, summed over CPUs, in order of first appearance.
     pub fn by_class(&self) -> Vec<Account> {
         let mut sums: Vec<Account> = Vec::new();
         for account in &self.accounts {

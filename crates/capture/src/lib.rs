@@ -1,10 +1,11 @@
-//! The capture on disk: what a recorder writes and a reader may rely on.
+//! Capture on disk: the format that a recorder writes and a reader may rely on.
 //!
-//! This crate owns the tables ([`table_id`]) and their columns ([`tables`]), the operations that rows name ([`op`]), the parts
-//! that hold rows ([`part`]), their list ([`list`]), the manifest beside them ([`manifest`]), the loss ledger in it
-//! ([`ledger`]), what becomes of a capture that was cut off ([`recover`]), how one is made of rows that are there already ([`author`]), how files in a directory that others may change are found ([`dir`]), what a program that is ended leaves ([`ending`]), its exit codes ([`exit`]), what holds when a library gives up on a part
-//! ([`guard`]), how messages get out ([`message`]), and the rules that say which system a process belongs to ([`system`]). It knows nothing of BPF and nothing of
-//! analysis.
+//! This crate defines the tables ([`table_id`]) and their columns ([`tables`]), the operations in rows ([`op`]), the parts that
+//! contain rows ([`part`]), their list ([`list`]), the manifest ([`manifest`]) and the event accounting in it ([`ledger`]). It
+//! recovers interrupted captures ([`recover`]), writes captures from existing rows ([`author`]), finds files in directories
+//! that others can change ([`dir`]), removes unfinished output at termination ([`ending`]), defines exit codes ([`exit`]),
+//! turns decoder panics into errors ([`guard`]), prints messages ([`message`]), and maps processes to systems by rules
+//! ([`system`]). It is independent of BPF and of the analysis.
 //!
 //! ```text
 //! run1/
@@ -53,5 +54,5 @@ pub use dir::Dir;
 pub use error::{Error, Result};
 pub use table_id::{ByTable, TableId};
 
-/// The version of everything on disk. A reader refuses a capture with a higher one.
+/// Version of everything on disk. A reader refuses a capture with a higher version.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -1,8 +1,8 @@
-//! The list of parts: a file beside the manifest with a line for each part that was finished or removed, in this order.
+//! List of parts: a file beside the manifest with one line for each part that was finished or removed, in this order.
 //!
-//! It is appended to, so that what it costs to tell of a part does not grow with how many there are ([`ListFile`]). What its
-//! lines come to is a [`PartList`]. A line that a crash cut off has no end: readers leave it out, and the next one who appends
-//! cuts it off. Whatever else is no line of it is an error.
+//! Lines are appended, so that the cost of recording a part does not grow with the number of parts ([`ListFile`]). A
+//! [`PartList`] is the sum of its lines. A line truncated by a crash has no newline: readers ignore it, and the next writer
+//! truncates it. Any other invalid line is an error.
 //!
 //! ```text
 //! {"finished":{"table":"block","file":"block/part-000001.parquet","rows":7,"bytes":9404,"first_ts_ns":1,"last_ts_ns":9}}
@@ -29,32 +29,32 @@ use crate::part::PartName;
 pub use file::ListFile;
 pub use parts::{Kept, PartList};
 
-/// The list's name in the capture directory.
+/// Name of the list in the capture directory.
 pub const FILE_NAME: &str = "parts.jsonl";
 
-/// The most that is read of one: seven million parts, which is more than a year of nine tables and a part of each a minute.
+/// Maximum size that is read: seven million parts, which is more than a year of nine tables and a part of each a minute.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The most that a line may have. One that a recorder writes has some 150 bytes.
+/// Maximum length of a line. A recorder's lines have some 150 bytes.
 const MOST_LINE_BYTES: u64 = 64 << 10;
 
-/// A finished part.
+/// Finished part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "PartText", into = "PartText")]
 pub struct Part {
-    /// What it is called.
+    /// Name.
     pub name: PartName,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Size on disk.
+    /// Size on disk in bytes.
     pub bytes: u64,
-    /// Smallest `ts_ns`; none in an empty part.
+    /// Minimum `ts_ns`; none in an empty part.
     pub first_ts_ns: Option<i64>,
-    /// Greatest `ts_ns`.
+    /// Maximum `ts_ns`.
     pub last_ts_ns: Option<i64>,
 }
 
-/// A part as its line has it: with its table, for who reads the list with other tools.
+/// Part as in its line: with its table, for readers of the list with other tools.
 #[derive(Serialize, Deserialize)]
 struct PartText {
     table: String,
@@ -72,7 +72,7 @@ impl TryFrom<PartText> for Part {
         let PartText { table, file, rows, bytes, first_ts_ns, last_ts_ns } = text;
         let name: PartName = file.parse()?;
         if table != name.table.name() {
-            return Err(format!("{file:?} is no part of table {table:?}, expected one of the same table"));
+            return Err(format!("{file:?} is not in table {table:?}, expected a part of this table"));
         }
         Ok(Part { name, rows, bytes, first_ts_ns, last_ts_ns })
     }
@@ -89,39 +89,39 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Tabl
     TableId::named(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
-/// The oldest parts of a table, which are not in the capture any more.
+/// Oldest parts of a table, which are no longer in the capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// The table.
+    /// Table.
     #[serde(deserialize_with = "named")]
     pub table: TableId,
-    /// How many parts.
+    /// Number of parts.
     pub parts: u64,
-    /// Their rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Their size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The greatest `ts_ns` of their rows; none where they had no rows.
+    /// Maximum `ts_ns` of their rows; none if they had no rows.
     pub last_ts_ns: Option<i64>,
 }
 
-/// A line.
+/// Line of the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// A part was finished: it has its name and is on the disk.
+    /// A part was finished: it has its final name and is on the disk.
     Finished(Part),
-    /// A finished part is about to be replaced by another one of the same rows, which this is about. When that is done it is what
-    /// the first line of the part says, and this one is gone.
+    /// A finished part is about to be replaced by another one of the same rows, which this entry describes. Afterwards the
+    /// part's first line has its data, and this line is gone.
     Replacing(Part),
-    /// A part is about to be deleted, so that the capture takes no more room than it may.
+    /// A part is about to be deleted, so that the capture stays within its size limit.
     Removed(PartName),
-    /// What the lines of parts that were removed came to, when these lines were left out.
+    /// Sums of the lines of removed parts, when these lines were dropped.
     RemovedSum(Removed),
 }
 
-/// Hands each entry of the list of the capture in `directory` to `take`, which may say what is wrong with it. Where the last
-/// whole line ends.
+/// Passes each entry of the list of the capture in `directory` to `take`, which may return an error text. Returns the end of
+/// the last complete line.
 pub fn read(directory: &Dir, mut take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<u64> {
     let path = directory.path().join(FILE_NAME);
     let mut file = BufReader::new(directory.open_file(FILE_NAME)?);
@@ -140,19 +140,19 @@ pub fn read(directory: &Dir, mut take: impl FnMut(Entry) -> std::result::Result<
         }
         end += length;
         if end > MOST_BYTES {
-            return Err(wrong(format!("the list goes on after {MOST_BYTES} bytes, expected less")));
+            return Err(wrong(format!("the list has more than {MOST_BYTES} bytes, expected less")));
         }
         serde_json::from_slice(&line).map_err(|e| not_an_entry(&e)).and_then(&mut take).map_err(wrong)?;
     }
     Ok(end)
 }
 
-/// In words. The library counts lines too, and knows of one.
+/// Returns the error as text, without the library's line number: it sees one line only.
 fn not_an_entry(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     match error.classify() {
-        // It says what it expected.
+        // The text includes what was expected.
         Category::Data => what.to_owned(),
         _ => format!("{what} at column {}, expected an entry of the list of parts", error.column()),
     }

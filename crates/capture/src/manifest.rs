@@ -1,4 +1,4 @@
-//! The manifest: one JSON file that says what the capture is and whether it can be trusted. Its parts are in a list of their own
+//! Manifest: one JSON file that describes the capture and its reliability. Parts are listed in a separate file
 //! ([`crate::list`]).
 
 use std::collections::BTreeMap;
@@ -20,171 +20,174 @@ mod processes;
 pub use devices::{Counting, Device, DeviceBook, DeviceCounters, Partition};
 pub use processes::{ProcessBook, ProcessCounters};
 
-/// The manifest's name in the capture directory.
+/// Name of the manifest in the capture directory.
 pub const FILE_NAME: &str = "manifest.json";
 
-/// The most that is read of one. The books of 8,192 CPUs take half of it.
+/// Maximum size that is read. The event accounting of 8,192 CPUs takes half of it.
 pub const MOST_BYTES: u64 = 64 << 20;
 
-/// How far the recording has come.
+/// State of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Everything is attached and rows are being written. A capture that stays so was cut off.
+    /// All programs are attached and rows are being written. A capture that stays in this state is incomplete (recording
+    /// interrupted).
     Recording,
-    /// The recorder finished; the books are final.
+    /// The recorder finished; the event accounting is final.
     Complete,
-    /// The recorder was cut off, and its parts were made whole afterwards. What was lost is not known.
+    /// The recording was interrupted, and its parts were repaired afterwards. The losses are unknown.
     Recovered,
 }
 
-/// What the capture is.
+/// Description of a capture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of the tables and of this file.
     pub schema_version: u32,
-    /// A random name for this capture (UUID).
+    /// Random ID of this capture (UUID).
     pub capture_id: String,
-    /// What each of its parts has in its footer as the capture that it is of. None in captures of recorders whose parts said nothing.
+    /// Capture ID in the footer of each part. None in captures of recorders that wrote no ID into parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts_id: Option<String>,
-    /// The id of the segment before this one, where a capture was continued.
+    /// ID of the previous segment, in a continued capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<String>,
-    /// Whether the recorder has finished.
+    /// State of the recording.
     pub state: State,
-    /// When everything was attached (RFC 3339).
+    /// Time at which all programs were attached (RFC 3339).
     pub started_at: String,
-    /// When the recorder finished.
+    /// Time at which the recorder finished.
     pub stopped_at: Option<String>,
-    /// Why it stopped: a signal, the duration, the command's end.
+    /// Reason for the stop: a signal, the duration, the end of the command.
     pub stop_reason: Option<String>,
     /// Version of the recorder.
     pub recorder_version: String,
-    /// What of command lines and paths is in the capture.
+    /// Redaction of command lines and paths.
     #[serde(default)]
     pub privacy: Privacy,
-    /// Whether it was measured for how long system calls waited for a CPU (`runnable_ns`).
+    /// Whether the run-queue latency of system calls was measured (`runnable_ns`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub run_queue: bool,
-    /// Where the recorder was cut off and its parts were made whole: the moment, in the time of `ts_ns`, up to which all that had ended is
-    /// there, of all CPUs and in all tables. Of what ended later some rows are there and others are not. None where nobody knows.
+    /// For an interrupted and repaired recording: time, on the clock of `ts_ns`, up to which the rows of ended events are
+    /// complete on all CPUs and in all tables. Of events that ended later, some rows are missing. None if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_until_ns: Option<i64>,
-    /// The recorder's command line.
+    /// Command line of the recorder.
     pub command_line: Vec<String>,
-    /// The machine.
+    /// Recorded machine.
     pub host: Host,
-    /// How `ts_ns` relates to wall time.
+    /// Relation of `ts_ns` to wall time.
     pub clock: Clock,
-    /// For each layer, whether it was captured and how, or why not.
+    /// State of each layer: captured and how, or why not.
     pub layers: BTreeMap<Layer, LayerState>,
-    /// The kernel programs, attached or not.
+    /// Kernel programs, attached or not.
     pub probes: Vec<Probe>,
-    /// What was let through.
+    /// Filters of the recording.
     pub filters: Filters,
-    /// What came of the filters. None in captures of recorders that left out, under an owner filter, what has no owner.
+    /// Effect of the filters. None in captures of recorders that excluded unowned requests under an owner filter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filtered: Option<Filtered>,
-    /// Block devices as they were at the start.
+    /// Block devices at the start.
     pub devices: Vec<Device>,
-    /// Mounted file systems as they were at the start.
+    /// Mounted file systems at the start.
     pub mounts: Vec<Mount>,
-    /// Events seen, written and lost.
+    /// Event accounting: events seen, written and lost.
     pub books: Books,
-    /// What of all that happened was recorded, where the CPU time that may be taken was limited.
+    /// Sampling, where the CPU time of the recorder was limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
-    /// Rows against the kernel's own counters, for each device that was recorded whole.
+    /// Rows checked against the kernel's device counters, for each device that was recorded completely.
     pub device_books: Vec<DeviceBook>,
-    /// What the kernel counted of processes. None in captures of recorders that did not look.
+    /// Kernel counters of processes. None in captures of recorders that did not read them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_counters: Option<ProcessCounters>,
-    /// Processes that served a FUSE file system while it was recorded: what they do to files serves calls on that one.
+    /// Processes that served a FUSE file system during the recording: their file I/O serves calls on that file system.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<Server>,
-    /// The bounded tables of the kernel side.
+    /// Usage of the bounded BPF maps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub maps: Vec<MapUse>,
 }
 
-/// A process, as the table `process` has it.
+/// Process, as in table `process`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Server {
-    /// Process (thread group) id.
+    /// Process (thread group) ID.
     pub pid: i32,
-    /// When it started.
+    /// Start time of the process.
     pub start_ns: i64,
 }
 
-/// How full a bounded table of the kernel side was.
+/// Usage of a bounded BPF map.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MapUse {
-    /// Its name.
+    /// Name of the map.
     pub map: String,
-    /// How many entries it may have.
+    /// Maximum number of entries.
     pub entries: u64,
-    /// The most that were seen in it, every ten seconds and at the end; of tables that keep their entries, at the end. None where
-    /// nobody looked.
+    /// Maximum number of entries seen, sampled every ten seconds and at the end; for maps that keep their entries, at the end.
+    /// None if not measured.
     pub peak: Option<u64>,
-    /// Entries that it had no room for, or that went for others; none where the kernel does not tell.
+    /// Number of entries that found no room, or were evicted for others; none where the kernel does not report it.
     pub evicted: Option<u64>,
-    /// What one entry less does to the capture; empty where that is not said.
+    /// Effect of a missing entry on the capture; empty if not stated.
     pub effect: String,
 }
 
-/// What a capture has of command lines and paths. Names of programs and of devices it always has.
+/// Command lines and paths in a capture. Names of programs and of devices are always included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Privacy {
-    /// All of them: there is no privacy.
+    /// All of them, without redaction.
     #[default]
     None,
-    /// For each name in a path, and for each command line, a hash with a key that is not kept.
+    /// A keyed hash of each name in a path, and of each command line. The key is not kept.
     Hash,
-    /// Nothing.
+    /// None of them.
     Drop,
 }
 
-/// What a limited recorder left out. Rows say for how many events they stand.
+/// Sampling under a CPU limit. Each row has the number of events that it represents.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
-    /// What recorder and kernel programs together might take of a CPU.
+    /// Limit of the CPU time of recorder and kernel programs together, in percent of one CPU.
     pub cpu_limit_percent: f64,
-    /// No row has a greater weight: the most that one stood for at any moment, in which nothing need have begun; 1 where all was recorded.
+    /// Maximum weight in force at any time, even if no event began then; no row has a greater one. 1 if everything was
+    /// recorded.
     pub greatest_weight: u32,
-    /// How long rows had more than 1.
+    /// Time in ms during which the weight was greater than 1.
     pub sampled_ms: u64,
 }
 
 impl Manifest {
-    /// Whether nothing came of what the filters name: the filter may not be what was meant.
+    /// Whether no row matched the filters: the filters may not be what was intended.
     pub fn is_filter_idle(&self) -> bool {
         let nothing_came = self.filtered.as_ref().is_some_and(|filtered| filtered.rows == Some(0));
         self.filters != Filters::default() && nothing_came && !self.saw_idle_devices()
     }
 
-    /// Whether the filter was for devices alone, and the kernel's counters tell that these did nothing: then no row is the truth.
+    /// Whether the filters select devices only, and the kernel's counters show that these devices were idle: no rows is then
+    /// the correct result.
     pub fn saw_idle_devices(&self) -> bool {
         let idle = |book: &DeviceBook| [book.kernel.read_ops, book.kernel.write_ops, book.kernel.discard_ops] == [0; 3];
         let is_mapped = self.filtered.as_ref().is_none_or(|filtered| filtered.unmapped.is_empty());
         !self.filters.by_owner() && is_mapped && !self.device_books.is_empty() && self.device_books.iter().all(idle)
     }
 
-    /// Whether requests that no process owns are missing, so that no total of a device is whole: a recorder that left them out under an
-    /// owner filter.
+    /// Whether unowned requests are missing, so that device totals are incomplete: a recorder excluded them under an owner
+    /// filter.
     pub fn lacks_unowned(&self) -> bool {
         self.filters.by_owner() && self.filtered.as_ref().is_none_or(|filtered| filtered.has_more_disks)
     }
 
-    /// For how many events a row, or an event that was lost, stands at most.
+    /// Returns the maximum number of events that a row, or a lost event, represents.
     pub fn greatest_weight(&self) -> u64 {
         self.sampling.map_or(1, |sampling| u64::from(sampling.greatest_weight).max(1))
     }
 }
 
-/// The machine that was recorded.
+/// Recorded machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Host name.
@@ -193,76 +196,76 @@ pub struct Host {
     pub kernel: String,
     /// Machine architecture.
     pub arch: String,
-    /// The kernel's id for this boot.
+    /// Boot ID of the kernel.
     pub boot_id: String,
-    /// Possible CPUs.
+    /// Number of possible CPUs.
     pub cpus: u32,
 }
 
-/// `ts_ns` = monotonic time + `offset_ns`; pairs of both clocks show how wall time moved.
+/// Clock relation: `ts_ns` = monotonic time + `offset_ns`. Pairs of both clocks show the drift of the wall clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// Added to every monotonic time of the capture.
+    /// Offset that is added to every monotonic time of the capture, in ns.
     pub offset_ns: i64,
-    /// The two clocks, read at the same moment.
+    /// Readings of both clocks, each at the same time.
     pub pairs: Vec<ClockPair>,
 }
 
-/// Both clocks at one moment.
+/// Both clocks at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockPair {
-    /// `CLOCK_MONOTONIC`.
+    /// Monotonic clock (`CLOCK_MONOTONIC`), in ns.
     pub monotonic_ns: i64,
-    /// `CLOCK_REALTIME`.
+    /// Wall clock (`CLOCK_REALTIME`), in ns since the Unix epoch.
     pub wall_ns: i64,
 }
 
-/// Whether a layer is in the capture.
+/// State of a layer in the capture.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerState {
-    /// Whether its rows are in the capture. Where not, the layer is unknown, not zero.
+    /// Whether the rows of the layer are in the capture. If not, the layer is unknown, not zero.
     pub captured: bool,
-    /// How it was captured, or why it was not.
+    /// Capture method, or the reason why the layer was not captured.
     pub how: String,
-    /// What this kernel does not let be captured of it: unknown too, and not zero.
+    /// Aspects of the layer that cannot be captured on this kernel: unknown, not zero.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<String>,
 }
 
-/// One kernel program.
+/// Kernel program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// The program and where it attaches.
+    /// Program and attach point.
     pub name: String,
-    /// Whether it is attached.
+    /// Whether the program is attached.
     pub attached: bool,
-    /// Why not.
+    /// Reason why it is not attached.
     pub why: Option<String>,
 }
 
-/// What was let through; empty means everything.
+/// Filters of a recording; empty means that everything is recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filters {
-    /// Whole disks by name.
+    /// Names of whole disks.
     pub devices: Vec<String>,
-    /// Processes whose trees were recorded, by their ids in the recorder's PID namespace; rows have those of the initial one.
+    /// Roots of the recorded process trees, as PIDs in the recorder's PID namespace; rows have PIDs of the initial namespace.
     pub pids: Vec<u32>,
-    /// Cgroup path whose subtree was recorded.
+    /// Cgroup path of the recorded subtree.
     pub cgroup: Option<String>,
     /// Command name.
     pub comm: Option<String>,
-    /// The command that was recorded.
+    /// Recorded command.
     pub command: Option<Vec<String>>,
 }
 
 impl Filters {
-    /// Whether rows were chosen by who did the I/O, so that a device's counters cannot be expected to agree.
+    /// Whether rows were selected by owner, so that they cannot match a device's counters.
     pub fn by_owner(&self) -> bool {
         !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some() || self.command.is_some()
     }
 
-    /// The filters as they were given, such as `--device sda -- fio job.fio`; none where everything was recorded.
+    /// Returns the filters as given, such as `--device sda -- fio job.fio`; `None` if everything was recorded.
     pub fn words(&self) -> Option<String> {
         let mut words: Vec<String> = self.devices.iter().map(|name| format!("--device {name}")).collect();
         words.extend(self.pids.iter().map(|pid| format!("--pid {pid}")));
@@ -273,92 +276,92 @@ impl Filters {
     }
 }
 
-/// What came of the filters.
+/// Effect of the filters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Filtered {
-    /// Rows of operations and requests that the filters were for: with an owner filter those of the selected processes, else all.
-    /// None where the recording was cut off.
+    /// Number of rows of operations and requests that the filters select: with an owner filter those of the selected processes,
+    /// else all. None if the recording was interrupted.
     pub rows: Option<u64>,
-    /// With an owner filter: the disks of which requests without an owner (journal, metadata, flushes, data whose owner is not
-    /// known) are recorded as well, so that totals are whole.
+    /// With an owner filter: disks of which unowned requests (journal, metadata, flushes, unattributed data) are recorded as
+    /// well, so that totals are complete.
     pub disks: Vec<FilteredDisk>,
     /// Whether there were more disks than could be followed.
     pub has_more_disks: bool,
-    /// With a device filter: file systems of which it could not be found out whether they stand on the disks, and so left out.
+    /// With a device filter: file systems that were excluded because the disks below them could not be determined.
     pub unmapped: Vec<Unmapped>,
 }
 
-/// A disk that the selected processes used, or that was asked for.
+/// Disk that the selected processes used, or that a filter selects.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct FilteredDisk {
-    /// Its name; `major:minor` where it is gone.
+    /// Name of the disk; `major:minor` if the disk was removed.
     pub name: String,
     /// `major << 20 | minor`.
     pub dev: i32,
-    /// When a selected process used it first, by the clock of `ts_ns`; none where it was recorded from the start.
+    /// Time of the first use by a selected process, on the clock of `ts_ns`; none if the disk was recorded from the start.
     pub since_ns: Option<i64>,
-    /// Left out: I/O of processes that are not selected.
+    /// Excluded I/O of processes that are not selected.
     pub others: Amounts,
-    /// Left out: I/O without an owner before `since_ns`.
+    /// Excluded unowned I/O before `since_ns`.
     pub before_use: Amounts,
 }
 
-/// A file system of which it is not known what it stands on.
+/// File system with unknown disks below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Unmapped {
     /// `major << 20 | minor`.
     pub dev: i32,
-    /// Its type, where that is known.
+    /// File system type, if known.
     pub fs_type: Option<String>,
-    /// Rows that were left out.
+    /// Number of rows excluded.
     pub rows: u64,
 }
 
-/// In [`LayerState::without`] of the application layer: operations of io_uring.
+/// Value of [`LayerState::without`] for the application layer: io_uring operations.
 pub const WITHOUT_IO_URING: &str = "io_uring";
 
-/// In [`LayerState::without`] of the file system layer: by what a process came to a page, a call or a mapping.
+/// Value of [`LayerState::without`] for the file system layer: access path of a process to a page, call or mapping.
 pub const WITHOUT_MAPPINGS: &str = "mappings";
 
-/// In [`LayerState::without`] of the block layer: whose requests are. What was imported has none.
+/// Value of [`LayerState::without`] for the block layer: owners of requests. Imported captures have none.
 pub const WITHOUT_OWNERS: &str = "owners";
 
-/// In [`LayerState::without`] of the block layer: when requests were queued. They begin at insertion or issue.
+/// Value of [`LayerState::without`] for the block layer: queueing times. Requests begin at insertion or issue.
 pub const WITHOUT_QUEUEING: &str = "queueing";
 
-/// In [`LayerState::without`] of the block layer: how long requests took.
+/// Value of [`LayerState::without`] for the block layer: durations of requests.
 pub const WITHOUT_DURATIONS: &str = "durations";
 
 impl LayerState {
-    /// Whether it is captured but for `what`.
+    /// Whether the layer is captured without `what`.
     pub fn lacks(&self, what: &str) -> bool {
         self.captured && self.without.iter().any(|without| without == what)
     }
 }
 
-/// A mounted file system.
+/// Mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     /// `major << 20 | minor` as stat reports it.
     pub dev: i32,
-    /// What is mounted.
+    /// Mount source.
     pub source: String,
-    /// Where.
+    /// Mount point.
     pub target: String,
     /// File system type.
     pub fs_type: String,
 }
 
 impl Manifest {
-    /// Reads the manifest of the capture in `dir`; refuses what is newer than this program.
+    /// Reads the manifest of the capture in `dir`; refuses a schema version newer than this program's.
     pub fn read(dir: &Dir) -> Result<Manifest> {
         let path = dir.path().join(FILE_NAME);
         let text = match files::read(dir, FILE_NAME, MOST_BYTES) {
             Err(Error::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && dir.is_there() => {
-                return Err(Error::manifest(dir.path(), format!("not a capture: there is no {FILE_NAME} in it")));
+                return Err(Error::manifest(dir.path(), format!("not a capture: {FILE_NAME} is missing")));
             }
             text => text?,
         };
@@ -375,12 +378,12 @@ impl Manifest {
         serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))
     }
 
-    /// Writes the manifest into `dir` so that a reader finds either the old one or this one, whole.
+    /// Replaces the manifest in `dir` atomically: a reader finds either the old or the new one, complete.
     pub fn write(&self, dir: &Dir) -> Result<()> {
         self.prepare(dir)?.publish()
     }
 
-    /// Writes it into `dir`, where no reader finds it before [`Unnamed::publish`]: what it takes of the disk it has then.
+    /// Writes the manifest into `dir` under a temporary name until [`Unnamed::publish`]; its disk space is in use from then on.
     pub fn prepare(&self, dir: &Dir) -> Result<Unnamed> {
         let path = dir.path().join(FILE_NAME);
         let mut text = serde_json::to_vec_pretty(self).map_err(|e| Error::manifest(&path, e.to_string()))?;

@@ -1,8 +1,8 @@
-//! Layers, operations and file kinds: the words that rows are written in.
+//! Layers, operations and file types: the enum values in rows.
 
 use serde::{Deserialize, Serialize};
 
-/// Declares an enum of words: the variant, the word on disk, its meaning. Everything else derives from it.
+/// Declares an enum: variants, their names on disk, their documentation. Everything else derives from it.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
@@ -13,20 +13,20 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every word, in order of declaration.
+            /// Variants, in order of declaration.
             pub const ALL: &'static [$name] = &[$($name::$variant,)+];
 
-            /// The word as it stands on disk.
+            /// Returns the name on disk.
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
             }
 
-            /// The word's meaning.
+            /// Returns the documentation of the variant.
             pub const fn doc(self) -> &'static str {
                 match self { $($name::$variant => concat!($($doc,)+).trim_ascii(),)+ }
             }
 
-            /// The variant that `word` names.
+            /// Returns the variant with the name `word`.
             pub fn parse(word: &str) -> Option<Self> {
                 match word { $($word => Some($name::$variant),)+ _ => None }
             }
@@ -43,25 +43,25 @@ macro_rules! words {
 pub(crate) use words;
 
 words! {
-    /// A layer of the I/O stack that is recorded.
+    /// Recorded layer of the I/O stack.
     Layer {
-        /// The application: system calls.
+        /// System calls of applications.
         Syscall = "syscall",
-        /// The operating system: the virtual file system.
+        /// Virtual file system of the kernel.
         Vfs = "vfs",
-        /// The file system: page cache, writeback, journal, sync.
+        /// File system: page cache, writeback, journal, sync.
         Fs = "fs",
-        /// The device: block requests.
+        /// Block requests to devices.
         Block = "block",
     }
 }
 
 words! {
-    /// What one row did.
+    /// Operation of one row.
     Op {
-        /// `read`, of any layer.
+        /// `read` of any layer.
         Read = "read",
-        /// `write`, of any layer.
+        /// `write` of any layer.
         Write = "write",
         /// `pread64`.
         Pread = "pread64",
@@ -79,13 +79,13 @@ words! {
         Preadv2 = "preadv2",
         /// `pwritev2`.
         Pwritev2 = "pwritev2",
-        /// `fsync`; in the VFS also what `fdatasync` and `O_SYNC` writes come to.
+        /// `fsync`; in the VFS also `fdatasync` and the sync of `O_SYNC` writes.
         Fsync = "fsync",
         /// `fdatasync`.
         Fdatasync = "fdatasync",
         /// `sync_file_range`.
         SyncFileRange = "sync_file_range",
-        /// `sync`, of every file system.
+        /// `sync` of all file systems.
         Sync = "sync",
         /// `syncfs`.
         Syncfs = "syncfs",
@@ -101,10 +101,10 @@ words! {
         OpenByHandleAt = "open_by_handle_at",
         /// `close`.
         Close = "close",
-        /// A request without data that asks the device to empty its write cache, as the submitter waits for it. The
-        /// kernel's counters call it a write of no bytes.
+        /// Request without data that makes the device flush its write cache while the submitter waits. The kernel's
+        /// counters count it as a write of 0 bytes.
         Flush = "flush",
-        /// The flush command that the block layer sends to the device on behalf of one or several requests.
+        /// Flush command that the block layer sends to the device on behalf of one or several requests.
         DeviceFlush = "device_flush",
         /// `REQ_OP_DISCARD`.
         Discard = "discard",
@@ -116,17 +116,17 @@ words! {
         ZoneAppend = "zone_append",
         /// Zone open, close, finish and reset.
         ZoneManagement = "zone_management",
-        /// A driver's own command towards the host (`REQ_OP_DRV_IN`).
+        /// Driver-specific command, device to host (`REQ_OP_DRV_IN`).
         DriverIn = "driver_in",
-        /// A driver's own command towards the device (`REQ_OP_DRV_OUT`).
+        /// Driver-specific command, host to device (`REQ_OP_DRV_OUT`).
         DriverOut = "driver_out",
-        /// `sendfile`, reading the file that it sends.
+        /// `sendfile`, read of the source file.
         SendfileIn = "sendfile_in",
-        /// `sendfile`, writing to a file.
+        /// `sendfile`, write to a file.
         SendfileOut = "sendfile_out",
-        /// `copy_file_range`, reading.
+        /// `copy_file_range`, read.
         CopyFileRangeIn = "copy_file_range_in",
-        /// `copy_file_range`, writing.
+        /// `copy_file_range`, write.
         CopyFileRangeOut = "copy_file_range_out",
         /// `splice` from a file.
         SpliceIn = "splice_in",
@@ -136,7 +136,7 @@ words! {
         Fallocate = "fallocate",
         /// `ftruncate`; the offset is the new size.
         Ftruncate = "ftruncate",
-        /// `truncate`. Of what names its file by a path the file is not known.
+        /// `truncate`. Calls that name their file by path have no file in the row.
         Truncate = "truncate",
         /// `unlink`.
         Unlink = "unlink",
@@ -150,140 +150,139 @@ words! {
         Renameat2 = "renameat2",
         /// `msync`.
         Msync = "msync",
-        /// A read of Linux aio, from `io_submit` until the program learns of its end (`io_getevents`).
+        /// Read of Linux aio, from `io_submit` until the program receives the completion (`io_getevents`).
         AioRead = "aio_read",
-        /// A write of Linux aio.
+        /// Write of Linux aio.
         AioWrite = "aio_write",
-        /// An fsync or fdatasync of Linux aio.
+        /// fsync or fdatasync of Linux aio.
         AioFsync = "aio_fsync",
-        /// A read of io_uring, from submission to completion.
+        /// Read of io_uring, from submission to completion.
         UringRead = "io_uring_read",
-        /// A write of io_uring.
+        /// Write of io_uring.
         UringWrite = "io_uring_write",
-        /// An fsync or fdatasync of io_uring.
+        /// fsync or fdatasync of io_uring.
         UringFsync = "io_uring_fsync",
-        /// `sync_file_range` by io_uring.
+        /// `sync_file_range` of io_uring.
         UringSyncFileRange = "io_uring_sync_file_range",
-        /// `fallocate` by io_uring.
+        /// `fallocate` of io_uring.
         UringFallocate = "io_uring_fallocate",
-        /// Pages that entered the page cache to be read: what a read or a page fault did not find there, and readahead.
+        /// Pages that entered the page cache for reading: misses of reads and page faults, and readahead.
         Fill = "fill",
-        /// Pages that entered the page cache within a call that writes to their file, or for blocks that a journal writes.
+        /// Pages that entered the page cache during a call that writes to their file, or for blocks that a journal writes.
         FillWrite = "fill_write",
-        /// Major page faults of a mapped file that started to fill the page cache; `bytes` are the pages that were asked
-        /// for.
+        /// Major page faults of a mapped file that started to fill the page cache; `bytes` are the pages requested.
         Fault = "fault",
-        /// Folios that turned from clean to dirty, of which less may have been written.
+        /// Folios that turned from clean to dirty; the bytes written may be fewer.
         Dirty = "dirty",
-        /// An inode written back, by a flusher or a sync of the whole file system.
+        /// Writeback of an inode, by a flusher or a sync of the whole file system.
         Writeback = "writeback",
-        /// A commit of a jbd2 journal (ext4): `blocks` were logged, its descriptor and the commit itself among them.
+        /// Commit of a jbd2 journal (ext4): `blocks` were logged, including descriptor and commit blocks.
         Commit = "commit",
-        /// An fsync of a file, as the file system does it. XFS and btrfs do not tell when it ends.
+        /// fsync of a file in the file system. XFS and btrfs do not report its end.
         SyncFile = "sync_file",
-        /// A sync of a file system (ext4, btrfs), which do not tell when it ends.
+        /// Sync of a file system (ext4, btrfs), without a reported end.
         SyncFs = "sync_fs",
-        /// A splice of io_uring from a file.
+        /// Splice of io_uring from a file.
         UringSpliceIn = "io_uring_splice_in",
-        /// A splice of io_uring to a file.
+        /// Splice of io_uring to a file.
         UringSpliceOut = "io_uring_splice_out",
     }
 }
 
 words! {
-    /// What kind of file a system call or VFS operation was on.
+    /// Type of the file of a system call or VFS operation.
     FdKind {
-        /// A regular file on a file system that stores.
+        /// Regular file on a file system with storage.
         Regular = "regular",
-        /// A block device.
+        /// Block device.
         Block = "block",
-        /// A regular file that lives in memory (tmpfs, ramfs, hugetlbfs): its bytes never reach a device of its own.
+        /// Regular file in memory (tmpfs, ramfs, hugetlbfs): its bytes never reach a device of its own.
         Memory = "memory",
-        /// A directory (opened to be synced).
+        /// Directory (opened for a sync).
         Directory = "directory",
     }
 }
 
 words! {
-    /// What a block request carries.
+    /// Class of the content of a block request.
     IoClass {
-        /// Contents of files, or of a block device that is used without a file system.
+        /// Contents of files, or of a block device without a file system.
         Data = "data",
-        /// What a file system keeps about its files.
+        /// Metadata of a file system.
         Metadata = "metadata",
-        /// A journal or log of a file system.
+        /// Journal or log of a file system.
         Journal = "journal",
-        /// Data that nobody has asked for yet.
+        /// Data read ahead of any request for it.
         Readahead = "readahead",
         /// Memory moved to or from swap space.
         Swap = "swap",
-        /// No data: an order to empty the device's write cache.
+        /// No data: flush of the device's write cache.
         Flush = "flush",
-        /// No data: blocks that are not needed any more.
+        /// No data: blocks that are no longer in use.
         Discard = "discard",
     }
 }
 
 words! {
-    /// Where the path of a file begins.
+    /// Root of a file's path.
     PathOrigin {
-        /// At the root of the mount namespace of the process that had it open.
+        /// Root of the mount namespace of the process that had the file open.
         Namespace = "namespace",
-        /// At the root of its file system: where that is mounted the path does not say.
+        /// Root of the file system; the path does not include the mount point.
         Filesystem = "filesystem",
-        /// Somewhere below: it is too long or too deep, and the names in front are missing.
+        /// Unknown directory below the root: the path is too long or too deep, and its leading names are missing.
         Cut = "cut",
     }
 }
 
 words! {
-    /// How a process came to touch a page of a file.
+    /// Access path of a process to a page of a file.
     Via {
-        /// Within a system call.
+        /// System call.
         Call = "call",
-        /// By a page fault of a mapping of the file.
+        /// Page fault of a mapping of the file.
         Mapping = "mapping",
     }
 }
 
 words! {
-    /// How the owner of a block request is known.
+    /// Basis on which a block request is attributed to its owner.
     Evidence {
-        /// The owner submitted it itself, in its own context.
+        /// The owner submitted the request itself, in its own context.
         Direct = "direct",
-        /// The owner was the last to write its page; other pages of that inode were written by other processes.
+        /// The owner was the last writer of the page; other processes wrote other pages of the inode.
         Page = "page",
-        /// The owner was the last that was seen to change its page or the folio that it is in; other processes changed the same, or may
+        /// The owner was the last process seen to change the page or its folio; other processes changed the same, or may
         /// have done so unseen.
         Folio = "folio",
-        /// Its inode's dirty pages are the owner's alone.
+        /// All dirty pages of the inode belong to the owner.
         Inode = "inode",
         /// Only the cgroup that the block layer charges is known.
         Cgroup = "cgroup",
-        /// Not known.
+        /// Unattributed.
         None = "none",
     }
 }
 
-/// Which way bytes went.
+/// Direction of a data transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
-    /// Towards the application.
+    /// To the application.
     Read,
-    /// Towards the device.
+    /// To the device.
     Write,
 }
 
 impl Op {
-    /// Whether a row of this operation is of many events, gathered over a while, so that its duration is nobody's.
+    /// Whether a row of this operation aggregates events over a period, so that its duration is that of no single event.
     pub const fn is_gathered(self) -> bool {
         matches!(self, Op::Fill | Op::FillWrite | Op::Fault | Op::Dirty)
     }
 
-    /// The direction of operations that move data between application and device; `None` for all others.
+    /// Returns the direction of operations that move data between application and device; `None` for all others.
     ///
-    /// `write_zeroes`, `zone_append` and the empty `flush` request are writes because the kernel's `write I/Os`
-    /// counter has them (`op_stat_group()`); discards, secure erases and device flushes have counters of their own.
+    /// `write_zeroes`, `zone_append` and the empty `flush` request are writes because the kernel's `write I/Os` counter
+    /// includes them (`op_stat_group()`); discards, secure erases and device flushes have separate counters.
     pub const fn direction(self) -> Option<Direction> {
         match self {
             Op::Read

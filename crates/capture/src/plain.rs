@@ -1,8 +1,8 @@
-//! Texts for people to look at. Names were chosen by whoever ran on the recorded machine, or made the capture: a terminal would obey what is
-//! in them, and marks that turn the direction of writing would make a name look like another one.
+//! Escaping of texts for people. Names were chosen by programs on the recorded machine, or by the author of the capture: a
+//! terminal would interpret control characters in them, and marks of writing direction would make a name look like another one.
 //!
-//! All that is printed for people goes through here, of all programs: tables, notes, messages ([`crate::message`]), the live view. What programs
-//! read, CSV, Parquet and the values of JSON, is exact.
+//! All output for people is escaped here, in all programs: tables, notes, messages ([`crate::message`]), the live view. Output
+//! for programs (CSV, Parquet, values of JSON) is exact.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,12 +10,12 @@ use std::sync::OnceLock;
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
-/// What is not seen, or changes what is beside it: controls, formats (as those that turn the direction of writing), ends of lines and paragraphs, and
-/// what is ignored where nothing better is known to show it (fillers of Hangul, variation selectors, tags). Properties of Unicode 16, of which the
-/// crate that reads regular expressions has tables.
+/// Characters that are invisible, or change their neighbours: controls, format characters (such as marks of writing direction),
+/// line and paragraph separators, and default-ignorable characters (Hangul fillers, variation selectors, tags). Properties of
+/// Unicode 16, from the tables of the crate that parses regular expressions.
 const HIDDEN: &str = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]";
 
-/// The ranges of these, in order.
+/// Returns the ranges of hidden characters, in order.
 fn hidden() -> &'static [(char, char)] {
     static RANGES: OnceLock<Vec<(char, char)>> = OnceLock::new();
     RANGES.get_or_init(|| {
@@ -24,13 +24,13 @@ fn hidden() -> &'static [(char, char)] {
             Ok(HirKind::Class(Class::Unicode(class))) => {
                 class.ranges().iter().map(|one| (one.start(), one.end())).collect()
             }
-            // A test knows that it is a class. All that is not ASCII is better than nothing.
+            // A test checks that it is a class. As a fallback, all characters outside ASCII are hidden.
             _ => vec![('\0', '\x1f'), ('\x7f', char::MAX)],
         }
     })
 }
 
-/// Whether a character is none to be shown.
+/// Whether a character must be escaped.
 fn is_hidden(c: char) -> bool {
     if matches!(c, ' '..='~') {
         return false;
@@ -40,17 +40,17 @@ fn is_hidden(c: char) -> bool {
     after > 0 && c <= ranges[after - 1].1
 }
 
-/// A name, with what is not to be shown in the form of `\n`, `\x1b` or `\u{202e}`.
+/// Returns a name with hidden characters escaped as `\n`, `\x1b` or `\u{202e}`.
 pub fn visible(name: &str) -> Cow<'_, str> {
     escaped(name, is_hidden)
 }
 
-/// Lines, which end as they do; else as [`visible`].
+/// Returns lines with hidden characters escaped as by [`visible`], newlines excepted.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_hidden(c))
 }
 
-/// The text of a JSON value, in which every such character is escaped: it stands in a string, and there it means the same.
+/// Returns the text of a JSON value with every hidden character escaped: inside a JSON string the escape has the same meaning.
 pub fn json(text: &str) -> Cow<'_, str> {
     with(text, is_hidden, |c, to| {
         let mut units = [0; 2];
@@ -108,7 +108,7 @@ mod tests {
             ("tag \u{e0041}", "tag \\u{e0041}"),
             ("\u{3164}\u{115f}\u{ffa0}\u{34f}", "\\u{3164}\\u{115f}\\u{ffa0}\\u{34f}"),
             ("a\u{fe0f}\u{e0100}\u{180b}", "a\\u{fe0f}\\u{e0100}\\u{180b}"),
-            // As systemd calls its units: shown as it is.
+            // A name of a systemd unit is shown unchanged.
             ("dev-disk\\x2dby", "dev-disk\\x2dby"),
         ] {
             assert_eq!(visible(name), shown);

@@ -1,39 +1,40 @@
-//! What a program is called: its executable's name or, where that only runs what it is given, that of what it runs.
+//! Program name of a process: that of its executable or, for interpreters and launchers, that of the script or program they
+//! run.
 //!
-//! A command line is a text with spaces between its arguments, so an argument with a space in it passes for two. Of a long one there are
-//! the first and the last bytes, with [`CUT`] between them.
+//! A command line is a text with spaces between its arguments, so an argument with a space in it counts as two. Of a long one,
+//! only the first and the last bytes are available, with [`CUT`] between them.
 
 use crate::system::Identity;
 
-/// What stands in a command line for what is left out of it.
+/// Mark in a command line for its omitted middle.
 pub const CUT: &str = "…";
 
-/// Programs that run programs, which run programs: so deep and no deeper.
+/// Maximum nesting of launchers that run launchers.
 const MOST_LAUNCHERS: usize = 4;
 
-/// How a program finds what it is to run in its arguments.
+/// Rule that finds, in the arguments of a program, what it runs.
 enum Runs {
-    /// A class, a JAR or a module.
+    /// Class, JAR or module.
     Class,
-    /// A script, by the interpreter's options.
+    /// Script, by the interpreter's options.
     Script(&'static Interpreter),
     /// Another program. Options that take the next argument.
     Program(&'static [&'static str]),
-    /// One of the programs that it is itself, by the name under which it was called.
+    /// One of the programs built into the executable, by the name under which it was called.
     Itself,
-    /// A module after `-s`, as Erlang's runtime does.
+    /// Module after `-s`, as in Erlang's runtime.
     Erlang,
 }
 
-/// The options of an interpreter. Those of one letter may stand together, and have their value attached.
+/// Options of an interpreter. Those of one letter may be combined, and have their value attached.
 struct Interpreter {
-    /// What follows is a program text: there is no script.
+    /// Options that take a program text: there is no script.
     texts: &'static [&'static str],
-    /// What follows is the module or script that is run.
+    /// Options that take the module or script to run.
     runs: &'static [&'static str],
-    /// What follows is neither.
+    /// Options with any other value.
     values: &'static [&'static str],
-    /// Words in front of the script.
+    /// Words before the script.
     verbs: &'static [&'static str],
 }
 
@@ -61,7 +62,7 @@ const DOTNET: Interpreter = Interpreter {
 const R: Interpreter = Interpreter { texts: &["-e"], runs: &["--file"], values: &["-f"], verbs: &[] };
 const PLAIN: Interpreter = Interpreter { texts: &["-e"], runs: &[], values: &[], verbs: &[] };
 
-/// Options of `java` whose value is the next argument (`java --help`, `-X`, `--help-extra`).
+/// Options of `java` that take the next argument as value (`java --help`, `-X`, `--help-extra`).
 const JAVA_VALUES: [&str; 15] = [
     "-cp",
     "-classpath",
@@ -114,22 +115,22 @@ fn is_loader(program: &str) -> bool {
         || program.starts_with("ld64.so")
 }
 
-/// qemu-aarch64, qemu-arm-static, but for those of whole machines and of images.
+/// qemu-aarch64, qemu-arm-static, but not the emulators of whole machines and the image tools.
 fn is_emulator(program: &str) -> bool {
     const TOOLS: [&str; 6] = ["system-", "img", "nbd", "io", "ga", "storage-"];
     program.strip_prefix("qemu-").is_some_and(|of| !TOOLS.iter().any(|tool| of.starts_with(tool)))
 }
 
-/// The last name of a path.
+/// Returns the last component of a path.
 fn basename(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
-/// What a process is called after the program that it is.
+/// Returns the program name of a process.
 pub fn name(process: &Identity) -> String {
     let comm = process.comm.unwrap_or("unknown");
     if process.kernel_thread {
-        // Of kernel threads only the kind, so that `kworker/u8:3` and `kworker/0:1` are one.
+        // Kernel threads are named by kind only, so that `kworker/u8:3` and `kworker/0:1` are one.
         return match comm.split_once('/') {
             Some((kind, _)) if !kind.is_empty() => kind.to_owned(),
             _ => comm.to_owned(),
@@ -142,7 +143,7 @@ pub fn name(process: &Identity) -> String {
     called(program, &arguments).to_owned()
 }
 
-/// The name of an executable. One that lies in memory alone is called `memfd:NAME`, whatever there is in the name.
+/// Returns the name of an executable. One in memory only is called `memfd:NAME`, with any characters in the name.
 fn executable(path: &str) -> &str {
     match path.trim_start_matches('/').strip_prefix("memfd:") {
         Some(name) => name.split(['/', ':']).next().unwrap_or_default(),
@@ -150,7 +151,7 @@ fn executable(path: &str) -> &str {
     }
 }
 
-/// What `program` is called that was called with these `arguments`, the first of them its own name.
+/// Returns the name of `program`, called with these `arguments`; the first argument is its own name.
 fn called<'a>(mut program: &'a str, mut arguments: &'a [&'a str]) -> &'a str {
     for _ in 0..MOST_LAUNCHERS {
         let rest = arguments.get(1..).unwrap_or_default();
@@ -173,14 +174,14 @@ fn called<'a>(mut program: &'a str, mut arguments: &'a [&'a str]) -> &'a str {
     program
 }
 
-/// Where the first of `arguments` is that is neither an option nor the value of one.
+/// Returns the index of the first of `arguments` that is neither an option nor the value of one.
 fn first(arguments: &[&str], values: &[&str]) -> Option<usize> {
     let mut place = 0;
     while let Some(word) = arguments.get(place) {
         if values.contains(word) {
             place += 1;
         } else if *word == CUT {
-            // What comes next is the end of something.
+            // The next word is the end of a truncated one.
             place += 1;
         } else if !word.starts_with('-') {
             return Some(place);
@@ -190,22 +191,23 @@ fn first(arguments: &[&str], values: &[&str]) -> Option<usize> {
     None
 }
 
-/// What follows `option`.
+/// Returns the argument after `option`.
 fn after<'a>(arguments: &[&'a str], option: &str) -> Option<&'a str> {
     let place = arguments.iter().position(|word| *word == option)?;
     arguments.get(place + 1).copied().filter(|word| *word != CUT)
 }
 
-/// The class, the JAR or the module that a JVM runs: a JAR by its name, a module by its class. What follows it is not the JVM's.
+/// Returns the class, JAR or module that a JVM runs: a JAR by its name, a module by its class. Arguments after it are not the
+/// JVM's.
 fn class<'a>(arguments: &[&'a str]) -> Option<&'a str> {
     let mut words = arguments.iter().copied();
     let found = loop {
         let word = words.next()?;
         if word == CUT || (JAVA_VALUES.contains(&word) && words.next() == Some(CUT)) {
-            // What comes next is the end of something.
+            // The next word is the end of a truncated one.
             words.next();
         } else if JAVA_VALUES.contains(&word) {
-            // Its value has gone by.
+            // Skips the value.
         } else if ["-jar", "-m", "--module"].contains(&word) {
             break words.next()?;
         } else if let Some(module) = word.strip_prefix("--module=") {
@@ -217,7 +219,7 @@ fn class<'a>(arguments: &[&'a str]) -> Option<&'a str> {
     Some(basename(found)).filter(|name| !name.is_empty() && *name != CUT && !name.starts_with('@'))
 }
 
-/// The script or the module that an interpreter runs.
+/// Returns the script or module that an interpreter runs.
 fn script<'a>(interpreter: &Interpreter, arguments: &[&'a str]) -> Option<&'a str> {
     let mut words = arguments.iter().copied();
     while let Some(word) = words.next() {
@@ -253,7 +255,7 @@ fn script<'a>(interpreter: &Interpreter, arguments: &[&'a str]) -> Option<&'a st
     None
 }
 
-/// What options of one letter say that stand together.
+/// Meaning of a word of combined one-letter options.
 enum Letters<'a> {
     Text,
     Runs(Option<&'a str>),
@@ -281,7 +283,7 @@ fn letters<'a>(interpreter: &Interpreter, word: &'a str) -> Letters<'a> {
     Letters::Nothing
 }
 
-/// The name of a script: of a package that is run as one, the package's.
+/// Returns the name of a script; for a package run as a script, the package name.
 fn script_name(path: &str) -> Option<&str> {
     let name = match path.strip_suffix("/__main__.py") {
         Some(package) => basename(package),

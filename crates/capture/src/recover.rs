@@ -1,4 +1,4 @@
-//! Making a capture whole that its recorder could not finish: killed, or cut off with the machine.
+//! Repair of captures of an interrupted recording: a recorder that was killed, or a machine that stopped.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,26 +13,26 @@ use crate::manifest::{Manifest, State};
 use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
 use crate::whole;
 
-/// What was recovered.
+/// Result of a repair.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Parts that were made whole, with all their row groups.
+    /// Parts that were repaired, with all their row groups.
     pub parts: Vec<Part>,
-    /// Parts that had been finished, though they were not listed yet.
+    /// Parts that were finished but not listed yet.
     pub unlisted: Vec<Part>,
-    /// Parts without rows of tables that had none.
+    /// Empty parts of tables that had none.
     pub filled: Vec<Part>,
-    /// Parts of which nothing had been flushed.
+    /// Number of parts of which nothing had been flushed.
     pub empty: u32,
-    /// Parts that cannot be read or made whole, and were left as they are: why.
+    /// Parts that cannot be read or repaired, and were left unchanged: the reasons.
     pub unreadable: Vec<Error>,
 }
 
-/// What the list says.
+/// Content of the list of parts.
 #[derive(Default)]
 struct Listed {
     list: PartList,
-    /// The parts that are to be deleted, as far as there are lines of them.
+    /// Parts that are to be deleted, as far as they have lines.
     removed: BTreeSet<PartName>,
 }
 
@@ -45,21 +45,21 @@ impl Listed {
     }
 }
 
-/// Makes ordinary parts of those that were never finished, up to the last row group that was flushed, and lists them. None where
-/// the recording came to its end and there is nothing to do. A part that cannot be read keeps none of the others from being
-/// recovered.
+/// Turns unfinished parts into ordinary ones, up to the last row group that was flushed, and lists them. `None` if the
+/// recording is complete and there is nothing to do. An unreadable part does not prevent the repair of the others.
 ///
 /// # Errors
-/// Where a recorder is still at work on it, and where the manifest or the list cannot be read or written, or a folder not listed.
+/// Returns an error if a recorder still writes the capture, if the manifest or the list cannot be read or written, or if a
+/// folder cannot be listed.
 pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
-    // Not even the lock is made in a capture that needs nothing.
+    // A capture that needs no repair is not changed, not even by a lock.
     if Manifest::read(directory)?.state != State::Recording {
         return Ok(None);
     }
     let Some(_lock) = Lock::take(directory)? else {
         return Err(Error::manifest(directory.path(), "is still being recorded; stop the recorder first"));
     };
-    // Its recorder may have come to its end just now.
+    // Its recorder may have completed in between.
     let mut manifest = Manifest::read(directory)?;
     if manifest.state != State::Recording {
         return Ok(None);
@@ -71,13 +71,13 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     for table in TableId::ALL {
         recover_table((directory, manifest.parts_id.as_deref()), *table, &listed, &mut recovered)?;
     }
-    // Where something is left to do, what is left may become the part of a table that has none.
+    // If parts are left to repair, one of them may become the part of a table that has none.
     if recovered.unreadable.is_empty() {
         recovered.filled = empty::fill_in(directory, manifest.parts_id.as_deref())?;
     }
     let new = recovered.unlisted.iter().chain(&recovered.parts).chain(&recovered.filled).cloned();
     file.rewrite(&listed.list, &new.map(Entry::Finished).collect::<Vec<_>>())?;
-    // Where something is left to do it may be run again.
+    // If parts are left to repair, the repair may be run again.
     if recovered.unreadable.is_empty() {
         manifest.state = State::Recovered;
         manifest.whole_until_ns = whole_until_ns;
@@ -100,7 +100,7 @@ fn recover_table(
     for (number, place) in &whole {
         let name = PartName { table, number: *number };
         if listed.list.get(name).is_none() && listed.removed.contains(&name) {
-            // The recorder was about to: its rows are counted as removed.
+            // The recorder was about to delete it: its rows are counted as removed.
             folder.remove(name.file())?;
             continue;
         }
@@ -113,7 +113,7 @@ fn recover_table(
         }
     }
     for number in torn::unfinished(&folder)? {
-        // One that was finished has only its log left.
+        // Of a finished part only its log is left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
         match reading(folder.path(), || {
             if finished { Ok(None) } else { recover_part(&folder, PartName { table, number }, id) }
@@ -129,7 +129,7 @@ fn recover_table(
     Ok(())
 }
 
-/// An error of a part that says that it is another one than `name` of the capture whose parts have `id`.
+/// Returns an error if a part states another origin than `name` of the capture with `id` in its parts.
 fn own(path: &Path, origin: Option<Origin>, id: Option<&str>, name: PartName) -> Result<()> {
     match origin.and_then(|origin| origin.contradicts(id, name)) {
         Some(what) => Err(Error::Schema { path: path.to_owned(), what }),
@@ -137,7 +137,7 @@ fn own(path: &Path, origin: Option<Origin>, id: Option<&str>, name: PartName) ->
     }
 }
 
-/// Makes a part whole; none where nothing of it had been flushed.
+/// Repairs a part; `None` if nothing of it had been flushed.
 fn recover_part(folder: &Dir, name: PartName, id: Option<&str>) -> Result<Option<Part>> {
     let Some(torn) = Torn::read(folder, name.number)? else { return Ok(None) };
     own(torn.place.path(), torn.origin(), id, name)?;

@@ -1,8 +1,8 @@
-//! Taking arguments out of the command lines of a capture that is finished.
+//! Removal of arguments from the command lines of a finished capture.
 //!
-//! It may be cut off at any moment, and the capture is whole: new parts are written beside the old ones; when all are on the disk the list
-//! of parts says that they come; they are renamed over the old ones; the list says that they are there. Where it was cut off, it is
-//! run again.
+//! An interruption at any time leaves a valid capture: new parts are written beside the old ones; when all are on the disk, the
+//! list of parts announces the replacement; the new parts are renamed over the old ones; the list confirms it. After an
+//! interruption the redaction is run again.
 
 use std::sync::Arc;
 
@@ -18,20 +18,20 @@ use crate::part::{PartFile, Place, Replacement, finished, origin, others, torn, 
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
-/// What was done to one recording.
+/// Result for one recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Redacted {
-    /// Rows of processes.
+    /// Number of process rows.
     pub rows: u64,
-    /// Those whose command line was changed.
+    /// Number of rows with a changed command line.
     pub changed: u64,
-    /// Parts that were rewritten.
+    /// Number of parts rewritten.
     pub parts: u64,
-    /// Parts that had never been finished, and were removed: no reader looks at them.
+    /// Number of parts that had never been finished, and were removed: no reader uses them.
     pub unfinished: u64,
 }
 
-/// A recording that nobody writes to, as long as this is held.
+/// Recording without a writer, as long as this value exists.
 #[derive(Debug)]
 pub struct Finished {
     directory: Dir,
@@ -39,32 +39,32 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Takes the recording in `directory`, which is a segment of a capture.
+    /// Locks the recording in `directory`, which is a segment of a capture.
     ///
     /// # Errors
-    /// Where it is still being recorded, or was cut off and not recovered.
+    /// Returns an error if it is still being recorded, or if it was interrupted and not repaired.
     pub fn take(directory: &Dir) -> Result<Finished> {
-        // Not even the lock is made in what is no capture.
+        // A directory that is not a capture is not changed, not even by a lock.
         Manifest::read(directory)?;
         let Some(lock) = Lock::take(directory)? else {
-            return Err(Error::manifest(directory.path(), "is being written to, expected a capture that is finished"));
+            return Err(Error::manifest(directory.path(), "is being written, expected a finished capture"));
         };
         if Manifest::read(directory)?.state == State::Recording {
             return Err(Error::manifest(
                 directory.path(),
-                "was cut off, expected a finished capture; `recover` makes it one",
+                "is incomplete (recording interrupted), expected a finished capture: run `recover` first",
             ));
         }
         Ok(Finished { directory: directory.clone(), _lock: lock })
     }
 
-    /// Leaves of each command line `words` words: the first is the name of the executable, the next ones are arguments as they
-    /// were. With none there is no command line at all.
+    /// Keeps `words` words of each command line: the name of the executable, then unchanged arguments. With 0 the command line
+    /// is removed.
     pub fn redact(&self, words: usize) -> Result<Redacted> {
         let (directory, folder) = (&self.directory, self.directory.sub(ProcessTable::NAME));
-        // What another program wrote has the same command lines, in a file that is in no list.
+        // A file of another program contains the same command lines and is in no list.
         if let Some(name) = others(&folder)?.first() {
-            let what = "is no part of a recorder, and may have command lines: expected it gone, or the capture as it was recorded";
+            let what = "was not written by the recorder and may contain command lines: remove it, or use the capture as recorded";
             return Err(Error::Schema { path: folder.path().join(name), what: what.to_owned() });
         }
         let mut list = PartList::default();
@@ -83,7 +83,7 @@ impl Finished {
         }
         redacted.parts = replaced.len() as u64;
         self.replace(&mut file, &list, &replaced)?;
-        // What a recorder left unfinished that came to its end has command lines too.
+        // Unfinished parts of a recorder that completed contain command lines, too.
         for number in torn::unfinished(&folder)? {
             torn::remove(&folder, number)?;
             redacted.unfinished += 1;
@@ -92,13 +92,13 @@ impl Finished {
         Ok(redacted)
     }
 
-    /// Puts new parts, which are beside the old ones, in their places.
+    /// Puts new parts, which are beside the old ones, in their place.
     fn replace(&self, file: &mut ListFile, list: &PartList, replaced: &[Part]) -> Result<()> {
         let mut changed = self.half_replaced(list)?;
         if replaced.is_empty() && changed.is_empty() {
             return Ok(());
         }
-        // Those that the list does not have, it has no size of.
+        // Parts that are not listed have no size in the list.
         let listed: Vec<Part> = replaced.iter().filter(|part| list.get(part.name).is_some()).cloned().collect();
         file.append(&listed.iter().cloned().map(Entry::Replacing).collect::<Vec<_>>())?;
         for part in replaced {
@@ -110,19 +110,18 @@ impl Finished {
         file.rewrite_with(list, &changed, &[])
     }
 
-    /// The parts whose replacement was cut off, as they are: the old one or the new one.
+    /// Returns the parts with an interrupted replacement as they are now: the old or the new one.
     fn half_replaced(&self, list: &PartList) -> Result<Vec<Part>> {
         let names = list.parts().filter(|(_, kept)| kept.replaced_bytes.is_some()).map(|(name, _)| name);
         names.map(|name| whole_part(&Place::of(&self.directory, name), name)).collect()
     }
 }
 
-/// What is left of a command line.
+/// Returns the redacted command line.
 fn left(cmdline: Option<&str>, exe: Option<&str>, words: usize) -> Option<String> {
     let mut given = cmdline?.split(' ');
     let first = given.next().unwrap_or_default();
     let name = exe.unwrap_or(first).rsplit('/').next().unwrap_or_default();
-    // Whatever was at the end of what is kept.
     let kept = std::iter::once(name).chain(given).take(words);
     (words > 0).then(|| kept.collect::<Vec<_>>().join(" "))
 }
@@ -131,7 +130,7 @@ fn left_in(view: &ProcessView, row: usize, words: usize) -> Option<String> {
     left(view.cmdline.at(row), view.exe.at(row), words)
 }
 
-/// How many rows a part has, and how many of them are to be changed.
+/// Returns the number of rows of a part, and of the rows to be changed.
 fn count(part: &PartFile, words: usize) -> Result<(u64, u64)> {
     let (mut rows, mut changed) = (0, 0);
     part.read::<ProcessTable>(|batch| {
@@ -218,7 +217,7 @@ mod tests {
         }
     }
 
-    /// Two parts: the second one has nothing that is to be changed.
+    /// Two parts; the second one needs no change.
     fn capture() -> tempfile::TempDir {
         let place = tempfile::tempdir().expect("a place");
         let mut author = Author::create(place.path(), 1).expect("an empty directory");
@@ -323,11 +322,14 @@ mod tests {
         let place = capture();
         let held = Finished::take(&dir(place.path())).expect("free");
         let error = Finished::take(&dir(place.path())).expect_err("taken").to_string();
-        assert!(error.ends_with("is being written to, expected a capture that is finished"), "{error}");
+        assert!(error.ends_with("is being written, expected a finished capture"), "{error}");
         drop(held);
         manifest(State::Recording).write(&dir(place.path())).expect("room");
         let error = Finished::take(&dir(place.path())).expect_err("cut off").to_string();
-        assert!(error.ends_with("was cut off, expected a finished capture; `recover` makes it one"), "{error}");
+        assert!(
+            error.ends_with("is incomplete (recording interrupted), expected a finished capture: run `recover` first"),
+            "{error}"
+        );
     }
 
     #[test]

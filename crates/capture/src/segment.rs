@@ -1,11 +1,11 @@
-//! Segments: a capture that was continued is several recordings, the later ones in folders of the first.
+//! Segments: a continued capture consists of several recordings, the later ones in folders of the first.
 
 use crate::dir::Dir;
 use crate::error::Result;
 use crate::part::numbered;
 use crate::unbegun::Remains;
 
-/// The folder of segment `number` in the first one's directory, which is number 1.
+/// Returns the folder name of segment `number`, in the directory of segment 1.
 fn folder(number: u32) -> String {
     format!("segment-{number:06}")
 }
@@ -14,13 +14,13 @@ fn number(name: &str) -> Option<u32> {
     name.strip_prefix("segment-")?.parse().ok().filter(|number| *number > 1)
 }
 
-/// The segments of the capture in `directory`, in order: each is a directory with a manifest and tables of its own.
+/// Returns the segments of the capture in `directory`, in order; each is a directory with its own manifest and tables.
 pub fn segments(directory: &Dir) -> Result<Vec<Dir>> {
     let later = later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_none());
     Ok(std::iter::once(directory.clone()).chain(later).collect())
 }
 
-/// Folders of later segments whose recorders ended, or were ended, before they began to record.
+/// Returns folders of later segments with a recorder that ended, or was terminated, before it began to record.
 pub fn unbegun(directory: &Dir) -> Result<Vec<Dir>> {
     Ok(later(directory)?.into_iter().filter(|segment| Remains::of(segment).is_some()).collect())
 }
@@ -29,12 +29,12 @@ fn later(directory: &Dir) -> Result<Vec<Dir>> {
     Ok(numbered(directory, number)?.into_iter().map(|number| directory.sub(folder(number))).collect())
 }
 
-/// The last folder of a later segment, whatever there is in it.
+/// Returns the last folder of a later segment, whatever its content.
 pub fn last(directory: &Dir) -> Result<Option<Dir>> {
     Ok(later(directory)?.pop())
 }
 
-/// Where the segment after `segments` goes.
+/// Returns the directory for the next segment.
 pub fn next(directory: &Dir) -> Result<Dir> {
     let last = numbered(directory, number)?.into_iter().max().unwrap_or(1);
     Ok(directory.sub(folder(last.saturating_add(1))))

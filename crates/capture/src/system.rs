@@ -1,7 +1,7 @@
-//! Which system a process belongs to: rules over its executable, command line, cgroup and command name.
+//! Mapping of processes to systems: rules over executable, command line, cgroup and command name.
 //!
-//! Built-in rules know MinIO, Ceph, etcd, PostgreSQL and GlusterFS; a rules file (TOML, see `system.toml` beside this
-//! file) is asked before them. A process that no rule knows is a system of its own, named after its program ([`crate::program`]).
+//! Built-in rules cover MinIO, Ceph, etcd, PostgreSQL and GlusterFS; a rules file (TOML, see `system.toml` beside this file)
+//! takes precedence. A process without a matching rule is a system of its own, named after its program ([`crate::program`]).
 
 use std::fs::File;
 use std::path::Path;
@@ -15,18 +15,18 @@ use crate::files::read_all;
 use crate::op::IoClass;
 use crate::program;
 
-/// The "system" of data whose owner is not known. Names in parentheses are no processes.
+/// "System" of data without a known owner. Names in parentheses are not processes.
 pub const NOBODYS: &str = "(unknown)";
 
 const BUILT_IN: &str = include_str!("system.toml");
 
-/// The most that is read of a rules file.
+/// Maximum size of a rules file.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The longest pattern. Its parts within braces are nested no deeper than half of that, which a stack has room for.
+/// Maximum length of a pattern. Its braces are nested at most half as deep, which fits on the stack.
 const MOST_PATTERN_BYTES: usize = 1 << 10;
 
-/// The "system" of block requests without an owner: they go by what they carry.
+/// Returns the "system" of block requests without an owner, by their class.
 pub const fn without_owner(class: IoClass) -> &'static str {
     match class {
         IoClass::Journal => "(journal)",
@@ -38,7 +38,7 @@ pub const fn without_owner(class: IoClass) -> &'static str {
     }
 }
 
-/// What is known of a process.
+/// Known properties of a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Identity<'a> {
     /// Path of the executable.
@@ -49,11 +49,11 @@ pub struct Identity<'a> {
     pub cgroup: Option<&'a str>,
     /// Command name.
     pub comm: Option<&'a str>,
-    /// Whether it is a thread of the kernel.
+    /// Whether it is a kernel thread.
     pub kernel_thread: bool,
 }
 
-/// The rules in force.
+/// Rules in effect.
 #[derive(Debug, Clone)]
 pub struct Systems {
     systems: Vec<System>,
@@ -96,14 +96,14 @@ struct RuleEntry {
 }
 
 impl Systems {
-    /// The built-in rules.
+    /// Returns the built-in rules.
     pub fn built_in() -> Result<Systems> {
         Systems::parse("the built-in rules", BUILT_IN)
     }
 
-    /// The rules in `file`, then the built-in ones.
+    /// Reads the rules in `file`, followed by the built-in ones.
     pub fn with_file(file: &Path) -> Result<Systems> {
-        // The user's own, who may well give a pipe.
+        // The file is chosen by the user and may be a pipe.
         let open = File::open(file).map_err(|e| Error::io(file, "read", e))?;
         let mistake = |line, what: &str| Error::Rules { path: file.display().to_string(), line, what: what.to_owned() };
         let text = String::from_utf8(read_all(file, open, MOST_BYTES)?).map_err(|e| {
@@ -119,7 +119,7 @@ impl Systems {
         let mistake = |offset: usize, what: String| Error::Rules {
             path: path.to_owned(),
             line: line_of(text.as_bytes().get(..offset).unwrap_or(text.as_bytes())),
-            // One line, whatever the parser has to say.
+            // One line, whatever the parser returns.
             what: what.split_whitespace().collect::<Vec<_>>().join(" "),
         };
         let file: RulesFile =
@@ -131,11 +131,11 @@ impl Systems {
                 let what = format!("a pattern of {length} bytes, expected at most {MOST_PATTERN_BYTES}");
                 return Err(mistake(start, what));
             }
-            // A set of one: to make a matcher of a glob would panic where its expression is too large.
+            // A set of one glob: creating a matcher directly panics if its expression is too large.
             let glob = Glob::new(pattern.as_ref())
                 .map_err(|e| mistake(start, format!("{e}; expected a glob such as \"*/etcd\"")))?;
             let set = GlobSet::builder().add(glob).build();
-            set.map(Some).map_err(|_| mistake(start, "a glob that is too large, or braces in too many braces".into()))
+            set.map(Some).map_err(|_| mistake(start, "a glob that is too large, or braces nested too deeply".into()))
         };
         let mut systems = Vec::new();
         for entry in file.system {
@@ -143,7 +143,7 @@ impl Systems {
                 return Err(mistake(entry.name.span().start, "empty name, expected the system's name".into()));
             }
             if is_no_process(entry.name.as_ref()) {
-                let what = "a name in parentheses, expected one without: such a name is of no process";
+                let what = "a name in parentheses, expected one without: such names are for I/O without a process";
                 return Err(mistake(entry.name.span().start, what.into()));
             }
             if entry.rules.as_ref().is_empty() {
@@ -170,7 +170,7 @@ impl Systems {
         Ok(Systems { systems })
     }
 
-    /// The name of the system that a process belongs to.
+    /// Returns the name of the system that a process belongs to.
     pub fn name_of(&self, process: &Identity) -> String {
         let known = self.systems.iter().find(|s| s.rules.iter().any(|r| r.matches(process)));
         match known {
@@ -198,17 +198,17 @@ impl Rule {
     }
 }
 
-/// The line, counted from 1, in which what comes after `text` is.
+/// Returns the line, counted from 1, that follows `text`.
 fn line_of(text: &[u8]) -> usize {
     text.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
-/// Whether a name stands for what belongs to no process.
+/// Whether a name is reserved for I/O without a process.
 fn is_no_process(name: &str) -> bool {
     name.starts_with('(') && name.ends_with(')')
 }
 
-/// The name of a process: one that calls itself `(journal)`, as it may, is not to be taken for the journal.
+/// Returns the name of a process. A process that calls itself `(journal)` must not appear as the journal.
 pub fn of_a_process(name: String) -> String {
     if is_no_process(&name) { format!("process {name}") } else { name }
 }
@@ -279,7 +279,7 @@ mod tests {
                     "{a".repeat(300),
                     "}".repeat(300)
                 ),
-                "r.toml:3: a glob that is too large, or braces in too many braces",
+                "r.toml:3: a glob that is too large, or braces nested too deeply",
             ),
             (
                 "[[system]]\nname = \"x\"\nrules = [{ exec = \"a\" }]\n",

@@ -1,7 +1,7 @@
-//! What a table is, and the macro that declares one.
+//! Table trait and the macro that declares a table.
 //!
-//! A table is declared once, as the list of its columns. From that list come the row type, the builder that gathers
-//! rows into record batches, the view that reads them back, the Arrow schema, the encodings and the documentation.
+//! A table is declared once, as the list of its columns. The row type, the builder that collects rows into record batches,
+//! the view that reads them back, the Arrow schema, the encodings and the documentation are generated from that list.
 
 use std::sync::Arc;
 
@@ -10,54 +10,54 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 pub use arrow::array::RecordBatch;
 
-/// How the values of a column are laid out in the file before zstd sees them.
+/// Encoding of a column's values in the file before zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// Differences, bit-packed: times in order, and anything that repeats in runs.
+    /// Bit-packed differences, for ordered times and for values that repeat in runs.
     Delta,
-    /// The first bytes of all values, then the second ones, and so on: numbers that have no order. Smaller
-    /// than differences, and slower to read (3 ns a value, 1 ns), so it is for those that differ from row to row.
+    /// Byte-stream split: first bytes of all values, then second bytes, and so on. For unordered numbers that differ from
+    /// row to row: smaller than differences, and slower to read (3 ns a value, 1 ns).
     Split,
-    /// A dictionary and keys: few distinct values.
+    /// Dictionary and keys, for few distinct values.
     Dictionary,
-    /// As they are: texts that seldom repeat, booleans.
+    /// Plain values, for texts that seldom repeat and for booleans.
     Plain,
 }
 
 /// One column of a table.
 #[derive(Debug, Clone)]
 pub struct Column {
-    /// The column's name, with its unit.
+    /// Name of the column, with its unit.
     pub name: &'static str,
-    /// The Arrow type.
+    /// Arrow type.
     pub data_type: arrow::datatypes::DataType,
-    /// Whether values may be missing.
+    /// Whether values can be null.
     pub nullable: bool,
-    /// How values are laid out.
+    /// Encoding of the values.
     pub layout: Layout,
-    /// Whether captures that were made before there was such a column are read as if all its values were missing.
+    /// Whether the column may be missing from captures older than the column; all its values are then read as null.
     pub added: bool,
-    /// What the column means.
+    /// Documentation of the column.
     pub doc: &'static str,
 }
 
-/// A table that can be written and read.
+/// Table that can be written and read.
 pub trait Table {
-    /// The table's name.
+    /// ID of the table.
     const ID: crate::TableId;
-    /// The folder that holds the parts.
+    /// Name of the folder with the parts.
     const NAME: &'static str = Self::ID.name();
-    /// What one row is.
+    /// Description of one row.
     const DOC: &'static str;
-    /// One row to be written.
+    /// One row to write.
     type Row;
-    /// Gathers rows.
+    /// Builder of record batches.
     type Builder: TableBuilder<Row = Self::Row>;
 
-    /// The columns, in order.
+    /// Returns the columns, in order.
     fn columns() -> Vec<Column>;
 
-    /// The Arrow schema.
+    /// Returns the Arrow schema.
     fn schema() -> SchemaRef {
         let fields: Vec<Field> =
             Self::columns().into_iter().map(|c| Field::new(c.name, c.data_type, c.nullable)).collect();
@@ -65,39 +65,40 @@ pub trait Table {
     }
 }
 
-/// Gathers rows of one table into record batches.
+/// Collects rows of one table into record batches.
 pub trait TableBuilder: Default + Send {
-    /// One row to be written.
+    /// One row to write.
     type Row;
     /// Appends a row.
     fn push(&mut self, row: Self::Row);
-    /// Rows gathered since the last [`TableBuilder::finish`].
+    /// Number of rows collected since the last [`TableBuilder::finish`].
     fn rows(&self) -> usize;
     /// Bytes of the texts in these rows.
     fn text_bytes(&self) -> usize;
-    /// The rows gathered, as one batch; the builder is empty afterwards.
+    /// Returns the collected rows as one batch and leaves the builder empty.
     fn finish(&mut self) -> Result<RecordBatch, arrow::error::ArrowError>;
 }
 
-/// A column of a table, as a type: what [`crate::view`] knows the types of its fields by.
+/// Column of a table as a type, from which [`crate::view`] derives the types of its fields.
 pub trait Typed {
-    /// What a row has in it.
+    /// Type of one value.
     type Value: crate::column::Value;
-    /// Its name.
+    /// Name of the column.
     const NAME: &'static str;
 }
 
-/// The column `name` of a batch, or what is wrong with it.
+/// Returns the column `name` of a batch, or an error text.
 pub fn column_of<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, String> {
     batch.column_by_name(name).map(|array| array.as_ref()).ok_or_else(|| format!("column {name} is missing"))
 }
 
-/// A reader of the column `name` of a batch, or what is wrong with it.
+/// Returns a reader of the column `name` of a batch, or an error text.
 pub fn read_column<'a, R: crate::column::Reader<'a>>(batch: &'a RecordBatch, name: &str) -> Result<R, String> {
     R::new(column_of(batch, name)?).map_err(|what| format!("column {name} {what}"))
 }
 
-/// Declares a table: its marker type, row type, builder and view. A column that was `added` is nullable, and may be missing from captures.
+/// Declares a table: its marker type, row type, builder and view. An `added` column is nullable, and may be missing from
+/// captures.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
@@ -109,10 +110,10 @@ macro_rules! table {
         #[derive(Debug, Clone, Copy)]
         pub struct $table;
 
-        #[doc = concat!("The columns of [`", stringify!($table), "`], as types.")]
-        #[allow(non_camel_case_types, reason = "they are called what the columns are")]
+        #[doc = concat!("Columns of [`", stringify!($table), "`], as types.")]
+        #[allow(non_camel_case_types, reason = "types are named after the columns")]
         pub mod $columns {
-            #[allow(unused_imports, reason = "some tables have none but plain types")]
+            #[allow(unused_imports, reason = "some tables have only primitive types")]
             use super::*;
 
             $(
@@ -127,11 +128,11 @@ macro_rules! table {
             )+
         }
 
-        #[doc = concat!("One row of [`", stringify!($table), "`], to be written.")]
+        #[doc = concat!("One row of [`", stringify!($table), "`] to write.")]
         #[derive(Debug, Clone, PartialEq)]
         pub struct $row { $($(#[doc = $col_doc])+ pub $col: $ty,)+ }
 
-        #[doc = concat!("Gathers rows of [`", stringify!($table), "`].")]
+        #[doc = concat!("Collects rows of [`", stringify!($table), "`].")]
         #[derive(Default)]
         pub struct $builder {
             rows: usize,
@@ -139,7 +140,7 @@ macro_rules! table {
         }
 
         $crate::view! {
-            #[doc = concat!("The columns of a batch of [`", stringify!($table), "`].")]
+            #[doc = concat!("Columns of a batch of [`", stringify!($table), "`].")]
             pub $view of $columns { $($(#[doc = $col_doc])+ $col),+ }
         }
 
@@ -191,12 +192,12 @@ macro_rules! table {
 }
 pub(crate) use table;
 
-/// Declares a view of some columns of a table: what a reader needs, and nothing that it does not.
+/// Declares a view of the columns of a table that a reader needs.
 ///
 /// ```
 /// use iostrata_capture::tables::block;
 /// iostrata_capture::view! {
-///     /// When requests were queued, and how large they were.
+///     /// Queueing times and sizes of requests.
 ///     pub Sizes of block { ts_ns, bytes }
 /// }
 /// assert_eq!(Sizes::COLUMNS, ["ts_ns", "bytes"]);
@@ -206,7 +207,7 @@ macro_rules! view {
     ($(#[$meta:meta])* $visible:vis $view:ident of $columns:ident { $($(#[$field:meta])* $col:ident),+ $(,)? }) => {
         $(#[$meta])*
         $visible struct $view<'a> {
-            /// Rows in the batch.
+            /// Number of rows in the batch.
             pub rows: usize,
             $(
                 $(#[$field])*
@@ -215,10 +216,10 @@ macro_rules! view {
         }
 
         impl<'a> $view<'a> {
-            /// The names of its columns.
+            /// Names of the columns.
             $visible const COLUMNS: &'static [&'static str] = &[$(<$columns::$col as $crate::table::Typed>::NAME,)+];
 
-            /// A view of `batch`, or which column is wrong and how.
+            /// Creates a view of `batch`, or names the wrong column and its error.
             $visible fn new(batch: &'a $crate::table::RecordBatch) -> ::std::result::Result<Self, ::std::string::String> {
                 Ok($view {
                     rows: batch.num_rows(),

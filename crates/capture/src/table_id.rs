@@ -1,4 +1,5 @@
-//! The names of a capture's tables. A name is that of the folder, of the class of events in the books, and of what an analysis scans.
+//! Names of a capture's tables. A name is that of the folder, of the class of events in the event accounting, and of the
+//! table that an analysis scans.
 
 use std::ops::{Index, IndexMut};
 
@@ -7,31 +8,31 @@ use serde::{Deserialize, Serialize};
 use crate::op::{Layer, words};
 
 words! {
-    /// A table of a capture.
+    /// Table of a capture.
     TableId {
         /// System calls.
         Syscall = "syscall",
-        /// Operations of the virtual file system.
+        /// VFS operations.
         Vfs = "vfs",
         /// Page cache, writeback, journal and sync.
         Fs = "fs",
-        /// Requests to disks.
+        /// Block requests.
         Block = "block",
-        /// Parts of requests that are of several owners, classes or files.
+        /// Portions of block requests with several owners, classes or files.
         Share = "share",
         /// Processes.
         Process = "process",
         /// Files.
         File = "file",
-        /// Moments of both clocks.
+        /// Clock readings.
         Clock = "clock",
-        /// Events that were lost.
+        /// Lost events.
         Loss = "loss",
     }
 }
 
 impl Layer {
-    /// The table of its operations, which has its name.
+    /// Returns the table of the layer's operations, which has the same name.
     pub const fn table(self) -> TableId {
         match self {
             Layer::Syscall => TableId::Syscall,
@@ -43,10 +44,10 @@ impl Layer {
 }
 
 impl TableId {
-    /// How many there are.
+    /// Number of tables.
     pub const COUNT: usize = TableId::ALL.len();
 
-    /// The layer of the I/O stack that its rows are of; none where they are of no layer.
+    /// Returns the layer that the rows belong to; `None` for tables of no layer.
     pub const fn layer(self) -> Option<Layer> {
         match self {
             TableId::Syscall => Some(Layer::Syscall),
@@ -57,42 +58,43 @@ impl TableId {
         }
     }
 
-    /// Whether rows of other tables refer to it, or it describes the recording as a whole. Such a table outlives the events.
+    /// Whether rows of other tables refer to this one, or it describes the recording as a whole. Such a table outlives the
+    /// events.
     pub const fn is_reference(self) -> bool {
         matches!(self, TableId::Process | TableId::File | TableId::Clock | TableId::Loss)
     }
 
-    /// Whether the recorder itself makes its rows. Of all others the kernel side makes the events, and counts them.
+    /// Whether the recorder generates the rows. Events of all other tables are generated and counted by the kernel side.
     pub const fn is_recorders(self) -> bool {
         matches!(self, TableId::Clock | TableId::Loss)
     }
 
-    /// The table that is called `name`.
+    /// Returns the table called `name`.
     ///
     /// # Errors
-    /// What is wrong, where no table has that name.
+    /// Returns an error text if no table has that name.
     pub fn named(name: &str) -> Result<TableId, String> {
         let names = || TableId::ALL.iter().map(|table| table.name()).collect::<Vec<_>>().join(", ");
-        TableId::parse(name).ok_or_else(|| format!("{name:?} is no table, expected one of {}", names()))
+        TableId::parse(name).ok_or_else(|| format!("unknown table {name:?}, expected one of {}", names()))
     }
 }
 
-/// A value for each table.
+/// One value per table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ByTable<T>([T; TableId::COUNT]);
 
 impl<T> ByTable<T> {
-    /// Each table with its value, in order of declaration.
+    /// Iterates over tables and values, in order of declaration.
     pub fn iter(&self) -> impl Iterator<Item = (TableId, &T)> {
         TableId::ALL.iter().copied().zip(&self.0)
     }
 
-    /// The values, in order of declaration.
+    /// Iterates over the values, in order of declaration.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.0.iter()
     }
 
-    /// The same with another value for each.
+    /// Maps each value to another one.
     pub fn map<U>(self, of: impl FnMut(T) -> U) -> ByTable<U> {
         ByTable(self.0.map(of))
     }

@@ -1,8 +1,8 @@
-//! The tables of a capture. This is the one declaration of every column.
+//! Tables of a capture: the one declaration of every column.
 //!
-//! `ts_ns` is nanoseconds since the Unix epoch: the monotonic clock plus one offset fixed at the start of the
-//! recording, so that differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are
-//! signed because unsigned 64-bit columns break Spark. `null` means not known or not applicable, never zero.
+//! `ts_ns` is nanoseconds since the Unix epoch: the monotonic clock plus one offset fixed at the start of the recording, so
+//! differences are exact. Device numbers are `major << 20 | minor`, as in the kernel. Integers are signed because unsigned
+//! 64-bit columns break Spark. `null` means unknown or not applicable, never zero.
 
 use crate::TableId;
 use crate::column::Comm;
@@ -11,339 +11,348 @@ use crate::part::PartWriter;
 use crate::table::{Column, Table, table};
 
 table! {
-    /// One I/O system call on a regular file or a block device, when it has returned.
+    /// One I/O system call on a regular file or a block device, recorded at its return.
     SyscallTable of Syscall, columns syscall, row SyscallRow, builder SyscallBuilder, view SyscallView {
-        /// When the call was entered.
+        /// Time of entry into the call, in ns.
         ts_ns: i64 => Delta,
-        /// Entry to return.
+        /// Time from entry to return in ns.
         dur_ns: i64 => Split,
-        /// Process (thread group) id, as the initial pid namespace has it.
+        /// Process (thread group) ID in the initial PID namespace.
         pid: i32 => Delta,
-        /// Thread id.
+        /// Thread ID.
         tid: i32 => Split,
-        /// The thread's command name.
+        /// Command name of the thread.
         comm: Comm => Dictionary,
-        /// The cgroup v2 id (inode number of its directory).
+        /// Cgroup v2 ID (inode number of the cgroup directory).
         cgroup_id: i64 => Delta,
-        /// The system call.
+        /// System call.
         op: Op => Dictionary,
-        /// What kind of file it was on; null for `sync` and for an open that failed.
+        /// File type; null for `sync` and for a failed open.
         fd_kind: Option<FdKind> => Dictionary,
-        /// Device that holds the file; for a block device, the device itself.
+        /// Device number of the file's file system; for a block device, its own device number.
         dev: Option<i32> => Delta,
         /// Inode number of the file.
         ino: Option<i64> => Delta,
-        /// Where in the file it began: the argument, or the file position for read and write. Null where that is not certain: for an
-        /// append of Linux aio, and where others moved the position meanwhile.
+        /// File offset in bytes at which the operation began: the argument, or the file position for read and write. Null
+        /// where it is uncertain: for Linux aio appends, and where the file position was moved concurrently.
         offset_bytes: Option<i64> => Split,
-        /// Bytes asked for; null where the call asks for none or the vector was too long to add up.
+        /// Bytes requested; null where the call requests none or the vector was too long to sum.
         requested_bytes: Option<i64> => Split,
-        /// For how long of `dur_ns` its thread was runnable and on no CPU: it was preempted, or had been woken (on kernels that stop
-        /// a thread within a call whose cgroup has used up its quota of CPU time, that counts too). Null unless it was asked for (`record --run-queue`); of aio and io_uring; of calls that a signal
-        /// interrupted and the kernel began anew; and where the kernel did not tell each change, which is counted
-        /// (`unmeasured_calls` in the manifest).
+        /// Part of `dur_ns` in which the thread was runnable but not running (run-queue latency), in ns: it was preempted,
+        /// or woken and waiting for a CPU. On kernels that stop a thread inside a call once its cgroup has used up its CPU
+        /// quota, this time is included. Null without `record --run-queue`, for aio and io_uring, for calls that a signal
+        /// interrupted and the kernel restarted, and where the kernel did not report every state change (counted in
+        /// `unmeasured_calls` in the manifest).
         runnable_ns: Option<i64> => Delta added,
-        /// What the call returned: bytes done, a descriptor, 0, or a negative errno.
+        /// Return value of the call: bytes transferred, a descriptor, 0, or a negative errno.
         ret: i64 => Delta,
-        /// Open flags of the file (`O_DIRECT`, `O_SYNC`, `O_APPEND`, …), as in fcntl.h; null where there is no file.
+        /// Open flags of the file (`O_DIRECT`, `O_SYNC`, `O_APPEND`, …), as in fcntl.h; null without a file.
         flags: Option<i32> => Delta,
-        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
-        /// are estimates then, and each row is to be multiplied by this.
+        /// Number of events that the row represents: 1, or more where `--cpu-limit` recorded only a sample of time slices.
+        /// Sums over rows are then estimates; multiply each row by its weight.
         weight: i32 => Delta,
     }
 }
 
 table! {
-    /// One read, write or sync in the virtual file system, when it has returned.
+    /// One read, write or sync in the virtual file system (VFS), recorded at its return.
     VfsTable of Vfs, columns vfs, row VfsRow, builder VfsBuilder, view VfsView {
-        /// When the function was entered.
+        /// Time of entry into the VFS function, in ns.
         ts_ns: i64 => Delta,
-        /// Entry to return.
+        /// Time from entry to return in ns.
         dur_ns: i64 => Split,
-        /// Process (thread group) id, as the initial pid namespace has it.
+        /// Process (thread group) ID in the initial PID namespace.
         pid: i32 => Delta,
-        /// Thread id.
+        /// Thread ID.
         tid: i32 => Split,
-        /// The thread's command name.
+        /// Command name of the thread.
         comm: Comm => Dictionary,
-        /// The cgroup v2 id (inode number of its directory).
+        /// Cgroup v2 ID (inode number of the cgroup directory).
         cgroup_id: i64 => Delta,
         /// `read`, `write` or `fsync`.
         op: Op => Dictionary,
-        /// What kind of file it was on.
+        /// File type.
         fd_kind: Option<FdKind> => Dictionary,
-        /// Device that holds the file; for a block device, the device itself.
+        /// Device number of the file's file system; for a block device, its own device number.
         dev: Option<i32> => Delta,
         /// Inode number of the file.
         ino: Option<i64> => Delta,
-        /// Where in the file it began.
+        /// File offset in bytes at which the operation began.
         offset_bytes: Option<i64> => Split,
-        /// Bytes asked for.
+        /// Bytes requested.
         requested_bytes: Option<i64> => Split,
-        /// Bytes done, 0, or a negative errno.
+        /// Bytes transferred, 0, or a negative errno.
         ret: i64 => Delta,
-        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
-        /// are estimates then, and each row is to be multiplied by this.
+        /// Number of events that the row represents: 1, or more where `--cpu-limit` recorded only a sample of time slices.
+        /// Sums over rows are then estimates; multiply each row by its weight.
         weight: i32 => Delta,
     }
 }
 
 table! {
-    /// Something in a file system. Pages that enter the page cache or turn dirty are gathered: a row is of all that one
-    /// process did to one file in one way, on one CPU, within a second.
+    /// One file system event. Pages that enter the page cache or become dirty are aggregated: one row per process, file,
+    /// operation, access path (`via`) and CPU, for at most one second.
     FsTable of Fs, columns fs, row FsRow, builder FsBuilder, view FsView {
-        /// When it began.
+        /// Time at which the event began, in ns.
         ts_ns: i64 => Split,
-        /// How long it took; of what is gathered, from the first to the last. Null where the kernel does not tell.
+        /// Duration in ns; for aggregated rows, the time from the first event to the last. Null where the kernel does not
+        /// report it.
         dur_ns: Option<i64> => Split,
-        /// What happened.
+        /// Operation.
         op: Op => Dictionary,
-        /// Process (thread group) id, as the initial pid namespace has it: the one in whose context it happened.
+        /// Process (thread group) ID, in the initial PID namespace, of the process that was current at the event.
         pid: i32 => Split,
-        /// Thread id, of the first event.
+        /// Thread ID of the first event.
         tid: i32 => Split,
-        /// The thread's command name.
+        /// Command name of the thread.
         comm: Comm => Dictionary,
-        /// The cgroup v2 id (inode number of its directory).
+        /// Cgroup v2 ID (inode number of the cgroup directory).
         cgroup_id: i64 => Delta,
-        /// How the process came to it; null for threads of the kernel, and before Linux 5.15, which does not tell.
+        /// Access path of the process to the page: system call or mapping. Null for kernel threads, and before Linux 5.15,
+        /// which does not report it.
         via: Option<Via> => Dictionary,
-        /// The type of the file system, as in /proc/filesystems; `bdev` for a block device itself; null for a journal.
+        /// File system type, as in /proc/filesystems; `bdev` for a block device itself; null for a journal.
         fs: Comm => Dictionary,
-        /// What kind of file it is: `block` has what a file system keeps in the cache of its device; null is an inode that it
-        /// keeps for itself (ext4's block groups, btrfs's trees).
+        /// File type. `block` includes blocks that a file system keeps in the page cache of its device. Null for an
+        /// internal inode of the file system (ext4's block groups, btrfs's trees).
         fd_kind: Option<FdKind> => Dictionary,
-        /// Device that holds the file; for a block device, the device itself.
+        /// Device number of the file's file system; for a block device, its own device number.
         dev: i32 => Delta,
-        /// Inode number of the file; null for a journal or a file system as a whole.
+        /// Inode number of the file; null for a journal or a whole file system.
         ino: Option<i64> => Split,
-        /// Where in the file; of what is gathered, the lowest.
+        /// File offset in bytes; for aggregated rows, the lowest.
         offset_bytes: Option<i64> => Split,
-        /// Bytes of the pages or, of a commit, of the blocks.
+        /// Bytes of the pages; for a commit, bytes of the blocks.
         bytes: i64 => Split,
-        /// How many events the row is: folios, faults, or 1.
+        /// Number of events in the row: folios or page faults; 1 where nothing is aggregated.
         events: i64 => Delta,
-        /// Blocks that a commit logged.
+        /// Number of blocks that a commit logged.
         blocks: Option<i64> => Delta,
-        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
-        /// are estimates then, and each row is to be multiplied by this.
+        /// Number of events that the row represents: 1, or more where `--cpu-limit` recorded only a sample of time slices.
+        /// Sums over rows are then estimates; multiply each row by its weight.
         weight: i32 => Delta,
     }
 }
 
 table! {
-    /// One block request, from the queueing of its first bio to its completion; of a device that makes no requests (dm, md, zram) one bio.
+    /// One block request, from queueing of its first bio to completion; on devices without requests (dm, md, zram), one
+    /// bio.
     BlockTable of Block, columns block, row BlockRow, builder BlockBuilder, view BlockView {
-        /// When its first bio was queued (Q). Where that was not seen, when the request was allocated; where neither is
-        /// known, when it completed.
+        /// Time at which the first bio was queued (Q), in ns. If that was not captured, the allocation time of the request;
+        /// if neither was, its completion time.
         ts_ns: i64 => Delta,
-        /// Q2C: queueing to completion; null where the start or the end was not seen.
+        /// Time from queueing to completion (Q2C) in ns; null if the start or the end was not captured.
         dur_ns: Option<i64> => Split,
-        /// Queueing to the first of insertion into the scheduler and issue: allocation, throttling, plugging, merging.
+        /// Time from queueing to scheduler insertion or issue, whichever came first, in ns: allocation, throttling,
+        /// plugging, merging.
         queue_ns: Option<i64> => Split,
-        /// I2D: insertion into the scheduler to issue; null for a request that went to the driver directly. The time in
-        /// the driver and device (D2C) is `dur_ns - queue_ns - coalesce(insert_ns, 0)`.
+        /// Time from scheduler insertion to issue (I2D) in ns; null for a request that went to the driver directly. The
+        /// time in driver and device (D2C) is `dur_ns - queue_ns - coalesce(insert_ns, 0)`.
         insert_ns: Option<i64> => Split,
-        /// The owner: the process whose I/O it is, as `evidence` says; null where that is not known.
+        /// Process ID of the owner, the process to which the I/O is attributed on the basis given in `evidence`; null if
+        /// unattributed.
         pid: Option<i32> => Delta,
-        /// The owner's thread: the one that submitted it, dirtied the inode first or wrote the page last.
+        /// Thread ID of the owner: the thread that submitted the I/O, dirtied the inode first or wrote the page last.
         tid: Option<i32> => Split,
-        /// The command name of that thread at that time.
+        /// Command name of that thread at that time.
         comm: Comm => Dictionary,
-        /// The owner's cgroup v2 id; where only the cgroup is known, that cgroup.
+        /// Cgroup v2 ID of the owner; set also where only the cgroup is known.
         cgroup_id: Option<i64> => Delta,
-        /// When the owner's process started; with `pid` this names one process of the whole capture.
+        /// Start time of the owner process in ns; with `pid` it identifies one process within the capture.
         start_ns: Option<i64> => Delta,
-        /// How the owner is known.
+        /// Basis of the attribution.
         evidence: Evidence => Dictionary,
-        /// What of `bytes` is the owner's, and of this class and file: less than all where bios of several owners were
-        /// merged, or where one carries pages of several.
+        /// Portion of `bytes` that is attributed to the owner, in this class and file. It is less than `bytes` where bios
+        /// of several owners were merged, or where one bio carries pages of several owners.
         owned_bytes: i64 => Delta,
-        /// What of `bytes` is in rows of `share`. What is neither there nor in `owned_bytes` is nobody's, and of this
-        /// class.
+        /// Portion of `bytes` in rows of `share`. The rest (`bytes - owned_bytes - shared_bytes`) is unattributed and of
+        /// this class.
         shared_bytes: i64 => Delta,
-        /// The process that queued the first bio; null where that is the owner, or was not seen.
+        /// Process that queued the first bio; null if it is the owner or was not captured.
         submitter_pid: Option<i32> => Delta,
-        /// The command name of the thread that queued the first bio, where that is not the owner.
+        /// Command name of the thread that queued the first bio; null if that is the owner.
         submitter_comm: Comm => Dictionary,
-        /// What it carries.
+        /// Class of the content.
         class: IoClass => Dictionary,
-        /// Device number of the file system of the file whose pages the owner's are, or that direct I/O is on; null where
-        /// that is not told, or where there are more files than could be told apart.
+        /// Device number of the file system of the file that the owner's pages belong to, or that direct I/O accesses; null
+        /// if unknown, or if the request covers more files than could be distinguished.
         file_dev: Option<i32> => Delta,
-        /// The file's inode number.
+        /// Inode number of that file.
         ino: Option<i64> => Delta,
-        /// The whole disk.
+        /// Device number of the whole disk.
         dev: i32 => Delta,
-        /// How many disks `dev` stands on, one on the other: 0 for one that stands on no other, 1 for a loop device on a file
-        /// of such a disk. The same bytes may show at every level: add only rows of one. Null where it is not known.
+        /// Stacking depth: number of levels of disks below `dev`. 0 is a disk that is not stacked, 1 a loop device on a
+        /// file of such a disk. The same bytes can appear at every level: sum rows of one level only. Null if unknown.
         level: Option<i32> => Delta,
-        /// First sector, in units of 512 bytes; null for a request without a place.
+        /// First sector, in units of 512 bytes; null for a request without a location.
         sector: Option<i64> => Split,
         /// Bytes completed.
         bytes: i64 => Delta,
-        /// What was asked of the device.
+        /// Operation requested from the device.
         op: Op => Dictionary,
-        /// Request flags: 1 sync, 2 metadata, 4 priority, 8 FUA, 16 preflush, 32 readahead, 64 background, 128 nowait,
-        /// 256 swap, 512 not in the kernel's I/O counters.
+        /// Request flags: 1 sync, 2 metadata, 4 priority, 8 FUA, 16 preflush, 32 readahead, 64 background, 128 nowait, 256
+        /// swap, 512 not counted in the kernel's I/O statistics.
         flags: i32 => Delta,
-        /// 0, or the negative errno it completed with.
+        /// Completion status: 0 or a negative errno.
         error: i32 => Delta,
-        /// Bios in the request; merges are one less.
+        /// Number of bios in the request; the number of merges is one less.
         bios: i32 => Delta,
-        /// How often the driver handed it back; 255 is so often or more.
+        /// Number of times the driver requeued the request; 255 means 255 or more.
         requeues: i32 => Delta,
-        /// For how many events the row stands: 1, or more where `--cpu-limit` let only some moments be recorded. Sums over rows
-        /// are estimates then, and each row is to be multiplied by this.
+        /// Number of events that the row represents: 1, or more where `--cpu-limit` recorded only a sample of time slices.
+        /// Sums over rows are then estimates; multiply each row by its weight.
         weight: i32 => Delta,
     }
 }
 
 table! {
-    /// A part of a block request that is not its owner's, or not of its class or file. Parts of one request have its
+    /// Portion of a block request with another owner, class or file than the row in `block`. Rows of one request share its
     /// `ts_ns`, `dev` and `sector`.
     ShareTable of Share, columns share, row ShareRow, builder ShareBuilder, view ShareView {
-        /// The `ts_ns` of the request.
+        /// `ts_ns` of the request.
         ts_ns: i64 => Delta,
-        /// The disk of the request.
+        /// Device number of the request's disk.
         dev: i32 => Delta,
-        /// The first sector of the request.
+        /// First sector of the request, in units of 512 bytes.
         sector: Option<i64> => Split,
-        /// What was asked of the device.
+        /// Operation requested from the device.
         op: Op => Dictionary,
         /// Flags of the request, as in `block`.
         flags: i32 => Delta,
-        /// Whose part it is; null where that is not known.
+        /// Process ID of the owner of the portion; null if unattributed.
         pid: Option<i32> => Delta,
-        /// The owner's thread.
+        /// Thread ID of the owner.
         tid: Option<i32> => Split,
-        /// The command name of that thread.
+        /// Command name of that thread.
         comm: Comm => Dictionary,
-        /// The owner's cgroup v2 id.
+        /// Cgroup v2 ID of the owner.
         cgroup_id: Option<i64> => Delta,
-        /// When the owner's process started.
+        /// Start time of the owner process in ns.
         start_ns: Option<i64> => Delta,
-        /// How the owner is known.
+        /// Basis of the attribution.
         evidence: Evidence => Dictionary,
-        /// What it carries.
+        /// Class of the content.
         class: IoClass => Dictionary,
-        /// Device number of the file system of the file.
+        /// Device number of the file's file system.
         file_dev: Option<i32> => Delta,
-        /// The file's inode number.
+        /// Inode number of the file.
         ino: Option<i64> => Delta,
-        /// Bytes completed.
+        /// Bytes completed, of this portion.
         bytes: i64 => Delta,
-        /// The `weight` of the request.
+        /// `weight` of the request.
         weight: i32 => Delta,
     }
 }
 
 table! {
-    /// A process as it was at its first recorded I/O, again after each exec, and in each cgroup in which it does any. An event belongs
-    /// to the row of its pid with the greatest `ts_ns` that is not after it. One that does I/O within an exec, which may be the
-    /// reading of its program, has a row for that without a command line, and a nanosecond later the one that counts.
+    /// A process at its first recorded I/O, again after each exec, and once in each cgroup in which it does I/O. An event
+    /// belongs to the row of its `pid` with the maximum `ts_ns` that is not later than the event. A process that does I/O
+    /// during exec, such as reading its own program, has a row for that without a command line, and one nanosecond later
+    /// the row that applies.
     ProcessTable of Process, columns process, row ProcessRow, builder ProcessBuilder, view ProcessView {
-        /// When it was seen.
+        /// Time of the observation, in ns.
         ts_ns: i64 => Delta,
-        /// Process (thread group) id, as the initial pid namespace has it.
+        /// Process (thread group) ID in the initial PID namespace.
         pid: i32 => Delta,
-        /// Process id of the parent.
+        /// Process ID of the parent.
         ppid: i32 => Delta,
-        /// When the process started; with `pid` this names one process of the whole capture.
+        /// Start time of the process in ns; with `pid` it identifies one process within the capture.
         start_ns: i64 => Delta,
-        /// The command name of the process, which is that of its first thread.
+        /// Command name of the process, which is that of its first thread.
         comm: Comm => Dictionary,
-        /// Whether it is a thread of the kernel.
+        /// True for a kernel thread.
         kernel_thread: bool => Plain,
-        /// The cgroup v2 id (inode number of its directory).
+        /// Cgroup v2 ID (inode number of the cgroup directory).
         cgroup_id: i64 => Delta,
-        /// The executable's path, from the root of the mount namespace that the process is in; without a `/` in front it is the
-        /// end of one (longer than 512 bytes, or more than 64 names and mounts deep).
+        /// Path of the executable from the root of the process's mount namespace. Without a leading `/` only the end of the
+        /// path is known (longer than 512 bytes, or more than 64 names and mounts deep).
         exe: Option<String> => Plain,
-        /// The command line, arguments separated by spaces. Of one longer than 768 bytes the first 512 and the last 256, with ` … `
-        /// between them. Null also where the process was seen only before its arguments were there, and of threads of the kernel.
+        /// Command line, arguments separated by spaces. If longer than 768 bytes, the first 512 and the last 256 bytes with
+        /// ` … ` between them. Null also if the process was seen only before its arguments were set, and for kernel
+        /// threads.
         cmdline: Option<String> => Plain,
-        /// Path of the cgroup below the cgroup v2 mount. Null of one that is not below it, or whose path has more than 512 bytes.
+        /// Path of the cgroup below the cgroup v2 mount. Null if the cgroup is not below it, or if the path is longer than
+        /// 512 bytes.
         cgroup: Option<String> => Plain,
     }
 }
 
 table! {
-    /// The name of a file when it was first met in the recording, and again when it is met under another name or its inode
-    /// number is another file's. An event belongs to the row of its `dev` and `ino` with the greatest `ts_ns` that is not
-    /// after it, or else to the first one.
+    /// Name of a file at its first access in the recording, and again at an access under another name or when its inode
+    /// number belongs to another file. An event belongs to the row of its `dev` and `ino` with the maximum `ts_ns` that is
+    /// not later than the event, or else to the first one.
     FileTable of File, columns file, row FileRow, builder FileBuilder, view FileView {
-        /// When it was met: the start of the operation.
+        /// Time of the access in ns: the start of the operation.
         ts_ns: i64 => Delta,
-        /// Device that holds the file; for a block device, the device itself.
+        /// Device number of the file's file system; for a block device, its own device number.
         dev: i32 => Delta,
         /// Inode number of the file.
         ino: i64 => Delta,
-        /// Which of the files that have had this inode number, one after the other (`i_generation`): files that differ in it are
-        /// not the same one.
+        /// Inode generation (`i_generation`): distinguishes files that had the same inode number one after another.
         generation: i64 => Delta,
-        /// The path, as `path_origin` says. Null where it has none, or none that could be read.
+        /// Path, relative to the root given in `path_origin`. Null if the file has no path or none could be read.
         path: Option<String> => Plain,
-        /// Where the path begins.
+        /// Root of the path.
         path_origin: Option<PathOrigin> => Dictionary,
-        /// The mount namespace that the path is of, by the inode number of /proc/PID/ns/mnt; null where it is of none. A
-        /// container has one of its own, in which the same file may have another path.
+        /// Mount namespace of the path, as the inode number of /proc/PID/ns/mnt; null if the path belongs to none. A
+        /// container has its own mount namespace, in which the same file can have another path.
         mount_namespace: Option<i64> => Delta,
-        /// Whether no directory had it any more when it was met; the path is where it was last.
+        /// True if no directory contained the file any more at the access; `path` is then its last path.
         deleted: bool => Plain,
-        /// What kind of file it is.
+        /// File type.
         fd_kind: Option<FdKind> => Dictionary,
-        /// The type of the file system, as in /proc/filesystems; of a block device, of the one that has its node.
+        /// File system type, as in /proc/filesystems; for a block device, the type of the file system with its device node.
         fs: Comm => Dictionary,
-        /// The process (thread group) id that met it, as the initial pid namespace has it. With `path_origin` `filesystem`
-        /// it may be any process that touched its pages, a kernel worker too.
+        /// Process (thread group) ID, in the initial PID namespace, of the process that accessed the file. With
+        /// `path_origin` `filesystem` it can be any process that touched the file's pages, including a kernel worker.
         pid: i32 => Delta,
     }
 }
 
 table! {
-    /// Both clocks at one moment, and the one that goes on while the machine sleeps; one row every ten seconds, and one at
-    /// once (a tenth of a second) where wall time has moved by a step. `wall_ns - ts_ns` is how far it has since the start of the
-    /// recording; it holds until the next row.
+    /// Monotonic clock, wall clock and boot clock, read at the same time. One row every ten seconds, and one within a tenth
+    /// of a second of a step of the wall clock. `wall_ns - ts_ns` is the drift of the wall clock since the start of the
+    /// recording; it applies until the next row.
     ClockTable of Clock, columns clock, row ClockRow, builder ClockBuilder, view ClockView {
-        /// When they were read, in the time of the capture: never set back, and no faster or slower than the kernel's stamps.
+        /// Time of the reading in ns of capture time: never set back, and at the same rate as the kernel's timestamps.
         ts_ns: i64 => Delta,
-        /// The wall clock (`CLOCK_REALTIME`), nanoseconds since the Unix epoch.
+        /// Wall clock (`CLOCK_REALTIME`) in ns since the Unix epoch.
         wall_ns: i64 => Delta,
-        /// The time since boot (`CLOCK_BOOTTIME`). Where it goes ahead of `ts_ns`, the machine was asleep.
+        /// Time since boot (`CLOCK_BOOTTIME`) in ns. Where it advances faster than `ts_ns`, the machine was suspended.
         boot_ns: i64 => Delta,
     }
 }
 
 table! {
-    /// Events that were seen and lost between two moments, at most a second apart unless the recording was paused. Nothing was lost
-    /// where there is no row. The books in the manifest have the sums.
+    /// Events that were seen and lost in one interval, of at most one second unless the recording was paused. No row means
+    /// no loss. `books` in the manifest has the sums.
     LossTable of Loss, columns loss, row LossRow, builder LossBuilder, view LossView {
-        /// Until when.
+        /// End of the interval, in ns.
         ts_ns: i64 => Delta,
-        /// Since when: the look before.
+        /// Start of the interval, in ns: the previous reading of the counters.
         since_ns: i64 => Delta,
-        /// The table that the events belong to.
+        /// Table that the events belong to.
         class: Comm => Dictionary,
-        /// The CPU on which they completed.
+        /// CPU on which the events completed.
         cpu: i32 => Delta,
-        /// Why, as in the books: `ring_full`, `inflight_full`, `missed_return`, `channel_full`, `write_failed`, `disk_full`, `undecodable`, `unseen_end`.
+        /// Cause of the loss, as in `books`: `ring_full`, `inflight_full`, `missed_return`, `channel_full`, `write_failed`,
+        /// `disk_full`, `undecodable`, `unseen_end`.
         cause: Comm => Dictionary,
-        /// How many.
+        /// Number of events lost.
         events: i64 => Delta,
     }
 }
 
-/// A table's declaration as data.
+/// Declaration of a table as data.
 #[derive(Clone, Copy)]
 pub struct Declared {
-    /// The table.
+    /// Table ID.
     pub id: TableId,
-    /// What one row is.
+    /// Description of one row.
     pub doc: &'static str,
-    /// The columns, in order.
+    /// Columns, in order.
     pub columns: fn() -> Vec<Column>,
-    /// Opens a part of it: [`PartWriter::create`].
+    /// Function that opens a part of the table: [`PartWriter::create`].
     pub create_part: fn(&crate::dir::Dir, u32, Option<&str>) -> crate::error::Result<PartWriter>,
 }
 
@@ -351,7 +360,7 @@ const fn declared<T: Table>() -> Declared {
     Declared { id: T::ID, doc: T::DOC, columns: T::columns, create_part: PartWriter::create::<T> }
 }
 
-/// Every table of a capture, in the order of [`TableId`].
+/// Tables of a capture, in the order of [`TableId`].
 static ALL: [Declared; TableId::COUNT] = [
     declared::<SyscallTable>(),
     declared::<VfsTable>(),
@@ -365,7 +374,7 @@ static ALL: [Declared; TableId::COUNT] = [
 ];
 
 impl TableId {
-    /// How it is declared.
+    /// Returns the declaration of the table.
     pub fn declared(self) -> &'static Declared {
         &ALL[self as usize]
     }

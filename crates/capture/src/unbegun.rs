@@ -1,4 +1,4 @@
-//! What a recorder leaves in its directory that ended before it began to record: no manifest, and no part that was finished.
+//! Remains of a recorder that ended before it began to record: no manifest, and no finished part.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -10,18 +10,18 @@ use crate::files::temporary_name;
 use crate::part::is_unfinished;
 use crate::{TableId, list, manifest, whole};
 
-/// All that there is in such a directory, but the lock.
+/// All files in such a directory, except for the lock.
 #[derive(Debug)]
 pub struct Remains {
     directory: Dir,
     files: BTreeSet<OsString>,
-    /// By folder of a table: the files in it.
+    /// Files by folder of a table.
     folders: BTreeMap<OsString, BTreeSet<OsString>>,
 }
 
 impl Remains {
-    /// What there is in `directory`, if it is nothing but that: a single file or link that no recorder makes there, and it is
-    /// somebody else's.
+    /// Returns the remains in `directory`, if it contains nothing else. A single file or link that no recorder creates there
+    /// means that the directory belongs to somebody else.
     pub fn of(directory: &Dir) -> Option<Remains> {
         let mut remains = Remains { directory: directory.clone(), files: BTreeSet::new(), folders: BTreeMap::new() };
         let mut is_locked = false;
@@ -44,10 +44,10 @@ impl Remains {
         is_locked.then_some(remains)
     }
 
-    /// Removes it, and nothing that has come since.
+    /// Removes the remains, and nothing that was added since.
     ///
     /// # Errors
-    /// Where something cannot be removed, as a folder that is not empty any more.
+    /// Returns an error if something cannot be removed, such as a folder that is no longer empty.
     pub fn remove(&self) -> Result<()> {
         self.files.iter().try_for_each(|file| self.directory.remove(file))?;
         for (name, files) in &self.folders {
@@ -59,7 +59,7 @@ impl Remains {
     }
 }
 
-/// The list of parts, until when all is whole, and what is written before the list or the manifest gets its name.
+/// Whether `name` is the list of parts, the completeness file, or the temporary file of the list or the manifest.
 fn is_of_the_start(name: &str) -> bool {
     let unnamed = [list::FILE_NAME, manifest::FILE_NAME].map(temporary_name);
     [list::FILE_NAME, whole::FILE_NAME].contains(&name) || unnamed.iter().any(|unnamed| unnamed == name)

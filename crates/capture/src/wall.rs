@@ -1,7 +1,7 @@
-//! Wall time: what the clock on the wall said at a moment of the capture.
+//! Wall clock of a capture.
 //!
-//! `ts_ns` goes on by the monotonic clock, so that no step of the wall clock bends a duration or an order. How far the two have come
-//! apart since the start, by steps and by sleep, the table `clock` tells.
+//! `ts_ns` follows the monotonic clock, so that a step of the wall clock changes no duration and no order. The table `clock`
+//! records the drift between the two since the start, by steps and by suspension.
 
 use arrow::array::RecordBatch;
 
@@ -10,18 +10,18 @@ use crate::error::Result;
 use crate::part::PartFile;
 use crate::tables::{ClockTable, ClockView};
 
-/// What is less than this is no step.
+/// Differences below this are not a step.
 const STEP_NS: u64 = 500_000;
 
-/// The wall clock of a capture. One of which nothing is known agrees with `ts_ns`.
+/// Wall clock of a capture. Without data it equals `ts_ns`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WallClock {
-    /// From when (`ts_ns`) on how far the wall clock is ahead, in order of time; only where that is new.
+    /// Start (`ts_ns`) of each period and offset of the wall clock in it, in order of time; only where the offset changes.
     steps: Vec<(i64, i64)>,
 }
 
 impl WallClock {
-    /// From the parts of the table `clock`.
+    /// Reads the parts of table `clock`.
     pub(crate) fn read(parts: &[PartFile]) -> Result<WallClock> {
         let mut told = Vec::new();
         for part in parts {
@@ -41,19 +41,19 @@ impl WallClock {
         WallClock { steps: told }
     }
 
-    /// From when (`ts_ns`) on it was how far ahead of `ts_ns`, wherever that changed.
+    /// Returns the start (`ts_ns`) and the offset from `ts_ns` of each period with a constant offset.
     pub fn steps(&self) -> &[(i64, i64)] {
         &self.steps
     }
 
-    /// What it said at `ts_ns`, in nanoseconds since the Unix epoch. A step is known to a tenth of a second.
+    /// Returns the wall-clock time at `ts_ns`, in nanoseconds since the Unix epoch. Steps are accurate to a tenth of a second.
     pub fn at(&self, ts_ns: i64) -> i64 {
         let steps = self.steps.partition_point(|(from_ns, _)| *from_ns <= ts_ns);
         let ahead = steps.checked_sub(1).map_or(0, |last| self.steps[last].1);
         ts_ns.saturating_add(ahead)
     }
 
-    /// The first `ts_ns` at which it said `wall_ns` or later.
+    /// Returns the first `ts_ns` at which the wall clock showed `wall_ns` or later.
     pub fn reaches(&self, wall_ns: i64) -> i64 {
         let begins = std::iter::once((i64::MIN, 0)).chain(self.steps.iter().copied());
         let ends = self.steps.iter().map(|(from_ns, _)| Some(*from_ns)).chain([None]);
@@ -61,7 +61,7 @@ impl WallClock {
             let ts_ns = from_ns.max(wall_ns.saturating_sub(ahead));
             end_ns.is_none_or(|end_ns| ts_ns < end_ns).then_some(ts_ns)
         };
-        // After the last step it says every time at some moment.
+        // After the last step every later time is reached.
         begins.zip(ends).find_map(of).unwrap_or(i64::MAX)
     }
 }
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(WallClock::default().reaches(7), 7);
     }
 
-    /// What NTP does to the one clock and not to the other comes to more than a step in the end.
+    /// NTP adjusts one clock and not the other; the differences amount to more than a step in the end.
     #[test]
     fn wall_time_is_right_to_a_millisecond_over_weeks() {
         const PAIR_NS: i64 = 10_000_000_000;
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn a_step_holds_from_when_it_was_told_until_the_next() {
         const HOUR: i64 = 3_600_000_000_000;
-        // Out of order, and with what NTP does meanwhile.
+        // Out of order, with NTP adjustments in between.
         let clock = WallClock::of(vec![(300, HOUR + 900), (100, 0), (200, HOUR), (400, 20), (500, -400_000)]);
         assert_eq!(clock.steps, [(200, HOUR), (400, 20)]);
         let at = [50, 199, 200, 399, 400, 1_000].map(|ts_ns| clock.at(ts_ns) - ts_ns);

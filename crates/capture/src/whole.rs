@@ -1,13 +1,13 @@
-//! Until when a capture is whole that is being recorded, or whose recorder was cut off.
+//! Completeness time of a capture that is being recorded, or of an interrupted recording.
 //!
-//! Rows of different tables and CPUs reach the disk at different moments. At the end of a capture that was cut off there is a stretch of
-//! time of which some rows are there and others are not. So with each flush the recorder writes down a moment up to which everything is
-//! on the disk that had ended by then, of all CPUs and in all tables, or is counted as lost. Readers leave out what ended later.
+//! Rows of different tables and CPUs reach the disk at different times. At the end of an interrupted capture there is a period
+//! of which some rows exist and others do not. With each flush the recorder therefore writes a time up to which every event
+//! that had ended, on all CPUs and in all tables, is on the disk or counted as lost. Readers exclude events that ended later.
 //!
-//! It is in the file `.whole`, which has two places for it that are written in turn, so that one of them is whole whenever the machine
-//! stops: a line with the moment, in the time of `ts_ns`, and a checksum of it and of the capture's id, so that the file of another
-//! capture says nothing of this one. Writing over it costs no more than one sync, whatever the length of the recording. The file is gone
-//! when the recording has come to its end, or was recovered.
+//! The file `.whole` has two slots that are written alternately, so that one of them is valid whenever the machine stops. A
+//! slot is a line with the time, on the clock of `ts_ns`, and a checksum of the time and of the capture's ID, so that the file
+//! of another capture is ignored. Overwriting a slot costs one sync, whatever the length of the recording. The file is removed
+//! when the recording is complete or repaired.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -17,19 +17,19 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What the file is called in the capture directory.
+/// Name of the file in the capture directory.
 pub const FILE_NAME: &str = ".whole";
 
-/// Where the second place begins: no disk writes less than a page of the page cache apart from the next one.
+/// Offset of the second slot: a disk write does not split a page of the page cache.
 const SECOND: u64 = 4096;
 
-/// Digits and sign of a moment, its checksum, and what is between and behind them.
+/// Digits and sign of a time, its checksum, and the separators.
 const LINE_BYTES: usize = 20 + 1 + 8 + 1;
 
-/// More no such file has.
+/// Maximum size of the file.
 const MOST_BYTES: u64 = SECOND + LINE_BYTES as u64;
 
-/// The file, while it is written.
+/// The file, during writing.
 #[derive(Debug)]
 pub struct WholeFile {
     path: PathBuf,
@@ -40,18 +40,19 @@ pub struct WholeFile {
 }
 
 impl WholeFile {
-    /// Begins it in `directory`, for the capture whose parts have `capture_id`, of which nothing was recorded before `since_ns`.
+    /// Creates the file in `directory`, for the capture with `capture_id` in its parts and no event before `since_ns`.
     pub fn create(directory: &Dir, capture_id: &str, since_ns: i64) -> Result<WholeFile> {
         let path = directory.path().join(FILE_NAME);
         let file = directory.create_file(FILE_NAME)?;
-        // Both places, so that there is room for either from now on.
+        // Both slots, so that space for either is allocated from now on.
         let written = [0, SECOND].iter().try_for_each(|place| file.write_all_at(&line(capture_id, since_ns), *place));
         let written = written.and_then(|()| file.sync_all());
         written.map_err(|e| Error::io(&path, "write", e))?;
         Ok(WholeFile { path, file, capture_id: capture_id.to_owned(), until_ns: since_ns, is_second_next: true })
     }
 
-    /// Writes down, durably, that all is on the disk that had ended at `until_ns`. A moment before one that was told says nothing.
+    /// Writes, durably, that everything that had ended at `until_ns` is on the disk. A time before the last one written is
+    /// ignored.
     pub fn tell(&mut self, until_ns: i64) -> Result<()> {
         if until_ns <= self.until_ns {
             return Ok(());
@@ -73,23 +74,23 @@ fn line(capture_id: &str, until_ns: i64) -> [u8; LINE_BYTES] {
     line
 }
 
-/// The moment that a line tells; none where it is not whole, or of another capture.
+/// Returns the time in a line; `None` if the line is invalid or of another capture.
 fn told(capture_id: &str, line: &[u8]) -> Option<i64> {
     let digits = std::str::from_utf8(line.get(..20)?).ok()?;
     let until_ns = digits.parse().ok()?;
     (self::line(capture_id, until_ns) == *line.get(..LINE_BYTES)?).then_some(until_ns)
 }
 
-/// Until when the capture in `directory`, whose parts have `capture_id`, is whole, as far as it says. None where it does not: it came to
-/// its end, its recorder did not know, or what is called so is no such file, or cannot be read. Then nobody knows, which is said wherever
-/// the capture is used, and its rows are there all the same.
+/// Returns the time up to which the capture in `directory` with `capture_id` in its parts is complete, according to its file.
+/// `None` if it is complete, if its recorder did not know the time, or if the file is invalid or unreadable. The completeness
+/// is unknown then, which every use of the capture reports; its rows can still be read.
 pub fn read(directory: &Dir, capture_id: Option<&str>) -> Option<i64> {
     let bytes = files::read(directory, FILE_NAME, MOST_BYTES).ok()?;
     let told = |place: u64| bytes.get(place as usize..).and_then(|line| told(capture_id.unwrap_or_default(), line));
     told(0).max(told(SECOND))
 }
 
-/// Removes the file of a capture that needs it no more. One that stays says nothing of a capture that came to its end.
+/// Removes the file of a capture that no longer needs it. In a complete capture a remaining file has no effect.
 pub fn remove(directory: &Dir) {
     let _ = directory.remove(FILE_NAME);
 }

@@ -1,4 +1,4 @@
-//! What an open part takes in memory: nothing for the row groups that are in its file.
+//! Memory of an open part: nothing for the row groups in its file.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -11,18 +11,18 @@ use iostrata_capture::part::{MOST_GROUPS, PartWriter};
 use iostrata_capture::table::{RecordBatch, Table, TableBuilder};
 use iostrata_capture::tables::{SyscallBuilder, SyscallRow, SyscallTable};
 
-/// Bytes that are allocated, and the most that ever were.
+/// Allocated bytes, now and at their peak.
 static NOW: AtomicI64 = AtomicI64::new(0);
 static PEAK: AtomicI64 = AtomicI64::new(0);
 
 struct Counting;
 
-// SAFETY: each call is handed on as it is; what is counted beside it decides nothing.
+// SAFETY: each call is forwarded unchanged; the counters affect nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let bytes = layout.size() as i64;
         PEAK.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
-        // SAFETY: the caller keeps to what `alloc` asks for.
+        // SAFETY: the caller meets the requirements of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
@@ -36,7 +36,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The only test of its program: nothing else allocates meanwhile.
+/// The only test of its program, so that nothing else allocates.
 #[test]
 fn a_part_takes_no_memory_for_its_row_groups_neither_open_nor_when_it_is_closed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -69,7 +69,7 @@ fn a_part_takes_no_memory_for_its_row_groups_neither_open_nor_when_it_is_closed(
         part.write(&batch(i64::from(number))).expect("room");
         part.end_group().expect("room");
     };
-    // The first ones tell how much comes and goes with each.
+    // The first ones show the allocation pattern of each row group.
     (0..20).for_each(|number| add(&mut part, number));
     let (before, most_before) = (NOW.load(Relaxed), PEAK.load(Relaxed));
     let mut number = 20;
@@ -78,7 +78,7 @@ fn a_part_takes_no_memory_for_its_row_groups_neither_open_nor_when_it_is_closed(
         number += 1;
     }
     let (open, most_open) = (NOW.load(Relaxed) - before, PEAK.load(Relaxed) - most_before);
-    // Less than a hundred bytes for each: with what the library keeps there were twelve thousand.
+    // Less than a hundred bytes for each: with the library's data it was twelve thousand.
     let little = 100 * MOST_GROUPS as i64;
     assert!(open.abs() < 4096 && most_open < little, "{open} more while it is open, {most_open} at most");
     let finished = part.finish().expect("room");

@@ -1,4 +1,4 @@
-//! Who there is: disks, processes, their threads and their files.
+//! Actors of the capture: disks, processes, threads and files.
 
 use iostrata_capture::column::Comm;
 use iostrata_capture::manifest::{Device, Partition};
@@ -9,58 +9,58 @@ use rand_distr::Zipf;
 use crate::options::Options;
 use crate::profile::{PROFILES, Profile, SHORT_LIVED};
 
-/// The moment at which every capture begins: 2026-01-01, in nanoseconds since the Unix epoch.
+/// Begin of every capture: 2026-01-01, in nanoseconds since the Unix epoch.
 pub const BEGIN_NS: i64 = 1_767_225_600_000_000_000;
 
-/// When every process started: an hour before anyone looked.
+/// Start of every process: an hour before the capture.
 pub const START_NS: i64 = BEGIN_NS - 3_600_000_000_000;
 
-/// The thread of the kernel that writes the journal: its process id and its name.
+/// Kernel thread that writes the journal: process id and name.
 pub const JOURNAL: (i32, &str) = (300, "jbd2/nvme0n1-8");
-/// The one that writes back.
+/// Kernel thread that does writeback.
 pub const WORKER: (i32, &str) = (301, "kworker/u8:1");
 
-/// The first process id, and from which on inode numbers and cgroups go.
+/// First process id, inode number and cgroup id.
 const FIRST_PID: u32 = 1_000;
 const FIRST_INO: u64 = 10_000;
 const FIRST_CGROUP: i64 = 5_000;
 
-/// As many ids short-lived processes have in turn, and from which on their cgroups go.
+/// Number of ids that short-lived processes cycle through, and their first cgroup id.
 const SHORT_LIVED_PIDS: u32 = 1 << 19;
 const SHORT_LIVED_CGROUP: i64 = 1_000_000;
 
-/// Everyone and everything.
+/// All processes and files.
 #[derive(Debug)]
 pub struct Cast {
     /// All processes.
     pub processes: Vec<Process>,
-    /// How many files a process has; file n of process p is file `p + n * processes` of all.
+    /// Number of files per process; file n of process p has number `p + n * processes`.
     pub files_of_each: u32,
-    /// Which of its files a process uses, from 1 on.
+    /// Distribution of the file that a process uses, from 1.
     pub choice: Zipf<f64>,
     disks: u32,
     file_bytes: u64,
-    /// The first id of short-lived processes, and their command name where they have one in common.
+    /// First id of short-lived processes, and their common command name, if any.
     short_lived: (i32, Option<String>),
 }
 
 /// A process.
 #[derive(Debug)]
 pub struct Process {
-    /// What it does.
+    /// I/O profile.
     pub profile: &'static Profile,
-    /// Its id. Its threads have the next ones.
+    /// Process id. Its threads have the following ids.
     pub pid: i32,
-    /// Its cgroup.
+    /// Cgroup id.
     pub cgroup_id: i64,
-    /// The command name of its threads.
+    /// Command name of its threads.
     pub comm: Comm,
-    /// When it started.
+    /// Start time.
     pub start_ns: i64,
 }
 
 impl Process {
-    /// Its row, as it was at `ts_ns`.
+    /// Returns its row at `ts_ns`.
     fn row(&self, ts_ns: i64, (exe, cmdline): (String, String), cgroup: String) -> ProcessRow {
         let Process { pid, cgroup_id, comm, start_ns, .. } = *self;
         ProcessRow {
@@ -78,28 +78,28 @@ impl Process {
     }
 }
 
-/// A file as the layers name it.
+/// A file, as the layers identify it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct File {
-    /// Its number among all files.
+    /// Number among all files.
     pub number: u32,
-    /// The disk that it is on.
+    /// Device number of its disk.
     pub disk: i32,
-    /// The file system that it is on: the disk's only partition.
+    /// Device number of its file system: the only partition of the disk.
     pub dev: i32,
-    /// Its inode number.
+    /// Inode number.
     pub ino: i64,
-    /// Where on the disk it begins; files lie whole and one behind the other.
+    /// First sector on the disk; files are contiguous, one after another.
     pub sector: i64,
 }
 
-/// A disk's device number: that of `nvmeNn1`.
+/// Device number of disk `nvmeNn1`.
 fn disk(number: u32) -> i32 {
     259 << 20 | (2 * number) as i32
 }
 
 impl Cast {
-    /// As the options say.
+    /// Creates the processes and files from the options.
     pub fn new(options: &Options) -> Cast {
         let of = |number: u32| {
             let profile = &PROFILES[number as usize % PROFILES.len()];
@@ -115,9 +115,9 @@ impl Cast {
         Cast {
             processes: (0..options.processes).map(of).collect(),
             files_of_each,
-            // Both are checked where options come from.
+            // The command line checks both.
             choice: Zipf::new(f64::from(files_of_each), options.skew)
-                .unwrap_or_else(|_| unreachable!("at least one file, and an exponent that is not negative")),
+                .unwrap_or_else(|_| unreachable!("at least one file, exponent not negative")),
             disks: options.devices,
             file_bytes: options.file_bytes,
             short_lived: (
@@ -127,7 +127,7 @@ impl Cast {
         }
     }
 
-    /// Short-lived process `number`, which starts at `start_ns`, and its row. Ids come round again, as they do in a kernel.
+    /// Returns short-lived process `number`, started at `start_ns`, and its row. Ids wrap around, as in a kernel.
     pub fn short_lived(&self, number: u32, start_ns: i64) -> (Process, ProcessRow) {
         let (first_pid, common) = &self.short_lived;
         let pid = first_pid.saturating_add((number % SHORT_LIVED_PIDS) as i32);
@@ -141,13 +141,13 @@ impl Cast {
         };
         let comm = Comm::of(&name);
         let process = Process { profile: &SHORT_LIVED, pid, cgroup_id, comm, start_ns };
-        // With `-c` an interpreter is a program of its own, not the script that it runs.
+        // With `-c` the program name of an interpreter is its own, not that of a script.
         let cmdline = format!("{exe} -c run --job {number} --input /srv/jobs/{number}.json");
         let row = process.row(start_ns, (exe, cmdline), cgroup);
         (process, row)
     }
 
-    /// File `of_process`, from 0 on, of process number `process`.
+    /// Returns file `of_process`, counted from 0, of process number `process`.
     pub fn file(&self, process: usize, of_process: u32) -> File {
         let number = process as u32 + of_process * self.processes.len() as u32;
         let on_disk = number / self.disks;
@@ -160,7 +160,7 @@ impl Cast {
         }
     }
 
-    /// The disks, as the manifest has them.
+    /// Returns the disks for the manifest.
     pub fn devices(&self) -> Vec<Device> {
         let files = self.files_of_each * self.processes.len() as u32;
         let device = |number: u32| Device {
@@ -176,7 +176,7 @@ impl Cast {
         (0..self.disks).map(device).collect()
     }
 
-    /// The row of process number `process`.
+    /// Returns the row of process number `process`.
     pub fn process_row(&self, process: usize) -> ProcessRow {
         let of = &self.processes[process];
         let exe = of.profile.exe;
@@ -185,7 +185,7 @@ impl Cast {
         of.row(BEGIN_NS, (exe.to_owned(), cmdline), format!("/system.slice/{name}-{process}.service"))
     }
 
-    /// The rows of the threads of the kernel.
+    /// Returns the rows of the kernel threads.
     pub fn kernel_rows() -> [ProcessRow; 2] {
         [JOURNAL, WORKER].map(|(pid, name)| ProcessRow {
             ts_ns: BEGIN_NS,
@@ -201,7 +201,7 @@ impl Cast {
         })
     }
 
-    /// The row of `file`, which process number `process` met at `ts_ns`.
+    /// Returns the row of `file`, first used by process number `process` at `ts_ns`.
     pub fn file_row(&self, process: usize, file: File, ts_ns: i64) -> FileRow {
         FileRow {
             ts_ns,

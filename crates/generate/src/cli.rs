@@ -1,4 +1,4 @@
-//! The command line, and how it becomes [`crate::options`].
+//! Command line, converted to [`crate::options`].
 
 use std::path::PathBuf;
 
@@ -7,55 +7,55 @@ use iostrata_capture::message;
 
 use crate::options::Options;
 
-/// Makes a capture of any size out of a seed, for benchmarks and tests of readers. The same parameters give the same rows.
+/// Generate a capture of any size from a seed, for benchmarks and tests of readers. The same parameters give the same rows.
 #[derive(Debug, Parser)]
 #[command(name = "iostrata-generate", version)]
 struct Cli {
-    /// Where the capture goes: a new directory, or an empty one.
+    /// Output directory, new or empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Rows of the tables syscall, vfs, fs and block together; the last operation may bring a few more.
+    /// Total number of rows in the tables syscall, vfs, fs and block; the last operation may add a few more.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     events: u64,
-    /// What chance is made of.
+    /// Seed of the random number generator.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Rows in a second of the capture's time, on average.
+    /// Average number of rows per second of capture time.
     #[arg(long, value_name = "N", default_value_t = 50_000.0, value_parser = positive)]
     events_per_second: f64,
-    /// Processes, of the systems minio, ceph, etcd, postgres, glusterfs and fio in turn.
+    /// Number of processes, of the systems minio, ceph, etcd, postgres, glusterfs and fio in turn.
     #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     processes: u32,
-    /// Threads of each process: as many of its operations are under way at once at most.
+    /// Threads per process: the maximum number of its operations in flight.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     threads: u32,
-    /// Files, each of one process.
+    /// Number of files; each file belongs to one process.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     files: u32,
-    /// The size of a file.
+    /// Size of a file.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = file_size)]
     file_size: u64,
-    /// How much more often a process uses one of its files than the next (Zipf's exponent); 0 is all the same.
+    /// Zipf exponent of the choice of a file by its process; 0 is uniform.
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = not_negative)]
     skew: f64,
-    /// Disks, over which files are spread.
+    /// Number of disks; files are distributed over all disks.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
     devices: u32,
-    /// The share of reads through the page cache that find what they want there.
+    /// Hit ratio of reads through the page cache, from 0 to 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = share)]
     hit_ratio: f64,
-    /// Processes beside those, spread over the time of the capture, each of which reads a file once and ends. Their rows are not among --events.
+    /// Number of additional processes that start evenly over the capture time, read a file once and exit; their rows do not count in --events.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100_000_000))]
     short_lived: u32,
-    /// The command name of all short-lived processes. Without it each has a name, an executable and a cgroup of its own; command lines always differ.
+    /// Command name of all short-lived processes; without it each has its own name, executable and cgroup; command lines always differ.
     #[arg(long, value_name = "NAME")]
     short_lived_name: Option<String>,
-    /// Close a part when it has grown to this size.
+    /// Close a part at this size.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = part_size)]
     part_size: u64,
 }
 
-/// What the user typed, as options. Prints help or a usage error and ends the process where that is what it takes.
+/// Parses the command line. Prints help or a usage error and exits if required.
 pub fn parse() -> Options {
     let cli: Cli = message::parsed();
     Options {
@@ -82,7 +82,7 @@ fn size(text: &str, least: bytesize::ByteSize, most: bytesize::ByteSize) -> Resu
     (least..=most).contains(&size).then(|| size.as_u64()).ok_or_else(expected)
 }
 
-/// No less than a request of the largest profile, so that each has room in a file.
+/// Parses a file size. The minimum is not below the largest I/O size of any profile, so that each operation fits into a file.
 fn file_size(text: &str) -> Result<u64, String> {
     size(text, bytesize::ByteSize::mib(2), bytesize::ByteSize::pib(1))
 }

@@ -1,4 +1,4 @@
-//! Lets all threads go on in turn, and writes what comes.
+//! Schedules the operations of all threads and writes the capture.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -20,19 +20,19 @@ use crate::layers::Layers;
 use crate::options::Options;
 use crate::stack::{Actor, Dirty, Request, Stack};
 
-/// Rows of an operation, until it is known how many they are on average.
+/// Initial estimate of the average number of rows per operation.
 const ROWS_OF_AN_OPERATION: f64 = 2.5;
 
-/// What was made.
+/// A generated capture.
 #[derive(Debug)]
 pub struct Made {
-    /// Rows of the layers' tables.
+    /// Rows in the tables of the layers.
     pub events: u64,
-    /// All parts.
+    /// Number of parts.
     pub parts: usize,
-    /// Their size.
+    /// Size of the parts.
     pub bytes: u64,
-    /// How long the capture is, by its own time.
+    /// Capture time.
     pub duration_ns: i64,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Made {
         let each = self.bytes as f64 / self.events as f64;
         write!(
             f,
-            "{} events of {seconds:.3} s in {} parts, {} bytes, {each:.2} for each",
+            "{} events in {seconds:.3} s of capture time, {} parts, {} bytes, {each:.2} bytes per event",
             self.events, self.parts, self.bytes
         )
     }
@@ -52,13 +52,13 @@ impl fmt::Display for Made {
 struct Thread {
     process: usize,
     tid: i32,
-    /// The file that it goes on with, and where.
+    /// Current file and offset.
     file: u32,
     offset: i64,
     writes: u32,
 }
 
-/// What of the world changes.
+/// State of the generator.
 struct World<'a> {
     options: &'a Options,
     cast: Cast,
@@ -66,14 +66,14 @@ struct World<'a> {
     stack: Stack,
     processes: Rows<ProcessTable>,
     files: Rows<FileTable>,
-    /// Short-lived processes so far, and the rows that they brought.
+    /// Number of short-lived processes so far, and of their rows.
     short_lived: (u32, u64),
-    /// By file: whether it was met, and what of it is dirty.
+    /// By file: whether it has a row, and its dirty data.
     met: Vec<bool>,
     dirty: Vec<Dirty>,
 }
 
-/// Makes the capture that `options` are of.
+/// Generates a capture with `options`.
 pub fn run(options: &Options) -> Result<Made> {
     let mut author = Author::create(&options.out, options.part_bytes)?;
     author.id().get_or_init(|| id(options));
@@ -126,11 +126,11 @@ pub fn run(options: &Options) -> Result<Made> {
 }
 
 impl World<'_> {
-    /// Until there are enough rows. When the last operation is over.
+    /// Runs until there are enough rows. Returns the end of the last operation.
     fn run(&mut self) -> Result<i64> {
         let mut threads = self.threads();
         let count = threads.len() as f64;
-        // Whoever begins first is next; of several the first one.
+        // The thread with the earliest begin is next, on ties the one with the lowest number.
         let mut next: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
         for thread in 0..threads.len() {
             next.push(Reverse((BEGIN_NS + self.pause(count, ROWS_OF_AN_OPERATION), thread)));
@@ -156,14 +156,14 @@ impl World<'_> {
         Ok(last_ns)
     }
 
-    /// When the next short-lived process starts: they are spread evenly over the time that the events take on average.
+    /// Returns the start of the next short-lived process. They start evenly over the expected capture time.
     fn next_short_lived(&self) -> Option<i64> {
         let (number, of) = (self.short_lived.0, self.options.short_lived);
         let length_ns = self.options.events as f64 / self.options.events_per_second * 1e9;
         (number < of).then(|| BEGIN_NS + (length_ns * f64::from(number) / f64::from(of)) as i64)
     }
 
-    /// A short-lived process reads a file of another one. When that is over.
+    /// Runs a short-lived process, which reads a file of another process. Returns the end of the read.
     fn live_shortly(&mut self, start_ns: i64) -> Result<i64> {
         let (number, rows_before) = (self.short_lived.0, self.stack.layers.rows());
         let (process, row) = self.cast.short_lived(number, start_ns);
@@ -173,7 +173,7 @@ impl World<'_> {
         let of = number as usize % self.cast.processes.len();
         let file = self.cast.file(of, 0);
         if !std::mem::replace(&mut self.met[file.number as usize], true) {
-            self.files.push(self.cast.file_row(of, file, ts_ns)).context("a file's name")?;
+            self.files.push(self.cast.file_row(of, file, ts_ns)).context("file row")?;
         }
         let actor = Actor { process: &process, tid: process.pid, ts_ns };
         let bytes = i64::from(process.profile.sizes[0]);
@@ -195,7 +195,8 @@ impl World<'_> {
         processes.flat_map(|process| (0..self.options.threads).map(move |number| (process, number))).map(of).collect()
     }
 
-    /// From the beginning of one operation of a thread to the next, of `threads` whose operations come to so many rows.
+    /// Returns the time between the begins of two operations of a thread, with `threads` threads and `rows_of_an_operation` rows
+    /// per operation on average.
     fn pause(&mut self, threads: f64, rows_of_an_operation: f64) -> i64 {
         let mean_ns = 1e9 * threads * rows_of_an_operation / self.options.events_per_second;
         let chance: f64 = self.rng.sample(Exp1);
@@ -221,7 +222,7 @@ impl World<'_> {
         let op = if is_sync { Op::Fdatasync } else { profile.calls[usize::from(!is_read)] };
         let hit = self.rng.random_bool(self.options.hit_ratio);
         if !std::mem::replace(&mut self.met[file.number as usize], true) {
-            self.files.push(self.cast.file_row(thread.process, file, ts_ns)).context("a file's name")?;
+            self.files.push(self.cast.file_row(thread.process, file, ts_ns)).context("file row")?;
         }
         let actor = Actor { process, tid: thread.tid, ts_ns };
         let request = Request { op, file, offset: thread.offset, bytes, hit };
@@ -237,7 +238,7 @@ impl World<'_> {
     }
 }
 
-/// What the capture is called.
+/// Returns the capture id.
 fn id(options: &Options) -> String {
     let Options { seed, events, processes, threads, files, short_lived, .. } = options;
     let beside = if *short_lived > 0 { format!("-{short_lived}") } else { String::new() };
@@ -275,7 +276,7 @@ fn manifest(options: &Options, cast: &Cast, by_table: &[(TableId, u64)], end_ns:
         state: State::Complete,
         started_at: time(BEGIN_NS),
         stopped_at: Some(time(end_ns)),
-        stop_reason: Some("there were as many events as asked for".to_owned()),
+        stop_reason: Some("requested number of events generated".to_owned()),
         recorder_version: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         privacy: Default::default(),
         run_queue: false,

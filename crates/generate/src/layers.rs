@@ -1,4 +1,4 @@
-//! The tables of all layers, on their way into the capture.
+//! Tables of all layers, written to the capture.
 
 use iostrata_capture::author::Author;
 use iostrata_capture::list::Part;
@@ -7,20 +7,20 @@ use iostrata_capture::{Result, TableId};
 
 use crate::order::Ordered;
 
-/// The rows of all layers.
+/// Rows of all layers.
 pub struct Layers {
     /// System calls.
     pub syscall: Ordered<SyscallTable>,
-    /// Operations of the VFS.
+    /// VFS operations.
     pub vfs: Ordered<VfsTable>,
-    /// The page cache, writeback, the journal.
+    /// Page cache, writeback and journal.
     pub fs: Ordered<FsTable>,
-    /// Requests.
+    /// Block requests.
     pub block: Ordered<BlockTable>,
 }
 
 impl Layers {
-    /// None yet.
+    /// Creates empty tables.
     pub fn new(author: &Author) -> Layers {
         Layers {
             syscall: Ordered::new(author.table()),
@@ -30,7 +30,7 @@ impl Layers {
         }
     }
 
-    /// Lets go what is over at `now_ns`: nothing begins any more before that.
+    /// Writes the rows of operations that ended by `now_ns`. No later operation may begin before `now_ns`.
     pub fn until(&mut self, now_ns: i64) -> Result<()> {
         self.syscall.until(now_ns)?;
         self.vfs.until(now_ns)?;
@@ -38,12 +38,12 @@ impl Layers {
         self.block.until(now_ns)
     }
 
-    /// How many rows there are.
+    /// Number of rows.
     pub fn rows(&self) -> u64 {
         self.by_table().iter().map(|(_, rows)| rows).sum()
     }
 
-    /// The same by table.
+    /// Number of rows by table.
     pub fn by_table(&self) -> [(TableId, u64); 4] {
         [
             (TableId::Syscall, self.syscall.rows()),
@@ -53,7 +53,7 @@ impl Layers {
         ]
     }
 
-    /// Ends the last part of each. All parts.
+    /// Finishes the last part of each table. Returns all parts.
     pub fn finish(self) -> Result<Vec<Part>> {
         let by_table = [self.syscall.finish()?, self.vfs.finish()?, self.fs.finish()?, self.block.finish()?];
         Ok(by_table.into_iter().flatten().collect())

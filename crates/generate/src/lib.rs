@@ -1,11 +1,11 @@
-//! Makes captures of any size out of a seed: the same parameters give the same rows, on any machine.
+//! Generates captures of any size from a seed: the same parameters give the same rows, on any machine.
 //!
-//! They are no measurement of anything. Their rows have the shape of real ones (who does what, in which order, how layers follow
-//! from each other, how times and sizes are distributed), so that a reader meets in them what it meets in a recording of the
-//! same size.
+//! The captures measure nothing. Their rows resemble recorded ones (owners, order, relations between layers, distributions of times
+//! and sizes), so a reader handles the same input as in a recording of the same size.
 //!
-//! [`options`] are the parameters, [`cast`] are the processes and files that these come to, [`stack`] makes the rows of one operation at
-//! every layer, [`layers`] has them and [`order`] lets each go when what it is of is over, [`generate`] lets all threads go on in turn and writes what comes.
+//! [`options`] has the parameters, [`cast`] derives the processes and files, [`stack`] generates the rows of one operation at every
+//! layer, [`layers`] collects them, [`order`] writes each row when its operation ends, [`generate`] schedules all threads and writes the
+//! capture.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

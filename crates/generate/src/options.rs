@@ -1,36 +1,36 @@
-//! The parameters of a capture.
+//! Parameters of a generated capture.
 
 use std::path::PathBuf;
 
-/// A capture that is to be made.
+/// Parameters of a generated capture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The directory, which does not exist yet or is empty.
+    /// Output directory, new or empty.
     pub out: PathBuf,
-    /// Rows of the layers' tables, all together: the last operation may bring a few more.
+    /// Total number of rows in the tables of the layers; the last operation may add a few more.
     pub events: u64,
-    /// What chance is made of.
+    /// Seed of the random number generator.
     pub seed: u64,
-    /// Rows in a second of the capture's time.
+    /// Rows per second of capture time.
     pub events_per_second: f64,
-    /// Processes, which are of the systems of [`crate::profile::PROFILES`] in turn.
+    /// Number of processes. Process n has profile n of [`crate::profile::PROFILES`], modulo the number of profiles.
     pub processes: u32,
-    /// Threads of each process. As many operations are under way at once at most.
+    /// Threads per process: the maximum number of its operations in flight.
     pub threads: u32,
-    /// Files, each of one process.
+    /// Number of files. Each file belongs to one process.
     pub files: u32,
-    /// The size of a file.
+    /// Size of a file.
     pub file_bytes: u64,
-    /// How much more often a process uses one of its files than the next (Zipf's exponent); 0 is all the same.
+    /// Zipf exponent of the choice of a file by its process; 0 is uniform.
     pub skew: f64,
-    /// Disks, over which files are spread.
+    /// Number of disks. Files are distributed over all disks.
     pub devices: u32,
-    /// Reads through the page cache that find what they want there.
+    /// Hit ratio of reads through the page cache.
     pub hit_ratio: f64,
-    /// Processes beside those, each of which reads a file once and ends. Their rows are not among `events`.
+    /// Number of additional processes that read a file once and exit. Their rows do not count in `events`.
     pub short_lived: u32,
-    /// The command name of all short-lived processes; without it each has a name, an executable and a cgroup of its own.
+    /// Command name of all short-lived processes; without it each has its own name, executable and cgroup.
     pub short_lived_name: Option<String>,
-    /// A part is closed when it has this size.
+    /// Size at which a part is closed.
     pub part_bytes: u64,
 }

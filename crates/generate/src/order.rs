@@ -1,4 +1,4 @@
-//! Rows come when what they are of is over, as they do from a recorder.
+//! Orders rows by the end of their operations, as a recorder does.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,10 +8,10 @@ use iostrata_capture::author::Rows;
 use iostrata_capture::list::Part;
 use iostrata_capture::table::Table;
 
-/// The rows of a table, of which those wait that are not over.
+/// Rows of a table, with a buffer for operations that have not ended.
 pub struct Ordered<T: Table> {
     rows: Rows<T>,
-    /// When each is over, its number, and where it waits.
+    /// End time, sequence number and index in `places` of each buffered row.
     waiting: BinaryHeap<Reverse<(i64, u64, usize)>>,
     places: Vec<Option<T::Row>>,
     free: Vec<usize>,
@@ -19,12 +19,12 @@ pub struct Ordered<T: Table> {
 }
 
 impl<T: Table> Ordered<T> {
-    /// None yet.
+    /// Creates an empty buffer.
     pub fn new(rows: Rows<T>) -> Self {
         Ordered { rows, waiting: BinaryHeap::new(), places: Vec::new(), free: Vec::new(), pushed: 0 }
     }
 
-    /// Adds the row of what is over at `end_ns`.
+    /// Adds the row of an operation that ends at `end_ns`.
     pub fn push(&mut self, end_ns: i64, row: T::Row) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -35,7 +35,7 @@ impl<T: Table> Ordered<T> {
         self.pushed += 1;
     }
 
-    /// Lets go what is over at `now_ns`: nothing comes any more that is over before.
+    /// Writes the rows of operations that ended by `now_ns`. No later row may have an earlier end.
     pub fn until(&mut self, now_ns: i64) -> Result<()> {
         while let Some(Reverse((end_ns, _, place))) = self.waiting.peek().copied()
             && end_ns <= now_ns
@@ -49,12 +49,12 @@ impl<T: Table> Ordered<T> {
         Ok(())
     }
 
-    /// How many were added.
+    /// Number of added rows.
     pub fn rows(&self) -> u64 {
         self.pushed
     }
 
-    /// Lets go of all, and ends the last part. All parts.
+    /// Writes all rows and finishes the last part. Returns all parts.
     pub fn finish(mut self) -> Result<Vec<Part>> {
         self.until(i64::MAX)?;
         self.rows.finish()

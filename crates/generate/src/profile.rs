@@ -1,32 +1,31 @@
-//! What the systems do that processes are of. Made up, in the manner of each: who syncs, who goes past the page cache, who moves
-//! how much at once, who goes through a file in order.
+//! I/O profiles of the systems. Synthetic, in the style of each system: syncs, direct I/O, I/O sizes, sequential access.
 
 use iostrata_capture::op::Op;
 
-/// How the processes of a system do I/O.
+/// I/O profile of the processes of a system.
 #[derive(Debug, Clone, Copy)]
 pub struct Profile {
-    /// The executable's path, by which the analyzer's rules know the system.
+    /// Path of the executable, from which the rules of the analyzer derive the system.
     pub exe: &'static str,
-    /// The threads' command name.
+    /// Command name of the threads.
     pub comm: &'static str,
-    /// The call that reads, and the one that writes.
+    /// Read call and write call.
     pub calls: [Op; 2],
-    /// Whether it goes past the page cache (`O_DIRECT`).
+    /// Direct I/O (`O_DIRECT`).
     pub direct: bool,
-    /// The share of its operations that read.
+    /// Share of reads in its operations.
     pub reads: f64,
-    /// The share that goes on where the thread's last one on the file ended.
+    /// Share of operations that continue at the end of the thread's previous operation on the file.
     pub sequential: f64,
-    /// How many writes come for one `fdatasync`; 0 is none.
+    /// Writes per `fdatasync`; 0 disables it.
     pub writes_per_sync: u32,
-    /// What it moves at once, in bytes; one is as likely as the other.
+    /// I/O sizes in bytes, uniformly distributed.
     pub sizes: &'static [u32],
 }
 
 const KIB: u32 = 1024;
 
-/// A process that reads something once and ends.
+/// A process that reads once and exits.
 pub const SHORT_LIVED: Profile = Profile {
     exe: "",
     comm: "",
@@ -38,7 +37,7 @@ pub const SHORT_LIVED: Profile = Profile {
     sizes: &[4 * KIB],
 };
 
-/// The systems.
+/// Profiles of the systems.
 pub const PROFILES: [Profile; 6] = [
     Profile {
         exe: "/usr/local/bin/minio",

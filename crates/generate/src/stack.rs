@@ -1,4 +1,4 @@
-//! One operation, from the system call to the disk: how long each layer takes and which rows it leaves.
+//! I/O stack model: latency and rows of one operation at each layer, from the system call to the disk.
 
 use iostrata_capture::column::Comm;
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Op, Via};
@@ -10,24 +10,24 @@ use rand_pcg::Pcg64Mcg;
 use crate::cast::{File, JOURNAL, Process, WORKER};
 use crate::layers::Layers;
 
-/// What a page is in the page cache, and what the kernel reads ahead at once.
+/// Page size of the page cache, and readahead size.
 const PAGE: i64 = 4_096;
 const READAHEAD: i64 = 128 << 10;
 
-/// Written bytes that are gathered for one request of writeback.
+/// Dirty bytes that make up one writeback request.
 const WRITEBACK: i64 = 512 << 10;
 
 /// Flags of open(2): `O_RDWR`, `O_DIRECT`.
 const RDWR: i32 = 2;
 const DIRECT: i32 = 0o40000;
 
-/// Flags of requests, as in the table.
+/// Request flags, as in the table `block`.
 const SYNC: i32 = 1;
 const FUA: i32 = 8;
 const READAHEAD_FLAG: i32 = 32;
 const BACKGROUND: i32 = 64;
 
-/// How long things take: medians in nanoseconds and how widely they are spread.
+/// Latency distributions.
 #[derive(Debug)]
 pub struct Times {
     call: LogNormal<f64>,
@@ -55,46 +55,46 @@ impl Default for Times {
     }
 }
 
-/// Who does something when: the thread `tid` of `process`.
+/// Thread `tid` of `process` at a point in time.
 #[derive(Debug, Clone, Copy)]
 pub struct Actor<'a> {
     /// The process.
     pub process: &'a Process,
     /// The thread.
     pub tid: i32,
-    /// From when on.
+    /// Begin of the operation.
     pub ts_ns: i64,
 }
 
-/// What is asked for.
+/// A requested operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Request {
-    /// `calls` of the profile, or `fdatasync`.
+    /// One of the `calls` of the profile, or `fdatasync`.
     pub op: Op,
-    /// On which file.
+    /// File.
     pub file: File,
-    /// Where in it.
+    /// Offset in the file.
     pub offset: i64,
-    /// How much.
+    /// Size.
     pub bytes: i64,
-    /// Whether a read finds it in the page cache.
+    /// Page cache hit of a read.
     pub hit: bool,
 }
 
-/// What a file has in the page cache that is still to be written back.
+/// Dirty data of a file in the page cache.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Dirty {
-    /// Where it begins.
+    /// First offset.
     pub from: i64,
-    /// How much it is.
+    /// Size.
     pub bytes: i64,
-    /// In how many writes it came.
+    /// Number of writes.
     pub events: i64,
-    /// Since when.
+    /// Time of the first write.
     pub since_ns: i64,
 }
 
-/// A request to a disk, before it is known how long it takes.
+/// A request to a disk, without its latency.
 struct Io {
     op: Op,
     class: IoClass,
@@ -105,31 +105,31 @@ struct Io {
     bytes: i64,
 }
 
-/// Makes rows of operations.
+/// Generates the rows of operations.
 pub struct Stack {
-    /// Where they go.
+    /// Tables for the rows.
     pub layers: Layers,
     times: Times,
 }
 
 impl Stack {
-    /// On its way into `layers`.
+    /// Creates a model that writes to `layers`.
     pub fn new(layers: Layers) -> Stack {
         Stack { layers, times: Times::default() }
     }
 
     fn take(rng: &mut Pcg64Mcg, time: &LogNormal<f64>) -> i64 {
         let ns: f64 = rng.sample(time);
-        // One in a thousand waits for something else.
+        // Tail: one in a thousand waits for something else and takes 20 times as long.
         let ns = if rng.random_ratio(1, 1_000) { ns * 20.0 } else { ns };
         ns.clamp(100.0, 60e9) as i64
     }
 
-    /// All rows of what `actor` asks for. When it is over.
+    /// Adds all rows of the operation `request` of `actor`. Returns its end.
     pub fn run(&mut self, rng: &mut Pcg64Mcg, actor: Actor, request: Request, dirty: &mut Dirty) -> i64 {
         let profile = actor.process.profile;
         let call_ns = Self::take(rng, &self.times.call);
-        // The VFS is entered a little later and left a little earlier.
+        // The VFS operation begins a little later and ends a little earlier than the call.
         let vfs_ts_ns = actor.ts_ns + call_ns / 8;
         let mut end_ns = vfs_ts_ns + call_ns * 3 / 4;
         if request.op == Op::Fdatasync {
@@ -203,7 +203,7 @@ impl Stack {
         end_ns
     }
 
-    /// What is not in the page cache comes from the disk: as it is asked for, or with some that may be asked for next.
+    /// Reads from the disk: the requested range for direct I/O, else whole pages with readahead.
     fn read(&mut self, rng: &mut Pcg64Mcg, actor: Actor, request: Request, from_ns: i64) -> i64 {
         let direct = actor.process.profile.direct;
         let Request { file, offset, bytes, .. } = request;
@@ -226,7 +226,7 @@ impl Stack {
         end_ns
     }
 
-    /// Pages turn dirty; what has come together goes to the disk, by a worker of the kernel.
+    /// Dirties pages. From [`WRITEBACK`] dirty bytes on, a kernel worker writes them back.
     fn dirty(&mut self, rng: &mut Pcg64Mcg, actor: Actor, request: Request, dirty: &mut Dirty) {
         let (offset, bytes) = pages(request.offset, request.bytes);
         if dirty.bytes == 0 {
@@ -254,7 +254,7 @@ impl Stack {
         end_ns
     }
 
-    /// What is dirty goes out, then the journal's record of it, then the disk's own cache.
+    /// Syncs a file: writes its dirty pages, commits the journal and flushes the disk cache.
     fn sync(&mut self, rng: &mut Pcg64Mcg, actor: Actor, file: File, dirty: &mut Dirty, from_ns: i64) -> i64 {
         let mut end_ns = from_ns;
         if dirty.bytes > 0 {
@@ -327,7 +327,7 @@ impl Stack {
         );
     }
 
-    /// A request. When it is over.
+    /// Adds a block request. Returns its end.
     fn device(&mut self, rng: &mut Pcg64Mcg, actor: Actor, file: File, io: Io) -> i64 {
         let Actor { process, tid, ts_ns } = actor;
         let queue_ns = Self::take(rng, &self.times.queue);
@@ -337,7 +337,7 @@ impl Stack {
             Op::Flush => &self.times.flush,
             _ => &self.times.write,
         };
-        // A byte more at 2 GB/s, beside what each takes.
+        // Transfer at 2 GB/s, in addition to the latency per request.
         let device_ns = Self::take(rng, time) + io.bytes / 2;
         let dur_ns = queue_ns + insert_ns.unwrap_or(0) + device_ns;
         let owned = io.evidence != Evidence::None;
@@ -365,7 +365,7 @@ impl Stack {
                 ino: owned.then_some(file.ino),
                 dev: file.disk,
                 level: Some(0),
-                // The journal lies in front of all files.
+                // The journal is before all files.
                 sector: (io.op != Op::Flush)
                     .then(|| if is_journal { io.offset / 512 } else { file.sector + io.offset / 512 }),
                 bytes: io.bytes,
@@ -381,7 +381,7 @@ impl Stack {
     }
 }
 
-/// What the file system gathers of one process and file.
+/// An aggregated event of the file system layer for one process and file.
 struct Gathered {
     op: Op,
     via: Option<Via>,
@@ -389,7 +389,7 @@ struct Gathered {
     events: i64,
 }
 
-/// The whole pages that a range touches: where they begin and how much they are.
+/// Offset and size of the whole pages that a range touches.
 fn pages(offset: i64, bytes: i64) -> (i64, i64) {
     let from = offset.div_euclid(PAGE) * PAGE;
     let to = (offset + bytes + PAGE - 1).div_euclid(PAGE) * PAGE;

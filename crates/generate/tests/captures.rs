@@ -1,4 +1,4 @@
-//! What is generated is a capture, and the same one each time.
+//! Tests of generated captures: validity and reproducibility.
 
 #![allow(clippy::expect_used, reason = "helpers of tests are not inside a test function, where it is allowed")]
 
@@ -28,12 +28,12 @@ fn options(out: &Path) -> Options {
         hit_ratio: 0.7,
         short_lived: 0,
         short_lived_name: None,
-        // Several of each of the larger tables.
+        // Several parts of each larger table.
         part_bytes: 64 << 10,
     }
 }
 
-/// All parts by name.
+/// Returns all parts by name.
 fn parts(capture: &Path) -> BTreeMap<String, Vec<u8>> {
     let opened = Capture::open(&Dir::open(capture).expect("there")).expect("a capture");
     let read = |(name, _): (iostrata_capture::part::PartName, _)| {
@@ -99,7 +99,7 @@ fn short_lived_processes_have_a_row_and_a_read_each_beside_the_events() {
         let out = place.path().join(names.to_string());
         let made = generate::run(&Options { short_lived: 3_000, short_lived_name: name, ..options(&out) });
         let made = made.expect("room");
-        // Each reads once, in two layers, and one in eight of them what is not in the page cache: a request and its pages.
+        // Each process reads once, in two layers. One in eight reads misses the page cache: one more row each in `block` and `fs`.
         assert!((36_750..36_770).contains(&made.events), "{made}");
         let capture = Capture::open(&Dir::open(&out).expect("there")).expect("a capture");
         assert!(capture.manifest.books.balanced());

@@ -1,4 +1,4 @@
-//! The recorder's half of the books: what became of each event after the kernel handed it over.
+//! The recorder's half of event accounting: counts each event after the BPF programs handed it over.
 
 use iostrata_capture::ByTable;
 use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
@@ -10,21 +10,21 @@ use crate::losses::{Cause, Losses};
 use crate::session::Accounts;
 use crate::unfinished::Settled;
 
-/// Rows of one device.
+/// Counters of one device, summed from its rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DeviceRows {
-    /// Of requests that the kernel's counters have.
+    /// Requests that the kernel's counters include.
     pub counted: DeviceCounters,
-    /// Of those that they leave out.
+    /// Requests that the kernel's counters exclude.
     pub uncounted: DeviceCounters,
 }
 
-/// Events of one class by CPU, with what they carried.
+/// Events of one class by CPU, with the I/O in them.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// By CPU: events and the I/O in them.
+    /// Events and the I/O in them, by CPU.
     pub cpus: Vec<(u64, Amounts)>,
-    /// Block rows by device, as the kernel counts.
+    /// Block rows by device, in the units of the kernel's counters.
     pub devices: FxHashMap<i32, DeviceRows>,
 }
 
@@ -66,18 +66,18 @@ impl Tally {
     }
 }
 
-/// What became of the events of one class, beside those that were lost on the way.
+/// Outcome of the events of one class, except for events lost before the writer.
 #[derive(Debug, Clone, Default)]
 pub struct Fate {
     /// Rows in finished parts.
     pub written: Tally,
-    /// Events that are known at the stop alone, with the first CPU's: the kernel side has not counted them as seen.
+    /// Events known only at the stop, attributed to the first CPU. The BPF programs did not count them as seen.
     pub late: u64,
-    /// What may have happened, with the first CPU's: no event of its own.
+    /// I/O that may have happened, attributed to the first CPU. It adds no event.
     pub unknown: Amounts,
 }
 
-/// Puts the kernel's accounts and the recorder's together.
+/// Combines the accounts of the BPF programs with those of the recorder.
 pub fn settle(
     kernel: &Accounts,
     fates: &ByTable<Fate>,
@@ -123,7 +123,7 @@ pub fn settle(
                 },
                 lost_io,
             };
-            // A CPU that saw nothing has no account; one that wrote what it never saw has one that cannot balance.
+            // A CPU without events has no account. A CPU with more rows written than events seen has an inconsistent one.
             if account.seen + account.written + account.lost.total() > 0 {
                 accounts.push(account);
             }
@@ -153,25 +153,25 @@ fn incomplete(kernel: &Accounts, left: &Settled) -> Incomplete {
     sum
 }
 
-/// What the kernel says of a device.
+/// State of a device according to the kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Kernel {
-    /// How far its counters moved while every end was seen.
+    /// Change of its counters while every completion was seen.
     pub moved: DeviceCounters,
-    /// How far they moved in the instants before and after, when ends were seen or not.
+    /// Change of its counters at the edges, when completions may or may not have been seen.
     pub edges: DeviceCounters,
-    /// Whether it counted, as far as the readings tell.
+    /// Whether the kernel counted, according to the readings.
     pub counting: Counting,
-    /// The device makes no requests.
+    /// The device passes bios on and has no requests.
     pub hands_bios_on: bool,
 }
 
-/// Holds the rows of one device against how far the kernel's counters moved.
+/// Compares the rows of one device with the change of the kernel's counters.
 pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types::own_io) -> DeviceBook {
     let DeviceRows { counted, uncounted } = rows;
     let rows = DeviceCounters { flush_ops: Some(counted.flush_ops.unwrap_or(0)), ..counted };
     let mut recorded = rows;
-    // Device flushes have no owner and are never the recorder's; the kernel counts those that a flush sequence ended.
+    // Device flushes have no owner and are never the recorder's own. The kernel counts the ones that a flush sequence ends.
     recorded.add(&DeviceCounters {
         read_ops: own.read_ops,
         read_bytes: own.read_bytes,
@@ -203,7 +203,7 @@ pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types
     }
 }
 
-/// Rows tell of a change that was taken back between two readings.
+/// Detects from the rows a change of `queue/iostats` that was reverted between two readings.
 fn counting(read: Counting, counted: &DeviceCounters, uncounted: &DeviceCounters) -> Counting {
     match read {
         Counting::Always if !uncounted.is_zero() => Counting::Partly,
@@ -212,8 +212,8 @@ fn counting(read: Counting, counted: &DeviceCounters, uncounted: &DeviceCounters
     }
 }
 
-/// How many flushes lack a row, where all else is as the kernel counted; `None` where something else is not. A write of no bytes can
-/// only have been a flush, so this takes counters that leave no room for another one.
+/// Number of flushes without a row if everything else matches the kernel's counters; `None` if anything else differs. A write of zero
+/// bytes can only be a flush, so the counters must be exact enough to exclude any other.
 fn agree(recorded: &DeviceCounters, kernel: &Kernel) -> Option<u64> {
     if recorded.within(&kernel.moved, &kernel.edges) {
         return Some(0);
@@ -226,8 +226,8 @@ fn agree(recorded: &DeviceCounters, kernel: &Kernel) -> Option<u64> {
     (is_sure && filled.within(&kernel.moved, &kernel.edges)).then_some(writes + flushes)
 }
 
-/// Whether the rows have all bytes that the kernel counted of a device that hands bios on. Of what it counts, and in which pieces, each
-/// driver has a mind of its own, so rows may have more.
+/// Whether the rows have all bytes that the kernel counted for a device that passes bios on. Each driver decides what it counts, and in
+/// which units, so rows may have more.
 fn covers(recorded: &DeviceCounters, kernel: &Kernel) -> bool {
     recorded.read_bytes >= kernel.moved.read_bytes && recorded.write_bytes >= kernel.moved.write_bytes
 }
@@ -271,7 +271,7 @@ mod tests {
         DeviceCounters { write_ops, write_bytes: 100 * write_ops, ..DeviceCounters::default() }
     }
 
-    /// The book of a disk whose counters moved by `moved` writes, and by `edges` while programs came and went.
+    /// Returns the comparison for a disk with `moved` writes counted between the inner readings and `edges` at the edges.
     fn book(moved: u64, edges: u64, rows: DeviceCounters, own: &types::own_io) -> DeviceBook {
         let kernel = Kernel { moved: writes(moved), edges: writes(edges), ..Kernel::default() };
         settle_device("sda", kernel, DeviceRows { counted: rows, ..DeviceRows::default() }, own)

@@ -1,4 +1,4 @@
-//! The kernel side as Rust sees it: the generated skeleton, and the one place where bytes become records.
+//! Rust interface to the BPF side: the generated skeleton, and the only conversions from bytes to records.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use libbpf_rs::libbpf_sys::{BPF_F_TEST_RUN_ON_CPU, bpf_prog_test_run_opts, bpf_test_run_opts};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-// Generated: its lookups of maps and programs by name cannot fail for the object that it was generated from.
+// Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
 #[allow(missing_docs, non_camel_case_types)]
 #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
 #[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
@@ -25,28 +25,27 @@ mod here_skeleton {
 pub use here_skeleton::{HereSkelBuilder, types as here_types};
 pub use skeleton::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, types};
 
-/// A plain C record of `bpf/`, or an integer: any bytes are a valid value, and there is no padding. `build.rs` lists them.
+/// A plain C record of `bpf/`, or an integer. Any bytes are a valid value, and there is no padding. `build.rs` lists the records.
 pub trait Record: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {}
 
 impl<T: FromBytes + IntoBytes + Immutable + KnownLayout + Copy> Record for T {}
 
-/// The record at the front of `bytes`; `None` when there are too few.
+/// Returns the record at the front of `bytes`; `None` if `bytes` is too short.
 pub fn read_record<T: Record>(bytes: &[u8]) -> Option<T> {
     T::read_from_prefix(bytes).ok().map(|(record, _)| record)
 }
 
-/// The record at the front of `bytes` where it lies; `None` when there are too few or they are not aligned for it, which
-/// rings see to.
+/// Borrows the record at the front of `bytes`; `None` if `bytes` is too short or not aligned. Rings align their records.
 pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
     T::ref_from_prefix(bytes).ok().map(|(record, _)| record)
 }
 
-/// The bytes of a record, as they would lie in a ring.
+/// Bytes of a record, as stored in a ring.
 pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
     record.as_bytes()
 }
 
-/// Runs a program that is attached to nothing on a CPU, with what it finds as its arguments. What it returns.
+/// Runs an unattached program on a CPU with the given arguments, and returns its return value.
 pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Result<u32> {
     let mut options = bpf_test_run_opts {
         sz: size_of::<bpf_test_run_opts>() as _,
@@ -56,14 +55,14 @@ pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Resul
         cpu,
         ..bpf_test_run_opts::default()
     };
-    // SAFETY: the options are valid, of the size that they tell, and all that they point to lives beyond the call, which only reads it.
+    // SAFETY: the options are valid and have the size that they state. Everything they point to outlives the call, which only reads it.
     match unsafe { bpf_prog_test_run_opts(program.as_raw_fd(), &raw mut options) } {
         0 => Ok(options.retval),
         error => Err(io::Error::from_raw_os_error(-error)),
     }
 }
 
-/// Words of `bpf/events.h` (`op_names`, `via_names`), each up to its NUL.
+/// Names of `bpf/events.h` (`op_names`, `via_names`), each up to its NUL.
 pub fn words<const WIDTH: usize>(names: &[[i8; WIDTH]]) -> Vec<String> {
     let word = |name: &[i8; WIDTH]| name.iter().take_while(|c| **c != 0).map(|c| char::from(*c as u8)).collect();
     names.iter().map(word).collect()

@@ -1,4 +1,4 @@
-//! `iostrata check`: what this machine lets the recorder do, and why not more.
+//! `iostrata check`: shows what the recorder can capture on this machine, and why the rest is not available.
 
 use std::fmt::Write;
 
@@ -10,15 +10,15 @@ use crate::host;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::session;
 
-/// Whether recording is possible, and everything that bears on it, as text.
+/// Result of the check: whether recording is possible, with the details as text.
 pub struct Findings {
     /// At least one layer can be captured.
     pub usable: bool,
-    /// For people.
+    /// Text output.
     pub text: String,
 }
 
-/// Looks, and tries every program out for a moment.
+/// Collects the facts and attaches every program briefly.
 pub fn run() -> Findings {
     session::quiet_libbpf();
     let mut text = String::new();
@@ -40,7 +40,7 @@ pub fn run() -> Findings {
     };
     let here = here::look();
     let _ =
-        writeln!(text, "own ids       {}", here.as_ref().map_or_else(|why| format!("no: {why:#}"), |_| "yes".into()));
+        writeln!(text, "namespaces    {}", here.as_ref().map_or_else(|why| format!("no: {why:#}"), |_| "yes".into()));
     let mut usable = false;
     for layer in Layer::ALL {
         usable |= check_layer(*layer, &kernel, &mut text);
@@ -89,7 +89,7 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
     chosen.is_some()
 }
 
-/// Whether the capabilities that loading and tracing need are there.
+/// Describes whether the process has the capabilities for loading and tracing.
 pub fn privilege() -> String {
     let needed = [
         ("CAP_BPF", CapabilitySet::BPF),
@@ -105,7 +105,7 @@ pub fn privilege() -> String {
     format!("not sufficient: {} missing; run as root", missing.join(", "))
 }
 
-/// An error where the privilege to load programs is missing.
+/// Returns an error if the privilege to load programs is missing.
 pub fn require_privilege() -> anyhow::Result<()> {
     let found = privilege();
     anyhow::ensure!(!found.starts_with("not"), "loading BPF programs needs CAP_BPF and CAP_PERFMON: {found}");

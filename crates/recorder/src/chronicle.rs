@@ -1,4 +1,4 @@
-//! The recorder's own tables: how wall time moved (`clock`) and what was lost when (`loss`).
+//! Self-telemetry, the recorder's own tables: clock pairs (`clock`) and losses by time (`loss`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,22 +21,23 @@ use crate::session::{Accounts, SharedAccounts};
 use crate::sink::{Batch, ParquetSink, Sink, Totals};
 use crate::unfinished::Settled;
 
-/// How often the clocks are looked at.
+/// Interval between clock checks.
 const CLOCK_LOOK: Duration = Duration::from_millis(100);
 
-/// The name of [`Lost::channel_full`] in the table.
+/// Name of [`Lost::channel_full`] in the table.
 const CHANNEL_FULL: &str = "channel_full";
 
-/// How often losses are looked at, besides at each flush.
+/// Interval between loss checks, in addition to each flush.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How often the clocks are told of.
+/// Interval between rows of `clock`.
 const CLOCKS: Duration = Duration::from_secs(10);
 
-/// A wall clock that is so far from where it was last told to be was set, or the machine slept: that is told at once.
+/// Deviation from the last recorded clock offset above which the wall clock was set or the machine slept. It is recorded at once.
 const STEP_NS: u64 = 500_000;
 
-/// What was seen and lost until now, by the kernel side's `accounts` and the recorder's own `losses`. What was written is known at the end only.
+/// Returns the events seen and lost so far, from the BPF programs' `accounts` and the recorder's own `losses`. The written ones are known only
+/// at the end.
 pub fn books_until_now(accounts: &Accounts, losses: &Losses) -> Books {
     settle(accounts, &ByTable::default(), losses, Vec::new(), &Settled::default())
 }
@@ -49,22 +50,22 @@ pub struct Chronicle {
     has_failed: bool,
     offset_ns: i64,
     totals: Arc<Totals>,
-    /// By class and CPU: what was lost when it was last told.
+    /// Losses at the last row, by class and CPU.
     told: HashMap<(String, u32), Lost>,
     told_ns: i64,
     began_ns: i64,
     looked: Instant,
     losses_looked: Instant,
     clocks_told: Option<Instant>,
-    /// By how much wall time was ahead of the monotonic clock then.
+    /// Offset of the wall clock from the monotonic clock at that time.
     told_offset_ns: i64,
-    /// Whether to wait for room: nothing more comes.
+    /// Whether to wait for space, because nothing else follows.
     patient: bool,
 }
 
 impl Chronicle {
-    /// For a recording that has the clock `start` and began at `began_ns`, in the time of `ts_ns`. The clock's pair is the first row: wall time
-    /// may have moved since it was read.
+    /// Starts the tables of a recording with the clock `start`, which began at `began_ns` (in `ts_ns` time). The clock's pair is the first row,
+    /// because wall time may have moved since it was read.
     pub fn start(
         sink: Option<ParquetSink>,
         (losses, accounts): (Arc<Losses>, SharedAccounts),
@@ -93,7 +94,7 @@ impl Chronicle {
         chronicle
     }
 
-    /// Writes down what is due. To be called often.
+    /// Writes the rows that are due. Must be called often.
     pub fn look(&mut self) {
         if self.sink.is_none() || self.looked.elapsed() < CLOCK_LOOK {
             return;
@@ -108,7 +109,8 @@ impl Chronicle {
         }
     }
 
-    /// The last words: everything is detached, and what was lost on the way to the writer is known. As [`Chronicle::tell_losses`].
+    /// Writes the final rows. Everything is detached, and the losses before the writer are known. Returns the same as
+    /// [`Chronicle::tell_losses`].
     pub fn finish(&mut self) -> Option<u64> {
         self.patient = true;
         self.tell_clocks(&clock::pair());
@@ -119,7 +121,7 @@ impl Chronicle {
         (pair.wall_ns - pair.monotonic_ns).abs_diff(self.told_offset_ns) > STEP_NS
     }
 
-    /// What cannot be handed over now is told at the next look.
+    /// Queues a clock row. If the queue has no space, the next check tries again.
     fn tell_clocks(&mut self, pair: &ClockPair) {
         let mut rows = ClockBuilder::default();
         let ts_ns = pair.monotonic_ns + self.offset_ns;
@@ -130,8 +132,8 @@ impl Chronicle {
         }
     }
 
-    /// Queues what was lost since it was last told. Returns how many events the writer had lost by then; `None` if the rows could not be
-    /// queued, so that what they say is part of what is told next.
+    /// Queues the losses since the last rows. Returns the number of events that the writer had lost by then; `None` if the rows could not be
+    /// queued, in which case the next rows include them.
     pub fn tell_losses(&mut self) -> Option<u64> {
         self.sink.as_ref()?;
         self.losses_looked = Instant::now();
@@ -145,7 +147,7 @@ impl Chronicle {
             }
         };
         let now_ns = clock::monotonic_ns() + self.offset_ns;
-        // Before the sums, which therefore have them.
+        // Read before the sums, so the sums include it.
         let in_writing = self.losses.in_writing();
         let books = books_until_now(&accounts, &self.losses);
         let mut rows = LossBuilder::default();
@@ -153,7 +155,7 @@ impl Chronicle {
             let told = self.told.get(&(account.class.clone(), account.cpu)).copied().unwrap_or_default();
             for ((cause, sum), (_, told)) in account.lost.by_cause().into_iter().zip(told.by_cause()) {
                 if sum > told {
-                    // The rows of a batch had waited for it to be full.
+                    // The rows of a batch waited for it to fill.
                     let waited_ns = if cause == CHANNEL_FULL { BATCH_AGE.as_nanos() as i64 } else { 0 };
                     rows.push(LossRow {
                         ts_ns: now_ns,
@@ -176,7 +178,7 @@ impl Chronicle {
 
     fn send<B: TableBuilder>(&mut self, table: TableId, mut rows: B) -> bool {
         let Some(sink) = self.sink.as_mut() else { return false };
-        // There is no room on the disk for anything but the last words.
+        // While paused, the disk has no space for anything but the final rows.
         if self.totals.paused.load(Relaxed) && !self.patient {
             return false;
         }

@@ -1,4 +1,4 @@
-//! What the recorder knows of tables: which of them come often, the numbers that the kernel side has for them, and rows that wait for their batch.
+//! Tables as the recorder sees them: the frequent ones, their class numbers in the BPF programs, and the builders for the next batch.
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -10,11 +10,11 @@ use iostrata_capture::tables::{
 
 use crate::bpf::types::event_class as kernel;
 
-/// Tables that may get far more rows than all others, which every ratio needs: their events are lost first where there is more than
-/// anyone can take. They have rings of their own, and a part of the queue to the writer is not theirs.
+/// Tables that may get far more rows than all others, which every ratio needs. Under overload their events are lost first: they have separate
+/// rings, and a part of the writer's queue is reserved for the other tables.
 pub const OFTEN: [TableId; 3] = [TableId::Syscall, TableId::Vfs, TableId::Fs];
 
-/// How many tables the kernel side makes events of: the first ones.
+/// Number of tables that the BPF programs emit events for: the first ones.
 const KERNEL_CLASSES: usize = kernel::CLASS_COUNT.0 as usize;
 
 const _: () = {
@@ -35,24 +35,24 @@ const _: () = {
     }
     let mut place = 0;
     while place < TableId::COUNT {
-        assert!(TableId::ALL[place].is_recorders() == (place >= KERNEL_CLASSES), "a table of nobody");
+        assert!(TableId::ALL[place].is_recorders() == (place >= KERNEL_CLASSES), "a table of neither side");
         place += 1;
     }
 };
 
-/// The tables that the kernel side makes events of.
+/// Tables that the BPF programs emit events for.
 pub fn of_kernel() -> impl Iterator<Item = TableId> {
     TableId::ALL.iter().copied().take(KERNEL_CLASSES)
 }
 
-/// The table whose events have this number on the kernel side.
+/// Table for this event class number of the BPF programs.
 pub fn of_number(number: u32) -> Option<TableId> {
     of_kernel().nth(usize::try_from(number).ok()?)
 }
 
 macro_rules! builders {
     ($($id:ident in $field:ident: $table:ty;)+) => {
-        /// Gathers rows, by table.
+        /// Builders of rows, by table.
         #[derive(Default)]
         pub struct Builders {
             $(
@@ -66,21 +66,21 @@ macro_rules! builders {
         };
 
         impl Builders {
-            /// Rows of `table` gathered since the last [`Builders::finish`].
+            /// Number of rows of `table` since the last [`Builders::finish`].
             pub fn rows(&self, table: TableId) -> usize {
                 match table {
                     $(TableId::$id => self.$field.rows(),)+
                 }
             }
 
-            /// Bytes of the texts in these rows.
+            /// Bytes of text in these rows.
             pub fn text_bytes(&self, table: TableId) -> usize {
                 match table {
                     $(TableId::$id => self.$field.text_bytes(),)+
                 }
             }
 
-            /// The rows of `table`, as one batch; its builder is empty afterwards.
+            /// Returns the rows of `table` as one batch, and empties its builder.
             pub fn finish(&mut self, table: TableId) -> Result<RecordBatch, ArrowError> {
                 match table {
                     $(TableId::$id => self.$field.finish(),)+

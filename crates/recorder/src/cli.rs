@@ -1,4 +1,4 @@
-//! The command line, and from it plain options. What is typed is checked here, before anything is touched.
+//! Command line, converted to plain options. Arguments are validated here, before anything is changed.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -21,45 +21,46 @@ use crate::sink::live::Format;
 #[derive(Debug, Parser)]
 #[command(name = "iostrata", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do.
+    /// Subcommand to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 the capture is finished, but events were lost, its \
-books do not balance, or nothing came of what the filters name. With -- COMMAND, a command that failed gives its own code instead.";
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 error; 2 wrong usage; 3 the capture is finished, but events were lost, the \
+event accounting is inconsistent, or no rows match the filters. With -- COMMAND, the exit code of a failed command takes precedence.";
 
-const STATUS_CODES: &str = "Exit codes: 0 it goes on and all is well; 1 an error, or no answer; 2 wrong usage; 3 it goes on, but \
-something was lost or is wrong; 4 nothing is being recorded there.";
+const STATUS_CODES: &str = "Exit codes: 0 recording without problems; 1 error, or no answer; 2 wrong usage; 3 recording, but \
+events were lost or there is another problem; 4 not being recorded.";
 
-const LIVE: &str = "Print completed operations on standard output as they come, with or without --out.
+const LIVE: &str = "Print completed operations on standard output as they occur, with or without --out.
 
-SYSTEM is whose it is, by the same rules as in `iostrata-analyze summary`, or in parentheses what a block request without \
-an owner carries. EVENT is layer and operation. PID, TID and COMM of a block request are its owner's. TIME is when the \
-operation began, in UTC; rows are in this order within a quarter of a second. SIZE is bytes done, OFFSET bytes into the \
-file or disk, RET what was returned or a negative errno; what is not known or does not apply is `-`, in JSON null.
+SYSTEM is the attributed system, by the same rules as in `iostrata-analyze summary`; for a block request without an \
+owner, the class of its data in parentheses. EVENT is layer and operation. PID, TID and COMM of a block request are its \
+owner's. TIME is the start of the operation, in UTC; rows are in this order within a quarter of a second. SIZE is the \
+number of bytes completed, OFFSET the position in the file or on the disk in bytes, RET the return value or a negative \
+errno. Unknown or inapplicable values are `-`, in JSON null.
 
-A slow reader does not slow the recording: what it cannot take is not shown, and counted. A reader that goes away ends \
-the recording, or with --out the view only. The output of -- COMMAND goes to the same place.";
+A slow reader does not slow the recording: rows that it cannot take are not shown, but counted. A reader that closes the \
+output ends the recording, or with --out only the view. The output of -- COMMAND goes to the same place.";
 
-/// The subcommands.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Record into a new capture directory, print what completes, or both.
+    /// Record to a new capture directory, print completed operations, or both.
     Record(Box<RecordArgs>),
-    /// Tell how the recording into a directory is.
+    /// Show the status of a recording.
     #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),
-    /// Tell what this machine lets iostrata record, probe by probe.
+    /// Show what iostrata can record on this machine, probe by probe.
     Check,
-    /// Wait for the recorder's word, then become a command.
+    /// Wait for the release by the recorder, then become a command.
     #[command(name = crate::command::LAUNCH, hide = true)]
     Launch {
-        /// Where the word comes from.
+        /// Path of the pipe with the release.
         gate: OsString,
-        /// The limit of open files that the command is to have.
+        /// Limit of open files for the command.
         files: String,
-        /// The command.
+        /// Command to run.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
@@ -68,10 +69,10 @@ pub enum Command {
 /// `iostrata status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The directory of the capture.
+    /// Directory of the capture.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// How to print it.
+    /// Output format.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: FormatName,
 }
@@ -79,96 +80,95 @@ pub struct StatusArgs {
 /// `iostrata record`.
 #[derive(Debug, Args)]
 pub struct RecordArgs {
-    /// Write a capture into this directory, which is new or empty.
+    /// Write a capture to this directory, which must be new or empty.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue the capture in DIR, if there is one, as a new segment of it. What an earlier recording left unfinished is
-    /// recovered.
+    /// Continue the capture in DIR, if there is one, as a new segment. An interrupted recording is recovered first.
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Print completed operations on standard output as they come, with or without --out.
+    /// Print completed operations on standard output as they occur, with or without --out.
     #[arg(long, long_help = LIVE)]
     live: bool,
-    /// How --live prints.
+    /// Output format of --live.
     #[arg(long, value_name = "FORMAT", default_value = "text", requires = "live")]
     format: FormatName,
-    /// For --live: rules (TOML) that say which system a process belongs to, asked before the built-in ones.
+    /// Rules (TOML) of --live that map processes to systems, applied before the built-in ones.
     #[arg(long, value_name = "FILE", requires = "live")]
     rules: Option<PathBuf>,
-    /// Stop after this long, such as 60s, 5m or 2h.
+    /// Stop after this time, such as 60s, 5m or 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Record I/O of this disk only, such as nvme0n1, and calls on the file systems that stand on it; may be given several times.
+    /// Record only I/O of this disk, such as nvme0n1, and calls on the file systems on it (repeatable).
     #[arg(long, value_name = "DISK")]
     device: Vec<String>,
-    /// Record I/O of this process and its descendants only; may be given several times. As with --cgroup, --comm and COMMAND, what no
-    /// process owns (journal, metadata, flushes) is recorded too, on --device or else on the disks that the process uses.
+    /// Record only I/O of this process and its descendants (repeatable). As with --cgroup, --comm and COMMAND, I/O not attributable to
+    /// a process (journal, metadata, flushes) is recorded too, on --device or else on the disks that the process uses.
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
-    /// Record I/O of this cgroup (version 2) and those below it only.
+    /// Record only I/O of this cgroup (version 2) and its descendants.
     #[arg(long, value_name = "PATH")]
     cgroup: Option<String>,
-    /// Record I/O of threads with this command name only (15 characters at most).
+    /// Record only I/O of threads with this command name (at most 15 characters).
     #[arg(long, value_name = "NAME")]
     comm: Option<String>,
-    /// The layers to record.
+    /// Layers to record.
     #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,fs,block")]
     layers: Vec<LayerName>,
-    /// Do without this mechanism of the kernel; may be given several times.
+    /// Do not use this attach type (repeatable).
     #[arg(long, value_name = "MECHANISM", value_parser = MECHANISMS)]
     avoid: Vec<String>,
-    /// Close a part when it has grown to this size. It is also closed when it has 1,024 row groups; each flush ends the open row group.
+    /// Close a part at this size. A part is also closed after 1,024 row groups; each flush ends the open row group.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = size, requires = "out")]
     rotate_size: u64,
-    /// Close a part when it has been open this long.
+    /// Close a part at this age.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "out")]
     rotate_interval: Duration,
-    /// Write rows out and make them durable after at most this long: what a crash or a power cut can cost.
+    /// Write rows and make them durable after at most this time: the maximum loss in a crash or power failure.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, requires = "out")]
     flush_interval: Duration,
-    /// Leave so much free on the disk of the capture, as a size or a share of the disk: where there is less, recording pauses,
-    /// what comes is counted as lost, and it goes on when there is room.
+    /// Free space to leave on the disk of the capture, as a size or a share of the disk. Below it, recording pauses and new events are
+    /// counted as lost; it continues when there is enough space.
     #[arg(long, value_name = "SIZE|%", default_value = "5%", value_parser = min_free, requires = "out")]
     min_free: MinFree,
-    /// Let the capture take no more than this: the oldest parts are removed for new ones.
+    /// Size limit of the capture: the oldest parts are removed for new ones.
     #[arg(long, value_name = "SIZE", value_parser = disk_size, requires = "out")]
     max_disk: Option<u64>,
-    /// Let the recorder take no more memory than this. Where more is needed because the disk is slow, events are lost and counted.
+    /// Memory limit of the recorder. If more is needed because the disk is slow, events are lost and counted.
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     memory: u64,
-    /// Size of all ring buffers between kernel and recorder together [default: an eighth of --memory].
+    /// Total size of the ring buffers between kernel and recorder [default: an eighth of --memory].
     #[arg(long, value_name = "SIZE", value_parser = ring_size)]
     ring_size: Option<u64>,
-    /// Let recorder and kernel programs together take no more than this share of one CPU. Where they would, not everything is
-    /// recorded: what begins in one of 2, 4, … 256 moments, and each row says for how many events it stands.
+    /// CPU limit of recorder and BPF programs together, in percent of one CPU. Above it, recording is sampled: only operations that
+    /// begin in one of 2, 4, … 256 time slices are recorded. Each row has a weight, the number of events that it represents.
     #[arg(long, value_name = "PCT", value_parser = cpu_limit)]
     cpu_limit: Option<f64>,
-    /// Measure for how long system calls wait for a CPU, runnable and not running: `runnable_ns` of each, and a column of
-    /// `iostrata-analyze path`. It costs something at each switch between threads, of all that run on the machine.
+    /// Measure the run-queue latency of system calls, the time runnable but not running: `runnable_ns` of each, and a column of
+    /// `iostrata-analyze path`. Adds overhead to every context switch on the machine.
     #[arg(long, requires = "out")]
     run_queue: bool,
-    /// What of command lines and paths the capture may have: all (none), hashes with a key that is not kept (hash), or nothing
-    /// (drop). Names of programs stay in any case.
+    /// Redaction of command lines and paths: none, hashes with a key that is not stored (hash), or removal (drop). Names of programs
+    /// are always kept.
     #[arg(long, value_name = "LEVEL", default_value = "none")]
     privacy: PrivacyName,
-    /// After COMMAND has ended, go on recording until what it wrote has been written back, but no longer than this.
+    /// After COMMAND has ended, continue recording until its data is written back, but no longer than this.
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
     wait_writeback: Duration,
-    /// Run this command, and record it and its children only.
+    /// Run this command, and record only it and its children.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// A format by name.
+/// Name of an output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum FormatName {
-    /// For people.
+    /// Text output.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// A layer by name.
+/// Name of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LayerName {
     Syscall,
@@ -177,7 +177,7 @@ enum LayerName {
     Block,
 }
 
-/// A level of privacy by name.
+/// Name of a privacy level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum PrivacyName {
     None,
@@ -185,7 +185,7 @@ enum PrivacyName {
     Drop,
 }
 
-/// Less would be too little for the parts that are open at a time.
+/// A smaller capture would have too little space for the parts that are open at the same time.
 const MIN_DISK_BYTES: u64 = 16 << 20;
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -240,7 +240,7 @@ fn ring_size(text: &str) -> Result<u64, String> {
 }
 
 impl RecordArgs {
-    /// What was typed, looked up and checked.
+    /// Looks up and validates the arguments.
     pub fn options(self) -> Result<Record> {
         if self.out.is_none() && !self.live {
             bail!(Usage("record: expected --out DIR, --live, or both".to_owned()));
@@ -248,7 +248,7 @@ impl RecordArgs {
         if let Some(comm) = &self.comm
             && (comm.is_empty() || comm.len() > 15)
         {
-            let why = "expected 1 to 15 bytes, the kernel keeps no more of a command's name";
+            let why = "expected 1 to 15 bytes, the kernel's limit for command names";
             bail!(Usage(format!("--comm {comm}: {why}")));
         }
         let mut layers: Vec<Layer> = Vec::new();
@@ -264,7 +264,7 @@ impl RecordArgs {
             }
         }
         if self.run_queue && !layers.contains(&Layer::Syscall) {
-            bail!(Usage("--run-queue: expected the layer syscall among --layers, it is of system calls".to_owned()));
+            bail!(Usage("--run-queue: expected the layer syscall in --layers, it measures system calls".to_owned()));
         }
         for pid in &self.pid {
             match processes::process_of(*pid) {
@@ -276,7 +276,7 @@ impl RecordArgs {
             }
         }
         if !self.pid.is_empty() && !self.command.is_empty() {
-            bail!(Usage("--pid and -- COMMAND: expected one of them, each names the processes to record".to_owned()));
+            bail!(Usage("--pid and -- COMMAND: expected only one of them, both select processes".to_owned()));
         }
         let filter = Filter {
             devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,

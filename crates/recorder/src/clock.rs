@@ -1,4 +1,4 @@
-//! The two clocks: monotonic, which the kernel side stamps with, and wall.
+//! Monotonic clock, used for the BPF programs' timestamps, and wall clock.
 
 use std::fs;
 use std::sync::atomic::AtomicI64;
@@ -11,34 +11,35 @@ fn nanoseconds(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
 }
 
-/// By how much this process's monotonic clock is ahead of the initial time namespace's, which the kernel side stamps with.
+/// Offset of this process's monotonic clock from that of the initial time namespace, which the BPF programs use.
 static AHEAD_NS: AtomicI64 = AtomicI64::new(0);
 
-/// Sets by how much this process's monotonic clock is ahead. To be called before any time is taken.
+/// Sets the offset of this process's monotonic clock. Must be called before any time is taken.
 pub fn set_ahead_ns(ahead_ns: i64) {
     AHEAD_NS.store(ahead_ns, Relaxed);
 }
 
-/// `CLOCK_MONOTONIC` of the initial time namespace now.
+/// Returns `CLOCK_MONOTONIC` of the initial time namespace.
 pub fn monotonic_ns() -> i64 {
     local_monotonic_ns() - AHEAD_NS.load(Relaxed)
 }
 
-/// `CLOCK_MONOTONIC` as this process has it.
+/// Returns `CLOCK_MONOTONIC` of this process.
 pub fn local_monotonic_ns() -> i64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-/// What the kernel says a clock of this process's time namespace is ahead of the initial one's; none where it does not say.
+/// Returns the offset of a clock of this process's time namespace from the initial one, as reported by the kernel; none if
+/// the kernel does not report it.
 pub fn namespace_offset_ns(clock: &str) -> Option<i64> {
-    // The file is about the namespace that children get.
+    // The file describes the namespace of future children.
     if fs::read_link("/proc/self/ns/time").ok()? != fs::read_link("/proc/self/ns/time_for_children").ok()? {
         return None;
     }
     offset_in(&fs::read_to_string("/proc/self/timens_offsets").ok()?, clock)
 }
 
-/// The offset of `clock` in a text like /proc/PID/timens_offsets: name, seconds, nanoseconds.
+/// Offset of `clock` in a text in the format of /proc/PID/timens_offsets: name, seconds, nanoseconds.
 fn offset_in(text: &str, clock: &str) -> Option<i64> {
     let of_clock = |line: &str| {
         let mut words = line.split_whitespace();
@@ -49,7 +50,7 @@ fn offset_in(text: &str, clock: &str) -> Option<i64> {
     text.lines().find_map(of_clock)
 }
 
-/// The monotonic clock and another one at one moment: of several readings, the one that took least time.
+/// Reads the monotonic clock and another clock at the same time: the fastest of several readings.
 fn beside(other: ClockId) -> (i64, i64) {
     let read = || {
         let before = monotonic_ns();
@@ -67,25 +68,25 @@ fn beside(other: ClockId) -> (i64, i64) {
     best.1
 }
 
-/// Both clocks at one moment.
+/// Reads both clocks at the same time.
 pub fn pair() -> ClockPair {
     let (monotonic_ns, wall_ns) = beside(ClockId::Realtime);
     ClockPair { monotonic_ns, wall_ns }
 }
 
-/// CPU time that all threads of this process have taken.
+/// CPU time of all threads of this process.
 pub fn process_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::ProcessCPUTime)).cast_unsigned()
 }
 
-/// Time since boot, sleep included, when `pair` was read: a moment ago, since when the machine has not slept.
+/// Time since boot, suspend included, at the time of `pair`. The pair must be recent, with no suspend since.
 pub fn boot_ns_at(pair: &ClockPair) -> i64 {
     let ahead_ns = namespace_offset_ns("boottime").unwrap_or(0);
     let (monotonic_ns, boot_ns) = beside(ClockId::Boottime);
     boot_ns - ahead_ns - (monotonic_ns - pair.monotonic_ns)
 }
 
-/// The clock of a capture that starts now.
+/// Clock of a capture that starts now.
 pub fn start() -> Clock {
     let pair = pair();
     Clock { offset_ns: pair.wall_ns - pair.monotonic_ns, pairs: vec![pair] }

@@ -1,4 +1,4 @@
-//! The command to record: started, held until everything is attached, then let go.
+//! The command to record: started, held until everything is attached, then released.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -12,14 +12,14 @@ use iostrata_capture::message::tell;
 
 use crate::limits;
 
-/// The hidden subcommand that waits and then becomes the command.
+/// Hidden subcommand that waits and then becomes the command.
 pub const LAUNCH: &str = "launch-when-told";
 
-/// A command that waits to be let go.
+/// A started command that waits for its release.
 pub struct Held {
     child: Child,
     gate: PipeWriter,
-    // The child opens it by its name in /proc, so that the command inherits no descriptor.
+    // The child opens it by its name in /proc, so the command inherits no descriptor.
     child_end: PipeReader,
 }
 
@@ -38,20 +38,20 @@ impl Held {
         Ok(Held { child, gate, child_end })
     }
 
-    /// Lets the command run. The pipe's end is to be kept until the child has ended: a slow one has yet to open it, and
-    /// finds the word in it.
+    /// Lets the command run. Keep the returned pipe end until the child has ended: a slow child may still have to open
+    /// it to read the release byte.
     pub fn release(mut self) -> Result<(Child, PipeReader)> {
         self.gate.write_all(b"!").context("cannot let the command go")?;
         Ok((self.child, self.child_end))
     }
 }
 
-/// What the hidden subcommand does: waits for the word on the pipe, then becomes the command. Returns only on failure:
-/// 127 where there is no such command, 126 where it cannot be run, as shells do.
+/// Runs the hidden subcommand: waits for the release byte on the pipe, then becomes the command. Returns only on
+/// failure: 127 if the command does not exist, 126 if it cannot be run, as shells do.
 pub fn launch(gate: &OsStr, files: &str, command: &[OsString]) -> i32 {
     let mut word = [0u8; 1];
     let told = File::open(gate).and_then(|mut gate| gate.read(&mut word));
-    // The recorder is gone, or gave up: the command must not run unrecorded.
+    // The recorder has ended or given up: the command must not run unrecorded.
     if !matches!(told, Ok(1)) {
         return 125;
     }
@@ -62,7 +62,7 @@ pub fn launch(gate: &OsStr, files: &str, command: &[OsString]) -> i32 {
     if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }
 }
 
-/// The status as a shell would report it.
+/// Exit status in the form that a shell reports.
 pub fn exit_code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

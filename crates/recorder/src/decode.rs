@@ -1,4 +1,4 @@
-//! From the kernel's records to rows. Pure: the same record gives the same row.
+//! Conversion of BPF records to rows. Pure: the same record gives the same row.
 
 mod portrait;
 
@@ -19,9 +19,9 @@ pub use portrait::Portrait;
 /// `MISSING` of `bpf/events.h`.
 const MISSING: i64 = i64::MIN;
 
-/// What a row needs beside the record.
+/// State for the conversion of records to rows.
 pub struct Decoder {
-    /// Added to monotonic times.
+    /// Offset added to monotonic times.
     pub clock_offset_ns: i64,
     ops: Vec<Option<Op>>,
     io_classes: Vec<IoClass>,
@@ -29,11 +29,11 @@ pub struct Decoder {
     vias: Vec<Option<Via>>,
     path_origins: Vec<Option<PathOrigin>>,
     veil: Veil,
-    /// Where not everything is recorded.
+    /// Sampling rates; set if recording may be sampled.
     rates: Option<Rates>,
 }
 
-/// Whose it is, as rows say it.
+/// Owner columns of a row.
 struct Owner {
     pid: Option<i32>,
     tid: Option<i32>,
@@ -51,7 +51,7 @@ fn known(value: i64) -> Option<i64> {
     (value != MISSING).then_some(value)
 }
 
-/// What a program sees of a result: where a signal interrupted it, never the kernel's own codes for that (include/linux/errno.h).
+/// Result as seen by the program: EINTR instead of the kernel's internal restart codes (include/linux/errno.h).
 fn result_of(ret: i64) -> i64 {
     const EINTR: i64 = 4;
     if matches!(ret, -514..=-512 | -516) { -EINTR } else { ret }
@@ -67,8 +67,7 @@ fn fd_kind(kind: u8) -> Option<FdKind> {
     }
 }
 
-/// A negative errno from what `block_rq_complete` has: an errno before 5.16, a `blk_status_t` since
-/// (`blk_errors[]` in block/blk-core.c).
+/// Negative errno from the status of `block_rq_complete`: an errno before 5.16, a `blk_status_t` since then (`blk_errors[]` in block/blk-core.c).
 fn errno_of(status: i32) -> i32 {
     match status {
         i32::MIN..=0 => status,
@@ -89,7 +88,8 @@ fn errno_of(status: i32) -> i32 {
 }
 
 fn known_word<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<T> {
-    parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
+    parse(word)
+        .ok_or_else(|| anyhow!("unknown name {word:?} in the BPF object: recorder and capture schema are out of sync"))
 }
 
 fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>> {
@@ -97,8 +97,8 @@ fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>
 }
 
 impl Decoder {
-    /// A decoder for what the kernel side calls by these words. Of command lines and paths rows get what `veil` lets through;
-    /// `rates` tell for how many events a row stands, where that may be more than one.
+    /// Creates a decoder for the names that the BPF programs use. `veil` redacts command lines and paths. `rates` gives the weight of a row if
+    /// recording may be sampled.
     pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil, rates: Option<Rates>) -> Result<Self> {
         Ok(Decoder {
             clock_offset_ns,
@@ -124,7 +124,7 @@ impl Decoder {
         self.rates.as_ref().map_or(1, |rates| rates.weight_at(head.start_ns))
     }
 
-    /// A system call, or an operation of aio or io_uring; `call` where the record is of one of which it was measured how long it waited for a CPU.
+    /// Decodes a system call, or an operation of aio or io_uring. `call` is set if the record has the run-queue latency.
     #[inline]
     pub fn syscall(&self, event: &types::file_event, call: Option<&types::call_event>) -> Option<SyscallRow> {
         let head = &event.head;
@@ -148,7 +148,7 @@ impl Decoder {
         })
     }
 
-    /// A VFS operation.
+    /// Decodes a VFS operation.
     #[inline]
     pub fn vfs(&self, event: &types::file_event) -> Option<VfsRow> {
         let head = &event.head;
@@ -170,7 +170,7 @@ impl Decoder {
         })
     }
 
-    /// Something in a file system.
+    /// Decodes a file system event.
     pub fn fs(&self, event: &types::fs_event) -> Option<FsRow> {
         let head = &event.head;
         let op = self.op(head)?;
@@ -195,7 +195,7 @@ impl Decoder {
         })
     }
 
-    /// A block request of a device at `level`; with its `submitter` where it did not come straight from its owner.
+    /// Decodes a block request of a device at `level`. `submitter` is set if the request was not submitted directly by its owner.
     #[inline]
     pub fn block(
         &self,
@@ -238,13 +238,13 @@ impl Decoder {
         })
     }
 
-    /// The parts of a request beside its owner's, put down in its `row` too.
+    /// Decodes the parts of a request that are not its owner's, and adds them to `row`.
     pub fn shares(&self, row: &mut BlockRow, event: &types::block_event_parts) -> Option<Vec<ShareRow>> {
         let others = usize::from(event.submitted.event.origin.others);
         let mut shares = Vec::with_capacity(others);
         for part in event.others.iter().take(others) {
             let owner = self.owner(&part.who, part.start_ns, part.evidence)?;
-            // Of a request that failed midway nobody knows whose bytes were done.
+            // For a request that failed midway, the owner of the completed bytes is unknown.
             let (file_dev, ino) = file_of(part.file_dev, part.ino);
             let bytes = i64::from(part.bytes).min(row.bytes - row.owned_bytes - row.shared_bytes);
             row.shared_bytes += bytes;
@@ -283,7 +283,7 @@ impl Decoder {
         })
     }
 
-    /// A process.
+    /// Decodes a process.
     pub fn process(&self, portrait: &Portrait) -> ProcessRow {
         let process = portrait.process;
         let who = &process.who;
@@ -299,12 +299,12 @@ impl Decoder {
             cgroup_id: who.cgroup_id as i64,
             exe: exe.and_then(|(path, _)| self.veil.executable(path)),
             cmdline: portrait.cmdline().and_then(|line| self.veil.command_line(line)),
-            // Of one that is cut nobody could say which it is.
+            // A truncated path does not identify the cgroup.
             cgroup: cgroup.filter(|(_, origin)| *origin != PathOrigin::Cut).map(|(path, _)| path),
         }
     }
 
-    /// The name of a file.
+    /// Decodes the name of a file.
     pub fn file(&self, event: &types::name_event) -> FileRow {
         let path = self.path(&event.path, event.components, event.path_origin);
         let (path, path_origin) = path.and_then(|(path, origin)| self.veil.path(path).zip(Some(origin))).unzip();
@@ -323,13 +323,13 @@ impl Decoder {
         }
     }
 
-    /// A path, and where it begins.
+    /// Decodes a path and its origin.
     fn path(&self, names: &[i8], components: u8, origin: u8) -> Option<(String, PathOrigin)> {
         let origin = (*self.path_origins.get(usize::from(origin))?)?;
         let path = match (path_of(names, components), origin) {
-            // What is cut begins at no root.
+            // A truncated path does not start at a root.
             (Some(path), PathOrigin::Cut) => path.trim_start_matches('/').to_owned(),
-            // No name at all: the root itself.
+            // Without any name, the path is the root itself.
             (None, PathOrigin::Namespace | PathOrigin::Filesystem) => "/".to_owned(),
             (path, _) => path?,
         };
@@ -337,12 +337,12 @@ impl Decoder {
     }
 }
 
-/// The device and inode number of a file, where there is one.
+/// Device and inode number of a file, if there is one.
 fn file_of(dev: u32, ino: u64) -> (Option<i32>, Option<i64>) {
     ((ino != 0).then_some(dev as i32), (ino != 0).then_some(ino as i64))
 }
 
-/// The kernel side has the names from the file up to the root.
+/// Builds a path from its names. The BPF programs store them from the file up to the root.
 fn path_of(chars: &[i8], components: u8) -> Option<String> {
     let bytes: Vec<u8> = chars.iter().map(|c| *c as u8).collect();
     let mut names: Vec<&[u8]> = bytes.split(|b| *b == 0).take(usize::from(components)).collect();
@@ -353,12 +353,12 @@ fn path_of(chars: &[i8], components: u8) -> Option<String> {
     Some(names.iter().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect())
 }
 
-/// What a file operation carried: bytes done.
+/// I/O of a file operation: the bytes completed.
 pub fn file_amounts(op: Op, ret: i64) -> Amounts {
     Amounts::of(op.direction(), u64::try_from(ret).unwrap_or(0))
 }
 
-/// What a block row adds to its device's counters, as the kernel counts.
+/// Adds a block row to its device's counters, in the units of the kernel's counters.
 pub fn add_to_counters(rows: &mut DeviceRows, row: &BlockRow) {
     let uncounted = row.flags as u32 & types::request_flag::REQUEST_UNCOUNTED.0 != 0 && row.op != Op::DeviceFlush;
     let counters = if uncounted { &mut rows.uncounted } else { &mut rows.counted };

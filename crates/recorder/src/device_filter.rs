@@ -1,5 +1,4 @@
-//! The device filter in user space: what the kernel side lets through because it does not know the file system is decided here, and told
-//! the kernel side.
+//! User-space part of the device filter. Decides on file systems that the BPF programs do not know, and reports the result to them.
 
 use iostrata_capture::manifest::Unmapped;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
@@ -10,14 +9,14 @@ use crate::host::places::{Change, Places};
 /// Decides which rows a device filter keeps.
 pub struct DeviceFilter {
     places: Places,
-    /// `devices` of the kernel side.
+    /// Map `devices` of the BPF programs.
     map: MapHandle,
-    /// Rows of one file system come in runs.
+    /// Cached device: rows of one file system arrive in runs.
     last: Option<i32>,
 }
 
 impl DeviceFilter {
-    /// By what `places` finds out.
+    /// Creates a filter that uses the classification of `places`.
     pub fn new(places: Places, map: MapHandle) -> DeviceFilter {
         DeviceFilter { places, map, last: None }
     }
@@ -35,7 +34,7 @@ impl DeviceFilter {
         keeps
     }
 
-    /// Follows what is mounted and unmounted. To be called often.
+    /// Updates the filter after mounts and unmounts. Must be called often.
     pub fn refresh(&mut self) {
         for change in self.places.refresh() {
             self.last = None;
@@ -43,20 +42,20 @@ impl DeviceFilter {
         }
     }
 
-    /// Where this fails the kernel side lets more through than it has to.
+    /// Updates the map. If this fails, the BPF programs let more events pass than necessary.
     fn tell(&self, (dev, stands): Change) {
         let key = dev.to_ne_bytes();
         let _ = match stands {
             None => self.map.delete(&key),
             Some(stands) => {
                 let is = if stands { device_use::DEVICE_HAS_FILES } else { device_use::DEVICE_LEFT_OUT };
-                // What is a disk stays one.
+                // The entry of a disk stays.
                 self.map.update(&key, &is.0.to_ne_bytes(), MapFlags::NO_EXIST)
             }
         };
     }
 
-    /// File systems of which nothing could be found out.
+    /// File systems with an unknown disk.
     pub fn unmapped(self) -> Vec<Unmapped> {
         self.places.unmapped()
     }

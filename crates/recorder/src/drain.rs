@@ -1,6 +1,6 @@
-//! The drain thread: empties the rings, decodes, gathers rows into batches and offers them to the sink.
+//! The drain thread: drains the rings, decodes records, collects rows in batches and offers them to the sink.
 //!
-//! It never waits for the disk: a batch that finds no room is dropped and counted.
+//! It never waits for the disk: a batch that finds the sink full is dropped and counted.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -32,35 +32,35 @@ use crate::pace::{Pace, Waited};
 use crate::session::Gathering;
 use crate::sink::{Batch, Sink, Totals, Whole};
 
-/// Rows in a batch: large enough that a batch costs nothing, small enough that few wait in memory.
+/// Rows per batch: large enough for a negligible cost per batch, small enough that few rows wait in memory.
 const BATCH_ROWS: usize = 8_192;
 
-/// Bytes of texts in a batch, after which it is full too: names and command lines of up to some kilobytes would make it tens of megabytes.
+/// Limit of text bytes per batch. Names and command lines of up to some kilobytes would make a batch of [`BATCH_ROWS`] tens of megabytes.
 const BATCH_TEXT_BYTES: usize = 512 << 10;
 
-/// What to do where the sink has no room.
+/// Behavior when the sink is full.
 #[derive(Debug, Clone, Copy)]
 enum Patience {
-    /// Drop and count: the rings fill up behind us.
+    /// Drop and count: the rings fill up meanwhile.
     None,
-    /// Wait: everything is detached and nothing more comes.
+    /// Wait: everything is detached and nothing more arrives.
     UntilRoom,
 }
 
-/// What is kept of what the kernel side lets through, and counted.
+/// Filters that are applied, and counted, in user space.
 pub struct Filtering {
-    /// Of file systems; none without a device filter.
+    /// Filter by file system; none without a device filter.
     pub devices: Option<DeviceFilter>,
-    /// Whether processes are selected, so that what has no owner does not count.
+    /// Whether the filter is by owner. Unattributed rows do not match it then.
     pub by_owner: bool,
-    /// When the recording began, by the monotonic clock.
+    /// Start of the recording, by the monotonic clock.
     pub opened_ns: u64,
 }
 
 struct Drain {
     decoder: Decoder,
     filtering: Filtering,
-    /// Rows of what the filters are for.
+    /// Number of rows that match the filters.
     selected: u64,
     levels: Levels,
     sink: Box<dyn Sink>,
@@ -74,20 +74,20 @@ struct Drain {
     thrift: Thrift,
     pace: Pace,
     flushed: Instant,
-    /// When it was begun to send all that had been seen on its way to the disk.
+    /// Start of the last transfer of all seen events to the disk.
     handed_on: Instant,
-    /// What requests carried that were queued before the recording began.
+    /// I/O of requests that were queued before the recording began.
     earlier: Amounts,
 }
 
-/// What it is time for.
+/// Work that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Nothing,
     /// Rows have waited long enough for their batches to fill.
     Batches,
-    /// All that was seen until now is to be made durable. By the monotonic clock, the moment of which all that had ended by then is in
-    /// the rings, if there is one.
+    /// All events seen so far must be made durable. Holds a point in time, by the monotonic clock, such that everything completed before it is in
+    /// the rings; none if unknown.
     All(Option<i64>),
 }
 
@@ -131,7 +131,7 @@ impl Drain {
                 if !self.keeps(table, cpu, (Some(row.dev), row.pid)) {
                     return Some(());
                 }
-                // A transaction is of all who changed something.
+                // A transaction belongs to all processes that changed something.
                 self.selected += u64::from(row.op != Op::Commit || !self.filtering.by_owner);
                 self.waiting[table].count(cpu, &file_amounts(row.op, row.bytes));
                 self.builders.fs.push(row);
@@ -170,7 +170,7 @@ impl Drain {
         false
     }
 
-    /// A request, with what others have in it.
+    /// Decodes a request, with the parts of other owners.
     fn decode_block(&mut self, cpu: u16, bytes: &[u8]) -> Option<()> {
         let event: &types::block_event = record_at(bytes)?;
         let submitted: Option<&types::block_event_submitted> = match event.origin.has_submitter {
@@ -182,7 +182,7 @@ impl Drain {
         if event.origin.others > 0 {
             let event: &types::block_event_parts = record_at(bytes)?;
             for share in self.decoder.shares(&mut row, event)? {
-                // The operation is the request's.
+                // The operation is counted for the request.
                 let io = Amounts { read_ops: 0, write_ops: 0, ..file_amounts(share.op, share.bytes) };
                 self.waiting[TableId::Share].count(cpu, &io);
                 self.builders.share.push(share);
@@ -224,7 +224,7 @@ impl Drain {
         }
     }
 
-    /// Before the rings are emptied: has the kernel side put into them what waits there and is due.
+    /// Before the rings are drained: requests the aggregated records that are due from the BPF programs.
     fn begin_turn(&mut self) -> Due {
         if self.handed_on.elapsed() >= self.pace.flush && !self.moments.is_asked() {
             self.moments.ask();
@@ -243,7 +243,7 @@ impl Drain {
         Due::Batches
     }
 
-    /// When the rings have been emptied.
+    /// After the rings are drained.
     fn end_turn(&mut self, due: Due) {
         self.totals.drain.beat();
         self.thrift.look();
@@ -252,11 +252,12 @@ impl Drain {
             self.flush_all(Patience::None);
         }
         if let Due::All(moment_ns) = due {
-            // What was lost until then first: a moment of which that is not on the disk is none.
+            // Losses before that point are queued first: the point is valid only if they are on the disk.
             let lost_in_writing = moment_ns.and_then(|_| self.chronicle.tell_losses());
             self.make_durable(moment_ns, lost_in_writing);
         }
-        // After what may lose something, so that it is told of the time since the last look, and after it was told, so that this is not done twice.
+        // After the step that may lose something, so that this loss falls into the interval since the last check, and after the report above, so
+        // that it is not done twice.
         self.chronicle.look();
     }
 
@@ -268,13 +269,13 @@ impl Drain {
         self.sink.make_durable(whole);
     }
 
-    /// Everything is detached: hands over what is left.
+    /// Hands over the rest. Everything is detached.
     fn finish(&mut self, late: &[types::block_event_parts]) -> Result<Drained> {
         let gathered = self.gathering.as_ref().map(Gathering::rest).transpose()?.unwrap_or_default();
         gathered.iter().for_each(|event| self.record(bytes_of(event)));
         late.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
-        // Nothing ends any more that would become a row.
+        // No operation ends any more that would become a row.
         let now_ns = clock::monotonic_ns();
         let lost_in_writing = self.chronicle.finish();
         self.make_durable(Some(now_ns), lost_in_writing);
@@ -285,23 +286,23 @@ impl Drain {
     fn flush_all(&mut self, patience: Patience) {
         self.flushed = Instant::now();
         self.totals.selected.store(self.selected, Relaxed);
-        // What comes often last: it leaves no room for the others.
+        // Frequent tables last: they leave no space for the others.
         let seldom = TableId::ALL.iter().filter(|table| !OFTEN.contains(table));
         seldom.chain(&OFTEN).for_each(|table| self.flush(*table, patience));
         self.sink.end_flush();
     }
 }
 
-/// What a drain knows at its end.
+/// Results of a drain thread.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// File systems that a device filter left out because nothing could be found out of them.
+    /// File systems that a device filter excluded because their disk is unknown.
     pub unmapped: Vec<Unmapped>,
-    /// What requests carried that were queued before the recording began, and ended in it.
+    /// I/O of requests that were queued before the recording began and completed during it.
     pub earlier: Amounts,
 }
 
-/// Requests that were over when everything was detached, without anyone having seen it.
+/// Requests that had completed by the time of detaching, without a completion event.
 type Late = Vec<types::block_event_parts>;
 
 /// A running drain thread.
@@ -311,8 +312,8 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// Starts to empty `rings`, and what the kernel side gathers, into `sink`. Errors of the set-up are returned here.
-    #[expect(clippy::too_many_arguments, reason = "all that a drain is made of")]
+    /// Starts to drain `rings`, and the records that the BPF programs aggregate, into `sink`. Returns errors of the setup.
+    #[expect(clippy::too_many_arguments, reason = "all components of a drain")]
     pub fn start(
         rings: Vec<MapHandle>,
         decoder: Decoder,
@@ -354,9 +355,9 @@ impl Draining {
         Ok(Draining { thread, stop })
     }
 
-    /// Empties the rings one last time, hands everything over, `late` requests too, and ends. To be called after detaching.
+    /// Drains the rings a last time, hands everything over, including the `late` requests, and ends. Call after detaching.
     pub fn finish(self, late: Late) -> Result<Drained> {
-        // Where the thread has ended already, joining it says why.
+        // If the thread has ended already, the join returns the reason.
         let _ = self.stop.send(late);
         self.thread.join().map_err(|_| anyhow!("the drain thread panicked"))?
     }
@@ -387,11 +388,11 @@ fn run(rings: &[MapHandle], drain: Drain, stop: &Receiver<Late>, ready: &Sender<
     loop {
         let late = stop.try_recv().ok();
         if late.is_none() {
-            // A signal may cut the sleep short; the rings are read all the same.
+            // A signal may interrupt the sleep; the rings are read anyway.
             rings.poll_raw(poll);
         }
         let due = if late.is_none() { drain.borrow_mut().begin_turn() } else { Due::Nothing };
-        // Not only the rings that woke us: most never fill up far enough to.
+        // All rings, not only those that woke the thread: most never fill up enough to wake it.
         rings.consume().context("cannot read the rings")?;
         let mut drain = drain.borrow_mut();
         drain.end_turn(due);

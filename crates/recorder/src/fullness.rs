@@ -1,4 +1,4 @@
-//! How full the bounded tables of the kernel side are, and what it means where one is full.
+//! Usage of the BPF side's bounded tables, and the effect of a full one.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use iostrata_capture::manifest::MapUse;
 use libbpf_rs::{Map, MapCore, MapType};
 
-/// How often tables are looked at: each entry takes a system call, so not those that keep theirs to the end.
+/// Interval between checks. Each entry takes a system call, so tables with permanent entries are not checked.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// The most that was seen in each table.
+/// Maximum usage of each table.
 #[derive(Debug, Default)]
 pub struct Fullness {
     uses: RefCell<Vec<MapUse>>,
@@ -17,7 +17,7 @@ pub struct Fullness {
 }
 
 impl Fullness {
-    /// Whether it is time to look again.
+    /// Whether the next check is due.
     pub fn is_due(&self) -> bool {
         let is_due = self.looked.get().is_none_or(|at| at.elapsed() >= LOOK);
         if is_due {
@@ -26,7 +26,7 @@ impl Fullness {
         is_due
     }
 
-    /// Looks at those of `maps` that are bounded tables. One entry stands for a table that no program uses.
+    /// Records the usage of the bounded tables among `maps`. A table with one entry is not used by any program.
     pub fn look<'a>(&self, maps: impl Iterator<Item = Map<'a>>) {
         for map in maps.filter(|map| is_bounded(map.map_type()) && map.max_entries() > 1) {
             let name = map.name().to_string_lossy();
@@ -48,48 +48,44 @@ impl Fullness {
         }
     }
 
-    /// What was seen, by table.
+    /// Maximum usage, by table.
     pub fn uses(&self) -> Vec<MapUse> {
         self.uses.borrow().clone()
     }
 }
 
-/// Whether it is a table that entries come to as there is need for them.
+/// Whether entries of the table are allocated on demand.
 fn is_bounded(map_type: MapType) -> bool {
     matches!(map_type, MapType::Hash | MapType::LruHash | MapType::PercpuHash)
 }
 
-/// What an entry of a bounded table that is gone, or found no room, does to the capture.
+/// Effect on the capture of an entry that was evicted or found no space in a bounded table.
 fn effect(map: &str) -> &'static str {
     match map {
-        "calls" | "targets" => "a call that finds no room is lost, and counted (inflight_full)",
+        "calls" | "targets" => "a call that finds no space is lost and counted (inflight_full)",
         "cpu_waits" => {
-            "a call that finds no room does not tell for how long it waited for a CPU, and is counted (unmeasured_calls)"
+            "the run-queue latency of a call that finds no space is unknown; the call is counted (unmeasured_calls)"
         }
-        "vfs_ops" => "an operation of the VFS that finds no room is lost, and counted (inflight_full)",
-        "bios" => {
-            "a bio of a device that makes no requests is lost where it finds no room, and counted (inflight_full)"
-        }
-        "crowded_async" => {
-            "the operation of aio or io_uring that has waited longest in its bucket is lost, and counted (inflight_full)"
-        }
-        "interrupted" => "a call that the kernel begins anew after a signal is told as two",
+        "vfs_ops" => "a VFS operation that finds no space is lost and counted (inflight_full)",
+        "bios" => "a bio of a bio-based device that finds no space is lost and counted (inflight_full)",
+        "crowded_async" => "the oldest operation of aio or io_uring in the bucket is lost and counted (inflight_full)",
+        "interrupted" => "a call that the kernel restarts after a signal is recorded as two",
         "used_devices" | "stands_on" => {
-            "I/O without an owner of the disks and file systems that found no room is not recorded (filtered.has_more_disks)"
+            "unattributed I/O of the disks and file systems that found no space is not recorded (filtered.has_more_disks)"
         }
-        "left_out" => "what a filter left out of the disks that found no room is not counted",
+        "left_out" => "I/O excluded by a filter is not counted for the disks that found no space",
         "own_io" => {
-            "the recorder's own I/O on the disks that found no room is missing in their books, which do not balance"
+            "the recorder's own I/O on the disks that found no space is not accounted for; these disks are inconsistent"
         }
-        "tree" => "a child process that finds no room is not recorded",
-        "devices" => "what is on the file systems that found no room is not recorded",
-        "told" => "a process that was forgotten is told again",
-        "named" => "a file that was forgotten is named again",
-        "inode_owners" | "page_owners" | "writers" => "pages whose owner was forgotten are nobody's",
-        "part_lists" => "parts of a request that were forgotten are nobody's",
-        "crowded" | "places" => "a request that finds no room has no submitter",
-        "fs_calls" | "last_faults" => "pages that were brought in may be told as another's way",
-        "servers" => "bytes of one more daemon of a FUSE file system are counted twice",
+        "tree" => "a child process that finds no space is not recorded",
+        "devices" => "I/O on the file systems that found no space is not recorded",
+        "told" => "an evicted process is recorded again",
+        "named" => "the name of an evicted file is recorded again",
+        "inode_owners" | "page_owners" | "writers" => "pages with an evicted owner are unattributed",
+        "part_lists" => "evicted parts of a request are unattributed",
+        "crowded" | "places" => "a request that finds no space has no submitter",
+        "fs_calls" | "last_faults" => "pages brought in may be recorded with a wrong `via`",
+        "servers" => "bytes of a FUSE daemon that finds no space are counted twice",
         _ => "",
     }
 }

@@ -1,4 +1,4 @@
-//! How a running recording is: what SIGUSR1 prints and what `iostrata status` asks for. Taken down once, here.
+//! Health of a running recording, as printed on SIGUSR1 and by `iostrata status`. Collected once, here.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,31 +15,31 @@ use crate::heap;
 use crate::report;
 use crate::sink::Totals;
 
-/// A thread that says nothing for so long is not at work. One that waits says so all the same; a writer whose disk stands still
-/// does not.
+/// Time without a heartbeat after which a thread counts as stalled. An idle thread sends heartbeats; a writer with a stalled
+/// disk does not.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// When a thread last said that it is at work.
+/// Time of a thread's last heartbeat.
 #[derive(Debug, Default)]
 pub struct Pulse(AtomicU64);
 
 impl Pulse {
-    /// Says it.
+    /// Records a heartbeat.
     pub fn beat(&self) {
         self.0.store(clock::monotonic_ns().cast_unsigned(), Relaxed);
     }
 
-    /// How long ago that was; none where it never was.
+    /// Time since the last heartbeat; none if there was none.
     pub fn silence(&self) -> Option<Duration> {
         let last = self.0.load(Relaxed);
         (last != 0).then(|| Duration::from_nanos(clock::monotonic_ns().cast_unsigned().saturating_sub(last)))
     }
 }
 
-/// A class of events until now.
+/// Counters of a class of events so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClassHealth {
-    /// The class, by the name of its table.
+    /// Class, by the name of its table.
     pub class: String,
     /// Events seen.
     pub seen: u64,
@@ -47,46 +47,46 @@ pub struct ClassHealth {
     pub lost: BTreeMap<String, u64>,
 }
 
-/// A recording until now.
+/// State of a recording so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// The recorder's process id.
+    /// Process id of the recorder.
     pub pid: u32,
-    /// The capture's id.
+    /// Id of the capture.
     pub capture_id: String,
-    /// Since everything was attached.
+    /// Time since everything was attached.
     pub elapsed_ms: u64,
-    /// Events taken from the rings.
+    /// Events drained from the rings.
     pub drained_events: u64,
     /// Finished parts.
     pub parts: u64,
-    /// Their size.
+    /// Size of the finished parts.
     pub part_bytes: u64,
-    /// What the process takes of memory (RSS).
+    /// Resident memory of the process (RSS).
     pub resident_bytes: u64,
-    /// What recorder and kernel programs took of a CPU in the last second, in thousandths; none without `--cpu-limit`.
+    /// CPU time of recorder and BPF programs in the last second, in thousandths of one CPU; none without `--cpu-limit`.
     pub cpu_permille: Option<u64>,
-    /// What begins in one of so many moments is recorded.
+    /// Sampling factor: one in N time slices is recorded.
     pub recorded_one_in: u32,
-    /// Whether more CPU time is taken than may be, with as little recorded as can be.
+    /// Whether the CPU time exceeds the limit at the maximum sampling factor.
     pub over_cpu_limit: bool,
-    /// Batches that wait for the writer.
+    /// Bytes of the batches that wait for the writer.
     pub queued_bytes: u64,
-    /// How long ago the thread that empties the rings was last at work.
+    /// Time since the last heartbeat of the drain thread.
     pub drain_silent_ms: Option<u64>,
-    /// How long ago the thread that writes was; none where no capture is kept.
+    /// Time since the last heartbeat of the writer thread; none if no capture is written.
     pub writer_silent_ms: Option<u64>,
-    /// Whether it waits for room on the disk.
+    /// Whether the writer waits for free space on the disk.
     pub paused: bool,
-    /// The first thing that went wrong with writing.
+    /// First error of the writer.
     pub error: Option<String>,
-    /// What was seen and lost.
+    /// Events seen and lost.
     pub classes: Vec<ClassHealth>,
 }
 
 impl Health {
-    /// Taken now, of a recording that began at `started`.
+    /// Collects the health of a recording that began at `started`.
     pub fn take(capture_id: &str, started: Instant, totals: &Totals, books: &Books) -> Health {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Health {
@@ -123,7 +123,7 @@ impl Health {
         }
     }
 
-    /// What is wrong with it, a line each; nothing where all is well.
+    /// Problems, one line each; empty if there are none.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
         let mut silent = |what: &str, millis: Option<u64>| {
@@ -132,27 +132,27 @@ impl Health {
                 complaints.push(format!("{what} for {silence}"));
             }
         };
-        silent("the rings have not been emptied", self.drain_silent_ms);
-        silent("the disk has not taken anything", self.writer_silent_ms);
+        silent("the rings have not been drained", self.drain_silent_ms);
+        silent("the disk has not accepted any writes", self.writer_silent_ms);
         if self.paused {
-            complaints.push("paused: the disk has less free space than --min-free leaves".to_owned());
+            complaints.push("paused: the disk has less free space than --min-free".to_owned());
         }
         if self.over_cpu_limit {
-            complaints.push("takes more of a CPU than --cpu-limit, with as little recorded as can be".to_owned());
+            complaints.push("CPU usage is above --cpu-limit at the maximum sampling factor".to_owned());
         }
-        complaints.extend(self.error.as_ref().map(|error| format!("went wrong: {error}")));
+        complaints.extend(self.error.as_ref().map(|error| format!("error: {error}")));
         let lost: u64 = self.classes.iter().flat_map(|class| class.lost.values()).sum();
         if lost > 0 {
-            complaints.push(format!("{} events were lost", HumanCount(lost)));
+            complaints.push(format!("{} events lost", HumanCount(lost)));
         }
         complaints
     }
 
-    /// In one line.
+    /// Summary in one line.
     pub fn headline(&self) -> String {
         let cpu = self.cpu_permille.map(|permille| {
             let sampled = if self.recorded_one_in > 1 {
-                format!(", one in {} moments", self.recorded_one_in)
+                format!(", sampled, one in {}", self.recorded_one_in)
             } else {
                 String::new()
             };
@@ -169,7 +169,7 @@ impl Health {
         )
     }
 
-    /// For people.
+    /// Text output.
     pub fn text(&self) -> String {
         let mut text = format!("status    {}\n", self.headline());
         for class in &self.classes {
@@ -217,11 +217,11 @@ mod tests {
         insta::assert_snapshot!(ill.text(), @r"
         status    recording for 1m 5s: 1,234 events drained, 0 finished parts (0 B), 0 B of memory
         status    block    seen 1234, lost 1000 (ring_full 1000)
-        warning   the rings have not been emptied for 6s
-        warning   the disk has not taken anything for 1m 10s
-        warning   paused: the disk has less free space than --min-free leaves
-        warning   went wrong: cannot write
-        warning   1,000 events were lost
+        warning   the rings have not been drained for 6s
+        warning   the disk has not accepted any writes for 1m 10s
+        warning   paused: the disk has less free space than --min-free
+        warning   error: cannot write
+        warning   1,000 events lost
         ");
     }
 }

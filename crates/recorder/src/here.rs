@@ -1,5 +1,5 @@
-//! Where the recorder itself runs. In a container its process ids, its monotonic clock and its cgroups are not those that the
-//! kernel programs see, which are the initial namespaces'. A small object of its own tells both.
+//! Namespaces of the recorder itself. In a container, its process ids, monotonic clock and cgroups differ from those that the BPF
+//! programs see, which are the initial namespaces'. A separate small BPF object reads both.
 
 use std::io::Read;
 use std::mem::MaybeUninit;
@@ -15,19 +15,19 @@ use crate::host::processes::{self, Task};
 /// The recorder as the kernel sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Here {
-    /// Its process id in the initial namespace.
+    /// Process id in the initial namespace.
     pub pid: u32,
-    /// How often it has called exec, its ancestors included.
+    /// Number of execs, including those of its ancestors.
     pub exec_id: u32,
-    /// Depth of its PID namespace: 0 is the initial one.
+    /// Depth of the PID namespace: 0 is the initial one.
     pub pid_namespace_level: u32,
-    /// Depth of its cgroup of version 2: the root is 0.
+    /// Depth of the cgroup (version 2): the root is 0.
     pub cgroup_level: u32,
-    /// Its monotonic clock minus that of the initial time namespace.
+    /// Monotonic clock minus that of the initial time namespace.
     pub monotonic_offset_ns: i64,
 }
 
-/// Readings of both clocks; the one that took least time counts.
+/// Number of readings of both clocks; the fastest one counts.
 const READINGS: usize = 16;
 
 /// Loads a program and runs it in this process.
@@ -43,7 +43,7 @@ pub fn look() -> Result<Here> {
         let after_ns = clock::local_monotonic_ns();
         let value = skeleton.maps.here.lookup(&0u32.to_ne_bytes(), MapFlags::ANY)?;
         let value = value.and_then(|value| read_record::<here_types::here>(&value));
-        let is = value.ok_or_else(|| anyhow!("iostrata_here tells nothing"))?;
+        let is = value.ok_or_else(|| anyhow!("iostrata_here returned no value"))?;
         let took_ns = after_ns - before_ns;
         if best.is_none_or(|(least_ns, _)| took_ns < least_ns) {
             let middle_ns = before_ns + took_ns / 2;
@@ -60,15 +60,15 @@ pub fn look() -> Result<Here> {
     best.map(|(_, here)| here).ok_or_else(|| anyhow!("iostrata_here was not run"))
 }
 
-/// The offset of the time namespace, of which a reading that took `took_ns` is known: exactly as the kernel tells it, where that agrees;
-/// what was measured otherwise.
+/// Offset of the time namespace, measured by a reading of `took_ns`: the exact value that the kernel reports if it agrees, otherwise the
+/// measured value.
 fn offset_of(measured_ns: i64, took_ns: i64) -> i64 {
     let candidates = [Some(0), clock::namespace_offset_ns("monotonic")];
     let agrees = |offset_ns: &i64| measured_ns.abs_diff(*offset_ns) <= took_ns.unsigned_abs();
     candidates.into_iter().flatten().find(agrees).unwrap_or(measured_ns)
 }
 
-/// Every thread that this process can see.
+/// All threads that this process can see.
 fn tasks(level: u32) -> Result<Vec<Task>> {
     let mut object = MaybeUninit::uninit();
     let mut open = HereSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
@@ -78,7 +78,7 @@ fn tasks(level: u32) -> Result<Vec<Task>> {
     let skeleton = open.load().context("the kernel refuses iostrata_tasks")?;
     let link = skeleton.progs.iostrata_tasks.attach().context("cannot attach iostrata_tasks")?;
     let mut bytes = Vec::new();
-    Iter::new(&link)?.read_to_end(&mut bytes).context("cannot go through the processes")?;
+    Iter::new(&link)?.read_to_end(&mut bytes).context("cannot iterate over the tasks")?;
     let record = |bytes: &[u8]| {
         let is = read_record::<here_types::task_record>(bytes)?;
         Some(Task {
@@ -94,15 +94,15 @@ fn tasks(level: u32) -> Result<Vec<Task>> {
 }
 
 impl Here {
-    /// The processes `roots`, by the ids that they have here, with their descendants: ids in the initial namespace and start times. To
-    /// be asked with the fork program attached.
+    /// Processes `roots`, by their ids in this namespace, with their descendants: ids in the initial namespace and start times. Call
+    /// with the fork program attached.
     pub fn trees(&self, roots: &[u32]) -> Result<Vec<(u32, u64)>> {
         let tasks = match tasks(self.pid_namespace_level) {
             Ok(tasks) => tasks,
-            // In the initial namespace /proc tells the same.
+            // In the initial namespace, /proc has the same information.
             Err(_) if self.pid_namespace_level == 0 => processes::all(),
             Err(error) => {
-                return Err(error.context("--pid: cannot tell which process that is outside of this PID namespace"));
+                return Err(error.context("--pid: cannot translate the id to the initial PID namespace"));
             }
         };
         let mut trees = Vec::new();
@@ -124,6 +124,6 @@ mod tests {
     #[test]
     fn an_offset_that_agrees_is_taken_as_the_kernel_tells_it() {
         assert_eq!(offset_of(300, 1000), 0, "the clocks are one");
-        assert_eq!(offset_of(-90_000_000_000, 1000), -90_000_000_000, "nothing agrees with what was measured");
+        assert_eq!(offset_of(-90_000_000_000, 1000), -90_000_000_000, "no candidate agrees with the measurement");
     }
 }

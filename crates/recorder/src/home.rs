@@ -1,4 +1,4 @@
-//! The directory of a capture: what is made, who it belongs to, and what must not be written to.
+//! Directory of a capture: creation, ownership, and protection of existing files.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,36 +14,36 @@ use iostrata_capture::{Error, TableId, segment};
 
 use crate::privilege::{self, Invoker};
 
-/// Directories are the owner's to write, the group's to read.
+/// Directories are writable for the owner and readable for the group.
 const MODE: u32 = 0o750;
 
-/// Where a recording is to be written to. Nothing was touched yet.
+/// Target of a recording, selected but not touched yet.
 pub struct Chosen {
     path: PathBuf,
     place: Place,
 }
 
 enum Place {
-    /// A directory that is not there yet.
+    /// A directory that does not exist yet.
     New,
-    /// One that is empty.
+    /// An empty directory.
     Empty(Dir),
-    /// One with what a recorder left that ended before it began to record: itself, or the last segment in it.
+    /// A directory with the leftovers of an aborted recorder: the directory itself, or the last segment in it.
     Littered(Dir, Option<Dir>),
-    /// A capture that is to be continued.
+    /// A capture to be continued.
     Capture(Dir),
 }
 
 impl Chosen {
-    /// Chooses where in `root` to write to: root itself where it is new or empty, the next segment of the capture in it where that
-    /// is to be continued. Refuses what must not be written to; touches nothing.
+    /// Selects the directory to write to: `root` itself if it is new or empty, or the next segment of a capture to be continued. Refuses
+    /// directories that must not be written to; changes nothing.
     pub fn choose(root: &Path, resume: bool) -> Result<Chosen> {
         Ok(Chosen { path: root.to_owned(), place: Place::choose(root, resume)? })
     }
 
-    /// Makes the directory and its folders, for nobody but whoever asked and their group, and takes it for this process. What an
-    /// earlier recording left unfinished is recovered first. What is made is made by whoever asked, so that what they may not make is
-    /// refused.
+    /// Creates the directory and its folders, accessible only to the invoking user and group, and locks it for this process. Recovers an
+    /// interrupted recording first. Everything is created as the invoking user, so that the kernel refuses what that user may not
+    /// create.
     pub fn make(self) -> Result<Home> {
         let Chosen { path, place } = self;
         match place {
@@ -98,25 +98,25 @@ impl Place {
     }
 }
 
-/// Where a recording is written to; nobody else writes there while this exists. What was made for it is taken away when this is dropped,
-/// unless the recording has begun.
+/// Locked directory of a recording; no other recorder writes there while this exists. Dropping it removes everything created for the
+/// recording, unless the recording has begun.
 pub struct Home {
-    /// The capture's directory.
+    /// Directory of the capture.
     pub root: Dir,
     locks: Vec<Lock>,
-    /// Where this recording goes: the same, or a segment in it.
+    /// Directory of this recording: the capture's, or a segment in it.
     pub directory: Dir,
-    /// Who writes there, where that is another than this process's user.
+    /// User that writes there, if different from this process's user.
     pub writer: Option<Invoker>,
-    /// The segments before it, in order.
+    /// Previous segments, in order.
     pub older: Vec<Dir>,
-    /// The id of the last of them.
+    /// Id of the last previous segment.
     pub continues: Option<String>,
-    /// Where the capture's directory was not there before: takes it away again, with those above it that were missing.
+    /// Set if the capture's directory is new: removes it again, with any parents that were missing.
     undo: Option<Undo>,
-    /// Whether the segment was not there before.
+    /// Whether the segment is new.
     is_made: bool,
-    /// Whether what is in it was made for this recording.
+    /// Whether the contents were created for this recording.
     is_ours: bool,
     has_begun: bool,
 }
@@ -143,7 +143,7 @@ impl Home {
         Home::of(root, directory, writer)
     }
 
-    /// After the segments that are there, which are recovered where they were cut off.
+    /// Continues after the existing segments, and recovers interrupted ones.
     fn following(mut self) -> Result<Home> {
         for directory in segment::segments(&self.root)? {
             if let Some(recovered) = self.as_writer(|| Ok(recover(&directory)?))? {
@@ -155,7 +155,7 @@ impl Home {
         Ok(self)
     }
 
-    /// With locks and folders; where it is littered, without the litter.
+    /// Adds locks and folders; removes the leftovers of an aborted recorder first.
     fn furnished(mut self, is_littered: bool) -> Result<Home> {
         let is_root = self.root.path() == self.directory.path();
         let mut root = self.root.clone().keep()?;
@@ -171,16 +171,16 @@ impl Home {
         }
         let lock = self.lock(&root)?;
         self.locks.push(lock);
-        // Where there was something that no recorder makes, it is not removed either.
+        // Files that no recorder creates are not removed either.
         self.is_ours = true;
         if is_littered {
-            // It may have gone on since, until the lock was taken.
+            // The other recorder may have continued before the lock was taken.
             let shown = root.path().display();
             let remains = Remains::of(&root);
             remains.ok_or_else(|| anyhow!("--out {shown}: another recorder has written to it"))?.remove()?;
         }
         let names = || TableId::ALL.iter().map(|table| table.name());
-        // Each was not there before: what somebody else has put there meanwhile is not written to.
+        // Each folder must be new: folders that another process created meanwhile are not written to.
         let made = privilege::acting_as(self.writer, || Ok(names().try_for_each(|name| root.make_dir(name, MODE))?));
         made.context("--out")?;
         self.directory = root.keep_inside(names())?;
@@ -192,8 +192,8 @@ impl Home {
         lock.ok_or_else(|| anyhow!("--out {}: another recorder writes to it", directory.path().display()))
     }
 
-    /// Does it as who writes there, so that what is made is theirs; what somebody else has left there, which may not be theirs to
-    /// read, as this process's user.
+    /// Runs `act` as the writing user, so that new files belong to that user. Runs it as this process's user if the writing user may not
+    /// read files that another user left there.
     fn as_writer<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
         let outcome = privilege::acting_as(self.writer, &act);
         let is_forbidden = |error: &anyhow::Error| match error.downcast_ref() {
@@ -206,7 +206,7 @@ impl Home {
         }
     }
 
-    /// The recording has begun: what there is stays.
+    /// Marks the recording as begun: its files stay.
     pub fn begin(&mut self) {
         self.has_begun = true;
         self.undo.iter().for_each(Undo::keep);
@@ -214,7 +214,7 @@ impl Home {
 }
 
 impl Drop for Home {
-    /// Whatever kept the recording from beginning may also stop this.
+    /// The reason that kept the recording from beginning may also make this fail.
     fn drop(&mut self) {
         if self.has_begun {
             return;
@@ -231,16 +231,16 @@ impl Drop for Home {
     }
 }
 
-/// By whom, in words.
+/// Phrase for the writing user.
 fn by(writer: Option<Invoker>) -> String {
     writer.map(|Invoker { uid, .. }| format!(" as user {}, who ran sudo", uid.as_raw())).unwrap_or_default()
 }
 
 fn tell_of(directory: &Dir, recovered: &Recovered) {
     for error in &recovered.unreadable {
-        tell(&format!("iostrata: left as it is: {error}\n"));
+        tell(&format!("iostrata: not recovered, left unchanged: {error}\n"));
     }
     let parts = recovered.parts.len() + recovered.unlisted.len();
     let shown = directory.path().display();
-    tell(&format!("iostrata: {shown}: recovered {parts} parts of a recording that was cut off\n"));
+    tell(&format!("iostrata: {shown}: recovered {parts} parts of an interrupted recording\n"));
 }

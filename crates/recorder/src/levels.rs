@@ -1,32 +1,32 @@
-//! The level of the device that a request is of, cheap enough to be asked for every request.
+//! Stacking depth of a request's device, cached, because it is needed for every request.
 
 use iostrata_capture::manifest::Device;
 use rustc_hash::FxHashMap;
 
 use crate::host::stack;
 
-/// Levels by device number. A number keeps the level that it had first, so that all rows of a capture agree; what appears
-/// later is looked up when its first request is seen.
+/// Stacking depth by device number. A number keeps its first depth, so that all rows of a capture agree. New devices are
+/// looked up at their first request.
 pub struct Levels {
     known: FxHashMap<i32, Option<i32>>,
-    /// Requests of one device come in runs.
+    /// Cached device: requests of one device arrive in runs.
     last: Option<(i32, Option<i32>)>,
     look_up: fn(i32) -> Option<i32>,
 }
 
-/// The level of a device as /sys has it now.
+/// Current stacking depth of a device, from /sys.
 fn from_sys(dev: i32) -> Option<i32> {
     stack::level(&stack::disk_of(dev)?, &stack::below)
 }
 
 impl Levels {
-    /// The levels of `devices`, and of others as they appear.
+    /// Starts with the depths of `devices`; others are added on first use.
     pub fn new(devices: &[Device]) -> Levels {
         let known = devices.iter().map(|device| (device.dev, device.level)).collect();
         Levels { known, last: None, look_up: from_sys }
     }
 
-    /// The level of device `dev`; `None` where it is not known.
+    /// Stacking depth of device `dev`; `None` if unknown.
     #[inline]
     pub fn of(&mut self, dev: i32) -> Option<i32> {
         match self.last {

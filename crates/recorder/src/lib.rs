@@ -1,8 +1,8 @@
-//! The recorder: loads the kernel programs, drains their rings and writes the capture.
+//! The recorder: loads the BPF programs, drains their rings and writes the capture.
 //!
 //! ```text
 //! options ─► host facts ─► plan: decide, load, attach ─► drain thread ─► sink (writer thread) ─► capture
-//!                                     └── books: what was seen, written, lost ──────────────────► manifest
+//!                                     └── event accounting: seen, written, lost ────────────────► manifest
 //! ```
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]

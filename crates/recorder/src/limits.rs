@@ -1,4 +1,4 @@
-//! Limits of the process (`ulimit`): those that a recording would run into are raised or refused before it begins.
+//! Process limits (`ulimit`) that would stop a recording: raised, or refused before it begins.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -8,41 +8,42 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use iostrata_capture::TableId;
 
-/// The soft limit of open files that the process was started with; none: unlimited.
+/// Soft limit of open files at the start of the process; none: unlimited.
 static FILES_BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
-/// Descriptors that a recording opens after it has attached: for each table a part, its log and a directory, while an older part
-/// is closed; and what threads, sockets and readings of /proc take.
+/// Descriptors that a recording opens after attaching: for each table a part, its log and a directory, while an older part is
+/// being closed; and those of threads, sockets and readings of /proc.
 const FILES_LATER: u64 = 6 * TableId::COUNT as u64 + 16;
 
-/// Raises the soft limit of open files to the hard one: rings, maps and programs are descriptors. The command gets its own back.
+/// Raises the soft limit of open files to the hard one: rings, maps and programs are descriptors. The recorded command gets the
+/// original limit.
 pub fn raise_files() {
     let limit = getrlimit(Resource::Nofile);
     let _ = FILES_BEFORE.set(limit.current);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // Where it is refused, check_files() says what is missing.
+    // If this is refused, check_files() reports the missing number.
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// What [`restore_files`] takes.
+/// Argument for [`restore_files`].
 pub fn files_before() -> String {
     let before = FILES_BEFORE.get().copied().unwrap_or_else(|| getrlimit(Resource::Nofile).current);
     before.map_or("unlimited".to_owned(), |files| files.to_string())
 }
 
-/// Sets the soft limit of open files, as [`files_before`] told it.
+/// Sets the soft limit of open files to the value of [`files_before`].
 pub fn restore_files(files: &str) {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    // Lowering is never refused.
+    // The kernel always permits lowering.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: files.parse().ok(), maximum });
 }
 
-/// Whether `why`, which the kernel or libbpf gave, is that no more descriptors may be opened.
+/// Whether `why`, an error of the kernel or libbpf, is about the limit of open files.
 pub fn is_about_files(why: &str) -> bool {
     ["Too many open files", "-EMFILE", "os error 24"].iter().any(|text| why.contains(text))
 }
 
-/// Says which limit it is where `error` is about the number of open files.
+/// Adds the limit to `error` if it is about the number of open files.
 pub fn explain(error: Error) -> Error {
     let limit = getrlimit(Resource::Nofile).current;
     match limit {
@@ -53,7 +54,7 @@ pub fn explain(error: Error) -> Error {
     }
 }
 
-/// An error where the limit of open files is too low for what is still to be opened. To be asked when all is attached.
+/// Returns an error if the limit of open files is too low for the rest of the recording. Call when all is attached.
 pub fn check_files() -> Result<()> {
     let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
     let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count) as u64;

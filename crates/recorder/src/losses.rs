@@ -1,4 +1,4 @@
-//! What the recorder loses, as it happens: one ledger for all its threads.
+//! Events lost in the recorder: one counter set for all its threads.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +8,23 @@ use iostrata_capture::TableId;
 
 use crate::books::Tally;
 
-/// Why the recorder lost an event that the kernel side had handed over.
+/// Cause of a loss after the BPF programs had handed over the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The writer was behind and its queue full.
+    /// The writer was behind and its queue was full.
     ChannelFull,
-    /// The disk refused the part.
+    /// The part could not be written.
     WriteFailed,
-    /// The disk had less free space than is to be left.
+    /// The disk had less free space than `--min-free`.
     DiskFull,
-    /// A record that could not be read.
+    /// The record could not be decoded.
     Undecodable,
-    /// No loss: the device filter leaves it out, which the kernel side could not know.
+    /// Not a loss: excluded by the device filter in user space, because the BPF programs did not know the file
+    /// system.
     LeftOut,
 }
 
-/// Events that the recorder lost, by table and cause.
+/// Events lost in the recorder, by table and cause.
 #[derive(Debug, Default)]
 pub struct Losses {
     sums: Mutex<HashMap<(TableId, Cause), Tally>>,
@@ -33,19 +34,19 @@ pub struct Losses {
 impl Losses {
     /// Counts the events of `tally`.
     pub fn add(&self, table: TableId, cause: Cause, tally: &Tally) {
-        // Sums are whole whatever a thread was doing when it ended.
+        // The sums stay valid even if a thread panicked with the lock held.
         self.sums.lock().unwrap_or_else(PoisonError::into_inner).entry((table, cause)).or_default().add(tally);
         if matches!(cause, Cause::WriteFailed | Cause::DiskFull) {
             self.in_writing.fetch_add(tally.events(), Ordering::Release);
         }
     }
 
-    /// Events that the writer lost until now. They are in the sums that are read afterwards.
+    /// Number of events that the writer has lost so far. Sums that are read afterwards include them.
     pub fn in_writing(&self) -> u64 {
         self.in_writing.load(Ordering::Acquire)
     }
 
-    /// What was lost until now.
+    /// Events lost so far.
     pub fn of(&self, table: TableId, cause: Cause) -> Tally {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner).get(&(table, cause)).cloned().unwrap_or_default()
     }

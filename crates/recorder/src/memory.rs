@@ -1,39 +1,39 @@
-//! How the memory that a recording may take is divided.
+//! Division of the memory limit among its consumers.
 
 use bytesize::ByteSize;
 
 const MIB: u64 = 1 << 20;
 
-/// The program, its libraries, libbpf's copy of the kernel programs, the rows that the drain gathers: measured, with some to spare.
+/// Memory of the program, its libraries, libbpf's copy of the BPF programs, and the drain's builders: measured, with a margin.
 const OWN_BYTES: u64 = 20 * MIB;
 
-/// What queue and parts need at least together: a few batches, and a row group of each table.
+/// Minimum for queue and parts together: a few batches, and a row group of each table.
 const LEAST_BYTES: u64 = 12 * MIB;
 
-/// What is known of a part that may have to go (measured).
+/// Memory per listed part that may be removed later (measured).
 const LISTED_PART_BYTES: u64 = 75;
 
-/// What each consumer may take. Together, with what an allocator keeps between them, it is the memory of the process.
+/// Limits of the consumers. Their sum, plus the allocator's overhead, is the memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// All rings together.
+    /// Size of all rings together.
     pub ring_bytes: u64,
-    /// Batches that wait for the writer.
+    /// Bytes of the batches that wait for the writer.
     pub queue_bytes: u64,
-    /// Row groups that are being encoded.
+    /// Bytes of the row groups being encoded.
     pub parts_bytes: u64,
-    /// As many parts of a capture that is a ring are as small as they come; those beyond have a share of it each, so that there are no more than
-    /// twice as many.
+    /// Number of parts below which a capture with `--max-disk` may have parts of any size. Any further part has at least an equal share of the
+    /// capture, so that there are at most twice as many.
     pub small_parts: u64,
-    /// Where the process takes more, what the allocator keeps is returned at once.
+    /// Process size above which the allocator returns unused memory at once.
     pub thrift_bytes: u64,
 }
 
 impl Memory {
-    /// Divides `all`; rings take an eighth unless they are given. What is needed, where that is more.
+    /// Divides `all`; rings take an eighth unless `ring_bytes` is given. The error states the required size if `all` is too small.
     pub fn divide(all: u64, ring_bytes: Option<u64>) -> Result<Memory, String> {
         let ring_bytes = ring_bytes.unwrap_or(all / 8);
-        // libbpf maps each ring twice, and both count as the process's.
+        // libbpf maps each ring twice, and both mappings count as the process's.
         let taken = OWN_BYTES.saturating_add(ring_bytes.saturating_mul(2));
         let least = taken.saturating_add(LEAST_BYTES);
         if all < least {
@@ -52,7 +52,7 @@ impl Memory {
 }
 
 impl Memory {
-    /// Of the queue, what batches of classes may take that come often (`classes::OFTEN`): the rest is for the others.
+    /// Part of the queue available to frequent tables (`classes::OFTEN`); the rest is reserved for the others.
     pub fn often_queue_bytes(&self) -> u64 {
         self.queue_bytes / 4 * 3
     }

@@ -1,8 +1,8 @@
-//! Moments of which it is known that all that had ended by then is in the rings.
+//! Completeness times: all operations that completed before such a time have their records in the rings.
 //!
-//! A program takes the time of an end before its record is in a ring, and may be held up in between. So a moment is taken, the programs are
-//! waited for that were at work then, and only then it is one of these. That takes as long as the kernel likes, so it is done by a thread
-//! of its own and nobody waits for it.
+//! A program reads the clock at a completion before its record is in a ring, and may be delayed in between. So this module reads the clock,
+//! then waits for all programs that were running at that time. Only then the time is a completeness time. The kernel decides how long that
+//! takes, so a separate thread waits.
 
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use iostrata_capture::message::tell;
 use crate::clock;
 use crate::session::Barrier;
 
-/// The clock of the kernel side may be behind by some nanoseconds where it is adjusted; this is more.
+/// More than the few nanoseconds that the BPF programs' clock may lag behind while it is adjusted.
 const BEHIND: Duration = Duration::from_micros(100);
 
-/// Finds moments, one at a time.
+/// Determines completeness times, one at a time.
 pub struct Moments {
     ask: SyncSender<()>,
     found: Receiver<Option<i64>>,
@@ -36,7 +36,7 @@ impl Moments {
                 if let (Err(error), false) = (&waited, has_failed) {
                     has_failed = true;
                     tell(&format!(
-                        "iostrata: {error:#}; after a kill it will not be known up to when the capture is complete\n"
+                        "iostrata: {error:#}; after a crash the time up to which the capture is complete will be unknown\n"
                     ));
                 }
                 if tell_found.send(waited.is_ok().then_some(moment_ns)).is_err() {
@@ -48,18 +48,18 @@ impl Moments {
         Ok(Moments { ask, found, is_asked: false })
     }
 
-    /// Asks for one, unless one is being looked for.
+    /// Requests one, unless a request is pending.
     pub fn ask(&mut self) {
-        // There is room for what is asked: nothing is asked twice.
+        // The channel has space for one request, and there is never a second one.
         self.is_asked = self.is_asked || self.ask.try_send(()).is_ok();
     }
 
-    /// Whether one is being looked for.
+    /// Whether a request is pending.
     pub fn is_asked(&self) -> bool {
         self.is_asked
     }
 
-    /// What was found since it was asked: by the monotonic clock, or nothing where there is no way to know one.
+    /// Returns the result of the request, once it is there: a time by the monotonic clock, or none if it cannot be determined.
     pub fn take(&mut self) -> Option<Option<i64>> {
         if !self.is_asked {
             return None;

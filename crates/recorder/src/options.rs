@@ -1,4 +1,4 @@
-//! What the recorder is asked to do, checked, in plain types. Nothing here knows of the command line.
+//! Validated options of a recording, in plain types, independent of the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,60 +12,60 @@ use crate::memory::Memory;
 use crate::sink::MinFree;
 use crate::sink::live::Format;
 
-/// Mechanisms of the kernel of which there is more than one to choose from.
+/// Attach mechanisms of the kernel that can be avoided.
 pub const MECHANISMS: [&str; 4] = ["fentry", "fexit", "kprobe", "kretprobe"];
 
-/// A recording.
+/// Options of a recording.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where the capture goes, if it is kept; does not exist yet or is empty. Without it there is a live view.
+    /// Directory of the capture, if one is written; new or empty. Without it there is only a live view.
     pub out: Option<PathBuf>,
-    /// Whether a capture that is there already is continued.
+    /// Whether to continue an existing capture.
     pub resume: bool,
-    /// The view of what is recorded.
+    /// Live view.
     pub live: Option<Live>,
-    /// How long; until a signal or the command's end otherwise.
+    /// Duration; if none, the recording ends with a signal or with the command.
     pub duration: Option<Duration>,
-    /// Which layers.
+    /// Layers to record.
     pub layers: Vec<Layer>,
-    /// Mechanisms of the kernel, of [`MECHANISMS`], that are not to be used.
+    /// Mechanisms of the kernel, from [`MECHANISMS`], that must not be used.
     pub avoid: Vec<String>,
-    /// What is let through.
+    /// Filters.
     pub filter: Filter,
-    /// The command to run and record.
+    /// Command to run and record.
     pub command: Option<Vec<String>>,
-    /// How long, after the command has ended, what it left dirty may take to be written back.
+    /// Time limit for the writeback of the command's dirty pages after it has ended.
     pub writeback_wait: Duration,
-    /// A part is closed when it has grown to this size.
+    /// Size at which a part is closed.
     pub rotate_bytes: u64,
-    /// A part is closed when it has been open this long.
+    /// Age at which a part is closed.
     pub rotate_interval: Duration,
-    /// Rows are on the disk, and can be recovered, after at most this long.
+    /// Maximum time until rows are durable on the disk, and can be recovered.
     pub flush_interval: Duration,
-    /// Free space that is left on the disk of the capture.
+    /// Free space to leave on the disk of the capture.
     pub min_free: MinFree,
-    /// What the capture may take; the oldest parts go first.
+    /// Size limit of the capture; the oldest parts are removed first.
     pub max_disk_bytes: Option<u64>,
-    /// What the process may take.
+    /// Memory limits.
     pub memory: Memory,
-    /// What recorder and kernel programs together may take of a CPU, in percent.
+    /// CPU limit of recorder and BPF programs together, in percent of one CPU.
     pub cpu_limit_percent: Option<f64>,
-    /// What of command lines and paths is recorded.
+    /// Redaction of command lines and paths.
     pub privacy: Privacy,
-    /// Whether it is measured for how long calls wait for a CPU.
+    /// Whether to measure the run-queue latency of calls.
     pub run_queue: bool,
 }
 
-/// A live view on standard output.
+/// Options of a live view on standard output.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// How rows are printed.
+    /// Output format of rows.
     pub format: Format,
-    /// Which system a process belongs to.
+    /// Rules that map a process to a system.
     pub systems: Systems,
 }
 
-/// What is let through; everything where nothing is given.
+/// Filters of a recording; empty filters let everything pass.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Whole disks.
@@ -79,7 +79,7 @@ pub struct Filter {
 }
 
 impl Record {
-    /// The filters as the manifest has them.
+    /// Filters in the form of the manifest.
     pub fn manifest_filters(&self) -> Filters {
         Filters {
             devices: self.filter.devices.iter().map(|d| d.name.clone()).collect(),

@@ -1,4 +1,4 @@
-//! Where a recording's rows go, as the options say: into a capture directory, before somebody's eyes, or both.
+//! Outputs of a recording, as selected by the options: a capture directory, a live view, or both.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,26 +14,26 @@ use crate::signals::Told;
 use crate::sink::live::{self, LiveSink, Showing};
 use crate::sink::{CountingSink, Counts, ParquetSettings, ParquetSink, Sink, Size, Tee, Totals, Written};
 
-/// Who answers for the rows in the books.
+/// Output that is responsible for the event accounting of rows.
 pub enum Keeper {
     /// The thread that writes the capture.
     Writer(JoinHandle<Written>),
-    /// Nobody keeps rows: they are counted.
+    /// Rows are counted and not written.
     Counter(Counts),
 }
 
-/// The running outputs of a recording.
+/// Running outputs of a recording.
 pub struct Outputs {
-    /// Who answers for the rows.
+    /// Output responsible for the rows.
     pub keeper: Keeper,
-    /// Where the recorder's own tables go; none where no capture is kept.
+    /// Sink of the recorder's own tables; none if no capture is written.
     pub own: Option<ParquetSink>,
     /// The live view.
     pub live: Option<Showing>,
 }
 
 impl Outputs {
-    /// Starts what the options ask for. Where the live view is all there is, its end is told to `teller`.
+    /// Starts the selected outputs. If the live view is the only one, its end is sent to `teller`.
     pub fn start(
         options: &Record,
         (home, capture_id, began_ns): (Option<&Home>, &str, i64),
@@ -76,7 +76,7 @@ impl Outputs {
 }
 
 impl Keeper {
-    /// What became of the rows, once the sink is gone.
+    /// Outcome of the rows, once the sink is dropped.
     pub fn finish(self) -> Result<Written> {
         match self {
             Keeper::Writer(writer) => writer.join().map_err(|_| anyhow!("the writer thread panicked")),
@@ -85,9 +85,9 @@ impl Keeper {
     }
 }
 
-/// How long rows may wait on their way.
+/// Waiting times of rows.
 pub fn pace(options: &Record) -> Pace {
-    // Up to when all is there is told with each flush, so a capture whose parts are closed more often is flushed as often: what is in
-    // finished parts and later than that moment would be left out.
+    // Each flush records the completeness time, and rows in finished parts after that time would be skipped. So a capture with more
+    // frequent rotation is flushed as often.
     Pace::of(options.flush_interval.min(options.rotate_interval), options.live.is_some())
 }

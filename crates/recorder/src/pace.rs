@@ -1,64 +1,64 @@
-//! How long a row may wait in whose hands, so that what is promised of it is kept from the kernel side to the disk: of a capture that no
-//! more than `--flush-interval` is lost, of the live view that rows come at once.
+//! Maximum waiting time of a row at each stage from the BPF programs to the disk. It keeps two promises: a capture loses at most
+//! `--flush-interval`, and the live view shows rows promptly.
 
 use std::time::Duration;
 
-/// Rows wait at most so long for their batch to fill, where nobody looks at them meanwhile.
+/// Maximum time that rows wait for their batch to fill, without a live view.
 pub const BATCH_AGE: Duration = Duration::from_secs(1);
 
-/// The same where somebody does; with the poll of the rings that makes a quarter of a second.
+/// The same with a live view; with the poll of the rings the total is a quarter of a second.
 const LIVE_BATCH_AGE: Duration = Duration::from_millis(200);
 
-/// How long the drain sleeps at most when no ring is filling up. The rings hold more than comes in that time.
+/// Maximum sleep of the drain while no ring fills up. The rings hold more than arrives in that time.
 const POLL: Duration = Duration::from_millis(100);
 
-/// How long it takes to find a moment up to which all is in the rings, as a rule.
+/// Typical time to determine a completeness time.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// How often the writer looks at its clock at least when no batch comes.
+/// Maximum interval between the writer's time checks while no batch arrives.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What is gathered in the kernel is shown when nothing was added to it for a while, or after a while from its begin.
+/// Records aggregated in the BPF programs are shown once they have been idle, or have existed, for these times.
 const LIVE: Waited = Waited { idle: LIVE_BATCH_AGE, begun: Duration::from_secs(1) };
 
-/// How long an event has waited in the kernel that is taken: since something was added to it, and since it was begun. Either is enough.
+/// Age limits of an aggregated record: since its last update, and since its start. Either one is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waited {
-    /// Since something was added.
+    /// Since the last update.
     pub idle: Duration,
-    /// Since it was begun.
+    /// Since the start.
     pub begun: Duration,
 }
 
 impl Waited {
-    /// Not at all.
+    /// No waiting.
     pub const NOT: Waited = Waited { idle: Duration::ZERO, begun: Duration::ZERO };
 }
 
-/// The times of one recording.
+/// Time constants of one recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How long the drain sleeps when no ring is filling up.
+    /// Sleep of the drain while no ring fills up.
     pub poll: Duration,
-    /// How long rows wait for their batch to fill.
+    /// Maximum time that rows wait for their batch to fill.
     pub batch_age: Duration,
-    /// After so long all that was seen goes on its way to the disk, from the kernel's slots on.
+    /// Interval after which all seen events start their transfer to the disk, beginning with the BPF programs' slots.
     pub flush: Duration,
-    /// How often the writer looks whether something is due.
+    /// Interval of the writer's checks.
     pub tick: Duration,
-    /// What of the kernel's slots is taken with each batch; none where nobody looks at rows as they come.
+    /// Age limits of the records taken from the BPF programs' slots with each batch; none without a live view.
     pub shown: Option<Waited>,
 }
 
 impl Pace {
-    /// For rows that are to be on the disk after `flush_interval`.
+    /// Time constants for rows that must be on the disk after `flush_interval`.
     pub fn of(flush_interval: Duration, is_live: bool) -> Pace {
         let (poll, tick) = (POLL.min(flush_interval / 20), TICK.min(flush_interval / 20));
         let batch_age = if is_live { LIVE_BATCH_AGE } else { BATCH_AGE };
         Pace {
             poll,
             batch_age: batch_age.min(flush_interval / 2),
-            // The drain notices late by a sleep, the writer by a tick; and some of it for the moment and the work itself.
+            // The drain may be late by one sleep, the writer by one tick; the rest is for the completeness time and the work itself.
             flush: flush_interval.saturating_sub(poll + tick + MOMENT.min(flush_interval / 10) + flush_interval / 40),
             tick,
             shown: is_live.then_some(LIVE),

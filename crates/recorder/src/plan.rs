@@ -1,4 +1,4 @@
-//! Which kernel programs a recording runs, and what that means for each layer.
+//! Choice of the BPF programs of a recording, and the resulting state of each layer.
 
 use std::mem::MaybeUninit;
 
@@ -12,53 +12,53 @@ use crate::options::Record;
 use crate::probes::{self, KernelFacts, Variant};
 use crate::session::{Refusal, Session, Settings, is_run_by_recorder};
 
-/// Loadings that are tried at most: one for each way to capture each layer, and the one that works.
+/// Maximum number of load attempts: one for each method to capture each layer, and the one that works.
 const ATTEMPTS: usize = 8;
 
-/// Where libbpf keeps the object of each attempt.
+/// Storage for libbpf's object of each attempt.
 pub type Objects = [MaybeUninit<OpenObject>; ATTEMPTS];
 
-/// Room for every attempt.
+/// Creates the storage for all attempts.
 pub fn objects() -> Objects {
     [const { MaybeUninit::uninit() }; ATTEMPTS]
 }
 
 /// A choice of programs.
 pub struct Plan {
-    /// Programs to load and attach, in this order, and the class of events that each is for.
+    /// Programs to load and attach, in this order, with the class of their events.
     programs: Vec<(&'static str, String)>,
-    /// What becomes of each layer.
+    /// State of each layer.
     pub layers: Vec<(Layer, LayerState)>,
-    /// Programs and layers as the manifest names them.
+    /// Programs and layers, as named in the manifest.
     pub probes: Vec<Probe>,
 }
 
 impl Plan {
-    /// The best that this kernel offers, without what `works` refuses.
+    /// Makes the best choice for this kernel, without the variants that `works` refuses.
     fn make(
         options: &Record,
         kernel: &dyn KernelFacts,
         works: &mut dyn FnMut(&Variant) -> Result<(), String>,
     ) -> Result<Plan> {
         let mut works = |variant: &Variant| match options.avoid.iter().find(|avoided| variant.uses(avoided)) {
-            Some(avoided) => Err(format!("{avoided} is to be avoided")),
+            Some(avoided) => Err(format!("{avoided} is excluded by --avoid")),
             None => works(variant),
         };
         let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
-        let told = probes::processes(kernel).map_err(|why| anyhow!("cannot tell of processes: {why}"))?;
+        let told = probes::processes(kernel).map_err(|why| anyhow!("cannot record processes: {why}"))?;
         plan.programs.extend(told.into_iter().map(|program| ("process", program)));
         if options.command.is_some() || !options.filter.pids.is_empty() {
             let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
             plan.programs.extend(trees.into_iter().map(|program| ("process", program)));
         }
         if options.run_queue {
-            // Before calls are seen, so that of none a part of its wait is missing.
+            // Before the programs of calls, so that no wait of a recorded call is missed.
             let told = probes::run_queue(kernel).map_err(|why| anyhow!("--run-queue: cannot be measured: {why}"))?;
             plan.programs.extend(told.into_iter().map(|program| ("run queue", program)));
         }
         for layer in Layer::ALL {
             if !options.layers.contains(layer) {
-                plan.layers.push((*layer, not_captured("not asked for")));
+                plan.layers.push((*layer, not_captured("not selected")));
                 continue;
             }
             match probes::choose(*layer, kernel, &mut works) {
@@ -85,12 +85,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The programs' names, in the order of attachment.
+    /// Names of the programs, in the order of attachment.
     pub fn programs(&self) -> Vec<String> {
         self.programs.iter().map(|(_, program)| program.clone()).collect()
     }
 
-    /// The class of events that a program is for.
+    /// Class of events of a program.
     pub fn class_of(&self, program: &str) -> &'static str {
         self.programs.iter().find(|(_, name)| name == program).map_or("", |(class, _)| class)
     }
@@ -100,9 +100,9 @@ fn not_captured(why: &str) -> LayerState {
     LayerState { captured: false, how: why.to_owned(), without: Vec::new() }
 }
 
-/// Loads and attaches the best that works, with the rest of `settings` as it is. What the kernel refuses is replaced by
-/// the next best way to capture the same layer, or by nothing; the kernel's verdict decides, because no feature test
-/// tells what it will say. `before` is told before each attaching.
+/// Loads and attaches the best choice that works, with the rest of `settings` unchanged. A refused program is replaced
+/// by the next best method to capture the same layer, or the layer is not captured. The kernel's verdict decides, because
+/// no feature test can predict it. `before` is called before each attempt to attach.
 pub fn start<'obj>(
     options: &Record,
     kernel: &dyn KernelFacts,
@@ -119,7 +119,7 @@ pub fn start<'obj>(
         match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }, before) {
             Ok(session) => return Ok((plan, session)),
             Err(error) => match error.downcast::<Refusal>() {
-                // No fault of the program: another way to capture the layer would run into it as well.
+                // Not the fault of the program: another method to capture the layer would hit the same limit.
                 Ok(refusal) if limits::is_about_files(&refusal.why) => return Err(limits::explain(refusal.into())),
                 Ok(refusal) if Layer::parse(plan.class_of(&refusal.program)).is_some() => refused.push(refusal),
                 Ok(refusal) => return Err(refusal.into()),
@@ -128,5 +128,5 @@ pub fn start<'obj>(
         }
     }
     let reasons: Vec<&str> = refused.iter().map(|refusal| refusal.why.as_str()).collect();
-    bail!("the kernel refuses one program after the other: {}", reasons.join("; "))
+    bail!("the kernel refuses every choice of programs: {}", reasons.join("; "))
 }

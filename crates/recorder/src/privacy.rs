@@ -1,4 +1,4 @@
-//! What of command lines and paths a capture may have: secrets stand in both.
+//! Redaction of command lines and paths, which may both contain secrets.
 
 use std::hash::Hasher;
 
@@ -7,15 +7,15 @@ use iostrata_capture::manifest::{Manifest, Privacy};
 use rustix::rand::{GetRandomFlags, getrandom};
 use siphasher::sip::SipHasher24;
 
-/// Lets through what may be recorded. Every recording has a key of its own, which is kept nowhere: so equal texts of one
-/// recording have equal hashes, and nobody can find a text by trying.
+/// Redacts texts before they are recorded. Every recording has its own key, which is never stored. So equal texts of one
+/// recording have equal hashes, and a text cannot be found by hashing guesses.
 pub struct Veil {
     privacy: Privacy,
     key: [u8; 16],
 }
 
 impl Veil {
-    /// With a new key.
+    /// Creates a redaction with a new key.
     pub fn new(privacy: Privacy) -> Result<Veil> {
         let mut key = [0; 16];
         getrandom(&mut key, GetRandomFlags::empty()).context("cannot get a random key")?;
@@ -28,7 +28,7 @@ impl Veil {
         format!("{:016x}", hasher.finish())
     }
 
-    /// A text that is hashed as a whole.
+    /// Redacts a text, hashed as one unit.
     fn text(&self, text: String) -> Option<String> {
         match self.privacy {
             Privacy::None => Some(text),
@@ -37,7 +37,7 @@ impl Veil {
         }
     }
 
-    /// A path. Each name in it is hashed by itself, so that files of one directory are still known to be.
+    /// Redacts a path. Each name is hashed separately, so that files of one directory remain recognizable as such.
     pub fn path(&self, path: String) -> Option<String> {
         let hashed = |name: &str| if name.is_empty() { String::new() } else { self.hash(name) };
         match self.privacy {
@@ -47,7 +47,8 @@ impl Veil {
         }
     }
 
-    /// The path of an executable. Its name stays, as the command's does: systems are known by it.
+    /// Redacts the path of an executable. The file name stays, as the command name does, because systems are identified
+    /// by it.
     pub fn executable(&self, path: String) -> Option<String> {
         if self.privacy == Privacy::None {
             return Some(path);
@@ -59,12 +60,12 @@ impl Veil {
         })
     }
 
-    /// A command line.
+    /// Redacts a command line.
     pub fn command_line(&self, text: String) -> Option<String> {
         self.text(text)
     }
 
-    /// Takes out of the manifest what it may not have. To be called before it is first written.
+    /// Redacts the manifest. Must be called before the manifest is first written.
     pub fn cover(&self, manifest: &mut Manifest) {
         if self.privacy == Privacy::None {
             return;
@@ -73,7 +74,7 @@ impl Veil {
         manifest.filters.command = manifest.filters.command.take().map(|command| self.words(command));
         for mount in &mut manifest.mounts {
             mount.target = self.path(std::mem::take(&mut mount.target)).unwrap_or_default();
-            // The path or the user of a share; devices are no secret, and neither are words such as `tmpfs`.
+            // Path or user of a network share. Devices are not secret, nor are words such as `tmpfs`.
             if mount.source.contains(['/', ':', '@']) && !mount.source.starts_with("/dev/") {
                 mount.source = self.text(std::mem::take(&mut mount.source)).unwrap_or_default();
             }
@@ -83,7 +84,7 @@ impl Veil {
         }
     }
 
-    /// The words of a command: of its program the name.
+    /// Redacts the words of a command; keeps the file name of the program.
     fn words(&self, words: Vec<String>) -> Vec<String> {
         let mut words = words.into_iter();
         let program = words.next().map(|program| program.rsplit('/').next().unwrap_or_default().to_owned());

@@ -1,7 +1,7 @@
-//! The kernel's own counters of each process (`/proc/PID/io`), as a bound for its system calls.
+//! The kernel's I/O counters of each process (`/proc/PID/io`), an upper bound for its recorded system calls.
 //!
-//! They are read before anything is attached and after all is detached, so that no call that has a row is missing in them. The kernel
-//! refuses /proc/PID/io to whoever gave up its privileges; a program that goes through the tasks was loaded before that.
+//! They are read before anything is attached and after all is detached, so that they include every call with a row. The kernel
+//! refuses /proc/PID/io after the privileges are dropped, so a BPF iterator over the tasks is loaded before that.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -14,29 +14,29 @@ use libbpf_rs::{Iter, Link};
 
 use crate::bpf::{HereSkelBuilder, here_types::task_io, read_record};
 
-/// So many processes are followed: more are counted. It takes 40 bytes for each.
+/// Maximum number of tracked processes, at 40 bytes each; others are only counted.
 const MOST_FOLLOWED: usize = 32_768;
 
-/// So many are in the manifest.
+/// Maximum number of processes in the manifest.
 const MOST_KEPT: usize = 32;
 
-/// A process, by id and start.
+/// A process, by id and start time.
 type Key = (u32, u64);
 
-/// What was counted of one process at one time.
+/// Counters of one process at one time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counted {
     read_bytes: u64,
     write_bytes: u64,
-    /// Of threads that had ended when the first of its threads was looked at, and the last.
+    /// Counters of its ended threads, as read with its first thread and with its last.
     ended: [[u64; 2]; 2],
 }
 
-/// All processes at one time.
+/// Counters of all processes at one time.
 #[derive(Debug, Default)]
 struct Sample {
     processes: HashMap<Key, Counted>,
-    /// Some found no room.
+    /// Some processes found no space.
     is_cut: bool,
 }
 
@@ -59,7 +59,7 @@ impl Sample {
         let mut bytes = Vec::new();
         let mut more = vec![0; 64 << 10];
         loop {
-            let count = tasks.read(&mut more).context("cannot go through the processes")?;
+            let count = tasks.read(&mut more).context("cannot iterate over the tasks")?;
             if count == 0 {
                 return Ok(sample);
             }
@@ -73,13 +73,13 @@ impl Sample {
 }
 
 impl Counted {
-    /// What was counted before any of its threads was looked at: never too much.
+    /// Bytes counted before any thread of the process was read; never too many.
     fn least(&self) -> [u64; 2] {
         [self.read_bytes.saturating_add(self.ended[0][0]), self.write_bytes.saturating_add(self.ended[0][1])]
     }
 }
 
-/// Reads the counters, at the start and at the end.
+/// Reads the counters at the start and at the end.
 pub struct ProcessIo {
     reading: Result<Reading>,
     before: Sample,
@@ -87,7 +87,7 @@ pub struct ProcessIo {
 
 struct Reading {
     link: Link,
-    /// Made at the start, because it takes privileges.
+    /// Created at the start, because it requires privileges.
     at_end: [Iter; 2],
 }
 
@@ -102,12 +102,12 @@ fn attach() -> Result<Reading> {
 }
 
 impl ProcessIo {
-    /// Loads the program; why not, where the kernel refuses it, is said at the end.
+    /// Loads the program. If the kernel refuses it, [`ProcessIo::finish`] returns the reason.
     pub fn load() -> ProcessIo {
         ProcessIo { reading: attach(), before: Sample::default() }
     }
 
-    /// Reads what was counted before anything is recorded. To be called again where the recording begins again.
+    /// Reads the counters before anything is recorded. Must be called again if the recording starts again.
     pub fn start(&mut self) {
         let read = match &self.reading {
             Ok(reading) => Iter::new(&reading.link).map_err(Into::into).and_then(Sample::read),
@@ -119,7 +119,7 @@ impl ProcessIo {
         }
     }
 
-    /// Reads again, when nothing is recorded any more. `offset_ns` is added to the times at which processes started.
+    /// Reads the counters again, after the recording. `offset_ns` is added to the start times of processes.
     pub fn finish(self, offset_ns: i64) -> ProcessCounters {
         let read = |reading: Reading| {
             let [first, second] = reading.at_end;
@@ -132,13 +132,13 @@ impl ProcessIo {
     }
 }
 
-/// How far the counters of each process moved. Where threads of it ended while it was looked at, nobody knows.
+/// Computes the change of each process's counters. It is unknown if a thread of the process ended between the two final readings.
 fn settle(before: &Sample, first: &Sample, second: &Sample, offset_ns: i64) -> ProcessCounters {
     let mut counters = ProcessCounters::default();
     for (key, at_end) in &first.processes {
         let base = match before.processes.get(key) {
             Some(counted) => counted.least(),
-            // It had moved nothing, or was not there.
+            // The process had no I/O by then, or did not exist.
             None if !before.is_cut => [0, 0],
             None => {
                 counters.others += 1;
@@ -150,7 +150,7 @@ fn settle(before: &Sample, first: &Sample, second: &Sample, offset_ns: i64) -> P
         if moved == [0, 0] {
             continue;
         }
-        // Threads that end are looked at or counted with those that ended, and in between neither.
+        // An ending thread is read itself, or counted with the ended ones, or neither if it ends in between.
         let is_sure = second.processes.get(key).is_some_and(|again| again.ended[1] == at_end.ended[0]);
         match (is_sure, i32::try_from(key.0)) {
             (true, Ok(pid)) => counters.processes.push(ProcessBook {

@@ -1,4 +1,5 @@
-//! The progress line: elapsed, events a second, written, lost, parts. Only on a terminal, and not beside a live view.
+//! The progress line: elapsed time, events per second, written, lost, parts. Shown only on a terminal, and not with a
+//! live view.
 
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,7 +9,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
 use crate::sink::Totals;
 
-/// The line.
+/// The progress line.
 pub struct Progress {
     bar: ProgressBar,
     started: Instant,
@@ -16,7 +17,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A line on standard error, if that is a terminal and no live view (`live`) is on the way to the same one.
+    /// Starts a line on standard error, if that is a terminal and there is no live view (`live`).
     pub fn start(live: bool) -> Self {
         #[allow(clippy::disallowed_methods, reason = "nothing is printed")]
         let visible = !live && std::io::stderr().is_terminal();
@@ -28,7 +29,7 @@ impl Progress {
         Progress { bar, started: now, last: (now, 0) }
     }
 
-    /// Shows how things stand; `kernel_lost` is what was lost before the rings.
+    /// Shows the current state; `kernel_lost` is the number of events lost before the rings.
     pub fn show(&mut self, totals: &Totals, kernel_lost: u64) {
         let (then, before) = self.last;
         let events = totals.events.load(Relaxed);
@@ -48,7 +49,7 @@ impl Progress {
         self.bar.tick();
     }
 
-    /// Takes the line away.
+    /// Removes the line.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }

@@ -51,21 +51,21 @@ use crate::unseen::{self, InTables, at_most};
 use crate::watch::Watch;
 use crate::witness::Witness;
 
-/// How a recording went.
+/// Outcome of a recording.
 pub struct Outcome {
     /// The final manifest.
     pub manifest: Manifest,
-    /// The finished parts.
+    /// Size of the finished parts.
     pub size: Size,
-    /// The recorded command's exit code.
+    /// Exit code of the recorded command.
     pub command: Option<u8>,
-    /// What went wrong while writing.
+    /// First error of the writer.
     pub error: Option<String>,
-    /// What the live view has shown.
+    /// Row counts of the live view.
     pub live: Option<Shown>,
 }
 
-/// Everything but the programs, which the plan chooses.
+/// All settings except the programs, which the plan chooses.
 fn settings(
     options: &Record,
     kernel: &dyn KernelFacts,
@@ -99,7 +99,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),
         run_queue: u32::from(options.run_queue),
-        // Any other at each start.
+        // A different seed at each start.
         sampling_seed: clock::monotonic_ns().cast_unsigned(),
         cgroup_root: mounts::cgroup2().and_then(|root| cgroups::id_of(Path::new(&root))).unwrap_or(0),
         ..types::config::default()
@@ -110,7 +110,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         config.cgroup_level = cgroup.level(here.cgroup_level).map_err(|why| anyhow!(why))?;
     }
     if options.command.is_some() {
-        // After the launcher's own exec comes the command's.
+        // The launcher's own exec comes first, then the command's.
         config.command_exec_id = here.exec_id + 2;
     }
     if let Some(comm) = &filter.comm {
@@ -163,12 +163,12 @@ fn manifest(options: &Record, plan: &Plan) -> Result<Manifest> {
     })
 }
 
-/// The devices whose requests are recorded.
+/// Devices with recorded requests.
 fn recorded_devices(options: &Record) -> Vec<Device> {
     if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
 }
 
-/// The devices whose every request is recorded, so that the kernel's counters must agree; none where owners are chosen.
+/// Devices with all requests recorded, so that the kernel's counters must match; none under an owner filter.
 fn whole_devices(options: &Record) -> Vec<Device> {
     if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
         return Vec::new();
@@ -176,19 +176,19 @@ fn whole_devices(options: &Record) -> Vec<Device> {
     recorded_devices(options)
 }
 
-/// Records until told to stop.
+/// Records until the duration, a signal or the end of the command.
 pub fn run(options: &Record) -> Result<Outcome> {
     session::quiet_libbpf();
     let caught = signals::catch()?;
     let kernel = VmlinuxBtf::load()?;
-    let here = here::look().context("cannot find out where the recorder runs").map_err(limits::explain)?;
+    let here = here::look().context("cannot determine the recorder's namespaces").map_err(limits::explain)?;
     clock::set_ahead_ns(here.monotonic_offset_ns);
     let chosen = options.out.as_deref().map(|out| Chosen::choose(out, options.resume)).transpose()?;
 
     let words = session::words()?;
     let mut places = selection::places(options, &here);
     let settings = settings(options, &kernel, &words.ops, &here, places.as_mut())?;
-    // What is made is taken away again, unless the recording begins.
+    // Everything created here is removed again, unless the recording begins.
     let mut home = chosen.map(Chosen::make).transpose()?;
     let out = home.as_ref().map(|home| home.directory.clone());
     let out = out.as_ref();
@@ -198,7 +198,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
     let started = plan::start(options, &kernel, &mut objects, &settings, &mut before);
     let (plan, mut session) = started?;
-    // With the fork program attached, so that no child slips between.
+    // With the fork program attached, so that no new child is missed.
     let trees = if options.filter.pids.is_empty() { Vec::new() } else { here.trees(&options.filter.pids)? };
     session.add_to_tree(&trees)?;
     limits::check_files()?;
@@ -207,14 +207,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let held = options.command.as_deref().map(Held::start).transpose()?;
     let writer = home.as_ref().and_then(|home| home.writer);
     let socket = home.as_ref().map(|home| Socket::make(&home.root, writer)).transpose();
-    let socket = socket.inspect_err(|error| tell(&format!("iostrata: {error:#}; there is no status to be had\n")));
+    let socket = socket.inspect_err(|error| tell(&format!("iostrata: {error:#}; `iostrata status` will not work\n")));
     let socket = socket.unwrap_or_default();
-    // The capture may be another user's, though this segment of it is not.
+    // The capture may belong to another user, although this segment of it does not.
     privilege::give_up(writer, home.as_ref().map(|home| &home.root), held.is_some())?;
     let (teller, told) = caught.listen()?;
     let listening = socket.as_ref().map(|socket| socket.listen(teller.clone())).transpose();
     if let Err(error) = listening {
-        tell(&format!("iostrata: {error:#}; there is no status to be had\n"));
+        tell(&format!("iostrata: {error:#}; `iostrata status` will not work\n"));
     }
 
     let veil = Veil::new(options.privacy)?;
@@ -222,7 +222,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.parts_id = Some(manifest.capture_id.clone());
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
-    // While there is nothing else: where there is no room for it, nothing is left of this start.
+    // Before any other file: if there is no space for the manifest, nothing remains of this start.
     let unnamed = out.map(|out| manifest.prepare(out)).transpose()?;
     let totals = Arc::new(Totals::default());
     let rates = Rates::default();
@@ -276,7 +276,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
 
     let skipped = skipped(&session, &plan);
     manifest.maps = session.tables();
-    // Those that there are now: a disk may have come while it was recorded.
+    // The current disks: one may have been added during the recording.
     let idle = unfinished::idle_disks(&devices::all());
     thread::sleep(unfinished::COMPLETING);
     session.count_still_calling()?;
@@ -299,11 +299,11 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
     manifest.servers = servers(&session, &manifest);
-    // Rows that stand for several events are no match for what the kernel counted.
+    // Weighted rows are estimates and cannot be compared with the kernel's counters.
     if manifest.greatest_weight() == 1 && manifest.layers.get(&Layer::Block).is_some_and(|state| state.captured) {
         for device in witness.missing() {
             tell(&format!(
-                "iostrata: {device}: went while it was recorded: there are no counters to hold its rows against\n"
+                "iostrata: {device}: was removed during the recording; not checked against kernel counters\n"
             ));
         }
         let own = |dev| session.own_io(dev).map(|seen| left.with_own(dev, seen));
@@ -315,18 +315,18 @@ pub fn run(options: &Record) -> Result<Outcome> {
     manifest.stop_reason = Some(reason);
     let unwritten = out.and_then(|out| manifest.write(out).err());
     if let Some(error) = &unwritten {
-        tell(&format!("iostrata: {error:#}; `iostrata-analyze recover` makes a capture of what is there\n"));
+        tell(&format!("iostrata: {error:#}; repair the capture with `iostrata-analyze recover`\n"));
     }
     if let (Some(out), None) = (out, &unwritten) {
         whole::remove(out);
     }
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
-    // Last, for it may take a while: the capture is finished.
+    // Last, because it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
 }
 
-/// The processes that serve others, named as the table `process` names them.
+/// FUSE servers, with ids as in the table `process`.
 fn servers(session: &Session, manifest: &Manifest) -> Vec<Server> {
     let named = |server: types::server| Server {
         pid: server.pid as i32,
@@ -341,7 +341,7 @@ fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
     session.skipped().into_iter().map(named).collect()
 }
 
-/// Which calls and operations had not ended.
+/// Calls and operations that had not completed.
 fn in_tables(session: &Session, op_words: &[String]) -> Result<InTables> {
     let mut left = InTables { asyncs: session.unfinished_async()?, ..InTables::default() };
     let (calls, targets) = session.unfinished_calls()?;
@@ -356,7 +356,7 @@ fn direction_of(op_words: &[String], op: u8) -> Option<Direction> {
     Op::parse(op_words.get(usize::from(op))?)?.direction()
 }
 
-/// What became of requests that nobody saw complete.
+/// Outcome of requests without a completion event.
 fn left(session: &Session, idle: &[Idle], opened_ns: u64, op_words: &[String]) -> Result<Settled> {
     let with_parts = |request| Ok((request, session.parts_of(&request)?));
     let requests = session.unfinished()?.into_iter().map(with_parts).collect::<Result<_>>()?;

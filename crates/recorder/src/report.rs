@@ -1,4 +1,4 @@
-//! The end of a recording in words: what was captured and whether the books balance.
+//! Summary printed at the end of a recording: what was captured, and the event accounting.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -11,7 +11,7 @@ use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest}
 use crate::sink::Size;
 use crate::sink::live::Shown;
 
-/// Lines for the terminal; `out` is where the capture is, if it was kept, and what its parts take.
+/// Lines for the terminal. `out` is the directory of the capture, if one was written, and the size of its parts.
 pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown>) -> String {
     let mut text = String::new();
     if let Some((out, Size { parts, bytes })) = out {
@@ -28,43 +28,43 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
         let _ = writeln!(text, "layer     {layer} not captured: {}", state.how);
     }
     for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.without.is_empty()) {
-        let _ = writeln!(
-            text,
-            "layer     {layer} without {}: this kernel does not let it be captured",
-            state.without.join(", ")
-        );
+        let _ = writeln!(text, "layer     {layer} without {}: not supported by this kernel", state.without.join(", "));
     }
     if let Some(sampling) = manifest.sampling.filter(|sampling| sampling.greatest_weight > 1) {
         let time = humantime::format_duration(Duration::from_secs(sampling.sampled_ms / 1000));
         let _ = writeln!(
             text,
-            "sampled   for {time}, down to one in {}, to stay within --cpu-limit {}: each row says for how many events it stands, \
-             and rows are not held against the devices' counters",
+            "sampled   for {time}, down to one in {}, to stay within --cpu-limit {}: each row has a weight, the number of events that \
+             it represents, and rows are not checked against kernel counters",
             sampling.greatest_weight, sampling.cpu_limit_percent
         );
     }
     for account in manifest.books.by_class() {
-        let _ = writeln!(text, "books     {}", account_line(&account, if out.is_some() { "written" } else { "taken" }));
+        let _ = writeln!(
+            text,
+            "events    {}",
+            account_line(&account, if out.is_some() { "recorded" } else { "processed" })
+        );
     }
     for skipped in &manifest.books.skipped {
         let _ = writeln!(
             text,
-            "books     {} skipped {} times: those events are unknown",
+            "events    program {} skipped {} times: those events are unknown",
             skipped.program, skipped.recursion
         );
     }
     let incomplete = &manifest.books.incomplete;
     for (count, what) in [
-        (incomplete.unidentified_requests, "requests without a submitter: their queueing was not seen"),
-        (incomplete.unseen_ends, "requests without a duration: their end was not seen"),
+        (incomplete.unidentified_requests, "requests without a submitter: queueing not seen"),
+        (incomplete.unseen_ends, "requests without a duration: completion not seen"),
         (
             incomplete.unfinished_requests,
-            "requests of disks that do not count (queue/iostats): under way at the stop, or their end was not seen",
+            "requests of disks with queue/iostats 0: in flight at the stop, or completion not seen",
         ),
-        (incomplete.earlier_calls, "calls without a row: they had begun before the recording"),
-        (incomplete.unfinished_async, "operations of aio and io_uring without a row: they had not ended"),
-        (incomplete.unfinished_calls, "system calls without a row: they had not returned"),
-        (incomplete.unmeasured_calls, "calls of which it is not known how long they waited for a CPU (--run-queue)"),
+        (incomplete.earlier_calls, "calls without a row: began before the recording"),
+        (incomplete.unfinished_async, "operations of aio and io_uring without a row: in flight at the stop"),
+        (incomplete.unfinished_calls, "system calls without a row: not returned at the stop"),
+        (incomplete.unmeasured_calls, "calls with unknown run-queue latency (--run-queue)"),
     ] {
         if count > 0 {
             let _ = writeln!(text, "note      {count} {what}");
@@ -79,37 +79,37 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     text
 }
 
-/// What came of the filters, where there are any.
+/// Results of the filters, if there are any.
 fn filter_lines(manifest: &Manifest) -> Vec<String> {
     let (Some(words), Some(filtered)) = (manifest.filters.words(), &manifest.filtered) else { return Vec::new() };
     let mut lines = vec![format!("filter    {words}\n")];
     if manifest.is_filter_idle() {
-        lines.push("filter    warning: no row is of what the filter names\n".to_owned());
+        lines.push("filter    warning: no rows match the filter\n".to_owned());
     } else if manifest.saw_idle_devices() && filtered.rows == Some(0) {
-        lines.push("filter    no row: the devices stood still, the kernel counted nothing on them either\n".to_owned());
+        lines.push("filter    no rows: the devices were idle, and the kernel counted no I/O on them\n".to_owned());
     }
     for disk in &filtered.disks {
         let (read, written) = (HumanBytes(disk.others.read_bytes), HumanBytes(disk.others.write_bytes));
         lines.push(format!(
-            "filter    {}: with what no process owns; left out of other processes: {read} read, {written} written\n",
+            "filter    {}: I/O without an owner is included; excluded I/O of other processes: {read} read, {written} written\n",
             disk.name
         ));
     }
     if manifest.lacks_unowned() {
-        lines.push("filter    more disks than can be followed: there is no total of devices\n".to_owned());
+        lines.push("filter    more disks than can be tracked: there are no device totals\n".to_owned());
     }
     for unmapped in &filtered.unmapped {
         let fs_type = unmapped.fs_type.as_deref().unwrap_or("unknown type");
         let (major, minor) = (unmapped.dev as u32 >> 20, unmapped.dev & 0xf_ffff);
         lines.push(format!(
-            "filter    warning: {} rows left out on file system {major}:{minor} ({fs_type}), whose disk is not known\n",
+            "filter    warning: {} rows excluded on file system {major}:{minor} ({fs_type}): its disk is unknown\n",
             unmapped.rows
         ));
     }
     lines
 }
 
-/// ` (ring_full 3)`, or nothing where nothing was lost.
+/// Text ` (ring_full 3)`, or nothing if no events were lost.
 pub fn causes<'a>(lost: impl IntoIterator<Item = (&'a str, u64)>) -> String {
     let causes = lost.into_iter().filter(|(_, count)| *count > 0);
     let causes: Vec<String> = causes.map(|(cause, count)| format!("{cause} {count}")).collect();
@@ -117,7 +117,7 @@ pub fn causes<'a>(lost: impl IntoIterator<Item = (&'a str, u64)>) -> String {
 }
 
 fn verdict(balanced: bool) -> &'static str {
-    if balanced { "balanced" } else { "NOT BALANCED" }
+    if balanced { "consistent" } else { "INCONSISTENT" }
 }
 
 fn live_line(live: &Shown) -> String {
@@ -126,14 +126,14 @@ fn live_line(live: &Shown) -> String {
 }
 
 fn account_line(account: &Account, kept: &str) -> String {
+    let unaccounted =
+        if account.balanced() { String::new() } else { format!(", {} seen: {}", account.seen, verdict(false)) };
     format!(
-        "{:<8} seen {} = {kept} {} + lost {}{}: {}",
+        "{}: {} {kept}, {} lost{}{unaccounted}",
         account.class,
-        account.seen,
         account.written,
         account.lost.total(),
-        causes(account.lost.by_cause()),
-        verdict(account.balanced())
+        causes(account.lost.by_cause())
     )
 }
 
@@ -141,49 +141,55 @@ fn is_idle(book: &DeviceBook) -> bool {
     book.balanced && book.kernel.is_zero() && book.rows.is_zero() && book.uncounted.is_zero()
 }
 
-/// `kernel 3 to 5 reads`: what the counters allow, where they moved in instants in which ends were seen or not.
+/// Text `3 to 5`, the interval that the counters allow, or `3` if they did not change at the edges.
 fn interval(least: u64, more: u64) -> String {
     if more == 0 { least.to_string() } else { format!("{least} to {}", least.saturating_add(more)) }
 }
 
-fn side(name: &str, of: &DeviceCounters, more: &DeviceCounters) -> String {
+/// Comparison in one direction: operations and bytes of the rows, of the recorder itself, and the interval that the kernel counted.
+fn side(name: &str, rows: [u64; 2], own: [u64; 2], kernel: [u64; 2], more: [u64; 2]) -> String {
+    let own = if own == [0, 0] { String::new() } else { format!(", {} ({} B) by the recorder", own[0], own[1]) };
     format!(
-        "{name} {} reads {} B, {} writes {} B",
-        interval(of.read_ops, more.read_ops),
-        interval(of.read_bytes, more.read_bytes),
-        interval(of.write_ops, more.write_ops),
-        interval(of.write_bytes, more.write_bytes)
+        "{} {name} ({} B) captured{own}, kernel counted {} ({} B)",
+        rows[0],
+        rows[1],
+        interval(kernel[0], more[0]),
+        interval(kernel[1], more[1])
     )
 }
 
 fn device_line(book: &DeviceBook) -> String {
-    let none = DeviceCounters::default();
+    let reads = |of: &DeviceCounters| [of.read_ops, of.read_bytes];
+    let writes = |of: &DeviceCounters| [of.write_ops, of.write_bytes];
     let Amounts { read_ops, read_bytes, write_ops, write_bytes } = book.own;
-    let own = DeviceCounters { read_ops, read_bytes, write_ops, write_bytes, ..none };
-    let mut sides = vec![side("kernel", &book.kernel, &book.edges), side("rows", &book.rows, &none)];
-    if !own.is_zero() {
-        sides.push(side("own", &own, &none));
-    }
+    let mut sides = vec![
+        side("reads", reads(&book.rows), [read_ops, read_bytes], reads(&book.kernel), reads(&book.edges)),
+        side("writes", writes(&book.rows), [write_ops, write_bytes], writes(&book.kernel), writes(&book.edges)),
+    ];
     if !book.uncounted.is_zero() {
-        sides.push(side("not counted by the kernel (queue/iostats)", &book.uncounted, &none));
+        let ([read_ops, read_bytes], [write_ops, write_bytes]) = (reads(&book.uncounted), writes(&book.uncounted));
+        sides.push(format!(
+            "captured but not counted by the kernel (queue/iostats): {read_ops} reads ({read_bytes} B), {write_ops} writes \
+             ({write_bytes} B)"
+        ));
     }
     format!("{}: {}: {}", book.device, sides.join("; "), device_verdict(book))
 }
 
-/// What the comparison came to. One that leaves room is no balance.
+/// Result of the comparison, with its exceptions.
 fn device_verdict(book: &DeviceBook) -> String {
     let flushes = match book.unseen_flushes {
         0 => String::new(),
-        1 => ", but for a flush whose end nobody saw".to_owned(),
-        flushes => format!(", but for {flushes} flushes whose end nobody saw"),
+        1 => ", except for 1 flush without a completion event".to_owned(),
+        flushes => format!(", except for {flushes} flushes without a completion event"),
     };
     let word = match book.counting {
         _ if !book.balanced => verdict(false),
-        Counting::Never => "no witness",
-        _ if book.hands_bios_on => "no byte less than its driver counted",
-        _ if book.edges.is_zero() => verdict(true),
-        _ => "within what the kernel counted",
+        Counting::Never => "not checked against kernel counters",
+        _ if book.hands_bios_on => "consistent, with at least the bytes that its driver counted",
+        _ => verdict(true),
     };
-    let partly = if book.counting == Counting::Partly { ", of which there are rows that it left out" } else { "" };
+    let partly =
+        if book.counting == Counting::Partly { ", except for the I/O that the kernel did not count" } else { "" };
     format!("{word}{flushes}{partly}")
 }

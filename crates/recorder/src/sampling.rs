@@ -1,5 +1,5 @@
-//! `--cpu-limit`: where recorder and kernel programs together take more of a CPU than they may, only what begins in some moments
-//! is recorded, in steps: one in two, in four and so on (`bpf/sampling.bpf.h`). Every row says for how many events it stands.
+//! `--cpu-limit`: if recorder and BPF programs together exceed the CPU limit, only operations that begin in some time slices are
+//! recorded: one in two, in four and so on (`bpf/sampling.bpf.h`). The weight of a row is the number of events that it represents.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -14,44 +14,44 @@ use crate::bpf::types;
 use crate::clock;
 use crate::session::Session;
 
-/// The last step: one in 256.
+/// Last step: one in 256.
 const LAST_STEP: u32 = 8;
 
-/// How often the CPU time is looked at.
+/// Interval between CPU time checks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// So far ahead of its moment a change is told of, so that nobody meets half of it.
+/// Lead time of a change, so that no program applies a part of it.
 const AHEAD_NS: u64 = 50_000_000;
 
-/// Looks that a decision is made of, at most: a flush is in one of them, and is not to decide alone.
+/// Maximum number of checks that a decision is based on. One of them includes a flush, which must not decide alone.
 const LOOKS: usize = 5;
 
-/// Looks in a row that leave room for twice as much, before there is more.
+/// Number of consecutive checks with room for twice the rate before the rate increases.
 const CALM_LOOKS: u32 = 5;
 
-/// Steps back at a time, at most: four times as much.
+/// Maximum number of steps back at a time: four times the rate.
 const MOST_BACK: u32 = 2;
 
-/// After so many looks within the limit it is tried whether twice as much is too: what the programs take to look at what passes does not
-/// become more by it. If it is not, after twice as long.
+/// Number of checks within the limit before twice the rate is tried, because some cost of the programs does not depend on the rate.
+/// After a failure, the number doubles.
 const TRY_AFTER: u32 = 60;
 const TRY_AFTER_MOST: u32 = 960;
 
-/// From when how much was recorded, for those who make rows of it: each may ask of any time.
+/// History of the sampling rate, shared with the threads that produce rows: they may query any time.
 #[derive(Debug, Clone, Default)]
 pub struct Rates(Arc<RwLock<Vec<(i64, u32)>>>);
 
 impl Rates {
-    /// From `from_ns` on it is `step`, if `make_it_so` succeeds. No weight is told meanwhile.
+    /// Changes the step to `step` at `from_ns` if `make_it_so` succeeds. No weight can be queried meanwhile.
     fn change(&self, from_ns: i64, step: u32, make_it_so: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mut changes = self.0.write().map_err(|_| anyhow!("a thread that makes rows panicked"))?;
+        let mut changes = self.0.write().map_err(|_| anyhow!("a thread that produces rows panicked"))?;
         make_it_so()?;
-        // If it is not made in time, it holds from when it is.
+        // A late change is valid from the time at which it is made.
         changes.push((from_ns.max(clock::monotonic_ns()), step));
         Ok(())
     }
 
-    /// For how many events one stands that began at `start_ns` by the monotonic clock.
+    /// Weight of an event that began at `start_ns`, by the monotonic clock.
     pub fn weight_at(&self, start_ns: i64) -> i32 {
         let Ok(changes) = self.0.read() else { return 1 };
         let step = changes.iter().rev().find(|(from_ns, _)| *from_ns <= start_ns).map_or(0, |(_, step)| *step);
@@ -59,25 +59,25 @@ impl Rates {
     }
 }
 
-/// How things stand, for whoever asks.
+/// Current state of sampling, for status queries.
 #[derive(Debug, Default)]
 pub struct Standing {
-    /// What was taken of a CPU in the last second, in thousandths, and one: 0 before anybody looked.
+    /// CPU time in the last second, in thousandths of one CPU, plus one; 0 before the first check.
     cpu_permille: AtomicU64,
-    /// One in 2^step is recorded.
+    /// Sampling factor: one in 2^step is recorded.
     pub step: AtomicU32,
-    /// Whether that is more than the limit with as little recorded as can be.
+    /// Whether the CPU time exceeds the limit at the last step.
     pub is_over: AtomicBool,
 }
 
 impl Standing {
-    /// What was taken of a CPU in the last second, in thousandths; none where nobody looks.
+    /// CPU time in the last second, in thousandths of one CPU; none before the first check.
     pub fn cpu_permille(&self) -> Option<u64> {
         self.cpu_permille.load(Relaxed).checked_sub(1)
     }
 }
 
-/// CPU time that was taken until a moment.
+/// CPU time up to a point in time.
 #[derive(Clone, Copy)]
 struct Reading {
     at: Instant,
@@ -90,7 +90,7 @@ impl Reading {
         Ok(Reading { at: Instant::now(), process_ns: clock::process_ns(), programs_ns: session.programs_ns()? })
     }
 
-    /// What was taken of a CPU since `before`.
+    /// CPU time since `before`, as a share of one CPU.
     fn share_since(&self, before: &Reading) -> f64 {
         let taken_ns =
             self.process_ns.saturating_sub(before.process_ns) + self.programs_ns.saturating_sub(before.programs_ns);
@@ -98,20 +98,20 @@ impl Reading {
     }
 }
 
-/// Which step to take.
+/// Choice of the step.
 #[derive(Debug, Clone)]
 struct Steps {
     now: u32,
-    /// The last shares that were taken since the step changed.
+    /// CPU shares at the last checks since the step changed.
     shares: VecDeque<f64>,
-    /// Looks in a row that left room.
+    /// Number of consecutive checks with room for a higher rate.
     calm: u32,
-    /// Looks since the step changed.
+    /// Number of checks since the step changed.
     within: u32,
     try_after: u32,
-    /// Twice as much is recorded to see whether that is too much.
+    /// Whether twice the rate is being tried.
     is_trying: bool,
-    /// The next look is at a time in which the step changed.
+    /// Whether the step changed in the interval of the next check.
     changed: bool,
 }
 
@@ -121,7 +121,7 @@ impl Steps {
         Steps { now: 0, shares, calm: 0, within: 0, try_after: TRY_AFTER, is_trying: false, changed: false }
     }
 
-    /// After a second in which `share` of a CPU was taken, of which `limit` may be.
+    /// Updates the step after a second with a CPU share of `share`, at a limit of `limit`.
     fn look(&mut self, share: f64, limit: f64) {
         if std::mem::take(&mut self.changed) {
             return;
@@ -135,7 +135,7 @@ impl Steps {
             if self.is_trying {
                 self.try_after = (self.try_after * 2).min(TRY_AFTER_MOST);
             }
-            // As many as it would take if the cost followed what is recorded.
+            // The number of steps that would suffice if the cost were proportional to the rate.
             let steps = (share.max(mean) / limit).log2().ceil().clamp(1.0, f64::from(LAST_STEP));
             return self.go_to((self.now + steps as u32).min(LAST_STEP));
         }
@@ -161,7 +161,7 @@ impl Steps {
     }
 }
 
-/// Sees to it that the limit is kept.
+/// Rate controller: keeps the CPU time within the limit.
 pub struct Governor<'a> {
     limit: f64,
     session: &'a Session<'a>,
@@ -175,7 +175,7 @@ pub struct Governor<'a> {
 }
 
 impl<'a> Governor<'a> {
-    /// Of a recording that begins now and may take `percent` of a CPU.
+    /// Starts the controller of a recording, with a limit of `percent` of one CPU.
     pub fn start(percent: f64, session: &'a Session<'a>, rates: Rates, standing: Arc<Standing>) -> Result<Self> {
         Ok(Governor {
             limit: percent / 100.0,
@@ -190,7 +190,7 @@ impl<'a> Governor<'a> {
         })
     }
 
-    /// To be called often: now and then it looks at the time that was taken, and records more or less from then on.
+    /// Checks the CPU time if a check is due, and adapts the rate. Must be called often.
     pub fn look(&mut self) -> Result<()> {
         if self.last.at.elapsed() < LOOK {
             return Ok(());
@@ -209,7 +209,7 @@ impl<'a> Governor<'a> {
             return Ok(());
         }
         if let Err(error) = self.change() {
-            // Nothing has changed for anybody; it is tried again.
+            // The rate has not changed; the next check tries again.
             self.steps.go_to(before);
             return Err(error);
         }
@@ -217,16 +217,16 @@ impl<'a> Governor<'a> {
         if self.greatest == 0 {
             let (percent, limit) = (share * 100.0, self.limit * 100.0);
             tell(&format!(
-                "iostrata: {percent:.1} % of a CPU is taken and --cpu-limit is {limit}: not all is recorded from now on, and \
-                 each row says for how many events it stands\n"
+                "iostrata: CPU usage is {percent:.1} % of one CPU and --cpu-limit is {limit}: the recording is sampled from now \
+                 on, and each row has a weight, the number of events that it represents\n"
             ));
         }
         self.greatest = self.greatest.max(self.steps.now);
         Ok(())
     }
 
-    /// Programs read what is told while it is written. So it is written word by word, each of which leaves something that holds: until
-    /// the last is written, and its moment has come, it is what it was.
+    /// Updates the sampling state, which programs read at any time. It is written one word at a time, and each intermediate state is
+    /// valid: until the last word is written and the change is due, the previous rate applies.
     fn change(&mut self) -> Result<()> {
         let at_ns = clock::monotonic_ns().cast_unsigned() + AHEAD_NS;
         let (session, told) = (self.session, &mut self.told_kernel);
@@ -242,7 +242,7 @@ impl<'a> Governor<'a> {
         })
     }
 
-    /// What the manifest says of it.
+    /// Summary for the manifest.
     pub fn summary(&self) -> Sampling {
         Sampling {
             cpu_limit_percent: self.limit * 100.0,
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn as_many_steps_as_it_takes_and_none_before_the_last_has_shown_what_it_does() {
         assert_eq!(steps(&[0.05, 0.1, 0.11, 0.15, 0.15, 0.15, 0.15]), [0, 0, 0, 1, 1, 1, 2]);
-        // Far too much does not wait for a second look.
+        // Far too high a share does not wait for a second check.
         assert_eq!(steps(&[0.35, 0.35, 0.25]), [2, 2, 4]);
         assert_eq!(steps(&[100.0, 100.0, 100.0]), [8, 8, 8]);
     }
@@ -284,16 +284,16 @@ mod tests {
         let calm = CALM_LOOKS as usize;
         let quiet = steps(&[vec![0.25; 2], vec![0.04; calm + 1]].concat());
         assert_eq!(quiet, [vec![2; calm + 1], vec![1; 2]].concat());
-        // Nothing to do at all: four times as much.
+        // Without any load: four times the rate.
         assert_eq!(steps(&[vec![0.9; 2], vec![0.001; calm]].concat())[1..], [vec![4; calm], vec![2]].concat());
-        // The quiet began anew in between.
+        // The quiet time was interrupted, and started again.
         let disturbed = [vec![0.25; 2], vec![0.04; calm - 1], vec![0.06], vec![0.04; calm - 1]].concat();
         assert_eq!(steps(&disturbed).last(), Some(&2));
     }
 
     #[test]
     fn where_looking_costs_most_of_it_more_is_tried_now_and_then() {
-        // 0.06 whatever is recorded, and 0.01 for all of it.
+        // 0.06 regardless of the rate, plus 0.01 for the full rate.
         let mut steps = Steps::new();
         let cost = |step: u32| 0.06 + 0.01 / f64::from(1 << step);
         [0.3, 0.3].iter().for_each(|share| steps.look(*share, 0.1));
@@ -302,7 +302,7 @@ mod tests {
             steps.look(cost(steps.now), 0.1);
         }
         assert_eq!(steps.now, 0);
-        // Where it is too much each try comes later.
+        // If twice the rate is too much, each try comes later.
         let mut steps = Steps::new();
         let cost = |step: u32| 0.06 + 0.06 / f64::from(1 << step);
         let mut tries = 0;
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(rates.weight_at(0), 1);
         let start = clock::monotonic_ns() + 1_000_000_000_000;
         for (at, step) in [(100, 3), (200, 1), (300, 0)] {
-            rates.change(start + at, step, || Ok(())).expect("nobody panicked");
+            rates.change(start + at, step, || Ok(())).expect("no panic");
         }
         assert!(rates.change(start + 400, 5, || Err(anyhow!("refused"))).is_err());
         assert_eq!([99, 100, 199, 200, 299, 300, 400].map(|at| rates.weight_at(start + at)), [1, 8, 8, 2, 2, 1, 1]);

@@ -1,4 +1,4 @@
-//! What filters select: what they say of devices before the recording, and what came of them after it.
+//! Filters: their settings for devices before the recording, and their results after it.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,13 +15,13 @@ use crate::options::Record;
 use crate::session::Session;
 use crate::sink::Totals;
 
-/// What classifies file systems, where devices are filtered.
+/// Returns the classification of file systems for a device filter.
 pub fn places(options: &Record, here: &Here) -> Option<Places> {
     let wanted = &options.filter.devices;
     (!wanted.is_empty()).then(|| Places::new(wanted, here.pid_namespace_level == 0))
 }
 
-/// What the device filter says of every disk, partition and mounted file system that there is.
+/// Settings of the device filter for all disks, partitions and mounted file systems.
 pub fn device_uses(wanted: &[Device], places: &mut Places) -> Vec<(i32, device_use)> {
     let mut uses = Vec::new();
     let use_of = |stands| if stands { device_use::DEVICE_HAS_FILES } else { device_use::DEVICE_LEFT_OUT };
@@ -39,8 +39,8 @@ pub fn device_uses(wanted: &[Device], places: &mut Places) -> Vec<(i32, device_u
     uses
 }
 
-/// The disks that disks and mounted file systems stand on, as far as the kernel's block layer does not tell: members of dm and md devices,
-/// and file systems without a device number of their own.
+/// Disks below disks and mounted file systems, as far as the kernel's block layer does not report them: members of dm and md devices, and
+/// file systems without a device number of their own.
 pub fn stands_on() -> Vec<(i32, Vec<i32>)> {
     let disks = devices::all();
     let with_members = |names: Vec<String>| -> Vec<i32> {
@@ -61,7 +61,7 @@ pub fn stands_on() -> Vec<(i32, Vec<i32>)> {
     stands
 }
 
-/// What is known when the recording begins.
+/// Results known at the start of the recording.
 pub fn at_start(options: &Record) -> Filtered {
     let by_owner = options.manifest_filters().by_owner();
     let disk = |device: &Device| FilteredDisk { name: device.name.clone(), dev: device.dev, ..FilteredDisk::default() };
@@ -69,7 +69,7 @@ pub fn at_start(options: &Record) -> Filtered {
     Filtered { disks, ..Filtered::default() }
 }
 
-/// What came of the filters. To be asked after detaching.
+/// Results of the filters. Call after detaching.
 pub fn at_end(
     options: &Record,
     manifest: &Manifest,
@@ -94,7 +94,7 @@ pub fn at_end(
     Ok(filtered)
 }
 
-/// The disk with number `dev`; none where the number is a partition's or a file system's.
+/// Disk with number `dev`; none for the number of a partition or file system.
 fn used_disk(dev: i32, since_ns: i64, manifest: &Manifest) -> Option<FilteredDisk> {
     let known = manifest.devices.iter().find(|device| device.dev == dev).map(|device| device.name.clone());
     let name = known.or_else(|| stack::whole_disk_with(dev))?;

@@ -1,4 +1,4 @@
-//! What a service manager is told (sd_notify(3)); nothing where none asks for it.
+//! Notifications to a service manager (sd_notify(3)), if there is one.
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use sd_notify::NotifyState;
 use crate::health::Health;
 use crate::sink::Totals;
 
-/// How often the manager is told how things stand.
+/// Interval between status notifications.
 const TELL: Duration = Duration::from_secs(10);
 
-/// The service manager, if there is one.
+/// Service manager, if there is one.
 pub struct Service {
-    /// How long it waits for a sign of life, where it does.
+    /// Watchdog timeout, if enabled.
     watchdog: Option<Duration>,
     alive: Option<Instant>,
     told: Option<Instant>,
 }
 
 impl Service {
-    /// The recording has begun.
+    /// Reports that the recording has begun.
     pub fn start() -> Service {
         tell(&[NotifyState::Ready]);
         Service { watchdog: sd_notify::watchdog_enabled(), alive: None, told: None }
     }
 
-    /// To be called often. The manager hears that the recorder lives while its rings are emptied; a disk that stands still is no
-    /// reason to start it anew, which would lose what waits.
+    /// Sends the notifications that are due. Must be called often. The watchdog is notified while the rings are drained. A
+    /// stalled disk is no reason for a restart, which would lose the waiting events.
     pub fn tick(&mut self, totals: &Totals, health: impl FnOnce() -> Health) {
         let due = |last: Option<Instant>, every: Duration| last.is_none_or(|last| last.elapsed() >= every);
         if let Some(patience) = self.watchdog
@@ -46,13 +46,13 @@ impl Service {
         }
     }
 
-    /// The recording is over; what is left is to write.
+    /// Reports that the recording has ended; only writing remains.
     pub fn stop(self) {
         tell(&[NotifyState::Stopping]);
     }
 }
 
-/// A manager that does not listen is no reason to end a recording.
+/// Sends a notification. An error does not end the recording.
 fn tell(states: &[NotifyState]) {
     let _ = sd_notify::notify(states);
 }

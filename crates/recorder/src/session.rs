@@ -1,4 +1,4 @@
-//! A loaded and attached set of kernel programs, with its maps.
+//! Loaded and attached BPF programs, with their maps.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -35,27 +35,27 @@ pub use gathering::{Gathering, is_run_by_recorder};
 use owners::OwnerTables;
 pub use words::{Words, words};
 
-/// What is set before the programs are loaded.
+/// Settings for loading the programs.
 #[derive(Clone, Default)]
 pub struct Settings {
-    /// The programs to load and attach, in this order.
+    /// Programs to load and attach, in this order.
     pub programs: Vec<String>,
-    /// Configuration of the kernel side.
+    /// Configuration of the BPF programs.
     pub config: types::config,
-    /// All rings together.
+    /// Total size of the rings.
     pub ring_bytes: u64,
-    /// With a device filter: what it says of disks, partitions and mounted file systems.
+    /// Device filter settings of disks, partitions and mounted file systems; empty without a device filter.
     pub devices: Vec<(i32, types::device_use)>,
-    /// With an owner filter: the disks that a disk or a file system stands on.
+    /// Disks below each disk or file system; empty without an owner filter.
     pub stands_on: Vec<(i32, Vec<i32>)>,
-    /// The machine's memory, by which the tables of dirty pages' owners are made; as small as can be where it is 0.
+    /// Size of the machine's memory, which determines the size of the page owner tables; minimum size if 0.
     pub machine_bytes: u64,
 }
 
-/// libbpf's last complaints, for the reason of a failure.
+/// Last messages of libbpf, used to explain a failure.
 static COMPLAINTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Keeps libbpf's messages instead of letting them onto the terminal.
+/// Captures libbpf's messages, so that they do not appear on the terminal.
 pub fn quiet_libbpf() {
     fn keep(_: PrintLevel, message: String) {
         if let Ok(mut complaints) = COMPLAINTS.lock() {
@@ -69,7 +69,7 @@ pub fn quiet_libbpf() {
     libbpf_rs::set_print(Some((PrintLevel::Warn, keep)));
 }
 
-/// Which program the kernel refused last, by libbpf's complaint `prog 'NAME': BPF program load failed: …`.
+/// Returns the program that the kernel refused last, from libbpf's message `prog 'NAME': BPF program load failed: …`.
 fn refused_program() -> Option<String> {
     let complaints = COMPLAINTS.lock().ok()?;
     let telling = complaints.iter().rev().find(|c| c.contains("BPF program load failed"))?;
@@ -82,46 +82,46 @@ fn clear_complaints() {
     }
 }
 
-/// A program that the kernel does not let us run.
+/// A program that the kernel refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
 pub struct Refusal {
-    /// The program.
+    /// Name of the program.
     pub program: String,
-    /// In one line.
+    /// Reason, in one line.
     pub why: String,
 }
 
-/// Moments at which it changes whether rows are made of requests that end.
+/// Times around a change of whether completed requests become rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
-    /// The last instant in which none are.
+    /// Just before rows begin.
     Opening,
-    /// They are.
+    /// Rows have begun.
     Open,
-    /// The last instant in which they are.
+    /// Just before rows end.
     Closing,
-    /// None are any more.
+    /// Rows have ended.
     Closed,
 }
 
 /// Loaded programs; detached when dropped.
 pub struct Session<'obj> {
     skeleton: IostrataSkel<'obj>,
-    /// In the order in which they were attached; whether each is needed until nothing begins any more.
+    /// In the order of attachment; whether each is needed until no operation can begin any more.
     links: Vec<(bool, Link)>,
     still_calling: StillCalling,
     rings: Vec<MapHandle>,
     fullness: Fullness,
 }
 
-/// Whether there are programs for layers of operations on files, and not only for requests.
+/// Whether there are programs for layers of file operations, and not only for requests.
 fn follow_files(programs: &[String]) -> bool {
     let has = |part: &str| programs.iter().any(|p| p.contains(part));
     has("sys_enter") || has("vfs_") || has("fs_fill")
 }
 
-/// Maps that only a filter or one layer's programs use: one entry is enough where there is none.
+/// Shrinks the maps that only a filter, or the programs of one layer, use, to one entry if these are absent.
 fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }: &Settings) -> Result<()> {
     let has = |part: &str| programs.iter().any(|p| p.contains(part));
     if config.filter_device == 0 {
@@ -195,12 +195,12 @@ fn open<'obj>(
     Ok(open)
 }
 
-/// The rings: one for each shard, and a second one for each where there are classes of both kinds.
+/// Rings: one for each shard, or two if there are frequent and rare classes.
 struct Rings {
     shards: u32,
     number: u32,
     bytes: u32,
-    /// Bits: the classes that have the second ones.
+    /// Bit set of the classes in the second rings.
     often_classes: u32,
 }
 
@@ -214,15 +214,15 @@ impl Rings {
     }
 }
 
-/// A ring's size is a power of two and at least a page.
+/// Size of a ring: a power of two of at least a page.
 fn ring_bytes(all_bytes: u64, rings: u32) -> u32 {
     let share = (all_bytes / u64::from(rings)).clamp(64 << 10, 1 << 30);
     1 << share.ilog2()
 }
 
 impl<'obj> Session<'obj> {
-    /// Loads the programs, makes the rings and attaches. What is seen from now on waits in the rings; of requests nothing is made
-    /// before [`Session::open`]. `before` is told when all is loaded and nothing attached.
+    /// Loads the programs, creates the rings and attaches. Events wait in the rings from then on; requests become rows only after
+    /// [`Session::open`]. `before` is called when all is loaded and nothing attached.
     pub fn start(
         object: &'obj mut MaybeUninit<OpenObject>,
         settings: &Settings,
@@ -259,7 +259,7 @@ impl<'obj> Session<'obj> {
         Ok(session)
     }
 
-    /// Those of what comes seldom first, so that they are emptied first.
+    /// Creates the rings, those of rare classes first, so that they are drained first.
     fn make_rings(&mut self, &Rings { number, bytes, .. }: &Rings) -> Result<()> {
         let options =
             bpf_map_create_opts { sz: size_of::<bpf_map_create_opts>() as _, ..bpf_map_create_opts::default() };
@@ -290,7 +290,8 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// From now on requests that end become rows. `at` is told right before and after. All is attached by then, which takes long.
+    /// Begins the rows of completed requests. `at` is called right before and after. Everything is attached by then, because attaching is
+    /// slow.
     pub fn open(&mut self, at: &mut dyn FnMut(Edge)) -> Result<()> {
         at(Edge::Opening);
         self.set_opened_ns(u64::try_from(clock::monotonic_ns())?)?;
@@ -298,7 +299,7 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// Requests that end become no rows any more. `at` is told right before and after.
+    /// Ends the rows of completed requests. `at` is called right before and after.
     pub fn close(&mut self, at: &mut dyn FnMut(Edge)) -> Result<()> {
         at(Edge::Closing);
         self.set_opened_ns(0)?;
@@ -306,7 +307,7 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// Since when requests that end become rows; 0 where they do not.
+    /// Time since which completed requests become rows; 0 if they do not.
     pub fn opened_ns(&self) -> u64 {
         self.skeleton.maps.bss_data.as_ref().map_or(0, |data| data.opened_ns)
     }
@@ -317,23 +318,23 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// Detaches everything. What is in the rings stays there.
+    /// Detaches everything. The records in the rings remain.
     pub fn detach(&mut self) {
-        // First what begins operations: one whose return nobody is there to see would pass for one that was missed. And what makes rows of
-        // calls: one that waits for a CPU when nobody looks any more would seem not to have waited.
+        // First the programs at the start of operations: with no program at the return, an operation would count as missed. The programs
+        // that emit the rows of calls too: a call that waits for a CPU after the run-queue programs are detached would have no wait.
         self.links.retain(|(is_last, _)| *is_last);
         self.links.clear();
     }
 
-    /// The rings, for a drain thread.
+    /// Rings, for a drain thread.
     pub fn rings(&self) -> Result<Vec<MapHandle>> {
         self.rings.iter().map(|ring| MapHandle::try_from(ring).map_err(Into::into)).collect()
     }
 
-    /// Adds processes, by their ids in the initial namespace and start times, to the recorded trees.
+    /// Adds processes, by ids in the initial namespace and start times, to the recorded trees.
     pub fn add_to_tree(&self, processes: &[(u32, u64)]) -> Result<()> {
         for (pid, start_ns) in processes {
-            // A start time of 0: whatever frees this process id next is this process.
+            // With a start time of 0 (unknown), the next process freed with this id is assumed to be this one.
             let known = self.skeleton.maps.tree.lookup(&pid.to_ne_bytes(), MapFlags::ANY)?.is_some();
             if !known {
                 self.skeleton.maps.tree.update(&pid.to_ne_bytes(), &start_ns.to_ne_bytes(), MapFlags::ANY)?;
@@ -342,12 +343,13 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    /// The map of what the device filter says, for whoever classifies file systems as they appear.
+    /// Map of the device filter, for the classification of new file systems.
     pub fn devices(&self) -> Result<MapHandle> {
         Ok(MapHandle::try_from(&self.skeleton.maps.devices)?)
     }
 
-    /// Disks and file systems that the selected processes used, and since when by the monotonic clock; whether there was room for all.
+    /// Disks and file systems that the selected processes used, with the time of first use by the monotonic clock; and whether the map had
+    /// space for all.
     pub fn used_devices(&self) -> Result<(Vec<(i32, i64)>, bool)> {
         let map = &self.skeleton.maps.used_devices;
         let mut used = Vec::new();
@@ -361,7 +363,7 @@ impl<'obj> Session<'obj> {
         Ok((used, has_room))
     }
 
-    /// What an owner filter left out of a disk's requests.
+    /// I/O of a disk that an owner filter excluded.
     pub fn left_out(&self, dev: i32) -> Result<types::left_out_io> {
         let mut sum = types::left_out_io::default();
         for left_out in percpu::<types::left_out_io>(&self.skeleton.maps.left_out, &dev.to_ne_bytes())? {
@@ -371,13 +373,13 @@ impl<'obj> Session<'obj> {
         Ok(sum)
     }
 
-    /// From when how much is recorded.
+    /// Sets the sampling rate and its start.
     pub fn set_sampling(&self, sampling: &types::sampling) -> Result<()> {
         let map = &self.skeleton.maps.sampling;
-        map.update(&0u32.to_ne_bytes(), bytes_of(sampling), MapFlags::ANY).context("cannot set what is recorded")
+        map.update(&0u32.to_ne_bytes(), bytes_of(sampling), MapFlags::ANY).context("cannot set the sampling rate")
     }
 
-    /// CPU time that the programs have taken, as far as they time themselves: from a sample of their runs.
+    /// CPU time of the programs, estimated from a sample of their runs that they time themselves.
     pub fn programs_ns(&self) -> Result<u64> {
         let timed_ns: u64 = percpu::<u64>(&self.skeleton.maps.timed_ns, &0u32.to_ne_bytes())?.iter().sum();
         Ok(timed_ns * u64::from(types::timing::TIMED_ONE_IN.0))
@@ -392,7 +394,7 @@ impl<'obj> Session<'obj> {
         Ok(sum)
     }
 
-    /// Calls that have no row, by why. To be asked after detaching.
+    /// Calls without a row, by kind. Call after detaching.
     pub fn unseen(&self, words: &Words, kernel: &dyn KernelFacts) -> Result<Unseen> {
         let maps = &self.skeleton.maps;
         let mut unseen = Unseen::default();
@@ -417,26 +419,25 @@ impl<'obj> Session<'obj> {
         Ok(unseen)
     }
 
-    /// Processes that serve a FUSE file system, by id and start. To be asked at the end.
+    /// Processes that serve a FUSE file system, by id and start time. Call at the end.
     pub fn servers(&self) -> Vec<types::server> {
         self.skeleton.maps.servers.keys().filter_map(|key| read_record::<types::server>(&key)).collect()
     }
 
-    /// Looks how full those bounded tables are whose entries come and go, if it was long ago. To be called often.
+    /// Checks the usage of the bounded tables with temporary entries, if a check is due. Must be called often.
     pub fn look_at_tables(&self) {
         if self.fullness.is_due() {
             self.fullness.look(self.skeleton.object().maps().filter(|map| map.map_type() == MapType::Hash));
         }
     }
 
-    /// How full the bounded tables were. To be asked before detaching.
+    /// Usage of the bounded tables. Call before detaching.
     pub fn tables(&self) -> Vec<MapUse> {
         self.fullness.look(self.skeleton.object().maps());
         self.fullness.uses()
     }
 
-    /// Programs that the kernel skipped because they were already running on that CPU, and how often. To be asked
-    /// before detaching.
+    /// Programs that the kernel skipped because they were already running on that CPU, with the number of skips. Call before detaching.
     pub fn skipped(&self) -> Vec<(String, u64)> {
         let loaded = self.skeleton.object().progs().filter(|program| program.autoload());
         let counts = loaded.filter_map(|program| {
@@ -447,7 +448,7 @@ impl<'obj> Session<'obj> {
     }
 }
 
-/// What a map has under `key`, by CPU.
+/// Values of a map under `key`, by CPU.
 fn percpu<T: Record>(map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
     let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
     values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
@@ -462,15 +463,15 @@ fn add_own(sum: &mut types::own_io, more: &types::own_io) {
     sum.discard_bytes += more.discard_bytes;
 }
 
-/// What the kernel tells of an object of ours by `name` (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which it does without
-/// any privilege.
+/// Value of `name` in the fdinfo of a BPF object (`bpf_prog_show_fdinfo()`, `bpf_map_show_fdinfo()`), which is readable without
+/// privileges.
 fn told_by_kernel(object: BorrowedFd, name: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", object.as_raw_fd())).ok()?;
     let (_, value) = text.lines().filter_map(|line| line.split_once(':')).find(|(of, _)| *of == name)?;
     value.trim().parse().ok()
 }
 
-/// Loads and attaches `programs` for a moment; why not, where it does not work.
+/// Loads and attaches `programs` briefly; returns the reason if that fails.
 pub fn try_out(programs: &[String]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();

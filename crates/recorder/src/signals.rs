@@ -1,4 +1,4 @@
-//! What a recording is told from outside.
+//! Requests to a running recording: signals and status queries.
 
 use std::os::unix::net::UnixStream;
 
@@ -7,16 +7,16 @@ use crossbeam_channel::{Receiver, Sender};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
-/// What a recording is told.
+/// A request to a running recording.
 #[derive(Debug)]
 pub enum Told {
-    /// To end, and why.
+    /// Stop, with the reason.
     Stop(&'static str),
-    /// To close the open parts, so that what was recorded until now is in finished ones.
+    /// Close the open parts, so that everything recorded so far is in finished ones.
     Rotate,
-    /// To say how it is on standard error.
+    /// Print the status on standard error.
     Status,
-    /// To say it to somebody who has asked.
+    /// Send the status to a client.
     Asked(UnixStream),
 }
 
@@ -29,18 +29,18 @@ fn meaning(signal: i32) -> Told {
     }
 }
 
-/// Signals that wait to be read.
+/// Caught signals that have not been read yet.
 pub struct Caught(Signals);
 
-/// Keeps signals from ending the process. What they mean waits until it is listened to.
+/// Keeps signals from ending the process. They wait until [`Caught::listen`].
 pub fn catch() -> Result<Caught> {
-    // A part that reaches the limit of file sizes (`ulimit -f`) is a write that fails, not the end. Handled and not ignored: the
-    // command inherits what is ignored.
+    // A part that reaches the file size limit (`ulimit -f`) must be a failed write, not the end. SIGXFSZ is handled and not
+    // ignored, because the command would inherit an ignored signal.
     Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXFSZ]).map(Caught).context("cannot listen for signals")
 }
 
 impl Caught {
-    /// What the signals tell, as they come, and what is sent to the first.
+    /// Receives the requests from signals, and those sent to the returned sender.
     pub fn listen(self) -> Result<(Sender<Told>, Receiver<Told>)> {
         let Caught(mut signals) = self;
         let (send, receive) = crossbeam_channel::unbounded();

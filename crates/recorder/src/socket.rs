@@ -1,5 +1,5 @@
-//! The socket by which others learn how a recording is. Not in the capture's directory: connecting to it there would wait for a
-//! disk that stands still, which is when one asks.
+//! Socket for status queries of a recording. It is not in the capture's directory: a connection there would wait for a stalled disk, which is
+//! when a status is needed.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -16,51 +16,51 @@ use crate::health::Health;
 use crate::privilege::{self, Invoker};
 use crate::signals::Told;
 
-/// Where the sockets of recordings are, for who may write there; below XDG_RUNTIME_DIR for others.
+/// Directory of the sockets, for users who may write there; below XDG_RUNTIME_DIR for others.
 const FOLDER: &str = "/run/iostrata";
 
-/// How long whoever asks may take to read the answer, which fits into the socket's buffer.
+/// Time for a client to read the answer, which fits into the socket's buffer.
 const READING: Duration = Duration::from_millis(100);
 
-/// How long an answer may take.
+/// Time limit of an answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// More than any answer has.
+/// Maximum size of an answer.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// The places for the sockets of recordings, the best first.
+/// Directories of the sockets, the preferred one first.
 fn folders() -> Vec<PathBuf> {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(|own| Path::new(&own).join("iostrata"));
     std::iter::once(FOLDER.into()).chain(own).collect()
 }
 
-/// The name of the socket for the capture in `directory`, however that is called.
+/// Name of the socket for the capture in `directory`, independent of the directory's path.
 fn name(directory: &Dir) -> Result<String> {
     let id = directory.id()?;
     Ok(format!("{:x}-{:x}", id.dev, id.ino))
 }
 
-/// A socket; gone when dropped, where that is allowed by then. One that is left is not listened to, and says so.
+/// A socket; removed when dropped, if that is still permitted. A connection to a leftover socket is refused.
 pub struct Socket {
     path: PathBuf,
     listener: UnixListener,
 }
 
 impl Socket {
-    /// Makes the one for the capture in `directory`, for `owner` and their group. Whoever asks for this holds the capture's lock.
+    /// Creates the socket for the capture in `directory`, for `owner` and their group. The caller must hold the capture's lock.
     pub fn make(directory: &Dir, owner: Option<Invoker>) -> Result<Socket> {
         let name = name(directory)?;
-        // A folder of the user's own is one that they may change meanwhile.
+        // A directory of the user's own may be changed by that user meanwhile.
         let by = |folder: &Path| owner.filter(|_| folder != Path::new(FOLDER));
         let bound = |folder: PathBuf| privilege::acting_as(by(&folder), || bind(&folder, &name, owner));
         let mut outcomes = folders().into_iter().map(bound);
-        let first = outcomes.next().unwrap_or_else(|| bail!("there is no place for a socket"));
+        let first = outcomes.next().unwrap_or_else(|| bail!("there is no directory for the status socket"));
         first.or_else(|error| outcomes.find_map(Result::ok).ok_or(error))
     }
 
-    /// Tells each connection to `teller`.
+    /// Sends each connection to `teller`.
     pub fn listen(&self, teller: Sender<Told>) -> Result<()> {
-        let listener = self.listener.try_clone().context("cannot listen for who asks")?;
+        let listener = self.listener.try_clone().context("cannot listen for status queries")?;
         let listen = move || {
             for stream in listener.incoming() {
                 if stream.is_ok_and(|stream| teller.send(Told::Asked(stream)).is_err()) {
@@ -74,19 +74,19 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    #[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
+    #[expect(clippy::disallowed_methods, reason = "sockets are in a directory of root or of the user")]
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
+#[expect(clippy::disallowed_methods, reason = "sockets are in a directory of root or of the user")]
 fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
     let path = folder.join(name);
     let make = || {
         fs::DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
         remove_deserted(folder)?;
-        // It gets its name when it is listened to, so that nobody takes it for a deserted one.
+        // It is renamed only when it listens, so that no other recorder removes it as a leftover.
         let unnamed = folder.join(format!(".{}-{name}", std::process::id()));
         let _ = fs::remove_file(&unnamed);
         let listener = UnixListener::bind(&unnamed)?;
@@ -99,9 +99,8 @@ fn bind(folder: &Path, name: &str, owner: Option<Invoker>) -> Result<Socket> {
     Ok(Socket { path, listener })
 }
 
-/// Removes the sockets in `folder` that nobody listens to any more: of recorders that were killed, or that were not allowed to remove theirs by
-/// the time they ended.
-#[expect(clippy::disallowed_methods, reason = "sockets are in a folder of root's, or of the user's own")]
+/// Removes the sockets in `folder` without a listener: those of recorders that were killed, or that were no longer permitted to remove them.
+#[expect(clippy::disallowed_methods, reason = "sockets are in a directory of root or of the user")]
 fn remove_deserted(folder: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -115,17 +114,17 @@ fn remove_deserted(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Answers whoever asks. That they are gone, or do not read, is their affair.
+/// Answers a client. Errors, such as a closed connection, are ignored.
 pub fn answer(mut asked: UnixStream, health: &Health) {
     if let Ok(text) = serde_json::to_vec(health) {
         let _ = asked.set_write_timeout(Some(READING)).and_then(|()| asked.write_all(&text));
     }
 }
 
-/// How the recording into `directory` is; none where nothing records into it.
+/// Queries the health of the recording into `directory`; none if there is no recorder.
 ///
 /// # Errors
-/// Where the recorder does not answer, or may not be asked.
+/// If the recorder does not answer, or may not be queried.
 pub fn ask(directory: &Dir) -> Result<Option<Health>> {
     let name = name(directory)?;
     let directory = directory.path();
@@ -141,8 +140,8 @@ pub fn ask(directory: &Dir) -> Result<Option<Health>> {
         }
         Err(e) => return Err(e).with_context(|| format!("{}: cannot read the answer", directory.display())),
     }
-    let health =
-        serde_json::from_slice(&text).with_context(|| format!("{}: the answer is no status", directory.display()))?;
+    let health = serde_json::from_slice(&text)
+        .with_context(|| format!("{}: the answer is not a status", directory.display()))?;
     Ok(Some(health))
 }
 
@@ -150,6 +149,6 @@ fn connect(path: &Path) -> Result<Option<UnixStream>> {
     match UnixStream::connect(path) {
         Ok(stream) => Ok(Some(stream)),
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
-        Err(e) => Err(e).with_context(|| format!("cannot ask the recorder at {}", path.display())),
+        Err(e) => Err(e).with_context(|| format!("cannot query the recorder at {}", path.display())),
     }
 }

@@ -1,4 +1,4 @@
-//! `iostrata status`: how a recording is, asked from outside.
+//! `iostrata status`: status of a recording, queried by another process.
 
 use std::path::Path;
 
@@ -12,16 +12,16 @@ use iostrata_capture::segment::segments;
 use crate::health::Health;
 use crate::socket;
 
-/// The recording goes on, but something is wrong with it.
+/// Exit code of a recording with problems.
 const ILL: u8 = 3;
 
-/// Nothing is being recorded.
+/// Exit code if nothing is being recorded.
 const OVER: u8 = 4;
 
-/// What there is to say of the capture in `directory`, and the exit code.
+/// Status text of the capture in `directory`, and the exit code.
 ///
 /// # Errors
-/// Where it is no capture, or its recorder does not answer.
+/// If it is not a capture, or its recorder does not answer.
 pub fn run(directory: &Path, json: bool) -> Result<(String, u8)> {
     let directory = Dir::open(directory)?;
     match socket::ask(&directory)? {
@@ -44,12 +44,13 @@ fn over(directory: &Dir) -> Result<String> {
         State::Complete => format!(
             "the recording ended at {} ({})",
             manifest.stopped_at.as_deref().unwrap_or("an unknown time"),
-            manifest.stop_reason.as_deref().unwrap_or("unknown why")
+            manifest.stop_reason.as_deref().unwrap_or("unknown reason")
         ),
-        State::Recovered => "the recording was cut off, and recovered".to_owned(),
-        State::Recording if Lock::is_taken(&newest) => "the recorder is about to begin or to end".to_owned(),
+        State::Recovered => "the recording was interrupted and recovered".to_owned(),
+        State::Recording if Lock::is_taken(&newest) => "the recorder is starting or stopping".to_owned(),
         State::Recording => {
-            "the recording was cut off: `record --resume` goes on, `iostrata-analyze recover` makes it whole".to_owned()
+            "the recording was interrupted: continue with `record --resume`, repair with `iostrata-analyze recover`"
+                .to_owned()
         }
     };
     Ok(format!("{}: not being recorded: {how}\n", newest.path().display()))

@@ -1,7 +1,7 @@
-//! Requests that nobody saw complete, at the stop: those that must be over become rows without a duration.
+//! Requests without a completion event at the stop. Those that must have completed become rows without a duration.
 //!
-//! A kernel may not run the programs at an end (docs/explanation/architecture.md). What was issued is known all the same, and a disk that has no
-//! request under way has done all that was asked of it.
+//! A kernel may skip the programs at a completion (docs/explanation/architecture.md). The issue of the request is known nevertheless, and a disk
+//! without a request in flight has completed all its requests.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,60 +15,60 @@ use crate::bpf::types;
 use crate::clock;
 use crate::host::devices;
 
-/// A missing value in a record (`bpf/events.h`).
+/// Missing value in a record (`bpf/events.h`).
 const MISSING: i64 = i64::MIN;
 
-/// How long a request may take of which the kernel keeps no count.
+/// Maximum duration of a request that the kernel does not count.
 const LONGEST_UNCOUNTED_NS: u64 = 10_000_000_000;
 
-/// The kernel takes a request off the count of those under way before its completion runs in a softirq.
+/// The kernel removes a request from the in-flight count before its completion runs in a softirq.
 pub const COMPLETING: Duration = Duration::from_millis(5);
 
-/// A disk that had no request under way.
+/// A disk without a request in flight.
 #[derive(Debug, Clone, Copy)]
 pub struct Idle {
-    /// The disk.
+    /// Device number of the disk.
     pub dev: i32,
-    /// By the monotonic clock: what was issued before had completed.
+    /// Time by the monotonic clock: everything issued before it had completed.
     pub at_ns: u64,
 }
 
-/// The disks that have no request under way now. To be asked [`COMPLETING`] before detaching.
+/// Disks without a request in flight. Call at least [`COMPLETING`] before detaching.
 pub fn idle_disks(disks: &[Device]) -> Vec<Idle> {
     let at_ns = u64::try_from(clock::monotonic_ns()).unwrap_or(0);
     let idle = disks.iter().filter(|disk| devices::is_idle(&disk.name));
     idle.map(|disk| Idle { dev: disk.dev, at_ns }).collect()
 }
 
-/// What is left of the kernel side's tables.
+/// Remaining entries of the BPF maps.
 pub struct Left {
-    /// Requests and bios that were not seen to end, each with its parts where it has several.
+    /// Requests and bios without a completion event, with the parts of those that have several.
     pub requests: Vec<(types::inflight_request, Option<types::part_list>)>,
     /// Bios of flushes without data, which have no other entry.
     pub flushes: Vec<types::queued_bio>,
 }
 
-/// What became of it.
+/// Outcome of the remaining entries.
 #[derive(Default)]
 pub struct Settled {
-    /// Of those that are over, as they would lie in a ring.
+    /// Completed requests, as records in the format of the rings.
     pub rows: Vec<types::block_event_parts>,
-    /// How many these are.
+    /// Number of these rows.
     pub ended: u64,
-    /// How many parts the rows have beside their owners'.
+    /// Number of the rows' parts that are not their owners'.
     pub shares: u64,
-    /// Of those that are over and the recorder's own, by disk.
+    /// Completed requests of the recorder itself, by disk.
     pub own: FxHashMap<i32, types::own_io>,
-    /// How many may be over or under way.
+    /// Number of requests that may be completed or in flight.
     pub unknown: u64,
-    /// What these carry.
+    /// I/O of these requests.
     pub unknown_io: Amounts,
-    /// By disk: bytes of requests under way that were moved already. The kernel counts them as they are moved, which for a write in a flush
-    /// sequence is before the last flush, and the request when it ends.
+    /// Bytes already moved by requests in flight, by disk. The kernel counts bytes as they are moved, which for a write in a flush sequence is
+    /// before the last flush, and counts the request at its end.
     pub moved: FxHashMap<i32, DeviceCounters>,
 }
 
-/// Finds out which requests are over. `direction` tells that of an operation by its number.
+/// Determines which requests have completed. `direction` returns the direction of an operation code.
 pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direction>) -> Settled {
     let mut settled = Settled::default();
     for (request, parts) in &left.requests {
@@ -83,7 +83,7 @@ pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direc
             (Fate::Over, false) => settled.add_row(request, parts.as_ref()),
         }
     }
-    // As long as a device still flushes, whoever waits for that does too.
+    // While a device still flushes, every request that waits for that flush is in flight too.
     let flushing: HashSet<u32> =
         left.requests.iter().map(|(request, _)| request).filter(|r| is_device_flush(r)).map(dev_of).collect();
     for bio in left.flushes.iter().filter(|bio| !flushing.contains(&bio.from.origin.dev)) {
@@ -97,7 +97,7 @@ pub fn settle(left: &Left, idle: &[Idle], direction: impl Fn(u8) -> Option<Direc
 enum Fate {
     Over,
     UnderWay,
-    /// Its disk does not say whether it is idle.
+    /// The disk does not show whether it is idle.
     Unknown,
 }
 
@@ -122,11 +122,11 @@ fn fate(request: &types::inflight_request, idle: &[Idle]) -> Fate {
     if was_idle_after(dev_of(request), began_ns.saturating_add(LONGEST_UNCOUNTED_NS), idle) {
         return Fate::Over;
     }
-    // The kernel counts no device flush, on whatever disk; what it carries is in nobody's sums.
+    // The kernel counts device flushes on no disk, and their I/O is in no sum.
     if is_device_flush(request) { Fate::UnderWay } else { Fate::Unknown }
 }
 
-/// The request that a flush without data was.
+/// Builds the request of a flush without data.
 fn flush(bio: &types::queued_bio) -> types::inflight_request {
     types::inflight_request {
         queue_ns: bio.queue_ns,
@@ -139,7 +139,7 @@ fn flush(bio: &types::queued_bio) -> types::inflight_request {
 }
 
 impl Settled {
-    /// What of the recorder's own I/O was `seen` on a disk, with what was not seen to end.
+    /// The recorder's own I/O on a disk: `seen` plus the requests without a completion event.
     pub fn with_own(&self, dev: i32, seen: types::own_io) -> types::own_io {
         let unseen = self.own.get(&dev).copied().unwrap_or_default();
         types::own_io {
@@ -180,7 +180,7 @@ impl Settled {
         }
     }
 
-    /// The record of a request that is over, with all of its bytes, as `fill_block_event()` makes it.
+    /// Adds the record of a completed request, with all of its bytes, in the form of `fill_block_event()`.
     fn add_row(&mut self, request: &types::inflight_request, parts: Option<&types::part_list>) {
         let first_ns = if request.insert_ns != 0 { request.insert_ns } else { request.issue_ns };
         let between = |from: u64, until: u64| {

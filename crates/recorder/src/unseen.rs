@@ -1,4 +1,4 @@
-//! Calls that were seen and have no row: what the kernel side counted of them, and what that leaves under way at the stop.
+//! Calls without a row: the counts of the BPF programs, and the resulting number of calls in flight at the stop.
 
 use iostrata_capture::TableId;
 use iostrata_capture::ledger::{Account, Amounts, Books, Followed, FollowedKind};
@@ -7,15 +7,15 @@ use iostrata_capture::unseen::{UnseenKind, WithoutRow};
 
 use crate::bpf::types;
 
-/// More than this no call moves (MAX_RW_COUNT in include/linux/fs.h).
+/// Maximum number of bytes of a call (MAX_RW_COUNT in include/linux/fs.h).
 const MOST_BYTES: u64 = 0x7fff_f000;
 
-/// What the kernel side counted, over all CPUs.
+/// Counts of the BPF programs, over all CPUs.
 #[derive(Debug, Clone, Default)]
 pub struct Unseen {
-    /// By `enum unseen_kind`.
+    /// Calls by kind (`enum unseen_kind`).
     pub calls: Vec<(UnseenKind, types::unseen_calls)>,
-    /// By name: requests of io_uring of which nobody knows what they moved.
+    /// io_uring requests with unknown I/O, by name of the operation.
     pub unknown_opcodes: Vec<(String, u64)>,
 }
 
@@ -28,9 +28,9 @@ fn amounts(calls: &types::unseen_calls) -> Amounts {
     }
 }
 
-/// What a call carries at most that asks for so much; nothing where it moves no data.
+/// Maximum I/O of a call that requests `requested_bytes`; zero if it moves no data.
 pub fn at_most(direction: Option<Direction>, requested_bytes: i64) -> Amounts {
-    // A missing value: nobody knows for how much.
+    // A missing value: the size is unknown.
     let bytes = if requested_bytes == i64::MIN {
         MOST_BYTES
     } else {
@@ -39,9 +39,9 @@ pub fn at_most(direction: Option<Direction>, requested_bytes: i64) -> Amounts {
     Amounts::of(direction, bytes)
 }
 
-/// What was begun and had not ended when `accounts` were read: operations, with what they carry at most.
+/// Number of operations in flight when `accounts` were read, with their maximum I/O.
 fn under_way(accounts: &[types::account]) -> (u64, Amounts) {
-    // By CPU an operation ends elsewhere than it began; the sums are what counts.
+    // An operation may end on another CPU than the one it began on, so only the sums are valid.
     let left = |begun: fn(&types::account) -> u64, ended: fn(&types::account) -> u64| {
         let sum = |of: fn(&types::account) -> u64| accounts.iter().map(of).fold(0u64, u64::saturating_add);
         sum(begun).saturating_sub(sum(ended))
@@ -54,14 +54,14 @@ fn under_way(accounts: &[types::account]) -> (u64, Amounts) {
     (left(|a| a.async_begun, |a| a.async_ended), io)
 }
 
-/// What was in the tables of operations under way when nothing was attached any more.
+/// Content of the in-flight tables after everything was detached.
 #[derive(Debug, Clone, Default)]
 pub struct InTables {
-    /// System calls.
+    /// Number of system calls.
     pub calls: u64,
-    /// What these carry at most.
+    /// Maximum I/O of these calls.
     pub calls_io: Amounts,
-    /// Operations of aio and io_uring.
+    /// Number of operations of aio and io_uring.
     pub asyncs: u64,
 }
 
@@ -74,7 +74,7 @@ fn followed(accounts: &[types::account], left: &InTables) -> Vec<Followed> {
     ]
 }
 
-/// Puts down in `books` which calls have no row. `accounts` are those of system calls by CPU, read when nothing is attached any more.
+/// Adds the calls without a row to `books`. `accounts` are the system call accounts by CPU, read after everything was detached.
 pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
     books.followed = followed(accounts, in_tables);
     books.incomplete.unfinished_calls = in_tables.calls;
@@ -82,7 +82,7 @@ pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in
     let overflows = accounts.iter().map(|account| account.uring_overflows).fold(0u64, u64::saturating_add);
     let mut kinds = unseen.calls;
     for (_, calls) in kinds.iter_mut().filter(|(kind, _)| *kind == UnseenKind::UringNotTold) {
-        // Of what is left, those are over whose completion is known to have found no room. Which of them they were is not.
+        // Of the remaining requests, those with a known completion queue overflow have completed. Which ones is unknown.
         let over = overflows.saturating_sub(calls.ops).min(left);
         if over > 0 {
             lose(books, over, &left_io);
@@ -111,7 +111,7 @@ pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in
     books.without_row = known.chain(unknown).collect();
 }
 
-/// Counts calls as lost that were not counted as seen before. On which CPU they ended nobody knows.
+/// Counts calls as lost that were not counted as seen before. The CPU on which they ended is unknown.
 fn lose(books: &mut Books, calls: u64, io: &Amounts) {
     let class = TableId::Syscall.name();
     if !books.accounts.iter().any(|account| account.class == class && account.cpu == 0) {

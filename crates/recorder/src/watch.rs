@@ -1,4 +1,4 @@
-//! The main thread while the recording goes on: the duration, the command, what it is told, the progress line.
+//! Main loop during the recording: the duration, the command, requests, and the progress line.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -23,41 +23,42 @@ use crate::signals::Told;
 use crate::sink::Totals;
 use crate::socket;
 
-/// How often the main thread looks at the duration and the progress line.
+/// Interval at which the main thread checks the duration and updates the progress line.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the last requests of a command may take to complete.
+/// Time for the last requests of a command to complete.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 
-/// A command that is told to end has this long before it is left behind.
+/// Time for a terminated command to end before it is abandoned.
 const COMMAND_GRACE: Duration = Duration::from_secs(5);
 
 /// Waits for the end of a recording.
 pub struct Watch<'a> {
-    /// What was asked for.
+    /// Options of the recording.
     pub options: &'a Record,
-    /// Whose last requests are waited for.
+    /// Disks with I/O to wait for at the end.
     pub disks: &'a [Device],
-    /// What comes from outside.
+    /// Requests from signals and clients.
     pub told: &'a Receiver<Told>,
-    /// What the other threads have done.
+    /// Totals of the other threads.
     pub totals: &'a Totals,
-    /// The kernel side.
+    /// The BPF programs.
     pub session: &'a Session<'a>,
-    /// What was seen and lost.
+    /// Losses in the recorder.
     pub losses: &'a Losses,
-    /// Keeps to the limit of CPU time, where there is one.
+    /// Rate controller, with `--cpu-limit`.
     pub governor: Option<Governor<'a>>,
-    /// Told how things stand.
+    /// Service manager, which receives the status.
     pub service: &'a mut Service,
-    /// The capture's id.
+    /// Id of the capture.
     pub capture_id: &'a str,
-    /// When everything was attached.
+    /// Time at which everything was attached.
     pub started: Instant,
 }
 
 impl Watch<'_> {
-    /// Waits for the first of: a signal, the duration's end, the command's end. Why it ended, and how the command did.
+    /// Waits for the first of: a signal, the end of the duration, the end of the command. Returns the reason and the
+    /// command's exit status.
     pub fn until_end(&mut self, mut child: Option<Child>) -> Result<(String, Option<ExitStatus>)> {
         let mut progress = Progress::start(self.options.live.is_some());
         let (reason, status) = loop {
@@ -68,7 +69,7 @@ impl Watch<'_> {
             }
             let left = self.options.duration.map(|duration| duration.saturating_sub(self.started.elapsed()));
             if left == Some(Duration::ZERO) {
-                break ("the duration is over".to_owned(), None);
+                break ("--duration elapsed".to_owned(), None);
             }
             if let Some(why) = self.pass(left.unwrap_or(TICK).min(TICK))? {
                 break (why.to_owned(), None);
@@ -89,7 +90,7 @@ impl Watch<'_> {
         Ok((reason, status))
     }
 
-    /// Lets `time` pass, or less where something is told, and does as told. Why the recording is to end, if it is.
+    /// Waits for `time`, or until a request arrives, and handles it. Returns the reason if the request is to stop.
     fn pass(&mut self, time: Duration) -> Result<Option<&'static str>> {
         match self.told.recv_timeout(time) {
             Ok(Told::Stop(why)) => return Ok(Some(why)),
@@ -106,12 +107,12 @@ impl Watch<'_> {
         Ok(Health::take(self.capture_id, self.started, self.totals, &books))
     }
 
-    /// The kernel side's accounts, after everyone has looked who is to look often.
+    /// Returns the accounts of the BPF programs, after all periodic checks.
     fn look(&mut self) -> Result<Accounts> {
         let accounts = self.session.accounts()?;
         self.session.look_at_tables();
         if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
-            tell(&format!("iostrata: {error:#}; what is recorded under --cpu-limit stays as it is\n"));
+            tell(&format!("iostrata: {error:#}; the sampling rate of --cpu-limit stays unchanged\n"));
         }
         let (losses, totals) = (self.losses, self.totals);
         let health = || Health::take(self.capture_id, self.started, totals, &books_until_now(&accounts, losses));
@@ -119,7 +120,8 @@ impl Watch<'_> {
         Ok(accounts)
     }
 
-    /// Goes on after the command's end until what it wrote has been written back, a signal, or the end of patience.
+    /// Continues after the end of the command until its dirty pages are written back, a signal arrives, or the time
+    /// limit is reached.
     fn until_written_back(&mut self) -> Result<String> {
         let ended = Instant::now();
         let mut said = false;
@@ -131,13 +133,13 @@ impl Watch<'_> {
             }
             let longest = self.options.writeback_wait;
             if ended.elapsed() >= longest {
-                return Ok(format!("the command ended; {left} bytes that it wrote had not been written back"));
+                return Ok(format!("the command ended; {left} bytes that it wrote were not written back"));
             }
             if !said && !longest.is_zero() {
                 let bytes = indicatif::HumanBytes(left);
                 let longest = humantime::format_duration(longest);
                 tell(&format!(
-                    "iostrata: the command ended; waiting up to {longest} for {bytes} that it wrote to be written back\n"
+                    "iostrata: the command ended; waiting up to {longest} for writeback of {bytes} that it wrote\n"
                 ));
                 said = true;
             }
@@ -148,7 +150,7 @@ impl Watch<'_> {
     }
 }
 
-/// Bytes that those whose I/O is recorded have made dirty and that are not on their way to the device.
+/// Bytes of dirty pages of the recorded processes that are not in writeback to the device.
 fn dirty_bytes(accounts: &Accounts) -> u64 {
     let (mut dirtied, mut cleaned) = (0u64, 0u64);
     for account in accounts.values().flatten() {
@@ -158,7 +160,7 @@ fn dirty_bytes(accounts: &Accounts) -> u64 {
     dirtied.saturating_sub(cleaned)
 }
 
-/// What went on its way last is still to complete. Disks that others keep busy are not waited for.
+/// Waits for the last requests to complete. Disks kept busy by other processes are waited for only a limited time.
 fn wait_until_idle(disks: &[Device]) {
     let since = Instant::now();
     while since.elapsed() < IDLE_WAIT && !disks.iter().all(|disk| devices::is_idle(&disk.name)) {
@@ -166,20 +168,20 @@ fn wait_until_idle(disks: &[Device]) {
     }
 }
 
-/// The recording ends before its command: the command is asked to end too.
+/// Terminates the command when the recording ends first.
 fn end_command(mut child: Child) -> Option<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw)?;
     let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     let asked = Instant::now();
     while asked.elapsed() < COMMAND_GRACE {
         match child.try_wait() {
-            // It ended because it was asked to: not a failure of the command.
+            // Terminated by the recorder: not a failure of the command.
             Ok(Some(status)) if status.signal() == Some(15) => return None,
             Ok(Some(status)) => return Some(status),
             Ok(None) => std::thread::sleep(TICK / 4),
             Err(_) => return None,
         }
     }
-    tell(&format!("iostrata: the command (process {}) did not end when asked to; it runs on unrecorded\n", child.id()));
+    tell(&format!("iostrata: the command (process {}) did not end on SIGTERM; it continues unrecorded\n", child.id()));
     None
 }

@@ -1,8 +1,8 @@
-//! The kernel's own counters of each device, as the witness for its rows.
+//! Check of the rows against the kernel's device counters.
 //!
-//! They are read four times: right before and after requests that end begin to become rows, right before and after they cease to. On a
-//! device that works meanwhile, what it did between the outer and the inner reading may or may not be in rows; everything between the
-//! inner two must be.
+//! The counters are read four times: right before and after completed requests begin to become rows, and right before and after that
+//! ends. I/O of a busy device between an outer and an inner reading may or may not be in rows. All I/O between the two inner readings
+//! must be.
 
 use std::thread;
 use std::time::Duration;
@@ -15,33 +15,33 @@ use crate::bpf::types;
 use crate::host::devices;
 use crate::session::Edge;
 
-/// The kernel counts a request some instants after the program at its completion ran.
+/// Delay of the kernel's counting of a request after the program at its completion.
 const COUNTING: Duration = Duration::from_millis(5);
 
 /// A reading of one device.
 #[derive(Debug, Clone, Copy)]
 struct Reading {
     counters: DeviceCounters,
-    /// Tells a disk from another one that has its name later; none before Linux 5.15.
+    /// Distinguishes a disk from a later one with the same name; none before Linux 5.15.
     sequence: Option<u64>,
-    /// Whether the kernel counts.
+    /// Whether the kernel counts the device's I/O.
     counts: bool,
 }
 
-/// Four readings of some devices.
+/// Four readings of the devices.
 pub struct Witness {
     devices: Vec<Device>,
-    /// For each device, in order; `None` once it is gone.
+    /// Readings in order, each with an entry per device; `None` once the device is removed.
     readings: Vec<Vec<Option<Reading>>>,
 }
 
 impl Witness {
-    /// A witness for `devices` that has seen nothing yet.
+    /// Creates a check of `devices`, without readings.
     pub fn of(devices: Vec<Device>) -> Self {
         Witness { devices, readings: Vec::new() }
     }
 
-    /// Reads, at each of these moments.
+    /// Reads the counters at each of these times.
     pub fn at(&mut self, edge: Edge) {
         match edge {
             Edge::Opening | Edge::Closing => {}
@@ -59,24 +59,24 @@ impl Witness {
         self.readings.push(self.devices.iter().map(reading).collect());
     }
 
-    /// The four readings of the device at `at`; none where it is gone, or another has taken its place.
+    /// The four readings of the device at `at`; none if it was removed or replaced.
     fn readings_of(&self, at: usize) -> Option<Vec<Reading>> {
         let readings: Vec<Reading> = self.readings.iter().map(|reading| reading[at]).collect::<Option<_>>()?;
         let same = |pair: &[Reading]| {
-            // Counters never go back by themselves.
+            // Counters never decrease by themselves.
             pair[0].sequence == pair[1].sequence && pair[1].counters.has_reached(&pair[0].counters)
         };
         readings.windows(2).all(same).then_some(readings)
     }
 
-    /// Devices that have no book, because they are gone or began anew.
+    /// Devices that cannot be checked, because they were removed or their counters restarted.
     pub fn missing(&self) -> Vec<&str> {
         let missing = self.devices.iter().enumerate().filter(|(at, _)| self.readings_of(*at).is_none());
         missing.map(|(_, device)| device.name.as_str()).collect()
     }
 
-    /// Each device's book. `rows` and `own` tell what was recorded of a device and what of it was the recorder's, `part` the bytes that
-    /// requests under way at the end had moved, which are counted by then and in no row.
+    /// Checks each device. `rows` and `own` return the recorded I/O of a device and the recorder's own. `part` has the bytes that
+    /// requests in flight at the end had moved: they are counted by then, and in no row.
     pub fn settle<E>(
         &self,
         (rows, part): (impl Fn(i32) -> DeviceRows, &FxHashMap<i32, DeviceCounters>),
@@ -89,7 +89,7 @@ impl Witness {
                 let moved = detaching.counters.since(&attached.counters);
                 let edges = detached.counters.since(&before.counters).since(&moved);
                 let hands_bios_on = !devices::makes_requests(&device.name);
-                // What is under way there are bios, which are counted as a whole.
+                // Such a device has bios in flight, which are counted as a whole.
                 let part = part.get(&device.dev).filter(|_| !hands_bios_on).copied().unwrap_or_default();
                 let (moved, edges) = with_edge(moved, edges, part);
                 let kernel = Kernel { moved, edges, counting: counting(&readings), hands_bios_on };
@@ -100,7 +100,7 @@ impl Witness {
     }
 }
 
-/// What lies between the inner readings and what beside them, where `part` of the former is in no row yet.
+/// Splits the change into that between the inner readings and that at the edges, where `part` of the former is in no row yet.
 fn with_edge(moved: DeviceCounters, edges: DeviceCounters, part: DeviceCounters) -> (DeviceCounters, DeviceCounters) {
     let read_bytes = part.read_bytes.min(moved.read_bytes);
     let write_bytes = part.write_bytes.min(moved.write_bytes);
@@ -117,7 +117,7 @@ fn with_edge(moved: DeviceCounters, edges: DeviceCounters, part: DeviceCounters)
     (sure, open)
 }
 
-/// Whether the kernel counted, as far as these readings tell.
+/// Whether the kernel counted, according to these readings.
 fn counting(readings: &[Reading]) -> Counting {
     match readings.iter().filter(|reading| reading.counts).count() {
         0 => Counting::Never,
@@ -135,7 +135,7 @@ mod tests {
         let counters = |write_ops, write_bytes| DeviceCounters { write_ops, write_bytes, ..DeviceCounters::default() };
         let (sure, open) = with_edge(counters(127, 16_107_520), counters(3, 5_120), counters(0, 1_024));
         assert_eq!((sure, open), (counters(127, 16_106_496), counters(3, 6_144)));
-        // All that was counted came before the first of the inner readings.
+        // All counted I/O was before the first inner reading.
         let (sure, open) = with_edge(counters(0, 512), counters(1, 0), counters(0, 1_024));
         assert_eq!((sure, open), (counters(0, 0), counters(1, 512)));
     }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Payload: blktrace and the recorder look at one disk at the same time. Leaves what both say in /out/PHASE.
+# Payload: blktrace and the recorder trace one disk at the same time. Writes the output of both to /out/PHASE.
 set -eu
 
 disk=/dev/nvme0n1
 
-# Both are there before the first request and after the last: whoever is late sees less than the other.
+# Both run before the first request and after the last: one that starts late sees fewer requests than the other.
 phase() {
 	out=/out/$1
 	mkdir "$out"
@@ -33,15 +33,15 @@ phase() {
 	cat "$out/record.txt" "$out/blktrace.txt"
 }
 
-# A request for each bio, no file system: nothing is merged, flushed or split.
+# One request per bio, no file system: no merges, flushes or splits.
 single() {
 	dd if=/dev/urandom of=$disk bs=4k count=150 oflag=direct 2>/dev/null
 	dd if=$disk of=/dev/null bs=16k count=150 iflag=direct 2>/dev/null
 }
 
-# What is merged on its way, read ahead, split, discarded, and what a journal flushes.
+# Merges, readahead, splits, discards, and the flushes of a journal.
 mixed() {
-	# Linux 5.10 reads no bitmaps ahead, and has no word for that.
+	# Linux 5.10 does no readahead of bitmaps, and has no option for it.
 	mount -o no_prefetch_block_bitmaps $disk /mnt 2>/dev/null || mount $disk /mnt
 	dd if=/dev/zero of=/mnt/buffered bs=64k count=40 conv=fdatasync 2>/dev/null
 	dd if=/dev/zero of=/mnt/synced bs=4k count=10 oflag=sync 2>/dev/null

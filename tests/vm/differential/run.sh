@@ -1,13 +1,13 @@
 #!/bin/sh
-# Payload: has fio do the jobs of /payload/jobs, one a line after a name, on an ext4 of the emulated NVMe disk, in one recording of the
-# disk, and leaves the capture, fio's reports and the kernel's counters in /out. Each job is a program of its own name.
+# Payload: runs the fio jobs in /payload/jobs, one per line after a name, on ext4 on the emulated NVMe disk, in one recording of the disk,
+# and writes the capture, fio's reports and the kernel's counters to /out. Each job is a program with its own name.
 set -eu
 
 mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1
 mkdir -p /mnt
 mount -o no_prefetch_block_bitmaps /dev/nvme0n1 /mnt 2>/dev/null || mount /dev/nvme0n1 /mnt
 
-# Files of their own are laid out before anything is recorded.
+# Separate files of each job are laid out before the recording.
 while read -r name arguments; do
 	ln /payload/bin/fio "/payload/bin/$name"
 	mkdir "/mnt/$name"
@@ -35,7 +35,7 @@ until [ -e /out/capture/manifest.json ]; do
 done
 cp /sys/block/nvme0n1/stat /out/stat.before
 while read -r name arguments; do
-	# A kernel may refuse an engine or a way to use it; what fio says of it is the test's to judge.
+	# A kernel may refuse an engine or one of its options; the test evaluates fio's report.
 	# shellcheck disable=SC2086 # a list of words
 	"/payload/bin/$name" --directory="/mnt/$name" --output-format=json --output="/out/$name.json" $arguments 2>"/out/$name.err" &&
 		code=0 || code=$?

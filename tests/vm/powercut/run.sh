@@ -1,5 +1,5 @@
 #!/bin/sh
-# Payload of the power cut: records onto the disk that it loads, until the emulator is killed.
+# Payload of the power cut: records to the disk under load, until the emulator is killed.
 set -eu
 mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1
 mkdir /capture

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Payload: does I/O in the way that it is called by, on the file that its first argument names. One program under many
- * names, so that command names tell the ways apart. No library: aio and io_uring by their system calls. Where ACCOUNT names
- * a file, the process's /proc/self/io goes there at the end.
+ * Payload: does I/O by the path that its name states, on the file in its first argument. One program under many names, so that
+ * command names distinguish the paths. No library: aio and io_uring by their system calls. If ACCOUNT names a file, the process's
+ * /proc/self/io is written to it at the end.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -62,7 +62,7 @@ static void do_aio(const char *path)
 	}
 }
 
-/* Likewise; with a fixed file, and every other operation vectored. */
+/* The same with a fixed file, and every other operation vectored. */
 static void do_uring(const char *path)
 {
 	int fd = open_file(path, O_DIRECT), ring;
@@ -110,7 +110,7 @@ static void do_uring(const char *path)
 		expect("io_uring_enter", syscall(SYS_io_uring_enter, ring, CHUNKS, CHUNKS, IORING_ENTER_GETEVENTS, 0, 0), CHUNKS);
 		for (int i = 0; i < CHUNKS; i++)
 			expect("io_uring", done[i].res, CHUNK);
-		/* The ring of completions has room for both passes. */
+		/* The completion ring has room for both passes. */
 		__atomic_store_n((unsigned *)(completions + params.cq_off.head), (pass + 1) * CHUNKS, __ATOMIC_RELEASE);
 	}
 }
@@ -132,7 +132,7 @@ static void do_mapped(const char *path, int sync)
 static void do_copy(const char *path, const char *source, int by_sendfile)
 {
 	int to = open_file(path, 0), from = open_file(source, 0);
-	/* Not at the start of a block, so that no file system shares the blocks in place of copying. */
+	/* Not at the start of a block, so that no file system shares the blocks instead of copying. */
 	off_t at = 1;
 
 	for (long left = BYTES, done; left; left -= done) {
@@ -152,7 +152,7 @@ static void do_append(const char *path)
 	}
 }
 
-/* The kernel's account of what this process had the devices do, where the environment says. */
+/* Writes the kernel's I/O counters of this process to the file named in the environment. */
 static void tell_account(void)
 {
 	const char *path = getenv("ACCOUNT");

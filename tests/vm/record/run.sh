@@ -1,18 +1,18 @@
 #!/bin/sh
-# Payload: records a known workload on the emulated NVMe disk, once for each file system, and leaves the captures and what
-# the workload did in /out/FILE_SYSTEM.
+# Payload: records a known workload on the emulated NVMe disk, once for each file system, and writes the captures and data on the
+# workload to /out/FILE_SYSTEM.
 set -eu
 
-# Nothing initialised lazily: that would be I/O in the background of the recording.
+# No lazy initialization: its background I/O would be in the recording.
 make_ext4() { mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/nvme0n1; }
-# Newer tools make what older kernels cannot mount; the oldest do not know the last of these.
+# Newer tools create file systems that older kernels cannot mount; the oldest tools do not know the last of these options.
 make_xfs() {
 	mkfs.xfs -q -f -m bigtime=0,inobtcount=0 -i nrext64=0 /dev/nvme0n1 2>/dev/null ||
 		mkfs.xfs -q -f -m bigtime=0,inobtcount=0 /dev/nvme0n1
 }
 make_btrfs() { mkfs.btrfs -q -f /dev/nvme0n1; }
 
-# Starts to record the disk (or what `filter` says), and what else is named, into the directory $1.
+# Starts a recording of the disk (or of `filter`), with further options, into the directory $1.
 start() {
 	out=$1
 	shift
@@ -46,7 +46,7 @@ layers() {
 	done
 	/payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 2>/dev/null
 	sync
-	# Before 5.18 the other leaves a file's last pages, which the CPU that wrote them has yet to put into the lists of all.
+	# Before 5.18 drop_caches leaves the last pages of a file, which are still in a per-CPU list of the CPU that wrote them.
 	/payload/bin/evict if=/mnt/buffered iflag=nocache of=/dev/null count=0 2>/dev/null
 	echo 3 >/proc/sys/vm/drop_caches
 	/payload/bin/dd if=/mnt/buffered of=/dev/null bs=64k 2>/dev/null
@@ -61,13 +61,13 @@ crowd() {
 		crowd_pids="${crowd_pids:-} $!"
 		i=$((i + 1))
 	done
-	# Not the recorder, which is a job of this shell too.
+	# Not the recorder, which is also a job of this shell.
 	for pid in $crowd_pids; do wait "$pid"; done
 	crowd_pids=
 }
 
-# Who wrote what, by the names of programs that are all dd: the two halves of one file, each by its own; a file that is
-# deleted before it is written back, and one that is likely to get its inode number; a direct write.
+# Attribution by program name, all copies of dd: the two halves of one file, each by a different program; a file that is deleted
+# before its writeback, and one that is likely to get its inode number; a direct write.
 owners() {
 	/payload/bin/first if=/dev/zero of=/mnt/halves bs=64k count=16 conv=notrunc 2>/dev/null
 	/payload/bin/second if=/dev/zero of=/mnt/halves bs=64k count=16 seek=16 conv=notrunc 2>/dev/null
@@ -81,7 +81,7 @@ owners() {
 	/payload/bin/straight if=/dev/zero of=/mnt/straight bs=64k count=8 oflag=direct 2>/dev/null
 }
 
-# Every other way to move bytes. Before 5.12 io_uring writes by threads of the kernel, and it is not recorded before 6.0.
+# All other I/O paths. Before 5.12 io_uring writes from kernel threads, and it is not recorded before 6.0.
 paths() {
 	accounts=$1
 	for way in aio uring mapped unsynced appender; do
@@ -93,13 +93,13 @@ paths() {
 	done
 }
 
-# Left to writeback by one who is not seen at it. The kernel would look after five seconds whether the cgroup has too much.
+# Left to writeback by a writer from before the recording. After five seconds the kernel would check whether the cgroup has too many dirty pages.
 early() {
 	echo 100000 >/proc/sys/vm/dirty_writeback_centisecs
 	in_cgroup early /payload/bin/dd if=/dev/zero of=/mnt/early bs=64k count=2 2>/dev/null
 }
 
-# A program in a cgroup of its own, to which the kernel charges what it leaves to writeback.
+# Runs a program in its own cgroup, to which the kernel charges its writeback.
 in_cgroup() {
 	mkdir -p "/sys/fs/cgroup/$1"
 	sh -c 'echo $$ >"/sys/fs/cgroup/$0/cgroup.procs"; exec "$@"' "$@"
@@ -133,7 +133,7 @@ for system in ext4 xfs btrfs; do
 	umount /mnt
 done
 
-# A device that stands on the disk: what is written to it, the disk does. Without udev nobody would tell dmsetup to go on.
+# A stacked device: writes to it are done by the disk. Without udev, dmsetup would wait forever.
 mkdir /out/dm
 dmsetup create --noudevsync --noudevrules stacked --table "0 131072 linear /dev/nvme0n1 2048"
 start /out/dm --device dm-0
@@ -141,7 +141,7 @@ start /out/dm --device dm-0
 stop /out/dm
 dmsetup remove --noudevsync --noudevrules stacked
 
-# With a limit that the recorder is over at once, of every layer.
+# A CPU limit that the recorder exceeds at once, with every layer.
 make_ext4
 mount -t ext4 /dev/nvme0n1 /mnt
 mkdir /out/limited
@@ -153,13 +153,13 @@ while [ "$(date +%s)" -lt "$until" ]; do
 done
 stop /out/limited
 
-# Calls beside busy loops on their CPU, and how long the kernel says that they waited for it.
+# Calls beside busy loops on their CPU, and the wait time by the kernel's counters.
 mkdir /out/run_queue
 start /out/run_queue --run-queue
 /payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
 stop /out/run_queue
 
-# A write that nothing follows, and a recorder that is killed when it says that all of that second is on the disk.
+# A write without later events, and a recorder that is killed when it states that everything of that second is on the disk.
 whole_s() {
 	for place in 1 4097; do
 		tail -c +$place /out/killed/capture/.whole 2>/dev/null | head -c 20 | cut -c 2-11
@@ -177,7 +177,7 @@ done
 kill -KILL "$recorder"
 wait "$recorder" || true
 
-# By kretprobes, of which there may be too few.
+# With kretprobes, of which there may be too few.
 /payload/bin/dd if=/dev/zero of=/mnt/later bs=64k count=16 conv=fsync 2>/dev/null
 mkdir /out/kretprobes
 start /out/kretprobes --avoid fexit

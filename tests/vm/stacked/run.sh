@@ -1,9 +1,9 @@
 #!/bin/sh
-# Payload: records devices that hand bios on, dm and md, each on its own, and leaves the captures and what the kernel counted in
+# Payload: records devices that remap bios, dm and md, each separately, and writes the captures and the kernel's counters to
 # /out/DEVICE.
 set -eu
 
-# Records the device $1 alone while $2 uses it.
+# Records the device $1 only, while $2 uses it.
 record() {
 	device=$1
 	out=/out/$1
@@ -28,7 +28,7 @@ record() {
 	cat "$out/record.txt"
 }
 
-# 2 MiB there and 1 MiB back.
+# 2 MiB of writes and 1 MiB of reads.
 direct() {
 	/payload/bin/dd if=/dev/zero "of=/dev/$device" bs=64k count=32 oflag=direct 2>/dev/null
 	/payload/bin/dd "if=/dev/$device" of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null
@@ -39,7 +39,7 @@ member() {
 	losetup -f "/tmp/$1"
 }
 
-# Without udev nobody would tell dmsetup to go on.
+# Without udev, dmsetup would wait forever.
 dmsetup create --noudevsync --noudevrules stacked --table "0 131072 linear /dev/nvme0n1 2048"
 record dm-0 direct
 
@@ -49,7 +49,7 @@ record md0 direct
 mdadm --build /dev/md1 --run --level=0 --chunk=64 --raid-devices=2 /dev/loop2 /dev/loop3
 record md1 direct
 
-# A file system on one of them: who wrote what comes back long after, and a command's end is waited for until it has.
+# A file system on one of them: attribution of late writeback, and the wait for it at the end of a command.
 mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/dm-0
 mkdir -p /mnt
 mount /dev/dm-0 /mnt

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Payload: while it records, the wall clock is stepped an hour ahead and back, a processor goes and comes, so does the disk, and the machine sleeps. Each time
-# 20 blocks are written, at a place of their own.
+# Payload: during the recording the wall clock is stepped an hour ahead and back, a processor and then the disk are removed and added again, and the
+# machine is suspended. Each time 20 blocks are written, at separate offsets.
 set -eu
 
 iostrata record --out /out/capture --layers syscall,block 2>/out/record.txt &
@@ -17,7 +17,7 @@ done
 
 write_at() { dd if=/dev/zero of=/dev/nvme0n1 bs=4k count=20 oflag=direct conv=notrunc seek="$1" 2>/dev/null; }
 step() { date -s "@$(($(date +%s) + $1))" >/dev/null; }
-# Long enough for the recorder to notice.
+# Long enough for the recorder to detect it.
 pause() { sleep 3; }
 
 write_at 0
@@ -36,7 +36,7 @@ echo 1 >"$(readlink -f /sys/block/nvme0n1/device/device)/remove"
 echo 1 >/sys/bus/pci/rescan
 until [ -b /dev/nvme0n1 ]; do sleep 0.1; done
 write_at 500
-# The machine sleeps for five seconds.
+# The machine is suspended for five seconds.
 echo "+5" >/sys/class/rtc/rtc0/wakealarm
 echo mem >/sys/power/state
 write_at 600

@@ -1,52 +1,52 @@
-//! Confidence intervals of differences, by resampling what was measured (Efron, 1979).
+//! Confidence intervals of differences, by resampling of measured values (Efron, 1979).
 //!
-//! Repeats are drawn one by one. Windows of time of one recording follow each other and are not independent, so runs of them are drawn,
-//! around the end to the begin (the circular block bootstrap: Politis and Romano, 1992). Quantiles of few values are too near to their
-//! middle; they are taken further out by as much as Student's distribution is wider than the normal one, and by √(n / (n - 1))
-//! (the expanded percentile interval: Hesterberg, The American Statistician 69(4), 2015).
+//! Repeats are drawn one by one. Time windows of one recording are not independent, so runs of adjacent windows are drawn, wrapping from the end to
+//! the begin (the circular block bootstrap: Politis and Romano, 1992). Quantiles of few values are too near to their middle. They are taken further
+//! out by as much as Student's distribution is wider than the normal one, and by √(n / (n - 1)) (the expanded percentile interval: Hesterberg, The
+//! American Statistician 69(4), 2015).
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-/// How often is drawn.
+/// Number of draws.
 const DRAWS: usize = 10_000;
 
-/// What makes the same measurements give the same intervals.
+/// Fixed seed: the same measurements give the same intervals.
 const SEED: u64 = 0x10_57_2a_7a;
 
-/// What was measured on one side.
+/// Values of one side.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
-    /// The values.
+    /// Measured values.
     pub values: Vec<f64>,
-    /// Of how many that follow each other each depends on: 1 of repeats.
+    /// Block length: number of consecutive values that depend on each other; 1 for repeats.
     pub block: usize,
 }
 
 impl Measured {
-    /// Of repeats, which have nothing to do with each other.
+    /// Creates it from repeats, which are independent.
     pub fn repeats(values: Vec<f64>) -> Measured {
         Measured { values, block: 1 }
     }
 
-    /// Of times that follow each other.
+    /// Creates it from consecutive values in time.
     pub fn times(values: Vec<f64>) -> Measured {
         let block = block(&values);
         Measured { values, block }
     }
 
-    /// Their mean.
+    /// Returns the mean.
     pub fn mean(&self) -> f64 {
         mean(self.values.iter().copied(), self.values.len())
     }
 
-    /// How many are independent of each other.
+    /// Number of independent values.
     fn independent(&self) -> f64 {
         self.values.len() as f64 / self.block as f64
     }
 
-    /// The mean of as many values, drawn again.
+    /// Draws as many values again and returns their mean.
     fn draw(&self, random: &mut impl Rng) -> f64 {
         let n = self.values.len();
         let begins = (0..n.div_ceil(self.block)).map(|_| random.random_range(0..n)).collect::<Vec<_>>();
@@ -55,8 +55,8 @@ impl Measured {
     }
 }
 
-/// How many values that follow each other are to be drawn together, by how alike neighbours are: Andrews' bandwidth for what depends on the
-/// value before it (Econometrica 59(3), 1991).
+/// Returns the block length from the correlation of neighbours: Andrews' bandwidth for a first-order autoregressive process (Econometrica 59(3),
+/// 1991).
 fn block(values: &[f64]) -> usize {
     let n = values.len();
     let mean = mean(values.iter().copied(), n);
@@ -65,7 +65,7 @@ fn block(values: &[f64]) -> usize {
     let alike = (product(1) / product(0)).clamp(-0.97, 0.97);
     let alpha = 4.0 * alike * alike / (1.0 - alike * alike).powi(2);
     let block = 1.1447 * (alpha * n as f64).cbrt();
-    // Of equal values nothing depends on anything.
+    // Equal values have no correlation.
     if block.is_nan() { 1 } else { (block.round() as usize).clamp(1, n.max(1)) }
 }
 
@@ -73,29 +73,29 @@ fn mean(values: impl Iterator<Item = f64>, n: usize) -> f64 {
     values.sum::<f64>() / n as f64
 }
 
-/// An interval that has the true value with some confidence.
+/// Confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// Its least value.
+    /// Lower bound.
     pub low: f64,
-    /// Its greatest.
+    /// Upper bound.
     pub high: f64,
 }
 
-/// Of the means of two sides.
+/// Intervals of the means of two sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Intervals {
-    /// Of by how much the second is more than the first.
+    /// Difference of the second mean from the first.
     pub difference: Interval,
-    /// Of what share of the first that is, where its mean can only be above zero.
+    /// The difference as a share of the first mean, if that mean can only be above zero.
     pub change: Option<Interval>,
 }
 
-/// Intervals with `confidence`, such as 0.95; `None` where a side has too few values for it: of 95 %, fewer than four.
+/// Returns the intervals at `confidence`, such as 0.95; `None` if a side has too few values: fewer than four at 95 %.
 pub fn intervals(before: &Measured, after: &Measured, confidence: f64) -> Option<Intervals> {
     let independent = before.independent().min(after.independent());
     let tail = tail(independent.max(2.0), confidence);
-    // Beyond the ends of what can be drawn nothing is known.
+    // The draws give no quantiles beyond their ends.
     if independent < 2.0 || tail * (DRAWS as f64) < 1.0 {
         return None;
     }
@@ -107,7 +107,7 @@ pub fn intervals(before: &Measured, after: &Measured, confidence: f64) -> Option
     Some(Intervals { difference, change })
 }
 
-/// The share of draws beyond each end, of `n` independent values on the side that has fewer.
+/// Returns the share of draws beyond each end, for `n` independent values on the side that has fewer.
 fn tail(n: f64, confidence: f64) -> f64 {
     let beyond = (1.0 - confidence) / 2.0;
     let quantile = |freedom: f64| Some(StudentsT::new(0.0, 1.0, freedom).ok()?.inverse_cdf(1.0 - beyond));
@@ -128,7 +128,7 @@ fn interval(draws: impl Iterator<Item = f64>, tail: f64) -> Interval {
 mod tests {
     use super::*;
 
-    /// Values around `mean` by Box and Muller.
+    /// Returns values around `mean` by the method of Box and Muller.
     fn normal(random: &mut impl Rng, n: usize, mean: f64) -> Vec<f64> {
         let one = |random: &mut _| {
             let (u, v): (f64, f64) = (random_of(random), random_of(random));
@@ -154,7 +154,7 @@ mod tests {
                     (low..=high).contains(&3.0) && found.change.is_some_and(|change| change.low > 0.0)
                 })
                 .count();
-            // 95 % of 300, and three standard deviations of that count below.
+            // 95 % of 300, minus three standard deviations of that count.
             assert!((273..=300).contains(&within), "{n}: {within}");
         }
     }
@@ -169,7 +169,7 @@ mod tests {
                     last = alike * last + step;
                     last
                 });
-                // The first are not yet like the others.
+                // The first values are not yet stationary.
                 steps.skip(30).collect::<Vec<f64>>()
             };
             let covers = |before: Vec<f64>, after: Vec<f64>| {
@@ -178,7 +178,7 @@ mod tests {
             };
             (0..100).filter(|_| covers(depending(), depending())).count()
         };
-        // Without regard to it every other interval does not have the true value.
+        // With the correlation ignored, every other interval misses the true value.
         assert!(within(0.9, Measured::repeats) < 60);
         let found = [0.9, 0.5, 0.0].map(|alike| within(alike, Measured::times));
         assert!(found[0] > 80 && found[1] > 86 && found[2] > 88, "{found:?}");

@@ -1,4 +1,4 @@
-//! What is measured of a capture: the numbers of its tables.
+//! Metrics of a capture: the numbers of its tables.
 
 use std::collections::BTreeMap;
 
@@ -6,34 +6,34 @@ use polars::prelude::*;
 
 use crate::tables::Table;
 
-/// The tables whose numbers are compared.
+/// Tables that are compared.
 pub const TABLES: [Table; 6] =
     [Table::Summary, Table::Latency, Table::Timeline, Table::Path, Table::Sync, Table::Cache];
 
-/// What a number is of: table, row and column.
+/// Identity of a metric: table, row and column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Metric {
-    /// The name of the table.
+    /// Name of the table.
     pub table: &'static str,
-    /// What tells the row from others, as `column=value`.
+    /// Columns that identify the row, as `column=value`.
     pub row: String,
-    /// The column. Counts of windows of time are made a rate: `_per_s` is behind their name.
+    /// Column. Counts per time window become rates with the suffix `_per_s`.
     pub column: String,
 }
 
-/// By what: one number, or one for each window of time.
+/// Values by metric: one number, or one for each time window.
 pub type Measures = BTreeMap<Metric, Vec<f64>>;
 
-/// Columns of texts that do not tell one row from another of the same captures.
+/// Text columns that do not identify a row across captures.
 const NO_KEYS: [&str; 2] = ["id", "marks"];
 
-/// Ends of columns whose numbers are no measurements.
+/// Suffixes of columns without measurements.
 const NO_VALUES: [&str; 4] = ["_low", "_high", "_low_ns", "_high_ns"];
 
-/// Columns that say what is missing, and where the row is.
+/// Columns of losses and of the position of a row.
 const NO_METRICS: [&str; 3] = ["lost_events", "lost_share", "since_ns"];
 
-/// Adds the numbers of a table. Of tables with scopes those of all and of systems: other names are of one recording.
+/// Adds the numbers of a table. Of tables with scopes, only `all` and `system` count: other names belong to one recording.
 pub fn add(measures: &mut Measures, table: Table, frame: &DataFrame, window_ns: i64) -> PolarsResult<()> {
     let file = table.file();
     let name = file.strip_suffix(".csv").unwrap_or(file);
@@ -68,7 +68,7 @@ fn is_measured(name: &str) -> bool {
     !NO_METRICS.contains(&name) && !NO_VALUES.iter().any(|end| name.ends_with(end))
 }
 
-/// Windows of time but the first and the last, which the recording may have only a part of.
+/// Adds the time windows except the first and the last, which the recording may cover only in part.
 fn add_windows(measures: &mut Measures, name: &'static str, frame: &DataFrame, window_ns: i64) -> PolarsResult<()> {
     let inner = frame.slice(1, frame.height().saturating_sub(2));
     for column in inner.columns().iter().filter(|column| is_measured(column.name())) {
@@ -77,7 +77,7 @@ fn add_windows(measures: &mut Measures, name: &'static str, frame: &DataFrame, w
         let (end, scale) = if is_count { ("_per_s", 1e9 / window_ns as f64) } else { ("", 1.0) };
         let values: Vec<f64> =
             column.cast(&DataType::Float64)?.f64()?.iter().flatten().map(|value| value * scale).collect();
-        // Where many windows lack it, those that have it do not follow each other.
+        // With many gaps, consecutive values are not adjacent windows.
         if !values.is_empty() && values.len() * 10 >= inner.height() * 9 {
             let metric = Metric { table: name, row: String::new(), column: format!("{}{end}", column.name()) };
             measures.insert(metric, values);

@@ -1,14 +1,14 @@
-//! What files of lines begin with, so that one that is given twice is known: it would count twice. A copy that was cut off is known too.
+//! First lines of text files, to detect a file that is given twice: it would count twice. A truncated copy is detected too.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// So many lines are held against those of other files.
+/// Number of lines that are compared with those of other files.
 const LINES: usize = 1_000;
 
-/// What is known of the files so far; the last one is being read.
+/// First lines of the files so far; the last file is being read.
 #[derive(Debug, Default)]
 pub struct Begun {
     files: Vec<File>,
@@ -19,20 +19,20 @@ pub struct Begun {
 struct File {
     path: PathBuf,
     so_far: DefaultHasher,
-    /// What its first lines come to, after each of them.
+    /// Hash of the first lines, up to each of them.
     sums: Vec<u64>,
 }
 
 impl Begun {
-    /// The file at `path` begins.
+    /// Begins the file at `path`.
     pub fn file(&mut self, path: &Path) {
         self.files.push(File { path: path.to_owned(), so_far: DefaultHasher::new(), sums: Vec::new() });
     }
 
-    /// The next line of it that tells of a request.
+    /// Adds its next line with a request.
     ///
     /// # Errors
-    /// Where it begins as another one does.
+    /// If it begins with the same lines as another file.
     pub fn line(&mut self, text: &[u8]) -> Result<()> {
         let Some(file) = self.files.last_mut().filter(|file| file.sums.len() < LINES) else { return Ok(()) };
         file.so_far.write_usize(text.len());
@@ -41,10 +41,10 @@ impl Begun {
         if file.sums.len() == LINES { self.compare() } else { Ok(()) }
     }
 
-    /// It ends.
+    /// Ends it.
     ///
     /// # Errors
-    /// As [`Begun::line`].
+    /// As for [`Begun::line`].
     pub fn end(&mut self) -> Result<()> {
         self.compare()
     }

@@ -1,8 +1,8 @@
-//! The records of blktrace(8): the files of each CPU, or one stream of them (`blkparse -d`, `blktrace -o -`).
+//! Import of blktrace(8) records: one file per CPU, or one stream of all (`blkparse -d`, `blktrace -o -`).
 //!
-//! The files are read twice. First ([`survey`]) every record is looked at: whether it is one, what time of day it was, where in a stream the
-//! records of one CPU are. Then those of all CPUs are put in order of time ([`merge`]) and become requests ([`requests`]). No more is kept
-//! in memory than what is under way at one moment.
+//! The files are read twice. The first pass ([`survey`]) checks every record, and finds the wall-clock time and the places of each CPU's
+//! records in a stream. The second pass sorts the records of all CPUs by time ([`merge`]) and makes requests of them ([`requests`]). Only
+//! requests in flight are kept in memory.
 
 mod lane;
 mod merge;
@@ -32,7 +32,7 @@ use record::{Event, Notice};
 use requests::{Requests, Unfinished};
 use survey::{Cut, Survey};
 
-/// Takes in the requests of `files`. What cannot be read twice is kept in a file below `out` meanwhile.
+/// Imports the requests of `files`. Input that cannot be read twice is copied to a temporary file below `out`.
 pub fn read(files: &[PathBuf], out: &Dir, gathered: &mut Gathered) -> Result<()> {
     let mut survey = Survey::default();
     for path in files {
@@ -85,7 +85,7 @@ fn push(gathered: &mut Gathered, request: &Ended) -> Result<()> {
     gathered.push(&request.traced)
 }
 
-/// What is to be said of what is not in the rows.
+/// Returns remarks on data that is not in the rows.
 fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<String> {
     let mut remarks = Vec::new();
     for Cut { path, bytes, .. } in &survey.cut {
@@ -103,12 +103,12 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     }
     if !survey.tells_queueing {
         remarks.push(
-            "the trace has no queueing (Q, G): requests begin at insertion or issue, and the phase `device` (D2C) is known alone"
+            "the trace has no queueing (Q, G): requests begin at insertion or issue, and `device` (D2C) is the only known phase"
                 .to_owned(),
         );
     }
     if !has_clock {
-        remarks.push("the trace has no time of day: times are its own, as if since 1970".to_owned());
+        remarks.push("the trace has no wall-clock time: its own times are used, as if since 1970".to_owned());
     }
     for (count, one, several) in [
         (
@@ -123,8 +123,8 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
         ),
         (
             left.forgotten,
-            "bio or request was one too many to be under way at once, and is left out",
-            "bios or requests were too many to be under way at once, and are left out",
+            "bio or request was excluded: too many in flight at once",
+            "bios or requests were excluded: too many in flight at once",
         ),
     ] {
         match count {
@@ -136,15 +136,15 @@ fn remarks((survey, has_clock): (&Survey, bool), left: &Unfinished) -> Vec<Strin
     remarks
 }
 
-/// A file that can be read twice, and at any place: one that is compressed, or that is none, is copied. Whether what is compressed was cut
-/// off.
+/// Returns a seekable file, and whether its compressed data was truncated. Compressed files and other input than regular files are
+/// copied.
 fn seekable(path: &Path, out: &Dir) -> Result<(File, bool)> {
     let (mut trace, is_packed) = unpacked::open(path)?;
     if path.to_str() != Some("-") && !is_packed && fs::metadata(path)?.is_file() {
         return Ok((File::open(path)?, false));
     }
     let mut file = out.create_file(".stream")?;
-    // Gone from the directory at once, and from the disk when it is closed.
+    // The file has no name from here on, and its space is free when it is closed.
     out.remove(".stream")?;
     match io::copy(&mut trace, &mut file) {
         Err(error) if unpacked::is_cut_off(is_packed, &error) => Ok((file, true)),

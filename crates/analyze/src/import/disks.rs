@@ -1,4 +1,4 @@
-//! The disks of a trace, and the numbers that a capture has for them.
+//! Disks of a trace and their device numbers in a capture.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,49 +7,49 @@ use foldhash::fast::RandomState;
 use indicatif::HumanBytes;
 use iostrata_capture::manifest::{Device, MOST_BYTES};
 
-/// Disks that a trace has no numbers for have numbers of this major, which the kernel leaves to experiments.
+/// Major number of disks without a number in the trace. The kernel reserves it for experimental use.
 const MAJOR: i32 = 240;
 
-/// As many minors there are.
+/// Number of minor numbers.
 const MOST_DISKS: usize = 1 << 20;
 
-/// What else a manifest has takes no more of it.
+/// Maximum size in bytes of all else in a manifest.
 const OTHERS_BYTES: u64 = 4 << 20;
 
-/// What a disk takes of it: each line of its text is further to the right there.
+/// Returns the size of a disk in the manifest, where each line of its text is indented.
 fn in_manifest(device: &Device) -> Result<u64> {
     let text = serde_json::to_string_pretty(device)?;
     Ok((text.len() + 5 * text.lines().count() + 2) as u64)
 }
 
-/// The disks that were met, by number (`major << 20 | minor`).
+/// Disks seen so far, by number (`major << 20 | minor`).
 #[derive(Debug, Default)]
 pub struct Disks {
     by_name: HashMap<Vec<u8>, i32, RandomState>,
     known: BTreeMap<i32, Device>,
-    /// What they take in the manifest.
+    /// Size in the manifest.
     bytes: u64,
 }
 
 impl Disks {
-    /// How many there are.
+    /// Returns their number.
     pub fn count(&self) -> usize {
         self.known.len()
     }
 
-    /// The number of the disk that a trace without numbers calls so.
+    /// Returns the device number of the disk with this name, in a trace without device numbers.
     pub fn named(&mut self, name: &[u8]) -> Result<i32> {
         if let Some(dev) = self.by_name.get(name) {
             return Ok(*dev);
         }
-        // As many fit.
+        // `add` limits the count, so the minor number fits.
         let dev = MAJOR << 20 | self.known.len() as i32;
         self.add(dev, String::from_utf8_lossy(name).into_owned(), 0)?;
         self.by_name.insert(name.to_vec(), dev);
         Ok(dev)
     }
 
-    /// Takes in a disk that has a number of its own, and stands on so many others, one on the other.
+    /// Adds a disk with its own device number and its stacking depth.
     pub fn add(&mut self, dev: i32, name: String, level: i32) -> Result<()> {
         if self.known.len() == MOST_DISKS {
             bail!("there are more than {MOST_DISKS} disks");
@@ -59,19 +59,19 @@ impl Disks {
         if self.bytes > MOST_BYTES - OTHERS_BYTES {
             let (most, fits) = (HumanBytes(MOST_BYTES), self.known.len());
             bail!(
-                "more disks than the manifest of a capture has room for ({most}), expected at most {fits} with names as long as these"
+                "more disks than fit in the manifest of a capture ({most}), expected at most {fits} with names as long as these"
             );
         }
         self.known.insert(dev, device);
         Ok(())
     }
 
-    /// How many others a disk stands on, one on the other.
+    /// Returns the stacking depth of a disk.
     pub fn level(&self, dev: i32) -> i32 {
         self.known.get(&dev).and_then(|device| device.level).unwrap_or(0)
     }
 
-    /// All of them, by number.
+    /// Returns all of them, by number.
     pub fn devices(&self) -> Vec<Device> {
         self.known.values().cloned().collect()
     }

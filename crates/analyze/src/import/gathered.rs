@@ -1,4 +1,4 @@
-//! What is gathered while a trace is read: the rows, and what the manifest needs.
+//! Data collected while a trace is read: the rows, and the contents of the manifest.
 
 use anyhow::Result;
 use iostrata_capture::author::{PartsId, Rows};
@@ -7,42 +7,42 @@ use iostrata_capture::tables::BlockTable;
 use super::disks::Disks;
 use super::traced::Traced;
 
-/// The rows on their way, and what is known of them.
+/// Rows in progress, and the data about them.
 pub struct Gathered {
     block: Rows<BlockTable>,
-    /// What parts are to have in their footers, and how that begins.
+    /// Id of the parts in their footers, and its prefix.
     id: (PartsId, &'static str),
-    /// Of all so far.
+    /// Data about all requests so far.
     pub known: Known,
 }
 
-/// What is known of a trace when all of it was read.
+/// Data about a trace.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// Requests.
+    /// Number of requests.
     pub rows: u64,
-    /// From the first beginning to the last end, since 1970.
+    /// First start and last end, since 1970.
     pub span_ns: Option<(i64, i64)>,
     /// Their disks.
     pub disks: Disks,
-    /// What is added to a time of the trace for the time since 1970, where it has a clock of its own.
+    /// Offset from times of the trace to times since 1970, if the trace has its own clock.
     pub offset_ns: Option<i64>,
-    /// Requests of which nobody saw how they were queued.
+    /// Number of requests without recorded queueing.
     pub unidentified: u64,
-    /// What it does not tell, by the words for it in manifests.
+    /// Data that the trace lacks, in the words of manifests.
     pub without: Vec<&'static str>,
-    /// Whether the trace itself shows that some of it is missing.
+    /// Whether records are missing from the trace.
     pub incomplete: bool,
-    /// Whether it was cut off.
+    /// Whether it was truncated.
     pub is_cut_off: bool,
-    /// Where it was: up to when all is there, since 1970; none where that is not known.
+    /// Time up to which a truncated trace is complete, since 1970; none if unknown.
     pub whole_until_ns: Option<i64>,
-    /// What else is to be said.
+    /// Other remarks.
     pub remarks: Vec<String>,
 }
 
 impl Known {
-    /// A file was cut off, which has all until then; none where it has nothing.
+    /// Notes a truncated file that is complete until `until_ns`; none if it has nothing.
     pub fn cut_off(&mut self, until_ns: Option<i64>) {
         self.whole_until_ns = match self.is_cut_off {
             true => self.whole_until_ns.zip(until_ns).map(|(one, other)| one.min(other)),
@@ -53,13 +53,13 @@ impl Known {
 }
 
 impl Gathered {
-    /// Begins with no row. The first one says what parts have in their footers, after what that begins with: the same trace makes the same
+    /// Begins without rows. The id of the parts is the prefix and the first row, so that the same trace makes the same
     /// parts.
     pub fn new(block: Rows<BlockTable>, id: (PartsId, &'static str)) -> Gathered {
         Gathered { block, id, known: Known::default() }
     }
 
-    /// Takes in a request.
+    /// Adds a request.
     pub fn push(&mut self, traced: &Traced) -> Result<()> {
         let (id, kind) = &self.id;
         id.get_or_init(|| {
@@ -72,7 +72,7 @@ impl Gathered {
         Ok(self.block.push(traced.row())?)
     }
 
-    /// The rows, and what is known of them.
+    /// Returns the rows and the data about them.
     pub fn into_parts(self) -> (Rows<BlockTable>, Known) {
         (self.block, self.known)
     }

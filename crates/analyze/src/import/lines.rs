@@ -1,4 +1,4 @@
-//! Published traces that are lines of text: how a file is read, and what its lines mean.
+//! Import of published traces that are lines of text: reading files and parsing lines.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -12,28 +12,28 @@ use super::traced::Traced;
 use super::unpacked;
 use crate::valid::{self, MOST_BYTES, MOST_BYTES_WORDS};
 
-/// Of a sector, whatever the disk's own blocks are.
+/// Size of a sector, independent of the block size of the disk.
 const SECTOR_BYTES: i64 = 512;
 
-/// No line of a trace is longer.
+/// Maximum length of a line.
 const MOST_LINE_BYTES: u64 = 1 << 16;
 
-/// What some programs write before a text.
+/// Prefix that some programs write before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Takes in the requests of a file, and says which line is wrong and how. Of one that was cut off those are taken that are whole.
+/// Imports the requests of a file; errors name the line and the fault. Of a truncated file the complete requests are imported.
 pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathered) -> Result<()> {
     let (lines, is_packed) = unpacked::open(path)?;
     let mut lines = BufReader::with_capacity(1 << 20, lines);
     let mut line = Vec::new();
-    // When the last request began.
+    // Start of the last request.
     let mut last_ns = None;
     begun.file(path);
-    // The first of the empty lines that may be at the end, and nowhere else.
+    // First empty line. Empty lines are allowed at the end only.
     let mut empty = None;
     for number in 1u64.. {
         line.clear();
-        // What has no end of a line is no text, and not to be kept in memory.
+        // Data without line ends is no text; it must not fill the memory.
         match lines.by_ref().take(MOST_LINE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) => break,
             Err(error) if unpacked::is_cut_off(is_packed, &error) && last_ns.is_some() => {
@@ -41,7 +41,7 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
                 gathered.known.remarks.push(super::cut_off(path, unpacked::CUT_OFF));
                 break;
             }
-            // Whoever looks for it knows then how far it was read.
+            // The line number shows how far the file could be read.
             Err(error) if number > 1 => return Err(error).with_context(|| format!("after line {}", number - 1)),
             read => read?,
         };
@@ -63,11 +63,11 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
         }
         let told = format.parse(&fields);
         if !line.ends_with(b"\n") {
-            // All lines of these formats have an end. Of one that can be read the last number may lack digits, and be wrong.
+            // All lines of these formats end with a newline. Without one, the last number of a readable line may lack digits.
             let bytes = line.len();
             let what = match told {
                 Ok(_) => format!(
-                    "its last {bytes} bytes are a line without a newline, which may be cut off within a number (add one if it is not)"
+                    "its last {bytes} bytes are a line without a newline, which may be truncated within a number (add one if it is not)"
                 ),
                 Err(_) if last_ns.is_some() => format!("its last {bytes} bytes are an incomplete line"),
                 Err(what) => bail!("line {number}: {what}"),
@@ -89,7 +89,7 @@ pub fn read(format: Format, path: &Path, begun: &mut Begun, gathered: &mut Gathe
     begun.end()
 }
 
-/// What the lines of a trace are.
+/// Format of the lines of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// MSR Cambridge (Narayanan et al., FAST 2008): `Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`; times in units of 100 ns, since
@@ -102,28 +102,28 @@ pub enum Format {
     Tencent,
 }
 
-/// What a line tells of a request.
+/// Request in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    /// What the trace calls its disk.
+    /// Name of its disk in the trace.
     pub disk: Vec<u8>,
-    /// When it began, since 1970.
+    /// Start in ns since 1970.
     pub ts_ns: i64,
-    /// How long it took, where the trace tells.
+    /// Duration in ns, if the trace has it.
     pub dur_ns: Option<i64>,
     /// Read or write.
     pub op: Op,
     /// First sector.
     pub sector: i64,
-    /// Size.
+    /// Size in bytes.
     pub bytes: i64,
 }
 
-/// From 1601, where Windows begins to count, to 1970, in units of 100 ns.
+/// Time from 1601, the epoch of Windows, to 1970, in units of 100 ns.
 const WINDOWS_EPOCH: i64 = 116_444_736_000_000_000;
 
 impl Format {
-    /// Its name.
+    /// Returns its name.
     pub const fn name(self) -> &'static str {
         match self {
             Format::Msr => "msr",
@@ -132,12 +132,12 @@ impl Format {
         }
     }
 
-    /// Whether it tells how long requests took.
+    /// Whether it has durations of requests.
     pub const fn tells_durations(self) -> bool {
         matches!(self, Format::Msr)
     }
 
-    /// The columns of its lines.
+    /// Returns the columns of its lines.
     const fn columns(self) -> &'static [&'static str] {
         match self {
             Format::Msr => &["Timestamp", "Hostname", "DiskNumber", "Type", "Offset", "Size", "ResponseTime"],
@@ -152,7 +152,7 @@ impl Format {
         line.len() == self.columns().len() && line.iter().zip(self.columns()).all(same)
     }
 
-    /// The request of a line, or what is wrong with it.
+    /// Returns the request of a line, or the fault of the line.
     pub fn parse(self, line: &[&[u8]]) -> Result<Told, String> {
         let columns = self.columns();
         if line.len() != columns.len() {
@@ -299,7 +299,7 @@ mod tests {
         ] {
             assert_eq!(parse(format, line), Err(expected.to_owned()));
         }
-        parse(Format::Msr, "208678456368547758,a,0,Read,9223090561878064640,281474976710656,0").expect("the greatest");
+        parse(Format::Msr, "208678456368547758,a,0,Read,9223090561878064640,281474976710656,0").expect("the maximum");
         assert!(parse(Format::Msr, "1,a,0,Read,0,0,0").is_err_and(|what| what.contains("a Windows time after 1970")));
     }
 

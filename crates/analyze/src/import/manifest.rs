@@ -1,4 +1,4 @@
-//! What the manifest of a capture says that was made of a trace.
+//! Manifest of a capture made of a trace.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use iostrata_capture::tables::BlockTable;
 use super::Import;
 use super::gathered::Known;
 
-/// The manifest of what `import` made, with rows from first to last time.
+/// Returns the manifest of the capture that `import` made, with rows from first to last time.
 pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Manifest {
     let time =
         |ns: i64| humantime::format_rfc3339(UNIX_EPOCH + Duration::from_nanos(ns.max(0).unsigned_abs())).to_string();
@@ -46,11 +46,11 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         capture_id: format!("{name}-{}-{}-{first_ns}-{last_ns}", file.unwrap_or_default(), known.rows),
         parts_id: None,
         continues: None,
-        // What was cut off of the trace is as what a recorder did not come to write: nobody knows what it was.
+        // The missing end of a truncated trace is like rows that an interrupted recorder did not write: it is unknown.
         state: if known.is_cut_off { State::Recovered } else { State::Complete },
         started_at: time(first_ns),
         stopped_at: Some(time(last_ns)),
-        stop_reason: Some(if known.is_cut_off { "the trace was cut off" } else { "the trace ended" }.to_owned()),
+        stop_reason: Some(if known.is_cut_off { "the trace was truncated" } else { "the trace ended" }.to_owned()),
         recorder_version: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
         privacy: Default::default(),
         run_queue: false,

@@ -1,57 +1,57 @@
-//! A request as a trace tells of it, and the row that it becomes.
+//! A request of a trace, and its row.
 
 use iostrata_capture::column::Comm;
 use iostrata_capture::op::{Evidence, IoClass, Op};
 use iostrata_capture::tables::BlockRow;
 
-/// A request of a trace. What the trace does not tell is none, and so it is in the row.
+/// Request of a trace. Fields that the trace lacks are none, also in the row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Traced {
-    /// Its disk, by the number in [`super::disks::Disks`].
+    /// Device number of its disk, from [`super::disks::Disks`].
     pub dev: i32,
-    /// How many disks that one stands on, one on the other.
+    /// Stacking depth of the disk.
     pub level: i32,
-    /// When it began, since 1970.
+    /// Start in ns since 1970.
     pub ts_ns: i64,
-    /// From its beginning to its completion.
+    /// Time from its start to its completion.
     pub dur_ns: Option<i64>,
-    /// From its beginning to the first of insertion into the scheduler and issue.
+    /// Time from its start to the first of insertion into the scheduler and issue.
     pub queue_ns: Option<i64>,
-    /// From its insertion to its issue.
+    /// Time from its insertion to its issue.
     pub insert_ns: Option<i64>,
-    /// Who queued it. Whose it is, no trace tells.
+    /// Thread or process that queued it. No trace has the owner.
     pub submitter: Option<Submitter>,
-    /// The cgroup that the block layer charges.
+    /// Cgroup that the block layer charges.
     pub cgroup_id: Option<i64>,
-    /// What it carries, where that is told.
+    /// Class of its data, if known.
     pub class: IoClass,
     /// First sector, in units of 512 bytes.
     pub sector: Option<i64>,
-    /// Size; where it is told, what of it was completed.
+    /// Size in bytes; if the trace has it, the completed part.
     pub bytes: i64,
-    /// What was asked of the disk.
+    /// Operation.
     pub op: Op,
     /// Request flags, as in the table.
     pub flags: i32,
-    /// 0, or the negative errno it completed with.
+    /// 0, or the negative errno of its completion.
     pub error: i32,
-    /// Bios in it; of a command that the block layer or the driver makes itself, none.
+    /// Number of bios; 0 for a command that the block layer or the driver makes itself.
     pub bios: i32,
-    /// How often the driver handed it back.
+    /// Number of requeues by the driver.
     pub requeues: i32,
 }
 
-/// Who queued a request.
+/// Submitter of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Submitter {
-    /// As the trace has it: of a process or of its thread.
+    /// Number of a process or of its thread, as in the trace.
     pub pid: i32,
-    /// The command name; all zero where it is not known.
+    /// Command name; all zero if unknown.
     pub comm: Comm,
 }
 
 impl Traced {
-    /// What every trace tells of a request: disk, beginning, operation, first sector and size.
+    /// Returns a request with the fields that every trace has: disk, start, operation, first sector and size.
     pub fn new(dev: i32, ts_ns: i64, op: Op, sector: i64, bytes: i64) -> Traced {
         Traced {
             dev,
@@ -73,7 +73,7 @@ impl Traced {
         }
     }
 
-    /// The row.
+    /// Returns the row.
     pub fn row(&self) -> BlockRow {
         BlockRow {
             ts_ns: self.ts_ns,

@@ -1,6 +1,6 @@
-//! Files of traces as they are published: most are compressed. How is told by their first bytes, whatever they are called.
+//! Decompression of trace files. The first bytes determine the format, not the file name.
 //!
-//! Decoders say in words of their own what is wrong with a file. Here that becomes one of few things, in words for whoever has the file.
+//! Each decoder has its own error messages. Here they become a few messages for users.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
@@ -11,7 +11,7 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 
 use super::xz::Xz;
 
-/// How a file is compressed.
+/// Compression format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packing {
     Gzip,
@@ -19,14 +19,14 @@ enum Packing {
     Xz,
 }
 
-/// What begins a file of each (RFC 1952, RFC 8878, the .xz file format).
+/// First bytes of a file of each format (RFC 1952, RFC 8878, the .xz file format).
 const MAGIC: [(&[u8], Packing); 3] = [
     (&[0x1f, 0x8b], Packing::Gzip),
     (&[0x28, 0xb5, 0x2f, 0xfd], Packing::Zstd),
     (&[0xfd, b'7', b'z', b'X', b'Z', 0], Packing::Xz),
 ];
 
-/// What begins files that are compressed otherwise, and the program that unpacks them.
+/// First bytes of files in unsupported formats, their names, and commands that decompress them.
 const OTHERS: [(&[u8], &str, &str); 5] = [
     (b"BZh", "bzip2", "bzip2 -dc"),
     (&[b'P', b'K', 3, 4], "zip", "unzip -p"),
@@ -35,16 +35,16 @@ const OTHERS: [(&[u8], &str, &str); 5] = [
     (&[0x1f, 0x9d], "compress", "uncompress -c"),
 ];
 
-/// In a bzip2 file, behind its beginning and a digit: what no text has.
+/// Bytes of a bzip2 file after its first bytes and a digit, which no text has.
 const BZIP2_BLOCK: &[u8] = &[0x31, 0x41, 0x59, 0x26, 0x53, 0x59];
 
-/// Bytes of the longest of these.
+/// Length of the longest of these.
 const MAGIC_BYTES: usize = 10;
 
-/// A skippable frame of zstd begins with this, behind a byte that ends on it.
+/// First bytes of a skippable frame of zstd: the upper half of the first byte, and the bytes after it.
 const ZSTD_SKIPPABLE: (u8, &[u8]) = (0x50, &[0x2a, 0x4d, 0x18]);
 
-/// The largest window. That of `xz -9` is half of it. zstd has the same limit of its own.
+/// Maximum window. `xz -9` uses half of it. zstd has the same limit itself.
 const MOST_WINDOW_KIB: u32 = 128 << 10;
 
 impl Packing {
@@ -62,7 +62,7 @@ impl Packing {
     }
 }
 
-/// What is in the file at `path`, or comes from standard input (`-`), without its compression; and whether it has any.
+/// Opens the file at `path`, or standard input (`-`), and decompresses it. Returns the data, and whether it was compressed.
 pub fn open(path: &Path) -> Result<(Box<dyn Read>, bool)> {
     match path.to_str() {
         Some("-") => unpack(Box::new(std::io::stdin())),
@@ -70,10 +70,10 @@ pub fn open(path: &Path) -> Result<(Box<dyn Read>, bool)> {
     }
 }
 
-/// What is said of a file whose compressed data was cut off.
+/// Message about a file with truncated compressed data.
 pub const CUT_OFF: &str = "its compressed data ends early";
 
-/// Whether an error of a file from [`open`], which is compressed or not, says that it was cut off.
+/// Whether an error of a file from [`open`] means that its compressed data was truncated.
 pub fn is_cut_off(is_packed: bool, error: &Error) -> bool {
     is_packed && error.kind() == ErrorKind::UnexpectedEof
 }
@@ -84,7 +84,7 @@ fn unpack(packed: Box<dyn Read>) -> Result<(Box<dyn Read>, bool)> {
     let packing = Packing::of(first);
     if let (None, Some((_, name, program))) = (packing, other(first)) {
         let what = format!(
-            "it is compressed by {name}, expected gzip, zstd, xz or none: unpack it first, `{program} FILE`, `-` reads that"
+            "it is compressed by {name}, expected gzip, zstd, xz or none: decompress it first, `{program} FILE`, and import `-` (standard input)"
         );
         return Err(Error::new(ErrorKind::InvalidData, what));
     }
@@ -99,7 +99,7 @@ fn other(first: &[u8]) -> Option<&'static (&'static [u8], &'static str, &'static
     (found.1 != "bzip2" || first.get(4..) == Some(BZIP2_BLOCK)).then_some(found)
 }
 
-/// Whether a skippable frame of zstd begins so, or, where not all of it is there, may.
+/// Whether a skippable frame of zstd begins with these bytes; if they are incomplete, whether it may.
 fn is_skippable(first: &[u8], is_whole: bool) -> bool {
     let (low, rest) = ZSTD_SKIPPABLE;
     let behind = first.get(1..).unwrap_or_default();
@@ -107,16 +107,16 @@ fn is_skippable(first: &[u8], is_whole: bool) -> bool {
     goes_on && first.first().is_some_and(|byte| byte & 0xf0 == low)
 }
 
-/// A file, of which it is looked at what comes next before that is read.
+/// File with lookahead.
 struct Input {
     ahead: Vec<u8>,
-    /// How much of that was read.
+    /// Number of lookahead bytes that were read.
     taken: usize,
     rest: BufReader<Box<dyn Read>>,
 }
 
 impl Input {
-    /// The next bytes, as many as are needed to know what they are.
+    /// Returns the next bytes, as many as determine the format.
     fn first(&mut self) -> Result<&[u8]> {
         self.ahead.drain(..self.taken);
         self.taken = 0;
@@ -146,24 +146,24 @@ impl Read for Input {
     }
 }
 
-/// What a compressed file is read with. Several members, frames or streams in a row are one file: `cat a.gz b.gz`, and what compresses in
-/// parallel.
+/// Reader of a compressed file. Several members, frames or streams in a row are one file: `cat a.gz b.gz`, and the output of parallel
+/// compressors.
 struct Unpacked {
     packing: Packing,
     now: Now,
-    /// How many of them were read to their end.
+    /// Number of members read to their end.
     members: u64,
 }
 
-/// Where in a file it is read.
+/// Position of the reader.
 enum Now {
-    /// Before the first of them, or behind one.
+    /// Before the first member, or after one.
     Between(Input),
-    /// Within one.
+    /// Within a member.
     Gzip(Box<GzDecoder<Input>>),
     Zstd(Box<ZstdDecoder<'static, Input>>),
     Xz(Box<Xz<Input>>),
-    /// Nothing more is read.
+    /// At the end.
     Ended,
 }
 
@@ -199,7 +199,7 @@ impl Read for Unpacked {
 }
 
 impl Now {
-    /// Behind what was read to its end.
+    /// Moves after the member that was read to its end.
     fn behind(self) -> Now {
         match self {
             Now::Gzip(decoder) => Now::Between(decoder.into_inner()),
@@ -211,9 +211,9 @@ impl Now {
 }
 
 impl Unpacked {
-    /// Begins what comes next in the file.
+    /// Begins the next member of the file.
     fn next(&self, mut input: Input) -> Result<Now> {
-        // Zeros fill up blocks, of tapes and in the .xz file format.
+        // Zeros pad blocks, of tapes and in the .xz file format.
         if self.members > 0 {
             loop {
                 let buffer = input.fill_buf()?;
@@ -234,7 +234,7 @@ impl Unpacked {
             Begins::Other => {
                 let (name, shown) = (self.packing.name(), first.escape_ascii());
                 let what = format!(
-                    "behind its {name} data there is something else, which begins with \"{shown}\": take it off, or import both by themselves"
+                    "its {name} data is followed by other data, which begins with \"{shown}\": remove it, or import both separately"
                 );
                 return Err(Error::new(ErrorKind::InvalidData, what));
             }
@@ -257,23 +257,23 @@ impl Unpacked {
     }
 }
 
-/// What comes next in a file.
+/// Next data in a file.
 enum Begins {
-    /// More of the same kind.
+    /// A member of the same format.
     This,
-    /// The first bytes of it, and no more.
+    /// The first bytes of such a member, truncated.
     Early,
-    /// Something else.
+    /// Other data.
     Other,
 }
 
-/// What is said of an error of a decoder; nothing where the file itself could not be read.
+/// Translates an error of a decoder; none if the file itself could not be read.
 fn said(packing: Packing, error: &Error) -> Option<Error> {
     if error.raw_os_error().is_some() {
         return None;
     }
     let name = packing.name();
-    // Decoders have no other way to tell of a window.
+    // Decoders have no other error for a window.
     let is_window = error.kind() == ErrorKind::OutOfMemory || error.to_string().contains("too much memory");
     Some(match error.kind() {
         ErrorKind::UnexpectedEof => Error::new(ErrorKind::UnexpectedEof, CUT_OFF),
@@ -281,7 +281,7 @@ fn said(packing: Packing, error: &Error) -> Option<Error> {
             let most = MOST_WINDOW_KIB >> 10;
             Error::new(
                 ErrorKind::InvalidData,
-                format!("its {name} data needs a window of more than {most} MiB: compress it anew with a smaller one"),
+                format!("its {name} data needs a window of more than {most} MiB: compress it again with a smaller one"),
             )
         }
         _ => Error::new(ErrorKind::InvalidData, format!("its {name} data is damaged")),

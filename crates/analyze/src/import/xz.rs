@@ -1,25 +1,25 @@
-//! Streams of xz. A reader of the library gives nothing of a piece in which its data ends; this one gives all that can be decoded.
+//! Streams of xz. The reader of the library returns nothing of a truncated chunk; this one returns all that can be decoded.
 
 use std::io::{BufRead, Error, Read, Result};
 
 use lzma_rust2::{Action, Status, XzStream};
 
-/// A stream of xz, and where it is read from.
+/// Stream of xz and its input.
 pub struct Xz<R> {
     input: R,
     stream: XzStream,
     is_over: bool,
-    /// What went wrong behind what was given out.
+    /// Error after the data that was returned.
     error: Option<Error>,
 }
 
 impl<R: BufRead> Xz<R> {
-    /// Reads the stream that begins where `input` is.
+    /// Reads the stream at the position of `input`.
     pub fn new(input: R, most_window_kib: u32) -> Xz<R> {
         Xz { input, stream: XzStream::new_mem_limit(false, most_window_kib), is_over: false, error: None }
     }
 
-    /// Where it was read from, behind the stream where that is over.
+    /// Returns the input, after the stream if that has ended.
     pub fn into_inner(self) -> R {
         self.input
     }
@@ -36,7 +36,7 @@ impl<R: BufRead> Read for Xz<R> {
             let action = if input.is_empty() { Action::Finish } else { Action::Run };
             let before = (self.stream.total_in(), self.stream.total_out());
             let result = self.stream.process(input, into, action);
-            // An error has no counts; what was decoded before it is there all the same.
+            // An error has no counts, but the data decoded before it is in `into`.
             let done = |now: u64, before: u64| usize::try_from(now.saturating_sub(before)).unwrap_or(0);
             let taken = done(self.stream.total_in(), before.0).min(input.len());
             let given = done(self.stream.total_out(), before.1).min(into.len());
@@ -55,7 +55,7 @@ impl<R: BufRead> Read for Xz<R> {
             }
             if is_stuck && !self.is_over {
                 self.is_over = true;
-                return Err(Error::other("the decoder takes no more"));
+                return Err(Error::other("the decoder makes no progress"));
             }
         }
         Ok(0)

@@ -1,4 +1,4 @@
-//! How many rows there are in the times in which something was lost, counted while a scan passes them.
+//! Rows per loss window, counted during the scan.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use iostrata_capture::TableId;
 
-/// The times of one table that rows are counted for. They may overlap: between each two of their ends is a place of its own.
+/// Loss windows of one table. They may overlap: each interval between two adjacent ends has a counter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Windows {
-    /// Ascending, each once.
+    /// Ends of windows, ascending, unique.
     ends: Vec<i64>,
 }
 
 impl Windows {
-    /// For times that begin after the first nanosecond of a pair and last until the second.
+    /// Creates the windows from pairs of nanoseconds; a window excludes the first and includes the second.
     pub fn new(times: impl Iterator<Item = (i64, i64)>) -> Windows {
         let mut ends: Vec<i64> = times.flat_map(|(since_ns, until_ns)| [since_ns, until_ns]).collect();
         ends.sort_unstable();
@@ -22,23 +22,22 @@ impl Windows {
         Windows { ends }
     }
 
-    /// How many places there are to count in.
+    /// Returns the number of counters.
     pub fn places(&self) -> usize {
         self.ends.len() + 1
     }
 
-    /// Where to count what ended at `ns`.
+    /// Returns the counter of a row that ended at `ns`.
     pub fn place(&self, ns: i64) -> usize {
         self.ends.partition_point(|end| *end < ns)
     }
 
-    /// What decides where those are counted that ended at `ns` or before.
+    /// Returns the ends that determine the counters of rows that ended at or before `ns`.
     pub fn until(&self, ns: i64) -> &[i64] {
         &self.ends[..self.place(ns.saturating_add(1))]
     }
 
-    /// How many of those counted (`None`: nothing was) ended after `since_ns` and until `until_ns`, which are ends of these
-    /// windows.
+    /// Returns the number of counted rows (`None`: no rows) that ended after `since_ns` and until `until_ns`, which must be ends of these windows.
     pub fn between(&self, counts: Option<&Vec<u64>>, since_ns: i64, until_ns: i64) -> u64 {
         let places = self.place(since_ns).saturating_add(1)..=self.place(until_ns);
         let counts = counts.and_then(|counts| counts.get(places)).unwrap_or_default();
@@ -46,12 +45,12 @@ impl Windows {
     }
 }
 
-/// By number of the capture and table: rows by place.
+/// Rows per counter, by number of the capture and table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct During(BTreeMap<(usize, TableId), Vec<u64>>);
 
 impl During {
-    /// Adds rows of one part, by place.
+    /// Adds the counters of one part.
     pub fn add(&mut self, capture: usize, table: TableId, counts: Vec<u64>) {
         let sums = self.0.entry((capture, table)).or_default();
         if sums.len() < counts.len() {
@@ -60,14 +59,14 @@ impl During {
         sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum = sum.saturating_add(count));
     }
 
-    /// Adds what `other` has counted.
+    /// Adds the counters of `other`.
     pub fn combine(&mut self, other: During) {
         for ((capture, table), counts) in other.0 {
             self.add(capture, table, counts);
         }
     }
 
-    /// Rows of a table by place; `None` where there were none to be counted.
+    /// Returns the counters of a table; `None` if it has none.
     pub fn of(&self, capture: usize, table: TableId) -> Option<&Vec<u64>> {
         self.0.get(&(capture, table))
     }

@@ -1,28 +1,27 @@
-//! Stretches of time in which something was lost: what touches becomes one, and however many there are, no more are kept than
-//! are asked for.
+//! Time ranges with losses. Adjacent ranges are joined, and their number is limited.
 
 use std::collections::BTreeSet;
 
-/// CPUs that a stretch tells apart, more than any kernel has: a capture may name any number of them.
+/// Maximum number of CPUs of a range, more than any kernel has: a capture may name any number.
 const MOST_CPUS: usize = 8_192;
 
-/// A time in which events were lost: after `since_ns`, and until `until_ns`.
+/// Time range with lost events: after `since_ns`, and until `until_ns`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {
     /// Nanoseconds since the Unix epoch.
     pub since_ns: i64,
     /// Nanoseconds since the Unix epoch, not before `since_ns`.
     pub until_ns: i64,
-    /// How many events.
+    /// Number of lost events.
     pub events: u64,
-    /// The CPUs on which they completed.
+    /// CPUs on which they completed.
     pub cpus: BTreeSet<i32>,
-    /// How many times apart from each other it is made of: more than one where there were too many to keep.
+    /// Number of separate ranges that it was joined from: more than one if there were too many to keep.
     pub times: u64,
 }
 
 impl Stretch {
-    /// What one row tells.
+    /// Creates the range of one row.
     pub fn new(since_ns: i64, until_ns: i64, events: u64, cpu: i32) -> Stretch {
         Stretch { since_ns, until_ns, events, cpus: BTreeSet::from([cpu]), times: 1 }
     }
@@ -38,7 +37,7 @@ impl Stretch {
     }
 }
 
-/// Stretches that do not touch each other, ascending.
+/// Ranges that do not touch, ascending.
 #[derive(Debug, Clone)]
 pub struct Episodes {
     most: usize,
@@ -46,14 +45,14 @@ pub struct Episodes {
 }
 
 impl Episodes {
-    /// Of which no more than `most` are kept.
+    /// Creates an empty list that keeps at most `most` ranges.
     pub fn new(most: usize) -> Episodes {
         Episodes { most, all: Vec::new() }
     }
 
-    /// Adds a stretch. Those that it touches become one with it.
+    /// Adds a range and joins it with those that it touches.
     pub fn add(&mut self, mut stretch: Stretch) {
-        // Neither begins nor ends are out of order, because none touches another.
+        // No two ranges touch, so begins and ends are both ascending.
         let first = self.all.partition_point(|of| of.until_ns < stretch.since_ns);
         let after = self.all.partition_point(|of| of.since_ns <= stretch.until_ns).max(first);
         for touched in self.all.splice(first..after, []) {
@@ -61,21 +60,21 @@ impl Episodes {
             stretch.take(touched);
         }
         self.all.insert(first, stretch);
-        // Twice as many, so that it is not done for each one that comes.
+        // Twice the limit, so that this does not run for each new range.
         if self.all.len() > self.most.saturating_mul(2) {
             self.thin();
         }
     }
 
-    /// What came of them.
+    /// Returns the ranges.
     pub fn finish(mut self) -> Vec<Stretch> {
         self.thin();
         self.all
     }
 
-    /// Joins neighbours until there are no more than are to be kept, those first that make the shortest time together: by gaps
-    /// alone a loss that comes back every minute would become one long time and the last few. It takes some rounds, so that what
-    /// was joined in one is not the shortest in the next; in each a stretch is joined to one other at most.
+    /// Joins neighbours until the number is within the limit, first those that span the shortest time together. Joining by gaps alone would turn a
+    /// loss that recurs every minute into one long range and the last few. It takes several rounds, so that a joined range is not the shortest of
+    /// the same round; in each round a range joins at most one other.
     fn thin(&mut self) {
         loop {
             let too_many = self.all.len().saturating_sub(self.most.max(1));
@@ -87,7 +86,7 @@ impl Episodes {
                 |(before, pair): (usize, &[Stretch])| (pair[1].until_ns.abs_diff(pair[0].since_ns), before + 1);
             let mut pairs: Vec<(u64, usize)> = self.all.windows(2).enumerate().map(together).collect();
             pairs.sort_unstable();
-            // By place: whether it is joined to the one before, and whether it has been paired.
+            // By position: whether it joins the previous one, and whether it is in a pair.
             let mut joined = vec![false; self.all.len()];
             let mut paired = joined.clone();
             for (_, place) in pairs {

@@ -16,7 +16,7 @@ fn account(class: &str, lost: Lost) -> Account {
     Account { class: class.into(), cpu: 0, seen: lost.total(), written: 0, lost, lost_io: Amounts::default() }
 }
 
-/// What comes of these rows, and of these books.
+/// Returns the losses of these rows and this accounting.
 fn settled(rows: Vec<LossRow>, books: Books, state: State) -> Losses {
     let mut builder = LossBuilder::default();
     rows.into_iter().for_each(|row| builder.push(row));
@@ -76,7 +76,7 @@ fn a_table_that_tells_more_than_the_books_is_told() {
     let losses = settled(rows(), books(), State::Complete);
     assert_eq!(losses.excess, [Excess { kind: SYSCALL, told: 5, booked: 2 }]);
     assert_eq!((losses.of_table(TableId::Syscall), losses.untimed.len()), (5, 0));
-    // The books of a recording that was cut off are not there yet.
+    // The manifest of an incomplete recording has no accounting yet.
     let cut_off = settled(rows(), books(), State::Recording);
     assert_eq!((cut_off.of_table(TableId::Syscall), cut_off.excess.len(), cut_off.told_until_ns), (5, 0, Some(1)));
 }

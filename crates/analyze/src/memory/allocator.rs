@@ -1,28 +1,28 @@
-//! What is given back is the kernel's at once: the only `unsafe` of this crate.
+//! Settings of the memory allocator: freed memory returns to the kernel at once. The only `unsafe` code of this crate.
 
-/// Larger pieces of memory are mapped one by one, so that they are given back when they are freed. The allocator of glibc does so from 128 KiB
-/// on, but goes up to 32 MiB as it sees larger ones freed (`mallopt(3)`): of a report it then keeps 480 MiB resident where 260 MiB are in use.
-/// From here on it costs nothing that could be measured, and a fifth less is kept than with 4 MiB.
+/// Threshold above which allocations are mapped one by one, so that they return to the kernel when they are freed. The allocator of glibc starts at
+/// 128 KiB, but raises the threshold up to 32 MiB as larger allocations are freed (`mallopt(3)`): of a report it then keeps 480 MiB resident where
+/// 260 MiB are in use. This threshold has no measurable cost, and keeps a fifth less memory than 4 MiB.
 const MAPPED_BYTES: i32 = 256 << 10;
 
-/// Has large pieces of memory given back when they are freed, where the allocator can be told so.
+/// Makes the allocator return large allocations to the kernel when they are freed, where it has such a setting.
 pub fn give_back_large_pieces() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: mallopt() sets a number within the allocator, under its own lock.
-        #[allow(unsafe_code, reason = "there is no safe way to say this to the allocator")]
+        #[allow(unsafe_code, reason = "the allocator has no safe interface for this setting")]
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES);
         }
     }
 }
 
-/// What the kernel counts memory in.
+/// Returns the page size in bytes.
 pub fn page_bytes() -> u64 {
     #[cfg(unix)]
     {
-        // SAFETY: sysconf() tells a number, and changes nothing.
-        #[allow(unsafe_code, reason = "the standard library does not tell it")]
+        // SAFETY: sysconf() returns a number and changes nothing.
+        #[allow(unsafe_code, reason = "the standard library does not provide it")]
         let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         u64::try_from(bytes).unwrap_or(4_096)
     }

@@ -1,5 +1,5 @@
-//! Ends the program where it takes much more memory than it may: whoever reads or merges a lot asks for itself ([`Budget::check`]), but a table of all
-//! there is may be made in one go.
+//! Ends the program if it far exceeds its memory limit. Code that reads or merges a lot checks the limit itself ([`Budget::check`]), but a table
+//! may be built in one step.
 
 use std::process::exit;
 use std::thread;
@@ -12,16 +12,16 @@ use iostrata_capture::message::tell;
 use super::Budget;
 use crate::output::one_line;
 
-/// By so much more than the budget is left to those that ask for themselves.
+/// Excess over the limit that is left to the checks in the code.
 const SLACK: ByteSize = ByteSize(32 << 20);
 
-/// As often it is looked at. In that time a program writes to some tens of MiB of new memory.
+/// Interval between checks. In that time a program writes to some tens of MiB of new memory.
 const PERIOD: Duration = Duration::from_millis(5);
 
-/// The exit code of a command that failed.
+/// Exit code of a command that failed.
 const FAILURE: i32 = 1;
 
-/// From now on the program ends with the message of [`Budget::check`], and without what is not finished, soon after it takes more than `budget`.
+/// Starts a thread that ends the program soon after it exceeds `budget`, with the message of [`Budget::check`] and without unfinished output.
 pub fn begin(budget: Budget) {
     if budget == Budget::ANY {
         return;
@@ -31,12 +31,12 @@ pub fn begin(budget: Budget) {
             thread::sleep(PERIOD);
             if let Some(why) = budget.refusal_beyond(SLACK) {
                 ending::begin();
-                // Where even standard error is gone, the exit code is all that is left to say it with. Whoever holds memory cannot be waited for.
+                // Without standard error, only the exit code reports the failure. Threads that hold memory cannot be waited for.
                 tell(&format!("iostrata-analyze: {}\n", one_line(&why)));
                 exit(FAILURE);
             }
         }
     };
-    // Without it, too, most is refused in time.
+    // Without this thread, the checks in the code still refuse most excess in time.
     drop(thread::Builder::new().name("memory".to_owned()).spawn(watch));
 }

@@ -1,21 +1,21 @@
-//! Axes: where values are, and what is written beside them.
+//! Chart axes: scales, ticks and tick labels.
 
-/// What values are.
+/// Unit of the values of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// How many.
+    /// A number of things.
     Count,
     /// Bytes.
     Bytes,
     /// Nanoseconds.
     Duration,
-    /// Parts of one.
+    /// A share from 0 to 1, labeled in percent.
     Share,
-    /// A ratio.
+    /// A ratio without a unit.
     Ratio,
 }
 
-/// Sizes of units, greatest first.
+/// Units and their sizes, largest first.
 const BYTES: [(f64, &str); 5] =
     [(1_099_511_627_776.0, "TiB"), (1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1_024.0, "KiB"), (1.0, "B")];
 const DURATIONS: [(f64, &str); 7] =
@@ -23,7 +23,7 @@ const DURATIONS: [(f64, &str); 7] =
 const COUNTS: [(f64, &str); 4] = [(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")];
 
 impl Unit {
-    /// What values up to `most` are divided by, and what is written behind them.
+    /// Returns the divisor and the unit symbol for values up to `most`.
     fn scale(self, most: f64) -> (f64, &'static str) {
         let units: &[(f64, &str)] = match self {
             Unit::Count => &COUNTS,
@@ -36,7 +36,7 @@ impl Unit {
         units.iter().copied().find(|(size, _)| most >= *size).unwrap_or(last)
     }
 
-    /// A value as it is written.
+    /// Formats a value with its unit.
     pub fn write(self, value: f64) -> String {
         self.write_as(value, self.scale(value))
     }
@@ -48,33 +48,33 @@ impl Unit {
     }
 }
 
-/// How values become places.
+/// Mapping from values to axis positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scale {
     Linear,
     Log10,
     Log2,
-    /// Of shares: the tenth part that remains to one is as far as the whole before it.
+    /// For shares: -log10(1 - share). Each further nine takes the same length.
     Tail,
 }
 
 /// An axis.
 #[derive(Debug, Clone)]
 pub struct Axis {
-    /// What is on it.
+    /// Axis label.
     pub name: String,
-    /// Places of its ends.
+    /// Positions of both ends.
     pub ends: (f64, f64),
-    /// Places and what is written there.
+    /// Positions and labels of the ticks.
     pub ticks: Vec<(f64, String)>,
     scale: Scale,
 }
 
-/// Of labels; what is longer is cut.
+/// Maximum length of a label in characters; longer labels are shortened.
 const LONGEST_LABEL: usize = 20;
 
 impl Axis {
-    /// From 0 to `most`.
+    /// Creates a linear axis from 0 to `most`.
     pub fn linear(name: &str, most: f64, unit: Unit) -> Axis {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let (size, word) = unit.scale(most);
@@ -85,12 +85,12 @@ impl Axis {
         Axis { name: name.to_owned(), ends: (0.0, most * 1.04), ticks, scale: Scale::Linear }
     }
 
-    /// From a power of ten up to one, with all of `least` to `most`.
+    /// Creates a logarithmic axis between powers of ten that covers `least` to `most`.
     pub fn log(name: &str, (least, most): (f64, f64), unit: Unit) -> Axis {
         Axis::of_powers(name, (least.max(1.0).log10(), most.max(1.0).log10()), (Scale::Log10, 10.0), unit)
     }
 
-    /// As [`Axis::log`], of powers of two.
+    /// Creates a logarithmic axis between powers of two; see [`Axis::log`].
     pub fn powers_of_two(name: &str, (least, most): (f64, f64), unit: Unit) -> Axis {
         Axis::of_powers(name, (least.max(1.0).log2(), most.max(1.0).log2()), (Scale::Log2, 2.0), unit)
     }
@@ -104,7 +104,7 @@ impl Axis {
         Axis { name: name.to_owned(), ends: (f64::from(first), f64::from(last)), ticks, scale }
     }
 
-    /// Of shares up to so many nines.
+    /// Creates an axis of shares with `nines` nines.
     pub fn tail(name: &str, nines: u8) -> Axis {
         let nines = nines.clamp(1, 6);
         let half = (0.5, "50 %".to_owned());
@@ -117,22 +117,23 @@ impl Axis {
         Axis { name: name.to_owned(), ends: (0.0, f64::from(nines) + 0.1), ticks, scale: Scale::Tail }
     }
 
-    /// Of things, each with a place of length one; the first one last, which is the top of an axis that goes up.
+    /// Creates a categorical axis. Each category takes a length of 1. With `top_down` the first one has the highest position, the
+    /// top of a vertical axis.
     pub fn things(name: &str, labels: &[String], top_down: bool) -> Axis {
         let count = labels.len().max(1);
         let place = |index: usize| 0.5 + if top_down { count - 1 - index } else { index } as f64;
-        // Of many not each has room for its label.
+        // A horizontal axis has room for about 8 labels.
         let every = if top_down { 1 } else { count.div_ceil(8) };
         let ticks = labels.iter().enumerate().step_by(every).map(|(index, label)| (place(index), cut(label))).collect();
         Axis { name: name.to_owned(), ends: (0.0, count as f64), ticks, scale: Scale::Linear }
     }
 
-    /// Where a value is.
+    /// Returns the position of a value.
     pub fn place(&self, value: f64) -> f64 {
         self.scale.place(value).clamp(self.ends.0, self.ends.1)
     }
 
-    /// What is written at a place.
+    /// Returns the label of the tick nearest to a position.
     pub fn label(&self, place: f64) -> String {
         let apart = |(at, _): &&(f64, String)| (at - place).abs();
         let nearest = self.ticks.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
@@ -151,7 +152,7 @@ impl Scale {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, not less than `step`.
+/// Rounds `step` up to 1, 2 or 5 times a power of ten.
 fn round_step(step: f64) -> f64 {
     let power = 10f64.powf(step.max(f64::MIN_POSITIVE).log10().floor());
     [1.0, 2.0, 5.0]
@@ -161,7 +162,7 @@ fn round_step(step: f64) -> f64 {
         .unwrap_or(10.0 * power)
 }
 
-/// A name that is too long shows its end: the beginnings of paths are alike.
+/// Shortens a long name to its end: paths often share their beginning.
 fn cut(label: &str) -> String {
     let length = label.chars().count();
     if length <= LONGEST_LABEL {

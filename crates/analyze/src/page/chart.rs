@@ -1,4 +1,4 @@
-//! Charts, as SVG that needs nothing else.
+//! Charts as self-contained SVG.
 
 use std::ops::Range;
 
@@ -9,10 +9,10 @@ use plotters::prelude::*;
 
 use super::axis::Axis;
 
-/// Of a chart, in pixels: as wide as a phone shows without making letters small.
+/// Chart size in pixels. The width keeps text readable on a phone.
 const SIZE: (u32, u32) = (480, 290);
 
-/// Colours that those who do not tell red from green tell apart (Okabe and Ito).
+/// Color-blind-safe palette (Okabe and Ito).
 pub const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -23,46 +23,46 @@ pub const COLOURS: [RGBColor; 7] = [
     RGBColor(110, 110, 110),
 ];
 
-/// Of letters, which come out a fifth smaller.
+/// Font size. The rendered text is a fifth smaller.
 const LETTERS: i32 = 16;
 
 const INK: RGBColor = RGBColor(60, 60, 60);
 const LINES: RGBColor = RGBColor(225, 225, 225);
 
-/// Colour number `index`, from the first again after the last.
+/// Returns color `index` of the palette, modulo its length.
 pub fn colour(index: usize) -> RGBColor {
     COLOURS[index % COLOURS.len()]
 }
 
-/// Points that are joined where nothing is missing between them.
+/// A polyline with gaps where values are missing.
 pub struct Line {
-    /// Number of its colour.
+    /// Index of its color.
     pub colour: usize,
-    /// Values on both axes; none is a gap.
+    /// Values on both axes; `None` is a gap.
     pub points: Vec<Option<(f64, f64)>>,
 }
 
-/// A rectangle, by its values on both axes.
+/// A filled rectangle in axis values.
 pub struct Cell {
-    /// Least and greatest.
+    /// Minimum and maximum.
     pub x: (f64, f64),
-    /// Least and greatest.
+    /// Minimum and maximum.
     pub y: (f64, f64),
-    /// Colour.
+    /// Fill color.
     pub fill: RGBColor,
 }
 
-/// What is drawn.
+/// Content of a chart.
 pub enum Marks {
-    /// Lines.
+    /// Polylines.
     Lines(Vec<Line>),
-    /// Rectangles, and lines above them.
+    /// Rectangles, with lines on top.
     Cells(Vec<Cell>, Vec<Line>),
 }
 
 type Plane = Cartesian2d<Places, Places>;
 
-/// The places of an axis, with lines and labels at its ticks alone.
+/// Axis positions, with grid lines and labels at its ticks only.
 struct Places {
     ends: (f64, f64),
     ticks: Vec<f64>,
@@ -92,14 +92,14 @@ impl Ranged for Places {
     }
 }
 
-/// The chart as SVG. Marks are values, which the axes place.
+/// Renders a chart as SVG. Marks are in axis values.
 ///
 /// # Errors
-/// Where it cannot be drawn.
+/// Returns an error if plotters fails.
 pub fn svg((x, y): (&Axis, &Axis), marks: &Marks) -> Result<String> {
     let mut text = String::new();
     draw((x, y), marks, SVGBackend::with_string(&mut text, SIZE).into_drawing_area())
-        .map_err(|error| anyhow!("a chart of {} and {}: {error}", x.name, y.name))?;
+        .map_err(|error| anyhow!("cannot render the chart of {} and {}: {error}", x.name, y.name))?;
     Ok(text)
 }
 
@@ -128,7 +128,7 @@ fn draw((x, y): (&Axis, &Axis), marks: &Marks, area: DrawingArea<SVGBackend, Shi
         .axis_desc_style(letters(LETTERS))
         .draw()?;
     if !y.name.is_empty() {
-        // Beside the labels, whose room the library leaves to its own description.
+        // Left of the tick labels: plotters would draw its own description over them.
         let style = letters(LETTERS).transform(FontTransform::Rotate270);
         let middle = i32::try_from(SIZE.1 / 2).unwrap_or(0) + 4 * i32::try_from(y.name.chars().count()).unwrap_or(0);
         area.draw_text(&y.name, &style, (2, middle))?;
@@ -156,7 +156,7 @@ fn draw_line(
         let points: Vec<(f64, f64)> = piece.iter().flatten().map(|point| corner(*point)).collect();
         match points.as_slice() {
             [] => {}
-            // A line of one point would not show.
+            // A polyline of one point is invisible.
             [alone] => drop(chart.draw_series([Circle::new(*alone, 2, style.filled())])?),
             _ => drop(chart.draw_series(LineSeries::new(points, style.stroke_width(2)))?),
         }

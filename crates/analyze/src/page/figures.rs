@@ -1,4 +1,4 @@
-//! The charts of a page, each from one table.
+//! Charts of the page, each from one table.
 
 mod time;
 mod volume;
@@ -14,37 +14,37 @@ use super::chart::{self, Marks, colour};
 use crate::format::Format;
 use crate::tables::{Results, Table};
 
-/// A chart, and what to know of it.
+/// A chart with title, caption and legend.
 #[derive(Debug, Serialize)]
 pub struct Figure {
     title: String,
-    /// What is shown, in a sentence.
+    /// Explanation of the chart.
     caption: String,
     #[serde(skip)]
     table: Table,
-    /// The file of the table that it is of.
+    /// File of the source table.
     file: String,
-    /// The chart, or why there is none.
+    /// The chart; without data `nothing` has the reason.
     svg: Option<String>,
     nothing: Option<String>,
     legend: Vec<Entry>,
 }
 
 impl Figure {
-    /// With the name of its table's file in that format.
+    /// Sets the file name of the source table in `format`.
     pub fn of_file_in(self, format: Format) -> Figure {
         Figure { file: self.table.file_in(format), ..self }
     }
 }
 
-/// What a colour stands for.
+/// A legend entry.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     colour: String,
     label: String,
 }
 
-/// What is said of a chart beside what is drawn.
+/// Text of a chart.
 struct Words<'a> {
     title: &'a str,
     caption: &'a str,
@@ -57,18 +57,18 @@ impl Words<'_> {
         Figure { title, caption, table: self.table, file: String::new(), svg, nothing, legend }
     }
 
-    /// With a chart.
+    /// Renders the chart.
     fn drawn(&self, axes: (&Axis, &Axis), marks: &Marks, legend: Vec<Entry>) -> Result<Figure> {
         Ok(self.figure(Some(chart::svg(axes, marks)?), None, legend))
     }
 
-    /// Without, because there is nothing to draw.
+    /// Creates a figure without a chart; `why` is the reason.
     fn nothing(&self, why: &str) -> Figure {
         self.figure(None, Some(why.to_owned()), Vec::new())
     }
 }
 
-/// Legend of colours by their numbers.
+/// Creates a legend from palette indexes and labels.
 fn legend<'a>(labels: impl IntoIterator<Item = (usize, &'a str)>) -> Vec<Entry> {
     let entry = |(index, label): (usize, &str)| {
         let RGBColor(red, green, blue) = colour(index);
@@ -77,18 +77,18 @@ fn legend<'a>(labels: impl IntoIterator<Item = (usize, &'a str)>) -> Vec<Entry> 
     labels.into_iter().map(entry).collect()
 }
 
-/// The lowest of the layers whose operations wait for something, and the application's: those of them that were captured.
+/// Returns the top and the bottom layer (system calls, block requests), if captured.
 fn layers(results: &Results) -> Vec<Layer> {
     let captured = |layer: &Layer| results.trust.captured[*layer as usize];
     [Layer::Syscall, Layer::Block].into_iter().filter(captured).collect()
 }
 
-/// All of them, in the order of a page.
+/// Creates all charts, in page order.
 ///
 /// # Errors
-/// Where one cannot be drawn.
+/// Returns an error if a table is missing or a chart cannot be rendered.
 pub fn all(tables: &[Table], results: &Results) -> Result<Vec<Figure>> {
-    // Each is made anew for its chart: to keep them would take more memory than time.
+    // Each chart builds its frame again: keeping all frames would cost more memory than it saves time.
     let of = |table: Table| {
         // A report has every table.
         let found = tables.iter().find(|other| other.file() == table.file());

@@ -1,4 +1,4 @@
-//! The tables of a page: a few rows and columns of those that are in files.
+//! Tables of the page: selected rows and columns of the table files.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -9,27 +9,27 @@ use crate::tables::top::By;
 use crate::tables::{Results, Table};
 use crate::terminal::with_unit;
 
-/// A table.
+/// A table of the page.
 #[derive(Debug, Serialize)]
 pub struct Listing {
     title: String,
-    /// The whole table.
+    /// File with the complete table.
     file: String,
-    /// Columns, of which the first `texts` are no numbers.
+    /// Column heads. The first `texts` columns are text, the others numbers.
     header: Vec<&'static str>,
     texts: usize,
     rows: Vec<Vec<String>>,
-    /// How many rows are in the file alone.
+    /// Number of rows that only the file has.
     more: usize,
 }
 
-/// Which rows and columns of a table are shown.
+/// Selection of rows and columns of a table.
 struct Choice {
     title: &'static str,
     table: Table,
-    /// A column and the text that rows have in it.
+    /// Column and text of the rows to show.
     only: Option<(&'static str, &'static str)>,
-    /// The column by which the greatest are chosen.
+    /// Sort column, in descending order.
     by: Option<&'static str>,
     most: usize,
     columns: &'static [(&'static str, &'static str)],
@@ -45,10 +45,10 @@ const CHOICES: [Choice; 7] = [
         most: 20,
         columns: &[
             ("system", "system"),
-            ("asked to read", "syscall_read_bytes"),
-            ("asked to write", "syscall_write_bytes"),
-            ("devices read", "block_read_bytes"),
-            ("devices wrote", "block_write_bytes"),
+            ("application reads", "syscall_read_bytes"),
+            ("application writes", "syscall_write_bytes"),
+            ("device reads", "block_read_bytes"),
+            ("device writes", "block_write_bytes"),
             ("read amp.", "read_amp_bytes"),
             ("write amp.", "write_amp_bytes"),
             ("operations", "total_ops"),
@@ -66,17 +66,17 @@ const CHOICES: [Choice; 7] = [
             ("layer", "layer"),
             ("operation", "op"),
             ("count", "count"),
-            ("average", "avg_ns"),
+            ("avg", "avg_ns"),
             ("p50", "p50_ns"),
             ("p99", "p99_ns"),
             ("p99.9", "p999_ns"),
-            ("greatest", "max_ns"),
+            ("max", "max_ns"),
             ("marks", "marks"),
         ],
         texts: 3,
     },
     Choice {
-        title: "Syncs",
+        title: "Sync calls",
         table: Table::Sync,
         only: None,
         by: Some("total_ns"),
@@ -90,8 +90,8 @@ const CHOICES: [Choice; 7] = [
             ("p99", "p99_ns"),
             ("data", "data_bytes"),
             ("journal", "journal_bytes"),
-            ("commits", "commits"),
-            ("flushes", "device_flushes"),
+            ("journal commits", "commits"),
+            ("device flushes", "device_flushes"),
         ],
         texts: 3,
     },
@@ -104,9 +104,9 @@ const CHOICES: [Choice; 7] = [
         columns: &[
             ("system", "name"),
             ("read", "read_bytes"),
-            ("hits", "hit_bytes_share"),
-            ("read ahead", "readahead_bytes"),
-            ("of that unused", "unused_bytes"),
+            ("hit ratio", "hit_bytes_share"),
+            ("readahead", "readahead_bytes"),
+            ("unused readahead", "unused_bytes"),
             ("reads absorbed", "read_absorbed_bytes"),
             ("writes absorbed", "write_absorbed_bytes"),
         ],
@@ -131,7 +131,7 @@ const CHOICES: [Choice; 7] = [
         texts: 3,
     },
     Choice {
-        title: "What was lost when",
+        title: "Lost events",
         table: Table::Loss,
         only: None,
         by: Some("lost_events"),
@@ -150,7 +150,7 @@ const PROCESS_COLUMNS: &[(&str, &str)] = &[
     ("operations", "ops"),
     ("read", "read_bytes"),
     ("written", "write_bytes"),
-    ("time", "time_ns"),
+    ("total time", "time_ns"),
 ];
 const TOP_COLUMNS: &[(&str, &str)] = &[
     ("layer", "layer"),
@@ -159,13 +159,13 @@ const TOP_COLUMNS: &[(&str, &str)] = &[
     ("operations", "ops"),
     ("read", "read_bytes"),
     ("written", "write_bytes"),
-    ("time", "time_ns"),
+    ("total time", "time_ns"),
 ];
 
-/// All that have a row, with the names of their files in that format.
+/// Returns all tables that have rows, with file names in `format`.
 ///
 /// # Errors
-/// Where a table is not what it is declared to be.
+/// Returns an error if a declared column is missing or has another type.
 pub fn all(tables: &[Table], results: &Results, format: Format) -> Result<Vec<Listing>> {
     let mut listings = Vec::new();
     for choice in &CHOICES {

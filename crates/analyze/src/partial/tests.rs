@@ -1,4 +1,4 @@
-//! Merge laws: whatever the partition and the order, the CSV files have the same bytes.
+//! Merge laws: for any partition and order, the CSV files have the same bytes.
 
 use iostrata_capture::TableId;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ use crate::trust::Trust;
 use crate::valid::Checked;
 use iostrata_capture::op::{Direction, IoClass, Layer, Op};
 
-/// Few values before a histogram, so that small tests have both forms and the change between them.
+/// Few values before a histogram, so that small tests cover both forms and the transition.
 const PRECISION: Precision = Precision::Histogram { above: 8 };
 
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
     partial
 }
 
-/// All that comes of a partial, as text.
+/// All contents of a partial result, as text.
 fn result(partial: Partial) -> String {
     let finished = partial.finish(&[3, 0, 40, u64::MAX], Default::default());
     let trust = Trust {

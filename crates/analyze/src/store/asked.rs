@@ -1,5 +1,5 @@
-//! What the result of some rows depends on beside these rows: tables of processes, files and losses, which go on growing while a machine is
-//! recorded. It is kept which of their answers a scan asked for, and when these held, so that it can be told whether they still do.
+//! Lookups that the result of some rows depends on besides these rows. The tables of processes, files and losses grow while a machine is recorded.
+//! The trace of a scan records the lookups and their times, so that a later run can check whether the answers are still the same.
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -13,7 +13,7 @@ use super::Id;
 use crate::scan::Scan;
 use crate::scan::told::{Start, Told};
 
-/// What was asked, and what the answers were.
+/// Lookups of a scan, and a hash of their answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Asked {
     /// Process ids.
@@ -22,42 +22,42 @@ pub struct Asked {
     started: BTreeSet<(i32, i64)>,
     /// Device and inode numbers.
     files: BTreeSet<(i32, i64)>,
-    /// The first and the last moment that was asked about.
+    /// First and last time of a lookup.
     began: Option<(i64, i64)>,
-    /// The last moment at which something ended.
+    /// Last end of an operation.
     ended_ns: Option<i64>,
-    /// Whether something was left out because, as the capture is now, not all is there of when it ended.
+    /// Whether a row was excluded because the capture is not yet complete up to its end.
     leaves_out: bool,
-    /// All answers in these times.
+    /// Hash of all answers for these times.
     answers: Id,
 }
 
 impl Asked {
-    /// Something is asked of what began then.
+    /// Records a lookup for an operation that began at `ts_ns`.
     #[inline]
     pub fn began(&mut self, ts_ns: i64) {
         let (first, last) = self.began.get_or_insert((ts_ns, ts_ns));
         (*first, *last) = ((*first).min(ts_ns), (*last).max(ts_ns));
     }
 
-    /// Something ended then, which may be counted in the time of a loss.
+    /// Records an operation that ended at `ns`, which may count in a loss window.
     #[inline]
     pub fn ended(&mut self, ns: i64) {
         self.ended_ns = self.ended_ns.max(Some(ns));
     }
 
-    /// Something was left out because not all is there of when it ended.
+    /// Records that a row was excluded because the capture is not yet complete up to its end.
     #[inline]
     pub fn leave_out(&mut self) {
         self.leaves_out = true;
     }
 
-    /// Whether something was.
+    /// Whether a row was excluded.
     pub fn leaves_out(&self) -> bool {
         self.leaves_out
     }
 
-    /// It is asked whose this is.
+    /// Records the lookup of an owner.
     pub fn whose(&mut self, told: &Told) {
         match told.process {
             (Some(pid), Start::At(Some(start_ns))) => drop(self.started.insert((pid, start_ns))),
@@ -67,19 +67,19 @@ impl Asked {
         self.files.extend(told.file);
     }
 
-    /// Keeps the answers, which are those of now.
+    /// Stores the hash of the current answers.
     pub fn settle(&mut self, scan: &Scan, tables: &[TableId]) {
         self.answers = self.answers(scan, tables);
     }
 
-    /// Whether the answers are still the same.
+    /// Whether the current answers are the same.
     pub fn holds(&self, scan: &Scan, tables: &[TableId]) -> bool {
         self.answers == self.answers(scan, tables)
     }
 
     fn answers(&self, scan: &Scan, tables: &[TableId]) -> Id {
         let mut answers = SipHasher13::new();
-        // The recorder tells at its end who served others.
+        // The recorder writes the serving processes at its end.
         scan.servers.all().hash(&mut answers);
         if let Some(began) = self.began {
             for pid in &self.pids {

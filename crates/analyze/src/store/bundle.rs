@@ -1,4 +1,5 @@
-//! A file of partials: a header, partials one after the other, each with its length and checksum, and an end, without which the file was cut off.
+//! File of partial results: a header, the partial results with their lengths and checksums, and an end marker. A file without the marker is
+//! truncated.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -11,16 +12,16 @@ use iostrata_capture::dir::Dir;
 
 use super::Id;
 
-/// How a file begins, with the version of its layout.
+/// Magic bytes, with the version of the layout.
 const MAGIC: &[u8; 16] = b"iostrata-part-02";
 
-/// What stands before each partial: its id, its length, that once it is decompressed, and the CRC-32 of what is there.
+/// Size of the header of a partial result: its id, its length, its decompressed length, and the CRC-32 of the stored bytes.
 const HEAD_BYTES: usize = 16 + 8 + 8 + 4;
 
-/// The id of the end, whose length is the number of partials.
+/// Id of the end marker; its length is the number of partial results.
 const END: Id = Id([0; 16]);
 
-/// Where a partial is in a file.
+/// Position of a partial result in a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     at: u64,
@@ -29,12 +30,12 @@ pub struct Span {
     crc: u32,
 }
 
-/// Where a file is.
+/// Location of a file.
 #[derive(Debug)]
 enum Place {
-    /// As a user named it.
+    /// Path given by a user.
     Named(PathBuf),
-    /// In a directory that others may write to.
+    /// File in a directory that others may write to.
     Within(Dir, String),
 }
 
@@ -54,29 +55,29 @@ impl Place {
     }
 }
 
-/// A file of partials that is there.
+/// Existing file of partial results.
 #[derive(Debug)]
 pub struct Bundle {
     from: Place,
-    /// The program that wrote it.
+    /// Id of the program that wrote it.
     pub tool: Id,
-    /// Its partials.
+    /// Partial results by id.
     pub places: HashMap<Id, Span>,
 }
 
 impl Bundle {
-    /// What is in the file at `path`.
+    /// Opens the file at `path`.
     ///
     /// # Errors
-    /// Where it cannot be read, is something else, or was cut off.
+    /// If it cannot be read, is of another type, or is truncated.
     pub fn open(path: &Path) -> Result<Bundle> {
         Bundle::of(Place::Named(path.to_owned()))
     }
 
-    /// What is in the file `name` of `directory`.
+    /// Opens the file `name` of `directory`.
     ///
     /// # Errors
-    /// Where it cannot be read, is something else, or was cut off.
+    /// If it cannot be read, is of another type, or is truncated.
     pub fn within(directory: &Dir, name: &str) -> Result<Bundle> {
         Bundle::of(Place::Within(directory.clone(), name.to_owned()))
     }
@@ -87,18 +88,18 @@ impl Bundle {
         let read = |at: u64, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
         let mut header = [0; 32];
         if !read(0, &mut header) || !header.starts_with(MAGIC) {
-            bail!("{}: not a file of partials, expected what `iostrata-analyze partial` wrote", path.display());
+            bail!("{}: not a file of partial results, expected one of `iostrata-analyze partial`", path.display());
         }
         let (mut places, mut at) = (HashMap::new(), header.len() as u64);
         loop {
             let mut head = [0; HEAD_BYTES];
             if !read(at, &mut head) {
-                bail!("{}: the file was cut off, expected an end after {} partials", path.display(), places.len());
+                bail!("{}: truncated file, expected an end after {} partial results", path.display(), places.len());
             }
             let (id, place) = parsed(&head, at + HEAD_BYTES as u64);
             if id == END {
                 if place.bytes != places.len() as u64 || place.at != length {
-                    bail!("{}: the file was changed: it ends otherwise than it says", path.display());
+                    bail!("{}: corrupt file, its end does not match its contents", path.display());
                 }
                 return Ok(Bundle { from, tool: Id::read(&header[16..]), places });
             }
@@ -107,15 +108,15 @@ impl Bundle {
         }
     }
 
-    /// A partial of it as it was written.
+    /// Reads a partial result.
     ///
     /// # Errors
-    /// Where it cannot be read, or is not what was written.
+    /// If it cannot be read, or is corrupt.
     pub fn read(&self, place: &Span) -> Result<Vec<u8>> {
         let Span { at, bytes, raw_bytes, crc } = *place;
-        let changed = || format!("{}: the partial at byte {at} is not what was written", self.from.path().display());
+        let changed = || format!("{}: the partial result at byte {at} is corrupt", self.from.path().display());
         let file = self.from.open()?;
-        // It lies within the file, or there would be no end behind it.
+        // It lies within the file, because the end marker is behind it.
         let mut packed = vec![0; usize::try_from(bytes).with_context(changed)?];
         file.read_exact_at(&mut packed, at).with_context(changed)?;
         if crc32fast::hash(&packed) != crc {
@@ -124,7 +125,7 @@ impl Bundle {
         let mut raw = Vec::new();
         let unpacked = zstd::Decoder::with_buffer(packed.as_slice()).with_context(changed)?;
         unpacked.take(raw_bytes.saturating_add(1)).read_to_end(&mut raw).with_context(changed)?;
-        // No checksum has what stands before it.
+        // The checksum does not cover the header.
         if raw.len() as u64 != raw_bytes {
             bail!(changed());
         }
@@ -142,7 +143,7 @@ fn head(id: Id, bytes: u64, raw_bytes: u64, crc: u32) -> Vec<u8> {
     [&id.0[..], &bytes.to_le_bytes(), &raw_bytes.to_le_bytes(), &crc.to_le_bytes()].concat()
 }
 
-/// A file of partials that is being written. It has its name when it is whole.
+/// File of partial results that is being written. It gets its name when it is complete.
 #[derive(Debug)]
 pub struct Writer {
     directory: Dir,
@@ -153,19 +154,19 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// A new one at `path`, as a user named it, by the program `tool`.
+    /// Creates a file at `path`, a path given by a user, of the program `tool`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn create(path: &Path, tool: Id) -> Result<Writer> {
         let (directory, name) = Dir::around(path)?;
         Writer::within(&directory, &name, tool)
     }
 
-    /// A new one in `directory`.
+    /// Creates a file in `directory`.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn within(directory: &Dir, name: &str, tool: Id) -> Result<Writer> {
         let temporary = format!(".{name}.{}.tmp", std::process::id());
         let file = BufWriter::new(directory.create_file_for(&temporary, name)?);
@@ -174,20 +175,20 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Adds a partial.
+    /// Adds a partial result.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn add(&mut self, id: Id, raw: &[u8], packed: &[u8]) -> Result<()> {
         self.count += 1;
         self.write(&head(id, packed.len() as u64, raw.len() as u64, crc32fast::hash(packed)))?;
         self.write(packed)
     }
 
-    /// Ends it, and gives it its name.
+    /// Writes the end marker and renames the file to its name.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     pub fn finish(mut self) -> Result<u64> {
         self.write(&head(END, self.count, 0, 0))?;
         let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
@@ -206,16 +207,16 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// What was not finished is nothing. Of what was, the name is gone.
+    /// Removes an unfinished file. A finished one no longer has the temporary name.
     fn drop(&mut self) {
         let _ = self.directory.remove(&self.temporary);
     }
 }
 
-/// A partial as it lies in a file.
+/// Compresses a partial result for a file.
 ///
 /// # Errors
-/// Where there is no memory for it.
+/// If it does not fit into memory.
 pub fn packed(raw: &[u8]) -> Result<Vec<u8>> {
-    zstd::bulk::compress(raw, 1).context("cannot compress a partial")
+    zstd::bulk::compress(raw, 1).context("cannot compress a partial result")
 }

@@ -1,4 +1,4 @@
-//! Files of partials: those that a user names, and those that are kept beside a capture.
+//! Files of partial results: those that a user names, and the cache beside a capture.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use iostrata_capture::dir::{Dir, FOLDER_MODE, Undo};
 use super::Id;
 use super::bundle::{Bundle, Writer};
 
-/// What takes away what was made, the last first: it may lie in what was made before it.
+/// Undo steps of created files and directories. They run in reverse order, because a later one may lie within an earlier one.
 #[derive(Debug)]
 pub struct Undos(pub Vec<Undo>);
 
@@ -18,46 +18,46 @@ impl Drop for Undos {
     }
 }
 
-/// A file that partials go to.
+/// Output file of partial results.
 #[derive(Debug)]
 pub struct Target {
-    /// Its directory.
+    /// Directory of the file.
     pub directory: Dir,
-    /// Its name there.
+    /// Name of the file in it.
     pub name: String,
 }
 
 impl Target {
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join(&self.name)
     }
 
-    /// Begins it.
+    /// Creates it.
     pub fn create(&self, tool: Id) -> Result<Writer> {
         Writer::within(&self.directory, &self.name, tool)
     }
 }
 
-/// What is in files that a user gave.
+/// Opens files that a user gave.
 pub fn opened(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
     let open = |file: &PathBuf| {
         let bundle = Bundle::open(file)?;
         if bundle.tool != tool {
-            bail!("{}: written by another build of iostrata-analyze, expected one by this", file.display());
+            bail!("{}: written by another build of iostrata-analyze, expected one of this build", file.display());
         }
         Ok(bundle)
     };
     files.iter().map(open).collect()
 }
 
-/// The directory beside a capture in which its partials are kept, which is made if needed.
+/// Returns the cache directory beside a capture; creates it if needed.
 pub fn beside(capture: &Path) -> Result<(Dir, Undo)> {
     let whole = capture.canonicalize().with_context(|| format!("{}: cannot be found", capture.display()))?;
     let Some(name) = whole.file_name() else {
-        bail!("{}: has no name, so nothing can be kept beside it", capture.display());
+        bail!("{}: has no name, expected a named directory to cache results beside it", capture.display());
     };
-    // Whoever owns the directory above may put anything there: a link leads nowhere.
+    // The owner of the parent directory may put anything there: links are not followed.
     let above = Dir::open(whole.parent().unwrap_or(Path::new("/")))?;
     let cache = format!("{}.partials", name.to_string_lossy());
     let undo = above.undoable();
@@ -65,7 +65,7 @@ pub fn beside(capture: &Path) -> Result<(Dir, Undo)> {
     Ok((above.sub(cache), undo))
 }
 
-/// What is kept there by the program `tool`. What others left is removed: this one cannot use it.
+/// Opens the cache files of the program `tool`. Files of other builds are removed: this build cannot use them.
 pub fn cached(cache: &Dir, tool: Id) -> Result<Vec<Bundle>> {
     let mut bundles = Vec::new();
     for number in numbers(cache)? {
@@ -87,7 +87,7 @@ fn numbers(cache: &Dir) -> Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// A number that no file there has.
+/// Returns a number that no file there has.
 pub fn unused(cache: &Dir) -> Result<u64> {
     Ok(numbers(cache)?.last().map_or(1, |last| last.saturating_add(1)))
 }

@@ -1,5 +1,5 @@
-//! `amplification.csv`: bytes from the application over the page cache to the device, by system, process, cgroup, file and
-//! device, and what they were amplified by.
+//! `amplification.csv`: bytes from the application through the page cache to the device, by system, process, cgroup, file and
+//! device, and their amplification.
 
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
@@ -15,13 +15,13 @@ use crate::owners::Told;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "Bytes on their way from the application to the device, one row for each system, process, cgroup, file and device and \
-    each direction that has any. Each scope has all bytes once, and what is nobody's in a row of its own, so the rows of \
-    one scope add up to the kernel's counters of the devices. How an owner is known, and what remains uncertain: \
-    docs/explanation/attribution.md. Memory follows the number of processes, cgroups and files.";
+/// Documentation of the table.
+pub const DOC: &str = "Bytes from the application to the device, one row for each system, process, cgroup, file and device and \
+    each direction that has any. Each scope has all bytes once, unattributed ones in a row of their own, so the rows of \
+    one scope sum to the kernel's device counters. Attribution and its uncertainty: \
+    docs/explanation/attribution.md. Memory grows with the number of processes, cgroups and files.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     scope: &'static str,
     name: String,
@@ -31,23 +31,23 @@ pub struct Row {
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
     told: [bool; Path::ALL.len()],
-    /// What went into the cache and what came out of it cannot be compared.
+    /// Whether bytes into and out of the page cache cannot be compared.
     is_part: bool,
     unknown: Unknown,
 }
 
-/// What may belong to a row and is not known to; `None` where not even its amount is known.
+/// Bytes that may belong to a row; `None` where their number is not known.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unknown {
-    /// Bytes that the application may have moved: lost, or of nobody in this scope.
+    /// Bytes that the application may have moved: lost, or unattributed in this scope.
     application: Option<u64>,
-    /// Bytes that the device may have moved for it: lost, or data without an owner, or of folios that are counted as others'.
+    /// Bytes that the device may have moved for it: lost, unattributed data, or folios attributed to others.
     device: Option<u64>,
-    /// Bytes of folios that are counted as its own and may be others'.
+    /// Bytes of folios that are attributed to it and may belong to others.
     others: u64,
 }
 
-/// Rows for the total, for each system by name and for each entity, in both directions; those without bytes are left out.
+/// Rows for the total, for each system by name and for each entity, in both directions; rows without bytes are excluded.
 pub fn rows<'a>(
     finished: &'a Finished,
     names: &'a Names,
@@ -55,7 +55,7 @@ pub fn rows<'a>(
     trust: &'a Trust,
 ) -> impl Iterator<Item = Row> + use<'a> {
     let total = finished.total_flows;
-    // Whose a folio is that several processes changed does not matter where all of them are one.
+    // The owner of a folio that several processes modified does not matter for scopes that have all of them in one row.
     let several = move |by_writer: bool, direction, flow: &Flow| {
         let all = if by_writer { total.get(direction).of_evidence(Evidence::Folio) } else { 0 };
         let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
@@ -82,8 +82,8 @@ pub fn rows<'a>(
             ),
         })
     };
-    // What daemons did for themselves is in no total either, so that all of theirs may have been asked for.
-    // Of a part of the rows there is no total, of the machine or of a disk.
+    // The daemons' own I/O is in no total either, so any of their bytes may be application bytes.
+    // Partial rows have no total, of the machine or of a disk.
     let of_total = (!trust.is_partial)
         .then(|| both("total", Default::default(), total, finished.served_flows, trust.captured_of_total()));
     let nobodys =
@@ -104,7 +104,7 @@ pub fn rows<'a>(
     of_total.into_iter().flatten().chain(of_systems).chain(of_entities)
 }
 
-/// The layers that a row of an entity has.
+/// Layers that a row of an entity has.
 fn captured(
     (entity, scope): (Entity, Scope),
     flows: &Flows,
@@ -113,21 +113,21 @@ fn captured(
 ) -> [bool; Layer::ALL.len()] {
     let has = |disks: Option<&Disks>, dev| disks.is_some_and(|disks| disks.contains_key(&dev));
     match entity {
-        // What reaches the device for a file of an overlay or a network has another file, or none.
+        // Device I/O for a file of an overlay or a network file system is recorded for another file, or for none.
         Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(capture), file.dev) => {
             trust.captured_without(Layer::Block)
         }
-        // Also of the row of what no device is known of.
+        // Also the row of I/O without a known device.
         _ if scope == Scope::Device => trust.captured_of_total(),
         _ => trust.captured,
     }
 }
 
-/// Scopes of those who write: of files and devices it is no question whose a folio is.
+/// Scopes of writers. The owner of a folio is uncertain for these, not for files and devices.
 const WRITERS: [&str; 3] = ["system", Scope::Process.name(), Scope::Cgroup.name()];
 
-/// `nobodys` is what in the scope is nobody's, of file contents; `several` is what of folios that several changed is the row's, and
-/// what is others'.
+/// Bytes that may belong to a row. `nobodys` has the unattributed file data of the scope; `several` the bytes of folios that several
+/// processes modified: those of the row, and those of others.
 fn unknown(trust: &Trust, direction: Direction, nobodys: &Flow, several: (u64, u64)) -> Unknown {
     let lost = |layer: Layer| trust.lost_io[layer as usize].map(|amounts| bytes(amounts, direction));
     let untold = trust.told.contains(&false);
@@ -152,7 +152,7 @@ impl Row {
         self.captured[layer as usize]
     }
 
-    /// Of the ways that are told; without the file system layer mappings are missing.
+    /// Application bytes on the recorded paths; without the file system layer mappings are missing.
     fn application(&self) -> Option<u64> {
         self.has(Layer::Syscall).then(|| self.flow.application())
     }
@@ -161,12 +161,12 @@ impl Row {
         self.has(Layer::Block).then(|| self.flow.device())
     }
 
-    /// Of estimates the difference would be mostly chance, and of a window of time mostly what was written back beyond its end.
+    /// Absorbed bytes. The difference of estimates would be mostly chance, that of a time window mostly writeback after its end.
     fn absorbed(&self) -> Option<u64> {
         absorbed(&self.flow, &self.captured).filter(|_| !self.is_part)
     }
 
-    /// Device bytes by application bytes, with more and fewer of these; undefined where the application moved none.
+    /// Device bytes / application bytes, with bytes added or subtracted; undefined where the application moved none.
     fn ratio(&self, more_device: Option<u64>, fewer_device: u64, more_application: Option<u64>) -> Option<f64> {
         let asked = self.application().filter(|bytes| *bytes > 0)?;
         let above = self.device()?.saturating_add(more_device?).saturating_sub(fewer_device);
@@ -175,7 +175,7 @@ impl Row {
     }
 }
 
-/// What the application moved and the device did not, of file contents.
+/// File data that the application moved and the device did not.
 pub(super) fn absorbed(flow: &Flow, captured: &[bool; Layer::ALL.len()]) -> Option<u64> {
     let both = captured[Layer::Syscall as usize] && captured[Layer::Block as usize];
     both.then(|| flow.application().saturating_sub(flow.data()))
@@ -196,22 +196,18 @@ fn decimal(name: &str, doc: &str, value: impl Fn(&Row) -> Option<f64> + 'static)
 /// The columns, in order.
 pub fn columns() -> Vec<ResultColumn<Row>> {
     let mut columns = vec![
-        text(
-            "scope",
-            "By what the row is one of: `total`, `system`, `process`, `cgroup`, `file` or `device`.",
-            |row| row.scope,
-        ),
+        text("scope", "Scope of the row: `total`, `system`, `process`, `cgroup`, `file` or `device`.", |row| row.scope),
         text(
             "name",
-            "The name: command, cgroup path, disk; a word in parentheses for what is nobody's. Of a file the last path that was \
-             told: from the root of a mount namespace it begins with `/`, from the root of its file system with \
-             `[major:minor]/`, and one that is cut with `…/`; empty where no path is known.",
+            "Name: command, cgroup path, disk; a word in parentheses for unattributed I/O. For a file the last recorded path: \
+             from the root of a mount namespace it begins with `/`, from the root of its file system with \
+             `[major:minor]/`, a truncated one with `…/`; empty when no path is known.",
             |row| &row.name,
         ),
         text(
             "id",
-            "`pid@start_ns` of a process, the id of a cgroup, `major:minor` of a disk. Of a file `major:minor:inode@generation`, \
-             without the generation where `file` has no row of it.",
+            "`pid@start_ns` of a process, the id of a cgroup, `major:minor` of a disk. `major:minor:inode@generation` of a file, \
+             without the generation when `file` has no row of it.",
             |row| &row.id,
         ),
         text("direction", "`read` or `write`.", |row| match row.direction {
@@ -222,14 +218,21 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     for path in Path::ALL {
         columns.push(integer(
             format!("{}_bytes", path.name()),
-            format!("Bytes that the application moved {}; empty where a capture does not tell of them.", path.doc()),
+            format!(
+                "Number of bytes that the application moved {}; empty when a capture does not record them.",
+                path.doc()
+            ),
             move |row| row.told[*path as usize].then(|| row.flow.of_path(*path)),
         ));
     }
-    columns.push(integer("application_bytes".into(), "The sum of these that are known.".into(), Row::application));
+    columns.push(integer(
+        "application_bytes".into(),
+        "Sum of the known ones of these, in bytes.".into(),
+        Row::application,
+    ));
     columns.push(integer(
         "cached_bytes".into(),
-        "Bytes of file contents that entered the page cache to be read, or turned dirty there: of whole folios, of which less may have \
+        "Bytes of file data that entered the page cache for reading, or turned dirty in it: whole folios, of which fewer bytes may have \
          been written."
             .into(),
         |row| row.has(Layer::Fs).then(|| row.flow.cached()),
@@ -237,40 +240,40 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     for class in IoClass::ALL.iter().filter(|class| !matches!(class, IoClass::Flush | IoClass::Discard)) {
         columns.push(integer(
             format!("device_{}_bytes", class.name()),
-            format!("Bytes that the device moved, of class `{}`.", class.name()),
+            format!("Number of bytes of class `{}` that the device moved.", class.name()),
             move |row| row.has(Layer::Block).then(|| row.flow.of_class(*class)),
         ));
     }
     columns.push(integer(
         "device_bytes".into(),
-        "The sum of these. Of each scope all rows add up to the kernel's counters of the devices. Empty of a file whose file \
-         system lies on no disk that was recorded (overlayfs, a network): what reaches a device for it is another file's."
+        "Sum of these, in bytes. The rows of each scope sum to the kernel's device counters. Empty for a file on a file \
+         system without a recorded disk (overlayfs, network): its device I/O belongs to another file."
             .into(),
         Row::device,
     ));
     for evidence in Evidence::ALL {
         columns.push(integer(
             format!("evidence_{}_bytes", evidence.name()),
-            format!("What of `device_bytes` is known to be this row's by `{}`.", evidence.name()),
+            format!("Part of `device_bytes` that is attributed to this row by evidence `{}`.", evidence.name()),
             move |row| row.has(Layer::Block).then(|| row.flow.of_evidence(*evidence)),
         ));
     }
     columns.push(integer(
         "absorbed_bytes".into(),
-        "What the application moved and the device did not, of file contents: found in the cache, overwritten or deleted \
-         before it was written back. Empty of a sample, and of a window of time."
+        "Bytes of file data that the application moved and the device did not: cache hits, and data overwritten or deleted \
+         before writeback. Empty with sampling, and with a time window."
             .into(),
         Row::absorbed,
     ));
     columns.push(decimal(
         "amplification",
-        "`device_bytes` / `application_bytes`; empty where the application moved none.",
+        "`device_bytes` / `application_bytes`; empty when the application moved none.",
         |row| row.ratio(Some(0), 0, Some(0)),
     ));
     columns.push(decimal(
         "amplification_low",
-        "The same if all lost system calls, and in this scope nobody's, were of this row, the application had used all that \
-         page faults brought in, and nothing of `evidence_folio_bytes` were of this row; empty if not known, as without the `fs` layer.",
+        "Lower bound of `amplification`: all lost system calls and all unattributed application bytes of this scope belong to this row, the application used all \
+         pages that page faults brought in, and no `evidence_folio_bytes` belong to this row; empty when not known, as without the `fs` layer.",
         |row| {
             let application = row.unknown.application.map(|lost| lost.saturating_add(row.flow.mapped_ahead()));
             row.ratio(Some(0), row.unknown.others, application)
@@ -278,15 +281,13 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     ));
     columns.push(decimal(
         "amplification_high",
-        "The same if all lost requests, all data without an owner and, of systems, processes and cgroups, all `evidence_folio_bytes` \
-         were of this row; empty if not known.",
+        "Upper bound of `amplification`: all lost requests, all unattributed data and, for systems, processes and cgroups, all `evidence_folio_bytes` \
+         belong to this row; empty when not known.",
         |row| row.ratio(row.unknown.device, 0, Some(0)),
     ));
-    columns.push(text("exe", "Of a process the path of its executable, as in `process`; else empty.", |row| {
-        &row.process.exe
-    }));
-    columns.push(text("cmdline", "Of a process its command line, as in `process`; else empty.", |row| {
-        &row.process.cmdline
-    }));
+    columns
+        .push(text("exe", "Path of the executable of a process, as in `process`; else empty.", |row| &row.process.exe));
+    columns
+        .push(text("cmdline", "Command line of a process, as in `process`; else empty.", |row| &row.process.cmdline));
     columns
 }

@@ -1,4 +1,4 @@
-//! `cache.csv`: what the page cache did for reads and writes.
+//! `cache.csv`: page cache hits, readahead and absorbed writes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze cache --out DIR`: one row for all, and for each system, process, file and disk that moved bytes through the page cache; of \
-    each those with the most bytes first. A call that reads is a hit where its thread queued no block request in it, as in `path.csv`; one of aio and io_uring, which another \
-    thread may do, one that reads nothing, and one that stands for others too (`--cpu-limit`) is neither hit nor miss. Pages that another call had read ahead are hits, whoever waited for them to come. Pages are told \
-    as they enter the cache, by the process that asked for them: \
-    what one process reads ahead and another uses is unused by the first, and only the rows of files and of all are free of that.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze cache --out DIR`: one row for `all`, and for each system, process, file and disk that moved bytes through the page cache; in \
+    each scope the rows with the most bytes come first. A read call is a hit when its thread queued no block request during the call, as in `path.csv`. Neither hit nor miss are calls of aio and io_uring, which another \
+    thread may execute, calls that read nothing, and sampled calls with a weight above 1 (`--cpu-limit`). Pages that another call read ahead are hits, even if the call waited for them to arrive. Pages are recorded \
+    when they enter the cache, for the process that requested them: \
+    pages that one process reads ahead and another uses are unused for the first. Only the rows of files and of `all` are free of this effect.";
 
-/// What calls of a subject did.
+/// Calls of a subject.
 #[derive(Debug, Default)]
 struct Calls {
     reads: Amount,
@@ -37,21 +37,21 @@ struct Calls {
     direct: [u64; 2],
 }
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     named: Named,
     calls: Calls,
     flows: Flows,
     captured: [bool; Layer::ALL.len()],
-    /// Whether what mappings bring in is told.
+    /// Whether pages that mappings bring in are recorded.
     has_mappings: bool,
-    /// Differences between layers would be mostly chance, or what was beyond the ends.
+    /// Whether differences between layers would be mostly chance, or I/O outside the window.
     is_part: bool,
     sampled: bool,
     lost_events: Option<u64>,
 }
 
-/// By scope; of each those with the most bytes first.
+/// Rows by scope; most bytes first.
 pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) -> Vec<Row> {
     let mut all: BTreeMap<Subject, (Calls, Flows)> = BTreeMap::new();
     all.entry(Subject::All).or_default().1 = finished.total_flows;
@@ -99,7 +99,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         calls,
         flows,
         captured: match subject {
-            // What is read and written for a file of an overlay or a network has another file, or none.
+            // I/O for a file of an overlay or a network file system is recorded for another file, or for none.
             Subject::Entity(Entity::File(capture, file))
                 if !disks.get(capture).is_some_and(|disks| disks.contains_key(&file.dev)) =>
             {
@@ -120,7 +120,7 @@ impl Row {
         layers.iter().all(|layer| self.captured[*layer as usize])
     }
 
-    /// Of calls, of whom what waits is known.
+    /// A value of calls, where it is known which of them waited for requests.
     fn of_calls(&self, value: u64) -> Option<u64> {
         self.has(&[Layer::Syscall, Layer::Block]).then_some(value)
     }
@@ -130,7 +130,7 @@ impl Row {
         (hits.saturating_add(misses) > 0).then(|| hits as f64 / (hits as f64 + misses as f64))
     }
 
-    /// Pages that calls brought in to be read, in bytes; unknown where those that faults bring in are not told apart.
+    /// Bytes of pages that calls brought in for reading; unknown when pages that faults bring in are not recorded separately.
     fn filled(&self) -> Option<u64> {
         let flow = self.flows.get(Direction::Read);
         (self.has(&[Layer::Fs]) && self.has_mappings).then(|| flow.cached().saturating_sub(flow.mapped()))
@@ -142,7 +142,7 @@ impl Row {
         is_told.then(|| 1.0 - filled as f64 / read as f64)
     }
 
-    /// What nobody is known to read may be read in ways that are not recorded, or under another name.
+    /// Bytes without a known read; they may have been read by unrecorded means, or under another name.
     fn unused(&self) -> Option<u64> {
         let touched = self.calls.pages.saturating_mul(PAGE_BYTES);
         let is_told = self.has(&[Layer::Syscall]) && !self.is_part && self.calls.reads.ops > 0;
@@ -164,71 +164,83 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     };
     vec![
         ResultColumn::text("scope", "`all`, `system`, `process`, `file` or `device`.", |row: &Row| row.named.scope),
-        ResultColumn::text("name", "The name, as in `amplification.csv`; empty of all.", |row: &Row| &row.named.name),
-        ResultColumn::text("id", "The id, as in `amplification.csv`; empty of all and of systems.", |row: &Row| {
+        ResultColumn::text("name", "Name, as in `amplification.csv`; empty for `all`.", |row: &Row| &row.named.name),
+        ResultColumn::text("id", "Id, as in `amplification.csv`; empty for `all` and systems.", |row: &Row| {
             &row.named.id
         }),
-        calls("read_ops", "Calls that read through the page cache.", |calls| calls.reads.ops),
-        calls("read_bytes", "Bytes that they read.", |calls| calls.reads.bytes),
-        waits("hit_ops", "Those that read something and queued no block request.", |calls| calls.hits.ops),
-        waits("miss_ops", "Those that queued one.", |calls| calls.misses.ops),
+        calls("read_ops", "Number of calls that read through the page cache.", |calls| calls.reads.ops),
+        calls("read_bytes", "Number of bytes that they read.", |calls| calls.reads.bytes),
+        waits("hit_ops", "Number of these calls that read something and queued no block request.", |calls| {
+            calls.hits.ops
+        }),
+        waits("miss_ops", "Number of these calls that queued a block request.", |calls| calls.misses.ops),
         ResultColumn::number(
             "hit_ops_share",
-            "The hit ratio of calls: `hit_ops` / (`hit_ops` + `miss_ops`).",
+            "Hit ratio of calls: `hit_ops` / (`hit_ops` + `miss_ops`).",
             |row: &Row| row.share(|of| of.ops),
         ),
         ResultColumn::number(
             "hit_bytes_share",
-            "The same of the bytes that these calls read, a miss with all of its own.",
+            "Hit ratio of the bytes that these calls read; a miss counts with all its bytes.",
             |row: &Row| row.share(|of| of.bytes),
         ),
         ResultColumn::integer(
             "filled_bytes",
-            "Pages that entered the cache to be read, by calls: what they did not find, and readahead. Empty where what page faults bring in is not told.",
+            "Bytes of pages that calls brought into the cache for reading: misses and readahead. Empty when pages brought in by page faults are not recorded.",
             Row::filled,
         ),
-        ResultColumn::integer("mapped_filled_bytes", "The same by page faults of mappings.", |row: &Row| {
-            let is_told = row.has(&[Layer::Fs]) && row.has_mappings;
-            is_told.then(|| row.flows.get(Direction::Read).mapped())
-        }),
+        ResultColumn::integer(
+            "mapped_filled_bytes",
+            "Bytes of pages that page faults of mappings brought into the cache for reading.",
+            |row: &Row| {
+                let is_told = row.has(&[Layer::Fs]) && row.has_mappings;
+                is_told.then(|| row.flows.get(Direction::Read).mapped())
+            },
+        ),
         ResultColumn::number(
             "hit_pages_share",
-            "The hit ratio of pages: 1 - `filled_bytes` by what of `read_bytes` is of regular files, in which all that is read ahead is a miss once. Empty where more was filled than was read, \
-             and of a sample.",
+            "Hit ratio of pages: 1 - `filled_bytes` / the part of `read_bytes` from regular files. Pages read ahead count as one miss each. Empty when more was filled than was read, \
+             and with sampling.",
             Row::page_share,
         ),
         ResultColumn::integer(
             "readahead_bytes",
-            "Bytes that the device read before anybody had asked for them.",
+            "Number of bytes that the device read by readahead, before they were requested.",
             |row: &Row| row.has(&[Layer::Block]).then(|| row.flows.get(Direction::Read).of_class(IoClass::Readahead)),
         ),
         ResultColumn::integer(
             "unused_bytes",
-            "At least so much of `filled_bytes` was not read before the recording ended: what calls of the row touched, each page as often as it was touched, \
-             is taken off. Readahead that was wasted is in it. Calls that were lost, and mappings that use what calls read ahead, are not known to read. Empty of a sample, of a window of time, and of what no call read.",
+            "Lower bound of the part of `filled_bytes` that was not read before the recording ended: pages that calls of the row touched are subtracted, each page once per touch. \
+             Wasted readahead is included. Reads by lost calls, and by mappings of pages that calls read ahead, are not known. Empty with sampling, with a time window, and when no call read.",
             Row::unused,
         ),
         ResultColumn::integer(
             "read_absorbed_bytes",
-            "Bytes that the application read and the device did not; `absorbed_bytes` of `amplification.csv`.",
+            "Number of bytes that the application read and the device did not; `absorbed_bytes` of `amplification.csv`.",
             |row: &Row| row.absorbed(Direction::Read),
         ),
-        calls("write_bytes", "Bytes that calls wrote through the page cache.", |calls| calls.write_bytes),
+        calls("write_bytes", "Number of bytes that calls wrote through the page cache.", |calls| calls.write_bytes),
         ResultColumn::integer(
             "dirtied_bytes",
-            "Bytes of the folios that turned from clean to dirty, by calls and mappings; less of them may have been written.",
+            "Bytes of the folios that calls and mappings turned from clean to dirty; fewer bytes of them may have been written.",
             |row: &Row| row.has(&[Layer::Fs]).then(|| row.flows.get(Direction::Write).cached()),
         ),
         ResultColumn::integer(
             "write_absorbed_bytes",
-            "Bytes that the application wrote and the device did not: overwritten or deleted before they were written back, or still dirty.",
+            "Number of bytes that the application wrote and the device did not: overwritten or deleted before writeback, or still dirty.",
             |row: &Row| row.absorbed(Direction::Write),
         ),
-        calls("direct_read_bytes", "Bytes that calls read past the page cache.", |calls| calls.direct[0]),
-        calls("direct_write_bytes", "Bytes that calls wrote past the page cache.", |calls| calls.direct[1]),
+        calls("direct_read_bytes", "Number of bytes that calls read bypassing the page cache (`O_DIRECT`).", |calls| {
+            calls.direct[0]
+        }),
+        calls(
+            "direct_write_bytes",
+            "Number of bytes that calls wrote bypassing the page cache (`O_DIRECT`).",
+            |calls| calls.direct[1],
+        ),
         ResultColumn::integer(
             "lost_events",
-            "Calls and block requests that were lost, whosever they were. Empty where nobody knows.",
+            "Number of lost calls and block requests, of all owners. Empty when not known.",
             |row: &Row| row.lost_events,
         ),
     ]

@@ -1,4 +1,4 @@
-//! `footprint.csv` and `footprint_windows.csv`: which blocks of files and disks are touched, and how many of them in a while.
+//! `footprint.csv` and `footprint_windows.csv`: footprint and working set, in blocks of files and disks.
 
 use iostrata_capture::op::Layer;
 
@@ -9,23 +9,23 @@ use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
+/// Documentation of `footprint.csv`.
 pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all operations of a layer that read or write, for those of each system \
-    and for those on each disk. Blocks are 4 KiB of a file, of requests those of the disk; an operation touches each \
-    block that it has a byte of. Operations that do not tell where they are (appending writes at the VFS) and, above the block layer, those \
-    on block devices themselves are left out. A block of each capture is another one. Up to 57344 different blocks of a row are counted; where there are more, one in 2, 4, … of them, \
-    chosen by a hash, is looked at, and the numbers of different blocks, and with them the shares, are estimates: of n that were \
-    looked at, which is the number divided by `one_in`, with a standard deviation of 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
-    With `--exact` all are counted, in memory that grows with them. An operation of more than 64 MiB is kept as a range, \
-    of which all blocks are counted, and not estimated. What was touched before the capture began is not known: the first time in \
-    it counts as the first. Of a sample (`--cpu-limit`) different blocks are not known.";
+    and for those on each disk. Blocks are 4 KiB of a file, for block requests 4 KiB of the disk; an operation touches each \
+    block of which it covers a byte. Operations without an offset (appending writes at the VFS) and, above the block layer, those \
+    on block devices themselves are excluded. Blocks of different captures are different blocks. Up to 57344 distinct blocks of a row are counted. Beyond that, one in 2, 4, … of them \
+    is sampled by a hash, and the numbers of distinct blocks and the shares are estimates. With n sampled blocks \
+    (the number divided by `one_in`) the standard deviation is 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
+    With `--exact` all are counted, in memory that grows with them. An operation of more than 64 MiB is kept as a range: \
+    all its blocks are counted, not estimated. Accesses before the capture began are not known: the first access in \
+    the capture counts as the first. With sampling (`--cpu-limit`) distinct blocks are not known.";
 
-/// What the table of windows is.
-pub const WINDOWS_DOC: &str = "The working set: different blocks that operations of a layer touch in windows of time, at most 512 of them; those in \
-    which none is touched have no row. Up to 896 different blocks of a window are counted; where there are more, one in 2, 4, …, and numbers \
-    are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted, and of operations of more than 64 MiB always.";
+/// Documentation of `footprint_windows.csv`.
+pub const WINDOWS_DOC: &str = "Working set: distinct blocks that operations of a layer touch in time windows, at most 512 windows; windows without \
+    any have no row. Up to 896 distinct blocks of a window are counted. Beyond that, one in 2, 4, … is sampled, and the numbers \
+    are estimates, `unique_blocks` with a standard deviation below 5 %. With `--exact` all are counted; those of operations of more than 64 MiB always are.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     named: Named,
     layer: Layer,
@@ -34,7 +34,7 @@ pub struct Row {
     lost_events: Option<u64>,
 }
 
-/// By layer and subject.
+/// Rows by layer and subject.
 pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     let subjects = finished.footprint.subjects().into_iter();
     let row = |((layer, subject), touched)| {
@@ -57,20 +57,20 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     };
     let mut columns = subject::columns(|row: &Row| (&row.named, row.layer.name()));
     columns.extend([
-        touched("read_blocks", "Blocks that were read, each as often as it was.", |of| of.ways[0].touched),
-        touched("write_blocks", "Blocks that were written, each as often as it was.", |of| of.ways[1].touched),
-        unique("unique_read_blocks", "Different ones of those that were read.", |of| of.ways[0].unique),
-        unique("unique_write_blocks", "Different ones of those that were written.", |of| of.ways[1].unique),
-        unique("unique_blocks", "Different blocks, whether read, written or both.", |of| of.unique),
-        unique("footprint_bytes", "`unique_blocks` times 4096.", |of| of.unique.saturating_mul(BLOCK_BYTES)),
-        share("reread_share", "The share of `read_blocks` that had been read before in the capture.", |of| of.ways[0].again),
-        share("overwrite_share", "The overwrite ratio: the share of `write_blocks` that had been written before in the capture.", |of| {
+        touched("read_blocks", "Number of block reads; a block counts at each read.", |of| of.ways[0].touched),
+        touched("write_blocks", "Number of block writes; a block counts at each write.", |of| of.ways[1].touched),
+        unique("unique_read_blocks", "Number of distinct blocks read.", |of| of.ways[0].unique),
+        unique("unique_write_blocks", "Number of distinct blocks written.", |of| of.ways[1].unique),
+        unique("unique_blocks", "Number of distinct blocks read, written or both.", |of| of.unique),
+        unique("footprint_bytes", "`unique_blocks` times 4096 bytes.", |of| of.unique.saturating_mul(BLOCK_BYTES)),
+        share("reread_share", "Share of `read_blocks` that were read before in the capture.", |of| of.ways[0].again),
+        share("overwrite_share", "Overwrite ratio: share of `write_blocks` that were written before in the capture.", |of| {
             of.ways[1].again
         }),
-        unique("one_in", "One in so many blocks was looked at; 1 where all were.", |of| of.one_in),
+        unique("one_in", "Sampling factor: one in this many blocks was sampled; 1 when all were.", |of| of.one_in),
         ResultColumn::integer(
             "lost_events",
-            "Events of the layer that were lost, whosever they were: what they touched is not counted. Empty where nobody knows.",
+            "Number of lost events of the layer, of all owners: the blocks that they touched are not counted. Empty when not known.",
             |row: &Row| row.lost_events,
         ),
     ]);
@@ -83,7 +83,7 @@ pub struct InWindow {
     window: Window,
 }
 
-/// By layer and time.
+/// Rows by layer and time.
 pub fn windows(finished: &Finished, trust: &Trust) -> Vec<InWindow> {
     let windows = finished.footprint.windows().into_iter();
     let captured = windows.filter(|(layer, _)| trust.captured_of_total()[*layer as usize] && !trust.sampled);
@@ -97,16 +97,24 @@ pub fn window_columns() -> Vec<ResultColumn<InWindow>> {
     };
     vec![
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", |row: &InWindow| row.layer.name()),
-        ResultColumn::signed("since_ns", "When the window begins, in the time of `ts_ns`.", |row: &InWindow| {
+        ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &InWindow| {
             Some(row.window.since_ns)
         }),
-        integer("window_ns", "How long it is; all of a layer are equally long.", |window| window.width_ns),
-        integer("unique_read_blocks", "Different blocks that operations read that began in it.", |window| {
-            window.ways[0]
+        integer("window_ns", "Length of the window in ns, the same for all windows of a layer.", |window| {
+            window.width_ns
         }),
-        integer("unique_write_blocks", "Different blocks that they wrote.", |window| window.ways[1]),
-        integer("unique_blocks", "Different blocks, whether read, written or both.", |window| window.unique),
-        integer("working_set_bytes", "`unique_blocks` times 4096.", |window| window.unique.saturating_mul(BLOCK_BYTES)),
-        integer("one_in", "One in so many blocks was looked at; 1 where all were.", |window| window.one_in),
+        integer(
+            "unique_read_blocks",
+            "Number of distinct blocks read by operations that began in the window.",
+            |window| window.ways[0],
+        ),
+        integer("unique_write_blocks", "Number of distinct blocks that they wrote.", |window| window.ways[1]),
+        integer("unique_blocks", "Number of distinct blocks read, written or both.", |window| window.unique),
+        integer("working_set_bytes", "`unique_blocks` times 4096 bytes.", |window| {
+            window.unique.saturating_mul(BLOCK_BYTES)
+        }),
+        integer("one_in", "Sampling factor: one in this many blocks was sampled; 1 when all were.", |window| {
+            window.one_in
+        }),
     ]
 }

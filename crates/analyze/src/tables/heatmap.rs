@@ -1,5 +1,5 @@
-//! `heatmap_latency.csv` and `heatmap_offset.csv`: operations in time and duration, and requests in time and on the disk, a row for each cell
-//! that has any.
+//! `heatmap_latency.csv` and `heatmap_offset.csv`: operations by time and duration, and requests by time and device offset, one row for each
+//! non-empty cell.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,16 +14,16 @@ use crate::partial::Finished;
 use crate::tables::summary::word;
 use crate::trust::Trust;
 
-/// What the table of durations is.
-pub const LATENCY_DOC: &str = "`iostrata-analyze heatmap --out DIR`: operations that read or write in windows of time and classes of durations, \
-    four to each power of two; one row for each cell that has any. There are at most 512 windows; an operation is in the one in which it \
-    began. Operations whose duration is not known are not there.";
+/// Documentation of `heatmap_latency.csv`.
+pub const LATENCY_DOC: &str = "`iostrata-analyze heatmap --out DIR`: reads and writes by time window and duration class, with four classes \
+    for each power of two; one row for each non-empty cell. There are at most 512 windows; an operation is in the window in which it \
+    began. Operations of unknown duration are excluded.";
 
-/// What the table of places is.
-pub const OFFSET_DOC: &str = "Requests in windows of time and stretches of the disk, at most 256 up to the farthest place; one row for each cell \
-    that has any. A request is in the stretch in which it begins.";
+/// Documentation of `heatmap_offset.csv`.
+pub const OFFSET_DOC: &str = "Requests by time window and device offset range, at most 256 ranges up to the highest offset; one row for each non-empty \
+    cell. A request is in the range in which it begins.";
 
-/// A cell of durations.
+/// Cell of time and duration.
 pub struct Duration {
     since_ns: i64,
     width_ns: u64,
@@ -33,7 +33,7 @@ pub struct Duration {
     cell: Cell,
 }
 
-/// By layer, direction, time and duration.
+/// Rows by layer, direction, time and duration.
 pub fn durations(finished: &Finished, trust: &Trust) -> Vec<Duration> {
     let heatmap = &finished.heatmap;
     let captured = heatmap.durations.iter().filter(|((layer, ..), _)| trust.captured[*layer as usize]);
@@ -53,22 +53,22 @@ pub fn duration_columns() -> Vec<ResultColumn<Duration>> {
     vec![
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", |row: &Duration| row.layer.name()),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Duration| word(row.direction)),
-        ResultColumn::signed("since_ns", "When the window begins, in the time of `ts_ns`.", |row: &Duration| {
+        ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Duration| {
             Some(row.since_ns)
         }),
-        ResultColumn::integer("window_ns", "How long it is; all are equally long.", |row: &Duration| {
-            Some(row.width_ns)
-        }),
-        ResultColumn::integer("from_ns", "The least duration of the class.", |row: &Duration| Some(row.ends_ns.0)),
-        ResultColumn::integer("to_ns", "The greatest duration of the class.", |row: &Duration| Some(row.ends_ns.1)),
-        ResultColumn::integer("ops", "Operations that began then and took so long.", |row: &Duration| {
-            Some(row.cell.ops)
-        }),
-        ResultColumn::integer("bytes", "What they moved.", |row: &Duration| Some(row.cell.bytes)),
+        ResultColumn::integer(
+            "window_ns",
+            "Length of the window in ns, the same for all windows.",
+            |row: &Duration| Some(row.width_ns),
+        ),
+        ResultColumn::integer("from_ns", "Minimum duration of the class in ns.", |row: &Duration| Some(row.ends_ns.0)),
+        ResultColumn::integer("to_ns", "Maximum duration of the class in ns.", |row: &Duration| Some(row.ends_ns.1)),
+        ResultColumn::integer("ops", "Number of operations in the cell.", |row: &Duration| Some(row.cell.ops)),
+        ResultColumn::integer("bytes", "Number of bytes that they moved.", |row: &Duration| Some(row.cell.bytes)),
     ]
 }
 
-/// A cell of places.
+/// Cell of time and device offset.
 pub struct Place {
     name: Rc<str>,
     id: Rc<str>,
@@ -80,7 +80,7 @@ pub struct Place {
     cell: Cell,
 }
 
-/// By disk, direction, time and place.
+/// Rows by disk, direction, time and device offset.
 pub fn places(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
     let heatmap = &finished.heatmap;
     let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
@@ -97,20 +97,24 @@ pub fn places(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
 /// The columns of `heatmap_offset.csv`, in order.
 pub fn place_columns() -> Vec<ResultColumn<Place>> {
     vec![
-        ResultColumn::text("name", "The name of the disk.", |row: &Place| &row.name),
-        ResultColumn::text("id", "Its number, `major:minor`.", |row: &Place| &row.id),
+        ResultColumn::text("name", "Name of the disk.", |row: &Place| &row.name),
+        ResultColumn::text("id", "Device number, `major:minor`.", |row: &Place| &row.id),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Place| word(row.direction)),
-        ResultColumn::signed("since_ns", "When the window begins, in the time of `ts_ns`.", |row: &Place| {
+        ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Place| {
             Some(row.since_ns)
         }),
-        ResultColumn::integer("window_ns", "How long it is; all are equally long.", |row: &Place| Some(row.width_ns)),
-        ResultColumn::integer("from_bytes", "Where on the disk the stretch begins.", |row: &Place| {
+        ResultColumn::integer("window_ns", "Length of the window in ns, the same for all windows.", |row: &Place| {
+            Some(row.width_ns)
+        }),
+        ResultColumn::integer("from_bytes", "Start of the range on the disk in bytes.", |row: &Place| {
             Some(row.from_bytes)
         }),
-        ResultColumn::integer("stretch_bytes", "How long it is; all of a disk are equally long.", |row: &Place| {
-            Some(row.stretch_bytes)
-        }),
-        ResultColumn::integer("ops", "Requests that began then and there.", |row: &Place| Some(row.cell.ops)),
-        ResultColumn::integer("bytes", "What they moved.", |row: &Place| Some(row.cell.bytes)),
+        ResultColumn::integer(
+            "stretch_bytes",
+            "Length of the range in bytes, the same for all ranges of a disk.",
+            |row: &Place| Some(row.stretch_bytes),
+        ),
+        ResultColumn::integer("ops", "Number of requests in the cell.", |row: &Place| Some(row.cell.ops)),
+        ResultColumn::integer("bytes", "Number of bytes that they moved.", |row: &Place| Some(row.cell.bytes)),
     ]
 }

@@ -1,4 +1,4 @@
-//! `latency.csv`: the distribution of durations, one row for each system, layer, operation and phase.
+//! `latency.csv`: latency distribution, one row for each system, layer, operation and phase.
 
 use iostrata_capture::op::{Layer, Op};
 
@@ -8,26 +8,26 @@ use crate::frame::{ResultColumn, Value};
 use crate::partial::Finished;
 use crate::trust::{Missing, Trust};
 
-/// What the table is.
+/// Documentation of the table.
 pub const DOC: &str = "One row for each system, layer, operation and phase that occurred. A percentile q of n values is the value of \
-    rank ceil(q n), counted from 1 in ascending order. It is empty where n (1 - q) < 1, because no value lies \
+    rank ceil(q n), counted from 1 in ascending order. It is empty if n (1 - q) < 1, because no value lies \
     beyond it then. Beyond 512 values percentiles come from HDR histograms with three significant digits, and are \
-    at most 0.1 % above the exact value; `--exact` keeps all values. All other columns are exact. Rows whose phase \
-    is not known are not counted in it. The bounds hold whatever durations those operations had that are missing, \
+    at most 0.1 % above the exact value; `--exact` keeps all values. All other columns are exact. Operations of unknown \
+    duration in a phase are not counted in it. The bounds hold for any durations of the missing operations, \
     `untimed` and `lost_events` together: with m of them a percentile lies between the recorded values of rank \
-    ceil(q (n + m)) - m and ceil(q (n + m)), and has no upper bound where that is more than n, which is where more than \
-    1 - q of all are missing. Of an average, a least and a greatest value no bound is known once anything is missing. What to compare it with: fio's \
-    `clat` is nearest to `syscall`, or to the operations of aio and io_uring; of buffered writes that is the copy into the page cache, not the disk; \
-    of Linux aio it goes on until the program asks for the end. `device` is from issue to completion (D2C), `total` from the queueing of the first \
-    bio (Q2C), which is longer than `r_await` and `w_await` of iostat by what came before the request was made.";
+    ceil(q (n + m)) - m and ceil(q (n + m)), and has no upper bound if that rank is more than n, that is if more than \
+    1 - q of all are missing. No bounds are given for avg, min and max when events are missing. Comparison with other tools: fio's \
+    `clat` is nearest to `syscall`, or to the operations of aio and io_uring; for buffered writes it is the copy into the page cache, not the disk; \
+    for Linux aio it lasts until the program fetches the completion. `device` is from issue to completion (D2C), `total` from the queueing of the first \
+    bio (Q2C), which is longer than `r_await` and `w_await` of iostat by the time before the request was made.";
 
-/// In `marks` of what is an estimate, because not all of it was recorded.
+/// Word in `marks` of estimates from a sample.
 const SAMPLED: &str = "sampled";
 
-/// In `marks` of a layer of which more may be missing than is known.
+/// Word in `marks` of a layer with possibly more missing events than known.
 const AT_LEAST: &str = "at_least";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     system: String,
     layer: Layer,
@@ -35,7 +35,7 @@ pub struct Row {
     phase: Phase,
     distribution: Distribution,
     lost: Missing,
-    /// Not all of its kind was recorded: there are no bounds.
+    /// Whether the row is an estimate from a sample, without bounds.
     sampled: bool,
     marks: String,
 }
@@ -43,13 +43,13 @@ pub struct Row {
 impl Row {
     fn new(system: &str, (layer, op, phase): (Layer, Op, Phase), distribution: Distribution, trust: &Trust) -> Row {
         let lost = trust.missing[layer as usize];
-        // What a file system tells that has a duration is recorded in any case.
+        // Events of a file system with a duration are never sampled.
         let sampled = trust.sampled && layer != Layer::Fs;
         let marks = if sampled { SAMPLED.to_owned() } else { marks(&distribution, lost) };
         Row { system: system.to_owned(), layer, op, phase, distribution, lost, sampled, marks }
     }
 
-    /// What is missing and may be of this row. That none is known where there may be some is not zero.
+    /// Number of missing events that may belong to this row; `None`, not zero, if none is known but some may be missing.
     fn missing(&self, known: u64) -> Option<u64> {
         (known > 0 || !self.lost.more).then_some(known)
     }
@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-/// The percentiles that may have moved, a `?` after those that have no upper bound.
+/// Returns the percentiles that may have moved, with a `?` after those without an upper bound.
 fn marks(distribution: &Distribution, lost: Missing) -> String {
     let of_percentile = |(percentile, quantile): (&Percentile, &Option<Quantile>)| {
         let moved = quantile.filter(Quantile::may_have_moved)?;
@@ -78,12 +78,12 @@ fn marks(distribution: &Distribution, lost: Missing) -> String {
     at_least.into_iter().chain(moved).collect::<Vec<_>>().join(" ")
 }
 
-/// One row for each distribution: systems by name, the rest in order of declaration.
+/// Rows of all distributions: systems by name, the rest in order of declaration.
 pub fn rows(finished: &Finished, trust: &Trust) -> impl Iterator<Item = Row> {
     of_systems(finished, trust, 0..finished.systems.len())
 }
 
-/// Those of the systems at these places.
+/// Rows of the systems at these places.
 pub fn of_systems(
     finished: &Finished,
     trust: &Trust,
@@ -95,7 +95,7 @@ pub fn of_systems(
     })
 }
 
-/// What to know of the percentiles in `rows`, where something is missing of them.
+/// Returns a note on the percentiles in `rows`, if events are missing.
 pub fn note(rows: impl Iterator<Item = Row>) -> Option<String> {
     let (mut all, mut unbounded, mut has_more) = (0u64, 0u64, false);
     for row in rows {
@@ -108,12 +108,10 @@ pub fn note(rows: impl Iterator<Item = Row>) -> Option<String> {
     let mut parts = Vec::new();
     if all > 0 {
         let percentiles = if all == 1 { "percentile" } else { "percentiles" };
-        parts.push(format!("what is missing may have moved {all} {percentiles} by more than a thousandth"));
+        parts.push(format!("missing operations may have moved {all} {percentiles} by more than 0.1 %"));
     }
     if unbounded > 0 {
-        parts.push(format!(
-            "of {unbounded} there is no upper bound, because more than 1 - p of the operations may be missing"
-        ));
+        parts.push(format!("no upper bound for {unbounded}, because more than 1 - p of the operations may be missing"));
     }
     if has_more {
         parts.push("more may be missing than is known".to_owned());
@@ -133,28 +131,32 @@ fn integer(name: &str, doc: String, value: impl Fn(&Distribution) -> Option<u64>
 /// The columns, in order.
 pub fn columns() -> Vec<ResultColumn<Row>> {
     let mut columns = vec![
-        text("system", "The system, as in `summary.csv`.", |row| &row.system),
+        text("system", "Name of the system, as in `summary.csv`.", |row| &row.system),
         text("layer", "`syscall`, `vfs`, `fs` or `block`.", |row| row.layer.name()),
-        text("op", "The operation, as in the tables.", |row| row.op.name()),
-        text("phase", "Which stretch of it was measured.", |row| row.phase.name()),
-        integer("count", "Operations whose phase is known, failed ones included.".into(), |d| Some(d.count)),
+        text("op", "Operation, as in the tables.", |row| row.op.name()),
+        text("phase", "Measured phase of the operation.", |row| row.phase.name()),
+        integer(
+            "count",
+            "Number of operations of known duration in the phase, failed ones included.".into(),
+            |d| Some(d.count),
+        ),
         integer(
             "recorded",
-            "How many of them are in the capture: fewer than `count` where `--cpu-limit` left some out, which those stand for.".into(),
+            "Number of these operations in the capture: fewer than `count` with sampling (`--cpu-limit`), where a row represents several operations.".into(),
             |d| Some(d.recorded),
         ),
-        integer("avg_ns", "The average, exact and then rounded.".into(), |d| d.avg_ns),
-        integer("min_ns", "The least.".into(), |d| d.min_ns),
+        integer("avg_ns", "Mean duration in ns, exact and then rounded.".into(), |d| d.avg_ns),
+        integer("min_ns", "Minimum duration in ns.".into(), |d| d.min_ns),
     ];
     for (index, percentile) in PERCENTILES.iter().enumerate() {
         let doc = format!(
-            "The {} percentile; empty below {} values, or where those that were recorded say no more than so many of equal weight would.",
+            "{} percentile of the duration in ns; empty below {} values (with sampling: effective sample size).",
             percentile.name,
             percentile.needs()
         );
         columns.push(integer(percentile.column, doc, move |d| Some(d.percentiles[index]?.ns)));
     }
-    columns.push(integer("max_ns", "The greatest.".into(), |d| d.max_ns));
+    columns.push(integer("max_ns", "Maximum duration in ns.".into(), |d| d.max_ns));
     columns.extend(missing());
     for (index, percentile) in PERCENTILES.iter().enumerate() {
         columns.extend(bounds(index, percentile));
@@ -162,30 +164,30 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns
 }
 
-/// The columns that say what a row may lack.
+/// Columns of missing operations.
 fn missing() -> [ResultColumn<Row>; 4] {
     [
-        integer("untimed", "Operations of this row whose phase is not known.".into(), |d| Some(d.untimed)),
+        integer("untimed", "Number of operations of this row of unknown duration in the phase.".into(), |d| Some(d.untimed)),
         ResultColumn {
             name: "lost_events".into(),
-            doc: "Events of the layer that are known to be lost, and those of which nobody knows whether they are asked for. Any of them \
-                  may have been of this row. Empty, and not zero, where \
-                  none is known and there may be some."
+            doc: "Number of events of the layer that are known to be lost, and of unattributed events that may match the filters. Any of them \
+                  may belong to this row. Empty, not zero, when \
+                  none is known but some may be missing."
                 .into(),
             value: Value::Integer(Box::new(|row: &Row| row.missing(row.lost.at_least))),
         },
         ResultColumn {
             name: "lost_share".into(),
-            doc: "The share of this row's operations that is missing if all `lost_events` were of it: (`untimed` + `lost_events`) \
-                  / (`untimed` + `lost_events` + `count`). Empty of a sample."
+            doc: "Share of this row's operations that is missing if all `lost_events` belong to it: (`untimed` + `lost_events`) \
+                  / (`untimed` + `lost_events` + `count`). Empty with sampling."
                 .into(),
             value: Value::Number(Box::new(Row::lost_share)),
         },
         text(
             "marks",
-            "The percentiles that what is missing may have moved by more than a thousandth (`p99`), with a `?` those of which it \
-             may have moved the true one beyond all recorded values (`p99?`). `sampled`, alone: estimates, because `--cpu-limit` left some out; there are no bounds. `at_least`: more may be missing than is known, so \
-             marks, share and bounds are the least. Empty where all percentiles are as good as they are printed.",
+            "Percentiles that missing operations may have moved by more than 0.1 % (`p99`), with a `?` if the \
+             true percentile may be beyond all recorded values (`p99?`). `sampled`, alone: estimates because of `--cpu-limit`; there are no bounds. `at_least`: more may be missing than is known, so \
+             marks, share and bounds are minimums. Empty when all percentiles are as precise as printed.",
             |row| &row.marks,
         ),
     ]
@@ -199,11 +201,15 @@ fn bounds(index: usize, percentile: &Percentile) -> [ResultColumn<Row>; 2] {
     };
     let name = percentile.column;
     [
-        column("low", format!("`{name}` at least, if all that is missing took less; empty where not known."), |q| {
-            q.low_ns
-        }),
-        column("high", format!("`{name}` at most, if all that is missing took more; empty where not known."), |q| {
-            q.high_ns
-        }),
+        column(
+            "low",
+            format!("Lower bound of `{name}`: all missing operations took less; empty when not known."),
+            |q| q.low_ns,
+        ),
+        column(
+            "high",
+            format!("Upper bound of `{name}`: all missing operations took more; empty when not known."),
+            |q| q.high_ns,
+        ),
     ]
 }

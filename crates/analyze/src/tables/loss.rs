@@ -1,4 +1,4 @@
-//! `loss.csv`, one row for each episode, and the same in a few lines for the terminal.
+//! `loss.csv`: one row for each loss episode, and a short text for the terminal.
 
 use iostrata_capture::manifest::State;
 use iostrata_capture::{Capture, TableId};
@@ -10,32 +10,32 @@ use crate::partial::Finished;
 use crate::time::utc;
 use crate::trust::{self, Trust};
 
-/// What the table is.
-pub const DOC: &str = "What was lost when: one row for each time, table and cause, seconds that touch taken together; then what was lost at no \
-    known time. For each table and cause the rows add up to the books in the manifest, of a recording that was cut off to its \
-    table `loss`; what is not as it was written has a row of its own beside these. Times are those at which a loss was told: of events that the recorder had and could not write that is up to \
+/// Documentation of the table.
+pub const DOC: &str = "Lost events over time: one row for each time, table and cause, with adjacent seconds joined; then losses at an unknown \
+    time. For each table and cause the rows sum to the event accounting in the manifest, for an interrupted recording to its \
+    table `loss`. A table that is not as it was written has an additional row. Times are those at which a loss was reported: for events that the recorder received and could not write, up to \
     a flush interval after they happened.";
 
-/// How many episodes the terminal shows.
+/// Number of episodes that the terminal shows.
 const SHOWN: usize = 5;
 
-/// The causes of rows that are in the books, or in the list of parts, and not there; of more rows than were written; of rows that are not in the
-/// parts that were written, though as many.
+/// Causes of rows that are in the event accounting, or in the list of parts, and missing; of more rows than were written; of as many rows as were
+/// written, but in other parts.
 const NOT_THERE: &str = "not_there";
 const TOO_MANY: &str = "too_many";
 const CHANGED: &str = "changed";
 
-/// The cause of what a recording that was cut off may have lost after all that is known.
+/// Cause of unknown losses at the end of an interrupted recording.
 const CUT_OFF: &str = "cut_off";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     number: usize,
     capture: String,
     kind: Kind,
-    /// None where it is not known when.
+    /// Time; `None` if unknown.
     stretch: Option<Stretch>,
-    /// From when on it may have been, of what nobody knows the amount of.
+    /// Earliest time of a loss of unknown size.
     since_ns: Option<i64>,
     events: Option<u64>,
     /// Rows of the table that ended in that time.
@@ -45,12 +45,12 @@ pub struct Row {
 impl Row {
     fn share(&self) -> Option<f64> {
         let (lost, rows) = (self.events?, self.rows?);
-        // In numbers that have room for both.
+        // As floats: the sum may exceed the integers.
         (lost > 0).then(|| lost as f64 / (lost as f64 + rows as f64))
     }
 }
 
-/// One row for each episode of each capture, in order of time, and after them what has none.
+/// Rows of all episodes of each capture by time, then losses without a time.
 pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     for (number, (capture, of)) in captures.iter().zip(losses).enumerate() {
@@ -87,7 +87,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
         }
         if manifest.state != State::Complete {
             let unknown = row(Kind { table: None, cause: CUT_OFF }, None, None);
-            // Up to that moment all is there, or is in a row above.
+            // Up to that time all events are recorded, or lost in a row above.
             rows.push(Row { since_ns: capture.whole_until_ns.or(of.told_until_ns), ..unknown });
         }
     }
@@ -107,52 +107,51 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     let nanoseconds = |ns: Option<i64>| ns.and_then(|ns| u64::try_from(ns).ok());
     vec![
         text("capture", "`capture_id` in its manifest.", |row| &row.capture),
-        text("table", "The table that the events belong to; empty where it is not known, or all.", |row| {
-            row.kind.table_name()
-        }),
+        text("table", "Table of the events; empty when it is not known, or all tables.", |row| row.kind.table_name()),
         text(
             "cause",
-            "Why, as in `loss`; beside that `unseen_end` (a call, or an operation of aio or io_uring, that is over and has no row; of earlier recorders a request, too), \
-             `skipped` (a program that the kernel did not run; one may be of several events), `cut_off` (what a recording, or a trace, that \
-             was cut off lacks from `since_ns` on, which is not known), and, of a table that is not as it was written, `not_there` \
-             (rows were written and are not there), `too_many` (more are there than were written) or `changed` (as many, but of other parts). \
-             Empty where it is not known.",
+            "Cause, as in `loss`; in addition `unseen_end` (a call, or an operation of aio or io_uring, that ended without a row; with earlier recorders also a block request), \
+             `skipped` (the kernel did not run a program; one run may stand for several events), `cut_off` (unknown losses of an interrupted \
+             recording, or of a truncated trace, from `since_ns` on), and, for a table that is not as it was written, `not_there` \
+             (written rows are missing), `too_many` (more rows exist than were written) or `changed` (as many rows, but in other parts). \
+             Empty when not known.",
             |row| row.kind.cause,
         ),
         integer(
             "since_ns",
-            "After when, in the time of `ts_ns`; empty where nothing tells, as of what only the end of a recording tells.",
+            "Start of the time in ns, exclusive, on the clock of `ts_ns`; empty when not known, as for losses that are only reported at the end of a recording.",
             move |row| nanoseconds(row.since_ns),
         ),
-        integer("until_ns", "Until when.", move |row| {
+        integer("until_ns", "End of the time in ns, inclusive.", move |row| {
             nanoseconds(row.stretch.as_ref().map(|stretch| stretch.until_ns))
         }),
         integer(
             "times",
-            "How many times apart from each other it is: 1, unless there were more than 1000 of this table and cause, of which \
+            "Number of separate times in this row: 1, unless there were more than 1000 for this table and cause, in which case \
              neighbours were joined.",
             |row| row.stretch.as_ref().map(|stretch| stretch.times),
         ),
-        integer("cpus", "On how many CPUs they completed.", |row| {
+        integer("cpus", "Number of CPUs on which the events completed.", |row| {
             row.stretch.as_ref().map(|stretch| stretch.cpus.len() as u64)
         }),
-        integer("lost_events", "How many were lost; empty where nobody knows.", |row| row.events),
+        integer("lost_events", "Number of lost events; empty when not known.", |row| row.events),
         integer(
             "rows",
-            "Rows of that table that ended in this time, also between the several times of one row; of `not_there`, `too_many` and `changed` all that are \
-             there. Empty where they were not counted (`share`, `process`, `file`), and \
-             where some of them were removed to keep the capture within `--max-disk`.",
+            "Number of rows of the table that ended in this time, also between joined times; for `not_there`, `too_many` and `changed` all existing \
+             rows. Empty when they were not counted (`share`, `process`, `file`), and \
+             when some of them were removed to keep the capture within `--max-disk`.",
             |row| row.rows,
         ),
         ResultColumn {
             name: "lost_share".into(),
-            doc: "`lost_events` / (`lost_events` + `rows`). What other causes took in this time is not in it.".into(),
+            doc: "`lost_events` / (`lost_events` + `rows`). Losses of other causes in this time are not included."
+                .into(),
             value: Value::Number(Box::new(Row::share)),
         },
     ]
 }
 
-/// What a reader of the result should know of `rows`, a line each: the largest losses, in order of time.
+/// Notes on the losses in `rows`, one per line: the largest, by time.
 pub fn notes(captures: &[Capture], losses: &[Losses], rows: &[Row]) -> Vec<String> {
     let mut notes = Vec::new();
     for (number, (capture, of)) in captures.iter().zip(losses).enumerate() {
@@ -163,11 +162,11 @@ pub fn notes(captures: &[Capture], losses: &[Losses], rows: &[Row]) -> Vec<Strin
         episodes(capture, &timed).into_iter().for_each(&mut say);
         if !of.untimed.is_empty() {
             let untimed = of.untimed.iter().map(|(kind, events)| (*kind, *events));
-            say(format!("lost at no known time: {}", by_table(untimed)));
+            say(format!("lost at an unknown time: {}", by_table(untimed)));
         }
         for excess in &of.excess {
             say(format!(
-                "table loss and the books do not agree: {} of {}, but {} in the books",
+                "table loss and the event accounting are inconsistent: {} of {}, but {} in the event accounting",
                 trust::events(excess.told),
                 name(excess.kind),
                 excess.booked
@@ -177,7 +176,7 @@ pub fn notes(captures: &[Capture], losses: &[Losses], rows: &[Row]) -> Vec<Strin
     notes
 }
 
-/// The largest of `timed`, in order of time, and what the others come to.
+/// Lines of the largest of `timed`, by time, and the sum of the others.
 fn episodes(capture: &Capture, timed: &[&Row]) -> Vec<String> {
     let mut places: Vec<usize> = (0..timed.len()).collect();
     places.sort_by_key(|place| std::cmp::Reverse(timed[*place].events));
@@ -189,19 +188,19 @@ fn episodes(capture: &Capture, timed: &[&Row]) -> Vec<String> {
         let events = others.iter().filter_map(|place| timed[*place].events).fold(0, u64::saturating_add);
         let times = if others.len() == 1 { "time" } else { "times" };
         let events = trust::events(events);
-        lines.push(format!("and {events} at {} more {times}, all of which are in loss.csv (--out)", others.len()));
+        lines.push(format!("and {events} at {} more {times}; loss.csv (--out) has all", others.len()));
     }
     lines
 }
 
-/// What is known of the losses of a capture that was cut off.
+/// Known losses of an interrupted recording.
 fn at_least(capture: &Capture, losses: &Losses) -> Option<String> {
     losses.told_until_ns.filter(|_| capture.manifest.state != State::Complete)?;
     let until_ns = capture.whole_until_ns.or(losses.told_until_ns)?;
     let by_kind = losses.by_kind();
     let events = by_kind.values().fold(0u64, |sum, events| sum.saturating_add(*events));
     Some(format!(
-        "lost at least {} until {}: {}; what was lost after that is not known",
+        "lost at least {} until {}: {}; later losses are not known",
         trust::events(events),
         utc(capture, until_ns),
         by_table(by_kind.into_iter())
@@ -219,14 +218,14 @@ fn by_table(sums: impl Iterator<Item = (Kind, u64)>) -> String {
             Some(_) => text.push_str(&format!("; {table} ")),
             None => text.push_str(&format!("{table} ")),
         }
-        text.push_str(&format!("{events} {}", if kind.cause.is_empty() { "for an unknown cause" } else { kind.cause }));
+        text.push_str(&format!("{events} {}", if kind.cause.is_empty() { "of unknown cause" } else { kind.cause }));
     }
     text
 }
 
 fn name(kind: Kind) -> String {
-    let table = kind.table.map_or("a table that is not known", TableId::name);
-    let cause = if kind.cause.is_empty() { "cause not known" } else { kind.cause };
+    let table = kind.table.map_or("an unknown table", TableId::name);
+    let cause = if kind.cause.is_empty() { "unknown cause" } else { kind.cause };
     format!("{table} ({cause})")
 }
 
@@ -239,15 +238,15 @@ fn when(capture: &Capture, row: &Row, stretch: &Stretch) -> String {
         name(row.kind)
     );
     if let Some(share) = row.share() {
-        line.push_str(&format!(", {} of all in that time", percent(share)));
+        line.push_str(&format!(", {} of all events in that time", percent(share)));
     }
     if stretch.times > 1 {
-        line.push_str(&format!("; {} times, joined because there were too many to tell apart", stretch.times));
+        line.push_str(&format!("; {} separate times, joined because there were too many", stretch.times));
     }
     line
 }
 
-/// A share of something that is there: never rounded to nothing, nor to all where something is left.
+/// Formats a nonzero share: never rounded to 0 %, nor to 100 % unless exact.
 fn percent(share: f64) -> String {
     match share * 100.0 {
         percent if percent < 0.1 => "less than 0.1 %".to_owned(),

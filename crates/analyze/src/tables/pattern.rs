@@ -1,4 +1,4 @@
-//! `pattern.csv`: where operations are, one after the other, one row for each process, file and disk in each layer and direction.
+//! `pattern.csv`: access pattern (sequential, random, strided), one row for each process, file and disk in each layer and direction.
 
 use std::cmp::Reverse;
 
@@ -12,15 +12,15 @@ use crate::partial::Finished;
 use crate::tables::summary::word;
 use crate::trust::Trust;
 
-/// What the table is.
+/// Documentation of the table.
 pub const DOC: &str = "`iostrata-analyze pattern --out DIR`: one row for each process, file and disk that moved bytes in a layer and direction, \
-    those with the most operations first. Operations that moved bytes and have a place count, in the order in which they began; of several at \
-    the same time, in that in which they were recorded. Each is held against the one before it in the same direction in the same space, which \
-    is a file, and of requests the disk: a process that reads two files in turn, each from front to back, \
-    reads sequentially. Positions in files say nothing of the disk, so a disk has rows of requests alone; operations on block \
-    devices themselves are left out above the block layer.";
+    most operations first. Operations with an offset and a size count, in the order in which they began; at the same time, in the order in \
+    which they were recorded. Each operation is compared with the previous one in the same direction and the same address space: the file, or \
+    for block requests the disk. A process that reads two files alternately, each from start to end, reads sequentially. \
+    File offsets do not determine disk offsets, so a disk has rows of the block layer only; operations on block \
+    devices themselves are excluded above the block layer.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row<'a> {
     scope: Scope,
     layer: Layer,
@@ -31,7 +31,7 @@ pub struct Row<'a> {
     lost_events: Option<u64>,
 }
 
-/// By scope, layer and direction; of each those with the most operations first.
+/// Rows by scope, layer and direction; most operations first.
 pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
     let patterns = finished.order.patterns.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
     let mut all: Vec<(Layer, &(Entity, Direction), &Sums)> =
@@ -61,48 +61,54 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     let share = |name: &str, doc: &str, value: fn(&Sums) -> u64| {
         ResultColumn::number(name, doc, move |row: &Row| row.of_steps(value(row.sums)))
     };
-    let jumps = format!("Steps of more than {JUMP_BYTES} bytes, forward or back.");
+    let jumps = format!("Number of steps with a seek distance of more than {JUMP_BYTES} bytes, forward or backward.");
     vec![
         ResultColumn::text("scope", "`process`, `file` or `device`.", |row: &Row| row.scope.name()),
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", |row: &Row| row.layer.name()),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Row| word(row.direction)),
-        ResultColumn::text("name", "The name, as in `amplification.csv`.", |row: &Row| &row.name),
-        ResultColumn::text("id", "The id, as in `amplification.csv`.", |row: &Row| &row.id),
-        integer("ops", "Operations that moved bytes and have a place.", |sums| sums.ops),
-        integer("bytes", "What they moved. Of a request all of it counts, whoever owns parts of it.", |sums| {
-            sums.bytes
-        }),
+        ResultColumn::text("name", "Name, as in `amplification.csv`.", |row: &Row| &row.name),
+        ResultColumn::text("id", "Id, as in `amplification.csv`.", |row: &Row| &row.id),
+        integer("ops", "Number of operations with an offset and a size.", |sums| sums.ops),
+        integer(
+            "bytes",
+            "Number of bytes that they moved. A block request counts in full, also where others own parts of it.",
+            |sums| sums.bytes,
+        ),
         integer(
             "steps",
-            "Those that have one before them in their space. While moments were sampled only what was recorded in the same one counts.",
+            "Number of operations with a previous one in the same address space. With sampling, only operations of the same time slice count.",
             |sums| sums.steps,
         ),
-        integer("sequential", "Steps that begin where the operation before ended.", |sums| sums.sequential),
-        share("sequential_share", "The sequential ratio: `sequential` / `steps`.", |sums| sums.sequential),
+        integer("sequential", "Number of steps that begin at the end of the previous operation.", |sums| {
+            sums.sequential
+        }),
+        share("sequential_share", "Sequential ratio: `sequential` / `steps`.", |sums| sums.sequential),
         integer("jumps", &jumps, |sums| sums.jumps),
-        share("jump_share", "The jump ratio: `jumps` / `steps`.", |sums| sums.jumps),
+        share("jump_share", "Jump ratio: `jumps` / `steps`.", |sums| sums.jumps),
         ResultColumn::number(
             "seek_avg_bytes",
-            "The mean seek distance: from the end of an operation to the begin of the next, forward or back, on average over all steps.",
+            "Mean seek distance in bytes over all steps: from the end of an operation to the start of the next, forward or backward.",
             |row: &Row| (row.sums.steps > 0).then(|| row.sums.seek_bytes as f64 / row.sums.steps as f64),
         ),
         integer(
             "strided",
-            "Steps that are not sequential, and as far from the begin of the operation before as that was from the one before it.",
+            "Number of steps that are not sequential and have the same distance, from start to start, as the previous step.",
             |sums| sums.strided,
         ),
-        share("strided_share", "`strided` / `steps`.", |sums| sums.strided),
+        share("strided_share", "Strided ratio: `strided` / `steps`.", |sums| sums.strided),
         ResultColumn::signed(
             "stride_bytes",
-            "The stride, from begin to begin, that most of these have; 0 is the same place again. Empty where there are none, or more than a \
-             thousand strides.",
+            "Most frequent stride of these steps in bytes, from start to start; 0 is the same offset again. Empty when there are none, or more \
+             than a thousand strides.",
             |row: &Row| Some(row.sums.stride()?.0),
         ),
-        ResultColumn::integer("stride_ops", "How many of these have it.", |row: &Row| Some(row.sums.stride()?.1)),
+        ResultColumn::integer("stride_ops", "Number of strided steps with this stride.", |row: &Row| {
+            Some(row.sums.stride()?.1)
+        }),
         ResultColumn::integer(
             "lost_events",
-            "Events of the layer that were lost, whosever they were: each of them may have been between two that seem to be neighbours. Empty \
-             where nobody knows.",
+            "Number of lost events of the layer, of all owners: each may have been between two operations that appear adjacent. Empty \
+             when not known.",
             |row: &Row| row.lost_events,
         ),
     ]

@@ -1,4 +1,4 @@
-//! `quality.csv`: whether captures can be trusted, a check in each row.
+//! `quality.csv`: data quality of captures, one check per row.
 
 mod end;
 mod imported;
@@ -23,22 +23,22 @@ use crate::loss::Losses;
 use crate::partial::Finished;
 use crate::trust::{self, Trust, events};
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze quality --out DIR`: whether captures can be trusted, a check in each row.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze quality --out DIR`: data quality of captures, one check per row.";
 
-/// What came of a check.
+/// Verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// As it should be.
+    /// No problem.
     Good,
-    /// Something to know when numbers are read.
+    /// To consider when reading numbers.
     Note,
-    /// Numbers may be wrong beyond what bounds and marks say, or nobody knows how wrong.
+    /// Numbers may be wrong beyond their bounds and marks, or by an unknown amount.
     Bad,
 }
 
 impl Verdict {
-    /// Its word.
+    /// Name in `quality.csv`.
     pub const fn name(self) -> &'static str {
         match self {
             Verdict::Good => "good",
@@ -48,29 +48,29 @@ impl Verdict {
     }
 }
 
-/// A check.
+/// Result of a check.
 #[derive(Clone)]
 pub struct Row {
-    /// `capture_id`; empty of all captures together.
+    /// `capture_id`; empty for all captures together.
     capture: String,
-    /// What is looked at.
+    /// Name of the check.
     pub check: &'static str,
-    /// What came of it.
+    /// Verdict.
     pub verdict: Verdict,
-    /// What was found, in words.
+    /// Finding, as text.
     pub found: String,
 }
 
-/// More of all events may not be lost without the capture being called bad.
+/// Maximum share of lost events; above it the verdict is bad.
 const MOST_LOST: f64 = 0.001;
 
-/// Up to which shares of the devices' bytes data may be nobody's: to be good, and to be no worse than noted.
+/// Maximum shares of unattributed data in the device bytes: for the verdict good, and for note.
 const MOST_UNOWNED: [f64; 2] = [0.01, 0.05];
 
-/// What is more is not the clock being disciplined.
+/// Maximum drift of a disciplined wall clock; more means that it was set.
 const MOST_DRIFT_NS: u64 = 100_000_000;
 
-/// The checks of each capture, then those of all together.
+/// Checks of each capture, then those of all together.
 pub fn rows(captures: &[Capture], known: &Known, finished: &Finished, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     for (number, (capture, losses)) in captures.iter().zip(&known.losses).enumerate() {
@@ -111,11 +111,11 @@ type Check = (&'static str, Verdict, String);
 fn recording(manifest: &Manifest) -> Check {
     let (verdict, found) = match manifest.state {
         State::Complete => {
-            let why = manifest.stop_reason.as_deref().unwrap_or("why it ended is not said");
+            let why = manifest.stop_reason.as_deref().unwrap_or("stop reason not known");
             (Verdict::Good, format!("complete ({why})"))
         }
-        State::Recovered => (Verdict::Bad, "cut off and recovered: what was lost at its end is not known".to_owned()),
-        State::Recording => (Verdict::Bad, "cut off, or still running: what was lost is not known".to_owned()),
+        State::Recovered => (Verdict::Bad, "interrupted and recovered: losses at its end are unknown".to_owned()),
+        State::Recording => (Verdict::Bad, "interrupted, or still running: losses are unknown".to_owned()),
     };
     ("recording", verdict, found)
 }
@@ -124,11 +124,10 @@ fn lost(manifest: &Manifest, losses: &Losses) -> Check {
     let lost = losses.by_kind().values().fold(0u64, |sum, events| sum.saturating_add(*events));
     let seen = manifest.books.accounts.iter().fold(0u64, |sum, account| sum.saturating_add(account.seen));
     if manifest.state != State::Complete {
-        let known =
-            if lost == 0 { "none that is known of".to_owned() } else { format!("at least {} lost", events(lost)) };
-        return ("loss", Verdict::Bad, format!("{known}; what was lost at the end is not known"));
+        let known = if lost == 0 { "no known losses".to_owned() } else { format!("at least {} lost", events(lost)) };
+        return ("loss", Verdict::Bad, format!("{known}; losses at the end are unknown"));
     }
-    // Half of a layer is not little because another has thousands of times as many.
+    // The maximum over the tables: a layer with few events must not be hidden by one with thousands of times as many.
     let mut by_class: HashMap<&str, (u64, u64)> = HashMap::new();
     for account in &manifest.books.accounts {
         let (of_class, seen) = by_class.entry(account.class.as_str()).or_default();
@@ -155,15 +154,16 @@ fn books(manifest: &Manifest, losses: &Losses) -> Check {
         .map(|skipped| format!("program {} skipped {} times", skipped.program, skipped.recursion))
         .collect();
     let wrong: Vec<String> = trust::unbalanced_books(manifest).into_iter().chain(skipped).collect();
-    let contradicted = (!losses.excess.is_empty()).then(|| "table loss tells of more than the books".to_owned());
+    let contradicted =
+        (!losses.excess.is_empty()).then(|| "table loss has more events than the event accounting".to_owned());
     let wrong: Vec<String> = wrong.into_iter().chain(contradicted).collect();
     match wrong.as_slice() {
-        [] => ("books", Verdict::Good, "every event that was seen is written or counted as lost".to_owned()),
+        [] => ("books", Verdict::Good, "all events are accounted for: recorded or lost".to_owned()),
         wrong => ("books", Verdict::Bad, wrong.join("; ")),
     }
 }
 
-/// Whether the rows that are there are those that were written.
+/// Checks that the present rows are those that were written.
 fn there(capture: &Capture) -> Check {
     let census = &capture.census;
     let wrong: Vec<String> = census.tables.iter().filter_map(Counted::line).collect();
@@ -173,11 +173,11 @@ fn there(capture: &Capture) -> Check {
     let mut notes: Vec<String> = census.tables.iter().flat_map(|counted| counted.stray.iter().cloned()).collect();
     if rewritten > 0 {
         let parts = if rewritten == 1 { "1 part was".to_owned() } else { format!("{rewritten} parts were") };
-        notes.insert(0, format!("{parts} written anew by another program, which says nothing of what is in the rows"));
+        notes.insert(0, format!("{parts} rewritten by another program; the values of the rows cannot be checked"));
     }
     let there = match is_recording {
-        true => format!("the parts that are listed are there; {rows} rows in all"),
-        false => format!("all {rows} rows that were written, and not removed, are there once"),
+        true => format!("all listed parts are present; {rows} rows"),
+        false => format!("all {rows} rows that were written and not removed are present once"),
     };
     let (verdict, found) = match (wrong.as_slice(), notes.as_slice()) {
         ([], []) => (Verdict::Good, there),
@@ -191,13 +191,13 @@ fn devices(manifest: &Manifest) -> Check {
     let wrong = trust::unbalanced_devices(manifest);
     let remarks = trust::device_remarks(manifest);
     let counted = manifest.device_books.iter().filter(|book| book.counting != Counting::Never).count();
-    // A device that was busy when the recording began or ended leaves a little room; where it is much there is a remark.
+    // I/O of a device at the begin or end of the recording widens the interval of its counters; where it is wide there is a remark.
     let exactly = manifest.device_books.iter().all(|book| book.edges.is_zero());
-    let how = if exactly { "" } else { ", give or take what devices did as it began and ended (within 1 %)" };
+    let how = if exactly { "" } else { ", except for I/O at its begin and end (within 1 %)" };
     let (verdict, found) = match (wrong.as_slice(), remarks.as_slice(), counted) {
-        ([], [], 0) => (Verdict::Note, "no device was recorded whole: the kernel's counters are no witness".to_owned()),
-        ([], [], 1) => (Verdict::Good, format!("the rows of one device are what the kernel counted{how}")),
-        ([], [], all) => (Verdict::Good, format!("the rows of {all} devices are what the kernel counted{how}")),
+        ([], [], 0) => (Verdict::Note, "not cross-checked: no device was recorded completely".to_owned()),
+        ([], [], 1) => (Verdict::Good, format!("the rows of one device match the kernel's device counters{how}")),
+        ([], [], all) => (Verdict::Good, format!("the rows of {all} devices match the kernel's device counters{how}")),
         ([], remarks, _) => (Verdict::Note, remarks.join("; ")),
         (wrong, _, _) => (Verdict::Bad, wrong.join("; ")),
     };
@@ -231,15 +231,15 @@ fn ends(manifest: &Manifest) -> Check {
     let incomplete = manifest.books.incomplete;
     let without_row = manifest.books.without_row.iter().map(WithoutRow::text);
     let counts = [
-        (incomplete.unseen_ends, "requests whose end nobody saw"),
-        (incomplete.unidentified_requests, "requests whose submitter nobody saw"),
+        (incomplete.unseen_ends, "requests without a recorded completion"),
+        (incomplete.unidentified_requests, "requests without a recorded submitter"),
         (
             incomplete.unfinished_requests,
-            "requests of disks that keep no count, under way at the stop or without an end",
+            "requests of disks without counters, in flight at the stop or without a recorded completion",
         ),
-        (incomplete.earlier_calls, "calls that had begun before the recording"),
-        (incomplete.unfinished_async, "operations of aio or io_uring that had not ended"),
-        (incomplete.unfinished_calls, "system calls that had not returned"),
+        (incomplete.earlier_calls, "calls in flight when the recording began"),
+        (incomplete.unfinished_async, "operations of aio or io_uring in flight at the stop"),
+        (incomplete.unfinished_calls, "system calls in flight at the stop"),
         (incomplete.compat_calls, "system calls by the 32-bit entry, which are not recorded"),
     ];
     let found: Vec<String> = counts
@@ -249,21 +249,21 @@ fn ends(manifest: &Manifest) -> Check {
         .chain(without_row)
         .collect();
     match found.as_slice() {
-        [] => ("operations", Verdict::Good, "all were seen from begin to end".to_owned()),
+        [] => ("operations", Verdict::Good, "all were recorded from start to end".to_owned()),
         found => ("operations", Verdict::Note, found.join(", ")),
     }
 }
 
-/// Whether calls tell for how long they waited for a CPU, where that was asked for.
+/// Checks that calls have a run-queue latency, if it was requested.
 fn run_queue(manifest: &Manifest) -> Option<Check> {
     let (verdict, found) = match manifest.books.incomplete.unmeasured_calls {
-        0 => (Verdict::Good, "system calls tell for how long they waited for a CPU".to_owned()),
-        calls => (Verdict::Note, format!("{calls} system calls do not tell for how long they waited for a CPU")),
+        0 => (Verdict::Good, "all system calls have a run-queue latency".to_owned()),
+        calls => (Verdict::Note, format!("{calls} system calls without a run-queue latency")),
     };
     manifest.run_queue.then_some(("run queue", verdict, found))
 }
 
-/// What the tables that tell whose dirty pages are had room for, where the manifest says.
+/// Use of the tables that attribute dirty pages, if the manifest has it.
 fn owners(manifest: &Manifest) -> Option<Check> {
     let books = &manifest.books;
     let filled: Vec<String> = books
@@ -271,13 +271,13 @@ fn owners(manifest: &Manifest) -> Option<Check> {
         .iter()
         .map(|table| {
             let BoundedTable { name, entries, given, forgotten } = table;
-            let forgotten = if *forgotten > 0 { format!(", {forgotten} forgotten") } else { String::new() };
-            format!("{name}: {given} remembered, room for {entries}{forgotten}")
+            let forgotten = if *forgotten > 0 { format!(", {forgotten} evicted") } else { String::new() };
+            format!("{name}: {given} added, capacity {entries}{forgotten}")
         })
         .collect();
     let bytes = books.incomplete.forgotten_owner_bytes;
     let forgot = bytes > 0 || books.tables.iter().any(|table| table.forgotten > 0);
-    let effect = (bytes > 0).then(|| format!("{bytes} bytes written are nobody's because their writer was forgotten"));
+    let effect = (bytes > 0).then(|| format!("{bytes} bytes written are unattributed because their owner was evicted"));
     let found = effect.into_iter().chain(filled).collect::<Vec<_>>().join("; ");
     let verdict = if forgot { Verdict::Note } else { Verdict::Good };
     (!found.is_empty()).then_some(("owners", verdict, found))
@@ -285,47 +285,52 @@ fn owners(manifest: &Manifest) -> Option<Check> {
 
 fn clock(capture: &Capture) -> Check {
     if capture.manifest.clock.pairs.is_empty() && capture.wall.steps().is_empty() {
-        return ("clock", Verdict::Note, "the manifest does not say what the wall clock said".to_owned());
+        return ("clock", Verdict::Note, "the manifest has no wall-clock times".to_owned());
     }
     let away_ns = capture.wall.steps().iter().map(|(_, ahead_ns)| ahead_ns.unsigned_abs()).max().unwrap_or_default();
-    let found = format!("the wall clock came apart from the monotonic one by at most {:.3} s", away_ns as f64 / 1e9);
+    let found = format!("wall-clock drift: {:.3} s", away_ns as f64 / 1e9);
     if away_ns <= MOST_DRIFT_NS {
         return ("clock", Verdict::Good, found);
     }
-    ("clock", Verdict::Note, format!("{found}: it was set, or the machine slept; durations and order are not touched"))
+    (
+        "clock",
+        Verdict::Note,
+        format!("{found}; the clock was set, or the machine slept; durations and order are not affected"),
+    )
 }
 
 fn sampled(manifest: &Manifest) -> Option<Check> {
     let sampling = manifest.sampling.filter(|_| manifest.greatest_weight() > 1)?;
     let (greatest, ms) = (sampling.greatest_weight, sampling.sampled_ms);
     let found =
-        format!("rows stand for up to {greatest} events for {} s: sums and percentiles are estimates", ms / 1_000);
+        format!("sampled for {} s, weight of a row up to {greatest}: sums and percentiles are estimates", ms / 1_000);
     Some(("sampling", Verdict::Note, found))
 }
 
 fn removed(capture: &Capture) -> Option<Check> {
     let rows = capture.list.removed().fold(0u64, |sum, removed| sum.saturating_add(removed.rows));
-    let found = format!("{rows} rows were removed to keep within --max-disk: it begins later than the recording");
+    let found =
+        format!("{rows} rows were removed to keep within --max-disk: the capture begins later than the recording");
     capture.list.removed_until_ns().map(|_| ("begin", Verdict::Note, found))
 }
 
-/// How sure it is whose the bytes of devices are.
+/// Certainty of the attribution of device bytes.
 fn attribution(finished: &Finished, has_owners: bool) -> Check {
     if !has_owners {
-        // What nobody claims to know is not known badly.
-        let found = "a trace that was imported tells no owners: systems, processes and files of requests are not known";
+        // A missing attribution is a note: there is no wrong one.
+        let found = "an imported trace has no owners: systems, processes and files of requests are not known";
         return ("attribution", Verdict::Note, found.to_owned());
     }
     let unowned = without_owner(IoClass::Data);
     let nobodys = finished.systems.called(unowned);
-    // What may be asked for is nobody's that is known.
+    // I/O that may match the filter is unattributed too.
     let doubtful = DIRECTIONS
         .iter()
         .fold(0u64, |sum, direction| sum.saturating_add(finished.doubtful.moved(Layer::Block, *direction).bytes));
     let nobodys = nobodys.map_or(0, |system| system.flows().device()).saturating_add(doubtful);
     let all = finished.total_flows.device().saturating_add(doubtful);
     if all == 0 {
-        return ("attribution", Verdict::Note, "no byte was moved by a device".to_owned());
+        return ("attribution", Verdict::Note, "the devices moved no bytes".to_owned());
     }
     let share = |bytes: u64| bytes as f64 / all as f64;
     let by_evidence = evidence(&finished.total_flows);
@@ -333,7 +338,7 @@ fn attribution(finished: &Finished, has_owners: bool) -> Check {
     let verdict = match share(nobodys) {
         share if share > MOST_UNOWNED[1] => Verdict::Bad,
         share if share > MOST_UNOWNED[0] => Verdict::Note,
-        // The bounds say what it can come to.
+        // The bounds include its effect.
         _ if share(several) > MOST_UNOWNED[0] => Verdict::Note,
         _ => Verdict::Good,
     };
@@ -341,13 +346,13 @@ fn attribution(finished: &Finished, has_owners: bool) -> Check {
     let by_evidence: Vec<String> =
         by_evidence.map(|(evidence, bytes)| format!("{evidence} {}", percent(share(bytes)))).collect();
     let mut found = format!(
-        "data of nobody: {} of the devices' bytes; how owners are known: {}",
+        "unattributed data: {} of the device bytes; evidence of owners: {}",
         percent(share(nobodys)),
         by_evidence.join(", ")
     );
     if several > 0 {
         found += &format!(
-            "; {several} bytes are of pages or folios that several processes may have changed, and are counted as the last one's"
+            "; {several} bytes of pages or folios that several processes may have modified are attributed to the last one"
         );
     }
     ("attribution", verdict, found)
@@ -362,11 +367,11 @@ fn evidence(flows: &Flows) -> BTreeMap<Evidence, u64> {
 
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    // What is there is not nothing.
+    // A nonzero share is not shown as 0.
     if percent > 0.0 && percent < 0.001 { "< 0.001 %".to_owned() } else { format!("{percent:.3} %") }
 }
 
-/// The worst of all verdicts.
+/// Worst of all verdicts.
 pub fn worst(rows: &[Row]) -> Verdict {
     rows.iter().map(|row| row.verdict).max().unwrap_or(Verdict::Good)
 }
@@ -378,23 +383,23 @@ fn text(name: &str, doc: &str, value: impl Fn(&Row) -> &str + 'static) -> Result
 /// The columns, in order.
 pub fn columns() -> Vec<ResultColumn<Row>> {
     vec![
-        text("capture", "`capture_id` in its manifest; empty of all captures together.", |row| &row.capture),
+        text("capture", "`capture_id` of the manifest; empty for all captures together.", |row| &row.capture),
         text(
             "check",
-            "What was looked at: `recording`, `loss`, `books`, `rows` (whether the rows that are there are those that were written), `devices`, `filter`, each layer (`layer syscall`, …), \
-             `run queue` (how many calls have no time of it), `operations`, `begun` (what began is what ended and what was under way), \
-             `processes` (calls of each process against `/proc/PID/io`), `owners` (what was forgotten of whose pages are dirty), `counters` (whether they can be true), `classes` \
-             (bytes of devices by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock`, `sampling`, \
-             `begin`, `end` (up to when a capture that was cut off is complete), `attribution`, `ratios` (why one is below 1 or above 100), \
-             `values` (sizes, durations and weights that cannot be true, and sums beyond 2^63).",
+            "Name of the check: `recording`, `loss`, `books` (event accounting), `rows` (the present rows are those that were written), `devices` (rows against the kernel's device counters), `filter`, each layer (`layer syscall`, …), \
+             `run queue` (calls without a run-queue latency), `operations` (without start or end), `begun` (operations begun = ended + in flight), \
+             `processes` (calls of each process against `/proc/PID/io`), `owners` (evicted owners of dirty pages), `counters` (invalid values), `classes` \
+             (device bytes by class against those that the recorder wrote), a `map` for each bounded table of the kernel side, `clock` (wall-clock drift), `sampling`, \
+             `begin` (removed parts), `end` (time up to which an interrupted capture is complete), `attribution`, `ratios` (reason for one below 1 or above 100), \
+             `values` (invalid sizes, durations and weights, and sums beyond 2^63).",
             |row| row.check,
         ),
         text(
             "verdict",
-            "`good`; `note`: something to know when numbers are read; `bad`: numbers may be wrong beyond what bounds and marks say, or nobody \
-             knows how wrong. Loss is bad beyond 0.1 % of the events of a table, data of nobody beyond 5 % of the devices' bytes (noted beyond 1 %).",
+            "`good`; `note`: to consider when reading numbers; `bad`: numbers may be wrong beyond their bounds and marks, or by an unknown amount. \
+             Loss is bad above 0.1 % of the events of a table, unattributed data above 5 % of the device bytes (a note above 1 %).",
             |row| row.verdict.name(),
         ),
-        text("found", "What was found, in words.", |row| &row.found),
+        text("found", "Finding, as text.", |row| &row.found),
     ]
 }

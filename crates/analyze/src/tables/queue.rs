@@ -1,4 +1,4 @@
-//! `queue.csv` and `queue_depth.csv`: how many operations are under way, and for how long.
+//! `queue.csv` and `queue_depth.csv`: queue depth and utilization.
 
 use iostrata_capture::op::Layer;
 
@@ -11,20 +11,20 @@ use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
+/// Documentation of `queue.csv`.
 pub const DOC: &str = "`iostrata-analyze queue --out DIR`: one row for all operations of a layer, for those of each system and for those on each \
-    disk. An operation is under way from its begin to its end: a request from the queueing of its first bio to its completion (Q2C), so \
-    in `block` this is the queue depth of the block layer, scheduler and plug included, which is more than that of the device (D2C). Operations whose \
-    duration is not known are in `ops` and `untimed` alone. The span is from the first begin to the last end of the row's own \
-    operations; of several captures \
-    spans are added, and what is between them is nothing. With `--since` and `--until` operations count that began between, to their end: \
-    what was under way before is missing, and the span may go on after. Of a sample (`--cpu-limit`), which does not have what began before its moments, \
-    there are only operations.";
+    disk. An operation is in flight from its start to its end; a block request from the queueing of its first bio to its completion (Q2C). \
+    In `block` this is therefore the queue depth of the block layer, scheduler and plug included, which is more than that of the device (D2C). Operations of \
+    unknown duration are in `ops` and `untimed` only. The span is from the first start to the last end of the row's own \
+    operations; spans of several captures \
+    are added, without the time between them. With `--since` and `--until`, operations that began between count until their end: \
+    operations in flight before are missing, and the span may extend beyond. With sampling (`--cpu-limit`), where operations that began before the time slices are missing, \
+    there is only `ops`.";
 
-/// What the other table is.
-pub const DEPTH_DOC: &str = "The distribution behind `queue.csv`: for how long how many operations were under way.";
+/// Documentation of `queue_depth.csv`.
+pub const DEPTH_DOC: &str = "Distribution behind `queue.csv`: time at each number of operations in flight.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row<'a> {
     named: Named,
     layer: Layer,
@@ -33,7 +33,7 @@ pub struct Row<'a> {
     lost_events: Option<u64>,
 }
 
-/// By layer and subject.
+/// Rows by layer and subject.
 pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &'a Trust) -> Vec<Row<'a>> {
     let row = |(layer, subject, sums): (Layer, &Subject, &'a Sums)| {
         let (named, lost_events) = (Named::of(subject, names), trust.known_lost(layer));
@@ -48,7 +48,7 @@ fn all<'a>(finished: &'a Finished, trust: &'a Trust) -> impl Iterator<Item = (La
     rows.filter(|(_, subject, _)| trust.gives(subject))
 }
 
-/// One number of operations under way.
+/// A number of operations in flight and its time.
 pub struct Depth {
     named: Named,
     layer: Layer,
@@ -57,7 +57,7 @@ pub struct Depth {
     span_ns: u128,
 }
 
-/// By layer and subject, in order of the number.
+/// Rows by layer, subject and number of operations in flight.
 pub fn depths(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Depth> {
     let mut rows = Vec::new();
     for (layer, subject, sums) in all(finished, trust).filter(|_| !trust.sampled) {
@@ -88,37 +88,37 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     let by_span = |part: u128, sums: &Sums| (sums.span_ns() > 0).then(|| part as f64 / sums.span_ns() as f64);
     let mut columns = subject::columns(|row: &Row| (&row.named, row.layer.name()));
     columns.extend([
-        ResultColumn::integer("ops", "Operations.", |row: &Row| Some(row.sums.ops)),
-        integer("untimed", "Those whose duration is not known.", |sums| Some(sums.untimed)),
-        integer("span_ns", "From the first begin to the last end.", |sums| Some(whole(sums.span_ns()))),
-        integer("busy_ns", "For how long any was under way.", |sums| Some(whole(sums.busy_ns()))),
-        ResultColumn::number("busy_share", "`busy_ns` / `span_ns`.", move |row: &Row| {
+        ResultColumn::integer("ops", "Number of operations.", |row: &Row| Some(row.sums.ops)),
+        integer("untimed", "Number of operations of unknown duration.", |sums| Some(sums.untimed)),
+        integer("span_ns", "Time in ns from the first start to the last end.", |sums| Some(whole(sums.span_ns()))),
+        integer("busy_ns", "Time in ns with at least one operation in flight.", |sums| Some(whole(sums.busy_ns()))),
+        ResultColumn::number("busy_share", "Utilization: `busy_ns` / `span_ns`.", move |row: &Row| {
             by_span(row.sums.busy_ns(), row.sums).filter(|_| !row.sampled)
         }),
         number(
             "avg_in_flight",
-            "How many were under way on average over the span, as followed from begin to begin and end to end.",
+            "Mean number of operations in flight over the span, from the sequence of starts and ends.",
             Sums::average,
         ),
-        integer("p50_in_flight", "So many or fewer were under way for half of the span.", |sums| sums.at(50)),
-        integer("p90_in_flight", "So many or fewer were under way for 90 % of the span.", |sums| sums.at(90)),
-        integer("p99_in_flight", "So many or fewer were under way for 99 % of the span.", |sums| sums.at(99)),
-        integer("max_in_flight", "How many were under way at most.", Sums::max),
+        integer("p50_in_flight", "50th percentile of the number in flight, weighted by time.", |sums| sums.at(50)),
+        integer("p90_in_flight", "90th percentile of the number in flight, weighted by time.", |sums| sums.at(90)),
+        integer("p99_in_flight", "99th percentile of the number in flight, weighted by time.", |sums| sums.at(99)),
+        integer("max_in_flight", "Maximum number of operations in flight.", Sums::max),
         ResultColumn::number(
             "rate_per_s",
-            "Operations whose duration is known by the span in seconds. Empty of fewer than 100 operations within less than a second.",
+            "Operations of known duration per second of the span. Empty for fewer than 100 operations within less than a second.",
             |row: &Row| subject::rate_per_s(row.sums.timed, row.sums.span_ns()).filter(|_| !row.sampled),
         ),
-        integer("avg_ns", "Their average duration, rounded.", |sums| average(sums.sum_ns, sums.timed)),
+        integer("avg_ns", "Mean duration of these operations in ns, rounded.", |sums| average(sums.sum_ns, sums.timed)),
         number(
             "littles_law_in_flight",
-            "By Little's law, how many are under way on average: `rate_per_s` times the average duration in seconds. It is `avg_in_flight`, which is \
-             counted otherwise, but for rounding; where it is not, one of the two is wrong.",
+            "Mean number of operations in flight by Little's law: `rate_per_s` times the mean duration in seconds. Equals `avg_in_flight`, which is \
+             computed differently, except for rounding; if not, one of the two is wrong.",
             Sums::expected,
         ),
         ResultColumn::integer(
             "lost_events",
-            "Events of the layer that were lost, whosever they were: each of them was under way too. Empty where nobody knows.",
+            "Number of lost events of the layer, of all owners: each was in flight too. Empty when not known.",
             |row: &Row| row.lost_events,
         ),
     ]);
@@ -129,11 +129,15 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
 pub fn depth_columns() -> Vec<ResultColumn<Depth>> {
     let mut columns = subject::columns(|row: &Depth| (&row.named, row.layer.name()));
     columns.extend([
-        ResultColumn::integer("in_flight", "How many operations were under way.", |row: &Depth| Some(row.in_flight)),
-        ResultColumn::integer("time_ns", "For how long.", |row: &Depth| Some(whole(row.time_ns))),
-        ResultColumn::number("time_share", "That, by the span.", |row: &Depth| {
-            (row.span_ns > 0).then(|| row.time_ns as f64 / row.span_ns as f64)
+        ResultColumn::integer("in_flight", "Number of operations in flight.", |row: &Depth| Some(row.in_flight)),
+        ResultColumn::integer("time_ns", "Time in ns with this number in flight.", |row: &Depth| {
+            Some(whole(row.time_ns))
         }),
+        ResultColumn::number(
+            "time_share",
+            "Share of the span: `time_ns` / `span_ns` of `queue.csv`.",
+            |row: &Depth| (row.span_ns > 0).then(|| row.time_ns as f64 / row.span_ns as f64),
+        ),
     ]);
     columns
 }

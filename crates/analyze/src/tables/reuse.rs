@@ -1,4 +1,4 @@
-//! `reuse.csv`: how far back blocks were touched before, and what a cache would have hit.
+//! `reuse.csv`: reuse distances of blocks and the miss-ratio curve of an LRU cache.
 
 use iostrata_capture::op::Layer;
 
@@ -9,18 +9,18 @@ use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: the reuse distance (stack distance) of 4 KiB blocks, read or written, of all operations \
-    of a layer, of each system and on each disk: how many different blocks an LRU cache must have room for so that a block is still in it when \
-    it is touched again. One row for each power of two up to the greatest distance, with what a cache of that size would have hit if it was \
-    empty when the capture began, and all that touches a block, reads and writes, brought it in. One block in \
-    `one_in` is looked at: all of them while there are up to 57,344 different ones and up to 16 million looks; beyond that, as many as there is \
-    room for, and up to 64 for each operation on average. Where that is not all, distances and shares are estimates \
-    (SHARDS), the worse the smaller the cache, and there is none below `one_in` blocks. What is done to block devices themselves is in the layer of requests \
-    alone. Operations of more than 4 GiB, which no \
-    kernel does at once, are left out. Several captures are taken one by one, each with an empty cache. Of a sample (`--cpu-limit`) there are no distances.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze footprint --out DIR`: reuse distance (stack distance) of 4 KiB blocks, read or written, for all operations \
+    of a layer, for those of each system and for those on each disk: the number of distinct blocks that an LRU cache must hold so that a block is still in it when \
+    it is touched again. One row for each power of two up to the maximum distance, with the hits of a cache of that size that was \
+    empty when the capture began and that every touched block enters, read or written. One block in \
+    `one_in` is sampled: all of them with up to 57,344 distinct blocks and up to 16 million accesses; beyond that, as many as \
+    fit, and up to 64 accesses for each operation on average. When not all are sampled, distances and shares are estimates \
+    (SHARDS), less accurate for smaller caches, and there is no row below `one_in` blocks. Operations on block devices themselves are in the block layer \
+    only. Operations of more than 4 GiB, which no \
+    kernel executes at once, are excluded. Several captures are analyzed separately, each with an empty cache. With sampling (`--cpu-limit`) there are no distances.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     named: std::rc::Rc<Named>,
     layer: Layer,
@@ -32,7 +32,7 @@ pub struct Row {
     sampled: u64,
 }
 
-/// By layer, subject and size of the cache.
+/// Rows by layer, subject and cache size.
 pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
     let reuses = finished.order.reuses.iter();
@@ -40,7 +40,7 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
         for (subject, sums) in of.iter().filter(|(subject, _)| trust.gives(subject)) {
             let named = std::rc::Rc::new(Named::of(subject, names));
             let mut hits = sums.missing();
-            // A cache of less than what one block stands for is not told.
+            // A cache smaller than the weight of one sampled block cannot be estimated.
             let classes = sums.one_in.max(1).ilog2()..=sums.again.keys().last().copied().unwrap_or(0);
             for class in classes {
                 let again = sums.again.get(&class).copied().unwrap_or(0);
@@ -60,37 +60,39 @@ pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
 pub fn columns() -> Vec<ResultColumn<Row>> {
     let mut columns = subject::columns(|row: &Row| (&*row.named, row.layer.name()));
     columns.extend([
-        ResultColumn::integer("cache_blocks", "The size of the cache in blocks, a power of two.", |row: &Row| {
+        ResultColumn::integer("cache_blocks", "Size of the cache in blocks, a power of two.", |row: &Row| {
             Some(row.cache_blocks)
         }),
-        ResultColumn::integer("cache_bytes", "`cache_blocks` times 4096.", |row: &Row| {
+        ResultColumn::integer("cache_bytes", "`cache_blocks` times 4096 bytes.", |row: &Row| {
             Some(row.cache_blocks.saturating_mul(BLOCK_BYTES))
         }),
         ResultColumn::integer(
             "reuses",
-            "How often a block is touched again at a distance of up to so many blocks, and more than half as many.",
+            "Number of repeated accesses with a reuse distance of at most `cache_blocks` and more than half of it.",
             |row: &Row| Some(row.again),
         ),
         ResultColumn::integer(
             "hits",
-            "How often a cache of that size hits: the sum of `reuses` up to here. Where not all blocks were looked at, what these stand for too \
-             few or too many of `touched_blocks` is taken to be at the smallest distance (SHARDS-adj).",
+            "Number of hits of a cache of that size: the sum of `reuses` up to this row. When not all blocks were sampled, the difference between the \
+             accesses that the samples represent and `touched_blocks` is assigned to the smallest distance (SHARDS-adj).",
             |row: &Row| Some(row.hits),
         ),
         ResultColumn::integer(
             "touched_blocks",
-            "How often any block is touched, the first times included; of all blocks, also of those that were not looked at.",
+            "Number of accesses to blocks, first accesses and blocks that were not sampled included.",
             |row: &Row| Some(row.touched),
         ),
-        ResultColumn::number("hit_share", "The hit ratio of such a cache: `hits` / `touched_blocks`.", |row: &Row| {
+        ResultColumn::number("hit_share", "Hit ratio of such a cache: `hits` / `touched_blocks`.", |row: &Row| {
             (row.touched > 0).then(|| row.hits as f64 / row.touched as f64)
         }),
-        ResultColumn::integer("one_in", "One in so many blocks was looked at; 1 where all were.", |row: &Row| {
-            Some(row.one_in)
-        }),
+        ResultColumn::integer(
+            "one_in",
+            "Sampling factor: one in this many blocks was sampled; 1 when all were.",
+            |row: &Row| Some(row.one_in),
+        ),
         ResultColumn::integer(
             "sampled_blocks",
-            "How many different blocks were looked at. Of a few of them a share says little.",
+            "Number of distinct blocks that were sampled. With few of them shares are imprecise.",
             |row: &Row| Some(row.sampled),
         ),
     ]);

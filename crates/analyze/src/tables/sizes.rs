@@ -1,4 +1,4 @@
-//! `sizes.csv`: how large operations are and how long each size takes, one row for each size class.
+//! `sizes.csv`: size distribution of operations and the latency of each size class.
 
 use iostrata_capture::op::Layer;
 
@@ -9,21 +9,21 @@ use crate::partial::Finished;
 use crate::tables::summary::word;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze sizes --out DIR`: one row for each layer, direction and size class that has operations. A class is of sizes up to \
-    a power of two, and more than half of it. Of the file system layer there is none, because a row there is of many operations.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze sizes --out DIR`: one row for each layer, direction and size class that has operations. A class has the sizes up to \
+    a power of two and above half of it. The file system layer has none, because a row there stands for many operations.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row<'a> {
     class: &'a Class,
-    /// Operations of all classes of its layer and direction.
+    /// Number of operations of all classes of its layer and direction.
     ops: u64,
     sampled: bool,
     /// Whether more of the layer may be missing than is known.
     more: bool,
 }
 
-/// One row for each class that has operations, in order of layer, direction and size.
+/// Rows of all classes that have operations, by layer, direction and size.
 pub fn rows<'a>(finished: &'a Finished, trust: &Trust) -> Vec<Row<'a>> {
     let of = |class: &Class| (class.layer, class.direction);
     let row = |class: &'a Class| {
@@ -35,7 +35,7 @@ pub fn rows<'a>(finished: &'a Finished, trust: &Trust) -> Vec<Row<'a>> {
 }
 
 impl Row<'_> {
-    /// Of the operations of a row.
+    /// Share of the class in the operations of its layer and direction.
     fn share(&self) -> Option<f64> {
         (self.ops > 0).then(|| self.class.moved.ops as f64 / self.ops as f64)
     }
@@ -45,7 +45,7 @@ impl Row<'_> {
         (self.class.layer == Layer::Block && requests > 0).then(|| self.class.bios as f64 / requests as f64)
     }
 
-    /// Whether what is missing may have moved a percentile.
+    /// Whether missing operations may have moved a percentile.
     fn marks(&self) -> bool {
         let percentiles = self.class.durations.percentiles.iter().flatten();
         self.sampled || self.more || percentiles.into_iter().any(|quantile| quantile.may_have_moved())
@@ -71,33 +71,34 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         text("direction", "`read` or `write`.", |row| word(row.class.direction)),
         integer(
             "from_bytes",
-            "The least size of the class; 0 of what moved nothing, failed operations included.".into(),
+            "Minimum size of the class in bytes; 0 for operations that moved nothing, failed ones included.".into(),
             |class| Some(class.ends.0),
         ),
-        integer("to_bytes", "The greatest size of the class, a power of two.".into(), |class| Some(class.ends.1)),
-        integer("ops", "Operations of that size.".into(), |class| Some(class.moved.ops)),
-        number("ops_share", "Their share of all operations of the layer and direction.", Row::share),
+        integer("to_bytes", "Maximum size of the class in bytes, a power of two.".into(), |class| Some(class.ends.1)),
+        integer("ops", "Number of operations of this size.".into(), |class| Some(class.moved.ops)),
+        number("ops_share", "Share of all operations of the layer and direction.", Row::share),
         integer(
             "bytes",
-            "What they moved together. Of a request all of it counts, whoever owns parts of it.".into(),
+            "Number of bytes that they moved. A block request counts in full, also where others own parts of it."
+                .into(),
             |class| Some(class.moved.bytes),
         ),
         number(
             "bios_per_request",
-            "Merge ratio: bios of these requests by requests. 1 where nothing was merged; empty above the block layer.",
+            "Merge ratio: bios / requests. 1 when nothing was merged; empty above the block layer.",
             Row::bios,
         ),
-        integer("avg_ns", "Average duration, rounded.".into(), |class| class.durations.avg_ns),
+        integer("avg_ns", "Mean duration in ns, rounded.".into(), |class| class.durations.avg_ns),
     ];
     for (index, percentile) in PERCENTILES.iter().enumerate() {
-        let doc = format!("The {} percentile of their durations, as in `latency.csv`.", percentile.name);
+        let doc = format!("{} percentile of the duration in ns, as in `latency.csv`.", percentile.name);
         columns.push(integer(percentile.column, doc, move |class| Some(class.durations.percentiles[index]?.ns)));
     }
-    columns.push(integer("max_ns", "The greatest duration.".into(), |class| class.durations.max_ns));
+    columns.push(integer("max_ns", "Maximum duration in ns.".into(), |class| class.durations.max_ns));
     columns.push(text(
         "marks",
-        "`moved` where what is missing may have moved a percentile by more than a thousandth, where more may be missing than is known, and \
-         where they are estimates.",
+        "`moved` when missing operations may have moved a percentile by more than 0.1 %, when more may be missing than is known, and \
+         when the percentiles are estimates.",
         |row| if row.marks() { "moved" } else { "" },
     ));
     columns

@@ -1,4 +1,4 @@
-//! What rows are about that are of all operations, of those of a system, or of those on a disk.
+//! Subjects of rows: all operations, those of a system, or those on a disk.
 
 use crate::aggregate::sequence::Subject;
 use crate::frame::ResultColumn;
@@ -6,16 +6,16 @@ use crate::names::Names;
 
 /// Names of a subject.
 pub struct Named {
-    /// What it is one of.
+    /// Scope of the subject.
     pub scope: &'static str,
-    /// Its name; empty of all.
+    /// Name; empty for `all`.
     pub name: String,
-    /// Its id; empty of what has none.
+    /// Id; empty where there is none.
     pub id: String,
 }
 
 impl Named {
-    /// The names of `subject`.
+    /// Returns the names of `subject`.
     pub fn of(subject: &Subject, names: &Names) -> Named {
         match subject {
             Subject::All => Named { scope: "all", name: String::new(), id: String::new() },
@@ -28,23 +28,23 @@ impl Named {
     }
 }
 
-/// A rate of few operations in a short time is none: two calls of a program would make tens of thousands a second.
+/// Minimum for a rate. Few operations in a short time have none: two calls of a program would yield tens of thousands per second.
 const LEAST_OPS: u64 = 100;
 const LEAST_NS: u128 = 1_000_000_000;
 
-/// Operations a second, where that can be said.
+/// Operations per second; none below both minimums.
 pub fn rate_per_s(ops: u64, span_ns: u128) -> Option<f64> {
     let enough = ops >= LEAST_OPS || span_ns >= LEAST_NS;
     (span_ns > 0 && enough).then(|| ops as f64 * 1e9 / span_ns as f64)
 }
 
-/// The columns that say what a row is about.
+/// Columns that identify the subject of a row.
 pub fn columns<R>(of: impl Fn(&R) -> (&Named, &'static str) + Copy + 'static) -> Vec<ResultColumn<R>> {
     vec![
         ResultColumn::text("scope", "`all`, `system` or `device`.", move |row| of(row).0.scope),
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", move |row| of(row).1),
-        ResultColumn::text("name", "The system, or the name of the disk; empty of all.", move |row| &of(row).0.name),
-        ResultColumn::text("id", "Of a disk its number, `major:minor`.", move |row| &of(row).0.id),
+        ResultColumn::text("name", "Name of the system or of the disk; empty for `all`.", move |row| &of(row).0.name),
+        ResultColumn::text("id", "Device number of a disk, `major:minor`; else empty.", move |row| &of(row).0.id),
     ]
 }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_rate_takes_a_second_or_a_hundred_operations() {
-        // Two writes 39 microseconds apart are no 50,711 operations a second.
+        // Two writes 39 µs apart are not 50,711 operations per second.
         assert_eq!(rate_per_s(2, 39_439), None);
         assert_eq!(rate_per_s(LEAST_OPS - 1, LEAST_NS - 1), None);
         assert_eq!(rate_per_s(2, LEAST_NS), Some(2.0));

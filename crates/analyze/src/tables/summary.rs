@@ -9,31 +9,32 @@ use crate::frame::{ResultColumn, Value, number, plus, ratio};
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "One row for each system, by name, and last `(total)`, of all of them together: whoever adds up rows leaves it out.";
+/// Documentation of the table.
+pub const DOC: &str =
+    "One row for each system, by name, and last `(total)`, the sum of all systems: exclude it when adding up rows.";
 
-/// The system of the last row. No command is called so: what is nobody's is in parentheses.
+/// System of the last row. No command has this name: names in parentheses are not attributable to a process.
 pub const TOTAL: &str = "(total)";
 
-/// The layers whose rows are operations, one each.
+/// Layers in which each row is one operation.
 pub const OF_OPERATIONS: [Layer; 3] = [Layer::Syscall, Layer::Vfs, Layer::Block];
 
-/// What a row of the summary is made from.
+/// Source of a row.
 pub struct Row {
     system: String,
     counts: Counts,
-    /// What of it, in systems of their own, serves others.
+    /// Calls of FUSE daemons that serve calls of other systems; they are counted in their own rows, not in the total.
     served: Counts,
     captured: [bool; Layer::ALL.len()],
     lost_events: Option<u64>,
 }
 
-/// One row for each system, by name, and that of all systems together.
+/// Rows of all systems, by name, and of the total.
 pub fn rows(finished: &Finished, trust: &Trust) -> impl Iterator<Item = Row> {
     of_systems(finished, trust, 0..finished.systems.len())
 }
 
-/// The rows of the systems at these places, and that of all systems together.
+/// Rows of the systems at these places, and of the total.
 pub fn of_systems(
     finished: &Finished,
     trust: &Trust,
@@ -54,14 +55,14 @@ fn row(system: &str, counts: Counts, trust: &Trust) -> Row {
     Row { system, counts, served, captured, lost_events: trust.lost_events }
 }
 
-/// What lost events can have carried, by layer; `None` where it is not known.
+/// Upper bound of the I/O of lost events, by layer; `None` where it is not known.
 pub type LostIo = [Option<Amounts>; Layer::ALL.len()];
 
 /// The columns, in order. `lost_io` sets the bounds of the ratios.
 pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     let mut columns = vec![ResultColumn {
         name: "system".into(),
-        doc: "The system, by the rules; a process that no rule knows is a system named after its program (docs/explanation/names.md). `(total)` in the last row.".into(),
+        doc: "Name of the system by the rules. A process that no rule matches is a system named after its program (docs/explanation/names.md). `(total)` in the last row.".into(),
         value: Value::Text(Box::new(|row: &Row| &row.system)),
     }];
     for layer in Layer::ALL {
@@ -84,7 +85,7 @@ pub fn columns(lost_io: LostIo) -> Vec<ResultColumn<Row>> {
     columns
 }
 
-/// The word for a direction in names of columns.
+/// Name of a direction in column names.
 pub fn word(direction: Direction) -> &'static str {
     match direction {
         Direction::Read => "read",
@@ -103,7 +104,7 @@ fn if_captured(layer: Layer, value: impl Fn(&Counts) -> Option<u64> + 'static) -
 fn ops(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     ResultColumn {
         name: name(layer, direction, "ops"),
-        doc: format!("Operations of the {layer} layer that {}, failed ones included.", word(direction)),
+        doc: format!("Number of {}s of the {layer} layer, failed ones included.", word(direction)),
         value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).ops)),
     }
 }
@@ -111,15 +112,15 @@ fn ops(layer: Layer, direction: Direction) -> ResultColumn<Row> {
 fn bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     ResultColumn {
         name: name(layer, direction, "bytes"),
-        doc: format!("Bytes that the `{}` moved.", name(layer, direction, "ops")),
+        doc: format!("Number of bytes that the `{}` moved.", name(layer, direction, "ops")),
         value: if_captured(layer, move |counts| Some(counts.moved(layer, direction).bytes)),
     }
 }
 
 fn page_bytes(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     let what = match direction {
-        Direction::Read => "entered the page cache to be read (`fill`)",
-        Direction::Write => "turned dirty there (`dirty`), for data and metadata",
+        Direction::Read => "entered the page cache for reading (`fill`)",
+        Direction::Write => "turned dirty in the page cache (`dirty`), data and metadata",
     };
     ResultColumn {
         name: name(layer, direction, "bytes"),
@@ -132,7 +133,7 @@ fn avg_ns(layer: Layer, direction: Direction) -> ResultColumn<Row> {
     ResultColumn {
         name: name(layer, direction, "avg_ns"),
         doc: format!(
-            "Average duration of the `{}`, rounded; empty where there are none.",
+            "Mean duration of the `{}` in ns, rounded; empty when there are none.",
             name(layer, direction, "ops")
         ),
         value: if_captured(layer, move |counts| counts.moved(layer, direction).avg_ns()),
@@ -142,8 +143,8 @@ fn avg_ns(layer: Layer, direction: Direction) -> ResultColumn<Row> {
 fn total_ops() -> ResultColumn<Row> {
     ResultColumn {
         name: "total_ops".into(),
-        doc: "Rows of all captured layers but `fs`, where a row may be of many events: reads, writes, opens, closes, \
-              syncs, discards and all others. Empty where there is no such layer."
+        doc: "Number of operations of all captured layers except `fs`, where a row may stand for many events: reads, writes, opens, closes, \
+              syncs, discards and all others. Empty when no such layer was captured."
             .into(),
         value: Value::Integer(Box::new(|row| {
             let mut captured = OF_OPERATIONS.iter().filter(|layer| row.captured[**layer as usize]).peekable();
@@ -153,7 +154,7 @@ fn total_ops() -> ResultColumn<Row> {
     }
 }
 
-/// The name of a column of [`served`].
+/// Name of a column of [`served`].
 fn served_name(direction: Direction, unit: &str) -> String {
     format!("served_{}_{unit}", word(direction))
 }
@@ -162,8 +163,8 @@ fn served(direction: Direction, unit: &'static str) -> ResultColumn<Row> {
     ResultColumn {
         name: served_name(direction, unit),
         doc: format!(
-            "Of the last row: what of `{}` of systems above is left out of it, because it is by daemons of FUSE file systems and serves \
-             calls on these, which are counted. 0 in all others.",
+            "In the last row: part of the `{}` of the systems above that is excluded from the total, because FUSE daemons serve with it \
+             calls that are counted already. 0 in all other rows.",
             name(Layer::Syscall, direction, unit)
         ),
         value: if_served(direction, unit),
@@ -181,21 +182,21 @@ fn lost_events() -> ResultColumn<Row> {
     ResultColumn {
         name: "lost_events".into(),
         doc:
-            "Events lost in the capture as a whole, the same in every row: whose they were is not known. Empty where a \
-              recording was cut off."
+            "Number of events lost in the whole capture, the same in every row: their owners are not known. Empty when a \
+              recording is incomplete (interrupted)."
                 .into(),
         value: Value::Integer(Box::new(|row| row.lost_events)),
     }
 }
 
-/// A ratio of sums: layers above the line, layers below it, and what each may have lost.
+/// Ratio of sums: numerator (`above`), denominator (`below`), and what each may have lost.
 #[derive(Clone)]
 struct Ratio {
     name: String,
     doc: String,
     above: Vec<String>,
     below: String,
-    /// What is left out below the line in the total, and may belong there.
+    /// Column of calls that are excluded from the denominator of the total, and may belong to it.
     served: String,
     lost_above: Option<u64>,
     lost_below: Option<u64>,
@@ -228,14 +229,14 @@ impl Ratio {
     }
 
     fn value(&self) -> ResultColumn<Row> {
-        let doc = format!("{}; empty where a layer of it was not captured or nothing was asked for.", self.doc);
+        let doc = format!("{}; empty when one of the layers was not captured or the denominator is 0.", self.doc);
         self.column("", doc, Some(0), (Some(0), false))
     }
 
     fn low(&self) -> ResultColumn<Row> {
         let doc = format!(
-            "`{}` if all lost system calls were of this row and carried as much as they can have, and daemons of FUSE file systems had done all \
-             for themselves; empty if not known.",
+            "Lower bound of `{}`: all lost system calls belong to this row with their maximum size, and FUSE daemons made all calls \
+             for themselves; empty when not known.",
             self.name
         );
         self.column("_low", doc, Some(0), (self.lost_below, true))
@@ -243,7 +244,7 @@ impl Ratio {
 
     fn high(&self) -> ResultColumn<Row> {
         let doc = format!(
-            "`{}` if all lost events above the line were of this row and carried as much as they can have; empty if not \
+            "Upper bound of `{}`: all lost events of the numerator belong to this row with their maximum size; empty when not \
              known.",
             self.name
         );
@@ -266,7 +267,7 @@ impl Ratio {
                 let done = sum(frame, &above)?;
                 let most = if with_served { (&asked + &number(frame, &served)?)? } else { asked.clone() };
                 let bound = ratio(&plus(&done, more_above), &plus(&most, more_below))?;
-                // A bound of a ratio that is not defined would be a number about nothing.
+                // An undefined ratio has no bounds.
                 let defined = ratio(&asked, &asked)?;
                 &bound * &defined
             })),

@@ -1,4 +1,4 @@
-//! `sync.csv`: how long syncs take, and what they force out.
+//! `sync.csv`: latency of syncs and the writes that they force out.
 
 use iostrata_capture::op::{Layer, Op};
 
@@ -11,27 +11,27 @@ use crate::names::Names;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
-/// What the table is.
+/// Documentation of the table.
 pub const DOC: &str = "`iostrata-analyze sync --out DIR`: one row for each call that syncs (`fsync`, `fdatasync`, `sync_file_range`, `syncfs`, `sync`, \
-    `msync`, those of aio and io_uring), and for writes to files opened with `O_SYNC` or `O_DSYNC`, of all, of each system, process, file and disk; of each \
-    those that took most time together first. What was queued while a sync was under way, and what it waits for as in `path.csv`, it forced out; where several waited \
-    for the same, the one that began first did, so that rows of one scope add up. A commit of a journal (ext4) counts for the first of those under way \
-    when it ended. What others queue for a sync and is neither data of its file nor of the journal's disk, such as trees of btrfs, is \
-    not found. Of processes and files there are no percentiles; `latency --file` and `--process` have them.";
+    `msync`, those of aio and io_uring), and for writes to files opened with `O_SYNC` or `O_DSYNC`, for `all` and for each system, process, file and disk; in each \
+    scope the rows with the most total time come first. A sync forced out the requests that were queued while it was in flight and that it waits for, as in `path.csv`. If several waited \
+    for the same request, it counts for the one that began first, so that the rows of a scope add up. A journal commit (ext4) counts for the first of the syncs in flight \
+    when it ended. Requests that others queue for a sync and that are neither data of its file nor of the journal on its disk, such as btrfs trees, are \
+    not found. There are no percentiles of processes and files; `latency --file` and `--process` have them.";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row<'a> {
     named: Named,
     kind: Kind,
     op: Op,
     sums: &'a Sums,
     durations: Option<Distribution>,
-    /// Whether requests were captured, and whether what file systems do was.
+    /// Whether block requests and file system events were captured.
     has: [bool; 2],
     lost_events: Option<u64>,
 }
 
-/// By scope; of each those that took most time first.
+/// Rows by scope; most total time first.
 pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
     let missing = trust.missing[Layer::Syscall as usize].at_least;
     all(finished, trust, Kind::syncs)
@@ -49,7 +49,7 @@ pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row
 }
 
 impl Row<'_> {
-    /// Calls of which it is known what they forced out.
+    /// Number of calls with known forced-out requests.
     fn told(&self) -> u64 {
         self.sums.calls.ops.saturating_sub(self.sums.untold)
     }
@@ -66,40 +66,40 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     });
     let mut columns = about(|row: &Row| (&row.named, row.kind, row.op));
     columns.extend([
-        ResultColumn::integer("ops", "Calls.", |row: &Row| Some(row.sums.calls.ops)),
-        ResultColumn::integer("failed", "Those that failed.", |row: &Row| Some(row.sums.failed)),
-        ResultColumn::integer("total_ns", "The sum of their durations.", |row: &Row| {
+        ResultColumn::integer("ops", "Number of calls, failed ones included.", |row: &Row| Some(row.sums.calls.ops)),
+        ResultColumn::integer("failed", "Number of failed calls.", |row: &Row| Some(row.sums.failed)),
+        ResultColumn::integer("total_ns", "Sum of the durations in ns.", |row: &Row| {
             Some(whole(total_ns(&row.sums.spent)))
         }),
-        ResultColumn::integer("avg_ns", "The average of these, rounded.", |row: &Row| average_ns(row.sums)),
+        ResultColumn::integer("avg_ns", "Mean duration in ns, rounded.", |row: &Row| average_ns(row.sums)),
     ]);
     for (index, percentile) in PERCENTILES.iter().enumerate() {
-        let doc = format!("The {} percentile of these, as in `latency.csv`.", percentile.name);
+        let doc = format!("{} percentile of the duration in ns, as in `latency.csv`.", percentile.name);
         columns.push(ResultColumn::integer(percentile.column, doc, move |row: &Row| {
             Some(row.durations.as_ref()?.percentiles[index]?.ns)
         }));
     }
     columns.extend([
-        ResultColumn::integer("max_ns", "The longest of these.", |row: &Row| Some(row.sums.max_ns)),
-        ResultColumn::integer("waited", "Calls that waited for a block request.", |row: &Row| {
+        ResultColumn::integer("max_ns", "Maximum duration in ns.", |row: &Row| Some(row.sums.max_ns)),
+        ResultColumn::integer("waited", "Number of calls that waited for a block request.", |row: &Row| {
             row.has[0].then_some(row.sums.waited)
         }),
         ResultColumn::integer(
             "untold",
-            "Calls of which it is not known what they forced out: of files that lie on no disk that was recorded (an overlay, a network), `msync`, which tells \
-             no file, and those that stand for others too (`--cpu-limit`). They are not in what follows.",
+            "Number of calls with unknown forced-out requests: calls on files on no recorded disk (overlay, network), `msync`, which names \
+             no file, and sampled calls with a weight above 1 (`--cpu-limit`). They are not in the following columns.",
             |row: &Row| Some(row.sums.untold),
         ),
-        of_requests("requests", "Block requests that the others forced out.", |forced| forced.requests),
-        of_requests("data_bytes", "Bytes of files in these.", |forced| forced.data_bytes),
-        of_requests("journal_bytes", "Bytes of journals in these.", |forced| forced.journal_bytes),
-        of_requests("other_bytes", "All other bytes in these.", |forced| forced.other_bytes),
-        of_requests("device_flushes", "Flush commands that the disk was sent meanwhile.", |forced| forced.flushes),
-        of_file_system("commits", "Commits of the journal that ended meanwhile.", |forced| forced.commits),
-        of_file_system("journal_blocks", "Blocks that these logged.", |forced| forced.journal_blocks),
+        of_requests("requests", "Number of block requests that the other calls forced out.", |forced| forced.requests),
+        of_requests("data_bytes", "Number of bytes of file data in these requests.", |forced| forced.data_bytes),
+        of_requests("journal_bytes", "Number of bytes of journals in these requests.", |forced| forced.journal_bytes),
+        of_requests("other_bytes", "Number of all other bytes in these requests.", |forced| forced.other_bytes),
+        of_requests("device_flushes", "Number of flush commands sent to the disk meanwhile.", |forced| forced.flushes),
+        of_file_system("commits", "Number of journal commits that ended meanwhile.", |forced| forced.commits),
+        of_file_system("journal_blocks", "Number of blocks that these commits logged.", |forced| forced.journal_blocks),
         ResultColumn::number(
             "bytes_per_sync",
-            "`data_bytes`, `journal_bytes` and `other_bytes` by `ops` - `untold`.",
+            "(`data_bytes` + `journal_bytes` + `other_bytes`) / (`ops` - `untold`).",
             |row: &Row| {
                 let Forced { data_bytes, journal_bytes, other_bytes, .. } = row.sums.forced;
                 let bytes = data_bytes.saturating_add(journal_bytes).saturating_add(other_bytes);
@@ -108,7 +108,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ),
         ResultColumn::integer(
             "lost_events",
-            "Calls and block requests that were lost, whosever they were. Empty where nobody knows.",
+            "Number of lost calls and block requests, of all owners. Empty when not known.",
             |row: &Row| row.lost_events,
         ),
     ]);

@@ -1,4 +1,4 @@
-//! `timeline.csv`: what happened when, one row for each window of time.
+//! `timeline.csv`: IOPS, bytes and latency over time, one row for each time window.
 
 use iostrata_capture::TableId;
 use iostrata_capture::op::{Direction, Layer};
@@ -13,35 +13,35 @@ use crate::partial::Finished;
 use crate::tables::summary::{OF_OPERATIONS, word};
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze timeline --out DIR`: one row for each window of time, those included in which nothing happened. An operation \
-    counts in the window in which it began, as with `--since` and `--until`. Windows are a second long, doubled until there are at most \
-    5000, or as long as `--window` says, of which there may be 10000.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze timeline --out DIR`: one row for each time window, empty windows included. An operation \
+    counts in the window in which it began, as with `--since` and `--until`. Windows are one second long, doubled until there are at most \
+    5000, or as long as `--window` says, with at most 10000 windows.";
 
-/// The percentiles of a window.
+/// Percentiles of a window.
 const SHOWN: [&str; 3] = ["p50_ns", "p90_ns", "p99_ns"];
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row<'a> {
     window: &'a Window,
     captured: [bool; Layer::ALL.len()],
     lost: Option<u64>,
 }
 
-/// One row for each window, in order of time, those included in which nothing happened.
+/// Rows of all windows by time, empty windows included.
 pub fn rows<'a>(finished: &'a Finished, losses: &[Losses], trust: &Trust) -> Vec<Row<'a>> {
     let width_ns = finished.window_ns;
     let losses = told(losses, trust);
     let row = |window: &'a Window| {
         let until_ns = window.since_ns.saturating_add(width_ns);
-        // Of a recording that was cut off nobody knows what was lost, or when.
+        // Losses of an interrupted recording, and their times, are unknown.
         let lost = trust.lost_events.map(|_| lost(&losses, (window.since_ns, until_ns)));
         Row { window, captured: trust.captured_of_total(), lost }
     };
     finished.timeline.iter().map(row).collect()
 }
 
-/// What was lost of the captured layers, each with its time.
+/// Losses of the captured layers, each with its time.
 fn told(losses: &[Losses], trust: &Trust) -> Vec<Stretch> {
     let is_captured =
         |table: Option<TableId>| table.and_then(TableId::layer).is_none_or(|layer| trust.captured[layer as usize]);
@@ -49,14 +49,14 @@ fn told(losses: &[Losses], trust: &Trust) -> Vec<Stretch> {
     episodes.filter(|(kind, _)| is_captured(kind.table)).map(|(_, stretch)| stretch.clone()).collect()
 }
 
-/// What was lost in times that overlap with this one.
+/// Number of events lost in times that overlap with a window.
 fn lost(losses: &[Stretch], (since_ns, until_ns): (i64, i64)) -> u64 {
     let within = losses.iter().filter(|stretch| stretch.until_ns >= since_ns && stretch.since_ns < until_ns);
     within.fold(0, |sum, stretch| sum.saturating_add(stretch.events))
 }
 
 impl Row<'_> {
-    /// What began in the window; nothing, where nothing did; `None` of a layer that was not captured.
+    /// A value of the operations that began in the window; `None` for a layer that was not captured.
     fn of<T>(&self, layer: Layer, direction: Direction, value: impl Fn(&Cell) -> T) -> Option<T> {
         let nothing = Cell::default();
         let cell = self.window.window.as_ref().map_or(&nothing, |window| window.of(layer, direction));
@@ -78,7 +78,7 @@ fn integer<'a>(name: String, doc: String, value: impl Fn(&Row<'a>) -> Option<u64
 pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     let mut columns = vec![integer(
         "since_ns".into(),
-        "When the window begins, in the time of `ts_ns`. All are equally long.".into(),
+        "Start of the window in ns, on the clock of `ts_ns`. All windows have the same length.".into(),
         |row| u64::try_from(row.window.since_ns).ok(),
     )];
     for layer in OF_OPERATIONS {
@@ -88,9 +88,9 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         columns.push(ResultColumn {
             name: format!("{layer}_in_flight"),
             doc: format!(
-                "How many operations of the {layer} layer were under way on average: the time that they took within the window, \
-                 divided by its length. Those whose duration is not known are missing, and those that began before what is asked \
-                 for, or after it: the last windows may be of operations that began earlier alone."
+                "Mean number of operations of the {layer} layer in flight: their time within the window / length of the window. \
+                 Operations of unknown duration are missing, and those that began before or after the selected \
+                 time: the last windows may have only operations that began earlier."
             ),
             value: Value::Number(Box::new(move |row: &Row| {
                 row.captured[layer as usize].then_some(row.window.under_way[layer as usize])
@@ -99,12 +99,12 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     }
     for direction in DIRECTIONS {
         let what = match direction {
-            Direction::Read => "entered the page cache to be read",
-            Direction::Write => "turned dirty there",
+            Direction::Read => "entered the page cache for reading",
+            Direction::Write => "turned dirty in the page cache",
         };
         columns.push(integer(
             format!("fs_{}_bytes", word(direction)),
-            format!("Bytes of the folios that {what}, as far as gathering them began in the window."),
+            format!("Bytes of the folios that {what}, counted in the window in which their aggregation began."),
             move |row| row.of(Layer::Fs, direction, |cell| cell.moved.bytes),
         ));
     }
@@ -113,17 +113,17 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         columns.push(ResultColumn {
             name: format!("{name}_amp_bytes"),
             doc: format!(
-                "`block_{name}_bytes` / `syscall_{name}_bytes` of the window; empty where nothing was asked for. What is written back \
-                 later counts later."
+                "Amplification: `block_{name}_bytes` / `syscall_{name}_bytes` of the window; empty when system calls moved no bytes. Later writeback \
+                 counts in its own window."
             ),
             value: Value::Number(Box::new(move |row: &Row| row.amplification(direction))),
         });
     }
     columns.push(integer(
         "lost_events".into(),
-        "Events that were lost in times that overlap with the window (`loss.csv`): each of them may have been of it. One is lost when it \
-         ends, and may have begun in an earlier window, so 0 does not mean that nothing is missing. What was lost at no known time is in \
-         no window. Empty where a recording was cut off."
+        "Number of events lost in times that overlap with the window (`loss.csv`): each may belong to it. An event is lost when it \
+         ends, and may have begun in an earlier window, so 0 does not mean that nothing is missing. Losses at an unknown time are in \
+         no window. Empty when a recording is incomplete (interrupted)."
             .into(),
         |row| row.lost,
     ));
@@ -136,13 +136,13 @@ fn of_layer<'a>(layer: Layer, direction: Direction) -> Vec<ResultColumn<Row<'a>>
     let mut columns = vec![
         integer(
             format!("{of}_ops"),
-            format!("Operations of the {layer} layer that {word} and began in the window, failed ones included."),
+            format!("Number of {word}s of the {layer} layer that began in the window, failed ones included."),
             move |row| row.of(layer, direction, |cell| cell.moved.ops),
         ),
-        integer(format!("{of}_bytes"), format!("Bytes that the {ops} moved."), move |row| {
+        integer(format!("{of}_bytes"), format!("Number of bytes that the {ops} moved."), move |row| {
             row.of(layer, direction, |cell| cell.moved.bytes)
         }),
-        integer(format!("{of}_avg_ns"), format!("Average duration of the {ops}, rounded."), move |row| {
+        integer(format!("{of}_avg_ns"), format!("Mean duration of the {ops} in ns, rounded."), move |row| {
             row.of(layer, direction, |cell| cell.moved.avg_ns())?
         }),
     ];
@@ -150,14 +150,14 @@ fn of_layer<'a>(layer: Layer, direction: Direction) -> Vec<ResultColumn<Row<'a>>
         columns.push(integer(
             format!("{of}_{}", percentile.column),
             format!(
-                "The {} percentile of the durations of the {ops}, at most 1 % above the exact value; empty below {} of them.",
+                "{} percentile of the duration of the {ops} in ns, at most 1 % above the exact value; empty below {} operations.",
                 percentile.name,
                 percentile.needs()
             ),
             move |row| row.of(layer, direction, |cell| cell.durations.at(percentile))?,
         ));
     }
-    columns.push(integer(format!("{of}_max_ns"), format!("The greatest duration of the {ops}."), move |row| {
+    columns.push(integer(format!("{of}_max_ns"), format!("Maximum duration of the {ops} in ns."), move |row| {
         row.of(layer, direction, |cell| cell.durations.max())?
     }));
     columns

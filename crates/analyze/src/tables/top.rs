@@ -1,4 +1,4 @@
-//! `top.csv`: which processes, cgroups, files and disks did most, one row for each, and one for all others.
+//! `top.csv`: processes, cgroups, files and disks with the most I/O, one row for each, and one for all others.
 
 use std::cmp::Reverse;
 
@@ -14,25 +14,25 @@ use crate::partial::Finished;
 use crate::tables::summary::OF_OPERATIONS;
 use crate::trust::Trust;
 
-/// What the table is.
-pub const DOC: &str = "`iostrata-analyze top --out DIR`: in each scope and layer the processes, cgroups, files and disks that did most, by bytes, or by what \
-    `--by` says, in that order; then a row for all others, so that the rows of a scope and layer add up to the layer's total.";
+/// Documentation of the table.
+pub const DOC: &str = "`iostrata-analyze top --out DIR`: in each scope and layer the processes, cgroups, files and disks with the most I/O, sorted by bytes, or by the \
+    key of `--by`; then a row for all others, so that the rows of a scope and layer sum to the layer's total.";
 
-/// By what one does more than another.
+/// Sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// Bytes, read and written.
     Bytes,
     /// Operations.
     Ops,
-    /// The sum of their durations.
+    /// Sum of the durations.
     Time,
 }
 
-/// The name of what is not named by itself.
+/// Name of the row for all others.
 const OTHERS: &str = "(others)";
 
-/// What a row is made from.
+/// Source of a row.
 pub struct Row {
     scope: Scope,
     layer: Layer,
@@ -40,11 +40,11 @@ pub struct Row {
     id: String,
     process: Told,
     activity: Activity,
-    /// Of all rows of its scope and layer.
+    /// Total of all rows of its scope and layer.
     total: Moved,
 }
 
-/// In each scope and layer the `most` that did most, in order, and a row for all others together.
+/// Rows of the `most` entities with the most I/O in each scope and layer, in order, and a row for all others together.
 pub fn rows(finished: &Finished, names: &Names, trust: &Trust, (by, most): (By, usize)) -> Vec<Row> {
     let mut rows = Vec::new();
     for scope in Scope::ALL {
@@ -119,30 +119,34 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         text("layer", "`syscall`, `vfs` or `block`.", |row| row.layer.name()),
         text(
             "name",
-            "The name, as in `amplification.csv`; a word in parentheses for what is nobody's, `(others)` for all that have no row of their \
+            "Name, as in `amplification.csv`; a word in parentheses for unattributed I/O, `(others)` for all entities without a row of their \
              own.",
             |row| &row.name,
         ),
-        text("id", "The id, as in `amplification.csv`.", |row| &row.id),
-        integer("ops", "Operations of the layer, those included that neither read nor write.", |row| row.all().ops),
-        integer("read_ops", "Those that read.", |row| row.of(Direction::Read).ops),
-        integer("write_ops", "Those that write.", |row| row.of(Direction::Write).ops),
-        integer("read_bytes", "Bytes read. Of a request each owner has its part.", |row| row.of(Direction::Read).bytes),
-        integer("write_bytes", "Bytes written.", |row| row.of(Direction::Write).bytes),
+        text("id", "Id, as in `amplification.csv`.", |row| &row.id),
+        integer("ops", "Number of operations of the layer, reads, writes and all others.", |row| row.all().ops),
+        integer("read_ops", "Number of reads.", |row| row.of(Direction::Read).ops),
+        integer("write_ops", "Number of writes.", |row| row.of(Direction::Write).ops),
+        integer("read_bytes", "Number of bytes read. Each owner of a block request has its part.", |row| {
+            row.of(Direction::Read).bytes
+        }),
+        integer("write_bytes", "Number of bytes written. Each owner of a block request has its part.", |row| {
+            row.of(Direction::Write).bytes
+        }),
         integer(
             "time_ns",
-            "The sum of the durations that are known. Operations under way at the same time count each.",
+            "Sum of the known durations in ns. Operations in flight at the same time count each.",
             |row| u64::try_from(row.all().sum_ns).unwrap_or(u64::MAX),
         ),
         ResultColumn {
             name: "avg_ns".into(),
-            doc: "The average duration, rounded; empty where none is known.".into(),
+            doc: "Mean duration in ns, rounded; empty when none is known.".into(),
             value: Value::Integer(Box::new(|row: &Row| row.all().avg_ns())),
         },
-        share("ops_share", "The share of `ops` in the scope and layer.", |sums| sums.ops as f64),
-        share("bytes_share", "The share of the bytes in the scope and layer.", |sums| sums.bytes as f64),
-        share("time_share", "The share of `time_ns` in the scope and layer.", |sums| sums.sum_ns as f64),
-        text("exe", "Of a process the path of its executable, as in `process`; else empty.", |row| &row.process.exe),
-        text("cmdline", "Of a process its command line, as in `process`; else empty.", |row| &row.process.cmdline),
+        share("ops_share", "Share of `ops` in the scope and layer.", |sums| sums.ops as f64),
+        share("bytes_share", "Share of the bytes, read and written, in the scope and layer.", |sums| sums.bytes as f64),
+        share("time_share", "Share of `time_ns` in the scope and layer.", |sums| sums.sum_ns as f64),
+        text("exe", "Path of the executable of a process, as in `process`; else empty.", |row| &row.process.exe),
+        text("cmdline", "Command line of a process, as in `process`; else empty.", |row| &row.process.cmdline),
     ]
 }

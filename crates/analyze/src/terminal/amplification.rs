@@ -1,4 +1,4 @@
-//! Bytes from the application to the device.
+//! Table of `amplification`.
 
 use std::cmp::Reverse;
 
@@ -7,22 +7,22 @@ use polars::prelude::*;
 
 use super::{Cell, Shown, may_have_moved, text};
 
-/// Headers and the columns of `amplification.csv` that they show.
+/// Headers, and columns of `amplification.csv`.
 const COLUMNS: [(&str, &str); 8] = [
     ("SCOPE", "scope"),
     ("NAME", "name"),
     ("ID", "id"),
-    ("WAY", "direction"),
+    ("DIR", "direction"),
     ("APPLICATION", "application_bytes"),
     ("CACHED", "cached_bytes"),
     ("DEVICE", "device_bytes"),
     ("AMP", "amplification"),
 ];
 
-/// How many of each scope are shown, in each direction.
+/// Maximum number of rows of each scope and direction.
 const SHOWN: usize = 10;
 
-/// The greatest rows in each scope and direction, and how many there are beside them.
+/// Builds the table of the largest rows of each scope and direction, with the number of the others.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     let (mut shown, mut more) = (Vec::new(), String::new());
     for ((scope, direction), rows) in by_scope(frame)? {
@@ -30,7 +30,9 @@ pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
             shown.push(cells(frame, *row)?);
         }
         if let Some(left @ 1..) = rows.len().checked_sub(SHOWN) {
-            more.push_str(&format!("{left} more of scope {scope}, {direction}, are in amplification.csv (--out)\n"));
+            more.push_str(&format!(
+                "{left} more rows of scope {scope}, {direction}, are in amplification.csv (--out)\n"
+            ));
         }
     }
     let mut table = super::table(&COLUMNS.map(|(header, _)| header), shown, 4, 0);
@@ -40,10 +42,10 @@ pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     Ok(table)
 }
 
-/// The rows of a scope and direction, each with the bytes by which it is great.
+/// Rows of a scope and direction, each with the bytes by which it is sorted.
 type Rows = ((String, String), Vec<(u64, usize)>);
 
-/// Rows by scope and direction, in order of the table, the greatest first.
+/// Groups the rows by scope and direction, in order of the table, largest first.
 fn by_scope(frame: &DataFrame) -> PolarsResult<Vec<Rows>> {
     let mut all: Vec<Rows> = Vec::new();
     for row in 0..frame.height() {

@@ -1,18 +1,18 @@
-//! When operations begin, one after the other.
+//! Table of `arrivals`.
 
 use polars::prelude::*;
 
 use super::{Shown, listing};
 
-/// Headers and the columns of `arrivals.csv` that they show.
+/// Headers, and columns of `arrivals.csv`.
 const COLUMNS: [(&str, &str); 13] = [
     ("SCOPE", "scope"),
     ("LAYER", "layer"),
     ("NAME", "name"),
-    ("WAY", "direction"),
+    ("DIR", "direction"),
     ("OPS", "ops"),
-    ("PER SECOND", "rate_per_s"),
-    ("GAP", "gap_avg_ns"),
+    ("IOPS", "rate_per_s"),
+    ("INTERARRIVAL", "gap_avg_ns"),
     ("P50", "gap_p50_ns"),
     ("P99", "gap_p99_ns"),
     ("MAX", "gap_max_ns"),
@@ -21,7 +21,7 @@ const COLUMNS: [(&str, &str); 13] = [
     ("IDC 1s", "dispersion_1s"),
 ];
 
-/// The rows of `arrivals`.
+/// Builds the table of all rows of `arrivals`.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &(0..frame.height()).collect::<Vec<_>>(), &COLUMNS, 4)
 }

@@ -1,10 +1,10 @@
-//! What the page cache did.
+//! Table of `cache`.
 
 use polars::prelude::*;
 
 use super::{Shown, first_of_each, listing};
 
-/// Headers and the columns of `cache.csv` that they show.
+/// Headers, and columns of `cache.csv`.
 const COLUMNS: [(&str, &str); 12] = [
     ("SCOPE", "scope"),
     ("NAME", "name"),
@@ -20,10 +20,10 @@ const COLUMNS: [(&str, &str); 12] = [
     ("ABSORBED", "write_absorbed_bytes"),
 ];
 
-/// How many of each scope are shown.
+/// Maximum number of rows of each scope.
 const SHOWN: usize = 6;
 
-/// The first rows of each scope in `cache`.
+/// Builds the table of the first rows of each scope.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &first_of_each(frame, &["scope"], SHOWN)?, &COLUMNS, 2)
 }

@@ -1,13 +1,13 @@
-//! What differs.
+//! Table of `compare`.
 
 use super::{Cell, duration, table as drawn};
 use crate::compare::Compared;
 use bytesize::ByteSize;
 
-/// How many are shown.
+/// Maximum number of rows.
 const SHOWN: usize = 30;
 
-/// Those that differ, by how much.
+/// Builds the table of the metrics that changed significantly.
 pub fn table(compared: &[Compared], confidence: f64) -> String {
     let differs = |row: &&Compared| row.marks.iter().any(|mark| ["worse", "better", "changed"].contains(mark));
     let has_intervals = compared.iter().any(|row| row.intervals.is_some());
@@ -38,11 +38,11 @@ pub fn table(compared: &[Compared], confidence: f64) -> String {
     let percent = confidence * 100.0;
     let summary = match (has_intervals, differing) {
         (true, _) => format!(
-            "{differing} of {all} numbers differ by more than chance would have in {percent} % of cases; of as many that do not, {:.0} would",
+            "{differing} of {all} metrics changed significantly ({percent} % confidence, uncorrected; expect about {:.0} false positives)",
             all as f64 * (1.0 - confidence)
         ),
         (false, _) => format!(
-            "{all} numbers; with one capture on each side there is nothing that says what is chance: record repeats (--before, --after)"
+            "{all} metrics; one capture on each side gives no confidence intervals: record repeats (--before, --after)"
         ),
     };
     let more = if differing > SHOWN {

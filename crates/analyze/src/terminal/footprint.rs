@@ -1,10 +1,10 @@
-//! Which blocks are touched.
+//! Table of `footprint`.
 
 use polars::prelude::*;
 
 use super::{Shown, listing};
 
-/// Headers and the columns of `footprint.csv` that they show.
+/// Headers, and columns of `footprint.csv`.
 const COLUMNS: [(&str, &str); 9] = [
     ("SCOPE", "scope"),
     ("LAYER", "layer"),
@@ -17,7 +17,7 @@ const COLUMNS: [(&str, &str); 9] = [
     ("OVERWRITTEN", "overwrite_share"),
 ];
 
-/// The rows of `footprint`.
+/// Builds the table of all rows of `footprint`.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &(0..frame.height()).collect::<Vec<_>>(), &COLUMNS, 3)
 }

@@ -1,4 +1,4 @@
-//! How long operations took when, drawn with letters.
+//! Heatmap of latency over time, drawn with characters.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,16 @@ use crate::tables::summary::word;
 use crate::time::utc;
 use crate::trust::Trust;
 
-/// How many columns a drawing has at most.
+/// Maximum number of columns of a drawing.
 const COLUMNS: usize = 80;
 
-/// From few operations to many.
+/// Characters from few operations to many.
 const SHADES: [char; 4] = ['░', '▒', '▓', '█'];
 
-/// Operations by class of durations and column.
+/// Operations by latency class and column.
 type Drawing = BTreeMap<u32, Vec<u64>>;
 
-/// The lowest layer of those that were captured, reads and writes. Times are those of the first of the captures.
+/// Draws the lowest captured layer, reads and writes. Times are those of the first capture.
 pub fn table(heatmap: &Finished, captures: &[Capture], trust: &Trust) -> Shown {
     let mut text = String::new();
     let has =
@@ -54,7 +54,7 @@ fn draw(text: &mut String, heatmap: &Finished, way: (Layer, Direction), captures
     if !text.is_empty() {
         text.push('\n');
     }
-    text.push_str(&format!("{layer} {}: up to {most} operations in a cell\n", word(direction)));
+    text.push_str(&format!("{layer} {}: up to {most} operations per cell\n", word(direction)));
     for class in (least..=greatest).rev() {
         let row = drawing.get(&class).cloned().unwrap_or_else(|| vec![0; columns]);
         let shades: String = row.iter().map(|ops| shade(*ops, most)).collect();
@@ -64,11 +64,11 @@ fn draw(text: &mut String, heatmap: &Finished, way: (Layer, Direction), captures
     text.push_str(&format!("{:>8} └{}\n", "", "─".repeat(columns)));
     if let Some(capture) = captures.first() {
         let width_ns = heatmap.width_ns.saturating_mul(together);
-        text.push_str(&format!("{:>10}{}, {} a column\n", "", utc(capture, first_ns), duration(width_ns)));
+        text.push_str(&format!("{:>10}{}, {} per column\n", "", utc(capture, first_ns), duration(width_ns)));
     }
 }
 
-/// By the logarithm, so that the few that took long show beside the many that did not.
+/// Logarithmic, so that a few slow operations are visible beside many fast ones.
 fn shade(ops: u64, most: u64) -> char {
     match ops {
         0 => ' ',

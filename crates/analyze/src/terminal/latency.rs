@@ -1,10 +1,10 @@
-//! How long operations took.
+//! Table of `latency`.
 
 use polars::prelude::*;
 
 use super::{Cell, Shown, duration, text};
 
-/// Headers and the columns of `latency.csv` that they show, those that say what it is first.
+/// Headers, and columns of `latency.csv`, key columns first.
 const COLUMNS: [(&str, &str); 11] = [
     ("SYSTEM", "system"),
     ("LAYER", "layer"),
@@ -19,7 +19,7 @@ const COLUMNS: [(&str, &str); 11] = [
     ("MAX", "max_ns"),
 ];
 
-/// The rows of `latency`.
+/// Builds the table of all rows of `latency`.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     let rows = (0..frame.height()).map(|row| cells(frame, row)).collect::<PolarsResult<_>>()?;
     Ok(super::table(&COLUMNS.map(|(header, _)| header), rows, 4, 0))

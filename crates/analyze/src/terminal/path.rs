@@ -1,10 +1,10 @@
-//! Where the time of calls goes.
+//! Table of `path`: latency breakdown of calls by layer.
 
 use polars::prelude::*;
 
 use super::{Shown, first_of_each, listing};
 
-/// Headers and the columns of `path.csv` that they show.
+/// Headers, and columns of `path.csv`.
 const COLUMNS: [(&str, &str); 13] = [
     ("SCOPE", "scope"),
     ("NAME", "name"),
@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 13] = [
     ("UNKNOWN", "unknown_share"),
 ];
 
-/// How many of each scope are shown.
+/// Maximum number of rows of each scope.
 const SHOWN: usize = 8;
 
-/// The first rows of each scope in `path`.
+/// Builds the table of the first rows of each scope.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &first_of_each(frame, &["scope"], SHOWN)?, &COLUMNS, 4)
 }

@@ -1,14 +1,14 @@
-//! Where operations are, one after the other.
+//! Table of `pattern`.
 
 use polars::prelude::*;
 
 use super::{Shown, first_of_each, listing};
 
-/// Headers and the columns of `pattern.csv` that they show.
+/// Headers, and columns of `pattern.csv`.
 const COLUMNS: [(&str, &str); 11] = [
     ("SCOPE", "scope"),
     ("LAYER", "layer"),
-    ("WAY", "direction"),
+    ("DIR", "direction"),
     ("NAME", "name"),
     ("ID", "id"),
     ("OPS", "ops"),
@@ -19,10 +19,10 @@ const COLUMNS: [(&str, &str); 11] = [
     ("STRIDE", "stride_bytes"),
 ];
 
-/// How many of each scope, layer and direction are shown.
+/// Maximum number of rows of each scope, layer and direction.
 const SHOWN: usize = 3;
 
-/// The first rows of each scope, layer and direction in `pattern`.
+/// Builds the table of the first rows of each scope, layer and direction.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &first_of_each(frame, &["scope", "layer", "direction"], SHOWN)?, &COLUMNS, 5)
 }

@@ -1,25 +1,25 @@
-//! Whether captures can be trusted.
+//! Table of `quality`, with the verdict.
 
 use polars::prelude::*;
 
 use super::{Cell, Shown, text};
 use crate::tables::quality::Verdict;
 
-/// Headers and the columns of `quality.csv` that they show.
+/// Headers, and columns of `quality.csv`.
 const COLUMNS: [(&str, &str); 4] =
     [("CAPTURE", "capture"), ("CHECK", "check"), ("VERDICT", "verdict"), ("FOUND", "found")];
 
-/// How much of the id of a capture is shown.
+/// Length of the shown prefix of a capture id.
 const ID_LETTERS: usize = 8;
 
-/// The rows of `quality`, and what they come to.
+/// Builds the table of all rows of `quality`, with the worst verdict.
 pub fn table(frame: &DataFrame, worst: Verdict) -> PolarsResult<Shown> {
     let rows = (0..frame.height()).map(|row| cells(frame, row)).collect::<PolarsResult<_>>()?;
     let mut table = super::table(&COLUMNS.map(|(header, _)| header), rows, COLUMNS.len(), 0);
     table.text.push_str(match worst {
-        Verdict::Good => "\nIt can be trusted.\n",
-        Verdict::Note => "\nIt can be trusted, with what is noted.\n",
-        Verdict::Bad => "\nDo not publish numbers from it without what is bad beside them.\n",
+        Verdict::Good => "\nVerdict: reliable.\n",
+        Verdict::Note => "\nVerdict: reliable; report the notes with any number.\n",
+        Verdict::Bad => "\nVerdict: not reliable; report the failed checks with any number.\n",
     });
     Ok(table)
 }

@@ -1,14 +1,14 @@
-//! How large operations are.
+//! Table of `sizes`.
 
 use polars::prelude::*;
 
 use super::{Cell, Shown, with_unit};
 
-/// Headers and the columns of `sizes.csv` that they show.
+/// Headers, and columns of `sizes.csv`.
 const COLUMNS: [(&str, &str); 10] = [
     ("LAYER", "layer"),
-    ("WAY", "direction"),
-    ("UP TO", "to_bytes"),
+    ("DIR", "direction"),
+    ("SIZE ≤", "to_bytes"),
     ("OPS", "ops"),
     ("SHARE", "ops_share"),
     ("BYTES", "bytes"),
@@ -18,7 +18,7 @@ const COLUMNS: [(&str, &str); 10] = [
     ("P99", "p99_ns"),
 ];
 
-/// The rows of `sizes`.
+/// Builds the table of all rows of `sizes`.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     let rows = (0..frame.height()).map(|row| cells(frame, row)).collect::<PolarsResult<_>>()?;
     Ok(super::table(&COLUMNS.map(|(header, _)| header), rows, 2, 0))

@@ -1,10 +1,10 @@
-//! Operations and amplification by system.
+//! Table of `summary`: operations and amplification by system.
 
 use polars::prelude::*;
 
 use super::{Cell, Shown, may_have_moved, text};
 
-/// Headers and the columns of `summary.csv` that they show.
+/// Headers, and columns of `summary.csv`.
 const COLUMNS: [(&str, &str); 9] = [
     ("SYSTEM", "system"),
     ("SYS_R", "syscall_read_ops"),
@@ -17,10 +17,10 @@ const COLUMNS: [(&str, &str); 9] = [
     ("W_AMP", "write_amp_bytes"),
 ];
 
-/// How the names of columns end that are ratios.
+/// Suffix of the columns with ratios.
 const RATIO: &str = "_amp_bytes";
 
-/// The rows of `summary`, the last of them, which is that of all, below a line.
+/// Builds the table of all rows of `summary`, with a line above the total, which is the last row.
 pub fn table(summary: &DataFrame) -> PolarsResult<Shown> {
     let rows = (0..summary.height()).map(|row| cells(summary, row)).collect::<PolarsResult<_>>()?;
     Ok(super::table_but_zeros(&COLUMNS.map(|(header, _)| header), rows, 1, 1))
@@ -34,7 +34,8 @@ fn cells(frame: &DataFrame, row: usize) -> PolarsResult<Vec<Cell>> {
     COLUMNS.iter().map(cell).collect()
 }
 
-/// `R_AMP 1.00 to 1.20` of the last row of `summary`, which is that of all; a bound that is not known is `?`. `None` of no ratio.
+/// Returns the bounds of the ratios of the total, which is the last row of `summary`, such as `R_AMP 1.00 to 1.20`; an unknown bound is `?`. `None`
+/// if there is no ratio.
 pub fn bounds(summary: &DataFrame) -> PolarsResult<Option<String>> {
     let total = summary.tail(Some(1));
     let mut parts = Vec::new();

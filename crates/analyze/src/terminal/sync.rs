@@ -1,10 +1,10 @@
-//! How long syncs take, and what they force out.
+//! Table of `sync`: latency of syncs and the I/O that they force.
 
 use polars::prelude::*;
 
 use super::{Shown, first_of_each, listing};
 
-/// Headers and the columns of `sync.csv` that they show.
+/// Headers, and columns of `sync.csv`.
 const COLUMNS: [(&str, &str); 13] = [
     ("SCOPE", "scope"),
     ("NAME", "name"),
@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 13] = [
     ("BLOCKS", "journal_blocks"),
 ];
 
-/// How many of each scope are shown.
+/// Maximum number of rows of each scope.
 const SHOWN: usize = 8;
 
-/// The first rows of each scope in `sync`.
+/// Builds the table of the first rows of each scope.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &first_of_each(frame, &["scope"], SHOWN)?, &COLUMNS, 3)
 }

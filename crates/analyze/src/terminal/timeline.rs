@@ -1,4 +1,4 @@
-//! What happened when.
+//! Table of `timeline`.
 
 use iostrata_capture::Capture;
 use polars::prelude::*;
@@ -6,7 +6,7 @@ use polars::prelude::*;
 use super::{Cell, Shown, text, with_unit};
 use crate::time::utc;
 
-/// Headers and the columns of `timeline.csv` that they show.
+/// Headers, and columns of `timeline.csv`.
 const COLUMNS: [(&str, &str); 11] = [
     ("SYS_R", "syscall_read_bytes"),
     ("SYS_W", "syscall_write_bytes"),
@@ -21,10 +21,10 @@ const COLUMNS: [(&str, &str); 11] = [
     ("LOST", "lost_events"),
 ];
 
-/// How many windows are shown.
+/// Maximum number of windows.
 const SHOWN: usize = 60;
 
-/// The first windows, and how many there are beside them. Times are those of the first of the captures.
+/// Builds the table of the first windows, with the number of the others. Times are those of the first capture.
 pub fn table(frame: &DataFrame, captures: &[Capture]) -> PolarsResult<Shown> {
     let shown = frame.height().min(SHOWN);
     let mut rows = Vec::with_capacity(shown);

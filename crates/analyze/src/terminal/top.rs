@@ -1,10 +1,10 @@
-//! Who did most.
+//! Table of `top`: the most active entities.
 
 use polars::prelude::*;
 
 use super::{Shown, first_of_each, listing};
 
-/// Headers and the columns of `top.csv` that they show.
+/// Headers, and columns of `top.csv`.
 const COLUMNS: [(&str, &str); 10] = [
     ("SCOPE", "scope"),
     ("LAYER", "layer"),
@@ -18,10 +18,10 @@ const COLUMNS: [(&str, &str); 10] = [
     ("AVG", "avg_ns"),
 ];
 
-/// How many of each scope and layer are shown.
+/// Maximum number of rows of each scope and layer.
 const SHOWN: usize = 5;
 
-/// The first rows of each scope and layer in `top`.
+/// Builds the table of the first rows of each scope and layer.
 pub fn table(frame: &DataFrame) -> PolarsResult<Shown> {
     listing(frame, &first_of_each(frame, &["scope", "layer"], SHOWN)?, &COLUMNS, 5)
 }

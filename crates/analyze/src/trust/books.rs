@@ -1,4 +1,4 @@
-//! The loss ledger, in words. Sums stop at the greatest value: a manifest may claim anything.
+//! Event accounting as text. Sums saturate, because a manifest may have any values.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-/// Events lost over all classes, skipped programs included.
+/// Returns the number of events lost in all classes, skipped programs included.
 pub fn lost(books: &Books) -> u64 {
     let counted = sum(books.accounts.iter().map(|account| account.lost.total()));
     sum([counted, sum(books.skipped.iter().map(|skipped| skipped.recursion))].into_iter())
 }
 
-/// What was lost: `syscall 3 ring_full; block 1 channel_full; program iostrata_sys_enter skipped 2 times`.
+/// Formats losses: `syscall 3 ring_full; block 1 channel_full; program iostrata_sys_enter skipped 2 times`.
 pub fn by_class(books: &Books) -> String {
     let mut lines = Vec::new();
     for (class, accounts) in classes(books) {
@@ -31,13 +31,13 @@ pub fn by_class(books: &Books) -> String {
     lines.join("; ")
 }
 
-/// A line for each class of which events are neither written nor counted as lost.
+/// Returns a line for each class with events that are neither recorded nor counted as lost.
 pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
     let unbalanced = |(_, of): &(&str, Vec<&Account>)| !of.iter().all(|account| account.balanced());
     classes(books).into_iter().filter(unbalanced).map(|(class, accounts)| {
         let of = |count: fn(&Account) -> u64| sum(accounts.iter().map(|account| count(account)));
         format!(
-            "the books of {class} do not balance: {} seen, but {} written and {} lost",
+            "event accounting of {class} is inconsistent: {} seen, but {} recorded and {} lost",
             of(|a| a.seen),
             of(|a| a.written),
             of(|a| a.lost.total())
@@ -45,7 +45,7 @@ pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
     })
 }
 
-/// The classes and their accounts, in order of first appearance.
+/// Returns the classes and their accounts, in order of first appearance.
 fn classes(books: &Books) -> Vec<(&str, Vec<&Account>)> {
     let mut classes: Vec<(&str, Vec<&Account>)> = Vec::new();
     let mut places = HashMap::new();

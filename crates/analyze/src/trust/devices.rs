@@ -1,10 +1,10 @@
-//! Devices: whether rows agree with the kernel's counters.
+//! Rows of devices, checked against the kernel's device counters.
 
 use iostrata_capture::manifest::{Counting, DeviceBook, Manifest};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::BlockTable;
 
-/// A line for each device whose rows and the kernel's counters differ.
+/// Returns a line for each device with rows that differ from the kernel's counters.
 pub fn unbalanced(books: &[DeviceBook]) -> impl Iterator<Item = String> {
     books.iter().filter(|book| !book.balanced).map(|book| {
         let DeviceBook { kernel, edges, rows, own, .. } = book;
@@ -14,7 +14,7 @@ pub fn unbalanced(books: &[DeviceBook]) -> impl Iterator<Item = String> {
             ("writes", kernel.write_ops, edges.write_ops, rows.write_ops.saturating_add(own.write_ops)),
             ("bytes written", kernel.write_bytes, edges.write_bytes, rows.write_bytes.saturating_add(own.write_bytes)),
         ];
-        // What is within the interval does not differ.
+        // A count within the interval does not differ.
         let differ = sums
             .iter()
             .filter(|(_, counted, edge, recorded)| recorded < counted || *recorded > counted.saturating_add(*edge));
@@ -23,17 +23,17 @@ pub fn unbalanced(books: &[DeviceBook]) -> impl Iterator<Item = String> {
                 format!("{} {what} but {recorded} recorded", interval(*counted, *edge))
             })
             .collect();
-        let what = if differ.is_empty() { "other counters than are recorded".to_owned() } else { differ.join(", ") };
-        format!("the books of device {} do not balance: the kernel counted {what}", book.device)
+        let what = if differ.is_empty() { "other values than recorded".to_owned() } else { differ.join(", ") };
+        format!("device {}: inconsistent: the kernel counted {what}", book.device)
     })
 }
 
-/// `3 to 5`: what counters allow that moved by `edge` while it was not sure that ends were seen.
+/// Formats the interval of a counter that moved by `edge` while completions may not have been recorded: `3 to 5`.
 fn interval(least: u64, edge: u64) -> String {
     if edge == 0 { least.to_string() } else { format!("{least} to {}", least.saturating_add(edge)) }
 }
 
-/// What there is to know of devices whose books balance, a line each: where the kernel's counters are no witness, or leave room.
+/// Returns remarks on consistent devices, one per line: no kernel counters, or a wide interval.
 pub fn remarks(books: &[DeviceBook]) -> Vec<String> {
     let mut lines = Vec::new();
     for book in books.iter().filter(|book| book.balanced) {
@@ -46,27 +46,27 @@ pub fn remarks(books: &[DeviceBook]) -> Vec<String> {
             Counting::Always => {}
             Counting::Never if uncounted.is_zero() => {}
             Counting::Never => lines.push(format!(
-                "device {device} keeps no count (queue/iostats is 0): {ops} requests of {bytes} bytes have no witness"
+                "device {device} has no counters (queue/iostats is 0): {ops} requests of {bytes} bytes are not checked"
             )),
             Counting::Partly => lines.push(format!(
-                "queue/iostats of device {device} was changed while it was recorded: {ops} requests of {bytes} bytes have no witness"
+                "queue/iostats of device {device} was changed during the recording: {ops} requests of {bytes} bytes are not checked"
             )),
         }
         if *unseen_flushes > 0 {
             let plural = if *unseen_flushes == 1 { "" } else { "es" };
             lines.push(format!(
-                "{unseen_flushes} flush{plural} of device {device} without a row: nobody saw the end; all bytes agree"
+                "{unseen_flushes} flush{plural} of device {device} without a row: no completion was recorded; all bytes match"
             ));
         }
         if book.hands_bios_on && !(kernel.is_zero() && book.rows.is_zero()) {
             lines.push(format!(
-                "device {device} makes no requests: its rows are bios, and have all bytes that its driver counted ({} read, {} written)",
+                "device {device} makes no requests: its rows are bios, with all bytes that its driver counted ({} read, {} written)",
                 kernel.read_bytes, kernel.write_bytes
             ));
         } else if book.edge_share() > DeviceBook::NARROW {
             lines.push(format!(
                 "device {device} was busy when the recording began or ended: the kernel counted {} bytes read and {} written, \
-                 which leaves room for more than {} %",
+                 an interval of more than {} %",
                 interval(kernel.read_bytes, edges.read_bytes),
                 interval(kernel.write_bytes, edges.write_bytes),
                 DeviceBook::NARROW * 100.0
@@ -76,8 +76,8 @@ pub fn remarks(books: &[DeviceBook]) -> Vec<String> {
     lines
 }
 
-/// Whether the kernel counted something that neither the rows have nor the requests that are counted as lost can have been. Where
-/// there are more rows than the kernel counted, nothing is explained.
+/// Whether the kernel counted I/O that is neither in the rows nor covered by the requests counted as lost. Losses cannot explain
+/// more rows than the kernel counted.
 pub fn is_more_missing(manifest: &Manifest) -> bool {
     let (events, lost) = manifest.books.lost_of(BlockTable::NAME);
     let without_bytes = events.saturating_sub(lost.read_ops.saturating_add(lost.write_ops));
@@ -85,7 +85,7 @@ pub fn is_more_missing(manifest: &Manifest) -> bool {
     let mut missing = [0u64; 6];
     for book in manifest.device_books.iter().filter(|book| !book.balanced) {
         let DeviceBook { kernel, edges, rows, own, .. } = book;
-        // A kernel that does not count flushes is no witness of them.
+        // Some kernels do not count flushes.
         let flushes =
             kernel.flush_ops.map(|counted| (counted, edges.flush_ops.unwrap_or(0), rows.flush_ops.unwrap_or(0)));
         let counts = [
@@ -96,7 +96,7 @@ pub fn is_more_missing(manifest: &Manifest) -> bool {
             (kernel.discard_ops, edges.discard_ops, rows.discard_ops),
             flushes.unwrap_or_default(),
         ];
-        // Of bios only bytes are comparable, and there may be more of them than the driver counts.
+        // For bios only bytes are comparable, and rows may have more of them than the driver counts.
         let comparable = |at: usize| !book.hands_bios_on || matches!(at, 1 | 3);
         let counts: [(u64, u64, u64); 6] =
             std::array::from_fn(|at| if comparable(at) { counts[at] } else { Default::default() });

@@ -1,4 +1,4 @@
-//! Filters of recordings: what they let through, what they left out, and what that means for totals.
+//! Filters of recordings: selected I/O, excluded I/O, and the effect on totals.
 
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::{FilteredDisk, Manifest, Unmapped};
@@ -6,12 +6,12 @@ use iostrata_capture::op::Layer;
 
 use crate::entity::device_number;
 
-/// What a reader of any number has to know of the filter; none where there was none.
+/// Returns a note on the filter; none without a filter.
 pub fn line(manifest: &Manifest) -> Option<String> {
     let words = manifest.filters.words()?;
     let mut parts = vec![format!("filter: {words}")];
     if manifest.is_filter_idle() {
-        parts.push("no row is of what it names".to_owned());
+        parts.push("no row matches it".to_owned());
     }
     if manifest.filters.by_owner() && manifest.layers.get(&Layer::Block).is_some_and(|layer| layer.captured) {
         parts.push(unowned(manifest));
@@ -23,38 +23,34 @@ pub fn line(manifest: &Manifest) -> Option<String> {
 fn unowned(manifest: &Manifest) -> String {
     let disks = manifest.filtered.as_ref().map_or(&[][..], |filtered| &filtered.disks);
     if manifest.lacks_unowned() {
-        return "journal, metadata, flushes and other I/O without an owner were not recorded, so totals of devices are empty"
+        return "journal, metadata, flushes and other unattributed I/O were not recorded, so device totals are empty"
             .to_owned();
     }
     if disks.is_empty() {
-        return "no disk is known to have been used".to_owned();
+        return "no used disk is known".to_owned();
     }
     let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
-    let mut text = format!("I/O without an owner is that of {}", names.join(", "));
+    let mut text = format!("unattributed I/O is that of {}", names.join(", "));
     text.extend(disks.iter().filter_map(left_out));
     text
 }
 
-/// `, without 3 reads (4096 bytes) and 2 writes (8192 bytes) of other processes on sda`.
+/// Formats excluded I/O: `; excluded on sda: 4096 bytes read and 8192 written by other processes`.
 fn left_out(disk: &FilteredDisk) -> Option<String> {
     let of = |amounts: &Amounts, whose: &str| {
         let Amounts { read_bytes, write_bytes, read_ops, write_ops } = amounts;
         (read_ops.saturating_add(*write_ops) > 0)
             .then(|| format!("{read_bytes} bytes read and {write_bytes} written {whose}"))
     };
-    let parts = [of(&disk.others, "by other processes"), of(&disk.before_use, "by no process before its first use")];
+    let parts = [of(&disk.others, "by other processes"), of(&disk.before_use, "unattributed before its first use")];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| format!("; left out on {}: {}", disk.name, parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("; excluded on {}: {}", disk.name, parts.join(", ")))
 }
 
 fn unmapped(of: &Unmapped) -> String {
     let fs_type = of.fs_type.as_deref().unwrap_or("unknown type");
     let rows = if of.rows == 1 { "row" } else { "rows" };
-    format!(
-        "left out: {} {rows} on file system {} ({fs_type}), whose disk is not known",
-        of.rows,
-        device_number(of.dev)
-    )
+    format!("excluded: {} {rows} on file system {} ({fs_type}), its disk is not known", of.rows, device_number(of.dev))
 }
 
 /// Whether numbers are wrong because of the filter.

@@ -1,11 +1,11 @@
-//! What happened between two segments of a capture is nowhere.
+//! Gaps between segments of a capture, during which nothing was recorded.
 
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::Manifest;
 
 use crate::time::{utc, utc_of};
 
-/// A line for each gap before a segment of `captures` that continues another one of them.
+/// Returns a line for each gap before a segment of `captures` that continues another one of them.
 pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
     let before = |manifest: &Manifest| {
         let id = manifest.continues.as_ref()?;
@@ -13,11 +13,11 @@ pub fn lines(captures: &[Capture]) -> impl Iterator<Item = String> {
     };
     captures.iter().filter_map(move |capture| {
         let (from, until) = (end(before(&capture.manifest)?)?, utc_of(&capture.manifest.started_at)?);
-        Some(format!("not recorded: from {from} to {until}, before {} went on", capture.directory.display()))
+        Some(format!("not recorded: from {from} to {until}, before {} continued", capture.directory.display()))
     })
 }
 
-/// When a recording ended; where it was cut off, the moment up to which it is whole, or the last one that a finished part tells of.
+/// Returns the end of a recording; if it was interrupted, the time up to which it is complete, or the last time in a finished part.
 fn end(capture: &Capture) -> Option<String> {
     match &capture.manifest.stopped_at {
         Some(stopped_at) => utc_of(stopped_at),

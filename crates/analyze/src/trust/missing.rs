@@ -1,4 +1,4 @@
-//! How many rows of a layer are missing, as far as that is known.
+//! Number of missing rows of a layer, as far as known.
 
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::op::Layer;
@@ -8,20 +8,20 @@ use super::{books, left_out, skipped};
 use crate::loss::Losses;
 use crate::select::Window;
 
-/// Rows that a layer lacks.
+/// Missing rows of a layer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
-    /// Those that are known of.
+    /// Number of rows known to be missing.
     pub at_least: u64,
-    /// Whether there may be more.
+    /// Whether more may be missing.
     pub more: bool,
 }
 
-/// What all of `captures` together lack of `layer`, of events that began in these times of each.
+/// Returns the missing rows of `layer` in all of `captures`, of events that began in these windows of each.
 pub fn of(captures: &[Capture], losses: &[Losses], windows: &[Window], layer: Layer) -> Missing {
     let mut sum = Missing::default();
     for ((capture, losses), window) in captures.iter().zip(losses).zip(windows) {
-        // What was over by then had begun before. When what was lost later had begun, nobody knows.
+        // Events lost before the window began before it. The start of events lost later is unknown, so they all count.
         let left_out = window.after_ns.map_or(0, |after_ns| losses.until(layer.table(), after_ns));
         let known = losses.of_table(layer.table()).saturating_sub(left_out);
         sum.at_least = sum.at_least.saturating_add(known);
@@ -36,8 +36,8 @@ fn more(manifest: &Manifest, losses: &Losses, layer: Layer) -> bool {
         || skipped(&manifest.books, layer)
         || left_out(manifest, layer)
         || !losses.excess.is_empty()
-        // Nobody knows of which table they were.
+        // Their table is unknown.
         || losses.of_table(None) > 0
-        // Whose operations are those of a process that was never told? Some rows lack them, and others have them too many.
+        // Operations of a process without a record are missing in some rows and too many in others.
         || losses.of_table(TableId::Process) > 0
 }

@@ -1,5 +1,5 @@
-//! Rows that are there, held against those that were written: a capture is a folder, and folders are copied in part, filtered and
-//! tidied up.
+//! Present rows, checked against those that were written: a capture is a folder, and folders are copied in part, filtered and
+//! cleaned up.
 
 use iostrata_capture::census::Counted;
 use iostrata_capture::op::Layer;
@@ -8,19 +8,19 @@ use iostrata_capture::{Capture, TableId};
 use super::{Trust, about, by_layer};
 use crate::aggregate::sequence::Subject;
 
-/// What is done about a table of which not all rows are there, or too many.
+/// Treatment of a table with missing or surplus rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PartialRows {
-    /// What depends on it is left out: it is not known, and not zero.
+    /// Excludes everything that depends on it: not known, not zero.
     #[default]
     LeftOut,
-    /// What is there of it is analyzed, and is no total.
+    /// Analyzes the present rows, without totals.
     Taken,
 }
 
 impl Trust {
-    /// Holds what is there of `captures` against what was written. Names of files decide what is in the result where
-    /// `selects_files`.
+    /// Checks the present rows of `captures` against those that were written. With `selects_files`, names of files select the rows of the
+    /// result.
     pub fn count(&mut self, captures: &[Capture], partial: PartialRows, selects_files: bool) {
         let mut lines = Vec::new();
         for capture in captures {
@@ -32,11 +32,11 @@ impl Trust {
                     PartialRows::Taken => format!("partial rows: {line}"),
                     PartialRows::LeftOut if concerned.contains(&true) => {
                         let layers = names(concerned);
-                        // Its own name tells which one it is.
+                        // The line begins with the table's own name.
                         let layers = if layers == counted.table.name() { String::new() } else { format!("{layers}: ") };
-                        format!("left out: {layers}{line}; --partial-rows analyzes what is there")
+                        format!("excluded: {layers}{line}; --partial-rows analyzes the present rows")
                     }
-                    PartialRows::LeftOut => format!("not as it was written: {line}"),
+                    PartialRows::LeftOut => format!("not as written: {line}"),
                 });
                 self.rows_there.push(line);
                 self.distrust(counted, concerned, partial);
@@ -44,7 +44,7 @@ impl Trust {
         }
         self.is_partial = partial == PartialRows::Taken && !lines.is_empty();
         if self.is_partial {
-            lines.push("partial rows: no total of the machine is given".to_owned());
+            lines.push("partial rows: there are no machine totals".to_owned());
         }
         lines.append(&mut self.notes);
         self.notes = lines;
@@ -71,15 +71,15 @@ impl Trust {
         }
     }
 
-    /// Whether what is about `subject` may be told: what is there of a part of the rows is no total.
+    /// Whether `subject` has results: partial rows have no total.
     pub fn gives(&self, subject: &Subject) -> bool {
         !self.is_partial || *subject != Subject::All
     }
 }
 
-/// The layers whose numbers a table of which rows are missing, or too many, would make wrong.
+/// Returns the layers with wrong numbers if a table has missing or surplus rows.
 fn concerned(counted: &Counted, selects_files: bool) -> [bool; Layer::ALL.len()] {
-    // Whose operations all of them are depends on it. What says that it is another part is not read.
+    // The attribution of all operations depends on these tables. Foreign parts are not read and do not count.
     let is_of_all =
         (counted.table == TableId::Process || (counted.table == TableId::File && selects_files)) && counted.is_off();
     by_layer(|layer| is_of_all || counted.table.layer() == Some(layer))

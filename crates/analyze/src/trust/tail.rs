@@ -1,4 +1,4 @@
-//! What is said of the end of a capture that was cut off, or is still being recorded.
+//! Notes on the end of a capture that was interrupted, or is still being recorded.
 
 use iostrata_capture::Capture;
 use iostrata_capture::manifest::State;
@@ -8,30 +8,30 @@ use crate::output::count;
 use crate::tail::Tail;
 use crate::time::utc;
 
-/// A line for each of `captures` that did not come to its end.
+/// Returns a line for each incomplete one of `captures`.
 pub fn lines(captures: &[Capture], tails: &[Tail]) -> Vec<String> {
     let lines = captures.iter().zip(tails).filter_map(|(capture, tail)| Some((capture, line(capture, tail)?)));
     lines.map(|(capture, line)| format!("{}{line}", about(captures, capture))).collect()
 }
 
-/// Up to when a capture is whole that did not come to its end, and what is left out for that.
+/// Returns the time up to which an incomplete capture is complete, and the number of rows that are excluded.
 pub fn line(capture: &Capture, tail: &Tail) -> Option<String> {
-    let what = if tail.whole_until_ns.is_some() { "left out" } else { "not known" };
+    let what = if tail.whole_until_ns.is_some() { "excluded" } else { "not known" };
     Some(format!("{what}: {}", found(capture, tail)?))
 }
 
-/// The same without the word for it.
+/// Returns the same without the prefix.
 pub fn found(capture: &Capture, tail: &Tail) -> Option<String> {
     if capture.manifest.state == State::Complete {
         return None;
     }
-    // A trace has neither tables nor a recorder that counts.
+    // A trace has neither several tables nor a recorder that counts losses.
     let is_imported = capture.manifest.is_imported();
     let Some(until_ns) = tail.whole_until_ns else {
         let what = match is_imported {
-            true => "up to when the trace is complete",
+            true => "the time up to which the trace is complete",
             false => {
-                "up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others"
+                "the time up to which the capture is complete; the rows of some CPUs and tables may end earlier than those of others"
             }
         };
         return Some(what.to_owned());

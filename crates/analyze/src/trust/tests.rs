@@ -11,7 +11,7 @@ use crate::loss::Kind;
 use crate::loss::episodes::Stretch;
 use crate::select::Selection;
 
-/// A finished capture of all layers that lost nothing.
+/// Returns a finished capture of all layers without losses.
 pub(crate) fn sound() -> Capture {
     let captured = LayerState { captured: true, how: "tp_btf".into(), without: Vec::new() };
     let manifest = Manifest {
@@ -61,7 +61,7 @@ fn account(class: &str, lost: Lost, written: u64) -> Account {
     Account { class: class.into(), cpu: 0, seen: written + lost.total(), written, lost, lost_io }
 }
 
-/// The sound capture with one thing wrong.
+/// Judges the sound capture with one change.
 fn with(change: impl FnOnce(&mut Manifest)) -> Trust {
     let mut capture = sound();
     change(&mut capture.manifest);
@@ -109,7 +109,7 @@ fn a_layer_that_one_of_several_captures_lacks_is_left_out_of_all() {
     other.manifest.layers.remove(&Layer::Block);
     let trust = trust(&[sound(), other]);
     assert_eq!(trust.captured, [true, true, true, false]);
-    assert_eq!(trust.notes, ["left out: block, because run2 does not have it (the manifest does not name this layer)"]);
+    assert_eq!(trust.notes, ["excluded: block, not captured in run2 (the manifest does not name this layer)"]);
 }
 
 #[test]
@@ -143,14 +143,14 @@ fn a_skipped_program_leaves_its_layer_without_a_bound() {
 fn a_capture_that_was_cut_off_is_a_warning_and_has_no_bounds() {
     let trust = with(|m| m.state = State::Recording);
     assert_eq!((trust.lost_io, trust.complete), ([None; Layer::ALL.len()], false));
-    assert!(trust.warnings[0].starts_with("warning: run1: the recording was cut off"), "{:?}", trust.warnings);
+    assert!(trust.warnings[0].starts_with("warning: run1: the recording was interrupted"), "{:?}", trust.warnings);
 }
 
 #[test]
 fn books_that_do_not_balance_are_told_and_leave_no_bounds() {
     let trust = with(|m| m.books.accounts[0].seen += 1);
     assert_eq!((trust.lost_io, trust.complete), ([None; Layer::ALL.len()], false));
-    assert_eq!(trust.notes, ["the books of block do not balance: 11 seen, but 10 written and 0 lost"]);
+    assert_eq!(trust.notes, ["event accounting of block is inconsistent: 11 seen, but 10 recorded and 0 lost"]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_device_whose_counters_differ_is_told_with_what_differs() {
         balanced: false,
     };
     let trust = with(|m| m.device_books.push(book));
-    let line = "the books of device vda do not balance: the kernel counted 8192 bytes written but 4096 recorded";
+    let line = "device vda: inconsistent: the kernel counted 8192 bytes written but 4096 recorded";
     assert_eq!((trust.notes, trust.complete), (vec![line.to_owned()], false));
 }
 
@@ -194,9 +194,9 @@ fn a_device_whose_counters_are_no_witness_or_leave_room_is_remarked() {
     assert!(busy.contains("0 bytes read and 1000 to 1100 written"), "{busy}");
     let uncounted = writes(3, 300);
     let never = remarks(DeviceBook { counting: Counting::Never, uncounted, ..sound.clone() }).concat();
-    assert!(never.contains("3 requests of 300 bytes have no witness"), "{never}");
+    assert!(never.contains("3 requests of 300 bytes are not checked"), "{never}");
     let partly = remarks(DeviceBook { counting: Counting::Partly, uncounted, ..sound.clone() }).concat();
-    assert!(partly.contains("was changed while it was recorded"), "{partly}");
+    assert!(partly.contains("was changed during the recording"), "{partly}");
     let idle = DeviceBook { counting: Counting::Never, kernel: writes(0, 0), rows: writes(0, 0), ..sound.clone() };
     assert_eq!(remarks(idle), [""; 0], "it did nothing");
     let flushes = remarks(DeviceBook { unseen_flushes: 2, ..sound.clone() }).concat();
@@ -225,7 +225,7 @@ fn of_bios_only_missing_bytes_are_missing() {
     assert_eq!((of(8192, true), of(4096, false)), (Some(0), None));
 }
 
-/// What is missing, by layer; `None` where there may be more.
+/// Returns the missing rows by layer; `None` where more may be missing.
 fn missing(trust: &Trust) -> [Option<u64>; Layer::ALL.len()] {
     trust.missing.map(|missing| (!missing.more).then_some(missing.at_least))
 }
@@ -295,7 +295,7 @@ fn what_was_lost_before_the_oldest_row_that_is_left_is_missing_of_nothing() {
         missing(&Trust::of(std::slice::from_ref(&capture), std::slice::from_ref(&losses), &[window]))[0]
     };
     assert_eq!(of(windows(std::slice::from_ref(&capture))[0]), Some(7));
-    // When what was lost later had begun, nobody knows.
+    // The start of events lost later is unknown.
     assert_eq!(of(Window { after_ns: Some(50), until_ns: Some(60) }), Some(14));
     assert_eq!(of(Window { after_ns: Some(101), until_ns: None }), Some(0));
 }
@@ -312,9 +312,9 @@ fn a_manifest_that_claims_absurd_amounts_is_summed_without_overflow() {
 fn what_no_book_has_the_size_of_leaves_no_bound() {
     let lost_io = |trust: &Trust, layer: Layer| trust.lost_io[layer as usize];
     let by_32_bits = with(|m| m.books.incomplete.compat_calls = 1);
-    assert_eq!(by_32_bits.notes, ["not recorded: system calls by the 32-bit entry, whatever they did: 1"]);
+    assert_eq!(by_32_bits.notes, ["not recorded: system calls by the 32-bit entry, of any kind: 1"]);
     assert_eq!((lost_io(&by_32_bits, Layer::Syscall), lost_io(&by_32_bits, Layer::Block)), (None, NOTHING_LOST[0]));
-    // With their size they are lost like others, and under way at the stop is as good as lost.
+    // With a known size they count as lost; operations in flight at the stop do too.
     let io = Amounts { read_bytes: 512, ..Amounts::default() };
     let unfinished = with(|m| (m.books.incomplete.unfinished_async, m.books.incomplete.unfinished_io) = (1, Some(io)));
     assert_eq!((lost_io(&unfinished, Layer::Syscall), unfinished.complete), (Some(io), true));
@@ -342,10 +342,11 @@ fn what_happened_between_two_segments_is_said_to_be_nowhere() {
     second.manifest.capture_id = "second".into();
     second.manifest.continues = Some("sound".into());
     second.manifest.started_at = "2026-01-02T04:00:00+00:00".into();
-    let gap =
-        |end: &str| format!("not recorded: from {end} to 2026-01-02T04:00:00.000Z, before run1/segment-000002 went on");
+    let gap = |end: &str| {
+        format!("not recorded: from {end} to 2026-01-02T04:00:00.000Z, before run1/segment-000002 continued")
+    };
     assert_eq!(trust(&[first.clone(), second.clone()]).notes, [gap("2026-01-02T03:04:05.678Z")]);
-    // The other one alone, and one that was cut off.
+    // The second one alone, and after an interrupted one.
     assert_eq!(trust(&[second.clone()]).notes, [""; 0]);
     first.manifest.state = State::Recovered;
     first.manifest.stopped_at = None;

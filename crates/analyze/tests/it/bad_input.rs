@@ -25,7 +25,7 @@ fn with_capture(change: impl FnOnce(&Path)) -> tempfile::TempDir {
     place
 }
 
-/// Changes the list so that it agrees with the part of `table` as it is now.
+/// Changes the list so that it agrees with the present part of `table`.
 fn admit(capture: &Path, table: &str) {
     let mut entries = Vec::new();
     let take = |entry| {
@@ -53,8 +53,8 @@ fn what_is_not_a_capture_is_refused() {
         &["run1/manifest.json"],
         "run1/manifest.json: no such directory, expected the directory of a capture",
     );
-    refused(place.path(), &["empty"], "empty: not a capture: there is no manifest.json in it");
-    refused(place.path(), &["run1", "empty"], "empty: not a capture: there is no manifest.json in it");
+    refused(place.path(), &["empty"], "empty: not a capture: manifest.json is missing");
+    refused(place.path(), &["run1", "empty"], "empty: not a capture: manifest.json is missing");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn what_leads_out_of_a_capture_is_not_followed() {
         let list = fs::read_to_string(capture.join("parts.jsonl")).expect("there");
         fs::write(capture.join("parts.jsonl"), list.replace("block/part", "../part")).expect("room");
     });
-    let expected = "run1/parts.jsonl:3: \"..\" is no table, expected one of syscall, vfs, fs, block, share, process, file, clock, loss";
+    let expected = "run1/parts.jsonl:3: unknown table \"..\", expected one of syscall, vfs, fs, block, share, process, file, clock, loss";
     refused(place.path(), &["run1"], expected);
     fs::remove_file(place.path().join("run1/parts.jsonl")).expect("there");
     std::os::unix::fs::symlink("/dev/zero", place.path().join("run1/parts.jsonl")).expect("room");
@@ -147,7 +147,7 @@ fn bytes_that_changed_on_disk_are_an_error_or_a_result_but_never_a_crash() {
         fs::write(&part, changed).expect("room");
         let (code, _, err) = run_text(place.path(), &["summary", "run1"]);
         match code {
-            // What it says of itself may be what changed.
+            // The changed bytes may be in the identity of the part.
             0 | 3 => assert_eq!(err, ""),
             _ => {
                 refused += 1;
@@ -164,7 +164,7 @@ fn a_capture_without_a_row_is_told() {
     let place = tempfile::tempdir().expect("a temporary directory");
     Capture::empty("nothing", &[Layer::Syscall, Layer::Block]).write(place.path(), "run1");
     Capture::empty("nowhere", &[]).write(place.path(), "run2");
-    let nothing = "nothing to analyze: there is not a single row of syscall, block; expected I/O while it was recorded";
+    let nothing = "nothing to analyze: no rows of syscall, block; expected I/O during the recording";
     refused(place.path(), &["run1"], &format!("run1: {nothing}"));
     refused(place.path(), &["run2"], "run2: nothing to analyze: no layer was captured");
     refused(place.path(), &["run1", "--out", "results"], &format!("run1: {nothing}"));
@@ -174,7 +174,7 @@ fn a_capture_without_a_row_is_told() {
 #[test]
 fn the_same_capture_twice_is_refused() {
     let place = with_capture(|_| ());
-    refused(place.path(), &["run1", "run1/"], "run1/: the same capture as run1, which would count twice");
+    refused(place.path(), &["run1", "run1/"], "run1/: the same capture as run1, expected each capture once");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `docs/reference/schema.md` and `docs/reference/csv.md` are what the declarations say.
+//! `docs/reference/schema.md` and `docs/reference/csv.md` match the declarations.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is said of captures of which a filter let only a part through.
+//! Notes on captures that were recorded with a filter.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn with_command(filtered: Option<Filtered>) -> Capture {
     capture
 }
 
-/// The last line of the table: the total.
+/// Returns the cells of the total row.
 fn total(out: &str) -> Vec<&str> {
     let line = out.lines().find(|line| line.starts_with(" (total)")).expect("a total");
     line.split_whitespace().collect()
@@ -29,11 +29,11 @@ fn without_what_no_process_owns_there_is_no_total_of_a_device() {
     let (code, out, _) = run_text(place.path(), &["report", "run1", "--out", "results"]);
     assert_eq!(code, 0, "{out}");
     assert_eq!(total(&out), ["(total)", "2", "20", "1", "20", "-", "-", "-", "-"]);
-    let said = "filter: --device sda -- etcd --data; journal, metadata, flushes and other I/O without an owner were not \
-                recorded, so totals of devices are empty";
+    let said = "filter: --device sda -- etcd --data; journal, metadata, flushes and other unattributed I/O were not \
+                recorded, so device totals are empty";
     assert!(out.contains(said), "{out}");
     let read = |name: &str| fs::read_to_string(place.path().join("results").join(name)).expect("written");
-    assert!(read("report.html").contains("so totals of devices are empty"));
+    assert!(read("report.html").contains("so device totals are empty"));
     let amplification = read("amplification.csv");
     let device = amplification.lines().next().expect("a header").split(',').position(|name| name == "device_bytes");
     let totals = amplification.lines().filter(|line| line.starts_with("total,") || line.starts_with("device,"));
@@ -53,7 +53,7 @@ fn what_a_filter_left_out_is_said_with_the_totals() {
     let (code, out, _) = run_text(place.path(), &["summary", "run1"]);
     assert_eq!(code, 0, "{out}");
     assert_eq!(total(&out)[5..], ["1", "22", "2.00", "4.51"]);
-    let said = "filter: --device sda -- etcd --data; I/O without an owner is that of sda; left out on sda: 0 bytes read and 8192 \
+    let said = "filter: --device sda -- etcd --data; unattributed I/O is that of sda; excluded on sda: 0 bytes read and 8192 \
                 written by other processes";
     assert!(out.contains(said), "{out}");
 }
@@ -65,6 +65,6 @@ fn a_filter_of_which_nothing_came_is_an_incomplete_result() {
     with_command(Some(Filtered { rows: Some(0), unmapped, ..Filtered::default() })).write(place.path(), "run1");
     let (code, out, _) = run_text(place.path(), &["summary", "run1"]);
     assert_eq!(code, 3, "{out}");
-    assert!(out.contains("no row is of what it names"), "{out}");
-    assert!(out.contains("left out: 100 rows on file system 0:45 (overlay), whose disk is not known"), "{out}");
+    assert!(out.contains("no row matches it"), "{out}");
+    assert!(out.contains("excluded: 100 rows on file system 0:45 (overlay), its disk is not known"), "{out}");
 }

@@ -12,8 +12,8 @@ const DISK: i32 = 254 << 20;
 const LOWER: i32 = 7 << 20;
 const UPPER: i32 = LOWER + 1;
 
-/// `dd` writes 20,000 bytes to a loop device on a file of a disk; what of it the disk does has parts of two owners. The
-/// loop device came after the start, unless the manifest is given it.
+/// Capture of `dd` that writes 20,000 bytes to a loop device on a file of a disk. The requests of the disk have parts of two owners. The
+/// loop device came after the start, unless it is added to the manifest.
 fn stacked(id: &str) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     let device = |dev, name: &str| Device { dev, name: name.into(), level: Some(0), ..Device::default() };
@@ -31,14 +31,14 @@ fn stacked(id: &str) -> Capture {
     capture
 }
 
-/// What `summary` prints for `run1` with these arguments, and the written bytes by system.
+/// Returns the output of `summary` for `run1` with these arguments, and the written bytes by system.
 fn summarized(place: &Path, arguments: &[&str]) -> (String, Vec<String>, Vec<String>) {
     let (code, out, err) = run_text(place, &[&["summary", "--out", "results"], arguments].concat());
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let csv = place.join("results/summary.csv");
     let (mut systems, mut bytes) = (column(&csv, "system"), column(&csv, "block_write_bytes"));
     assert_eq!(systems.pop().as_deref(), Some("(total)"));
-    // Where systems have none, there is none of all either.
+    // Without values for systems there is no total either.
     let sum = |bytes: &[String]| bytes.iter().map(|bytes| bytes.parse::<u64>().ok()).sum::<Option<u64>>();
     let total = bytes.pop().expect("a total");
     assert_eq!(total.parse::<u64>().ok(), sum(&bytes));
@@ -56,7 +56,7 @@ fn totals_are_of_the_lowest_level_unless_another_is_asked_for() {
             (systems, bytes),
             (of_disk.0.iter().map(|s| s.to_string()).collect(), of_disk.1.iter().map(|s| s.to_string()).collect())
         );
-        let note = "left out: 2 requests at level 1 (7:1), 4096 bytes read and 20000 written; the totals are of level 0, see --level\n";
+        let note = "excluded: 2 requests at level 1 (7:1), 4096 bytes read and 20000 written; the totals are of level 0, see --level\n";
         assert!(out.contains(note) && out.contains("1.50\n"), "{out}");
     }
     let latencies = column(&place.path().join("results/latency.csv"), "layer");
@@ -65,11 +65,10 @@ fn totals_are_of_the_lowest_level_unless_another_is_asked_for() {
 
     let (out, _, bytes) = summarized(place.path(), &["run1", "--level", "1"]);
     assert_eq!(bytes, ["5000", "10000", "5000"]);
-    let note = "left out: 1 request at level 0 (vda), 0 bytes read and 30000 written; the totals are of level 1, see --level\n";
+    let note = "excluded: 1 request at level 0 (vda), 0 bytes read and 30000 written; the totals are of level 1, see --level\n";
     assert!(out.contains(note), "{out}");
     let (code, _, err) = run_text(place.path(), &["summary", "run1", "--level", "2"]);
-    let expected =
-        "iostrata-analyze: --level 2: there is no request at that level, expected one that was recorded: 0, 1\n";
+    let expected = "iostrata-analyze: --level 2: no requests at that level, expected a recorded one: 0, 1\n";
     assert_eq!((code, err.as_str()), (1, expected));
 }
 
@@ -82,7 +81,7 @@ fn a_capture_of_one_higher_level_is_taken_at_that_level() {
     capture.write(place.path(), "run1");
     let (out, _, bytes) = summarized(place.path(), &["run1"]);
     assert_eq!(bytes, ["5000", "10000", "5000"]);
-    assert!(!out.contains("left out"), "{out}");
+    assert!(!out.contains("excluded"), "{out}");
 }
 
 #[test]
@@ -95,17 +94,17 @@ fn a_device_of_unknown_level_is_noted_and_not_added() {
     capture.write(place.path(), "run1");
     let (out, _, bytes) = summarized(place.path(), &["run1"]);
     assert_eq!(bytes, ["7500", "15000", "7500"]);
-    let note = "left out: 2 requests of a level that is not known (loop1 on vda), 4096 bytes read and 20000 written; ";
+    let note = "excluded: 2 requests at an unknown level (loop1 on vda), 4096 bytes read and 20000 written; ";
     assert!(out.contains(note), "{out}");
 
-    // The only device: there is nothing that its bytes could be counted with twice.
+    // The only device: its bytes cannot be counted twice.
     capture.manifest.capture_id = "alone".into();
     capture.block.retain(|request| request.dev == UPPER);
     capture.share.retain(|share| share.dev == UPPER);
     capture.write(place.path(), "run2");
     let (out, _, bytes) = summarized(place.path(), &["run2"]);
     assert_eq!(bytes, ["5000", "10000", "5000"]);
-    assert!(!out.contains("left out"), "{out}");
+    assert!(!out.contains("excluded"), "{out}");
 }
 
 #[test]
@@ -116,8 +115,8 @@ fn several_devices_of_which_no_level_is_known_have_no_total() {
     capture.write(place.path(), "run1");
     let (out, systems, bytes) = summarized(place.path(), &["run1"]);
     assert_eq!((systems, bytes), (vec!["dd".to_owned()], vec![String::new()]), "empty, not zero");
-    let left_out = "left out: 3 requests of a level that is not known (7:1, vda), 4096 bytes read and 50000 written; \
-                    which of them stands on which is not known, so there is no total\n";
+    let left_out = "excluded: 3 requests at an unknown level (7:1, vda), 4096 bytes read and 50000 written; \
+                    no totals: the stacking of these devices is unknown\n";
     assert!(out.contains(left_out), "{out}");
 }
 
@@ -134,10 +133,10 @@ fn captures_that_are_merged_are_taken_at_one_level() {
         assert_eq!(
             bytes,
             ["", "", ""],
-            "of one capture it would be what its applications did and none of its requests"
+            "one capture would have the calls of its applications and none of its requests"
         );
-        let left_out = "run2: left out: 2 requests at level 1 (7:1), 4096 bytes read and 20000 written; the totals would be of \
-                        level 0, which not every capture has: there is none, see --level";
+        let left_out = "run2: excluded: 2 requests at level 1 (7:1), 4096 bytes read and 20000 written; no totals: not every \
+                        capture has level 0, see --level";
         assert!(out.contains(left_out), "{out}");
         let (.., bytes) = summarized(place.path(), &[order[0], order[1], "--level", "1"]);
         assert_eq!(bytes, ["10000", "20000", "10000"]);

@@ -1,4 +1,4 @@
-//! What was lost when, and what that does to percentiles.
+//! Losses over time, and their effect on percentiles.
 
 use std::fs;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::support::{Capture, run_text};
 const START_NS: i64 = 1_795_327_200_000_000_000;
 const SECOND_NS: i64 = 1_000_000_000;
 
-/// In seconds of the recording.
+/// Converts seconds of the recording to times.
 fn between(since: i64, until: i64) -> (i64, i64) {
     (START_NS + since * SECOND_NS, START_NS + until * SECOND_NS)
 }
 
-/// A thousand writes of one process, a hundred a second, of 1 to 1000 microseconds, and what was lost of them: 30 in the third
-/// and fourth second, 5 in the seventh, and 2 at the end.
+/// A thousand writes of one process, a hundred per second, of 1 to 1000 microseconds, with losses: 30 in the third and fourth
+/// second, 5 in the seventh, and 2 at the end.
 fn lossy(id: &str) -> Capture {
     let mut capture = Capture::empty(id, &[Layer::Syscall]);
     capture.process(START_NS, 1, "etcd", Some("/usr/bin/etcd"));
@@ -76,12 +76,12 @@ fn when_and_how_much_was_lost_is_printed_and_written_and_percentiles_are_marked(
     not captured: fs (the kernel refused fentry)
     not captured: block (the kernel refused fentry)
     lost 37 events: syscall 30 ring_full, 5 channel_full, 2 unseen_end
-    2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events of syscall (ring_full), 13.0 % of all in that time
-    2026-11-22T06:00:06.000Z to 2026-11-22T06:00:07.000Z: lost 5 events of syscall (channel_full), 4.8 % of all in that time
-    lost at no known time: syscall 2 unseen_end
+    2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events of syscall (ring_full), 13.0 % of all events in that time
+    2026-11-22T06:00:06.000Z to 2026-11-22T06:00:07.000Z: lost 5 events of syscall (channel_full), 4.8 % of all events in that time
+    lost at an unknown time: syscall 2 unseen_end
 
     Wrote results/summary.csv, results/amplification.csv, results/latency.csv and results/loss.csv.
-    Column marks of latency.csv: what is missing may have moved 5 percentiles by more than a thousandth; of 2 there is no upper bound, because more than 1 - p of the operations may be missing.
+    Column marks of latency.csv: missing operations may have moved 5 percentiles by more than 0.1 %; no upper bound for 2, because more than 1 - p of the operations may be missing.
     ");
     insta::assert_snapshot!(csv(place.path(), "loss.csv"), @r"
     capture,table,cause,since_ns,until_ns,times,cpus,lost_events,rows,lost_share
@@ -103,7 +103,7 @@ fn what_was_lost_is_in_the_windows_that_it_may_have_been_of() {
     assert_eq!(code, 3);
     let timeline = place.path().join("results/timeline.csv");
     assert_eq!(column(&timeline, "syscall_write_ops"), ["100"; 10]);
-    // A time ends with its last moment, which may be the first of a window.
+    // A loss window includes its last moment, which may be the first of a time window.
     assert_eq!(column(&timeline, "lost_events"), ["0", "0", "30", "30", "30", "0", "5", "5", "0", "0"]);
 }
 
@@ -119,7 +119,7 @@ fn what_was_over_before_what_is_asked_for_is_not_missing_of_it() {
     assert_eq!(lost(&[]), ["37"]);
     assert_eq!(lost(&["--since", "2026-11-22T06:00:05Z"]), ["7"]);
     assert_eq!(lost(&["--since", "2026-11-22T06:00:08Z"]), ["2"]);
-    // What was lost later may have begun before.
+    // Events that were lost later may have begun before.
     assert_eq!(lost(&["--until", "2026-11-22T06:00:01Z"]), ["37"]);
 }
 
@@ -142,13 +142,13 @@ fn of_a_recording_that_was_cut_off_what_is_known_is_used_and_called_the_least() 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)
     not captured: block (the kernel refused fentry)
-    not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others
-    lost at least 35 events until 2026-11-22T06:00:07.000Z: syscall 5 channel_full, 30 ring_full; what was lost after that is not known
-    2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events of syscall (ring_full), 13.0 % of all in that time
-    2026-11-22T06:00:06.000Z to 2026-11-22T06:00:07.000Z: lost 5 events of syscall (channel_full), 4.8 % of all in that time
+    not known: the time up to which the capture is complete; the rows of some CPUs and tables may end earlier than those of others
+    lost at least 35 events until 2026-11-22T06:00:07.000Z: syscall 5 channel_full, 30 ring_full; later losses are not known
+    2026-11-22T06:00:02.000Z to 2026-11-22T06:00:04.000Z: lost 30 events of syscall (ring_full), 13.0 % of all events in that time
+    2026-11-22T06:00:06.000Z to 2026-11-22T06:00:07.000Z: lost 5 events of syscall (channel_full), 4.8 % of all events in that time
 
     Wrote results/summary.csv, results/amplification.csv, results/latency.csv and results/loss.csv.
-    Column marks of latency.csv: what is missing may have moved 5 percentiles by more than a thousandth; of 2 there is no upper bound, because more than 1 - p of the operations may be missing; more may be missing than is known.
+    Column marks of latency.csv: missing operations may have moved 5 percentiles by more than 0.1 %; no upper bound for 2, because more than 1 - p of the operations may be missing; more may be missing than is known.
     ");
     insta::assert_snapshot!(csv(place.path(), "loss.csv"), @r"
     capture,table,cause,since_ns,until_ns,times,cpus,lost_events,rows,lost_share
@@ -177,14 +177,14 @@ fn a_recording_that_was_cut_off_without_a_word_of_losses_has_not_lost_zero() {
         (vec!["".into()], vec!["".into()], vec!["at_least".into()])
     );
     assert_eq!(csv(place.path(), "loss.csv").lines().nth(1), Some("cut,,cut_off,,,,,,,"));
-    // Up to a moment that is known all rows are there.
+    // The capture is complete up to a known time.
     capture.manifest.whole_until_ns = Some(1_795_327_208_000_000_000);
     capture.write(place.path(), "run2");
     run_text(place.path(), &["summary", "run2", "--out", "results"]);
     let cut_off = "cut,,cut_off,1795327208000000000,,,,,,";
     assert_eq!(csv(place.path(), "loss.csv").lines().nth(1), Some(cut_off));
     let (_, out, _) = run_text(place.path(), &["quality", "run2"]);
-    assert!(out.contains("none that is known of; what was lost at the end is not known"), "{out}");
+    assert!(out.contains("no known losses; losses at the end are unknown"), "{out}");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn a_table_that_tells_more_than_the_books_is_told() {
     capture.write(place.path(), "run1");
     let (code, out, _) = run_text(place.path(), &["summary", "run1"]);
     assert_eq!(code, 3);
-    let told = "table loss and the books do not agree: 34 events of syscall (ring_full), but 30 in the books";
+    let told = "table loss and the event accounting are inconsistent: 34 events of syscall (ring_full), but 30 in the event accounting";
     assert!(out.lines().any(|line| line == told), "{out}");
 }
 
@@ -214,11 +214,8 @@ fn the_largest_of_many_episodes_are_printed_and_none_is_cut() {
     let loss = place.path().join("results/loss.csv");
     let sum = |name| column(&loss, name).iter().map(|cell| cell.parse::<u64>().expect("a number")).sum::<u64>();
     assert_eq!((column(&loss, "times").len(), sum("times"), sum("lost_events")), (1_000, 3_000, 3_899));
-    assert!(
-        out.contains("lost 9") && out.contains(" at 995 more times, all of which are in loss.csv (--out)"),
-        "{out}"
-    );
-    assert!(out.contains("times, joined because there were too many to tell apart"), "{out}");
+    assert!(out.contains("lost 9") && out.contains(" at 995 more times; loss.csv (--out) has all"), "{out}");
+    assert!(out.contains("separate times, joined because there were too many"), "{out}");
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn threads_parts_and_captures_do_not_change_what_was_lost_when() {
         results.push(["loss.csv", "latency.csv"].map(|name| csv(place.path(), name)));
     }
     assert!(results.iter().all(|result| *result == results[0]));
-    // Of two captures each has its own, and any of their rows may lack what either lost.
+    // Each of two captures has its own losses, and any row may lack events of either.
     lossy("other").write(place.path(), "other");
     run_text(place.path(), &["summary", "--out", "results", "whole", "other"]);
     assert_eq!(column(&place.path().join("results/loss.csv"), "capture"), [["lossy"; 3], ["other"; 3]].concat());
@@ -254,12 +251,12 @@ fn a_part_of_loss_that_cannot_be_read_is_refused() {
     assert!(err.starts_with(expected), "{err}");
 }
 
-/// The verdict of each check, and what was found, from `quality.csv`.
+/// Returns the output of `quality`, and the verdict of each check from `quality.csv`.
 fn quality(capture: Capture, code: i32) -> (String, Vec<(String, String)>) {
     quality_without(capture, code, 0)
 }
 
-/// Likewise, where so many calls were removed to keep within `--max-disk`.
+/// Returns the same for a capture from which `rows` calls were removed to keep within `--max-disk`.
 fn quality_without(capture: Capture, code: i32, rows: u64) -> (String, Vec<(String, String)>) {
     let place = tempfile::tempdir().expect("a temporary directory");
     let directory = capture.write(place.path(), "run1");
@@ -280,8 +277,7 @@ fn verdict<'a>(of: &'a [(String, String)], check: &str) -> &'a str {
 fn a_capture_that_lost_too_much_is_called_bad_and_one_that_lost_little_is_not() {
     let (out, checks) = quality(lossy("much"), 3);
     assert!(
-        out.contains("37 of 1038 events lost, at most 3.568 % of a table")
-            && out.contains("Do not publish numbers from it"),
+        out.contains("37 of 1038 events lost, at most 3.568 % of a table") && out.contains("Verdict: not reliable"),
         "{out}"
     );
     assert_eq!(
@@ -298,10 +294,10 @@ fn a_capture_that_lost_too_much_is_called_bad_and_one_that_lost_little_is_not() 
     let mut little = lossy("little");
     let account = &mut little.manifest.books.accounts[0];
     (account.seen, account.written) = (1_000_037, 1_000_000);
-    // All but the last of them went for `--max-disk`.
+    // All but the last of them were removed for `--max-disk`.
     let (out, checks) = quality_without(little, 3, 999_000);
     assert_eq!((verdict(&checks, "loss"), verdict(&checks, "layer block")), ("note", "note"));
-    assert!(out.contains("It can be trusted, with what is noted."), "{out}");
+    assert!(out.contains("Verdict: reliable; report the notes with any number."), "{out}");
 }
 
 #[test]
@@ -314,7 +310,10 @@ fn a_capture_that_was_cut_off_or_whose_books_do_not_balance_is_called_bad() {
     unbalanced.manifest.books.accounts[0].seen += 1;
     let (out, checks) = quality(unbalanced, 3);
     assert_eq!(verdict(&checks, "books"), "bad");
-    assert!(out.contains("the books of syscall do not balance: 1038 seen, but 1000 written and 37 lost"), "{out}");
+    assert!(
+        out.contains("event accounting of syscall is inconsistent: 1038 seen, but 1000 recorded and 37 lost"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -323,7 +322,7 @@ fn a_clock_that_was_set_is_noted() {
     stepped.step(START_NS, 0);
     stepped.step(START_NS + 5 * SECOND_NS, 3600 * SECOND_NS);
     let (out, checks) = quality(stepped, 3);
-    assert!(verdict(&checks, "clock") == "note" && out.contains("by at most 3600.000 s"), "{out}");
+    assert!(verdict(&checks, "clock") == "note" && out.contains("wall-clock drift: 3600.000 s"), "{out}");
 }
 
 #[test]

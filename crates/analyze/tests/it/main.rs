@@ -1,4 +1,4 @@
-//! The analyzer from outside: the library's output on synthetic captures, and the binary on bad input.
+//! Integration tests of the analyzer: output for synthetic captures, and errors on bad input.
 //!
 //! One test program, because each one links all of Polars.
 

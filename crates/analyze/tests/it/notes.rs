@@ -1,10 +1,10 @@
-//! Lines that say what to know about a result.
+//! Notes on a result.
 
 use iostrata_capture::op::{Layer, Op, Via};
 
 use crate::support::{Capture, run_text};
 
-/// What is said of a capture of which so many bytes were filled, faulted and read by requests.
+/// Returns the summary of a capture with these bytes filled, faulted and read by requests.
 fn said_of(filled: (Option<Via>, i64), faulted: i64, device: i64) -> String {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = Capture::empty("run", Layer::ALL);
@@ -22,7 +22,7 @@ fn said_of(filled: (Option<Via>, i64), faulted: i64, device: i64) -> String {
 #[test]
 fn read_amplification_of_programs_that_start_is_told_as_such() {
     let said = said_of((Some(Via::Mapping), 131_072), 4_096, 131_072);
-    let note = "R_AMP 25.72: 100 % of what entered the page cache to be read came by faults of mappings";
+    let note = "R_AMP 25.72: 100 % of the bytes read into the page cache came through faults of mappings";
     assert!(said.contains(note), "{said}");
     for other in
         [said_of((Some(Via::Call), 131_072), 4_096, 131_072), said_of((Some(Via::Mapping), 131_072), 131_072, 131_072)]

@@ -1,4 +1,4 @@
-//! What depends on the order of operations does not depend on where time is cut to look at it, nor on the parts that rows are in.
+//! Results that depend on the order of operations depend neither on the stretches that are processed, nor on the parts of the rows.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -25,7 +25,7 @@ const ANALYSES: [(Analysis, &[&str]); 7] = [
     (Analysis::Cache, &["cache.csv"]),
 ];
 
-/// All that the analyses write, of stretches of about so many rows.
+/// Returns all files of the analyses, with stretches of about `stretch_rows` rows.
 fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize) -> String {
     let mut text = String::new();
     for (analysis, files) in ANALYSES {
@@ -66,12 +66,12 @@ fn a_real_capture_tells_the_same_wherever_time_is_cut() {
     }
 }
 
-/// Calls and requests, each with its begin, its duration, what it does, its process and its place.
+/// Calls and requests, each with its begin, duration, direction, process and offset.
 pub fn operations() -> impl Strategy<Value = Vec<(i64, i64, bool, i32, i64)>> {
     prop::collection::vec((0i64..200, 0i64..60, any::<bool>(), 1i32..4, 0i64..16), 1..60)
 }
 
-/// A capture of these as calls and requests.
+/// Builds a capture with these operations as calls and requests.
 pub fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     capture.rows_per_part = rows_per_part;
@@ -90,7 +90,7 @@ pub fn capture(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_par
     capture
 }
 
-/// The same operations as calls of many kinds that wait for requests of their own and of others.
+/// Builds a capture with these operations as calls of many kinds that wait for their own requests and those of others.
 pub fn crossing(id: &str, operations: &[(i64, i64, bool, i32, i64)], rows_per_part: usize) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     capture.rows_per_part = rows_per_part;
@@ -139,7 +139,7 @@ proptest! {
         rows_per_part in 1usize..50,
         is_late in any::<bool>(),
     ) {
-        // Some traces do not tell when requests were queued.
+        // Some traces lack the queueing times of requests.
         let written_as = |mut capture: Capture, place: &Path, name: &str| {
             let without = if is_late { vec![WITHOUT_QUEUEING.to_owned()] } else { Vec::new() };
             capture.manifest.layers.entry(Layer::Block).and_modify(|state| state.without = without);
@@ -147,7 +147,7 @@ proptest! {
         };
         let place = tempfile::tempdir().expect("a temporary directory");
         let mut operations = operations;
-        // Rows are in order of their ends, as a recorder writes them; of several at one time the order is that of the parts.
+        // Rows are in order of their ends, as a recorder writes them; rows with the same end are in the order of the parts.
         operations.sort_by_key(|(ts_ns, dur_ns, ..)| ts_ns + dur_ns);
         operations.dedup_by_key(|(ts_ns, ..)| *ts_ns);
         written_as(capture("whole", &operations, 1_000), place.path(), "whole");

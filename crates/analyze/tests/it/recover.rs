@@ -1,4 +1,4 @@
-//! Captures that were cut off, and the command that makes them whole.
+//! Incomplete captures, and the command that repairs them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,15 +27,15 @@ fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recove
 
     let (code, _, err) = run_text(place.path(), &["summary", "torn", "--out", "before"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(err, @"warning: torn: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost at its end is not known; 14 rows are of 5 unfinished parts, which `iostrata-analyze recover` makes whole");
+    insta::assert_snapshot!(err, @"warning: torn: the recording was interrupted or is still running: unflushed rows are missing, and the losses at its end are unknown; 14 rows are in 5 unfinished parts, which `iostrata-analyze recover` repairs");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows; not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
+    insta::assert_snapshot!(out, @"torn: recovered 5 parts with 14 rows; not known: the time up to which the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
     let (code, _, err) = run_text(place.path(), &["summary", "torn", "--out", "after"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(err, @"warning: torn: the capture was cut off and recovered: rows at its end are missing, and what was lost there is not known");
+    insta::assert_snapshot!(err, @"warning: torn: the capture was interrupted and recovered: rows at its end are missing, and the losses there are unknown");
     assert_eq!(results("before"), results("after"));
-    // Of what is known of the one that came to its end it differs in bounds and losses only.
+    // It differs from the complete capture in bounds and losses only.
     let (code, whole, _) = run_text(place.path(), &["summary", "whole"]);
     assert_eq!(code, 0);
     let (_, torn, _) = run_text(place.path(), &["summary", "torn"]);
@@ -45,8 +45,8 @@ fn a_capture_that_was_cut_off_has_the_same_numbers_before_and_after_it_is_recove
     let (code, out, _) = run_text(place.path(), &["recover", "torn", "whole"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!(out, @r"
-    torn: nothing to recover, the recording came to its end or was recovered before
-    whole: nothing to recover, the recording came to its end or was recovered before
+    torn: nothing to recover, the recording is complete or was recovered before
+    whole: nothing to recover, the recording is complete or was recovered before
     ");
 }
 
@@ -65,9 +65,9 @@ fn a_part_that_cannot_be_read_keeps_no_other_from_being_recovered() {
     let recover = || run_text(place.path(), &["recover", "torn"]);
     let (code, out, err) = recover();
     assert_eq!(code, 3);
-    insta::assert_snapshot!(err, @"warning: left as it is: torn/block/part-000001.parquet: not a readable Parquet file: Parquet error: does not end with PAR1: it was cut or is something else");
-    insta::assert_snapshot!(out, @"torn: recovered 4 parts with 15 rows; 1 part that cannot be read");
-    // The same once more: what is left to do is known.
+    insta::assert_snapshot!(err, @"warning: left unchanged: torn/block/part-000001.parquet: not a readable Parquet file: Parquet error: does not end with PAR1: truncated or another format");
+    insta::assert_snapshot!(out, @"torn: recovered 4 parts with 15 rows; 1 part unreadable");
+    // A second run reports the same.
     let (code, _, again) = recover();
     assert_eq!((code, again), (3, err));
     bytes[end - 4..].copy_from_slice(b"PAR1");
@@ -82,9 +82,9 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = small(Layer::ALL);
     (capture.manifest.state, capture.torn, capture.rows_per_part) = (State::Recording, true, 7);
-    // Of the twenty writes to the disk nine were over by then, and of the calls and operations of the VFS all but the fdatasync.
+    // Nine of the twenty writes to the disk had ended by then, and all calls and VFS operations except the fdatasync.
     capture.whole_until_ns = Some(100_200);
-    // Two parts of requests: one that was over by then, and one that began before and ended later.
+    // Two parts of requests: one that had ended by then, and one that began before and ended later.
     capture.block(115, Some(1), Op::Write, 8_192, 100_000).sector = Some(8);
     capture.share(Some(2), 1_024);
     capture.block(115, Some(1), Op::Write, 8_192, 200_000).sector = Some(16);
@@ -111,7 +111,7 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
         (text, files.map(|name| fs::read_to_string(place.path().join(to).join(format!("{name}.csv"))).expect(name)))
     };
     let line = format!(
-        "left out: {left_out} rows that ended after 1970-01-01T00:00:00.000Z: up to then the capture is complete for all CPUs and tables, \
+        "excluded: {left_out} rows that ended after 1970-01-01T00:00:00.000Z: up to then the capture is complete for all CPUs and tables, \
          except for events counted as lost"
     );
     let (before, torn) = results("torn", "before");
@@ -129,7 +129,7 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
     let (_, quality, _) = run_text(place.path(), &["quality", "torn"]);
     let check = quality.lines().find(|line| line.split_whitespace().nth(1) == Some("end")).expect("a check");
     assert!(check.contains(" note ") && check.contains(&format!("{left_out} rows that ended after")), "{check}");
-    // One that came to its end is not cut, whatever there is beside it.
+    // No rows of a complete capture are excluded, whatever files it has.
     capture.manifest.state = State::Complete;
     capture.torn = false;
     capture.write(place.path(), "whole");
@@ -137,7 +137,7 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
     assert!(!whole.contains("that ended after"), "{whole}");
 }
 
-/// The file may be of an earlier recording, or no file at all; what is told of it is not needed to recover the rows.
+/// The file may be from an earlier recording, or not be a file; it is not needed to recover the rows.
 #[test]
 fn what_is_no_moment_of_this_capture_is_not_believed_and_keeps_nothing_from_being_recovered() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -145,8 +145,8 @@ fn what_is_no_moment_of_this_capture_is_not_believed_and_keeps_nothing_from_bein
     (capture.manifest.state, capture.torn, capture.rows_per_part) = (State::Recording, true, 7);
     capture.manifest.parts_id = Some("0123456789abcdef".to_owned());
     capture.whole_until_ns = Some(100_200);
-    let told = "left out: ";
-    let not_known = "not known: up to when the capture is complete";
+    let told = "excluded: ";
+    let not_known = "not known: the time up to which the capture is complete";
     for (name, expected) in [("own", told), ("other", not_known), ("directory", not_known), ("link", not_known)] {
         let directory = capture.write(place.path(), name);
         let file = directory.join(".whole");
@@ -179,16 +179,16 @@ fn what_the_recorder_was_about_to_do_with_its_list_is_done() {
     let (path, removed) = (directory.join("parts.jsonl"), directory.join("syscall/part-000001.parquet"));
     let list = fs::read_to_string(&path).expect("a list");
     let (before, last) = list.trim_end().rsplit_once('\n').expect("lines");
-    // A part that is told to go and did not yet, and one of which the line was cut off.
+    // A part that is listed as removed and still exists, and one with a truncated line.
     let line = "{\"removed\":\"syscall/part-000001.parquet\"}";
     fs::write(&path, format!("{before}\n{line}\n{}", &last[..30])).expect("room");
     let (code, out, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, err.as_str(), removed.exists()), (0, "", false));
-    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished and not yet listed; not known: up to when the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
+    insta::assert_snapshot!(out, @"torn: recovered 0 parts with 0 rows; 1 part finished but not listed; not known: the time up to which the capture is complete; the rows of some CPUs and tables may end earlier than those of others");
     let recovered = fs::read_to_string(&path).expect("a list");
     let sums = "{\"removed_sum\":{\"table\":\"syscall\",\"parts\":1,\"rows\":10,";
     assert!(recovered.starts_with(sums) && recovered.contains(&format!("{last}\n")), "{recovered}");
-    // Tables that had no part have one without rows.
+    // Tables without a part get one without rows.
     let with_rows = recovered.lines().filter(|line| !line.contains("\"rows\":0"));
     assert_eq!(with_rows.count(), list.lines().filter(|line| !line.contains("\"rows\":0")).count());
     let (_, out, _) = run_text(place.path(), &["summary", "torn"]);
@@ -209,17 +209,17 @@ fn nothing_is_written_through_a_link() {
         let was = fs::read(&victim).expect("readable");
         move || assert_eq!(fs::read(&victim).expect("readable"), was, "{}", victim.display())
     };
-    // What is recovered is written to, and would be right.
+    // Recovery writes to unfinished parts, and their content would be right.
     let part = elsewhere("precious", "block/.part-000001.parquet.tmp");
     let (code, _, err) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!(code, 3);
-    insta::assert_snapshot!(err, @"warning: left as it is: torn/block/.part-000001.parquet.tmp: is not a regular file, expected one");
+    insta::assert_snapshot!(err, @"warning: left unchanged: torn/block/.part-000001.parquet.tmp: is not a regular file, expected one");
     part();
     let [manifest, list] = ["manifest.json", "parts.jsonl"].map(|name| {
         fs::write(directory.join(format!(".{name}.tmp")), "mine").expect("room");
         elsewhere(&format!("mine of {name}"), &format!(".{name}.tmp"))
     });
-    // A link in the place of what is made anew goes.
+    // A link in place of a file that is written again is replaced.
     let (code, _, again) = run_text(place.path(), &["recover", "torn"]);
     assert_eq!((code, again), (3, err));
     manifest();
@@ -232,5 +232,5 @@ fn what_is_no_capture_cannot_be_recovered() {
     fs::create_dir(place.path().join("empty")).expect("a fresh place");
     let (code, _, err) = run_text(place.path(), &["recover", "empty"]);
     assert_eq!(code, 1);
-    insta::assert_snapshot!(err, @"iostrata-analyze: empty: not a capture: there is no manifest.json in it");
+    insta::assert_snapshot!(err, @"iostrata-analyze: empty: not a capture: manifest.json is missing");
 }

@@ -1,4 +1,4 @@
-//! All analyses at once, of captures that lack something.
+//! All analyses at once, of incomplete captures.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use iostrata_capture::op::{Layer, Op};
 
 use crate::support::{Capture, run_text, small};
 
-/// Exit code, terminal, and what was said on standard error.
+/// Exit code, standard output and standard error.
 fn report(place: &Path, captures: &[&str]) -> (i32, String, String) {
     run_text(place, &[&["report"], captures, &["--out", "out"]].concat())
 }
@@ -39,7 +39,7 @@ fn every_table_is_written() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("R_AMP") && out.contains("out/footprint.csv"), "{out}");
     assert_eq!(files(place.path()), all());
-    // Each has its columns as they are documented.
+    // Each file has the documented columns.
     for table in Table::ALL {
         let columns = table.columns();
         let names: Vec<&str> = columns.lines().skip(2).filter_map(|line| line.split('`').nth(1)).collect();
@@ -126,7 +126,7 @@ fn a_capture_that_was_cut_off_tells_what_was_flushed() {
     assert_eq!(code, 3, "{err}");
     assert_eq!(files(place.path()), all());
     let text = read(place.path(), "queue.csv");
-    assert!(text.lines().skip(1).all(|line| line.ends_with(',')), "nobody knows what was lost: {text}");
+    assert!(text.lines().skip(1).all(|line| line.ends_with(',')), "losses are unknown: {text}");
 }
 
 #[test]
@@ -169,5 +169,5 @@ fn without_a_place_to_write_to_it_is_refused() {
     let place = tempfile::tempdir().expect("a temporary directory");
     small(Layer::ALL).write(place.path(), "run1");
     let (code, _, err) = run_text(place.path(), &["report", "run1"]);
-    assert_eq!((code, err.as_str()), (2, "iostrata-analyze: report: nowhere to write all of it, expected --out DIR\n"));
+    assert_eq!((code, err.as_str()), (2, "iostrata-analyze: report: no output directory given, expected --out DIR\n"));
 }

@@ -1,4 +1,4 @@
-//! The same rows give the same result however they are cut, merged and scanned.
+//! The same rows give the same result, however they are divided, merged and scanned.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use iostrata_capture::op::{Layer, Op};
 
 use crate::support::{Capture, run_text};
 
-/// Rows of three systems with durations over six magnitudes; more than are kept before a histogram is made.
+/// Rows of three systems with durations over six orders of magnitude; more than are kept before a histogram is made.
 fn many(id: &str, rows: std::ops::Range<i64>) -> Capture {
     let mut capture = Capture::empty(id, Layer::ALL);
     for (pid, name) in [(1, "etcd"), (2, "dd"), (3, "fio")] {
@@ -24,7 +24,7 @@ fn many(id: &str, rows: std::ops::Range<i64>) -> Capture {
     capture
 }
 
-/// Both CSV files after each other.
+/// Returns both CSV files, concatenated.
 fn result(place: &Path, arguments: &[&str]) -> String {
     let (code, _, err) = run_text(place, &[&["summary", "--out", "results"], arguments].concat());
     assert_eq!((code, err.as_str()), (0, ""));

@@ -1,4 +1,4 @@
-//! What is not asked for is not read where a part tells its times, and nothing of the results depends on that.
+//! Rows outside the filters are not read if a part has statistics of its times, and the results do not depend on that.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use crate::order::{capture, operations};
 use crate::support::{Capture, run_text};
 
-/// All tables that `analysis` writes of `capture` between these times, and what it says and returns.
+/// Returns the exit code, all tables that `analysis` writes for `capture` between these times, and its output.
 fn told(place: &Path, capture: &Path, analysis: &str, (since_ns, until_ns): (i64, i64)) -> (i32, Vec<String>) {
     let (since, until) = (format!("{since_ns}ns"), format!("{until_ns}ns"));
     let out = place.join("out");
@@ -24,7 +24,7 @@ fn told(place: &Path, capture: &Path, analysis: &str, (since_ns, until_ns): (i64
     all
 }
 
-/// Of the first 200 ns of 1970.
+/// Moves the capture to the first 200 ns of 1970.
 fn of(mut capture: Capture) -> Capture {
     capture.manifest.started_at = "1970-01-01T00:00:00Z".into();
     capture
@@ -64,7 +64,7 @@ fn what_is_not_asked_for_is_not_read() {
     let operations: Vec<_> = (0..100).map(|at| (2 * at, 5, at % 2 == 0, 1, at % 16)).collect();
     let whole = of(capture("whole", &operations, 10)).write(place.path(), "whole");
     let damaged = of(capture("whole", &operations, 10)).write(place.path(), "damaged");
-    // Calls of 100 to 120 ns: the header of the first page, and what comes after.
+    // Calls of 100 to 120 ns: the header of the first page, and the bytes after it.
     let part = damaged.join("syscall/part-000006.parquet");
     let mut bytes = fs::read(&part).expect("a part");
     bytes[4..200].fill(0xff);

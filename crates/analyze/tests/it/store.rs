@@ -1,4 +1,4 @@
-//! Partials in files: whoever read which part of the events, and whenever, the results are the same to the byte.
+//! Partial results in files: the results are the same to the byte, whichever machine read which events at what time.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -19,7 +19,7 @@ use proptest::sample::Index;
 use crate::order::{capture, crossing, operations};
 use crate::support::Capture;
 
-/// A report of a capture.
+/// Options of a report of captures.
 fn report(captures: &[PathBuf], out: Option<PathBuf>, partials: Partials, stretch_rows: u64) -> Analyze {
     Analyze {
         analysis: Analysis::Report,
@@ -39,7 +39,7 @@ fn report(captures: &[PathBuf], out: Option<PathBuf>, partials: Partials, stretc
     }
 }
 
-/// What it prints, and everything that it writes: names, and what is in the files.
+/// Returns the output of a report, and the names and contents of its files.
 fn written(
     captures: &[PathBuf],
     partials: Partials,
@@ -64,7 +64,7 @@ fn fresh(captures: &[PathBuf]) -> Vec<(String, String)> {
     written(captures, Partials::None, u64::MAX).expect("a result").1
 }
 
-/// The file of a share of a report.
+/// Writes the file of a share of a report.
 fn partial(place: &Path, captures: &[PathBuf], share: (u64, u64), stretch_rows: u64) -> PathBuf {
     let file = place.join(format!("{}-of-{}.partial", share.0, share.1));
     let partials = Partials::To { share, file: file.clone(), from: Vec::new() };
@@ -77,7 +77,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/debian-6.12-nvme")
 }
 
-const KEPT: &str = "All of it was kept from before: no events were read.";
+const KEPT: &str = "All partial results were reused; no events were read.";
 
 #[test]
 fn a_real_capture_in_any_number_of_shares_is_the_same() {
@@ -100,8 +100,8 @@ fn what_no_partial_has_is_read() {
     let one = partial(place.path(), &captures, (2, 3), 37);
     let (printed, merged) = written(&captures, Partials::From(vec![one.clone(), one]), 37).expect("a result");
     assert!(merged == fresh(&captures));
-    assert!(printed.contains("pieces of it were kept from before; the events of the others were read."), "{printed}");
-    // Of other stretches of time.
+    assert!(printed.contains("partial results were reused; the events of the others were read."), "{printed}");
+    // Partial results of other stretches.
     let other = partial(place.path(), &captures, (1, 1), 91);
     let (printed, merged) = written(&captures, Partials::From(vec![other]), 37).expect("a result");
     assert!(merged == fresh(&captures));
@@ -121,25 +121,25 @@ fn a_file_that_was_cut_or_changed_is_refused() {
     let name = file.display();
     assert_eq!(
         refused(b"PAR1"),
-        format!("{name}: not a file of partials, expected what `iostrata-analyze partial` wrote")
+        format!("{name}: not a file of partial results, expected one of `iostrata-analyze partial`")
     );
-    assert!(refused(&whole[..whole.len() / 2]).contains(": the file was cut off, expected an end after "));
-    assert!(refused(&whole[..whole.len() - 1]).contains(": the file was cut off, expected an end after "));
+    assert!(refused(&whole[..whole.len() / 2]).contains(": truncated file, expected an end after "));
+    assert!(refused(&whole[..whole.len() - 1]).contains(": truncated file, expected an end after "));
     assert_eq!(
         refused(&[&whole[..], b"x"].concat()),
-        format!("{name}: the file was changed: it ends otherwise than it says")
+        format!("{name}: corrupt file, its end does not match its contents")
     );
     let mut changed = whole.clone();
     changed[20] ^= 1;
     assert_eq!(
         refused(&changed),
-        format!("{name}: written by another build of iostrata-analyze, expected one by this")
+        format!("{name}: written by another build of iostrata-analyze, expected one of this build")
     );
     for at in [100, whole.len() / 3, whole.len() / 2, whole.len() - 60] {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
         fs::write(&file, &changed).expect("room");
-        // A partial whose id was changed is one that nobody asks for.
+        // A partial result with a changed id is never looked up.
         match written(&captures, Partials::From(vec![file.clone()]), 500) {
             Ok((_, merged)) => assert!(merged == fresh(&captures), "{at}"),
             Err(error) => assert!(error.starts_with(&name.to_string()) && !error.contains('\n'), "{error}"),
@@ -156,16 +156,13 @@ fn a_cache_is_used_and_one_that_was_changed_is_read_anew() {
     let whole = fresh(&captures);
     let analyzed = || written(&captures, Partials::Cached, 100).expect("a result");
     let (printed, first) = analyzed();
-    assert!(
-        first == whole && printed.contains("Nothing of it was kept from before: all events were read."),
-        "{printed}"
-    );
+    assert!(first == whole && printed.contains("No partial result was reused; all events were read."), "{printed}");
     let (printed, again) = analyzed();
     assert!(again == whole && printed.contains(KEPT), "{printed}");
     let cache = place.path().join("capture.partials");
     let kept = cache.join("1.partial");
     let (first_head, middle) = (32, fs::read(&kept).expect("there").len() / 2);
-    // Among the partials, and the size of the first one, which is another one then.
+    // In the partial results, and in the size of the first one.
     for at in [middle, first_head + 24, first_head + 26] {
         fs::remove_dir_all(&cache).expect("there");
         assert!(analyzed().1 == whole);
@@ -175,7 +172,7 @@ fn a_cache_is_used_and_one_that_was_changed_is_read_anew() {
         let (printed, again) = analyzed();
         assert!(again == whole && !printed.contains(KEPT), "{at}: {printed}");
     }
-    // What another program left is of no use.
+    // A file of another build cannot be used.
     fs::write(cache.join("7.partial"), b"old").expect("room");
     assert!(analyzed().1 == whole);
     assert!(!cache.join("7.partial").exists());
@@ -195,7 +192,7 @@ fn copy(from: &Path, to: &Path) {
 
 type Written = Result<Vec<(String, String)>, String>;
 
-/// The first line in which two differ.
+/// Returns the first line that differs.
 fn difference(one: &Written, other: &Written) -> String {
     let (Ok(one), Ok(other)) = (one, other) else {
         return format!("{:?} {:?}", one.as_ref().err(), other.as_ref().err());
@@ -208,12 +205,12 @@ fn difference(one: &Written, other: &Written) -> String {
     first.map_or_else(|| format!("{} lines, {}", one.len(), other.len()), |(one, other)| format!("{one}\n{other}"))
 }
 
-/// Processes that are told of in the midst of a recording, each with its time, its id and which name it has.
+/// Processes that appear during a recording, each with its time, id and index of its name.
 fn processes() -> impl Strategy<Value = Vec<(i64, i32, usize)>> {
     prop::collection::vec((0i64..260, 1i32..5, 0usize..4), 0..8)
 }
 
-/// What is there of a capture while it is written: so many of its calls, requests, processes and losses.
+/// Returns a capture while it is written: a share of its calls, requests, processes and losses.
 fn until(whole: &Capture, share: usize, of: usize) -> Capture {
     let first = |rows: usize| rows * share / of;
     let mut capture = Capture::empty(&whole.manifest.capture_id, Layer::ALL);
@@ -238,13 +235,13 @@ fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
     for step in 1..=4 {
         let _ = fs::remove_dir_all(&directory);
         let mut grown = until(&whole, step, 4);
-        // Whose rows are that are there does not change.
+        // The attribution of existing rows does not change.
         grown.process = whole.process.clone();
         grown.write(place.path(), "capture");
         let captures = [directory.clone()];
         let (printed, cached) = written(&captures, Partials::Cached, 4).expect("a result");
         assert!(cached == fresh(&captures), "step {step}");
-        let line = printed.lines().find(|line| line.contains("kept from before")).expect("said").to_owned();
+        let line = printed.lines().find(|line| line.contains("reused")).expect("said").to_owned();
         let numbers = line.split(' ').filter_map(|word| word.parse::<u64>().ok());
         pieces.push(numbers.collect::<Vec<_>>());
     }
@@ -252,7 +249,7 @@ fn of_a_capture_that_has_grown_only_what_is_new_is_read() {
     assert!(none.is_empty());
     for (step, numbers) in rest.iter().enumerate() {
         let [found, all] = numbers[..] else { panic!("{numbers:?}") };
-        // What was there before is a half, two thirds, three quarters of it; of each table the end is new as long as it grows.
+        // A half, two thirds, three quarters of it existed before; the end of each table is new as long as it grows.
         assert!(found * 10 >= all * [3, 5, 6][step] && found < all, "{pieces:?}");
     }
 }
@@ -272,11 +269,11 @@ fn why_nothing_is_kept_of_a_capture_that_was_cut_off_is_said() {
     run(&Command::Partial(Box::new(report(&captures, None, partials, 20))), &mut printed, &mut Vec::new())
         .expect("a share");
     let said = String::from_utf8(printed).expect("UTF-8");
-    let why = "the capture is not finished, and what it comes to may change (`iostrata-analyze recover` finishes one that was cut off)";
+    let why = "the capture is not finished, and its results may change (`iostrata-analyze recover` repairs an interrupted one)";
     assert!(said.contains(": 0 partials, share 1 of 1.\n") && said.contains(&format!(" not kept: {why}.\n")), "{said}");
     let (said, merged) = written(&captures, Partials::From(vec![file]), 20).expect("a result");
     assert!(merged == fresh(&captures));
-    assert!(said.contains(&format!("Nothing of it can be kept: {why}; all events were read.\n")), "{said}");
+    assert!(said.contains(&format!("No partial result can be kept: {why}; all events were read.\n")), "{said}");
 }
 
 #[test]
@@ -296,7 +293,7 @@ fn what_is_left_out_at_the_end_of_a_capture_that_grows_is_read_again() {
         let again = written(&captures, Partials::Cached, 20).expect("a result");
         assert!(again.1 == cached && printed.contains("events"), "until {until_ns}");
     }
-    // Once it is known that it grows no more, all of it is kept.
+    // Once it is known that it no longer grows, all of it is kept.
     grown.manifest.state = State::Recovered;
     (grown.manifest.whole_until_ns, grown.whole_until_ns) = (Some(2_000), None);
     let _ = fs::remove_dir_all(&directory);
@@ -323,7 +320,7 @@ proptest! {
         let captures = [one.write(place.path(), "one"), capture("two", &operations, rows_per_part).write(place.path(), "two")];
         let files: Vec<PathBuf> =
             (1..=shares).map(|share| partial(place.path(), &captures, (share, shares), stretch_rows)).collect();
-        // Some of them more than once, some not at all.
+        // Some of the files repeatedly, some not at all.
         let files = order.iter().map(|index| index.get(&files).clone()).collect();
         let (_, merged) = written(&captures, Partials::From(files), stretch_rows).expect("a result");
         let whole = fresh(&captures);

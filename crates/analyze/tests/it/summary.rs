@@ -1,4 +1,4 @@
-//! What a summary prints and writes.
+//! Output of a summary.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::support::{Capture, run, run_text, small};
 
 const ALL: &[Layer] = Layer::ALL;
 
-/// One column of a CSV file, by name.
+/// Returns a column of a CSV file.
 pub fn column(csv: &Path, name: &str) -> Vec<String> {
     let text = fs::read_to_string(csv).expect("written");
     let mut lines = text.lines().map(|line| line.split(',').map(str::to_owned).collect::<Vec<_>>());
@@ -36,7 +36,7 @@ fn a_summary_is_printed_and_nothing_is_written() {
 
     1 row of zeros is not shown; --out writes all rows
 
-    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    excluded: 1 syscall operation (512 bytes) on files in memory, which reach no device
     ");
     assert_eq!((code, err.as_str()), (0, ""));
     assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 1);
@@ -60,7 +60,7 @@ fn a_layer_that_was_not_captured_is_a_dash_and_an_empty_cell() {
 
     not captured: vfs (the kernel refused fentry)
     not captured: fs (the kernel refused fentry)
-    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    excluded: 1 syscall operation (512 bytes) on files in memory, which reach no device
 
     Wrote results/summary.csv, results/amplification.csv, results/latency.csv and results/loss.csv.
     ");
@@ -118,7 +118,7 @@ fn csv_files_hold_all_columns() {
     assert_eq!(fs::read_dir(place.path().join("a/b")).expect("readable").count(), 5);
 }
 
-/// The small capture, having lost ten system calls and a block request.
+/// The small capture with ten lost system calls and one lost block request.
 fn lossy() -> Capture {
     let mut capture = small(ALL);
     let account = |class: &str, lost: u64, lost_io| Account {
@@ -152,17 +152,17 @@ fn losses_are_printed_bound_the_ratios_and_set_the_exit_code() {
     1 row of zeros is not shown; --out writes all rows
 
     lost 11 events: syscall 10 ring_full; block 1 ring_full
-    lost at no known time: block 1 ring_full; syscall 10 ring_full
-    ~ before a number: what is missing may have changed it; its bounds are in summary.csv (--out)
-    with what is missing, the total lies within: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
-    left out: 1 syscall operation (512 bytes) on files in memory, which reach no device
+    lost at an unknown time: block 1 ring_full; syscall 10 ring_full
+    ~ before a number: missing events may have changed it; its bounds are in summary.csv (--out)
+    bounds of the total with missing events: R_AMP 1.00 to 2.00, W_AMP 2.25 to 5.00
+    excluded: 1 syscall operation (512 bytes) on files in memory, which reach no device
 
     Wrote results/summary.csv, results/amplification.csv, results/latency.csv and results/loss.csv.
-    Column marks of latency.csv: what is missing may have moved 3 percentiles by more than a thousandth; of 3 there is no upper bound, because more than 1 - p of the operations may be missing.
+    Column marks of latency.csv: missing operations may have moved 3 percentiles by more than 0.1 %; no upper bound for 3, because more than 1 - p of the operations may be missing.
     ");
     assert_eq!(code, 3);
     let summary = place.path().join("results/summary.csv");
-    // etcd: 81,920 bytes written to the device for 20,000 asked for.
+    // etcd: 81,920 bytes written to the device for 20,000 requested.
     assert_eq!(column(&summary, "write_amp_bytes"), ["", "", "4.096", "", "4.5056"]);
     assert_eq!(column(&summary, "write_amp_bytes_low"), ["", "", "2.048", "", "2.2528"]);
     assert_eq!(column(&summary, "write_amp_bytes_high"), ["", "", "4.5864", "", "4.996"]);
@@ -181,8 +181,8 @@ fn a_recording_that_was_cut_off_is_analyzed_with_a_warning() {
     capture.write(place.path(), "run1");
     let (code, out, err) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 3);
-    assert!(out.contains("with what is missing, the total lies within: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
-    insta::assert_snapshot!(err, @"warning: run1: the recording was cut off, or still runs: rows that had not been flushed are missing, and what was lost at its end is not known");
+    assert!(out.contains("bounds of the total with missing events: R_AMP ? to ?, W_AMP ? to ?"), "{out}");
+    insta::assert_snapshot!(err, @"warning: run1: the recording was interrupted or is still running: unflushed rows are missing, and the losses at its end are unknown");
     assert_eq!(column(&place.path().join("results/summary.csv"), "write_amp_bytes_high"), [""; 5]);
 }
 
@@ -264,7 +264,7 @@ fn rules_of_the_user_come_first() {
 fn an_event_belongs_to_the_process_row_before_it_or_else_to_the_first() {
     let place = tempfile::tempdir().expect("a temporary directory");
     let mut capture = Capture::empty("exec", ALL);
-    // Out of order, as rows of several CPUs are.
+    // Out of order, like rows of several CPUs.
     capture.process(300, 1, "etcd", Some("/usr/bin/etcd"));
     capture.process(100, 1, "sh", Some("/bin/sh"));
     for ts_ns in [50, 100, 299] {
@@ -297,7 +297,7 @@ fn rows_that_stand_for_several_events_count_for_these_and_the_results_say_so() {
     capture.write(place.path(), "run1");
     let (_, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     // Two of the calls, two of the requests and two of their parts.
-    let said = "sampled: 6 of 9 rows stand for up to 4 events each (--cpu-limit): operations, bytes, ratios and percentiles are estimates\n";
+    let said = "sampled: 6 of 9 rows represent up to 4 events each (--cpu-limit): operations, bytes, ratios and percentiles are estimates\n";
     assert!(out.contains(said), "{out}");
     let results = place.path().join("results");
     let summary = |name| column(&results.join("summary.csv"), name);

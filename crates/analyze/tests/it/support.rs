@@ -32,9 +32,9 @@ pub struct Capture {
     pub loss: Vec<LossRow>,
     pub clock: Vec<ClockRow>,
     pub rows_per_part: usize,
-    /// Whether the last part of each table was never finished.
+    /// Whether the last part of each table is unfinished.
     pub torn: bool,
-    /// Up to when all is there, where the recorder has written that down.
+    /// End of the complete range, if the recorder wrote it down.
     pub whole_until_ns: Option<i64>,
 }
 
@@ -158,7 +158,7 @@ impl Capture {
         self.vfs.last_mut().expect("just pushed")
     }
 
-    /// Pages of the file 12 on the disk 7:0.
+    /// Adds pages of the file 12 on the disk 7:0.
     pub fn fs(&mut self, ts_ns: i64, pid: i32, op: Op, via: Option<Via>, bytes: i64) {
         self.fs.push(FsRow {
             ts_ns,
@@ -214,7 +214,7 @@ impl Capture {
         self.block.last_mut().expect("just pushed")
     }
 
-    /// A part of the request that was added last, and of another owner.
+    /// Adds a part of the last request, of another owner.
     pub fn share(&mut self, pid: Option<i32>, bytes: i64) {
         let request = self.block.last_mut().expect("a request");
         request.shared_bytes += bytes;
@@ -238,12 +238,12 @@ impl Capture {
         });
     }
 
-    /// What a look tells was lost on CPU 0 since the one before.
+    /// Adds losses on CPU 0 between two checks.
     pub fn loss(&mut self, (since_ns, ts_ns): (i64, i64), class: &str, cause: &str, events: i64) {
         self.loss.push(LossRow { ts_ns, since_ns, class: comm(class), cpu: 0, cause: comm(cause), events });
     }
 
-    /// The wall clock is so far ahead of the capture's from `ts_ns` on.
+    /// Sets the wall clock ahead of the monotonic clock by `ahead_ns` from `ts_ns` on.
     pub fn step(&mut self, ts_ns: i64, ahead_ns: i64) {
         self.clock.push(ClockRow { ts_ns, wall_ns: ts_ns + ahead_ns, boot_ns: ts_ns });
     }
@@ -269,7 +269,7 @@ impl Capture {
         directory
     }
 
-    /// The manifest, whose books have as many rows written as there are; those of a recording that was cut off were never written.
+    /// Returns the manifest with accounting that matches the rows; an incomplete recording has none.
     fn settled(&self) -> Manifest {
         let mut manifest = self.manifest.clone();
         let rows = [
@@ -321,7 +321,7 @@ impl Capture {
     }
 }
 
-/// A capture with something of everything: three systems, all layers but those not in `captured`.
+/// Small capture with rows of all kinds: three systems, and the layers in `captured`.
 pub fn small(captured: &[Layer]) -> Capture {
     let mut capture = Capture::empty("small", captured);
     capture.process(10, 1, "etcd", Some("/usr/bin/etcd"));
@@ -354,7 +354,7 @@ pub fn run(place: &Path, arguments: &[&str]) -> Output {
     command.current_dir(place).args(arguments).output().expect("the binary runs")
 }
 
-/// Exit code, standard output and standard error.
+/// Runs the binary; returns the exit code, standard output and standard error.
 pub fn run_text(place: &Path, arguments: &[&str]) -> (i32, String, String) {
     let output = run(place, arguments);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");

@@ -1,4 +1,4 @@
-//! Values that cannot be true, and sums that no column has room for.
+//! Invalid values, and sums beyond the range of columns.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::support::{Capture, run_text, small};
 
 const ALL: &[Layer] = Layer::ALL;
 
-/// 256 TiB, the most that an operation can have moved.
+/// 256 TiB, the maximum of an operation.
 const MOST_BYTES: i64 = 1 << 48;
 
-/// The finding of a check of `quality`, with its verdict.
+/// Returns the verdict and the finding of a check of `quality`.
 fn check(place: &Path, name: &str) -> (String, String) {
     run_text(place, &["quality", "run1", "--out", "results", "--format", "json"]);
     let text = std::fs::read_to_string(place.join("results/quality.json")).expect("written");
@@ -38,12 +38,12 @@ fn what_cannot_be_true_is_counted_and_not_used() {
     let (code, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
     assert_eq!(code, 0);
     let ignored = "6 durations below zero, 1 duration with an end beyond 2^63 ns, 4 sizes below zero, 2 sizes above 256 TiB, 2 weights";
-    assert!(out.contains(&format!("ignored, because it cannot be true: {ignored}\n")), "{out}");
+    assert!(out.contains(&format!("ignored, invalid: {ignored}\n")), "{out}");
     let summary = place.path().join("results/summary.csv");
     assert_eq!(column(&summary, "syscall_read_bytes")[2], MOST_BYTES.to_string());
     assert_eq!(column(&summary, "syscall_read_avg_ns")[2], (1i64 << 62).to_string());
     assert_eq!(column(&summary, "block_read_bytes")[2], "0");
-    assert_eq!(check(place.path(), "values"), ("bad".to_owned(), format!("cannot be true, and ignored: {ignored}")));
+    assert_eq!(check(place.path(), "values"), ("bad".to_owned(), format!("invalid, ignored: {ignored}")));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_sum_that_no_column_has_room_for_is_told() {
         capture.write(place.path(), "run1");
         let (_, out, _) = run_text(place.path(), &["summary", "run1", "--out", "results"]);
         let bytes = u128::from(rows.unsigned_abs()) << 54;
-        let told = format!("all rows together have {bytes} bytes");
+        let told = format!("all rows sum to {bytes} bytes");
         assert_eq!(out.contains(&told), is_bad, "{out}");
         assert_eq!(check(place.path(), "values").0, if is_bad { "bad" } else { "good" });
     }

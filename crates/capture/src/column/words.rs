@@ -1,4 +1,4 @@
-//! Columns of few distinct texts, kept as dictionary keys.
+//! Columns of few distinct texts, stored as dictionary keys.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use rustc_hash::FxHashMap;
 use super::{Builder, Comm, MOST_WORD_BYTES, Nullable, Reader, Value, downcast, texts};
 use crate::op::{Evidence, FdKind, IoClass, Op, PathOrigin, Via};
 
-/// A value with few distinct texts: a column of dictionary keys.
+/// Value with few distinct texts: a column of dictionary keys.
 pub trait Word: Copy + PartialEq + Eq + std::hash::Hash + Send {
-    /// The text on disk; `None` is a null.
+    /// Returns the text on disk; `None` is a null.
     fn text(&self) -> Option<String>;
 }
 
@@ -21,7 +21,7 @@ impl Word for Comm {
     }
 }
 
-/// Gathers words as dictionary keys. Most often it is one of the two words that came last.
+/// Collects values as dictionary keys. Most values equal one of the last two.
 pub struct Words<T> {
     last: [Option<(T, Option<i32>)>; 2],
     known: FxHashMap<T, Option<i32>>,
@@ -71,7 +71,7 @@ impl<T: Word> Builder<T> for Words<T> {
         // Keys come from `texts.len()` above, so they are in range.
         match DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts)) {
             Ok(array) => Arc::new(array),
-            Err(_) => unreachable!("dictionary keys are made from the dictionary"),
+            Err(_) => unreachable!("dictionary keys are in the range of the dictionary"),
         }
     }
 }
@@ -80,7 +80,7 @@ fn dictionary_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-/// Reads dictionary keys as the words they stand for; each distinct word is parsed once a batch.
+/// Reads dictionary keys as the values they represent; each distinct value is parsed once per batch.
 pub struct WordReader<'a, T> {
     array: &'a DictionaryArray<Int32Type>,
     words: Vec<T>,
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> for WordReader<'a, &'a str> {
     }
 }
 
-/// Columns of words that are always there.
+/// Non-null columns of enum values.
 macro_rules! word_column {
     ($($word:ty),+) => {$(
         impl Word for $word {
@@ -141,10 +141,10 @@ macro_rules! word_column {
             type Item = $word;
             fn new(array: &'a dyn Array) -> Result<Self, String> {
                 if array.null_count() > 0 {
-                    return Err("holds nulls where none may be".into());
+                    return Err("has nulls, expected none".into());
                 }
                 let reader =
-                    Self::parsed(array, |text| <$word>::parse(text).ok_or_else(|| format!("holds the unknown word {text:?}")))?;
+                    Self::parsed(array, |text| <$word>::parse(text).ok_or_else(|| format!("has the unknown value {text:?}")))?;
                 if reader.words.is_empty() && !array.is_empty() {
                     return Err("has keys without a dictionary".into());
                 }
@@ -160,7 +160,7 @@ macro_rules! word_column {
 
 word_column!(Op, IoClass, Evidence);
 
-/// Columns of words that may be missing.
+/// Nullable columns of enum values.
 macro_rules! nullable_word_column {
     ($($word:ty),+) => {$(
         impl Word for Option<$word> {
@@ -181,10 +181,10 @@ macro_rules! nullable_word_column {
         impl<'a> Reader<'a> for WordReader<'a, Option<$word>> {
             type Item = Option<$word>;
             fn new(array: &'a dyn Array) -> Result<Self, String> {
-                // A dictionary of nothing but nulls reads back with an empty text that no key names.
+                // A dictionary of nulls only reads back with an empty text that no key refers to.
                 let parse = |text: &str| match (text, <$word>::parse(text)) {
                     ("", _) => Ok(None),
-                    (_, None) => Err(format!("holds the unknown word {text:?}")),
+                    (_, None) => Err(format!("has the unknown value {text:?}")),
                     (_, word) => Ok(word),
                 };
                 Self::parsed(array, parse)

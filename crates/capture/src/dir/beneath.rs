@@ -1,4 +1,4 @@
-//! Opening a directory below another one, within it and without links.
+//! Opening a directory below another one, without leaving it and without links.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
@@ -10,13 +10,13 @@ use rustix::io::Errno;
 pub(super) fn beneath(from: BorrowedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC;
     match openat2(from, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
-        // The analyzer also runs where there is no such call: before Linux 5.6, and in sandboxes that do not know it.
+        // The analyzer also runs without this system call: before Linux 5.6, and in sandboxes that do not know it.
         Err(Errno::NOSYS | Errno::PERM) => step_by_step(from, path, flags),
         opened => opened,
     }
 }
 
-/// Likewise, a directory at a time: no step leads through a link, and none upwards.
+/// Does the same one component at a time: no step follows a link, and none goes upwards.
 pub(super) fn step_by_step(from: BorrowedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let mut steps = path.components();
     let last = steps.next_back().ok_or(Errno::NOENT)?;

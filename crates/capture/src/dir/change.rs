@@ -1,4 +1,4 @@
-//! What is made, renamed and removed in a directory.
+//! Creating, renaming and removing in a directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,7 +14,7 @@ use super::{Dir, FILE_MODE, FOLDER_MODE, Id};
 use crate::error::{Error, Result};
 
 impl Dir {
-    /// Makes a directory at `path`, where there is nothing, with mode `mode`, and those above it that are missing.
+    /// Creates a directory at `path`, which must not exist, with mode `mode`, and its missing parents.
     pub fn create(path: &Path, mode: u32) -> Result<Dir> {
         let (above, missing) = Dir::open_above(path)?;
         if missing.is_empty() {
@@ -23,7 +23,7 @@ impl Dir {
         above.make_missing(&missing, mode)
     }
 
-    /// Makes the directories of these names, each in the one before, the first in this one. The last, which has to be new, gets mode `mode`.
+    /// Creates nested directories with these names, the first in this one. The last, which must be new, gets mode `mode`.
     pub(super) fn make_missing(self, names: &[OsString], mode: u32) -> Result<Dir> {
         let Some((last, between)) = names.split_last() else { return Ok(self) };
         let mut directory = self;
@@ -35,13 +35,13 @@ impl Dir {
         Ok(directory.sub(last))
     }
 
-    /// Makes a new file in the place of what an earlier writer may have left there under the same name, and of nothing that this leads to.
+    /// Creates a new file. A file left by an earlier writer under the same name is replaced; a link is not followed.
     pub fn create_file(&self, name: impl AsRef<OsStr>) -> Result<File> {
         self.create_file_for(name.as_ref(), name.as_ref())
     }
 
-    /// Likewise a file that is called `name` until it is whole, and gets the name `wanted` then: of which errors speak, since nobody asked for
-    /// the other.
+    /// Creates a file called `name` until it is complete, and to be renamed to `wanted` then. Errors quote `wanted`, because
+    /// the user did not request the temporary name.
     pub fn create_file_for(&self, name: impl AsRef<OsStr>, wanted: impl AsRef<OsStr>) -> Result<File> {
         let name = name.as_ref();
         self.within(name)?;
@@ -60,18 +60,19 @@ impl Dir {
         Ok(file.into())
     }
 
-    /// The log of what is made in it, while something at `path` is.
+    /// Locks the log of what is created in the directory, for the creation of something at `path`.
     pub(super) fn note(&self, path: &Path) -> Result<Noting<'_>> {
         Log::note(self.root.log.get(), path)
     }
 
-    /// Names the file `from` `to`, in the place of what is called so.
+    /// Renames the file `from` to `to`, replacing an existing file.
     pub fn rename(&self, from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<()> {
         let path = self.within(to.as_ref())?;
         self.rename_noted(&mut self.note(&path)?, from.as_ref(), to.as_ref())
     }
 
-    /// Likewise each of several, none unless each can be named so, after which all that was made is kept. No signal ends the program in between.
+    /// Renames several files, or none unless each can be renamed, and then keeps everything that was created. No signal ends
+    /// the program in between.
     pub fn rename_all<N: AsRef<OsStr>>(&self, names: &[(N, N)]) -> Result<()> {
         let mut noting = self.note(&self.path)?;
         for (_, to) in names {
@@ -96,12 +97,12 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes the file, or link, `name`. That there is none is no error.
+    /// Removes the file or link `name`. A missing one is not an error.
     pub fn remove(&self, name: impl AsRef<OsStr>) -> Result<()> {
         self.unlink(name.as_ref(), AtFlags::empty())
     }
 
-    /// Removes the directory `name`, which has to be empty. That there is none is no error.
+    /// Removes the directory `name`, which must be empty. A missing one is not an error.
     pub fn remove_dir(&self, name: impl AsRef<OsStr>) -> Result<()> {
         self.unlink(name.as_ref(), AtFlags::REMOVEDIR)
     }
@@ -118,7 +119,7 @@ impl Dir {
         }
     }
 
-    /// Removes the directory itself, which has to be empty and to be below the one that was opened.
+    /// Removes the directory itself, which must be empty and below the one that was opened.
     pub fn remove_itself(&self) -> Result<()> {
         let (Some(above), Some(name)) = (self.below.parent(), self.below.file_name()) else {
             return Err(Error::io(&self.path, "remove", ErrorKind::InvalidInput.into()));
@@ -128,7 +129,7 @@ impl Dir {
         Dir { root, below: above.to_owned(), path, kept: None, inside: Arc::default() }.remove_dir(name)
     }
 
-    /// Makes the directory `name`, with mode `mode`; nothing may be there yet.
+    /// Creates the directory `name` with mode `mode`; nothing with this name may exist.
     pub fn make_dir(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
         let name = name.as_ref();
         let path = self.within(name)?;
@@ -143,7 +144,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Likewise, unless there is something. Whether that is a directory whoever uses it is told.
+    /// Creates the directory `name` unless something with this name exists. Whether that is a directory is checked at its use.
     pub fn make_dir_unless_there(&self, name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
         match self.make_dir(name, mode) {
             Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -151,7 +152,7 @@ impl Dir {
         }
     }
 
-    /// Makes renames in it durable.
+    /// Makes renames in the directory durable.
     pub fn sync(&self) -> Result<()> {
         let handle = self.enter(OFlags::RDONLY)?;
         rustix::fs::fsync(handle).map_err(|e| Error::io(&self.path, "sync", e.into()))

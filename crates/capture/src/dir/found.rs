@@ -1,23 +1,23 @@
-//! What is found under a name.
+//! Directory entries and their identity.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat};
 
-/// What tells a directory from all others: its file system, and its number there.
+/// Identity of a directory: its file system and its inode number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id {
-    /// The file system's device number, as stat(2) has it.
+    /// Device number of the file system, as in stat(2).
     pub dev: u64,
-    /// The inode number.
+    /// Inode number.
     pub ino: u64,
 }
 
-/// What there is under a name.
+/// Type, size and owner of a directory entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
     kind: FileType,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
     owner: (u32, u32),
 }
@@ -38,7 +38,7 @@ impl Found {
         self.kind == FileType::Directory
     }
 
-    /// Its user and its group.
+    /// Returns its user and group.
     pub fn owner(&self) -> (u32, u32) {
         self.owner
     }

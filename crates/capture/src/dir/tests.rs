@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use super::beneath::step_by_step;
 use super::*;
 
-/// A capture with a folder `block` in a place, and beside it what is not to be touched.
+/// A capture with a folder `block`, and beside it files that must not be touched.
 fn place() -> (tempfile::TempDir, Dir) {
     let place = tempfile::tempdir().expect("a temporary directory");
     for folder in ["run/block", "elsewhere/block"] {
@@ -22,7 +22,7 @@ fn text(mut file: File) -> String {
     text
 }
 
-/// Everything that can be done in a folder, and what is said of it.
+/// All operations in a folder, and their results.
 fn all(folder: &Dir) -> Vec<(&'static str, Result<()>)> {
     vec![
         ("open", folder.open_file("part").map(drop)),
@@ -54,13 +54,16 @@ fn no_link_is_followed_wherever_it_is_below_the_directory() {
     for folder in [directory.sub("block"), directory.sub("segment-000002").sub("block")] {
         for (what, outcome) in all(&folder) {
             let error = outcome.expect_err(what).to_string();
-            assert!(error.ends_with("/block: is a link or no directory, expected a directory"), "{what}: {error}");
+            assert!(
+                error.ends_with("/block: is a symbolic link or not a directory, expected a directory"),
+                "{what}: {error}"
+            );
         }
         assert!(!folder.is_there());
     }
     assert_eq!(fs::read_to_string(at("elsewhere/block/part")).expect("still there"), "kept");
     assert_eq!(fs::read_dir(at("elsewhere/block")).expect("there").count(), 1);
-    // The way to it is the user's own affair.
+    // The path to it is the user's responsibility.
     symlink("run", at("link")).expect("room");
     assert!(Dir::open(&at("link")).expect("a directory").open_or_create("file").is_ok());
 }
@@ -77,15 +80,15 @@ fn a_folder_that_is_kept_has_to_be_the_same_and_where_it_was() {
     fs::create_dir(at("run/block")).expect("room");
     for (what, outcome) in all(&block) {
         let error = outcome.expect_err(what).to_string();
-        assert!(error.contains("/run/block: is another directory than it was, expected"), "{what}: {error}");
+        assert!(error.contains("/run/block: is another directory than at the start, expected"), "{what}: {error}");
     }
     assert_eq!(fs::read_dir(at("run/block")).expect("there").count(), 0);
-    // Not kept, it is whichever is there.
+    // Not pinned, it is whichever directory exists.
     assert!(directory.sub("block").create_file("part").is_ok());
     fs::remove_dir_all(at("run/block")).expect("there");
     fs::rename(at("away"), at("run/block")).expect("there");
     assert_eq!(text(block.open_file("part").expect("again where it was")), "rows");
-    // Likewise where it is the directory that the user named that has moved.
+    // The same if the directory that the user named has moved.
     fs::rename(at("run"), at("elsewhere/run")).expect("there");
     assert!(block.open_file("part").is_err() && kept.open_or_create("file").is_err());
     fs::rename(at("elsewhere/run"), at("run")).expect("there");
@@ -135,9 +138,9 @@ fn what_is_elsewhere_too_is_read_and_not_written_to() {
     for opened in [directory.open_to_write("part"), directory.open_to_append("part"), directory.open_or_create("part")]
     {
         let error = opened.expect_err("refused").to_string();
-        assert!(error.ends_with("part: has other names (hard links), expected a file that is nowhere else"), "{error}");
+        assert!(error.ends_with("part: has other hard links, expected a file with one"), "{error}");
     }
-    // A new one takes its place here, and only here.
+    // A new file replaces it here, and only here.
     directory.create_file("part").expect("room").write_all(b"new").expect("room");
     assert_eq!(fs::read_to_string(place.path().join("elsewhere/block/part")).expect("there"), "kept");
 }
@@ -163,7 +166,7 @@ fn missing_directories_are_made_from_the_lowest_one_that_is_there() {
     assert!(Dir::create(&at("run/a/b"), 0o700).is_err(), "it is there");
     made.remove_itself().expect("empty");
     assert!(at("run/a").exists() && !at("run/a/b").exists());
-    // A link that leads nowhere is something, too.
+    // A dangling link also counts as existing.
     symlink(at("elsewhere/new"), at("run/link")).expect("room");
     assert!(Dir::create(&at("run/link"), 0o700).is_err() && Dir::create(&at("run/link/b"), 0o700).is_err());
     assert!(!at("elsewhere/new").exists());
@@ -190,7 +193,7 @@ fn without_openat2_it_is_the_same_step_by_step() {
     }
 }
 
-/// Names of all that is below a directory.
+/// Names of everything below a directory.
 fn names_below(path: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(path).expect("a directory") {
@@ -222,11 +225,11 @@ fn what_was_made_and_not_kept_is_taken_away_and_nothing_else() {
         let error = directory.create_file("late").expect_err("it is over").to_string();
         assert!(error.ends_with("late: not created: the command has already failed"), "{error}");
     }
-    // What somebody else has put there, and what has replaced something, stays.
+    // Files of somebody else, and files that replaced others, stay.
     let (directory, undo) = Dir::begin(&at("run"), 0o700).expect("there");
     directory.make_dir("folder", 0o700).and_then(|()| directory.create_file("mine").map(drop)).expect("room");
     fs::write(at("run/folder/theirs"), "").expect("room");
-    // Made while the other is there: a file system may give the number of one that is gone to the next.
+    // Created while the other exists: a file system may reuse the inode number of a removed file.
     fs::write(at("run/other"), "theirs").and_then(|()| fs::rename(at("run/other"), at("run/mine"))).expect("room");
     directory.open_or_create("old").expect("there");
     directory.create_file(".old.tmp").and_then(|_| directory.rename(".old.tmp", "old")).expect("room");

@@ -1,8 +1,8 @@
-//! What a command makes, so that it can be taken away again: a command that fails, or that a signal ends, leaves what was there before and nothing
-//! else.
+//! Removal of what a command created: a command that fails, or that a signal ends, leaves only what existed before.
 //!
-//! A log belongs to the directory that a user named ([`Dir::begin`]). Whatever is made in it, or below it, is noted while the log is locked, together
-//! with the system call that makes it: who takes it all away has the lock, so nothing is made meanwhile, and nothing afterwards.
+//! A log belongs to the directory that a user named ([`Dir::begin`]). Everything created in it, or below it, is logged while the
+//! log is locked, together with the system call that creates it. The removal holds the lock, so nothing is created during it or
+//! afterwards.
 
 use std::ffi::{OsStr, OsString};
 use std::mem;
@@ -17,29 +17,29 @@ use super::beneath::beneath;
 use super::{Dir, Id, Root};
 use crate::error::{Error, Result};
 
-/// A file or directory that was made.
+/// File or directory that was created.
 #[derive(Debug)]
 struct Made {
-    /// Where, below the root.
+    /// Folder, relative to the root.
     folder: PathBuf,
     name: OsString,
-    /// Which one: another that has its name by now is somebody else's.
+    /// Identity: another file that has its name by now belongs to somebody else.
     id: Id,
     is_dir: bool,
 }
 
-/// What was made below a root, in order.
+/// Log of what was created below a root, in order.
 #[derive(Debug, Default)]
 pub(super) struct Log(Mutex<State>);
 
 #[derive(Debug)]
 enum State {
     Noting(Vec<Made>),
-    /// All of it stays, and so does what is made from now on.
+    /// Everything stays, and so does what is created from now on.
     Kept,
-    /// All of it was taken away, because the command failed.
+    /// Everything was removed, because the command failed.
     Undone,
-    /// Likewise, because the program ends.
+    /// Everything was removed, because the program ends.
     Ending,
 }
 
@@ -49,12 +49,12 @@ impl Default for State {
     }
 }
 
-/// The log, locked. It notes what is made until this is dropped.
+/// Locked log. It records creations until dropped.
 #[derive(Debug, Default)]
 pub(super) struct Noting<'a>(Option<MutexGuard<'a, State>>);
 
 impl Noting<'_> {
-    /// Whether what is made is noted.
+    /// Whether creations are recorded.
     pub(super) fn is_on(&self) -> bool {
         self.0.as_ref().is_some_and(|state| matches!(**state, State::Noting(_)))
     }
@@ -66,14 +66,15 @@ impl Noting<'_> {
         }
     }
 
-    /// `name` was made in `folder`.
+    /// Records that `name` was created in `folder`.
     pub(super) fn add(&mut self, folder: &Path, name: &OsStr, id: Id, is_dir: bool) {
         let Some(all) = self.made() else { return };
         all.retain(|made| !made.is_at(folder, name));
         all.push(Made { folder: folder.to_owned(), name: name.to_owned(), id, is_dir });
     }
 
-    /// What is called `from` in `folder` is called `to`. What was called so and was there before cannot be had back: the new one stays.
+    /// Records that `from` in `folder` was renamed to `to`. A file that existed before and was replaced cannot be restored: the new
+    /// one stays.
     pub(super) fn rename(&mut self, folder: &Path, from: &OsStr, to: &OsStr, replaces: bool) {
         let Some(all) = self.made() else { return };
         let stays = replaces && !all.iter().any(|made| made.is_at(folder, to));
@@ -82,12 +83,12 @@ impl Noting<'_> {
         all.iter_mut().filter(|made| made.is_at(folder, from)).for_each(|made| made.name = to.to_owned());
     }
 
-    /// All that was made stays.
+    /// Keeps everything that was created.
     pub(super) fn keep(&mut self) {
         self.0.as_deref_mut().into_iter().for_each(|state| *state = State::Kept);
     }
 
-    /// `name` in `folder` is gone.
+    /// Records that `name` in `folder` was removed.
     pub(super) fn remove(&mut self, folder: &Path, name: &OsStr) {
         self.made().into_iter().for_each(|all| all.retain(|made| !made.is_at(folder, name)));
     }
@@ -104,7 +105,7 @@ impl Log {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Locks it for something that is made at `path`.
+    /// Locks the log for a creation at `path`.
     pub(super) fn note<'a>(log: Option<&'a Log>, path: &Path) -> Result<Noting<'a>> {
         let Some(log) = log else { return Ok(Noting(None)) };
         let state = log.lock();
@@ -122,19 +123,19 @@ impl Log {
     }
 }
 
-/// The program ends; whoever waits here does nothing more.
+/// Blocks forever, because the program ends.
 fn wait_for_the_end() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// Takes away what is made in a directory, when it is dropped: the directory too, where that was made.
+/// Removes what is created in a directory when dropped, including the directory itself if it was created.
 #[derive(Debug)]
-#[must_use = "what is made is taken away at once"]
+#[must_use = "dropping it removes what was created"]
 pub struct Undo(Arc<Root>);
 
-/// All logs that something may be taken away of.
+/// All logs with something that may have to be removed.
 static ALL: Mutex<Vec<Weak<Root>>> = Mutex::new(Vec::new());
 
 fn all() -> MutexGuard<'static, Vec<Weak<Root>>> {
@@ -149,9 +150,9 @@ impl Undo {
         Undo(Arc::clone(root))
     }
 
-    /// The command has come to its end: what was made stays.
+    /// Keeps what was created: the command has completed.
     pub fn keep(&self) {
-        // Where it was taken away already nothing can be kept.
+        // After a removal nothing can be kept.
         if let Ok(mut noting) = Log::note(self.0.log.get(), &self.0.path) {
             noting.keep();
         }
@@ -165,7 +166,7 @@ impl Drop for Undo {
 }
 
 impl Root {
-    /// Takes away what was made, the last first. Whatever made the command fail may also stop this.
+    /// Removes what was created, the last first. The cause of the command's failure may also stop the removal.
     fn undo(&self, then: State) {
         let Some(log) = self.log.get() else { return };
         let mut state = log.lock();
@@ -185,32 +186,32 @@ impl Root {
     }
 }
 
-/// Takes away all that can be, because the program ends. Whoever wants to make something from now on waits for that.
+/// Removes everything that can be removed, because the program ends. Later creations block until then.
 pub(crate) fn undo_all() {
     let all = all();
-    // One that was begun later may have made something in what an earlier one made.
+    // A later one may have created something in a directory of an earlier one.
     all.iter().rev().filter_map(Weak::upgrade).for_each(|root| root.undo(State::Ending));
-    // Nobody begins anything any more.
+    // No new log is started from now on.
     mem::forget(all);
 }
 
 impl Dir {
-    /// The directory at `path`, as a user named it, which is made with mode `mode` where there is none, as are those above it that are missing.
-    /// Until it is kept, all of that is to be taken away again, and so is what is made in it.
+    /// Opens the directory at `path`, as a user named it, and creates it with mode `mode`, including missing parents, if it does
+    /// not exist. Until it is kept, all of these, and everything created in it, are to be removed again.
     pub fn begin(path: &Path, mode: u32) -> Result<(Dir, Undo)> {
         let (above, missing) = Dir::open_above(path)?;
         let undo = above.undoable();
         Ok((above.make_missing(&missing, mode)?, undo))
     }
 
-    /// As [`Dir::around`]; what is made there is to be taken away again until it is kept.
+    /// As [`Dir::around`]; everything created there is to be removed again until it is kept.
     pub fn begin_around(path: &Path) -> Result<(Dir, String, Undo)> {
         let (directory, name) = Dir::around(path)?;
         let undo = directory.undoable();
         Ok((directory, name, undo))
     }
 
-    /// Has noted what is made from now on below the directory that was opened.
+    /// Logs what is created from now on below the directory that was opened.
     pub fn undoable(&self) -> Undo {
         self.root.log.get_or_init(Log::default);
         Undo::new(&self.root)

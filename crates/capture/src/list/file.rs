@@ -1,4 +1,4 @@
-//! Appending to a list.
+//! Appending to a list of parts.
 
 use std::io::Write;
 
@@ -7,28 +7,28 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// A list that is appended to. Nobody else writes to it: whoever does holds the capture's lock.
+/// List that is appended to. There is no other writer: this one holds the capture's lock.
 #[derive(Debug)]
 pub struct ListFile {
     directory: Dir,
-    /// Where the last line ends that is known to be whole.
+    /// End of the last line that is known to be complete.
     bytes: u64,
 }
 
 impl ListFile {
-    /// Begins the list of the capture in `directory`.
+    /// Creates the list of the capture in `directory`.
     pub fn create(directory: &Dir) -> Result<ListFile> {
         files::replace(directory, FILE_NAME, |_| Ok(()))?;
         Ok(ListFile { directory: directory.clone(), bytes: 0 })
     }
 
-    /// Goes on with the list of the capture in `directory`, whose entries are handed to `take`, as by [`read`].
+    /// Opens the list of the capture in `directory` for appending; its entries are passed to `take`, as by [`read`].
     pub fn open(directory: &Dir, take: impl FnMut(Entry) -> std::result::Result<(), String>) -> Result<ListFile> {
         let bytes = read(directory, take)?;
         Ok(ListFile { directory: directory.clone(), bytes })
     }
 
-    /// Its size.
+    /// Returns its size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -45,20 +45,20 @@ impl ListFile {
         for entry in entries {
             write_line(&mut lines, entry).map_err(|e| Error::io(&path, "write", e))?;
         }
-        // By its name each time: what was put in its place, or removed, is noticed.
+        // Opened by name each time, so that a replacement or removal is detected.
         let mut file = self.directory.open_to_append(FILE_NAME)?;
         let found = file.metadata().map_err(|e| Error::io(&path, "stat", e))?.len();
         if found < self.bytes {
-            let what = format!("has {found} bytes, expected {}: it was cut or changed", self.bytes);
+            let what = format!("has {found} bytes, expected {}: truncated or modified", self.bytes);
             return Err(Error::Schema { path, what });
         }
         if found > self.bytes {
-            // What a crash left, or an append that failed: half a line, or lines of which nobody knows whether they are durable.
-            file.set_len(self.bytes).map_err(|e| Error::io(&path, "cut off the end of", e))?;
+            // Left by a crash, or by a failed append: half a line, or lines of unknown durability.
+            file.set_len(self.bytes).map_err(|e| Error::io(&path, "truncate", e))?;
         }
         let written = file.write_all(&lines).and_then(|()| file.sync_data());
         written.map_err(|e| {
-            // Else readers see to it that half a line is none.
+            // If this fails, readers ignore half a line.
             let _ = file.set_len(self.bytes);
             Error::io(&path, "append to", e)
         })?;
@@ -66,13 +66,13 @@ impl ListFile {
         Ok(())
     }
 
-    /// Writes the list anew, without the lines of parts that were removed: with what they come to, with those of the parts that
-    /// are in `list`, and with `more`. `list` is what the lines come to now. After an error the list is as it was.
+    /// Rewrites the list without the lines of removed parts: their sums, the lines of the parts in `list`, and `more`. `list`
+    /// must equal the current lines. After an error the list is unchanged.
     pub fn rewrite(&mut self, list: &PartList, more: &[Entry]) -> Result<()> {
         self.rewrite_with(list, &[], more)
     }
 
-    /// Likewise, where some parts of the list have been replaced by `replaced`.
+    /// Does the same where some parts of the list were replaced by `replaced`.
     pub fn rewrite_with(&mut self, list: &PartList, replaced: &[Part], more: &[Entry]) -> Result<()> {
         let path = self.directory.path().join(FILE_NAME);
         let (mut bytes, mut copied) = (0, 0);
@@ -99,8 +99,7 @@ impl ListFile {
             })?;
             outcome?;
             if copied != list.len() {
-                let what =
-                    format!("lists {copied} of the parts that are there, expected {}: it was changed", list.len());
+                let what = format!("lists {copied} of the existing parts, expected {}: modified", list.len());
                 return Err(Error::Schema { path: path.clone(), what });
             }
             more.iter().try_for_each(write)
@@ -110,7 +109,7 @@ impl ListFile {
     }
 }
 
-/// Writes the line of `entry`. Its length.
+/// Writes the line of `entry` and returns its length.
 fn write_line(to: &mut (impl Write + ?Sized), entry: &Entry) -> std::io::Result<u64> {
     let mut line = serde_json::to_vec(entry)?;
     line.push(b'\n');

@@ -1,4 +1,4 @@
-//! What the lines of a list come to: the parts that are there, and sums of those that were removed.
+//! Result of the lines of a list: the existing parts, and sums of the removed ones.
 
 use std::collections::BTreeMap;
 
@@ -8,26 +8,26 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::part::PartName;
 
-/// What is kept in memory of a part that is there.
+/// In-memory data of an existing part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Size on disk.
+    /// Size on disk in bytes.
     pub bytes: u64,
-    /// Its size once it is replaced, where that was begun: it has either.
+    /// Size in bytes after a replacement that was begun: the part has either size.
     pub replaced_bytes: Option<u64>,
-    /// Greatest `ts_ns`; none in an empty part.
+    /// Maximum `ts_ns`; none in an empty part.
     pub last_ts_ns: Option<i64>,
 }
 
-/// The parts of a capture. Some tens of bytes for each that is there, and nothing for one that was removed.
+/// Parts of a capture. An existing part takes some tens of bytes, a removed one nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartList {
     tables: BTreeMap<TableId, TableParts>,
 }
 
-/// Those of a table.
+/// Parts of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct TableParts {
     kept: BTreeMap<u32, Kept>,
@@ -35,7 +35,7 @@ struct TableParts {
     removed: Sum,
 }
 
-/// What was removed of a table.
+/// Sums of the removed parts of a table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     parts: u64,
@@ -45,7 +45,7 @@ struct Sum {
 }
 
 impl Sum {
-    /// Adds `other`. A list may claim anything: sums stop at the greatest value.
+    /// Adds `other`. A list may claim anything: sums saturate.
     fn add(&mut self, other: Sum) {
         self.parts = self.parts.saturating_add(other.parts);
         self.rows = self.rows.saturating_add(other.rows);
@@ -62,7 +62,7 @@ impl PartList {
         Ok(list)
     }
 
-    /// Takes the next entry, or says what is wrong with it.
+    /// Applies the next entry, or returns an error text.
     pub fn take(&mut self, entry: Entry) -> std::result::Result<(), String> {
         match entry {
             Entry::Finished(part) => self.add(&part),
@@ -72,12 +72,15 @@ impl PartList {
                         kept.replaced_bytes = Some(part.bytes);
                         Ok(())
                     }
-                    _ => Err(format!("{} is replaced, expected a part that is there and has as many rows", part.name)),
+                    _ => Err(format!(
+                        "{} is replaced, expected an existing part with the same number of rows",
+                        part.name
+                    )),
                 }
             }
             Entry::Removed(name) => match self.remove(name) {
                 Some(_) => Ok(()),
-                None => Err(format!("{name} was removed, expected a part that is there")),
+                None => Err(format!("{name} was removed, expected an existing part")),
             },
             Entry::RemovedSum(Removed { table, parts, rows, bytes, last_ts_ns }) => {
                 let table = self.tables.entry(table).or_default();
@@ -91,14 +94,14 @@ impl PartList {
         let Part { name, rows, bytes, last_ts_ns, .. } = *part;
         let table = self.tables.entry(name.table).or_default();
         if table.kept.contains_key(&name.number) {
-            return Err(format!("{name} was finished, expected a part that is not there yet"));
+            return Err(format!("{name} was finished, expected a new part"));
         }
         table.kept.insert(name.number, Kept { rows, bytes, replaced_bytes: None, last_ts_ns });
         table.kept_bytes = table.kept_bytes.saturating_add(bytes);
         Ok(())
     }
 
-    /// Takes a part off, and adds it to what was removed; none where it is not there.
+    /// Removes a part, and adds it to the removed sums; `None` if it does not exist.
     pub fn remove(&mut self, name: PartName) -> Option<Kept> {
         let table = self.tables.get_mut(&name.table)?;
         let part = table.kept.remove(&name.number)?;
@@ -108,34 +111,34 @@ impl PartList {
         Some(part)
     }
 
-    /// The part of this name.
+    /// Returns the part with this name.
     pub fn get(&self, name: PartName) -> Option<&Kept> {
         self.tables.get(&name.table)?.kept.get(&name.number)
     }
 
-    /// The parts that are there, by table and number.
+    /// Iterates over the existing parts, by table and number.
     pub fn parts(&self) -> impl Iterator<Item = (PartName, &Kept)> {
         self.tables.iter().flat_map(|(table, parts)| {
             parts.kept.iter().map(|(number, part)| (PartName { table: *table, number: *number }, part))
         })
     }
 
-    /// How many there are.
+    /// Returns the number of existing parts.
     pub fn len(&self) -> u64 {
         self.tables.values().map(|table| table.kept.len() as u64).sum()
     }
 
-    /// Whether there is none.
+    /// Whether there are no parts.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What they take on the disk.
+    /// Returns the size of the existing parts on the disk, in bytes.
     pub fn bytes(&self) -> u64 {
         self.tables.values().fold(0, |sum, table| sum.saturating_add(table.kept_bytes))
     }
 
-    /// By table: what was removed.
+    /// Iterates over the removed sums, by table.
     pub fn removed(&self) -> impl Iterator<Item = Removed> {
         let some = self.tables.iter().filter(|(_, parts)| parts.removed.parts > 0);
         some.map(|(table, TableParts { removed: Sum { parts, rows, bytes, last_ts_ns }, .. })| Removed {
@@ -147,20 +150,20 @@ impl PartList {
         })
     }
 
-    /// Until when rows of events may be missing, because the parts that had them were removed. What is after that is there.
+    /// Returns the time up to which rows of events may be missing because their parts were removed. Later rows are complete.
     pub fn removed_until_ns(&self) -> Option<i64> {
         let events = self.tables.iter().filter(|(table, _)| !table.is_reference());
         events.filter_map(|(_, parts)| parts.removed.last_ts_ns).max()
     }
 
-    /// The greatest `ts_ns` of all parts that are there.
+    /// Returns the maximum `ts_ns` of all existing parts.
     pub fn last_ts_ns(&self) -> Option<i64> {
         self.parts().filter_map(|(_, part)| part.last_ts_ns).max()
     }
 
-    /// The part to go first where the capture is to become smaller: the oldest one of events, unless the tables that they refer
-    /// to have come to make more than `most_reference_bytes`. Of a table that is the first one, since a part is finished before
-    /// the next one is begun; of several tables the one whose last row is oldest.
+    /// Returns the part to remove first when the capture must become smaller: the oldest one of events, unless the tables that
+    /// they refer to take more than `most_reference_bytes`. Within a table this is the first part, since a part is finished
+    /// before the next one is begun; among tables, the one with the oldest last row.
     pub fn oldest(&self, most_reference_bytes: u64) -> Option<PartName> {
         let references = self.tables.iter().filter(|(table, _)| table.is_reference());
         let too_many =

@@ -79,7 +79,7 @@ fn the_oldest_events_go_first_and_names_stay_while_they_are_few() {
     assert_eq!((list.removed_until_ns(), list.bytes()), (Some(7), 50));
     let syscall = Removed { table: TableId::Syscall, parts: 2, rows: 20, bytes: 130, last_ts_ns: Some(5) };
     assert_eq!(list.removed().next(), Some(syscall));
-    // More than they may be: now they go.
+    // Above the limit, references are removed.
     assert_eq!(list.oldest(49), Some(name(TableId::Process, 1)));
     list.remove(name(TableId::Process, 1)).expect("there");
     assert_eq!(list.removed_until_ns(), Some(7), "an event lacks nothing but a name");
@@ -123,16 +123,16 @@ fn a_line_that_is_none_is_named_with_its_number_and_what_was_expected() {
     assert_eq!(told(r#"{"finished":{"table":"block"}}"#), "parts.jsonl:2: missing field `file`");
     let sum = r#"{"removed_sum":{"table":"blocks","parts":1,"rows":7,"bytes":9404,"last_ts_ns":9}}"#;
     assert!(
-        told(sum).starts_with("parts.jsonl:2: \"blocks\" is no table, expected one of syscall, vfs"),
+        told(sum).starts_with("parts.jsonl:2: unknown table \"blocks\", expected one of syscall, vfs"),
         "{}",
         told(sum)
     );
     let other = second.replace("\"table\":\"block\"", "\"table\":\"vfs\"");
-    let what = r#""block/part-000002.parquet" is no part of table "vfs", expected one of the same table"#;
+    let what = r#""block/part-000002.parquet" is not in table "vfs", expected a part of this table"#;
     assert_eq!(told(&other), format!("parts.jsonl:2: {what}"));
-    let twice = "block/part-000001.parquet was finished, expected a part that is not there yet";
+    let twice = "block/part-000001.parquet was finished, expected a new part";
     assert_eq!(told(whole.lines().next().expect("a line")), format!("parts.jsonl:2: {twice}"));
-    let absent = "block/part-000003.parquet was removed, expected a part that is there";
+    let absent = "block/part-000003.parquet was removed, expected an existing part";
     assert_eq!(told(r#"{"removed":"block/part-000003.parquet"}"#), format!("parts.jsonl:2: {absent}"));
     assert_eq!(
         told(&"x".repeat(1 << 20)),
@@ -153,7 +153,7 @@ fn what_was_removed_stays_in_sums_when_its_lines_go() {
     expected.take(finished(20)).expect("new");
     assert_eq!(PartList::read(&dir(place.path())).expect("a list"), expected);
     insta::assert_snapshot!(text(place.path()).lines().next().expect("sums"), @r#"{"removed_sum":{"table":"block","parts":6,"rows":60,"bytes":21,"last_ts_ns":6}}"#);
-    // As long as it is told to be, and with the times that are not in memory.
+    // The reported size is exact, and the times that are not in memory are kept.
     assert_eq!(file.bytes(), text(place.path()).len() as u64);
     assert_eq!(text(place.path()).matches("\"first_ts_ns\":6").count(), 1);
     file.append(&[finished(21), Entry::Removed(name(TableId::Block, 7))]).expect("room");
@@ -165,7 +165,7 @@ fn what_was_removed_stays_in_sums_when_its_lines_go() {
 fn an_append_that_failed_half_way_leaves_a_list_and_is_made_up_for() {
     let entries = [finished(2), finished(3)];
     let second = serde_json::to_string(&finished(2)).expect("a line");
-    // Half a line; a whole one, of which nobody knows whether it is durable, and half of the next.
+    // Half a line; a complete one of unknown durability, and half of the next.
     for left in [second[..9].to_owned(), second + "\n{\"finished\""] {
         let (place, mut file) = listed(&[finished(1)]);
         let (path, away) = (place.path().join(FILE_NAME), place.path().join("away"));
@@ -187,7 +187,7 @@ fn what_is_not_the_list_that_was_written_is_not_written_to() {
     let path = place.path().join(FILE_NAME);
     fs::write(&path, "").expect("room");
     let error = file.append(&[finished(2)]).expect_err("another list").to_string();
-    assert!(error.ends_with("has 0 bytes, expected 117: it was cut or changed"), "{error}");
+    assert!(error.ends_with("has 0 bytes, expected 117: truncated or modified"), "{error}");
     let other = place.path().join("other");
     fs::write(&other, "mine").expect("room");
     fs::remove_file(&path).expect("there");
@@ -197,16 +197,16 @@ fn what_is_not_the_list_that_was_written_is_not_written_to() {
     assert_eq!(fs::read_to_string(&other).expect("there"), "mine");
 }
 
-/// What happens to a list.
+/// Event in the life of a list.
 #[derive(Debug, Clone)]
 enum Event {
     /// Parts of some tables are finished.
     Round(Vec<(usize, i64)>),
-    /// The oldest goes.
+    /// The oldest part is removed.
     Remove,
     /// A crash leaves the first bytes of the next line.
     Crash(usize),
-    /// The lines of what was removed go.
+    /// The lines of removed parts are dropped.
     Shorten,
 }
 
@@ -224,7 +224,7 @@ proptest! {
     // Each of some twenty events is synced.
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// The list against a plain account of parts that are there and parts that are gone.
+    /// Compares the list with a plain record of existing and removed parts.
     #[test]
     fn lines_come_to_what_has_happened(events in events()) {
         let tables = [TableId::Syscall, TableId::Block, TableId::File];

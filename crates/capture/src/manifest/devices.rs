@@ -1,54 +1,53 @@
-//! Block devices, and what the kernel counted of each against what is in the capture.
+//! Block devices, and the check of the capture against their kernel counters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Amounts;
 
-/// A block device.
+/// Block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Device {
     /// `major << 20 | minor`.
     pub dev: i32,
-    /// Name under /sys/block.
+    /// Name in /sys/block.
     pub name: String,
-    /// Size.
+    /// Size in bytes.
     pub size_bytes: u64,
-    /// Logical block size.
+    /// Logical block size in bytes.
     pub logical_block_bytes: u64,
-    /// Whether the device says it rotates.
+    /// Whether the device reports itself as rotational.
     pub rotational: bool,
-    /// The active I/O scheduler.
+    /// Active I/O scheduler.
     pub scheduler: Option<String>,
     /// Partitions by name and number.
     pub partitions: Vec<Partition>,
-    /// The file behind a loop device.
+    /// Backing file of a loop device.
     pub backing_file: Option<String>,
-    /// The whole disks that it stands on, by name: the members of a dm or md device, the disk that holds the file behind a
-    /// loop device.
+    /// Whole disks below this one, by name: the members of a dm or md device, the disk with the backing file of a loop device.
     pub on: Vec<String>,
-    /// 0 where it stands on no other disk, else one more than the highest of those it stands on; none where what it stands
-    /// on could not be found out.
+    /// Stacking depth: 0 if there is no other disk below, else one more than the maximum of the disks below; none if these
+    /// could not be determined.
     pub level: Option<i32>,
 }
 
-/// A partition of a block device.
+/// Partition of a block device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// `major << 20 | minor`.
     pub dev: i32,
-    /// Name.
+    /// Name of the partition.
     pub name: String,
 }
 
-/// The kernel's counters of a device (`/sys/block/DEV/stat`, kernel doc `Documentation/block/stat.rst`).
+/// Kernel counters of a device (`/sys/block/DEV/stat`, kernel doc `Documentation/block/stat.rst`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCounters {
-    /// Requests of direction read.
+    /// Read requests.
     pub read_ops: u64,
     /// Bytes read.
     pub read_bytes: u64,
-    /// Requests of direction write, empty flushes included.
+    /// Write requests, including empty flushes.
     pub write_ops: u64,
     /// Bytes written.
     pub write_bytes: u64,
@@ -56,12 +55,12 @@ pub struct DeviceCounters {
     pub discard_ops: u64,
     /// Bytes discarded.
     pub discard_bytes: u64,
-    /// Flush commands sent to the device; none where the kernel does not count them.
+    /// Flush commands sent to the device; none if the kernel does not count them.
     pub flush_ops: Option<u64>,
 }
 
 impl DeviceCounters {
-    /// How far the counters moved since `before`.
+    /// Returns the increase of the counters since `before`.
     pub fn since(&self, before: &DeviceCounters) -> DeviceCounters {
         DeviceCounters {
             read_ops: self.read_ops.saturating_sub(before.read_ops),
@@ -74,7 +73,7 @@ impl DeviceCounters {
         }
     }
 
-    /// Whether no count is less than in `before`.
+    /// Whether no counter is less than in `before`.
     pub fn has_reached(&self, before: &DeviceCounters) -> bool {
         before.since(self)
             == DeviceCounters { flush_ops: before.flush_ops.zip(self.flush_ops).map(|_| 0), ..Default::default() }
@@ -93,13 +92,13 @@ impl DeviceCounters {
         }
     }
 
-    /// Whether nothing was counted.
+    /// Whether all counts are zero.
     pub fn is_zero(&self) -> bool {
         *self == DeviceCounters { flush_ops: self.flush_ops.map(|_| 0), ..DeviceCounters::default() }
     }
 
-    /// Whether every count lies between that of `least` and that of `least` and `more` together. Flushes are left out
-    /// where the kernel does not count them.
+    /// Whether every count lies between `least` and `least` plus `more`. Flushes are skipped where the kernel does not count
+    /// them.
     pub fn within(&self, least: &DeviceCounters, more: &DeviceCounters) -> bool {
         let all = |c: &DeviceCounters| {
             [
@@ -118,61 +117,61 @@ impl DeviceCounters {
     }
 }
 
-/// Whether the kernel counts what a device does (`queue/iostats`).
+/// Whether the kernel counts the I/O of a device (`queue/iostats`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Counting {
-    /// All the time.
+    /// Always.
     #[default]
     Always,
-    /// Not at all: its counters are no witness.
+    /// Never: there are no counters to check against.
     Never,
-    /// For a part of the recording: they are one for that part.
+    /// For part of the recording: counters check that part.
     Partly,
 }
 
-/// One device: what the kernel counted against what is in the capture.
+/// Check of one device: kernel counters and captured rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceBook {
-    /// The device's name.
+    /// Name of the device.
     pub device: String,
-    /// How far the kernel's counters moved during the recording.
+    /// Increase of the kernel's counters during the recording.
     pub kernel: DeviceCounters,
-    /// How far they moved while programs were being attached and detached: rows may have any part of that. All zero
-    /// where the device was idle then.
+    /// Increase of the kernel's counters while programs were being attached and detached: rows may contain any part of it. All
+    /// zero if the device was idle then.
     #[serde(default)]
     pub edges: DeviceCounters,
-    /// What rows say: written ones only, and of these the ones that the kernel counts.
+    /// Counts from written rows that the kernel counts as well.
     pub rows: DeviceCounters,
-    /// Whether the kernel counted while it was recorded.
+    /// Whether the kernel counted during the recording.
     #[serde(default)]
     pub counting: Counting,
-    /// What rows say that the kernel does not count. There is nothing to hold them against.
+    /// Counts from rows that the kernel does not count. They are not checked.
     #[serde(default)]
     pub uncounted: DeviceCounters,
-    /// How many flushes the kernel counted that no row tells of, where all bytes agree: a flush has none.
+    /// Number of flushes that the kernel counted and that have no row, where all byte counts agree: a flush has no bytes.
     #[serde(default)]
     pub unseen_flushes: u64,
-    /// Whether the device hands bios on and makes no requests (dm, md, zram). Rows are bios then; what its driver counts, and in which
-    /// pieces, is its own affair, so rows must have the bytes of `kernel` and may have more.
+    /// Whether the device remaps bios and makes no requests (dm, md, zram). Rows are bios then. The driver decides what it
+    /// counts, and in which pieces, so rows must have the bytes of `kernel` and may have more.
     #[serde(default)]
     pub hands_bios_on: bool,
-    /// The recorder's own I/O, left out of the rows.
+    /// I/O of the recorder itself, excluded from the rows.
     pub own: Amounts,
-    /// Whether `kernel <= rows + own <= kernel + edges` in every field, but for `unseen_flushes`.
+    /// Whether `kernel <= rows + own <= kernel + edges` holds in every field, except for `unseen_flushes`.
     pub balanced: bool,
 }
 
 impl DeviceBook {
-    /// How much of what the kernel counted may be what it did at the edges, for rows to be held against it.
+    /// Maximum share of the kernel's counts at the edges for a check of rows.
     pub const NARROW: f64 = 0.01;
 
-    /// Which share of the bytes that the kernel counted in either direction it counted at the edges.
+    /// Returns the share of the counted bytes that was counted at the edges, for the direction with the larger share.
     pub fn edge_share(&self) -> f64 {
         edge_share(&self.kernel, &self.edges)
     }
 
-    /// Whether the edges of a count leave little room.
+    /// Whether the edges of a count are narrow enough for a check.
     pub fn are_narrow(kernel: &DeviceCounters, edges: &DeviceCounters) -> bool {
         edge_share(kernel, edges) <= Self::NARROW
     }

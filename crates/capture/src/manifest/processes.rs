@@ -1,27 +1,27 @@
-//! Processes, and what the kernel counted of each while it was recorded.
+//! Kernel counters of processes during the recording.
 
 use serde::{Deserialize, Serialize};
 
-/// What the kernel counted of the processes that were there at the end.
+/// Kernel counters of the processes that existed at the end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProcessCounters {
-    /// Those of which it counted most.
+    /// Processes with the highest counts.
     pub processes: Vec<ProcessBook>,
-    /// How many more moved something by calls, of which it is not known or not kept how much.
+    /// Number of further processes that transferred bytes by calls; their counts are unknown or not kept.
     pub others: u64,
-    /// Why nothing was read; none where it was.
+    /// Reason why no counters were read; none if they were.
     pub why_not: Option<String>,
 }
 
-/// What the kernel counted of a process: `rchar` and `wchar` of `/proc/PID/io` at the end less those at the start, all of its threads
-/// together. They have what calls moved in any files, sockets and pipes, but for splice, mappings, Linux aio and io_uring
+/// Kernel counters of a process: increase of `rchar` and `wchar` of `/proc/PID/io` from start to end, over all of its threads.
+/// They include transfers by calls on any files, sockets and pipes, but not splice, mappings, Linux aio and io_uring
 /// (`add_rchar()` and `add_wchar()` in fs/read_write.c).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessBook {
-    /// Process (thread group) id.
+    /// Process (thread group) ID.
     pub pid: i32,
-    /// When it started, as the table `process` has it.
+    /// Start time, as in table `process`.
     pub start_ns: i64,
     /// Bytes read.
     pub read_bytes: u64,

@@ -1,4 +1,4 @@
-//! How pages are compressed: with zstd by the recorder, with what they have as the default by programs that write parts anew.
+//! Compression of pages: zstd by the recorder, their default codec by programs that rewrite parts.
 
 use std::cell::RefCell;
 
@@ -13,17 +13,18 @@ thread_local! {
     static UNPACKER: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
-/// Whether pages that are compressed so can be read. Decoders of others set aside whatever a page comes to, and look at what it says afterwards (gzip).
+/// Whether pages with this compression can be read. Decoders of other codecs (gzip) allocate without limit, and check the
+/// declared size afterwards.
 pub(super) fn is_known(compression: Compression) -> bool {
     matches!(compression, Compression::SNAPPY) || is_recorders(compression)
 }
 
-/// Whether the recorder compresses so.
+/// Whether the recorder uses this compression.
 pub(super) fn is_recorders(compression: Compression) -> bool {
     matches!(compression, Compression::UNCOMPRESSED | Compression::ZSTD(_))
 }
 
-/// What a page comes to, which says how much that is: no more is set aside.
+/// Decompresses a page. Its header declares the size, and no more is allocated.
 pub(super) fn decompressed(packed: &[u8], header: &PageHeader, compression: Compression) -> Result<Vec<u8>> {
     let size = usize::try_from(header.uncompressed_bytes)?;
     let bytes = match compression {

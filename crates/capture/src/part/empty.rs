@@ -1,4 +1,4 @@
-//! Parts without rows, so that every table of a capture can be queried: a glob that matches nothing is an error in most readers.
+//! Empty parts, so that every table of a capture can be queried: most readers fail on a glob without matches.
 
 use super::{finished, torn};
 use crate::TableId;
@@ -11,8 +11,8 @@ pub fn is_without_parts(directory: &Dir, table: TableId) -> Result<bool> {
     Ok(finished(&directory.sub(table.name()))?.is_empty())
 }
 
-/// Gives each table of the capture in `directory`, whose parts have `id`, that has no finished part one without rows. The parts, which are in no list yet.
-/// A folder that is missing is made.
+/// Creates an empty part for each table without a finished part, in the capture in `directory` with `id` in its parts. Returns
+/// the new parts, which are not listed yet. Missing folders are created.
 pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
     let fill = |table: &TableId| {
         if !is_without_parts(directory, *table)? {
@@ -20,7 +20,7 @@ pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
         }
         let folder = directory.sub(table.name());
         directory.make_dir_unless_there(table.name(), FOLDER_MODE)?;
-        // What is left there of a part that could not be finished keeps its number.
+        // The remains of an unfinished part keep their number.
         let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
         (table.declared().create_part)(directory, number, id)?.finish().map(Some)
     };

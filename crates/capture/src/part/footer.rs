@@ -1,7 +1,7 @@
-//! Footers that are put together from pieces: what those of a table have in common, and row groups as a log has them.
+//! Footers assembled from pieces: the common part of a table's footers, and row groups copied from a log.
 //!
-//! In its compact form Thrift has the elements of a list one after the other, none of which depends on what is before it. So the row
-//! groups of a footer are those of other footers, copied.
+//! In Thrift's compact protocol the elements of a list follow each other and do not depend on preceding ones. Row groups of a
+//! footer can therefore be copied from other footers.
 
 use std::io::{self, Write};
 
@@ -11,35 +11,35 @@ use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaData, ParquetMe
 use super::shape::{self, Pieces};
 use super::{range_ns, rows_of};
 
-/// Row groups in a part: one that has so many is closed. Whoever writes it keeps nothing of them; but whoever reads it has the footer in memory,
-/// 7 KB for each of them where there are sixteen columns (measured), for each thread that reads.
+/// Maximum number of row groups in a part: a part with this number is closed. The writer keeps none of them in memory; but the
+/// reader has the footer in memory, 7 KB for each row group of sixteen columns (measured), for each reading thread.
 pub const MOST_GROUPS: u64 = 1_024;
 
-/// What ends a file: the length of the footer and `PAR1`.
+/// Size of the end of a file: the length of the footer and `PAR1`.
 pub(super) const TAIL_BYTES: usize = 8;
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
-/// Row groups, one after the other from the begin of a part.
+/// Row groups, consecutive from the begin of a part.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Groups {
-    /// How many.
+    /// Number of row groups.
     pub(super) count: u64,
-    /// Their rows.
+    /// Number of rows.
     pub(super) rows: u64,
-    /// Bytes of a footer that tell of them.
+    /// Bytes of the footer that describe them.
     pub(super) bytes: u64,
-    /// The least and the greatest `ts_ns`.
+    /// Minimum and maximum `ts_ns`.
     pub(super) range_ns: Option<(i64, i64)>,
 }
 
 impl Groups {
-    /// Those of `groups`, of which `bytes` bytes of a footer tell.
+    /// Summarizes `groups`, described by `bytes` bytes of a footer.
     pub(super) fn of(groups: &[RowGroupMetaData], bytes: u64) -> Groups {
         Groups { count: groups.len() as u64, rows: rows_of(groups), bytes, range_ns: range_ns(groups) }
     }
 
-    /// With the row groups that follow.
+    /// Adds the row groups that follow.
     pub(super) fn with(self, next: Groups) -> Groups {
         let ranges = [self.range_ns, next.range_ns].into_iter().flatten();
         Groups {
@@ -51,7 +51,7 @@ impl Groups {
     }
 }
 
-/// What is around the row groups in the footers of a part.
+/// Footer of a part without the row groups.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     until_rows: Vec<u8>,
@@ -60,7 +60,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// That of the footer `thrift`, whose pieces are known.
+    /// Returns the frame of the footer `thrift` with known `pieces`.
     pub(super) fn of(thrift: &[u8], pieces: &Pieces) -> Frame {
         let of = |range: std::ops::Range<usize>| thrift.get(range).unwrap_or_default().to_vec();
         Frame {
@@ -70,7 +70,7 @@ impl Frame {
         }
     }
 
-    /// Writes the footer of a part with `groups`; `copy` writes what tells of these.
+    /// Writes the footer of a part with `groups`; `copy` writes their descriptions.
     pub(super) fn write<W: Write>(
         &self,
         out: &mut W,
@@ -80,7 +80,7 @@ impl Frame {
         let before = self.before(groups);
         out.write_all(&before)?;
         if copy(out)? != groups.bytes {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the log has not the row groups that it had"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the log no longer has the same row groups"));
         }
         out.write_all(&self.after_groups)?;
         let length = before.len() as u64 + groups.bytes + self.after_groups.len() as u64;
@@ -89,7 +89,7 @@ impl Frame {
         out.write_all(MAGIC)
     }
 
-    /// What is before the row groups.
+    /// Returns the bytes before the row groups.
     fn before(&self, groups: &Groups) -> Vec<u8> {
         let mut before = self.until_rows.clone();
         varint(&mut before, groups.rows << 1);
@@ -104,16 +104,16 @@ impl Frame {
         before
     }
 
-    /// How long the footer of a part with `groups` is, with what ends the file.
+    /// Returns the length of the footer of a part with `groups`, including the end of the file.
     pub(super) fn bytes(&self, groups: &Groups) -> u64 {
         (self.before(groups).len() + self.after_groups.len() + TAIL_BYTES) as u64 + groups.bytes
     }
 }
 
-/// The type of a structure in Thrift's compact protocol.
+/// Type of a structure in Thrift's compact protocol.
 pub(super) const STRUCT: u8 = 0xc;
 
-/// Appends a number as that protocol has it.
+/// Appends a number in that protocol.
 pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value > 0x7f {
         out.push(value as u8 & 0x7f | 0x80);
@@ -122,22 +122,22 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// The footer of a file with `metadata`: Thrift, its length, `PAR1`.
+/// Returns the footer of a file with `metadata`: Thrift, its length, `PAR1`.
 pub(super) fn whole(metadata: &ParquetMetaData) -> Result<Vec<u8>, ParquetError> {
     let mut bytes = Vec::new();
     ParquetMetaDataWriter::new(&mut bytes, metadata).finish()?;
     Ok(bytes)
 }
 
-/// The Thrift of a footer, and where what is in it.
+/// Returns the Thrift of a footer, and the positions of its pieces.
 pub(super) fn taken_apart(footer: &[u8]) -> Result<(&[u8], Pieces), ParquetError> {
-    let cut = || ParquetError::General("a footer that is cut short".to_owned());
+    let cut = || ParquetError::General("a truncated footer".to_owned());
     let thrift = footer.len().checked_sub(TAIL_BYTES).and_then(|length| footer.get(..length)).ok_or_else(cut)?;
     let pieces = shape::pieces(thrift).map_err(|flaw| ParquetError::General(format!("its footer {flaw}")))?;
     Ok((thrift, pieces))
 }
 
-/// The metadata of a file with `groups`.
+/// Returns the metadata of a file with `groups`.
 pub(super) fn metadata(
     template: &FileMetaData,
     keys: Option<Vec<KeyValue>>,

@@ -1,7 +1,7 @@
-//! Row groups on their way into a file, of which nothing stays in memory once they are there.
+//! Writer of row groups that keeps none of them in memory once they are in the file.
 //!
-//! The library's own writer keeps what a footer will say of each row group, 12.5 KB of it for `syscall` (measured), until the file is closed. A recorder that is to be
-//! quick about durability makes ten of them a second and table.
+//! The writer of the library keeps the footer data of each row group, 12.5 KB for `syscall` (measured), until the file is closed. A
+//! recorder with frequent flushes makes ten row groups per second and table.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::{SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::SchemaDescPtr;
 
-/// What a file begins with.
+/// First bytes of a file.
 const MAGIC: &[u8] = b"PAR1";
 
-/// The file, and the row group that is being encoded.
+/// File, and the row group that is being encoded.
 pub(super) struct GroupWriter<W: Write + Send> {
     out: TrackedWrite<W>,
     fields: SchemaRef,
@@ -30,14 +30,14 @@ pub(super) struct GroupWriter<W: Write + Send> {
     ended: i32,
 }
 
-/// A row group that is being encoded.
+/// Row group that is being encoded.
 struct Encoded {
     columns: Vec<ArrowColumnWriter>,
     rows: usize,
 }
 
 impl<W: Write + Send> GroupWriter<W> {
-    /// Begins a file. It, and what the footer of one without rows says.
+    /// Begins a file. Returns it, and the footer data of a file without rows.
     pub(super) fn begin(
         out: W,
         fields: SchemaRef,
@@ -73,7 +73,7 @@ impl<W: Write + Send> GroupWriter<W> {
         Ok(())
     }
 
-    /// Ends the row group that is being encoded, if there is one, and gives all of it to the file. What a footer says of it.
+    /// Ends the row group that is being encoded, if there is one, and writes all of it to the file. Returns its footer data.
     pub(super) fn end(&mut self) -> Result<Option<RowGroupMetaData>> {
         let Some(Encoded { columns, .. }) = self.encoded.take() else { return Ok(None) };
         let (schema, properties) = (Arc::clone(&self.schema), Arc::clone(&self.properties));
@@ -87,17 +87,17 @@ impl<W: Write + Send> GroupWriter<W> {
         Ok(Some(Arc::unwrap_or_clone(metadata)))
     }
 
-    /// Rows of the row group that is being encoded.
+    /// Returns the number of rows in the row group that is being encoded.
     pub(super) fn rows(&self) -> usize {
         self.encoded.as_ref().map_or(0, |encoded| encoded.rows)
     }
 
-    /// What it takes in memory.
+    /// Returns its size in memory, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         self.sum(ArrowColumnWriter::memory_size)
     }
 
-    /// What it will take in the file, about.
+    /// Returns its estimated size in the file, in bytes.
     pub(super) fn encoded_bytes(&self) -> usize {
         self.sum(ArrowColumnWriter::get_estimated_total_bytes)
     }
@@ -106,12 +106,12 @@ impl<W: Write + Send> GroupWriter<W> {
         self.encoded.iter().flat_map(|encoded| &encoded.columns).map(of).sum()
     }
 
-    /// What the file has.
+    /// Returns the number of bytes in the file.
     pub(super) fn written_bytes(&self) -> usize {
         self.out.bytes_written()
     }
 
-    /// The file.
+    /// Returns the file.
     pub(super) fn out(&mut self) -> &mut TrackedWrite<W> {
         &mut self.out
     }

@@ -1,5 +1,5 @@
-//! What a part may claim. A capture from elsewhere is not believed: nothing is set aside, and nothing decoded, on the word of a
-//! file that has not the bytes for it.
+//! Limits of what a part may claim. A capture from elsewhere is not trusted: nothing is allocated or decoded for sizes that the
+//! file does not have the bytes for.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -11,36 +11,37 @@ use super::codec;
 use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader, VALUES_PAGE};
 use crate::column::{MOST_TEXT_BYTES, MOST_WORD_BYTES};
 
-/// A footer: some 30,000 row groups.
+/// Maximum size of a footer: some 30,000 row groups.
 pub(super) const MOST_FOOTER_BYTES: u64 = 64 << 20;
 
-/// A page once it is decompressed. The recorder ends one soon after 1 MiB, DuckDB not before its row group ends, which has 122,880 rows.
+/// Maximum size of a decompressed page. The recorder ends one soon after 1 MiB, DuckDB not before its row group ends, which has
+/// 122,880 rows.
 const MOST_PAGE_BYTES: i64 = 8 << 20;
 
-/// The same of texts, of which a row may have a long one.
+/// Maximum size of a decompressed page of texts, which may be long in every row.
 const MOST_TEXT_PAGE_BYTES: i64 = 32 << 20;
 
-/// The same of a dictionary, which the recorder ends sooner.
+/// Maximum size of a decompressed dictionary, which the recorder ends sooner.
 const MOST_DICTIONARY_BYTES: i64 = 8 << 20;
 
-/// The least that is asked of a header at once: all of it, most often.
+/// Bytes of a header that are read first: most often all of it.
 const HEADER_BYTES: usize = 256;
 
-/// A header cannot be longer: what it tells of a page's least and greatest value is left out by the recorder.
+/// Maximum size of a header: the recorder omits the minimum and maximum of a page.
 const MOST_HEADER_BYTES: usize = 64 << 10;
 
-/// Rows that a byte of a part can stand for. One that tells anything at all takes a bit.
+/// Maximum number of rows per byte of a part: a row with any information takes one bit.
 const ROWS_IN_BYTE: u64 = 8;
 
-/// Bytes of pages, once decompressed, that a byte of a part can stand for, beside [`VALUE_BYTES`] of each value: how many of these there
-/// can be follows from the rows. Texts that were recorded are not so much alike.
+/// Maximum decompressed bytes per byte of a part, in addition to [`VALUE_BYTES`] per value, which are limited by the rows. Recorded
+/// texts compress less.
 const MOST_INFLATION: u64 = 256;
 
-/// What a number takes, with whether it is null.
+/// Size of a number and its validity.
 const VALUE_BYTES: u64 = 9;
 
-/// How values may be laid out: plain, in runs, as differences, by dictionary (under its old number too), split by bytes. The decoders of the
-/// others set memory aside before they look.
+/// Accepted encodings: plain, runs, differences, dictionary (also under its old number), byte-stream split. The decoders of the
+/// others allocate memory before they check.
 const ENCODINGS: [i64; 6] = [0, 2, 3, 5, 8, 9];
 
 type Result<T> = std::result::Result<T, ParquetError>;
@@ -49,13 +50,13 @@ fn refused<T>(what: impl Into<String>) -> Result<T> {
     Err(ParquetError::General(what.into()))
 }
 
-/// The metadata in the footer of a finished part.
+/// Reads the metadata in the footer of a finished part.
 pub(super) fn metadata(file: &File) -> Result<ParquetMetaData> {
     let metadata = footer(&footer_bytes(file)?)?;
     Ok(metadata)
 }
 
-/// The footer of a finished part, without its length and `PAR1`.
+/// Returns the footer of a finished part, without its length and `PAR1`.
 pub(super) fn footer_bytes(file: &File) -> Result<Vec<u8>> {
     let bytes = file.metadata()?.len();
     let mut tail = [0u8; 8];
@@ -66,7 +67,7 @@ pub(super) fn footer_bytes(file: &File) -> Result<Vec<u8>> {
     let [a, b, c, d, magic @ ..] = tail;
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
     if &magic != b"PAR1" {
-        return refused("does not end with PAR1: it was cut or is something else");
+        return refused("does not end with PAR1: truncated or another format");
     }
     if length > tail_at.min(MOST_FOOTER_BYTES) {
         return refused(format!("a footer of {length} bytes, expected at most {}", tail_at.min(MOST_FOOTER_BYTES)));
@@ -76,67 +77,67 @@ pub(super) fn footer_bytes(file: &File) -> Result<Vec<u8>> {
     Ok(thrift)
 }
 
-/// The metadata that the bytes of a footer hold, without its length and `PAR1`.
+/// Decodes the metadata in the bytes of a footer, given without its length and `PAR1`.
 pub(super) fn footer(thrift: &[u8]) -> Result<ParquetMetaData> {
     shape::footer(thrift).or_else(|flaw| refused(format!("its footer {flaw}")))?;
     ParquetMetaDataReader::decode_metadata(thrift)
 }
 
-/// What the values of a column are.
+/// Kind of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Values {
-    /// Numbers of so many bytes.
+    /// Numbers of this many bytes.
     Numbers(i64),
-    /// Booleans, which nobody puts in a dictionary.
+    /// Booleans, which no writer puts into a dictionary.
     Booleans,
-    /// Texts, of which each row gets its own.
+    /// Texts, copied for each row.
     Texts,
-    /// Words, which stay in a dictionary.
+    /// Enum values, kept in a dictionary.
     Words,
 }
 
 impl Values {
-    /// The least that one takes in a dictionary, in bytes; none of what cannot be in one.
+    /// Returns the minimum size of a value in a dictionary, in bytes; `None` for kinds that have none.
     fn least_bytes(self) -> Option<i64> {
         match self {
             Values::Numbers(bytes) => Some(bytes),
             Values::Booleans => None,
-            // The length of a text.
+            // Length of a text.
             Values::Texts | Values::Words => Some(4),
         }
     }
 
-    /// How large a page may be once it is decompressed.
+    /// Returns the maximum size of a decompressed page.
     fn most_page_bytes(self) -> i64 {
         if self == Values::Texts { MOST_TEXT_PAGE_BYTES } else { MOST_PAGE_BYTES }
     }
 }
 
-/// A column that is to be read.
+/// Column that is to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
-    /// Its place in the part.
+    /// Index in the part.
     pub(super) place: usize,
-    /// What its values are.
+    /// Kind of its values.
     pub(super) values: Values,
 }
 
-/// What of a part was looked at. Row groups are looked at when they are to be read: there may be many, of which few are.
+/// Checked extent of a part. Row groups are checked when they are to be read: there may be many, of which few are read.
 pub(super) struct Looked {
-    /// The size of the part.
+    /// Size of the part in bytes.
     bytes: u64,
-    /// The columns that are to be read.
+    /// Columns that are to be read.
     columns: Vec<Column>,
-    /// By row group: whether it was looked at.
+    /// By row group: whether it was checked.
     groups: Vec<bool>,
-    /// What the pages of these groups come to once they are decompressed.
+    /// Decompressed size of the pages of the checked groups, in bytes.
     inflated: u64,
-    /// Whether all of their pages are such as the recorder writes.
+    /// Whether all of their pages have the recorder's format.
     are_recorders: bool,
 }
 
 impl Looked {
-    /// Whether a part of `bytes` can have what `metadata` claims.
+    /// Checks whether a part of `bytes` bytes can contain what `metadata` claims.
     pub(super) fn new(bytes: u64, metadata: &ParquetMetaData, columns: Vec<Column>) -> Result<Looked> {
         let (mut rows, mut in_chunks) = (0u64, 0u64);
         for group in metadata.row_groups() {
@@ -149,37 +150,37 @@ impl Looked {
                 in_chunks = in_chunks.saturating_add(length);
             }
         }
-        // Else many groups could be made of the same bytes.
+        // Otherwise many groups could share the same bytes.
         if in_chunks > bytes {
             return refused(format!("its columns take {in_chunks} bytes of {bytes}: they overlap"));
         }
         if rows > bytes.saturating_mul(ROWS_IN_BYTE) {
-            return refused(format!("claims {rows} rows in {bytes} bytes, expected at most {ROWS_IN_BYTE} a byte"));
+            return refused(format!("claims {rows} rows in {bytes} bytes, expected at most {ROWS_IN_BYTE} per byte"));
         }
         Ok(Looked { bytes, columns, groups: vec![false; metadata.num_row_groups()], inflated: 0, are_recorders: true })
     }
 
-    /// The columns that are to be read.
+    /// Returns the columns that are to be read.
     pub(super) fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// The size of the part.
+    /// Returns the size of the part in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether all pages that were looked at are such as the recorder writes.
+    /// Whether all checked pages have the recorder's format.
     pub(super) fn are_recorders(&self) -> bool {
         self.are_recorders
     }
 
-    /// The places of the columns that are to be read.
+    /// Returns the indexes of the columns that are to be read.
     pub(super) fn places(&self) -> impl Iterator<Item = usize> {
         self.columns.iter().map(|column| column.place)
     }
 
-    /// Whether the pages of a row group are such as may be decoded, those of the groups before included.
+    /// Checks whether the pages of a row group may be decoded, including those of the groups checked before.
     pub(super) fn look(&mut self, file: &File, metadata: &ParquetMetaData, number: usize) -> Result<()> {
         let (Some(looked), Some(group)) = (self.groups.get_mut(number), metadata.row_groups().get(number)) else {
             return refused(format!("has no row group {number}"));
@@ -195,7 +196,9 @@ impl Looked {
         }
         let Looked { bytes, inflated, .. } = *self;
         if inflated > bytes.saturating_mul(MOST_INFLATION) {
-            return refused(format!("{bytes} bytes that become {inflated}, expected at most {MOST_INFLATION} for one"));
+            return refused(format!(
+                "{bytes} bytes that decompress to {inflated}, expected at most {MOST_INFLATION} per byte"
+            ));
         }
         Ok(())
     }
@@ -213,27 +216,27 @@ fn name(chunk: &ColumnChunkMetaData) -> String {
     format!("column {}", chunk.column_path().string())
 }
 
-/// Where the pages of a column begin, and how many bytes they take.
+/// Returns the begin and the size of the pages of a column, in bytes.
 pub(super) fn range(chunk: &ColumnChunkMetaData) -> Result<(u64, u64)> {
-    // As the library sees it: what is looked at must be what it reads.
+    // As the library computes it: the checked range must be the one it reads.
     let data = chunk.data_page_offset();
     let begin = chunk.dictionary_page_offset().unwrap_or(data);
-    // Arrow C++ says 0 where there are no rows, and so no page of values.
+    // Arrow C++ writes 0 if there are no rows, and so no page of values.
     if begin > data && data != 0 {
-        return refused("a dictionary behind the values");
+        return refused("a dictionary after the values");
     }
     Ok((u64::try_from(begin)?, u64::try_from(chunk.compressed_size())?))
 }
 
-/// What the pages of a column come to.
+/// Sum over the pages of a column.
 struct Pages {
-    /// Bytes once they are decompressed, and texts of a dictionary are in all rows.
+    /// Decompressed bytes, with texts of a dictionary counted in all rows.
     inflated: u64,
-    /// Whether the recorder would write such.
+    /// Whether the pages have the recorder's format.
     are_recorders: bool,
 }
 
-/// Goes through the headers of all pages of a column.
+/// Checks the headers of all pages of a column.
 fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, values: Values) -> Result<Pages> {
     let compression = chunk.compression();
     if !codec::is_known(compression) {
@@ -247,32 +250,32 @@ fn chunk(file: &File, group: &RowGroupMetaData, chunk: &ColumnChunkMetaData, val
         let header = header(file, at, end - at)?;
         let left = end - at - header.header_bytes;
         if !u64::try_from(header.compressed_bytes).is_ok_and(|bytes| bytes <= left) {
-            return refused(format!("a page of {} bytes in {left}", header.compressed_bytes));
+            return refused(format!("a page of {} bytes with {left} bytes left", header.compressed_bytes));
         }
         if header.kind == DICTIONARY_PAGE {
             within(header, MOST_DICTIONARY_BYTES)?;
-            // It may have more than the rows use: Arrow keeps the whole dictionary of a slice.
+            // A dictionary may have more values than the rows use: Arrow keeps the whole dictionary of a slice.
             let most = values.least_bytes().map_or(-1, |least_bytes| header.uncompressed_bytes / least_bytes);
             if at != begin || header.values > most {
-                return refused(format!("a dictionary of {} values where none can be", header.values));
+                return refused(format!("an invalid dictionary of {} values", header.values));
             }
             pages.are_recorders &= values == Values::Words;
             match values {
                 Values::Numbers(_) | Values::Booleans => {}
                 Values::Texts => longest = dictionary(file, at, &header, chunk, MOST_TEXT_BYTES)?,
-                // Stays one: no word is there more than once.
+                // Kept as a dictionary: no value is stored more than once.
                 Values::Words => drop(dictionary(file, at, &header, chunk, MOST_WORD_BYTES)?),
             }
         } else {
             within(header, values.most_page_bytes())?;
             if header.values == 0 && group.num_rows() > 0 {
-                return refused("a page without values, after which a reader may look for no more");
+                return refused("a page without values, expected at least one");
             }
             pages.are_recorders &= header.kind == VALUES_PAGE;
             count = count.saturating_add(header.values);
         }
         at += header.header_bytes + header.compressed_bytes.unsigned_abs();
-        // How many values there can be follows from the rows, but for those of a dictionary.
+        // The rows limit the number of values, except for those of a dictionary.
         let is_dictionary = header.kind == DICTIONARY_PAGE;
         let in_rows = if is_dictionary { 0 } else { header.values.unsigned_abs().saturating_mul(VALUE_BYTES) };
         let inflated = header.uncompressed_bytes.unsigned_abs().saturating_sub(in_rows);
@@ -290,7 +293,7 @@ fn within(header: PageHeader, most: i64) -> Result<()> {
     if !(0..=most).contains(&uncompressed_bytes) {
         return refused(format!("a page of {uncompressed_bytes} bytes once decompressed, expected at most {most}"));
     }
-    // The library reads numbers of 32 bits, and takes what is beyond for another one.
+    // The library reads 32-bit numbers, and larger values would wrap.
     let fits = |number: i64| (0..=i64::from(i32::MAX)).contains(&number);
     if !fits(values) || !fits(header.compressed_bytes) || !ENCODINGS.contains(&encoding) {
         return refused(format!("a page of {values} values of encoding {encoding}, expected one of {ENCODINGS:?}"));
@@ -298,7 +301,7 @@ fn within(header: PageHeader, most: i64) -> Result<()> {
     Ok(())
 }
 
-/// The header of the page at `at`, which has at most `left` bytes.
+/// Reads the header of the page at `at`, which has at most `left` bytes.
 fn header(file: &File, at: u64, left: u64) -> Result<PageHeader> {
     let mut room = HEADER_BYTES;
     loop {
@@ -307,14 +310,14 @@ fn header(file: &File, at: u64, left: u64) -> Result<PageHeader> {
         file.read_exact_at(&mut bytes, at)?;
         match shape::page_header(&bytes) {
             Ok(header) => return Ok(header),
-            // Longer than most, or cut.
+            // Longer than usual, or truncated.
             Err(Flaw::Short) if asked == room && room < MOST_HEADER_BYTES => room = MOST_HEADER_BYTES,
             Err(flaw) => return refused(format!("the header of a page {flaw}")),
         }
     }
 }
 
-/// How long the longest text of the dictionary at `at` is, which may be `most`: a decoder may repeat it in every row.
+/// Returns the length of the longest text in the dictionary at `at`, limited to `most`: a decoder may repeat it in every row.
 fn dictionary(file: &File, at: u64, header: &PageHeader, chunk: &ColumnChunkMetaData, most: usize) -> Result<u64> {
     let mut packed = vec![0; usize::try_from(header.compressed_bytes)?];
     file.read_exact_at(&mut packed, at + header.header_bytes)?;
@@ -323,7 +326,7 @@ fn dictionary(file: &File, at: u64, header: &PageHeader, chunk: &ColumnChunkMeta
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = u32::from_le_bytes(*length) as usize;
         if length > most {
-            return refused(format!("a word of {length} bytes, expected at most {most}"));
+            return refused(format!("a dictionary value of {length} bytes, expected at most {most}"));
         }
         longest = longest.max(length as u64);
         rest = after.get(length..).unwrap_or_default();

@@ -1,23 +1,23 @@
-//! The log beside a part that is being written: what a Parquet footer would say of the row groups that are in it.
+//! Log beside a part that is being written: the Parquet footer data of the row groups in the part.
 //!
-//! One record after the other, each for one row group, so that a part costs the log as much as its
-//! footer, however often it is flushed. A record holds the footer of these row groups as Parquet has it and two checksums,
-//! its own and that of the bytes of the part that it is about: so a record can be believed whatever a power cut left of
-//! either file, in whichever order they reached the disk.
+//! It has one record per row group, so that it is about as large as the footer of the part, however often the part is
+//! flushed. A record contains the footer of its row groups as in Parquet and two checksums, of itself and of its bytes of
+//! the part. A record can therefore be trusted whatever a power cut left of either file, in whichever order they reached
+//! the disk.
 //!
 //! | bytes | |
 //! | --- | --- |
 //! | 16 | `iostrata groups1`, at the beginning of the log |
 //! | 4 | length of what follows the next field |
 //! | 4 | CRC-32 of what follows |
-//! | 8 | where the row groups end in the part; they begin where those of the record before end |
+//! | 8 | end of the row groups in the part; they begin at the end of those of the previous record |
 //! | 4 | CRC-32 of the part from there to there |
 //! | … | the footer: Thrift, its length in 4 bytes, `PAR1` |
 //!
 //! Numbers are little endian. The first record of a log has no row group; it has the key-value metadata, which the others
-//! leave out.
+//! omit.
 //!
-//! Whoever writes a part keeps nothing of its row groups in memory: the footer, in the end, is copied from the log.
+//! The writer of a part keeps none of its row groups in memory: at the end the footer is copied from the log.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -36,36 +36,37 @@ use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 16] = b"iostrata groups1";
 
-/// The length and the checksum of a record, and what is in it before the footer.
+/// Size of a record's length and checksum, and of its fields before the footer.
 const HEAD_BYTES: usize = 8;
 const BEFORE_FOOTER_BYTES: usize = 12;
 
-/// So much of a log is read at once.
+/// Bytes of a log that are read at once.
 const READ_BYTES: usize = 1 << 16;
 
-/// How far a part goes.
+/// Extent of a part.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
-    /// Where its row groups end.
+    /// End of its row groups.
     pub(super) end: u64,
-    /// Where what the log has of them ends.
+    /// End of their records in the log.
     pub(super) log_end: u64,
-    /// The row groups.
+    /// Row groups.
     pub(super) groups: Groups,
 }
 
-/// A log that is being written.
+/// Log that is being written.
 pub(super) struct GroupLog {
     path: PathBuf,
     file: File,
-    /// What the footers have in common.
+    /// Common data of the footers.
     template: FileMetaData,
     frame: Frame,
     extent: Extent,
 }
 
 impl GroupLog {
-    /// Begins the log of part `number` in `folder`, whose footer will be like that of `template`, a file without rows. Errors are of the part.
+    /// Begins the log of part `number` in `folder`. Its footer will be like that of `template`, a file without rows. Errors
+    /// name the part.
     pub(super) fn create(folder: &Dir, number: u32, template: &ParquetMetaData) -> Result<GroupLog> {
         let path = folder.path().join(finished_name(number));
         let whole = footer::whole(template).map_err(|e| Error::parquet(&path, e))?;
@@ -77,8 +78,8 @@ impl GroupLog {
         Ok(GroupLog { path, file, template: template.file_metadata().clone(), frame, extent })
     }
 
-    /// Appends a row group, which ends at `end` in the part, or none as the first record; `sum` is the checksum of the part since the
-    /// last record.
+    /// Appends a row group, which ends at `end` in the part, or none as the first record; `sum` is the checksum of the part
+    /// since the last record.
     pub(super) fn append(&mut self, end: u64, sum: u32, group: Option<RowGroupMetaData>) -> Result<()> {
         let keys = self.template.key_value_metadata().filter(|_| group.is_none()).cloned();
         let metadata = footer::metadata(&self.template, keys, group.into_iter().collect());
@@ -102,17 +103,17 @@ impl GroupLog {
         Ok(())
     }
 
-    /// What was appended.
+    /// Returns the extent of what was appended.
     pub(super) fn extent(&self) -> &Extent {
         &self.extent
     }
 
-    /// How long the footer of the part is, if it ends with what was appended.
+    /// Returns the length of the part's footer, if the part ends here.
     pub(super) fn footer_bytes(&self) -> u64 {
         self.frame.bytes(&self.extent.groups)
     }
 
-    /// Writes the footer of the part as it was when the log went as far as `extent`.
+    /// Writes the footer of the part as of the given `extent` of the log.
     pub(super) fn write_footer(&self, out: &mut impl Write, extent: &Extent) -> io::Result<()> {
         self.frame.write(out, &extent.groups, |out| {
             let mut copied = 0;
@@ -126,19 +127,19 @@ impl GroupLog {
         })
     }
 
-    /// Makes what was appended durable.
+    /// Makes the appended records durable.
     pub(super) fn sync(&self) -> Result<()> {
         self.file.sync_data().map_err(|e| Error::io(&self.path, "sync", e))
     }
 }
 
-/// One record of a log.
+/// Record of a log.
 pub(super) struct Record {
-    /// Where its row groups end in the part.
+    /// End of its row groups in the part.
     pub(super) end: u64,
-    /// The checksum of the part from the end of the record before.
+    /// Checksum of the part since the end of the previous record.
     pub(super) sum: u32,
-    /// It, from its end in the part on.
+    /// Record, from the field `end` on.
     body: Vec<u8>,
     pieces: Pieces,
 }
@@ -152,42 +153,42 @@ impl Record {
         Some(Record { end, sum, body, pieces })
     }
 
-    /// The Thrift of its footer.
+    /// Returns the Thrift of its footer.
     fn thrift(&self) -> &[u8] {
         let end = self.body.len().saturating_sub(footer::TAIL_BYTES);
         self.body.get(BEFORE_FOOTER_BYTES..end).unwrap_or_default()
     }
 
-    /// What tells of its row groups, as a footer has it.
+    /// Returns the description of its row groups, as in a footer.
     pub(super) fn groups(&self) -> &[u8] {
         self.thrift().get(self.pieces.groups.clone()).unwrap_or_default()
     }
 
-    /// How many row groups it has.
+    /// Returns the number of its row groups.
     pub(super) fn count(&self) -> u64 {
         self.pieces.count
     }
 
-    /// What its footer says.
+    /// Returns the metadata in its footer.
     pub(super) fn metadata(&self) -> std::result::Result<ParquetMetaData, ParquetError> {
         limits::footer(self.thrift())
     }
 
-    /// What is around the row groups in the footer of its part, where it is the first one.
+    /// Returns the frame of the part's footer, if this is the first record.
     pub(super) fn frame(&self) -> Frame {
         Frame::of(self.thrift(), &self.pieces)
     }
 }
 
-/// The records of a log, as far as they are whole; what follows the first one that is not is of no use.
+/// Valid records of a log; everything after the first invalid one is ignored.
 pub(super) struct Records<'a> {
     log: BufReader<At<'a>>,
-    /// Bytes of it that are left.
+    /// Remaining bytes.
     left: u64,
 }
 
 impl Records<'_> {
-    /// Those in the first `bytes` of `log`.
+    /// Returns the records in the first `bytes` of `log`.
     pub(super) fn of(log: &File, bytes: u64) -> io::Result<Records<'_>> {
         let mut records = Records { log: BufReader::with_capacity(READ_BYTES, At { file: log, at: 0 }), left: bytes };
         let mut magic = [0; MAGIC.len()];
@@ -197,7 +198,7 @@ impl Records<'_> {
         Ok(records)
     }
 
-    /// The next one.
+    /// Returns the next record.
     pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
         let record = self.read()?;
         if record.is_none() {
@@ -223,7 +224,7 @@ impl Records<'_> {
         Ok(Record::of(body))
     }
 
-    /// Whether there was as much as `bytes` takes.
+    /// Fills `bytes`; returns whether enough bytes were left.
     fn take(&mut self, bytes: &mut [u8]) -> io::Result<bool> {
         let Some(left) = self.left.checked_sub(bytes.len() as u64) else { return Ok(false) };
         self.left = left;
@@ -235,7 +236,7 @@ impl Records<'_> {
     }
 }
 
-/// Reads a file from where it is, and leaves alone where the next write goes.
+/// Reads a file at its own offset, without moving the file's write position.
 struct At<'a> {
     file: &'a File,
     at: u64,

@@ -1,9 +1,9 @@
-//! Parts: the Parquet files that hold the rows of one table, one after another.
+//! Parts: the Parquet files with the rows of one table, one after another.
 //!
-//! A part is written under a name that no reader globs, then synced, renamed and its directory synced. So a file
-//! called `part-NNNNNN.parquet` is always whole, whatever happened to the recorder afterwards. While it is written, a log
-//! beside it ([`log`]) has what a Parquet footer would say of the row groups that are in the file: with it, a part that was
-//! never finished is read and made whole as far as it was flushed ([`torn`]).
+//! A part is written under a hidden temporary name that no reader's glob matches, then synced, renamed, and its directory
+//! synced. A file called `part-NNNNNN.parquet` is therefore always complete, whatever happened to the recorder afterwards.
+//! During writing, a log beside the part ([`log`]) contains the Parquet footer data of the row groups in the file: with it, an
+//! unfinished part is read and repaired as far as it was flushed ([`torn`]).
 
 mod codec;
 pub mod empty;
@@ -45,7 +45,7 @@ pub(crate) use replace::Replacement;
 pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 
-/// The file of a part: a name in the folder of a table.
+/// File of a part: a name in the folder of a table.
 #[derive(Debug, Clone)]
 pub struct Place {
     directory: Dir,
@@ -54,54 +54,54 @@ pub struct Place {
 }
 
 impl Place {
-    /// The file `name` in `directory`.
+    /// Creates the place of file `name` in `directory`.
     pub fn new(directory: &Dir, name: String) -> Place {
         Place { directory: directory.clone(), path: directory.path().join(&name), name }
     }
 
-    /// The file at `path`, as a user named it.
+    /// Creates the place of the file at `path`, as a user named it.
     pub fn named(path: &Path) -> Result<Place> {
         let (directory, name) = Dir::around(path)?;
         Ok(Place { directory, name, path: path.to_owned() })
     }
 
-    /// That of the finished part `name` of the capture in `capture`.
+    /// Creates the place of the finished part `name` of the capture in `capture`.
     pub fn of(capture: &Dir, name: PartName) -> Place {
         Place::new(&capture.sub(name.table.name()), name.file())
     }
 
-    /// What it is called in messages.
+    /// Returns the path for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn directory(&self) -> &Dir {
         &self.directory
     }
 
-    /// Opens it to be read.
+    /// Opens the file for reading.
     pub fn open(&self) -> Result<File> {
         self.directory.open_file(&self.name)
     }
 
-    /// How large it is.
+    /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> Result<u64> {
         self.directory.find(&self.name).map(|found| found.bytes)
     }
 }
 
-/// A part that can be read.
+/// Readable part.
 #[derive(Debug, Clone)]
 pub enum PartFile {
-    /// A finished one.
+    /// Finished part.
     Whole(Place),
-    /// One that is still being written, or never was finished.
+    /// Part that is still being written, or was never finished.
     Torn(Torn),
 }
 
 impl PartFile {
-    /// The file.
+    /// Returns the file.
     pub fn place(&self) -> &Place {
         match self {
             PartFile::Whole(place) => place,
@@ -109,15 +109,15 @@ impl PartFile {
         }
     }
 
-    /// What the file is called in messages.
+    /// Returns the path of the file for messages.
     pub fn path(&self) -> &Path {
         self.place().path()
     }
 
-    /// What a finished part is told by; `None` of one that may still grow.
+    /// Returns the identity of a finished part; `None` for a part that may still grow.
     ///
     /// # Errors
-    /// Where its footer cannot be read.
+    /// Returns an error if the footer cannot be read.
     pub fn identity(&self) -> Result<Option<Identity>> {
         let PartFile::Whole(place) = self else { return Ok(None) };
         let (bytes, footer) = length_and_footer(place)?;
@@ -126,41 +126,41 @@ impl PartFile {
     }
 }
 
-/// What tells a finished part from all others of its capture, and from what it was if somebody changed it: where its row groups are, how large each
-/// column is and between which values is in its footer.
+/// Identity of a finished part: distinguishes it from all others of its capture, and from a modified version of itself, because
+/// the footer contains the positions of its row groups, and the size and value range of each column.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Identity {
-    /// Its name and that of its folder.
+    /// Name of the part and of its folder.
     name: Vec<String>,
-    /// Its length.
+    /// Length in bytes.
     bytes: u64,
-    /// The CRC-32 of its footer.
+    /// CRC-32 of the footer.
     footer: u32,
 }
 
-/// What is counted of a finished part.
+/// Data that is counted of a finished part.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// Rows in its row groups: those that are read.
+    /// Number of rows in its row groups, which are the rows that are read.
     pub(crate) rows: u64,
-    /// Its length.
+    /// Length in bytes.
     pub(crate) bytes: u64,
-    /// The CRC-32 of its footer.
+    /// CRC-32 of the footer.
     pub(crate) footer: u32,
-    /// Between which `ts_ns` its rows are, where its statistics say it.
+    /// Range of `ts_ns`, if the statistics contain it.
     pub(crate) range_ns: Option<(i64, i64)>,
-    /// What it says that it is.
+    /// Origin stated in the footer.
     pub(crate) origin: Option<Origin>,
     schema: SchemaDescPtr,
 }
 
 impl Found {
-    /// Whether it says that it is the part of that number.
+    /// Whether the footer states this part number.
     pub(crate) fn has_number(&self, number: u32) -> bool {
         self.origin.as_ref().is_some_and(|origin| origin.number() == number)
     }
 
-    /// What is counted of the part at `place`.
+    /// Reads the data that is counted of the part at `place`.
     pub(crate) fn read(place: &Place) -> Result<Found> {
         let (bytes, footer) = length_and_footer(place)?;
         let metadata = limits::footer(&footer).map_err(|e| Error::parquet(place.path(), e))?;
@@ -170,7 +170,7 @@ impl Found {
         Ok(Found { rows, bytes, footer: crc32fast::hash(&footer), range_ns, origin, schema })
     }
 
-    /// A column that every part of `table` has, and this one lacks.
+    /// Returns a column that every part of `table` has, and this one lacks.
     pub(crate) fn lacks(&self, table: TableId) -> Option<&'static str> {
         let has = |name: &str| self.schema.columns().iter().any(|column| column.name() == name);
         let mut columns = (table.declared().columns)().into_iter();
@@ -178,36 +178,36 @@ impl Found {
     }
 }
 
-/// How long the finished part at `place` is, and its footer as it is in the file.
+/// Returns the length of the finished part at `place`, and its footer as in the file.
 fn length_and_footer(place: &Place) -> Result<(u64, Vec<u8>)> {
     let (path, file) = (place.path(), place.open()?);
     let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
     Ok((bytes, limits::footer_bytes(&file).map_err(|e| Error::parquet(path, e))?))
 }
 
-/// Rows in row groups of a part.
+/// Returns the number of rows in row groups of a part.
 fn rows_of(groups: &[RowGroupMetaData]) -> u64 {
     let rows = groups.iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(0));
     rows.fold(0, u64::saturating_add)
 }
 
-/// What the finished part at `place` says that it is.
+/// Returns the origin stated by the finished part at `place`.
 pub(crate) fn origin(place: &Place) -> Result<Option<Origin>> {
     let metadata = limits::metadata(&place.open()?).map_err(|e| Error::parquet(place.path(), e))?;
     Ok(Origin::of(metadata.file_metadata()))
 }
 
-/// The name of a part that is to take another one's place. Readers take it for none.
+/// Returns the name of a part that is to replace another one. Readers ignore it.
 fn replacement_name(number: u32) -> String {
     format!(".{}.new", finished_name(number))
 }
 
-/// The number of a part that was to take another one's place.
+/// Returns the number of a part that was to replace another one.
 fn replacement_number(name: &str) -> Option<u32> {
     finished_number(name.strip_prefix('.')?.strip_suffix(".new")?)
 }
 
-/// What the list of parts says of the finished part at `place`.
+/// Returns the list entry of the finished part at `place`.
 pub(crate) fn whole_part(place: &Place, name: PartName) -> Result<Part> {
     let (path, file) = (place.path(), place.open()?);
     let bytes = file.metadata().map_err(|e| Error::io(path, "stat", e))?.len();
@@ -215,19 +215,19 @@ pub(crate) fn whole_part(place: &Place, name: PartName) -> Result<Part> {
     Ok(part_of(&groups_of(&metadata), name, bytes))
 }
 
-/// The row groups of a finished part with `metadata`.
+/// Returns the row groups of a finished part with `metadata`.
 fn groups_of(metadata: &ParquetMetaData) -> Groups {
     let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
     Groups { rows, ..Groups::of(metadata.row_groups(), 0) }
 }
 
-/// What the list of parts says of a finished part with `groups`.
+/// Returns the list entry of a finished part with `groups`.
 fn part_of(groups: &Groups, name: PartName, bytes: u64) -> Part {
     let Groups { rows, range_ns, .. } = *groups;
     Part { name, rows, bytes, first_ts_ns: range_ns.map(|range| range.0), last_ts_ns: range_ns.map(|range| range.1) }
 }
 
-/// The least and the greatest `ts_ns`, by the statistics of the row groups.
+/// Returns the minimum and maximum `ts_ns`, by the statistics of the row groups.
 fn range_ns(groups: &[RowGroupMetaData]) -> Option<(i64, i64)> {
     let columns = groups.iter().flat_map(|group| group.columns());
     columns
@@ -239,19 +239,19 @@ fn range_ns(groups: &[RowGroupMetaData]) -> Option<(i64, i64)> {
         .reduce(|sum, range| (sum.0.min(range.0), sum.1.max(range.1)))
 }
 
-/// The name of a finished part.
+/// Returns the name of a finished part.
 fn finished_name(number: u32) -> String {
     format!("part-{number:06}.parquet")
 }
 
-/// The finished parts in the folder of a table, with their numbers, ascending.
+/// Returns the finished parts in the folder of a table, with their numbers, ascending.
 pub(crate) fn finished(folder: &Dir) -> Result<Vec<(u32, Place)>> {
     let place = |number| (number, Place::new(folder, finished_name(number)));
     Ok(numbered(folder, finished_number)?.into_iter().map(place).collect())
 }
 
-/// The names of other parts in the folder of a table, in order: programs that write a table anew call their files as they like. What begins with a dot
-/// or a line is for none of them a part (Hive, Spark, Arrow).
+/// Returns the names of other parts in the folder of a table, in order: programs that rewrite a table choose their own file
+/// names. Hive, Spark and Arrow ignore names that begin with a dot or an underscore, and so does this function.
 pub(crate) fn others(folder: &Dir) -> Result<Vec<String>> {
     let is_other =
         |name: &String| name.ends_with(".parquet") && !name.starts_with(['.', '_']) && finished_number(name).is_none();
@@ -260,7 +260,7 @@ pub(crate) fn others(folder: &Dir) -> Result<Vec<String>> {
     Ok(others)
 }
 
-/// The names in `folder`; none where there is no such folder.
+/// Returns the names in `folder`; none if the folder does not exist.
 fn names_in(folder: &Dir) -> Result<Vec<String>> {
     match folder.names() {
         Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => Ok(Vec::new()),
@@ -268,7 +268,7 @@ fn names_in(folder: &Dir) -> Result<Vec<String>> {
     }
 }
 
-/// The numbers that the names in `folder` have by `of`, ascending; none where there is no such folder.
+/// Returns the numbers that `of` finds in the names in `folder`, ascending; none if the folder does not exist.
 pub(crate) fn numbered(folder: &Dir, of: fn(&str) -> Option<u32>) -> Result<Vec<u32>> {
     let mut numbers: Vec<u32> = names_in(folder)?.iter().filter_map(|name| of(name)).collect();
     numbers.sort_unstable();
@@ -276,24 +276,24 @@ pub(crate) fn numbered(folder: &Dir, of: fn(&str) -> Option<u32>) -> Result<Vec<
     Ok(numbers)
 }
 
-/// The name of a part that is being written.
+/// Returns the name of a part that is being written.
 fn temporary_name(number: u32) -> String {
     files::temporary_name(&finished_name(number))
 }
 
-/// The name of the log beside a part that is being written.
+/// Returns the name of the log beside a part that is being written.
 fn log_name(number: u32) -> String {
     format!(".{}.groups", finished_name(number))
 }
 
-/// The number of a finished part by its name.
+/// Returns the number of a finished part by its name.
 fn finished_number(name: &str) -> Option<u32> {
     let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?.parse().ok()?;
-    // There may be other ways to write it, of which none is the name of a part.
+    // Other notations of the number are not names of parts.
     (finished_name(number) == name).then_some(number)
 }
 
-/// The number of a part that is being written, by its name or that of its log.
+/// Returns the number of a part that is being written, by its name or that of its log.
 fn unfinished_number(name: &str) -> Option<u32> {
     let rest = name.strip_prefix('.')?;
     finished_number(rest.strip_suffix(".tmp").or_else(|| rest.strip_suffix(".groups"))?)

@@ -1,4 +1,4 @@
-//! What a part is called within its capture.
+//! Name of a part within its capture.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{finished_name, finished_number};
 use crate::TableId;
 
-/// A table and a number: `block/part-000001.parquet`. It cannot lead out of a capture.
+/// Table and number: `block/part-000001.parquet`. The name cannot lead out of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartName {
-    /// The table.
+    /// Table.
     pub table: TableId,
-    /// The number, from 1 on, within the table.
+    /// Number within the table, from 1 on.
     pub number: u32,
 }
 
 impl PartName {
-    /// What its file is called, in the folder of its table.
+    /// Returns the file name in the folder of the table.
     pub fn file(&self) -> String {
         finished_name(self.number)
     }
 
-    /// What the part is called, of the capture in `directory`.
+    /// Returns the path of the part in the capture in `directory`.
     pub fn path(&self, directory: &Path) -> PathBuf {
         directory.join(self.to_string())
     }
@@ -42,7 +42,8 @@ impl FromStr for PartName {
 
     fn from_str(text: &str) -> Result<PartName, String> {
         let parts = text.split_once('/').and_then(|(table, file)| Some((table, finished_number(file)?)));
-        let (name, number) = parts.ok_or_else(|| format!("{text:?} is no part, expected TABLE/part-NNNNNN.parquet"))?;
+        let (name, number) =
+            parts.ok_or_else(|| format!("{text:?} is not a part name, expected TABLE/part-NNNNNN.parquet"))?;
         Ok(PartName { table: TableId::named(name)?, number })
     }
 }
@@ -72,9 +73,9 @@ mod tests {
             ["", "block", "block/", "../block/part-000001.parquet", "block/part-1.parquet", "block//etc/passwd"]
         {
             let error = wrong.parse::<PartName>().expect_err("no name");
-            assert_eq!(error, format!("{wrong:?} is no part, expected TABLE/part-NNNNNN.parquet"));
+            assert_eq!(error, format!("{wrong:?} is not a part name, expected TABLE/part-NNNNNN.parquet"));
         }
         let error = "blocks/part-000001.parquet".parse::<PartName>().expect_err("no table");
-        assert!(error.starts_with("\"blocks\" is no table, expected one of syscall, vfs"), "{error}");
+        assert!(error.starts_with("unknown table \"blocks\", expected one of syscall, vfs"), "{error}");
     }
 }

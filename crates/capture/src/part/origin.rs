@@ -1,5 +1,5 @@
-//! What a part says of itself in its footer: of which capture and table it is, and its number. So a copy of it under another name, or
-//! a part of another capture, is known as one. Earlier recorders wrote nothing of it.
+//! Origin of a part in its footer: capture, table and number. A copy under another name, or a part of another capture, is
+//! detected by it. Earlier recorders did not write it.
 
 use std::fmt;
 
@@ -12,27 +12,28 @@ const CAPTURE: &str = "iostrata.capture";
 const TABLE: &str = "iostrata.table";
 const NUMBER: &str = "iostrata.part";
 
-/// No id of a capture is longer, as it is shown: a footer may claim anything.
+/// Maximum number of characters of a capture ID in messages: a footer may claim anything.
 const MOST_CHARS: usize = 64;
 
-/// Where a part was written.
+/// Origin of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
-    /// The capture, by `parts_id` of its manifest.
+    /// Capture, by `parts_id` of its manifest.
     capture: String,
-    /// The table.
+    /// Table.
     table: String,
-    /// The number in it.
+    /// Number in the table.
     number: u32,
 }
 
 impl Origin {
-    /// Of part `name` of a capture.
+    /// Creates the origin of part `name` of a capture.
     pub(crate) fn new(capture: &str, name: PartName) -> Origin {
         Origin { capture: capture.to_owned(), table: name.table.name().to_owned(), number: name.number }
     }
 
-    /// What a footer says, if it says anything. What is not there of it is of no capture, of no table, or number 0.
+    /// Returns the origin in a footer; `None` if it has none of the keys. A missing capture or table is empty, a missing number
+    /// 0.
     pub(crate) fn of(metadata: &FileMetaData) -> Option<Origin> {
         let keys = metadata.key_value_metadata()?;
         let value =
@@ -45,19 +46,19 @@ impl Origin {
         Some(Origin { capture, table, number: number.parse().unwrap_or(0) })
     }
 
-    /// As a footer has it.
+    /// Returns the key-value metadata of the footer.
     pub(super) fn keys(&self) -> Vec<KeyValue> {
         let key = |name: &str, value: String| KeyValue::new(name.to_owned(), value);
         vec![key(CAPTURE, self.capture.clone()), key(TABLE, self.table.clone()), key(NUMBER, self.number.to_string())]
     }
 
-    /// What a part is instead of part `name` of the capture whose parts have `id`, as a predicate; none where it is that one. In a
-    /// capture whose manifest has no such id nothing is known of its parts, and none is another one's.
+    /// Returns the difference from part `name` of the capture with `id` in its parts, as a predicate; `None` if it is that
+    /// part. Without such an ID in the manifest nothing is checked.
     pub(crate) fn contradicts(&self, id: Option<&str>, name: PartName) -> Option<String> {
         self.strange(id, name.table).or_else(|| self.copied(id, name).map(copy_of))
     }
 
-    /// What a part is instead of one of `table`, likewise.
+    /// Returns the difference from a part of `table`, in the same manner.
     pub(crate) fn strange(&self, id: Option<&str>, table: TableId) -> Option<String> {
         let id = id?;
         let short = |text: &str| text.chars().take(MOST_CHARS).collect::<String>();
@@ -67,18 +68,19 @@ impl Origin {
         (self.table != table.name()).then(|| format!("is a part of table {}", short(&self.table)))
     }
 
-    /// The other part of the table of `name` that it says to be. Programs that keep what footers say put the number of one part on the rows of many.
+    /// Returns the other part of the table of `name` that it claims to be. Programs that copy footer metadata write the number
+    /// of one part into the rows of many.
     pub(crate) fn copied(&self, id: Option<&str>, name: PartName) -> Option<PartName> {
         (id.is_some() && self.number != name.number).then_some(PartName { number: self.number, ..name })
     }
 
-    /// The number.
+    /// Returns the number.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 }
 
-/// What is said of a part that is the same as another one.
+/// Returns the text for a part that is identical to another one.
 pub(crate) fn copy_of(first: impl fmt::Display) -> String {
     format!("is a copy of {first}")
 }

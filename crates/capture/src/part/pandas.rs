@@ -1,8 +1,10 @@
-//! What a part says to pandas. Without a word it makes floats of integers that may be missing, which have no room for nanoseconds since 1970; with
-//! this it reads them as its nullable integers, whatever is asked for. Others leave it alone. The form is that of pandas' developer documentation,
-//! "Storing pandas DataFrame objects in Apache Parquet format"; columns that are not in it are read as they were.
+//! Metadata of a part for pandas. Without it, pandas converts nullable integers to floats, which cannot represent nanoseconds since
+//! 1970; with it, pandas uses its nullable integer types, for any query. Other readers ignore it. The format is that of pandas'
+//! developer documentation, "Storing pandas DataFrame objects in Apache Parquet format"; columns without an entry are read as
+//! before.
 //!
-//! It is in the metadata of the Arrow schema that a footer has: where there is such a schema, pyarrow 26 does not look at the words beside it.
+//! It is in the metadata of the Arrow schema of a footer: if there is such a schema, pyarrow 26 ignores the key-value metadata
+//! beside it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::table::{Column, Table};
 
-/// The word that pandas looks for.
+/// Metadata key of pandas.
 const KEY: &str = "pandas";
 
-/// The schema of a table, with what is said of it.
+/// Returns the schema of a table, with this metadata.
 pub(super) fn schema<T: Table>() -> SchemaRef {
     let columns = T::columns();
     let integers: Vec<Value> = columns.iter().filter(|column| column.nullable).filter_map(integer).collect();
@@ -23,7 +25,7 @@ pub(super) fn schema<T: Table>() -> SchemaRef {
     Arc::new(T::schema().as_ref().clone().with_metadata(HashMap::from([(KEY.to_owned(), said.to_string())])))
 }
 
-/// What is said of a column of integers; none of any other.
+/// Returns the metadata of an integer column; `None` for any other.
 fn integer(column: &Column) -> Option<Value> {
     let (stored, read) = match column.data_type {
         DataType::Int64 => ("int64", "Int64"),
@@ -48,7 +50,7 @@ mod tests {
     #[test]
     fn integers_that_may_be_missing_are_named() {
         assert_eq!(named::<ClockTable>(), Vec::<String>::new());
-        // Its texts may be missing, and no number.
+        // Only its texts are nullable, none of its numbers.
         assert_eq!(named::<ProcessTable>(), Vec::<String>::new());
         let share = named::<ShareTable>();
         assert!(share.contains(&r#""start_ns" "Int64""#.to_owned()) && share.contains(&r#""pid" "Int32""#.to_owned()));

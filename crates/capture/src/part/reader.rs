@@ -1,4 +1,4 @@
-//! Reading a part.
+//! Reader of parts.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -19,23 +19,24 @@ use crate::error::{Error, Result};
 use crate::guard::reading;
 use crate::table::Table;
 
-/// Rows in a batch that a reader is given.
+/// Number of rows in a batch.
 const READ_BATCH_ROWS: usize = 8_192;
 
-/// A part that was opened, and of which what it claims was looked at; of its row groups when they are read.
+/// Opened part with checked metadata; row groups are checked when they are read.
 pub struct OpenPart {
     path: PathBuf,
     file: File,
     metadata: ArrowReaderMetadata,
     looked: limits::Looked,
-    /// The columns that are read.
+    /// Columns that are read.
     mask: ProjectionMask,
-    /// What is read, with columns that were added to the table after the part was written. None where the part has all of them.
+    /// Schema of the batches, including columns that were added to the table after the part was written. None if the part has
+    /// all of them.
     filled: Option<SchemaRef>,
 }
 
 impl OpenPart {
-    /// Opens a part of table `T` to read these columns. What a part has beyond its table is never looked at.
+    /// Opens a part of table `T` to read these columns. Columns of a part beyond its table are ignored.
     pub fn new<T: Table>(part: &PartFile, columns: &[&str]) -> Result<OpenPart> {
         let path = part.path();
         let error = |e| Error::parquet(path, e);
@@ -48,7 +49,7 @@ impl OpenPart {
             }
             PartFile::Torn(torn) => (torn.open()?, Arc::new(torn.metadata().map_err(error)?), torn.end),
         };
-        // The Arrow schema that a file may have in it says nothing that the table does not, and is left alone.
+        // An embedded Arrow schema adds nothing to the table's schema, and is ignored.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let found = ArrowReaderMetadata::try_new(metadata.clone(), options()).map_err(error)?;
         let added: Vec<&str> = T::columns().iter().filter(|column| column.added).map(|column| column.name).collect();
@@ -67,17 +68,17 @@ impl OpenPart {
         Ok(OpenPart { path: path.to_owned(), file, metadata, looked, mask, filled })
     }
 
-    /// How many row groups it has.
+    /// Returns the number of row groups.
     pub fn groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// How many rows one of its row groups says that it has.
+    /// Returns the number of rows that the metadata of a row group claims.
     pub fn rows(&self, group: usize) -> u64 {
         u64::try_from(self.metadata.metadata().row_group(group).num_rows()).unwrap_or(0)
     }
 
-    /// Between which values a column of whole numbers is in one of its row groups, where the part tells.
+    /// Returns the value range of an integer column in a row group, if the part has statistics.
     pub fn bounds(&self, group: usize, column: &str) -> Option<(i64, i64)> {
         let mut chunks = self.metadata.metadata().row_groups().get(group)?.columns().iter();
         match chunks.find(|chunk| chunk.column_path().string() == column)?.statistics()? {
@@ -86,7 +87,7 @@ impl OpenPart {
         }
     }
 
-    /// The batches of some of its row groups, in this order.
+    /// Returns the batches of some row groups, in this order.
     pub fn read(&mut self, groups: &[usize]) -> Result<PartReader> {
         let OpenPart { path, file, metadata, looked, .. } = self;
         let look = |group: &usize| looked.look(file, metadata.metadata(), *group);
@@ -106,7 +107,7 @@ impl OpenPart {
     }
 }
 
-/// Small row groups, of which some at a time are read.
+/// Small row groups, read some at a time.
 struct Small {
     file: File,
     metadata: ArrowReaderMetadata,
@@ -117,7 +118,7 @@ struct Small {
 }
 
 impl Small {
-    /// The batches of the next ones; none where all were taken.
+    /// Returns the batches of the next ones; `None` after the last.
     fn next(&mut self) -> std::result::Result<Option<ParquetRecordBatchReader>, ParquetError> {
         let end = self.groups.len().min(self.taken + small::AT_A_TIME);
         let groups = &self.groups[self.taken..end];
@@ -135,7 +136,7 @@ impl Small {
     }
 }
 
-/// The batches of one part, each of the schema of its table.
+/// Batches of one part, each with the schema of its table.
 pub struct PartReader {
     path: PathBuf,
     batches: Option<ParquetRecordBatchReader>,
@@ -150,7 +151,7 @@ impl PartReader {
         PartReader::open_columns::<T>(part, &columns)
     }
 
-    /// Opens a part of table `T` to read these columns alone, as [`OpenPart::new`].
+    /// Opens a part of table `T` to read these columns only, as [`OpenPart::new`].
     pub fn open_columns<T: Table>(part: &PartFile, columns: &[&str]) -> Result<PartReader> {
         let mut part = OpenPart::new::<T>(part, columns)?;
         part.read(&(0..part.groups()).collect::<Vec<_>>())
@@ -158,12 +159,12 @@ impl PartReader {
 }
 
 impl PartReader {
-    /// Hands each batch that is left to `take`, which may say what is wrong with it.
+    /// Passes each remaining batch to `take`, which may return an error text.
     pub fn each(self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
         self.each_unless(|| None, take)
     }
 
-    /// The same until `refuses` says why no more is to be read, which is asked before each batch.
+    /// Does the same until `refuses` returns a reason to stop; it is called before each batch.
     pub fn each_unless(
         self,
         mut refuses: impl FnMut() -> Option<String>,
@@ -181,12 +182,12 @@ impl PartReader {
 }
 
 impl PartFile {
-    /// Hands each batch of a part of table `T` to `take`, as [`PartReader::each`], within [`reading`].
+    /// Passes each batch of a part of table `T` to `take`, as [`PartReader::each`], within [`reading`].
     pub fn read<T: Table>(&self, take: impl FnMut(&RecordBatch) -> std::result::Result<(), String>) -> Result<()> {
         self.read_unless::<T>(|| None, take)
     }
 
-    /// The same until `refuses` says why no more is to be read, as [`PartReader::each_unless`].
+    /// Does the same until `refuses` returns a reason to stop, as [`PartReader::each_unless`].
     pub fn read_unless<T: Table>(
         &self,
         refuses: impl FnMut() -> Option<String>,
@@ -221,14 +222,15 @@ impl Iterator for PartReader {
     }
 }
 
-/// A batch with columns that its part does not have, too: all their values are missing.
+/// Returns a batch with the columns that its part lacks, filled with nulls.
 fn fill(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, ArrowError> {
     let absent = |field: &FieldRef| new_null_array(field.data_type(), batch.num_rows());
     let column = |field: &FieldRef| batch.column_by_name(field.name()).cloned().unwrap_or_else(|| absent(field));
     RecordBatch::try_new(schema.clone(), schema.fields().iter().map(column).collect())
 }
 
-/// What to read the columns `found` in a part as, so that those of its table are as `expected`. One of `added` may be missing.
+/// Returns the schema to read the columns `found` in a part, so that those of its table are as `expected`. Columns in `added`
+/// may be missing.
 fn check_schema(part: &PartFile, found: &Schema, expected: &Schema, added: &[&str]) -> Result<Arc<Schema>> {
     let wrong = |what| Error::Schema { path: part.path().to_owned(), what };
     for field in expected.fields() {
@@ -245,7 +247,7 @@ fn check_schema(part: &PartFile, found: &Schema, expected: &Schema, added: &[&st
             return Err(wrong(format!("column {name} is {}, expected {stored}", column.data_type())));
         }
         if columns.next().is_some() {
-            return Err(wrong(format!("column {name} is there twice")));
+            return Err(wrong(format!("column {name} is duplicated, expected one")));
         }
     }
     let read_as = |column: &Arc<Field>| match expected.field_with_name(column.name()) {
@@ -255,7 +257,7 @@ fn check_schema(part: &PartFile, found: &Schema, expected: &Schema, added: &[&st
     Ok(Arc::new(Schema::new(found.fields().iter().map(read_as).collect::<Vec<_>>())))
 }
 
-/// What the values of a column of this type are.
+/// Returns the kind of values of a column of this type.
 fn values(data_type: &DataType) -> limits::Values {
     match data_type {
         DataType::Dictionary(..) => limits::Values::Words,
@@ -266,7 +268,7 @@ fn values(data_type: &DataType) -> limits::Values {
     }
 }
 
-/// What Parquet has of a type: dictionaries are but a way to keep texts.
+/// Returns the type as stored in Parquet: dictionaries are an encoding of texts only.
 fn stored(data_type: &DataType) -> &DataType {
     match data_type {
         DataType::Dictionary(_, of) => of,

@@ -1,4 +1,5 @@
-//! Replacing a finished part by one of other values in the same rows: written beside it, durably, and renamed over it.
+//! Replacement of a finished part by one with other values in the same rows: written beside it, durably, and renamed over
+//! it.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use crate::files;
 use crate::list::Part;
 use crate::table::Table;
 
-/// A part that is being written beside the one that it is to replace.
+/// Part that is being written beside the one that it is to replace.
 pub(crate) struct Replacement {
     path: PathBuf,
     name: PartName,
@@ -22,7 +23,8 @@ pub(crate) struct Replacement {
 }
 
 impl Replacement {
-    /// Begins one of part `number` of table `T` in the capture directory `capture`, which says that it is what the old one says.
+    /// Begins a replacement of part `number` of table `T` in the capture directory `capture`, with the origin of the old
+    /// part.
     pub(crate) fn create<T: Table>(capture: &Dir, number: u32, origin: Option<&Origin>) -> Result<Replacement> {
         let (folder, name) = (capture.sub(T::NAME), replacement_name(number));
         let path = folder.path().join(finished_name(number));
@@ -42,7 +44,7 @@ impl Replacement {
         written.map_err(|e| Error::parquet(&self.path, e))
     }
 
-    /// Ends it, durably. What the list is to say of it.
+    /// Ends it, durably, and returns its list entry.
     pub(crate) fn finish(mut self) -> Result<Part> {
         let metadata = self.writer.finish().map_err(|e| Error::parquet(&self.path, e))?;
         let file = self.writer.inner();
@@ -51,12 +53,12 @@ impl Replacement {
         Ok(part_of(&groups_of(&metadata), self.name, bytes))
     }
 
-    /// Puts the one of part `name` of the capture in `capture` in its place. To be made durable by [`Dir::sync`].
+    /// Puts the replacement of part `name` of the capture in `capture` in its place. [`Dir::sync`] makes this durable.
     pub(crate) fn publish(capture: &Dir, name: PartName) -> Result<()> {
         capture.sub(name.table.name()).rename(replacement_name(name.number), name.file())
     }
 
-    /// Removes those in the folder of a table that were never put in their place.
+    /// Removes replacements in the folder of a table that were never put in place.
     pub(crate) fn remove_all(folder: &Dir) -> Result<()> {
         for number in numbered(folder, replacement_number)? {
             folder.remove(replacement_name(number))?;

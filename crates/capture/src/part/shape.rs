@@ -1,23 +1,23 @@
-//! What a footer and the header of a page must look like, checked before a library makes anything of them.
+//! Allowed form of a footer and of a page header, checked before a library decodes them.
 //!
-//! Both are Thrift in its compact form. Its decoder takes the bytes of a field for what it expects there, whatever they say that
-//! they are, sets memory aside for as many columns as a group claims to have, and goes down as deep as groups are nested. So
-//! only what the recorder and the usual writers write passes: these fields, of these types, and no list that is longer than it has bytes.
+//! Both are Thrift in the compact protocol. Its decoder interprets the bytes of a field as the expected type, whatever type they
+//! declare, allocates memory for the number of columns that a group claims, and recurses as deeply as groups are nested. Therefore
+//! only the output of the recorder and of common writers passes: known fields, with their types, and no list longer than its bytes.
 
 mod pieces;
 
 use Shape::{Bool, Byte, Bytes, List, Number, Struct};
 pub(super) use pieces::{Pieces, pieces};
 
-/// The type of a value.
+/// Type of a value.
 pub(super) enum Shape {
-    /// In a structure the type says which of the two it is.
+    /// Boolean; in a structure the type encodes the value.
     Bool,
     /// 8 bits.
     Byte,
-    /// 16, 32 or 64 bits: they differ in nothing but what is made of them.
+    /// 16, 32 or 64 bits, which have the same encoding.
     Number,
-    /// Text or anything else.
+    /// Text or other bytes.
     Bytes,
     /// Values of one type.
     List(&'static Shape),
@@ -39,8 +39,8 @@ const STATISTICS: Shape = Struct(&[
     (9, Number),
 ]);
 
-/// What a value of a column means: a text (1), an integer of so many bits (10). The others are of columns that somebody added: decimals, times, and what
-/// has no more to it than its name.
+/// Logical type of a column: a text (1), an integer with a bit width (10). The others occur in columns that somebody added:
+/// decimals, times, and types without parameters.
 const LOGICAL_TYPE: Shape = Struct(&[
     (1, NOTHING),
     (4, NOTHING),
@@ -56,7 +56,7 @@ const LOGICAL_TYPE: Shape = Struct(&[
     (15, NOTHING),
 ]);
 
-/// Whether it is in UTC, and in milli-, micro- or nanoseconds.
+/// Time type: whether in UTC, and in milli-, micro- or nanoseconds.
 const TIME: Shape = Struct(&[(1, Bool), (2, Struct(&[(1, NOTHING), (2, NOTHING), (3, NOTHING)]))]);
 
 const SCHEMA_ELEMENT: Shape = Struct(&[
@@ -144,69 +144,69 @@ const GROUPS: i16 = 4;
 const NAME: i16 = 4;
 const CHILDREN: i16 = 5;
 
-/// No list of a footer is longer: neither its columns nor its row groups, which Parquet numbers with 15 bits.
+/// Maximum length of a list in a footer: limits its columns and its row groups, which Parquet numbers with 15 bits.
 const MOST_ELEMENTS: u64 = 1 << 16;
 
-/// Why bytes are not of a shape.
+/// Mismatch between bytes and a shape.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// They end too early.
+    /// The bytes end too early.
     Short,
-    /// What is wrong, as a predicate.
+    /// Error text, as a predicate.
     Wrong(String),
 }
 
 impl std::fmt::Display for Flaw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Flaw::Short => f.write_str("is cut short"),
+            Flaw::Short => f.write_str("is truncated"),
             Flaw::Wrong(what) => f.write_str(what),
         }
     }
 }
 
-/// Whether `thrift` is the footer of a table whose columns are next to each other.
+/// Checks that `thrift` is the footer of a flat table.
 pub(super) fn footer(thrift: &[u8]) -> Result<(), Flaw> {
     let (mut described, mut told, mut nested) = (0i64, 0i64, false);
     walk(thrift, &FOOTER, &mut |path, value| match path {
         [SCHEMA, NAME] => described += 1,
-        // The first of them is the table itself.
+        // The first element is the table itself.
         [SCHEMA, CHILDREN] if described == 1 => told = value,
         [SCHEMA, CHILDREN] => nested |= value != 0,
         _ => {}
     })?;
     match described - 1 {
-        _ if nested => Err(Flaw::Wrong("has columns within columns, expected none".to_owned())),
-        columns if columns != told => Err(Flaw::Wrong(format!("tells of {told} columns and describes {columns}"))),
+        _ if nested => Err(Flaw::Wrong("has nested columns, expected none".to_owned())),
+        columns if columns != told => Err(Flaw::Wrong(format!("declares {told} columns and describes {columns}"))),
         _ => Ok(()),
     }
 }
 
-/// What the header of a page claims.
+/// Claims of a page header.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageHeader {
-    /// How long it is itself.
+    /// Length of the header itself, in bytes.
     pub(super) header_bytes: u64,
-    /// What kind of page it is.
+    /// Type of the page.
     pub(super) kind: i64,
-    /// Its size once it is decompressed.
+    /// Decompressed size in bytes.
     pub(super) uncompressed_bytes: i64,
-    /// Its size in the file.
+    /// Size in the file, in bytes.
     pub(super) compressed_bytes: i64,
-    /// Its values, nulls included.
+    /// Number of values, including nulls.
     pub(super) values: i64,
-    /// How they are encoded.
+    /// Encoding of the values.
     pub(super) encoding: i64,
-    /// How it is encoded which of them are null, and which repeat.
+    /// Encodings of definition and repetition levels.
     pub(super) levels: [i64; 2],
 }
 
-/// A page of values, of a dictionary, and of values in the second form, which the recorder does not write.
+/// Types of pages: values, dictionary, and values in the second version, which the recorder does not write.
 pub(super) const VALUES_PAGE: i64 = 0;
 pub(super) const DICTIONARY_PAGE: i64 = 2;
 pub(super) const VALUES_PAGE_V2: i64 = 3;
 
-/// The header at the beginning of `bytes`.
+/// Reads the header at the beginning of `bytes`.
 pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Flaw> {
     let mut header = PageHeader::default();
     let (mut kinds, mut described) = (0, 0);
@@ -214,7 +214,7 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Flaw> {
         [1] => header.kind = value,
         [2] => header.uncompressed_bytes = value,
         [3] => header.compressed_bytes = value,
-        // Of a page of values, of a dictionary, of values in the second form.
+        // Values, dictionary, values in the second version.
         [field @ (5 | 7 | 8), 1] => (header.values, described, kinds) = (value, field, kinds + 1),
         [5 | 7, 2] | [8, 4] => header.encoding = value,
         [5, field @ (3 | 4)] => header.levels[usize::from(field == 4)] = value,
@@ -222,14 +222,14 @@ pub(super) fn page_header(bytes: &[u8]) -> Result<PageHeader, Flaw> {
     })?;
     header.header_bytes = length as u64;
     match (described, header.kind) {
-        _ if kinds != 1 => Err(Flaw::Wrong(format!("is of {kinds} kinds at once, expected one"))),
+        _ if kinds != 1 => Err(Flaw::Wrong(format!("has {kinds} page types, expected one"))),
         (5, VALUES_PAGE) | (7, DICTIONARY_PAGE) | (8, VALUES_PAGE_V2) => Ok(header),
-        (_, kind) => Err(Flaw::Wrong(format!("is of kind {kind} and describes another"))),
+        (_, kind) => Err(Flaw::Wrong(format!("has page type {kind} and describes another"))),
     }
 }
 
-/// Goes through a value of `shape` at the beginning of `bytes` and tells `visit` of each number and each text within
-/// structures: under which field numbers, and the number, or the length of the text. How long it all is.
+/// Walks a value of `shape` at the beginning of `bytes` and calls `visit` for each number and each text within structures, with its
+/// path of field numbers, and the number, or the length of the text. Returns the length of the value.
 fn walk(bytes: &[u8], shape: &Shape, visit: &mut dyn FnMut(&[i16], i64)) -> Result<usize, Flaw> {
     let mut walker = Walker { rest: bytes, path: Vec::new(), visit };
     walker.value(shape)?;
@@ -267,15 +267,15 @@ impl Walker<'_, '_> {
         (0..count).try_for_each(|_| self.value(of))
     }
 
-    /// How many elements a list has.
+    /// Returns the number of elements of a list.
     fn list_head(&mut self, of: &Shape) -> Result<u64, Flaw> {
         let head = self.take(1)?[0];
         let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-        // Each takes a byte at least.
+        // Each element takes at least one byte.
         if count > MOST_ELEMENTS.min(self.rest.len() as u64) {
             return Err(Flaw::Wrong(format!("has a list of {count} elements in {} bytes", self.rest.len())));
         }
-        // An empty one may say nothing of what it is empty of.
+        // An empty list need not declare its type.
         if count > 0 && !fits(head & 0xf, of) {
             return Err(self.wrong("has a list of another type than expected"));
         }
@@ -292,21 +292,21 @@ impl Walker<'_, '_> {
         Ok(())
     }
 
-    /// The next field of a structure, which is on the path from now on; none at the end of the structure.
+    /// Returns the next field of a structure, and appends it to the path; `None` at the end of the structure.
     fn field<'s>(&mut self, fields: &'s [(i16, Shape)], last: i16) -> Result<Option<(i16, &'s Shape)>, Flaw> {
         let head = self.take(1)?[0];
         if head & 0xf == 0 {
             return Ok(None);
         }
-        // A number of its own, in place of the distance from the last, has only what leaves out fifteen: no such structure is there. Of that form a decoder
-        // may make another number than is meant, which is then another field.
+        // An explicit number, in place of the distance from the last one, is only needed after fifteen missing fields, which no
+        // such structure has. Decoders may interpret this form differently, as another field.
         let number = match head >> 4 {
-            0 => return Err(self.wrong("has a field that no writer of captures writes")),
+            0 => return Err(self.wrong("has an unknown field")),
             delta => last.saturating_add(i16::from(delta)),
         };
         self.path.push(number);
         let Some((_, shape)) = fields.iter().find(|(known, _)| *known == number && number > last) else {
-            return Err(self.wrong("has a field that no writer of captures writes"));
+            return Err(self.wrong("has an unknown field"));
         };
         if !fits(head & 0xf, shape) {
             return Err(self.wrong("has a field of another type than expected"));
@@ -339,7 +339,7 @@ impl Walker<'_, '_> {
     }
 }
 
-/// Whether a value that says that it is of type `tag` is of `shape`.
+/// Whether a value with the declared type `tag` matches `shape`.
 fn fits(tag: u8, shape: &Shape) -> bool {
     match shape {
         Bool => matches!(tag, 1 | 2),

@@ -1,8 +1,9 @@
-//! Row groups that are small: what is done for each column of each of them must cost little.
+//! Small row groups, for which the cost per column must be low.
 //!
-//! The parquet crate makes a decompressor, and a compressor that nobody needs, for each column of a row group, and zstd asks the CPU what it can do each
-//! time, for which a virtual machine is left: 20 µs and more, where a row takes a tenth of one. So pages are decompressed by one decompressor for a
-//! thread ([`super::codec`]), and the crate reads a few row groups at a time from memory, as if they had never been compressed.
+//! The parquet crate creates a decompressor, and a compressor that is not needed, for each column of a row group, and zstd queries
+//! the CPU's features each time, which traps in a virtual machine: 20 µs and more, where a row takes a tenth of one. Pages are
+//! therefore decompressed by one decompressor per thread ([`super::codec`]), and the crate reads a few row groups at a time from
+//! memory, as if they had never been compressed.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -19,13 +20,13 @@ use super::shape::{self, DICTIONARY_PAGE, Flaw, PageHeader};
 
 type Result<T> = std::result::Result<T, ParquetError>;
 
-/// Row groups are small that have no more bytes than that on average.
+/// Maximum average size of a small row group, in bytes.
 const SMALL_BYTES: u64 = 64 << 10;
 
-/// Of fewer row groups it does not matter.
+/// Minimum number of row groups; below it the cost is negligible.
 const FEWEST: usize = 16;
 
-/// As many are read at a time: their footer is in memory a second time.
+/// Number of row groups read at a time: their footer is in memory a second time.
 pub(super) const AT_A_TIME: usize = 256;
 
 /// Whether a part of `bytes` has small row groups.
@@ -33,7 +34,8 @@ pub(super) fn are_small(bytes: u64, groups: usize) -> bool {
     groups >= FEWEST && bytes / groups as u64 <= SMALL_BYTES
 }
 
-/// Some row groups as they are in memory, with metadata of them alone. Their pages were looked at before, and no other columns than these are read.
+/// Returns some row groups as in memory, with metadata for them alone. Their pages were checked before, and only `columns` are
+/// read.
 pub(super) fn unpacked(
     file: &File,
     metadata: &ParquetMetaData,
@@ -55,7 +57,7 @@ pub(super) fn unpacked(
     Ok((bytes.into(), ParquetMetaData::new(metadata.file_metadata().clone(), unpacked)))
 }
 
-/// Appends the pages of a column, decompressed. Where they are then.
+/// Appends the decompressed pages of a column and returns their position.
 fn chunk(file: &File, chunk: &ColumnChunkMetaData, to: &mut Vec<u8>) -> Result<ColumnChunkMetaData> {
     let (begin, length) = range(chunk)?;
     let mut packed = vec![0; usize::try_from(length)?];
@@ -64,7 +66,7 @@ fn chunk(file: &File, chunk: &ColumnChunkMetaData, to: &mut Vec<u8>) -> Result<C
     let mut rest = packed.as_slice();
     while !rest.is_empty() {
         let header = shape::page_header(rest).map_err(|flaw| wrong(&flaw))?;
-        let short = || ParquetError::General("a page that is cut".to_owned());
+        let short = || ParquetError::General("a truncated page".to_owned());
         let body = rest.get(usize::try_from(header.header_bytes)?..).ok_or_else(short)?;
         let (page, after) = body.split_at_checked(usize::try_from(header.compressed_bytes)?).ok_or_else(short)?;
         let page = decompressed(page, &header, chunk.compression())?;
@@ -85,9 +87,9 @@ fn wrong(flaw: &Flaw) -> ParquetError {
     ParquetError::General(format!("the header of a page {flaw}"))
 }
 
-/// A header of Thrift's compact protocol, of a page of `bytes` that is not compressed.
+/// Writes a header in Thrift's compact protocol, for an uncompressed page of `bytes` bytes.
 fn write_header(header: &PageHeader, bytes: usize, to: &mut Vec<u8>) {
-    /// A number, as a field whose number is so many after the one before.
+    /// Writes a number; its field number is `after` more than the previous one.
     fn number(value: i64, after: u8, to: &mut Vec<u8>) {
         const I32: u8 = 5;
         to.push(after << 4 | I32);
@@ -97,7 +99,7 @@ fn write_header(header: &PageHeader, bytes: usize, to: &mut Vec<u8>) {
     number(header.kind, 1, to);
     number(bytes, 1, to);
     number(bytes, 1, to);
-    // Field 7 is of a dictionary, field 5 of values.
+    // Field 7 describes a dictionary, field 5 values.
     let after = if header.kind == DICTIONARY_PAGE { 4 } else { 2 };
     to.push(after << 4 | STRUCT);
     number(header.values, 1, to);
@@ -106,7 +108,7 @@ fn write_header(header: &PageHeader, bytes: usize, to: &mut Vec<u8>) {
         number(header.levels[0], 1, to);
         number(header.levels[1], 1, to);
     }
-    // The ends of both structures.
+    // Ends of both structures.
     to.extend_from_slice(&[0, 0]);
 }
 

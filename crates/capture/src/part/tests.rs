@@ -85,7 +85,7 @@ fn small_row_groups_read_back_some_hundred_at_once_in_whatever_order_they_are_as
     let path = at(&part.name.path(directory.path()));
     let columns: Vec<&str> = ProcessTable::columns().iter().map(|column| column.name).collect();
     let mut open = OpenPart::new::<ProcessTable>(&path, &columns).expect("whole");
-    // Without rows there is no row group.
+    // There is no row group without rows.
     assert_eq!(open.groups(), 750);
     let groups: Vec<usize> = (0..open.groups()).rev().filter(|group| group % 10 > 0).collect();
     let (mut batches, mut read) = (0, Vec::new());
@@ -179,7 +179,7 @@ fn a_truncated_part_is_an_error_wherever_it_was_cut() {
     }
 }
 
-/// A part of three row groups of one row each, and a fourth row that was never flushed, left as a killed recorder leaves it.
+/// A part of three row groups of one row each, and a fourth row that was never flushed, as a killed recorder leaves it.
 fn torn(directory: &Path) -> PathBuf {
     let folder = directory.join("process");
     fs::create_dir(&folder).expect("a fresh directory");
@@ -236,7 +236,7 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
             times.len()
         }
     };
-    // Cut anywhere: a row group more can only come with more of the file.
+    // Truncated anywhere: more of the file is needed for another row group.
     for (path, whole) in [(&part, &whole_part), (&log, &whole_log)] {
         let mut before = 0;
         let mut seen = Vec::new();
@@ -250,13 +250,13 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
         seen.dedup();
         assert_eq!(seen, [0, 1, 2, 3]);
     }
-    // A block that never reached the disk: holes in one of them.
+    // Blocks that never reached the disk: holes in one of the files.
     for (path, whole) in [(&part, &whole_part), (&log, &whole_log)] {
         for at in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[at] = !damaged[at];
             fs::write(path, &damaged).expect("room");
-            // Whatever follows the damage is not believed, the rest is.
+            // Data after the damage is ignored, the rest is read.
             assert!(rows() < 3 || path == &part && at >= last_end(&whole_log), "a byte at {at} of {}", path.display());
         }
         fs::write(path, whole).expect("room");
@@ -273,13 +273,13 @@ fn a_part_that_has_a_name_elsewhere_is_not_made_whole() {
     let before = fs::read(&elsewhere).expect("readable");
     let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     let error = torn.finish(TableId::Process).expect_err("refused").to_string();
-    assert!(error.ends_with("has other names (hard links), expected a file that is nowhere else"), "{error}");
+    assert!(error.ends_with("has other hard links, expected a file with one"), "{error}");
     assert_eq!(fs::read(&elsewhere).expect("still there"), before);
     fs::remove_file(&elsewhere).expect("there");
     assert_eq!(torn.finish(TableId::Process).expect("room").rows, 3);
 }
 
-/// Where the last row group ends, by the log.
+/// Returns the end of the last row group, by the log.
 fn last_end(log: &[u8]) -> usize {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("log");

@@ -1,4 +1,4 @@
-//! Parts that were never finished: how far they go, and how they are made whole.
+//! Unfinished parts: their extent, and their repair.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Write};
@@ -17,26 +17,26 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::Part;
 
-/// It says of the columns again with every record what a footer says of them once.
+/// Maximum size of a log: it describes the columns again in every record, a footer once.
 const MOST_LOG_BYTES: u64 = 2 * MOST_FOOTER_BYTES;
 
-/// A part without a footer, with what its log says of it.
+/// Part without a footer, with the data of its log.
 #[derive(Debug, Clone)]
 pub struct Torn {
-    /// The file.
+    /// File.
     pub place: Place,
-    /// Its footer would be this, with what ends a file. Made anew of that each time: as a library has it, it is far larger.
+    /// Its future footer, with the end of the file. Decoded at each use, because the library's form is far larger.
     footer: Arc<[u8]>,
     groups: Groups,
     origin: Option<Origin>,
     number: u32,
-    /// Where the last row group ends.
+    /// End of the last row group.
     pub(super) end: u64,
 }
 
 impl Torn {
-    /// Part `number` in the folder `directory` of a table, as far as file and log agree. None where no row group of it was
-    /// flushed, or where it has been finished meanwhile.
+    /// Reads part `number` in the folder `directory` of a table, as far as file and log agree. `None` if no row group of it was
+    /// flushed, or if it was finished in the meantime.
     pub fn read(directory: &Dir, number: u32) -> Result<Option<Torn>> {
         let (place, log) = (Place::new(directory, temporary_name(number)), Place::new(directory, log_name(number)));
         let (Some(log_file), Some(file)) = (unless_gone(log.open())?, unless_gone(place.open())?) else {
@@ -49,7 +49,7 @@ impl Torn {
         let mut part = Summed { file: BufReader::with_capacity(1 << 16, file), end: 0 };
         let (mut groups, mut told, mut first) = (Groups::default(), Vec::new(), None);
         while let Some(record) = records.next().map_err(log_error)? {
-            // Only the first one has no row group: of others like it a log could have any number.
+            // Only the first record has no row group: a log could contain any number of others like it.
             if first.is_some() && record.count() == 0 {
                 break;
             }
@@ -68,36 +68,36 @@ impl Torn {
             footer.append(&mut told);
             Ok(groups.bytes)
         });
-        made.map_err(|e| Error::io(place.path(), "make the footer of", e))?;
+        made.map_err(|e| Error::io(place.path(), "build the footer of", e))?;
         Ok(Some(Torn { place, footer: footer.into(), groups, origin, number, end: part.end }))
     }
 
-    /// What its footer would say.
+    /// Returns the metadata in its future footer.
     pub(super) fn metadata(&self) -> std::result::Result<ParquetMetaData, ParquetError> {
         limits::footer(&self.footer[..self.footer.len().saturating_sub(TAIL_BYTES)])
     }
 
-    /// Opens the file. It may have got its name meanwhile.
+    /// Opens the file, which may have been renamed to its final name in the meantime.
     pub(super) fn open(&self) -> Result<File> {
         self.place.open().or_else(|_| self.place.directory().open_file(finished_name(self.number)))
     }
 
-    /// The number of the part.
+    /// Returns the number of the part.
     pub fn number(&self) -> u32 {
         self.number
     }
 
-    /// Rows in its row groups.
+    /// Returns the number of rows in its row groups.
     pub fn rows(&self) -> u64 {
         self.groups.rows
     }
 
-    /// What it says that it is.
+    /// Returns its origin.
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.origin.clone()
     }
 
-    /// Writes the footer behind the last row group and makes it a finished part of `table`.
+    /// Writes the footer after the last row group and makes it a finished part of `table`.
     pub fn finish(&self, table: TableId) -> Result<Part> {
         let directory = self.place.directory();
         let mut file = reopen(directory, self.number, self.end)?;
@@ -108,7 +108,7 @@ impl Torn {
     }
 }
 
-/// None of a file that is not there.
+/// Returns `None` for a file that does not exist.
 fn unless_gone(opened: Result<File>) -> Result<Option<File>> {
     match opened {
         Err(Error::Io { reason, .. }) if reason.kind() == ErrorKind::NotFound => Ok(None),
@@ -116,15 +116,15 @@ fn unless_gone(opened: Result<File>) -> Result<Option<File>> {
     }
 }
 
-/// A part whose row groups are held against what a log says of them, from the first on.
+/// Part whose row groups are checked against its log, from the first on.
 struct Summed {
     file: BufReader<File>,
-    /// Where the last one ended.
+    /// End of the last row group checked.
     end: u64,
 }
 
 impl Summed {
-    /// Whether it has the bytes that the next record is about.
+    /// Whether the part has the bytes described by the next record.
     fn has(&mut self, record: &Record) -> std::io::Result<bool> {
         let Some(length) = record.end.checked_sub(self.end) else { return Ok(false) };
         let mut sum = crc32fast::Hasher::new();
@@ -145,23 +145,23 @@ impl Summed {
     }
 }
 
-/// An error of a file of which more than `most` bytes, `bytes`, would have to be in memory.
+/// Returns an error if `bytes`, the size in memory, is more than `most`.
 fn most(place: &Place, bytes: u64, most: u64) -> Result<()> {
     match bytes > most {
         true => {
-            let what = format!("row groups that take {bytes} bytes to tell of, expected at most {most}");
+            let what = format!("row groups with {bytes} bytes of metadata, expected at most {most}");
             Err(Error::parquet(place.path(), ParquetError::General(what)))
         }
         false => Ok(()),
     }
 }
 
-/// The numbers of parts in `directory` that were begun and not finished, ascending.
+/// Returns the numbers of unfinished parts in `directory`, ascending.
 pub fn unfinished(directory: &Dir) -> Result<Vec<u32>> {
     numbered(directory, unfinished_number)
 }
 
-/// Removes what is left of part `number`, but for the part itself.
+/// Removes the remains of part `number`, except for the part itself.
 pub fn remove(directory: &Dir, number: u32) -> Result<()> {
     directory.remove(temporary_name(number))?;
     directory.remove(log_name(number))

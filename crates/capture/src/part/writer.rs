@@ -1,4 +1,4 @@
-//! Writing a part.
+//! Writer of parts.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
@@ -20,22 +20,24 @@ use crate::error::{Error, Result};
 use crate::list::Part;
 use crate::table::{Column, Layout, Table};
 
-/// Rows in a row group. More bought nothing in size and costs memory (measured: `docs/measurements/performance.md`).
+/// Number of rows in a row group. More rows did not reduce the size and cost memory (measured:
+/// `docs/measurements/performance.md`).
 pub const ROW_GROUP_ROWS: usize = 65_536;
 
-/// Pages of a row group that is small, a footer's first column, a directory that grows: more than it has ever been.
+/// Allowance for the pages of a small row group, the first column of a footer, and a growing directory: more than ever
+/// observed.
 const UNWRITTEN_SLACK_BYTES: u64 = 64 << 10;
 
-/// How a part with these columns is written, and what its footer says that it is.
+/// Returns the writer properties of a part with these columns, with the origin for its footer.
 pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_key_value_metadata(origin.map(Origin::keys))
         .set_created_by(concat!("iostrata ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        // Row groups end where batches do, so that whoever counts the events of batches knows what is in them.
+        // Row groups end where batches do, so that callers that count the events of batches know the content of a row group.
         .set_max_row_group_row_count(None)
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        // Where the pages of a column are is of use only with what is in each of them, which is not written.
+        // The offset index is of use only with the column index, which is not written.
         .set_offset_index_disabled(true)
         .set_dictionary_enabled(false);
     for column in columns {
@@ -43,8 +45,8 @@ pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterP
         properties = match column.layout {
             Layout::Delta => properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
             Layout::Split => properties.set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT),
-            // Without a least and a greatest word: every row group has them all, and comparing each row's costs as much as
-            // encoding it.
+            // Without minimum and maximum: every row group has all values, and comparing each row's costs as much as encoding
+            // it.
             Layout::Dictionary => properties
                 .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
                 .set_column_dictionary_enabled(path, true),
@@ -54,7 +56,7 @@ pub(super) fn properties(columns: &[Column], origin: Option<&Origin>) -> WriterP
     properties.build()
 }
 
-/// The file of a part, with a checksum of what was written since the log last took it.
+/// File of a part, with a checksum of the bytes written since the last log record.
 struct Summed {
     file: File,
     bytes: u64,
@@ -74,23 +76,23 @@ impl Write for Summed {
     }
 }
 
-/// A part that is being written.
+/// Part that is being written.
 pub struct PartWriter {
     table: TableId,
     directory: Dir,
     number: u32,
-    /// What its file is called in messages: as when it is finished.
+    /// Path for messages: that of the finished part.
     path: PathBuf,
     groups: GroupWriter<Summed>,
     pub(super) log: GroupLog,
-    /// As far as it is known to be on the disk. After a sync that failed nobody knows of any more, and the next one would say
-    /// nothing of it.
+    /// Extent that is known to be on the disk. After a failed sync the state of later data is unknown, and the next sync would
+    /// not report it.
     synced: Extent,
 }
 
 impl PartWriter {
-    /// Opens part `number` of table `T` in the capture directory `capture`, whose table folder exists; its footer says that it is of
-    /// the capture whose parts have `id`. After an error nothing is left of it.
+    /// Opens part `number` of table `T` in the capture directory `capture`, in an existing table folder; `id` is the capture ID
+    /// for its footer. After an error nothing is left of it.
     pub fn create<T: Table>(capture: &Dir, number: u32, id: Option<&str>) -> Result<PartWriter> {
         let directory = capture.sub(T::NAME);
         let origin = id.map(|id| Origin::new(id, PartName { table: T::ID, number }));
@@ -112,13 +114,13 @@ impl PartWriter {
         Ok(part)
     }
 
-    /// Appends a batch of the table's schema. A row group that it fills is ended.
+    /// Appends a batch of the table's schema. A full row group is ended.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.groups.write(batch).map_err(|e| Error::parquet(&self.path, e))?;
         if self.group_rows() >= ROW_GROUP_ROWS { self.end_group() } else { Ok(()) }
     }
 
-    /// Makes what was written until now durable, so that it can be recovered.
+    /// Makes the rows written so far durable, so that they can be recovered.
     pub fn flush(&mut self) -> Result<()> {
         self.end_group()?;
         if self.synced != *self.log.extent() {
@@ -129,7 +131,7 @@ impl PartWriter {
         Ok(())
     }
 
-    /// Ends the row group that is being encoded, if there is one, and with it gives back its memory.
+    /// Ends the row group that is being encoded, if there is one, and frees its memory.
     pub fn end_group(&mut self) -> Result<()> {
         match self.groups.end().map_err(|e| Error::parquet(&self.path, e))? {
             Some(group) => self.take_down(Some(group)),
@@ -137,44 +139,44 @@ impl PartWriter {
         }
     }
 
-    /// Puts a row group that is new in the file into the log.
+    /// Appends a row group that is new in the file to the log.
     fn take_down(&mut self, group: Option<RowGroupMetaData>) -> Result<()> {
         let summed = self.groups.out().inner_mut();
         let (end, sum) = (summed.bytes, std::mem::take(&mut summed.sum).finalize());
         self.log.append(end, sum, group)
     }
 
-    /// Rows of the row group that is being encoded.
+    /// Returns the number of rows in the row group that is being encoded.
     pub fn group_rows(&self) -> usize {
         self.groups.rows()
     }
 
-    /// Whether it has as many row groups as a part may have, and is to be finished.
+    /// Whether it has the maximum number of row groups, and must be finished.
     pub fn is_full(&self) -> bool {
         self.log.extent().groups.count >= MOST_GROUPS
     }
 
-    /// What the row group that is being encoded takes in memory. There is nothing else of which it could be much.
+    /// Returns the memory of the row group that is being encoded, in bytes. All other memory is small.
     pub fn memory_bytes(&self) -> u64 {
         self.groups.memory_bytes() as u64
     }
 
-    /// Size of the part so far: what is on disk, what waits in memory, and the footer.
+    /// Returns the size of the part so far, in bytes: on disk, in memory, and the footer.
     pub fn bytes(&self) -> u64 {
         (self.groups.written_bytes() + self.groups.encoded_bytes()) as u64 + self.log.footer_bytes()
     }
 
-    /// What it and its log have on the disk.
+    /// Returns the size of the part and its log on the disk, in bytes.
     pub fn on_disk_bytes(&self) -> u64 {
         self.groups.written_bytes() as u64 + self.log.extent().log_end
     }
 
-    /// What finishing the part will at most add to what it has on disk.
+    /// Returns the maximum number of bytes that finishing the part adds on the disk.
     pub fn unwritten_bytes(&self) -> u64 {
         self.groups.encoded_bytes() as u64 + self.log.footer_bytes() + UNWRITTEN_SLACK_BYTES
     }
 
-    /// Closes the part and gives it its name. After an error nothing is left of it.
+    /// Closes the part and gives it its final name. After an error nothing is left of it.
     pub fn finish(self) -> Result<Part> {
         let (directory, number) = (self.directory.clone(), self.number);
         self.close().inspect_err(|_| drop(torn::remove(&directory, number)))
@@ -186,16 +188,16 @@ impl PartWriter {
         let out = groups.out();
         log.write_footer(out, log.extent()).and_then(|()| out.flush()).map_err(|e| footer_error(&path, e))?;
         let bytes = publish(&out.inner().file, &directory, number)?;
-        // The log is of no use any more. One that cannot be removed does no harm: its part is whole.
+        // The log is no longer needed. If it cannot be removed it does no harm: the part is complete.
         let _ = torn::remove(&directory, number);
         Ok(part_of(&log.extent().groups, PartName { table, number }, bytes))
     }
 
-    /// After an error: makes a finished part of what the last [`PartWriter::flush`] that succeeded made durable, if there was
-    /// one. What was written since is lost; where this fails too, all of it is.
+    /// Makes a finished part, after an error, of what the last successful [`PartWriter::flush`] made durable, if there was one.
+    /// Rows written since are lost; if this fails too, all of them are.
     pub fn salvage(self) -> Result<Option<Part>> {
         let PartWriter { table, directory, number, path, groups, log, synced } = self;
-        // It may still write what it has in its buffer, behind the last row group.
+        // Dropping may still write buffered data, after the last row group.
         drop(groups);
         let salvaged = match synced.groups.count {
             0 => Ok(None),
@@ -207,7 +209,7 @@ impl PartWriter {
                 Ok(Some(part_of(&synced.groups, PartName { table, number }, bytes)))
             }),
         };
-        // Whatever made the part fail may also stop this; the names are such as no reader takes for a part's.
+        // The cause of the part's failure may also prevent this; readers ignore files with these names.
         let _ = torn::remove(&directory, number);
         salvaged
     }
@@ -217,7 +219,7 @@ fn footer_error(path: &Path, reason: std::io::Error) -> Error {
     Error::io(path, "write the footer of", reason)
 }
 
-/// The unfinished part `number` in `directory`, without what it has behind `end`, where the next write goes.
+/// Opens the unfinished part `number` in `directory`, truncated to `end`, where the next write goes.
 pub(super) fn reopen(directory: &Dir, number: u32, end: u64) -> Result<File> {
     let mut file = directory.open_to_write(temporary_name(number))?;
     file.set_len(end)
@@ -226,16 +228,16 @@ pub(super) fn reopen(directory: &Dir, number: u32, end: u64) -> Result<File> {
     Ok(file)
 }
 
-/// Makes a finished part of `file`, which is the unfinished part `number` in `directory`, durably. Its size.
+/// Makes a finished part of `file`, which is the unfinished part `number` in `directory`, durably. Returns its size.
 pub(super) fn publish(file: &File, directory: &Dir, number: u32) -> Result<u64> {
     let path = directory.path().join(finished_name(number));
     file.sync_all().map_err(|e| Error::io(&path, "sync", e))?;
     let bytes = file.metadata().map_err(|e| Error::io(&path, "stat", e))?.len();
     directory.rename(temporary_name(number), finished_name(number))?;
     let Err(error) = directory.sync() else { return Ok(bytes) };
-    // One that may or may not be there after a crash would be counted as lost and read all the same.
+    // A part that may or may not exist after a crash would be counted as lost and still be read.
     match directory.remove(finished_name(number)) {
-        // It stays, and is read. What is synced of it is all but its name.
+        // It stays, and is read. All of it except its name is synced.
         Err(_) if directory.open_file(finished_name(number)).is_ok() => Ok(bytes),
         _ => Err(error),
     }

@@ -1,10 +1,10 @@
-//! Records of processes: most have room for short texts only.
+//! Records of processes. Most of them have space for short texts only.
 
 use iostrata_capture::program::CUT;
 
 use crate::bpf::{record_at, types};
 
-/// What is told of a process, by a record of either kind.
+/// Process data from a record of either size.
 pub struct Portrait<'a> {
     pub(super) process: &'a types::process_head,
     pub(super) exe: &'a [i8],
@@ -14,7 +14,7 @@ pub struct Portrait<'a> {
 }
 
 impl<'a> Portrait<'a> {
-    /// The record at the front of `bytes`, which has all of them; `None` when there are too few.
+    /// Parses the record at the front of `bytes`; `None` if `bytes` is too short.
     pub fn at(bytes: &'a [u8]) -> Option<Portrait<'a>> {
         if let Some(event) = record_at::<types::process_event_long>(bytes) {
             let types::process_event_long { process, exe, cgroup, cmdline, cmdline_tail } = event;
@@ -24,7 +24,7 @@ impl<'a> Portrait<'a> {
         Some(Portrait { process, exe, cgroup, cmdline, cmdline_tail: &[] })
     }
 
-    /// The arguments, separated by spaces. The kernel side has the begin of them and, where there are more, the end.
+    /// Arguments, separated by spaces. The record has the start of a long command line and its end.
     pub(super) fn cmdline(&self) -> Option<String> {
         let piece =
             |chars: &[i8], length: u16| chars.iter().take(usize::from(length)).map(|c| *c as u8).collect::<Vec<u8>>();

@@ -116,7 +116,7 @@ fn a_process_is_read_from_a_record_of_either_kind() {
     (long.process.cmdline_length, long.process.cmdline_tail_length) = (512, 7);
     let cmdline = |long: &types::process_event_long| {
         let row = decoder().process(&Portrait::at(bytes_of(long)).expect("a whole record"));
-        assert_eq!(row.cgroup, None, "which it is is not known");
+        assert_eq!(row.cgroup, None, "the cgroup is unknown");
         row.cmdline.expect("a command line")
     };
     assert_eq!(cmdline(&long), format!("{}b Main", "a".repeat(512)));

@@ -1,4 +1,4 @@
-//! Block devices: what /sys/block says of them, and the kernel's counters.
+//! Block devices: facts from /sys/block, and the kernel's counters.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,12 +55,12 @@ fn describe(name: &str) -> Option<Device> {
     })
 }
 
-/// Every whole disk that has a size, by name. (Unbound loop and ram devices have none.)
+/// All whole disks with a size, by name. Unbound loop and ram devices have none.
 pub fn all() -> Vec<Device> {
     names_in(Path::new("/sys/block")).iter().filter_map(|name| describe(name)).filter(|d| d.size_bytes > 0).collect()
 }
 
-/// The whole disk that the user named as `nvme0n1` or `/dev/nvme0n1`.
+/// Returns the whole disk that the user named as `nvme0n1` or `/dev/nvme0n1`.
 pub fn named(given: &str) -> Result<Device> {
     let name = given.strip_prefix("/dev/").unwrap_or(given);
     if name.is_empty() || name.contains('/') {
@@ -76,30 +76,30 @@ pub fn named(given: &str) -> Result<Device> {
     }
 }
 
-/// Whether a disk makes requests. What hands bios on (dm, md, zram) counts them and has none.
+/// Whether a disk uses requests. Bio-based devices (dm, md, zram) count bios and have no requests.
 pub fn makes_requests(name: &str) -> bool {
     Path::new("/sys/block").join(name).join("mq").exists()
 }
 
-/// Whether the kernel counts what a disk does (`/sys/block/DEV/queue/iostats`).
+/// Whether the kernel counts the I/O of a disk (`/sys/block/DEV/queue/iostats`).
 pub fn is_counted(name: &str) -> bool {
     line(&format!("/sys/block/{name}/queue/iostats")) != "0"
 }
 
-/// Whether a disk has no request under way (`/sys/block/DEV/inflight`).
+/// Whether a disk has no request in flight (`/sys/block/DEV/inflight`).
 pub fn is_idle(name: &str) -> bool {
     let text = line(&format!("/sys/block/{name}/inflight"));
     !text.is_empty() && text.split_whitespace().all(|count| count == "0")
 }
 
-/// The kernel's counters of a disk (`/sys/block/DEV/stat`).
+/// Kernel counters of a disk (`/sys/block/DEV/stat`).
 pub fn counters(name: &str) -> Result<DeviceCounters> {
     let path = format!("/sys/block/{name}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     parse_counters(&text).ok_or_else(|| anyhow!("{path}: expected at least 7 numbers, found {text:?}"))
 }
 
-/// The number of a disk among all that there have been since the boot (`/sys/block/DEV/diskseq`); none before Linux 5.15.
+/// Sequence number of a disk, unique since boot (`/sys/block/DEV/diskseq`); none before Linux 5.15.
 pub fn sequence(name: &str) -> Option<u64> {
     fs::read_to_string(format!("/sys/block/{name}/diskseq")).ok()?.trim().parse().ok()
 }

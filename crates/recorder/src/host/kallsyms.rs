@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-/// Addresses of those of `names` that the kernel has and tells. It tells none without `CAP_SYSLOG`, or with
+/// Addresses of those of `names` that the kernel has and shows. It shows none without `CAP_SYSLOG`, or with
 /// `kernel.kptr_restrict` at 2.
 pub fn addresses(names: &[&'static str]) -> HashMap<&'static str, u64> {
     let Ok(file) = File::open("/proc/kallsyms") else { return HashMap::new() };
     parse(BufReader::new(file), names)
 }
 
-/// Lines are `ffffffff81234560 t name` with `[module]` behind those of modules.
+/// Lines are `ffffffff81234560 t name`, followed by `[module]` for symbols of modules.
 fn parse(lines: impl BufRead, names: &[&'static str]) -> HashMap<&'static str, u64> {
     let mut found = HashMap::new();
     for line in lines.lines().map_while(Result::ok) {

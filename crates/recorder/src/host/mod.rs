@@ -1,4 +1,4 @@
-//! What the machine is: facts only, read from /proc and /sys. Nothing here decides anything.
+//! Facts about the machine, read from /proc and /sys, without any decisions.
 
 pub mod cgroups;
 pub mod devices;
@@ -13,20 +13,20 @@ use std::fs;
 use anyhow::{Context, Result};
 use iostrata_capture::manifest::Host;
 
-/// `major << 20 | minor`, as the kernel has it internally and as captures have it.
+/// `major << 20 | minor`, the kernel's internal form, also used in captures.
 pub fn dev_number(major: u32, minor: u32) -> i32 {
     (major << 20 | (minor & 0xf_ffff)) as i32
 }
 
-/// A one-line file of /proc or /sys without its newline; empty where it cannot be read.
+/// Content of a one-line file of /proc or /sys, without its newline; empty if it cannot be read.
 pub fn line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
 }
 
-/// The machine, for the manifest.
+/// Describes the machine for the manifest.
 ///
 /// # Errors
-/// Where it is not known how many CPUs it may have.
+/// If the number of possible CPUs is unknown.
 pub fn describe() -> Result<Host> {
     let uname = rustix::system::uname();
     Ok(Host {
@@ -38,17 +38,17 @@ pub fn describe() -> Result<Host> {
     })
 }
 
-/// The machine's memory.
+/// Size of the machine's memory.
 pub fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit)).max(1)
 }
 
-/// CPUs that the kernel may ever bring up; per-CPU maps have as many values.
+/// Number of CPUs that the kernel may ever bring up; per-CPU maps have that many values.
 ///
 /// # Errors
-/// Where the kernel does not say (`/sys/devices/system/cpu/possible`).
+/// If the kernel does not provide it (`/sys/devices/system/cpu/possible`).
 pub fn possible_cpus() -> Result<u32> {
-    let count = libbpf_rs::num_possible_cpus().context("cannot tell how many CPUs there are")?;
+    let count = libbpf_rs::num_possible_cpus().context("cannot determine the number of CPUs")?;
     Ok(u32::try_from(count)?)
 }

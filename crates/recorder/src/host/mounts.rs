@@ -8,56 +8,56 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::dev_number;
 
-/// A mount, with what captures need not keep of it.
+/// A mount, with details that captures do not keep.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The kernel's number for the mount, which statx(2) tells of a file.
+    /// Kernel's id of the mount, which statx(2) reports for a file.
     id: u64,
-    /// What of its file system is mounted: a path within that.
+    /// Mounted part of its file system: a path within it.
     pub root: String,
     /// The mount.
     pub mount: Mount,
-    /// The options of its file system, as the file system prints them.
+    /// Options of its file system, as the file system prints them.
     pub options: String,
 }
 
-/// Every mount that the recorder sees.
+/// All mounts that the recorder sees.
 pub fn all() -> Vec<Mount> {
     entries().into_iter().map(|entry| entry.mount).collect()
 }
 
-/// The mount with the kernel's number `id`.
+/// The mount with the kernel's id `id`.
 pub fn with_id(id: u64) -> Option<Entry> {
     entries().into_iter().find(|entry| entry.id == id)
 }
 
-/// Every mount that the recorder sees, with all that is known of it.
+/// All mounts that the recorder sees, with all details.
 pub fn entries() -> Vec<Entry> {
     parse(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
 }
 
-/// The mount of file system `dev` as process `pid` sees it, in whatever mount namespace that is.
+/// The mount of file system `dev` as process `pid` sees it, in any mount namespace.
 pub fn seen_by(pid: i32, dev: i32) -> Option<Entry> {
     let text = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
     parse(&text).into_iter().find(|entry| entry.mount.dev == dev)
 }
 
-/// The mounts that the recorder sees, read anew when the kernel says that they have changed.
+/// Mounts that the recorder sees, read again after the kernel reports a change.
 pub struct Watched {
     file: Option<File>,
-    /// As they were when they were last read.
+    /// State at the last reading.
     pub entries: Vec<Entry>,
 }
 
 impl Watched {
-    /// As they are now.
+    /// Reads the current mounts.
     pub fn new() -> Watched {
         let mut watched = Watched { file: File::open("/proc/self/mountinfo").ok(), entries: Vec::new() };
         watched.read();
         watched
     }
 
-    /// Whether they have changed since, and how they are now.
+    /// Reads the mounts again if they have changed. Returns whether they have.
     pub fn refresh(&mut self) -> bool {
         let Some(file) = &self.file else { return false };
         let mut polled = [PollFd::new(file, PollFlags::PRI)];
@@ -90,8 +90,7 @@ fn parse(text: &str) -> Vec<Entry> {
     text.lines().filter_map(parse_line).collect()
 }
 
-/// One line of proc_pid_mountinfo(5): the fixed fields, optional ones up to a lone `-`, then type, source and
-/// options.
+/// Parses one line of proc_pid_mountinfo(5): the fixed fields, optional ones up to a lone `-`, then type, source and options.
 fn parse_line(line: &str) -> Option<Entry> {
     let (fixed, rest) = line.split_once(" - ")?;
     let mut fixed = fixed.split(' ');
@@ -110,17 +109,17 @@ fn parse_line(line: &str) -> Option<Entry> {
     Some(Entry { id, root, mount, options: unescape(rest.next().unwrap_or_default()) })
 }
 
-/// Space, tab, newline and backslash stand there as octal escapes.
+/// Decodes octal escapes: space, tab, newline and backslash.
 fn unescape(text: &str) -> String {
     text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// Where cgroup v2 is mounted.
+/// Mount point of cgroup v2.
 pub fn cgroup2() -> Option<String> {
     cgroup2_entry().map(|entry| entry.mount.target)
 }
 
-/// The mount of cgroup v2.
+/// Mount of cgroup v2.
 pub fn cgroup2_entry() -> Option<Entry> {
     entries().into_iter().find(|entry| entry.mount.fs_type == "cgroup2")
 }

@@ -1,5 +1,5 @@
-//! Which file systems stand on the disks that were asked for (`--device`). Their device numbers are not the disks': btrfs, overlayfs
-//! and others have numbers of their own, which mean another file system after they are unmounted.
+//! Maps file systems to the disks selected with `--device`. Device numbers of file systems are not those of disks: btrfs, overlayfs
+//! and others have their own numbers, which are reused for other file systems after an unmount.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,32 +15,32 @@ use super::stack;
 pub struct Places {
     wanted: Vec<String>,
     mounts: Watched,
-    /// Whether the mounts have changed since numbers were looked through.
+    /// Whether the mounts have changed since the device numbers were last checked.
     has_changed: bool,
-    /// Whether processes that rows tell of can be looked up in /proc.
+    /// Whether the processes of rows can be looked up in /proc.
     knows_pids: bool,
     known: FxHashMap<i32, Known>,
     unmapped: BTreeMap<i32, Unmapped>,
-    /// Those of these that were looked for since [`Places::refresh`] began anew: that takes a while, and there may be many rows.
+    /// Unmapped numbers searched since the last reset in [`Places::refresh`]: a search is slow, and there may be many rows.
     not_found: FxHashSet<i32>,
     began_anew: Instant,
 }
 
-/// A number of which nothing was found out is looked for again after that: by then it may mean a file system of another process.
+/// Interval after which an unmapped number is searched again: it may then be a file system of another process.
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     stands: Option<bool>,
-    /// Seen in the mount namespace of another process, where changes are not told of.
+    /// Seen in the mount namespace of another process, which does not report changes.
     is_foreign: bool,
 }
 
-/// What became known of a device number: whether it stands on a wanted disk, none where it means nothing any more.
+/// Change of a device number: whether it is on a selected disk; none if the number is no longer valid.
 pub type Change = (i32, Option<bool>);
 
 impl Places {
-    /// For these disks.
+    /// Creates a classification for these disks.
     pub fn new(wanted: &[Device], knows_pids: bool) -> Places {
         Places {
             wanted: wanted.iter().map(|device| device.name.clone()).collect(),
@@ -76,14 +76,14 @@ impl Places {
         (Known { stands, is_foreign: true }, foreign.map(|entry| entry.mount.fs_type))
     }
 
-    /// Whether a disk or partition is a wanted disk, or stands on one.
+    /// Whether a disk or partition is on a selected disk.
     pub fn stands(&mut self, dev: i32) -> Option<bool> {
         let (known, _) = self.find(dev, 0);
         self.known.insert(dev, known);
         known.stands
     }
 
-    /// The file systems that are mounted now, without a process.
+    /// Classifies the currently mounted file systems, without a process.
     pub fn mounted(&mut self) -> Vec<Change> {
         let devs: Vec<i32> = self.mounts.entries.iter().map(|entry| entry.mount.dev).collect();
         let mut changes = Vec::new();
@@ -97,8 +97,8 @@ impl Places {
         changes
     }
 
-    /// Whether a row of process `pid` on file system `dev` is to be kept, and what is new to tell the kernel side. One of which
-    /// nothing can be found out is not, and is counted.
+    /// Whether to keep a row of process `pid` on file system `dev`, and the change to report to the BPF programs. Rows of a file
+    /// system with an unknown disk are excluded and counted.
     pub fn wants(&mut self, dev: i32, pid: i32) -> (bool, Option<Change>) {
         if let Some(Known { stands: Some(stands), .. }) = self.known.get(&dev) {
             return (*stands, None);
@@ -124,7 +124,7 @@ impl Places {
         }
     }
 
-    /// Forgets numbers that may mean another file system by now, and learns what is mounted since. To be called often.
+    /// Drops numbers that may have been reused, and classifies new mounts. Must be called often.
     pub fn refresh(&mut self) -> Vec<Change> {
         let has_changed = self.mounts.refresh() || std::mem::take(&mut self.has_changed);
         if has_changed || self.began_anew.elapsed() >= AGAIN {
@@ -147,7 +147,7 @@ impl Places {
         changes
     }
 
-    /// File systems of which nothing could be found out, with rows that were left out.
+    /// File systems with an unknown disk, with the number of excluded rows.
     pub fn unmapped(self) -> Vec<Unmapped> {
         self.unmapped.into_values().collect()
     }

@@ -1,4 +1,4 @@
-//! Processes: who descends from whom.
+//! Process trees.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -7,36 +7,36 @@ use std::path::Path;
 /// A thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
-    /// Its process in the initial namespace.
+    /// Id of its process in the initial namespace.
     pub pid: u32,
-    /// Its own id there.
+    /// Thread id in the initial namespace.
     pub tid: u32,
-    /// The parent of the process there.
+    /// Parent of the process in the initial namespace.
     pub ppid: u32,
-    /// Its process in the recorder's namespace.
+    /// Id of its process in the recorder's namespace.
     pub local_pid: u32,
-    /// Its own id there.
+    /// Thread id in the recorder's namespace.
     pub local_tid: u32,
-    /// When the process started; 0: not known.
+    /// Start time of the process; 0 if unknown.
     pub start_ns: u64,
 }
 
-/// The process of a thread or process `pid` of this PID namespace; none where there is none.
+/// Process id of the thread or process `pid` in this PID namespace; none if it does not exist.
 pub fn process_of(pid: u32) -> Option<u32> {
-    // Bytes: the kernel cuts names wherever they are too long.
+    // Bytes: the kernel truncates names at any byte.
     let status = fs::read(format!("/proc/{pid}/status")).ok()?;
     let status = String::from_utf8_lossy(&status);
     status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
 }
 
-/// Parses the parent in /proc/PID/stat; the command name in parentheses may hold anything.
+/// Parses the parent in /proc/PID/stat; the command name in parentheses may contain any bytes.
 fn parent_in(stat: &[u8]) -> Option<u32> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let after = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
     after.split(' ').nth(1)?.parse().ok()
 }
 
-/// The processes that /proc has, in the initial namespace.
+/// Processes in /proc, in the initial namespace.
 pub fn all() -> Vec<Task> {
     let mut tasks = Vec::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -49,8 +49,8 @@ pub fn all() -> Vec<Task> {
     tasks
 }
 
-/// Of `tasks` the process that this namespace calls `root` and all its descendants: ids in the initial namespace and start times.
-/// Empty where there is no such process.
+/// Selects from `tasks` the process with id `root` in this namespace and all its descendants: ids in the initial namespace and
+/// start times. Empty if there is no such process.
 pub fn tree(tasks: &[Task], root: u32) -> Vec<(u32, u64)> {
     let mut children: HashMap<u32, Vec<&Task>> = HashMap::new();
     let processes = || tasks.iter().filter(|task| task.tid == task.pid);

@@ -1,4 +1,4 @@
-//! Which disk stands on which others, and how high that puts it.
+//! Stacking of block devices: the disks below a disk, and its stacking depth.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,11 +9,11 @@ use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 use super::mounts::{self, Entry};
 use super::{dev_number, line};
 
-/// Nothing is stacked higher; what seems to be stands on itself.
+/// Maximum stacking depth. A deeper stack contains a cycle.
 const HIGHEST: u32 = 16;
 
-/// The level of `disk`: 0 where it stands on no other, else one more than the highest of those that it stands on. `below`
-/// tells what a disk stands on; `None` where that, or anything further down, is not known.
+/// Stacking depth of `disk`: 0 if it is not stacked, otherwise one more than the maximum of the disks below it. `below` returns the
+/// disks directly below a disk. `None` if those are unknown at any depth.
 pub fn level(disk: &str, below: &dyn Fn(&str) -> Option<Vec<String>>) -> Option<i32> {
     level_within(disk, below, HIGHEST)
 }
@@ -23,7 +23,7 @@ fn level_within(disk: &str, below: &dyn Fn(&str) -> Option<Vec<String>>, left: u
     below(disk)?.iter().try_fold(0, |level, lower| Some(level.max(level_within(lower, below, left)? + 1)))
 }
 
-/// The whole disks that `disk` stands on, by name; `None` where that cannot be found out.
+/// Names of the whole disks directly below `disk`; `None` if unknown.
 pub fn below(disk: &str) -> Option<Vec<String>> {
     let path = Path::new("/sys/block").join(disk);
     let members = fs::read_dir(path.join("slaves")).into_iter().flatten().flatten();
@@ -37,12 +37,12 @@ pub fn below(disk: &str) -> Option<Vec<String>> {
     Some(on)
 }
 
-/// The name of the whole disk with number `dev`, or with a partition of that number.
+/// Name of the whole disk with number `dev`, or with a partition of that number.
 pub fn disk_of(dev: i32) -> Option<String> {
     whole_disk(&by_number(dev))
 }
 
-/// The name of the whole disk with number `dev`; none where that is a partition's, or no disk's.
+/// Name of the whole disk with number `dev`; none for a partition, or a number of no disk.
 pub fn whole_disk_with(dev: i32) -> Option<String> {
     let path = fs::canonicalize(by_number(dev)).ok()?;
     if path.join("partition").exists() { None } else { Some(path.file_name()?.to_string_lossy().into_owned()) }
@@ -53,26 +53,26 @@ fn by_number(dev: i32) -> PathBuf {
     PathBuf::from(format!("/sys/dev/block/{}:{}", dev >> 20, dev & 0xf_ffff))
 }
 
-/// The name of the whole disk of the disk or partition that sysfs has at `path`.
+/// Name of the whole disk for the disk or partition at the sysfs path `path`.
 fn whole_disk(path: &Path) -> Option<String> {
     let path = fs::canonicalize(path).ok()?;
     let disk = if path.join("partition").exists() { path.parent()? } else { &path };
     Some(disk.file_name()?.to_string_lossy().into_owned())
 }
 
-/// The disks that hold the file behind a loop device, as `backing_file` names it.
+/// Disks that hold the backing file of a loop device.
 fn holding(file: &str) -> Option<Vec<String>> {
     if let Some(found) = look_at(Path::new(file)) {
         return disks_of(&found, HIGHEST);
     }
-    // The file is gone but for the loop device; the directory in which it was is on the same file system.
+    // The file was deleted, and only the loop device holds it. Its directory is on the same file system.
     let directory = Path::new(file.strip_suffix(" (deleted)")?).parent()?;
     disks_of(&look_at(directory)?, HIGHEST)
 }
 
 fn look_at(path: &Path) -> Option<Statx> {
     let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::MNT_ID;
-    // Without asking a server: one that does not answer must not hold up who asks.
+    // Without a request to a server: an unresponsive one must not block the caller.
     statx(CWD, path, AtFlags::STATX_DONT_SYNC, wanted).ok()
 }
 
@@ -84,12 +84,12 @@ fn disks_of(found: &Statx, left: u32) -> Option<Vec<String>> {
     if found.stx_dev_major != 0 {
         return Some(vec![disk_of(dev_number(found.stx_dev_major, found.stx_dev_minor))?]);
     }
-    // A number that stands for no device. Not looked up by number: btrfs has one for each subvolume and tells mounts another.
+    // A number of no device. It is not looked up by number: btrfs has one for each subvolume, and mounts show another.
     under(&mounts::with_id(found.stx_mnt_id)?, Path::new("/"), left)
 }
 
-/// The whole disks that a mounted file system keeps its files on, by name; `None` where that cannot be found out. Paths that its mount
-/// tells are looked for below `root`, then as they are.
+/// Names of the whole disks that store a mounted file system; `None` if unknown. Paths in the mount options are tried below `root`
+/// first, then as they are.
 pub fn disks_under(mount: &Entry, root: &Path) -> Option<Vec<String>> {
     let dev = mount.mount.dev;
     if dev as u32 >> 20 != 0 {
@@ -117,7 +117,7 @@ fn under(mount: &Entry, root: &Path, left: u32) -> Option<Vec<String>> {
     }
 }
 
-/// Whether one of `disks` is one of `wanted` or stands on one, however far down; `None` where that cannot be found out.
+/// Whether one of `disks` is in `wanted`, or is stacked on one at any depth; `None` if unknown.
 pub fn reaches(
     disks: &[String],
     wanted: &dyn Fn(&str) -> bool,
@@ -139,7 +139,8 @@ pub fn reaches(
     is_certain.then_some(false)
 }
 
-/// The members of a dm or md device, and theirs. A file behind a loop device is another file system's, and so not among them.
+/// Members of a dm or md device, and their members. The backing file of a loop device belongs to another file system, so its disks are
+/// not included.
 pub fn members(disk: &str) -> Vec<String> {
     let (mut waiting, mut all) = (vec![disk.to_owned()], Vec::new());
     while let Some(of) = waiting.pop() {
@@ -154,7 +155,7 @@ pub fn members(disk: &str) -> Vec<String> {
     all
 }
 
-/// The disks of the btrfs of which device `dev` is one, or the disk of that device alone.
+/// Disks of the btrfs that device `dev` belongs to; otherwise the disk of that device alone.
 fn pool(dev: i32) -> Option<Vec<String>> {
     let device = fs::canonicalize(by_number(dev)).ok()?;
     let systems = fs::read_dir("/sys/fs/btrfs").into_iter().flatten().flatten();
@@ -168,7 +169,7 @@ fn pool(dev: i32) -> Option<Vec<String>> {
     Some(vec![whole_disk(&device)?])
 }
 
-/// What a file system without a device number of its own keeps its files on.
+/// Storage of a file system without a device number of its own.
 #[derive(Debug, PartialEq)]
 enum Support {
     /// Memory, or another machine.
@@ -177,7 +178,7 @@ enum Support {
     Device(PathBuf),
     /// Directories of other file systems.
     Directories(Vec<PathBuf>),
-    /// Nothing tells.
+    /// Not known.
     Unknown,
 }
 
@@ -191,19 +192,19 @@ fn support(fs_type: &str, source: &str, options: &str) -> Support {
     }
 }
 
-/// The directories that an overlay shows as one, by the options of its mount.
+/// Directories of an overlay, from the options of its mount.
 fn layers(options: &str) -> Support {
     let mut directories = Vec::new();
     for (key, value) in options.split(',').filter_map(|option| option.split_once('=')) {
         match key {
             "upperdir" => directories.push(value.into()),
-            // `::` comes before layers that hold data only.
+            // `::` precedes data-only layers.
             "lowerdir" => directories.extend(value.split(':').filter(|path| !path.is_empty()).map(PathBuf::from)),
             "lowerdir+" | "datadir+" => directories.push(value.into()),
             _ => {}
         }
     }
-    // A path from a container's point of view, or one with an escaped colon, is one that cannot be looked at.
+    // Paths from a container, and paths with an escaped colon, cannot be looked up.
     if directories.is_empty() { Support::Unknown } else { Support::Directories(directories) }
 }
 
@@ -211,7 +212,7 @@ fn layers(options: &str) -> Support {
 mod tests {
     use super::*;
 
-    /// The level of `disk` where each disk stands on those beside it; `?` is not known.
+    /// Returns the stacking depth of `disk`; each row of the table has a disk and the disks below it; `?` is unknown.
     fn level_in(table: &[(&str, &str)], disk: &str) -> Option<i32> {
         let below = |disk: &str| {
             let (_, on) = table.iter().find(|(name, _)| *name == disk)?;
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(reaches(&["dm-0"], "sdb"), Some(true));
         assert_eq!(reaches(&["dm-0"], "sdd"), Some(false));
         assert_eq!(reaches(&["loop0", "sda"], "sda"), Some(true));
-        assert_eq!(reaches(&["loop0", "sda"], "sdb"), None, "what loop0 stands on is not known");
+        assert_eq!(reaches(&["loop0", "sda"], "sdb"), None, "the disk below loop0 is unknown");
         assert_eq!(reaches(&[], "sda"), Some(false), "files in memory");
     }
 
@@ -278,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_deleted_file_was_where_its_directory_is() {
-        // procfs is a file system of which nothing tells what it keeps its files on; /dev/shm is memory where it is there.
+        // procfs is a file system with unknown storage. /dev/shm is memory if it exists.
         assert_eq!(holding("/proc/self/nothing (deleted)"), None);
         if mounts::all().iter().any(|mount| mount.target == "/dev/shm" && mount.fs_type == "tmpfs") {
             assert_eq!(holding("/dev/shm/gone (deleted)"), Some(Vec::new()));

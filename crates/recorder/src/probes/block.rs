@@ -1,13 +1,13 @@
-//! The device layer.
+//! Block layer.
 
 use super::{KernelFacts, Variant, required};
 use crate::bpf::types;
 
 struct Tracepoint {
     name: &'static str,
-    /// How many arguments it has without the queue in front.
+    /// Number of arguments without a leading queue.
     arguments: usize,
-    /// Whether the layer can do without. Merging has a tracepoint since 5.11 only; without it the entry of a merged
+    /// Whether the layer requires it. Merges have a tracepoint only since 5.11; without it, the entry of a merged
     /// request is overwritten by the next use of that request.
     needed: bool,
 }
@@ -16,7 +16,7 @@ const fn tracepoint(name: &'static str, arguments: usize) -> Tracepoint {
     Tracepoint { name, arguments, needed: true }
 }
 
-/// In the order of attachment. Ends come last, so that what they see was seen before.
+/// In the order of attachment. Completions come last, so that the start of what they see was seen.
 const TRACEPOINTS: [Tracepoint; 7] = [
     tracepoint("block_bio_queue", 1),
     Tracepoint { needed: false, ..tracepoint("block_split", 2) },
@@ -27,16 +27,16 @@ const TRACEPOINTS: [Tracepoint; 7] = [
     Tracepoint { needed: false, ..tracepoint("block_rq_merge", 1) },
 ];
 
-/// What tells of ends, of which rows are made.
+/// Tracepoints of completions, which emit the rows.
 const ENDS: [&str; 2] = ["block_bio_complete", "block_rq_complete"];
 
-/// What tells of each write of a file system: of pages that are dirty already nothing else does.
+/// Tracepoints of each write of a file system: nothing else reports a write to a page that is already dirty.
 struct Writes {
-    /// The kernel module, where it is one.
+    /// Kernel module, if it is one.
     module: &'static str,
-    /// What is left out without.
+    /// Name of the part that is not captured without it.
     without: &'static str,
-    /// The tracepoints, how many arguments each has, and the programs on them.
+    /// Tracepoints, the number of arguments of each, and the programs on them.
     programs: &'static [(&'static str, usize, &'static str)],
 }
 
@@ -57,7 +57,7 @@ const WRITES: [Writes; 2] = [
     },
 ];
 
-/// The file systems of which `programs` tell each write, as bits of `enum told_writes`.
+/// File systems with a program for each write, as bits of `enum told_writes`.
 pub fn told_writes(programs: &[String]) -> u32 {
     let has = |part: &str| programs.iter().any(|program| program.contains(part));
     let bit = |there: bool, bit: types::told_writes| if there { bit.0 } else { 0 };
@@ -66,7 +66,7 @@ pub fn told_writes(programs: &[String]) -> u32 {
 }
 
 pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
-    // First of all: what turns dirty before anything else is attached has no owner.
+    // First of all: a page dirtied before this program is attached has no owner.
     let mut programs = vec![dirtied(kernel)?];
     for Tracepoint { name, arguments, needed } in TRACEPOINTS {
         match kernel.tracepoint_arguments(name) {
@@ -82,7 +82,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     let mut own = Variant { how: "tp_btf", programs, impossible: None, without: Vec::new() };
     let mut all = own.clone();
     for Writes { module, without, programs } in &WRITES {
-        // In front, with what else tells whose pages they are.
+        // In front, with the other programs that determine page owners.
         let names = programs.iter().map(|(_, _, program)| (*program).to_owned());
         let is_there = |(tracepoint, arguments, _): &(&str, usize, &str)| {
             kernel.tracepoint_arguments(tracepoint) == Some(*arguments)
@@ -100,18 +100,18 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
             }
         }
     }
-    // A kernel that refuses a module's programs does not cost the rest.
+    // If the kernel refuses the programs of a module, the others still work.
     Ok(if all == own { vec![own] } else { vec![all, own] })
 }
 
-/// The tracepoint at which a page turns dirty has a folio since 5.16.
+/// The tracepoint for dirtied pages has a folio since 5.16.
 fn dirtied(kernel: &dyn KernelFacts) -> Result<String, String> {
     required(kernel, "writeback_dirty_folio", "iostrata_dirty_folio")
         .or_else(|_| required(kernel, "writeback_dirty_page", "iostrata_dirty_page"))
 }
 
-/// The bits of `rq_flags` for "in a flush sequence" and "in the I/O counters". Where they are not in the kernel's BTF
-/// they are macros, and these were their values from 4.x until they became an enum in 6.11 (include/linux/blk-mq.h).
+/// Bits of `rq_flags` for "in a flush sequence" and "in the I/O counters". They were macros, with these values, from
+/// 4.x until they became an enum in 6.11 (include/linux/blk-mq.h). The kernel's BTF has only the enum.
 pub fn request_flag_bits(kernel: &dyn KernelFacts) -> (u32, u32) {
     let bit = |name, macro_bit| kernel.enum_value(name).and_then(|bit| u32::try_from(bit).ok()).unwrap_or(macro_bit);
     (bit("__RQF_FLUSH_SEQ", 4), bit("__RQF_IO_STAT", 13))

@@ -9,19 +9,19 @@ use libbpf_rs::btf::{Btf, BtfType, ReferencesType};
 
 use super::KernelFacts;
 
-/// Where the kernel shows its BTF.
+/// Path of the kernel's BTF.
 pub const PATH: &str = "/sys/kernel/btf/vmlinux";
 
-/// Where it shows that of its modules, since 5.11.
+/// Directory with the BTF of its modules, since 5.11.
 const MODULES: &str = "/sys/kernel/btf";
 
-/// The running kernel's BTF.
+/// BTF of the running kernel.
 pub struct VmlinuxBtf {
     btf: Btf<'static>,
 }
 
 impl VmlinuxBtf {
-    /// Reads it.
+    /// Reads the BTF.
     pub fn load() -> Result<Self> {
         let btf = Btf::from_path(PATH)
             .with_context(|| format!("cannot read {PATH}: the kernel needs CONFIG_DEBUG_INFO_BTF=y"))?;
@@ -30,7 +30,7 @@ impl VmlinuxBtf {
 }
 
 impl KernelFacts for VmlinuxBtf {
-    /// The kernel describes a tracepoint as `typedef void (*btf_trace_NAME)(void *data, ARGUMENTS)`.
+    /// BTF describes a tracepoint as `typedef void (*btf_trace_NAME)(void *data, ARGUMENTS)`.
     fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let typedef: Typedef = self.btf.type_by_name(&format!("btf_trace_{name}"))?;
         let pointer = Ptr::try_from(typedef.referenced_type()).ok()?;
@@ -38,7 +38,7 @@ impl KernelFacts for VmlinuxBtf {
         Some(function.iter().count().saturating_sub(1))
     }
 
-    /// A module's BTF cannot be read without the kernel's, but the name of the type can be looked for in its strings.
+    /// A module's BTF cannot be parsed without the kernel's, but its strings can be searched for the name of the type.
     fn module_has_tracepoint(&self, module: &str, name: &str) -> bool {
         let name = format!("\0btf_trace_{name}\0");
         let strings = fs::read(Path::new(MODULES).join(module)).unwrap_or_default();
@@ -57,7 +57,7 @@ impl KernelFacts for VmlinuxBtf {
         self.btf.type_by_name::<Struct>(name).is_some()
     }
 
-    /// The kernel's performance events list them (kernel/events/core.c, perf_kprobe).
+    /// The kernel's perf events list them (kernel/events/core.c, perf_kprobe).
     fn has_kprobes(&self) -> bool {
         Path::new("/sys/bus/event_source/devices/kprobe").exists()
     }

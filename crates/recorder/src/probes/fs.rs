@@ -1,12 +1,12 @@
-//! The file system layer.
+//! File system layer.
 
 use iostrata_capture::manifest::WITHOUT_MAPPINGS;
 
 use super::{KernelFacts, Variant, required};
 
-/// What only one file system tells. Each is left out where that file system is not there.
+/// A tracepoint of one file system. It is skipped if that file system is absent.
 struct Told {
-    /// The kernel module, where it is one.
+    /// Kernel module, if it is one.
     module: &'static str,
     tracepoint: &'static str,
     program: &'static str,
@@ -40,10 +40,10 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, dirty, dirtied)?,
         required(kernel, "writeback_single_inode_start", "iostrata_fs_writeback_start")?,
         required(kernel, "writeback_single_inode", "iostrata_fs_writeback")?,
-        // By which the recorder takes what is gathered.
+        // Used by the recorder to take the aggregated records.
         "iostrata_fs_give".to_owned(),
     ];
-    // The helper that tells a page fault from a call (5.15).
+    // Helper that distinguishes a page fault from a call (5.15).
     let tells_faults = kernel.enum_value("BPF_FUNC_task_pt_regs").is_some();
     let without = if tells_faults { Vec::new() } else { vec![WITHOUT_MAPPINGS] };
     let mut own = Variant { how: "tp_btf", programs, impossible: None, without };
@@ -60,7 +60,7 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
             }
         }
     }
-    // A kernel that refuses a module's programs does not cost the rest.
+    // If the kernel refuses the programs of a module, the others still work.
     let mut all = own.clone();
     all.without.retain(|module| !of_modules.iter().any(|program| program.contains(module)));
     all.programs.append(&mut of_modules);

@@ -1,9 +1,9 @@
-//! Which part of the kernel made a bio: known by the function that the bio calls at its end.
+//! Origin of a bio in the kernel, identified by its completion function.
 
 use crate::bpf::types::{self, maker as Maker};
 use crate::host::kallsyms;
 
-/// Functions of 5.10 to 6.18. Those of modules are there only while the module is loaded.
+/// Functions of 5.10 to 6.18. Those of modules exist only while the module is loaded.
 const MAKERS: [(&str, Maker); 13] = [
     // O_DIRECT on files (fs/iomap/direct-io.c, fs/direct-io.c, fs/btrfs/direct-io.c) and on devices (block/fops.c,
     // fs/block_dev.c).
@@ -25,10 +25,11 @@ const MAKERS: [(&str, Maker); 13] = [
     ("__end_swap_bio_write", Maker::MAKER_SWAP),
 ];
 
-/// What a journal's buffers call: jbd2's commits (fs/jbd2/commit.c) and ext4's fast commits (fs/ext4/fast_commit.c).
+/// Completion functions of journal buffers: jbd2's commits (fs/jbd2/commit.c) and ext4's fast commits
+/// (fs/ext4/fast_commit.c).
 const JOURNAL_ENDS: [&str; 2] = ["journal_end_buffer_io_sync", "ext4_end_buffer_io_sync"];
 
-/// Puts what this kernel tells of them into the configuration.
+/// Writes the addresses of the functions that this kernel has into the configuration.
 pub fn configure(config: &mut types::config) {
     let names: Vec<&'static str> = MAKERS.iter().map(|(name, _)| *name).chain(JOURNAL_ENDS).collect();
     let addresses = kallsyms::addresses(&names);

@@ -1,7 +1,7 @@
-//! Probe groups: which kernel programs a layer needs, chosen by what the kernel's BTF offers.
+//! Probe groups: the BPF programs of each layer, chosen by the features in the kernel's BTF.
 //!
-//! Facts ([`KernelFacts`]), then a decision ([`choose`], pure), then the effect (`session`). A layer is one group; a new
-//! one is a new file here, a file in `bpf/` and a line in [`candidates`].
+//! Facts ([`KernelFacts`]), then a decision ([`choose`], pure), then the effect (`session`). Each layer is one group. A
+//! new group needs a new file here, a file in `bpf/` and a line in [`candidates`].
 
 mod block;
 mod btf;
@@ -21,47 +21,47 @@ pub use run_queue::is_one as is_of_run_queue;
 pub use syscall::{compat_operations, opcode_name, operations as syscall_operations, unknown_opcodes};
 pub use vfs::{is_return, misses_returns};
 
-/// What the running kernel offers, as far as the choice of programs depends on it.
+/// Features of the running kernel that determine the choice of programs.
 pub trait KernelFacts {
-    /// How many arguments the tracepoint has; `None` where there is no such tracepoint.
+    /// Number of arguments of the tracepoint; `None` if it does not exist.
     fn tracepoint_arguments(&self, name: &str) -> Option<usize>;
-    /// Whether a kernel module that is loaded has the tracepoint, and programs can be attached to it.
+    /// Whether a loaded kernel module has the tracepoint, and programs can be attached to it.
     fn module_has_tracepoint(&self, module: &str, name: &str) -> bool;
     /// Whether a kernel module is loaded.
     fn has_module(&self, module: &str) -> bool;
-    /// Whether the kernel has this function, neither inlined nor configured away.
+    /// Whether the kernel has this function, neither inlined nor configured out.
     fn has_function(&self, name: &str) -> bool;
     /// Whether the kernel has this structure.
     fn has_struct(&self, name: &str) -> bool;
     /// Whether the kernel has kprobes.
     fn has_kprobes(&self) -> bool;
-    /// The value of an enum member, wherever it is declared.
+    /// Value of an enum member, in any enum.
     fn enum_value(&self, name: &str) -> Option<i64>;
-    /// The members of the enum `name`, with their values.
+    /// Members of the enum `name`, with their values.
     fn enum_members(&self, name: &str) -> Vec<(String, i64)>;
 }
 
-/// One way to capture a layer: the programs to load, all of them or none.
+/// One method to capture a layer: the programs to load, all of them or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
-    /// The mechanism, for people.
+    /// Attach mechanism, for display.
     pub how: &'static str,
-    /// Programs of `bpf/iostrata.bpf.c`, in the order in which they are to be attached.
+    /// Programs of `bpf/iostrata.bpf.c`, in the order of attachment.
     pub programs: Vec<String>,
-    /// Why it need not be tried, where that is known without.
+    /// Reason why this variant cannot work, if known without trying it.
     pub impossible: Option<&'static str>,
-    /// What it leaves out that other kernels let be captured.
+    /// Parts of the layer that it does not capture, unlike other kernels.
     pub without: Vec<&'static str>,
 }
 
 impl Variant {
-    /// Whether it is by `mechanism`, of which it may use several.
+    /// Whether it uses `mechanism`, possibly among others.
     pub fn uses(&self, mechanism: &str) -> bool {
         self.how.split('/').any(|one| one == mechanism)
     }
 }
 
-/// The ways to capture `layer` on this kernel, best first; or why there is none.
+/// Variants to capture `layer` on this kernel, best first; an error with the reason if there are none.
 pub fn candidates(layer: Layer, kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     match layer {
         Layer::Syscall => syscall::variants(kernel),
@@ -71,22 +71,22 @@ pub fn candidates(layer: Layer, kernel: &dyn KernelFacts) -> Result<Vec<Variant>
     }
 }
 
-/// Programs that tell of processes; always needed.
+/// Programs that record processes; always needed.
 pub fn processes(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     process::told(kernel)
 }
 
-/// Programs that follow process trees; needed where a filter does.
+/// Programs that follow process trees; needed by filters on processes.
 pub fn process_tree(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     process::trees(kernel)
 }
 
-/// Programs that measure how long threads wait for a CPU within their calls; needed where that is asked for.
+/// Programs that measure the run-queue latency of calls; needed for `--run-queue`.
 pub fn run_queue(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     run_queue::told(kernel)
 }
 
-/// The first way that works, tried with `works`; or every reason why none does.
+/// Returns the first variant that works, tried with `works`; otherwise the reasons why none does.
 pub fn choose(
     layer: Layer,
     kernel: &dyn KernelFacts,
@@ -102,7 +102,7 @@ pub fn choose(
     Err(reasons.join("; "))
 }
 
-/// The program on tracepoint `name`, which must be there.
+/// Program on the required tracepoint `name`.
 fn required(kernel: &dyn KernelFacts, name: &str, program: &str) -> Result<String, String> {
     match kernel.tracepoint_arguments(name) {
         Some(_) => Ok(program.to_owned()),

@@ -1,8 +1,8 @@
-//! Processes: who they are, and trees of them, for filters that follow them.
+//! Processes, and process trees for the filters that follow them.
 
 use super::{KernelFacts, required};
 
-/// What tells of a process again when its exec is over.
+/// Programs that record a process again after its exec.
 pub fn told(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     Ok(vec![required(kernel, "sched_process_exec", "iostrata_exec")?])
 }

@@ -1,4 +1,4 @@
-//! How long threads wait for a CPU.
+//! Run-queue latency of threads.
 
 use super::{KernelFacts, required};
 
@@ -10,7 +10,7 @@ pub fn told(kernel: &dyn KernelFacts) -> Result<Vec<String>, String> {
     TRACEPOINTS.iter().map(|(name, program)| required(kernel, name, program)).collect()
 }
 
-/// Whether `program` is one of these.
+/// Whether `program` belongs to this group.
 pub fn is_one(program: &str) -> bool {
     TRACEPOINTS.iter().any(|(_, one)| *one == program)
 }

@@ -1,4 +1,4 @@
-//! The application layer: system calls.
+//! System call layer.
 
 use iostrata_capture::op::Op;
 
@@ -22,7 +22,9 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     Ok(vec![Variant { how: "tp_btf", programs, impossible: None, without }])
 }
 
-/// The tracepoints tell a request by its address since 6.0; completion has its members apart until they became one.
+/// Since 6.0 the tracepoints identify a request by its address. The completion tracepoint of older kernels has each
+/// member as an argument.
+/// later one.
 fn io_uring(kernel: &dyn KernelFacts) -> Option<Vec<&'static str>> {
     let submitted = match kernel.tracepoint_arguments("io_uring_submit_req") {
         Some(_) => "iostrata_io_uring_submit_req",
@@ -34,7 +36,7 @@ fn io_uring(kernel: &dyn KernelFacts) -> Option<Vec<&'static str>> {
         7 => "iostrata_io_uring_complete_apart",
         _ => return None,
     };
-    // A request that is refused is told of with its ring until 6.2.
+    // Until 6.2 the tracepoint of a refused request also has the ring.
     let refused = match kernel.tracepoint_arguments("io_uring_req_failed")? {
         3 => "iostrata_io_uring_req_failed",
         4 => "iostrata_io_uring_req_failed_ring",
@@ -44,22 +46,22 @@ fn io_uring(kernel: &dyn KernelFacts) -> Option<Vec<&'static str>> {
     Some(vec![completed, refused, "iostrata_io_uring_cqe_overflow", submitted])
 }
 
-/// What the kernel calls an operation of io_uring.
+/// Name of an io_uring operation in the kernel.
 pub fn opcode_name(kernel: &dyn KernelFacts, opcode: u32) -> String {
     let members = kernel.enum_members("io_uring_op");
     let named = members.into_iter().find(|(_, value)| *value == i64::from(opcode));
     named.map_or_else(|| format!("operation {opcode}"), |(name, _)| name)
 }
 
-/// Operations of io_uring that the kernel has and the recorder does not know: what they move has no row.
+/// Operations of io_uring that the kernel has and the recorder does not know: their I/O has no rows.
 pub fn unknown_opcodes(kernel: &dyn KernelFacts) -> Vec<String> {
     let is_unknown = |value: i64| value >= i64::from(known_opcode::FIRST_UNKNOWN_OPCODE.0);
     let members = kernel.enum_members("io_uring_op").into_iter();
     members.filter(|(name, value)| is_unknown(*value) && name != "IORING_OP_LAST").map(|(name, _)| name).collect()
 }
 
-/// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl) and the operation each is recorded as; of a
-/// call between two files, the one on the file that is read.
+/// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl) and their recorded operations. A call between
+/// two files is recorded on the file that is read.
 pub fn operations() -> Vec<(u16, Op)> {
     vec![
         (0, Op::Read),
@@ -98,8 +100,8 @@ pub fn operations() -> Vec<(u16, Op)> {
     ]
 }
 
-/// System call numbers of 32-bit programs (arch/x86/entry/syscalls/syscall_32.tbl), by the operation that each would be
-/// recorded as; submissions of aio go by their reads. They are counted only.
+/// System call numbers of 32-bit programs (arch/x86/entry/syscalls/syscall_32.tbl), with the operation that each would
+/// be recorded as. Submissions of aio have that of their reads. These calls are only counted.
 pub fn compat_operations() -> Vec<(u16, Op)> {
     vec![
         (3, Op::Read),

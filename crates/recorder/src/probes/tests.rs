@@ -1,4 +1,4 @@
-//! A kernel that has everything, then one thing less in each case.
+//! Tests with a kernel that has every feature, then one feature less in each case.
 
 use std::collections::HashMap;
 
@@ -82,7 +82,7 @@ impl KernelFacts for Host {
         self.enums.get(name).copied()
     }
     fn enum_members(&self, name: &str) -> Vec<(String, i64)> {
-        let prefix = if name == "io_uring_op" { "IORING_OP_" } else { "nothing else is asked for" };
+        let prefix = if name == "io_uring_op" { "IORING_OP_" } else { "no other enum is queried" };
         let members = self.enums.iter().filter(|(member, _)| member.starts_with(prefix));
         members.map(|(member, value)| ((*member).to_owned(), *value)).collect()
     }
@@ -100,12 +100,12 @@ fn has(variant: &Variant, program: &str) -> bool {
 fn io_uring_is_captured_where_its_tracepoints_tell_the_request() {
     let mut host = Host::complete();
     assert_eq!(syscall(&host).without, ["io_uring"]);
-    // 5.10: the ring, and what is submitted in words.
+    // 5.10: the ring, and each member of the submission as an argument.
     host.tracepoints.extend([("io_uring_submit_sqe", 5), ("io_uring_complete", 3)]);
     assert_eq!(syscall(&host).without, ["io_uring"]);
     // 6.1.
     host.tracepoints.extend([("io_uring_submit_sqe", 2), ("io_uring_complete", 7)]);
-    assert_eq!(syscall(&host).without, ["io_uring"], "ends that pass unseen would be taken for those of others");
+    assert_eq!(syscall(&host).without, ["io_uring"], "unseen completions would be matched to other requests");
     host.tracepoints.extend([("io_uring_req_failed", 4), ("io_uring_cqe_overflow", 5)]);
     let old = syscall(&host);
     assert!(old.without.is_empty());
@@ -183,7 +183,7 @@ fn writes_are_told_by_the_kernel_or_a_module_or_said_not_to_be() {
         (&all.without[..], &own.without[..]),
         (&["writes of ext4"][..], &["writes of ext4", "writes of xfs"][..])
     );
-    // 5.10: of other arguments.
+    // 5.10: other arguments.
     host.modules.clear();
     let writes = ["ext4_da_write_end", "ext4_write_end", "ext4_journalled_write_end"].map(|name| (name, 4));
     host.tracepoints.extend(writes.into_iter().chain([("xfs_file_buffered_write", 3)]));

@@ -1,14 +1,14 @@
-//! The operating-system layer: functions of the VFS.
+//! VFS layer.
 
 use super::{KernelFacts, Variant, required};
 
-/// How the programs of a function's entry and return are told by name (`VFS_FUNCTION` in bpf/vfs.bpf.h).
+/// Name suffixes that distinguish the entry and return programs of a function (`VFS_FUNCTION` in bpf/vfs.bpf.h).
 const FENTRY: &str = "";
 const FEXIT: &str = "_ret";
 const KPROBE: &str = "_kp";
 const KRETPROBE: &str = "_krp";
 
-/// Functions, and whether the layer can do without: some kernels inline these, or have them do what another one does.
+/// Functions, and whether the layer requires them: some kernels inline these, or implement them by another one.
 const FUNCTIONS: [(&str, bool); 7] = [
     ("vfs_read", true),
     ("vfs_write", true),
@@ -32,14 +32,15 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
         required(kernel, "sched_process_exit", "iostrata_vfs_exit")?,
         required(kernel, "sched_process_exec", "iostrata_vfs_exec")?,
     ];
-    // A return is attached before its entry: an entry without its return would pass for one that was missed.
+    // A return program is attached before its entry program: an entry without its return would count as missed.
     let variant = |how, (entry, ret): (&str, &str), impossible: Option<&'static str>| {
         let of_function = |name: &&str| [format!("iostrata_{name}{ret}"), format!("iostrata_{name}{entry}")];
         let programs = present.iter().flat_map(of_function).chain(ends.clone()).collect();
         Variant { how, programs, impossible, without: Vec::new() }
     };
     let no_kprobes = (!kernel.has_kprobes()).then_some("the kernel has no kprobes");
-    // Before, what a sleeping function returns to was freed when fexit was detached (bpf_tramp_image_put()).
+    // Before this structure existed, detaching fexit freed the code that a sleeping function returns to
+    // (bpf_tramp_image_put()).
     let unsafe_fexit = (!kernel.has_struct("bpf_tramp_image")).then_some("the kernel's fexit is not safe to detach");
     Ok(vec![
         variant("fentry/fexit", (FENTRY, FEXIT), unsafe_fexit),
@@ -48,12 +49,12 @@ pub fn variants(kernel: &dyn KernelFacts) -> Result<Vec<Variant>, String> {
     ])
 }
 
-/// Whether `program` is of the return from a function of the VFS.
+/// Whether `program` runs at the return of a VFS function.
 pub fn is_return(program: &str) -> bool {
     program.ends_with(FEXIT) || program.ends_with(KRETPROBE)
 }
 
-/// Whether the kernel may not tell one of `programs` of a return: there are only so many kretprobes of a function.
+/// Whether the kernel may skip returns for one of `programs`: the number of kretprobes in use at a time is limited.
 pub fn misses_returns(programs: &[String]) -> bool {
     programs.iter().any(|program| program.ends_with(KRETPROBE))
 }

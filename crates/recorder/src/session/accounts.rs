@@ -1,4 +1,4 @@
-//! What the kernel side counts of each class, by CPU.
+//! Event counters of the BPF programs, by class and CPU.
 
 use anyhow::Result;
 use iostrata_capture::ByTable;
@@ -8,29 +8,29 @@ use super::{Session, percpu};
 use crate::bpf::types;
 use crate::classes::of_kernel;
 
-/// By table and CPU. The recorder's own tables have none.
+/// Counters by table and CPU. The recorder's own tables have none.
 pub type Accounts = ByTable<Vec<types::account>>;
 
-/// The kernel side's accounts, for any thread.
+/// Access to the counters for any thread.
 pub struct SharedAccounts(MapHandle);
 
 impl SharedAccounts {
-    /// By table and CPU.
+    /// Reads the counters by table and CPU.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// If the kernel refuses the access.
     pub fn read(&self) -> Result<Accounts> {
         read(&self.0)
     }
 }
 
 impl Session<'_> {
-    /// The kernel side's books.
+    /// Reads the event counters of the BPF programs.
     pub fn accounts(&self) -> Result<Accounts> {
         read(&self.skeleton.maps.accounts)
     }
 
-    /// The same for another thread.
+    /// Creates access for another thread.
     pub fn shared_accounts(&self) -> Result<SharedAccounts> {
         Ok(SharedAccounts(MapHandle::try_from(&self.skeleton.maps.accounts)?))
     }

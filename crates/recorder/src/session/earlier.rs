@@ -1,4 +1,4 @@
-//! Calls that began before the recording and have not ended at its stop.
+//! Calls that began before the recording and have not returned at its stop.
 
 use std::io::Read;
 
@@ -7,15 +7,15 @@ use libbpf_rs::{Iter, Link};
 
 use super::Session;
 
-/// The program that looks at the threads.
+/// Program that iterates over the threads.
 pub const STILL_CALLING: &str = "iostrata_still_calling";
 
-/// To be read once.
+/// Iterator that is read once.
 #[derive(Default)]
 pub struct StillCalling(Option<(Link, Iter)>);
 
 impl StillCalling {
-    /// Made at the start, because it takes privileges.
+    /// Created at the start, because it requires privileges.
     pub fn attached(link: Link) -> Result<StillCalling> {
         let iter = Iter::new(&link).context("cannot create the BPF iterator over tasks")?;
         Ok(StillCalling(Some((link, iter))))
@@ -23,10 +23,10 @@ impl StillCalling {
 }
 
 impl Session<'_> {
-    /// Has the kernel side count them; to be called while rows are still made.
+    /// Counts these calls in the BPF program; must be called while calls still become rows.
     pub fn count_still_calling(&mut self) -> Result<()> {
         let Some((_, mut iter)) = self.still_calling.0.take() else { return Ok(()) };
-        // The program writes nothing: what it finds is in its counts.
+        // The program writes no output: its results are in its counters.
         iter.read_to_end(&mut Vec::new()).map(|_| ()).context("cannot read the BPF iterator over tasks")
     }
 }

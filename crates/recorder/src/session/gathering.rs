@@ -1,7 +1,7 @@
-//! What the kernel side gathers of the file system layer, and has not given away.
+//! File system records that the BPF programs still aggregate.
 //!
-//! A record lies in a slot of its CPU until the slot is wanted for something else. So that it does not lie there for longer than rows may
-//! wait, the kernel side is asked for it: a program is run on each CPU that has any, which alone may touch that CPU's slots.
+//! A record stays in a slot of its CPU until the slot is needed for another one. To limit its waiting time, the recorder requests it: it
+//! runs a program on each CPU with records, because only that CPU may access its slots.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,18 +17,18 @@ use crate::bpf::{run_on_cpu, types};
 use crate::clock;
 use crate::pace::Waited;
 
-/// A program that no tracepoint runs.
+/// Program without a tracepoint.
 const GIVE: &str = "iostrata_fs_give";
 
-/// How often a slot is asked for that is not given.
+/// Number of attempts to take a slot.
 const TRIES: u32 = 4;
 
-/// Whether a program is run by the recorder and attached to nothing.
+/// Whether a program is run by the recorder and not attached.
 pub fn is_run_by_recorder(program: &str) -> bool {
     program == GIVE
 }
 
-/// The slots of all CPUs, for a drain thread.
+/// Slots of all CPUs, for a drain thread.
 pub struct Gathering {
     give: OwnedFd,
     slots: MapHandle,
@@ -38,7 +38,7 @@ pub struct Gathering {
 }
 
 impl Session<'_> {
-    /// Where events are gathered; none where the file system layer is not recorded.
+    /// Returns the slots; none if the file system layer is not recorded.
     pub fn gathering(&self) -> Result<Option<Gathering>> {
         let program = self.skeleton.object().progs().find(|program| program.name().to_str() == Some(GIVE));
         let Some(program) = program.filter(|program| program.autoload()) else { return Ok(None) };
@@ -54,8 +54,8 @@ impl Session<'_> {
 }
 
 impl Gathering {
-    /// Has the kernel side put into the rings what has waited so long. Whether all of that is there; of a CPU that was taken offline that
-    /// cannot be had.
+    /// Requests the records that have waited this long. Returns whether all of them are in the rings. Records of an offline CPU are not
+    /// available.
     pub fn give(&mut self, waited: Waited) -> bool {
         let now_ns = clock::monotonic_ns().cast_unsigned();
         let before = |age: std::time::Duration| now_ns.saturating_sub(age.as_nanos() as u64).saturating_add(1);
@@ -63,7 +63,7 @@ impl Gathering {
         if let (Err(error), false) = (&given, self.has_failed) {
             self.has_failed = true;
             tell(&format!(
-                "iostrata: {error:#}; rows of fs may come late, and a kill may cost more than --flush-interval\n"
+                "iostrata: {error:#}; rows of fs may be late, and a crash may lose more than --flush-interval\n"
             ));
         }
         given.unwrap_or(false)
@@ -76,7 +76,7 @@ impl Gathering {
             for first in (0..self.slot_count).step_by(types::giving::FS_SLOTS_A_RUN.0 as usize) {
                 match self.give_some(cpu, &[u64::from(first), idle_ns, begun_ns]) {
                     Ok(is_given) => is_all &= is_given,
-                    // It was taken offline. What it has, it has until it is back, or the recording ends.
+                    // The CPU is offline. Its records stay until it is online again, or the recording ends.
                     Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => break,
                     Err(error) => return Err(not_run(cpu, error)),
                 }
@@ -85,7 +85,7 @@ impl Gathering {
         Ok(is_all)
     }
 
-    /// What is due of some slots of a CPU. A slot that a program is at work on, which was interrupted, is free when it is asked again.
+    /// Requests the due records from some slots of a CPU. A slot in use by an interrupted program is free at the next attempt.
     fn give_some(&self, cpu: u32, arguments: &[u64]) -> io::Result<bool> {
         for _ in 0..TRIES {
             if run_on_cpu(self.give.as_fd(), cpu, arguments)? & types::giving::FS_DUE.0 == 0 {
@@ -95,7 +95,8 @@ impl Gathering {
         Ok(false)
     }
 
-    /// What is still being gathered. To be asked after detaching, by whoever asks for the rest: what is given is there no more.
+    /// Records that are still aggregated. Call after detaching, and drain the rings as well: records that were already handed over are
+    /// not included.
     pub fn rest(&self) -> Result<Vec<types::fs_event>> {
         let mut events = Vec::new();
         for key in 0..self.slot_count {

@@ -1,4 +1,4 @@
-//! What is left in the maps of the kernel side at the end. To be asked for after detaching.
+//! Entries that remain in the BPF maps at the end. Read after detaching.
 
 use anyhow::Result;
 use libbpf_rs::{MapCore, MapFlags};
@@ -7,7 +7,7 @@ use super::Session;
 use crate::bpf::{Record, read_record, types};
 
 impl Session<'_> {
-    /// Requests that were issued, and bios on their way through a device, that nobody saw complete. To be asked after detaching.
+    /// Requests that were issued, and bios in a device, without a completion event. Call after detaching.
     pub fn unfinished(&self) -> Result<Vec<types::inflight_request>> {
         let maps = &self.skeleton.maps;
         let bios = values::<types::inflight_request>(&maps.bios)?;
@@ -25,7 +25,7 @@ impl Session<'_> {
         Ok(entries)
     }
 
-    /// Flushes without data that were queued since `opened_ns` and that nobody saw complete. To be asked after detaching.
+    /// Flushes without data that were queued since `opened_ns`, without a completion event. Call after detaching.
     pub fn unfinished_flushes(&self, opened_ns: u64) -> Result<Vec<types::queued_bio>> {
         let queued = &self.skeleton.maps.queued;
         let mut flushes = Vec::new();
@@ -41,7 +41,7 @@ impl Session<'_> {
         Ok(flushes)
     }
 
-    /// The parts of a request or bio that is unfinished; `None` where they are not known any more.
+    /// Parts of an unfinished request or bio; `None` if they are no longer known.
     pub fn parts_of(&self, request: &types::inflight_request) -> Result<Option<types::part_list>> {
         if request.from.origin.others == 0 {
             return Ok(None);
@@ -51,7 +51,7 @@ impl Session<'_> {
         Ok(list.filter(|list| list.queue_ns == request.queue_ns))
     }
 
-    /// Calls that began and did not return, and the other files of those that copy. To be asked after detaching.
+    /// Calls that began and did not return, and the target files of copies. Call after detaching.
     pub fn unfinished_calls(&self) -> Result<(Vec<types::file_op>, Vec<types::file_op>)> {
         let maps = &self.skeleton.maps;
         let mut calls = values::<types::file_op>(&maps.calls)?;
@@ -59,7 +59,7 @@ impl Session<'_> {
         Ok((calls, values(&maps.targets)?))
     }
 
-    /// How many operations of aio and io_uring are in the tables of those under way. To be asked after detaching.
+    /// Number of operations of aio and io_uring in the in-flight tables. Call after detaching.
     pub fn unfinished_async(&self) -> Result<u64> {
         let maps = &self.skeleton.maps;
         let mut left = maps.crowded_async.keys().count() as u64;
@@ -72,7 +72,7 @@ impl Session<'_> {
     }
 }
 
-/// What there is in a map.
+/// All values of a map.
 fn values<T: Record>(map: &impl MapCore) -> Result<Vec<T>> {
     let mut values = Vec::new();
     for key in map.keys() {

@@ -1,4 +1,4 @@
-//! The tables of dirty pages' owners: how large they are, and what they forgot.
+//! Page owner tables: their size, and their evictions.
 
 use anyhow::Result;
 use iostrata_capture::ledger::BoundedTable;
@@ -7,18 +7,18 @@ use libbpf_rs::MapCore;
 use super::{Session, percpu};
 use crate::bpf::types;
 
-/// How many inodes and how many pieces of files the kernel side remembers the writers of.
+/// Number of inodes and of file chunks with a remembered writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OwnerTables {
     /// Inodes.
     pub(super) inodes: u32,
-    /// Pieces of files.
+    /// Pieces (chunks) of files.
     pub(super) page_chunks: u32,
 }
 
 impl OwnerTables {
-    /// By the machine's memory, of which a fifth may be dirty at once (`vm.dirty_ratio`). Both together take 0.3 % of it, at least
-    /// 20 MB and at most 500.
+    /// Sized by the machine's memory, of which a fifth may be dirty at once (`vm.dirty_ratio`). Both tables together take 0.3 % of
+    /// it, at least 20 MB and at most 500 MB.
     pub(super) fn of(machine_bytes: u64) -> OwnerTables {
         let entries = |each: u64, most: u64| (machine_bytes / each).clamp(LEAST_OWNERS, most) as u32;
         match machine_bytes {
@@ -28,11 +28,11 @@ impl OwnerTables {
     }
 }
 
-/// So many inodes and pieces of files are remembered on the smallest machine.
+/// Minimum number of inodes and of file chunks, for the smallest machine.
 const LEAST_OWNERS: u64 = 65536;
 
 impl Session<'_> {
-    /// The tables of dirty pages' owners, and what they forgot. To be asked after detaching; empty without them.
+    /// Page owner tables, with their evictions. Call after detaching; empty without them.
     pub fn owner_tables(&self) -> Result<Vec<BoundedTable>> {
         let maps = &self.skeleton.maps;
         let by_cpu = percpu::<types::account>(&maps.accounts, &types::event_class::CLASS_BLOCK.0.to_ne_bytes())?;
@@ -48,10 +48,11 @@ impl Session<'_> {
     }
 }
 
-/// What became of `given` entries of a map that nobody but the kernel takes entries from.
+/// Evictions from a map after `given` insertions. Only the kernel removes its entries.
 fn bounded_table(name: &str, map: &impl MapCore, given: u64) -> BoundedTable {
     let entries = u64::from(map.max_entries());
-    // Counting them takes a system call for each: not where there was room for all, even in the kernel's reserves by CPU.
+    // Counting takes a system call per entry, so it is skipped if there was space for all, even with the kernel's per-CPU
+    // reserves.
     let had_room = given < entries / 2;
     let forgotten = if had_room { 0 } else { given.saturating_sub(map.keys().count() as u64) };
     BoundedTable { name: name.to_owned(), entries, given, forgotten }

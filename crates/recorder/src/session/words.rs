@@ -1,4 +1,4 @@
-//! The words that the kernel side has for what its records have as numbers.
+//! Names that the BPF programs have for the numeric codes in their records.
 
 use std::mem::MaybeUninit;
 
@@ -8,7 +8,7 @@ use libbpf_rs::skel::SkelBuilder;
 
 use crate::bpf::IostrataSkelBuilder;
 
-/// The words of `bpf/events.h`, each list in the order of its numbers.
+/// Names in `bpf/events.h`, each list in the order of its codes.
 pub struct Words {
     /// Operations.
     pub ops: Vec<String>,
@@ -16,22 +16,24 @@ pub struct Words {
     pub io_classes: Vec<String>,
     /// Evidence of owners.
     pub evidences: Vec<String>,
-    /// Ways to a page.
+    /// Access paths to a page: system call or mapping.
     pub vias: Vec<String>,
-    /// Beginnings of paths.
+    /// Origins of paths.
     pub path_origins: Vec<String>,
-    /// Why calls have no row.
+    /// Kinds of calls without a row.
     pub unseen: Vec<UnseenKind>,
 }
 
 fn unseen_kinds(words: &[String]) -> Result<Vec<UnseenKind>> {
     let known = |word: &String| {
-        UnseenKind::parse(word).ok_or_else(|| anyhow!("the kernel side says {word:?}, which captures have no word for"))
+        UnseenKind::parse(word).ok_or_else(|| {
+            anyhow!("unknown kind {word:?} in the BPF object: recorder and capture schema are out of sync")
+        })
     };
     words.iter().map(known).collect()
 }
 
-/// Reads them from the object.
+/// Reads the names from the BPF object.
 pub fn words() -> Result<Words> {
     let mut object = MaybeUninit::uninit();
     let open = IostrataSkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;

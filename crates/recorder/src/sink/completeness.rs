@@ -1,7 +1,8 @@
-//! Until when the capture on the disk is complete, but for losses that are on the disk too.
+//! Completeness time: the time up to which the capture on the disk is complete, except for losses that are on the disk too.
 //!
-//! Rows of `loss` that cannot be written are kept here and written again, since a moment is only told when all that was lost before it is on the
-//! disk. Where such rows are gone for good nobody knows any more of what is missing: then there is no moment, and the file goes.
+//! Rows of `loss` that cannot be written are kept here and written again, because a completeness time is valid only if all earlier losses are on
+//! the disk. If such rows are dropped for good, the amount of missing data is unknown: then there is no completeness time, and the file is
+//! removed.
 
 use anyhow::Result;
 use iostrata_capture::TableId;
@@ -11,28 +12,28 @@ use iostrata_capture::whole::{self, WholeFile};
 
 use super::{Batch, Whole};
 
-/// So many batches are kept at most, of which one comes a second and one with each flush, and each takes a kilobyte or two.
+/// Maximum number of batches that are kept. One arrives each second and one with each flush, and each takes a kilobyte or two.
 const MOST_KEPT: usize = 1024;
 
-/// What is known of it. Of what is told of batches and parts only those of `loss` count.
+/// State of the completeness time. Of the reported batches and parts, only those of `loss` matter.
 pub struct Completeness {
     directory: Dir,
-    /// None, where nobody knows any more.
+    /// None if the completeness time is unknown for good.
     file: Option<WholeFile>,
-    /// Rows of `loss` that may not be on the disk.
+    /// Batches of `loss` that may not be on the disk.
     unsynced: Vec<Batch>,
     /// Whether some of them are in no part.
     is_missing: bool,
 }
 
 impl Completeness {
-    /// Of the capture in `directory`, whose parts have `capture_id` and of which nothing was recorded before `began_ns`.
+    /// Starts for the capture in `directory`. Its parts have `capture_id`, and nothing was recorded before `began_ns`.
     pub fn begin(directory: &Dir, capture_id: &str, began_ns: i64) -> Result<Completeness> {
         let file = Some(WholeFile::create(directory, capture_id, began_ns)?);
         Ok(Completeness { directory: directory.clone(), file, unsynced: Vec::new(), is_missing: false })
     }
 
-    /// Rows have come. Whether they may be written now: not before those that are missing.
+    /// Reports a new batch. Returns whether it may be written now: not before the missing ones.
     pub fn came(&mut self, batch: &Batch) -> bool {
         if batch.table != TableId::Loss {
             return true;
@@ -46,19 +47,19 @@ impl Completeness {
         !self.is_missing
     }
 
-    /// All that came is on the disk, unless some of it is missing.
+    /// Reports that all batches so far are on the disk, unless some are missing.
     pub fn synced(&mut self, table: TableId) {
         if table == TableId::Loss && !self.is_missing {
             self.unsynced.clear();
         }
     }
 
-    /// What came last, and was not on the disk yet, is in no part.
+    /// Reports that the last batches, which were not on the disk yet, are in no part.
     pub fn missed(&mut self, table: TableId) {
         self.is_missing |= table == TableId::Loss && self.file.is_some();
     }
 
-    /// What is to be written again: all of it that is not on the disk.
+    /// Returns the batches to write again: all that are not on the disk.
     pub fn missing(&mut self) -> Vec<Batch> {
         match std::mem::take(&mut self.is_missing) {
             true => std::mem::take(&mut self.unsynced),
@@ -66,7 +67,7 @@ impl Completeness {
         }
     }
 
-    /// Rows that were on the disk are gone.
+    /// Reports the loss of rows that were on the disk.
     pub fn gone(&mut self, table: TableId) {
         if table == TableId::Loss {
             self.forget();
@@ -77,14 +78,14 @@ impl Completeness {
         if self.file.take().is_some() {
             whole::remove(&self.directory);
             tell(
-                "iostrata: what was lost could not be recorded; after a kill it will not be known up to when the capture is complete",
+                "iostrata: losses could not be recorded; after a crash the time up to which the capture is complete will be unknown",
             );
         }
         self.is_missing = false;
         self.unsynced.clear();
     }
 
-    /// Writes down a moment, where all that was lost before it is on the disk. `lost_in_writing` is what the writer has lost by now.
+    /// Records a completeness time if all earlier losses are on the disk. `lost_in_writing` is the current number of events lost by the writer.
     pub fn tell(&mut self, told: Whole, lost_in_writing: u64) -> Result<()> {
         let is_known = !self.is_missing && told.lost_in_writing == lost_in_writing;
         match self.file.as_mut().filter(|_| is_known) {
@@ -126,13 +127,13 @@ mod tests {
         assert!(complete.came(&batch()));
         complete.synced(TableId::Loss);
         assert_eq!(tell(&mut complete, 400, 7, 7), Some(400));
-        // Two batches, of which one could not be written, and so the other is not.
+        // Two batches: the first could not be written, so the second is not written either.
         assert!(complete.came(&batch()));
         complete.missed(TableId::Loss);
         assert!(!complete.came(&batch()));
         complete.synced(TableId::Loss);
         assert_eq!(tell(&mut complete, 500, 7, 7), Some(400));
-        // Written again, each comes anew.
+        // Each batch is reported again when it is written again.
         let again = complete.missing();
         assert_eq!(again.len(), 2);
         assert!(again.iter().all(|batch| complete.came(batch)));

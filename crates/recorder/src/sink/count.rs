@@ -1,4 +1,4 @@
-//! The keeper of a recording that writes nothing: it counts, so that the books can be settled.
+//! Sink of a recording without a capture: counts rows for event accounting.
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -7,18 +7,18 @@ use iostrata_capture::ByTable;
 use super::{Batch, Sink};
 use crate::books::Tally;
 
-/// Takes every batch and keeps its account only.
+/// Counts every batch and drops it.
 pub struct CountingSink {
     tallies: ByTable<Tally>,
-    /// Hands the counts over when the sink is gone.
+    /// Receives the counts when the sink is dropped.
     done: Sender<ByTable<Tally>>,
 }
 
-/// What a [`CountingSink`] leaves behind.
+/// Counts of a [`CountingSink`].
 pub struct Counts(Receiver<ByTable<Tally>>);
 
 impl CountingSink {
-    /// A sink, and where its counts come from.
+    /// Creates a sink and the receiver of its counts.
     pub fn start() -> (CountingSink, Counts) {
         let (done, counts) = bounded(1);
         (CountingSink { tallies: ByTable::default(), done }, Counts(counts))
@@ -43,7 +43,7 @@ impl Drop for CountingSink {
 }
 
 impl Counts {
-    /// By table: the events taken. Waits until the sink is gone.
+    /// Number of events, by table. Waits until the sink is dropped.
     pub fn get(self) -> Result<ByTable<Tally>> {
         self.0.recv().map_err(|_| anyhow!("the counting sink left no counts"))
     }

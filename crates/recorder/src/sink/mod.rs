@@ -1,4 +1,4 @@
-//! Where drained batches go. A sink takes batches and never makes the drain wait.
+//! Destinations of drained batches. A sink accepts batches and never makes the drain wait.
 
 mod completeness;
 mod count;
@@ -26,70 +26,70 @@ pub use room::MinFree;
 pub use shelf::Size;
 pub use tee::Tee;
 
-/// Rows of one table, with the account of their events.
+/// Rows of one table, with the counts of their events.
 #[derive(Clone)]
 pub struct Batch {
-    /// The table.
+    /// Table of the rows.
     pub table: TableId,
     /// The rows.
     pub rows: RecordBatch,
-    /// How many events they are, by CPU.
+    /// Number of events, by CPU.
     pub tally: Tally,
 }
 
 impl Batch {
-    /// What its rows take in memory.
+    /// Memory taken by the rows.
     pub fn bytes(&self) -> u64 {
         self.rows.get_array_memory_size() as u64
     }
 }
 
-/// Takes batches.
+/// Destination of batches.
 pub trait Sink: Send {
-    /// Takes a batch, or gives it back at once where there is no room.
+    /// Accepts a batch, or returns it at once if there is no space.
     fn offer(&mut self, batch: Batch) -> Result<(), Batch>;
-    /// Takes a batch, waiting for room where that is worth it; gives it back where it will never be taken.
+    /// Accepts a batch, and waits for space if that is useful; returns it if it will never be accepted.
     fn put(&mut self, batch: Batch) -> Result<(), Batch>;
-    /// Learns that all that has happened until now has been handed over.
+    /// Signals the end of a flush: everything so far has been handed over.
     fn end_flush(&mut self) {}
-    /// Makes durable, in its own time, what has been handed over until now, and until when that is all, where it is known.
+    /// Requests that everything handed over so far is made durable, asynchronously, with the completeness time if known.
     fn make_durable(&mut self, _whole: Option<Whole>) {}
 }
 
-/// All that had ended by a moment has been handed over, or is lost, which has been handed over too.
+/// Completeness time: all operations that ended before it have been handed over, or are lost, and these losses have been handed over too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole {
-    /// The moment, in the time of `ts_ns`.
+    /// The time, in `ts_ns` time.
     pub until_ns: i64,
-    /// The writer's own losses that were counted by then ([`crate::losses::Losses::in_writing`]). Those that come after are not told yet.
+    /// The writer's own losses counted by then ([`crate::losses::Losses::in_writing`]). Later ones are not recorded yet.
     pub lost_in_writing: u64,
 }
 
-/// Running totals for people to look at; the books are kept elsewhere.
+/// Running totals for display, separate from the event accounting.
 #[derive(Debug, Default)]
 pub struct Totals {
     /// Events drained.
     pub events: AtomicU64,
-    /// Events lost on this side of the rings.
+    /// Events lost after the rings.
     pub lost: AtomicU64,
-    /// Rows of what the filters are for, at the last flush.
+    /// Rows that match the filters, at the last flush.
     pub selected: AtomicU64,
     /// Bytes in finished parts.
     pub bytes: AtomicU64,
     /// Finished parts.
     pub parts: AtomicU64,
-    /// Whether the writer waits for room on the disk.
+    /// Whether the writer waits for free space on the disk.
     pub paused: AtomicBool,
-    /// Bytes of the batches that wait for the writer, and of the one that it has.
+    /// Bytes of the batches in the writer's queue, and of the one being written.
     pub queued_bytes: AtomicU64,
-    /// The first thing that went wrong with writing.
+    /// First error of the writer.
     pub error: OnceLock<String>,
-    /// What of all that happens is recorded.
+    /// State of sampling.
     pub sampling: Arc<Standing>,
-    /// Whether the drain is at work.
+    /// Heartbeat of the drain.
     pub drain: Pulse,
-    /// Whether the writer is.
+    /// Heartbeat of the writer.
     pub writer: Pulse,
-    /// Whether the writer is to close the open parts; it takes the wish away.
+    /// Request to the writer to close the open parts; the writer resets it.
     pub rotate: AtomicBool,
 }

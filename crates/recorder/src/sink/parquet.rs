@@ -1,4 +1,4 @@
-//! The Parquet sink: a queue to a writer thread, bounded by what its batches take in memory.
+//! Parquet sink: a queue to a writer thread, bounded by the memory of its batches.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,60 +19,60 @@ use crate::classes::OFTEN;
 use crate::losses::Losses;
 use crate::memory::Memory;
 
-/// Batches that may wait for the writer, however small they are.
+/// Maximum number of batches in the queue, regardless of their size.
 const CHANNEL_BATCHES: usize = 256;
 
-/// So many wishes for what was sent to be made durable may wait besides. One that finds no room comes again after the flush interval.
+/// Additional queue space for requests to make data durable. A request that finds no space is repeated after the flush interval.
 const CHANNEL_WISHES: usize = 8;
 
-/// What the writer is sent.
+/// Message to the writer.
 pub enum Sent {
     /// Rows.
     Batch(Batch),
-    /// What was sent before is to be made durable, and until when that is all, where it is known.
+    /// Make everything sent before durable, with the completeness time if known.
     Durable(Option<Whole>),
 }
 
-/// How often a sender that waits for room looks for it.
+/// Interval at which a waiting sender checks for space.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// How parts are made.
+/// Settings for writing parts.
 pub struct Settings {
-    /// The capture directory; it and the folders of the tables in it are kept.
+    /// Directory of the capture; it and the folders of its tables stay open.
     pub directory: Dir,
-    /// The capture's id, which is in each part's footer.
+    /// Id of the capture, which is in each part's footer.
     pub capture_id: String,
-    /// Before when nothing is recorded, in the time of `ts_ns`.
+    /// Start of the recording, in `ts_ns` time.
     pub began_ns: i64,
-    /// The segments before this one, in order.
+    /// Previous segments, in order.
     pub older: Vec<Dir>,
-    /// Free space that is left on its file system.
+    /// Free space to leave on its file system.
     pub min_free: MinFree,
-    /// What the capture may take.
+    /// Size limit of the capture.
     pub max_disk_bytes: Option<u64>,
-    /// A part is closed when it has grown to this size.
+    /// Size at which a part is closed.
     pub rotate_bytes: u64,
-    /// A part is closed when it has been open this long.
+    /// Age at which a part is closed.
     pub rotate_interval: Duration,
-    /// Rows of an open part are made durable after at most this long, if nobody has asked for it before.
+    /// Maximum time until rows of an open part are made durable, without an earlier request.
     pub flush_interval: Duration,
-    /// How often open parts are looked at when no batch comes.
+    /// Interval at which open parts are checked while no batch arrives.
     pub tick: Duration,
-    /// What the queue and the open parts may take.
+    /// Memory limits of the queue and the open parts.
     pub memory: Memory,
 }
 
-/// What the writer thread leaves behind.
+/// Result of the writer thread.
 pub struct Written {
-    /// The parts that are there.
+    /// Number and size of the finished parts.
     pub size: Size,
-    /// By table: events whose rows are in finished parts.
+    /// Events with rows in finished parts, by table.
     pub written: ByTable<Tally>,
-    /// The first thing that went wrong.
+    /// First error of the writer.
     pub error: Option<String>,
 }
 
-/// The sending side.
+/// Sending side.
 #[derive(Clone)]
 pub struct ParquetSink {
     channel: Sender<Sent>,
@@ -81,7 +81,7 @@ pub struct ParquetSink {
 }
 
 impl ParquetSink {
-    /// Starts the writer thread. It ends when every clone of the sink is gone.
+    /// Starts the writer thread. It ends when every clone of the sink is dropped.
     pub fn start(
         settings: Settings,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
@@ -96,7 +96,8 @@ impl ParquetSink {
         Ok((ParquetSink { channel, totals, memory }, thread))
     }
 
-    /// Whether a batch finds room in the queue. An empty one has room for any; what comes often leaves a quarter to the rest.
+    /// Whether the queue has space for a batch. An empty queue has space for any batch; frequent tables leave a quarter to the
+    /// others.
     fn has_room(&self, batch: &Batch) -> bool {
         let (queue_bytes, batches) = match OFTEN.contains(&batch.table) {
             true => (self.memory.often_queue_bytes(), CHANNEL_BATCHES / 4 * 3),
@@ -128,7 +129,7 @@ impl Sink for ParquetSink {
     }
 
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
-        // Where the writer is gone the channel is empty, and says so when it is sent to.
+        // If the writer has ended, the channel is empty, and sending returns an error.
         while !self.has_room(&batch) && !self.channel.is_empty() {
             std::thread::sleep(LOOK);
         }

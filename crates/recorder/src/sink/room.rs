@@ -1,13 +1,13 @@
-//! Room on the disk of the capture: the recorder never fills it.
+//! Free-space guard of the capture's disk: the recorder never fills it.
 
 use iostrata_capture::dir::Dir;
 
-/// Free space that is left for others.
+/// Free space to leave for other programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MinFree {
-    /// So many bytes.
+    /// Number of bytes.
     Bytes(u64),
-    /// A share of the file system.
+    /// Percentage of the file system.
     Percent(u8),
 }
 
@@ -20,29 +20,29 @@ impl MinFree {
     }
 }
 
-/// What a file system has.
+/// Space of a file system.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// All of it.
+    /// Total size.
     pub size_bytes: u64,
-    /// What is free for whoever asks.
+    /// Free space available to the caller.
     pub free_bytes: u64,
 }
 
-/// Whether there is room.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is, as there was.
+    /// Enough space, as before.
     Room,
-    /// There is again.
+    /// Enough space again.
     RoomAgain,
-    /// Not any more: so much is free, so much is to be left.
+    /// Not enough space any more: the free bytes, and the bytes to leave.
     Full { free_bytes: u64, least_bytes: u64 },
-    /// Still not.
+    /// Still not enough space.
     StillFull,
 }
 
-/// Watches the room on one file system.
+/// Free-space guard of one file system.
 pub struct Room {
     directory: Dir,
     min_free: MinFree,
@@ -50,23 +50,23 @@ pub struct Room {
 }
 
 impl Room {
-    /// For the file system that has `directory`.
+    /// Creates a guard for the file system of `directory`.
     pub fn new(directory: Dir, min_free: MinFree) -> Room {
         Room { directory, min_free, full: false }
     }
 
-    /// Whether `needed` bytes may be written. To be asked before they are: a file system has to be asked each time, for others
-    /// write to it too.
+    /// Whether `needed` bytes may be written. Must be called before each write, because other programs write to the file
+    /// system too.
     pub fn check(&mut self, needed: u64) -> Verdict {
         self.space().map_or(Verdict::Room, |space| self.judge(space, needed))
     }
 
-    /// Whether there is none for `needed` bytes, or not enough to go on after a pause.
+    /// Whether there is not enough space for `needed` bytes, or to resume after a pause.
     pub fn lacks(&self, needed: u64) -> bool {
         self.space().is_some_and(|space| self.is_full(space, needed))
     }
 
-    /// None of a file system that cannot be asked: it cannot be written to either, and that is told then.
+    /// Space of the file system; none if it cannot be queried. Writes to it fail too then, and report the error.
     fn space(&self) -> Option<Space> {
         let (size_bytes, free_bytes) = self.directory.space()?;
         Some(Space { size_bytes, free_bytes })
@@ -74,7 +74,7 @@ impl Room {
 
     fn is_full(&self, space: Space, needed: u64) -> bool {
         let least_bytes = self.min_free.bytes(space);
-        // Not at the first byte that is freed: parts would be opened and closed for nothing.
+        // Resuming at the first free byte would open and close parts repeatedly.
         let margin = if self.full { least_bytes / 2 } else { 0 };
         space.free_bytes < least_bytes.saturating_add(needed).saturating_add(margin)
     }

@@ -1,48 +1,48 @@
-//! The finished parts of a segment: their list on the disk, and what is still to be done about it.
+//! Finished parts of a segment: their list on the disk, and its pending changes.
 
 use anyhow::Result;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::list::{Entry, ListFile, Part, PartList};
 use iostrata_capture::part::PartName;
 
-/// What the manifest needs, with the copy that takes its place, and the lines of parts that are still open.
+/// Space for the manifest, with the copy that replaces it, and for the list entries of open parts.
 const MANIFEST_BYTES: u64 = 256 << 10;
 
-/// So many lines of parts that were removed are worth a list that is written anew, where they are more than the parts.
+/// Minimum number of entries of removed parts before the list is rewritten. They must also outnumber the parts.
 const MANY_LINES: u64 = 1_000;
 
-/// How many parts there are, and what they take on the disk.
+/// Number of parts, and their size on the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Size {
-    /// Parts.
+    /// Number of parts.
     pub parts: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
-/// A segment's parts. Only where some of them may have to go is there memory for each.
+/// Parts of a segment. Each part is kept in memory only if parts may be removed later.
 pub struct Shelf {
     directory: Dir,
     file: ListFile,
     size: Size,
-    /// Those that may have to go.
+    /// Parts that may be removed later.
     ring: Option<PartList>,
-    /// Lines that are not in the list yet.
+    /// Entries that are not in the list yet.
     unsaved: Vec<Entry>,
-    /// Lines of it that say that a part was removed.
+    /// Number of entries of removed parts in the list.
     removed_lines: u64,
-    /// Parts that are not listed any more.
+    /// Parts to delete, which are no longer listed.
     doomed: Vec<PartName>,
 }
 
 impl Shelf {
-    /// Of the segment in `directory`, which has none yet; `is_ring` says whether some may have to go again.
+    /// Creates the list of the segment in `directory`, without parts; `is_ring`: whether parts may be removed later.
     pub fn create(directory: &Dir, is_ring: bool) -> Result<Shelf> {
         let file = ListFile::create(directory)?;
         Ok(Shelf::of(directory, file, is_ring.then(PartList::default)))
     }
 
-    /// Of the segment in `directory`, which was recorded before; all of its parts may have to go.
+    /// Opens the list of the previously recorded segment in `directory`; any of its parts may be removed.
     pub fn open(directory: &Dir) -> Result<Shelf> {
         let mut ring = PartList::default();
         let mut removed_lines = 0;
@@ -51,7 +51,7 @@ impl Shelf {
             ring.take(entry)
         })?;
         if !file.is_writable() {
-            // Recovered by another user: one that takes its place is this process's own.
+            // Recovered by another user: this process's own copy replaces it.
             file.rewrite(&ring, &[])?;
             removed_lines = 0;
         }
@@ -64,17 +64,17 @@ impl Shelf {
         Shelf { directory, file, size, ring, unsaved: Vec::new(), removed_lines: 0, doomed: Vec::new() }
     }
 
-    /// Its parts.
+    /// Number and size of the parts.
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// What the parts take, their list, and the manifest, with the copies that take the place of these.
+    /// Size of the parts, their list and the manifest, with the copies that replace the latter two.
     pub fn bytes(&self) -> u64 {
         self.size.bytes.saturating_add(self.file.bytes()).saturating_add(self.unwritten_bytes())
     }
 
-    /// What of it is not on the disk, or not yet.
+    /// Part of [`Shelf::bytes`] that is not on the disk, or not yet.
     pub fn unwritten_bytes(&self) -> u64 {
         MANIFEST_BYTES + if self.ring.is_some() { self.file.bytes() } else { 0 }
     }
@@ -84,14 +84,14 @@ impl Shelf {
         self.size = Size { parts: self.size.parts + 1, bytes: self.size.bytes + part.bytes };
         let entry = Entry::Finished(part);
         if let Some(ring) = &mut self.ring {
-            // Refused is only a part that is there already.
+            // The only refused part is one that is already listed.
             let _ = ring.take(entry.clone());
         }
         self.unsaved.push(entry);
     }
 
-    /// Takes the oldest part off the list; it is deleted after the list was saved, which so never names a part that is not there.
-    /// Of tables that others refer to only where they have come to make more than `most_reference_bytes`. Whether there was one.
+    /// Removes the oldest part from the list. It is deleted after the list is saved, so the list never names a missing part.
+    /// Tables that others refer to are skipped unless they exceed `most_reference_bytes`. Returns whether there was a part.
     pub fn take_off_oldest(&mut self, most_reference_bytes: u64) -> bool {
         let Some(ring) = &mut self.ring else { return false };
         let Some(name) = ring.oldest(most_reference_bytes) else { return false };
@@ -103,8 +103,8 @@ impl Shelf {
         true
     }
 
-    /// Puts into the list what is not in it, and then removes what it does not name any more. What cannot be done is tried again
-    /// the next time.
+    /// Saves the pending entries, and then deletes the parts that are no longer listed. After a failure, the next call tries
+    /// again.
     pub fn save(&mut self) -> Result<()> {
         if self.unsaved.is_empty() {
             return Ok(());
@@ -127,8 +127,7 @@ impl Shelf {
         outcome
     }
 
-    /// Writes the list anew where most of it is about parts that are not there any more. What it costs is little beside all the
-    /// lines that it has cost to come to that.
+    /// Rewrites the list if most entries are of removed parts. The cost is small compared with that of writing all these entries.
     fn shorten(&mut self) -> Result<()> {
         let Some(ring) = &self.ring else { return Ok(()) };
         if self.removed_lines <= MANY_LINES.max(ring.len()) {

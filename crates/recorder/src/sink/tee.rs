@@ -1,23 +1,24 @@
-//! One stream of batches for several sinks.
+//! Distribution of one stream of batches to several sinks.
 
 use super::{Batch, Sink, Whole};
 
-/// Hands every batch to a keeper, whose answer counts in the books, and to views, which take what they have room for and
-/// see to their own misses.
+/// Passes every batch to a keeper and to views. The keeper's result counts for the event accounting. Views accept what they
+/// have space for and count their own misses.
 pub struct Tee {
     keeper: Box<dyn Sink>,
     views: Vec<Box<dyn Sink>>,
 }
 
 impl Tee {
-    /// A tee of these.
+    /// Creates a tee for these sinks.
     pub fn new(keeper: Box<dyn Sink>, views: Vec<Box<dyn Sink>>) -> Self {
         Tee { keeper, views }
     }
 
     fn show(&mut self, batch: &Batch) {
         for view in &mut self.views {
-            // The columns are shared, not copied. What a view refuses is not lost: the keeper is asked all the same.
+            // The columns are shared, not copied. A batch that a view refuses is not lost: it is still passed to the
+            // keeper.
             let _ = view.offer(batch.clone());
         }
     }
@@ -29,7 +30,7 @@ impl Sink for Tee {
         self.keeper.offer(batch)
     }
 
-    /// Waits for the keeper only.
+    /// Waits only for the keeper.
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
         self.show(&batch);
         self.keeper.put(batch)

@@ -1,4 +1,4 @@
-//! The writer thread: encodes, flushes, rotates, keeps the list of parts, and stays within what disk and memory it may take.
+//! Writer thread: encodes, flushes, rotates, maintains the list of parts, and stays within the disk and memory limits.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,15 +21,15 @@ use crate::books::Tally;
 use crate::heap::Thrift;
 use crate::losses::{Cause, Losses};
 
-/// How long a table is left alone after it could not be written.
+/// Interval before a table is written again after an error.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A part that is being written, with the events in it.
+/// A part being written, with the events in it.
 struct Open {
     part: PartWriter,
-    /// Events whose rows are on the disk.
+    /// Events with rows on the disk.
     flushed: Tally,
-    /// Events whose rows may not be.
+    /// Events with rows that may not be on the disk.
     pending: Tally,
     since: Instant,
     flushed_at: Instant,
@@ -49,7 +49,7 @@ impl Open {
     }
 }
 
-/// What the thread has.
+/// State of the thread.
 pub struct Writer {
     settings: Settings,
     totals: Arc<Totals>,
@@ -57,21 +57,21 @@ pub struct Writer {
     room: Room,
     open: ByTable<Option<Open>>,
     numbers: ByTable<u32>,
-    /// By table: when it could not be written.
+    /// Time of the last error, by table.
     failed_at: ByTable<Option<Instant>>,
-    /// By table: events whose rows are in finished parts.
+    /// Events with rows in finished parts, by table.
     written: ByTable<Tally>,
-    /// The segments before this recording, in order, where parts of them may have to go, and its own.
+    /// Segments before this recording, in order, if their parts may be removed; and this recording's own.
     older: Vec<Shelf>,
     shelf: Shelf,
-    /// Until when all is on the disk.
+    /// Completeness time.
     complete: Completeness,
 }
 
 impl Writer {
-    /// For a recording whose folders exist and hold nothing. Begins the list of its parts.
+    /// Creates the writer for a recording with empty folders, and starts the list of its parts.
     pub fn new(mut settings: Settings, (totals, losses): (Arc<Totals>, Arc<Losses>)) -> Result<Writer> {
-        // Small enough for the oldest part to be a small part of all.
+        // Small enough that the oldest part is a small share of the capture.
         let most = settings.max_disk_bytes.map_or(u64::MAX, |most| most / 16);
         settings.rotate_bytes = settings.rotate_bytes.min(most);
         let is_ring = settings.max_disk_bytes.is_some();
@@ -91,9 +91,9 @@ impl Writer {
         })
     }
 
-    /// Writes what comes until nobody is left to send.
+    /// Writes everything that arrives until all senders are dropped.
     pub fn run(mut self, sent: &Receiver<Sent>) -> Written {
-        // Of the part of the queue that what comes often may have.
+        // The part of the queue that is available to frequent tables.
         let mut courtesy = Courtesy::new(self.settings.memory.often_queue_bytes());
         let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
         loop {
@@ -134,7 +134,7 @@ impl Writer {
         if !self.complete.came(batch) {
             return;
         }
-        // The recorder's own tables are a few hundred bytes now and then, which the room asked for has to spare.
+        // The recorder's own tables are a few hundred bytes now and then, which the free-space margin covers.
         if !table.is_recorders() && !self.has_room(needed) {
             self.losses.add(table, Cause::DiskFull, &batch.tally);
             self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
@@ -145,7 +145,7 @@ impl Writer {
         }
     }
 
-    /// Writes rows of `loss` again that could not be written.
+    /// Writes the rows of `loss` again that could not be written.
     fn write_missing_losses(&mut self) {
         if self.failed_at[TableId::Loss].is_none_or(|at| at.elapsed() >= RETRY) {
             let missing = self.complete.missing();
@@ -153,7 +153,7 @@ impl Writer {
         }
     }
 
-    /// Removes the oldest parts until there is room within `--max-disk`, and beside `--min-free`, for `needed` bytes more.
+    /// Removes the oldest parts until `needed` more bytes fit into `--max-disk`, and leave `--min-free`.
     fn stay_within(&mut self, needed: u64) {
         let Some(most) = self.settings.max_disk_bytes else { return };
         let mut taken = false;
@@ -161,7 +161,7 @@ impl Writer {
             if self.take_off_oldest(most) {
                 taken = true;
             } else if self.open.values().any(Option::is_some) {
-                // All of it is in parts that are open.
+                // All data is in open parts.
                 self.close_all();
             } else {
                 break;
@@ -180,13 +180,13 @@ impl Writer {
         shelves.any(|shelf| shelf.take_off_oldest(most / 2))
     }
 
-    /// What the capture takes with all that is still to be written.
+    /// Size of the capture, with all data still to be written.
     fn bytes(&self) -> u64 {
         let open = self.open.values().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
         open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
     }
 
-    /// What open parts, the manifest and the list may still take.
+    /// Maximum size still to be written for open parts, the manifest and the list.
     fn unwritten_bytes(&self) -> u64 {
         let open = self.open.values().flatten().map(|open| open.part.unwritten_bytes());
         open.sum::<u64>() + self.shelf.unwritten_bytes()
@@ -198,15 +198,15 @@ impl Writer {
         outcomes.into_iter().for_each(|outcome| self.note(outcome));
     }
 
-    /// Whether there is room for `needed` bytes beside all that is still to be written. Where there is none any more, parts are
-    /// closed while there is.
+    /// Whether there is space for `needed` bytes in addition to all data still to be written. Closes the parts when the space ends, while
+    /// they still fit.
     fn has_room(&mut self, needed: u64) -> bool {
         let verdict = self.room.check(self.unwritten_bytes() + needed);
         self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
         match verdict {
             Verdict::Room => true,
             Verdict::RoomAgain => {
-                tell("iostrata: there is room on the disk again; the recording goes on\n");
+                tell("iostrata: there is enough free space on the disk again; the recording continues\n");
                 true
             }
             Verdict::StillFull => false,
@@ -214,8 +214,8 @@ impl Writer {
                 let [free, least] = [free_bytes, least_bytes].map(indicatif::HumanBytes);
                 let directory = self.settings.directory.path().display();
                 tell(&format!(
-                    "iostrata: {directory}: {free} are free on the disk and --min-free leaves {least}: the recording pauses, what \
-                     comes is counted as lost\n"
+                    "iostrata: {directory}: {free} are free on the disk and --min-free is {least}: the recording pauses, new \
+                     events are counted as lost\n"
                 ));
                 self.close_all();
                 false
@@ -241,8 +241,8 @@ impl Writer {
         }
     }
 
-    /// Whether a part is to be closed: it is as large as it may be, or as old, or has as many row groups. One that is small stays open where
-    /// parts may have to go again, of each of which something is known, and there are many.
+    /// Whether a part must be closed: it has the maximum size, age, or number of row groups. A small part stays open longer if parts may be
+    /// removed later, because each one takes memory, and if there are many.
     fn is_due(&self, table: TableId) -> bool {
         let Some(Open { part, since, .. }) = &self.open[table] else { return false };
         let Settings { rotate_bytes, rotate_interval, .. } = self.settings;
@@ -250,14 +250,14 @@ impl Writer {
         part.is_full() || is_due && part.bytes() >= self.least_bytes()
     }
 
-    /// What a part has at least that is closed for its size or age.
+    /// Minimum size of a part that is closed for its size or age.
     fn least_bytes(&self) -> u64 {
         let parts: u64 = self.older.iter().chain([&self.shelf]).map(|shelf| shelf.size().parts).sum();
         let small_parts = self.settings.memory.small_parts.max(1);
         self.settings.max_disk_bytes.filter(|_| parts >= small_parts).map_or(0, |most| most / small_parts)
     }
 
-    /// Ends the largest row group where those that are being encoded have come to take more than they may.
+    /// Ends the largest row group if the row groups being encoded exceed their memory limit.
     fn stay_small(&mut self) {
         let parts = self.open.iter().filter_map(|(table, open)| Some((table, open.as_ref()?)));
         let sizes: Vec<(u64, TableId)> = parts.map(|(table, open)| (open.part.memory_bytes(), table)).collect();
@@ -284,7 +284,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives every table that has no part one without rows, so that it can be queried.
+    /// Creates an empty part for every table without one, so that it can be queried.
     fn fill_in(&mut self) {
         for table in TableId::ALL.iter().copied() {
             let filled = empty::is_without_parts(&self.settings.directory, table);
@@ -296,7 +296,7 @@ impl Writer {
         self.save();
     }
 
-    /// Closes parts that are due, and makes durable what is in the others, where that is. Whether nothing was lost of what was.
+    /// Closes the parts that are due, and makes the others durable if requested. Returns whether no data was lost.
     fn rotate_and_flush(&mut self, is_wanted: bool) -> bool {
         let mut is_whole = true;
         if self.totals.rotate.swap(false, Relaxed) {
@@ -331,10 +331,10 @@ impl Writer {
         TableId::ALL.iter().filter(|table| !self.close(**table)).count() == 0
     }
 
-    /// Finishes the part of a table, if there is one. Whether nothing of it was lost.
+    /// Finishes the part of a table, if there is one. Returns whether none of it was lost.
     fn close(&mut self, table: TableId) -> bool {
         let Some(open) = self.open[table].as_mut() else { return true };
-        // All of it on the disk first, so that what goes wrong with the last rows does not cost the others.
+        // Flushes everything first, so that an error in the last rows does not cost the others.
         if let Err(error) = open.flush() {
             self.give_up(table, error.into());
             return false;
@@ -362,7 +362,7 @@ impl Writer {
         self.written[table].add(tally);
     }
 
-    /// The part cannot be written any further: what is on the disk is kept, the rest is lost.
+    /// Abandons a part that cannot be written any further: keeps the data on the disk; the rest is lost.
     fn give_up(&mut self, table: TableId, error: anyhow::Error) {
         let Some(open) = self.open[table].take() else { return };
         self.failed_at[table] = Some(Instant::now());
@@ -370,7 +370,7 @@ impl Writer {
         self.note(Err(error));
         match open.part.salvage() {
             Ok(Some(part)) => self.keep(table, part, &open.flushed),
-            // Nothing was on the disk.
+            // No data was on the disk.
             Ok(None) => self.lose(table, &open.flushed),
             Err(_) => {
                 self.lose(table, &open.flushed);
@@ -385,12 +385,12 @@ impl Writer {
         self.totals.lost.fetch_add(tally.events(), Relaxed);
     }
 
-    /// The first error is told at once: whoever watches can still make room.
+    /// Reports the first error at once, so that the user can still free space.
     fn note(&mut self, outcome: Result<()>) {
         if let Err(error) = outcome
             && self.totals.error.set(format!("{error:#}")).is_ok()
         {
-            tell(&format!("iostrata: {error:#}; what cannot be written is counted as lost\n"));
+            tell(&format!("iostrata: {error:#}; events that cannot be written are counted as lost\n"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Records one after the other, from one place or several of a file.
+//! Reader of consecutive records from one or several byte ranges of a file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,42 +10,42 @@ use anyhow::{Result, bail};
 
 use super::record::{HEADER_BYTES, KEPT_BYTES, Record, is_within, may_begin};
 
-/// So many bytes are read at once.
+/// Bytes per read.
 const READ_BYTES: usize = 64 << 10;
 
-/// A reader of records. Several may read one file.
+/// Reader of records. Several may read one file.
 #[derive(Debug)]
 pub struct Lane {
     file: Arc<File>,
-    /// Where in the file its records are, but for those that are being read.
+    /// Byte ranges of its records, without the range that is being read.
     places: VecDeque<Range<u64>>,
-    /// What of the first of these has not been read into the buffer.
+    /// Part of the current range that has not been read into the buffer.
     left: Range<u64>,
     buffer: Vec<u8>,
-    /// How much of the buffer was given out.
+    /// Consumed bytes of the buffer.
     used: usize,
-    /// The begin of a record with which its last place ends.
+    /// Size in bytes of an incomplete record at the end of the last range.
     cut: u64,
 }
 
 impl Lane {
-    /// A reader of the records in these places of `file`.
+    /// Returns a reader of the records in these byte ranges of `file`.
     pub fn new(file: Arc<File>, places: VecDeque<Range<u64>>) -> Lane {
         Lane { file, places, left: 0..0, buffer: Vec::new(), used: 0, cut: 0 }
     }
 
-    /// Where in the file the next record begins.
+    /// Returns the offset of the next record in the file.
     pub fn at(&self) -> u64 {
         let buffered = (self.buffer.len() - self.used) as u64;
         self.left.start.saturating_sub(buffered)
     }
 
-    /// When there is no other record: how many bytes of one there are at the end, whose rest was cut off.
+    /// Returns, after the last record, the size of a truncated record at the end.
     pub fn cut_bytes(&self) -> u64 {
         self.cut
     }
 
-    /// The next record, or what is wrong with it. What the file ends with may be the begin of one.
+    /// Returns the next record, or an error about its fault. The file may end with an incomplete record.
     pub fn next(&mut self) -> Result<Option<Record>> {
         while self.used == self.buffer.len() && self.left.is_empty() {
             match self.places.pop_front() {
@@ -66,7 +66,7 @@ impl Lane {
         let payload_bytes = usize::from(record.payload_bytes);
         let whole = self.ahead(HEADER_BYTES + payload_bytes)?;
         let Some(payload) = whole.get(HEADER_BYTES..HEADER_BYTES + payload_bytes) else {
-            // A record that says too much of its length would be taken for the last one, with all those after it.
+            // A record with too large a length would count as a truncated last one, together with all those after it.
             if !is_within(whole.get(HEADER_BYTES..).unwrap_or_default()) && self.places.is_empty() {
                 return Ok(self.cut_off());
             }
@@ -79,14 +79,14 @@ impl Lane {
         Ok(Some(record))
     }
 
-    /// Gives out what is left, which is no whole record.
+    /// Consumes the incomplete record at the end.
     fn cut_off(&mut self) -> Option<Record> {
         self.cut = (self.buffer.len() - self.used) as u64;
         self.used = self.buffer.len();
         None
     }
 
-    /// What comes next: so many bytes, or fewer where the place ends.
+    /// Returns at least `bytes` next bytes, or fewer at the end of the range.
     fn ahead(&mut self, bytes: usize) -> Result<&[u8]> {
         if self.buffer.len() - self.used < bytes && !self.left.is_empty() {
             self.buffer.drain(..self.used);
@@ -98,7 +98,7 @@ impl Lane {
                 let read = self.file.read_at(&mut self.buffer[kept..], self.left.start);
                 self.buffer.truncate(kept + *read.as_ref().unwrap_or(&0));
                 match read? {
-                    // It has become shorter meanwhile.
+                    // The file has become shorter since.
                     0 => self.left.end = self.left.start,
                     read => self.left.start += read as u64,
                 }

@@ -1,4 +1,4 @@
-//! The records of several readers in order of time.
+//! Merge of the records of several readers by time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,17 +9,17 @@ use super::lane::Lane;
 use super::record::{Event, Record};
 use super::survey::Source;
 
-/// Readers, each with the record that it will give next.
+/// Readers, each with its next record.
 #[derive(Debug)]
 pub struct Merge {
     sources: Vec<Source>,
     heads: Vec<Option<Record>>,
-    /// By when the next record of a reader is due. Of two at one time the first reader's comes first.
+    /// Readers by the time of their next record. At equal times the first reader comes first.
     due: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
 impl Merge {
-    /// The records of `sources`.
+    /// Merges the records of `sources`.
     pub fn new(sources: Vec<Source>) -> Result<Merge> {
         let mut merge = Merge { heads: vec![None; sources.len()], sources, due: BinaryHeap::new() };
         for source in 0..merge.sources.len() {
@@ -28,7 +28,7 @@ impl Merge {
         Ok(merge)
     }
 
-    /// The next record.
+    /// Returns the next record.
     pub fn next(&mut self) -> Result<Option<Record>> {
         let Some(Reverse((time, source))) = self.due.pop() else { return Ok(None) };
         let record = self.heads.get_mut(source).and_then(Option::take);
@@ -36,8 +36,8 @@ impl Merge {
         Ok(record)
     }
 
-    /// Reads ahead. A notice is due when the record before it was, whatever its own time: `blkparse -d` leaves it as it was, though it counts
-    /// the time of all others from the first.
+    /// Reads the next record of a reader. A notice sorts by the time of the previous record, not by its own: `blkparse -d` does not change the
+    /// time of notices, and counts that of all other records from the first.
     fn advance(&mut self, number: usize, before: u64) -> Result<()> {
         let Source { lane, path } = &mut self.sources[number];
         let Some(record) = Lane::next(lane).with_context(|| crate::import::not_a_trace(path))? else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The command names of threads, of which a trace tells once for each.
+//! Command names of threads, which a trace has once for each thread.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -7,10 +7,10 @@ use iostrata_capture::column::Comm;
 
 use crate::import::traced::Submitter;
 
-/// As many are remembered; those that were told of first go first.
+/// Maximum number of names. The oldest are evicted first.
 const MOST_NAMES: usize = 1 << 18;
 
-/// Names by the number of the thread.
+/// Names by thread number.
 #[derive(Debug, Default)]
 pub struct Names {
     names: HashMap<u32, Comm, RandomState>,
@@ -18,7 +18,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// From now on this thread has this name.
+    /// Sets the name of a thread.
     pub fn learn(&mut self, pid: u32, comm: Comm) {
         if self.names.insert(pid, comm).is_some() {
             return;
@@ -31,7 +31,7 @@ impl Names {
         }
     }
 
-    /// Who a thread is.
+    /// Returns the thread as a submitter.
     pub fn submitter(&self, pid: u32) -> Submitter {
         Submitter { pid: pid as i32, comm: self.names.get(&pid).copied().unwrap_or_default() }
     }

@@ -1,46 +1,46 @@
-//! A bio or request on its way, and the request that it ends as.
+//! A bio or request in progress, and the completed request.
 
 use iostrata_capture::op::{IoClass, Op};
 
 use super::record::{Kind, Record, category};
 use crate::import::traced::{Submitter, Traced};
 
-/// A sector, whatever the disk's own blocks are.
+/// Size of a sector, independent of the block size of the disk.
 const SECTOR_BYTES: u64 = 512;
 
-/// As often a request is counted to come back at most, as in the table.
+/// Maximum requeue count, as in the table.
 const MOST_REQUEUES: i32 = 255;
 
-/// What the journal's threads of ext4 are called.
+/// Name prefix of the journal threads of ext4.
 const JOURNAL_THREAD: &[u8] = b"jbd2/";
 
-/// Categories of a record, and the flags that they are in the table.
+/// Categories of a record and their flags in the table.
 const FLAGS: [(u32, i32); 5] =
     [(category::SYNC, 1), (category::META, 2), (category::FUA, 8), (category::FLUSH, 16), (category::AHEAD, 32)];
 
-/// A bio, or a request that was made of one or of several. Times are the trace's.
+/// A bio, or a request made of one or several bios. Times are those of the trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// What it is.
+    /// Kind.
     pub kind: Kind,
-    /// Where what is left of it begins.
+    /// First sector of the remaining part.
     pub sector: u64,
-    /// What is left of it.
+    /// Remaining bytes.
     pub bytes: u64,
-    /// What of it is done.
+    /// Completed bytes.
     pub done: u64,
-    /// When it was met.
+    /// Time of its first record.
     pub met: u64,
-    /// When its first bio was queued, or else a request allocated for it.
+    /// Time at which its first bio was queued, or else a request was allocated for it.
     pub began: Option<u64>,
-    /// When it went to the scheduler first.
+    /// Time of its first insertion into the scheduler.
     pub inserted: Option<u64>,
-    /// When it went to the driver last.
+    /// Time of its last issue to the driver.
     pub issued: Option<u64>,
-    /// Who queued its first bio.
+    /// Submitter of its first bio.
     pub submitter: Option<Submitter>,
     cgroup_id: Option<i64>,
-    /// Whether data or order was to be on the medium, as it was queued.
+    /// Whether it was queued with a cache flush or FUA.
     is_flush: bool,
     is_forced: bool,
     flags: i32,
@@ -49,17 +49,17 @@ pub struct Piece {
     requeues: i32,
 }
 
-/// A request that is over.
+/// Completed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// As it is told of.
+    /// Request.
     pub traced: Traced,
-    /// Whether it had bios and nobody saw them queued.
+    /// Whether it had bios without recorded queueing.
     pub is_unidentified: bool,
 }
 
 impl Piece {
-    /// What `record` is of, of which nothing else is known.
+    /// Returns the piece of `record`, without earlier records.
     pub fn unseen(record: &Record) -> Piece {
         let kind = record.kind();
         Piece {
@@ -82,35 +82,35 @@ impl Piece {
         }
     }
 
-    /// The bio of a Q.
+    /// Returns the bio of a Q record.
     pub fn queued(record: &Record, submitter: Submitter) -> Piece {
         Piece { began: Some(record.time), submitter: Some(submitter), ..Piece::unseen(record) }
     }
 
-    /// The request of a G of whose bio nothing is known.
+    /// Returns the request of a G record without a known bio.
     pub fn allocated(record: &Record) -> Piece {
         Piece { began: Some(record.time), ..Piece::unseen(record) }
     }
 
-    /// Where it began before any of it was done.
+    /// Returns its first sector before any part completed.
     pub fn first(&self) -> u64 {
         self.sector.saturating_sub(if self.kind.has_bios() { self.done / SECTOR_BYTES } else { 0 })
     }
 
-    /// Where it ends.
+    /// Returns the sector after its end.
     pub fn end(&self) -> u64 {
         after(self.sector, self.bytes)
     }
 
-    /// Cuts it in two after so many bytes; the rest.
+    /// Splits it after `bytes`, and returns the rest.
     pub fn split(&mut self, bytes: u64) -> Piece {
         let rest = Piece { sector: after(self.sector, bytes), bytes: self.bytes - bytes, ..*self };
         self.bytes = bytes;
         rest
     }
 
-    /// Puts what was merged into it behind it. What was in the scheduler already took in the other, whichever is in front; else the first bio of
-    /// which something is known counts.
+    /// Appends a piece that was merged with it. The piece that was already in the scheduler keeps its identity, whichever is in front; else the
+    /// first one with a known start does.
     pub fn join(self, behind: Piece) -> Piece {
         let is_behind_older = self.inserted.is_none() && behind.inserted.is_some();
         let (first, other) = if is_behind_older || self.began.is_none() { (behind, self) } else { (self, behind) };
@@ -126,7 +126,7 @@ impl Piece {
         }
     }
 
-    /// It goes to the scheduler.
+    /// Records its insertion into the scheduler.
     pub fn insert(&mut self, record: &Record) {
         if self.inserted.is_none() && self.issued.is_none() {
             self.inserted = Some(record.time);
@@ -134,18 +134,18 @@ impl Piece {
         self.flags = flags_of(record);
     }
 
-    /// It goes to the driver.
+    /// Records its issue to the driver.
     pub fn issue(&mut self, record: &Record) {
         self.issued = Some(record.time);
         self.flags = flags_of(record);
     }
 
-    /// The driver handed it back.
+    /// Records a requeue by the driver.
     pub fn requeue(&mut self) {
         self.requeues = (self.requeues + 1).min(MOST_REQUEUES);
     }
 
-    /// Some bytes of it are done.
+    /// Records the completion of some of its bytes.
     pub fn complete(&mut self, record: &Record) {
         if self.issued.is_none() {
             self.flags = flags_of(record);
@@ -153,7 +153,7 @@ impl Piece {
         let bytes = u64::from(record.bytes).min(self.bytes);
         self.done = self.done.saturating_add(bytes);
         self.bytes -= bytes;
-        // A driver's own command has no place.
+        // A driver's own command has no sector.
         if self.kind.has_bios() {
             self.sector = after(self.sector, bytes);
         }
@@ -162,18 +162,18 @@ impl Piece {
         }
     }
 
-    /// Whether the block layer makes a sequence of it and of flush commands, which ends with a completion of no bytes. Orders that the disk does not
-    /// take itself are gone from the flags that it was issued with (block/blk-flush.c).
+    /// Whether the block layer executes it in a sequence with flush commands, which ends with a completion of 0 bytes. The flags at issue lack flush
+    /// and FUA if the disk does not support them (block/blk-flush.c).
     pub fn is_in_sequence(&self) -> bool {
         let has = |flag: i32| self.flags & flag != 0;
         self.issued.is_some() && self.done > 0 && (self.is_flush && !has(16) || self.is_forced && !has(8))
     }
 
-    /// The request that was over at `end`, of a disk at a level. `offset_ns` makes times since 1970 of the trace's.
+    /// Returns the request that completed at `end`, on a disk with its stacking depth. `offset_ns` converts times of the trace to times since 1970.
     pub fn ended(&self, (dev, level): (i32, i32), (offset_ns, tells_queueing): (i64, bool), end: u64) -> Ended {
         let has_bios = self.kind.has_bios();
         let is_queued = has_bios && tells_queueing;
-        // A command without a bio, and all that a trace without queueing has, begins where it is first seen.
+        // A command without a bio, and any request of a trace without queueing, begins at its first record.
         let began = if is_queued { self.began } else { self.inserted.or(self.issued) };
         let between = |from: Option<u64>, to: Option<u64>| i64::try_from(to?.checked_sub(from?)?).ok();
         let op = self.op();
@@ -225,13 +225,13 @@ impl Piece {
 }
 
 impl Kind {
-    /// Whether it is made of bios.
+    /// Whether it consists of bios.
     pub const fn has_bios(self) -> bool {
         !matches!(self, Kind::DeviceFlush | Kind::DriverIn | Kind::DriverOut)
     }
 }
 
-/// The sector so many bytes behind another.
+/// Returns the sector `bytes` after another.
 pub fn after(sector: u64, bytes: u64) -> u64 {
     sector.saturating_add(bytes / SECTOR_BYTES)
 }

@@ -1,29 +1,29 @@
-//! Pieces by the sector that they begin at.
+//! Pieces by their first sector.
 
 use std::collections::BTreeMap;
 
 use super::piece::{Piece, after};
 use super::record::Kind;
 
-/// So many may be kept of a disk. More are never under way at once: their ends were not seen.
+/// Maximum number of pieces per disk. More are never in flight at once: completions of the oldest are missing.
 const MOST_PIECES: usize = 1 << 17;
 
-/// Pieces that wait for what happens to them next; of those at one sector the oldest comes first.
+/// Pieces that wait for their next record; those at one sector are ordered by age, oldest first.
 #[derive(Debug, Default)]
 pub struct Pieces {
     by_sector: BTreeMap<u64, Vec<Piece>>,
     count: usize,
-    /// How many were given up because there were too many.
+    /// Number of pieces dropped because there were too many.
     pub forgotten: u64,
 }
 
 impl Pieces {
-    /// How many there are.
+    /// Returns their number.
     pub fn count(&self) -> u64 {
         self.count as u64
     }
 
-    /// Keeps a piece.
+    /// Adds a piece.
     pub fn put(&mut self, piece: Piece) {
         if self.count == MOST_PIECES {
             self.forget_older_half();
@@ -32,13 +32,13 @@ impl Pieces {
         self.count += 1;
     }
 
-    /// Whether there is one at `sector` of which `fits` is true.
+    /// Whether a piece at `sector` satisfies `fits`.
     pub fn has(&self, sector: u64, fits: impl Fn(&Piece) -> bool) -> bool {
         self.by_sector.get(&sector).is_some_and(|pieces| pieces.iter().any(fits))
     }
 
-    /// One at `sector` of which `fits` is true. The newest: one whose end was not seen must not take those of all that are there after it. Of
-    /// what has no place the oldest, because many are under way at once and none may wait for ever.
+    /// Takes a piece at `sector` that satisfies `fits`. The newest one: a piece with a missing completion must not take the completions of all
+    /// later ones there. Of pieces without a position the oldest, because many are in flight at once and none may wait forever.
     pub fn take(&mut self, sector: u64, fits: impl Fn(&Piece) -> bool) -> Option<Piece> {
         let pieces = self.by_sector.get_mut(&sector)?;
         let newest = pieces.iter().rposition(&fits)?;
@@ -52,8 +52,8 @@ impl Pieces {
         Some(piece)
     }
 
-    /// The request of this size that begins at `sector`, of all the pieces that were merged into it: what of it follows one on the other, and after
-    /// what was not seen.
+    /// Takes the request of this size at `sector`, joined from all pieces that were merged into it: consecutive ones, and those after gaps without
+    /// records.
     pub fn take_range(&mut self, kind: Kind, sector: u64, bytes: u64) -> Option<Piece> {
         let mut whole: Option<Piece> = None;
         let (mut at, mut left) = (sector, bytes);
@@ -86,7 +86,7 @@ impl Pieces {
         Some(whole)
     }
 
-    /// The longest-waiting half has no end any more.
+    /// Drops the half that has waited longest.
     fn forget_older_half(&mut self) {
         let mut met: Vec<u64> = self.by_sector.values().flatten().map(|piece| piece.met).collect();
         let (_, median, _) = met.select_nth_unstable(MOST_PIECES / 2);

@@ -1,134 +1,134 @@
-//! One record: `struct blk_io_trace` of the kernel's include/uapi/linux/blktrace_api.h, in the byte order of the machine that was traced.
+//! Record format: `struct blk_io_trace` of the kernel's include/uapi/linux/blktrace_api.h, in the byte order of the traced machine.
 
 use iostrata_capture::column::Comm;
 
-/// Of a record without what follows it.
+/// Size of a record without its payload.
 pub const HEADER_BYTES: usize = 48;
 
-/// The upper three bytes of the first word.
+/// Upper three bytes of the first word.
 const MAGIC: u32 = 0x6561_7400;
 
-/// The lowest byte of it.
+/// Lowest byte of the first word.
 const VERSION: u32 = 7;
 
-/// What follows a record, as far as anything is made of it: a cgroup's number and what is largest of the rest.
+/// Used size of the payload of a record: the number of a cgroup, and the largest of the other contents.
 pub const KEPT_BYTES: usize = 24;
 
 /// Categories (`BLK_TC_*`): the upper half of `action`.
 pub mod category {
     /// A write, or else a read.
     pub const WRITE: u32 = 1 << 1;
-    /// With an order to empty the disk's cache (`REQ_PREFLUSH`), or nothing but that.
+    /// With a flush of the disk's cache (`REQ_PREFLUSH`), or only a flush.
     pub const FLUSH: u32 = 1 << 2;
-    /// Somebody waits for it.
+    /// Synchronous: a task waits for it.
     pub const SYNC: u32 = 1 << 3;
     /// A driver's own command.
     pub const DRIVER: u32 = 1 << 9;
-    /// Nothing that happened to a request: who somebody is, what time it is.
+    /// A notice, not an event of a request: process name, wall-clock time.
     pub const NOTIFY: u32 = 1 << 10;
-    /// Read ahead.
+    /// Readahead.
     pub const AHEAD: u32 = 1 << 11;
     /// Metadata.
     pub const META: u32 = 1 << 12;
     /// A discard.
     pub const DISCARD: u32 = 1 << 13;
-    /// To be on the medium when it completes.
+    /// On the medium at its completion (FUA).
     pub const FUA: u32 = 1 << 15;
 }
 
-/// In `action`: the number of a cgroup follows the record.
+/// Flag in `action`: the number of a cgroup follows the record.
 const WITH_CGROUP: u32 = 1 << 8;
 
-/// A record.
+/// Record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {
-    /// Counts the records of its device and CPU, but for notices.
+    /// Sequence number among the records of its device and CPU, notices excluded.
     pub sequence: u32,
-    /// When, by the clock of the trace, in nanoseconds.
+    /// Time in ns, on the clock of the trace.
     pub time: u64,
     /// First sector, in units of 512 bytes.
     pub sector: u64,
-    /// Size.
+    /// Size in bytes.
     pub bytes: u32,
-    /// The thread that ran when it happened.
+    /// Thread that ran at that time.
     pub pid: u32,
-    /// What was traced (`major << 20 | minor`).
+    /// Traced device (`major << 20 | minor`).
     pub device: u32,
-    /// Where it happened.
+    /// CPU.
     pub cpu: u32,
     /// 0, or the negative errno of a completion.
     pub error: i16,
-    /// Of what follows the record.
+    /// Size of the payload.
     pub payload_bytes: u16,
     action: u32,
     payload: [u8; KEPT_BYTES],
     is_big_endian: bool,
 }
 
-/// What a record tells of.
+/// Contents of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// What happened to a bio or request.
+    /// An event of a bio or request.
     Block(Action),
-    /// Something else.
+    /// Other information.
     Notice(Notice),
 }
 
-/// What happens to bios and requests on their way (`__BLK_TA_*`).
+/// Events of bios and requests (`__BLK_TA_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Q: a bio was queued.
     Queue,
     /// G: a request was allocated for a bio.
     Allocate,
-    /// X: a bio was split; this is its front.
+    /// X: a bio was split; this is its front part.
     Split,
-    /// I: a request went to the scheduler.
+    /// I: a request was inserted into the scheduler.
     Insert,
-    /// D: a request went to the driver.
+    /// D: a request was issued to the driver.
     Issue,
-    /// R: the driver handed it back.
+    /// R: the driver requeued a request.
     Requeue,
-    /// C: some bytes of it completed, or a bio that no request was made of.
+    /// C: some bytes of a request completed, or a bio without a request.
     Complete,
-    /// A: a bio that was sent to another device goes on at this one.
+    /// A: a bio that was sent to another device was remapped to this one.
     Remap {
-        /// Where it was sent (`major << 20 | minor`); where it goes on is what was traced.
+        /// Device to which it was sent (`major << 20 | minor`); the traced device is the target of the remap.
         from: u32,
     },
-    /// What follows from the others (merges, of which I or D show the sum) or is of no request (plugs).
+    /// Implied by other events (merges, which I or D include) or not about a request (plugs).
     Other,
 }
 
-/// What is told beside requests (`__BLK_TN_*`).
+/// Information other than requests (`__BLK_TN_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// The command name of the thread.
+    /// Command name of the thread.
     Process(Comm),
-    /// The time of day at the time of the record: nanoseconds since 1970.
+    /// Wall-clock time of the record: nanoseconds since 1970.
     Clock(i64),
-    /// Something that somebody wrote into the trace.
+    /// Message written into the trace.
     Other,
 }
 
-/// What a request or bio is, as far as two that are one have it in common.
+/// Kind of a request or bio. It is the same in all records of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A read.
     Read,
-    /// A write, or an empty one: a flush as its submitter sees it.
+    /// A write; an empty one is a flush by its submitter.
     Write,
     /// A discard.
     Discard,
     /// The block layer's own flush command.
     DeviceFlush,
-    /// A driver's own command towards the host.
+    /// A driver's own command with data to the host.
     DriverIn,
-    /// A driver's own command towards the device.
+    /// A driver's own command with data to the device.
     DriverOut,
 }
 
-/// Whether these bytes may be the first of a record, as far as they go.
+/// Whether a record may begin with these bytes, which may be fewer than its magic.
 pub fn may_begin(bytes: &[u8]) -> bool {
     let word = MAGIC | VERSION;
     [word.to_le_bytes(), word.to_be_bytes()]
@@ -136,13 +136,13 @@ pub fn may_begin(bytes: &[u8]) -> bool {
         .any(|magic| bytes.iter().zip(magic).all(|(byte, of_magic)| byte == of_magic))
 }
 
-/// Whether the first of a record are somewhere within these bytes.
+/// Whether a record begins anywhere within these bytes.
 pub fn is_within(bytes: &[u8]) -> bool {
     bytes.windows(size_of::<u32>()).any(may_begin)
 }
 
 impl Record {
-    /// The record of these bytes, or what is wrong with them. What follows it is not there yet.
+    /// Parses a record, or returns its fault. The payload is not set yet.
     pub fn parse(header: &[u8; HEADER_BYTES]) -> Result<Record, String> {
         let little = u32::from_le_bytes(word(header, 0));
         let is_big_endian = match (little, little.swap_bytes()) {
@@ -173,12 +173,12 @@ impl Record {
         })
     }
 
-    /// Puts down the beginning of what follows the record.
+    /// Sets the first bytes of the payload.
     pub fn keep(&mut self, payload: &[u8]) {
         self.payload.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
     }
 
-    /// What it tells of.
+    /// Returns its contents.
     pub fn event(&self) -> Event {
         let (told, what) = (self.told(), self.action & 0xff);
         if self.has(category::NOTIFY) {
@@ -199,52 +199,52 @@ impl Record {
             8 => Action::Complete,
             12 => Action::Insert,
             13 => Action::Split,
-            // Big-endian on any machine.
+            // Big-endian on every machine.
             15 => Action::Remap { from: u32::from_be_bytes(word(told, 0)) },
             _ => Action::Other,
         })
     }
 
-    /// What follows the record, but for the cgroup's number.
+    /// Returns the payload without the number of the cgroup.
     fn told(&self) -> &[u8] {
         let skipped = if self.action & WITH_CGROUP != 0 { size_of::<u64>() } else { 0 };
         let end = usize::from(self.payload_bytes).min(KEPT_BYTES);
         self.payload.get(skipped..end).unwrap_or_default()
     }
 
-    /// The cgroup that the block layer charges, where tracing was asked for it.
+    /// Returns the cgroup that the block layer charges, if it was traced.
     pub fn cgroup_id(&self) -> Option<i64> {
         let is_there = self.action & WITH_CGROUP != 0 && usize::from(self.payload_bytes) >= size_of::<u64>();
         is_there.then(|| u64::from_be_bytes(ordered(word(&self.payload, 0), self.is_big_endian)) as i64)
     }
 
-    /// Whether it is of this category.
+    /// Whether it has this category.
     pub const fn has(&self, category: u32) -> bool {
         (self.action >> 16) & category != 0
     }
 
-    /// What the bio or request is.
+    /// Returns the kind of the bio or request.
     pub fn kind(&self) -> Kind {
         match (self.has(category::DRIVER), self.has(category::WRITE)) {
             (true, false) => Kind::DriverIn,
             (true, true) => Kind::DriverOut,
             _ if self.has(category::DISCARD) => Kind::Discard,
             (_, true) => Kind::Write,
-            // The kernel calls it no write, and a read has no such order.
+            // The kernel does not mark it as a write, and a read has no flush.
             _ if self.has(category::FLUSH) => Kind::DeviceFlush,
             _ => Kind::Read,
         }
     }
 }
 
-/// `N` bytes from a place on; zeros where there are none.
+/// Returns `N` bytes from an offset, padded with zeros.
 fn word<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut word = [0; N];
     word.iter_mut().zip(bytes.iter().skip(at)).for_each(|(to, from)| *to = *from);
     word
 }
 
-/// The bytes of a number, most significant first.
+/// Returns the bytes of a number, most significant first.
 fn ordered<const N: usize>(mut bytes: [u8; N], is_big_endian: bool) -> [u8; N] {
     if !is_big_endian {
         bytes.reverse();
@@ -252,7 +252,7 @@ fn ordered<const N: usize>(mut bytes: [u8; N], is_big_endian: bool) -> [u8; N] {
     bytes
 }
 
-/// A command name: what comes after the NUL is none of it.
+/// Returns a command name; bytes after the NUL are cleared.
 fn comm(mut bytes: [u8; 16]) -> Comm {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(15).min(15);
     bytes.iter_mut().skip(end).for_each(|byte| *byte = 0);

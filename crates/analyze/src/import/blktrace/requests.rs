@@ -1,37 +1,37 @@
-//! What happens to the bios and requests of one disk, until they are over.
+//! State of the bios and requests of one disk, until they complete.
 //!
-//! A bio waits from Q on. At I and D the records tell what a request has become: all that waits in its range is in it, so merges need no look.
-//! What was inserted, or handed back by the driver (R), waits like a bio; what was issued is found at C.
+//! A bio waits from Q on. I and D records have the range of a request: all waiting bios in the range are part of it, so merge records are not needed.
+//! Inserted requests, and those that the driver requeued (R), wait like bios; issued ones are found at C.
 
 use super::names::Names;
 use super::piece::{Ended, Piece};
 use super::pieces::Pieces;
 use super::record::{Action, Record};
 
-/// The bios and requests of a disk that are under way.
+/// Bios and requests of a disk in flight.
 #[derive(Debug)]
 pub struct Requests {
     dev: i32,
     level: i32,
     offset_ns: i64,
-    /// Whether the trace tells when bios were queued.
+    /// Whether the trace has the queueing of bios.
     tells_queueing: bool,
     /// Not issued.
     waiting: Pieces,
     /// At the driver.
     issued: Pieces,
-    /// Done, but for the end of the flush sequence that they are part of; and since when.
+    /// Completed except for the end of their flush sequence, with the time.
     ending: Vec<(Piece, u64)>,
 }
 
-/// What was still under way at the end of the trace.
+/// Numbers of bios and requests in flight at the end of the trace.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Unfinished {
     /// At the driver.
     pub issued: u64,
     /// Not issued.
     pub waiting: u64,
-    /// Given up before, because there were too many.
+    /// Dropped before, because there were too many.
     pub forgotten: u64,
 }
 
@@ -44,17 +44,18 @@ impl Unfinished {
     }
 }
 
-/// So many wait for the end of their flush sequence; more do not, and end with their data.
+/// Maximum number of requests that wait for the end of their flush sequence; further ones end with their data.
 const MOST_ENDING: usize = 1 << 10;
 
 impl Requests {
-    /// Those of a disk at a level. `offset_ns` makes times since 1970 of the trace's; `tells_queueing` is of the trace as a whole.
+    /// Begins with those of a disk with its stacking depth. `offset_ns` converts times of the trace to times since 1970; `tells_queueing` is a
+    /// property of the whole trace.
     pub fn new((dev, level): (i32, i32), offset_ns: i64, tells_queueing: bool) -> Requests {
         let (waiting, issued) = (Pieces::default(), Pieces::default());
         Requests { dev, level, offset_ns, tells_queueing, waiting, issued, ending: Vec::new() }
     }
 
-    /// Takes in what happened next. The request that is over with it.
+    /// Applies the next record, and returns the request that it completes.
     pub fn take(&mut self, record: &Record, action: Action, names: &Names) -> Option<Ended> {
         let (kind, sector, bytes) = (record.kind(), record.sector, u64::from(record.bytes));
         match action {
@@ -94,7 +95,7 @@ impl Requests {
         None
     }
 
-    /// What is at the end of the trace: requests that nothing but the end of their sequence is missing of, and how many have no end.
+    /// Returns, at the end of the trace, the requests that lack only the end of their flush sequence, and the numbers of those without completion.
     pub fn finish(self) -> (Vec<Ended>, Unfinished) {
         let (waiting, issued) = (&self.waiting, &self.issued);
         let forgotten = waiting.forgotten.saturating_add(issued.forgotten);
@@ -102,7 +103,7 @@ impl Requests {
         (self.ending.iter().map(|(piece, end)| self.ended(piece, *end)).collect(), unfinished)
     }
 
-    /// The request that a record of I, D or R is of.
+    /// Returns the request of an I, D or R record.
     fn met_again(&mut self, record: &Record) -> Piece {
         let known = self.waiting.take_range(record.kind(), record.sector, u64::from(record.bytes));
         known.unwrap_or_else(|| Piece::unseen(record))
@@ -121,7 +122,7 @@ impl Requests {
                 piece.complete(record);
                 return Some(self.ended(&piece, record.time));
             }
-            // Never issued: an empty flush, a bio that failed, or one of a device that makes no requests; or begun before the trace.
+            // Without issue: an empty flush, a failed bio, a bio of a device that makes no requests; or begun before the trace.
             let mut piece = self.met_again(record);
             piece.complete(record);
             return Some(self.ended(&piece, record.time));
@@ -146,7 +147,7 @@ impl Requests {
     }
 }
 
-/// Whether a completion without bytes ends the sequence of `piece`. Its place is where the data began, or ended, as the kernel goes.
+/// Whether a completion without bytes ends the flush sequence of `piece`. Its sector is the start or the end of the data, depending on the kernel.
 fn is_end_of(piece: &Piece, record: &Record) -> bool {
     piece.kind == record.kind() && (piece.sector == record.sector || piece.first() == record.sector)
 }

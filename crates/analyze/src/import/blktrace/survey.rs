@@ -1,4 +1,4 @@
-//! A first look at all records: that they are some, what time of day it was, and where those of one CPU are.
+//! First pass over all records: validity, wall-clock time, and byte ranges of the records of each CPU.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fs::File;
@@ -13,52 +13,52 @@ use foldhash::fast::RandomState;
 use super::lane::Lane;
 use super::record::{Action, Event, Notice, Record};
 
-/// As many CPUs of disks, and ways from one disk to another, a trace may have.
+/// Maximum number of pairs of disk and CPU, and of remaps from one disk to another, in a trace.
 const MOST: usize = 1 << 16;
 
-/// In so many places the records of a CPU may be, one after the other and those of others between.
+/// Maximum number of byte ranges with the records of one CPU, in a file with interleaved CPUs.
 const MOST_PLACES: usize = 1 << 20;
 
-/// What was seen of all files.
+/// Result of the first pass over all files.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Readers that each give records in order of time.
+    /// Readers, each of records in order of time.
     pub lanes: Vec<Source>,
-    /// The clock of the trace.
+    /// Clock of the trace.
     pub clock: TraceClock,
-    /// What was traced, by number (`major << 20 | minor`).
+    /// Traced devices by number (`major << 20 | minor`).
     pub disks: BTreeMap<u32, Disk>,
-    /// Whether any record tells when a bio was queued (Q), or a request allocated for it (G).
+    /// Whether any record has the queueing of a bio (Q), or the allocation of a request for it (G).
     pub tells_queueing: bool,
-    /// How many records are not there, by the numbers of those that are.
+    /// Number of missing records, by sequence numbers.
     pub missing: u64,
-    /// Files that were cut off.
+    /// Truncated files.
     pub cut: Vec<Cut>,
-    /// The last record of each file.
+    /// Last record of each file.
     latest: Vec<Latest>,
-    /// By device and CPU: from when until when there are records, and in which file.
+    /// By device and CPU: time spans with records, and their files.
     spans: HashMap<(u32, u32), Vec<(Span, usize)>, RandomState>,
     files: Vec<PathBuf>,
-    /// From which device bios were sent on to which of those that were traced.
+    /// Remaps of bios: source device and traced device.
     remaps: BTreeSet<(u32, u32)>,
     last_of: HashMap<(u32, u32), u32, RandomState>,
 }
 
-/// From the first time of the trace to the last.
+/// First and last time, on the clock of the trace.
 type Span = (u64, u64);
 
-/// A file that ends in the middle of something.
+/// Truncated file.
 #[derive(Debug)]
 pub struct Cut {
     /// The file.
     pub path: PathBuf,
-    /// How many bytes at its end are no whole record; none where it is what it was compressed to that was cut off.
+    /// Size in bytes of an incomplete record at its end; 0 if its compressed data was truncated.
     pub bytes: u64,
-    /// Up to when everything is there that was in it; none where there is no whole record in it.
+    /// Time up to which it is complete; none if it has no complete record.
     pub until: Option<u64>,
 }
 
-/// The record of a file with the latest time.
+/// Record of a file with the latest time.
 #[derive(Debug)]
 struct Latest {
     path: PathBuf,
@@ -66,7 +66,7 @@ struct Latest {
     time: u64,
 }
 
-/// A reader, and of which file.
+/// Reader and its file.
 #[derive(Debug)]
 pub struct Source {
     /// The reader.
@@ -75,42 +75,42 @@ pub struct Source {
     pub path: PathBuf,
 }
 
-/// What was traced.
+/// Traced device.
 #[derive(Debug, Default)]
 pub struct Disk {
     name: Option<String>,
 }
 
 impl Disk {
-    /// As its file is called (`NAME.blktrace.CPU`), or else by number.
+    /// Returns its name, from the file name (`NAME.blktrace.CPU`), or else its number.
     pub fn name(&self, device: u32) -> String {
         self.name.clone().unwrap_or_else(|| format!("{}:{}", device >> 20, device & 0xf_ffff))
     }
 }
 
-/// What is known of the clock of the trace.
+/// Clock of the trace.
 #[derive(Debug, Default)]
 pub struct TraceClock {
-    /// Of the first notice of the time of day: the trace's time, and since 1970.
+    /// First notice of the wall-clock time: time of the trace, and time since 1970.
     told: Option<(u64, i64)>,
-    /// The first notice of a process, and the first of all else.
+    /// Times of the first notice of a process, and of the first event of a request.
     first_process: Option<u64>,
     first: Option<u64>,
 }
 
-/// The first record that is so much older than the notice of the time of day was there before tracing began: `blkparse -d` counts the time from
-/// the first record. The kernel gives the notice as soon as it traces.
+/// Minimum time from the first record to the notice of the wall-clock time that shows that times were rebased. `blkparse -d` counts the time from
+/// the first record, while the kernel writes the notice at the start of tracing.
 const REBASED_NS: u64 = 1_000_000_000;
 
 impl TraceClock {
-    /// What is added to a time of the trace for the time since 1970.
+    /// Returns the offset from times of the trace to times since 1970.
     pub fn offset_ns(&self) -> Option<i64> {
         let (told, wall_ns) = self.told?;
         let first = self.first.unwrap_or(told);
         if told.saturating_sub(first) < REBASED_NS {
             return Some(wall_ns.saturating_sub_unsigned(told));
         }
-        // When the first record was, the notice of its process tells, which comes right before it.
+        // The time of the first record is that of the notice of its process, which comes directly before it.
         let began = self.first_process.unwrap_or(told).max(told);
         Some(wall_ns.saturating_add_unsigned(began - told).saturating_sub_unsigned(first))
     }
@@ -131,23 +131,23 @@ impl TraceClock {
     }
 }
 
-/// What was seen of one file.
+/// Result of the first pass over one file.
 #[derive(Default)]
 struct Look {
     is_in_order: bool,
-    /// Whether all places are in `by_cpu`.
+    /// Whether `by_cpu` has all byte ranges.
     is_in_pieces: bool,
     last: u64,
-    /// Of each CPU the time of its last record, and where in the file its records are.
+    /// By CPU: time of the last record, and byte ranges of its records.
     by_cpu: BTreeMap<u32, (u64, VecDeque<Range<u64>>)>,
     places: usize,
     devices: BTreeSet<u32>,
-    /// By device and CPU.
+    /// Time spans by device and CPU.
     spans: HashMap<(u32, u32), Span, RandomState>,
 }
 
 impl Survey {
-    /// Looks at all records of a file; `is_cut` says that more of them were there once.
+    /// Reads all records of a file; `is_cut` says that its compressed data was truncated.
     pub fn look_through(&mut self, file: &Arc<File>, path: &Path, is_cut: bool) -> Result<()> {
         let size = file.metadata()?.len();
         let mut lane = Lane::new(file.clone(), once(0..size).collect());
@@ -185,10 +185,10 @@ impl Survey {
         Ok(())
     }
 
-    /// What is added to a time of the trace for the time since 1970, if that is known.
+    /// Returns the offset from times of the trace to times since 1970, if it is known.
     ///
     /// # Errors
-    /// Where a record was at a time that is none.
+    /// If a record has an invalid time.
     pub fn offset_ns(&self) -> Result<Option<i64>> {
         let Some(offset_ns) = self.clock.offset_ns() else { return Ok(None) };
         for Latest { path, number, time } in &self.latest {
@@ -202,7 +202,7 @@ impl Survey {
         Ok(Some(offset_ns))
     }
 
-    /// Holds a file against those before it: what happened on one CPU to one disk is in one file.
+    /// Compares a file with the previous ones: the records of one CPU and one disk are in one file.
     fn compare(&mut self, path: &Path, look: &Look) -> Result<()> {
         let number = self.files.len();
         self.files.push(path.to_owned());
@@ -221,9 +221,9 @@ impl Survey {
         Ok(())
     }
 
-    /// How many others a device stands on, one on the other, as far as its bios were seen on their way.
+    /// Returns the stacking depth of a device, as far as remaps of its bios were traced.
     pub fn level_of(&self, device: u32) -> i32 {
-        // Longer chains there are none, and what goes in a circle has an end so.
+        // No stack is deeper, and the limit ends cycles.
         const MOST_LEVELS: i32 = 16;
         let mut above = BTreeSet::from([device]);
         for level in 0..MOST_LEVELS {
@@ -237,15 +237,15 @@ impl Survey {
     }
 
     fn see(&mut self, record: &Record) -> Result<()> {
-        // Times of rows, and all that is reckoned with them, are signed.
+        // Times of rows, and all calculations with them, are signed.
         if i64::try_from(record.time).is_err() {
             bail!("its time is {} ns, expected less than 2^63", record.time);
         }
         self.clock.see(record);
         match record.event() {
-            // Their numbers are none.
+            // Notices have no sequence numbers.
             Event::Notice(_) => return Ok(()),
-            // Also from partitions, which stand on no disk of ours: they are in it.
+            // Includes remaps from partitions. They add no stacking depth: a partition is part of its disk.
             Event::Block(Action::Remap { from }) if from != record.device => {
                 self.remaps.insert((from, record.device));
             }
@@ -253,7 +253,7 @@ impl Survey {
             Event::Block(_) => {}
         }
         let last = self.last_of.insert((record.device, record.cpu), record.sequence);
-        // What is behind another that is larger began anew.
+        // A smaller number after a larger one is a restart of the sequence.
         let missing = last.map_or(0, |last| u64::from(record.sequence).saturating_sub(u64::from(last) + 1));
         self.missing = self.missing.saturating_add(missing);
         if self.last_of.len() > MOST || self.remaps.len() > MOST {
@@ -264,12 +264,12 @@ impl Survey {
 }
 
 impl Look {
-    /// Up to when everything is there that was in a file which was cut off. Of one that has its CPUs one after the other, any may lack what
-    /// followed.
+    /// Returns the time up to which a truncated file is complete. In a file with the CPUs one after the other, any CPU may lack later
+    /// records.
     fn until(&self) -> Option<u64> {
         match self.is_in_order {
             true => Some(self.last).filter(|_| !self.spans.is_empty()),
-            // Notices alone say nothing of requests.
+            // CPUs with notices only have no requests.
             false => self.spans.keys().filter_map(|(_, cpu)| Some(self.by_cpu.get(cpu)?.0)).min(),
         }
     }
@@ -295,7 +295,7 @@ impl Look {
         let (last, _) = self.by_cpu.entry(record.cpu).or_default();
         if record.time < *last {
             bail!(
-                "its time is {}, expected no less than {last} ns, that of the record of its CPU before it",
+                "its time is {}, expected no less than {last} ns, that of the previous record of its CPU",
                 record.time
             );
         }
@@ -305,7 +305,7 @@ impl Look {
         self.is_in_order &= record.time >= self.last;
         self.last = record.time;
         if !self.is_in_order && !self.is_in_pieces {
-            bail!("the file is not in order of time, and in more than {MOST_PLACES} pieces of one CPU each");
+            bail!("the file is not in time order, and has more than {MOST_PLACES} byte ranges of one CPU each");
         }
         Ok(())
     }

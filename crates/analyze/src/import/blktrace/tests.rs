@@ -25,7 +25,7 @@ const C: u32 = 8;
 const I: u32 = 12;
 const X: u32 = 13;
 
-/// The bytes of a record.
+/// Returns the bytes of a record.
 fn bytes_of(time: u64, action: u32, sector: u64, bytes: u32, cpu: u32, sequence: u32, payload: &[u8]) -> Vec<u8> {
     let mut record = Vec::new();
     record.extend(0x6561_7407u32.to_le_bytes());
@@ -41,7 +41,7 @@ fn bytes_of(time: u64, action: u32, sector: u64, bytes: u32, cpu: u32, sequence:
     record
 }
 
-/// One of a bio or request.
+/// Returns a record of a bio or request.
 fn record(time: u64, action: u32, sector: u64, bytes: u32) -> Record {
     let bytes = bytes_of(time, action, sector, bytes, 0, 1, &[]);
     Record::parse(bytes.first_chunk().expect("a header")).expect("a record")
@@ -51,7 +51,7 @@ fn tells_queueing(record: &Record) -> bool {
     matches!(record.event(), Event::Block(Action::Queue | Action::Allocate))
 }
 
-/// What becomes of records of one disk, and how many have no end.
+/// Returns the requests of records of one disk, and the number of those without completion.
 fn requests_of(records: &[Record]) -> (Vec<Ended>, Unfinished) {
     let mut names = Names::default();
     names.learn(42, iostrata_capture::column::Comm::of("dd"));
@@ -98,7 +98,7 @@ fn in_a_trace_without_queueing_a_request_begins_where_it_is_first_seen() {
 
 #[test]
 fn what_was_merged_is_one_request_of_its_first_bio() {
-    // The second behind the first, the third in front of both after they went to the scheduler.
+    // The second is merged behind the first, the third in front of both after their insertion into the scheduler.
     let traced = only(&[
         record(1, WRITE | Q, 8, 4096),
         record(2, WRITE | Q, 16, 4096),
@@ -118,7 +118,7 @@ fn two_requests_for_one_place_are_two() {
     assert_eq!(unfinished, Unfinished::default());
     let times: Vec<_> = ended.iter().map(|request| (request.traced.ts_ns, request.traced.dur_ns)).collect();
     assert_eq!(times, [(1_001, Some(9)), (1_002, Some(9))]);
-    // A read and a write there are not taken for one another either.
+    // Nor are a read and a write at one sector confused.
     let (ended, _) =
         requests_of(&[record(1, READ | Q, 8, 4096), record(2, WRITE | D, 8, 4096), record(3, WRITE | C, 8, 4096)]);
     assert_eq!((ended[0].traced.op, ended[0].traced.dur_ns, ended[0].is_unidentified), (Op::Write, None, true));
@@ -190,7 +190,7 @@ fn a_flush_sequence_ends_with_a_completion_of_no_bytes() {
         ]);
         assert_eq!((traced.op, traced.bytes, traced.dur_ns, traced.flags), (Op::Write, 4096, Some(8), 8));
     }
-    // Without it there is no other end than that of the data.
+    // Without it the request ends with the data.
     let sequence = [(1, FLUSH | Q), (4, D), (6, C)];
     assert_eq!(only(&sequence.map(|(time, action)| record(time, WRITE | action, 8, 4096))).dur_ns, Some(5));
 }
@@ -205,15 +205,15 @@ fn flushes_have_no_place_and_say_what_they_are() {
 
 #[test]
 fn what_was_not_seen_is_unknown_and_what_has_no_end_is_counted() {
-    // Neither its queueing nor its issue: known is when it was over.
+    // Neither queueing nor issue: only the completion time is known.
     let traced = only(&[record(9, WRITE | META | C, 8, 4096)]);
     assert_eq!((traced.ts_ns, traced.dur_ns, traced.queue_ns, traced.submitter), (1_009, None, None, None));
     assert_eq!((traced.class, traced.flags), (IoClass::Metadata, 2));
-    // Not its queueing, but how it went on: it begins at its insertion.
+    // No queueing, but insertion and issue: it begins at its insertion.
     let steps = [(4, I), (6, D), (9, C)];
     let traced = only(&steps.map(|(time, action)| record(time, WRITE | action, 8, 512)));
     assert_eq!((traced.ts_ns, traced.dur_ns, traced.insert_ns), (1_004, Some(5), Some(2)));
-    // When a request was allocated for it.
+    // It begins at the allocation of the request.
     assert_eq!(
         only(&[record(2, READ | G, 8, 512), record(3, READ | D, 8, 512), record(9, READ | C, 8, 512)]).dur_ns,
         Some(7)
@@ -231,7 +231,7 @@ fn what_never_ends_does_not_fill_the_memory() {
     }
     assert!(pieces.count() <= 1 << 17);
     assert_eq!(pieces.count() + pieces.forgotten, 1_000_000);
-    assert!(pieces.has(999_999 * 8, |_| true), "the oldest go");
+    assert!(pieces.has(999_999 * 8, |_| true), "the oldest are dropped");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn the_time_of_day_is_known_also_where_the_trace_counts_from_its_first_record() 
     assert_eq!(clock(&[(8 * second, READ | C)]), None);
 }
 
-/// Imports files of these bytes.
+/// Imports files with these bytes.
 fn import(files: &[Vec<u8>]) -> Result<(PathBuf, Known)> {
     let directory = tempfile::tempdir()?.keep();
     let paths: Vec<PathBuf> = (0..files.len()).map(|cpu| directory.join(format!("sda.blktrace.{cpu}"))).collect();
@@ -274,7 +274,7 @@ fn the_records_of_one_file_may_be_in_pieces_of_one_cpu_each() {
     let pieces = [on(0, 1, 1, Q), on(0, 2, 2, D), on(1, 1, 3, C), on(0, 3, 10, Q), on(1, 2, 9, Q)];
     let (_, known) = import(&[pieces.concat()]).expect("a trace");
     assert_eq!((known.rows, known.incomplete), (1, false));
-    // One that the numbers of records say is not there.
+    // A record is missing, by the sequence numbers.
     let (_, known) = import(&[[on(0, 1, 1, Q), on(0, 3, 2, D), on(1, 1, 3, C)].concat()]).expect("a trace");
     assert!(
         known.incomplete && known.remarks[0] == "1 record of the trace is missing, by its number",
@@ -285,7 +285,7 @@ fn the_records_of_one_file_may_be_in_pieces_of_one_cpu_each() {
     assert!(format!("{error:#}").contains("record 2: its time is 4, expected no less than 5 ns"), "{error:#}");
 }
 
-/// Of three CPUs, with a request that is over at 3, 13, 23, ... of each.
+/// Returns the records of a CPU with requests that complete at 3, 13, 23, ...
 fn on_cpu(cpu: u32, requests: u64) -> Vec<u8> {
     let request = |number: u64| {
         let (at, sequence) = (10 * number, 3 * number as u32);
@@ -301,8 +301,8 @@ fn of_a_file_that_was_cut_off_all_is_taken_that_is_whole() {
     let record = on_cpu(0, 1).len() / 3;
     for cut in 1..record {
         let first = on_cpu(0, 3);
-        let (_, known) = import(&[first[..first.len() - cut].to_vec(), on_cpu(1, 5)]).expect("what is whole");
-        // The completion of its third request is not there; what of the other file is later than that is known to be more than all.
+        let (_, known) = import(&[first[..first.len() - cut].to_vec(), on_cpu(1, 5)]).expect("the complete part");
+        // The completion of its third request is missing; later requests of the other file are after the time of completeness.
         assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (7, true, Some(22)), "{cut} bytes less");
         let remark = format!(
             "its last {} bytes are an incomplete record; everything complete before that was imported",
@@ -312,15 +312,15 @@ fn of_a_file_that_was_cut_off_all_is_taken_that_is_whole() {
     }
     let (_, known) = import(&[on_cpu(0, 3), on_cpu(1, 5)]).expect("a trace");
     assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (8, false, None));
-    // With nothing of it but the begin of a record nobody knows up to when all is there.
-    let (_, known) = import(&[on_cpu(0, 1)[..7].to_vec(), on_cpu(1, 5)]).expect("what is whole");
+    // A file with only an incomplete record has no time of completeness.
+    let (_, known) = import(&[on_cpu(0, 1)[..7].to_vec(), on_cpu(1, 5)]).expect("the complete part");
     assert_eq!((known.rows, known.is_cut_off, known.whole_until_ns), (5, true, None));
 }
 
 #[test]
 fn a_file_that_is_broken_in_its_middle_is_none() {
     let mut broken = on_cpu(0, 3);
-    // The record before the last says that so much more follows it.
+    // The record before the last has too large a payload size.
     let record = broken.len() / 9;
     broken[7 * record + 46] = 250;
     let error = import(&[broken]).expect_err("others follow");
@@ -356,7 +356,7 @@ fn a_time_beyond_what_rows_can_have_is_refused_with_its_record() {
         |time: u64, seconds: u32| bytes_of(time, NOTIFY | 1, 0, 0, 0, 1, &[seconds.to_le_bytes(), [0; 4]].concat());
     let (at, most) = (|time: u64| bytes_of(time, READ | Q, 8, 4096, 0, 1, &[]), i64::MAX as u64);
     let done = |time: u64| bytes_of(time, READ | C, 8, 4096, 0, 2, &[]);
-    let (_, known) = import(&[[at(0), done(most)].concat()]).expect("the greatest time");
+    let (_, known) = import(&[[at(0), done(most)].concat()]).expect("the maximum time");
     assert_eq!(known.span_ns, Some((0, i64::MAX)));
     for (records, number, expected) in [
         ([at(1), done(most + 1)].concat(), 2, "its time is 9223372036854775808 ns, expected less than 2^63"),

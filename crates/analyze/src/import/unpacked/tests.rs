@@ -20,7 +20,7 @@ fn read(packed: &[u8]) -> (Vec<u8>, Option<String>) {
     (found, error)
 }
 
-/// Lines that do not repeat too much. They are in `lines.xz`, of `xz -6`.
+/// Lines with little repetition. `lines.xz` has them, compressed by `xz -6`.
 fn text() -> Vec<u8> {
     let mut number = 1u64;
     let mut text = String::new();
@@ -39,12 +39,12 @@ fn packed(packing: Packing, text: &[u8]) -> Vec<u8> {
         }
         Packing::Zstd => {
             let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("a level");
-            // As the program does.
+            // The zstd program does so too.
             encoder.include_checksum(true).expect("an option");
             encoder.write_all(text).and_then(|()| encoder.finish()).expect("room")
         }
         Packing::Xz => {
-            assert!(text == super::tests::text(), "what is in the file");
+            assert!(text == super::tests::text(), "the contents of the file");
             include_bytes!("lines.xz").to_vec()
         }
     }
@@ -73,7 +73,7 @@ fn several_in_a_row_are_one_with_zeros_between_and_behind_them() {
             assert_eq!(read(&all), ([&text[..], &text, &text].concat(), None), "{packing:?}");
         }
     }
-    // Nor are frames of zstd that are to be skipped.
+    // Skippable frames of zstd are skipped.
     let skipped = [&[0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3], &packed(Packing::Zstd, b"x")[..]].concat();
     assert_eq!(read(&[packed(Packing::Zstd, b"y"), skipped].concat()), (b"yx".to_vec(), None));
 }
@@ -100,7 +100,7 @@ fn of_xz_that_was_cut_off_all_is_there_that_can_be_decoded() {
     let mut before = 0;
     for end in (200..one.len() - 100).step_by(50) {
         let (found, _) = read(&one[..end]);
-        // All of it is one piece of the format. liblzma gives as much: no place has 600 bytes less than its share.
+        // The stream is one chunk. The output lags less than 600 bytes behind its share, as with liblzma.
         assert!(found.len() > before && found.len() + 600 > end * text.len() / one.len(), "{end}: {}", found.len());
         before = found.len();
     }
@@ -118,7 +118,7 @@ fn what_is_damaged_or_has_something_else_behind_it_is_told_in_plain_words() {
         assert_eq!(read(&damaged).1, Some(format!("its {name} data is damaged")));
         for behind in ["garbage", "0,R,0,512,5\n", "\u{1}"] {
             let (found, error) = read(&[&one[..], behind.as_bytes()].concat());
-            let begins = format!("behind its {name} data there is something else, which begins with \"");
+            let begins = format!("its {name} data is followed by other data, which begins with \"");
             assert_eq!(found, text, "all before it");
             assert!(error.is_some_and(|error| error.starts_with(&begins)), "{packing:?} {behind}");
         }

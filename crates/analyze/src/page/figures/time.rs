@@ -1,4 +1,4 @@
-//! When: rates, latency and depth over time, and where operations are in time, duration and place.
+//! Charts over time: rates, latency and queue depth, and heat maps of latency and device offset.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::page::chart::{Cell, Line, Marks};
 use crate::page::read::Rows;
 use crate::tables::{Results, Table};
 
-/// How many points a line has at most: twice as many as a screen shows.
+/// Maximum number of points of a line: twice as many as a screen shows.
 const MOST_POINTS: usize = 600;
 
-/// A line of several windows each.
+/// Aggregation of several windows into one point.
 #[derive(Clone, Copy)]
 enum Together {
-    /// What they have on average, by so many seconds.
+    /// Average divided by this number of seconds.
     Rate(f64),
-    /// The greatest.
+    /// Maximum.
     Greatest,
 }
 
-/// A chart over time: a column of each layer and direction.
+/// A chart over time, with one column for each layer and direction.
 struct Over {
     title: &'static str,
     caption: &'static str,
     axis: &'static str,
     column: &'static str,
-    /// Whether reads and writes are told apart.
+    /// Whether reads and writes have a line each.
     directions: bool,
     unit: Unit,
     together: Together,
@@ -39,15 +39,15 @@ struct Over {
 
 const NS_PER_S: f64 = 1e9;
 
-/// The charts of the timeline.
+/// Charts of the timeline.
 pub fn lines(frame: &DataFrame, results: &Results) -> Result<Vec<Figure>> {
     let window_ns = results.finished.window_ns as f64;
     let rate = Together::Rate(window_ns / NS_PER_S);
     let charts = [
         Over {
-            title: "Operations over time",
-            caption: "Operations that began in a second.",
-            axis: "operations/s",
+            title: "IOPS over time",
+            caption: "Operations per second, by begin.",
+            axis: "IOPS",
             column: "ops",
             directions: true,
             unit: Unit::Count,
@@ -55,8 +55,8 @@ pub fn lines(frame: &DataFrame, results: &Results) -> Result<Vec<Figure>> {
         },
         Over {
             title: "Throughput over time",
-            caption: "Bytes of the operations that began in a second.",
-            axis: "bytes/s",
+            caption: "Bytes per second, by begin of the operations.",
+            axis: "Throughput (bytes/s)",
             column: "bytes",
             directions: true,
             unit: Unit::Bytes,
@@ -64,18 +64,18 @@ pub fn lines(frame: &DataFrame, results: &Results) -> Result<Vec<Figure>> {
         },
         Over {
             title: "Latency over time",
-            caption: "The 99th percentile of each window; of windows that are drawn together the greatest. A gap where fewer than 100 \
+            caption: "p99 latency of each window; the maximum where a point covers several windows. A gap where fewer than 100 \
                       operations began.",
-            axis: "p99",
+            axis: "p99 latency",
             column: "p99_ns",
             directions: true,
             unit: Unit::Duration,
             together: Together::Greatest,
         },
         Over {
-            title: "Depth over time",
-            caption: "How many operations were under way on average.",
-            axis: "under way",
+            title: "Queue depth over time",
+            caption: "Average number of operations in flight.",
+            axis: "Queue depth (in flight)",
             column: "in_flight",
             directions: false,
             unit: Unit::Ratio,
@@ -106,10 +106,10 @@ impl Over {
             }
         }
         if most == 0.0 {
-            return Ok(words.nothing("Nothing of this is known of any window."));
+            return Ok(words.nothing("No data for this chart."));
         }
         let end = since.last().copied().unwrap_or(0.0) - first + window_ns;
-        let (x, y) = (Axis::linear("since the start", end, Unit::Duration), Axis::linear(self.axis, most, self.unit));
+        let (x, y) = (Axis::linear("Time since start", end, Unit::Duration), Axis::linear(self.axis, most, self.unit));
         words.drawn(
             (&x, &y),
             &Marks::Lines(lines),
@@ -117,7 +117,7 @@ impl Over {
         )
     }
 
-    /// The values of so many windows each, joined.
+    /// Aggregates each `together` consecutive windows into one value.
     fn joined(&self, values: &[Option<f64>], together: usize) -> Vec<Option<f64>> {
         let join = |group: &[Option<f64>]| {
             let known = || group.iter().flatten().copied();
@@ -132,13 +132,13 @@ impl Over {
     }
 }
 
-/// How many cells a heat map has at most in each direction.
+/// Maximum number of cells of a heat map, horizontally and vertically.
 const MOST_CELLS: (f64, f64) = (120.0, 40.0);
 
-/// Operations by their place in a heat map.
+/// Number of operations by cell of a heat map.
 type Heat = BTreeMap<(u64, u64), f64>;
 
-/// From few operations to many: the more, the darker, by the logarithm.
+/// Returns the color of a number of operations: darker is more, on a logarithmic scale.
 fn shade(ops: f64, most: f64) -> RGBColor {
     const FEW: [f64; 3] = [222.0, 235.0, 247.0];
     const MANY: [f64; 3] = [8.0, 48.0, 107.0];
@@ -152,12 +152,12 @@ fn most(heat: &Heat) -> f64 {
     heat.values().copied().fold(0.0, f64::max)
 }
 
-/// Windows of time, some of them together so that there are no more than fit.
+/// Time windows, merged until they fit the heat map.
 struct Windows {
     first: f64,
-    /// Of one cell.
+    /// Width of one cell.
     width: f64,
-    /// From the first to the end of the last.
+    /// Time from the begin of the first to the end of the last window.
     span: f64,
 }
 
@@ -179,28 +179,28 @@ impl Windows {
     }
 
     fn axis(&self) -> Axis {
-        Axis::linear("since the first of them", self.span, Unit::Duration)
+        Axis::linear("Time since first window", self.span, Unit::Duration)
     }
 }
 
-/// How many parts a heat map cuts each doubling of durations into.
+/// Number of latency classes of a heat map in each power of two.
 const PARTS_OF_A_DOUBLING: f64 = 2.0;
 
-/// Latency over time, of the layers that wait.
+/// Latency heat maps of the top and the bottom layer.
 pub fn heat(frame: &DataFrame, results: &Results) -> Result<Vec<Figure>> {
     layers(results).into_iter().map(|layer| heat_of(frame, layer)).collect()
 }
 
 fn heat_of(frame: &DataFrame, layer: Layer) -> Result<Figure> {
-    let title = format!("Latency of {layer} operations");
+    let title = format!("Latency heat map, {layer}");
     let words = Words {
         title: &title,
-        caption: "How many operations that began then took so long: the darker, the more, by the logarithm.",
+        caption: "Number of operations by begin and latency: darker is more, on a logarithmic scale.",
         table: Table::HeatmapLatency,
     };
     let rows = Rows::of(frame).with("layer", layer.name())?;
     if rows.len() == 0 {
-        return Ok(words.nothing("No operation of this layer has a duration that is known."));
+        return Ok(words.nothing("No operation of this layer has a known latency."));
     }
     let windows = Windows::of(&rows)?;
     let mut heat = Heat::new();
@@ -211,7 +211,7 @@ fn heat_of(frame: &DataFrame, layer: Layer) -> Result<Figure> {
     let duration = |class: u64| (class as f64 / PARTS_OF_A_DOUBLING).exp2();
     let classes = || heat.keys().map(|(_, class)| *class);
     let ends = (duration(classes().min().unwrap_or(0)), duration(classes().max().unwrap_or(0) + 1));
-    let (x, y) = (windows.axis(), Axis::log("took", ends, Unit::Duration));
+    let (x, y) = (windows.axis(), Axis::log("Latency", ends, Unit::Duration));
     let most = most(&heat);
     let cell = |(&(window, class), ops): (&(u64, u64), &f64)| {
         let y = (duration(class), duration(class + 1));
@@ -220,7 +220,7 @@ fn heat_of(frame: &DataFrame, layer: Layer) -> Result<Figure> {
     words.drawn((&x, &y), &Marks::Cells(heat.iter().map(cell).collect(), Vec::new()), Vec::new())
 }
 
-/// Where on the disk with most operations requests were, over time.
+/// Device offset of requests over time, for the disk with the most requests.
 pub fn places(frame: &DataFrame) -> Result<Figure> {
     let all = Rows::of(frame);
     let (names, ops) = (all.texts("name")?, all.sums("ops")?);
@@ -228,16 +228,16 @@ pub fn places(frame: &DataFrame) -> Result<Figure> {
     names.iter().zip(&ops).for_each(|(name, ops)| *by_name.entry(name).or_default() += ops);
     let busiest = by_name.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(name, _)| name.to_owned());
     let name = busiest.unwrap_or_default();
-    let title = if name.is_empty() { "Places on disks".to_owned() } else { format!("Places on {name}") };
+    let title =
+        if name.is_empty() { "Device offset over time".to_owned() } else { format!("Device offset over time, {name}") };
     let words = Words {
         title: &title,
-        caption: "How many requests that were made then were for that place of the disk with most of them: the darker, the more, by the \
-                  logarithm.",
+        caption: "Number of requests by begin and offset, on the disk with the most requests: darker is more, on a logarithmic scale.",
         table: Table::HeatmapOffset,
     };
     let rows = all.with("name", &name)?;
     if rows.len() == 0 {
-        return Ok(words.nothing("No request has a place that is known."));
+        return Ok(words.nothing("No request has a known offset."));
     }
     let windows = Windows::of(&rows)?;
     let (from, stretch) = (rows.sums("from_bytes")?, rows.sums("stretch_bytes")?);
@@ -249,7 +249,7 @@ pub fn places(frame: &DataFrame) -> Result<Figure> {
     for ((since, from), ops) in rows.sums("since_ns")?.into_iter().zip(from).zip(rows.sums("ops")?) {
         *heat.entry((windows.number(since), (from / high) as u64)).or_default() += ops;
     }
-    let (x, y) = (windows.axis(), Axis::linear("at", end, Unit::Bytes));
+    let (x, y) = (windows.axis(), Axis::linear("Device offset", end, Unit::Bytes));
     let most = most(&heat);
     let cell = |(&(window, place), ops): (&(u64, u64), &f64)| {
         let y = (place as f64 * high, (place + 1) as f64 * high);

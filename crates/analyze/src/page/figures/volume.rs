@@ -1,4 +1,4 @@
-//! How much: amplification, bytes from the application to the device, sizes, and what a cache would save.
+//! Charts of volume: amplification, bytes by stage, I/O sizes and the hit-ratio curve.
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
@@ -9,21 +9,22 @@ use crate::page::chart::{Cell, Line, Marks, colour};
 use crate::page::read::Rows;
 use crate::tables::Table;
 
-/// How many systems have bars.
+/// Maximum number of systems with bars.
 const MOST_SYSTEMS: usize = 6;
 
-/// A horizontal bar at place `index` of `count`, the first one at the top.
+/// Creates a horizontal bar at position `index` of `count`, from the top.
 fn bar((index, count): (usize, usize), (from, to): (f64, f64), of: usize) -> Cell {
     let bottom = (count - 1 - index) as f64;
     Cell { x: (from, to), y: (bottom + 0.18, bottom + 0.82), fill: colour(of) }
 }
 
-/// Bytes at devices for each byte that was asked for.
+/// Amplification: device bytes per application byte.
 pub fn amplification(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
         title: "Amplification",
-        caption: "Bytes moved at devices for each byte that the application asked for: of all together, and of the systems with most \
-                  bytes. The thin line is where it lies with what is missing. At 1, as much was moved as was asked for.",
+        caption: "Device bytes divided by application bytes, in total and for the systems with the most application bytes. The thin \
+                  line spans the bounds from lost events and unattributed bytes. At 1, devices transferred as many bytes as the \
+                  application.",
         table: Table::Amplification,
     };
     let mut bars = Vec::new();
@@ -42,12 +43,12 @@ pub fn amplification(frame: &DataFrame) -> Result<Figure> {
         }
     }
     if bars.is_empty() {
-        return Ok(words.nothing("Nothing was asked for of which the devices' bytes are known."));
+        return Ok(words.nothing("No application bytes with known device bytes."));
     }
     let most =
         bars.iter().map(|(_, _, ratio, ends)| ends.map_or(*ratio, |(_, high)| high).max(*ratio)).fold(1.0, f64::max);
     let labels: Vec<String> = bars.iter().map(|(label, ..)| label.clone()).collect();
-    let (x, y) = (Axis::linear("device bytes / application bytes", most, Unit::Ratio), Axis::things("", &labels, true));
+    let (x, y) = (Axis::linear("Device bytes ÷ application bytes", most, Unit::Ratio), Axis::things("", &labels, true));
     let count = bars.len();
     let cells =
         bars.iter().enumerate().map(|(index, (_, of, ratio, _))| bar((index, count), (0.0, *ratio), *of)).collect();
@@ -59,19 +60,19 @@ pub fn amplification(frame: &DataFrame) -> Result<Figure> {
     words.drawn((&x, &y), &Marks::Cells(cells, bounds.collect()), legend([(0, "read"), (1, "write")]))
 }
 
-/// A part of a bar: the columns that are summed, and their word.
+/// A segment of a stacked bar: the summed columns and their label.
 struct Share {
     columns: &'static [&'static str],
     word: &'static str,
 }
 
-/// What the bytes are of the bars of one direction.
+/// Stages and their segments, for the bars of one direction.
 const STAGES: [(&str, &[Share]); 2] = [
     (
-        "asked",
+        "application",
         &[
             Share { columns: &["call_bytes", "aio_bytes", "io_uring_bytes"], word: "calls" },
-            Share { columns: &["mapping_bytes"], word: "mappings" },
+            Share { columns: &["mapping_bytes"], word: "memory mappings" },
         ],
     ),
     (
@@ -86,11 +87,11 @@ const STAGES: [(&str, &[Share]); 2] = [
     ),
 ];
 
-/// Bytes that were asked for, and bytes that devices moved for it.
+/// Bytes at the application and at the devices.
 pub fn transfer(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
-        title: "From the application to the device",
-        caption: "Bytes that were asked for, by how, and bytes that devices moved, by what they were.",
+        title: "Bytes transferred by stage",
+        caption: "Bytes transferred by the application, by interface, and by devices, by class.",
         table: Table::Amplification,
     };
     let (mut labels, mut bars, mut most) = (Vec::new(), Vec::new(), 0.0f64);
@@ -113,21 +114,21 @@ pub fn transfer(frame: &DataFrame) -> Result<Figure> {
         }
     }
     if most == 0.0 {
-        return Ok(words.nothing("No bytes were moved."));
+        return Ok(words.nothing("No bytes were transferred."));
     }
-    let (x, y) = (Axis::linear("bytes", most, Unit::Bytes), Axis::things("", &labels, true));
+    let (x, y) = (Axis::linear("Bytes transferred", most, Unit::Bytes), Axis::things("", &labels, true));
     let shown = bars.into_iter().filter(|(_, (from, to), _)| to > from);
     let cells = shown.map(|(index, ends, of)| bar((index, labels.len()), ends, of)).collect();
     let parts = STAGES.iter().flat_map(|(_, parts)| parts.iter().map(|share| share.word)).enumerate();
     words.drawn((&x, &y), &Marks::Cells(cells, Vec::new()), legend(parts))
 }
 
-/// How large operations are.
+/// Distribution of I/O sizes.
 pub fn sizes(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
-        title: "Sizes",
-        caption: "Share of the operations of a layer and direction that are so large, by powers of two: a column is of sizes up to \
-                  what is written below it, and more than half of that.",
+        title: "I/O sizes",
+        caption: "Share of the operations of a layer and direction by size class. A class covers the sizes up to its label, a power of \
+                  two, and above half of it.",
         table: Table::Sizes,
     };
     let ways = [("syscall", "read"), ("syscall", "write"), ("block", "read"), ("block", "write")];
@@ -142,11 +143,11 @@ pub fn sizes(frame: &DataFrame) -> Result<Figure> {
     classes.sort_by(f64::total_cmp);
     classes.dedup();
     if series.is_empty() {
-        return Ok(words.nothing("There is no operation that moves bytes."));
+        return Ok(words.nothing("No operation transferred bytes."));
     }
     let labels: Vec<String> = classes.iter().map(|to| Unit::Bytes.write(*to)).collect();
     let most = series.iter().flat_map(|(_, _, classed)| classed).map(|(_, share)| *share).fold(0.0, f64::max);
-    let (x, y) = (Axis::things("size", &labels, false), Axis::linear("operations", most, Unit::Share));
+    let (x, y) = (Axis::things("I/O size (≤)", &labels, false), Axis::linear("Share of operations", most, Unit::Share));
     let width = 0.8 / series.len() as f64;
     let mut cells = Vec::new();
     for (number, (of, _, classed)) in series.iter().enumerate() {
@@ -163,12 +164,12 @@ pub fn sizes(frame: &DataFrame) -> Result<Figure> {
     )
 }
 
-/// What a cache of each size would save.
+/// Hit ratio of an LRU cache by cache size.
 pub fn reuse(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
-        title: "What a cache would hold",
-        caption: "Share of the 4 KiB blocks that are touched which a cache of that size (LRU) would have: what applications touch, \
-                  and what is left of it at devices.",
+        title: "Hit-ratio curve (LRU)",
+        caption: "Hit ratio of an LRU cache by its size, over accesses to 4 KiB blocks: accesses of applications, and the accesses that \
+                  reach devices.",
         table: Table::Reuse,
     };
     let mut lines = Vec::new();
@@ -186,9 +187,9 @@ pub fn reuse(frame: &DataFrame) -> Result<Figure> {
         }
     }
     if lines.is_empty() {
-        return Ok(words.nothing("No block was touched at a place that is known."));
+        return Ok(words.nothing("No block access with a known offset."));
     }
     let (x, y) =
-        (Axis::powers_of_two("size of the cache", (least, most), Unit::Bytes), Axis::linear("hits", 1.0, Unit::Share));
+        (Axis::powers_of_two("Cache size", (least, most), Unit::Bytes), Axis::linear("Hit ratio", 1.0, Unit::Share));
     words.drawn((&x, &y), &Marks::Lines(lines), legend(labels))
 }

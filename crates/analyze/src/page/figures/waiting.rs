@@ -1,4 +1,4 @@
-//! How long, and for what: latency, what calls wait for, and how many are under way.
+//! Charts of latency: distribution, breakdown by layer, and queue depth.
 
 use anyhow::Result;
 use polars::prelude::DataFrame;
@@ -10,15 +10,15 @@ use crate::page::chart::{Cell, Line, Marks, colour};
 use crate::page::read::Rows;
 use crate::tables::Table;
 
-/// How many distributions are drawn.
+/// Maximum number of distributions.
 const MOST_LINES: usize = 6;
 
-/// Latency up to its tail.
+/// Latency distribution with its tail.
 pub fn tail(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
-        title: "Latency",
-        caption: "How large a share of operations took no longer: each step up leaves a tenth of the operations. Of the operations that \
-                  were most; from percentiles, so what is between two points is not known.",
+        title: "Latency distribution",
+        caption: "Cumulative share of operations by latency, for the most frequent operations. Each step up leaves a tenth of the \
+                  operations. The curves join percentiles; values between them are unknown.",
         table: Table::Latency,
     };
     let rows = Rows::of(frame).with("phase", "total")?.greatest("count", MOST_LINES)?;
@@ -35,37 +35,38 @@ pub fn tail(frame: &DataFrame) -> Result<Figure> {
         }
     }
     if most == 0.0 {
-        return Ok(words.nothing("There are too few operations for a percentile."));
+        return Ok(words.nothing("Too few operations for a percentile."));
     }
-    let (x, y) = (Axis::log("latency", (least, most), Unit::Duration), Axis::tail("operations", nines));
+    let (x, y) = (Axis::log("Latency", (least, most), Unit::Duration), Axis::tail("Cumulative share", nines));
     let names = systems.iter().zip(layers).zip(ops).map(|((system, layer), op)| format!("{system} {layer} {op}"));
     let names: Vec<String> = names.collect();
     words.drawn((&x, &y), &Marks::Lines(lines), legend(names.iter().map(String::as_str).enumerate()))
 }
 
-/// Columns of `path.csv`, what they are, and their colours: grey is what is not known.
+/// Columns of `path.csv`, their labels and color indexes; gray is unknown.
 const WAITS: [(&str, &str, usize); 6] = [
-    ("no_request_share", "no request (page cache, CPU)", 4),
+    ("no_request_share", "no block request (page cache, CPU)", 4),
     ("rest_share", "rest (file system, CPU)", 2),
-    ("runnable_share", "runnable (waiting for a CPU)", 3),
-    ("queue_share", "queue", 0),
+    ("runnable_share", "run queue (runnable)", 3),
+    ("queue_share", "block queue", 0),
     ("device_share", "device", 1),
-    ("unknown_share", "not known", 6),
+    ("unknown_share", "unknown", 6),
 ];
 
-/// How many kinds of calls have bars.
+/// Maximum number of kinds of calls with bars.
 const MOST_CALLS: usize = 9;
 
-/// What the time of calls went to.
+/// Latency breakdown of calls by layer.
 pub fn path(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
-        title: "What calls wait for",
-        caption: "Where the time of calls went, of the kinds of calls that took most of it, the most first.",
+        title: "Latency breakdown by layer",
+        caption: "Share of the latency of calls by where it was spent, for the kinds of calls with the most total latency, in \
+                  descending order.",
         table: Table::Path,
     };
     let rows = Rows::of(frame).with("scope", "all")?.greatest("total_ns", MOST_CALLS)?;
     if rows.len() == 0 {
-        return Ok(words.nothing("No call was captured whose time could be told apart."));
+        return Ok(words.nothing("No call with a known latency breakdown."));
     }
     let (kinds, ops) = (rows.texts("kind")?, rows.texts("op")?);
     let label = |(kind, op): (&String, &String)| {
@@ -77,7 +78,7 @@ pub fn path(frame: &DataFrame) -> Result<Figure> {
     let mut entries = Vec::new();
     for (column, word, of) in WAITS {
         let shares = rows.numbers(column)?;
-        // Not of what was not measured.
+        // A column without measurements has no legend entry.
         if shares.iter().any(Option::is_some) {
             entries.push((of, word));
         }
@@ -90,19 +91,19 @@ pub fn path(frame: &DataFrame) -> Result<Figure> {
             from[row] += share;
         }
     }
-    let (x, y) = (Axis::linear("share of their time", 1.0, Unit::Share), Axis::things("", &labels, true));
+    let (x, y) = (Axis::linear("Share of total latency", 1.0, Unit::Share), Axis::things("", &labels, true));
     words.drawn((&x, &y), &Marks::Cells(cells, Vec::new()), legend(entries))
 }
 
-/// How many columns of depths there are; what is deeper is in the last one.
+/// Depth of the last column, which includes greater depths.
 const MOST_DEPTHS: usize = 64;
 
-/// For how much of the time how many requests were under way.
+/// Share of time by queue depth.
 pub fn depth(frame: &DataFrame) -> Result<Figure> {
     let words = Words {
         title: "Queue depth",
-        caption: "For which share of the time so many requests were under way at devices, of all devices together. What is deeper than the \
-                  last column is in it.",
+        caption: "Share of time at each queue depth (requests in flight), over all devices together. The last column includes greater \
+                  depths.",
         table: Table::QueueDepth,
     };
     let rows = Rows::of(frame).with("scope", "all")?.with("layer", "block")?;
@@ -113,11 +114,14 @@ pub fn depth(frame: &DataFrame) -> Result<Figure> {
         shares[depth] += share;
     }
     if shares.is_empty() {
-        return Ok(words.nothing("No request was captured from its begin to its end."));
+        return Ok(words.nothing("No request was captured from begin to end."));
     }
     let labels: Vec<String> = (0..shares.len()).map(|depth| depth.to_string()).collect();
     let most = shares.iter().copied().fold(0.0, f64::max);
-    let (x, y) = (Axis::things("requests under way", &labels, false), Axis::linear("time", most, Unit::Share));
+    let (x, y) = (
+        Axis::things("Queue depth (requests in flight)", &labels, false),
+        Axis::linear("Share of time", most, Unit::Share),
+    );
     let column = |(depth, share): (usize, &f64)| {
         let left = depth as f64;
         Cell { x: (left + 0.1, left + 0.9), y: (0.0, *share), fill: colour(0) }

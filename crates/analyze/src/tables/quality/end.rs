@@ -1,4 +1,4 @@
-//! Whether the end of a capture is whole.
+//! Check of the end of an interrupted capture.
 
 use iostrata_capture::Capture;
 
@@ -6,7 +6,7 @@ use super::{Check, Verdict};
 use crate::tail::Tail;
 use crate::trust;
 
-/// Up to when a capture that was cut off is whole.
+/// Reports up to when an interrupted capture is complete.
 pub fn check(capture: &Capture, tail: &Tail) -> Option<Check> {
     let verdict = if tail.whole_until_ns.is_some() { Verdict::Note } else { Verdict::Bad };
     Some(("end", verdict, trust::tail::found(capture, tail)?))

@@ -1,4 +1,4 @@
-//! Checks that need no second witness: numbers of a capture that cannot be true together, whatever was recorded.
+//! Consistency checks of a capture: values that are impossible for any recording.
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Account, Followed};
@@ -13,25 +13,25 @@ use crate::partial::Finished;
 use crate::tables::summary::word;
 use crate::trust::Trust;
 
-/// As many of anything no recording has: what is more is the difference of two counters that came out below zero.
+/// Maximum count of anything in a recording; a larger value is a negative difference of two counters.
 const MOST: u64 = i64::MAX as u64;
 
-/// A table of the kernel side that is fuller than this is told, whether or not anything was missed.
+/// Use of a table of the kernel side above which it is reported, even if nothing was lost.
 const FULL: f64 = 0.9;
 
-/// Between these a ratio of bytes needs no explanation.
+/// Range of ratios of bytes that need no explanation.
 const USUAL: std::ops::RangeInclusive<f64> = 1.0..=100.0;
 
-/// Whether counters of the manifest can be true: none is beyond what anything can have counted, and no more is lost than was seen.
+/// Checks counters of the manifest: none is above the maximum, and no more events are lost than seen.
 pub fn counters(manifest: &Manifest) -> Check {
     let incomplete = &manifest.books.incomplete;
     let mut wrong: Vec<String> = [
-        ("requests whose end nobody saw", incomplete.unseen_ends),
-        ("requests whose submitter nobody saw", incomplete.unidentified_requests),
-        ("operations of aio or io_uring without an end", incomplete.unfinished_async),
+        ("requests without a recorded completion", incomplete.unseen_ends),
+        ("requests without a recorded submitter", incomplete.unidentified_requests),
+        ("operations of aio or io_uring in flight at the stop", incomplete.unfinished_async),
         ("system calls by the 32-bit entry", incomplete.compat_calls),
-        ("calls that began before the recording", incomplete.earlier_calls),
-        ("system calls without a time in the run queue", incomplete.unmeasured_calls),
+        ("calls in flight when the recording began", incomplete.earlier_calls),
+        ("system calls without a run-queue latency", incomplete.unmeasured_calls),
     ]
     .into_iter()
     .filter(|(_, count)| *count > MOST)
@@ -45,38 +45,40 @@ pub fn counters(manifest: &Manifest) -> Check {
             wrong.push(format!("{class} on CPU {cpu}: {counts}"));
         }
     }
-    // Each may be true, and their sum not.
+    // Each may be possible, and their sum not.
     let sum = |of: fn(&Account) -> u64| accounts.iter().map(|account| u128::from(of(account))).sum::<u128>();
     for (what, sum) in [
         ("events seen", sum(|account| account.seen)),
-        ("bytes of reads that were lost", sum(|account| account.lost_io.read_bytes)),
-        ("bytes of writes that were lost", sum(|account| account.lost_io.write_bytes)),
-        ("reads that were lost", sum(|account| account.lost_io.read_ops)),
-        ("writes that were lost", sum(|account| account.lost_io.write_ops)),
+        ("bytes of lost reads", sum(|account| account.lost_io.read_bytes)),
+        ("bytes of lost writes", sum(|account| account.lost_io.write_bytes)),
+        ("lost reads", sum(|account| account.lost_io.read_ops)),
+        ("lost writes", sum(|account| account.lost_io.write_ops)),
     ] {
         if sum > u128::from(MOST) {
             wrong.push(format!("{sum} {what} on all CPUs"));
         }
     }
     match wrong.as_slice() {
-        [] => ("counters", Verdict::Good, "none has a value that cannot be true".to_owned()),
-        wrong => ("counters", Verdict::Bad, format!("cannot be true: {}", wrong.join("; "))),
+        [] => ("counters", Verdict::Good, "no invalid values".to_owned()),
+        wrong => ("counters", Verdict::Bad, format!("invalid: {}", wrong.join("; "))),
     }
 }
 
-/// Whether each operation that began is known to have ended or to be under way.
+/// Checks that each operation that began has ended or is in flight.
 pub fn followed(manifest: &Manifest) -> Option<Check> {
     let (mut verdict, mut found) = (Verdict::Good, Vec::new());
     for of in &manifest.books.followed {
         let Followed { kind, begun, ended, under_way } = of;
-        let counts = format!("{begun} {} began, {ended} ended, {under_way} were under way", kind.doc());
+        let counts = format!("{begun} {} began, {ended} ended, {under_way} were in flight", kind.doc());
         let vanished = of.vanished();
         if of.has_unknown_bytes() {
             verdict = Verdict::Bad;
-            found.push(format!("{counts}, which do not add up"));
+            found.push(format!("{counts}: inconsistent"));
         } else if vanished > 0 {
             verdict = verdict.max(Verdict::Note);
-            found.push(format!("{counts}, {vanished} found no place to wait in: they are in the bounds alone"));
+            found.push(format!(
+                "{counts}, {vanished} did not fit into the in-flight table: they are in the bounds only"
+            ));
         } else if *begun > 0 {
             found.push(counts);
         }
@@ -84,7 +86,7 @@ pub fn followed(manifest: &Manifest) -> Option<Check> {
     (!found.is_empty()).then(|| ("begun", verdict, found.join("; ")))
 }
 
-/// Whether the bytes of each device, added up by class from its rows, are those that the recorder counted when it wrote them.
+/// Checks that the bytes of each device, summed by class from its rows, equal the count of the recorder when it wrote them.
 pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Trust) -> Option<Check> {
     let manifest = &capture.manifest;
     let is_whole = manifest.state == State::Complete
@@ -101,7 +103,7 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
             continue;
         };
         let of_device = Entity::Device(number, dev);
-        // Of a level that is left out there is nothing.
+        // An excluded level has no bytes.
         let Some(flows) = finished.entities.get(&of_device).filter(|flows| flows.device() > 0) else { continue };
         devices += 1;
         for (direction, counted) in DIRECTIONS.into_iter().zip([rows.read_bytes, rows.write_bytes]) {
@@ -113,15 +115,13 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
     }
     match wrong.as_slice() {
         [] if devices == 0 => None,
-        [] => {
-            Some(("classes", Verdict::Good, format!("bytes by class add up to those of the rows of {devices} devices")))
-        }
+        [] => Some(("classes", Verdict::Good, format!("bytes by class sum to those of the rows of {devices} devices"))),
         wrong => Some(("classes", Verdict::Bad, wrong.join("; "))),
     }
 }
 
-/// Whether system calls of processes moved no more than the kernel counted of them: it counts calls on pipes and sockets too, and so
-/// may have more, but not less.
+/// Checks that system calls of processes moved no more bytes than the kernel counted for them. The kernel counts calls on pipes and sockets
+/// too, so it may have more, but not fewer.
 pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust: &Trust) -> Option<Check> {
     let counters = manifest.process_counters.as_ref()?;
     if !trust.captured[Layer::Syscall as usize] || trust.is_windowed || trust.is_selected || trust.sampled {
@@ -129,7 +129,7 @@ pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust:
     }
     let ProcessCounters { processes, others, why_not } = counters;
     if let Some(why) = why_not {
-        return Some(("processes", Verdict::Note, format!("not held against the kernel's counters: {why}")));
+        return Some(("processes", Verdict::Note, format!("not checked against the kernel's counters: {why}")));
     }
     let (mut checked, mut wrong) = (0, Vec::new());
     for ProcessBook { pid, start_ns, read_bytes, write_bytes } in processes {
@@ -146,19 +146,19 @@ pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust:
             }
         }
     }
-    let others = if *others > 0 { format!("; {others} more are not known") } else { String::new() };
+    let others = if *others > 0 { format!("; {others} more not checked") } else { String::new() };
     Some(match (wrong.as_slice(), checked) {
-        ([], 0) if others.is_empty() => ("processes", Verdict::Good, "none with calls was there to the end".to_owned()),
-        ([], 0) => ("processes", Verdict::Note, format!("none with calls could be checked{others}")),
+        ([], 0) if others.is_empty() => ("processes", Verdict::Good, "no process with calls ran to the end".to_owned()),
+        ([], 0) => ("processes", Verdict::Note, format!("no process with calls could be checked{others}")),
         ([], _) => {
-            let found = format!("calls of {checked} that were there to the end moved no more than the kernel counted");
+            let found = format!("calls of {checked} that ran to the end moved no more bytes than the kernel counted");
             ("processes", Verdict::Good, format!("{found}{others}"))
         }
         (wrong, _) => ("processes", Verdict::Bad, wrong.join("; ")),
     })
 }
 
-/// Why ratios of bytes are below 1 or above 100.
+/// Explains ratios of bytes below 1 or above 100.
 pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
     let has = |layer: Layer| trust.captured[layer as usize];
     if !has(Layer::Syscall) || !has(Layer::Block) || trust.is_windowed || trust.sampled {
@@ -169,19 +169,19 @@ pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
         let flow = finished.total_flows.get(direction);
         let Some(ratio) = ratio(flow).filter(|ratio| !USUAL.contains(ratio)) else { continue };
         let why = match ratio < 1.0 {
-            // Without the layer nobody knows; with it what was read or written once and found or overwritten later is seen.
+            // Only the layer fs shows page cache hits and overwrites.
             true if !has(Layer::Fs) => {
-                "what the page cache served or absorbed is not known without the layer fs".to_owned()
+                "bytes that the page cache served or absorbed are not known without the layer fs".to_owned()
             }
             true if flow.cached() > 0 => {
-                "as where the page cache serves reads and absorbs writes (`cache` says how much it did)".to_owned()
+                "the page cache serves reads and absorbs writes (`cache` shows how many)".to_owned()
             }
             true => {
                 verdict = Verdict::Note;
                 let missing = flow.application().saturating_sub(flow.data());
                 format!(
-                    "{missing} bytes that were {} are no device's: they were in the page cache or dirty before, are holes, lie on no disk that \
-                     was recorded, or requests are missing",
+                    "{missing} bytes {} did not reach a device: they were in the page cache or dirty before, are holes, are on no recorded \
+                     disk, or requests are missing",
                     done(direction)
                 )
             }
@@ -196,7 +196,7 @@ pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
     Some(("ratios", verdict, said))
 }
 
-/// Device bytes by application bytes; none where the application moved none.
+/// Device bytes / application bytes; none where the application moved none.
 fn ratio(flow: &Flow) -> Option<f64> {
     let asked = Some(flow.application()).filter(|bytes| *bytes > 0)?;
     Some(flow.device() as f64 / asked as f64)
@@ -218,7 +218,7 @@ const fn done(direction: Direction) -> &'static str {
     }
 }
 
-/// The bounded tables of the kernel side, each with its size, how full it was and what it had no room for.
+/// Checks of the bounded tables of the kernel side: size, maximum use and evictions.
 pub fn maps(manifest: &Manifest) -> Vec<Check> {
     manifest.maps.iter().map(map).collect()
 }
@@ -229,10 +229,10 @@ fn map(used: &MapUse) -> Check {
     let is_missing = evicted.is_some_and(|evicted| evicted > 0);
     let peak = match peak.zip(share) {
         Some((peak, share)) => format!("{peak} of {entries} entries ({})", percent(share)),
-        None => format!("{entries} entries; nobody looked how many were used"),
+        None => format!("{entries} entries; use not measured"),
     };
     let evicted = match evicted {
-        Some(evicted) => format!(", {evicted} evicted or without room"),
+        Some(evicted) => format!(", {evicted} evicted or rejected"),
         None => String::new(),
     };
     let is_told = is_missing || share.is_some_and(|share| share >= FULL);
@@ -273,7 +273,7 @@ mod tests {
         let (_, verdict, found) = counters(&sum);
         assert_eq!(
             (verdict, found.as_str()),
-            (Verdict::Bad, "cannot be true: 18446744073709551614 bytes of writes that were lost on all CPUs")
+            (Verdict::Bad, "invalid: 18446744073709551614 bytes of lost writes on all CPUs")
         );
     }
 
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(verdict(Some(1), Some(1)), Verdict::Note);
         assert_eq!(
             map(&used(Some(1), Some(2))).2,
-            "calls: 1 of 100 entries (1.000 %), 2 evicted or without room: calls are lost"
+            "calls: 1 of 100 entries (1.000 %), 2 evicted or rejected: calls are lost"
         );
     }
 
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(check(0, 49, false).1, Verdict::Good);
         let (_, verdict, found) = check(0, 49, true);
         assert_eq!(
-            (verdict, found.starts_with("write 0.490: 51 bytes that were written are no device's")),
+            (verdict, found.starts_with("write 0.490: 51 bytes written did not reach a device")),
             (Verdict::Note, true),
             "{found}"
         );
@@ -352,7 +352,11 @@ mod tests {
         assert_eq!([99, 100, 5000].map(|counted| check(call, counted).1), [Verdict::Bad, Verdict::Good, Verdict::Good]);
         assert_eq!(check(call, 99).2, "process 7: 100 bytes written by rows of calls, 99 by the kernel");
         for elsewhere in [Step::Application(Path::Aio), Step::Application(Path::IoUring), Step::Spliced] {
-            assert_eq!(check(elsewhere, 0).1, Verdict::Good, "of {elsewhere:?} the kernel tells no process's counters");
+            assert_eq!(
+                check(elsewhere, 0).1,
+                Verdict::Good,
+                "{elsewhere:?} is not in the kernel's counters of a process"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The analyzer against every input that fuzzing has kept, and every one that it has ever failed on: each in bounded time and
-//! memory, and without a panic of its own.
+//! Runs the analyzer on every input of the fuzzing corpus, and on every one that it ever failed on: each in bounded time and memory, without a
+//! panic of the analyzer.
 //!
-//! The inputs go through a process that has little memory and is watched, because what is looked for would end this one.
+//! A watched process with little memory runs the inputs, because the failures in question would end the test process.
 #![allow(clippy::disallowed_macros, reason = "for developers")]
 
 #[path = "../../../../../fuzz/src/inputs.rs"]
@@ -17,19 +17,19 @@ use std::{env, fs};
 
 use inputs::{KINDS, Stage};
 
-/// What one input may take; most take milliseconds.
+/// Time limit of one input; most take milliseconds.
 const MOST_TIME: Duration = Duration::from_secs(20);
 
-/// Address space of the process, in KiB. It has some 300 MiB before it has seen an input.
+/// Address space of the process, in KiB. It has about 300 MiB before the first input.
 const MOST_KIB: &str = "2097152";
 
-/// Names the kind of the inputs that a process is to go through.
+/// Environment variable with the kind of inputs.
 const KIND: &str = "IOSTRATA_FUZZ_KIND";
 
-/// Before the name of an input that comes next.
+/// Prefix of the name of the next input.
 const NEXT: &str = "input: ";
 
-/// Inputs of `kind` on disk: the corpus, and those that something was found with.
+/// Returns the inputs of `kind` on disk: the corpus, and those of past failures.
 fn kept(kind: &str) -> Vec<(String, Vec<u8>)> {
     let mut inputs = Vec::new();
     for place in ["corpus", "found"] {
@@ -42,7 +42,7 @@ fn kept(kind: &str) -> Vec<(String, Vec<u8>)> {
     inputs
 }
 
-/// Not a test: what the tests below run in another process.
+/// Not a test: the tests below run it in another process.
 #[test]
 #[ignore = "run by the other tests of this file"]
 fn go_through() {
@@ -52,7 +52,7 @@ fn go_through() {
     match kind.as_str() {
         "a panic" => {
             say("one");
-            // As the analyzer does it, which would make an error of it.
+            // The analyzer itself would turn this panic into an error.
             let _ = iostrata_capture::guard::reading(Path::new("part"), || -> iostrata_capture::Result<()> {
                 panic!("one")
             });
@@ -78,14 +78,14 @@ fn go_through() {
     eprintln!("{NEXT}");
 }
 
-/// Goes through all inputs of `kind`, each of which may take `most_time`. How many there were, or what happened.
+/// Runs all inputs of `kind`, each within `most_time`. Returns their number, or the failure.
 fn watched(kind: &str, most_time: Duration) -> Result<usize, String> {
     let program = env::current_exe().expect("this program");
     let mut child = Command::new("sh")
         .args(["-c", "ulimit -c 0 && ulimit -v \"$0\" && exec \"$@\"", MOST_KIB])
         .arg(program)
         .args(["--exact", "fuzz::go_through", "--ignored", "--nocapture", "--test-threads=1"])
-        // Each thread would take address space of its own.
+        // Each thread would take its own address space.
         .envs([(KIND, kind), ("POLARS_MAX_THREADS", "1"), ("MALLOC_ARENA_MAX", "1"), ("RUST_BACKTRACE", "0")])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

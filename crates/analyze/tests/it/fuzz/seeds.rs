@@ -1,4 +1,4 @@
-//! Inputs to begin with: what a recorder wrote, and small things that are right.
+//! Seed inputs: files of a recorder, and small valid ones.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ use parquet::schema::types::ColumnPath;
 use super::inputs::{ANALYSES, LARGE, LIST, MANIFEST, PARTS, Stage, largest};
 use crate::support::small;
 
-/// The seeds of a kind, by name.
+/// Returns the seeds of a kind, with names.
 pub fn of(kind: &str) -> Vec<(String, Vec<u8>)> {
     let named =
         |seeds: Vec<Vec<u8>>| seeds.into_iter().enumerate().map(|(n, seed)| (format!("seed-{n}"), seed)).collect();
@@ -41,7 +41,7 @@ fn manifests() -> Vec<Vec<u8>> {
     seed(&manifest);
     manifest.state = State::Recording;
     seed(&manifest);
-    // All that a manifest may have, and nothing of it twice.
+    // Everything that a manifest may have, without repetition.
     let whole: Manifest = serde_json::from_str(MANIFEST).expect("a manifest");
     manifest.state = State::Complete;
     manifest.devices = whole.devices.into_iter().take(2).collect();
@@ -54,7 +54,7 @@ fn manifests() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// The parts that are there; one that is not any more, in a line and in a sum; nothing, and a line that was cut off.
+/// Lists of existing parts, of removed ones (as a line and as a sum), an empty list, and one with a truncated line.
 fn lists() -> Vec<Vec<u8>> {
     let lies_there = |line: &&str| PARTS[LARGE..].iter().any(|(table, _)| line.contains(&format!("\"{table}\"")));
     let there: String = LIST.split_inclusive('\n').filter(lies_there).collect();
@@ -70,14 +70,14 @@ fn lists() -> Vec<Vec<u8>> {
     lists.map(String::into_bytes).into()
 }
 
-/// A partial of each analysis.
+/// A partial result of each analysis.
 fn partials() -> Vec<Vec<u8>> {
     let stage = Stage::new().expect("a place for temporary files");
     let seed = |(number, what): (u8, _)| [&[number][..], &largest(&stage, what)].concat();
     (0..).zip(ANALYSES).map(seed).collect()
 }
 
-/// A trace of each kind, and one of blktrace in two files and in the other order of bytes.
+/// A trace of each kind, and one of blktrace in two files and in the other byte order.
 fn traces() -> Vec<Vec<u8>> {
     const READ: u32 = 1 << 16;
     const WRITE: u32 = 1 << 17;
@@ -99,7 +99,7 @@ fn traces() -> Vec<Vec<u8>> {
     };
     let as_is: fn(&[u8]) -> Vec<u8> = <[u8]>::to_vec;
     let reversed: fn(&[u8]) -> Vec<u8> = |field| field.iter().rev().copied().collect();
-    // A time of day, the name of a process, and two requests: queued, merged with, inserted, issued, requeued, issued again, completed.
+    // A wall-clock time, a process name, and two requests: queued, merged, inserted, issued, requeued, issued again, completed.
     let head = |to| {
         let clock = record((5, 1 << 26 | 1, 0), &[0; 8], to);
         [clock, record((6, 1 << 26, 0), b"writer\0\0\0\0\0\0\0\0\0\0", to)].concat()
@@ -132,7 +132,7 @@ fn rules() -> Vec<Vec<u8>> {
     vec![built_in.to_vec(), one.to_vec(), other.to_vec()]
 }
 
-/// What `make` makes of the first rows of each table, its number and its columns in between.
+/// Returns the seeds that `make` builds from the first rows of each table and its number.
 fn each_table(make: fn(u8, &dyn Made) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let tables: [&dyn Made; 7] = [
         &Of::<SyscallTable>::new(),
@@ -146,7 +146,7 @@ fn each_table(make: fn(u8, &dyn Made) -> Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     tables.into_iter().zip(0..).flat_map(|(table, number)| make(number, table)).collect()
 }
 
-/// A finished part as it is, the same in two pieces, and a few of its rows not compressed, for which changes mean more.
+/// A finished part, the same in two pieces, and a few of its rows uncompressed, where changes have more effect.
 fn parts(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
     let whole = table.fixture();
     let plain = table.plain();
@@ -158,7 +158,7 @@ fn parts(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
     ]
 }
 
-/// The pages of a part and its footer, as the fuzz target puts them together again.
+/// The pages of a part and its footer, in the format that the fuzz target reassembles.
 fn in_pieces(head: u8, part: &[u8]) -> Vec<u8> {
     let (body, tail) = part.split_last_chunk::<8>().expect("a footer");
     let length = [tail[0], tail[1]];
@@ -166,7 +166,7 @@ fn in_pieces(head: u8, part: &[u8]) -> Vec<u8> {
     [&[head], &length[..], &body[4..]].concat()
 }
 
-/// A part that was cut off after two flushes, with the checksums that it has and with those that the target puts in.
+/// An unfinished part after two flushes, with its own checksums and with those of the target.
 fn sidecars(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
     let place = tempfile::tempdir().expect("a temporary directory");
     table.torn(place.path());
@@ -176,7 +176,7 @@ fn sidecars(number: u8, table: &dyn Made) -> Vec<Vec<u8>> {
     [number, number | 0x80].map(|head| [&[head], &length[..], &part, &log].concat()).into()
 }
 
-/// A table of which there are rows.
+/// A table with rows.
 trait Made {
     fn name(&self) -> &'static str;
     fn fixture(&self) -> &'static [u8];

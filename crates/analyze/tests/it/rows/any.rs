@@ -1,4 +1,4 @@
-//! Any parts of a capture are gone, there twice, or in the place of others.
+//! Any parts of a capture are missing, duplicated, or in place of others.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{admit, capture, part, unlist, unmarked, written};
 use crate::support::run_text;
 
-/// What is done to a part.
+/// Change of a part.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
     Kept,
@@ -21,7 +21,7 @@ enum Fate {
 
 fn fates() -> impl Strategy<Value = Vec<Fate>> {
     let fate = prop_oneof![3 => Just(Fate::Kept), 1 => Just(Fate::Removed), 1 => Just(Fate::Copied), 1 => Just(Fate::Replaced)];
-    // Of three tables of events all parts.
+    // All parts of three tables of events.
     proptest::collection::vec(fate, 9)
         .prop_filter("something is done", |fates| fates.iter().any(|fate| !matches!(fate, Fate::Kept)))
 }
@@ -66,7 +66,7 @@ proptest! {
                         }
                     }
                     Fate::Replaced => {
-                        // By a part of another table, of which there may be as many rows.
+                        // By a part of another table, which may have the same number of rows.
                         let other = if table == "vfs" { "syscall" } else { "vfs" };
                         let from = run.join(part(other, 3));
                         if !from.exists() || fs::copy(from, path).is_err() {
@@ -79,14 +79,14 @@ proptest! {
             }
         });
         let (code, out, err) = run_text(place.path(), &["quality", "run1"]);
-        // What is of another table, and does not say so, may be as many rows: it cannot be read then.
+        // A part of another table without an identity may have the same number of rows: then it cannot be read.
         let is_refused = code == 1 && err.lines().count() == 1;
         prop_assert!(is_refused || code == 3 && out.contains("bad"), "{code}: {out}{err}");
-        prop_assert!(!out.contains("can be trusted"), "{out}");
+        prop_assert!(!out.contains("Verdict: reliable"), "{out}");
     }
 }
 
-/// What the list says of a part's rows.
+/// Returns the number of rows of a part in the list.
 fn rows_in(run: &Path, name: &str) -> u64 {
     let mut rows = 0;
     list::read(&Dir::open(run).expect("there"), |entry| {

@@ -17,10 +17,10 @@ use crate::part::{Origin, PartFile, PartName, PartReader, PartWriter, Place, Tor
 use crate::table::{Column, Table};
 use crate::tables::{ClockTable, ProcessTable, SyscallTable};
 
-/// As long as the id of a capture is.
+/// Same length as a capture ID.
 const ID: &str = "0123456789abcdef";
 
-/// A row in which everything is as long as it can be.
+/// A row with values of maximum length.
 fn longest_row(schema: Arc<Schema>) -> RecordBatch {
     let longest = |data_type: &DataType| -> ArrayRef {
         match data_type {
@@ -52,7 +52,7 @@ fn add_groups<T: Table>(part: &mut PartWriter, count: u64) {
     }
 }
 
-/// The file that the library's own writer makes of the same rows.
+/// The same rows as written by the library's own writer.
 fn by_the_library<T: Table>(count: u64) -> Vec<u8> {
     let origin = Origin::new(ID, PartName { table: T::ID, number: 1 });
     let properties = properties(&T::columns(), Some(&origin));
@@ -95,7 +95,7 @@ fn a_part_is_full_before_a_reader_refuses_it() {
     assert!(part.is_full());
     part.flush().expect("room");
 
-    // Left as it is by a recorder that is killed, and finished.
+    // Left as by a killed recorder, and finished.
     let rows = |part: &PartFile| {
         PartReader::open::<ClockTable>(part)
             .expect("readable")
@@ -122,7 +122,7 @@ fn a_full_part_of_any_table_has_a_footer_that_a_reader_takes() {
         part.write(&longest_row(Arc::new(Schema::new(fields)))).expect("room");
         part.end_group().expect("room");
         let Groups { count, bytes, .. } = part.log.extent().groups;
-        // Where it is in a long file takes more digits, of which a column has three numbers and the row group one.
+        // Positions in a long file take more digits: a column has three such numbers, and the row group one.
         let longer = 10 * (3 * columns.len() as u64 + 1);
         assert!(count == 1 && bytes > 20 * columns.len() as u64, "{}: {bytes}", table.name());
         assert!((bytes + longer) * MOST_GROUPS < MOST_FOOTER_BYTES / 2, "{}: {bytes}", table.name());

@@ -13,7 +13,7 @@ use crate::part::{PartFile, PartReader, PartWriter, Place};
 use crate::table::TableBuilder;
 use crate::tables::{ProcessBuilder, ProcessRow, ProcessTable, ProcessView};
 
-/// A part of one process that was started as `exe`.
+/// Creates a part of one process with executable `exe`.
 fn part(directory: &Path, exe: String) -> PathBuf {
     fs::create_dir(directory.join("process")).expect("a fresh directory");
     let mut builder = ProcessBuilder::default();
@@ -35,7 +35,7 @@ fn part(directory: &Path, exe: String) -> PathBuf {
     part.finish().expect("room").name.path(directory)
 }
 
-/// What is said of a part of one row whose metadata was changed.
+/// Returns the error text for a part of one row with changed metadata.
 fn said(change: impl Fn(RowGroupMetaData) -> Vec<RowGroupMetaData>) -> String {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = File::open(part(directory.path(), "/usr/bin/etcd".into())).expect("a part");
@@ -51,7 +51,7 @@ fn said(change: impl Fn(RowGroupMetaData) -> Vec<RowGroupMetaData>) -> String {
     looked.map_or_else(|error| error.to_string(), |()| "fine".to_owned())
 }
 
-/// The row group with its first column as `change` makes it.
+/// Returns the row group with its first column changed by `change`.
 fn with_column(
     group: RowGroupMetaData,
     change: impl Fn(ColumnChunkMetaData) -> ColumnChunkMetaData,
@@ -100,7 +100,7 @@ fn a_page_or_a_text_that_is_too_large_is_refused() {
         PartReader::open::<ProcessTable>(&PartFile::Whole(Place::named(&path).expect("there"))).expect("a small page");
     let batch = batches.next().expect("a row").expect("readable");
     let error = ProcessView::new(&batch).err().expect("refused");
-    assert_eq!(error, "column exe holds a text of 16385 bytes, expected at most 16384");
+    assert_eq!(error, "column exe has a text of 16385 bytes, expected at most 16384");
 
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = part(directory.path(), "x".repeat(8_000_000));
@@ -108,10 +108,13 @@ fn a_page_or_a_text_that_is_too_large_is_refused() {
         .err()
         .expect("refused")
         .to_string();
-    assert!(error.contains(" bytes that become 80") && error.ends_with(", expected at most 256 for one"), "{error}");
+    assert!(
+        error.contains(" bytes that decompress to 80") && error.ends_with(", expected at most 256 per byte"),
+        "{error}"
+    );
 }
 
-/// A part of `rows` processes that were started as `exe`, as another program writes it.
+/// Creates a part of `rows` processes with executable `exe`, as another program writes it.
 fn anew(directory: &Path, rows: i32, exe: &str, properties: WriterProperties) -> PathBuf {
     let mut builder = ProcessBuilder::default();
     for pid in 0..rows {
@@ -142,7 +145,7 @@ fn other_codecs_and_pages_of_the_second_form_are_read() {
         for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
             let directory = tempfile::tempdir().expect("a temporary directory");
             let properties = WriterProperties::builder().set_compression(compression).set_writer_version(version);
-            // The encodings of texts and numbers that the crate would choose for the second version are others.
+            // The crate's default encodings of texts and numbers for the second version are others.
             let properties = properties.set_dictionary_enabled(true).build();
             let path = anew(directory.path(), 3_000, "/usr/bin/etcd", properties);
             let (mut rows, mut sum) = (0, 0);
@@ -169,9 +172,12 @@ fn a_text_of_a_dictionary_counts_in_each_row() {
         PartReader::open::<ProcessTable>(&part).err().expect("refused").to_string()
     };
     let error = refused(&path);
-    assert!(error.contains(" bytes that become 64") && error.ends_with(", expected at most 256 for one"), "{error}");
+    assert!(
+        error.contains(" bytes that decompress to 64") && error.ends_with(", expected at most 256 per byte"),
+        "{error}"
+    );
     let longer = refused(&anew(directory.path(), 1, &"x".repeat(16_385), WriterProperties::builder().build()));
-    assert!(longer.ends_with("column exe: a word of 16385 bytes, expected at most 16384"), "{longer}");
+    assert!(longer.ends_with("column exe: a dictionary value of 16385 bytes, expected at most 16384"), "{longer}");
 }
 
 #[test]
@@ -180,9 +186,9 @@ fn a_footer_that_cannot_be_there_is_not_looked_for() {
     let path = directory.path().join("part");
     for (bytes, expected) in [
         (&b"PAR1"[..], "has 4 bytes, expected at least 12"),
-        (b"PAR1\0\0\0\0PARE", "does not end with PAR1: it was cut or is something else"),
+        (b"PAR1\0\0\0\0PARE", "does not end with PAR1: truncated or another format"),
         (b"PAR1\xff\xff\xff\xffPAR1", "a footer of 4294967295 bytes, expected at most 0"),
-        (b"PAR1\0\0\0\0PAR1", "its footer is cut short"),
+        (b"PAR1\0\0\0\0PAR1", "its footer is truncated"),
     ] {
         fs::write(&path, bytes).expect("room");
         let error = metadata(&File::open(&path).expect("there")).expect_err("refused").to_string();

@@ -1,24 +1,24 @@
-//! Where in a footer that is what differs between those of the same columns: so one can be made of the row groups of others, without all of
-//! them in memory at once.
+//! Positions of the variable pieces in footers with the same columns: a footer can be assembled from the row groups of others,
+//! without all of them in memory at once.
 
 use std::ops::Range;
 
 use super::{FOOTER, Flaw, GROUPS, ROW_GROUP, ROWS, Shape, Walker};
 
-/// Places in a footer.
+/// Positions in a footer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(in crate::part) struct Pieces {
-    /// The number of rows.
+    /// Number of rows.
     pub(in crate::part) rows: Range<usize>,
-    /// The list of row groups, with its head.
+    /// List of row groups, with its header.
     pub(in crate::part) list: Range<usize>,
-    /// The row groups in it.
+    /// Row groups in the list.
     pub(in crate::part) groups: Range<usize>,
-    /// How many they are.
+    /// Number of row groups.
     pub(in crate::part) count: u64,
 }
 
-/// The places in the footer `thrift`, which is looked at as [`super::footer`] does.
+/// Returns the positions in the footer `thrift`, which is checked as by [`super::footer`].
 pub(in crate::part) fn pieces(thrift: &[u8]) -> Result<Pieces, Flaw> {
     let Shape::Struct(fields) = FOOTER else { return Err(Flaw::Short) };
     super::footer(thrift)?;
@@ -43,7 +43,7 @@ pub(in crate::part) fn pieces(thrift: &[u8]) -> Result<Pieces, Flaw> {
         last = number;
     }
     match pieces.rows.is_empty() || pieces.list.is_empty() {
-        true => Err(Flaw::Wrong("lacks its rows or its row groups".to_owned())),
+        true => Err(Flaw::Wrong("has no row count or no row groups".to_owned())),
         false => Ok(pieces),
     }
 }

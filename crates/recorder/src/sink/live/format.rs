@@ -1,4 +1,4 @@
-//! How a row looks: as a line of a table, or as a JSON object.
+//! Output formats of a row: a line of a table, or a JSON object.
 
 use std::fmt::{self, Display};
 use std::io::Write;
@@ -9,19 +9,19 @@ use iostrata_capture::plain;
 use super::Format;
 use super::row::Row;
 
-/// The columns of the table.
+/// Columns of the table.
 const HEADER: [&str; 10] = ["TIME", "SYSTEM", "EVENT", "PID", "TID", "COMM", "SIZE", "OFFSET", "LAT(us)", "RET"];
 
-/// One line of the table; texts to the left, numbers to the right.
+/// One line of the table; texts left-aligned, numbers right-aligned.
 macro_rules! columns {
     ($out:expr, $($cell:expr),+) => {
-        // A vector takes whatever is written to it.
+        // Writing to a vector cannot fail.
         drop(writeln!($out, "{:<15} {:<12} {:<20} {:>7} {:>7} {:<15} {:>9} {:>13} {:>10.1} {:>6}", $($cell),+))
     };
 }
 
 impl Format {
-    /// Appends what comes before the first row.
+    /// Appends the header before the first row.
     pub fn header(self, out: &mut Vec<u8>) {
         if self == Format::Text {
             let [time, system, event, pid, tid, comm, size, offset, lat, ret] = HEADER;
@@ -46,7 +46,7 @@ impl Format {
                 row.ret
             ),
             Format::Json => {
-                // Fails on what JSON has no form for, of which a row has nothing.
+                // Fails only on values without a JSON form, which a row does not have.
                 let text = serde_json::to_string(row).unwrap_or_default();
                 out.extend_from_slice(plain::json(&text).as_bytes());
                 out.push(b'\n');
@@ -55,7 +55,7 @@ impl Format {
     }
 }
 
-/// A value that may be missing, in a column as wide as the formatter is told.
+/// A value that may be missing, in a column of the formatter's width.
 struct Known<T>(Option<T>);
 
 impl<T: Display> Display for Known<T> {
@@ -67,7 +67,7 @@ impl<T: Display> Display for Known<T> {
     }
 }
 
-/// Text in a column of numbers, whose precision does not cut it.
+/// Text in a column of numbers, which is not truncated by their precision.
 struct Whole(&'static str);
 
 impl Display for Whole {

@@ -1,8 +1,8 @@
-//! The live view: completed operations, printed as they come by a thread of its own.
+//! Live view: completed operations, printed as they occur by a separate thread.
 //!
-//! Nobody waits for it. It has a bounded channel; rows that find it full are not shown, and counted as that. Processes,
-//! which say the system of rows, have a channel of their own that the thread empties even while its reader stands still,
-//! so that a burst of operations costs no names.
+//! No other thread waits for it. It has a bounded channel; rows that find it full are not shown, and are counted.
+//! Processes, which determine the system of rows, have a separate channel. The thread empties it even while its reader is
+//! stalled, so that a burst of operations costs no names.
 
 mod format;
 mod processes;
@@ -29,64 +29,64 @@ use crate::signals::Told;
 use row::is_operation;
 use view::View;
 
-/// Batches of operations that may wait: enough for a burst, of at most 131,072 rows in 13 MB, and few enough that what a
-/// slow reader sees is not long past.
+/// Maximum number of waiting batches of operations: enough for a burst, at most 131,072 rows in 13 MB, and few enough that
+/// a slow reader sees recent rows.
 const CHANNEL_BATCHES: usize = 16;
 
-/// Batches of processes that may wait; there is one at most in a flush.
+/// Maximum number of waiting batches of processes; a flush has at most one.
 const PROCESS_BATCHES: usize = 64;
 
-/// How long, after the recording, the reader has for what is waiting.
+/// Time for the reader to take the waiting rows after the recording.
 const READER_TIME: Duration = Duration::from_secs(2);
 
-/// How long the thread then has to notice that time is up. It does not where a terminal has stopped its output.
+/// Time for the thread to notice the end of that time. It does not if a terminal has stopped its output.
 const NOTICE_TIME: Duration = Duration::from_millis(500);
 
-/// How rows are printed.
+/// Output format of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A table with a header.
     Text,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What a view is made of.
+/// Settings of a view.
 pub struct Settings {
-    /// How rows are printed.
+    /// Output format of rows.
     pub format: Format,
-    /// Which system a process belongs to.
+    /// Rules that map a process to a system.
     pub systems: Systems,
-    /// Where rows go.
+    /// Output of the rows.
     pub output: OwnedFd,
-    /// Who wants to know when the output takes no more; there is no live view from then on.
+    /// Receiver of a notification when the output accepts no more rows; the live view has ended then.
     pub on_end: Option<Sender<Told>>,
 }
 
-/// A copy of the descriptor of standard output.
+/// Duplicates the descriptor of standard output.
 pub fn standard_output() -> Result<OwnedFd> {
     std::io::stdout().as_fd().try_clone_to_owned().context("--live: cannot use standard output")
 }
 
-/// Rows of operations that came and what became of them.
+/// Counters of the rows of operations.
 #[derive(Debug, Default)]
 struct Rows {
     came: AtomicU64,
-    /// Those that found the channel full.
+    /// Rows that found the channel full.
     refused: AtomicU64,
     shown: AtomicU64,
 }
 
-/// Why a view ended.
+/// Reason for the end of a view.
 #[derive(Debug)]
 enum End {
-    /// The recording is over and every row that was taken is printed.
+    /// The recording has ended and all accepted rows are printed.
     Done,
-    /// The recording is over and the reader did not take the rest in time.
+    /// The recording has ended and the reader did not take the remaining rows in time.
     TimeUp,
-    /// Nobody reads any more.
+    /// The reader has closed the output.
     Closed,
-    /// The output cannot be written.
+    /// The output failed.
     Failed(std::io::Error),
 }
 
@@ -95,7 +95,7 @@ enum Message {
     EndOfFlush,
 }
 
-/// The sending side.
+/// Sending side.
 pub struct LiveSink {
     operations: Sender<Message>,
     processes: Sender<RecordBatch>,
@@ -109,22 +109,22 @@ pub struct Showing {
     rows: Arc<Rows>,
 }
 
-/// What a view has shown.
+/// Result of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
-    /// Rows printed.
+    /// Number of rows printed.
     pub shown: u64,
-    /// Rows not printed.
+    /// Number of rows not printed.
     pub not_shown: u64,
-    /// Why rows were not printed.
+    /// Reason for the rows not printed.
     pub why: Option<String>,
-    /// Whether that is an error, and not the reader's choice or pace.
+    /// Whether that is an error, and not the choice or speed of the reader.
     pub failed: bool,
 }
 
 impl LiveSink {
-    /// Starts the printing thread. It ends when the sink is gone and everything is printed, when nobody reads any more, or
-    /// when its time is up.
+    /// Starts the printing thread. It ends when the sink is dropped and everything is printed, when the reader closes the
+    /// output, or when its time is up.
     pub fn start(settings: Settings) -> Result<(LiveSink, Showing)> {
         let (operations, messages) = bounded(CHANNEL_BATCHES);
         let (processes, arriving) = bounded(PROCESS_BATCHES);
@@ -165,24 +165,24 @@ impl Sink for LiveSink {
         Ok(())
     }
 
-    /// Does not wait either: a reader that stands still would hold up the end of the recording.
+    /// Does not wait either: a stalled reader would delay the end of the recording.
     fn put(&mut self, batch: Batch) -> Result<(), Batch> {
         self.offer(batch)
     }
 
     fn end_flush(&mut self) {
-        // Where there is no room the rows are printed with those of the next flush.
+        // If the channel is full, the rows are printed with those of the next flush.
         let _ = self.operations.try_send(Message::EndOfFlush);
     }
 }
 
 impl Showing {
-    /// Gives the reader a little time for what is waiting. To be called when the sink is gone.
+    /// Gives the reader a short time for the waiting rows. Call when the sink is dropped.
     pub fn finish(self) -> Shown {
         let end = match self.end.recv_timeout(READER_TIME) {
             Err(RecvTimeoutError::Timeout) => {
                 self.time_up.store(true, Relaxed);
-                // A thread that is stuck in the terminal is left behind; it ends with the process.
+                // A thread blocked on the terminal is abandoned; it ends with the process.
                 self.end.recv_timeout(NOTICE_TIME)
             }
             end => end,
@@ -201,14 +201,14 @@ impl Showing {
     }
 }
 
-/// The reader has gone.
+/// The reader has closed the output.
 const CLOSED: &str = "standard output was closed";
 
-/// Such as a full disk.
+/// For example, a full disk.
 const UNWRITABLE: &str = "standard output cannot be written";
 
 impl End {
-    /// Why there is nobody any more to record for, where that is so.
+    /// Reason why the recording has no output any more, if so.
     fn word(&self) -> Option<&'static str> {
         match self {
             End::Closed => Some(CLOSED),

@@ -1,4 +1,4 @@
-//! Which system a process belongs to, learnt from the rows of the process table as they come by.
+//! Systems of processes, determined from the rows of the process table as they pass.
 
 use std::sync::Arc;
 
@@ -8,18 +8,18 @@ use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::tables::ProcessView;
 use rustc_hash::FxHashMap;
 
-/// Processes in one generation. The kernel side tells of a process once for as long as it remembers 16,384 of them; what it
-/// still remembers must not be forgotten here.
+/// Number of processes in one generation. The BPF programs report a process again only after its eviction from a cache of
+/// 16,384; the processes in that cache must not be evicted here.
 const GENERATION: usize = 32_768;
 
-/// What a process has been and since when; of its execs, the last few.
+/// Systems of a process with their start times, for its last few execs.
 type Spans = Vec<(i64, Arc<str>)>;
 
-/// Execs of one process that are told apart: a flush may hold rows of before and after.
+/// Number of execs kept per process: a flush may have rows from before and after an exec.
 const SPANS: usize = 4;
 
-/// The systems of processes. Memory is bounded: when one generation is full, those that were not asked for since the last
-/// time are forgotten.
+/// Systems of processes, in bounded memory: when a generation is full, the processes not looked up since the previous time
+/// are evicted.
 pub struct Processes {
     systems: Systems,
     young: FxHashMap<i32, Spans>,
@@ -27,14 +27,14 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Knows nobody yet.
+    /// Starts without any process.
     pub fn new(systems: Systems) -> Self {
         Processes { systems, young: FxHashMap::default(), old: FxHashMap::default() }
     }
 
-    /// Takes rows of the process table.
+    /// Adds rows of the process table.
     pub fn learn(&mut self, rows: &RecordBatch) {
-        // The recorder made the batch: it has the columns.
+        // The recorder created the batch, so it has the columns.
         let Ok(view) = ProcessView::new(rows) else { return };
         for row in 0..view.rows {
             let system = self.systems.name_of(&Identity {
@@ -57,8 +57,8 @@ impl Processes {
         }
     }
 
-    /// The system of a row of process `pid` at `ts_ns`: by the last process row not after it, or the first where all are
-    /// later; by the command name `comm` of a process that was not told of.
+    /// System of a row of process `pid` at `ts_ns`: from the last process row at or before that time, or the first one if
+    /// all are later; from the command name `comm` if the process is unknown.
     pub fn system_of(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> Arc<str> {
         if !self.young.contains_key(&pid) && !self.old.contains_key(&pid) {
             return self.systems.name_of(&Identity { comm, ..Identity::default() }).into();
@@ -68,7 +68,7 @@ impl Processes {
         Arc::clone(&spans[after.saturating_sub(1)].1)
     }
 
-    /// What is known of `pid`, in the young generation from now on.
+    /// Entry of `pid`, moved to the young generation.
     fn spans(&mut self, pid: i32) -> &mut Spans {
         if !self.young.contains_key(&pid) {
             let known = self.old.remove(&pid).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One printed row, from the columns of the batch that it came in.
+//! A printed row, built from the columns of its batch.
 
 use std::sync::Arc;
 
@@ -12,22 +12,22 @@ use serde::Serialize;
 
 use super::processes::Processes;
 
-/// The unit of sector numbers.
+/// Unit of sector numbers.
 const SECTOR_BYTES: i64 = 512;
 
-/// A completed operation. `None` is not known or not applicable. The JSON objects have its fields, in this order; those that
-/// are columns of the capture too have the column's name.
+/// A completed operation. `None` is unknown or not applicable. The JSON objects have these fields, in this order. A field
+/// that is also a column of the capture has the column's name.
 #[derive(Debug, Serialize)]
 pub struct Row<'a> {
-    /// When it began, since the Unix epoch.
+    /// Start of the operation, since the Unix epoch.
     pub ts_ns: i64,
-    /// The system that it belongs to.
+    /// System of the operation.
     pub system: &'a str,
     /// Layer and operation, such as `BLOCK_WRITE`.
     pub event: &'a str,
     /// The layer.
     pub layer: Layer,
-    /// What it did.
+    /// Operation.
     pub op: Op,
     /// The process; of a block request, the owner.
     pub pid: Option<i32>,
@@ -35,29 +35,29 @@ pub struct Row<'a> {
     pub tid: Option<i32>,
     /// The thread's command name.
     pub comm: Option<&'a str>,
-    /// Bytes done, of operations that move data and did not fail; bytes completed of a block request.
+    /// Bytes completed, for operations that move data and did not fail, and for block requests.
     pub bytes: Option<i64>,
-    /// Where in the file, or on the disk.
+    /// Position in the file, or on the disk.
     pub offset_bytes: Option<i64>,
-    /// How long it took; of a block request, queueing to completion. None of what was gathered over a while.
+    /// Latency; for a block request, from queueing to completion. None for rows aggregated over time.
     pub lat_ns: Option<i64>,
-    /// What it returned, or a negative errno; of a block request 0 or a negative errno; 0 in a file system.
+    /// Return value, or a negative errno; for a block request 0 or a negative errno; 0 in a file system.
     pub ret: i64,
-    /// For how many operations it stands, where that is more than one (`--cpu-limit`).
+    /// Weight: number of operations that the row represents, if more than one (`--cpu-limit`).
     #[serde(skip_serializing_if = "is_one")]
     pub weight: i32,
-    /// What the layer has beside that.
+    /// Other columns of the layer.
     #[serde(flatten)]
     pub more: More<'a>,
 }
 
-/// What not every layer has, by the names of the capture's columns.
+/// Fields that not every layer has, with the names of the capture's columns.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum More<'a> {
-    /// Of system calls and the VFS.
+    /// Fields of system calls and the VFS.
     File { fd_kind: Option<FdKind>, dev: Option<i32>, ino: Option<i64>, requested_bytes: Option<i64> },
-    /// Of file systems.
+    /// Fields of file systems.
     Fs {
         fs: Option<&'a str>,
         via: Option<Via>,
@@ -67,7 +67,7 @@ pub enum More<'a> {
         events: i64,
         blocks: Option<i64>,
     },
-    /// Of block requests.
+    /// Fields of block requests.
     Block {
         dev: i32,
         class: IoClass,
@@ -83,18 +83,18 @@ pub enum More<'a> {
     },
 }
 
-// serde wants a reference.
+// serde requires a reference.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_one(weight: &i32) -> bool {
     *weight == 1
 }
 
-/// Whether rows of `table` are operations, which are shown.
+/// Whether rows of `table` are operations, and therefore shown.
 pub fn is_operation(table: TableId) -> bool {
     matches!(table, TableId::Syscall | TableId::Vfs | TableId::Fs | TableId::Block)
 }
 
-/// The columns of a batch of operations.
+/// Columns of a batch of operations.
 pub enum Operations<'a> {
     Syscall(SyscallView<'a>),
     Vfs(VfsView<'a>),
@@ -102,7 +102,7 @@ pub enum Operations<'a> {
     Block(BlockView<'a>),
 }
 
-/// The same of both file layers' views.
+/// Row of either file layer's view.
 macro_rules! file_row {
     ($view:expr, $row:expr, $layer:expr, $events:expr, $system:expr) => {{
         let (view, row) = ($view, $row);
@@ -132,9 +132,9 @@ macro_rules! file_row {
 }
 
 impl<'a> Operations<'a> {
-    /// The columns of `rows`; none where they are not operations.
+    /// Columns of `rows`; none if they are not operations.
     pub fn new(table: TableId, rows: &'a RecordBatch) -> Option<Self> {
-        // The recorder made the batch: it has the columns.
+        // The recorder created the batch, so it has the columns.
         match table {
             TableId::Syscall => SyscallView::new(rows).ok().map(Operations::Syscall),
             TableId::Vfs => VfsView::new(rows).ok().map(Operations::Vfs),
@@ -144,7 +144,7 @@ impl<'a> Operations<'a> {
         }
     }
 
-    /// When each row began.
+    /// Start time of each row.
     pub fn times(&self) -> &'a [i64] {
         match self {
             Operations::Syscall(view) => view.ts_ns,
@@ -154,7 +154,7 @@ impl<'a> Operations<'a> {
         }
     }
 
-    /// The system of `row`.
+    /// System of `row`.
     pub fn system(&self, row: usize, processes: &mut Processes) -> Arc<str> {
         match self {
             Operations::Syscall(view) => processes.system_of(view.pid.at(row), view.ts_ns.at(row), view.comm.at(row)),
@@ -167,7 +167,7 @@ impl<'a> Operations<'a> {
         }
     }
 
-    /// The row, which belongs to `system`.
+    /// Builds a row that belongs to `system`.
     pub fn row<'b>(&'b self, row: usize, system: &'b str, events: &'b Events) -> Row<'b> {
         match self {
             Operations::Syscall(view) => file_row!(view, row, Layer::Syscall, events, system),
@@ -238,11 +238,11 @@ fn block_row<'a>(view: &'a BlockView, row: usize, system: &'a str, events: &'a E
     }
 }
 
-/// The words for layer and operation together.
+/// Combined names of layer and operation.
 pub struct Events(Vec<Vec<String>>);
 
 impl Events {
-    /// All there are.
+    /// Creates all names.
     pub fn new() -> Self {
         let of = |layer: &Layer| Op::ALL.iter().map(|op| format!("{layer}_{op}").to_ascii_uppercase()).collect();
         Events(Layer::ALL.iter().map(of).collect())

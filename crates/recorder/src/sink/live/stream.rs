@@ -1,4 +1,4 @@
-//! The output of a live view: whole lines, written only when there is room for them.
+//! Output of a live view: whole lines, written only when the output has space.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -11,34 +11,35 @@ use rustix::pipe::PIPE_BUF;
 
 use super::End;
 
-/// Lines for a file, a pipe, a socket or a terminal, which may be shared with others: its flags are left alone.
+/// Lines for a file, a pipe, a socket or a terminal. The output may be shared with other processes, so its
+/// flags are not changed.
 pub struct Stream {
     file: File,
     lines: Vec<u8>,
 }
 
 impl Stream {
-    /// Lines for `output`.
+    /// Creates a stream for `output`.
     pub fn new(output: OwnedFd) -> Self {
         Stream { file: output.into(), lines: Vec::with_capacity(PIPE_BUF) }
     }
 
-    /// Whether `line` may join those that wait. A pipe that has room takes this much whole and at once.
+    /// Whether `line` fits into the buffer. A pipe with space accepts a full buffer whole and at once.
     pub fn fits(&self, line: &[u8]) -> bool {
         self.lines.is_empty() || self.lines.len() + line.len() <= PIPE_BUF
     }
 
-    /// Lets `line` wait for [`Stream::write`].
+    /// Appends `line` to the buffer for [`Stream::write`].
     pub fn push(&mut self, line: &[u8]) {
         self.lines.extend_from_slice(line);
     }
 
-    /// Whether nothing waits.
+    /// Whether the buffer is empty.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Whether the output takes more, waiting at most `patience` for that.
+    /// Whether the output accepts data; waits for that at most `patience`.
     pub fn has_room(&self, patience: Duration) -> Result<bool, End> {
         let patience = Timespec::try_from(patience).ok();
         let mut fds = [PollFd::new(&self.file, PollFlags::OUT)];
@@ -50,7 +51,7 @@ impl Stream {
         }
     }
 
-    /// Writes what the output takes of the lines that wait.
+    /// Writes as much of the buffer as the output accepts.
     pub fn write(&mut self) -> Result<(), End> {
         match self.file.write(&self.lines) {
             Ok(written) => drop(self.lines.drain(..written)),

@@ -108,7 +108,7 @@ fn start(format: Format, on_end: Option<Sender<Told>>) -> (LiveSink, Showing, Pi
     (sink, showing, reader)
 }
 
-/// One flush with rows of every kind, in the order in which the drain hands them over.
+/// Prints one flush with rows of every kind, in the order in which the drain sends them.
 fn printed(format: Format) -> (String, Shown) {
     let (mut sink, showing, mut reader) = start(format, None);
     let vfs = VfsRow {
@@ -189,7 +189,7 @@ fn a_reader_that_stands_still_costs_the_books_nothing() {
         tee.end_flush();
     }
     assert!(tee.put(full).is_ok());
-    assert!(began.elapsed() < READER_TIME, "offering waited for the reader");
+    assert!(began.elapsed() < READER_TIME, "the offer waited for the reader");
     drop(tee);
 
     let taken = counts.get().expect("counts");
@@ -198,7 +198,7 @@ fn a_reader_that_stands_still_costs_the_books_nothing() {
     assert_eq!(shown.shown + shown.not_shown, (batches + 1) * rows_of_a_batch);
     assert!(shown.shown > 0 && shown.not_shown > shown.shown);
     assert_eq!((shown.why.as_deref(), shown.failed), (Some("the output was too slow"), false));
-    // What counts as shown is what a reader finds, and no line is cut.
+    // The number of shown rows is what a reader finds, and no line is truncated.
     let mut text = String::new();
     reader.read_to_string(&mut text).expect("text");
     assert!(text.ends_with("}\n"));
@@ -215,7 +215,7 @@ fn names_arrive_while_the_reader_stands_still() {
         let one = batch::<ProcessBuilder>(TableId::Process, vec![process(pid, "/usr/bin/etcd")]);
         let began = Instant::now();
         while sink.offer(one.clone()).is_err() {
-            assert!(began.elapsed() < READER_TIME, "nobody takes process {pid}");
+            assert!(began.elapsed() < READER_TIME, "process {pid} is not accepted");
             std::thread::sleep(TEST_TICK);
         }
     }
@@ -231,12 +231,12 @@ const TEST_TICK: Duration = Duration::from_millis(5);
 fn a_reader_that_goes_away_is_noticed_while_nothing_happens() {
     let (on_end, ended) = bounded(1);
     let (mut sink, showing, mut reader) = start(Format::Text, Some(on_end));
-    // So that the header is out.
+    // So that the header has been printed.
     reader.read_exact(&mut [0; 4]).expect("the header");
     drop(reader);
     assert!(matches!(ended.recv_timeout(READER_TIME), Ok(Told::Stop("standard output was closed"))));
     let late = batch::<SyscallBuilder>(TableId::Syscall, vec![call(Op::Write, "dd", 1)]);
-    // Whether it is still taken depends on whether the thread is gone already; shown it is not.
+    // Whether the sink accepts it depends on whether the thread has ended already; it is never shown.
     let _ = sink.offer(late);
     drop(sink);
     let shown = showing.finish();

@@ -1,4 +1,4 @@
-//! The printing thread: gathers the rows of a flush, puts them in order of time and prints them.
+//! Printing thread: collects the rows of a flush, sorts them by time and prints them.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::stream::Stream;
 use super::{End, Format, Message, Rows};
 use crate::sink::courtesy;
 
-/// Rows that are put in order together at most; more come in a flush only at 300,000 operations a second.
+/// Maximum number of rows that are sorted together; a flush has more only at 300,000 operations per second.
 const ORDERED_ROWS: usize = 65_536;
 
-/// How often a thread that waits looks whether somebody still reads, for processes, and whether its time is up.
+/// Interval at which an idle thread checks for a closed output, for processes, and for the end of its time.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Between two notes that rows are not shown.
+/// Interval between two notes about rows that are not shown.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the thread works on.
+/// State of the thread.
 pub struct View {
     format: Format,
     events: Events,
@@ -34,17 +34,17 @@ pub struct View {
     arriving: Receiver<RecordBatch>,
     stream: Stream,
     line: Vec<u8>,
-    /// Rows among the lines that wait in the stream.
+    /// Number of rows among the lines in the stream's buffer.
     waiting: u64,
     held: Vec<(TableId, RecordBatch)>,
     rows: Arc<Rows>,
     time_up: Arc<AtomicBool>,
-    /// Refused rows that were told of, and when.
+    /// Refused rows reported so far, and the time of the last note.
     noted: (u64, Instant),
 }
 
 impl View {
-    /// A view that prints to `output`; `arriving` are process rows.
+    /// Creates a view that prints to `output`; `arriving` receives process rows.
     pub fn new(
         format: Format,
         systems: Systems,
@@ -68,7 +68,7 @@ impl View {
         }
     }
 
-    /// Prints what comes until nothing more can come or go.
+    /// Prints rows until no more can arrive or be printed.
     pub fn run(mut self, messages: &Receiver<Message>) -> End {
         courtesy::give_way();
         let end = self.print_all(messages).err().unwrap_or(End::Done);
@@ -91,14 +91,14 @@ impl View {
                     }
                 }
                 Ok(Message::EndOfFlush) => self.show()?,
-                // Notices that the reader has gone even while nothing happens.
+                // Detects a closed output even while no rows arrive.
                 Err(RecvTimeoutError::Timeout) => drop(self.stream.has_room(Duration::ZERO)?),
                 Err(RecvTimeoutError::Disconnected) => return self.show(),
             }
         }
     }
 
-    /// Prints the rows that are held, in order of time: they come by table, and from several CPUs.
+    /// Prints the held rows, sorted by time: they arrive by table, and from several CPUs.
     fn show(&mut self) -> Result<(), End> {
         self.learn();
         self.note()?;
@@ -118,12 +118,12 @@ impl View {
         self.send()
     }
 
-    /// Takes the processes that have come.
+    /// Adds the processes that have arrived.
     fn learn(&mut self) {
         self.arriving.try_iter().for_each(|rows| self.processes.learn(&rows));
     }
 
-    /// Says what was refused since the last note. Standard output has nothing but rows where a program reads it.
+    /// Reports the rows refused since the last note. If a program reads standard output, it has only rows.
     fn note(&mut self) -> Result<(), End> {
         let (told, when) = self.noted;
         let refused = self.rows.refused.load(Relaxed);
@@ -142,7 +142,7 @@ impl View {
         Ok(())
     }
 
-    /// Moves the line, which is this many rows, to the stream.
+    /// Moves the line, which has this many rows, to the stream.
     fn print_line(&mut self, rows: u64) -> Result<(), End> {
         if !self.stream.fits(&self.line) {
             self.send()?;

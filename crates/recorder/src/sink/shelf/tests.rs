@@ -27,17 +27,17 @@ fn place() -> tempfile::TempDir {
     place
 }
 
-/// Parts that a round finishes.
+/// Parts finished in each round.
 const PARTS: u32 = 100;
 
-/// What this thread has written until now, as the kernel counts it.
+/// Bytes that this thread has written so far, as counted by the kernel.
 fn written() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/io").expect("the kernel's account of a thread");
+    let text = fs::read_to_string("/proc/thread-self/io").expect("the kernel's counters of a thread");
     let line = text.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("what was written");
     line.parse().expect("a number")
 }
 
-/// What `rounds` rounds write, of which each finishes some parts and may remove as many.
+/// Returns the bytes written by `rounds` rounds. Each one finishes some parts and may remove as many.
 fn written_by(rounds: u32, most: Option<u64>) -> u64 {
     let place = place();
     let mut shelf = Shelf::create(&dir(place.path()), most.is_some()).expect("a fresh place");
@@ -82,7 +82,7 @@ fn a_part_goes_after_the_list_has_told_of_it_and_the_list_becomes_shorter() {
     assert!(length < 100 * 150 + 200 && shelf.bytes() == 10_000 + 2 * length + MANIFEST_BYTES, "{length}");
     assert!(shelf.bytes() < full - 140_000);
 
-    // The next recording goes on where this one was.
+    // The next recording continues with the list.
     let mut again = Shelf::open(&dir(place.path())).expect("a list");
     assert_eq!((again.size(), again.bytes()), (shelf.size(), shelf.bytes()));
     assert!(again.take_off_oldest(u64::MAX));

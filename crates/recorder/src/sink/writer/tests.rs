@@ -13,8 +13,8 @@ use crate::memory::Memory;
 
 const LONG: Duration = Duration::from_secs(3600);
 
-/// The rows of the parts of `clock` that a writer makes of `batches` batches of one row, of which each is a row group; of a ring where
-/// `small_parts` are given.
+/// Returns the row counts of the parts of `clock` that a writer creates from `batches` batches of one row, each a row group; with
+/// `--max-disk` if `small_parts` is given.
 fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u64>) -> Vec<u64> {
     let place = tempfile::tempdir().expect("a temporary directory");
     TableId::ALL.iter().for_each(|table| fs::create_dir(place.path().join(table.name())).expect("room"));
@@ -30,7 +30,7 @@ fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u6
         rotate_interval,
         flush_interval: LONG,
         tick: LONG,
-        // Nothing for row groups that are being encoded: each ends at once.
+        // No memory for row groups being encoded: each ends at once.
         memory: Memory {
             ring_bytes: 0,
             queue_bytes: 1 << 20,

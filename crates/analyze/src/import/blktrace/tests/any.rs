@@ -1,10 +1,10 @@
-//! Any bytes, and any records.
+//! Property tests: any bytes, and any records.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Records as they may be, or nearly, of three CPUs from one on.
+/// Valid and nearly valid records of three CPUs from `first_cpu` on.
 fn likely(first_cpu: u32) -> impl Strategy<Value = Vec<u8>> {
     let action = prop_oneof![Just(Q), Just(G), Just(R), Just(D), Just(C), Just(I), Just(X), 0u32..20];
     let category = prop_oneof![Just(READ), Just(WRITE), Just(WRITE | FLUSH), Just(FLUSH), Just(NOTIFY), any::<u32>()];
@@ -37,7 +37,7 @@ proptest! {
         let found = import(&[first[..cut].to_vec(), second]);
         prop_assert!(found.is_ok(), "{:#}", found.err().map(|error| format!("{error:#}")).unwrap_or_default());
         let is_told = found.is_ok_and(|(_, known)| known.is_cut_off);
-        // Whether it was cut between two records.
+        // Find out whether the cut is between two records.
         let mut rest = first.as_slice();
         while let Some(header) = rest.first_chunk::<48>() {
             let length = 48 + usize::from(u16::from_le_bytes([header[46], header[47]]));
