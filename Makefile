@@ -14,7 +14,7 @@ SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup-lint:
 	@scripts/setup.sh build test lint

@@ -68,7 +68,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     if matches!(options.analysis, Analysis::Report | Analysis::Trace(_)) && options.out.is_none() {
-        bail!(Usage(format!("{}: nowhere to write all of it, expected --out DIR", options.analysis.name())));
+        bail!(Usage(format!("{}: no output directory given, expected --out DIR", options.analysis.name())));
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory, used| {
         let shown = shown(options.analysis, results)?;

@@ -247,10 +247,7 @@ fn without_all_processes_nobody_knows_whose_anything_is() {
         fs::copy(run.join(part("process", 1)), run.join(part("process", 2))).map(drop).expect("room");
     });
     let (code, out, _) = run_text(place.path(), &["summary", "run1"]);
-    assert!(
-        code == 3 && out.contains("not as written: process: 3 of 3 rows present (process/part-000002"),
-        "{out}"
-    );
+    assert!(code == 3 && out.contains("not as written: process: 3 of 3 rows present (process/part-000002"), "{out}");
     assert!(out.contains("etcd") && !out.contains("excluded: syscall"), "{out}");
 }
 
