@@ -1,8 +1,8 @@
-//! Aggregates: what a scan keeps of the rows it has seen.
+//! Aggregates: the results that a scan keeps of its rows.
 //!
-//! Rows are folded into aggregates part by part, and aggregates are combined in whatever order threads (or machines)
-//! finish. Each has `combine`, which is therefore associative and commutative: what comes of it in the end depends on the
-//! multiset of rows only. Property tests hold every aggregate to that.
+//! Rows are folded into aggregates part by part, and aggregates are combined in any order in which threads (or machines) finish.
+//! `combine` of each aggregate is therefore associative and commutative: the final result depends only on the multiset of rows. Property tests check
+//! this for every aggregate.
 
 pub mod activity;
 pub mod arrivals;
@@ -27,65 +27,66 @@ use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 use timeline::Windows;
 
-/// By layer: events that were lost. Any of them may have been of any row of that layer.
+/// Number of lost events by layer. Each of them may have belonged to any row of that layer.
 pub type LostByLayer = [u64; Layer::ALL.len()];
 
-/// What the user may choose about aggregates.
+/// Settings of aggregates that users can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
-    /// How percentiles are kept.
+    /// Precision of percentiles.
     pub precision: Precision,
-    /// The windows of a timeline, where there is to be one.
+    /// Windows of the timeline, if requested.
     pub windows: Option<Windows>,
-    /// Whether it matters which cgroup, file and disk something is of.
+    /// Whether rows are attributed to cgroups, files and disks.
     pub entities: bool,
     /// Whether sizes are counted.
     pub sizes: bool,
-    /// Whether it is counted what each process, cgroup, file and disk did.
+    /// Whether the activity of each process, cgroup, file and disk is counted.
     pub activity: bool,
-    /// Whether it is counted where operations are in time, duration and place.
+    /// Whether operations are counted by time, duration and offset.
     pub heatmap: bool,
-    /// Whether it is counted which blocks are touched.
+    /// Whether touched blocks are counted.
     pub footprint: bool,
-    /// How many operations are kept one by one, where they are.
+    /// Maximum number of individual operations to keep, if requested.
     pub spans: Option<usize>,
-    /// What is asked for that depends on the order of operations.
+    /// Requested results that depend on the order of operations.
     pub ordered: Ordered,
-    /// Whether operations, bytes and durations are counted, or were, and rows are read again for what depends on their order.
+    /// Whether operations, bytes and durations are counted. If not, an earlier scan counted them, and rows are read again for results
+    /// that depend on their order.
     pub counts: bool,
-    /// About how many rows are looked at together where it depends on their order. The result does not depend on it, memory does.
+    /// Approximate number of rows per time range. Results do not depend on it; memory use does.
     pub stretch_rows: u64,
 }
 
-/// What depends on the order of operations in time.
+/// Results that depend on the order of operations in time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
-    /// Where they are, one after the other.
+    /// Access pattern.
     pub pattern: bool,
-    /// When they begin, one after the other.
+    /// Interarrival times.
     pub arrivals: bool,
-    /// How many are under way.
+    /// Queue depth.
     pub queue: bool,
-    /// How far back blocks were touched before: by layer, how often the number of blocks that are looked at is halved.
+    /// Reuse distances: by layer, how often the number of sampled blocks is halved.
     pub reuse: Option<[u32; Layer::ALL.len()]>,
-    /// What calls wait for.
+    /// Latency breakdown of calls by layer.
     pub crossing: bool,
 }
 
 impl Ordered {
-    /// Whether anything is asked for.
+    /// Whether any result is requested.
     pub fn any(self) -> bool {
         self != Ordered::default()
     }
 
-    /// Whether anything is asked for of each layer by itself.
+    /// Whether any result of a single layer is requested.
     pub fn of_layers(self) -> bool {
         Ordered { crossing: false, ..self }.any()
     }
 }
 
 impl Settings {
-    /// Nothing beside operations, bytes and durations.
+    /// Settings for operations, bytes and durations only.
     pub const fn new(precision: Precision) -> Settings {
         let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None, crossing: false };
         Settings {
@@ -99,40 +100,40 @@ impl Settings {
             spans: None,
             ordered,
             counts: true,
-            // With twice as many it takes as long, and an eighth more memory.
+            // Twice as many take the same time and an eighth more memory.
             stretch_rows: 1 << 15,
         }
     }
 
-    /// Whether rows are counted, or looked at one after the other; if not, only what calls wait for is.
+    /// Whether rows are counted or processed in time order. If not, they are only used for the latency breakdown of calls.
     pub fn folds(&self) -> bool {
         self.counts || self.ordered.of_layers()
     }
 
-    /// Whether it is looked at where in files and on disks operations are.
+    /// Whether offsets in files and on disks are needed.
     pub fn positions(&self) -> bool {
         self.heatmap || self.footprint || self.spans.is_some() || self.ordered.of_layers()
     }
 }
 
-/// How the values of a distribution are kept.
+/// Representation of the values of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Precision {
     /// All values, however many: memory grows with the capture.
     Exact,
-    /// All values up to so many, then a histogram with three significant digits.
+    /// All values up to a maximum number, then a histogram with three significant digits.
     Histogram {
-        /// The greatest number of values that are kept as they are.
+        /// Maximum number of values that are kept exactly.
         above: usize,
     },
 }
 
 impl Precision {
-    /// What is used unless the user asks for exact values. A histogram of durations up to a second takes about 180 KiB,
-    /// this many values 8 KiB: most pairs of system and operation never need more.
+    /// Default, unless the user requests exact values. A histogram of durations up to one second takes about 180 KiB, this number of values
+    /// 8 KiB: most pairs of system and operation never need more.
     pub const DEFAULT: Precision = Precision::Histogram { above: 512 };
 
-    /// How many values are kept before they become a histogram.
+    /// Returns the number of values that are kept before they become a histogram.
     pub(crate) fn limit(self) -> usize {
         match self {
             Precision::Exact => usize::MAX,

@@ -56,71 +56,71 @@ pub use table::{EVENT_TABLES, EventTable, Reach};
 use told::Told;
 use whose::Whose;
 
-/// What every part of a capture is scanned with.
+/// Inputs of the scan that all parts of a capture share.
 pub struct Scan<'a> {
-    /// The number of the capture, which tells its devices from those of other captures.
+    /// Number of the capture; distinguishes its devices from those of other captures.
     pub capture: usize,
-    /// Its id, which tells it from all others.
+    /// Unique id of the capture.
     pub capture_id: &'a str,
-    /// Its processes.
+    /// Processes of the capture.
     pub owners: &'a Owners<'a>,
-    /// Its files.
+    /// Files of the capture.
     pub files: &'a Files,
-    /// The disk whose requests are what is done to each of its file systems and devices, by device number.
+    /// Disk that counts the requests of each file system and device, by device number.
     pub disks: &'a Disks,
-    /// The disk that each file system is directly on, by device number.
+    /// Disk that each file system is directly on, by device number.
     pub mounted: &'a Disks,
-    /// The devices whose requests are in the totals.
+    /// Devices that totals count.
     pub choice: &'a Choice,
-    /// Whether its requests begin at insertion or issue, because it does not tell when they were queued.
+    /// Whether requests begin at insertion or issue, because the capture has no queueing times.
     pub begins_late: bool,
-    /// When something of its tables was lost.
+    /// Losses in its tables, with their times.
     pub losses: &'a Losses,
-    /// Its processes that serve others.
+    /// Processes that serve the calls of others.
     pub servers: &'a Servers,
-    /// When the events began that are asked for. That is never before some tables lack what the ring of parts removed.
+    /// Selected begin times of events. They exclude the period for which some tables lack rows that the ring of parts removed.
     pub window: Window,
-    /// What is left out at its end.
+    /// Excluded end of the capture.
     pub tail: &'a Tail,
-    /// What is asked for.
+    /// Filters.
     pub selection: &'a Selection,
-    /// What entities are called.
+    /// Names of entities.
     pub names: &'a Names<'a>,
-    /// The parts that tell it, if these are known and all of them whole.
+    /// Parts of the tables with names; `None` if they are unknown or one of them is incomplete.
     pub named_by: Option<&'a [Identity]>,
-    /// What the program may take of memory.
+    /// Memory limit.
     pub memory: Budget,
-    /// How many accounts are kept open.
+    /// Maximum number of open accumulators.
     pub most_accounts: usize,
 }
 
-/// The column of when operations began, in all tables.
+/// Column with the begin of operations, in all tables.
 pub const BEGIN: &str = "ts_ns";
 
-/// Once for so many batches it is asked whether there is still memory to be had.
+/// Number of batches between checks of the memory limit.
 const ASKED_BATCHES: u32 = 4;
 
-/// No recorder lets a row stand for more.
+/// Maximum weight of a row from any recorder.
 const MOST_WEIGHT: u32 = 1 << 15;
 
-/// For how many events a row stands, if that can be.
+/// Returns the weight of a row, the number of events that it represents, if valid.
 #[inline]
 fn possible_weight(weight: i32) -> Option<u32> {
     u32::try_from(weight).ok().filter(|weight| (1..=MOST_WEIGHT).contains(weight))
 }
 
-/// What of a row is taken.
+/// Part of a row that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Taken {
-    /// All of it.
+    /// The whole row.
     Whole,
-    /// When it ended: it began before the stretches of time that are looked at.
+    /// Only its end: it began before the time ranges that are read.
     End,
     /// Nothing.
     Nothing,
 }
 
-/// A partial that is being filled with rows of one capture.
+/// Partial result that rows of one capture are being folded into.
 pub struct Fold<'a> {
     scan: &'a Scan<'a>,
     settings: Settings,
@@ -134,17 +134,17 @@ pub struct Fold<'a> {
     footprint: Option<footprint::Walk>,
     spans: Option<Spans>,
     order: Option<Order>,
-    /// Whose calls of the batch are, where that is asked for.
+    /// Attribution of the calls of the batch, if requests are matched to calls.
     known: Known,
     chunk: Chunk,
-    /// Times in which something of the table was lost that is being read.
+    /// Loss windows of the table that is being read.
     windows: Option<&'a Windows>,
-    /// Rows that ended in them.
+    /// Number of rows that ended in each of them.
     during: Vec<u64>,
 }
 
 impl<'a> Fold<'a> {
-    /// Of no rows yet of the capture that `scan` is of.
+    /// Creates a partial result without rows, for the capture of `scan`.
     pub fn new(scan: &'a Scan<'a>, settings: Settings) -> Self {
         Fold {
             scan,
@@ -166,17 +166,17 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// From now on it is kept what is asked of the capture beside its rows.
+    /// Starts to record the lookups that the result depends on besides the rows.
     pub fn keep_questions(&mut self) {
         self.whose.questions = Some(Questions::default());
     }
 
-    /// What was asked since then.
+    /// Returns the lookups that were recorded since then.
     pub fn questions(&mut self) -> Questions {
         self.whose.questions.take().unwrap_or_default()
     }
 
-    /// Folds some row groups of a part of `table`. After an error it is of no use: it holds some of their rows.
+    /// Folds some row groups of a part of `table`. After an error the fold must not be used: it contains some of their rows.
     pub fn read(
         &mut self,
         table: &EventTable,
@@ -190,7 +190,7 @@ impl<'a> Fold<'a> {
         let groups: Vec<usize> = groups.iter().copied().filter(|group| self.needs(part, *group)).collect();
         let memory = self.scan.memory;
         let mut passed = 0u32;
-        // Of few rows it costs more to ask than they can take.
+        // For few rows a check costs more than the memory that they can take.
         let refuses = || {
             passed = passed.wrapping_add(1);
             if passed.is_multiple_of(ASKED_BATCHES) { memory.refusal() } else { None }
@@ -209,16 +209,16 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
-    /// Whether anything of a row group may count: where it tells of one that all began at times that are not asked for, and no such row matters
-    /// to anything else, nothing can.
+    /// Whether any row of a row group may count. None does if, by the statistics of the part, all of them began outside the selected times, and
+    /// nothing else needs such rows.
     fn needs(&self, part: &OpenPart, group: usize) -> bool {
-        // What was lost is held against all that ended then, and what is kept for later may be asked about such losses. What calls that are not asked for waited
-        // for is nobody else's.
+        // Losses are compared with all rows that ended in their windows, and stored results depend on such losses. Requests of calls that are
+        // not selected must not be matched to other calls.
         let all_matter = self.windows.is_some() || self.whose.questions.is_some() || self.crosses();
         all_matter || part.bounds(group, BEGIN).is_none_or(|between| self.scan.window.reaches(between))
     }
 
-    /// The partial of all rows.
+    /// Returns the partial result of all rows.
     pub fn finish(mut self) -> Partial {
         self.accounts.close(self.scan.capture, &mut self.partial);
         self.durations.close(&mut self.partial);
@@ -233,7 +233,7 @@ impl<'a> Fold<'a> {
         self.partial
     }
 
-    /// Takes the rows of a batch of `layer`: `take` puts what a row tells into the chunk, `comm` is the command name of a row.
+    /// Processes the rows of a batch of `layer`: `take` adds the fields of a row to the chunk, `comm` returns the command name of a row.
     fn rows<'b>(
         &mut self,
         (layer, rows): (Layer, usize),
@@ -246,7 +246,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Counts what is in the chunk, and makes it empty.
+    /// Counts the entries of the chunk, and clears it.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
         let Fold {
             partial,
@@ -294,7 +294,7 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Counts the row of what began at `ts_ns`, if it is asked for as far as that decides. What of it is.
+    /// Counts a row that began at `ts_ns`, if its times are selected. Returns the part of it that counts.
     #[inline]
     fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Taken {
         if let Some(Order { stretches, .. }) = &self.order
@@ -313,15 +313,14 @@ impl<'a> Fold<'a> {
         Taken::Whole
     }
 
-    /// Takes the end of an operation that began before the stretches of time that are looked at, and is counted elsewhere.
+    /// Adds the end of an operation that began before the time ranges that are read. Its begin is counted elsewhere.
     fn end(&mut self, layer: Layer, row: (usize, i64), told: &Told, (op, dur_ns): (Op, Option<i64>)) {
         let mut durations: Timed = [UNKNOWN; PHASES];
         durations[Phase::Total as usize] = dur_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(UNKNOWN);
         self.chunk.push(layer, row, told, Done::part(0, op, told.kind.direction), &durations);
     }
 
-    /// Counts what began at `ts_ns` in the time in which it ended, if something was lost then: the rows of a table and what it
-    /// lost are told apart when an event is over.
+    /// Counts a row in the loss window in which it ended: at its end an event is either recorded or lost.
     #[inline]
     fn count_end(&mut self, ts_ns: i64, dur_ns: Option<i64>) {
         let end_ns = || end_ns(ts_ns, dur_ns).unwrap_or(ts_ns);
@@ -334,13 +333,14 @@ impl<'a> Fold<'a> {
         }
     }
 
-    /// Whether what began at `ts_ns` is asked for, as far as that decides.
+    /// Whether the begin time `ts_ns` is selected.
     #[inline]
     fn is_within(&self, ts_ns: i64) -> bool {
         self.scan.window.reaches((ts_ns, ts_ns))
     }
 
-    /// Whether what began then, and took so long, ended when not all is there any more. What is left out for that depends on when it is looked.
+    /// Whether an event with this begin and duration ended after the complete range, and is excluded. Exclusions are recorded: they depend on the
+    /// time of the analysis.
     #[inline]
     fn is_beyond(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> bool {
         let is_beyond = self.scan.tail.leaves_out(ts_ns, dur_ns);
@@ -355,18 +355,18 @@ impl<'a> Fold<'a> {
         is_beyond
     }
 
-    /// Whether what began at `ts_ns` is in the stretches of time that are looked at, if there are any.
+    /// Whether `ts_ns` is in the time ranges that are read; true if there are none.
     #[inline]
     fn is_looked_at(&self, ts_ns: i64) -> bool {
         self.order.as_ref().is_none_or(|order| order.stretches.has(ts_ns))
     }
 
-    /// Whether requests of device `dev` are in the totals.
+    /// Whether totals count the requests of device `dev`.
     fn takes(&self, dev: i32) -> bool {
         self.scan.choice.takes(self.scan.capture, dev)
     }
 
-    /// For how many events a row stands. What cannot be is one, and is counted.
+    /// Returns the weight of a row. An invalid weight is replaced by 1 and counted as invalid.
     #[inline]
     fn weight(&mut self, weight: i32) -> u32 {
         match possible_weight(weight) {

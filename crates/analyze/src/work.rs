@@ -1,4 +1,4 @@
-//! What of captures is read in one go: pieces of parts and, where the order of operations is looked at, stretches of time that follow each other.
+//! Tasks of the scan: pieces of parts and, for results that depend on the order of operations, consecutive time ranges.
 
 mod plan;
 mod unit;
@@ -23,72 +23,73 @@ use crate::scan::{EventTable, Fold, Scan, Source};
 use crate::store::{Id, Kept, Store};
 use unit::Unit;
 
-/// One part to be scanned.
+/// Part to be scanned.
 pub struct Work<'a> {
-    /// What the part's capture is scanned with.
+    /// Inputs of the scan of its capture.
     pub scan: &'a Scan<'a>,
-    /// The table that the part is of.
+    /// Table of the part.
     pub table: &'static EventTable,
-    /// The part.
+    /// Part.
     pub part: PartFile,
 }
 
-/// What a thread takes in one go.
+/// Task of a thread.
 enum Task {
-    /// Piece number `piece` of the `pieces` of a part, by its place in the work.
+    /// Piece number `piece` of the `pieces` of a part, by the index of the part.
     Piece { part: usize, piece: usize, pieces: usize },
-    /// What began in some stretches of time.
+    /// Events that began in some time ranges.
     Stretches(Stretches),
 }
 
-/// Stretches of the time of a capture that follow each other.
+/// Consecutive time ranges of a capture.
 struct Stretches {
-    /// The number of the first.
+    /// Number of the first.
     first: usize,
     spans: Vec<Span>,
-    /// The row groups that have something of them, in the order in which they are read.
+    /// Row groups with rows of any of them, in reading order.
     reads: Vec<Read>,
 }
 
-/// Row groups of a part, none of which has anything of earlier ones of the stretches.
+/// Row groups of a part without rows of earlier ones of the time ranges.
 struct Read {
-    /// The first of the stretches of which they may have something.
+    /// First of the time ranges that they may have rows of.
     stretch: usize,
-    /// The place of the part in the work.
+    /// Index of the part.
     part: usize,
     groups: Vec<usize>,
 }
 
 impl Read {
-    /// Where operations began at the same time, those of the part that comes first are first, and in a part those of the row group that does.
+    /// Returns the source. Of operations that began at the same time, those of the first part come first, and within a part those of the first row
+    /// group.
     fn source(&self) -> Source {
         (self.part as u64) << 32 | self.groups.first().copied().unwrap_or(0) as u64
     }
 }
 
-/// So many parts a thread keeps open for its next task at most: where they are small a stretch of time may be of thousands.
+/// Maximum number of parts that a thread keeps open for its next task. A time range may have thousands of small parts.
 const MOST_OPEN: usize = 16;
 
-/// And so many row groups in these: what is known of each takes memory (7 KB).
+/// Maximum number of row groups in these parts: the metadata of each takes memory (7 KB).
 const MOST_OPEN_GROUPS: usize = MOST_GROUPS as usize;
 
-/// What a thread has made of the tasks that it took.
+/// State of a thread, with the results of its tasks.
 struct Worker<'a> {
     work: &'a [Work<'a>],
     settings: Settings,
-    /// Where results are looked for and kept, if they are.
+    /// Store of partial results, if used.
     store: Option<&'a Store>,
-    /// What all units of a capture have in common that are kept, by number of the capture.
+    /// Id of the inputs that all units of a capture have in common, by number of the capture.
     scopes: &'a BTreeMap<usize, Id>,
-    /// Of units that were found, or are kept.
+    /// Result of units that were found or stored.
     partial: Partial,
-    /// By number of the capture.
+    /// Folds by number of the capture.
     folds: BTreeMap<usize, Fold<'a>>,
-    /// The parts that its last task was of: the next is most often of the same.
+    /// Parts of the previous task, which the next most often reads too.
     open: BTreeMap<usize, OpenPart>,
 }
 
-/// Where results are kept, and what all units of a capture have in common, by number of the capture.
+/// Store of partial results, and id of the inputs that all units of a capture have in common, by number of the capture.
 type Keeping<'a> = (Option<&'a Store>, &'a BTreeMap<usize, Id>);
 
 impl<'a> Worker<'a> {
@@ -104,7 +105,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Does unit `number`, or takes what is kept of it.
+    /// Computes unit `number`, or takes its stored result.
     fn take_unit(&mut self, number: usize, unit: &Unit, sequences: &Mutex<Sequences>) -> Result<()> {
         let Some((store, Work { scan, .. })) = self.store.zip(unit.work(self.work)) else {
             return unit.tasks.iter().try_for_each(|task| self.take(task, sequences));
@@ -118,7 +119,7 @@ impl<'a> Worker<'a> {
             self.add(kept, unit.first(), sequences);
         } else if store.takes(number) {
             let kept = self.make(scan, unit, &tables)?;
-            // What is left out at the end of a capture that grows is there the next time.
+            // Rows that are excluded at the end of a growing capture are present the next time.
             let id = id.filter(|_| !(scan.tail.grows && kept.asked.leaves_out()));
             store.keep(scan.capture, id, &kept)?;
             self.add(kept, unit.first(), sequences);
@@ -126,7 +127,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What a unit of a capture comes to.
+    /// Computes the result of a unit of a capture.
     fn make(&self, scan: &'a Scan<'a>, unit: &Unit, tables: &[TableId]) -> Result<Kept> {
         let mut alone = Worker::new(self.work, self.settings, (None, self.scopes));
         let sequences = Mutex::new(Sequences::default());
@@ -144,7 +145,7 @@ impl<'a> Worker<'a> {
     fn add(&mut self, kept: Kept, first: usize, sequences: &Mutex<Sequences>) {
         let Kept { partial, sequences: runs, .. } = kept;
         self.partial.combine(partial);
-        // Whoever panicked while it held them ends the program; see `each`.
+        // A panic of a thread that held the lock ends the program; see `each`.
         let mut sequences = sequences.lock().unwrap_or_else(PoisonError::into_inner);
         for (of, (begin, next), sequence) in runs {
             sequences.put(of, (first.saturating_add(begin), first.saturating_add(next)), sequence);
@@ -177,7 +178,7 @@ impl<'a> Worker<'a> {
             self.read(read.part, read.source(), |_| read.groups.clone())?;
         }
         let sequences = self.fold(scan).end_stretches();
-        // Whoever panicked while it held them ends the program; see `each`.
+        // A panic of a thread that held the lock ends the program; see `each`.
         let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
         for (layer, sequence) in sequences {
             all.put((scan.capture, layer), (*first, first + spans.len()), sequence);
@@ -190,7 +191,7 @@ impl<'a> Worker<'a> {
         self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings))
     }
 
-    /// Reads the row groups that `groups` chooses, of as many as it is told.
+    /// Reads the row groups of a part that `groups` selects, given their number.
     fn read(&mut self, number: usize, source: Source, groups: impl FnOnce(usize) -> Vec<usize>) -> Result<()> {
         let work = self.work;
         let Work { scan, table, part } = &work[number];
@@ -215,8 +216,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The partial of all parts, and what depends on the order of their rows; `what` is done is said on the way. On failure the error is that of the first part in `work` that has one, whatever the number of threads, unless
-/// it takes more memory than it may.
+/// Scans all parts. Returns their partial result, and the results that depend on the order of rows. `what` is the label of the progress line. On
+/// failure the error is that of the first part in `work` that fails, for any number of threads, unless the memory limit is exceeded.
 pub fn scan_all(
     work: &[Work],
     settings: Settings,

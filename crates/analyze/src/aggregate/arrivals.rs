@@ -1,4 +1,4 @@
-//! When operations begin, one after the other: the times between them, and how unevenly they are spread over time.
+//! Interarrival times of operations, and the dispersion of operations over time.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,19 +10,19 @@ use super::Precision;
 use super::sample::{Distribution, Sample};
 use super::sequence::{BySubject, Owners, Point, Subject, recorded_together};
 
-/// How long the intervals are in which operations are counted.
+/// Lengths of the intervals in which operations are counted, in nanoseconds.
 pub const SCALES_NS: [i64; 5] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 
-/// Of fewer whole intervals than that their variance says nothing.
+/// Minimum number of complete intervals: the variance of fewer is meaningless.
 const FEWEST_INTERVALS: u64 = 10;
 
-/// Operations that begin in intervals of one length that follow each other, of which the first and the last may go on.
+/// Operations by begin in consecutive intervals of one length. The first and the last interval may continue in adjacent time ranges.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Intervals {
-    /// The number of the first, and how many begin in it.
+    /// Number of the first interval, and count of the operations that begin in it.
     first: (i64, u64),
     last: Option<(i64, u64)>,
-    /// Of those between that have any.
+    /// Sums over the intervals between them that have any operations.
     between: Moments,
 }
 
@@ -65,7 +65,7 @@ impl Intervals {
         next.last.into_iter().for_each(|(number, count)| self.add(number, count));
     }
 
-    /// Of those after interval `first` and before `last`.
+    /// Returns the sums over the intervals after `first` and before `last`.
     fn within(&self, (first, last): (i64, i64)) -> Moments {
         let mut moments = self.between;
         let ends = [Some(self.first), self.last].into_iter().flatten();
@@ -74,13 +74,13 @@ impl Intervals {
     }
 }
 
-/// The number of the interval of each of [`SCALES_NS`] in which a moment is.
+/// Number of the interval that contains a moment, for each of [`SCALES_NS`].
 type Numbers = [i64; SCALES_NS.len()];
 
-/// Finds these for moments of which most are in the same intervals as the one before.
+/// Computes these numbers for moments that are mostly in the same intervals as the previous one.
 struct Clock {
     numbers: Numbers,
-    /// For which moments they hold.
+    /// Range of moments with these numbers.
     from_ns: i64,
     until_ns: i64,
 }
@@ -93,7 +93,7 @@ impl Clock {
     fn at(&mut self, ts_ns: i64) -> Numbers {
         if !(self.from_ns..self.until_ns).contains(&ts_ns) {
             self.numbers = SCALES_NS.map(|scale_ns| ts_ns.div_euclid(scale_ns));
-            // Each scale is a multiple of the shortest one: within its interval the others do not change.
+            // Each length is a multiple of the shortest one: within an interval of that length the other numbers do not change.
             let passed_ns = ts_ns.rem_euclid(SCALES_NS[0]);
             self.from_ns = ts_ns.saturating_sub(passed_ns);
             self.until_ns = ts_ns.saturating_add(SCALES_NS[0] - passed_ns);
@@ -102,15 +102,15 @@ impl Clock {
     }
 }
 
-/// Operations in order; at least one.
+/// Operations in time order; at least one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stream {
-    /// Their time, and for how many each stands.
+    /// Begin and weight of an operation.
     first: (i64, u32),
     last: (i64, u32),
     ops: u64,
     gaps: Sample,
-    /// The sum of the squares of the gaps.
+    /// Sum of the squares of the interarrival times.
     squares: u128,
     intervals: [Intervals; SCALES_NS.len()],
 }
@@ -132,7 +132,7 @@ impl Stream {
         }
     }
 
-    /// Counts the time to the operation that follows.
+    /// Adds the interarrival time of the next operation.
     fn go_to(&mut self, next: (i64, u32)) {
         if recorded_together(self.last, next) {
             let gap_ns = next.0.abs_diff(self.last.0);
@@ -154,17 +154,17 @@ impl Stream {
     }
 }
 
-/// Which operations: all, or those in a direction.
+/// Operations of a stream: all, or those in one direction.
 pub const WAYS: [Option<Direction>; 3] = [None, Some(Direction::Read), Some(Direction::Write)];
 
-/// The streams of a subject, in the order of [`WAYS`].
+/// Streams of a subject, in the order of [`WAYS`].
 type Streams = [Option<Stream>; WAYS.len()];
 
-/// The streams of all subjects of a layer.
+/// Streams of all subjects of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Arrivals(HashMap<Subject, Streams, RandomState>);
 
-/// The streams of a layer, while operations are taken.
+/// Streams of a layer, while operations are added.
 pub struct Walk {
     precision: Precision,
     clock: Clock,
@@ -172,12 +172,12 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// No operations yet.
+    /// Creates streams without operations.
     pub fn new(precision: Precision) -> Walk {
         Walk { precision, clock: Clock::new(), subjects: BySubject::default() }
     }
 
-    /// Takes points in the order of their time.
+    /// Adds points in time order.
     pub fn add(&mut self, points: &[Point]) {
         let Walk { precision, clock, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0) {
@@ -194,14 +194,14 @@ impl Walk {
         }
     }
 
-    /// The streams of all that was taken.
+    /// Returns the streams of all added points.
     pub fn finish(self, owners: &Owners) -> Arrivals {
         Arrivals(self.subjects.finish(owners))
     }
 }
 
 impl Arrivals {
-    /// Of points in the order of their time.
+    /// Creates the streams of points in time order.
     #[cfg(test)]
     pub fn of(points: &[Point], owners: &Owners, precision: Precision) -> Arrivals {
         let mut walk = Walk::new(precision);
@@ -209,7 +209,7 @@ impl Arrivals {
         walk.finish(owners)
     }
 
-    /// Adds what came next.
+    /// Adds the streams of the next time range.
     pub fn append(&mut self, next: Arrivals) {
         for (subject, streams) in next.0 {
             let mine = self.0.entry(subject).or_default();
@@ -223,7 +223,7 @@ impl Arrivals {
         }
     }
 
-    /// Adds all of it, of one capture, to what those of other captures come to.
+    /// Adds the results of one capture to the sums of other captures.
     pub fn finish(self, sums: &mut BTreeMap<(Subject, usize), Sums>) {
         let all = self.0.get(&Subject::All).and_then(|streams| streams[0].as_ref());
         let Some((from_ns, until_ns)) = all.map(|all| (all.first.0, all.last.0)) else { return };
@@ -243,7 +243,7 @@ impl Arrivals {
     }
 }
 
-/// Intervals of one length, those included in which nothing began.
+/// Intervals of one length, including those without operations.
 #[derive(Debug, Clone, Copy, Default)]
 struct Dispersion {
     intervals: u64,
@@ -261,7 +261,7 @@ impl Dispersion {
         self.moments.combine(other.moments);
     }
 
-    /// The variance of the counts divided by their mean.
+    /// Returns the variance of the counts divided by their mean.
     fn index(&self) -> Option<f64> {
         let Moments { sum, squares } = self.moments;
         let intervals = u128::from(self.intervals);
@@ -270,12 +270,12 @@ impl Dispersion {
     }
 }
 
-/// What operations of a subject, or those in a direction, come to.
+/// Sums over operations of a subject, all or in one direction.
 #[derive(Debug, Clone)]
 pub struct Sums {
-    /// Operations.
+    /// Number of operations.
     pub ops: u64,
-    /// From the first to the last operation of the layer; of several captures together.
+    /// Time in ns from the first to the last operation of the layer, summed over captures.
     pub span_ns: u64,
     gaps: Sample,
     squares: u128,
@@ -291,19 +291,19 @@ impl Sums {
         self.intervals.iter_mut().zip(other.intervals).for_each(|(mine, other)| mine.combine(other));
     }
 
-    /// The distribution of the times between an operation and the next.
+    /// Returns the distribution of interarrival times.
     pub fn gaps(&self) -> Distribution {
         self.gaps.clone().finish(0)
     }
 
-    /// The squared coefficient of variation of these times: their variance divided by the square of their mean.
+    /// Returns the squared coefficient of variation of the interarrival times: their variance divided by the square of their mean.
     pub fn variation(&self) -> Option<f64> {
         let (count, sum) = (u128::from(self.gaps.count()), self.gaps.sum());
         let spread = count.checked_mul(self.squares)?.checked_sub(sum.checked_mul(sum)?)?;
         (count >= u128::from(FEWEST_INTERVALS) && sum > 0).then(|| spread as f64 / (sum as f64 * sum as f64))
     }
 
-    /// The index of dispersion at each of [`SCALES_NS`]; `None` where there are too few intervals.
+    /// Returns the index of dispersion for each of [`SCALES_NS`]; `None` with too few intervals.
     pub fn dispersion(&self) -> [Option<f64>; SCALES_NS.len()] {
         self.intervals.map(|intervals| intervals.index())
     }
@@ -340,16 +340,12 @@ mod tests {
         points(&even, |points, owners| {
             let sums = all(of(points, owners));
             assert_eq!((sums.ops, sums.gaps().avg_ns, sums.variation()), (1_000, Some(100_000), Some(0.0)));
-            assert_eq!(
-                sums.dispersion()[..2],
-                [Some(0.0), None],
-                "ten in each millisecond; of 10 ms there are too few"
-            );
+            assert_eq!(sums.dispersion()[..2], [Some(0.0), None], "ten per millisecond; too few intervals of 10 ms");
         });
         let burst: Vec<(i64, Told)> =
             (0..1_000).map(|at| (at / 100 * 10_000_000 + at % 100, Told::default())).collect();
         points(&burst, |points, owners| {
-            // A hundred in each tenth of the milliseconds between the first and the last: 8 of 89.
+            // A hundred in every tenth of the milliseconds between the first and the last: 8 of 89.
             let mean = 800.0 / 89.0;
             let expected = (8.0 * 100.0 * 100.0 / 89.0 - mean * mean) / mean;
             let found = all(of(points, owners)).dispersion()[0].expect("enough");

@@ -5,29 +5,29 @@ use serde::{Deserialize, Serialize};
 
 use super::packed::Packed;
 
-/// Both directions, in the order of columns.
+/// Both directions, in column order.
 pub const DIRECTIONS: [Direction; 2] = [Direction::Read, Direction::Write];
 
-/// Sums over operations. They stop at the greatest value instead of wrapping.
+/// Sums over operations. They saturate instead of wrapping.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moved {
-    /// Operations, failed ones included.
+    /// Number of operations, failed ones included.
     pub ops: u64,
-    /// Bytes moved.
+    /// Number of bytes moved.
     pub bytes: u64,
-    /// Operations whose duration is known.
+    /// Number of operations of known duration.
     pub timed: u64,
-    /// The sum of these durations.
+    /// Sum of their durations in ns.
     pub sum_ns: u128,
 }
 
 impl Moved {
-    /// The average duration of those operations whose duration is known, in nanoseconds, rounded.
+    /// Returns the mean duration of the operations of known duration in nanoseconds, rounded.
     pub fn avg_ns(&self) -> Option<u64> {
         average(self.sum_ns, self.timed)
     }
 
-    /// Takes off the sums of `other`, which are a part of these.
+    /// Subtracts the sums of `other`, which are a part of these.
     pub fn take_off(&mut self, other: &Moved) {
         self.ops = self.ops.saturating_sub(other.ops);
         self.bytes = self.bytes.saturating_sub(other.bytes);
@@ -45,14 +45,14 @@ impl Moved {
     }
 }
 
-/// `sum / count`, rounded half up; `None` of nothing.
+/// Returns `sum / count`, rounded half up; `None` for a count of zero.
 pub(crate) fn average(sum: u128, count: u64) -> Option<u64> {
     let count = u128::from(count);
     let rounded = sum.saturating_add(count / 2).checked_div(count)?;
     Some(u64::try_from(rounded).unwrap_or(u64::MAX))
 }
 
-/// Sums of every layer.
+/// Sums by layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     ops: [u64; Layer::ALL.len()],
@@ -60,12 +60,12 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Operations of `layer`, whatever they did.
+    /// Returns the number of operations of `layer` of any kind.
     pub fn ops(&self, layer: Layer) -> u64 {
         self.ops[layer as usize]
     }
 
-    /// Reads or writes of `layer`.
+    /// Returns the reads or writes of `layer`.
     pub fn moved(&self, layer: Layer, direction: Direction) -> &Moved {
         &self.moved[layer as usize][direction as usize]
     }
@@ -79,7 +79,7 @@ impl Counts {
         }
     }
 
-    /// Takes off the sums of `other`, which are a part of these.
+    /// Subtracts the sums of `other`, which are a part of these.
     pub fn take_off(&mut self, other: &Counts) {
         for (mine, part) in self.ops.iter_mut().zip(other.ops) {
             *mine = mine.saturating_sub(part);
@@ -100,15 +100,16 @@ impl Counts {
     }
 }
 
-/// Sums of a [`Moved`]: operations, bytes, operations whose duration is not known, durations.
+/// Number of sums of a [`Moved`]: operations, bytes, operations of unknown duration, durations.
 const SUMS: usize = 4;
 const LAYERS: usize = Layer::ALL.len();
 const _: () = assert!(LAYERS + LAYERS * DIRECTIONS.len() * SUMS <= u8::MAX as usize);
 
-/// No sum of durations is greater: that of as many operations as can be counted, each of a month.
+/// Maximum sum of durations. The maximum number of operations, each of a month, stays below it.
 const MOST_NS: u128 = u128::MAX >> 2;
 
-/// [`Counts`] of one of very many, of which most sums are zero. Before those of reads and writes are, by layer, operations that are neither.
+/// Compact form of [`Counts`] for one of many entities: most sums are zero. The numbers of operations that are neither reads nor writes, by
+/// layer, precede the sums of reads and writes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Counts", into = "Counts")]
 pub struct Kept(Packed);
@@ -153,7 +154,7 @@ impl Kept {
         }
     }
 
-    /// All of them.
+    /// Returns all sums.
     pub fn get(&self) -> Counts {
         let mut counts = Counts::default();
         for (number, sum) in self.0.each() {
@@ -167,7 +168,7 @@ impl Kept {
             match place % SUMS {
                 0 => moved.ops = count,
                 1 => moved.bytes = count,
-                // Of those whose duration is not known, until all are there.
+                // Number of operations of unknown duration, until all sums are read.
                 2 => moved.timed = count,
                 _ => moved.sum_ns = sum,
             }
@@ -181,7 +182,7 @@ impl Kept {
         counts
     }
 
-    /// All operations.
+    /// Returns the number of all operations.
     pub fn ops(&self) -> u64 {
         let is_ops = |number: usize| number.checked_sub(LAYERS).is_none_or(|place| place % SUMS == 0);
         let ops = self.0.each().filter(|(number, _)| is_ops(usize::from(*number)));

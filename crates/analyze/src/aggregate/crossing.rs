@@ -1,7 +1,8 @@
-//! What calls wait for, across layers: which requests, for how long these were queued and with the device, and what syncs forced out.
+//! Latency breakdown of calls by layer: the requests that calls wait for, the time of these in the queue and at the device, and the I/O
+//! that syncs force out.
 //!
-//! Calls and requests of a stretch of time are [joined](join::join) in one sweep. A call that reaches beyond the stretch is met in every
-//! stretch that it reaches into, finds requests in each, and is counted when all of them are together.
+//! Calls and requests of a time range are [joined](join::join) in one sweep. A call that extends beyond the time range is processed in
+//! every time range that it overlaps, is matched with requests in each, and is counted when all of them are merged.
 
 pub mod join;
 pub mod rows;
@@ -25,57 +26,57 @@ use serde::{Deserialize, Serialize};
 pub use spent::{Forced, Kind, Spent};
 pub use sums::{Amount, Sums};
 
-/// Sums by subject, kind and call. They are large, and a table has more places than it has things.
+/// Sums by subject, kind and call. They are boxed: they are large, and a hash table has more slots than entries.
 type BySubject = HashMap<(Subject, Kind, Op), Box<Sums>, RandomState>;
 
-/// A call that reaches beyond the stretch of time that was looked at.
+/// Call that extends beyond the time range.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Beyond {
     call: Call,
-    /// Whose it is.
+    /// Subjects that it belongs to.
     subjects: Vec<Subject>,
     found: Found,
 }
 
-/// What the calls of a stretch of time, or of several that follow each other, waited for.
+/// Latency breakdown of the calls of one time range, or of several consecutive ones.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Crossing {
     span: Span,
     precision: Precision,
     sums: BySubject,
-    /// By identity, and which of several that have the same.
+    /// Calls that extend beyond the time range, by identity and by ordinal among those with the same identity.
     beyond: HashMap<(Identity, usize), Beyond, RandomState>,
 }
 
-/// What was read of a stretch of time, in any order.
+/// Rows of a time range, in any order.
 #[derive(Debug, Default)]
 pub struct Crossed {
-    /// Calls, those that began before or ended after included.
+    /// Calls, including those that began before it or ended after it.
     pub calls: Vec<Call>,
     /// Requests that were queued in it.
     pub requests: Vec<Request>,
-    /// Parts of these that are other files'.
+    /// Parts of these requests that belong to other files.
     pub shares: Vec<Share>,
     /// Commits that ended in it.
     pub commits: Vec<Commit>,
 }
 
-/// What calls waited for, while stretches of time that follow each other are taken.
+/// Latency breakdown of calls, while consecutive time ranges are added.
 pub struct Walk {
     precision: Precision,
-    /// Of calls that are within a stretch.
+    /// Sums of calls that are within one time range.
     by_place: ByPlace,
-    /// Of all others.
+    /// All other calls.
     crossing: Option<Crossing>,
 }
 
 impl Walk {
-    /// No stretches yet.
+    /// Creates the breakdown without time ranges.
     pub fn new(precision: Precision) -> Walk {
         Walk { precision, by_place: ByPlace::default(), crossing: None }
     }
 
-    /// Takes what was read of `span`. Slots and places are the same in all stretches.
+    /// Adds the rows of `span`. Slots and entity indexes are the same in all time ranges.
     pub fn add(&mut self, crossed: Crossed, span: Span, owners: &Owners) {
         let Crossed { mut calls, mut requests, shares, mut commits } = crossed;
         calls.sort_by_key(|call| (call.identity(), call.whose.map(|(slot, _)| slot)));
@@ -105,7 +106,7 @@ impl Walk {
         }
     }
 
-    /// What the calls of all that was taken waited for; nothing, if nothing was.
+    /// Returns the breakdown of all added calls; `None` if nothing was added.
     pub fn finish(self, owners: &Owners) -> Option<Crossing> {
         let mut crossing = self.crossing?;
         for ((whose, kind, op), sums) in self.by_place.all() {
@@ -118,7 +119,7 @@ impl Walk {
 }
 
 impl Crossing {
-    /// Adds what came next.
+    /// Adds the next time range.
     pub fn append(&mut self, next: Crossing) {
         self.span.1 = next.span.1;
         for (of, sums) in next.sums {
@@ -140,7 +141,7 @@ impl Crossing {
         }
     }
 
-    /// Counts a call of which all is together.
+    /// Counts a call that is complete.
     fn end(&mut self, key: (Identity, usize)) {
         let Some(Beyond { call, subjects, found }) = self.beyond.remove(&key) else { return };
         let spent = found.spent(&call);
@@ -155,7 +156,7 @@ impl Crossing {
         self.sums.entry(of).or_insert_with(|| Box::new(Sums::empty(durations)))
     }
 
-    /// Adds all of it, of one capture, to what those of other captures come to.
+    /// Adds the results of one capture to the sums of other captures.
     pub fn finish(mut self, sums: &mut BTreeMap<(Subject, Kind, Op), Sums>) {
         for key in self.beyond.keys().copied().collect::<Vec<_>>() {
             self.end(key);
@@ -178,7 +179,7 @@ fn add(all: &mut BySubject, of: (Subject, Kind, Op), sums: Box<Sums>) {
     }
 }
 
-/// Puts parts of requests to these.
+/// Adds parts of requests to these requests.
 fn put_shares(requests: &mut [Request], shares: Vec<Share>) {
     if shares.is_empty() {
         return;
@@ -197,17 +198,17 @@ fn put_shares(requests: &mut [Request], shares: Vec<Share>) {
     requests.iter_mut().for_each(|request| request.files.sort_unstable());
 }
 
-/// Whose a call is, by its place.
+/// Subject of a call, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
     All,
     System(u32),
-    /// A process or a file.
+    /// Process or file.
     Fine(Place),
     Disk(Place),
 }
 
-/// All whose a call is; of one that is not asked for none.
+/// Returns the subjects of a call; none if it is not selected.
 fn whose(call: &Call) -> impl Iterator<Item = Whose> {
     let all = |(slot, places): (u32, Places)| {
         let place = |scope: Scope| places.0[scope as usize];
@@ -217,14 +218,14 @@ fn whose(call: &Call) -> impl Iterator<Item = Whose> {
     call.whose.into_iter().flat_map(all)
 }
 
-/// Sums by whose calls they are, and by what these are, of which there are few of one.
+/// Sums by subject, kind and call. Few of them have the same subject.
 #[derive(Default)]
 struct ByPlace {
-    /// Of each number that [`Whose::number`] has.
+    /// Sums by [`Whose::number`].
     all: Vec<Vec<OfPlace>>,
 }
 
-/// Sums of calls of one kind that are one's.
+/// Sums of the calls of one kind of a subject.
 type OfPlace = (Whose, Kind, Op, Box<Sums>);
 
 impl ByPlace {
@@ -248,7 +249,7 @@ impl ByPlace {
 }
 
 impl Whose {
-    /// A small number, which several may have.
+    /// Returns a small number, which several subjects may have.
     fn number(self) -> usize {
         match self {
             Whose::All => 0,
@@ -257,7 +258,7 @@ impl Whose {
         }
     }
 
-    /// The same by name; `None` of what is nobody's.
+    /// Returns the subject by name; `None` if unattributed.
     fn subject(self, owners: &Owners) -> Option<Subject> {
         let entity = |place| Some(owners.entity(place)).filter(|entity| !matches!(entity, Entity::Nobody(..)));
         match self {
@@ -272,12 +273,12 @@ impl Whose {
     }
 }
 
-/// Whether there may be many like it.
+/// Whether there may be many such subjects.
 fn is_fine(subject: &Subject) -> bool {
     matches!(subject, Subject::Entity(Entity::Process(..) | Entity::File(..)))
 }
 
-/// Distributions are kept of syncs alone, and not for each process and file.
+/// Distributions are kept for syncs only, and not for each process and file.
 fn durations(is_coarse: bool, kind: Kind, precision: Precision) -> Option<Sample> {
     (is_coarse && kind.syncs()).then(|| Sample::empty(precision))
 }

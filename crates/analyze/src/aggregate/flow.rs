@@ -1,5 +1,5 @@
-//! Bytes on their way between application and device: how the application moved them, what passed the page cache, and
-//! what the device did, by class and by how sure it is whose they are.
+//! Bytes between application and device: by path of the application, through the page cache, and at the device by class and by evidence of
+//! the attribution.
 
 use iostrata_capture::op::{Direction, Evidence, IoClass, Op};
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::count::DIRECTIONS;
 use super::packed::Packed;
 
-/// Declares the ways of application bytes once: name on disk and meaning.
+/// Declares the paths of application bytes once: name on disk and meaning.
 macro_rules! paths {
     ($($(#[doc = $doc:literal])+ $path:ident = $name:literal,)+) => {
-        /// How an application moves bytes.
+        /// Path on which an application moves bytes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Path { $($(#[doc = $doc])+ $path,)+ }
 
@@ -18,12 +18,12 @@ macro_rules! paths {
             /// Every path, in order of declaration.
             pub const ALL: &'static [Path] = &[$(Path::$path,)+];
 
-            /// Its name in columns.
+            /// Returns its name in columns.
             pub const fn name(self) -> &'static str {
                 match self { $(Path::$path => $name,)+ }
             }
 
-            /// Its meaning.
+            /// Returns its meaning.
             pub const fn doc(self) -> &'static str {
                 match self { $(Path::$path => concat!($($doc,)+).trim_ascii(),)+ }
             }
@@ -38,12 +38,12 @@ paths! {
     Aio = "aio",
     /// by io_uring
     IoUring = "io_uring",
-    /// through mappings: the pages whose major faults read, and the folios that turned dirty
+    /// through mappings: pages that major faults read, and folios that turned dirty
     Mapping = "mapping",
 }
 
 impl Path {
-    /// The path of a row of the application layer.
+    /// Returns the path of a row of the application layer.
     fn of(op: Op) -> Path {
         match op {
             Op::AioRead | Op::AioWrite | Op::AioFsync => Path::Aio,
@@ -59,7 +59,7 @@ impl Path {
     }
 }
 
-/// Bytes of one direction. Sums stop at the greatest value instead of wrapping.
+/// Bytes of one direction. Sums saturate instead of wrapping.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     by_path: [u64; Path::ALL.len()],
@@ -79,57 +79,57 @@ fn total(parts: &[u64]) -> u64 {
 }
 
 impl Flow {
-    /// Bytes that the application moved on `path`.
+    /// Returns the bytes that the application moved on `path`.
     pub fn of_path(&self, path: Path) -> u64 {
         self.by_path[path as usize]
     }
 
-    /// All that the application moved.
+    /// Returns all bytes that the application moved.
     pub fn application(&self) -> u64 {
         total(&self.by_path)
     }
 
-    /// Bytes that page faults brought into the page cache beyond what they asked for: the application may have used them.
+    /// Returns the bytes that page faults read into the page cache beyond those that they requested: the application may have used them.
     pub fn mapped_ahead(&self) -> u64 {
         self.mapped.saturating_sub(self.of_path(Path::Mapping))
     }
 
-    /// Bytes that page faults brought into the page cache.
+    /// Returns the bytes that page faults read into the page cache.
     pub fn mapped(&self) -> u64 {
         self.mapped
     }
 
-    /// Bytes of calls that the kernel counts in `rchar` or `wchar` of their process.
+    /// Returns the bytes of calls that the kernel counts in `rchar` or `wchar` of their process.
     pub fn counted_calls(&self) -> u64 {
         self.of_path(Path::Call).saturating_sub(self.spliced)
     }
 
-    /// Bytes of file contents that entered the page cache, or turned dirty there.
+    /// Returns the bytes of file contents that entered the page cache, or turned dirty there.
     pub fn cached(&self) -> u64 {
         self.cached
     }
 
-    /// Bytes that the device moved, of `class`.
+    /// Returns the bytes that the device moved, of `class`.
     pub fn of_class(&self, class: IoClass) -> u64 {
         self.by_class[class as usize]
     }
 
-    /// Bytes that the device moved, whose owner is known by `evidence`.
+    /// Returns the bytes that the device moved, with an owner known by `evidence`.
     pub fn of_evidence(&self, evidence: Evidence) -> u64 {
         self.by_evidence[evidence as usize]
     }
 
-    /// All that the device moved.
+    /// Returns all bytes that the device moved.
     pub fn device(&self) -> u64 {
         total(&self.by_class)
     }
 
-    /// File contents that the device moved.
+    /// Returns the bytes of file contents that the device moved.
     pub fn data(&self) -> u64 {
         self.of_class(IoClass::Data).saturating_add(self.of_class(IoClass::Readahead))
     }
 
-    /// Takes off the bytes of applications of `other`, which are a part of these.
+    /// Subtracts the application bytes of `other`, which are a part of these.
     fn take_off(&mut self, other: &Flow) {
         self.by_path.iter_mut().zip(&other.by_path).for_each(|(sum, part)| *sum = sum.saturating_sub(*part));
     }
@@ -145,27 +145,27 @@ impl Flow {
     }
 }
 
-/// Bits of [`Step::code`].
+/// Number of bits of [`Step::code`].
 pub const STEP_BITS: u32 = 10;
 
-/// One row's part in the flows.
+/// Step of a row in the flow of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The application moved it.
+    /// Moved by the application.
     Application(Path),
-    /// The application moved it by splice, of which the kernel tells no process's counters.
+    /// Moved by the application with splice, which the kernel counts for no process.
     Spliced,
-    /// It entered the page cache, or turned dirty there.
+    /// Entered the page cache, or turned dirty there.
     Cache {
-        /// By a fault that reads.
+        /// Whether a fault read it.
         mapped: bool,
     },
-    /// The device moved it.
+    /// Moved by the device.
     Device(IoClass, Evidence),
 }
 
 impl Step {
-    /// The step of a row of the application layer.
+    /// Returns the step of a row of the application layer.
     pub fn of(op: Op) -> Step {
         match op {
             Op::SpliceIn | Op::SpliceOut => Step::Spliced,
@@ -173,7 +173,7 @@ impl Step {
         }
     }
 
-    /// The same in [`STEP_BITS`].
+    /// Encodes the step in [`STEP_BITS`] bits.
     #[inline]
     pub const fn code(self) -> u16 {
         match self {
@@ -184,7 +184,7 @@ impl Step {
         }
     }
 
-    /// The step of a [`Step::code`].
+    /// Decodes a [`Step::code`].
     pub fn of_code(code: u16) -> Step {
         let (high, low) = (code as usize >> 4 & 0xf, code as usize & 0xf);
         match code >> 8 {
@@ -195,7 +195,7 @@ impl Step {
         }
     }
 
-    /// Every step.
+    /// Iterates over all steps.
     pub fn all() -> impl Iterator<Item = Step> {
         let applications = Path::ALL.iter().map(|path| Step::Application(*path));
         let caches = [false, true].map(|mapped| Step::Cache { mapped });
@@ -209,17 +209,17 @@ impl Step {
 pub struct Flows([Flow; DIRECTIONS.len()]);
 
 impl Flows {
-    /// The bytes of one direction.
+    /// Returns the bytes of one direction.
     pub fn get(&self, direction: Direction) -> &Flow {
         &self.0[direction as usize]
     }
 
-    /// All that the device moved.
+    /// Returns all bytes that the device moved.
     pub fn device(&self) -> u64 {
         total(&self.0.map(|flow| flow.device()))
     }
 
-    /// Adds bytes that took `step`.
+    /// Adds bytes of `step`.
     pub fn add(&mut self, direction: Direction, step: Step, bytes: u64) {
         let flow = &mut self.0[direction as usize];
         match step {
@@ -241,7 +241,7 @@ impl Flows {
         }
     }
 
-    /// Takes off the bytes of applications of `other`, which are a part of these.
+    /// Subtracts the application bytes of `other`, which are a part of these.
     pub fn take_off(&mut self, other: &Flows) {
         self.0.iter_mut().zip(&other.0).for_each(|(mine, part)| mine.take_off(part));
     }
@@ -252,7 +252,7 @@ impl Flows {
     }
 }
 
-/// Where the sums of a [`Flow`] are among those of a [`Kept`].
+/// Positions of the sums of a [`Flow`] among those of a [`Kept`].
 const PATHS: usize = 0;
 const CLASSES: usize = PATHS + Path::ALL.len();
 const EVIDENCES: usize = CLASSES + IoClass::ALL.len();
@@ -276,7 +276,7 @@ impl Flow {
 }
 
 impl Step {
-    /// Which sums it adds to.
+    /// Returns the sums that it adds to.
     fn sums(self) -> [Option<usize>; 2] {
         match self {
             Step::Application(path) => [Some(PATHS + path as usize), None],
@@ -287,7 +287,7 @@ impl Step {
     }
 }
 
-/// [`Flows`] of one of very many, of which most sums are zero.
+/// Compact form of [`Flows`] for one of many entities: most sums are zero.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Flows", into = "Flows")]
 pub struct Kept(Packed);
@@ -312,7 +312,7 @@ impl From<Kept> for Flows {
 }
 
 impl Kept {
-    /// Adds bytes that took `step`.
+    /// Adds bytes of `step`.
     pub fn add(&mut self, direction: Direction, step: Step, bytes: u64) {
         for number in step.sums().into_iter().flatten() {
             self.0.add((direction as usize * SUMS + number) as u8, bytes.into(), u64::MAX.into());
@@ -324,7 +324,7 @@ impl Kept {
         other.0.each().for_each(|(number, bytes)| self.0.add(number, bytes, u64::MAX.into()));
     }
 
-    /// All of them.
+    /// Returns all sums.
     pub fn get(&self) -> Flows {
         let mut flows = Flows::default();
         for (number, bytes) in self.0.each() {
@@ -335,7 +335,7 @@ impl Kept {
         flows
     }
 
-    /// Whether there are none.
+    /// Whether there are no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,10 +1,11 @@
-//! Which blocks of files and disks operations touch: how many different ones, how often again, and how many of them in a while.
+//! Blocks of files and disks that operations touch: distinct blocks, repeated touches, and distinct blocks per time window.
 //!
-//! Where there are more different blocks than there is room for, those are kept whose hash is below a threshold, which is halved each time
-//! they are too many (spatially hashed sampling: Waldspurger et al., FAST 2015). What is kept then follows from the set of blocks alone,
-//! whatever the order in which they came, and each of them has been counted from the first time on.
+//! If there are more distinct blocks than fit, those with a hash below a threshold are kept. The threshold is halved each time there are too many
+//! (spatially hashed sampling: Waldspurger et al., FAST 2015). The kept blocks then depend only on the set of blocks, not on the order of arrival,
+//! and each of them has been counted since its first touch.
 //!
-//! Of an operation that is long the range is kept in place of its blocks, which are counted without an estimate: what it costs does not follow its size.
+//! A long operation is kept as a range instead of its blocks, which are counted without an estimate: the cost of an operation does not grow with
+//! its size.
 
 mod kept;
 mod ranges;
@@ -21,39 +22,39 @@ use super::sequence::{BySubject, Owners, Subject};
 use crate::entity::{Entities, Entity, FileId, PerPlace, Place, Places};
 use kept::{Kept, Limits};
 
-/// The size of a block.
+/// Size of a block in bytes.
 pub const BLOCK_BYTES: u64 = 4_096;
 
-/// Of one subject so many blocks are kept at most: with more, their hash table would be twice as large.
+/// Maximum number of kept blocks of a subject: with more, their hash table would be twice as large.
 pub const MOST_BLOCKS: usize = 7 << 13;
 
-/// Of one window of time so many blocks are kept at most.
+/// Maximum number of kept blocks of a time window.
 pub const MOST_IN_WINDOW: usize = 7 << 7;
 
-/// There are no more windows of time than that.
+/// Maximum number of time windows.
 pub const MOST_WINDOWS: u64 = 512;
 
-/// Windows are at least that long.
+/// Minimum length of a window in ns.
 const LEAST_WINDOW_NS: i64 = 1 << 20;
 
-/// An operation that touches more blocks is long: 64 MiB.
+/// Maximum number of blocks of an operation that is not long: 64 MiB.
 const LONG_BLOCKS: u64 = 1 << 14;
 
-/// One operation touches no more blocks than that: the kernel counts the bytes of a request in 32 bits, and a call moves less.
+/// Maximum number of blocks that one operation touches: the kernel counts the bytes of a request in 32 bits, and a call moves less.
 const MOST_OF_ONE: u64 = (1 << 20) + 1;
 
-/// Of distances of reuse, blocks are looked at one by one up to so many, each as often as it was touched,
+/// Number of touches of blocks up to which reuse distances process all touches individually.
 const LEAST_LOOKS: u64 = 1 << 24;
 
-/// and beyond that up to so many for each operation: what they cost follows the operations, whatever sizes these claim.
+/// Number of touches per operation that they process beyond that: their cost grows with the number of operations, whatever sizes these claim.
 const LOOKS_OF_ONE: u64 = 64;
 
-/// A hash of words that is the same on every machine and in every run.
+/// Hashes words; the hash is the same on every machine and in every run.
 fn hash(words: impl IntoIterator<Item = u64>) -> u64 {
     words.into_iter().fold(0, mix)
 }
 
-/// The finalizer of splitmix64 (Steele et al., OOPSLA 2014), of a word after others that have this hash.
+/// Finalizer of splitmix64 (Steele et al., OOPSLA 2014), for a word that follows others with this hash.
 #[inline]
 fn mix(hash: u64, word: u64) -> u64 {
     let mut mixed = (hash ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -62,22 +63,22 @@ fn mix(hash: u64, word: u64) -> u64 {
     mixed ^ mixed >> 31
 }
 
-/// How often a number of blocks is halved so that there are no more than there is room for, which is not none.
+/// Returns how often a number of blocks must be halved to fit into `room`, which is not zero.
 fn halvings(blocks: u64, room: u64) -> u32 {
     blocks.div_ceil(room).max(1).next_power_of_two().ilog2()
 }
 
-/// One in so many blocks is looked at, when their number was halved so often.
+/// Returns the sampling factor after this number of halvings.
 pub fn one_in(halved: u32) -> u64 {
     1u64.checked_shl(halved).unwrap_or(u64::MAX)
 }
 
-/// A file or a disk, in which blocks have numbers.
+/// Address space of block numbers: a file or a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space(u64);
 
 impl Space {
-    /// The space that an entity is; `None` of what has no places.
+    /// Returns the address space of an entity; `None` if it has no offsets.
     pub fn of(entity: &Entity) -> Option<Space> {
         match *entity {
             Entity::File(capture, FileId { dev, ino, generation }) => {
@@ -90,43 +91,43 @@ impl Space {
     }
 }
 
-/// One operation, or several that are alike.
+/// Operation, or several that are equal.
 #[derive(Debug, Clone, Copy)]
 pub struct Touch {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// Which way it moved bytes.
+    /// Direction.
     pub direction: Direction,
-    /// The file or disk.
+    /// File or disk.
     pub space: Space,
-    /// Where it is there.
+    /// Offset in bytes.
     pub position: u64,
-    /// How long it is.
+    /// Number of bytes.
     pub bytes: u64,
-    /// For how many operations it stands.
+    /// Weight.
     pub ops: u64,
 }
 
 impl Touch {
-    /// The first block that it touches, and how many it does.
+    /// Returns the first block that it touches, and the number of blocks.
     pub fn blocks(&self) -> (u64, u64) {
         let first = self.position / BLOCK_BYTES;
         let end = self.position.saturating_add(self.bytes).div_ceil(BLOCK_BYTES);
         (first, end.saturating_sub(first))
     }
 
-    /// Whether it can have touched them: a size that no operation has is a mistake of who wrote it down.
+    /// Whether it can have touched them: a size that no operation has is an error of the writer of the capture.
     pub fn can_be(&self) -> bool {
         self.blocks().1 <= MOST_OF_ONE
     }
 
-    /// The hash of each block that it touches.
+    /// Returns the hash of each block that it touches.
     pub fn hashes(&self) -> impl Iterator<Item = u64> {
         self.hashes_of(0)
     }
 
-    /// The hash of each block that it touches, of one in 2^`halved`: of so many neighbours that one which a hash of them all says. What it costs
-    /// follows how many these are, not how many blocks there are.
+    /// Returns the hash of each sampled block that it touches, one in 2^`halved`: of this many adjacent blocks, the one that a hash of them all
+    /// selects. The cost grows with the number of sampled blocks, not of all blocks.
     pub fn hashes_of(&self, halved: u32) -> impl Iterator<Item = u64> {
         let (space, (first, count)) = (self.space.0, self.blocks());
         let of_space = hash([space]);
@@ -140,24 +141,24 @@ impl Touch {
     }
 }
 
-/// The spaces of places.
+/// Address spaces of entities.
 #[derive(Debug, Default)]
 pub struct Spaces(PerPlace<Option<Space>>);
 
 impl Spaces {
-    /// In which space positions of an operation of `layer` at these places are.
+    /// Returns the address space of the offsets of an operation of `layer` with these entities.
     pub fn of(&mut self, layer: Layer, places: &Places, entities: &Entities) -> Option<Space> {
         let place = places.of_positions(layer);
         *self.0.of(place, || Space::of(&entities.of(place)))
     }
 }
 
-/// The blocks of one subject.
+/// Blocks of one subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Blocks {
-    /// How many blocks operations touched, by direction.
+    /// Number of touched blocks, by direction.
     touched: [u64; 2],
-    /// Operations that there can be, and how many blocks these touched.
+    /// Number of operations of a possible size, and of the blocks that these touched.
     possible: (u64, u64),
     kept: Kept,
 }
@@ -167,7 +168,7 @@ impl Blocks {
         Blocks { touched: [0; 2], possible: (0, 0), kept: Kept::new(limits) }
     }
 
-    /// Adds those that an operation touches; without `hashes`, where all that are kept of these are known already.
+    /// Adds the blocks that an operation touches; without `hashes`, if all of them that are kept are known already. Returns whether they are.
     fn add(&mut self, touch: &Touch, hashes: Option<&[u64]>) -> bool {
         let direction = touch.direction as usize;
         let touched = touch.blocks().1.saturating_mul(touch.ops);
@@ -183,8 +184,8 @@ impl Blocks {
         self.possible = (all.saturating_add(operations), all_touched.saturating_add(touched));
     }
 
-    /// How often the number of blocks that distances of reuse look at is halved: so that there is room for the different ones, and that
-    /// what is touched again and again by operations that are long is not looked at for longer than they are worth.
+    /// Returns how often the number of blocks is halved for reuse distances: so that the distinct blocks fit, and that repeated touches by long
+    /// operations do not take more time than they are worth.
     fn halved(&self) -> u32 {
         if self.kept.sampled.most() == usize::MAX {
             return 0;
@@ -206,7 +207,7 @@ impl Blocks {
         let [read, write, unique] = self.kept.different();
         let way = |direction: usize, unique: u64| {
             let touched = self.touched[direction];
-            // Of how often blocks are touched nothing is estimated: one that is touched more often than all others may not be kept.
+            // Touches are not estimated from the kept blocks: a block that is touched more often than all others may not be kept.
             let again = (touched > 0).then(|| touched.saturating_sub(unique) as f64 / touched as f64);
             Way { touched, unique, again }
         };
@@ -214,29 +215,29 @@ impl Blocks {
     }
 }
 
-/// What reads, or writes, of a subject touch.
+/// Blocks that the reads, or the writes, of a subject touch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Way {
-    /// Blocks, each as often as it was touched.
+    /// Number of touched blocks; a block counts at each touch.
     pub touched: u64,
-    /// Different ones.
+    /// Number of distinct blocks.
     pub unique: u64,
-    /// The share of these that had been touched the same way before.
+    /// Share of the touched blocks that had been touched in the same direction before.
     pub again: Option<f64>,
 }
 
-/// What a subject touches.
+/// Blocks that a subject touches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
     /// By direction.
     pub ways: [Way; 2],
-    /// Different blocks, whichever way they were touched.
+    /// Number of distinct blocks, in either direction.
     pub unique: u64,
-    /// One in so many blocks was looked at: the numbers of different ones are estimates where that is more than one.
+    /// Sampling factor: one block in this many was sampled. If it is above one, the numbers of distinct blocks are estimates.
     pub one_in: u64,
 }
 
-/// Blocks of a layer by window of time. Where there would be too many windows, each two become one.
+/// Blocks of a layer by time window. If there would be too many windows, adjacent pairs are merged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Windows {
     width_ns: i64,
@@ -304,48 +305,48 @@ impl Windows {
     }
 }
 
-/// Different blocks that are touched in a window of time.
+/// Distinct blocks that are touched in a time window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
-    /// When it begins, in `ts_ns`.
+    /// Begin, on the clock of `ts_ns`.
     pub since_ns: i64,
-    /// How long it is.
+    /// Length in ns.
     pub width_ns: u64,
-    /// Different blocks, by direction.
+    /// Number of distinct blocks, by direction.
     pub ways: [u64; 2],
-    /// Different blocks, whichever way.
+    /// Number of distinct blocks, in either direction.
     pub unique: u64,
-    /// One in so many blocks was looked at.
+    /// Sampling factor: one block in this many was sampled.
     pub one_in: u64,
 }
 
-/// The blocks of a layer, while operations are taken.
+/// Blocks of a layer, while operations are added.
 struct Taken {
     subjects: BySubject<Option<Blocks>>,
     windows: Windows,
 }
 
-/// The blocks of all layers, while operations are taken.
+/// Blocks of all layers, while operations are added.
 pub struct Walk {
-    /// How many blocks are kept of a subject.
+    /// Maximum number of kept blocks of a subject.
     most: usize,
     most_in_window: usize,
     layers: BTreeMap<Layer, Taken>,
-    /// The hash of each block of the operation that is being taken.
+    /// Hash of each block of the operation that is being added.
     hashes: Vec<u64>,
-    /// The files and disks that positions are in.
+    /// Files and disks that offsets refer to.
     pub spaces: Spaces,
 }
 
 impl Walk {
-    /// No operations yet.
+    /// Creates the blocks without operations.
     pub fn new(precision: Precision) -> Walk {
         let limit = |most: usize| if precision == Precision::Exact { usize::MAX } else { most };
         let (most, most_in_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
         Walk { most, most_in_window, layers: BTreeMap::new(), hashes: Vec::new(), spaces: Spaces::default() }
     }
 
-    /// Adds an operation of `layer` that is of the system in `slot` and on the disk at `device`.
+    /// Adds an operation of `layer`, of the system in `slot` and on the disk at `device`.
     pub fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
         let (of_subject, of_window) = ((self.most, LONG_BLOCKS), (self.most_in_window, LONG_BLOCKS));
         let taken = self
@@ -357,7 +358,8 @@ impl Walk {
         if touch.blocks().1 <= LONG_BLOCKS {
             hashes.extend(touch.hashes());
         }
-        // What a system or a disk knows, all together know or have no room for: they keep one in as many blocks or more.
+        // Blocks that are known for a system or a disk are known for all operations together, or not kept there: these keep one in as many blocks or
+        // more.
         let mut known = false;
         taken.subjects.each_and_all((slot, device), |blocks, is_all| {
             let hashes = (!(is_all && known)).then_some(hashes.as_slice());
@@ -366,7 +368,7 @@ impl Walk {
         taken.windows.add(touch, hashes);
     }
 
-    /// The footprint of all that was added.
+    /// Returns the footprint of all added operations.
     pub fn finish(self, owners: &Owners) -> Footprint {
         let mut footprint = Footprint::default();
         for (layer, Taken { subjects, windows }) in self.layers {
@@ -378,7 +380,7 @@ impl Walk {
     }
 }
 
-/// The blocks that all subjects touch, and those of each layer by window of time.
+/// Blocks that all subjects touch, and those of each layer by time window.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Footprint {
     subjects: BTreeMap<(Layer, Subject), Blocks>,
@@ -386,12 +388,12 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Whether it can be added to others.
+    /// Whether it can be merged with others.
     pub fn is_sound(&self) -> bool {
         self.windows.values().all(|windows| windows.width_ns > 0)
     }
 
-    /// Adds what `other` has.
+    /// Adds the blocks of `other`.
     pub fn combine(&mut self, other: Footprint) {
         for (of, blocks) in other.subjects {
             match self.subjects.get_mut(&of) {
@@ -407,18 +409,18 @@ impl Footprint {
         }
     }
 
-    /// By layer and subject, in order.
+    /// Returns the results by layer and subject, in order.
     pub fn subjects(&self) -> BTreeMap<(Layer, Subject), Finished> {
         self.subjects.iter().map(|(of, blocks)| (of.clone(), blocks.finish())).collect()
     }
 
-    /// Of each layer, how often the number of blocks that distances of reuse look at is halved.
+    /// Returns how often the number of blocks is halved for reuse distances, by layer.
     pub fn halved(&self) -> [u32; Layer::ALL.len()] {
         let of = |layer: Layer| self.subjects.get(&(layer, Subject::All)).map_or(0, Blocks::halved);
         std::array::from_fn(|layer| of(Layer::ALL[layer]))
     }
 
-    /// By layer: the windows that have any, in order.
+    /// Returns the windows that have any blocks by layer, in order.
     pub fn windows(&self) -> Vec<(Layer, Window)> {
         let of = |(layer, windows): (&Layer, &Windows)| {
             windows.clone().finish().into_iter().map(|window| (*layer, window)).collect::<Vec<_>>()

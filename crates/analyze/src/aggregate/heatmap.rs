@@ -1,4 +1,4 @@
-//! Where operations are in time and duration, and requests in time and on the disk: how many are in each cell of a grid.
+//! Heatmaps: operations by time and duration, and requests by time and device offset, in the cells of a grid.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,22 +7,22 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-/// There are no more windows of time than that: with them and stretches a figure is full, and memory is not.
+/// Maximum number of time windows: with this many windows and offset ranges a figure is full, and memory is not.
 pub const MOST_WINDOWS: u64 = 512;
 
-/// A disk is cut into no more stretches than that.
+/// Maximum number of offset ranges of a disk.
 pub const MOST_STRETCHES: u64 = 256;
 
-/// The shortest stretch of a disk.
+/// Minimum length of an offset range in bytes.
 const LEAST_STRETCH_BYTES: u64 = 4_096;
 
-/// The shortest window of time: shorter ones say nothing of a machine.
+/// Minimum length of a time window in ns: shorter ones carry no information about a machine.
 const LEAST_WINDOW_NS: u64 = 1 << 10;
 
-/// Durations of one class are told apart in so many bits beside the first.
+/// Number of bits of a duration that determine its class, besides the highest one.
 const CLASS_BITS: u32 = 2;
 
-/// The class of a duration: four to each power of two.
+/// Returns the class of a duration: four for each power of two.
 pub fn class_of(ns: u64) -> u32 {
     let bits = u64::BITS - ns.leading_zeros();
     match bits.checked_sub(CLASS_BITS + 1) {
@@ -31,19 +31,19 @@ pub fn class_of(ns: u64) -> u32 {
     }
 }
 
-/// The least and the greatest duration of a class.
+/// Returns the minimum and the maximum duration of a class.
 pub fn ends_of(class: u32) -> (u64, u64) {
     let Some(shift) = (class >> CLASS_BITS).checked_sub(1) else { return (u64::from(class), u64::from(class)) };
     let first = u64::from((class & ((1 << CLASS_BITS) - 1)) | 1 << CLASS_BITS) << shift;
     (first, first + ((1 << shift) - 1))
 }
 
-/// What is in a cell.
+/// Contents of a cell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
-    /// Operations.
+    /// Number of operations.
     pub ops: u64,
-    /// Their bytes.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
@@ -54,20 +54,20 @@ impl Cell {
     }
 }
 
-/// By number of the window of time, and by what else there is.
+/// Cells by number of the time window, and by another key.
 type Cells<K> = HashMap<(i64, K), Cell, RandomState>;
 
 fn put<K: Hash + Eq>(cells: &mut Cells<K>, at: (i64, K), cell: Cell) {
     cells.entry(at).or_default().add(cell);
 }
 
-/// A disk: the number of its capture, and its device number.
+/// Disk: number of its capture, and device number.
 pub type Disk = (usize, i32);
 
-/// A disk, which way, when in `ts_ns`, and from which byte on.
+/// Disk, direction, begin of the window on the clock of `ts_ns`, and first byte of the offset range.
 pub type Place = (Disk, Direction, i64, u64);
 
-/// Requests of one disk, by direction and stretch.
+/// Requests of one disk, by direction and offset range.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct OnDisk {
     stretch_bytes: u64,
@@ -105,50 +105,50 @@ impl OnDisk {
     }
 }
 
-/// Both grids. Where windows or stretches would be too many, each two become one, so that how wide they are follows from the first and the last
-/// moment and from the farthest place alone, whatever the order in which rows came.
+/// Both grids. If there would be too many windows or offset ranges, adjacent pairs are merged. Their sizes then depend only on the first and
+/// the last moment and on the highest offset, not on the order of rows.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Heatmap {
     width_ns: u64,
-    /// The first and the last number of a window.
+    /// Number of the first and of the last window.
     ends: Option<(i64, i64)>,
     durations: Cells<(Layer, Direction, u32)>,
     disks: HashMap<Disk, OnDisk, RandomState>,
 }
 
-/// One operation, or several that are alike.
+/// Operation, or several that are equal.
 #[derive(Debug, Clone, Copy)]
 pub struct Spot {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// Its layer and direction.
+    /// Layer and direction.
     pub way: (Layer, Direction),
-    /// How long it took, if that is known.
+    /// Duration in ns, if known.
     pub ns: Option<u64>,
-    /// On which disk it is and where, in bytes, if that is known.
+    /// Disk and offset in bytes, if known.
     pub place: Option<(Disk, u64)>,
-    /// For what it stands.
+    /// Operations and bytes that it represents.
     pub cell: Cell,
 }
 
-/// Both grids when all is merged. What has no operations is not there.
+/// Both grids, after all partial results are merged. Cells without operations do not exist.
 #[derive(Debug, Clone, Default)]
 pub struct Finished {
-    /// How long a window is.
+    /// Length of a window in ns.
     pub width_ns: u64,
-    /// By layer, direction, begin of the window in `ts_ns`, and class of durations, in order.
+    /// Cells by layer, direction, begin of the window on the clock of `ts_ns`, and class of durations, in order.
     pub durations: Vec<((Layer, Direction, i64, u32), Cell)>,
-    /// By disk, direction, begin of the window, and first byte of the stretch, in order; with the length of the stretch.
+    /// Cells by disk, direction, begin of the window, and first byte of the offset range, in order; with the length of the offset range.
     pub places: Vec<(Place, (Cell, u64))>,
 }
 
 impl Heatmap {
-    /// Whether it can be added to others.
+    /// Whether it can be merged with others.
     pub fn is_sound(&self) -> bool {
         self.width_ns > 0 && self.disks.values().all(|disk| disk.stretch_bytes > 0)
     }
 
-    /// Of no operations.
+    /// Creates grids without operations.
     pub fn new() -> Heatmap {
         Heatmap { width_ns: LEAST_WINDOW_NS, ends: None, durations: Cells::default(), disks: HashMap::default() }
     }
@@ -170,7 +170,7 @@ impl Heatmap {
         ts_ns.div_euclid(i64::try_from(self.width_ns).unwrap_or(i64::MAX))
     }
 
-    /// Makes room for windows of these numbers.
+    /// Extends the range of windows to these numbers.
     fn reach(&mut self, (first, last): (i64, i64)) {
         let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
         self.ends = Some((mine_first.min(first), mine_last.max(last)));
@@ -186,7 +186,7 @@ impl Heatmap {
         self.disks.values_mut().for_each(|disk| halve(&mut disk.cells));
     }
 
-    /// Adds what `other` has.
+    /// Adds the cells of `other`.
     pub fn combine(&mut self, mut other: Heatmap) {
         while self.width_ns < other.width_ns {
             self.widen();
@@ -204,7 +204,7 @@ impl Heatmap {
         }
     }
 
-    /// All cells, in order.
+    /// Returns all cells, in order.
     pub fn finish(self) -> Finished {
         let since_ns = |window: i64| window.saturating_mul(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
         let durations = self.durations.into_iter();
@@ -229,7 +229,7 @@ impl Default for Heatmap {
     }
 }
 
-/// Makes each two windows one.
+/// Merges adjacent pairs of windows.
 fn halve<K: Hash + Eq>(cells: &mut Cells<K>) {
     for ((window, of), cell) in std::mem::take(cells) {
         put(cells, (window >> 1, of), cell);
@@ -249,7 +249,7 @@ mod tests {
             assert_eq!((least, class_of(least), class_of(greatest)), (next, class, class));
             next = greatest.wrapping_add(1);
         }
-        assert_eq!(next, 0, "the last one ends with the greatest duration");
+        assert_eq!(next, 0, "the last class ends at the maximum duration");
         assert_eq!(ends_of(class_of(1_000_000)), (917_504, 1_048_575));
     }
 

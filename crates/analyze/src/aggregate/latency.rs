@@ -8,32 +8,32 @@ use super::sample::{Distribution, Sample};
 use super::{LostByLayer, Precision};
 use crate::event::{PHASES, Phase};
 
-/// One sample for each layer, operation and phase that occurred. There may be a million systems of a process that did one thing, so that few
-/// durations are kept in some bytes each.
+/// One sample for each layer, operation and phase that occurred. There may be a million systems of one process with one operation, so few
+/// durations are kept in a few bytes each.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<Kept>", into = "Vec<Kept>")]
 pub struct Latencies {
-    /// While they are few, and stand for themselves alone: which sample each is of and how long it is, in no order. Then there is no other.
+    /// Durations while they are few and have weight 1: index of the sample, and duration, in no order. Then there are no samples.
     few: Bytes,
-    /// How many values of a sample are kept as they are.
+    /// Maximum number of values that a sample keeps exactly.
     limit: usize,
-    /// In order of declaration of layer, operation and phase.
+    /// Samples in order of declaration of layer, operation and phase.
     samples: Vec<(u16, Kind)>,
 }
 
-/// What is known of a sample.
+/// State of a sample.
 #[derive(Debug, Clone)]
 enum Kind {
-    /// All of it.
+    /// The sample.
     Open(Box<Sample>),
-    /// What it came to.
+    /// Its results.
     Finished(Box<Distribution>),
 }
 
-/// Each with its layer, operation and phase, in order of declaration of these.
+/// Distributions with their layer, operation and phase, in order of declaration of these.
 pub type Distributions = Vec<((Layer, Op, Phase), Distribution)>;
 
-/// More bytes of few durations are not kept so: a dozen durations.
+/// Maximum size of `few` in bytes: a dozen durations.
 const MOST_BYTES: usize = 64;
 
 const fn index(layer: Layer, op: Op, phase: Phase) -> u16 {
@@ -42,14 +42,14 @@ const fn index(layer: Layer, op: Op, phase: Phase) -> u16 {
 
 const _: () = assert!(Layer::ALL.len() * Op::ALL.len() * PHASES <= u16::MAX as usize);
 
-/// What [`index`] is of.
+/// Returns the layer, operation and phase of an [`index`].
 fn key(index: u16) -> (Layer, Op, Phase) {
     let (operation, phase) = (usize::from(index) / PHASES, usize::from(index) % PHASES);
     let layer = Layer::ALL[(operation / Op::ALL.len()) % Layer::ALL.len()];
     (layer, Op::ALL[operation % Op::ALL.len()], Phase::ALL[phase])
 }
 
-/// One of them in a file.
+/// Serialized form of a sample.
 type Kept = ((Layer, Op, Phase), Box<Sample>);
 
 impl From<Vec<Kept>> for Latencies {
@@ -72,7 +72,7 @@ impl From<Latencies> for Vec<Kept> {
 }
 
 impl Latencies {
-    /// Adds a duration of one phase, which stands for `weight` of them; of one that is not known, `None`.
+    /// Adds a duration of one phase with a weight; `None` if it is unknown.
     pub fn update(
         &mut self,
         (layer, op, phase): (Layer, Op, Phase),
@@ -104,7 +104,7 @@ impl Latencies {
         self.combine_sample(index, sample);
     }
 
-    /// Keeps durations as some of few, if they are.
+    /// Adds durations to `few`, if they fit. Returns whether they do.
     fn keep(&mut self, index: u16, values: &[u64]) -> bool {
         if !self.samples.is_empty() || self.few.len() >= MOST_BYTES {
             return false;
@@ -121,7 +121,7 @@ impl Latencies {
         is_kept
     }
 
-    /// Each of few durations, with the sample that it is of.
+    /// Iterates over the durations in `few`, with the indexes of their samples.
     fn each_of_few(few: &Bytes) -> impl Iterator<Item = (u16, u64)> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -134,7 +134,7 @@ impl Latencies {
         })
     }
 
-    /// Makes samples of few durations.
+    /// Converts the durations in `few` to samples.
     fn spread(&mut self) {
         let few = std::mem::take(&mut self.few);
         for (index, ns) in Latencies::each_of_few(&few) {
@@ -147,20 +147,20 @@ impl Latencies {
         self.open(index)
     }
 
-    /// The sample of this index, which is a new one if there is none, whatever few durations there are.
+    /// Returns the sample with this index, a new one if there is none; ignores `few`.
     fn open(&mut self, index: u16) -> &mut Sample {
         let place = self.samples.partition_point(|(known, _)| *known < index);
         let limit = self.limit;
         let new = || Kind::Open(Box::new(Sample::limited(limit)));
         match self.samples.get(place) {
             Some((known, Kind::Open(_))) if *known == index => {}
-            // Nothing is added to what is finished.
+            // Nothing is added to a finished sample.
             Some((known, _)) if *known == index => self.samples[place].1 = new(),
             _ => self.samples.insert(place, (index, new())),
         }
         match &mut self.samples[place].1 {
             Kind::Open(sample) => sample,
-            Kind::Finished(_) => unreachable!("it was made an open one above"),
+            Kind::Finished(_) => unreachable!("the sample was opened above"),
         }
     }
 
@@ -192,14 +192,14 @@ impl Latencies {
         self.spread_beside_others();
     }
 
-    /// Few durations beside other samples are of these.
+    /// Converts the durations in `few` to samples, if there are other samples.
     fn spread_beside_others(&mut self) {
         if !self.samples.is_empty() {
             self.spread();
         }
     }
 
-    /// Keeps what samples come to in place of them, when `lost` is not in them. Few durations stay as they are.
+    /// Replaces samples by their results; `lost` events are not in them. `few` stays as it is.
     pub fn finish(&mut self, lost: &LostByLayer) {
         self.spread_beside_others();
         self.samples = std::mem::take(&mut self.samples)
@@ -208,7 +208,7 @@ impl Latencies {
             .collect();
     }
 
-    /// The distributions that have a duration, of what is finished.
+    /// Returns the distributions with any duration, after the call of `finish`.
     pub fn distributions(&self, lost: &LostByLayer) -> Distributions {
         let all = if self.few.is_empty() {
             self.samples.clone()
@@ -265,7 +265,7 @@ mod tests {
                 let (which, ns) = (number as usize % 2, number * number * 1_000);
                 one_by_one.update([read, write][which], Some(ns), 1, Precision::DEFAULT);
                 samples[which].update(ns, 1);
-                // As a partial of its own.
+                // As a separate partial result.
                 let mut alone = Latencies::default();
                 alone.update([read, write][which], Some(ns), 1, Precision::DEFAULT);
                 together.combine(alone);

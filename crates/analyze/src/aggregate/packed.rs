@@ -1,8 +1,8 @@
-//! Sums of which most are zero: those that are not, each by its number, in some bytes. Of a million processes each has few.
+//! Compact form of sums that are mostly zero: number and value of each non-zero sum, in a few bytes. A million processes have few sums each.
 
 use smallvec::SmallVec;
 
-/// So much has room where the sums are, without a piece of memory of its own.
+/// Encoded sums. Up to this size they need no allocation of their own.
 pub type Bytes = SmallVec<[u8; 23]>;
 
 /// Sums by number, without those that are zero.
@@ -10,7 +10,7 @@ pub type Bytes = SmallVec<[u8; 23]>;
 pub struct Packed(Bytes);
 
 impl Packed {
-    /// Adds to sum `number`, which stops at `most`.
+    /// Adds to sum `number`, which saturates at `most`.
     pub fn add(&mut self, number: u8, amount: u128, most: u128) {
         if amount == 0 {
             return;
@@ -37,7 +37,7 @@ impl Packed {
         push(&mut self.0, sum);
     }
 
-    /// Each sum with its number, in no order.
+    /// Iterates over the sums with their numbers, in no order.
     pub fn each(&self) -> impl Iterator<Item = (u8, u128)> {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -54,7 +54,7 @@ impl Packed {
     }
 }
 
-/// How many bytes a number takes: seven bits in each, and in the last of them less than 128.
+/// Returns the number of bytes of an encoded value: seven bits in each byte, and less than 128 in the last.
 fn width(value: u128) -> usize {
     ((u128::BITS - (value | 1).leading_zeros()) as usize).div_ceil(7)
 }
@@ -67,14 +67,14 @@ fn write(to: &mut [u8], mut value: u128) {
     }
 }
 
-/// Appends a number.
+/// Appends an encoded value.
 pub fn push(to: &mut Bytes, value: u128) {
     let begin = to.len();
     to.resize(begin + width(value), 0);
     write(&mut to[begin..], value);
 }
 
-/// The number at `begin`, and where it ends.
+/// Returns the value at `begin`, and its end.
 #[inline]
 pub fn varint(bytes: &[u8], begin: usize) -> (u128, usize) {
     let (mut value, mut shift, mut at) = (0u128, 0, begin);

@@ -1,5 +1,4 @@
-//! Where operations are, one after the other: whether each begins where the one before it ended, how far away it is otherwise, and
-//! whether such distances repeat.
+//! Access pattern: sequential operations, seek distances of the others, and distances that repeat (strides).
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -11,33 +10,33 @@ use serde::{Deserialize, Serialize};
 use super::sequence::{Owners, Point, recorded_together};
 use crate::entity::{Entity, PerPlace, Place, Scope};
 
-/// A jump goes farther than that.
+/// Maximum seek distance in bytes of a step that is not a jump.
 pub const JUMP_BYTES: u64 = 1_000_000;
 
-/// Strides are told apart up to so many in one stream.
+/// Maximum number of distinct strides that are counted in one stream.
 const MOST_STRIDES: usize = 1_024;
 
-/// What operations of a stream are together.
+/// Sums over the operations of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sums {
-    /// Operations.
+    /// Number of operations.
     pub ops: u64,
-    /// Their bytes.
+    /// Number of bytes.
     pub bytes: u64,
-    /// Those that have one before them.
+    /// Number of steps: operations with a previous one.
     pub steps: u64,
-    /// Of these, those that begin where the one before ended.
+    /// Number of steps that begin at the end of the previous operation.
     pub sequential: u64,
-    /// Those that begin farther than [`JUMP_BYTES`] from there.
+    /// Number of steps with a seek distance of more than [`JUMP_BYTES`].
     pub jumps: u64,
-    /// The sum of these distances, in bytes, whichever way they go.
+    /// Sum of the seek distances in bytes, forward or backward.
     pub seek_bytes: u128,
-    /// Those that are as far from the begin of the one before as that was from the one before it, and not sequential.
+    /// Number of steps that are not sequential and have the same distance, from start to start, as the previous step.
     pub strided: u64,
     strides: Strides,
 }
 
-/// Which strides repeated, and how often; nothing, if there were too many to tell.
+/// Strides that repeated, with their counts; `None` if there were too many distinct ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Strides(Option<HashMap<i64, u64, RandomState>>);
 
@@ -52,7 +51,7 @@ impl Strides {
         let Some(strides) = &mut self.0 else { return };
         let count = strides.entry(stride).or_default();
         *count = count.saturating_add(ops);
-        // Of a part of the operations there are no more than of all: which stretch was too many first does not matter.
+        // A part of the operations has no more strides than all: which time range exceeds the maximum first does not matter.
         if strides.len() > MOST_STRIDES {
             self.0 = None;
         }
@@ -67,7 +66,7 @@ impl Strides {
 }
 
 impl Sums {
-    /// The stride that repeated most often, and how often; of several the shortest.
+    /// Returns the most frequent stride and its count; of several the shortest.
     pub fn stride(&self) -> Option<(i64, u64)> {
         let strides = self.strides.0.iter().flatten().map(|(stride, ops)| (*stride, *ops));
         strides.max_by_key(|(stride, ops)| (*ops, std::cmp::Reverse((stride.unsigned_abs(), *stride))))
@@ -86,21 +85,21 @@ impl Sums {
     }
 }
 
-/// From one operation of a stream to the next.
+/// Step from one operation of a stream to the next.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Step {
-    /// From begin to begin, in bytes; `None` where operations between may not have been recorded.
+    /// Distance from start to start in bytes; `None` if operations between them may not have been recorded.
     stride: Option<i64>,
     is_sequential: bool,
-    /// For how many operations the second one stands.
+    /// Weight of the second operation.
     ops: u64,
 }
 
-/// An operation of a stream.
+/// Operation of a stream.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct At {
     ts_ns: i64,
-    /// Where it began, in bytes.
+    /// Offset in bytes.
     begin: i64,
     bytes: u64,
     ops: u32,
@@ -112,12 +111,12 @@ impl At {
     }
 }
 
-/// Operations in one direction in one space, in order; at least one. Where many processes use many files, most have no more.
+/// Operations in one direction in one address space, in time order; at least one. If many processes use many files, most streams have only one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Stream {
-    /// One.
+    /// One operation.
     One(At),
-    /// Several.
+    /// Several operations.
     Several(Box<Several>),
 }
 
@@ -126,14 +125,14 @@ impl Stream {
         Stream::One(at)
     }
 
-    /// What it is together with what follows.
+    /// Returns the stream as one of several operations, to which others can be added.
     fn several(&mut self) -> &mut Several {
         if let Stream::One(at) = self {
             *self = Stream::Several(Box::new(Several::of(*at)));
         }
         match self {
             Stream::Several(several) => several,
-            Stream::One(_) => unreachable!("one has just become several"),
+            Stream::One(_) => unreachable!("a single operation was converted above"),
         }
     }
 
@@ -156,12 +155,12 @@ impl Stream {
     }
 }
 
-/// Operations of a stream, of which each but the first follows another.
+/// Operations of a stream; each except the first follows another.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Several {
     first: At,
     last: At,
-    /// The first and the last step.
+    /// First and last step.
     steps: Option<(Step, Step)>,
     sums: Sums,
 }
@@ -178,7 +177,7 @@ impl Several {
         self.go_to(at);
     }
 
-    /// Counts the step to the operation that follows.
+    /// Adds the step to the next operation.
     fn go_to(&mut self, next: At) {
         let (last, ops) = (self.last, u64::from(next.ops));
         let distance = last.begin.saturating_add_unsigned(last.bytes).abs_diff(next.begin);
@@ -196,7 +195,7 @@ impl Several {
         self.last = next;
     }
 
-    /// Takes the steps that follow, the first and the last of them, into account.
+    /// Adds the steps that follow, given the first and the last of them.
     fn follow(&mut self, first: Step, last: Step) {
         let before = self.steps.and_then(|(_, before)| before.stride);
         if let Some(stride) = first.stride.filter(|_| !first.is_sequential && before == first.stride) {
@@ -214,19 +213,18 @@ impl Several {
     }
 }
 
-/// Whose operations a stream is of, in which space they are, and which way they go: the numbers of two entities. A space is a file; of requests it is
-/// the disk.
+/// Key of a stream: owner and address space, as numbers of entities, and direction. The address space is a file; for requests it is the disk.
 type Key = (u32, u32, Direction);
 
-/// The streams of a layer.
+/// Streams of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Pattern {
-    /// By their numbers. There are far more streams than entities.
+    /// Entities by number. There are far more streams than entities.
     entities: Vec<Entity>,
     streams: HashMap<Key, Stream, RandomState>,
 }
 
-/// By whose they are.
+/// Scopes of the owners of streams.
 const SCOPES: [Scope; 3] = [Scope::Process, Scope::File, Scope::Device];
 
 /// Numbers of entities.
@@ -247,28 +245,28 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Adds an entity, and says its number.
+/// Adds an entity, and returns its number.
 fn numbered(all: &mut Vec<Entity>, entity: Entity) -> u32 {
     all.push(entity);
-    // As many are beyond any memory.
+    // More entities exceed any memory.
     u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
 }
 
-/// The streams of a layer, while operations are taken.
+/// Streams of a layer, while operations are added.
 pub struct Walk {
     layer: Layer,
     pattern: Pattern,
-    /// The number of the entity at each place.
+    /// Number of each entity, by its index in the partial result.
     numbers: PerPlace<u32>,
 }
 
 impl Walk {
-    /// No operations of `layer` yet.
+    /// Creates the streams of `layer`, without operations.
     pub fn new(layer: Layer) -> Walk {
         Walk { layer, pattern: Pattern::default(), numbers: PerPlace::default() }
     }
 
-    /// Takes points in the order of their time.
+    /// Adds points in time order.
     pub fn add(&mut self, points: &[Point], owners: &Owners) {
         let Walk { layer, pattern: Pattern { entities, streams }, numbers } = self;
         let mut number = |place: Place, entity: Entity| *numbers.of(place, || numbered(entities, entity));
@@ -290,14 +288,14 @@ impl Walk {
         }
     }
 
-    /// The streams of all that was taken.
+    /// Returns the streams of all added points.
     pub fn finish(self) -> Pattern {
         self.pattern
     }
 }
 
 impl Pattern {
-    /// Of points of `layer` in the order of their time.
+    /// Creates the streams of points of `layer` in time order.
     #[cfg(test)]
     fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
         let mut walk = Walk::new(layer);
@@ -305,13 +303,13 @@ impl Pattern {
         walk.finish()
     }
 
-    /// Whether it can be added to others.
+    /// Whether it can be merged with others.
     pub fn is_sound(&self) -> bool {
         let known = |number: &u32| (*number as usize) < self.entities.len();
         self.streams.keys().all(|(who, space, _)| known(who) && known(space))
     }
 
-    /// Adds what came next.
+    /// Adds the streams of the next time range.
     pub fn append(&mut self, next: Pattern) {
         let mut numbers = Numbers::of(&mut self.entities);
         let theirs: Vec<u32> = next.entities.into_iter().map(|entity| numbers.number(entity)).collect();
@@ -323,7 +321,7 @@ impl Pattern {
         }
     }
 
-    /// What the operations of each process, file and disk in each direction are together, whatever their spaces.
+    /// Adds the sums of each process, file and disk in each direction, over all address spaces.
     pub fn finish(self, sums: &mut BTreeMap<(Entity, Direction), Sums>) {
         for ((who, _, direction), stream) in self.streams {
             sums.entry((self.entities[who as usize], direction)).or_default().combine(stream.sums());
@@ -331,11 +329,11 @@ impl Pattern {
     }
 }
 
-/// Whether it is known whose the operations are, and what their positions are in.
+/// Whether the owner and the address space are known, and the offsets apply to this owner.
 fn has_positions_in(who: &Entity, space: &Entity) -> bool {
     match (who, space) {
         (Entity::Process(..) | Entity::File(..), Entity::File(..) | Entity::Device(..)) => true,
-        // Positions in files tell nothing of where that is on the disk.
+        // Offsets in files do not determine the offsets on the disk.
         (Entity::Device(..), Entity::Device(..)) => true,
         _ => false,
     }
@@ -347,7 +345,7 @@ mod tests {
     use crate::entity::{Entities, FileId, Places};
     use proptest::prelude::*;
 
-    /// Operations of one process on one file, each with its begin and length.
+    /// Returns operations of one process on one file, each with its begin and length.
     fn of(entities: &mut Entities, layer: Layer, operations: &[(i64, u64)]) -> Vec<Point> {
         let file = FileId { dev: 1, ino: 1, generation: None };
         let all = [Entity::Process(0, 1, 1), Entity::Cgroup(0, 1), Entity::File(0, file), Entity::Device(0, 1)];
@@ -395,7 +393,7 @@ mod tests {
         let (_, sums) = &found[0];
         assert_eq!((sums.strided, sums.stride(), sums.sequential), (5, Some((-10, 3)), 0));
         let (_, sums) = &pattern(&[(0, 10), (10, 10), (20, 10), (30, 10)])[0];
-        assert_eq!((sums.strided, sums.stride(), sums.sequential), (0, None, 3), "sequential is nothing else beside");
+        assert_eq!((sums.strided, sums.stride(), sums.sequential), (0, None, 3), "sequential steps are not strided");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How many operations are under way at each moment.
+//! Operations in flight over time: queue depth and utilization.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 
 use super::sequence::{BySubject, Owners, Point, Span, Subject};
 
-/// Begins and ends of operations in a stretch of time, in order.
+/// Begins and ends of operations in a time range, in order.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Depth {
     ops: u64,
-    /// Rows whose duration is known, and the sum of these.
+    /// Number of rows of known duration, and the sum of the durations.
     timed: (u64, u128),
-    /// Rows whose duration is not.
+    /// Number of rows of unknown duration.
     untimed: u64,
-    /// The first and the last begin or end.
+    /// First and last begin or end.
     ends_ns: Option<(i64, i64)>,
-    /// By how many more are under way at the end than at the begin.
+    /// Number in flight at the end, relative to the start.
     net: i64,
-    /// For how long how many more were under way than at the begin.
+    /// Time at each number in flight, relative to the start.
     time_ns: BTreeMap<i64, u128>,
 }
 
@@ -30,7 +30,7 @@ impl Depth {
         self.net = self.net.saturating_add(change);
     }
 
-    /// Counts the time from the last moment to `ns`. Returns the first.
+    /// Adds the time from the last begin or end to `ns`. Returns the first begin or end.
     fn until(&mut self, ns: i64) -> i64 {
         let Some((first, last)) = self.ends_ns else { return ns };
         if ns > last {
@@ -58,16 +58,16 @@ fn add(time_ns: &mut BTreeMap<i64, u128>, depth: i64, ns: u128) {
     *sum = sum.saturating_add(ns);
 }
 
-/// How many operations of each subject of a layer are under way.
+/// Operations in flight of each subject of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Queue(HashMap<Subject, Depth, RandomState>);
 
-/// How many operations of a layer are under way, while operations are taken.
+/// Operations in flight of a layer, while operations are added.
 #[derive(Default)]
 pub struct Walk(BySubject<Depth>);
 
 impl Walk {
-    /// Takes points in the order of their time, those included that began before `span` and ended in it.
+    /// Adds points in time order, including those of operations that began before `span` and ended in it.
     pub fn add(&mut self, points: &[Point], (first_ns, last_ns): Span) {
         let Walk(subjects) = self;
         let mut changes: Vec<(i64, i64, usize)> = Vec::with_capacity(2 * points.len());
@@ -90,21 +90,21 @@ impl Walk {
                 });
             }
         }
-        // What happens at the same time makes no difference: no time is between.
+        // The order of simultaneous changes does not matter: there is no time between them.
         changes.sort_unstable_by_key(|(ns, ..)| *ns);
         for (ns, change, number) in changes {
             subjects.each(points[number].subject(), |depth| depth.push(ns, change));
         }
     }
 
-    /// How many of all that was taken are under way.
+    /// Returns the operations in flight of all added points.
     pub fn finish(self, owners: &Owners) -> Queue {
         Queue(self.0.finish(owners))
     }
 }
 
 impl Queue {
-    /// Of points in the order of their time, those included that began before `span` and ended in it.
+    /// Computes the operations in flight of points in time order, including those that began before `span` and ended in it.
     #[cfg(test)]
     fn of(points: &[Point], span: Span, owners: &Owners) -> Queue {
         let mut walk = Walk::default();
@@ -112,14 +112,14 @@ impl Queue {
         walk.finish(owners)
     }
 
-    /// Adds what came next.
+    /// Adds the next time range.
     pub fn append(&mut self, next: Queue) {
         for (subject, depth) in next.0 {
             self.0.entry(subject).or_default().append(depth);
         }
     }
 
-    /// Adds all of it, of one capture, to what those of other captures come to.
+    /// Adds the results of one capture to the sums of other captures.
     pub fn finish(self, sums: &mut BTreeMap<Subject, Sums>) {
         for (subject, depth) in self.0 {
             sums.entry(subject).or_default().combine(depth);
@@ -127,18 +127,18 @@ impl Queue {
     }
 }
 
-/// How many operations of a subject were under way, and for how long.
+/// Time of a subject at each number of operations in flight.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Operations.
+    /// Number of operations.
     pub ops: u64,
-    /// Those whose duration is known, which alone are in what follows.
+    /// Number of operations of known duration; the times below are of these only.
     pub timed: u64,
-    /// The sum of their durations.
+    /// Sum of their durations in ns.
     pub sum_ns: u128,
-    /// Those whose duration is not known.
+    /// Number of operations of unknown duration.
     pub untimed: u64,
-    /// By how many were under way: for how long, from the first begin to the last end.
+    /// Time in ns at each number in flight, from the first begin to the last end.
     pub time_ns: BTreeMap<u64, u128>,
 }
 
@@ -154,17 +154,17 @@ impl Sums {
         }
     }
 
-    /// From the first begin to the last end.
+    /// Returns the time in ns from the first begin to the last end.
     pub fn span_ns(&self) -> u128 {
         self.time_ns.values().fold(0, |sum, ns| sum.saturating_add(*ns))
     }
 
-    /// For how long any was under way.
+    /// Returns the time in ns with at least one operation in flight.
     pub fn busy_ns(&self) -> u128 {
         self.span_ns().saturating_sub(self.time_ns.get(&0).copied().unwrap_or(0))
     }
 
-    /// How many were under way on average over the span: the depth integrated over time, and divided by it.
+    /// Returns the mean number of operations in flight over the span: the integral of the depth over time, divided by the span.
     pub fn average(&self) -> Option<f64> {
         let integral = self
             .time_ns
@@ -174,14 +174,14 @@ impl Sums {
         (span_ns > 0).then(|| integral as f64 / span_ns as f64)
     }
 
-    /// By Little's law: the rate at which operations arrive times how long one takes.
+    /// Returns the same by Little's law: arrival rate times mean duration.
     pub fn expected(&self) -> Option<f64> {
         let span_ns = self.span_ns();
         let (rate, each_ns) = (self.timed as f64 / span_ns as f64, self.sum_ns as f64 / self.timed as f64);
         (span_ns > 0 && self.timed > 0).then_some(rate * each_ns)
     }
 
-    /// So many or less were under way for `percent` of the span.
+    /// Returns the number of operations in flight that is not exceeded for `percent` of the span.
     pub fn at(&self, percent: u32) -> Option<u64> {
         let wanted = self.span_ns().checked_mul(u128::from(percent))?.div_ceil(100);
         let mut passed = 0u128;
@@ -192,7 +192,7 @@ impl Sums {
         reached.map(|(depth, _)| *depth)
     }
 
-    /// How many were under way at most.
+    /// Returns the maximum number of operations in flight.
     pub fn max(&self) -> Option<u64> {
         self.time_ns.last_key_value().map(|(depth, _)| *depth)
     }

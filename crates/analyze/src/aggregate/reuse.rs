@@ -1,7 +1,7 @@
-//! How far back blocks were touched before: the stack distance of Mattson et al. (IBM Systems Journal 1970), from which follows what an LRU cache
-//! of any size would have hit. Of the blocks one in so many is looked at, which a hash says, and distances between them stand for as
-//! many times more (SHARDS: Waldspurger et al., FAST 2015). Stretches of time are put together as in PARDA (Niu et al., IPDPS 2012):
-//! what is touched first in the later one is looked up in what the earlier one left.
+//! Reuse distances of blocks: the stack distance of Mattson et al. (IBM Systems Journal 1970), from which the hit ratio of an LRU cache of any size
+//! follows. Blocks are sampled by hash, one in N, and distances between them represent N times as many blocks (SHARDS: Waldspurger et al., FAST
+//! 2015). Time ranges are merged as in PARDA (Niu et al., IPDPS 2012): the first touches of the later one are looked up in the blocks that the
+//! earlier one left.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 use super::footprint::{Spaces, Touch, one_in};
 use super::sequence::{BySubject, Owners, Point, Subject};
 
-/// Distances up to a power of two, and more than half of it.
+/// Number of classes of distances: up to a power of two, and above half of it.
 const CLASSES: usize = 64;
 
-/// How many positions there are at least before they are given anew.
+/// Minimum number of positions before they are renumbered.
 const LEAST_POSITIONS: usize = 1_024;
 
-/// Blocks in the order in which each was touched last.
+/// Blocks in the order of their last touch.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<u64>", into = "Vec<u64>")]
 struct Stack {
-    /// By hash: the position at which it was touched last.
+    /// Position of the last touch, by hash.
     last: HashMap<u64, usize, RandomState>,
-    /// By position: the block that was touched last there.
+    /// Block that was touched last at each position.
     blocks: Vec<Option<u64>>,
-    /// A Fenwick tree (Software: Practice and Experience 1994) over positions: how many blocks there are.
+    /// Fenwick tree (Software: Practice and Experience 1994) over positions: number of blocks.
     tree: Vec<u32>,
 }
 
@@ -47,7 +47,7 @@ impl From<Stack> for Vec<u64> {
 }
 
 impl Stack {
-    /// Touches a block. How many others were touched since it was last.
+    /// Touches a block. Returns the number of other blocks that were touched since its last touch.
     fn touch(&mut self, hash: u64) -> Option<u64> {
         let distance = self.remove(hash);
         if self.blocks.len() + 1 >= self.tree.len() {
@@ -62,7 +62,7 @@ impl Stack {
 
     fn remove(&mut self, hash: u64) -> Option<u64> {
         let position = self.last.remove(&hash)?;
-        // All that are left, without those up to its position.
+        // All remaining blocks, without those up to its position.
         let after = (self.last.len() + 1) as u64 - self.up_to(position);
         self.blocks[position] = None;
         self.add(position, -1);
@@ -77,7 +77,7 @@ impl Stack {
         }
     }
 
-    /// How many blocks there are up to a position.
+    /// Returns the number of blocks up to a position.
     fn up_to(&self, position: usize) -> u64 {
         let (mut place, mut sum) = (position + 1, 0u64);
         while place > 0 {
@@ -87,7 +87,7 @@ impl Stack {
         sum
     }
 
-    /// Gives positions anew, without gaps.
+    /// Renumbers positions without gaps.
     fn renumber(&mut self) {
         self.blocks.retain(Option::is_some);
         self.tree = vec![0; (2 * self.blocks.len()).max(LEAST_POSITIONS) + 1];
@@ -99,26 +99,26 @@ impl Stack {
         }
     }
 
-    /// All blocks, the one that was touched last at the end.
+    /// Iterates over all blocks, the one that was touched last at the end.
     fn in_order(&self) -> impl Iterator<Item = u64> {
         self.blocks.iter().copied().flatten()
     }
 }
 
-/// Blocks of a subject that are touched in a stretch of time.
+/// Blocks of a subject that are touched in a time range.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Touches {
     stack: Stack,
-    /// Blocks in the order in which each was touched first.
+    /// Blocks in the order of their first touch.
     firsts: Vec<u64>,
-    /// By class of distances: how often.
+    /// Number of repeated touches, by class of distances.
     #[serde(with = "classes")]
     again: [u64; CLASSES],
-    /// How often any block was touched, those included that are not looked at.
+    /// Number of touches of any block, including those that are not sampled.
     touched: u64,
 }
 
-/// Counts by class in a file: serde has no arrays of more than 32.
+/// Serialized form of counts by class: serde has no arrays of more than 32.
 mod classes {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -153,7 +153,7 @@ impl Touches {
         for hash in next.firsts {
             self.touch(hash, one_in);
         }
-        // They are on top now, but in the order in which they were touched first.
+        // They are on top now, but in the order of their first touch.
         for hash in next.stack.in_order() {
             self.stack.touch(hash);
         }
@@ -162,20 +162,20 @@ impl Touches {
     }
 }
 
-/// The class of a distance: a cache of so many blocks (a power of two) hits, and one of half as many does not.
+/// Returns the class of a distance: a cache of that many blocks (a power of two) hits, and one of half as many does not.
 fn class_of(between: u64, one_in: u64) -> usize {
     let distance = between.saturating_add(1).saturating_mul(one_in);
     ((u64::BITS - (distance - 1).leading_zeros()) as usize).min(CLASSES - 1)
 }
 
-/// Of all subjects of a layer.
+/// Reuse distances of all subjects of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reuse {
     halved: u32,
     subjects: HashMap<Subject, Touches, RandomState>,
 }
 
-/// Of a layer, while operations are taken.
+/// Reuse distances of a layer, while operations are added.
 pub struct Walk {
     layer: Layer,
     halved: u32,
@@ -184,12 +184,12 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// No operations of `layer` yet; of blocks one in 2^`halved` is looked at.
+    /// Creates the reuse distances of `layer`, without operations; one block in 2^`halved` is sampled.
     pub fn new(layer: Layer, halved: u32) -> Walk {
         Walk { layer, halved, spaces: Spaces::default(), subjects: BySubject::default() }
     }
 
-    /// Takes points in the order of their time.
+    /// Adds points in time order.
     pub fn add(&mut self, points: &[Point], owners: &Owners) {
         let Walk { layer, halved, spaces, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
@@ -208,14 +208,14 @@ impl Walk {
         }
     }
 
-    /// All that was taken.
+    /// Returns the reuse distances of all added points.
     pub fn finish(self, owners: &Owners) -> Reuse {
         Reuse { halved: self.halved, subjects: self.subjects.finish(owners) }
     }
 }
 
 impl Reuse {
-    /// Adds what came next.
+    /// Adds the next time range.
     pub fn append(&mut self, next: Reuse) {
         let one_in = one_in(self.halved);
         for (subject, touches) in next.subjects {
@@ -223,7 +223,7 @@ impl Reuse {
         }
     }
 
-    /// Adds all of it, of one capture, to what those of other captures come to.
+    /// Adds the results of one capture to the sums of other captures.
     pub fn finish(self, sums: &mut BTreeMap<Subject, Sums>) {
         let one_in = one_in(self.halved);
         for (subject, touches) in self.subjects {
@@ -240,24 +240,24 @@ impl Reuse {
     }
 }
 
-/// How far back blocks of a subject were touched before.
+/// Reuse distances of a subject.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// One in so many blocks was looked at, and counts stand for so many.
+    /// Sampling factor: one block in this many was sampled, and counts represent that many.
     pub one_in: u64,
-    /// Different blocks that were looked at.
+    /// Number of distinct blocks that were sampled.
     pub sampled: u64,
-    /// How often any block was touched, of all.
+    /// Number of touches of any block.
     pub touched: u64,
-    /// Blocks that were touched for the first time.
+    /// Number of blocks that were touched for the first time.
     pub firsts: u64,
-    /// By class n: how often a cache of 2^n blocks hits, and one of half as many does not.
+    /// Number of touches by class n: a cache of 2^n blocks hits, and one of half as many does not.
     pub again: BTreeMap<u32, u64>,
 }
 
 impl Sums {
-    /// Of how many touches more than they stand for the blocks that were looked at should be, or of how many less, where it is below zero. These are
-    /// taken to be at the smallest distance: a few blocks that are touched all the time are looked at or not (SHARDS-adj).
+    /// Returns the number of touches that the sampled blocks should represent in addition; negative if they represent too many. It is assigned to
+    /// the smallest distance: a few blocks that are touched all the time are either sampled or not (SHARDS-adj).
     pub fn missing(&self) -> i128 {
         let stood_for = self.again.values().fold(u128::from(self.firsts), |sum, count| sum + u128::from(*count));
         i128::from(self.touched) - i128::try_from(stood_for).unwrap_or(i128::MAX)
@@ -311,7 +311,7 @@ mod tests {
         let turn = |number: u64| Touch {
             ts_ns: 0,
             direction: Direction::Read,
-            space: Space::of(&Entity::Device(0, 1)).expect("a disk has places"),
+            space: Space::of(&Entity::Device(0, 1)).expect("a disk has offsets"),
             position: (number % 4) << 30,
             bytes: 1 << 30,
             ops: 1,
@@ -321,7 +321,7 @@ mod tests {
             for number in 0..40 {
                 turn(number).hashes_of(halved).for_each(|hash| touches.touch(hash, one_in(halved)));
             }
-            // 4 GiB are 2^20 blocks; a smaller cache would hit none.
+            // 4 GiB are 2^20 blocks; a smaller cache has no hits.
             assert_eq!(touches.firsts.len() as u64 * one_in(halved), 1 << 20);
             assert_eq!(touches.again[20] * one_in(halved), 9 << 20);
             assert_eq!(touches.again.iter().sum::<u64>(), touches.again[20]);

@@ -1,4 +1,4 @@
-//! The distribution of one set of durations.
+//! Distribution of one set of durations.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 use super::Precision;
 use super::count::average;
 
-/// A percentile that is reported: its column and its place among 10,000.
+/// Reported percentile: its column and its quantile.
 #[derive(Debug, Clone, Copy)]
 pub struct Percentile {
-    /// The column's name.
+    /// Name of the column.
     pub column: &'static str,
-    /// What it is called in prose.
+    /// Name in prose.
     pub name: &'static str,
-    /// The quantile in ten-thousandths: an integer, because `ceil(0.99 * 100.0)` need not be 99.
+    /// Quantile in ten-thousandths: an integer, because `ceil(0.99 * 100.0)` need not be 99.
     pub of_10_000: u64,
 }
 
-/// The percentiles that are reported, ascending.
+/// Reported percentiles, ascending.
 pub const PERCENTILES: [Percentile; 6] = [
     Percentile { column: "p50_ns", name: "50th", of_10_000: 5_000 },
     Percentile { column: "p90_ns", name: "90th", of_10_000: 9_000 },
@@ -28,17 +28,17 @@ pub const PERCENTILES: [Percentile; 6] = [
 ];
 
 impl Percentile {
-    /// How many values it takes before at least one lies beyond the percentile: 1 / (1 - q).
+    /// Returns the number of values from which on at least one lies beyond the percentile: 1 / (1 - q).
     pub const fn needs(&self) -> u64 {
         10_000u64.div_ceil(10_000 - self.of_10_000)
     }
 
-    /// What it is called in `marks`.
+    /// Returns its name in `marks`.
     pub fn mark(&self) -> &'static str {
         self.column.trim_end_matches("_ns")
     }
 
-    /// The nearest rank, `ceil(q * n)`, counted from 1, where the values are worth `support` of equal weight; `None` where that is
+    /// Returns the nearest rank, `ceil(q * n)`, counted from 1, for values that are worth `support` values of equal weight; `None` if these are
     /// too few to support the percentile.
     pub fn rank(&self, support: u128, n: u64) -> Option<u64> {
         (support >= u128::from(self.needs())).then(|| u64::try_from(self.rank_of(u128::from(n))).unwrap_or(u64::MAX))
@@ -48,12 +48,12 @@ impl Percentile {
         (n * u128::from(self.of_10_000)).div_ceil(10_000)
     }
 
-    /// The lowest and the greatest rank among `n` values that the percentile may have when `missing` more belong to them: if
-    /// those are all less, and if all are greater. `None` where it may be one of the missing themselves. That is so of the
-    /// greatest as soon as more than 1 - q of all are missing, which for no q of 0.5 or more is later than for the lowest.
+    /// Returns the lowest and the highest rank among `n` values that the percentile may have when `missing` more belong to them: if all of the
+    /// missing values are less, and if all are greater. `None` if the percentile may be one of the missing values. For the highest rank that is
+    /// the case as soon as more than 1 - q of all are missing, which for no q of 0.5 or more is later than for the lowest.
     ///
-    /// When only some of the missing belong to them the ranks lie within these: with each more, `ceil(q * n)` grows by one or
-    /// not at all, and `ceil(q * n) - missing` stays or falls.
+    /// When only some of the missing values belong to them the ranks lie within these: with each more, `ceil(q * n)` grows by one or not at
+    /// all, and `ceil(q * n) - missing` stays or falls.
     fn ranks_with(&self, n: u64, missing: u64) -> [Option<u64>; 2] {
         let rank = self.rank_of(u128::from(n) + u128::from(missing));
         let lowest = rank.checked_sub(u128::from(missing)).filter(|rank| *rank > 0);
@@ -62,30 +62,30 @@ impl Percentile {
     }
 }
 
-/// A percentile of what was recorded, and what it may be of all that happened.
+/// Percentile of the recorded values, with bounds for the percentile of all values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quantile {
-    /// Of the recorded values, in nanoseconds.
+    /// Percentile of the recorded values, in nanoseconds.
     pub ns: u64,
-    /// If all that is missing were less; `None` where no recorded value is a bound.
+    /// Lower bound: the percentile if all missing values were less; `None` if no recorded value is a bound.
     pub low_ns: Option<u64>,
-    /// If all that is missing were greater; `None` where no recorded value is a bound.
+    /// Upper bound: the percentile if all missing values were greater; `None` if no recorded value is a bound.
     pub high_ns: Option<u64>,
 }
 
 impl Quantile {
-    /// Whether what is missing may have moved it by more than a thousandth, which is how precise a percentile is.
+    /// Whether missing values may have moved it by more than a thousandth, the precision of a percentile.
     pub fn may_have_moved(&self) -> bool {
         let beyond = |bound: u64| u128::from(bound.abs_diff(self.ns)) * 1_000 > u128::from(self.ns);
         [self.low_ns, self.high_ns].iter().any(|bound| bound.is_none_or(beyond))
     }
 }
 
-/// Values that are gathered before they go into the histogram: one after the other they find its counts in the CPU's cache, while
-/// rows alternate between many histograms, which it has no room for.
+/// Number of values that are collected before they are added to the histogram. One after the other they find its counts in the CPU's cache;
+/// rows alternate between many histograms, which do not fit into it.
 const GATHERED: usize = 1_024;
 
-/// Durations in nanoseconds. Count, sum, least and greatest are exact; the values between them as [`Precision`] says.
+/// Durations in nanoseconds. Count, sum, minimum and maximum are exact; [`Precision`] determines the values between them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sample {
     limit: usize,
@@ -97,56 +97,56 @@ pub struct Sample {
     min: u64,
     max: u64,
     values: Values,
-    /// Values that stand for themselves alone and are in none of the above yet.
+    /// Values of weight 1 that are in none of the above yet.
     gathered: Vec<u64>,
 }
 
-/// The form depends on the number of values alone, never on the order in which they came or were merged.
+/// Representation of values. It depends only on their number, never on the order of arrival or merging.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 enum Values {
-    /// With how many each stands for.
+    /// Values with their weights.
     Few(Vec<(u64, u64)>),
     Histogram(#[serde(with = "buckets")] Box<Histogram<u64>>),
 }
 
-/// What is reported of a sample, in nanoseconds.
+/// Reported results of a sample, in nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Distribution {
-    /// Values that were recorded.
+    /// Number of recorded values.
     pub recorded: u64,
-    /// Values that these stand for.
+    /// Number of values that these represent.
     pub count: u64,
-    /// Operations whose duration is not known.
+    /// Number of operations of unknown duration.
     pub untimed: u64,
-    /// The average, rounded.
+    /// Mean, rounded.
     pub avg_ns: Option<u64>,
-    /// The least value.
+    /// Minimum.
     pub min_ns: Option<u64>,
-    /// Values at [`PERCENTILES`]; none where there are too few values to support it.
+    /// Values at [`PERCENTILES`]; `None` if there are too few values to support it.
     pub percentiles: [Option<Quantile>; PERCENTILES.len()],
-    /// The greatest value.
+    /// Maximum.
     pub max_ns: Option<u64>,
 }
 
 impl Sample {
-    /// No values.
+    /// Creates a sample without values.
     pub fn empty(precision: Precision) -> Sample {
         let (limit, values) = (precision.limit(), Values::Few(Vec::new()));
         let (min, max, gathered) = (u64::MAX, 0, Vec::new());
         Sample { limit, recorded: 0, count: 0, squares: 0, untimed: 0, sum: 0, min, max, values, gathered }
     }
 
-    /// How many values it stands for.
+    /// Returns the number of values that it represents.
     pub fn count(&self) -> u64 {
         self.count.saturating_add(self.gathered.len() as u64)
     }
 
-    /// Whether nothing is known of it.
+    /// Whether it has neither values nor operations of unknown duration.
     pub(super) fn is_empty(&self) -> bool {
         self.count() == 0 && self.untimed == 0
     }
 
-    /// Its values, where they are no more than so many and stand for one each, and it is nothing else; and how many are kept of it as they are.
+    /// Returns its values and the maximum number that it keeps exactly, if it has at most `most` values, of weight 1 each, and nothing else.
     pub(super) fn plain(&self, most: usize) -> Option<(Vec<u64>, usize)> {
         let Values::Few(few) = &self.values else { return None };
         let is_plain = self.untimed == 0 && few.iter().all(|(_, weight)| *weight == 1);
@@ -154,23 +154,23 @@ impl Sample {
         (is_plain && few.len() + self.gathered.len() <= most).then(|| (values.collect(), self.limit))
     }
 
-    /// No values, of which so many are to be kept as they are.
+    /// Creates a sample without values that keeps up to `limit` of them exactly.
     pub(super) fn limited(limit: usize) -> Sample {
         let precision = if limit == usize::MAX { Precision::Exact } else { Precision::Histogram { above: limit } };
         Sample::empty(precision)
     }
 
-    /// Their sum.
+    /// Returns the sum of its values.
     pub fn sum(&self) -> u128 {
         self.gathered.iter().fold(self.sum, |sum, ns| sum.saturating_add(u128::from(*ns)))
     }
 
-    /// Adds an operation whose duration is not known, or that stands for `weight` of these.
+    /// Adds operations of unknown duration, `weight` of them.
     pub fn update_untimed(&mut self, weight: u64) {
         self.untimed = self.untimed.saturating_add(weight);
     }
 
-    /// Adds one value, which stands for `weight` of them.
+    /// Adds one value with a weight.
     #[inline]
     pub fn update(&mut self, ns: u64, weight: u64) {
         if weight != 1 {
@@ -182,7 +182,7 @@ impl Sample {
         }
     }
 
-    /// Takes what was gathered into the rest.
+    /// Adds the collected values to the other fields.
     fn settle(&mut self) {
         let mut gathered = std::mem::take(&mut self.gathered);
         self.add(&gathered, 1);
@@ -190,7 +190,7 @@ impl Sample {
         self.gathered = gathered;
     }
 
-    /// Adds values that stand for `weight` each.
+    /// Adds values with the weight `weight` each.
     fn add(&mut self, values: &[u64], weight: u64) {
         let recorded = values.len() as u64;
         let square = u128::from(weight) * u128::from(weight);
@@ -232,9 +232,9 @@ impl Sample {
                 Values::Histogram(histogram)
             }
             (Values::Histogram(mut histogram), Values::Histogram(more)) => {
-                // It grows by itself; of the same number of digits both have the same buckets.
+                // It resizes automatically. With the same number of digits both have the same buckets.
                 if histogram.add(&*more).is_err() {
-                    unreachable!("a histogram that grows holds every value");
+                    unreachable!("an auto-resizing histogram holds every value");
                 }
                 Values::Histogram(histogram)
             }
@@ -242,7 +242,7 @@ impl Sample {
         self.promote();
     }
 
-    /// What the values come to, when `lost` more may belong to them. Those whose duration is not known do.
+    /// Returns the results, when `lost` more values may belong to them. Operations of unknown duration do belong to them.
     pub fn finish(mut self, lost: u64) -> Distribution {
         self.settle();
         let some = |value: u64| (self.count > 0).then_some(value);
@@ -251,11 +251,11 @@ impl Sample {
         let [lowest, greatest] = [0, 1].map(|end| PERCENTILES.map(|p| p.ranks_with(self.count, missing)[end]));
         let values = self.values.sorted();
         let at = values.at(ranks);
-        // Where nothing is missing they are the same, and buckets are many.
+        // Without missing values the bounds are equal to the percentiles, and a pass over many buckets is saved.
         let [low, high] = [lowest, greatest].map(|ranks| if missing == 0 { at } else { values.at(ranks) });
         let percentile = |index: usize| {
             let bucket: Bucket = at[index]?;
-            // A bucket of the histogram may reach beyond the least and the greatest value in it.
+            // A bucket of the histogram may extend beyond the minimum and the maximum.
             Some(Quantile {
                 ns: bucket.greatest.min(self.max),
                 low_ns: low[index].map(|bucket| bucket.least.max(self.min)),
@@ -273,7 +273,7 @@ impl Sample {
         }
     }
 
-    /// As many values of equal weight would say as much (Kish's effective sample size).
+    /// Returns the number of values of equal weight that carry the same information (Kish's effective sample size).
     fn support(&self) -> u128 {
         let count = u128::from(self.count);
         count.saturating_mul(count).checked_div(self.squares).unwrap_or(0)
@@ -297,7 +297,7 @@ fn histogram(values: &[(u64, u64)]) -> Box<Histogram<u64>> {
     histogram
 }
 
-/// A histogram in a file: its buckets that have anything, each by its greatest value.
+/// Serialized form of a histogram: its non-empty buckets, each by its maximum value.
 mod buckets {
     use hdrhistogram::Histogram;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -313,15 +313,15 @@ mod buckets {
 }
 
 fn record(histogram: &mut Histogram<u64>, ns: u64, count: u64) {
-    // It grows by itself, and the index of the greatest 64-bit value fits into 32 bits.
+    // It resizes automatically, and the index of the maximum 64-bit value fits into 32 bits.
     if histogram.record_n(ns, count).is_err() {
-        unreachable!("a histogram that grows holds every value");
+        unreachable!("an auto-resizing histogram holds every value");
     }
 }
 
 type AtRanks<T> = [Option<T>; PERCENTILES.len()];
 
-/// What is known of a value: the least and the greatest that it can be.
+/// Minimum and maximum that a value can be.
 #[derive(Clone, Copy)]
 struct Bucket {
     least: u64,
@@ -336,7 +336,7 @@ impl Values {
         self
     }
 
-    /// The values at `ranks` (ascending), of values that are sorted.
+    /// Returns the values at `ranks` (ascending); the values are sorted.
     fn at(&self, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
         match self {
             Values::Few(values) => {
@@ -353,7 +353,7 @@ impl Values {
     }
 }
 
-/// Of values in ascending order, with how many there are of each.
+/// Returns the values at `ranks`, from values in ascending order with their counts.
 fn at_ranks(mut values: impl Iterator<Item = (Bucket, u64)>, ranks: AtRanks<u64>) -> AtRanks<Bucket> {
     let mut seen = 0u64;
     let mut value = None;

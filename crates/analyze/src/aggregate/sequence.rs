@@ -1,6 +1,5 @@
-//! What depends on the order of operations in time. A [`Sequence`] is of all operations of a layer that began in some stretch of time;
-//! sequences of stretches that follow each other are put together to that of both, so that stretches can be looked at by several
-//! threads at once.
+//! Results that depend on the order of operations in time. A [`Sequence`] covers all operations of a layer that began in some time range. Sequences
+//! of consecutive time ranges are merged into that of both, so that several threads can process time ranges at once.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,64 +15,64 @@ use super::queue::{self, Queue};
 use super::reuse::{self, Reuse};
 use crate::entity::{Entities, Entity, Place, Places, Scope};
 
-/// One operation, as far as the order has to do with it.
+/// Operation, with the fields that results in time order need.
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// When it ended, if that is known.
+    /// End, if known.
     pub end_ns: Option<i64>,
-    /// Where in the file or on the disk it began, in bytes, if it has a place.
+    /// Offset in the file or on the disk in bytes, if it has one.
     pub position: Option<i64>,
-    /// Bytes that it moved.
+    /// Number of bytes moved.
     pub bytes: u64,
-    /// For how many operations it stands; for none, if it began before the stretch of time and ended in it.
+    /// Weight; 0 if it began before the time range and ended in it.
     pub ops: u32,
-    /// Which way it moved bytes.
+    /// Direction.
     pub direction: Option<Direction>,
-    /// The slot of its system.
+    /// Slot of its system.
     pub slot: u32,
     /// Its process, cgroup, file and disk.
     pub places: Places,
 }
 
 impl Point {
-    /// What decides which subjects it is of.
+    /// Returns the slot and the disk, which determine its subjects.
     pub fn subject(&self) -> (u32, Place) {
         (self.slot, self.places.0[Scope::Device as usize])
     }
 }
 
-/// A stretch of time by `ts_ns`: its first and its last moment.
+/// Time range on the clock of `ts_ns`: first and last moment.
 pub type Span = (i64, i64);
 
-/// Whose points are.
+/// Systems and entities of points.
 pub struct Owners<'a> {
     /// Systems by slot.
     pub systems: &'a [&'a str],
-    /// Entities by place.
+    /// Entities by index.
     pub entities: &'a Entities,
 }
 
 impl Owners<'_> {
-    /// The entity at a place.
+    /// Returns the entity with an index.
     pub fn entity(&self, place: Place) -> Entity {
         self.entities.of(place)
     }
 }
 
-/// Operations together: all, those of a system, or those of an entity.
+/// Group of operations: all, those of a system, or those of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Subject {
-    /// All of the layer.
+    /// All operations of the layer.
     All,
-    /// Those of the system of that name.
+    /// Operations of the system with this name.
     System(String),
-    /// Those of a process or file, or on a disk.
+    /// Operations of a process or file, or on a disk.
     Entity(Entity),
 }
 
-/// What is kept of each subject while points are taken.
+/// State of each subject, while points are added.
 #[derive(Debug)]
 pub struct BySubject<T> {
     all: Option<T>,
@@ -88,12 +87,12 @@ impl<T> Default for BySubject<T> {
 }
 
 impl<T: Default> BySubject<T> {
-    /// Does something to all subjects that an operation is of: of the system in that slot, and on the disk at that place.
+    /// Applies `take` to all subjects of an operation: all operations, the system in that slot, and the disk with that index.
     pub fn each(&mut self, subject: (u32, Place), mut take: impl FnMut(&mut T)) {
         self.each_and_all(subject, |of, _| take(of));
     }
 
-    /// The same, all operations together last.
+    /// Does the same; `take` gets true for all operations together, which are last.
     pub fn each_and_all(&mut self, (slot, device): (u32, Place), mut take: impl FnMut(&mut T, bool)) {
         let slot = slot as usize;
         if self.systems.len() <= slot {
@@ -104,7 +103,7 @@ impl<T: Default> BySubject<T> {
         take(self.all.get_or_insert_default(), true);
     }
 
-    /// All of them, without what is on no disk that is known.
+    /// Returns the state of all subjects, without operations on an unknown disk.
     pub fn finish(self, owners: &Owners) -> HashMap<Subject, T, RandomState> {
         let systems = self.systems.into_iter().zip(owners.systems);
         let systems = systems.filter_map(|(of, name)| Some((Subject::System((*name).to_owned()), of?)));
@@ -115,22 +114,22 @@ impl<T: Default> BySubject<T> {
     }
 }
 
-/// What is kept of a stretch of time, or of several that follow each other.
+/// Results of one time range, or of several consecutive ones.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sequence {
-    /// Where operations are, one after the other.
+    /// Access pattern.
     pub pattern: Option<Pattern>,
-    /// When they begin, one after the other.
+    /// Interarrival times.
     pub arrivals: Option<Arrivals>,
-    /// How many are under way.
+    /// Operations in flight.
     pub queue: Option<Queue>,
-    /// How far back blocks were touched before.
+    /// Reuse distances.
     pub reuse: Option<Reuse>,
-    /// What calls wait for.
+    /// Latency breakdown of calls.
     pub crossing: Option<Crossing>,
 }
 
-/// What is kept of stretches of time that follow each other, while operations of a layer are taken.
+/// Results of consecutive time ranges, while operations of a layer are added.
 pub struct Walk {
     pattern: Option<pattern::Walk>,
     arrivals: Option<arrivals::Walk>,
@@ -139,7 +138,7 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// No operations of `layer` yet.
+    /// Creates the results of `layer`, without operations.
     pub fn new(layer: Layer, settings: &Settings) -> Walk {
         let (ordered, precision) = (settings.ordered, settings.precision);
         Walk {
@@ -150,7 +149,7 @@ impl Walk {
         }
     }
 
-    /// Takes points of the next stretch, in the order of their time, some of which began before `span`. Slots and places are the same in all stretches.
+    /// Adds points of the next time range in time order; some of them began before `span`. Slots and entity indexes are the same in all time ranges.
     pub fn add(&mut self, points: &[Point], span: Span, owners: &Owners) {
         self.pattern.iter_mut().for_each(|walk| walk.add(points, owners));
         self.arrivals.iter_mut().for_each(|walk| walk.add(points));
@@ -158,7 +157,7 @@ impl Walk {
         self.reuse.iter_mut().for_each(|walk| walk.add(points, owners));
     }
 
-    /// The sequence of all that was taken.
+    /// Returns the sequence of all added points.
     pub fn finish(self, owners: &Owners) -> Sequence {
         Sequence {
             pattern: self.pattern.map(pattern::Walk::finish),
@@ -171,12 +170,12 @@ impl Walk {
 }
 
 impl Sequence {
-    /// Whether it can be put together with others: one from a file may claim anything.
+    /// Whether it can be merged with others: a file may contain anything.
     pub fn is_sound(&self) -> bool {
         self.pattern.as_ref().is_none_or(Pattern::is_sound)
     }
 
-    /// Adds what came next.
+    /// Adds the next sequence.
     pub fn append(&mut self, next: Sequence) {
         append(&mut self.pattern, next.pattern, Pattern::append);
         append(&mut self.arrivals, next.arrivals, Arrivals::append);
@@ -194,21 +193,21 @@ fn append<T>(mine: &mut Option<T>, next: Option<T>, append: fn(&mut T, T)) {
     }
 }
 
-/// Which operations a sequence is of: the number of the capture, and the layer.
+/// Operations of a sequence: number of the capture, and layer.
 pub type Of = (usize, Layer);
 
-/// Sequences of stretches of time, by their numbers, in whatever order they come. Those that follow each other are put together at once.
+/// Sequences of time ranges by number, in any order of arrival. Consecutive ones are merged at once.
 #[derive(Debug, Clone, Default)]
 pub struct Sequences(BTreeMap<Of, BTreeMap<usize, (usize, Sequence)>>);
 
 impl Sequences {
-    /// Adds the sequence of stretch `number`.
+    /// Adds the sequence of time range `number`.
     #[cfg(test)]
     pub fn add(&mut self, of: Of, number: usize, sequence: Sequence) {
         self.put(of, (number, number + 1), sequence);
     }
 
-    /// All of them, each with the number of its first stretch and that of the one after its last.
+    /// Returns all sequences, each with the number of its first time range and of the one after its last.
     pub fn runs(self) -> impl Iterator<Item = (Of, (usize, usize), Sequence)> {
         let runs = |(of, runs): (Of, BTreeMap<usize, (usize, Sequence)>)| {
             runs.into_iter().map(move |(first, (next, sequence))| (of, (first, next), sequence))
@@ -216,7 +215,7 @@ impl Sequences {
         self.0.into_iter().flat_map(runs)
     }
 
-    /// Adds that of the stretches from `first` to before `next`.
+    /// Adds the sequence of the time ranges from `first` to before `next`.
     pub fn put(&mut self, of: Of, (mut first, mut next): (usize, usize), mut sequence: Sequence) {
         let runs = self.0.entry(of).or_default();
         if let Some((after, later)) = runs.remove(&next) {
@@ -232,7 +231,7 @@ impl Sequences {
         runs.insert(first, (next, sequence));
     }
 
-    /// Adds what `other` has.
+    /// Adds the sequences of `other`.
     pub fn combine(&mut self, other: Sequences) {
         for (of, runs) in other.0 {
             for (first, (next, sequence)) in runs {
@@ -241,7 +240,7 @@ impl Sequences {
         }
     }
 
-    /// What all captures come to.
+    /// Returns the results of all captures.
     pub fn finish(self) -> Finished {
         let mut finished = Finished::default();
         for ((_, layer), runs) in self.0 {
@@ -258,23 +257,23 @@ impl Sequences {
     }
 }
 
-/// What sequences come to, by layer; what was not asked for is empty.
+/// Results of sequences by layer, empty if not requested.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// Where operations of processes, files and disks are, by direction.
+    /// Access patterns of processes, files and disks, by direction.
     pub patterns: BTreeMap<Layer, BTreeMap<(Entity, Direction), pattern::Sums>>,
-    /// When operations begin, by subject and by which operations of [`arrivals::WAYS`].
+    /// Interarrival times by subject, and by index in [`arrivals::WAYS`].
     pub arrivals: BTreeMap<Layer, BTreeMap<(Subject, usize), arrivals::Sums>>,
-    /// How many are under way, by subject.
+    /// Operations in flight by subject.
     pub queues: BTreeMap<Layer, BTreeMap<Subject, queue::Sums>>,
-    /// How far back blocks were touched before, by subject.
+    /// Reuse distances by subject.
     pub reuses: BTreeMap<Layer, BTreeMap<Subject, reuse::Sums>>,
-    /// What calls waited for, by subject, kind and call.
+    /// Latency breakdown of calls by subject, kind and call.
     pub crossings: BTreeMap<(Subject, crossing::Kind, Op), crossing::Sums>,
 }
 
-/// Whether all that happened between two operations, each with its time and for how many it stands, was recorded: one of many stands for
-/// more only while moments are sampled, and in a moment everything is recorded (docs/explanation/sampling.md).
+/// Whether everything between two operations was recorded, given the time and weight of each. Weights above one occur only with sampling, and within
+/// a time slice of sampling everything is recorded (docs/explanation/sampling.md).
 pub fn recorded_together((earlier_ns, earlier_ops): (i64, u32), (later_ns, later_ops): (i64, u32)) -> bool {
     const PERIOD_NS: u64 = 1 << 28;
     let weight = u64::from(earlier_ops.max(later_ops));
@@ -287,7 +286,7 @@ pub(crate) mod tests {
     use iostrata_capture::op::IoClass;
     use proptest::prelude::*;
 
-    /// What is told of an operation beside its begin.
+    /// Fields of an operation besides its begin.
     #[derive(Debug, Clone, Copy)]
     pub struct Told {
         pub ns: Option<i64>,
@@ -313,7 +312,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// Hands points with such begins to `take`. Disk 0 is none that is known.
+    /// Calls `take` with points that begin at these times. Disk 0 is unknown.
     pub fn points(told: &[(i64, Told)], take: impl FnOnce(&[Point], &Owners)) {
         let mut entities = Entities::default();
         let point = |(ts_ns, Told { ns, direction, system, disk }): &(i64, Told)| {

@@ -1,4 +1,4 @@
-//! How large operations are: counts, and durations, by layer, direction and size class.
+//! Operation sizes: counts and durations by layer, direction and size class.
 
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
@@ -8,16 +8,17 @@ use super::Precision;
 use super::count::{DIRECTIONS, Moved};
 use super::sample::{Distribution, Sample};
 
-/// Sizes up to a power of two, and more than half of it: 2,049 to 4,096 bytes are of class 12. What moved nothing is of none.
+/// Size class: sizes up to a power of two, and above half of it. 2,049 to 4,096 bytes are class 12. Operations that moved nothing have no
+/// class.
 pub type Class = Option<u32>;
 
-/// The class of a size.
+/// Returns the class of a size.
 #[inline]
 pub fn class_of(bytes: u64) -> Class {
     bytes.checked_sub(1).map(|less| u64::BITS - less.leading_zeros())
 }
 
-/// The least and the greatest size of a class.
+/// Returns the minimum and the maximum size of a class.
 pub fn ends_of(class: Class) -> (u64, u64) {
     match class {
         None => (0, 0),
@@ -29,26 +30,26 @@ pub fn ends_of(class: Class) -> (u64, u64) {
     }
 }
 
-/// Classes that there can be, beside none.
+/// Number of possible classes, besides none.
 const CLASSES: usize = u64::BITS as usize + 1;
 const PLACES: usize = 1 + CLASSES;
 
-/// One operation, or several that are alike.
+/// Operation, or several that are equal.
 #[derive(Debug, Clone, Copy)]
 pub struct Sized {
-    /// Which way it moved bytes.
+    /// Direction.
     pub direction: Direction,
-    /// How many there are of it.
+    /// Number of operations.
     pub ops: u64,
-    /// Bytes of one.
+    /// Number of bytes of one.
     pub bytes: u64,
-    /// Of how many bios one was made, of a request.
+    /// Number of bios of one, if it is a request.
     pub bios: u64,
-    /// How long one took, if that is known.
+    /// Duration of one in ns, if known.
     pub ns: Option<u64>,
 }
 
-/// What operations of a class come to.
+/// Sums over the operations of a class.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cell {
     moved: Moved,
@@ -56,32 +57,32 @@ struct Cell {
     durations: Sample,
 }
 
-/// By layer, direction and class.
+/// Sums by layer, direction and class.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sizes {
     precision: Precision,
     cells: Vec<Option<Box<Cell>>>,
 }
 
-/// A class when all is merged.
+/// Class, after all partial results are merged.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// The layer.
+    /// Layer.
     pub layer: Layer,
-    /// The direction.
+    /// Direction.
     pub direction: Direction,
-    /// The least and the greatest size.
+    /// Minimum and maximum size.
     pub ends: (u64, u64),
     /// Operations and bytes.
     pub moved: Moved,
-    /// Bios of the requests.
+    /// Number of bios of the requests.
     pub bios: u64,
-    /// How long operations took.
+    /// Durations of the operations.
     pub durations: Distribution,
 }
 
 impl Sizes {
-    /// Of no operations.
+    /// Creates sums over no operations.
     pub fn new(precision: Precision) -> Sizes {
         Sizes { precision, cells: vec![None; Layer::ALL.len() * DIRECTIONS.len() * PLACES] }
     }
@@ -102,12 +103,12 @@ impl Sizes {
         }
     }
 
-    /// Whether they can be added to others.
+    /// Whether they can be merged with others.
     pub fn is_sound(&self) -> bool {
         self.cells.len() == Layer::ALL.len() * DIRECTIONS.len() * PLACES
     }
 
-    /// Adds what `other` has.
+    /// Adds the sums of `other`.
     pub fn combine(&mut self, other: Sizes) {
         for (mine, theirs) in self.cells.iter_mut().zip(other.cells) {
             match (mine, theirs) {
@@ -123,7 +124,7 @@ impl Sizes {
         }
     }
 
-    /// The classes that have operations, in order of layer, direction and size, when `lost` is not in them.
+    /// Returns the classes with operations, in order of layer, direction and size; `lost` events are not in them.
     pub fn finish(self, lost: &LostByLayer) -> Vec<Finished> {
         let finish = |(place, cell): (usize, Option<Box<Cell>>)| {
             let Cell { moved, bios, durations } = *cell?;
@@ -155,7 +156,7 @@ mod tests {
             assert_eq!((least, class_of(least), class_of(greatest)), (next, class, class));
             next = greatest.wrapping_add(1);
         }
-        assert_eq!(next, 0, "the last one ends with the greatest size");
+        assert_eq!(next, 0, "the last class ends at the maximum size");
     }
 
     proptest! {

@@ -1,75 +1,75 @@
-//! Operations one by one, as far as there is room for them.
+//! Individual operations, up to a maximum number.
 
 use iostrata_capture::op::{Layer, Op};
 
 use crate::entity::{Entities, Entity, Place, Places, Scope};
 
-/// An operation, or several that one row stands for.
+/// Operation, or several that one row represents.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// How long it took, if that is known.
+    /// Duration in ns, if known.
     pub total_ns: Option<u64>,
-    /// How long it was at the device, of a request.
+    /// Time of a request at the device in ns, if known.
     pub device_ns: Option<u64>,
-    /// Its layer.
+    /// Layer.
     pub layer: Layer,
-    /// What was done.
+    /// Operation.
     pub op: Op,
-    /// For how many it stands.
+    /// Weight.
     pub ops: u32,
-    /// Bytes of one.
+    /// Number of bytes of one operation.
     pub bytes: u64,
-    /// Where in the file or on the disk it begins, in bytes.
+    /// Offset in the file or on the disk in bytes.
     pub position: Option<i64>,
-    /// The slot of its system, in the partial that has it.
+    /// Slot of its system in the partial result.
     pub slot: u32,
-    /// Whose it is, in the entities of the partial that has it.
+    /// Its entities in the partial result.
     pub places: Places,
 }
 
-/// Operations, no more than there is room for.
+/// Operations, up to a maximum number.
 #[derive(Debug, Clone)]
 pub struct Spans {
     most: usize,
     rows: Vec<Span>,
-    /// How many there were no room for.
+    /// Number of operations beyond the maximum.
     more: u64,
 }
 
 /// Operations in the order in which they began.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// They themselves.
+    /// Operations.
     pub rows: Vec<Span>,
-    /// What their places are.
+    /// Entities by index.
     pub entities: Vec<Entity>,
-    /// What their slots are.
+    /// Systems by slot.
     pub systems: Vec<String>,
-    /// How many there were no room for.
+    /// Number of operations beyond the maximum.
     pub more: u64,
 }
 
 impl Finished {
-    /// Whose it is by `scope`.
+    /// Returns the entity of `scope` that an operation belongs to.
     pub fn owner(&self, span: &Span, scope: Scope) -> Entity {
         self.entities[span.places.0[scope as usize].index()]
     }
 
-    /// Its system.
+    /// Returns the system of an operation.
     pub fn system(&self, span: &Span) -> &str {
         self.systems.get(span.slot as usize).map_or("", String::as_str)
     }
 }
 
 impl Spans {
-    /// None, with room for so many.
+    /// Creates an empty collection with the maximum `most`.
     pub fn new(most: usize) -> Spans {
         Spans { most, rows: Vec::new(), more: 0 }
     }
 
-    /// None, with as much room.
+    /// Creates an empty collection with the same maximum.
     pub fn emptied(&self) -> Spans {
         Spans::new(self.most)
     }
@@ -83,7 +83,7 @@ impl Spans {
         }
     }
 
-    /// Adds those of another partial, whose slots and places are `slots` and `places` here.
+    /// Adds the operations of another partial result, with slots and entities that are `slots` and `places` here.
     pub fn combine(&mut self, other: Spans, slots: &[u32], places: &[Place]) {
         self.more = self.more.saturating_add(other.more);
         for span in other.rows {
@@ -92,17 +92,18 @@ impl Spans {
         }
     }
 
-    /// In order, which does not depend on who found them.
+    /// Returns the operations in an order that does not depend on the threads that found them.
     pub fn finish(self, entities: &Entities, systems: Vec<String>) -> Finished {
         let entities = entities.each();
         let mut rows = self.rows;
         let key = |span: &Span| {
             let what = (span.layer as usize, span.op as usize, span.position, span.bytes);
-            // The longer first, so that what is within it comes after it.
+            // The longer first, so that an operation within it follows it.
             (span.ts_ns, std::cmp::Reverse(span.total_ns), what, span.device_ns, span.ops)
         };
         let owners = |span: &Span| span.places.0.map(|place| entities[place.index()]);
-        // In place: keys of all of them would take more than they do. What is equal in all of these is the same.
+        // In place: keys of all operations would take more memory than the operations. Operations that are equal in all these fields are
+        // identical.
         rows.sort_unstable_by(|one, other| key(one).cmp(&key(other)).then_with(|| owners(one).cmp(&owners(other))));
         Finished { rows, entities, systems, more: self.more }
     }

@@ -1,4 +1,4 @@
-//! A distribution that takes little room: there is one for each window of time.
+//! Compact distribution: each time window has one.
 
 mod packed;
 
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::sample::Percentile;
 use packed::{Packed, up};
 
-/// Values that are gathered before they are sorted into the counts.
+/// Number of values that are collected before they are sorted into the counts.
 const GATHERED: usize = 1_024;
 
-/// Values with how often each occurred, rounded up to two significant digits. What it has depends on the values alone, never on the
-/// order in which they came or were merged.
+/// Values with the number of occurrences, rounded up to two significant digits. The contents depend only on the values, never on the order
+/// of arrival or merging.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sparse {
     /// Rounded values, ascending, each with its count.
@@ -19,12 +19,12 @@ pub struct Sparse {
     count: u64,
     squares: u128,
     max: u64,
-    /// Values with their counts, not rounded and in no order.
+    /// Collected values with their counts, not rounded and in no order.
     gathered: Vec<(u64, u64)>,
 }
 
 impl Sparse {
-    /// Adds a value, which stands for `weight` of them.
+    /// Adds a value with a weight.
     #[inline]
     pub fn add(&mut self, value: u64, weight: u64) {
         self.count = self.count.saturating_add(weight);
@@ -36,7 +36,7 @@ impl Sparse {
         }
     }
 
-    /// Takes what was gathered into the counts, and gives back its room.
+    /// Merges the collected values into the counts, and frees their memory.
     pub fn settle(&mut self) {
         let mut all = std::mem::take(&mut self.gathered);
         if all.is_empty() {
@@ -47,7 +47,7 @@ impl Sparse {
         self.counts = merged(all);
     }
 
-    /// Adds the values of `other`. Both have settled.
+    /// Adds the values of `other`. Both must be settled.
     pub fn combine(&mut self, mut other: Sparse) {
         self.count = self.count.saturating_add(other.count);
         self.squares = self.squares.saturating_add(other.squares);
@@ -58,12 +58,12 @@ impl Sparse {
         }
     }
 
-    /// The greatest value; `None` of no values.
+    /// Returns the maximum; `None` without values.
     pub fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max)
     }
 
-    /// The value at a percentile; `None` where there are too few values to support it. It has settled.
+    /// Returns the value at a percentile; `None` if there are too few values to support it. The distribution must be settled.
     pub fn at(&self, percentile: &Percentile) -> Option<u64> {
         let support = u128::from(self.count).saturating_mul(u128::from(self.count)).checked_div(self.squares)?;
         let rank = percentile.rank(support, self.count)?;
@@ -72,12 +72,12 @@ impl Sparse {
             seen = seen.saturating_add(*count);
             seen >= rank
         });
-        // A rounded value may be beyond the greatest.
+        // A rounded value may exceed the maximum.
         reached.map(|(value, _)| value.min(self.max))
     }
 }
 
-/// Equal values as one, ascending.
+/// Sorts values, and merges equal ones.
 fn merged(mut values: Vec<(u64, u64)>) -> Packed {
     values.sort_unstable();
     values.dedup_by(|(value, count), (kept, sum)| {

@@ -1,4 +1,4 @@
-//! What happened when: operations, bytes, durations and how many were under way, by window of time.
+//! Operations, bytes, durations and operations in flight by time window.
 
 use std::collections::HashMap;
 
@@ -9,46 +9,46 @@ use serde::{Deserialize, Serialize};
 use super::count::{DIRECTIONS, Moved};
 use super::sparse::Sparse;
 
-/// One row, as far as the time has to do with it.
+/// Fields of a row that the timeline needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// Which way it moved bytes.
+    /// Direction.
     pub direction: Option<Direction>,
-    /// For how many operations it stands; for none, where it tells bytes of one that is counted elsewhere.
+    /// Number of operations that it represents; 0 if it has bytes of an operation that is counted elsewhere.
     pub ops: u64,
-    /// Their bytes.
+    /// Number of bytes.
     pub bytes: u64,
-    /// How long each took, if that is known.
+    /// Duration of each in ns, if known.
     pub ns: Option<u64>,
 }
 
 /// Reads or writes of one layer that began in a window.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Cell {
-    /// Their sums.
+    /// Sums.
     pub moved: Moved,
-    /// How long they took.
+    /// Durations.
     pub durations: Sparse,
 }
 
-/// By layer and direction.
+/// Cells by layer and direction.
 type Cells = [[Cell; DIRECTIONS.len()]; Layer::ALL.len()];
 
-/// A window.
+/// Time window.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Window {
     cells: Cells,
     under_way: [UnderWay; Layer::ALL.len()],
 }
 
-/// What operations of a layer under way come to in a window.
+/// Operations of a layer that are in flight in a window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct UnderWay {
-    /// Their time in it, as far as it is not in `begun`.
+    /// Their time in the window in ns, except that of the operations in `begun`.
     ns: i128,
-    /// By how many more fill it than filled the one before.
+    /// Number of operations that fill the window, relative to the previous window.
     begun: i64,
 }
 
@@ -66,11 +66,11 @@ impl UnderWay {
 }
 
 impl Window {
-    /// Adds what is in one half of it, the first (0) or the second (1), which is of `half_ns`.
+    /// Adds the contents of one half of it, the first (0) or the second (1), of length `half_ns`.
     fn add(&mut self, cells: Cells, under_way: [UnderWay; Layer::ALL.len()], half: i64, half_ns: i64) {
         self.add_cells(cells);
         for (mine, UnderWay { ns, begun }) in self.under_way.iter_mut().zip(under_way) {
-            // Those that fill the second half alone fill the whole from the next window on.
+            // Operations that fill only the second half fill the whole from the next window on.
             let ns = ns.saturating_add(i128::from(half) * i128::from(begun) * i128::from(half_ns));
             mine.combine(UnderWay { ns, begun: begun * (1 - half) });
         }
@@ -83,60 +83,60 @@ impl Window {
         }
     }
 
-    /// What began in it, of `layer` in `direction`.
+    /// Returns the operations of `layer` in `direction` that began in it.
     pub fn of(&self, layer: Layer, direction: Direction) -> &Cell {
         &self.cells[layer as usize][direction as usize]
     }
 }
 
-/// There are no more windows than that where somebody wants them of a width: each may take some ten KiB.
+/// Maximum number of windows if a user requests their width: each may take some ten KiB.
 pub const MOST_WINDOWS: usize = 10_000;
 
-/// And no more than that where nobody does: no figure has as many pixels.
+/// Maximum number of windows otherwise: no figure has as many pixels.
 pub const MOST_UNASKED: usize = 5_000;
 
-/// How time is cut.
+/// Division of time into windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windows {
-    /// How long a window is, while there are not too many; above zero.
+    /// Length of a window in ns, while there are not too many; above zero.
     pub width_ns: i64,
-    /// How many there are at most, up to [`MOST_WINDOWS`].
+    /// Maximum number of windows, up to [`MOST_WINDOWS`].
     pub most: usize,
 }
 
-/// Windows by number: their begin, in `ts_ns`, divided by their width. When there are too many, each two become one, so that the width
-/// follows from the first and the last moment alone, whatever the order in which rows came.
+/// Windows by number: their begin, on the clock of `ts_ns`, divided by their width. If there are too many, adjacent pairs are merged. The
+/// width then depends only on the first and the last moment, not on the order of rows.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Timeline {
     width_ns: i64,
     most: usize,
     places: HashMap<i64, usize, RandomState>,
     windows: Vec<(i64, Window)>,
-    /// The number of the window that was asked for last, and its place.
+    /// Number and index of the window of the previous lookup.
     #[serde(skip)]
     last: Option<(i64, usize)>,
-    /// The first and the last number.
+    /// Number of the first and of the last window.
     ends: Option<(i64, i64)>,
 }
 
-/// One window when all is merged.
+/// Window, after all partial results are merged.
 #[derive(Debug)]
 pub struct Finished {
-    /// When it begins, in `ts_ns`.
+    /// Begin, on the clock of `ts_ns`.
     pub since_ns: i64,
-    /// What began in it; `None` where nothing did.
+    /// Operations that began in it; `None` if there are none.
     pub window: Option<Window>,
-    /// By layer: how many operations were under way on average.
+    /// Mean number of operations in flight, by layer.
     pub under_way: [f64; Layer::ALL.len()],
 }
 
 impl Timeline {
-    /// Of no rows.
+    /// Creates a timeline without rows.
     pub fn new(Windows { width_ns, most }: Windows) -> Timeline {
         Timeline { width_ns, most, ..Timeline::default() }
     }
 
-    /// Whether it can be added to others.
+    /// Whether it can be merged with others.
     pub fn is_sound(&self) -> bool {
         let places = self.places.values().all(|place| *place < self.windows.len());
         self.width_ns > 0 && self.most <= MOST_WINDOWS && self.len() <= self.most as u64 && places
@@ -162,7 +162,7 @@ impl Timeline {
 
     fn add_under_way(&mut self, layer: Layer, ts_ns: i64, (ns, ops): (u64, u64)) {
         let end_ns = ts_ns.saturating_add_unsigned(ns);
-        // Looked for before anything is added, because windows may become wider with it.
+        // Looked up before anything is added: windows may become wider with it.
         let (_, end) = (self.place(ts_ns), self.place(end_ns));
         let begin = self.place(ts_ns);
         let (width_ns, mut add) = (self.width_ns, |place: usize, (ns, begun): (i64, i64)| {
@@ -172,20 +172,20 @@ impl Timeline {
             return add(begin, (end_ns - ts_ns, 0));
         }
         add(begin, (width_ns - ts_ns.rem_euclid(width_ns), 0));
-        // From the one after its first on it fills them, up to its last, of which it has a part.
+        // The operation fills the windows from the one after its first up to its last, of which it has a part.
         add(end, (end_ns.rem_euclid(width_ns), -1));
         let next = self.place((ts_ns.div_euclid(width_ns) + 1).saturating_mul(width_ns));
         self.windows[next].1.under_way[layer as usize].add((0, 1), ops);
     }
 
-    /// The place of the window that `ts_ns` is in.
+    /// Returns the index of the window that contains `ts_ns`.
     fn place(&mut self, ts_ns: i64) -> usize {
         let number = ts_ns.div_euclid(self.width_ns);
         if let Some((_, place)) = self.last.filter(|(last, _)| *last == number) {
             return place;
         }
         self.reach((number, number));
-        // They may be wider now.
+        // Windows may be wider now.
         let place = self.place_of(ts_ns.div_euclid(self.width_ns));
         self.last = Some((ts_ns.div_euclid(self.width_ns), place));
         place
@@ -199,7 +199,7 @@ impl Timeline {
         })
     }
 
-    /// Makes room for windows of these numbers, and of all between.
+    /// Extends the range of windows to these numbers.
     fn reach(&mut self, (first, last): (i64, i64)) {
         let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
         self.ends = Some((mine_first.min(first), mine_last.max(last)));
@@ -214,7 +214,7 @@ impl Timeline {
         }
     }
 
-    /// Makes each two windows one.
+    /// Merges adjacent pairs of windows.
     fn widen(&mut self) {
         self.settle();
         let narrow_ns = self.width_ns;
@@ -233,13 +233,13 @@ impl Timeline {
         }
     }
 
-    /// Gives back what room it can.
+    /// Frees memory where possible.
     pub fn settle(&mut self) {
         let cells = self.windows.iter_mut().flat_map(|(_, window)| window.cells.as_flattened_mut());
         cells.for_each(|cell| cell.durations.settle());
     }
 
-    /// Adds what `other` has, whose windows were of the same width in the beginning.
+    /// Adds the windows of `other`, which initially had the same width.
     pub fn combine(&mut self, mut other: Timeline) {
         self.settle();
         other.settle();
@@ -255,22 +255,22 @@ impl Timeline {
         }
     }
 
-    /// How many windows there are from the first to the last.
+    /// Returns the number of windows from the first to the last.
     pub fn len(&self) -> u64 {
         self.ends.map_or(0, |(first, last)| last.abs_diff(first).saturating_add(1))
     }
 
-    /// Whether there are none.
+    /// Whether there are no windows.
     pub fn is_empty(&self) -> bool {
         self.ends.is_none()
     }
 
-    /// How long each of them is.
+    /// Returns the length of a window in ns.
     pub fn width_ns(&self) -> i64 {
         self.width_ns
     }
 
-    /// All windows from the first to the last, those included in which nothing happened.
+    /// Returns all windows from the first to the last, including those without operations.
     pub fn finish(mut self) -> Vec<Finished> {
         self.settle();
         let Some((first, last)) = self.ends else { return Vec::new() };
@@ -282,7 +282,7 @@ impl Timeline {
             let under_way = std::array::from_fn(|layer| {
                 let of = window.as_ref().map(|window| window.under_way[layer]).unwrap_or_default();
                 filled[layer] = filled[layer].saturating_add(of.begun);
-                // A sum of integers, which is the same in whatever order it came about.
+                // A sum of integers does not depend on the order of additions.
                 let ns = of.ns.saturating_add(i128::from(filled[layer]).saturating_mul(i128::from(width_ns)));
                 ns as f64 / width_ns as f64
             });
@@ -308,7 +308,7 @@ mod tests {
         timeline
     }
 
-    /// All that can be told of it.
+    /// Returns all results as text.
     fn told_of(timeline: Timeline) -> String {
         let window = |Finished { since_ns, window, under_way }: Finished| {
             let cells = window.map(|window| {
@@ -346,7 +346,7 @@ mod tests {
             })
             .collect();
         assert_eq!(told[0], (100, Some((2, 20, Some(8)))));
-        // The second of them ended in it.
+        // The second operation ended in it.
         assert_eq!(told[1], (200, Some((0, 0, None))));
         assert_eq!(told[2..], [(300, Some((3, 10, None)))]);
     }

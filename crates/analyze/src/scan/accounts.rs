@@ -1,5 +1,5 @@
-//! What rows come to, added up by whose it is before it is counted for a system, a process, a cgroup, a file and a disk: an addition
-//! for each row, in place of six.
+//! Two-level aggregation: rows are summed per attribution key, and then folded into the totals of a system, a process, a cgroup, a file and
+//! a disk. A row costs one addition instead of six.
 
 use iostrata_capture::op::{Direction, Layer};
 
@@ -10,35 +10,35 @@ use crate::entity::Places;
 use crate::event::UNKNOWN;
 use crate::partial::Partial;
 
-/// An account, in the [`Accounts`] that opened it, and the system that it is of.
+/// Accumulator of an [`Accounts`], with its system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccountId {
     account: u32,
-    /// The slot of the system in the partial; of what is in none, one that there is not.
+    /// Slot of the system in the partial result; [`NO_SLOT`] without a system.
     pub slot: u32,
-    /// Whether it serves others, whose calls are counted: it is in no total.
+    /// Whether its process serves calls of others. Those calls are counted, so it is in no total.
     pub serves: bool,
 }
 
-/// The slot of what is in no system.
+/// Slot of rows in no system.
 pub const NO_SLOT: u32 = u32::MAX;
 
-/// Rows that are of one kind, of one system and at the same places.
+/// Accumulator: rows of one kind, of one system and of the same entities.
 #[derive(Debug, Clone)]
 struct Account {
     kind: Kind,
     slot: u32,
-    /// Where its bytes are counted; nowhere, where it is not certain that they are asked for.
+    /// Entities that its bytes count for; `None` if it is uncertain whether the filters match.
     places: Option<Places>,
-    /// The disk, where rows tell it.
+    /// Disk, if the rows have it.
     disk: Option<i32>,
-    /// Operations whose duration is not known.
+    /// Number of operations of unknown duration.
     untimed: u64,
     /// Whether it is in no total.
     serves: bool,
 }
 
-/// What is added for each row: so little that it lies in one line of the CPU's cache.
+/// Sums that each row adds to. They fit into one line of the CPU's cache.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(32))]
 struct Sums {
@@ -47,25 +47,25 @@ struct Sums {
     bytes: u64,
 }
 
-/// All accounts. They are closed when there are many, so that memory does not follow their number.
+/// All accumulators. They are closed when there are many, so that memory does not grow with their number.
 #[derive(Debug)]
 pub struct Accounts {
-    /// The first of them is of all that is not asked for.
+    /// Accumulators; the first is for all rows that are not selected.
     all: Vec<Account>,
-    /// Of each.
+    /// Sums of each accumulator.
     sums: Vec<Sums>,
-    /// Whether it is counted what each process, cgroup, file and disk did.
+    /// Whether the activity of each process, cgroup, file and disk is counted.
     activity: bool,
 }
 
-/// The number of the account of what is not asked for.
+/// Index of the accumulator of rows that are not selected.
 const LEFT_OUT: u32 = 0;
 
-/// Room for so many from the beginning.
+/// Initial capacity.
 const EXPECTED: usize = 1 << 14;
 
 impl Accounts {
-    /// None that is asked for.
+    /// Creates only the accumulator of rows that are not selected.
     pub fn new(activity: bool) -> Self {
         let (all, sums) = (Vec::with_capacity(EXPECTED), Vec::with_capacity(EXPECTED));
         let mut accounts = Accounts { all, sums, activity };
@@ -74,7 +74,7 @@ impl Accounts {
         accounts
     }
 
-    /// Opens an account of a system, or of what `serves` others in it.
+    /// Opens an accumulator of a system; `serves` if its process serves calls of others.
     pub fn open(
         &mut self,
         kind: Kind,
@@ -88,17 +88,17 @@ impl Accounts {
         AccountId { account, slot, serves }
     }
 
-    /// Where what is in an account is counted.
+    /// Returns the entities that an accumulator counts for.
     pub fn places(&self, id: AccountId) -> Option<Places> {
         self.all[id.account as usize].places
     }
 
-    /// The account of all that is not asked for.
+    /// Returns the accumulator of rows that are not selected.
     pub fn left_out(&self) -> AccountId {
         AccountId { account: LEFT_OUT, slot: NO_SLOT, serves: false }
     }
 
-    /// Adds so many operations, which moved these bytes together and took so long each, or [`UNKNOWN`].
+    /// Adds `ops` operations with the sum `bytes` and a duration of `ns` each, or [`UNKNOWN`].
     #[inline]
     pub fn add(&mut self, id: AccountId, (ops, bytes): (u64, u64), ns: u64) {
         let sums = &mut self.sums[id.account as usize];
@@ -112,12 +112,12 @@ impl Accounts {
         }
     }
 
-    /// Whether there are `most` of them, or so many are `remembered`, so that they are to be closed.
+    /// Whether accumulators must be closed: there are `most` of them, or `remembered` in the attribution cache reaches that number.
     pub fn are_many(&self, remembered: usize, most: usize) -> bool {
         self.all.len().max(remembered) >= most
     }
 
-    /// Closes all: counts what is in them, which is of the capture of that number. No id holds any more.
+    /// Closes all accumulators and adds them to `partial`, for the capture of this number. Their ids become invalid.
     pub fn close(&mut self, capture: usize, partial: &mut Partial) {
         let Accounts { all, sums, activity } = std::mem::replace(self, Accounts::new(self.activity));
         for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {

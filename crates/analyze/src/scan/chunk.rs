@@ -1,5 +1,5 @@
-//! Rows on their way into a partial, as columns: what is done to each of them is a short loop over one or two columns, in which the
-//! CPU can wait for the memory of several rows at once.
+//! Chunks of rows in columns. Each step of their processing is a short loop over one or two columns, in which the CPU can wait for the
+//! memory of several rows at once.
 
 use iostrata_capture::op::{Direction, Layer, Op};
 
@@ -8,55 +8,55 @@ use super::told::{Key, Told};
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::valid::Checked;
 
-/// How many rows of a batch are taken at once: their columns fit into the CPU's cache.
+/// Maximum number of rows in a chunk: their columns fit into the CPU's cache.
 pub const CHUNK_ROWS: usize = 1_024;
 
-/// Whose something is, for those who look for its account.
+/// Attribution key of an entry, with the fields for the lookup of its accumulator.
 pub struct Asked {
-    /// What does not change from one row of an account to the next.
+    /// Attribution key.
     pub key: Key,
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// The number of the row in its batch.
+    /// Number of the row in its batch.
     pub row: u32,
 }
 
-/// What was done.
+/// Operation of an entry, and its amounts.
 #[derive(Clone, Copy)]
 pub struct Done {
-    /// Bytes of all operations that the row stands for.
+    /// Bytes of all operations that the row represents.
     pub bytes: u64,
-    /// For how many operations it stands: none, where it tells bytes of one that is counted elsewhere.
+    /// Number of operations that the row represents; 0 if it has bytes of an operation that is counted elsewhere.
     pub ops: u32,
-    /// Which operation.
+    /// Operation.
     pub op: Op,
-    /// Which way it counts in its layer's reads and writes.
+    /// Direction in the counts of its layer.
     pub direction: Option<Direction>,
-    /// Of how many bios a request was made, where that is looked at.
+    /// Number of bios of a request, if needed.
     pub bios: u32,
-    /// Bytes of one operation as a whole, whoever owns parts of it.
+    /// Bytes of one whole operation, including those of other owners.
     pub size: u64,
-    /// Where in the file or on the disk it begins, in bytes, where that is looked at and known.
+    /// Offset in the file or on the disk in bytes, if needed and known.
     pub position: Option<i64>,
 }
 
 impl Done {
-    /// Bytes of an operation that is counted elsewhere.
+    /// Creates an entry for bytes of an operation that is counted elsewhere.
     pub fn part(bytes: u64, op: Op, direction: Option<Direction>) -> Done {
         Done { bytes, ops: 0, op, direction, bios: 0, size: 0, position: None }
     }
 }
 
-/// Entries of one layer: rows, or one of several things that a row tells.
+/// Entries of one layer. A row has one or several.
 #[derive(Default)]
 pub struct Chunk {
-    /// Whose each is.
+    /// Attribution key of each entry.
     pub asked: Vec<Asked>,
-    /// What each is.
+    /// Operation of each entry.
     pub done: Vec<Done>,
-    /// How long it took, by phase; phases that no operation of the layer has are empty.
+    /// Durations by phase; empty for phases that no operation of the layer has.
     pub durations: [Vec<u64>; PHASES],
-    /// Where each is counted.
+    /// Accumulator of each entry.
     pub accounts: Vec<AccountId>,
 }
 
@@ -64,7 +64,7 @@ impl Chunk {
     /// Adds an entry of row `row` of `layer`, which began at `ts_ns`.
     #[inline]
     pub fn push(&mut self, layer: Layer, (row, ts_ns): (usize, i64), told: &Told, done: Done, durations: &Durations) {
-        // A batch has thousands of rows.
+        // A batch has thousands of rows, so the number fits.
         self.asked.push(Asked { key: Key::of(told), ts_ns, row: row as u32 });
         self.done.push(done);
         for phase in Phase::of(layer) {
@@ -72,10 +72,10 @@ impl Chunk {
         }
     }
 
-    /// Adds up what the entries have of bytes and of time: an upper bound for every sum in the results.
+    /// Adds the bytes and durations of the entries to `checked`: an upper bound for every sum in the results.
     pub fn check(&self, layer: Layer, checked: &mut Checked) {
         for Done { bytes, ops, size, bios, .. } in &self.done {
-            // Sums of sizes and of bios are of whole operations, those of bytes of what is whose.
+            // Sums of sizes and of bios count whole operations, sums of bytes only the owned part.
             let whole = u64::from(*ops).saturating_mul((*size).max(u64::from(*bios)));
             checked.all_bytes = checked.all_bytes.saturating_add(u128::from(whole.max(*bytes)));
         }
@@ -86,7 +86,7 @@ impl Chunk {
         }
     }
 
-    /// Makes it empty.
+    /// Clears the chunk.
     pub fn clear(&mut self) {
         let Chunk { asked, done, durations, accounts } = self;
         asked.clear();

@@ -1,4 +1,4 @@
-//! Reads what is needed to tell what calls wait for.
+//! Rows for the matching of requests to calls.
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
@@ -33,17 +33,18 @@ view! {
 }
 
 view! {
-    /// What file systems do.
+    /// File system operations.
     pub Commits of fs { ts_ns, dur_ns, op, dev, blocks }
 }
 
-/// As in fcntl.h: each write is synced, its data at least.
+/// `O_DSYNC` of fcntl.h: each write is synced, at least its data.
 const O_DSYNC: i32 = 0o10000;
 
-/// As in fcntl.h of x86 and of Arm, which use each other's bit for what no file is that can be read or written (`O_DIRECTORY`).
+/// `O_DIRECT` of fcntl.h on x86 and on Arm. Each has `O_DIRECTORY` at the other's bit, which is set for no file that can be read or
+/// written.
 const O_DIRECT: i32 = 0o40000 | 0o200000;
 
-/// What a call of this kind waits for beside its own requests; `None` of what neither moves bytes nor syncs.
+/// Returns the requests that a call of this kind waits for besides its own; `None` if it neither moves bytes nor syncs.
 fn waits(op: Op, file_kind: Option<FdKind>, flags: Option<i32>) -> Option<Waits> {
     let of_file = if file_kind == Some(FdKind::Block) { Waits::Disk } else { Waits::Journal };
     match (op, op.direction()) {
@@ -51,7 +52,7 @@ fn waits(op: Op, file_kind: Option<FdKind>, flags: Option<i32>) -> Option<Waits>
         (Op::SyncFileRange | Op::UringSyncFileRange, _) => Some(Waits::File),
         (Op::Syncfs, _) => Some(Waits::Disk),
         (Op::Sync, _) => Some(Waits::All),
-        // Its file is not told; its own thread queues what it writes.
+        // The row has no file. Its own thread queues the writes.
         (Op::Msync, _) => Some(Waits::Own),
         (_, Some(Direction::Write)) if flags.is_some_and(|flags| flags & O_DSYNC != 0) => Some(of_file),
         (_, Some(_)) => Some(Waits::Own),
@@ -74,21 +75,21 @@ fn is_async(op: Op) -> bool {
     )
 }
 
-/// Whose a call is: the slot of its system, and its process, cgroup, file and disk; none, if it is not asked for.
+/// Slot of the system of a call, and its process, cgroup, file and disk; `None` if the call is not selected.
 type Its = Option<(u32, Places)>;
 
-/// Whose the calls of a batch are, by row, as far as that was found when they were counted.
+/// Attribution of the calls of a batch, by row, if it was determined when they were counted.
 #[derive(Debug, Default)]
 pub struct Known(Vec<Option<Its>>);
 
 impl Known {
-    /// Of a batch of so many calls nothing is known yet.
+    /// Starts a batch of `rows` calls of unknown attribution.
     pub fn begin(&mut self, rows: usize) {
         self.0.clear();
         self.0.resize(rows, None);
     }
 
-    /// Takes from a chunk of them whose they are.
+    /// Adds the attribution of the calls of a chunk.
     pub fn add(&mut self, accounts: &Accounts, chunk: &Chunk) {
         if self.0.is_empty() {
             return;
@@ -107,7 +108,7 @@ impl Known {
 }
 
 impl Fold<'_> {
-    /// Takes calls that reach into the stretches.
+    /// Adds calls that overlap the time ranges.
     pub(super) fn cross_calls(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Calls::new(batch)?;
         for row in 0..view.rows {
@@ -133,9 +134,9 @@ impl Fold<'_> {
         }
         let (dev, ino) = (view.dev.at(row), view.ino.at(row));
         let direction = op.direction();
-        // Requests of a block device name no file.
+        // Requests of a block device have no file.
         let file = dev.zip(ino).filter(|_| file_kind != Some(FdKind::Block));
-        // What is not asked for has requests too, which are not those of others.
+        // Calls that are not selected have requests too, which must not be matched to others.
         let whose = match self.known.of(row) {
             _ if !self.is_within(ts_ns) => None,
             Some(known) => known,
@@ -173,7 +174,7 @@ impl Fold<'_> {
         stretches.call(&call);
     }
 
-    /// Whose a row is, if that is asked for.
+    /// Returns the attribution of a row, if it is selected.
     fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> Its {
         let Fold { whose, partial, accounts, .. } = self;
         let key = Key::of(told);
@@ -190,7 +191,7 @@ impl Fold<'_> {
         places.map(|places| (account.slot, places))
     }
 
-    /// Takes requests that were queued in the stretches.
+    /// Adds requests that were queued in the time ranges.
     pub(super) fn cross_requests(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Requests::new(batch)?;
         let (choice, capture) = (self.scan.choice, self.scan.capture);
@@ -205,7 +206,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// Takes parts of requests that were queued in the stretches.
+    /// Adds parts of requests that were queued in the time ranges.
     pub(super) fn cross_shares(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Shares::new(batch)?;
         let tail = self.scan.tail;
@@ -230,7 +231,7 @@ impl Fold<'_> {
         Ok(())
     }
 
-    /// Takes commits that ended in the stretches.
+    /// Adds commits that ended in the time ranges.
     pub(super) fn cross_commits(&mut self, batch: &RecordBatch) -> Result<(), String> {
         let view = Commits::new(batch)?;
         for row in (0..view.rows).filter(|row| view.op.at(*row) == Op::Commit) {
@@ -254,10 +255,10 @@ fn request(view: &Requests, row: usize, is_taken: bool) -> Request {
     let (op, class) = (view.op.at(row), view.class.at(row));
     let (queue_ns, insert_ns) = (view.queue_ns.at(row), view.insert_ns.at(row));
     let issued_ns = end_ns(ts_ns, queue_ns).and_then(|ns| end_ns(ns, insert_ns.or(Some(0))));
-    // An order to empty the device's cache has no time in the queue: the block layer makes a command of its own of it.
+    // A flush has no queueing time: the block layer makes a separate command of it.
     let issued_ns = if op == Op::Flush { issued_ns.or(Some(ts_ns)) } else { issued_ns };
     let all = bytes(view.bytes.at(row));
-    // What is in other parts is taken off where these are read.
+    // Bytes of other parts are subtracted when the parts are read.
     let owned = match view.pid.at(row) {
         Some(_) => bytes(view.owned_bytes.at(row)).min(all),
         None => all.saturating_sub(bytes(view.shared_bytes.at(row))),

@@ -1,4 +1,4 @@
-//! Durations on their way into the distributions of their systems.
+//! Collection of durations for the distributions of systems.
 
 use iostrata_capture::op::{Layer, Op};
 
@@ -9,51 +9,53 @@ use crate::aggregate::sample::Sample;
 use crate::event::{PHASES, Phase, UNKNOWN};
 use crate::partial::Partial;
 
-/// Operations of all layers.
+/// Number of pairs of layer and operation.
 const OPERATIONS: usize = Layer::ALL.len() * Op::ALL.len();
 
-/// No series, where there may be one.
+/// Index of no series.
 const NONE: u32 = u32::MAX;
 
-/// As many systems have series here. The durations of others, of which there may be a million with one operation each, go where they are kept at once.
+/// Number of systems with series. Durations of other systems are added to the partial result at once: there may be a million of these with one
+/// operation each.
 const SYSTEMS: u32 = 256;
 
-/// The durations of one operation of a layer in one system.
+/// Durations of one operation of a layer in one system.
 struct Series {
     of: (u32, Layer, Op),
     phases: [Sample; PHASES],
 }
 
-/// The duration of a phase of a row: of one that it has and is not known, `None`; nothing of one that it does not have.
+/// Returns the duration of a phase of a row: `Some(None)` if the row has the phase and its duration is unknown, `None` if it does
+/// not have the phase.
 fn told(chunk: &Chunk, phase: Phase, row: usize) -> Option<Option<u64>> {
     let known = |phase: Phase| Some(chunk.durations[phase as usize][row]).filter(|ns| *ns != UNKNOWN);
     let ns = known(phase);
-    // A request that never was inserted went past the scheduler, if the rest of it is known.
+    // A request that was never inserted bypassed the scheduler, if its other times are known.
     (ns.is_some() || phase != Phase::Insert || known(Phase::Total).is_none()).then_some(ns)
 }
 
-/// All series of one partial.
+/// Series of one partial result.
 pub struct Durations {
     precision: Precision,
     series: Vec<Series>,
-    /// Which it is, by system and operation.
+    /// Index of the series, by system and operation.
     by_operation: Vec<u32>,
-    /// Which it is of each row of a chunk.
+    /// Index of the series of each row of a chunk.
     of_row: Vec<u32>,
 }
 
 impl Durations {
-    /// None yet.
+    /// Creates an empty collection.
     pub fn new(precision: Precision) -> Self {
         Durations { precision, series: Vec::new(), by_operation: Vec::new(), of_row: Vec::new() }
     }
 
-    /// Adds those of a chunk of `layer`, some of them to `partial`.
+    /// Adds the durations of a chunk of `layer`; those of systems without series go to `partial`.
     pub fn add(&mut self, layer: Layer, chunk: &Chunk, partial: &mut Partial) {
         let mut of_row = std::mem::take(&mut self.of_row);
         of_row.clear();
         of_row.extend(chunk.accounts.iter().zip(&chunk.done).map(|(account, Done { ops, op, .. })| {
-            // What is gathered is of many moments, and its time of none.
+            // A row that aggregates events has the duration of no single event.
             let is_timed = account.slot < SYSTEMS && *ops > 0 && !op.is_gathered();
             if is_timed { self.find(account.slot, layer, *op) } else { NONE }
         }));
@@ -64,7 +66,7 @@ impl Durations {
         self.add_others(layer, chunk, partial);
     }
 
-    /// Adds those of systems that have no series.
+    /// Adds the durations of systems without series.
     fn add_others(&self, layer: Layer, chunk: &Chunk, partial: &mut Partial) {
         let rows = chunk.accounts.iter().zip(&chunk.done).enumerate();
         let others = rows.filter(|(_, (account, done))| {
@@ -111,7 +113,7 @@ impl Durations {
         self.by_operation[place]
     }
 
-    /// Adds all of them to the systems of `partial`.
+    /// Adds all series to the systems of `partial`.
     pub fn close(self, partial: &mut Partial) {
         for Series { of: (slot, layer, op), phases } in self.series {
             for (phase, sample) in Phase::ALL.iter().zip(phases) {

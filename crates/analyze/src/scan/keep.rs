@@ -1,4 +1,4 @@
-//! What is kept of the entries of a chunk beside operations, bytes and durations.
+//! Aggregates of the entries of a chunk other than operations, bytes and durations.
 
 use iostrata_capture::op::Layer;
 
@@ -15,7 +15,7 @@ use crate::entity::{Entities, Scope};
 use crate::event::{Phase, UNKNOWN};
 use crate::valid::end_ns;
 
-/// What is asked for and in a system, each with its account and its duration, if that is known.
+/// Returns the selected entries in a system, each with its accumulator, and its duration if known.
 fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
     let total_ns = &chunk.durations[Phase::Total as usize];
     let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
@@ -23,7 +23,7 @@ fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Opti
     rows.map(|(((account, asked), done), ns)| (*account, asked, done, Some(*ns).filter(|ns| *ns != UNKNOWN)))
 }
 
-/// The same without what serves others: whose calls these are, counts.
+/// Returns the same without operations that serve calls of others: those calls count.
 fn wanted_once(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
     wanted(chunk).filter(|(account, ..)| !account.serves)
 }
@@ -54,7 +54,7 @@ pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, 
 }
 
 pub fn points(stretches: &mut Stretches, (layer, ends): (Layer, bool), accounts: &Accounts, chunk: &Chunk) {
-    // Bytes of an operation that is counted elsewhere have neither a number nor a duration.
+    // Bytes of an operation that is counted elsewhere have neither a number of operations nor a duration.
     for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
         wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
     {
@@ -72,7 +72,7 @@ pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accounts, chunk: &Chunk
     for (row, ((account, asked), done)) in chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).enumerate() {
         let known = |durations: &[u64]| durations.get(row).copied().filter(|ns| *ns != UNKNOWN);
         let total_ns = known(total_ns);
-        // A row of a file system without a duration is of many pages, at no one moment.
+        // A file system row without a duration covers many pages, and no single moment.
         if account.slot == NO_SLOT || done.ops == 0 || (layer == Layer::Fs && total_ns.is_none()) {
             continue;
         }
@@ -99,7 +99,7 @@ pub fn moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
 }
 
 pub fn sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
-    // A row of a file system is of many operations.
+    // A file system row covers many operations.
     for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted_once(chunk).filter(|_| layer != Layer::Fs) {
         if let Some(direction) = direction.filter(|_| ops > 0) {
             sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });

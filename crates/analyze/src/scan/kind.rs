@@ -1,46 +1,46 @@
-//! What a row is, as far as that decides where it counts.
+//! Kind of a row: everything that determines the counts that it is added to.
 
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{STEP_BITS, Step};
 
-// Widths and places of the fields of a code, from the lowest bit: step, what it counts in, direction, layer.
+// Widths and bit positions of the fields of a code, from the lowest bit: step, counts, direction, layer.
 const COUNTED_BITS: u32 = 3;
 const DIRECTION_BITS: u32 = 2;
 const LAYER_BITS: u32 = Layer::ALL.len().next_power_of_two().ilog2();
 const DIRECTION_AT: u32 = STEP_BITS + COUNTED_BITS;
 const LAYER_AT: u32 = DIRECTION_AT + DIRECTION_BITS;
 
-/// Bits of [`Kind::code`].
+/// Number of bits of [`Kind::code`].
 pub const KIND_BITS: u32 = LAYER_AT + LAYER_BITS;
 
-/// What all rows of an account are.
+/// Kind of all rows of an accumulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    /// The layer whose table they are of.
+    /// Layer of their table.
     pub layer: Layer,
-    /// Which way they count in reads and writes; `None` where they count in neither.
+    /// Direction in the counts of reads and writes; `None` if they are neither.
     pub direction: Option<Direction>,
-    /// What they count in.
+    /// Counts that they are added to.
     pub counted: Counted,
 }
 
-/// What a row counts in.
+/// Counts that a row is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
-    /// In operations, bytes and durations of its layer, and where it is a step on the way of bytes, as that.
+    /// Operations, bytes and durations of its layer. With a step, also the bytes of that step between application and device.
     Whole(Option<Step>),
-    /// As a step on the way of bytes alone. In its layer it is counted as something else.
+    /// Only the bytes of a step between application and device. Its layer counts it as something else.
     Way(Step),
-    /// As what is done to files in memory, in no system.
+    /// I/O on files in memory, in no system.
     Memory,
-    /// As requests of a device that totals are not of, in no system.
+    /// Requests of a device that totals do not count, in no system.
     LeftOut,
 }
 
 impl Kind {
-    /// The same in [`KIND_BITS`].
+    /// Encodes the kind in [`KIND_BITS`] bits.
     #[inline]
     pub fn code(&self) -> u32 {
         let (counted, step) = match self.counted {
@@ -54,7 +54,7 @@ impl Kind {
         u32::from(step) | counted << STEP_BITS | direction << DIRECTION_AT | (self.layer as u32) << LAYER_AT
     }
 
-    /// The kind of a [`Kind::code`].
+    /// Decodes a [`Kind::code`].
     pub fn of_code(code: u32) -> Kind {
         let step = Step::of_code(code as u16 & ((1 << STEP_BITS) - 1));
         let counted = match code >> STEP_BITS & ((1 << COUNTED_BITS) - 1) {

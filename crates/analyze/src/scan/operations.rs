@@ -1,4 +1,4 @@
-//! The layers of application and operating system: system calls and operations of the VFS.
+//! Layers of application and operating system: system calls and VFS operations.
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
@@ -20,31 +20,31 @@ view! {
 }
 
 view! {
-    /// Whose system calls are beside their process.
+    /// Entities of system calls besides the process.
     CallEntities of syscall { cgroup_id, dev, ino }
 }
 
 view! {
-    /// Operations of the VFS.
+    /// VFS operations.
     Operations of vfs { ts_ns, dur_ns, pid, comm, op, fd_kind, ret, weight }
 }
 
 view! {
-    /// Whose operations of the VFS are beside their process.
+    /// Entities of VFS operations besides the process.
     OperationEntities of vfs { cgroup_id, dev, ino }
 }
 
 view! {
-    /// Where system calls are.
+    /// Offsets of system calls.
     CallPlaces of syscall { offset_bytes }
 }
 
 view! {
-    /// Where operations of the VFS are.
+    /// Offsets of VFS operations.
     OperationPlaces of vfs { offset_bytes }
 }
 
-/// The columns that both have, of one row of either.
+/// Builds a [`FileRow`] from the columns that both tables have.
 macro_rules! file_row {
     ($layer:expr, $view:expr, $entities:expr, $places:expr, $row:expr) => {
         FileRow {
@@ -102,17 +102,17 @@ impl Events for VfsTable {
     }
 }
 
-/// What system calls and VFS operations have in common.
+/// Fields common to system calls and VFS operations.
 struct FileRow {
     layer: Layer,
     row: usize,
     ts_ns: i64,
     dur_ns: i64,
-    /// Process id, and cgroup if that matters.
+    /// Process id, and cgroup if needed.
     process: (i32, Option<i64>),
     op: Op,
     kind: Option<FdKind>,
-    /// Device and inode number, if they matter.
+    /// Device and inode number, if needed.
     file: (Option<i32>, Option<i64>),
     ret: i64,
     weight: i32,
@@ -120,14 +120,14 @@ struct FileRow {
 }
 
 impl FileRow {
-    /// Which way data move.
+    /// Returns the direction in which data move.
     #[inline]
     fn direction(&self) -> Option<Direction> {
         let moves_data = matches!(self.kind, Some(FdKind::Regular | FdKind::Block | FdKind::Memory));
         self.op.direction().filter(|_| moves_data)
     }
 
-    /// How many bytes of them.
+    /// Returns the number of bytes moved.
     #[inline]
     fn moved(&self, checked: &mut Checked) -> u64 {
         // A negative result is an errno: the call moved nothing.
@@ -138,13 +138,13 @@ impl FileRow {
     fn told(&self, direction: Option<Direction>) -> Told {
         let counted = match (self.kind, self.layer) {
             (Some(FdKind::Memory), _) => Counted::Memory,
-            // Whose bytes operations of the VFS move, system calls tell.
+            // Bytes of VFS operations are attributed by the rows of their system calls.
             (_, Layer::Syscall) if direction.is_some() => Counted::Whole(Some(Step::of(self.op))),
             _ => Counted::Whole(None),
         };
         let told = Told::done(self.process, self.file, Kind { layer: self.layer, direction, counted });
         match self.kind {
-            // Requests of a block device name no file.
+            // Requests of a block device have no file.
             Some(FdKind::Block) => Told { file: None, ..told },
             _ => told,
         }

@@ -1,4 +1,4 @@
-//! Stretches of time of which the order of operations is looked at, while their rows are read.
+//! Processing of time ranges in time order, while their rows are read.
 
 use iostrata_capture::op::Layer;
 
@@ -8,16 +8,16 @@ use crate::aggregate::Settings;
 use crate::aggregate::crossing::Walk as Crossings;
 use crate::aggregate::sequence::{Owners, Sequence, Span, Walk};
 
-/// Stretches of time that follow each other, of which the order of operations is looked at.
+/// Consecutive time ranges with operations to be processed in time order.
 pub struct Order {
-    /// What rows leave in them.
+    /// Rows of the time ranges.
     pub stretches: Stretches,
     walks: Vec<(Layer, Walk)>,
     crossing: Option<Crossings>,
 }
 
 impl Order {
-    /// Looks at the order of all stretches before stretch `until` that it was not looked at yet.
+    /// Processes all remaining time ranges before number `until`.
     fn pass(&mut self, until: usize, owners: &Owners) {
         while let Some(Whole { span, mut points, crossed }) = self.stretches.next_before(until) {
             for (layer, walk) in &mut self.walks {
@@ -31,12 +31,12 @@ impl Order {
 }
 
 impl Fold<'_> {
-    /// Whether it is looked at what calls wait for.
+    /// Whether requests are matched to calls.
     pub(super) fn crosses(&self) -> bool {
         self.settings.ordered.crossing && self.order.is_some()
     }
 
-    /// From now on rows are taken of these stretches of time alone, and the order of those of `layers` is looked at.
+    /// Restricts the following rows to these time ranges, and processes those of `layers` in time order.
     pub fn begin_stretches(&mut self, spans: Vec<Span>, layers: &[Layer]) {
         let Settings { ordered, precision, .. } = self.settings;
         let walks =
@@ -45,14 +45,14 @@ impl Fold<'_> {
         self.order = Some(Order { stretches: Stretches::new(spans), walks: walks.collect(), crossing });
     }
 
-    /// Looks at the order of all stretches before stretch `until`, of which there is nothing more to come.
+    /// Processes all remaining time ranges before number `until`, which are complete.
     pub fn pass_stretches(&mut self, until: usize) {
         let Fold { order, partial, .. } = self;
         let owners = Owners { systems: &partial.names(), entities: &partial.entities };
         order.iter_mut().for_each(|order| order.pass(until, &owners));
     }
 
-    /// The sequence of each layer whose order was looked at, of all stretches together.
+    /// Returns the sequence of each processed layer over all time ranges.
     pub fn end_stretches(&mut self) -> Vec<(Layer, Sequence)> {
         self.pass_stretches(usize::MAX);
         let Some(Order { walks, crossing, .. }) = self.order.take() else { return Vec::new() };
@@ -60,7 +60,7 @@ impl Fold<'_> {
         let mut sequences: Vec<_> = walks.into_iter().map(|(layer, walk)| (layer, walk.finish(&owners))).collect();
         let crossing = crossing.and_then(|walk| walk.finish(&owners));
         if crossing.is_some() {
-            // Whatever else they wait for, they are calls.
+            // Whatever they wait for, the counted operations are calls.
             match sequences.iter_mut().find(|(layer, _)| *layer == Layer::Syscall) {
                 Some((_, sequence)) => sequence.crossing = crossing,
                 None => sequences.push((Layer::Syscall, Sequence { crossing, ..Sequence::default() })),

@@ -1,4 +1,4 @@
-//! The file system layer: pages of the cache, and what else a file system tells.
+//! File system layer: page cache and other file system operations.
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
@@ -14,7 +14,7 @@ use crate::aggregate::flow::{Path, Step};
 use crate::event::{PHASES, UNKNOWN};
 
 view! {
-    /// What file systems do.
+    /// File system operations.
     Doings of fs { ts_ns, dur_ns, op, pid, comm, cgroup_id, via, fd_kind, dev, ino, bytes, blocks, weight }
 }
 
@@ -44,7 +44,7 @@ impl Fold<'_> {
         let checked = &mut self.partial.checked;
         let total = checked.duration(ts_ns, dur_ns.filter(|_| !op.is_gathered())).unwrap_or(UNKNOWN);
         let bytes = checked.bytes(view.bytes.at(row)).saturating_mul(u64::from(ops));
-        // `sync` adds them up.
+        // Checked because `sync` sums the blocks.
         checked.bytes(view.blocks.at(row).unwrap_or(0));
         let entities = self.settings.entities;
         let file = if entities { (Some(view.dev.at(row)), view.ino.at(row)) } else { (None, None) };
@@ -52,7 +52,7 @@ impl Fold<'_> {
         let mut told = Told::done((view.pid.at(row), entities.then(|| view.cgroup_id.at(row))), file, kind);
         let (file_kind, via) = (view.fd_kind.at(row), view.via.at(row));
         if file_kind == Some(FdKind::Block) {
-            // Requests of a block device name no file.
+            // Requests of a block device have no file.
             told.file = None;
         }
         if let Some(direction) = mapped(op, file_kind, via) {
@@ -76,8 +76,8 @@ impl Fold<'_> {
     }
 }
 
-/// Which way an application moves the bytes of a row through a mapping, if it does. A program may map a device; what a file system
-/// keeps in inodes of its own, none can.
+/// Returns the direction in which an application moves the bytes of a row through a mapping, if it does. A program can map a device, but
+/// no inode that a file system has for internal use.
 fn mapped(op: Op, file_kind: Option<FdKind>, via: Option<Via>) -> Option<Direction> {
     let can_be_mapped = matches!(file_kind, Some(FdKind::Regular | FdKind::Block));
     let direction = match (op, via) {

@@ -1,9 +1,9 @@
-//! What is gathered before it is known how much it will be.
+//! Collections of unknown final size.
 
-/// So many things lie together: some tens of kilobytes, which the allocator keeps.
+/// Number of items per block: some tens of kilobytes, which the allocator keeps.
 const TOGETHER: usize = 512;
 
-/// Things in the order in which they came. A vector that grows is moved again and again, and half of it is empty.
+/// Items in order of arrival, in blocks. A growing vector would be moved repeatedly, and half of it would be empty.
 #[derive(Debug)]
 struct Pile<T>(Vec<Vec<T>>);
 
@@ -14,13 +14,13 @@ impl<T> Default for Pile<T> {
 }
 
 impl<T> Pile<T> {
-    /// Adds one.
+    /// Adds an item.
     #[inline]
     fn push(&mut self, thing: T) {
         match self.0.last_mut().filter(|last| last.len() < TOGETHER) {
             Some(last) => last.push(thing),
             None => {
-                // Of many sources there may be little each.
+                // With many sources each may have few items.
                 let mut last = if self.0.is_empty() { Vec::new() } else { Vec::with_capacity(TOGETHER) };
                 last.push(thing);
                 self.0.push(last);
@@ -28,21 +28,21 @@ impl<T> Pile<T> {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of items.
     fn len(&self) -> usize {
         self.0.last().map_or(0, |last| (self.0.len() - 1) * TOGETHER + last.len())
     }
 
-    /// Each of them.
+    /// Iterates over the items.
     fn each(self) -> impl Iterator<Item = T> {
         self.0.into_iter().flatten()
     }
 }
 
-/// The row groups that are being read, by a number that grows in the order in which what is alike is told apart.
+/// Number of the row groups that are being read. Ascending numbers are the order of otherwise equal items.
 pub type Source = u64;
 
-/// Things by their source: in whatever order sources are read, in the end they are in that of their numbers.
+/// Items by source. Sources can be read in any order; the result is in the order of their numbers.
 #[derive(Debug)]
 pub struct BySource<T>(Vec<(Source, Pile<T>)>);
 
@@ -53,7 +53,7 @@ impl<T> Default for BySource<T> {
 }
 
 impl<T> BySource<T> {
-    /// Adds one.
+    /// Adds an item.
     #[inline]
     pub fn push(&mut self, source: Source, thing: T) {
         match self.0.last_mut().filter(|(last, _)| *last == source) {
@@ -66,7 +66,7 @@ impl<T> BySource<T> {
         }
     }
 
-    /// All of them, those of a source in the order in which they came.
+    /// Returns all items in the order of their sources, and within a source in order of arrival.
     pub fn in_order<U>(mut self, of: impl Fn(T) -> U) -> Vec<U> {
         self.0.sort_by_key(|(source, _)| *source);
         let mut all = Vec::with_capacity(self.0.iter().map(|(_, pile)| pile.len()).sum());

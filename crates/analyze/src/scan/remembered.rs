@@ -1,41 +1,41 @@
-//! What was looked up before, and for when that holds: most rows are of whom, and of what, others were.
+//! Attribution cache: results of lookups, with the periods in which they are valid. Most rows have the owner and entities of previous rows.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use foldhash::fast::RandomState;
 
-/// Values by key. Keyed at random: whoever makes a capture cannot make keys that collide.
+/// Values by key. The hash is randomly keyed: the author of a capture cannot construct keys that collide.
 pub struct Remembered<K, V>(HashMap<K, Entry<V>, RandomState>);
 
-/// Room for so many from the beginning: most captures have more, and a table that grows is written anew each time.
+/// Initial capacity: most captures have more entries, and a growing table is rewritten each time.
 const EXPECTED: usize = 1 << 14;
 
 struct Entry<V> {
-    /// The first and the last moment for which the value is.
+    /// First and last moment of validity.
     held: (i64, i64),
     value: V,
 }
 
 impl<K: Eq + Hash, V: Copy> Remembered<K, V> {
-    /// Nothing yet.
+    /// Creates an empty cache.
     pub fn new() -> Self {
         Remembered(HashMap::with_capacity_and_hasher(EXPECTED, RandomState::default()))
     }
 
-    /// How many values are remembered.
+    /// Returns the number of cached values.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The value of `key` at `ts_ns`, as far as it is remembered.
+    /// Returns the value of `key` at `ts_ns`, if cached.
     #[inline]
     pub fn get(&self, key: &K, ts_ns: i64) -> Option<V> {
         let Entry { held: (from_ns, last_ns), value } = self.0.get(key)?;
         (*from_ns..=*last_ns).contains(&ts_ns).then_some(*value)
     }
 
-    /// Remembers a value of `key`, and forgets the one before.
+    /// Caches a value of `key`, and discards the previous one.
     pub fn put(&mut self, key: K, held: (i64, i64), value: V) {
         self.0.insert(key, Entry { held, value });
     }
@@ -57,7 +57,7 @@ mod tests {
             });
             assert_eq!(found, value, "{key} at {ts_ns}");
         }
-        // Not for the second and the last.
+        // The second and the last are cached.
         assert_eq!(asked, 4);
     }
 }

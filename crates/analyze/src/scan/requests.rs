@@ -1,4 +1,4 @@
-//! The device layer: requests and the parts that others have in them.
+//! Device layer: block requests, and the parts that belong to other owners.
 
 use arrow::array::RecordBatch;
 use iostrata_capture::column::Reader;
@@ -22,17 +22,17 @@ view! {
 }
 
 view! {
-    /// Whose block requests are beside their process.
+    /// Entities of block requests besides the process.
     RequestEntities of block { cgroup_id, file_dev, ino }
 }
 
 view! {
-    /// What merging made of bios.
+    /// Bios after merging.
     Merged of block { bios }
 }
 
 view! {
-    /// Where requests are.
+    /// Offsets of requests.
     Places of block { sector }
 }
 
@@ -43,7 +43,7 @@ view! {
     }
 }
 
-/// Whatever the device's own blocks are.
+/// Size of a sector in bytes, whatever the block size of the device.
 const SECTOR_BYTES: i64 = 512;
 
 impl Events for BlockTable {
@@ -89,7 +89,7 @@ impl Events for ShareTable {
     }
 }
 
-/// What requests, and parts of them, in one direction count in.
+/// Returns the kind of requests, and of parts of them, in one direction.
 const fn kind(direction: Option<Direction>, class: IoClass, evidence: Evidence) -> Kind {
     Kind { layer: Layer::Block, direction, counted: Counted::Whole(Some(Step::Device(class, evidence))) }
 }
@@ -110,7 +110,7 @@ impl Fold<'_> {
         let (dev, op, class) = (view.dev.at(row), view.op.at(row), view.class.at(row));
         let direction = op.direction();
         let takes = self.takes(dev);
-        // A request without an owner may still say its cgroup and its file.
+        // A request without an owner may still have its cgroup and its file.
         let told = Told {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
             cgroup: entities.and_then(|entities| entities.cgroup_id.at(row)),
@@ -120,7 +120,7 @@ impl Fold<'_> {
             kind: kind(direction, class, view.evidence.at(row)),
         };
         if taken == Taken::End {
-            // Without the queue nobody knows how long it took as a whole, so that it has no begin either.
+            // Without queueing times the total duration is unknown, so the begin is not counted in flight either.
             return if takes && !self.scan.begins_late {
                 self.end(Layer::Block, (row, ts_ns), &told, (op, dur_ns))
             };
@@ -136,7 +136,7 @@ impl Fold<'_> {
         }
         let mut durations = durations(ts_ns, (dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), checked);
         if self.scan.begins_late {
-            // What it took is without the queue, which nobody knows.
+            // The duration excludes the queueing time, which is unknown.
             let device_ns = device_ns(dur_ns, Some(0), view.insert_ns.at(row));
             durations[Phase::Device as usize] = checked.duration(ts_ns, device_ns).unwrap_or(UNKNOWN);
             durations[Phase::Total as usize] = UNKNOWN;
@@ -144,7 +144,7 @@ impl Fold<'_> {
         let owned = checked.bytes(view.owned_bytes.at(row));
         let rest = all.saturating_sub(checked.bytes(view.shared_bytes.at(row)));
         let owned = if told.process.0.is_some() { owned.min(rest) } else { rest };
-        // A zone says where it appended only when it has: until then the sector is its first.
+        // A zone append has the offset of its data only after completion. Until then the sector is the first of its zone.
         let sector = sector.filter(|_| op != Op::ZoneAppend);
         let position = sector.and_then(|sector| sector.checked_mul(SECTOR_BYTES)).filter(|position| *position >= 0);
         let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all, position };
@@ -164,7 +164,7 @@ impl Fold<'_> {
             return;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);
-        // Of a request that is left out, all bytes were counted there.
+        // All bytes of an excluded request were counted with the request.
         if !self.takes(view.dev.at(row)) {
             return;
         }
@@ -185,10 +185,10 @@ impl Fold<'_> {
     }
 }
 
-/// Of bytes that are no operation.
+/// Durations of bytes that are not an operation.
 const NOT_TIMED: Durations = [UNKNOWN; PHASES];
 
-/// By phase, of the whole, the queue and the scheduler.
+/// Returns the durations by phase, from those of the whole request, of the queue and of the scheduler.
 #[inline]
 fn durations(
     ts_ns: i64,
@@ -199,9 +199,9 @@ fn durations(
         .map(|ns| checked.duration(ts_ns, ns).unwrap_or(UNKNOWN))
 }
 
-/// D2C: what remains of the whole after the queue and the scheduler; unknown where a part of it is.
+/// Returns D2C: the whole minus the queue and the scheduler. `None` if the whole or the queue is unknown; an unknown scheduler time is 0.
 fn device_ns(dur_ns: Option<i64>, queue_ns: Option<i64>, insert_ns: Option<i64>) -> Option<i64> {
-    // Sums of three 64-bit values need no more than 66 bits; a result beyond 64 is as impossible as a negative one.
+    // Sums of three 64-bit values need at most 66 bits. A result of more than 64 bits is as invalid as a negative one.
     let left = i128::from(dur_ns?) - i128::from(queue_ns?) - i128::from(insert_ns.unwrap_or(0));
     Some(i64::try_from(left).unwrap_or(i64::MIN))
 }

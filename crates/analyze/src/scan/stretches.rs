@@ -1,5 +1,5 @@
-//! Stretches of time that follow each other and are read together, each row group once: what rows leave in each until all of it is there, and its
-//! order is looked at.
+//! Consecutive time ranges that are read together, each row group once. Their rows are collected until a time range is complete and can be
+//! processed in time order.
 
 use std::convert::identity;
 
@@ -10,7 +10,7 @@ use crate::aggregate::crossing::{Call, Commit, Crossed, Request, Share};
 use crate::aggregate::sequence::{Point, Span};
 use crate::entity::Places;
 
-/// A point in fewer bytes: it may be a while until all of its stretch was read.
+/// Compact form of a point: it is kept until its time range is complete.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
     ts_ns: i64,
@@ -42,23 +42,23 @@ impl From<Kept> for Point {
     }
 }
 
-/// Operations of a layer that began in one stretch, or ended there.
+/// Operations of a layer that began or ended in one time range.
 #[derive(Debug, Default)]
 pub struct Points(BySource<Kept>);
 
 impl Points {
-    /// In the order of their time, and those of the same time in the order of their sources.
+    /// Returns the operations in time order, and those of the same time in the order of their sources.
     pub fn in_order(self) -> Vec<Point> {
         let mut all = self.0.in_order(Point::from);
         if !all.is_sorted_by_key(|point| point.ts_ns) {
-            // Their times are sorted, and each of them, which are large, is moved once.
+            // Sorts the times: each of the points, which are large, is moved once.
             all.sort_by_cached_key(|point| point.ts_ns);
         }
         all
     }
 }
 
-/// What is needed to tell what calls wait for, while it is read.
+/// Rows for the matching of requests to calls, while they are collected.
 #[derive(Debug, Default)]
 pub struct Crossing {
     calls: BySource<Call>,
@@ -68,7 +68,7 @@ pub struct Crossing {
 }
 
 impl Crossing {
-    /// All of it, of each kind in the order of sources.
+    /// Returns all rows, each kind in the order of sources.
     pub fn all(self) -> Crossed {
         let Crossing { calls, requests, shares, commits } = self;
         Crossed {
@@ -80,51 +80,51 @@ impl Crossing {
     }
 }
 
-/// What rows have left of one stretch.
+/// Collected rows of one time range.
 #[derive(Debug, Default)]
 struct Left {
     points: [Points; Layer::ALL.len()],
     crossed: Crossing,
 }
 
-/// All that is of one stretch.
+/// All rows of one time range.
 pub struct Whole {
-    /// When it was.
+    /// Time range.
     pub span: Span,
-    /// Its operations, by layer.
+    /// Operations, by layer.
     pub points: [Points; Layer::ALL.len()],
-    /// What is needed to tell what calls wait for.
+    /// Rows for the matching of requests to calls.
     pub crossed: Crossing,
 }
 
-/// Stretches of time, each of which begins where the one before it ends.
+/// Time ranges; each begins at the end of the previous one.
 #[derive(Debug)]
 pub struct Stretches {
     spans: Vec<Span>,
     left: Vec<Left>,
-    /// That of the row before, which is most often that of the next.
+    /// Index of the time range of the previous row, which is most often that of the next.
     last: usize,
-    /// How many were taken.
+    /// Number of time ranges that were taken.
     taken: usize,
-    /// What is being read.
+    /// Source that is being read.
     source: Source,
-    /// Whether the order of its rows is looked at.
+    /// Whether its rows are processed in time order.
     has_order: bool,
 }
 
 impl Stretches {
-    /// Nothing of any of them yet; there is at least one.
+    /// Creates time ranges without rows; there is at least one.
     pub fn new(spans: Vec<Span>) -> Stretches {
         let left = spans.iter().map(|_| Left::default()).collect();
         Stretches { spans, left, last: 0, taken: 0, source: 0, has_order: false }
     }
 
-    /// What is read from now on.
+    /// Sets the source of the following rows.
     pub fn read(&mut self, source: Source, has_order: bool) {
         (self.source, self.has_order) = (source, has_order);
     }
 
-    /// From the first moment to the last.
+    /// Returns the range from the first to the last moment.
     pub fn span(&self) -> Span {
         let ends = self.spans.first().zip(self.spans.last());
         ends.map_or((i64::MAX, i64::MIN), |((first_ns, _), (_, last_ns))| (*first_ns, *last_ns))
@@ -136,13 +136,13 @@ impl Stretches {
         (first_ns..=last_ns).contains(&ns)
     }
 
-    /// Whether what was under way between two moments was so in any of them.
+    /// Whether something in flight between two moments was in flight in any of them.
     pub fn reaches(&self, (begin_ns, end_ns): Span) -> bool {
         let (first_ns, last_ns) = self.span();
         begin_ns <= last_ns && end_ns >= first_ns
     }
 
-    /// The stretch of a moment, if it is in one.
+    /// Returns the time range of a moment, if any.
     fn at(&mut self, ns: i64) -> Option<usize> {
         if self.spans.get(self.last).is_some_and(|(first_ns, last_ns)| (*first_ns..=*last_ns).contains(&ns)) {
             return Some(self.last);
@@ -153,7 +153,7 @@ impl Stretches {
         Some(found)
     }
 
-    /// Leaves an operation of `layer` in the stretch in which it began and, with `ends`, in that in which it ended.
+    /// Adds an operation of `layer` to the time range in which it began and, with `ends`, to that in which it ended.
     pub fn point(&mut self, layer: Layer, point: Point, ends: bool) {
         if !self.has_order {
             return;
@@ -170,7 +170,7 @@ impl Stretches {
         }
     }
 
-    /// Leaves a call in all stretches that it reaches into.
+    /// Adds a call to all time ranges that it overlaps.
     pub fn call(&mut self, call: &Call) {
         if !self.reaches((call.ts_ns, call.end_ns)) {
             return;
@@ -183,28 +183,28 @@ impl Stretches {
         }
     }
 
-    /// Leaves a request in the stretch in which it was queued.
+    /// Adds a request to the time range in which it was queued.
     pub fn request(&mut self, request: Request) {
         if let Some(stretch) = self.at(request.ts_ns) {
             self.left[stretch].crossed.requests.push(self.source, request);
         }
     }
 
-    /// Leaves a part of a request in the stretch in which that was queued.
+    /// Adds a part of a request to the time range in which the request was queued.
     pub fn share(&mut self, share: Share) {
         if let Some(stretch) = self.at(share.of.0) {
             self.left[stretch].crossed.shares.push(self.source, share);
         }
     }
 
-    /// Leaves a commit in the stretch in which it ended.
+    /// Adds a commit to the time range in which it ended.
     pub fn commit(&mut self, commit: Commit) {
         if let Some(stretch) = self.at(commit.end_ns) {
             self.left[stretch].crossed.commits.push(self.source, commit);
         }
     }
 
-    /// All that is of the next one that was not taken yet, if it is before stretch `until`.
+    /// Takes all rows of the next time range, if its number is below `until`.
     pub fn next_before(&mut self, until: usize) -> Option<Whole> {
         let number = self.taken;
         let (span, left) = self.spans.get(number).zip(self.left.get_mut(number)).filter(|_| number < until)?;

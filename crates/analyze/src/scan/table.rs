@@ -1,4 +1,4 @@
-//! The tables that are scanned, and what the scan has to know of each.
+//! Tables that are scanned, and their properties.
 
 use arrow::array::RecordBatch;
 use iostrata_capture::op::Layer;
@@ -10,69 +10,69 @@ use iostrata_capture::{Capture, Result, TableId};
 use super::Fold;
 use crate::aggregate::Settings;
 
-/// In which stretches of time a row is looked at: each includes those before it.
+/// Time ranges that need a row; each variant includes the previous ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
-    /// In none.
+    /// None.
     Never,
-    /// In that in which it began.
+    /// The one in which it began.
     Begin,
-    /// In those in which it began and ended.
+    /// Those in which it began and ended.
     Ends,
-    /// In these and in all between.
+    /// These, and all between them.
     Through,
 }
 
 /// Names of columns.
 pub type Columns = &'static [&'static str];
 
-/// Adds the rows of a batch, or says which column is wrong and how.
+/// Adds the rows of a batch. The error states the column and what is wrong with it.
 pub type Add = fn(&RecordBatch, &mut Fold) -> std::result::Result<(), String>;
 
-/// A table whose rows are events.
+/// Table of events.
 pub trait Events: Table {
-    /// The layer whose operations, bytes and durations its rows are of.
-    #[allow(clippy::panic, reason = "while it is compiled")]
+    /// Layer of the operations, bytes and durations in its rows.
+    #[allow(clippy::panic, reason = "evaluated at compile time")]
     const LAYER: Layer = match Self::ID.layer() {
         Some(layer) => layer,
         None => panic!("only rows of a layer are scanned"),
     };
-    /// The columns that are looked at.
+    /// Columns that are always read.
     const COLUMNS: Columns;
-    /// Those that are looked at beside these where it matters which cgroup, file and disk a row is of.
+    /// Additional columns for the attribution to cgroups, files and disks.
     const OF_ENTITIES: Columns = &[];
-    /// Those that are looked at beside these where sizes are counted.
+    /// Additional columns for sizes.
     const OF_SIZES: Columns = &[];
-    /// Those that are looked at beside these where it is looked at where operations are.
+    /// Additional columns for offsets.
     const OF_PLACES: Columns = &[];
-    /// Those that are looked at to tell what calls wait for.
+    /// Columns for the matching of requests to calls.
     const OF_CROSSING: Columns = &[];
-    /// Whether its rows tell when something ended.
+    /// Whether its rows have the end of events.
     const HAS_ENDS: bool = true;
-    /// Whether each of its rows is an operation, which has an order among others.
+    /// Whether each of its rows is an operation, with a place in the time order.
     const HAS_ORDER: bool = false;
-    /// When its rows are looked at to tell what calls wait for.
+    /// Time ranges that need a row for the matching of requests to calls.
     const REACH: Reach;
 
     /// Adds the rows of `batch`.
     ///
     /// # Errors
-    /// Which column is wrong, and how.
+    /// The column, and what is wrong with it.
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String>;
 
-    /// Takes the rows of `batch` to tell what calls wait for.
+    /// Adds the rows of `batch` to those for the matching of requests to calls.
     ///
     /// # Errors
-    /// Which column is wrong, and how.
+    /// The column, and what is wrong with it.
     fn cross(_batch: &RecordBatch, _fold: &mut Fold) -> std::result::Result<(), String> {
         Ok(())
     }
 }
 
-/// A table that is scanned.
+/// Table that is scanned.
 #[derive(Debug)]
 pub struct EventTable {
-    /// Its name.
+    /// Name.
     pub id: TableId,
     /// [`Events::LAYER`].
     pub layer: Layer,
@@ -90,7 +90,7 @@ pub struct EventTable {
     open: fn(&PartFile, &[&str]) -> Result<OpenPart>,
 }
 
-/// All of them, in the order in which they are read: `share` after `block`, which says of which requests.
+/// All scanned tables in the order of reading: `share` after `block`, which has the requests.
 pub static EVENT_TABLES: [EventTable; 5] = [
     event_table::<SyscallTable>(),
     event_table::<VfsTable>(),
@@ -116,15 +116,15 @@ const fn event_table<T: Events>() -> EventTable {
 }
 
 impl EventTable {
-    /// Its parts in `capture`.
+    /// Returns its parts in `capture`.
     ///
     /// # Errors
-    /// Where they cannot be found.
+    /// If they cannot be found.
     pub fn parts(&self, capture: &Capture) -> Result<Vec<PartFile>> {
         (self.parts)(capture)
     }
 
-    /// The columns of it that are looked at.
+    /// Returns the columns to read.
     pub fn columns(&self, settings: &Settings) -> Vec<&'static str> {
         if !settings.folds() {
             return self.of_crossing.to_vec();
@@ -137,7 +137,7 @@ impl EventTable {
         columns
     }
 
-    /// In which stretches of time its rows are looked at.
+    /// Returns the time ranges that need its rows.
     pub fn reach(&self, settings: &Settings) -> Reach {
         let of_layer = match settings.ordered {
             ordered if !self.has_order || !ordered.of_layers() => Reach::Never,
@@ -150,7 +150,7 @@ impl EventTable {
     /// Opens a part of it to read these columns.
     ///
     /// # Errors
-    /// Where it cannot be read, or is of another table.
+    /// If it cannot be read, or belongs to another table.
     pub fn open(&self, part: &PartFile, columns: &[&str]) -> Result<OpenPart> {
         (self.open)(part, columns)
     }

@@ -1,4 +1,4 @@
-//! What a row tells of whose it is and what it is: all that does not change from one row of the same account to the next.
+//! Attribution key: the fields of a row that select an accumulator.
 
 use std::hash::{Hash, Hasher};
 
@@ -6,43 +6,43 @@ use iostrata_capture::op::IoClass;
 
 use super::kind::{KIND_BITS, Kind};
 
-/// Whose a row is and of what kind, as it tells: what does not change from one of its rows to the next.
+/// Attribution and kind of a row, from its fields. They are the same for all rows of an accumulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Told {
-    /// Process id, and when the process started, as far as the row tells. Of nobody, `None`.
+    /// Process id and start of the process, if the row has them; `None` without an owner.
     pub process: (Option<i32>, Start),
-    /// The cgroup.
+    /// Cgroup.
     pub cgroup: Option<i64>,
     /// Device and inode number.
     pub file: Option<(i32, i64)>,
-    /// The disk.
+    /// Disk.
     pub disk: Disk,
-    /// What it carries, by which what is nobody's is told apart.
+    /// Class, by which unattributed I/O is grouped.
     pub class: IoClass,
-    /// What it is.
+    /// Kind.
     pub kind: Kind,
 }
 
-/// When the process of a row started.
+/// Start of the process of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// It is the one that had the id at the time of the row.
+    /// Start of the process that had the id at the time of the row.
     Then,
-    /// As the row says; where that does not, nobody knows which process it was.
+    /// Start in the row; without one the process is unknown.
     At(Option<i64>),
 }
 
-/// The disk of a row.
+/// Disk of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disk {
-    /// This one.
+    /// This disk.
     Is(i32),
-    /// The one that does what is asked of this file system or device.
+    /// Disk that counts the requests of this file system or device.
     Of(Option<i32>),
 }
 
 impl Disk {
-    /// The disk that a row tells.
+    /// Returns the disk in the row, if it has one.
     pub fn is(self) -> Option<i32> {
         match self {
             Disk::Is(dev) => Some(dev),
@@ -52,7 +52,7 @@ impl Disk {
 }
 
 impl Told {
-    /// What process `pid` of `cgroup_id` does to a file.
+    /// Creates the fields of an operation on a file by process `pid` in `cgroup`.
     pub fn done((pid, cgroup): (i32, Option<i64>), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {
         Told {
             process: (Some(pid), Start::Then),
@@ -64,23 +64,23 @@ impl Told {
         }
     }
 
-    /// Requests of which nothing but the disk is known.
+    /// Creates the fields of unattributed requests; only the disk is known.
     pub fn nobodys(disk: i32, class: IoClass, kind: Kind) -> Told {
         Told { process: (None, Start::At(None)), cgroup: None, file: None, disk: Disk::Is(disk), class, kind }
     }
 }
 
-/// Bits of a [`Key`] that say what is told, and of which kind the rest is.
+/// Number of bits of a [`Key`] that mark which fields exist, and their variants.
 const THERE_BITS: u32 = 7;
 const CLASS_BITS: u32 = 3;
 const _: () = assert!(IoClass::ALL.len() <= 1 << CLASS_BITS && KIND_BITS + CLASS_BITS + THERE_BITS <= u32::BITS);
 
-/// The same in few words, which are compared and hashed for each row.
+/// Compact form of [`Told`], which is compared and hashed for each row.
 #[derive(Debug, Clone, Copy, Eq)]
 pub struct Key([u64; 5]);
 
 impl PartialEq for Key {
-    /// Without a call of memcmp(), which a derived one makes.
+    /// Compares without a call of memcmp(), which a derived implementation makes.
     #[inline]
     fn eq(&self, other: &Key) -> bool {
         self.0.iter().zip(other.0).fold(0, |different, (mine, theirs)| different | (mine ^ theirs)) == 0
@@ -88,7 +88,7 @@ impl PartialEq for Key {
 }
 
 impl Key {
-    /// The key of what is told.
+    /// Encodes the fields.
     #[inline]
     pub fn of(told: &Told) -> Key {
         let Told { process: (pid, start), cgroup, file, disk, class, kind } = *told;
@@ -116,7 +116,7 @@ impl Key {
         ])
     }
 
-    /// What is told by what the key is of.
+    /// Decodes the fields.
     pub fn told(&self) -> Told {
         let [ino, pid_dev, disk_what, start_ns, cgroup] = self.0;
         let (pid, dev, disk, bits) =
@@ -145,7 +145,7 @@ impl Key {
 }
 
 impl Hash for Key {
-    /// Of all of it: a word that is left out could be chosen so that all rows collide.
+    /// Hashes all words: an ignored word could be chosen so that all rows collide.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.iter().for_each(|word| state.write_u64(*word));

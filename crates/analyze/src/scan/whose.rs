@@ -1,4 +1,4 @@
-//! Whose a row is: its system, and the process, cgroup, file and disk that its bytes are counted for.
+//! Attribution of a row: its system, and the process, cgroup, file and disk that its bytes count for.
 
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::without_owner;
@@ -13,41 +13,41 @@ use crate::partial::Partial;
 use crate::select::Verdict;
 use crate::store::asked::Asked as Questions;
 
-/// Finds whose rows of one capture are, and where that is counted in one partial.
+/// Attribution of the rows of one capture to accumulators of one partial result.
 pub struct Whose<'a> {
     scan: &'a Scan<'a>,
-    /// Accounts of rows of which the same is told.
+    /// Attribution cache: accumulators by attribution key.
     known: Remembered<Key, AccountId>,
-    /// What was asked of the capture beside its rows, if that is to be kept.
+    /// Lookups that the result depends on besides the rows, if recorded.
     pub questions: Option<Questions>,
 }
 
-/// Holds at any time.
+/// Period without bounds.
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 
 impl<'a> Whose<'a> {
-    /// For the capture that `scan` is of.
+    /// Creates the attribution for the capture of `scan`.
     pub fn new(scan: &'a Scan<'a>) -> Self {
         Whose { scan, known: Remembered::new(), questions: None }
     }
 
-    /// The account of a row of `ts_ns`, as far as it is remembered.
+    /// Returns the accumulator of a row at `ts_ns`, if cached.
     #[inline]
     pub fn known(&self, key: &Key, ts_ns: i64) -> Option<AccountId> {
         self.known.get(key, ts_ns)
     }
 
-    /// How many accounts are remembered, those of what is not asked for included.
+    /// Returns the number of cached accumulators, including those of rows that are not selected.
     pub fn remembered(&self) -> usize {
         self.known.len()
     }
 
-    /// Forgets all accounts, because they were closed.
+    /// Clears the cache after the accumulators were closed.
     pub fn forget(&mut self) {
         self.known = Remembered::new();
     }
 
-    /// Opens an account for rows like this one.
+    /// Opens an accumulator for rows with this key.
     pub fn open(
         &mut self,
         (partial, accounts): (&mut Partial, &mut Accounts),
@@ -80,7 +80,7 @@ impl<'a> Whose<'a> {
                 accounts.open(told.kind, (slot, serves), places, told.disk.is())
             }
         };
-        // By its command name another row of the same may be another system's.
+        // If the command name determines the system, another row with the same key may belong to another system.
         if known_system.is_some() {
             let held = held(found);
             let both = (held.0.max(entities_held.0), held.1.min(entities_held.1));
@@ -94,7 +94,7 @@ impl<'a> Whose<'a> {
         if selection.takes_all() { Verdict::Selected } else { selection.verdict(names, system, entities) }
     }
 
-    /// Whether it is a call by a process that serves others, whose own calls are counted.
+    /// Whether the row is a call of a process that serves calls of others. Those calls are counted.
     fn serves(&self, told: &Told, found: Option<Found>) -> bool {
         let is_call = matches!(told.kind.layer, Layer::Syscall | Layer::Vfs);
         let servers = self.scan.servers;
@@ -103,18 +103,18 @@ impl<'a> Whose<'a> {
             && told.process.0.zip(found).is_some_and(|(pid, found)| servers.has(pid, found.span.start_ns))
     }
 
-    /// What the process table has of the row's process.
+    /// Returns the entry of the process table for the process of a row.
     fn find(&self, told: &Told, ts_ns: i64) -> Option<Found> {
         let owners = self.scan.owners;
         match told.process {
-            // Its request may be long after its end.
+            // The request may come long after the end of the process.
             (Some(pid), Start::At(Some(start_ns))) => owners.find_started(pid, start_ns, ts_ns),
             (Some(pid), _) => owners.find(pid, ts_ns),
             (None, _) => None,
         }
     }
 
-    /// Whom its bytes are counted for, and for when that holds.
+    /// Returns the entities that a row counts for, and the period in which that is valid.
     fn entities(&self, told: &Told, found: Option<Found>, ts_ns: i64) -> ([Entity; Scope::ALL.len()], (i64, i64)) {
         let (scan, capture) = (self.scan, self.scan.capture);
         let class = class_of_nobody(told.class);
@@ -139,7 +139,7 @@ impl<'a> Whose<'a> {
         ([process, cgroup, file, disk], held)
     }
 
-    /// The row's system, where it does not take the command name to know it.
+    /// Returns the system of a row, if the command name is not needed to determine it.
     fn known_system(&self, told: &Told, found: Option<Found>) -> Option<System<'a>> {
         if !told.kind.is_systems() {
             return Some(System::None);
@@ -151,12 +151,12 @@ impl<'a> Whose<'a> {
     }
 }
 
-/// What a row is counted in.
+/// System that a row counts in.
 #[derive(Clone, Copy)]
 enum System<'a> {
-    /// In none.
+    /// None.
     None,
-    /// In the one of this name.
+    /// The one with this name.
     Of(&'a str),
 }
 

@@ -1,8 +1,9 @@
-//! Cuts work into tasks.
+//! Division of the work into tasks.
 //!
-//! Parts are in the order in which operations ended, roughly. To look at the order in which they began, the time of a capture is cut into stretches
-//! of about as many rows each. Some stretches that follow each other are read together, from all row groups that have something of any of them: a row group
-//! at an end of them is read twice, all others once. For that the column of times is read twice before: once for where to cut, once for what has what.
+//! Parts are roughly in the order in which operations ended. For the order in which they began, the time of a capture is divided into time ranges of
+//! about the same number of rows each. Some consecutive time ranges are read together, from all row groups with rows of any of them: a row group at
+//! an end of them is read twice, all others once. Before that the column of times is read twice: once to find the boundaries, once to find the row
+//! groups of each time range.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -22,29 +23,29 @@ use crate::parallel::each;
 use crate::scan::{BEGIN, Reach};
 use crate::valid::end_ns;
 
-/// Pieces have at most about this size, so that threads end at about the same time.
+/// Approximate maximum size of a piece, so that threads end at about the same time.
 const MOST_PIECE_BYTES: u64 = 8 << 20;
 
-/// And at least this, so that opening a part once for each thread does not matter.
+/// Minimum size of a piece, so that the cost of opening a part once per thread does not matter.
 const LEAST_PIECE_BYTES: u64 = 512 << 10;
 
-/// About so many of them there are for each thread, if there is not more than that to be read.
+/// Approximate number of pieces per thread, unless there is more to read.
 const PIECES_OF_A_THREAD: u64 = 4;
 
-/// Of so many rows at most the time of one is looked at to find out where to cut.
+/// Maximum sampling factor of the times that determine the boundaries of time ranges.
 const SAMPLED: u64 = 1_024;
 
-/// The column that says how long an operation was under way.
+/// Column with the duration of an operation.
 const DURATION: &str = "dur_ns";
 
-/// So many stretches are read together at most, if there is room for all of their rows: with fewer, more row groups are read twice.
+/// Maximum number of time ranges that are read together, if all of their rows fit into memory. With fewer, more row groups are read twice.
 const TOGETHER: usize = 16;
 
-/// And so many, always, where what comes of them is kept: with fewer there would be many small partials, with more there would be less to be shared among
-/// machines, and more to be read again of a capture that grows.
+/// Number of time ranges that are always read together when results are stored. With fewer there would be many small partial results. With more there
+/// would be less to share among machines, and more to read again when a capture grows.
 const KEPT_TOGETHER: usize = 8;
 
-/// All of it, in order.
+/// Returns all tasks, in order.
 pub fn tasks(
     work: &[Work],
     settings: &Settings,
@@ -55,7 +56,7 @@ pub fn tasks(
     let all_bytes = work.iter().fold(0u64, |sum, work| sum.saturating_add(bytes(work)));
     let piece_bytes = all_bytes / (PIECES_OF_A_THREAD * threads.get() as u64);
     let piece_bytes = piece_bytes.clamp(LEAST_PIECE_BYTES, MOST_PIECE_BYTES);
-    // Of rows in no order nothing is passed on before all were read.
+    // If rows are in no order, all are read before the first time range is complete.
     let rows = memory.stretch_rows(threads, settings.stretch_rows.saturating_mul(TOGETHER as u64));
     let most = usize::try_from(rows / settings.stretch_rows.max(1)).unwrap_or(TOGETHER).clamp(1, TOGETHER);
     let is_stretched = |work: &Work| work.table.reach(settings) != Reach::Never;
@@ -69,7 +70,7 @@ pub fn tasks(
             };
             tasks.extend(stretched.stretches(threads, together)?.into_iter().map(Task::Stretches));
         }
-        // Of all others there is nothing to be found but what is counted.
+        // The rows of all other parts are only counted.
         let others = capture.iter().enumerate().filter(|(_, work)| settings.counts && !is_stretched(work));
         tasks.extend(others.flat_map(|(number, work)| pieces(first + number, work, piece_bytes)));
         first += capture.len();
@@ -77,21 +78,21 @@ pub fn tasks(
     Ok(tasks)
 }
 
-/// How large a part is. Whoever opens it says what is wrong with one that is gone.
+/// Returns the size of a part. The error of a missing part is reported when it is opened.
 fn bytes(work: &Work) -> u64 {
     work.part.place().bytes().unwrap_or(0)
 }
 
-/// A part in pieces of about so many bytes.
+/// Divides a part into pieces of about `piece_bytes` bytes.
 fn pieces(part: usize, work: &Work, piece_bytes: u64) -> impl Iterator<Item = Task> {
     let pieces = usize::try_from(bytes(work).div_ceil(piece_bytes)).unwrap_or(usize::MAX).clamp(1, 1 << 16);
     (0..pieces).map(move |piece| Task::Piece { part, piece, pieces })
 }
 
-/// The tables of a capture that are looked at in the order of time, together.
+/// Tables of a capture that are processed together in time order.
 struct Stretched<'a> {
     work: &'a [Work<'a>],
-    /// The place of its first part in all work.
+    /// Index of its first part in all work.
     first: usize,
     settings: &'a Settings,
 }
@@ -115,7 +116,7 @@ impl Stretched<'_> {
             .enumerate()
             .map(|(number, spans)| Stretches { first: number * together, spans: spans.to_vec(), reads: Vec::new() })
             .collect();
-        // Each row group in the first of the stretches of which it has something.
+        // Each row group with the first of the time ranges that it has rows of.
         let mut firsts: Vec<BTreeMap<(usize, usize), usize>> = all.iter().map(|_| BTreeMap::new()).collect();
         for (stretch, part, group) in found {
             firsts[stretch / together].entry((part, group)).or_insert(stretch % together);
@@ -125,7 +126,7 @@ impl Stretched<'_> {
             order.sort_unstable();
             for (stretch, part, group) in order {
                 let part = self.first + part;
-                // Only those that follow each other, so that what is read at once has its place among all others.
+                // Only adjacent row groups, so that a source has its place in the order of all sources.
                 let follows = |read: &&mut Read| {
                     (read.stretch, read.part) == (stretch, part)
                         && read.groups.last().is_some_and(|last| last + 1 == group)
@@ -139,12 +140,12 @@ impl Stretched<'_> {
         Ok(all)
     }
 
-    /// About how many rows a stretch has.
+    /// Returns the approximate number of rows of a time range.
     fn most(&self) -> u64 {
         self.settings.stretch_rows.max(1)
     }
 
-    /// Opens its parts, and does something to each.
+    /// Opens each of its parts and applies `take` to it.
     fn each<T: Send + Default>(
         &self,
         columns: fn(Reach) -> &'static [&'static str],
@@ -162,7 +163,7 @@ impl Stretched<'_> {
         each(self.work.len(), threads, T::default, take, |state| state)
     }
 
-    /// By part and row group: how many rows it has.
+    /// Returns the number of rows, by part and row group.
     fn rows(&self, threads: NonZeroUsize) -> Result<Vec<Vec<u64>>> {
         let states = self.each(
             |_| &[BEGIN],
@@ -177,14 +178,15 @@ impl Stretched<'_> {
         Ok(rows)
     }
 
-    /// Cuts the time of its rows, that of each table by itself. Where that is, follows from the parts up to there alone: a table that grows is cut where
-    /// it was before, and then anew. All cuts together are as far from each other as those of a table of all rows on average, since what has fewer rows is cut more seldom.
+    /// Divides the time of the rows, with boundaries from each table separately. A boundary depends only on the parts up to it: a table that grows
+    /// keeps its boundaries and gets new ones after them. All boundaries together are on average as far apart as those of one table with all rows,
+    /// because a table with fewer rows has fewer boundaries.
     fn spans(&self, threads: NonZeroUsize) -> Result<Vec<Span>> {
         let stretched = self.work.iter().filter(|work| work.table.reach(self.settings) != Reach::Never);
         let mut tables: Vec<TableId> = stretched.map(|work| work.table.id).collect();
         tables.dedup();
         let most = self.most();
-        // Enough that no stretch is much longer than another.
+        // Enough samples that no time range is much longer than another.
         let one_in = usize::try_from((most / 16).clamp(1, SAMPLED)).unwrap_or(1);
         let states = self.each(
             |_| &[BEGIN],
@@ -220,7 +222,7 @@ impl Stretched<'_> {
         Ok(firsts.zip(lasts).collect())
     }
 
-    /// Which row groups have something of which stretch: its number, that of the part, and that of the row group, in order.
+    /// Returns the row groups with rows of each time range, as numbers of time range, part and row group, in order.
     fn found(&self, spans: &[Span], threads: NonZeroUsize) -> Result<Vec<(usize, usize, usize)>> {
         let columns = |reach| -> &[&str] { if reach == Reach::Begin { &[BEGIN] } else { &[BEGIN, DURATION] } };
         let states = self.each(columns, threads, |state: &mut Vec<(usize, usize, usize)>, part, open| {
@@ -239,7 +241,7 @@ impl Stretched<'_> {
     }
 }
 
-/// Marks the stretches of which a batch has something.
+/// Marks the time ranges that a batch has rows of.
 fn mark(batch: &RecordBatch, (spans, reach): (&[Span], Reach), has: &mut [bool]) -> std::result::Result<(), String> {
     let begins = times(batch, BEGIN)?;
     let durations = (reach != Reach::Begin).then(|| times(batch, DURATION)).transpose()?;
@@ -265,5 +267,5 @@ fn mark(batch: &RecordBatch, (spans, reach): (&[Span], Reach), has: &mut [bool])
 
 fn times<'a>(batch: &'a RecordBatch, name: &str) -> std::result::Result<&'a PrimitiveArray<Int64Type>, String> {
     let column = batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
-    column.ok_or_else(|| format!("column {name} is not of whole numbers"))
+    column.ok_or_else(|| format!("column {name}: expected 64-bit integers"))
 }

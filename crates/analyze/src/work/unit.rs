@@ -1,4 +1,4 @@
-//! Units: tasks that are done by one thread, one after the other, and whose result may be kept in a file.
+//! Units: tasks that one thread executes in sequence, with a result that can be stored in a file.
 
 use anyhow::Result;
 use iostrata_capture::TableId;
@@ -7,13 +7,13 @@ use iostrata_capture::guard::reading;
 use super::{Read, Stretches, Task, Work};
 use crate::store::{Id, Made, Store};
 
-/// Tasks that follow each other.
+/// Consecutive tasks.
 pub struct Unit {
-    /// They themselves, at least one.
+    /// The tasks, at least one.
     pub tasks: Vec<Task>,
 }
 
-/// Each task by itself, unless results `are_kept`.
+/// Returns one unit per task. If results `are_kept`, all pieces of a part are one unit.
 pub fn units(tasks: Vec<Task>, are_kept: bool) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for task in tasks {
@@ -37,7 +37,7 @@ impl Task {
 }
 
 impl Unit {
-    /// The places of its parts in the work, each with the row groups of it that are read, where these are not all.
+    /// Returns the indexes of its parts, each with the row groups that are read; an empty list means all of them.
     fn parts(&self) -> Vec<(usize, Vec<usize>)> {
         let mut parts: Vec<(usize, Vec<usize>)> = Vec::new();
         for task in &self.tasks {
@@ -52,12 +52,12 @@ impl Unit {
         parts
     }
 
-    /// The work that it is of; none, where there is nothing to be read.
+    /// Returns the work that it belongs to; `None` if there is nothing to read.
     pub fn work<'a>(&self, work: &'a [Work<'a>]) -> Option<&'a Work<'a>> {
         self.parts().first().map(|(part, _)| &work[*part])
     }
 
-    /// The tables that it is of.
+    /// Returns its tables.
     pub fn tables(&self, work: &[Work]) -> Vec<TableId> {
         let mut tables: Vec<TableId> = self.parts().iter().map(|(part, _)| work[*part].table.id).collect();
         tables.sort_unstable();
@@ -65,7 +65,7 @@ impl Unit {
         tables
     }
 
-    /// What tells it from all others; none, where a part of it may still grow.
+    /// Returns the identity of the unit; `None` if one of its parts may still grow.
     pub fn id(&self, work: &[Work], store: &Store, scope: Id) -> Result<Option<Id>> {
         let mut made = Made { spans: Vec::new(), parts: Vec::new() };
         for task in &self.tasks {
@@ -81,7 +81,7 @@ impl Unit {
         store.id(scope, &made).map(Some)
     }
 
-    /// The number of its first stretch.
+    /// Returns the number of its first time range.
     pub fn first(&self) -> usize {
         match self.tasks.first() {
             Some(Task::Stretches(Stretches { first, .. })) => *first,

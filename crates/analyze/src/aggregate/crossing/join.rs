@@ -1,11 +1,11 @@
-//! Which requests calls wait for.
+//! Matching of requests to the calls that wait for them.
 //!
-//! A request that a thread queues in its own context is of the call that the thread is in; if it is in none, of one that goes on
-//! meanwhile (aio, io_uring). Submission queues at once, so that this is the one that began last; of several that began together
-//! it cannot be told which. Syncs, and writes that are synced, also wait for what others queue meanwhile: writes of their file, and the journal
-//! of the file system's disk. Of those that wait for the same, the one that began first has forced it out.
+//! A request that a thread queues in its own context belongs to the call that the thread is in. If it is in none, the request belongs to an
+//! asynchronous call (aio, io_uring). Submission queues at once, so this is the call that began last; of several that began at the same time
+//! the right one is unknown. Syncs and synced writes also wait for requests that others queue meanwhile: writes of their file, and the journal
+//! of the file system's disk. Of the calls that wait for the same request, the one that began first has forced it out.
 //!
-//! Nothing of this depends on requests that came before, so that it does not matter where time is cut.
+//! None of this depends on earlier requests, so the boundaries of time ranges do not matter.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Commit, File, Forced, Request, Spent, Waits};
 
-/// A request that a call waits for.
+/// Request that a call waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     queued_ns: i64,
@@ -23,24 +23,24 @@ pub struct Wait {
     end_ns: i64,
 }
 
-/// What was found of a call.
+/// Requests and forced I/O of a call.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Found {
-    /// The requests that it waits for.
+    /// Requests that it waits for.
     waits: Vec<Wait>,
-    /// How many of these there are when they are put together next.
+    /// Number of requests above which they are combined next.
     most: usize,
-    /// Whether it may wait for a request of which that is not known, or for how long is not.
+    /// Whether it may wait for an unknown request, or for an unknown time.
     is_unclear: bool,
-    /// What it forced out.
+    /// I/O that it forced out.
     pub forced: Forced,
 }
 
-/// Requests of a call that are kept one by one.
+/// Maximum number of requests of a call that are kept individually.
 const KEPT: usize = 1_024;
 
 impl Found {
-    /// Adds what was found later.
+    /// Adds what was found in a later time range.
     pub fn append(&mut self, later: Found) {
         later.waits.into_iter().for_each(|wait| self.wait(wait));
         self.is_unclear |= later.is_unclear;
@@ -59,7 +59,7 @@ impl Found {
         }
     }
 
-    /// Keeps of requests what they cover together: of one call there may be as many as of a whole recording.
+    /// Combines requests to the time that they cover: one call may have as many as a whole recording.
     fn put_together(&mut self) {
         let with_device = union(self.waits.iter().map(|wait| (wait.issued_ns, wait.end_ns)).collect());
         let under_way = union(self.waits.iter().map(|wait| (wait.queued_ns, wait.end_ns)).collect());
@@ -70,13 +70,13 @@ impl Found {
         self.most = 2 * self.waits.len();
     }
 
-    /// Where the time of `call` went.
+    /// Returns the breakdown of the time of `call`.
     pub fn spent(&self, call: &Call) -> Spent {
         let spent = self.by_requests(call);
         call.runnable_ns.map_or(spent, |ns| spent.less_runnable(u128::from(ns)))
     }
 
-    /// The same as far as requests tell.
+    /// Returns the breakdown by requests, without run-queue latency.
     fn by_requests(&self, call: &Call) -> Spent {
         let total_ns = u128::from(call.end_ns.abs_diff(call.ts_ns));
         let unknown = Spent { unknown_ns: total_ns, ..Spent::default() };
@@ -85,11 +85,11 @@ impl Found {
         }
         if self.waits.is_empty() {
             return match call.direction {
-                // Another thread may have done it, or it was done where that is not seen.
+                // Another thread may have done the I/O, or it was done where it is not recorded.
                 Some(_) if call.bytes > 0 && (call.is_async || call.is_direct) => unknown,
                 _ if !call.is_placed() => unknown,
                 Some(_) if !call.is_direct => Spent { cache_ns: total_ns, ..Spent::default() },
-                // It had nothing to move, or nothing to write back.
+                // The call had nothing to move, or nothing to write back.
                 _ => Spent { rest_ns: total_ns, ..Spent::default() },
             };
         }
@@ -109,7 +109,7 @@ impl Found {
     }
 }
 
-/// What spans cover together, in order.
+/// Returns the union of intervals, in order.
 fn union(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     spans.sort_unstable();
     spans.dedup_by(|(first, last), (_, until)| {
@@ -120,15 +120,15 @@ fn union(mut spans: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
     spans
 }
 
-/// Calls that are under way, by what they may wait for; those that are over are taken out when they are met.
+/// Calls in flight, by the requests that they may wait for. A call that has ended is removed when it is encountered.
 struct UnderWay<'a> {
     calls: &'a [Call],
     begun: usize,
     threads: HashMap<i32, Vec<usize>, RandomState>,
     files: HashMap<File, Vec<usize>, RandomState>,
-    /// That wait for a journal, by the disk it is on.
+    /// Calls that wait for a journal, by the disk that it is on.
     journals: HashMap<i32, Vec<usize>, RandomState>,
-    /// The same, by the file system that it is of.
+    /// Calls that wait for a journal or for a disk, by file system.
     file_systems: HashMap<i32, Vec<usize>, RandomState>,
     disks: HashMap<i32, Vec<usize>, RandomState>,
     everywhere: Vec<usize>,
@@ -148,7 +148,7 @@ impl<'a> UnderWay<'a> {
         }
     }
 
-    /// Begins all calls until `ns`.
+    /// Adds all calls that began until `ns`.
     fn begin(&mut self, ns: i64) {
         while let Some(call) = self.calls.get(self.begun).filter(|call| call.ts_ns <= ns) {
             let number = self.begun;
@@ -170,7 +170,7 @@ impl<'a> UnderWay<'a> {
         }
     }
 
-    /// The call whose own the request is. Of several that began together it cannot be told which: all of these.
+    /// Returns the call that a request belongs to. Of several that began at the same time the right one is unknown: all of them are returned.
     fn own(&mut self, request: &Request) -> Vec<usize> {
         let (calls, Some(tid)) = (self.calls, request.tid) else { return Vec::new() };
         let of_thread = under_way(calls, self.threads.get_mut(&tid), request.ts_ns);
@@ -180,19 +180,19 @@ impl<'a> UnderWay<'a> {
             let is_same_way = call.direction.is_none() || call.direction == request.direction;
             is_same_way && call.file.is_none_or(is_files)
         };
-        // A call that copies is two: one that reads, and one that writes.
+        // A call that copies is two calls: one that reads, and one that writes.
         let inside = || of_thread.iter().rev().copied().filter(|call| !calls[*call].is_async);
         if let Some(call) = inside().find(|call| fits(&calls[*call])).or_else(|| inside().next()) {
             return vec![call];
         }
         let fitting = || of_thread.iter().copied().filter(|call| fits(&calls[*call]));
-        // Calls are in order of their begin.
+        // Calls are in the order of their begin.
         let Some(last) = fitting().next_back() else { return Vec::new() };
         fitting().filter(|call| calls[*call].ts_ns == calls[last].ts_ns).collect()
     }
 }
 
-/// Takes out of a list what is over at `ns`.
+/// Removes calls that ended before `ns` from a list. Returns the rest.
 fn under_way<'l>(calls: &[Call], list: Option<&'l mut Vec<usize>>, ns: i64) -> &'l [usize] {
     match list {
         Some(list) => {
@@ -203,13 +203,13 @@ fn under_way<'l>(calls: &[Call], list: Option<&'l mut Vec<usize>>, ns: i64) -> &
     }
 }
 
-/// The one of several lists that began first.
+/// Returns the call of several lists that began first.
 fn first(lists: &[&[usize]]) -> Option<usize> {
-    // Calls are in order of their begin, and so are their numbers.
+    // Calls, and therefore their numbers, are in the order of their begin.
     lists.iter().filter_map(|list| list.first()).min().copied()
 }
 
-/// What is found of each call. All are in order of time.
+/// Returns the requests and forced I/O of each call. All arguments are in time order.
 pub fn join(calls: &[Call], requests: &[Request], commits: &[Commit]) -> Vec<Found> {
     let mut found = vec![Found::default(); calls.len()];
     let mut open = UnderWay::new(calls);
@@ -230,7 +230,7 @@ pub fn join(calls: &[Call], requests: &[Request], commits: &[Commit]) -> Vec<Fou
     found
 }
 
-/// Makes calls wait for a request: `own`, whose it is, and others.
+/// Makes calls wait for a request: those in `own`, which it belongs to, and others.
 fn wait_for(request: &Request, own: &[usize], others: &[usize], found: &mut [Found]) {
     let wait = request.issued_ns.zip(request.end_ns);
     let wait = wait.map(|(issued_ns, end_ns)| Wait { queued_ns: request.ts_ns, issued_ns, end_ns });
@@ -239,7 +239,7 @@ fn wait_for(request: &Request, own: &[usize], others: &[usize], found: &mut [Fou
         None => found[call].is_unclear = true,
     };
     others.iter().for_each(|call| wait_one(*call, true));
-    // Of several, that it waited for this one is not known.
+    // With several, it is unknown whether a call waited for this request.
     own.iter().filter(|call| !others.contains(call)).for_each(|call| wait_one(*call, own.len() == 1));
 }
 
@@ -253,7 +253,7 @@ fn commit_in(open: &mut UnderWay, commit: &Commit, found: &mut [Found]) {
     }
 }
 
-/// A write past the page cache is its own call's: no sync waits for what has not been in the cache.
+/// Adds a direct write to its own call: no sync waits for data that were never in the page cache.
 fn direct_write_in((request, own): (&Request, &[usize]), calls: &[Call], found: &mut [Found]) {
     if let [call] = own
         && calls[*call].waits > Waits::Own
@@ -269,7 +269,7 @@ fn direct_write_in((request, own): (&Request, &[usize]), calls: &[Call], found: 
     wait_for(request, own, &[], found);
 }
 
-/// What a write is to those that wait for it.
+/// Adds a write to the calls that wait for it.
 fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &mut [Found]) {
     let (calls, ns) = (open.calls, request.ts_ns);
     if !own.is_empty() && own.iter().all(|call| calls[*call].is_direct) {
@@ -280,11 +280,11 @@ fn write_in(open: &mut UnderWay, (request, own): (&Request, &[usize]), found: &m
     let journals = under_way(calls, journals, ns);
     let disks = under_way(calls, open.disks.get_mut(&request.disk), ns);
     let everywhere = under_way(calls, Some(&mut open.everywhere), ns);
-    // The same bytes may be written at several levels of devices.
+    // The same bytes may be written at several levels of stacked devices.
     let counted_everywhere = if request.is_taken { everywhere } else { &[] };
     let syncing = own.first().copied().filter(|call| calls[*call].waits > Waits::Own);
     let mut waiting: Vec<usize> = disks.iter().chain(everywhere).copied().collect();
-    // A flush may be anybody's: it is nothing that a call is known to wait for.
+    // A flush may belong to any call: no call is known to wait for it.
     waiting.extend(journals.iter().filter(|_| is_journal));
     let mut forced: Vec<(usize, Forced)> = Vec::new();
     for (file, bytes) in &request.files {

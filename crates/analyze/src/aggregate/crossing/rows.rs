@@ -1,4 +1,4 @@
-//! What is read to tell what calls wait for.
+//! Rows for the matching of requests to calls.
 
 use iostrata_capture::op::{Direction, IoClass, Op};
 use serde::{Deserialize, Serialize};
@@ -6,66 +6,66 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use crate::entity::Places;
 
-/// For which requests a call waits beside those that its own thread queues.
+/// Requests that a call waits for besides those that its own thread queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Waits {
-    /// For no others.
+    /// None.
     Own,
-    /// For writes of its file.
+    /// Writes of its file.
     File,
-    /// For these, and for the journal of its file system.
+    /// Writes of its file, and the journal of its file system.
     Journal,
-    /// For all writes to its disk.
+    /// All writes to its disk.
     Disk,
-    /// For all writes.
+    /// All writes.
     All,
 }
 
-/// A file, by device and inode number.
+/// File, by device and inode number.
 pub type File = (i32, i64);
 
-/// One call that moves bytes or syncs.
+/// Call that moves bytes or syncs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
-    /// When it began.
+    /// Begin.
     pub ts_ns: i64,
-    /// When it was over.
+    /// End.
     pub end_ns: i64,
-    /// The thread that made it.
+    /// Thread that made it.
     pub tid: i32,
-    /// Which call.
+    /// Call.
     pub op: Op,
-    /// Which way it moves bytes; a sync moves none.
+    /// Direction; `None` for a sync.
     pub direction: Option<Direction>,
-    /// What it waits for.
+    /// Requests that it waits for.
     pub waits: Waits,
-    /// Whether its thread goes on meanwhile (aio, io_uring).
+    /// Whether its thread continues meanwhile (aio, io_uring).
     pub is_async: bool,
-    /// Whether its file is read and written past the page cache.
+    /// Whether its file is read and written without the page cache.
     pub is_direct: bool,
-    /// Its file.
+    /// File.
     pub file: Option<File>,
     /// Device number of its file system.
     pub dev: Option<i32>,
-    /// The disk that this is directly on.
+    /// Disk that the file system is directly on.
     pub disk: Option<i32>,
-    /// Where in the file it began.
+    /// Offset in the file.
     pub position: Option<i64>,
-    /// Bytes that it moved.
+    /// Number of bytes moved.
     pub bytes: u64,
-    /// For how long its thread was runnable and on no CPU, where that was measured.
+    /// Run-queue latency of its thread in ns, if measured.
     pub runnable_ns: Option<u64>,
     /// Whether it failed.
     pub failed: bool,
-    /// For how many calls it stands.
+    /// Weight.
     pub weight: u32,
-    /// Whether it is a regular file.
+    /// Whether its file is a regular file.
     pub is_regular: bool,
-    /// The slot of its system, and its process, cgroup, file and disk; none, if it is not asked for.
+    /// Slot of its system, and its process, cgroup, file and disk; `None` if it is not selected.
     pub whose: Option<(u32, Places)>,
 }
 
-/// What of a call tells it from another.
+/// Fields that identify a call.
 pub(super) type Identity = (i64, i64, i32, Op, Option<File>, u64);
 
 impl Call {
@@ -85,8 +85,8 @@ impl Call {
         }
     }
 
-    /// Whether it is known where that is which it waits for beside its own requests. Of an overlay or a network it is not, nor of
-    /// what `msync` was called for.
+    /// Whether the location of the I/O that it waits for, besides its own requests, is known. It is unknown for an overlay or a network
+    /// file system, and for `msync`.
     pub(super) fn is_placed(&self) -> bool {
         match (self.direction, self.waits) {
             (None, Waits::Own) => false,
@@ -95,7 +95,7 @@ impl Call {
         }
     }
 
-    /// How many pages it touched, or at most, where it is not known where it began.
+    /// Returns the number of pages that it touched; the maximum if its offset is unknown.
     pub(super) fn pages(&self) -> u64 {
         match self.position.and_then(|position| u64::try_from(position).ok()) {
             _ if self.bytes == 0 => 0,
@@ -108,56 +108,56 @@ impl Call {
     }
 }
 
-/// Of the page cache, where pages are of the usual size.
+/// Page size of the page cache in bytes, if pages have the usual size.
 pub const PAGE_BYTES: u64 = 4_096;
 
-/// One block request.
+/// Block request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Request {
-    /// When its first bio was queued.
+    /// Time at which its first bio was queued.
     pub ts_ns: i64,
-    /// Its disk.
+    /// Disk.
     pub disk: i32,
-    /// Where on the disk; a part of a request that is another file's is put to it by this.
+    /// Sector. A part of the request that belongs to another file is matched by it.
     pub sector: Option<i64>,
-    /// When it was issued to the driver.
+    /// Time of its issue to the driver.
     pub issued_ns: Option<i64>,
-    /// When it was over.
+    /// End.
     pub end_ns: Option<i64>,
-    /// The thread in whose own context it was queued, where it is of that.
+    /// Thread that queued it in its own context, if it belongs to that thread.
     pub tid: Option<i32>,
-    /// What was asked of the device.
+    /// Operation.
     pub op: Op,
-    /// What it carries.
+    /// Class.
     pub class: IoClass,
-    /// Which way it moves bytes.
+    /// Direction.
     pub direction: Option<Direction>,
-    /// Whether its device is one that totals are of.
+    /// Whether totals count its device.
     pub is_taken: bool,
-    /// Bytes that are no file's.
+    /// Number of bytes that belong to no file.
     pub rest: u64,
-    /// Files, and their bytes.
+    /// Files and their bytes.
     pub files: Vec<(File, u64)>,
 }
 
-/// A part of a request that is another file's.
+/// Part of a request that belongs to another file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// The request: when it was queued, its disk, and where on that.
+    /// Request: queueing time, disk and sector.
     pub of: (i64, i32, Option<i64>),
-    /// The file.
+    /// File.
     pub file: File,
-    /// Its bytes.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
-/// A commit of a journal.
+/// Journal commit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Commit {
-    /// When it was over.
+    /// End.
     pub end_ns: i64,
     /// Device number of the file system.
     pub dev: i32,
-    /// Blocks that it logged.
+    /// Number of blocks that it logged.
     pub blocks: u64,
 }

@@ -1,28 +1,28 @@
-//! What kinds of calls there are, where their time goes, and what they force out.
+//! Kinds of calls, breakdown of their time, and I/O that they force out.
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of call it is.
+/// Kind of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
-    /// It reads through the page cache.
+    /// Read through the page cache.
     Read,
-    /// It reads past the page cache.
+    /// Read that bypasses the page cache.
     DirectRead,
-    /// It writes through the page cache, and does not wait until that is on the disk.
+    /// Write through the page cache that does not wait until the data are on the disk.
     Write,
-    /// It writes past the page cache.
+    /// Write that bypasses the page cache.
     DirectWrite,
-    /// It writes to a file that was opened so that each write is synced.
+    /// Write to a file that was opened so that each write is synced.
     SyncWrite,
-    /// The same past the page cache.
+    /// The same, bypassing the page cache.
     DirectSyncWrite,
-    /// It syncs.
+    /// Sync.
     Sync,
 }
 
 impl Kind {
-    /// Its name in tables.
+    /// Returns its name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Read => "read",
@@ -35,28 +35,28 @@ impl Kind {
         }
     }
 
-    /// Whether it waits until something is on the disk.
+    /// Whether it waits until data are on the disk.
     pub const fn syncs(self) -> bool {
         matches!(self, Kind::SyncWrite | Kind::DirectSyncWrite | Kind::Sync)
     }
 }
 
-/// What syncs forced out.
+/// I/O that syncs forced out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forced {
-    /// Block requests.
+    /// Number of block requests.
     pub requests: u64,
-    /// Bytes of files.
+    /// Number of bytes of files.
     pub data_bytes: u64,
-    /// Bytes of journals.
+    /// Number of bytes of journals.
     pub journal_bytes: u64,
-    /// All other bytes.
+    /// Number of all other bytes.
     pub other_bytes: u64,
-    /// Flush commands to devices.
+    /// Number of flush commands to devices.
     pub flushes: u64,
-    /// Commits of journals.
+    /// Number of journal commits.
     pub commits: u64,
-    /// Blocks that these logged.
+    /// Number of blocks that these logged.
     pub journal_blocks: u64,
 }
 
@@ -77,41 +77,41 @@ impl Forced {
     }
 }
 
-/// Where the time of calls went, in nanoseconds. The first six together are the time of the calls.
+/// Breakdown of the time of calls, in nanoseconds. The first six sum to the time of the calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
-    /// Calls that waited for no request: the page cache.
+    /// Time of calls that waited for no request: page cache.
     pub cache_ns: u128,
-    /// No request that the call waits for was under way.
+    /// Time while no request that the call waits for was in flight.
     pub rest_ns: u128,
-    /// Nor was the thread on a CPU, though it was runnable. How long it was is known of some calls, when is not: as if all of it that
-    /// has room there was while none was under way.
+    /// Run-queue latency while none was in flight. Its length is known for some calls, its place in time is not: as much of it as fits is taken
+    /// from the time without requests in flight.
     pub runnable_ns: u128,
-    /// Some were, but none with the device: queued, or in the scheduler.
+    /// Time with requests in flight, but none at the device: queued, or in the scheduler.
     pub queue_ns: u128,
-    /// At least one was with the device.
+    /// Time with at least one request at the device.
     pub device_ns: u128,
-    /// Which of these it was is not known.
+    /// Time of unknown breakdown.
     pub unknown_ns: u128,
-    /// What of `runnable_ns` had no room while requests were under way.
+    /// Lower bound of `runnable_ns`: the part of it that does not fit into the time with requests in flight.
     pub runnable_low_ns: u128,
-    /// For how long threads were runnable beside `runnable_ns`: it had no room while no requests were under way.
+    /// Run-queue latency in addition to `runnable_ns`: it does not fit into the time without requests in flight.
     pub runnable_under_way_ns: u128,
 }
 
 impl Spent {
-    /// All of it.
+    /// Returns the sum.
     pub fn total_ns(&self) -> u128 {
         let Spent { cache_ns, rest_ns, runnable_ns, queue_ns, device_ns, unknown_ns, .. } = *self;
         [rest_ns, runnable_ns, queue_ns, device_ns, unknown_ns].into_iter().fold(cache_ns, u128::saturating_add)
     }
 
-    /// The same of a call whose thread was runnable for so long. Where requests were under way, that was when these were, or when they were not:
-    /// it is taken off what is left beside these, as far as it has room there.
+    /// Returns the breakdown for a call with this run-queue latency. With requests in flight, the latency may have been while they were, or
+    /// while they were not: it is subtracted from the time without them, as far as it fits.
     pub(super) fn less_runnable(mut self, runnable_ns: u128) -> Spent {
         let under_way_ns = self.queue_ns.saturating_add(self.device_ns);
         let is_told = self.unknown_ns == 0;
-        // A call has one of these three.
+        // A call has time in one of these three only.
         let left = match (is_told, self.cache_ns) {
             (false, _) => &mut self.unknown_ns,
             (true, 0) => &mut self.rest_ns,

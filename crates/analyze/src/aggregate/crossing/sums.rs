@@ -1,4 +1,4 @@
-//! What calls come to.
+//! Sums over calls.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,53 +10,53 @@ use crate::aggregate::sample::Sample;
 /// Calls, and the bytes that they moved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
-    /// Calls.
+    /// Number of calls.
     pub ops: u64,
-    /// Bytes.
+    /// Number of bytes.
     pub bytes: u64,
 }
 
 impl Amount {
-    /// Adds others.
+    /// Adds the amount of `other`.
     pub fn add(&mut self, other: Amount) {
         self.ops = self.ops.saturating_add(other.ops);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
 }
 
-/// What calls of one kind of one subject come to.
+/// Sums over the calls of one kind of one subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sums {
-    /// All of them.
+    /// All calls.
     pub calls: Amount,
-    /// Those that failed.
+    /// Number of failed calls.
     pub failed: u64,
-    /// Those that waited for a request.
+    /// Number of calls that waited for a request.
     pub waited: u64,
-    /// Those of which it is known for how long they were runnable.
+    /// Number of calls with a known run-queue latency.
     pub measured: u64,
-    /// Those that moved bytes and waited for no request, where it is known that there was none.
+    /// Calls that moved bytes and are known to have waited for no request.
     pub hits: Amount,
-    /// Those that waited for a request, of the calls of which it would be known if there was none.
+    /// Calls that waited for a request, of those for which the absence of requests would be known.
     pub misses: Amount,
-    /// Bytes of regular files, of which alone it is told what enters the page cache.
+    /// Number of bytes of regular files, the only ones with records of what enters the page cache.
     pub file_bytes: u64,
-    /// Pages of regular files that they touched, each as often as it was touched.
+    /// Number of pages of regular files that they touched; a page counts at each touch.
     pub pages: u64,
-    /// Where their time went.
+    /// Breakdown of their time.
     pub spent: Spent,
-    /// Those of which it is not known what they forced out.
+    /// Number of calls with unknown forced I/O.
     pub untold: u64,
-    /// What the others forced out.
+    /// I/O that the others forced out.
     pub forced: Forced,
-    /// How long the longest took.
+    /// Maximum duration in ns.
     pub max_ns: u64,
-    /// How long syncs took, of all, systems and disks.
+    /// Durations of syncs; only for all, systems and disks.
     pub durations: Option<Sample>,
 }
 
 impl Sums {
-    /// Of no calls.
+    /// Creates sums over no calls.
     pub(super) fn empty(durations: Option<Sample>) -> Sums {
         Sums {
             calls: Amount::default(),
@@ -75,7 +75,7 @@ impl Sums {
         }
     }
 
-    /// Adds those of others.
+    /// Adds the sums of `other`.
     pub(super) fn combine(&mut self, other: Sums) {
         self.calls.add(other.calls);
         self.hits.add(other.hits);
@@ -100,13 +100,13 @@ impl Sums {
         }
     }
 
-    /// Adds a call, and what was found of it.
+    /// Adds a call with its requests and forced I/O.
     pub(super) fn count(&mut self, call: &Call, found: &Found, spent: &Spent) {
         let (ns, weight) = (call.end_ns.abs_diff(call.ts_ns), u64::from(call.weight));
         let amount = Amount { ops: weight, bytes: call.bytes.saturating_mul(weight) };
         let counted = |is: bool| if is { weight } else { 0 };
         let waited = found.waited();
-        // Of others a request may be missing or another thread's.
+        // For other calls a request may be missing or belong to another thread.
         let would_be_known = !call.is_async && call.weight == 1;
         self.calls.add(amount);
         match waited {

@@ -1,4 +1,4 @@
-//! Different blocks of one subject, or of a window of time.
+//! Distinct blocks of one subject, or of one time window.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +6,24 @@ use super::ranges::Long;
 use super::sampled::Sampled;
 use super::{Touch, halvings};
 
-/// Different blocks: of operations that are long, and of others.
+/// Distinct blocks: of long operations, and of others.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Kept {
-    /// Those of others.
+    /// Blocks of operations that are not long.
     pub sampled: Sampled,
     long: Long,
-    /// How many blocks of one operation are not kept one by one.
+    /// Maximum number of blocks of an operation that is not long.
     long_blocks: u64,
 }
 
 impl Kept {
-    /// None.
+    /// Creates an empty set.
     pub fn new((most, long_blocks): Limits) -> Kept {
         Kept { sampled: Sampled::new(most), long: Long::default(), long_blocks }
     }
 
-    /// Adds those that an operation touches, of which these are the hashes unless it is long. Whether all of them had been touched that way before.
+    /// Adds the blocks that an operation touches; these are their hashes unless it is long. Returns whether all of them had been touched in that
+    /// direction before.
     pub fn add(&mut self, touch: &Touch, hashes: &[u64]) -> bool {
         if touch.blocks().1 > self.long_blocks {
             self.long.add(touch);
@@ -35,23 +36,23 @@ impl Kept {
         known
     }
 
-    /// Adds those of another one, with as much room.
+    /// Adds the blocks of another set with the same maximum.
     pub fn combine(&mut self, other: Kept) {
         self.sampled.combine(other.sampled);
         self.long.combine(other.long);
     }
 
-    /// How many there are by direction and, last, whichever way they were touched.
+    /// Returns the number of blocks by direction and, last, in either direction.
     pub fn different(&self) -> [u64; 3] {
         self.sampled.different(&self.long)
     }
 
-    /// How often the threshold of blocks is halved so that there is room for those of long operations too, if they are looked at one by one.
+    /// Returns how often the threshold of blocks must be halved so that those of long operations fit too, if they are processed individually.
     pub fn halved(&self) -> u32 {
         let room = u64::try_from(self.sampled.most()).unwrap_or(u64::MAX).max(1);
         self.sampled.halved().max(halvings(self.long.possible(), room))
     }
 }
 
-/// How many blocks are kept at most, and from how many on an operation is long.
+/// Maximum number of kept blocks, and maximum number of blocks of an operation that is not long.
 pub type Limits = (usize, u64);

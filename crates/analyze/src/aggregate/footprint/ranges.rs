@@ -1,4 +1,4 @@
-//! Ranges of blocks, in place of the blocks in them: what an operation costs must not follow a size that it claims.
+//! Ranges of blocks, instead of the blocks in them: the cost of an operation must not grow with a size that it claims.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use serde::{Deserialize, Serialize};
 use super::sampled::Block;
 use super::{Space, Touch, hash};
 
-/// Ranges that do not touch each other, by space and first block, with the block after the last.
+/// Ranges that are not adjacent to each other, by address space and first block, with the block after the last.
 type Ranges = BTreeMap<(u64, u64), u64>;
 
-/// Blocks that long operations touched, by direction. Memory and time follow the number of these operations.
+/// Blocks that long operations touched, by direction. Memory and time grow with the number of these operations.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Long {
     by_direction: [Ranges; 2],
-    /// Of operations that there can be, whichever way they touched them.
+    /// Blocks of operations of a possible size, in either direction.
     possible: Ranges,
 }
 
-/// Blocks have numbers of so many bits: positions have 64.
+/// Number of bits of a block number: offsets have 64.
 const BLOCK_BITS: u32 = 52;
 
 impl Long {
-    /// An operation touched so many blocks from `first` on.
+    /// Adds the blocks that an operation touched.
     pub fn add(&mut self, touch: &Touch) {
         let (Space(space), (first, count)) = (touch.space, touch.blocks());
         let range = (first, first.saturating_add(count));
@@ -32,17 +32,17 @@ impl Long {
         }
     }
 
-    /// How many different blocks are of operations that there can be.
+    /// Returns the number of distinct blocks of operations of a possible size.
     pub fn possible(&self) -> u64 {
         blocks(&self.possible)
     }
 
-    /// Whether there is none.
+    /// Whether there are no blocks.
     pub fn is_empty(&self) -> bool {
         self.by_direction.iter().all(BTreeMap::is_empty)
     }
 
-    /// Adds those of another.
+    /// Adds the blocks of `other`.
     pub fn combine(&mut self, other: Long) {
         let Long { by_direction: [read, write], possible } = self;
         let [their_read, their_write] = other.by_direction;
@@ -51,7 +51,7 @@ impl Long {
         }
     }
 
-    /// Different blocks by direction and, last, whichever way they were touched; with a view of each by which it is told whether a block is one.
+    /// Returns the distinct blocks by direction and, last, in either direction, each in a form that can be searched for a block.
     pub fn finish(&self) -> Option<[Covered; 3]> {
         if self.is_empty() {
             return None;
@@ -63,7 +63,7 @@ impl Long {
     }
 }
 
-/// Adds a range, and makes one of all that touch it.
+/// Adds a range, and merges all ranges that are adjacent to it.
 fn add(ranges: &mut Ranges, space: u64, (mut first, mut end): (u64, u64)) {
     if first >= end {
         return;
@@ -73,7 +73,7 @@ fn add(ranges: &mut Ranges, space: u64, (mut first, mut end): (u64, u64)) {
         ranges.remove(&(of, begin));
         (first, end) = (begin, end.max(last));
     }
-    // Each of them is gone for good.
+    // Each range is removed only once.
     while let Some((of, last)) = ranges.range((space, first)..=(space, end)).next().map(|(of, last)| (*of, *last)) {
         ranges.remove(&of);
         end = end.max(last);
@@ -86,10 +86,10 @@ fn blocks(ranges: &Ranges) -> u64 {
     blocks.fold(0, u64::saturating_add)
 }
 
-/// Different blocks in ranges.
+/// Distinct blocks in ranges.
 pub struct Covered {
     ranges: Ranges,
-    /// What a hash of a block begins with, of each space, in order.
+    /// Hash that the hash of a block begins with, for each address space, in order.
     spaces: Vec<(u64, u64)>,
 }
 
@@ -101,13 +101,14 @@ impl Covered {
         Covered { ranges, spaces }
     }
 
-    /// How many.
+    /// Returns the number of blocks.
     pub fn blocks(&self) -> u64 {
         blocks(&self.ranges)
     }
 
-    /// Whether a block is one of them: from its hash and a space follows its number there. Two bits of the hash are not known, so a block that
-    /// is none of them passes for one with three times the share of the covered blocks in 2^64: with all the ranges of 256 TiB once in 90 million.
+    /// Whether a block is one of them: its number in an address space follows from its hash and the address space. Two bits of the hash are
+    /// unknown. A block that is none of them passes as one with three times the share of the covered blocks in 2^64: with all the ranges of 256
+    /// TiB once in 90 million.
     pub fn has(&self, block: Block) -> bool {
         block.hashes().any(|hash| {
             let mixed = unmix(hash);
@@ -123,7 +124,7 @@ impl Covered {
     }
 }
 
-/// What a word was, with all before it, before it was mixed by [`hash`].
+/// Inverts one step of [`hash`]: returns the word, combined with all before it, as it was before mixing.
 fn unmix(mut mixed: u64) -> u64 {
     mixed ^= mixed >> 31 ^ mixed >> 62;
     mixed = mixed.wrapping_mul(0x3196_42b2_d24d_8ec3);
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!((long.by_direction[0].len(), long.possible()), (1_000, 5_000));
         long.add(&touch(3, (2, 9_994), Direction::Read));
         assert_eq!(long.by_direction[0], Ranges::from([((3, 0), 9_996)]));
-        // One of a size that there cannot be.
+        // A range of an impossible size.
         long.add(&touch(3, (0, 1 << 30), Direction::Read));
         assert_eq!((long.by_direction[0].len(), long.possible()), (1, 9_996));
     }

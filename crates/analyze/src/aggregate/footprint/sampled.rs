@@ -1,4 +1,4 @@
-//! Different blocks, as many as there is room for.
+//! Distinct blocks, sampled so that they fit.
 
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 
 use super::ranges::Long;
 
-/// Whether a block is looked at after the threshold was halved so often.
+/// Whether a block is sampled after this number of halvings of the threshold.
 fn is_sampled(hash: u64, halved: u32) -> bool {
     hash.leading_zeros() >= halved
 }
 
-/// The lowest bits of a block's hash are taken for which way it was touched: with what is left it is told from all others.
+/// Lowest bits of the hash of a block: they store the directions in which it was touched. The other bits distinguish it from all others.
 const WAYS: u64 = 0b11;
 
-/// A block by its hash, and which way it was touched.
+/// Block by its hash, with the directions in which it was touched.
 #[derive(Debug, Clone, Copy, Eq, Serialize, Deserialize)]
 pub struct Block(u64);
 
 impl Block {
-    /// A block of that hash that was touched.
+    /// Creates a block with this hash that was touched.
     pub fn touched(hash: u64, direction: Direction) -> Block {
         Block(hash & !WAYS | 1 << direction as u64)
     }
 
-    /// What its hash can be.
+    /// Returns the possible hashes of the block.
     pub fn hashes(self) -> impl Iterator<Item = u64> {
         (0..=WAYS).map(move |bits| self.0 & !WAYS | bits)
     }
@@ -45,22 +45,22 @@ impl Hash for Block {
     }
 }
 
-/// Blocks with the ways in which each was touched.
+/// Blocks, each with the directions in which it was touched.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sampled {
     most: usize,
-    /// How often the threshold was halved.
+    /// Number of halvings of the threshold.
     halved: u32,
     kept: HashSet<Block, RandomState>,
 }
 
 impl Sampled {
-    /// None, with room for so many.
+    /// Creates an empty set of at most `most` blocks.
     pub fn new(most: usize) -> Self {
         Sampled { most, halved: 0, kept: HashSet::default() }
     }
 
-    /// A block was touched. Whether it is known that it had been touched that way before.
+    /// Adds a block that was touched. Returns whether it is known that it had been touched in that direction before.
     #[inline]
     pub fn touch(&mut self, hash: u64, direction: Direction) -> bool {
         is_sampled(hash, self.halved) && self.put(Block::touched(hash, direction))
@@ -77,7 +77,7 @@ impl Sampled {
                 false
             }
             None => {
-                // Before it is there: a table that becomes larger is twice as large.
+                // Before the insertion: a hash table that grows becomes twice as large.
                 while self.kept.len() >= self.most && is_sampled(block.0, self.halved) {
                     self.halve_to(self.halved + 1);
                 }
@@ -96,7 +96,7 @@ impl Sampled {
         }
     }
 
-    /// Adds those of another one, with as much room.
+    /// Adds the blocks of another set with the same maximum.
     pub fn combine(&mut self, other: Self) {
         self.halve_to(other.halved);
         for block in other.kept {
@@ -104,23 +104,23 @@ impl Sampled {
         }
     }
 
-    /// For how many there is room.
+    /// Returns the maximum number of blocks.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// How often the threshold was halved.
+    /// Returns the number of halvings of the threshold.
     pub fn halved(&self) -> u32 {
         self.halved
     }
 
-    /// One in so many blocks is kept.
+    /// Returns the sampling factor: one block in this many is kept.
     pub fn one_in(&self) -> u64 {
         super::one_in(self.halved)
     }
 
-    /// How many different blocks there are by direction and, last, whichever way they were touched, those of long operations included: an estimate,
-    /// where not all are kept.
+    /// Returns the number of distinct blocks by direction and, last, in either direction, including those of long operations. It is an estimate if
+    /// not all are kept.
     pub fn different(&self, long: &Long) -> [u64; 3] {
         let covered = long.finish();
         [0b01, 0b10, WAYS].map(|ways| {

@@ -1,4 +1,4 @@
-//! Footprints against sets of blocks, and what they cost.
+//! Comparison of footprints with sets of blocks, and their cost.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn touch(ts_ns: i64, position: u64, bytes: u64, direction: Direction) -> Touch {
     Touch { ts_ns, direction, space: Space(7), position, bytes, ops: 1 }
 }
 
-/// Those of more than 8 blocks are long.
+/// Operations of more than 8 blocks are long.
 fn of(touches: &[Touch], most: usize) -> Footprint {
     let (mut blocks, mut windows) = (Blocks::new((most, 8)), Windows::new((most, 8)));
     touches.iter().for_each(|touch| {
@@ -58,7 +58,7 @@ fn each_block_that_an_operation_has_a_byte_of_is_touched() {
         [blocks(0, 0), blocks(0, 1), blocks(0, 4_096), blocks(4_095, 2), blocks(8_192, 4_097)],
         [(0, 0), (0, 1), (0, 1), (0, 2), (2, 2)]
     );
-    assert_eq!(blocks(u64::MAX, u64::MAX).1, 1, "no more than there are numbers for");
+    assert_eq!(blocks(u64::MAX, u64::MAX).1, 1, "no more blocks than block numbers");
     let can_be = |bytes| touch(0, 4_095, bytes, Direction::Read).can_be();
     assert!(can_be(u64::from(u32::MAX)) && !can_be(1 << 42) && !can_be(i64::MAX as u64));
 }
@@ -98,7 +98,7 @@ fn an_estimate_is_near() {
 
 #[test]
 fn an_operation_costs_the_same_whatever_size_it_claims() {
-    // A hash for each block of these would be 3e20 of them; for each up to what one can have, 2e11.
+    // One hash for each block of these would be 3e20 hashes; one for each block up to the maximum of an operation, 2e11.
     let sizes = [1 << 42, 1 << 50, i64::MAX as u64, u64::MAX];
     let places = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1;
     let touches: Vec<Touch> = (0..200_000)
@@ -115,25 +115,25 @@ fn an_operation_costs_the_same_whatever_size_it_claims() {
     }
     assert_eq!((unique, read.unique, one_in), (expected, expected, 1));
     assert_eq!(read.touched, touches.iter().fold(0, |sum: u64, touch| sum.saturating_add(touch.blocks().1)));
-    // Each is put away as few times as windows are doubled.
+    // Each entry is moved only when windows are doubled.
     assert_eq!(of(&touches, MOST_BLOCKS).windows().len(), 191);
 }
 
 #[test]
 fn distances_of_reuse_cost_what_operations_do_and_not_what_they_move() {
-    // Each touches what a kernel can at most: all blocks of these would be 73 billion.
+    // Each operation touches the maximum for a kernel: all blocks of these would be 73 billion.
     let largest = touch(0, 0, 1 << 32, Direction::Read);
     let touches = Touch { ops: 70_000, ..largest };
     let halved = of(&[touches], MOST_BLOCKS).halved()[Layer::Block as usize];
     let looks = largest.hashes_of(halved).count();
     assert!((64..=256).contains(&looks), "{looks} blocks of each");
-    // Where operations are many, their own number is the bound.
+    // With many operations their number is the bound.
     let many = Touch { ops: 1 << 40, bytes: 1 << 20, ..largest };
     assert_eq!(many.hashes_of(of(&[many], MOST_BLOCKS).halved()[Layer::Block as usize]).count(), 64);
-    // A kernel's ordinary sizes are looked at block by block until there are very many.
+    // Usual sizes of a kernel are processed block by block, until there are very many.
     let ordinary = Touch { ops: 100_000, bytes: 1 << 19, ..largest };
     assert_eq!(of(&[ordinary], MOST_BLOCKS).halved(), [0; 4]);
-    // All that are asked for are, whatever it takes.
+    // If all blocks are requested, all are processed, whatever it takes.
     assert_eq!(of(&[touches], usize::MAX).halved(), [0; 4]);
 }
 

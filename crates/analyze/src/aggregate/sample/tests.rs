@@ -9,12 +9,12 @@ fn sample(precision: Precision, values: &[u64]) -> Sample {
     sample
 }
 
-/// Percentiles when nothing is missing.
+/// Returns the percentiles when nothing is missing.
 fn percentiles_ns(sample: Sample) -> [Option<u64>; PERCENTILES.len()] {
     sample.finish(0).percentiles.map(|percentile| percentile.map(|of| of.ns))
 }
 
-/// Every magnitude as likely as any other, as latencies are.
+/// Returns values with equally likely magnitudes, as latencies are.
 fn magnitudes() -> impl Strategy<Value = u64> {
     (0u32..64, any::<u64>()).prop_map(|(bits, value)| value >> bits)
 }
@@ -23,7 +23,7 @@ fn durations() -> impl Strategy<Value = Vec<u64>> {
     prop::collection::vec(magnitudes(), 0..200)
 }
 
-/// Of any magnitude, or one of a few, so that not every loss moves a percentile.
+/// Returns a value of any magnitude, or one of a few, so that not every loss moves a percentile.
 fn value() -> impl Strategy<Value = u64> {
     prop_oneof![magnitudes(), Just(5_000), Just(70_000), Just(900_000)]
 }
@@ -95,7 +95,7 @@ fn a_percentile_has_an_upper_bound_until_more_than_its_tail_is_missing() {
     let p99 = |lost| sample(Precision::Exact, &values).finish(lost).percentiles[3].expect("supported");
     assert_eq!(p99(0), Quantile { ns: 981, low_ns: Some(981), high_ns: Some(981) });
     assert_eq!(p99(1), Quantile { ns: 981, low_ns: Some(981), high_ns: Some(982) });
-    // One hundredth of all: the greatest value there is.
+    // One hundredth of all: the maximum recorded value.
     assert_eq!(p99(10), Quantile { ns: 981, low_ns: Some(980), high_ns: Some(990) });
     assert_eq!(p99(11), Quantile { ns: 981, low_ns: Some(980), high_ns: None });
     // So many that it may be below all.
@@ -157,8 +157,8 @@ proptest! {
         prop_assert_eq!((weighed.count, weighed.avg_ns), (repeated.count, repeated.avg_ns));
         prop_assert_eq!((weighed.min_ns, weighed.max_ns), (repeated.min_ns, repeated.max_ns));
         for (weighed, repeated) in weighed.percentiles.iter().zip(repeated.percentiles).filter(|(weighed, _)| weighed.is_some()) {
-            // Either may be a histogram where the other is not.
-            let (one, other) = (weighed.expect("just asked").ns, repeated.expect("of more values").ns);
+            // One may be a histogram while the other is not.
+            let (one, other) = (weighed.expect("filtered above").ns, repeated.expect("of more values").ns);
             prop_assert!(one.abs_diff(other) <= one / 1000, "{one} {other}");
         }
     }
@@ -172,7 +172,7 @@ proptest! {
     ) {
         let mut all: Vec<u64> = values.iter().map(|(ns, _)| *ns).collect();
         all.sort_unstable();
-        // Half of them, or the greatest ones of those: the worst that can be lost.
+        // Half of them, or the greatest of those: the worst loss.
         let median = all[all.len() / 2];
         let is_lost = |(ns, chosen): &&(u64, bool)| *chosen && (heavy || *ns > median);
         let kept: Vec<u64> = values.iter().filter(|value| !is_lost(value)).map(|(ns, _)| *ns).collect();

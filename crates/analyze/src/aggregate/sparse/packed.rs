@@ -1,14 +1,14 @@
-//! Rounded values with their counts in a few bytes each: of a window of time there may be hundreds, and of windows thousands.
+//! Rounded values with their counts, in a few bytes each: a time window may have hundreds, and there may be thousands of windows.
 
 use serde::{Deserialize, Serialize};
 
-/// Pairs of a value and its count, values ascending. A rounded value is the greatest of a bucket, and buckets are numbered, so it is kept as how many
-/// buckets it is after the one before: most often a byte, and the count in one or two.
+/// Pairs of a value and its count, values ascending. A rounded value is the maximum of a bucket, and buckets are numbered. It is stored as the
+/// difference from the previous bucket number: most often one byte, and the count in one or two.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Packed(Vec<u8>);
 
 impl Packed {
-    /// Of these pairs. A value that is not rounded becomes the greatest of its bucket.
+    /// Encodes these pairs. A value that is not rounded becomes the maximum of its bucket.
     pub fn of(pairs: &[(u64, u64)]) -> Packed {
         let (mut bytes, mut last) = (Vec::with_capacity(pairs.len() * 3), 0);
         for (value, count) in pairs {
@@ -21,7 +21,7 @@ impl Packed {
         Packed(bytes)
     }
 
-    /// The pairs.
+    /// Iterates over the pairs.
     pub fn pairs(&self) -> impl Iterator<Item = (u64, u64)> {
         let (mut rest, mut bucket) = (self.0.iter().copied(), 0u64);
         std::iter::from_fn(move || {
@@ -30,34 +30,34 @@ impl Packed {
         })
     }
 
-    /// Whether there are none.
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// A value rounded up to two significant digits, as an HDR histogram does: the greatest of its bucket.
+/// Rounds a value up to two significant digits, as an HDR histogram does: to the maximum of its bucket.
 pub fn up(value: u64) -> u64 {
     greatest_of(bucket_of(value))
 }
 
-/// Buckets that an HDR histogram of two significant digits has between a power of two and the next.
+/// Binary logarithm of the number of buckets between a power of two and the next, in an HDR histogram of two significant digits.
 const HALF_BITS: u32 = 7;
 
-/// The number of the bucket of a value: those below 256 have one each, and of each further power of two there are 128.
+/// Returns the number of the bucket of a value: values below 256 have one each, and each further power of two has 128.
 fn bucket_of(value: u64) -> u64 {
     let shift = (u64::BITS - value.leading_zeros()).saturating_sub(HALF_BITS + 1);
     (u64::from(shift) << HALF_BITS) + (value >> shift)
 }
 
-/// The greatest value of a bucket; a number that no bucket has is some value.
+/// Returns the maximum value of a bucket; any value for a number of no bucket.
 fn greatest_of(bucket: u64) -> u64 {
     let shift = (bucket >> HALF_BITS).saturating_sub(1);
     let next = (bucket.wrapping_sub(shift << HALF_BITS)).wrapping_add(1);
     next.checked_shl(u32::try_from(shift).unwrap_or(u32::MAX)).unwrap_or(0).wrapping_sub(1)
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow (LEB128).
+/// Appends a number, seven bits per byte, the lowest first; the highest bit marks that more follow (LEB128).
 fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         bytes.push(number as u8 | 0x80);
@@ -84,9 +84,9 @@ mod tests {
     use hdrhistogram::Histogram;
     use proptest::prelude::*;
 
-    /// What the library rounds a value to.
+    /// Returns a value as rounded by the library.
     fn rounded(histogram: &Histogram<u8>, value: u64) -> u64 {
-        // Of its last bucket it gives one less, except for the greatest value itself.
+        // For its last bucket the library returns one less, except for the maximum value itself.
         let greatest = histogram.highest_equivalent(value);
         if greatest == u64::MAX - 1 { u64::MAX } else { greatest }
     }

@@ -29,7 +29,7 @@ fn call(ts_ns: i64, ns: i64, tid: i32, op: Op, waits: Waits) -> Call {
     }
 }
 
-/// Queued for 10 ns.
+/// Returns a request that is queued for 10 ns.
 fn request(ts_ns: i64, ns: i64, tid: Option<i32>, op: Op) -> Request {
     Request {
         ts_ns,
@@ -55,7 +55,7 @@ fn spent(call: &Call, found: &Found) -> [u128; 5] {
 #[test]
 fn a_read_waits_for_what_its_thread_queued_within_it() {
     let calls = [call(0, 100, 1, Op::Read, Waits::Own), call(0, 100, 2, Op::Read, Waits::Own)];
-    // The last one is under way when the call is over; another thread's and one before the call are not its own.
+    // The last one is in flight when the call ends. Requests of another thread, and those before the call, do not belong to it.
     let requests = [
         request(20, 30, Some(1), Op::Read),
         request(25, 45, Some(1), Op::Read),
@@ -64,12 +64,13 @@ fn a_read_waits_for_what_its_thread_queued_within_it() {
     ];
     let found = join(&calls, &requests, &[]);
     assert_eq!(found[0].waits.len(), 3);
-    // From 20 to 30 and 90 to 100 requests are queued alone; from 30 to 70 with the device.
+    // From 20 to 30 and 90 to 100 requests are only queued; from 30 to 70 they are at the device.
     assert_eq!(spent(&calls[0], &found[0]), [0, 40, 20, 40, 0]);
     assert_eq!(spent(&calls[1], &found[1]), [100, 0, 0, 0, 0]);
 }
 
-/// What is runnable, how much of it is certain, and what is beside it; where no request is under way, and where that is not known.
+/// Returns the run-queue latency, its lower bound and the part in addition to it; then the time without requests in flight, and the unknown
+/// time.
 fn runnable(call: &Call, found: &Found, ns: u64) -> ([u128; 3], u128, u128) {
     let call = Call { runnable_ns: Some(ns), ..call.clone() };
     let (without, spent) = (found.by_requests(&call), found.spent(&call));
@@ -81,21 +82,21 @@ fn runnable(call: &Call, found: &Found, ns: u64) -> ([u128; 3], u128, u128) {
 
 #[test]
 fn time_without_a_cpu_is_taken_off_what_is_left_beside_requests_and_nothing_twice() {
-    // 10 ns in the queue and 20 with the device: 70 are left.
+    // 10 ns in the queue and 20 at the device: 70 remain.
     let read = call(0, 100, 1, Op::Read, Waits::Own);
     let found = join(std::slice::from_ref(&read), &[request(20, 30, Some(1), Op::Read)], &[]).remove(0);
     assert_eq!(runnable(&read, &found, 0), ([0, 0, 0], 70, 0));
-    // All of it, or none, may have been while the request was under way.
+    // All of it, or none, may have been while the request was in flight.
     assert_eq!(runnable(&read, &found, 25), ([25, 0, 0], 45, 0));
     // At most 30 of it.
     assert_eq!(runnable(&read, &found, 50), ([50, 20, 0], 20, 0));
     // At least 10 of it.
     assert_eq!(runnable(&read, &found, 80), ([70, 50, 10], 0, 0));
-    // Without requests there is no doubt.
+    // Without requests there is no uncertainty.
     assert_eq!(runnable(&read, &Found::default(), 60), ([60, 60, 0], 40, 0));
     let sync = call(0, 100, 1, Op::Fsync, Waits::Journal);
     assert_eq!(runnable(&sync, &Found::default(), 60), ([60, 60, 0], 40, 0));
-    // Of what was under way nothing is known, of the thread it is.
+    // The requests in flight are unknown, the run-queue latency is known.
     let direct = Call { is_direct: true, ..read.clone() };
     assert_eq!(runnable(&direct, &Found::default(), 60), ([60, 0, 0], 0, 40));
     assert_eq!(runnable(&direct, &Found::default(), 100), ([100, 0, 0], 0, 0));
@@ -126,7 +127,7 @@ fn of_what_goes_on_beside_a_thread_the_last_is_meant_unless_several_began_togeth
     assert_eq!(spent(&calls[0], &found[0]), [0, 80, 10, 10, 0]);
     assert_eq!(spent(&calls[1], &found[1])[4], 100);
     assert_eq!(spent(&calls[3], &found[3]), [0, 80, 10, 10, 0]);
-    // A write is no read's.
+    // A write does not belong to a read.
     assert!(join(&calls, &[request(2, 20, Some(1), Op::Write)], &[]).iter().all(|found| !found.waited()));
 }
 
