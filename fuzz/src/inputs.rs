@@ -4,20 +4,16 @@
 //! analyzer may reject an input with a one-line error; any other failure is a finding.
 
 use std::fs;
-use std::num::NonZeroUsize;
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::process::abort;
 
-use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::analyses::{self, Analysis};
 use iostrata_analyze::commands;
 use iostrata_analyze::import::lines::Format;
 use iostrata_analyze::import::{Import, Trace};
-use iostrata_analyze::levels::Wanted;
-use iostrata_analyze::memory::Budget;
-use iostrata_analyze::options::{Analysis, Analyze, Command};
+use iostrata_analyze::options::{Analyze, Command};
 use iostrata_analyze::output::message;
-use iostrata_analyze::select::Selection;
 use iostrata_analyze::store::Partials;
 use iostrata_analyze::store::bundle::{Bundle, Writer, packed};
 use iostrata_analyze::trust::PartialRows;
@@ -129,26 +125,15 @@ fn told_on_one_line(error: &anyhow::Error) {
 }
 
 fn summary(capture: &Path) {
-    run(&Command::Analyze(Box::new(analysis(Analysis::Summary, capture))));
+    run(&Command::Analyze(Box::new(analysis(&analyses::summary::ANALYSIS, capture))));
 }
 
-fn analysis(analysis: Analysis, capture: &Path) -> Analyze {
+fn analysis(analysis: &'static Analysis, capture: &Path) -> Analyze {
     Analyze {
-        analysis,
-        selection: Selection::default(),
-        captures: vec![capture.to_owned()],
         out: Some(capture.join("results")),
-        format: Default::default(),
-        rules: None,
-        level: Wanted::Lowest,
-        threads: NonZeroUsize::MIN,
-        memory: Budget::ANY,
-        partials: Default::default(),
         // Generated parts never match the recorded row counts.
         partial_rows: PartialRows::Taken,
-        precision: Precision::DEFAULT,
-        window: None,
-        stretch_rows: None,
+        ..Analyze::new(analysis, vec![capture.to_owned()])
     }
 }
 
@@ -330,38 +315,27 @@ pub fn import(stage: &Stage, input: &[u8]) {
     let (trace, out) = (TRACES[usize::from(first & 0xf) % TRACES.len()], directory.join("capture"));
     let command = Command::Import(Import { trace, files, out: out.clone() });
     match commands::run(&command, &mut Vec::new(), &mut Vec::new()) {
-        Ok(_) => [Analysis::Summary, Analysis::Pattern, Analysis::Queue].iter().for_each(|what| {
-            let command = Command::Analyze(Box::new(analysis(*what, &out)));
-            let made = commands::run(&command, &mut Vec::new(), &mut Vec::new());
-            assert!(made.is_ok(), "the imported capture cannot be analyzed: {made:?}");
-        }),
+        Ok(_) => [&analyses::summary::ANALYSIS, &analyses::pattern::ANALYSIS, &analyses::queue::ANALYSIS]
+            .iter()
+            .for_each(|what| {
+                let command = Command::Analyze(Box::new(analysis(what, &out)));
+                let made = commands::run(&command, &mut Vec::new(), &mut Vec::new());
+                assert!(made.is_ok(), "the imported capture cannot be analyzed: {made:?}");
+            }),
         Err(error) => told_on_one_line(&error),
     }
 }
-
-/// Analyses of partials, in the order of their numbers in inputs.
-pub const ANALYSES: [Analysis; 9] = [
-    Analysis::Summary,
-    Analysis::Timeline,
-    Analysis::Sizes,
-    Analysis::Heatmap,
-    Analysis::Footprint,
-    Analysis::Pattern,
-    Analysis::Arrivals,
-    Analysis::Queue,
-    Analysis::Path,
-];
 
 /// A file of partials to merge: the whole file, or one of its partials, uncompressed.
 ///
 /// | bytes | |
 /// | --- | --- |
-/// | 1 | the analysis; 0x80: the rest is the whole file |
+/// | 1 | the number of the analysis; 0x80: the rest is the whole file |
 /// | … | the file, or the largest partial of a small capture |
 pub fn partial(stage: &Stage, input: &[u8]) {
     let Some((first, rest)) = input.split_first() else { return };
     let capture = stage.fresh();
-    let what = ANALYSES[usize::from(first & 0xf) % ANALYSES.len()];
+    let what = analyses::ALL[usize::from(first & 0xf) % analyses::ALL.len()];
     let file = capture.join("partials");
     let bundle = partials(&capture, what, &file);
     if first & 0x80 != 0 {
@@ -373,9 +347,9 @@ pub fn partial(stage: &Stage, input: &[u8]) {
 }
 
 /// Writes the partials of a small capture into a file.
-fn partials(capture: &Path, what: Analysis, file: &Path) -> Bundle {
+fn partials(capture: &Path, what: &'static Analysis, file: &Path) -> Bundle {
     put_unlisted(capture, false);
-    if what == Analysis::Path {
+    if analysis(what, capture).settings().ordered.crossing {
         few::<SyscallTable>(capture)
     } else {
         few::<BlockTable>(capture)
@@ -404,7 +378,7 @@ fn few<T: Table>(capture: &Path) {
 const ROWS: usize = 16;
 
 /// Returns the largest partial of an analysis of the small capture.
-pub fn largest(stage: &Stage, what: Analysis) -> Vec<u8> {
+pub fn largest(stage: &Stage, what: &'static Analysis) -> Vec<u8> {
     let capture = stage.fresh();
     let bundle = partials(&capture, what, &capture.join("partials"));
     let raws = bundle.places.values().map(|place| bundle.read(place).expect("written above"));

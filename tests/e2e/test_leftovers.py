@@ -183,7 +183,7 @@ def test_a_signal_that_is_ignored_at_the_start_stays_ignored(made, tmp_path):
 def test_results_for_which_there_is_no_memory_leave_what_was_there_before(made, tmp_path):
     case = Case("report", "new", made, tmp_path)
     refused = run(*case.command, "--memory", "32MiB")
-    assert refused.returncode == 1 and "of memory" in refused.stderr, refused
+    assert refused.returncode == 1 and "memory limit of" in refused.stderr, refused
     case.check_nothing_is_left()
 
 

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Precision;
 use crate::aggregate::count::Counts;
+use crate::analyses::{self, Results};
 use crate::format::Format;
 use crate::levels::Wanted;
 use crate::options::Analyze;
 use crate::output::Directory;
-use crate::tables::{self, Results};
 
 /// Name of the file.
 pub const FILE_NAME: &str = "about.json";
@@ -26,7 +26,7 @@ struct About {
 /// Provenance of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Made {
-    /// Version of the tables, [`tables::VERSION`].
+    /// Version of the tables, [`analyses::VERSION`].
     results_version: u32,
     /// Program and version.
     tool: String,
@@ -97,9 +97,9 @@ pub fn with(
     let known = directory.read(FILE_NAME);
     let mut about: About = known.and_then(|known| serde_json::from_slice(&known).ok()).unwrap_or_default();
     let made = Made {
-        results_version: tables::VERSION,
+        results_version: analyses::VERSION,
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-        analysis: options.analysis.name().to_owned(),
+        analysis: options.analysis.name.to_owned(),
         only: options.selection.words(),
         level: match options.level {
             Wanted::Lowest => None,

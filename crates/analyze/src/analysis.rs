@@ -13,6 +13,7 @@ use iostrata_capture::tables::{FileTable, ProcessTable};
 
 use crate::aggregate::timeline::MOST_WINDOWS;
 use crate::aggregate::{Ordered, Settings, sequence};
+use crate::analyses::Results;
 use crate::levels::Choice;
 use crate::load::{Known, choose, open};
 use crate::loss::Losses;
@@ -24,7 +25,7 @@ use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
 use crate::store::{Store, Used};
-use crate::tables::Results;
+
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
@@ -86,7 +87,7 @@ pub fn analyzed<T>(
         trust.doubt(&partial.doubtful);
         options.memory.check()?;
         let finished = partial.finish(&trust.missing.map(|missing| missing.at_least), order);
-        let results = Results { captures, known, names, finished, trust };
+        let results = Results { options, captures, known, names, finished, trust };
         Ok((then(&results, choice, directory.as_ref(), used)?, results.trust.warnings))
     })?;
     for warning in &warnings {

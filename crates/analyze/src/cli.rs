@@ -5,20 +5,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use iostrata_capture::message;
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::Precision;
+use crate::analyses::{ALL, Analysis, COMPARE, REPORT};
 use crate::format::Format;
 use crate::import::Trace;
 use crate::import::lines::Format as Lines;
 use crate::levels::Wanted;
 use crate::memory::Budget;
-use crate::options::{self, Analysis};
+use crate::options;
 use crate::select::{Moment, Pattern, Selection};
 use crate::store::Partials;
-use crate::tables::top::By;
+use crate::trace;
 use crate::trust::PartialRows;
 
 const EXIT_CODES: &str = "Exit codes:
@@ -40,9 +42,6 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Analysis(Typed),
-    /// Export each operation to trace.json for Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing); requires --out.
-    #[command(after_help = EXIT_CODES)]
-    Trace(OneByOne),
     /// Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also write
     /// compare.csv.
     #[command(after_help = EXIT_CODES)]
@@ -66,59 +65,46 @@ enum Command {
     Schema,
 }
 
-/// Analyses with partial results that can be merged.
-#[derive(Debug, Subcommand)]
-enum Typed {
-    /// Print operations and amplification by system; with --out also write these, and amplification, latency and loss.
-    #[command(after_help = EXIT_CODES)]
-    Summary(Analyze),
-    /// Print bytes from the application to the device, and their amplification; with --out also write amplification.csv.
-    #[command(after_help = EXIT_CODES)]
-    Amplification(Analyze),
-    /// Print latency averages, percentiles and maximums; with --out also write latency.csv.
-    #[command(after_help = EXIT_CODES)]
-    Latency(Analyze),
-    /// Print operations, bytes, latency, queue depth, amplification and loss by time window; with --out also write timeline.csv.
-    #[command(after_help = EXIT_CODES)]
-    Timeline(Timeline),
-    /// Print operation sizes, the latency of each size, and the bios per request; with --out also write sizes.csv.
-    #[command(after_help = EXIT_CODES)]
-    Sizes(Analyze),
-    /// Draw latency over time; with --out also write heatmap_latency.csv, and heatmap_offset.csv of the device offsets of requests over time.
-    #[command(after_help = EXIT_CODES)]
-    Heatmap(Analyze),
-    /// Print distinct blocks of files and disks that are read and written, rereads and overwrites; with --out also write footprint.csv, and
-    /// footprint_windows.csv of the working set over time.
-    #[command(after_help = EXIT_CODES)]
-    Footprint(Analyze),
-    /// Print the access pattern by disk, file and process: shares of sequential, jumping and strided operations; with --out also write pattern.csv.
-    #[command(after_help = EXIT_CODES)]
-    Pattern(Analyze),
-    /// Print interarrival times of operations and their burstiness; with --out also write arrivals.csv.
-    #[command(after_help = EXIT_CODES)]
-    Arrivals(Analyze),
-    /// Print queue depth (operations in flight) and check it against Little's law; with --out also write queue.csv and queue_depth.csv.
-    #[command(after_help = EXIT_CODES)]
-    Queue(Analyze),
-    /// Print the latency breakdown of calls: no request (page cache, CPU), queue, device, and the rest (file system, CPU); with --out also write
-    /// path.csv.
-    #[command(after_help = EXIT_CODES)]
-    Path(Analyze),
-    /// Print the latency of syncs and the I/O that they force; with --out also write sync.csv.
-    #[command(after_help = EXIT_CODES)]
-    Sync(Analyze),
-    /// Print page cache statistics: hits, readahead, absorbed writes; with --out also write cache.csv.
-    #[command(after_help = EXIT_CODES)]
-    Cache(Analyze),
-    /// Run all of these analyses: print the summary, write every table, and report.html, a self-contained page with charts.
-    #[command(after_help = EXIT_CODES)]
-    Report(Analyze),
-    /// Print data quality checks: loss, layers, attribution, clocks; with --out also write quality.csv.
-    #[command(after_help = EXIT_CODES)]
-    Quality(Analyze),
-    /// Print the most active processes, cgroups, files and disks; with --out also write top.csv.
-    #[command(after_help = EXIT_CODES)]
-    Top(Top),
+/// An analysis with its options.
+#[derive(Debug)]
+struct Typed(options::Analyze);
+
+/// Analyses with a command of their own.
+fn typed() -> impl Iterator<Item = &'static Analysis> {
+    ALL.into_iter().chain([&REPORT, &trace::ANALYSIS])
+}
+
+impl Subcommand for Typed {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        typed().fold(command, |command, analysis| {
+            let own = clap::Command::new(analysis.name).about(analysis.about).after_help(EXIT_CODES);
+            command.subcommand((analysis.arguments)(Analyze::augment_args(own)))
+        })
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Typed::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        typed().any(|analysis| analysis.name == name)
+    }
+}
+
+impl FromArgMatches for Typed {
+    fn from_arg_matches(given: &ArgMatches) -> Result<Typed, clap::Error> {
+        let found = given.subcommand().and_then(|(name, own)| Some((typed().find(|of| of.name == name)?, own)));
+        let (analysis, own) = found.ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
+        let Analyze { captures, how } = Analyze::from_arg_matches(own)?;
+        let mut options = how.into_options(analysis, captures);
+        (analysis.parse)(own, &mut options)?;
+        Ok(Typed(options))
+    }
+
+    fn update_from_arg_matches(&mut self, given: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Typed::from_arg_matches(given)?;
+        Ok(())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -283,36 +269,6 @@ fn confidence(typed: &str) -> Result<f64, String> {
     percent.map(|percent: f64| percent / 100.0).ok_or_else(|| "expected a percentage from 50 to below 100".to_owned())
 }
 
-#[derive(Debug, Args)]
-struct Timeline {
-    /// Window length, such as 100ms [default: 1s, doubled until there are at most 5000 windows].
-    #[arg(long, value_name = "TIME", value_parser = window)]
-    window: Option<Duration>,
-    #[command(flatten)]
-    analyze: Analyze,
-}
-
-#[derive(Debug, Args)]
-struct OneByOne {
-    /// Maximum number of operations; viewers handle a few million at most.
-    #[arg(long, value_name = "N", default_value_t = crate::trace::MOST)]
-    most: usize,
-    #[command(flatten)]
-    analyze: Analyze,
-}
-
-#[derive(Debug, Args)]
-struct Top {
-    /// Sort key.
-    #[arg(long, value_enum, default_value = "bytes")]
-    by: TypedBy,
-    /// Rows per scope and layer; the rest is summed as (others).
-    #[arg(long, value_name = "N", default_value = "100")]
-    most: usize,
-    #[command(flatten)]
-    analyze: Analyze,
-}
-
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum TypedFormat {
     /// RFC 4180, with a header.
@@ -333,33 +289,14 @@ impl From<TypedFormat> for Format {
     }
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum TypedBy {
-    /// Bytes read and written.
-    Bytes,
-    /// Operations.
-    Ops,
-    /// Sum of operation durations.
-    Time,
-}
-
-impl From<TypedBy> for By {
-    fn from(typed: TypedBy) -> By {
-        match typed {
-            TypedBy::Bytes => By::Bytes,
-            TypedBy::Ops => By::Ops,
-            TypedBy::Time => By::Time,
-        }
-    }
-}
-
 fn memory(typed: &str) -> Result<Budget, String> {
     let least = Budget::LEAST;
     let size = typed.parse().ok().filter(|size: &ByteSize| *size >= least);
     size.map(Budget::new).ok_or_else(|| format!("expected a size such as 512MiB, at least {}", least.display().iec()))
 }
 
-fn window(typed: &str) -> Result<Duration, String> {
+/// Parses the length of a time window.
+pub fn window(typed: &str) -> Result<Duration, String> {
     let window =
         humantime::parse_duration(typed).ok().filter(|window| i64::try_from(window.as_nanos()).is_ok_and(|ns| ns > 0));
     window.ok_or_else(|| "expected a duration above zero, such as 1s or 100ms".to_owned())
@@ -416,21 +353,18 @@ pub fn parse() -> options::Command {
 impl From<Command> for options::Command {
     fn from(command: Command) -> Self {
         match command {
-            Command::Analysis(typed) => options::Command::Analyze(Box::new(typed.into())),
-            Command::Trace(typed) => {
-                options::Command::Analyze(Box::new(typed.analyze.into_options(Analysis::Trace(typed.most), None)))
-            }
+            Command::Analysis(Typed(options)) => options::Command::Analyze(Box::new(options)),
             Command::Compare(typed) => typed.into_command(),
             Command::Import(Import { format, files, out }) => {
                 options::Command::Import(crate::import::Import { trace: format.into(), files, out })
             }
             Command::Partial(Partial { share, to, from, analysis }) => {
                 let partials = Partials::To { share, file: to, from };
-                options::Command::Partial(Box::new(options::Analyze { partials, ..(*analysis).into() }))
+                options::Command::Partial(Box::new(options::Analyze { partials, ..analysis.0 }))
             }
             Command::Merge(Merge { from, analysis }) => {
                 let partials = Partials::From(from);
-                options::Command::Analyze(Box::new(options::Analyze { partials, ..(*analysis).into() }))
+                options::Command::Analyze(Box::new(options::Analyze { partials, ..analysis.0 }))
             }
             Command::Recover(recover) => options::Command::Recover(recover.captures),
             Command::Redact(Redact { captures, words }) => {
@@ -441,35 +375,6 @@ impl From<Command> for options::Command {
     }
 }
 
-impl From<Typed> for options::Analyze {
-    fn from(typed: Typed) -> Self {
-        match typed {
-            Typed::Summary(typed) => typed.into_options(Analysis::Summary, None),
-            Typed::Amplification(typed) => typed.into_options(Analysis::Amplification, None),
-            Typed::Latency(typed) => typed.into_options(Analysis::Latency, None),
-            Typed::Timeline(typed) => typed.analyze.into_options(Analysis::Timeline, typed.window),
-            Typed::Sizes(typed) => typed.into_options(Analysis::Sizes, None),
-            Typed::Heatmap(typed) => typed.into_options(Analysis::Heatmap, None),
-            Typed::Footprint(typed) => typed.into_options(Analysis::Footprint, None),
-            Typed::Pattern(typed) => typed.into_options(Analysis::Pattern, None),
-            Typed::Arrivals(typed) => typed.into_options(Analysis::Arrivals, None),
-            Typed::Queue(typed) => typed.into_options(Analysis::Queue, None),
-            Typed::Path(typed) => typed.into_options(Analysis::Path, None),
-            Typed::Sync(typed) => typed.into_options(Analysis::Sync, None),
-            Typed::Cache(typed) => typed.into_options(Analysis::Cache, None),
-            Typed::Report(typed) => typed.into_options(Analysis::Report, None),
-            Typed::Quality(typed) => typed.into_options(Analysis::Quality, None),
-            Typed::Top(typed) => typed.analyze.into_options(Analysis::Top(typed.by.into(), typed.most), None),
-        }
-    }
-}
-
-impl Analyze {
-    fn into_options(self, analysis: Analysis, window: Option<Duration>) -> options::Analyze {
-        self.how.into_options(analysis, self.captures, window)
-    }
-}
-
 impl Compare {
     fn into_command(self) -> options::Command {
         let Compare { mut captures, before, after, confidence, window, how } = self;
@@ -477,17 +382,15 @@ impl Compare {
             Some(last) => (captures, vec![last]),
             None => (before, after),
         };
-        let analyze = how.into_options(Analysis::Compare, Vec::new(), window);
+        let analyze = options::Analyze { window, ..how.into_options(&COMPARE, Vec::new()) };
         options::Command::Compare(Box::new(options::Compare { before, after, analyze, confidence }))
     }
 }
 
 impl How {
-    fn into_options(self, analysis: Analysis, captures: Vec<PathBuf>, window: Option<Duration>) -> options::Analyze {
+    fn into_options(self, analysis: &'static Analysis, captures: Vec<PathBuf>) -> options::Analyze {
         let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         options::Analyze {
-            analysis,
-            captures,
             selection: self.selection.into(),
             out: self.out,
             format: if self.safe_csv { Format::SafeCsv } else { self.format.into() },
@@ -496,10 +399,9 @@ impl How {
             level: self.level,
             threads: self.threads.unwrap_or_else(available),
             precision: if self.exact { Precision::Exact } else { Precision::DEFAULT },
-            window,
             memory: self.memory,
             partials: if self.cache { Partials::Cached } else { Partials::None },
-            stretch_rows: None,
+            ..options::Analyze::new(analysis, captures)
         }
     }
 }

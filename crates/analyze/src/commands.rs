@@ -7,15 +7,15 @@ use iostrata_capture::exit::Usage;
 use polars::prelude::PolarsResult;
 
 use crate::aggregate::count::Counts;
+use crate::analyses::{REPORT, Results, latency, loss as lost, summary};
 use crate::analysis::{self, analyzed};
 use crate::format::File;
 use crate::frame::frame;
 use crate::levels::Choice;
-use crate::options::{Analysis, Analyze, Command};
+use crate::options::{Analyze, Command};
 use crate::output::{Directory, count, one_line, print};
 use crate::store::{Partials, Used};
-use crate::tables::{Results, Table, latency, loss as lost, quality, summary};
-use crate::terminal::{self, Shown};
+use crate::terminal::Shown;
 use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
 
 /// Outcome of a command.
@@ -47,8 +47,8 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let Partials::To { share: (share, shares), file, .. } = &options.partials else {
         bail!("partial: no output file given, expected --to FILE");
     };
-    if matches!(options.analysis, Analysis::Trace(_) | Analysis::Compare) {
-        bail!("partial: {} cannot be merged, expected another analysis", options.analysis.name());
+    if !options.analysis.can_be_merged() {
+        bail!(Usage(format!("partial: {} cannot be merged, expected another analysis", options.analysis.name)));
     }
     if options.out.is_some() {
         bail!(Usage("partial: --out does not apply to a share, expected it with `merge`".to_owned()));
@@ -67,11 +67,14 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
-    if matches!(options.analysis, Analysis::Report | Analysis::Trace(_)) && options.out.is_none() {
-        bail!(Usage(format!("{}: no output directory given, expected --out DIR", options.analysis.name())));
+    if matches!(options.partials, Partials::From(_)) && !options.analysis.can_be_merged() {
+        bail!(Usage(format!("merge: {} cannot be merged, expected another analysis", options.analysis.name)));
+    }
+    if options.analysis.needs_directory() && options.out.is_none() {
+        bail!(Usage(format!("{}: no output directory given, expected --out DIR", options.analysis.name)));
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory, used| {
-        let shown = shown(options.analysis, results)?;
+        let shown = (options.analysis.show)(results)?;
         let notes = lines(options, choice, results, &shown)?;
         let mut text = shown.text;
         if !notes.is_empty() {
@@ -108,59 +111,6 @@ fn from_files(Used { found, made, open }: Used) -> String {
 const UNFINISHED: &str =
     "the capture is not finished, and its results may change (`iostrata-analyze recover` repairs an interrupted one)";
 
-/// Builds the table for the terminal.
-fn shown(analysis: Analysis, results: &Results) -> PolarsResult<Shown> {
-    match analysis {
-        Analysis::Summary | Analysis::Report | Analysis::Compare => of_systems(results, |places| {
-            let rows: Vec<_> = summary::of_systems(&results.finished, &results.trust, places).collect();
-            terminal::summary::table(&frame(&summary::columns(results.trust.lost_io), &rows)?)
-        }),
-        Analysis::Amplification => terminal::amplification::table(&Table::Amplification.frame(results)?),
-        Analysis::Latency => of_systems(results, |places| {
-            let rows: Vec<_> = latency::of_systems(&results.finished, &results.trust, places).collect();
-            terminal::latency::table(&frame(&latency::columns(), &rows)?)
-        }),
-        Analysis::Sizes => terminal::sizes::table(&Table::Sizes.frame(results)?),
-        Analysis::Heatmap => Ok(terminal::heatmap::table(&results.finished.heatmap, results.captures, &results.trust)),
-        Analysis::Footprint => terminal::footprint::table(&Table::Footprint.frame(results)?),
-        Analysis::Pattern => terminal::pattern::table(&Table::Pattern.frame(results)?),
-        Analysis::Arrivals => terminal::arrivals::table(&Table::Arrivals.frame(results)?),
-        Analysis::Queue => terminal::queue::table(&Table::Queue.frame(results)?),
-        Analysis::Path => terminal::path::table(&Table::Path.frame(results)?),
-        Analysis::Sync => terminal::sync::table(&Table::Sync.frame(results)?),
-        Analysis::Cache => terminal::cache::table(&Table::Cache.frame(results)?),
-        Analysis::Quality => {
-            let Results { captures, known, finished, trust, .. } = results;
-            let worst = quality::worst(&quality::rows(captures, known, finished, trust));
-            terminal::quality::table(&Table::Quality.frame(results)?, worst)
-        }
-        Analysis::Top(by, most) => terminal::top::table(&Table::Top(by, most).frame(results)?),
-        Analysis::Trace(_) => {
-            let operations = results.finished.spans.rows.len() as u64;
-            let what = if operations == 1 { "operation" } else { "operations" };
-            Ok(Shown { text: format!("{} {what}\n", indicatif::HumanCount(operations)), is_marked: false })
-        }
-        Analysis::Timeline => terminal::timeline::table(&Table::Timeline.frame(results)?, results.captures),
-    }
-}
-
-/// Maximum number of systems on the terminal.
-const MOST_SYSTEMS: usize = 1_000;
-
-/// Builds the table of the systems at these positions: all of them, or those with the most operations if there are more than the maximum.
-fn of_systems(results: &Results, table: impl FnOnce(Vec<usize>) -> PolarsResult<Shown>) -> PolarsResult<Shown> {
-    let systems = &results.finished.systems;
-    let places = systems.busiest(MOST_SYSTEMS);
-    let left_out = systems.len() - places.len();
-    let mut shown = table(places)?;
-    if left_out > 0 {
-        shown
-            .text
-            .push_str(&format!("\n{left_out} systems with fewer operations are not shown; --out writes all rows\n"));
-    }
-    Ok(shown)
-}
-
 /// Returns the lines below the table.
 fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
     let Results { captures, known, finished, trust, .. } = results;
@@ -168,12 +118,13 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
     lines.extend(trust.notes.iter().cloned());
     let episodes = lost::rows(captures, &known.losses, finished, trust);
     lines.extend(lost::notes(captures, &known.losses, &episodes));
-    let bounds = (options.analysis != Analysis::Sizes).then(|| Table::of(options.analysis)[0].file_in(options.format));
+    let tables = options.analysis.all_tables();
+    let bounds = tables.first().filter(|_| options.analysis.has_bounds).map(|table| table.file_in(options.format));
     lines.extend(shown.legend(bounds.as_deref(), trust.sampled));
-    let is_summary = matches!(options.analysis, Analysis::Summary | Analysis::Report);
+    let is_summary = [&summary::ANALYSIS, &REPORT].contains(&options.analysis);
     if is_summary && !trust.is_partial && (!trust.complete || finished.doubtful != Counts::default()) {
         let total: Vec<_> = summary::of_systems(finished, trust, []).collect();
-        let bounds = terminal::summary::bounds(&frame(&summary::columns(trust.lost_io), &total)?)?;
+        let bounds = summary::bounds(&frame(&summary::columns(trust.lost_io), &total)?)?;
         lines.extend(bounds.map(|bounds| format!("bounds of the total with missing events: {bounds}")));
     }
     lines.extend(notes::of(captures, choice, finished, trust));
@@ -182,20 +133,22 @@ fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -
 
 /// Writes the tables of the analysis, and for a report a page with these `notes`. Returns the text that names the files.
 fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec<String>) -> Result<String> {
-    let tables = Table::of(options.analysis);
+    let tables = options.analysis.all_tables();
     let mut files = directory.files();
     // One after the other, so that memory has only one of them at a time.
-    if options.analysis == Analysis::Report {
-        files
-            .add(page::FILE_NAME, &page::html(&tables, results, (options.selection.words(), notes), options.format)?)?;
+    if *options.analysis == REPORT {
+        files.add(
+            page::FILE_NAME,
+            &page::html(options.analysis, results, (options.selection.words(), notes), options.format)?,
+        )?;
     }
-    if let Analysis::Trace(most) = options.analysis {
-        files.add_with(trace::FILE_NAME, |to| trace::json(results, most, options.memory, to))?;
+    if *options.analysis == trace::ANALYSIS {
+        files.add_with(trace::FILE_NAME, |to| trace::json(results, options.most_spans, options.memory, to))?;
     }
     for table in &tables {
         files.add_with(&table.file_in(options.format), |to| {
             let mut file = File::new(options.format, to);
-            table.frames(results, &mut |mut frame| {
+            (table.rows)(results, &mut |mut frame| {
                 options.memory.check()?;
                 file.add(&mut frame)
             })?;
@@ -211,7 +164,7 @@ fn write(directory: &Directory, options: &Analyze, results: &Results, notes: Vec
         [first @ .., last] if !first.is_empty() => format!("\nWrote {} and {last}.\n", first.join(", ")),
         _ => format!("\nWrote {}.\n", paths.join("")),
     };
-    if tables.contains(&Table::Latency) {
+    if tables.contains(&&latency::TABLE) {
         let percentiles = latency::note(latency::rows(&results.finished, &results.trust));
         text.extend(percentiles.map(|note| format!("{note}\n")));
     }

@@ -2,6 +2,8 @@
 
 mod bootstrap;
 mod measures;
+pub mod table;
+mod terminal;
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,14 +11,14 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 
+use crate::analyses::{self, Results};
 use crate::analysis::analyzed;
 use crate::commands::Outcome;
 use crate::options::{Analyze, Compare};
 use crate::output::{Directory, one_line, print};
-use crate::tables::{Results, compare as table};
-use crate::{about, frame, notes, terminal};
+use crate::{about, frame, notes};
 use bootstrap::{Intervals, Measured, intervals};
-use measures::{Measures, Metric, TABLES};
+use measures::{Measures, Metric};
 
 /// Minimum number of repeats; with fewer, an interval says little.
 const FEW: usize = 5;
@@ -63,7 +65,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
             let analyze = Analyze { captures: vec![capture.clone()], out: None, ..options.analyze.clone() };
             analyzed(&analyze, err, |results, choice, _, _| {
                 let mut measures = Measures::new();
-                for table in TABLES {
+                for table in (analyses::COMPARE.parts)().into_iter().filter_map(|part| part.tables.first()) {
                     measures::add(&mut measures, table, &table.frame(results)?, results.finished.window_ns)?;
                 }
                 side.measures.push(measures);
@@ -92,7 +94,7 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let is_complete = sides.iter().all(|side| side.complete);
     let compared = compare(&sides[0], &sides[1], options.confidence, is_complete);
     let mut table = frame::frame(&table::columns(), &compared)?;
-    let mut text = terminal::compare::table(&compared, options.confidence);
+    let mut text = terminal::table(&compared, options.confidence);
     let notes = sides.iter().flat_map(|side| &side.notes);
     notes.for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
     if !is_complete {

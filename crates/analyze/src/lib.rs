@@ -11,7 +11,7 @@
 //! [`work`] plans the units of reading, [`parallel`] runs them on threads, [`memory`] limits how many run at once, [`progress`] shows the progress,
 //! [`store`] keeps partial results in files, and [`aggregate`] has the contents of a partial result.
 //! [`owners`] and [`files`] attribute rows, [`names`] names entities, [`texts`] stores millions of texts, and [`index`] finds values by number.
-//! [`tables`] declares the columns of the results and the tables of each command, [`frame`] builds tables from them, [`format`] writes them as
+//! [`analyses`] has a folder for each analysis: its tables with their columns, its view on the terminal and its charts. [`frame`] builds tables, [`format`] writes them as
 //! files, [`about`] records their provenance, [`terminal`] prints them, and [`page`] draws them. [`trace`] exports individual operations for trace
 //! viewers.
 //! [`trust`] judges the quality of a result: missing layers and lost events. [`loss`] has the times of losses, [`notes`] other remarks, and
@@ -23,6 +23,7 @@
 
 pub mod about;
 pub mod aggregate;
+pub mod analyses;
 pub mod analysis;
 pub mod cli;
 pub mod commands;
@@ -55,7 +56,6 @@ pub mod schema;
 pub mod select;
 pub mod servers;
 pub mod store;
-pub mod tables;
 pub mod tail;
 pub mod terminal;
 pub mod texts;

@@ -1,92 +1,27 @@
-//! Options of a run, without a command line and without defaults.
+//! Options of a run, without a command line.
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::aggregate::timeline::{MOST_UNASKED, MOST_WINDOWS, Windows};
-use crate::aggregate::{Ordered, Precision, Settings};
+use crate::aggregate::{Precision, Settings};
+use crate::analyses::Analysis;
+use crate::analyses::top::{self, By};
 use crate::format::Format;
 use crate::import::Import;
 use crate::levels::Wanted;
 use crate::memory::{Budget, Need};
 use crate::select::Selection;
 use crate::store::Partials;
-use crate::tables::top::By;
+use crate::trace;
 use crate::trust::PartialRows;
-
-/// Analysis to run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Analysis {
-    /// Operations, bytes and amplification by system, with latency and loss.
-    Summary,
-    /// Bytes from the application to the device, by system, process, cgroup, file and device.
-    Amplification,
-    /// Latency distributions.
-    Latency,
-    /// Operations, bytes, latency, queue depth and loss by time window.
-    Timeline,
-    /// Operation sizes.
-    Sizes,
-    /// Distributions of operations over time and latency, and of requests over time and device offset.
-    Heatmap,
-    /// Distinct blocks of files and disks that operations touch.
-    Footprint,
-    /// Access pattern: offsets of consecutive operations.
-    Pattern,
-    /// Interarrival times.
-    Arrivals,
-    /// Queue depth.
-    Queue,
-    /// Latency breakdown of calls by layer.
-    Path,
-    /// Latency of syncs and the I/O that they force.
-    Sync,
-    /// Page cache statistics of reads and writes.
-    Cache,
-    /// All analyses.
-    Report,
-    /// Metrics that are compared with those of other captures.
-    Compare,
-    /// Individual operations, at most this many.
-    Trace(usize),
-    /// Data quality checks.
-    Quality,
-    /// Most active entities: sort key, and rows per scope and layer.
-    Top(By, usize),
-}
-
-impl Analysis {
-    /// Returns the name of its command.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Analysis::Summary => "summary",
-            Analysis::Amplification => "amplification",
-            Analysis::Latency => "latency",
-            Analysis::Timeline => "timeline",
-            Analysis::Sizes => "sizes",
-            Analysis::Heatmap => "heatmap",
-            Analysis::Footprint => "footprint",
-            Analysis::Pattern => "pattern",
-            Analysis::Arrivals => "arrivals",
-            Analysis::Queue => "queue",
-            Analysis::Path => "path",
-            Analysis::Sync => "sync",
-            Analysis::Cache => "cache",
-            Analysis::Report => "report",
-            Analysis::Compare => "compare",
-            Analysis::Trace(_) => "trace",
-            Analysis::Quality => "quality",
-            Analysis::Top(..) => "top",
-        }
-    }
-}
 
 /// Options of an analysis.
 #[derive(Debug, Clone)]
 pub struct Analyze {
     /// Analysis to run.
-    pub analysis: Analysis,
+    pub analysis: &'static Analysis,
     /// Captures, merged into one result.
     pub captures: Vec<PathBuf>,
     /// Filters on the captures.
@@ -111,6 +46,10 @@ pub struct Analyze {
     pub precision: Precision,
     /// Approximate number of rows in a stretch that is processed in time order; without it as many as fit into memory.
     pub stretch_rows: Option<u64>,
+    /// `top`: sort key, and rows per scope and layer.
+    pub top: (By, usize),
+    /// `trace`: maximum number of operations.
+    pub most_spans: usize,
     /// Length of the windows of a timeline; without it one second, or more if there would be too many windows.
     pub window: Option<Duration>,
 }
@@ -119,61 +58,44 @@ pub struct Analyze {
 const WINDOW: Duration = Duration::from_secs(1);
 
 impl Analyze {
-    /// Whether `analysis` runs, alone or as part of several.
-    fn does(&self, analysis: Analysis) -> bool {
-        let is_compared = matches!(analysis, Analysis::Timeline | Analysis::Path | Analysis::Sync | Analysis::Cache);
-        [analysis, Analysis::Report].contains(&self.analysis) || self.analysis == Analysis::Compare && is_compared
+    /// Analysis of all events of captures, without a limit of memory, by one thread; its result is shown and not written.
+    pub fn new(analysis: &'static Analysis, captures: Vec<PathBuf>) -> Analyze {
+        Analyze {
+            analysis,
+            captures,
+            selection: Selection::default(),
+            out: None,
+            format: Format::default(),
+            partial_rows: PartialRows::default(),
+            rules: None,
+            level: Wanted::Lowest,
+            threads: NonZeroUsize::MIN,
+            memory: Budget::ANY,
+            partials: Partials::default(),
+            precision: Precision::DEFAULT,
+            stretch_rows: None,
+            top: (By::Bytes, top::MOST),
+            most_spans: trace::MOST,
+            window: None,
+        }
     }
 
     /// Whether the result depends on the cgroups, files and disks of operations.
     pub fn needs_entities(&self) -> bool {
-        let of_analysis = match self.analysis {
-            Analysis::Latency | Analysis::Timeline | Analysis::Sizes | Analysis::Heatmap | Analysis::Quality => false,
-            Analysis::Summary
-            | Analysis::Amplification
-            | Analysis::Footprint
-            | Analysis::Pattern
-            | Analysis::Arrivals
-            | Analysis::Queue
-            | Analysis::Path
-            | Analysis::Sync
-            | Analysis::Cache
-            | Analysis::Trace(_)
-            | Analysis::Compare
-            | Analysis::Report
-            | Analysis::Top(..) => true,
-        };
-        of_analysis || self.selection.entities.iter().any(|patterns| !patterns.is_empty())
+        self.analysis.has_entities || self.selection.entities.iter().any(|patterns| !patterns.is_empty())
     }
 
-    /// Whether the waits of calls in lower layers are requested.
-    fn crosses(&self) -> bool {
-        [Analysis::Path, Analysis::Sync, Analysis::Cache].into_iter().any(|analysis| self.does(analysis))
+    /// Returns the windows of a timeline.
+    pub fn windows(&self) -> Windows {
+        let width_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
+        Windows { width_ns, most: if self.window.is_some() { MOST_WINDOWS } else { MOST_UNASKED } }
     }
 
     /// Returns the scan settings of the analysis.
     pub fn settings(&self) -> Settings {
-        let width_ns = i64::try_from(self.window.unwrap_or(WINDOW).as_nanos()).unwrap_or(i64::MAX);
-        let windows = Windows { width_ns, most: if self.window.is_some() { MOST_WINDOWS } else { MOST_UNASKED } };
-        let new = Settings::new(self.precision);
-        let settings = Settings {
-            windows: self.does(Analysis::Timeline).then_some(windows),
-            entities: self.needs_entities(),
-            sizes: self.does(Analysis::Sizes),
-            activity: matches!(self.analysis, Analysis::Top(..) | Analysis::Report),
-            heatmap: self.does(Analysis::Heatmap),
-            footprint: self.does(Analysis::Footprint),
-            spans: if let Analysis::Trace(most) = self.analysis { Some(most) } else { None },
-            ordered: Ordered {
-                pattern: self.does(Analysis::Pattern),
-                arrivals: self.does(Analysis::Arrivals),
-                queue: self.does(Analysis::Queue),
-                reuse: None,
-                crossing: self.crosses(),
-            },
-            ..new
-        };
-        let most = self.stretch_rows.unwrap_or(new.stretch_rows);
+        let mut settings = Settings { entities: self.needs_entities(), ..Settings::new(self.precision) };
+        self.analysis.request_all(self, &mut settings);
+        let most = self.stretch_rows.unwrap_or(settings.stretch_rows);
         Settings { stretch_rows: self.memory.stretch_rows(self.room(&settings, 0), most), ..settings }
     }
 

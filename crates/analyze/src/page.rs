@@ -1,10 +1,10 @@
 //! `report.html`: a self-contained report on one page, without scripts or network access.
 
-mod axis;
-mod chart;
-mod figures;
-mod listing;
-mod read;
+pub mod axis;
+pub mod chart;
+pub mod figures;
+pub mod listing;
+pub mod read;
 
 use anyhow::{Context, Result};
 use iostrata_capture::plain;
@@ -12,12 +12,12 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 
+use crate::analyses::quality::{self, Verdict};
+use crate::analyses::{Analysis, Results};
 use crate::format::Format;
 use crate::output::one_line;
-use crate::tables::quality::{self, Verdict};
-use crate::tables::{Results, Table};
 use figures::Figure;
-use listing::Listing;
+use listing::Listed;
 
 /// File name of the page.
 pub const FILE_NAME: &str = "report.html";
@@ -38,7 +38,7 @@ struct Page {
     /// Notes on the result, one line each.
     notes: Vec<String>,
     figures: Vec<Figure>,
-    listings: Vec<Listing>,
+    listings: Vec<Listed>,
     files: Vec<File>,
 }
 
@@ -66,18 +66,23 @@ struct File {
     doc: String,
 }
 
-/// Renders the report page of `tables`, stored in files of `format`. `only` describes the filters in words; `notes` are the lines
+/// Renders the report page of `analysis`, whose tables are stored in files of `format`. `only` describes the filters in words; `notes` are the lines
 /// printed below the summary.
 ///
 /// # Errors
 /// Returns an error if a chart, a table or the template cannot be rendered.
 pub fn html(
-    tables: &[Table],
+    analysis: &Analysis,
     results: &Results,
     (only, notes): (Option<String>, Vec<String>),
     format: Format,
 ) -> Result<Vec<u8>> {
     let Results { captures, known, finished, trust, .. } = results;
+    let (parts, tables) = ((analysis.parts)(), analysis.all_tables());
+    let mut figures = Vec::new();
+    for part in &parts {
+        figures.extend((part.charts)(results)?);
+    }
     let checks = quality::rows(captures, known, finished, trust);
     let source = |capture: &iostrata_capture::Capture| {
         let manifest = &capture.manifest;
@@ -102,11 +107,11 @@ pub fn html(
             .map(|check| Found { check: check.check, verdict: check.verdict.name(), found: one_line(&check.found) })
             .collect(),
         notes: notes.iter().map(|note| one_line(note)).collect(),
-        figures: figures::all(tables, results)?.into_iter().map(|figure| figure.of_file_in(format)).collect(),
-        listings: listing::all(tables, results, format)?,
+        figures: figures.into_iter().map(|figure| figure.of_file_in(format)).collect(),
+        listings: listing::all(&parts, results, format)?,
         files: tables
             .iter()
-            .map(|table| File { name: table.file_in(format), doc: first_sentence(table.doc()) })
+            .map(|table| File { name: table.file_in(format), doc: first_sentence(table.doc) })
             .collect(),
     };
     let mut environment = Environment::new();

@@ -1,26 +1,10 @@
 //! Results as tables on the terminal.
 
-pub mod amplification;
-pub mod arrivals;
-pub mod cache;
-pub mod compare;
-pub mod footprint;
-pub mod heatmap;
-pub mod latency;
-pub mod path;
-pub mod pattern;
-pub mod quality;
-pub mod queue;
-pub mod sizes;
-pub mod summary;
-pub mod sync;
-pub mod timeline;
-pub mod top;
-
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use polars::prelude::*;
 
+use crate::analyses::Results;
 use crate::output::one_line;
 
 /// Table on the terminal.
@@ -44,14 +28,15 @@ impl Shown {
 }
 
 /// Cell of a table.
-struct Cell {
-    text: String,
+pub struct Cell {
+    /// Text.
+    pub text: String,
     /// Whether missing events may have changed it.
-    is_marked: bool,
+    pub is_marked: bool,
 }
 
 /// Builds a table with a line above the last `sums` rows. The first `texts` columns are left-aligned.
-fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
+pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
     let mut table = Table::new();
     table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
     table.set_header(header);
@@ -70,8 +55,25 @@ fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Sh
     Shown { text: lines.join("\n") + "\n", is_marked }
 }
 
+/// Maximum number of systems on the terminal.
+const MOST_SYSTEMS: usize = 1_000;
+
+/// Builds the table of the systems at these positions: all of them, or those with the most operations if there are more than the maximum.
+pub fn busiest(results: &Results, table: impl FnOnce(Vec<usize>) -> PolarsResult<Shown>) -> PolarsResult<Shown> {
+    let systems = &results.finished.systems;
+    let places = systems.busiest(MOST_SYSTEMS);
+    let left_out = systems.len() - places.len();
+    let mut shown = table(places)?;
+    if left_out > 0 {
+        shown
+            .text
+            .push_str(&format!("\n{left_out} systems with fewer operations are not shown; --out writes all rows\n"));
+    }
+    Ok(shown)
+}
+
 /// Builds the table without rows of zeros; their number is below the table. The files of `--out` have them.
-fn table_but_zeros(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
+pub fn table_but_zeros(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
     let last = rows.len().saturating_sub(sums);
     let has_some = |row: &[Cell]| row.iter().skip(texts).any(|cell| !is_nothing(&cell.text));
     let (kept, zeros): (Vec<_>, Vec<_>) =
@@ -92,7 +94,7 @@ fn is_nothing(text: &str) -> bool {
 
 /// Builds a table from rows of a frame. `columns` has headers and columns; the first `texts` are left-aligned. The suffix of a column name gives
 /// the unit.
-fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: usize) -> PolarsResult<Shown> {
+pub fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: usize) -> PolarsResult<Shown> {
     let cell = |row: usize, column: &str| -> PolarsResult<Cell> {
         Ok(Cell { text: with_unit(column, &frame.column(column)?.get(row)?), is_marked: false })
     };
@@ -102,7 +104,7 @@ fn listing(frame: &DataFrame, rows: &[usize], columns: &[(&str, &str)], texts: u
 }
 
 /// Returns the first `most` rows of each run of rows with the same values in the columns `of`.
-fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Vec<usize>> {
+pub fn first_of_each(frame: &DataFrame, of: &[&str], most: usize) -> PolarsResult<Vec<usize>> {
     let (mut rows, mut last, mut number) = (Vec::new(), None, 0);
     for row in 0..frame.height() {
         let values = of.iter().map(|column| Ok(text(&frame.column(column)?.get(row)?)));
@@ -141,7 +143,7 @@ fn shortened(text: &str) -> String {
 const MARK: &str = "~";
 
 /// Whether the printed ratio differs from one of its printed bounds.
-fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<bool> {
+pub fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<bool> {
     if frame.column(column)?.get(row)?.is_null() {
         return Ok(false);
     }
@@ -153,7 +155,7 @@ fn may_have_moved(frame: &DataFrame, row: usize, column: &str) -> PolarsResult<b
 }
 
 /// Formats a value: two decimals for ratios, `-` for unknown or undefined.
-fn text(value: &AnyValue) -> String {
+pub fn text(value: &AnyValue) -> String {
     match value {
         AnyValue::Null => "-".to_owned(),
         AnyValue::Float64(ratio) => format!("{ratio:.2}"),
@@ -164,7 +166,7 @@ fn text(value: &AnyValue) -> String {
 }
 
 /// Formats nanoseconds with three digits in a suitable unit.
-fn duration(ns: u64) -> String {
+pub fn duration(ns: u64) -> String {
     let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")];
     let Some((size, unit)) = units.into_iter().find(|(size, _)| ns >= *size) else { return format!("{ns} ns") };
     let value = ns as f64 / size as f64;

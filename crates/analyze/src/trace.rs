@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use clap::{Args, FromArgMatches};
 use indicatif::HumanCount;
 use iostrata_capture::op::Layer;
 use serde::Serialize;
@@ -15,11 +16,12 @@ use serde_json::{Map, Value, json};
 
 use crate::about::Source;
 use crate::aggregate::spans::{Finished, Span};
+use crate::analyses::{Analysis, Results};
 use crate::entity::{Entity, Scope};
 use crate::memory::Budget;
 use crate::names::Names;
 use crate::output::one_line;
-use crate::tables::Results;
+use crate::terminal::Shown;
 use crate::time::utc;
 
 /// Name of the file.
@@ -30,6 +32,32 @@ pub const MOST: usize = 1_000_000;
 
 /// Number of operations between checks of the memory limit: each process and disk has lanes.
 const CHECKED_ROWS: usize = 1 << 12;
+
+/// The analysis; its own output is not a table.
+pub static ANALYSIS: Analysis = Analysis {
+    name: "trace",
+    about: "Export each operation to trace.json for Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing); requires --out",
+    request: |options, settings| settings.spans = Some(options.most_spans),
+    show: |results| {
+        let operations = results.finished.spans.rows.len() as u64;
+        let what = if operations == 1 { "operation" } else { "operations" };
+        Ok(Shown { text: format!("{} {what}\n", HumanCount(operations)), is_marked: false })
+    },
+    arguments: Own::augment_args,
+    parse: |given, options| {
+        options.most_spans = Own::from_arg_matches(given)?.most;
+        Ok(())
+    },
+    ..Analysis::NEW
+};
+
+/// Own options.
+#[derive(Debug, Args)]
+struct Own {
+    /// Maximum number of operations; viewers handle a few million at most.
+    #[arg(long, value_name = "N", default_value_t = MOST)]
+    most: usize,
+}
 
 /// Event of the format. Times are in microseconds.
 #[derive(Serialize)]

@@ -4,11 +4,7 @@ use std::collections::BTreeMap;
 
 use polars::prelude::*;
 
-use crate::tables::Table;
-
-/// Tables that are compared.
-pub const TABLES: [Table; 6] =
-    [Table::Summary, Table::Latency, Table::Timeline, Table::Path, Table::Sync, Table::Cache];
+use crate::analyses::{Table, timeline};
 
 /// Identity of a metric: table, row and column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +30,9 @@ const NO_VALUES: [&str; 4] = ["_low", "_high", "_low_ns", "_high_ns"];
 const NO_METRICS: [&str; 3] = ["lost_events", "lost_share", "since_ns"];
 
 /// Adds the numbers of a table. Of tables with scopes, only `all` and `system` count: other names belong to one recording.
-pub fn add(measures: &mut Measures, table: Table, frame: &DataFrame, window_ns: i64) -> PolarsResult<()> {
-    let file = table.file();
-    let name = file.strip_suffix(".csv").unwrap_or(file);
-    if table == Table::Timeline {
+pub fn add(measures: &mut Measures, table: &Table, frame: &DataFrame, window_ns: i64) -> PolarsResult<()> {
+    let name = table.name;
+    if *table == timeline::TABLE {
         return add_windows(measures, name, frame, window_ns);
     }
     let (keys, values): (Vec<&Column>, Vec<&Column>) =
@@ -98,7 +93,7 @@ mod tests {
         )
         .expect("columns of equal length");
         let mut measures = Measures::new();
-        add(&mut measures, Table::Sync, &frame, 0).expect("numbers");
+        add(&mut measures, &crate::analyses::sync::TABLE, &frame, 0).expect("numbers");
         let found: Vec<_> =
             measures.iter().map(|(of, values)| (of.row.as_str(), of.column.as_str(), values.clone())).collect();
         let expected = [
@@ -110,7 +105,7 @@ mod tests {
         let frame = df!("since_ns" => [0u64, 1, 2, 3], "block_read_ops" => [1u64, 2, 3, 4], "write_amp_bytes" => [None, Some(1.5), Some(2.5), None], "block_read_p99_ns" => [None, Some(1u64), None, None])
             .expect("columns of equal length");
         let mut measures = Measures::new();
-        add(&mut measures, Table::Timeline, &frame, 500_000_000).expect("numbers");
+        add(&mut measures, &timeline::TABLE, &frame, 500_000_000).expect("numbers");
         let found: Vec<_> = measures.iter().map(|(of, values)| (of.column.as_str(), values.clone())).collect();
         assert_eq!(found, [("block_read_ops_per_s", vec![4.0, 6.0]), ("write_amp_bytes", vec![1.5, 2.5])]);
     }

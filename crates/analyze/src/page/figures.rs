@@ -1,18 +1,14 @@
 //! Charts of the page, each from one table.
 
-mod time;
-mod volume;
-mod waiting;
-
 use anyhow::Result;
 use iostrata_capture::op::Layer;
 use plotters::style::RGBColor;
 use serde::Serialize;
 
 use super::axis::Axis;
-use super::chart::{self, Marks, colour};
+use super::chart::{self, Cell, Marks, colour};
+use crate::analyses::{Results, Table};
 use crate::format::Format;
-use crate::tables::{Results, Table};
 
 /// A chart with title, caption and legend.
 #[derive(Debug, Serialize)]
@@ -21,7 +17,7 @@ pub struct Figure {
     /// Explanation of the chart.
     caption: String,
     #[serde(skip)]
-    table: Table,
+    table: &'static Table,
     /// File of the source table.
     file: String,
     /// The chart; without data `nothing` has the reason.
@@ -45,10 +41,13 @@ pub struct Entry {
 }
 
 /// Text of a chart.
-struct Words<'a> {
-    title: &'a str,
-    caption: &'a str,
-    table: Table,
+pub struct Words<'a> {
+    /// Title.
+    pub title: &'a str,
+    /// Explanation of the chart.
+    pub caption: &'a str,
+    /// Source table.
+    pub table: &'static Table,
 }
 
 impl Words<'_> {
@@ -58,18 +57,18 @@ impl Words<'_> {
     }
 
     /// Renders the chart.
-    fn drawn(&self, axes: (&Axis, &Axis), marks: &Marks, legend: Vec<Entry>) -> Result<Figure> {
+    pub fn drawn(&self, axes: (&Axis, &Axis), marks: &Marks, legend: Vec<Entry>) -> Result<Figure> {
         Ok(self.figure(Some(chart::svg(axes, marks)?), None, legend))
     }
 
     /// Creates a figure without a chart; `why` is the reason.
-    fn nothing(&self, why: &str) -> Figure {
+    pub fn nothing(&self, why: &str) -> Figure {
         self.figure(None, Some(why.to_owned()), Vec::new())
     }
 }
 
 /// Creates a legend from palette indexes and labels.
-fn legend<'a>(labels: impl IntoIterator<Item = (usize, &'a str)>) -> Vec<Entry> {
+pub fn legend<'a>(labels: impl IntoIterator<Item = (usize, &'a str)>) -> Vec<Entry> {
     let entry = |(index, label): (usize, &str)| {
         let RGBColor(red, green, blue) = colour(index);
         Entry { colour: format!("#{red:02x}{green:02x}{blue:02x}"), label: label.to_owned() }
@@ -78,34 +77,13 @@ fn legend<'a>(labels: impl IntoIterator<Item = (usize, &'a str)>) -> Vec<Entry> 
 }
 
 /// Returns the top and the bottom layer (system calls, block requests), if captured.
-fn layers(results: &Results) -> Vec<Layer> {
+pub fn layers(results: &Results) -> Vec<Layer> {
     let captured = |layer: &Layer| results.trust.captured[*layer as usize];
     [Layer::Syscall, Layer::Block].into_iter().filter(captured).collect()
 }
 
-/// Creates all charts, in page order.
-///
-/// # Errors
-/// Returns an error if a table is missing or a chart cannot be rendered.
-pub fn all(tables: &[Table], results: &Results) -> Result<Vec<Figure>> {
-    // Each chart builds its frame again: keeping all frames would cost more memory than it saves time.
-    let of = |table: Table| {
-        // A report has every table.
-        let found = tables.iter().find(|other| other.file() == table.file());
-        let found = found.ok_or_else(|| anyhow::anyhow!("{} is not in the report", table.file()))?;
-        Ok::<_, anyhow::Error>(found.frame(results)?)
-    };
-    let mut figures = vec![
-        volume::amplification(&of(Table::Amplification)?)?,
-        volume::transfer(&of(Table::Amplification)?)?,
-        volume::sizes(&of(Table::Sizes)?)?,
-        waiting::tail(&of(Table::Latency)?)?,
-        waiting::path(&of(Table::Path)?)?,
-        waiting::depth(&of(Table::QueueDepth)?)?,
-    ];
-    figures.extend(time::lines(&of(Table::Timeline)?, results)?);
-    figures.extend(time::heat(&of(Table::HeatmapLatency)?, results)?);
-    figures.push(time::places(&of(Table::HeatmapOffset)?)?);
-    figures.push(volume::reuse(&of(Table::Reuse)?)?);
-    Ok(figures)
+/// Creates a horizontal bar at position `index` of `count`, from the top.
+pub fn bar((index, count): (usize, usize), (from, to): (f64, f64), of: usize) -> Cell {
+    let bottom = (count - 1 - index) as f64;
+    Cell { x: (from, to), y: (bottom + 0.18, bottom + 0.82), fill: colour(of) }
 }

@@ -31,6 +31,11 @@ impl<'a> Rows<'a> {
         Ok(Rows { rows: rows.into_iter().take(most).map(|(_, row)| row).collect(), ..self })
     }
 
+    /// Whether no row is selected.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// Number of selected rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -4,25 +4,23 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::analyses::{self, Analysis};
 use iostrata_analyze::commands::{Outcome, run};
-use iostrata_analyze::levels::Wanted;
-use iostrata_analyze::memory::Budget;
-use iostrata_analyze::options::{Analysis, Analyze, Command};
+use iostrata_analyze::options::{Analyze, Command};
 use iostrata_capture::manifest::{Device, WITHOUT_QUEUEING};
 use iostrata_capture::op::{IoClass, Layer, Op};
 use proptest::prelude::*;
 
 use crate::support::Capture;
 
-const ANALYSES: [(Analysis, &[&str]); 7] = [
-    (Analysis::Footprint, &["footprint.csv", "footprint_windows.csv", "reuse.csv"]),
-    (Analysis::Pattern, &["pattern.csv"]),
-    (Analysis::Arrivals, &["arrivals.csv"]),
-    (Analysis::Queue, &["queue.csv", "queue_depth.csv"]),
-    (Analysis::Path, &["path.csv"]),
-    (Analysis::Sync, &["sync.csv"]),
-    (Analysis::Cache, &["cache.csv"]),
+static ANALYSES: [(&Analysis, &[&str]); 7] = [
+    (&analyses::footprint::ANALYSIS, &["footprint.csv", "footprint_windows.csv", "reuse.csv"]),
+    (&analyses::pattern::ANALYSIS, &["pattern.csv"]),
+    (&analyses::arrivals::ANALYSIS, &["arrivals.csv"]),
+    (&analyses::queue::ANALYSIS, &["queue.csv", "queue_depth.csv"]),
+    (&analyses::path::ANALYSIS, &["path.csv"]),
+    (&analyses::sync::ANALYSIS, &["sync.csv"]),
+    (&analyses::cache::ANALYSIS, &["cache.csv"]),
 ];
 
 /// Returns all files of the analyses, with stretches of about `stretch_rows` rows.
@@ -30,20 +28,10 @@ fn written(place: &Path, captures: &[PathBuf], stretch_rows: u64, threads: usize
     let mut text = String::new();
     for (analysis, files) in ANALYSES {
         let analyze = Analyze {
-            analysis,
-            captures: captures.to_vec(),
-            selection: Default::default(),
             out: Some(place.join("out")),
-            format: Default::default(),
-            rules: None,
-            level: Wanted::Lowest,
             threads: NonZeroUsize::new(threads).expect("not zero"),
-            memory: Budget::ANY,
-            partials: Default::default(),
-            partial_rows: Default::default(),
-            precision: Precision::DEFAULT,
-            window: None,
             stretch_rows: Some(stretch_rows),
+            ..Analyze::new(analysis, captures.to_vec())
         };
         let outcome = run(&Command::Analyze(Box::new(analyze)), &mut Vec::new(), &mut Vec::new()).expect("a result");
         assert_eq!(outcome, Outcome::Complete);

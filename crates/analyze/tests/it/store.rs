@@ -4,11 +4,9 @@ use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use iostrata_analyze::aggregate::Precision;
+use iostrata_analyze::analyses;
 use iostrata_analyze::commands::run;
-use iostrata_analyze::levels::Wanted;
-use iostrata_analyze::memory::Budget;
-use iostrata_analyze::options::{Analysis, Analyze, Command};
+use iostrata_analyze::options::{Analyze, Command};
 use iostrata_analyze::output::message;
 use iostrata_analyze::store::Partials;
 use iostrata_capture::manifest::State;
@@ -22,20 +20,11 @@ use crate::support::Capture;
 /// Options of a report of captures.
 fn report(captures: &[PathBuf], out: Option<PathBuf>, partials: Partials, stretch_rows: u64) -> Analyze {
     Analyze {
-        analysis: Analysis::Report,
-        captures: captures.to_vec(),
-        selection: Default::default(),
         out,
-        format: Default::default(),
-        rules: None,
-        level: Wanted::Lowest,
         threads: NonZeroUsize::new(2).expect("not zero"),
-        memory: Budget::ANY,
         partials,
-        partial_rows: Default::default(),
-        precision: Precision::DEFAULT,
-        window: None,
         stretch_rows: Some(stretch_rows),
+        ..Analyze::new(&analyses::REPORT, captures.to_vec())
     }
 }
 

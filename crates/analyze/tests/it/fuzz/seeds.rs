@@ -15,7 +15,9 @@ use parquet::basic::Encoding;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use super::inputs::{ANALYSES, LARGE, LIST, MANIFEST, PARTS, Stage, largest};
+use iostrata_analyze::analyses;
+
+use super::inputs::{LARGE, LIST, MANIFEST, PARTS, Stage, largest};
 use crate::support::small;
 
 /// Returns the seeds of a kind, with names.
@@ -74,7 +76,7 @@ fn lists() -> Vec<Vec<u8>> {
 fn partials() -> Vec<Vec<u8>> {
     let stage = Stage::new().expect("a place for temporary files");
     let seed = |(number, what): (u8, _)| [&[number][..], &largest(&stage, what)].concat();
-    (0..).zip(ANALYSES).map(seed).collect()
+    (0..).zip(analyses::ALL).map(seed).collect()
 }
 
 /// A trace of each kind, and one of blktrace in two files and in the other byte order.

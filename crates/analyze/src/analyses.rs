@@ -1,0 +1,192 @@
+//! Analyses. Each is a folder with its tables, its view on the terminal and its charts, and a line in [`ALL`]: command line, files, page and
+//! documentation follow from it.
+
+pub mod amplification;
+pub mod arrivals;
+pub mod cache;
+pub mod footprint;
+pub mod heatmap;
+pub mod latency;
+pub mod loss;
+pub mod path;
+pub mod pattern;
+pub mod quality;
+pub mod queue;
+pub mod sizes;
+pub mod subject;
+pub mod summary;
+pub mod sync;
+mod table;
+pub mod timeline;
+pub mod top;
+
+use std::fmt;
+
+use anyhow::Result;
+use clap::{ArgMatches, Command};
+use iostrata_capture::Capture;
+use polars::prelude::PolarsResult;
+
+use crate::aggregate::Settings;
+use crate::load::Known;
+use crate::names::Names;
+use crate::options::Analyze;
+use crate::page::figures::Figure;
+use crate::page::listing::Listing;
+use crate::partial::Finished;
+use crate::terminal::Shown;
+use crate::trace;
+use crate::trust::Trust;
+pub use table::Table;
+
+/// Version of all tables: of the columns and their meaning.
+pub const VERSION: u32 = 1;
+
+/// All analyses with a command, in the order of the documentation and the page.
+pub static ALL: [&Analysis; 15] = [
+    &summary::ANALYSIS,
+    &amplification::ANALYSIS,
+    &latency::ANALYSIS,
+    &timeline::ANALYSIS,
+    &sizes::ANALYSIS,
+    &heatmap::ANALYSIS,
+    &footprint::ANALYSIS,
+    &pattern::ANALYSIS,
+    &arrivals::ANALYSIS,
+    &queue::ANALYSIS,
+    &path::ANALYSIS,
+    &sync::ANALYSIS,
+    &cache::ANALYSIS,
+    &quality::ANALYSIS,
+    &top::ANALYSIS,
+];
+
+/// All analyses at once.
+pub static REPORT: Analysis = Analysis {
+    name: "report",
+    about: "Run all of these analyses: print the summary, write every table, and report.html, a self-contained page with charts",
+    parts: || ALL.to_vec(),
+    show: summary::show,
+    ..Analysis::NEW
+};
+
+/// Metrics for a comparison with other captures.
+pub static COMPARE: Analysis = Analysis {
+    name: "compare",
+    about: "Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also \
+            write compare.csv",
+    parts: compared,
+    show: summary::show,
+    ..Analysis::NEW
+};
+
+fn compared() -> Vec<&'static Analysis> {
+    ALL.into_iter().filter(|analysis| analysis.is_compared).collect()
+}
+
+/// Analysis: what it needs of the events, and what it makes of the results.
+pub struct Analysis {
+    /// Name of the command.
+    pub name: &'static str,
+    /// Help of the command.
+    pub about: &'static str,
+    /// Tables that it writes; every analysis also writes `loss`.
+    pub tables: &'static [&'static Table],
+    /// Analyses that it consists of.
+    pub parts: fn() -> Vec<&'static Analysis>,
+    /// Whether its results depend on the cgroups, files and disks of operations.
+    pub has_entities: bool,
+    /// Whether its first table has bounds of the numbers on the terminal.
+    pub has_bounds: bool,
+    /// Whether `compare` compares its first table.
+    pub is_compared: bool,
+    /// Requests the aggregates that it needs.
+    pub request: fn(&Analyze, &mut Settings),
+    /// Builds its view on the terminal.
+    pub show: fn(&Results) -> PolarsResult<Shown>,
+    /// Draws its charts on the page.
+    pub charts: fn(&Results) -> Result<Vec<Figure>>,
+    /// Tables on the page.
+    pub listings: &'static [Listing],
+    /// Adds its own options to its command.
+    pub arguments: fn(Command) -> Command,
+    /// Takes the values of these options.
+    pub parse: fn(&ArgMatches, &mut Analyze) -> std::result::Result<(), clap::Error>,
+}
+
+impl Analysis {
+    /// Values that most analyses have.
+    pub const NEW: Analysis = Analysis {
+        name: "",
+        about: "",
+        tables: &[],
+        parts: Vec::new,
+        has_entities: true,
+        has_bounds: true,
+        is_compared: false,
+        request: |_, _| {},
+        show: |_| Ok(Shown { text: String::new(), is_marked: false }),
+        charts: |_| Ok(Vec::new()),
+        listings: &[],
+        arguments: |command| command,
+        parse: |_, _| Ok(()),
+    };
+
+    /// Tables that it writes, those of its parts included, each once.
+    pub fn all_tables(&self) -> Vec<&'static Table> {
+        let mut tables: Vec<&'static Table> = Vec::new();
+        let of_parts = (self.parts)().into_iter().flat_map(|part| part.tables);
+        for table in self.tables.iter().chain(of_parts).chain([&&loss::TABLE]) {
+            if !tables.contains(table) {
+                tables.push(table);
+            }
+        }
+        tables
+    }
+
+    /// Whether its partial results can be merged: each of its results is a table of one run.
+    pub fn can_be_merged(&self) -> bool {
+        ![&trace::ANALYSIS, &COMPARE].contains(&self)
+    }
+
+    /// Whether its result is a file, for which there must be an output directory.
+    pub fn needs_directory(&self) -> bool {
+        [&trace::ANALYSIS, &REPORT].contains(&self)
+    }
+
+    /// Requests the aggregates that it and its parts need.
+    pub fn request_all(&self, options: &Analyze, settings: &mut Settings) {
+        (self.request)(options, settings);
+        (self.parts)().into_iter().for_each(|part| (part.request)(options, settings));
+    }
+}
+
+impl PartialEq for Analysis {
+    fn eq(&self, other: &Analysis) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Analysis {}
+
+impl fmt::Debug for Analysis {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Input of all tables.
+pub struct Results<'a> {
+    /// Options of the run.
+    pub options: &'a Analyze,
+    /// Captures.
+    pub captures: &'a [Capture],
+    /// Data of the captures other than events.
+    pub known: &'a Known<'a>,
+    /// Names of their entities.
+    pub names: &'a Names<'a>,
+    /// Aggregates of their events.
+    pub finished: Finished,
+    /// Completeness and reliability of the captures.
+    pub trust: Trust,
+}

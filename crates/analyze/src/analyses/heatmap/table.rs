@@ -1,0 +1,137 @@
+//! `heatmap_latency.csv` and `heatmap_offset.csv`: operations by time and duration, and requests by time and device offset, one row for each
+//! non-empty cell.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use iostrata_capture::op::{Direction, Layer};
+
+use crate::aggregate::heatmap::{Cell, Disk, ends_of};
+use crate::analyses::summary::word;
+use crate::analyses::table::{Table, at_once};
+use crate::entity::{Entity, device_number};
+use crate::frame::{self, ResultColumn};
+use crate::names::Names;
+use crate::partial::Finished;
+use crate::trust::Trust;
+
+/// Documentation of `heatmap_latency.csv`.
+const LATENCY_DOC: &str = "`iostrata-analyze heatmap --out DIR`: reads and writes by time window and duration class, with four classes \
+    for each power of two; one row for each non-empty cell. There are at most 512 windows; an operation is in the window in which it \
+    began. Operations of unknown duration are excluded.";
+
+/// Documentation of `heatmap_offset.csv`.
+const OFFSET_DOC: &str = "Requests by time window and device offset range, at most 256 ranges up to the highest offset; one row for each non-empty \
+    cell. A request is in the range in which it begins.";
+
+/// The table.
+pub static LATENCY: Table = Table {
+    name: "heatmap_latency",
+    doc: LATENCY_DOC,
+    columns: || frame::markdown(&duration_columns()),
+    rows: |results, take| at_once(&duration_columns(), &durations(&results.finished, &results.trust), take),
+};
+
+/// The table.
+pub static OFFSET: Table = Table {
+    name: "heatmap_offset",
+    doc: OFFSET_DOC,
+    columns: || frame::markdown(&place_columns()),
+    rows: |results, take| at_once(&place_columns(), &places(&results.finished, results.names, &results.trust), take),
+};
+
+/// Cell of time and duration.
+pub struct Duration {
+    since_ns: i64,
+    width_ns: u64,
+    layer: Layer,
+    direction: Direction,
+    ends_ns: (u64, u64),
+    cell: Cell,
+}
+
+/// Rows by layer, direction, time and duration.
+pub fn durations(finished: &Finished, trust: &Trust) -> Vec<Duration> {
+    let heatmap = &finished.heatmap;
+    let captured = heatmap.durations.iter().filter(|((layer, ..), _)| trust.captured[*layer as usize]);
+    let row = |&((layer, direction, since_ns, class), cell): &((Layer, Direction, i64, u32), Cell)| Duration {
+        since_ns,
+        width_ns: heatmap.width_ns,
+        layer,
+        direction,
+        ends_ns: ends_of(class),
+        cell,
+    };
+    captured.map(row).collect()
+}
+
+/// The columns of `heatmap_latency.csv`, in order.
+pub fn duration_columns() -> Vec<ResultColumn<Duration>> {
+    vec![
+        ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", |row: &Duration| row.layer.name()),
+        ResultColumn::text("direction", "`read` or `write`.", |row: &Duration| word(row.direction)),
+        ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Duration| {
+            Some(row.since_ns)
+        }),
+        ResultColumn::integer(
+            "window_ns",
+            "Length of the window in ns, the same for all windows.",
+            |row: &Duration| Some(row.width_ns),
+        ),
+        ResultColumn::integer("from_ns", "Minimum duration of the class in ns.", |row: &Duration| Some(row.ends_ns.0)),
+        ResultColumn::integer("to_ns", "Maximum duration of the class in ns.", |row: &Duration| Some(row.ends_ns.1)),
+        ResultColumn::integer("ops", "Number of operations in the cell.", |row: &Duration| Some(row.cell.ops)),
+        ResultColumn::integer("bytes", "Number of bytes that they moved.", |row: &Duration| Some(row.cell.bytes)),
+    ]
+}
+
+/// Cell of time and device offset.
+pub struct Place {
+    name: Rc<str>,
+    id: Rc<str>,
+    direction: Direction,
+    since_ns: i64,
+    width_ns: u64,
+    from_bytes: u64,
+    stretch_bytes: u64,
+    cell: Cell,
+}
+
+/// Rows by disk, direction, time and device offset.
+pub fn places(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
+    let heatmap = &finished.heatmap;
+    let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
+    // There may be half a million cells of a disk.
+    let mut known: HashMap<Disk, (Rc<str>, Rc<str>)> = HashMap::new();
+    let row = |&(((capture, dev), direction, since_ns, from_bytes), (cell, stretch_bytes)): &_| {
+        let called = || (names.of(&Entity::Device(capture, dev)).0.into(), device_number(dev).into());
+        let (name, id) = known.entry((capture, dev)).or_insert_with(called).clone();
+        Place { name, id, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
+    };
+    captured.map(row).collect()
+}
+
+/// The columns of `heatmap_offset.csv`, in order.
+pub fn place_columns() -> Vec<ResultColumn<Place>> {
+    vec![
+        ResultColumn::text("name", "Name of the disk.", |row: &Place| &row.name),
+        ResultColumn::text("id", "Device number, `major:minor`.", |row: &Place| &row.id),
+        ResultColumn::text("direction", "`read` or `write`.", |row: &Place| word(row.direction)),
+        ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Place| {
+            Some(row.since_ns)
+        }),
+        ResultColumn::integer("window_ns", "Length of the window in ns, the same for all windows.", |row: &Place| {
+            Some(row.width_ns)
+        }),
+        ResultColumn::integer("from_bytes", "Start of the range on the disk in bytes.", |row: &Place| {
+            Some(row.from_bytes)
+        }),
+        ResultColumn::integer(
+            "stretch_bytes",
+            "Length of the range in bytes, the same for all ranges of a disk.",
+            |row: &Place| Some(row.stretch_bytes),
+        ),
+        ResultColumn::integer("ops", "Number of requests in the cell.", |row: &Place| Some(row.cell.ops)),
+        ResultColumn::integer("bytes", "Number of bytes that they moved.", |row: &Place| Some(row.cell.bytes)),
+    ]
+}

@@ -1,0 +1,50 @@
+//! Table of `timeline`.
+
+use iostrata_capture::Capture;
+use polars::prelude::*;
+
+use crate::terminal::{Cell, Shown, text, with_unit};
+use crate::time::utc;
+
+/// Headers, and columns of `timeline.csv`.
+const COLUMNS: [(&str, &str); 11] = [
+    ("SYS_R", "syscall_read_bytes"),
+    ("SYS_W", "syscall_write_bytes"),
+    ("BLK_R", "block_read_bytes"),
+    ("BLK_W", "block_write_bytes"),
+    ("BLK_R_OPS", "block_read_ops"),
+    ("BLK_W_OPS", "block_write_ops"),
+    ("R_P99", "block_read_p99_ns"),
+    ("W_P99", "block_write_p99_ns"),
+    ("IN_FLIGHT", "block_in_flight"),
+    ("W_AMP", "write_amp_bytes"),
+    ("LOST", "lost_events"),
+];
+
+/// Maximum number of windows.
+const SHOWN: usize = 60;
+
+/// Builds the table of the first windows, with the number of the others. Times are those of the first capture.
+pub fn table(frame: &DataFrame, captures: &[Capture]) -> PolarsResult<Shown> {
+    let shown = frame.height().min(SHOWN);
+    let mut rows = Vec::with_capacity(shown);
+    for row in 0..shown {
+        let since = match (frame.column("since_ns")?.get(row)?, captures.first()) {
+            (AnyValue::UInt64(ns), Some(capture)) => utc(capture, i64::try_from(ns).unwrap_or(i64::MAX)),
+            (value, _) => text(&value),
+        };
+        let mut cells = vec![Cell { text: since, is_marked: false }];
+        for (_, column) in COLUMNS {
+            let text = with_unit(column, &frame.column(column)?.get(row)?);
+            cells.push(Cell { text, is_marked: false });
+        }
+        rows.push(cells);
+    }
+    let headers: Vec<&str> = ["SINCE"].into_iter().chain(COLUMNS.map(|(header, _)| header)).collect();
+    let mut table = crate::terminal::table(&headers, rows, 1, 0);
+    if let Some(left @ 1..) = frame.height().checked_sub(SHOWN) {
+        let windows = if left == 1 { "window is" } else { "windows are" };
+        table.text.push_str(&format!("\n{left} more {windows} in timeline.csv (--out)\n"));
+    }
+    Ok(table)
+}
