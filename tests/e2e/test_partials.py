@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import time
 
 import pytest
 from conftest import analyze, require
@@ -66,17 +65,21 @@ def test_what_cannot_be_is_one_line(arguments, code, expected, generated, tmp_pa
 
 @pytest.mark.moments
 def test_a_recording_is_analyzed_again_at_the_cost_of_what_is_new(disk, record, tmp_path):
+    # The load runs until it is ended: a busy machine needs longer for the same number of parts.
     load = subprocess.Popen(
         [require("fio"), "--name=grow", f"--directory={disk.mount}", "--size=32M", "--rw=randrw", "--bs=4k", "--ioengine=psync", "--numjobs=2",
-         "--fsync=64", "--rate_iops=2k,2k", "--time_based", "--runtime=10"], stdout=subprocess.DEVNULL)
-    # I/O of fio's processes is attributed to them; a process that starts late is named late.
-    recorder = record("--device", disk.name, "--rotate-interval", "1s", "--flush-interval", "300ms")
-    said = []
-    for number in range(3):
-        time.sleep(2.5)
-        _, printed = report(recorder.out, tmp_path / f"while-{number}", "--cache")
-        said.append(printed)
-    load.wait(timeout=60)
+         "--fsync=64", "--rate_iops=2k,2k", "--time_based", "--runtime=600"], stdout=subprocess.DEVNULL)
+    try:
+        # I/O of fio's processes is attributed to them; a process that starts late is named late.
+        recorder = record("--device", disk.name, "--rotate-interval", "1s", "--flush-interval", "300ms")
+        said, parts = [], 0
+        for number in range(3):
+            parts = recorder.wait_until(lambda health: health["parts"] >= parts + 12)["parts"]
+            _, printed = report(recorder.out, tmp_path / f"while-{number}", "--cache")
+            said.append(printed)
+    finally:
+        load.terminate()
+        load.wait(timeout=60)
     capture = recorder.stop(expected=None)
     fresh, _ = report(capture.directory, tmp_path / "fresh")
     last, printed = report(capture.directory, tmp_path / "last", "--cache")
