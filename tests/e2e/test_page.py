@@ -14,9 +14,9 @@ from test_analyze import with_losses
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 TITLES = [
-    "Amplification", "Bytes transferred by stage", "I/O sizes", "Latency distribution", "Latency breakdown by layer", "Queue depth", "IOPS over time",
-    "Throughput over time", "Latency over time", "Queue depth over time", "Latency heat map, syscall", "Latency heat map, block",
-    "Device offset over time, nvme0n1", "Hit-ratio curve (LRU)",
+    "Amplification", "Bytes transferred by stage", "Latency distribution", "IOPS over time", "Throughput over time", "Latency over time",
+    "Queue depth over time", "I/O sizes", "Latency heat map, syscall", "Latency heat map, block", "Device offset over time, nvme0n1",
+    "Hit-ratio curve (LRU)", "Queue depth", "Latency breakdown by layer",
 ]
 PHONE = 390
 
