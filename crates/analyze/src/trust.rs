@@ -95,7 +95,7 @@ impl Trust {
         FlowPath::ALL.iter().for_each(|path| self.told[*path as usize] &= self.captured[told_by(*path) as usize]);
     }
 
-    /// Treats unattributed events that may match the filters as lost when computing bounds.
+    /// Treats events that may match the filters (owner or name unknown) as lost when computing bounds.
     pub fn doubt(&mut self, doubtful: &Counts) {
         for layer in Layer::ALL {
             let missing = &mut self.missing[*layer as usize].at_least;

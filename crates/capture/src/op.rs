@@ -101,7 +101,7 @@ words! {
         OpenByHandleAt = "open_by_handle_at",
         /// `close`.
         Close = "close",
-        /// Request without data that makes the device flush its write cache while the submitter waits. The kernel's
+        /// Request without data for a flush of the device's write cache, as seen by its submitter. The kernel's
         /// counters count it as a write of 0 bytes.
         Flush = "flush",
         /// Flush command that the block layer sends to the device on behalf of one or several requests.

@@ -311,8 +311,8 @@ table! {
 
 table! {
     /// Monotonic clock, wall clock and boot clock, read at the same time. One row every ten seconds, and one within a tenth
-    /// of a second of a step of the wall clock. `wall_ns - ts_ns` is the drift of the wall clock since the start of the
-    /// recording; it applies until the next row.
+    /// of a second of a step of the wall clock. `wall_ns - ts_ns` is the change of the wall clock, by steps and drift,
+    /// since the start of the recording; it applies until the next row.
     ClockTable of Clock, columns clock, row ClockRow, builder ClockBuilder, view ClockView {
         /// Time of the reading in ns of capture time: never set back, and at the same rate as the kernel's timestamps.
         ts_ns: i64 => Delta,

@@ -123,7 +123,7 @@ pub struct RecordArgs {
     /// Close a part at this age.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, requires = "out")]
     rotate_interval: Duration,
-    /// Write rows and make them durable after at most this time: the maximum loss in a crash or power failure.
+    /// Write rows and make them durable after at most this time. A crash or power failure costs this interval and the time of a flush.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration, requires = "out")]
     flush_interval: Duration,
     /// Free space to leave on the disk of the capture, as a size or a share of the disk. Below it, recording pauses and new events are

@@ -148,7 +148,7 @@ fn interval(least: u64, more: u64) -> String {
 
 /// Comparison in one direction: operations and bytes of the rows, of the recorder itself, and the interval that the kernel counted.
 fn side(name: &str, rows: [u64; 2], own: [u64; 2], kernel: [u64; 2], more: [u64; 2]) -> String {
-    let own = if own == [0, 0] { String::new() } else { format!(", {} ({} B) by the recorder", own[0], own[1]) };
+    let own = if own == [0, 0] { String::new() } else { format!(", plus {} ({} B) by the recorder", own[0], own[1]) };
     format!(
         "{} {name} ({} B) captured{own}, kernel counted {} ({} B)",
         rows[0],

@@ -38,7 +38,7 @@ pub fn table(compared: &[Compared], confidence: f64) -> String {
     let percent = confidence * 100.0;
     let summary = match (has_intervals, differing) {
         (true, _) => format!(
-            "{differing} of {all} metrics changed significantly ({percent} % confidence, uncorrected; expect about {:.0} false positives)",
+            "{differing} of {all} metrics changed significantly ({percent} % confidence, uncorrected; expect up to about {:.0} false positives)",
             all as f64 * (1.0 - confidence)
         ),
         (false, _) => format!(

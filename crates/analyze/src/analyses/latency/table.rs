@@ -179,8 +179,8 @@ fn missing() -> [ResultColumn<Row>; 4] {
         integer("untimed", "Number of operations of this row of unknown duration in the phase.".into(), |d| Some(d.untimed)),
         ResultColumn {
             name: "lost_events".into(),
-            doc: "Number of events of the layer that are known to be lost, and of unattributed events that may match the filters. Any of them \
-                  may belong to this row. Empty, not zero, when \
+            doc: "Number of events of the layer that are known to be lost, and of events that may match the filters (owner or name unknown). \
+                  Any of them may belong to this row. Empty, not zero, when \
                   none is known but some may be missing."
                 .into(),
             value: Value::Integer(Box::new(|row: &Row| row.missing(row.lost.at_least))),

@@ -31,14 +31,14 @@ const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each kind of c
     those with a request of unknown times, and sampled ones with a weight above 1 (`--cpu-limit`). `queue` includes the time in which the block layer has the disk's cache flushed before a \
     request; `rest` includes the time of writes queued before a sync began, and of aio until the program fetched the completion. The six parts \
     sum to the time of the calls. Two of them, `no_request` and `rest`, are remainders and not layers: time in the file system, on \
-    a CPU and, without `--run-queue`, waiting for a CPU are not distinguished. All six are empty when block requests were not captured, and `runnable` when it was not measured for 95 % of the calls.";
+    a CPU and, without `--run-queue`, waiting for a CPU are not distinguished. All six are empty when block requests were not captured, and `runnable` when it was measured for less than 95 % of the calls.";
 
 /// The table.
 pub static TABLE: Table = Table {
     name: "path",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
 };
 
 /// Source of a row.
@@ -143,7 +143,7 @@ const PARTS: [Where; 6] = [
     ),
     (
         RUNNABLE,
-        "runnable without a CPU (run-queue latency), subtracted from `no_request`, `rest` or `unknown`. Empty when it was not measured for 95 % of the calls",
+        "runnable without a CPU (run-queue latency), subtracted from `no_request`, `rest` or `unknown`. Empty when it was measured for less than 95 % of the calls",
         |spent| spent.runnable_ns,
     ),
     ("queue", "while requests were queued or in the scheduler, and none at the device", |spent| spent.queue_ns),

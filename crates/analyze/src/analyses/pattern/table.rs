@@ -15,7 +15,7 @@ use crate::trust::Trust;
 
 /// Documentation of the table.
 const DOC: &str = "`iostrata-analyze pattern --out DIR`: one row for each process, file and disk that moved bytes in a layer and direction, \
-    most operations first. Operations with an offset and a size count, in the order in which they began; at the same time, in the order in \
+    most operations first. Operations that moved bytes and have an offset count, in the order in which they began; at the same time, in the order in \
     which they were recorded. Each operation is compared with the previous one in the same direction and the same address space: the file, or \
     for block requests the disk. A process that reads two files alternately, each from start to end, reads sequentially. \
     File offsets do not determine disk offsets, so a disk has rows of the block layer only; operations on block \
@@ -26,7 +26,7 @@ pub static TABLE: Table = Table {
     name: "pattern",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
 };
 
 /// Source of a row.
@@ -77,7 +77,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::text("direction", "`read` or `write`.", |row: &Row| word(row.direction)),
         ResultColumn::text("name", "Name, as in `amplification.csv`.", |row: &Row| &row.name),
         ResultColumn::text("id", "Id, as in `amplification.csv`.", |row: &Row| &row.id),
-        integer("ops", "Number of operations with an offset and a size.", |sums| sums.ops),
+        integer("ops", "Number of operations that moved bytes and have an offset.", |sums| sums.ops),
         integer(
             "bytes",
             "Number of bytes that they moved. A block request counts in full, also where others own parts of it.",

@@ -17,5 +17,5 @@ pub static ANALYSIS: Analysis = Analysis {
         let Results { captures, known, finished, trust, .. } = results;
         terminal::table(&TABLE.frame(results)?, worst(&rows(captures, known, finished, trust)))
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -180,7 +180,7 @@ pub fn ratios(finished: &Finished, trust: &Trust) -> Option<Check> {
                 verdict = Verdict::Note;
                 let missing = flow.application().saturating_sub(flow.data());
                 format!(
-                    "{missing} bytes {} did not reach a device: they were in the page cache or dirty before, are holes, are on no recorded \
+                    "{missing} bytes {} were not moved by a device: they were in the page cache or dirty before, are holes, are on no recorded \
                      disk, or requests are missing",
                     done(direction)
                 )
@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(check(0, 49, false).1, Verdict::Good);
         let (_, verdict, found) = check(0, 49, true);
         assert_eq!(
-            (verdict, found.starts_with("write 0.490: 51 bytes written did not reach a device")),
+            (verdict, found.starts_with("write 0.490: 51 bytes written were not moved by a device")),
             (Verdict::Note, true),
             "{found}"
         );
