@@ -326,6 +326,31 @@ pub fn import(stage: &Stage, input: &[u8]) {
     }
 }
 
+/// Analyses in the order of their numbers in inputs. New ones go to the end, because the corpus has the numbers of the others.
+const NUMBERED: [&str; 15] = [
+    "summary",
+    "timeline",
+    "sizes",
+    "heatmap",
+    "footprint",
+    "pattern",
+    "arrivals",
+    "queue",
+    "path",
+    "amplification",
+    "latency",
+    "sync",
+    "cache",
+    "quality",
+    "top",
+];
+
+/// Returns the analysis of this number.
+pub fn numbered(number: usize) -> &'static Analysis {
+    let name = NUMBERED[number % NUMBERED.len()];
+    analyses::ALL.iter().find(|analysis| analysis.name == name).expect("an analysis of this name")
+}
+
 /// A file of partials to merge: the whole file, or one of its partials, uncompressed.
 ///
 /// | bytes | |
@@ -335,7 +360,7 @@ pub fn import(stage: &Stage, input: &[u8]) {
 pub fn partial(stage: &Stage, input: &[u8]) {
     let Some((first, rest)) = input.split_first() else { return };
     let capture = stage.fresh();
-    let what = analyses::ALL[usize::from(first & 0xf) % analyses::ALL.len()];
+    let what = numbered(usize::from(first & 0x7f));
     let file = capture.join("partials");
     let bundle = partials(&capture, what, &file);
     if first & 0x80 != 0 {

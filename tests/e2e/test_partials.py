@@ -50,7 +50,7 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
 
 @pytest.mark.parametrize("arguments, code, expected", [
     (["partial", "--share", "0/3", "--to", "x", "summary", "y"], 2, "expected a share such as 2/5"),
-    (["partial", "--to", "x", "trace", "y"], 2, "trace cannot be merged, expected another analysis"),
+    (["partial", "--to", "x", "trace", "y"], 2, "unrecognized subcommand 'trace'"),
     (["merge", "summary", "y"], 2, "--from <FILE>"),
     (["merge", "--from", "nowhere.partial", "summary", "CAPTURE"], 1, "nowhere.partial: cannot open: No such file or directory"),
     (["partial", "--to", "nowhere/x", "summary", "CAPTURE"], 1, "nowhere: cannot open: No such file or directory"),

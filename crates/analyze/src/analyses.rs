@@ -1,5 +1,5 @@
-//! Analyses. Each is a folder with its tables, its view on the terminal and its charts, and a line in [`ALL`]: command line, files, page and
-//! documentation follow from it.
+//! Analyses. Each is a folder with its tables, its view on the terminal, its charts and its options, and a line in [`ALL`]: command line, files,
+//! page and the documentation of columns follow from it. [`loss`] is a table of all of them, [`subject`] has columns that several share.
 
 pub mod amplification;
 pub mod arrivals;
@@ -13,7 +13,7 @@ pub mod pattern;
 pub mod quality;
 pub mod queue;
 pub mod sizes;
-pub mod subject;
+mod subject;
 pub mod summary;
 pub mod sync;
 mod table;
@@ -35,15 +35,14 @@ use crate::page::figures::Figure;
 use crate::page::listing::Listing;
 use crate::partial::Finished;
 use crate::terminal::Shown;
-use crate::trace;
 use crate::trust::Trust;
 pub use table::Table;
 
 /// Version of all tables: of the columns and their meaning.
 pub const VERSION: u32 = 1;
 
-/// All analyses with a command, in the order of the documentation and the page.
-pub static ALL: [&Analysis; 15] = [
+/// Analyses of which a report consists, in the order of help, documentation and page.
+pub static ALL: &[&Analysis] = &[
     &summary::ANALYSIS,
     &amplification::ANALYSIS,
     &latency::ANALYSIS,
@@ -66,22 +65,16 @@ pub static REPORT: Analysis = Analysis {
     name: "report",
     about: "Run all of these analyses: print the summary, write every table, and report.html, a self-contained page with charts",
     parts: || ALL.to_vec(),
+    needs_directory: true,
     show: summary::show,
-    ..Analysis::NEW
+    ..Analysis::BASE
 };
 
-/// Metrics for a comparison with other captures.
-pub static COMPARE: Analysis = Analysis {
-    name: "compare",
-    about: "Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also \
-            write compare.csv",
-    parts: compared,
-    show: summary::show,
-    ..Analysis::NEW
-};
+/// Metrics for a comparison with other captures; `compare` has its own command and table.
+pub static COMPARE: Analysis = Analysis { name: "compare", parts: compared, is_mergeable: false, ..Analysis::BASE };
 
 fn compared() -> Vec<&'static Analysis> {
-    ALL.into_iter().filter(|analysis| analysis.is_compared).collect()
+    ALL.iter().copied().filter(|analysis| analysis.is_compared).collect()
 }
 
 /// Analysis: what it needs of the events, and what it makes of the results.
@@ -90,7 +83,7 @@ pub struct Analysis {
     pub name: &'static str,
     /// Help of the command.
     pub about: &'static str,
-    /// Tables that it writes; every analysis also writes `loss`.
+    /// Tables that it writes. Every analysis with an output directory also writes `loss`.
     pub tables: &'static [&'static Table],
     /// Analyses that it consists of.
     pub parts: fn() -> Vec<&'static Analysis>,
@@ -100,6 +93,10 @@ pub struct Analysis {
     pub has_bounds: bool,
     /// Whether `compare` compares its first table.
     pub is_compared: bool,
+    /// Whether its partial results can be merged.
+    pub is_mergeable: bool,
+    /// Whether its result is a file, for which there must be an output directory.
+    pub needs_directory: bool,
     /// Requests the aggregates that it needs.
     pub request: fn(&Analyze, &mut Settings),
     /// Builds its view on the terminal.
@@ -116,7 +113,7 @@ pub struct Analysis {
 
 impl Analysis {
     /// Values that most analyses have.
-    pub const NEW: Analysis = Analysis {
+    pub const BASE: Analysis = Analysis {
         name: "",
         about: "",
         tables: &[],
@@ -124,6 +121,8 @@ impl Analysis {
         has_entities: true,
         has_bounds: true,
         is_compared: false,
+        is_mergeable: true,
+        needs_directory: false,
         request: |_, _| {},
         show: |_| Ok(Shown { text: String::new(), is_marked: false }),
         charts: |_| Ok(Vec::new()),
@@ -142,16 +141,6 @@ impl Analysis {
             }
         }
         tables
-    }
-
-    /// Whether its partial results can be merged: each of its results is a table of one run.
-    pub fn can_be_merged(&self) -> bool {
-        ![&trace::ANALYSIS, &COMPARE].contains(&self)
-    }
-
-    /// Whether its result is a file, for which there must be an output directory.
-    pub fn needs_directory(&self) -> bool {
-        [&trace::ANALYSIS, &REPORT].contains(&self)
     }
 
     /// Requests the aggregates that it and its parts need.
@@ -175,7 +164,7 @@ impl fmt::Debug for Analysis {
     }
 }
 
-/// Input of all tables.
+/// Input of all tables, views and charts.
 pub struct Results<'a> {
     /// Options of the run.
     pub options: &'a Analyze,

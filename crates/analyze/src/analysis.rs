@@ -25,7 +25,6 @@ use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
 use crate::store::{Store, Used};
-
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};

@@ -20,6 +20,7 @@ use crate::memory::Budget;
 use crate::options;
 use crate::select::{Moment, Pattern, Selection};
 use crate::store::Partials;
+use crate::time::window;
 use crate::trace;
 use crate::trust::PartialRows;
 
@@ -41,7 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Analysis(Typed),
+    Analysis(Typed<false>),
     /// Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also write
     /// compare.csv.
     #[command(after_help = EXIT_CODES)]
@@ -65,35 +66,38 @@ enum Command {
     Schema,
 }
 
-/// An analysis with its options.
+/// An analysis with its options; one that can be merged, where that is required.
 #[derive(Debug)]
-struct Typed(options::Analyze);
+struct Typed<const MERGED: bool>(options::Analyze);
 
-/// Analyses with a command of their own.
-fn typed() -> impl Iterator<Item = &'static Analysis> {
-    ALL.into_iter().chain([&REPORT, &trace::ANALYSIS])
+impl<const MERGED: bool> Typed<MERGED> {
+    fn all() -> impl Iterator<Item = &'static Analysis> {
+        let all = ALL.iter().copied().chain([&REPORT, &trace::ANALYSIS]);
+        all.filter(|analysis| analysis.is_mergeable || !MERGED)
+    }
 }
 
-impl Subcommand for Typed {
+impl<const MERGED: bool> Subcommand for Typed<MERGED> {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        typed().fold(command, |command, analysis| {
-            let own = clap::Command::new(analysis.name).about(analysis.about).after_help(EXIT_CODES);
-            command.subcommand((analysis.arguments)(Analyze::augment_args(own)))
+        Self::all().fold(command, |command, analysis| {
+            let own = (analysis.arguments)(clap::Command::new(analysis.name));
+            // Structs of arguments set the help to their own documentation.
+            command.subcommand(Analyze::augment_args(own).about(analysis.about).long_about(None).after_help(EXIT_CODES))
         })
     }
 
     fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
-        Typed::augment_subcommands(command)
+        Self::augment_subcommands(command)
     }
 
     fn has_subcommand(name: &str) -> bool {
-        typed().any(|analysis| analysis.name == name)
+        Self::all().any(|analysis| analysis.name == name)
     }
 }
 
-impl FromArgMatches for Typed {
-    fn from_arg_matches(given: &ArgMatches) -> Result<Typed, clap::Error> {
-        let found = given.subcommand().and_then(|(name, own)| Some((typed().find(|of| of.name == name)?, own)));
+impl<const MERGED: bool> FromArgMatches for Typed<MERGED> {
+    fn from_arg_matches(given: &ArgMatches) -> Result<Self, clap::Error> {
+        let found = given.subcommand().and_then(|(name, own)| Some((Self::all().find(|of| of.name == name)?, own)));
         let (analysis, own) = found.ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
         let Analyze { captures, how } = Analyze::from_arg_matches(own)?;
         let mut options = how.into_options(analysis, captures);
@@ -102,7 +106,7 @@ impl FromArgMatches for Typed {
     }
 
     fn update_from_arg_matches(&mut self, given: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Typed::from_arg_matches(given)?;
+        *self = Self::from_arg_matches(given)?;
         Ok(())
     }
 }
@@ -157,7 +161,7 @@ struct Partial {
     from: Vec<PathBuf>,
     /// Analysis, with its options.
     #[command(subcommand)]
-    analysis: Box<Typed>,
+    analysis: Box<Typed<true>>,
 }
 
 #[derive(Debug, Args)]
@@ -167,7 +171,7 @@ struct Merge {
     from: Vec<PathBuf>,
     /// Analysis, with the same options as for `partial`.
     #[command(subcommand)]
-    analysis: Box<Typed>,
+    analysis: Box<Typed<true>>,
 }
 
 fn share(typed: &str) -> Result<(u64, u64), String> {
@@ -295,13 +299,6 @@ fn memory(typed: &str) -> Result<Budget, String> {
     size.map(Budget::new).ok_or_else(|| format!("expected a size such as 512MiB, at least {}", least.display().iec()))
 }
 
-/// Parses the length of a time window.
-pub fn window(typed: &str) -> Result<Duration, String> {
-    let window =
-        humantime::parse_duration(typed).ok().filter(|window| i64::try_from(window.as_nanos()).is_ok_and(|ns| ns > 0));
-    window.ok_or_else(|| "expected a duration above zero, such as 1s or 100ms".to_owned())
-}
-
 /// Filters. Names are globs, and options may be repeated.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
@@ -422,6 +419,19 @@ mod tests {
     fn the_command_line_is_consistent_and_every_option_has_help() {
         let command = Cli::command();
         command.clone().debug_assert();
+        for analysis in Typed::<false>::all() {
+            let sub = command.find_subcommand(analysis.name).expect("a command");
+            assert_eq!(sub.get_about().map(|about| about.to_string()).as_deref(), Some(analysis.about));
+            let own = (analysis.arguments)(clap::Command::new(analysis.name));
+            for argument in own.get_arguments() {
+                let argument = sub.get_arguments().find(|of| of.get_id() == argument.get_id()).expect("its option");
+                assert_eq!(argument.get_help_heading(), None, "{} {}", analysis.name, argument.get_id());
+            }
+        }
+        for name in ["partial", "merge"] {
+            let sub = command.find_subcommand(name).expect("a command");
+            assert!(sub.find_subcommand("report").is_some() && sub.find_subcommand("trace").is_none());
+        }
         for sub in command.get_subcommands() {
             assert!(sub.get_about().is_some(), "{}", sub.get_name());
             for argument in sub.get_arguments() {

@@ -47,7 +47,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let Partials::To { share: (share, shares), file, .. } = &options.partials else {
         bail!("partial: no output file given, expected --to FILE");
     };
-    if !options.analysis.can_be_merged() {
+    if !options.analysis.is_mergeable {
         bail!(Usage(format!("partial: {} cannot be merged, expected another analysis", options.analysis.name)));
     }
     if options.out.is_some() {
@@ -67,10 +67,10 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
-    if matches!(options.partials, Partials::From(_)) && !options.analysis.can_be_merged() {
+    if matches!(options.partials, Partials::From(_)) && !options.analysis.is_mergeable {
         bail!(Usage(format!("merge: {} cannot be merged, expected another analysis", options.analysis.name)));
     }
-    if options.analysis.needs_directory() && options.out.is_none() {
+    if options.analysis.needs_directory && options.out.is_none() {
         bail!(Usage(format!("{}: no output directory given, expected --out DIR", options.analysis.name)));
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory, used| {

@@ -2,7 +2,7 @@
 //!
 //! The table is read before the scan, which then counts the rows of each table in its loss windows ([`during`]). Adjacent seconds become one
 //! episode ([`episodes`]). There are at most [`MOST`] per table and cause, so memory does not grow with the length of a capture. Losses that are in
-//! the manifest but not in a row of `loss` have no time; with them the sum equals the manifest. [`crate::tables::loss`] makes `loss.csv` and the
+//! the manifest but not in a row of `loss` have no time; with them the sum equals the manifest. [`crate::analyses::loss`] makes `loss.csv` and the
 //! lines on the terminal.
 
 pub mod during;

@@ -1,4 +1,6 @@
-//! Formatting of times.
+//! Formatting and parsing of times.
+
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat};
 use iostrata_capture::Capture;
@@ -12,4 +14,11 @@ pub fn utc(capture: &Capture, ts_ns: i64) -> String {
 pub fn utc_of(text: &str) -> Option<String> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     Some(time.to_utc().to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// Parses the length of a time window.
+pub fn window(typed: &str) -> Result<Duration, String> {
+    let window =
+        humantime::parse_duration(typed).ok().filter(|window| i64::try_from(window.as_nanos()).is_ok_and(|ns| ns > 0));
+    window.ok_or_else(|| "expected a duration above zero, such as 1s or 100ms".to_owned())
 }

@@ -37,6 +37,8 @@ const CHECKED_ROWS: usize = 1 << 12;
 pub static ANALYSIS: Analysis = Analysis {
     name: "trace",
     about: "Export each operation to trace.json for Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing); requires --out",
+    is_mergeable: false,
+    needs_directory: true,
     request: |options, settings| settings.spans = Some(options.most_spans),
     show: |results| {
         let operations = results.finished.spans.rows.len() as u64;
@@ -48,7 +50,7 @@ pub static ANALYSIS: Analysis = Analysis {
         options.most_spans = Own::from_arg_matches(given)?.most;
         Ok(())
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };
 
 /// Own options.

@@ -24,7 +24,7 @@ pub static TABLE: Table = Table {
     doc: DOC,
     columns: || frame::markdown(&columns()),
     rows: |results, take| {
-        at_once(&columns(), &rows(results.captures, &results.known.losses, &results.finished, &results.trust), take)
+        at_once(&columns(), rows(results.captures, &results.known.losses, &results.finished, &results.trust), take)
     },
 };
 

@@ -71,8 +71,11 @@ impl fmt::Debug for Table {
 }
 
 /// Passes all rows on in one frame.
-pub fn at_once<R>(columns: &[ResultColumn<R>], rows: &[R], take: Take) -> Result<()> {
-    take(frame::frame(columns, rows)?)
+pub fn at_once<R>(columns: &[ResultColumn<R>], rows: Vec<R>, take: Take) -> Result<()> {
+    let frame = frame::frame(columns, &rows)?;
+    // Memory has room for the frame; it need not have room for both.
+    drop(rows);
+    take(frame)
 }
 
 /// Passes rows on in several frames: a table with a row for each system, process, cgroup or file may not fit in memory. Without rows there is an

@@ -1,4 +1,4 @@
-//! Charts of the page, each from one table.
+//! Charts of the page, each from one table: what the charts of all analyses share.
 
 use anyhow::Result;
 use iostrata_capture::op::Layer;

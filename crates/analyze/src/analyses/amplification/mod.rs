@@ -17,5 +17,5 @@ pub static ANALYSIS: Analysis = Analysis {
         let frame = TABLE.frame(results)?;
         Ok(vec![chart::amplification(&frame)?, chart::transfer(&frame)?])
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

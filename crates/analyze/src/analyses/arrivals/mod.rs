@@ -13,5 +13,5 @@ pub static ANALYSIS: Analysis = Analysis {
     tables: &[&TABLE],
     request: |_, settings| settings.ordered.arrivals = true,
     show: |results| terminal::table(&TABLE.frame(results)?),
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

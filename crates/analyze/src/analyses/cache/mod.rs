@@ -32,5 +32,5 @@ pub static ANALYSIS: Analysis = Analysis {
         ],
         texts: 1,
     }],
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -32,7 +32,7 @@ pub static TABLE: Table = Table {
     doc: DOC,
     columns: || frame::markdown(&columns()),
     rows: |results, take| {
-        at_once(&columns(), &rows(&results.finished, results.names, &results.known.disks, &results.trust), take)
+        at_once(&columns(), rows(&results.finished, results.names, &results.known.disks, &results.trust), take)
     },
 };
 

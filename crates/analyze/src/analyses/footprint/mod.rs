@@ -16,5 +16,5 @@ pub static ANALYSIS: Analysis = Analysis {
     request: |_, settings| settings.footprint = true,
     show: |results| terminal::table(&TABLE.frame(results)?),
     charts: |results| Ok(vec![chart::reuse(&reuse::TABLE.frame(results)?)?]),
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -26,7 +26,7 @@ pub static TABLE: Table = Table {
     name: "reuse",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
 };
 
 /// Source of a row.

@@ -16,7 +16,7 @@ const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all opera
     block of which it covers a byte. Operations without an offset (appending writes at the VFS) and, above the block layer, those \
     on block devices themselves are excluded. Blocks of different captures are different blocks. Up to 57344 distinct blocks of a row are counted. Beyond that, one in 2, 4, … of them \
     is sampled by a hash, and the numbers of distinct blocks and the shares are estimates. With n sampled blocks \
-    (the number divided by `one_in`) the standard deviation is 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
+    (the number divided by `one_in`) the relative standard deviation is 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
     With `--exact` all are counted, in memory that grows with them. An operation of more than 64 MiB is kept as a range: \
     all its blocks are counted, not estimated. Accesses before the capture began are not known: the first access in \
     the capture counts as the first. With sampling (`--cpu-limit`) distinct blocks are not known.";
@@ -31,15 +31,15 @@ pub static TABLE: Table = Table {
     name: "footprint",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
 };
 
-/// The table.
+/// The table by time window.
 pub static WINDOWS: Table = Table {
     name: "footprint_windows",
     doc: WINDOWS_DOC,
     columns: || frame::markdown(&window_columns()),
-    rows: |results, take| at_once(&window_columns(), &windows(&results.finished, &results.trust), take),
+    rows: |results, take| at_once(&window_columns(), windows(&results.finished, &results.trust), take),
 };
 
 /// Source of a row.

@@ -20,5 +20,5 @@ pub static ANALYSIS: Analysis = Analysis {
         charts.push(chart::places(&OFFSET.frame(results)?)?);
         Ok(charts)
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -24,20 +24,20 @@ const LATENCY_DOC: &str = "`iostrata-analyze heatmap --out DIR`: reads and write
 const OFFSET_DOC: &str = "Requests by time window and device offset range, at most 256 ranges up to the highest offset; one row for each non-empty \
     cell. A request is in the range in which it begins.";
 
-/// The table.
+/// The table by latency.
 pub static LATENCY: Table = Table {
     name: "heatmap_latency",
     doc: LATENCY_DOC,
     columns: || frame::markdown(&duration_columns()),
-    rows: |results, take| at_once(&duration_columns(), &durations(&results.finished, &results.trust), take),
+    rows: |results, take| at_once(&duration_columns(), durations(&results.finished, &results.trust), take),
 };
 
-/// The table.
+/// The table by device offset.
 pub static OFFSET: Table = Table {
     name: "heatmap_offset",
     doc: OFFSET_DOC,
     columns: || frame::markdown(&place_columns()),
-    rows: |results, take| at_once(&place_columns(), &places(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&place_columns(), places(&results.finished, results.names, &results.trust), take),
 };
 
 /// Cell of time and duration.

@@ -44,5 +44,5 @@ pub static ANALYSIS: Analysis = Analysis {
         ],
         texts: 3,
     }],
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -15,5 +15,5 @@ pub static ANALYSIS: Analysis = Analysis {
     request: |_, settings| settings.ordered.queue = true,
     show: |results| terminal::table(&TABLE.frame(results)?),
     charts: |results| Ok(vec![chart::depth(&DEPTH.frame(results)?)?]),
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

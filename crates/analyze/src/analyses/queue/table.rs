@@ -30,15 +30,15 @@ pub static TABLE: Table = Table {
     name: "queue",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
 };
 
-/// The table.
+/// The table of time at each queue depth.
 pub static DEPTH: Table = Table {
     name: "queue_depth",
     doc: DEPTH_DOC,
     columns: || frame::markdown(&depth_columns()),
-    rows: |results, take| at_once(&depth_columns(), &depths(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| at_once(&depth_columns(), depths(&results.finished, results.names, &results.trust), take),
 };
 
 /// Source of a row.

@@ -17,5 +17,5 @@ pub static ANALYSIS: Analysis = Analysis {
     request: |_, settings| settings.sizes = true,
     show: |results| terminal::table(&TABLE.frame(results)?),
     charts: |results| Ok(vec![chart::sizes(&TABLE.frame(results)?)?]),
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

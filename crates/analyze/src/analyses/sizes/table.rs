@@ -19,7 +19,7 @@ pub static TABLE: Table = Table {
     name: "sizes",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, &results.trust), take),
 };
 
 /// Source of a row.

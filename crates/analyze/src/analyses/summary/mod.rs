@@ -37,7 +37,7 @@ pub static ANALYSIS: Analysis = Analysis {
         ],
         texts: 1,
     }],
-    ..Analysis::NEW
+    ..Analysis::BASE
 };
 
 /// Builds the table of the systems with the most operations.

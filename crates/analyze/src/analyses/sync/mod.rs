@@ -35,5 +35,5 @@ pub static ANALYSIS: Analysis = Analysis {
         ],
         texts: 3,
     }],
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

@@ -9,14 +9,14 @@ use std::time::Duration;
 use clap::{Args, FromArgMatches};
 
 use super::Analysis;
-use crate::cli;
+use crate::time::window;
 pub use table::TABLE;
 
 /// Own options.
 #[derive(Debug, Args)]
 struct Own {
     /// Window length, such as 100ms [default: 1s, doubled until there are at most 5000 windows].
-    #[arg(long, value_name = "TIME", value_parser = cli::window)]
+    #[arg(long, value_name = "TIME", value_parser = window)]
     window: Option<Duration>,
 }
 
@@ -35,5 +35,5 @@ pub static ANALYSIS: Analysis = Analysis {
         options.window = Own::from_arg_matches(given)?.window;
         Ok(())
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };

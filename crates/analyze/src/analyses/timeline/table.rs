@@ -24,7 +24,7 @@ pub static TABLE: Table = Table {
     name: "timeline",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), &rows(&results.finished, &results.known.losses, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished, &results.known.losses, &results.trust), take),
 };
 
 /// Percentiles of a window.

@@ -67,7 +67,7 @@ pub static ANALYSIS: Analysis = Analysis {
         options.top = (by, most);
         Ok(())
     },
-    ..Analysis::NEW
+    ..Analysis::BASE
 };
 
 const PROCESS_COLUMNS: &[(&str, &str)] = &[

@@ -26,7 +26,7 @@ pub static TABLE: Table = Table {
     doc: DOC,
     columns: || frame::markdown(&columns()),
     rows: |results, take| {
-        at_once(&columns(), &rows(&results.finished, results.names, &results.trust, results.options.top), take)
+        at_once(&columns(), rows(&results.finished, results.names, &results.trust, results.options.top), take)
     },
 };
 

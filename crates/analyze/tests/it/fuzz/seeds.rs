@@ -17,7 +17,7 @@ use parquet::schema::types::ColumnPath;
 
 use iostrata_analyze::analyses;
 
-use super::inputs::{LARGE, LIST, MANIFEST, PARTS, Stage, largest};
+use super::inputs::{LARGE, LIST, MANIFEST, PARTS, Stage, largest, numbered};
 use crate::support::small;
 
 /// Returns the seeds of a kind, with names.
@@ -75,8 +75,8 @@ fn lists() -> Vec<Vec<u8>> {
 /// A partial result of each analysis.
 fn partials() -> Vec<Vec<u8>> {
     let stage = Stage::new().expect("a place for temporary files");
-    let seed = |(number, what): (u8, _)| [&[number][..], &largest(&stage, what)].concat();
-    (0..).zip(analyses::ALL).map(seed).collect()
+    let seed = |number: u8| [&[number][..], &largest(&stage, numbered(number.into()))].concat();
+    (0..).take(analyses::ALL.len()).map(seed).collect()
 }
 
 /// A trace of each kind, and one of blktrace in two files and in the other byte order.
