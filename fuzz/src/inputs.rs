@@ -18,7 +18,7 @@ use iostrata_analyze::store::Partials;
 use iostrata_analyze::store::bundle::{Bundle, Writer, packed};
 use iostrata_analyze::trust::PartialRows;
 use iostrata_capture::dir::Dir;
-use iostrata_capture::guard::reading;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::{PartFile, PartReader, PartWriter, Place};
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::table::Table;

@@ -10,9 +10,9 @@ use crate::aggregate::Precision;
 use crate::aggregate::count::Counts;
 use crate::analyses::{self, Results};
 use crate::format::Format;
-use crate::levels::Wanted;
 use crate::options::Analyze;
 use crate::output::Directory;
+use crate::stacking::Wanted;
 
 /// Name of the file.
 pub const FILE_NAME: &str = "about.json";

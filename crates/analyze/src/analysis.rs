@@ -14,7 +14,6 @@ use iostrata_capture::tables::{FileTable, ProcessTable};
 use crate::aggregate::timeline::MOST_WINDOWS;
 use crate::aggregate::{Ordered, Settings, sequence};
 use crate::analyses::Results;
-use crate::levels::Choice;
 use crate::load::{Known, choose, open};
 use crate::loss::Losses;
 use crate::names::Names;
@@ -24,6 +23,7 @@ use crate::output::{Directory, one_line, print};
 use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
+use crate::stacking::LevelSelection;
 use crate::store::{Store, Used};
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
@@ -34,7 +34,7 @@ struct Ground<'a> {
     options: &'a Analyze,
     captures: &'a [Capture],
     windows: Vec<Window>,
-    choice: &'a Choice,
+    choice: &'a LevelSelection,
     known: &'a Known<'a>,
     names: &'a Names<'a>,
     trust: Trust,
@@ -72,7 +72,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
 pub fn analyzed<T>(
     options: &Analyze,
     err: &mut dyn Write,
-    then: impl FnOnce(&Results, &Choice, Option<&Directory>, Option<Used>) -> Result<T>,
+    then: impl FnOnce(&Results, &LevelSelection, Option<&Directory>, Option<Used>) -> Result<T>,
 ) -> Result<T> {
     let (made, warnings) = grounded(options, err, |mut ground| {
         let (partial, order) = ground.scan()?;

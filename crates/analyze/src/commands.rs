@@ -11,9 +11,9 @@ use crate::analyses::{REPORT, Results, latency, loss as lost, summary};
 use crate::analysis::{self, analyzed};
 use crate::format::File;
 use crate::frame::frame;
-use crate::levels::Choice;
 use crate::options::{Analyze, Command};
 use crate::output::{Directory, count, one_line, print};
+use crate::stacking::LevelSelection;
 use crate::store::{Partials, Used};
 use crate::terminal::Shown;
 use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
@@ -112,7 +112,7 @@ const UNFINISHED: &str =
     "the capture is not finished, and its results may change (`iostrata-analyze recover` repairs an interrupted one)";
 
 /// Returns the lines below the table.
-fn lines(options: &Analyze, choice: &Choice, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
+fn lines(options: &Analyze, choice: &LevelSelection, results: &Results, shown: &Shown) -> PolarsResult<Vec<String>> {
     let Results { captures, known, finished, trust, .. } = results;
     let mut lines: Vec<String> = options.selection.words().map(|words| format!("only: {words}")).into_iter().collect();
     lines.extend(trust.notes.iter().cloned());

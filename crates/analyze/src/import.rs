@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use indicatif::HumanCount;
-use iostrata_capture::author::{Author, Rows};
+use iostrata_capture::capture_writer::{CaptureWriter, Rows};
 use iostrata_capture::manifest::WITHOUT_DURATIONS;
 use iostrata_capture::tables::{ClockRow, ClockTable};
 
@@ -63,7 +63,7 @@ const PART_BYTES: u64 = 128 << 20;
 
 /// Runs the import.
 pub fn run(import: &Import, out: &mut dyn Write) -> Result<Outcome> {
-    let author = Author::create(&import.out, PART_BYTES)?.of_rows_alike();
+    let author = CaptureWriter::create(&import.out, PART_BYTES)?.of_rows_alike();
     let known = write(import, author)?;
     let (first, last) = known.span_ns.unwrap_or_default();
     let (rows, disks) = (HumanCount(known.rows), count(known.disks.count() as u64, "disk"));
@@ -82,7 +82,7 @@ fn rounded(ns: u64) -> Duration {
     Duration::from_nanos(ns / unit * unit)
 }
 
-fn write(import: &Import, mut author: Author) -> Result<Known> {
+fn write(import: &Import, mut author: CaptureWriter) -> Result<Known> {
     let mut gathered = Gathered::new(author.table(), (author.id().clone(), import.trace.name()));
     let read = read(import, &author, &mut gathered);
     let (block, known) = gathered.into_parts();
@@ -101,7 +101,7 @@ fn write(import: &Import, mut author: Author) -> Result<Known> {
     Ok(known)
 }
 
-fn read(import: &Import, author: &Author, gathered: &mut Gathered) -> Result<()> {
+fn read(import: &Import, author: &CaptureWriter, gathered: &mut Gathered) -> Result<()> {
     let Trace::Lines(format) = import.trace else {
         return blktrace::read(&import.files, author.directory(), gathered);
     };

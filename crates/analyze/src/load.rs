@@ -6,20 +6,20 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 use iostrata_capture::dir::Dir;
-use iostrata_capture::guard::reading;
 use iostrata_capture::op::Layer;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::segment::{segments, unbegun};
 use iostrata_capture::system::Systems;
 
 use crate::disks::{Disks, disks};
 use crate::files::Files;
-use crate::levels::{self, Choice, Wanted};
 use crate::loss::Losses;
 use crate::memory::Budget;
 use crate::options::Analyze;
 use crate::output::{one_line, print};
 use crate::owners::Owners;
 use crate::servers::Servers;
+use crate::stacking::{self, LevelSelection, Wanted};
 use crate::tail::Tail;
 use crate::trust::Trust;
 
@@ -46,7 +46,7 @@ impl<'a> Known<'a> {
     pub fn load(
         captures: &[Capture],
         rules: &'a Systems,
-        choice: &Choice,
+        choice: &LevelSelection,
         (losses, tails, with_files): (Vec<Losses>, Vec<Tail>, bool),
         memory: Budget,
     ) -> Result<Known<'a>> {
@@ -99,9 +99,12 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
 }
 
 /// Chooses the stacking level of totals. There is none if requests were not captured or the selection does not involve devices.
-pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<Choice> {
+pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<LevelSelection> {
     let matters =
         options.needs_entities() || options.selection.takes_layer(Layer::Block) || options.level != Wanted::Lowest;
     let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize] && matters);
-    Choice::of(captured.map(|capture| levels::seen(capture, options.threads)).collect::<Result<_>>()?, options.level)
+    LevelSelection::of(
+        captured.map(|capture| stacking::seen(capture, options.threads)).collect::<Result<_>>()?,
+        options.level,
+    )
 }

@@ -91,7 +91,7 @@ pub struct Losses {
 }
 
 /// Rows of the table `loss` while it is read.
-struct Told {
+struct LossRows {
     sums: BTreeMap<Kind, u64>,
     episodes: BTreeMap<Kind, Episodes>,
     until_ns: Option<i64>,
@@ -103,7 +103,7 @@ impl Losses {
     /// # Errors
     /// If a part of its table `loss` cannot be read.
     pub fn load(capture: &Capture) -> Result<Losses> {
-        let mut told = Told::new();
+        let mut told = LossRows::new();
         for part in capture.parts::<LossTable>()? {
             part.read::<LossTable>(|batch| told.add_batch(batch))?;
         }
@@ -144,9 +144,9 @@ fn add(sums: &mut BTreeMap<Kind, u64>, kind: Kind, events: u64) {
     *sum = sum.saturating_add(events);
 }
 
-impl Told {
-    fn new() -> Told {
-        Told { sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
+impl LossRows {
+    fn new() -> LossRows {
+        LossRows { sums: BTreeMap::new(), episodes: BTreeMap::new(), until_ns: None }
     }
 
     fn add_batch(&mut self, batch: &RecordBatch) -> std::result::Result<(), String> {

@@ -9,7 +9,7 @@ use iostrata_capture::system::without_owner;
 use crate::disks::by_number;
 use crate::entity::{Entity, FileId, device_number};
 use crate::files::Files;
-use crate::owners::{Owners, Told};
+use crate::owners::{Owners, ProcessNames};
 
 /// Names of the entities of captures.
 pub struct Names<'a> {
@@ -50,8 +50,8 @@ impl<'a> Names<'a> {
     }
 
     /// Returns the names of a process; empty for other entities.
-    pub fn told(&self, entity: &Entity) -> Told {
-        let Entity::Process(capture, pid, start_ns) = *entity else { return Told::default() };
+    pub fn told(&self, entity: &Entity) -> ProcessNames {
+        let Entity::Process(capture, pid, start_ns) = *entity else { return ProcessNames::default() };
         let told = self.owners.get(capture).and_then(|owners| owners.told(pid, start_ns));
         told.unwrap_or_default()
     }

@@ -7,13 +7,13 @@ use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::Counts;
-use crate::levels::Choice;
 use crate::options::Analyze;
 use crate::partial::{Finished, FinishedSystem, Sampled};
+use crate::stacking::LevelSelection;
 use crate::trust::Trust;
 
 /// Returns the notes on the scanned rows.
-pub fn of(captures: &[Capture], choice: &Choice, finished: &Finished, trust: &Trust) -> Vec<String> {
+pub fn of(captures: &[Capture], choice: &LevelSelection, finished: &Finished, trust: &Trust) -> Vec<String> {
     let mut notes = choice.notes(captures, &finished.left_out);
     notes.extend(doubtful_note(&finished.doubtful));
     notes.extend(window_note(trust));

@@ -35,7 +35,7 @@ pub struct Found {
 
 /// Names of a process.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct ProcessNames {
     /// Command name of its first thread; empty for anything other than a process.
     pub comm: String,
     /// Path of the executable; empty if unknown.
@@ -266,12 +266,12 @@ impl<'a> Owners<'a> {
     }
 
     /// Returns the names of a process in the process table.
-    pub fn told(&self, pid: i32, start_ns: i64) -> Option<Told> {
+    pub fn told(&self, pid: i32, start_ns: i64) -> Option<ProcessNames> {
         let order = Order::OfStart(pid, start_ns);
         let place = self.partition(order, |row| (row.pid, row.start_ns) < (pid, start_ns));
         let text = self.is_of(order, place).then(|| self.row(order, place).text)?;
         let [comm, exe, cmdline, _] = self.texts.get(text);
-        Some(Told { comm, exe, cmdline })
+        Some(ProcessNames { comm, exe, cmdline })
     }
 
     /// Returns the path of a cgroup of a process in the process table.

@@ -14,8 +14,8 @@ use crate::aggregate::sizes::{self, Sizes};
 use crate::aggregate::spans::{self, Spans};
 use crate::aggregate::timeline::{self, Timeline};
 use crate::entity::{self, Entities, Entity};
-use crate::levels::LeftOut;
 use crate::loss::during::During;
+use crate::stacking::ExcludedRequests;
 use crate::texts::{List, Names};
 use crate::valid::Checked;
 
@@ -79,7 +79,7 @@ pub struct Partial {
     /// Checks of the values of rows.
     pub checked: Checked,
     /// Requests of other levels than that of the totals; in no system.
-    pub left_out: LeftOut,
+    pub left_out: ExcludedRequests,
     /// Rows per loss window.
     pub during: During,
     /// Rows that represent more than one event.
@@ -125,7 +125,7 @@ pub struct Finished {
     /// Checks of the values of rows.
     pub checked: Checked,
     /// Requests of other levels than that of the totals; in no system.
-    pub left_out: LeftOut,
+    pub left_out: ExcludedRequests,
     /// Rows per loss window.
     pub during: During,
     /// Rows that represent more than one event.

@@ -1,21 +1,21 @@
 //! Folds rows of one capture into a [`Partial`], one batch at a time.
 
-mod accounts;
+mod accumulate;
+mod accumulators;
+pub(crate) mod attribution;
+mod attribution_cache;
+mod attributor;
 mod chunk;
 mod crossing;
 mod durations;
-mod keep;
+mod fs_events;
 mod kind;
 mod operations;
 mod order;
-mod pages;
 mod pile;
-mod remembered;
 mod requests;
-mod stretches;
 mod table;
-pub(crate) mod told;
-mod whose;
+mod time_ranges;
 
 use iostrata_capture::Result;
 use iostrata_capture::op::{Layer, Op};
@@ -33,7 +33,6 @@ use crate::aggregate::timeline::Timeline;
 use crate::disks::Disks;
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
-use crate::levels::Choice;
 use crate::loss::Losses;
 use crate::loss::during::Windows;
 use crate::memory::Budget;
@@ -42,19 +41,20 @@ use crate::owners::Owners;
 use crate::partial::Partial;
 use crate::select::{Selection, Window};
 use crate::servers::Servers;
-use crate::store::asked::Asked as Questions;
+use crate::stacking::LevelSelection;
+use crate::store::lookups::LookupTrace;
 use crate::tail::Tail;
 use crate::valid::end_ns;
-use accounts::Accounts;
-use chunk::{Asked, CHUNK_ROWS, Chunk, Done};
+use accumulators::Accumulators;
+use attribution::RowAttribution;
+use attributor::Attributor;
+use chunk::{CHUNK_ROWS, Chunk, KeyedRow, OpAmounts};
 use crossing::Known;
 use durations::Durations;
 use order::Order;
 pub use pile::Source;
 use table::Events;
 pub use table::{EVENT_TABLES, EventTable, Reach};
-use told::Told;
-use whose::Whose;
 
 /// Inputs of the scan that all parts of a capture share.
 pub struct Scan<'a> {
@@ -71,7 +71,7 @@ pub struct Scan<'a> {
     /// Disk that each file system is directly on, by device number.
     pub mounted: &'a Disks,
     /// Devices that totals count.
-    pub choice: &'a Choice,
+    pub choice: &'a LevelSelection,
     /// Whether requests begin at insertion or issue, because the capture has no queueing times.
     pub begins_late: bool,
     /// Losses in its tables, with their times.
@@ -111,7 +111,7 @@ fn possible_weight(weight: i32) -> Option<u32> {
 
 /// Part of a row that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
+enum Inclusion {
     /// The whole row.
     Whole,
     /// Only its end: it began before the time ranges that are read.
@@ -125,8 +125,8 @@ pub struct Fold<'a> {
     scan: &'a Scan<'a>,
     settings: Settings,
     partial: Partial,
-    whose: Whose<'a>,
-    accounts: Accounts,
+    whose: Attributor<'a>,
+    accounts: Accumulators,
     durations: Durations,
     timeline: Option<Timeline>,
     sizes: Option<Sizes>,
@@ -150,8 +150,8 @@ impl<'a> Fold<'a> {
             scan,
             settings,
             partial: Partial::default(),
-            whose: Whose::new(scan),
-            accounts: Accounts::new(settings.activity),
+            whose: Attributor::new(scan),
+            accounts: Accumulators::new(settings.activity),
             durations: Durations::new(settings.precision),
             timeline: settings.windows.map(Timeline::new),
             sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
@@ -168,11 +168,11 @@ impl<'a> Fold<'a> {
 
     /// Starts to record the lookups that the result depends on besides the rows.
     pub fn keep_questions(&mut self) {
-        self.whose.questions = Some(Questions::default());
+        self.whose.questions = Some(LookupTrace::default());
     }
 
     /// Returns the lookups that were recorded since then.
-    pub fn questions(&mut self) -> Questions {
+    pub fn questions(&mut self) -> LookupTrace {
         self.whose.questions.take().unwrap_or_default()
     }
 
@@ -266,26 +266,26 @@ impl<'a> Fold<'a> {
         if let Some(questions) = &mut whose.questions {
             chunk.asked.iter().for_each(|asked| questions.began(asked.ts_ns));
         }
-        for Asked { key, ts_ns, row } in &chunk.asked {
+        for KeyedRow { key, ts_ns, row } in &chunk.asked {
             let account = whose.known(key, *ts_ns);
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
             chunk.accounts.push(account.unwrap_or_else(open));
         }
         let total_ns = &chunk.durations[Phase::Total as usize];
-        for ((account, Done { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
+        for ((account, OpAmounts { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
             accounts.add(*account, (u64::from(*ops), *bytes), *ns);
         }
         chunk.check(layer, &mut partial.checked);
         durations.add(layer, chunk, partial);
-        timeline.iter_mut().for_each(|timeline| keep::moments(timeline, layer, chunk));
-        sizes.iter_mut().for_each(|sizes| keep::sizes(sizes, layer, chunk));
-        heatmap.iter_mut().for_each(|heatmap| keep::spots(heatmap, (layer, self.scan.capture), chunk));
-        footprint.iter_mut().for_each(|walk| keep::touches(walk, layer, (accounts, &partial.entities), chunk));
-        spans.iter_mut().for_each(|spans| keep::spans(spans, layer, accounts, chunk));
+        timeline.iter_mut().for_each(|timeline| accumulate::moments(timeline, layer, chunk));
+        sizes.iter_mut().for_each(|sizes| accumulate::sizes(sizes, layer, chunk));
+        heatmap.iter_mut().for_each(|heatmap| accumulate::spots(heatmap, (layer, self.scan.capture), chunk));
+        footprint.iter_mut().for_each(|walk| accumulate::touches(walk, layer, (accounts, &partial.entities), chunk));
+        spans.iter_mut().for_each(|spans| accumulate::spans(spans, layer, accounts, chunk));
         known.add(accounts, chunk);
         let ordered = &self.settings.ordered;
         if let Some(order) = order.as_mut().filter(|_| ordered.of_layers()) {
-            keep::points(&mut order.stretches, (layer, ordered.queue), accounts, chunk);
+            accumulate::points(&mut order.stretches, (layer, ordered.queue), accounts, chunk);
         }
         chunk.clear();
         if accounts.are_many(whose.remembered(), self.scan.most_accounts) {
@@ -296,28 +296,28 @@ impl<'a> Fold<'a> {
 
     /// Counts a row that began at `ts_ns`, if its times are selected. Returns the part of it that counts.
     #[inline]
-    fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Taken {
+    fn counts(&mut self, ts_ns: i64, dur_ns: Option<i64>) -> Inclusion {
         if let Some(Order { stretches, .. }) = &self.order
             && !stretches.has(ts_ns)
         {
             let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| stretches.has(*end_ns));
             let ends = self.settings.ordered.queue && end_ns.is_some() && self.is_within(ts_ns);
             let ends = ends && !self.is_beyond(ts_ns, dur_ns);
-            return if ends { Taken::End } else { Taken::Nothing };
+            return if ends { Inclusion::End } else { Inclusion::Nothing };
         }
         self.count_end(ts_ns, dur_ns);
         if !self.is_within(ts_ns) || self.is_beyond(ts_ns, dur_ns) {
-            return Taken::Nothing;
+            return Inclusion::Nothing;
         }
         self.partial.rows = self.partial.rows.saturating_add(1);
-        Taken::Whole
+        Inclusion::Whole
     }
 
     /// Adds the end of an operation that began before the time ranges that are read. Its begin is counted elsewhere.
-    fn end(&mut self, layer: Layer, row: (usize, i64), told: &Told, (op, dur_ns): (Op, Option<i64>)) {
+    fn end(&mut self, layer: Layer, row: (usize, i64), told: &RowAttribution, (op, dur_ns): (Op, Option<i64>)) {
         let mut durations: Timed = [UNKNOWN; PHASES];
         durations[Phase::Total as usize] = dur_ns.and_then(|ns| u64::try_from(ns).ok()).unwrap_or(UNKNOWN);
-        self.chunk.push(layer, row, told, Done::part(0, op, told.kind.direction), &durations);
+        self.chunk.push(layer, row, told, OpAmounts::part(0, op, told.kind.direction), &durations);
     }
 
     /// Counts a row in the loss window in which it ended: at its end an event is either recorded or lost.
@@ -350,7 +350,7 @@ impl<'a> Fold<'a> {
     #[inline]
     fn note_beyond(&mut self, is_beyond: bool) -> bool {
         if is_beyond {
-            self.whose.questions.iter_mut().for_each(Questions::leave_out);
+            self.whose.questions.iter_mut().for_each(LookupTrace::leave_out);
         }
         is_beyond
     }

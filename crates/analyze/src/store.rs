@@ -5,8 +5,8 @@
 //! (the rows, the settings, the program), and a record of [the lookups](asked) that it depends on. A unit with a stored result of the same id and
 //! unchanged lookups is not read.
 
-pub mod asked;
 pub mod bundle;
+pub mod lookups;
 mod places;
 
 use std::collections::BTreeMap;
@@ -29,8 +29,8 @@ use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Of, Sequence, Span};
 use crate::partial::Partial;
 use crate::scan::Scan;
-use asked::Asked;
 use bundle::{Bundle, Writer};
+use lookups::LookupTrace;
 use places::{Target, Undos, beside, cached, opened, unused};
 
 /// Use of partial results in files.
@@ -114,7 +114,7 @@ pub struct Kept {
     /// Aggregates that do, with the number of the first stretch and of the one after the last, counted from the first of the unit.
     pub sequences: Vec<(Of, (usize, usize), Sequence)>,
     /// Lookups that both depend on, besides the rows.
-    pub asked: Asked,
+    pub asked: LookupTrace,
 }
 
 impl Kept {

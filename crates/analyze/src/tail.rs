@@ -11,8 +11,8 @@ use anyhow::Result;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
 use foldhash::fast::RandomState;
-use iostrata_capture::guard::reading;
 use iostrata_capture::manifest::State;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::OpenPart;
 use iostrata_capture::{Capture, TableId};
 

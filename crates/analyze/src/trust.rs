@@ -14,12 +14,12 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::TableId;
-use iostrata_capture::ledger::{Amounts, Books, Followed};
+use iostrata_capture::ledger::{Amounts, EventAccounting, Followed};
 use iostrata_capture::manifest::{
     LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
 };
 use iostrata_capture::op::{Direction, Layer};
-use iostrata_capture::unseen::UnseenKind;
+use iostrata_capture::without_row::UnseenKind;
 
 use crate::aggregate::count::Counts;
 use crate::aggregate::flow::Path as FlowPath;
@@ -325,7 +325,7 @@ fn lost_io(captures: &[Capture], layer: Layer) -> Option<Amounts> {
 }
 
 /// Whether a program of `layer` was skipped. A program without a table of one layer serves all layers.
-fn skipped(books: &Books, layer: Layer) -> bool {
+fn skipped(books: &EventAccounting, layer: Layer) -> bool {
     let concerns = |class: &str| Layer::parse(class).is_none_or(|of| of == layer);
     books.skipped.iter().any(|skipped| skipped.recursion > 0 && concerns(&skipped.class))
 }
@@ -341,7 +341,7 @@ fn left_out(manifest: &Manifest, layer: Layer) -> bool {
 }
 
 /// Whether there were calls of unknown size.
-fn calls_of_unknown_size(books: &Books) -> bool {
+fn calls_of_unknown_size(books: &EventAccounting) -> bool {
     let incomplete = &books.incomplete;
     incomplete.compat_calls > 0
         || (incomplete.unfinished_async > 0 && incomplete.unfinished_io.is_none())

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
 use iostrata_capture::TableId;
-use iostrata_capture::guard::reading;
 use iostrata_capture::op::Layer;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::{MOST_GROUPS, OpenPart, PartFile};
 
 use crate::aggregate::Settings;
@@ -38,11 +38,11 @@ enum Task {
     /// Piece number `piece` of the `pieces` of a part, by the index of the part.
     Piece { part: usize, piece: usize, pieces: usize },
     /// Events that began in some time ranges.
-    Stretches(Stretches),
+    TimeRanges(TimeRanges),
 }
 
 /// Consecutive time ranges of a capture.
-struct Stretches {
+struct TimeRanges {
     /// Number of the first.
     first: usize,
     spans: Vec<Span>,
@@ -159,12 +159,12 @@ impl<'a> Worker<'a> {
                 self.open.retain(|open, _| open == part);
                 self.read(*part, 0, |groups| (end(groups, *piece)..end(groups, piece + 1)).collect())
             }
-            Task::Stretches(stretches) => self.take_stretches(stretches, sequences),
+            Task::TimeRanges(stretches) => self.take_stretches(stretches, sequences),
         }
     }
 
-    fn take_stretches(&mut self, stretches: &Stretches, all: &Mutex<Sequences>) -> Result<()> {
-        let Stretches { first, spans, reads } = stretches;
+    fn take_stretches(&mut self, stretches: &TimeRanges, all: &Mutex<Sequences>) -> Result<()> {
+        let TimeRanges { first, spans, reads } = stretches;
         let Some(Read { part, .. }) = reads.first() else { return Ok(()) };
         let work = self.work;
         let scan = work[*part].scan;

@@ -4,16 +4,16 @@ use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 
 use crate::TableId;
-use crate::census::Census;
+use crate::completeness;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::PartList;
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, PartName, Place, Torn, torn};
+use crate::part::{IncompletePart, PartFile, PartName, Place, incomplete};
+use crate::row_check::RowCheck;
 use crate::table::Table;
 use crate::tables::ClockTable;
-use crate::wall::WallClock;
-use crate::whole;
+use crate::wall_clock::WallClock;
 
 /// Number of attempts to read a list that changes during the read.
 const TRIES: u32 = 4;
@@ -30,9 +30,9 @@ pub struct Capture {
     /// Finished parts.
     pub list: PartList,
     /// Unfinished parts by table, as far as they were flushed.
-    pub torn: Vec<(TableId, Torn)>,
+    pub torn: Vec<(TableId, IncompletePart)>,
     /// Rows present, compared with the rows written.
-    pub census: Census,
+    pub census: RowCheck,
     /// For an incomplete capture: time up to which the rows of ended events are complete on all CPUs and in all tables;
     /// none if unknown.
     pub whole_until_ns: Option<i64>,
@@ -59,7 +59,7 @@ impl Capture {
         let whole_until_ns = match manifest.state {
             State::Complete => None,
             State::Recovered => manifest.whole_until_ns,
-            State::Recording => whole::read(directory, manifest.parts_id.as_deref()),
+            State::Recording => completeness::read(directory, manifest.parts_id.as_deref()),
         };
         let list = PartList::read(directory)?;
         let mut torn = Vec::new();
@@ -67,12 +67,12 @@ impl Capture {
         let tables = if manifest.state == State::Complete { &[] } else { TableId::ALL };
         for table in tables {
             let folder = directory.sub(table.name());
-            for number in torn::unfinished(&folder)? {
-                torn.extend(Torn::read(&folder, number)?.map(|part| (*table, part)));
+            for number in incomplete::unfinished(&folder)? {
+                torn.extend(IncompletePart::read(&folder, number)?.map(|part| (*table, part)));
             }
         }
         // After the unfinished parts: a part that is finished in between is found under either name.
-        let census = Census::take(directory, &manifest, &list, &torn)?;
+        let census = RowCheck::take(directory, &manifest, &list, &torn)?;
         Ok(Capture {
             directory: directory.path().to_owned(),
             dir: directory.clone(),
@@ -97,7 +97,8 @@ impl Capture {
         // The part may have been finished while the capture was opened.
         let torn = self.torn.iter().filter(|(table, _)| *table == T::ID).map(|(_, torn)| torn);
         let torn = torn.filter(|torn| finished.binary_search(&torn.number()).is_err());
-        let mut parts: Vec<(u32, PartFile)> = torn.map(|torn| (torn.number(), PartFile::Torn(torn.clone()))).collect();
+        let mut parts: Vec<(u32, PartFile)> =
+            torn.map(|torn| (torn.number(), PartFile::Incomplete(torn.clone()))).collect();
         parts.extend(finished.iter().map(|number| {
             let name = PartName { table: T::ID, number: *number };
             (*number, PartFile::Whole(Place::of(&self.dir, name)))

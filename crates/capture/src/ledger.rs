@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::op::Direction;
-use crate::unseen::WithoutRow;
+use crate::without_row::WithoutRow;
 
 /// Declares the causes of loss once: counters, their sum and their names.
 macro_rules! causes {
@@ -225,7 +225,7 @@ impl Followed {
 
 /// Event accounting of a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Books {
+pub struct EventAccounting {
     /// Event counts by class and CPU.
     pub accounts: Vec<Account>,
     /// Programs that were skipped at least once.
@@ -245,7 +245,7 @@ pub struct Books {
     pub followed: Vec<Followed>,
 }
 
-impl Books {
+impl EventAccounting {
     /// Whether the counts of every class and CPU are consistent.
     pub fn balanced(&self) -> bool {
         self.accounts.iter().all(Account::balanced)
@@ -305,7 +305,10 @@ mod tests {
     #[test]
     fn classes_add_up_over_cpus() {
         let lost = Lost { write_failed: 3, ..Lost::default() };
-        let books = Books { accounts: vec![account(10, 10, Lost::default()), account(5, 2, lost)], ..Books::default() };
+        let books = EventAccounting {
+            accounts: vec![account(10, 10, Lost::default()), account(5, 2, lost)],
+            ..EventAccounting::default()
+        };
         let sums = books.by_class();
         assert_eq!((sums.len(), sums[0].seen, sums[0].written, sums[0].lost.total()), (1, 15, 12, 3));
         assert!(books.balanced());

@@ -19,35 +19,35 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-pub mod author;
 pub mod capture;
-pub mod census;
+pub mod capture_writer;
 pub mod column;
+pub mod completeness;
 pub mod dir;
 pub mod ending;
 pub mod error;
 pub mod exit;
 mod files;
-pub mod guard;
 pub mod ledger;
 pub mod list;
 pub mod manifest;
 pub mod message;
 pub mod op;
+pub mod panic_guard;
 pub mod part;
 pub mod plain;
 pub mod program;
 pub mod recover;
 pub mod redact;
+pub mod row_check;
 pub mod segment;
 pub mod system;
 pub mod table;
 pub mod table_id;
 pub mod tables;
 pub mod unbegun;
-pub mod unseen;
-pub mod wall;
-pub mod whole;
+pub mod wall_clock;
+pub mod without_row;
 
 pub use capture::Capture;
 pub use dir::Dir;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::files;
-use crate::ledger::{Amounts, Books};
+use crate::ledger::{Amounts, EventAccounting};
 use crate::{SCHEMA_VERSION, op::Layer};
 
 pub use crate::files::Unnamed;
@@ -17,7 +17,7 @@ mod devices;
 mod imported;
 mod processes;
 
-pub use devices::{Counting, Device, DeviceBook, DeviceCounters, Partition};
+pub use devices::{Counting, Device, DeviceCheck, DeviceCounters, Partition};
 pub use processes::{ProcessBook, ProcessCounters};
 
 /// Name of the manifest in the capture directory.
@@ -92,12 +92,12 @@ pub struct Manifest {
     /// Mounted file systems at the start.
     pub mounts: Vec<Mount>,
     /// Event accounting: events seen, written and lost.
-    pub books: Books,
+    pub books: EventAccounting,
     /// Sampling, where the CPU time of the recorder was limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,
     /// Rows checked against the kernel's device counters, for each device that was recorded completely.
-    pub device_books: Vec<DeviceBook>,
+    pub device_books: Vec<DeviceCheck>,
     /// Kernel counters of processes. None in captures of recorders that did not read them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_counters: Option<ProcessCounters>,
@@ -170,7 +170,8 @@ impl Manifest {
     /// Whether the filters select devices only, and the kernel's counters show that these devices were idle: no rows is then
     /// the correct result.
     pub fn saw_idle_devices(&self) -> bool {
-        let idle = |book: &DeviceBook| [book.kernel.read_ops, book.kernel.write_ops, book.kernel.discard_ops] == [0; 3];
+        let idle =
+            |book: &DeviceCheck| [book.kernel.read_ops, book.kernel.write_ops, book.kernel.discard_ops] == [0; 3];
         let is_mapped = self.filtered.as_ref().is_none_or(|filtered| filtered.unmapped.is_empty());
         !self.filters.by_owner() && is_mapped && !self.device_books.is_empty() && self.device_books.iter().all(idle)
     }

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use crate::TableId;
 use crate::capture::Lock;
+use crate::completeness;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::guard::reading;
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{Origin, PartName, Torn, empty, finished, origin, torn, whole_part};
-use crate::whole;
+use crate::panic_guard::reading;
+use crate::part::{IncompletePart, Origin, PartName, empty, finished, incomplete, origin, whole_part};
 
 /// Result of a repair.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     if manifest.state != State::Recording {
         return Ok(None);
     }
-    let whole_until_ns = whole::read(directory, manifest.parts_id.as_deref());
+    let whole_until_ns = completeness::read(directory, manifest.parts_id.as_deref());
     let mut listed = Listed::default();
     let mut file = ListFile::open(directory, |entry| listed.take(entry))?;
     let mut recovered = Recovered::default();
@@ -84,7 +84,7 @@ pub fn recover(directory: &Dir) -> Result<Option<Recovered>> {
     }
     manifest.write(directory)?;
     if manifest.state == State::Recovered {
-        whole::remove(directory);
+        completeness::remove(directory);
     }
     Ok(Some(recovered))
 }
@@ -112,7 +112,7 @@ fn recover_table(
             Err(error) => recovered.unreadable.push(error),
         }
     }
-    for number in torn::unfinished(&folder)? {
+    for number in incomplete::unfinished(&folder)? {
         // Of a finished part only its log is left.
         let finished = whole.binary_search_by_key(&number, |(number, _)| *number).is_ok();
         match reading(folder.path(), || {
@@ -120,7 +120,7 @@ fn recover_table(
         }) {
             Ok(Some(part)) => recovered.parts.push(part),
             Ok(None) => {
-                torn::remove(&folder, number)?;
+                incomplete::remove(&folder, number)?;
                 recovered.empty += u32::from(!finished);
             }
             Err(error) => recovered.unreadable.push(error),
@@ -139,7 +139,7 @@ fn own(path: &Path, origin: Option<Origin>, id: Option<&str>, name: PartName) ->
 
 /// Repairs a part; `None` if nothing of it had been flushed.
 fn recover_part(folder: &Dir, name: PartName, id: Option<&str>) -> Result<Option<Part>> {
-    let Some(torn) = Torn::read(folder, name.number)? else { return Ok(None) };
+    let Some(torn) = IncompletePart::read(folder, name.number)? else { return Ok(None) };
     own(torn.place.path(), torn.origin(), id, name)?;
     torn.finish(name.table).map(Some)
 }

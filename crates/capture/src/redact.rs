@@ -14,7 +14,7 @@ use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::{Entry, ListFile, Part, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{PartFile, Place, Replacement, finished, origin, others, torn, whole_part};
+use crate::part::{PartFile, Place, Replacement, finished, incomplete, origin, others, whole_part};
 use crate::table::Table;
 use crate::tables::{ProcessTable, ProcessView};
 
@@ -84,8 +84,8 @@ impl Finished {
         redacted.parts = replaced.len() as u64;
         self.replace(&mut file, &list, &replaced)?;
         // Unfinished parts of a recorder that completed contain command lines, too.
-        for number in torn::unfinished(&folder)? {
-            torn::remove(&folder, number)?;
+        for number in incomplete::unfinished(&folder)? {
+            incomplete::remove(&folder, number)?;
             redacted.unfinished += 1;
         }
         Replacement::remove_all(&folder)?;
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::Capture;
     use crate::TableId;
-    use crate::author::Author;
+    use crate::capture_writer::CaptureWriter;
     use crate::column::Comm;
     use crate::part::PartName;
     use crate::tables::ProcessRow;
@@ -220,7 +220,7 @@ mod tests {
     /// Two parts; the second one needs no change.
     fn capture() -> tempfile::TempDir {
         let place = tempfile::tempdir().expect("a place");
-        let mut author = Author::create(place.path(), 1).expect("an empty directory");
+        let mut author = CaptureWriter::create(place.path(), 1).expect("an empty directory");
         let mut rows = author.table::<ProcessTable>();
         for pid in 0..8192 {
             let line = Some(ENVIRONMENT).filter(|_| pid % 2 == 0);

@@ -8,7 +8,7 @@ use crate::dir::Dir;
 use crate::error::Result;
 use crate::files::temporary_name;
 use crate::part::is_unfinished;
-use crate::{TableId, list, manifest, whole};
+use crate::{TableId, completeness, list, manifest};
 
 /// All files in such a directory, except for the lock.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Remains {
 /// Whether `name` is the list of parts, the completeness file, or the temporary file of the list or the manifest.
 fn is_of_the_start(name: &str) -> bool {
     let unnamed = [list::FILE_NAME, manifest::FILE_NAME].map(temporary_name);
-    [list::FILE_NAME, whole::FILE_NAME].contains(&name) || unnamed.iter().any(|unnamed| unnamed == name)
+    [list::FILE_NAME, completeness::FILE_NAME].contains(&name) || unnamed.iter().any(|unnamed| unnamed == name)
 }
 
 #[cfg(test)]

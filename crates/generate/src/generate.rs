@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::fmt;
 
 use anyhow::{Context, Result};
-use iostrata_capture::author::{Author, Rows};
-use iostrata_capture::ledger::{Account, Amounts, Books, Lost};
+use iostrata_capture::capture_writer::{CaptureWriter, Rows};
+use iostrata_capture::ledger::{Account, Amounts, EventAccounting, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair, Device, Filters, Host, LayerState, Manifest, Mount, State};
 use iostrata_capture::op::{Layer, Op};
 use iostrata_capture::tables::{ClockRow, ClockTable, FileTable, ProcessTable};
@@ -15,10 +15,10 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::Exp1;
 use rand_pcg::Pcg64Mcg;
 
-use crate::cast::{BEGIN_NS, Cast};
+use crate::actors::{BEGIN_NS, Cast};
+use crate::io_model::{Actor, Dirty, Request, Stack};
 use crate::layers::Layers;
 use crate::options::Options;
-use crate::stack::{Actor, Dirty, Request, Stack};
 
 /// Initial estimate of the average number of rows per operation.
 const ROWS_OF_AN_OPERATION: f64 = 2.5;
@@ -75,7 +75,7 @@ struct World<'a> {
 
 /// Generates a capture with `options`.
 pub fn run(options: &Options) -> Result<Made> {
-    let mut author = Author::create(&options.out, options.part_bytes)?;
+    let mut author = CaptureWriter::create(&options.out, options.part_bytes)?;
     author.id().get_or_init(|| id(options));
     let cast = Cast::new(options);
     let mut processes: Rows<ProcessTable> = author.table();
@@ -290,7 +290,7 @@ fn manifest(options: &Options, cast: &Cast, by_table: &[(TableId, u64)], end_ns:
         filtered: None,
         mounts: devices.iter().map(mount).collect(),
         devices,
-        books: Books { accounts: by_table.iter().map(account).collect(), ..Books::default() },
+        books: EventAccounting { accounts: by_table.iter().map(account).collect(), ..EventAccounting::default() },
         sampling: None,
         device_books: Vec::new(),
         process_counters: None,

@@ -1,11 +1,11 @@
 //! Tables of all layers, written to the capture.
 
-use iostrata_capture::author::Author;
+use iostrata_capture::capture_writer::CaptureWriter;
 use iostrata_capture::list::Part;
 use iostrata_capture::tables::{BlockTable, FsTable, SyscallTable, VfsTable};
 use iostrata_capture::{Result, TableId};
 
-use crate::order::Ordered;
+use crate::reorder::Ordered;
 
 /// Rows of all layers.
 pub struct Layers {
@@ -21,7 +21,7 @@ pub struct Layers {
 
 impl Layers {
     /// Creates empty tables.
-    pub fn new(author: &Author) -> Layers {
+    pub fn new(author: &CaptureWriter) -> Layers {
         Layers {
             syscall: Ordered::new(author.table()),
             vfs: Ordered::new(author.table()),

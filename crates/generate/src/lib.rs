@@ -9,11 +9,11 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-pub mod cast;
+pub mod actors;
 pub mod cli;
 pub mod generate;
+pub mod io_model;
 pub mod layers;
 pub mod options;
-pub mod order;
 pub mod profile;
-pub mod stack;
+pub mod reorder;

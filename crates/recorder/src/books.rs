@@ -1,8 +1,8 @@
 //! The recorder's half of event accounting: counts each event after the BPF programs handed it over.
 
 use iostrata_capture::ByTable;
-use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost, Skipped};
-use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters};
+use iostrata_capture::ledger::{Account, Amounts, EventAccounting, Incomplete, Lost, Skipped};
+use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::bpf::types;
@@ -21,14 +21,14 @@ pub struct DeviceRows {
 
 /// Events of one class by CPU, with the I/O in them.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct EventCounts {
     /// Events and the I/O in them, by CPU.
     pub cpus: Vec<(u64, Amounts)>,
     /// Block rows by device, in the units of the kernel's counters.
     pub devices: FxHashMap<i32, DeviceRows>,
 }
 
-impl Tally {
+impl EventCounts {
     /// Counts one event.
     #[inline]
     pub fn count(&mut self, cpu: u16, io: &Amounts) {
@@ -41,7 +41,7 @@ impl Tally {
     }
 
     /// Adds the counts of `other`.
-    pub fn add(&mut self, other: &Tally) {
+    pub fn add(&mut self, other: &EventCounts) {
         if self.cpus.len() < other.cpus.len() {
             self.cpus.resize(other.cpus.len(), Default::default());
         }
@@ -70,7 +70,7 @@ impl Tally {
 #[derive(Debug, Clone, Default)]
 pub struct Fate {
     /// Rows in finished parts.
-    pub written: Tally,
+    pub written: EventCounts,
     /// Events known only at the stop, attributed to the first CPU. The BPF programs did not count them as seen.
     pub late: u64,
     /// I/O that may have happened, attributed to the first CPU. It adds no event.
@@ -84,7 +84,7 @@ pub fn settle(
     losses: &Losses,
     skipped: Vec<Skipped>,
     left: &Settled,
-) -> Books {
+) -> EventAccounting {
     let mut accounts = Vec::new();
     for (table, by_cpu) in kernel.iter() {
         let fate = &fates[table];
@@ -129,7 +129,7 @@ pub fn settle(
             }
         }
     }
-    Books {
+    EventAccounting {
         accounts,
         skipped,
         incomplete: incomplete(kernel, left),
@@ -167,7 +167,7 @@ pub struct Kernel {
 }
 
 /// Compares the rows of one device with the change of the kernel's counters.
-pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types::own_io) -> DeviceBook {
+pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types::own_io) -> DeviceCheck {
     let DeviceRows { counted, uncounted } = rows;
     let rows = DeviceCounters { flush_ops: Some(counted.flush_ops.unwrap_or(0)), ..counted };
     let mut recorded = rows;
@@ -189,7 +189,7 @@ pub fn settle_device(device: &str, kernel: Kernel, rows: DeviceRows, own: &types
     };
     let unseen_flushes =
         if kernel.hands_bios_on { covers(&recorded, &kernel).then_some(0) } else { agree(&recorded, &kernel) };
-    DeviceBook {
+    DeviceCheck {
         device: device.to_owned(),
         kernel: kernel.moved,
         edges: kernel.edges,
@@ -222,7 +222,7 @@ fn agree(recorded: &DeviceCounters, kernel: &Kernel) -> Option<u64> {
     let flushes = kernel.moved.flush_ops.unwrap_or(0).saturating_sub(recorded.flush_ops.unwrap_or(0));
     let mut filled = *recorded;
     filled.add(&DeviceCounters { write_ops: writes, flush_ops: Some(flushes), ..DeviceCounters::default() });
-    let is_sure = DeviceBook::are_narrow(&kernel.moved, &kernel.edges);
+    let is_sure = DeviceCheck::are_narrow(&kernel.moved, &kernel.edges);
     (is_sure && filled.within(&kernel.moved, &kernel.edges)).then_some(writes + flushes)
 }
 
@@ -246,7 +246,7 @@ mod tests {
             fate.written.count(1, &io);
         }
         let losses = Losses::default();
-        let mut one = Tally::default();
+        let mut one = EventCounts::default();
         one.count(1, &io);
         losses.add(TableId::Block, Cause::ChannelFull, &one);
         losses.add(TableId::Block, Cause::WriteFailed, &one);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     /// Returns the comparison for a disk with `moved` writes counted between the inner readings and `edges` at the edges.
-    fn book(moved: u64, edges: u64, rows: DeviceCounters, own: &types::own_io) -> DeviceBook {
+    fn book(moved: u64, edges: u64, rows: DeviceCounters, own: &types::own_io) -> DeviceCheck {
         let kernel = Kernel { moved: writes(moved), edges: writes(edges), ..Kernel::default() };
         settle_device("sda", kernel, DeviceRows { counted: rows, ..DeviceRows::default() }, own)
     }

@@ -1,6 +1,6 @@
 //! Conversion of BPF records to rows. Pure: the same record gives the same row.
 
-mod portrait;
+mod process_record;
 
 use anyhow::{Result, anyhow};
 use iostrata_capture::column::Comm;
@@ -10,11 +10,11 @@ use iostrata_capture::tables::{BlockRow, FileRow, FsRow, ProcessRow, ShareRow, S
 
 use crate::books::DeviceRows;
 use crate::bpf::types;
-use crate::privacy::Veil;
+use crate::privacy::Redaction;
 use crate::sampling::Rates;
 use crate::session::Words;
 
-pub use portrait::Portrait;
+pub use process_record::ProcessRecord;
 
 /// `MISSING` of `bpf/events.h`.
 const MISSING: i64 = i64::MIN;
@@ -28,7 +28,7 @@ pub struct Decoder {
     evidences: Vec<Evidence>,
     vias: Vec<Option<Via>>,
     path_origins: Vec<Option<PathOrigin>>,
-    veil: Veil,
+    veil: Redaction,
     /// Sampling rates; set if recording may be sampled.
     rates: Option<Rates>,
 }
@@ -99,7 +99,7 @@ fn word_or_none<T>(word: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>
 impl Decoder {
     /// Creates a decoder for the names that the BPF programs use. `veil` redacts command lines and paths. `rates` gives the weight of a row if
     /// recording may be sampled.
-    pub fn new(clock_offset_ns: i64, words: &Words, veil: Veil, rates: Option<Rates>) -> Result<Self> {
+    pub fn new(clock_offset_ns: i64, words: &Words, veil: Redaction, rates: Option<Rates>) -> Result<Self> {
         Ok(Decoder {
             clock_offset_ns,
             ops: words.ops.iter().map(|word| word_or_none(word, Op::parse)).collect::<Result<_>>()?,
@@ -284,7 +284,7 @@ impl Decoder {
     }
 
     /// Decodes a process.
-    pub fn process(&self, portrait: &Portrait) -> ProcessRow {
+    pub fn process(&self, portrait: &ProcessRecord) -> ProcessRow {
         let process = portrait.process;
         let who = &process.who;
         let exe = self.path(portrait.exe, process.exe_components, process.exe_origin);

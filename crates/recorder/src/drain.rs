@@ -17,19 +17,19 @@ use iostrata_capture::table::TableBuilder;
 use iostrata_capture::{ByTable, TableId};
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
-use crate::books::Tally;
+use crate::books::EventCounts;
 use crate::bpf::{bytes_of, record_at, types};
-use crate::chronicle::Chronicle;
 use crate::classes::{Builders, OFTEN, of_number};
 use crate::clock;
-use crate::decode::{Decoder, Portrait, add_to_counters, file_amounts};
+use crate::completeness_times::CompletenessTimes;
+use crate::decode::{Decoder, ProcessRecord, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
-use crate::heap::Thrift;
+use crate::heap::MemoryTrimmer;
 use crate::levels::Levels;
 use crate::losses::{Cause, Losses};
-use crate::moments::Moments;
 use crate::pace::{Pace, Waited};
-use crate::session::Gathering;
+use crate::self_telemetry::SelfTelemetry;
+use crate::session::AggregationSlots;
 use crate::sink::{Batch, Sink, Totals, Whole};
 
 /// Rows per batch: large enough for a negligible cost per batch, small enough that few rows wait in memory.
@@ -66,12 +66,12 @@ struct Drain {
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
     builders: Builders,
-    waiting: ByTable<Tally>,
+    waiting: ByTable<EventCounts>,
     losses: Arc<Losses>,
-    gathering: Option<Gathering>,
-    moments: Moments,
-    chronicle: Chronicle,
-    thrift: Thrift,
+    gathering: Option<AggregationSlots>,
+    moments: CompletenessTimes,
+    chronicle: SelfTelemetry,
+    thrift: MemoryTrimmer,
     pace: Pace,
     flushed: Instant,
     /// Start of the last transfer of all seen events to the disk.
@@ -97,7 +97,7 @@ impl Drain {
         let Some(head) = record_at::<types::event_head>(bytes) else { return };
         let table = of_number(head.event_class.into());
         if table.and_then(|table| self.decode(table, head.cpu, bytes)).is_none() {
-            let mut one = Tally::default();
+            let mut one = EventCounts::default();
             one.count(head.cpu, &Amounts::default());
             if let Some(table) = table {
                 self.losses.add(table, Cause::Undecodable, &one);
@@ -138,7 +138,7 @@ impl Drain {
             }
             TableId::Block => self.decode_block(cpu, bytes)?,
             TableId::Process => {
-                let row = self.decoder.process(&Portrait::at(bytes)?);
+                let row = self.decoder.process(&ProcessRecord::at(bytes)?);
                 self.waiting[table].count(cpu, &Amounts::default());
                 self.builders.process.push(row);
             }
@@ -164,7 +164,7 @@ impl Drain {
         if dev.is_none_or(|dev| devices.keeps(dev, pid)) {
             return true;
         }
-        let mut one = Tally::default();
+        let mut one = EventCounts::default();
         one.count(cpu, &Amounts::default());
         self.losses.add(table, Cause::LeftOut, &one);
         false
@@ -271,7 +271,7 @@ impl Drain {
 
     /// Hands over the rest. Everything is detached.
     fn finish(&mut self, late: &[types::block_event_parts]) -> Result<Drained> {
-        let gathered = self.gathering.as_ref().map(Gathering::rest).transpose()?.unwrap_or_default();
+        let gathered = self.gathering.as_ref().map(AggregationSlots::rest).transpose()?.unwrap_or_default();
         gathered.iter().for_each(|event| self.record(bytes_of(event)));
         late.iter().for_each(|event| self.record(bytes_of(event)));
         self.flush_all(Patience::UntilRoom);
@@ -320,9 +320,9 @@ impl Draining {
         levels: Levels,
         sink: Box<dyn Sink>,
         pace: Pace,
-        (gathering, moments): (Option<Gathering>, Moments),
-        chronicle: Chronicle,
-        thrift: Thrift,
+        (gathering, moments): (Option<AggregationSlots>, CompletenessTimes),
+        chronicle: SelfTelemetry,
+        thrift: MemoryTrimmer,
         filtering: Filtering,
         (totals, losses): (Arc<Totals>, Arc<Losses>),
     ) -> Result<Self> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, HumanCount};
-use iostrata_capture::ledger::Books;
+use iostrata_capture::ledger::EventAccounting;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
@@ -21,9 +21,9 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// Time of a thread's last heartbeat.
 #[derive(Debug, Default)]
-pub struct Pulse(AtomicU64);
+pub struct Heartbeat(AtomicU64);
 
-impl Pulse {
+impl Heartbeat {
     /// Records a heartbeat.
     pub fn beat(&self) {
         self.0.store(clock::monotonic_ns().cast_unsigned(), Relaxed);
@@ -87,7 +87,7 @@ pub struct Health {
 
 impl Health {
     /// Collects the health of a recording that began at `started`.
-    pub fn take(capture_id: &str, started: Instant, totals: &Totals, books: &Books) -> Health {
+    pub fn take(capture_id: &str, started: Instant, totals: &Totals, books: &EventAccounting) -> Health {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Health {
             pid: std::process::id(),

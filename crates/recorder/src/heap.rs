@@ -4,7 +4,7 @@
 //! maximum that ever waited, in fragments; over hours it grows step by step. This allocator separates pages by size class, and returns them to the
 //! kernel two seconds after their last use. It also serves the C libraries: zstd takes megabytes for each column that it compresses. With many
 //! names, which come in all sizes, more memory is freed in two seconds than the limit allows. So unused pages are returned at once if the process
-//! is near its limit ([`Thrift`]).
+//! is near its limit ([`MemoryTrimmer`]).
 
 use std::ffi::{c_char, c_int, c_void};
 use std::fs::File;
@@ -37,16 +37,16 @@ const STATM: &str = "/proc/self/statm";
 
 /// Returns unused pages to the kernel if the process is near its limit. Each thread that frees much memory has its own instance.
 #[derive(Debug)]
-pub struct Thrift {
+pub struct MemoryTrimmer {
     /// None if /proc is not available. The allocator then returns pages only after its delay.
     statm: Option<File>,
     most_bytes: u64,
 }
 
-impl Thrift {
+impl MemoryTrimmer {
     /// Creates an instance that returns pages if the process takes more than `most_bytes`.
-    pub fn beyond(most_bytes: u64) -> Thrift {
-        Thrift { statm: File::open(STATM).ok(), most_bytes }
+    pub fn beyond(most_bytes: u64) -> MemoryTrimmer {
+        MemoryTrimmer { statm: File::open(STATM).ok(), most_bytes }
     }
 
     /// Checks the limit. Must be called often.
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_nobody_uses_is_returned_where_there_is_little_left() {
-        let thrift = Thrift::beyond(0);
+        let thrift = MemoryTrimmer::beyond(0);
         let before = own_resident_bytes().expect("/proc is there");
         // A unique size, so that no other test takes it.
         let large = vec![1u8; 48 << 20];

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use iostrata_capture::TableId;
 
-use crate::books::Tally;
+use crate::books::EventCounts;
 
 /// Cause of a loss after the BPF programs had handed over the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,13 +27,13 @@ pub enum Cause {
 /// Events lost in the recorder, by table and cause.
 #[derive(Debug, Default)]
 pub struct Losses {
-    sums: Mutex<HashMap<(TableId, Cause), Tally>>,
+    sums: Mutex<HashMap<(TableId, Cause), EventCounts>>,
     in_writing: AtomicU64,
 }
 
 impl Losses {
     /// Counts the events of `tally`.
-    pub fn add(&self, table: TableId, cause: Cause, tally: &Tally) {
+    pub fn add(&self, table: TableId, cause: Cause, tally: &EventCounts) {
         // The sums stay valid even if a thread panicked with the lock held.
         self.sums.lock().unwrap_or_else(PoisonError::into_inner).entry((table, cause)).or_default().add(tally);
         if matches!(cause, Cause::WriteFailed | Cause::DiskFull) {
@@ -47,7 +47,7 @@ impl Losses {
     }
 
     /// Events lost so far.
-    pub fn of(&self, table: TableId, cause: Cause) -> Tally {
+    pub fn of(&self, table: TableId, cause: Cause) -> EventCounts {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner).get(&(table, cause)).cloned().unwrap_or_default()
     }
 }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use anyhow::{Result, anyhow};
 use crossbeam_channel::Sender;
 
-use crate::home::Home;
+use crate::capture_dir::Home;
 use crate::losses::Losses;
 use crate::options::Record;
 use crate::pace::Pace;

@@ -9,17 +9,17 @@ use siphasher::sip::SipHasher24;
 
 /// Redacts texts before they are recorded. Every recording has its own key, which is never stored. So equal texts of one
 /// recording have equal hashes, and a text cannot be found by hashing guesses.
-pub struct Veil {
+pub struct Redaction {
     privacy: Privacy,
     key: [u8; 16],
 }
 
-impl Veil {
+impl Redaction {
     /// Creates a redaction with a new key.
-    pub fn new(privacy: Privacy) -> Result<Veil> {
+    pub fn new(privacy: Privacy) -> Result<Redaction> {
         let mut key = [0; 16];
         getrandom(&mut key, GetRandomFlags::empty()).context("cannot get a random key")?;
-        Ok(Veil { privacy, key })
+        Ok(Redaction { privacy, key })
     }
 
     fn hash(&self, text: &str) -> String {
@@ -100,8 +100,8 @@ mod tests {
 
     const SECRET: &str = "/srv/customers/acme/invoice 7";
 
-    fn veil(privacy: Privacy) -> Veil {
-        Veil { privacy, key: *b"0123456789abcdef" }
+    fn veil(privacy: Privacy) -> Redaction {
+        Redaction { privacy, key: *b"0123456789abcdef" }
     }
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         assert!(exe.ends_with("/etcd") && !exe.contains("ann"), "{exe}");
         let line = veil.command_line("curl -u me:secret".into()).expect("a hash");
         assert_eq!((line.len(), line.contains("secret")), (16, false));
-        assert_ne!(Some(line), Veil::new(Privacy::Hash).expect("a key").command_line("curl -u me:secret".into()));
+        assert_ne!(Some(line), Redaction::new(Privacy::Hash).expect("a key").command_line("curl -u me:secret".into()));
     }
 
     #[test]

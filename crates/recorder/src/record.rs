@@ -7,39 +7,40 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
+use iostrata_capture::completeness;
 use iostrata_capture::ledger::Skipped;
 use iostrata_capture::manifest::{Device, Manifest, Server, State, Unnamed};
 use iostrata_capture::message::tell;
 use iostrata_capture::op::{Direction, Layer, Op};
-use iostrata_capture::whole;
 use iostrata_capture::{ByTable, TableId};
 
-use crate::books::{DeviceRows, Fate, Tally, settle};
+use crate::books::{DeviceRows, EventCounts, Fate, settle};
 use crate::bpf::types;
-use crate::chronicle::Chronicle;
+use crate::capture_dir::{Chosen, Home};
 use crate::clock;
 use crate::command::{Held, exit_code};
+use crate::completeness_times::CompletenessTimes;
 use crate::decode::Decoder;
+use crate::device_check::DeviceWitness;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Drained, Draining, Filtering};
-use crate::heap::Thrift;
+use crate::heap::MemoryTrimmer;
 use crate::here::{self, Here};
-use crate::home::{Chosen, Home};
 use crate::host::places::Places;
 use crate::host::{self, cgroups, devices, mounts};
 use crate::levels::Levels;
 use crate::limits;
 use crate::losses::Losses;
-use crate::moments::Moments;
 use crate::options::Record;
 use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
-use crate::privacy::Veil;
+use crate::privacy::Redaction;
 use crate::privilege;
 use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::process_io::ProcessIo;
-use crate::sampling::{Governor, Rates};
+use crate::sampling::{RateController, Rates};
 use crate::selection;
+use crate::self_telemetry::SelfTelemetry;
 use crate::service::Service;
 use crate::session::{self, Session, Settings};
 use crate::signals;
@@ -47,9 +48,8 @@ use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
 use crate::socket::Socket;
 use crate::unfinished::{self, Idle, Left, Settled};
-use crate::unseen::{self, InTables, at_most};
 use crate::watch::Watch;
-use crate::witness::Witness;
+use crate::without_row::{self, InTables, at_most};
 
 /// Outcome of a recording.
 pub struct Outcome {
@@ -192,7 +192,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut home = chosen.map(Chosen::make).transpose()?;
     let out = home.as_ref().map(|home| home.directory.clone());
     let out = out.as_ref();
-    let mut witness = Witness::of(whole_devices(options));
+    let mut witness = DeviceWitness::of(whole_devices(options));
     let mut objects = plan::objects();
     let mut process_io = options.layers.contains(&Layer::Syscall).then(ProcessIo::load);
     let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
@@ -217,7 +217,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         tell(&format!("iostrata: {error:#}; `iostrata status` will not work\n"));
     }
 
-    let veil = Veil::new(options.privacy)?;
+    let veil = Redaction::new(options.privacy)?;
     let mut manifest = manifest(options, &plan)?;
     manifest.parts_id = Some(manifest.capture_id.clone());
     veil.cover(&mut manifest);
@@ -238,9 +238,9 @@ pub fn run(options: &Record) -> Result<Outcome> {
         Levels::new(&manifest.devices),
         sink,
         outputs::pace(options),
-        (session.gathering()?, Moments::start(session.barrier()?)?),
-        Chronicle::start(own, chronicle, (&manifest.clock, began_ns), Arc::clone(&totals)),
-        Thrift::beyond(options.memory.thrift_bytes),
+        (session.gathering()?, CompletenessTimes::start(session.barrier()?)?),
+        SelfTelemetry::start(own, chronicle, (&manifest.clock, began_ns), Arc::clone(&totals)),
+        MemoryTrimmer::beyond(options.memory.thrift_bytes),
         Filtering {
             devices: places
                 .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
@@ -256,7 +256,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let (child, _child_end) = held.map(Held::release).transpose()?.unzip();
     let disks = recorded_devices(options);
     let mut service = Service::start();
-    let governor = |percent| Governor::start(percent, &session, rates, Arc::clone(&totals.sampling));
+    let governor = |percent| RateController::start(percent, &session, rates, Arc::clone(&totals.sampling));
     let governor = options.cpu_limit_percent.map(governor).transpose()?;
     let mut watch = Watch {
         options,
@@ -271,7 +271,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         started: Instant::now(),
     };
     let (reason, status) = watch.until_end(child)?;
-    let sampling = watch.governor.as_ref().map(Governor::summary);
+    let sampling = watch.governor.as_ref().map(RateController::summary);
     service.stop();
 
     let skipped = skipped(&session, &plan);
@@ -294,7 +294,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let accounts = session.accounts()?;
     manifest.books = settle(&accounts, &fates, &losses, skipped, &left);
     let (calls, under_way) = (&accounts[TableId::Syscall], in_tables(&session, &words.ops)?);
-    unseen::settle(&mut manifest.books, calls, session.unseen(&words, &kernel)?, &under_way);
+    without_row::settle(&mut manifest.books, calls, session.unseen(&words, &kernel)?, &under_way);
     manifest.books.incomplete.earlier_io = earlier;
     manifest.books.tables = session.owner_tables()?;
     manifest.sampling = sampling;
@@ -318,7 +318,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
         tell(&format!("iostrata: {error:#}; repair the capture with `iostrata-analyze recover`\n"));
     }
     if let (Some(out), None) = (out, &unwritten) {
-        whole::remove(out);
+        completeness::remove(out);
     }
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, because it may take a while: the capture is finished.
@@ -365,7 +365,7 @@ fn left(session: &Session, idle: &[Idle], opened_ns: u64, op_words: &[String]) -
 }
 
 fn rows_of(fates: &ByTable<Fate>, dev: i32) -> DeviceRows {
-    let mut sum = Tally::default();
+    let mut sum = EventCounts::default();
     for fate in fates.values() {
         sum.add(&fate.written);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::HumanBytes;
 use iostrata_capture::ledger::{Account, Amounts};
-use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
 
 use crate::sink::Size;
 use crate::sink::live::Shown;
@@ -137,7 +137,7 @@ fn account_line(account: &Account, kept: &str) -> String {
     )
 }
 
-fn is_idle(book: &DeviceBook) -> bool {
+fn is_idle(book: &DeviceCheck) -> bool {
     book.balanced && book.kernel.is_zero() && book.rows.is_zero() && book.uncounted.is_zero()
 }
 
@@ -158,7 +158,7 @@ fn side(name: &str, rows: [u64; 2], own: [u64; 2], kernel: [u64; 2], more: [u64;
     )
 }
 
-fn device_line(book: &DeviceBook) -> String {
+fn device_line(book: &DeviceCheck) -> String {
     let reads = |of: &DeviceCounters| [of.read_ops, of.read_bytes];
     let writes = |of: &DeviceCounters| [of.write_ops, of.write_bytes];
     let Amounts { read_ops, read_bytes, write_ops, write_bytes } = book.own;
@@ -177,7 +177,7 @@ fn device_line(book: &DeviceBook) -> String {
 }
 
 /// Result of the comparison, with its exceptions.
-fn device_verdict(book: &DeviceBook) -> String {
+fn device_verdict(book: &DeviceCheck) -> String {
     let flushes = match book.unseen_flushes {
         0 => String::new(),
         1 => ", except for 1 flush without a completion event".to_owned(),

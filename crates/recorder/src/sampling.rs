@@ -162,7 +162,7 @@ impl Steps {
 }
 
 /// Rate controller: keeps the CPU time within the limit.
-pub struct Governor<'a> {
+pub struct RateController<'a> {
     limit: f64,
     session: &'a Session<'a>,
     standing: Arc<Standing>,
@@ -174,10 +174,10 @@ pub struct Governor<'a> {
     greatest: u32,
 }
 
-impl<'a> Governor<'a> {
+impl<'a> RateController<'a> {
     /// Starts the controller of a recording, with a limit of `percent` of one CPU.
     pub fn start(percent: f64, session: &'a Session<'a>, rates: Rates, standing: Arc<Standing>) -> Result<Self> {
-        Ok(Governor {
+        Ok(RateController {
             limit: percent / 100.0,
             session,
             standing,

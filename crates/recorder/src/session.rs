@@ -17,21 +17,21 @@ use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
 use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opcode_name, told_writes};
-use crate::unseen::Unseen;
+use crate::without_row::Unseen;
 
 mod accounts;
+mod aggregation_slots;
 mod barrier;
 mod earlier;
-mod gathering;
 mod left;
 mod owners;
 mod words;
 
 pub use accounts::{Accounts, SharedAccounts};
+pub use aggregation_slots::{AggregationSlots, is_run_by_recorder};
 pub use barrier::Barrier;
 pub use earlier::STILL_CALLING;
 use earlier::StillCalling;
-pub use gathering::{Gathering, is_run_by_recorder};
 use owners::OwnerTables;
 pub use words::{Words, words};
 

@@ -10,13 +10,13 @@ use crossbeam_channel::Receiver;
 use iostrata_capture::manifest::Device;
 use iostrata_capture::message::{tell, tell_all};
 
-use crate::chronicle::books_until_now;
 use crate::health::Health;
 use crate::host::devices;
 use crate::losses::Losses;
 use crate::options::Record;
 use crate::progress::Progress;
-use crate::sampling::Governor;
+use crate::sampling::RateController;
+use crate::self_telemetry::books_until_now;
 use crate::service::Service;
 use crate::session::{Accounts, Session};
 use crate::signals::Told;
@@ -47,7 +47,7 @@ pub struct Watch<'a> {
     /// Losses in the recorder.
     pub losses: &'a Losses,
     /// Rate controller, with `--cpu-limit`.
-    pub governor: Option<Governor<'a>>,
+    pub governor: Option<RateController<'a>>,
     /// Service manager, which receives the status.
     pub service: &'a mut Service,
     /// Id of the capture.
@@ -111,7 +111,7 @@ impl Watch<'_> {
     fn look(&mut self) -> Result<Accounts> {
         let accounts = self.session.accounts()?;
         self.session.look_at_tables();
-        if let Some(Err(error)) = self.governor.as_mut().map(Governor::look) {
+        if let Some(Err(error)) = self.governor.as_mut().map(RateController::look) {
             tell(&format!("iostrata: {error:#}; the sampling rate of --cpu-limit stays unchanged\n"));
         }
         let (losses, totals) = (self.losses, self.totals);

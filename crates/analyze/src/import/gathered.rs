@@ -1,7 +1,7 @@
 //! Data collected while a trace is read: the rows, and the contents of the manifest.
 
 use anyhow::Result;
-use iostrata_capture::author::{PartsId, Rows};
+use iostrata_capture::capture_writer::{PartsId, Rows};
 use iostrata_capture::tables::BlockTable;
 
 use super::disks::Disks;

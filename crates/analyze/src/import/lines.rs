@@ -104,7 +104,7 @@ pub enum Format {
 
 /// Request in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct ParsedRequest {
     /// Name of its disk in the trace.
     pub disk: Vec<u8>,
     /// Start in ns since 1970.
@@ -153,7 +153,7 @@ impl Format {
     }
 
     /// Returns the request of a line, or the fault of the line.
-    pub fn parse(self, line: &[&[u8]]) -> Result<Told, String> {
+    pub fn parse(self, line: &[&[u8]]) -> Result<ParsedRequest, String> {
         let columns = self.columns();
         if line.len() != columns.len() {
             let (found, expected) = (line.len(), columns.len());
@@ -179,7 +179,7 @@ impl Format {
             _ => Err(wrong(column, &[read, write].map(String::from_utf8_lossy).join(" or "))),
         };
         let told = match self {
-            Format::Msr => Told {
+            Format::Msr => ParsedRequest {
                 disk: [text(1), b"_", text(2)].concat(),
                 ts_ns: {
                     let since = number(0, 1)?.checked_sub(WINDOWS_EPOCH).filter(|since| *since >= 0);
@@ -192,7 +192,7 @@ impl Format {
                 sector: sector(4)?,
                 bytes: number(5, 1)?,
             },
-            Format::Alibaba => Told {
+            Format::Alibaba => ParsedRequest {
                 disk: text(0).to_vec(),
                 ts_ns: number(4, 1_000)?,
                 dur_ns: None,
@@ -200,7 +200,7 @@ impl Format {
                 sector: sector(2)?,
                 bytes: number(3, 1)?,
             },
-            Format::Tencent => Told {
+            Format::Tencent => ParsedRequest {
                 disk: text(4).to_vec(),
                 ts_ns: number(0, 1_000_000_000)?,
                 dur_ns: None,
@@ -232,14 +232,14 @@ impl Format {
 mod tests {
     use super::*;
 
-    fn parse(format: Format, line: &str) -> Result<Told, String> {
+    fn parse(format: Format, line: &str) -> Result<ParsedRequest, String> {
         format.parse(&line.split(',').map(str::as_bytes).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_line_of_each_format_is_a_request() {
         let traced = |disk: &str, ts_ns, dur_ns, op, sector, bytes| {
-            Ok(Told { disk: disk.into(), ts_ns, dur_ns, op, sector, bytes })
+            Ok(ParsedRequest { disk: disk.into(), ts_ns, dur_ns, op, sector, bytes })
         };
         // 22 February 2007, 17:00:00.0012345 UTC.
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use iostrata_capture::SCHEMA_VERSION;
-use iostrata_capture::ledger::{Account, Amounts, Books, Incomplete, Lost};
+use iostrata_capture::ledger::{Account, Amounts, EventAccounting, Incomplete, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair, Filters, Host, LayerState, Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::Layer;
 use iostrata_capture::table::Table;
@@ -64,10 +64,10 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         filtered: None,
         devices: known.disks.devices(),
         mounts: Vec::new(),
-        books: Books {
+        books: EventAccounting {
             accounts: vec![account],
             incomplete: Incomplete { unidentified_requests: known.unidentified, ..Incomplete::default() },
-            ..Books::default()
+            ..EventAccounting::default()
         },
         sampling: None,
         device_books: Vec::new(),

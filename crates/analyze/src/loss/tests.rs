@@ -1,5 +1,5 @@
 use iostrata_capture::column::Comm;
-use iostrata_capture::ledger::{Account, Amounts, Books, Skipped};
+use iostrata_capture::ledger::{Account, Amounts, EventAccounting, Skipped};
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{LossBuilder, LossRow};
 
@@ -17,12 +17,12 @@ fn account(class: &str, lost: Lost) -> Account {
 }
 
 /// Returns the losses of these rows and this accounting.
-fn settled(rows: Vec<LossRow>, books: Books, state: State) -> Losses {
+fn settled(rows: Vec<LossRow>, books: EventAccounting, state: State) -> Losses {
     let mut builder = LossBuilder::default();
     rows.into_iter().for_each(|row| builder.push(row));
     let batch = builder.finish().expect("equal columns");
     let view = LossView::new(&batch).expect("its columns");
-    let mut told = Told::new();
+    let mut told = LossRows::new();
     (0..view.rows).for_each(|row| told.add(&view, row));
     told.settle(&Manifest { books, state, ..sound().manifest })
 }
@@ -38,10 +38,10 @@ const SYSCALL: Kind = Kind { table: Some(TableId::Syscall), cause: "ring_full" }
 fn what_the_table_tells_and_what_only_the_books_have_make_the_books() {
     let lost = Lost { ring_full: 9, unseen_end: 4, ..Lost::default() };
     let skipped = |class: &str| Skipped { class: class.into(), program: "a_program".into(), recursion: 2 };
-    let books = Books {
+    let books = EventAccounting {
         accounts: vec![account("syscall", lost), account("syscall", lost)],
         skipped: vec![skipped("vfs"), skipped("")],
-        ..Books::default()
+        ..EventAccounting::default()
     };
     let rows = vec![
         row(5, 6, "syscall", "ring_full", 3),
@@ -70,8 +70,10 @@ fn what_the_table_tells_and_what_only_the_books_have_make_the_books() {
 
 #[test]
 fn a_table_that_tells_more_than_the_books_is_told() {
-    let books =
-        || Books { accounts: vec![account("syscall", Lost { ring_full: 2, ..Lost::default() })], ..Books::default() };
+    let books = || EventAccounting {
+        accounts: vec![account("syscall", Lost { ring_full: 2, ..Lost::default() })],
+        ..EventAccounting::default()
+    };
     let rows = || vec![row(0, 1, "syscall", "ring_full", 5)];
     let losses = settled(rows(), books(), State::Complete);
     assert_eq!(losses.excess, [Excess { kind: SYSCALL, told: 5, booked: 2 }]);
@@ -92,7 +94,7 @@ fn what_cannot_be_true_or_is_not_known_takes_no_time_and_no_amount() {
         row(i64::MIN, i64::MAX, "vfs", "ring_full", i64::MAX),
         row(i64::MIN, i64::MAX, "vfs", "ring_full", i64::MAX),
     ];
-    let losses = settled(rows, Books::default(), State::Recording);
+    let losses = settled(rows, EventAccounting::default(), State::Recording);
     assert_eq!(times(&losses), [("vfs", "ring_full", i64::MIN, i64::MAX, u64::MAX), ("", "", 0, 1, 5)]);
     assert_eq!(losses.untimed, BTreeMap::from([(Kind { table: Some(TableId::Block), cause: "ring_full" }, 4)]));
     assert!(losses.windows(TableId::Vfs).is_some() && losses.windows(TableId::Block).is_none());
@@ -133,7 +135,7 @@ proptest! {
         }
         expected.retain(|_, events| *events > 0);
         let state = if complete { State::Complete } else { State::Recovered };
-        let losses = settled(rows, Books { accounts, ..Books::default() }, state);
+        let losses = settled(rows, EventAccounting { accounts, ..EventAccounting::default() }, state);
         prop_assert_eq!(losses.by_kind(), expected);
         prop_assert_eq!(losses.excess.len(), if complete { too_many } else { 0 });
         prop_assert!(losses.episodes.iter().all(|(_, of)| of.since_ns <= of.until_ns));

@@ -3,8 +3,8 @@
 
 use iostrata_capture::op::{Direction, Layer, Op};
 
-use super::accounts::AccountId;
-use super::told::{Key, Told};
+use super::accumulators::AccumulatorId;
+use super::attribution::{AttributionKey, RowAttribution};
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::valid::Checked;
 
@@ -12,9 +12,9 @@ use crate::valid::Checked;
 pub const CHUNK_ROWS: usize = 1_024;
 
 /// Attribution key of an entry, with the fields for the lookup of its accumulator.
-pub struct Asked {
+pub struct KeyedRow {
     /// Attribution key.
-    pub key: Key,
+    pub key: AttributionKey,
     /// Begin.
     pub ts_ns: i64,
     /// Number of the row in its batch.
@@ -23,7 +23,7 @@ pub struct Asked {
 
 /// Operation of an entry, and its amounts.
 #[derive(Clone, Copy)]
-pub struct Done {
+pub struct OpAmounts {
     /// Bytes of all operations that the row represents.
     pub bytes: u64,
     /// Number of operations that the row represents; 0 if it has bytes of an operation that is counted elsewhere.
@@ -40,10 +40,10 @@ pub struct Done {
     pub position: Option<i64>,
 }
 
-impl Done {
+impl OpAmounts {
     /// Creates an entry for bytes of an operation that is counted elsewhere.
-    pub fn part(bytes: u64, op: Op, direction: Option<Direction>) -> Done {
-        Done { bytes, ops: 0, op, direction, bios: 0, size: 0, position: None }
+    pub fn part(bytes: u64, op: Op, direction: Option<Direction>) -> OpAmounts {
+        OpAmounts { bytes, ops: 0, op, direction, bios: 0, size: 0, position: None }
     }
 }
 
@@ -51,21 +51,28 @@ impl Done {
 #[derive(Default)]
 pub struct Chunk {
     /// Attribution key of each entry.
-    pub asked: Vec<Asked>,
+    pub asked: Vec<KeyedRow>,
     /// Operation of each entry.
-    pub done: Vec<Done>,
+    pub done: Vec<OpAmounts>,
     /// Durations by phase; empty for phases that no operation of the layer has.
     pub durations: [Vec<u64>; PHASES],
     /// Accumulator of each entry.
-    pub accounts: Vec<AccountId>,
+    pub accounts: Vec<AccumulatorId>,
 }
 
 impl Chunk {
     /// Adds an entry of row `row` of `layer`, which began at `ts_ns`.
     #[inline]
-    pub fn push(&mut self, layer: Layer, (row, ts_ns): (usize, i64), told: &Told, done: Done, durations: &Durations) {
+    pub fn push(
+        &mut self,
+        layer: Layer,
+        (row, ts_ns): (usize, i64),
+        told: &RowAttribution,
+        done: OpAmounts,
+        durations: &Durations,
+    ) {
         // A batch has thousands of rows, so the number fits.
-        self.asked.push(Asked { key: Key::of(told), ts_ns, row: row as u32 });
+        self.asked.push(KeyedRow { key: AttributionKey::of(told), ts_ns, row: row as u32 });
         self.done.push(done);
         for phase in Phase::of(layer) {
             self.durations[*phase as usize].push(durations[*phase as usize]);
@@ -74,12 +81,12 @@ impl Chunk {
 
     /// Adds the bytes and durations of the entries to `checked`: an upper bound for every sum in the results.
     pub fn check(&self, layer: Layer, checked: &mut Checked) {
-        for Done { bytes, ops, size, bios, .. } in &self.done {
+        for OpAmounts { bytes, ops, size, bios, .. } in &self.done {
             // Sums of sizes and of bios count whole operations, sums of bytes only the owned part.
             let whole = u64::from(*ops).saturating_mul((*size).max(u64::from(*bios)));
             checked.all_bytes = checked.all_bytes.saturating_add(u128::from(whole.max(*bytes)));
         }
-        for (row, Done { ops, .. }) in self.done.iter().enumerate() {
+        for (row, OpAmounts { ops, .. }) in self.done.iter().enumerate() {
             let known = Phase::of(layer).iter().filter_map(|phase| self.durations[*phase as usize].get(row));
             let longest = known.filter(|ns| **ns != UNKNOWN).max().copied().unwrap_or(0);
             checked.all_ns = checked.all_ns.saturating_add(u128::from(longest) * u128::from(*ops));

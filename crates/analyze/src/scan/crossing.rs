@@ -6,10 +6,10 @@ use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Layer, Op};
 use iostrata_capture::tables::{block, fs, share, syscall};
 use iostrata_capture::view;
 
-use super::accounts::{Accounts, NO_SLOT};
+use super::accumulators::{Accumulators, NO_SLOT};
+use super::attribution::{AttributionKey, RowAttribution};
 use super::chunk::Chunk;
 use super::kind::{Counted, Kind};
-use super::told::{Key, Told};
 use super::{Fold, Order, possible_weight};
 use crate::aggregate::crossing::{Call, Commit, Request, Share, Waits};
 use crate::entity::Places;
@@ -90,7 +90,7 @@ impl Known {
     }
 
     /// Adds the attribution of the calls of a chunk.
-    pub fn add(&mut self, accounts: &Accounts, chunk: &Chunk) {
+    pub fn add(&mut self, accounts: &Accumulators, chunk: &Chunk) {
         if self.0.is_empty() {
             return;
         }
@@ -142,8 +142,8 @@ impl Fold<'_> {
             Some(known) => known,
             None => {
                 let kind = Kind { layer: Layer::Syscall, direction, counted: Counted::Whole(None) };
-                let told = Told::done((view.pid.at(row), Some(view.cgroup_id.at(row))), (dev, ino), kind);
-                self.whose(&Told { file, ..told }, ts_ns, view.comm.at(row))
+                let told = RowAttribution::done((view.pid.at(row), Some(view.cgroup_id.at(row))), (dev, ino), kind);
+                self.whose(&RowAttribution { file, ..told }, ts_ns, view.comm.at(row))
             }
         };
         let call = Call {
@@ -175,9 +175,9 @@ impl Fold<'_> {
     }
 
     /// Returns the attribution of a row, if it is selected.
-    fn whose(&mut self, told: &Told, ts_ns: i64, comm: Option<&str>) -> Its {
+    fn whose(&mut self, told: &RowAttribution, ts_ns: i64, comm: Option<&str>) -> Its {
         let Fold { whose, partial, accounts, .. } = self;
-        let key = Key::of(told);
+        let key = AttributionKey::of(told);
         whose.questions.iter_mut().for_each(|questions| questions.began(ts_ns));
         let account = match whose.known(&key, ts_ns) {
             Some(account) => account,

@@ -2,8 +2,8 @@
 
 use iostrata_capture::op::{Layer, Op};
 
-use super::accounts::NO_SLOT;
-use super::chunk::{Chunk, Done};
+use super::accumulators::NO_SLOT;
+use super::chunk::{Chunk, OpAmounts};
 use crate::aggregate::Precision;
 use crate::aggregate::sample::Sample;
 use crate::event::{PHASES, Phase, UNKNOWN};
@@ -54,7 +54,7 @@ impl Durations {
     pub fn add(&mut self, layer: Layer, chunk: &Chunk, partial: &mut Partial) {
         let mut of_row = std::mem::take(&mut self.of_row);
         of_row.clear();
-        of_row.extend(chunk.accounts.iter().zip(&chunk.done).map(|(account, Done { ops, op, .. })| {
+        of_row.extend(chunk.accounts.iter().zip(&chunk.done).map(|(account, OpAmounts { ops, op, .. })| {
             // A row that aggregates events has the duration of no single event.
             let is_timed = account.slot < SYSTEMS && *ops > 0 && !op.is_gathered();
             if is_timed { self.find(account.slot, layer, *op) } else { NONE }
@@ -72,7 +72,7 @@ impl Durations {
         let others = rows.filter(|(_, (account, done))| {
             account.slot >= SYSTEMS && account.slot != NO_SLOT && done.ops > 0 && !done.op.is_gathered()
         });
-        for (row, (account, Done { ops, op, .. })) in others {
+        for (row, (account, OpAmounts { ops, op, .. })) in others {
             for phase in Phase::of(layer) {
                 let latency = &mut partial.system(account.slot).latency;
                 let add = |ns| latency.update((layer, *op, *phase), ns, u64::from(*ops), self.precision);
@@ -83,7 +83,7 @@ impl Durations {
 
     fn add_phase(&mut self, phase: Phase, chunk: &Chunk, of_row: &[u32]) {
         let durations = of_row.iter().zip(&chunk.durations[phase as usize]).zip(&chunk.done);
-        for (row, ((series, ns), Done { ops, .. })) in durations.enumerate() {
+        for (row, ((series, ns), OpAmounts { ops, .. })) in durations.enumerate() {
             let Some(series) = self.series.get_mut(*series as usize) else { continue };
             let sample = &mut series.phases[phase as usize];
             if *ns != UNKNOWN {

@@ -6,10 +6,10 @@ use iostrata_capture::op::{Direction, FdKind, Layer, Op};
 use iostrata_capture::tables::{SyscallTable, VfsTable, syscall, vfs};
 use iostrata_capture::view;
 
-use super::chunk::Done;
+use super::attribution::RowAttribution;
+use super::chunk::OpAmounts;
 use super::kind::{Counted, Kind};
-use super::told::Told;
-use super::{Events, Fold, Reach, Taken};
+use super::{Events, Fold, Inclusion, Reach};
 use crate::aggregate::flow::Step;
 use crate::event::UNKNOWN;
 use crate::valid::Checked;
@@ -135,17 +135,17 @@ impl FileRow {
     }
 
     #[inline]
-    fn told(&self, direction: Option<Direction>) -> Told {
+    fn told(&self, direction: Option<Direction>) -> RowAttribution {
         let counted = match (self.kind, self.layer) {
             (Some(FdKind::Memory), _) => Counted::Memory,
             // Bytes of VFS operations are attributed by the rows of their system calls.
             (_, Layer::Syscall) if direction.is_some() => Counted::Whole(Some(Step::of(self.op))),
             _ => Counted::Whole(None),
         };
-        let told = Told::done(self.process, self.file, Kind { layer: self.layer, direction, counted });
+        let told = RowAttribution::done(self.process, self.file, Kind { layer: self.layer, direction, counted });
         match self.kind {
             // Requests of a block device have no file.
-            Some(FdKind::Block) => Told { file: None, ..told },
+            Some(FdKind::Block) => RowAttribution { file: None, ..told },
             _ => told,
         }
     }
@@ -156,18 +156,18 @@ impl Fold<'_> {
     fn operation(&mut self, row: &FileRow) {
         let direction = row.direction();
         match self.counts(row.ts_ns, Some(row.dur_ns)) {
-            Taken::Whole => {}
-            Taken::End => {
+            Inclusion::Whole => {}
+            Inclusion::End => {
                 let told = row.told(direction);
                 return self.end(row.layer, (row.row, row.ts_ns), &told, (row.op, Some(row.dur_ns)));
             }
-            Taken::Nothing => return,
+            Inclusion::Nothing => return,
         }
         let ops = self.weight(row.weight);
         let checked = &mut self.partial.checked;
         let (bytes, total) = (row.moved(checked), checked.duration(row.ts_ns, Some(row.dur_ns)).unwrap_or(UNKNOWN));
         let (moved, position) = (bytes.saturating_mul(u64::from(ops)), row.offset_bytes.filter(|offset| *offset >= 0));
-        let done = Done { bytes: moved, ops, op: row.op, direction, bios: 0, size: bytes, position };
+        let done = OpAmounts { bytes: moved, ops, op: row.op, direction, bios: 0, size: bytes, position };
         let durations = [total, UNKNOWN, UNKNOWN, UNKNOWN];
         self.chunk.push(row.layer, (row.row, row.ts_ns), &row.told(direction), done, &durations);
     }

@@ -3,7 +3,7 @@
 use iostrata_capture::op::Layer;
 
 use super::Fold;
-use super::stretches::{Stretches, Whole};
+use super::time_ranges::{TimeRanges, Whole};
 use crate::aggregate::Settings;
 use crate::aggregate::crossing::Walk as Crossings;
 use crate::aggregate::sequence::{Owners, Sequence, Span, Walk};
@@ -11,7 +11,7 @@ use crate::aggregate::sequence::{Owners, Sequence, Span, Walk};
 /// Consecutive time ranges with operations to be processed in time order.
 pub struct Order {
     /// Rows of the time ranges.
-    pub stretches: Stretches,
+    pub stretches: TimeRanges,
     walks: Vec<(Layer, Walk)>,
     crossing: Option<Crossings>,
 }
@@ -42,7 +42,7 @@ impl Fold<'_> {
         let walks =
             layers.iter().filter(|_| ordered.of_layers()).map(|layer| (*layer, Walk::new(*layer, &self.settings)));
         let crossing = ordered.crossing.then(|| Crossings::new(precision));
-        self.order = Some(Order { stretches: Stretches::new(spans), walks: walks.collect(), crossing });
+        self.order = Some(Order { stretches: TimeRanges::new(spans), walks: walks.collect(), crossing });
     }
 
     /// Processes all remaining time ranges before number `until`, which are complete.

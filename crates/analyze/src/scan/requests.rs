@@ -6,10 +6,10 @@ use iostrata_capture::op::{Direction, Evidence, IoClass, Layer, Op};
 use iostrata_capture::tables::{BlockTable, ShareTable, block, share};
 use iostrata_capture::view;
 
-use super::chunk::Done;
+use super::attribution::{Disk, RowAttribution, Start};
+use super::chunk::OpAmounts;
 use super::kind::{Counted, Kind};
-use super::told::{Disk, Start, Told};
-use super::{Events, Fold, Reach, Taken};
+use super::{Events, Fold, Inclusion, Reach};
 use crate::aggregate::flow::Step;
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::valid::Checked;
@@ -104,14 +104,14 @@ impl Fold<'_> {
     ) {
         let (ts_ns, dur_ns) = (view.ts_ns.at(row), view.dur_ns.at(row));
         let taken = self.counts(ts_ns, dur_ns);
-        if taken == Taken::Nothing {
+        if taken == Inclusion::Nothing {
             return;
         }
         let (dev, op, class) = (view.dev.at(row), view.op.at(row), view.class.at(row));
         let direction = op.direction();
         let takes = self.takes(dev);
         // A request without an owner may still have its cgroup and its file.
-        let told = Told {
+        let told = RowAttribution {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
             cgroup: entities.and_then(|entities| entities.cgroup_id.at(row)),
             file: entities.and_then(|entities| entities.file_dev.at(row).zip(entities.ino.at(row))),
@@ -119,7 +119,7 @@ impl Fold<'_> {
             class,
             kind: kind(direction, class, view.evidence.at(row)),
         };
-        if taken == Taken::End {
+        if taken == Inclusion::End {
             // Without queueing times the total duration is unknown, so the begin is not counted in flight either.
             return if takes && !self.scan.begins_late {
                 self.end(Layer::Block, (row, ts_ns), &told, (op, dur_ns))
@@ -130,8 +130,8 @@ impl Fold<'_> {
         let all = checked.bytes(view.bytes.at(row));
         if !takes {
             let kind = Kind { layer: Layer::Block, direction, counted: Counted::LeftOut };
-            let told = Told::nobodys(dev, class, kind);
-            let done = Done { ops, ..Done::part(all.saturating_mul(u64::from(ops)), op, direction) };
+            let told = RowAttribution::nobodys(dev, class, kind);
+            let done = OpAmounts { ops, ..OpAmounts::part(all.saturating_mul(u64::from(ops)), op, direction) };
             return self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &NOT_TIMED);
         }
         let mut durations = durations(ts_ns, (dur_ns, view.queue_ns.at(row), view.insert_ns.at(row)), checked);
@@ -147,12 +147,13 @@ impl Fold<'_> {
         // A zone append has the offset of its data only after completion. Until then the sector is the first of its zone.
         let sector = sector.filter(|_| op != Op::ZoneAppend);
         let position = sector.and_then(|sector| sector.checked_mul(SECTOR_BYTES)).filter(|position| *position >= 0);
-        let done = Done { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all, position };
+        let done =
+            OpAmounts { bytes: owned.saturating_mul(u64::from(ops)), ops, op, direction, bios, size: all, position };
         self.chunk.push(Layer::Block, (row, ts_ns), &told, done, &durations);
         if rest > owned {
-            let told = Told::nobodys(dev, class, kind(direction, class, Evidence::None));
+            let told = RowAttribution::nobodys(dev, class, kind(direction, class, Evidence::None));
             let bytes = (rest - owned).saturating_mul(u64::from(ops));
-            self.chunk.push(Layer::Block, (row, ts_ns), &told, Done::part(bytes, op, direction), &NOT_TIMED);
+            self.chunk.push(Layer::Block, (row, ts_ns), &told, OpAmounts::part(bytes, op, direction), &NOT_TIMED);
         }
     }
 
@@ -171,7 +172,7 @@ impl Fold<'_> {
         let (op, class) = (view.op.at(row), view.class.at(row));
         let direction = op.direction();
         let entities = self.settings.entities;
-        let told = Told {
+        let told = RowAttribution {
             process: (view.pid.at(row), Start::At(view.start_ns.at(row))),
             cgroup: view.cgroup_id.at(row).filter(|_| entities),
             file: view.file_dev.at(row).zip(view.ino.at(row)).filter(|_| entities),
@@ -181,7 +182,7 @@ impl Fold<'_> {
         };
         let weight = self.weight(view.weight.at(row));
         let bytes = self.partial.checked.bytes(view.bytes.at(row)).saturating_mul(u64::from(weight));
-        self.chunk.push(Layer::Block, (row, ts_ns), &told, Done::part(bytes, op, direction), &NOT_TIMED);
+        self.chunk.push(Layer::Block, (row, ts_ns), &told, OpAmounts::part(bytes, op, direction), &NOT_TIMED);
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use iostrata_capture::ledger::{Account, Books, Lost};
+use iostrata_capture::ledger::{Account, EventAccounting, Lost};
 
 fn sum(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
 /// Returns the number of events lost in all classes, skipped programs included.
-pub fn lost(books: &Books) -> u64 {
+pub fn lost(books: &EventAccounting) -> u64 {
     let counted = sum(books.accounts.iter().map(|account| account.lost.total()));
     sum([counted, sum(books.skipped.iter().map(|skipped| skipped.recursion))].into_iter())
 }
 
 /// Formats losses: `syscall 3 ring_full; block 1 channel_full; program iostrata_sys_enter skipped 2 times`.
-pub fn by_class(books: &Books) -> String {
+pub fn by_class(books: &EventAccounting) -> String {
     let mut lines = Vec::new();
     for (class, accounts) in classes(books) {
         let mut lost = Lost::default();
@@ -32,7 +32,7 @@ pub fn by_class(books: &Books) -> String {
 }
 
 /// Returns a line for each class with events that are neither recorded nor counted as lost.
-pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
+pub fn unbalanced(books: &EventAccounting) -> impl Iterator<Item = String> {
     let unbalanced = |(_, of): &(&str, Vec<&Account>)| !of.iter().all(|account| account.balanced());
     classes(books).into_iter().filter(unbalanced).map(|(class, accounts)| {
         let of = |count: fn(&Account) -> u64| sum(accounts.iter().map(|account| count(account)));
@@ -46,7 +46,7 @@ pub fn unbalanced(books: &Books) -> impl Iterator<Item = String> {
 }
 
 /// Returns the classes and their accounts, in order of first appearance.
-fn classes(books: &Books) -> Vec<(&str, Vec<&Account>)> {
+fn classes(books: &EventAccounting) -> Vec<(&str, Vec<&Account>)> {
     let mut classes: Vec<(&str, Vec<&Account>)> = Vec::new();
     let mut places = HashMap::new();
     for account in &books.accounts {

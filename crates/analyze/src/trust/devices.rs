@@ -1,13 +1,13 @@
 //! Rows of devices, checked against the kernel's device counters.
 
-use iostrata_capture::manifest::{Counting, DeviceBook, Manifest};
+use iostrata_capture::manifest::{Counting, DeviceCheck, Manifest};
 use iostrata_capture::table::Table;
 use iostrata_capture::tables::BlockTable;
 
 /// Returns a line for each device with rows that differ from the kernel's counters.
-pub fn unbalanced(books: &[DeviceBook]) -> impl Iterator<Item = String> {
+pub fn unbalanced(books: &[DeviceCheck]) -> impl Iterator<Item = String> {
     books.iter().filter(|book| !book.balanced).map(|book| {
-        let DeviceBook { kernel, edges, rows, own, .. } = book;
+        let DeviceCheck { kernel, edges, rows, own, .. } = book;
         let sums = [
             ("reads", kernel.read_ops, edges.read_ops, rows.read_ops.saturating_add(own.read_ops)),
             ("bytes read", kernel.read_bytes, edges.read_bytes, rows.read_bytes.saturating_add(own.read_bytes)),
@@ -34,10 +34,10 @@ fn interval(least: u64, edge: u64) -> String {
 }
 
 /// Returns remarks on consistent devices, one per line: no kernel counters, or a wide interval.
-pub fn remarks(books: &[DeviceBook]) -> Vec<String> {
+pub fn remarks(books: &[DeviceCheck]) -> Vec<String> {
     let mut lines = Vec::new();
     for book in books.iter().filter(|book| book.balanced) {
-        let DeviceBook { device, kernel, edges, uncounted, unseen_flushes, .. } = book;
+        let DeviceCheck { device, kernel, edges, uncounted, unseen_flushes, .. } = book;
         let (ops, bytes) = (
             uncounted.read_ops.saturating_add(uncounted.write_ops),
             uncounted.read_bytes.saturating_add(uncounted.write_bytes),
@@ -63,13 +63,13 @@ pub fn remarks(books: &[DeviceBook]) -> Vec<String> {
                 "device {device} makes no requests: its rows are bios, with all bytes that its driver counted ({} read, {} written)",
                 kernel.read_bytes, kernel.write_bytes
             ));
-        } else if book.edge_share() > DeviceBook::NARROW {
+        } else if book.edge_share() > DeviceCheck::NARROW {
             lines.push(format!(
                 "device {device} was busy when the recording began or ended: the kernel counted {} bytes read and {} written, \
                  an interval of more than {} %",
                 interval(kernel.read_bytes, edges.read_bytes),
                 interval(kernel.write_bytes, edges.write_bytes),
-                DeviceBook::NARROW * 100.0
+                DeviceCheck::NARROW * 100.0
             ));
         }
     }
@@ -84,7 +84,7 @@ pub fn is_more_missing(manifest: &Manifest) -> bool {
     let explained = [lost.read_ops, lost.read_bytes, lost.write_ops, lost.write_bytes, without_bytes, without_bytes];
     let mut missing = [0u64; 6];
     for book in manifest.device_books.iter().filter(|book| !book.balanced) {
-        let DeviceBook { kernel, edges, rows, own, .. } = book;
+        let DeviceCheck { kernel, edges, rows, own, .. } = book;
         // Some kernels do not count flushes.
         let flushes =
             kernel.flush_ops.map(|counted| (counted, edges.flush_ops.unwrap_or(0), rows.flush_ops.unwrap_or(0)));

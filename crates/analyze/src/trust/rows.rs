@@ -1,8 +1,8 @@
 //! Present rows, checked against those that were written: a capture is a folder, and folders are copied in part, filtered and
 //! cleaned up.
 
-use iostrata_capture::census::Counted;
 use iostrata_capture::op::Layer;
+use iostrata_capture::row_check::Counted;
 use iostrata_capture::{Capture, TableId};
 
 use super::{Trust, about, by_layer};

@@ -2,9 +2,9 @@ use iostrata_capture::TableId;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
-use iostrata_capture::manifest::{Counting, DeviceBook, DeviceCounters, Manifest};
+use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
 use iostrata_capture::part::PartName;
-use iostrata_capture::unseen::{UnseenKind, WithoutRow};
+use iostrata_capture::without_row::{UnseenKind, WithoutRow};
 
 use super::*;
 use crate::loss::Kind;
@@ -36,7 +36,7 @@ pub(crate) fn sound() -> Capture {
         filtered: None,
         devices: Vec::new(),
         mounts: Vec::new(),
-        books: Books { accounts: vec![account("block", Lost::default(), 10)], ..Books::default() },
+        books: EventAccounting { accounts: vec![account("block", Lost::default(), 10)], ..EventAccounting::default() },
         sampling: None,
         device_books: Vec::new(),
         process_counters: None,
@@ -155,7 +155,7 @@ fn books_that_do_not_balance_are_told_and_leave_no_bounds() {
 
 #[test]
 fn a_device_whose_counters_differ_is_told_with_what_differs() {
-    let book = DeviceBook {
+    let book = DeviceCheck {
         device: "vda".into(),
         kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
         rows: DeviceCounters { write_ops: 1, write_bytes: 4096, ..Default::default() },
@@ -175,8 +175,8 @@ fn a_device_whose_counters_differ_is_told_with_what_differs() {
 #[test]
 fn a_device_whose_counters_are_no_witness_or_leave_room_is_remarked() {
     let writes = |write_ops, write_bytes| DeviceCounters { write_ops, write_bytes, ..Default::default() };
-    let remarks = |book: DeviceBook| super::devices::remarks(&[book]);
-    let sound = DeviceBook {
+    let remarks = |book: DeviceCheck| super::devices::remarks(&[book]);
+    let sound = DeviceCheck {
         device: "vda".into(),
         kernel: writes(10, 1000),
         rows: writes(10, 1000),
@@ -189,26 +189,26 @@ fn a_device_whose_counters_are_no_witness_or_leave_room_is_remarked() {
         balanced: true,
     };
     assert_eq!(remarks(sound.clone()), [""; 0]);
-    assert_eq!(remarks(DeviceBook { edges: writes(1, 10), ..sound.clone() }), [""; 0], "less than a hundredth");
-    let busy = remarks(DeviceBook { edges: writes(1, 100), ..sound.clone() }).concat();
+    assert_eq!(remarks(DeviceCheck { edges: writes(1, 10), ..sound.clone() }), [""; 0], "less than a hundredth");
+    let busy = remarks(DeviceCheck { edges: writes(1, 100), ..sound.clone() }).concat();
     assert!(busy.contains("0 bytes read and 1000 to 1100 written"), "{busy}");
     let uncounted = writes(3, 300);
-    let never = remarks(DeviceBook { counting: Counting::Never, uncounted, ..sound.clone() }).concat();
+    let never = remarks(DeviceCheck { counting: Counting::Never, uncounted, ..sound.clone() }).concat();
     assert!(never.contains("3 requests of 300 bytes are not checked"), "{never}");
-    let partly = remarks(DeviceBook { counting: Counting::Partly, uncounted, ..sound.clone() }).concat();
+    let partly = remarks(DeviceCheck { counting: Counting::Partly, uncounted, ..sound.clone() }).concat();
     assert!(partly.contains("was changed during the recording"), "{partly}");
-    let idle = DeviceBook { counting: Counting::Never, kernel: writes(0, 0), rows: writes(0, 0), ..sound.clone() };
+    let idle = DeviceCheck { counting: Counting::Never, kernel: writes(0, 0), rows: writes(0, 0), ..sound.clone() };
     assert_eq!(remarks(idle), [""; 0], "it did nothing");
-    let flushes = remarks(DeviceBook { unseen_flushes: 2, ..sound.clone() }).concat();
+    let flushes = remarks(DeviceCheck { unseen_flushes: 2, ..sound.clone() }).concat();
     assert!(flushes.starts_with("2 flushes of device vda without a row"), "{flushes}");
-    let bios = remarks(DeviceBook { hands_bios_on: true, ..sound }).concat();
+    let bios = remarks(DeviceCheck { hands_bios_on: true, ..sound }).concat();
     assert!(bios.contains("its rows are bios"), "{bios}");
 }
 
 #[test]
 fn of_bios_only_missing_bytes_are_missing() {
     let of = |write_bytes, balanced| {
-        let book = DeviceBook {
+        let book = DeviceCheck {
             device: "zram0".into(),
             kernel: DeviceCounters { write_ops: 9, write_bytes: 8192, ..Default::default() },
             rows: DeviceCounters { write_ops: 1, write_bytes, ..Default::default() },
@@ -251,7 +251,7 @@ fn more_may_be_missing_than_is_known() {
 
 #[test]
 fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
-    let book = |write_ops, write_bytes| DeviceBook {
+    let book = |write_ops, write_bytes| DeviceCheck {
         device: "vda".into(),
         kernel: DeviceCounters { write_ops: 3, write_bytes: 8192, ..Default::default() },
         rows: DeviceCounters { write_ops, write_bytes, ..Default::default() },
@@ -265,7 +265,7 @@ fn a_device_that_lacks_what_is_counted_as_lost_lacks_no_more() {
     };
     let lost = Lost { ring_full: 1, ..Lost::default() };
     let lost_io = Amounts { write_ops: 1, write_bytes: 4096, ..Amounts::default() };
-    let block = |book: DeviceBook| {
+    let block = |book: DeviceCheck| {
         let trust = with(|m| {
             m.books.accounts[0] = Account { lost_io, ..account("block", lost, 10) };
             m.device_books.push(book);

@@ -12,10 +12,10 @@ use anyhow::Result;
 use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use iostrata_capture::TableId;
-use iostrata_capture::guard::reading;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::OpenPart;
 
-use super::{Read, Stretches, Task, Work};
+use super::{Read, Task, TimeRanges, Work};
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::Span;
 use crate::memory::Budget;
@@ -68,7 +68,7 @@ pub fn tasks(
                 true => KEPT_TOGETHER,
                 false => (stretches / (PIECES_OF_A_THREAD as usize * threads.get())).clamp(1, most),
             };
-            tasks.extend(stretched.stretches(threads, together)?.into_iter().map(Task::Stretches));
+            tasks.extend(stretched.stretches(threads, together)?.into_iter().map(Task::TimeRanges));
         }
         // The rows of all other parts are only counted.
         let others = capture.iter().enumerate().filter(|(_, work)| settings.counts && !is_stretched(work));
@@ -98,7 +98,7 @@ struct Stretched<'a> {
 }
 
 impl Stretched<'_> {
-    fn stretches(&self, threads: NonZeroUsize, together: impl Fn(usize) -> usize) -> Result<Vec<Stretches>> {
+    fn stretches(&self, threads: NonZeroUsize, together: impl Fn(usize) -> usize) -> Result<Vec<TimeRanges>> {
         let rows = self.rows(threads)?;
         let sum = rows.iter().flatten().fold(0u64, |sum, rows| sum.saturating_add(*rows));
         let spans = if sum <= self.most() { vec![(i64::MIN, i64::MAX)] } else { self.spans(threads)? };
@@ -111,10 +111,10 @@ impl Stretched<'_> {
             _ => self.found(&spans, threads)?,
         };
         let together = together(spans.len());
-        let mut all: Vec<Stretches> = spans
+        let mut all: Vec<TimeRanges> = spans
             .chunks(together)
             .enumerate()
-            .map(|(number, spans)| Stretches { first: number * together, spans: spans.to_vec(), reads: Vec::new() })
+            .map(|(number, spans)| TimeRanges { first: number * together, spans: spans.to_vec(), reads: Vec::new() })
             .collect();
         // Each row group with the first of the time ranges that it has rows of.
         let mut firsts: Vec<BTreeMap<(usize, usize), usize>> = all.iter().map(|_| BTreeMap::new()).collect();

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use iostrata_capture::TableId;
-use iostrata_capture::guard::reading;
+use iostrata_capture::panic_guard::reading;
 
-use super::{Read, Stretches, Task, Work};
+use super::{Read, Task, TimeRanges, Work};
 use crate::store::{Id, Made, Store};
 
 /// Consecutive tasks.
@@ -43,7 +43,7 @@ impl Unit {
         for task in &self.tasks {
             match task {
                 Task::Piece { part, .. } => parts.push((*part, Vec::new())),
-                Task::Stretches(Stretches { reads, .. }) => {
+                Task::TimeRanges(TimeRanges { reads, .. }) => {
                     parts.extend(reads.iter().map(|Read { part, groups, .. }| (*part, groups.clone())));
                 }
             }
@@ -69,7 +69,7 @@ impl Unit {
     pub fn id(&self, work: &[Work], store: &Store, scope: Id) -> Result<Option<Id>> {
         let mut made = Made { spans: Vec::new(), parts: Vec::new() };
         for task in &self.tasks {
-            if let Task::Stretches(Stretches { spans, .. }) = task {
+            if let Task::TimeRanges(TimeRanges { spans, .. }) = task {
                 made.spans.extend(spans);
             }
         }
@@ -84,7 +84,7 @@ impl Unit {
     /// Returns the number of its first time range.
     pub fn first(&self) -> usize {
         match self.tasks.first() {
-            Some(Task::Stretches(Stretches { first, .. })) => *first,
+            Some(Task::TimeRanges(TimeRanges { first, .. })) => *first,
             _ => 0,
         }
     }

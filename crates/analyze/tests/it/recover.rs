@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use iostrata_capture::completeness::CompletenessFile;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::State;
 use iostrata_capture::op::{Layer, Op};
-use iostrata_capture::whole::WholeFile;
 
 use crate::support::{Capture, run_text, small};
 
@@ -154,7 +154,9 @@ fn what_is_no_moment_of_this_capture_is_not_believed_and_keeps_nothing_from_bein
         fs::rename(&file, &kept).expect("there");
         match name {
             "own" => drop(fs::copy(&kept, &file).expect("room")),
-            "other" => drop(WholeFile::create(&Dir::open(&directory).expect("there"), "0123456789abcdee", 100_200)),
+            "other" => {
+                drop(CompletenessFile::create(&Dir::open(&directory).expect("there"), "0123456789abcdee", 100_200))
+            }
             "directory" => fs::create_dir(&file).expect("room"),
             _ => symlink(&kept, &file).expect("room"),
         }

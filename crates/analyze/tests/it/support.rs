@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use iostrata_capture::column::Comm;
+use iostrata_capture::completeness::CompletenessFile;
 use iostrata_capture::dir::Dir;
-use iostrata_capture::ledger::{Account, Books};
+use iostrata_capture::ledger::{Account, EventAccounting};
 use iostrata_capture::list::{Entry, ListFile};
 use iostrata_capture::manifest::{Clock, Filters, Host, LayerState, Manifest, State};
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
@@ -17,7 +18,6 @@ use iostrata_capture::tables::{
     BlockRow, BlockTable, ClockRow, ClockTable, FsRow, FsTable, LossRow, LossTable, ProcessRow, ProcessTable, ShareRow,
     ShareTable, SyscallRow, SyscallTable, VfsRow, VfsTable,
 };
-use iostrata_capture::whole::WholeFile;
 
 /// Rows and a manifest that become a capture on disk.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ impl Capture {
             filtered: None,
             devices: Vec::new(),
             mounts: Vec::new(),
-            books: Books::default(),
+            books: EventAccounting::default(),
             sampling: None,
             device_books: Vec::new(),
             process_counters: None,
@@ -264,7 +264,8 @@ impl Capture {
         list.append(&self.parts::<ClockTable>(&capture, &self.clock)).expect("room");
         self.settled().write(&capture).expect("room");
         if let Some(until_ns) = self.whole_until_ns {
-            WholeFile::create(&capture, self.manifest.parts_id.as_deref().unwrap_or_default(), until_ns).expect("room");
+            CompletenessFile::create(&capture, self.manifest.parts_id.as_deref().unwrap_or_default(), until_ns)
+                .expect("room");
         }
         directory
     }

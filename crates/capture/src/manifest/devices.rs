@@ -132,7 +132,7 @@ pub enum Counting {
 
 /// Check of one device: kernel counters and captured rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceBook {
+pub struct DeviceCheck {
     /// Name of the device.
     pub device: String,
     /// Increase of the kernel's counters during the recording.
@@ -162,7 +162,7 @@ pub struct DeviceBook {
     pub balanced: bool,
 }
 
-impl DeviceBook {
+impl DeviceCheck {
     /// Maximum share of the kernel's counts at the edges for a check of rows.
     pub const NARROW: f64 = 0.01;
 

@@ -1,6 +1,6 @@
 //! Empty parts, so that every table of a capture can be queried: most readers fail on a glob without matches.
 
-use super::{finished, torn};
+use super::{finished, incomplete};
 use crate::TableId;
 use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::Result;
@@ -21,7 +21,7 @@ pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
         let folder = directory.sub(table.name());
         directory.make_dir_unless_there(table.name(), FOLDER_MODE)?;
         // The remains of an unfinished part keep their number.
-        let number = torn::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
+        let number = incomplete::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));
         (table.declared().create_part)(directory, number, id)?.finish().map(Some)
     };
     TableId::ALL.iter().filter_map(|table| fill(table).transpose()).collect()

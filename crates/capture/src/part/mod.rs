@@ -9,6 +9,7 @@ mod codec;
 pub mod empty;
 mod footer;
 mod groups;
+pub mod incomplete;
 mod limits;
 pub mod log;
 mod name;
@@ -18,7 +19,6 @@ mod reader;
 mod replace;
 mod shape;
 mod small;
-pub mod torn;
 mod writer;
 
 use std::fs::File;
@@ -38,11 +38,11 @@ use crate::files;
 use crate::list::Part;
 
 pub use footer::MOST_GROUPS;
+pub use incomplete::IncompletePart;
 pub use name::PartName;
 pub(crate) use origin::{Origin, copy_of};
 pub use reader::{OpenPart, PartReader};
 pub(crate) use replace::Replacement;
-pub use torn::Torn;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 
 /// File of a part: a name in the folder of a table.
@@ -97,7 +97,7 @@ pub enum PartFile {
     /// Finished part.
     Whole(Place),
     /// Part that is still being written, or was never finished.
-    Torn(Torn),
+    Incomplete(IncompletePart),
 }
 
 impl PartFile {
@@ -105,7 +105,7 @@ impl PartFile {
     pub fn place(&self) -> &Place {
         match self {
             PartFile::Whole(place) => place,
-            PartFile::Torn(torn) => &torn.place,
+            PartFile::Incomplete(torn) => &torn.place,
         }
     }
 

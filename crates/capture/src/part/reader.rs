@@ -16,7 +16,7 @@ use parquet::file::statistics::Statistics;
 
 use super::{PartFile, limits, small};
 use crate::error::{Error, Result};
-use crate::guard::reading;
+use crate::panic_guard::reading;
 use crate::table::Table;
 
 /// Number of rows in a batch.
@@ -47,7 +47,7 @@ impl OpenPart {
                 let metadata = limits::metadata(&file).map_err(|e| Error::parquet(path, e))?;
                 (file, Arc::new(metadata), bytes)
             }
-            PartFile::Torn(torn) => (torn.open()?, Arc::new(torn.metadata().map_err(error)?), torn.end),
+            PartFile::Incomplete(torn) => (torn.open()?, Arc::new(torn.metadata().map_err(error)?), torn.end),
         };
         // An embedded Arrow schema adds nothing to the table's schema, and is ignored.
         let options = || ArrowReaderOptions::new().with_skip_arrow_metadata(true);

@@ -208,8 +208,8 @@ fn times(part: &PartFile) -> Vec<i64> {
 fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flushed() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let folder = torn(directory.path());
-    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
-    assert_eq!((torn.rows(), times(&PartFile::Torn(torn.clone()))), (3, vec![30, 10, 20]));
+    let torn = IncompletePart::read(&dir(&folder), 7).expect("readable").expect("three row groups");
+    assert_eq!((torn.rows(), times(&PartFile::Incomplete(torn.clone()))), (3, vec![30, 10, 20]));
     let part = torn.finish(TableId::Process).expect("room");
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
     let path = part.name.path(directory.path());
@@ -217,7 +217,7 @@ fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flush
     assert_eq!(times(&at(&path)), [30, 10, 20]);
     assert_eq!(fs::read_dir(&folder).expect("readable").count(), 1, "only the part is left");
     // A reader that opened it before still finds it.
-    assert_eq!(times(&PartFile::Torn(torn)), [30, 10, 20]);
+    assert_eq!(times(&PartFile::Incomplete(torn)), [30, 10, 20]);
 }
 
 #[test]
@@ -227,10 +227,10 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
     let (part, log) = (folder.join(temporary_name(7)), folder.join(log_name(7)));
     let (whole_part, whole_log) = (fs::read(&part).expect("readable"), fs::read(&log).expect("readable"));
     let opened = dir(&folder);
-    let rows = || match Torn::read(&opened, 7).expect("readable") {
+    let rows = || match IncompletePart::read(&opened, 7).expect("readable") {
         None => 0,
         Some(torn) => {
-            let times = times(&PartFile::Torn(torn.clone()));
+            let times = times(&PartFile::Incomplete(torn.clone()));
             assert_eq!(times, [30, 10, 20][..times.len()]);
             assert_eq!(torn.rows(), times.len() as u64);
             times.len()
@@ -271,7 +271,7 @@ fn a_part_that_has_a_name_elsewhere_is_not_made_whole() {
     let elsewhere = directory.path().join("elsewhere");
     fs::hard_link(folder.join(temporary_name(7)), &elsewhere).expect("room");
     let before = fs::read(&elsewhere).expect("readable");
-    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
+    let torn = IncompletePart::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     let error = torn.finish(TableId::Process).expect_err("refused").to_string();
     assert!(error.ends_with("has other hard links, expected a file with one"), "{error}");
     assert_eq!(fs::read(&elsewhere).expect("still there"), before);
@@ -294,7 +294,7 @@ fn the_log_costs_a_part_no_more_than_its_footer() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let folder = torn(directory.path());
     let log = fs::metadata(folder.join(log_name(7))).expect("there").len();
-    let torn = Torn::read(&dir(&folder), 7).expect("readable").expect("three row groups");
+    let torn = IncompletePart::read(&dir(&folder), 7).expect("readable").expect("three row groups");
     let metadata = torn.metadata().expect("a footer");
     let before = metadata.row_groups()[2].columns().last().expect("columns").byte_range();
     let part = torn.finish(ProcessTable::ID).expect("room");

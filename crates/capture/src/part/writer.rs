@@ -13,7 +13,7 @@ use parquet::schema::types::ColumnPath;
 use super::footer::MOST_GROUPS;
 use super::groups::GroupWriter;
 use super::log::{Extent, GroupLog};
-use super::{Origin, PartName, finished_name, pandas, part_of, temporary_name, torn};
+use super::{Origin, PartName, finished_name, incomplete, pandas, part_of, temporary_name};
 use crate::TableId;
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -97,7 +97,7 @@ impl PartWriter {
         let directory = capture.sub(T::NAME);
         let origin = id.map(|id| Origin::new(id, PartName { table: T::ID, number }));
         Self::create_in::<T>(directory.clone(), number, origin.as_ref())
-            .inspect_err(|_| drop(torn::remove(&directory, number)))
+            .inspect_err(|_| drop(incomplete::remove(&directory, number)))
     }
 
     fn create_in<T: Table>(directory: Dir, number: u32, origin: Option<&Origin>) -> Result<PartWriter> {
@@ -179,7 +179,7 @@ impl PartWriter {
     /// Closes the part and gives it its final name. After an error nothing is left of it.
     pub fn finish(self) -> Result<Part> {
         let (directory, number) = (self.directory.clone(), self.number);
-        self.close().inspect_err(|_| drop(torn::remove(&directory, number)))
+        self.close().inspect_err(|_| drop(incomplete::remove(&directory, number)))
     }
 
     fn close(mut self) -> Result<Part> {
@@ -189,7 +189,7 @@ impl PartWriter {
         log.write_footer(out, log.extent()).and_then(|()| out.flush()).map_err(|e| footer_error(&path, e))?;
         let bytes = publish(&out.inner().file, &directory, number)?;
         // The log is no longer needed. If it cannot be removed it does no harm: the part is complete.
-        let _ = torn::remove(&directory, number);
+        let _ = incomplete::remove(&directory, number);
         Ok(part_of(&log.extent().groups, PartName { table, number }, bytes))
     }
 
@@ -210,7 +210,7 @@ impl PartWriter {
             }),
         };
         // The cause of the part's failure may also prevent this; readers ignore files with these names.
-        let _ = torn::remove(&directory, number);
+        let _ = incomplete::remove(&directory, number);
         salvaged
     }
 }

@@ -14,8 +14,8 @@ fn words(ops: &[&str]) -> Words {
     }
 }
 
-fn veil() -> Veil {
-    Veil::new(Privacy::None).expect("a key")
+fn veil() -> Redaction {
+    Redaction::new(Privacy::None).expect("a key")
 }
 
 fn decoder() -> Decoder {
@@ -104,7 +104,7 @@ fn a_process_is_read_from_a_record_of_either_kind() {
     write(&mut short.exe, b"dd\0bin\0junk");
     write(&mut short.cgroup, b"job-1\0");
     write(&mut short.cmdline, b"dd\0if=a\0\0\0TOKEN=left over");
-    let row = decoder().process(&Portrait::at(bytes_of(&short)).expect("a whole record"));
+    let row = decoder().process(&ProcessRecord::at(bytes_of(&short)).expect("a whole record"));
     assert_eq!((row.exe.as_deref(), row.cgroup.as_deref()), (Some("/bin/dd"), Some("/job-1")));
     assert_eq!(row.cmdline.as_deref(), Some("dd if=a"));
 
@@ -115,14 +115,14 @@ fn a_process_is_read_from_a_record_of_either_kind() {
     write(&mut long.cmdline_tail, b"b\0Main\0");
     (long.process.cmdline_length, long.process.cmdline_tail_length) = (512, 7);
     let cmdline = |long: &types::process_event_long| {
-        let row = decoder().process(&Portrait::at(bytes_of(long)).expect("a whole record"));
+        let row = decoder().process(&ProcessRecord::at(bytes_of(long)).expect("a whole record"));
         assert_eq!(row.cgroup, None, "the cgroup is unknown");
         row.cmdline.expect("a command line")
     };
     assert_eq!(cmdline(&long), format!("{}b Main", "a".repeat(512)));
     long.process.cmdline_cut = 1;
     assert_eq!(cmdline(&long), format!("{} … b Main", "a".repeat(512)));
-    assert!(Portrait::at(&bytes_of(&short)[..80]).is_none());
+    assert!(ProcessRecord::at(&bytes_of(&short)[..80]).is_none());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use anyhow::{Context, Result, anyhow};
-use iostrata_capture::unseen::UnseenKind;
+use iostrata_capture::without_row::UnseenKind;
 use libbpf_rs::skel::SkelBuilder;
 
 use crate::bpf::IostrataSkelBuilder;

@@ -6,9 +6,9 @@
 
 use anyhow::Result;
 use iostrata_capture::TableId;
+use iostrata_capture::completeness::{self, CompletenessFile};
 use iostrata_capture::dir::Dir;
 use iostrata_capture::message::tell;
-use iostrata_capture::whole::{self, WholeFile};
 
 use super::{Batch, Whole};
 
@@ -19,7 +19,7 @@ const MOST_KEPT: usize = 1024;
 pub struct Completeness {
     directory: Dir,
     /// None if the completeness time is unknown for good.
-    file: Option<WholeFile>,
+    file: Option<CompletenessFile>,
     /// Batches of `loss` that may not be on the disk.
     unsynced: Vec<Batch>,
     /// Whether some of them are in no part.
@@ -29,7 +29,7 @@ pub struct Completeness {
 impl Completeness {
     /// Starts for the capture in `directory`. Its parts have `capture_id`, and nothing was recorded before `began_ns`.
     pub fn begin(directory: &Dir, capture_id: &str, began_ns: i64) -> Result<Completeness> {
-        let file = Some(WholeFile::create(directory, capture_id, began_ns)?);
+        let file = Some(CompletenessFile::create(directory, capture_id, began_ns)?);
         Ok(Completeness { directory: directory.clone(), file, unsynced: Vec::new(), is_missing: false })
     }
 
@@ -76,7 +76,7 @@ impl Completeness {
 
     fn forget(&mut self) {
         if self.file.take().is_some() {
-            whole::remove(&self.directory);
+            completeness::remove(&self.directory);
             tell(
                 "iostrata: losses could not be recorded; after a crash the time up to which the capture is complete will be unknown",
             );
@@ -103,19 +103,23 @@ mod tests {
     use arrow::datatypes::Schema;
 
     use super::*;
-    use crate::books::Tally;
+    use crate::books::EventCounts;
 
     const ID: &str = "0123456789abcdef";
 
     fn batch() -> Batch {
-        Batch { table: TableId::Loss, rows: RecordBatch::new_empty(Arc::new(Schema::empty())), tally: Tally::default() }
+        Batch {
+            table: TableId::Loss,
+            rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            tally: EventCounts::default(),
+        }
     }
 
     #[test]
     fn no_moment_is_told_while_rows_of_losses_are_missing_and_none_when_they_are_gone() {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
-        let known = || whole::read(&directory, Some(ID));
+        let known = || completeness::read(&directory, Some(ID));
         let mut complete = Completeness::begin(&directory, ID, 100).expect("room");
         let tell = |complete: &mut Completeness, until_ns, told, lost| {
             complete.tell(Whole { until_ns, lost_in_writing: told }, lost).expect("room");
@@ -151,8 +155,8 @@ mod tests {
         let mut complete = Completeness::begin(&directory, ID, 100).expect("room");
         complete.missed(TableId::Loss);
         (0..MOST_KEPT).for_each(|_| assert!(!complete.came(&batch())));
-        assert_eq!(whole::read(&directory, Some(ID)), Some(100));
+        assert_eq!(completeness::read(&directory, Some(ID)), Some(100));
         assert!(complete.came(&batch()));
-        assert_eq!(whole::read(&directory, Some(ID)), None);
+        assert_eq!(completeness::read(&directory, Some(ID)), None);
     }
 }

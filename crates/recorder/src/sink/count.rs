@@ -5,17 +5,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use iostrata_capture::ByTable;
 
 use super::{Batch, Sink};
-use crate::books::Tally;
+use crate::books::EventCounts;
 
 /// Counts every batch and drops it.
 pub struct CountingSink {
-    tallies: ByTable<Tally>,
+    tallies: ByTable<EventCounts>,
     /// Receives the counts when the sink is dropped.
-    done: Sender<ByTable<Tally>>,
+    done: Sender<ByTable<EventCounts>>,
 }
 
 /// Counts of a [`CountingSink`].
-pub struct Counts(Receiver<ByTable<Tally>>);
+pub struct Counts(Receiver<ByTable<EventCounts>>);
 
 impl CountingSink {
     /// Creates a sink and the receiver of its counts.
@@ -44,7 +44,7 @@ impl Drop for CountingSink {
 
 impl Counts {
     /// Number of events, by table. Waits until the sink is dropped.
-    pub fn get(self) -> Result<ByTable<Tally>> {
+    pub fn get(self) -> Result<ByTable<EventCounts>> {
         self.0.recv().map_err(|_| anyhow!("the counting sink left no counts"))
     }
 }

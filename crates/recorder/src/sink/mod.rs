@@ -2,11 +2,11 @@
 
 mod completeness;
 mod count;
-mod courtesy;
+mod free_space;
 pub mod live;
 mod parquet;
-mod room;
-mod shelf;
+mod part_catalog;
+mod priority;
 mod tee;
 mod writer;
 
@@ -16,14 +16,14 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use iostrata_capture::TableId;
 
-use crate::books::Tally;
-use crate::health::Pulse;
+use crate::books::EventCounts;
+use crate::health::Heartbeat;
 use crate::sampling::Standing;
 
 pub use count::{CountingSink, Counts};
+pub use free_space::MinFree;
 pub use parquet::{ParquetSink, Settings as ParquetSettings, Written};
-pub use room::MinFree;
-pub use shelf::Size;
+pub use part_catalog::Size;
 pub use tee::Tee;
 
 /// Rows of one table, with the counts of their events.
@@ -34,7 +34,7 @@ pub struct Batch {
     /// The rows.
     pub rows: RecordBatch,
     /// Number of events, by CPU.
-    pub tally: Tally,
+    pub tally: EventCounts,
 }
 
 impl Batch {
@@ -87,9 +87,9 @@ pub struct Totals {
     /// State of sampling.
     pub sampling: Arc<Standing>,
     /// Heartbeat of the drain.
-    pub drain: Pulse,
+    pub drain: Heartbeat,
     /// Heartbeat of the writer.
-    pub writer: Pulse,
+    pub writer: Heartbeat,
     /// Request to the writer to close the open parts; the writer resets it.
     pub rotate: AtomicBool,
 }

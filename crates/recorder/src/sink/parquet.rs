@@ -10,11 +10,11 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use iostrata_capture::ByTable;
 use iostrata_capture::dir::Dir;
 
-use super::room::MinFree;
-use super::shelf::Size;
+use super::free_space::MinFree;
+use super::part_catalog::Size;
 use super::writer::Writer;
 use super::{Batch, Sink, Totals, Whole};
-use crate::books::Tally;
+use crate::books::EventCounts;
 use crate::classes::OFTEN;
 use crate::losses::Losses;
 use crate::memory::Memory;
@@ -67,7 +67,7 @@ pub struct Written {
     /// Number and size of the finished parts.
     pub size: Size,
     /// Events with rows in finished parts, by table.
-    pub written: ByTable<Tally>,
+    pub written: ByTable<EventCounts>,
     /// First error of the writer.
     pub error: Option<String>,
 }

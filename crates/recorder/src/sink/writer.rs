@@ -12,13 +12,13 @@ use iostrata_capture::part::{PartWriter, empty};
 use iostrata_capture::{ByTable, TableId};
 
 use super::completeness::Completeness;
-use super::courtesy::Courtesy;
+use super::free_space::{FreeSpace, Verdict};
 use super::parquet::{Sent, Settings, Written};
-use super::room::{Room, Verdict};
-use super::shelf::Shelf;
+use super::part_catalog::PartCatalog;
+use super::priority::Priority;
 use super::{Batch, Totals};
-use crate::books::Tally;
-use crate::heap::Thrift;
+use crate::books::EventCounts;
+use crate::heap::MemoryTrimmer;
 use crate::losses::{Cause, Losses};
 
 /// Interval before a table is written again after an error.
@@ -28,9 +28,9 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Open {
     part: PartWriter,
     /// Events with rows on the disk.
-    flushed: Tally,
+    flushed: EventCounts,
     /// Events with rows that may not be on the disk.
-    pending: Tally,
+    pending: EventCounts,
     since: Instant,
     flushed_at: Instant,
 }
@@ -54,16 +54,16 @@ pub struct Writer {
     settings: Settings,
     totals: Arc<Totals>,
     losses: Arc<Losses>,
-    room: Room,
+    room: FreeSpace,
     open: ByTable<Option<Open>>,
     numbers: ByTable<u32>,
     /// Time of the last error, by table.
     failed_at: ByTable<Option<Instant>>,
     /// Events with rows in finished parts, by table.
-    written: ByTable<Tally>,
+    written: ByTable<EventCounts>,
     /// Segments before this recording, in order, if their parts may be removed; and this recording's own.
-    older: Vec<Shelf>,
-    shelf: Shelf,
+    older: Vec<PartCatalog>,
+    shelf: PartCatalog,
     /// Completeness time.
     complete: Completeness,
 }
@@ -77,9 +77,9 @@ impl Writer {
         let is_ring = settings.max_disk_bytes.is_some();
         let older = settings.older.iter().filter(|_| is_ring);
         Ok(Writer {
-            room: Room::new(settings.directory.clone(), settings.min_free),
-            older: older.map(Shelf::open).collect::<Result<_>>()?,
-            shelf: Shelf::create(&settings.directory, is_ring)?,
+            room: FreeSpace::new(settings.directory.clone(), settings.min_free),
+            older: older.map(PartCatalog::open).collect::<Result<_>>()?,
+            shelf: PartCatalog::create(&settings.directory, is_ring)?,
             complete: Completeness::begin(&settings.directory, &settings.capture_id, settings.began_ns)?,
             settings,
             totals,
@@ -94,8 +94,8 @@ impl Writer {
     /// Writes everything that arrives until all senders are dropped.
     pub fn run(mut self, sent: &Receiver<Sent>) -> Written {
         // The part of the queue that is available to frequent tables.
-        let mut courtesy = Courtesy::new(self.settings.memory.often_queue_bytes());
-        let thrift = Thrift::beyond(self.settings.memory.thrift_bytes);
+        let mut courtesy = Priority::new(self.settings.memory.often_queue_bytes());
+        let thrift = MemoryTrimmer::beyond(self.settings.memory.thrift_bytes);
         loop {
             self.totals.writer.beat();
             courtesy.adapt(self.totals.queued_bytes.load(Relaxed));
@@ -183,7 +183,7 @@ impl Writer {
     /// Size of the capture, with all data still to be written.
     fn bytes(&self) -> u64 {
         let open = self.open.values().flatten().map(|open| open.part.on_disk_bytes() + open.part.unwritten_bytes());
-        open.chain(self.older.iter().chain([&self.shelf]).map(Shelf::bytes)).sum()
+        open.chain(self.older.iter().chain([&self.shelf]).map(PartCatalog::bytes)).sum()
     }
 
     /// Maximum size still to be written for open parts, the manifest and the list.
@@ -194,7 +194,7 @@ impl Writer {
 
     fn save(&mut self) {
         let shelves = self.older.iter_mut().chain([&mut self.shelf]);
-        let outcomes: Vec<Result<()>> = shelves.map(Shelf::save).collect();
+        let outcomes: Vec<Result<()>> = shelves.map(PartCatalog::save).collect();
         outcomes.into_iter().for_each(|outcome| self.note(outcome));
     }
 
@@ -204,7 +204,7 @@ impl Writer {
         let verdict = self.room.check(self.unwritten_bytes() + needed);
         self.totals.paused.store(matches!(verdict, Verdict::Full { .. } | Verdict::StillFull), Relaxed);
         match verdict {
-            Verdict::Room => true,
+            Verdict::FreeSpace => true,
             Verdict::RoomAgain => {
                 tell("iostrata: there is enough free space on the disk again; the recording continues\n");
                 true
@@ -355,7 +355,7 @@ impl Writer {
         }
     }
 
-    fn keep(&mut self, table: TableId, part: Part, tally: &Tally) {
+    fn keep(&mut self, table: TableId, part: Part, tally: &EventCounts) {
         self.totals.bytes.fetch_add(part.bytes, Relaxed);
         self.totals.parts.fetch_add(1, Relaxed);
         self.shelf.add(part);
@@ -379,7 +379,7 @@ impl Writer {
         }
     }
 
-    fn lose(&mut self, table: TableId, tally: &Tally) {
+    fn lose(&mut self, table: TableId, tally: &EventCounts) {
         self.complete.missed(table);
         self.losses.add(table, Cause::WriteFailed, tally);
         self.totals.lost.fetch_add(tally.events(), Relaxed);

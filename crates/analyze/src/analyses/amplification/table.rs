@@ -12,7 +12,7 @@ use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
 use crate::frame::{self, ResultColumn, Value};
 use crate::names::Names;
-use crate::owners::Told;
+use crate::owners::ProcessNames;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
@@ -37,7 +37,7 @@ pub struct Row {
     scope: &'static str,
     name: String,
     id: String,
-    process: Told,
+    process: ProcessNames,
     direction: Direction,
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
@@ -72,27 +72,28 @@ pub fn rows<'a>(
         let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
         (own, all.saturating_sub(own))
     };
-    let both = move |scope, (name, id, process): (String, String, Told), flows: Flows, nobodys: Flows, captured| {
-        let by_writer = WRITERS.contains(&scope);
-        let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
-        moved.map(move |direction| Row {
-            scope,
-            name: name.clone(),
-            id: id.clone(),
-            process: process.clone(),
-            direction,
-            flow: *flows.get(direction),
-            captured,
-            told: trust.told,
-            is_part: trust.sampled || trust.is_windowed,
-            unknown: unknown(
-                trust,
+    let both =
+        move |scope, (name, id, process): (String, String, ProcessNames), flows: Flows, nobodys: Flows, captured| {
+            let by_writer = WRITERS.contains(&scope);
+            let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
+            moved.map(move |direction| Row {
+                scope,
+                name: name.clone(),
+                id: id.clone(),
+                process: process.clone(),
                 direction,
-                nobodys.get(direction),
-                several(by_writer, direction, flows.get(direction)),
-            ),
-        })
-    };
+                flow: *flows.get(direction),
+                captured,
+                told: trust.told,
+                is_part: trust.sampled || trust.is_windowed,
+                unknown: unknown(
+                    trust,
+                    direction,
+                    nobodys.get(direction),
+                    several(by_writer, direction, flows.get(direction)),
+                ),
+            })
+        };
     // The daemons' own I/O is in no total either, so any of their bytes may be application bytes.
     // Partial rows have no total, of the machine or of a disk.
     let of_total = (!trust.is_partial)
@@ -100,7 +101,7 @@ pub fn rows<'a>(
     let nobodys =
         finished.systems.called(without_owner(IoClass::Data)).map(|system| system.flows()).unwrap_or_default();
     let of_systems = finished.systems.iter().flat_map(move |system| {
-        let named = (system.name.to_owned(), String::new(), Told::default());
+        let named = (system.name.to_owned(), String::new(), ProcessNames::default());
         both("system", named, system.flows(), nobodys, trust.captured)
     });
     let scopes = Scope::ALL.into_iter().filter(|scope| !trust.is_partial || *scope != Scope::Device);

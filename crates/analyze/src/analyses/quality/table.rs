@@ -8,12 +8,12 @@ mod values;
 use std::collections::{BTreeMap, HashMap};
 
 use iostrata_capture::Capture;
-use iostrata_capture::census::Counted;
 use iostrata_capture::ledger::BoundedTable;
 use iostrata_capture::manifest::{Counting, Manifest, State, WITHOUT_OWNERS};
 use iostrata_capture::op::{Evidence, IoClass, Layer};
+use iostrata_capture::row_check::Counted;
 use iostrata_capture::system::without_owner;
-use iostrata_capture::unseen::WithoutRow;
+use iostrata_capture::without_row::WithoutRow;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::Flows;

@@ -12,7 +12,7 @@ use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, Scope};
 use crate::frame::{self, ResultColumn, Value};
 use crate::names::Names;
-use crate::owners::Told;
+use crate::owners::ProcessNames;
 use crate::partial::Finished;
 use crate::trust::Trust;
 
@@ -39,7 +39,7 @@ pub struct Row {
     layer: Layer,
     name: String,
     id: String,
-    process: Told,
+    process: ProcessNames,
     activity: Activity,
     /// Total of all rows of its scope and layer.
     total: Moved,
@@ -84,7 +84,7 @@ fn of_scope(finished: &Finished, names: &Names, (scope, layer): (Scope, Layer), 
     if !rest.is_empty() {
         let mut activity = Activity::default();
         rest.iter().for_each(|(_, _, of)| activity.combine(of));
-        let (name, id, process) = (OTHERS.to_owned(), String::new(), Told::default());
+        let (name, id, process) = (OTHERS.to_owned(), String::new(), ProcessNames::default());
         rows.push(Row { scope, layer, name, id, process, activity, total });
     }
     rows

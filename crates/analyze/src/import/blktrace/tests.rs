@@ -2,7 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use iostrata_capture::author::Author;
+use iostrata_capture::capture_writer::CaptureWriter;
 use iostrata_capture::op::{IoClass, Op};
 
 use super::record::{Action, Record};
@@ -259,7 +259,7 @@ fn import(files: &[Vec<u8>]) -> Result<(PathBuf, Known)> {
         fs::write(path, bytes)?;
     }
     let out = directory.join("capture");
-    let author = Author::create(&out, 1 << 20)?;
+    let author = CaptureWriter::create(&out, 1 << 20)?;
     let mut gathered = Gathered::new(author.table(), (author.id().clone(), "blktrace"));
     let read = read(&paths, author.directory(), &mut gathered);
     let (block, known) = gathered.into_parts();

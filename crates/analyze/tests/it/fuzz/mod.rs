@@ -53,7 +53,7 @@ fn go_through() {
         "a panic" => {
             say("one");
             // The analyzer itself would turn this panic into an error.
-            let _ = iostrata_capture::guard::reading(Path::new("part"), || -> iostrata_capture::Result<()> {
+            let _ = iostrata_capture::panic_guard::reading(Path::new("part"), || -> iostrata_capture::Result<()> {
                 panic!("one")
             });
         }

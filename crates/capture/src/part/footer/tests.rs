@@ -13,7 +13,7 @@ use crate::dir::Dir;
 use crate::part::limits::MOST_FOOTER_BYTES;
 use crate::part::pandas;
 use crate::part::writer::properties;
-use crate::part::{Origin, PartFile, PartName, PartReader, PartWriter, Place, Torn};
+use crate::part::{IncompletePart, Origin, PartFile, PartName, PartReader, PartWriter, Place};
 use crate::table::{Column, Table};
 use crate::tables::{ClockTable, ProcessTable, SyscallTable};
 
@@ -102,8 +102,9 @@ fn a_part_is_full_before_a_reader_refuses_it() {
             .map(|batch| batch.expect("readable").num_rows() as u64)
             .sum()
     };
-    let torn = Torn::read(&Dir::open(directory.path()).expect("there").sub(ClockTable::NAME), 1).expect("readable");
-    let of_torn: u64 = rows(&PartFile::Torn(torn.expect("flushed")));
+    let torn =
+        IncompletePart::read(&Dir::open(directory.path()).expect("there").sub(ClockTable::NAME), 1).expect("readable");
+    let of_torn: u64 = rows(&PartFile::Incomplete(torn.expect("flushed")));
     let finished = part.finish().expect("room");
     let place = Place::named(&finished.name.path(directory.path())).expect("there");
     assert_eq!((of_torn, rows(&PartFile::Whole(place)), finished.rows), (MOST_GROUPS, MOST_GROUPS, MOST_GROUPS));

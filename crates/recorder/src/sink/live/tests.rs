@@ -95,7 +95,7 @@ fn batch<B: TableBuilder>(table: TableId, rows: Vec<B::Row>) -> Batch {
     let mut builder = B::default();
     let count = rows.len();
     rows.into_iter().for_each(|row| builder.push(row));
-    let mut tally = crate::books::Tally::default();
+    let mut tally = crate::books::EventCounts::default();
     (0..count).for_each(|_| tally.count(0, &Default::default()));
     Batch { table, rows: builder.finish().expect("columns of equal length"), tally }
 }

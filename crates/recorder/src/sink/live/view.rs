@@ -15,7 +15,7 @@ use super::processes::Processes;
 use super::row::{Events, Operations};
 use super::stream::Stream;
 use super::{End, Format, Message, Rows};
-use crate::sink::courtesy;
+use crate::sink::priority;
 
 /// Maximum number of rows that are sorted together; a flush has more only at 300,000 operations per second.
 const ORDERED_ROWS: usize = 65_536;
@@ -70,7 +70,7 @@ impl View {
 
     /// Prints rows until no more can arrive or be printed.
     pub fn run(mut self, messages: &Receiver<Message>) -> End {
-        courtesy::give_way();
+        priority::give_way();
         let end = self.print_all(messages).err().unwrap_or(End::Done);
         if let End::Failed(error) = &end {
             tell(&format!("iostrata: --live: cannot write to standard output: {error}; no more rows are shown\n"));

@@ -43,7 +43,7 @@ fn rows_of_parts(batches: u64, rotate_interval: Duration, small_parts: Option<u6
     for number in 0..batches {
         let mut builder = ClockBuilder::default();
         builder.push(ClockRow { ts_ns: number as i64, wall_ns: 1, boot_ns: 2 });
-        let (rows, mut tally) = (builder.finish().expect("equal columns"), Tally::default());
+        let (rows, mut tally) = (builder.finish().expect("equal columns"), EventCounts::default());
         tally.count(0, &Default::default());
         assert!(sink.put(Batch { table: TableId::Clock, rows, tally }).is_ok());
     }

@@ -2,7 +2,7 @@
 
 use iostrata_capture::Capture;
 use iostrata_capture::ledger::{Account, Followed};
-use iostrata_capture::manifest::{DeviceBook, Manifest, MapUse, ProcessBook, ProcessCounters, State};
+use iostrata_capture::manifest::{DeviceCheck, Manifest, MapUse, ProcessBook, ProcessCounters, State};
 use iostrata_capture::op::{Direction, IoClass, Layer};
 
 use super::{Check, Verdict, percent};
@@ -98,7 +98,7 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
         return None;
     }
     let (mut devices, mut wrong) = (0, Vec::new());
-    for DeviceBook { device: name, rows, .. } in &manifest.device_books {
+    for DeviceCheck { device: name, rows, .. } in &manifest.device_books {
         let Some(dev) = manifest.devices.iter().find(|device| device.name == *name).map(|device| device.dev) else {
             continue;
         };

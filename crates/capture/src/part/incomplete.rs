@@ -22,7 +22,7 @@ const MOST_LOG_BYTES: u64 = 2 * MOST_FOOTER_BYTES;
 
 /// Part without a footer, with the data of its log.
 #[derive(Debug, Clone)]
-pub struct Torn {
+pub struct IncompletePart {
     /// File.
     pub place: Place,
     /// Its future footer, with the end of the file. Decoded at each use, because the library's form is far larger.
@@ -34,10 +34,10 @@ pub struct Torn {
     pub(super) end: u64,
 }
 
-impl Torn {
+impl IncompletePart {
     /// Reads part `number` in the folder `directory` of a table, as far as file and log agree. `None` if no row group of it was
     /// flushed, or if it was finished in the meantime.
-    pub fn read(directory: &Dir, number: u32) -> Result<Option<Torn>> {
+    pub fn read(directory: &Dir, number: u32) -> Result<Option<IncompletePart>> {
         let (place, log) = (Place::new(directory, temporary_name(number)), Place::new(directory, log_name(number)));
         let (Some(log_file), Some(file)) = (unless_gone(log.open())?, unless_gone(place.open())?) else {
             return Ok(None);
@@ -69,7 +69,7 @@ impl Torn {
             Ok(groups.bytes)
         });
         made.map_err(|e| Error::io(place.path(), "build the footer of", e))?;
-        Ok(Some(Torn { place, footer: footer.into(), groups, origin, number, end: part.end }))
+        Ok(Some(IncompletePart { place, footer: footer.into(), groups, origin, number, end: part.end }))
     }
 
     /// Returns the metadata in its future footer.

@@ -4,36 +4,36 @@ use iostrata_capture::op::Layer;
 use iostrata_capture::system::without_owner;
 
 use super::Scan;
-use super::accounts::{AccountId, Accounts, NO_SLOT};
-use super::remembered::Remembered;
-use super::told::{Disk, Key, Start, Told};
+use super::accumulators::{AccumulatorId, Accumulators, NO_SLOT};
+use super::attribution::{AttributionKey, Disk, RowAttribution, Start};
+use super::attribution_cache::AttributionCache;
 use crate::entity::{Entity, Places, Scope, class_of_nobody};
 use crate::owners::Found;
 use crate::partial::Partial;
 use crate::select::Verdict;
-use crate::store::asked::Asked as Questions;
+use crate::store::lookups::LookupTrace;
 
 /// Attribution of the rows of one capture to accumulators of one partial result.
-pub struct Whose<'a> {
+pub struct Attributor<'a> {
     scan: &'a Scan<'a>,
     /// Attribution cache: accumulators by attribution key.
-    known: Remembered<Key, AccountId>,
+    known: AttributionCache<AttributionKey, AccumulatorId>,
     /// Lookups that the result depends on besides the rows, if recorded.
-    pub questions: Option<Questions>,
+    pub questions: Option<LookupTrace>,
 }
 
 /// Period without bounds.
 const ALWAYS: (i64, i64) = (i64::MIN, i64::MAX);
 
-impl<'a> Whose<'a> {
+impl<'a> Attributor<'a> {
     /// Creates the attribution for the capture of `scan`.
     pub fn new(scan: &'a Scan<'a>) -> Self {
-        Whose { scan, known: Remembered::new(), questions: None }
+        Attributor { scan, known: AttributionCache::new(), questions: None }
     }
 
     /// Returns the accumulator of a row at `ts_ns`, if cached.
     #[inline]
-    pub fn known(&self, key: &Key, ts_ns: i64) -> Option<AccountId> {
+    pub fn known(&self, key: &AttributionKey, ts_ns: i64) -> Option<AccumulatorId> {
         self.known.get(key, ts_ns)
     }
 
@@ -44,16 +44,16 @@ impl<'a> Whose<'a> {
 
     /// Clears the cache after the accumulators were closed.
     pub fn forget(&mut self) {
-        self.known = Remembered::new();
+        self.known = AttributionCache::new();
     }
 
     /// Opens an accumulator for rows with this key.
     pub fn open(
         &mut self,
-        (partial, accounts): (&mut Partial, &mut Accounts),
-        key: &Key,
+        (partial, accounts): (&mut Partial, &mut Accumulators),
+        key: &AttributionKey,
         (ts_ns, comm): (i64, Option<&str>),
-    ) -> AccountId {
+    ) -> AccumulatorId {
         let told = &key.told();
         self.questions.iter_mut().for_each(|questions| questions.whose(told));
         let found = self.find(told, ts_ns);
@@ -95,7 +95,7 @@ impl<'a> Whose<'a> {
     }
 
     /// Whether the row is a call of a process that serves calls of others. Those calls are counted.
-    fn serves(&self, told: &Told, found: Option<Found>) -> bool {
+    fn serves(&self, told: &RowAttribution, found: Option<Found>) -> bool {
         let is_call = matches!(told.kind.layer, Layer::Syscall | Layer::Vfs);
         let servers = self.scan.servers;
         is_call
@@ -104,7 +104,7 @@ impl<'a> Whose<'a> {
     }
 
     /// Returns the entry of the process table for the process of a row.
-    fn find(&self, told: &Told, ts_ns: i64) -> Option<Found> {
+    fn find(&self, told: &RowAttribution, ts_ns: i64) -> Option<Found> {
         let owners = self.scan.owners;
         match told.process {
             // The request may come long after the end of the process.
@@ -115,7 +115,12 @@ impl<'a> Whose<'a> {
     }
 
     /// Returns the entities that a row counts for, and the period in which that is valid.
-    fn entities(&self, told: &Told, found: Option<Found>, ts_ns: i64) -> ([Entity; Scope::ALL.len()], (i64, i64)) {
+    fn entities(
+        &self,
+        told: &RowAttribution,
+        found: Option<Found>,
+        ts_ns: i64,
+    ) -> ([Entity; Scope::ALL.len()], (i64, i64)) {
         let (scan, capture) = (self.scan, self.scan.capture);
         let class = class_of_nobody(told.class);
         let nobody = |scope| Entity::Nobody(scope, class);
@@ -140,7 +145,7 @@ impl<'a> Whose<'a> {
     }
 
     /// Returns the system of a row, if the command name is not needed to determine it.
-    fn known_system(&self, told: &Told, found: Option<Found>) -> Option<System<'a>> {
+    fn known_system(&self, told: &RowAttribution, found: Option<Found>) -> Option<System<'a>> {
         if !told.kind.is_systems() {
             return Some(System::None);
         }

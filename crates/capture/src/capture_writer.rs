@@ -26,7 +26,7 @@ const ALIKE_ROWS: usize = 4 * BATCH_ROWS;
 
 /// Capture that is being written.
 #[derive(Debug)]
-pub struct Author {
+pub struct CaptureWriter {
     directory: Dir,
     /// An unfinished capture is unusable and would block the next attempt.
     undo: Undo,
@@ -39,10 +39,10 @@ pub struct Author {
 /// Capture ID in the footers of parts. It is set once, before the first row is written.
 pub type PartsId = Arc<OnceLock<String>>;
 
-impl Author {
+impl CaptureWriter {
     /// Begins a capture in `directory`, which must not exist yet or be empty. A part is closed when it reaches `part_bytes`. Unless
     /// the capture is finished, everything created is removed again.
-    pub fn create(directory: &Path, part_bytes: u64) -> Result<Author> {
+    pub fn create(directory: &Path, part_bytes: u64) -> Result<CaptureWriter> {
         let (directory, undo) = Dir::begin(directory, FOLDER_MODE)?;
         if !directory.names()?.is_empty() {
             let what = "is not empty, expected a new directory or an empty one".to_owned();
@@ -50,13 +50,13 @@ impl Author {
         }
         let directory = directory.keep()?;
         let (list, group_rows) = (ListFile::create(&directory)?, ROW_GROUP_ROWS);
-        Ok(Author { list, directory, undo, part_bytes, group_rows, id: PartsId::default() })
+        Ok(CaptureWriter { list, directory, undo, part_bytes, group_rows, id: PartsId::default() })
     }
 
     /// Limits row groups to the number of rows that readers accept for the few bytes of equal rows. Must be called before a table
     /// is opened.
-    pub fn of_rows_alike(self) -> Author {
-        Author { group_rows: ALIKE_ROWS, ..self }
+    pub fn of_rows_alike(self) -> CaptureWriter {
+        CaptureWriter { group_rows: ALIKE_ROWS, ..self }
     }
 
     /// Returns the directory.

@@ -1,9 +1,9 @@
 //! Calls without a row: the counts of the BPF programs, and the resulting number of calls in flight at the stop.
 
 use iostrata_capture::TableId;
-use iostrata_capture::ledger::{Account, Amounts, Books, Followed, FollowedKind};
+use iostrata_capture::ledger::{Account, Amounts, EventAccounting, Followed, FollowedKind};
 use iostrata_capture::op::Direction;
-use iostrata_capture::unseen::{UnseenKind, WithoutRow};
+use iostrata_capture::without_row::{UnseenKind, WithoutRow};
 
 use crate::bpf::types;
 
@@ -75,7 +75,7 @@ fn followed(accounts: &[types::account], left: &InTables) -> Vec<Followed> {
 }
 
 /// Adds the calls without a row to `books`. `accounts` are the system call accounts by CPU, read after everything was detached.
-pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
+pub fn settle(books: &mut EventAccounting, accounts: &[types::account], unseen: Unseen, in_tables: &InTables) {
     books.followed = followed(accounts, in_tables);
     books.incomplete.unfinished_calls = in_tables.calls;
     let (mut left, mut left_io) = under_way(accounts);
@@ -112,7 +112,7 @@ pub fn settle(books: &mut Books, accounts: &[types::account], unseen: Unseen, in
 }
 
 /// Counts calls as lost that were not counted as seen before. The CPU on which they ended is unknown.
-fn lose(books: &mut Books, calls: u64, io: &Amounts) {
+fn lose(books: &mut EventAccounting, calls: u64, io: &Amounts) {
     let class = TableId::Syscall.name();
     if !books.accounts.iter().any(|account| account.class == class && account.cpu == 0) {
         books.accounts.push(Account { class: class.to_owned(), ..Account::default() });
@@ -138,16 +138,16 @@ mod tests {
         }
     }
 
-    fn settled(accounts: &[types::account]) -> Books {
+    fn settled(accounts: &[types::account]) -> EventAccounting {
         let calls = vec![(UnseenKind::UringNotTold, types::unseen_calls { ops: 1, ..Default::default() })];
-        let mut books = Books::default();
+        let mut books = EventAccounting::default();
         settle(&mut books, accounts, Unseen { calls, ..Unseen::default() }, &InTables::default());
         books
     }
 
     #[test]
     fn calls_under_way_carry_what_they_were_asked_for() {
-        let mut books = Books::default();
+        let mut books = EventAccounting::default();
         let accounts = [types::account { calls_begun: 9, calls_ended: 8, ..begun_and_ended(4, 2) }];
         let io = Amounts { write_ops: 1, write_bytes: 100, ..Amounts::default() };
         settle(&mut books, &accounts, Unseen::default(), &InTables { calls: 1, calls_io: io, asyncs: 2 });

@@ -23,15 +23,15 @@ fn set_niceness(niceness: i32) {
 /// Niceness of the calling thread. It yields by default, because encoding comes in bursts of milliseconds that would
 /// stall the kernel threads of a loaded device. It does not yield while batches pile up, because a lost batch is worse
 /// than a delay.
-pub struct Courtesy {
+pub struct Priority {
     niceness: Option<i32>,
     limit: u64,
 }
 
-impl Courtesy {
+impl Priority {
     /// Creates the state for a queue of `capacity` bytes.
     pub fn new(capacity: u64) -> Self {
-        Courtesy { niceness: None, limit: capacity / 2 }
+        Priority { niceness: None, limit: capacity / 2 }
     }
 
     /// Adapts the niceness. Must be called on the same thread, before each batch; `waiting` bytes are in the queue.
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn it_gives_way_until_half_the_queue_is_full() {
-        let mut courtesy = Courtesy::new(4);
+        let mut courtesy = Priority::new(4);
         for (waiting, wanted) in [(0, POLITE), (1, POLITE), (2, EQUAL), (4, EQUAL), (1, POLITE)] {
             courtesy.adapt(waiting);
             assert_eq!(courtesy.niceness, Some(wanted), "{waiting}");

@@ -2,9 +2,9 @@
 
 use iostrata_capture::op::Layer;
 
-use super::accounts::{AccountId, Accounts, NO_SLOT};
-use super::chunk::{Asked, Chunk, Done};
-use super::stretches::Stretches;
+use super::accumulators::{AccumulatorId, Accumulators, NO_SLOT};
+use super::chunk::{Chunk, KeyedRow, OpAmounts};
+use super::time_ranges::TimeRanges;
 use crate::aggregate::footprint::{Touch, Walk};
 use crate::aggregate::heatmap::{Cell, Heatmap, Spot};
 use crate::aggregate::sequence::Point;
@@ -16,7 +16,7 @@ use crate::event::{Phase, UNKNOWN};
 use crate::valid::end_ns;
 
 /// Returns the selected entries in a system, each with its accumulator, and its duration if known.
-fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
+fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccumulatorId, &KeyedRow, &OpAmounts, Option<u64>)> {
     let total_ns = &chunk.durations[Phase::Total as usize];
     let rows = chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).zip(total_ns);
     let rows = rows.filter(|(((account, _), _), _)| account.slot != NO_SLOT);
@@ -24,13 +24,13 @@ fn wanted(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Opti
 }
 
 /// Returns the same without operations that serve calls of others: those calls count.
-fn wanted_once(chunk: &Chunk) -> impl Iterator<Item = (AccountId, &Asked, &Done, Option<u64>)> {
+fn wanted_once(chunk: &Chunk) -> impl Iterator<Item = (AccumulatorId, &KeyedRow, &OpAmounts, Option<u64>)> {
     wanted(chunk).filter(|(account, ..)| !account.serves)
 }
 
 pub fn spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Chunk) {
     let of_layer = wanted_once(chunk).filter(|(_, _, done, _)| done.ops > 0 && layer != Layer::Fs);
-    for (_, asked, &Done { ops, direction, size, position, .. }, ns) in of_layer {
+    for (_, asked, &OpAmounts { ops, direction, size, position, .. }, ns) in of_layer {
         let Some(direction) = direction else { continue };
         let disk = asked.key.told().disk.is().map(|dev| (capture, dev));
         let place = disk.zip(position.and_then(|position| u64::try_from(position).ok()));
@@ -39,8 +39,8 @@ pub fn spots(heatmap: &mut Heatmap, (layer, capture): (Layer, usize), chunk: &Ch
     }
 }
 
-pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, &Entities), chunk: &Chunk) {
-    for (account, asked, &Done { ops, direction, size, position, .. }, _) in wanted(chunk) {
+pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accumulators, &Entities), chunk: &Chunk) {
+    for (account, asked, &OpAmounts { ops, direction, size, position, .. }, _) in wanted(chunk) {
         let position = position.and_then(|position| u64::try_from(position).ok());
         let (Some(direction), Some(position), Some(places)) = (direction, position, accounts.places(account)) else {
             continue;
@@ -53,9 +53,9 @@ pub fn touches(walk: &mut Walk, layer: Layer, (accounts, entities): (&Accounts, 
     }
 }
 
-pub fn points(stretches: &mut Stretches, (layer, ends): (Layer, bool), accounts: &Accounts, chunk: &Chunk) {
+pub fn points(stretches: &mut TimeRanges, (layer, ends): (Layer, bool), accounts: &Accumulators, chunk: &Chunk) {
     // Bytes of an operation that is counted elsewhere have neither a number of operations nor a duration.
-    for (account, asked, &Done { ops, direction, size, position, .. }, ns) in
+    for (account, asked, &OpAmounts { ops, direction, size, position, .. }, ns) in
         wanted(chunk).filter(|(_, _, done, ns)| done.ops > 0 || ns.is_some())
     {
         let Some(places) = accounts.places(account) else { continue };
@@ -66,7 +66,7 @@ pub fn points(stretches: &mut Stretches, (layer, ends): (Layer, bool), accounts:
     }
 }
 
-pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accounts, chunk: &Chunk) {
+pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accumulators, chunk: &Chunk) {
     let devices = &chunk.durations[Phase::Device as usize];
     let total_ns = &chunk.durations[Phase::Total as usize];
     for (row, ((account, asked), done)) in chunk.accounts.iter().zip(&chunk.asked).zip(&chunk.done).enumerate() {
@@ -93,14 +93,14 @@ pub fn spans(spans: &mut Spans, layer: Layer, accounts: &Accounts, chunk: &Chunk
 }
 
 pub fn moments(timeline: &mut Timeline, layer: Layer, chunk: &Chunk) {
-    for (_, asked, &Done { bytes, ops, direction, .. }, ns) in wanted_once(chunk) {
+    for (_, asked, &OpAmounts { bytes, ops, direction, .. }, ns) in wanted_once(chunk) {
         timeline.add(layer, &Moment { ts_ns: asked.ts_ns, direction, ops: u64::from(ops), bytes, ns });
     }
 }
 
 pub fn sizes(sizes: &mut Sizes, layer: Layer, chunk: &Chunk) {
     // A file system row covers many operations.
-    for (_, _, &Done { ops, direction, bios, size, .. }, ns) in wanted_once(chunk).filter(|_| layer != Layer::Fs) {
+    for (_, _, &OpAmounts { ops, direction, bios, size, .. }, ns) in wanted_once(chunk).filter(|_| layer != Layer::Fs) {
         if let Some(direction) = direction.filter(|_| ops > 0) {
             sizes.add(layer, &Sized { direction, ops: u64::from(ops), bytes: size, bios: u64::from(bios), ns });
         }

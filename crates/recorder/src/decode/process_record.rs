@@ -5,7 +5,7 @@ use iostrata_capture::program::CUT;
 use crate::bpf::{record_at, types};
 
 /// Process data from a record of either size.
-pub struct Portrait<'a> {
+pub struct ProcessRecord<'a> {
     pub(super) process: &'a types::process_head,
     pub(super) exe: &'a [i8],
     pub(super) cgroup: &'a [i8],
@@ -13,15 +13,15 @@ pub struct Portrait<'a> {
     cmdline_tail: &'a [i8],
 }
 
-impl<'a> Portrait<'a> {
+impl<'a> ProcessRecord<'a> {
     /// Parses the record at the front of `bytes`; `None` if `bytes` is too short.
-    pub fn at(bytes: &'a [u8]) -> Option<Portrait<'a>> {
+    pub fn at(bytes: &'a [u8]) -> Option<ProcessRecord<'a>> {
         if let Some(event) = record_at::<types::process_event_long>(bytes) {
             let types::process_event_long { process, exe, cgroup, cmdline, cmdline_tail } = event;
-            return Some(Portrait { process, exe, cgroup, cmdline, cmdline_tail });
+            return Some(ProcessRecord { process, exe, cgroup, cmdline, cmdline_tail });
         }
         let types::process_event_short { process, exe, cgroup, cmdline } = record_at(bytes)?;
-        Some(Portrait { process, exe, cgroup, cmdline, cmdline_tail: &[] })
+        Some(ProcessRecord { process, exe, cgroup, cmdline, cmdline_tail: &[] })
     }
 
     /// Arguments, separated by spaces. The record has the start of a long command line and its end.

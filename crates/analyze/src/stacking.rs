@@ -13,9 +13,9 @@ use arrow::array::RecordBatch;
 use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::{Reader, Value};
-use iostrata_capture::guard::reading;
 use iostrata_capture::manifest::Device;
 use iostrata_capture::op::Direction;
+use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::OpenPart;
 use iostrata_capture::table::column_of;
 use iostrata_capture::tables::BlockTable;
@@ -111,7 +111,7 @@ fn add(found: &mut Pairs, batch: &RecordBatch) -> std::result::Result<(), String
 
 /// Devices that totals count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub struct LevelSelection {
     /// Level; `None` if no device has a known one.
     level: Option<i32>,
     /// Devices with requests, by capture.
@@ -120,11 +120,11 @@ pub struct Choice {
     taken: Vec<Vec<i32>>,
 }
 
-impl Choice {
+impl LevelSelection {
     /// Selects the devices at the level `wanted` from those `seen` in each capture. All captures have the same level, so that a total over several
     /// captures does not add two levels. If no level is known, a device that is the only one of its capture is counted: no recorded device is below
     /// it. A requested level must exist, unless there are no requests.
-    pub fn of(seen: Vec<Levels>, wanted: Wanted) -> Result<Choice> {
+    pub fn of(seen: Vec<Levels>, wanted: Wanted) -> Result<LevelSelection> {
         let known: BTreeSet<i32> = seen.iter().flat_map(|levels| levels.values()).flatten().copied().collect();
         let level = match wanted {
             Wanted::Lowest => known.first().copied(),
@@ -142,7 +142,7 @@ impl Choice {
             });
             taken.map(|(dev, _)| *dev).collect()
         };
-        Ok(Choice { level, taken: seen.iter().map(at).collect(), seen })
+        Ok(LevelSelection { level, taken: seen.iter().map(at).collect(), seen })
     }
 
     /// Whether the totals are complete. They are not if a capture has requests and none is counted, because its devices are at other levels, or at
@@ -162,7 +162,7 @@ impl Choice {
     }
 
     /// Returns a line for each level of each capture with excluded requests; `left_out` has their sums.
-    pub fn notes(&self, captures: &[Capture], left_out: &LeftOut) -> Vec<String> {
+    pub fn notes(&self, captures: &[Capture], left_out: &ExcludedRequests) -> Vec<String> {
         let mut by_level: BTreeMap<(usize, Option<i32>), (Vec<String>, Requests)> = BTreeMap::new();
         let devices: Vec<_> = captures.iter().map(|capture| by_number(&capture.manifest)).collect();
         for ((number, dev), requests) in &left_out.0 {
@@ -225,9 +225,9 @@ impl Requests {
 
 /// Requests in no total, by number of the capture and device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut(BTreeMap<(usize, i32), Requests>);
+pub struct ExcludedRequests(BTreeMap<(usize, i32), Requests>);
 
-impl LeftOut {
+impl ExcludedRequests {
     /// Adds `count` requests with the sum `bytes`; without a direction they are neither reads nor writes.
     pub fn add(&mut self, capture: usize, dev: i32, direction: Option<Direction>, (bytes, count): (u64, u64)) {
         let of = |wanted| if direction == Some(wanted) { bytes } else { 0 };
@@ -236,7 +236,7 @@ impl LeftOut {
     }
 
     /// Adds the sums of `other`.
-    pub fn combine(&mut self, other: LeftOut) {
+    pub fn combine(&mut self, other: ExcludedRequests) {
         for (device, requests) in other.0 {
             self.0.entry(device).or_default().combine(requests);
         }
@@ -253,7 +253,7 @@ mod tests {
 
     /// Counted devices of 1 to 4 in each capture.
     fn taken(seen: &[Levels], wanted: Wanted) -> Vec<Vec<i32>> {
-        let choice = Choice::of(seen.to_vec(), wanted).expect("a level that is there");
+        let choice = LevelSelection::of(seen.to_vec(), wanted).expect("a level that is there");
         (0..seen.len()).map(|capture| (1..5).filter(|dev| choice.takes(capture, *dev)).collect()).collect()
     }
 
@@ -262,7 +262,7 @@ mod tests {
         let stack = levels(&[(1, Some(0)), (2, Some(1)), (3, Some(0)), (4, None)]);
         assert_eq!(taken(std::slice::from_ref(&stack), Wanted::Lowest), [[1, 3]]);
         assert_eq!(taken(std::slice::from_ref(&stack), Wanted::Level(1)), [[2]]);
-        let error = Choice::of(vec![stack], Wanted::Level(7)).expect_err("there is none").to_string();
+        let error = LevelSelection::of(vec![stack], Wanted::Level(7)).expect_err("there is none").to_string();
         assert_eq!(error, "--level 7: no requests at that level, expected a recorded one: 0, 1");
         assert_eq!(taken(&[levels(&[(2, Some(3)), (3, Some(2))])], Wanted::Lowest), [[3]]);
     }
@@ -291,7 +291,7 @@ mod tests {
     fn captures_that_are_merged_have_one_level() {
         let seen = [levels(&[(2, Some(1))]), levels(&[(1, Some(0)), (2, Some(1))])];
         assert_eq!(taken(&seen, Wanted::Lowest), [vec![], vec![1]]);
-        let is_whole = |wanted| Choice::of(seen.to_vec(), wanted).expect("a level that is there").is_whole();
+        let is_whole = |wanted| LevelSelection::of(seen.to_vec(), wanted).expect("a level that is there").is_whole();
         assert!(!is_whole(Wanted::Lowest) && is_whole(Wanted::Level(1)));
         assert_eq!(taken(&seen, Wanted::Level(1)), [[2], [2]]);
     }
@@ -299,10 +299,10 @@ mod tests {
     #[test]
     fn where_no_level_is_known_one_device_is_taken_and_of_several_none() {
         assert_eq!(taken(&[levels(&[(1, None)]), levels(&[(2, None), (3, None)])], Wanted::Lowest), [vec![1], vec![]]);
-        let is_whole = |seen| Choice::of(vec![seen], Wanted::Lowest).expect("any level").is_whole();
+        let is_whole = |seen| LevelSelection::of(vec![seen], Wanted::Lowest).expect("any level").is_whole();
         assert!(is_whole(levels(&[(1, None)])) && is_whole(levels(&[(1, None), (2, Some(0))])));
         assert!(!is_whole(levels(&[(1, None), (2, None)])));
-        assert!(Choice::of(vec![levels(&[(1, None)])], Wanted::Level(0)).is_err());
+        assert!(LevelSelection::of(vec![levels(&[(1, None)])], Wanted::Level(0)).is_err());
         for wanted in [Wanted::Lowest, Wanted::Level(3)] {
             assert_eq!(taken(&[levels(&[])], wanted), [[0; 0]], "nothing is there");
         }

@@ -11,11 +11,11 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use super::Id;
 
 use crate::scan::Scan;
-use crate::scan::told::{Start, Told};
+use crate::scan::attribution::{RowAttribution, Start};
 
 /// Lookups of a scan, and a hash of their answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Asked {
+pub struct LookupTrace {
     /// Process ids.
     pids: BTreeSet<i32>,
     /// Process ids with the start of the process.
@@ -32,7 +32,7 @@ pub struct Asked {
     answers: Id,
 }
 
-impl Asked {
+impl LookupTrace {
     /// Records a lookup for an operation that began at `ts_ns`.
     #[inline]
     pub fn began(&mut self, ts_ns: i64) {
@@ -58,7 +58,7 @@ impl Asked {
     }
 
     /// Records the lookup of an owner.
-    pub fn whose(&mut self, told: &Told) {
+    pub fn whose(&mut self, told: &RowAttribution) {
         match told.process {
             (Some(pid), Start::At(Some(start_ns))) => drop(self.started.insert((pid, start_ns))),
             (Some(pid), _) => drop(self.pids.insert(pid)),

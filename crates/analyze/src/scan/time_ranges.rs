@@ -99,7 +99,7 @@ pub struct Whole {
 
 /// Time ranges; each begins at the end of the previous one.
 #[derive(Debug)]
-pub struct Stretches {
+pub struct TimeRanges {
     spans: Vec<Span>,
     left: Vec<Left>,
     /// Index of the time range of the previous row, which is most often that of the next.
@@ -112,11 +112,11 @@ pub struct Stretches {
     has_order: bool,
 }
 
-impl Stretches {
+impl TimeRanges {
     /// Creates time ranges without rows; there is at least one.
-    pub fn new(spans: Vec<Span>) -> Stretches {
+    pub fn new(spans: Vec<Span>) -> TimeRanges {
         let left = spans.iter().map(|_| Left::default()).collect();
-        Stretches { spans, left, last: 0, taken: 0, source: 0, has_order: false }
+        TimeRanges { spans, left, last: 0, taken: 0, source: 0, has_order: false }
     }
 
     /// Sets the source of the following rows.
@@ -221,7 +221,7 @@ mod tests {
 
     const LAYER: Layer = Layer::Block;
 
-    fn taken(stretches: &mut Stretches) -> Vec<Vec<(i64, u32)>> {
+    fn taken(stretches: &mut TimeRanges) -> Vec<Vec<(i64, u32)>> {
         let of = |Whole { mut points, .. }: Whole| std::mem::take(&mut points[LAYER as usize]).in_order();
         let told = |points: Vec<Point>| points.iter().map(|point| (point.ts_ns, point.ops)).collect();
         std::iter::from_fn(|| stretches.next_before(usize::MAX)).map(of).map(told).collect()
@@ -232,7 +232,7 @@ mod tests {
         let timed = |ns| Told { ns, ..Told::default() };
         points(&[(1, timed(Some(1))), (5, timed(Some(20))), (12, timed(Some(90))), (25, timed(None))], |points, _| {
             for ends in [false, true] {
-                let mut stretches = Stretches::new(vec![(i64::MIN, 9), (10, 19), (20, 29)]);
+                let mut stretches = TimeRanges::new(vec![(i64::MIN, 9), (10, 19), (20, 29)]);
                 stretches.read(0, true);
                 points.iter().for_each(|point| stretches.point(LAYER, *point, ends));
                 let third = if ends { vec![(5, 0), (25, 1)] } else { vec![(25, 1)] };
@@ -245,7 +245,7 @@ mod tests {
     fn operations_of_the_same_time_are_in_the_order_of_the_row_groups() {
         let told = |system| Told { system, ..Told::default() };
         points(&[(7, told(0)), (7, told(1)), (7, told(2)), (3, told(3))], |points, _| {
-            let mut stretches = Stretches::new(vec![(0, 9)]);
+            let mut stretches = TimeRanges::new(vec![(0, 9)]);
             for (source, point) in [(4, 2), (2, 0), (2, 1), (9, 3)] {
                 stretches.read(source, true);
                 stretches.point(LAYER, points[point], true);
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_moment_is_in_one_stretch_or_none() {
-        let mut stretches = Stretches::new(vec![(0, 9), (10, 19), (20, 29)]);
+        let mut stretches = TimeRanges::new(vec![(0, 9), (10, 19), (20, 29)]);
         for (ns, stretch) in
             [(0, Some(0)), (9, Some(0)), (29, Some(2)), (10, Some(1)), (-1, None), (30, None), (5, Some(0))]
         {

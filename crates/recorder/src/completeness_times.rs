@@ -17,15 +17,15 @@ use crate::session::Barrier;
 const BEHIND: Duration = Duration::from_micros(100);
 
 /// Determines completeness times, one at a time.
-pub struct Moments {
+pub struct CompletenessTimes {
     ask: SyncSender<()>,
     found: Receiver<Option<i64>>,
     is_asked: bool,
 }
 
-impl Moments {
+impl CompletenessTimes {
     /// Starts the thread, which ends when this is dropped.
-    pub fn start(barrier: Barrier) -> Result<Moments> {
+    pub fn start(barrier: Barrier) -> Result<CompletenessTimes> {
         let (ask, asked) = sync_channel::<()>(1);
         let (tell_found, found) = sync_channel(1);
         let thread = move || {
@@ -45,7 +45,7 @@ impl Moments {
             }
         };
         std::thread::Builder::new().name("moments".into()).spawn(thread).context("cannot start a thread")?;
-        Ok(Moments { ask, found, is_asked: false })
+        Ok(CompletenessTimes { ask, found, is_asked: false })
     }
 
     /// Requests one, unless a request is pending.

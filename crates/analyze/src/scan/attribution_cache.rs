@@ -6,7 +6,7 @@ use std::hash::Hash;
 use foldhash::fast::RandomState;
 
 /// Values by key. The hash is randomly keyed: the author of a capture cannot construct keys that collide.
-pub struct Remembered<K, V>(HashMap<K, Entry<V>, RandomState>);
+pub struct AttributionCache<K, V>(HashMap<K, Entry<V>, RandomState>);
 
 /// Initial capacity: most captures have more entries, and a growing table is rewritten each time.
 const EXPECTED: usize = 1 << 14;
@@ -17,10 +17,10 @@ struct Entry<V> {
     value: V,
 }
 
-impl<K: Eq + Hash, V: Copy> Remembered<K, V> {
+impl<K: Eq + Hash, V: Copy> AttributionCache<K, V> {
     /// Creates an empty cache.
     pub fn new() -> Self {
-        Remembered(HashMap::with_capacity_and_hasher(EXPECTED, RandomState::default()))
+        AttributionCache(HashMap::with_capacity_and_hasher(EXPECTED, RandomState::default()))
     }
 
     /// Returns the number of cached values.
@@ -47,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_value_is_asked_for_anew_when_it_does_not_hold_any_more() {
-        let mut remembered = Remembered::new();
+        let mut remembered = AttributionCache::new();
         let mut asked = 0;
         for (key, ts_ns, value) in [(1, 5, 10), (1, 9, 10), (1, 10, 20), (1, 5, 10), (2, 5, 30), (1, 5, 10)] {
             let found = remembered.get(&key, ts_ns).unwrap_or_else(|| {

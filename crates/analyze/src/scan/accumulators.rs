@@ -10,9 +10,9 @@ use crate::entity::Places;
 use crate::event::UNKNOWN;
 use crate::partial::Partial;
 
-/// Accumulator of an [`Accounts`], with its system.
+/// Accumulator of an [`Accumulators`], with its system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AccountId {
+pub struct AccumulatorId {
     account: u32,
     /// Slot of the system in the partial result; [`NO_SLOT`] without a system.
     pub slot: u32,
@@ -25,7 +25,7 @@ pub const NO_SLOT: u32 = u32::MAX;
 
 /// Accumulator: rows of one kind, of one system and of the same entities.
 #[derive(Debug, Clone)]
-struct Account {
+struct Accumulator {
     kind: Kind,
     slot: u32,
     /// Entities that its bytes count for; `None` if it is uncertain whether the filters match.
@@ -49,9 +49,9 @@ struct Sums {
 
 /// All accumulators. They are closed when there are many, so that memory does not grow with their number.
 #[derive(Debug)]
-pub struct Accounts {
+pub struct Accumulators {
     /// Accumulators; the first is for all rows that are not selected.
-    all: Vec<Account>,
+    all: Vec<Accumulator>,
     /// Sums of each accumulator.
     sums: Vec<Sums>,
     /// Whether the activity of each process, cgroup, file and disk is counted.
@@ -64,11 +64,11 @@ const LEFT_OUT: u32 = 0;
 /// Initial capacity.
 const EXPECTED: usize = 1 << 14;
 
-impl Accounts {
+impl Accumulators {
     /// Creates only the accumulator of rows that are not selected.
     pub fn new(activity: bool) -> Self {
         let (all, sums) = (Vec::with_capacity(EXPECTED), Vec::with_capacity(EXPECTED));
-        let mut accounts = Accounts { all, sums, activity };
+        let mut accounts = Accumulators { all, sums, activity };
         let kind = Kind { layer: Layer::Syscall, direction: None, counted: Counted::Whole(None) };
         accounts.open(kind, (NO_SLOT, false), None, None);
         accounts
@@ -81,26 +81,26 @@ impl Accounts {
         (slot, serves): (u32, bool),
         places: Option<Places>,
         disk: Option<i32>,
-    ) -> AccountId {
+    ) -> AccumulatorId {
         let account = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
-        self.all.push(Account { kind, slot, places, disk, untimed: 0, serves });
+        self.all.push(Accumulator { kind, slot, places, disk, untimed: 0, serves });
         self.sums.push(Sums::default());
-        AccountId { account, slot, serves }
+        AccumulatorId { account, slot, serves }
     }
 
     /// Returns the entities that an accumulator counts for.
-    pub fn places(&self, id: AccountId) -> Option<Places> {
+    pub fn places(&self, id: AccumulatorId) -> Option<Places> {
         self.all[id.account as usize].places
     }
 
     /// Returns the accumulator of rows that are not selected.
-    pub fn left_out(&self) -> AccountId {
-        AccountId { account: LEFT_OUT, slot: NO_SLOT, serves: false }
+    pub fn left_out(&self) -> AccumulatorId {
+        AccumulatorId { account: LEFT_OUT, slot: NO_SLOT, serves: false }
     }
 
     /// Adds `ops` operations with the sum `bytes` and a duration of `ns` each, or [`UNKNOWN`].
     #[inline]
-    pub fn add(&mut self, id: AccountId, (ops, bytes): (u64, u64), ns: u64) {
+    pub fn add(&mut self, id: AccumulatorId, (ops, bytes): (u64, u64), ns: u64) {
         let sums = &mut self.sums[id.account as usize];
         sums.ops = sums.ops.saturating_add(ops);
         sums.bytes = sums.bytes.saturating_add(bytes);
@@ -119,9 +119,9 @@ impl Accounts {
 
     /// Closes all accumulators and adds them to `partial`, for the capture of this number. Their ids become invalid.
     pub fn close(&mut self, capture: usize, partial: &mut Partial) {
-        let Accounts { all, sums, activity } = std::mem::replace(self, Accounts::new(self.activity));
+        let Accumulators { all, sums, activity } = std::mem::replace(self, Accumulators::new(self.activity));
         for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {
-            let Account { kind: Kind { layer, direction, counted }, slot, places, disk, untimed, serves } = account;
+            let Accumulator { kind: Kind { layer, direction, counted }, slot, places, disk, untimed, serves } = account;
             let Sums { sum_ns, ops, bytes } = sums;
             let moved = Moved { ops, bytes, timed: ops.saturating_sub(untimed), sum_ns };
             let Some(places) = places else {

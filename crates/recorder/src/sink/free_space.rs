@@ -33,7 +33,7 @@ pub struct Space {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Enough space, as before.
-    Room,
+    FreeSpace,
     /// Enough space again.
     RoomAgain,
     /// Not enough space any more: the free bytes, and the bytes to leave.
@@ -43,22 +43,22 @@ pub enum Verdict {
 }
 
 /// Free-space guard of one file system.
-pub struct Room {
+pub struct FreeSpace {
     directory: Dir,
     min_free: MinFree,
     full: bool,
 }
 
-impl Room {
+impl FreeSpace {
     /// Creates a guard for the file system of `directory`.
-    pub fn new(directory: Dir, min_free: MinFree) -> Room {
-        Room { directory, min_free, full: false }
+    pub fn new(directory: Dir, min_free: MinFree) -> FreeSpace {
+        FreeSpace { directory, min_free, full: false }
     }
 
     /// Whether `needed` bytes may be written. Must be called before each write, because other programs write to the file
     /// system too.
     pub fn check(&mut self, needed: u64) -> Verdict {
-        self.space().map_or(Verdict::Room, |space| self.judge(space, needed))
+        self.space().map_or(Verdict::FreeSpace, |space| self.judge(space, needed))
     }
 
     /// Whether there is not enough space for `needed` bytes, or to resume after a pause.
@@ -83,7 +83,7 @@ impl Room {
         let full = self.is_full(space, needed);
         let before = std::mem::replace(&mut self.full, full);
         match (before, full) {
-            (false, false) => Verdict::Room,
+            (false, false) => Verdict::FreeSpace,
             (true, false) => Verdict::RoomAgain,
             (false, true) => Verdict::Full { free_bytes: space.free_bytes, least_bytes: self.min_free.bytes(space) },
             (true, true) => Verdict::StillFull,
@@ -97,12 +97,12 @@ mod tests {
 
     #[test]
     fn it_pauses_before_the_reserve_is_touched_and_goes_on_with_room_to_spare() {
-        let mut room = Room::new(Dir::open("/".as_ref()).expect("there"), MinFree::Percent(10));
+        let mut room = FreeSpace::new(Dir::open("/".as_ref()).expect("there"), MinFree::Percent(10));
         let mut judge = |free_bytes, needed| room.judge(Space { size_bytes: 1000, free_bytes }, needed);
-        assert_eq!(judge(150, 50), Verdict::Room);
+        assert_eq!(judge(150, 50), Verdict::FreeSpace);
         assert_eq!(judge(149, 50), Verdict::Full { free_bytes: 149, least_bytes: 100 });
         assert_eq!(judge(199, 50), Verdict::StillFull);
         assert_eq!(judge(200, 50), Verdict::RoomAgain);
-        assert_eq!(judge(150, 50), Verdict::Room);
+        assert_eq!(judge(150, 50), Verdict::FreeSpace);
     }
 }

@@ -29,7 +29,7 @@ pub fn is_run_by_recorder(program: &str) -> bool {
 }
 
 /// Slots of all CPUs, for a drain thread.
-pub struct Gathering {
+pub struct AggregationSlots {
     give: OwnedFd,
     slots: MapHandle,
     waiting: MapHandle,
@@ -39,11 +39,11 @@ pub struct Gathering {
 
 impl Session<'_> {
     /// Returns the slots; none if the file system layer is not recorded.
-    pub fn gathering(&self) -> Result<Option<Gathering>> {
+    pub fn gathering(&self) -> Result<Option<AggregationSlots>> {
         let program = self.skeleton.object().progs().find(|program| program.name().to_str() == Some(GIVE));
         let Some(program) = program.filter(|program| program.autoload()) else { return Ok(None) };
         let maps = &self.skeleton.maps;
-        Ok(Some(Gathering {
+        Ok(Some(AggregationSlots {
             give: program.as_fd().try_clone_to_owned().context("cannot keep a program")?,
             slots: MapHandle::try_from(&maps.fs_slots)?,
             waiting: MapHandle::try_from(&maps.fs_waiting)?,
@@ -53,7 +53,7 @@ impl Session<'_> {
     }
 }
 
-impl Gathering {
+impl AggregationSlots {
     /// Requests the records that have waited this long. Returns whether all of them are in the rings. Records of an offline CPU are not
     /// available.
     pub fn give(&mut self, waited: Waited) -> bool {

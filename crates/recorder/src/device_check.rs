@@ -7,7 +7,7 @@
 use std::thread;
 use std::time::Duration;
 
-use iostrata_capture::manifest::{Counting, Device, DeviceBook, DeviceCounters};
+use iostrata_capture::manifest::{Counting, Device, DeviceCheck, DeviceCounters};
 use rustc_hash::FxHashMap;
 
 use crate::books::{DeviceRows, Kernel, settle_device};
@@ -29,16 +29,16 @@ struct Reading {
 }
 
 /// Four readings of the devices.
-pub struct Witness {
+pub struct DeviceWitness {
     devices: Vec<Device>,
     /// Readings in order, each with an entry per device; `None` once the device is removed.
     readings: Vec<Vec<Option<Reading>>>,
 }
 
-impl Witness {
+impl DeviceWitness {
     /// Creates a check of `devices`, without readings.
     pub fn of(devices: Vec<Device>) -> Self {
-        Witness { devices, readings: Vec::new() }
+        DeviceWitness { devices, readings: Vec::new() }
     }
 
     /// Reads the counters at each of these times.
@@ -81,7 +81,7 @@ impl Witness {
         &self,
         (rows, part): (impl Fn(i32) -> DeviceRows, &FxHashMap<i32, DeviceCounters>),
         own: impl Fn(i32) -> Result<types::own_io, E>,
-    ) -> Result<Vec<DeviceBook>, E> {
+    ) -> Result<Vec<DeviceCheck>, E> {
         let mut books = Vec::new();
         for (at, device) in self.devices.iter().enumerate() {
             let Some(readings) = self.readings_of(at) else { continue };

@@ -21,7 +21,7 @@ pub struct Size {
 }
 
 /// Parts of a segment. Each part is kept in memory only if parts may be removed later.
-pub struct Shelf {
+pub struct PartCatalog {
     directory: Dir,
     file: ListFile,
     size: Size,
@@ -35,15 +35,15 @@ pub struct Shelf {
     doomed: Vec<PartName>,
 }
 
-impl Shelf {
+impl PartCatalog {
     /// Creates the list of the segment in `directory`, without parts; `is_ring`: whether parts may be removed later.
-    pub fn create(directory: &Dir, is_ring: bool) -> Result<Shelf> {
+    pub fn create(directory: &Dir, is_ring: bool) -> Result<PartCatalog> {
         let file = ListFile::create(directory)?;
-        Ok(Shelf::of(directory, file, is_ring.then(PartList::default)))
+        Ok(PartCatalog::of(directory, file, is_ring.then(PartList::default)))
     }
 
     /// Opens the list of the previously recorded segment in `directory`; any of its parts may be removed.
-    pub fn open(directory: &Dir) -> Result<Shelf> {
+    pub fn open(directory: &Dir) -> Result<PartCatalog> {
         let mut ring = PartList::default();
         let mut removed_lines = 0;
         let mut file = ListFile::open(directory, |entry| {
@@ -56,12 +56,12 @@ impl Shelf {
             removed_lines = 0;
         }
         let size = Size { parts: ring.len(), bytes: ring.bytes() };
-        Ok(Shelf { size, removed_lines, ..Shelf::of(directory, file, Some(ring)) })
+        Ok(PartCatalog { size, removed_lines, ..PartCatalog::of(directory, file, Some(ring)) })
     }
 
-    fn of(directory: &Dir, file: ListFile, ring: Option<PartList>) -> Shelf {
+    fn of(directory: &Dir, file: ListFile, ring: Option<PartList>) -> PartCatalog {
         let (directory, size) = (directory.clone(), Size::default());
-        Shelf { directory, file, size, ring, unsaved: Vec::new(), removed_lines: 0, doomed: Vec::new() }
+        PartCatalog { directory, file, size, ring, unsaved: Vec::new(), removed_lines: 0, doomed: Vec::new() }
     }
 
     /// Number and size of the parts.
@@ -74,7 +74,7 @@ impl Shelf {
         self.size.bytes.saturating_add(self.file.bytes()).saturating_add(self.unwritten_bytes())
     }
 
-    /// Part of [`Shelf::bytes`] that is not on the disk, or not yet.
+    /// Part of [`PartCatalog::bytes`] that is not on the disk, or not yet.
     pub fn unwritten_bytes(&self) -> u64 {
         MANIFEST_BYTES + if self.ring.is_some() { self.file.bytes() } else { 0 }
     }

@@ -6,14 +6,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use iostrata_capture::column::Comm;
-use iostrata_capture::ledger::{Books, Lost};
+use iostrata_capture::ledger::{EventAccounting, Lost};
 use iostrata_capture::manifest::{Clock, ClockPair};
 use iostrata_capture::message::tell;
 use iostrata_capture::table::TableBuilder;
 use iostrata_capture::tables::{ClockBuilder, ClockRow, LossBuilder, LossRow};
 use iostrata_capture::{ByTable, TableId};
 
-use crate::books::{Tally, settle};
+use crate::books::{EventCounts, settle};
 use crate::clock;
 use crate::losses::Losses;
 use crate::pace::BATCH_AGE;
@@ -38,12 +38,12 @@ const STEP_NS: u64 = 500_000;
 
 /// Returns the events seen and lost so far, from the BPF programs' `accounts` and the recorder's own `losses`. The written ones are known only
 /// at the end.
-pub fn books_until_now(accounts: &Accounts, losses: &Losses) -> Books {
+pub fn books_until_now(accounts: &Accounts, losses: &Losses) -> EventAccounting {
     settle(accounts, &ByTable::default(), losses, Vec::new(), &Settled::default())
 }
 
 /// Writes the recorder's own tables.
-pub struct Chronicle {
+pub struct SelfTelemetry {
     sink: Option<ParquetSink>,
     losses: Arc<Losses>,
     accounts: SharedAccounts,
@@ -63,7 +63,7 @@ pub struct Chronicle {
     patient: bool,
 }
 
-impl Chronicle {
+impl SelfTelemetry {
     /// Starts the tables of a recording with the clock `start`, which began at `began_ns` (in `ts_ns` time). The clock's pair is the first row,
     /// because wall time may have moved since it was read.
     pub fn start(
@@ -71,8 +71,8 @@ impl Chronicle {
         (losses, accounts): (Arc<Losses>, SharedAccounts),
         (start, began_ns): (&Clock, i64),
         totals: Arc<Totals>,
-    ) -> Chronicle {
-        let mut chronicle = Chronicle {
+    ) -> SelfTelemetry {
+        let mut chronicle = SelfTelemetry {
             sink,
             losses,
             accounts,
@@ -110,7 +110,7 @@ impl Chronicle {
     }
 
     /// Writes the final rows. Everything is detached, and the losses before the writer are known. Returns the same as
-    /// [`Chronicle::tell_losses`].
+    /// [`SelfTelemetry::tell_losses`].
     pub fn finish(&mut self) -> Option<u64> {
         self.patient = true;
         self.tell_clocks(&clock::pair());
@@ -182,7 +182,7 @@ impl Chronicle {
         if self.totals.paused.load(Relaxed) && !self.patient {
             return false;
         }
-        let batch = rows.finish().map(|rows| Batch { table, rows, tally: Tally::default() });
+        let batch = rows.finish().map(|rows| Batch { table, rows, tally: EventCounts::default() });
         let mut hand_over = |batch| if self.patient { sink.put(batch) } else { sink.offer(batch) };
         batch.is_ok_and(|batch| hand_over(batch).is_ok())
     }

@@ -6,10 +6,10 @@ use iostrata_capture::op::{Direction, FdKind, Layer, Op, Via};
 use iostrata_capture::tables::{FsTable, fs};
 use iostrata_capture::view;
 
-use super::chunk::Done;
+use super::attribution::RowAttribution;
+use super::chunk::OpAmounts;
 use super::kind::{Counted, Kind};
-use super::told::Told;
-use super::{Events, Fold, Reach, Taken};
+use super::{Events, Fold, Inclusion, Reach};
 use crate::aggregate::flow::{Path, Step};
 use crate::event::{PHASES, UNKNOWN};
 
@@ -37,7 +37,7 @@ impl Events for FsTable {
 impl Fold<'_> {
     fn doing(&mut self, view: &Doings, row: usize) {
         let (ts_ns, dur_ns, op) = (view.ts_ns.at(row), view.dur_ns.at(row), view.op.at(row));
-        if self.counts(ts_ns, dur_ns) != Taken::Whole {
+        if self.counts(ts_ns, dur_ns) != Inclusion::Whole {
             return;
         }
         let ops = self.weight(view.weight.at(row));
@@ -49,7 +49,7 @@ impl Fold<'_> {
         let entities = self.settings.entities;
         let file = if entities { (Some(view.dev.at(row)), view.ino.at(row)) } else { (None, None) };
         let kind = Kind { layer: Layer::Fs, direction: op.direction(), counted: Counted::Whole(None) };
-        let mut told = Told::done((view.pid.at(row), entities.then(|| view.cgroup_id.at(row))), file, kind);
+        let mut told = RowAttribution::done((view.pid.at(row), entities.then(|| view.cgroup_id.at(row))), file, kind);
         let (file_kind, via) = (view.fd_kind.at(row), view.via.at(row));
         if file_kind == Some(FdKind::Block) {
             // Requests of a block device have no file.
@@ -57,8 +57,8 @@ impl Fold<'_> {
         }
         if let Some(direction) = mapped(op, file_kind, via) {
             let counted = Counted::Way(Step::Application(Path::Mapping));
-            let told = Told { kind: Kind { layer: Layer::Fs, direction: Some(direction), counted }, ..told };
-            let done = Done::part(bytes, op, None);
+            let told = RowAttribution { kind: Kind { layer: Layer::Fs, direction: Some(direction), counted }, ..told };
+            let done = OpAmounts::part(bytes, op, None);
             self.chunk.push(Layer::Fs, (row, ts_ns), &told, done, &[UNKNOWN; PHASES]);
         }
         if file_kind == Some(FdKind::Regular) {
@@ -70,7 +70,7 @@ impl Fold<'_> {
             Layer::Fs,
             (row, ts_ns),
             &told,
-            Done { ops, ..Done::part(bytes, op, op.direction()) },
+            OpAmounts { ops, ..OpAmounts::part(bytes, op, op.direction()) },
             &durations,
         );
     }

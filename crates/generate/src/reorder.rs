@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use iostrata_capture::Result;
-use iostrata_capture::author::Rows;
+use iostrata_capture::capture_writer::Rows;
 use iostrata_capture::list::Part;
 use iostrata_capture::table::Table;
 

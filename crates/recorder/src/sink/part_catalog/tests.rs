@@ -40,7 +40,7 @@ fn written() -> u64 {
 /// Returns the bytes written by `rounds` rounds. Each one finishes some parts and may remove as many.
 fn written_by(rounds: u32, most: Option<u64>) -> u64 {
     let place = place();
-    let mut shelf = Shelf::create(&dir(place.path()), most.is_some()).expect("a fresh place");
+    let mut shelf = PartCatalog::create(&dir(place.path()), most.is_some()).expect("a fresh place");
     let before = written();
     for round in 0..rounds {
         for number in 1..=PARTS {
@@ -69,7 +69,7 @@ fn what_a_round_writes_does_not_grow_with_the_rounds_before_it() {
 #[test]
 fn a_part_goes_after_the_list_has_told_of_it_and_the_list_becomes_shorter() {
     let place = place();
-    let mut shelf = Shelf::create(&dir(place.path()), true).expect("a fresh place");
+    let mut shelf = PartCatalog::create(&dir(place.path()), true).expect("a fresh place");
     (1..=1_500).for_each(|number| shelf.add(finished(place.path(), number)));
     shelf.save().expect("room");
     let full = shelf.bytes();
@@ -83,7 +83,7 @@ fn a_part_goes_after_the_list_has_told_of_it_and_the_list_becomes_shorter() {
     assert!(shelf.bytes() < full - 140_000);
 
     // The next recording continues with the list.
-    let mut again = Shelf::open(&dir(place.path())).expect("a list");
+    let mut again = PartCatalog::open(&dir(place.path())).expect("a list");
     assert_eq!((again.size(), again.bytes()), (shelf.size(), shelf.bytes()));
     assert!(again.take_off_oldest(u64::MAX));
     again.save().expect("room");
@@ -93,7 +93,7 @@ fn a_part_goes_after_the_list_has_told_of_it_and_the_list_becomes_shorter() {
 #[test]
 fn nothing_is_removed_and_nothing_forgotten_while_the_list_cannot_be_written() {
     let place = place();
-    let mut shelf = Shelf::create(&dir(place.path()), true).expect("a fresh place");
+    let mut shelf = PartCatalog::create(&dir(place.path()), true).expect("a fresh place");
     (1..=3).for_each(|number| shelf.add(finished(place.path(), number)));
     shelf.save().expect("room");
     let (list, away) = (place.path().join("parts.jsonl"), place.path().join("away"));
@@ -117,7 +117,7 @@ fn nothing_is_removed_and_nothing_forgotten_while_the_list_cannot_be_written() {
 #[test]
 fn without_a_ring_there_is_no_memory_for_parts() {
     let place = place();
-    let mut shelf = Shelf::create(&dir(place.path()), false).expect("a fresh place");
+    let mut shelf = PartCatalog::create(&dir(place.path()), false).expect("a fresh place");
     (1..=9).for_each(|number| shelf.add(part(number)));
     shelf.save().expect("room");
     assert_eq!(shelf.size(), Size { parts: 9, bytes: 900 });

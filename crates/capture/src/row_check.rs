@@ -1,4 +1,4 @@
-//! Census of a capture: rows present per table, checked against the rows written (event accounting of the manifest, less what
+//! Check of the rows of a capture: rows present per table, checked against the rows written (event accounting of the manifest, less what
 //! was removed) and the list of parts.
 //!
 //! People copy, filter and clean up capture folders. The census counts the rows that would be read. The footer of a part states
@@ -10,10 +10,10 @@ use std::io::ErrorKind;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
-use crate::guard::reading;
 use crate::list::{Kept, PartList};
 use crate::manifest::{Manifest, State};
-use crate::part::{Found, PartName, Place, Torn, copy_of, finished, others};
+use crate::panic_guard::reading;
+use crate::part::{Found, IncompletePart, PartName, Place, copy_of, finished, others};
 use crate::{ByTable, TableId};
 
 /// Maximum number of faulty parts listed by name; of more, only the number is given.
@@ -83,12 +83,12 @@ impl Counted {
 
 /// Counts of all tables, in order of declaration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct RowCheck {
     /// Counts by table.
     pub tables: Vec<Counted>,
 }
 
-impl Census {
+impl RowCheck {
     /// Returns the count of a table.
     pub fn of(&self, table: TableId) -> Option<&Counted> {
         self.tables.iter().find(|counted| counted.table == table)
@@ -117,8 +117,8 @@ impl Census {
         directory: &Dir,
         manifest: &Manifest,
         list: &PartList,
-        torn: &[(TableId, Torn)],
-    ) -> Result<Census> {
+        torn: &[(TableId, IncompletePart)],
+    ) -> Result<RowCheck> {
         let mut listed: ByTable<BTreeMap<u32, Kept>> = ByTable::default();
         for (name, kept) in list.parts() {
             listed[name.table].insert(name.number, *kept);
@@ -133,7 +133,7 @@ impl Census {
             counting.count(removed_rows[table], torn)?;
             Ok(counting.counted)
         };
-        Ok(Census { tables: TableId::ALL.iter().map(count).collect::<Result<_>>()? })
+        Ok(RowCheck { tables: TableId::ALL.iter().map(count).collect::<Result<_>>()? })
     }
 }
 
@@ -162,7 +162,7 @@ enum Which {
 }
 
 impl Counting<'_> {
-    fn count<'t>(&mut self, removed_rows: Option<u64>, torn: impl Iterator<Item = &'t Torn>) -> Result<()> {
+    fn count<'t>(&mut self, removed_rows: Option<u64>, torn: impl Iterator<Item = &'t IncompletePart>) -> Result<()> {
         let is_recording = self.manifest.state == State::Recording;
         let table = self.counted.table;
         let folder = self.directory.sub(table.name());

@@ -8,7 +8,7 @@ use super::kind::{KIND_BITS, Kind};
 
 /// Attribution and kind of a row, from its fields. They are the same for all rows of an accumulator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct RowAttribution {
     /// Process id and start of the process, if the row has them; `None` without an owner.
     pub process: (Option<i32>, Start),
     /// Cgroup.
@@ -51,10 +51,14 @@ impl Disk {
     }
 }
 
-impl Told {
+impl RowAttribution {
     /// Creates the fields of an operation on a file by process `pid` in `cgroup`.
-    pub fn done((pid, cgroup): (i32, Option<i64>), (dev, ino): (Option<i32>, Option<i64>), kind: Kind) -> Told {
-        Told {
+    pub fn done(
+        (pid, cgroup): (i32, Option<i64>),
+        (dev, ino): (Option<i32>, Option<i64>),
+        kind: Kind,
+    ) -> RowAttribution {
+        RowAttribution {
             process: (Some(pid), Start::Then),
             cgroup,
             file: dev.zip(ino),
@@ -65,33 +69,33 @@ impl Told {
     }
 
     /// Creates the fields of unattributed requests; only the disk is known.
-    pub fn nobodys(disk: i32, class: IoClass, kind: Kind) -> Told {
-        Told { process: (None, Start::At(None)), cgroup: None, file: None, disk: Disk::Is(disk), class, kind }
+    pub fn nobodys(disk: i32, class: IoClass, kind: Kind) -> RowAttribution {
+        RowAttribution { process: (None, Start::At(None)), cgroup: None, file: None, disk: Disk::Is(disk), class, kind }
     }
 }
 
-/// Number of bits of a [`Key`] that mark which fields exist, and their variants.
+/// Number of bits of an [`AttributionKey`] that mark which fields exist, and their variants.
 const THERE_BITS: u32 = 7;
 const CLASS_BITS: u32 = 3;
 const _: () = assert!(IoClass::ALL.len() <= 1 << CLASS_BITS && KIND_BITS + CLASS_BITS + THERE_BITS <= u32::BITS);
 
-/// Compact form of [`Told`], which is compared and hashed for each row.
+/// Compact form of [`RowAttribution`], which is compared and hashed for each row.
 #[derive(Debug, Clone, Copy, Eq)]
-pub struct Key([u64; 5]);
+pub struct AttributionKey([u64; 5]);
 
-impl PartialEq for Key {
+impl PartialEq for AttributionKey {
     /// Compares without a call of memcmp(), which a derived implementation makes.
     #[inline]
-    fn eq(&self, other: &Key) -> bool {
+    fn eq(&self, other: &AttributionKey) -> bool {
         self.0.iter().zip(other.0).fold(0, |different, (mine, theirs)| different | (mine ^ theirs)) == 0
     }
 }
 
-impl Key {
+impl AttributionKey {
     /// Encodes the fields.
     #[inline]
-    pub fn of(told: &Told) -> Key {
-        let Told { process: (pid, start), cgroup, file, disk, class, kind } = *told;
+    pub fn of(told: &RowAttribution) -> AttributionKey {
+        let RowAttribution { process: (pid, start), cgroup, file, disk, class, kind } = *told;
         let (start_ns, start_is) = match start {
             Start::Then => (0, 0),
             Start::At(None) => (0, 1),
@@ -107,7 +111,7 @@ impl Key {
         let there = there.iter().fold(disk_is << 2 | start_is, |bits, there| bits << 1 | u32::from(*there));
         let what = kind.code() << CLASS_BITS | class as u32;
         let two = |low: i32, high: u32| u64::from(low as u32) | u64::from(high) << 32;
-        Key([
+        AttributionKey([
             ino as u64,
             two(pid.unwrap_or_default(), dev as u32),
             two(disk, what << THERE_BITS | there),
@@ -117,7 +121,7 @@ impl Key {
     }
 
     /// Decodes the fields.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> RowAttribution {
         let [ino, pid_dev, disk_what, start_ns, cgroup] = self.0;
         let (pid, dev, disk, bits) =
             (pid_dev as i32, (pid_dev >> 32) as i32, disk_what as i32, (disk_what >> 32) as u32);
@@ -133,7 +137,7 @@ impl Key {
             _ => Disk::Of(Some(disk)),
         };
         let what = bits >> THERE_BITS;
-        Told {
+        RowAttribution {
             process: (there(2).then_some(pid), start),
             cgroup: there(1).then_some(cgroup as i64),
             file: there(0).then_some((dev, ino as i64)),
@@ -144,7 +148,7 @@ impl Key {
     }
 }
 
-impl Hash for Key {
+impl Hash for AttributionKey {
     /// Hashes all words: an ignored word could be chosen so that all rows collide.
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -161,7 +165,7 @@ mod tests {
     #[test]
     fn what_differs_in_anything_has_another_key() {
         let kind = Kind { layer: Layer::Block, direction: None, counted: Counted::Whole(None) };
-        let whole = Told {
+        let whole = RowAttribution {
             process: (Some(1), Start::At(Some(0))),
             cgroup: Some(0),
             file: Some((0, 0)),
@@ -170,30 +174,30 @@ mod tests {
             kind,
         };
         let others = [
-            Told { process: (None, Start::At(Some(0))), ..whole },
-            Told { process: (Some(2), Start::At(Some(0))), ..whole },
-            Told { process: (Some(1), Start::At(None)), ..whole },
-            Told { process: (Some(1), Start::Then), ..whole },
-            Told { process: (Some(1), Start::At(Some(1))), ..whole },
-            Told { cgroup: None, ..whole },
-            Told { cgroup: Some(-1), ..whole },
-            Told { file: None, ..whole },
-            Told { file: Some((0, 1)), ..whole },
-            Told { file: Some((1, 0)), ..whole },
-            Told { disk: Disk::Of(None), ..whole },
-            Told { disk: Disk::Of(Some(0)), ..whole },
-            Told { disk: Disk::Is(-1), ..whole },
-            Told { class: IoClass::Discard, ..whole },
-            Told { kind: Kind { layer: Layer::Fs, ..kind }, ..whole },
-            Told { kind: Kind { direction: Some(Direction::Read), ..kind }, ..whole },
+            RowAttribution { process: (None, Start::At(Some(0))), ..whole },
+            RowAttribution { process: (Some(2), Start::At(Some(0))), ..whole },
+            RowAttribution { process: (Some(1), Start::At(None)), ..whole },
+            RowAttribution { process: (Some(1), Start::Then), ..whole },
+            RowAttribution { process: (Some(1), Start::At(Some(1))), ..whole },
+            RowAttribution { cgroup: None, ..whole },
+            RowAttribution { cgroup: Some(-1), ..whole },
+            RowAttribution { file: None, ..whole },
+            RowAttribution { file: Some((0, 1)), ..whole },
+            RowAttribution { file: Some((1, 0)), ..whole },
+            RowAttribution { disk: Disk::Of(None), ..whole },
+            RowAttribution { disk: Disk::Of(Some(0)), ..whole },
+            RowAttribution { disk: Disk::Is(-1), ..whole },
+            RowAttribution { class: IoClass::Discard, ..whole },
+            RowAttribution { kind: Kind { layer: Layer::Fs, ..kind }, ..whole },
+            RowAttribution { kind: Kind { direction: Some(Direction::Read), ..kind }, ..whole },
             whole,
         ];
         for (number, one) in others.iter().enumerate() {
-            assert_eq!(Key::of(one).told(), *one);
+            assert_eq!(AttributionKey::of(one).told(), *one);
             for other in &others[..number] {
-                assert_ne!(Key::of(one), Key::of(other), "{one:?} {other:?}");
+                assert_ne!(AttributionKey::of(one), AttributionKey::of(other), "{one:?} {other:?}");
             }
         }
-        assert_eq!(Key::of(&whole), Key::of(&whole.clone()));
+        assert_eq!(AttributionKey::of(&whole), AttributionKey::of(&whole.clone()));
     }
 }

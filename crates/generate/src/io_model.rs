@@ -7,7 +7,7 @@ use rand::RngExt;
 use rand_distr::LogNormal;
 use rand_pcg::Pcg64Mcg;
 
-use crate::cast::{File, JOURNAL, Process, WORKER};
+use crate::actors::{File, JOURNAL, Process, WORKER};
 use crate::layers::Layers;
 
 /// Page size of the page cache, and readahead size.

@@ -31,7 +31,7 @@ const MOST_BYTES: u64 = SECOND + LINE_BYTES as u64;
 
 /// The file, during writing.
 #[derive(Debug)]
-pub struct WholeFile {
+pub struct CompletenessFile {
     path: PathBuf,
     file: File,
     capture_id: String,
@@ -39,16 +39,16 @@ pub struct WholeFile {
     is_second_next: bool,
 }
 
-impl WholeFile {
+impl CompletenessFile {
     /// Creates the file in `directory`, for the capture with `capture_id` in its parts and no event before `since_ns`.
-    pub fn create(directory: &Dir, capture_id: &str, since_ns: i64) -> Result<WholeFile> {
+    pub fn create(directory: &Dir, capture_id: &str, since_ns: i64) -> Result<CompletenessFile> {
         let path = directory.path().join(FILE_NAME);
         let file = directory.create_file(FILE_NAME)?;
         // Both slots, so that space for either is allocated from now on.
         let written = [0, SECOND].iter().try_for_each(|place| file.write_all_at(&line(capture_id, since_ns), *place));
         let written = written.and_then(|()| file.sync_all());
         written.map_err(|e| Error::io(&path, "write", e))?;
-        Ok(WholeFile { path, file, capture_id: capture_id.to_owned(), until_ns: since_ns, is_second_next: true })
+        Ok(CompletenessFile { path, file, capture_id: capture_id.to_owned(), until_ns: since_ns, is_second_next: true })
     }
 
     /// Writes, durably, that everything that had ended at `until_ns` is on the disk. A time before the last one written is
@@ -109,7 +109,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
         assert_eq!(read(&directory, Some(ID)), None);
-        let mut file = WholeFile::create(&directory, ID, 100).expect("room");
+        let mut file = CompletenessFile::create(&directory, ID, 100).expect("room");
         assert_eq!(read(&directory, Some(ID)), Some(100));
         for (until_ns, last) in [(200, 200), (i64::MAX - 1, i64::MAX - 1), (300, i64::MAX - 1), (i64::MAX, i64::MAX)] {
             file.tell(until_ns).expect("room");
@@ -124,7 +124,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
         let path = place.path().join(FILE_NAME);
-        let mut file = WholeFile::create(&directory, ID, -5).expect("room");
+        let mut file = CompletenessFile::create(&directory, ID, -5).expect("room");
         file.tell(1_000).expect("room");
         file.tell(2_000).expect("room");
         let whole = fs::read(&path).expect("a file");
@@ -147,7 +147,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let directory = Dir::open(place.path()).expect("there");
         let path = place.path().join(FILE_NAME);
-        WholeFile::create(&directory, ID, 100).expect("room").tell(200).expect("room");
+        CompletenessFile::create(&directory, ID, 100).expect("room").tell(200).expect("room");
         assert_eq!(read(&directory, Some(ID)), Some(200));
         for other in [None, Some(""), Some("0123456789abcdee")] {
             assert_eq!(read(&directory, other), None, "{other:?}");
