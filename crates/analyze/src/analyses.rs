@@ -25,7 +25,6 @@ use std::fmt;
 use anyhow::Result;
 use clap::{ArgMatches, Command};
 use iostrata_capture::Capture;
-use polars::prelude::PolarsResult;
 
 use crate::aggregate::Settings;
 use crate::load::Known;
@@ -100,7 +99,7 @@ pub struct Analysis {
     /// Requests the aggregates that it needs.
     pub request: fn(&Analyze, &mut Settings),
     /// Builds its view on the terminal.
-    pub show: fn(&Results) -> PolarsResult<Shown>,
+    pub show: fn(&Results) -> Result<Shown>,
     /// Draws its charts on the page.
     pub charts: fn(&Results) -> Result<Vec<Figure>>,
     /// Tables on the page.

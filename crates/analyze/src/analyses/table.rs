@@ -3,7 +3,7 @@
 use std::fmt;
 
 use anyhow::Result;
-use polars::prelude::{DataFrame, PolarsError, PolarsResult};
+use polars::prelude::DataFrame;
 
 use super::Results;
 use crate::format::Format;
@@ -39,20 +39,16 @@ impl Table {
     }
 
     /// Builds the whole table in one frame.
-    pub fn frame(&self, results: &Results) -> PolarsResult<DataFrame> {
-        let mut all: Option<DataFrame> = None;
-        let add = &mut |frame: DataFrame| {
-            match &mut all {
-                Some(all) => drop(all.vstack_mut(&frame)?),
-                None => all = Some(frame),
+    pub fn frame(&self, results: &Results) -> Result<DataFrame> {
+        let mut all = DataFrame::empty();
+        (self.rows)(results, &mut |frame| {
+            match all.width() {
+                0 => all = frame,
+                _ => drop(all.vstack_mut(&frame)?),
             }
             Ok(())
-        };
-        (self.rows)(results, add).map_err(|error| match error.downcast::<PolarsError>() {
-            Ok(error) => error,
-            Err(error) => PolarsError::ComputeError(format!("{error:#}").into()),
         })?;
-        Ok(all.unwrap_or_default())
+        Ok(all)
     }
 }
 

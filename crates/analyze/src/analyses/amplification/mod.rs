@@ -12,7 +12,7 @@ pub static ANALYSIS: Analysis = Analysis {
     name: "amplification",
     about: "Print bytes from the application to the device, and their amplification; with --out also write amplification.csv",
     tables: &[&TABLE],
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     charts: |results| {
         let frame = TABLE.frame(results)?;
         Ok(vec![chart::amplification(&frame)?, chart::transfer(&frame)?])

@@ -12,6 +12,6 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print interarrival times of operations and their burstiness; with --out also write arrivals.csv",
     tables: &[&TABLE],
     request: |_, settings| settings.ordered.arrivals = true,
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     ..Analysis::BASE
 };

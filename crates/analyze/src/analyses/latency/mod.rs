@@ -18,10 +18,10 @@ pub static ANALYSIS: Analysis = Analysis {
     has_entities: false,
     is_compared: true,
     show: |results| {
-        busiest(results, |places| {
+        Ok(busiest(results, |places| {
             let rows: Vec<_> = of_systems(&results.finished, &results.trust, places).collect();
             terminal::table(&frame::frame(&columns(), &rows)?)
-        })
+        })?)
     },
     charts: |results| Ok(vec![chart::tail(&TABLE.frame(results)?)?]),
     listings: &[Listing {

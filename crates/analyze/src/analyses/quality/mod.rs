@@ -15,7 +15,7 @@ pub static ANALYSIS: Analysis = Analysis {
     has_entities: false,
     show: |results| {
         let Results { captures, known, finished, trust, .. } = results;
-        terminal::table(&TABLE.frame(results)?, worst(&rows(captures, known, finished, trust)))
+        Ok(terminal::table(&TABLE.frame(results)?, worst(&rows(captures, known, finished, trust)))?)
     },
     ..Analysis::BASE
 };

@@ -13,7 +13,7 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print queue depth (operations in flight) and check it against Little's law; with --out also write queue.csv and queue_depth.csv",
     tables: &[&TABLE, &DEPTH],
     request: |_, settings| settings.ordered.queue = true,
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     charts: |results| Ok(vec![chart::depth(&DEPTH.frame(results)?)?]),
     ..Analysis::BASE
 };

@@ -15,7 +15,7 @@ pub static ANALYSIS: Analysis = Analysis {
     has_entities: false,
     has_bounds: false,
     request: |_, settings| settings.sizes = true,
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     charts: |results| Ok(vec![chart::sizes(&TABLE.frame(results)?)?]),
     ..Analysis::BASE
 };

@@ -3,7 +3,7 @@
 mod table;
 mod terminal;
 
-use polars::prelude::PolarsResult;
+use anyhow::Result;
 
 use super::{Analysis, Results, amplification, latency};
 use crate::frame::frame;
@@ -41,9 +41,9 @@ pub static ANALYSIS: Analysis = Analysis {
 };
 
 /// Builds the table of the systems with the most operations.
-pub fn show(results: &Results) -> PolarsResult<Shown> {
-    busiest(results, |places| {
+pub fn show(results: &Results) -> Result<Shown> {
+    Ok(busiest(results, |places| {
         let rows: Vec<_> = of_systems(&results.finished, &results.trust, places).collect();
         terminal::table(&frame(&columns(results.trust.lost_io), &rows)?)
-    })
+    })?)
 }

@@ -14,7 +14,7 @@ pub static ANALYSIS: Analysis = Analysis {
     tables: &[&TABLE],
     is_compared: true,
     request: |_, settings| settings.ordered.crossing = true,
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     listings: &[Listing {
         title: "Sync calls",
         table: &TABLE,

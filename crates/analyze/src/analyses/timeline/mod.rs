@@ -27,7 +27,7 @@ pub static ANALYSIS: Analysis = Analysis {
     tables: &[&TABLE],
     has_entities: false,
     is_compared: true,
-    show: |results| terminal::table(&TABLE.frame(results)?, results.captures),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?, results.captures)?),
     charts: |results| chart::lines(&TABLE.frame(results)?, results),
     request: |options, settings| settings.windows = Some(options.windows()),
     arguments: Own::augment_args,

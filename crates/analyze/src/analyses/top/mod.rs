@@ -40,7 +40,7 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print the most active processes, cgroups, files and disks; with --out also write top.csv",
     tables: &[&TABLE],
     request: |_, settings| settings.activity = true,
-    show: |results| terminal::table(&TABLE.frame(results)?),
+    show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     listings: &[
         Listing {
             title: "Processes",
@@ -57,7 +57,7 @@ pub static ANALYSIS: Analysis = Analysis {
             only: Some(("scope", "file")),
             by: None,
             most: 10,
-            columns: TOP_COLUMNS,
+            columns: FILE_COLUMNS,
             texts: 3,
         },
     ],
@@ -80,7 +80,8 @@ const PROCESS_COLUMNS: &[(&str, &str)] = &[
     ("written", "write_bytes"),
     ("total time", "time_ns"),
 ];
-const TOP_COLUMNS: &[(&str, &str)] = &[
+
+const FILE_COLUMNS: &[(&str, &str)] = &[
     ("layer", "layer"),
     ("name", "name"),
     ("id", "id"),
