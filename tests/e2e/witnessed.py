@@ -74,3 +74,12 @@ def padding(capture, during, block):
     return capture.one(f"""
         select coalesce(sum(offset_bytes % {block} + ({block} - (offset_bytes + ret) % {block}) % {block}), 0)::bigint from {{syscall}}
         where {during} and ret > 0 and flags & {os.O_DIRECT} != 0 and op in {(*WRITES, "aio_write", "io_uring_write")}""")[0]
+
+
+def unidentified_bytes(capture, during):
+    """Returns the bytes of reads without an owner that may be these processes' own: requests that were not seen when they were queued, of
+    which a capture counts the number. 0 if there are none.
+    """
+    if not capture.manifest["books"]["incomplete"]["unidentified_requests"]:
+        return 0
+    return capture.one(f"select coalesce(sum(bytes), 0)::bigint from {{block}} where {during} and op = 'read' and evidence = 'none'")[0]

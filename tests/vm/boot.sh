@@ -68,7 +68,7 @@ truncate -s "${disk_mib}M" "${disk:=$work/disk}"
 # Sparse; as large as the memory, so that all that fits into /out fits here.
 truncate -s "${memory_mib}M" "$work/results"
 
-# Reasons for these options. The first two work around bugs of Debian 12's QEMU
+# Reasons for these options. The first three work around bugs of Debian 12's QEMU
 # 7.2, each observed here:
 #  thread=single  With a host thread for each virtual processor, one may translate
 #                 code that another is patching (static keys, ftrace, kprobes, BPF
@@ -77,6 +77,13 @@ truncate -s "${memory_mib}M" "$work/results"
 #                 load. Alternating on one thread they are still two processors for
 #                 the kernel. The price: one waits up to 0.1 s for its turn while
 #                 the other computes, so --cpus 1 is faster for patching.
+#  taskset        With thread=single the guest's memory barriers are left out, but
+#                 devices have a thread of their own. Without barriers, each may miss
+#                 what the other has written last: a rung doorbell of the NVMe disk,
+#                 so requests wait 30 s for their timeout, and after the second one
+#                 the disk is gone (3 of 7 runs with many requests in flight). On one
+#                 CPU each sees all that the other has written. The emulator computes
+#                 on one thread anyway.
 #  cx16=off       cmpxchg16b, used in every kmalloc of 6.12, sometimes corrupts
 #                 the flags register: one boot in six ended in a crash.
 #  la57=off       Four levels of page tables, as on most machines.
@@ -101,8 +108,16 @@ qemu=(
     -drive "file=$work/results,if=none,id=results,format=raw,cache=unsafe"
     -device virtio-blk-pci,drive=results
 )
+# One of the CPUs that this process may use; which one, is left to chance.
+host_cpus=()
+IFS=, read -r -a ranges < <(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
+for range in "${ranges[@]}"; do
+    mapfile -t -O "${#host_cpus[@]}" host_cpus < <(seq "${range%-*}" "${range#*-}")
+done
+host_cpu=${host_cpus[RANDOM % ${#host_cpus[@]}]}
+
 started=$EPOCHREALTIME
-timeout -k 5 "$timeout" "${qemu[@]}" </dev/null >"$work/qemu.log" 2>&1 &
+timeout -k 5 "$timeout" taskset -c "$host_cpu" "${qemu[@]}" </dev/null >"$work/qemu.log" 2>&1 &
 qemu_pid=$!
 qemu_code=0
 wait "$qemu_pid" || qemu_code=$?
@@ -127,5 +142,11 @@ if [[ $qemu_code -ne 0 || ! $code =~ ^[0-9]+$ ]]; then
 fi
 boot_seconds=$(tar -x -O -f "$work/results" vm/boot-seconds)
 tar -x -f "$work/results" -C "$out" --strip-components=1 --no-same-owner out
-echo "boot.sh: $line ($(<"$cache/$line/release")): up after $boot_seconds s, done after $seconds s, exit code $code" >&2
+{
+    if [[ $code -ne 0 ]]; then
+        echo "boot.sh: $line: run.sh failed. The console's last lines:"
+        tail -n 40 "$out/console.log" || true
+    fi
+    echo "boot.sh: $line ($(<"$cache/$line/release")): up after $boot_seconds s, done after $seconds s, exit code $code"
+} >&2
 exit "$code"
