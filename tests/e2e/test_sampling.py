@@ -49,7 +49,8 @@ def standard_error(capture, source, amount):
 
 @pytest.mark.moments
 def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, record, timed, tmp_path):  # noqa: F811
-    limit = 3
+    # On a busy machine fio gets to few operations, whose rows cost little: still more than this.
+    limit = 1
     # The cost of examining events grows with the operations, and a machine may do more of them than the limit allows.
     load = ("--ioengine=psync", "--rate_iops=8000")
     fio(fast_disk, "--ioengine=psync", seconds=1)
