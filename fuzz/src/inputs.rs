@@ -374,7 +374,7 @@ pub fn partial(stage: &Stage, input: &[u8]) {
 /// Writes the partials of a small capture into a file.
 fn partials(capture: &Path, what: &'static Analysis, file: &Path) -> Bundle {
     put_unlisted(capture, false);
-    if analysis(what, capture).settings().ordered.crossing {
+    if analysis(what, capture).settings().crossing {
         few::<SyscallTable>(capture)
     } else {
         few::<BlockTable>(capture)

@@ -2,55 +2,45 @@
 //!
 //! Rows are folded into aggregates part by part, and aggregates are combined in any order in which threads (or machines) finish.
 //! `combine` of each aggregate is therefore associative and commutative: the final result depends only on the multiset of rows. Property tests check
-//! this for every aggregate.
+//! this for every aggregate. An analysis brings aggregates [of any order](any_order) or [of time order](in_order); here is what several of them need.
 
 pub mod activity;
-pub mod arrivals;
+pub mod any_order;
 pub mod count;
 pub mod crossing;
 pub mod flow;
-pub mod footprint;
-pub mod heatmap;
+pub mod in_order;
 pub mod latency;
 pub mod packed;
-pub mod pattern;
-pub mod queue;
-pub mod reuse;
+pub mod requests;
+pub mod results;
 pub mod sample;
 pub mod sequence;
-pub mod sizes;
-pub mod spans;
 pub mod sparse;
-pub mod timeline;
 
+use any_order::InAnyOrder;
+use in_order::InTimeOrder;
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
-use timeline::Windows;
 
 /// Number of lost events by layer. Each of them may have belonged to any row of that layer.
 pub type LostByLayer = [u64; Layer::ALL.len()];
 
-/// Settings of aggregates that users can choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// Settings of a scan: what is aggregated of the rows, and how.
+#[derive(Debug, Clone, Serialize)]
 pub struct Settings {
     /// Precision of percentiles.
     pub precision: Precision,
-    /// Windows of the timeline, if requested.
-    pub windows: Option<Windows>,
     /// Whether rows are attributed to cgroups, files and disks.
     pub entities: bool,
-    /// Whether sizes are counted.
-    pub sizes: bool,
     /// Whether the activity of each process, cgroup, file and disk is counted.
     pub activity: bool,
-    /// Whether operations are counted by time, duration and offset.
-    pub heatmap: bool,
-    /// Whether touched blocks are counted.
-    pub footprint: bool,
-    /// Maximum number of individual operations to keep, if requested.
-    pub spans: Option<usize>,
-    /// Requested results that depend on the order of operations.
-    pub ordered: Ordered,
+    /// Requested aggregates of rows in any order.
+    pub any_order: InAnyOrder,
+    /// Requested aggregates of operations in time order.
+    pub in_order: InTimeOrder,
+    /// Whether requests are matched to calls, for the latency breakdown of calls by layer.
+    pub crossing: bool,
     /// Whether operations, bytes and durations are counted. If not, an earlier scan counted them, and rows are read again for results
     /// that depend on their order.
     pub counts: bool,
@@ -58,61 +48,56 @@ pub struct Settings {
     pub stretch_rows: u64,
 }
 
-/// Results that depend on the order of operations in time.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ordered {
-    /// Access pattern.
-    pub pattern: bool,
-    /// Interarrival times.
-    pub arrivals: bool,
-    /// Queue depth.
-    pub queue: bool,
-    /// Reuse distances: by layer, how often the number of sampled blocks is halved.
-    pub reuse: Option<[u32; Layer::ALL.len()]>,
-    /// Latency breakdown of calls by layer.
-    pub crossing: bool,
-}
-
-impl Ordered {
-    /// Whether any result is requested.
-    pub fn any(self) -> bool {
-        self != Ordered::default()
-    }
-
-    /// Whether any result of a single layer is requested.
-    pub fn of_layers(self) -> bool {
-        Ordered { crossing: false, ..self }.any()
-    }
-}
-
 impl Settings {
     /// Settings for operations, bytes and durations only.
-    pub const fn new(precision: Precision) -> Settings {
-        let ordered = Ordered { pattern: false, arrivals: false, queue: false, reuse: None, crossing: false };
+    pub fn new(precision: Precision) -> Settings {
         Settings {
             precision,
-            windows: None,
             entities: true,
-            sizes: false,
             activity: false,
-            heatmap: false,
-            footprint: false,
-            spans: None,
-            ordered,
+            any_order: InAnyOrder::default(),
+            in_order: InTimeOrder::default(),
+            crossing: false,
             counts: true,
             // Twice as many take the same time and an eighth more memory.
             stretch_rows: 1 << 15,
         }
     }
 
+    /// Settings for another scan of the same rows, which were counted before: nothing is aggregated yet.
+    pub fn again(&self) -> Settings {
+        Settings { counts: false, stretch_rows: self.stretch_rows, ..Settings::new(self.precision) }
+    }
+
+    /// Whether any requested result depends on the order of operations.
+    pub fn has_order(&self) -> bool {
+        self.crossing || !self.in_order.is_empty()
+    }
+
     /// Whether rows are counted or processed in time order. If not, they are only used for the latency breakdown of calls.
     pub fn folds(&self) -> bool {
-        self.counts || self.ordered.of_layers()
+        self.counts || !self.in_order.is_empty()
     }
 
     /// Whether offsets in files and on disks are needed.
     pub fn positions(&self) -> bool {
-        self.heatmap || self.footprint || self.spans.is_some() || self.ordered.of_layers()
+        !self.in_order.is_empty() || self.any_order.need(|needs| needs.positions)
+    }
+
+    /// Whether the number of bios of requests is needed.
+    pub fn bios(&self) -> bool {
+        self.any_order.need(|needs| needs.bios)
+    }
+
+    /// Iterates over the memory of the requested aggregates in bytes: once, and for each thread.
+    pub fn memory_bytes(&self) -> impl Iterator<Item = (u64, u64)> {
+        let (any, ordered) = (self.any_order.iter(), self.in_order.iter());
+        any.map(|of| of.needs.memory_bytes).chain(ordered.map(|of| of.needs.memory_bytes))
+    }
+
+    /// Whether operations are needed in the time range in which they ended, too.
+    pub fn ends(&self) -> bool {
+        self.in_order.need(|needs| needs.ends)
     }
 }
 

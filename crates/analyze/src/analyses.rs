@@ -26,14 +26,15 @@ use anyhow::Result;
 use clap::{ArgMatches, Command};
 use iostrata_capture::Capture;
 
-use crate::aggregate::Settings;
+use crate::aggregate::{Settings, any_order, in_order};
 use crate::load::Known;
 use crate::names::Names;
 use crate::options::Analyze;
 use crate::page::figures::Figure;
 use crate::page::listing::Listing;
-use crate::partial::Finished;
+use crate::partial::{Finished, Partial};
 use crate::terminal::Shown;
+use crate::trace;
 use crate::trust::Trust;
 pub use table::Table;
 
@@ -76,6 +77,24 @@ fn compared() -> Vec<&'static Analysis> {
     ALL.iter().copied().filter(|analysis| analysis.is_compared).collect()
 }
 
+/// Returns the registered aggregates of rows in any order.
+pub fn aggregates() -> impl Iterator<Item = &'static any_order::Registered> {
+    ALL.iter().copied().chain([&trace::ANALYSIS]).flat_map(|analysis| analysis.aggregates)
+}
+
+/// Returns the registered aggregates of operations in time order.
+pub fn ordered_aggregates() -> impl Iterator<Item = &'static in_order::Registered> {
+    ALL.iter().flat_map(|analysis| analysis.ordered_aggregates)
+}
+
+/// Another scan of the rows, which needs results of the first one.
+pub struct Again {
+    /// Label of the progress line.
+    pub what: &'static str,
+    /// Requests its aggregates.
+    pub request: fn(&Partial, &mut Settings),
+}
+
 /// Analysis: what it needs of the events, and what it makes of the results.
 pub struct Analysis {
     /// Name of the command.
@@ -96,8 +115,16 @@ pub struct Analysis {
     pub is_mergeable: bool,
     /// Whether its result is a file, for which there must be an output directory.
     pub needs_directory: bool,
+    /// Its aggregates of rows in any order.
+    pub aggregates: &'static [any_order::Registered],
+    /// Its aggregates of operations in time order.
+    pub ordered_aggregates: &'static [in_order::Registered],
     /// Requests the aggregates that it needs.
     pub request: fn(&Analyze, &mut Settings),
+    /// Another scan that it needs after the first one.
+    pub again: Option<&'static Again>,
+    /// Checks the sums of all rows before there are results.
+    pub check: fn(&Analyze, &Partial) -> Result<()>,
     /// Builds its view on the terminal.
     pub show: fn(&Results) -> Result<Shown>,
     /// Draws its charts on the page.
@@ -122,7 +149,11 @@ impl Analysis {
         is_compared: false,
         is_mergeable: true,
         needs_directory: false,
+        aggregates: &[],
+        ordered_aggregates: &[],
         request: |_, _| {},
+        again: None,
+        check: |_, _| Ok(()),
         show: |_| Ok(Shown { text: String::new(), is_marked: false }),
         charts: |_| Ok(Vec::new()),
         listings: &[],
@@ -140,6 +171,11 @@ impl Analysis {
             }
         }
         tables
+    }
+
+    /// Itself and its parts.
+    pub fn all_parts(&'static self) -> impl Iterator<Item = &'static Analysis> {
+        [self].into_iter().chain((self.parts)())
     }
 
     /// Requests the aggregates that it and its parts need.
@@ -177,4 +213,31 @@ pub struct Results<'a> {
     pub finished: Finished,
     /// Completeness and reliability of the captures.
     pub trust: Trust,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_aggregate_has_a_name_of_its_own_and_is_requested_by_its_analysis() {
+        let registered: Vec<&str> =
+            aggregates().map(|of| of.name).chain(ordered_aggregates().map(|of| of.name)).collect();
+        assert_eq!(registered.iter().collect::<BTreeSet<_>>().len(), registered.len(), "{registered:?}");
+        for analysis in ALL.iter().copied().chain([&trace::ANALYSIS]) {
+            let options = Analyze::new(analysis, Vec::new());
+            let mut settings = options.settings();
+            if let Some(again) = analysis.again {
+                (again.request)(&Partial::default(), &mut settings);
+            }
+            let requested: BTreeSet<&str> = settings.any_order.iter().map(|request| request.name).collect();
+            let own: BTreeSet<&str> = analysis.aggregates.iter().map(|of| of.name).collect();
+            assert_eq!(requested, own, "{analysis:?}");
+            let requested: BTreeSet<&str> = settings.in_order.iter().map(|request| request.name).collect();
+            let own: BTreeSet<&str> = analysis.ordered_aggregates.iter().map(|of| of.name).collect();
+            assert_eq!(requested, own, "{analysis:?}");
+        }
+    }
 }

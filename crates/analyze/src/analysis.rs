@@ -1,7 +1,6 @@
 //! Analysis from options to results, for any output.
 
 use std::io::Write;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
@@ -11,8 +10,7 @@ use iostrata_capture::part::Identity;
 use iostrata_capture::system::Systems;
 use iostrata_capture::tables::{FileTable, ProcessTable};
 
-use crate::aggregate::timeline::MOST_WINDOWS;
-use crate::aggregate::{Ordered, Settings, sequence};
+use crate::aggregate::{Settings, sequence};
 use crate::analyses::Results;
 use crate::load::{Known, choose, open};
 use crate::loss::Losses;
@@ -75,7 +73,8 @@ pub fn analyzed<T>(
     then: impl FnOnce(&Results, &LevelSelection, Option<&Directory>, Option<Used>) -> Result<T>,
 ) -> Result<T> {
     let (made, warnings) = grounded(options, err, |mut ground| {
-        let (partial, order) = ground.scan()?;
+        let settings = options.settings();
+        let (partial, order) = ground.scan(&settings)?;
         ground.check(&partial)?;
         let used = ground.store.take().map(Store::finish).transpose()?;
         let Ground { captures, choice, known, names, mut trust, directory, .. } = ground;
@@ -85,7 +84,7 @@ pub fn analyzed<T>(
         trust.sampled |= partial.sampled.rows > 0;
         trust.doubt(&partial.doubtful);
         options.memory.check()?;
-        let finished = partial.finish(&trust.missing.map(|missing| missing.at_least), order);
+        let finished = partial.finish(&settings, &trust.missing.map(|missing| missing.at_least), order);
         let results = Results { options, captures, known, names, finished, trust };
         Ok((then(&results, choice, directory.as_ref(), used)?, results.trust.warnings))
     })?;
@@ -98,7 +97,7 @@ pub fn analyzed<T>(
 /// Reads a share of the events and keeps its partial results. Returns their use, and a line for each table that is not as it was written.
 pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
     grounded(options, err, |mut ground| {
-        ground.scan()?;
+        ground.scan(&options.settings())?;
         let used = ground.store.take().map(Store::finish).transpose()?;
         Ok((used.unwrap_or_default(), ground.trust.rows_there))
     })
@@ -106,10 +105,9 @@ pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String
 
 impl Ground<'_> {
     /// Scans all selected rows. Returns their sums and what depends on their order.
-    fn scan(&self) -> Result<(Partial, sequence::Finished)> {
+    fn scan(&self, settings: &Settings) -> Result<(Partial, sequence::Finished)> {
         let Ground { options, captures, choice, known, names, trust, store, .. } = self;
-        let settings = options.settings();
-        let threads = options.room(&settings, known.names());
+        let threads = options.room(settings, known.names());
         let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
         let scan = |capture: usize| Scan {
             capture,
@@ -139,21 +137,19 @@ impl Ground<'_> {
             }
         }
         let room = (threads, options.memory);
-        let read = |settings: Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
+        let read = |settings: &Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
         // Alone, correlation runs together with counting; with all other ordered analyses it would take too much memory.
-        let crosses_apart = settings.ordered.crossing && settings.ordered.of_layers();
-        let ordered = Ordered { crossing: settings.ordered.crossing && !crosses_apart, ..settings.ordered };
-        let (partial, mut order) = read(Settings { ordered, ..settings }, "reading")?;
-        let new = Settings { stretch_rows: settings.stretch_rows, counts: false, ..Settings::new(options.precision) };
-        if let Some(footprint) = &partial.footprint {
-            // Reuse distances are computed only for the sampled blocks that fit into memory; their number is known by now.
-            let ordered = Ordered { reuse: Some(footprint.halved()), ..Ordered::default() };
-            order.reuses = read(Settings { ordered, ..new }, "reading again: reuse distances")?.1.reuses;
+        let crosses_apart = settings.crossing && !settings.in_order.is_empty();
+        let first = Settings { crossing: settings.crossing && !crosses_apart, ..settings.clone() };
+        let (partial, mut order) = read(&first, "reading")?;
+        for again in options.analysis.all_parts().filter_map(|analysis| analysis.again) {
+            let mut settings = settings.again();
+            (again.request)(&partial, &mut settings);
+            order.results.extend(read(&settings, again.what)?.1.results);
         }
         if crosses_apart {
-            let ordered = Ordered { crossing: true, ..Ordered::default() };
-            order.crossings =
-                read(Settings { ordered, ..new }, "reading again: latency breakdown of calls")?.1.crossings;
+            let settings = Settings { crossing: true, ..settings.again() };
+            order.crossings = read(&settings, "reading again: latency breakdown of calls")?.1.crossings;
         }
         Ok((partial, order))
     }
@@ -174,15 +170,6 @@ impl Ground<'_> {
         if (partial.rows == 0 || !partial.selected) && !trust.withholds {
             bail!("{}", notes::nothing(captures, options, trust, &partial.doubtful));
         }
-        if let (Some(window), Some(timeline)) = (options.window, &partial.timeline)
-            && options.settings().windows.is_some_and(|asked| timeline.width_ns() > asked.width_ns)
-        {
-            let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
-            let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
-            bail!(
-                "--window {window}: more than {most} windows, expected a window of at least {enough} or a shorter time (--since, --until)"
-            );
-        }
-        Ok(())
+        options.analysis.all_parts().try_for_each(|analysis| (analysis.check)(options, partial))
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use iostrata_capture::Capture;
 
+use crate::analyses::timeline::aggregate::Timeline;
 use crate::analyses::{self, Results};
 use crate::analysis::analyzed;
 use crate::commands::Outcome;
@@ -64,12 +65,13 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         for capture in captures {
             let analyze = Analyze { captures: vec![capture.clone()], out: None, ..options.analyze.clone() };
             analyzed(&analyze, err, |results, choice, _, _| {
+                let window_ns = results.finished.of::<Timeline>()?.width_ns;
                 let mut measures = Measures::new();
                 for table in (analyses::COMPARE.parts)().into_iter().filter_map(|part| part.tables.first()) {
-                    measures::add(&mut measures, table, &table.frame(results)?, results.finished.window_ns)?;
+                    measures::add(&mut measures, table, &table.frame(results)?, window_ns)?;
                 }
                 side.measures.push(measures);
-                side.windows_ns.push(results.finished.window_ns);
+                side.windows_ns.push(window_ns);
                 let Results { captures, finished, trust, .. } = results;
                 let notes = trust.notes.iter().cloned().chain(notes::of(captures, choice, finished, trust));
                 side.notes.extend(notes.map(|note| format!("{}: {note}", capture.display())));

@@ -28,14 +28,9 @@ impl Need {
     pub fn of(settings: &Settings) -> Need {
         // Open parts, pages that are being decoded, histograms.
         let mut need = Need { once: 64 << 20, of_thread: 16 << 20 };
-        for (is_asked, once, of_thread) in [
-            (settings.ordered.any(), 64 << 20, 40 << 20),
-            (settings.footprint, 64 << 20, 56 << 20),
-            (settings.heatmap, 48 << 20, 12 << 20),
-        ] {
-            if is_asked {
-                need = Need { once: need.once + once, of_thread: need.of_thread + of_thread };
-            }
+        let order = settings.has_order().then_some(OF_ORDER);
+        for (once, of_thread) in order.into_iter().chain(settings.memory_bytes()) {
+            need = Need { once: need.once + once, of_thread: need.of_thread + of_thread };
         }
         need
     }
@@ -50,6 +45,9 @@ impl Need {
         }
     }
 }
+
+/// Bytes, once and per thread, if results depend on the order of operations.
+const OF_ORDER: (u64, u64) = (64 << 20, 40 << 20);
 
 /// Bytes per operation of a stretch while it is sorted and processed in time order.
 const OF_A_ROW: u64 = 512;
@@ -134,6 +132,8 @@ fn resident() -> Option<ByteSize> {
 mod tests {
     use super::*;
     use crate::aggregate::Precision;
+    use crate::analyses::footprint::aggregate::Footprint;
+    use crate::analyses::heatmap::aggregate::Heatmap;
 
     fn threads(count: usize) -> NonZeroUsize {
         NonZeroUsize::new(count).expect("not zero")
@@ -151,7 +151,9 @@ mod tests {
         assert_eq!(Budget::new(ByteSize(1)).threads(threads(8), summary), threads(1));
         let more = Budget::new(ByteSize::mib(512));
         assert_eq!(more.threads(threads(64), summary), threads(28));
-        (settings.heatmap, settings.footprint, settings.ordered.crossing) = (true, true, true);
+        settings.any_order.request::<Heatmap>(());
+        settings.any_order.request::<Footprint>(());
+        settings.crossing = true;
         assert_eq!(more.threads(threads(64), Need::of(&settings)), threads(2));
         assert_eq!(Budget::ANY.stretch_rows(threads(64), 1 << 18), 1 << 18);
         assert_eq!(more.stretch_rows(threads(1), 1 << 18), 1 << 18);

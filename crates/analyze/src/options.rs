@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::aggregate::timeline::{MOST_UNASKED, MOST_WINDOWS, Windows};
 use crate::aggregate::{Precision, Settings};
 use crate::analyses::Analysis;
+use crate::analyses::timeline::aggregate::{MOST_UNASKED, MOST_WINDOWS, Windows};
 use crate::analyses::top::{self, By};
 use crate::format::Format;
 use crate::import::Import;

@@ -2,24 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::LostByLayer;
+use anyhow::Result;
+
 use crate::aggregate::activity::Activity;
+use crate::aggregate::any_order::{Aggregate, Context, Moved, States};
 use crate::aggregate::count::{Counts, Kept as KeptCounts};
 use crate::aggregate::flow::{Flows, Kept as KeptFlows};
-use crate::aggregate::footprint::Footprint;
-use crate::aggregate::heatmap::{self, Heatmap};
 use crate::aggregate::latency::{Distributions, Latencies};
+use crate::aggregate::results::Results;
 use crate::aggregate::sequence;
-use crate::aggregate::sizes::{self, Sizes};
-use crate::aggregate::spans::{self, Spans};
-use crate::aggregate::timeline::{self, Timeline};
+use crate::aggregate::{LostByLayer, Settings};
 use crate::entity::{self, Entities, Entity};
 use crate::loss::during::During;
 use crate::stacking::ExcludedRequests;
 use crate::texts::{List, Names};
 use crate::valid::Checked;
 
-/// Aggregates of one system. There may be as many systems as processes. A new aggregate is a field here, and a line in each of the methods below.
+/// Aggregates of one system. There may be as many systems as processes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct System {
     /// Operations and bytes.
@@ -84,17 +83,8 @@ pub struct Partial {
     pub during: During,
     /// Rows that represent more than one event.
     pub sampled: Sampled,
-    /// Aggregates by time window, if requested.
-    pub timeline: Option<Timeline>,
-    /// Operation sizes, if requested.
-    pub sizes: Option<Sizes>,
-    /// Operations by time, latency and offset, if requested.
-    pub heatmap: Option<Heatmap>,
-    /// Touched blocks, if requested.
-    pub footprint: Option<Footprint>,
-    /// Individual operations, if requested.
-    #[serde(skip)]
-    pub spans: Option<Spans>,
+    /// Requested aggregates.
+    pub aggregates: States,
     /// Number of rows, including those in no system.
     pub rows: u64,
 }
@@ -130,22 +120,22 @@ pub struct Finished {
     pub during: During,
     /// Rows that represent more than one event.
     pub sampled: Sampled,
-    /// Aggregates by time window, if requested.
-    pub timeline: Vec<timeline::Finished>,
-    /// Length of a time window.
-    pub window_ns: i64,
-    /// Operation sizes, if requested.
-    pub sizes: Vec<sizes::Finished>,
-    /// Operations by time, latency and offset, if requested.
-    pub heatmap: heatmap::Finished,
-    /// Touched blocks, if requested.
-    pub footprint: Footprint,
-    /// Individual operations, if requested.
-    pub spans: spans::Finished,
+    /// Results of the requested aggregates.
+    pub results: Results,
     /// Results that depend on the order of operations, if requested.
     pub order: sequence::Finished,
     /// Number of rows, including those in no system.
     pub rows: u64,
+}
+
+impl Finished {
+    /// Returns the result of an aggregate.
+    ///
+    /// # Errors
+    /// If it was not requested.
+    pub fn of<A: Aggregate>(&self) -> Result<&A::Finished> {
+        self.results.of(A::NAME)
+    }
 }
 
 /// Results of all systems, in order of their names.
@@ -240,11 +230,7 @@ impl Partial {
 
     /// Whether it is consistent and can be merged: a file may have any content.
     pub fn is_sound(&self) -> bool {
-        self.slots.list().len() == self.systems.len()
-            && self.timeline.as_ref().is_none_or(Timeline::is_sound)
-            && self.sizes.as_ref().is_none_or(Sizes::is_sound)
-            && self.heatmap.as_ref().is_none_or(Heatmap::is_sound)
-            && self.footprint.as_ref().is_none_or(Footprint::is_sound)
+        self.slots.list().len() == self.systems.len() && self.aggregates.is_sound()
     }
 
     /// Returns the names of systems by slot.
@@ -285,29 +271,15 @@ impl Partial {
         self.left_out.combine(other.left_out);
         self.during.combine(other.during);
         self.sampled.combine(other.sampled);
-        combine(&mut self.timeline, other.timeline, Timeline::combine);
-        combine(&mut self.sizes, other.sizes, Sizes::combine);
-        combine(&mut self.heatmap, other.heatmap, Heatmap::combine);
-        combine(&mut self.footprint, other.footprint, Footprint::combine);
-        match (&mut self.spans, other.spans) {
-            (Some(mine), Some(theirs)) => mine.combine(theirs, &slots, &places),
-            (None, Some(theirs)) => {
-                let mut mine = theirs.emptied();
-                mine.combine(theirs, &slots, &places);
-                self.spans = Some(mine);
-            }
-            (_, None) => {}
-        }
+        self.aggregates.combine(other.aggregates, &Moved { slots: &slots, places: &places });
         self.rows = self.rows.saturating_add(other.rows);
     }
 
     /// Returns the result, which lacks the events in `lost`; `order` must be from the same rows.
-    pub fn finish(mut self, lost: &LostByLayer, order: sequence::Finished) -> Finished {
-        let spans = self.spans.take().map(|spans| {
-            let by_slot = self.names().into_iter().map(str::to_owned).collect();
-            spans.finish(&self.entities, by_slot)
-        });
-        let spans = spans.unwrap_or_default();
+    pub fn finish(mut self, settings: &Settings, lost: &LostByLayer, order: sequence::Finished) -> Finished {
+        let aggregates = std::mem::take(&mut self.aggregates);
+        let context = Context { lost, entities: &self.entities, systems: &self.names() };
+        let results = aggregates.finish(&settings.any_order, settings.precision, &context);
         let mut total = Counts::default();
         let mut total_flows = Flows::default();
         let (names, mut all) = (self.slots.into_list(), self.systems);
@@ -333,17 +305,10 @@ impl Partial {
             sampled,
             rows,
             mut entities,
-            timeline,
-            sizes,
-            heatmap,
-            footprint,
             ..
         } = self;
         let active = entities.finish_active();
         let entities = entities.finish();
-        let sizes = sizes.map(|sizes| sizes.finish(lost)).unwrap_or_default();
-        let window_ns = timeline.as_ref().map_or(0, Timeline::width_ns);
-        let timeline = timeline.map(Timeline::finish).unwrap_or_default();
         Finished {
             systems,
             total,
@@ -359,24 +324,10 @@ impl Partial {
             left_out,
             during,
             sampled,
-            timeline,
-            window_ns,
-            sizes,
-            heatmap: heatmap.map(Heatmap::finish).unwrap_or_default(),
-            footprint: footprint.unwrap_or_default(),
-            spans,
+            results,
             order,
             rows,
         }
-    }
-}
-
-/// Merges optional aggregates.
-fn combine<T>(mine: &mut Option<T>, theirs: Option<T>, combine: fn(&mut T, T)) {
-    match (mine, theirs) {
-        (Some(mine), Some(theirs)) => combine(mine, theirs),
-        (mine @ None, theirs) => *mine = theirs,
-        (Some(_), None) => {}
     }
 }
 

@@ -1,6 +1,5 @@
 //! Folds rows of one capture into a [`Partial`], one batch at a time.
 
-mod accumulate;
 mod accumulators;
 pub(crate) mod attribution;
 mod attribution_cache;
@@ -8,6 +7,7 @@ mod attributor;
 mod chunk;
 mod crossing;
 mod durations;
+pub mod entries;
 mod fs_events;
 mod kind;
 mod operations;
@@ -24,12 +24,8 @@ use iostrata_capture::table::Table;
 use iostrata_capture::tables::SyscallTable;
 
 use crate::aggregate::Settings;
-use crate::aggregate::footprint;
-use crate::aggregate::heatmap::Heatmap;
-use crate::aggregate::sequence::Owners as Owning;
-use crate::aggregate::sizes::Sizes;
-use crate::aggregate::spans::Spans;
-use crate::aggregate::timeline::Timeline;
+use crate::aggregate::any_order::{Opened, States};
+use crate::aggregate::sequence::{Owners as Owning, Point};
 use crate::disks::Disks;
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
@@ -51,6 +47,7 @@ use attributor::Attributor;
 use chunk::{CHUNK_ROWS, Chunk, KeyedRow, OpAmounts};
 use crossing::Known;
 use durations::Durations;
+use entries::Entries;
 use order::Order;
 pub use pile::Source;
 use table::Events;
@@ -109,6 +106,25 @@ fn possible_weight(weight: i32) -> Option<u32> {
     u32::try_from(weight).ok().filter(|weight| (1..=MOST_WEIGHT).contains(weight))
 }
 
+/// Returns the operations with an owner, for the time order.
+fn points(entries: &Entries) -> impl Iterator<Item = Point> {
+    // Bytes of an operation that is counted elsewhere have neither a number of operations nor a duration.
+    let operations = entries.each().filter(|entry| entry.ops > 0 || entry.total_ns.is_some());
+    operations.filter_map(|entry| {
+        let end_ns = end_ns(entry.ts_ns, entry.total_ns.and_then(|ns| i64::try_from(ns).ok()));
+        Some(Point {
+            ts_ns: entry.ts_ns,
+            end_ns,
+            position: entry.position,
+            bytes: entry.size,
+            ops: entry.ops,
+            direction: entry.direction,
+            slot: entry.slot(),
+            places: entries.places(&entry)?,
+        })
+    })
+}
+
 /// Part of a row that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Inclusion {
@@ -128,11 +144,8 @@ pub struct Fold<'a> {
     whose: Attributor<'a>,
     accounts: Accumulators,
     durations: Durations,
-    timeline: Option<Timeline>,
-    sizes: Option<Sizes>,
-    heatmap: Option<Heatmap>,
-    footprint: Option<footprint::Walk>,
-    spans: Option<Spans>,
+    /// Requested aggregates.
+    aggregates: Vec<Box<dyn Opened>>,
     order: Option<Order>,
     /// Attribution of the calls of the batch, if requests are matched to calls.
     known: Known,
@@ -148,16 +161,12 @@ impl<'a> Fold<'a> {
     pub fn new(scan: &'a Scan<'a>, settings: Settings) -> Self {
         Fold {
             scan,
-            settings,
             partial: Partial::default(),
             whose: Attributor::new(scan),
             accounts: Accumulators::new(settings.activity),
             durations: Durations::new(settings.precision),
-            timeline: settings.windows.map(Timeline::new),
-            sizes: settings.sizes.then(|| Sizes::new(settings.precision)),
-            heatmap: settings.heatmap.then(Heatmap::new),
-            footprint: settings.footprint.then(|| footprint::Walk::new(settings.precision)),
-            spans: settings.spans.map(Spans::new),
+            aggregates: settings.any_order.open(settings.precision),
+            settings,
             order: None,
             known: Known::default(),
             chunk: Chunk::default(),
@@ -205,7 +214,7 @@ impl<'a> Fold<'a> {
         if self.windows.is_some() {
             self.partial.during.add(self.scan.capture, table.id, std::mem::take(&mut self.during));
         }
-        self.timeline.iter_mut().for_each(Timeline::settle);
+        self.aggregates.iter_mut().for_each(|aggregate| aggregate.settle());
         Ok(())
     }
 
@@ -222,14 +231,8 @@ impl<'a> Fold<'a> {
     pub fn finish(mut self) -> Partial {
         self.accounts.close(self.scan.capture, &mut self.partial);
         self.durations.close(&mut self.partial);
-        self.partial.timeline = self.timeline;
-        self.partial.sizes = self.sizes;
-        self.partial.heatmap = self.heatmap;
-        self.partial.spans = self.spans;
-        self.partial.footprint = self.footprint.map(|walk| {
-            let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
-            walk.finish(&owners)
-        });
+        let owners = Owning { systems: &self.partial.names(), entities: &self.partial.entities };
+        self.partial.aggregates = States::of(self.aggregates, &owners);
         self.partial
     }
 
@@ -248,21 +251,7 @@ impl<'a> Fold<'a> {
 
     /// Counts the entries of the chunk, and clears it.
     fn count<'b>(&mut self, layer: Layer, comm: impl Fn(usize) -> Option<&'b str>) {
-        let Fold {
-            partial,
-            whose,
-            accounts,
-            durations,
-            timeline,
-            sizes,
-            heatmap,
-            footprint,
-            spans,
-            order,
-            known,
-            chunk,
-            ..
-        } = self;
+        let Fold { partial, whose, accounts, durations, aggregates, order, known, chunk, .. } = self;
         if let Some(questions) = &mut whose.questions {
             chunk.asked.iter().for_each(|asked| questions.began(asked.ts_ns));
         }
@@ -277,16 +266,13 @@ impl<'a> Fold<'a> {
         }
         chunk.check(layer, &mut partial.checked);
         durations.add(layer, chunk, partial);
-        timeline.iter_mut().for_each(|timeline| accumulate::moments(timeline, layer, chunk));
-        sizes.iter_mut().for_each(|sizes| accumulate::sizes(sizes, layer, chunk));
-        heatmap.iter_mut().for_each(|heatmap| accumulate::spots(heatmap, (layer, self.scan.capture), chunk));
-        footprint.iter_mut().for_each(|walk| accumulate::touches(walk, layer, (accounts, &partial.entities), chunk));
-        spans.iter_mut().for_each(|spans| accumulate::spans(spans, layer, accounts, chunk));
-        known.add(accounts, chunk);
-        let ordered = &self.settings.ordered;
-        if let Some(order) = order.as_mut().filter(|_| ordered.of_layers()) {
-            accumulate::points(&mut order.stretches, (layer, ordered.queue), accounts, chunk);
+        let entries = Entries { layer, capture: self.scan.capture, entities: &partial.entities, chunk, accounts };
+        aggregates.iter_mut().for_each(|aggregate| aggregate.update(&entries));
+        if let Some(order) = order.as_mut().filter(|_| !self.settings.in_order.is_empty()) {
+            let ends = self.settings.ends();
+            points(&entries).for_each(|point| order.stretches.point(layer, point, ends));
         }
+        known.add(accounts, chunk);
         chunk.clear();
         if accounts.are_many(whose.remembered(), self.scan.most_accounts) {
             accounts.close(self.scan.capture, partial);
@@ -301,7 +287,7 @@ impl<'a> Fold<'a> {
             && !stretches.has(ts_ns)
         {
             let end_ns = end_ns(ts_ns, dur_ns).filter(|end_ns| stretches.has(*end_ns));
-            let ends = self.settings.ordered.queue && end_ns.is_some() && self.is_within(ts_ns);
+            let ends = self.settings.ends() && end_ns.is_some() && self.is_within(ts_ns);
             let ends = ends && !self.is_beyond(ts_ns, dur_ns);
             return if ends { Inclusion::End } else { Inclusion::Nothing };
         }

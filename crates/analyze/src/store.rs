@@ -246,7 +246,7 @@ impl Store {
             rules: self.rules,
             capture: (scan.capture, scan.capture_id),
             // The time ranges in the id of each unit replace this setting.
-            settings: Settings { stretch_rows: 0, ..*settings },
+            settings: Settings { stretch_rows: 0, ..settings.clone() },
             window: (scan.window.after_ns, scan.window.until_ns),
             whole_until_ns: scan.tail.whole_until_ns.filter(|_| !scan.tail.grows),
             disks: sorted(scan.disks),

@@ -4,6 +4,8 @@
 //! thread only if one is within the other. So a process here is a process or a disk, and a thread is a lane: there are as many lanes as operations
 //! in flight at once.
 
+pub mod spans;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
@@ -15,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::about::Source;
-use crate::aggregate::spans::{Finished, Span};
+use crate::aggregate::any_order;
 use crate::analyses::{Analysis, Results};
 use crate::entity::{Entity, Scope};
 use crate::memory::Budget;
@@ -23,6 +25,7 @@ use crate::names::Names;
 use crate::output::one_line;
 use crate::terminal::Shown;
 use crate::time::utc;
+use spans::{Finished, Span, Spans};
 
 /// Name of the file.
 pub const FILE_NAME: &str = "trace.json";
@@ -39,9 +42,10 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Export each operation to trace.json for Perfetto (ui.perfetto.dev) and Chrome's trace viewer (chrome://tracing); requires --out",
     is_mergeable: false,
     needs_directory: true,
-    request: |options, settings| settings.spans = Some(options.most_spans),
+    aggregates: &[any_order::Registered::of::<Spans>()],
+    request: |options, settings| settings.any_order.request::<Spans>(options.most_spans),
     show: |results| {
-        let operations = results.finished.spans.rows.len() as u64;
+        let operations = results.finished.of::<Spans>()?.rows.len() as u64;
         let what = if operations == 1 { "operation" } else { "operations" };
         Ok(Shown { text: format!("{} {what}\n", HumanCount(operations)), is_marked: false })
     },
@@ -90,7 +94,7 @@ struct Lanes {
 /// If there are more operations than the maximum, or on a write error.
 pub fn json(results: &Results, most: usize, memory: Budget, mut to: &mut impl Write) -> Result<()> {
     let Results { captures, names, finished, trust, .. } = results;
-    let spans = &finished.spans;
+    let spans = finished.of::<Spans>()?;
     if spans.more > 0 {
         let all = HumanCount(spans.more.saturating_add(spans.rows.len() as u64));
         bail!(

@@ -76,7 +76,7 @@ const MOST_OPEN_GROUPS: usize = MOST_GROUPS as usize;
 /// State of a thread, with the results of its tasks.
 struct Worker<'a> {
     work: &'a [Work<'a>],
-    settings: Settings,
+    settings: &'a Settings,
     /// Store of partial results, if used.
     store: Option<&'a Store>,
     /// Id of the inputs that all units of a capture have in common, by number of the capture.
@@ -93,7 +93,7 @@ struct Worker<'a> {
 type Keeping<'a> = (Option<&'a Store>, &'a BTreeMap<usize, Id>);
 
 impl<'a> Worker<'a> {
-    fn new(work: &'a [Work<'a>], settings: Settings, (store, scopes): Keeping<'a>) -> Self {
+    fn new(work: &'a [Work<'a>], settings: &'a Settings, (store, scopes): Keeping<'a>) -> Self {
         Worker {
             work,
             settings,
@@ -188,7 +188,7 @@ impl<'a> Worker<'a> {
 
     fn fold(&mut self, scan: &'a Scan<'a>) -> &mut Fold<'a> {
         let settings = self.settings;
-        self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings))
+        self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings.clone()))
     }
 
     /// Reads the row groups of a part that `groups` selects, given their number.
@@ -198,7 +198,7 @@ impl<'a> Worker<'a> {
         let read = || {
             let mut open = match self.open.remove(&number) {
                 Some(open) => open,
-                None => table.open(part, &table.columns(&self.settings))?,
+                None => table.open(part, &table.columns(self.settings))?,
             };
             let groups = groups(open.groups());
             self.fold(scan).read(table, &mut open, (&groups, source))?;
@@ -220,15 +220,15 @@ impl<'a> Worker<'a> {
 /// failure the error is that of the first part in `work` that fails, for any number of threads, unless the memory limit is exceeded.
 pub fn scan_all(
     work: &[Work],
-    settings: Settings,
+    settings: &Settings,
     (threads, memory): (NonZeroUsize, Budget),
     (store, what): (Option<&Store>, &'static str),
 ) -> Result<(Partial, Ordered)> {
-    let units = unit::units(plan::tasks(work, &settings, (threads, memory), store.is_some())?, store.is_some());
+    let units = unit::units(plan::tasks(work, settings, (threads, memory), store.is_some())?, store.is_some());
     let mut scopes = BTreeMap::new();
     for (store, Work { scan, .. }) in store.iter().flat_map(|store| work.iter().map(move |work| (store, work))) {
         if !scopes.contains_key(&scan.capture) {
-            scopes.extend(store.scope(scan, &settings)?.map(|scope| (scan.capture, scope)));
+            scopes.extend(store.scope(scan, settings)?.map(|scope| (scan.capture, scope)));
         }
     }
     let sequences = Mutex::new(Sequences::default());
@@ -242,5 +242,5 @@ pub fn scan_all(
     let partials = each(units.len(), threads, begin, take, Worker::finish)?;
     let sum = Partial::sum(partials);
     let sequences = sequences.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((sum, sequences.finish()))
+    Ok((sum, sequences.finish(settings)))
 }

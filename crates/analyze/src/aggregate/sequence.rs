@@ -8,11 +8,9 @@ use iostrata_capture::op::{Direction, Layer, Op};
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::arrivals::{self, Arrivals};
 use super::crossing::{self, Crossing};
-use super::pattern::{self, Pattern};
-use super::queue::{self, Queue};
-use super::reuse::{self, Reuse};
+use super::in_order::{OrderedAggregate, States};
+use super::results::Results;
 use crate::entity::{Entities, Entity, Place, Places, Scope};
 
 /// Operation, with the fields that results in time order need.
@@ -117,79 +115,26 @@ impl<T: Default> BySubject<T> {
 /// Results of one time range, or of several consecutive ones.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sequence {
-    /// Access pattern.
-    pub pattern: Option<Pattern>,
-    /// Interarrival times.
-    pub arrivals: Option<Arrivals>,
-    /// Operations in flight.
-    pub queue: Option<Queue>,
-    /// Reuse distances.
-    pub reuse: Option<Reuse>,
+    /// Aggregates of the operations.
+    pub states: States,
     /// Latency breakdown of calls.
     pub crossing: Option<Crossing>,
-}
-
-/// Results of consecutive time ranges, while operations of a layer are added.
-pub struct Walk {
-    pattern: Option<pattern::Walk>,
-    arrivals: Option<arrivals::Walk>,
-    queue: Option<queue::Walk>,
-    reuse: Option<reuse::Walk>,
-}
-
-impl Walk {
-    /// Creates the results of `layer`, without operations.
-    pub fn new(layer: Layer, settings: &Settings) -> Walk {
-        let (ordered, precision) = (settings.ordered, settings.precision);
-        Walk {
-            pattern: ordered.pattern.then(|| pattern::Walk::new(layer)),
-            arrivals: ordered.arrivals.then(|| arrivals::Walk::new(precision)),
-            queue: ordered.queue.then(queue::Walk::default),
-            reuse: ordered.reuse.map(|halved| reuse::Walk::new(layer, halved[layer as usize])),
-        }
-    }
-
-    /// Adds points of the next time range in time order; some of them began before `span`. Slots and entity indexes are the same in all time ranges.
-    pub fn add(&mut self, points: &[Point], span: Span, owners: &Owners) {
-        self.pattern.iter_mut().for_each(|walk| walk.add(points, owners));
-        self.arrivals.iter_mut().for_each(|walk| walk.add(points));
-        self.queue.iter_mut().for_each(|walk| walk.add(points, span));
-        self.reuse.iter_mut().for_each(|walk| walk.add(points, owners));
-    }
-
-    /// Returns the sequence of all added points.
-    pub fn finish(self, owners: &Owners) -> Sequence {
-        Sequence {
-            pattern: self.pattern.map(pattern::Walk::finish),
-            arrivals: self.arrivals.map(|walk| walk.finish(owners)),
-            queue: self.queue.map(|walk| walk.finish(owners)),
-            reuse: self.reuse.map(|walk| walk.finish(owners)),
-            crossing: None,
-        }
-    }
 }
 
 impl Sequence {
     /// Whether it can be merged with others: a file may contain anything.
     pub fn is_sound(&self) -> bool {
-        self.pattern.as_ref().is_none_or(Pattern::is_sound)
+        self.states.is_sound()
     }
 
     /// Adds the next sequence.
     pub fn append(&mut self, next: Sequence) {
-        append(&mut self.pattern, next.pattern, Pattern::append);
-        append(&mut self.arrivals, next.arrivals, Arrivals::append);
-        append(&mut self.queue, next.queue, Queue::append);
-        append(&mut self.reuse, next.reuse, Reuse::append);
-        append(&mut self.crossing, next.crossing, Crossing::append);
-    }
-}
-
-fn append<T>(mine: &mut Option<T>, next: Option<T>, append: fn(&mut T, T)) {
-    match (mine, next) {
-        (Some(mine), Some(next)) => append(mine, next),
-        (mine @ None, next) => *mine = next,
-        (Some(_), None) => {}
+        self.states.append(next.states);
+        match (&mut self.crossing, next.crossing) {
+            (Some(mine), Some(next)) => mine.append(next),
+            (mine @ None, next) => *mine = next,
+            (Some(_), None) => {}
+        }
     }
 }
 
@@ -241,35 +186,36 @@ impl Sequences {
     }
 
     /// Returns the results of all captures.
-    pub fn finish(self) -> Finished {
-        let mut finished = Finished::default();
+    pub fn finish(self, settings: &Settings) -> Finished {
+        let mut finished = Finished { results: settings.in_order.nothing(settings.precision), ..Finished::default() };
         for ((_, layer), runs) in self.0 {
             let mut whole = Sequence::default();
             runs.into_values().for_each(|(_, next)| whole.append(next));
-            let Finished { patterns, arrivals, queues, reuses, crossings } = &mut finished;
+            let Finished { results, crossings } = &mut finished;
             whole.crossing.into_iter().for_each(|of| of.finish(crossings));
-            whole.pattern.into_iter().for_each(|of| of.finish(patterns.entry(layer).or_default()));
-            whole.arrivals.into_iter().for_each(|of| of.finish(arrivals.entry(layer).or_default()));
-            whole.queue.into_iter().for_each(|of| of.finish(queues.entry(layer).or_default()));
-            whole.reuse.into_iter().for_each(|of| of.finish(reuses.entry(layer).or_default()));
+            whole.states.finish(layer, results);
         }
         finished
     }
 }
 
-/// Results of sequences by layer, empty if not requested.
+/// Results of sequences.
 #[derive(Debug, Default)]
 pub struct Finished {
-    /// Access patterns of processes, files and disks, by direction.
-    pub patterns: BTreeMap<Layer, BTreeMap<(Entity, Direction), pattern::Sums>>,
-    /// Interarrival times by subject, and by index in [`arrivals::WAYS`].
-    pub arrivals: BTreeMap<Layer, BTreeMap<(Subject, usize), arrivals::Sums>>,
-    /// Operations in flight by subject.
-    pub queues: BTreeMap<Layer, BTreeMap<Subject, queue::Sums>>,
-    /// Reuse distances by subject.
-    pub reuses: BTreeMap<Layer, BTreeMap<Subject, reuse::Sums>>,
-    /// Latency breakdown of calls by subject, kind and call.
+    /// Results of the requested aggregates.
+    pub results: Results,
+    /// Latency breakdown of calls by subject, kind and call, if requested.
     pub crossings: BTreeMap<(Subject, crossing::Kind, Op), crossing::Sums>,
+}
+
+impl Finished {
+    /// Returns the result of an aggregate.
+    ///
+    /// # Errors
+    /// If it was not requested.
+    pub fn of<A: OrderedAggregate>(&self) -> anyhow::Result<&A::Finished> {
+        self.results.of(A::NAME)
+    }
 }
 
 /// Whether everything between two operations was recorded, given the time and weight of each. Weights above one occur only with sampling, and within
@@ -283,6 +229,8 @@ pub fn recorded_together((earlier_ns, earlier_ops): (i64, u32), (later_ns, later
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::aggregate::Precision;
+    use crate::analyses::arrivals::aggregate::Arrivals;
     use iostrata_capture::op::IoClass;
     use proptest::prelude::*;
 
@@ -345,11 +293,15 @@ pub(crate) mod tests {
             times.sort_by_key(|(ts_ns, _)| *ts_ns);
             points(&times, |points, owners| {
                 let of = |points: &[Point]| {
-                    let arrivals = Some(Arrivals::of(points, owners, crate::aggregate::Precision::DEFAULT));
-                    Sequence { arrivals, ..Sequence::default() }
+                    let mut states = States::default();
+                    states.put(Arrivals::of(points, owners, Precision::DEFAULT));
+                    Sequence { states, crossing: None }
                 };
                 let told = |sequences: Sequences| {
-                    let of = sequences.finish().arrivals.remove(&Layer::Block).expect("operations");
+                    let mut settings = Settings::new(Precision::DEFAULT);
+                    settings.in_order.request::<Arrivals>(());
+                    let finished = sequences.finish(&settings);
+                    let of = &finished.of::<Arrivals>().expect("requested")[&Layer::Block];
                     format!("{:?}", of.iter().map(|(of, sums)| (of, sums.gaps(), sums.ops)).collect::<Vec<_>>())
                 };
                 let place = (0, Layer::Block);

@@ -100,7 +100,7 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
 
 /// All contents of a partial result, as text.
 fn result(partial: Partial) -> String {
-    let finished = partial.finish(&[3, 0, 40, u64::MAX], Default::default());
+    let finished = partial.finish(&Settings::new(PRECISION), &[3, 0, 40, u64::MAX], Default::default());
     let trust = Trust {
         captured: [true; Layer::ALL.len()],
         lost_io: [Some(Default::default()); Layer::ALL.len()],

@@ -6,13 +6,14 @@ use super::Fold;
 use super::time_ranges::{TimeRanges, Whole};
 use crate::aggregate::Settings;
 use crate::aggregate::crossing::Walk as Crossings;
-use crate::aggregate::sequence::{Owners, Sequence, Span, Walk};
+use crate::aggregate::in_order::{Opened, States};
+use crate::aggregate::sequence::{Owners, Sequence, Span};
 
 /// Consecutive time ranges with operations to be processed in time order.
 pub struct Order {
     /// Rows of the time ranges.
     pub stretches: TimeRanges,
-    walks: Vec<(Layer, Walk)>,
+    walks: Vec<(Layer, Vec<Box<dyn Opened>>)>,
     crossing: Option<Crossings>,
 }
 
@@ -20,8 +21,9 @@ impl Order {
     /// Processes all remaining time ranges before number `until`.
     fn pass(&mut self, until: usize, owners: &Owners) {
         while let Some(Whole { span, mut points, crossed }) = self.stretches.next_before(until) {
-            for (layer, walk) in &mut self.walks {
-                walk.add(&std::mem::take(&mut points[*layer as usize]).in_order(), span, owners);
+            for (layer, walks) in &mut self.walks {
+                let points = std::mem::take(&mut points[*layer as usize]).in_order();
+                walks.iter_mut().for_each(|walk| walk.add(&points, span, owners));
             }
             if let Some(walk) = &mut self.crossing {
                 walk.add(crossed.all(), span, owners);
@@ -33,15 +35,15 @@ impl Order {
 impl Fold<'_> {
     /// Whether requests are matched to calls.
     pub(super) fn crosses(&self) -> bool {
-        self.settings.ordered.crossing && self.order.is_some()
+        self.settings.crossing && self.order.is_some()
     }
 
     /// Restricts the following rows to these time ranges, and processes those of `layers` in time order.
     pub fn begin_stretches(&mut self, spans: Vec<Span>, layers: &[Layer]) {
-        let Settings { ordered, precision, .. } = self.settings;
-        let walks =
-            layers.iter().filter(|_| ordered.of_layers()).map(|layer| (*layer, Walk::new(*layer, &self.settings)));
-        let crossing = ordered.crossing.then(|| Crossings::new(precision));
+        let Settings { in_order, precision, crossing, .. } = &self.settings;
+        let layers = layers.iter().filter(|_| !in_order.is_empty());
+        let walks = layers.map(|layer| (*layer, in_order.open(*layer, *precision)));
+        let crossing = crossing.then(|| Crossings::new(*precision));
         self.order = Some(Order { stretches: TimeRanges::new(spans), walks: walks.collect(), crossing });
     }
 
@@ -57,7 +59,8 @@ impl Fold<'_> {
         self.pass_stretches(usize::MAX);
         let Some(Order { walks, crossing, .. }) = self.order.take() else { return Vec::new() };
         let owners = Owners { systems: &self.partial.names(), entities: &self.partial.entities };
-        let mut sequences: Vec<_> = walks.into_iter().map(|(layer, walk)| (layer, walk.finish(&owners))).collect();
+        let close = |walks| Sequence { states: States::of(walks, &owners), crossing: None };
+        let mut sequences: Vec<_> = walks.into_iter().map(|(layer, walks)| (layer, close(walks))).collect();
         let crossing = crossing.and_then(|walk| walk.finish(&owners));
         if crossing.is_some() {
             // Whatever they wait for, the counted operations are calls.

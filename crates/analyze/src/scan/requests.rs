@@ -58,7 +58,7 @@ impl Events for BlockTable {
     fn fold(batch: &RecordBatch, fold: &mut Fold) -> std::result::Result<(), String> {
         let view = Requests::new(batch)?;
         let entities = fold.settings.entities.then(|| RequestEntities::new(batch)).transpose()?;
-        let merged = fold.sizes.as_ref().map(|_| Merged::new(batch)).transpose()?;
+        let merged = fold.settings.bios().then(|| Merged::new(batch)).transpose()?;
         let places = fold.settings.positions().then(|| Places::new(batch)).transpose()?;
         let bios = |row| merged.as_ref().map_or(0, |merged| u32::try_from(merged.bios.at(row)).unwrap_or(0));
         let sector = |row| places.as_ref().and_then(|places| places.sector.at(row));

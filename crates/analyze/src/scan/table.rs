@@ -129,7 +129,7 @@ impl EventTable {
         if !settings.folds() {
             return self.of_crossing.to_vec();
         }
-        let asked = [true, settings.entities, settings.sizes, settings.positions(), settings.ordered.crossing];
+        let asked = [true, settings.entities, settings.bios(), settings.positions(), settings.crossing];
         let columns = self.columns.iter().chain([&self.of_crossing]).zip(asked).filter(|(_, asked)| *asked);
         let mut columns: Vec<&str> = columns.flat_map(|(columns, _)| *columns).copied().collect();
         columns.sort_unstable();
@@ -139,12 +139,12 @@ impl EventTable {
 
     /// Returns the time ranges that need its rows.
     pub fn reach(&self, settings: &Settings) -> Reach {
-        let of_layer = match settings.ordered {
-            ordered if !self.has_order || !ordered.of_layers() => Reach::Never,
-            ordered if ordered.queue => Reach::Ends,
-            _ => Reach::Begin,
+        let of_layer = match (self.has_order && !settings.in_order.is_empty(), settings.ends()) {
+            (false, _) => Reach::Never,
+            (true, true) => Reach::Ends,
+            (true, false) => Reach::Begin,
         };
-        if settings.ordered.crossing { self.reach.max(of_layer) } else { of_layer }
+        if settings.crossing { self.reach.max(of_layer) } else { of_layer }
     }
 
     /// Opens a part of it to read these columns.

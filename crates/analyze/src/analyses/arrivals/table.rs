@@ -2,14 +2,13 @@
 
 use iostrata_capture::op::Layer;
 
-use crate::aggregate::arrivals::{SCALES_NS, Sums, WAYS};
 use crate::aggregate::sample::{Distribution, PERCENTILES};
+use crate::analyses::arrivals::aggregate::{Arrivals, Interarrivals, SCALES_NS, Sums, WAYS};
 use crate::analyses::subject::{self, Named};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of the table.
@@ -27,7 +26,9 @@ pub static TABLE: Table = Table {
     name: "arrivals",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.order.of::<Arrivals>()?, results.names, &results.trust), take)
+    },
 };
 
 /// Source of a row.
@@ -43,9 +44,9 @@ pub struct Row<'a> {
 }
 
 /// Rows by layer, subject and direction.
-pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
+pub fn rows<'a>(arrivals: &'a Interarrivals, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
     let mut rows = Vec::new();
-    for (layer, of) in finished.order.arrivals.iter().filter(|(layer, _)| trust.captured[**layer as usize]) {
+    for (layer, of) in arrivals.iter().filter(|(layer, _)| trust.captured[**layer as usize]) {
         for ((subject, way), sums) in of.iter().filter(|((subject, _), _)| trust.gives(subject)) {
             rows.push(Row {
                 named: Named::of(subject, names),

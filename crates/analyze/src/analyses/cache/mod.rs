@@ -13,7 +13,7 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print page cache statistics: hits, readahead, absorbed writes; with --out also write cache.csv",
     tables: &[&TABLE],
     is_compared: true,
-    request: |_, settings| settings.ordered.crossing = true,
+    request: |_, settings| settings.crossing = true,
     show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     listings: &[Listing {
         title: "Page cache",

@@ -2,12 +2,12 @@
 
 use iostrata_capture::op::Layer;
 
-use crate::aggregate::footprint::BLOCK_BYTES;
+use crate::analyses::footprint::aggregate::BLOCK_BYTES;
+use crate::analyses::footprint::distances::{Distances, Reuse};
 use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of the table.
@@ -26,7 +26,9 @@ pub static TABLE: Table = Table {
     name: "reuse",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.order.of::<Reuse>()?, results.names, &results.trust), take)
+    },
 };
 
 /// Source of a row.
@@ -42,10 +44,9 @@ pub struct Row {
 }
 
 /// Rows by layer, subject and cache size.
-pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
+pub fn rows(reuses: &Distances, names: &Names, trust: &Trust) -> Vec<Row> {
     let mut rows = Vec::new();
-    let reuses = finished.order.reuses.iter();
-    for (layer, of) in reuses.filter(|(layer, _)| trust.captured[**layer as usize] && !trust.sampled) {
+    for (layer, of) in reuses.iter().filter(|(layer, _)| trust.captured[**layer as usize] && !trust.sampled) {
         for (subject, sums) in of.iter().filter(|(subject, _)| trust.gives(subject)) {
             let named = std::rc::Rc::new(Named::of(subject, names));
             let mut hits = sums.missing();

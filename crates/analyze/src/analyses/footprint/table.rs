@@ -2,12 +2,11 @@
 
 use iostrata_capture::op::Layer;
 
-use crate::aggregate::footprint::{BLOCK_BYTES, Finished as Touched, Window};
+use crate::analyses::footprint::aggregate::{BLOCK_BYTES, Finished as Touched, Footprint, Window};
 use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of `footprint.csv`.
@@ -31,7 +30,9 @@ pub static TABLE: Table = Table {
     name: "footprint",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.of::<Footprint>()?, results.names, &results.trust), take)
+    },
 };
 
 /// The table by time window.
@@ -39,7 +40,9 @@ pub static WINDOWS: Table = Table {
     name: "footprint_windows",
     doc: WINDOWS_DOC,
     columns: || frame::markdown(&window_columns()),
-    rows: |results, take| at_once(&window_columns(), windows(&results.finished, &results.trust), take),
+    rows: |results, take| {
+        at_once(&window_columns(), windows(results.finished.of::<Footprint>()?, &results.trust), take)
+    },
 };
 
 /// Source of a row.
@@ -52,8 +55,8 @@ pub struct Row {
 }
 
 /// Rows by layer and subject.
-pub fn rows(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Row> {
-    let subjects = finished.footprint.subjects().into_iter();
+pub fn rows(footprint: &Footprint, names: &Names, trust: &Trust) -> Vec<Row> {
+    let subjects = footprint.subjects().into_iter();
     let row = |((layer, subject), touched)| {
         let (named, lost_events) = (Named::of(&subject, names), trust.known_lost(layer));
         Row { named, layer, touched, sampled: trust.sampled, lost_events }
@@ -101,8 +104,8 @@ pub struct InWindow {
 }
 
 /// Rows by layer and time.
-pub fn windows(finished: &Finished, trust: &Trust) -> Vec<InWindow> {
-    let windows = finished.footprint.windows().into_iter();
+pub fn windows(footprint: &Footprint, trust: &Trust) -> Vec<InWindow> {
+    let windows = footprint.windows().into_iter();
     let captured = windows.filter(|(layer, _)| trust.captured_of_total()[*layer as usize] && !trust.sampled);
     captured.map(|(layer, window)| InWindow { layer, window }).collect()
 }

@@ -6,13 +6,12 @@ use std::rc::Rc;
 
 use iostrata_capture::op::{Direction, Layer};
 
-use crate::aggregate::heatmap::{Cell, Disk, ends_of};
+use crate::analyses::heatmap::aggregate::{Cell, Disk, Finished, Heatmap, ends_of};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, device_number};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of `heatmap_latency.csv`.
@@ -29,7 +28,9 @@ pub static LATENCY: Table = Table {
     name: "heatmap_latency",
     doc: LATENCY_DOC,
     columns: || frame::markdown(&duration_columns()),
-    rows: |results, take| at_once(&duration_columns(), durations(&results.finished, &results.trust), take),
+    rows: |results, take| {
+        at_once(&duration_columns(), durations(results.finished.of::<Heatmap>()?, &results.trust), take)
+    },
 };
 
 /// The table by device offset.
@@ -37,7 +38,9 @@ pub static OFFSET: Table = Table {
     name: "heatmap_offset",
     doc: OFFSET_DOC,
     columns: || frame::markdown(&place_columns()),
-    rows: |results, take| at_once(&place_columns(), places(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&place_columns(), places(results.finished.of::<Heatmap>()?, results.names, &results.trust), take)
+    },
 };
 
 /// Cell of time and duration.
@@ -51,8 +54,7 @@ pub struct Duration {
 }
 
 /// Rows by layer, direction, time and duration.
-pub fn durations(finished: &Finished, trust: &Trust) -> Vec<Duration> {
-    let heatmap = &finished.heatmap;
+pub fn durations(heatmap: &Finished, trust: &Trust) -> Vec<Duration> {
     let captured = heatmap.durations.iter().filter(|((layer, ..), _)| trust.captured[*layer as usize]);
     let row = |&((layer, direction, since_ns, class), cell): &((Layer, Direction, i64, u32), Cell)| Duration {
         since_ns,
@@ -98,8 +100,7 @@ pub struct Place {
 }
 
 /// Rows by disk, direction, time and device offset.
-pub fn places(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
-    let heatmap = &finished.heatmap;
+pub fn places(heatmap: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
     let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
     // There may be half a million cells of a disk.
     let mut known: HashMap<Disk, (Rc<str>, Rc<str>)> = HashMap::new();

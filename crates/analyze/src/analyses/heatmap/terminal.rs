@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, Layer};
 
-use crate::aggregate::heatmap::{Finished, ends_of};
+use crate::analyses::heatmap::aggregate::{Finished, ends_of};
 use crate::analyses::summary::word;
 use crate::terminal::{Shown, duration};
 use crate::time::utc;

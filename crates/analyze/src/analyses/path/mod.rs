@@ -15,7 +15,7 @@ pub static ANALYSIS: Analysis = Analysis {
             with --out also write path.csv",
     tables: &[&TABLE],
     is_compared: true,
-    request: |_, settings| settings.ordered.crossing = true,
+    request: |_, settings| settings.crossing = true,
     show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     charts: |results| Ok(vec![chart::path(&TABLE.frame(results)?)?]),
     ..Analysis::BASE

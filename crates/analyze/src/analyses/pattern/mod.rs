@@ -1,9 +1,12 @@
 //! Access pattern: offsets of consecutive operations.
 
+pub mod aggregate;
 mod table;
 mod terminal;
 
 use super::Analysis;
+use crate::aggregate::in_order;
+use aggregate::Pattern;
 use table::TABLE;
 
 /// The analysis.
@@ -12,7 +15,8 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print the access pattern by disk, file and process: shares of sequential, jumping and strided operations; \
             with --out also write pattern.csv",
     tables: &[&TABLE],
-    request: |_, settings| settings.ordered.pattern = true,
+    ordered_aggregates: &[in_order::Registered::of::<Pattern>()],
+    request: |_, settings| settings.in_order.request::<Pattern>(()),
     show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     ..Analysis::BASE
 };

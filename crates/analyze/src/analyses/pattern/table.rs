@@ -4,13 +4,12 @@ use std::cmp::Reverse;
 
 use iostrata_capture::op::{Direction, Layer};
 
-use crate::aggregate::pattern::{JUMP_BYTES, Sums};
+use crate::analyses::pattern::aggregate::{JUMP_BYTES, Pattern, Patterns, Sums};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, Scope};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of the table.
@@ -26,7 +25,9 @@ pub static TABLE: Table = Table {
     name: "pattern",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.order.of::<Pattern>()?, results.names, &results.trust), take)
+    },
 };
 
 /// Source of a row.
@@ -41,8 +42,8 @@ pub struct Row<'a> {
 }
 
 /// Rows by scope, layer and direction; most operations first.
-pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
-    let patterns = finished.order.patterns.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
+pub fn rows<'a>(patterns: &'a Patterns, names: &Names, trust: &Trust) -> Vec<Row<'a>> {
+    let patterns = patterns.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
     let mut all: Vec<(Layer, &(Entity, Direction), &Sums)> =
         patterns.flat_map(|(layer, of)| of.iter().map(move |(whose, sums)| (*layer, whose, sums))).collect();
     all.sort_by_key(|(layer, (entity, direction), sums)| {

@@ -3,13 +3,12 @@
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::count::average;
-use crate::aggregate::queue::Sums;
 use crate::aggregate::sequence::Subject;
+use crate::analyses::queue::aggregate::{Depths, Queue, Sums};
 use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of `queue.csv`.
@@ -30,7 +29,9 @@ pub static TABLE: Table = Table {
     name: "queue",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.order.of::<Queue>()?, results.names, &results.trust), take)
+    },
 };
 
 /// The table of time at each queue depth.
@@ -38,7 +39,9 @@ pub static DEPTH: Table = Table {
     name: "queue_depth",
     doc: DEPTH_DOC,
     columns: || frame::markdown(&depth_columns()),
-    rows: |results, take| at_once(&depth_columns(), depths(&results.finished, results.names, &results.trust), take),
+    rows: |results, take| {
+        at_once(&depth_columns(), depths(results.finished.order.of::<Queue>()?, results.names, &results.trust), take)
+    },
 };
 
 /// Source of a row.
@@ -51,16 +54,16 @@ pub struct Row<'a> {
 }
 
 /// Rows by layer and subject.
-pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &'a Trust) -> Vec<Row<'a>> {
+pub fn rows<'a>(queues: &'a Depths, names: &Names, trust: &'a Trust) -> Vec<Row<'a>> {
     let row = |(layer, subject, sums): (Layer, &Subject, &'a Sums)| {
         let (named, lost_events) = (Named::of(subject, names), trust.known_lost(layer));
         Row { named, layer, sums, sampled: trust.sampled, lost_events }
     };
-    all(finished, trust).map(row).collect()
+    all(queues, trust).map(row).collect()
 }
 
-fn all<'a>(finished: &'a Finished, trust: &'a Trust) -> impl Iterator<Item = (Layer, &'a Subject, &'a Sums)> {
-    let queues = finished.order.queues.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
+fn all<'a>(queues: &'a Depths, trust: &'a Trust) -> impl Iterator<Item = (Layer, &'a Subject, &'a Sums)> {
+    let queues = queues.iter().filter(|(layer, _)| trust.captured[**layer as usize]);
     let rows = queues.flat_map(|(layer, of)| of.iter().map(move |(subject, sums)| (*layer, subject, sums)));
     rows.filter(|(_, subject, _)| trust.gives(subject))
 }
@@ -75,9 +78,9 @@ pub struct Depth {
 }
 
 /// Rows by layer, subject and number of operations in flight.
-pub fn depths(finished: &Finished, names: &Names, trust: &Trust) -> Vec<Depth> {
+pub fn depths(queues: &Depths, names: &Names, trust: &Trust) -> Vec<Depth> {
     let mut rows = Vec::new();
-    for (layer, subject, sums) in all(finished, trust).filter(|_| !trust.sampled) {
+    for (layer, subject, sums) in all(queues, trust).filter(|_| !trust.sampled) {
         let span_ns = sums.span_ns();
         rows.extend(sums.time_ns.iter().map(|(in_flight, time_ns)| Depth {
             named: Named::of(subject, names),

@@ -1,10 +1,13 @@
 //! Operation sizes.
 
+pub mod aggregate;
 mod chart;
 mod table;
 mod terminal;
 
 use super::Analysis;
+use crate::aggregate::any_order;
+use aggregate::Sizes;
 use table::TABLE;
 
 /// The analysis.
@@ -14,7 +17,8 @@ pub static ANALYSIS: Analysis = Analysis {
     tables: &[&TABLE],
     has_entities: false,
     has_bounds: false,
-    request: |_, settings| settings.sizes = true,
+    aggregates: &[any_order::Registered::of::<Sizes>()],
+    request: |_, settings| settings.any_order.request::<Sizes>(()),
     show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     charts: |results| Ok(vec![chart::sizes(&TABLE.frame(results)?)?]),
     ..Analysis::BASE

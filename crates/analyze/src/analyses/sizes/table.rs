@@ -3,11 +3,10 @@
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::sample::PERCENTILES;
-use crate::aggregate::sizes::Finished as Class;
+use crate::analyses::sizes::aggregate::{Finished as Class, Sizes};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn, Value};
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of the table.
@@ -19,7 +18,7 @@ pub static TABLE: Table = Table {
     name: "sizes",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(results.finished.of::<Sizes>()?, &results.trust), take),
 };
 
 /// Source of a row.
@@ -33,14 +32,14 @@ pub struct Row<'a> {
 }
 
 /// Rows of all classes that have operations, by layer, direction and size.
-pub fn rows<'a>(finished: &'a Finished, trust: &Trust) -> Vec<Row<'a>> {
+pub fn rows<'a>(classes: &'a [Class], trust: &Trust) -> Vec<Row<'a>> {
     let of = |class: &Class| (class.layer, class.direction);
     let row = |class: &'a Class| {
-        let alike = finished.sizes.iter().filter(|other| of(other) == of(class));
+        let alike = classes.iter().filter(|other| of(other) == of(class));
         let ops = alike.fold(0u64, |sum, class| sum.saturating_add(class.moved.ops));
         Row { class, ops, sampled: trust.sampled, more: trust.missing[class.layer as usize].more }
     };
-    finished.sizes.iter().filter(|class| trust.captured[class.layer as usize]).map(row).collect()
+    classes.iter().filter(|class| trust.captured[class.layer as usize]).map(row).collect()
 }
 
 impl Row<'_> {

@@ -13,7 +13,7 @@ pub static ANALYSIS: Analysis = Analysis {
     about: "Print the latency of syncs and the I/O that they force; with --out also write sync.csv",
     tables: &[&TABLE],
     is_compared: true,
-    request: |_, settings| settings.ordered.crossing = true,
+    request: |_, settings| settings.crossing = true,
     show: |results| Ok(terminal::table(&TABLE.frame(results)?)?),
     listings: &[Listing {
         title: "Sync calls",

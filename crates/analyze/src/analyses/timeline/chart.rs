@@ -4,6 +4,7 @@ use anyhow::Result;
 use iostrata_capture::op::Layer;
 use polars::prelude::DataFrame;
 
+use super::aggregate::Timeline;
 use super::table::TABLE;
 use crate::analyses::Results;
 use crate::page::axis::{Axis, Unit};
@@ -39,7 +40,7 @@ const NS_PER_S: f64 = 1e9;
 
 /// Charts of the timeline.
 pub fn lines(frame: &DataFrame, results: &Results) -> Result<Vec<Figure>> {
-    let window_ns = results.finished.window_ns as f64;
+    let window_ns = results.finished.of::<Timeline>()?.width_ns as f64;
     let rate = Together::Rate(window_ns / NS_PER_S);
     let charts = [
         Over {

@@ -1,5 +1,6 @@
 //! Operations, bytes, latency, queue depth, amplification and loss by time window.
 
+pub mod aggregate;
 mod chart;
 mod table;
 mod terminal;
@@ -8,8 +9,14 @@ use std::time::Duration;
 
 use clap::{Args, FromArgMatches};
 
+use anyhow::{Result, bail};
+
 use super::Analysis;
+use crate::aggregate::any_order;
+use crate::options::Analyze;
+use crate::partial::Partial;
 use crate::time::window;
+use aggregate::{MOST_WINDOWS, Timeline};
 pub use table::TABLE;
 
 /// Own options.
@@ -29,7 +36,9 @@ pub static ANALYSIS: Analysis = Analysis {
     is_compared: true,
     show: |results| Ok(terminal::table(&TABLE.frame(results)?, results.captures)?),
     charts: |results| chart::lines(&TABLE.frame(results)?, results),
-    request: |options, settings| settings.windows = Some(options.windows()),
+    aggregates: &[any_order::Registered::of::<Timeline>()],
+    request: |options, settings| settings.any_order.request::<Timeline>(options.windows()),
+    check,
     arguments: Own::augment_args,
     parse: |given, options| {
         options.window = Own::from_arg_matches(given)?.window;
@@ -37,3 +46,17 @@ pub static ANALYSIS: Analysis = Analysis {
     },
     ..Analysis::BASE
 };
+
+/// Checks that the windows are as long as requested.
+fn check(options: &Analyze, partial: &Partial) -> Result<()> {
+    if let (Some(window), Some(timeline)) = (options.window, partial.aggregates.get::<Timeline>())
+        && timeline.width_ns() > options.windows().width_ns
+    {
+        let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
+        let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
+        bail!(
+            "--window {window}: more than {most} windows, expected a window of at least {enough} or a shorter time (--since, --until)"
+        );
+    }
+    Ok(())
+}

@@ -5,13 +5,12 @@ use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::sample::PERCENTILES;
-use crate::aggregate::timeline::{Cell, Finished as Window};
 use crate::analyses::summary::{OF_OPERATIONS, word};
 use crate::analyses::table::{Table, at_once};
+use crate::analyses::timeline::aggregate::{Cell, Finished as Window, Line, Timeline};
 use crate::frame::{self, ResultColumn, Value};
 use crate::loss::Losses;
 use crate::loss::episodes::Stretch;
-use crate::partial::Finished;
 use crate::trust::Trust;
 
 /// Documentation of the table.
@@ -24,7 +23,9 @@ pub static TABLE: Table = Table {
     name: "timeline",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(&results.finished, &results.known.losses, &results.trust), take),
+    rows: |results, take| {
+        at_once(&columns(), rows(results.finished.of::<Timeline>()?, &results.known.losses, &results.trust), take)
+    },
 };
 
 /// Percentiles of a window.
@@ -38,16 +39,15 @@ pub struct Row<'a> {
 }
 
 /// Rows of all windows by time, empty windows included.
-pub fn rows<'a>(finished: &'a Finished, losses: &[Losses], trust: &Trust) -> Vec<Row<'a>> {
-    let width_ns = finished.window_ns;
+pub fn rows<'a>(line: &'a Line, losses: &[Losses], trust: &Trust) -> Vec<Row<'a>> {
     let losses = told(losses, trust);
     let row = |window: &'a Window| {
-        let until_ns = window.since_ns.saturating_add(width_ns);
+        let until_ns = window.since_ns.saturating_add(line.width_ns);
         // Losses of an interrupted recording, and their times, are unknown.
         let lost = trust.lost_events.map(|_| lost(&losses, (window.since_ns, until_ns)));
         Row { window, captured: trust.captured_of_total(), lost }
     };
-    finished.timeline.iter().map(row).collect()
+    line.windows.iter().map(row).collect()
 }
 
 /// Losses of the captured layers, each with its time.

@@ -245,8 +245,13 @@ fn map(used: &MapUse) -> Check {
 mod tests {
     use super::*;
     use crate::aggregate::flow::{Path, Step};
+    use crate::aggregate::{Precision, Settings};
     use iostrata_capture::ledger::FollowedKind;
     use iostrata_capture::op::Evidence;
+
+    fn settings() -> Settings {
+        Settings::new(Precision::DEFAULT)
+    }
 
     fn manifest() -> Manifest {
         serde_json::from_str(include_str!("../../../../../../tests/fixtures/debian-6.12-nvme/manifest.json"))
@@ -304,7 +309,8 @@ mod tests {
             flows.add(Direction::Write, Step::Application(Path::Call), 100);
             flows.add(Direction::Write, Step::Cache { mapped: false }, cached);
             flows.add(Direction::Write, Step::Device(IoClass::Data, Evidence::Direct), device);
-            let mut finished = crate::partial::Partial::default().finish(&[0; Layer::ALL.len()], Default::default());
+            let mut finished =
+                crate::partial::Partial::default().finish(&settings(), &[0; Layer::ALL.len()], Default::default());
             finished.total_flows = flows;
             let trust = Trust { captured: [true, true, fs, true], ..Trust::default() };
             ratios(&finished, &trust).expect("both layers")
@@ -340,7 +346,8 @@ mod tests {
         let check = |step: Step, counted: u64| {
             let mut flows = crate::aggregate::flow::Flows::default();
             flows.add(Direction::Write, step, 100);
-            let mut finished = crate::partial::Partial::default().finish(&[0; Layer::ALL.len()], Default::default());
+            let mut finished =
+                crate::partial::Partial::default().finish(&settings(), &[0; Layer::ALL.len()], Default::default());
             finished.entities = std::iter::once((Entity::Process(0, 7, 1), flows)).collect();
             let book = ProcessBook { pid: 7, start_ns: 1, read_bytes: 0, write_bytes: counted };
             let counters = ProcessCounters { processes: vec![book], ..ProcessCounters::default() };

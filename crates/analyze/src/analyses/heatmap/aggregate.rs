@@ -7,6 +7,12 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::Precision;
+use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
+use crate::aggregate::requests::Needs;
+use crate::aggregate::sequence::Owners;
+use crate::scan::entries::Entries;
+
 /// Maximum number of time windows: with this many windows and offset ranges a figure is full, and memory is not.
 pub const MOST_WINDOWS: u64 = 512;
 
@@ -118,17 +124,17 @@ pub struct Heatmap {
 
 /// Operation, or several that are equal.
 #[derive(Debug, Clone, Copy)]
-pub struct Spot {
+struct Spot {
     /// Begin.
-    pub ts_ns: i64,
+    ts_ns: i64,
     /// Layer and direction.
-    pub way: (Layer, Direction),
+    way: (Layer, Direction),
     /// Duration in ns, if known.
-    pub ns: Option<u64>,
+    ns: Option<u64>,
     /// Disk and offset in bytes, if known.
-    pub place: Option<(Disk, u64)>,
+    place: Option<(Disk, u64)>,
     /// Operations and bytes that it represents.
-    pub cell: Cell,
+    cell: Cell,
 }
 
 /// Both grids, after all partial results are merged. Cells without operations do not exist.
@@ -143,18 +149,13 @@ pub struct Finished {
 }
 
 impl Heatmap {
-    /// Whether it can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        self.width_ns > 0 && self.disks.values().all(|disk| disk.stretch_bytes > 0)
-    }
-
     /// Creates grids without operations.
-    pub fn new() -> Heatmap {
+    fn new() -> Heatmap {
         Heatmap { width_ns: LEAST_WINDOW_NS, ends: None, durations: Cells::default(), disks: HashMap::default() }
     }
 
     /// Adds an operation.
-    pub fn add(&mut self, spot: &Spot) {
+    fn add(&mut self, spot: &Spot) {
         let Spot { ts_ns, way: (layer, direction), ns, place, cell } = *spot;
         self.reach((self.number(ts_ns), self.number(ts_ns)));
         let window = self.number(ts_ns);
@@ -187,7 +188,7 @@ impl Heatmap {
     }
 
     /// Adds the cells of `other`.
-    pub fn combine(&mut self, mut other: Heatmap) {
+    fn combine(&mut self, mut other: Heatmap) {
         while self.width_ns < other.width_ns {
             self.widen();
         }
@@ -205,7 +206,7 @@ impl Heatmap {
     }
 
     /// Returns all cells, in order.
-    pub fn finish(self) -> Finished {
+    fn finish(self) -> Finished {
         let since_ns = |window: i64| window.saturating_mul(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
         let durations = self.durations.into_iter();
         let mut durations: Vec<_> = durations
@@ -223,9 +224,45 @@ impl Heatmap {
     }
 }
 
-impl Default for Heatmap {
-    fn default() -> Self {
+impl Accumulate for Heatmap {
+    fn update(&mut self, entries: &Entries) {
+        let layer = entries.layer;
+        for entry in entries.each_once().filter(|entry| entry.ops > 0 && layer != Layer::Fs) {
+            let Some(direction) = entry.direction else { continue };
+            let disk = entry.disk().map(|dev| (entries.capture, dev));
+            let place = disk.zip(entry.position.and_then(|position| u64::try_from(position).ok()));
+            let ops = u64::from(entry.ops);
+            let cell = Cell { ops, bytes: entry.size.saturating_mul(ops) };
+            self.add(&Spot { ts_ns: entry.ts_ns, way: (layer, direction), ns: entry.total_ns, place, cell });
+        }
+    }
+}
+
+impl Aggregate for Heatmap {
+    const NAME: &'static str = "heatmap";
+    const NEEDS: Needs = Needs { positions: true, memory_bytes: (48 << 20, 12 << 20), ..Needs::NOTHING };
+    type Config = ();
+    type Open = Heatmap;
+    type Finished = Finished;
+
+    fn open((): &(), _precision: Precision) -> Heatmap {
         Heatmap::new()
+    }
+
+    fn close(heatmap: Heatmap, _owners: &Owners) -> Heatmap {
+        heatmap
+    }
+
+    fn is_sound(&self) -> bool {
+        self.width_ns > 0 && self.disks.values().all(|disk| disk.stretch_bytes > 0)
+    }
+
+    fn combine(&mut self, other: Heatmap) {
+        self.combine(other);
+    }
+
+    fn finish(self, _context: &Context) -> Finished {
+        self.finish()
     }
 }
 

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
+use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 
-use super::sequence::{BySubject, Owners, Point, Span, Subject};
+use crate::aggregate::Precision;
+use crate::aggregate::in_order::{self, OrderedAggregate};
+use crate::aggregate::requests::Needs;
+use crate::aggregate::sequence::{BySubject, Owners, Point, Span, Subject};
 
 /// Begins and ends of operations in a time range, in order.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -58,6 +62,9 @@ fn add(time_ns: &mut BTreeMap<i64, u128>, depth: i64, ns: u128) {
     *sum = sum.saturating_add(ns);
 }
 
+/// Operations in flight by layer and subject.
+pub type Depths = BTreeMap<Layer, BTreeMap<Subject, Sums>>;
+
 /// Operations in flight of each subject of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Queue(HashMap<Subject, Depth, RandomState>);
@@ -66,9 +73,8 @@ pub struct Queue(HashMap<Subject, Depth, RandomState>);
 #[derive(Default)]
 pub struct Walk(BySubject<Depth>);
 
-impl Walk {
-    /// Adds points in time order, including those of operations that began before `span` and ended in it.
-    pub fn add(&mut self, points: &[Point], (first_ns, last_ns): Span) {
+impl in_order::Walk for Walk {
+    fn add(&mut self, points: &[Point], (first_ns, last_ns): Span, _owners: &Owners) {
         let Walk(subjects) = self;
         let mut changes: Vec<(i64, i64, usize)> = Vec::with_capacity(2 * points.len());
         for (number, point) in points.iter().enumerate() {
@@ -96,11 +102,6 @@ impl Walk {
             subjects.each(points[number].subject(), |depth| depth.push(ns, change));
         }
     }
-
-    /// Returns the operations in flight of all added points.
-    pub fn finish(self, owners: &Owners) -> Queue {
-        Queue(self.0.finish(owners))
-    }
 }
 
 impl Queue {
@@ -108,19 +109,34 @@ impl Queue {
     #[cfg(test)]
     fn of(points: &[Point], span: Span, owners: &Owners) -> Queue {
         let mut walk = Walk::default();
-        walk.add(points, span);
-        walk.finish(owners)
+        in_order::Walk::add(&mut walk, points, span, owners);
+        Queue::close(walk, owners)
+    }
+}
+
+impl OrderedAggregate for Queue {
+    const NAME: &'static str = "queue";
+    const NEEDS: Needs = Needs { ends: true, ..Needs::NOTHING };
+    type Config = ();
+    type Walk = Walk;
+    type Finished = Depths;
+
+    fn open((): &(), _layer: Layer, _precision: Precision) -> Walk {
+        Walk::default()
     }
 
-    /// Adds the next time range.
-    pub fn append(&mut self, next: Queue) {
+    fn close(walk: Walk, owners: &Owners) -> Queue {
+        Queue(walk.0.finish(owners))
+    }
+
+    fn append(&mut self, next: Queue) {
         for (subject, depth) in next.0 {
             self.0.entry(subject).or_default().append(depth);
         }
     }
 
-    /// Adds the results of one capture to the sums of other captures.
-    pub fn finish(self, sums: &mut BTreeMap<Subject, Sums>) {
+    fn finish(self, layer: Layer, finished: &mut Self::Finished) {
+        let sums = finished.entry(layer).or_default();
         for (subject, depth) in self.0 {
             sums.entry(subject).or_default().combine(depth);
         }
@@ -211,9 +227,9 @@ mod tests {
     }
 
     fn sums(queue: Queue) -> BTreeMap<Subject, Sums> {
-        let mut sums = BTreeMap::new();
-        queue.finish(&mut sums);
-        sums
+        let mut finished = BTreeMap::new();
+        queue.finish(Layer::Block, &mut finished);
+        finished.remove(&Layer::Block).expect("operations")
     }
 
     #[test]

@@ -1,8 +1,15 @@
 //! Individual operations, up to a maximum number.
 
 use iostrata_capture::op::{Layer, Op};
+use serde::{Deserialize, Serialize};
 
-use crate::entity::{Entities, Entity, Place, Places, Scope};
+use crate::aggregate::Precision;
+use crate::aggregate::any_order::{Accumulate, Aggregate, Context, Moved};
+use crate::aggregate::requests::Needs;
+use crate::aggregate::sequence::Owners;
+use crate::entity::{Entities, Entity, Places, Scope};
+use crate::event::Phase;
+use crate::scan::entries::Entries;
 
 /// Operation, or several that one row represents.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +37,11 @@ pub struct Span {
 }
 
 /// Operations, up to a maximum number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Spans {
     most: usize,
+    /// Not stored: slots and indexes in a file cannot be trusted.
+    #[serde(skip)]
     rows: Vec<Span>,
     /// Number of operations beyond the maximum.
     more: u64,
@@ -65,17 +74,12 @@ impl Finished {
 
 impl Spans {
     /// Creates an empty collection with the maximum `most`.
-    pub fn new(most: usize) -> Spans {
+    fn new(most: usize) -> Spans {
         Spans { most, rows: Vec::new(), more: 0 }
     }
 
-    /// Creates an empty collection with the same maximum.
-    pub fn emptied(&self) -> Spans {
-        Spans::new(self.most)
-    }
-
     /// Adds an operation.
-    pub fn add(&mut self, span: Span) {
+    fn add(&mut self, span: Span) {
         if self.rows.len() < self.most {
             self.rows.push(span);
         } else {
@@ -83,17 +87,8 @@ impl Spans {
         }
     }
 
-    /// Adds the operations of another partial result, with slots and entities that are `slots` and `places` here.
-    pub fn combine(&mut self, other: Spans, slots: &[u32], places: &[Place]) {
-        self.more = self.more.saturating_add(other.more);
-        for span in other.rows {
-            let places = Places(span.places.0.map(|place| places[place.index()]));
-            self.add(Span { slot: slots[span.slot as usize], places, ..span });
-        }
-    }
-
     /// Returns the operations in an order that does not depend on the threads that found them.
-    pub fn finish(self, entities: &Entities, systems: Vec<String>) -> Finished {
+    fn finish(self, entities: &Entities, systems: Vec<String>) -> Finished {
         let entities = entities.each();
         let mut rows = self.rows;
         let key = |span: &Span| {
@@ -106,5 +101,60 @@ impl Spans {
         // identical.
         rows.sort_unstable_by(|one, other| key(one).cmp(&key(other)).then_with(|| owners(one).cmp(&owners(other))));
         Finished { rows, entities, systems, more: self.more }
+    }
+}
+
+impl Accumulate for Spans {
+    fn update(&mut self, entries: &Entries) {
+        let layer = entries.layer;
+        // A file system row without a duration covers many pages, and no single moment.
+        for entry in entries.each().filter(|entry| entry.ops > 0 && (layer != Layer::Fs || entry.total_ns.is_some())) {
+            let Some(places) = entries.places(&entry) else { continue };
+            self.add(Span {
+                ts_ns: entry.ts_ns,
+                total_ns: entry.total_ns,
+                device_ns: entries.phase_ns(&entry, Phase::Device),
+                layer,
+                op: entry.op,
+                ops: entry.ops,
+                bytes: entry.size,
+                position: entry.position,
+                slot: entry.slot(),
+                places,
+            });
+        }
+    }
+}
+
+impl Aggregate for Spans {
+    const NAME: &'static str = "spans";
+    const NEEDS: Needs = Needs { positions: true, ..Needs::NOTHING };
+    /// Maximum number.
+    type Config = usize;
+    type Open = Spans;
+    type Finished = Finished;
+
+    fn open(most: &usize, _precision: Precision) -> Spans {
+        Spans::new(*most)
+    }
+
+    fn close(spans: Spans, _owners: &Owners) -> Spans {
+        spans
+    }
+
+    fn relocate(&mut self, moved: &Moved) {
+        for span in &mut self.rows {
+            span.slot = moved.slots[span.slot as usize];
+            span.places = Places(span.places.0.map(|place| moved.places[place.index()]));
+        }
+    }
+
+    fn combine(&mut self, other: Spans) {
+        self.more = self.more.saturating_add(other.more);
+        other.rows.into_iter().for_each(|span| self.add(span));
+    }
+
+    fn finish(self, context: &Context) -> Finished {
+        self.finish(context.entities, context.systems.iter().map(|name| (*name).to_owned()).collect())
     }
 }

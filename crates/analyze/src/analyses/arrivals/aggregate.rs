@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use foldhash::fast::RandomState;
-use iostrata_capture::op::Direction;
+use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::Precision;
-use super::sample::{Distribution, Sample};
-use super::sequence::{BySubject, Owners, Point, Subject, recorded_together};
+use crate::aggregate::Precision;
+use crate::aggregate::in_order::{self, OrderedAggregate};
+use crate::aggregate::sample::{Distribution, Sample};
+use crate::aggregate::sequence::{BySubject, Owners, Point, Span, Subject, recorded_together};
 
 /// Lengths of the intervals in which operations are counted, in nanoseconds.
 pub const SCALES_NS: [i64; 5] = [1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
@@ -160,6 +161,9 @@ pub const WAYS: [Option<Direction>; 3] = [None, Some(Direction::Read), Some(Dire
 /// Streams of a subject, in the order of [`WAYS`].
 type Streams = [Option<Stream>; WAYS.len()];
 
+/// Interarrival times by layer and subject, and by index in [`WAYS`].
+pub type Interarrivals = BTreeMap<Layer, BTreeMap<(Subject, usize), Sums>>;
+
 /// Streams of all subjects of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Arrivals(HashMap<Subject, Streams, RandomState>);
@@ -173,12 +177,13 @@ pub struct Walk {
 
 impl Walk {
     /// Creates streams without operations.
-    pub fn new(precision: Precision) -> Walk {
+    fn new(precision: Precision) -> Walk {
         Walk { precision, clock: Clock::new(), subjects: BySubject::default() }
     }
+}
 
-    /// Adds points in time order.
-    pub fn add(&mut self, points: &[Point]) {
+impl in_order::Walk for Walk {
+    fn add(&mut self, points: &[Point], _span: Span, _owners: &Owners) {
         let Walk { precision, clock, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0) {
             let (at, numbers) = ((point.ts_ns, point.ops), clock.at(point.ts_ns));
@@ -193,11 +198,6 @@ impl Walk {
             });
         }
     }
-
-    /// Returns the streams of all added points.
-    pub fn finish(self, owners: &Owners) -> Arrivals {
-        Arrivals(self.subjects.finish(owners))
-    }
 }
 
 impl Arrivals {
@@ -205,12 +205,26 @@ impl Arrivals {
     #[cfg(test)]
     pub fn of(points: &[Point], owners: &Owners, precision: Precision) -> Arrivals {
         let mut walk = Walk::new(precision);
-        walk.add(points);
-        walk.finish(owners)
+        in_order::Walk::add(&mut walk, points, (i64::MIN, i64::MAX), owners);
+        Arrivals::close(walk, owners)
+    }
+}
+
+impl OrderedAggregate for Arrivals {
+    const NAME: &'static str = "arrivals";
+    type Config = ();
+    type Walk = Walk;
+    type Finished = Interarrivals;
+
+    fn open((): &(), _layer: Layer, precision: Precision) -> Walk {
+        Walk::new(precision)
     }
 
-    /// Adds the streams of the next time range.
-    pub fn append(&mut self, next: Arrivals) {
+    fn close(walk: Walk, owners: &Owners) -> Arrivals {
+        Arrivals(walk.subjects.finish(owners))
+    }
+
+    fn append(&mut self, next: Arrivals) {
         for (subject, streams) in next.0 {
             let mine = self.0.entry(subject).or_default();
             for (mine, stream) in mine.iter_mut().zip(streams) {
@@ -223,8 +237,8 @@ impl Arrivals {
         }
     }
 
-    /// Adds the results of one capture to the sums of other captures.
-    pub fn finish(self, sums: &mut BTreeMap<(Subject, usize), Sums>) {
+    fn finish(self, layer: Layer, finished: &mut Self::Finished) {
+        let sums = finished.entry(layer).or_default();
         let all = self.0.get(&Subject::All).and_then(|streams| streams[0].as_ref());
         let Some((from_ns, until_ns)) = all.map(|all| (all.first.0, all.last.0)) else { return };
         let ends = SCALES_NS.map(|scale_ns| (from_ns.div_euclid(scale_ns), until_ns.div_euclid(scale_ns)));
@@ -320,8 +334,9 @@ mod tests {
     }
 
     fn told(arrivals: Arrivals) -> String {
-        let mut sums = BTreeMap::new();
-        arrivals.finish(&mut sums);
+        let mut finished = BTreeMap::new();
+        arrivals.finish(Layer::Block, &mut finished);
+        let sums = &finished[&Layer::Block];
         let told = |(of, sums): (&(Subject, usize), &Sums)| {
             format!("{of:?} {} {:?} {:?} {:?}\n", sums.ops, sums.gaps(), sums.variation(), sums.dispersion())
         };
@@ -329,8 +344,9 @@ mod tests {
     }
 
     fn all(arrivals: Arrivals) -> Sums {
-        let mut sums = BTreeMap::new();
-        arrivals.finish(&mut sums);
+        let mut finished = BTreeMap::new();
+        arrivals.finish(Layer::Block, &mut finished);
+        let mut sums = finished.remove(&Layer::Block).expect("operations");
         sums.remove(&(Subject::All, 0)).expect("operations")
     }
 

@@ -9,8 +9,10 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 
-use super::footprint::{Spaces, Touch, one_in};
-use super::sequence::{BySubject, Owners, Point, Subject};
+use super::aggregate::{Spaces, Touch, one_in};
+use crate::aggregate::Precision;
+use crate::aggregate::in_order::{self, OrderedAggregate};
+use crate::aggregate::sequence::{BySubject, Owners, Point, Span, Subject};
 
 /// Number of classes of distances: up to a power of two, and above half of it.
 const CLASSES: usize = 64;
@@ -168,6 +170,9 @@ fn class_of(between: u64, one_in: u64) -> usize {
     ((u64::BITS - (distance - 1).leading_zeros()) as usize).min(CLASSES - 1)
 }
 
+/// Reuse distances by layer and subject.
+pub type Distances = BTreeMap<Layer, BTreeMap<Subject, Sums>>;
+
 /// Reuse distances of all subjects of a layer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reuse {
@@ -185,12 +190,13 @@ pub struct Walk {
 
 impl Walk {
     /// Creates the reuse distances of `layer`, without operations; one block in 2^`halved` is sampled.
-    pub fn new(layer: Layer, halved: u32) -> Walk {
+    fn new(layer: Layer, halved: u32) -> Walk {
         Walk { layer, halved, spaces: Spaces::default(), subjects: BySubject::default() }
     }
+}
 
-    /// Adds points in time order.
-    pub fn add(&mut self, points: &[Point], owners: &Owners) {
+impl in_order::Walk for Walk {
+    fn add(&mut self, points: &[Point], _span: Span, owners: &Owners) {
         let Walk { layer, halved, spaces, subjects } = self;
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
             let position = point.position.and_then(|position| u64::try_from(position).ok());
@@ -207,24 +213,32 @@ impl Walk {
             }
         }
     }
-
-    /// Returns the reuse distances of all added points.
-    pub fn finish(self, owners: &Owners) -> Reuse {
-        Reuse { halved: self.halved, subjects: self.subjects.finish(owners) }
-    }
 }
 
-impl Reuse {
-    /// Adds the next time range.
-    pub fn append(&mut self, next: Reuse) {
+impl OrderedAggregate for Reuse {
+    const NAME: &'static str = "reuse";
+    /// How often the number of sampled blocks is halved, by layer.
+    type Config = [u32; Layer::ALL.len()];
+    type Walk = Walk;
+    type Finished = Distances;
+
+    fn open(halved: &Self::Config, layer: Layer, _precision: Precision) -> Walk {
+        Walk::new(layer, halved[layer as usize])
+    }
+
+    fn close(walk: Walk, owners: &Owners) -> Reuse {
+        Reuse { halved: walk.halved, subjects: walk.subjects.finish(owners) }
+    }
+
+    fn append(&mut self, next: Reuse) {
         let one_in = one_in(self.halved);
         for (subject, touches) in next.subjects {
             self.subjects.entry(subject).or_default().append(touches, one_in);
         }
     }
 
-    /// Adds the results of one capture to the sums of other captures.
-    pub fn finish(self, sums: &mut BTreeMap<Subject, Sums>) {
+    fn finish(self, layer: Layer, finished: &mut Self::Finished) {
+        let sums = finished.entry(layer).or_default();
         let one_in = one_in(self.halved);
         for (subject, touches) in self.subjects {
             let sums = sums.entry(subject).or_default();
@@ -266,7 +280,7 @@ impl Sums {
 
 #[cfg(test)]
 mod tests {
-    use super::super::footprint::Space;
+    use super::super::aggregate::Space;
     use super::*;
     use crate::entity::Entity;
     use iostrata_capture::op::Direction;

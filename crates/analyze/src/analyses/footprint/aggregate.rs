@@ -17,9 +17,12 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::Precision;
-use super::sequence::{BySubject, Owners, Subject};
-use crate::entity::{Entities, Entity, FileId, PerPlace, Place, Places};
+use crate::aggregate::Precision;
+use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
+use crate::aggregate::requests::Needs;
+use crate::aggregate::sequence::{BySubject, Owners, Subject};
+use crate::entity::{Entities, Entity, FileId, PerPlace, Place, Places, Scope};
+use crate::scan::entries::Entries;
 use kept::{Kept, Limits};
 
 /// Size of a block in bytes.
@@ -335,19 +338,19 @@ pub struct Walk {
     /// Hash of each block of the operation that is being added.
     hashes: Vec<u64>,
     /// Files and disks that offsets refer to.
-    pub spaces: Spaces,
+    spaces: Spaces,
 }
 
 impl Walk {
     /// Creates the blocks without operations.
-    pub fn new(precision: Precision) -> Walk {
+    fn new(precision: Precision) -> Walk {
         let limit = |most: usize| if precision == Precision::Exact { usize::MAX } else { most };
         let (most, most_in_window) = (limit(MOST_BLOCKS), limit(MOST_IN_WINDOW));
         Walk { most, most_in_window, layers: BTreeMap::new(), hashes: Vec::new(), spaces: Spaces::default() }
     }
 
     /// Adds an operation of `layer`, of the system in `slot` and on the disk at `device`.
-    pub fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
+    fn add(&mut self, layer: Layer, touch: &Touch, (slot, device): (u32, Place)) {
         let (of_subject, of_window) = ((self.most, LONG_BLOCKS), (self.most_in_window, LONG_BLOCKS));
         let taken = self
             .layers
@@ -369,7 +372,7 @@ impl Walk {
     }
 
     /// Returns the footprint of all added operations.
-    pub fn finish(self, owners: &Owners) -> Footprint {
+    fn finish(self, owners: &Owners) -> Footprint {
         let mut footprint = Footprint::default();
         for (layer, Taken { subjects, windows }) in self.layers {
             let blocks = subjects.finish(owners).into_iter();
@@ -388,13 +391,8 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// Whether it can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        self.windows.values().all(|windows| windows.width_ns > 0)
-    }
-
     /// Adds the blocks of `other`.
-    pub fn combine(&mut self, other: Footprint) {
+    fn combine(&mut self, other: Footprint) {
         for (of, blocks) in other.subjects {
             match self.subjects.get_mut(&of) {
                 Some(mine) => mine.combine(blocks),
@@ -426,6 +424,52 @@ impl Footprint {
             windows.clone().finish().into_iter().map(|window| (*layer, window)).collect::<Vec<_>>()
         };
         self.windows.iter().flat_map(of).collect()
+    }
+}
+
+impl Accumulate for Walk {
+    fn update(&mut self, entries: &Entries) {
+        for entry in entries.each().filter(|entry| entry.ops > 0 && entry.size > 0) {
+            let position = entry.position.and_then(|position| u64::try_from(position).ok());
+            let (Some(direction), Some(position), Some(places)) = (entry.direction, position, entries.places(&entry))
+            else {
+                continue;
+            };
+            let device = places.0[Scope::Device as usize];
+            if let Some(space) = self.spaces.of(entries.layer, &places, entries.entities) {
+                let (ts_ns, bytes, ops) = (entry.ts_ns, entry.size, u64::from(entry.ops));
+                let touch = Touch { ts_ns, direction, space, position, bytes, ops };
+                self.add(entries.layer, &touch, (entry.slot(), device));
+            }
+        }
+    }
+}
+
+impl Aggregate for Footprint {
+    const NAME: &'static str = "footprint";
+    const NEEDS: Needs = Needs { positions: true, memory_bytes: (64 << 20, 56 << 20), ..Needs::NOTHING };
+    type Config = ();
+    type Open = Walk;
+    type Finished = Footprint;
+
+    fn open((): &(), precision: Precision) -> Walk {
+        Walk::new(precision)
+    }
+
+    fn close(walk: Walk, owners: &Owners) -> Footprint {
+        walk.finish(owners)
+    }
+
+    fn is_sound(&self) -> bool {
+        self.windows.values().all(|windows| windows.width_ns > 0)
+    }
+
+    fn combine(&mut self, other: Footprint) {
+        self.combine(other);
+    }
+
+    fn finish(self, _context: &Context) -> Footprint {
+        self
     }
 }
 

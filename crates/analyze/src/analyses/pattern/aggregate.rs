@@ -7,7 +7,9 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::sequence::{Owners, Point, recorded_together};
+use crate::aggregate::Precision;
+use crate::aggregate::in_order::{self, OrderedAggregate};
+use crate::aggregate::sequence::{Owners, Point, Span, recorded_together};
 use crate::entity::{Entity, PerPlace, Place, Scope};
 
 /// Maximum seek distance in bytes of a step that is not a jump.
@@ -213,6 +215,9 @@ impl Several {
     }
 }
 
+/// Access patterns of processes, files and disks, by layer and direction.
+pub type Patterns = BTreeMap<Layer, BTreeMap<(Entity, Direction), Sums>>;
+
 /// Key of a stream: owner and address space, as numbers of entities, and direction. The address space is a file; for requests it is the disk.
 type Key = (u32, u32, Direction);
 
@@ -262,12 +267,13 @@ pub struct Walk {
 
 impl Walk {
     /// Creates the streams of `layer`, without operations.
-    pub fn new(layer: Layer) -> Walk {
+    fn new(layer: Layer) -> Walk {
         Walk { layer, pattern: Pattern::default(), numbers: PerPlace::default() }
     }
+}
 
-    /// Adds points in time order.
-    pub fn add(&mut self, points: &[Point], owners: &Owners) {
+impl in_order::Walk for Walk {
+    fn add(&mut self, points: &[Point], _span: Span, owners: &Owners) {
         let Walk { layer, pattern: Pattern { entities, streams }, numbers } = self;
         let mut number = |place: Place, entity: Entity| *numbers.of(place, || numbered(entities, entity));
         for point in points.iter().filter(|point| point.ops > 0 && point.bytes > 0) {
@@ -287,11 +293,6 @@ impl Walk {
             }
         }
     }
-
-    /// Returns the streams of all added points.
-    pub fn finish(self) -> Pattern {
-        self.pattern
-    }
 }
 
 impl Pattern {
@@ -299,18 +300,31 @@ impl Pattern {
     #[cfg(test)]
     fn of(layer: Layer, points: &[Point], owners: &Owners) -> Pattern {
         let mut walk = Walk::new(layer);
-        walk.add(points, owners);
-        walk.finish()
+        in_order::Walk::add(&mut walk, points, (i64::MIN, i64::MAX), owners);
+        walk.pattern
+    }
+}
+
+impl OrderedAggregate for Pattern {
+    const NAME: &'static str = "pattern";
+    type Config = ();
+    type Walk = Walk;
+    type Finished = Patterns;
+
+    fn open((): &(), layer: Layer, _precision: Precision) -> Walk {
+        Walk::new(layer)
     }
 
-    /// Whether it can be merged with others.
-    pub fn is_sound(&self) -> bool {
+    fn close(walk: Walk, _owners: &Owners) -> Pattern {
+        walk.pattern
+    }
+
+    fn is_sound(&self) -> bool {
         let known = |number: &u32| (*number as usize) < self.entities.len();
         self.streams.keys().all(|(who, space, _)| known(who) && known(space))
     }
 
-    /// Adds the streams of the next time range.
-    pub fn append(&mut self, next: Pattern) {
+    fn append(&mut self, next: Pattern) {
         let mut numbers = Numbers::of(&mut self.entities);
         let theirs: Vec<u32> = next.entities.into_iter().map(|entity| numbers.number(entity)).collect();
         for ((who, space, direction), stream) in next.streams {
@@ -322,7 +336,8 @@ impl Pattern {
     }
 
     /// Adds the sums of each process, file and disk in each direction, over all address spaces.
-    pub fn finish(self, sums: &mut BTreeMap<(Entity, Direction), Sums>) {
+    fn finish(self, layer: Layer, finished: &mut Self::Finished) {
+        let sums = finished.entry(layer).or_default();
         for ((who, _, direction), stream) in self.streams {
             sums.entry((self.entities[who as usize], direction)).or_default().combine(stream.sums());
         }
@@ -365,9 +380,9 @@ mod tests {
     }
 
     fn sums(pattern: Pattern) -> Vec<(Entity, Sums)> {
-        let mut sums = BTreeMap::new();
-        pattern.finish(&mut sums);
-        sums.into_iter().map(|((entity, _), sums)| (entity, sums)).collect()
+        let mut finished = BTreeMap::new();
+        pattern.finish(Layer::Block, &mut finished);
+        finished.into_values().flatten().map(|((entity, _), sums)| (entity, sums)).collect()
     }
 
     fn pattern(operations: &[(i64, u64)]) -> Vec<(Entity, Sums)> {

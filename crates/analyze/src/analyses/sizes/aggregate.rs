@@ -3,10 +3,13 @@
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::LostByLayer;
-use super::Precision;
-use super::count::{DIRECTIONS, Moved};
-use super::sample::{Distribution, Sample};
+use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
+use crate::aggregate::count::{DIRECTIONS, Moved};
+use crate::aggregate::requests::Needs;
+use crate::aggregate::sample::{Distribution, Sample};
+use crate::aggregate::sequence::Owners;
+use crate::aggregate::{LostByLayer, Precision};
+use crate::scan::entries::Entries;
 
 /// Size class: sizes up to a power of two, and above half of it. 2,049 to 4,096 bytes are class 12. Operations that moved nothing have no
 /// class.
@@ -36,17 +39,16 @@ const PLACES: usize = 1 + CLASSES;
 
 /// Operation, or several that are equal.
 #[derive(Debug, Clone, Copy)]
-pub struct Sized {
-    /// Direction.
-    pub direction: Direction,
+struct Sized {
+    direction: Direction,
     /// Number of operations.
-    pub ops: u64,
+    ops: u64,
     /// Number of bytes of one.
-    pub bytes: u64,
+    bytes: u64,
     /// Number of bios of one, if it is a request.
-    pub bios: u64,
+    bios: u64,
     /// Duration of one in ns, if known.
-    pub ns: Option<u64>,
+    ns: Option<u64>,
 }
 
 /// Sums over the operations of a class.
@@ -83,12 +85,12 @@ pub struct Finished {
 
 impl Sizes {
     /// Creates sums over no operations.
-    pub fn new(precision: Precision) -> Sizes {
+    fn new(precision: Precision) -> Sizes {
         Sizes { precision, cells: vec![None; Layer::ALL.len() * DIRECTIONS.len() * PLACES] }
     }
 
     /// Adds operations of `layer`.
-    pub fn add(&mut self, layer: Layer, sized: &Sized) {
+    fn add(&mut self, layer: Layer, sized: &Sized) {
         let Sized { direction, ops, bytes, bios, ns } = *sized;
         let class = class_of(bytes).map_or(0, |class| class as usize + 1);
         let place = (layer as usize * DIRECTIONS.len() + direction as usize) * PLACES + class;
@@ -103,13 +105,8 @@ impl Sizes {
         }
     }
 
-    /// Whether they can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        self.cells.len() == Layer::ALL.len() * DIRECTIONS.len() * PLACES
-    }
-
     /// Adds the sums of `other`.
-    pub fn combine(&mut self, other: Sizes) {
+    fn combine(&mut self, other: Sizes) {
         for (mine, theirs) in self.cells.iter_mut().zip(other.cells) {
             match (mine, theirs) {
                 (Some(mine), Some(theirs)) => {
@@ -125,7 +122,7 @@ impl Sizes {
     }
 
     /// Returns the classes with operations, in order of layer, direction and size; `lost` events are not in them.
-    pub fn finish(self, lost: &LostByLayer) -> Vec<Finished> {
+    fn finish(self, lost: &LostByLayer) -> Vec<Finished> {
         let finish = |(place, cell): (usize, Option<Box<Cell>>)| {
             let Cell { moved, bios, durations } = *cell?;
             let (of, class) = (place / PLACES, place % PLACES);
@@ -134,6 +131,45 @@ impl Sizes {
             Some(Finished { layer, direction, ends, moved, bios, durations: durations.finish(lost[layer as usize]) })
         };
         self.cells.into_iter().enumerate().filter_map(finish).collect()
+    }
+}
+
+impl Accumulate for Sizes {
+    fn update(&mut self, entries: &Entries) {
+        // A file system row covers many operations.
+        for entry in entries.each_once().filter(|entry| entry.ops > 0 && entries.layer != Layer::Fs) {
+            let Some(direction) = entry.direction else { continue };
+            let (ops, bios) = (u64::from(entry.ops), u64::from(entry.bios));
+            self.add(entries.layer, &Sized { direction, ops, bytes: entry.size, bios, ns: entry.total_ns });
+        }
+    }
+}
+
+impl Aggregate for Sizes {
+    const NAME: &'static str = "sizes";
+    const NEEDS: Needs = Needs { bios: true, ..Needs::NOTHING };
+    type Config = ();
+    type Open = Sizes;
+    type Finished = Vec<Finished>;
+
+    fn open((): &(), precision: Precision) -> Sizes {
+        Sizes::new(precision)
+    }
+
+    fn close(sizes: Sizes, _owners: &Owners) -> Sizes {
+        sizes
+    }
+
+    fn is_sound(&self) -> bool {
+        self.cells.len() == Layer::ALL.len() * DIRECTIONS.len() * PLACES
+    }
+
+    fn combine(&mut self, other: Sizes) {
+        self.combine(other);
+    }
+
+    fn finish(self, context: &Context) -> Vec<Finished> {
+        self.finish(context.lost)
     }
 }
 

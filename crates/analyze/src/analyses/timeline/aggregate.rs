@@ -6,22 +6,25 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Direction, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::count::{DIRECTIONS, Moved};
-use super::sparse::Sparse;
+use crate::aggregate::Precision;
+use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
+use crate::aggregate::count::{DIRECTIONS, Moved};
+use crate::aggregate::sequence::Owners;
+use crate::aggregate::sparse::Sparse;
+use crate::scan::entries::Entries;
 
 /// Fields of a row that the timeline needs.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+struct Moment {
     /// Begin.
-    pub ts_ns: i64,
-    /// Direction.
-    pub direction: Option<Direction>,
+    ts_ns: i64,
+    direction: Option<Direction>,
     /// Number of operations that it represents; 0 if it has bytes of an operation that is counted elsewhere.
-    pub ops: u64,
+    ops: u64,
     /// Number of bytes.
-    pub bytes: u64,
+    bytes: u64,
     /// Duration of each in ns, if known.
-    pub ns: Option<u64>,
+    ns: Option<u64>,
 }
 
 /// Reads or writes of one layer that began in a window.
@@ -119,6 +122,15 @@ pub struct Timeline {
     ends: Option<(i64, i64)>,
 }
 
+/// All windows from the first to the last, after all partial results are merged.
+#[derive(Debug)]
+pub struct Line {
+    /// Length of a window in ns.
+    pub width_ns: i64,
+    /// Windows, including those without operations.
+    pub windows: Vec<Finished>,
+}
+
 /// Window, after all partial results are merged.
 #[derive(Debug)]
 pub struct Finished {
@@ -132,18 +144,12 @@ pub struct Finished {
 
 impl Timeline {
     /// Creates a timeline without rows.
-    pub fn new(Windows { width_ns, most }: Windows) -> Timeline {
+    fn new(Windows { width_ns, most }: Windows) -> Timeline {
         Timeline { width_ns, most, ..Timeline::default() }
     }
 
-    /// Whether it can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        let places = self.places.values().all(|place| *place < self.windows.len());
-        self.width_ns > 0 && self.most <= MOST_WINDOWS && self.len() <= self.most as u64 && places
-    }
-
     /// Adds a row of `layer`.
-    pub fn add(&mut self, layer: Layer, moment: &Moment) {
+    fn add(&mut self, layer: Layer, moment: &Moment) {
         let Moment { ts_ns, direction, ops, bytes, ns } = *moment;
         let place = self.place(ts_ns);
         if let Some(direction) = direction {
@@ -234,13 +240,13 @@ impl Timeline {
     }
 
     /// Frees memory where possible.
-    pub fn settle(&mut self) {
+    fn settle(&mut self) {
         let cells = self.windows.iter_mut().flat_map(|(_, window)| window.cells.as_flattened_mut());
         cells.for_each(|cell| cell.durations.settle());
     }
 
     /// Adds the windows of `other`, which initially had the same width.
-    pub fn combine(&mut self, mut other: Timeline) {
+    fn combine(&mut self, mut other: Timeline) {
         self.settle();
         other.settle();
         self.widen_to(other.width_ns);
@@ -256,13 +262,8 @@ impl Timeline {
     }
 
     /// Returns the number of windows from the first to the last.
-    pub fn len(&self) -> u64 {
+    fn len(&self) -> u64 {
         self.ends.map_or(0, |(first, last)| last.abs_diff(first).saturating_add(1))
-    }
-
-    /// Whether there are no windows.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_none()
     }
 
     /// Returns the length of a window in ns.
@@ -271,7 +272,7 @@ impl Timeline {
     }
 
     /// Returns all windows from the first to the last, including those without operations.
-    pub fn finish(mut self) -> Vec<Finished> {
+    fn finish(mut self) -> Vec<Finished> {
         self.settle();
         let Some((first, last)) = self.ends else { return Vec::new() };
         let mut windows: HashMap<i64, Window, RandomState> = self.windows.into_iter().collect();
@@ -289,6 +290,50 @@ impl Timeline {
             Finished { since_ns: number.saturating_mul(width_ns), window, under_way }
         };
         (first..=last).map(finish).collect()
+    }
+}
+
+impl Accumulate for Timeline {
+    fn update(&mut self, entries: &Entries) {
+        for entry in entries.each_once() {
+            let (ops, ns) = (u64::from(entry.ops), entry.total_ns);
+            self.add(
+                entries.layer,
+                &Moment { ts_ns: entry.ts_ns, direction: entry.direction, ops, bytes: entry.bytes, ns },
+            );
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settle();
+    }
+}
+
+impl Aggregate for Timeline {
+    const NAME: &'static str = "timeline";
+    type Config = Windows;
+    type Open = Timeline;
+    type Finished = Line;
+
+    fn open(windows: &Windows, _precision: Precision) -> Timeline {
+        Timeline::new(*windows)
+    }
+
+    fn close(timeline: Timeline, _owners: &Owners) -> Timeline {
+        timeline
+    }
+
+    fn is_sound(&self) -> bool {
+        let places = self.places.values().all(|place| *place < self.windows.len());
+        self.width_ns > 0 && self.most <= MOST_WINDOWS && self.len() <= self.most as u64 && places
+    }
+
+    fn combine(&mut self, other: Timeline) {
+        self.combine(other);
+    }
+
+    fn finish(self, _context: &Context) -> Line {
+        Line { width_ns: self.width_ns, windows: self.finish() }
     }
 }
 

@@ -137,7 +137,7 @@ fn unmix(mut mixed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::footprint::BLOCK_BYTES;
+    use crate::analyses::footprint::aggregate::BLOCK_BYTES;
     use iostrata_capture::op::Direction;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
