@@ -260,12 +260,14 @@ impl<'a> Fold<'a> {
             let open = || whose.open((partial, accounts), key, (*ts_ns, comm(*row as usize)));
             chunk.accounts.push(account.unwrap_or_else(open));
         }
-        let total_ns = &chunk.durations[Phase::Total as usize];
-        for ((account, OpAmounts { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
-            accounts.add(*account, (u64::from(*ops), *bytes), *ns);
+        if self.settings.counts {
+            let total_ns = &chunk.durations[Phase::Total as usize];
+            for ((account, OpAmounts { ops, bytes, .. }), ns) in chunk.accounts.iter().zip(&chunk.done).zip(total_ns) {
+                accounts.add(*account, (u64::from(*ops), *bytes), *ns);
+            }
+            chunk.check(layer, &mut partial.checked);
+            durations.add(layer, chunk, partial);
         }
-        chunk.check(layer, &mut partial.checked);
-        durations.add(layer, chunk, partial);
         let entries = Entries { layer, capture: self.scan.capture, entities: &partial.entities, chunk, accounts };
         aggregates.iter_mut().for_each(|aggregate| aggregate.update(&entries));
         if let Some(order) = order.as_mut().filter(|_| !self.settings.in_order.is_empty()) {
