@@ -10,7 +10,7 @@ PYTHON      = $(IOSTRATA_CACHE)/venv/bin/python
 # Loading BPF needs root; without root and sudo the tests that need it are skipped with that reason.
 SUDO        = $(if $(filter 0,$(shell id -u)),,$(shell command -v sudo))
 
-.PHONY: help build-all setup setup-lint setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-e2e test-kernels soak repeat bench bench-analyze bench-record bench-writeback bench-smoke docs figures
+.PHONY: help build-all setup setup-lint setup-demo setup-bench setup-soak setup-figures build demo test fuzz lint test-unit test-extending test-e2e test-kernels soak repeat bench bench-analyze bench-record bench-writeback bench-smoke docs figures
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -40,7 +40,7 @@ build: setup-demo ## Build both programs
 demo: build ## Record a small workload on a loop device and print its summary
 	@scripts/demo.sh
 
-test: setup lint test-unit bench-smoke test-e2e ## Run every test
+test: setup lint test-unit test-extending bench-smoke test-e2e ## Run every test
 
 lint: setup-lint ## Check formatting, clippy, shell scripts and dependencies
 	cargo fmt --all --check
@@ -51,6 +51,9 @@ lint: setup-lint ## Check formatting, clippy, shell scripts and dependencies
 
 test-unit: setup build-all ## Run the tests of the crates, without privileges
 	cargo test --release --workspace --locked
+
+test-extending: setup build-all ## Apply, build and test the example patches of docs/extending.md
+	scripts/extending.sh
 
 # With tests: the features of their dependencies differ, and a separate build would compile these twice.
 build-all: setup

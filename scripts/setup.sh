@@ -40,6 +40,8 @@ type -P blktrace            | blktrace
 type -P bindfs              | bindfs
 command -v stress-ng        | stress-ng
 command -v zstd             | zstd
+command -v patch            | patch
+command -v git              | git
 command -v cpio             | cpio
 command -v xz               | xz-utils
 type -P bpftool             | bpftool
