@@ -200,7 +200,7 @@ struct Recover {
 
 #[derive(Debug, Args)]
 struct Analyze {
-    /// Capture directories; several are merged into one result.
+    /// Capture directories; several are merged into one result. A directory with folders such as host=NAME stands for the captures in them.
     #[arg(required = true, value_name = "CAPTURE")]
     captures: Vec<PathBuf>,
     #[command(flatten)]

@@ -8,6 +8,7 @@ use iostrata_capture::Capture;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::op::Layer;
 use iostrata_capture::panic_guard::reading;
+use iostrata_capture::partitions;
 use iostrata_capture::segment::{segments, unbegun};
 use iostrata_capture::system::Systems;
 
@@ -71,7 +72,7 @@ impl Known<'_> {
     }
 }
 
-/// Opens the captures, each with all of its segments.
+/// Opens the captures, each with all of its segments. A directory without a manifest stands for the captures in its partitions.
 pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
     let mut captures: Vec<Capture> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
@@ -80,11 +81,12 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
         if !given.is_dir() {
             bail!("{}: no such directory, expected the directory of a capture", given.display());
         }
-        let given = Dir::open(given)?;
-        directories.extend(segments(&given)?);
-        for segment in unbegun(&given)? {
-            let what = "has no manifest: its recorder ended before the recording began; skipped";
-            print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.path().display()))))?;
+        for given in partitions::captures(&Dir::open(given)?)? {
+            directories.extend(segments(&given)?);
+            for segment in unbegun(&given)? {
+                let what = "has no manifest: its recorder ended before the recording began; skipped";
+                print(err, &format!("{}\n", one_line(&format!("warning: {}: {what}", segment.path().display()))))?;
+            }
         }
     }
     for directory in &directories {

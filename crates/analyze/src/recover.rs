@@ -7,6 +7,7 @@ use anyhow::Result;
 use iostrata_capture::Capture;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::{Manifest, State};
+use iostrata_capture::partitions;
 use iostrata_capture::recover::{Recovered, recover};
 use iostrata_capture::segment::segments;
 
@@ -20,7 +21,9 @@ use crate::trust;
 pub fn run(captures: &[PathBuf], out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
     let mut outcome = Outcome::Complete;
     for capture in captures {
-        for directory in segments(&Dir::open(capture)?)? {
+        let captures = partitions::captures(&Dir::open(capture)?)?;
+        let segments = captures.iter().map(segments).collect::<std::result::Result<Vec<_>, _>>()?;
+        for directory in segments.into_iter().flatten() {
             let recovered = recover(&directory)?;
             for error in recovered.iter().flat_map(|recovered| &recovered.unreadable) {
                 outcome = Outcome::Incomplete;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use iostrata_capture::dir::{Dir, Undo};
+use iostrata_capture::partitions;
 use iostrata_capture::redact::{Finished, Redacted};
 use iostrata_capture::segment::segments;
 
@@ -24,9 +25,10 @@ pub struct Redact {
 pub fn run(redact: &Redact, out: &mut dyn Write) -> Result<Outcome> {
     let (mut directories, mut undo) = (Vec::new(), Vec::new());
     for capture in &redact.captures {
-        let directory = Dir::open(capture)?;
-        undo.push(directory.undoable());
-        directories.extend(segments(&directory)?);
+        for directory in partitions::captures(&Dir::open(capture)?)? {
+            undo.push(directory.undoable());
+            directories.extend(segments(&directory)?);
+        }
     }
     let finished = directories.iter().map(Finished::take).collect::<Result<Vec<_>, _>>()?;
     for (directory, finished) in directories.iter().zip(&finished) {

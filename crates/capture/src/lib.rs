@@ -35,6 +35,7 @@ pub mod message;
 pub mod op;
 pub mod panic_guard;
 pub mod part;
+pub mod partitions;
 pub mod plain;
 pub mod program;
 pub mod recover;
