@@ -66,6 +66,14 @@ def test_recover_goes_through_all_of_them(hosts):
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [str(host) for host in sorted(hosts.iterdir())]
 
 
+def test_cached_results_of_one_host_are_no_host(hosts, tmp_path):
+    lake = shutil.copytree(hosts, tmp_path / "lake")
+    assert analyze("summary", lake / "host=db1", "--cache").returncode == 0
+    assert (lake / "host=db1.partials").is_dir()
+    done = analyze("summary", lake)
+    assert done.returncode == 0 and done.stdout == analyze("summary", hosts).stdout, done.stderr
+
+
 def test_a_host_without_a_capture_is_an_error(hosts, tmp_path):
     lake = shutil.copytree(hosts, tmp_path / "lake")
     (lake / "host=db3" / "block").mkdir(parents=True)

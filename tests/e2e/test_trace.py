@@ -86,3 +86,15 @@ def test_more_than_there_is_room_for_is_refused(tmp_path):
     assert not (tmp_path / "out/trace.json").exists()
     result = analyze("trace", FIXTURE)
     assert result.returncode == 2 and "expected --out DIR" in result.stderr
+
+
+def test_a_trace_is_the_same_whatever_is_cached(generate, tmp_path):
+    capture = generate("--events", 5_000, out=tmp_path / "capture")
+    printed = []
+    for number in range(2):
+        done = analyze("trace", capture, "--cache", "--out", tmp_path / f"trace{number}")
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout.replace(f"trace{number}", "trace"))
+    assert printed[0] == printed[1] and not printed[0].startswith("0 "), printed
+    files = [(tmp_path / f"trace{number}" / "trace.json").read_bytes() for number in range(2)]
+    assert files[0] == files[1] and len(files[0]) > 100_000

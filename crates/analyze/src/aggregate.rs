@@ -95,6 +95,11 @@ impl Settings {
         any.map(|of| of.needs.memory_bytes).chain(ordered.map(|of| of.needs.memory_bytes))
     }
 
+    /// Whether all requested results can be stored.
+    pub fn are_stored(&self) -> bool {
+        !self.any_order.need(|needs| !needs.is_stored) && !self.in_order.need(|needs| !needs.is_stored)
+    }
+
     /// Whether operations are needed in the time range in which they ended, too.
     pub fn ends(&self) -> bool {
         self.in_order.need(|needs| needs.ends)

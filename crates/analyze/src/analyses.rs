@@ -26,7 +26,8 @@ use anyhow::Result;
 use clap::{ArgMatches, Command};
 use iostrata_capture::Capture;
 
-use crate::aggregate::{Settings, any_order, in_order};
+use crate::aggregate::in_order::{self, InTimeOrder};
+use crate::aggregate::{Settings, any_order};
 use crate::load::Known;
 use crate::names::Names;
 use crate::options::Analyze;
@@ -92,7 +93,7 @@ pub struct Again {
     /// Label of the progress line.
     pub what: &'static str,
     /// Requests its aggregates.
-    pub request: fn(&Partial, &mut Settings),
+    pub request: fn(&Partial, &mut InTimeOrder),
 }
 
 /// Analysis: what it needs of the events, and what it makes of the results.
@@ -230,7 +231,7 @@ mod tests {
             let options = Analyze::new(analysis, Vec::new());
             let mut settings = options.settings();
             if let Some(again) = analysis.again {
-                (again.request)(&Partial::default(), &mut settings);
+                (again.request)(&Partial::default(), &mut settings.in_order);
             }
             let requested: BTreeSet<&str> = settings.any_order.iter().map(|request| request.name).collect();
             let own: BTreeSet<&str> = analysis.aggregates.iter().map(|of| of.name).collect();

@@ -22,7 +22,7 @@ use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
 use crate::stacking::LevelSelection;
-use crate::store::{Store, Used};
+use crate::store::{Partials, Store, Used};
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
 use crate::work::{Work, scan_all};
@@ -60,7 +60,8 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
-    let store = Store::open(&options.partials, &captures, &options.captures, options.rules.as_deref())?;
+    let partials = if options.settings().are_stored() { &options.partials } else { &Partials::None };
+    let store = Store::open(partials, &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
     then(Ground { options, captures, windows, choice, known, names, trust, directory, store })
 }
@@ -144,7 +145,7 @@ impl Ground<'_> {
         let (partial, mut order) = read(&first, "reading")?;
         for again in options.analysis.all_parts().filter_map(|analysis| analysis.again) {
             let mut settings = settings.again();
-            (again.request)(&partial, &mut settings);
+            (again.request)(&partial, &mut settings.in_order);
             order.results.extend(read(&settings, again.what)?.1.results);
         }
         if crosses_apart {

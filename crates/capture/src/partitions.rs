@@ -4,8 +4,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::dir::Dir;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::manifest;
+
+/// End of the name of the folder beside a capture that has cached results of it.
+pub const CACHE_SUFFIX: &str = ".partials";
 
 /// Maximum number of keys above a capture.
 const MOST_KEYS: u32 = 8;
@@ -14,7 +17,7 @@ const MOST_KEYS: u32 = 8;
 /// returned as well, so that opening it states what is missing.
 ///
 /// # Errors
-/// If a directory cannot be listed.
+/// If a directory cannot be listed, or a partition is a symbolic link.
 pub fn captures(directory: &Dir) -> Result<Vec<Dir>> {
     let mut found = Vec::new();
     collect(directory, MOST_KEYS, &mut found)?;
@@ -22,11 +25,21 @@ pub fn captures(directory: &Dir) -> Result<Vec<Dir>> {
 }
 
 fn collect(directory: &Dir, keys: u32, found: &mut Vec<Dir>) -> Result<()> {
-    let entries = directory.entries()?;
-    let is_capture = entries.iter().any(|(name, _)| name == manifest::FILE_NAME);
-    let mut folders: Vec<_> =
-        entries.into_iter().filter(|(name, kind)| kind.is_dir() && is_partition(name)).map(|(name, _)| name).collect();
-    if is_capture || folders.is_empty() || keys == 0 {
+    // Only the names: other files of a capture may disappear meanwhile.
+    let names = directory.names()?;
+    let is_capture = names.iter().any(|name| name == manifest::FILE_NAME);
+    let mut folders = Vec::new();
+    for name in names.into_iter().filter(|name| !is_capture && is_partition(name)) {
+        let kind = directory.find(&name)?;
+        if kind.is_link() {
+            let what = "is a symbolic link, expected a directory: name its target as an argument of its own".to_owned();
+            return Err(Error::Schema { path: directory.path().join(name), what });
+        }
+        if kind.is_dir() {
+            folders.push(name);
+        }
+    }
+    if folders.is_empty() || keys == 0 {
         found.push(directory.clone());
         return Ok(());
     }
@@ -34,10 +47,11 @@ fn collect(directory: &Dir, keys: u32, found: &mut Vec<Dir>) -> Result<()> {
     folders.iter().try_for_each(|name| collect(&directory.sub(name), keys - 1, found))
 }
 
-/// Whether a folder name has a key and a value.
+/// Whether a folder name has a key and a value, and is not that of cached results.
 fn is_partition(name: &OsStr) -> bool {
     let name = name.as_bytes();
-    name.iter().position(|byte| *byte == b'=').is_some_and(|at| at > 0 && at + 1 < name.len())
+    let has_both = name.iter().position(|byte| *byte == b'=').is_some_and(|at| at > 0 && at + 1 < name.len());
+    has_both && !name.ends_with(CACHE_SUFFIX.as_bytes())
 }
 
 #[cfg(test)]
@@ -57,10 +71,13 @@ mod tests {
             std::fs::create_dir_all(at(name)).expect("a folder");
         }
         std::fs::write(at("file=x"), "").expect("room");
-        std::os::unix::fs::symlink(at("host=a"), at("host=link")).expect("a link");
+        std::fs::create_dir(at("host=a.partials")).expect("a folder");
         assert_eq!(found(), ["host=a", "host=b/day=1", "host=b/day=2"].map(at));
         std::fs::write(at("host=b/manifest.json"), "{}").expect("room");
         assert_eq!(found(), ["host=a", "host=b"].map(at));
+        std::os::unix::fs::symlink(at("host=a"), at("host=link")).expect("a link");
+        let error = captures(&Dir::open(place.path()).expect("there")).expect_err("a link").to_string();
+        assert!(error.contains("host=link: is a symbolic link"), "{error}");
         std::fs::write(at("manifest.json"), "{}").expect("room");
         assert_eq!(found(), [place.path()]);
     }

@@ -14,14 +14,17 @@ pub struct Needs {
     pub bios: bool,
     /// Whether it needs an operation also in the time range in which it ended. Aggregates in time order only.
     pub ends: bool,
+    /// Whether its results can be stored. If not, all rows are read whenever it is requested.
+    pub is_stored: bool,
     /// Approximate memory in bytes: once, and for each thread. Measured with captures of 20,000 files
     /// (docs/measurements/analyzing.md).
     pub memory_bytes: (u64, u64),
 }
 
 impl Needs {
-    /// Nothing besides these.
-    pub const NOTHING: Needs = Needs { positions: false, bios: false, ends: false, memory_bytes: (0, 0) };
+    /// Nothing besides these, and stored.
+    pub const NOTHING: Needs =
+        Needs { positions: false, bios: false, ends: false, is_stored: true, memory_bytes: (0, 0) };
 }
 
 /// Function that opens an aggregate.

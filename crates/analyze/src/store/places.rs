@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::{Dir, FOLDER_MODE, Undo};
+use iostrata_capture::partitions::CACHE_SUFFIX;
 
 use super::Id;
 use super::bundle::{Bundle, Writer};
@@ -59,7 +60,7 @@ pub fn beside(capture: &Path) -> Result<(Dir, Undo)> {
     };
     // The owner of the parent directory may put anything there: links are not followed.
     let above = Dir::open(whole.parent().unwrap_or(Path::new("/")))?;
-    let cache = format!("{}.partials", name.to_string_lossy());
+    let cache = format!("{}{CACHE_SUFFIX}", name.to_string_lossy());
     let undo = above.undoable();
     above.make_dir_unless_there(&cache, FOLDER_MODE)?;
     Ok((above.sub(cache), undo))

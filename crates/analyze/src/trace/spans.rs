@@ -128,7 +128,7 @@ impl Accumulate for Spans {
 
 impl Aggregate for Spans {
     const NAME: &'static str = "spans";
-    const NEEDS: Needs = Needs { positions: true, ..Needs::NOTHING };
+    const NEEDS: Needs = Needs { positions: true, is_stored: false, ..Needs::NOTHING };
     /// Maximum number.
     type Config = usize;
     type Open = Spans;
@@ -149,6 +149,7 @@ impl Aggregate for Spans {
         }
     }
 
+    /// Commutative up to the maximum number: beyond it there is no result.
     fn combine(&mut self, other: Spans) {
         self.more = self.more.saturating_add(other.more);
         other.rows.into_iter().for_each(|span| self.add(span));

@@ -33,6 +33,11 @@ impl Found {
         self.kind == FileType::RegularFile
     }
 
+    /// Whether it is a symbolic link.
+    pub fn is_link(&self) -> bool {
+        self.kind == FileType::Symlink
+    }
+
     /// Whether it is a directory, and not a link to one.
     pub fn is_dir(&self) -> bool {
         self.kind == FileType::Directory

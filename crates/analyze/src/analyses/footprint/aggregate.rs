@@ -68,7 +68,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 
 /// Returns how often a number of blocks must be halved to fit into `room`, which is not zero.
 fn halvings(blocks: u64, room: u64) -> u32 {
-    blocks.div_ceil(room).max(1).next_power_of_two().ilog2()
+    blocks.div_ceil(room).max(1).checked_next_power_of_two().map_or(u64::BITS, u64::ilog2)
 }
 
 /// Returns the sampling factor after this number of halvings.
@@ -250,6 +250,16 @@ struct Windows {
 }
 
 impl Windows {
+    /// Whether the width has only been doubled: another would never become equal, or merge windows of unequal lengths.
+    fn is_sound(&self) -> bool {
+        let number = |ns: i64| ns.div_euclid(self.width_ns);
+        self.width_ns >= LEAST_WINDOW_NS
+            && self.width_ns.count_ones() == 1
+            && self
+                .ends
+                .is_none_or(|(first, last)| number(i64::MIN) <= first && first <= last && last <= number(i64::MAX))
+    }
+
     fn new(limits: Limits) -> Windows {
         Windows { width_ns: LEAST_WINDOW_NS, ends: None, limits, windows: HashMap::default() }
     }
@@ -461,7 +471,7 @@ impl Aggregate for Footprint {
     }
 
     fn is_sound(&self) -> bool {
-        self.windows.values().all(|windows| windows.width_ns > 0)
+        self.windows.values().all(Windows::is_sound)
     }
 
     fn combine(&mut self, other: Footprint) {

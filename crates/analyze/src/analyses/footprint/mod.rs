@@ -31,8 +31,8 @@ pub static ANALYSIS: Analysis = Analysis {
 /// Reuse distances are computed only for the sampled blocks that fit into memory. Their number is known after the first scan.
 static DISTANCES: Again = Again {
     what: "reading again: reuse distances",
-    request: |partial, settings| {
+    request: |partial, in_order| {
         let halved = partial.aggregates.get::<Footprint>().map(Footprint::halved);
-        settings.in_order.request::<Reuse>(halved.unwrap_or_default());
+        in_order.request::<Reuse>(halved.unwrap_or_default());
     },
 };

@@ -25,6 +25,9 @@ const LEAST_STRETCH_BYTES: u64 = 4_096;
 /// Minimum length of a time window in ns: shorter ones carry no information about a machine.
 const LEAST_WINDOW_NS: u64 = 1 << 10;
 
+/// Maximum length of a window and of an offset range: with these, the range of all times and offsets is divided into few.
+const MOST_SIZE: u64 = 1 << 62;
+
 /// Number of bits of a duration that determine its class, besides the highest one.
 const CLASS_BITS: u32 = 2;
 
@@ -83,6 +86,10 @@ struct OnDisk {
 impl OnDisk {
     fn empty() -> OnDisk {
         OnDisk { stretch_bytes: LEAST_STRETCH_BYTES, cells: Cells::default() }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.cells.keys().all(|(_, (_, stretch))| *stretch < MOST_STRETCHES)
     }
 
     fn add(&mut self, (window, direction, position): (i64, Direction, u64), cell: Cell) {
@@ -254,7 +261,15 @@ impl Aggregate for Heatmap {
     }
 
     fn is_sound(&self) -> bool {
-        self.width_ns > 0 && self.disks.values().all(|disk| disk.stretch_bytes > 0)
+        // Sizes only double. Others would never become equal, or merge windows of unequal lengths.
+        let doubled = |size: u64, least: u64| size.is_power_of_two() && (least..=MOST_SIZE).contains(&size);
+        let number = |ns: i64| ns.div_euclid(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
+        doubled(self.width_ns, LEAST_WINDOW_NS)
+            && self
+                .ends
+                .is_none_or(|(first, last)| number(i64::MIN) <= first && first <= last && last <= number(i64::MAX))
+            && self.disks.values().all(OnDisk::is_sound)
+            && self.disks.values().all(|disk| doubled(disk.stretch_bytes, LEAST_STRETCH_BYTES))
     }
 
     fn combine(&mut self, other: Heatmap) {
@@ -311,6 +326,31 @@ mod tests {
         assert_eq!(all, [(((0, 1), Direction::Read, 4_096, 4_096), (Cell { ops: 2, bytes: 20 }, 4_096))]);
         let large = of(&[spot(0, 0), spot(3_600_000_000_000, 1 << 40), spot(i64::MAX, u64::MAX)]).finish();
         assert!(large.durations.iter().all(|((_, _, since_ns, _), _)| *since_ns >= 0) && large.places.len() == 2);
+    }
+
+    #[test]
+    fn a_stored_heatmap_whose_sizes_did_not_double_is_refused() {
+        let disk = |stretch_bytes, stretch| OnDisk {
+            stretch_bytes,
+            cells: Cells::from_iter([((0, (Direction::Read, stretch)), Cell::default())]),
+        };
+        let heatmap = |width_ns, ends, on_disk| Heatmap {
+            width_ns,
+            ends,
+            durations: Cells::default(),
+            disks: HashMap::from_iter([((0, 1), on_disk)]),
+        };
+        assert!(heatmap(LEAST_WINDOW_NS, Some((-1, 1)), disk(LEAST_STRETCH_BYTES, 0)).is_sound());
+        assert!(heatmap(MOST_SIZE, Some((-2, 1)), disk(MOST_SIZE, MOST_STRETCHES - 1)).is_sound());
+        for width_ns in [0, 1, LEAST_WINDOW_NS + 1, i64::MAX as u64, 1 << 63, u64::MAX] {
+            assert!(!heatmap(width_ns, None, disk(LEAST_STRETCH_BYTES, 0)).is_sound(), "{width_ns}");
+        }
+        for ends in [(1, -1), (i64::MIN, 0), (0, i64::MAX)] {
+            assert!(!heatmap(LEAST_WINDOW_NS, Some(ends), disk(LEAST_STRETCH_BYTES, 0)).is_sound(), "{ends:?}");
+        }
+        for (stretch_bytes, stretch) in [(0, 0), (4_097, 0), (1 << 63, 0), (LEAST_STRETCH_BYTES, MOST_STRETCHES)] {
+            assert!(!heatmap(LEAST_WINDOW_NS, None, disk(stretch_bytes, stretch)).is_sound(), "{stretch_bytes}");
+        }
     }
 
     proptest! {

@@ -325,7 +325,8 @@ impl Aggregate for Timeline {
 
     fn is_sound(&self) -> bool {
         let places = self.places.values().all(|place| *place < self.windows.len());
-        self.width_ns > 0 && self.most <= MOST_WINDOWS && self.len() <= self.most as u64 && places
+        // The windows from -1 to 0 remain two, however often they are merged.
+        self.width_ns > 0 && (2..=MOST_WINDOWS).contains(&self.most) && self.len() <= self.most as u64 && places
     }
 
     fn combine(&mut self, other: Timeline) {
@@ -394,6 +395,20 @@ mod tests {
         // The second operation ended in it.
         assert_eq!(told[1], (200, Some((0, 0, None))));
         assert_eq!(told[2..], [(300, Some((3, 10, None)))]);
+    }
+
+    #[test]
+    fn a_stored_timeline_that_could_never_be_merged_is_refused() {
+        let timeline = |width_ns, most| Timeline { width_ns, most, ..Timeline::default() };
+        assert!(timeline(100, 2).is_sound() && timeline(1, MOST_WINDOWS).is_sound());
+        assert!(
+            [(0, 2), (-1, 2), (100, 0), (100, 1), (100, MOST_WINDOWS + 1)]
+                .iter()
+                .all(|of| !timeline(of.0, of.1).is_sound())
+        );
+        let mut merged = timeline(i64::MAX, 2);
+        merged.combine(of(&[moment(i64::MIN, 1), moment(i64::MAX - 5, 1)]));
+        assert!(merged.len() == 2 && merged.is_sound());
     }
 
     #[test]

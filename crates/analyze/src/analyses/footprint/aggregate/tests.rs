@@ -193,3 +193,15 @@ proptest! {
         prop_assert!(told(sum) == told(of(&touches(None), most)));
     }
 }
+
+#[test]
+fn a_stored_footprint_whose_width_did_not_double_is_refused() {
+    let windows = |width_ns, ends| Windows { width_ns, ends, ..Windows::new((8, 8)) };
+    assert!(windows(LEAST_WINDOW_NS, Some((-1, 1))).is_sound() && windows(1 << 62, Some((-2, 1))).is_sound());
+    for width_ns in [i64::MIN, -1, 0, 1, LEAST_WINDOW_NS + 1, i64::MAX] {
+        assert!(!windows(width_ns, None).is_sound(), "{width_ns}");
+    }
+    for ends in [(1, -1), (i64::MIN, 0), (0, i64::MAX)] {
+        assert!(!windows(LEAST_WINDOW_NS, Some(ends)).is_sound(), "{ends:?}");
+    }
+}
