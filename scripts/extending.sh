@@ -29,8 +29,10 @@ for patch in docs/extending/*.patch; do
                 ;;
         esac
     done < <(sed -n 's|^+++ b/||p' "$patch")
-    own=$(git apply --numstat "$patch" | awk -v name="/$name/" 'index($3, name) { sum += $1 } END { print sum + 0 }')
-    registry=$(git apply --numstat "$patch" | awk -v name="/$name/" '!index($3, name) && $3 !~ /^docs\/reference\// { sum += $1 } END { print sum + 0 }')
+    read -r own registry < <(awk -v name="/$name/" '
+        /^\+\+\+ / { file = $2; next }
+        /^\+/ { if (index(file, name)) own++; else if (file !~ /^b\/docs\/reference\//) registry++ }
+        END { print own + 0, registry + 0 }' "$patch")
     grep -qF "| [$name.patch](extending/$name.patch) | $own | $registry |" docs/extending.md ||
         fail "docs/extending.md: expected a row of $name.patch with $own lines in its folders and $registry in registries"
 done
@@ -38,7 +40,7 @@ done
 rm -rf "$copy"
 mkdir -p "$copy/target/release"
 # With the times of the files: what is unchanged is not built again.
-tar -c --exclude=./target --exclude=./.git . | tar -x -C "$copy"
+tar -c --exclude=./target --exclude=./.git --exclude="./${copy#"$PWD/"}" . | tar -x -C "$copy"
 cp -a --reflink=auto "$built"/{deps,build,.fingerprint} "$copy/target/release/"
 for patch in docs/extending/*.patch; do
     patch --quiet --directory "$copy" --strip 1 <"$patch" || fail "$patch does not apply: make it anew"

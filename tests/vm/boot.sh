@@ -16,7 +16,7 @@
 #
 # Exit code: run.sh's; 125 when the machine did not come up, crashed or ran out
 # of time (then with the console's last lines); 2 for wrong usage or a missing
-# tool, kernel or module.
+# tool, kernel or module. If run.sh fails, the console's last lines are printed, too.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -108,9 +108,9 @@ qemu=(
     -drive "file=$work/results,if=none,id=results,format=raw,cache=unsafe"
     -device virtio-blk-pci,drive=results
 )
-# One of the CPUs that this process may use; which one, is left to chance.
+# One of the CPUs that this process may use and that are online; which one, is left to chance.
 host_cpus=()
-IFS=, read -r -a ranges < <(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
+IFS=, read -r -a ranges < <(taskset -pc $$ | sed 's/.*: *//')
 for range in "${ranges[@]}"; do
     mapfile -t -O "${#host_cpus[@]}" host_cpus < <(seq "${range%-*}" "${range#*-}")
 done
