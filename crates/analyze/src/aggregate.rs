@@ -17,6 +17,7 @@ pub mod results;
 pub mod sample;
 pub mod sequence;
 pub mod sparse;
+pub mod states;
 
 use any_order::InAnyOrder;
 use in_order::InTimeOrder;

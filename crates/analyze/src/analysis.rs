@@ -30,6 +30,7 @@ use crate::work::{Work, scan_all};
 /// Context that is known before events are read.
 struct Ground<'a> {
     options: &'a Analyze,
+    settings: Settings,
     captures: &'a [Capture],
     windows: Vec<Window>,
     choice: &'a LevelSelection,
@@ -60,10 +61,11 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
-    let partials = if options.settings().are_stored() { &options.partials } else { &Partials::None };
+    let settings = options.settings();
+    let partials = if settings.are_stored() { &options.partials } else { &Partials::None };
     let store = Store::open(partials, &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
-    then(Ground { options, captures, windows, choice, known, names, trust, directory, store })
+    then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store })
 }
 
 /// Runs the analysis and passes the results to `then`, with the devices that the totals count, the output directory, and the use of partial
@@ -74,11 +76,10 @@ pub fn analyzed<T>(
     then: impl FnOnce(&Results, &LevelSelection, Option<&Directory>, Option<Used>) -> Result<T>,
 ) -> Result<T> {
     let (made, warnings) = grounded(options, err, |mut ground| {
-        let settings = options.settings();
-        let (partial, order) = ground.scan(&settings)?;
+        let (partial, order) = ground.scan()?;
         ground.check(&partial)?;
         let used = ground.store.take().map(Store::finish).transpose()?;
-        let Ground { captures, choice, known, names, mut trust, directory, .. } = ground;
+        let Ground { settings, captures, choice, known, names, mut trust, directory, .. } = ground;
         // An empty cell instead of a zero.
         trust.keep(|layer| layer != Layer::Block || choice.is_whole());
         // In an incomplete capture only the rows show that it was sampled.
@@ -98,7 +99,7 @@ pub fn analyzed<T>(
 /// Reads a share of the events and keeps its partial results. Returns their use, and a line for each table that is not as it was written.
 pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
     grounded(options, err, |mut ground| {
-        ground.scan(&options.settings())?;
+        ground.scan()?;
         let used = ground.store.take().map(Store::finish).transpose()?;
         Ok((used.unwrap_or_default(), ground.trust.rows_there))
     })
@@ -106,8 +107,8 @@ pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String
 
 impl Ground<'_> {
     /// Scans all selected rows. Returns their sums and what depends on their order.
-    fn scan(&self, settings: &Settings) -> Result<(Partial, sequence::Finished)> {
-        let Ground { options, captures, choice, known, names, trust, store, .. } = self;
+    fn scan(&self) -> Result<(Partial, sequence::Finished)> {
+        let Ground { options, settings, captures, choice, known, names, trust, store, .. } = self;
         let threads = options.room(settings, known.names());
         let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
         let scan = |capture: usize| Scan {

@@ -120,6 +120,12 @@ impl Checked {
     }
 }
 
+/// Whether these are the numbers of a first and a last window of this length, which is above zero: begins in ns divided by the length.
+pub fn are_windows((first, last): (i64, i64), width_ns: i64) -> bool {
+    let number = |ns: i64| ns.div_euclid(width_ns);
+    number(i64::MIN) <= first && first <= last && last <= number(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,15 +1,15 @@
 //! Aggregates of rows in any order. Each belongs to an analysis: what it adds of a row, how two are merged, what is stored, and its result.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::requests::{Needs, Request, Requests};
 use super::results::Results;
 use super::sequence::Owners;
+use super::states::{self, Closed};
 use super::{LostByLayer, Precision};
 use crate::analyses;
 use crate::entity::{Entities, Place};
@@ -158,18 +158,35 @@ impl<A: Aggregate> State for A {
     }
 }
 
-/// Aggregate that an analysis registers.
-#[derive(Debug)]
-pub struct Registered {
-    /// Its name.
-    pub name: &'static str,
-    decode: fn(&[u8]) -> postcard::Result<Box<dyn State>>,
+impl Closed for dyn State {
+    fn registered() -> impl Iterator<Item = &'static Registered> {
+        analyses::aggregates()
+    }
+
+    fn is_sound(&self) -> bool {
+        State::is_sound(self)
+    }
+
+    fn merge(&mut self, other: Box<dyn State>) {
+        self.combine(other);
+    }
+
+    fn encode(&self) -> postcard::Result<Vec<u8>> {
+        State::encode(self)
+    }
+
+    fn copy(&self) -> Box<dyn State> {
+        State::copy(self)
+    }
 }
+
+/// Aggregate that an analysis registers.
+pub type Registered = states::Registered<dyn State>;
 
 impl Registered {
     /// Registers an aggregate.
     pub const fn of<A: Aggregate>() -> Registered {
-        Registered { name: A::NAME, decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)) }
+        states::Registered { name: A::NAME, decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)) }
     }
 }
 
@@ -191,25 +208,13 @@ impl InAnyOrder {
 }
 
 /// Closed aggregates of some rows.
-#[derive(Debug, Default)]
-pub struct States(BTreeMap<&'static str, Box<dyn State>>);
-
-impl Clone for States {
-    fn clone(&self) -> Self {
-        States(self.0.iter().map(|(name, state)| (*name, state.copy())).collect())
-    }
-}
+pub type States = states::States<dyn State>;
 
 impl States {
     /// Closes aggregates.
     pub fn of(open: Vec<Box<dyn Opened>>, owners: &Owners) -> States {
         let states = open.into_iter().map(|open| open.close(owners));
-        States(states.map(|state| (state.name(), state)).collect())
-    }
-
-    /// Whether all can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        self.0.values().all(|state| state.is_sound())
+        states::States(states.map(|state| (state.name(), state)).collect())
     }
 
     /// Returns an aggregate, if rows were added to it.
@@ -219,14 +224,9 @@ impl States {
     }
 
     /// Adds the aggregates of other rows.
-    pub fn combine(&mut self, other: States, moved: &Moved) {
-        for (name, mut theirs) in other.0 {
-            theirs.relocate(moved);
-            match self.0.get_mut(name) {
-                Some(mine) => mine.combine(theirs),
-                None => drop(self.0.insert(name, theirs)),
-            }
-        }
+    pub fn combine(&mut self, mut other: States, moved: &Moved) {
+        other.0.values_mut().for_each(|theirs| theirs.relocate(moved));
+        self.merge(other);
     }
 
     /// Returns the results of all requested aggregates.
@@ -240,25 +240,5 @@ impl States {
             results.put(request.name, self.0.remove(request.name).unwrap_or_else(none).finish(context));
         }
         results
-    }
-}
-
-impl Serialize for States {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let encoded = self.0.iter().map(|(name, state)| Ok((*name, state.encode()?)));
-        let encoded: BTreeMap<&str, Vec<u8>> = encoded.collect::<postcard::Result<_>>().map_err(ser::Error::custom)?;
-        encoded.serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for States {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<States, D::Error> {
-        let mut states = BTreeMap::new();
-        for (name, bytes) in BTreeMap::<String, Vec<u8>>::deserialize(from)? {
-            let known = analyses::aggregates().find(|registered| registered.name == name);
-            let known = known.ok_or_else(|| D::Error::custom(format!("unknown aggregate {name}")))?;
-            states.insert(known.name, (known.decode)(&bytes).map_err(D::Error::custom)?);
-        }
-        Ok(States(states))
     }
 }

@@ -2,17 +2,17 @@
 //! consecutive time ranges are appended.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use iostrata_capture::op::Layer;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::Precision;
 use super::requests::{Needs, Request, Requests};
 use super::results::Results;
 use super::sequence::{Owners, Point, Span};
+use super::states::{self, Closed};
 use crate::analyses;
 
 /// Aggregate of operations of a layer in time order.
@@ -130,18 +130,35 @@ impl<A: OrderedAggregate> State for A {
     }
 }
 
-/// Aggregate that an analysis registers.
-#[derive(Debug)]
-pub struct Registered {
-    /// Its name.
-    pub name: &'static str,
-    decode: fn(&[u8]) -> postcard::Result<Box<dyn State>>,
+impl Closed for dyn State {
+    fn registered() -> impl Iterator<Item = &'static Registered> {
+        analyses::ordered_aggregates()
+    }
+
+    fn is_sound(&self) -> bool {
+        State::is_sound(self)
+    }
+
+    fn merge(&mut self, next: Box<dyn State>) {
+        self.append(next);
+    }
+
+    fn encode(&self) -> postcard::Result<Vec<u8>> {
+        State::encode(self)
+    }
+
+    fn copy(&self) -> Box<dyn State> {
+        State::copy(self)
+    }
 }
+
+/// Aggregate that an analysis registers.
+pub type Registered = states::Registered<dyn State>;
 
 impl Registered {
     /// Registers an aggregate.
     pub const fn of<A: OrderedAggregate>() -> Registered {
-        Registered { name: A::NAME, decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)) }
+        states::Registered { name: A::NAME, decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)) }
     }
 }
 
@@ -173,19 +190,12 @@ impl InTimeOrder {
 }
 
 /// Closed aggregates of one time range, or of several consecutive ones.
-#[derive(Debug, Default)]
-pub struct States(BTreeMap<&'static str, Box<dyn State>>);
-
-impl Clone for States {
-    fn clone(&self) -> Self {
-        States(self.0.iter().map(|(name, state)| (*name, state.copy())).collect())
-    }
-}
+pub type States = states::States<dyn State>;
 
 impl States {
     /// Closes walks.
     pub fn of(walks: Vec<Box<dyn Opened>>, owners: &Owners) -> States {
-        States(walks.into_iter().map(|walk| (walk.name(), walk.close(owners))).collect())
+        states::States(walks.into_iter().map(|walk| (walk.name(), walk.close(owners))).collect())
     }
 
     /// Sets an aggregate.
@@ -194,43 +204,13 @@ impl States {
         self.0.insert(A::NAME, Box::new(state));
     }
 
-    /// Whether all can be merged with others.
-    pub fn is_sound(&self) -> bool {
-        self.0.values().all(|state| state.is_sound())
-    }
-
     /// Adds the aggregates of the next time range.
     pub fn append(&mut self, next: States) {
-        for (name, next) in next.0 {
-            match self.0.get_mut(name) {
-                Some(mine) => mine.append(next),
-                None => drop(self.0.insert(name, next)),
-            }
-        }
+        self.merge(next);
     }
 
     /// Adds the operations of `layer` of one capture to the results.
     pub fn finish(self, layer: Layer, results: &mut Results) {
         self.0.into_values().for_each(|state| state.finish(layer, results));
-    }
-}
-
-impl Serialize for States {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let encoded = self.0.iter().map(|(name, state)| Ok((*name, state.encode()?)));
-        let encoded: BTreeMap<&str, Vec<u8>> = encoded.collect::<postcard::Result<_>>().map_err(ser::Error::custom)?;
-        encoded.serialize(to)
-    }
-}
-
-impl<'de> Deserialize<'de> for States {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<States, D::Error> {
-        let mut states = BTreeMap::new();
-        for (name, bytes) in BTreeMap::<String, Vec<u8>>::deserialize(from)? {
-            let known = analyses::ordered_aggregates().find(|registered| registered.name == name);
-            let known = known.ok_or_else(|| D::Error::custom(format!("unknown aggregate {name}")))?;
-            states.insert(known.name, (known.decode)(&bytes).map_err(D::Error::custom)?);
-        }
-        Ok(States(states))
     }
 }

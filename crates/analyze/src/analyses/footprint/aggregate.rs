@@ -23,6 +23,7 @@ use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::{BySubject, Owners, Subject};
 use crate::entity::{Entities, Entity, FileId, PerPlace, Place, Places, Scope};
 use crate::scan::entries::Entries;
+use crate::valid::are_windows;
 use kept::{Kept, Limits};
 
 /// Size of a block in bytes.
@@ -252,12 +253,9 @@ struct Windows {
 impl Windows {
     /// Whether the width has only been doubled: another would never become equal, or merge windows of unequal lengths.
     fn is_sound(&self) -> bool {
-        let number = |ns: i64| ns.div_euclid(self.width_ns);
         self.width_ns >= LEAST_WINDOW_NS
             && self.width_ns.count_ones() == 1
-            && self
-                .ends
-                .is_none_or(|(first, last)| number(i64::MIN) <= first && first <= last && last <= number(i64::MAX))
+            && self.ends.is_none_or(|ends| are_windows(ends, self.width_ns))
     }
 
     fn new(limits: Limits) -> Windows {

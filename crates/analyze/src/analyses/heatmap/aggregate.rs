@@ -12,6 +12,7 @@ use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
 use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::Owners;
 use crate::scan::entries::Entries;
+use crate::valid::are_windows;
 
 /// Maximum number of time windows: with this many windows and offset ranges a figure is full, and memory is not.
 pub const MOST_WINDOWS: u64 = 512;
@@ -263,11 +264,9 @@ impl Aggregate for Heatmap {
     fn is_sound(&self) -> bool {
         // Sizes only double. Others would never become equal, or merge windows of unequal lengths.
         let doubled = |size: u64, least: u64| size.is_power_of_two() && (least..=MOST_SIZE).contains(&size);
-        let number = |ns: i64| ns.div_euclid(i64::try_from(self.width_ns).unwrap_or(i64::MAX));
+        let width_ns = i64::try_from(self.width_ns).unwrap_or(i64::MAX);
         doubled(self.width_ns, LEAST_WINDOW_NS)
-            && self
-                .ends
-                .is_none_or(|(first, last)| number(i64::MIN) <= first && first <= last && last <= number(i64::MAX))
+            && self.ends.is_none_or(|ends| are_windows(ends, width_ns))
             && self.disks.values().all(OnDisk::is_sound)
             && self.disks.values().all(|disk| doubled(disk.stretch_bytes, LEAST_STRETCH_BYTES))
     }
