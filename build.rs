@@ -9,42 +9,11 @@ use std::{env, fs, io};
 
 use libbpf_cargo::SkeletonBuilder;
 
-/// By object: the C structs of which bytes are read in Rust, or written. These and what they consist of get zerocopy's derives, so that the compiler
-/// refuses one of which not any bytes are a valid value.
-const RECORDS: [(&str, &[&str]); 2] = [
-    (
-        "iostrata",
-        &[
-            "event_head",
-            "file_event",
-            "call_event",
-            "block_event",
-            "block_event_submitted",
-            "block_event_parts",
-            "process_event_short",
-            "process_event_long",
-            "name_event",
-            "fs_event",
-            "fs_slot",
-            "account",
-            "own_io",
-            "inflight_request",
-            "request_bucket",
-            "queued_bucket",
-            "part_list",
-            "sampling",
-            "unseen_calls",
-            "file_op",
-            "async_bucket",
-            "server",
-            "left_out_io",
-            "lower_disks",
-        ],
-    ),
-    ("here", &["here", "task_record", "task_io"]),
-];
+/// Struct of each object that has its record types as members: bytes of these are read in Rust, or written. These and what they consist of get
+/// zerocopy's derives, so that the compiler refuses one of which not any bytes are a valid value.
+const RECORDS: &str = "record_types";
 
-/// What stands before them.
+/// Attribute before them.
 const DERIVES: &str =
     "#[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)]\n";
 
@@ -53,46 +22,54 @@ fn main() -> ExitCode {
     let bpf = variable("CARGO_MANIFEST_DIR").join("../../bpf");
     let out = variable("OUT_DIR");
 
-    // A directory alone would not notice edits of the files in it.
+    let mut sources = vec![bpf.join("iostrata.bpf.c")];
     println!("cargo:rerun-if-changed={}", bpf.display());
     for entry in fs::read_dir(&bpf).into_iter().flatten().flatten() {
-        println!("cargo:rerun-if-changed={}", entry.path().display());
+        // A directory alone would not notice edits of the files in it.
+        for file in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
+            println!("cargo:rerun-if-changed={}", file.path().display());
+        }
+        // A folder with a source file of its name is an object of its own.
+        let source = entry.path().join(entry.file_name()).with_extension("bpf.c");
+        if source.is_file() {
+            sources.push(source);
+        }
     }
 
-    for (object, records) in RECORDS {
-        let skeleton = out.join(format!("{object}.skel.rs"));
+    for source in sources {
+        let name = source.file_name().unwrap_or_default().to_string_lossy().replace(".bpf.c", "");
+        let skeleton = out.join(format!("{name}.skel.rs"));
+        let include = format!("-I{}", bpf.display());
         let built = SkeletonBuilder::new()
-            .source(bpf.join(format!("{object}.bpf.c")))
-            .clang_args(["-Wall", "-Werror", "-D__TARGET_ARCH_x86"])
+            .source(&source)
+            .clang_args(["-Wall", "-Werror", "-D__TARGET_ARCH_x86", include.as_str()])
             .build_and_generate(&skeleton);
         if let Err(error) = built {
-            eprintln!("cannot compile bpf/{object}.bpf.c: {error:#}");
+            eprintln!("cannot compile {}: {error:#}", source.display());
             eprintln!("the recorder needs clang 14 or newer: `make setup` installs it");
             return ExitCode::FAILURE;
         }
-        if let Err(error) = derive(&skeleton, records) {
-            eprintln!("cannot give the records of bpf/{object}.bpf.c their derives: {error}");
+        if let Err(error) = derive(&skeleton) {
+            eprintln!("cannot derive conversions of the records of {}: {error}", source.display());
             return ExitCode::FAILURE;
         }
     }
     ExitCode::SUCCESS
 }
 
-/// Puts the derives before `records`, and before the structs that they consist of.
-fn derive(skeleton: &Path, records: &[&str]) -> io::Result<()> {
+/// Puts the derives before the members of [`RECORDS`], and before the structs that they consist of.
+fn derive(skeleton: &Path) -> io::Result<()> {
     let text = fs::read_to_string(skeleton)?;
     let structs: BTreeMap<&str, &str> = text.split("pub struct ").skip(1).filter_map(named).collect();
     let mut chosen = BTreeSet::new();
-    let mut left = records.to_vec();
+    let mut left = vec![RECORDS];
     while let Some(name) = left.pop() {
         let Some(fields) = structs.get(name) else {
             return Err(io::Error::other(format!("there is no struct {name}")));
         };
-        if chosen.insert(name) {
-            let types = fields.lines().filter_map(|field| field.split_once(": ")).map(|(_, of)| of);
-            let words = types.flat_map(|of| of.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
-            left.extend(words.filter(|word| structs.contains_key(word)));
-        }
+        let types = fields.lines().filter_map(|field| field.split_once(": ")).map(|(_, of)| of);
+        let words = types.flat_map(|of| of.split(|letter: char| !letter.is_alphanumeric() && letter != '_'));
+        left.extend(words.filter(|word| structs.contains_key(word) && chosen.insert(*word)));
     }
     let mut derived = String::with_capacity(text.len() + chosen.len() * DERIVES.len());
     for line in text.split_inclusive('\n') {

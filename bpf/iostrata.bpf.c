@@ -1,33 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Kernel side of iostrata. One object, so that all groups of programs share the rings, the event accounting and the
- * filters. No program is loaded by default; user space loads those of the selected layers. A new group is a file and a
- * line here.
+ * filters. No program is loaded by default; user space loads those of the selected layers. Each group is a folder; only
+ * its own files access its maps. Groups that need none of this are objects of their own.
  */
-#include "kernel.h"
+#include "core/kernel.h"
 
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
 
-#include "events.h"
+#include "core/events.h"
 
-#include "common.bpf.h"
-#include "filter.bpf.h"
-#include "sampling.bpf.h"
-#include "path.bpf.h"
-#include "process.bpf.h"
-#include "name.bpf.h"
-#include "file.bpf.h"
-#include "run_queue.bpf.h"
-#include "interrupted.bpf.h"
+#include "core/common.bpf.h"
+#include "core/filter.bpf.h"
+#include "core/sampling.bpf.h"
+#include "core/path.bpf.h"
+#include "process/process.bpf.h"
+#include "core/name.bpf.h"
+#include "core/file.bpf.h"
+#include "syscall/run_queue.bpf.h"
+#include "syscall/interrupted.bpf.h"
 /* First, because these are the programs that kernels refuse: the others are then not loaded in vain. */
-#include "vfs.bpf.h"
-#include "syscall.bpf.h"
-#include "still_calling.bpf.h"
-#include "block.bpf.h"
-#include "gather.bpf.h"
-#include "fs.bpf.h"
+#include "vfs/vfs.bpf.h"
+#include "syscall/syscall.bpf.h"
+#include "syscall/still_calling.bpf.h"
+#include "block/block.bpf.h"
+#include "fs/gather.bpf.h"
+#include "fs/fs.bpf.h"
 
 /* Names of operations, I/O classes, evidence and path origins. User space reads them from here, so that they are written once. */
 #define X(id, word) word,
@@ -39,7 +39,10 @@ const char via_names[VIA_COUNT][WORD_BYTES] = { VIAS(X) };
 const char unseen_names[UNSEEN_COUNT][WORD_BYTES] = { UNSEEN(X) };
 #undef X
 
-/* Keeps the record types in the object's BTF, where the skeleton generator finds them. */
+/*
+ * Keeps the record types in the object's BTF, where the skeleton generator finds them. The build gives each of these
+ * structs, and what it consists of, conversions from and to bytes.
+ */
 struct record_types {
 	struct file_event file;
 	struct call_event call;
@@ -51,9 +54,17 @@ struct record_types {
 	struct account account;
 	struct own_io own;
 	struct unseen_calls unseen_calls;
-	enum known_opcode known_opcode;
 	struct left_out_io left_out;
 	struct lower_disks lower_disks;
+	struct sampling sampling;
+	struct server server;
+	struct inflight_request inflight_request;
+	struct request_bucket request_bucket;
+	struct queued_bucket queued_bucket;
+	struct part_list part_list;
+	struct file_op file_op;
+	struct async_bucket async_bucket;
+	enum known_opcode known_opcode;
 	enum device_use device_use;
 	enum fd_kind fd_kind;
 	enum request_flag request_flag;
@@ -65,8 +76,6 @@ struct record_types {
 	enum timing timing;
 	enum giving giving;
 	enum told_writes told_writes;
-	struct sampling sampling;
-	struct server server;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

@@ -97,12 +97,12 @@ pub fn read_column<'a, R: crate::column::Reader<'a>>(batch: &'a RecordBatch, nam
     R::new(column_of(batch, name)?).map_err(|what| format!("column {name} {what}"))
 }
 
-/// Declares a table: its marker type, row type, builder and view. An `added` column is nullable, and may be missing from
-/// captures.
+/// Declares a table: its marker type, row type, builder and view, and a type for each column. One table a module, so that the
+/// module contains the types of its columns. An `added` column is nullable, and may be missing from captures.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
-        $table:ident of $id:ident, columns $columns:ident, row $row:ident, builder $builder:ident, view $view:ident {
+        $table:ident of $id:ident, row $row:ident, builder $builder:ident, view $view:ident {
             $($(#[doc = $col_doc:literal])+ $col:ident: $ty:ty => $layout:ident $($added:ident)?,)+
         }
     ) => {
@@ -110,23 +110,17 @@ macro_rules! table {
         #[derive(Debug, Clone, Copy)]
         pub struct $table;
 
-        #[doc = concat!("Columns of [`", stringify!($table), "`], as types.")]
-        #[allow(non_camel_case_types, reason = "types are named after the columns")]
-        pub mod $columns {
-            #[allow(unused_imports, reason = "some tables have only primitive types")]
-            use super::*;
+        $(
+            $(#[doc = $col_doc])+
+            #[allow(non_camel_case_types, reason = "column types are named after the columns")]
+            #[derive(Debug, Clone, Copy)]
+            pub struct $col {}
 
-            $(
-                $(#[doc = $col_doc])+
-                #[derive(Debug, Clone, Copy)]
-                pub struct $col;
-
-                impl $crate::table::Typed for $col {
-                    type Value = $ty;
-                    const NAME: &'static str = stringify!($col);
-                }
-            )+
-        }
+            impl $crate::table::Typed for $col {
+                type Value = $ty;
+                const NAME: &'static str = stringify!($col);
+            }
+        )+
 
         #[doc = concat!("One row of [`", stringify!($table), "`] to write.")]
         #[derive(Debug, Clone, PartialEq)]
@@ -141,7 +135,7 @@ macro_rules! table {
 
         $crate::view! {
             #[doc = concat!("Columns of a batch of [`", stringify!($table), "`].")]
-            pub $view of $columns { $($(#[doc = $col_doc])+ $col),+ }
+            pub $view of self { $($(#[doc = $col_doc])+ $col),+ }
         }
 
         impl $crate::table::Table for $table {

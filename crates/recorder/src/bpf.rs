@@ -62,7 +62,7 @@ pub fn run_on_cpu(program: BorrowedFd, cpu: u32, arguments: &[u64]) -> io::Resul
     }
 }
 
-/// Names of `bpf/events.h` (`op_names`, `via_names`), each up to its NUL.
+/// Names of `bpf/core/events.h` (`op_names`, `via_names`), each up to its NUL.
 pub fn words<const WIDTH: usize>(names: &[[i8; WIDTH]]) -> Vec<String> {
     let word = |name: &[i8; WIDTH]| name.iter().take_while(|c| **c != 0).map(|c| char::from(*c as u8)).collect();
     names.iter().map(word).collect()

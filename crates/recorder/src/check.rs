@@ -5,9 +5,10 @@ use std::fmt::Write;
 use iostrata_capture::op::Layer;
 use rustix::thread::{CapabilitySet, capabilities};
 
+use crate::groups::{RecordGroup, choose, process, run_queue};
 use crate::here;
 use crate::host;
-use crate::probes::{self, KernelFacts, VmlinuxBtf};
+use crate::kernel_facts::{KernelFacts, VmlinuxBtf};
 use crate::session;
 
 /// Result of the check: whether recording is possible, with the details as text.
@@ -45,15 +46,16 @@ pub fn run() -> Findings {
     for layer in Layer::ALL {
         usable |= check_layer(*layer, &kernel, &mut text);
     }
-    let trees = probes::process_tree(&kernel).and_then(|programs| session::try_out(&programs));
-    let _ = writeln!(text, "process trees {}", trees.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
-    let run_queue = probes::run_queue(&kernel).and_then(|programs| session::try_out(&programs));
-    let _ = writeln!(text, "run queue     {}", run_queue.map_or_else(|why| format!("no: {why}"), |()| "yes".into()));
+    for (title, group) in [("process trees", &process::TREES), ("run queue", &run_queue::GROUP)] {
+        let found = choose(group, &kernel, &mut |variant| session::try_out(&group.programs(variant.programs.clone())));
+        let _ = writeln!(text, "{title:<13} {}", found.map_or_else(|why| format!("no: {why}"), |_| "yes".into()));
+    }
     Findings { usable: usable && here.is_ok(), text }
 }
 
 fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> bool {
-    let variants = match probes::candidates(layer, kernel) {
+    let group = RecordGroup::of_layer(layer);
+    let variants = match (group.variants)(kernel) {
         Ok(variants) => variants,
         Err(why) => {
             let _ = writeln!(text, "{layer:<13} not captured: {why}");
@@ -61,7 +63,7 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
         }
     };
     let mut possible = variants.iter().filter(|variant| variant.impossible.is_none());
-    let chosen = possible.find(|variant| session::try_out(&variant.programs).is_ok());
+    let chosen = possible.find(|variant| session::try_out(&group.programs(variant.programs.clone())).is_ok());
     match chosen {
         Some(variant) => {
             let without = if variant.without.is_empty() {
@@ -81,7 +83,7 @@ fn check_layer(layer: Layer, kernel: &dyn KernelFacts, text: &mut String) -> boo
             continue;
         }
         for program in &variant.programs {
-            let result = session::try_out(std::slice::from_ref(program));
+            let result = session::try_out(&group.programs([program.clone()]));
             let outcome = result.map_or_else(|why| format!("no: {why}"), |()| "attaches".to_owned());
             let _ = writeln!(text, "  {:<17} {program:<34} {outcome}", variant.how);
         }

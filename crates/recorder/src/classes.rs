@@ -30,7 +30,10 @@ const _: () = {
     assert!(numbers.len() == KERNEL_CLASSES, "a class without a table");
     let mut place = 0;
     while place < numbers.len() {
-        assert!(numbers[place].0 as usize == numbers[place].1 as usize, "bpf/events.h has another order than TableId");
+        assert!(
+            numbers[place].0 as usize == numbers[place].1 as usize,
+            "bpf/core/events.h has another order than TableId"
+        );
         place += 1;
     }
     let mut place = 0;

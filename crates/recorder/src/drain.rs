@@ -10,33 +10,25 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, Sender};
+use iostrata_capture::TableId;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::manifest::Unmapped;
-use iostrata_capture::op::Op;
-use iostrata_capture::table::TableBuilder;
-use iostrata_capture::{ByTable, TableId};
 use libbpf_rs::{MapHandle, RingBufferBuilder};
 
 use crate::books::EventCounts;
 use crate::bpf::{bytes_of, record_at, types};
-use crate::classes::{Builders, OFTEN, of_number};
+use crate::classes::{OFTEN, of_number};
 use crate::clock;
 use crate::completeness_times::CompletenessTimes;
-use crate::decode::{Decoder, ProcessRecord, add_to_counters, file_amounts};
 use crate::device_filter::DeviceFilter;
+use crate::groups;
 use crate::heap::MemoryTrimmer;
-use crate::levels::Levels;
-use crate::losses::{Cause, Losses};
+use crate::intake::Intake;
+use crate::losses::Cause;
 use crate::pace::{Pace, Waited};
 use crate::self_telemetry::SelfTelemetry;
 use crate::session::AggregationSlots;
 use crate::sink::{Batch, Sink, Totals, Whole};
-
-/// Rows per batch: large enough for a negligible cost per batch, small enough that few rows wait in memory.
-const BATCH_ROWS: usize = 8_192;
-
-/// Limit of text bytes per batch. Names and command lines of up to some kilobytes would make a batch of [`BATCH_ROWS`] tens of megabytes.
-const BATCH_TEXT_BYTES: usize = 512 << 10;
 
 /// Behavior when the sink is full.
 #[derive(Debug, Clone, Copy)]
@@ -47,27 +39,10 @@ enum Patience {
     UntilRoom,
 }
 
-/// Filters that are applied, and counted, in user space.
-pub struct Filtering {
-    /// Filter by file system; none without a device filter.
-    pub devices: Option<DeviceFilter>,
-    /// Whether the filter is by owner. Unattributed rows do not match it then.
-    pub by_owner: bool,
-    /// Start of the recording, by the monotonic clock.
-    pub opened_ns: u64,
-}
-
 struct Drain {
-    decoder: Decoder,
-    filtering: Filtering,
-    /// Number of rows that match the filters.
-    selected: u64,
-    levels: Levels,
+    intake: Intake,
     sink: Box<dyn Sink>,
     totals: Arc<Totals>,
-    builders: Builders,
-    waiting: ByTable<EventCounts>,
-    losses: Arc<Losses>,
     gathering: Option<AggregationSlots>,
     moments: CompletenessTimes,
     chronicle: SelfTelemetry,
@@ -76,8 +51,6 @@ struct Drain {
     flushed: Instant,
     /// Start of the last transfer of all seen events to the disk.
     handed_on: Instant,
-    /// I/O of requests that were queued before the recording began.
-    earlier: Amounts,
 }
 
 /// Work that is due.
@@ -100,112 +73,26 @@ impl Drain {
             let mut one = EventCounts::default();
             one.count(head.cpu, &Amounts::default());
             if let Some(table) = table {
-                self.losses.add(table, Cause::Undecodable, &one);
+                self.intake.losses.add(table, Cause::Undecodable, &one);
             }
             self.totals.lost.fetch_add(1, Relaxed);
         }
     }
 
     fn decode(&mut self, table: TableId, cpu: u16, bytes: &[u8]) -> Option<()> {
-        match table {
-            TableId::Syscall => {
-                let row = self.decoder.syscall(record_at(bytes)?, record_at(bytes))?;
-                if !self.keeps(table, cpu, (row.dev, row.pid)) {
-                    return Some(());
-                }
-                self.selected += 1;
-                self.waiting[table].count(cpu, &file_amounts(row.op, row.ret));
-                self.builders.syscall.push(row);
-            }
-            TableId::Vfs => {
-                let row = self.decoder.vfs(record_at(bytes)?)?;
-                if !self.keeps(table, cpu, (row.dev, row.pid)) {
-                    return Some(());
-                }
-                self.selected += 1;
-                self.waiting[table].count(cpu, &file_amounts(row.op, row.ret));
-                self.builders.vfs.push(row);
-            }
-            TableId::Fs => {
-                let row = self.decoder.fs(record_at(bytes)?)?;
-                if !self.keeps(table, cpu, (Some(row.dev), row.pid)) {
-                    return Some(());
-                }
-                // A transaction belongs to all processes that changed something.
-                self.selected += u64::from(row.op != Op::Commit || !self.filtering.by_owner);
-                self.waiting[table].count(cpu, &file_amounts(row.op, row.bytes));
-                self.builders.fs.push(row);
-            }
-            TableId::Block => self.decode_block(cpu, bytes)?,
-            TableId::Process => {
-                let row = self.decoder.process(&ProcessRecord::at(bytes)?);
-                self.waiting[table].count(cpu, &Amounts::default());
-                self.builders.process.push(row);
-            }
-            TableId::File => {
-                let row = self.decoder.file(record_at(bytes)?);
-                if !self.keeps(table, cpu, (Some(row.dev), row.pid)) {
-                    return Some(());
-                }
-                self.waiting[table].count(cpu, &Amounts::default());
-                self.builders.file.push(row);
-            }
-            _ => return None,
-        }
-        if self.builders.rows(table) >= BATCH_ROWS || self.builders.text_bytes(table) >= BATCH_TEXT_BYTES {
-            self.flush(table, Patience::None);
-        }
-        Some(())
-    }
-
-    /// Whether the device filter keeps a row of process `pid` on the file system, or device, `dev`.
-    fn keeps(&mut self, table: TableId, cpu: u16, (dev, pid): (Option<i32>, i32)) -> bool {
-        let Some(devices) = &mut self.filtering.devices else { return true };
-        if dev.is_none_or(|dev| devices.keeps(dev, pid)) {
-            return true;
-        }
-        let mut one = EventCounts::default();
-        one.count(cpu, &Amounts::default());
-        self.losses.add(table, Cause::LeftOut, &one);
-        false
-    }
-
-    /// Decodes a request, with the parts of other owners.
-    fn decode_block(&mut self, cpu: u16, bytes: &[u8]) -> Option<()> {
-        let event: &types::block_event = record_at(bytes)?;
-        let submitted: Option<&types::block_event_submitted> = match event.origin.has_submitter {
-            0 => None,
-            _ => Some(record_at(bytes)?),
-        };
-        let level = self.levels.of(event.origin.dev as i32);
-        let mut row = self.decoder.block(event, submitted.map(|submitted| &submitted.submitter), level)?;
-        if event.origin.others > 0 {
-            let event: &types::block_event_parts = record_at(bytes)?;
-            for share in self.decoder.shares(&mut row, event)? {
-                // The operation is counted for the request.
-                let io = Amounts { read_ops: 0, write_ops: 0, ..file_amounts(share.op, share.bytes) };
-                self.waiting[TableId::Share].count(cpu, &io);
-                self.builders.share.push(share);
-            }
-            if self.builders.rows(TableId::Share) >= BATCH_ROWS {
-                self.flush(TableId::Share, Patience::None);
+        groups::take_of(table)?(&mut self.intake, cpu, bytes)?;
+        // A request may have rows of `share`.
+        for table in [table, TableId::Share] {
+            if self.intake.is_full(table) {
+                self.flush(table, Patience::None);
             }
         }
-        self.selected += u64::from(row.pid.is_some() || !self.filtering.by_owner);
-        let io = file_amounts(row.op, row.bytes);
-        if u64::try_from(event.head.start_ns).is_ok_and(|start_ns| start_ns < self.filtering.opened_ns) {
-            self.earlier.add(&io);
-        }
-        let tally = &mut self.waiting[TableId::Block];
-        tally.count(cpu, &io);
-        add_to_counters(tally.devices.entry(row.dev).or_default(), &row);
-        self.builders.block.push(row);
         Some(())
     }
 
     fn flush(&mut self, table: TableId, patience: Patience) {
-        let rows = self.builders.finish(table);
-        let tally = std::mem::take(&mut self.waiting[table]);
+        let rows = self.intake.builders.finish(table);
+        let tally = std::mem::take(&mut self.intake.waiting[table]);
         let lost = match rows {
             Ok(rows) if rows.num_rows() == 0 => return,
             Ok(rows) => self.send(patience, Batch { table, rows, tally }).err().map(|batch| batch.tally),
@@ -213,7 +100,7 @@ impl Drain {
         };
         if let Some(tally) = lost {
             self.totals.lost.fetch_add(tally.events(), Relaxed);
-            self.losses.add(table, Cause::ChannelFull, &tally);
+            self.intake.losses.add(table, Cause::ChannelFull, &tally);
         }
     }
 
@@ -247,7 +134,7 @@ impl Drain {
     fn end_turn(&mut self, due: Due) {
         self.totals.drain.beat();
         self.thrift.look();
-        self.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
+        self.intake.filtering.devices.iter_mut().for_each(DeviceFilter::refresh);
         if due != Due::Nothing {
             self.flush_all(Patience::None);
         }
@@ -263,7 +150,7 @@ impl Drain {
 
     fn make_durable(&mut self, moment_ns: Option<i64>, lost_in_writing: Option<u64>) {
         let whole = moment_ns.zip(lost_in_writing).map(|(moment_ns, lost_in_writing)| Whole {
-            until_ns: moment_ns.saturating_add(self.decoder.clock_offset_ns),
+            until_ns: moment_ns.saturating_add(self.intake.decoder.clock_offset_ns),
             lost_in_writing,
         });
         self.sink.make_durable(whole);
@@ -279,13 +166,13 @@ impl Drain {
         let now_ns = clock::monotonic_ns();
         let lost_in_writing = self.chronicle.finish();
         self.make_durable(Some(now_ns), lost_in_writing);
-        let unmapped = self.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
-        Ok(Drained { unmapped, earlier: self.earlier })
+        let unmapped = self.intake.filtering.devices.take().map(DeviceFilter::unmapped).unwrap_or_default();
+        Ok(Drained { unmapped, earlier: self.intake.earlier })
     }
 
     fn flush_all(&mut self, patience: Patience) {
         self.flushed = Instant::now();
-        self.totals.selected.store(self.selected, Relaxed);
+        self.totals.selected.store(self.intake.selected, Relaxed);
         // Frequent tables last: they leave no space for the others.
         let seldom = TableId::ALL.iter().filter(|table| !OFTEN.contains(table));
         seldom.chain(&OFTEN).for_each(|table| self.flush(*table, patience));
@@ -316,27 +203,19 @@ impl Draining {
     #[expect(clippy::too_many_arguments, reason = "all components of a drain")]
     pub fn start(
         rings: Vec<MapHandle>,
-        decoder: Decoder,
-        levels: Levels,
+        intake: Intake,
         sink: Box<dyn Sink>,
         pace: Pace,
         (gathering, moments): (Option<AggregationSlots>, CompletenessTimes),
         chronicle: SelfTelemetry,
         thrift: MemoryTrimmer,
-        filtering: Filtering,
-        (totals, losses): (Arc<Totals>, Arc<Losses>),
+        totals: Arc<Totals>,
     ) -> Result<Self> {
         let (stop, stopped) = crossbeam_channel::bounded(1);
         let drain = Drain {
-            decoder,
-            filtering,
-            selected: 0,
-            levels,
+            intake,
             sink,
             totals,
-            builders: Builders::default(),
-            waiting: Default::default(),
-            losses,
             gathering,
             moments,
             chronicle,
@@ -344,7 +223,6 @@ impl Draining {
             pace,
             flushed: Instant::now(),
             handed_on: Instant::now(),
-            earlier: Amounts::default(),
         };
         let (ready, is_ready) = crossbeam_channel::bounded(1);
         let thread = std::thread::Builder::new()

@@ -7,10 +7,11 @@ use iostrata_capture::manifest::{LayerState, Probe};
 use iostrata_capture::op::Layer;
 use libbpf_rs::OpenObject;
 
+use crate::groups::{Attachment, Program, RecordGroup, Variant, choose, process, run_queue, syscall};
+use crate::kernel_facts::KernelFacts;
 use crate::limits;
 use crate::options::Record;
-use crate::probes::{self, KernelFacts, Variant};
-use crate::session::{Refusal, Session, Settings, is_run_by_recorder};
+use crate::session::{Refusal, Session, Settings};
 
 /// Maximum number of load attempts: one for each method to capture each layer, and the one that works.
 const ATTEMPTS: usize = 8;
@@ -25,8 +26,8 @@ pub fn objects() -> Objects {
 
 /// A choice of programs.
 pub struct Plan {
-    /// Programs to load and attach, in this order, with the class of their events.
-    programs: Vec<(&'static str, String)>,
+    /// Programs to load and attach, in this order.
+    pub programs: Vec<Program>,
     /// State of each layer.
     pub layers: Vec<(Layer, LayerState)>,
     /// Programs and layers, as named in the manifest.
@@ -45,30 +46,32 @@ impl Plan {
             None => works(variant),
         };
         let mut plan = Plan { programs: Vec::new(), layers: Vec::new(), probes: Vec::new() };
-        let told = probes::processes(kernel).map_err(|why| anyhow!("cannot record processes: {why}"))?;
-        plan.programs.extend(told.into_iter().map(|program| ("process", program)));
+        let mut need = |group: &'static RecordGroup, purpose: &str| {
+            let variant = choose(group, kernel, &mut works).map_err(|why| anyhow!("{purpose}: {why}"))?;
+            plan.programs.extend(group.programs(variant.programs));
+            Ok::<_, anyhow::Error>(())
+        };
+        need(&process::GROUP, "cannot record processes")?;
         if options.command.is_some() || !options.filter.pids.is_empty() {
-            let trees = probes::process_tree(kernel).map_err(|why| anyhow!("cannot follow processes: {why}"))?;
-            plan.programs.extend(trees.into_iter().map(|program| ("process", program)));
+            need(&process::TREES, "cannot follow processes")?;
         }
         if options.run_queue {
-            // Before the programs of calls, so that no wait of a recorded call is missed.
-            let told = probes::run_queue(kernel).map_err(|why| anyhow!("--run-queue: cannot be measured: {why}"))?;
-            plan.programs.extend(told.into_iter().map(|program| ("run queue", program)));
+            need(&run_queue::GROUP, "--run-queue: cannot be measured")?;
         }
         for layer in Layer::ALL {
             if !options.layers.contains(layer) {
                 plan.layers.push((*layer, not_captured("not selected")));
                 continue;
             }
-            match probes::choose(*layer, kernel, &mut works) {
+            let group = RecordGroup::of_layer(*layer);
+            match choose(group, kernel, &mut works) {
                 Ok(variant) => {
                     let mut without: Vec<String> = variant.without.iter().map(|what| (*what).to_owned()).collect();
                     if *layer == Layer::Syscall {
-                        without.extend(probes::unknown_opcodes(kernel));
+                        without.extend(syscall::unknown_opcodes(kernel));
                     }
                     plan.layers.push((*layer, LayerState { captured: true, how: variant.how.to_owned(), without }));
-                    plan.programs.extend(variant.programs.into_iter().map(|program| (layer.name(), program)));
+                    plan.programs.extend(group.programs(variant.programs));
                 }
                 Err(why) => {
                     plan.probes.push(Probe { name: layer.name().to_owned(), attached: false, why: Some(why.clone()) });
@@ -80,19 +83,18 @@ impl Plan {
             let why: Vec<String> = plan.layers.iter().map(|(layer, state)| format!("{layer}: {}", state.how)).collect();
             bail!("no layer can be captured on this machine: {}", why.join("; "));
         }
-        let attached = plan.programs().into_iter().filter(|name| !is_run_by_recorder(name));
-        plan.probes.extend(attached.map(|name| Probe { name, attached: true, why: None }));
+        let attached = plan.programs.iter().filter(|program| program.attachment() != Attachment::ByRecorder);
+        plan.probes.extend(attached.map(|Program { name, .. }| Probe {
+            name: name.clone(),
+            attached: true,
+            why: None,
+        }));
         Ok(plan)
     }
 
-    /// Names of the programs, in the order of attachment.
-    pub fn programs(&self) -> Vec<String> {
-        self.programs.iter().map(|(_, program)| program.clone()).collect()
-    }
-
-    /// Class of events of a program.
-    pub fn class_of(&self, program: &str) -> &'static str {
-        self.programs.iter().find(|(_, name)| name == program).map_or("", |(class, _)| class)
+    /// Group of a program, by name.
+    pub fn group_of(&self, program: &str) -> Option<&'static RecordGroup> {
+        self.programs.iter().find(|chosen| chosen.name == program).map(|chosen| chosen.group)
     }
 }
 
@@ -116,12 +118,14 @@ pub fn start<'obj>(
             let refusal = refused.iter().find(|refusal| variant.programs.contains(&refusal.program));
             refusal.map_or(Ok(()), |refusal| Err(refusal.why.clone()))
         })?;
-        match Session::start(object, &Settings { programs: plan.programs(), ..settings.clone() }, before) {
+        match Session::start(object, &Settings { programs: plan.programs.clone(), ..settings.clone() }, before) {
             Ok(session) => return Ok((plan, session)),
             Err(error) => match error.downcast::<Refusal>() {
                 // Not the fault of the program: another method to capture the layer would hit the same limit.
                 Ok(refusal) if limits::is_about_files(&refusal.why) => return Err(limits::explain(refusal.into())),
-                Ok(refusal) if Layer::parse(plan.class_of(&refusal.program)).is_some() => refused.push(refusal),
+                Ok(refusal) if plan.group_of(&refusal.program).is_some_and(|group| group.layer.is_some()) => {
+                    refused.push(refusal);
+                }
                 Ok(refusal) => return Err(refusal.into()),
                 Err(error) => return Err(limits::explain(error)),
             },

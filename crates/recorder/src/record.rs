@@ -23,11 +23,14 @@ use crate::completeness_times::CompletenessTimes;
 use crate::decode::Decoder;
 use crate::device_check::DeviceWitness;
 use crate::device_filter::DeviceFilter;
-use crate::drain::{Drained, Draining, Filtering};
+use crate::drain::{Drained, Draining};
+use crate::groups::{block, syscall};
 use crate::heap::MemoryTrimmer;
 use crate::here::{self, Here};
 use crate::host::places::Places;
 use crate::host::{self, cgroups, devices, mounts};
+use crate::intake::{Filtering, Intake};
+use crate::kernel_facts::{KernelFacts, VmlinuxBtf};
 use crate::levels::Levels;
 use crate::limits;
 use crate::losses::Losses;
@@ -36,7 +39,6 @@ use crate::outputs::{self, Outputs};
 use crate::plan::{self, Plan};
 use crate::privacy::Redaction;
 use crate::privilege;
-use crate::probes::{self, KernelFacts, VmlinuxBtf};
 use crate::process_io::ProcessIo;
 use crate::sampling::{RateController, Rates};
 use crate::selection;
@@ -89,7 +91,7 @@ fn settings(
 
 fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here: &Here) -> Result<types::config> {
     let filter = &options.filter;
-    let (rqf_flush_seq_bit, rqf_io_stat_bit) = probes::request_flag_bits(kernel);
+    let (rqf_flush_seq_bit, rqf_io_stat_bit) = block::request_flag_bits(kernel);
     let mut config = types::config {
         recorder_pid: here.pid,
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
@@ -98,7 +100,6 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),
-        run_queue: u32::from(options.run_queue),
         // A different seed at each start.
         sampling_seed: clock::monotonic_ns().cast_unsigned(),
         cgroup_root: mounts::cgroup2().and_then(|root| cgroups::id_of(Path::new(&root))).unwrap_or(0),
@@ -119,15 +120,8 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
             *to = from as i8;
         }
     }
-    probes::configure_makers(&mut config);
-    for (number, op) in probes::syscall_operations() {
-        let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
-        config.syscall_op[usize::from(number)] = code as u8;
-    }
-    for (number, op) in probes::compat_operations() {
-        let code = op_words.iter().position(|word| word == op.name()).unwrap_or(0);
-        config.compat_op[usize::from(number)] = code as u8;
-    }
+    block::configure_makers(&mut config);
+    syscall::configure_numbers(&mut config, op_words);
     Ok(config)
 }
 
@@ -230,25 +224,26 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let began_ns = manifest.clock.offset_ns.saturating_add_unsigned(opened_ns);
     let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id, began_ns), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs?;
-    let shared = || (Arc::clone(&totals), Arc::clone(&losses));
     let chronicle = (Arc::clone(&losses), session.shared_accounts()?);
+    let filtering = Filtering {
+        devices: places
+            .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
+            .transpose()?,
+        by_owner: manifest.filters.by_owner(),
+        opened_ns,
+    };
+    let decoder =
+        Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?;
+    let intake = Intake::new(decoder, filtering, Levels::new(&manifest.devices), Arc::clone(&losses));
     let draining = Draining::start(
         session.rings()?,
-        Decoder::new(manifest.clock.offset_ns, &words, veil, options.cpu_limit_percent.map(|_| rates.clone()))?,
-        Levels::new(&manifest.devices),
+        intake,
         sink,
         outputs::pace(options),
         (session.gathering()?, CompletenessTimes::start(session.barrier()?)?),
         SelfTelemetry::start(own, chronicle, (&manifest.clock, began_ns), Arc::clone(&totals)),
         MemoryTrimmer::beyond(options.memory.thrift_bytes),
-        Filtering {
-            devices: places
-                .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
-                .transpose()?,
-            by_owner: manifest.filters.by_owner(),
-            opened_ns,
-        },
-        shared(),
+        Arc::clone(&totals),
     )?;
     unnamed.map_or(Ok(()), Unnamed::publish)?;
     home.iter_mut().for_each(Home::begin);
@@ -336,8 +331,10 @@ fn servers(session: &Session, manifest: &Manifest) -> Vec<Server> {
 }
 
 fn skipped(session: &Session, plan: &Plan) -> Vec<Skipped> {
-    let named =
-        |(program, recursion): (String, u64)| Skipped { class: plan.class_of(&program).to_owned(), program, recursion };
+    let named = |(program, recursion): (String, u64)| {
+        let class = plan.group_of(&program).map_or("", |group| group.name).to_owned();
+        Skipped { class, program, recursion }
+    };
     session.skipped().into_iter().map(named).collect()
 }
 

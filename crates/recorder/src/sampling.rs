@@ -1,5 +1,5 @@
 //! `--cpu-limit`: if recorder and BPF programs together exceed the CPU limit, only operations that begin in some time slices are
-//! recorded: one in two, in four and so on (`bpf/sampling.bpf.h`). The weight of a row is the number of events that it represents.
+//! recorded: one in two, in four and so on (`bpf/core/sampling.bpf.h`). The weight of a row is the number of events that it represents.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};

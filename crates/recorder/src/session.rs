@@ -16,7 +16,9 @@ use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, by
 use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
-use crate::probes::{KernelFacts, is_of_run_queue, is_return, misses_returns, opcode_name, told_writes};
+use crate::groups::syscall::opcode_name;
+use crate::groups::{Attachment, Program, RECORD_GROUPS, RecordGroup};
+use crate::kernel_facts::KernelFacts;
 use crate::without_row::Unseen;
 
 mod accounts;
@@ -28,9 +30,8 @@ mod owners;
 mod words;
 
 pub use accounts::{Accounts, SharedAccounts};
-pub use aggregation_slots::{AggregationSlots, is_run_by_recorder};
+pub use aggregation_slots::AggregationSlots;
 pub use barrier::Barrier;
-pub use earlier::STILL_CALLING;
 use earlier::StillCalling;
 use owners::OwnerTables;
 pub use words::{Words, words};
@@ -39,7 +40,7 @@ pub use words::{Words, words};
 #[derive(Clone, Default)]
 pub struct Settings {
     /// Programs to load and attach, in this order.
-    pub programs: Vec<String>,
+    pub programs: Vec<Program>,
     /// Configuration of the BPF programs.
     pub config: types::config,
     /// Total size of the rings.
@@ -115,56 +116,32 @@ pub struct Session<'obj> {
     fullness: Fullness,
 }
 
-/// Whether there are programs for layers of file operations, and not only for requests.
-fn follow_files(programs: &[String]) -> bool {
-    let has = |part: &str| programs.iter().any(|p| p.contains(part));
-    has("sys_enter") || has("vfs_") || has("fs_fill")
+/// Whether there are programs for operations on files, and not only for requests.
+fn follow_files(programs: &[Program]) -> bool {
+    programs.iter().any(|program| program.group.has_files)
 }
 
-/// Shrinks the maps that only a filter, or the programs of one layer, use, to one entry if these are absent.
+/// Names of the chosen programs of `group`.
+fn names_of<'a>(programs: &'a [Program], group: &RecordGroup) -> Vec<&'a str> {
+    let of_group = programs.iter().filter(|program| program.group.name == group.name);
+    of_group.map(|program| program.name.as_str()).collect()
+}
+
+/// Shrinks the maps that only a filter, or the programs of one group, use, to one entry if these are absent.
 fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }: &Settings) -> Result<()> {
-    let has = |part: &str| programs.iter().any(|p| p.contains(part));
     if config.filter_device == 0 {
         open.maps.devices.set_max_entries(1)?;
-    }
-    if config.filter_pid == 0 {
-        open.maps.tree.set_max_entries(1)?;
     }
     if config.filter_pid == 0 && config.filter_cgroup == 0 && config.filter_comm == 0 {
         open.maps.stands_on.set_max_entries(1)?;
         open.maps.used_devices.set_max_entries(1)?;
         open.maps.left_out.set_max_entries(1)?;
     }
-    if !has("sys_enter") {
-        open.maps.calls.set_max_entries(1)?;
-        open.maps.callers.set_max_entries(1)?;
-        open.maps.under_way.set_max_entries(1)?;
-        open.maps.crowded_async.set_max_entries(1)?;
-    }
-    if config.run_queue == 0 {
-        open.maps.cpu_waits.set_max_entries(1)?;
-    }
-    if !has("vfs_") {
-        open.maps.vfs_ops.set_max_entries(1)?;
-    }
-    if !has("fs_fill") {
-        open.maps.fs_slots.set_max_entries(1)?;
-        open.maps.fs_calls.set_max_entries(1)?;
-        open.maps.last_faults.set_max_entries(1)?;
-    }
     if !follow_files(programs) {
         open.maps.named.set_max_entries(1)?;
     }
-    if !has("block_") {
-        open.maps.part_lists.set_max_entries(1)?;
-        open.maps.requests.set_max_entries(1)?;
-        open.maps.places.set_max_entries(1)?;
-        open.maps.crowded.set_max_entries(1)?;
-        open.maps.inode_owners.set_max_entries(1)?;
-        open.maps.page_owners.set_max_entries(1)?;
-        open.maps.writers.set_max_entries(1)?;
-        open.maps.queued.set_max_entries(1)?;
-        open.maps.bios.set_max_entries(1)?;
+    for group in RECORD_GROUPS.iter().filter(|group| names_of(programs, group).is_empty()) {
+        (group.shrink)(open)?;
     }
     Ok(())
 }
@@ -177,7 +154,7 @@ fn open<'obj>(
     let mut open = IostrataSkelBuilder::default().open(object).context("cannot open the BPF object")?;
     for mut program in open.open_object_mut().progs_mut() {
         let name = program.name().to_string_lossy().into_owned();
-        program.set_autoload(settings.programs.contains(&name));
+        program.set_autoload(settings.programs.iter().any(|chosen| chosen.name == name));
     }
     let owners = OwnerTables::of(settings.machine_bytes);
     open.maps.inode_owners.set_max_entries(owners.inodes)?;
@@ -185,10 +162,10 @@ fn open<'obj>(
     shrink_unused(&mut open, settings)?;
     let data = open.maps.rodata_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .rodata"))?;
     data.config = settings.config;
-    data.config.follows_calls = u32::from(settings.programs.iter().any(|program| program.contains("fs_fill")));
-    data.config.misses_returns = u32::from(misses_returns(&settings.programs));
+    for group in RECORD_GROUPS {
+        (group.configure)(&mut data.config, &names_of(&settings.programs, group));
+    }
     data.config.page_chunks = owners.page_chunks;
-    data.config.told_writes = told_writes(&settings.programs);
     data.config.ring_shards = rings.shards;
     data.config.often_classes = rings.often_classes;
     data.config.wake_bytes = u64::from(rings.bytes) / 4;
@@ -273,18 +250,18 @@ impl<'obj> Session<'obj> {
         Ok(())
     }
 
-    fn attach(&mut self, programs: &[String]) -> Result<()> {
-        for name in programs.iter().filter(|name| !is_run_by_recorder(name)) {
+    fn attach(&mut self, programs: &[Program]) -> Result<()> {
+        for chosen in programs.iter().filter(|chosen| chosen.attachment() != Attachment::ByRecorder) {
+            let name = &chosen.name;
             clear_complaints();
             let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
             let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
             let link = program.attach();
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
             let link = link.map_err(refusal)?;
-            if name == STILL_CALLING {
-                self.still_calling = StillCalling::attached(link)?;
-            } else {
-                self.links.push((is_return(name) || is_of_run_queue(name), link));
+            match chosen.attachment() {
+                Attachment::Iterator => self.still_calling = StillCalling::attached(link)?,
+                attachment => self.links.push((attachment == Attachment::Last, link)),
             }
         }
         Ok(())
@@ -472,7 +449,7 @@ fn told_by_kernel(object: BorrowedFd, name: &str) -> Option<u64> {
 }
 
 /// Loads and attaches `programs` briefly; returns the reason if that fails.
-pub fn try_out(programs: &[String]) -> Result<(), String> {
+pub fn try_out(programs: &[Program]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
     Session::start(&mut object, &settings, &mut || {}).map(drop).map_err(|e| format!("{e:#}"))

@@ -15,7 +15,7 @@ use crate::bpf::types;
 use crate::clock;
 use crate::host::devices;
 
-/// Missing value in a record (`bpf/events.h`).
+/// Missing value in a record (`bpf/core/events.h`).
 const MISSING: i64 = i64::MIN;
 
 /// Maximum duration of a request that the kernel does not count.

@@ -5,6 +5,7 @@ use crate::TableId;
 use crate::dir::{Dir, FOLDER_MODE};
 use crate::error::Result;
 use crate::list::Part;
+use crate::table_id::Kind;
 
 /// Whether `table` of the capture in `directory` has no finished part.
 pub fn is_without_parts(directory: &Dir, table: TableId) -> Result<bool> {
@@ -15,10 +16,12 @@ pub fn is_without_parts(directory: &Dir, table: TableId) -> Result<bool> {
 /// the new parts, which are not listed yet. Missing folders are created.
 pub fn fill_in(directory: &Dir, id: Option<&str>) -> Result<Vec<Part>> {
     let fill = |table: &TableId| {
-        if !is_without_parts(directory, *table)? {
+        let folder = directory.sub(table.name());
+        // Readings are only in captures with their probe group, whose recorder makes the folder.
+        let is_absent = || table.kind() == Kind::Readings && !folder.is_there();
+        if !is_without_parts(directory, *table)? || is_absent() {
             return Ok(None);
         }
-        let folder = directory.sub(table.name());
         directory.make_dir_unless_there(table.name(), FOLDER_MODE)?;
         // The remains of an unfinished part keep their number.
         let number = incomplete::unfinished(&folder)?.last().map_or(1, |number| number.saturating_add(1));

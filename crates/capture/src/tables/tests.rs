@@ -1,4 +1,6 @@
 use super::*;
+use crate::column::Comm;
+use crate::op::{Evidence, IoClass, Op};
 use crate::table::TableBuilder;
 
 fn row(ts_ns: i64, insert_ns: Option<i64>, comm: &[u8], op: Op) -> BlockRow {

@@ -15,18 +15,11 @@ use rustix::io::Errno;
 use super::{Session, percpu};
 use crate::bpf::{run_on_cpu, types};
 use crate::clock;
+use crate::groups::fs::GIVE;
 use crate::pace::Waited;
-
-/// Program without a tracepoint.
-const GIVE: &str = "iostrata_fs_give";
 
 /// Number of attempts to take a slot.
 const TRIES: u32 = 4;
-
-/// Whether a program is run by the recorder and not attached.
-pub fn is_run_by_recorder(program: &str) -> bool {
-    program == GIVE
-}
 
 /// Slots of all CPUs, for a drain thread.
 pub struct AggregationSlots {

@@ -7,9 +7,6 @@ use libbpf_rs::{Iter, Link};
 
 use super::Session;
 
-/// Program that iterates over the threads.
-pub const STILL_CALLING: &str = "iostrata_still_calling";
-
 /// Iterator that is read once.
 #[derive(Default)]
 pub struct StillCalling(Option<(Link, Iter)>);

@@ -8,7 +8,7 @@ use libbpf_rs::skel::SkelBuilder;
 
 use crate::bpf::IostrataSkelBuilder;
 
-/// Names in `bpf/events.h`, each list in the order of its codes.
+/// Names in `bpf/core/events.h`, each list in the order of its codes.
 pub struct Words {
     /// Operations.
     pub ops: Vec<String>,

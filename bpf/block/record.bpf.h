@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Record of a block request that has ended. */
+#ifndef IOSTRATA_RECORD_H
+#define IOSTRATA_RECORD_H
+
+/* Returns the operation of a request. `op`: enum req_op. */
+static __always_inline __u8 op_of(__u32 op, __u64 bytes)
+{
+	switch (op) {
+	case REQ_OP_READ:
+		return OP_READ;
+	case REQ_OP_WRITE:
+		/* An empty write is a flush from its submitter's view. */
+		return bytes ? OP_WRITE : OP_FLUSH;
+	case REQ_OP_FLUSH:
+		return OP_DEVICE_FLUSH;
+	case REQ_OP_DISCARD:
+		return OP_DISCARD;
+	case REQ_OP_SECURE_ERASE:
+		return OP_SECURE_ERASE;
+	case REQ_OP_WRITE_ZEROES:
+		return OP_WRITE_ZEROES;
+	case REQ_OP_DRV_IN:
+		return OP_DRIVER_IN;
+	case REQ_OP_DRV_OUT:
+		return OP_DRIVER_OUT;
+	}
+	/* Only the zone operations were renumbered (5.10 to 6.0: 13; since 6.1: 7). */
+	if (bpf_core_enum_value_exists(enum req_op, REQ_OP_ZONE_APPEND)) {
+		if (op == bpf_core_enum_value(enum req_op, REQ_OP_ZONE_APPEND))
+			return OP_ZONE_APPEND;
+	} else if (op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
+		return OP_ZONE_APPEND;
+	}
+	return OP_ZONE_MANAGEMENT;
+}
+
+#define FLAG(cmd_flags, bit, ours)                                                                                     \
+	(bpf_core_enum_value_exists(enum req_flag_bits, bit) &&                                                        \
+			 ((cmd_flags) >> bpf_core_enum_value(enum req_flag_bits, bit) & 1)                             \
+		 ? (ours)                                                                                              \
+		 : 0)
+
+static __always_inline __u16 flags_of(__u32 cmd_flags)
+{
+	return FLAG(cmd_flags, __REQ_SYNC, REQUEST_SYNC) | FLAG(cmd_flags, __REQ_META, REQUEST_META) |
+	       FLAG(cmd_flags, __REQ_PRIO, REQUEST_PRIO) | FLAG(cmd_flags, __REQ_FUA, REQUEST_FUA) |
+	       FLAG(cmd_flags, __REQ_PREFLUSH, REQUEST_PREFLUSH) | FLAG(cmd_flags, __REQ_RAHEAD, REQUEST_RAHEAD) |
+	       FLAG(cmd_flags, __REQ_BACKGROUND, REQUEST_BACKGROUND) | FLAG(cmd_flags, __REQ_NOWAIT, REQUEST_NOWAIT) |
+	       FLAG(cmd_flags, __REQ_SWAP, REQUEST_SWAP);
+}
+
+static __always_inline void count_own(struct inflight_request *state, __u8 op)
+{
+	struct own_io none = {}, *own;
+	__u32 dev = state->from.origin.dev;
+
+	/* The counts are checked against the kernel's device counters, which do not include this request. */
+	if (state->flags & REQUEST_UNCOUNTED)
+		return;
+	own = bpf_map_lookup_elem(&own_io, &dev);
+	if (!own) {
+		bpf_map_update_elem(&own_io, &dev, &none, BPF_NOEXIST);
+		own = bpf_map_lookup_elem(&own_io, &dev);
+		/*
+		 * More disks than the map has entries: the check against the kernel's device counters fails for this
+		 * disk, which reveals it.
+		 */
+		if (!own)
+			return;
+	}
+	if (op == OP_DISCARD || op == OP_SECURE_ERASE) {
+		own->discard_ops++;
+		own->discard_bytes += state->bytes_done;
+	} else if (op == OP_READ) {
+		own->read_ops++;
+		own->read_bytes += state->bytes_done;
+	} else {
+		own->write_ops++;
+		own->write_bytes += state->bytes_done;
+	}
+}
+
+static __always_inline void fill_block_event(struct block_event *event, struct inflight_request *state, __u8 op,
+					     __s32 error, __u64 end_ns)
+{
+	__u64 first_ns = state->insert_ns ? state->insert_ns : state->issue_ns;
+
+	fill_head(&event->head, CLASS_BLOCK, op, FD_UNKNOWN, state->queue_ns ? state->queue_ns : end_ns);
+	event->duration_ns = state->queue_ns && end_ns ? end_ns - state->queue_ns : MISSING;
+	event->queue_ns = state->queue_ns && first_ns ? first_ns - state->queue_ns : MISSING;
+	event->insert_ns = state->insert_ns && state->issue_ns ? state->issue_ns - state->insert_ns : MISSING;
+	event->sector = op == OP_FLUSH || op == OP_DEVICE_FLUSH ? MISSING : (__s64)state->bio_or_sector;
+	event->bytes = state->bytes_done;
+	event->error = error;
+	event->flags = state->flags;
+	event->bios = state->bios;
+	event->requeues = state->requeues;
+	event->reserved = 0;
+	event->origin = state->from.origin;
+	/* The parts of a split bio have the value of the whole bio. */
+	if (state->from.origin.owned_bytes > state->bytes_done)
+		event->origin.owned_bytes = state->bytes_done;
+}
+
+/* Emits the record of a request with several parts. False if the parts are no longer known. */
+static __always_inline bool emit_parts(void *ring, struct inflight_request *state, __u8 op, __s32 error, __u64 end_ns)
+{
+	struct part_list *list = parts_of(state->request, state->queue_ns, &state->from.origin);
+	struct account *shares = account_of(CLASS_SHARE);
+	struct block_event_parts *event;
+	__u64 request = state->request;
+
+	if (!list || !shares)
+		return false;
+	shares->seen += state->from.origin.others;
+	event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+	if (!event) {
+		shares->ring_full += state->from.origin.others;
+		return true;
+	}
+	fill_block_event(&event->submitted.event, state, op, error, end_ns);
+	event->submitted.submitter = state->from.submitter;
+	__builtin_memcpy(event->others, &list->part[1], sizeof(event->others));
+	submit_event(event, sizeof(*event));
+	forget_parts(request);
+	return true;
+}
+
+/* Emits the record of a request that has ended; `end_ns` is 0 if the end time is unknown. */
+static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
+{
+	__u8 op = state->op;
+	struct block_event_submitted *submitted;
+	struct block_event *event;
+	void *ring;
+
+	if (state->own) {
+		count_own(state, op);
+		return;
+	}
+	ring = ring_of_this_cpu(CLASS_BLOCK);
+	if (!ring)
+		return;
+	if (state->from.origin.others) {
+		if (emit_parts(ring, state, op, error, end_ns))
+			return;
+		state->from.origin.others = 0;
+	}
+	if (state->from.origin.has_submitter) {
+		submitted = reserve_event(ring, CLASS_BLOCK, sizeof(*submitted), op, state->bytes_done);
+		if (!submitted)
+			return;
+		fill_block_event(&submitted->event, state, op, error, end_ns);
+		submitted->submitter = state->from.submitter;
+		submit_event(submitted, sizeof(*submitted));
+	} else {
+		event = reserve_event(ring, CLASS_BLOCK, sizeof(*event), op, state->bytes_done);
+		if (!event)
+			return;
+		fill_block_event(event, state, op, error, end_ns);
+		submit_event(event, sizeof(*event));
+	}
+}
+
+#endif
