@@ -53,7 +53,7 @@ test-unit: setup build-all ## Run the tests of the crates, without privileges
 	cargo test --release --workspace --locked
 
 test-extending: setup build-all ## Apply, build and test the example patches of docs/extending.md
-	scripts/extending.sh
+	SUDO="$(SUDO)" PYTHON="$(PYTHON)" scripts/extending.sh
 
 # With tests: the features of their dependencies differ, and a separate build would compile these twice.
 build-all: setup

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Applies the patches in docs/extending/ to a copy of the project, builds it and runs the unit tests there.
 #
-# Each patch NAME.patch is an example for developers (docs/extending.md). It adds folders of its name and lines with its name to registries,
-# nothing else but generated documents; the page has its size. The copy begins with what was built of the project: cargo builds again only what
+# Each patch NAME.patch is an example for developers (docs/extending.md). It adds folders and files of its name, and lines with its name to
+# registries, nothing else but generated documents; the page has its size. Its end-to-end tests, in tests/e2e/NAME, need root. The copy begins with what was built of the project: cargo builds again only what
 # changed. It has a target directory of its own, because the same crates in another folder replace each other there.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ for patch in docs/extending/*.patch; do
     name=$(basename "$patch" .patch)
     while read -r file; do
         case $file in
-            */"$name"/* | docs/reference/*) ;;
+            */"$name"/* | */"$name".rs | docs/reference/*) ;;
             *)
                 # A registry: every changed line is an added one with the name.
                 changed=$(sed -n "\\|^+++ b/$file\$|,/^diff /p" "$patch" | grep -E '^[-+]' | grep -vE '^(---|\+\+\+) ')
@@ -29,9 +29,9 @@ for patch in docs/extending/*.patch; do
                 ;;
         esac
     done < <(sed -n 's|^+++ b/||p' "$patch")
-    read -r own registry < <(awk -v name="/$name/" '
+    read -r own registry < <(awk -v name="/$name" '
         /^\+\+\+ / { file = $2; next }
-        /^\+/ { if (index(file, name)) own++; else if (file !~ /^b\/docs\/reference\//) registry++ }
+        /^\+/ { if (index(file, name "/") || index(file, name ".rs")) own++; else if (file !~ /^b\/docs\/reference\//) registry++ }
         END { print own + 0, registry + 0 }' "$patch")
     grep -qF "| [$name.patch](extending/$name.patch) | $own | $registry |" docs/extending.md ||
         fail "docs/extending.md: expected a row of $name.patch with $own lines in its folders and $registry in registries"
@@ -46,6 +46,14 @@ for patch in docs/extending/*.patch; do
     patch --quiet --directory "$copy" --strip 1 <"$patch" || fail "$patch does not apply: make it anew"
 done
 (cd "$copy" && CARGO_TARGET_DIR=$copy/target cargo test --release --workspace --locked)
+
+for patch in docs/extending/*.patch; do
+    tests=$copy/tests/e2e/$(basename "$patch" .patch)
+    [[ -d $tests ]] || continue
+    # shellcheck disable=SC2086 # No word, or the command that gives privileges.
+    ${SUDO-} env "PATH=$PATH" IOSTRATA_BIN="$copy/target/release" PYTHONDONTWRITEBYTECODE=1 \
+        "${PYTHON:?}" -m pytest -p no:cacheprovider -q -rs "$tests"
+done
 
 # The new analysis counts each request once, as `sizes` does.
 results=$(mktemp -d)

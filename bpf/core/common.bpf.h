@@ -3,23 +3,12 @@
 #ifndef IOSTRATA_COMMON_H
 #define IOSTRATA_COMMON_H
 
+#include "core/typed.bpf.h"
+
 const volatile struct config config = {};
 
 /* Key of a map with one entry, for programs without stack space for it. */
 const volatile __u32 only_entry = 0;
-
-/* Since 6.2: gives a pointer that was read from memory its BTF type, so that direct loads are possible. */
-extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
-
-/*
- * Casts a program argument or the current task before another pointer is loaded through it. For each such load through
- * a trusted pointer, the verifier (since 6.3) searches the names of all kernel types several times. These searches took
- * three quarters of the time to load the programs. A cast pointer is untrusted, and the verifier searches nothing.
- */
-#define HOP(pointer)                                                                                                   \
-	(bpf_ksym_exists(bpf_rdonly_cast) ?                                                                            \
-		 (typeof(pointer))bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(typeof(*(pointer)))) :              \
-		 (pointer))
 
 /*
  * Key: shard, plus `ring_shards` for frequent event classes; value: ring buffer. A shard has a ring for rare event

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Disks: the disk of a bio or request, and whether it is request-based or bio-based. */
+/* Disks: the disk of a bio or request, and whether it is request-based or bio-based. Used by all objects. */
 #ifndef IOSTRATA_DISK_H
 #define IOSTRATA_DISK_H
 
-/*
- * Set once a bio has been submitted to a bio-based device (dm, md, zram) since the start. Most machines use none, and
- * skip the lookups. Never reset.
- */
-__u32 hands_bios_on = 0;
+#include "core/typed.bpf.h"
 
 /*
  * Arguments of tp_btf programs are typed, so they and what they point to are read with direct loads, which the kernel

@@ -13,6 +13,12 @@
 #include "owner/dirty.bpf.h"
 #include "owner/parts.bpf.h"
 
+/*
+ * Set once a bio has been submitted to a bio-based device (dm, md, zram) since the start. Most machines use none, and
+ * skip the lookups. Never reset.
+ */
+__u32 hands_bios_on = 0;
+
 /* Bytes beyond this number of pages of a bio with several owners are unattributed: 16 MiB. */
 enum { MAX_PAGES = 4096 };
 

@@ -276,7 +276,8 @@ class Capture:
 
     def sql(self, query):
         """Returns the rows of a query in which {block}, {syscall}, … represent tables, and {part} represents PARTS."""
-        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in TABLES}
+        folders = {path.name for path in self.directory.iterdir() if path.is_dir()}
+        tables = {name: f"'{self.directory}/{name}/*.parquet'" for name in folders.union(TABLES)}
         tables["part"] = PARTS.format(**tables)
         return duckdb.sql(query.format(**tables)).fetchall()
 

@@ -166,6 +166,17 @@ def test_calls_tell_for_how_long_they_waited_for_a_cpu(booted):
     assert capture.one("select count(runnable_ns) from {syscall} where op like 'aio%' or runnable_ns > dur_ns") == (0,)
 
 
+def test_histograms_have_every_request_that_has_a_row(booted):
+    out = booted[1] / "histograms"
+    assert (out / "record.code").read_text().strip() == "0", (out / "record.txt").read_text()
+    capture = Capture(out / "capture")
+    capture.check_books()
+    counted = capture.sql("select op, sum(requests)::bigint, sum(bytes)::bigint from {block_latency} group by op order by op")
+    # An empty flush does not get to the driver: the flush commands in its place do.
+    assert counted == capture.sql("select op, count(*), sum(bytes)::bigint from {block} where op != 'flush' group by op order by op")
+    assert {"read", "write"} <= {op for op, _, _ in counted}, counted
+
+
 def test_a_function_that_calls_itself_returns_twice(booted):
     """A function that calls itself returns twice: fsync on overlayfs, of the upper and of the lower file."""
     out = booted[1] / "layered"

@@ -51,7 +51,14 @@ pub fn nothing(captures: &[Capture], options: &Analyze, trust: &Trust, doubtful:
     let captured = Layer::ALL.iter().filter(|layer| trust.captured[**layer as usize]);
     let captured: Vec<&str> = captured.map(|layer| layer.name()).collect();
     let what = match (captured.as_slice(), options.selection.words()) {
-        ([], None) => "nothing to analyze: no layer was captured".to_owned(),
+        ([], None) => {
+            let groups = captures.iter().flat_map(|capture| &capture.manifest.groups);
+            let groups: BTreeSet<&str> =
+                groups.filter(|(_, state)| state.captured).map(|(name, _)| name.as_str()).collect();
+            let groups = groups.into_iter().collect::<Vec<_>>().join(", ");
+            let only = if groups.is_empty() { groups } else { format!(", only {groups}; query its rows with SQL") };
+            format!("nothing to analyze: no layer was captured{only}")
+        }
         ([], Some(words)) => format!("nothing to analyze: no captured layer matches the filters ({words})"),
         (_, None) if captures.iter().all(|capture| capture.manifest.is_imported()) => {
             "nothing to analyze: no request of the trace remains".to_owned()

@@ -80,6 +80,9 @@ pub struct Manifest {
     pub clock: Clock,
     /// State of each layer: captured and how, or why not.
     pub layers: BTreeMap<Layer, LayerState>,
+    /// State of each selected probe group that is no layer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, LayerState>,
     /// Kernel programs, attached or not.
     pub probes: Vec<Probe>,
     /// Filters of the recording.

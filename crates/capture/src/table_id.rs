@@ -61,6 +61,8 @@ tables! {
     Clock = "clock", ClockTable, Kind::Recording;
     /// Lost events.
     Loss = "loss", LossTable, Kind::Recording;
+    /// Latency histograms of block requests.
+    BlockLatency = "block_latency", crate::tables::block_latency::BlockLatencyTable, Kind::Readings;
 }
 
 impl Layer {

@@ -9,6 +9,7 @@ use crate::part::PartWriter;
 use crate::table::{Column, Table};
 
 pub mod block;
+pub mod block_latency;
 pub mod clock;
 pub mod file;
 pub mod fs;

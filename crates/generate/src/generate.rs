@@ -285,6 +285,7 @@ fn manifest(options: &Options, cast: &Cast, by_table: &[(TableId, u64)], end_ns:
         host: Host { hostname: "generated".to_owned(), cpus: 1, ..Host::default() },
         clock: Clock { offset_ns: BEGIN_NS, pairs: vec![pair(BEGIN_NS), pair(end_ns)] },
         layers: Layer::ALL.iter().map(|layer| (*layer, generated())).collect(),
+        groups: std::collections::BTreeMap::new(),
         probes: Vec::new(),
         filters: Filters::default(),
         filtered: None,

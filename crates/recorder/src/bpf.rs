@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use anyhow::{Result, anyhow};
 use libbpf_rs::libbpf_sys::{BPF_F_TEST_RUN_ON_CPU, bpf_prog_test_run_opts, bpf_test_run_opts};
+use libbpf_rs::{MapCore, MapFlags};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 // Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
@@ -43,6 +45,15 @@ pub fn record_at<T: Record>(bytes: &[u8]) -> Option<&T> {
 /// Bytes of a record, as stored in a ring.
 pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
     record.as_bytes()
+}
+
+/// Values of a map under `key`, by CPU.
+///
+/// # Errors
+/// If the kernel refuses the access.
+pub fn percpu<T: Record>(map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
+    let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
+    values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
 }
 
 /// Runs an unattached program on a CPU with the given arguments, and returns its return value.

@@ -41,10 +41,10 @@ impl Chosen {
         Ok(Chosen { path: root.to_owned(), place: Place::choose(root, resume)? })
     }
 
-    /// Creates the directory and its folders, accessible only to the invoking user and group, and locks it for this process. Recovers an
+    /// Creates the directory and the folders of `tables`, accessible only to the invoking user and group, and locks it for this process. Recovers an
     /// interrupted recording first. Everything is created as the invoking user, so that the kernel refuses what that user may not
     /// create.
-    pub fn make(self) -> Result<Home> {
+    pub fn make(self, tables: &[TableId]) -> Result<Home> {
         let Chosen { path, place } = self;
         match place {
             Place::New => {
@@ -54,15 +54,15 @@ impl Chosen {
                     made.with_context(|| format!("--out: cannot make {}{}", path.display(), by(writer)))?;
                 let mut home = Home::of(root.clone(), root, writer);
                 home.undo = Some(undo);
-                home.furnished(false)
+                home.furnished(tables, false)
             }
-            Place::Empty(root) => Home::at(root.clone(), root).furnished(false),
-            Place::Littered(root, None) => Home::at(root.clone(), root).furnished(true),
-            Place::Littered(root, Some(segment)) => Home::at(root, segment).following()?.furnished(true),
+            Place::Empty(root) => Home::at(root.clone(), root).furnished(tables, false),
+            Place::Littered(root, None) => Home::at(root.clone(), root).furnished(tables, true),
+            Place::Littered(root, Some(segment)) => Home::at(root, segment).following()?.furnished(tables, true),
             Place::Capture(root) => {
                 let mut home = Home::at(root.clone(), root).following()?;
                 home.directory = segment::next(&home.root)?;
-                home.furnished(false)
+                home.furnished(tables, false)
             }
         }
     }
@@ -155,8 +155,8 @@ impl Home {
         Ok(self)
     }
 
-    /// Adds locks and folders; removes the leftovers of an aborted recorder first.
-    fn furnished(mut self, is_littered: bool) -> Result<Home> {
+    /// Adds locks and the folders of `tables`; removes the leftovers of an aborted recorder first.
+    fn furnished(mut self, tables: &[TableId], is_littered: bool) -> Result<Home> {
         let is_root = self.root.path() == self.directory.path();
         let mut root = self.root.clone().keep()?;
         if !is_root {
@@ -179,7 +179,7 @@ impl Home {
             let remains = Remains::of(&root);
             remains.ok_or_else(|| anyhow!("--out {shown}: another recorder has written to it"))?.remove()?;
         }
-        let names = || TableId::ALL.iter().map(|table| table.name());
+        let names = || tables.iter().map(|table| table.name());
         // Each folder must be new: folders that another process created meanwhile are not written to.
         let made = privilege::acting_as(self.writer, || Ok(names().try_for_each(|name| root.make_dir(name, MODE))?));
         made.context("--out")?;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use iostrata_capture::op::Layer;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::groups::{RecordGroup, choose, process, run_queue};
+use crate::groups::readings::{Start, state};
+use crate::groups::{READING_GROUPS, RecordGroup, choose, process, run_queue};
 use crate::here;
 use crate::host;
 use crate::kernel_facts::{KernelFacts, VmlinuxBtf};
@@ -49,6 +50,12 @@ pub fn run() -> Findings {
     for (title, group) in [("process trees", &process::TREES), ("run queue", &run_queue::GROUP)] {
         let found = choose(group, &kernel, &mut |variant| session::try_out(&group.programs(variant.programs.clone())));
         let _ = writeln!(text, "{title:<13} {}", found.map_or_else(|why| format!("no: {why}"), |_| "yes".into()));
+    }
+    for group in READING_GROUPS {
+        let found = session::words()
+            .and_then(|words| (group.start)(&Start { kernel: &kernel, words: &words, devices: Vec::new() }));
+        let state = state(&found, Vec::new());
+        let _ = writeln!(text, "{:<13} {}", group.table, if state.captured { "yes" } else { state.how.as_str() });
     }
     Findings { usable: usable && here.is_ok(), text }
 }

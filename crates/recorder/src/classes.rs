@@ -4,9 +4,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use iostrata_capture::TableId;
 use iostrata_capture::table::{Table, TableBuilder};
-use iostrata_capture::tables::{
-    BlockTable, ClockTable, FileTable, FsTable, LossTable, ProcessTable, ShareTable, SyscallTable, VfsTable,
-};
+use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};
 
 use crate::bpf::types::event_class as kernel;
 
@@ -55,7 +53,7 @@ pub fn of_number(number: u32) -> Option<TableId> {
 
 macro_rules! builders {
     ($($id:ident in $field:ident: $table:ty;)+) => {
-        /// Builders of rows, by table.
+        /// Builders of rows, by table of the kernel side.
         #[derive(Default)]
         pub struct Builders {
             $(
@@ -73,6 +71,7 @@ macro_rules! builders {
             pub fn rows(&self, table: TableId) -> usize {
                 match table {
                     $(TableId::$id => self.$field.rows(),)+
+                    _ => 0,
                 }
             }
 
@@ -80,13 +79,15 @@ macro_rules! builders {
             pub fn text_bytes(&self, table: TableId) -> usize {
                 match table {
                     $(TableId::$id => self.$field.text_bytes(),)+
+                    _ => 0,
                 }
             }
 
-            /// Returns the rows of `table` as one batch, and empties its builder.
-            pub fn finish(&mut self, table: TableId) -> Result<RecordBatch, ArrowError> {
+            /// Returns the rows of `table` as one batch, and empties its builder; none if the recorder generates them.
+            pub fn finish(&mut self, table: TableId) -> Result<Option<RecordBatch>, ArrowError> {
                 match table {
-                    $(TableId::$id => self.$field.finish(),)+
+                    $(TableId::$id => self.$field.finish().map(Some),)+
+                    _ => Ok(None),
                 }
             }
         }
@@ -101,6 +102,4 @@ builders! {
     Share in share: ShareTable;
     Process in process: ProcessTable;
     File in file: FileTable;
-    Clock in clock: ClockTable;
-    Loss in loss: LossTable;
 }

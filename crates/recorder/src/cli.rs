@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::exit::Usage;
 use iostrata_capture::manifest::Privacy;
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
+use crate::groups::READING_GROUPS;
+use crate::groups::readings::ReadingGroup;
 use crate::host::{cgroups, devices, mounts, processes};
 use crate::memory::Memory;
 use crate::options::{Filter, Live, MECHANISMS, Record};
@@ -111,9 +114,12 @@ pub struct RecordArgs {
     /// Record only I/O of threads with this command name (at most 15 characters).
     #[arg(long, value_name = "NAME")]
     comm: Option<String>,
-    /// Layers to record.
-    #[arg(long, value_delimiter = ',', default_value = "syscall,vfs,fs,block")]
-    layers: Vec<LayerName>,
+    /// Layers to record, and further probe groups.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "syscall,vfs,fs,block", value_parser = layer_names())]
+    layers: Vec<String>,
+    /// Interval of the rows of probe groups.
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "out")]
+    interval: Duration,
     /// Do not use this attach type (repeatable).
     #[arg(long, value_name = "MECHANISM", value_parser = MECHANISMS)]
     avoid: Vec<String>,
@@ -168,13 +174,11 @@ pub enum FormatName {
     Json,
 }
 
-/// Name of a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LayerName {
-    Syscall,
-    Vfs,
-    Fs,
-    Block,
+/// Names of the layers and of the probe groups that are no layers.
+fn layer_names() -> PossibleValuesParser {
+    let layers = Layer::ALL.iter().map(|layer| PossibleValue::new(layer.name()).help(layer.doc()));
+    let groups = READING_GROUPS.iter().map(|group| PossibleValue::new(group.table.name()).help(group.about));
+    layers.chain(groups).collect::<Vec<_>>().into()
 }
 
 /// Name of a privacy level.
@@ -251,17 +255,13 @@ impl RecordArgs {
             let why = "expected 1 to 15 bytes, the kernel's limit for command names";
             bail!(Usage(format!("--comm {comm}: {why}")));
         }
-        let mut layers: Vec<Layer> = Vec::new();
-        for name in &self.layers {
-            let layer = match name {
-                LayerName::Syscall => Layer::Syscall,
-                LayerName::Vfs => Layer::Vfs,
-                LayerName::Fs => Layer::Fs,
-                LayerName::Block => Layer::Block,
-            };
-            if !layers.contains(&layer) {
-                layers.push(layer);
-            }
+        let is_named = |name: &str| self.layers.iter().any(|layer| layer == name);
+        let layers: Vec<Layer> = Layer::ALL.iter().copied().filter(|layer| is_named(layer.name())).collect();
+        let groups = READING_GROUPS.iter().copied().filter(|group| is_named(group.table.name()));
+        let groups: Vec<&ReadingGroup> = groups.collect();
+        if let (Some(group), None) = (groups.first(), &self.out) {
+            let why = "expected --out DIR, its rows are only written";
+            bail!(Usage(format!("--layers {}: {why}", group.table)));
         }
         if self.run_queue && !layers.contains(&Layer::Syscall) {
             bail!(Usage("--run-queue: expected the layer syscall in --layers, it measures system calls".to_owned()));
@@ -293,6 +293,8 @@ impl RecordArgs {
             live,
             duration: self.duration,
             layers,
+            groups,
+            interval: self.interval,
             avoid: self.avoid,
             filter,
             command: (!self.command.is_empty()).then_some(self.command),

@@ -94,8 +94,9 @@ impl Drain {
         let rows = self.intake.builders.finish(table);
         let tally = std::mem::take(&mut self.intake.waiting[table]);
         let lost = match rows {
-            Ok(rows) if rows.num_rows() == 0 => return,
-            Ok(rows) => self.send(patience, Batch { table, rows, tally }).err().map(|batch| batch.tally),
+            Ok(None) => return,
+            Ok(Some(rows)) if rows.num_rows() == 0 => return,
+            Ok(Some(rows)) => self.send(patience, Batch { table, rows, tally }).err().map(|batch| batch.tally),
             Err(_) => Some(tally),
         };
         if let Some(tally) = lost {

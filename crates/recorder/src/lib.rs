@@ -40,6 +40,7 @@ pub mod privacy;
 pub mod privilege;
 pub mod process_io;
 pub mod progress;
+pub mod readings;
 pub mod record;
 pub mod report;
 pub mod sampling;

@@ -7,6 +7,7 @@ use iostrata_capture::manifest::{Device, Filters, Privacy};
 use iostrata_capture::op::Layer;
 use iostrata_capture::system::Systems;
 
+use crate::groups::readings::ReadingGroup;
 use crate::host::cgroups::Cgroup;
 use crate::memory::Memory;
 use crate::sink::MinFree;
@@ -16,7 +17,7 @@ use crate::sink::live::Format;
 pub const MECHANISMS: [&str; 4] = ["fentry", "fexit", "kprobe", "kretprobe"];
 
 /// Options of a recording.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Record {
     /// Directory of the capture, if one is written; new or empty. Without it there is only a live view.
     pub out: Option<PathBuf>,
@@ -28,6 +29,10 @@ pub struct Record {
     pub duration: Option<Duration>,
     /// Layers to record.
     pub layers: Vec<Layer>,
+    /// Probe groups that are read at an interval.
+    pub groups: Vec<&'static ReadingGroup>,
+    /// Interval of their readings.
+    pub interval: Duration,
     /// Mechanisms of the kernel, from [`MECHANISMS`], that must not be used.
     pub avoid: Vec<String>,
     /// Filters.

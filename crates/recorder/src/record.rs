@@ -1,5 +1,6 @@
 //! A recording from start to end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,9 +10,10 @@ use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::completeness;
 use iostrata_capture::ledger::Skipped;
-use iostrata_capture::manifest::{Device, Manifest, Server, State, Unnamed};
+use iostrata_capture::manifest::{Clock, Device, LayerState, Manifest, Server, State, Unnamed};
 use iostrata_capture::message::tell;
 use iostrata_capture::op::{Direction, Layer, Op};
+use iostrata_capture::table_id::Kind;
 use iostrata_capture::{ByTable, TableId};
 
 use crate::books::{DeviceRows, EventCounts, Fate, settle};
@@ -24,6 +26,7 @@ use crate::decode::Decoder;
 use crate::device_check::DeviceWitness;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Drained, Draining};
+use crate::groups::readings::{Start, state};
 use crate::groups::{block, syscall};
 use crate::heap::MemoryTrimmer;
 use crate::here::{self, Here};
@@ -40,11 +43,12 @@ use crate::plan::{self, Plan};
 use crate::privacy::Redaction;
 use crate::privilege;
 use crate::process_io::ProcessIo;
+use crate::readings::{ReadingThread, Running};
 use crate::sampling::{RateController, Rates};
 use crate::selection;
 use crate::self_telemetry::SelfTelemetry;
 use crate::service::Service;
-use crate::session::{self, Session, Settings};
+use crate::session::{self, Session, Settings, Words};
 use crate::signals;
 use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
@@ -125,7 +129,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
     Ok(config)
 }
 
-fn manifest(options: &Record, plan: &Plan) -> Result<Manifest> {
+fn manifest(options: &Record, plan: &Plan, clock: Clock) -> Result<Manifest> {
     Ok(Manifest {
         schema_version: SCHEMA_VERSION,
         parts_id: None,
@@ -141,8 +145,9 @@ fn manifest(options: &Record, plan: &Plan) -> Result<Manifest> {
         whole_until_ns: None,
         command_line: std::env::args().collect(),
         host: host::describe()?,
-        clock: clock::start(),
+        clock,
         layers: plan.layers.iter().cloned().collect(),
+        groups: BTreeMap::new(),
         probes: plan.probes.clone(),
         filters: options.manifest_filters(),
         filtered: Some(selection::at_start(options)),
@@ -183,7 +188,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut places = selection::places(options, &here);
     let settings = settings(options, &kernel, &words.ops, &here, places.as_mut())?;
     // Everything created here is removed again, unless the recording begins.
-    let mut home = chosen.map(Chosen::make).transpose()?;
+    let mut home = chosen.map(|chosen| chosen.make(&tables(options))).transpose()?;
     let out = home.as_ref().map(|home| home.directory.clone());
     let out = out.as_ref();
     let mut witness = DeviceWitness::of(whole_devices(options));
@@ -192,12 +197,15 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
     let started = plan::start(options, &kernel, &mut objects, &settings, &mut before);
     let (plan, mut session) = started?;
+    let (groups, mut running) = start_groups(options, &kernel, &words)?;
     // With the fork program attached, so that no new child is missed.
     let trees = if options.filter.pids.is_empty() { Vec::new() } else { here.trees(&options.filter.pids)? };
     session.add_to_tree(&trees)?;
     limits::check_files()?;
     session.open(&mut |edge| witness.at(edge))?;
     let opened_ns = session.opened_ns();
+    let clock = clock::start();
+    running.iter_mut().try_for_each(|group| group.begin(clock.offset_ns))?;
     let held = options.command.as_deref().map(Held::start).transpose()?;
     let writer = home.as_ref().and_then(|home| home.writer);
     let socket = home.as_ref().map(|home| Socket::make(&home.root, writer)).transpose();
@@ -212,7 +220,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     }
 
     let veil = Redaction::new(options.privacy)?;
-    let mut manifest = manifest(options, &plan)?;
+    let mut manifest = manifest(options, &plan, clock)?;
+    manifest.groups = groups;
     manifest.parts_id = Some(manifest.capture_id.clone());
     veil.cover(&mut manifest);
     manifest.continues = home.as_ref().and_then(|home| home.continues.clone());
@@ -225,6 +234,8 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let outputs = Outputs::start(options, (home.as_ref(), &manifest.capture_id, began_ns), (&totals, &losses), teller);
     let (sink, Outputs { keeper, own, live }) = outputs?;
     let chronicle = (Arc::clone(&losses), session.shared_accounts()?);
+    let counting = (Arc::clone(&totals), session.readings());
+    let readings = ReadingThread::start(running, own.clone(), counting, (options.interval, manifest.clock.offset_ns))?;
     let filtering = Filtering {
         devices: places
             .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
@@ -276,6 +287,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     thread::sleep(unfinished::COMPLETING);
     session.count_still_calling()?;
     session.close(&mut |edge| witness.at(edge))?;
+    readings.map(ReadingThread::finish).transpose()?;
     session.detach();
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
@@ -319,6 +331,38 @@ pub fn run(options: &Record) -> Result<Outcome> {
     // Last, because it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
+}
+
+/// Tables of the capture: readings only of the selected groups.
+fn tables(options: &Record) -> Vec<TableId> {
+    let is_selected = |table: &TableId| options.groups.iter().any(|group| group.table == *table);
+    let tables = TableId::ALL.iter().copied();
+    tables.filter(|table| table.kind() != Kind::Readings || is_selected(table)).collect()
+}
+
+/// Starts the selected groups of readings. A group that this kernel cannot run is not captured; it is an error if nothing else is.
+fn start_groups(
+    options: &Record,
+    kernel: &dyn KernelFacts,
+    words: &Words,
+) -> Result<(BTreeMap<String, LayerState>, Vec<Running>)> {
+    let devices = options.filter.devices.iter().map(|device| device.dev).collect();
+    let start = Start { kernel, words, devices };
+    let (mut states, mut running) = (BTreeMap::new(), Vec::new());
+    for group in &options.groups {
+        let started = (group.start)(&start);
+        let mut filters = options.manifest_filters();
+        if group.filters_devices {
+            filters.devices.clear();
+        }
+        states.insert(group.table.name().to_owned(), state(&started, filters.words().into_iter().collect()));
+        running.extend(started.ok().map(|readings| Running::of(group.table, readings)));
+    }
+    if running.is_empty() && options.layers.is_empty() {
+        let why: Vec<String> = states.iter().map(|(name, state)| format!("{name}: {}", state.how)).collect();
+        return Err(anyhow!("no probe group can be captured on this machine: {}", why.join("; ")));
+    }
+    Ok((states, running))
 }
 
 /// FUSE servers, with ids as in the table `process`.

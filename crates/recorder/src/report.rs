@@ -30,6 +30,12 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
     for (layer, state) in manifest.layers.iter().filter(|(_, state)| !state.without.is_empty()) {
         let _ = writeln!(text, "layer     {layer} without {}: not supported by this kernel", state.without.join(", "));
     }
+    for (group, state) in manifest.groups.iter().filter(|(_, state)| !state.captured) {
+        let _ = writeln!(text, "group     {group} not captured: {}", state.how);
+    }
+    for (group, state) in manifest.groups.iter().filter(|(_, state)| !state.without.is_empty()) {
+        let _ = writeln!(text, "group     {group}: the filter does not apply: {}", state.without.join(", "));
+    }
     if let Some(sampling) = manifest.sampling.filter(|sampling| sampling.greatest_weight > 1) {
         let time = humantime::format_duration(Duration::from_secs(sampling.sampled_ms / 1000));
         let _ = writeln!(

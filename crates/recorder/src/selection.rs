@@ -78,7 +78,8 @@ pub fn at_end(
     unmapped: Vec<Unmapped>,
 ) -> Result<Filtered> {
     let mut filtered = at_start(options);
-    filtered.rows = Some(totals.selected.load(Relaxed));
+    let has_layers = manifest.layers.values().any(|state| state.captured);
+    filtered.rows = has_layers.then(|| totals.selected.load(Relaxed));
     filtered.unmapped = unmapped;
     if manifest.filters.by_owner() && options.filter.devices.is_empty() {
         let (used, has_room) = session.used_devices()?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
 use iostrata_capture::manifest::MapUse;
@@ -12,13 +12,14 @@ use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
-use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, Record, bytes_of, read_record, types};
+use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, bytes_of, percpu, read_record, types};
 use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
 use crate::groups::syscall::opcode_name;
 use crate::groups::{Attachment, Program, RECORD_GROUPS, RecordGroup};
 use crate::kernel_facts::KernelFacts;
+use crate::readings;
 use crate::without_row::Unseen;
 
 mod accounts;
@@ -114,6 +115,7 @@ pub struct Session<'obj> {
     still_calling: StillCalling,
     rings: Vec<MapHandle>,
     fullness: Fullness,
+    readings: Arc<readings::Counts>,
 }
 
 /// Whether there are programs for operations on files, and not only for requests.
@@ -218,6 +220,7 @@ impl<'obj> Session<'obj> {
             still_calling: StillCalling::default(),
             rings: Vec::new(),
             fullness: Fullness::default(),
+            readings: Arc::default(),
         };
         session.make_rings(&rings)?;
         let maps = &session.skeleton.maps;
@@ -423,12 +426,6 @@ impl<'obj> Session<'obj> {
         });
         counts.filter(|(_, misses)| *misses > 0).collect()
     }
-}
-
-/// Values of a map under `key`, by CPU.
-fn percpu<T: Record>(map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
-    let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
-    values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
 }
 
 fn add_own(sum: &mut types::own_io, more: &types::own_io) {

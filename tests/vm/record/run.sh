@@ -159,6 +159,13 @@ start /out/run_queue --run-queue
 /payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
 stop /out/run_queue
 
+# Requests, and the histograms that the kernel side counts of them.
+mkdir /out/histograms
+start /out/histograms --layers block,block_latency --interval 200ms
+/payload/bin/dd if=/dev/zero of=/mnt/counted bs=4k count=256 oflag=dsync 2>/dev/null
+/payload/bin/dd if=/mnt/counted of=/dev/null bs=64k iflag=direct 2>/dev/null
+stop /out/histograms
+
 # A write without later events, and a recorder that is killed when it states that everything of that second is on the disk.
 whole_s() {
 	for place in 1 4097; do

@@ -59,6 +59,7 @@ pub fn of(import: &Import, known: &Known, (first_ns, last_ns): (i64, i64)) -> Ma
         host: Host { hostname: name.to_owned(), ..Host::default() },
         clock: Clock { offset_ns, pairs: vec![pair(first_ns), pair(last_ns)] },
         layers: Layer::ALL.iter().map(|layer| (*layer, state(layer))).collect(),
+        groups: std::collections::BTreeMap::new(),
         probes: Vec::new(),
         filters: Filters::default(),
         filtered: None,

@@ -31,6 +31,7 @@ pub(crate) fn sound() -> Capture {
         host: Default::default(),
         clock: Default::default(),
         layers: Layer::ALL.iter().map(|layer| (*layer, captured.clone())).collect(),
+        groups: std::collections::BTreeMap::new(),
         probes: Vec::new(),
         filters: Default::default(),
         filtered: None,

@@ -72,6 +72,7 @@ impl Capture {
             host: Host::default(),
             clock: Clock::default(),
             layers: layers(captured),
+            groups: std::collections::BTreeMap::new(),
             probes: Vec::new(),
             filters: Filters::default(),
             filtered: None,

@@ -3,11 +3,15 @@
 //! A group of records ([`RecordGroup`]) has programs of the common object (`bpf/iostrata.bpf.c`), which pass a record for each event through
 //! the rings: it declares the programs for this kernel, the tables of the kernel side that only it uses, and how a record becomes a row.
 //! Facts ([`KernelFacts`]), then a decision ([`choose`], pure), then the effect (`session`).
+//!
+//! A group of readings ([`ReadingGroup`]) is an object of its own, which aggregates in the kernel and is read at an interval ([`readings`]).
 
 pub mod block;
+pub mod block_latency;
 pub mod file;
 pub mod fs;
 pub mod process;
+pub mod readings;
 pub mod run_queue;
 pub mod syscall;
 pub mod vfs;
@@ -19,9 +23,37 @@ use crate::bpf::{OpenIostrataSkel, types};
 use crate::intake::Intake;
 use crate::kernel_facts::KernelFacts;
 
+use readings::ReadingGroup;
+
 /// Groups of records, in the order of their programs: run queues before calls, so that no wait of a recorded call is missed.
 pub static RECORD_GROUPS: [&RecordGroup; 7] =
     [&process::GROUP, &process::TREES, &run_queue::GROUP, &syscall::GROUP, &vfs::GROUP, &fs::GROUP, &block::GROUP];
+
+/// Lists the groups of readings.
+macro_rules! reading_groups {
+    ($($name:ident,)+) => {
+        /// Groups of readings.
+        pub static READING_GROUPS: &[&ReadingGroup] = &[$(&$name::GROUP,)+];
+    };
+}
+
+reading_groups! {
+    block_latency,
+}
+
+/// Includes the skeleton of `bpf/NAME/NAME.bpf.c` as the module `skeleton`.
+macro_rules! skeleton {
+    ($name:literal) => {
+        // Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
+        #[allow(missing_docs, non_camel_case_types, dead_code)]
+        #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
+        #[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
+        mod skeleton {
+            include!(concat!(env!("OUT_DIR"), "/", $name, ".skel.rs"));
+        }
+    };
+}
+use skeleton;
 
 /// Converts the record at the front of the bytes to a row, and counts it. `None` if it cannot be decoded.
 pub type Take = fn(&mut Intake, cpu: u16, bytes: &[u8]) -> Option<()>;

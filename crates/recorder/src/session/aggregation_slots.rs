@@ -12,8 +12,8 @@ use libbpf_rs::skel::Skel;
 use libbpf_rs::{MapCore, MapHandle};
 use rustix::io::Errno;
 
-use super::{Session, percpu};
-use crate::bpf::{run_on_cpu, types};
+use super::Session;
+use crate::bpf::{percpu, run_on_cpu, types};
 use crate::clock;
 use crate::groups::fs::GIVE;
 use crate::pace::Waited;

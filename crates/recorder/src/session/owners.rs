@@ -4,8 +4,8 @@ use anyhow::Result;
 use iostrata_capture::ledger::BoundedTable;
 use libbpf_rs::MapCore;
 
-use super::{Session, percpu};
-use crate::bpf::types;
+use super::Session;
+use crate::bpf::{percpu, types};
 
 /// Number of inodes and of file chunks with a remembered writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

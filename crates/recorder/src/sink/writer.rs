@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use iostrata_capture::list::Part;
 use iostrata_capture::message::tell;
 use iostrata_capture::part::{PartWriter, empty};
+use iostrata_capture::table_id::Kind;
 use iostrata_capture::{ByTable, TableId};
 
 use super::completeness::Completeness;
@@ -134,8 +135,8 @@ impl Writer {
         if !self.complete.came(batch) {
             return;
         }
-        // The recorder's own tables are a few hundred bytes now and then, which the free-space margin covers.
-        if !table.is_recorders() && !self.has_room(needed) {
+        // The tables that describe the recording are a few hundred bytes now and then, which the free-space margin covers.
+        if table.kind() != Kind::Recording && !self.has_room(needed) {
             self.losses.add(table, Cause::DiskFull, &batch.tally);
             self.totals.lost.fetch_add(batch.tally.events(), Relaxed);
         } else if self.failed_at[table].is_some_and(|at| at.elapsed() < RETRY) {
@@ -287,9 +288,9 @@ impl Writer {
     /// Creates an empty part for every table without one, so that it can be queried.
     fn fill_in(&mut self) {
         for table in TableId::ALL.iter().copied() {
-            let filled = empty::is_without_parts(&self.settings.directory, table);
+            let filled = empty::lacks_part(&self.settings.directory, table);
             let filled = filled.map_err(anyhow::Error::from);
-            let filled = filled.and_then(|is_without| if is_without { self.open_part(table) } else { Ok(()) });
+            let filled = filled.and_then(|lacks| if lacks { self.open_part(table) } else { Ok(()) });
             self.note(filled);
             self.close(table);
         }

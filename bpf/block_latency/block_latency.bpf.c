@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Latency histograms of block requests, from issue to completion (D2C), by disk and operation. Aggregated per CPU: no
+ * record crosses to user space, which reads the sums at an interval.
+ */
+#include "core/kernel.h"
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "core/events.h"
+#include "core/disk.bpf.h"
+#include "core/request_op.bpf.h"
+
+#include "block_latency/block_latency.h"
+
+/* Whether only the disks in `disks` are counted. */
+const volatile __u32 selects_disks = 0;
+
+/* Key: kernel device number of a selected disk. Written by user space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} disks SEC(".maps");
+
+/* Request in the driver. */
+struct issued {
+	__u64 issue_ns;
+	__u32 bytes;
+	__u32 reserved;
+};
+
+/*
+ * Key: address of a request; value: its issue. The kernel allocates requests when a queue is created, and an address
+ * identifies one of them until its completion. Written at issue, deleted at completion. Full: the request is counted in
+ * `latency_losses`.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as requests are in flight */
+	__type(key, __u64);
+	__type(value, struct issued);
+} issued_requests SEC(".maps");
+
+/* Key: bucket; value: its sums since the start. Written at completion. Full: the request is counted in `latency_losses`. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
+	__type(key, struct latency_key);
+	__type(value, struct latency_sum);
+} latency_sums SEC(".maps");
+
+/* Key: 0; value: requests that are in no bucket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct latency_loss);
+} latency_losses SEC(".maps");
+
+static __always_inline struct latency_loss *loss_of_this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&latency_losses, &zero);
+}
+
+static __always_inline void count_table_full(void)
+{
+	struct latency_loss *loss = loss_of_this_cpu();
+
+	if (loss)
+		loss->table_full++;
+}
+
+/* Returns the kernel device number of a counted disk; 0: none, or not selected. */
+static __always_inline __u32 counted_disk(struct request *rq)
+{
+	struct gendisk *disk = disk_of_request(rq);
+	__u32 dev = disk ? dev_of_disk(disk) : 0;
+
+	return !selects_disks || bpf_map_lookup_elem(&disks, &dev) ? dev : 0;
+}
+
+/* Returns the position of the highest bit; 0 for 0 and 1. */
+static __always_inline __u8 log2_of(__u64 value)
+{
+	__u8 log = 0;
+
+	for (__u8 step = 32; step; step /= 2) {
+		if (value >> step) {
+			value >>= step;
+			log += step;
+		}
+	}
+	return log;
+}
+
+/* D: a request goes to the driver, possibly again after the driver returned it. */
+static __always_inline int request_issued(struct request *rq)
+{
+	struct issued issued = { .issue_ns = bpf_ktime_get_ns(), .bytes = rq->__data_len };
+	__u64 key = (__u64)rq;
+
+	if (counted_disk(rq) && bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
+		count_table_full();
+	return 0;
+}
+
+SEC("?tp_btf/block_rq_issue")
+int BPF_PROG(block_latency_issue, struct request *rq)
+{
+	return request_issued(rq);
+}
+
+/* Before 5.11, and 5.10.137: the queue is the first argument. */
+SEC("?tp_btf/block_rq_issue")
+int BPF_PROG(block_latency_issue_q, struct request_queue *q, struct request *rq)
+{
+	return request_issued(rq);
+}
+
+/* C: some bytes of a request completed. */
+SEC("?tp_btf/block_rq_complete")
+int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 bytes)
+{
+	struct latency_sum first = {}, *sum;
+	struct latency_key bucket = {};
+	__u32 op = rq->cmd_flags & REQ_OP_MASK;
+	__u64 key = (__u64)rq, duration_ns;
+	struct latency_loss *loss;
+	struct issued *issued;
+
+	bucket.dev = counted_disk(rq);
+	/* `__data_len` is what is left before these bytes. */
+	if (!bucket.dev || bytes < rq->__data_len)
+		return 0;
+	issued = bpf_map_lookup_elem(&issued_requests, &key);
+	if (!issued) {
+		/* Without bytes it is the end of a flush sequence, of which only the data and the flush command are issued. */
+		loss = bytes || op == REQ_OP_FLUSH ? loss_of_this_cpu() : 0;
+		if (loss)
+			loss->unseen_issue++;
+		return 0;
+	}
+	duration_ns = bpf_ktime_get_ns() - issued->issue_ns;
+	bucket.op = op_of(op, issued->bytes);
+	bucket.slot = log2_of(duration_ns / 1000);
+	sum = bpf_map_lookup_elem(&latency_sums, &bucket);
+	if (!sum) {
+		/* Another CPU may add the bucket meanwhile, with sums of its own. */
+		bpf_map_update_elem(&latency_sums, &bucket, &first, BPF_NOEXIST);
+		sum = bpf_map_lookup_elem(&latency_sums, &bucket);
+	}
+	if (sum) {
+		sum->requests++;
+		sum->bytes += issued->bytes;
+		sum->duration_ns += duration_ns;
+	} else {
+		count_table_full();
+	}
+	bpf_map_delete_elem(&issued_requests, &key);
+	return 0;
+}
+
+/* As in iostrata.bpf.c. */
+struct record_types {
+	struct latency_key key;
+	struct latency_sum sum;
+	struct latency_loss loss;
+};
+const volatile struct record_types *record_types_in_btf = 0;
+
+char LICENSE[] SEC("license") = "GPL";

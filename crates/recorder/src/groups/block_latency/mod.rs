@@ -1,0 +1,187 @@
+//! Latency histograms of block requests by disk and operation, from issue to completion (D2C).
+//!
+//! As biolatency, but counted without clearing, and by operation. Requests in the driver when the recording begins are in no bucket.
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use iostrata_capture::TableId;
+use iostrata_capture::op::Op;
+use iostrata_capture::tables::block_latency::{BlockLatencyRow, BlockLatencyTable};
+use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
+use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
+
+use super::readings::{Differences, ReadingGroup, Readings, Source, Span, Start, attach, select};
+use super::skeleton;
+use crate::bpf::{percpu, read_record};
+
+skeleton!("block_latency");
+use skeleton::types::{latency_key, latency_loss, latency_sum};
+
+/// The group.
+pub static GROUP: ReadingGroup = ReadingGroup {
+    table: TableId::BlockLatency,
+    about: "Latency histograms of disks, counted in the kernel, without a row for each request.",
+    start,
+    filters_devices: true,
+};
+
+/// Bucket: disk, operation, and the logarithm of its lower bound in µs.
+type Bucket = (i32, Op, u8);
+
+/// Running programs.
+struct Histograms {
+    /// Keep the programs attached.
+    _links: Vec<Link>,
+    sums: MapHandle,
+    losses: MapHandle,
+    /// Operations by their codes.
+    ops: Vec<Option<Op>>,
+}
+
+/// Sums of one bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sum {
+    requests: u64,
+    bytes: u64,
+    duration_ns: u64,
+}
+
+/// Sums since the start.
+#[derive(Debug, Default)]
+struct Counts {
+    buckets: HashMap<Bucket, Sum>,
+    lost: u64,
+}
+
+fn start(with: &Start) -> Result<Box<dyn Readings>> {
+    let issue = match with.kernel.tracepoint_arguments("block_rq_issue") {
+        Some(1) => "block_latency_issue",
+        Some(2) => "block_latency_issue_q",
+        _ => return Err(anyhow!("the kernel has no tracepoint block_rq_issue")),
+    };
+    ensure!(
+        with.kernel.tracepoint_arguments("block_rq_complete") == Some(3),
+        "the kernel has no tracepoint block_rq_complete"
+    );
+    // Completions last, so that the issue of what they see was seen.
+    let programs = [issue, "block_latency_complete"];
+    let mut object = MaybeUninit::uninit();
+    let mut open =
+        skeleton::BlockLatencySkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
+    select(open.open_object_mut(), &programs);
+    if let Some(data) = open.maps.rodata_data.as_mut() {
+        data.selects_disks = u32::from(!with.devices.is_empty());
+    }
+    open.maps.disks.set_max_entries(with.devices.len().max(1) as u32)?;
+    let mut skeleton = open.load().context("the kernel refuses the programs")?;
+    for dev in &with.devices {
+        skeleton.maps.disks.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+    }
+    Ok(Differences::of(Histograms {
+        sums: MapHandle::try_from(&skeleton.maps.latency_sums)?,
+        losses: MapHandle::try_from(&skeleton.maps.latency_losses)?,
+        _links: attach(skeleton.object_mut(), &programs)?,
+        ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
+    }))
+}
+
+impl Source for Histograms {
+    type Table = BlockLatencyTable;
+    type Counts = Counts;
+
+    fn counts(&self) -> Result<Counts> {
+        let mut counts = Counts::default();
+        for key in self.sums.keys() {
+            let Some(bucket) = read_record::<latency_key>(&key) else { continue };
+            let op = self.ops.get(usize::from(bucket.op)).copied().flatten();
+            let op = op.ok_or_else(|| anyhow!("unknown operation {} in the BPF object", bucket.op))?;
+            let sum = counts.buckets.entry((bucket.dev.cast_signed(), op, bucket.slot)).or_default();
+            for of_cpu in percpu::<latency_sum>(&self.sums, &key)? {
+                sum.requests += of_cpu.requests;
+                sum.bytes += of_cpu.bytes;
+                sum.duration_ns += of_cpu.duration_ns;
+            }
+        }
+        // A request that was issued before the programs were attached is not lost: it began before the recording.
+        counts.lost =
+            percpu::<latency_loss>(&self.losses, &0u32.to_ne_bytes())?.iter().map(|loss| loss.table_full).sum();
+        Ok(counts)
+    }
+
+    fn rows(&self, span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
+        rows(span, before, now)
+    }
+
+    fn lost(counts: &Counts) -> u64 {
+        counts.lost
+    }
+}
+
+fn rows(span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
+    let mut rows: Vec<BlockLatencyRow> = Vec::new();
+    for (bucket @ (dev, op, slot), sum) in &now.buckets {
+        let before = before.buckets.get(bucket).copied().unwrap_or_default();
+        if sum.requests == before.requests {
+            continue;
+        }
+        let (low_us, high_us) = bounds_us(*slot);
+        rows.push(BlockLatencyRow {
+            ts_ns: span.until_ns,
+            since_ns: span.since_ns,
+            dev: *dev,
+            op: *op,
+            low_us,
+            high_us,
+            // A program may be between two of its additions.
+            requests: sum.requests.saturating_sub(before.requests).cast_signed(),
+            bytes: sum.bytes.saturating_sub(before.bytes).cast_signed(),
+            dur_ns: sum.duration_ns.saturating_sub(before.duration_ns).cast_signed(),
+        });
+    }
+    rows.sort_unstable_by_key(|row| (row.dev, row.op, row.low_us));
+    rows
+}
+
+/// Bounds of a bucket in µs, both inclusive.
+fn bounds_us(slot: u8) -> (i64, i64) {
+    let low = if slot == 0 { 0 } else { 1i64 << slot.min(62) };
+    (low, (1i64 << (slot.min(61) + 1)) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_meet_and_begin_at_powers_of_two() {
+        assert_eq!([0, 1, 5].map(bounds_us), [(0, 1), (2, 3), (32, 63)]);
+        for slot in 0..60 {
+            assert_eq!(bounds_us(slot).1 + 1, bounds_us(slot + 1).0);
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_row_for_what_came_since() {
+        let counts = |requests: [u64; 2]| {
+            let of = |requests| Sum { requests, bytes: 512 * requests, duration_ns: 40_000 * requests };
+            let buckets = [((7, Op::Read, 5), of(requests[0])), ((7, Op::Write, 5), of(requests[1]))];
+            Counts { buckets: buckets.into_iter().filter(|(_, sum)| sum.requests > 0).collect(), lost: 0 }
+        };
+        let span = Span { since_ns: 10, until_ns: 20 };
+        let rows = rows(span, &counts([3, 0]), &counts([3, 2]));
+        let row = BlockLatencyRow {
+            ts_ns: 20,
+            since_ns: 10,
+            dev: 7,
+            op: Op::Write,
+            low_us: 32,
+            high_us: 63,
+            requests: 2,
+            bytes: 1024,
+            dur_ns: 80_000,
+        };
+        assert_eq!(rows, [row]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Groups that aggregate in the kernel: counters and histograms in maps, read at an interval.
+//!
+//! Such a group is an object of its own (`bpf/NAME/NAME.bpf.c`). Its counters only grow, so a row is the difference of two readings: nothing
+//! that happens between reading and clearing is missed, and an interval whose rows found no room becomes part of the next one.
+
+use anyhow::{Context, Result, anyhow};
+use arrow::array::RecordBatch;
+use iostrata_capture::TableId;
+use iostrata_capture::manifest::LayerState;
+use iostrata_capture::table::{Table, TableBuilder};
+use libbpf_rs::{Link, Object, OpenObject};
+
+use crate::kernel_facts::KernelFacts;
+use crate::session::Words;
+
+/// Probe group that is read at an interval.
+pub struct ReadingGroup {
+    /// Table that it fills. The group has its name.
+    pub table: TableId,
+    /// Description, for the help.
+    pub about: &'static str,
+    /// Loads and attaches its programs.
+    ///
+    /// The error is the reason why this kernel cannot run them.
+    pub start: fn(&Start) -> Result<Box<dyn Readings>>,
+    /// Whether it applies the filter by device.
+    pub filters_devices: bool,
+}
+
+/// What a group may depend on at its start.
+pub struct Start<'a> {
+    /// Features of the kernel.
+    pub kernel: &'a dyn KernelFacts,
+    /// Names of the codes in records.
+    pub words: &'a Words,
+    /// Device numbers of the selected disks; empty without a filter.
+    pub devices: Vec<i32>,
+}
+
+/// Interval of a reading, on the clock of `ts_ns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Start, in ns.
+    pub since_ns: i64,
+    /// End, in ns.
+    pub until_ns: i64,
+}
+
+/// Counters of a running group.
+pub trait Source: Send {
+    /// Table of its rows.
+    type Table: Table;
+    /// All counters at one time, since the start.
+    type Counts: Send;
+
+    /// Reads the counters.
+    ///
+    /// # Errors
+    /// If the kernel refuses the access.
+    fn counts(&self) -> Result<Self::Counts>;
+
+    /// Returns the rows of an interval, from the counters at its ends.
+    fn rows(&self, span: Span, before: &Self::Counts, now: &Self::Counts) -> Vec<<Self::Table as Table>::Row>;
+
+    /// Returns the number of events since the start that are in no row, because a map had no room.
+    fn lost(_counts: &Self::Counts) -> u64 {
+        0
+    }
+}
+
+/// Rows of one interval.
+pub struct Reading {
+    /// Rows.
+    pub rows: RecordBatch,
+    /// Events of the interval that are in no row.
+    pub lost: u64,
+}
+
+/// A running group, whatever it counts.
+pub trait Readings: Send {
+    /// Reads the counters as the start of the first interval.
+    ///
+    /// # Errors
+    /// If the kernel refuses the access.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Reads the counters, and returns the rows since the last reading that was kept.
+    ///
+    /// # Errors
+    /// If the kernel refuses the access, or the rows cannot become a batch.
+    fn read(&mut self, span: Span) -> Result<Reading>;
+
+    /// Ends the interval of the last reading: its rows have been handed over.
+    fn keep(&mut self);
+}
+
+/// [`Readings`] of a source, with its counters at the last readings.
+pub struct Differences<S: Source> {
+    source: S,
+    kept: Option<S::Counts>,
+    read: Option<S::Counts>,
+}
+
+impl<S: Source + 'static> Differences<S> {
+    /// Wraps a source.
+    pub fn of(source: S) -> Box<dyn Readings> {
+        Box::new(Differences { source, kept: None, read: None })
+    }
+}
+
+impl<S: Source> Readings for Differences<S> {
+    fn begin(&mut self) -> Result<()> {
+        self.kept = Some(self.source.counts()?);
+        Ok(())
+    }
+
+    fn read(&mut self, span: Span) -> Result<Reading> {
+        let now = self.source.counts()?;
+        let before = self.kept.as_ref().ok_or_else(|| anyhow!("the counters have no start"))?;
+        let lost = S::lost(&now).saturating_sub(S::lost(before));
+        let mut rows = <S::Table as Table>::Builder::default();
+        self.source.rows(span, before, &now).into_iter().for_each(|row| rows.push(row));
+        let rows = rows.finish()?;
+        self.read = Some(now);
+        Ok(Reading { rows, lost })
+    }
+
+    fn keep(&mut self) {
+        if let Some(read) = self.read.take() {
+            self.kept = Some(read);
+        }
+    }
+}
+
+/// Selects the programs to load.
+pub fn select(object: &mut OpenObject, programs: &[&str]) {
+    for mut program in object.progs_mut() {
+        let is_chosen = programs.iter().any(|name| program.name().to_str() == Some(*name));
+        program.set_autoload(is_chosen);
+    }
+}
+
+/// Attaches the programs. They run until the links are dropped.
+///
+/// # Errors
+/// The program that the kernel refuses, and why.
+pub fn attach(object: &mut Object, programs: &[&str]) -> Result<Vec<Link>> {
+    let mut links = Vec::new();
+    for name in programs {
+        let mut all = object.progs_mut();
+        let program = all.find(|program| program.name().to_str() == Some(*name));
+        let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
+        links.push(program.attach().with_context(|| format!("cannot attach {name}"))?);
+    }
+    Ok(links)
+}
+
+/// State of a group in the manifest. `filters` names the filters of the recording that it does not apply.
+pub fn state(started: &Result<Box<dyn Readings>>, filters: Vec<String>) -> LayerState {
+    match started {
+        Ok(_) => LayerState { captured: true, how: "tp_btf".to_owned(), without: filters },
+        Err(why) => LayerState { captured: false, how: format!("{why:#}"), without: Vec::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iostrata_capture::tables::{ClockRow, ClockTable};
+
+    use super::*;
+
+    /// A counter that grows by one at each reading, of which none is lost but the third.
+    struct Counter(std::sync::atomic::AtomicI64);
+
+    impl Source for Counter {
+        type Table = ClockTable;
+        type Counts = i64;
+
+        fn counts(&self) -> Result<i64> {
+            Ok(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        }
+
+        fn rows(&self, span: Span, before: &i64, now: &i64) -> Vec<ClockRow> {
+            vec![ClockRow { ts_ns: span.until_ns, wall_ns: now - before, boot_ns: 0 }]
+        }
+
+        fn lost(counts: &i64) -> u64 {
+            u64::from(*counts >= 3)
+        }
+    }
+
+    #[test]
+    fn a_reading_that_was_not_kept_is_part_of_the_next() {
+        let mut readings = Differences::of(Counter(0.into()));
+        let span = Span { since_ns: 0, until_ns: 1 };
+        assert!(readings.read(span).is_err(), "there was no start");
+        readings.begin().expect("a counter");
+        let mut read = || {
+            let reading = readings.read(span).expect("a counter");
+            let moved = iostrata_capture::tables::ClockView::new(&reading.rows).expect("the schema").wall_ns;
+            (iostrata_capture::column::Reader::at(&moved, 0), reading.lost)
+        };
+        assert_eq!([read(), read()], [(1, 0), (2, 1)]);
+        readings.keep();
+        let reading = readings.read(span).expect("a counter");
+        assert_eq!((reading.rows.num_rows(), reading.lost), (1, 0));
+    }
+}
