@@ -45,7 +45,8 @@ cp -a --reflink=auto "$built"/{deps,build,.fingerprint} "$copy/target/release/"
 for patch in docs/extending/*.patch; do
     patch --quiet --directory "$copy" --strip 1 <"$patch" || fail "$patch does not apply: make it anew"
 done
-(cd "$copy" && CARGO_TARGET_DIR=$copy/target cargo test --release --workspace --locked)
+(cd "$copy" && CARGO_TARGET_DIR=$copy/target cargo test --release --workspace --locked &&
+    CARGO_TARGET_DIR=$copy/target cargo build --release --workspace --locked --bins)
 
 for patch in docs/extending/*.patch; do
     tests=$copy/tests/e2e/$(basename "$patch" .patch)
