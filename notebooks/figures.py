@@ -56,6 +56,19 @@ plt.rcParams.update({
 })
 
 
+# Columns with other names in results of version 1 (docs/reference/csv.md, "Names of version 1").
+RENAMED = {
+    "arrivals": {"rate_per_s": "ops_per_s", **{f"gap_{which}": f"interarrival_{which}" for which in (
+        "avg_ns", "min_ns", "p50_ns", "p90_ns", "p95_ns", "p99_ns", "p999_ns", "p9999_ns", "max_ns", "scv")}},
+    "queue": {"rate_per_s": "ops_per_s", "busy_share": "utilization"},
+    "footprint": {"one_in": "sampling_factor"},
+    "footprint_windows": {"one_in": "sampling_factor"},
+    "reuse": {"one_in": "sampling_factor"},
+    "path": {"runnable_under_way_ns": "runnable_in_flight_ns"},
+    "sync": {"untold": "unknown_ops"},
+}
+
+
 class Missing(Exception):
     """Raised when these results do not suffice for a figure; the message is one line with the reason."""
 
@@ -86,6 +99,8 @@ class Results:
                             dtype={column: str for column in columns if column in TEXT})
         if frame.empty:
             frame[numbers] = frame[numbers].astype(float)
+        if self.used[name]["results_version"] < 2:
+            frame = frame.rename(columns=RENAMED.get(name, {}))
         return frame
 
     def absent(self) -> dict[str, str]:

@@ -233,7 +233,7 @@ def test_direct_writes_of_others_are_nothing_that_a_sync_forced_out(disk, record
     written, = capture.one("select sum(bytes)::bigint from {block} where op = 'write' and evidence = 'direct' and class = 'data'")
     rows = {row["op"]: row for (scope, _, _, _), row in table("sync", capture.directory, tmp_path / "out", "--file", "*/file").items() if scope == "all"}
     assert written >= 4 << 20 and int(rows["fsync"]["ops"]) == syncs > 10
-    assert int(rows["fsync"]["data_bytes"]) < 0.1 * written and rows["fsync"]["untold"] == "0"
+    assert int(rows["fsync"]["data_bytes"]) < 0.1 * written and rows["fsync"]["unknown_ops"] == "0"
 
 
 def test_a_copy_reads_on_its_reading_side(disk, record, tmp_path):
@@ -257,4 +257,4 @@ def test_what_an_overlay_forced_out_is_not_told(overlay, record, tmp_path):
     subprocess.run(["dd", "if=/dev/zero", f"of={overlay.merged}/file", "bs=64k", "count=4", "conv=fsync"], check=True, capture_output=True)
     capture = recorder.stop(expected=None)
     row = table("sync", capture.directory, tmp_path / "out")["system", "dd", "sync", "fsync"]
-    assert (row["ops"], row["untold"], row["data_bytes"]) == ("1", "1", ""), row
+    assert (row["ops"], row["unknown_ops"], row["data_bytes"]) == ("1", "1", ""), row

@@ -280,3 +280,29 @@ def test_names_are_drawn_as_they_are_and_a_sample_is_called_one(lossy, tmp_path)
     assert {"nan", "$x_{2}$", "a?b?"} <= {label.get_text() for label in figure.axes[0].get_yticklabels()}
     assert "Sampled (--cpu-limit): values are estimates." in texts(figure)
     ElementTree.parse(tmp_path / "odd/operations.svg")
+
+
+def test_columns_of_results_of_version_1_are_read_by_their_names_since(first, tmp_path):
+    sys.path.insert(0, str(NOTEBOOKS))
+    try:
+        from figures import RENAMED, Results
+    finally:
+        sys.path.remove(str(NOTEBOOKS))
+    listed = re.findall(r"^\| `(\w+)\.csv` \| `(\w+)` \| `(\w+)` \|$", (ROOT / "docs/reference/csv.md").read_text(), re.M)
+    assert sorted(listed) == sorted((table, *names) for table, renamed in RENAMED.items() for names in renamed.items())
+    made = analyze("report", FIXTURE, "--out", tmp_path)
+    assert made.returncode in (0, 3), made.stderr
+    about = json.loads((tmp_path / "about.json").read_text())
+    seen = 0
+    for table, renamed in RENAMED.items():
+        now = Results(tmp_path).table(table)
+        assert set(renamed.values()) <= set(now.columns), table
+        file = tmp_path / f"{table}.csv"
+        header, rows = file.read_text().split("\n", 1)
+        old = [dict((new, before) for before, new in renamed.items()).get(column, column) for column in header.split(",")]
+        file.write_text("\n".join([",".join(old), rows]))
+        about["files"][f"{table}.csv"]["results_version"] = 1
+        (tmp_path / "about.json").write_text(json.dumps(about))
+        pd.testing.assert_frame_equal(Results(tmp_path).table(table), now)
+        seen += len(now)
+    assert seen > 0

@@ -58,7 +58,7 @@ def test_blocks_are_duckdbs(layer, capture, tmp_path):
     for of, counts in expected.items():
         row = found[of]
         names = ("read_blocks", "write_blocks", "unique_read_blocks", "unique_write_blocks", "unique_blocks")
-        assert tuple(int(row[name]) for name in names) == counts and min(counts) > 100 and row["one_in"] == "1"
+        assert tuple(int(row[name]) for name in names) == counts and min(counts) > 100 and row["sampling_factor"] == "1"
         assert float(row["reread_share"]) == pytest.approx(1 - counts[2] / counts[0])
         assert float(row["overwrite_share"]) == pytest.approx(1 - counts[3] / counts[1])
         assert int(row["footprint_bytes"]) == counts[4] * 4096
@@ -74,10 +74,10 @@ def test_blocks_are_duckdbs(layer, capture, tmp_path):
     footprint(capture, tmp_path / "five", "--layer", layer, "--threads", 5)
     for name in ("footprint.csv", "footprint_windows.csv"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "five" / name).read_bytes()
-    assert any(row["one_in"] != "1" for row in estimates), "some are too many"
+    assert any(row["sampling_factor"] != "1" for row in estimates), "some are too many"
     for row, exact in zip(estimates, rows, strict=True):
         assert (row["read_blocks"], row["write_blocks"]) == (exact["read_blocks"], exact["write_blocks"])
-        assert int(row["unique_blocks"]) == pytest.approx(int(exact["unique_blocks"]), rel=0 if row["one_in"] == "1" else 0.03)
+        assert int(row["unique_blocks"]) == pytest.approx(int(exact["unique_blocks"]), rel=0 if row["sampling_factor"] == "1" else 0.03)
         for share in ("reread_share", "overwrite_share"):
             assert (row[share] == "") == (exact[share] == "")
             if row["scope"] == "all":
@@ -139,7 +139,7 @@ def test_distances_are_those_of_a_stack(layer, generate, tmp_path):
     hits = 0
     for row in rows:
         hits += int(row["reuses"])
-        assert (int(row["hits"]), int(row["touched_blocks"]), row["one_in"]) == (hits, len(touches), "1")
+        assert (int(row["hits"]), int(row["touched_blocks"]), row["sampling_factor"]) == (hits, len(touches), "1")
         assert float(row["hit_share"]) == pytest.approx(hits / len(touches)) and int(row["cache_bytes"]) == 4096 * int(row["cache_blocks"])
     assert hits + firsts == len(touches)
 
@@ -153,5 +153,5 @@ def test_distances_of_some_blocks_are_near_those_of_all(capture, tmp_path):
         touched |= {row["touched_blocks"] for row in rows}
         curves.append({int(row["cache_blocks"]): float(row["hit_share"]) for row in rows})
     exact, some, alone = curves
-    assert rows[0]["one_in"] != "1" and some == alone and len(touched) == 1
+    assert rows[0]["sampling_factor"] != "1" and some == alone and len(touched) == 1
     assert len(some) > 5 and all(abs(share - exact[blocks]) < 0.03 for blocks, share in some.items() if blocks in exact)

@@ -85,9 +85,9 @@ def test_times_between_operations_are_duckdbs(layer, capture, tmp_path):
         ((ops, gap, least, median, far, longest, variation),) = ask(capture, layer, f"""
             with gaps as (select ts_ns - lag(ts_ns) over (order by ts_ns) as gap from {{operations}} where {chosen})
             select count(*), avg(gap), min(gap), quantile_disc(gap, 0.5), quantile_disc(gap, 0.99), max(gap), var_pop(gap) / avg(gap) ** 2 from gaps""")
-        assert (int(row["ops"]), int(row["gap_min_ns"]), int(row["gap_max_ns"])) == (ops, least, longest)
-        assert abs(int(row["gap_avg_ns"]) - gap) <= 0.5 and float(row["gap_scv"]) == pytest.approx(variation)
-        assert median <= int(row["gap_p50_ns"]) <= median * 1.001 and far <= int(row["gap_p99_ns"]) <= far * 1.001
+        assert (int(row["ops"]), int(row["interarrival_min_ns"]), int(row["interarrival_max_ns"])) == (ops, least, longest)
+        assert abs(int(row["interarrival_avg_ns"]) - gap) <= 0.5 and float(row["interarrival_scv"]) == pytest.approx(variation)
+        assert median <= int(row["interarrival_p50_ns"]) <= median * 1.001 and far <= int(row["interarrival_p99_ns"]) <= far * 1.001
         told = 0
         for length, scale in (("1ms", 10**6), ("10ms", 10**7), ("100ms", 10**8), ("1s", 10**9), ("10s", 10**10)):
             ((intervals, index),) = ask(capture, layer, f"""
@@ -188,7 +188,7 @@ def test_a_timer_is_even_and_independent_operations_are_not(tmp_path):
     assert all(int(row["ops"]) == 20_000 for row in found.values()), found
     # Both are 1 for independent arrivals; both are 0 for a timer with equal interarrival times, except for the truncation at the ends of
     # windows.
-    for column in ("gap_scv", "dispersion_100ms"):
+    for column in ("interarrival_scv", "dispersion_100ms"):
         assert float(found["poisson"][column]) == pytest.approx(1, abs=0.15), found["poisson"]
         assert float(found["linear"][column]) < 0.01, found["linear"]
 

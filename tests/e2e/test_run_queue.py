@@ -63,7 +63,7 @@ def test_calls_wait_for_a_cpu_as_long_as_the_kernel_says(way, calls, ops, record
         row = rows[op]
         measured, runnable = capture.one(f"select count(runnable_ns), sum(runnable_ns)::bigint from {{syscall}} where op = '{op}'")
         assert int(row["measured"]) == measured
-        assert int(row["runnable_ns"]) + int(row["runnable_under_way_ns"]) == runnable
+        assert int(row["runnable_ns"]) + int(row["runnable_in_flight_ns"]) == runnable
         assert 0 <= int(row["runnable_low_ns"]) <= int(row["runnable_ns"])
         assert sum(int(row[f"{part}_ns"]) for part in PARTS) == int(row["total_ns"])
         assert sum(float(row[f"{part}_share"]) for part in PARTS) == pytest.approx(1)

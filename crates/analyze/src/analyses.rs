@@ -40,7 +40,44 @@ use crate::trust::Trust;
 pub use table::Table;
 
 /// Version of all tables: of the columns and their meaning.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Column that had another name in version 1.
+#[derive(Debug, Clone, Copy)]
+pub struct Renamed {
+    /// File name of the table.
+    pub table: &'static str,
+    /// Name in version 1.
+    pub before: &'static str,
+    /// Name since then.
+    pub now: &'static str,
+}
+
+const fn renamed(table: &'static str, before: &'static str, now: &'static str) -> Renamed {
+    Renamed { table, before, now }
+}
+
+/// Columns renamed in version 2.
+pub const RENAMED: &[Renamed] = &[
+    renamed("arrivals.csv", "rate_per_s", "ops_per_s"),
+    renamed("arrivals.csv", "gap_avg_ns", "interarrival_avg_ns"),
+    renamed("arrivals.csv", "gap_min_ns", "interarrival_min_ns"),
+    renamed("arrivals.csv", "gap_p50_ns", "interarrival_p50_ns"),
+    renamed("arrivals.csv", "gap_p90_ns", "interarrival_p90_ns"),
+    renamed("arrivals.csv", "gap_p95_ns", "interarrival_p95_ns"),
+    renamed("arrivals.csv", "gap_p99_ns", "interarrival_p99_ns"),
+    renamed("arrivals.csv", "gap_p999_ns", "interarrival_p999_ns"),
+    renamed("arrivals.csv", "gap_p9999_ns", "interarrival_p9999_ns"),
+    renamed("arrivals.csv", "gap_max_ns", "interarrival_max_ns"),
+    renamed("arrivals.csv", "gap_scv", "interarrival_scv"),
+    renamed("queue.csv", "rate_per_s", "ops_per_s"),
+    renamed("queue.csv", "busy_share", "utilization"),
+    renamed("footprint.csv", "one_in", "sampling_factor"),
+    renamed("footprint_windows.csv", "one_in", "sampling_factor"),
+    renamed("reuse.csv", "one_in", "sampling_factor"),
+    renamed("path.csv", "runnable_under_way_ns", "runnable_in_flight_ns"),
+    renamed("sync.csv", "untold", "unknown_ops"),
+];
 
 /// Analyses of which a report consists, in the order of help, documentation and page.
 pub static ALL: &[&Analysis] = &[

@@ -116,6 +116,15 @@ pub fn results() -> String {
     }
     section(&mut text, &format!("## `{}`", compare::table::FILE), compare::table::DOC);
     text.push_str(&frame::markdown(&compare::table::columns()));
+    section(
+        &mut text,
+        "## Names of version 1",
+        "Results of version 1 (`results_version` in `about.json`) have other names for these columns, with the same meaning. The figures read both.",
+    );
+    text.push_str("| table | version 1 | now |\n| --- | --- | --- |\n");
+    for renamed in analyses::RENAMED {
+        let _ = writeln!(text, "| `{}` | `{}` | `{}` |", renamed.table, renamed.before, renamed.now);
+    }
     section(&mut text, "## Phases", "Values of `phase`.");
     words(&mut text, Phase::ALL.iter().map(|phase| (phase.name(), phase.doc())));
     text

@@ -33,7 +33,7 @@ const LEAST_OPS: u64 = 100;
 const LEAST_NS: u128 = 1_000_000_000;
 
 /// Operations per second; none below both minimums.
-pub fn rate_per_s(ops: u64, span_ns: u128) -> Option<f64> {
+pub fn ops_per_s(ops: u64, span_ns: u128) -> Option<f64> {
     let enough = ops >= LEAST_OPS || span_ns >= LEAST_NS;
     (span_ns > 0 && enough).then(|| ops as f64 * 1e9 / span_ns as f64)
 }
@@ -55,10 +55,10 @@ mod tests {
     #[test]
     fn a_rate_takes_a_second_or_a_hundred_operations() {
         // Two writes 39 µs apart are not 50,711 operations per second.
-        assert_eq!(rate_per_s(2, 39_439), None);
-        assert_eq!(rate_per_s(LEAST_OPS - 1, LEAST_NS - 1), None);
-        assert_eq!(rate_per_s(2, LEAST_NS), Some(2.0));
-        assert_eq!(rate_per_s(LEAST_OPS, LEAST_NS / 10), Some(1000.0));
-        assert_eq!(rate_per_s(LEAST_OPS, 0), None);
+        assert_eq!(ops_per_s(2, 39_439), None);
+        assert_eq!(ops_per_s(LEAST_OPS - 1, LEAST_NS - 1), None);
+        assert_eq!(ops_per_s(2, LEAST_NS), Some(2.0));
+        assert_eq!(ops_per_s(LEAST_OPS, LEAST_NS / 10), Some(1000.0));
+        assert_eq!(ops_per_s(LEAST_OPS, 0), None);
     }
 }

@@ -96,7 +96,7 @@ pub struct Spent {
     /// Lower bound of `runnable_ns`: the part of it that does not fit into the time with requests in flight.
     pub runnable_low_ns: u128,
     /// Run-queue latency in addition to `runnable_ns`: it does not fit into the time without requests in flight.
-    pub runnable_under_way_ns: u128,
+    pub runnable_in_flight_ns: u128,
 }
 
 impl Spent {
@@ -119,7 +119,7 @@ impl Spent {
         };
         self.runnable_ns = runnable_ns.min(*left);
         *left -= self.runnable_ns;
-        self.runnable_under_way_ns = runnable_ns - self.runnable_ns;
+        self.runnable_in_flight_ns = runnable_ns - self.runnable_ns;
         self.runnable_low_ns = if is_told { runnable_ns.saturating_sub(under_way_ns) } else { 0 };
         self
     }
@@ -134,7 +134,7 @@ impl Spent {
             (&mut self.device_ns, device_ns),
             (&mut self.unknown_ns, unknown_ns),
             (&mut self.runnable_low_ns, &other.runnable_low_ns),
-            (&mut self.runnable_under_way_ns, &other.runnable_under_way_ns),
+            (&mut self.runnable_in_flight_ns, &other.runnable_in_flight_ns),
         ] {
             *mine = mine.saturating_add(more.saturating_mul(u128::from(weight)));
         }

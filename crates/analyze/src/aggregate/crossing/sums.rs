@@ -46,7 +46,7 @@ pub struct Sums {
     /// Breakdown of their time.
     pub spent: Spent,
     /// Number of calls with unknown forced I/O.
-    pub untold: u64,
+    pub unknown_ops: u64,
     /// I/O that the others forced out.
     pub forced: Forced,
     /// Maximum duration in ns.
@@ -68,7 +68,7 @@ impl Sums {
             file_bytes: 0,
             pages: 0,
             spent: Spent::default(),
-            untold: 0,
+            unknown_ops: 0,
             forced: Forced::default(),
             max_ns: 0,
             durations,
@@ -86,7 +86,7 @@ impl Sums {
             (&mut self.measured, other.measured),
             (&mut self.file_bytes, other.file_bytes),
             (&mut self.pages, other.pages),
-            (&mut self.untold, other.untold),
+            (&mut self.unknown_ops, other.unknown_ops),
         ] {
             *mine = mine.saturating_add(more);
         }
@@ -122,7 +122,7 @@ impl Sums {
             (&mut self.measured, counted(call.runnable_ns.is_some())),
             (&mut self.file_bytes, of_file.0),
             (&mut self.pages, of_file.1),
-            (&mut self.untold, counted(!is_told)),
+            (&mut self.unknown_ops, counted(!is_told)),
         ] {
             *mine = mine.saturating_add(more);
         }

@@ -73,26 +73,26 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::text("direction", "`all`, `read` or `write`.", |row: &Row| row.way),
         ResultColumn::integer("ops", "Number of operations.", |row: &Row| Some(row.sums.ops)),
         ResultColumn::number(
-            "rate_per_s",
+            "ops_per_s",
             "Operations per second: `ops` / time from the first to the last operation of the layer. Empty for fewer than 100 operations within \
              less than a second.",
-            |row: &Row| subject::rate_per_s(row.sums.ops, row.sums.span_ns.into()),
+            |row: &Row| subject::ops_per_s(row.sums.ops, row.sums.span_ns.into()),
         ),
         gap(
-            "gap_avg_ns",
+            "interarrival_avg_ns",
             "Mean interarrival time in ns, from the start of an operation to the start of the next.",
             |gaps| gaps.avg_ns,
         ),
-        gap("gap_min_ns", "Minimum interarrival time in ns.", |gaps| gaps.min_ns),
+        gap("interarrival_min_ns", "Minimum interarrival time in ns.", |gaps| gaps.min_ns),
     ]);
     for (index, percentile) in PERCENTILES.iter().enumerate() {
         let doc = format!("{} percentile of the interarrival time in ns, as in `latency.csv`.", percentile.name);
         let value = move |gaps: &Distribution| Some(gaps.percentiles[index]?.ns);
-        columns.push(gap(&format!("gap_{}", percentile.column), &doc, value));
+        columns.push(gap(&format!("interarrival_{}", percentile.column), &doc, value));
     }
-    columns.push(gap("gap_max_ns", "Maximum interarrival time in ns.", |gaps| gaps.max_ns));
+    columns.push(gap("interarrival_max_ns", "Maximum interarrival time in ns.", |gaps| gaps.max_ns));
     columns.push(ResultColumn::number(
-        "gap_scv",
+        "interarrival_scv",
         "Squared coefficient of variation of the interarrival times: variance / square of the mean. 0 for a timer, 1 for operations that are \
          independent of each other.",
         |row: &Row| row.sums.variation().filter(|_| !row.sampled),

@@ -73,7 +73,7 @@ fn halvings(blocks: u64, room: u64) -> u32 {
 }
 
 /// Returns the sampling factor after this number of halvings.
-pub fn one_in(halved: u32) -> u64 {
+pub fn sampling_factor(halved: u32) -> u64 {
     1u64.checked_shl(halved).unwrap_or(u64::MAX)
 }
 
@@ -215,7 +215,7 @@ impl Blocks {
             let again = (touched > 0).then(|| touched.saturating_sub(unique) as f64 / touched as f64);
             Way { touched, unique, again }
         };
-        Finished { ways: [way(0, read), way(1, write)], unique, one_in: self.kept.sampled.one_in() }
+        Finished { ways: [way(0, read), way(1, write)], unique, sampling_factor: self.kept.sampled.sampling_factor() }
     }
 }
 
@@ -238,7 +238,7 @@ pub struct Finished {
     /// Number of distinct blocks, in either direction.
     pub unique: u64,
     /// Sampling factor: one block in this many was sampled. If it is above one, the numbers of distinct blocks are estimates.
-    pub one_in: u64,
+    pub sampling_factor: u64,
 }
 
 /// Blocks of a layer by time window. If there would be too many windows, adjacent pairs are merged.
@@ -307,7 +307,7 @@ impl Windows {
                 width_ns: self.width_ns.unsigned_abs(),
                 ways: [read, write],
                 unique,
-                one_in: of.sampled.one_in(),
+                sampling_factor: of.sampled.sampling_factor(),
             }
         };
         let mut windows: Vec<Window> = self.windows.iter().map(window).collect();
@@ -328,7 +328,7 @@ pub struct Window {
     /// Number of distinct blocks, in either direction.
     pub unique: u64,
     /// Sampling factor: one block in this many was sampled.
-    pub one_in: u64,
+    pub sampling_factor: u64,
 }
 
 /// Blocks of a layer, while operations are added.

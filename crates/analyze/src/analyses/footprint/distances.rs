@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::Layer;
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::{Spaces, Touch, one_in};
+use super::aggregate::{Spaces, Touch, sampling_factor};
 use crate::aggregate::Precision;
 use crate::aggregate::in_order::{self, OrderedAggregate};
 use crate::aggregate::sequence::{BySubject, Owners, Point, Span, Subject};
@@ -144,16 +144,16 @@ impl Default for Touches {
 }
 
 impl Touches {
-    fn touch(&mut self, hash: u64, one_in: u64) {
+    fn touch(&mut self, hash: u64, sampling_factor: u64) {
         match self.stack.touch(hash) {
-            Some(between) => self.again[class_of(between, one_in)] += 1,
+            Some(between) => self.again[class_of(between, sampling_factor)] += 1,
             None => self.firsts.push(hash),
         }
     }
 
-    fn append(&mut self, next: Touches, one_in: u64) {
+    fn append(&mut self, next: Touches, sampling_factor: u64) {
         for hash in next.firsts {
-            self.touch(hash, one_in);
+            self.touch(hash, sampling_factor);
         }
         // They are on top now, but in the order of their first touch.
         for hash in next.stack.in_order() {
@@ -165,8 +165,8 @@ impl Touches {
 }
 
 /// Returns the class of a distance: a cache of that many blocks (a power of two) hits, and one of half as many does not.
-fn class_of(between: u64, one_in: u64) -> usize {
-    let distance = between.saturating_add(1).saturating_mul(one_in);
+fn class_of(between: u64, sampling_factor: u64) -> usize {
+    let distance = between.saturating_add(1).saturating_mul(sampling_factor);
     ((u64::BITS - (distance - 1).leading_zeros()) as usize).min(CLASSES - 1)
 }
 
@@ -209,7 +209,7 @@ impl in_order::Walk for Walk {
             let touched = touch.blocks().1;
             subjects.each(point.subject(), |touches| touches.touched = touches.touched.saturating_add(touched));
             for hash in touch.hashes_of(*halved) {
-                subjects.each(point.subject(), |touches| touches.touch(hash, one_in(*halved)));
+                subjects.each(point.subject(), |touches| touches.touch(hash, sampling_factor(*halved)));
             }
         }
     }
@@ -231,24 +231,24 @@ impl OrderedAggregate for Reuse {
     }
 
     fn append(&mut self, next: Reuse) {
-        let one_in = one_in(self.halved);
+        let sampling_factor = sampling_factor(self.halved);
         for (subject, touches) in next.subjects {
-            self.subjects.entry(subject).or_default().append(touches, one_in);
+            self.subjects.entry(subject).or_default().append(touches, sampling_factor);
         }
     }
 
     fn finish(self, layer: Layer, finished: &mut Self::Finished) {
         let sums = finished.entry(layer).or_default();
-        let one_in = one_in(self.halved);
+        let sampling_factor = sampling_factor(self.halved);
         for (subject, touches) in self.subjects {
             let sums = sums.entry(subject).or_default();
-            sums.one_in = one_in;
+            sums.sampling_factor = sampling_factor;
             sums.sampled = sums.sampled.saturating_add(touches.firsts.len() as u64);
             sums.touched = sums.touched.saturating_add(touches.touched);
-            sums.firsts = sums.firsts.saturating_add((touches.firsts.len() as u64).saturating_mul(one_in));
+            sums.firsts = sums.firsts.saturating_add((touches.firsts.len() as u64).saturating_mul(sampling_factor));
             for (class, count) in touches.again.iter().enumerate().filter(|(_, count)| **count > 0) {
                 let sum = sums.again.entry(class as u32).or_default();
-                *sum = sum.saturating_add(count.saturating_mul(one_in));
+                *sum = sum.saturating_add(count.saturating_mul(sampling_factor));
             }
         }
     }
@@ -258,7 +258,7 @@ impl OrderedAggregate for Reuse {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Sampling factor: one block in this many was sampled, and counts represent that many.
-    pub one_in: u64,
+    pub sampling_factor: u64,
     /// Number of distinct blocks that were sampled.
     pub sampled: u64,
     /// Number of touches of any block.
@@ -333,11 +333,11 @@ mod tests {
         for halved in [5, 9, 12] {
             let mut touches = Touches::default();
             for number in 0..40 {
-                turn(number).hashes_of(halved).for_each(|hash| touches.touch(hash, one_in(halved)));
+                turn(number).hashes_of(halved).for_each(|hash| touches.touch(hash, sampling_factor(halved)));
             }
             // 4 GiB are 2^20 blocks; a smaller cache has no hits.
-            assert_eq!(touches.firsts.len() as u64 * one_in(halved), 1 << 20);
-            assert_eq!(touches.again[20] * one_in(halved), 9 << 20);
+            assert_eq!(touches.firsts.len() as u64 * sampling_factor(halved), 1 << 20);
+            assert_eq!(touches.again[20] * sampling_factor(halved), 9 << 20);
             assert_eq!(touches.again.iter().sum::<u64>(), touches.again[20]);
         }
     }

@@ -15,9 +15,9 @@ const DOC: &str = "`iostrata-analyze footprint --out DIR`: reuse distance (stack
     of a layer, for those of each system and for those on each disk: the number of distinct blocks that an LRU cache must hold so that a block is still in it when \
     it is touched again. One row for each power of two up to the maximum distance, with the hits of a cache of that size that was \
     empty when the capture began and that every touched block enters, read or written. One block in \
-    `one_in` is sampled: all of them with up to 57,344 distinct blocks and up to 16 million accesses; beyond that, as many as \
+    `sampling_factor` is sampled: all of them with up to 57,344 distinct blocks and up to 16 million accesses; beyond that, as many as \
     fit, and up to 64 accesses for each operation on average. When not all are sampled, distances and shares are estimates \
-    (SHARDS), less accurate for smaller caches, and there is no row below `one_in` blocks. Operations on block devices themselves are in the block layer \
+    (SHARDS), less accurate for smaller caches, and there is no row below `sampling_factor` blocks. Operations on block devices themselves are in the block layer \
     only. Operations of more than 4 GiB, which no \
     kernel executes at once, are excluded. Several captures are analyzed separately, each with an empty cache. With sampling (`--cpu-limit`) there are no distances.";
 
@@ -39,7 +39,7 @@ pub struct Row {
     hits: u64,
     again: u64,
     touched: u64,
-    one_in: u64,
+    sampling_factor: u64,
     sampled: u64,
 }
 
@@ -51,15 +51,15 @@ pub fn rows(reuses: &Distances, names: &Names, trust: &Trust) -> Vec<Row> {
             let named = std::rc::Rc::new(Named::of(subject, names));
             let mut hits = sums.missing();
             // A cache smaller than the weight of one sampled block cannot be estimated.
-            let classes = sums.one_in.max(1).ilog2()..=sums.again.keys().last().copied().unwrap_or(0);
+            let classes = sums.sampling_factor.max(1).ilog2()..=sums.again.keys().last().copied().unwrap_or(0);
             for class in classes {
                 let again = sums.again.get(&class).copied().unwrap_or(0);
                 hits = hits.saturating_add(i128::from(again));
                 let cache_blocks = 1u64.checked_shl(class).unwrap_or(u64::MAX);
                 let (named, layer) = (named.clone(), *layer);
                 let hits = u64::try_from(hits.clamp(0, i128::from(sums.touched))).unwrap_or(0);
-                let (touched, one_in, sampled) = (sums.touched, sums.one_in, sums.sampled);
-                rows.push(Row { named, layer, cache_blocks, hits, again, touched, one_in, sampled });
+                let (touched, sampling_factor, sampled) = (sums.touched, sums.sampling_factor, sums.sampled);
+                rows.push(Row { named, layer, cache_blocks, hits, again, touched, sampling_factor, sampled });
             }
         }
     }
@@ -96,9 +96,9 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
             (row.touched > 0).then(|| row.hits as f64 / row.touched as f64)
         }),
         ResultColumn::integer(
-            "one_in",
+            "sampling_factor",
             "Sampling factor: one in this many blocks was sampled; 1 when all were.",
-            |row: &Row| Some(row.one_in),
+            |row: &Row| Some(row.sampling_factor),
         ),
         ResultColumn::integer(
             "sampled_blocks",

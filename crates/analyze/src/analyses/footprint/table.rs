@@ -15,7 +15,7 @@ const DOC: &str = "`iostrata-analyze footprint --out DIR`: one row for all opera
     block of which it covers a byte. Operations without an offset (appending writes at the VFS) and, above the block layer, those \
     on block devices themselves are excluded. Blocks of different captures are different blocks. Up to 57344 distinct blocks of a row are counted. Beyond that, one in 2, 4, … of them \
     is sampled by a hash, and the numbers of distinct blocks and the shares are estimates. With n sampled blocks \
-    (the number divided by `one_in`) the relative standard deviation is 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
+    (the number divided by `sampling_factor`) the relative standard deviation is 1 / sqrt(n), for `unique_blocks` below 0.6 %. \
     With `--exact` all are counted, in memory that grows with them. An operation of more than 64 MiB is kept as a range: \
     all its blocks are counted, not estimated. Accesses before the capture began are not known: the first access in \
     the capture counts as the first. With sampling (`--cpu-limit`) distinct blocks are not known.";
@@ -87,7 +87,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         share("overwrite_share", "Overwrite ratio: share of `write_blocks` that were written before in the capture.", |of| {
             of.ways[1].again
         }),
-        unique("one_in", "Sampling factor: one in this many blocks was sampled; 1 when all were.", |of| of.one_in),
+        unique("sampling_factor", "Sampling factor: one in this many blocks was sampled; 1 when all were.", |of| of.sampling_factor),
         ResultColumn::integer(
             "lost_events",
             "Number of lost events of the layer, of all owners: the blocks that they touched are not counted. Empty when not known.",
@@ -133,8 +133,10 @@ pub fn window_columns() -> Vec<ResultColumn<InWindow>> {
         integer("working_set_bytes", "`unique_blocks` times 4096 bytes.", |window| {
             window.unique.saturating_mul(BLOCK_BYTES)
         }),
-        integer("one_in", "Sampling factor: one in this many blocks was sampled; 1 when all were.", |window| {
-            window.one_in
-        }),
+        integer(
+            "sampling_factor",
+            "Sampling factor: one in this many blocks was sampled; 1 when all were.",
+            |window| window.sampling_factor,
+        ),
     ]
 }

@@ -25,7 +25,7 @@ const DOC: &str = "`iostrata-analyze path --out DIR`: one row for each kind of c
     and is subtracted from `rest`, `no_request` or `unknown`. A call records how long it was runnable, not when. A thread that sleeps until its only request completes is \
     not runnable; one that waits for several, or is preempted after it queued one, may be runnable while some are in flight. All of this time is assigned to the time without \
     requests in flight, as far as it fits there; `rest` is then a lower bound, and `runnable_low_ns` is the part of `runnable_ns` that is certain. What does not fit is \
-    in `queue` or `device`, which stay unchanged, and is counted in `runnable_under_way_ns`. Kernel threads that a call waits for (of a journal) wait for CPUs too: that time is in `rest`. Calls that waited for no request are `no_request`, copying and waiting for I/O that others requested included; \
+    in `queue` or `device`, which stay unchanged, and is counted in `runnable_in_flight_ns`. Kernel threads that a call waits for (of a journal) wait for CPUs too: that time is in `rest`. Calls that waited for no request are `no_request`, copying and waiting for I/O that others requested included; \
     syncs without a request are `rest`. `unknown` are calls for which the breakdown cannot be determined: those that bypassed the page cache or ran asynchronously to their thread and for which no request was found; those that one thread submitted together; \
     syncs of a file on no recorded disk (overlay, network) and `msync`, which names no file, unless a request of their own thread was found; \
     those with a request of unknown times, and sampled ones with a weight above 1 (`--cpu-limit`). `queue` includes the time in which the block layer has the disk's cache flushed before a \
@@ -200,10 +200,10 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
             |spent| spent.runnable_low_ns,
         ),
         (
-            "runnable_under_way_ns",
+            "runnable_in_flight_ns",
             "Run-queue latency in ns in addition to `runnable_ns`: while requests were in flight, and therefore in `queue_ns` or `device_ns`. \
              Both together are the sum of `runnable_ns` of the calls.",
-            |spent| spent.runnable_under_way_ns,
+            |spent| spent.runnable_in_flight_ns,
         ),
     ];
     columns.extend(bounds.map(|(name, doc, value)| {

@@ -112,7 +112,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         integer("untimed", "Number of operations of unknown duration.", |sums| Some(sums.untimed)),
         integer("span_ns", "Time in ns from the first start to the last end.", |sums| Some(whole(sums.span_ns()))),
         integer("busy_ns", "Time in ns with at least one operation in flight.", |sums| Some(whole(sums.busy_ns()))),
-        ResultColumn::number("busy_share", "Utilization: `busy_ns` / `span_ns`.", move |row: &Row| {
+        ResultColumn::number("utilization", "Utilization: `busy_ns` / `span_ns`.", move |row: &Row| {
             by_span(row.sums.busy_ns(), row.sums).filter(|_| !row.sampled)
         }),
         number(
@@ -125,14 +125,14 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         integer("p99_in_flight", "99th percentile of the number in flight, weighted by time.", |sums| sums.at(99)),
         integer("max_in_flight", "Maximum number of operations in flight.", Sums::max),
         ResultColumn::number(
-            "rate_per_s",
+            "ops_per_s",
             "Operations of known duration per second of the span. Empty for fewer than 100 operations within less than a second.",
-            |row: &Row| subject::rate_per_s(row.sums.timed, row.sums.span_ns()).filter(|_| !row.sampled),
+            |row: &Row| subject::ops_per_s(row.sums.timed, row.sums.span_ns()).filter(|_| !row.sampled),
         ),
         integer("avg_ns", "Mean duration of these operations in ns, rounded.", |sums| average(sums.sum_ns, sums.timed)),
         number(
             "littles_law_in_flight",
-            "Mean number of operations in flight by Little's law: `rate_per_s` times the mean duration in seconds. Equals `avg_in_flight`, which is \
+            "Mean number of operations in flight by Little's law: `ops_per_s` times the mean duration in seconds. Equals `avg_in_flight`, which is \
              computed differently, except for rounding; if not, one of the two is wrong.",
             Sums::expected,
         ),

@@ -60,7 +60,7 @@ pub fn rows<'a>(finished: &'a Finished, names: &Names, trust: &Trust) -> Vec<Row
 impl Row<'_> {
     /// Number of calls with known forced-out requests.
     fn told(&self) -> u64 {
-        self.sums.calls.ops.saturating_sub(self.sums.untold)
+        self.sums.calls.ops.saturating_sub(self.sums.unknown_ops)
     }
 }
 
@@ -94,10 +94,10 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
             row.has[0].then_some(row.sums.waited)
         }),
         ResultColumn::integer(
-            "untold",
+            "unknown_ops",
             "Number of calls with unknown forced-out requests: calls on files on no recorded disk (overlay, network), `msync`, which names \
              no file, and sampled calls with a weight above 1 (`--cpu-limit`). They are not in the following columns.",
-            |row: &Row| Some(row.sums.untold),
+            |row: &Row| Some(row.sums.unknown_ops),
         ),
         of_requests("requests", "Number of block requests that the other calls forced out.", |forced| forced.requests),
         of_requests("data_bytes", "Number of bytes of file data in these requests.", |forced| forced.data_bytes),
@@ -108,7 +108,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         of_file_system("journal_blocks", "Number of blocks that these commits logged.", |forced| forced.journal_blocks),
         ResultColumn::number(
             "bytes_per_sync",
-            "(`data_bytes` + `journal_bytes` + `other_bytes`) / (`ops` - `untold`).",
+            "(`data_bytes` + `journal_bytes` + `other_bytes`) / (`ops` - `unknown_ops`).",
             |row: &Row| {
                 let Forced { data_bytes, journal_bytes, other_bytes, .. } = row.sums.forced;
                 let bytes = data_bytes.saturating_add(journal_bytes).saturating_add(other_bytes);

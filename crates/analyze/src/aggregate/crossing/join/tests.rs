@@ -75,9 +75,9 @@ fn runnable(call: &Call, found: &Found, ns: u64) -> ([u128; 3], u128, u128) {
     let call = Call { runnable_ns: Some(ns), ..call.clone() };
     let (without, spent) = (found.by_requests(&call), found.spent(&call));
     assert_eq!((spent.total_ns(), spent.queue_ns, spent.device_ns), (100, without.queue_ns, without.device_ns));
-    assert_eq!(spent.runnable_ns + spent.runnable_under_way_ns, u128::from(ns));
+    assert_eq!(spent.runnable_ns + spent.runnable_in_flight_ns, u128::from(ns));
     let left = spent.cache_ns + spent.rest_ns;
-    ([spent.runnable_ns, spent.runnable_low_ns, spent.runnable_under_way_ns], left, spent.unknown_ns)
+    ([spent.runnable_ns, spent.runnable_low_ns, spent.runnable_in_flight_ns], left, spent.unknown_ns)
 }
 
 #[test]

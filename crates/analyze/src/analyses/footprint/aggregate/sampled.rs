@@ -115,8 +115,8 @@ impl Sampled {
     }
 
     /// Returns the sampling factor: one block in this many is kept.
-    pub fn one_in(&self) -> u64 {
-        super::one_in(self.halved)
+    pub fn sampling_factor(&self) -> u64 {
+        super::sampling_factor(self.halved)
     }
 
     /// Returns the number of distinct blocks by direction and, last, in either direction, including those of long operations. It is an estimate if
@@ -135,6 +135,6 @@ impl Sampled {
     }
 
     fn estimate(&self, kept: usize) -> u64 {
-        (kept as u64).saturating_mul(self.one_in())
+        (kept as u64).saturating_mul(self.sampling_factor())
     }
 }

@@ -68,10 +68,10 @@ fn what_is_written_again_is_an_overwrite() {
     let writes = [(0, 8_192), (4_096, 8_192), (0, 4_096)].map(|(at, bytes)| touch(0, at, bytes, Direction::Write));
     let reads = [touch(0, 0, 4_096, Direction::Read)];
     let found = of(&[&writes[..], &reads].concat(), 100).subjects();
-    let Finished { ways: [read, write], unique, one_in } = &found[&(Layer::Block, Subject::All)];
+    let Finished { ways: [read, write], unique, sampling_factor } = &found[&(Layer::Block, Subject::All)];
     assert_eq!((read.touched, read.unique, read.again), (1, 1, Some(0.0)));
     assert_eq!((write.touched, write.unique, write.again), (5, 3, Some(0.4)));
-    assert_eq!((*unique, *one_in), (3, 1));
+    assert_eq!((*unique, *sampling_factor), (3, 1));
 }
 
 #[test]
@@ -81,8 +81,8 @@ fn one_block_that_is_written_all_the_time_moves_no_share_whether_it_is_looked_at
             (0..40_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Write)).collect();
         blocks.extend((0..40_000).map(|_| touch(0, hot * 4_096, 4_096, Direction::Write)));
         let found = of(&blocks, 1 << 12).subjects();
-        let Finished { ways: [_, write], one_in, .. } = &found[&(Layer::Block, Subject::All)];
-        assert!(*one_in > 1 && write.again.is_some_and(|share| (share - 0.5).abs() < 0.03), "{write:?}");
+        let Finished { ways: [_, write], sampling_factor, .. } = &found[&(Layer::Block, Subject::All)];
+        assert!(*sampling_factor > 1 && write.again.is_some_and(|share| (share - 0.5).abs() < 0.03), "{write:?}");
     }
 }
 
@@ -90,8 +90,8 @@ fn one_block_that_is_written_all_the_time_moves_no_share_whether_it_is_looked_at
 fn an_estimate_is_near() {
     let blocks: Vec<Touch> = (0..500_000).map(|block| touch(0, block * 4_096, 4_096, Direction::Read)).collect();
     let found = of(&blocks, 1 << 12).subjects();
-    let Finished { unique, one_in, .. } = found[&(Layer::Block, Subject::All)].clone();
-    assert!(one_in == 128 || one_in == 256, "{one_in}");
+    let Finished { unique, sampling_factor, .. } = found[&(Layer::Block, Subject::All)].clone();
+    assert!(sampling_factor == 128 || sampling_factor == 256, "{sampling_factor}");
     // Of some 3,000 blocks the standard deviation is 1.8 %.
     assert!(unique.abs_diff(500_000) < 40_000, "{unique}");
 }
@@ -105,7 +105,7 @@ fn an_operation_costs_the_same_whatever_size_it_claims() {
         .map(|number| touch(number as i64 * 1_000, places(number), sizes[number as usize % 4], Direction::Read))
         .collect();
     let found = of(&touches, MOST_BLOCKS).subjects();
-    let Finished { ways: [read, _], unique, one_in } = found[&(Layer::Block, Subject::All)].clone();
+    let Finished { ways: [read, _], unique, sampling_factor } = found[&(Layer::Block, Subject::All)].clone();
     let mut ranges: Vec<(u64, u64)> = touches.iter().map(|touch| touch.blocks()).collect();
     ranges.sort_unstable();
     let (mut expected, mut reached) = (0, 0);
@@ -113,7 +113,7 @@ fn an_operation_costs_the_same_whatever_size_it_claims() {
         expected += (first + count).saturating_sub(reached.max(first));
         reached = reached.max(first + count);
     }
-    assert_eq!((unique, read.unique, one_in), (expected, expected, 1));
+    assert_eq!((unique, read.unique, sampling_factor), (expected, expected, 1));
     assert_eq!(read.touched, touches.iter().fold(0, |sum: u64, touch| sum.saturating_add(touch.blocks().1)));
     // Each entry is moved only when windows are doubled.
     assert_eq!(of(&touches, MOST_BLOCKS).windows().len(), 191);
@@ -168,8 +168,8 @@ proptest! {
         }
         let found = of(&touches, MOST_BLOCKS);
         let numbers = sets.map(|set| set.len() as u64);
-        for Finished { ways, unique, one_in } in found.subjects().values() {
-            prop_assert_eq!(([ways[0].unique, ways[1].unique, *unique], *one_in), (numbers, 1));
+        for Finished { ways, unique, sampling_factor } in found.subjects().values() {
+            prop_assert_eq!(([ways[0].unique, ways[1].unique, *unique], *sampling_factor), (numbers, 1));
         }
         for (_, Window { ways, unique, .. }) in found.windows() {
             prop_assert_eq!([ways[0], ways[1], unique], numbers);
