@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import AS_NOBODY, BIN, ROOT, install, lost_so_far, run
+from conftest import AS_NOBODY, BIN, ROOT, install, lost_so_far, run, wait_for
+from prometheus_client.parser import text_string_to_metric_families
 from test_memory import Load, stalling  # noqa: F401, a fixture
 from test_privilege import BY_SUDO
 from test_record import told
@@ -57,6 +58,45 @@ def test_whoever_asks_learns_how_a_recording_is(disk, record, tmp_path):
     over = status(recorder.out)
     assert (over.returncode, over.stdout.startswith(f"{recorder.out}: not being recorded: the recording ended at 20")) == (4, True), over
     assert "(SIGTERM)" in over.stdout
+
+
+def test_metrics_are_read_by_prometheus_and_say_what_the_capture_says(disk, record):
+    recorder = record("--device", disk.name, "--layers", "syscall,block,block_latency", "--interval", "100ms")
+    write(disk, 50)
+    disk.settle()
+
+    def metrics():
+        asked = status(recorder.out, "--format", "prometheus")
+        assert asked.returncode == 0, asked
+        return {family.name: family for family in text_string_to_metric_families(asked.stdout)}
+
+    def values(family, label):
+        return {sample.labels[label]: sample.value for sample in family.samples}
+
+    before = metrics()
+    wait_for(lambda: values(metrics()["iostrata_events_seen"], "table").get("block_latency"), "a reading")
+    now = metrics()
+    types = {family.name: family.type for family in now.values()}
+    assert types["iostrata_events_seen"] == "counter" and types["iostrata_resident_memory_bytes"] == "gauge"
+    assert all(family.documentation for family in now.values())
+    # No value is made up: nothing was lost, and the CPU time of the programs is measured only under a limit.
+    assert not {"iostrata_events_lost", "iostrata_program_cpu_seconds", "iostrata_cpu_ratio"} & now.keys()
+    threads = values(now["iostrata_thread_cpu_seconds"], "thread")
+    assert {"drain", "writer", "readings"} <= threads.keys()
+    spent = sum(int(word) for word in Path(f"/proc/{recorder.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13])
+    assert sum(threads.values()) <= spent / os.sysconf("SC_CLK_TCK")
+    for family in (family for family in before.values() if family.type == "counter"):
+        for sample in family.samples:
+            later = next(later for later in now[family.name].samples if later.labels == sample.labels)
+            assert later.value >= sample.value, sample
+    seen = values(now["iostrata_events_seen"], "table")
+    capture = recorder.stop()
+    capture.check_books()
+    recorded = {}
+    for account in capture.manifest["books"]["accounts"]:
+        recorded[account["class"]] = recorded.get(account["class"], 0) + account["seen"]
+    assert seen.keys() <= recorded.keys() and all(recorded[table] >= count for table, count in seen.items()), (seen, recorded)
+    assert seen["block"] >= 50 and seen["syscall"] >= 100
 
 
 @pytest.mark.moments

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use iostrata_capture::exit::Usage;
 use iostrata_capture::manifest::Privacy;
@@ -19,6 +19,7 @@ use crate::memory::Memory;
 use crate::options::{Filter, Live, MECHANISMS, Record};
 use crate::sink::MinFree;
 use crate::sink::live::Format;
+use crate::status::StatusFormat;
 
 /// Records a machine's I/O at every layer into rotating Parquet.
 #[derive(Debug, Parser)]
@@ -75,9 +76,17 @@ pub struct StatusArgs {
     /// Directory of the capture.
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// Output format.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: FormatName,
+    /// Output format. prometheus: all metrics in its text format, for example for the textfile collector of node_exporter.
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = status_format())]
+    pub format: StatusFormat,
+}
+
+fn status_format() -> impl TypedValueParser<Value = StatusFormat> {
+    PossibleValuesParser::new(["text", "json", "prometheus"]).map(|name| match name.as_str() {
+        "json" => StatusFormat::Json,
+        "prometheus" => StatusFormat::Prometheus,
+        _ => StatusFormat::Text,
+    })
 }
 
 /// `iostrata record`.

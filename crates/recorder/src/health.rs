@@ -1,19 +1,20 @@
-//! Health of a running recording, as printed on SIGUSR1 and by `iostrata status`. Collected once, here.
+//! Health of a running recording, as printed on SIGUSR1 and by `iostrata status`: what its metrics say.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount};
-use iostrata_capture::ledger::EventAccounting;
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::heap;
+use crate::metrics::{
+    CPU, DRAIN_SILENCE, DRAINED, ELAPSED, EVENTS_LOST, EVENTS_SEEN, OVER_LIMIT, PART_BYTES, PARTS, PAUSED, QUEUED,
+    RESIDENT, SAMPLING, Sample, Snapshot, WRITER_SILENCE,
+};
 use crate::report;
-use crate::sink::Totals;
 
 /// Time without a heartbeat after which a thread counts as stalled. An idle thread sends heartbeats; a writer with a stalled
 /// disk does not.
@@ -48,7 +49,7 @@ pub struct ClassHealth {
 }
 
 /// State of a recording so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
     /// Process id of the recorder.
@@ -83,43 +84,40 @@ pub struct Health {
     pub error: Option<String>,
     /// Events seen and lost.
     pub classes: Vec<ClassHealth>,
+    /// All metrics.
+    pub metrics: Snapshot,
 }
 
 impl Health {
-    /// Collects the health of a recording that began at `started`.
-    pub fn take(capture_id: &str, started: Instant, totals: &Totals, books: &EventAccounting) -> Health {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    /// Interprets the metrics of a recording. `error` is the first error of its writer.
+    pub fn of(capture_id: &str, metrics: Snapshot, error: Option<String>) -> Health {
+        let millis = |metric| metrics.get(metric).map(|seconds| (seconds * 1000.0) as u64);
+        let lost = |table: &str| {
+            let of_table = metrics.all(&EVENTS_LOST).filter(|sample| sample.label("table") == table);
+            of_table.map(|sample| (sample.label("cause").to_owned(), sample.count())).collect()
+        };
+        let class = |sample: &Sample| {
+            let class = sample.label("table").to_owned();
+            ClassHealth { seen: sample.count(), lost: lost(&class), class }
+        };
         Health {
             pid: std::process::id(),
             capture_id: capture_id.to_owned(),
-            elapsed_ms: millis(started.elapsed()),
-            drained_events: totals.events.load(Relaxed),
-            parts: totals.parts.load(Relaxed),
-            part_bytes: totals.bytes.load(Relaxed),
-            resident_bytes: heap::own_resident_bytes().unwrap_or(0),
-            cpu_permille: totals.sampling.cpu_permille(),
-            recorded_one_in: 1 << totals.sampling.step.load(Relaxed),
-            over_cpu_limit: totals.sampling.is_over.load(Relaxed),
-            queued_bytes: totals.queued_bytes.load(Relaxed),
-            drain_silent_ms: totals.drain.silence().map(millis),
-            writer_silent_ms: totals.writer.silence().map(millis),
-            paused: totals.paused.load(Relaxed),
-            error: totals.error.get().cloned(),
-            classes: books
-                .by_class()
-                .into_iter()
-                .map(|account| ClassHealth {
-                    lost: account
-                        .lost
-                        .by_cause()
-                        .into_iter()
-                        .filter(|(_, count)| *count > 0)
-                        .map(|(cause, count)| (cause.to_owned(), count))
-                        .collect(),
-                    class: account.class,
-                    seen: account.seen,
-                })
-                .collect(),
+            elapsed_ms: millis(&ELAPSED).unwrap_or(0),
+            drained_events: metrics.count(&DRAINED),
+            parts: metrics.count(&PARTS),
+            part_bytes: metrics.count(&PART_BYTES),
+            resident_bytes: metrics.count(&RESIDENT),
+            cpu_permille: metrics.get(&CPU).map(|ratio| (ratio * 1000.0).round() as u64),
+            recorded_one_in: u32::try_from(metrics.count(&SAMPLING)).unwrap_or(u32::MAX),
+            over_cpu_limit: metrics.count(&OVER_LIMIT) > 0,
+            queued_bytes: metrics.count(&QUEUED),
+            drain_silent_ms: millis(&DRAIN_SILENCE),
+            writer_silent_ms: millis(&WRITER_SILENCE),
+            paused: metrics.count(&PAUSED) > 0,
+            error,
+            classes: metrics.all(&EVENTS_SEEN).map(class).collect(),
+            metrics,
         }
     }
 

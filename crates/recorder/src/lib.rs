@@ -32,6 +32,7 @@ pub mod levels;
 pub mod limits;
 pub mod losses;
 pub mod memory;
+pub mod metrics;
 pub mod options;
 pub mod outputs;
 pub mod pace;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use iostrata_capture::exit::{INCOMPLETE, USAGE, Usage};
 use iostrata_capture::message::{self, show, tell, tell_all};
-use iostrata_recorder::cli::{Cli, Command, FormatName};
+use iostrata_recorder::cli::{Cli, Command};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report;
 use iostrata_recorder::{check, command, limits, status};
@@ -30,7 +30,7 @@ fn run(what: Command) -> anyhow::Result<u8> {
             Ok(u8::from(!findings.usable))
         }
         Command::Status(arguments) => {
-            let (text, code) = status::run(&arguments.directory, arguments.format == FormatName::Json)?;
+            let (text, code) = status::run(&arguments.directory, arguments.format)?;
             print(&text)?;
             Ok(code)
         }

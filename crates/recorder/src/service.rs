@@ -25,19 +25,17 @@ impl Service {
         Service { watchdog: sd_notify::watchdog_enabled(), alive: None, told: None }
     }
 
-    /// Sends the notifications that are due. Must be called often. The watchdog is notified while the rings are drained. A
+    /// Sends the notifications that are due, the status if it is given. Must be called often. The watchdog is notified while the rings are drained. A
     /// stalled disk is no reason for a restart, which would lose the waiting events.
-    pub fn tick(&mut self, totals: &Totals, health: impl FnOnce() -> Health) {
-        let due = |last: Option<Instant>, every: Duration| last.is_none_or(|last| last.elapsed() >= every);
+    pub fn tick(&mut self, totals: &Totals, health: Option<&Health>) {
         if let Some(patience) = self.watchdog
-            && due(self.alive, patience / 4)
+            && is_due(self.alive, patience / 4)
             && totals.drain.silence().is_some_and(|silence| silence < patience / 2)
         {
             tell(&[NotifyState::Watchdog]);
             self.alive = Some(Instant::now());
         }
-        if due(self.told, TELL) {
-            let health = health();
+        if let Some(health) = health {
             let complaints = health.complaints();
             let how =
                 complaints.first().map_or_else(|| health.headline(), |wrong| format!("{}; {wrong}", health.headline()));
@@ -46,10 +44,19 @@ impl Service {
         }
     }
 
+    /// Whether a status notification is due.
+    pub fn wants_status(&self) -> bool {
+        is_due(self.told, TELL)
+    }
+
     /// Reports that the recording has ended; only writing remains.
     pub fn stop(self) {
         tell(&[NotifyState::Stopping]);
     }
+}
+
+fn is_due(last: Option<Instant>, every: Duration) -> bool {
+    last.is_none_or(|last| last.elapsed() >= every)
 }
 
 /// Sends a notification. An error does not end the recording.

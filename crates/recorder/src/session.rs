@@ -411,6 +411,11 @@ impl<'obj> Session<'obj> {
         }
     }
 
+    /// Usage of the bounded tables, as last checked.
+    pub fn table_uses(&self) -> Vec<MapUse> {
+        self.fullness.uses()
+    }
+
     /// Usage of the bounded tables. Call before detaching.
     pub fn tables(&self) -> Vec<MapUse> {
         self.fullness.look(self.skeleton.object().maps());

@@ -10,7 +10,19 @@ use iostrata_capture::plain;
 use iostrata_capture::segment::segments;
 
 use crate::health::Health;
+use crate::metrics;
 use crate::socket;
+
+/// Format of a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFormat {
+    /// Text output.
+    Text,
+    /// One JSON object.
+    Json,
+    /// All metrics in the text format of Prometheus.
+    Prometheus,
+}
 
 /// Exit code of a recording with problems.
 const ILL: u8 = 3;
@@ -22,16 +34,20 @@ const OVER: u8 = 4;
 ///
 /// # Errors
 /// If it is not a capture, or its recorder does not answer.
-pub fn run(directory: &Path, json: bool) -> Result<(String, u8)> {
+pub fn run(directory: &Path, format: StatusFormat) -> Result<(String, u8)> {
     let directory = Dir::open(directory)?;
     match socket::ask(&directory)? {
-        Some(health) => Ok((shown(&health, json)?, if health.complaints().is_empty() { 0 } else { ILL })),
+        Some(health) => Ok((shown(&health, format)?, if health.complaints().is_empty() { 0 } else { ILL })),
         None => over(&directory).map(|text| (text, OVER)),
     }
 }
 
-fn shown(health: &Health, json: bool) -> Result<String> {
-    if json { Ok(plain::json(&serde_json::to_string(health)?).into_owned() + "\n") } else { Ok(health.text()) }
+fn shown(health: &Health, format: StatusFormat) -> Result<String> {
+    match format {
+        StatusFormat::Text => Ok(health.text()),
+        StatusFormat::Json => Ok(plain::json(&serde_json::to_string(health)?).into_owned() + "\n"),
+        StatusFormat::Prometheus => metrics::text(&health.metrics),
+    }
 }
 
 fn over(directory: &Dir) -> Result<String> {

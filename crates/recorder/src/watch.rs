@@ -13,6 +13,7 @@ use iostrata_capture::message::{tell, tell_all};
 use crate::health::Health;
 use crate::host::devices;
 use crate::losses::Losses;
+use crate::metrics::{Process, Snapshot};
 use crate::options::Record;
 use crate::progress::Progress;
 use crate::sampling::RateController;
@@ -103,8 +104,7 @@ impl Watch<'_> {
     }
 
     fn health(&self) -> Result<Health> {
-        let books = books_until_now(&self.session.accounts()?, self.losses);
-        Ok(Health::take(self.capture_id, self.started, self.totals, &books))
+        Ok(self.health_of(&self.session.accounts()?))
     }
 
     /// Returns the accounts of the BPF programs, after all periodic checks.
@@ -114,10 +114,18 @@ impl Watch<'_> {
         if let Some(Err(error)) = self.governor.as_mut().map(RateController::look) {
             tell(&format!("iostrata: {error:#}; the sampling rate of --cpu-limit stays unchanged\n"));
         }
-        let (losses, totals) = (self.losses, self.totals);
-        let health = || Health::take(self.capture_id, self.started, totals, &books_until_now(&accounts, losses));
-        self.service.tick(totals, health);
+        let health = self.service.wants_status().then(|| self.health_of(&accounts));
+        self.service.tick(self.totals, health.as_ref());
         Ok(accounts)
+    }
+
+    fn health_of(&self, accounts: &Accounts) -> Health {
+        let is_limited = self.options.cpu_limit_percent.is_some();
+        let programs = is_limited.then(|| self.session.programs_ns().ok()).flatten().map(Duration::from_nanos);
+        let process = Process { started: self.started, programs };
+        let (books, maps) = (books_until_now(accounts, self.losses), self.session.table_uses());
+        let metrics = Snapshot::of(&[&process, self.totals, &books, &maps]);
+        Health::of(self.capture_id, metrics, self.totals.error.get().cloned())
     }
 
     /// Continues after the end of the command until its dirty pages are written back, a signal arrives, or the time
