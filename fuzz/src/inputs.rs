@@ -414,7 +414,7 @@ fn replace_largest(bundle: &Bundle, file: &Path, raw: &[u8]) {
     let bytes = |place| bundle.read(place).map_or(0, |raw| raw.len());
     let largest = bundle.places.iter().max_by_key(|(_, place)| bytes(place)).map(|(id, _)| *id);
     let written = largest.map_or(Ok(0), |id| {
-        let mut writer = Writer::create(file, bundle.tool)?;
+        let mut writer = Writer::create(file, &bundle.header)?;
         writer.add(id, raw, &packed(raw)?)?;
         writer.finish()
     });

@@ -1,8 +1,6 @@
 """Reading /proc of running processes: listed entries may be gone when they are read."""
 
-import ctypes
 import glob
-import mmap
 from pathlib import Path
 
 
@@ -37,15 +35,3 @@ def swapped_bytes(pid):
     to add to the global lists."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmSwap"].split()[0]) << 10
-
-
-def cached_bytes(path):
-    """Returns the bytes of a file that are in the page cache (mincore(2))."""
-    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0, flags=mmap.MAP_SHARED) as mapped:
-        pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
-        first = ctypes.c_char.from_buffer(mapped)
-        failed = ctypes.CDLL(None, use_errno=True).mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(mapped)), pages)
-        # The mapping cannot be closed while a pointer into it exists.
-        del first
-    assert not failed, ctypes.get_errno()
-    return mmap.PAGESIZE * sum(page & 1 for page in pages)

@@ -1,10 +1,11 @@
 """Partial results in files: merging of shares, and analysis of a growing capture."""
 
 import re
+import shutil
 import subprocess
 
 import pytest
-from conftest import analyze, require
+from conftest import BIN, analyze, require, run
 
 KEPT = "All partial results were reused; no events were read."
 
@@ -46,6 +47,41 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
     second = shares("second", *first)
     assert KEPT in merged("both", first + second)
     assert KEPT not in merged("not all", first + second[:4])
+
+
+def test_shares_of_another_build_are_merged_and_its_cache_is_not_used(generated, tmp_path):
+    whole, _ = report(generated, tmp_path / "whole")
+    # Bytes behind an executable change its identity, and not what it does.
+    other = tmp_path / "other"
+    other.write_bytes((BIN / "iostrata-analyze").read_bytes() + b"another build")
+    other.chmod(0o755)
+    made = run(other, "partial", "--share", "1/1", "--to", tmp_path / "one.partial", "report", generated)
+    assert made.returncode == 0, made.stderr
+    result = analyze("merge", "--from", tmp_path / "one.partial", "report", generated, "--out", tmp_path / "merged")
+    assert result.returncode == 0 and files(tmp_path / "merged") == whole, result.stderr
+    assert "No partial result was reused" not in result.stdout
+    copy = tmp_path / "copy"
+    shutil.copytree(generated, copy)
+    cached = run(other, "summary", copy, "--cache")
+    assert cached.returncode == 0 and (tmp_path / "copy.partials/1.partial").exists(), cached.stderr
+    again = analyze("summary", copy, "--cache")
+    assert "No partial result was reused; all events were read." in again.stdout, again
+    assert KEPT in analyze("summary", copy, "--cache").stdout
+
+
+def test_partials_pass_through_a_pipe(generated, tmp_path):
+    whole, _ = report(generated, tmp_path / "whole")
+    program = BIN / "iostrata-analyze"
+    assert analyze("partial", "--share", "1/2", "--to", tmp_path / "one.partial", "report", generated).returncode == 0
+    with subprocess.Popen([program, "partial", "--share", "2/2", "--to", "-", "report", generated], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as made:
+        merged = subprocess.run([program, "merge", "--from", tmp_path / "one.partial", "--from", "-", "report", generated, "--out", tmp_path / "merged"],
+                                stdin=made.stdout, capture_output=True, text=True)
+        told = made.stderr.read().decode()
+    assert made.returncode == 0 and re.search(r"^Wrote -: \d+ partials?, share 2 of 2\.$", told, re.M), told
+    assert merged.returncode == 0 and files(tmp_path / "merged") == whole, merged.stderr
+    assert "No partial result was reused" not in merged.stdout
+    cut = subprocess.run([program, "merge", "--from", "-", "summary", generated], input=b"iostrata-part-03", capture_output=True)
+    assert cut.returncode == 1 and cut.stderr.decode().startswith("iostrata-analyze: standard input: not a file of partial results"), cut.stderr
 
 
 @pytest.mark.parametrize("arguments, code, expected", [

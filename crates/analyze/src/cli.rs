@@ -152,7 +152,7 @@ struct Partial {
     /// Share of the work: 2/5 is the second of five.
     #[arg(long, value_name = "N/M", default_value = "1/1", value_parser = share)]
     share: (u64, u64),
-    /// Output file.
+    /// Output file; - for the standard output.
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
     /// Reuse partial results from FILE (repeatable). A report on many blocks takes two rounds: the second with the files of all shares of the
@@ -166,7 +166,7 @@ struct Partial {
 
 #[derive(Debug, Args)]
 struct Merge {
-    /// File written by `partial` (repeatable).
+    /// File written by `partial` (repeatable); - for the standard input.
     #[arg(long, value_name = "FILE", required = true)]
     from: Vec<PathBuf>,
     /// Analysis, with the same options as for `partial`.

@@ -1,6 +1,6 @@
 //! Commands of the program, from options to output.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use anyhow::{Result, bail};
 use iostrata_capture::exit::Usage;
@@ -14,7 +14,7 @@ use crate::frame::frame;
 use crate::options::{Analyze, Command};
 use crate::output::{Directory, count, one_line, print};
 use crate::stacking::LevelSelection;
-use crate::store::{Partials, Used};
+use crate::store::{Partials, STANDARD, Used};
 use crate::terminal::Shown;
 use crate::{about, compare, import, notes, page, recover, redact, schema, trace};
 
@@ -53,10 +53,15 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if options.out.is_some() {
         bail!(Usage("partial: --out does not apply to a share, expected it with `merge`".to_owned()));
     }
+    if file.as_os_str() == STANDARD && std::io::stdout().is_terminal() {
+        bail!(Usage("partial: --to -: the standard output is a terminal, expected a pipe or a file".to_owned()));
+    }
     let (Used { made, open, .. }, rows_there) = analysis::share(options, err)?;
     for line in &rows_there {
         print(err, &format!("{}\n", one_line(&format!("warning: {line}"))))?;
     }
+    // The file itself may go to the standard output.
+    let out: &mut dyn Write = if file.as_os_str() == STANDARD { &mut *err } else { &mut *out };
     let (units, file) = (count(made - open.min(made), "partial"), one_line(&file.display().to_string()));
     let mut text = format!("Wrote {file}: {units}, share {share} of {shares}.\n");
     if open > 0 {

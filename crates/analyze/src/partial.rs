@@ -18,6 +18,12 @@ use crate::stacking::ExcludedRequests;
 use crate::texts::{List, Names};
 use crate::valid::Checked;
 
+/// Name of what every unit has, in the list of versions of a file: a [`Partial`] without its aggregates, lookups, and the latency breakdown of calls.
+pub const ROWS: &str = "rows";
+
+/// Version of that, as [`Aggregate::VERSION`].
+pub const VERSION: u32 = 1;
+
 /// Aggregates of one system. There may be as many systems as processes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct System {

@@ -2,7 +2,7 @@
 //! grown since.
 //!
 //! Work is divided into units: parts, or time ranges if the order of operations matters. The result of a unit has an [id](Id) of all its inputs
-//! (the rows, the settings, the program), and a record of [the lookups](asked) that it depends on. A unit with a stored result of the same id and
+//! (the rows, the settings, the versions of the states), and a record of [the lookups](asked) that it depends on. A unit with a stored result of the same id and
 //! unchanged lookups is not read.
 
 pub mod bundle;
@@ -27,10 +27,12 @@ use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Of, Sequence, Span};
-use crate::partial::Partial;
+use crate::analyses;
+use crate::partial::{Partial, ROWS, VERSION};
 use crate::scan::Scan;
-use bundle::{Bundle, Writer};
+use bundle::{Bundle, Header, Writer};
 use lookups::LookupTrace;
+pub use places::STANDARD;
 use places::{Target, Undos, beside, cached, opened, unused};
 
 /// Use of partial results in files.
@@ -56,7 +58,7 @@ pub enum Partials {
 }
 
 /// Identity of a value: a 128-bit hash of its contents.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Id([u8; 16]);
 
 impl Id {
@@ -88,6 +90,11 @@ impl Id {
         Ok(Id::of_bytes(&postcard::to_stdvec(value)?))
     }
 
+    /// Returns it as hexadecimal digits.
+    fn digits(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Reads an id from the first bytes of a slice.
     fn read(bytes: &[u8]) -> Id {
         let mut id = [0; 16];
@@ -95,7 +102,7 @@ impl Id {
         Id(id)
     }
 
-    /// Returns the id of this executable: another build may compute other results.
+    /// Returns the id of this executable.
     fn of_program() -> Result<Id> {
         static KNOWN: OnceLock<Id> = OnceLock::new();
         if let Some(id) = KNOWN.get() {
@@ -136,7 +143,8 @@ pub struct Made {
 /// Inputs that are common to all units of a scan of a capture.
 #[derive(Serialize)]
 struct Scope<'a> {
-    tool: Id,
+    /// Versions of the requested states.
+    versions: BTreeMap<&'a str, u32>,
     rules: Id,
     capture: (usize, &'a str),
     settings: Settings,
@@ -150,10 +158,56 @@ struct Scope<'a> {
     names: Option<Id>,
 }
 
+/// Returns the header of the files that this build writes.
+fn header() -> Result<Header> {
+    let registered = analyses::aggregates().map(|state| (state.name, state.version));
+    let registered = registered.chain(analyses::ordered_aggregates().map(|state| (state.name, state.version)));
+    Ok(Header {
+        program: Id::of_program()?.digits(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        states: registered.chain([(ROWS, VERSION)]).map(|(name, version)| (name.to_owned(), version)).collect(),
+    })
+}
+
+/// Returns a hash of the stored form of each state in a file, by name, with its version: for a test that notices another form. The hash is one of the
+/// sorted bytes, because hash tables are stored in no order.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn forms(file: &Path) -> Result<BTreeMap<String, (u32, String)>> {
+    let bundle = Bundle::open(file)?;
+    let mut stored: BTreeMap<String, Vec<Id>> = BTreeMap::new();
+    for place in bundle.places.values() {
+        let mut kept: Kept = postcard::from_bytes(&bundle.read(place)?)?;
+        let mut add = |name: &str, mut bytes: Vec<u8>| {
+            bytes.sort_unstable();
+            stored.entry(name.to_owned()).or_default().push(Id::of_bytes(&bytes));
+        };
+        for (name, state) in kept.partial.aggregates.encoded() {
+            add(name, state?);
+        }
+        kept.partial.aggregates = Default::default();
+        for (_, _, sequence) in &mut kept.sequences {
+            for (name, state) in sequence.states.encoded() {
+                add(name, state?);
+            }
+            sequence.states = Default::default();
+        }
+        add(ROWS, postcard::to_stdvec(&kept)?);
+    }
+    let form = |(name, mut ids): (String, Vec<Id>)| {
+        // The order of the units depends on their ids, which depend on more.
+        ids.sort_unstable();
+        let version = bundle.header.states.get(&name).copied().unwrap_or_default();
+        Ok((name, (version, Id::of_value(&ids)?.digits())))
+    };
+    stored.into_iter().map(form).collect()
+}
+
 /// Store of partial results in files.
 #[derive(Debug)]
 pub struct Store {
-    tool: Id,
+    header: Header,
     /// Id of the rules for systems.
     rules: Id,
     bundles: Vec<Bundle>,
@@ -185,7 +239,7 @@ impl Store {
     /// Opens the store for `captures`, which are in the directories `given`, segments in that of the first; none if files are not used.
     ///
     /// # Errors
-    /// If files of partial results cannot be read, or are of another build.
+    /// If files of partial results cannot be read, or have other versions of states.
     pub fn open(
         partials: &Partials,
         captures: &[Capture],
@@ -193,30 +247,34 @@ impl Store {
         rules: Option<&Path>,
     ) -> Result<Option<Store>> {
         let (mut bundles, mut to, mut share, mut undo) = (Vec::new(), Vec::new(), None, Vec::new());
-        let tool = if *partials == Partials::None { return Ok(None) } else { Id::of_program()? };
+        let header = if *partials == Partials::None { return Ok(None) } else { header()? };
         match partials {
             Partials::None => {}
             Partials::Cached => {
                 for directory in given {
                     let (cache, made) = beside(directory)?;
                     undo.push(made);
-                    bundles.extend(cached(&cache, tool)?);
+                    bundles.extend(cached(&cache, &header)?);
                 }
                 for Capture { directory, .. } in captures {
                     let whole = given.iter().find(|given| directory.starts_with(given)).unwrap_or(directory);
                     let (cache, made) = beside(whole)?;
                     undo.push(made);
                     let name = format!("{}.partial", unused(&cache)?);
-                    to.push(Target { directory: cache, name });
+                    to.push(Target::File(cache, name));
                 }
             }
-            Partials::From(files) => bundles = opened(files, tool)?,
+            Partials::From(files) => bundles = opened(files, &header)?,
             Partials::To { share: of, file, from } => {
-                bundles = opened(from, tool)?;
+                bundles = opened(from, &header)?;
                 share = Some(*of);
-                let (directory, name, made) = Dir::begin_around(file)?;
-                undo.push(made);
-                to.push(Target { directory, name });
+                if file.as_os_str() == STANDARD {
+                    to.push(Target::Output);
+                } else {
+                    let (directory, name, made) = Dir::begin_around(file)?;
+                    undo.push(made);
+                    to.push(Target::File(directory, name));
+                }
             }
         }
         let rules = match rules {
@@ -226,7 +284,7 @@ impl Store {
         let (writers, found, made, open) = Default::default();
         let is_cache = *partials == Partials::Cached;
         let undo = Undos(undo);
-        Ok(Some(Store { tool, rules, bundles, to, writers, undo, share, is_cache, found, made, open }))
+        Ok(Some(Store { header, rules, bundles, to, writers, undo, share, is_cache, found, made, open }))
     }
 
     /// Returns the id of the inputs that are common to all units of a scan; none if results may still change.
@@ -242,7 +300,7 @@ impl Store {
         };
         let sorted = |disks: &crate::disks::Disks| disks.iter().map(|(dev, disk)| (*dev, *disk)).collect();
         let scope = Scope {
-            tool: self.tool,
+            versions: self.versions(settings),
             rules: self.rules,
             capture: (scan.capture, scan.capture_id),
             // The time ranges in the id of each unit replace this setting.
@@ -256,6 +314,18 @@ impl Store {
             names,
         };
         Id::of_value(&scope).map(Some)
+    }
+
+    /// Returns the versions of the states that a scan with these settings stores.
+    fn versions(&self, settings: &Settings) -> BTreeMap<&str, u32> {
+        let requested = settings
+            .any_order
+            .iter()
+            .map(|request| request.name)
+            .chain(settings.in_order.iter().map(|request| request.name));
+        let names: Vec<&str> = requested.chain([ROWS]).collect();
+        let versions = self.header.states.iter().map(|(name, version)| (name.as_str(), *version));
+        versions.filter(|(name, _)| names.contains(name)).collect()
     }
 
     /// Returns the id of a unit.
@@ -312,7 +382,7 @@ impl Store {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let path = to.path();
         if !writers.contains_key(&path) {
-            writers.insert(path.clone(), to.create(self.tool)?);
+            writers.insert(path.clone(), to.create(&self.header)?);
         }
         writers.get_mut(&path).map_or(Ok(()), |writer| writer.add(id, &raw, &packed))
     }
@@ -326,7 +396,7 @@ impl Store {
         if let (Some(_), Some(to)) = (self.share, self.to.first()) {
             // A share may have no units.
             if let Entry::Vacant(entry) = writers.entry(to.path()) {
-                entry.insert(to.create(self.tool)?);
+                entry.insert(to.create(&self.header)?);
             }
         }
         for writer in writers.into_values() {

@@ -19,6 +19,9 @@ use crate::analyses;
 pub trait OrderedAggregate: Debug + Clone + Send + Serialize + DeserializeOwned + 'static {
     /// Name in stored results; unique.
     const NAME: &'static str;
+    /// Version of the stored form and of its meaning. Another one of either is another version: files of partial results of builds with the
+    /// same versions are merged (`tests/it/store.rs` notices a change of the form).
+    const VERSION: u32;
     /// Needs; all have offsets.
     const NEEDS: Needs = Needs::NOTHING;
     /// Settings; their text distinguishes stored results.
@@ -158,7 +161,11 @@ pub type Registered = states::Registered<dyn State>;
 impl Registered {
     /// Registers an aggregate.
     pub const fn of<A: OrderedAggregate>() -> Registered {
-        states::Registered { name: A::NAME, decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)) }
+        states::Registered {
+            name: A::NAME,
+            version: A::VERSION,
+            decode: |bytes| Ok(Box::new(postcard::from_bytes::<A>(bytes)?)),
+        }
     }
 }
 

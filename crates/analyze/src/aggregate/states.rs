@@ -32,6 +32,8 @@ pub trait Closed: Debug + Send + 'static {
 pub struct Registered<S: ?Sized> {
     /// Its name.
     pub name: &'static str,
+    /// Version of its stored form.
+    pub version: u32,
     pub(super) decode: fn(&[u8]) -> postcard::Result<Box<S>>,
 }
 
@@ -57,6 +59,14 @@ impl<S: Closed + ?Sized> States<S> {
         self.0.values().all(|state| state.is_sound())
     }
 
+    /// Iterates over the names and the stored forms.
+    ///
+    /// # Errors
+    /// If one does not fit into memory.
+    pub fn encoded(&self) -> impl Iterator<Item = (&'static str, postcard::Result<Vec<u8>>)> {
+        self.0.iter().map(|(name, state)| (*name, state.encode()))
+    }
+
     /// Adds those of other rows.
     pub(super) fn merge(&mut self, others: States<S>) {
         for (name, theirs) in others.0 {
@@ -70,7 +80,7 @@ impl<S: Closed + ?Sized> States<S> {
 
 impl<S: Closed + ?Sized> Serialize for States<S> {
     fn serialize<To: Serializer>(&self, to: To) -> Result<To::Ok, To::Error> {
-        let encoded = self.0.iter().map(|(name, state)| Ok((*name, state.encode()?)));
+        let encoded = self.encoded().map(|(name, state)| Ok((name, state?)));
         let encoded: BTreeMap<&str, Vec<u8>> = encoded.collect::<postcard::Result<_>>().map_err(ser::Error::custom)?;
         encoded.serialize(to)
     }

@@ -1,22 +1,39 @@
-//! File of partial results: a header, the partial results with their lengths and checksums, and an end marker. A file without the marker is
-//! truncated.
+//! File of partial results: a header (JSON, with its length before it), the partial results with their lengths and checksums, and an end marker. A
+//! file without the marker is truncated.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::Dir;
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 use super::Id;
 
 /// Magic bytes, with the version of the layout.
-const MAGIC: &[u8; 16] = b"iostrata-part-02";
+const MAGIC: &[u8; 16] = b"iostrata-part-03";
 
 /// Size of the header of a partial result: its id, its length, its decompressed length, and the CRC-32 of the stored bytes.
 const HEAD_BYTES: usize = 16 + 8 + 8 + 4;
+
+/// Maximum size of the header.
+const MOST_HEADER_BYTES: usize = 64 << 10;
+
+/// Header of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// Identity of the program that wrote the file, as hexadecimal digits: a hash of its executable.
+    pub program: String,
+    /// Version of the program.
+    pub program_version: String,
+    /// Versions of the stored states, by name.
+    pub states: BTreeMap<String, u32>,
+}
 
 /// Id of the end marker; its length is the number of partial results.
 const END: Id = Id([0; 16]);
@@ -37,6 +54,22 @@ enum Place {
     Named(PathBuf),
     /// File in a directory that others may write to.
     Within(Dir, String),
+    /// Copy of the standard input.
+    Input(File),
+}
+
+/// Name of the standard input in messages.
+const STDIN: &str = "standard input";
+
+/// Creates a file without a name, in the directory for temporary files.
+///
+/// # Errors
+/// If there is no room, or the file system there has no such files.
+fn unnamed() -> Result<File> {
+    let directory = std::env::temp_dir();
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::open(&directory, flags, Mode::RUSR | Mode::WUSR);
+    Ok(File::from(file.with_context(|| format!("{}: cannot make a temporary file", directory.display()))?))
 }
 
 impl Place {
@@ -44,6 +77,7 @@ impl Place {
         match self {
             Place::Named(path) => path.clone(),
             Place::Within(directory, name) => directory.path().join(name),
+            Place::Input(_) => PathBuf::from(STDIN),
         }
     }
 
@@ -51,6 +85,7 @@ impl Place {
         match self {
             Place::Named(path) => File::open(path).with_context(|| format!("{}: cannot open", path.display())),
             Place::Within(directory, name) => Ok(directory.open_file(name)?),
+            Place::Input(file) => file.try_clone().context(STDIN),
         }
     }
 }
@@ -59,8 +94,8 @@ impl Place {
 #[derive(Debug)]
 pub struct Bundle {
     from: Place,
-    /// Id of the program that wrote it.
-    pub tool: Id,
+    /// Its header.
+    pub header: Header,
     /// Partial results by id.
     pub places: HashMap<Id, Span>,
 }
@@ -72,6 +107,16 @@ impl Bundle {
     /// If it cannot be read, is of another type, or is truncated.
     pub fn open(path: &Path) -> Result<Bundle> {
         Bundle::of(Place::Named(path.to_owned()))
+    }
+
+    /// Reads the standard input.
+    ///
+    /// # Errors
+    /// If it cannot be read, is of another type, or is truncated.
+    pub fn read_input() -> Result<Bundle> {
+        let mut file = unnamed()?;
+        io::copy(&mut io::stdin().lock(), &mut file).context(STDIN)?;
+        Bundle::of(Place::Input(file))
     }
 
     /// Opens the file `name` of `directory`.
@@ -86,11 +131,23 @@ impl Bundle {
         let (file, path) = (from.open()?, from.path());
         let length = file.metadata().with_context(|| format!("{}: cannot stat", path.display()))?.len();
         let read = |at: u64, bytes: &mut [u8]| file.read_exact_at(bytes, at).is_ok();
-        let mut header = [0; 32];
-        if !read(0, &mut header) || !header.starts_with(MAGIC) {
-            bail!("{}: not a file of partial results, expected one of `iostrata-analyze partial`", path.display());
+        let not_ours =
+            || format!("{}: not a file of partial results, expected one of `iostrata-analyze partial`", path.display());
+        let mut start = [0; MAGIC.len() + 4];
+        if !read(0, &mut start) || !start.starts_with(&MAGIC[..MAGIC.len() - 2]) {
+            bail!(not_ours());
         }
-        let (mut places, mut at) = (HashMap::new(), header.len() as u64);
+        if !start.starts_with(MAGIC) {
+            bail!(
+                "{}: a file of another version of iostrata-analyze, expected one in the layout of this version",
+                path.display()
+            );
+        }
+        let length_bytes = start[MAGIC.len()..].iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte));
+        let mut text = vec![0; length_bytes.min(MOST_HEADER_BYTES)];
+        let header = if read(start.len() as u64, &mut text) { serde_json::from_slice(&text).ok() } else { None };
+        let Some(header) = header.filter(|_| text.len() == length_bytes) else { bail!(not_ours()) };
+        let (mut places, mut at) = (HashMap::new(), (start.len() + text.len()) as u64);
         loop {
             let mut head = [0; HEAD_BYTES];
             if !read(at, &mut head) {
@@ -101,11 +158,16 @@ impl Bundle {
                 if place.bytes != places.len() as u64 || place.at != length {
                     bail!("{}: corrupt file, its end does not match its contents", path.display());
                 }
-                return Ok(Bundle { from, tool: Id::read(&header[16..]), places });
+                return Ok(Bundle { from, header, places });
             }
             at = place.at.saturating_add(place.bytes);
             places.insert(id, place);
         }
+    }
+
+    /// Returns the path for messages.
+    pub fn path(&self) -> PathBuf {
+        self.from.path()
     }
 
     /// Reads a partial result.
@@ -143,35 +205,47 @@ fn head(id: Id, bytes: u64, raw_bytes: u64, crc: u32) -> Vec<u8> {
     [&id.0[..], &bytes.to_le_bytes(), &raw_bytes.to_le_bytes(), &crc.to_le_bytes()].concat()
 }
 
-/// File of partial results that is being written. It gets its name when it is complete.
+/// File of partial results that is being written. It gets its name, or is copied to the standard output, when it is complete.
 #[derive(Debug)]
 pub struct Writer {
-    directory: Dir,
-    name: String,
-    temporary: String,
+    /// Directory, name, and temporary name; none for the standard output.
+    named: Option<(Dir, String, String)>,
     file: BufWriter<File>,
     count: u64,
 }
 
 impl Writer {
-    /// Creates a file at `path`, a path given by a user, of the program `tool`.
+    /// Creates a file at `path`, a path given by a user.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn create(path: &Path, tool: Id) -> Result<Writer> {
+    pub fn create(path: &Path, header: &Header) -> Result<Writer> {
         let (directory, name) = Dir::around(path)?;
-        Writer::within(&directory, &name, tool)
+        Writer::within(&directory, &name, header)
     }
 
     /// Creates a file in `directory`.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn within(directory: &Dir, name: &str, tool: Id) -> Result<Writer> {
+    pub fn within(directory: &Dir, name: &str, header: &Header) -> Result<Writer> {
         let temporary = format!(".{name}.{}.tmp", std::process::id());
-        let file = BufWriter::new(directory.create_file_for(&temporary, name)?);
-        let mut writer = Writer { directory: directory.clone(), name: name.to_owned(), temporary, file, count: 0 };
-        writer.write(&[MAGIC, &tool.0[..]].concat())?;
+        let file = directory.create_file_for(&temporary, name)?;
+        Writer::begin(file, Some((directory.clone(), name.to_owned(), temporary)), header)
+    }
+
+    /// Creates a file for the standard output.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn output(header: &Header) -> Result<Writer> {
+        Writer::begin(unnamed()?, None, header)
+    }
+
+    fn begin(file: File, named: Option<(Dir, String, String)>, header: &Header) -> Result<Writer> {
+        let mut writer = Writer { named, file: BufWriter::new(file), count: 0 };
+        let header = serde_json::to_vec(header)?;
+        writer.write(&[&MAGIC[..], &u32::try_from(header.len())?.to_le_bytes(), &header].concat())?;
         Ok(writer)
     }
 
@@ -185,15 +259,24 @@ impl Writer {
         self.write(packed)
     }
 
-    /// Writes the end marker and renames the file to its name.
+    /// Writes the end marker, and gives the file its name or copies it.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn finish(mut self) -> Result<u64> {
         self.write(&head(END, self.count, 0, 0))?;
-        let synced = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        synced.with_context(|| self.cannot_write())?;
-        self.directory.rename(&self.temporary, &self.name)?;
+        self.file.flush().with_context(|| self.cannot_write())?;
+        match &self.named {
+            Some((directory, name, temporary)) => {
+                self.file.get_ref().sync_all().with_context(|| self.cannot_write())?;
+                directory.rename(temporary, name)?;
+            }
+            None => {
+                let mut file = self.file.get_ref();
+                let copied = file.rewind().and_then(|()| io::copy(&mut file, &mut io::stdout().lock()));
+                copied.with_context(|| self.cannot_write())?;
+            }
+        }
         Ok(self.count)
     }
 
@@ -202,14 +285,17 @@ impl Writer {
     }
 
     fn cannot_write(&self) -> String {
-        format!("{}: cannot write", self.directory.path().join(&self.name).display())
+        let named = self.named.as_ref().map(|(directory, name, _)| directory.path().join(name).display().to_string());
+        format!("{}: cannot write", named.as_deref().unwrap_or("standard output"))
     }
 }
 
 impl Drop for Writer {
     /// Removes an unfinished file. A finished one no longer has the temporary name.
     fn drop(&mut self) {
-        let _ = self.directory.remove(&self.temporary);
+        if let Some((directory, _, temporary)) = &self.named {
+            let _ = directory.remove(temporary);
+        }
     }
 }
 

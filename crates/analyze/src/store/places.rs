@@ -6,8 +6,7 @@ use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::{Dir, FOLDER_MODE, Undo};
 use iostrata_capture::partitions::CACHE_SUFFIX;
 
-use super::Id;
-use super::bundle::{Bundle, Writer};
+use super::bundle::{Bundle, Header, Writer};
 
 /// Undo steps of created files and directories. They run in reverse order, because a later one may lie within an earlier one.
 #[derive(Debug)]
@@ -19,33 +18,52 @@ impl Drop for Undos {
     }
 }
 
+/// Path that stands for the standard input or output.
+pub const STANDARD: &str = "-";
+
 /// Output file of partial results.
 #[derive(Debug)]
-pub struct Target {
-    /// Directory of the file.
-    pub directory: Dir,
-    /// Name of the file in it.
-    pub name: String,
+pub enum Target {
+    /// Standard output.
+    Output,
+    /// Directory of the file, and its name there.
+    File(Dir, String),
 }
 
 impl Target {
     /// Returns its path.
     pub fn path(&self) -> PathBuf {
-        self.directory.path().join(&self.name)
+        match self {
+            Target::Output => PathBuf::from(STANDARD),
+            Target::File(directory, name) => directory.path().join(name),
+        }
     }
 
     /// Creates it.
-    pub fn create(&self, tool: Id) -> Result<Writer> {
-        Writer::within(&self.directory, &self.name, tool)
+    pub fn create(&self, header: &Header) -> Result<Writer> {
+        match self {
+            Target::Output => Writer::output(header),
+            Target::File(directory, name) => Writer::within(directory, name, header),
+        }
     }
 }
 
-/// Opens files that a user gave.
-pub fn opened(files: &[PathBuf], tool: Id) -> Result<Vec<Bundle>> {
+/// Opens files that a user gave. They may be of another build with the same versions of all states that both know: the id of a partial result has the
+/// versions of what it contains.
+pub fn opened(files: &[PathBuf], header: &Header) -> Result<Vec<Bundle>> {
     let open = |file: &PathBuf| {
-        let bundle = Bundle::open(file)?;
-        if bundle.tool != tool {
-            bail!("{}: written by another build of iostrata-analyze, expected one of this build", file.display());
+        let bundle = if file.as_os_str() == STANDARD { Bundle::read_input()? } else { Bundle::open(file)? };
+        let other = bundle
+            .header
+            .states
+            .iter()
+            .find(|(name, version)| header.states.get(*name).is_some_and(|own| own != *version));
+        if let Some((name, version)) = other {
+            let (path, expected, by) = (bundle.path(), header.states[name], &bundle.header.program_version);
+            let file = path.display();
+            bail!(
+                "{file}: version {version} of `{name}`, written by iostrata-analyze {by}; expected version {expected}"
+            );
         }
         Ok(bundle)
     };
@@ -66,13 +84,14 @@ pub fn beside(capture: &Path) -> Result<(Dir, Undo)> {
     Ok((above.sub(cache), undo))
 }
 
-/// Opens the cache files of the program `tool`. Files of other builds are removed: this build cannot use them.
-pub fn cached(cache: &Dir, tool: Id) -> Result<Vec<Bundle>> {
+/// Opens the cache files of this build. Those of other builds are removed: nobody looks at a cache, so a result that another build computed
+/// otherwise, without another version, would stay unnoticed.
+pub fn cached(cache: &Dir, header: &Header) -> Result<Vec<Bundle>> {
     let mut bundles = Vec::new();
     for number in numbers(cache)? {
         let name = format!("{number}.partial");
         match Bundle::within(cache, &name) {
-            Ok(bundle) if bundle.tool == tool => bundles.push(bundle),
+            Ok(bundle) if bundle.header == *header => bundles.push(bundle),
             _ => cache.remove(&name)?,
         }
     }

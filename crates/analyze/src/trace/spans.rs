@@ -128,6 +128,7 @@ impl Accumulate for Spans {
 
 impl Aggregate for Spans {
     const NAME: &'static str = "spans";
+    const VERSION: u32 = 1;
     const NEEDS: Needs = Needs { positions: true, is_stored: false, ..Needs::NOTHING };
     /// Maximum number.
     type Config = usize;

@@ -97,6 +97,57 @@ fn what_no_partial_has_is_read() {
     assert!(!printed.contains(KEPT), "{printed}");
 }
 
+/// Returns the size of the header of a file of partial results.
+fn header_bytes(file: &[u8]) -> usize {
+    20 + u32::from_le_bytes(file[16..20].try_into().expect("four bytes")) as usize
+}
+
+/// Replaces a text in the header of a file by one of the same length.
+fn replaced(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let header = String::from_utf8(file[20..header_bytes(file)].to_vec()).expect("JSON");
+    assert!(header.contains(from) && from.len() == to.len(), "{header}");
+    [&file[..20], header.replace(from, to).as_bytes(), &file[20 + header.len()..]].concat()
+}
+
+#[test]
+fn partial_results_of_another_build_with_the_same_versions_are_merged() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let captures = [fixture()];
+    let file = partial(place.path(), &captures, (1, 1), 500);
+    let whole = fs::read(&file).expect("there");
+    let header = String::from_utf8_lossy(&whole[20..header_bytes(&whole)]).into_owned();
+    let program = header.split('"').nth(3).expect("a program").to_owned();
+    assert_eq!(program.len(), 32, "{header}");
+    fs::write(&file, replaced(&whole, &program, &"0".repeat(32))).expect("room");
+    let (printed, merged) = written(&captures, Partials::From(vec![file]), 500).expect("a result");
+    assert!(merged == fresh(&captures) && printed.contains(KEPT), "{printed}");
+}
+
+/// The stored form of each state, for its version. If this fails, a stored form has changed, or what is stored of the same rows: files of earlier
+/// builds must not be merged with those of this one. Raise the VERSION of that state, and enter the new form here.
+#[test]
+fn a_state_that_is_stored_otherwise_has_another_version() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let file = place.path().join("all.partial");
+    let partials = Partials::To { share: (1, 1), file: file.clone(), from: Vec::new() };
+    // With one thread names are numbered in the order of the rows.
+    let options = Analyze { threads: NonZeroUsize::MIN, ..report(&[fixture()], None, partials, 500) };
+    run(&Command::Partial(Box::new(options)), &mut Vec::new(), &mut Vec::new()).expect("a share");
+    let forms = iostrata_analyze::store::forms(&file).expect("a sound file");
+    let found: Vec<String> = forms.iter().map(|(name, (version, form))| format!("{name} {version} {form}")).collect();
+    insta::assert_snapshot!(found.join("\n"), @"
+    arrivals 1 5dc42921231126ef8f6229c6dfd78511
+    footprint 1 0653a3eb607412375135186d7293861d
+    heatmap 1 4a8410b8ec48bcf75a238d108a325b9f
+    pattern 1 19a1b0c176f27b1932a648d2471334e0
+    queue 1 2560dadbee82a74c8db01adde066d26f
+    reuse 1 883384fa5709e3db91c1778bfebbf66f
+    rows 1 c3c95e20efe06b576a097682d7603f29
+    sizes 1 aaa16e1215114b92986e3c4e69447f59
+    timeline 1 f253c8dcecd3d2e55983039757ae6383
+    ");
+}
+
 #[test]
 fn a_file_that_was_cut_or_changed_is_refused() {
     let place = tempfile::tempdir().expect("a temporary directory");
@@ -118,13 +169,22 @@ fn a_file_that_was_cut_or_changed_is_refused() {
         refused(&[&whole[..], b"x"].concat()),
         format!("{name}: corrupt file, its end does not match its contents")
     );
-    let mut changed = whole.clone();
-    changed[20] ^= 1;
     assert_eq!(
-        refused(&changed),
-        format!("{name}: written by another build of iostrata-analyze, expected one of this build")
+        refused(&[b"iostrata-part-02", &whole[16..]].concat()),
+        format!("{name}: a file of another version of iostrata-analyze, expected one in the layout of this version")
     );
-    for at in [100, whole.len() / 3, whole.len() / 2, whole.len() - 60] {
+    assert_eq!(
+        refused(&replaced(&whole, "\"footprint\":1", "\"footprint\":9")),
+        format!(
+            "{name}: version 9 of `footprint`, written by iostrata-analyze {}; expected version 1",
+            env!("CARGO_PKG_VERSION")
+        )
+    );
+    let header = header_bytes(&whole);
+    let mut long = whole.clone();
+    long[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refused(&long).contains(": not a file of partial results, expected one of "));
+    for at in [header + 40, whole.len() / 3, whole.len() / 2, whole.len() - 60] {
         let mut changed = whole.clone();
         changed[at] ^= 0x10;
         fs::write(&file, &changed).expect("room");
@@ -150,7 +210,8 @@ fn a_cache_is_used_and_one_that_was_changed_is_read_anew() {
     assert!(again == whole && printed.contains(KEPT), "{printed}");
     let cache = place.path().join("capture.partials");
     let kept = cache.join("1.partial");
-    let (first_head, middle) = (32, fs::read(&kept).expect("there").len() / 2);
+    let bytes = fs::read(&kept).expect("there");
+    let (first_head, middle) = (header_bytes(&bytes), bytes.len() / 2);
     // In the partial results, and in the size of the first one.
     for at in [middle, first_head + 24, first_head + 26] {
         fs::remove_dir_all(&cache).expect("there");

@@ -455,6 +455,7 @@ impl Accumulate for Walk {
 
 impl Aggregate for Footprint {
     const NAME: &'static str = "footprint";
+    const VERSION: u32 = 1;
     const NEEDS: Needs = Needs { positions: true, memory_bytes: (64 << 20, 56 << 20), ..Needs::NOTHING };
     type Config = ();
     type Open = Walk;

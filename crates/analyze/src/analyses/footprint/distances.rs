@@ -217,6 +217,7 @@ impl in_order::Walk for Walk {
 
 impl OrderedAggregate for Reuse {
     const NAME: &'static str = "reuse";
+    const VERSION: u32 = 1;
     /// How often the number of sampled blocks is halved, by layer.
     type Config = [u32; Layer::ALL.len()];
     type Walk = Walk;

@@ -248,6 +248,7 @@ impl Accumulate for Heatmap {
 
 impl Aggregate for Heatmap {
     const NAME: &'static str = "heatmap";
+    const VERSION: u32 = 1;
     const NEEDS: Needs = Needs { positions: true, memory_bytes: (48 << 20, 12 << 20), ..Needs::NOTHING };
     type Config = ();
     type Open = Heatmap;

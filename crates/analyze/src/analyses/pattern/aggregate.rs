@@ -307,6 +307,7 @@ impl Pattern {
 
 impl OrderedAggregate for Pattern {
     const NAME: &'static str = "pattern";
+    const VERSION: u32 = 1;
     type Config = ();
     type Walk = Walk;
     type Finished = Patterns;

@@ -116,6 +116,7 @@ impl Queue {
 
 impl OrderedAggregate for Queue {
     const NAME: &'static str = "queue";
+    const VERSION: u32 = 1;
     const NEEDS: Needs = Needs { ends: true, ..Needs::NOTHING };
     type Config = ();
     type Walk = Walk;

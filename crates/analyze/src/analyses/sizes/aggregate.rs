@@ -147,6 +147,7 @@ impl Accumulate for Sizes {
 
 impl Aggregate for Sizes {
     const NAME: &'static str = "sizes";
+    const VERSION: u32 = 1;
     const NEEDS: Needs = Needs { bios: true, ..Needs::NOTHING };
     type Config = ();
     type Open = Sizes;

@@ -311,6 +311,7 @@ impl Accumulate for Timeline {
 
 impl Aggregate for Timeline {
     const NAME: &'static str = "timeline";
+    const VERSION: u32 = 1;
     type Config = Windows;
     type Open = Timeline;
     type Finished = Line;
