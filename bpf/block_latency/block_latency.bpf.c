@@ -26,9 +26,14 @@ struct {
 	__type(value, __u32);
 } disks SEC(".maps");
 
+/* Time since which each issue is seen. Written by user space. 0: not yet. */
+__u64 attached_ns = 0;
+
 /* Request in the driver. */
 struct issued {
 	__u64 issue_ns;
+	/* start_time_ns of the request: distinguishes the uses of a request. 0 where the kernel does not take it (queue/iostats). */
+	__u64 generation;
 	__u32 bytes;
 	__u32 reserved;
 };
@@ -104,10 +109,21 @@ static __always_inline __u8 log2_of(__u64 value)
 /* D: a request goes to the driver, possibly again after the driver returned it. */
 static __always_inline int request_issued(struct request *rq)
 {
-	struct issued issued = { .issue_ns = bpf_ktime_get_ns(), .bytes = rq->__data_len };
+	struct issued issued = { .generation = rq->start_time_ns, .bytes = rq->__data_len }, *left;
 	__u64 key = (__u64)rq;
+	struct latency_loss *loss;
 
-	if (counted_disk(rq) && bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
+	if (!counted_disk(rq))
+		return 0;
+	left = bpf_map_lookup_elem(&issued_requests, &key);
+	if (left && left->generation != issued.generation) {
+		/* Of an earlier use, which has ended. */
+		loss = loss_of_this_cpu();
+		if (loss)
+			loss->unseen_end++;
+	}
+	issued.issue_ns = bpf_ktime_get_ns();
+	if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
 		count_table_full();
 	return 0;
 }
@@ -142,8 +158,13 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 		return 0;
 	issued = bpf_map_lookup_elem(&issued_requests, &key);
 	if (!issued) {
-		/* Without bytes it is the end of a flush sequence, of which only the data and the flush command are issued. */
-		loss = bytes || op == REQ_OP_FLUSH ? loss_of_this_cpu() : 0;
+		/*
+		 * Without bytes it is the end of a flush sequence, of which only the data and the flush command are
+		 * issued. A request that is older than the attached programs began before the recording.
+		 */
+		if ((!bytes && op != REQ_OP_FLUSH) || !attached_ns || rq->start_time_ns < attached_ns)
+			return 0;
+		loss = loss_of_this_cpu();
 		if (loss)
 			loss->unseen_issue++;
 		return 0;

@@ -21,8 +21,10 @@ struct latency_sum {
 struct latency_loss {
 	/* No room for a request in the driver, or for a bucket. */
 	__u64 table_full;
-	/* Issue not seen: before the programs were attached, or missed by the kernel. */
+	/* Completed, and the kernel did not report the issue. */
 	__u64 unseen_issue;
+	/* Issued, and the kernel did not report the completion. */
+	__u64 unseen_end;
 };
 
 #endif

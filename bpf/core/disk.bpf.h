@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Disks: the disk of a bio or request, and whether it is request-based or bio-based. Used by all objects. */
+/* Disks: the disk of a bio or request, and whether it is request-based or bio-based. Without maps: for any object. */
 #ifndef IOSTRATA_DISK_H
 #define IOSTRATA_DISK_H
 

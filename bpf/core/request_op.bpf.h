@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Operation of a bio or request in the capture format. Used by all objects. */
+/* Operation of a bio or request in the capture format. Without maps: for any object. */
 #ifndef IOSTRATA_REQUEST_OP_H
 #define IOSTRATA_REQUEST_OP_H
 

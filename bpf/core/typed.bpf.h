@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Loads through typed pointers. Used by all objects. */
+/* Loads through typed pointers. Without maps: for any object. */
 #ifndef IOSTRATA_TYPED_H
 #define IOSTRATA_TYPED_H
 

@@ -1,5 +1,6 @@
 """Partial results in files: merging of shares, and analysis of a growing capture."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -77,9 +78,12 @@ def test_partials_pass_through_a_pipe(generated, tmp_path):
         merged = subprocess.run([program, "merge", "--from", tmp_path / "one.partial", "--from", "-", "report", generated, "--out", tmp_path / "merged"],
                                 stdin=made.stdout, capture_output=True, text=True)
         told = made.stderr.read().decode()
-    assert made.returncode == 0 and re.search(r"^Wrote -: \d+ partials?, share 2 of 2\.$", told, re.M), told
+    assert made.returncode == 0 and re.search(r"^Wrote the standard output: \d+ partials?, share 2 of 2\.$", told, re.M), told
     assert merged.returncode == 0 and files(tmp_path / "merged") == whole, merged.stderr
     assert "No partial result was reused" not in merged.stdout
+    named = subprocess.run(["bash", "-c", f"{program} merge --from {tmp_path}/one.partial --from <(cat {tmp_path}/one.partial) summary {generated}"],
+                           capture_output=True, text=True, env={**os.environ, "TMPDIR": "/proc"})
+    assert named.returncode == 0, named.stderr
     cut = subprocess.run([program, "merge", "--from", "-", "summary", generated], input=b"iostrata-part-03", capture_output=True)
     assert cut.returncode == 1 and cut.stderr.decode().startswith("iostrata-analyze: standard input: not a file of partial results"), cut.stderr
 

@@ -63,6 +63,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     // The file itself may go to the standard output.
     let out: &mut dyn Write = if file.as_os_str() == STANDARD { &mut *err } else { &mut *out };
     let (units, file) = (count(made - open.min(made), "partial"), one_line(&file.display().to_string()));
+    let file = if file == STANDARD { "the standard output".to_owned() } else { file };
     let mut text = format!("Wrote {file}: {units}, share {share} of {shares}.\n");
     if open > 0 {
         text.push_str(&format!("{} not kept: {UNFINISHED}.\n", count(open, "more partial")));

@@ -119,7 +119,7 @@ pub fn results() -> String {
     section(
         &mut text,
         "## Names of version 1",
-        "Results of version 1 (`results_version` in `about.json`) have other names for these columns, with the same meaning. The figures read both.",
+        "Results of version 1 (`results_version` in `about.json`) have other names for these columns, with the same meaning; so has the column `metric` of `compare.csv`. The notebooks read both versions.",
     );
     text.push_str("| table | version 1 | now |\n| --- | --- | --- |\n");
     for renamed in analyses::RENAMED {

@@ -123,10 +123,10 @@ pub struct RecordArgs {
     /// Record only I/O of threads with this command name (at most 15 characters).
     #[arg(long, value_name = "NAME")]
     comm: Option<String>,
-    /// Layers to record, and further probe groups.
+    /// Layers to record, and groups that count in the kernel (with --out).
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "syscall,vfs,fs,block", value_parser = layer_names())]
     layers: Vec<String>,
-    /// Interval of the rows of probe groups.
+    /// Time between two readings of groups that count in the kernel.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration, requires = "out")]
     interval: Duration,
     /// Do not use this attach type (repeatable).

@@ -94,7 +94,8 @@ impl Health {
         let millis = |metric| metrics.get(metric).map(|seconds| (seconds * 1000.0) as u64);
         let lost = |table: &str| {
             let of_table = metrics.all(&EVENTS_LOST).filter(|sample| sample.label("table") == table);
-            of_table.map(|sample| (sample.label("cause").to_owned(), sample.count())).collect()
+            let lost = of_table.filter(|sample| sample.count() > 0);
+            lost.map(|sample| (sample.label("cause").to_owned(), sample.count())).collect()
         };
         let class = |sample: &Sample| {
             let class = sample.label("table").to_owned();
@@ -170,10 +171,11 @@ impl Health {
     /// Text output.
     pub fn text(&self) -> String {
         let mut text = format!("status    {}\n", self.headline());
+        let width = self.classes.iter().map(|class| class.class.len()).max().unwrap_or(0).max(8);
         for class in &self.classes {
             let causes = report::causes(class.lost.iter().map(|(cause, count)| (cause.as_str(), *count)));
             let lost: u64 = class.lost.values().sum();
-            let _ = writeln!(text, "status    {:<8} seen {}, lost {lost}{causes}", class.class, class.seen);
+            let _ = writeln!(text, "status    {:<width$} seen {}, lost {lost}{causes}", class.class, class.seen);
         }
         for complaint in self.complaints() {
             let _ = writeln!(text, "warning   {complaint}");

@@ -55,7 +55,7 @@ metrics! {
     ELAPSED: Gauge = "iostrata_elapsed_seconds" [];
     /// Events that were seen and passed the filters, by table.
     EVENTS_SEEN: Counter = "iostrata_events_seen_total" ["table"];
-    /// Events that were seen and are not in the capture, by table and cause. No sample means none.
+    /// Events that were seen and are not in the capture, by table and cause.
     EVENTS_LOST: Counter = "iostrata_events_lost_total" ["table", "cause"];
     /// Records drained from the rings.
     DRAINED: Counter = "iostrata_drained_events_total" [];
@@ -69,7 +69,7 @@ metrics! {
     RESIDENT: Gauge = "iostrata_resident_memory_bytes" [];
     /// CPU time of the recorder's threads, by name of the thread.
     THREAD_CPU: Counter = "iostrata_thread_cpu_seconds_total" ["thread"];
-    /// CPU time of the BPF programs, estimated from a sample of their runs. Only with `--cpu-limit`.
+    /// CPU time of the BPF programs of the layers, estimated from a sample of their runs. Only with `--cpu-limit`.
     PROGRAM_CPU: Counter = "iostrata_program_cpu_seconds_total" [];
     /// CPU time of recorder and BPF programs in the last second, as a share of one CPU. Only with `--cpu-limit`.
     CPU: Gauge = "iostrata_cpu_ratio" [];
@@ -83,6 +83,8 @@ metrics! {
     WRITER_SILENCE: Gauge = "iostrata_writer_silence_seconds" [];
     /// Whether the recording is paused, because the disk has less free space than `--min-free`.
     PAUSED: Gauge = "iostrata_paused" [];
+    /// Whether the writer has met an error: its events are lost.
+    WRITER_FAILED: Gauge = "iostrata_writer_failed" [];
     /// Maximum number of entries seen in a bounded map of the kernel side, sampled every ten seconds.
     MAP_PEAK: Gauge = "iostrata_map_peak_entries" ["map"];
     /// Maximum number of entries of this map.

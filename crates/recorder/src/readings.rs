@@ -22,7 +22,9 @@ pub struct Count {
     /// Rows handed over.
     pub rows: AtomicU64,
     /// Events that are in no row, because a map of the kernel had no room.
-    pub lost: AtomicU64,
+    pub table_full: AtomicU64,
+    /// Events that are in no row, because the kernel did not report their begin or their end.
+    pub unseen_end: AtomicU64,
 }
 
 /// Counts by table, for the event accounting.
@@ -94,7 +96,8 @@ impl Reader {
                 running.readings.keep();
                 running.since_ns = until_ns;
                 self.counts[table].rows.fetch_add(rows, Relaxed);
-                self.counts[table].lost.fetch_add(reading.lost, Relaxed);
+                self.counts[table].table_full.fetch_add(reading.lost.table_full, Relaxed);
+                self.counts[table].unseen_end.fetch_add(reading.lost.unseen_end, Relaxed);
             }
         }
     }

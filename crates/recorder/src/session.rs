@@ -125,7 +125,7 @@ fn follow_files(programs: &[Program]) -> bool {
 
 /// Names of the chosen programs of `group`.
 fn names_of<'a>(programs: &'a [Program], group: &RecordGroup) -> Vec<&'a str> {
-    let of_group = programs.iter().filter(|program| program.group.name == group.name);
+    let of_group = programs.iter().filter(|program| std::ptr::eq(program.group, group));
     of_group.map(|program| program.name.as_str()).collect()
 }
 
@@ -455,4 +455,17 @@ pub fn try_out(programs: &[Program]) -> Result<(), String> {
     let settings = Settings { programs: programs.to_vec(), ring_bytes: 1, ..Settings::default() };
     let mut object = MaybeUninit::uninit();
     Session::start(&mut object, &settings, &mut || {}).map(drop).map_err(|e| format!("{e:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::groups::{process, syscall};
+
+    #[test]
+    fn maps_are_kept_by_the_programs_of_their_own_group_only() {
+        let programs = process::GROUP.programs(["iostrata_exec".to_owned()]);
+        assert_eq!(names_of(&programs, &process::GROUP), ["iostrata_exec"]);
+        assert!(names_of(&programs, &process::TREES).is_empty() && names_of(&programs, &syscall::GROUP).is_empty());
+    }
 }

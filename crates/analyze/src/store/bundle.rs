@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::dir::Dir;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::Id;
@@ -54,22 +54,22 @@ enum Place {
     Named(PathBuf),
     /// File in a directory that others may write to.
     Within(Dir, String),
-    /// Copy of the standard input.
-    Input(File),
+    /// Copy of a pipe.
+    Copied(PathBuf, File),
 }
 
 /// Name of the standard input in messages.
 const STDIN: &str = "standard input";
 
-/// Creates a file without a name, in the directory for temporary files.
+/// Creates a file without a name, in the directory for temporary files, or in memory where the file system has no such files.
 ///
 /// # Errors
 /// If there is no room, or the file system there has no such files.
 fn unnamed() -> Result<File> {
-    let directory = std::env::temp_dir();
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&directory, flags, Mode::RUSR | Mode::WUSR);
-    Ok(File::from(file.with_context(|| format!("{}: cannot make a temporary file", directory.display()))?))
+    let file = rustix::fs::open(std::env::temp_dir(), flags, Mode::RUSR | Mode::WUSR);
+    let file = file.or_else(|_| rustix::fs::memfd_create("partials", MemfdFlags::CLOEXEC));
+    Ok(File::from(file.context("cannot make a temporary file")?))
 }
 
 impl Place {
@@ -77,7 +77,7 @@ impl Place {
         match self {
             Place::Named(path) => path.clone(),
             Place::Within(directory, name) => directory.path().join(name),
-            Place::Input(_) => PathBuf::from(STDIN),
+            Place::Copied(path, _) => path.clone(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Place {
         match self {
             Place::Named(path) => File::open(path).with_context(|| format!("{}: cannot open", path.display())),
             Place::Within(directory, name) => Ok(directory.open_file(name)?),
-            Place::Input(file) => file.try_clone().context(STDIN),
+            Place::Copied(path, file) => file.try_clone().with_context(|| path.display().to_string()),
         }
     }
 }
@@ -106,7 +106,11 @@ impl Bundle {
     /// # Errors
     /// If it cannot be read, is of another type, or is truncated.
     pub fn open(path: &Path) -> Result<Bundle> {
-        Bundle::of(Place::Named(path.to_owned()))
+        let place = Place::Named(path.to_owned());
+        let file = place.open()?;
+        // Partial results are read in any order, which a pipe cannot do.
+        let is_pipe = file.metadata().is_ok_and(|metadata| metadata.file_type().is_fifo());
+        if is_pipe { Bundle::copied(path.to_owned(), file) } else { Bundle::of(place) }
     }
 
     /// Reads the standard input.
@@ -114,9 +118,13 @@ impl Bundle {
     /// # Errors
     /// If it cannot be read, is of another type, or is truncated.
     pub fn read_input() -> Result<Bundle> {
+        Bundle::copied(PathBuf::from(STDIN), io::stdin().lock())
+    }
+
+    fn copied(path: PathBuf, mut from: impl Read) -> Result<Bundle> {
         let mut file = unnamed()?;
-        io::copy(&mut io::stdin().lock(), &mut file).context(STDIN)?;
-        Bundle::of(Place::Input(file))
+        io::copy(&mut from, &mut file).with_context(|| format!("{}: cannot read", path.display()))?;
+        Bundle::of(Place::Copied(path, file))
     }
 
     /// Opens the file `name` of `directory`.

@@ -39,7 +39,7 @@ pub fn found(capture: &Capture, tail: &Tail) -> Option<String> {
     let rows = count(tail.rows, "row");
     let why = match is_imported {
         true => "up to then the trace is complete",
-        false => "up to then the capture is complete for all CPUs and tables, except for events counted as lost",
+        false => "up to then the capture is complete for all CPUs and layers, except for events counted as lost",
     };
     Some(format!("{rows} that ended after {}: {why}", utc(capture, until_ns)))
 }

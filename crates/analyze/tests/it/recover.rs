@@ -111,7 +111,7 @@ fn what_ended_when_not_all_is_there_is_left_out_and_said() {
         (text, files.map(|name| fs::read_to_string(place.path().join(to).join(format!("{name}.csv"))).expect(name)))
     };
     let line = format!(
-        "excluded: {left_out} rows that ended after 1970-01-01T00:00:00.000Z: up to then the capture is complete for all CPUs and tables, \
+        "excluded: {left_out} rows that ended after 1970-01-01T00:00:00.000Z: up to then the capture is complete for all CPUs and layers, \
          except for events counted as lost"
     );
     let (before, torn) = results("torn", "before");

@@ -1,7 +1,8 @@
 //! Groups that aggregate in the kernel: counters and histograms in maps, read at an interval.
 //!
-//! Such a group is an object of its own (`bpf/NAME/NAME.bpf.c`). Its counters only grow, so a row is the difference of two readings: nothing
-//! that happens between reading and clearing is missed, and an interval whose rows found no room becomes part of the next one.
+//! Such a group is an object of its own (`bpf/NAME/NAME.bpf.c`). Its counters only grow, so a row is the difference of two readings: nothing is
+//! missed between reading and clearing, and an interval whose rows find the writer's queue full becomes part of the next one. Rows that the writer
+//! cannot write are lost, and counted.
 
 use anyhow::{Context, Result, anyhow};
 use arrow::array::RecordBatch;
@@ -62,10 +63,19 @@ pub trait Source: Send {
     /// Returns the rows of an interval, from the counters at its ends.
     fn rows(&self, span: Span, before: &Self::Counts, now: &Self::Counts) -> Vec<<Self::Table as Table>::Row>;
 
-    /// Returns the number of events since the start that are in no row, because a map had no room.
-    fn lost(_counts: &Self::Counts) -> u64 {
-        0
+    /// Returns the events since the start that are in no row.
+    fn lost(_counts: &Self::Counts) -> Lost {
+        Lost::default()
     }
+}
+
+/// Events that are in no row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// A map had no room for them.
+    pub table_full: u64,
+    /// The kernel did not report their begin or their end.
+    pub unseen_end: u64,
 }
 
 /// Rows of one interval.
@@ -73,7 +83,7 @@ pub struct Reading {
     /// Rows.
     pub rows: RecordBatch,
     /// Events of the interval that are in no row.
-    pub lost: u64,
+    pub lost: Lost,
 }
 
 /// A running group, whatever it counts.
@@ -117,7 +127,11 @@ impl<S: Source> Readings for Differences<S> {
     fn read(&mut self, span: Span) -> Result<Reading> {
         let now = self.source.counts()?;
         let before = self.kept.as_ref().ok_or_else(|| anyhow!("the counters have no start"))?;
-        let lost = S::lost(&now).saturating_sub(S::lost(before));
+        let (lost, lost_before) = (S::lost(&now), S::lost(before));
+        let lost = Lost {
+            table_full: lost.table_full.saturating_sub(lost_before.table_full),
+            unseen_end: lost.unseen_end.saturating_sub(lost_before.unseen_end),
+        };
         let mut rows = <S::Table as Table>::Builder::default();
         self.source.rows(span, before, &now).into_iter().for_each(|row| rows.push(row));
         let rows = rows.finish()?;
@@ -184,8 +198,8 @@ mod tests {
             vec![ClockRow { ts_ns: span.until_ns, wall_ns: now - before, boot_ns: 0 }]
         }
 
-        fn lost(counts: &i64) -> u64 {
-            u64::from(*counts >= 3)
+        fn lost(counts: &i64) -> Lost {
+            Lost { table_full: u64::from(*counts >= 3), unseen_end: 0 }
         }
     }
 
@@ -198,11 +212,11 @@ mod tests {
         let mut read = || {
             let reading = readings.read(span).expect("a counter");
             let moved = iostrata_capture::tables::ClockView::new(&reading.rows).expect("the schema").wall_ns;
-            (iostrata_capture::column::Reader::at(&moved, 0), reading.lost)
+            (iostrata_capture::column::Reader::at(&moved, 0), reading.lost.table_full)
         };
         assert_eq!([read(), read()], [(1, 0), (2, 1)]);
         readings.keep();
         let reading = readings.read(span).expect("a counter");
-        assert_eq!((reading.rows.num_rows(), reading.lost), (1, 0));
+        assert_eq!((reading.rows.num_rows(), reading.lost), (1, Lost::default()));
     }
 }

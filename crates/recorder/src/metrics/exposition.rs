@@ -74,7 +74,7 @@ mod tests {
         # TYPE iostrata_events_seen_total counter
         iostrata_events_seen_total{table="block"} 12
         iostrata_events_seen_total{table="sys\"call"} 7
-        # HELP iostrata_events_lost_total Events that were seen and are not in the capture, by table and cause. No sample means none.
+        # HELP iostrata_events_lost_total Events that were seen and are not in the capture, by table and cause.
         # TYPE iostrata_events_lost_total counter
         iostrata_events_lost_total{cause="ring_full",table="block"} 3
         # HELP iostrata_paused Whether the recording is paused, because the disk has less free space than `--min-free`.

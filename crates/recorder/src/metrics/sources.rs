@@ -10,7 +10,7 @@ use iostrata_capture::manifest::MapUse;
 
 use super::{
     CPU, DRAIN_SILENCE, DRAINED, ELAPSED, EVENTS_LOST, EVENTS_SEEN, MAP_PEAK, MAP_SIZE, OVER_LIMIT, PART_BYTES, PARTS,
-    PAUSED, PROGRAM_CPU, QUEUED, RESIDENT, SAMPLING, Snapshot, THREAD_CPU, WRITER_SILENCE,
+    PAUSED, PROGRAM_CPU, QUEUED, RESIDENT, SAMPLING, Snapshot, THREAD_CPU, WRITER_FAILED, WRITER_SILENCE,
 };
 use crate::heap;
 use crate::sink::Totals;
@@ -26,7 +26,7 @@ impl Source for EventAccounting {
     fn collect(&self, to: &mut Snapshot) {
         for account in self.by_class() {
             to.put_count(&EVENTS_SEEN, &[&account.class], account.seen);
-            for (cause, count) in account.lost.by_cause().into_iter().filter(|(_, count)| *count > 0) {
+            for (cause, count) in account.lost.by_cause() {
                 to.put_count(&EVENTS_LOST, &[&account.class, cause], count);
             }
         }
@@ -41,6 +41,7 @@ impl Source for Totals {
         to.put_count(&PART_BYTES, &[], self.bytes.load(Relaxed));
         to.put_count(&QUEUED, &[], self.queued_bytes.load(Relaxed));
         to.put_count(&PAUSED, &[], u64::from(self.paused.load(Relaxed)));
+        to.put_count(&WRITER_FAILED, &[], u64::from(self.error.get().is_some()));
         to.put_count(&SAMPLING, &[], 1 << self.sampling.step.load(Relaxed));
         to.put_count(&OVER_LIMIT, &[], u64::from(self.sampling.is_over.load(Relaxed)));
         if let Some(permille) = self.sampling.cpu_permille() {

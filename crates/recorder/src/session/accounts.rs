@@ -1,7 +1,7 @@
 //! Event counters of the BPF programs, by class and CPU.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::Result;
 use iostrata_capture::ByTable;
@@ -55,9 +55,11 @@ fn read(map: &impl MapCore, readings: &Counts) -> Result<Accounts> {
         accounts[table] = percpu(map, &(table as u32).to_ne_bytes())?;
     }
     for (table, count) in readings.iter() {
-        let (rows, lost) = (count.rows.load(Relaxed), count.lost.load(Relaxed));
-        if rows + lost > 0 {
-            accounts[table] = vec![types::account { seen: rows + lost, inflight_full: lost, ..Default::default() }];
+        let load = |count: &AtomicU64| count.load(Relaxed);
+        let (rows, inflight_full, unseen_end) = (load(&count.rows), load(&count.table_full), load(&count.unseen_end));
+        let seen = rows + inflight_full + unseen_end;
+        if seen > 0 {
+            accounts[table] = vec![types::account { seen, inflight_full, unseen_end, ..Default::default() }];
         }
     }
     Ok(accounts)

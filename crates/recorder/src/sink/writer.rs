@@ -111,6 +111,10 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+            if self.totals.paused.load(Relaxed) {
+                // Nothing may arrive until the pause ends.
+                self.has_room(0);
+            }
             self.write_missing_losses();
             let is_durable = self.rotate_and_flush(is_due);
             self.save();

@@ -1,6 +1,6 @@
 //! Latency histograms of block requests by disk and operation, from issue to completion (D2C).
 //!
-//! As biolatency, but counted without clearing, and by operation. Requests in the driver when the recording begins are in no bucket.
+//! As biolatency, but counted without clearing, and by operation. Requests that were issued before the programs were attached are in no bucket.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -12,9 +12,10 @@ use iostrata_capture::tables::block_latency::{BlockLatencyRow, BlockLatencyTable
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle};
 
-use super::readings::{Differences, ReadingGroup, Readings, Source, Span, Start, attach, select};
+use super::readings::{Differences, Lost, ReadingGroup, Readings, Source, Span, Start, attach, select};
 use super::skeleton;
 use crate::bpf::{percpu, read_record};
+use crate::clock;
 
 skeleton!("block_latency");
 use skeleton::types::{latency_key, latency_loss, latency_sum};
@@ -52,7 +53,7 @@ struct Sum {
 #[derive(Debug, Default)]
 struct Counts {
     buckets: HashMap<Bucket, Sum>,
-    lost: u64,
+    lost: Lost,
 }
 
 fn start(with: &Start) -> Result<Box<dyn Readings>> {
@@ -82,9 +83,17 @@ fn start(with: &Start) -> Result<Box<dyn Readings>> {
     Ok(Differences::of(Histograms {
         sums: MapHandle::try_from(&skeleton.maps.latency_sums)?,
         losses: MapHandle::try_from(&skeleton.maps.latency_losses)?,
-        _links: attach(skeleton.object_mut(), &programs)?,
+        _links: attached(&mut skeleton, &programs)?,
         ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
     }))
+}
+
+/// Attaches the programs, and tells them since when each issue is seen.
+fn attached(skeleton: &mut skeleton::BlockLatencySkel, programs: &[&str]) -> Result<Vec<Link>> {
+    let links = attach(skeleton.object_mut(), programs)?;
+    let data = skeleton.maps.bss_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .bss"))?;
+    data.attached_ns = clock::monotonic_ns().cast_unsigned();
+    Ok(links)
 }
 
 impl Source for Histograms {
@@ -104,9 +113,10 @@ impl Source for Histograms {
                 sum.duration_ns += of_cpu.duration_ns;
             }
         }
-        // A request that was issued before the programs were attached is not lost: it began before the recording.
-        counts.lost =
-            percpu::<latency_loss>(&self.losses, &0u32.to_ne_bytes())?.iter().map(|loss| loss.table_full).sum();
+        for loss in percpu::<latency_loss>(&self.losses, &0u32.to_ne_bytes())? {
+            counts.lost.table_full += loss.table_full;
+            counts.lost.unseen_end += loss.unseen_issue + loss.unseen_end;
+        }
         Ok(counts)
     }
 
@@ -114,7 +124,7 @@ impl Source for Histograms {
         rows(span, before, now)
     }
 
-    fn lost(counts: &Counts) -> u64 {
+    fn lost(counts: &Counts) -> Lost {
         counts.lost
     }
 }
@@ -123,7 +133,8 @@ fn rows(span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
     let mut rows: Vec<BlockLatencyRow> = Vec::new();
     for (bucket @ (dev, op, slot), sum) in &now.buckets {
         let before = before.buckets.get(bucket).copied().unwrap_or_default();
-        if sum.requests == before.requests {
+        // A program may be between two of its additions: the rest comes with the next reading, with or without another request.
+        if *sum == before {
             continue;
         }
         let (low_us, high_us) = bounds_us(*slot);
@@ -134,7 +145,6 @@ fn rows(span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
             op: *op,
             low_us,
             high_us,
-            // A program may be between two of its additions.
             requests: sum.requests.saturating_sub(before.requests).cast_signed(),
             bytes: sum.bytes.saturating_sub(before.bytes).cast_signed(),
             dur_ns: sum.duration_ns.saturating_sub(before.duration_ns).cast_signed(),
@@ -167,7 +177,7 @@ mod tests {
         let counts = |requests: [u64; 2]| {
             let of = |requests| Sum { requests, bytes: 512 * requests, duration_ns: 40_000 * requests };
             let buckets = [((7, Op::Read, 5), of(requests[0])), ((7, Op::Write, 5), of(requests[1]))];
-            Counts { buckets: buckets.into_iter().filter(|(_, sum)| sum.requests > 0).collect(), lost: 0 }
+            Counts { buckets: buckets.into_iter().filter(|(_, sum)| sum.requests > 0).collect(), lost: Lost::default() }
         };
         let span = Span { since_ns: 10, until_ns: 20 };
         let rows = rows(span, &counts([3, 0]), &counts([3, 2]));
