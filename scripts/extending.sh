@@ -21,7 +21,7 @@ for patch in docs/extending/*.patch; do
     name=$(basename "$patch" .patch)
     while read -r file; do
         case $file in
-            */"$name"/* | */"$name".rs | docs/reference/*) ;;
+            */"$name"/* | */"$name".* | docs/reference/*) ;;
             *)
                 # A registry: every changed line is an added one with the name.
                 changed=$(sed -n "\\|^+++ b/$file\$|,/^diff /p" "$patch" | grep -E '^[-+]' | grep -vE '^(---|\+\+\+) ')
@@ -31,7 +31,7 @@ for patch in docs/extending/*.patch; do
     done < <(sed -n 's|^+++ b/||p' "$patch")
     read -r own registry < <(awk -v name="/$name" '
         /^\+\+\+ / { file = $2; next }
-        /^\+/ { if (index(file, name "/") || index(file, name ".rs")) own++; else if (file !~ /^b\/docs\/reference\//) registry++ }
+        /^\+/ { if (index(file, name "/") || index(file, name ".")) own++; else if (file !~ /^b\/docs\/reference\//) registry++ }
         END { print own + 0, registry + 0 }' "$patch")
     grep -qF "| [$name.patch](extending/$name.patch) | $own | $registry |" docs/extending.md ||
         fail "docs/extending.md: expected a row of $name.patch with $own lines in its folders and $registry in registries"
