@@ -2,8 +2,9 @@
 # Applies the patches in docs/extending/ to a copy of the project, builds it and runs the unit tests there.
 #
 # Each patch NAME.patch is an example for developers (docs/extending.md). It adds folders and files of its name, and lines with its name to
-# registries, nothing else but generated documents; the page has its size. Its end-to-end tests, in tests/e2e/NAME, need root. The copy begins with what was built of the project: cargo builds again only what
-# changed. It has a target directory of its own, because the same crates in another folder replace each other there.
+# registries, nothing else but generated documents; the page has its size. Its end-to-end tests, in tests/e2e/NAME, need root. The copy
+# begins with what was built of the project: cargo builds again only what changed. It has a target directory of its own, because the same
+# crates in another folder replace each other there.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."

@@ -42,11 +42,10 @@ def test_every_request_of_a_disk_is_in_one_bucket_of_its_operation(record, loop)
     moved = {name: count - before[name] for name, count in loop.stat().items()}
     capture.check_books()
     capture.check_device(loop.name)
-    counted = {op: sums for op, *sums in capture.sql("select op, sum(requests)::bigint, sum(bytes)::bigint from {block_latency} group by op")}
+    of_table = {op: sums for op, *sums in capture.sql("select op, sum(requests)::bigint, sum(bytes)::bigint from {block_latency} group by op")}
     # The kernel's counters. Of some requests the kernel reports no completion (docs/measurements/validation.md): their rows have no duration.
     unseen = {op: sums for op, *sums in capture.sql("select op, count(*), sum(bytes)::bigint from {block} where dur_ns is null group by op")}
-    for op in counted:
-        counted[op] = [known + missed for known, missed in zip(counted[op], unseen.get(op, [0, 0]))]
+    counted = {op: [known + missed for known, missed in zip(sums, unseen.get(op, [0, 0]))] for op, sums in of_table.items()}
     assert counted["read"] == [moved["read_ops"], moved["read_bytes"]]
     # They count an empty flush as a write. The driver gets flush commands of the block layer in its place, which the histogram has.
     [(flushes,)] = capture.sql("select count(*) from {block} where op = 'flush'")
@@ -55,7 +54,6 @@ def test_every_request_of_a_disk_is_in_one_bucket_of_its_operation(record, loop)
     # The rows of the block layer, from issue to completion.
     rows = capture.sql("""select op, count(*), sum(bytes)::bigint, sum(dur_ns - queue_ns - coalesce(insert_ns, 0))::bigint
                            from {block} where dur_ns is not null and op != 'flush' group by op""")
-    of_table = {op: sums for op, *sums in capture.sql("select op, sum(requests)::bigint, sum(bytes)::bigint from {block_latency} group by op")}
     assert {op: [count, size] for op, count, size, _ in rows} == of_table
     lost = sum(count for (table, _), count in capture.lost_events().items() if table == "block_latency")
     assert lost <= capture.unseen_ends(), "requests whose completion was not reported, and no others"

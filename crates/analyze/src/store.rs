@@ -169,41 +169,6 @@ fn header() -> Result<Header> {
     })
 }
 
-/// Returns a hash of the stored form of each state in a file, by name, with its version: for a test that notices another form. The hash is one of the
-/// sorted bytes, because hash tables are stored in no order.
-///
-/// # Errors
-/// If the file cannot be read.
-pub fn forms(file: &Path) -> Result<BTreeMap<String, (u32, String)>> {
-    let bundle = Bundle::open(file)?;
-    let mut stored: BTreeMap<String, Vec<Id>> = BTreeMap::new();
-    for place in bundle.places.values() {
-        let mut kept: Kept = postcard::from_bytes(&bundle.read(place)?)?;
-        let mut add = |name: &str, mut bytes: Vec<u8>| {
-            bytes.sort_unstable();
-            stored.entry(name.to_owned()).or_default().push(Id::of_bytes(&bytes));
-        };
-        for (name, state) in kept.partial.aggregates.encoded() {
-            add(name, state?);
-        }
-        kept.partial.aggregates = Default::default();
-        for (_, _, sequence) in &mut kept.sequences {
-            for (name, state) in sequence.states.encoded() {
-                add(name, state?);
-            }
-            sequence.states = Default::default();
-        }
-        add(ROWS, postcard::to_stdvec(&kept)?);
-    }
-    let form = |(name, mut ids): (String, Vec<Id>)| {
-        // The order of the units depends on their ids, which depend on more.
-        ids.sort_unstable();
-        let version = bundle.header.states.get(&name).copied().unwrap_or_default();
-        Ok((name, (version, Id::of_value(&ids)?.digits())))
-    };
-    stored.into_iter().map(form).collect()
-}
-
 /// Store of partial results in files.
 #[derive(Debug)]
 pub struct Store {

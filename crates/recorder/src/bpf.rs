@@ -5,27 +5,31 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use anyhow::{Result, anyhow};
 use libbpf_rs::libbpf_sys::{BPF_F_TEST_RUN_ON_CPU, bpf_prog_test_run_opts, bpf_test_run_opts};
-use libbpf_rs::{MapCore, MapFlags};
+use libbpf_rs::{MapCore, MapFlags, Object, OpenObject, ProgramMut};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-// Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
-#[allow(missing_docs, non_camel_case_types)]
-#[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
-#[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
-mod skeleton {
-    include!(concat!(env!("OUT_DIR"), "/iostrata.skel.rs"));
+/// Includes the skeleton of the object NAME as a module, called `skeleton` unless it is given another name.
+macro_rules! skeleton {
+    ($name:literal) => {
+        $crate::bpf::skeleton!(skeleton, $name);
+    };
+    ($module:ident, $name:literal) => {
+        // Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
+        #[allow(missing_docs, non_camel_case_types, dead_code)]
+        #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
+        #[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
+        mod $module {
+            include!(concat!(env!("OUT_DIR"), "/", $name, ".skel.rs"));
+        }
+    };
 }
+pub(crate) use skeleton;
 
-// As above.
-#[allow(missing_docs, non_camel_case_types)]
-#[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
-#[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
-mod here_skeleton {
-    include!(concat!(env!("OUT_DIR"), "/here.skel.rs"));
-}
+skeleton!(main_skeleton, "iostrata");
+skeleton!(here_skeleton, "here");
 
 pub use here_skeleton::{HereSkelBuilder, types as here_types};
-pub use skeleton::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, types};
+pub use main_skeleton::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, types};
 
 /// A plain C record of `bpf/`, or an integer. Any bytes are a valid value, and there is no padding. `build.rs` lists the records.
 pub trait Record: FromBytes + IntoBytes + Immutable + KnownLayout + Copy {}
@@ -54,6 +58,23 @@ pub fn bytes_of<T: Record>(record: &T) -> &[u8] {
 pub fn percpu<T: Record>(map: &impl MapCore, key: &[u8]) -> Result<Vec<T>> {
     let values = map.lookup_percpu(key, MapFlags::ANY)?.unwrap_or_default();
     values.iter().map(|v| read_record(v).ok_or_else(|| anyhow!("short value in {:?}", map.name()))).collect()
+}
+
+/// Selects the programs to load.
+pub fn select(object: &mut OpenObject, programs: &[&str]) {
+    for mut program in object.progs_mut() {
+        let is_chosen = programs.iter().any(|name| program.name().to_str() == Some(*name));
+        program.set_autoload(is_chosen);
+    }
+}
+
+/// Returns the program called `name`.
+///
+/// # Errors
+/// If the object has none.
+pub fn program<'a>(object: &'a Object, name: &str) -> Result<ProgramMut<'a>> {
+    let found = object.progs_mut().find(|program| program.name().to_str() == Some(name));
+    found.ok_or_else(|| anyhow!("there is no program {name}"))
 }
 
 /// Runs an unattached program on a CPU with the given arguments, and returns its return value.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use iostrata_capture::op::Layer;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::groups::readings::{Start, state};
+use crate::groups::readings::Start;
 use crate::groups::{READING_GROUPS, RecordGroup, choose, process, run_queue};
 use crate::here;
 use crate::host;
@@ -51,11 +51,12 @@ pub fn run() -> Findings {
         let found = choose(group, &kernel, &mut |variant| session::try_out(&group.programs(variant.programs.clone())));
         let _ = writeln!(text, "{title:<13} {}", found.map_or_else(|why| format!("no: {why}"), |_| "yes".into()));
     }
+    let words = session::words().map_err(|error| format!("{error:#}"));
     for group in READING_GROUPS {
-        let found = session::words()
-            .and_then(|words| (group.start)(&Start { kernel: &kernel, words: &words, devices: Vec::new() }));
-        let state = state(&found, Vec::new());
-        let _ = writeln!(text, "{:<13} {}", group.table, if state.captured { "yes" } else { state.how.as_str() });
+        let start = |words| (group.start)(&Start { kernel: &kernel, words, devices: Vec::new() }).map(drop);
+        let found = words.as_ref().map_err(Clone::clone);
+        let found = found.and_then(|words| start(words).map_err(|error| format!("{error:#}")));
+        let _ = writeln!(text, "{:<13} {}", group.table, found.map_or_else(|why| why, |()| "yes".to_owned()));
     }
     Findings { usable: usable && here.is_ok(), text }
 }

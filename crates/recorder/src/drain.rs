@@ -81,8 +81,9 @@ impl Drain {
 
     fn decode(&mut self, table: TableId, cpu: u16, bytes: &[u8]) -> Option<()> {
         groups::take_of(table)?(&mut self.intake, cpu, bytes)?;
-        // A request may have rows of `share`.
-        for table in [table, TableId::Share] {
+        // Only a request has rows of another table.
+        let share = (table == TableId::Block).then_some(TableId::Share);
+        for table in [Some(table), share].into_iter().flatten() {
             if self.intake.is_full(table) {
                 self.flush(table, Patience::None);
             }

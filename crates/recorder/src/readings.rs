@@ -1,5 +1,6 @@
-//! The thread that reads the groups that aggregate in the kernel, and hands their rows over.
+//! The selected groups that aggregate in the kernel: their start, and the thread that reads them and hands their rows over.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -8,12 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use iostrata_capture::ledger::Amounts;
+use iostrata_capture::manifest::LayerState;
 use iostrata_capture::message::tell;
+use iostrata_capture::table_id::Kind;
 use iostrata_capture::{ByTable, TableId};
 
 use crate::books::EventCounts;
 use crate::clock;
-use crate::groups::readings::{Readings, Span};
+use crate::groups::readings::{Readings, Span, Start, state};
+use crate::kernel_facts::KernelFacts;
+use crate::options::Record;
+use crate::session::Words;
 use crate::sink::{Batch, ParquetSink, Sink, Totals};
 
 /// Rows handed over and events lost in the kernel, of one table.
@@ -55,6 +61,41 @@ impl Running {
     }
 }
 
+/// Tables of the capture: readings only of the selected groups.
+pub fn tables(options: &Record) -> Vec<TableId> {
+    let is_selected = |table: &TableId| options.groups.iter().any(|group| group.table == *table);
+    let tables = TableId::ALL.iter().copied();
+    tables.filter(|table| table.kind() != Kind::Readings || is_selected(table)).collect()
+}
+
+/// Starts the selected groups of readings. A group that this kernel cannot run is not captured; it is an error if nothing else is.
+///
+/// # Errors
+/// If nothing can be captured.
+pub fn start(
+    options: &Record,
+    kernel: &dyn KernelFacts,
+    words: &Words,
+) -> Result<(BTreeMap<String, LayerState>, Vec<Running>)> {
+    let devices = options.filter.devices.iter().map(|device| device.dev).collect();
+    let with = Start { kernel, words, devices };
+    let (mut states, mut running) = (BTreeMap::new(), Vec::new());
+    for group in &options.groups {
+        let started = (group.start)(&with);
+        let mut filters = options.manifest_filters();
+        if group.filters_devices {
+            filters.devices.clear();
+        }
+        states.insert(group.table.name().to_owned(), state(&started, filters.words().into_iter().collect()));
+        running.extend(started.ok().map(|readings| Running::of(group.table, readings)));
+    }
+    if running.is_empty() && options.layers.is_empty() {
+        let why: Vec<String> = states.iter().map(|(name, state)| format!("{name}: {}", state.how)).collect();
+        return Err(anyhow!("no probe group can be captured on this machine: {}", why.join("; ")));
+    }
+    Ok((states, running))
+}
+
 /// State of the thread.
 struct Reader {
     running: Vec<Running>,
@@ -71,8 +112,7 @@ impl Reader {
         if self.totals.paused.load(Relaxed) && !is_last {
             return;
         }
-        for at in 0..self.running.len() {
-            let Some(running) = self.running.get_mut(at) else { continue };
+        for running in &mut self.running {
             let until_ns = clock::monotonic_ns().saturating_add(self.offset_ns);
             let table = running.table;
             let reading = match running.readings.read(Span { since_ns: running.since_ns, until_ns }) {

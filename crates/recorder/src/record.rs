@@ -10,10 +10,9 @@ use anyhow::{Context, Result, anyhow};
 use iostrata_capture::SCHEMA_VERSION;
 use iostrata_capture::completeness;
 use iostrata_capture::ledger::Skipped;
-use iostrata_capture::manifest::{Clock, Device, LayerState, Manifest, Server, State, Unnamed};
+use iostrata_capture::manifest::{Clock, Device, Manifest, Server, State, Unnamed};
 use iostrata_capture::message::tell;
 use iostrata_capture::op::{Direction, Layer, Op};
-use iostrata_capture::table_id::Kind;
 use iostrata_capture::{ByTable, TableId};
 
 use crate::books::{DeviceRows, EventCounts, Fate, settle};
@@ -26,7 +25,6 @@ use crate::decode::Decoder;
 use crate::device_check::DeviceWitness;
 use crate::device_filter::DeviceFilter;
 use crate::drain::{Drained, Draining};
-use crate::groups::readings::{Start, state};
 use crate::groups::{block, syscall};
 use crate::heap::MemoryTrimmer;
 use crate::here::{self, Here};
@@ -43,12 +41,12 @@ use crate::plan::{self, Plan};
 use crate::privacy::Redaction;
 use crate::privilege;
 use crate::process_io::ProcessIo;
-use crate::readings::{ReadingThread, Running};
+use crate::readings::{self, ReadingThread};
 use crate::sampling::{RateController, Rates};
 use crate::selection;
 use crate::self_telemetry::SelfTelemetry;
 use crate::service::Service;
-use crate::session::{self, Session, Settings, Words};
+use crate::session::{self, Session, Settings};
 use crate::signals;
 use crate::sink::live::{Showing, Shown};
 use crate::sink::{Size, Totals};
@@ -188,7 +186,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut places = selection::places(options, &here);
     let settings = settings(options, &kernel, &words.ops, &here, places.as_mut())?;
     // Everything created here is removed again, unless the recording begins.
-    let mut home = chosen.map(|chosen| chosen.make(&tables(options))).transpose()?;
+    let mut home = chosen.map(|chosen| chosen.make(&readings::tables(options))).transpose()?;
     let out = home.as_ref().map(|home| home.directory.clone());
     let out = out.as_ref();
     let mut witness = DeviceWitness::of(whole_devices(options));
@@ -197,7 +195,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let mut before = || process_io.iter_mut().for_each(ProcessIo::start);
     let started = plan::start(options, &kernel, &mut objects, &settings, &mut before);
     let (plan, mut session) = started?;
-    let (groups, mut running) = start_groups(options, &kernel, &words)?;
+    let (groups, mut running) = readings::start(options, &kernel, &words)?;
     // With the fork program attached, so that no new child is missed.
     let trees = if options.filter.pids.is_empty() { Vec::new() } else { here.trees(&options.filter.pids)? };
     session.add_to_tree(&trees)?;
@@ -235,7 +233,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let (sink, Outputs { keeper, own, live }) = outputs?;
     let chronicle = (Arc::clone(&losses), session.shared_accounts()?);
     let counting = (Arc::clone(&totals), session.readings());
-    let readings = ReadingThread::start(running, own.clone(), counting, (options.interval, manifest.clock.offset_ns))?;
+    let reading = ReadingThread::start(running, own.clone(), counting, (options.interval, manifest.clock.offset_ns))?;
     let filtering = Filtering {
         devices: places
             .map(|places| Ok::<_, anyhow::Error>(DeviceFilter::new(places, session.devices()?)))
@@ -287,7 +285,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     thread::sleep(unfinished::COMPLETING);
     session.count_still_calling()?;
     session.close(&mut |edge| witness.at(edge))?;
-    readings.map(ReadingThread::finish).transpose()?;
+    reading.map(ReadingThread::finish).transpose()?;
     session.detach();
     manifest.process_counters = process_io.map(|io| io.finish(manifest.clock.offset_ns));
     let mut left = left(&session, &idle, opened_ns, &words.ops)?;
@@ -331,38 +329,6 @@ pub fn run(options: &Record) -> Result<Outcome> {
     // Last, because it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
     Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
-}
-
-/// Tables of the capture: readings only of the selected groups.
-fn tables(options: &Record) -> Vec<TableId> {
-    let is_selected = |table: &TableId| options.groups.iter().any(|group| group.table == *table);
-    let tables = TableId::ALL.iter().copied();
-    tables.filter(|table| table.kind() != Kind::Readings || is_selected(table)).collect()
-}
-
-/// Starts the selected groups of readings. A group that this kernel cannot run is not captured; it is an error if nothing else is.
-fn start_groups(
-    options: &Record,
-    kernel: &dyn KernelFacts,
-    words: &Words,
-) -> Result<(BTreeMap<String, LayerState>, Vec<Running>)> {
-    let devices = options.filter.devices.iter().map(|device| device.dev).collect();
-    let start = Start { kernel, words, devices };
-    let (mut states, mut running) = (BTreeMap::new(), Vec::new());
-    for group in &options.groups {
-        let started = (group.start)(&start);
-        let mut filters = options.manifest_filters();
-        if group.filters_devices {
-            filters.devices.clear();
-        }
-        states.insert(group.table.name().to_owned(), state(&started, filters.words().into_iter().collect()));
-        running.extend(started.ok().map(|readings| Running::of(group.table, readings)));
-    }
-    if running.is_empty() && options.layers.is_empty() {
-        let why: Vec<String> = states.iter().map(|(name, state)| format!("{name}: {}", state.how)).collect();
-        return Err(anyhow!("no probe group can be captured on this machine: {}", why.join("; ")));
-    }
-    Ok((states, running))
 }
 
 /// FUSE servers, with ids as in the table `process`.

@@ -12,7 +12,9 @@ use libbpf_rs::libbpf_sys::bpf_map_create_opts;
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 use libbpf_rs::{Link, MapCore, MapFlags, MapHandle, MapType, OpenObject, PrintLevel};
 
-use crate::bpf::{IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, bytes_of, percpu, read_record, types};
+use crate::bpf::{
+    IostrataSkel, IostrataSkelBuilder, OpenIostrataSkel, bytes_of, percpu, program, read_record, select, types,
+};
 use crate::classes::OFTEN;
 use crate::clock;
 use crate::fullness::Fullness;
@@ -154,10 +156,8 @@ fn open<'obj>(
     rings: &Rings,
 ) -> Result<OpenIostrataSkel<'obj>> {
     let mut open = IostrataSkelBuilder::default().open(object).context("cannot open the BPF object")?;
-    for mut program in open.open_object_mut().progs_mut() {
-        let name = program.name().to_string_lossy().into_owned();
-        program.set_autoload(settings.programs.iter().any(|chosen| chosen.name == name));
-    }
+    let names: Vec<&str> = settings.programs.iter().map(|chosen| chosen.name.as_str()).collect();
+    select(open.open_object_mut(), &names);
     let owners = OwnerTables::of(settings.machine_bytes);
     open.maps.inode_owners.set_max_entries(owners.inodes)?;
     open.maps.page_owners.set_max_entries(owners.page_chunks)?;
@@ -257,9 +257,7 @@ impl<'obj> Session<'obj> {
         for chosen in programs.iter().filter(|chosen| chosen.attachment() != Attachment::ByRecorder) {
             let name = &chosen.name;
             clear_complaints();
-            let program = self.skeleton.object().progs_mut().find(|p| p.name().to_string_lossy() == *name);
-            let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
-            let link = program.attach();
+            let link = program(self.skeleton.object(), name)?.attach();
             let refusal = |e| Refusal { why: format!("cannot attach {name}: {e:#}"), program: name.clone() };
             let link = link.map_err(refusal)?;
             match chosen.attachment() {

@@ -19,7 +19,7 @@ pub mod vfs;
 use iostrata_capture::TableId;
 use iostrata_capture::op::Layer;
 
-use crate::bpf::{OpenIostrataSkel, types};
+use crate::bpf::{OpenIostrataSkel, skeleton, types};
 use crate::intake::Intake;
 use crate::kernel_facts::KernelFacts;
 
@@ -40,20 +40,6 @@ macro_rules! reading_groups {
 reading_groups! {
     block_latency,
 }
-
-/// Includes the skeleton of `bpf/NAME/NAME.bpf.c` as the module `skeleton`.
-macro_rules! skeleton {
-    ($name:literal) => {
-        // Generated code: its lookups of maps and programs by name cannot fail for the object that it was generated from.
-        #[allow(missing_docs, non_camel_case_types, dead_code)]
-        #[allow(clippy::all, clippy::undocumented_unsafe_blocks)]
-        #[allow(clippy::panic, clippy::expect_used, clippy::unwrap_used)]
-        mod skeleton {
-            include!(concat!(env!("OUT_DIR"), "/", $name, ".skel.rs"));
-        }
-    };
-}
-use skeleton;
 
 /// Converts the record at the front of the bytes to a row, and counts it. `None` if it cannot be decoded.
 pub type Take = fn(&mut Intake, cpu: u16, bytes: &[u8]) -> Option<()>;

@@ -9,10 +9,13 @@ use arrow::array::RecordBatch;
 use iostrata_capture::TableId;
 use iostrata_capture::manifest::LayerState;
 use iostrata_capture::table::{Table, TableBuilder};
-use libbpf_rs::{Link, Object, OpenObject};
+use libbpf_rs::{Link, Object};
 
+use crate::bpf::program;
 use crate::kernel_facts::KernelFacts;
 use crate::session::Words;
+
+pub use crate::bpf::select;
 
 /// Probe group that is read at an interval.
 pub struct ReadingGroup {
@@ -61,7 +64,7 @@ pub trait Source: Send {
     fn counts(&self) -> Result<Self::Counts>;
 
     /// Returns the rows of an interval, from the counters at its ends.
-    fn rows(&self, span: Span, before: &Self::Counts, now: &Self::Counts) -> Vec<<Self::Table as Table>::Row>;
+    fn rows(span: Span, before: &Self::Counts, now: &Self::Counts) -> Vec<<Self::Table as Table>::Row>;
 
     /// Returns the events since the start that are in no row.
     fn lost(_counts: &Self::Counts) -> Lost {
@@ -133,7 +136,7 @@ impl<S: Source> Readings for Differences<S> {
             unseen_end: lost.unseen_end.saturating_sub(lost_before.unseen_end),
         };
         let mut rows = <S::Table as Table>::Builder::default();
-        self.source.rows(span, before, &now).into_iter().for_each(|row| rows.push(row));
+        S::rows(span, before, &now).into_iter().for_each(|row| rows.push(row));
         let rows = rows.finish()?;
         self.read = Some(now);
         Ok(Reading { rows, lost })
@@ -146,27 +149,13 @@ impl<S: Source> Readings for Differences<S> {
     }
 }
 
-/// Selects the programs to load.
-pub fn select(object: &mut OpenObject, programs: &[&str]) {
-    for mut program in object.progs_mut() {
-        let is_chosen = programs.iter().any(|name| program.name().to_str() == Some(*name));
-        program.set_autoload(is_chosen);
-    }
-}
-
 /// Attaches the programs. They run until the links are dropped.
 ///
 /// # Errors
 /// The program that the kernel refuses, and why.
-pub fn attach(object: &mut Object, programs: &[&str]) -> Result<Vec<Link>> {
-    let mut links = Vec::new();
-    for name in programs {
-        let mut all = object.progs_mut();
-        let program = all.find(|program| program.name().to_str() == Some(*name));
-        let program = program.ok_or_else(|| anyhow!("there is no program {name}"))?;
-        links.push(program.attach().with_context(|| format!("cannot attach {name}"))?);
-    }
-    Ok(links)
+pub fn attach(object: &Object, programs: &[&str]) -> Result<Vec<Link>> {
+    let attach = |name: &&str| program(object, name)?.attach().with_context(|| format!("cannot attach {name}"));
+    programs.iter().map(attach).collect()
 }
 
 /// State of a group in the manifest. `filters` names the filters of the recording that it does not apply.
@@ -194,7 +183,7 @@ mod tests {
             Ok(self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
         }
 
-        fn rows(&self, span: Span, before: &i64, now: &i64) -> Vec<ClockRow> {
+        fn rows(span: Span, before: &i64, now: &i64) -> Vec<ClockRow> {
             vec![ClockRow { ts_ns: span.until_ns, wall_ns: now - before, boot_ns: 0 }]
         }
 

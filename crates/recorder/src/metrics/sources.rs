@@ -56,7 +56,7 @@ impl Source for Totals {
 }
 
 /// Fill of the bounded maps.
-impl Source for [MapUse] {
+impl Source for Vec<MapUse> {
     fn collect(&self, to: &mut Snapshot) {
         for MapUse { map, entries, peak, .. } in self {
             to.put_count(&MAP_SIZE, &[map], *entries);
@@ -64,12 +64,6 @@ impl Source for [MapUse] {
                 to.put_count(&MAP_PEAK, &[map], *peak);
             }
         }
-    }
-}
-
-impl Source for Vec<MapUse> {
-    fn collect(&self, to: &mut Snapshot) {
-        self.as_slice().collect(to);
     }
 }
 

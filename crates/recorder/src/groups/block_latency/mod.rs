@@ -90,7 +90,7 @@ fn start(with: &Start) -> Result<Box<dyn Readings>> {
 
 /// Attaches the programs, and tells them since when each issue is seen.
 fn attached(skeleton: &mut skeleton::BlockLatencySkel, programs: &[&str]) -> Result<Vec<Link>> {
-    let links = attach(skeleton.object_mut(), programs)?;
+    let links = attach(skeleton.object(), programs)?;
     let data = skeleton.maps.bss_data.as_mut().ok_or_else(|| anyhow!("the BPF object has no .bss"))?;
     data.attached_ns = clock::monotonic_ns().cast_unsigned();
     Ok(links)
@@ -120,38 +120,34 @@ impl Source for Histograms {
         Ok(counts)
     }
 
-    fn rows(&self, span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
-        rows(span, before, now)
+    fn rows(span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
+        let mut rows: Vec<BlockLatencyRow> = Vec::new();
+        for (bucket @ (dev, op, slot), sum) in &now.buckets {
+            let before = before.buckets.get(bucket).copied().unwrap_or_default();
+            // A program may be between two of its additions: the rest comes with the next reading, with or without another request.
+            if *sum == before {
+                continue;
+            }
+            let (low_us, high_us) = bounds_us(*slot);
+            rows.push(BlockLatencyRow {
+                ts_ns: span.until_ns,
+                since_ns: span.since_ns,
+                dev: *dev,
+                op: *op,
+                low_us,
+                high_us,
+                requests: sum.requests.saturating_sub(before.requests).cast_signed(),
+                bytes: sum.bytes.saturating_sub(before.bytes).cast_signed(),
+                dur_ns: sum.duration_ns.saturating_sub(before.duration_ns).cast_signed(),
+            });
+        }
+        rows.sort_unstable_by_key(|row| (row.dev, row.op, row.low_us));
+        rows
     }
 
     fn lost(counts: &Counts) -> Lost {
         counts.lost
     }
-}
-
-fn rows(span: Span, before: &Counts, now: &Counts) -> Vec<BlockLatencyRow> {
-    let mut rows: Vec<BlockLatencyRow> = Vec::new();
-    for (bucket @ (dev, op, slot), sum) in &now.buckets {
-        let before = before.buckets.get(bucket).copied().unwrap_or_default();
-        // A program may be between two of its additions: the rest comes with the next reading, with or without another request.
-        if *sum == before {
-            continue;
-        }
-        let (low_us, high_us) = bounds_us(*slot);
-        rows.push(BlockLatencyRow {
-            ts_ns: span.until_ns,
-            since_ns: span.since_ns,
-            dev: *dev,
-            op: *op,
-            low_us,
-            high_us,
-            requests: sum.requests.saturating_sub(before.requests).cast_signed(),
-            bytes: sum.bytes.saturating_sub(before.bytes).cast_signed(),
-            dur_ns: sum.duration_ns.saturating_sub(before.duration_ns).cast_signed(),
-        });
-    }
-    rows.sort_unstable_by_key(|row| (row.dev, row.op, row.low_us));
-    rows
 }
 
 /// Bounds of a bucket in µs, both inclusive.
@@ -180,7 +176,7 @@ mod tests {
             Counts { buckets: buckets.into_iter().filter(|(_, sum)| sum.requests > 0).collect(), lost: Lost::default() }
         };
         let span = Span { since_ns: 10, until_ns: 20 };
-        let rows = rows(span, &counts([3, 0]), &counts([3, 2]));
+        let rows = Histograms::rows(span, &counts([3, 0]), &counts([3, 2]));
         let row = BlockLatencyRow {
             ts_ns: 20,
             since_ns: 10,
