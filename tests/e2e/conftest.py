@@ -85,10 +85,25 @@ def pytest_itemcollected(item):
         item.add_marker(pytest.mark.machine)
 
 
+def pytest_runtest_setup(item):
+    """Keeps the test for `require_machine`."""
+    require_machine.test = item
+
+
+def require_machine():
+    """Fails in a test that is not marked as one on the machine itself: it would run beside another one and be in its numbers.
+
+    The mark is known from fixtures in a test's parameters, not from those that it asks for while it runs.
+    """
+    test = require_machine.test
+    assert test.get_closest_marker("machine"), f"{test.nodeid} records on the machine, and has no parameter that says so, such as `recordable`"
+
+
 class Loop:
     """A loop device for one test."""
 
     def __init__(self, directory, mebibytes=256):
+        require_machine()
         self.image = directory / "disk.img"
         self.scheduler = None
         with open(self.image, "wb") as image:
@@ -330,6 +345,7 @@ class Recorder:
     """A running `iostrata record`."""
 
     def __init__(self, out, *arguments, prefix=(), wait=True, segment="", stdout=subprocess.PIPE, stderr=subprocess.PIPE):
+        require_machine()
         self.root, self.out = Path(out), Path(out) / segment
         command = [*prefix, BIN / "iostrata", "record", "--out", out, *arguments]
         self.process = subprocess.Popen([str(word) for word in command], stdout=stdout, stderr=stderr, text=True)

@@ -1,12 +1,16 @@
 """Partial results in files: merging of shares, and analysis of a growing capture."""
 
+import csv
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 
+import duckdb
 import pytest
-from conftest import BIN, analyze, require, run
+from conftest import BIN, ROOT, analyze, require, run
 
 KEPT = "All partial results were reused; no events were read."
 
@@ -48,6 +52,62 @@ def test_shares_merge_to_what_one_reads(generated, tmp_path):
     second = shares("second", *first)
     assert KEPT in merged("both", first + second)
     assert KEPT not in merged("not all", first + second[:4])
+
+
+def test_captures_of_several_machines_merge_where_none_of_them_is(generate, tmp_path):
+    """Each machine sends files; the captures stay there. Ids of processes, files and disks are the same on both machines."""
+    captures = [generate("--events", 300_000, "--processes", 12, "--files", 500, "--seed", seed) for seed in (1, 2)]
+    for capture, host in zip(captures, ("db1", "db2"), strict=True):
+        manifest = json.loads((capture / "manifest.json").read_text())
+        manifest["host"]["hostname"] = host
+        (capture / "manifest.json").write_text(json.dumps(manifest))
+    out = tmp_path / "whole"
+    assert analyze("report", *captures, "--out", out).returncode == 0
+    whole = files(out)
+
+    def shares(name, *before):
+        for number, capture in enumerate(captures):
+            made = analyze("partial", "--to", tmp_path / f"{name}-{number}.partial", *before, "report", capture)
+            assert made.returncode == 0, made.stderr
+        return [word for number in (0, 1) for word in ("--from", tmp_path / f"{name}-{number}.partial")]
+
+    def merged(*parts):
+        return analyze("merge", *parts, "report", "--out", tmp_path / "merged")
+
+    first = shares("first")
+    # How many blocks there are on both machines is known only now, so the sampled ones are read again.
+    result = merged(*first)
+    assert result.returncode == 1 and "expected also files of a second round" in result.stderr and "db1:" in result.stderr, result.stderr
+    second = shares("second", *first)
+    result = merged(*first, *second)
+    assert result.returncode == 0 and KEPT in result.stdout, result.stderr
+    found = files(tmp_path / "merged")
+    assert {name for name in whole if found[name] != whole[name]} == set()
+    with open(tmp_path / "merged/amplification.csv", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    ids = [{row["id"] for row in rows if row["scope"] == "device" and row["host"] == host} for host in ("db1", "db2")]
+    assert ids[0] == ids[1] and len(ids[0]) == 2
+    # The summary needs no second reading.
+    assert analyze("merge", "--from", tmp_path / "first-0.partial", "summary").returncode == 1
+    for number, capture in enumerate(captures):
+        analyze("partial", "--to", tmp_path / f"summary-{number}.partial", "summary", capture)
+    summary = analyze("merge", "--from", tmp_path / "summary-0.partial", "--from", tmp_path / "summary-1.partial", "summary")
+    assert summary.returncode == 0 and KEPT in summary.stdout, summary.stderr
+
+
+def test_other_programs_read_what_a_file_says_of_its_captures(generated, tmp_path):
+    """Runs the program of docs/how-to/partials.md."""
+    made = analyze("partial", "--to", tmp_path / "one.partial", "summary", generated)
+    assert made.returncode == 0, made.stderr
+    text = (ROOT / "docs/how-to/partials.md").read_text()
+    [program] = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    shown = run(sys.executable, "-c", program, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    manifest = json.loads((generated / "manifest.json").read_text())
+    assert shown.stdout.splitlines()[0] == f"{manifest['host']['hostname']}: {manifest['capture_id']}"
+    count = lambda table: duckdb.execute(f"select count(*) from '{generated}/{table}/*.parquet'").fetchone()[0]
+    rows = {table: count(table) for table in ("process", "file")}
+    assert {f"{table}: {count} rows" for table, count in rows.items()} <= set(shown.stdout.splitlines()), shown.stdout
 
 
 def test_shares_of_another_build_are_merged_and_its_cache_is_not_used(generated, tmp_path):

@@ -72,11 +72,12 @@ def test_the_limit_is_kept_and_what_rows_stand_for_is_what_happened(fast_disk, r
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    second = ios(fio(fast_disk, *load, seconds=16))
+    second = ios(fio(fast_disk, *load, seconds=40))
     over.set()
     watcher.join()
-    # In the median, not in each interval: the controller reacts after the load changed.
-    taken = statistics.median(told)
+    # In the median, not in each interval: the controller reacts after the load changed. From one in one to one in 256 it takes up to eight
+    # steps of three seconds, where most of the cost does not depend on the rate.
+    taken = statistics.median(told[-8:])
     health = looks[-1]
     capture = recorder.stop()
     assert "sampled" in recorder.text and "INCONSISTENT" not in recorder.text, recorder.text

@@ -12,7 +12,8 @@ use iostrata_capture::tables::{FileTable, ProcessTable};
 
 use crate::aggregate::{Settings, sequence};
 use crate::analyses::Results;
-use crate::load::{Known, choose, open};
+use crate::entity::CaptureNumber;
+use crate::load::{Known, Opened, choose};
 use crate::loss::Losses;
 use crate::names::Names;
 use crate::notes;
@@ -21,11 +22,12 @@ use crate::output::{Directory, one_line, print};
 use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
-use crate::stacking::LevelSelection;
-use crate::store::{Partials, Store, Used};
+use crate::stacking::{self, LevelSelection};
+use crate::store::stored::Plans;
+use crate::store::{self, Partials, Store, Used};
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
-use crate::work::{Work, scan_all};
+use crate::work::{Eventless, Work, scan_all};
 
 /// Context that is known before events are read.
 struct Ground<'a> {
@@ -39,6 +41,8 @@ struct Ground<'a> {
     trust: Trust,
     directory: Option<Directory>,
     store: Option<Store>,
+    /// Units of each scan of the captures without events, which are the last ones.
+    plans: Vec<Plans>,
 }
 
 /// Loads everything that is needed before events are read and passes it to `then`. Warnings go to `err`.
@@ -47,25 +51,32 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
         Some(file) => Systems::with_file(file)?,
         None => Systems::built_in()?,
     };
-    let captures = open(options, err)?;
+    let bundles = store::given(&options.partials)?;
+    let Opened { captures, without_events, plans } = Opened::of(options, &bundles, err)?;
     let windows = options.selection.windows(&captures)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
     trust.count(&captures, options.partial_rows, options.selection.selects_files());
-    let tails: Vec<Tail> = captures.iter().map(|capture| Tail::load(capture, options.memory)).collect::<Result<_>>()?;
+    let with_events = captures.len() - without_events.len();
+    let tails = captures[..with_events].iter().map(|capture| Tail::load(capture, options.memory));
+    let tails: Vec<Tail> =
+        tails.chain(without_events.iter().map(|(_, tail)| Ok(tail.clone()))).collect::<Result<_>>()?;
     trust.notes.extend(trust::tail::lines(&captures, &tails));
     trust.is_windowed = options.selection.is_windowed();
     trust.is_selected = !options.selection.takes_all();
-    let choice = choose(&captures, options, &trust)?;
+    let choice = choose(&captures, options, &trust, |number, capture| match number.checked_sub(with_events) {
+        Some(number) => Ok(without_events[number].0.clone()),
+        None => stacking::seen(capture, options.threads),
+    })?;
     trust.keep(|layer| options.selection.takes_layer(layer));
     let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let settings = options.settings();
     let partials = if settings.are_stored() { &options.partials } else { &Partials::None };
-    let store = Store::open(partials, &captures, &options.captures, options.rules.as_deref())?;
+    let store = Store::open((partials, bundles), &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
-    then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store })
+    then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store, plans })
 }
 
 /// Runs the analysis and passes the results to `then`, with the devices that the totals count, the output directory, and the use of partial
@@ -100,6 +111,9 @@ pub fn analyzed<T>(
 pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
     grounded(options, err, |mut ground| {
         ground.scan()?;
+        if let Some(store) = &ground.store {
+            store.describe(ground.captures, ground.choice, &ground.known.tails)?;
+        }
         let used = ground.store.take().map(Store::finish).transpose()?;
         Ok((used.unwrap_or_default(), ground.trust.rows_there))
     })
@@ -108,11 +122,11 @@ pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String
 impl Ground<'_> {
     /// Scans all selected rows. Returns their sums and what depends on their order.
     fn scan(&self) -> Result<(Partial, sequence::Finished)> {
-        let Ground { options, settings, captures, choice, known, names, trust, store, .. } = self;
+        let Ground { options, settings, captures, choice, known, names, trust, store, plans, .. } = self;
         let threads = options.room(settings, known.names());
         let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
         let scan = |capture: usize| Scan {
-            capture,
+            capture: CaptureNumber::new(capture, &captures[capture].manifest.capture_id),
             capture_id: &captures[capture].manifest.capture_id,
             owners: &known.owners[capture],
             files: &known.files[capture],
@@ -139,7 +153,16 @@ impl Ground<'_> {
             }
         }
         let room = (threads, options.memory);
-        let read = |settings: &Settings, what| scan_all(&work, settings, room, (store.as_ref(), what));
+        // Captures without events are behind all others.
+        let without = scans.len() - plans.len()..scans.len();
+        let read = |settings: &Settings, what: &'static str| {
+            let sources = without.clone().zip(plans).map(|(number, plans)| Eventless {
+                scan: &scans[number],
+                path: captures[number].directory.display().to_string(),
+                units: plans.get(what).map_or(&[][..], Vec::as_slice),
+            });
+            scan_all((&work, &sources.collect::<Vec<_>>()), settings, room, (store.as_ref(), what))
+        };
         // Alone, correlation runs together with counting; with all other ordered analyses it would take too much memory.
         let crosses_apart = settings.crossing && !settings.in_order.is_empty();
         let first = Settings { crossing: settings.crossing && !crosses_apart, ..settings.clone() };

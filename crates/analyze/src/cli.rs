@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Arg, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use iostrata_capture::message;
 use iostrata_capture::op::Layer;
 
@@ -42,7 +42,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     #[command(flatten)]
-    Analysis(Typed<false>),
+    Analysis(Typed<WHOLE>),
     /// Compare two captures, or repeats (--before, --after); report significant differences with confidence intervals; with --out also write
     /// compare.csv.
     #[command(after_help = EXIT_CODES)]
@@ -53,7 +53,7 @@ enum Command {
     /// Analyze a share of the events and write the partial results to a file. Shares may be read on several machines and merged.
     #[command(after_help = EXIT_CODES)]
     Partial(Partial),
-    /// Run an analysis with files of `partial`. Events of partial results that are in none of the files are read.
+    /// Run an analysis with files of `partial`, of one capture or several, also of different machines. The captures are not needed.
     #[command(after_help = EXIT_CODES)]
     Merge(Merge),
     /// Repair captures of a killed or crashed recorder: unfinished parts become ordinary Parquet files, up to the last flush.
@@ -66,23 +66,33 @@ enum Command {
     Schema,
 }
 
-/// An analysis with its options; one that can be merged, where that is required.
+/// An analysis with its options, for one of these uses.
 #[derive(Debug)]
-struct Typed<const MERGED: bool>(options::Analyze);
+struct Typed<const USE: u8>(options::Analyze);
 
-impl<const MERGED: bool> Typed<MERGED> {
+/// Analysis of captures.
+const WHOLE: u8 = 0;
+
+/// Share of an analysis that can be merged.
+const SHARE: u8 = 1;
+
+/// Merge of shares, for which the captures need not be there.
+const MERGE: u8 = 2;
+
+impl<const USE: u8> Typed<USE> {
     fn all() -> impl Iterator<Item = &'static Analysis> {
         let all = ALL.iter().copied().chain([&REPORT, &trace::ANALYSIS]);
-        all.filter(|analysis| analysis.is_mergeable || !MERGED)
+        all.filter(|analysis| analysis.is_mergeable || USE == WHOLE)
     }
 }
 
-impl<const MERGED: bool> Subcommand for Typed<MERGED> {
+impl<const USE: u8> Subcommand for Typed<USE> {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
         Self::all().fold(command, |command, analysis| {
             let own = (analysis.arguments)(clap::Command::new(analysis.name));
             // Structs of arguments set the help to their own documentation.
-            command.subcommand(Analyze::augment_args(own).about(analysis.about).long_about(None).after_help(EXIT_CODES))
+            let own = Analyze::augment_args(own).about(analysis.about).long_about(None).after_help(EXIT_CODES);
+            command.subcommand(if USE == MERGE { own.mut_arg("captures", without_captures) } else { own })
         })
     }
 
@@ -95,7 +105,7 @@ impl<const MERGED: bool> Subcommand for Typed<MERGED> {
     }
 }
 
-impl<const MERGED: bool> FromArgMatches for Typed<MERGED> {
+impl<const USE: u8> FromArgMatches for Typed<USE> {
     fn from_arg_matches(given: &ArgMatches) -> Result<Self, clap::Error> {
         let found = given.subcommand().and_then(|(name, own)| Some((Self::all().find(|of| of.name == name)?, own)));
         let (analysis, own) = found.ok_or_else(|| clap::Error::new(ErrorKind::MissingSubcommand))?;
@@ -161,7 +171,7 @@ struct Partial {
     from: Vec<PathBuf>,
     /// Analysis, with its options.
     #[command(subcommand)]
-    analysis: Box<Typed<true>>,
+    analysis: Box<Typed<SHARE>>,
 }
 
 #[derive(Debug, Args)]
@@ -171,7 +181,14 @@ struct Merge {
     from: Vec<PathBuf>,
     /// Analysis, with the same options as for `partial`.
     #[command(subcommand)]
-    analysis: Box<Typed<true>>,
+    analysis: Box<Typed<MERGE>>,
+}
+
+fn without_captures(captures: Arg) -> Arg {
+    captures.required(false).help(
+        "Capture directories, to read the events of partial results that are in none of the files; without directories the captures are those of \
+         the files",
+    )
 }
 
 fn share(typed: &str) -> Result<(u64, u64), String> {
@@ -270,7 +287,7 @@ struct Compare {
 
 fn confidence(typed: &str) -> Result<f64, String> {
     let percent = typed.trim_end_matches('%').trim().parse().ok().filter(|percent| (50.0..100.0).contains(percent));
-    percent.map(|percent: f64| percent / 100.0).ok_or_else(|| "expected a percentage from 50 to below 100".to_owned())
+    percent.ok_or_else(|| "expected a percentage from 50 to below 100".to_owned())
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -380,7 +397,7 @@ impl Compare {
             None => (before, after),
         };
         let analyze = options::Analyze { window, ..how.into_options(&COMPARE, Vec::new()) };
-        options::Command::Compare(Box::new(options::Compare { before, after, analyze, confidence }))
+        options::Command::Compare(Box::new(options::Compare { before, after, analyze, confidence_percent: confidence }))
     }
 }
 
@@ -419,7 +436,7 @@ mod tests {
     fn the_command_line_is_consistent_and_every_option_has_help() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for analysis in Typed::<false>::all() {
+        for analysis in Typed::<WHOLE>::all() {
             let sub = command.find_subcommand(analysis.name).expect("a command");
             assert_eq!(sub.get_about().map(|about| about.to_string()).as_deref(), Some(analysis.about));
             let own = (analysis.arguments)(clap::Command::new(analysis.name));

@@ -94,9 +94,9 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         );
     }
     let is_complete = sides.iter().all(|side| side.complete);
-    let compared = compare(&sides[0], &sides[1], options.confidence, is_complete);
+    let compared = compare(&sides[0], &sides[1], options.confidence_percent / 100.0, is_complete);
     let mut table = frame::frame(&table::columns(), &compared)?;
-    let mut text = terminal::table(&compared, options.confidence);
+    let mut text = terminal::table(&compared, options.confidence_percent);
     let notes = sides.iter().flat_map(|side| &side.notes);
     notes.for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
     if !is_complete {

@@ -1,9 +1,12 @@
 //! Entities that bytes are counted for besides systems: processes, cgroups, files and devices.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use iostrata_capture::op::{Direction, IoClass, Layer};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Moved;
@@ -54,22 +57,113 @@ pub struct FileId {
     pub generation: Option<i64>,
 }
 
-/// Entity of the capture with this number.
+/// Capture, by its place among those that are analyzed.
+///
+/// All of a partial result in a file is of one capture, whose place may be another one when the file is merged. So it is not stored: a capture that
+/// is read from a file is the one that [`CaptureNumber::while_reading`] names.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CaptureNumber {
+    place: u32,
+    /// Follows from the place.
+    key: u32,
+}
+
+impl PartialEq for CaptureNumber {
+    fn eq(&self, other: &CaptureNumber) -> bool {
+        self.place == other.place
+    }
+}
+
+impl Eq for CaptureNumber {}
+
+impl Hash for CaptureNumber {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
+    }
+}
+
+impl Ord for CaptureNumber {
+    fn cmp(&self, other: &CaptureNumber) -> Ordering {
+        self.place.cmp(&other.place)
+    }
+}
+
+impl PartialOrd for CaptureNumber {
+    fn partial_cmp(&self, other: &CaptureNumber) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+thread_local! {
+    static READ: Cell<CaptureNumber> = const { Cell::new(CaptureNumber { place: 0, key: 0 }) };
+}
+
+impl CaptureNumber {
+    /// Creates the number of the capture at `place` with this `capture_id`.
+    pub fn new(place: usize, capture_id: &str) -> CaptureNumber {
+        // More captures exceed any memory.
+        CaptureNumber { place: u32::try_from(place).unwrap_or(u32::MAX), key: crc32fast::hash(capture_id.as_bytes()) }
+    }
+
+    /// Returns its place.
+    pub const fn place(self) -> usize {
+        self.place as usize
+    }
+
+    /// Returns a hash of its id, which does not depend on its place.
+    pub const fn key(self) -> u32 {
+        self.key
+    }
+
+    /// Calls `read`, which reads partial results of this capture from a file.
+    pub fn while_reading<T>(self, read: impl FnOnce() -> T) -> T {
+        let before = READ.replace(self);
+        let result = read();
+        READ.set(before);
+        result
+    }
+}
+
+impl Serialize for CaptureNumber {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for CaptureNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CaptureNumber, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(READ.get())
+    }
+}
+
+/// Entity of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Entity {
     /// Process: capture, process id, start in nanoseconds.
-    Process(usize, i32, i64),
+    Process(CaptureNumber, i32, i64),
     /// Cgroup: capture, id.
-    Cgroup(usize, i64),
+    Cgroup(CaptureNumber, i64),
     /// File: capture, file id.
-    File(usize, FileId),
+    File(CaptureNumber, FileId),
     /// Disk: capture, device number.
-    Device(usize, i32),
+    Device(CaptureNumber, i32),
     /// Unattributed I/O of a scope, by class.
     Nobody(Scope, IoClass),
 }
 
 impl Entity {
+    /// Returns its capture; none for unattributed I/O.
+    pub fn capture(&self) -> Option<CaptureNumber> {
+        match *self {
+            Entity::Process(capture, ..)
+            | Entity::Cgroup(capture, _)
+            | Entity::File(capture, _)
+            | Entity::Device(capture, _) => Some(capture),
+            Entity::Nobody(..) => None,
+        }
+    }
+
     /// Returns its scope.
     pub fn scope(&self) -> Scope {
         match self {

@@ -20,7 +20,10 @@ use crate::options::Analyze;
 use crate::output::{one_line, print};
 use crate::owners::Owners;
 use crate::servers::Servers;
-use crate::stacking::{self, LevelSelection, Wanted};
+use crate::stacking::{LevelSelection, Levels, Wanted};
+use crate::store::Partials;
+use crate::store::bundle::Bundle;
+use crate::store::stored::{self, Plans, Stored};
 use crate::tail::Tail;
 use crate::trust::Trust;
 
@@ -72,8 +75,35 @@ impl Known<'_> {
     }
 }
 
+/// Captures of an analysis.
+pub struct Opened {
+    /// Those in directories, then those without events.
+    pub captures: Vec<Capture>,
+    /// Devices with requests, and excluded end, of each capture without events.
+    pub without_events: Vec<(Levels, Tail)>,
+    /// Units of each capture without events.
+    pub plans: Vec<Plans>,
+}
+
+impl Opened {
+    /// Opens the captures in the directories that the user gave. Without directories the captures are those in files of partial results. A share also
+    /// needs the captures of other shares in the files: what a second reading keeps may depend on all of them.
+    pub fn of(options: &Analyze, bundles: &[Bundle], err: &mut dyn Write) -> Result<Opened> {
+        let mut captures = open(options, err)?;
+        let (mut without_events, mut plans) = (Vec::new(), Vec::new());
+        if captures.is_empty() || matches!(options.partials, Partials::To { .. }) {
+            for Stored { capture, levels, tail, plans: units } in stored::captures(bundles, &captures)? {
+                captures.push(capture);
+                without_events.push((levels, tail));
+                plans.push(units);
+            }
+        }
+        Ok(Opened { captures, without_events, plans })
+    }
+}
+
 /// Opens the captures, each with all of its segments. A directory without a manifest stands for the captures in its partitions.
-pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
+fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
     let mut captures: Vec<Capture> = Vec::new();
     let mut known: HashMap<String, usize> = HashMap::new();
     let mut directories = Vec::new();
@@ -100,13 +130,16 @@ pub fn open(options: &Analyze, err: &mut dyn Write) -> Result<Vec<Capture>> {
     Ok(captures)
 }
 
-/// Chooses the stacking level of totals. There is none if requests were not captured or the selection does not involve devices.
-pub fn choose(captures: &[Capture], options: &Analyze, trust: &Trust) -> Result<LevelSelection> {
+/// Chooses the stacking level of totals. There is none if requests were not captured or the selection does not involve devices. `seen` returns the
+/// devices with requests of the capture with this number.
+pub fn choose(
+    captures: &[Capture],
+    options: &Analyze,
+    trust: &Trust,
+    seen: impl Fn(usize, &Capture) -> Result<Levels>,
+) -> Result<LevelSelection> {
     let matters =
         options.needs_entities() || options.selection.takes_layer(Layer::Block) || options.level != Wanted::Lowest;
-    let captured = captures.iter().filter(|_| trust.captured[Layer::Block as usize] && matters);
-    LevelSelection::of(
-        captured.map(|capture| stacking::seen(capture, options.threads)).collect::<Result<_>>()?,
-        options.level,
-    )
+    let captured = captures.iter().enumerate().filter(|_| trust.captured[Layer::Block as usize] && matters);
+    LevelSelection::of(captured.map(|(number, capture)| seen(number, capture)).collect::<Result<_>>()?, options.level)
 }

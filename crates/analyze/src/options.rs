@@ -114,8 +114,8 @@ pub struct Compare {
     pub after: Vec<PathBuf>,
     /// Options of the analysis of each capture, and of the output.
     pub analyze: Analyze,
-    /// Confidence level of the intervals, such as 0.95.
-    pub confidence: f64,
+    /// Confidence level of the intervals in percent, such as 95.
+    pub confidence_percent: f64,
 }
 
 /// Command of the program.

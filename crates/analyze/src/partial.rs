@@ -22,7 +22,7 @@ use crate::valid::Checked;
 pub const ROWS: &str = "rows";
 
 /// Version of that, as [`Aggregate::VERSION`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Aggregates of one system. There may be as many systems as processes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ use crate::aggregate::Settings;
 use crate::aggregate::any_order::{Opened, States};
 use crate::aggregate::sequence::{Owners as Owning, Point};
 use crate::disks::Disks;
+use crate::entity::CaptureNumber;
 use crate::event::{Durations as Timed, PHASES, Phase, UNKNOWN};
 use crate::files::Files;
 use crate::loss::Losses;
@@ -56,7 +57,7 @@ pub use table::{EVENT_TABLES, EventTable, Reach};
 /// Inputs of the scan that all parts of a capture share.
 pub struct Scan<'a> {
     /// Number of the capture; distinguishes its devices from those of other captures.
-    pub capture: usize,
+    pub capture: CaptureNumber,
     /// Unique id of the capture.
     pub capture_id: &'a str,
     /// Processes of the capture.
@@ -351,7 +352,7 @@ impl<'a> Fold<'a> {
 
     /// Whether totals count the requests of device `dev`.
     fn takes(&self, dev: i32) -> bool {
-        self.scan.choice.takes(self.scan.capture, dev)
+        self.scan.choice.takes(self.scan.capture.place(), dev)
     }
 
     /// Returns the weight of a row. An invalid weight is replaced by 1 and counted as invalid.

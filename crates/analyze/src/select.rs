@@ -246,7 +246,7 @@ fn start(capture: &Capture) -> Result<DateTime<Utc>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::FileId;
+    use crate::entity::{CaptureNumber, FileId};
 
     fn pattern(typed: &str) -> Pattern {
         Pattern::parse(typed).expect("a glob")
@@ -293,13 +293,14 @@ mod tests {
     #[test]
     fn what_has_no_name_that_is_known_may_be_what_is_asked_for() {
         let file = |name: &str, typed: &str| {
-            let file = Entity::File(0, FileId { dev: 1, ino: 1, generation: None });
+            let file = Entity::File(CaptureNumber::default(), FileId { dev: 1, ino: 1, generation: None });
             may_be_called_otherwise(&file, name, &[pattern(typed)])
         };
         assert!(file("", "*.wal") && file("[8:1]/x.wal", "/var/*") && file("…/x.wal", "/var/x.wal"));
         assert!(!file("", "8:1:7") && !file("/lib/x.wal", "/var/*") && !file("[8:1]/x.wal", "*.sst"));
-        let process =
-            |name: &str, typed: &str| may_be_called_otherwise(&Entity::Process(0, 1, 1), name, &[pattern(typed)]);
+        let process = |name: &str, typed: &str| {
+            may_be_called_otherwise(&Entity::Process(CaptureNumber::default(), 1, 1), name, &[pattern(typed)])
+        };
         assert!(process("", "etcd") && !process("", "77") && !process("fio", "etcd"));
     }
 

@@ -22,7 +22,7 @@ use iostrata_capture::tables::BlockTable;
 use serde::{Deserialize, Serialize};
 
 use crate::disks::by_number;
-use crate::entity::device_number;
+use crate::entity::{CaptureNumber, device_number};
 use crate::parallel::each;
 use crate::trust;
 
@@ -145,6 +145,11 @@ impl LevelSelection {
         Ok(LevelSelection { level, taken: seen.iter().map(at).collect(), seen })
     }
 
+    /// Returns the devices with requests of capture number `capture`.
+    pub fn seen(&self, capture: usize) -> Levels {
+        self.seen.get(capture).cloned().unwrap_or_default()
+    }
+
     /// Whether the totals are complete. They are not if a capture has requests and none is counted, because its devices are at other levels, or at
     /// unknown levels and may be stacked.
     pub fn is_whole(&self) -> bool {
@@ -166,9 +171,10 @@ impl LevelSelection {
         let mut by_level: BTreeMap<(usize, Option<i32>), (Vec<String>, Requests)> = BTreeMap::new();
         let devices: Vec<_> = captures.iter().map(|capture| by_number(&capture.manifest)).collect();
         for ((number, dev), requests) in &left_out.0 {
-            let level = self.seen.get(*number).and_then(|levels| levels.get(dev)).copied().flatten();
-            let (names, sum) = by_level.entry((*number, level)).or_default();
-            names.extend(devices.get(*number).map(|devices| name_of(devices.get(dev).copied(), *dev)));
+            let number = number.place();
+            let level = self.seen.get(number).and_then(|levels| levels.get(dev)).copied().flatten();
+            let (names, sum) = by_level.entry((number, level)).or_default();
+            names.extend(devices.get(number).map(|devices| name_of(devices.get(dev).copied(), *dev)));
             sum.combine(*requests);
         }
         let mut notes = Vec::new();
@@ -225,11 +231,11 @@ impl Requests {
 
 /// Requests in no total, by number of the capture and device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExcludedRequests(BTreeMap<(usize, i32), Requests>);
+pub struct ExcludedRequests(BTreeMap<(CaptureNumber, i32), Requests>);
 
 impl ExcludedRequests {
     /// Adds `count` requests with the sum `bytes`; without a direction they are neither reads nor writes.
-    pub fn add(&mut self, capture: usize, dev: i32, direction: Option<Direction>, (bytes, count): (u64, u64)) {
+    pub fn add(&mut self, capture: CaptureNumber, dev: i32, direction: Option<Direction>, (bytes, count): (u64, u64)) {
         let of = |wanted| if direction == Some(wanted) { bytes } else { 0 };
         let (read_bytes, write_bytes) = (of(Direction::Read), of(Direction::Write));
         self.0.entry((capture, dev)).or_default().combine(Requests { count, read_bytes, write_bytes });

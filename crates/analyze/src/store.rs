@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod lookups;
 mod places;
+pub mod stored;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,15 +20,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
-use iostrata_capture::Capture;
 use iostrata_capture::dir::{Dir, Undo};
 use iostrata_capture::part::Identity;
+use iostrata_capture::{Capture, TableId};
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 use crate::aggregate::Settings;
 use crate::aggregate::sequence::{Of, Sequence, Span};
 use crate::analyses;
+use crate::entity::CaptureNumber;
 use crate::partial::{Partial, ROWS, VERSION};
 use crate::scan::Scan;
 use bundle::{Bundle, Header, Writer};
@@ -132,7 +134,7 @@ impl Kept {
 }
 
 /// Inputs that determine the rows of a unit, in one capture.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
     /// Time ranges; none if whole parts are read.
     pub spans: Vec<Span>,
@@ -140,13 +142,27 @@ pub struct Made {
     pub parts: Vec<(Identity, Vec<usize>)>,
 }
 
+/// Unit of a scan, before it is read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Number of its first time range.
+    pub first: usize,
+    /// Tables of its rows.
+    pub tables: Vec<TableId>,
+    /// Inputs; none if a part of them may still grow.
+    pub made: Option<Made>,
+}
+
+/// Units of scans by their number, by number of the capture and label of the scan.
+type Units = BTreeMap<(usize, &'static str), BTreeMap<usize, Planned>>;
+
 /// Inputs that are common to all units of a scan of a capture.
 #[derive(Serialize)]
 struct Scope<'a> {
     /// Versions of the requested states.
     versions: BTreeMap<&'a str, u32>,
     rules: Id,
-    capture: (usize, &'a str),
+    capture: &'a str,
     settings: Settings,
     window: (Option<i64>, Option<i64>),
     /// End of the complete range, if it is final.
@@ -158,6 +174,17 @@ struct Scope<'a> {
     names: Option<Id>,
 }
 
+/// Opens the files of partial results that the user gave.
+///
+/// # Errors
+/// If one cannot be read, or has other versions of states.
+pub fn given(partials: &Partials) -> Result<Vec<Bundle>> {
+    match partials {
+        Partials::From(files) | Partials::To { from: files, .. } if !files.is_empty() => opened(files, &header()?),
+        _ => Ok(Vec::new()),
+    }
+}
+
 /// Returns the header of the files that this build writes.
 fn header() -> Result<Header> {
     let registered = analyses::aggregates().map(|state| (state.name, state.version));
@@ -165,7 +192,10 @@ fn header() -> Result<Header> {
     Ok(Header {
         program: Id::of_program()?.digits(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        states: registered.chain([(ROWS, VERSION)]).map(|(name, version)| (name.to_owned(), version)).collect(),
+        states: registered
+            .chain([(ROWS, VERSION), (stored::CAPTURE, stored::VERSION)])
+            .map(|(name, version)| (name.to_owned(), version))
+            .collect(),
     })
 }
 
@@ -182,6 +212,7 @@ pub struct Store {
     /// Removes new files and directories unless all files are finished.
     undo: Undos,
     share: Option<(u64, u64)>,
+    plans: Mutex<Units>,
     /// Whether the files are a cache that only this program writes; unreadable entries are computed again.
     is_cache: bool,
     found: AtomicU64,
@@ -201,20 +232,21 @@ pub struct Used {
 }
 
 impl Store {
-    /// Opens the store for `captures`, which are in the directories `given`, segments in that of the first; none if files are not used.
+    /// Opens the store for `captures`, which are in the directories `given`, segments in that of the first; none if files are not used. `bundles`
+    /// are the files that the user gave.
     ///
     /// # Errors
     /// If files of partial results cannot be read, or have other versions of states.
     pub fn open(
-        partials: &Partials,
+        (partials, mut bundles): (&Partials, Vec<Bundle>),
         captures: &[Capture],
         given: &[PathBuf],
         rules: Option<&Path>,
     ) -> Result<Option<Store>> {
-        let (mut bundles, mut to, mut share, mut undo) = (Vec::new(), Vec::new(), None, Vec::new());
+        let (mut to, mut share, mut undo) = (Vec::new(), None, Vec::new());
         let header = if *partials == Partials::None { return Ok(None) } else { header()? };
         match partials {
-            Partials::None => {}
+            Partials::None | Partials::From(_) => {}
             Partials::Cached => {
                 for directory in given {
                     let (cache, made) = beside(directory)?;
@@ -229,9 +261,7 @@ impl Store {
                     to.push(Target::File(cache, name));
                 }
             }
-            Partials::From(files) => bundles = opened(files, &header)?,
-            Partials::To { share: of, file, from } => {
-                bundles = opened(from, &header)?;
+            Partials::To { share: of, file, .. } => {
                 share = Some(*of);
                 if file.as_os_str() == STANDARD {
                     to.push(Target::Output);
@@ -246,10 +276,10 @@ impl Store {
             Some(file) => Id::of_bytes(&fs::read(file).with_context(|| format!("{}: cannot read", file.display()))?),
             None => Id::default(),
         };
-        let (writers, found, made, open) = Default::default();
+        let (writers, plans, found, made, open) = Default::default();
         let is_cache = *partials == Partials::Cached;
         let undo = Undos(undo);
-        Ok(Some(Store { header, rules, bundles, to, writers, undo, share, is_cache, found, made, open }))
+        Ok(Some(Store { header, rules, bundles, to, writers, undo, share, plans, is_cache, found, made, open }))
     }
 
     /// Returns the id of the inputs that are common to all units of a scan; none if results may still change.
@@ -267,14 +297,14 @@ impl Store {
         let scope = Scope {
             versions: self.versions(settings),
             rules: self.rules,
-            capture: (scan.capture, scan.capture_id),
+            capture: scan.capture_id,
             // The time ranges in the id of each unit replace this setting.
             settings: Settings { stretch_rows: 0, ..settings.clone() },
             window: (scan.window.after_ns, scan.window.until_ns),
             whole_until_ns: scan.tail.whole_until_ns.filter(|_| !scan.tail.grows),
             disks: sorted(scan.disks),
             mounted: sorted(scan.mounted),
-            taken: scan.choice.taken(scan.capture),
+            taken: scan.choice.taken(scan.capture.place()),
             selection: scan.selection.words(),
             names,
         };
@@ -301,14 +331,22 @@ impl Store {
         Id::of_value(&(scope, made))
     }
 
-    /// Returns the stored result of the unit with this id. Unreadable entries of a cache are ignored.
+    /// Keeps the plan of unit `number` of the scan `what`, for those who have the file and not the capture.
+    pub fn plan(&self, capture: CaptureNumber, what: &'static str, number: usize, planned: Planned) {
+        // A panic of a thread that held the lock ends the program; see `parallel::each`.
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.entry((capture.place(), what)).or_default().insert(number, planned);
+    }
+
+    /// Returns the stored result of the unit with this id, of `capture`. Unreadable entries of a cache are ignored.
     ///
     /// # Errors
     /// If the entry of a given file is corrupt.
-    pub fn find(&self, id: Id) -> Result<Option<Kept>> {
+    pub fn find(&self, id: Id, capture: CaptureNumber) -> Result<Option<Kept>> {
         for bundle in &self.bundles {
             let Some(place) = bundle.places.get(&id) else { continue };
-            let kept = bundle.read(place).and_then(|raw| Ok(postcard::from_bytes::<Kept>(&raw)?));
+            let kept =
+                bundle.read(place).and_then(|raw| Ok(capture.while_reading(|| postcard::from_bytes::<Kept>(&raw))?));
             match kept {
                 Ok(kept) if kept.is_sound() => return Ok(Some(kept)),
                 Err(error) if !self.is_cache => return Err(error),
@@ -333,23 +371,27 @@ impl Store {
         self.found.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Stores the result of a unit of capture number `capture`; without an id it is only counted.
+    /// Stores the result of a unit of `capture`; without an id it is only counted.
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn keep(&self, capture: usize, id: Option<Id>, kept: &Kept) -> Result<()> {
+    pub fn keep(&self, capture: CaptureNumber, id: Option<Id>, kept: &Kept) -> Result<()> {
         self.made.fetch_add(1, Ordering::Relaxed);
         self.open.fetch_add(u64::from(id.is_none()), Ordering::Relaxed);
-        let (Some(id), Some(to)) = (id, self.to.get(capture).or(self.to.first())) else { return Ok(()) };
+        let (Some(id), Some(to)) = (id, self.to.get(capture.place()).or(self.to.first())) else { return Ok(()) };
         let raw = postcard::to_stdvec(kept)?;
         let packed = bundle::packed(&raw)?;
+        self.write(to, id, (&raw, &packed))
+    }
+
+    fn write(&self, to: &Target, id: Id, (raw, packed): (&[u8], &[u8])) -> Result<()> {
         // A panic of a thread that held the lock ends the program; see `parallel::each`.
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let path = to.path();
         if !writers.contains_key(&path) {
             writers.insert(path.clone(), to.create(&self.header)?);
         }
-        writers.get_mut(&path).map_or(Ok(()), |writer| writer.add(id, &raw, &packed))
+        writers.get_mut(&path).map_or(Ok(()), |writer| writer.add(id, raw, packed))
     }
 
     /// Completes all files.

@@ -16,6 +16,8 @@ use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::OpenPart;
 use iostrata_capture::{Capture, TableId};
 
+use serde::{Deserialize, Serialize};
+
 use crate::memory::Budget;
 use crate::scan::{BEGIN, EVENT_TABLES, EventTable};
 use crate::valid::end_ns;
@@ -33,7 +35,7 @@ const SHARED: &str = "shared_bytes";
 type Request = (i64, i32, Option<i64>);
 
 /// Excluded end of one capture.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// End of the complete range; none for a complete capture, and if unknown.
     pub whole_until_ns: Option<i64>,
@@ -41,9 +43,11 @@ pub struct Tail {
     pub grows: bool,
     /// Number of rows of events that ended later.
     pub rows: u64,
-    /// Excluded requests that have parts.
+    /// Excluded requests that have parts; only for reading events.
+    #[serde(skip)]
     requests: HashSet<Request, RandomState>,
     /// Begin of the first of these requests.
+    #[serde(skip)]
     first_ns: Option<i64>,
 }
 

@@ -274,18 +274,22 @@ fn process_id(entity: &Entity, taken: &mut BTreeSet<usize>) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::CaptureNumber;
 
     #[test]
     fn a_process_has_its_id_as_its_number_if_nobody_else_has() {
         let mut taken = BTreeSet::new();
         let mut of = |entity| process_id(&entity, &mut taken);
-        assert_eq!(of(Entity::Process(0, 307, 5)), Some(307));
-        assert_eq!(of(Entity::Process(0, 307, 9)), None);
-        assert_eq!(of(Entity::Process(1, 307, 5)), None);
-        assert_eq!(of(Entity::Process(0, 1, 5)), Some(1));
-        for none in
-            [Entity::Process(0, 0, 5), Entity::Process(0, -1, 5), Entity::Process(0, 1 << 22, 5), Entity::Device(0, 7)]
-        {
+        assert_eq!(of(Entity::Process(CaptureNumber::default(), 307, 5)), Some(307));
+        assert_eq!(of(Entity::Process(CaptureNumber::default(), 307, 9)), None);
+        assert_eq!(of(Entity::Process(CaptureNumber::new(1, ""), 307, 5)), None);
+        assert_eq!(of(Entity::Process(CaptureNumber::default(), 1, 5)), Some(1));
+        for none in [
+            Entity::Process(CaptureNumber::default(), 0, 5),
+            Entity::Process(CaptureNumber::default(), -1, 5),
+            Entity::Process(CaptureNumber::default(), 1 << 22, 5),
+            Entity::Device(CaptureNumber::default(), 7),
+        ] {
             assert_eq!(of(none), None);
         }
     }

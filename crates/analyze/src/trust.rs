@@ -14,6 +14,7 @@ use std::path::Path;
 
 use iostrata_capture::Capture;
 use iostrata_capture::TableId;
+use iostrata_capture::capture::Unfinished;
 use iostrata_capture::ledger::{Amounts, EventAccounting, Followed};
 use iostrata_capture::manifest::{
     LayerState, Manifest, State, WITHOUT_DURATIONS, WITHOUT_IO_URING, WITHOUT_MAPPINGS, WITHOUT_QUEUEING,
@@ -231,10 +232,9 @@ fn cut_off(capture: &Capture) -> String {
             "warning: {directory}: the capture was interrupted and recovered: rows at its end are missing, and the losses there are unknown"
         );
     }
-    let torn = match capture.torn.len() {
-        0 => String::new(),
-        parts => {
-            let rows = capture.torn.iter().fold(0u64, |sum, (_, torn)| sum.saturating_add(torn.rows()));
+    let torn = match capture.unfinished {
+        Unfinished { parts: 0, .. } => String::new(),
+        Unfinished { parts, rows } => {
             format!(
                 "; {rows} rows are in {parts} unfinished part{}, which `iostrata-analyze recover` repairs",
                 if parts == 1 { "" } else { "s" }

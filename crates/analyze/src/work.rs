@@ -1,6 +1,7 @@
 //! Tasks of the scan: pieces of parts and, for results that depend on the order of operations, consecutive time ranges.
 
 mod plan;
+mod stored;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,9 @@ use crate::parallel::each;
 use crate::partial::Partial;
 use crate::progress::Progress;
 use crate::scan::{EventTable, Fold, Scan, Source};
-use crate::store::{Id, Kept, Store};
+use crate::store::{Id, Kept, Planned, Store};
+pub use stored::Eventless;
+use stored::Stored;
 use unit::Unit;
 
 /// Part to be scanned.
@@ -105,26 +108,52 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Computes unit `number`, or takes its stored result.
-    fn take_unit(&mut self, number: usize, unit: &Unit, sequences: &Mutex<Sequences>) -> Result<()> {
+    /// Computes unit `number` of the scan `what`, or takes its stored result.
+    fn take_unit(
+        &mut self,
+        (what, number): (&'static str, usize),
+        unit: &Unit,
+        sequences: &Mutex<Sequences>,
+    ) -> Result<()> {
         let Some((store, Work { scan, .. })) = self.store.zip(unit.work(self.work)) else {
             return unit.tasks.iter().try_for_each(|task| self.take(task, sequences));
         };
-        let scope = self.scopes.get(&scan.capture);
-        let id = scope.map(|scope| unit.id(self.work, store, *scope)).transpose()?.flatten();
-        let tables = unit.tables(self.work);
-        let found = id.map(|id| store.find(id)).transpose()?.flatten();
-        if let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &tables)) {
-            store.found();
-            self.add(kept, unit.first(), sequences);
-        } else if store.takes(number) {
-            let kept = self.make(scan, unit, &tables)?;
+        let planned = Planned { first: unit.first(), tables: unit.tables(self.work), made: unit.made(self.work)? };
+        let id = self.id(store, scan, &planned)?;
+        if self.take_stored((store, id), scan, &planned, sequences)? {
+            store.plan(scan.capture, what, number, planned);
+            return Ok(());
+        }
+        if store.takes(number) {
+            let kept = self.make(scan, unit, &planned.tables)?;
             // Rows that are excluded at the end of a growing capture are present the next time.
             let id = id.filter(|_| !(scan.tail.grows && kept.asked.leaves_out()));
             store.keep(scan.capture, id, &kept)?;
-            self.add(kept, unit.first(), sequences);
+            self.add(kept, planned.first, sequences);
         }
+        store.plan(scan.capture, what, number, planned);
         Ok(())
+    }
+
+    /// Returns the id of a unit; none if its result is not stored.
+    fn id(&self, store: &Store, scan: &Scan, planned: &Planned) -> Result<Option<Id>> {
+        let scope = self.scopes.get(&scan.capture.place()).zip(planned.made.as_ref());
+        scope.map(|(scope, made)| store.id(*scope, made)).transpose()
+    }
+
+    /// Takes the stored result of a unit with this id. Returns whether there is one that is still valid.
+    fn take_stored(
+        &mut self,
+        (store, id): (&Store, Option<Id>),
+        scan: &Scan,
+        planned: &Planned,
+        sequences: &Mutex<Sequences>,
+    ) -> Result<bool> {
+        let found = id.map(|id| store.find(id, scan.capture)).transpose()?.flatten();
+        let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &planned.tables)) else { return Ok(false) };
+        store.found();
+        self.add(kept, planned.first, sequences);
+        Ok(true)
     }
 
     /// Computes the result of a unit of a capture.
@@ -188,7 +217,7 @@ impl<'a> Worker<'a> {
 
     fn fold(&mut self, scan: &'a Scan<'a>) -> &mut Fold<'a> {
         let settings = self.settings;
-        self.folds.entry(scan.capture).or_insert_with(|| Fold::new(scan, settings.clone()))
+        self.folds.entry(scan.capture.place()).or_insert_with(|| Fold::new(scan, settings.clone()))
     }
 
     /// Reads the row groups of a part that `groups` selects, given their number.
@@ -216,30 +245,53 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Scans all parts. Returns their partial result, and the results that depend on the order of rows. `what` is the label of the progress line. On
-/// failure the error is that of the first part in `work` that fails, for any number of threads, unless the memory limit is exceeded.
+/// Returns the id of the inputs that all units of a capture have in common, by number of the capture.
+fn scopes<'a>(
+    scans: impl Iterator<Item = &'a Scan<'a>>,
+    settings: &Settings,
+    store: &Store,
+) -> Result<BTreeMap<usize, Id>> {
+    let mut scopes = BTreeMap::new();
+    for scan in scans {
+        let place = scan.capture.place();
+        if !scopes.contains_key(&place) {
+            scopes.extend(store.scope(scan, settings)?.map(|scope| (place, scope)));
+        }
+    }
+    Ok(scopes)
+}
+
+/// Scans all parts, and takes the stored results of captures without events. Returns their partial result, and the results that depend on the order of
+/// rows. `what` is the label of the progress line. On failure the error is that of the first part in `work` that fails, for any number of threads,
+/// unless the memory limit is exceeded.
 pub fn scan_all(
-    work: &[Work],
+    (work, sources): (&[Work], &[Eventless]),
     settings: &Settings,
     (threads, memory): (NonZeroUsize, Budget),
     (store, what): (Option<&Store>, &'static str),
 ) -> Result<(Partial, Ordered)> {
     let units = unit::units(plan::tasks(work, settings, (threads, memory), store.is_some())?, store.is_some());
-    let mut scopes = BTreeMap::new();
-    for (store, Work { scan, .. }) in store.iter().flat_map(|store| work.iter().map(move |work| (store, work))) {
-        if !scopes.contains_key(&scan.capture) {
-            scopes.extend(store.scope(scan, settings)?.map(|scope| (scan.capture, scope)));
+    let scopes = match store {
+        Some(store) => {
+            scopes(work.iter().map(|work| work.scan).chain(sources.iter().map(|source| source.scan)), settings, store)?
         }
-    }
+        None => BTreeMap::new(),
+    };
     let sequences = Mutex::new(Sequences::default());
     let begin = || Worker::new(work, settings, (store, &scopes));
-    let progress = Progress::of(units.len(), what);
+    let stored = Stored::of(sources);
+    let count = units.len() + stored.units();
+    let progress = Progress::of(count, what);
     let take = |worker: &mut Worker, index: usize| {
-        let taken = worker.take_unit(index, &units[index], &sequences);
+        let taken = match units.get(index) {
+            Some(unit) => worker.take_unit((what, index), unit, &sequences),
+            None => stored.take(worker, index - units.len(), &sequences),
+        };
         progress.step();
         taken.and_then(|()| memory.check())
     };
-    let partials = each(units.len(), threads, begin, take, Worker::finish)?;
+    let partials = each(count, threads, begin, take, Worker::finish)?;
+    stored.check(settings, store)?;
     let sum = Partial::sum(partials);
     let sequences = sequences.into_inner().unwrap_or_else(PoisonError::into_inner);
     Ok((sum, sequences.finish(settings)))

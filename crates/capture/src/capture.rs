@@ -1,7 +1,10 @@
 //! Capture as a whole: its manifest and its parts.
 
+pub mod outline;
+
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::TableId;
 use crate::completeness;
@@ -10,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::list::PartList;
 use crate::manifest::{Manifest, State};
 use crate::part::{IncompletePart, PartFile, PartName, Place, incomplete};
+use serde::{Deserialize, Serialize};
+
 use crate::row_check::RowCheck;
 use crate::table::Table;
 use crate::tables::ClockTable;
@@ -23,14 +28,12 @@ const TRIES: u32 = 4;
 pub struct Capture {
     /// Path of the directory.
     pub directory: PathBuf,
-    /// Handle of the directory.
-    pub dir: Dir,
     /// Manifest.
     pub manifest: Manifest,
     /// Finished parts.
     pub list: PartList,
-    /// Unfinished parts by table, as far as they were flushed.
-    pub torn: Vec<(TableId, IncompletePart)>,
+    /// Unfinished parts.
+    pub unfinished: Unfinished,
     /// Rows present, compared with the rows written.
     pub census: RowCheck,
     /// For an incomplete capture: time up to which the rows of ended events are complete on all CPUs and in all tables;
@@ -38,6 +41,25 @@ pub struct Capture {
     pub whole_until_ns: Option<i64>,
     /// Wall clock.
     pub wall: WallClock,
+    parts: Parts,
+}
+
+/// Numbers of unfinished parts, and of the rows that were flushed to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Number of parts.
+    pub parts: u64,
+    /// Number of rows.
+    pub rows: u64,
+}
+
+/// Parts of a capture.
+#[derive(Debug, Clone)]
+enum Parts {
+    /// Files in the directory of the capture, and unfinished ones by table, as far as they were flushed.
+    Files(Dir, Vec<(TableId, IncompletePart)>),
+    /// Copies of all parts that have no events.
+    Copies(Arc<Vec<(TableId, PartFile)>>),
 }
 
 impl Capture {
@@ -73,16 +95,24 @@ impl Capture {
         }
         // After the unfinished parts: a part that is finished in between is found under either name.
         let census = RowCheck::take(directory, &manifest, &list, &torn)?;
+        let rows = torn.iter().fold(0u64, |sum, (_, torn)| sum.saturating_add(torn.rows()));
         Ok(Capture {
             directory: directory.path().to_owned(),
-            dir: directory.clone(),
             manifest,
             list,
-            torn,
+            unfinished: Unfinished { parts: torn.len() as u64, rows },
+            parts: Parts::Files(directory.clone(), torn),
             census,
             whole_until_ns,
             wall: WallClock::default(),
         })
+    }
+
+    /// Creates a capture with this manifest and no parts.
+    pub fn without_parts(directory: PathBuf, manifest: Manifest) -> Capture {
+        let (list, unfinished, census, whole_until_ns, wall) = Default::default();
+        let parts = Parts::Copies(Arc::default());
+        Capture { directory, manifest, list, unfinished, census, whole_until_ns, wall, parts }
     }
 
     fn timed(self) -> Result<Capture> {
@@ -93,19 +123,30 @@ impl Capture {
     /// Returns the counted parts of table `T`, in order. An incomplete capture may have more than are listed. Parts that
     /// claim to be another part are excluded.
     pub fn parts<T: Table>(&self) -> Result<Vec<PartFile>> {
-        let finished = self.census.numbers(T::ID);
+        self.parts_of(T::ID)
+    }
+
+    /// Returns the counted parts of `table`, as [`Capture::parts`].
+    fn parts_of(&self, table: TableId) -> Result<Vec<PartFile>> {
+        let (dir, torn) = match &self.parts {
+            Parts::Files(dir, torn) => (dir, torn),
+            Parts::Copies(copies) => {
+                return Ok(copies.iter().filter(|(of, _)| *of == table).map(|(_, part)| part.clone()).collect());
+            }
+        };
+        let finished = self.census.numbers(table);
         // The part may have been finished while the capture was opened.
-        let torn = self.torn.iter().filter(|(table, _)| *table == T::ID).map(|(_, torn)| torn);
+        let torn = torn.iter().filter(|(of, _)| *of == table).map(|(_, torn)| torn);
         let torn = torn.filter(|torn| finished.binary_search(&torn.number()).is_err());
         let mut parts: Vec<(u32, PartFile)> =
-            torn.map(|torn| (torn.number(), PartFile::Incomplete(torn.clone()))).collect();
+            torn.map(|torn| (torn.number(), PartFile::Incomplete(Box::new(torn.clone())))).collect();
         parts.extend(finished.iter().map(|number| {
-            let name = PartName { table: T::ID, number: *number };
-            (*number, PartFile::Whole(Place::of(&self.dir, name)))
+            let name = PartName { table, number: *number };
+            (*number, PartFile::Whole(Place::of(dir, name)))
         }));
         parts.sort_by_key(|(number, _)| *number);
-        let folder = self.dir.sub(T::NAME);
-        let others = self.census.others(T::ID).iter().map(|name| PartFile::Whole(Place::new(&folder, name.clone())));
+        let folder = dir.sub(table.name());
+        let others = self.census.others(table).iter().map(|name| PartFile::Whole(Place::new(&folder, name.clone())));
         Ok(parts.into_iter().map(|(_, part)| part).chain(others).collect())
     }
 }

@@ -2,8 +2,10 @@
 //! ([`crate::list`]).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::dir::Dir;
 use crate::error::{Error, Result};
@@ -370,16 +372,15 @@ impl Manifest {
             text => text?,
         };
         let version: Version = serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))?;
-        if version.schema_version > SCHEMA_VERSION {
-            return Err(Error::manifest(
-                &path,
-                format!(
-                    "schema version {} is newer than this program's {SCHEMA_VERSION}: use a newer iostrata-analyze",
-                    version.schema_version
-                ),
-            ));
-        }
+        version.check(&path)?;
         serde_json::from_slice(&text).map_err(|e| Error::manifest(&path, e.to_string()))
+    }
+
+    /// Reads the manifest from JSON that is in `path`, in the same manner.
+    pub(crate) fn of(value: Value, path: &Path) -> Result<Manifest> {
+        let error = |e: serde_json::Error| Error::manifest(path, e.to_string());
+        Version::deserialize(&value).map_err(error)?.check(path)?;
+        serde_json::from_value(value).map_err(error)
     }
 
     /// Replaces the manifest in `dir` atomically: a reader finds either the old or the new one, complete.
@@ -399,4 +400,17 @@ impl Manifest {
 #[derive(Deserialize)]
 struct Version {
     schema_version: u32,
+}
+
+impl Version {
+    fn check(&self, path: &Path) -> Result<()> {
+        let version = self.schema_version;
+        if version <= SCHEMA_VERSION {
+            return Ok(());
+        }
+        let what = format!(
+            "schema version {version} is newer than this program's {SCHEMA_VERSION}: use a newer iostrata-analyze"
+        );
+        Err(Error::manifest(path, what))
+    }
 }

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::ErrorKind;
 
+use serde::{Deserialize, Serialize};
+
 use crate::dir::Dir;
 use crate::error::{Error, Result};
 use crate::list::{Kept, PartList};
@@ -20,7 +22,7 @@ use crate::{ByTable, TableId};
 const MOST_TOLD: usize = 4;
 
 /// Count of one table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counted {
     /// Table.
     pub table: TableId,
@@ -82,7 +84,7 @@ impl Counted {
 }
 
 /// Counts of all tables, in order of declaration.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCheck {
     /// Counts by table.
     pub tables: Vec<Counted>,

@@ -163,7 +163,8 @@ impl Steps {
 
 /// Rate controller: keeps the CPU time within the limit.
 pub struct RateController<'a> {
-    limit: f64,
+    /// Limit in percent of one CPU, as the user typed it.
+    limit_percent: f64,
     session: &'a Session<'a>,
     standing: Arc<Standing>,
     rates: Rates,
@@ -178,7 +179,7 @@ impl<'a> RateController<'a> {
     /// Starts the controller of a recording, with a limit of `percent` of one CPU.
     pub fn start(percent: f64, session: &'a Session<'a>, rates: Rates, standing: Arc<Standing>) -> Result<Self> {
         Ok(RateController {
-            limit: percent / 100.0,
+            limit_percent: percent,
             session,
             standing,
             rates,
@@ -202,9 +203,10 @@ impl<'a> RateController<'a> {
         }
         self.last = now;
         let (before, was_settled) = (self.steps.now, !self.steps.changed);
-        self.steps.look(share, self.limit);
+        let limit = self.limit_percent / 100.0;
+        self.steps.look(share, limit);
         self.standing.cpu_permille.store((share * 1000.0) as u64 + 1, Relaxed);
-        self.standing.is_over.store(before == LAST_STEP && was_settled && share > self.limit, Relaxed);
+        self.standing.is_over.store(before == LAST_STEP && was_settled && share > limit, Relaxed);
         if self.steps.now == before {
             return Ok(());
         }
@@ -215,7 +217,7 @@ impl<'a> RateController<'a> {
         }
         self.standing.step.store(self.steps.now, Relaxed);
         if self.greatest == 0 {
-            let (percent, limit) = (share * 100.0, self.limit * 100.0);
+            let (percent, limit) = (share * 100.0, self.limit_percent);
             tell(&format!(
                 "iostrata: CPU usage is {percent:.1} % of one CPU and --cpu-limit is {limit}: the recording is sampled from now \
                  on, and each row has a weight, the number of events that it represents\n"
@@ -245,7 +247,7 @@ impl<'a> RateController<'a> {
     /// Summary for the manifest.
     pub fn summary(&self) -> Sampling {
         Sampling {
-            cpu_limit_percent: self.limit * 100.0,
+            cpu_limit_percent: self.limit_percent,
             greatest_weight: 1 << self.greatest,
             sampled_ms: u64::try_from(self.sampled.as_millis()).unwrap_or(u64::MAX),
         }

@@ -11,7 +11,7 @@ use super::Settings;
 use super::crossing::{self, Crossing};
 use super::in_order::{OrderedAggregate, States};
 use super::results::Results;
-use crate::entity::{Entities, Entity, Place, Places, Scope};
+use crate::entity::{CaptureNumber, Entities, Entity, Place, Places, Scope};
 
 /// Operation, with the fields that results in time order need.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,7 @@ impl Sequence {
 }
 
 /// Operations of a sequence: number of the capture, and layer.
-pub type Of = (usize, Layer);
+pub type Of = (CaptureNumber, Layer);
 
 /// Sequences of time ranges by number, in any order of arrival. Consecutive ones are merged at once.
 #[derive(Debug, Clone, Default)]
@@ -266,7 +266,7 @@ pub(crate) mod tests {
         let point = |(ts_ns, Told { ns, direction, system, disk }): &(i64, Told)| {
             let nobody = Scope::ALL.map(|scope| Entity::Nobody(scope, IoClass::Data));
             let [process, cgroup, file, nothing] = nobody;
-            let disk = if *disk > 0 { Entity::Device(0, *disk) } else { nothing };
+            let disk = if *disk > 0 { Entity::Device(CaptureNumber::default(), *disk) } else { nothing };
             let places = Places([process, cgroup, file, disk].map(|entity| entities.place(entity)));
             let end_ns = ns.map(|ns| ts_ns + ns);
             Point {
@@ -304,7 +304,7 @@ pub(crate) mod tests {
                     let of = &finished.of::<Arrivals>().expect("requested")[&Layer::Block];
                     format!("{:?}", of.iter().map(|(of, sums)| (of, sums.gaps(), sums.ops)).collect::<Vec<_>>())
                 };
-                let place = (0, Layer::Block);
+                let place = (CaptureNumber::default(), Layer::Block);
                 let (mut mine, mut others) = (Sequences::default(), Sequences::default());
                 for number in order.iter().filter(|number| **number < points.len()) {
                     let to = if *number < cut { &mut mine } else { &mut others };

@@ -4,6 +4,7 @@ use iostrata_capture::manifest::State;
 use iostrata_capture::{Capture, TableId};
 
 use crate::analyses::table::{Table, at_once};
+use crate::entity::CaptureNumber;
 use crate::frame::{self, ResultColumn, Value};
 use crate::loss::episodes::Stretch;
 use crate::loss::{Kind, Losses};
@@ -84,7 +85,7 @@ pub fn rows(captures: &[Capture], losses: &[Losses], finished: &Finished, trust:
             let table = kind.table?;
             let windows = of.windows(table)?;
             let removed = whole_from_ns.is_some_and(|from_ns| stretch.since_ns <= from_ns);
-            let counts = finished.during.of(number, table);
+            let counts = finished.during.of(CaptureNumber::new(number, capture_id), table);
             let counted = table.layer().is_some_and(|layer| trust.captured[layer as usize]) && !removed;
             counted.then(|| windows.between(counts, stretch.since_ns, stretch.until_ns))
         };

@@ -1,5 +1,7 @@
 //! Subjects of rows: all operations, those of a system, or those on a disk.
 
+use std::sync::Arc;
+
 use crate::aggregate::sequence::Subject;
 use crate::frame::ResultColumn;
 use crate::names::Names;
@@ -12,17 +14,21 @@ pub struct Named {
     pub name: String,
     /// Id; empty where there is none.
     pub id: String,
+    /// Recorded machine of an entity; else empty.
+    pub host: Arc<str>,
 }
 
 impl Named {
     /// Returns the names of `subject`.
     pub fn of(subject: &Subject, names: &Names) -> Named {
         match subject {
-            Subject::All => Named { scope: "all", name: String::new(), id: String::new() },
-            Subject::System(name) => Named { scope: "system", name: name.clone(), id: String::new() },
+            Subject::All => Named { scope: "all", name: String::new(), id: String::new(), host: Arc::default() },
+            Subject::System(name) => {
+                Named { scope: "system", name: name.clone(), id: String::new(), host: Arc::default() }
+            }
             Subject::Entity(entity) => {
                 let (name, id) = names.of(entity);
-                Named { scope: entity.scope().name(), name, id }
+                Named { scope: entity.scope().name(), name, id, host: names.host(entity) }
             }
         }
     }
@@ -45,7 +51,13 @@ pub fn columns<R>(of: impl Fn(&R) -> (&Named, &'static str) + Copy + 'static) ->
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", move |row| of(row).1),
         ResultColumn::text("name", "Name of the system or of the disk; empty for `all`.", move |row| &of(row).0.name),
         ResultColumn::text("id", "Device number of a disk, `major:minor`; else empty.", move |row| &of(row).0.id),
+        host(move |row| &of(row).0.host),
     ]
+}
+
+/// Column with the recorded machine of an entity: captures of several machines may have the same ids.
+pub fn host<R>(of: impl Fn(&R) -> &str + 'static) -> ResultColumn<R> {
+    ResultColumn::text("host", "Host name of the recorded machine; empty for rows that are of no single machine.", of)
 }
 
 #[cfg(test)]

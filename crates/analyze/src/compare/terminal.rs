@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 const SHOWN: usize = 30;
 
 /// Builds the table of the metrics that changed significantly.
-pub fn table(compared: &[Compared], confidence: f64) -> String {
+pub fn table(compared: &[Compared], confidence_percent: f64) -> String {
     let differs = |row: &&Compared| row.marks.iter().any(|mark| ["worse", "better", "changed"].contains(mark));
     let has_intervals = compared.iter().any(|row| row.intervals.is_some());
     let mut rows: Vec<&Compared> = compared.iter().filter(|row| !has_intervals || differs(row)).collect();
@@ -35,11 +35,10 @@ pub fn table(compared: &[Compared], confidence: f64) -> String {
     });
     let header = ["TABLE", "ROW", "METRIC", "BEFORE", "AFTER", "CHANGE", "INTERVAL", "MARKS"];
     let shown = drawn(&header, cells.collect(), 3, 0);
-    let percent = confidence * 100.0;
     let summary = match (has_intervals, differing) {
         (true, _) => format!(
-            "{differing} of {all} metrics changed significantly ({percent} % confidence, uncorrected; expect up to about {:.0} false positives)",
-            all as f64 * (1.0 - confidence)
+            "{differing} of {all} metrics changed significantly ({confidence_percent} % confidence, uncorrected; expect up to about {:.0} false positives)",
+            all as f64 * (1.0 - confidence_percent / 100.0)
         ),
         (false, _) => format!(
             "{all} metrics; one capture on each side gives no confidence intervals: record repeats (--before, --after)"

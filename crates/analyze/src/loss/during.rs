@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use iostrata_capture::TableId;
 
+use crate::entity::CaptureNumber;
+
 /// Loss windows of one table. They may overlap: each interval between two adjacent ends has a counter.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Windows {
@@ -47,11 +49,11 @@ impl Windows {
 
 /// Rows per counter, by number of the capture and table.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct During(BTreeMap<(usize, TableId), Vec<u64>>);
+pub struct During(BTreeMap<(CaptureNumber, TableId), Vec<u64>>);
 
 impl During {
     /// Adds the counters of one part.
-    pub fn add(&mut self, capture: usize, table: TableId, counts: Vec<u64>) {
+    pub fn add(&mut self, capture: CaptureNumber, table: TableId, counts: Vec<u64>) {
         let sums = self.0.entry((capture, table)).or_default();
         if sums.len() < counts.len() {
             sums.resize(counts.len(), 0);
@@ -67,7 +69,7 @@ impl During {
     }
 
     /// Returns the counters of a table; `None` if it has none.
-    pub fn of(&self, capture: usize, table: TableId) -> Option<&Vec<u64>> {
+    pub fn of(&self, capture: CaptureNumber, table: TableId) -> Option<&Vec<u64>> {
         self.0.get(&(capture, table))
     }
 }
@@ -91,15 +93,16 @@ mod tests {
     #[test]
     fn counts_of_parts_add_up_whatever_their_order() {
         let (mut one, mut other) = (During::default(), During::default());
-        one.add(0, TableId::Block, vec![1, 2]);
-        other.add(0, TableId::Block, vec![0, 5, 7]);
-        other.add(1, TableId::Block, vec![u64::MAX]);
-        other.add(1, TableId::Block, vec![1]);
+        let [first, second, third] = [0, 1, 2].map(|place| CaptureNumber::new(place, ""));
+        one.add(first, TableId::Block, vec![1, 2]);
+        other.add(first, TableId::Block, vec![0, 5, 7]);
+        other.add(second, TableId::Block, vec![u64::MAX]);
+        other.add(second, TableId::Block, vec![1]);
         let mut sum = one.clone();
         sum.combine(other.clone());
         other.combine(one);
         assert_eq!(sum, other);
-        assert_eq!(sum.of(0, TableId::Block), Some(&vec![1, 7, 7]));
-        assert_eq!((sum.of(1, TableId::Block), sum.of(2, TableId::Block)), (Some(&vec![u64::MAX]), None));
+        assert_eq!(sum.of(first, TableId::Block), Some(&vec![1, 7, 7]));
+        assert_eq!((sum.of(second, TableId::Block), sum.of(third, TableId::Block)), (Some(&vec![u64::MAX]), None));
     }
 }

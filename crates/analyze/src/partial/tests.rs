@@ -9,7 +9,7 @@ use crate::aggregate::count::Moved;
 use crate::aggregate::flow::Step;
 use crate::aggregate::sample::Sample;
 use crate::analyses::{latency, summary};
-use crate::entity::{Entity, Places, Scope};
+use crate::entity::{CaptureNumber, Entity, Places, Scope};
 use crate::event::{Durations, PHASES, Phase, UNKNOWN};
 use crate::frame;
 use crate::trust::Trust;
@@ -71,8 +71,8 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
         }
         partial.memory.add(layer, direction, &moved);
         let places = Scope::ALL.map(|scope| match scope {
-            Scope::Process => Entity::Process(0, dev, 7),
-            Scope::Device => Entity::Device(1, dev),
+            Scope::Process => Entity::Process(CaptureNumber::default(), dev, 7),
+            Scope::Device => Entity::Device(CaptureNumber::new(1, ""), dev),
             _ => Entity::Nobody(scope, IoClass::Data),
         });
         let places = Places(places.map(|entity| partial.entities.place(entity)));
@@ -81,8 +81,8 @@ fn fold<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Partial {
             partial.system(slot).flows.add(direction, Step::Cache { mapped: false }, bytes);
             partial.entities.add(places, (direction, Step::Cache { mapped: false }, bytes));
         }
-        partial.left_out.add(0, dev, direction, (bytes, ops));
-        partial.during.add(dev as usize, TableId::Block, vec![0, bytes]);
+        partial.left_out.add(CaptureNumber::default(), dev, direction, (bytes, ops));
+        partial.during.add(CaptureNumber::new(dev as usize, ""), TableId::Block, vec![0, bytes]);
         partial.checked.combine(Checked {
             negative_durations: 1,
             late_ends: bytes,

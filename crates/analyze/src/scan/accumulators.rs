@@ -6,7 +6,7 @@ use iostrata_capture::op::{Direction, Layer};
 use super::kind::{Counted, Kind};
 use crate::aggregate::count::Moved;
 use crate::aggregate::flow::Step;
-use crate::entity::Places;
+use crate::entity::{CaptureNumber, Places};
 use crate::event::UNKNOWN;
 use crate::partial::Partial;
 
@@ -118,7 +118,7 @@ impl Accumulators {
     }
 
     /// Closes all accumulators and adds them to `partial`, for the capture of this number. Their ids become invalid.
-    pub fn close(&mut self, capture: usize, partial: &mut Partial) {
+    pub fn close(&mut self, capture: CaptureNumber, partial: &mut Partial) {
         let Accumulators { all, sums, activity } = std::mem::replace(self, Accumulators::new(self.activity));
         for (account, sums) in all.into_iter().zip(sums).skip(LEFT_OUT as usize + 1) {
             let Accumulator { kind: Kind { layer, direction, counted }, slot, places, disk, untimed, serves } = account;

@@ -200,7 +200,7 @@ impl Fold<'_> {
             let is_beyond = self.is_beyond(ts_ns, view.dur_ns.at(row));
             let Some(Order { stretches, .. }) = &mut self.order else { return Ok(()) };
             if stretches.has(ts_ns) && !is_beyond {
-                stretches.request(request(&view, row, choice.takes(capture, view.dev.at(row))));
+                stretches.request(request(&view, row, choice.takes(capture.place(), view.dev.at(row))));
             }
         }
         Ok(())

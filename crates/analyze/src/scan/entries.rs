@@ -4,7 +4,7 @@ use iostrata_capture::op::{Direction, Layer, Op};
 
 use super::accumulators::{AccumulatorId, Accumulators, NO_SLOT};
 use super::chunk::{Chunk, KeyedRow, OpAmounts};
-use crate::entity::{Entities, Places};
+use crate::entity::{CaptureNumber, Entities, Places};
 use crate::event::{Phase, UNKNOWN};
 
 /// Selected entries of a chunk. A row has one entry, or several for bytes with different owners.
@@ -12,7 +12,7 @@ pub struct Entries<'a> {
     /// Layer.
     pub layer: Layer,
     /// Number of the capture.
-    pub capture: usize,
+    pub capture: CaptureNumber,
     /// Entities by index.
     pub entities: &'a Entities,
     pub(super) chunk: &'a Chunk,

@@ -1,5 +1,5 @@
-//! File of partial results: a header (JSON, with its length before it), the partial results with their lengths and checksums, and an end marker. A
-//! file without the marker is truncated.
+//! File of partial results: a header (JSON, with its length before it), the entries with their lengths and checksums, and an end marker. A file without
+//! the marker is truncated. Entries are partial results, and [what is needed of captures](super::stored) besides their events.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -17,7 +17,7 @@ use super::Id;
 /// Magic bytes, with the version of the layout.
 const MAGIC: &[u8; 16] = b"iostrata-part-03";
 
-/// Size of the header of a partial result: its id, its length, its decompressed length, and the CRC-32 of the stored bytes.
+/// Size of the header of an entry: its id, its length, its decompressed length, and the CRC-32 of the stored bytes.
 const HEAD_BYTES: usize = 16 + 8 + 8 + 4;
 
 /// Maximum size of the header.
@@ -35,10 +35,10 @@ pub struct Header {
     pub states: BTreeMap<String, u32>,
 }
 
-/// Id of the end marker; its length is the number of partial results.
+/// Id of the end marker; its length is the number of entries.
 const END: Id = Id([0; 16]);
 
-/// Position of a partial result in a file.
+/// Position of an entry in a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     at: u64,
@@ -98,6 +98,8 @@ pub struct Bundle {
     pub header: Header,
     /// Partial results by id.
     pub places: HashMap<Id, Span>,
+    /// Documents and copies of parts by name.
+    pub named: HashMap<String, Span>,
 }
 
 impl Bundle {
@@ -155,21 +157,26 @@ impl Bundle {
         let mut text = vec![0; length_bytes.min(MOST_HEADER_BYTES)];
         let header = if read(start.len() as u64, &mut text) { serde_json::from_slice(&text).ok() } else { None };
         let Some(header) = header.filter(|_| text.len() == length_bytes) else { bail!(not_ours()) };
-        let (mut places, mut at) = (HashMap::new(), (start.len() + text.len()) as u64);
+        let (mut places, mut named) = (HashMap::new(), HashMap::new());
+        let mut at = (start.len() + text.len()) as u64;
         loop {
             let mut head = [0; HEAD_BYTES];
             if !read(at, &mut head) {
-                bail!("{}: truncated file, expected an end after {} partial results", path.display(), places.len());
+                let entries = places.len() + named.len();
+                bail!("{}: truncated file, expected an end after {entries} entries", path.display());
             }
             let (id, place) = parsed(&head, at + HEAD_BYTES as u64);
             if id == END {
-                if place.bytes != places.len() as u64 || place.at != length {
+                if place.bytes != (places.len() + named.len()) as u64 || place.at != length {
                     bail!("{}: corrupt file, its end does not match its contents", path.display());
                 }
-                return Ok(Bundle { from, header, places });
+                return Ok(Bundle { from, header, places, named });
             }
             at = place.at.saturating_add(place.bytes);
-            places.insert(id, place);
+            match id.name() {
+                Some(name) => drop(named.insert(name, place)),
+                None => drop(places.insert(id, place)),
+            }
         }
     }
 
@@ -178,13 +185,13 @@ impl Bundle {
         self.from.path()
     }
 
-    /// Reads a partial result.
+    /// Reads an entry.
     ///
     /// # Errors
     /// If it cannot be read, or is corrupt.
     pub fn read(&self, place: &Span) -> Result<Vec<u8>> {
         let Span { at, bytes, raw_bytes, crc } = *place;
-        let changed = || format!("{}: the partial result at byte {at} is corrupt", self.from.path().display());
+        let changed = || format!("{}: the entry at byte {at} is corrupt", self.from.path().display());
         let file = self.from.open()?;
         // It lies within the file, because the end marker is behind it.
         let mut packed = vec![0; usize::try_from(bytes).with_context(changed)?];
@@ -257,7 +264,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Adds a partial result.
+    /// Adds an entry.
     ///
     /// # Errors
     /// If it cannot be written.
@@ -307,7 +314,7 @@ impl Drop for Writer {
     }
 }
 
-/// Compresses a partial result for a file.
+/// Compresses an entry for a file.
 ///
 /// # Errors
 /// If it does not fit into memory.

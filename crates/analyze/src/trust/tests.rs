@@ -1,5 +1,4 @@
 use iostrata_capture::TableId;
-use iostrata_capture::dir::Dir;
 use iostrata_capture::ledger::{Account, Lost, Skipped};
 use iostrata_capture::list::{Entry, Part, Removed};
 use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
@@ -44,16 +43,7 @@ pub(crate) fn sound() -> Capture {
         servers: Vec::new(),
         maps: Vec::new(),
     };
-    Capture {
-        directory: "run1".into(),
-        dir: Dir::open(".".as_ref()).expect("there"),
-        manifest,
-        list: Default::default(),
-        torn: Vec::new(),
-        census: Default::default(),
-        whole_until_ns: None,
-        wall: Default::default(),
-    }
+    Capture::without_parts("run1".into(), manifest)
 }
 
 fn account(class: &str, lost: Lost, written: u64) -> Account {

@@ -5,7 +5,7 @@ use iostrata_capture::TableId;
 use iostrata_capture::panic_guard::reading;
 
 use super::{Read, Task, TimeRanges, Work};
-use crate::store::{Id, Made, Store};
+use crate::store::Made;
 
 /// Consecutive tasks.
 pub struct Unit {
@@ -65,8 +65,8 @@ impl Unit {
         tables
     }
 
-    /// Returns the identity of the unit; `None` if one of its parts may still grow.
-    pub fn id(&self, work: &[Work], store: &Store, scope: Id) -> Result<Option<Id>> {
+    /// Returns the inputs of the unit; `None` if one of its parts may still grow.
+    pub fn made(&self, work: &[Work]) -> Result<Option<Made>> {
         let mut made = Made { spans: Vec::new(), parts: Vec::new() };
         for task in &self.tasks {
             if let Task::TimeRanges(TimeRanges { spans, .. }) = task {
@@ -78,7 +78,7 @@ impl Unit {
             let Some(identity) = reading(part.path(), || part.identity())? else { return Ok(None) };
             made.parts.push((identity, groups));
         }
-        store.id(scope, &made).map(Some)
+        Ok(Some(made))
     }
 
     /// Returns the number of its first time range.

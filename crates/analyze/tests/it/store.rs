@@ -6,17 +6,20 @@ use std::hash::Hasher;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use iostrata_analyze::aggregate::Precision;
 use iostrata_analyze::analyses;
 use iostrata_analyze::commands::run;
 use iostrata_analyze::options::{Analyze, Command};
 use iostrata_analyze::output::message;
 use iostrata_analyze::partial::ROWS;
 use iostrata_analyze::store::bundle::Bundle;
+use iostrata_analyze::store::stored::CAPTURE;
 use iostrata_analyze::store::{Kept, Partials};
 use iostrata_capture::manifest::State;
 use iostrata_capture::op::Layer;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use serde_json::Value;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::order::{capture, crossing, operations};
@@ -159,7 +162,25 @@ fn forms(file: &Path) -> BTreeMap<String, (u32, String)> {
         let version = bundle.header.states[&name];
         (name, (version, form.iter().map(|byte| format!("{byte:02x}")).collect()))
     };
+    let documents = bundle.named.iter().filter(|(name, _)| name.starts_with("capture-"));
+    let document = |(_, place)| serde_json::from_slice(&bundle.read(place).expect("sound")).expect("JSON");
+    let mut keys: Vec<String> = documents.map(document).flat_map(|document: Value| paths(&document)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    stored.insert(CAPTURE.to_owned(), vec![hash(keys.join("\n").as_bytes())]);
     stored.into_iter().map(form).collect()
+}
+
+/// Returns the path of each key in a document.
+fn paths(value: &Value) -> Vec<String> {
+    let below = |key: &str, value: &Value| -> Vec<String> {
+        [String::new()].into_iter().chain(paths(value)).map(|path| format!("/{key}{path}")).collect()
+    };
+    match value {
+        Value::Object(members) => members.iter().flat_map(|(key, value)| below(key, value)).collect(),
+        Value::Array(values) => values.iter().flat_map(|value| below("", value)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The stored form of each state, for its version, is in `tests/forms/STATE.txt`. If this fails, a stored form has changed, or what is stored of the
@@ -174,11 +195,13 @@ fn a_state_that_is_stored_otherwise_has_another_version() {
     run(&Command::Partial(Box::new(options)), &mut Vec::new(), &mut Vec::new()).expect("a share");
     let forms = forms(&file);
     assert!(forms.len() > 8, "{forms:?}");
-    for (name, (version, form)) in forms {
-        let known = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forms").join(format!("{name}.txt"));
-        let known = fs::read_to_string(&known).unwrap_or_else(|error| panic!("{}: {error}", known.display()));
-        assert_eq!(format!("{version} {form}"), known.trim_end(), "version and form of {name}");
-    }
+    let known = |name: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/forms").join(format!("{name}.txt"));
+        fs::read_to_string(file).unwrap_or_default().trim_end().to_owned()
+    };
+    let found = forms.into_iter().map(|(name, (version, form))| (known(&name), format!("{version} {form}"), name));
+    let other: Vec<_> = found.filter(|(known, found, _)| known != found).collect();
+    assert!(other.is_empty(), "version and form, known and found: {other:#?}");
 }
 
 #[test]
@@ -207,9 +230,9 @@ fn a_file_that_was_cut_or_changed_is_refused() {
         format!("{name}: a file of another version of iostrata-analyze, expected one in the layout of this version")
     );
     assert_eq!(
-        refused(&replaced(&whole, "\"footprint\":1", "\"footprint\":9")),
+        refused(&replaced(&whole, "\"footprint\":2", "\"footprint\":9")),
         format!(
-            "{name}: version 9 of `footprint`, written by iostrata-analyze {}; expected version 1",
+            "{name}: version 9 of `footprint`, written by iostrata-analyze {}; expected version 2",
             env!("CARGO_PKG_VERSION")
         )
     );
@@ -384,6 +407,98 @@ fn what_is_left_out_at_the_end_of_a_capture_that_grows_is_read_again() {
     let (_, cached) = written(&captures, Partials::Cached, 20).expect("a result");
     let (printed, again) = written(&captures, Partials::Cached, 20).expect("a result");
     assert!(cached == again && printed.contains(KEPT), "{printed}");
+}
+
+/// Writes a capture of another machine: with the same numbers of processes, files and disks.
+fn of_host(place: &Path, host: &str, operations: &[(i64, i64, bool, i32, i64)]) -> PathBuf {
+    let mut capture = crossing(host, operations, 20);
+    capture.manifest.host.hostname = host.to_owned();
+    capture.write(place, host)
+}
+
+/// Returns the results, with the directories of `captures` as they are in those of files.
+fn named_by_host(files: Vec<(String, String)>, captures: &[(&str, &Path)]) -> Vec<(String, String)> {
+    let named = |text: String| {
+        captures.iter().fold(text, |text, (host, directory)| {
+            let directory = directory.display().to_string();
+            text.replace(&directory, &format!("{host}:{directory}"))
+        })
+    };
+    files.into_iter().map(|(name, text)| (name, named(text))).collect()
+}
+
+#[test]
+fn files_of_captures_of_several_machines_are_merged_without_the_captures() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let operations = |of: i64| -> Vec<_> {
+        (0..200i64).map(|at| (10 * at + of, 7 + of, at % 3 == 0, 1 + (at % 3) as i32, (at * of) % 16)).collect()
+    };
+    let hosts: Vec<(&str, PathBuf)> =
+        [("db1", 1), ("db2", 5)].map(|(host, of)| (host, of_host(place.path(), host, &operations(of)))).into();
+    let captures: Vec<PathBuf> = hosts.iter().map(|(_, directory)| directory.clone()).collect();
+    let whole = fresh(&captures);
+    let mut files = Vec::new();
+    for (host, directory) in &hosts {
+        let own = place.path().join(format!("{host}-partials"));
+        fs::create_dir(&own).expect("room");
+        files.extend((1..=3).map(|share| partial(&own, std::slice::from_ref(directory), (share, 3), 37)));
+    }
+    // Where the files are, the captures are not.
+    captures.iter().for_each(|directory| fs::remove_dir_all(directory).expect("there"));
+    let (printed, merged) = written(&[], Partials::From(files.clone()), 37).expect("a result");
+    let directories: Vec<(&str, &Path)> = hosts.iter().map(|(host, directory)| (*host, directory.as_path())).collect();
+    let whole = named_by_host(whole, &directories);
+    assert!(merged == whole, "{}", difference(&Ok(merged), &Ok(whole)));
+    assert!(printed.contains(KEPT), "{printed}");
+    let missing = written(&[], Partials::From(files[..5].to_vec()), 37).expect_err("a share is missing");
+    let expected = format!("db2:{}: ", captures[1].display());
+    assert!(missing.starts_with(&expected) && missing.contains(" are in none of the files, expected"), "{missing}");
+}
+
+#[test]
+fn a_real_capture_is_merged_without_it() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let directory = place.path().join("capture");
+    copy(&fixture(), &directory);
+    let captures = [directory.clone()];
+    let whole = fresh(&captures);
+    let files: Vec<PathBuf> = (1..=2).map(|share| partial(place.path(), &captures, (share, 2), 100)).collect();
+    fs::remove_dir_all(&directory).expect("there");
+    let (_, merged) = written(&[], Partials::From(files.clone()), 100).expect("a result");
+    assert!(merged == whole, "{}", difference(&Ok(merged), &Ok(whole)));
+    // Options determine the results: those of other options are none.
+    let other = Analyze {
+        precision: Precision::Exact,
+        ..report(&[], Some(place.path().join("out")), Partials::From(files), 100)
+    };
+    let refused = run(&Command::Analyze(Box::new(other)), &mut Vec::new(), &mut Vec::new()).expect_err("other options");
+    assert!(message(&refused).contains("made with the same analysis and options"), "{}", message(&refused));
+}
+
+#[test]
+fn shares_of_different_states_of_a_capture_are_not_merged_without_it() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let operations: Vec<_> = (0..100i64).map(|at| (10 * at, 7, at % 3 == 0, 1 + (at % 3) as i32, at % 16)).collect();
+    let whole = crossing("grows", &operations, 20);
+    let directory = place.path().join("capture");
+    let mut files = Vec::new();
+    for (share, capture) in [(1, until(&whole, 1, 2)), (2, whole.clone())] {
+        let _ = fs::remove_dir_all(&directory);
+        capture.write(place.path(), "capture");
+        files.push(partial(place.path(), std::slice::from_ref(&directory), (share, 2), 37));
+    }
+    let [one, two] = [0, 1].map(|at| files[at].display().to_string());
+    let refused = written(&[], Partials::From(files.clone()), 37).expect_err("two states");
+    assert_eq!(
+        refused,
+        format!(
+            "{one} and {two} have shares of different states of {}, expected all of one state, made with the same options",
+            directory.display()
+        )
+    );
+    // With the capture, the events that no file has are read.
+    let (_, merged) = written(std::slice::from_ref(&directory), Partials::From(files), 37).expect("a result");
+    assert!(merged == fresh(&[directory]));
 }
 
 proptest! {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Entry, Part, Removed, read};
 use crate::TableId;
 use crate::dir::Dir;
@@ -9,7 +11,7 @@ use crate::error::Result;
 use crate::part::PartName;
 
 /// In-memory data of an existing part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// Number of rows.
     pub rows: u64,
@@ -22,13 +24,13 @@ pub struct Kept {
 }
 
 /// Parts of a capture. An existing part takes some tens of bytes, a removed one nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartList {
     tables: BTreeMap<TableId, TableParts>,
 }
 
 /// Parts of a table.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct TableParts {
     kept: BTreeMap<u32, Kept>,
     kept_bytes: u64,
@@ -36,7 +38,7 @@ struct TableParts {
 }
 
 /// Sums of the removed parts of a table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
     parts: u64,
     rows: u64,

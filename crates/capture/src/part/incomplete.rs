@@ -25,6 +25,7 @@ const MOST_LOG_BYTES: u64 = 2 * MOST_FOOTER_BYTES;
 pub struct IncompletePart {
     /// File.
     pub place: Place,
+    directory: Dir,
     /// Its future footer, with the end of the file. Decoded at each use, because the library's form is far larger.
     footer: Arc<[u8]>,
     groups: Groups,
@@ -69,7 +70,15 @@ impl IncompletePart {
             Ok(groups.bytes)
         });
         made.map_err(|e| Error::io(place.path(), "build the footer of", e))?;
-        Ok(Some(IncompletePart { place, footer: footer.into(), groups, origin, number, end: part.end }))
+        Ok(Some(IncompletePart {
+            place,
+            directory: directory.clone(),
+            footer: footer.into(),
+            groups,
+            origin,
+            number,
+            end: part.end,
+        }))
     }
 
     /// Returns the metadata in its future footer.
@@ -79,7 +88,16 @@ impl IncompletePart {
 
     /// Opens the file, which may have been renamed to its final name in the meantime.
     pub(super) fn open(&self) -> Result<File> {
-        self.place.open().or_else(|_| self.place.directory().open_file(finished_name(self.number)))
+        self.place.open().or_else(|_| self.directory.open_file(finished_name(self.number)))
+    }
+
+    /// Returns its name and contents after a repair.
+    pub(super) fn copy(&self) -> Result<(String, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        let read = self.open()?.take(self.end).read_to_end(&mut bytes);
+        read.map_err(|e| Error::io(self.place.path(), "read", e))?;
+        bytes.extend_from_slice(&self.footer);
+        Ok((finished_name(self.number), bytes))
     }
 
     /// Returns the number of the part.
@@ -99,7 +117,7 @@ impl IncompletePart {
 
     /// Writes the footer after the last row group and makes it a finished part of `table`.
     pub fn finish(&self, table: TableId) -> Result<Part> {
-        let directory = self.place.directory();
+        let directory = &self.directory;
         let mut file = reopen(directory, self.number, self.end)?;
         file.write_all(&self.footer).map_err(|e| Error::io(self.place.path(), "write the footer of", e))?;
         let bytes = publish(&file, directory, self.number)?;

@@ -22,13 +22,15 @@ mod small;
 mod writer;
 
 use std::fs::File;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::SchemaDescPtr;
-use serde::Serialize;
+use rustix::fs::{MemfdFlags, memfd_create};
+use serde::{Deserialize, Serialize};
 
 use self::footer::Groups;
 use crate::TableId;
@@ -45,24 +47,36 @@ pub use reader::{OpenPart, PartReader};
 pub(crate) use replace::Replacement;
 pub use writer::{PartWriter, ROW_GROUP_ROWS};
 
-/// File of a part: a name in the folder of a table.
+/// File of a part.
 #[derive(Debug, Clone)]
 pub struct Place {
-    directory: Dir,
-    name: String,
+    at: At,
     path: PathBuf,
+}
+
+#[derive(Debug, Clone)]
+enum At {
+    /// A name in the folder of a table.
+    Folder(Dir, String),
+    /// Copy of a file.
+    Memory(Arc<[u8]>),
 }
 
 impl Place {
     /// Creates the place of file `name` in `directory`.
     pub fn new(directory: &Dir, name: String) -> Place {
-        Place { directory: directory.clone(), path: directory.path().join(&name), name }
+        Place { path: directory.path().join(&name), at: At::Folder(directory.clone(), name) }
     }
 
     /// Creates the place of the file at `path`, as a user named it.
     pub fn named(path: &Path) -> Result<Place> {
         let (directory, name) = Dir::around(path)?;
-        Ok(Place { directory, name, path: path.to_owned() })
+        Ok(Place { at: At::Folder(directory, name), path: path.to_owned() })
+    }
+
+    /// Creates the place of a copy of the file that was at `path`.
+    pub(crate) fn copied(path: PathBuf, bytes: Arc<[u8]>) -> Place {
+        Place { at: At::Memory(bytes), path }
     }
 
     /// Creates the place of the finished part `name` of the capture in `capture`.
@@ -75,19 +89,32 @@ impl Place {
         &self.path
     }
 
-    /// Returns the folder.
-    pub fn directory(&self) -> &Dir {
-        &self.directory
-    }
-
     /// Opens the file for reading.
     pub fn open(&self) -> Result<File> {
-        self.directory.open_file(&self.name)
+        match &self.at {
+            At::Folder(directory, name) => directory.open_file(name),
+            At::Memory(bytes) => {
+                let error = |e| Error::io(&self.path, "copy", e);
+                let file = memfd_create("part", MemfdFlags::CLOEXEC).map_err(|e| error(e.into()))?;
+                let mut file = File::from(file);
+                file.write_all(bytes).and_then(|()| file.rewind()).map_err(error)?;
+                Ok(file)
+            }
+        }
     }
 
     /// Returns the size of the file in bytes.
     pub fn bytes(&self) -> Result<u64> {
-        self.directory.find(&self.name).map(|found| found.bytes)
+        match &self.at {
+            At::Folder(directory, name) => directory.find(name).map(|found| found.bytes),
+            At::Memory(bytes) => Ok(bytes.len() as u64),
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open()?.read_to_end(&mut bytes).map_err(|e| Error::io(&self.path, "read", e))?;
+        Ok(bytes)
     }
 }
 
@@ -97,7 +124,7 @@ pub enum PartFile {
     /// Finished part.
     Whole(Place),
     /// Part that is still being written, or was never finished.
-    Incomplete(IncompletePart),
+    Incomplete(Box<IncompletePart>),
 }
 
 impl PartFile {
@@ -114,6 +141,20 @@ impl PartFile {
         self.place().path()
     }
 
+    /// Returns the name of the part and the contents of its file, which an unfinished part gets when it is repaired.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be read.
+    pub fn copy(&self) -> Result<(String, Vec<u8>)> {
+        match self {
+            PartFile::Whole(place) => {
+                let name = place.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Ok((name, place.read()?))
+            }
+            PartFile::Incomplete(torn) => torn.copy(),
+        }
+    }
+
     /// Returns the identity of a finished part; `None` for a part that may still grow.
     ///
     /// # Errors
@@ -128,7 +169,7 @@ impl PartFile {
 
 /// Identity of a finished part: distinguishes it from all others of its capture, and from a modified version of itself, because
 /// the footer contains the positions of its row groups, and the size and value range of each column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// Name of the part and of its folder.
     name: Vec<String>,

@@ -209,7 +209,7 @@ fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flush
     let directory = tempfile::tempdir().expect("a temporary directory");
     let folder = torn(directory.path());
     let torn = IncompletePart::read(&dir(&folder), 7).expect("readable").expect("three row groups");
-    assert_eq!((torn.rows(), times(&PartFile::Incomplete(torn.clone()))), (3, vec![30, 10, 20]));
+    assert_eq!((torn.rows(), times(&PartFile::Incomplete(Box::new(torn.clone())))), (3, vec![30, 10, 20]));
     let part = torn.finish(TableId::Process).expect("room");
     assert_eq!((part.rows, part.first_ts_ns, part.last_ts_ns), (3, Some(10), Some(30)));
     let path = part.name.path(directory.path());
@@ -217,7 +217,7 @@ fn a_part_that_was_never_finished_reads_and_becomes_whole_as_far_as_it_was_flush
     assert_eq!(times(&at(&path)), [30, 10, 20]);
     assert_eq!(fs::read_dir(&folder).expect("readable").count(), 1, "only the part is left");
     // A reader that opened it before still finds it.
-    assert_eq!(times(&PartFile::Incomplete(torn)), [30, 10, 20]);
+    assert_eq!(times(&PartFile::Incomplete(Box::new(torn))), [30, 10, 20]);
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn whatever_a_power_cut_leaves_only_whole_row_groups_are_believed() {
     let rows = || match IncompletePart::read(&opened, 7).expect("readable") {
         None => 0,
         Some(torn) => {
-            let times = times(&PartFile::Incomplete(torn.clone()));
+            let times = times(&PartFile::Incomplete(Box::new(torn.clone())));
             assert_eq!(times, [30, 10, 20][..times.len()]);
             assert_eq!(torn.rows(), times.len() as u64);
             times.len()

@@ -1,12 +1,15 @@
 //! `amplification.csv`: bytes from the application through the page cache to the device, by system, process, cgroup, file and
 //! device, and their amplification.
 
+use std::sync::Arc;
+
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{Flow, Flows, Path};
+use crate::analyses::subject;
 use crate::analyses::table::{Table, in_frames};
 use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
@@ -32,11 +35,21 @@ pub static TABLE: Table = Table {
     },
 };
 
+/// Names of the entity or the system of a row; empty for the total.
+#[derive(Default)]
+struct Whose {
+    name: String,
+    id: String,
+    host: Arc<str>,
+    process: ProcessNames,
+}
+
 /// Source of a row.
 pub struct Row {
     scope: &'static str,
     name: String,
     id: String,
+    host: Arc<str>,
     process: ProcessNames,
     direction: Direction,
     flow: Flow,
@@ -72,28 +85,28 @@ pub fn rows<'a>(
         let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
         (own, all.saturating_sub(own))
     };
-    let both =
-        move |scope, (name, id, process): (String, String, ProcessNames), flows: Flows, nobodys: Flows, captured| {
-            let by_writer = WRITERS.contains(&scope);
-            let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
-            moved.map(move |direction| Row {
-                scope,
-                name: name.clone(),
-                id: id.clone(),
-                process: process.clone(),
+    let both = move |scope, Whose { name, id, host, process }: Whose, flows: Flows, nobodys: Flows, captured| {
+        let by_writer = WRITERS.contains(&scope);
+        let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
+        moved.map(move |direction| Row {
+            scope,
+            name: name.clone(),
+            id: id.clone(),
+            host: host.clone(),
+            process: process.clone(),
+            direction,
+            flow: *flows.get(direction),
+            captured,
+            told: trust.told,
+            is_part: trust.sampled || trust.is_windowed,
+            unknown: unknown(
+                trust,
                 direction,
-                flow: *flows.get(direction),
-                captured,
-                told: trust.told,
-                is_part: trust.sampled || trust.is_windowed,
-                unknown: unknown(
-                    trust,
-                    direction,
-                    nobodys.get(direction),
-                    several(by_writer, direction, flows.get(direction)),
-                ),
-            })
-        };
+                nobodys.get(direction),
+                several(by_writer, direction, flows.get(direction)),
+            ),
+        })
+    };
     // The daemons' own I/O is in no total either, so any of their bytes may be application bytes.
     // Partial rows have no total, of the machine or of a disk.
     let of_total = (!trust.is_partial)
@@ -101,7 +114,7 @@ pub fn rows<'a>(
     let nobodys =
         finished.systems.called(without_owner(IoClass::Data)).map(|system| system.flows()).unwrap_or_default();
     let of_systems = finished.systems.iter().flat_map(move |system| {
-        let named = (system.name.to_owned(), String::new(), ProcessNames::default());
+        let named = Whose { name: system.name.to_owned(), ..Whose::default() };
         both("system", named, system.flows(), nobodys, trust.captured)
     });
     let scopes = Scope::ALL.into_iter().filter(|scope| !trust.is_partial || *scope != Scope::Device);
@@ -110,7 +123,8 @@ pub fn rows<'a>(
         finished.entities.of(scope).flat_map(move |(entity, flows)| {
             let (flows, (name, id)) = (flows.get(), names.of(&entity));
             let captured = captured((entity, scope), &flows, disks, trust);
-            both(scope.name(), (name, id, names.told(&entity)), flows, nobodys, captured)
+            let whose = Whose { name, id, host: names.host(&entity), process: names.told(&entity) };
+            both(scope.name(), whose, flows, nobodys, captured)
         })
     });
     of_total.into_iter().flatten().chain(of_systems).chain(of_entities)
@@ -126,7 +140,7 @@ fn captured(
     let has = |disks: Option<&Disks>, dev| disks.is_some_and(|disks| disks.contains_key(&dev));
     match entity {
         // Device I/O for a file of an overlay or a network file system is recorded for another file, or for none.
-        Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(capture), file.dev) => {
+        Entity::File(capture, file) if flows.device() == 0 && !has(disks.get(capture.place()), file.dev) => {
             trust.captured_without(Layer::Block)
         }
         // Also the row of I/O without a known device.
@@ -222,6 +236,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
              without the generation when `file` has no row of it.",
             |row| &row.id,
         ),
+        subject::host(|row: &Row| &row.host),
         text("direction", "`read` or `write`.", |row| match row.direction {
             Direction::Read => "read",
             Direction::Write => "write",

@@ -212,7 +212,7 @@ impl Arrivals {
 
 impl OrderedAggregate for Arrivals {
     const NAME: &'static str = "arrivals";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Config = ();
     type Walk = Walk;
     type Finished = Interarrivals;

@@ -10,7 +10,7 @@ use crate::aggregate::flow::{Flows, Path};
 use crate::aggregate::sequence::Subject;
 use crate::analyses::amplification::absorbed;
 use crate::analyses::path::lost;
-use crate::analyses::subject::Named;
+use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
@@ -112,7 +112,7 @@ pub fn rows(finished: &Finished, names: &Names, disks: &[Disks], trust: &Trust) 
         captured: match subject {
             // I/O for a file of an overlay or a network file system is recorded for another file, or for none.
             Subject::Entity(Entity::File(capture, file))
-                if !disks.get(capture).is_some_and(|disks| disks.contains_key(&file.dev)) =>
+                if !disks.get(capture.place()).is_some_and(|disks| disks.contains_key(&file.dev)) =>
             {
                 [trust.captured[0], false, false, false]
             }
@@ -179,6 +179,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         ResultColumn::text("id", "Id, as in `amplification.csv`; empty for `all` and systems.", |row: &Row| {
             &row.named.id
         }),
+        subject::host(|row: &Row| &row.named.host),
         calls("read_ops", "Number of calls that read through the page cache.", |calls| calls.reads.ops),
         calls("read_bytes", "Number of bytes that they read.", |calls| calls.reads.bytes),
         waits("hit_ops", "Number of these calls that read something and queued no block request.", |calls| {

@@ -87,9 +87,9 @@ impl Space {
         match *entity {
             Entity::File(capture, FileId { dev, ino, generation }) => {
                 let generation = generation.map_or(u64::MAX, |generation| generation as u64);
-                Some(Space(hash([1, capture as u64, dev as u64, ino as u64, generation])))
+                Some(Space(hash([1, u64::from(capture.key()), dev as u64, ino as u64, generation])))
             }
-            Entity::Device(capture, dev) => Some(Space(hash([2, capture as u64, dev as u64]))),
+            Entity::Device(capture, dev) => Some(Space(hash([2, u64::from(capture.key()), dev as u64]))),
             _ => None,
         }
     }
@@ -455,7 +455,7 @@ impl Accumulate for Walk {
 
 impl Aggregate for Footprint {
     const NAME: &'static str = "footprint";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const NEEDS: Needs = Needs { positions: true, memory_bytes: (64 << 20, 56 << 20), ..Needs::NOTHING };
     type Config = ();
     type Open = Walk;

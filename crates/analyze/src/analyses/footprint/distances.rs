@@ -217,7 +217,7 @@ impl in_order::Walk for Walk {
 
 impl OrderedAggregate for Reuse {
     const NAME: &'static str = "reuse";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     /// How often the number of sampled blocks is halved, by layer.
     type Config = [u32; Layer::ALL.len()];
     type Walk = Walk;
@@ -283,7 +283,7 @@ impl Sums {
 mod tests {
     use super::super::aggregate::Space;
     use super::*;
-    use crate::entity::Entity;
+    use crate::entity::{CaptureNumber, Entity};
     use iostrata_capture::op::Direction;
     use proptest::prelude::*;
 
@@ -326,7 +326,7 @@ mod tests {
         let turn = |number: u64| Touch {
             ts_ns: 0,
             direction: Direction::Read,
-            space: Space::of(&Entity::Device(0, 1)).expect("a disk has offsets"),
+            space: Space::of(&Entity::Device(CaptureNumber::default(), 1)).expect("a disk has offsets"),
             position: (number % 4) << 30,
             bytes: 1 << 30,
             ops: 1,

@@ -11,6 +11,7 @@ use crate::aggregate::Precision;
 use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
 use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::Owners;
+use crate::entity::CaptureNumber;
 use crate::scan::entries::Entries;
 use crate::valid::are_windows;
 
@@ -72,7 +73,7 @@ fn put<K: Hash + Eq>(cells: &mut Cells<K>, at: (i64, K), cell: Cell) {
 }
 
 /// Disk: number of its capture, and device number.
-pub type Disk = (usize, i32);
+pub type Disk = (CaptureNumber, i32);
 
 /// Disk, direction, begin of the window on the clock of `ts_ns`, and first byte of the offset range.
 pub type Place = (Disk, Direction, i64, u64);
@@ -248,7 +249,7 @@ impl Accumulate for Heatmap {
 
 impl Aggregate for Heatmap {
     const NAME: &'static str = "heatmap";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const NEEDS: Needs = Needs { positions: true, memory_bytes: (48 << 20, 12 << 20), ..Needs::NOTHING };
     type Config = ();
     type Open = Heatmap;
@@ -317,13 +318,16 @@ mod tests {
             ts_ns,
             way: (Layer::Block, Direction::Read),
             ns: Some(100),
-            place: Some(((0, 1), position)),
+            place: Some(((CaptureNumber::default(), 1), position)),
             cell: Cell { ops: 1, bytes: 10 },
         };
         let small = of(&[spot(5_000, 8_191), spot(5_000, 4_096)]).finish();
         assert_eq!(small.width_ns, LEAST_WINDOW_NS);
         let all: Vec<_> = small.places.into_iter().collect();
-        assert_eq!(all, [(((0, 1), Direction::Read, 4_096, 4_096), (Cell { ops: 2, bytes: 20 }, 4_096))]);
+        assert_eq!(
+            all,
+            [(((CaptureNumber::default(), 1), Direction::Read, 4_096, 4_096), (Cell { ops: 2, bytes: 20 }, 4_096))]
+        );
         let large = of(&[spot(0, 0), spot(3_600_000_000_000, 1 << 40), spot(i64::MAX, u64::MAX)]).finish();
         assert!(large.durations.iter().all(|((_, _, since_ns, _), _)| *since_ns >= 0) && large.places.len() == 2);
     }
@@ -338,7 +342,7 @@ mod tests {
             width_ns,
             ends,
             durations: Cells::default(),
-            disks: HashMap::from_iter([((0, 1), on_disk)]),
+            disks: HashMap::from_iter([((CaptureNumber::default(), 1), on_disk)]),
         };
         assert!(heatmap(LEAST_WINDOW_NS, Some((-1, 1)), disk(LEAST_STRETCH_BYTES, 0)).is_sound());
         assert!(heatmap(MOST_SIZE, Some((-2, 1)), disk(MOST_SIZE, MOST_STRETCHES - 1)).is_sound());
@@ -364,7 +368,7 @@ mod tests {
                     ts_ns: *ts_ns,
                     way: (Layer::Block, Direction::Write),
                     ns: Some(position >> shift),
-                    place: Some(((0, *disk), position >> shift)),
+                    place: Some(((CaptureNumber::default(), *disk), position >> shift)),
                     cell: Cell { ops: 1, bytes: 7 },
                 };
                 chosen.map(spot).collect()

@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::analyses::heatmap::aggregate::{Cell, Disk, Finished, Heatmap, ends_of};
+use crate::analyses::subject;
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, device_number};
@@ -91,6 +93,7 @@ pub fn duration_columns() -> Vec<ResultColumn<Duration>> {
 pub struct Place {
     name: Rc<str>,
     id: Rc<str>,
+    host: Arc<str>,
     direction: Direction,
     since_ns: i64,
     width_ns: u64,
@@ -99,15 +102,26 @@ pub struct Place {
     cell: Cell,
 }
 
+/// Names of a disk.
+#[derive(Clone)]
+struct Named {
+    name: Rc<str>,
+    id: Rc<str>,
+    host: Arc<str>,
+}
+
 /// Rows by disk, direction, time and device offset.
 pub fn places(heatmap: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
     let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
     // There may be half a million cells of a disk.
-    let mut known: HashMap<Disk, (Rc<str>, Rc<str>)> = HashMap::new();
+    let mut known: HashMap<Disk, Named> = HashMap::new();
     let row = |&(((capture, dev), direction, since_ns, from_bytes), (cell, stretch_bytes)): &_| {
-        let called = || (names.of(&Entity::Device(capture, dev)).0.into(), device_number(dev).into());
-        let (name, id) = known.entry((capture, dev)).or_insert_with(called).clone();
-        Place { name, id, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
+        let called = || {
+            let disk = Entity::Device(capture, dev);
+            Named { name: names.of(&disk).0.into(), id: device_number(dev).into(), host: names.host(&disk) }
+        };
+        let Named { name, id, host } = known.entry((capture, dev)).or_insert_with(called).clone();
+        Place { name, id, host, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
     };
     captured.map(row).collect()
 }
@@ -117,6 +131,7 @@ pub fn place_columns() -> Vec<ResultColumn<Place>> {
     vec![
         ResultColumn::text("name", "Name of the disk.", |row: &Place| &row.name),
         ResultColumn::text("id", "Device number, `major:minor`.", |row: &Place| &row.id),
+        subject::host(|row: &Place| &row.host),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Place| word(row.direction)),
         ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Place| {
             Some(row.since_ns)

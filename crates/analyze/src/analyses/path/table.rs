@@ -6,7 +6,7 @@ use iostrata_capture::op::{Layer, Op};
 
 use crate::aggregate::crossing::{Kind, Spent, Sums};
 use crate::aggregate::sequence::Subject;
-use crate::analyses::subject::Named;
+use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
@@ -159,6 +159,7 @@ pub fn about<R>(of: impl Fn(&R) -> (&Named, Kind, Op) + Copy + 'static) -> Vec<R
         ResultColumn::text("id", "Id, as in `amplification.csv`; empty for `all` and systems.", move |row| {
             &of(row).0.id
         }),
+        subject::host(move |row| &of(row).0.host),
         ResultColumn::text(
             "kind",
             "`read`, `write` or `sync`; `sync_write`: a write to a file opened with `O_SYNC` or `O_DSYNC`; prefix `direct_`: bypassing the page cache (`O_DIRECT`).",

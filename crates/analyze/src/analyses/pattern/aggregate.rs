@@ -307,7 +307,7 @@ impl Pattern {
 
 impl OrderedAggregate for Pattern {
     const NAME: &'static str = "pattern";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     type Config = ();
     type Walk = Walk;
     type Finished = Patterns;
@@ -358,13 +358,18 @@ fn has_positions_in(who: &Entity, space: &Entity) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entity::{Entities, FileId, Places};
+    use crate::entity::{CaptureNumber, Entities, FileId, Places};
     use proptest::prelude::*;
 
     /// Returns operations of one process on one file, each with its begin and length.
     fn of(entities: &mut Entities, layer: Layer, operations: &[(i64, u64)]) -> Vec<Point> {
         let file = FileId { dev: 1, ino: 1, generation: None };
-        let all = [Entity::Process(0, 1, 1), Entity::Cgroup(0, 1), Entity::File(0, file), Entity::Device(0, 1)];
+        let all = [
+            Entity::Process(CaptureNumber::default(), 1, 1),
+            Entity::Cgroup(CaptureNumber::default(), 1),
+            Entity::File(CaptureNumber::default(), file),
+            Entity::Device(CaptureNumber::default(), 1),
+        ];
         let places = Places(all.map(|entity| entities.place(entity)));
         let point = |(number, (begin, bytes)): (usize, &(i64, u64))| Point {
             ts_ns: number as i64,

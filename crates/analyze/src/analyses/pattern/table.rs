@@ -1,10 +1,12 @@
 //! `pattern.csv`: access pattern (sequential, random, strided), one row for each process, file and disk in each layer and direction.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::analyses::pattern::aggregate::{JUMP_BYTES, Pattern, Patterns, Sums};
+use crate::analyses::subject;
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, Scope};
@@ -37,6 +39,7 @@ pub struct Row<'a> {
     direction: Direction,
     name: String,
     id: String,
+    host: Arc<str>,
     sums: &'a Sums,
     lost_events: Option<u64>,
 }
@@ -50,9 +53,9 @@ pub fn rows<'a>(patterns: &'a Patterns, names: &Names, trust: &Trust) -> Vec<Row
         (entity.scope(), *layer, *direction, Reverse((sums.ops, sums.bytes)), *entity)
     });
     let row = |(layer, (entity, direction), sums): (Layer, &(Entity, Direction), &'a Sums)| {
-        let (name, id) = names.of(entity);
+        let ((name, id), host) = (names.of(entity), names.host(entity));
         let lost_events = trust.known_lost(layer);
-        Row { scope: entity.scope(), layer, direction: *direction, name, id, sums, lost_events }
+        Row { scope: entity.scope(), layer, direction: *direction, name, id, host, sums, lost_events }
     };
     all.into_iter().map(row).collect()
 }
@@ -78,6 +81,7 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
         ResultColumn::text("direction", "`read` or `write`.", |row: &Row| word(row.direction)),
         ResultColumn::text("name", "Name, as in `amplification.csv`.", |row: &Row| &row.name),
         ResultColumn::text("id", "Id, as in `amplification.csv`.", |row: &Row| &row.id),
+        subject::host(|row: &Row| &row.host),
         integer("ops", "Number of operations that moved bytes and have an offset.", |sums| sums.ops),
         integer(
             "bytes",

@@ -116,7 +116,7 @@ impl Queue {
 
 impl OrderedAggregate for Queue {
     const NAME: &'static str = "queue";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const NEEDS: Needs = Needs { ends: true, ..Needs::NOTHING };
     type Config = ();
     type Walk = Walk;

@@ -1,12 +1,14 @@
 //! `top.csv`: processes, cgroups, files and disks with the most I/O, one row for each, and one for all others.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use iostrata_capture::op::{Direction, Layer};
 
 use super::By;
 use crate::aggregate::activity::Activity;
 use crate::aggregate::count::Moved;
+use crate::analyses::subject;
 use crate::analyses::summary::OF_OPERATIONS;
 use crate::analyses::table::{Table, at_once};
 use crate::entity::{Entity, Scope};
@@ -39,6 +41,7 @@ pub struct Row {
     layer: Layer,
     name: String,
     id: String,
+    host: Arc<str>,
     process: ProcessNames,
     activity: Activity,
     /// Total of all rows of its scope and layer.
@@ -78,14 +81,15 @@ fn of_scope(finished: &Finished, names: &Names, (scope, layer): (Scope, Layer), 
         .into_iter()
         .map(|(_, entity, activity)| {
             let (name, id) = names.of(entity);
-            Row { scope, layer, name, id, process: names.told(entity), activity: activity.clone(), total }
+            let host = names.host(entity);
+            Row { scope, layer, name, id, host, process: names.told(entity), activity: activity.clone(), total }
         })
         .collect();
     if !rest.is_empty() {
         let mut activity = Activity::default();
         rest.iter().for_each(|(_, _, of)| activity.combine(of));
         let (name, id, process) = (OTHERS.to_owned(), String::new(), ProcessNames::default());
-        rows.push(Row { scope, layer, name, id, process, activity, total });
+        rows.push(Row { scope, layer, name, id, host: Arc::default(), process, activity, total });
     }
     rows
 }
@@ -125,6 +129,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
             |row| &row.name,
         ),
         text("id", "Id, as in `amplification.csv`.", |row| &row.id),
+        subject::host(|row: &Row| &row.host),
         integer("ops", "Number of operations of the layer, reads, writes and all others.", |row| row.all().ops),
         integer("read_ops", "Number of reads.", |row| row.of(Direction::Read).ops),
         integer("write_ops", "Number of writes.", |row| row.of(Direction::Write).ops),

@@ -104,7 +104,7 @@ fn a_part_is_full_before_a_reader_refuses_it() {
     };
     let torn =
         IncompletePart::read(&Dir::open(directory.path()).expect("there").sub(ClockTable::NAME), 1).expect("readable");
-    let of_torn: u64 = rows(&PartFile::Incomplete(torn.expect("flushed")));
+    let of_torn: u64 = rows(&PartFile::Incomplete(Box::new(torn.expect("flushed"))));
     let finished = part.finish().expect("room");
     let place = Place::named(&finished.name.path(directory.path())).expect("there");
     assert_eq!((of_torn, rows(&PartFile::Whole(place)), finished.rows), (MOST_GROUPS, MOST_GROUPS, MOST_GROUPS));

@@ -28,10 +28,10 @@ proptest! {
         touched in prop::collection::vec((0u64..3_000, 1u64..9, any::<bool>(), 0u32..3), 1..2_000),
     ) {
         use crate::aggregate::sequence::{Owners, Subject};
-        use crate::entity::Entities;
+        use crate::entity::{CaptureNumber, Entities};
 
         let mut entities = Entities::default();
-        let devices = [1, 2].map(|disk| entities.place(Entity::Device(0, disk)));
+        let devices = [1, 2].map(|disk| entities.place(Entity::Device(CaptureNumber::default(), disk)));
         let mut walk = Walk::new(Precision::DEFAULT);
         walk.most = 64;
         let touches = touched.iter().map(|(block, blocks, reads, slot)| {

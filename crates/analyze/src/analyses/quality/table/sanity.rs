@@ -9,7 +9,7 @@ use super::{Check, Verdict, percent};
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::Flow;
 use crate::analyses::summary::word;
-use crate::entity::Entity;
+use crate::entity::{CaptureNumber, Entity};
 use crate::partial::Finished;
 use crate::trust::Trust;
 
@@ -102,7 +102,7 @@ pub fn classes(number: usize, capture: &Capture, finished: &Finished, trust: &Tr
         let Some(dev) = manifest.devices.iter().find(|device| device.name == *name).map(|device| device.dev) else {
             continue;
         };
-        let of_device = Entity::Device(number, dev);
+        let of_device = Entity::Device(CaptureNumber::new(number, &manifest.capture_id), dev);
         // An excluded level has no bytes.
         let Some(flows) = finished.entities.get(&of_device).filter(|flows| flows.device() > 0) else { continue };
         devices += 1;
@@ -133,7 +133,7 @@ pub fn processes(number: usize, manifest: &Manifest, finished: &Finished, trust:
     }
     let (mut checked, mut wrong) = (0, Vec::new());
     for ProcessBook { pid, start_ns, read_bytes, write_bytes } in processes {
-        let process = Entity::Process(number, *pid, *start_ns);
+        let process = Entity::Process(CaptureNumber::new(number, &manifest.capture_id), *pid, *start_ns);
         let Some(flows) = finished.entities.get(&process) else { continue };
         checked += 1;
         for (direction, counted) in DIRECTIONS.into_iter().zip([*read_bytes, *write_bytes]) {
@@ -348,7 +348,7 @@ mod tests {
             flows.add(Direction::Write, step, 100);
             let mut finished =
                 crate::partial::Partial::default().finish(&settings(), &[0; Layer::ALL.len()], Default::default());
-            finished.entities = std::iter::once((Entity::Process(0, 7, 1), flows)).collect();
+            finished.entities = std::iter::once((Entity::Process(CaptureNumber::default(), 7, 1), flows)).collect();
             let book = ProcessBook { pid: 7, start_ns: 1, read_bytes: 0, write_bytes: counted };
             let counters = ProcessCounters { processes: vec![book], ..ProcessCounters::default() };
             let manifest = Manifest { process_counters: Some(counters), ..manifest() };
