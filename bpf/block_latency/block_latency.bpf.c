@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Latency histograms of block requests, from issue to completion (D2C), by disk and operation. Aggregated per CPU: no
- * record crosses to user space, which reads the sums at an interval.
+ * Latency histograms of block requests, from issue (D2C) or from queueing (Q2C) to completion, by disk and operation.
+ * Aggregated per CPU: no record crosses to user space, which reads the sums at an interval.
  */
 #include "core/kernel.h"
 
@@ -18,6 +18,12 @@
 /* Whether only the disks in `disks` are counted. */
 const volatile __u32 selects_disks = 0;
 
+/* Whether latencies begin when the request is queued (Q2C), not when it is issued (D2C). */
+const volatile __u32 from_queueing = 0;
+
+/* Before block_io_start: whether the queueing time is that in the request. Later kernels may set it earlier (blk_time_get_ns()). */
+const volatile __u32 queued_in_request = 0;
+
 /* Key: kernel device number of a selected disk. Written by user space. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -29,18 +35,20 @@ struct {
 /* Time since which each issue is seen. Written by user space. 0: not yet. */
 __u64 attached_ns = 0;
 
-/* Request in the driver. */
+/* Request in the driver; with `from_queueing`, one that is queued. */
 struct issued {
-	__u64 issue_ns;
+	/* Begin of its latency. */
+	__u64 begin_ns;
 	/* start_time_ns of the request: distinguishes the uses of a request. 0 where the kernel does not take it (queue/iostats). */
 	__u64 generation;
 	__u32 bytes;
-	__u32 reserved;
+	/* 0: queued. It may be merged into another request and never be issued. */
+	__u32 is_issued;
 };
 
 /*
- * Key: address of a request; value: its issue. The kernel allocates requests when a queue is created, and an address
- * identifies one of them until its completion. Written at issue, deleted at completion. Full: the request is counted in
+ * Key: address of a request; value: its begin. The kernel allocates requests when a queue is created, and an address
+ * identifies one of them until its completion. Written at queueing and issue, deleted at completion. Full: the request is counted in
  * `latency_losses`.
  */
 struct {
@@ -106,26 +114,53 @@ static __always_inline __u8 log2_of(__u64 value)
 	return log;
 }
 
+/* Begins a latency. `left`: entry of the same address. */
+static __always_inline int begin_latency(struct request *rq, struct issued *left, __u32 is_issued)
+{
+	struct issued issued = { .generation = rq->start_time_ns, .bytes = rq->__data_len, .is_issued = is_issued };
+	struct latency_loss *loss = loss_of_this_cpu();
+	__u64 key = (__u64)rq;
+
+	/* Of an earlier use, which has ended. */
+	if (loss && left && left->is_issued && left->generation != issued.generation)
+		loss->unseen_end++;
+	issued.begin_ns = queued_in_request ? rq->start_time_ns : bpf_ktime_get_ns();
+	/* The kernel does not take the time (queue/iostats). */
+	if (loss && !issued.begin_ns)
+		loss->unseen_issue++;
+	if (!issued.begin_ns)
+		return 0;
+	if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
+		count_table_full();
+	return 0;
+}
+
+/* Q: a request is made of a bio. Since 6.5. */
+SEC("?tp_btf/block_io_start")
+int BPF_PROG(block_latency_queued, struct request *rq)
+{
+	__u64 key = (__u64)rq;
+
+	return counted_disk(rq) ? begin_latency(rq, bpf_map_lookup_elem(&issued_requests, &key), 0) : 0;
+}
+
 /* D: a request goes to the driver, possibly again after the driver returned it. */
 static __always_inline int request_issued(struct request *rq)
 {
-	struct issued issued = { .generation = rq->start_time_ns, .bytes = rq->__data_len }, *left;
 	__u64 key = (__u64)rq;
-	struct latency_loss *loss;
+	struct issued *left;
 
 	if (!counted_disk(rq))
 		return 0;
 	left = bpf_map_lookup_elem(&issued_requests, &key);
-	if (left && left->generation != issued.generation) {
-		/* Of an earlier use, which has ended. */
-		loss = loss_of_this_cpu();
-		if (loss)
-			loss->unseen_end++;
+	if (from_queueing && left && !left->is_issued && left->generation == rq->start_time_ns) {
+		/* Bios may have been merged into it. */
+		left->bytes = rq->__data_len;
+		left->is_issued = 1;
+		return 0;
 	}
-	issued.issue_ns = bpf_ktime_get_ns();
-	if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
-		count_table_full();
-	return 0;
+	/* With `from_queueing`, also flush commands, which are made of no bio and never wait in a queue. */
+	return begin_latency(rq, left, 1);
 }
 
 SEC("?tp_btf/block_rq_issue")
@@ -169,7 +204,7 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 			loss->unseen_issue++;
 		return 0;
 	}
-	duration_ns = bpf_ktime_get_ns() - issued->issue_ns;
+	duration_ns = bpf_ktime_get_ns() - issued->begin_ns;
 	bucket.op = op_of(op, issued->bytes);
 	bucket.slot = log2_of(duration_ns / 1000);
 	sum = bpf_map_lookup_elem(&latency_sums, &bucket);

@@ -1,6 +1,7 @@
 """Debian's 5.10, 6.1 and 6.12 in virtual machines, ext4, xfs and btrfs: every layer captured, event accounting consistent, counters equal."""
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -175,6 +176,14 @@ def test_histograms_have_every_request_that_has_a_row(booted):
     # An empty flush does not get to the driver: the flush commands in its place do.
     assert counted == capture.sql("select op, count(*), sum(bytes)::bigint from {block} where op != 'flush' group by op order by op")
     assert {"read", "write"} <= {op for op, _, _ in counted}, counted
+    # `hist` began before and ended after, and counts by issue and by queueing.
+    views = {}
+    for latency in ("issue", "queue"):
+        snapshots = [json.loads(line) for line in (out / f"{latency}.jsonl").read_text().splitlines()]
+        histograms = [of for snapshot in snapshots for of in snapshot["latency_histogram"]]
+        views[latency] = {op: sum(of["total"] for of in histograms if of["op"] == op) for op in {of["op"] for of in histograms}}
+    assert views["issue"] == views["queue"], (booted[0], views)
+    assert all(views["issue"][op] >= requests for op, requests, _ in counted), (booted[0], views, counted)
 
 
 def test_a_function_that_calls_itself_returns_twice(booted):

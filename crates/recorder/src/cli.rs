@@ -1,5 +1,7 @@
 //! Command line, converted to plain options. Arguments are validated here, before anything is changed.
 
+mod hist;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,6 +54,9 @@ output ends the recording, or with --out only the view. The output of -- COMMAND
 pub enum Command {
     /// Record to a new capture directory, print completed operations, or both.
     Record(Box<RecordArgs>),
+    /// Show latency histograms and requests in flight of each disk, counted in the kernel.
+    #[command(after_help = hist::HELP)]
+    Hist(hist::HistArgs),
     /// Show the status of a recording.
     #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),

@@ -25,6 +25,7 @@ pub mod groups;
 pub mod health;
 pub mod heap;
 pub mod here;
+pub mod hist;
 pub mod host;
 pub mod intake;
 pub mod kernel_facts;

@@ -10,7 +10,7 @@ use iostrata_capture::message::{self, show, tell, tell_all};
 use iostrata_recorder::cli::{Cli, Command};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report;
-use iostrata_recorder::{check, command, limits, status};
+use iostrata_recorder::{check, command, hist, limits, status};
 
 fn main() -> ExitCode {
     match run(message::parsed::<Cli>().command) {
@@ -28,6 +28,12 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let findings = check::run();
             print(&findings.text)?;
             Ok(u8::from(!findings.usable))
+        }
+        Command::Hist(arguments) => {
+            let options = arguments.options()?;
+            check::require_privilege()?;
+            limits::raise_files();
+            Ok(if hist::run(&options)? { 0 } else { INCOMPLETE })
         }
         Command::Status(arguments) => {
             let (text, code) = status::run(&arguments.directory, arguments.format)?;

@@ -159,12 +159,29 @@ start /out/run_queue --run-queue
 /payload/bin/cpu_waits sync /mnt/waits 25 >/out/run_queue/schedstat
 stop /out/run_queue
 
-# Requests, and the histograms that the kernel side counts of them.
+# Requests, and the histograms that the kernel side counts of them, from issue and from queueing.
 mkdir /out/histograms
+# So that no request is in flight when the first view begins and the second does not count yet.
+sync
+views=
+for latency in issue queue; do
+	queued=
+	if [ $latency = queue ]; then queued=--queued; fi
+	iostrata hist $queued --device nvme0n1 --by op --interval 1 --flush-every 1 --output /out/histograms/$latency.jsonl >/out/histograms/$latency.txt 2>&1 &
+	views="$views $!"
+	until [ -s /out/histograms/$latency.jsonl ]; do
+		kill -0 $! || exit 1
+		sleep 0.1
+	done
+done
 start /out/histograms --layers block,block_latency --interval 200ms
 /payload/bin/dd if=/dev/zero of=/mnt/counted bs=4k count=256 oflag=dsync 2>/dev/null
 /payload/bin/dd if=/mnt/counted of=/dev/null bs=64k iflag=direct 2>/dev/null
 stop /out/histograms
+for view in $views; do
+	kill -TERM "$view"
+	wait "$view" || cat /out/histograms/*.txt
+done
 
 # A write without later events, and a recorder that is killed when it states that everything of that second is on the disk.
 whole_s() {

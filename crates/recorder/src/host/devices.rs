@@ -92,6 +92,12 @@ pub fn is_idle(name: &str) -> bool {
     !text.is_empty() && text.split_whitespace().all(|count| count == "0")
 }
 
+/// Number of requests in flight of a disk, reads and writes (`/sys/block/DEV/inflight`); none if the disk is gone.
+pub fn in_flight(name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/sys/block/{name}/inflight")).ok()?;
+    text.split_whitespace().map(|count| count.parse::<u64>().ok()).sum()
+}
+
 /// Kernel counters of a disk (`/sys/block/DEV/stat`).
 pub fn counters(name: &str) -> Result<DeviceCounters> {
     let path = format!("/sys/block/{name}/stat");

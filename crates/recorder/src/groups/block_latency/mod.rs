@@ -1,4 +1,4 @@
-//! Latency histograms of block requests by disk and operation, from issue to completion (D2C).
+//! Latency histograms of block requests by disk and operation, from issue (D2C) or from queueing (Q2C) to completion.
 //!
 //! As biolatency, but counted without clearing, and by operation. Requests that were issued before the programs were attached are in no bucket.
 
@@ -31,8 +31,17 @@ pub static GROUP: ReadingGroup = ReadingGroup {
 /// Bucket: disk, operation, and the logarithm of its lower bound in µs.
 type Bucket = (i32, Op, u8);
 
+/// Latency that is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    /// From issue to completion.
+    D2c,
+    /// From queueing to completion.
+    Q2c,
+}
+
 /// Running programs.
-struct Histograms {
+pub struct Histograms {
     /// Keep the programs attached.
     _links: Vec<Link>,
     sums: MapHandle,
@@ -51,12 +60,48 @@ struct Sum {
 
 /// Sums since the start.
 #[derive(Debug, Default)]
-struct Counts {
+pub struct Counts {
     buckets: HashMap<Bucket, Sum>,
     lost: Lost,
 }
 
 fn start(with: &Start) -> Result<Box<dyn Readings>> {
+    Ok(Differences::of(Histograms::start(with, Latency::D2c)?))
+}
+
+impl Histograms {
+    /// Loads and attaches the programs.
+    ///
+    /// # Errors
+    /// The reason why this kernel cannot run them.
+    pub fn start(with: &Start, latency: Latency) -> Result<Histograms> {
+        let (programs, is_in_request) = programs(with, latency)?;
+        let mut object = MaybeUninit::uninit();
+        let mut open =
+            skeleton::BlockLatencySkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
+        select(open.open_object_mut(), &programs);
+        if let Some(data) = open.maps.rodata_data.as_mut() {
+            data.selects_disks = u32::from(!with.devices.is_empty());
+            data.from_queueing = u32::from(latency == Latency::Q2c && !is_in_request);
+            data.queued_in_request = u32::from(is_in_request);
+        }
+        open.maps.disks.set_max_entries(with.devices.len().max(1) as u32)?;
+        let mut skeleton = open.load().context("the kernel refuses the programs")?;
+        for dev in &with.devices {
+            skeleton.maps.disks.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
+        }
+        Ok(Histograms {
+            sums: MapHandle::try_from(&skeleton.maps.latency_sums)?,
+            losses: MapHandle::try_from(&skeleton.maps.latency_losses)?,
+            _links: attached(&mut skeleton, &programs)?,
+            ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
+        })
+    }
+}
+
+/// Returns the programs for this kernel, in the order in which they are attached: the begin of what a completion sees must have been seen. Also returns
+/// whether the queueing time is that in the request.
+fn programs(with: &Start, latency: Latency) -> Result<(Vec<&'static str>, bool)> {
     let issue = match with.kernel.tracepoint_arguments("block_rq_issue") {
         Some(1) => "block_latency_issue",
         Some(2) => "block_latency_issue_q",
@@ -66,26 +111,12 @@ fn start(with: &Start) -> Result<Box<dyn Readings>> {
         with.kernel.tracepoint_arguments("block_rq_complete") == Some(3),
         "the kernel has no tracepoint block_rq_complete"
     );
-    // Completions last, so that the issue of what they see was seen.
-    let programs = [issue, "block_latency_complete"];
-    let mut object = MaybeUninit::uninit();
-    let mut open =
-        skeleton::BlockLatencySkelBuilder::default().open(&mut object).context("cannot open the BPF object")?;
-    select(open.open_object_mut(), &programs);
-    if let Some(data) = open.maps.rodata_data.as_mut() {
-        data.selects_disks = u32::from(!with.devices.is_empty());
+    let mut programs = vec![issue, "block_latency_complete"];
+    let is_queueing_seen = with.kernel.tracepoint_arguments("block_io_start") == Some(1);
+    if latency == Latency::Q2c && is_queueing_seen {
+        programs.insert(0, "block_latency_queued");
     }
-    open.maps.disks.set_max_entries(with.devices.len().max(1) as u32)?;
-    let mut skeleton = open.load().context("the kernel refuses the programs")?;
-    for dev in &with.devices {
-        skeleton.maps.disks.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
-    }
-    Ok(Differences::of(Histograms {
-        sums: MapHandle::try_from(&skeleton.maps.latency_sums)?,
-        losses: MapHandle::try_from(&skeleton.maps.latency_losses)?,
-        _links: attached(&mut skeleton, &programs)?,
-        ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
-    }))
+    Ok((programs, latency == Latency::Q2c && !is_queueing_seen))
 }
 
 /// Attaches the programs, and tells them since when each issue is seen.

@@ -1,0 +1,115 @@
+//! `iostrata hist`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+
+use super::duration;
+use crate::groups::block_latency::Latency;
+use crate::hist::lines::Writing;
+use crate::hist::{By, Hist};
+use crate::host::devices;
+
+/// Text after the help.
+pub const HELP: &str = "Each line of the output file is a JSON object: timestamp (seconds), iso_timestamp, interval_s, latency_histogram \
+(device_id, device_name, total, and for each bucket slot, count, bucket_low and bucket_high in µs, both inclusive) and inflight \
+(device_id, device_name, count).
+
+Examples:
+  iostrata hist                                  # all disks, every 5 s, also to hist.jsonl
+  iostrata hist --device nvme0n1 --interval 1 --no-output
+  iostrata hist --queued --by op --output - | jq .inflight
+
+Exit codes: 0 success; 1 error; 2 wrong usage; 3 some requests are in no histogram (one line says how many, and why).";
+
+/// Arguments of `iostrata hist`.
+#[derive(Debug, Args)]
+pub struct HistArgs {
+    /// Time between two histograms, in seconds or with a unit, such as 1, 500ms or 1m.
+    #[arg(long, value_name = "TIME", default_value = "5", value_parser = interval)]
+    interval: Duration,
+    /// Stop after this time, such as 60s, 5m or 2h.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+    /// Count only requests of this disk, such as nvme0n1 (repeatable).
+    #[arg(long, value_name = "DISK")]
+    device: Vec<String>,
+    /// Count from queueing to completion (Q2C), not from issue to completion (D2C): includes the time in the scheduler.
+    #[arg(long)]
+    queued: bool,
+    /// Divide the requests of each disk.
+    #[arg(long, value_name = "KEY")]
+    by: Option<ByName>,
+    /// Append to this file, a JSON object per line; - is standard output, without histograms on the terminal.
+    #[arg(long, value_name = "PATH", default_value = "hist.jsonl")]
+    output: PathBuf,
+    /// Write no file.
+    #[arg(long, conflicts_with_all = ["output", "flush_every", "fsync"])]
+    no_output: bool,
+    /// Write after this number of histograms.
+    #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    flush_every: u32,
+    /// Wait after each write until it is on the disk.
+    #[arg(long)]
+    fsync: bool,
+    /// Show bounds in ms on the terminal. The file has µs.
+    #[arg(long)]
+    milliseconds: bool,
+}
+
+/// Name of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ByName {
+    /// Operation: read, write, discard, flush and others.
+    Op,
+}
+
+/// Parses a time; a bare number is seconds.
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(_) => duration(&format!("{text}s")).or_else(|_| fraction(text)),
+        Err(_) => duration(text),
+    }
+}
+
+/// Parses seconds with a fraction, which [`humantime`] does not take.
+fn fraction(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let whole = seconds.map(|seconds| format!("{}ms", seconds.as_millis()));
+    whole.ok_or_else(|| "expected seconds, or a time such as 500ms or 1m".to_owned()).and_then(|text| duration(&text))
+}
+
+impl HistArgs {
+    /// Looks up and validates the arguments.
+    ///
+    /// # Errors
+    /// If there is no such disk.
+    pub fn options(self) -> Result<Hist> {
+        let writing = Writing { path: self.output, flush_every: self.flush_every as usize, is_synced: self.fsync };
+        Ok(Hist {
+            interval: self.interval,
+            duration: self.duration,
+            devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
+            latency: if self.queued { Latency::Q2c } else { Latency::D2c },
+            by: self.by.map(|ByName::Op| By::Op),
+            output: (!self.no_output).then_some(writing),
+            in_ms: self.milliseconds,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_number_is_seconds() {
+        let ms = |text| interval(text).map(|time| time.as_millis());
+        assert_eq!(["5", "5.0", "0.5", "500ms", "1m"].map(ms), [5_000, 5_000, 500, 500, 60_000].map(Ok));
+        for wrong in ["", "0", "0.01", "-1", "nan", "inf", "1e300", "soon"] {
+            assert!(ms(wrong).is_err(), "{wrong}");
+        }
+    }
+}

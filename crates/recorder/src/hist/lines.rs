@@ -1,0 +1,206 @@
+//! Output file: one JSON object per line, appended by a thread of its own.
+//!
+//! Whole lines are written with one call, so that a reader never sees a part of one. A crash of the machine can leave a part of the last line: it is
+//! removed when the file is opened again.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use iostrata_capture::dir::Dir;
+use iostrata_capture::message::tell;
+
+use super::snapshot::Snapshot;
+
+/// Name of the standard output.
+pub const STANDARD: &str = "-";
+
+/// Snapshots that may wait for the thread. If the disk is slow for longer than that, an interval is extended instead.
+const MOST_WAITING: usize = 64;
+
+/// How the file is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writing {
+    /// Path of the file, or [`STANDARD`].
+    pub path: PathBuf,
+    /// Number of snapshots that are written at once.
+    pub flush_every: usize,
+    /// Whether to wait until they are on the disk.
+    pub is_synced: bool,
+}
+
+/// Opened output.
+pub struct Lines {
+    writing: Writing,
+    file: File,
+    pending: Vec<u8>,
+    waiting: usize,
+}
+
+impl Lines {
+    /// Opens the output. In an existing file, an incomplete last line is removed.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, is no regular file, or the incomplete line cannot be removed.
+    pub fn open(writing: Writing) -> Result<Lines> {
+        let file = if writing.path.as_os_str() == STANDARD {
+            let stdout = io::stdout();
+            File::from(rustix::io::dup(&stdout).context("standard output")?)
+        } else {
+            opened(&writing.path).with_context(|| format!("--output {}", writing.path.display()))?
+        };
+        Ok(Lines { writing, file, pending: Vec::new(), waiting: 0 })
+    }
+
+    /// Adds a snapshot, and writes all pending ones if there are enough.
+    fn add(&mut self, snapshot: &Snapshot) -> Result<()> {
+        serde_json::to_writer(&mut self.pending, snapshot)?;
+        self.pending.push(b'\n');
+        self.waiting += 1;
+        if self.waiting < self.writing.flush_every { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = self.file.write_all(&self.pending);
+        self.pending.clear();
+        self.waiting = 0;
+        written.with_context(|| format!("{}: cannot write", self.writing.path.display()))?;
+        if self.writing.is_synced {
+            self.file.sync_data().with_context(|| format!("{}: cannot sync", self.writing.path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a file to append to it, without following a link.
+fn opened(path: &Path) -> Result<File> {
+    let (directory, name) = Dir::around(path)?;
+    drop(directory.open_or_create(&name)?);
+    let end = end_of_lines(&directory.open_file(&name)?)?;
+    let file = directory.open_to_append(&name)?;
+    let length = file.metadata()?.len();
+    if end < length {
+        tell(&format!("iostrata: {}: {} bytes of an incomplete last line removed\n", path.display(), length - end));
+        directory.open_to_write(&name)?.set_len(end)?;
+    }
+    Ok(file)
+}
+
+/// Returns the position after the last complete line.
+fn end_of_lines(file: &File) -> Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut piece = [0; 4096];
+    while end > 0 {
+        let bytes = piece.len().min(usize::try_from(end).unwrap_or(piece.len()));
+        let begin = end - bytes as u64;
+        file.read_exact_at(&mut piece[..bytes], begin)?;
+        if let Some(at) = piece[..bytes].iter().rposition(|byte| *byte == b'\n') {
+            return Ok(begin + at as u64 + 1);
+        }
+        end = begin;
+    }
+    Ok(0)
+}
+
+/// Thread that writes the output.
+pub struct WriterThread {
+    thread: JoinHandle<Result<()>>,
+    snapshots: Sender<Snapshot>,
+}
+
+/// What became of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    /// The thread writes it.
+    Taken,
+    /// There was no room, because the disk is slow.
+    Full,
+    /// The thread ended with an error.
+    Ended,
+}
+
+impl WriterThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If it cannot start.
+    pub fn start(lines: Lines) -> Result<WriterThread> {
+        let (snapshots, received) = bounded(MOST_WAITING);
+        let thread = std::thread::Builder::new().name("lines".into()).spawn(move || write(lines, &received));
+        Ok(WriterThread { thread: thread.context("cannot start the thread that writes the output")?, snapshots })
+    }
+
+    /// Hands a snapshot over, without waiting.
+    pub fn offer(&self, snapshot: Snapshot) -> Offered {
+        match self.snapshots.try_send(snapshot) {
+            Ok(()) => Offered::Taken,
+            Err(error) if error.is_full() => Offered::Full,
+            Err(_) => Offered::Ended,
+        }
+    }
+
+    /// Writes the last snapshot and everything that is pending.
+    ///
+    /// # Errors
+    /// The first error of a write.
+    pub fn finish(self, last: Snapshot) -> Result<()> {
+        // If the thread has ended, its error follows.
+        let _ = self.snapshots.send(last);
+        drop(self.snapshots);
+        self.thread.join().map_err(|_| anyhow!("the thread that writes the output panicked"))?
+    }
+}
+
+fn write(mut lines: Lines, snapshots: &Receiver<Snapshot>) -> Result<()> {
+    let written = snapshots.iter().try_for_each(|snapshot| lines.add(&snapshot)).and_then(|()| lines.flush());
+    // A reader of the standard output that has enough closes it.
+    let is_over = |error: &anyhow::Error| {
+        error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match written {
+        Err(error) if is_over(&error) => Ok(()),
+        written => written,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_off_is_removed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("hist.jsonl");
+        let long = "x".repeat(10_000);
+        for (before, whole) in [
+            (String::new(), 0),
+            ("{}\n".to_owned(), 3),
+            ("{}\n{\"times".to_owned(), 3),
+            (long.clone(), 0),
+            (format!("{long}\n{long}"), 10_001),
+        ] {
+            std::fs::write(&path, &before).expect("room");
+            let writing = Writing { path: path.clone(), flush_every: 1, is_synced: true };
+            let mut lines = Lines::open(writing).expect("a file");
+            lines.pending.extend(b"new\n");
+            lines.flush().expect("room");
+            let after = std::fs::read_to_string(&path).expect("there");
+            assert_eq!(after, format!("{}new\n", &before[..whole]));
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (path, other) = (place.path().join("hist.jsonl"), place.path().join("other"));
+        std::fs::write(&other, "x").expect("room");
+        std::os::unix::fs::symlink(&other, &path).expect("room");
+        let opened = Lines::open(Writing { path, flush_every: 1, is_synced: false });
+        assert!(opened.is_err());
+        assert_eq!(std::fs::read_to_string(other).expect("there"), "x");
+    }
+}

@@ -1,0 +1,179 @@
+//! `iostrata hist`: latency histograms and requests in flight of each disk at an interval, counted in the kernel.
+//!
+//! The probe group `block_latency` counts; a snapshot is the difference of two of its readings, on the terminal and as a line of a file. Nothing is
+//! cleared, so no request is missed between two snapshots.
+
+pub mod lines;
+pub mod snapshot;
+pub mod terminal;
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use chrono::Utc;
+use crossbeam_channel::Receiver;
+use iostrata_capture::manifest::Device;
+use iostrata_capture::message::tell;
+use iostrata_capture::plain;
+
+use crate::groups::block_latency::{Counts, Histograms, Latency};
+use crate::groups::readings::{Source, Span, Start};
+use crate::host::devices;
+use crate::kernel_facts::VmlinuxBtf;
+use crate::privilege;
+use crate::session;
+use crate::signals::{self, Told};
+use lines::{Lines, Offered, WriterThread, Writing};
+use snapshot::Snapshot;
+
+/// Key by which the requests of a disk are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Operation.
+    Op,
+}
+
+/// Options of `iostrata hist`.
+#[derive(Debug, Clone)]
+pub struct Hist {
+    /// Time between two snapshots.
+    pub interval: Duration,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// Disks that are counted; empty for all.
+    pub devices: Vec<Device>,
+    /// Latency that is counted.
+    pub latency: Latency,
+    /// Division of the requests of a disk.
+    pub by: Option<By>,
+    /// Output file; none if no file is written.
+    pub output: Option<Writing>,
+    /// Whether bounds on the terminal are in ms.
+    pub in_ms: bool,
+}
+
+/// Requests that are in no histogram, as a line for the user; none if there are none.
+fn missing(counts: &Counts) -> Option<String> {
+    let lost = Histograms::lost(counts);
+    let reasons = [
+        (lost.table_full, "found no room in a table of the kernel side"),
+        (lost.unseen_end, "have a begin or an end that the kernel did not report"),
+    ];
+    let told = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
+    let told: Vec<String> = told.collect();
+    (!told.is_empty()).then(|| format!("requests in no histogram: {}", told.join(", ")))
+}
+
+/// State between two snapshots.
+struct View<'a> {
+    options: &'a Hist,
+    histograms: Histograms,
+    /// Counters at the last snapshot that was shown.
+    before: Counts,
+    since: Instant,
+    writer: Option<WriterThread>,
+    is_extended: bool,
+}
+
+impl View<'_> {
+    /// Takes a snapshot of the time since the last one that was shown.
+    fn take(&self) -> Result<(Snapshot, Counts, Instant)> {
+        let (now, until, at) = (self.histograms.counts()?, Utc::now(), Instant::now());
+        let rows = Histograms::rows(Span { since_ns: 0, until_ns: 0 }, &self.before, &now);
+        let disks = match self.options.devices.as_slice() {
+            [] => devices::all(),
+            chosen => chosen.to_vec(),
+        };
+        let interval_s = (at - self.since).as_secs_f64();
+        let interval_s = (interval_s * 1e6).round() / 1e6;
+        Ok((Snapshot::of((until, interval_s), &rows, &disks, self.options.by), now, at))
+    }
+
+    /// Shows the snapshot of an interval. Returns whether there is still a reader.
+    fn step(&mut self) -> Result<bool> {
+        let (snapshot, now, at) = self.take()?;
+        match self.writer.as_ref().map(|writer| writer.offer(snapshot.clone())) {
+            Some(Offered::Ended) => return Ok(false),
+            Some(Offered::Full) => {
+                if !std::mem::replace(&mut self.is_extended, true) {
+                    tell("iostrata: hist: the output is slow; an interval is extended until there is room\n");
+                }
+                return Ok(true);
+            }
+            Some(Offered::Taken) | None => {}
+        }
+        (self.before, self.since) = (now, at);
+        self.draw(&snapshot)
+    }
+
+    /// Draws a snapshot. Returns whether there is still a reader.
+    fn draw(&self, snapshot: &Snapshot) -> Result<bool> {
+        let is_output = self.options.output.as_ref().is_some_and(|writing| writing.path.as_os_str() == lines::STANDARD);
+        if is_output {
+            return Ok(true);
+        }
+        let (text, mut out) = (terminal::draw(snapshot, self.options.in_ms), io::stdout().lock());
+        match out.write_all(plain::lines(&text).as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).context("cannot write to standard output"),
+        }
+    }
+}
+
+/// Waits until `due`. Returns whether to continue.
+fn waited(told: &Receiver<Told>, due: Instant) -> bool {
+    loop {
+        match told.recv_deadline(due) {
+            Ok(Told::Stop(_)) => return false,
+            Ok(_) => {}
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Counts until the duration or a signal. Returns whether all requests are in a histogram.
+///
+/// # Errors
+/// If the kernel cannot count, or the output cannot be written.
+pub fn run(options: &Hist) -> Result<bool> {
+    session::quiet_libbpf();
+    let caught = signals::catch()?;
+    let kernel = VmlinuxBtf::load()?;
+    let words = session::words()?;
+    let numbers = options.devices.iter().map(|disk| disk.dev).collect();
+    let histograms = Histograms::start(&Start { kernel: &kernel, words: &words, devices: numbers }, options.latency)?;
+    let invoker = privilege::invoker();
+    // As the invoking user: the kernel refuses what that user may not write, and the file belongs to that user.
+    let lines =
+        options.output.clone().map(|writing| privilege::acting_as(invoker, || Lines::open(writing))).transpose()?;
+    privilege::give_up(invoker, None, false)?;
+    let (_teller, told) = caught.listen()?;
+    let writer = lines.map(WriterThread::start).transpose()?;
+    let (before, since) = (histograms.counts()?, Instant::now());
+    let mut view = View { options, histograms, before, since, writer, is_extended: false };
+    let end = options.duration.map(|duration| since + duration);
+    let mut due = since + options.interval;
+    let has_reader = loop {
+        let next = end.map_or(due, |end| due.min(end));
+        if !waited(&told, next) || end.is_some_and(|end| Instant::now() >= end) {
+            break true;
+        }
+        if !view.step()? {
+            break false;
+        }
+        // After a pause of the machine the missed intervals are one.
+        due = (due + options.interval).max(Instant::now());
+    };
+    // The rest of the last interval.
+    let (last, now, _) = view.take()?;
+    if has_reader {
+        view.draw(&last)?;
+    }
+    let missing = missing(&now);
+    if let Some(writer) = view.writer {
+        writer.finish(last)?;
+    }
+    missing.iter().for_each(|line| tell(&format!("iostrata: hist: {line}\n")));
+    Ok(missing.is_none())
+}

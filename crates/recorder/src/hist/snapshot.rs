@@ -1,0 +1,169 @@
+//! Snapshots: the histograms of one interval, and the requests in flight at its end.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use iostrata_capture::manifest::Device;
+use iostrata_capture::op::Op;
+use iostrata_capture::tables::block_latency::BlockLatencyRow;
+use serde::Serialize;
+
+use super::By;
+use crate::host::devices;
+
+/// Histograms of an interval, as a line of the output file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Snapshot {
+    /// End of the interval, in seconds since the Unix epoch.
+    pub timestamp: f64,
+    /// The same as text, in UTC.
+    pub iso_timestamp: String,
+    /// Length of the interval in seconds.
+    pub interval_s: f64,
+    /// Histograms of disks with requests, by device number.
+    pub latency_histogram: Vec<Histogram>,
+    /// Requests in flight of all disks, by device number.
+    pub inflight: Vec<InFlight>,
+}
+
+/// Histogram of a disk, or of one operation on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Histogram {
+    /// Device number, `major << 20 | minor`.
+    pub device_id: i32,
+    /// Name of the disk; its device number if it is gone.
+    pub device_name: String,
+    /// Operation, with `--by op`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub op: Option<&'static str>,
+    /// Number of requests.
+    pub total: i64,
+    /// Buckets with requests, ascending.
+    pub buckets: Vec<Bucket>,
+}
+
+/// Requests with a latency between two powers of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Bucket {
+    /// Logarithm of the lower bound.
+    pub slot: u32,
+    /// Number of requests.
+    pub count: i64,
+    /// Lower bound in µs, inclusive.
+    pub bucket_low: i64,
+    /// Upper bound in µs, inclusive.
+    pub bucket_high: i64,
+}
+
+/// Requests in flight of a disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InFlight {
+    /// Device number.
+    pub device_id: i32,
+    /// Name of the disk.
+    pub device_name: String,
+    /// Number of requests that the kernel counts as in flight (`/sys/block/DEV/inflight`).
+    pub count: u64,
+}
+
+impl Snapshot {
+    /// Creates the snapshot of an interval from its rows. `disks` are those whose requests are counted.
+    pub fn of(
+        (until, interval_s): (DateTime<Utc>, f64),
+        rows: &[BlockLatencyRow],
+        disks: &[Device],
+        by: Option<By>,
+    ) -> Snapshot {
+        let inflight = disks.iter().filter_map(|disk| {
+            let count = devices::in_flight(&disk.name)?;
+            Some(InFlight { device_id: disk.dev, device_name: disk.name.clone(), count })
+        });
+        let mut inflight: Vec<InFlight> = inflight.collect();
+        inflight.sort_by_key(|of| of.device_id);
+        Snapshot {
+            timestamp: until.timestamp_micros() as f64 / 1e6,
+            iso_timestamp: until.to_rfc3339_opts(SecondsFormat::Micros, false),
+            interval_s,
+            latency_histogram: histograms(rows, disks, by),
+            inflight,
+        }
+    }
+}
+
+/// Counts of the buckets of a histogram, by their bounds.
+type Counts = BTreeMap<(i64, i64), i64>;
+
+fn histograms(rows: &[BlockLatencyRow], disks: &[Device], by: Option<By>) -> Vec<Histogram> {
+    let mut sums: BTreeMap<(i32, Option<Op>), Counts> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.requests > 0) {
+        let op = by.map(|By::Op| row.op);
+        *sums.entry((row.dev, op)).or_default().entry((row.low_us, row.high_us)).or_default() += row.requests;
+    }
+    let bucket = |((low_us, high_us), count): ((i64, i64), i64)| Bucket {
+        // The first bucket begins at 0, and has the width of two.
+        slot: low_us.max(1).ilog2(),
+        count,
+        bucket_low: low_us,
+        bucket_high: high_us,
+    };
+    let histogram = |((dev, op), buckets): ((i32, Option<Op>), Counts)| Histogram {
+        device_id: dev,
+        device_name: name_of(disks, dev),
+        op: op.map(Op::name),
+        total: buckets.values().sum(),
+        buckets: buckets.into_iter().map(bucket).collect(),
+    };
+    sums.into_iter().map(histogram).collect()
+}
+
+fn name_of(disks: &[Device], dev: i32) -> String {
+    let known = disks.iter().find(|disk| disk.dev == dev);
+    known.map_or_else(|| format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff), |disk| disk.name.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(dev: i32, op: Op, low_us: i64, requests: i64) -> BlockLatencyRow {
+        let high_us = (2 * low_us).max(2) - 1;
+        BlockLatencyRow { ts_ns: 2, since_ns: 1, dev, op, low_us, high_us, requests, bytes: 0, dur_ns: 0 }
+    }
+
+    const ROWS: fn() -> Vec<BlockLatencyRow> =
+        || vec![row(7, Op::Read, 32, 3), row(7, Op::Write, 32, 2), row(7, Op::Write, 0, 1), row(8, Op::Read, 1024, 0)];
+
+    #[test]
+    fn buckets_of_operations_are_summed_unless_they_are_asked_for() {
+        let disk = Device { dev: 7, name: "sda".to_owned(), ..Device::default() };
+        let all = histograms(&ROWS(), std::slice::from_ref(&disk), None);
+        let bucket = |slot, count, bucket_low, bucket_high| Bucket { slot, count, bucket_low, bucket_high };
+        let expected = Histogram {
+            device_id: 7,
+            device_name: "sda".to_owned(),
+            op: None,
+            total: 6,
+            buckets: vec![bucket(0, 1, 0, 1), bucket(5, 5, 32, 63)],
+        };
+        assert_eq!(all, [expected]);
+        let by_op = histograms(&ROWS(), &[disk], Some(By::Op));
+        assert_eq!(
+            by_op.iter().map(|of| (of.op, of.total)).collect::<Vec<_>>(),
+            [(Some("read"), 3), (Some("write"), 3)]
+        );
+    }
+
+    #[test]
+    fn a_line_has_these_keys_in_this_order() {
+        let until = DateTime::from_timestamp_micros(1_700_000_000_250_000).expect("a time");
+        let snapshot = Snapshot::of((until, 5.0), &ROWS(), &[], None);
+        let line = serde_json::to_string(&snapshot).expect("JSON");
+        assert_eq!(
+            line,
+            "{\"timestamp\":1700000000.25,\"iso_timestamp\":\"2023-11-14T22:13:20.250000+00:00\",\"interval_s\":5.0,\
+             \"latency_histogram\":[{\"device_id\":7,\"device_name\":\"0:7\",\"total\":6,\"buckets\":[\
+             {\"slot\":0,\"count\":1,\"bucket_low\":0,\"bucket_high\":1},{\"slot\":5,\"count\":5,\"bucket_low\":32,\"bucket_high\":63}]}],\
+             \"inflight\":[]}"
+        );
+    }
+}
