@@ -115,6 +115,8 @@ class Iostrata(Tracer):
     binary = None
     options = ()
     settle_s = 0.2
+    # The begin of the names of its programs.
+    programs_begin = "iostrata_"
 
     @classmethod
     def why_not(cls):
@@ -184,7 +186,7 @@ class Iostrata(Tracer):
         """Run time and run count of each BPF program so far; requires `bpf_stats_enabled`."""
         ids = self.program_ids()
         shown = [p for p in json.loads(run("bpftool", "prog", "show", "-j"))
-                 if p["id"] in ids and p.get("name", "").startswith("iostrata_")]
+                 if p["id"] in ids and p.get("name", "").startswith(self.programs_begin)]
         return {p["name"]: (p.get("run_time_ns", 0), p.get("run_cnt", 0)) for p in shown}
 
 
@@ -193,6 +195,31 @@ class IostrataBlock(Iostrata):
 
     name = "iostrata, block only"
     options = ("--layers", "block")
+
+
+class IostrataHist(Iostrata):
+    """`iostrata hist`: no record for each request."""
+
+    name = "iostrata hist"
+    programs_begin = "block_latency"
+
+    def command(self):
+        return [self.binary, "hist", "--output", self.out / "lines", "--flush-every", 1, "--interval", 1, "--device", self.ground.device]
+
+    def ready(self):
+        lines = self.out / "lines"
+        return lines.exists() and lines.stat().st_size > 0
+
+    def read(self, findings):
+        # 3: some requests are in no histogram; it says how many.
+        if self.process.returncode not in (0, 3):
+            raise RuntimeError(f"iostrata hist exited with {self.process.returncode}: {self.last_words()}")
+        lines = self.out / "lines"
+        snapshots = [json.loads(line) for line in lines.read_text().splitlines()]
+        findings.events = sum(of["total"] for snapshot in snapshots for of in snapshot["latency_histogram"])
+        findings.bytes = lines.stat().st_size
+        told = re.search(r"requests in no histogram: (.*)", self.messages())
+        findings.lost = sum(int(count) for count in re.findall(r"(\d+) (?:found|have)", told[1])) if told else 0
 
 
 class Bpftrace(Tracer):
@@ -225,6 +252,29 @@ class Bpftrace(Tracer):
                 findings.events += line.strip().isdigit()
                 findings.lost += lost_by_bpftrace(line)
         findings.lost += lost_by_bpftrace(self.messages())
+
+
+class Biolatency(Bpftrace):
+    """The cheapest possible histogram of latencies, printed and cleared every second, as biolatency does."""
+
+    name = "bpftrace, histogram"
+    script = """
+        tracepoint:block:block_rq_issue /args->dev == DEV/ { @issued[args->sector] = nsecs; }
+        tracepoint:block:block_rq_complete /args->dev == DEV && @issued[args->sector]/ {
+            @usecs = hist((nsecs - @issued[args->sector]) / 1000);
+            @requests = count();
+            delete(@issued[args->sector]);
+        }
+        interval:s:1 { print(@usecs); print(@requests); clear(@usecs); clear(@requests); }
+        END { clear(@issued); }
+    """
+
+    def read(self, findings):
+        lines = self.out / "lines"
+        findings.bytes = lines.stat().st_size
+        text = lines.read_text(errors="replace")
+        findings.events = sum(int(count) for count in re.findall(r"^@requests: (\d+)$", text, re.M))
+        findings.lost = lost_by_bpftrace(text) + lost_by_bpftrace(self.messages())
 
 
 def lost_by_bpftrace(text):
@@ -266,4 +316,4 @@ def perf_records(path):
             left -= size
 
 
-TRACERS = (IostrataBlock, Iostrata, Bpftrace, Perf)
+TRACERS = (IostrataBlock, Iostrata, IostrataHist, Bpftrace, Biolatency, Perf)

@@ -121,8 +121,8 @@ static __always_inline int begin_latency(struct request *rq, struct issued *left
 	struct latency_loss *loss = loss_of_this_cpu();
 	__u64 key = (__u64)rq;
 
-	/* Of an earlier use, which has ended. */
-	if (loss && left && left->is_issued && left->generation != issued.generation)
+	/* Of an earlier use, which has ended. At queueing the request has no time of its own yet (since 6.13). */
+	if (loss && left && left->is_issued && (!is_issued || left->generation != issued.generation))
 		loss->unseen_end++;
 	issued.begin_ns = queued_in_request ? rq->start_time_ns : bpf_ktime_get_ns();
 	/* The kernel does not take the time (queue/iostats). */
@@ -144,6 +144,18 @@ int BPF_PROG(block_latency_queued, struct request *rq)
 	return counted_disk(rq) ? begin_latency(rq, bpf_map_lookup_elem(&issued_requests, &key), 0) : 0;
 }
 
+/* A queued request was merged into another one, and will not be issued. */
+SEC("?tp_btf/block_rq_merge")
+int BPF_PROG(block_latency_merged, struct request *rq)
+{
+	__u64 key = (__u64)rq;
+	struct issued *left = bpf_map_lookup_elem(&issued_requests, &key);
+
+	if (left && !left->is_issued)
+		bpf_map_delete_elem(&issued_requests, &key);
+	return 0;
+}
+
 /* D: a request goes to the driver, possibly again after the driver returned it. */
 static __always_inline int request_issued(struct request *rq)
 {
@@ -153,13 +165,18 @@ static __always_inline int request_issued(struct request *rq)
 	if (!counted_disk(rq))
 		return 0;
 	left = bpf_map_lookup_elem(&issued_requests, &key);
-	if (from_queueing && left && !left->is_issued && left->generation == rq->start_time_ns) {
+	/* A queued entry is of this use: each use writes it. */
+	if (from_queueing && left && (!left->is_issued || left->generation == rq->start_time_ns)) {
 		/* Bios may have been merged into it. */
 		left->bytes = rq->__data_len;
+		left->generation = rq->start_time_ns;
 		left->is_issued = 1;
 		return 0;
 	}
-	/* With `from_queueing`, also flush commands, which are made of no bio and never wait in a queue. */
+	/* Queued before the programs were attached, or not reported: its completion tells. */
+	if (from_queueing && rq->bio)
+		return 0;
+	/* With `from_queueing` only flush commands, which are made of no bio and never wait in a queue. */
 	return begin_latency(rq, left, 1);
 }
 
@@ -202,6 +219,11 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 		loss = loss_of_this_cpu();
 		if (loss)
 			loss->unseen_issue++;
+		return 0;
+	}
+	/* Ended in the queue: an empty flush. */
+	if (!issued->is_issued) {
+		bpf_map_delete_elem(&issued_requests, &key);
 		return 0;
 	}
 	duration_ns = bpf_ktime_get_ns() - issued->begin_ns;

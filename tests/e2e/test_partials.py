@@ -105,7 +105,7 @@ def test_other_programs_read_what_a_file_says_of_its_captures(generated, tmp_pat
     assert shown.returncode == 0, shown.stderr
     manifest = json.loads((generated / "manifest.json").read_text())
     assert shown.stdout.splitlines()[0] == f"{manifest['host']['hostname']}: {manifest['capture_id']}"
-    count = lambda table: duckdb.execute(f"select count(*) from '{generated}/{table}/*.parquet'").fetchone()[0]
+    count = lambda table: duckdb.sql(f"select count(*) from '{generated}/{table}/*.parquet'").fetchall()[0][0]
     rows = {table: count(table) for table in ("process", "file")}
     assert {f"{table}: {count} rows" for table, count in rows.items()} <= set(shown.stdout.splitlines()), shown.stdout
 

@@ -61,7 +61,7 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let with_events = captures.len() - without_events.len();
     let tails = captures[..with_events].iter().map(|capture| Tail::load(capture, options.memory));
     let tails: Vec<Tail> =
-        tails.chain(without_events.iter().map(|(_, tail)| Ok(tail.clone()))).collect::<Result<_>>()?;
+        tails.chain(without_events.iter().map(|(_, tail, _)| Ok(tail.clone()))).collect::<Result<_>>()?;
     trust.notes.extend(trust::tail::lines(&captures, &tails));
     trust.is_windowed = options.selection.is_windowed();
     trust.is_selected = !options.selection.takes_all();
@@ -70,6 +70,22 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
         None => stacking::seen(capture, options.threads),
     })?;
     trust.keep(|layer| options.selection.takes_layer(layer));
+    for (capture, (.., read)) in captures[with_events..].iter().zip(&without_events) {
+        let expected = captured_layers(&trust);
+        if *read != expected {
+            let names = |layers: &[Layer]| match layers {
+                [] => "none".to_owned(),
+                layers => layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", "),
+            };
+            bail!(
+                "{}: its files have the layers {}, expected {}: those that all captures have, with their rows (give the same --layer and \
+                 --partial-rows to all)",
+                capture.directory.display(),
+                names(read),
+                names(&expected)
+            );
+        }
+    }
     let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let settings = options.settings();
@@ -77,6 +93,11 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
     let store = Store::open((partials, bundles), &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
     then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store, plans })
+}
+
+/// Returns the layers whose events are read.
+fn captured_layers(trust: &Trust) -> Vec<Layer> {
+    Layer::ALL.iter().copied().filter(|layer| trust.captured[*layer as usize]).collect()
 }
 
 /// Runs the analysis and passes the results to `then`, with the devices that the totals count, the output directory, and the use of partial
@@ -107,15 +128,27 @@ pub fn analyzed<T>(
     Ok(made)
 }
 
-/// Reads a share of the events and keeps its partial results. Returns their use, and a line for each table that is not as it was written.
-pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>)> {
+/// Reads a share of the events and keeps its partial results. Returns their use, and whether the captures are complete. Warnings go to `err`.
+pub fn share(options: &Analyze, err: &mut dyn Write) -> Result<(Used, bool)> {
+    let (used, warnings, is_complete) = shared(options, err)?;
+    for warning in &warnings {
+        print(err, &format!("{}\n", one_line(warning)))?;
+    }
+    Ok((used, is_complete))
+}
+
+fn shared(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>, bool)> {
     grounded(options, err, |mut ground| {
         ground.scan()?;
         if let Some(store) = &ground.store {
-            store.describe(ground.captures, ground.choice, &ground.known.tails)?;
+            let layers = captured_layers(&ground.trust);
+            store.describe(ground.captures, (ground.choice, &layers), &ground.known.tails)?;
         }
         let used = ground.store.take().map(Store::finish).transpose()?;
-        Ok((used.unwrap_or_default(), ground.trust.rows_there))
+        let Trust { mut warnings, rows_there, complete, .. } = ground.trust;
+        let is_complete = complete && rows_there.is_empty();
+        warnings.extend(rows_there.iter().map(|line| format!("warning: {line}")));
+        Ok((used.unwrap_or_default(), warnings, is_complete))
     })
 }
 

@@ -44,7 +44,7 @@ pub fn run(command: &Command, out: &mut dyn Write, err: &mut dyn Write) -> Resul
 
 /// Writes the partial results of a share of the work.
 fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
-    let Partials::To { share: (share, shares), file, .. } = &options.partials else {
+    let Partials::To { share: (share, shares), file, from } = &options.partials else {
         bail!("partial: no output file given, expected --to FILE");
     };
     if !options.analysis.is_mergeable {
@@ -56,10 +56,13 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if file.as_os_str() == STANDARD && std::io::stdout().is_terminal() {
         bail!(Usage("partial: --to -: the standard output is a terminal, expected a pipe or a file".to_owned()));
     }
-    let (Used { made, open, .. }, rows_there) = analysis::share(options, err)?;
-    for line in &rows_there {
-        print(err, &format!("{}\n", one_line(&format!("warning: {line}"))))?;
+    let is_input = |input: &&std::path::PathBuf| {
+        input.canonicalize().is_ok_and(|input| file.canonicalize().is_ok_and(|output| input == output))
+    };
+    if let Some(input) = from.iter().find(is_input) {
+        bail!(Usage(format!("partial: --to {}: is also an input (--from), expected another file", input.display())));
     }
+    let (Used { made, open, .. }, is_complete) = analysis::share(options, err)?;
     // The file itself may go to the standard output.
     let out: &mut dyn Write = if file.as_os_str() == STANDARD { &mut *err } else { &mut *out };
     let (units, file) = (count(made - open.min(made), "partial"), one_line(&file.display().to_string()));
@@ -69,7 +72,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         text.push_str(&format!("{} not kept: {UNFINISHED}.\n", count(open, "more partial")));
     }
     print(out, &text)?;
-    Ok(if rows_there.is_empty() { Outcome::Complete } else { Outcome::Incomplete })
+    Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
 }
 
 fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {

@@ -79,8 +79,8 @@ impl Known<'_> {
 pub struct Opened {
     /// Those in directories, then those without events.
     pub captures: Vec<Capture>,
-    /// Devices with requests, and excluded end, of each capture without events.
-    pub without_events: Vec<(Levels, Tail)>,
+    /// Devices with requests, excluded end, and read layers of each capture without events.
+    pub without_events: Vec<(Levels, Tail, Vec<Layer>)>,
     /// Units of each capture without events.
     pub plans: Vec<Plans>,
 }
@@ -92,11 +92,13 @@ impl Opened {
         let mut captures = open(options, err)?;
         let (mut without_events, mut plans) = (Vec::new(), Vec::new());
         if captures.is_empty() || matches!(options.partials, Partials::To { .. }) {
-            for Stored { capture, levels, tail, plans: units } in stored::captures(bundles, &captures)? {
+            for Stored { capture, levels, tail, layers, plans: units } in stored::captures(bundles, &captures)? {
                 captures.push(capture);
-                without_events.push((levels, tail));
+                without_events.push((levels, tail, layers));
                 plans.push(units);
             }
+        } else {
+            stored::check_only(bundles, &captures)?;
         }
         Ok(Opened { captures, without_events, plans })
     }

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 
 use anyhow::{Context, Result, bail};
 use iostrata_capture::capture::outline::{Outline, PartCopy};
+use iostrata_capture::op::Layer;
 use iostrata_capture::{Capture, TableId};
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,8 @@ struct Document {
     levels: Vec<(i32, Option<i32>)>,
     /// Excluded end of an incomplete capture.
     tail: Tail,
+    /// Layers whose events were read: captured in all captures, selected, and without missing rows unless those were accepted.
+    layers: Vec<Layer>,
     /// Copies of parts.
     parts: Vec<Copied>,
     /// Units of each scan.
@@ -57,6 +60,8 @@ pub struct Stored {
     pub levels: Levels,
     /// Excluded end.
     pub tail: Tail,
+    /// Layers whose events were read.
+    pub layers: Vec<Layer>,
     /// Units of each scan.
     pub plans: Plans,
 }
@@ -86,7 +91,12 @@ impl Store {
     ///
     /// # Errors
     /// If a part cannot be read, or the file cannot be written.
-    pub fn describe(&self, captures: &[Capture], choice: &LevelSelection, tails: &[Tail]) -> Result<()> {
+    pub fn describe(
+        &self,
+        captures: &[Capture],
+        (choice, layers): (&LevelSelection, &[Layer]),
+        tails: &[Tail],
+    ) -> Result<()> {
         let (Some(_), Some(to)) = (self.share, self.to.first()) else { return Ok(()) };
         let write = |text: &str, raw: &[u8]| self.write(to, Id::read(text.as_bytes()), (raw, &bundle::packed(raw)?));
         let mut plans = std::mem::take(&mut *self.plans.lock().unwrap_or_else(PoisonError::into_inner));
@@ -105,6 +115,7 @@ impl Store {
                 capture: Outline::of(capture)?,
                 levels: choice.seen(number).into_iter().collect(),
                 tail: tail.clone(),
+                layers: layers.to_vec(),
                 parts,
                 plans: own.map(|((_, what), units)| (what.to_owned(), units.into_values().collect())).collect(),
             };
@@ -122,9 +133,10 @@ pub fn captures(bundles: &[Bundle], others: &[Capture]) -> Result<Vec<Stored>> {
     let is_other = |id: Option<&str>| others.iter().any(|capture| Some(capture.manifest.capture_id.as_str()) == id);
     let mut all: Vec<Found> = Vec::new();
     for bundle in bundles {
-        let mut number = 0;
+        let (mut number, mut parts) = (0, 0);
         while let Some(document) = document(bundle, number)? {
             number += 1;
+            parts += document.parts.len();
             if is_other(document.capture.capture_id()) {
                 continue;
             }
@@ -135,11 +147,38 @@ pub fn captures(bundles: &[Bundle], others: &[Capture]) -> Result<Vec<Stored>> {
                 None => all.push(new),
             }
         }
+        if bundle.named.len() != number + parts {
+            bail!(
+                "{}: corrupt file, it lacks a document about a capture, or a copy of a part",
+                bundle.path().display()
+            );
+        }
         if number == 0 {
             bail!("{}: has no capture, expected a file of `iostrata-analyze partial`", bundle.path().display());
         }
     }
     all.into_iter().map(Found::open).collect()
+}
+
+/// Checks that the files have only captures among `captures`, which the user named.
+///
+/// # Errors
+/// If a file has another capture.
+pub fn check_only(bundles: &[Bundle], captures: &[Capture]) -> Result<()> {
+    for bundle in bundles {
+        let mut number = 0;
+        while let Some(Document { capture, .. }) = document(bundle, number)? {
+            if !captures.iter().any(|of| Some(of.manifest.capture_id.as_str()) == capture.capture_id()) {
+                bail!(
+                    "{}: has also the capture {}, expected only captures in the directories given; or no directory, to merge all of the files",
+                    bundle.path().display(),
+                    capture.directory()
+                );
+            }
+            number += 1;
+        }
+    }
+    Ok(())
 }
 
 /// Reads the document about capture `number` of a file; none if it has fewer captures.
@@ -162,8 +201,9 @@ impl Found<'_> {
             document.parts.iter().map(|part| (part.table, part.name.clone())).collect()
         };
         let (own, others) = (&self.document, &other.document);
-        let mut is_same =
-            (&own.capture, &own.levels) == (&others.capture, &others.levels) && parts(own) == parts(others);
+        let mut is_same = own.capture.is_same(&others.capture)
+            && (&own.levels, &own.layers) == (&others.levels, &others.layers)
+            && parts(own) == parts(others);
         for (what, units) in other.document.plans {
             let known = self.document.plans.entry(what).or_default();
             // A share may not know of a scan that depends on the results of all.
@@ -185,7 +225,7 @@ impl Found<'_> {
     }
 
     fn open(self) -> Result<Stored> {
-        let Found { bundle, document: Document { capture, levels, tail, parts, plans } } = self;
+        let Found { bundle, document: Document { capture, levels, tail, layers, parts, plans } } = self;
         let path = bundle.path();
         let copy = |Copied { table, name, id }: Copied| {
             let Some(place) = bundle.named.get(&id) else {
@@ -194,6 +234,6 @@ impl Found<'_> {
             Ok(PartCopy { table, name, bytes: bundle.read(place)?.into() })
         };
         let copies: Vec<PartCopy> = parts.into_iter().map(copy).collect::<Result<_>>()?;
-        Ok(Stored { capture: capture.open(copies, &path)?, levels: levels.into_iter().collect(), tail, plans })
+        Ok(Stored { capture: capture.open(copies, &path)?, levels: levels.into_iter().collect(), tail, layers, plans })
     }
 }

@@ -63,10 +63,16 @@ impl<'a> Stored<'a> {
             return Ok(());
         }
         let (path, all) = (&source.path, source.units.len());
+        if source.units.iter().any(|unit| unit.made.is_none()) {
+            bail!(
+                "{path}: the capture was not finished when its files were made, so some of its partial results are in none of them; expected a \
+                 finished one (`iostrata-analyze recover` repairs an interrupted one), or its directory, to read its events"
+            );
+        }
         if settings.counts {
             bail!(
                 "{path}: {missing} of {all} partial results are in none of the files, expected those of all shares, made with the same analysis \
-                 and options; or the directory of the capture, to read its events"
+                 and options (also --level, and times in place of offsets, where captures differ); or the directory of the capture, to read its events"
             );
         }
         bail!(

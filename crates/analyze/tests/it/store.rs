@@ -455,6 +455,49 @@ fn files_of_captures_of_several_machines_are_merged_without_the_captures() {
     assert!(missing.starts_with(&expected) && missing.contains(" are in none of the files, expected"), "{missing}");
 }
 
+/// Returns the error of a merge.
+fn refusal(captures: &[PathBuf], files: &[PathBuf]) -> String {
+    written(captures, Partials::From(files.to_vec()), 37).expect_err("refused")
+}
+
+#[test]
+fn what_would_be_no_report_on_all_captures_is_refused() {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let operations: Vec<_> = (0..100i64).map(|at| (10 * at, 7, at % 3 == 0, 1 + (at % 3) as i32, at % 16)).collect();
+    let one = of_host(place.path(), "db1", &operations);
+    let mut other = crossing("db2", &operations, 20);
+    other.manifest.layers.entry(Layer::Vfs).and_modify(|state| state.captured = false);
+    let other = other.write(place.path(), "db2");
+    let own = |name: &str, captures: &[PathBuf], share| {
+        let place = place.path().join(format!("{name}-partials"));
+        fs::create_dir(&place).expect("room");
+        partial(&place, captures, share, 37)
+    };
+    let (of_one, of_other) = (own("db1", &[one.clone()], (1, 1)), own("db2", &[other.clone()], (1, 1)));
+    // A layer that one of them lacks is in no result of both.
+    let refused = refusal(&[], &[of_one.clone(), of_other.clone()]);
+    assert!(
+        refused.contains("db1")
+            && refused.contains("have the layers syscall, vfs, fs, block, expected syscall, fs, block"),
+        "{refused}"
+    );
+    let refused = refusal(&[one.clone()], &[of_one.clone(), of_other]);
+    assert!(refused.contains(&format!("has also the capture {}", other.display())), "{refused}");
+    // Another path to the same capture is no other state of it.
+    let link = place.path().join("link");
+    std::os::unix::fs::symlink(&one, &link).expect("room");
+    let files = [own("first", &[one.clone()], (1, 2)), own("second", &[link], (2, 2))];
+    let (printed, merged) = written(&[], Partials::From(files.to_vec()), 37).expect("a result");
+    assert!(merged == fresh(&[one]) && printed.contains(KEPT), "{printed}");
+    // A document that is not found would leave out its capture.
+    let whole = fs::read(&of_one).expect("there");
+    let at = whole.windows(16).position(|bytes| bytes == b"part-00000000000").expect("a part");
+    let mut changed = whole.clone();
+    changed[at + 15] = b'9';
+    fs::write(&of_one, changed).expect("room");
+    assert!(refusal(&[], &[of_one]).contains(" is missing, expected a copy of it"));
+}
+
 #[test]
 fn a_real_capture_is_merged_without_it() {
     let place = tempfile::tempdir().expect("a temporary directory");

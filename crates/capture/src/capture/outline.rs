@@ -64,6 +64,11 @@ impl Outline {
         self.manifest.get("capture_id")?.as_str()
     }
 
+    /// Whether it is an outline of the same state of the same capture, wherever that was.
+    pub fn is_same(&self, other: &Outline) -> bool {
+        Outline { directory: other.directory.clone(), ..self.clone() } == *other
+    }
+
     /// Returns the path of the directory, where the capture was.
     pub fn directory(&self) -> &str {
         &self.directory

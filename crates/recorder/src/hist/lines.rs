@@ -9,12 +9,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use iostrata_capture::dir::Dir;
 use iostrata_capture::message::tell;
 
 use super::snapshot::Snapshot;
+
+/// Begin of each line.
+const BEGIN: &[u8] = b"{\"timestamp\":";
 
 /// Name of the standard output.
 pub const STANDARD: &str = "-";
@@ -47,13 +50,15 @@ impl Lines {
     /// # Errors
     /// If the file cannot be opened, is no regular file, or the incomplete line cannot be removed.
     pub fn open(writing: Writing) -> Result<Lines> {
-        let file = if writing.path.as_os_str() == STANDARD {
-            let stdout = io::stdout();
-            File::from(rustix::io::dup(&stdout).context("standard output")?)
-        } else {
-            opened(&writing.path).with_context(|| format!("--output {}", writing.path.display()))?
-        };
-        Ok(Lines { writing, file, pending: Vec::new(), waiting: 0 })
+        let (pending, waiting) = Default::default();
+        if writing.path.as_os_str() == STANDARD {
+            let file = File::from(rustix::io::dup(io::stdout()).context("standard output")?);
+            // A reader of a pipe sees each snapshot at its time.
+            let writing = Writing { flush_every: 1, is_synced: false, ..writing };
+            return Ok(Lines { writing, file, pending, waiting });
+        }
+        let file = opened(&writing.path).with_context(|| format!("--output {}", writing.path.display()))?;
+        Ok(Lines { writing, file, pending, waiting })
     }
 
     /// Adds a snapshot, and writes all pending ones if there are enough.
@@ -80,10 +85,18 @@ impl Lines {
 fn opened(path: &Path) -> Result<File> {
     let (directory, name) = Dir::around(path)?;
     drop(directory.open_or_create(&name)?);
-    let end = end_of_lines(&directory.open_file(&name)?)?;
     let file = directory.open_to_append(&name)?;
-    let length = file.metadata()?.len();
+    if file.try_lock().is_err() {
+        bail!("another `iostrata hist` writes to it, expected another file (--output) or none (--no-output)");
+    }
+    let read = directory.open_file(&name)?;
+    let (end, length) = (end_of_lines(&read)?, file.metadata()?.len());
     if end < length {
+        let mut begin = vec![0; BEGIN.len().min(usize::try_from(length - end).unwrap_or(BEGIN.len()))];
+        read.read_exact_at(&mut begin, end)?;
+        if !BEGIN.starts_with(&begin) {
+            bail!("its last line is incomplete and not one of `iostrata hist`, expected a file of such lines");
+        }
         tell(&format!("iostrata: {}: {} bytes of an incomplete last line removed\n", path.display(), length - end));
         directory.open_to_write(&name)?.set_len(end)?;
     }
@@ -175,13 +188,13 @@ mod tests {
     fn a_line_that_was_cut_off_is_removed() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("hist.jsonl");
-        let long = "x".repeat(10_000);
+        let long = format!("{{\"timestamp\":{}", "1".repeat(10_000));
         for (before, whole) in [
             (String::new(), 0),
             ("{}\n".to_owned(), 3),
             ("{}\n{\"times".to_owned(), 3),
             (long.clone(), 0),
-            (format!("{long}\n{long}"), 10_001),
+            (format!("{long}\n{long}"), long.len() + 1),
         ] {
             std::fs::write(&path, &before).expect("room");
             let writing = Writing { path: path.clone(), flush_every: 1, is_synced: true };
@@ -191,6 +204,22 @@ mod tests {
             let after = std::fs::read_to_string(&path).expect("there");
             assert_eq!(after, format!("{}new\n", &before[..whole]));
         }
+    }
+
+    #[test]
+    fn a_file_of_something_else_or_of_another_writer_is_left_as_it_is() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("notes");
+        let writing = || Writing { path: path.clone(), flush_every: 1, is_synced: false };
+        std::fs::write(&path, "line\nnot a snapshot").expect("room");
+        assert!(Lines::open(writing()).is_err());
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), "line\nnot a snapshot");
+        std::fs::remove_file(&path).expect("there");
+        let first = Lines::open(writing()).expect("a file");
+        let second = Lines::open(writing()).err().map(|error| format!("{error:#}")).expect("locked");
+        assert!(second.contains("another `iostrata hist` writes to it"), "{second}");
+        drop(first);
+        assert!(Lines::open(writing()).is_ok());
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl View<'_> {
 fn waited(told: &Receiver<Told>, due: Instant) -> bool {
     loop {
         match told.recv_deadline(due) {
-            Ok(Told::Stop(_)) => return false,
+            // SIGHUP: the terminal is gone.
+            Ok(Told::Stop(_) | Told::Rotate) => return false,
             Ok(_) => {}
             Err(_) => return true,
         }
@@ -154,26 +155,29 @@ pub fn run(options: &Hist) -> Result<bool> {
     let mut view = View { options, histograms, before, since, writer, is_extended: false };
     let end = options.duration.map(|duration| since + duration);
     let mut due = since + options.interval;
-    let has_reader = loop {
+    let shown = loop {
         let next = end.map_or(due, |end| due.min(end));
         if !waited(&told, next) || end.is_some_and(|end| Instant::now() >= end) {
-            break true;
+            break Ok(true);
         }
-        if !view.step()? {
-            break false;
+        match view.step() {
+            Ok(true) => {}
+            ended => break ended,
         }
+        due += options.interval;
         // After a pause of the machine the missed intervals are one.
-        due = (due + options.interval).max(Instant::now());
+        if due <= Instant::now() {
+            due = Instant::now() + options.interval;
+        }
     };
-    // The rest of the last interval.
+    // The rest of the last interval. Whatever failed, the file gets everything that was counted.
     let (last, now, _) = view.take()?;
-    if has_reader {
-        view.draw(&last)?;
-    }
+    let shown = shown.and_then(|has_reader| if has_reader { view.draw(&last) } else { Ok(false) });
     let missing = missing(&now);
     if let Some(writer) = view.writer {
         writer.finish(last)?;
     }
+    shown?;
     missing.iter().for_each(|line| tell(&format!("iostrata: hist: {line}\n")));
     Ok(missing.is_none())
 }

@@ -115,6 +115,9 @@ fn programs(with: &Start, latency: Latency) -> Result<(Vec<&'static str>, bool)>
     let is_queueing_seen = with.kernel.tracepoint_arguments("block_io_start") == Some(1);
     if latency == Latency::Q2c && is_queueing_seen {
         programs.insert(0, "block_latency_queued");
+        if with.kernel.tracepoint_arguments("block_rq_merge") == Some(1) {
+            programs.insert(0, "block_latency_merged");
+        }
     }
     Ok((programs, latency == Latency::Q2c && !is_queueing_seen))
 }
