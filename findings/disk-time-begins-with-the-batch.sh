@@ -5,9 +5,11 @@
 # request of its batch began. 256 direct reads that one io_submit() submits all have the time at which the first one was made: the counters say about
 # 1.5 times what the tracepoints from block_io_start to block_rq_complete say of the same requests.
 #
-# Expected: a request begins when its bio is submitted, as before Linux 6.9. The same reads, submitted one by one, have the same sum by both.
+# Expected: a request begins when its bio is submitted, as before Linux 6.9. The same reads, submitted one by one, have nearly the same time by
+# both.
 #
-# Seen: REPLACED
+# Seen: batch 256: 16384 reads, 746 us by the counters; 16384, 498 us by the tracepoints; ratio 1.50; batch 1:
+#       16384 reads, 10 us by the counters; 16384, 9 us by the tracepoints; ratio 1.08
 #
 # Why: block/blk.h, blk_time_get_ns(), keeps the time of its first call in the plug of the task until the plug is flushed or the task sleeps, and
 # io_submit() plugs its whole batch. Each request takes its start_time_ns there.
@@ -106,7 +108,8 @@ measure() {
         END { printf "batch %d: %d reads, %.0f us by the counters; %d, %.0f us by the tracepoints; ratio %.2f\n",
                      batch, ops, ms * 1000 / ops, seen, sum * 1e6 / seen, (ms / ops) / (sum * 1000 / seen) }'
 }
-measure 256 | tee "$tmp/all"
-measure 1 | tee "$tmp/one"
+measure 256 >"$tmp/all"
+measure 1 >"$tmp/one"
+echo "$(cat "$tmp/all"); $(cat "$tmp/one")"
 ratio() { sed 's/.*ratio //' "$1"; }
-awk -v all="$(ratio "$tmp/all")" 'BEGIN { exit !(all > 1.2) }'
+awk -v all="$(ratio "$tmp/all")" -v one="$(ratio "$tmp/one")" 'BEGIN { exit !(all > 1.2 * one) }'
