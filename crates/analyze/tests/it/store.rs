@@ -473,7 +473,8 @@ fn what_would_be_no_report_on_all_captures_is_refused() {
         fs::create_dir(&place).expect("room");
         partial(&place, captures, share, 37)
     };
-    let (of_one, of_other) = (own("db1", &[one.clone()], (1, 1)), own("db2", &[other.clone()], (1, 1)));
+    let (of_one, of_other) =
+        (own("db1", std::slice::from_ref(&one), (1, 1)), own("db2", std::slice::from_ref(&other), (1, 1)));
     // A layer that one of them lacks is in no result of both.
     let refused = refusal(&[], &[of_one.clone(), of_other.clone()]);
     assert!(
@@ -481,12 +482,12 @@ fn what_would_be_no_report_on_all_captures_is_refused() {
             && refused.contains("have the layers syscall, vfs, fs, block, expected syscall, fs, block"),
         "{refused}"
     );
-    let refused = refusal(&[one.clone()], &[of_one.clone(), of_other]);
+    let refused = refusal(std::slice::from_ref(&one), &[of_one.clone(), of_other]);
     assert!(refused.contains(&format!("has also the capture {}", other.display())), "{refused}");
     // Another path to the same capture is no other state of it.
     let link = place.path().join("link");
     std::os::unix::fs::symlink(&one, &link).expect("room");
-    let files = [own("first", &[one.clone()], (1, 2)), own("second", &[link], (2, 2))];
+    let files = [own("first", std::slice::from_ref(&one), (1, 2)), own("second", &[link], (2, 2))];
     let (printed, merged) = written(&[], Partials::From(files.to_vec()), 37).expect("a result");
     assert!(merged == fresh(&[one]) && printed.contains(KEPT), "{printed}");
     // A document that is not found would leave out its capture.
