@@ -54,16 +54,18 @@ struct issued {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
-	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as requests are in flight */
 	__type(key, __u64);
 	__type(value, struct issued);
 } issued_requests SEC(".maps");
 
-/* Key: bucket; value: its sums since the start. Written at completion. Full: the request is counted in `latency_losses`. */
+/*
+ * Key: bucket; value: its sums since the start. Written at completion. Full: the request is counted in `latency_losses`. User
+ * space sets the size by the number of disks. Allocated in advance: an allocation at a completion may fail where many buckets
+ * are new at once (seen on 6.12).
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
 	__uint(max_entries, 16384);
-	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC */
 	__type(key, struct latency_key);
 	__type(value, struct latency_sum);
 } latency_sums SEC(".maps");

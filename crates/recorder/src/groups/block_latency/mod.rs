@@ -16,6 +16,7 @@ use super::readings::{Differences, Lost, ReadingGroup, Readings, Source, Span, S
 use super::skeleton;
 use crate::bpf::{percpu, read_record};
 use crate::clock;
+use crate::host::devices;
 
 skeleton!("block_latency");
 use skeleton::types::{latency_key, latency_loss, latency_sum};
@@ -86,6 +87,8 @@ impl Histograms {
             data.queued_in_request = u32::from(is_in_request);
         }
         open.maps.disks.set_max_entries(with.devices.len().max(1) as u32)?;
+        let disks = if with.devices.is_empty() { devices::all().len() } else { with.devices.len() };
+        open.maps.latency_sums.set_max_entries(buckets(disks))?;
         let mut skeleton = open.load().context("the kernel refuses the programs")?;
         for dev in &with.devices {
             skeleton.maps.disks.update(&dev.to_ne_bytes(), &1u32.to_ne_bytes(), MapFlags::ANY)?;
@@ -98,6 +101,20 @@ impl Histograms {
         })
     }
 }
+
+/// Returns the size of the table of buckets for a number of disks. Each takes 24 bytes per CPU.
+fn buckets(disks: usize) -> u32 {
+    u32::try_from(disks.saturating_mul(BUCKETS_OF_A_DISK)).unwrap_or(MOST_BUCKETS).clamp(LEAST_BUCKETS, MOST_BUCKETS)
+}
+
+/// Buckets that a disk may have: six operations in sixteen powers of two.
+const BUCKETS_OF_A_DISK: usize = 96;
+
+/// Buckets for disks that are added later.
+const LEAST_BUCKETS: u32 = 1024;
+
+/// Maximum number of buckets.
+const MOST_BUCKETS: u32 = 16_384;
 
 /// Returns the programs for this kernel, in the order in which they are attached: the begin of what a completion sees must have been seen. Also returns
 /// whether the queueing time is that in the request.
