@@ -93,6 +93,22 @@ static __always_inline void count_table_full(void)
 		loss->table_full++;
 }
 
+static __always_inline void count_unseen_issue(void)
+{
+	struct latency_loss *loss = loss_of_this_cpu();
+
+	if (loss)
+		loss->unseen_issue++;
+}
+
+static __always_inline void count_unseen_end(void)
+{
+	struct latency_loss *loss = loss_of_this_cpu();
+
+	if (loss)
+		loss->unseen_end++;
+}
+
 /* Returns the kernel device number of a counted disk; 0: none, or not selected. */
 static __always_inline __u32 counted_disk(struct request *rq)
 {
@@ -120,19 +136,16 @@ static __always_inline __u8 log2_of(__u64 value)
 static __always_inline int begin_latency(struct request *rq, struct issued *left, __u32 is_issued)
 {
 	struct issued issued = { .generation = rq->start_time_ns, .bytes = rq->__data_len, .is_issued = is_issued };
-	struct latency_loss *loss = loss_of_this_cpu();
 	__u64 key = (__u64)rq;
 
 	/* Of an earlier use, which has ended. At queueing the request has no time of its own yet (since 6.13). */
-	if (loss && left && left->is_issued && (!is_issued || left->generation != issued.generation))
-		loss->unseen_end++;
+	if (left && left->is_issued && (!is_issued || left->generation != issued.generation))
+		count_unseen_end();
 	issued.begin_ns = queued_in_request ? rq->start_time_ns : bpf_ktime_get_ns();
 	/* The kernel does not take the time (queue/iostats). */
-	if (loss && !issued.begin_ns)
-		loss->unseen_issue++;
 	if (!issued.begin_ns)
-		return 0;
-	if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
+		count_unseen_issue();
+	else if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
 		count_table_full();
 	return 0;
 }
@@ -203,7 +216,6 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 	struct latency_key bucket = {};
 	__u32 op = rq->cmd_flags & REQ_OP_MASK;
 	__u64 key = (__u64)rq, duration_ns;
-	struct latency_loss *loss;
 	struct issued *issued;
 
 	bucket.dev = counted_disk(rq);
@@ -218,9 +230,7 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 		 */
 		if ((!bytes && op != REQ_OP_FLUSH) || !attached_ns || rq->start_time_ns < attached_ns)
 			return 0;
-		loss = loss_of_this_cpu();
-		if (loss)
-			loss->unseen_issue++;
+		count_unseen_issue();
 		return 0;
 	}
 	/* Ended in the queue: an empty flush. */

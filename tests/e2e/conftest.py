@@ -151,6 +151,14 @@ class Loop:
         subprocess.run(["losetup", "-d", self.device], check=False)
 
 
+@pytest.fixture
+def loop(recordable, tmp_path):
+    """A loop device without a file system."""
+    loop = Loop(tmp_path)
+    yield loop
+    loop.close()
+
+
 class Disk(Loop):
     """An ext4 file system on a loop device of its own."""
 

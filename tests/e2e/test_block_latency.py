@@ -4,7 +4,6 @@ import shutil
 import signal
 
 import duckdb
-import pytest
 from conftest import BIN, Capture, Loop, require, run, wait_for
 
 SPANS = "select distinct since_ns, ts_ns from {block_latency} order by 1"
@@ -16,13 +15,6 @@ def stop(recorder):
     assert recorder.process.returncode == (3 if capture.lost() else 0), recorder.text
     assert capture.lost_events().keys() <= {("block_latency", "unseen_end")}, recorder.text
     return capture
-
-
-@pytest.fixture
-def loop(recordable, tmp_path):
-    loop = Loop(tmp_path)
-    yield loop
-    loop.close()
 
 
 def work(loop, seed=1, operations=3000):

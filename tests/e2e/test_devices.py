@@ -8,17 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Loop, analyze, require, run
+from conftest import analyze, require, run
 
 MIB = 1 << 20
 
 
 @pytest.fixture
-def loop(recordable, tmp_path):
-    loop = Loop(tmp_path)
+def loop(loop):
     yield loop
     keep_count(loop, True)
-    loop.close()
 
 
 def keep_count(loop, on):

@@ -23,7 +23,7 @@ use crate::partial::Partial;
 use crate::scan::{EVENT_TABLES, Scan};
 use crate::select::Window;
 use crate::stacking::{self, LevelSelection};
-use crate::store::stored::Plans;
+use crate::store::stored::Facts;
 use crate::store::{self, Partials, Store, Used};
 use crate::tail::Tail;
 use crate::trust::{self, Trust};
@@ -41,8 +41,8 @@ struct Ground<'a> {
     trust: Trust,
     directory: Option<Directory>,
     store: Option<Store>,
-    /// Units of each scan of the captures without events, which are the last ones.
-    plans: Vec<Plans>,
+    /// What is known of the events of the captures without events, which are the last ones.
+    facts: Vec<Facts>,
 }
 
 /// Loads everything that is needed before events are read and passes it to `then`. Warnings go to `err`.
@@ -52,47 +52,50 @@ fn grounded<T>(options: &Analyze, err: &mut dyn Write, then: impl FnOnce(Ground)
         None => Systems::built_in()?,
     };
     let bundles = store::given(&options.partials)?;
-    let Opened { captures, without_events, plans } = Opened::of(options, &bundles, err)?;
+    let Opened { captures, facts } = Opened::of(options, &bundles, err)?;
     let windows = options.selection.windows(&captures)?;
     let directory = options.out.as_deref().map(Directory::create).transpose()?;
     let losses: Vec<Losses> = captures.iter().map(Losses::load).collect::<Result<_>>()?;
     let mut trust = Trust::of(&captures, &losses, &windows);
     trust.count(&captures, options.partial_rows, options.selection.selects_files());
-    let with_events = captures.len() - without_events.len();
+    let with_events = captures.len() - facts.len();
     let tails = captures[..with_events].iter().map(|capture| Tail::load(capture, options.memory));
-    let tails: Vec<Tail> =
-        tails.chain(without_events.iter().map(|(_, tail, _)| Ok(tail.clone()))).collect::<Result<_>>()?;
+    let tails: Vec<Tail> = tails.chain(facts.iter().map(|facts| Ok(facts.tail.clone()))).collect::<Result<_>>()?;
     trust.notes.extend(trust::tail::lines(&captures, &tails));
     trust.is_windowed = options.selection.is_windowed();
     trust.is_selected = !options.selection.takes_all();
     let choice = choose(&captures, options, &trust, |number, capture| match number.checked_sub(with_events) {
-        Some(number) => Ok(without_events[number].0.clone()),
+        Some(number) => Ok(facts[number].levels.clone()),
         None => stacking::seen(capture, options.threads),
     })?;
     trust.keep(|layer| options.selection.takes_layer(layer));
-    for (capture, (.., read)) in captures[with_events..].iter().zip(&without_events) {
-        let expected = captured_layers(&trust);
-        if *read != expected {
-            let names = |layers: &[Layer]| match layers {
-                [] => "none".to_owned(),
-                layers => layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", "),
-            };
-            bail!(
-                "{}: its files have the layers {}, expected {}: those that all captures have, with their rows (give the same --layer and \
-                 --partial-rows to all)",
-                capture.directory.display(),
-                names(read),
-                names(&expected)
-            );
-        }
-    }
+    check_layers(&captures[with_events..], &facts, &captured_layers(&trust))?;
     let known = Known::load(&captures, &rules, &choice, (losses, tails, options.needs_entities()), options.memory)?;
     let names = Names::new(&captures, &known.owners, &known.files);
     let settings = options.settings();
     let partials = if settings.are_stored() { &options.partials } else { &Partials::None };
     let store = Store::open((partials, bundles), &captures, &options.captures, options.rules.as_deref())?;
     let (captures, choice, known, names) = (&captures, &choice, &known, &names);
-    then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store, plans })
+    then(Ground { options, settings, captures, windows, choice, known, names, trust, directory, store, facts })
+}
+
+/// Checks that files of captures without events have the layers that all captures have.
+fn check_layers(captures: &[Capture], facts: &[Facts], expected: &[Layer]) -> Result<()> {
+    let names = |layers: &[Layer]| match layers {
+        [] => "none".to_owned(),
+        layers => layers.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", "),
+    };
+    let Some((capture, Facts { layers, .. })) = captures.iter().zip(facts).find(|(_, facts)| facts.layers != expected)
+    else {
+        return Ok(());
+    };
+    bail!(
+        "{}: its files have the layers {}, expected {}: those that all captures have, with their rows (give the same --layer and \
+         --partial-rows to all)",
+        capture.directory.display(),
+        names(layers),
+        names(expected)
+    )
 }
 
 /// Returns the layers whose events are read.
@@ -155,7 +158,7 @@ fn shared(options: &Analyze, err: &mut dyn Write) -> Result<(Used, Vec<String>, 
 impl Ground<'_> {
     /// Scans all selected rows. Returns their sums and what depends on their order.
     fn scan(&self) -> Result<(Partial, sequence::Finished)> {
-        let Ground { options, settings, captures, choice, known, names, trust, store, plans, .. } = self;
+        let Ground { options, settings, captures, choice, known, names, trust, store, facts, .. } = self;
         let threads = options.room(settings, known.names());
         let named_by = captures.iter().map(|capture| self.named_by(capture)).collect::<Result<Vec<_>>>()?;
         let scan = |capture: usize| Scan {
@@ -187,12 +190,12 @@ impl Ground<'_> {
         }
         let room = (threads, options.memory);
         // Captures without events are behind all others.
-        let without = scans.len() - plans.len()..scans.len();
+        let without = scans.len() - facts.len()..scans.len();
         let read = |settings: &Settings, what: &'static str| {
-            let sources = without.clone().zip(plans).map(|(number, plans)| Eventless {
+            let sources = without.clone().zip(facts).map(|(number, facts)| Eventless {
                 scan: &scans[number],
                 path: captures[number].directory.display().to_string(),
-                units: plans.get(what).map_or(&[][..], Vec::as_slice),
+                units: facts.plans.get(what).map_or(&[][..], Vec::as_slice),
             });
             scan_all((&work, &sources.collect::<Vec<_>>()), settings, room, (store.as_ref(), what))
         };

@@ -23,7 +23,7 @@ use crate::servers::Servers;
 use crate::stacking::{LevelSelection, Levels, Wanted};
 use crate::store::Partials;
 use crate::store::bundle::Bundle;
-use crate::store::stored::{self, Plans, Stored};
+use crate::store::stored::{self, Facts};
 use crate::tail::Tail;
 use crate::trust::Trust;
 
@@ -79,10 +79,8 @@ impl Known<'_> {
 pub struct Opened {
     /// Those in directories, then those without events.
     pub captures: Vec<Capture>,
-    /// Devices with requests, excluded end, and read layers of each capture without events.
-    pub without_events: Vec<(Levels, Tail, Vec<Layer>)>,
-    /// Units of each capture without events.
-    pub plans: Vec<Plans>,
+    /// What is known of the events of each capture without events.
+    pub facts: Vec<Facts>,
 }
 
 impl Opened {
@@ -90,17 +88,16 @@ impl Opened {
     /// needs the captures of other shares in the files: what a second reading keeps may depend on all of them.
     pub fn of(options: &Analyze, bundles: &[Bundle], err: &mut dyn Write) -> Result<Opened> {
         let mut captures = open(options, err)?;
-        let (mut without_events, mut plans) = (Vec::new(), Vec::new());
+        let mut facts = Vec::new();
         if captures.is_empty() || matches!(options.partials, Partials::To { .. }) {
-            for Stored { capture, levels, tail, layers, plans: units } in stored::captures(bundles, &captures)? {
+            for (capture, of_events) in stored::captures(bundles, &captures)? {
                 captures.push(capture);
-                without_events.push((levels, tail, layers));
-                plans.push(units);
+                facts.push(of_events);
             }
         } else {
             stored::check_only(bundles, &captures)?;
         }
-        Ok(Opened { captures, without_events, plans })
+        Ok(Opened { captures, facts })
     }
 }
 

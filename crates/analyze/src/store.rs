@@ -331,8 +331,11 @@ impl Store {
         Id::of_value(&(scope, made))
     }
 
-    /// Keeps the plan of unit `number` of the scan `what`, for those who have the file and not the capture.
+    /// Keeps the plan of unit `number` of the scan `what`, for those who have the file of a share and not the capture.
     pub fn plan(&self, capture: CaptureNumber, what: &'static str, number: usize, planned: Planned) {
+        if !self.is_share() {
+            return;
+        }
         // A panic of a thread that held the lock ends the program; see `parallel::each`.
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.entry((capture.place(), what)).or_default().insert(number, planned);

@@ -118,13 +118,11 @@ impl<'a> Worker<'a> {
         let Some((store, Work { scan, .. })) = self.store.zip(unit.work(self.work)) else {
             return unit.tasks.iter().try_for_each(|task| self.take(task, sequences));
         };
-        let planned = Planned { first: unit.first(), tables: unit.tables(self.work), made: unit.made(self.work)? };
+        // Without a scope nothing is stored: the names that decide which rows count may change.
+        let made = if self.scopes.contains_key(&scan.capture.place()) { unit.made(self.work)? } else { None };
+        let planned = Planned { first: unit.first(), tables: unit.tables(self.work), made };
         let id = self.id(store, scan, &planned)?;
-        if self.take_stored((store, id), scan, &planned, sequences)? {
-            store.plan(scan.capture, what, number, planned);
-            return Ok(());
-        }
-        if store.takes(number) {
+        if !self.take_stored((store, id), scan, &planned, sequences)? && store.takes(number) {
             let kept = self.make(scan, unit, &planned.tables)?;
             // Rows that are excluded at the end of a growing capture are present the next time.
             let id = id.filter(|_| !(scan.tail.grows && kept.asked.leaves_out()));

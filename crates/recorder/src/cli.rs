@@ -207,7 +207,10 @@ enum PrivacyName {
 const MIN_DISK_BYTES: u64 = 16 << 20;
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 60s or 5m"))?;
+    humantime::parse_duration(text).map_err(|e| format!("{e}; expected a time such as 60s or 5m")).and_then(in_range)
+}
+
+fn in_range(duration: Duration) -> Result<Duration, String> {
     match duration.as_millis() {
         0..100 => Err("expected at least 100ms".into()),
         100..=315_360_000_000 => Ok(duration),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use iostrata_capture::manifest::{Clock, ClockPair};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -17,6 +18,12 @@ static AHEAD_NS: AtomicI64 = AtomicI64::new(0);
 /// Sets the offset of this process's monotonic clock. Must be called before any time is taken.
 pub fn set_ahead_ns(ahead_ns: i64) {
     AHEAD_NS.store(ahead_ns, Relaxed);
+}
+
+/// Returns when the next of the readings at an `interval` is due, after the one at `due`. After a pause of the machine the missed readings are one.
+pub fn next_due(due: Instant, interval: Duration) -> Instant {
+    let (next, now) = (due + interval, Instant::now());
+    if next > now { next } else { now + interval }
 }
 
 /// Returns `CLOCK_MONOTONIC` of the initial time namespace.
@@ -95,6 +102,14 @@ pub fn start() -> Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn readings_that_a_pause_missed_are_one() {
+        let (second, now) = (Duration::from_secs(1), Instant::now());
+        assert_eq!(next_due(now, second), now + second);
+        let late = next_due(now.checked_sub(5 * second).expect("five seconds"), second);
+        assert!(late >= now + second, "{late:?}");
+    }
 
     #[test]
     fn offsets_of_a_time_namespace_are_read_by_clock() {

@@ -151,8 +151,7 @@ impl Reader {
             if is_last {
                 return;
             }
-            // After a pause of the machine the missed readings are one.
-            due = (due + interval).max(Instant::now());
+            due = clock::next_due(due, interval);
         }
     }
 }

@@ -8,6 +8,7 @@ use indicatif::HumanBytes;
 use iostrata_capture::ledger::{Account, Amounts};
 use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
 
+use crate::host::dev_text;
 use crate::sink::Size;
 use crate::sink::live::Shown;
 
@@ -106,10 +107,10 @@ fn filter_lines(manifest: &Manifest) -> Vec<String> {
     }
     for unmapped in &filtered.unmapped {
         let fs_type = unmapped.fs_type.as_deref().unwrap_or("unknown type");
-        let (major, minor) = (unmapped.dev as u32 >> 20, unmapped.dev & 0xf_ffff);
         lines.push(format!(
-            "filter    warning: {} rows excluded on file system {major}:{minor} ({fs_type}): its disk is unknown\n",
-            unmapped.rows
+            "filter    warning: {} rows excluded on file system {} ({fs_type}): its disk is unknown\n",
+            unmapped.rows,
+            dev_text(unmapped.dev)
         ));
     }
     lines

@@ -51,11 +51,9 @@ struct Copied {
     id: String,
 }
 
-/// Capture that was read from files of partial results.
+/// What files of partial results say of the events of a capture.
 #[derive(Debug)]
-pub struct Stored {
-    /// Capture without events.
-    pub capture: Capture,
+pub struct Facts {
     /// Devices with requests.
     pub levels: Levels,
     /// Excluded end.
@@ -104,8 +102,8 @@ impl Store {
         let captures = captures.iter().zip(tails).filter(|(capture, _)| capture.has_events());
         for (number, (capture, tail)) in captures.enumerate() {
             let mut parts = Vec::new();
-            for PartCopy { table, name, bytes } in capture.copies()? {
-                let id = part_id(copies);
+            for (table, part) in capture.reference_parts()? {
+                let (id, (name, bytes)) = (part_id(copies), part.copy()?);
                 copies += 1;
                 write(&id, &bytes)?;
                 parts.push(Copied { table, name, id });
@@ -129,15 +127,15 @@ impl Store {
 ///
 /// # Errors
 /// If a file is corrupt or has no capture, or two have different states of one.
-pub fn captures(bundles: &[Bundle], others: &[Capture]) -> Result<Vec<Stored>> {
-    let is_other = |id: Option<&str>| others.iter().any(|capture| Some(capture.manifest.capture_id.as_str()) == id);
+pub fn captures(bundles: &[Bundle], others: &[Capture]) -> Result<Vec<(Capture, Facts)>> {
     let mut all: Vec<Found> = Vec::new();
     for bundle in bundles {
         let (mut number, mut parts) = (0, 0);
-        while let Some(document) = document(bundle, number)? {
+        for document in documents(bundle) {
+            let document = document?;
             number += 1;
             parts += document.parts.len();
-            if is_other(document.capture.capture_id()) {
+            if is_among(&document.capture, others) {
                 continue;
             }
             let new = Found { bundle, document };
@@ -166,26 +164,31 @@ pub fn captures(bundles: &[Bundle], others: &[Capture]) -> Result<Vec<Stored>> {
 /// If a file has another capture.
 pub fn check_only(bundles: &[Bundle], captures: &[Capture]) -> Result<()> {
     for bundle in bundles {
-        let mut number = 0;
-        while let Some(Document { capture, .. }) = document(bundle, number)? {
-            if !captures.iter().any(|of| Some(of.manifest.capture_id.as_str()) == capture.capture_id()) {
+        for document in documents(bundle) {
+            let Document { capture, .. } = document?;
+            if !is_among(&capture, captures) {
                 bail!(
                     "{}: has also the capture {}, expected only captures in the directories given; or no directory, to merge all of the files",
                     bundle.path().display(),
                     capture.directory()
                 );
             }
-            number += 1;
         }
     }
     Ok(())
 }
 
-/// Reads the document about capture `number` of a file; none if it has fewer captures.
-fn document(bundle: &Bundle, number: usize) -> Result<Option<Document>> {
-    let Some(place) = bundle.named.get(&capture_id(number)) else { return Ok(None) };
-    let corrupt = || format!("{}: the document about capture {number} is corrupt", bundle.path().display());
-    Ok(Some(serde_json::from_slice(&bundle.read(place)?).with_context(corrupt)?))
+fn is_among(capture: &Outline, captures: &[Capture]) -> bool {
+    captures.iter().any(|of| Some(of.manifest.capture_id.as_str()) == capture.capture_id())
+}
+
+/// Reads the documents of a file, one after the other.
+fn documents(bundle: &Bundle) -> impl Iterator<Item = Result<Document>> {
+    let places = (0..).map_while(|number| Some((number, bundle.named.get(&capture_id(number))?)));
+    places.map(|(number, place)| {
+        let corrupt = || format!("{}: the document about capture {number} is corrupt", bundle.path().display());
+        serde_json::from_slice(&bundle.read(place)?).with_context(corrupt)
+    })
 }
 
 /// Capture of a file, and of all files with shares of it.
@@ -224,7 +227,7 @@ impl Found<'_> {
         Ok(())
     }
 
-    fn open(self) -> Result<Stored> {
+    fn open(self) -> Result<(Capture, Facts)> {
         let Found { bundle, document: Document { capture, levels, tail, layers, parts, plans } } = self;
         let path = bundle.path();
         let copy = |Copied { table, name, id }: Copied| {
@@ -234,6 +237,6 @@ impl Found<'_> {
             Ok(PartCopy { table, name, bytes: bundle.read(place)?.into() })
         };
         let copies: Vec<PartCopy> = parts.into_iter().map(copy).collect::<Result<_>>()?;
-        Ok(Stored { capture: capture.open(copies, &path)?, levels: levels.into_iter().collect(), tail, layers, plans })
+        Ok((capture.open(copies, &path)?, Facts { levels: levels.into_iter().collect(), tail, layers, plans }))
     }
 }

@@ -93,19 +93,16 @@ impl Outline {
 }
 
 impl Capture {
-    /// Returns copies of all parts that have no events.
+    /// Returns all parts that have no events, with their tables.
     ///
     /// # Errors
-    /// Returns an error if a part cannot be read.
-    pub fn copies(&self) -> Result<Vec<PartCopy>> {
-        let mut copies = Vec::new();
+    /// Returns an error if a folder cannot be read.
+    pub fn reference_parts(&self) -> Result<Vec<(TableId, PartFile)>> {
+        let mut parts = Vec::new();
         for table in TableId::ALL.iter().filter(|table| table.is_reference()) {
-            for part in self.parts_of(*table)? {
-                let (name, bytes) = part.copy()?;
-                copies.push(PartCopy { table: *table, name, bytes: bytes.into() });
-            }
+            parts.extend(self.parts_of(*table)?.into_iter().map(|part| (*table, part)));
         }
-        Ok(copies)
+        Ok(parts)
     }
 
     /// Whether its events can be read; not if it was opened from an outline.

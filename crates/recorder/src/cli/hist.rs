@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::duration;
+use super::{duration, in_range};
 use crate::groups::block_latency::Latency;
 use crate::hist::lines::Writing;
 use crate::hist::{By, Hist};
@@ -68,17 +68,13 @@ enum ByName {
 
 /// Parses a time; a bare number is seconds.
 fn interval(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(_) => duration(&format!("{text}s")).or_else(|_| fraction(text)),
+    match text.parse() {
+        Ok(seconds) => {
+            let time = Duration::try_from_secs_f64(seconds);
+            time.map_err(|_| "expected seconds, or a time such as 500ms or 1m".to_owned()).and_then(in_range)
+        }
         Err(_) => duration(text),
     }
-}
-
-/// Parses seconds with a fraction, which [`humantime`] does not take.
-fn fraction(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let whole = seconds.map(|seconds| format!("{}ms", seconds.as_millis()));
-    whole.ok_or_else(|| "expected seconds, or a time such as 500ms or 1m".to_owned()).and_then(|text| duration(&text))
 }
 
 impl HistArgs {

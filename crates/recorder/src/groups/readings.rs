@@ -81,6 +81,14 @@ pub struct Lost {
     pub unseen_end: u64,
 }
 
+impl Lost {
+    /// Adds `other`.
+    pub fn add(&mut self, other: Lost) {
+        self.table_full = self.table_full.saturating_add(other.table_full);
+        self.unseen_end = self.unseen_end.saturating_add(other.unseen_end);
+    }
+}
+
 /// Rows of one interval.
 pub struct Reading {
     /// Rows.
@@ -107,7 +115,7 @@ pub trait Readings: Send {
     fn keep(&mut self);
 }
 
-/// [`Readings`] of a source, with its counters at the last readings.
+/// Differences of the counters of a source between two readings.
 pub struct Differences<S: Source> {
     source: S,
     kept: Option<S::Counts>,
@@ -115,9 +123,33 @@ pub struct Differences<S: Source> {
 }
 
 impl<S: Source + 'static> Differences<S> {
-    /// Wraps a source.
+    /// Wraps a source as a running group.
     pub fn of(source: S) -> Box<dyn Readings> {
-        Box::new(Differences { source, kept: None, read: None })
+        Box::new(Differences::new(source))
+    }
+}
+
+impl<S: Source> Differences<S> {
+    /// Wraps a source.
+    pub fn new(source: S) -> Differences<S> {
+        Differences { source, kept: None, read: None }
+    }
+
+    /// Reads the counters. Returns the rows and the lost events since the last reading that was kept.
+    ///
+    /// # Errors
+    /// If the kernel refuses the access, or there was no start.
+    pub fn rows(&mut self, span: Span) -> Result<(Vec<<S::Table as Table>::Row>, Lost)> {
+        let now = self.source.counts()?;
+        let before = self.kept.as_ref().ok_or_else(|| anyhow!("the counters have no start"))?;
+        let (lost, lost_before) = (S::lost(&now), S::lost(before));
+        let lost = Lost {
+            table_full: lost.table_full.saturating_sub(lost_before.table_full),
+            unseen_end: lost.unseen_end.saturating_sub(lost_before.unseen_end),
+        };
+        let rows = S::rows(span, before, &now);
+        self.read = Some(now);
+        Ok((rows, lost))
     }
 }
 
@@ -128,18 +160,10 @@ impl<S: Source> Readings for Differences<S> {
     }
 
     fn read(&mut self, span: Span) -> Result<Reading> {
-        let now = self.source.counts()?;
-        let before = self.kept.as_ref().ok_or_else(|| anyhow!("the counters have no start"))?;
-        let (lost, lost_before) = (S::lost(&now), S::lost(before));
-        let lost = Lost {
-            table_full: lost.table_full.saturating_sub(lost_before.table_full),
-            unseen_end: lost.unseen_end.saturating_sub(lost_before.unseen_end),
-        };
-        let mut rows = <S::Table as Table>::Builder::default();
-        S::rows(span, before, &now).into_iter().for_each(|row| rows.push(row));
-        let rows = rows.finish()?;
-        self.read = Some(now);
-        Ok(Reading { rows, lost })
+        let (rows, lost) = self.rows(span)?;
+        let mut builder = <S::Table as Table>::Builder::default();
+        rows.into_iter().for_each(|row| builder.push(row));
+        Ok(Reading { rows: builder.finish()?, lost })
     }
 
     fn keep(&mut self) {

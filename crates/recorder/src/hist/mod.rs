@@ -17,10 +17,13 @@ use iostrata_capture::manifest::Device;
 use iostrata_capture::message::tell;
 use iostrata_capture::plain;
 
-use crate::groups::block_latency::{Counts, Histograms, Latency};
-use crate::groups::readings::{Source, Span, Start};
+use crate::clock;
+use crate::groups::block_latency::{Histograms, Latency};
+use crate::groups::readings::{Differences, Lost, Readings, Span, Start};
+use crate::here;
 use crate::host::devices;
 use crate::kernel_facts::VmlinuxBtf;
+use crate::limits;
 use crate::privilege;
 use crate::session;
 use crate::signals::{self, Told};
@@ -53,9 +56,8 @@ pub struct Hist {
     pub in_ms: bool,
 }
 
-/// Requests that are in no histogram, as a line for the user; none if there are none.
-fn missing(counts: &Counts) -> Option<String> {
-    let lost = Histograms::lost(counts);
+/// Describes requests that are in no histogram; none if there are none.
+fn missing(lost: Lost) -> Option<String> {
     let reasons = [
         (lost.table_full, "found no room in a table of the kernel side"),
         (lost.unseen_end, "have a begin or an end that the kernel did not report"),
@@ -68,31 +70,33 @@ fn missing(counts: &Counts) -> Option<String> {
 /// State between two snapshots.
 struct View<'a> {
     options: &'a Hist,
-    histograms: Histograms,
-    /// Counters at the last snapshot that was shown.
-    before: Counts,
+    counters: Differences<Histograms>,
+    /// Time of the last snapshot that was shown.
     since: Instant,
+    /// Requests of the shown intervals that are in no histogram.
+    lost: Lost,
     writer: Option<WriterThread>,
     is_extended: bool,
 }
 
 impl View<'_> {
     /// Takes a snapshot of the time since the last one that was shown.
-    fn take(&self) -> Result<(Snapshot, Counts, Instant)> {
-        let (now, until, at) = (self.histograms.counts()?, Utc::now(), Instant::now());
-        let rows = Histograms::rows(Span { since_ns: 0, until_ns: 0 }, &self.before, &now);
+    fn take(&mut self) -> Result<(Snapshot, Lost, Instant)> {
+        // The snapshot has times of its own.
+        let (rows, lost) = self.counters.rows(Span { since_ns: 0, until_ns: 0 })?;
+        let (until, at) = (Utc::now(), Instant::now());
         let disks = match self.options.devices.as_slice() {
             [] => devices::all(),
             chosen => chosen.to_vec(),
         };
         let interval_s = (at - self.since).as_secs_f64();
         let interval_s = (interval_s * 1e6).round() / 1e6;
-        Ok((Snapshot::of((until, interval_s), &rows, &disks, self.options.by), now, at))
+        Ok((Snapshot::of((until, interval_s), &rows, &disks, self.options.by), lost, at))
     }
 
     /// Shows the snapshot of an interval. Returns whether there is still a reader.
     fn step(&mut self) -> Result<bool> {
-        let (snapshot, now, at) = self.take()?;
+        let (snapshot, lost, at) = self.take()?;
         match self.writer.as_ref().map(|writer| writer.offer(snapshot.clone())) {
             Some(Offered::Ended) => return Ok(false),
             Some(Offered::Full) => {
@@ -103,7 +107,9 @@ impl View<'_> {
             }
             Some(Offered::Taken) | None => {}
         }
-        (self.before, self.since) = (now, at);
+        self.counters.keep();
+        self.since = at;
+        self.lost.add(lost);
         self.draw(&snapshot)
     }
 
@@ -141,9 +147,12 @@ pub fn run(options: &Hist) -> Result<bool> {
     session::quiet_libbpf();
     let caught = signals::catch()?;
     let kernel = VmlinuxBtf::load()?;
+    let here = here::look().context("cannot determine the namespaces").map_err(limits::explain)?;
+    clock::set_ahead_ns(here.monotonic_offset_ns);
     let words = session::words()?;
     let numbers = options.devices.iter().map(|disk| disk.dev).collect();
     let histograms = Histograms::start(&Start { kernel: &kernel, words: &words, devices: numbers }, options.latency)?;
+    let mut counters = Differences::new(histograms);
     let invoker = privilege::invoker();
     // As the invoking user: the kernel refuses what that user may not write, and the file belongs to that user.
     let lines =
@@ -151,8 +160,9 @@ pub fn run(options: &Hist) -> Result<bool> {
     privilege::give_up(invoker, None, false)?;
     let (_teller, told) = caught.listen()?;
     let writer = lines.map(WriterThread::start).transpose()?;
-    let (before, since) = (histograms.counts()?, Instant::now());
-    let mut view = View { options, histograms, before, since, writer, is_extended: false };
+    counters.begin()?;
+    let since = Instant::now();
+    let mut view = View { options, counters, since, lost: Lost::default(), writer, is_extended: false };
     let end = options.duration.map(|duration| since + duration);
     let mut due = since + options.interval;
     let shown = loop {
@@ -164,16 +174,13 @@ pub fn run(options: &Hist) -> Result<bool> {
             Ok(true) => {}
             ended => break ended,
         }
-        due += options.interval;
-        // After a pause of the machine the missed intervals are one.
-        if due <= Instant::now() {
-            due = Instant::now() + options.interval;
-        }
+        due = clock::next_due(due, options.interval);
     };
     // The rest of the last interval. Whatever failed, the file gets everything that was counted.
-    let (last, now, _) = view.take()?;
+    let (last, lost, _) = view.take()?;
+    view.lost.add(lost);
     let shown = shown.and_then(|has_reader| if has_reader { view.draw(&last) } else { Ok(false) });
-    let missing = missing(&now);
+    let missing = missing(view.lost);
     if let Some(writer) = view.writer {
         writer.finish(last)?;
     }

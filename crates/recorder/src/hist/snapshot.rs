@@ -9,7 +9,7 @@ use iostrata_capture::tables::block_latency::BlockLatencyRow;
 use serde::Serialize;
 
 use super::By;
-use crate::host::devices;
+use crate::host::{dev_text, devices};
 
 /// Histograms of an interval, as a line of the output file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -118,7 +118,7 @@ fn histograms(rows: &[BlockLatencyRow], disks: &[Device], by: Option<By>) -> Vec
 
 fn name_of(disks: &[Device], dev: i32) -> String {
     let known = disks.iter().find(|disk| disk.dev == dev);
-    known.map_or_else(|| format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff), |disk| disk.name.clone())
+    known.map_or_else(|| dev_text(dev), |disk| disk.name.clone())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::snapshot::{Bucket, Histogram, Snapshot};
+use crate::groups::block_latency::bounds_us;
 
 /// Length of the longest bar.
 const BAR: usize = 36;
@@ -41,8 +42,8 @@ fn draw_one(text: &mut String, histogram: &Histogram, in_ms: bool) {
 }
 
 fn empty(slot: u32) -> Bucket {
-    let low = if slot == 0 { 0 } else { 1i64 << slot.min(62) };
-    Bucket { slot, count: 0, bucket_low: low, bucket_high: (1i64 << (slot.min(61) + 1)) - 1 }
+    let (bucket_low, bucket_high) = bounds_us(u8::try_from(slot).unwrap_or(u8::MAX));
+    Bucket { slot, count: 0, bucket_low, bucket_high }
 }
 
 #[cfg(test)]

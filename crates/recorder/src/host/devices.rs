@@ -88,14 +88,14 @@ pub fn is_counted(name: &str) -> bool {
 
 /// Whether a disk has no request in flight (`/sys/block/DEV/inflight`).
 pub fn is_idle(name: &str) -> bool {
-    let text = line(&format!("/sys/block/{name}/inflight"));
-    !text.is_empty() && text.split_whitespace().all(|count| count == "0")
+    in_flight(name) == Some(0)
 }
 
 /// Number of requests in flight of a disk, reads and writes (`/sys/block/DEV/inflight`); none if the disk is gone.
 pub fn in_flight(name: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/sys/block/{name}/inflight")).ok()?;
-    text.split_whitespace().map(|count| count.parse::<u64>().ok()).sum()
+    let text = line(&format!("/sys/block/{name}/inflight"));
+    let counts = text.split_whitespace().map(|count| count.parse::<u64>().ok());
+    if text.is_empty() { None } else { counts.sum() }
 }
 
 /// Kernel counters of a disk (`/sys/block/DEV/stat`).

@@ -18,6 +18,11 @@ pub fn dev_number(major: u32, minor: u32) -> i32 {
     (major << 20 | (minor & 0xf_ffff)) as i32
 }
 
+/// A device number as `major:minor`.
+pub fn dev_text(dev: i32) -> String {
+    format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff)
+}
+
 /// Content of a one-line file of /proc or /sys, without its newline; empty if it cannot be read.
 pub fn line(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()

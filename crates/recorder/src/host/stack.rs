@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 
 use super::mounts::{self, Entry};
-use super::{dev_number, line};
+use super::{dev_number, dev_text, line};
 
 /// Maximum stacking depth. A deeper stack contains a cycle.
 const HIGHEST: u32 = 16;
@@ -49,8 +49,7 @@ pub fn whole_disk_with(dev: i32) -> Option<String> {
 }
 
 fn by_number(dev: i32) -> PathBuf {
-    let dev = dev as u32;
-    PathBuf::from(format!("/sys/dev/block/{}:{}", dev >> 20, dev & 0xf_ffff))
+    Path::new("/sys/dev/block").join(dev_text(dev))
 }
 
 /// Name of the whole disk for the disk or partition at the sysfs path `path`.

@@ -36,7 +36,7 @@ pub static TABLE: Table = Table {
 };
 
 /// Names of the entity or the system of a row; empty for the total.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Whose {
     name: String,
     id: String,
@@ -47,10 +47,7 @@ struct Whose {
 /// Source of a row.
 pub struct Row {
     scope: &'static str,
-    name: String,
-    id: String,
-    host: Arc<str>,
-    process: ProcessNames,
+    whose: Whose,
     direction: Direction,
     flow: Flow,
     captured: [bool; Layer::ALL.len()],
@@ -85,15 +82,12 @@ pub fn rows<'a>(
         let own = if by_writer { flow.of_evidence(Evidence::Folio) } else { 0 };
         (own, all.saturating_sub(own))
     };
-    let both = move |scope, Whose { name, id, host, process }: Whose, flows: Flows, nobodys: Flows, captured| {
+    let both = move |scope, whose: Whose, flows: Flows, nobodys: Flows, captured| {
         let by_writer = WRITERS.contains(&scope);
         let moved = DIRECTIONS.into_iter().filter(move |direction| *flows.get(*direction) != Flow::default());
         moved.map(move |direction| Row {
             scope,
-            name: name.clone(),
-            id: id.clone(),
-            host: host.clone(),
-            process: process.clone(),
+            whose: whose.clone(),
             direction,
             flow: *flows.get(direction),
             captured,
@@ -228,15 +222,15 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
             "Name: command, cgroup path, disk; a word in parentheses for unattributed I/O. For a file the last recorded path: \
              from the root of a mount namespace it begins with `/`, from the root of its file system with \
              `[major:minor]/`, a truncated one with `…/`; empty when no path is known.",
-            |row| &row.name,
+            |row| &row.whose.name,
         ),
         text(
             "id",
             "`pid@start_ns` of a process, the id of a cgroup, `major:minor` of a disk. `major:minor:inode@generation` of a file, \
              without the generation when `file` has no row of it.",
-            |row| &row.id,
+            |row| &row.whose.id,
         ),
-        subject::host(|row: &Row| &row.host),
+        subject::host(|row: &Row| &row.whose.host),
         text("direction", "`read` or `write`.", |row| match row.direction {
             Direction::Read => "read",
             Direction::Write => "write",
@@ -312,9 +306,11 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
          belong to this row; empty when not known.",
         |row| row.ratio(row.unknown.device, 0, Some(0)),
     ));
-    columns
-        .push(text("exe", "Path of the executable of a process, as in `process`; else empty.", |row| &row.process.exe));
-    columns
-        .push(text("cmdline", "Command line of a process, as in `process`; else empty.", |row| &row.process.cmdline));
+    columns.push(text("exe", "Path of the executable of a process, as in `process`; else empty.", |row| {
+        &row.whose.process.exe
+    }));
+    columns.push(text("cmdline", "Command line of a process, as in `process`; else empty.", |row| {
+        &row.whose.process.cmdline
+    }));
     columns
 }

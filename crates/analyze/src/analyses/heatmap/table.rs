@@ -3,15 +3,15 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use iostrata_capture::op::{Direction, Layer};
 
+use crate::aggregate::sequence::Subject;
 use crate::analyses::heatmap::aggregate::{Cell, Disk, Finished, Heatmap, ends_of};
-use crate::analyses::subject;
+use crate::analyses::subject::{self, Named};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
-use crate::entity::{Entity, device_number};
+use crate::entity::Entity;
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
 use crate::trust::Trust;
@@ -91,9 +91,7 @@ pub fn duration_columns() -> Vec<ResultColumn<Duration>> {
 
 /// Cell of time and device offset.
 pub struct Place {
-    name: Rc<str>,
-    id: Rc<str>,
-    host: Arc<str>,
+    named: Rc<Named>,
     direction: Direction,
     since_ns: i64,
     width_ns: u64,
@@ -102,26 +100,15 @@ pub struct Place {
     cell: Cell,
 }
 
-/// Names of a disk.
-#[derive(Clone)]
-struct Named {
-    name: Rc<str>,
-    id: Rc<str>,
-    host: Arc<str>,
-}
-
 /// Rows by disk, direction, time and device offset.
 pub fn places(heatmap: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
     let captured = heatmap.places.iter().filter(|_| trust.captured[Layer::Block as usize]);
     // There may be half a million cells of a disk.
-    let mut known: HashMap<Disk, Named> = HashMap::new();
+    let mut known: HashMap<Disk, Rc<Named>> = HashMap::new();
     let row = |&(((capture, dev), direction, since_ns, from_bytes), (cell, stretch_bytes)): &_| {
-        let called = || {
-            let disk = Entity::Device(capture, dev);
-            Named { name: names.of(&disk).0.into(), id: device_number(dev).into(), host: names.host(&disk) }
-        };
-        let Named { name, id, host } = known.entry((capture, dev)).or_insert_with(called).clone();
-        Place { name, id, host, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
+        let called = || Rc::new(Named::of(&Subject::Entity(Entity::Device(capture, dev)), names));
+        let named = known.entry((capture, dev)).or_insert_with(called).clone();
+        Place { named, direction, since_ns, width_ns: heatmap.width_ns, from_bytes, stretch_bytes, cell }
     };
     captured.map(row).collect()
 }
@@ -129,9 +116,9 @@ pub fn places(heatmap: &Finished, names: &Names, trust: &Trust) -> Vec<Place> {
 /// The columns of `heatmap_offset.csv`, in order.
 pub fn place_columns() -> Vec<ResultColumn<Place>> {
     vec![
-        ResultColumn::text("name", "Name of the disk.", |row: &Place| &row.name),
-        ResultColumn::text("id", "Device number, `major:minor`.", |row: &Place| &row.id),
-        subject::host(|row: &Place| &row.host),
+        ResultColumn::text("name", "Name of the disk.", |row: &Place| &row.named.name),
+        ResultColumn::text("id", "Device number, `major:minor`.", |row: &Place| &row.named.id),
+        subject::host(|row: &Place| &row.named.host),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Place| word(row.direction)),
         ResultColumn::signed("since_ns", "Start of the window in ns, on the clock of `ts_ns`.", |row: &Place| {
             Some(row.since_ns)

@@ -1,15 +1,15 @@
 //! `pattern.csv`: access pattern (sequential, random, strided), one row for each process, file and disk in each layer and direction.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 
 use iostrata_capture::op::{Direction, Layer};
 
+use crate::aggregate::sequence::Subject;
 use crate::analyses::pattern::aggregate::{JUMP_BYTES, Pattern, Patterns, Sums};
-use crate::analyses::subject;
+use crate::analyses::subject::{self, Named};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
-use crate::entity::{Entity, Scope};
+use crate::entity::Entity;
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
 use crate::trust::Trust;
@@ -34,12 +34,9 @@ pub static TABLE: Table = Table {
 
 /// Source of a row.
 pub struct Row<'a> {
-    scope: Scope,
+    named: Named,
     layer: Layer,
     direction: Direction,
-    name: String,
-    id: String,
-    host: Arc<str>,
     sums: &'a Sums,
     lost_events: Option<u64>,
 }
@@ -53,9 +50,8 @@ pub fn rows<'a>(patterns: &'a Patterns, names: &Names, trust: &Trust) -> Vec<Row
         (entity.scope(), *layer, *direction, Reverse((sums.ops, sums.bytes)), *entity)
     });
     let row = |(layer, (entity, direction), sums): (Layer, &(Entity, Direction), &'a Sums)| {
-        let ((name, id), host) = (names.of(entity), names.host(entity));
-        let lost_events = trust.known_lost(layer);
-        Row { scope: entity.scope(), layer, direction: *direction, name, id, host, sums, lost_events }
+        let (named, lost_events) = (Named::of(&Subject::Entity(*entity), names), trust.known_lost(layer));
+        Row { named, layer, direction: *direction, sums, lost_events }
     };
     all.into_iter().map(row).collect()
 }
@@ -76,12 +72,12 @@ pub fn columns<'a>() -> Vec<ResultColumn<Row<'a>>> {
     };
     let jumps = format!("Number of steps with a seek distance of more than {JUMP_BYTES} bytes, forward or backward.");
     vec![
-        ResultColumn::text("scope", "`process`, `file` or `device`.", |row: &Row| row.scope.name()),
+        ResultColumn::text("scope", "`process`, `file` or `device`.", |row: &Row| row.named.scope),
         ResultColumn::text("layer", "`syscall`, `vfs` or `block`.", |row: &Row| row.layer.name()),
         ResultColumn::text("direction", "`read` or `write`.", |row: &Row| word(row.direction)),
-        ResultColumn::text("name", "Name, as in `amplification.csv`.", |row: &Row| &row.name),
-        ResultColumn::text("id", "Id, as in `amplification.csv`.", |row: &Row| &row.id),
-        subject::host(|row: &Row| &row.host),
+        ResultColumn::text("name", "Name, as in `amplification.csv`.", |row: &Row| &row.named.name),
+        ResultColumn::text("id", "Id, as in `amplification.csv`.", |row: &Row| &row.named.id),
+        subject::host(|row: &Row| &row.named.host),
         integer("ops", "Number of operations that moved bytes and have an offset.", |sums| sums.ops),
         integer(
             "bytes",

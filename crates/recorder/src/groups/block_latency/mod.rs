@@ -202,7 +202,7 @@ impl Source for Histograms {
 }
 
 /// Bounds of a bucket in µs, both inclusive.
-fn bounds_us(slot: u8) -> (i64, i64) {
+pub fn bounds_us(slot: u8) -> (i64, i64) {
     let low = if slot == 0 { 0 } else { 1i64 << slot.min(62) };
     (low, (1i64 << (slot.min(61) + 1)) - 1)
 }
