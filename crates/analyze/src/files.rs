@@ -2,7 +2,7 @@
 //! a few more if there are enough paths to be compressed.
 
 use anyhow::Result;
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use polars::prelude::{AnyValue, Column, DataFrame, DataType, PolarsResult, QuoteStyle};
 
@@ -181,7 +181,7 @@ fn value(value: &AnyValue) -> Result<String> {
 mod tests {
     use super::*;
     use crate::frame::{ResultColumn, frame};
-    use arrow::array::Array;
+    use arrow_array::Array;
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     type Row = (&'static str, Option<u64>, Option<i64>, Option<f64>);
 

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::ledger::Lost;
 use iostrata_capture::manifest::{Manifest, State};

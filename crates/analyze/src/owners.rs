@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use anyhow::Result;
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::Reader;

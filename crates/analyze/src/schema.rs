@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use iostrata_capture::op::{FdKind, Op};
 use iostrata_capture::{SCHEMA_VERSION, TableId, list};
 

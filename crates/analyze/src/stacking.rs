@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 
 use anyhow::{Result, bail};
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use foldhash::fast::RandomState;
 use iostrata_capture::Capture;
 use iostrata_capture::column::{Reader, Value};

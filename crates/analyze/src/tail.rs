@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::{ArrowPrimitiveType, Int32Type, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, Int32Type, Int64Type};
+use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use foldhash::fast::RandomState;
 use iostrata_capture::manifest::State;
 use iostrata_capture::panic_guard::reading;

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 
 use crate::dir::{Dir, FOLDER_MODE, Undo};
 use crate::error::{Error, Result};

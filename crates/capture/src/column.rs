@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray, StringBuilder};
-use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow_array::{Array, ArrayRef, BooleanArray, Int32Array, Int64Array, StringArray};
+
+use arrow_array::builder::StringBuilder;
+use arrow_buffer::NullBuffer;
+use arrow_schema::DataType;
 
 mod words;
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 
 use crate::capture::Lock;
 use crate::column::Reader;
@@ -160,7 +160,7 @@ fn redacted(batch: &RecordBatch, words: usize) -> std::result::Result<RecordBatc
     let view = ProcessView::new(batch)?;
     let lines: StringArray = (0..view.rows).map(|row| left_in(&view, row, words)).collect();
     let schema = ProcessTable::schema();
-    let column = |field: &Arc<arrow::datatypes::Field>| -> std::result::Result<ArrayRef, String> {
+    let column = |field: &Arc<arrow_schema::Field>| -> std::result::Result<ArrayRef, String> {
         match field.name().as_str() {
             "cmdline" => Ok(Arc::new(lines.clone())),
             name => batch.column_by_name(name).cloned().ok_or_else(|| format!("column {name} is missing")),

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::Array;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow_array::Array;
+use arrow_schema::{Field, Schema, SchemaRef};
 
-pub use arrow::array::RecordBatch;
+pub use arrow_array::RecordBatch;
 
 /// Encoding of a column's values in the file before zstd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Column {
     /// Name of the column, with its unit.
     pub name: &'static str,
     /// Arrow type.
-    pub data_type: arrow::datatypes::DataType,
+    pub data_type: arrow_schema::DataType,
     /// Whether values can be null.
     pub nullable: bool,
     /// Encoding of the values.
@@ -76,7 +76,7 @@ pub trait TableBuilder: Default + Send {
     /// Bytes of the texts in these rows.
     fn text_bytes(&self) -> usize;
     /// Returns the collected rows as one batch and leaves the builder empty.
-    fn finish(&mut self) -> Result<RecordBatch, arrow::error::ArrowError>;
+    fn finish(&mut self) -> Result<RecordBatch, arrow_schema::ArrowError>;
 }
 
 /// Column of a table as a type, from which [`crate::view`] derives the types of its fields.
@@ -173,9 +173,9 @@ macro_rules! table {
                 0 $(+ $crate::column::Builder::<$ty>::text_bytes(&self.$col))+
             }
 
-            fn finish(&mut self) -> Result<arrow::array::RecordBatch, arrow::error::ArrowError> {
+            fn finish(&mut self) -> Result<arrow_array::RecordBatch, arrow_schema::ArrowError> {
                 self.rows = 0;
-                arrow::array::RecordBatch::try_new(
+                arrow_array::RecordBatch::try_new(
                     <$table as $crate::table::Table>::schema(),
                     vec![$($crate::column::Builder::<$ty>::finish(&mut self.$col),)+],
                 )

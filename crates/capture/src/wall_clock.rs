@@ -3,7 +3,7 @@
 //! `ts_ns` follows the monotonic clock, so that a step of the wall clock changes no duration and no order. The table `clock`
 //! records the drift between the two since the start, by steps and by suspension.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 
 use crate::column::Reader;
 use crate::error::Result;

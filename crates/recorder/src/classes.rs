@@ -1,7 +1,7 @@
 //! Tables as the recorder sees them: the frequent ones, their class numbers in the BPF programs, and the builders for the next batch.
 
-use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use iostrata_capture::TableId;
 use iostrata_capture::table::{Table, TableBuilder};
 use iostrata_capture::tables::{BlockTable, FileTable, FsTable, ProcessTable, ShareTable, SyscallTable, VfsTable};

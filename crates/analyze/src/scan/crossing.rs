@@ -1,6 +1,6 @@
 //! Rows for the matching of requests to calls.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, Evidence, FdKind, IoClass, Layer, Op};
 use iostrata_capture::tables::{block, fs, share, syscall};

@@ -1,6 +1,6 @@
 //! File system layer: page cache and other file system operations.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, Layer, Op, Via};
 use iostrata_capture::tables::{FsTable, fs};

@@ -1,6 +1,6 @@
 //! Layers of application and operating system: system calls and VFS operations.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, FdKind, Layer, Op};
 use iostrata_capture::tables::{SyscallTable, VfsTable, syscall, vfs};

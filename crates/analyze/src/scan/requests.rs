@@ -1,6 +1,6 @@
 //! Device layer: block requests, and the parts that belong to other owners.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer, Op};
 use iostrata_capture::tables::{BlockTable, ShareTable, block, share};

@@ -1,6 +1,6 @@
 //! Tables that are scanned, and their properties.
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::op::Layer;
 use iostrata_capture::part::{OpenPart, PartFile};
 use iostrata_capture::table::Table;

@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use anyhow::Result;
-use arrow::array::{Array, AsArray, PrimitiveArray, RecordBatch};
-use arrow::datatypes::Int64Type;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, PrimitiveArray, RecordBatch};
 use iostrata_capture::TableId;
 use iostrata_capture::panic_guard::reading;
 use iostrata_capture::part::OpenPart;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray};
-use arrow::datatypes::{DataType, Int32Type};
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, DictionaryArray, Int32Array, StringArray};
+use arrow_schema::DataType;
 use rustc_hash::FxHashMap;
 
 use super::{Builder, Comm, MOST_WORD_BYTES, Nullable, Reader, Value, downcast, texts};

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::writer::{ROW_GROUP_ROWS, properties};

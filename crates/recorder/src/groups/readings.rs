@@ -5,7 +5,7 @@
 //! cannot write are lost, and counted.
 
 use anyhow::{Context, Result, anyhow};
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::TableId;
 use iostrata_capture::manifest::LayerState;
 use iostrata_capture::table::{Table, TableBuilder};

@@ -99,8 +99,8 @@ impl Completeness {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::RecordBatch;
-    use arrow::datatypes::Schema;
+    use arrow_array::RecordBatch;
+    use arrow_schema::Schema;
 
     use super::*;
     use crate::books::EventCounts;

@@ -13,7 +13,7 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::TableId;
 
 use crate::books::EventCounts;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::manifest::{Manifest, State};
 use iostrata_capture::op::Layer;

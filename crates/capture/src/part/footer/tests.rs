@@ -2,8 +2,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, BooleanArray, DictionaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 
 use super::*;
@@ -22,16 +23,14 @@ const ID: &str = "0123456789abcdef";
 
 /// A row with values of maximum length.
 fn longest_row(schema: Arc<Schema>) -> RecordBatch {
+    let word = "w".repeat(MOST_WORD_BYTES);
     let longest = |data_type: &DataType| -> ArrayRef {
         match data_type {
             DataType::Int64 => Arc::new(Int64Array::from(vec![i64::MIN])),
             DataType::Int32 => Arc::new(Int32Array::from(vec![i32::MIN])),
             DataType::Boolean => Arc::new(BooleanArray::from(vec![true])),
             DataType::Utf8 => Arc::new(StringArray::from(vec!["\u{fffd}".repeat(5_000)])),
-            DataType::Dictionary(..) => {
-                let words: ArrayRef = Arc::new(StringArray::from(vec!["w".repeat(MOST_WORD_BYTES)]));
-                arrow::compute::cast(&words, data_type).expect("words")
-            }
+            DataType::Dictionary(..) => Arc::new(DictionaryArray::<Int32Type>::from_iter([word.as_str()])),
             other => panic!("a column of {other}"),
         }
     };

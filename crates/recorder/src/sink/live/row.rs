@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use iostrata_capture::TableId;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::{Evidence, FdKind, IoClass, Layer, Op, Via};
