@@ -37,6 +37,7 @@ type -P mkfs.btrfs          | btrfs-progs
 type -P dmsetup             | dmsetup
 type -P mdadm               | mdadm
 type -P blktrace            | blktrace
+command -v iostat           | sysstat
 type -P bindfs              | bindfs
 command -v stress-ng        | stress-ng
 command -v zstd             | zstd

@@ -18,6 +18,7 @@ pub mod sample;
 pub mod sequence;
 pub mod sparse;
 pub mod states;
+pub mod windowed;
 
 use any_order::InAnyOrder;
 use in_order::InTimeOrder;

@@ -6,6 +6,7 @@ pub mod arrivals;
 pub mod cache;
 pub mod footprint;
 pub mod heatmap;
+pub mod iostat;
 pub mod latency;
 pub mod loss;
 pub mod path;
@@ -91,6 +92,7 @@ pub static ALL: &[&Analysis] = &[
     &pattern::ANALYSIS,
     &arrivals::ANALYSIS,
     &queue::ANALYSIS,
+    &iostat::ANALYSIS,
     &path::ANALYSIS,
     &sync::ANALYSIS,
     &cache::ANALYSIS,

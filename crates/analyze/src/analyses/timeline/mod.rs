@@ -19,12 +19,12 @@ use crate::time::window;
 use aggregate::{MOST_WINDOWS, Timeline};
 pub use table::TABLE;
 
-/// Own options.
+/// Option of analyses by time window.
 #[derive(Debug, Args)]
-struct Own {
+pub struct Own {
     /// Window length, such as 100ms [default: 1s, doubled until there are at most 5000 windows].
     #[arg(long, value_name = "TIME", value_parser = window)]
-    window: Option<Duration>,
+    pub window: Option<Duration>,
 }
 
 /// The analysis.
@@ -49,13 +49,19 @@ pub static ANALYSIS: Analysis = Analysis {
 
 /// Checks that the windows are as long as requested.
 fn check(options: &Analyze, partial: &Partial) -> Result<()> {
-    if let (Some(window), Some(timeline)) = (options.window, partial.aggregates.get::<Timeline>())
-        && timeline.width_ns() > options.windows().width_ns
+    let width_ns = partial.aggregates.get::<Timeline>().map(Timeline::width_ns);
+    check_width(options, width_ns, &format!("more than {MOST_WINDOWS} windows"))
+}
+
+/// Checks that windows are as long as requested; `limit` is the reason if they are not.
+pub fn check_width(options: &Analyze, width_ns: Option<i64>, limit: &str) -> Result<()> {
+    if let (Some(window), Some(width_ns)) = (options.window, width_ns)
+        && width_ns > options.windows().width_ns
     {
-        let (window, most) = (humantime::format_duration(window), MOST_WINDOWS);
-        let enough = humantime::format_duration(Duration::from_nanos(timeline.width_ns().unsigned_abs()));
+        let window = humantime::format_duration(window);
+        let enough = humantime::format_duration(Duration::from_nanos(width_ns.unsigned_abs()));
         bail!(
-            "--window {window}: more than {most} windows, expected a window of at least {enough} or a shorter time (--since, --until)"
+            "--window {window}: {limit}, expected a window of at least {enough} or a shorter time (--since, --until)"
         );
     }
     Ok(())
