@@ -43,7 +43,7 @@ impl Memory {
         let rest = all - taken;
         Ok(Memory {
             ring_bytes,
-            queue_bytes: rest / 8 * 3,
+            queue_bytes: rest / 3,
             parts_bytes: rest / 4,
             small_parts: all / 32 / LISTED_PART_BYTES,
             thrift_bytes: all / 8 * 7,
