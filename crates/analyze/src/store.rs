@@ -345,13 +345,14 @@ impl Store {
     ///
     /// # Errors
     /// If the entry of a given file is corrupt.
-    pub fn find(&self, id: Id, capture: CaptureNumber) -> Result<Option<Kept>> {
+    pub fn find(&self, id: Id, capture: CaptureNumber, holds: impl Fn(&Kept) -> bool) -> Result<Option<Kept>> {
         for bundle in &self.bundles {
             let Some(place) = bundle.places.get(&id) else { continue };
             let kept =
                 bundle.read(place).and_then(|raw| Ok(capture.while_reading(|| postcard::from_bytes::<Kept>(&raw))?));
             match kept {
-                Ok(kept) if kept.is_sound() => return Ok(Some(kept)),
+                // Another file may have it with the present answers: it was computed again since then.
+                Ok(kept) if kept.is_sound() && holds(&kept) => return Ok(Some(kept)),
                 Err(error) if !self.is_cache => return Err(error),
                 _ => {}
             }

@@ -147,8 +147,9 @@ impl<'a> Worker<'a> {
         planned: &Planned,
         sequences: &Mutex<Sequences>,
     ) -> Result<bool> {
-        let found = id.map(|id| store.find(id, scan.capture)).transpose()?.flatten();
-        let Some(kept) = found.filter(|kept| kept.asked.holds(scan, &planned.tables)) else { return Ok(false) };
+        let holds = |kept: &Kept| kept.asked.holds(scan, &planned.tables);
+        let found = id.map(|id| store.find(id, scan.capture, holds)).transpose()?.flatten();
+        let Some(kept) = found else { return Ok(false) };
         store.found();
         self.add(kept, planned.first, sequences);
         Ok(true)
