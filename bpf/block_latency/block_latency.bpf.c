@@ -35,28 +35,7 @@ struct {
 /* Time since which each issue is seen. Written by user space. 0: not yet. */
 __u64 attached_ns = 0;
 
-/* Request in the driver; with `from_queueing`, one that is queued. */
-struct issued {
-	/* Begin of its latency. */
-	__u64 begin_ns;
-	/* start_time_ns of the request: distinguishes the uses of a request. 0 where the kernel does not take it (queue/iostats). */
-	__u64 generation;
-	__u32 bytes;
-	/* 0: queued. It may be merged into another request and never be issued. */
-	__u32 is_issued;
-};
-
-/*
- * Key: address of a request; value: its begin. The kernel allocates requests when a queue is created, and an address
- * identifies one of them until its completion. Written at queueing and issue, deleted at completion. Full: the request is counted in
- * `latency_losses`.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
-	__type(key, __u64);
-	__type(value, struct issued);
-} issued_requests SEC(".maps");
+#include "block_latency/begun.bpf.h"
 
 /*
  * Key: bucket; value: its sums since the start. Written at completion. Full: the request is counted in `latency_losses`. User
@@ -132,21 +111,28 @@ static __always_inline __u8 log2_of(__u64 value)
 	return log;
 }
 
-/* Begins a latency. `left`: entry of the same address. */
-static __always_inline int begin_latency(struct request *rq, struct issued *left, __u32 is_issued)
+/* Begins a latency. `slot`: of the request, if it has one. */
+static __always_inline int begin_latency(struct request *rq, struct begun *slot, __u32 is_issued)
 {
-	struct issued issued = { .generation = rq->start_time_ns, .bytes = rq->__data_len, .is_issued = is_issued };
-	__u64 key = (__u64)rq;
+	__u64 begin_ns = queued_in_request ? rq->start_time_ns : bpf_ktime_get_ns();
 
 	/* Of an earlier use, which has ended. At queueing the request has no time of its own yet (since 6.13). */
-	if (left && left->is_issued && (!is_issued || left->generation != issued.generation))
+	if (slot && slot->begin_ns && slot->is_issued && (!is_issued || slot->generation != rq->start_time_ns))
 		count_unseen_end();
-	issued.begin_ns = queued_in_request ? rq->start_time_ns : bpf_ktime_get_ns();
 	/* The kernel does not take the time (queue/iostats). */
-	if (!issued.begin_ns)
+	if (!begin_ns)
 		count_unseen_issue();
-	else if (bpf_map_update_elem(&issued_requests, &key, &issued, BPF_ANY))
-		count_table_full();
+	else if (!slot)
+		slot = new_slot(number_of(rq));
+	if (!slot) {
+		if (begin_ns)
+			count_table_full();
+		return 0;
+	}
+	slot->begin_ns = begin_ns;
+	slot->generation = rq->start_time_ns;
+	slot->bytes = rq->__data_len;
+	slot->is_issued = is_issued;
 	return 0;
 }
 
@@ -154,45 +140,41 @@ static __always_inline int begin_latency(struct request *rq, struct issued *left
 SEC("?tp_btf/block_io_start")
 int BPF_PROG(block_latency_queued, struct request *rq)
 {
-	__u64 key = (__u64)rq;
-
-	return counted_disk(rq) ? begin_latency(rq, bpf_map_lookup_elem(&issued_requests, &key), 0) : 0;
+	return counted_disk(rq) ? begin_latency(rq, slot_of(number_of(rq)), 0) : 0;
 }
 
 /* A queued request was merged into another one, and will not be issued. */
 SEC("?tp_btf/block_rq_merge")
 int BPF_PROG(block_latency_merged, struct request *rq)
 {
-	__u64 key = (__u64)rq;
-	struct issued *left = bpf_map_lookup_elem(&issued_requests, &key);
+	struct begun *slot = slot_of(number_of(rq));
 
-	if (left && !left->is_issued)
-		bpf_map_delete_elem(&issued_requests, &key);
+	if (slot && !slot->is_issued)
+		slot->begin_ns = 0;
 	return 0;
 }
 
 /* D: a request goes to the driver, possibly again after the driver returned it. */
 static __always_inline int request_issued(struct request *rq)
 {
-	__u64 key = (__u64)rq;
-	struct issued *left;
+	struct begun *slot;
 
 	if (!counted_disk(rq))
 		return 0;
-	left = bpf_map_lookup_elem(&issued_requests, &key);
+	slot = slot_of(number_of(rq));
 	/* A queued entry is of this use: each use writes it. */
-	if (from_queueing && left && (!left->is_issued || left->generation == rq->start_time_ns)) {
+	if (from_queueing && slot && slot->begin_ns && (!slot->is_issued || slot->generation == rq->start_time_ns)) {
 		/* Bios may have been merged into it. */
-		left->bytes = rq->__data_len;
-		left->generation = rq->start_time_ns;
-		left->is_issued = 1;
+		slot->bytes = rq->__data_len;
+		slot->generation = rq->start_time_ns;
+		slot->is_issued = 1;
 		return 0;
 	}
 	/* Queued before the programs were attached, or not reported: its completion tells. */
 	if (from_queueing && rq->bio)
 		return 0;
 	/* With `from_queueing` only flush commands, which are made of no bio and never wait in a queue. */
-	return begin_latency(rq, left, 1);
+	return begin_latency(rq, slot, 1);
 }
 
 SEC("?tp_btf/block_rq_issue")
@@ -215,15 +197,15 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 	struct latency_sum first = {}, *sum;
 	struct latency_key bucket = {};
 	__u32 op = rq->cmd_flags & REQ_OP_MASK;
-	__u64 key = (__u64)rq, duration_ns;
-	struct issued *issued;
+	struct begun *slot;
+	__u64 duration_ns;
 
 	bucket.dev = counted_disk(rq);
 	/* `__data_len` is what is left before these bytes. */
 	if (!bucket.dev || bytes < rq->__data_len)
 		return 0;
-	issued = bpf_map_lookup_elem(&issued_requests, &key);
-	if (!issued) {
+	slot = slot_of(number_of(rq));
+	if (!slot || !slot->begin_ns) {
 		/*
 		 * Without bytes it is the end of a flush sequence, of which only the data and the flush command are
 		 * issued. A request that is older than the attached programs began before the recording.
@@ -234,12 +216,13 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 		return 0;
 	}
 	/* Ended in the queue: an empty flush. */
-	if (!issued->is_issued) {
-		bpf_map_delete_elem(&issued_requests, &key);
+	if (!slot->is_issued) {
+		slot->begin_ns = 0;
 		return 0;
 	}
-	duration_ns = bpf_ktime_get_ns() - issued->begin_ns;
-	bucket.op = op_of(op, issued->bytes);
+	duration_ns = bpf_ktime_get_ns() - slot->begin_ns;
+	slot->begin_ns = 0;
+	bucket.op = op_of(op, slot->bytes);
 	bucket.slot = log2_of(duration_ns / 1000);
 	sum = bpf_map_lookup_elem(&latency_sums, &bucket);
 	if (!sum) {
@@ -249,12 +232,11 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 	}
 	if (sum) {
 		sum->requests++;
-		sum->bytes += issued->bytes;
+		sum->bytes += slot->bytes;
 		sum->duration_ns += duration_ns;
 	} else {
 		count_table_full();
 	}
-	bpf_map_delete_elem(&issued_requests, &key);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #ifndef IOSTRATA_COMMON_H
 #define IOSTRATA_COMMON_H
 
+#include "core/number.bpf.h"
 #include "core/typed.bpf.h"
 
 const volatile struct config config = {};
@@ -48,17 +49,10 @@ struct {
 	__type(value, struct account);
 } accounts SEC(".maps");
 
-/*
- * Returns a number for a pointer, to compare and to hash: its distance from an object of these programs. The verifier
- * rejects arithmetic on a typed pointer, but it treats the difference of two pointers as a scalar.
- */
+/* Returns a number for a pointer, to compare and to hash. */
 static __always_inline __u64 number_of(const void *pointer)
 {
-	const volatile void *base = &config;
-	__u64 number = (__u64)pointer;
-
-	asm volatile("%0 -= %1" : "+r"(number) : "r"(base));
-	return number;
+	return distance_of(pointer, &config);
 }
 
 /* Returns the address itself, to compare with an address that was always a scalar. More expensive than number_of(). */
@@ -74,12 +68,6 @@ static __always_inline __u64 address_of(const void *pointer)
 static __always_inline __u64 number_of_address(__u64 address, const void *known)
 {
 	return address - address_of(known) + number_of(known);
-}
-
-/* Fibonacci hashing: the upper bits of the product depend on every bit of the number. `buckets` is a power of two. */
-static __always_inline __u32 hash_of(__u64 number, __u32 buckets)
-{
-	return number * 0x9e3779b97f4a7c15ULL >> 40 & (buckets - 1);
 }
 
 /* Checksum for data that two CPUs may have written at once: it matches only if the data is from one of them. */
