@@ -222,6 +222,26 @@ class IostrataHist(Iostrata):
         findings.lost = sum(int(count) for count in re.findall(r"(\d+) (?:found|have)", told[1])) if told else 0
 
 
+class IostrataSnoop(Iostrata):
+    """`iostrata snoop --min-latency 10ms`: a record only for slow requests."""
+
+    name = "iostrata snoop, 10 ms"
+
+    def command(self):
+        return [self.binary, "snoop", "--min-latency", "10ms", "--device", self.ground.device]
+
+    def ready(self):
+        return self.messages().startswith("TIME ")
+
+    def read(self, findings):
+        if self.process.returncode not in (0, 3):
+            raise RuntimeError(f"iostrata snoop exited with {self.process.returncode}: {self.last_words()}")
+        told = self.messages()
+        short = re.search(r"(\d+) took less than --min-latency", told)
+        findings.events = sum(map(int, re.findall(r"requests  (\d+) shown", told))) + (int(short[1]) if short else 0)
+        findings.lost = sum(map(int, re.findall(r"events .* (\d+) lost", told)))
+
+
 class Bpftrace(Tracer):
     """One printed line per request, with the latency only: the cheapest possible script of this kind."""
 
@@ -316,4 +336,4 @@ def perf_records(path):
             left -= size
 
 
-TRACERS = (IostrataBlock, Iostrata, IostrataHist, Bpftrace, Biolatency, Perf)
+TRACERS = (IostrataBlock, Iostrata, IostrataHist, IostrataSnoop, Bpftrace, Biolatency, Perf)

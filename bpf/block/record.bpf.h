@@ -97,6 +97,21 @@ static __always_inline bool emit_parts(void *ring, struct inflight_request *stat
 	return true;
 }
 
+/* Counts a request that took less than the minimum latency. A request of unknown duration may have taken longer. */
+static __always_inline bool is_below_latency(struct inflight_request *state, __u64 end_ns)
+{
+	struct account *account;
+
+	if (!config.min_latency_ns || !state->queue_ns || !end_ns || end_ns - state->queue_ns >= config.min_latency_ns)
+		return false;
+	account = account_of(CLASS_BLOCK);
+	if (account)
+		account->short_requests++;
+	if (state->from.origin.others)
+		forget_parts(state->request);
+	return true;
+}
+
 /* Emits the record of a request that has ended; `end_ns` is 0 if the end time is unknown. */
 static __always_inline void emit_request(struct inflight_request *state, __s32 error, __u64 end_ns)
 {
@@ -109,6 +124,8 @@ static __always_inline void emit_request(struct inflight_request *state, __s32 e
 		count_own(state, op);
 		return;
 	}
+	if (is_below_latency(state, end_ns))
+		return;
 	ring = ring_of_this_cpu(CLASS_BLOCK);
 	if (!ring)
 		return;

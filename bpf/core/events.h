@@ -362,6 +362,8 @@ struct account {
 	__u64 unidentified;
 	/* Requests with an unseen completion: recorded without a duration. */
 	__u64 unseen_ends;
+	/* Not lost, and not seen: requests that took less than `min_latency_ns`. */
+	__u64 short_requests;
 	/* Tracked calls: begun and, of these, ended. */
 	__u64 calls_begun;
 	__u64 calls_ended;
@@ -502,6 +504,10 @@ struct config {
 	__u32 rqf_io_stat_bit;
 	/* Dirty bytes are counted, because the recording may wait until they are written back. */
 	__u32 counts_dirty;
+	/* Block requests that take less than this, from queueing to completion, are not recorded, but counted. */
+	__u64 min_latency_ns;
+	/* The files of bios are named, because no call names them. */
+	__u32 names_files;
 	/* Number of entries in `page_owners`. */
 	__u32 page_chunks;
 	/* enum told_writes */

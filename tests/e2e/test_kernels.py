@@ -186,6 +186,19 @@ def test_histograms_have_every_request_that_has_a_row(booted):
     assert all(views["issue"][op] >= requests for op, requests, _ in counted), (booted[0], views, counted)
 
 
+def test_requests_are_shown_with_their_files(booted):
+    line, out = booted[0], booted[1] / "snoop"
+    rows = list(csv.DictReader((out / "all.csv").open(newline="")))
+    direct = [row for row in rows if row["comm"] == "dd" and row["op"] == "read"]
+    assert direct and all(row["disk"] == "nvme0n1" and row["pid"] for row in direct), (line, rows)
+    assert sum(int(row["bytes"]) for row in direct if row["file"] == "/mnt/counted") >= 1 << 20, (line, direct[:3])
+    buffered = [row for row in rows if row["file"] == "/mnt/snooped" and row["op"] == "write"]
+    assert sum(int(row["bytes"]) for row in buffered) == 256 * KIB and {row["comm"] for row in buffered} == {"dd"}, (line, buffered)
+    assert (out / "slow.csv").read_text().count("\n") == 1
+    short = re.search(r"(\d+) took less than --min-latency", (out / "slow.txt").read_text())
+    assert short and int(short[1]) >= len(buffered), (out / "slow.txt").read_text()
+
+
 def test_a_function_that_calls_itself_returns_twice(booted):
     """A function that calls itself returns twice: fsync on overlayfs, of the upper and of the lower file."""
     out = booted[1] / "layered"

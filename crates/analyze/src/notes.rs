@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use bytesize::ByteSize;
 use iostrata_capture::Capture;
 use iostrata_capture::op::{Direction, IoClass, Layer};
 use iostrata_capture::system::without_owner;
@@ -138,13 +139,10 @@ fn writeback_note(finished: &Finished, trust: &Trust) -> Option<String> {
         .filter_map(|name| finished.systems.called(name))
         .map(|system| (written(&system), system.name))
         .filter(|(bytes, _)| *bytes > 0)
-        .map(|(bytes, name)| format!("{bytes} {name}"))
+        .map(|(bytes, name)| format!("{} {name}", ByteSize(bytes).display().iec()))
         .collect();
     (!unowned.is_empty()).then(|| {
-        format!(
-            "bytes written to devices, not attributable to a process: {}; they are in W_AMP of the total row only",
-            unowned.join(", ")
-        )
+        format!("written to devices and not attributable to a process: {}; in totals only", unowned.join(", "))
     })
 }
 

@@ -1,6 +1,8 @@
 //! Command line, converted to plain options. Arguments are validated here, before anything is changed.
 
 mod hist;
+mod snoop;
+mod stat;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 use iostrata_capture::exit::Usage;
 use iostrata_capture::manifest::Privacy;
 use iostrata_capture::op::Layer;
@@ -57,6 +59,12 @@ pub enum Command {
     /// Show latency histograms and requests in flight of each disk, counted in the kernel.
     #[command(after_help = hist::HELP)]
     Hist(hist::HistArgs),
+    /// Show each completed block request, or only slow ones, with its process and file.
+    #[command(after_help = snoop::HELP)]
+    Snoop(snoop::SnoopArgs),
+    /// Run a command, and print a summary of its I/O.
+    #[command(after_help = stat::HELP)]
+    Stat(stat::StatArgs),
     /// Show the status of a recording.
     #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),
@@ -261,6 +269,12 @@ fn ring_size(text: &str) -> Result<u64, String> {
 }
 
 impl RecordArgs {
+    /// Returns the options of a recording that another command makes: of the program's name and arguments. The defaults are declared once.
+    fn of(arguments: Vec<OsString>) -> Result<Record> {
+        let given = RecordArgs::augment_args(clap::Command::new("record")).try_get_matches_from(arguments)?;
+        RecordArgs::from_arg_matches(&given)?.options()
+    }
+
     /// Looks up and validates the arguments.
     pub fn options(self) -> Result<Record> {
         if self.out.is_none() && !self.live {
@@ -314,6 +328,7 @@ impl RecordArgs {
             interval: self.interval,
             avoid: self.avoid,
             filter,
+            min_latency: None,
             command: (!self.command.is_empty()).then_some(self.command),
             writeback_wait: self.wait_writeback,
             rotate_bytes: self.rotate_size,

@@ -53,6 +53,7 @@ pub mod session;
 pub mod signals;
 pub mod sink;
 pub mod socket;
+pub mod stat;
 pub mod status;
 pub mod unfinished;
 pub mod watch;

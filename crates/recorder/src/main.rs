@@ -10,7 +10,7 @@ use iostrata_capture::message::{self, show, tell, tell_all};
 use iostrata_recorder::cli::{Cli, Command};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report;
-use iostrata_recorder::{check, command, hist, limits, status};
+use iostrata_recorder::{check, command, hist, limits, stat, status};
 
 fn main() -> ExitCode {
     match run(message::parsed::<Cli>().command) {
@@ -34,6 +34,24 @@ fn run(what: Command) -> anyhow::Result<u8> {
             check::require_privilege()?;
             limits::raise_files();
             Ok(if hist::run(&options)? { 0 } else { INCOMPLETE })
+        }
+        Command::Snoop(arguments) => {
+            let options = arguments.options()?;
+            check::require_privilege()?;
+            limits::raise_files();
+            let outcome = record::run(&options)?;
+            tell_all(&report::of_requests(&outcome));
+            let is_cut = outcome.live.as_ref().is_some_and(|live| live.is_slow());
+            Ok(match exit_code(&outcome) {
+                0 if is_cut => INCOMPLETE,
+                code => code,
+            })
+        }
+        Command::Stat(arguments) => {
+            let options = arguments.options()?;
+            check::require_privilege()?;
+            limits::raise_files();
+            stat::run(&options)
         }
         Command::Status(arguments) => {
             let (text, code) = status::run(&arguments.directory, arguments.format)?;
@@ -61,7 +79,8 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn exit_code(outcome: &Outcome) -> u8 {
     let manifest = &outcome.manifest;
-    let whole = !manifest.is_filter_idle()
+    // With a minimum latency, requests that matched the filters may have no row.
+    let whole = (!manifest.is_filter_idle() || outcome.short_requests.is_some())
         && manifest.books.balanced()
         && manifest.books.lost() == 0
         && manifest.device_books.iter().all(|book| book.balanced)
@@ -71,7 +90,8 @@ fn exit_code(outcome: &Outcome) -> u8 {
             tell(&format!("iostrata: the command ended with code {code}\n"));
             code
         }
+        _ if outcome.live.as_ref().is_some_and(|live| live.failed) => 1,
         _ if !whole => INCOMPLETE,
-        _ => u8::from(outcome.live.as_ref().is_some_and(|live| live.failed)),
+        _ => 0,
     }
 }

@@ -37,6 +37,8 @@ pub struct Record {
     pub avoid: Vec<String>,
     /// Filters.
     pub filter: Filter,
+    /// Minimum latency of block requests (Q2C); shorter ones are only counted.
+    pub min_latency: Option<Duration>,
     /// Command to run and record.
     pub command: Option<Vec<String>>,
     /// Time limit for the writeback of the command's dirty pages after it has ended.

@@ -67,6 +67,8 @@ pub struct Outcome {
     pub error: Option<String>,
     /// Row counts of the live view.
     pub live: Option<Shown>,
+    /// Number of requests below the minimum latency, if there is one.
+    pub short_requests: Option<u64>,
 }
 
 /// All settings except the programs, which the plan chooses.
@@ -99,6 +101,8 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         filter_pid: u32::from(options.command.is_some() || !filter.pids.is_empty()),
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
         counts_dirty: u32::from(options.command.is_some()),
+        min_latency_ns: options.min_latency.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        names_files: u32::from(options.live.as_ref().is_some_and(|live| live.format.has_files())),
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),
@@ -165,9 +169,10 @@ fn recorded_devices(options: &Record) -> Vec<Device> {
     if options.filter.devices.is_empty() { devices::all() } else { options.filter.devices.clone() }
 }
 
-/// Devices with all requests recorded, so that the kernel's counters must match; none under an owner filter.
+/// Devices with all requests recorded, so that the kernel's counters must match; none under an owner filter or a minimum latency.
 fn whole_devices(options: &Record) -> Vec<Device> {
-    if !options.layers.contains(&Layer::Block) || options.manifest_filters().by_owner() {
+    let is_part = options.manifest_filters().by_owner() || options.min_latency.is_some();
+    if !options.layers.contains(&Layer::Block) || is_part {
         return Vec::new();
     }
     recorded_devices(options)
@@ -297,6 +302,7 @@ pub fn run(options: &Record) -> Result<Outcome> {
     (fates[TableId::Block].late, fates[TableId::Block].unknown) = (left.ended, left.unknown_io);
     fates[TableId::Share].late = left.shares;
     let accounts = session.accounts()?;
+    let short_requests = accounts.values().flatten().map(|account| account.short_requests).fold(0, u64::saturating_add);
     manifest.books = settle(&accounts, &fates, &losses, skipped, &left);
     let (calls, under_way) = (&accounts[TableId::Syscall], in_tables(&session, &words.ops)?);
     without_row::settle(&mut manifest.books, calls, session.unseen(&words, &kernel)?, &under_way);
@@ -328,7 +334,14 @@ pub fn run(options: &Record) -> Result<Outcome> {
     let error = written.error.or(unwritten.map(|error| format!("{error:#}")));
     // Last, because it may take a while: the capture is finished.
     let live = live.map(Showing::finish);
-    Ok(Outcome { manifest, size: written.size, command: status.map(exit_code), error, live })
+    Ok(Outcome {
+        manifest,
+        size: written.size,
+        command: status.map(exit_code),
+        error,
+        live,
+        short_requests: options.min_latency.map(|_| short_requests),
+    })
 }
 
 /// FUSE servers, with ids as in the table `process`.

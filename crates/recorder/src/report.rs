@@ -9,6 +9,7 @@ use iostrata_capture::ledger::{Account, Amounts};
 use iostrata_capture::manifest::{Counting, DeviceCheck, DeviceCounters, Manifest};
 
 use crate::host::dev_text;
+use crate::record::Outcome;
 use crate::sink::Size;
 use crate::sink::live::Shown;
 
@@ -125,6 +126,25 @@ pub fn causes<'a>(lost: impl IntoIterator<Item = (&'a str, u64)>) -> String {
 
 fn verdict(balanced: bool) -> &'static str {
     if balanced { "consistent" } else { "INCONSISTENT" }
+}
+
+/// Lines at the end of `iostrata snoop`.
+pub fn of_requests(outcome: &Outcome) -> String {
+    let manifest = &outcome.manifest;
+    let mut text = outcome
+        .live
+        .as_ref()
+        .map(|live| format!("requests  {}\n", live_line(live).replacen("rows shown", "shown", 1)))
+        .unwrap_or_default();
+    match outcome.short_requests {
+        // They may have matched the filters.
+        Some(short) => text.push_str(&format!("requests  {short} took less than --min-latency\n")),
+        None => text.extend(filter_lines(manifest)),
+    }
+    for account in manifest.books.by_class().iter().filter(|account| account.lost.total() > 0) {
+        let _ = writeln!(text, "events    {}", account_line(account, "processed"));
+    }
+    text
 }
 
 fn live_line(live: &Shown) -> String {

@@ -141,7 +141,7 @@ fn shrink_unused(open: &mut OpenIostrataSkel, Settings { programs, config, .. }:
         open.maps.used_devices.set_max_entries(1)?;
         open.maps.left_out.set_max_entries(1)?;
     }
-    if !follow_files(programs) {
+    if !follow_files(programs) && config.names_files == 0 {
         open.maps.named.set_max_entries(1)?;
     }
     for group in RECORD_GROUPS.iter().filter(|group| names_of(programs, group).is_empty()) {

@@ -183,6 +183,27 @@ for view in $views; do
 	wait "$view" || cat /out/histograms/*.txt
 done
 
+# Requests with their files, of direct and of buffered I/O; the fast ones are only counted.
+mkdir /out/snoop
+for latency in all slow; do
+	least=
+	if [ $latency = slow ]; then least='--min-latency 1h'; fi
+	iostrata snoop $least --device nvme0n1 --format csv >/out/snoop/$latency.csv 2>/out/snoop/$latency.txt &
+	eval "$latency=$!"
+done
+until /payload/bin/dd if=/mnt/counted of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null; [ "$(wc -l </out/snoop/all.csv)" -gt 1 ]; do
+	kill -0 "$all" || exit 1
+	sleep 0.1
+done
+until [ "$(ls /proc/"$slow"/task | wc -l)" -gt 3 ]; do
+	kill -0 "$slow" || exit 1
+	sleep 0.1
+done
+/payload/bin/dd if=/mnt/counted of=/dev/null bs=64k iflag=direct 2>/dev/null
+/payload/bin/dd if=/dev/zero of=/mnt/snooped bs=64k count=4 conv=fsync 2>/dev/null
+kill -TERM "$all" "$slow"
+wait "$all" "$slow" || cat /out/snoop/*.txt
+
 # A write without later events, and a recorder that is killed when it states that everything of that second is on the disk.
 whole_s() {
 	for place in 1 4097; do

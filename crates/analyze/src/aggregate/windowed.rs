@@ -28,12 +28,12 @@ struct Cell<S> {
     filling: Filling,
 }
 
-/// Time in flight in a window. Something that is in flight for long takes only a few cells.
+/// Time in flight in a window. A long operation takes at most three cells, not one for each window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Filling {
     /// Time in the window in ns, except that in `begun`.
     ns: i128,
-    /// Number in flight in this whole window and in all later ones, relative to the previous window.
+    /// Change of the number of operations that fill this window and all later ones: the sum of the changes so far fills the window.
     begun: i64,
 }
 
@@ -92,7 +92,7 @@ impl<K: Copy + Eq + Hash + Ord, S: Sum> Windowed<K, S> {
         let ends = self.ends.is_none_or(|ends| self.width_ns > 0 && are_windows(ends, self.width_ns));
         // The windows from -1 to 0 remain two, however often they are merged.
         let limits = (2..=most.windows).contains(&self.most.windows) && self.most.cells <= most.cells;
-        self.width_ns > 0 && limits && ends && !self.are_many() && places && keys
+        self.width_ns > 0 && limits && ends && !self.exceeds_limits() && places && keys
     }
 
     /// Returns the length of a window in ns.
@@ -159,12 +159,12 @@ impl<K: Copy + Eq + Hash + Ord, S: Sum> Windowed<K, S> {
     fn reach(&mut self, (first, last): (i64, i64)) {
         let (mine_first, mine_last) = self.ends.unwrap_or((first, last));
         self.ends = Some((mine_first.min(first), mine_last.max(last)));
-        while self.are_many() {
+        while self.exceeds_limits() {
             self.widen();
         }
     }
 
-    fn are_many(&self) -> bool {
+    fn exceeds_limits(&self) -> bool {
         let (windows, keys) = (self.windows(), self.keys.len() as u64);
         windows > self.most.windows as u64 || (windows > 2 && windows.saturating_mul(keys) > self.most.cells as u64)
     }

@@ -5,7 +5,7 @@ mod table;
 mod terminal;
 
 use super::Analysis;
-pub use table::{TABLE, absorbed};
+pub use table::{TABLE, absorbed, total};
 
 /// The analysis.
 pub static ANALYSIS: Analysis = Analysis {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use iostrata_capture::ledger::Amounts;
 use iostrata_capture::op::{Direction, Evidence, IoClass, Layer};
 use iostrata_capture::system::without_owner;
+use polars::prelude::{DataFrame, PolarsResult};
 
 use crate::aggregate::count::DIRECTIONS;
 use crate::aggregate::flow::{Flow, Flows, Path};
-use crate::analyses::subject;
 use crate::analyses::table::{Table, in_frames};
+use crate::analyses::{Results, subject};
 use crate::disks::Disks;
 use crate::entity::{Entity, Scope};
 use crate::frame::{self, ResultColumn, Value};
@@ -122,6 +123,15 @@ pub fn rows<'a>(
         })
     });
     of_total.into_iter().flatten().chain(of_systems).chain(of_entities)
+}
+
+/// Builds the rows of the total.
+///
+/// # Errors
+/// If the library cannot build a table.
+pub fn total(results: &Results) -> PolarsResult<DataFrame> {
+    let rows = rows(&results.finished, results.names, &results.known.disks, &results.trust);
+    frame::frame(&columns(), &rows.take_while(|row| row.scope == "total").collect::<Vec<_>>())
 }
 
 /// Layers that a row of an entity has.

@@ -5,7 +5,7 @@ mod terminal;
 
 use super::Analysis;
 use crate::page::listing::Listing;
-use table::TABLE;
+pub use table::TABLE;
 
 /// The analysis.
 pub static ANALYSIS: Analysis = Analysis {

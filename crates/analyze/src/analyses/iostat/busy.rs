@@ -21,8 +21,8 @@ pub type Disk = (CaptureNumber, i32);
 
 /// Idle times of a disk in a time range.
 ///
-/// The number in flight at the start of the range is unknown. But the lowest number in flight in the range, relative to the start, is the only one at which
-/// nothing can have been in flight: the time at that number is kept. If it turns out not to be zero, the disk was never idle.
+/// The number in flight at the start of the range is unknown, so numbers are relative to it. Only the lowest number of the range can be zero, so only the time at
+/// that number is kept. If it turns out to be above zero, the disk was never idle in the range.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Idle {
     /// First and last begin or end.

@@ -17,14 +17,15 @@ use crate::names::Names;
 use crate::trust::Trust;
 
 /// Documentation of the table.
-const DOC: &str = "`iostrata-analyze iostat --out DIR`: one row for each time window and each disk with a request at any time, windows \
-    without requests included. A request counts in the window in which it completed, as in `iostat -x`; one of unknown duration in that in which \
-    it began. Windows are as in `timeline.csv`, and are doubled further until there are at most 65536 rows. Only the time from the begin of the first \
-    request of a capture to the end of its last one counts (`covered_ns`): rates of the first and the last window are over their part of it. \
-    Differences from iostat: a request begins when its first bio is queued (Q2C), so that waiting for a free request (tag) is included; utilization \
-    is exact, and not sampled by the kernel's clock tick; in flight is the mean over time, and not the sum of the durations of what completed. As in \
-    iostat, a flush without data counts as a write of 0 bytes, and the flush command that the device gets as a flush. Commands of drivers count only as in \
-    flight.";
+const DOC: &str = "`iostrata-analyze iostat --out DIR`: one row for each time window and each disk with at least one request, windows without \
+    requests included. Which disks: those of the selected level (`--level`, by default the lowest, so no dm, md or loop device above a recorded disk). A request \
+    counts in the window in which it completed, as in `iostat -x`; one of unknown duration in that in which it began. Without `--window`, windows are one second long; \
+    their length is doubled until there are at most 5000 windows and 65536 rows. With `--window` and more than 10000 windows or 65536 rows, the command fails and names the \
+    smallest possible length. Rates, `avg_in_flight` and `utilization` are relative to `covered_ns`. With filters only matching requests count. `--since` and `--until` select by \
+    begin: requests in flight at `--since` are missing. Differences from iostat: a request begins when its first bio is queued (Q2C), so waiting for a free request (tag) is \
+    included; utilization is computed from begin and end of each request, not from clock ticks; in flight is the mean over time, not the sum of the durations of what completed. As \
+    in iostat, an empty flush request counts as a write of 0 bytes, and the flush command to the device as a flush. Passthrough commands (driver commands) count only in \
+    `avg_in_flight` and `utilization`.";
 
 /// The table.
 pub static TABLE: Table = Table {
@@ -44,8 +45,8 @@ pub struct Row {
     covered_ns: u64,
     is_whole: bool,
     kinds: Kinds,
-    in_flight_ns: i128,
-    /// Unknown with sampling.
+    /// Unknown with sampling, as the next.
+    in_flight_ns: Option<i128>,
     busy_ns: Option<u64>,
     lost_events: Option<u64>,
 }
@@ -69,7 +70,7 @@ pub fn rows(
             let (since_ns, until_ns) = (number.saturating_mul(width_ns), (number + 1).saturating_mul(width_ns));
             let covered_ns = until_ns.min(*end_ns).saturating_sub(since_ns.max(*begin_ns));
             let kinds = of.sums.unwrap_or_default();
-            // Outside of its capture there is nothing but requests without a duration, at the very end.
+            // Windows outside the time span of the capture. A request of unknown duration at its end has no covered time, and is kept.
             if covered_ns < 0 || (covered_ns == 0 && kinds.requests() == 0) {
                 continue;
             }
@@ -79,7 +80,7 @@ pub fn rows(
                 covered_ns: covered_ns.unsigned_abs(),
                 is_whole: covered_ns == width_ns,
                 kinds,
-                in_flight_ns: of.in_flight_ns,
+                in_flight_ns: (!trust.sampled).then_some(of.in_flight_ns),
                 busy_ns: busy_ns.as_ref().and_then(|busy_ns| busy_ns.get(at).copied()),
                 lost_events: trust.known_lost(Layer::Block),
             });
@@ -110,7 +111,7 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
         }),
         ResultColumn::integer(
             "covered_ns",
-            "Part of the window in ns with requests before and after it.",
+            "Part of the window in ns between the begin of the first request and the end of the last request of the capture.",
             |row: &Row| Some(row.covered_ns),
         ),
         ResultColumn::text("name", "Name of the disk.", |row: &Row| &row.named.name),
@@ -121,12 +122,12 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
     columns.extend([
         ResultColumn::number(
             "avg_in_flight",
-            "Mean number of requests in flight over `covered_ns` (`aqu-sz`). Requests of unknown duration are missing.",
-            |row: &Row| row.share(row.in_flight_ns as f64),
+            "Mean number of requests in flight over `covered_ns` (`aqu-sz`). Requests of unknown duration are missing. Empty for captures sampled with `--cpu-limit`.",
+            |row: &Row| row.share(row.in_flight_ns? as f64),
         ),
         ResultColumn::number(
             "utilization",
-            "Share of `covered_ns` with at least one request in flight (`%util` / 100). Empty with sampling.",
+            "Share of `covered_ns` with at least one request in flight (`%util` / 100). Lost requests and those of unknown duration are missing. Empty for captures sampled with `--cpu-limit`.",
             |row: &Row| row.share(row.busy_ns? as f64),
         ),
         ResultColumn::integer(

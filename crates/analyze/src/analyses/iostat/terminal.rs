@@ -34,21 +34,28 @@ pub fn table(frame: &DataFrame, captures: &[Capture]) -> Result<Shown> {
     let shown = frame.height().min(SHOWN);
     let mut rows = Vec::with_capacity(shown);
     let since = frame.column("since_ns")?.i64()?;
+    // Disks of several machines may have one name.
+    let has_hosts = frame.column("host")?.n_unique()? > 1;
     for row in 0..shown {
         let (ns, capture) = (since.get(row).unwrap_or_default(), captures.first());
         let cell = |text| Cell { text, is_marked: false };
+        let host = frame.column("host")?.get(row)?;
         let mut cells = vec![
             cell(capture.map_or_else(|| ns.to_string(), |capture| utc(capture, ns))),
             cell(text(&frame.column("name")?.get(row)?)),
         ];
+        if has_hosts {
+            cells.push(cell(text(&host)));
+        }
         for (_, column, unit) in COLUMNS {
             let value = frame.column(column)?.get(row)?.extract::<f64>();
             cells.push(cell(value.map_or_else(|| "-".to_owned(), |value| format!("{:.2}", value / unit))));
         }
         rows.push(cells);
     }
-    let headers: Vec<&str> = ["SINCE", "DEVICE"].into_iter().chain(COLUMNS.map(|(header, ..)| header)).collect();
-    let mut table = crate::terminal::table(&headers, rows, 2, 0);
+    let hosts = if has_hosts { &["SINCE", "DEVICE", "HOST"][..] } else { &["SINCE", "DEVICE"] };
+    let headers: Vec<&str> = hosts.iter().copied().chain(COLUMNS.map(|(header, ..)| header)).collect();
+    let mut table = crate::terminal::table(&headers, rows, hosts.len(), 0);
     if let Some(left @ 1..) = frame.height().checked_sub(SHOWN) {
         let rows = if left == 1 { "row is" } else { "rows are" };
         table.text.push_str(&format!("\n{left} more {rows} in iostat.csv (--out)\n"));

@@ -66,9 +66,31 @@ pub struct Sizes {
     cells: Vec<Option<Box<Cell>>>,
 }
 
-/// Class, after all partial results are merged.
-#[derive(Debug, Clone)]
+/// Result, after all partial results are merged.
+#[derive(Debug, Clone, Default)]
 pub struct Finished {
+    /// Classes with operations, in order of layer, direction and size.
+    pub classes: Vec<OfClass>,
+    /// Operations of all sizes, in order of layer and direction.
+    pub whole: Vec<Whole>,
+}
+
+/// Operations of a layer and direction, of any size.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// Layer.
+    pub layer: Layer,
+    /// Direction.
+    pub direction: Direction,
+    /// Operations and bytes.
+    pub moved: Moved,
+    /// Durations of the operations.
+    pub durations: Distribution,
+}
+
+/// Operations of a class.
+#[derive(Debug, Clone)]
+pub struct OfClass {
     /// Layer.
     pub layer: Layer,
     /// Direction.
@@ -121,16 +143,27 @@ impl Sizes {
         }
     }
 
-    /// Returns the classes with operations, in order of layer, direction and size; `lost` events are not in them.
-    fn finish(self, lost: &LostByLayer) -> Vec<Finished> {
+    /// Returns the operations by class, and of all classes; `lost` events are not in them.
+    fn finish(self, lost: &LostByLayer) -> Finished {
+        let of = |of: usize| (Layer::ALL[of / DIRECTIONS.len()], DIRECTIONS[of % DIRECTIONS.len()]);
+        let whole = |(number, cells): (usize, &[Option<Box<Cell>>])| {
+            let ((layer, direction), mut cells) = (of(number), cells.iter().flatten());
+            let mut sum = cells.next()?.as_ref().clone();
+            for Cell { moved, durations, .. } in cells.map(AsRef::as_ref) {
+                sum.moved.add(moved);
+                sum.durations.combine(durations.clone());
+            }
+            let durations = sum.durations.finish(lost[layer as usize]);
+            Some(Whole { layer, direction, moved: sum.moved, durations })
+        };
+        let whole = self.cells.chunks(PLACES).enumerate().filter_map(whole).collect();
         let finish = |(place, cell): (usize, Option<Box<Cell>>)| {
             let Cell { moved, bios, durations } = *cell?;
-            let (of, class) = (place / PLACES, place % PLACES);
-            let (layer, direction) = (Layer::ALL[of / DIRECTIONS.len()], DIRECTIONS[of % DIRECTIONS.len()]);
+            let ((layer, direction), class) = (of(place / PLACES), place % PLACES);
             let ends = ends_of(class.checked_sub(1).and_then(|class| u32::try_from(class).ok()));
-            Some(Finished { layer, direction, ends, moved, bios, durations: durations.finish(lost[layer as usize]) })
+            Some(OfClass { layer, direction, ends, moved, bios, durations: durations.finish(lost[layer as usize]) })
         };
-        self.cells.into_iter().enumerate().filter_map(finish).collect()
+        Finished { classes: self.cells.into_iter().enumerate().filter_map(finish).collect(), whole }
     }
 }
 
@@ -151,7 +184,7 @@ impl Aggregate for Sizes {
     const NEEDS: Needs = Needs { bios: true, ..Needs::NOTHING };
     type Config = ();
     type Open = Sizes;
-    type Finished = Vec<Finished>;
+    type Finished = Finished;
 
     fn open((): &(), precision: Precision) -> Sizes {
         Sizes::new(precision)
@@ -169,7 +202,7 @@ impl Aggregate for Sizes {
         self.combine(other);
     }
 
-    fn finish(self, context: &Context) -> Vec<Finished> {
+    fn finish(self, context: &Context) -> Finished {
         self.finish(context.lost)
     }
 }

@@ -3,7 +3,7 @@
 use iostrata_capture::op::Layer;
 
 use crate::aggregate::sample::PERCENTILES;
-use crate::analyses::sizes::aggregate::{Finished as Class, Sizes};
+use crate::analyses::sizes::aggregate::{OfClass as Class, Sizes};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
 use crate::frame::{self, ResultColumn, Value};
@@ -18,7 +18,7 @@ pub static TABLE: Table = Table {
     name: "sizes",
     doc: DOC,
     columns: || frame::markdown(&columns()),
-    rows: |results, take| at_once(&columns(), rows(results.finished.of::<Sizes>()?, &results.trust), take),
+    rows: |results, take| at_once(&columns(), rows(&results.finished.of::<Sizes>()?.classes, &results.trust), take),
 };
 
 /// Source of a row.

@@ -45,6 +45,8 @@ impl Format {
                 Known(row.lat_ns.map(|ns| ns as f64 / 1e3)),
                 row.ret
             ),
+            // Requests have lines of their own.
+            Format::Requests(_) => {}
             Format::Json => {
                 // Fails only on values without a JSON form, which a row does not have.
                 let text = serde_json::to_string(row).unwrap_or_default();
@@ -56,7 +58,7 @@ impl Format {
 }
 
 /// A value that may be missing, in a column of the formatter's width.
-struct Known<T>(Option<T>);
+pub struct Known<T>(pub Option<T>);
 
 impl<T: Display> Display for Known<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,8 +4,10 @@
 //! Processes, which determine the system of rows, have a separate channel. The thread empties it even while its reader is
 //! stalled, so that a burst of operations costs no names.
 
+mod files;
 mod format;
 mod processes;
+mod requests;
 mod row;
 mod stream;
 #[cfg(test)]
@@ -26,6 +28,7 @@ use iostrata_capture::system::Systems;
 use super::{Batch, Sink};
 use crate::signals::Told;
 
+pub use requests::Shape;
 use row::is_operation;
 use view::View;
 
@@ -33,7 +36,7 @@ use view::View;
 /// a slow reader sees recent rows.
 const CHANNEL_BATCHES: usize = 16;
 
-/// Maximum number of waiting batches of processes; a flush has at most one.
+/// Maximum number of waiting batches of processes and files; a flush has at most one of each.
 const PROCESS_BATCHES: usize = 64;
 
 /// Time for the reader to take the waiting rows after the recording.
@@ -49,6 +52,15 @@ pub enum Format {
     Text,
     /// One JSON object per line.
     Json,
+    /// Block requests with their files, in a form of their own.
+    Requests(Shape),
+}
+
+impl Format {
+    /// Whether rows have the paths of files.
+    pub fn has_files(self) -> bool {
+        matches!(self, Format::Requests(_))
+    }
 }
 
 /// Settings of a view.
@@ -65,7 +77,7 @@ pub struct Settings {
 
 /// Duplicates the descriptor of standard output.
 pub fn standard_output() -> Result<OwnedFd> {
-    std::io::stdout().as_fd().try_clone_to_owned().context("--live: cannot use standard output")
+    std::io::stdout().as_fd().try_clone_to_owned().context("cannot use standard output")
 }
 
 /// Counters of the rows of operations.
@@ -98,7 +110,9 @@ enum Message {
 /// Sending side.
 pub struct LiveSink {
     operations: Sender<Message>,
-    processes: Sender<RecordBatch>,
+    /// Rows of processes and files.
+    names: Sender<(TableId, RecordBatch)>,
+    has_files: bool,
     rows: Arc<Rows>,
 }
 
@@ -127,7 +141,7 @@ impl LiveSink {
     /// output, or when its time is up.
     pub fn start(settings: Settings) -> Result<(LiveSink, Showing)> {
         let (operations, messages) = bounded(CHANNEL_BATCHES);
-        let (processes, arriving) = bounded(PROCESS_BATCHES);
+        let (names, arriving) = bounded(PROCESS_BATCHES);
         let (ended, end) = bounded(1);
         let rows = Arc::new(Rows::default());
         let time_up = Arc::new(AtomicBool::new(false));
@@ -143,14 +157,17 @@ impl LiveSink {
                 let _ = ended.send(end);
             })
             .context("cannot start the thread of the live view")?;
-        Ok((LiveSink { operations, processes, rows: Arc::clone(&rows) }, Showing { end, time_up, rows }))
+        Ok((
+            LiveSink { operations, names, has_files: format.has_files(), rows: Arc::clone(&rows) },
+            Showing { end, time_up, rows },
+        ))
     }
 }
 
 impl Sink for LiveSink {
     fn offer(&mut self, batch: Batch) -> Result<(), Batch> {
-        if batch.table == TableId::Process {
-            let full = self.processes.try_send(batch.rows.clone()).is_err();
+        if batch.table == TableId::Process || (batch.table == TableId::File && self.has_files) {
+            let full = self.names.try_send((batch.table, batch.rows.clone())).is_err();
             return if full { Err(batch) } else { Ok(()) };
         }
         if !is_operation(batch.table) {
@@ -193,11 +210,19 @@ impl Showing {
             Ok(End::Closed) => (CLOSED.to_owned(), false),
             Ok(End::Failed(error)) => (format!("{UNWRITABLE}: {error}"), true),
             Err(RecvTimeoutError::Disconnected) => ("the thread of the live view panicked".to_owned(), true),
-            Ok(End::Done | End::TimeUp) | Err(RecvTimeoutError::Timeout) => {
-                ("the output was too slow".to_owned(), false)
-            }
+            Ok(End::Done | End::TimeUp) | Err(RecvTimeoutError::Timeout) => (SLOW.to_owned(), false),
         };
         Shown { shown, not_shown, why: (failed || not_shown > 0).then_some(why), failed }
+    }
+}
+
+/// The reader has not taken all rows.
+const SLOW: &str = "the output was too slow";
+
+impl Shown {
+    /// Whether rows were dropped because the reader was too slow.
+    pub fn is_slow(&self) -> bool {
+        self.not_shown > 0 && self.why.as_deref() == Some(SLOW)
     }
 }
 

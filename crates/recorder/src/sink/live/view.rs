@@ -12,9 +12,10 @@ use iostrata_capture::message::tell;
 use iostrata_capture::system::Systems;
 
 use super::processes::Processes;
+use super::requests::Requests;
 use super::row::{Events, Operations};
 use super::stream::Stream;
-use super::{End, Format, Message, Rows};
+use super::{End, Format, Message, Rows, Shape};
 use crate::sink::priority;
 
 /// Maximum number of rows that are sorted together; a flush has more only at 300,000 operations per second.
@@ -31,7 +32,9 @@ pub struct View {
     format: Format,
     events: Events,
     processes: Processes,
-    arriving: Receiver<RecordBatch>,
+    /// Block requests, if only these are printed.
+    requests: Option<Requests>,
+    arriving: Receiver<(TableId, RecordBatch)>,
     stream: Stream,
     line: Vec<u8>,
     /// Number of rows among the lines in the stream's buffer.
@@ -44,12 +47,12 @@ pub struct View {
 }
 
 impl View {
-    /// Creates a view that prints to `output`; `arriving` receives process rows.
+    /// Creates a view that prints to `output`; `arriving` receives rows of processes and files.
     pub fn new(
         format: Format,
         systems: Systems,
         output: OwnedFd,
-        arriving: Receiver<RecordBatch>,
+        arriving: Receiver<(TableId, RecordBatch)>,
         rows: Arc<Rows>,
         time_up: Arc<AtomicBool>,
     ) -> Self {
@@ -57,6 +60,10 @@ impl View {
             format,
             events: Events::new(),
             processes: Processes::new(systems),
+            requests: match format {
+                Format::Requests(shape) => Some(Requests::new(shape)),
+                Format::Text | Format::Json => None,
+            },
             arriving,
             stream: Stream::new(output),
             line: Vec::new(),
@@ -73,13 +80,16 @@ impl View {
         priority::give_way();
         let end = self.print_all(messages).err().unwrap_or(End::Done);
         if let End::Failed(error) = &end {
-            tell(&format!("iostrata: --live: cannot write to standard output: {error}; no more rows are shown\n"));
+            tell(&format!("iostrata: cannot write to standard output: {error}; no more rows are shown\n"));
         }
         end
     }
 
     fn print_all(&mut self, messages: &Receiver<Message>) -> Result<(), End> {
-        self.format.header(&mut self.line);
+        match &self.requests {
+            Some(requests) => requests.header(&mut self.line),
+            None => self.format.header(&mut self.line),
+        }
         self.print_line(0)?;
         self.send()?;
         loop {
@@ -93,7 +103,10 @@ impl View {
                 Ok(Message::EndOfFlush) => self.show()?,
                 // Detects a closed output even while no rows arrive.
                 Err(RecvTimeoutError::Timeout) => drop(self.stream.has_room(Duration::ZERO)?),
-                Err(RecvTimeoutError::Disconnected) => return self.show(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.show()?;
+                    return self.sum_up();
+                }
             }
         }
     }
@@ -112,15 +125,34 @@ impl View {
         for (_, number, row) in order {
             let batch = &batches[number];
             let system = batch.system(row, &mut self.processes);
-            self.format.row(&batch.row(row, &system, &self.events), &mut self.line);
+            let row = batch.row(row, &system, &self.events);
+            match &mut self.requests {
+                Some(requests) => requests.row(&row, &mut self.line),
+                None => self.format.row(&row, &mut self.line),
+            }
             self.print_line(1)?;
         }
         self.send()
     }
 
-    /// Adds the processes that have arrived.
+    /// Adds the processes and files that have arrived.
     fn learn(&mut self) {
-        self.arriving.try_iter().for_each(|rows| self.processes.learn(&rows));
+        for (table, rows) in self.arriving.try_iter() {
+            match &mut self.requests {
+                Some(requests) if table == TableId::File => requests.files.learn(&rows),
+                _ => self.processes.learn(&rows),
+            }
+        }
+    }
+
+    /// Prints the latencies of requests by process.
+    fn sum_up(&mut self) -> Result<(), End> {
+        let summary = self.requests.as_ref().map(Requests::summary).unwrap_or_default();
+        for line in summary.split_inclusive('\n') {
+            self.line.extend_from_slice(line.as_bytes());
+            self.print_line(0)?;
+        }
+        self.send()
     }
 
     /// Reports the rows refused since the last note. If a program reads standard output, it has only rows.
@@ -133,11 +165,11 @@ impl View {
         self.noted = (refused, Instant::now());
         let note = format!("({} rows not shown: the output is too slow)\n", refused - told);
         match self.format {
-            Format::Text => {
+            Format::Text | Format::Requests(Shape::Text) => {
                 self.line.extend_from_slice(note.as_bytes());
                 self.print_line(0)?;
             }
-            Format::Json => tell(&format!("iostrata: --live: {note}")),
+            Format::Json | Format::Requests(_) => tell(&format!("iostrata: {note}")),
         }
         Ok(())
     }
