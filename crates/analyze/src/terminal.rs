@@ -1,7 +1,9 @@
 //! Results as tables on the terminal.
 
+pub mod fit;
+
 use bytesize::ByteSize;
-use comfy_table::{CellAlignment, LineStyle, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, presets};
 use polars::prelude::*;
 
 use crate::analyses::Results;
@@ -35,9 +37,38 @@ pub struct Cell {
     pub is_marked: bool,
 }
 
-/// Builds a table with a line above the last `sums` rows. The first `texts` columns are left-aligned.
+impl Cell {
+    /// Returns its width in characters.
+    fn width(&self) -> usize {
+        self.text.chars().count() + usize::from(self.is_marked)
+    }
+}
+
+/// Builds a table with a line above the last `sums` rows. The first `texts` columns are left-aligned. On a terminal it has the columns that fit.
 pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -> Shown {
+    let Some(width) = fit::width() else { return whole_table(header, rows, texts, sums, None) };
+    let (kept, dropped) = fit::columns(header, &rows, width);
+    let texts = kept.iter().filter(|column| **column < texts).count();
+    let header: Vec<&str> = kept.iter().map(|column| header[*column]).collect();
+    let cells = |row: Vec<Cell>| {
+        let mut cells: Vec<Option<Cell>> = row.into_iter().map(Some).collect();
+        kept.iter().filter_map(|column| cells.get_mut(*column).and_then(Option::take)).collect()
+    };
+    let mut shown = whole_table(&header, rows.into_iter().map(cells).collect(), texts, sums, Some(width));
+    if !dropped.is_empty() {
+        shown
+            .text
+            .push_str(&format!("\nnot shown on this terminal: {}; --out writes all columns\n", dropped.join(", ")));
+    }
+    shown
+}
+
+/// Builds the table with all columns. Cells are broken where it is wider than `width`.
+fn whole_table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize, width: Option<usize>) -> Shown {
     let mut table = Table::new();
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    }
     table.load_style(presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─')));
     table.set_header(header);
     let is_marked = rows.iter().flatten().any(|cell| cell.is_marked);
@@ -46,6 +77,9 @@ pub fn table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize) -
     for column in table.column_iter_mut() {
         let alignment = if column.index < texts { CellAlignment::Left } else { CellAlignment::Right };
         column.set_cell_alignment(alignment);
+        if width.is_some() {
+            column.set_padding((0, 1));
+        }
     }
     let mut lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     if sums > 0 {

@@ -5,7 +5,7 @@ use iostrata_capture::Capture;
 use polars::prelude::*;
 
 use crate::terminal::{Cell, Shown, text};
-use crate::time::utc;
+use crate::time;
 
 /// Headers, columns of `iostat.csv`, and the units of these headers.
 const COLUMNS: [(&str, &str, f64); 15] = [
@@ -33,17 +33,14 @@ const SHOWN: usize = 120;
 pub fn table(frame: &DataFrame, captures: &[Capture]) -> Result<Shown> {
     let shown = frame.height().min(SHOWN);
     let mut rows = Vec::with_capacity(shown);
-    let since = frame.column("since_ns")?.i64()?;
+    let since: Vec<i64> = frame.column("since_ns")?.i64()?.iter().take(shown).map(Option::unwrap_or_default).collect();
+    let times = time::column(captures.first(), &since);
     // Disks of several machines may have one name.
     let has_hosts = frame.column("host")?.n_unique()? > 1;
-    for row in 0..shown {
-        let (ns, capture) = (since.get(row).unwrap_or_default(), captures.first());
+    for (row, time) in times.into_iter().enumerate() {
         let cell = |text| Cell { text, is_marked: false };
         let host = frame.column("host")?.get(row)?;
-        let mut cells = vec![
-            cell(capture.map_or_else(|| ns.to_string(), |capture| utc(capture, ns))),
-            cell(text(&frame.column("name")?.get(row)?)),
-        ];
+        let mut cells = vec![cell(time), cell(text(&frame.column("name")?.get(row)?))];
         if has_hosts {
             cells.push(cell(text(&host)));
         }

@@ -3,8 +3,8 @@
 use iostrata_capture::Capture;
 use polars::prelude::*;
 
-use crate::terminal::{Cell, Shown, text, with_unit};
-use crate::time::utc;
+use crate::terminal::{Cell, Shown, with_unit};
+use crate::time;
 
 /// Headers, and columns of `timeline.csv`.
 const COLUMNS: [(&str, &str); 11] = [
@@ -27,13 +27,12 @@ const SHOWN: usize = 60;
 /// Builds the table of the first windows, with the number of the others. Times are those of the first capture.
 pub fn table(frame: &DataFrame, captures: &[Capture]) -> PolarsResult<Shown> {
     let shown = frame.height().min(SHOWN);
+    let since = frame.column("since_ns")?.u64()?.iter().take(shown);
+    let since: Vec<i64> = since.map(|ns| ns.and_then(|ns| i64::try_from(ns).ok()).unwrap_or(i64::MAX)).collect();
+    let times = time::column(captures.first(), &since);
     let mut rows = Vec::with_capacity(shown);
-    for row in 0..shown {
-        let since = match (frame.column("since_ns")?.get(row)?, captures.first()) {
-            (AnyValue::UInt64(ns), Some(capture)) => utc(capture, i64::try_from(ns).unwrap_or(i64::MAX)),
-            (value, _) => text(&value),
-        };
-        let mut cells = vec![Cell { text: since, is_marked: false }];
+    for (row, time) in times.into_iter().enumerate() {
+        let mut cells = vec![Cell { text: time, is_marked: false }];
         for (_, column) in COLUMNS {
             let text = with_unit(column, &frame.column(column)?.get(row)?);
             cells.push(Cell { text, is_marked: false });
