@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, analyze
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
-ANALYSES = ("summary", "amplification", "latency", "timeline", "sizes", "heatmap", "footprint", "pattern", "arrivals", "queue", "path", "sync", "cache", "top", "quality")
+ANALYSES = ("stat", "iostat", "summary", "amplification", "latency", "timeline", "sizes", "heatmap", "footprint", "pattern", "arrivals", "queue", "path", "sync", "cache", "top", "quality")
 
 
 def test_a_report_is_what_the_analyses_say_one_by_one(tmp_path):
@@ -20,7 +20,7 @@ def test_a_report_is_what_the_analyses_say_one_by_one(tmp_path):
         for table in (tmp_path / name).glob("*.csv"):
             assert table.read_bytes() == (tmp_path / "all" / table.name).read_bytes(), (name, table.name)
             tables.add(table.name)
-    assert tables == {table.name for table in (tmp_path / "all").glob("*.csv")} and len(tables) == 20
+    assert tables == {table.name for table in (tmp_path / "all").glob("*.csv")} and len(tables) == 22
 
 
 @pytest.mark.parametrize("name", ANALYSES)
