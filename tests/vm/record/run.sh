@@ -185,19 +185,16 @@ done
 
 # Requests with their files, of direct and of buffered I/O; the fast ones are only counted.
 mkdir /out/snoop
-for latency in all slow; do
-	least=
-	if [ $latency = slow ]; then least='--min-latency 1h'; fi
-	iostrata snoop $least --device nvme0n1 --format csv >/out/snoop/$latency.csv 2>/out/snoop/$latency.txt &
-	eval "$latency=$!"
-done
-until /payload/bin/dd if=/mnt/counted of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null; [ "$(wc -l </out/snoop/all.csv)" -gt 1 ]; do
-	kill -0 "$all" || exit 1
-	sleep 0.1
-done
-until [ "$(ls /proc/"$slow"/task | wc -l)" -gt 3 ]; do
-	kill -0 "$slow" || exit 1
-	sleep 0.1
+iostrata snoop --device nvme0n1 --format csv >/out/snoop/all.csv 2>/out/snoop/all.txt &
+all=$!
+iostrata snoop --min-latency 1h --device nvme0n1 --format csv >/out/snoop/slow.csv 2>/out/snoop/slow.txt &
+slow=$!
+# The header is printed once everything is attached.
+for view in all slow; do
+	until [ -s /out/snoop/$view.csv ]; do
+		kill -0 "$all" "$slow" || exit 1
+		sleep 0.1
+	done
 done
 /payload/bin/dd if=/mnt/counted of=/dev/null bs=64k iflag=direct 2>/dev/null
 /payload/bin/dd if=/dev/zero of=/mnt/snooped bs=64k count=4 conv=fsync 2>/dev/null
