@@ -7,6 +7,8 @@
 #ifndef IOSTRATA_REQUEST_H
 #define IOSTRATA_REQUEST_H
 
+#include "core/slots.bpf.h"
+
 enum { QUEUED_BUCKETS = 8192, QUEUED_WAYS = 2 };
 
 /* Data of a bio, from when it was queued. */
@@ -81,21 +83,17 @@ struct inflight_request {
 	struct provenance from;
 };
 
-enum { REQUEST_BUCKETS = 8192, REQUEST_WAYS = 2 };
+enum { REQUEST_BUCKETS = 8192 };
 
 struct request_bucket {
 	struct request_place {
 		struct inflight_request state;
 		/* Padding to whole cache lines. */
 		__u64 reserved[5];
-	} way[REQUEST_WAYS];
+	} way[SLOT_WAYS];
 };
 
-/*
- * Key: a hash of the request's address. Written at I, D and C. Requests are few, as many as the devices have tags, and
- * are reused: so each keeps its own slot permanently, and neither a lookup nor a new use costs a hash table operation.
- * Bucket full: the request is stored in `crowded`.
- */
+/* Key: a hash of the request's address. Written at I, D and C. Bucket full: the request is stored in `crowded`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, REQUEST_BUCKETS);
@@ -105,12 +103,12 @@ struct {
 } requests SEC(".maps");
 
 /*
- * Key: bucket and way of a slot in `requests` that is in use; value: the request. Written by take_place(). Two CPUs may
- * want one slot: BPF_NOEXIST gives it to one of them. Never full: it has room for every slot.
+ * Key: bucket and way of a slot in `requests` that is in use; value: the request. Written by make_entry(). Never full: it
+ * has room for every slot.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, REQUEST_BUCKETS * REQUEST_WAYS);
+	__uint(max_entries, REQUEST_BUCKETS * SLOT_WAYS);
 	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as there are requests, and created once */
 	__type(key, __u32);
 	__type(value, __u64);
@@ -346,30 +344,10 @@ __noinline int is_queued(__u64 bio)
 	return slot && !is_marked_filtered(slot);
 }
 
-/* Returns the entry of a request; NULL if it has none. No two CPUs handle one request at once. */
+/* Returns the entry of a request; NULL if it has none. */
 static __always_inline struct inflight_request *entry_of(__u64 request)
 {
-	__u32 key = hash_of(request, REQUEST_BUCKETS);
-	struct request_bucket *bucket = bpf_map_lookup_elem(&requests, &key);
-
-	if (!bucket)
-		return 0;
-	if (bucket->way[0].state.request == request)
-		return &bucket->way[0].state;
-	if (bucket->way[1].state.request == request)
-		return &bucket->way[1].state;
-	/* A bucket with a free way has no overflow entries. */
-	return bucket->way[1].state.request ? bpf_map_lookup_elem(&crowded, &request) : 0;
-}
-
-static __always_inline bool take_place(struct inflight_request *place, __u32 key, struct inflight_request *state)
-{
-	__u64 request = state->request;
-
-	if (place->request || bpf_map_update_elem(&places, &key, &request, BPF_NOEXIST))
-		return false;
-	*place = *state;
-	return true;
+	return slot_in(&requests, &crowded, REQUEST_BUCKETS, sizeof(struct request_place), request);
 }
 
 /*
@@ -378,16 +356,14 @@ static __always_inline bool take_place(struct inflight_request *place, __u32 key
  */
 static __always_inline long make_entry(struct inflight_request *state)
 {
-	__u32 key = hash_of(state->request, REQUEST_BUCKETS);
-	struct request_bucket *bucket = bpf_map_lookup_elem(&requests, &key);
 	__u64 request = state->request;
+	struct inflight_request *place;
 
-	if (!bucket)
-		return -1;
-	if (take_place(&bucket->way[0].state, key * REQUEST_WAYS, state) ||
-	    take_place(&bucket->way[1].state, key * REQUEST_WAYS + 1, state))
-		return 0;
-	return bpf_map_update_elem(&crowded, &request, state, BPF_ANY);
+	place = new_slot_in(&requests, &places, REQUEST_BUCKETS, sizeof(struct request_place), request);
+	if (!place)
+		return bpf_map_update_elem(&crowded, &request, state, BPF_ANY);
+	*place = *state;
+	return 0;
 }
 
 #endif

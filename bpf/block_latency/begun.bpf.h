@@ -3,9 +3,9 @@
 #ifndef IOSTRATA_BEGUN_H
 #define IOSTRATA_BEGUN_H
 
-#include "core/number.bpf.h"
+#include "core/slots.bpf.h"
 
-enum { BEGUN_BUCKETS = 8192, BEGUN_WAYS = 2 };
+enum { BEGUN_BUCKETS = 8192 };
 
 /* Request in the driver; with `from_queueing`, one that is queued. */
 struct begun {
@@ -21,14 +21,10 @@ struct begun {
 };
 
 struct begun_bucket {
-	struct begun way[BEGUN_WAYS];
+	struct begun way[SLOT_WAYS];
 };
 
-/*
- * Key: a hash of the request's address. The kernel allocates requests when a queue is created, and an address identifies
- * one of them until its completion. They are few, as many as the devices have tags, and are reused: so each keeps its own
- * slot permanently, and no latency costs a hash table operation. Bucket full: the request is stored in `begun_crowded`.
- */
+/* Key: a hash of the request's address. Bucket full: the request is stored in `begun_crowded`. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, BEGUN_BUCKETS);
@@ -37,13 +33,10 @@ struct {
 	__type(value, struct begun_bucket);
 } begun_requests SEC(".maps");
 
-/*
- * Key: bucket and way of a slot that is in use; value: the request. Two CPUs may want one slot: BPF_NOEXIST gives it to
- * one of them. Never full: it has room for every slot.
- */
+/* Key: bucket and way of a slot that is in use; value: the request. Never full: it has room for every slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, BEGUN_BUCKETS * BEGUN_WAYS);
+	__uint(max_entries, BEGUN_BUCKETS * SLOT_WAYS);
 	__uint(map_flags, 1); /* BPF_F_NO_PREALLOC: as many as there are requests, and created once */
 	__type(key, __u32);
 	__type(value, __u64);
@@ -65,43 +58,20 @@ static __always_inline __u64 number_of(struct request *rq)
 	return distance_of(rq, &selects_disks);
 }
 
-/* Returns the slot of a request; NULL if it has none. No two CPUs handle one request at once. */
+/* Returns the slot of a request; NULL if it has none. */
 static __always_inline struct begun *slot_of(__u64 request)
 {
-	__u32 key = hash_of(request, BEGUN_BUCKETS);
-	struct begun_bucket *bucket = bpf_map_lookup_elem(&begun_requests, &key);
-
-	if (!bucket)
-		return 0;
-	if (bucket->way[0].request == request)
-		return &bucket->way[0];
-	if (bucket->way[1].request == request)
-		return &bucket->way[1];
-	/* A bucket with a free way has no overflow entries. */
-	return bucket->way[1].request ? bpf_map_lookup_elem(&begun_crowded, &request) : 0;
-}
-
-static __always_inline bool take_place(struct begun *place, __u32 key, __u64 request)
-{
-	if (place->request || bpf_map_update_elem(&begun_places, &key, &request, BPF_NOEXIST))
-		return false;
-	place->request = request;
-	return true;
+	return slot_in(&begun_requests, &begun_crowded, BEGUN_BUCKETS, sizeof(struct begun), request);
 }
 
 /* Returns a new slot for a request; NULL if there is none. */
 static __always_inline struct begun *new_slot(__u64 request)
 {
 	struct begun fresh = { .request = request };
-	__u32 key = hash_of(request, BEGUN_BUCKETS);
-	struct begun_bucket *bucket = bpf_map_lookup_elem(&begun_requests, &key);
+	struct begun *slot = new_slot_in(&begun_requests, &begun_places, BEGUN_BUCKETS, sizeof(struct begun), request);
 
-	if (!bucket)
-		return 0;
-	if (take_place(&bucket->way[0], key * BEGUN_WAYS, request))
-		return &bucket->way[0];
-	if (take_place(&bucket->way[1], key * BEGUN_WAYS + 1, request))
-		return &bucket->way[1];
+	if (slot)
+		return slot;
 	if (bpf_map_update_elem(&begun_crowded, &request, &fresh, BPF_ANY))
 		return 0;
 	return bpf_map_lookup_elem(&begun_crowded, &request);

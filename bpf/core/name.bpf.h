@@ -225,4 +225,19 @@ static __always_inline void meet_inode(struct inode *inode, __u64 at_ns)
 		name_met(0, address_of(inode), 0, at_ns);
 }
 
+/* Handles the file of a bio in the same manner, by the address of its inode, where no call names files (`names_files`). */
+static __always_inline void meet_file(__u64 inode_address, __u32 dev, __u64 ino)
+{
+	struct inode *inode = (struct inode *)inode_address;
+	struct met *met;
+
+	if (!config.names_files)
+		return;
+	met = met_slot(dev, ino);
+	if (!met || met->inode == mark_of(dev, ino, BPF_CORE_READ(inode, i_generation), 0))
+		return;
+	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFREG)
+		name_met(0, inode_address, 0, 0);
+}
+
 #endif

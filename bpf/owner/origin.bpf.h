@@ -93,21 +93,6 @@ static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
 	return file->inode_key.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
-/* Emits the record of the file of a bio where no call names files, unless it was recently seen on this CPU. */
-static __always_inline void meet_file(__u64 inode_address, struct provenance *from)
-{
-	struct inode *inode = (struct inode *)inode_address;
-	struct met *met;
-
-	if (!config.names_files)
-		return;
-	met = met_slot(from->origin.file_dev, from->origin.ino);
-	if (!met || met->inode == mark_of(from->origin.file_dev, from->origin.ino, BPF_CORE_READ(inode, i_generation), 0))
-		return;
-	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFREG)
-		name_met(0, inode_address, 0, 0);
-}
-
 /* Fills in the file of a page; false if the page is not data but metadata. A device is not a file. */
 static __always_inline bool name_file(struct file_page *file, struct provenance *from, __u32 flags)
 {
@@ -119,7 +104,7 @@ static __always_inline bool name_file(struct file_page *file, struct provenance 
 		return true;
 	from->origin.file_dev = file->inode_key.dev;
 	from->origin.ino = file->inode_key.ino;
-	meet_file((__u64)file->inode, from);
+	meet_file((__u64)file->inode, from->origin.file_dev, from->origin.ino);
 	return true;
 }
 
@@ -393,7 +378,7 @@ static __always_inline void name_direct(struct bio *bio, __u8 maker, struct prov
 		from->origin.ino = dio->iocb->ki_filp->f_inode->i_ino;
 		from->origin.file_dev = dio->iocb->ki_filp->f_inode->i_sb->s_dev;
 		if (config.names_files)
-			meet_file(address_of(dio->iocb->ki_filp->f_inode), from);
+			meet_file(address_of(dio->iocb->ki_filp->f_inode), from->origin.file_dev, from->origin.ino);
 		return;
 	}
 	if (maker == MAKER_DIRECT_IOMAP)
@@ -404,7 +389,7 @@ static __always_inline void name_direct(struct bio *bio, __u8 maker, struct prov
 		return;
 	from->origin.ino = BPF_CORE_READ(inode, i_ino);
 	from->origin.file_dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	meet_file((__u64)inode, from);
+	meet_file((__u64)inode, from->origin.file_dev, from->origin.ino);
 }
 
 /* Fills in the file of a read into the page cache by its pages; pages of a mounted device are the file system's own. */
