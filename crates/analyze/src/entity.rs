@@ -18,6 +18,9 @@ pub fn device_number(dev: i32) -> String {
     format!("{}:{}", dev as u32 >> 20, dev & 0xf_ffff)
 }
 
+/// Disk: number of its capture, and device number.
+pub type Disk = (CaptureNumber, i32);
+
 /// Kind of entity by which bytes are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Scope {

@@ -89,6 +89,17 @@ fn whole_table(header: &[&str], rows: Vec<Vec<Cell>>, texts: usize, sums: usize,
     Shown { text: lines.join("\n") + "\n", is_marked }
 }
 
+/// Line about the rest of a table of which the first `shown` rows are shown; none if there is no rest.
+pub fn rest(rows: usize, shown: usize, (one, more): (&str, &str), file: &str) -> Option<String> {
+    let left = rows.checked_sub(shown).filter(|left| *left > 0)?;
+    Some(format!("\n{left} more {} in {file} (--out)\n", if left == 1 { one } else { more }))
+}
+
+/// Formats bytes per second.
+pub fn throughput(bytes_per_s: f64) -> String {
+    format!("{}/s", ByteSize(bytes_per_s.max(0.0).round() as u64).display().iec())
+}
+
 /// Maximum number of systems on the terminal.
 const MOST_SYSTEMS: usize = 1_000;
 
@@ -156,6 +167,7 @@ pub fn with_unit(column: &str, value: &AnyValue) -> String {
         AnyValue::UInt64(ns) if column.ends_with("_ns") => duration(*ns),
         AnyValue::UInt64(bytes) if column.ends_with("bytes") => ByteSize(*bytes).display().iec().to_string(),
         AnyValue::String(line) if column == "cmdline" => shortened(line),
+        AnyValue::Float64(rate) if column.ends_with("bytes_per_s") => throughput(*rate),
         AnyValue::Float64(share) if column.ends_with("_share") => format!("{:.1} %", share * 100.0),
         value => text(value),
     }

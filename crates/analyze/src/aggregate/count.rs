@@ -22,6 +22,13 @@ pub struct Moved {
 }
 
 impl Moved {
+    /// Sums of `ops` equal operations with these bytes together, and this duration each, if known.
+    #[inline]
+    pub fn of(ops: u64, bytes: u64, ns: Option<u64>) -> Moved {
+        let (timed, sum_ns) = ns.map_or((0, 0), |ns| (ops, u128::from(ns) * u128::from(ops)));
+        Moved { ops, bytes, timed, sum_ns }
+    }
+
     /// Returns the mean duration of the operations of known duration in nanoseconds, rounded.
     pub fn avg_ns(&self) -> Option<u64> {
         average(self.sum_ns, self.timed)

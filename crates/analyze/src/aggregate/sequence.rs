@@ -260,6 +260,16 @@ pub(crate) mod tests {
         }
     }
 
+    /// Returns the points of a time range as a walk gets them: those that ended in it and began before have a weight of 0.
+    pub fn within(points: &[Point], span: Span) -> Vec<Point> {
+        let is_in = |ns: &i64| (span.0..=span.1).contains(ns);
+        let taken = |point: &Point| match is_in(&point.ts_ns) {
+            true => Some(*point),
+            false => point.end_ns.filter(is_in).map(|_| Point { ops: 0, ..*point }),
+        };
+        points.iter().filter_map(taken).collect()
+    }
+
     /// Calls `take` with points that begin at these times. Disk 0 is unknown.
     pub fn points(told: &[(i64, Told)], take: impl FnOnce(&[Point], &Owners)) {
         let mut entities = Entities::default();

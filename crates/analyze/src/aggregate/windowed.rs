@@ -244,6 +244,12 @@ impl<K: Copy + Eq + Hash + Ord, S: Sum> Windowed<K, S> {
     }
 }
 
+/// Returns the part of a span in a window, in ns; below zero if there is none.
+pub fn overlap_ns(number: i64, width_ns: i64, (begin_ns, end_ns): (i64, i64)) -> i64 {
+    let (since_ns, until_ns) = (number.saturating_mul(width_ns), (number + 1).saturating_mul(width_ns));
+    until_ns.min(end_ns).saturating_sub(since_ns.max(begin_ns))
+}
+
 /// Cells of each key, by key.
 pub type Lines<K, S> = Vec<(K, Line<S>)>;
 

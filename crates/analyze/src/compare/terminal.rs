@@ -1,7 +1,7 @@
 //! Table of `compare`.
 
 use crate::compare::Compared;
-use crate::terminal::{Cell, duration, table as drawn};
+use crate::terminal::{Cell, duration, table as drawn, throughput};
 use bytesize::ByteSize;
 
 /// Maximum number of rows.
@@ -57,7 +57,7 @@ fn value(column: &str, value: f64) -> String {
     let whole = value.max(0.0).round() as u64;
     match column {
         _ if column.ends_with("_ns") => duration(whole),
-        _ if column.ends_with("bytes_per_s") => format!("{}/s", ByteSize(whole).display().iec()),
+        _ if column.ends_with("bytes_per_s") => throughput(value),
         _ if column.ends_with("bytes") && !column.contains("amp") => ByteSize(whole).display().iec().to_string(),
         _ if column.ends_with("_share") => format!("{:.1} %", value * 100.0),
         _ => format!("{value:.2}"),

@@ -5,7 +5,7 @@ mod table;
 mod terminal;
 
 use super::Analysis;
-pub use table::{TABLE, absorbed, total};
+pub use table::{TABLE, absorbed, device_classes, total};
 
 /// The analysis.
 pub static ANALYSIS: Analysis = Analysis {

@@ -125,6 +125,11 @@ pub fn rows<'a>(
     of_total.into_iter().flatten().chain(of_systems).chain(of_entities)
 }
 
+/// Classes of bytes that a device moves, each with a column.
+pub fn device_classes() -> impl Iterator<Item = IoClass> {
+    IoClass::ALL.iter().copied().filter(|class| !matches!(class, IoClass::Flush | IoClass::Discard))
+}
+
 /// Builds the rows of the total.
 ///
 /// # Errors
@@ -268,11 +273,11 @@ pub fn columns() -> Vec<ResultColumn<Row>> {
             .into(),
         |row| row.has(Layer::Fs).then(|| row.flow.cached()),
     ));
-    for class in IoClass::ALL.iter().filter(|class| !matches!(class, IoClass::Flush | IoClass::Discard)) {
+    for class in device_classes() {
         columns.push(integer(
             format!("device_{}_bytes", class.name()),
             format!("Number of bytes of class `{}` that the device moved.", class.name()),
-            move |row| row.has(Layer::Block).then(|| row.flow.of_class(*class)),
+            move |row| row.has(Layer::Block).then(|| row.flow.of_class(class)),
         ));
     }
     columns.push(integer(

@@ -11,7 +11,7 @@ use crate::aggregate::Precision;
 use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
 use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::Owners;
-use crate::entity::CaptureNumber;
+use crate::entity::Disk;
 use crate::scan::entries::Entries;
 use crate::valid::are_windows;
 
@@ -71,9 +71,6 @@ type Cells<K> = HashMap<(i64, K), Cell, RandomState>;
 fn put<K: Hash + Eq>(cells: &mut Cells<K>, at: (i64, K), cell: Cell) {
     cells.entry(at).or_default().add(cell);
 }
-
-/// Disk: number of its capture, and device number.
-pub type Disk = (CaptureNumber, i32);
 
 /// Disk, direction, begin of the window on the clock of `ts_ns`, and first byte of the offset range.
 pub type Place = (Disk, Direction, i64, u64);
@@ -292,6 +289,7 @@ fn halve<K: Hash + Eq>(cells: &mut Cells<K>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entity::CaptureNumber;
     use proptest::prelude::*;
 
     #[test]

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use iostrata_capture::op::{Direction, Layer};
 
 use crate::aggregate::sequence::Subject;
-use crate::analyses::heatmap::aggregate::{Cell, Disk, Finished, Heatmap, ends_of};
+use crate::analyses::heatmap::aggregate::{Cell, Finished, Heatmap, ends_of};
 use crate::analyses::subject::{self, Named};
 use crate::analyses::summary::word;
 use crate::analyses::table::{Table, at_once};
-use crate::entity::Entity;
+use crate::entity::{Disk, Entity};
 use crate::frame::{self, ResultColumn};
 use crate::names::Names;
 use crate::trust::Trust;

@@ -6,7 +6,6 @@ use foldhash::fast::RandomState;
 use iostrata_capture::op::{Layer, Op};
 use serde::{Deserialize, Serialize};
 
-use super::busy::Disk;
 use crate::aggregate::Precision;
 use crate::aggregate::any_order::{Accumulate, Aggregate, Context};
 use crate::aggregate::count::Moved;
@@ -14,14 +13,11 @@ use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::{Owners, Span};
 use crate::aggregate::windowed::{Lines, Most, Sum, Windowed};
 use crate::analyses::timeline::aggregate::{MOST_WINDOWS, Windows};
-use crate::entity::CaptureNumber;
+use crate::entity::{CaptureNumber, Disk};
 use crate::scan::entries::Entries;
 
 /// Maximum of windows times disks: each takes some 300 bytes.
-const MOST_CELLS: usize = 1 << 16;
-
-/// Reason of longer windows.
-pub const LIMIT: &str = "more than 10000 windows, or more than 65536 windows of all disks together";
+pub const MOST_CELLS: usize = 1 << 16;
 
 /// Limits of stored windows.
 pub const MOST: Most = Most { windows: MOST_WINDOWS, cells: MOST_CELLS };
@@ -148,11 +144,9 @@ impl Iostat {
     fn add(&mut self, disk: Disk, of: &Completed) {
         let Completed { ts_ns, ns, kind, ops, bytes, merged } = *of;
         let end_ns = ts_ns.saturating_add_unsigned(ns.unwrap_or(0));
-        let timed = if ns.is_some() { ops } else { 0 };
-        let sum_ns = u128::from(ns.unwrap_or(0)) * u128::from(timed);
         let sums = self.windows.at(disk, end_ns);
         if let Some(kind) = kind {
-            sums.take(kind, &Moved { ops, bytes, timed, sum_ns }, merged);
+            sums.take(kind, &Moved::of(ops, bytes, ns), merged);
         }
         self.windows.fill(disk, (ts_ns, end_ns), ops);
         self.reach(disk.0, (ts_ns, end_ns));

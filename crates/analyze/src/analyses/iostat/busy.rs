@@ -12,12 +12,9 @@ use crate::aggregate::Precision;
 use crate::aggregate::in_order::{self, OrderedAggregate};
 use crate::aggregate::requests::Needs;
 use crate::aggregate::sequence::{Owners, Point, Span};
-use crate::aggregate::windowed::{Most, Windowed};
+use crate::aggregate::windowed::{self, Most, Windowed};
 use crate::analyses::timeline::aggregate::Windows;
-use crate::entity::{CaptureNumber, Entity, Place, Scope};
-
-/// Disk: number of its capture, and device number.
-pub type Disk = (CaptureNumber, i32);
+use crate::entity::{Disk, Entity, Place, Scope};
 
 /// Idle times of a disk in a time range.
 ///
@@ -88,8 +85,7 @@ impl Idle {
         let idle = (self.least == 0).then(|| self.times.clone().widened(width_ns).finish().1.pop()).flatten();
         let mut idle = idle.map(|(_, line)| line.over((first, last)));
         let busy = |number: i64| {
-            let (since_ns, until_ns) = (number.saturating_mul(width_ns), (number + 1).saturating_mul(width_ns));
-            let within_ns = until_ns.min(end_ns).saturating_sub(since_ns.max(begin_ns)).max(0).unsigned_abs();
+            let within_ns = windowed::overlap_ns(number, width_ns, (begin_ns, end_ns)).max(0).unsigned_abs();
             let idle_ns = idle.as_mut().and_then(Iterator::next).map_or(0, |of| of.in_flight_ns);
             within_ns.saturating_sub(u64::try_from(idle_ns).unwrap_or(0))
         };
@@ -169,7 +165,7 @@ impl OrderedAggregate for Busy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::sequence::tests::{Told, points};
+    use crate::aggregate::sequence::tests::{Told, points, within};
     use proptest::prelude::*;
 
     const WINDOWS: Windows = Windows { width_ns: 20, most: 4 };
@@ -184,13 +180,8 @@ mod tests {
         Busy::close(walk, owners)
     }
 
-    fn within(points: &[Point], span: Span, owners: &Owners) -> Busy {
-        let is_in = |ns: &i64| (span.0..=span.1).contains(ns);
-        let taken = |point: &Point| match is_in(&point.ts_ns) {
-            true => Some(*point),
-            false => point.end_ns.filter(is_in).map(|_| Point { ops: 0, ..*point }),
-        };
-        of(&points.iter().filter_map(taken).collect::<Vec<_>>(), span, owners)
+    fn part(points: &[Point], span: Span, owners: &Owners) -> Busy {
+        of(&within(points, span), span, owners)
     }
 
     const ALWAYS: Span = (i64::MIN, i64::MAX);
@@ -222,7 +213,7 @@ mod tests {
             times.sort_by_key(|(ts_ns, _)| *ts_ns);
             points(&times, |points, owners| {
                 let (one, other) = (one.min(other), one.max(other));
-                let whole = within(points, ALWAYS, owners);
+                let whole = part(points, ALWAYS, owners);
                 for (disk, idle) in &whole.0 {
                     let in_flight = |moment: i64| {
                         let mut on_disk = times.iter().filter(|(_, told)| told.disk == disk.1);
@@ -241,8 +232,8 @@ mod tests {
                     all
                 };
                 let (mut first, mut middle) =
-                    (within(points, (i64::MIN, one - 1), owners), within(points, (one, other - 1), owners));
-                OrderedAggregate::append(&mut middle, within(points, (other, i64::MAX), owners));
+                    (part(points, (i64::MIN, one - 1), owners), part(points, (one, other - 1), owners));
+                OrderedAggregate::append(&mut middle, part(points, (other, i64::MAX), owners));
                 OrderedAggregate::append(&mut first, middle);
                 assert_eq!(told(&first), told(&whole));
             });

@@ -8,9 +8,10 @@ mod terminal;
 use clap::{Args, FromArgMatches};
 
 use super::Analysis;
+use super::timeline::aggregate::MOST_WINDOWS;
 use super::timeline::{Own, check_width};
 use crate::aggregate::{any_order, in_order};
-use aggregate::Iostat;
+use aggregate::{Iostat, MOST_CELLS};
 use busy::Busy;
 use table::TABLE;
 
@@ -27,7 +28,9 @@ pub static ANALYSIS: Analysis = Analysis {
     },
     check: |options, partial| {
         let width_ns = partial.aggregates.get::<Iostat>().map(Iostat::width_ns);
-        check_width(options, width_ns, aggregate::LIMIT)
+        let limit =
+            format!("more than {MOST_WINDOWS} windows, or more than {MOST_CELLS} windows of all disks together");
+        check_width(options, width_ns, &limit)
     },
     show: |results| terminal::table(&TABLE.frame(results)?, results.captures),
     arguments: Own::augment_args,

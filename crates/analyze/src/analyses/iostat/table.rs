@@ -9,6 +9,7 @@ use super::busy::{Busy, Idle};
 use crate::aggregate::count::average;
 use crate::aggregate::in_order::OrderedAggregate;
 use crate::aggregate::sequence::Subject;
+use crate::aggregate::windowed::overlap_ns;
 use crate::analyses::subject::{self, Named};
 use crate::analyses::table::{Table, at_once};
 use crate::entity::Entity;
@@ -62,13 +63,12 @@ pub fn rows(
     let (width_ns, Some(ends)) = (*width_ns, *ends) else { return Vec::new() };
     let mut rows = Vec::new();
     for ((capture, dev), line) in disks.iter().filter(|_| trust.captured[Layer::Block as usize]) {
-        let Some((begin_ns, end_ns)) = ends_ns.get(capture) else { continue };
+        let Some(span) = ends_ns.get(capture) else { continue };
         let named = Rc::new(Named::of(&Subject::Entity(Entity::Device(*capture, *dev)), names));
         let idle = busy.get(&(*capture, *dev)).filter(|idle| !trust.sampled && idle.width_ns() <= width_ns);
         let busy_ns = idle.map(|idle: &Idle| idle.busy_ns(ends, width_ns));
         for (at, (number, of)) in (ends.0..=ends.1).zip(line.clone().over(ends)).enumerate() {
-            let (since_ns, until_ns) = (number.saturating_mul(width_ns), (number + 1).saturating_mul(width_ns));
-            let covered_ns = until_ns.min(*end_ns).saturating_sub(since_ns.max(*begin_ns));
+            let covered_ns = overlap_ns(number, width_ns, *span);
             let kinds = of.sums.unwrap_or_default();
             // Windows outside the time span of the capture. A request of unknown duration at its end has no covered time, and is kept.
             if covered_ns < 0 || (covered_ns == 0 && kinds.requests() == 0) {
@@ -76,7 +76,7 @@ pub fn rows(
             }
             rows.push(Row {
                 named: Rc::clone(&named),
-                since_ns,
+                since_ns: number.saturating_mul(width_ns),
                 covered_ns: covered_ns.unsigned_abs(),
                 is_whole: covered_ns == width_ns,
                 kinds,

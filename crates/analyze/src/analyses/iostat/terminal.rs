@@ -4,7 +4,8 @@ use anyhow::Result;
 use iostrata_capture::Capture;
 use polars::prelude::*;
 
-use crate::terminal::{Cell, Shown, text};
+use super::table::TABLE;
+use crate::terminal::{Cell, Shown, rest, text};
 use crate::time;
 
 /// Headers, columns of `iostat.csv`, and the units of these headers.
@@ -53,9 +54,6 @@ pub fn table(frame: &DataFrame, captures: &[Capture]) -> Result<Shown> {
     let hosts = if has_hosts { &["SINCE", "DEVICE", "HOST"][..] } else { &["SINCE", "DEVICE"] };
     let headers: Vec<&str> = hosts.iter().copied().chain(COLUMNS.map(|(header, ..)| header)).collect();
     let mut table = crate::terminal::table(&headers, rows, hosts.len(), 0);
-    if let Some(left @ 1..) = frame.height().checked_sub(SHOWN) {
-        let rows = if left == 1 { "row is" } else { "rows are" };
-        table.text.push_str(&format!("\n{left} more {rows} in iostat.csv (--out)\n"));
-    }
+    table.text.extend(rest(frame.height(), SHOWN, ("row is", "rows are"), &TABLE.file()));
     Ok(table)
 }

@@ -218,7 +218,7 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::sequence::tests::{Told, points};
+    use crate::aggregate::sequence::tests::{Told, points, within};
     use proptest::prelude::*;
 
     const ALWAYS: Span = (i64::MIN, i64::MAX);
@@ -260,17 +260,7 @@ mod tests {
             times.sort_by_key(|(ts_ns, _)| *ts_ns);
             points(&times, |points, owners| {
                 let (one, other) = (one.min(other), one.max(other));
-                let within = |span: Span| {
-                    let taken = |point: &Point| {
-                        let is_in = |ns: &i64| (span.0..=span.1).contains(ns);
-                        match is_in(&point.ts_ns) {
-                            true => Some(*point),
-                            false => point.end_ns.filter(is_in).map(|_| Point { ops: 0, ..*point }),
-                        }
-                    };
-                    let points: Vec<Point> = points.iter().filter_map(taken).collect();
-                    Queue::of(&points, span, owners)
-                };
+                let within = |span: Span| Queue::of(&within(points, span), span, owners);
                 let (mut first, mut middle) = (within((i64::MIN, one - 1)), within((one, other - 1)));
                 middle.append(within((other, i64::MAX)));
                 first.append(middle);

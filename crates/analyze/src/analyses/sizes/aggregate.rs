@@ -118,8 +118,7 @@ impl Sizes {
         let place = (layer as usize * DIRECTIONS.len() + direction as usize) * PLACES + class;
         let empty = || Box::new(Cell { moved: Moved::default(), bios: 0, durations: Sample::empty(self.precision) });
         let cell = self.cells[place].get_or_insert_with(empty);
-        let (timed, sum_ns) = ns.map_or((0, 0), |ns| (ops, u128::from(ns) * u128::from(ops)));
-        cell.moved.add(&Moved { ops, bytes: bytes.saturating_mul(ops), timed, sum_ns });
+        cell.moved.add(&Moved::of(ops, bytes.saturating_mul(ops), ns));
         cell.bios = cell.bios.saturating_add(bios.saturating_mul(ops));
         match ns {
             Some(ns) => cell.durations.update(ns, ops),

@@ -1,8 +1,7 @@
 //! View of `stat`.
 
 use anyhow::Result;
-use bytesize::ByteSize;
-use iostrata_capture::op::Layer;
+use iostrata_capture::op::{IoClass, Layer};
 use polars::prelude::*;
 
 use super::table::{TABLE, goes_on};
@@ -73,10 +72,7 @@ fn operations(frame: &DataFrame) -> PolarsResult<Shown> {
         for (_, column) in COLUMNS {
             let value = frame.column(column)?.get(row)?;
             let text = match &value {
-                AnyValue::Float64(rate) if column == "bytes_per_s" => {
-                    format!("{}/s", ByteSize(*rate as u64).display().iec())
-                }
-                AnyValue::Float64(rate) => format!("{rate:.0}"),
+                AnyValue::Float64(rate) if column == "ops_per_s" => format!("{rate:.0}"),
                 value => with_unit(column, value),
             };
             cells.push(Cell { text, is_marked: false });
@@ -123,7 +119,7 @@ fn amplification(results: &Results) -> Result<Option<String>> {
         let mut text = format!("{direction} {ratio:.2}");
         let application = number("application_bytes")?.filter(|bytes| *bytes > 0.0);
         let mut of = Vec::new();
-        for class in ["data", "metadata", "journal", "readahead", "swap"] {
+        for class in amplification::device_classes().map(IoClass::name) {
             let bytes = number(&format!("device_{class}_bytes"))?.filter(|bytes| *bytes > 0.0);
             of.extend(bytes.zip(application).map(|(bytes, all)| format!("{class} {:.2}", bytes / all)));
         }

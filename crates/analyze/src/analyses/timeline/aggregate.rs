@@ -111,9 +111,7 @@ impl Timeline {
         let ways = self.0.at(layer, ts_ns);
         if let Some(direction) = direction {
             let cell = &mut ways[direction as usize];
-            let timed = if ns.is_some() { ops } else { 0 };
-            let sum_ns = u128::from(ns.unwrap_or(0)) * u128::from(timed);
-            cell.moved.add(&Moved { ops, bytes, timed, sum_ns });
+            cell.moved.add(&Moved::of(ops, bytes, ns));
             if let Some(ns) = ns.filter(|_| ops > 0) {
                 cell.durations.add(ns, ops);
             }

@@ -3,7 +3,8 @@
 use iostrata_capture::Capture;
 use polars::prelude::*;
 
-use crate::terminal::{Cell, Shown, with_unit};
+use super::table::TABLE;
+use crate::terminal::{Cell, Shown, rest, with_unit};
 use crate::time;
 
 /// Headers, and columns of `timeline.csv`.
@@ -41,9 +42,6 @@ pub fn table(frame: &DataFrame, captures: &[Capture]) -> PolarsResult<Shown> {
     }
     let headers: Vec<&str> = ["SINCE"].into_iter().chain(COLUMNS.map(|(header, _)| header)).collect();
     let mut table = crate::terminal::table(&headers, rows, 1, 0);
-    if let Some(left @ 1..) = frame.height().checked_sub(SHOWN) {
-        let windows = if left == 1 { "window is" } else { "windows are" };
-        table.text.push_str(&format!("\n{left} more {windows} in timeline.csv (--out)\n"));
-    }
+    table.text.extend(rest(frame.height(), SHOWN, ("window is", "windows are"), &TABLE.file()));
     Ok(table)
 }
