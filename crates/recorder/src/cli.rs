@@ -22,7 +22,7 @@ use crate::host::{cgroups, devices, mounts, processes};
 use crate::memory::Memory;
 use crate::options::{Filter, Live, MECHANISMS, Record};
 use crate::sink::MinFree;
-use crate::sink::live::Format;
+use crate::sink::live::{Form, Format};
 use crate::status::StatusFormat;
 
 /// Records a machine's I/O at every layer into rotating Parquet.
@@ -123,19 +123,8 @@ pub struct RecordArgs {
     /// Stop after this time, such as 60s, 5m or 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Record only I/O of this disk, such as nvme0n1, and calls on the file systems on it (repeatable).
-    #[arg(long, value_name = "DISK")]
-    device: Vec<String>,
-    /// Record only I/O of this process and its descendants (repeatable). As with --cgroup, --comm and COMMAND, I/O not attributable to
-    /// a process (journal, metadata, flushes) is recorded too, on --device or else on the disks that the process uses.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Vec<u32>,
-    /// Record only I/O of this cgroup (version 2) and its descendants.
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
-    /// Record only I/O of threads with this command name (at most 15 characters).
-    #[arg(long, value_name = "NAME")]
-    comm: Option<String>,
+    #[command(flatten)]
+    only: OnlyArgs,
     /// Layers to record, and groups that count in the kernel (with --out).
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "syscall,vfs,fs,block", value_parser = layer_names())]
     layers: Vec<String>,
@@ -185,6 +174,54 @@ pub struct RecordArgs {
     /// Run this command, and record only it and its children.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+/// Filters of `iostrata record` and `iostrata snoop`.
+#[derive(Debug, Default, Args)]
+struct OnlyArgs {
+    /// Only I/O of this disk, such as nvme0n1, and calls on the file systems on it (repeatable).
+    #[arg(long, value_name = "DISK")]
+    device: Vec<String>,
+    /// Only I/O of this process and its descendants (repeatable). As with --cgroup, --comm and COMMAND, I/O not attributable to a process
+    /// (journal, metadata, flushes) is included, on --device or else on the disks that the process uses.
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+    /// Only I/O of this cgroup (version 2) and its descendants.
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<String>,
+    /// Only I/O of threads with this command name (at most 15 characters).
+    #[arg(long, value_name = "NAME")]
+    comm: Option<String>,
+}
+
+impl OnlyArgs {
+    /// Looks up and validates the filters.
+    fn filter(self, has_command: bool) -> Result<Filter> {
+        if let Some(comm) = &self.comm
+            && (comm.is_empty() || comm.len() > 15)
+        {
+            let why = "expected 1 to 15 bytes, the kernel's limit for command names";
+            bail!(Usage(format!("--comm {comm}: {why}")));
+        }
+        for pid in &self.pid {
+            match processes::process_of(*pid) {
+                None => bail!("--pid {pid}: there is no such process"),
+                Some(process) if process != *pid => {
+                    bail!("--pid {pid}: is a thread of process {process}; expected the process, --pid {process}")
+                }
+                Some(_) => {}
+            }
+        }
+        if !self.pid.is_empty() && has_command {
+            bail!(Usage("--pid and -- COMMAND: expected only one of them, both select processes".to_owned()));
+        }
+        Ok(Filter {
+            devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
+            pids: self.pid,
+            cgroup: self.cgroup.as_deref().map(cgroup).transpose()?,
+            comm: self.comm,
+        })
+    }
 }
 
 /// Name of an output format.
@@ -269,22 +306,16 @@ fn ring_size(text: &str) -> Result<u64, String> {
 }
 
 impl RecordArgs {
-    /// Returns the options of a recording that another command makes: of the program's name and arguments. The defaults are declared once.
-    fn of(arguments: Vec<OsString>) -> Result<Record> {
-        let given = RecordArgs::augment_args(clap::Command::new("record")).try_get_matches_from(arguments)?;
-        RecordArgs::from_arg_matches(&given)?.options()
+    /// Returns the arguments of a recording that another command makes, before it sets its own. The defaults are declared once.
+    fn defaults() -> Result<RecordArgs> {
+        let nothing = RecordArgs::augment_args(clap::Command::new("record")).try_get_matches_from(["record"])?;
+        Ok(RecordArgs::from_arg_matches(&nothing)?)
     }
 
     /// Looks up and validates the arguments.
     pub fn options(self) -> Result<Record> {
         if self.out.is_none() && !self.live {
             bail!(Usage("record: expected --out DIR, --live, or both".to_owned()));
-        }
-        if let Some(comm) = &self.comm
-            && (comm.is_empty() || comm.len() > 15)
-        {
-            let why = "expected 1 to 15 bytes, the kernel's limit for command names";
-            bail!(Usage(format!("--comm {comm}: {why}")));
         }
         let is_named = |name: &str| self.layers.iter().any(|layer| layer == name);
         let layers: Vec<Layer> = Layer::ALL.iter().copied().filter(|layer| is_named(layer.name())).collect();
@@ -297,24 +328,7 @@ impl RecordArgs {
         if self.run_queue && !layers.contains(&Layer::Syscall) {
             bail!(Usage("--run-queue: expected the layer syscall in --layers, it measures system calls".to_owned()));
         }
-        for pid in &self.pid {
-            match processes::process_of(*pid) {
-                None => bail!("--pid {pid}: there is no such process"),
-                Some(process) if process != *pid => {
-                    bail!("--pid {pid}: is a thread of process {process}; expected the process, --pid {process}")
-                }
-                Some(_) => {}
-            }
-        }
-        if !self.pid.is_empty() && !self.command.is_empty() {
-            bail!(Usage("--pid and -- COMMAND: expected only one of them, both select processes".to_owned()));
-        }
-        let filter = Filter {
-            devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
-            pids: self.pid,
-            cgroup: self.cgroup.as_deref().map(cgroup).transpose()?,
-            comm: self.comm,
-        };
+        let filter = self.only.filter(!self.command.is_empty())?;
         let memory = Memory::divide(self.memory, self.ring_size)
             .map_err(|why| Usage(format!("--memory {}: {why}", bytesize::ByteSize(self.memory))))?;
         let live = self.live.then(|| live(self.format, self.rules.as_deref())).transpose()?;
@@ -353,7 +367,7 @@ fn live(format: FormatName, rules: Option<&Path>) -> Result<Live> {
         FormatName::Text => Format::Text,
         FormatName::Json => Format::Json,
     };
-    Ok(Live { format, systems: rules.map_or_else(Systems::built_in, Systems::with_file)? })
+    Ok(Live { form: Form::Operations(format), systems: rules.map_or_else(Systems::built_in, Systems::with_file)? })
 }
 
 fn cgroup(given: &str) -> Result<cgroups::Cgroup> {

@@ -22,6 +22,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Checks and raises what loading BPF programs takes, once the arguments are valid.
+fn prepare() -> anyhow::Result<()> {
+    check::require_privilege()?;
+    limits::raise_files();
+    Ok(())
+}
+
 fn run(what: Command) -> anyhow::Result<u8> {
     match what {
         Command::Check => {
@@ -31,14 +38,12 @@ fn run(what: Command) -> anyhow::Result<u8> {
         }
         Command::Hist(arguments) => {
             let options = arguments.options()?;
-            check::require_privilege()?;
-            limits::raise_files();
+            prepare()?;
             Ok(if hist::run(&options)? { 0 } else { INCOMPLETE })
         }
         Command::Snoop(arguments) => {
             let options = arguments.options()?;
-            check::require_privilege()?;
-            limits::raise_files();
+            prepare()?;
             let outcome = record::run(&options)?;
             tell_all(&report::of_requests(&outcome));
             let is_cut = outcome.live.as_ref().is_some_and(|live| live.is_slow());
@@ -49,8 +54,7 @@ fn run(what: Command) -> anyhow::Result<u8> {
         }
         Command::Stat(arguments) => {
             let options = arguments.options()?;
-            check::require_privilege()?;
-            limits::raise_files();
+            prepare()?;
             stat::run(&options)
         }
         Command::Status(arguments) => {
@@ -63,8 +67,7 @@ fn run(what: Command) -> anyhow::Result<u8> {
         }
         Command::Record(arguments) => {
             let options = arguments.options()?;
-            check::require_privilege()?;
-            limits::raise_files();
+            prepare()?;
             let outcome = record::run(&options)?;
             let out = options.out.as_deref().map(|out| (out, outcome.size));
             tell_all(&report::text(&outcome.manifest, out, outcome.live.as_ref()));

@@ -11,7 +11,7 @@ use crate::groups::readings::ReadingGroup;
 use crate::host::cgroups::Cgroup;
 use crate::memory::Memory;
 use crate::sink::MinFree;
-use crate::sink::live::Format;
+use crate::sink::live::Form;
 
 /// Attach mechanisms of the kernel that can be avoided.
 pub const MECHANISMS: [&str; 4] = ["fentry", "fexit", "kprobe", "kretprobe"];
@@ -66,8 +66,8 @@ pub struct Record {
 /// Options of a live view on standard output.
 #[derive(Debug, Clone)]
 pub struct Live {
-    /// Output format of rows.
-    pub format: Format,
+    /// Rows that are printed.
+    pub form: Form,
     /// Rules that map a process to a system.
     pub systems: Systems,
 }

@@ -65,7 +65,7 @@ impl Outputs {
         };
         let Some(asked) = &options.live else { return Ok((keeping, Outputs { keeper, own, live: None })) };
         let (view, showing) = LiveSink::start(live::Settings {
-            format: asked.format,
+            form: asked.form,
             systems: asked.systems.clone(),
             output: live::standard_output()?,
             on_end: options.out.is_none().then_some(teller),

@@ -102,7 +102,7 @@ fn config(options: &Record, kernel: &dyn KernelFacts, op_words: &[String], here:
         filter_device: filter.devices.first().map_or(0, |device| device.dev as u32),
         counts_dirty: u32::from(options.command.is_some()),
         min_latency_ns: options.min_latency.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-        names_files: u32::from(options.live.as_ref().is_some_and(|live| live.format.has_files())),
+        names_files: u32::from(options.live.as_ref().is_some_and(|live| live.form.has_files())),
         rqf_flush_seq_bit,
         rqf_io_stat_bit,
         samples: u32::from(options.cpu_limit_percent.is_some()),

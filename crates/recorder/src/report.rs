@@ -20,7 +20,7 @@ pub fn text(manifest: &Manifest, out: Option<(&Path, Size)>, live: Option<&Shown
         let _ = writeln!(text, "capture   {} ({parts} parts, {})", out.display(), HumanBytes(bytes));
     }
     if let Some(live) = live {
-        let _ = writeln!(text, "live      {}", live_line(live));
+        let _ = writeln!(text, "live      {}", live_line(live, "rows "));
     }
     if let Some(reason) = &manifest.stop_reason {
         let _ = writeln!(text, "stopped   {reason}");
@@ -131,11 +131,7 @@ fn verdict(balanced: bool) -> &'static str {
 /// Lines at the end of `iostrata snoop`.
 pub fn of_requests(outcome: &Outcome) -> String {
     let manifest = &outcome.manifest;
-    let mut text = outcome
-        .live
-        .as_ref()
-        .map(|live| format!("requests  {}\n", live_line(live).replacen("rows shown", "shown", 1)))
-        .unwrap_or_default();
+    let mut text = outcome.live.as_ref().map(|live| format!("requests  {}\n", live_line(live, ""))).unwrap_or_default();
     match outcome.short_requests {
         // They may have matched the filters.
         Some(short) => text.push_str(&format!("requests  {short} took less than --min-latency\n")),
@@ -147,9 +143,10 @@ pub fn of_requests(outcome: &Outcome) -> String {
     text
 }
 
-fn live_line(live: &Shown) -> String {
+/// Describes the lines of a view; `what` they are, followed by a space.
+fn live_line(live: &Shown, what: &str) -> String {
     let why = live.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-    format!("{} rows shown, {} not shown{why}", live.shown, live.not_shown)
+    format!("{} {what}shown, {} not shown{why}", live.shown, live.not_shown)
 }
 
 fn account_line(account: &Account, kept: &str) -> String {

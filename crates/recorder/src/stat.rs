@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use iostrata_capture::TableId;
 use iostrata_capture::dir::Dir;
 use iostrata_capture::exit::INCOMPLETE;
@@ -54,17 +54,26 @@ pub fn analyzer() -> Result<PathBuf> {
 /// # Errors
 /// If the command cannot be recorded, or the capture not analyzed. A capture that cannot be analyzed is kept.
 pub fn run(options: &Stat) -> Result<u8> {
-    let recorded = record::run(&options.record);
-    let code = match recorded.as_ref().map(|outcome| analyzed(options, outcome)) {
-        Ok(Err(error)) => bail!("{error:#}; the capture is kept: {}", options.out.display()),
-        Ok(Ok(code)) => Some(code),
-        Err(_) => None,
+    let outcome = match record::run(&options.record) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The first error is that of the recording.
+            let _ = clean(options);
+            return Err(error);
+        }
     };
-    if !options.is_kept {
-        let cannot = || format!("stat: cannot remove the capture {}", options.out.display());
-        remove(&options.out).with_context(cannot)?;
+    let kept = |error: Error| anyhow!("{error:#}; the capture is kept: {}", options.out.display());
+    let code = analyzed(options, &outcome).map_err(kept)?;
+    clean(options)?;
+    Ok(code)
+}
+
+/// Removes the capture, unless it is kept.
+fn clean(options: &Stat) -> Result<()> {
+    if options.is_kept {
+        return Ok(());
     }
-    recorded.map(|_| code.unwrap_or(1))
+    remove(&options.out).with_context(|| format!("stat: cannot remove the capture {}", options.out.display()))
 }
 
 /// Prints the results of a recording. Returns the exit code.

@@ -1,14 +1,14 @@
 //! `iostrata snoop`.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use iostrata_capture::op::Layer;
 
-use super::{RecordArgs, duration};
+use super::{OnlyArgs, RecordArgs, duration};
 use crate::options::Record;
-use crate::sink::live::{Format, Shape};
+use crate::sink::live::{Form, Shape};
 
 /// Text after the help.
 pub const HELP: &str = "One line for each completed block request. PID and COMM are its owner's, the process that wrote or asked for the data, where \
@@ -41,22 +41,11 @@ pub struct SnoopArgs {
     /// Stop after this time, such as 60s, 5m or 2h [default: at Ctrl-C].
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Show only requests of this disk, such as nvme0n1 (repeatable).
-    #[arg(long, value_name = "DISK")]
-    device: Vec<String>,
-    /// Show only requests of this process and its descendants (repeatable). As with --cgroup, --comm and COMMAND, requests not attributable to
-    /// a process are shown too.
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Vec<u32>,
-    /// Show only requests of this cgroup (version 2) and its descendants.
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<String>,
-    /// Show only requests of threads with this command name (at most 15 characters).
-    #[arg(long, value_name = "NAME")]
-    comm: Option<String>,
+    #[command(flatten)]
+    only: OnlyArgs,
     /// Run this command, and show only its requests and those of its children.
     #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    command: Vec<String>,
 }
 
 /// Name of an output format.
@@ -85,25 +74,17 @@ impl SnoopArgs {
     /// # Errors
     /// If an argument is wrong.
     pub fn options(self) -> Result<Record> {
-        let mut arguments: Vec<OsString> = ["snoop", "--live", "--layers", "block"].map(Into::into).into();
-        let mut add = |option: &str, value: String| arguments.extend([option.into(), value.into()]);
-        self.device.into_iter().for_each(|disk| add("--device", disk));
-        self.pid.into_iter().for_each(|pid| add("--pid", pid.to_string()));
-        self.cgroup.into_iter().for_each(|path| add("--cgroup", path));
-        self.comm.into_iter().for_each(|name| add("--comm", name));
-        self.duration.into_iter().for_each(|time| add("--duration", humantime::format_duration(time).to_string()));
-        if !self.command.is_empty() {
-            arguments.push("--".into());
-            arguments.extend(self.command);
-        }
         let shape = match self.format {
             ShapeName::Text => Shape::Text,
             ShapeName::Json => Shape::Json,
             ShapeName::Csv => Shape::Csv,
         };
-        let mut record = RecordArgs::of(arguments)?;
-        record.min_latency = self.min_latency;
-        record.live.iter_mut().for_each(|live| live.format = Format::Requests(shape));
+        let SnoopArgs { min_latency, duration, only, command, .. } = self;
+        let layers = vec![Layer::Block.name().to_owned()];
+        let recorded = RecordArgs { live: true, layers, duration, only, command, ..RecordArgs::defaults()? };
+        let mut record = recorded.options()?;
+        record.min_latency = min_latency;
+        record.live.iter_mut().for_each(|live| live.form = Form::Requests(shape));
         Ok(record)
     }
 }

@@ -1,13 +1,12 @@
 //! `iostrata stat`.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{RecordArgs, duration};
+use super::{OnlyArgs, RecordArgs, duration};
 use crate::host;
 use crate::stat::{Stat, analyzer};
 
@@ -41,7 +40,7 @@ pub struct StatArgs {
     wait_writeback: Option<Duration>,
     /// Command to run.
     #[arg(last = true, required = true, value_name = "COMMAND")]
-    command: Vec<OsString>,
+    command: Vec<String>,
 }
 
 impl StatArgs {
@@ -60,14 +59,15 @@ impl StatArgs {
             bail!("TMPDIR {}: is not a directory, expected one for the capture, or --out", place.display());
         }
         let out = self.out.unwrap_or_else(temporary);
-        let mut arguments: Vec<OsString> = vec!["stat".into(), "--out".into(), out.clone().into()];
-        let mut add = |option: &str, value: String| arguments.extend([option.into(), value.into()]);
-        self.device.into_iter().for_each(|disk| add("--device", disk));
-        let typed = |time: Duration| humantime::format_duration(time).to_string();
-        self.duration.into_iter().for_each(|time| add("--duration", typed(time)));
-        self.wait_writeback.into_iter().for_each(|time| add("--wait-writeback", typed(time)));
-        arguments.push("--".into());
-        arguments.extend(self.command);
-        Ok(Stat { record: RecordArgs::of(arguments)?, out, is_kept, analyzer })
+        let defaults = RecordArgs::defaults()?;
+        let recorded = RecordArgs {
+            out: Some(out.clone()),
+            only: OnlyArgs { device: self.device, ..OnlyArgs::default() },
+            duration: self.duration,
+            wait_writeback: self.wait_writeback.unwrap_or(defaults.wait_writeback),
+            command: self.command,
+            ..defaults
+        };
+        Ok(Stat { record: recorded.options()?, out, is_kept, analyzer })
     }
 }

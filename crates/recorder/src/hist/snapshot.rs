@@ -9,7 +9,7 @@ use iostrata_capture::tables::block_latency::BlockLatencyRow;
 use serde::Serialize;
 
 use super::By;
-use crate::host::{dev_text, devices};
+use crate::host::devices;
 
 /// Histograms of an interval, as a line of the output file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -108,17 +108,12 @@ fn histograms(rows: &[BlockLatencyRow], disks: &[Device], by: Option<By>) -> Vec
     };
     let histogram = |((dev, op), buckets): ((i32, Option<Op>), Counts)| Histogram {
         device_id: dev,
-        device_name: name_of(disks, dev),
+        device_name: devices::name_in(disks, dev),
         op: op.map(Op::name),
         total: buckets.values().sum(),
         buckets: buckets.into_iter().map(bucket).collect(),
     };
     sums.into_iter().map(histogram).collect()
-}
-
-fn name_of(disks: &[Device], dev: i32) -> String {
-    let known = disks.iter().find(|disk| disk.dev == dev);
-    known.map_or_else(|| dev_text(dev), |disk| disk.name.clone())
 }
 
 #[cfg(test)]

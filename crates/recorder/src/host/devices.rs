@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use iostrata_capture::manifest::{Device, DeviceCounters, Partition};
 
-use super::{dev_number, line, stack};
+use super::{dev_number, dev_text, line, stack};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -74,6 +74,12 @@ pub fn named(given: &str) -> Result<Device> {
         Some(disk) => Err(anyhow!("--device {given}: is a partition; expected its whole disk, {disk}")),
         None => Err(anyhow!("--device {given}: there is no such block device, see `lsblk -d`")),
     }
+}
+
+/// Name of the disk among `disks` with this device number; the number if there is none.
+pub fn name_in(disks: &[Device], dev: i32) -> String {
+    let known = disks.iter().find(|disk| disk.dev == dev);
+    known.map_or_else(|| dev_text(dev), |disk| disk.name.clone())
 }
 
 /// Whether a disk uses requests. Bio-based devices (dm, md, zram) count bios and have no requests.

@@ -6,8 +6,8 @@ use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::op::PathOrigin;
 use iostrata_capture::tables::FileView;
-use rustc_hash::FxHashMap;
 
+use super::history::History;
 use crate::host::dev_text;
 use crate::host::mounts::{Entry, Watched};
 
@@ -17,23 +17,19 @@ const GENERATION: usize = 65_536;
 /// File: device number of its file system, and inode number.
 type Key = (i32, i64);
 
-/// Paths with the times from which they are valid. Files that follow one another may have one inode number.
-type Spans = Vec<(i64, Arc<str>)>;
-
-/// Number of paths kept per file: a flush may have rows from before and after a new one.
+/// Number of paths kept per file: files that follow one another may have one inode number.
 const SPANS: usize = 8;
 
-/// Last paths of files, in bounded memory: when a generation is full, the files not looked up since the previous time are evicted.
+/// Last paths of files, in bounded memory.
 pub struct Files {
     mounts: Watched,
-    young: FxHashMap<Key, Spans>,
-    old: FxHashMap<Key, Spans>,
+    known: History<Key>,
 }
 
 impl Files {
     /// Starts without any file.
     pub fn new() -> Files {
-        Files { mounts: Watched::new(), young: FxHashMap::default(), old: FxHashMap::default() }
+        Files { mounts: Watched::new(), known: History::new(GENERATION, SPANS) }
     }
 
     /// Adds rows of the file table.
@@ -48,39 +44,13 @@ impl Files {
             if view.deleted.at(row) {
                 path.push_str(" (deleted)");
             }
-            self.add((dev, view.ino.at(row)), view.ts_ns.at(row), path.into());
-        }
-    }
-
-    fn add(&mut self, file: Key, from_ns: i64, path: Arc<str>) {
-        let spans = self.spans(file);
-        let place = spans.partition_point(|(from, _)| *from <= from_ns);
-        spans.insert(place, (from_ns, path));
-        if spans.len() > SPANS {
-            spans.remove(0);
+            self.known.add((dev, view.ino.at(row)), view.ts_ns.at(row), path.into());
         }
     }
 
     /// Path of a file at `ts_ns`, if known: the last one from that time or before, or the first one if all are later.
     pub fn path(&mut self, file: Key, ts_ns: i64) -> Option<Arc<str>> {
-        if !self.young.contains_key(&file) && !self.old.contains_key(&file) {
-            return None;
-        }
-        let spans = self.spans(file);
-        let after = spans.partition_point(|(from, _)| *from <= ts_ns);
-        spans.get(after.saturating_sub(1)).map(|(_, path)| Arc::clone(path))
-    }
-
-    /// Entry of a file, moved to the young generation.
-    fn spans(&mut self, file: Key) -> &mut Spans {
-        if !self.young.contains_key(&file) {
-            let known = self.old.remove(&file).unwrap_or_default();
-            if self.young.len() >= GENERATION {
-                self.old = std::mem::take(&mut self.young);
-            }
-            self.young.insert(file, known);
-        }
-        self.young.entry(file).or_default()
+        self.known.at(file, ts_ns)
     }
 }
 
@@ -116,8 +86,8 @@ mod tests {
     #[test]
     fn a_request_has_the_path_that_its_file_had_at_that_time() {
         let mut files = Files::new();
-        files.add((1, 5), 200, "second".into());
-        files.add((1, 5), 100, "first".into());
+        files.known.add((1, 5), 200, "second".into());
+        files.known.add((1, 5), 100, "first".into());
         let mut at = |ts_ns| files.path((1, 5), ts_ns).as_deref().map(str::to_owned);
         assert_eq!(
             [50, 150, 200, 900].map(&mut at),
@@ -129,13 +99,13 @@ mod tests {
     #[test]
     fn unused_files_are_evicted() {
         let mut files = Files::new();
-        files.add((1, -1), 0, "used".into());
-        files.add((1, -2), 0, "idle".into());
+        files.known.add((1, -1), 0, "used".into());
+        files.known.add((1, -2), 0, "idle".into());
         for ino in 0..3 * GENERATION as i64 {
-            files.add((2, ino), 0, "other".into());
+            files.known.add((2, ino), 0, "other".into());
             files.path((1, -1), 0);
         }
         assert_eq!(files.path((1, -1), 0).as_deref(), Some("used"));
-        assert!(files.path((1, -2), 0).is_none() && files.young.len() + files.old.len() <= 2 * GENERATION);
+        assert!(files.path((1, -2), 0).is_none() && files.known.len() <= 2 * GENERATION);
     }
 }

@@ -45,8 +45,6 @@ impl Format {
                 Known(row.lat_ns.map(|ns| ns as f64 / 1e3)),
                 row.ret
             ),
-            // Requests have lines of their own.
-            Format::Requests(_) => {}
             Format::Json => {
                 // Fails only on values without a JSON form, which a row does not have.
                 let text = serde_json::to_string(row).unwrap_or_default();

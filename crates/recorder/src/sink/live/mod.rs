@@ -6,6 +6,8 @@
 
 mod files;
 mod format;
+mod history;
+mod printer;
 mod processes;
 mod requests;
 mod row;
@@ -52,21 +54,28 @@ pub enum Format {
     Text,
     /// One JSON object per line.
     Json,
-    /// Block requests with their files, in a form of their own.
+}
+
+/// Rows that are printed, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Operations of all layers.
+    Operations(Format),
+    /// Block requests with their files.
     Requests(Shape),
 }
 
-impl Format {
+impl Form {
     /// Whether rows have the paths of files.
     pub fn has_files(self) -> bool {
-        matches!(self, Format::Requests(_))
+        matches!(self, Form::Requests(_))
     }
 }
 
 /// Settings of a view.
 pub struct Settings {
-    /// Output format of rows.
-    pub format: Format,
+    /// Rows that are printed.
+    pub form: Form,
     /// Rules that map a process to a system.
     pub systems: Systems,
     /// Output of the rows.
@@ -145,8 +154,8 @@ impl LiveSink {
         let (ended, end) = bounded(1);
         let rows = Arc::new(Rows::default());
         let time_up = Arc::new(AtomicBool::new(false));
-        let Settings { format, systems, output, on_end } = settings;
-        let view = View::new(format, systems, output, arriving, Arc::clone(&rows), Arc::clone(&time_up));
+        let Settings { form, systems, output, on_end } = settings;
+        let view = View::new(form, systems, output, arriving, Arc::clone(&rows), Arc::clone(&time_up));
         std::thread::Builder::new()
             .name("live".into())
             .spawn(move || {
@@ -158,7 +167,7 @@ impl LiveSink {
             })
             .context("cannot start the thread of the live view")?;
         Ok((
-            LiveSink { operations, names, has_files: format.has_files(), rows: Arc::clone(&rows) },
+            LiveSink { operations, names, has_files: form.has_files(), rows: Arc::clone(&rows) },
             Showing { end, time_up, rows },
         ))
     }

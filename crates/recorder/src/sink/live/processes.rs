@@ -6,30 +6,26 @@ use arrow_array::RecordBatch;
 use iostrata_capture::column::Reader;
 use iostrata_capture::system::{Identity, Systems};
 use iostrata_capture::tables::ProcessView;
-use rustc_hash::FxHashMap;
+
+use super::history::History;
 
 /// Number of processes in one generation. The BPF programs report a process again only after its eviction from a cache of
 /// 16,384; the processes in that cache must not be evicted here.
 const GENERATION: usize = 32_768;
 
-/// Systems of a process with their start times, for its last few execs.
-type Spans = Vec<(i64, Arc<str>)>;
-
 /// Number of execs kept per process: a flush may have rows from before and after an exec.
 const SPANS: usize = 4;
 
-/// Systems of processes, in bounded memory: when a generation is full, the processes not looked up since the previous time
-/// are evicted.
+/// Systems of processes, in bounded memory.
 pub struct Processes {
     systems: Systems,
-    young: FxHashMap<i32, Spans>,
-    old: FxHashMap<i32, Spans>,
+    known: History<i32>,
 }
 
 impl Processes {
     /// Starts without any process.
     pub fn new(systems: Systems) -> Self {
-        Processes { systems, young: FxHashMap::default(), old: FxHashMap::default() }
+        Processes { systems, known: History::new(GENERATION, SPANS) }
     }
 
     /// Adds rows of the process table.
@@ -44,40 +40,15 @@ impl Processes {
                 comm: view.comm.at(row),
                 kernel_thread: view.kernel_thread.at(row),
             });
-            self.add(view.pid.at(row), view.ts_ns.at(row), system.into());
-        }
-    }
-
-    fn add(&mut self, pid: i32, from_ns: i64, system: Arc<str>) {
-        let spans = self.spans(pid);
-        let place = spans.partition_point(|(from, _)| *from <= from_ns);
-        spans.insert(place, (from_ns, system));
-        if spans.len() > SPANS {
-            spans.remove(0);
+            self.known.add(view.pid.at(row), view.ts_ns.at(row), system.into());
         }
     }
 
     /// System of a row of process `pid` at `ts_ns`: from the last process row at or before that time, or the first one if
     /// all are later; from the command name `comm` if the process is unknown.
     pub fn system_of(&mut self, pid: i32, ts_ns: i64, comm: Option<&str>) -> Arc<str> {
-        if !self.young.contains_key(&pid) && !self.old.contains_key(&pid) {
-            return self.systems.name_of(&Identity { comm, ..Identity::default() }).into();
-        }
-        let spans = self.spans(pid);
-        let after = spans.partition_point(|(from, _)| *from <= ts_ns);
-        Arc::clone(&spans[after.saturating_sub(1)].1)
-    }
-
-    /// Entry of `pid`, moved to the young generation.
-    fn spans(&mut self, pid: i32) -> &mut Spans {
-        if !self.young.contains_key(&pid) {
-            let known = self.old.remove(&pid).unwrap_or_default();
-            if self.young.len() >= GENERATION {
-                self.old = std::mem::take(&mut self.young);
-            }
-            self.young.insert(pid, known);
-        }
-        self.young.entry(pid).or_default()
+        let unknown = || self.systems.name_of(&Identity { comm, ..Identity::default() }).into();
+        self.known.at(pid, ts_ns).unwrap_or_else(unknown)
     }
 }
 
@@ -92,8 +63,8 @@ mod tests {
     #[test]
     fn a_row_belongs_to_what_its_process_was_at_that_time() {
         let mut processes = processes();
-        processes.add(7, 200, "etcd".into());
-        processes.add(7, 100, "sh".into());
+        processes.known.add(7, 200, "etcd".into());
+        processes.known.add(7, 100, "sh".into());
         let at = |processes: &mut Processes, ts_ns| processes.system_of(7, ts_ns, None).to_string();
         assert_eq!(at(&mut processes, 50), "sh");
         assert_eq!(at(&mut processes, 199), "sh");
@@ -104,14 +75,14 @@ mod tests {
     #[test]
     fn who_is_asked_for_stays_and_who_is_not_goes() {
         let mut processes = processes();
-        processes.add(-1, 0, "used".into());
-        processes.add(-2, 0, "idle".into());
+        processes.known.add(-1, 0, "used".into());
+        processes.known.add(-2, 0, "idle".into());
         for pid in 0..3 * GENERATION as i32 {
-            processes.add(pid, 0, "other".into());
+            processes.known.add(pid, 0, "other".into());
             processes.system_of(-1, 0, None);
         }
         assert_eq!(&*processes.system_of(-1, 0, Some("comm")), "used");
         assert_eq!(&*processes.system_of(-2, 0, Some("comm")), "comm");
-        assert!(processes.young.len() + processes.old.len() <= 2 * GENERATION);
+        assert!(processes.known.len() <= 2 * GENERATION);
     }
 }

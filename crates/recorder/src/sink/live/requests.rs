@@ -13,7 +13,7 @@ use super::files::Files;
 use super::format::Known;
 use super::row::{More, Row};
 use crate::groups::block_latency::bounds_us;
-use crate::host::{dev_text, devices};
+use crate::host::devices;
 
 /// Output format of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,8 @@ const MOST_SHOWN: usize = 20;
 
 /// State of the output.
 pub struct Requests {
-    shape: Shape,
+    /// Output format.
+    pub shape: Shape,
     /// Whether control characters would reach a terminal.
     is_terminal: bool,
     disks: HashMap<i32, String>,
@@ -136,7 +137,7 @@ impl Requests {
         else {
             return;
         };
-        let disk = self.disks.entry(dev).or_insert_with(|| disk_name(dev)).clone();
+        let disk = self.disks.entry(dev).or_insert_with(|| devices::name_in(&devices::all(), dev)).clone();
         let file = file_dev.zip(ino).and_then(|file| self.files.path(file, row.ts_ns));
         // Without an owner: the class of its data, in parentheses.
         let comm = row.comm.or(row.pid.is_none().then_some(row.system));
@@ -206,11 +207,6 @@ impl Requests {
         }
         text
     }
-}
-
-fn disk_name(dev: i32) -> String {
-    let added = devices::all().into_iter().find(|disk| disk.dev == dev);
-    added.map_or_else(|| dev_text(dev), |disk| disk.name)
 }
 
 /// One line of the table.

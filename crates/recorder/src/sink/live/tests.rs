@@ -103,7 +103,7 @@ fn batch<B: TableBuilder>(table: TableId, rows: Vec<B::Row>) -> Batch {
 fn start(format: Format, on_end: Option<Sender<Told>>) -> (LiveSink, Showing, PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let systems = Systems::built_in().expect("the built-in rules are right");
-    let settings = Settings { format, systems, output: writer.into(), on_end };
+    let settings = Settings { form: Form::Operations(format), systems, output: writer.into(), on_end };
     let (sink, showing) = LiveSink::start(settings).expect("a thread");
     (sink, showing, reader)
 }
@@ -248,7 +248,7 @@ fn a_reader_that_goes_away_is_noticed_while_nothing_happens() {
 fn an_output_that_cannot_be_written_is_an_error() {
     let output = File::options().write(true).open("/dev/full").expect("/dev/full").into();
     let systems = Systems::built_in().expect("the built-in rules are right");
-    let settings = Settings { format: Format::Text, systems, output, on_end: None };
+    let settings = Settings { form: Form::Operations(Format::Text), systems, output, on_end: None };
     let (sink, showing) = LiveSink::start(settings).expect("a thread");
     drop(sink);
     let shown = showing.finish();

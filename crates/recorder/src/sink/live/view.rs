@@ -11,11 +11,11 @@ use iostrata_capture::TableId;
 use iostrata_capture::message::tell;
 use iostrata_capture::system::Systems;
 
+use super::printer::Printer;
 use super::processes::Processes;
-use super::requests::Requests;
 use super::row::{Events, Operations};
 use super::stream::Stream;
-use super::{End, Format, Message, Rows, Shape};
+use super::{End, Form, Message, Rows};
 use crate::sink::priority;
 
 /// Maximum number of rows that are sorted together; a flush has more only at 300,000 operations per second.
@@ -29,11 +29,9 @@ const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// State of the thread.
 pub struct View {
-    format: Format,
+    printer: Printer,
     events: Events,
     processes: Processes,
-    /// Block requests, if only these are printed.
-    requests: Option<Requests>,
     arriving: Receiver<(TableId, RecordBatch)>,
     stream: Stream,
     line: Vec<u8>,
@@ -49,7 +47,7 @@ pub struct View {
 impl View {
     /// Creates a view that prints to `output`; `arriving` receives rows of processes and files.
     pub fn new(
-        format: Format,
+        form: Form,
         systems: Systems,
         output: OwnedFd,
         arriving: Receiver<(TableId, RecordBatch)>,
@@ -57,13 +55,9 @@ impl View {
         time_up: Arc<AtomicBool>,
     ) -> Self {
         View {
-            format,
+            printer: Printer::new(form),
             events: Events::new(),
             processes: Processes::new(systems),
-            requests: match format {
-                Format::Requests(shape) => Some(Requests::new(shape)),
-                Format::Text | Format::Json => None,
-            },
             arriving,
             stream: Stream::new(output),
             line: Vec::new(),
@@ -86,10 +80,7 @@ impl View {
     }
 
     fn print_all(&mut self, messages: &Receiver<Message>) -> Result<(), End> {
-        match &self.requests {
-            Some(requests) => requests.header(&mut self.line),
-            None => self.format.header(&mut self.line),
-        }
+        self.printer.header(&mut self.line);
         self.print_line(0)?;
         self.send()?;
         loop {
@@ -125,11 +116,7 @@ impl View {
         for (_, number, row) in order {
             let batch = &batches[number];
             let system = batch.system(row, &mut self.processes);
-            let row = batch.row(row, &system, &self.events);
-            match &mut self.requests {
-                Some(requests) => requests.row(&row, &mut self.line),
-                None => self.format.row(&row, &mut self.line),
-            }
+            self.printer.row(&batch.row(row, &system, &self.events), &mut self.line);
             self.print_line(1)?;
         }
         self.send()
@@ -138,16 +125,16 @@ impl View {
     /// Adds the processes and files that have arrived.
     fn learn(&mut self) {
         for (table, rows) in self.arriving.try_iter() {
-            match &mut self.requests {
-                Some(requests) if table == TableId::File => requests.files.learn(&rows),
-                _ => self.processes.learn(&rows),
+            match table {
+                TableId::Process => self.processes.learn(&rows),
+                _ => self.printer.learn(table, &rows),
             }
         }
     }
 
-    /// Prints the latencies of requests by process.
+    /// Prints the lines after the last row.
     fn sum_up(&mut self) -> Result<(), End> {
-        let summary = self.requests.as_ref().map(Requests::summary).unwrap_or_default();
+        let summary = self.printer.summary();
         for line in summary.split_inclusive('\n') {
             self.line.extend_from_slice(line.as_bytes());
             self.print_line(0)?;
@@ -164,14 +151,12 @@ impl View {
         }
         self.noted = (refused, Instant::now());
         let note = format!("({} rows not shown: the output is too slow)\n", refused - told);
-        match self.format {
-            Format::Text | Format::Requests(Shape::Text) => {
-                self.line.extend_from_slice(note.as_bytes());
-                self.print_line(0)?;
-            }
-            Format::Json | Format::Requests(_) => tell(&format!("iostrata: {note}")),
+        if !self.printer.is_text() {
+            tell(&format!("iostrata: {note}"));
+            return Ok(());
         }
-        Ok(())
+        self.line.extend_from_slice(note.as_bytes());
+        self.print_line(0)
     }
 
     /// Moves the line, which has this many rows, to the stream.
