@@ -35,6 +35,22 @@ def analyze(*arguments):
     return run(BIN / "iostrata-analyze", *arguments)
 
 
+def read_terminal(ours):
+    """Returns everything that is printed on a terminal of which this is our side, until the other side is closed."""
+    printed = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        # The other side is closed.
+        except OSError:
+            break
+        if not more:
+            break
+        printed += more
+    os.close(ours)
+    return printed.decode()
+
+
 def summary_rows(file):
     """Returns the rows of a summary.csv, one for each system, and checks that the total row is their sum."""
     with open(file, newline="") as lines:
@@ -473,6 +489,20 @@ class Actor:
     def end(self):
         self.process.stdin.close()
         assert self.process.wait() == 0
+
+
+@pytest.fixture
+def spawn(recordable):
+    """Starts processes; all have ended at the end of the test."""
+    running = []
+
+    def start(*command, **options):
+        running.append(subprocess.Popen([*map(str, command)], **options))
+        return running[-1]
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

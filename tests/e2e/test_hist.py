@@ -13,23 +13,16 @@ HIST = BIN / "iostrata", "hist"
 
 
 @pytest.fixture
-def hist(tmp_path):
-    """Starts `iostrata hist` and waits until it counts, and ends it."""
-    running = []
+def hist(spawn, tmp_path):
+    """Starts `iostrata hist` and waits until it counts."""
 
     def start(*arguments, output=tmp_path / "hist.jsonl", **options):
-        require_machine()
         lines = output.read_bytes().count(b"\n") if output.exists() else 0
-        process = subprocess.Popen([*map(str, HIST), "--output", str(output), "--flush-every", "1", *map(str, arguments)],
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
-        running.append(process)
+        process = spawn(*HIST, "--output", output, "--flush-every", 1, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         wait_for(lambda: output.exists() and output.read_bytes().count(b"\n") > lines or process.poll() is not None, "a line")
         assert process.poll() is None, process.communicate()
         return process
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def end(process, output):

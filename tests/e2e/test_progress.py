@@ -4,7 +4,7 @@ import os
 import pty
 import subprocess
 
-from conftest import BIN, analyze
+from conftest import BIN, analyze, read_terminal
 
 
 def on_a_terminal(*arguments):
@@ -12,19 +12,10 @@ def on_a_terminal(*arguments):
     ours, theirs = pty.openpty()
     process = subprocess.Popen([BIN / "iostrata-analyze", *arguments], stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
-    seen = b""
-    while True:
-        try:
-            more = os.read(ours, 65536)
-        except OSError:
-            break
-        if not more:
-            break
-        seen += more
+    seen = read_terminal(ours)
     out = process.communicate()[0]
-    os.close(ours)
     assert process.returncode == 0
-    return out, seen.decode()
+    return out, seen
 
 
 def test_a_long_scan_says_how_far_it_is(generate, tmp_path):

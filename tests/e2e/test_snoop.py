@@ -8,29 +8,23 @@ import subprocess
 import sys
 
 import pytest
-from conftest import BIN, require, require_machine, run, wait_for
+from conftest import BIN, require, run, wait_for
 
 SNOOP = BIN / "iostrata", "snoop"
 
 
 @pytest.fixture
-def snoop():
-    """Starts `iostrata snoop` into a file and waits until it counts requests, and ends it."""
-    running = []
+def snoop(spawn):
+    """Starts `iostrata snoop` into a file and waits until it counts requests."""
 
     def start(output, *arguments):
-        require_machine()
         with output.open("wb") as to:
-            process = subprocess.Popen([*map(str, SNOOP), *map(str, arguments)], stdout=to, stderr=subprocess.PIPE, text=True)
-        running.append(process)
+            process = spawn(*SNOOP, *arguments, stdout=to, stderr=subprocess.PIPE, text=True)
         # The header is printed once everything is attached.
         wait_for(lambda: output.stat().st_size or process.poll() is not None, "the header")
         assert process.poll() is None, process.communicate()
         return process
-    yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    return start
 
 
 def end(process):
@@ -140,17 +134,12 @@ def test_a_table_with_the_latencies_of_each_process_at_the_end(snoop, loop, tmp_
     assert sum(counts) == count
 
 
-def test_json_has_the_fields_of_csv(snoop, loop, tmp_path):
+def test_json_has_the_fields_of_csv(spawn, loop, tmp_path):
     output = tmp_path / "requests.jsonl"
     with output.open("wb") as to:
-        require_machine()
-        process = subprocess.Popen([*map(str, SNOOP), "--device", loop.name, "--format", "json"], stdout=to, stderr=subprocess.PIPE, text=True)
-    try:
-        wait_for(lambda: (fio(loop, "--rw=randread", "--number_ios=20"), output.stat().st_size)[1], "a request")
-        end(process)
-    finally:
-        process.kill()
-        process.communicate()
+        process = spawn(*SNOOP, "--device", loop.name, "--format", "json", stdout=to, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (fio(loop, "--rw=randread", "--number_ios=20"), output.stat().st_size)[1], "a request")
+    end(process)
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert list(rows[0]) == ["ts_ns", "pid", "comm", "disk", "op", "bytes", "offset_bytes", "q2d_ns", "lat_ns", "error", "file", "submitter_pid",
                              "submitter_comm"]

@@ -8,7 +8,7 @@ import subprocess
 import termios
 
 import pytest
-from conftest import BIN, ROOT, analyze
+from conftest import BIN, ROOT, analyze, read_terminal
 
 FIXTURE = ROOT / "tests/fixtures/debian-6.12-nvme"
 TABLES = ["stat", "summary", "amplification", "latency", "timeline", "sizes", "footprint", "pattern", "arrivals", "queue", "iostat", "path", "sync", "cache",
@@ -21,19 +21,9 @@ def on_terminal(columns, *arguments):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([str(BIN / "iostrata-analyze"), *map(str, arguments)], stdout=theirs, stderr=subprocess.DEVNULL)
     os.close(theirs)
-    printed = b""
-    while True:
-        try:
-            piece = os.read(ours, 65536)
-        # The other side is closed.
-        except OSError:
-            break
-        if not piece:
-            break
-        printed += piece
-    os.close(ours)
+    printed = read_terminal(ours)
     assert process.wait(timeout=60) in (0, 3)
-    return printed.decode().replace("\r\n", "\n")
+    return printed.replace("\r\n", "\n")
 
 
 def table(text):
