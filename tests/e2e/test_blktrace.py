@@ -38,7 +38,7 @@ def left(request, tmp_path_factory):
     programs = ["mkfs.ext4", "fstrim", "blktrace", f"{require('dd')}=/usr/local/bin/dd"]
     payload = make_payload(tmp_path_factory, "blktrace/run.sh", *programs)
     out = tmp_path_factory.mktemp("vm") / "out"
-    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "300",
+    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out,
                   "--modules", "mq-deadline", "--disk-iops", str(IOPS))
     assert machine.returncode == 0, machine.stdout + machine.stderr
     return out

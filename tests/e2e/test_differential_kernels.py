@@ -32,7 +32,7 @@ def booted(request, payload, tmp_path_factory):
     """Output of a kernel's machine: the line and the directory."""
     fetch_kernel(request.param)
     out = tmp_path_factory.mktemp("vm") / request.param
-    machine = run(VM / "boot.sh", "--kernel", request.param, "--payload", payload, "--out", out, "--timeout", "400", "--modules", "ext4")
+    machine = run(VM / "boot.sh", "--kernel", request.param, "--payload", payload, "--out", out, "--modules", "ext4")
     assert machine.returncode == 0, machine.stdout[-4000:] + machine.stderr[-2000:]
     return request.param, out
 

@@ -68,7 +68,7 @@ def booted(request, payload, tmp_path_factory):
     line = request.param
     fetch_kernel(line)
     out = tmp_path_factory.mktemp("vm") / line
-    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out, "--timeout", "500",
+    machine = run(VM / "boot.sh", "--kernel", line, "--payload", payload, "--out", out,
                   "--modules", "xfs btrfs dm-mod overlay")
     if machine.returncode:
         console = out / "console.log"

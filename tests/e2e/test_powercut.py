@@ -37,7 +37,7 @@ def emulator_of(boot):
 def cut_power(payload, directory, after_s):
     """Boots the machine, lets it record for a while, and kills it; returns the image of its disk, and the time of the kill."""
     image, out = directory / "disk.img", directory / "out"
-    command = [VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out, "--disk", image, "--timeout", "200"]
+    command = [VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out, "--disk", image]
     boot = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     console = out / "console.log"
     deadline = time.monotonic() + 180

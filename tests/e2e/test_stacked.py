@@ -19,7 +19,7 @@ def payload(tmp_path_factory):
 def booted(request, payload, tmp_path_factory):
     fetch_kernel(request.param)
     out = tmp_path_factory.mktemp("vm") / request.param
-    machine = run(VM / "boot.sh", "--kernel", request.param, "--payload", payload, "--out", out, "--timeout", "400",
+    machine = run(VM / "boot.sh", "--kernel", request.param, "--payload", payload, "--out", out,
                   "--modules", "loop dm-mod raid1 raid0 ext4")
     assert machine.returncode == 0, machine.stdout[-4000:] + machine.stderr[-2000:]
     return out

@@ -17,7 +17,7 @@ def left(tmp_path_factory):
     fetch_kernel(LINE)
     payload = make_payload(tmp_path_factory, "upheaval/run.sh", f"{require('dd')}=/usr/local/bin/dd")
     out = tmp_path_factory.mktemp("vm") / "out"
-    machine = run(VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out, "--timeout", "300")
+    machine = run(VM / "boot.sh", "--kernel", LINE, "--payload", payload, "--out", out)
     assert machine.returncode == 0, machine.stdout + machine.stderr
     return out
 

@@ -12,7 +12,8 @@
 # (a directory that is new or empty), next to console.log. The shell there is
 # dash, the other tools are busybox's unless the payload includes the real ones.
 # --disk: the disk is this file, which is kept. --disk-iops: limits the disk to
-# this number of requests per second.
+# this number of requests per second. --timeout (1200): only ends a machine that
+# hangs; a busy host makes an emulated machine many times slower.
 #
 # Exit code: run.sh's; 125 when the machine did not come up, crashed or ran out
 # of time (then with the console's last lines); 2 for wrong usage or a missing
@@ -22,7 +23,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache="${IOSTRATA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/iostrata}/kernels"
 line='' payload='' out='' modules='' append='' disk='' disk_iops=0
-timeout=120 disk_mib=512 memory_mib=1024 cpus=2
+timeout=1200 disk_mib=512 memory_mib=1024 cpus=2
 
 usage() { echo "boot.sh: $*" >&2; sed -n '5,8s/^# *//p' "$0" >&2; exit 2; }
 while [[ $# -gt 0 ]]; do
