@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Tracers under comparison: start command, readiness check, and recorded and lost events of each."""
+import csv
 import json
 import os
 import re
@@ -222,6 +223,29 @@ class IostrataHist(Iostrata):
         findings.lost = sum(int(count) for count in re.findall(r"(\d+) (?:found|have)", told[1])) if told else 0
 
 
+class IostrataTop(Iostrata):
+    """`iostrata top`: sums by process and file, no record for each request."""
+
+    name = "iostrata top"
+    programs_begin = "block_activ"
+
+    def command(self):
+        return [self.binary, "top", "--batch", "--by", "process", "--csv", self.out / "rows.csv", "--interval", 1, "--device", self.ground.device]
+
+    def ready(self):
+        return self.messages() != ""
+
+    def read(self, findings):
+        # 3: some requests are in no row; it says how many.
+        if self.process.returncode not in (0, 3):
+            raise RuntimeError(f"iostrata top exited with {self.process.returncode}: {self.last_words()}")
+        with (self.out / "rows.csv").open(newline="") as rows:
+            findings.events = sum(int(row["requests"]) for row in csv.DictReader(rows))
+        findings.bytes = (self.out / "rows.csv").stat().st_size
+        told = re.search(r"requests in no row: (.*)", self.messages())
+        findings.lost = sum(int(count) for count in re.findall(r"(\d+) (?:found|have)", told[1])) if told else 0
+
+
 class IostrataSnoop(Iostrata):
     """`iostrata snoop --min-latency 10ms`: a record only for slow requests."""
 
@@ -336,4 +360,4 @@ def perf_records(path):
             left -= size
 
 
-TRACERS = (IostrataBlock, Iostrata, IostrataHist, IostrataSnoop, Bpftrace, Biolatency, Perf)
+TRACERS = (IostrataBlock, Iostrata, IostrataHist, IostrataTop, IostrataSnoop, Bpftrace, Biolatency, Perf)

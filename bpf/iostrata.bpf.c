@@ -16,6 +16,7 @@
 #include "core/filter.bpf.h"
 #include "core/sampling.bpf.h"
 #include "core/path.bpf.h"
+#include "core/cgroup_path.bpf.h"
 #include "process/process.bpf.h"
 #include "core/name.bpf.h"
 #include "core/file.bpf.h"

@@ -38,6 +38,7 @@ type -P dmsetup             | dmsetup
 type -P mdadm               | mdadm
 type -P blktrace            | blktrace
 command -v iostat           | sysstat
+command -v tmux             | tmux
 type -P bindfs              | bindfs
 command -v stress-ng        | stress-ng
 command -v zstd             | zstd

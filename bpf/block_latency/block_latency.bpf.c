@@ -10,27 +10,16 @@
 #include <bpf/bpf_tracing.h>
 
 #include "core/events.h"
-#include "core/disk.bpf.h"
+#include "core/disk_filter.bpf.h"
 #include "core/request_op.bpf.h"
 
 #include "block_latency/block_latency.h"
-
-/* Whether only the disks in `disks` are counted. */
-const volatile __u32 selects_disks = 0;
 
 /* Whether latencies begin when the request is queued (Q2C), not when it is issued (D2C). */
 const volatile __u32 from_queueing = 0;
 
 /* Before block_io_start: whether the queueing time is that in the request. Later kernels may set it earlier (blk_time_get_ns()). */
 const volatile __u32 queued_in_request = 0;
-
-/* Key: kernel device number of a selected disk. Written by user space. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u32);
-} disks SEC(".maps");
 
 /* Time since which each issue is seen. Written by user space. 0: not yet. */
 __u64 attached_ns = 0;
@@ -48,68 +37,6 @@ struct {
 	__type(key, struct latency_key);
 	__type(value, struct latency_sum);
 } latency_sums SEC(".maps");
-
-/* Key: 0; value: requests that are in no bucket. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct latency_loss);
-} latency_losses SEC(".maps");
-
-static __always_inline struct latency_loss *loss_of_this_cpu(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&latency_losses, &zero);
-}
-
-static __always_inline void count_table_full(void)
-{
-	struct latency_loss *loss = loss_of_this_cpu();
-
-	if (loss)
-		loss->table_full++;
-}
-
-static __always_inline void count_unseen_issue(void)
-{
-	struct latency_loss *loss = loss_of_this_cpu();
-
-	if (loss)
-		loss->unseen_issue++;
-}
-
-static __always_inline void count_unseen_end(void)
-{
-	struct latency_loss *loss = loss_of_this_cpu();
-
-	if (loss)
-		loss->unseen_end++;
-}
-
-/* Returns the kernel device number of a counted disk; 0: none, or not selected. */
-static __always_inline __u32 counted_disk(struct request *rq)
-{
-	struct gendisk *disk = disk_of_request(rq);
-	__u32 dev = disk ? dev_of_disk(disk) : 0;
-
-	return !selects_disks || bpf_map_lookup_elem(&disks, &dev) ? dev : 0;
-}
-
-/* Returns the position of the highest bit; 0 for 0 and 1. */
-static __always_inline __u8 log2_of(__u64 value)
-{
-	__u8 log = 0;
-
-	for (__u8 step = 32; step; step /= 2) {
-		if (value >> step) {
-			value >>= step;
-			log += step;
-		}
-	}
-	return log;
-}
 
 /* Begins a latency. `slot`: of the request, if it has one. */
 static __always_inline int begin_latency(struct request *rq, struct begun *slot, __u32 is_issued)
@@ -244,7 +171,7 @@ int BPF_PROG(block_latency_complete, struct request *rq, __s32 error, __u32 byte
 struct record_types {
 	struct latency_key key;
 	struct latency_sum sum;
-	struct latency_loss loss;
+	struct request_loss loss;
 };
 const volatile struct record_types *record_types_in_btf = 0;
 

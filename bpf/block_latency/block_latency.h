@@ -17,14 +17,4 @@ struct latency_sum {
 	__u64 duration_ns;
 };
 
-/* Requests that are in no bucket. */
-struct latency_loss {
-	/* No room for a request in the driver, or for a bucket. */
-	__u64 table_full;
-	/* Completed, and the kernel did not report the issue. */
-	__u64 unseen_issue;
-	/* Issued, and the kernel did not report the completion. */
-	__u64 unseen_end;
-};
-
 #endif

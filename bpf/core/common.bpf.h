@@ -4,6 +4,7 @@
 #define IOSTRATA_COMMON_H
 
 #include "core/number.bpf.h"
+#include "core/task.bpf.h"
 #include "core/typed.bpf.h"
 
 const volatile struct config config = {};
@@ -55,30 +56,10 @@ static __always_inline __u64 number_of(const void *pointer)
 	return distance_of(pointer, &config);
 }
 
-/* Returns the address itself, to compare with an address that was always a scalar. More expensive than number_of(). */
-static __always_inline __u64 address_of(const void *pointer)
-{
-	__u64 address = 0;
-
-	bpf_probe_read_kernel(&address, sizeof(address), &pointer);
-	return address;
-}
-
 /* Returns number_of() for an address that is already a scalar; `known` is any typed pointer. */
 static __always_inline __u64 number_of_address(__u64 address, const void *known)
 {
 	return address - address_of(known) + number_of(known);
-}
-
-/* Checksum for data that two CPUs may have written at once: it matches only if the data is from one of them. */
-static __always_inline __u64 checksum(const __u64 *words, __u32 bytes)
-{
-	__u64 sum = 0;
-
-	/* Rotates each word by a different amount, so that two exchanged words are detected. */
-	for (__u32 i = 0; i < bytes / sizeof(__u64); i++)
-		sum ^= words[i] << i | words[i] >> (63 - i) >> 1;
-	return sum;
 }
 
 static __always_inline struct account *account_of(__u32 event_class)
@@ -189,30 +170,6 @@ static __always_inline void fill_head(struct event_head *head, __u16 event_class
 	head->fd_kind = fd_kind;
 	head->reserved = 0;
 	head->start_ns = start_ns;
-}
-
-/*
- * Returns the task that the current task works for: itself or, for an io_uring worker, the thread that the worker
- * belongs to. An SQPOLL thread does not identify the thread that its ring belongs to, so the result is the first thread
- * of the process.
- */
-static __always_inline struct task_struct *client_of_current(void)
-{
-	struct task_struct *task = bpf_get_current_task_btf(), *client;
-	struct io_worker *worker;
-
-	if (!(task->flags & PF_IO_WORKER))
-		return task;
-	if (bpf_ksym_exists(bpf_rdonly_cast) && bpf_core_field_exists(struct io_worker, wq)) {
-		worker = task->worker_private;
-		client = worker ? BPF_CORE_READ(worker, wq, task) : 0;
-		if (client) {
-			client = bpf_rdonly_cast(client, bpf_core_type_id_kernel(struct task_struct));
-			/* The workers of an SQPOLL ring belong to the polling thread. */
-			return client->flags & PF_IO_WORKER ? client->group_leader : client;
-		}
-	}
-	return HOP(task)->group_leader;
 }
 
 /* Identifies the current task. Must not be called where the current task is one that was interrupted. */

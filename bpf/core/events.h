@@ -126,6 +126,13 @@ struct known_maker {
 	__u64 maker;
 };
 
+/* Addresses of kernel functions; 0: the kernel has no function of that name, or does not expose its address. */
+struct makers {
+	struct known_maker known[MAX_MAKERS];
+	/* Completion functions of journal buffers. */
+	__u64 journal_ends[MAX_JOURNAL_ENDS];
+};
+
 /* Request flags in the capture format. The kernel's own bits differ between versions. */
 enum request_flag {
 	REQUEST_SYNC = 1,
@@ -513,9 +520,7 @@ struct config {
 	/* enum told_writes */
 	__u32 told_writes;
 	char comm[COMM_BYTES];
-	/* Addresses of kernel functions; 0: the kernel has no function of that name, or does not expose its address. */
-	struct known_maker makers[MAX_MAKERS];
-	__u64 journal_ends[MAX_JOURNAL_ENDS];
+	struct makers makers;
 	/* enum op by system call number; `compat_op` is that of the 32-bit table. */
 	__u8 syscall_op[512];
 	__u8 compat_op[512];

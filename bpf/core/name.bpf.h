@@ -7,18 +7,14 @@
 #ifndef IOSTRATA_NAME_H
 #define IOSTRATA_NAME_H
 
+#include "core/page.bpf.h"
+
 enum { NAMED_FILES = 65536, MET_FILES = 1024 };
 
 /* Maximum number of records per file and second: two hard links that are used in turn do not cause records for ever. */
 enum { MAX_NAMES = 16 };
 
 static const __u64 NAMES_NS = 1000000000;
-
-struct inode_key {
-	__u32 dev;
-	__u32 reserved;
-	__u64 ino;
-};
 
 struct named {
 	/* i_generation: distinguishes the inode from a later one with its number. */
@@ -71,26 +67,6 @@ static __always_inline struct met *met_slot(__u32 dev, __u64 ino)
 static __always_inline __u64 mark_of(__u32 dev, __u64 ino, __u32 generation, __u32 name_hash)
 {
 	return (ino ^ (__u64)dev << 32) * 0x9e3779b97f4a7c15ULL ^ ((__u64)generation << 32 | name_hash) * 0xc2b2ae3d27d4eb4fULL;
-}
-
-/* Returns one of the cached names (dentries) of an inode; NULL if it has none. */
-static __always_inline struct dentry *alias_of(struct inode *inode)
-{
-	struct hlist_node *node = BPF_CORE_READ(inode, i_dentry.first);
-
-	if (!node || !bpf_core_field_exists(struct dentry, d_u.d_alias))
-		return 0;
-	return (void *)node - bpf_core_field_offset(struct dentry, d_u.d_alias);
-}
-
-/* Returns whether the files of a file system with this magic number have no device. */
-static __always_inline bool is_in_memory(unsigned long magic)
-{
-	switch (magic) {
-	case TMPFS_MAGIC: case RAMFS_MAGIC: case HUGETLBFS_MAGIC: case SECRETMEM_MAGIC: case GUEST_MEMORY_MAGIC:
-		return true;
-	}
-	return false;
 }
 
 static __always_inline __u8 kind_of(__u16 type, unsigned long magic)

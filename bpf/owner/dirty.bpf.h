@@ -144,13 +144,6 @@ struct {
 	__type(value, struct last_writer);
 } last_writers SEC(".maps");
 
-static __always_inline __u64 start_of_current(void)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		return bpf_get_current_task_btf()->start_time;
-	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), start_time);
-}
-
 /* Returns whether the current task is the only one with dirty pages of the inode, as far as this CPU knows: the common case. */
 static __always_inline bool writes_alone(struct last_writer *last, struct inode *inode, __u64 changes)
 {
@@ -169,12 +162,6 @@ static __always_inline void remember_alone(struct last_writer *last, struct inod
 	last->task = bpf_get_current_task();
 	last->start_ns = start_of_current();
 	last->changes = changes;
-}
-
-/* Returns whether no page of the inode is dirty or under writeback. Its xarray is locked when a page becomes dirty. */
-static __always_inline bool is_clean(struct inode *inode)
-{
-	return !(HOP(inode)->i_mapping->i_pages.xa_flags >> FIRST_MARK);
 }
 
 /*

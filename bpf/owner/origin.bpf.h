@@ -8,6 +8,7 @@
 #define IOSTRATA_ORIGIN_H
 
 #include "core/disk.bpf.h"
+#include "core/maker.bpf.h"
 #include "owner/owner.bpf.h"
 #include "owner/pages.bpf.h"
 #include "owner/dirty.bpf.h"
@@ -29,68 +30,12 @@ struct provenance {
 	struct submitter submitter;
 };
 
-/* Returns the part of the kernel that created a bio. */
-static __always_inline __u8 maker_of(struct bio *bio)
-{
-	__u64 end = (__u64)bio->bi_end_io;
-
-	for (int i = 0; i < MAX_MAKERS; i++)
-		if (config.makers[i].address && config.makers[i].address == end)
-			return config.makers[i].maker;
-	return MAKER_UNKNOWN;
-}
-
-/*
- * Journal blocks and blocks of a device's own page cache go through buffer heads; their completion functions (b_end_io)
- * distinguish them.
- */
-static __always_inline bool is_journal_buffer(struct bio *bio)
-{
-	__u64 end = (__u64)BPF_CORE_READ((struct buffer_head *)bio->bi_private, b_end_io);
-
-	for (int i = 0; i < MAX_JOURNAL_ENDS; i++)
-		if (config.journal_ends[i] && config.journal_ends[i] == end)
-			return true;
-	return false;
-}
-
-static __always_inline unsigned long magic_of(struct file_page *file)
-{
-	/* A copy: BPF_CORE_READ would treat `file` as a kernel type. */
-	struct inode *inode = file->inode;
-
-	return BPF_CORE_READ(inode, i_sb, s_magic);
-}
-
-static __always_inline bool is_flagged_metadata(__u32 flags)
-{
-	return flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_META) & 1;
-}
-
-static __always_inline bool is_device(struct file_page *file)
-{
-	struct inode *inode = file->inode;
-
-	return (BPF_CORE_READ(inode, i_mode) & S_IFMT) == S_IFBLK;
-}
-
 /* Returns the device that a file is on, or is; NULL if its file system does not name one. */
 static __always_inline struct block_device *device_under(struct file_page *file)
 {
 	struct inode *inode = file->inode;
 
 	return is_device(file) ? device_of(inode) : BPF_CORE_READ(inode, i_sb, s_bdev);
-}
-
-/*
- * Returns whether a page is metadata: pages of a mounted device, and pages of the inode of btrfs's trees. btrfs flags
- * its super blocks as metadata.
- */
-static __always_inline bool is_metadata(struct file_page *file, __u32 flags)
-{
-	if (is_device(file))
-		return is_flagged_metadata(flags) || is_mounted(file->inode);
-	return file->inode_key.ino == BTRFS_BTREE_INODE && magic_of(file) == BTRFS_SUPER_MAGIC;
 }
 
 /* Fills in the file of a page; false if the page is not data but metadata. A device is not a file. */
@@ -106,27 +51,6 @@ static __always_inline bool name_file(struct file_page *file, struct provenance 
 	from->origin.ino = file->inode_key.ino;
 	meet_file((__u64)file->inode, from->origin.file_dev, from->origin.ino);
 	return true;
-}
-
-static __always_inline struct bio_vec *first_vector(struct bio *bio)
-{
-	__u64 vectors = (__u64)BPF_CORE_READ(bio, bi_io_vec);
-
-	return (struct bio_vec *)(vectors + BPF_CORE_READ(bio, bi_iter.bi_idx) * bpf_core_type_size(struct bio_vec));
-}
-
-/* Returns the page at `offset` in the memory that begins with `page`: a vector may have many pages. */
-static __always_inline struct page *page_at(struct page *page, __u32 offset)
-{
-	return (struct page *)((__u64)page + (__u64)(offset / PAGE_BYTES) * bpf_core_type_size(struct page));
-}
-
-/* Returns the first page of what is left of a bio: the part that was split off may have taken some of the vector. */
-static __always_inline struct page *first_page(struct bio *bio)
-{
-	struct bio_vec *vector = first_vector(bio);
-
-	return page_at(BPF_CORE_READ(vector, bv_page), BPF_CORE_READ(vector, bv_offset) + BPF_CORE_READ(bio, bi_iter.bi_bvec_done));
 }
 
 /* Walk over the pages of a bio. */
@@ -328,24 +252,6 @@ static __always_inline enum claim find_writer(struct bio *bio, __u32 flags, stru
 	return CLAIM_NOBODY;
 }
 
-/* Returns whether the bio is swap I/O: the kernel flags what it writes, and the completion function identifies what it reads. */
-static __always_inline bool is_swap(__u32 flags, __u8 maker)
-{
-	return maker == MAKER_SWAP || (bpf_core_enum_value_exists(enum req_flag_bits, __REQ_SWAP) &&
-				       (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_SWAP) & 1));
-}
-
-static __always_inline __u8 class_of_read(__u32 flags, __u8 maker)
-{
-	if (is_flagged_metadata(flags))
-		return IO_METADATA;
-	if (is_swap(flags, maker))
-		return IO_SWAP;
-	if (flags >> bpf_core_enum_value(enum req_flag_bits, __REQ_RAHEAD) & 1)
-		return IO_READAHEAD;
-	return IO_DATA;
-}
-
 /* Returns the class of a request with unseen bios, or without bios. */
 static __always_inline __u8 class_of_request(__u32 flags)
 {
@@ -360,11 +266,6 @@ static __always_inline __u8 class_of_request(__u32 flags)
 	if (is_swap(flags, MAKER_UNKNOWN))
 		return IO_SWAP;
 	return is_flagged_metadata(flags) ? IO_METADATA : IO_DATA;
-}
-
-static __always_inline bool is_direct(__u8 maker)
-{
-	return maker == MAKER_DIRECT || maker == MAKER_DIRECT_IOMAP || maker == MAKER_DIRECT_DIO;
 }
 
 /* Fills in the file of direct I/O if the object that the bio belongs to names it: its pages are memory of a process. */
@@ -404,21 +305,6 @@ static __always_inline void reads_file(struct bio *bio, __u32 flags, struct prov
 		name_file(&file, from, flags);
 }
 
-/*
- * Returns whether a bio with an unknown creator is direct I/O (btrfs, by kernel version; bios that dm and md create):
- * memory of a process, shared memory included, submitted by a process. Swapping submits such pages too, in the context
- * of any process; so only if creators are known at all.
- */
-static __always_inline bool is_user_memory(struct bio *bio)
-{
-	struct file_page file = {};
-	struct page *page = first_page(bio);
-
-	if (!config.makers[0].address)
-		return false;
-	return mapping_of(head_of(page)) & PAGE_MAPPING_ANON || (find_file(page, &file) && is_in_memory(magic_of(&file)));
-}
-
 /* Data about a bio, determined when it is queued. */
 struct queued_as {
 	struct provenance from;
@@ -435,7 +321,7 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 	__u32 flags = bio->bi_opf, bytes = bio->bi_iter.bi_size, op = flags & REQ_OP_MASK;
 	bool kernel_thread = current_is_kernel_thread(), by_submitter = !kernel_thread;
 	enum claim claim = CLAIM_NOBODY;
-	__u8 maker = maker_of(bio);
+	__u8 maker = maker_of(&config.makers, bio);
 	struct provenance *from = &as->from;
 	struct owner *owner = &as->owner;
 
@@ -454,12 +340,12 @@ static __always_inline enum claim find_origin(struct bio *bio, struct queued_as 
 	} else if (op == REQ_OP_WRITE || op == REQ_OP_ZONE_APPEND || op == REQ_OP_ZONE_APPEND_UNTIL_6_0) {
 		if (is_swap(flags, maker))
 			maker = MAKER_SWAP;
-		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(bio))
+		if (maker == MAKER_UNKNOWN && by_submitter && is_user_memory(&config.makers, bio))
 			maker = MAKER_DIRECT;
 		by_submitter = by_submitter && is_direct(maker);
 		if (maker == MAKER_SWAP)
 			from->origin.io_class = IO_SWAP;
-		else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(bio)))
+		else if (maker == MAKER_JOURNAL || (maker == MAKER_BUFFERS && is_journal_buffer(&config.makers, bio)))
 			from->origin.io_class = IO_JOURNAL;
 		else if (maker == MAKER_METADATA)
 			from->origin.io_class = IO_METADATA;

@@ -8,7 +8,7 @@
 #ifndef IOSTRATA_OWNER_H
 #define IOSTRATA_OWNER_H
 
-enum { PAGE_BYTES = 4096 };
+#include "core/page.bpf.h"
 
 struct owner {
 	struct identity who;
@@ -53,84 +53,9 @@ struct {
 	__type(value, __u64);
 } owner_changes SEC(".maps");
 
-/* Page of a file. */
-struct file_page {
-	struct inode_key inode_key;
-	__u64 index;
-	__u64 generation;
-	struct inode *inode;
-	/* Entry of the inode. Filled in by find_writer(). */
-	struct inode_owner *known;
-};
-
-static __always_inline struct page *head_of(struct page *page)
-{
-	unsigned long head = BPF_CORE_READ(page, compound_head);
-
-	return head & 1 ? (struct page *)(head - 1) : page;
-}
-
-/* include/linux/page-flags.h: low bits of a mapping that is not of a file. */
-enum { PAGE_MAPPING_ANON = 1, PAGE_MAPPING_FLAGS = 3 };
-
-/* The marks of an xarray are above this bit of its flags, and nothing else is. */
-enum { FIRST_MARK = 20 };
-
-static __always_inline unsigned long mapping_of(struct page *head)
-{
-	if (bpf_core_type_exists(struct folio))
-		return (unsigned long)BPF_CORE_READ((struct folio *)head, mapping);
-	return (unsigned long)BPF_CORE_READ((struct page___before_folio *)head, mapping);
-}
-
-/* Finds the file of a page. False for a page that belongs to no file: anonymous memory, a buffer of a file system or a driver. */
-static __always_inline bool find_file(struct page *page, struct file_page *file)
-{
-	struct page *head = head_of(page);
-	unsigned long mapping = mapping_of(head);
-	struct inode *inode;
-
-	if (!mapping || mapping & PAGE_MAPPING_FLAGS)
-		return false;
-	if (bpf_core_type_exists(struct folio))
-		file->index = BPF_CORE_READ((struct folio *)head, index);
-	else
-		file->index = BPF_CORE_READ((struct page___before_folio *)head, index);
-	file->index += ((__u64)page - (__u64)head) / bpf_core_type_size(struct page);
-	inode = BPF_CORE_READ((struct address_space *)mapping, host);
-	if (!inode)
-		return false;
-	file->inode = inode;
-	file->inode_key.dev = BPF_CORE_READ(inode, i_sb, s_dev);
-	file->inode_key.ino = BPF_CORE_READ(inode, i_ino);
-	file->generation = BPF_CORE_READ(inode, i_generation);
-	return true;
-}
-
 static __always_inline bool is_process(struct owner *owner, __u32 pid, __u64 start_ns)
 {
 	return owner->who.pid == pid && owner->start_ns == start_ns;
-}
-
-/* Returns the block device that this inode is. */
-static __always_inline struct block_device *device_of(struct inode *inode)
-{
-	struct bdev_inode *container = (void *)inode - bpf_core_field_offset(struct bdev_inode, vfs_inode);
-
-	return &container->bdev;
-}
-
-/* Returns whether a file system is mounted on the block device that this inode is. */
-static __always_inline bool is_mounted(struct inode *inode)
-{
-	struct block_device *bdev = device_of(inode);
-	struct super_block *super;
-
-	if (bpf_core_field_exists(((struct block_device___6_5 *)bdev)->bd_super))
-		return BPF_CORE_READ((struct block_device___6_5 *)bdev, bd_super);
-	/* Since 6.6 the holder of a mounted device is the super block, which refers to the device in turn. */
-	super = BPF_CORE_READ(bdev, bd_holder);
-	return super && BPF_CORE_READ(super, s_bdev) == bdev;
 }
 
 /* Returns the entry of a page's inode; NULL: none. */

@@ -212,50 +212,6 @@ static __always_inline struct told told_of_current(void)
 	return is;
 }
 
-static __always_inline __u32 flags_of_current(void)
-{
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf))
-		return bpf_get_current_task_btf()->flags;
-	return BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags);
-}
-
-static __always_inline bool current_is_kernel_thread(void)
-{
-	return flags_of_current() & PF_KTHREAD;
-}
-
-/*
- * Returns whether the current task is a thread that the kernel creates for a process and that never returns to user
- * space: io_uring workers and SQPOLL threads, since 6.4 also vhost threads. Its registers are a copy of its creator's
- * from the time of its creation, and say nothing about its work.
- */
-static __always_inline bool current_is_io_worker(void)
-{
-	/* Before there were vhost threads, the flag had another meaning. */
-	__u32 workers = bpf_core_type_exists(struct vhost_task) ? PF_IO_WORKER | PF_USER_WORKER : PF_IO_WORKER;
-
-	return flags_of_current() & workers;
-}
-
-/*
- * Returns whether this is the name of jbd2's thread, which writes only the journal. It writes some of the journal like
- * any other buffer: revoke records and the journal's super block (write_dirty_buffer() in fs/jbd2/revoke.c,
- * jbd2_write_superblock()). Kernel threads get their names from the kernel.
- */
-static __always_inline bool is_journal_thread(const char *comm)
-{
-	return comm[0] == 'j' && comm[1] == 'b' && comm[2] == 'd' && comm[3] == '2' && comm[4] == '/';
-}
-
-/*
- * Returns whether this is the name of ext4's thread that zeroes what `mkfs` left for later, directly on the device: no
- * page identifies the content.
- */
-static __always_inline bool is_initializing_thread(const char *comm)
-{
-	return *(__u64 *)comm == 0x797a616c34747865ULL && *(__u64 *)(comm + 8) == 0x74696e69ULL; /* "ext4lazyinit" */
-}
-
 static __always_inline bool same_told(struct told *one, struct told *other)
 {
 	return one->start_ns == other->start_ns && one->exec_id == other->exec_id && one->cgroup_id == other->cgroup_id;

@@ -1,6 +1,10 @@
 """Reading /proc of running processes: listed entries may be gone when they are read."""
 
+import contextlib
+import ctypes
 import glob
+import mmap
+import os
 from pathlib import Path
 
 
@@ -35,3 +39,15 @@ def swapped_bytes(pid):
     to add to the global lists."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(status["VmSwap"].split()[0]) << 10
+
+
+@contextlib.contextmanager
+def kept_in_memory(file):
+    """Locks the page cache of a file (mlock(2)): the kernel drops pages of other files only."""
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapping:
+        view = ctypes.c_char.from_buffer(mapping)
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mlock(ctypes.c_void_p(ctypes.addressof(view)), ctypes.c_size_t(len(mapping))):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        del view
+        yield

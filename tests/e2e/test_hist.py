@@ -156,10 +156,32 @@ def test_a_reader_that_has_enough_ends_it(loop):
     assert process.returncode == 3 and "in no histogram" in told or (process.returncode, told) == (0, ""), told
 
 
+@pytest.mark.parametrize("queued", [[], ["--queued"]])
+def test_processes_have_histograms_of_their_own(hist, loop, tmp_path, queued):
+    outputs = {name: tmp_path / f"{name}.jsonl" for name in ("all", "fio", "other")}
+    arguments = {"all": ["--by", "process"], "fio": ["--comm", "fio"], "other": ["--comm", "other"]}
+    processes = {name: hist("--device", loop.name, "--interval", "0.2", *arguments[name], *queued, output=output) for name, output in outputs.items()}
+    job = fio(loop)
+    run(require("dd"), f"if={loop.device}", "of=/dev/null", "bs=64k", "count=64", "iflag=direct")
+    counts, texts = {}, {}
+    for name, process in processes.items():
+        snapshots, texts[name], missing = end(process, outputs[name])
+        assert missing <= 2
+        counts[name] = [(of.get("comm"), of.get("pid"), of["total"]) for snapshot in snapshots for of in snapshot["latency_histogram"]]
+    of_fio, of_dd = ([row for row in counts["all"] if row[0] == comm] for comm in ("fio", "dd"))
+    operations = job["read"]["total_ios"] + job["write"]["total_ios"]
+    assert sum(total for *_, total in of_fio) == pytest.approx(operations, abs=2) and len({pid for _, pid, _ in of_fio}) == 1
+    assert sum(total for *_, total in of_dd) == pytest.approx(64, abs=1)
+    # A filter selects, and divides nothing.
+    assert {row[:2] for row in counts["fio"]} == {(None, None)}
+    assert sum(total for *_, total in counts["fio"]) == pytest.approx(operations, abs=2) and counts["other"] == []
+    assert f"disk = {loop.name}, process = fio {of_fio[0][1]}" in texts["all"] and max(map(len, texts["all"].splitlines())) <= 80
+
+
 @pytest.mark.parametrize("arguments, code, expected", [
     (["--interval", "soon"], 2, "expected a time such as 60s or 5m"),
     (["--interval", "0"], 2, "expected at least 100ms"),
-    (["--by", "disk"], 2, "possible values: op"),
+    (["--by", "disk"], 2, "possible values: op, process"),
     (["--no-output", "--fsync"], 2, "cannot be used with"),
     (["--flush-every", "0"], 2, "is not in 1..=100000"),
     (["--device", "nosuchdisk"], 1, "--device nosuchdisk: there is no such block device"),

@@ -199,6 +199,23 @@ def test_requests_are_shown_with_their_files(booted):
     assert short and int(short[1]) >= len(buffered), (out / "slow.txt").read_text()
 
 
+def test_sums_by_file_and_process_are_those_of_the_requests(booted):
+    line, out = booted[0], booted[1] / "snoop"
+    told = [(out / name).read_text() for name in ("top.txt", "hist.txt")]
+    assert told == ["", ""], (line, told)
+    rows = list(csv.DictReader((out / "top.csv").open(newline="")))
+    moved = lambda name, column: sum(int(row[column]) for row in rows if row["name"] == name)
+    assert moved("/mnt/snooped", "write_bytes") == 256 * KIB and moved("/mnt/counted", "read_bytes") == 1 << 20, (line, rows)
+    histograms = [of for text in (out / "hist.jsonl").read_text().splitlines() for of in json.loads(text)["latency_histogram"]]
+    requests = list(csv.DictReader((out / "all.csv").open(newline="")))
+    pids = {int(row["pid"]) for row in requests if row["comm"] == "dd" and row["file"] in ("/mnt/counted", "/mnt/snooped")}
+    assert len(pids) == 2
+    for pid in pids:
+        counted = [(of["comm"], of["total"]) for of in histograms if of["pid"] == pid]
+        assert {comm for comm, _ in counted} == {"dd"}, (line, histograms)
+        assert sum(total for _, total in counted) == sum(row["pid"] == str(pid) and row["op"] != "flush" for row in requests), (line, counted)
+
+
 def test_a_function_that_calls_itself_returns_twice(booted):
     """A function that calls itself returns twice: fsync on overlayfs, of the upper and of the lower file."""
     out = booted[1] / "layered"
@@ -247,13 +264,15 @@ def test_the_cgroup_that_the_kernel_charges_is_the_owners(out, name, size):
     assert capture.sql(comms) == [(name, "inode")]
 
 
-def test_what_was_dirty_before_has_the_cgroup_that_the_kernel_charges(out):
+def test_what_was_dirty_before_has_the_cgroup_that_the_kernel_charges(out, system):
     """Data that was dirty before the recording has the cgroup that the kernel charges: its writer is unknown."""
     capture = Capture(out / "capture")
     bytes_charged, cgroup = charged(out, "early")
     parts = capture.sql(f"select distinct evidence, pid, comm from {{part}} where cgroup_id = {cgroup} and op = 'write'")
     assert parts == [("cgroup", None, None)]
-    assert capture.one(f"select sum(bytes)::bigint from {{part}} where cgroup_id = {cgroup} and op = 'write'") == (bytes_charged,) == (128 * KIB,)
+    assert capture.one(f"select sum(bytes)::bigint from {{part}} where cgroup_id = {cgroup} and op = 'write'") == (128 * KIB,)
+    # The kernel's count begins before the recording: btrfs on 6.1 has been seen to charge ten blocks of metadata to the cgroup by then.
+    assert bytes_charged == 128 * KIB or (system == "btrfs" and bytes_charged > 128 * KIB), bytes_charged
 
 
 def test_the_page_cache_is_told_of_as_it_was_used(line, out, system):
@@ -429,8 +448,8 @@ def test_under_a_limit_every_layer_is_sampled_and_its_rows_say_so(booted):
     for table in ("syscall", "vfs", "fs", "block"):
         weights = [weight for weight, in capture.sql(f"select distinct weight from {{{table}}} order by weight")]
         assert set(weights) <= {2**step for step in range(9)}, (table, weights)
-        # Rows of pages are rare, so all of them may fall outside the sampled time slices.
-        assert table == "fs" or weights[-1] > 1, (table, weights)
+        # Pages and requests are few, so all of them may fall outside the sampled time slices.
+        assert table in ("fs", "block") or weights[-1] > 1, (table, weights)
     # Excluded requests are not counted as requests without a captured start.
     unseen = capture.one("select count(*) filter (submitter_pid is null and pid is null and op = 'write') from {block}")[0]
     assert unseen == 0 and capture.manifest["books"]["incomplete"]["unidentified_requests"] == 0

@@ -147,6 +147,8 @@ tar -x -f "$work/results" -C "$out" --strip-components=1 --no-same-owner out
     if [[ $code -ne 0 ]]; then
         echo "boot.sh: $line: run.sh failed. The console's last lines:"
         tail -n 40 "$out/console.log" || true
+        echo "The last messages in its results:"
+        find "$out" -name '*.txt' -size +0 -printf '%T@ %p\n' | sort -n | tail -n 3 | cut -d ' ' -f 2- | xargs -r -d '\n' tail -n 5 || true
     fi
     echo "boot.sh: $line ($(<"$cache/$line/release")): up after $boot_seconds s, done after $seconds s, exit code $code"
 } >&2

@@ -3,6 +3,7 @@
 mod hist;
 mod snoop;
 mod stat;
+mod top;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,9 @@ pub enum Command {
     /// Run a command, and print a summary of its I/O.
     #[command(after_help = stat::HELP)]
     Stat(stat::StatArgs),
+    /// Show disks, systems, processes, cgroups or files by their requests, live, counted in the kernel.
+    #[command(after_help = top::HELP)]
+    Top(Box<top::TopArgs>),
     /// Show the status of a recording.
     #[command(after_help = STATUS_CODES)]
     Status(StatusArgs),
@@ -171,19 +175,19 @@ pub struct RecordArgs {
     /// After COMMAND has ended, continue recording until its data is written back, but no longer than this.
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = humantime::parse_duration)]
     wait_writeback: Duration,
-    /// Run this command, and record only it and its children.
+    /// Run this command, and record only it and its children. As with --pid, --cgroup and --comm, I/O not attributable to a process (journal,
+    /// metadata, flushes) is included, on --device or else on the disks that the process uses.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
-/// Filters of `iostrata record` and `iostrata snoop`.
+/// Filters by disk and by process.
 #[derive(Debug, Default, Args)]
 struct OnlyArgs {
     /// Only I/O of this disk, such as nvme0n1, and calls on the file systems on it (repeatable).
     #[arg(long, value_name = "DISK")]
     device: Vec<String>,
-    /// Only I/O of this process and its descendants (repeatable). As with --cgroup, --comm and COMMAND, I/O not attributable to a process
-    /// (journal, metadata, flushes) is included, on --device or else on the disks that the process uses.
+    /// Only I/O of this process and its descendants (repeatable).
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
     /// Only I/O of this cgroup (version 2) and its descendants.

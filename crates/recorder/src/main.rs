@@ -10,7 +10,7 @@ use iostrata_capture::message::{self, show, tell, tell_all};
 use iostrata_recorder::cli::{Cli, Command};
 use iostrata_recorder::record::{self, Outcome};
 use iostrata_recorder::report;
-use iostrata_recorder::{check, command, hist, limits, stat, status};
+use iostrata_recorder::{check, command, hist, limits, stat, status, top};
 
 fn main() -> ExitCode {
     match run(message::parsed::<Cli>().command) {
@@ -56,6 +56,11 @@ fn run(what: Command) -> anyhow::Result<u8> {
             let options = arguments.options()?;
             prepare()?;
             stat::run(&options)
+        }
+        Command::Top(arguments) => {
+            let options = arguments.options()?;
+            prepare()?;
+            Ok(if top::run(&options)? { 0 } else { INCOMPLETE })
         }
         Command::Status(arguments) => {
             let (text, code) = status::run(&arguments.directory, arguments.format)?;

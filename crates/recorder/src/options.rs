@@ -85,6 +85,13 @@ pub struct Filter {
     pub comm: Option<String>,
 }
 
+impl Filter {
+    /// Whether it selects processes.
+    pub fn has_owner(&self) -> bool {
+        !self.pids.is_empty() || self.cgroup.is_some() || self.comm.is_some()
+    }
+}
+
 impl Record {
     /// Filters in the form of the manifest.
     pub fn manifest_filters(&self) -> Filters {

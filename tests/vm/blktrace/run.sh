@@ -12,10 +12,8 @@ phase() {
 	recorder=$!
 	blktrace -d $disk -D "$out" -o nvme0n1 >"$out/blktrace.txt" 2>&1 &
 	tracer=$!
-	tries=0
 	until [ -e "$out/capture/manifest.json" ] && [ -e "$out/nvme0n1.blktrace.0" ]; do
-		tries=$((tries + 1))
-		if [ $tries -gt 600 ] || ! kill -0 $recorder || ! kill -0 $tracer; then
+		if ! kill -0 $recorder || ! kill -0 $tracer; then
 			cat "$out/record.txt" "$out/blktrace.txt"
 			exit 1
 		fi

@@ -24,10 +24,8 @@ settle
 cp /sys/block/nvme0n1/stat /out/stat.first
 iostrata record --out /out/capture --device nvme0n1 2>/out/record.txt &
 recorder=$!
-tries=0
 until [ -e /out/capture/manifest.json ]; do
-	tries=$((tries + 1))
-	if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+	if ! kill -0 "$recorder" 2>/dev/null; then
 		cat /out/record.txt
 		exit 1
 	fi

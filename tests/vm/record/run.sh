@@ -18,10 +18,8 @@ start() {
 	shift
 	iostrata record --out "$out/capture" "${filter:---device=nvme0n1}" "$@" 2>"$out/record.txt" &
 	recorder=$!
-	tries=0
 	until [ -e "$out/capture/manifest.json" ]; do
-		tries=$((tries + 1))
-		if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+		if ! kill -0 "$recorder" 2>/dev/null; then
 			cat "$out/record.txt"
 			exit 1
 		fi
@@ -189,17 +187,24 @@ iostrata snoop --device nvme0n1 --format csv >/out/snoop/all.csv 2>/out/snoop/al
 all=$!
 iostrata snoop --min-latency 1h --device nvme0n1 --format csv >/out/snoop/slow.csv 2>/out/snoop/slow.txt &
 slow=$!
-# The header is printed once everything is attached.
-for view in all slow; do
-	until [ -s /out/snoop/$view.csv ]; do
-		kill -0 "$all" "$slow" || exit 1
+# The same by file and by process, summed in the kernel.
+iostrata top --batch --device nvme0n1 --by file --interval 1 --csv /out/snoop/top.csv >/out/snoop/top.log 2>/out/snoop/top.txt &
+top=$!
+iostrata hist --device nvme0n1 --by process --interval 1 --flush-every 1 --output /out/snoop/hist.jsonl >/out/snoop/hist.log 2>/out/snoop/hist.txt &
+hist=$!
+# The header is printed once everything is attached, that of `top` after the first interval.
+for view in all.csv slow.csv top.log hist.jsonl; do
+	until [ -s /out/snoop/$view ]; do
+		kill -0 "$all" "$slow" "$top" "$hist" || exit 1
 		sleep 0.1
 	done
 done
 /payload/bin/dd if=/mnt/counted of=/dev/null bs=64k iflag=direct 2>/dev/null
 /payload/bin/dd if=/dev/zero of=/mnt/snooped bs=64k count=4 conv=fsync 2>/dev/null
-kill -TERM "$all" "$slow"
-wait "$all" "$slow" || cat /out/snoop/*.txt
+kill -TERM "$all" "$slow" "$top" "$hist"
+for view in "$all" "$slow" "$top" "$hist"; do
+	wait "$view" || cat /out/snoop/*.txt
+done
 
 # A write without later events, and a recorder that is killed when it states that everything of that second is on the disk.
 whole_s() {
@@ -211,9 +216,8 @@ mkdir /out/killed
 filter=--comm=first start /out/killed --layers fs --flush-interval 500ms
 /payload/bin/first if=/dev/zero of=/mnt/kept bs=64k count=1 2>/dev/null
 written_s=$(date +%s)
-tries=0
-until found_s=$(whole_s) && [ "${found_s:-0}" -gt "$written_s" ] || [ $tries -gt 600 ]; do
-	tries=$((tries + 1))
+until found_s=$(whole_s) && [ "${found_s:-0}" -gt "$written_s" ]; do
+	kill -0 "$recorder" || exit 1
 	sleep 0.1
 done
 kill -KILL "$recorder"

@@ -10,10 +10,8 @@ record() {
 	mkdir "$out"
 	iostrata record --out "$out/capture" --device "$device" 2>"$out/record.txt" &
 	recorder=$!
-	tries=0
 	until [ -e "$out/capture/manifest.json" ]; do
-		tries=$((tries + 1))
-		if [ "$tries" -gt 600 ] || ! kill -0 "$recorder" 2>/dev/null; then
+		if ! kill -0 "$recorder" 2>/dev/null; then
 			cat "$out/record.txt"
 			exit 1
 		fi

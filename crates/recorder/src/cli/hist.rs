@@ -6,21 +6,22 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use super::{duration, in_range};
+use super::{OnlyArgs, duration, in_range};
 use crate::groups::block_latency::Latency;
 use crate::hist::lines::Writing;
 use crate::hist::{By, Hist};
-use crate::host::devices;
 
 /// Text after the help.
 pub const HELP: &str = "Each line of the output file is a JSON object: timestamp (seconds), iso_timestamp, interval_s, latency_histogram \
 (device_id, device_name, total, and for each bucket slot, count, bucket_low and bucket_high in µs, both inclusive) and inflight \
-(device_id, device_name, count).
+(device_id, device_name, count). With --by there is a histogram for each operation (op) or process (pid, comm) of a disk. With --pid, --cgroup or --comm, \
+requests without a process (journal, metadata, flushes) are not counted.
 
 Examples:
   iostrata hist                                  # all disks, every 5 s, also to hist.jsonl
   iostrata hist --device nvme0n1 --interval 1 --no-output
   iostrata hist --queued --by op --output - | jq .inflight
+  iostrata hist --by process --comm postgres
 
 Exit codes: 0 success; 1 error; 2 wrong usage; 3 some requests are in no histogram (one line says how many, and why).";
 
@@ -33,9 +34,6 @@ pub struct HistArgs {
     /// Stop after this time, such as 60s, 5m or 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     duration: Option<Duration>,
-    /// Count only requests of this disk, such as nvme0n1 (repeatable).
-    #[arg(long, value_name = "DISK")]
-    device: Vec<String>,
     /// Count from queueing to completion (Q2C), not from issue to completion (D2C): includes the time in the scheduler.
     #[arg(long)]
     queued: bool,
@@ -57,6 +55,8 @@ pub struct HistArgs {
     /// Show bounds in ms on the terminal. The file has µs.
     #[arg(long)]
     milliseconds: bool,
+    #[command(flatten)]
+    only: OnlyArgs,
 }
 
 /// Name of a key.
@@ -64,10 +64,12 @@ pub struct HistArgs {
 enum ByName {
     /// Operation: read, write, discard, flush and others.
     Op,
+    /// Process that wrote or asked for the data.
+    Process,
 }
 
 /// Parses a time; a bare number is seconds.
-fn interval(text: &str) -> Result<Duration, String> {
+pub fn interval(text: &str) -> Result<Duration, String> {
     match text.parse() {
         Ok(seconds) => {
             let time = Duration::try_from_secs_f64(seconds);
@@ -87,9 +89,12 @@ impl HistArgs {
         Ok(Hist {
             interval: self.interval,
             duration: self.duration,
-            devices: self.device.iter().map(|name| devices::named(name)).collect::<Result<_>>()?,
+            filter: self.only.filter(false)?,
             latency: if self.queued { Latency::Q2c } else { Latency::D2c },
-            by: self.by.map(|ByName::Op| By::Op),
+            by: self.by.map(|by| match by {
+                ByName::Op => By::Op,
+                ByName::Process => By::Process,
+            }),
             output: (!self.no_output).then_some(writing),
             in_ms: self.milliseconds,
         })

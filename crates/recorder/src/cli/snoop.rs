@@ -43,7 +43,8 @@ pub struct SnoopArgs {
     duration: Option<Duration>,
     #[command(flatten)]
     only: OnlyArgs,
-    /// Run this command, and show only its requests and those of its children.
+    /// Run this command, and show only its requests and those of its children. As with --pid, --cgroup and --comm, requests not attributable to a
+    /// process (journal, metadata, flushes) are included, on --device or else on the disks that the process uses.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

@@ -7,6 +7,7 @@
 //! A group of readings ([`ReadingGroup`]) is an object of its own, which aggregates in the kernel and is read at an interval ([`readings`]).
 
 pub mod block;
+pub mod block_activity;
 pub mod block_latency;
 pub mod file;
 pub mod fs;

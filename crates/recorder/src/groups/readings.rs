@@ -87,6 +87,14 @@ impl Lost {
         self.table_full = self.table_full.saturating_add(other.table_full);
         self.unseen_end = self.unseen_end.saturating_add(other.unseen_end);
     }
+
+    /// Difference to an earlier count.
+    pub fn since(self, before: Lost) -> Lost {
+        Lost {
+            table_full: self.table_full.saturating_sub(before.table_full),
+            unseen_end: self.unseen_end.saturating_sub(before.unseen_end),
+        }
+    }
 }
 
 /// Rows of one interval.
@@ -142,11 +150,7 @@ impl<S: Source> Differences<S> {
     pub fn rows(&mut self, span: Span) -> Result<(Vec<<S::Table as Table>::Row>, Lost)> {
         let now = self.source.counts()?;
         let before = self.kept.as_ref().ok_or_else(|| anyhow!("the counters have no start"))?;
-        let (lost, lost_before) = (S::lost(&now), S::lost(before));
-        let lost = Lost {
-            table_full: lost.table_full.saturating_sub(lost_before.table_full),
-            unseen_end: lost.unseen_end.saturating_sub(lost_before.unseen_end),
-        };
+        let lost = S::lost(&now).since(S::lost(before));
         let rows = S::rows(span, before, &now);
         self.read = Some(now);
         Ok((rows, lost))

@@ -1,10 +1,11 @@
 //! `iostrata hist`: latency histograms and requests in flight of each disk at an interval, counted in the kernel.
 //!
-//! The probe group `block_latency` counts; a snapshot is the difference of two of its readings, on the terminal and as a line of a file. Nothing is
-//! cleared, so no request is missed between two snapshots.
+//! The probe group `block_latency` counts, or `block_activity` where owners matter. A snapshot is the difference of two readings, or what came into a
+//! table until it was exchanged, on the terminal and as a line of a file: no request is missed between two snapshots.
 
 pub mod lines;
 pub mod snapshot;
+mod source;
 pub mod terminal;
 
 use std::io::{self, Write};
@@ -13,28 +14,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use chrono::Utc;
 use crossbeam_channel::Receiver;
-use iostrata_capture::manifest::Device;
 use iostrata_capture::message::tell;
 use iostrata_capture::plain;
 
 use crate::clock;
-use crate::groups::block_latency::{Histograms, Latency};
-use crate::groups::readings::{Differences, Lost, Readings, Span, Start};
-use crate::here;
+use crate::groups::block_latency::Latency;
+use crate::groups::readings::Lost;
 use crate::host::devices;
-use crate::kernel_facts::VmlinuxBtf;
-use crate::limits;
+use crate::live_tool::{self, missing};
+use crate::options::Filter;
 use crate::privilege;
-use crate::session;
-use crate::signals::{self, Told};
+use crate::signals::Told;
 use lines::{Lines, Offered, WriterThread, Writing};
 use snapshot::Snapshot;
+use source::Source;
 
 /// Key by which the requests of a disk are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// Operation.
     Op,
+    /// Process.
+    Process,
 }
 
 /// Options of `iostrata hist`.
@@ -44,8 +45,8 @@ pub struct Hist {
     pub interval: Duration,
     /// End after this time.
     pub duration: Option<Duration>,
-    /// Disks that are counted; empty for all.
-    pub devices: Vec<Device>,
+    /// Requests that are counted.
+    pub filter: Filter,
     /// Latency that is counted.
     pub latency: Latency,
     /// Division of the requests of a disk.
@@ -56,21 +57,10 @@ pub struct Hist {
     pub in_ms: bool,
 }
 
-/// Describes requests that are in no histogram; none if there are none.
-fn missing(lost: Lost) -> Option<String> {
-    let reasons = [
-        (lost.table_full, "found no room in a table of the kernel side"),
-        (lost.unseen_end, "have a begin or an end that the kernel did not report"),
-    ];
-    let told = reasons.iter().filter(|(count, _)| *count > 0).map(|(count, why)| format!("{count} {why}"));
-    let told: Vec<String> = told.collect();
-    (!told.is_empty()).then(|| format!("requests in no histogram: {}", told.join(", ")))
-}
-
 /// State between two snapshots.
 struct View<'a> {
     options: &'a Hist,
-    counters: Differences<Histograms>,
+    source: Source,
     /// Time of the last snapshot that was shown.
     since: Instant,
     /// Requests of the shown intervals that are in no histogram.
@@ -82,10 +72,9 @@ struct View<'a> {
 impl View<'_> {
     /// Takes a snapshot of the time since the last one that was shown.
     fn take(&mut self) -> Result<(Snapshot, Lost, Instant)> {
-        // The snapshot has times of its own.
-        let (rows, lost) = self.counters.rows(Span { since_ns: 0, until_ns: 0 })?;
+        let (rows, lost) = self.source.read(self.options.by)?;
         let (until, at) = (Utc::now(), Instant::now());
-        let disks = match self.options.devices.as_slice() {
+        let disks = match self.options.filter.devices.as_slice() {
             [] => devices::all(),
             chosen => chosen.to_vec(),
         };
@@ -107,7 +96,7 @@ impl View<'_> {
             }
             Some(Offered::Taken) | None => {}
         }
-        self.counters.keep();
+        self.source.keep();
         self.since = at;
         self.lost.add(lost);
         self.draw(&snapshot)
@@ -144,25 +133,18 @@ fn waited(told: &Receiver<Told>, due: Instant) -> bool {
 /// # Errors
 /// If the kernel cannot count, or the output cannot be written.
 pub fn run(options: &Hist) -> Result<bool> {
-    session::quiet_libbpf();
-    let caught = signals::catch()?;
-    let kernel = VmlinuxBtf::load()?;
-    let here = here::look().context("cannot determine the namespaces").map_err(limits::explain)?;
-    clock::set_ahead_ns(here.monotonic_offset_ns);
-    let words = session::words()?;
-    let numbers = options.devices.iter().map(|disk| disk.dev).collect();
-    let histograms = Histograms::start(&Start { kernel: &kernel, words: &words, devices: numbers }, options.latency)?;
-    let mut counters = Differences::new(histograms);
+    let prepared = live_tool::prepare()?;
+    let mut source = Source::start(options, &prepared)?;
     let invoker = privilege::invoker();
     // As the invoking user: the kernel refuses what that user may not write, and the file belongs to that user.
     let lines =
         options.output.clone().map(|writing| privilege::acting_as(invoker, || Lines::open(writing))).transpose()?;
     privilege::give_up(invoker, None, false)?;
-    let (_teller, told) = caught.listen()?;
+    let (_teller, told) = prepared.caught.listen()?;
     let writer = lines.map(WriterThread::start).transpose()?;
-    counters.begin()?;
+    source.begin()?;
     let since = Instant::now();
-    let mut view = View { options, counters, since, lost: Lost::default(), writer, is_extended: false };
+    let mut view = View { options, source, since, lost: Lost::default(), writer, is_extended: false };
     let end = options.duration.map(|duration| since + duration);
     let mut due = since + options.interval;
     let shown = loop {
@@ -180,7 +162,7 @@ pub fn run(options: &Hist) -> Result<bool> {
     let (last, lost, _) = view.take()?;
     view.lost.add(lost);
     let shown = shown.and_then(|has_reader| if has_reader { view.draw(&last) } else { Ok(false) });
-    let missing = missing(view.lost);
+    let missing = missing(view.lost, "histogram");
     if let Some(writer) = view.writer {
         writer.finish(last)?;
     }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SecondsFormat, Utc};
 use iostrata_capture::manifest::Device;
 use iostrata_capture::op::Op;
-use iostrata_capture::tables::block_latency::BlockLatencyRow;
 use serde::Serialize;
 
 use super::By;
+use super::source::{Bucketed, Process};
+use crate::groups::block_latency::bounds_us;
 use crate::host::devices;
 
 /// Histograms of an interval, as a line of the output file.
@@ -36,6 +37,12 @@ pub struct Histogram {
     /// Operation, with `--by op`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub op: Option<&'static str>,
+    /// Process id, with `--by process`; null for requests without a process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<Option<u32>>,
+    /// Command name of the process, with `--by process`; the class of the data in parentheses without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comm: Option<String>,
     /// Number of requests.
     pub total: i64,
     /// Buckets with requests, ascending.
@@ -70,7 +77,7 @@ impl Snapshot {
     /// Creates the snapshot of an interval from its rows. `disks` are those whose requests are counted.
     pub fn of(
         (until, interval_s): (DateTime<Utc>, f64),
-        rows: &[BlockLatencyRow],
+        rows: &[Bucketed],
         disks: &[Device],
         by: Option<By>,
     ) -> Snapshot {
@@ -90,26 +97,25 @@ impl Snapshot {
     }
 }
 
-/// Counts of the buckets of a histogram, by their bounds.
-type Counts = BTreeMap<(i64, i64), i64>;
+/// What the requests of a histogram have in common: disk, operation and process, as far as they are divided by these.
+type Divided = (i32, Option<Op>, Option<Process>);
 
-fn histograms(rows: &[BlockLatencyRow], disks: &[Device], by: Option<By>) -> Vec<Histogram> {
-    let mut sums: BTreeMap<(i32, Option<Op>), Counts> = BTreeMap::new();
+fn histograms(rows: &[Bucketed], disks: &[Device], by: Option<By>) -> Vec<Histogram> {
+    let mut sums: BTreeMap<Divided, BTreeMap<u32, i64>> = BTreeMap::new();
     for row in rows.iter().filter(|row| row.requests > 0) {
-        let op = by.map(|By::Op| row.op);
-        *sums.entry((row.dev, op)).or_default().entry((row.low_us, row.high_us)).or_default() += row.requests;
+        let op = (by == Some(By::Op)).then_some(row.op);
+        *sums.entry((row.dev, op, row.process.clone())).or_default().entry(row.slot).or_default() += row.requests;
     }
-    let bucket = |((low_us, high_us), count): ((i64, i64), i64)| Bucket {
-        // The first bucket begins at 0, and has the width of two.
-        slot: low_us.max(1).ilog2(),
-        count,
-        bucket_low: low_us,
-        bucket_high: high_us,
+    let bucket = |(slot, count): (u32, i64)| {
+        let (bucket_low, bucket_high) = bounds_us(u8::try_from(slot).unwrap_or(u8::MAX));
+        Bucket { slot, count, bucket_low, bucket_high }
     };
-    let histogram = |((dev, op), buckets): ((i32, Option<Op>), Counts)| Histogram {
+    let histogram = |((dev, op, process), buckets): (Divided, BTreeMap<u32, i64>)| Histogram {
         device_id: dev,
         device_name: devices::name_in(disks, dev),
         op: op.map(Op::name),
+        pid: process.as_ref().map(|process| process.pid),
+        comm: process.map(|process| process.comm),
         total: buckets.values().sum(),
         buckets: buckets.into_iter().map(bucket).collect(),
     };
@@ -120,13 +126,12 @@ fn histograms(rows: &[BlockLatencyRow], disks: &[Device], by: Option<By>) -> Vec
 mod tests {
     use super::*;
 
-    fn row(dev: i32, op: Op, low_us: i64, requests: i64) -> BlockLatencyRow {
-        let high_us = (2 * low_us).max(2) - 1;
-        BlockLatencyRow { ts_ns: 2, since_ns: 1, dev, op, low_us, high_us, requests, bytes: 0, dur_ns: 0 }
+    fn row(dev: i32, op: Op, slot: u32, requests: i64) -> Bucketed {
+        Bucketed { dev, op, process: None, slot, requests }
     }
 
-    const ROWS: fn() -> Vec<BlockLatencyRow> =
-        || vec![row(7, Op::Read, 32, 3), row(7, Op::Write, 32, 2), row(7, Op::Write, 0, 1), row(8, Op::Read, 1024, 0)];
+    const ROWS: fn() -> Vec<Bucketed> =
+        || vec![row(7, Op::Read, 5, 3), row(7, Op::Write, 5, 2), row(7, Op::Write, 0, 1), row(8, Op::Read, 10, 0)];
 
     #[test]
     fn buckets_of_operations_are_summed_unless_they_are_asked_for() {
@@ -137,6 +142,8 @@ mod tests {
             device_id: 7,
             device_name: "sda".to_owned(),
             op: None,
+            pid: None,
+            comm: None,
             total: 6,
             buckets: vec![bucket(0, 1, 0, 1), bucket(5, 5, 32, 63)],
         };
@@ -146,6 +153,19 @@ mod tests {
             by_op.iter().map(|of| (of.op, of.total)).collect::<Vec<_>>(),
             [(Some("read"), 3), (Some("write"), 3)]
         );
+    }
+
+    #[test]
+    fn processes_have_histograms_of_their_own() {
+        let of = |pid: Option<u32>, comm: &str, requests| Bucketed {
+            process: Some(Process { pid, comm: comm.to_owned() }),
+            ..row(7, Op::Write, 3, requests)
+        };
+        let rows = [of(Some(9), "etcd", 2), of(None, "(journal)", 1), of(Some(9), "etcd", 4)];
+        let lines = histograms(&rows, &[], Some(By::Process));
+        let lines: Vec<String> = lines.iter().map(|line| serde_json::to_string(line).expect("JSON")).collect();
+        assert!(lines[0].contains("\"pid\":null,\"comm\":\"(journal)\",\"total\":1,"), "{lines:?}");
+        assert!(lines[1].contains("\"pid\":9,\"comm\":\"etcd\",\"total\":6,"), "{lines:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use iostrata_capture::plain;
+
 use super::snapshot::{Bucket, Histogram, Snapshot};
 use crate::groups::block_latency::bounds_us;
 
@@ -25,7 +27,11 @@ pub fn draw(snapshot: &Snapshot, in_ms: bool) -> String {
 
 fn draw_one(text: &mut String, histogram: &Histogram, in_ms: bool) {
     let op = histogram.op.map(|op| format!(", op = {op}")).unwrap_or_default();
-    let _ = writeln!(text, "\ndisk = {}{op}", histogram.device_name);
+    let process = histogram.comm.as_ref().map(|comm| match histogram.pid.flatten() {
+        Some(pid) => format!(", process = {} {pid}", plain::visible(comm)),
+        None => format!(", process = {comm}"),
+    });
+    let _ = writeln!(text, "\ndisk = {}{op}{}", histogram.device_name, process.unwrap_or_default());
     let unit = if in_ms { "msecs" } else { "usecs" };
     let _ = writeln!(text, "{unit:>15}{:15}: {:<10}distribution", "", "count");
     let most = histogram.buckets.iter().map(|bucket| bucket.count).max().unwrap_or(0).max(1);
@@ -58,6 +64,8 @@ mod tests {
             device_id: 7,
             device_name: "nvme0n1".to_owned(),
             op: None,
+            pid: None,
+            comm: None,
             total: 1_000_006,
             buckets: vec![bucket(1, 5), bucket(3, 1_000_000), bucket(30, 1)],
         };

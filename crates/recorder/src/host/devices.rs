@@ -104,6 +104,11 @@ pub fn in_flight(name: &str) -> Option<u64> {
     if text.is_empty() { None } else { counts.sum() }
 }
 
+/// Time with a request in flight in ms, as the kernel samples it (`io_ticks` of `/sys/block/DEV/stat`); none if the disk is gone.
+pub fn busy_ms(name: &str) -> Option<u64> {
+    line(&format!("/sys/block/{name}/stat")).split_whitespace().nth(9)?.parse().ok()
+}
+
 /// Kernel counters of a disk (`/sys/block/DEV/stat`).
 pub fn counters(name: &str) -> Result<DeviceCounters> {
     let path = format!("/sys/block/{name}/stat");

@@ -42,6 +42,20 @@ pub fn seen_by(pid: i32, dev: i32) -> Option<Entry> {
     parse(&text).into_iter().find(|entry| entry.mount.dev == dev)
 }
 
+/// Mount point of the whole file system `dev`, if it is mounted.
+pub fn mount_point(mounts: &[Entry], dev: i32) -> Option<&str> {
+    let mounted = mounts.iter().find(|entry| entry.mount.dev == dev && entry.root == "/");
+    mounted.map(|entry| entry.mount.target.as_str())
+}
+
+/// Path as the user knows it, of `path` in the file system `dev`, which is mounted at `mount_point`.
+pub fn below(mount_point: Option<&str>, dev: i32, path: &str) -> String {
+    match mount_point {
+        Some(mounted) => format!("{}{path}", mounted.trim_end_matches('/')),
+        None => format!("[{}]{path}", super::dev_text(dev)),
+    }
+}
+
 /// Mounts that the recorder sees, read again after the kernel reports a change.
 pub struct Watched {
     file: Option<File>,

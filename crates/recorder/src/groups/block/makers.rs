@@ -29,18 +29,30 @@ const MAKERS: [(&str, Maker); 13] = [
 /// (fs/ext4/fast_commit.c).
 const JOURNAL_ENDS: [&str; 2] = ["journal_end_buffer_io_sync", "ext4_end_buffer_io_sync"];
 
-/// Writes the addresses of the functions that this kernel has into the configuration.
-pub fn configure(config: &mut types::config) {
+/// Addresses of the functions that this kernel has.
+pub struct Addresses {
+    /// Completion functions, each with its maker.
+    pub makers: Vec<(u64, u64)>,
+    /// Completion functions of journal buffers.
+    pub journal_ends: Vec<u64>,
+}
+
+/// Looks the functions up.
+pub fn addresses() -> Addresses {
     let names: Vec<&'static str> = MAKERS.iter().map(|(name, _)| *name).chain(JOURNAL_ENDS).collect();
     let addresses = kallsyms::addresses(&names);
-    let known = MAKERS.iter().filter_map(|(name, maker)| Some((addresses.get(name)?, maker)));
-    for (entry, (address, maker)) in config.makers.iter_mut().zip(known) {
-        *entry = types::known_maker { address: *address, maker: u64::from(maker.0) };
+    let makers = MAKERS.iter().filter_map(|(name, maker)| Some((*addresses.get(name)?, u64::from(maker.0))));
+    let ends = JOURNAL_ENDS.iter().filter_map(|name| addresses.get(name).copied());
+    Addresses { makers: makers.collect(), journal_ends: ends.collect() }
+}
+
+/// Writes the addresses into the configuration.
+pub fn configure(config: &mut types::config) {
+    let Addresses { makers, journal_ends } = addresses();
+    for (entry, (address, maker)) in config.makers.known.iter_mut().zip(makers) {
+        *entry = types::known_maker { address, maker };
     }
-    let ends = JOURNAL_ENDS.iter().filter_map(|name| addresses.get(name));
-    for (entry, address) in config.journal_ends.iter_mut().zip(ends) {
-        *entry = *address;
-    }
+    config.makers.journal_ends.iter_mut().zip(journal_ends).for_each(|(entry, address)| *entry = address);
 }
 
 #[cfg(test)]
@@ -50,7 +62,7 @@ mod tests {
     #[test]
     fn the_kernel_side_has_room_for_every_function() {
         let config = types::config::default();
-        assert!(MAKERS.len() <= config.makers.len());
-        assert!(JOURNAL_ENDS.len() <= config.journal_ends.len());
+        assert!(MAKERS.len() <= config.makers.known.len());
+        assert!(JOURNAL_ENDS.len() <= config.makers.journal_ends.len());
     }
 }

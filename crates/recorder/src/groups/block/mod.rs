@@ -1,7 +1,7 @@
 //! Block layer.
 
 mod decode;
-mod makers;
+pub mod makers;
 
 use iostrata_capture::op::Layer;
 

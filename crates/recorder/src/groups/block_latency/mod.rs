@@ -19,7 +19,7 @@ use crate::clock;
 use crate::host::devices;
 
 skeleton!("block_latency");
-use skeleton::types::{latency_key, latency_loss, latency_sum};
+use skeleton::types::{latency_key, latency_sum, request_loss};
 
 /// The group.
 pub static GROUP: ReadingGroup = ReadingGroup {
@@ -95,7 +95,7 @@ impl Histograms {
         }
         Ok(Histograms {
             sums: MapHandle::try_from(&skeleton.maps.latency_sums)?,
-            losses: MapHandle::try_from(&skeleton.maps.latency_losses)?,
+            losses: MapHandle::try_from(&skeleton.maps.request_losses)?,
             _links: attached(&mut skeleton, &programs)?,
             ops: with.words.ops.iter().map(|word| Op::parse(word)).collect(),
         })
@@ -164,7 +164,7 @@ impl Source for Histograms {
                 sum.duration_ns += of_cpu.duration_ns;
             }
         }
-        for loss in percpu::<latency_loss>(&self.losses, &0u32.to_ne_bytes())? {
+        for loss in percpu::<request_loss>(&self.losses, &0u32.to_ne_bytes())? {
             counts.lost.table_full += loss.table_full;
             counts.lost.unseen_end += loss.unseen_issue + loss.unseen_end;
         }

@@ -8,8 +8,8 @@ use iostrata_capture::op::PathOrigin;
 use iostrata_capture::tables::FileView;
 
 use super::history::History;
-use crate::host::dev_text;
-use crate::host::mounts::{Entry, Watched};
+
+use crate::host::mounts::{self, Watched};
 
 /// Number of files in one generation: the size of the BPF map of reported files.
 const GENERATION: usize = 65_536;
@@ -40,7 +40,7 @@ impl Files {
         for row in 0..view.rows {
             let Some((path, origin)) = view.path.at(row).zip(view.path_origin.at(row)) else { continue };
             let dev = view.dev.at(row);
-            let mut path = shown(mount_point(&self.mounts.entries, dev), dev, path, origin);
+            let mut path = shown(mounts::mount_point(&self.mounts.entries, dev), dev, path, origin);
             if view.deleted.at(row) {
                 path.push_str(" (deleted)");
             }
@@ -54,18 +54,11 @@ impl Files {
     }
 }
 
-/// Mount point of the whole file system `dev`, if it is mounted.
-fn mount_point(mounts: &[Entry], dev: i32) -> Option<&str> {
-    let mounted = mounts.iter().find(|entry| entry.mount.dev == dev && entry.root == "/");
-    mounted.map(|entry| entry.mount.target.as_str())
-}
-
 /// Path as the user knows it.
 fn shown(mount_point: Option<&str>, dev: i32, path: &str, origin: PathOrigin) -> String {
     match (origin, mount_point) {
         (PathOrigin::Namespace, _) => path.to_owned(),
-        (PathOrigin::Filesystem, Some(mounted)) => format!("{}{path}", mounted.trim_end_matches('/')),
-        (PathOrigin::Filesystem, None) => format!("[{}]{path}", dev_text(dev)),
+        (PathOrigin::Filesystem, _) => mounts::below(mount_point, dev, path),
         (PathOrigin::Cut, _) => format!("…/{path}"),
     }
 }
