@@ -183,6 +183,7 @@ def test_processes_have_histograms_of_their_own(hist, loop, tmp_path, queued):
     (["--interval", "0"], 2, "expected at least 100ms"),
     (["--by", "disk"], 2, "possible values: op, process"),
     (["--no-output", "--fsync"], 2, "cannot be used with"),
+    (["--output", "-", "--rotate-size", "1MiB"], 2, "hist: --rotate-size: the output is the standard output, expected a file"),
     (["--flush-every", "0"], 2, "is not in 1..=100000"),
     (["--device", "nosuchdisk"], 1, "--device nosuchdisk: there is no such block device"),
     (["--output", "/nowhere/hist.jsonl"], 1, "--output /nowhere/hist.jsonl: /nowhere: cannot open: No such file or directory"),

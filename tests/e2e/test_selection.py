@@ -1,7 +1,7 @@
 """Filters of an analysis: time ranges, layers, systems, processes, cgroups, files and devices, against DuckDB."""
 
 import csv
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import duckdb
 import pytest
@@ -159,8 +159,31 @@ def test_the_disk_of_a_file_is_the_same_whatever_the_layers(capture, tables):
     assert disks() == disks("--layer", "syscall") and disks()
 
 
+def test_a_time_before_the_end_and_one_without_a_zone(tmp_path):
+    def totals_of(*selection):
+        result = analyze("summary", FIXTURE, "--out", tmp_path / "results", *selection)
+        assert result.returncode == 0, result.stderr
+        return summary_rows(tmp_path / "results/summary.csv"), result.stdout
+
+    (stopped,) = [line.split('"')[3] for line in (FIXTURE / "manifest.json").read_text().splitlines() if '"stopped_at"' in line]
+    stopped = datetime.fromisoformat(stopped[:26] + "+00:00")
+    cut = stopped - timedelta(seconds=2)
+    before_end, shown = totals_of("--since", "-2s")
+    assert "only: since 2s before the end" in shown
+    # The time in the manifest has more digits than this one, in which nothing began.
+    assert before_end == totals_of("--since", cut.strftime("%Y-%m-%d %H:%M:%S.%f"))[0] == totals_of("--since", cut.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))[0]
+    assert 0 < sum(int(row["total_ops"]) for row in before_end) < sum(int(row["total_ops"]) for row in totals_of()[0])
+
+
+def test_a_file_by_its_name_and_a_disk_by_its_device_file():
+    for short, whole in ((("--file", "halves"), ("--file", "/mnt/halves")), (("--device", "/dev/nvme0n1"), ("--device", "nvme0n1"))):
+        one, other = (analyze("top", FIXTURE, "--out", "-", *selection) for selection in (short, whole))
+        assert one.returncode == other.returncode == 0 and one.stdout == other.stdout and one.stdout.count("\n") > 2, (one, other)
+
+
 @pytest.mark.parametrize("wrong", [
-    (("--since", "soon"), 2, "expected a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s"),
+    (("--since", "soon"), 2, "an offset from the start such as 5m30s, or one back from the end such as -30s"),
+    (("--since", "--30s"), 2, "one back from the end such as -30s"),
     (("--since", "2s", "--until", "1s"), 2, "--until is not after --since"),
     (("--process", "nosuch"), 1, "nothing to analyze: no rows of syscall, vfs, fs, block are known to match the filters (process nosuch)"),
     (("--file", "a{b"), 2, "expected a name or a glob such as `ceph-*`"),

@@ -47,6 +47,33 @@ def test_a_note_names_the_columns_that_are_left_out_and_a_wide_terminal_has_all(
     assert cells(wide) == cells(analyze("top", FIXTURE).stdout) and "not shown on this terminal" not in wide
 
 
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_the_first_table_goes_to_standard_output(form, tmp_path):
+    printed = subprocess.run([str(BIN / "iostrata-analyze"), "summary", str(FIXTURE), "--out", "-", "--format", form], capture_output=True)
+    assert analyze("summary", FIXTURE, "--out", tmp_path, "--format", form).returncode == printed.returncode == 0
+    assert printed.stdout == (tmp_path / f"summary.{form}").read_bytes()
+    # Notes are beside it, and may be left out.
+    assert b"filter: --device nvme0n1" in printed.stderr
+    quiet = analyze("summary", FIXTURE, "--out", "-", "-q")
+    assert quiet.returncode == 0 and quiet.stderr == "" and analyze("summary", FIXTURE, "-q").stdout.count("\n\n") < 2
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["report", FIXTURE], "report: --out -: it writes files, expected a directory"),
+    (["trace", FIXTURE], "trace: --out -: it writes files, expected a directory"),
+    (["partial", "--to", "/nowhere", "summary", FIXTURE], "partial: --out does not apply to a share"),
+])
+def test_files_do_not_go_to_standard_output(arguments, expected):
+    done = analyze(*arguments, "--out", "-")
+    assert done.returncode == 2 and expected in done.stderr and done.stdout == "", done
+
+
+def test_a_comparison_goes_to_standard_output(tmp_path):
+    printed = analyze("compare", FIXTURE, FIXTURE, "--out", "-")
+    assert analyze("compare", FIXTURE, FIXTURE, "--out", tmp_path).returncode == printed.returncode == 0
+    assert printed.stdout == (tmp_path / "compare.csv").read_text()
+
+
 def test_a_very_narrow_terminal_breaks_cells():
     lines = table(on_terminal(40, "quality", FIXTURE))
     assert max(map(len, lines)) <= 40 and "VERDICT" in lines[0]

@@ -19,7 +19,7 @@ use crate::memory::Budget;
 use crate::options;
 use crate::select::{Moment, Pattern, Selection};
 use crate::stacking::Wanted;
-use crate::store::Partials;
+use crate::store::{Partials, STANDARD};
 use crate::time::window;
 use crate::trace;
 use crate::trust::PartialRows;
@@ -229,9 +229,12 @@ struct Analyze {
 struct How {
     #[command(flatten)]
     selection: Selecting,
-    /// Write tables to this directory; it is created if needed.
+    /// Write tables to this directory; it is created if needed. With - the first table goes to the standard output, in place of the view.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print no notes, only the result, and warnings that change the exit code.
+    #[arg(short, long)]
+    quiet: bool,
     /// Format of these tables.
     #[arg(long, value_enum, default_value = "csv")]
     format: TypedFormat,
@@ -320,11 +323,12 @@ fn memory(typed: &str) -> Result<Budget, String> {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filters")]
 struct Selecting {
-    /// Only operations that began at this time or later: a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s.
-    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    /// Only operations that began at this time or later: a time such as 2026-11-22T16:00:00Z or "2026-11-22 16:00" (UTC), an offset from the start
+    /// such as 5m30s, or one back from the end such as -30s.
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, allow_hyphen_values = true)]
     since: Option<Moment>,
     /// Only operations that began before this time.
-    #[arg(long, value_name = "TIME", value_parser = Moment::parse)]
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, allow_hyphen_values = true)]
     until: Option<Moment>,
     /// Only this layer: syscall, vfs, fs or block (repeatable).
     #[arg(long = "layer", value_name = "LAYER", value_parser = layer)]
@@ -338,12 +342,16 @@ struct Selecting {
     /// Only cgroups with this path or id.
     #[arg(long = "cgroup", value_name = "PATH|ID", value_parser = Pattern::parse)]
     cgroups: Vec<Pattern>,
-    /// Only files with this path, such as `/var/lib/*.wal`, or this id: major:minor:inode.
+    /// Only files with this path, such as `/var/lib/*.wal`, this name in any directory, such as `*.wal`, or this id: major:minor:inode.
     #[arg(long = "file", value_name = "PATH|ID", value_parser = Pattern::parse)]
     files: Vec<Pattern>,
-    /// Only operations on disks with this name, or this number: major:minor.
-    #[arg(long = "device", value_name = "NAME|ID", value_parser = Pattern::parse)]
+    /// Only operations on disks with this name, also as /dev/NAME, or this number: major:minor.
+    #[arg(long = "device", value_name = "NAME|ID", value_parser = device)]
     devices: Vec<Pattern>,
+}
+
+fn device(typed: &str) -> Result<Pattern, String> {
+    Pattern::parse(typed.strip_prefix("/dev/").unwrap_or(typed))
 }
 
 fn layer(typed: &str) -> Result<Layer, String> {
@@ -406,7 +414,9 @@ impl How {
         let available = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         options::Analyze {
             selection: self.selection.into(),
-            out: self.out,
+            is_printed: self.out.as_deref().is_some_and(|out| out.as_os_str() == STANDARD),
+            out: self.out.filter(|out| out.as_os_str() != STANDARD),
+            is_quiet: self.quiet,
             format: if self.safe_csv { Format::SafeCsv } else { self.format.into() },
             partial_rows: if self.partial_rows { PartialRows::Taken } else { PartialRows::LeftOut },
             rules: self.rules,

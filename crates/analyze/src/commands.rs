@@ -9,10 +9,10 @@ use polars::prelude::PolarsResult;
 use crate::aggregate::count::Counts;
 use crate::analyses::{REPORT, Results, latency, loss as lost, summary};
 use crate::analysis::{self, analyzed};
-use crate::format::File;
+use crate::format::{File, Format};
 use crate::frame::frame;
 use crate::options::{Analyze, Command};
-use crate::output::{Directory, count, one_line, print};
+use crate::output::{Directory, count, one_line, pass_on, print};
 use crate::stacking::LevelSelection;
 use crate::store::{Partials, STANDARD, Used};
 use crate::terminal::Shown;
@@ -50,7 +50,7 @@ fn partial(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if !options.analysis.is_mergeable {
         bail!(Usage(format!("partial: {} cannot be merged, expected another analysis", options.analysis.name)));
     }
-    if options.out.is_some() {
+    if options.out.is_some() || options.is_printed {
         bail!(Usage("partial: --out does not apply to a share, expected it with `merge`".to_owned()));
     }
     if file.as_os_str() == STANDARD && std::io::stdout().is_terminal() {
@@ -79,14 +79,22 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     if matches!(options.partials, Partials::From(_)) && !options.analysis.is_mergeable {
         bail!(Usage(format!("merge: {} cannot be merged, expected another analysis", options.analysis.name)));
     }
+    let name = options.analysis.name;
+    if options.is_printed && (options.analysis.needs_directory || options.analysis.tables.is_empty()) {
+        bail!(Usage(format!("{name}: --out -: it writes files, expected a directory")));
+    }
+    check_printed(options)?;
     if options.analysis.needs_directory && options.out.is_none() {
         bail!(Usage(format!("{}: no output directory given, expected --out DIR", options.analysis.name)));
+    }
+    if options.is_printed {
+        return printed(options, out, err);
     }
     let (text, is_complete) = analyzed(options, err, |results, choice, directory, used| {
         let shown = (options.analysis.show)(results)?;
         let notes = lines(options, choice, results, &shown)?;
         let mut text = shown.text;
-        if !notes.is_empty() {
+        if !notes.is_empty() && !options.is_quiet {
             text.push('\n');
             notes.iter().for_each(|note| text.extend([one_line(note), "\n".to_owned()]));
         }
@@ -97,6 +105,41 @@ fn analyze(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Resul
         Ok((text, results.trust.complete))
     })?;
     print(out, &text)?;
+    Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+/// Refuses a table in a binary format on a terminal.
+///
+/// # Errors
+/// If that is requested.
+pub fn check_printed(options: &Analyze) -> Result<()> {
+    if options.is_printed && options.format == Format::Parquet && std::io::stdout().is_terminal() {
+        let name = options.analysis.name;
+        bail!(Usage(format!("{name}: --out -: the standard output is a terminal, expected a pipe for Parquet")));
+    }
+    Ok(())
+}
+
+/// Writes the first table of an analysis to `out`; notes go to `err`.
+fn printed(options: &Analyze, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    let (bytes, notes, is_complete) = analyzed(options, err, |results, choice, _, _| {
+        let none = Shown { text: String::new(), is_marked: false };
+        let notes = if options.is_quiet { Vec::new() } else { lines(options, choice, results, &none)? };
+        let mut bytes = Vec::new();
+        let mut file = File::new(options.format, &mut bytes);
+        for table in options.analysis.tables.iter().take(1) {
+            (table.rows)(results, &mut |mut frame| {
+                options.memory.check()?;
+                file.add(&mut frame)
+            })?;
+        }
+        file.finish()?;
+        Ok((bytes, notes, results.trust.complete))
+    })?;
+    pass_on(out, &bytes)?;
+    for note in &notes {
+        print(err, &format!("{}\n", one_line(note)))?;
+    }
     Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete })
 }
 

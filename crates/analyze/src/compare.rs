@@ -14,9 +14,9 @@ use iostrata_capture::Capture;
 use crate::analyses::timeline::aggregate::Timeline;
 use crate::analyses::{self, Results};
 use crate::analysis::analyzed;
-use crate::commands::Outcome;
+use crate::commands::{Outcome, check_printed};
 use crate::options::{Analyze, Compare};
-use crate::output::{Directory, one_line, print};
+use crate::output::{Directory, one_line, pass_on, print};
 use crate::{about, frame, notes};
 use bootstrap::{Intervals, Measured, intervals};
 use measures::{Measures, Metric};
@@ -59,6 +59,7 @@ pub use bootstrap::Interval;
 
 /// Compares, and prints or writes the result.
 pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Result<Outcome> {
+    check_printed(&options.analyze)?;
     let mut sides = Vec::new();
     for captures in [&options.before, &options.after] {
         let mut side = Side { complete: true, ..Side::default() };
@@ -97,11 +98,19 @@ pub fn run(options: &Compare, out: &mut dyn Write, err: &mut dyn Write) -> Resul
     let compared = compare(&sides[0], &sides[1], options.confidence_percent / 100.0, is_complete);
     let mut table = frame::frame(&table::columns(), &compared)?;
     let mut text = terminal::table(&compared, options.confidence_percent);
-    let notes = sides.iter().flat_map(|side| &side.notes);
-    notes.for_each(|note| text.push_str(&format!("{}\n", one_line(note))));
+    let notes = sides.iter().flat_map(|side| &side.notes).filter(|_| !options.analyze.is_quiet);
+    let mut notes: String = notes.map(|note| format!("{}\n", one_line(note))).collect();
     if !is_complete {
-        text.push_str("\na capture is incomplete (see above); the missing events may explain differences\n");
+        notes.push_str("\na capture is incomplete (see above); the missing events may explain differences\n");
     }
+    if options.analyze.is_printed {
+        let mut bytes = Vec::new();
+        options.analyze.format.write(&mut table, &mut bytes)?;
+        pass_on(out, &bytes)?;
+        print(err, &notes)?;
+        return Ok(if is_complete { Outcome::Complete } else { Outcome::Incomplete });
+    }
+    text.push_str(&notes);
     if let Some(out) = &options.analyze.out {
         let directory = Directory::create(out)?;
         let name = table::file_in(options.analyze.format);

@@ -28,6 +28,10 @@ pub struct Analyze {
     pub selection: Selection,
     /// Output directory; without it no tables are written.
     pub out: Option<PathBuf>,
+    /// Whether the first table goes to the standard output, in place of the view.
+    pub is_printed: bool,
+    /// Whether there are no notes.
+    pub is_quiet: bool,
     /// Format of the tables.
     pub format: Format,
     /// Handling of tables with missing or surplus rows.
@@ -65,6 +69,8 @@ impl Analyze {
             captures,
             selection: Selection::default(),
             out: None,
+            is_printed: false,
+            is_quiet: false,
             format: Format::default(),
             partial_rows: PartialRows::default(),
             rules: None,

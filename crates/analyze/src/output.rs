@@ -107,7 +107,12 @@ impl Drop for Files<'_> {
 
 /// Writes `text` to the terminal or pipe `to`. A reader that closes early is no error.
 pub fn print(to: &mut dyn Write, text: &str) -> Result<()> {
-    match to.write_all(plain::lines(text).as_bytes()).and_then(|()| to.flush()) {
+    pass_on(to, plain::lines(text).as_bytes())
+}
+
+/// Writes the bytes of a table to the pipe `to`. A reader that closes early is no error.
+pub fn pass_on(to: &mut dyn Write, bytes: &[u8]) -> Result<()> {
+    match to.write_all(bytes).and_then(|()| to.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to standard output"),
         _ => Ok(()),
     }

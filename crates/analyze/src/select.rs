@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use globset::{Glob, GlobSet};
 use iostrata_capture::Capture;
 use iostrata_capture::exit::Usage;
@@ -20,10 +20,15 @@ pub enum Moment {
     Wall(DateTime<Utc>),
     /// Offset from the start of the first capture.
     AfterStart(Duration),
+    /// Offset back from the end of the last capture.
+    BeforeEnd(Duration),
 }
 
+/// Formats without a zone, in UTC: as tables show times, with or without seconds.
+const FORMATS: [&str; 4] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
+
 impl Moment {
-    /// Parses `2026-11-22T16:00:00Z` or `5m 30s`.
+    /// Parses `2026-11-22T16:00:00Z`, `2026-11-22 16:00` (UTC), `5m 30s` or `-30s`.
     ///
     /// # Errors
     /// The expected format.
@@ -31,9 +36,17 @@ impl Moment {
         if let Ok(time) = DateTime::parse_from_rfc3339(typed) {
             return Ok(Moment::Wall(time.to_utc()));
         }
-        let after_start = humantime::parse_duration(typed).map(Moment::AfterStart);
-        after_start.map_err(|_| {
-            "expected a time such as 2026-11-22T16:00:00Z, or an offset from the start, such as 5m30s".to_owned()
+        if let Some(time) = FORMATS.iter().find_map(|format| NaiveDateTime::parse_from_str(typed, format).ok()) {
+            return Ok(Moment::Wall(time.and_utc()));
+        }
+        let offset = match typed.strip_prefix('-') {
+            Some(before) => humantime::parse_duration(before).map(Moment::BeforeEnd),
+            None => humantime::parse_duration(typed).map(Moment::AfterStart),
+        };
+        offset.map_err(|_| {
+            "expected a time such as 2026-11-22T16:00:00Z or \"2026-11-22 16:00\" (UTC), an offset from the start such as 5m30s, or one back from the \
+             end such as -30s"
+                .to_owned()
         })
     }
 }
@@ -66,10 +79,12 @@ impl Pattern {
         self.typed.starts_with('(')
     }
 
-    /// Whether the name or the id matches; of an id with an `@`, the part before it is enough.
+    /// Whether the name or the id matches; of an id with an `@`, the part before it is enough, and of a path its last part, unless the pattern has
+    /// several.
     fn matches(&self, name: &str, id: &str) -> bool {
         let before = id.split_once('@').map_or(id, |(before, _)| before);
-        [name, id, before].iter().any(|text| !text.is_empty() && self.glob.is_match(text))
+        let last = if self.typed.contains('/') { "" } else { name.rsplit('/').next().unwrap_or_default() };
+        [name, id, before, last].iter().any(|text| !text.is_empty() && self.glob.is_match(text))
     }
 }
 
@@ -189,6 +204,7 @@ impl Selection {
         let moment = |moment: &Moment| match moment {
             Moment::Wall(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
             Moment::AfterStart(after) => format!("{} after the start", humantime::format_duration(*after)),
+            Moment::BeforeEnd(before) => format!("{} before the end", humantime::format_duration(*before)),
         };
         let mut words = Vec::new();
         words.extend(self.since.iter().map(|since| format!("since {}", moment(since))));
@@ -231,8 +247,26 @@ fn ts_ns(moment: Moment, capture: &Capture, captures: &[Capture]) -> Result<i64>
             let time = starts.into_iter().min().zip(after).and_then(|(start, after)| start.checked_add_signed(after));
             time.and_then(ns)
         }
+        Moment::BeforeEnd(before) => {
+            let ends: Vec<i64> = captures.iter().map(end_wall_ns).collect::<Result<_>>()?;
+            let before = i64::try_from(before.as_nanos()).ok();
+            let wall_ns = ends.into_iter().max().zip(before).map(|(end, before)| end.saturating_sub(before));
+            wall_ns.map(|wall_ns| capture.wall.reaches(wall_ns))
+        }
     };
     ts_ns.context("--since or --until is out of range, expected a time in 64-bit nanoseconds")
+}
+
+/// Returns the time at which a capture ends: that of its stop, or of an interrupted one the time up to which it is complete.
+fn end_wall_ns(capture: &Capture) -> Result<i64> {
+    let manifest = &capture.manifest;
+    let stopped = manifest.stopped_at.as_deref().and_then(|told| DateTime::parse_from_rfc3339(told).ok());
+    let stopped_ns = stopped.and_then(|time| time.timestamp_nanos_opt());
+    let whole_ns = manifest.whole_until_ns.map(|ts_ns| capture.wall.at(ts_ns));
+    whole_ns.or(stopped_ns).with_context(|| {
+        let name = capture.directory.display();
+        format!("{name}: the end is not known, expected a finished capture for a time before it (`iostrata-analyze recover` repairs an interrupted one)")
+    })
 }
 
 /// Returns the start of a capture.
@@ -260,6 +294,13 @@ mod tests {
             pattern("/data/*.wal").matches("/data/pg/0001.wal", "8:1:7@3") && pattern("8:1:7").matches("", "8:1:7@3")
         );
         assert!(!pattern("1").matches("postgres", "12@99") && !pattern("*").matches("", ""));
+        assert!(
+            pattern("0001.wal").matches("/data/pg/0001.wal", "8:1:7@3")
+                && pattern("000?.wal").matches("…/pg/0001.wal", "")
+        );
+        assert!(
+            !pattern("pg/0001.wal").matches("/data/pg/0001.wal", "") && !pattern("pg").matches("/data/pg/0001.wal", "")
+        );
     }
 
     #[test]
@@ -267,7 +308,11 @@ mod tests {
         let time = DateTime::parse_from_rfc3339("2026-11-22T16:00:00Z").expect("a time").to_utc();
         assert_eq!(Moment::parse("2026-11-22T17:00:00+01:00"), Ok(Moment::Wall(time)));
         assert_eq!(Moment::parse("1m30s"), Ok(Moment::AfterStart(Duration::from_secs(90))));
-        assert!(Moment::parse("yesterday").is_err());
+        for typed in ["2026-11-22 16:00", "2026-11-22 16:00:00", "2026-11-22T16:00"] {
+            assert_eq!(Moment::parse(typed), Ok(Moment::Wall(time)), "{typed}");
+        }
+        assert_eq!(Moment::parse("-30s"), Ok(Moment::BeforeEnd(Duration::from_secs(30))));
+        assert!(["yesterday", "--30s", "-", "2026-11-22"].iter().all(|typed| Moment::parse(typed).is_err()));
     }
 
     #[test]

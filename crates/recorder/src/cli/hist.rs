@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use iostrata_capture::exit::Usage;
 
-use super::{OnlyArgs, duration, in_range};
+use super::{OnlyArgs, duration, in_range, size};
 use crate::groups::block_latency::Latency;
-use crate::hist::lines::Writing;
+use crate::hist::lines::{STANDARD, Writing};
 use crate::hist::{By, Hist};
 
 /// Text after the help.
@@ -44,7 +45,7 @@ pub struct HistArgs {
     #[arg(long, value_name = "PATH", default_value = "hist.jsonl")]
     output: PathBuf,
     /// Write no file.
-    #[arg(long, conflicts_with_all = ["output", "flush_every", "fsync"])]
+    #[arg(long, conflicts_with_all = ["output", "flush_every", "fsync", "rotate_size"])]
     no_output: bool,
     /// Write after this number of histograms.
     #[arg(long, value_name = "N", default_value = "12", value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -52,6 +53,9 @@ pub struct HistArgs {
     /// Wait after each write until it is on the disk.
     #[arg(long)]
     fsync: bool,
+    /// Compress the file with zstd under another name when it has this size, and begin a new one.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    rotate_size: Option<u64>,
     /// Show bounds in ms on the terminal. The file has µs.
     #[arg(long)]
     milliseconds: bool,
@@ -85,7 +89,15 @@ impl HistArgs {
     /// # Errors
     /// If there is no such disk.
     pub fn options(self) -> Result<Hist> {
-        let writing = Writing { path: self.output, flush_every: self.flush_every as usize, is_synced: self.fsync };
+        if self.rotate_size.is_some() && self.output.as_os_str() == STANDARD {
+            bail!(Usage("hist: --rotate-size: the output is the standard output, expected a file".to_owned()));
+        }
+        let writing = Writing {
+            path: self.output,
+            flush_every: self.flush_every as usize,
+            is_synced: self.fsync,
+            rotate_bytes: self.rotate_size,
+        };
         Ok(Hist {
             interval: self.interval,
             duration: self.duration,

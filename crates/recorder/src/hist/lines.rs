@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, anyhow, bail};
+use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use iostrata_capture::dir::Dir;
 use iostrata_capture::message::tell;
 
+use super::rotate;
 use super::snapshot::Snapshot;
 
 /// Begin of each line.
@@ -34,12 +36,16 @@ pub struct Writing {
     pub flush_every: usize,
     /// Whether to wait until they are on the disk.
     pub is_synced: bool,
+    /// Size from which the file is compressed under another name, and a new one begun.
+    pub rotate_bytes: Option<u64>,
 }
 
 /// Opened output.
 pub struct Lines {
     writing: Writing,
     file: File,
+    /// Size of the file.
+    bytes: u64,
     pending: Vec<u8>,
     waiting: usize,
 }
@@ -54,11 +60,12 @@ impl Lines {
         if writing.path.as_os_str() == STANDARD {
             let file = File::from(rustix::io::dup(io::stdout()).context("standard output")?);
             // A reader of a pipe sees each snapshot at its time.
-            let writing = Writing { flush_every: 1, is_synced: false, ..writing };
-            return Ok(Lines { writing, file, pending, waiting });
+            let writing = Writing { flush_every: 1, is_synced: false, rotate_bytes: None, ..writing };
+            return Ok(Lines { writing, file, bytes: 0, pending, waiting });
         }
         let file = opened(&writing.path).with_context(|| format!("--output {}", writing.path.display()))?;
-        Ok(Lines { writing, file, pending, waiting })
+        let bytes = file.metadata()?.len();
+        Ok(Lines { writing, file, bytes, pending, waiting })
     }
 
     /// Adds a snapshot, and writes all pending ones if there are enough.
@@ -71,12 +78,25 @@ impl Lines {
 
     fn flush(&mut self) -> Result<()> {
         let written = self.file.write_all(&self.pending);
+        self.bytes += self.pending.len() as u64;
         self.pending.clear();
         self.waiting = 0;
         written.with_context(|| format!("{}: cannot write", self.writing.path.display()))?;
         if self.writing.is_synced {
             self.file.sync_data().with_context(|| format!("{}: cannot sync", self.writing.path.display()))?;
         }
+        match self.writing.rotate_bytes {
+            Some(limit) if self.bytes >= limit => self.rotate(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Compresses the file under another name, and begins a new one.
+    fn rotate(&mut self) -> Result<()> {
+        let (directory, name) = Dir::around(&self.writing.path)?;
+        rotate::rotate(&directory, &name, Utc::now())?;
+        self.file = opened(&self.writing.path)?;
+        self.bytes = 0;
         Ok(())
     }
 }
@@ -197,7 +217,7 @@ mod tests {
             (format!("{long}\n{long}"), long.len() + 1),
         ] {
             std::fs::write(&path, &before).expect("room");
-            let writing = Writing { path: path.clone(), flush_every: 1, is_synced: true };
+            let writing = Writing { path: path.clone(), flush_every: 1, is_synced: true, rotate_bytes: None };
             let mut lines = Lines::open(writing).expect("a file");
             lines.pending.extend(b"new\n");
             lines.flush().expect("room");
@@ -210,7 +230,7 @@ mod tests {
     fn a_file_of_something_else_or_of_another_writer_is_left_as_it_is() {
         let place = tempfile::tempdir().expect("a directory");
         let path = place.path().join("notes");
-        let writing = || Writing { path: path.clone(), flush_every: 1, is_synced: false };
+        let writing = || Writing { path: path.clone(), flush_every: 1, is_synced: false, rotate_bytes: None };
         std::fs::write(&path, "line\nnot a snapshot").expect("room");
         assert!(Lines::open(writing()).is_err());
         assert_eq!(std::fs::read_to_string(&path).expect("there"), "line\nnot a snapshot");
@@ -223,12 +243,35 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_lost_or_doubled_where_the_file_rotates() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("hist.jsonl");
+        let writing = Writing { path: path.clone(), flush_every: 1, is_synced: false, rotate_bytes: Some(100) };
+        let mut lines = Lines::open(writing).expect("a file");
+        for number in 0..50 {
+            lines.pending.extend(format!("{{\"timestamp\":{number}}}\n").into_bytes());
+            lines.flush().expect("room");
+        }
+        let names = std::fs::read_dir(place.path()).expect("there").map(|of| of.expect("there").path());
+        let (mut full, last): (Vec<_>, Vec<_>) = names.partition(|name| name.extension().is_some_and(|of| of == "zst"));
+        full.sort();
+        assert_eq!((full.len(), last), (8, vec![path.clone()]));
+        let mut all = Vec::new();
+        for name in full {
+            all.extend(zstd::decode_all(File::open(name).expect("there")).expect("zstd"));
+        }
+        all.extend(std::fs::read(path).expect("there"));
+        let expected: String = (0..50).map(|number| format!("{{\"timestamp\":{number}}}\n")).collect();
+        assert_eq!(String::from_utf8(all).expect("text"), expected);
+    }
+
+    #[test]
     fn a_link_is_not_followed() {
         let place = tempfile::tempdir().expect("a directory");
         let (path, other) = (place.path().join("hist.jsonl"), place.path().join("other"));
         std::fs::write(&other, "x").expect("room");
         std::os::unix::fs::symlink(&other, &path).expect("room");
-        let opened = Lines::open(Writing { path, flush_every: 1, is_synced: false });
+        let opened = Lines::open(Writing { path, flush_every: 1, is_synced: false, rotate_bytes: None });
         assert!(opened.is_err());
         assert_eq!(std::fs::read_to_string(other).expect("there"), "x");
     }

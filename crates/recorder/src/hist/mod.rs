@@ -4,6 +4,7 @@
 //! table until it was exchanged, on the terminal and as a line of a file: no request is missed between two snapshots.
 
 pub mod lines;
+mod rotate;
 pub mod snapshot;
 mod source;
 pub mod terminal;
